@@ -1,0 +1,79 @@
+"""Accounts, access keys and roles: who may sign, and as whom."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who signed a request: an account's administrator, or an assumed role of that account."""
+
+    account: str
+    arn: str  # acs:ram::<uid>:root | acs:ram::<uid>:role/<name> | acs:ram::<uid>:assumed-role/<name>/<session>
+    role: str | None = None  # the role's name, when assumed
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An access key. `token` and `expires` (epoch seconds) only for keys that STS handed out."""
+
+    access_key_id: str
+    secret: str
+    caller: Caller
+    token: str | None = None
+    expires: float | None = None
+
+
+@dataclass(slots=True)
+class Role:
+    """A RAM role: who may assume it (ARNs of accounts `acs:ram::<uid>:root`, roles, or a service) and with which ExternalId."""
+
+    account: str
+    name: str
+    trusted: list[str] = field(default_factory=list)
+    external_id: str | None = None
+    max_session_seconds: int = 3600
+    allowed_actions: list[str] | None = None  # None: everything; else e.g. ["ecs:Describe*"], checked where the service says so
+
+    @property
+    def arn(self) -> str:
+        return f"acs:ram::{self.account}:role/{self.name}"
+
+
+@dataclass(slots=True)
+class Account:
+    """One Alibaba Cloud account: uid as a string of 15-20 digits."""
+
+    uid: str
+    name: str
+    access_key_id: str
+    access_key_secret: str
+
+
+class Identity:
+    """The directory of accounts, keys and roles of one local cloud."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, Account] = {}
+        self.keys: dict[str, Key] = {}
+        self.roles: dict[str, Role] = {}  # by ARN
+
+    def add_account(self, uid: str, name: str) -> Account:
+        account = Account(uid, name, f"LTAI5t{secrets.token_hex(9)}", secrets.token_hex(15))
+        self.accounts[uid] = account
+        caller = Caller(uid, f"acs:ram::{uid}:root")
+        self.keys[account.access_key_id] = Key(account.access_key_id, account.access_key_secret, caller)
+        return account
+
+    def add_role(self, role: Role) -> Role:
+        self.roles[role.arn] = role
+        return role
+
+    def issue(self, role: Role, session: str, expires: float) -> Key:
+        """Temporary keys of an assumed role, as STS hands them out."""
+        caller = Caller(role.account, f"acs:ram::{role.account}:assumed-role/{role.name}/{session}", role.name)
+        key = Key(f"STS.{secrets.token_hex(12)}", secrets.token_hex(16), caller, "CAIS" + secrets.token_hex(48), expires)
+        self.keys[key.access_key_id] = key
+        return key
