@@ -1,0 +1,153 @@
+"""Reads s.yaml as Serverless Devs does: variables resolved, then one plain value per function and trigger."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
+_CALL = re.compile(r"(env|config)\(\s*'([^']*)'\s*(?:,\s*'([^']*)'\s*)?\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """One trigger; `config` keeps the platform's spelling."""
+
+    name: str
+    kind: str  # eventbridge | timer
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function as deployed. The defaults are fc3's [src fc3 schema.json]: a forgotten timeout is 3 seconds."""
+
+    name: str
+    handler: str
+    runtime: str = "python3.10"
+    description: str = ""
+    memory: int = 512
+    cpu: float = 0.35
+    disk: int = 512
+    timeout: int = 3
+    role: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    log_project: str = ""
+    log_store: str = ""
+    async_task: bool = False
+    max_retries: int = 3
+    max_age: int = 18000
+    on_failure: str | None = None
+    triggers: tuple[Trigger, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Every function of one s.yaml, and the region they go to."""
+
+    region: str
+    functions: tuple[Function, ...]
+
+
+class _Resolver:
+    """Replaces `${…}`; a value that is one variable alone keeps its type, as Serverless Devs does."""
+
+    def __init__(self, document: Mapping[str, Any], env: Mapping[str, str], account: str) -> None:
+        self._document = document
+        self._env = env
+        self._account = account
+
+    def resolve(self, node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: self.resolve(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [self.resolve(value) for value in node]
+        if not isinstance(node, str):
+            return node
+        whole = _VARIABLE.fullmatch(node)
+        if whole:
+            return self._value(whole[1].strip())
+        return _VARIABLE.sub(lambda match: str(self._value(match[1].strip())), node)
+
+    def _value(self, expression: str) -> Any:
+        call = _CALL.fullmatch(expression)
+        if call and call[1] == "env":
+            value = self._env.get(call[2], call[3])
+            if value is None:
+                raise ValueError(f"environment variable {call[2]} is not set and has no default")
+            return value
+        if call and call[2] == "AccountID":
+            return self._account
+        head, *path = expression.split(".")
+        if head not in ("vars", "resources") or not path:
+            raise ValueError(f"${{{expression}}}: not a variable that is known here")
+        node: Any = self._document.get(head)
+        for step in path:
+            if not isinstance(node, dict) or step not in node:
+                raise ValueError(f"${{{expression}}}: there is no {step}")
+            node = node[step]
+        return self.resolve(node)
+
+
+def resolved(path: Path, *, env: Mapping[str, str], account: str) -> dict[str, Any]:
+    """The whole document with its variables replaced. `account` is what `${config('AccountID')}` yields."""
+    import yaml  # here, so that only whoever reads a manifest pays for it
+
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    result = _Resolver(document, env, account).resolve(document)
+    if not isinstance(result, dict):
+        raise ValueError(f"{path}: not a mapping")
+    return result
+
+
+def load(path: Path, *, env: Mapping[str, str], account: str) -> Manifest:
+    """The functions of an s.yaml (edition 3.0.0, component fc3)."""
+    functions = []
+    regions = set()
+    for resource in resolved(path, env=env, account=account)["resources"].values():
+        if not str(resource["component"]).startswith("fc3"):
+            continue
+        props = resource["props"]
+        regions.add(props["region"])
+        functions.append(_function(props, account))
+    if len(regions) != 1:
+        raise ValueError(f"{path}: one region is wanted, found {sorted(regions)}")
+    return Manifest(regions.pop(), tuple(functions))
+
+
+def _function(props: Mapping[str, Any], account: str) -> Function:
+    role = str(props.get("role", ""))
+    if role and not role.startswith("acs:"):
+        role = f"acs:ram::{account}:role/{role}"
+    env = props.get("environmentVariables") or {}
+    for key, value in env.items():
+        if not isinstance(value, str):
+            raise ValueError(f"{props['functionName']}: environment variable {key} must be a string")
+    log = props.get("logConfig") or {}
+    asynchronous = props.get("asyncInvokeConfig") or {}
+    destinations = asynchronous.get("destinationConfig") or {}
+    return Function(
+        name=props["functionName"],
+        handler=props["handler"],
+        runtime=props["runtime"],
+        description=props.get("description", ""),
+        memory=props.get("memorySize", 512),
+        cpu=props.get("cpu", 0.35),
+        disk=props.get("diskSize", 512),
+        timeout=props.get("timeout", 3),
+        role=role.lower(),
+        env=env,
+        log_project=log.get("project", ""),
+        log_store=log.get("logstore", ""),
+        async_task=asynchronous.get("asyncTask", False),
+        max_retries=asynchronous.get("maxAsyncRetryAttempts", 3),
+        max_age=asynchronous.get("maxAsyncEventAgeInSeconds", 18000),
+        on_failure=(destinations.get("onFailure") or {}).get("destination"),
+        triggers=tuple(
+            Trigger(item["triggerName"], item["triggerType"], item["triggerConfig"])
+            for item in props.get("triggers") or []
+        ),
+    )
