@@ -1,0 +1,109 @@
+"""Indexes of a logstore: which fields can be searched, and how a value falls into words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.errors import ApiError
+
+# The console's delimiters [doc "Create indexes"]; note that "-" and "." are not among them.
+DEFAULT_TOKENS = frozenset(", '\";=()[]{}?@&<>/:\n\t\r")
+_TYPES = ("text", "long", "double", "json")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldIndex:
+    """How one field (or the whole line) is indexed. An empty `tokens` keeps a value in one piece."""
+
+    type: str = "text"
+    tokens: frozenset[str] = DEFAULT_TOKENS
+    case_sensitive: bool = False
+
+    @property
+    def numeric(self) -> bool:
+        return self.type in ("long", "double")
+
+    def fold(self, text: str) -> str:
+        return text if self.case_sensitive else text.lower()
+
+    def words(self, text: str) -> list[str]:
+        """The words of a value, in order, folded unless the index is case-sensitive."""
+        words, start = [], 0
+        text = self.fold(text)
+        for position, character in enumerate(text):
+            if character in self.tokens:
+                words.append(text[start:position])
+                start = position + 1
+        words.append(text[start:])
+        return [word for word in words if word]
+
+    def number(self, text: str) -> float | None:
+        """The value as this field's type, or None where it is not one: such a value is not indexed."""
+        try:
+            return int(text) if self.type == "long" else float(text)
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True)
+class Index:
+    """A logstore's index: `line` is the full-text index, `keys` the indexed fields."""
+
+    line: FieldIndex | None
+    keys: Mapping[str, FieldIndex]
+    document: Mapping[str, Any]  # as it was sent, for GetIndex
+    include: frozenset[str] | None = None
+    exclude: frozenset[str] = field(default_factory=frozenset)
+
+    def key(self, name: str) -> FieldIndex | None:
+        """The index of a field; topic, source and tags have one of their own [doc "Reserved fields"]."""
+        if name in ("__topic__", "__source__") or name.startswith("__tag__:"):
+            return self.keys.get(name, FieldIndex())
+        return self.keys.get(name)
+
+    def line_texts(self, fields: Mapping[str, str]) -> list[str]:
+        """What the full-text index covers of one log: the names and values of its fields."""
+        return [
+            text
+            for name, value in fields.items()
+            if (self.include is None or name in self.include) and name not in self.exclude
+            for text in (name, value)
+        ]
+
+
+def parse(document: Any) -> Index:
+    """An index from CreateIndex: `{"line": {"token", "caseSensitive"}, "keys": {name: {"type", "token", …}}}`."""
+    if not isinstance(document, dict) or not (document.get("line") or document.get("keys")):
+        raise _invalid("an index needs line or keys")
+    line = document.get("line")
+    keys = document.get("keys") or {}
+    if not isinstance(keys, dict) or not (line is None or isinstance(line, dict)):
+        raise _invalid("line and keys must be objects")
+    include, exclude = (line or {}).get("include_keys"), (line or {}).get("exclude_keys")
+    if include and exclude:
+        raise _invalid("include_keys and exclude_keys exclude each other")
+    return Index(
+        line=_field("line", {**line, "type": "text"}) if line else None,
+        keys={name: _field(name, config) for name, config in keys.items()},
+        document=document,
+        include=frozenset(include) if include else None,
+        exclude=frozenset(exclude or ()),
+    )
+
+
+def _field(name: str, config: Any) -> FieldIndex:
+    if not isinstance(config, dict) or config.get("type", "text") not in _TYPES:
+        raise _invalid(f"key {name}: type must be one of {', '.join(_TYPES)}")
+    kind = config.get("type", "text")
+    if kind in ("long", "double"):
+        return FieldIndex(kind, frozenset())
+    tokens = config.get("token")
+    if not isinstance(tokens, list) or not all(isinstance(token, str) and len(token) == 1 for token in tokens):
+        raise _invalid(f"key {name}: token must be a list of single characters")
+    return FieldIndex(kind, frozenset(tokens), bool(config.get("caseSensitive", False)))
+
+
+def _invalid(what: str) -> ApiError:
+    return ApiError("IndexInfoInvalid", 400, f"index info is invalid: {what}")
