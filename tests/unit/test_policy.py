@@ -1,0 +1,185 @@
+"""The policy file: read strictly, and every refusal names the file, the line and what to do."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.errors import PolicyError
+from shared.model import Port
+from shared.notation import Who
+from shared.policy import MAX_BYTES, Limits, load, parse
+
+A = "1000000000000001"
+B = "1000000000000002"
+ROOT = Path(__file__).parents[2]
+
+GOOD = f"""\
+deployment: prod
+accounts:
+  "{A}": {{name: a@aliyun.com}}
+  "{B}":
+    name: b@aliyun.com
+    role: acs:ram::{B}:role/link-peer
+    external_id: link-peer-local-example
+accept_tags: true
+allow:
+  - {{from: "sg-app@{A}", to: "sg-db@{B}", ports: [tcp/443, tcp/1-9, tcp/443]}}
+  - {{from: "*@{B}", to: "i-db@{A}"}}
+deny: {{ports: [tcp/22, icmp]}}
+limits: {{removals_per_run: 0, max_ports: 2}}
+paused: false
+"""
+
+
+def changed(old: str, new: str) -> str:
+    assert old in GOOD
+    return GOOD.replace(old, new, 1)
+
+
+def test_every_part_of_the_file_is_read() -> None:
+    """The example of the contract's form gives the values it names."""
+    policy = parse(GOOD)
+    assert policy.deployment == "prod"
+    assert policy.accounts[A].role is None
+    assert policy.accounts[B].role == f"acs:ram::{B}:role/link-peer"
+    assert policy.accounts[B].external_id == "link-peer-local-example"
+    assert policy.accept_tags is True
+    assert policy.deny == (Port("icmp"), Port("tcp", 22, 22))
+    assert policy.limits == Limits(0, 2, 1024)
+    assert policy.paused is False
+    app, anything = policy.allow
+    assert (app.source, app.target) == (Who(A, "sg-app"), Who(B, "sg-db"))
+    assert app.ports == (Port("tcp", 1, 9), Port("tcp", 443, 443))
+    assert app.text == f"allow=sg-app@{A}->sg-db@{B}:tcp/1-9+tcp/443"
+    assert (anything.source, anything.target, anything.ports) == (Who(B, "*"), Who(A, "i-db"), ())
+    assert anything.text == f"allow=*@{B}->i-db@{A}"
+
+
+def test_home_is_the_account_without_a_role() -> None:
+    """Wherever it stands in the file."""
+    assert parse(GOOD).home == A
+    with_role = f'"{B}": {{name: x, role: "acs:ram::{B}:role/r", external_id: ab}}'
+    assert parse(f'deployment: d\naccounts: {{{with_role}, "{A}": {{name: h}}}}').home == A
+
+
+def test_what_is_left_out_has_a_safe_default() -> None:
+    """Tags consent, nothing is allowed beside them, and the limits are those of the contract."""
+    policy = parse(f'deployment: prod\naccounts: {{"{A}": {{name: a}}}}\n')
+    assert (policy.accept_tags, policy.allow, policy.deny, policy.paused) == (True, (), (), False)
+    assert policy.limits == Limits(removals_per_run=50, max_ports=16, max_port_span=1024)
+
+
+def test_the_shipped_policy_validates() -> None:
+    """policy.yaml at the root is a policy, opens nothing by itself, and is not paused."""
+    policy = load(ROOT / "policy.yaml")
+    assert policy.home == A
+    assert policy.accounts[B].external_id == "link-peer-local-example"
+    assert (policy.allow, policy.deny, policy.paused) == ((), (), False)
+
+
+REFUSED = {
+    "unknown key": (changed("paused:", "pause:"), 14, "'pause' is not known here"),
+    "unknown key of an account": (changed("    name: b@", "    alias: b@"), 5, "'alias' is not known here"),
+    "unknown key of an allow entry": (changed('to: "sg-db', 'too: "sg-db'), 10, "'too' is not known here"),
+    "unknown limit": (changed("max_ports: 2", "max_port: 2"), 13, "'max_port' is not known here"),
+    "a key twice": (changed("paused: false", "accept_tags: false"), 14, "'accept_tags' stands here twice"),
+    "an account twice": (changed(f'"{B}":', f"'{A}':"), 4, f"'{A}' stands here twice"),
+    "no deployment": (changed("deployment: prod\n", ""), 1, "`deployment` is missing"),
+    "deployment in capitals": (changed("prod", "Prod"), 1, "deployment: 1 to 32 of a-z"),
+    "deployment a number": (changed("prod", "12"), 1, "deployment: '12' is not text: write text, in quotes"),
+    "deployment empty": (changed("deployment: prod", "deployment:"), 1, "deployment: this is not text"),
+    "deployment a list": (changed("prod", "[prod]"), 1, "deployment: this is not text"),
+    "uid without quotes": (changed(f'"{A}": {{', f"{A}: {{"), 3, f"accounts: '{A}' is not text: write text, in quotes"),
+    "uid too short": (changed(f'"{A}"', '"12345678901234"'), 3, "is not an account uid: 15 to 20 digits"),
+    "uid in other digits": (changed(f'"{A}"', '"１000000000000001"'), 3, "is not an account uid"),
+    "two homes": (
+        changed(f"    role: acs:ram::{B}:role/link-peer\n    external_id: link-peer-local-example\n", ""),
+        4,
+        "exactly one account",
+    ),
+    "no home": (changed(f'  "{A}": {{name: a@aliyun.com}}\n', ""), 3, "exactly one account, home, is without a role"),
+    "no accounts": ("deployment: d\naccounts: {}\n", 2, "exactly one account"),
+    "role of another account": (changed(f"ram::{B}", f"ram::{A}"), 6, f"is not acs:ram::{B}:role/<name>"),
+    "role that is no ARN": (changed(f"acs:ram::{B}:role/link-peer", "link-peer"), 6, "role/<name>"),
+    "role without external id": (
+        changed("    external_id: link-peer-local-example\n", ""),
+        5,
+        "a role needs an external_id",
+    ),
+    "external id without role": (changed("{name: a@aliyun.com}", "{name: a, external_id: xy}"), 3, "goes with a role"),
+    "external id too short": (changed("link-peer-local-example", "x"), 7, "external_id: 2 to 1224"),
+    "external id with a space": (changed("link-peer-local-example", "a b"), 7, "external_id: 2 to 1224"),
+    "name with control characters": (changed("a@aliyun.com", '"a\\tb"'), 3, "printable"),
+    "yes for true": (changed("accept_tags: true", "accept_tags: yes"), 8, "accept_tags: must be true or false"),
+    "a quoted boolean": (changed("paused: false", 'paused: "false"'), 14, "paused: must be true or false"),
+    "allow a text": (
+        "deployment: d\naccounts: {}\nallow: sg-a\n".replace("{}", f'{{"{A}": {{name: a}}}}'),
+        3,
+        "must be a list",
+    ),
+    "allow without account": (changed(f"sg-app@{A}", "sg-app"), 10, "allow[0].from: 'sg-app' is not *@<uid>"),
+    "allow of an account not listed": (
+        changed(f"*@{B}", "*@1000000000000003"),
+        11,
+        "allow[1].from: account 1000000000000003 is not listed",
+    ),
+    "allow without ports": (changed("[tcp/443, tcp/1-9, tcp/443]", "[]"), 10, "leave `ports` out to allow everything"),
+    "allow port wrong": (changed("tcp/1-9", "tcp/9-1"), 10, "allow[0].ports[1]: 'tcp/9-1' is not"),
+    "deny a list": (changed("{ports: [tcp/22, icmp]}", "[tcp/22]"), 12, "deny: must be a mapping"),
+    "deny port a number": (changed("tcp/22", "22"), 12, "deny.ports[0]: '22' is not text"),
+    "limit zero": (changed("max_ports: 2", "max_ports: 0"), 13, "limits.max_ports: must be a whole number, 1 or more"),
+    "limit negative": (changed("removals_per_run: 0", "removals_per_run: -1"), 13, "must be a whole number, 0 or more"),
+    "limit octal": (changed("max_ports: 2", "max_ports: 010"), 13, "must be a whole number"),
+    "limit text": (changed("max_ports: 2", 'max_ports: "2"'), 13, "must be a whole number"),
+    "limit a fraction": (changed("max_ports: 2", "max_ports: 2.5"), 13, "must be a whole number"),
+    "limit enormous": (changed("max_ports: 2", "max_ports: " + "9" * 5000), 13, "must be a whole number"),
+    "anchor": (changed("{name: a@", "&a {name: a@"), 3, "anchors and aliases are not read"),
+    "alias": (changed("{name: a@aliyun.com}", "*a"), 3, "anchors and aliases are not read"),
+    "merge key": (changed("paused: false", "<<: {paused: false}"), 14, "'<<' is not known here"),
+    "tag": (changed("prod", "!!python/name:os.system x"), 1, "YAML tags are not read"),
+    "second document": (GOOD + "---\na: 1\n", 15, "a second document"),
+    "list at the top": ("- deployment\n", 1, "must be a mapping"),
+    "key a list": (changed("paused: false", "[paused]: false"), 14, "a key must be plain text"),
+    "empty": ("# nothing\n", 1, "empty: it needs"),
+    "not YAML": (changed("paused: false", "paused: [false"), 15, "not YAML"),
+    "control character": (changed("paused: false", "paused: \x07"), 14, "a character that YAML does not permit"),
+    "nested deeply": ("a: " + "[" * 5000 + "\n", 1, "nested too deeply"),
+    "enormous": ("#" * (MAX_BYTES + 1), 1, "longer than"),
+}
+
+
+@pytest.mark.parametrize(("text", "line", "problem"), REFUSED.values(), ids=REFUSED)
+def test_a_file_that_is_not_the_form_is_refused_with_its_line(text: str, line: int, problem: str) -> None:
+    """The message starts with file and line, then says where and what to do."""
+    with pytest.raises(PolicyError) as caught:
+        parse(text, "peers.yaml")
+    assert str(caught.value).startswith(f"peers.yaml:{line}: ")
+    assert problem in str(caught.value)
+
+
+def test_an_external_id_is_never_repeated_in_a_message() -> None:
+    """It is half a secret, and messages go to logs."""
+    with pytest.raises(PolicyError) as caught:
+        parse(changed("link-peer-local-example", '"half a secret"'))
+    assert "half a secret" not in str(caught.value)
+
+
+def test_a_file_that_is_not_utf8_is_refused_with_its_line(tmp_path: Path) -> None:
+    """The name in the message is the file's own."""
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"deployment: prod\naccounts: \xff\n")
+    with pytest.raises(PolicyError, match=r"^mine\.yaml:2: not UTF-8"):
+        load(path)
+
+
+@settings(max_examples=150, derandomize=True, deadline=None)
+@given(st.integers(0, len(GOOD)), st.text(max_size=6), st.integers(0, 6))
+def test_a_damaged_file_is_refused_or_read_but_never_crashes(place: int, inserted: str, cut: int) -> None:
+    """Whatever is written over a good file, only PolicyError comes out."""
+    with suppress(PolicyError):
+        parse(GOOD[:place] + inserted + GOOD[place + cut :])
