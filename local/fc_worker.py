@@ -1,0 +1,157 @@
+"""One function instance: the context object, the calling convention of python3.10, and the process that serves calls.
+
+Run by `local.runtime.WorkerRuntime` as `python -m local.fc_worker <file descriptor>`.
+Sources: [doc functioncompute/fc/context-1, event-handlers-1-1, error-handling-1-1].
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+Handler = Callable[[bytes, "Context"], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    access_key_id: str
+    access_key_secret: str
+    security_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionMeta:
+    name: str
+    handler: str
+    memory: int
+    timeout: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceMeta:
+    """FC 3.0 has no services; python3.10 still hands over the log's place here."""
+
+    log_project: str
+    log_store: str
+    qualifier: str
+    version_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What python3.10 hands to a handler. There is no logger on it, and no deadline."""
+
+    request_id: str
+    credentials: Credentials
+    function: FunctionMeta
+    service: ServiceMeta
+    region: str
+    account_id: str
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Context:
+        return cls(
+            plain["request_id"],
+            Credentials(**plain["credentials"]),
+            FunctionMeta(**plain["function"]),
+            ServiceMeta(**plain["service"]),
+            plain["region"],
+            plain["account_id"],
+        )
+
+
+def load(handler: str) -> Handler:
+    """`file.method`: the only documented form is a file in the root of the package."""
+    module, _, name = handler.partition(".")
+    return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+
+
+def call(handler: Callable[[], Handler], event: bytes, context: Context) -> tuple[bool, bytes]:
+    """Run a handler: (failed, body). A failure's body is the platform's error document."""
+    try:
+        return False, _body(handler()(event, context))
+    except Exception as error:
+        return True, failure(str(error), type(error).__name__, _frames(error))
+
+
+def failure(message: str, kind: str | None = None, frames: list[list[str]] | None = None) -> bytes:
+    """`{"errorMessage", "errorType", "stackTrace"}`; the latter two only for exceptions."""
+    document: dict[str, Any] = {"errorMessage": message}
+    if kind is not None:
+        document |= {"errorType": kind, "stackTrace": frames or []}
+    return json.dumps(document).encode()
+
+
+def _body(answer: Any) -> bytes:
+    if isinstance(answer, (bytes, bytearray)):
+        return bytes(answer)
+    if isinstance(answer, str):
+        return answer.encode()
+    return json.dumps(answer).encode()
+
+
+def _frames(error: Exception) -> list[list[str]]:
+    here = [__file__, importlib.__file__]
+    return [
+        [f'File "{frame.filename}"', f"line {frame.lineno}", f"in {frame.name}", frame.line or ""]
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename not in here
+    ]
+
+
+class _Log(logging.Handler):
+    """`logging` on the platform: time, request id, level, message on the instance's output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.request_id = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        print(f"{now}.{record.msecs:03.0f}Z {self.request_id} [{record.levelname}] {self.format(record)}")
+
+
+def serve(pipe: Connection) -> None:
+    """Answer calls until the other side goes away. The handler is loaded at the first one and stays warm."""
+    log = _Log()
+    root = logging.getLogger()
+    root.addHandler(log)
+    root.setLevel(logging.INFO)
+    loaded: list[Handler] = []
+    while True:
+        try:
+            plain, event = pipe.recv()
+        except EOFError:
+            return
+        context = Context.of(plain)
+        log.request_id = context.request_id
+
+        def handler(name: str = context.function.handler) -> Handler:
+            if not loaded:
+                loaded.append(load(name))
+            return loaded[0]
+
+        result = call(handler, event, context)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pipe.send(result)
+
+
+def main() -> None:
+    # `-m` put the working directory first; what the function imports must come from its own code.
+    code = os.environ["FC_FUNC_CODE_PATH"].split(os.pathsep)
+    sys.path[:] = [*code, *(path for path in sys.path[1:] if path not in code)]
+    serve(Connection(int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()
