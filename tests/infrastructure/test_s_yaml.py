@@ -1,0 +1,226 @@
+"""s.yaml: what must hold for the deployed functions to work, whatever else is changed in it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from local.manifest import load, resolved
+from local.pattern import Pattern
+
+ROOT = Path(__file__).resolve().parents[2]
+S_YAML = ROOT / "s.yaml"
+HOME = "1000000000000001"
+KNOWN_SETTINGS = {
+    "PYTHONPATH",
+    "LINK_PEER_POLICY",
+    "LINK_PEER_REGION",
+    "LINK_PEER_AUDIT_PROJECT",
+    "LINK_PEER_AUDIT_LOGSTORE",
+    "LINK_PEER_QUEUE",
+}
+DOCUMENT = resolved(S_YAML, env={}, account=HOME)
+FUNCTIONS: dict[str, dict[str, Any]] = {name: item["props"] for name, item in DOCUMENT["resources"].items()}
+TRIGGERS = [
+    pytest.param(name, trigger, id=f"{name}-{trigger['triggerName']}")
+    for name, props in FUNCTIONS.items()
+    for trigger in props["triggers"]
+]
+SAMPLES = {"instance-state": "ecs-", "instance-tags": "tags-", "requests": "queue-", "every-10m": "timer"}
+
+each_function = pytest.mark.parametrize(("name", "props"), FUNCTIONS.items(), ids=list(FUNCTIONS))
+each_trigger = pytest.mark.parametrize(("name", "trigger"), TRIGGERS)
+
+
+def test_the_three_functions_are_there() -> None:
+    """One resource a function, and no others."""
+    assert set(FUNCTIONS) == {"auto_link", "cross_account", "sweep"}
+
+
+def test_the_component_is_pinned() -> None:
+    """An unpinned component changes behaviour by itself between two deploys."""
+    assert {item["component"] for item in DOCUMENT["resources"].values()} == {"fc3@0.1.22"}
+
+
+@each_function
+def test_the_handler_exists(name: str, props: dict[str, Any]) -> None:
+    """`file.handler`, and the file in functions/ defines `handler(event, context)`."""
+    module, _, attribute = props["handler"].partition(".")
+    assert (module, attribute) == (name, "handler")
+    source = ROOT / "functions" / f"{module}.py"
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    [handler] = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "handler"]
+    assert [argument.arg for argument in handler.args.args] == ["event", "context"]
+
+
+@each_function
+def test_every_function_is_the_same_package(name: str, props: dict[str, Any]) -> None:
+    """Same code and same runtime, so the three can't run different versions of the shared library."""
+    assert (props["code"], props["runtime"]) == ("./build/package", "python3.10")
+
+
+@each_function
+def test_a_function_has_the_time_and_the_size_it_needs(name: str, props: dict[str, Any]) -> None:
+    """cpu and diskSize go together; without a timeout it is 3 s; event triggers allow 300 s at most."""
+    assert {"cpu", "memorySize", "diskSize", "timeout"} <= set(props)
+    assert 0.05 <= props["cpu"] <= 16
+    assert props["memorySize"] % 64 == 0
+    assert props["diskSize"] in (512, 10240)
+    assert 60 <= props["timeout"] <= 300
+
+
+@each_function
+def test_a_function_has_a_role_and_a_log(name: str, props: dict[str, Any]) -> None:
+    """Without a role there are no credentials in the function; `auto` is turned into a role of that name by fc3."""
+    assert props["role"] not in ("", "auto")
+    assert props["logConfig"]["project"]
+    assert props["logConfig"]["logstore"]
+
+
+@each_function
+def test_the_environment_holds_only_known_settings(name: str, props: dict[str, Any]) -> None:
+    """A misspelt variable would be ignored by the function; values must be strings, 4 KB in all."""
+    env = props["environmentVariables"]
+    assert set(env) <= KNOWN_SETTINGS
+    assert {"LINK_PEER_AUDIT_PROJECT", "LINK_PEER_AUDIT_LOGSTORE", "LINK_PEER_QUEUE"} <= set(env)
+    assert env["PYTHONPATH"] == "/code"
+    assert all(isinstance(value, str) for value in env.values())
+    assert sum(len(key) + len(value) for key, value in env.items()) < 4096
+
+
+@each_trigger
+def test_a_trigger_has_a_sample_event(name: str, trigger: dict[str, Any]) -> None:
+    """events/ holds at least one sample of what each trigger delivers."""
+    assert list((ROOT / "events").glob(f"{SAMPLES[trigger['triggerName']]}*.json"))
+
+
+@each_trigger
+def test_a_trigger_is_enabled(name: str, trigger: dict[str, Any]) -> None:
+    """A trigger left disabled after a test would go unnoticed."""
+    config = trigger["triggerConfig"]
+    assert config.get("triggerEnable", config.get("enable")) is True
+    assert trigger["qualifier"] == "LATEST"
+
+
+@each_trigger
+def test_event_triggers_dead_letter_what_fails(name: str, trigger: dict[str, Any]) -> None:
+    """errorsTolerance NONE (the default) blocks a stream at one poison message; without a queue it is discarded."""
+    if trigger["triggerType"] != "eventbridge":
+        pytest.skip("a timer has neither")
+    options = trigger["triggerConfig"]["runOptions"]
+    assert options["errorsTolerance"] == "ALL"
+    assert re.fullmatch(r"acs:mns:cn-qingdao:1000000000000001:/queues/[\w-]+", options["deadLetterQueue"]["Arn"])
+    assert options["retryStrategy"]["PushRetryStrategy"] in ("BACKOFF_RETRY", "EXPONENTIAL_DECAY_RETRY")
+    assert options["mode"] == trigger["triggerConfig"]["eventSinkConfig"]["deliveryOption"]["mode"]
+
+
+@each_function
+def test_asynchronous_functions_keep_records_and_dead_letter(name: str, props: dict[str, Any]) -> None:
+    """What is invoked asynchronously needs task records (`failed`, `replay`) and a destination for failures."""
+    kinds = {(item["triggerType"], item["triggerConfig"].get("asyncInvocationType")) for item in props["triggers"]}
+    if kinds == {("eventbridge", False)}:
+        assert "asyncInvokeConfig" not in props
+        return
+    config = props["asyncInvokeConfig"]
+    assert config["asyncTask"] is True
+    assert config["destinationConfig"]["onFailure"]["destination"].startswith("acs:mns:cn-qingdao::/queues/")
+    assert 0 <= config["maxAsyncRetryAttempts"] <= 8
+
+
+@each_function
+def test_eventbridge_triggers_come_last(name: str, props: dict[str, Any]) -> None:
+    """fc3 stops at an unchanged eventbridge trigger; what stands after it would never be updated."""
+    kinds = [item["triggerType"] for item in props["triggers"]]
+    assert kinds == sorted(kinds, key=lambda kind: kind == "eventbridge")
+
+
+def _patterns() -> list[Pattern]:
+    return [Pattern(item["triggerConfig"]["eventRuleFilterPattern"]) for item in FUNCTIONS["auto_link"]["triggers"]]
+
+
+@pytest.mark.parametrize("state", ["Created", "Pending", "Running", "Deleted"])
+def test_auto_link_hears_of_instances(state: str) -> None:
+    """Created, in older documents Pending; Running, when it has its address; Deleted."""
+    event = {"source": "acs.ecs", "type": "ecs:Instance:StateChange", "data": {"state": state}}
+    assert sum(pattern.matches(event) for pattern in _patterns()) == 1
+
+
+@pytest.mark.parametrize("kind", ["ApiCall", "ConsoleOperation"])
+@pytest.mark.parametrize("name", ["TagResources", "UntagResources"])
+def test_auto_link_hears_of_tags(kind: str, name: str) -> None:
+    """There is no event of a tag change, so ActionTrail's record of the call stands for it."""
+    event = {"source": "acs.ecs", "type": f"ecs:ActionTrail:{kind}", "data": {"eventName": name}}
+    assert sum(pattern.matches(event) for pattern in _patterns()) == 1
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"source": "acs.ecs", "type": "ecs:Instance:StateChange", "data": {"state": "Stopping"}},
+        {"source": "acs.ecs", "type": "ecs:ActionTrail:ApiCall", "data": {"eventName": "AuthorizeSecurityGroup"}},
+    ],
+)
+def test_auto_link_is_not_woken_by_its_own_calls(event: dict[str, Any]) -> None:
+    """Else every rule that is written would invoke the function again."""
+    assert not any(pattern.matches(event) for pattern in _patterns())
+
+
+def test_the_stream_pushes_one_request_at_a_time() -> None:
+    """A batch fails as a whole, and the function must tell the stream of it: synchronous, one message."""
+    [trigger] = FUNCTIONS["cross_account"]["triggers"]
+    config = trigger["triggerConfig"]
+    assert config["asyncInvocationType"] is False
+    assert config["runOptions"]["batchWindow"]["CountBasedWindow"] == 1
+    source = config["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]
+    assert source == {"RegionId": "cn-qingdao", "QueueName": "link-peer-requests", "IsBase64Decode": True}
+
+
+def test_the_file_names_no_account_and_no_key() -> None:
+    """Accounts come from the deploying identity."""
+    assert not re.search(r"\d{15,20}|LTAI", S_YAML.read_text(encoding="utf-8"))
+
+
+def test_names_follow_the_environment() -> None:
+    """Each name in vars can be set where it is deployed."""
+    names = ["REGION", "QUEUE", "DEAD_LETTER_QUEUE", "AUDIT_PROJECT", "AUDIT_LOGSTORE", "FUNCTION_LOGSTORE"]
+    env = {f"LINK_PEER_{name}": f"{name.lower()}-x" for name in names} | {"LINK_PEER_ROLE": "Fn"}
+    manifest = load(S_YAML, env=env, account=HOME)
+    assert manifest.region == "region-x"
+    function = next(item for item in manifest.functions if item.name == "link-peer-auto-link")
+    assert function.env["LINK_PEER_QUEUE"] == "queue-x"
+    assert (function.log_project, function.log_store) == ("audit_project-x", "function_logstore-x")
+    assert function.on_failure == "acs:mns:region-x::/queues/dead_letter_queue-x/messages"
+    assert function.role == f"acs:ram::{HOME}:role/fn"
+
+
+@pytest.mark.parametrize(
+    ("expression", "problem"),
+    [
+        ("${env('LINK_PEER_UNSET')}", "not set"),
+        ("${vars.missing}", "no missing"),
+        ("${output.x}", "not a variable"),
+    ],
+)
+def test_a_variable_that_cannot_be_resolved_is_an_error(tmp_path: Path, expression: str, problem: str) -> None:
+    """As in Serverless Devs: no default, no value."""
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump({"vars": {"a": 1}, "resources": {"x": expression}}), encoding="utf-8")
+    with pytest.raises(ValueError, match=problem):
+        resolved(path, env={}, account=HOME)
+
+
+def test_a_lone_variable_keeps_its_type(tmp_path: Path) -> None:
+    """`${vars.n}` alone is a number; within text it is text; references may point at other resources."""
+    path = tmp_path / "s.yaml"
+    text = {
+        "vars": {"n": 3},
+        "resources": {"a": {"props": {"n": "${vars.n}"}}, "b": "${resources.a.props.n}/${vars.n}"},
+    }
+    path.write_text(json.dumps(text), encoding="utf-8")
+    assert resolved(path, env={}, account=HOME)["resources"] == {"a": {"props": {"n": 3}}, "b": "3/3"}
