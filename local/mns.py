@@ -76,7 +76,7 @@ class Depth:
     delayed: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Entry:
     id: str
     body: str
@@ -277,7 +277,7 @@ class MnsBackend:
     def _kept(self, queue: Queue) -> list[_Entry]:
         """The messages whose retention is not over; the others are gone for good."""
         oldest = self._now() - queue.attributes.message_retention_period * 1000
-        queue.entries = [entry for entry in queue.entries if entry.enqueue_time > oldest]
+        queue.entries[:] = [entry for entry in queue.entries if entry.enqueue_time > oldest]
         return queue.entries
 
     @staticmethod
