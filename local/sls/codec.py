@@ -43,7 +43,7 @@ def decompress(body: bytes, kind: str, raw_size: str | None) -> bytes:
 
 def _decompressed(body: bytes, kind: str, size: int) -> bytes:
     if kind == "lz4":
-        return lz4.block.decompress(body, uncompressed_size=size)
+        return bytes(lz4.block.decompress(body, uncompressed_size=size))
     if kind == "zstd":
         return zstandard.ZstdDecompressor().decompress(body, max_output_size=size)
     if kind == "deflate":
@@ -105,4 +105,4 @@ def encode(groups: Iterable[LogGroup]) -> bytes:
                 log.Time_ns = record.nanoseconds
             for name, value in record.contents.items():
                 log.Contents.add(Key=name, Value=value)
-    return message.SerializeToString()
+    return bytes(message.SerializeToString())

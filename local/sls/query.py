@@ -171,8 +171,9 @@ class _Parser:
         _check_wildcard(token)
 
         def found(log: Searchable) -> bool:
-            line = log.index and log.index.line
-            return bool(line) and _matches(token, line, log.index.line_texts(log.fields))
+            if log.index is None or log.index.line is None:
+                return False
+            return _matches(token, log.index.line, log.index.line_texts(log.fields))
 
         return found
 
