@@ -153,6 +153,7 @@ class _Instance:
             pass_fds=[theirs.fileno()],
         )
         theirs.close()
+        self.killed = False
 
     def call(self, plain: Mapping[str, object], event: bytes, timeout: float) -> tuple[bool, bytes] | None:
         """(failed, body); None when the time is up. EOFError or OSError when the process is gone."""
@@ -172,11 +173,12 @@ class _Instance:
         return text
 
     def kill(self) -> None:
+        self.killed = True
         self._process.kill()
 
     def close(self) -> None:
         self._pipe.close()
-        self._process.kill()
+        self.kill()
         self._process.wait()
         self._log.close()
 
@@ -219,7 +221,10 @@ class WorkerRuntime:
             log = instance.printed()
             with self._lock:
                 del self._running[context.request_id]
-                pool.idle.append(instance)
+                if not instance.killed:
+                    pool.idle.append(instance)
+            if instance.killed:
+                instance.close()
             failed, body = outcome
             return Result(body, UNHANDLED if failed else "", log)
 

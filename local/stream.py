@@ -19,6 +19,7 @@ from typing import Any
 from local.clock import Clock, utc
 from local.errors import ApiError
 from local.manifest import Trigger
+from local.mns import Message, MnsBackend
 from local.pattern import Pattern
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class QueueStream:
     """
 
     def __init__(
-        self, clock: Clock, mns: Any, account: str, region: str, settings: Settings, invoke: Invoke, timeout: int
+        self, clock: Clock, mns: MnsBackend, account: str, region: str, settings: Settings, invoke: Invoke, timeout: int
     ) -> None:
         self._clock = clock
         self._mns = mns
@@ -107,6 +108,7 @@ class QueueStream:
         self.max_retries: int | None = 5
         self.blocked = False
         self._batches: list[_Batch | None] = [None] * settings.tasks
+        self._busy = [False] * settings.tasks
         self._wake = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._closed = False
@@ -116,17 +118,25 @@ class QueueStream:
         worked = [self._step(index) for index in range(len(self._batches))]
         return any(worked)
 
+    def idle(self) -> bool:
+        """Whether no message can be received and no batch is under way."""
+        try:
+            waiting = self._mns.depth(self._account, self.settings.queue).active
+        except ApiError:
+            waiting = 0
+        return not waiting and not any(self._busy) and not any(self._batches)
+
     def drain(self, timeout: float = 600.0) -> None:
-        """Return when the queue is empty and no batch is under way; TimeoutError after `timeout` seconds."""
+        """Return when idle, or blocked; TimeoutError after `timeout` seconds. Does the work itself unless started."""
         deadline = self._clock.now() + timeout
-        while self.step() or any(self._batches):
-            if self.blocked:
-                return
+        while not self.idle() and not self.blocked:
             if self._clock.now() >= deadline:
                 raise TimeoutError(f"stream {self.settings.name}: a batch is still under way")
-            pause = min((batch.due for batch in self._batches if batch), default=0.0) - self._clock.now()
-            if pause > 0:
-                self._clock.sleep(pause)
+            if self._threads:
+                self._clock.sleep(0.02)
+            elif not self.step():
+                pause = min((batch.due for batch in self._batches if batch), default=0.0) - self._clock.now()
+                self._clock.sleep(max(pause, 0.0))
 
     def start(self) -> None:
         self._threads = [
@@ -148,11 +158,11 @@ class QueueStream:
 
     def _work(self, index: int) -> None:
         while not self._closed:
+            self._busy[index] = True
             try:
                 worked = self._step(index)
-            except Exception:
-                log.exception("stream %s failed", self.settings.name)
-                worked = False
+            finally:
+                self._busy[index] = False
             if not worked:
                 with self._wake:
                     batch = self._batches[index]
@@ -193,14 +203,14 @@ class QueueStream:
             wanted = self.settings.batch - len(batch.events)
         return batch if batch and batch.events else None
 
-    def _receive(self, count: int) -> list[Any]:
+    def _receive(self, count: int) -> list[Message]:
         try:
-            return list(self._mns.receive(self._account, self.settings.queue, count, self._hidden))
+            return self._mns.receive(self._account, self.settings.queue, count, self._hidden)
         except ApiError as refusal:
             log.debug("stream %s: %s", self.settings.name, refusal)
             return []
 
-    def _event(self, message: Any) -> dict[str, Any]:
+    def _event(self, message: Message) -> dict[str, Any]:
         """The CloudEvent of a message, without DequeueCount or sender [src FC's Python sample for MNS]."""
         now = utc(self._clock.now())
         return {
@@ -264,7 +274,7 @@ class QueueStream:
         """Keep a message from the other tasks until its next attempt is over."""
         seconds = min(int(pause) + self._hidden, MAX_VISIBILITY)
         try:
-            return str(self._mns.change_visibility(self._account, self.settings.queue, handle, seconds))
+            return self._mns.change_visibility(self._account, self.settings.queue, handle, seconds).receipt_handle
         except ApiError:
             return handle  # it came back to the queue meanwhile: it will be delivered twice
 

@@ -49,13 +49,13 @@ class Triggers:
         self._cloud.fc.invoke_async(self._account, timer.function, json.dumps(event).encode())
 
     def drain(self, timeout: float = 600.0) -> None:
-        """Bring all asynchronous calls and queue messages to their end, in this thread. Not after `start`."""
+        """Return when all asynchronous calls and queue messages came to their end, in this thread unless started."""
         idle = False
         while not idle:
             self._cloud.fc.drain(timeout)
             for stream in self.streams:
                 stream.drain(timeout)
-            idle = self._cloud.fc.tasks.idle()
+            idle = self._cloud.fc.tasks.idle() and all(stream.idle() or stream.blocked for stream in self.streams)
 
     def start(self) -> None:
         """From now on everything runs by itself, in real time."""
