@@ -1,0 +1,122 @@
+"""The local cloud as a whole: every service, its identities and faults, behind one function."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from functools import partial
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from local import admin, rpc, signatures
+from local.clock import Clock, SystemClock
+from local.errors import ApiError
+from local.faults import Call, Faults
+from local.http import Request, Response
+from local.identity import Caller, Identity
+from local.sts import StsBackend
+
+if TYPE_CHECKING:
+    from local.world import World
+
+log = logging.getLogger(__name__)
+
+
+def _backend(module: str, name: str, *arguments: object) -> Any:
+    try:
+        return getattr(importlib.import_module(module), name)(*arguments)
+    except (ImportError, AttributeError):
+        log.warning("%s.%s is not there yet", module, name)
+        return None
+
+
+class LocalCloud:
+    """One region of Alibaba Cloud in memory, empty of accounts; `local.world.load` fills it.
+
+    `handle` may be called from many threads. It may block (long polling, functions) and raise ConnectionDropped,
+    NoAnswer or Killed when a fault says so.
+    """
+
+    def __init__(self, clock: Clock | None = None, region: str = "cn-qingdao") -> None:
+        self.clock: Clock = clock or SystemClock()
+        self.region = region
+        self.endpoint = ""  # set while a server listens
+        self.world: World  # set by local.world.load
+        self.identity = Identity()
+        self.faults = Faults(self.clock)
+        self.ecs = _backend("local.ecs", "EcsBackend", self.clock, region)
+        self.sts = StsBackend(self.clock, self.identity, self.permitted)
+        self.sls = _backend("local.sls", "SlsBackend", self.clock, region)
+        self.mns = _backend("local.mns", "MnsBackend", self.clock, region)
+        self.events = _backend("local.eventbridge", "EventBridge", self.clock, region)
+        self.fc = None
+        if self.ecs is not None:
+            self.ecs.permitted = lambda caller, action: self.permitted(caller, f"ecs:{action}")
+            if self.events is not None:
+                self.ecs.on_event = self.events.publish
+
+    def permitted(self, caller: Caller, action: str) -> bool:
+        """Whether the caller's own policy allows `ecs:DescribeInstances` and the like. Only roles can be narrowed."""
+        if caller.role is None:
+            return True
+        role = self.identity.roles.get(f"acs:ram::{caller.account}:role/{caller.role}")
+        if role is None or role.allowed_actions is None:
+            return role is not None
+        return any(fnmatchcase(action, pattern) for pattern in role.allowed_actions)
+
+    def handle(self, request: Request) -> Response:
+        """Answer one request: find the service, check the signature, meet the faults, call the backend."""
+        if request.path.startswith(admin.PREFIX):
+            return admin.handle(self, request)
+        if rpc.is_rpc(request):
+            return self._rpc(request)
+        service, wire, backend = self._rest(request)
+        action, error = partial(wire.action, request), wire.error
+        try:
+            caller = signatures.verify(service, request, {}, self.identity, self.clock.now())
+        except ApiError as refusal:
+            return error(refusal)
+        params = dict(parse_qsl(request.query, keep_blank_values=True))
+        call = Call(service, action(), caller.account, {**params, "path": request.path})
+        return self.faults.around(call, _safely(partial(wire.handle, backend, caller, request), error), error)
+
+    def _rpc(self, request: Request) -> Response:
+        call = rpc.parse(request)
+        error = partial(rpc.error, call)
+        try:
+            rpc.check(call)
+            caller = signatures.verify(call.service, request, call.sent, self.identity, self.clock.now())
+        except ApiError as refusal:
+            return error(refusal)
+        backend = {"ecs": self.ecs, "sts": self.sts, "eventbridge": self.events}[call.service]
+        seen = Call(call.service, call.action, caller.account, call.params)
+        run = _safely(lambda: rpc.answer(call, backend.call(caller, call.action, call.params)), error)
+        return self.faults.around(seen, run, error)
+
+    def _rest(self, request: Request) -> tuple[str, ModuleType, Any]:
+        """The REST service that a request is for, as its authorization, its version header or its path says."""
+        headers = request.headers
+        scheme = headers.get("authorization", "").partition(" ")[0]
+        if scheme == "MNS" or "x-mns-version" in headers:
+            return "mns", importlib.import_module("local.mns_wire"), self.mns
+        if scheme == "FC" or request.path.startswith(("/2021-04-06/", "/2023-03-30/")):
+            return "fc", importlib.import_module("local.fc_wire"), self.fc
+        return "sls", importlib.import_module("local.sls_wire"), self.sls
+
+
+def _safely(run: Callable[[], Response], error: Callable[[ApiError], Response]) -> Callable[[], Response]:
+    """A refusal becomes the service's answer; so does a bug of ours, which is logged."""
+
+    def answer() -> Response:
+        try:
+            return run()
+        except ApiError as refusal:
+            return error(refusal)
+        except Exception:
+            log.exception("the local cloud failed")
+            return error(ApiError("InternalError", 500, "The request processing has failed due to some unknown error."))
+
+    return answer

@@ -1,0 +1,32 @@
+"""Fixtures that every test may ask for: the local cloud, in-process or over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from pytest_mock import MockerFixture
+
+from local import inprocess, world
+from local.clock import VirtualClock
+from local.cloud import LocalCloud
+from local.server import Server, serve
+
+
+@pytest.fixture(name="local_cloud")
+def _local_cloud(mocker: MockerFixture) -> LocalCloud:
+    """The default world on a clock that tests move; official clients reach it without sockets, by any host name."""
+    cloud = LocalCloud(VirtualClock())
+    world.load(cloud)
+    inprocess.install(mocker, cloud)
+    return cloud
+
+
+@pytest.fixture(name="server")
+def _server() -> Iterator[Server]:
+    """The default world behind a real server on loopback: `server.endpoint`, `server.cloud`."""
+    cloud = LocalCloud(VirtualClock())
+    world.load(cloud)
+    running = serve(cloud)
+    yield running
+    running.close()
