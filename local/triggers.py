@@ -7,17 +7,19 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from local.clock import utc
 from local.errors import ApiError
 from local.fc import FcBackend
 from local.identity import Key
-from local.manifest import Function, Manifest, Trigger
-from local.runtime import Runtime
+from local.manifest import Function, Manifest, Trigger, load
+from local.runtime import InProcessRuntime, Runtime, WorkerRuntime
 from local.stream import QueueStream, Settings, queue_of
 
 SESSION_SECONDS = 36 * 3600  # how long the keys of a function's role are good for [doc FC context]
+_PROJECT = Path(__file__).resolve().parent.parent
 _EVERY = re.compile(r"@every (\d+)([smh])")
 
 
@@ -103,6 +105,26 @@ def install(cloud: Any, manifest: Manifest, account: str, runtime: Runtime, serv
                 streams.append(_stream(cloud, account, trigger, function))
     cloud.mns.on_send = _wake_up(streams)
     return Triggers(cloud, account, streams, timers)
+
+
+def deploy(cloud: Any, *, in_process: bool = False, path: Path = _PROJECT / "s.yaml") -> Triggers:
+    """Deploy the project's s.yaml on a cloud that holds a world (`local.world.load`), with that world's names.
+
+    Functions run in worker processes that reach the cloud at `cloud.endpoint`, so serve it first; `in_process` is for
+    tests on a virtual clock. Then `start` the triggers, or `drain` them by hand.
+    """
+    world = cloud.world
+    names = {
+        "LINK_PEER_REGION": cloud.region,
+        "LINK_PEER_ROLE": world.function_role,
+        "LINK_PEER_QUEUE": world.queue,
+        "LINK_PEER_DEAD_LETTER_QUEUE": world.dead_letter_queue,
+        "LINK_PEER_AUDIT_PROJECT": world.audit_project,
+        "LINK_PEER_AUDIT_LOGSTORE": world.audit_logstore,
+    }
+    env = {"LINK_PEER_POLICY": world.policy} | ({"LINK_PEER_CLOUD": cloud.endpoint} if cloud.endpoint else {})
+    runtime: Runtime = InProcessRuntime(cloud.clock, env=env) if in_process else WorkerRuntime(env=env)
+    return install(cloud, load(path, env=names, account=world.home), world.home, runtime, world.fc_service)
 
 
 def role_keys(cloud: Any) -> Callable[[str, Function], Key]:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local.clock import VirtualClock
+from local.clock import Clock, SystemClock, VirtualClock
 from local.cloud import LocalCloud
 from local.identity import Role
 from local.manifest import Function, Manifest, Trigger, load
 from local.runtime import InProcessRuntime
-from local.triggers import Triggers, install
+from local.triggers import Triggers, deploy, install
+from local.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = "1000000000000001"
@@ -39,9 +42,14 @@ def handler(event, context):
 class Setup:
     """The project's s.yaml, with every function replaced by one that remembers and, if told, fails."""
 
-    def __init__(self, folder: Path, adapt: Callable[[Trigger], Trigger] = lambda trigger: trigger) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        adapt: Callable[[Trigger], Trigger] = lambda trigger: trigger,
+        clock: Clock | None = None,
+    ) -> None:
         (folder / "trigger_sample.py").write_text(SAMPLE, encoding="utf-8")
-        self.clock = VirtualClock()
+        self.clock = clock or VirtualClock()
         self.cloud = LocalCloud(self.clock)
         self.cloud.identity.add_account(HOME, "a@example.com")
         self.cloud.identity.add_role(Role(HOME, "link-peer-fc", trusted=["fc.aliyuncs.com"]))
@@ -71,15 +79,10 @@ class Setup:
 
     @property
     def sample(self) -> Any:
-        import sys
-
         return sys.modules["trigger_sample"]
 
     def fail(self, times: int) -> None:
         """The next so many calls raise."""
-        import importlib
-        import sys
-
         if "trigger_sample" not in sys.modules:
             runtime: Any = self.cloud.fc.runtime
             sys.path.insert(0, str(runtime._code[0]))
@@ -293,6 +296,36 @@ def test_without_its_queue_a_stream_waits(tmp_path: Path) -> None:
     setup.mns.create_queue(HOME, QUEUE)
     setup.mns.send(HOME, QUEUE, "a")
     assert len(setup.seen()) == 1
+
+
+def test_a_deployment_follows_its_world(tmp_path: Path) -> None:
+    """Queues, log, role, policy, home account and service name are the world's, not the defaults of s.yaml."""
+    cloud = LocalCloud(VirtualClock())
+    cloud.endpoint = "http://127.0.0.1:4"
+    cloud.world = World(
+        home=HOME, queue="in", dead_letter_queue="dead", audit_project="log", audit_logstore="store",
+        fc_service="svc", function_role="fn", policy="/p.yaml", deployment="test",
+    )  # fmt: skip
+    triggers = deploy(cloud, in_process=True)
+    function = cloud.fc.function(HOME, "link-peer-auto-link").function
+    assert function.role == f"acs:ram::{HOME}:role/fn"
+    assert function.on_failure == "acs:mns:cn-qingdao::/queues/dead/messages"
+    assert (function.env["LINK_PEER_QUEUE"], function.env["LINK_PEER_AUDIT_LOGSTORE"]) == ("in", "store")
+    assert (cloud.fc.service, triggers.streams[0].settings.queue) == ("svc", "in")
+    assert cloud.fc.runtime.env == {"LINK_PEER_POLICY": "/p.yaml", "LINK_PEER_CLOUD": "http://127.0.0.1:4"}
+
+
+def test_started_triggers_run_by_themselves(tmp_path: Path) -> None:
+    """In real time, in threads: an event and a message each reach their function, and `drain` waits for that."""
+    setup = Setup(tmp_path, clock=SystemClock())
+    setup.triggers.start()
+    try:
+        setup.state_event("Running")
+        setup.mns.send(HOME, QUEUE, "a")
+        setup.triggers.drain(10)
+    finally:
+        setup.triggers.close()
+    assert {name for name, _ in setup.sample.seen} == {"link-peer-auto-link", "link-peer-cross-account"}
 
 
 def test_the_manifest_must_be_for_the_clouds_region(tmp_path: Path) -> None:
