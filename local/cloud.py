@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -11,26 +10,25 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from local import admin, rpc, signatures
+from local import admin, fc_wire, mns_wire, rpc, signatures, sls_wire
 from local.clock import Clock, SystemClock
+from local.ecs import EcsBackend
 from local.errors import ApiError
+from local.eventbridge import EventBridge
 from local.faults import Call, Faults
+from local.fc import FcBackend
 from local.http import Request, Response
 from local.identity import Caller, Identity
+from local.mns import MnsBackend
+from local.runtime import InProcessRuntime
+from local.sls import SlsBackend
 from local.sts import StsBackend
+from local.triggers import role_keys
 
 if TYPE_CHECKING:
     from local.world import World
 
 log = logging.getLogger(__name__)
-
-
-def _backend(module: str, name: str, *arguments: object) -> Any:
-    try:
-        return getattr(importlib.import_module(module), name)(*arguments)
-    except (ImportError, AttributeError):
-        log.warning("%s.%s is not there yet", module, name)
-        return None
 
 
 class LocalCloud:
@@ -47,16 +45,14 @@ class LocalCloud:
         self.world: World  # set by local.world.load
         self.identity = Identity()
         self.faults = Faults(self.clock)
-        self.ecs = _backend("local.ecs", "EcsBackend", self.clock, region)
+        self.ecs = EcsBackend(self.clock, region)
         self.sts = StsBackend(self.clock, self.identity, self.permitted)
-        self.sls = _backend("local.sls", "SlsBackend", self.clock, region)
-        self.mns = _backend("local.mns", "MnsBackend", self.clock, region)
-        self.events = _backend("local.eventbridge", "EventBridge", self.clock, region)
-        self.fc = None
-        if self.ecs is not None:
-            self.ecs.permitted = lambda caller, action: self.permitted(caller, f"ecs:{action}")
-            if self.events is not None:
-                self.ecs.on_event = self.events.publish
+        self.sls = SlsBackend(self.clock, region)
+        self.mns = MnsBackend(self.clock, region)
+        self.events = EventBridge(self.clock, region)
+        self.fc = FcBackend(self.clock, region, InProcessRuntime(self.clock), role_keys(self))
+        self.ecs.permitted = lambda caller, action: self.permitted(caller, f"ecs:{action}")
+        self.ecs.on_event = self.events.publish
 
     def permitted(self, caller: Caller, action: str) -> bool:
         """Whether the caller's own policy allows `ecs:DescribeInstances` and the like. Only roles can be narrowed."""
@@ -101,10 +97,10 @@ class LocalCloud:
         headers = request.headers
         scheme = headers.get("authorization", "").partition(" ")[0]
         if scheme == "MNS" or "x-mns-version" in headers:
-            return "mns", importlib.import_module("local.mns_wire"), self.mns
+            return "mns", mns_wire, self.mns
         if scheme == "FC" or request.path.startswith(("/2021-04-06/", "/2023-03-30/")):
-            return "fc", importlib.import_module("local.fc_wire"), self.fc
-        return "sls", importlib.import_module("local.sls_wire"), self.sls
+            return "fc", fc_wire, self.fc
+        return "sls", sls_wire, self.sls
 
 
 def _safely(run: Callable[[], Response], error: Callable[[ApiError], Response]) -> Callable[[], Response]:

@@ -20,6 +20,20 @@ WORLDS = Path(__file__).parent / "worlds"
 DEFAULT = "two-accounts"
 _PROJECT_POLICY = Path(__file__).parent.parent / "policy.yaml"
 
+# Every field of an audit record is text; ids and names are found whole, sentences by their words.
+_TOKENS = list(", '\";=()[]{}?@&<>/:\n\t\r")
+_WHOLE = (
+    "record time function deployment region event_id request_id action outcome reason link from_account from to_account"
+    " to ports api_requests reachability claimed_by key"
+)
+_AUDIT_INDEX = {
+    "line": {"token": _TOKENS, "caseSensitive": False},
+    "keys": {
+        **{name: {"type": "text", "token": [], "caseSensitive": True} for name in _WHOLE.split()},
+        **{name: {"type": "text", "token": _TOKENS} for name in ("detail", "advice", "rules", "consent")},
+    },
+}
+
 
 @dataclass(slots=True)
 class World:
@@ -97,7 +111,8 @@ class _Loader:
             cloud.identity.add_account(uid, name)
         for role in text["roles"]:
             cloud.identity.add_role(Role(**role))
-        for vpc in text["vpcs"]:
+        self._queues_and_log()
+        for vpc in text["vpcs"] if cloud.ecs else ():
             self.vpcs[vpc["name"]] = cloud.ecs.create_vpc(
                 vpc["owner"], vpc["cidr"], shared_with=tuple(vpc.get("shared_with", ()))
             )
@@ -125,8 +140,18 @@ class _Loader:
                     "shared_with": list(vpc.get("shared_with", ())),
                 }
                 for vpc in text["vpcs"]
+                if cloud.ecs
             ],
         )
+
+    def _queues_and_log(self) -> None:
+        """What the home account needs before its functions run: two queues and the audit log with its index."""
+        home, audit = self.text["home"], self.text["audit"]
+        for name in (self.text["queue"], self.text["dead_letter_queue"]):
+            self.cloud.mns.create_queue(home, name)
+        self.cloud.sls.create_project(home, audit["project"])
+        self.cloud.sls.create_logstore(home, audit["project"], audit["logstore"])
+        self.cloud.sls.create_index(home, audit["project"], audit["logstore"], _AUDIT_INDEX)
 
     def _group(self, group: dict[str, Any]) -> None:
         account = group["account"]
