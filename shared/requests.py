@@ -31,7 +31,7 @@ _NUMBER = 9  # digits; the form's only number is the version
 # JSON escapes can spell it; nothing can write it down again.
 _HALF = "holds half a character (a lone surrogate)"
 _REGION = re.compile(r"[a-z0-9-]{1,64}")
-_PLACE = re.compile(r"(?s)(.*?)(?: - at `\$\.?(.*)`)?")
+_PLACE = re.compile(r"(?s)(.*) - at `\$\.?([a-z_.0-9\[\]]*)`")
 
 T = TypeVar("T")
 
@@ -141,7 +141,7 @@ def encode(request: Request) -> bytes:
 
 
 def sync_request(link: Link, region: str, now: float) -> Request:
-    """ "Look at this pair again": one request id for a pair in its direction, whatever the ports."""
+    """The request to look at a pair again: one request id for the pair in its direction, whatever the ports."""
     pair = Link(link.source, link.target)
     return Request(
         f"tag-{pair.id(region, ordered=True)}", "sync", region, pair, now + SYNC_LIFE, requested_by="auto_link"
