@@ -70,13 +70,13 @@ class LocalCloud:
         if rpc.is_rpc(request):
             return self._rpc(request)
         service, wire, backend = self._rest(request)
-        action, error = partial(wire.action, request), wire.error
+        error = wire.error
         try:
             caller = signatures.verify(service, request, {}, self.identity, self.clock.now())
         except ApiError as refusal:
             return error(refusal)
         params = dict(parse_qsl(request.query, keep_blank_values=True))
-        call = Call(service, action(), caller.account, {**params, "path": request.path})
+        call = Call(service, wire.action(request), caller.account, {**params, "path": request.path})
         return self.faults.around(call, _safely(partial(wire.handle, backend, caller, request), error), error)
 
     def _rpc(self, request: Request) -> Response:
@@ -87,9 +87,13 @@ class LocalCloud:
             caller = signatures.verify(call.service, request, call.sent, self.identity, self.clock.now())
         except ApiError as refusal:
             return error(refusal)
-        backend = {"ecs": self.ecs, "sts": self.sts, "eventbridge": self.events}[call.service]
+        enter = {
+            "ecs": partial(self.ecs.call, request_id=call.request_id),
+            "sts": self.sts.call,
+            "eventbridge": self.events.call,
+        }[call.service]
         seen = Call(call.service, call.action, caller.account, call.params)
-        run = _safely(lambda: rpc.answer(call, backend.call(caller, call.action, call.params)), error)
+        run = _safely(lambda: rpc.answer(call, enter(caller, call.action, call.params)), error)
         return self.faults.around(seen, run, error)
 
     def _rest(self, request: Request) -> tuple[str, ModuleType, Any]:

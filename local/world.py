@@ -23,13 +23,13 @@ _PROJECT_POLICY = Path(__file__).parent.parent / "policy.yaml"
 # Every field of an audit record is text; ids and names are found whole, sentences by their words.
 _TOKENS = list(", '\";=()[]{}?@&<>/:\n\t\r")
 _WHOLE = (
-    "record time function deployment region event_id request_id action outcome reason link from_account from to_account"
-    " to ports api_requests reachability claimed_by key"
+    "record time function deployment region event_id request_id action outcome reason link from_account from"
+    " to_account to ports api_requests reachability claimed_by key"
 )
 _AUDIT_INDEX = {
     "line": {"token": _TOKENS, "caseSensitive": False},
     "keys": {
-        **{name: {"type": "text", "token": [], "caseSensitive": True} for name in _WHOLE.split()},
+        **{name: {"type": "text", "token": []} for name in _WHOLE.split()},
         **{name: {"type": "text", "token": _TOKENS} for name in ("detail", "advice", "rules", "consent")},
     },
 }
@@ -109,6 +109,7 @@ class _Loader:
         text, cloud = self.text, self.cloud
         for uid, name in text["accounts"].items():
             cloud.identity.add_account(uid, name)
+            cloud.ecs.account_names[name] = uid
         for role in text["roles"]:
             cloud.identity.add_role(Role(**role))
         self._queues_and_log()
@@ -176,6 +177,7 @@ class _Loader:
             tags=instance.get("tags", {}),
             instance_id=instance.get("id"),
             private_ip=instance.get("private_ip"),
+            name=instance.get("name", ""),
         )
 
     def _policy(self) -> Path:
