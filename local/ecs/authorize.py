@@ -196,7 +196,7 @@ def _kind(rule: Rule) -> tuple[bool, bool, bool]:
 
 
 def _as_fields(rule: Rule, given: Mapping[str, str]) -> dict[str, str]:
-    """The rule as request fields. A new source group does not keep the old one's owner: none means one's own account."""
+    """The rule as request fields. A new source group does not keep the old one's owner; none means the caller's."""
     new_owner = given.get("SourceGroupId", rule.peer_group) != rule.peer_group or "SourceGroupOwnerAccount" in given
     fields = {
         "IpProtocol": rule.protocol,
