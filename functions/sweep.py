@@ -1,0 +1,37 @@
+"""Function Compute entry: a timer → rules are what tags, requests and consent say, in every account of the policy."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from shared.delivery import Delivery, opened
+from shared.model import Party
+from shared.reconcile_all import Sweep
+
+_stopped_at: Party | None = None
+"""Where the last run of this instance stopped reading, when its time was over. A new instance starts from the front."""
+
+
+def handler(event: bytes, context: Any) -> str:
+    """What Function Compute calls. The timer's event names its time; nothing else in it matters."""
+    return run(event, opened("sweep", context))
+
+
+def run(event: bytes, delivery: Delivery) -> str:
+    """One run. Raises when a change must be tried again."""
+    global _stopped_at  # noqa: PLW0603  # a cursor, not a request's data
+    sweep = Sweep(delivery, _event_id(event, delivery), start_after=_stopped_at)
+    try:
+        sweep.run()
+    finally:
+        _stopped_at = sweep.stopped_at
+    return json.dumps({"outcomes": dict(sweep.scribe.outcomes)})
+
+
+def _event_id(event: bytes, delivery: Delivery) -> str:
+    try:
+        time = json.loads(event)["triggerTime"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        time = None
+    return f"sweep-{time}" if isinstance(time, str) and len(time) <= 64 else f"sweep-{int(delivery.clock.now())}"

@@ -1,0 +1,112 @@
+"""The way into each account: home with the function's own keys, the others by AssumeRole.
+
+Roles and external ids come from the policy file alone; no message and no tag can name one.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import Counter
+from typing import Any
+
+import msgspec
+
+from shared.clock import Clock
+from shared.cloud import Ecs
+from shared.ecs import SdkEcs
+from shared.errors import CloudError, NoAccess
+from shared.notation import parse_instant
+from shared.policy import Policy
+from shared.retry import Retry
+from shared.sdk import call, client_config
+from shared.settings import Credentials, Settings
+
+SESSION_SECONDS = 900  # the shortest STS gives
+MARGIN_SECONDS = 300  # keys are given up this long before they end
+
+
+class Session(msgspec.Struct, frozen=True):
+    """Temporary keys of a role, and when they end (epoch seconds)."""
+
+    credentials: Credentials
+    expires: float
+
+
+class SessionCache:
+    """Sessions by (account, role, external id, own key). Lives as long as the function's instance, and holds no data of
+    a request."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[tuple[str, str, str, str], Session] = {}
+
+
+CACHE = SessionCache()
+
+
+class Accounts:
+    """The `Cloud` protocol over the official SDKs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        policy: Policy,
+        clock: Clock,
+        retry: Retry,
+        session_name: str,
+        cache: SessionCache = CACHE,
+    ) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._clock = clock
+        self._retry = retry
+        self._session_name = session_name_for(session_name)
+        self._cache = cache
+        self._made: dict[str, Ecs] = {}
+        self.calls: Counter[str] = Counter()
+
+    def ecs(self, account: str) -> Ecs:
+        if account not in self._made:
+            keys = functools.partial(self._credentials, account)
+            self._made[account] = SdkEcs(self._settings, account, keys, self._retry, self.calls)
+        return self._made[account]
+
+    def _credentials(self, account: str, renew: bool) -> Credentials:
+        entry = self._policy.accounts[account]
+        if entry.role is None:
+            return self._settings.credentials
+        key = (account, entry.role, entry.external_id or "", self._settings.credentials.access_key_id)
+        session = self._cache.sessions.get(key)
+        if renew or session is None or session.expires - MARGIN_SECONDS <= self._clock.now():
+            session = self._assume(entry.role, entry.external_id or "")
+            self._cache.sessions[key] = session
+        return session.credentials
+
+    def _assume(self, role: str, external_id: str) -> Session:
+        from alibabacloud_sts20150401 import models
+        from alibabacloud_sts20150401.client import Client
+
+        config = client_config(self._settings, "sts", self._settings.credentials)
+        if not config.endpoint:
+            config.endpoint = f"sts.{self._settings.region}.aliyuncs.com"
+        client = Client(config)
+        self.calls["AssumeRole"] += 1
+        request = models.AssumeRoleRequest(
+            role_arn=role,
+            role_session_name=self._session_name,
+            duration_seconds=SESSION_SECONDS,
+            external_id=external_id or None,
+        )
+        try:
+            given: Any = self._retry(lambda: call(lambda: client.assume_role(request))).body.credentials
+        except NoAccess:
+            raise
+        except CloudError as error:
+            raise NoAccess(error.code, error.message, error.request_id) from error
+        credentials = Credentials(given.access_key_id, given.access_key_secret, given.security_token)
+        return Session(credentials, parse_instant(given.expiration))
+
+
+def session_name_for(text: str) -> str:
+    """A RoleSessionName (2-64 of letters, digits and .@-_) that ties ActionTrail's entry to the request or event."""
+    return re.sub(r"[^A-Za-z0-9.@_-]", "-", f"link-peer-{text}")[:64]

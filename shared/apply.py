@@ -1,0 +1,327 @@
+"""From plan to rules: intent, change, read back, outcome.
+
+    intents durable ─▶ per link: managed tag ─▶ rules of the target's group ─▶ rules of the source's group
+                                                 (each: change, read back, again until the cloud shows it)
+                    ─▶ outcomes
+A change is never believed for its answer: an authorize that finds the rule there succeeds and adds nothing, and an answer
+that got lost may belong to a change that was made. What counts is the group as it is read afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from shared import marker as markers
+from shared.audit import Record, Scribe, decision_record
+from shared.clock import Clock
+from shared.cloud import Ecs
+from shared.decide import Denial
+from shared.errors import Ambiguous, CloudError, NoAccess, Transient
+from shared.model import Link, Marker, Party, Reason, Rule, RuleKey
+from shared.plan import PRIORITY, Decision, Edit, marker_of
+from shared.policy import Policy
+from shared.retry import Retry
+from shared.view import Reader
+
+READ_BACKS = 5  # reads of a group until it shows what was changed; the lag has been seen, its size is unknown
+
+# [doc ecs.md 1.12] what a refusal of a change means for the link
+DENIALS = {
+    "AuthorizedGroupRule.LimitExceed": ("quota", "the group holds as many rules that name groups as are allowed"),
+    "AuthorizationLimitExceed": ("quota", "the group holds as many rules as are allowed"),
+    "QuotaExceed.Tags": ("quota", "the group holds as many tags as are allowed"),
+    "InvalidSourceGroupId.NotFound": ("peer-not-found", "the source group is not there"),
+    "InvalidSourceGroup.NotFound": ("peer-not-found", "the source group is not there"),
+    "InvalidSecurityGroupId.NotFound": ("peer-not-found", "the group is not there"),
+    "InvalidResourceId.NotFound": ("peer-not-found", "the group is not there"),
+    "InvalidSourceGroupId.Mismatch": ("different-vpc", "the two groups are not in one VPC"),
+    "InvalidGroupAuthParameter.OperationDenied": ("advanced-group", "the source is an advanced group"),
+    "InvalidGroupParameter.OperationDenied": ("advanced-group", "the group is an advanced one"),
+    "InvalidOperation.ResourceManagedByCloudProduct": ("managed-group", "the group is managed by a cloud product"),
+    "InvalidNetworkType.Mismatch": ("classic-network", "one side is in the classic network"),
+    "InvalidNetworkType.Conflict": ("classic-network", "one side is in the classic network"),
+}
+# "probably already gone": a read decides
+GONE = frozenset(
+    {
+        "InvalidParam.SecurityGroupRuleId",
+        "InvalidSecurityGroupRule.RuleNotExist",
+        "InvalidSecurityGroupRuleId.NotFound",
+        "InvalidGroupAuthItem.NotFound",
+    }
+)
+
+
+class Refused(Exception):
+    """The cloud refused a change for good."""
+
+    def __init__(self, denial: Denial) -> None:
+        super().__init__(denial.detail)
+        self.denial = denial
+
+
+class Report(msgspec.Struct):
+    """What became of a plan. `failed` links must be taken back; `pending` is the trouble for which the delivery must come again."""
+
+    changed: int = 0
+    removed: int = 0
+    held: int = 0
+    failed: dict[Link, Denial] = {}
+    pending: list[Transient] = []
+
+
+class Applier:
+    """Carries out the decisions of one delivery."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        policy: Policy,
+        region: str,
+        scribe: Scribe,
+        clock: Clock,
+        retry: Retry,
+        counted: int = 0,
+    ) -> None:
+        """`counted` are the removals for unseen things that this delivery did before, for another of its messages."""
+        self._reader = reader
+        self._policy = policy
+        self._region = region
+        self._scribe = scribe
+        self._clock = clock
+        self._retry = retry
+        self.counted = counted
+
+    def apply(self, decisions: Sequence[Decision]) -> Report:
+        """Intents, changes, outcomes. Raises Transient if the audit log cannot be written; other trouble is in the report."""
+        report = Report()
+        decisions = self._held(decisions, report)
+        if self._policy.paused:
+            decisions = [_paused(decision) if decision.edits else decision for decision in decisions]
+        self._scribe.write([decision_record(d, self._region, "intent") for d in decisions if d.edits])
+        outcomes: list[Record] = []
+        for decision in sorted(decisions, key=_order):
+            outcomes += self._carry_out(decision, report)
+        self._scribe.write(outcomes)
+        return report
+
+    def _held(self, decisions: Sequence[Decision], report: Report) -> list[Decision]:
+        """None of the removals for what is not seen any more, when they are more than the policy lets go at once."""
+        self.counted += sum(decision.removes for decision in decisions if decision.counted)
+        limit = self._policy.limits.removals_per_run
+        if self.counted <= limit or not any(decision.counted for decision in decisions):
+            return list(decisions)
+        held = [decision for decision in decisions if decision.counted]
+        report.held = sum(decision.removes for decision in held)
+        detail = f"{self.counted} rules have lost their reason at once, and at most {limit} may go in one run: none was removed"
+        self._scribe.write(
+            [
+                {
+                    "record": "summary",
+                    "outcome": "failed",
+                    "reason": "removals-held",
+                    "detail": detail,
+                    "advice": "see what they are with `link-peer stale`; raise limits.removals_per_run if they may go",
+                }
+            ]
+        )
+        return [decision for decision in decisions if not decision.counted]
+
+    def _carry_out(self, decision: Decision, report: Report) -> list[Record]:
+        requests: list[str] = []
+        rules: dict[RuleKey, Rule] = {rule.key: rule for rule in decision.rules if rule.key}
+        try:
+            for group, edits in _by_group(decision):
+                if self._clock.now() >= self._retry.deadline:
+                    raise Transient("the function's time is nearly over")
+                rules.update(self._settle(group, edits, requests))
+        except Refused as refusal:
+            if decision.outcome == "applied":
+                report.failed[decision.link] = refusal.denial
+                return []  # the outcome is told once what was begun is taken back
+            denial = refusal.denial
+            refused = msgspec.structs.replace(decision, outcome="denied", reason=denial.reason, detail=denial.detail)
+            return [
+                decision_record(refused, self._region, "outcome", rules=list(rules.values()), api_requests=requests)
+            ]
+        except Transient as trouble:
+            report.pending.append(trouble)
+            attempt = msgspec.structs.replace(decision, detail=str(trouble))
+            return [
+                decision_record(attempt, self._region, "attempt", rules=list(rules.values()), api_requests=requests)
+            ]
+        report.changed += len(decision.edits)
+        report.removed += decision.removes
+        return [decision_record(decision, self._region, "outcome", rules=list(rules.values()), api_requests=requests)]
+
+    # one group
+
+    def _settle(self, group: Party, edits: Sequence[Edit], requests: list[str]) -> dict[RuleKey, Rule]:
+        """Changes one group until it shows every edit. Raises Refused or Transient.
+
+        Adds start from what was read for the plan; changes to markers and removals from a fresh read, since another delivery
+        may have given the rule a reason meanwhile, and the API has no compare-and-set.
+        """
+        ecs = self._reader.ecs(group.account)
+        if ecs is None:
+            raise Refused(self._no_access(group))
+        rules = self._reader.view.rules.get(group, ())
+        if any(edit.kind != "add" for edit in edits):
+            rules = self._read(group)
+        else:
+            self._tag(ecs, group, requests)
+        sent: set[RuleKey] = set()
+        attempt = reads = 1
+        while True:
+            found = self._found(rules, edits)
+            todo = [edit for edit in edits if not self._done(edit, found.get(edit.key))]
+            if not todo:
+                return {key: rule for key, (rule, _) in found.items()}
+            fresh = [edit for edit in todo if edit.key not in sent]
+            try:
+                if fresh:
+                    requests += self._change(ecs, group, fresh, found)
+                    sent |= {edit.key for edit in fresh}
+                elif reads >= READ_BACKS:
+                    sent.clear()  # not lag: it was undone, or never made
+                    raise Ambiguous(f"{group} does not show the change")
+                else:
+                    self._clock.sleep(0.2 * 2 ** (reads - 1))
+                    reads += 1
+            except Transient as trouble:
+                self._retry.pause(attempt, trouble)
+                attempt, reads = attempt + 1, 1
+            rules = self._read(group)
+
+    def _read(self, group: Party) -> tuple[Rule, ...]:
+        rules = self._reader.again(group)
+        if not self._reader.view.readable(group.account):
+            raise Refused(self._no_access(group))
+        return rules
+
+    def _found(self, rules: Iterable[Rule], edits: Sequence[Edit]) -> dict[RuleKey, tuple[Rule, Marker | None]]:
+        """What stands for each edit: our rule with its marker, or an equal rule of somebody else's."""
+        keys = {edit.key for edit in edits}
+        found: dict[RuleKey, tuple[Rule, Marker | None]] = {}
+        for rule in rules:
+            if rule.key is None or rule.key not in keys or rule.policy != "accept":
+                continue
+            marker = markers.owned(rule, self._policy.deployment, self._region, self._policy.home)
+            if marker is not None or rule.key not in found:
+                found[rule.key] = (rule, marker)
+        return found
+
+    def _done(self, edit: Edit, standing: tuple[Rule, Marker | None] | None) -> bool:
+        if standing is None:
+            return not edit.left
+        rule, marker = standing
+        if marker is None:
+            return True  # somebody else's: counts as present, and is never touched
+        left = _left(edit, marker)
+        return bool(left) and left == frozenset(marker.reasons) and rule.priority == PRIORITY
+
+    def _change(
+        self,
+        ecs: Ecs,
+        group: Party,
+        edits: Sequence[Edit],
+        found: dict[RuleKey, tuple[Rule, Marker | None]],
+    ) -> list[str]:
+        """One call for all new rules, one for all that go, one for each marker."""
+        writes: list[tuple[RuleKey, str]] = []
+        gone: list[str] = []
+        requests: list[str] = []
+        try:
+            for edit in edits:
+                rule, marker = found.get(edit.key, (None, None))
+                if rule is None:
+                    marker = marker_of(edit, self._policy, self._region)
+                    writes.append((edit.key, markers.render(marker, self._policy.home)))
+                elif marker is not None and (left := _left(edit, marker)):
+                    marker = msgspec.structs.replace(marker, reasons=tuple(sorted(left)))
+                    text = markers.render(marker, self._policy.home)
+                    if not markers.fits(text):
+                        raise Refused(Denial("quota", "the rule's description has no room for one more reason"))
+                    requests.append(ecs.modify(group.id, rule.id, text))
+                elif marker is not None:
+                    gone.append(rule.id)
+            if writes:
+                requests.append(ecs.authorize(group.id, writes))
+            if gone:
+                requests.append(ecs.revoke(group.id, gone))
+        except NoAccess as error:
+            raise Refused(self._no_access(group, error)) from error
+        except CloudError as error:
+            if error.code not in GONE:
+                raise self._meaning(group, error) from error
+        return [request for request in requests if request]
+
+    def _tag(self, ecs: Ecs, group: Party, requests: list[str]) -> None:
+        """The tag by which a sweep finds the group stands before the first rule does."""
+        from shared.ecs import managed_tag
+
+        shown = self._reader.view.groups.get(group)
+        tag = managed_tag(self._policy.deployment)
+        if shown is None or shown.tags.get(tag) == "true":
+            return
+        attempt = 1
+        while True:
+            try:
+                requests.append(ecs.tag_managed(group.id, self._policy.deployment))
+                break
+            except Transient as trouble:
+                self._retry.pause(attempt, trouble)  # tagging again is harmless
+                attempt += 1
+            except NoAccess as error:
+                raise Refused(self._no_access(group, error)) from error
+            except CloudError as error:
+                raise self._meaning(group, error) from error
+        self._reader.view.groups[group] = msgspec.structs.replace(shown, tags={**shown.tags, tag: "true"})
+
+    def _meaning(self, group: Party, error: CloudError) -> Exception:
+        """A code we know is the link's answer; one we do not know comes again, and at last to a person (dead letters)."""
+        known = DENIALS.get(error.code)
+        if known is None:
+            return Transient(f"{group}: {error.code}: {error.message}")
+        return Refused(Denial(known[0], f"{group}: {known[1]} ({error.code})"))
+
+    def _no_access(self, group: Party, error: CloudError | None = None) -> Denial:
+        error = error or self._reader.view.blocked.get(group.account)
+        detail = f"{group} may not be read or changed" + (f": {error.code}" if error else "")
+        return Denial("no-access", detail, "check that account's role and its ECS permissions")
+
+
+def _left(edit: Edit, marker: Marker) -> frozenset[Reason]:
+    """The reasons that the rule shall carry, as its marker stands now: one for each request."""
+    asked = {reason.request for reason in edit.gain}
+    kept = {reason for reason in marker.reasons if reason.request not in asked}
+    return frozenset((kept - edit.lose) | edit.gain)
+
+
+def _by_group(decision: Decision) -> list[tuple[Party, list[Edit]]]:
+    """The target's side first: it is the one that may refuse."""
+    groups: dict[Party, list[Edit]] = {}
+    for edit in decision.edits:
+        groups.setdefault(edit.key.group, []).append(edit)
+    return list(groups.items())
+
+
+def _order(decision: Decision) -> int:
+    """Adds before removals, unless a quota makes an add wait for what goes."""
+    if decision.removes_first:
+        return 2
+    return 1 if decision.outcome == "removed" else 0
+
+
+def _paused(decision: Decision) -> Decision:
+    detail = "link-peer is paused: it reads and audits, and changes nothing"
+    return msgspec.structs.replace(
+        decision,
+        outcome="denied",
+        reason="paused",
+        detail=detail,
+        advice="set paused: false in the policy file, then post the request or touch the tag again",
+        edits=(),
+    )

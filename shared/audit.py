@@ -1,0 +1,172 @@
+"""The audit log: one flat record a decision, durable in SLS before anything changes.
+
+The functions write it and never read it; what they know of the past stands on the rules.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from shared.clock import Clock, iso
+from shared.errors import Transient
+from shared.model import Link, Party, Rule, ports_text, short_hash
+from shared.plan import Decision
+from shared.settings import Settings
+
+Record = dict[str, str]
+
+FIELD_LIMIT = 8_000  # characters; SLS indexes no more of a value than 2 KB by default, and a line is capped at 32 KB
+
+
+class Audit(Protocol):
+    """Where records go."""
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Returns once the records are durable. Raises Transient when they may not be."""
+        ...
+
+
+def clean(value: object) -> str:
+    """A value as a record carries it: a string, in which nothing can break a line, turn the text round or hide in it."""
+    text = str(value)[:FIELD_LIMIT]
+    return "".join(
+        f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else c for c in text
+    )
+
+
+def rules_text(rules: Sequence[Rule]) -> str:
+    """The rules of a decision as JSON: group, source, dest, protocol, ports, rule id."""
+    shown = [
+        {
+            "group": str(rule.group),
+            "source": rule.key.source,
+            "dest": rule.key.dest,
+            "protocol": rule.key.port.protocol,
+            "ports": rule.key.port.range,
+            "rule_id": rule.id,
+        }
+        for rule in rules
+        if rule.key is not None
+    ]
+    return json.dumps(shown, separators=(",", ":"))
+
+
+class Scribe:
+    """Writes the records of one delivery: what is the same in all of them stands here."""
+
+    def __init__(
+        self, audit: Audit, common: Mapping[str, str], now: Callable[[], float], events: Mapping[str, str] | None = None
+    ) -> None:
+        """`events` says which event brought which instance (`i-…@<uid>`), where one delivery has several."""
+        self._audit = audit
+        self._common = dict(common)
+        self._now = now
+        self._events = events or {}
+        self.outcomes: Counter[str] = Counter()
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Writes the records, if there are any. Raises Transient."""
+        if records:
+            self._audit.write([self._whole(record) for record in records])
+            self.outcomes.update(record["outcome"] for record in records if record.get("outcome"))
+
+    def _whole(self, record: Record) -> Record:
+        whole = {"time": iso(self._now()), **self._common, **{k: v for k, v in record.items() if v != ""}}
+        if event := self._events.get(whole.get("instance", "")):
+            whole["event_id"] = event
+        body = whole.pop("body", "")
+        told = (whole.get("event_id", ""), whole.get("request_id", ""), body)
+        same = "|".join([*told, *(whole.get(k, "") for k in ("record", "link", "outcome", "reason", "ports"))])
+        return {**{name: clean(value) for name, value in whole.items()}, "key": short_hash(same)}
+
+
+def link_fields(link: Link, region: str, raw: str = "") -> Record:
+    """The fields that name a link. `raw` is a peer that could not be read, as it was written."""
+    fields = {
+        "from_account": link.source.account,
+        "from": link.source.id,
+        "to_account": link.target.account,
+        "to": link.target.id or raw,
+        "ports": ports_text(link.ports),
+    }
+    if not raw:
+        fields["link"] = link.id(region)
+    else:
+        fields["link"] = short_hash(f"{region}|{link.source.account}/{link.source.id}|{raw}")
+        fields["ports"] = ""
+    return fields
+
+
+def decision_record(
+    decision: Decision, region: str, record: str, *, rules: Sequence[Rule] = (), api_requests: Sequence[str] = ()
+) -> Record:
+    """An `intent`, `attempt` or `outcome` of one decision."""
+    verdict = decision.verdict
+    fields = {
+        "record": record,
+        "action": decision.action,
+        **link_fields(decision.link, region, decision.raw),
+        "reason": decision.reason,
+        "detail": decision.detail,
+        "advice": decision.advice,
+        "rules": rules_text(rules) if rules else "",
+        "api_requests": ",".join(api_requests),
+        "reachability": verdict.reachability if verdict else "unknown",
+        "consent": "; ".join(verdict.consent) if verdict else "",
+        "instance": str(decision.instance) if decision.instance else "",
+    }
+    if record == "outcome":
+        fields["outcome"] = decision.outcome
+    return fields
+
+
+def party_fields(source: Party | None, target: Party | None) -> Record:
+    """What is known of the parties of a request that could not be read whole."""
+    fields: Record = {}
+    if source:
+        fields |= {"from_account": source.account, "from": source.id}
+    if target:
+        fields |= {"to_account": target.account, "to": target.id}
+    return fields
+
+
+class SlsAudit:
+    """The audit logstore, through aliyun-log-python-sdk."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        if not settings.audit_project or not settings.audit_logstore:
+            raise Transient("LINK_PEER_AUDIT_PROJECT and LINK_PEER_AUDIT_LOGSTORE are not set: nothing may be changed")
+        self._project = settings.audit_project
+        self._logstore = settings.audit_logstore
+        self._settings = settings
+        self._clock = clock
+        self._client: Any = None
+
+    def write(self, records: Sequence[Record]) -> None:
+        from aliyun.log import LogItem, PutLogsRequest
+
+        from shared.sls import AuditUnavailable
+
+        now = self._clock.now()
+        # the fraction keeps records of one second in their order; 0 would make the SDK read the machine's clock
+        second, fraction = int(now), int(now % 1 * 1e9)
+        items = [
+            LogItem(second, list(record.items()), fraction + number) for number, record in enumerate(records, start=1)
+        ]
+        request = PutLogsRequest(self._project, self._logstore, "link-peer", self._settings.region, items)
+        try:
+            self._open().put_logs(request)
+        except Exception as error:
+            code = error.code if isinstance(error, AuditUnavailable) else type(error).__name__
+            raise Transient(f"the audit log cannot be written: {code}") from error
+
+    def _open(self) -> Any:
+        if self._client is None:
+            from shared.sls import client
+
+            self._client = client(self._settings)
+        return self._client

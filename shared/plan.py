@@ -1,0 +1,409 @@
+"""Desired rules against actual rules: a plan that one can print. Pure: no I/O, reads no clock.
+
+    rule there?        wanted by a claim?   judged here?   → change
+    no                 yes                  -              → add       (unless an equal rule of a person's is there)
+    ours, reason in    yes                  -              → nothing
+    ours, reason new   yes                  -              → mark      (the reason joins the marker)
+    ours               no                   no             → nothing   (another delivery's business, or not wholly seen)
+    ours, others stay  no                   yes            → mark      (the reason leaves the marker)
+    ours, last reason  no                   yes            → remove    (by rule id)
+    ours, priority ≠ 100, kept                             → mark      (put back: an operator's drop must win)
+    not ours           -                    -              → nothing, ever
+
+A reason is *judged* when everything that could want it was read. `counted` marks removals for something not seen any more:
+they are believed only of living accounts, and are capped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from shared import marker as markers
+from shared.decide import Claim, Denial, Verdict, judge
+from shared.model import ALL, Link, Marker, Party, Reason, Rule, RuleKey
+from shared.policy import Policy
+from shared.view import View
+
+PRIORITY = 100
+GROUP_RULES = 20  # rules a basic group may hold that name a group [doc limits]; the stricter of the two readings
+
+Judged = Callable[[Rule, Marker, Reason], bool | None]
+"""May this delivery take that reason away? None: it may, once the rule's link is wholly read."""
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """What one rule gains and loses in reasons. A rule with its first reason is written, one without its last is removed."""
+
+    key: RuleKey
+    gain: frozenset[Reason] = frozenset()
+    lose: frozenset[Reason] = frozenset()
+    ends: tuple[Party, Party] | None = None
+    rule: Rule | None = None  # ours, as it stands
+    left: tuple[Reason, ...] = ()  # the reasons it will carry
+
+    @property
+    def kind(self) -> str:
+        """`add`, `mark` or `remove`."""
+        if self.rule is None:
+            return "add"
+        return "mark" if self.left else "remove"
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What one link comes to. `outcome` is what the record will say once the changes are made."""
+
+    link: Link
+    action: str  # link | unlink | sync | expire | repair
+    outcome: str  # applied | unchanged | removed | denied | failed
+    reason: str = ""
+    detail: str = ""
+    advice: str = ""
+    edits: tuple[Edit, ...] = ()
+    counted: bool = False
+    removes_first: bool = False
+    verdict: Verdict | None = None
+    instance: Party | None = None
+    raw: str = ""
+    rules: tuple[Rule, ...] = ()  # those that stand already
+
+    @property
+    def removes(self) -> int:
+        """How many rules go."""
+        return sum(edit.kind == "remove" for edit in self.edits)
+
+
+class Context(msgspec.Struct, frozen=True):
+    """Where and when a plan is made. `actions` name a claim's and a removal's record: (`link`, `unlink`), (`repair`, `repair`)…"""
+
+    policy: Policy
+    region: str
+    now: float
+    actions: tuple[str, str] = ("link", "unlink")
+    request: bool = False  # a request that finds its link there already is `applied` again, not `unchanged`
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Decisions, and what would have to be read for more of them.
+
+    `unread` are links whose rules seem unwanted, though not all who could want them were read; `doubts` are accounts
+    whose instances nobody has seen yet, so that nothing there is believed to be gone.
+    """
+
+    decisions: list[Decision]
+    unread: frozenset[Link]
+    doubts: frozenset[str]
+
+
+def make(
+    view: View,
+    context: Context,
+    claims: Sequence[Claim],
+    *,
+    focus: Callable[[Claim], bool],
+    judged: Judged,
+    refused: Mapping[Link, Denial] | None = None,
+    taken_back: Denial | None = None,
+) -> Plan:
+    """Decisions for the links of the claims in `focus`, and for every standing rule that lost a judged reason.
+
+    `refused` holds links that could not be written a moment ago, and why; `taken_back` is why reasons go (an unlink).
+    """
+    planner = _Planner(view, context, claims, focus, judged, refused or {}, taken_back)
+    decisions = planner.decisions()
+    return Plan(decisions, frozenset(planner.unread), frozenset(planner.doubts))
+
+
+def owned_rules(view: View, policy: Policy, region: str) -> list[tuple[Rule, Marker]]:
+    """Every rule of ours in the view, with its marker."""
+    found = []
+    for rules in view.rules.values():
+        for rule in rules:
+            if marker := markers.owned(rule, policy.deployment, region, policy.home):
+                found.append((rule, marker))
+    return found
+
+
+def link_of(key: RuleKey, marker: Marker) -> Link:
+    """The link that a rule of ours belongs to, as far as the rule alone tells: its one port, or mutual."""
+    ports = () if key.port == ALL else (key.port,)
+    if marker.ends:
+        return Link(marker.ends[0], marker.ends[1], ports)
+    source, _, account = key.source.partition("@")
+    return Link(Party(account, source), key.group, ports)
+
+
+class _Lost(msgspec.Struct, frozen=True):
+    """Reasons that a standing rule loses, and why."""
+
+    reasons: frozenset[Reason]
+    denial: Denial
+    counted: bool
+
+
+class _Planner:
+    def __init__(
+        self,
+        view: View,
+        context: Context,
+        claims: Sequence[Claim],
+        focus: Callable[[Claim], bool],
+        judged: Judged,
+        refused: Mapping[Link, Denial],
+        taken_back: Denial | None,
+    ) -> None:
+        self.view = view
+        self.context = context
+        self.policy = context.policy
+        self.claims = claims
+        self.focus = focus
+        self.judged = judged
+        self.refused = refused
+        self.taken_back = taken_back
+        self.verdicts: dict[Link, Verdict] = {}
+        self.wants: dict[RuleKey, set[Reason]] = {}
+        self.against: dict[RuleKey, Denial] = {}
+        self.lost: dict[RuleKey, _Lost] = {}
+        self.room: dict[Party, int] = {}
+        self.edited: set[RuleKey] = set()
+        self.unread: set[Link] = set()
+        self.doubts: set[str] = set()
+        self.owned: dict[RuleKey, tuple[Rule, Marker]] = {}
+        for rule, marker in owned_rules(view, self.policy, context.region):
+            if rule.key is not None and rule.key not in self.owned:
+                self.owned[rule.key] = (rule, marker)
+        self.present = {
+            rule.key: rule
+            for rules in view.rules.values()
+            for rule in rules
+            if rule.key and rule.policy == "accept" and rule.key not in self.owned
+        }
+
+    def decisions(self) -> list[Decision]:
+        for claim in self.claims:
+            denial = self._denial(claim)
+            for need in self._verdict(claim.link).needs if not claim.same_group else ():
+                if denial is None:
+                    self.wants.setdefault(need.key, set()).add(claim.reason)
+                else:
+                    self.against[need.key] = denial
+        self._lose()  # first: what goes makes room
+        return [*self._answers(), *self._removals(), *self._repairs()]
+
+    # what claims get
+
+    def _verdict(self, link: Link) -> Verdict:
+        if link not in self.verdicts:
+            verdict = judge(self.view, self.policy, link)
+            if verdict.denial is None and link in self.refused:
+                verdict = msgspec.structs.replace(verdict, denial=self.refused[link])
+            self.verdicts[link] = verdict
+        return self.verdicts[link]
+
+    def _denial(self, claim: Claim) -> Denial | None:
+        if claim.denial:
+            return claim.denial
+        if claim.reason.until is not None and claim.reason.until <= self.context.now:
+            return Denial("expired", "its end is past", "post a new request with a later until")
+        return self._verdict(claim.link).denial
+
+    def _answers(self) -> list[Decision]:
+        grouped: dict[tuple[Link, str], list[Claim]] = {}
+        for claim in self.claims:
+            if self.focus(claim):
+                grouped.setdefault((claim.link, claim.raw), []).append(claim)
+        return [self._answer(link, claims) for (link, _), claims in grouped.items()]
+
+    def _answer(self, link: Link, claims: list[Claim]) -> Decision:
+        granted = [claim for claim in claims if self._denial(claim) is None and not claim.same_group]
+        if not granted:
+            return self._no(link, claims)
+        verdict = self._verdict(link)
+        reasons = frozenset(claim.reason for claim in granted)
+        edits: list[Edit] = []
+        standing: list[Rule] = []
+        ours = False
+        for need in verdict.needs:
+            if need.key in self.owned:
+                ours = True
+                standing.append(self.owned[need.key][0])
+                edits += self._edit(need.key)
+            elif need.key in self.present:
+                standing.append(self.present[need.key])
+            else:
+                gain = frozenset(self.wants.get(need.key, reasons))
+                edits.append(Edit(need.key, gain, ends=need.ends, left=tuple(sorted(gain))))
+        answer = Decision(
+            link,
+            self.context.actions[0],
+            "unchanged",
+            advice=verdict.advice,
+            verdict=verdict,
+            instance=claims[0].instance,
+            rules=tuple(standing),
+        )
+        short, inverted = self._quota(edits)
+        if short is not None:
+            self.edited -= {edit.key for edit in edits}
+            return msgspec.structs.replace(
+                answer, outcome="failed", reason=short.reason, detail=short.detail, advice=short.advice
+            )
+        human = not edits and len(standing) == len(verdict.needs) and not ours
+        if human:
+            detail = "an equal rule that somebody else made is there already"
+            return msgspec.structs.replace(answer, reason="human-rule", detail=detail)
+        outcome = "applied" if edits or self.context.request else "unchanged"
+        return msgspec.structs.replace(answer, outcome=outcome, edits=tuple(edits), removes_first=inverted)
+
+    def _no(self, link: Link, claims: list[Claim]) -> Decision:
+        first = claims[0]
+        answer = Decision(link, self.context.actions[0], "unchanged", instance=first.instance, raw=first.raw)
+        if any(claim.same_group for claim in claims):
+            detail = f"{link.target.id} is the instance's own group" if link.target.is_group else "it names itself"
+            return msgspec.structs.replace(answer, reason="same-group", detail=detail)
+        denial = self._denial(first)
+        assert denial is not None  # noqa: S101
+        return msgspec.structs.replace(
+            answer,
+            outcome="failed" if denial.reason == "quota" else "denied",
+            reason=denial.reason,
+            detail=denial.detail,
+            advice=denial.advice,
+            verdict=self._verdict(link),
+        )
+
+    def _edit(self, key: RuleKey) -> list[Edit]:
+        """The change to a rule of ours that stands: its reasons, or a priority that a hand has set. Once a plan."""
+        rule, marker = self.owned[key]
+        lost = self.lost[key].reasons if key in self.lost else frozenset()
+        wanted = self.wants.get(key, set())
+        asked = {reason.request for reason in wanted}
+        replaced = {reason for reason in marker.reasons if reason.request in asked and reason not in wanted}
+        left = tuple(sorted({*wanted, *marker.reasons} - lost - replaced))
+        if key in self.edited or (set(left) == set(marker.reasons) and rule.priority == PRIORITY):
+            return []
+        self.edited.add(key)
+        gain = frozenset(left) - frozenset(marker.reasons)
+        return [Edit(key, gain, frozenset(marker.reasons) - frozenset(left), marker.ends, rule, left)]
+
+    def _quota(self, edits: Sequence[Edit]) -> tuple[Denial | None, bool]:
+        """What has no room, if anything; and whether what goes must go first."""
+        for edit in edits:
+            if not markers.fits(markers.render(marker_of(edit, self.policy, self.context.region), self.policy.home)):
+                detail = "the rule's description has no room for one more reason (512 characters)"
+                return Denial("quota", detail, "unlink requests that are not needed any more"), False
+        needed: dict[Party, int] = {}
+        for edit in edits:
+            if edit.kind == "add" and edit.key.source.startswith("sg-"):
+                needed[edit.key.group] = needed.get(edit.key.group, 0) + 1
+        inverted = False
+        for party, count in needed.items():
+            room = self._room(party)
+            freed = sum(
+                1
+                for key in self.lost
+                if key.group == party
+                and key.source.startswith("sg-")
+                and set(self.owned[key][1].reasons) == self.lost[key].reasons
+            )
+            if room + freed < count:
+                detail = f"{party} has room for {max(room, 0)} of {count} rules that name a group ({GROUP_RULES} are allowed)"
+                return Denial("quota", detail, "take away rules that are not needed, or name instances (i-…)"), False
+            inverted |= room < count
+        for party, count in needed.items():
+            self.room[party] = self._room(party) - count
+        return None, inverted
+
+    def _room(self, party: Party) -> int:
+        group = self.view.groups.get(party)
+        return self.room.get(party, GROUP_RULES - (group.group_rules if group else 0))
+
+    # what standing rules lose
+
+    def _lose(self) -> None:
+        for key, (rule, marker) in self.owned.items():
+            wanted = self.wants.get(key, set())
+            asked = {reason.request for reason in wanted}
+            causes: dict[tuple[Denial, bool], set[Reason]] = {}
+            for reason in marker.reasons:
+                if reason in wanted or reason.request in asked:
+                    continue
+                verdict = self.judged(rule, marker, reason)
+                if not verdict:
+                    if verdict is None:
+                        self.unread.add(link_of(key, marker))
+                    continue
+                denial, counted = self._cause(key, marker, reason)
+                if denial.reason == "no-access" or (counted and not self._believed(key, marker)):
+                    continue
+                causes.setdefault((denial, counted), set()).add(reason)
+            if causes:
+                denial, _ = min(causes, key=lambda cause: cause[1])  # an explicit cause is told before "not seen"
+                reasons = frozenset(reason for found in causes.values() for reason in found)
+                self.lost[key] = _Lost(reasons, denial, any(counted for _, counted in causes))
+
+    def _cause(self, key: RuleKey, marker: Marker, reason: Reason) -> tuple[Denial, bool]:
+        """Why a reason goes, and whether it goes for something that is not seen any more."""
+        if self.taken_back is not None:
+            return self.taken_back, False
+        if reason.until is not None and reason.until <= self.context.now:
+            return Denial("expired", "its end is past"), False
+        denial = self.against.get(key) or self._verdict(link_of(key, marker)).denial
+        if denial is not None:
+            return denial, denial.unseen
+        return Denial("", "nothing asks for it any more"), True
+
+    def _believed(self, key: RuleKey, marker: Marker) -> bool:
+        link = link_of(key, marker)
+        doubts = ({link.source.account, link.target.account} & self.policy.accounts.keys()) - self.view.alive
+        self.doubts |= doubts
+        return not doubts
+
+    def _removals(self) -> list[Decision]:
+        grouped: dict[tuple[Party, Party, bool, Denial, bool], list[RuleKey]] = {}
+        for key, lost in self.lost.items():
+            link = link_of(key, self.owned[key][1])
+            ends = (link.source, link.target)
+            if link.mutual:
+                ends = (min(ends), max(ends))  # both sides of a mutual link are one decision
+            grouped.setdefault((*ends, link.mutual, lost.denial, lost.counted), []).append(key)
+        found = []
+        for (source, target, mutual, denial, counted), keys in grouped.items():
+            edits = tuple(edit for key in keys for edit in self._edit(key))
+            stays = "" if any(edit.kind == "remove" for edit in edits) else "; the rule stays, since others want it"
+            ports = () if mutual else tuple(sorted({key.port for key in keys}))
+            found.append(
+                Decision(
+                    self._as_asked(Link(source, target, ports)),
+                    "expire" if denial.reason == "expired" else self.context.actions[1],
+                    "removed",
+                    denial.reason,
+                    denial.detail + stays,
+                    denial.advice,
+                    edits=edits,
+                    counted=counted,
+                    rules=tuple(self.owned[key][0] for key in keys),
+                )
+            )
+        return found
+
+    def _as_asked(self, link: Link) -> Link:
+        """A mutual link the way round in which somebody in focus asked for it."""
+        turned = Link(link.target, link.source, link.ports)
+        return turned if link.mutual and any(c.link == turned and self.focus(c) for c in self.claims) else link
+
+    def _repairs(self) -> list[Decision]:
+        """Rules of ours to which a hand gave another priority: an accept of ours must never beat an operator's drop."""
+        found = []
+        for key, (rule, marker) in self.owned.items():
+            if rule.priority != PRIORITY and (edits := self._edit(key)):
+                detail = f"its priority was {rule.priority}, and is {PRIORITY} again"
+                link = link_of(key, marker)
+                found.append(Decision(link, "repair", "applied", detail=detail, edits=tuple(edits), rules=(rule,)))
+        return found
+
+
+def marker_of(edit: Edit, policy: Policy, region: str) -> Marker:
+    """The marker that a rule shall carry."""
+    return Marker(policy.deployment, edit.key.id(policy.deployment, region), edit.left, edit.ends)

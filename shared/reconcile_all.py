@@ -1,0 +1,299 @@
+"""What the timer leads to: every rule of ours is what tags, requests and consent say now, in all accounts of the policy.
+
+    read accounts side by side ─▶ claims: every instance's tags, every request's reason on a standing rule
+      ─▶ one plan for everything ─▶ intents, changes, outcomes ─▶ tags of groups that hold nothing of ours any more ─▶ summary
+
+What the function's time does not allow is left as it is, safely: the next run starts where this one stopped reading, and
+finds the remaining changes by itself, since every run decides anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from shared.apply import Applier, Report
+from shared.audit import Record
+from shared.decide import Claim, Denial, judge, tag_claims
+from shared.delivery import Delivery
+from shared.errors import CloudError, NoAccess, Transient
+from shared.model import ALL, Link, Marker, Party, Port, Reason, Rule
+from shared.plan import Context, Decision, link_of, make, owned_rules
+from shared.view import READERS, Reader
+
+PASSES = 3
+READING_SHARE = 0.6  # of the time left may go into reading rules
+
+Progress = Callable[[str, int, int], None]
+"""(what is being done, how many are done, of how many)."""
+
+
+class Sweep:
+    """One run over everything.
+
+    `believe_empty` names accounts in which a person has said that there are no instances; `dry_run` plans and changes
+    nothing, not even the log; `start_after` is where the last run stopped reading.
+    """
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        event_id: str,
+        *,
+        believe_empty: Iterable[str] = (),
+        dry_run: bool = False,
+        start_after: Party | None = None,
+        progress: Progress = lambda _what, _done, _all: None,
+    ) -> None:
+        self.delivery = delivery
+        self.policy = delivery.policy
+        self.region = delivery.region
+        self.started = delivery.clock.now()
+        self.believe_empty = frozenset(believe_empty)
+        self.dry_run = dry_run
+        self.progress = progress
+        self.start_after = start_after
+        self.stopped_at: Party | None = None
+        self.scribe = delivery.scribe({"event_id": event_id})
+        self.reader = Reader(delivery.cloud(event_id), self.policy)
+        self.view = self.reader.view
+        self.failed_reads: dict[str, str] = {}
+        self.managed: list[Party] = []
+        self.decisions: list[Decision] = []
+        self.doubted: frozenset[str] = frozenset()
+        self.unread = 0
+
+    def run(self) -> list[Decision]:
+        """Reads, plans and, unless `dry_run`, changes. Raises Transient if any change must be tried again."""
+        self._read()
+        refused: dict[Link, Denial] = {}
+        applier = Applier(self.reader, self.policy, self.region, self.scribe, self.delivery.clock, self.delivery.retry)
+        total = Report()
+        for attempt in range(PASSES):
+            decisions = self._plan(refused, first=attempt == 0)
+            if attempt == 0:
+                self.decisions = decisions
+            if self.dry_run:
+                return self.decisions
+            report = applier.apply(decisions)
+            total.changed += report.changed
+            total.removed += report.removed
+            total.held += report.held
+            total.pending += report.pending
+            if not report.failed:
+                break
+            refused |= report.failed
+        self._untag(total)
+        self._tell(total)
+        if total.pending:
+            raise total.pending[0]
+        return self.decisions
+
+    # reading
+
+    def _read(self) -> None:
+        accounts = sorted(self.policy.accounts)
+        with ThreadPoolExecutor(min(READERS, len(accounts))) as pool:
+            managed = list(pool.map(self._account, accounts))
+        self.managed = sorted(group for groups in managed for group in groups)
+        self.view.alive |= self.believe_empty
+        for account, error in sorted(self.view.blocked.items()):
+            if account not in self.failed_reads:
+                self._no_access(account, error)
+        claims = self._tag_claims()
+        wanted = {party for claim in claims for party in (claim.link.source, claim.link.target) if party.id}
+        wanted |= {Party(i.party.account, group) for i in self.view.instances.values() for group in i.groups}
+        self._parties(wanted)
+        claims = self._tag_claims()  # again: which group stands for an instance shows only now
+        needed = self._groups_needed(claims)
+        self._rules({*self.managed, *needed})
+        named = {
+            party
+            for rule, marker in owned_rules(self.view, self.policy, self.region)
+            if rule.key
+            for party in _ends(link_of(rule.key, marker))
+        }
+        self._parties(named)
+        self._rules(self._groups_needed(self._request_claims()))
+
+    def _account(self, account: str) -> list[Party]:
+        """All instances of an account and its managed groups; a read that fails is told, and removes nothing."""
+        try:
+            self.reader.everything(account)
+            found = self.reader.managed(account, self.policy.deployment)
+        except (Transient, CloudError) as error:
+            self._failed(account, error)
+            return []
+        self.progress("accounts read", len(self.view.whole), len(self.policy.accounts))
+        return found
+
+    def _failed(self, account: str, error: Exception) -> None:
+        self.failed_reads[account] = str(error)
+        self.view.whole.discard(account)
+        self.view.blocked[account] = NoAccess("ReadFailed", str(error))
+
+    def _parties(self, parties: Iterable[Party]) -> None:
+        for account in sorted({party.account for party in parties}):
+            if account in self.failed_reads:
+                continue
+            try:
+                self.reader.parties(party for party in parties if party.account == account)
+            except (Transient, CloudError) as error:
+                self._failed(account, error)
+
+    def _rules(self, groups: Iterable[Party]) -> None:
+        """Side by side, starting behind the place where the last run stopped, for as long as there is time to read."""
+        todo = [g for g in sorted(set(groups)) if g not in self.view.rules and g.account not in self.failed_reads]
+        if self.start_after is not None:
+            todo = [g for g in todo if g > self.start_after] + [g for g in todo if g <= self.start_after]
+        stop = self.started + (self.delivery.retry.deadline - self.started) * READING_SHARE
+        chunk = READERS * 8
+        for start in range(0, len(todo), chunk):
+            if self.delivery.clock.now() >= stop and start:
+                self.stopped_at = todo[start - 1]
+                self.unread += len(todo) - start
+                return
+            part = todo[start : start + chunk]
+            try:
+                self.reader.rules(part, READERS)
+            except (Transient, CloudError) as error:
+                for account in {group.account for group in part if group not in self.view.rules}:
+                    self._failed(account, error)
+            self.progress("groups read", min(start + chunk, len(todo)), len(todo))
+
+    def _groups_needed(self, claims: Sequence[Claim]) -> set[Party]:
+        links = {claim.link for claim in claims if not claim.denial}
+        needs = (need.key.group for link in links for need in judge(self.view, self.policy, link).needs)
+        return {group for group in needs if group in self.view.groups}
+
+    # deciding
+
+    def _tag_claims(self) -> list[Claim]:
+        now = self.started
+        return [c for i in self.view.instances.values() if i.tags for c in tag_claims(self.view, i, now)]
+
+    def _request_claims(self) -> list[Claim]:
+        """What requests asked for, as their reasons on standing rules tell: one link for a request's rules of a pair."""
+        asked: dict[tuple[Party, Party, bool, Reason], set[Port]] = {}
+        for rule, marker in owned_rules(self.view, self.policy, self.region):
+            if rule.key is None:
+                continue
+            link = link_of(rule.key, marker)
+            for reason in marker.reasons:
+                if not reason.is_tag:
+                    asked.setdefault((link.source, link.target, link.mutual, reason), set()).add(rule.key.port)
+        return [
+            Claim(Link(source, target, () if mutual else tuple(sorted(p for p in ports if p != ALL))), reason)
+            for (source, target, mutual, reason), ports in asked.items()
+        ]
+
+    def _plan(self, refused: dict[Link, Denial], *, first: bool) -> list[Decision]:
+        context = Context(self.policy, self.region, self.started, ("repair", "repair"))
+        plan = make(
+            self.view,
+            context,
+            [*self._tag_claims(), *self._request_claims()],
+            focus=lambda claim: self._readable(claim.link) and (first or claim.link in refused),
+            judged=self._judged,
+            refused=refused,
+        )
+        self.doubted = plan.doubts
+        return [d for d in plan.decisions if d.outcome != "unchanged" and not self._not_read(d)]
+
+    def _readable(self, link: Link) -> bool:
+        return not {link.source.account, link.target.account} & self.view.blocked.keys()
+
+    def _not_read(self, decision: Decision) -> bool:
+        """A rule can't be called missing on a group whose rules were not read this time."""
+        return any(edit.kind == "add" and edit.key.group not in self.view.rules for edit in decision.edits)
+
+    def _judged(self, rule: Rule, marker: Marker, _reason: Reason) -> bool:
+        """Every reason, where the accounts of both sides were read whole. An account that the policy does not list
+        any more is not read, and needs not be."""
+        assert rule.key is not None  # noqa: S101
+        link = link_of(rule.key, marker)
+        accounts = {link.source.account, link.target.account} & self.policy.accounts.keys()
+        return accounts <= self.view.whole and rule.group.account not in self.failed_reads
+
+    # afterwards
+
+    def _untag(self, total: Report) -> None:
+        """Groups on which no rule of ours is left lose the tag, after another read; the tag goes on record first."""
+        holding = {rule.group for rule, _ in owned_rules(self.view, self.policy, self.region)}
+        for group in self.managed:
+            empty = group in self.view.rules and group not in holding
+            ecs = self.reader.ecs(group.account) if empty and not self.policy.paused else None
+            if ecs is None or self.delivery.clock.now() >= self.delivery.retry.deadline:
+                continue
+            try:
+                if any(rule.group == group for rule, _ in self._again(group)):
+                    continue
+                record = {
+                    "record": "intent",
+                    "action": "repair",
+                    "from_account": group.account,
+                    "from": group.id,
+                    "detail": "no rule of ours is left: the tag by which the sweep finds the group is taken off",
+                }
+                self.scribe.write([record])
+                request = ecs.untag_managed(group.id, self.policy.deployment)
+                self.scribe.write([{**record, "record": "outcome", "outcome": "removed", "api_requests": request}])
+                total.changed += 1
+            except NoAccess as error:
+                self._no_access(group.account, error)
+            except (Transient, CloudError) as error:
+                self.failed_reads.setdefault(group.account, str(error))
+
+    def _again(self, group: Party) -> list[tuple[Rule, Marker]]:
+        self.reader.again(group)
+        return owned_rules(self.view, self.policy, self.region)
+
+    def _no_access(self, account: str, error: NoAccess) -> None:
+        if not self.dry_run:
+            self.scribe.write(
+                [
+                    {
+                        "record": "outcome",
+                        "action": "repair",
+                        "outcome": "denied",
+                        "reason": "no-access",
+                        "from_account": account,
+                        "detail": f"account {account} cannot be read: {error.code}: nothing is removed there",
+                        "advice": "check that account's role, its trust policy and external id, and its permissions",
+                    }
+                ]
+            )
+
+    def _tell(self, total: Report) -> None:
+        outcomes = Counter(self.scribe.outcomes)
+        skipped = [f"{account}: {why}" for account, why in sorted(self.failed_reads.items())]
+        blocked = [(account, e) for account, e in sorted(self.view.blocked.items()) if account not in self.failed_reads]
+        skipped += [f"{account}: no access ({error.code})" for account, error in blocked]
+        skipped += [
+            f"{account}: shows no instances, so nothing there is believed to be gone"
+            for account in sorted(self.doubted)
+        ]
+        if self.unread:
+            skipped.append(f"{self.unread} groups: no time was left to read them; the next run begins there")
+        summary: Record = {
+            "record": "summary",
+            "action": "repair",
+            "outcome": "failed" if total.held else "applied" if total.changed else "unchanged",
+            "reason": "removals-held" if total.held else "",
+            "detail": "; ".join(skipped),
+            "instances": str(len(self.view.instances)),
+            "groups": str(len(self.view.rules)),
+            "changed": str(total.changed),
+            "removed": str(total.removed),
+            "held": str(total.held),
+            "denied": str(outcomes["denied"]),
+            "api_calls": json.dumps(self.reader.calls, sort_keys=True),
+            "seconds": f"{self.delivery.clock.now() - self.started:.1f}",
+        }
+        self.scribe.write([summary])
+
+
+def _ends(link: Link) -> tuple[Party, Party]:
+    return link.source, link.target

@@ -1,0 +1,240 @@
+"""What an event leads to: the links of these instances become what their tags say now.
+
+The event says which instance to look at; everything else is read. Rules between home groups are settled here; a peer in
+another account is handed to the queue, where cross_account looks at the pair.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from shared.apply import Applier
+from shared.audit import Scribe, link_fields
+from shared.decide import Claim, Denial, judge, tag_claims
+from shared.delivery import Delivery
+from shared.errors import Transient
+from shared.events import Hint
+from shared.model import Instance, Link, Marker, Party, Reason, Rule
+from shared.plan import Context, Decision, link_of, make, owned_rules
+from shared.requests import encode, sync_request
+from shared.view import Reader
+
+YOUNG_SECONDS = 300  # the cloud may not show an instance, or its address, for that long
+SCAN_ALWAYS = 20  # managed groups: up to so many are read for every event, more only when something may have gone
+PASSES = 3
+
+
+def reconcile(delivery: Delivery, hints: Sequence[Hint]) -> Scribe:
+    """Settles the instances that the hints name. Raises Transient when the delivery must come again."""
+    return _Instances(delivery, hints).run()
+
+
+class _Instances:
+    def __init__(self, delivery: Delivery, hints: Sequence[Hint]) -> None:
+        self.delivery = delivery
+        self.policy = delivery.policy
+        self.home = delivery.policy.home
+        self.now = delivery.clock.now()
+        self.hints = {Party(self.home, hint.instance): hint for hint in hints}
+        self.shrinks = any(hint.shrinks for hint in hints)
+        events = {str(party): hint.event_id for party, hint in self.hints.items()}
+        self.scribe = delivery.scribe({"event_id": hints[0].event_id}, events)
+        self.reader = Reader(delivery.cloud(hints[0].event_id), self.policy)
+        self.view = self.reader.view
+        self.waiting: list[Transient] = []
+        self.gone: set[Party] = set()
+        self.shown: list[Instance] = []
+        self.asked_life: set[str] = set()
+
+    def run(self) -> Scribe:
+        self._look()
+        if not self.view.readable(self.home):
+            error = self.view.blocked[self.home]
+            self.scribe.write(
+                [
+                    {
+                        "record": "outcome",
+                        "action": "link",
+                        "outcome": "denied",
+                        "reason": "no-access",
+                        "detail": f"the home account may not be read: {error.code}",
+                        "advice": "check the function role's ECS permissions",
+                    }
+                ]
+            )
+            return self.scribe
+        claims = self._claims()
+        self._sync(claims)
+        self._settle()
+        if self.waiting:
+            raise self.waiting[0]
+        return self.scribe
+
+    # reading
+
+    def _look(self) -> None:
+        """The instances, their groups, their peers at home, and the rules that may be concerned."""
+        self.reader.parties(self.hints)
+        if not self.view.readable(self.home):
+            return
+        for party, hint in self.hints.items():
+            instance = self.view.instances.get(party)
+            if instance is not None:
+                self.shown.append(instance)
+            elif hint.state == "Deleted" or not self._young(hint):
+                self.gone.add(party)
+                if hint.state != "Deleted":
+                    self._not_shown(party)
+            else:
+                self.waiting.append(Transient(f"{party} is not shown yet"))
+        peers = {c.link.target for i in self.shown for c in tag_claims(self.view, i, self.now) if c.link.target.id}
+        self.reader.parties(peer for peer in peers if peer.account == self.home)
+        managed = self.reader.managed(self.home, self.policy.deployment)
+        own = {Party(self.home, group) for instance in self.shown for group in instance.groups}
+        if not (self.shrinks or self.gone or len(managed) <= SCAN_ALWAYS):
+            managed = [group for group in managed if group in own]
+        needed = {
+            need.key.group
+            for claim in self._claims()
+            for need in judge(self.view, self.policy, claim.link).needs
+            if need.key.group in self.view.groups
+        }
+        self.reader.rules({*managed, *needed})
+
+    def _not_shown(self, party: Party) -> None:
+        self.scribe.write(
+            [
+                {
+                    "record": "outcome",
+                    "action": "link",
+                    "outcome": "denied",
+                    "reason": "instance-gone",
+                    "from_account": party.account,
+                    "from": party.id,
+                    "instance": str(party),
+                    "detail": "the cloud does not show the instance, five minutes after its event",
+                    "advice": "check that it exists in this region, and that the function's role may see it",
+                }
+            ]
+        )
+
+    def _young(self, hint: Hint) -> bool:
+        return hint.time is not None and self.now - hint.time < YOUNG_SECONDS
+
+    def _claims(self) -> list[Claim]:
+        return [claim for instance in self.shown for claim in tag_claims(self.view, instance, self.now)]
+
+    # peers in other accounts
+
+    def _foreign(self, link: Link) -> bool:
+        """Another account's, and one that the policy knows: whatever is to be said of the link, cross_account says it."""
+        accounts = {link.source.account, link.target.account}
+        return accounts != {self.home} and accounts <= self.policy.accounts.keys()
+
+    def _sync(self, claims: Sequence[Claim]) -> None:
+        """A sync for every pair that the tags name, and for every rule with reason `tag` on the instances' own groups."""
+        pairs: dict[Link, Party | None] = {}
+        for claim in claims:
+            if self._foreign(claim.link) and not (claim.denial and claim.denial.reason in _NO_PAIR):
+                pairs.setdefault(Link(claim.link.source, claim.link.target), claim.instance)
+        own = {Party(self.home, group) for instance in self.shown for group in instance.groups}
+        for rule, marker in owned_rules(self.view, self.policy, self.delivery.region):
+            if rule.key is None or rule.group not in own or not any(reason.is_tag for reason in marker.reasons):
+                continue
+            link = link_of(rule.key, marker)
+            if self._foreign(link):
+                ends = (link.source, link.target)
+                if link.mutual and link.source.account != self.home:
+                    ends = (link.target, link.source)
+                pairs.setdefault(Link(*ends), None)
+        requests = [sync_request(pair, self.delivery.region, self.now) for pair in sorted(pairs)]
+        self.scribe.write(
+            [
+                {
+                    "record": "intent",
+                    "action": "sync",
+                    "request_id": request.request_id,
+                    **link_fields(request.link, self.delivery.region),
+                    "detail": "the peer is in another account: the pair is handed to the queue",
+                    "instance": str(pairs[request.link] or ""),
+                }
+                for request in requests
+            ]
+        )
+        for request in requests:
+            self.delivery.retry(functools.partial(self.delivery.queue.post, encode(request)))
+
+    # rules at home
+
+    def _settle(self) -> None:
+        applier = Applier(
+            self.reader, self.policy, self.delivery.region, self.scribe, self.delivery.clock, self.delivery.retry
+        )
+        refused: dict[Link, Denial] = {}
+        retry: set[Link] | None = None
+        for _ in range(PASSES):
+            decisions = self._plan(refused, retry)
+            report = applier.apply([d for d in decisions if not self._wait_for(d)])
+            self.waiting += report.pending
+            if not report.failed:
+                return
+            refused |= report.failed
+            retry = set(report.failed)
+
+    def _plan(self, refused: dict[Link, Denial], retry: set[Link] | None) -> list[Decision]:
+        context = Context(self.policy, self.delivery.region, self.now)
+        focus = {instance.party for instance in self.shown}
+        while True:
+            # every instance that was read counts, so that a rule which a neighbour wants stays
+            claims = [
+                claim
+                for instance in self.view.instances.values()
+                for claim in tag_claims(self.view, instance, self.now)
+                if not self._foreign(claim.link) or (claim.denial and claim.denial.reason in _NO_PAIR)
+            ]
+            plan = make(
+                self.view,
+                context,
+                claims,
+                focus=lambda claim: claim.instance in focus and (retry is None or claim.link in retry),
+                judged=self._judged,
+                refused=refused,
+            )
+            if plan.unread:
+                ends = {party for link in plan.unread for party in (link.source, link.target)}
+                self.reader.parties(ends)
+                self.reader.members(party for party in ends if party.is_group)
+            elif doubts := plan.doubts - self.asked_life:
+                self.asked_life |= doubts
+                self.reader.life(doubts)
+            else:
+                return plan.decisions
+
+    def _judged(self, rule: Rule, marker: Marker, reason: Reason) -> bool | None:
+        """Tag links at home which these instances may have asked for."""
+        assert rule.key is not None  # noqa: S101
+        link = link_of(rule.key, marker)
+        if not reason.is_tag or {link.source.account, link.target.account} != {self.home}:
+            return False
+        asking = {link.source, link.target} if link.mutual else {link.source}
+        if link.source.is_group:
+            own = {Party(self.home, group) for instance in self.shown for group in instance.groups}
+            concerned = bool(self.gone or asking & own)
+        else:
+            concerned = bool({link.source, link.target} & self.hints.keys())
+        return (self.view.wholly_seen(link) or None) if concerned else False
+
+    def _wait_for(self, decision: Decision) -> bool:
+        """A peer, or an address, that may still come: not denied yet, but asked again."""
+        if decision.outcome != "denied" or decision.reason not in ("instance-gone", "no-private-ip"):
+            return False
+        hint = self.hints.get(decision.instance) if decision.instance else None
+        if hint is None or not self._young(hint):
+            return False
+        self.waiting.append(Transient(f"{decision.link.source} to {decision.link.target}: {decision.detail}, yet"))
+        return True
+
+
+_NO_PAIR = frozenset({"bad-tag", "advanced-group", "managed-group", "classic-network", "peer-not-found"})
+"""Refusals for which there is no pair to look at: the peer cannot be read, or no group stands for the instance."""

@@ -1,0 +1,152 @@
+"""What a request leads to: one link between two parties, in one account or two, on both sides or on neither.
+
+Nothing is remembered between deliveries. Each decides anew from what both accounts show, so a duplicate, a crash or a
+lost answer ends where a clean delivery ends.
+"""
+
+from __future__ import annotations
+
+from shared.apply import Applier
+from shared.audit import Record, Scribe, link_fields
+from shared.decide import Claim, Denial, judge, tag_claims
+from shared.delivery import Delivery
+from shared.model import Link, Marker, Reason, Rule
+from shared.plan import Context, Plan, link_of, make
+from shared.requests import Request
+from shared.view import Reader
+
+PASSES = 3
+UNLINKED = Denial("", "taken back by an unlink request")
+
+
+def reconcile(delivery: Delivery, request: Request, scribe: Scribe, counted: int = 0) -> int:
+    """Carries out one request; returns how many removals for unseen things it did. Raises Transient to come again."""
+    return _Pair(delivery, request, scribe, counted).run()
+
+
+class _Pair:
+    def __init__(self, delivery: Delivery, request: Request, scribe: Scribe, counted: int) -> None:
+        self.delivery = delivery
+        self.request = request
+        self.link = request.link
+        self.policy = delivery.policy
+        self.region = delivery.region
+        self.now = delivery.clock.now()
+        self.scribe = scribe
+        self.reader = Reader(delivery.cloud(request.request_id), self.policy)
+        self.view = self.reader.view
+        self.ends = {self.link.source, self.link.target}
+        self.applier = Applier(self.reader, self.policy, self.region, scribe, delivery.clock, delivery.retry, counted)
+
+    def run(self) -> int:
+        if denial := self._barred():
+            self.scribe.write([self._record("denied", denial)])
+            return self.applier.counted
+        self._look()
+        if denial := self._barred():
+            self.scribe.write([self._record("denied", denial)])
+            return self.applier.counted
+        refused: dict[Link, Denial] = {}
+        for _ in range(PASSES):
+            plan = self._plan(refused)
+            if not plan.decisions and not refused:
+                self.scribe.write([self._record("unchanged", Denial("", self._nothing()))])
+            report = self.applier.apply(plan.decisions)
+            if report.pending:
+                raise report.pending[0]
+            if not report.failed:
+                break
+            refused |= report.failed
+        return self.applier.counted
+
+    def _barred(self) -> Denial | None:
+        """An account that the policy does not list, or that cannot be entered: nothing may be said of the pair."""
+        verdict = judge(self.view, self.policy, Link(self.link.source, self.link.target, self.link.ports))
+        if verdict.denial and verdict.denial.reason in ("unknown-account", "no-access"):
+            return verdict.denial
+        return None
+
+    def _look(self) -> None:
+        self.reader.parties(self.ends)
+        accounts = sorted({party.account for party in self.ends})
+        if not all(self.view.readable(account) for account in accounts):
+            return
+        if self.link.source.is_group:
+            if self.request.action == "sync":
+                self.reader.members(party for party in self.ends if party in self.view.groups)
+            self.reader.rules(party for party in self.ends if party in self.view.groups)
+        elif self.request.action == "link":
+            needs = judge(self.view, self.policy, self.link).needs
+            self.reader.rules(need.key.group for need in needs)
+        else:
+            # an instance may be gone or have changed its groups: its rules stand wherever they were written
+            for account in accounts:
+                self.reader.rules(self.reader.managed(account, self.policy.deployment))
+            self.reader.groups_of_all()
+            claims = self._tag_claims()
+            self.reader.rules(n.key.group for c in claims for n in judge(self.view, self.policy, c.link).needs)
+
+    def _plan(self, refused: dict[Link, Denial]) -> Plan:
+        action = self.request.action
+        claims: list[Claim] = []
+        if action == "link":
+            claims = [Claim(self.link, Reason(self.request.request_id, self.request.until))]
+        elif action == "sync":
+            claims = self._tag_claims()
+        context = Context(self.policy, self.region, self.now, (action, action), request=action == "link")
+        asked_life: set[str] = set()
+        while True:
+            plan = make(
+                self.view,
+                context,
+                claims,
+                focus=lambda claim: action == "link" or claim.link.source == self.link.source,
+                judged=self._judged,
+                refused=refused,
+                taken_back=UNLINKED if action == "unlink" else None,
+            )
+            doubts = plan.doubts - asked_life
+            if not doubts:
+                return plan
+            asked_life |= doubts
+            self.reader.life(doubts)
+
+    def _tag_claims(self) -> list[Claim]:
+        """What the tags of both sides' instances say of this pair."""
+        return [
+            claim
+            for instance in list(self.view.instances.values())
+            for claim in tag_claims(self.view, instance, self.now)
+            if {claim.link.source, claim.link.target} == self.ends and not claim.raw
+        ]
+
+    def _judged(self, rule: Rule, marker: Marker, reason: Reason) -> bool:
+        assert rule.key is not None  # noqa: S101
+        link = link_of(rule.key, marker)
+        if {link.source, link.target} != self.ends:
+            return False
+        if self.request.action == "link":
+            return reason.request == self.request.request_id
+        if self.request.action == "sync":
+            forward = link.mutual or link.source == self.link.source
+            return reason.is_tag and forward and self.view.wholly_seen(link)
+        if self.link.ports:
+            return not reason.is_tag and link.source == self.link.source and rule.key.port in self.link.ports
+        return not reason.is_tag
+
+    def _nothing(self) -> str:
+        if self.request.action == "unlink":
+            return "no rule between the two stands for a request"
+        return "no tag asks for this pair, and no rule stands for a tag"
+
+    def _record(self, outcome: str, denial: Denial) -> Record:
+        return {
+            "record": "outcome",
+            "action": self.request.action,
+            "outcome": outcome,
+            "reason": denial.reason,
+            "detail": denial.detail,
+            "advice": denial.advice,
+            "reachability": "unknown",
+            **link_fields(self.link, self.region),
+        }
