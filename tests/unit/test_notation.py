@@ -1,0 +1,461 @@
+"""The grammar of tags: what is read, and what is not, to the letter."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.errors import BadInput
+from shared.model import ALL, Party, Port, ports_text
+from shared.notation import (
+    Peer,
+    Who,
+    accepts,
+    bad_accepts,
+    compact,
+    covers,
+    is_account_uid,
+    link_until,
+    parse_compact,
+    parse_instant,
+    parse_party,
+    parse_peer,
+    parse_port,
+    parse_ports,
+    parse_who,
+    peers,
+    quoted,
+    split,
+)
+
+A, B = "1000000000000001", "1000000000000002"
+quick = settings(max_examples=60, derandomize=True, deadline=None)
+
+names = st.text("0123456789abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=60)
+port_values = st.one_of(
+    st.just(Port("icmp")),
+    st.builds(
+        lambda protocol, ends: Port(protocol, min(ends), max(ends)),
+        st.sampled_from(["tcp", "udp"]),
+        st.tuples(st.integers(1, 65535), st.integers(1, 65535)),
+    ),
+)
+hostile = st.text(st.characters() | st.sampled_from("sgi-@:+,/*tcpudp019 \n\u200b\uff11"), max_size=40)
+
+
+@pytest.mark.parametrize(
+    ("text", "party"),
+    [
+        ("sg-db", Party(A, "sg-db")),
+        ("i-db", Party(A, "i-db")),
+        (f"sg-db@{B}", Party(B, "sg-db")),
+        (f"sg-db@{A}", Party(A, "sg-db")),
+        ("sg-" + "z" * 60, Party(A, "sg-" + "z" * 60)),
+        ("sg-db@123456789012345", Party("123456789012345", "sg-db")),
+        ("sg-db@12345678901234567890", Party("12345678901234567890", "sg-db")),
+    ],
+)
+def test_a_party_is_a_group_anywhere_or_an_instance_at_home(text: str, party: Party) -> None:
+    """Bare means one's own account."""
+    assert parse_party(text, A) == party
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "sg-",
+        "i-",
+        "db",
+        "sg-DB",
+        "SG-db",
+        "sg_db",
+        "sg-d-b",
+        "sg-" + "z" * 61,
+        "sg-db\n",
+        "sg-db ",
+        "\tsg-db",
+        "sg-dｂ",
+        "ѕg-db",
+        "sg-db\u200b",
+        "sg-db@",
+        "sg-db@12345678901234",
+        "sg-db@123456789012345678901",
+        "sg-db@１000000000000001",
+        f"sg-db@{B}@{B}",
+        f"i-db@{B}",
+        f"*@{B}",
+        "*",
+        "eni-db",
+    ],
+)
+def test_whatever_else_is_no_party(text: str) -> None:
+    """Not even an instance of another account, which a tag cannot name."""
+    with pytest.raises(BadInput, match=r"^party: "):
+        parse_party(text, A)
+
+
+@pytest.mark.parametrize(
+    ("text", "who"),
+    [
+        ("*", Who(A, "*")),
+        ("sg-app", Who(A, "sg-app")),
+        ("i-app", Who(A, "i-app")),
+        (f"sg-app@{B}", Who(B, "sg-app")),
+        (f"i-app@{B}", Who(B, "i-app")),
+        (f"*@{B}", Who(B, "*")),
+    ],
+)
+def test_consent_names_a_group_an_instance_or_a_whole_account(text: str, who: Who) -> None:
+    """Bare means one's own account."""
+    assert parse_who(text, A) == who
+
+
+@pytest.mark.parametrize("text", ["", "**", "sg-*", "@", f"@{B}", "*@", "*@all", "10.0.0.1/32", "sg-app@home"])
+def test_whatever_else_is_no_who(text: str) -> None:
+    """An address, say, cannot be consented to."""
+    with pytest.raises(BadInput, match=r"^who: "):
+        parse_who(text, A)
+
+
+def test_the_policy_file_has_no_bare_who() -> None:
+    """Where there is no own account, the account must be written."""
+    assert parse_who(f"sg-app@{B}", None) == Who(B, "sg-app")
+    with pytest.raises(BadInput, match=r"is not \*@<uid>"):
+        parse_who("sg-app", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [
+        ("tcp/3306", Port("tcp", 3306, 3306)),
+        ("tcp/8000-8010", Port("tcp", 8000, 8010)),
+        ("tcp/80-80", Port("tcp", 80, 80)),
+        ("udp/1", Port("udp", 1, 1)),
+        ("udp/65535", Port("udp", 65535, 65535)),
+        ("icmp", Port("icmp", -1, -1)),
+    ],
+)
+def test_a_port_is_one_or_a_range_or_icmp(text: str, port: Port) -> None:
+    """Of TCP and UDP; ICMP has none."""
+    assert parse_port(text) == port
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "3306",
+        "tcp",
+        "tcp/",
+        "tcp/0",
+        "tcp/00",
+        "tcp/080",
+        "tcp/65536",
+        "tcp/99999",
+        "tcp/100000",
+        "tcp/-1",
+        "tcp/-1/-1",
+        "tcp/+1",
+        "tcp/1_0",
+        "tcp/0x10",
+        "tcp/20-10",
+        "tcp/1-65536",
+        "tcp/1-",
+        "tcp/1-02",
+        "tcp/1-2-3",
+        "tcp/1:2",
+        "tcp/ 1",
+        "tcp/1\n",
+        "tcp/１",
+        "tcp/²",
+        "TCP/1",
+        "sctp/1",
+        "icmp/8",
+        "icmp/-1",
+        "all",
+        "tcp/" + "9" * 5000,
+    ],
+)
+def test_whatever_else_is_no_port(text: str) -> None:
+    """`all` least of all: only a mutual link is everything."""
+    with pytest.raises(BadInput, match=r"^port: "):
+        parse_port(text)
+
+
+def test_ports_are_each_once_and_sorted_as_strings() -> None:
+    """So that two spellings of one wish are one wish."""
+    assert parse_ports("udp/53+tcp/22+tcp/1000+udp/53") == (
+        Port("tcp", 1000, 1000),
+        Port("tcp", 22, 22),
+        Port("udp", 53, 53),
+    )
+
+
+@pytest.mark.parametrize("text", ["", "+", "tcp/1+", "+tcp/1", "tcp/1++tcp/2", "tcp/1 +tcp/2", "tcp/1,tcp/2"])
+def test_an_empty_place_in_a_list_of_ports_is_not_the_grammar(text: str) -> None:
+    """One bad port spoils the list."""
+    with pytest.raises(BadInput):
+        parse_ports(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1" * 14, "1" * 21, "1" * 15 + "\n", "１" * 16, "-" + "1" * 15, "1.5e15" + "0" * 10]
+)
+def test_an_account_uid_is_15_to_20_ascii_digits(text: str) -> None:
+    """Anything else is none."""
+    assert is_account_uid("1" * 15)
+    assert is_account_uid("1" * 20)
+    assert not is_account_uid(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "pieces"),
+    [
+        ("", []),
+        (" , ,", []),
+        ("sg-a", ["sg-a"]),
+        ("sg-a,sg-b sg-c, sg-d ,", ["sg-a", "sg-b", "sg-c", "sg-d"]),
+        ("sg-a\tsg-b", ["sg-a\tsg-b"]),
+        ("sg-a\nsg-b", ["sg-a\nsg-b"]),
+        ("sg-a\u00a0sg-b;sg-c", ["sg-a\u00a0sg-b;sg-c"]),
+    ],
+)
+def test_only_comma_and_space_separate(value: str, pieces: list[str]) -> None:
+    """Other white space stays in its piece, and spoils it."""
+    assert split(value) == pieces
+
+
+def test_peers_are_read_from_the_tag_and_its_suffixes_in_the_order_of_keys() -> None:
+    """`link-peer` and `link-peer.<any>`; other keys are other people's."""
+    tags = {
+        "link-peer.cache": "i-redis:tcp/6379",
+        "link-peer.2": f"sg-x@{B}",
+        "link-peer": "sg-db:tcp/3306, sg-log",
+        "link-peers": "sg-no",
+        "link-peer-2": "sg-no",
+        "Link-Peer": "sg-no",
+        "link-accept": "sg-no",
+    }
+    assert peers(tags, A) == [
+        ("link-peer=sg-db:tcp/3306", Peer(Party(A, "sg-db"), (Port("tcp", 3306, 3306),))),
+        ("link-peer=sg-log", Peer(Party(A, "sg-log"))),
+        (f"link-peer.2=sg-x@{B}", Peer(Party(B, "sg-x"))),
+        ("link-peer.cache=i-redis:tcp/6379", Peer(Party(A, "i-redis"), (Port("tcp", 6379, 6379),))),
+    ]
+
+
+def test_one_bad_peer_spoils_itself_alone() -> None:
+    """The others still link, and the bad one names its tag and its text."""
+    good, bad = sorted(peers({"link-peer.a": "sg-db:,sg-log"}, A), key=lambda found: isinstance(found[1], BadInput))
+    assert good == ("link-peer.a=sg-log", Peer(Party(A, "sg-log")))
+    text, error = bad
+    assert text == "link-peer.a=sg-db:"
+    assert isinstance(error, BadInput)
+    assert error.field == "link-peer.a"
+    assert error.problem.startswith("'' is not tcp/3306")
+
+
+def test_equal_peers_count_once_and_peers_that_differ_in_ports_both() -> None:
+    """However they are spelled, and in whichever tag."""
+    tags = {
+        "link-peer": f"sg-db:tcp/1+tcp/2 sg-db:tcp/2+tcp/1 sg-db@{A}:tcp/1+tcp/2 sg-db",
+        "link-peer.2": "sg-db no no",
+    }
+    found = peers(tags, A)
+    assert [text for text, _ in found] == ["link-peer=sg-db:tcp/1+tcp/2", "link-peer=sg-db", "link-peer.2=no"]
+
+
+@pytest.mark.parametrize("text", ["sg-db:", ":tcp/1", "sg-db:tcp/1:tcp/2", "sg-db::tcp/1", "sg-db:mutual", "sg-db/tcp"])
+def test_whatever_else_is_no_peer(text: str) -> None:
+    """An empty list of ports is not a mutual link."""
+    with pytest.raises(BadInput):
+        parse_peer(text, A)
+
+
+def test_consents_that_parse_are_kept_with_their_text_and_the_others_consent_to_nothing() -> None:
+    """The text is what the audit shows; the bad ones can be shown too."""
+    tags = {
+        "link-accept.b": f"*@{B}:icmp",
+        "link-accept": "sg-app:tcp/3306+tcp/33060 sg-bad: 0.0.0.0/0",
+        "link-acceptor": "*",
+    }
+    assert [(found.who, ports_text(found.ports), found.text) for found in accepts(tags, A)] == [
+        (Who(A, "sg-app"), "tcp/3306+tcp/33060", "link-accept=sg-app:tcp/3306+tcp/33060"),
+        (Who(B, "*"), "icmp", f"link-accept.b=*@{B}:icmp"),
+    ]
+    assert [(text, error.field) for text, error in bad_accepts(tags, A)] == [
+        ("link-accept=sg-bad:", "link-accept"),
+        ("link-accept=0.0.0.0/0", "link-accept"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("consent", "port", "covered"),
+    [
+        ("tcp/3306", "tcp/3306", True),
+        ("tcp/3306", "tcp/3307", False),
+        ("tcp/3306", "udp/3306", False),
+        ("tcp/3306", "tcp/3306-3307", False),
+        ("tcp/1-100", "tcp/20-30", True),
+        ("tcp/1-100", "tcp/100", True),
+        ("tcp/1-100", "tcp/100-101", False),
+        ("tcp/2-100", "tcp/1-100", False),
+        ("tcp/1-5+tcp/6-10", "tcp/3-8", True),
+        ("tcp/1-5+tcp/7-10", "tcp/3-8", False),
+        ("tcp/1-9+tcp/2-3+tcp/10-20", "tcp/5-15", True),
+        ("tcp/1-5+udp/6-10", "tcp/3-8", False),
+        ("tcp/1-65535+udp/1-65535", "icmp", False),
+        ("icmp", "icmp", True),
+        ("icmp", "tcp/1", False),
+    ],
+)
+def test_a_port_is_covered_where_it_lies_wholly_inside_the_consents_own_ports(
+    consent: str, port: str, covered: bool
+) -> None:
+    """Of the same protocol."""
+    assert covers(parse_ports(consent), parse_port(port)) is covered
+
+
+def test_only_a_consent_without_ports_covers_everything() -> None:
+    """A mutual link is never covered by a list of ports, however long."""
+    assert covers((), ALL)
+    assert covers((), Port("icmp"))
+    assert not covers(parse_ports("tcp/1-65535+udp/1-65535+icmp"), ALL)
+
+
+@pytest.mark.parametrize(
+    ("text", "epoch"),
+    [
+        ("1970-01-01T00:00:00Z", 0),
+        ("2026-11-25T08:00:00Z", 1795593600),
+        ("2026-11-25T16:00:00+08:00", 1795593600),
+        ("2026-11-25T07:30:00-00:30", 1795593600),
+        ("2026-11-25t08:00:00z", 1795593600),
+        ("2026-11-25T08:00:00.5Z", 1795593600.5),
+        ("2026-11-25T08:00:00.123456789Z", 1795593600.123),
+        ("2028-02-29T00:00:00Z", 1835395200),
+        ("9999-12-31T23:59:59.999999999Z", 253402300799.999),
+    ],
+)
+def test_an_instant_is_rfc3339_with_a_zone(text: str, epoch: float) -> None:
+    """In seconds since the epoch, to the millisecond."""
+    assert parse_instant(text) == epoch
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "tomorrow",
+        "1795593600",
+        "2026-11-25",
+        "2026-11-25T08:00:00",
+        "2026-11-25 08:00:00Z",
+        "2026-11-25T08:00Z",
+        "2026-11-25T08:00:00,5Z",
+        "2026-11-25T08:00:00.Z",
+        "2026-11-25T08:00:00+0800",
+        "2026-11-25T08:00:00+08",
+        "2026-11-25T08:00:00+24:00",
+        "2026-11-25T08:00:00+08:60",
+        "2026-02-29T00:00:00Z",
+        "2026-13-01T00:00:00Z",
+        "2026-00-01T00:00:00Z",
+        "2026-11-31T00:00:00Z",
+        "2026-11-25T24:00:00Z",
+        "2026-11-25T08:60:00Z",
+        "2026-12-31T23:59:60Z",
+        "0000-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+01:00",
+        "9999-12-31T23:59:59-01:00",
+        "２026-11-25T08:00:00Z",
+        "2026-11-25T08:00:00Z\n",
+        " 2026-11-25T08:00:00Z",
+        "2026-11-25T08:00:00." + "1" * 5000 + "Z",
+    ],
+)
+def test_whatever_else_is_no_instant(text: str) -> None:
+    """No zone, no calendar date, no leap second: no instant."""
+    with pytest.raises(BadInput, match=r"^instant: "):
+        parse_instant(text)
+
+
+@quick
+@given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)), st.integers(-1439, 1439))
+def test_instants_survive_their_rendering(when: datetime, minutes: int) -> None:
+    """Every second of the calendar, from every zone, to the compact form and back."""
+    aware = when.replace(microsecond=0, tzinfo=timezone(timedelta(minutes=minutes)))
+    epoch = parse_instant(aware.isoformat())
+    assert epoch == (aware - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds()
+    assert parse_compact(compact(epoch)) == epoch
+
+
+def test_the_compact_form_has_whole_seconds_and_sixteen_characters() -> None:
+    """As markers write it; a fraction is cut off, so that nothing lasts longer than was asked."""
+    assert compact(1795593600.999) == "20261125T080000Z"
+    assert compact(-0.5) == "19691231T235959Z"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "20261125T080000", "20261325T080000Z", "20261125t080000z", "2026-11-25T08:00:00Z"]
+)
+def test_whatever_else_is_not_compact(text: str) -> None:
+    """One spelling only."""
+    with pytest.raises(BadInput):
+        parse_compact(text)
+
+
+def test_link_until_is_none_an_instant_or_what_is_wrong() -> None:
+    """An unreadable end is told from no end: it ends the links, rather than leaving them for ever."""
+    assert link_until({"link-until.x": "2026-11-25T08:00:00Z"}) is None
+    assert link_until({"link-until": "2026-11-25T08:00:00.9Z"}) == 1795593600
+    for text in ("", "never", " 2026-11-25T08:00:00Z"):
+        error = link_until({"link-until": text})
+        assert isinstance(error, BadInput)
+        assert error.field == "link-until"
+
+
+def test_a_text_from_outside_is_escaped_and_clipped_in_messages() -> None:
+    """A message cannot be made to hold control or bidi characters, or a megabyte."""
+    assert quoted("a\u202e\n\ud800") == "'a\\u202e\\n\\ud800'"
+    assert len(quoted("x" * 1000)) < 100
+
+
+@quick
+@given(st.lists(port_values, min_size=1, max_size=5), names, st.sampled_from(["sg", "i"]))
+def test_peers_survive_their_spelling(ports: list[Port], name: str, kind: str) -> None:
+    """Rendered as a tag and read again, a peer is the same peer."""
+    peer = parse_peer(f"{kind}-{name}:{ports_text(ports)}", A)
+    assert peer.party == Party(A, f"{kind}-{name}")
+    assert set(peer.ports) == set(ports)
+    assert parse_peer(f"{peer.party.id}:{ports_text(peer.ports)}", A) == peer
+
+
+@quick
+@given(st.lists(port_values, min_size=1, max_size=6), port_values)
+def test_coverage_is_what_counting_ports_says(own: list[Port], asked: Port) -> None:
+    """The union of the consent's ranges, port by port."""
+    union = {(p.protocol, n) for p in own for n in range(p.low, p.high + 1)}
+    wanted = {(asked.protocol, n) for n in range(asked.low, asked.high + 1)}
+    assert covers(tuple(own), asked) is (wanted <= union)
+
+
+@quick
+@given(hostile)
+def test_hostile_text_is_bad_input_and_nothing_else(text: str) -> None:
+    """No reader raises anything but BadInput, and tags are read whatever stands in them."""
+    for read in (parse_port, parse_ports, parse_instant, parse_compact):
+        with suppress(BadInput):
+            read(text)
+    for read_at_home in (parse_party, parse_who, parse_peer):
+        with suppress(BadInput):
+            read_at_home(text, A)
+    tags = {"link-peer": text, "link-accept": text, "link-until": text}
+    assert len(peers(tags, A)) <= len(split(text))
+    assert len(accepts(tags, A)) + len(bad_accepts(tags, A)) == len(split(text))
+    link_until(tags)
