@@ -1,0 +1,319 @@
+"""Platform events: every sample of events/ is read here, and hostile ones are refused as what they are."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.errors import BadInput
+from shared.events import MAX_BYTES, Hint, decode, elements, queue_body
+from shared.notation import parse_instant
+
+A, B = "1000000000000001", "1000000000000002"
+REGION = "cn-qingdao"
+EVENTS = Path(__file__).parents[2] / "events"
+WHEN = parse_instant("2026-11-25T07:00:00Z")
+
+
+def load(name: str) -> Any:
+    return json.loads((EVENTS / f"{name}.json").read_text())
+
+
+def read(element: object) -> list[Hint]:
+    return decode(element, home=A, region=REGION)
+
+
+def sample(name: str) -> list[Hint]:
+    return [hint for element in elements((EVENTS / f"{name}.json").read_bytes()) for hint in read(element)]
+
+
+def changed(name: str, /, **more: object) -> dict[str, Any]:
+    """A sample with other fields; those that start with `data_` go into its data; None takes one away."""
+    event = copy.deepcopy(load(name))
+    for key, value in more.items():
+        where = event["data"] if key.startswith("data_") else event
+        where[key.removeprefix("data_")] = value
+        if value is None:
+            del where[key.removeprefix("data_")]
+    return event
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "shrinks"),
+    [
+        ("ecs-created", "Created", False),
+        ("ecs-pending", "Pending", False),
+        ("ecs-running", "Running", False),
+        ("ecs-deleted", "Deleted", True),
+    ],
+)
+def test_a_state_change_is_a_hint_at_its_instance(name: str, state: str, shrinks: bool) -> None:
+    """Only a deletion can make fewer links wanted."""
+    (hint,) = sample(name)
+    assert hint == Hint(load(name)["id"], "acs.ecs", load(name)["data"]["resourceId"], A, REGION, WHEN, "state", state)
+    assert hint.shrinks is shrinks
+
+
+def test_the_older_form_of_cloudmonitor_says_the_same() -> None:
+    """Its own spelling of the time, too."""
+    assert sample("ecs-legacy-running") == [
+        Hint(
+            "2256A988-0B26-4E2B-820A-000000000005",
+            "acs.ecs",
+            "i-bp1legacy00000000000a",
+            A,
+            REGION,
+            WHEN + 0.922,
+            "state",
+            "Running",
+        )
+    ]
+
+
+def test_the_content_may_stand_inside_data() -> None:
+    """Receivers in the field read both places."""
+    event = changed("ecs-created")
+    event["data"] = {"content": event["data"]}
+    assert read(event) == sample("ecs-created")
+
+
+@pytest.mark.parametrize(
+    ("name", "instances"),
+    [
+        ("tags-added", ["i-bp1tagged00000000000a"]),
+        ("tags-removed", ["i-bp1tagged00000000000a", "i-bp1tagged00000000000b"]),
+        ("tags-console", ["i-bp1console0000000000a"]),
+    ],
+)
+def test_a_tag_change_is_a_hint_at_each_of_its_instances(name: str, instances: list[str]) -> None:
+    """Each once, though the event names it twice; and any of them may have lost a peer."""
+    hints = sample(name)
+    assert [hint.instance for hint in hints] == instances
+    assert {(hint.kind, hint.state, hint.shrinks, hint.event_id) for hint in hints} == {
+        ("tags", "", True, load(name)["id"])
+    }
+
+
+@pytest.mark.parametrize(
+    ("parameters", "instances"),
+    [
+        ({"ResourceType": "instance", "ResourceId.1": "i-a", "ResourceId.2": "i-b"}, ["i-a", "i-b"]),
+        ({"ResourceType": "Instance", "ResourceId": "i-a"}, ["i-a"]),
+        ({"ResourceType": "instance", "ResourceIds": ["i-b", "i-a", "i-b"]}, ["i-b", "i-a"]),
+        ({"ResourceType": "instance", "ResourceId.1": None}, []),
+        ({"ResourceType": "securitygroup", "ResourceId.1": "sg-a"}, []),
+        ({"ResourceType": ["instance"], "ResourceId.1": "i-a"}, []),
+        ({"ResourceId.1": "sg-a"}, []),
+        ({"ResourceType": "instance", "ResourceIdentity": "i-a", "Tag.1.Key": "i-a"}, []),
+        ("a text", []),
+        (None, []),
+    ],
+)
+def test_ids_are_read_from_the_parameters_too(parameters: object, instances: list[str]) -> None:
+    """Of instances only: a group's tags are the sweep's business."""
+    event = changed("tags-added", data_referencedResources={"ACS::ECS::SecurityGroup": ["sg-a"]})
+    event["data"]["requestParameters"] = parameters
+    assert [hint.instance for hint in read(event)] == instances
+
+
+def test_what_does_not_concern_us_gives_no_hint() -> None:
+    """Other states, refused calls, other calls, other events of ECS."""
+    assert sample("ignored-stopping") == []
+    assert sample("tags-failed") == []
+    assert read(changed("tags-added", data_eventName="DeleteDisk")) == []
+    assert read(changed("tags-added", data_eventName="RunInstances")) == []
+    assert read(changed("ecs-created", type="ecs:Instance:VSwitchChanged")) == []
+    assert read(changed("ecs-created", data_state="Panding")) == []
+    assert read(changed("ecs-legacy-running", name="Instance:PreemptibleInstanceInterruption")) == []
+    assert read(changed("ecs-legacy-running", product="RDS")) == []
+
+
+def test_a_batch_is_decoded_element_by_element() -> None:
+    """A bad one spoils itself alone."""
+    first, bad, last = elements((EVENTS / "batch.json").read_bytes())
+    assert read(first) == sample("ecs-created")
+    with pytest.raises(BadInput, match=r"^resourceId: 'i-BP1NOTANID' is not i-"):
+        read(bad)
+    assert read(last) == sample("tags-added")
+
+
+def test_an_event_may_leave_out_account_and_time_but_not_contradict() -> None:
+    """They are then unknown; the region is the function's own."""
+    event = changed("ecs-created", aliyunaccountid=None, aliyunregionid=None, time=None)
+    (hint,) = read(event)
+    assert (hint.account, hint.region, hint.time) == (None, REGION, None)
+
+
+def test_an_unreadable_time_does_not_lose_the_event() -> None:
+    """ActionTrail's own time stands in."""
+    (hint,) = read(changed("tags-added", time="yesterday"))
+    assert hint.time == parse_instant("2026-11-25T07:02:00Z")
+    (hint,) = read(changed("ecs-created", time=5))
+    assert hint.time is None
+    (hint,) = read(changed("ecs-legacy-running", eventTime="now"))
+    assert hint.time is None
+
+
+BAD: dict[str, tuple[object, str]] = {
+    "malformed": (load("malformed"), "data"),
+    "other account": (load("other-account"), "aliyunaccountid"),
+    "other account of the older form": (changed("ecs-legacy-running", userId=B), "userId"),
+    "account a number": (changed("ecs-created", aliyunaccountid=int(A)), "aliyunaccountid"),
+    "account masked": (changed("ecs-created", aliyunaccountid="1000********0001"), "aliyunaccountid"),
+    "other region": (changed("ecs-created", aliyunregionid="cn-hangzhou"), "aliyunregionid"),
+    "other region of the older form": (changed("ecs-legacy-running", regionId=["cn-qingdao"]), "regionId"),
+    "other region of the call": (changed("tags-added", data_acsRegion="cn-hangzhou"), "data.acsRegion"),
+    "other source": (changed("ecs-created", source="acs.evil"), "source"),
+    "no source": (changed("ecs-created", source=None), "source"),
+    "no type": (changed("ecs-created", type=None), "type"),
+    "type a list": (changed("ecs-created", type=["ecs:Instance:StateChange"]), "type"),
+    "no id": (changed("ecs-created", id=None), "id"),
+    "id too long": (changed("ecs-created", id="x" * 129), "id"),
+    "id with a line feed": (changed("ecs-created", id="a\nb"), "id"),
+    "no data": (changed("ecs-created", data=None), "data"),
+    "content a text": (changed("ecs-created", data_content="x"), "data.content"),
+    "state a number": (changed("ecs-created", data_state=1), "state"),
+    "no state": (changed("ecs-created", data_state=None), "state"),
+    "no instance": (changed("ecs-created", data_resourceId=None), "resourceId"),
+    "instance an ARN": (changed("ecs-created", data_resourceId=f"acs:ecs:{REGION}:{A}:instance/i-a"), "resourceId"),
+    "instance a group": (changed("ecs-created", data_resourceId="sg-a"), "resourceId"),
+    "instance with more": (changed("ecs-created", data_resourceId='i-a","i-b'), "resourceId"),
+    "a tagged one with more": (
+        changed("tags-added", data_requestParameters={"ResourceType": "instance", "ResourceId.1": "i-a*"}),
+        "data",
+    ),
+    "a tagged one no text": (changed("tags-added", data_referencedResources={"ACS::ECS::Instance": [1]}), "data"),
+    "call's name a list": (changed("tags-added", data_eventName=["TagResources"]), "eventName"),
+    "a timer's": (load("timer"), "source"),
+    "a queue's": (load("queue-plain"), "source"),
+    "a text": ("i-a", "event"),
+    "a number": (5, "event"),
+    "null": (None, "event"),
+    "a list": ([load("ecs-created")], "event"),
+    "empty": ({}, "source"),
+}
+
+
+@pytest.mark.parametrize(("element", "field"), BAD.values(), ids=BAD)
+def test_what_is_no_event_for_us_is_bad_and_names_the_field(element: object, field: str) -> None:
+    """Another account's, another region's, another source's, or not an event at all."""
+    with pytest.raises(BadInput) as caught:
+        read(element)
+    assert caught.value.field == field
+    assert str(caught.value).replace("…", "").isascii()  # our own i-… is the only other character
+
+
+def test_a_delivery_is_one_object_or_an_array() -> None:
+    """Elements of an array may be anything: each is judged by itself."""
+    assert elements(b'{"a": 1}') == [{"a": 1}]
+    assert elements(b'[{"a": 1}, "text", 5, null]') == [{"a": 1}, "text", 5, None]
+    assert elements(b"[]") == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b"",
+        b"null",
+        b"5",
+        b'"text"',
+        b"{",
+        b"{'a': 1}",
+        b'{"a": NaN}',
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b'{"a": "\xff"}',
+        b"\xef\xbb\xbf{}",
+        b'{"a":' * 50000,
+        b"[" * 50000,
+        b" " * (MAX_BYTES + 1),
+        json.dumps({"a": 1}).encode("utf-16"),
+    ],
+    ids=range(14),
+)
+def test_what_cannot_be_read_as_a_delivery_is_bad(event: bytes) -> None:
+    """No other error comes out of it."""
+    with pytest.raises(BadInput, match=r"^event: "):
+        elements(event)
+
+
+def test_the_timers_event_is_one_object_with_its_time() -> None:
+    """As Function Compute writes it [doc timer trigger]."""
+    (timer,) = elements((EVENTS / "timer.json").read_bytes())
+    assert isinstance(timer, dict)
+    assert set(timer) == {"triggerTime", "triggerName", "payload"}
+    assert parse_instant(timer["triggerTime"]) == WHEN + 600
+
+
+def test_a_queues_element_gives_event_id_and_body() -> None:
+    """A CloudEvent's id; a message's own id where only the data comes; none where only the body does."""
+    event = load("queue-link")[0]
+    data = event["data"]
+    assert queue_body(event) == (event["id"], data["messageBody"])
+    assert queue_body(data) == (data["messageId"], data["messageBody"])
+    assert queue_body(data["messageBody"]) == ("", data["messageBody"])
+    assert queue_body({"version": 1, "reason": "天"}) == ("", '{"version": 1, "reason": "天"}')
+
+
+@pytest.mark.parametrize(
+    ("element", "field"),
+    [
+        (load("ecs-created"), "type"),
+        (changed("queue-plain", id=None), "id"),
+        (changed("queue-plain", data=[]), "data"),
+        (changed("queue-plain", data_messageBody=None), "messageBody"),
+        (changed("queue-plain", data_messageBody=["x"]), "messageBody"),
+        ({"messageBody": "x"}, "messageId"),
+        (5, "event"),
+        (None, "event"),
+        ([], "event"),
+    ],
+)
+def test_whatever_else_is_no_queues_element(element: object, field: str) -> None:
+    """Another service's event on the queue's function, say."""
+    with pytest.raises(BadInput) as caught:
+        queue_body(element)
+    assert caught.value.field == field
+
+
+def test_every_sample_is_used() -> None:
+    """Each file of events/ is named in the tests of events or of requests."""
+    here = Path(__file__).parent
+    text = (here / "test_events.py").read_text() + (here / "test_requests.py").read_text()
+    samples = [path.stem for path in EVENTS.glob("*.json")]
+    assert samples
+    assert [name for name in samples if f'"{name}"' not in text and f'"{name}.json"' not in text] == []
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from(["i-a", "acs.ecs", A, REGION]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(st.sampled_from(["ecs-created", "ecs-legacy-running", "tags-removed", "queue-plain"]), st.data())
+def test_hostile_fields_are_bad_input_or_ids_of_the_grammar(name: str, data: st.DataObject) -> None:
+    """Whatever stands in any field, nothing but BadInput is raised and nothing but an id comes out."""
+    event = load(name)
+    where = event
+    inner = [key for key, value in event.items() if isinstance(value, dict)]
+    if inner and data.draw(st.booleans()):
+        where = event[inner[0]]
+    where[data.draw(st.sampled_from(sorted(where)))] = data.draw(json_values)
+    try:
+        hints = read(event)
+    except BadInput:
+        hints = []
+    assert all(hint.instance.startswith("i-") and hint.account in (A, None) for hint in hints)
+    try:
+        _, body = queue_body(event)
+    except BadInput:
+        return
+    assert isinstance(body, str)

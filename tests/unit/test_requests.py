@@ -1,0 +1,334 @@
+"""Requests from the queue: what is read, what is refused and with which field, and what is denied."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.clock import iso
+from shared.events import elements, queue_body
+from shared.model import Link, Party, Port
+from shared.notation import parse_instant
+from shared.requests import MAX_BYTES, BadRequest, DeniedRequest, Request, body_of, decode, encode, sync_request
+
+A, B = "1000000000000001", "1000000000000002"
+APP, LEDGER = Party(A, "sg-bp1azkttqpldxgtedxxx"), Party(B, "sg-bp15ed6xe1yxeycg7xxx")
+REGION = "cn-qingdao"
+NOW = parse_instant("2026-11-25T07:00:00Z")
+EVENTS = Path(__file__).parents[2] / "events"
+
+GOOD: dict[str, Any] = {
+    "version": 1,
+    "request_id": "chg-1042",
+    "action": "link",
+    "region": REGION,
+    "from": {"account": A, "party": APP.id},
+    "to": {"account": B, "party": LEDGER.id},
+    "ports": ["tcp/3306"],
+    "expires_at": "2026-11-25T08:00:00Z",
+    "until": "2027-01-01T00:00:00Z",
+    "reason": "orders service reads the ledger",
+    "requested_by": "team-orders",
+}
+LINK = Request(
+    "chg-1042",
+    "link",
+    REGION,
+    Link(APP, LEDGER, (Port("tcp", 3306, 3306),)),
+    1795593600,
+    1798761600,
+    "orders service reads the ledger",
+    "team-orders",
+)
+
+
+def read(message: object) -> Request:
+    body = message if isinstance(message, (str, bytes)) else json.dumps(message)
+    return decode(body, region=REGION, now=NOW)
+
+
+def refused(message: object) -> BadRequest:
+    with pytest.raises(BadRequest) as caught:
+        read(message)
+    assert str(caught.value).replace("…", "").isascii()  # our own sg-… is the only other character
+    assert len(str(caught.value)) < 500
+    return caught.value
+
+
+def less(*names: str, **more: object) -> dict[str, Any]:
+    return {key: value for key, value in GOOD.items() if key not in names} | more
+
+
+def sample(name: str) -> list[str]:
+    """The bodies in a sample of the queue's stream."""
+    return [queue_body(element)[1] for element in elements((EVENTS / f"{name}.json").read_bytes())]
+
+
+def test_the_contracts_message_is_read() -> None:
+    """Every field of it."""
+    assert read(GOOD) == LINK
+
+
+@pytest.mark.parametrize("name", ["queue-link", "queue-plain", "queue-base64"])
+def test_a_message_reads_the_same_however_it_comes(name: str) -> None:
+    """As text, as an object, or in base64."""
+    assert [read(body) for body in sample(name)] == [LINK]
+
+
+def test_raw_data_reads_the_same() -> None:
+    """The event's data alone, the request itself, and its text."""
+    assert [read(body) for body in sample("queue-raw-data")] == [LINK] * 3
+
+
+def test_an_unlink_and_a_sync_are_read() -> None:
+    """An unlink with ports closes those; a sync is of the pair."""
+    (unlink,) = map(read, sample("queue-unlink"))
+    assert (unlink.action, unlink.link, unlink.until) == ("unlink", LINK.link, None)
+    (sync,) = map(read, sample("queue-sync"))
+    assert sync == sync_request(LINK.link, REGION, NOW)
+
+
+def test_a_batch_is_read_message_by_message() -> None:
+    """The bad one in the middle spoils itself alone."""
+    first, bad, last = sample("queue-batch")
+    assert read(first) == LINK
+    assert refused(bad).request_id == "chg-1044"
+    assert read(last).action == "unlink"
+
+
+def test_a_message_cannot_bring_a_role() -> None:
+    """The queue carries no authority: roles come from the policy file only."""
+    (body,) = sample("queue-bad-request")
+    error = refused(body)
+    assert error.field == "to"
+    assert "unknown field `role`" in error.problem
+    assert (error.request_id, error.source, error.target) == ("chg-1044", APP, None)
+
+
+def test_the_expired_sample_is_denied() -> None:
+    """With the request, so that it can be recorded whole."""
+    (body,) = sample("queue-expired")
+    with pytest.raises(DeniedRequest) as caught:
+        read(body)
+    assert (caught.value.reason, caught.value.request.request_id) == ("expired", "chg-1045")
+
+
+def test_without_ports_a_link_is_mutual_and_the_claims_are_optional() -> None:
+    """`until`, `reason` and `requested_by` may be left out too."""
+    request = read(less("ports", "until", "reason", "requested_by"))
+    assert request.link == Link(APP, LEDGER)
+    assert (request.until, request.reason, request.requested_by) == (None, "", "")
+
+
+def test_two_instances_of_one_account_can_be_linked() -> None:
+    """Kinds must match; accounts need not differ."""
+    request = read(less(**{"from": {"account": A, "party": "i-a"}, "to": {"account": A, "party": "i-b"}}))
+    assert request.link.source == Party(A, "i-a")
+
+
+def test_ports_are_each_once_and_sorted() -> None:
+    """So that equal links have equal ids."""
+    request = read(less(ports=["udp/53", "tcp/22", "udp/53", "icmp"]))
+    assert request.link.ports == (Port("icmp"), Port("tcp", 22, 22), Port("udp", 53, 53))
+
+
+BAD: dict[str, tuple[object, str]] = {
+    "no version": (less("version"), "body"),
+    "version two": (less(version=2), "version"),
+    "version true": (less(version=True), "version"),
+    "version a text": (less(version="1"), "version"),
+    "version 1.0": (json.dumps(GOOD).replace('"version": 1', '"version": 1.0'), "body"),
+    "version 1e0": (json.dumps(GOOD).replace('"version": 1', '"version": 1e0'), "body"),
+    "version of 5,000 digits": (json.dumps(GOOD).replace('"version": 1', '"version": ' + "1" * 5000), "body"),
+    "no request id": (less("request_id"), "body"),
+    "request id empty": (less(request_id=""), "request_id"),
+    "request id too long": (less(request_id="x" * 49), "request_id"),
+    "request id with a space": (less(request_id="chg 1"), "request_id"),
+    "request id with a tilde": (less(request_id="chg~20270101T000000Z"), "request_id"),
+    "request id with a comma": (less(request_id="a,tag"), "request_id"),
+    "request id with a line feed": (less(request_id="chg-1\n"), "request_id"),
+    "request id in other letters": (less(request_id="сhg-1"), "request_id"),
+    "request id a number": (less(request_id=1042), "request_id"),
+    "unknown action": (less(action="open"), "action"),
+    "action in capitals": (less(action="LINK"), "action"),
+    "region null": (less(region=None), "region"),
+    "region strange": (less(region="cn-qingdao\n"), "region"),
+    "no from": (less("from"), "body"),
+    "from a text": (less(**{"from": f"{APP.id}@{A}"}), "from"),
+    "from a list": (less(**{"from": [A, APP.id]}), "from"),
+    "account a number": (less(**{"from": {"account": int(A), "party": APP.id}}), "body"),
+    "account a small number": (less(**{"from": {"account": 1, "party": APP.id}}), "from.account"),
+    "account too short": (less(**{"from": {"account": "1" * 14, "party": APP.id}}), "from.account"),
+    "account a role": (less(**{"from": {"account": f"acs:ram::{A}:role/x", "party": APP.id}}), "from.account"),
+    "party with account": (less(to={"account": B, "party": f"{LEDGER.id}@{B}"}), "to.party"),
+    "party a star": (less(to={"account": B, "party": "*"}), "to.party"),
+    "party in capitals": (less(to={"account": B, "party": "SG-DB"}), "to.party"),
+    "party in other letters": (less(to={"account": B, "party": "ѕg-db"}), "to.party"),
+    "party missing": (less(to={"account": B}), "to"),
+    "party and more": (less(to={"account": B, "party": "sg-db", "role": "r"}), "to"),
+    "mixed kinds": (less(to={"account": B, "party": "i-db"}), "to"),
+    "from is to": (less(to={"account": A, "party": APP.id}), "to"),
+    "ports empty": (less(ports=[]), "ports"),
+    "ports null": (less(ports=None), "ports"),
+    "ports a text": (less(ports="tcp/3306"), "ports"),
+    "ports numbers": (less(ports=[3306]), "ports[0]"),
+    "a port of none": (less(ports=["tcp/1", "tcp/0"]), "ports[1]"),
+    "a port all": (less(ports=["all"]), "ports[0]"),
+    "no expires_at": (less("expires_at"), "body"),
+    "expires_at a number": (less(expires_at=1795593600), "body"),
+    "expires_at without zone": (less(expires_at="2026-11-25T08:00:00"), "expires_at"),
+    "expires_at no date": (less(expires_at="2026-02-30T08:00:00Z"), "expires_at"),
+    "until null": (less(until=None), "until"),
+    "until never": (less(until="never"), "until"),
+    "reason too long": (less(reason="x" * 257), "reason"),
+    "reason null": (less(reason=None), "reason"),
+    "reason half a character": (less(reason="\ud800"), "reason"),
+    "requested_by too long": (less(requested_by="x" * 257), "requested_by"),
+    "unknown field": (less(external_id="x"), "body"),
+    "unknown field of half a character": (less(**{"\ud800": 1}), "body"),
+    "sync with ports": (less("until", action="sync"), "ports"),
+    "sync with until": (less("ports", action="sync"), "until"),
+    "unlink with until": (less(action="unlink"), "until"),
+    "a key twice": (json.dumps(GOOD)[:-1] + ', "action": "unlink"}', "'action'"),
+    "a key twice within": (json.dumps(GOOD).replace('"party"', '"account": "1", "party"', 1), "'account'"),
+    "NaN": (json.dumps(GOOD)[:-1] + ', "x": NaN}', "body"),
+    "Infinity": (json.dumps(GOOD)[:-1] + ', "x": -Infinity}', "body"),
+    "a trailing comma": (json.dumps(GOOD)[:-1] + ",}", "body"),
+    "two objects": (json.dumps(GOOD) * 2, "body"),
+    "a list": ([GOOD], "body"),
+    "null": ("null", "body"),
+    "null in base64": (base64.b64encode(b"null"), "body"),
+    "a list in base64": (base64.b64encode(json.dumps([GOOD]).encode()), "body"),
+    "empty": ("", "body"),
+    "not UTF-8": (json.dumps(GOOD).encode().replace(b"orders", b"\xff\xfe", 1), "body"),
+    "UTF-16": (json.dumps(GOOD).encode("utf-16"), "body"),
+    "a byte order mark": (b"\xef\xbb\xbf" + json.dumps(GOOD).encode(), "body"),
+    "a byte order mark in base64": (base64.b64encode(b"\xef\xbb\xbf" + json.dumps(GOOD).encode()), "body"),
+    "half a character": ('{"a": "\ud800"}', "body"),
+    "nested deeply": ('{"a":' * 10000, "body"),
+    "too long": (json.dumps(GOOD) + " " * MAX_BYTES, "body"),
+    "base64 of base64": (base64.b64encode(base64.b64encode(json.dumps(GOOD).encode())), "body"),
+    "base64 with dirt": (base64.b64encode(json.dumps(GOOD).encode()) + b"!", "body"),
+}
+
+
+@pytest.mark.parametrize(("message", "field"), BAD.values(), ids=BAD)
+def test_what_is_not_the_form_is_a_bad_request_that_names_the_field(message: object, field: str) -> None:
+    """`body` where it is the message as a whole."""
+    assert refused(message).field == field
+
+
+def test_a_bad_request_tells_what_could_be_read_of_it() -> None:
+    """For the record: each of id, from and to, by itself."""
+    error = refused(less(ports=["tcp/0"]))
+    assert (error.request_id, error.source, error.target) == ("chg-1042", APP, LEDGER)
+    error = refused(less(request_id="chg 1", to={"account": B, "party": "*"}))
+    assert (error.request_id, error.source, error.target) == ("", APP, None)
+    error = refused("not JSON")
+    assert (error.request_id, error.source, error.target) == ("", None, None)
+
+
+def test_a_hostile_name_cannot_pose_as_a_place_in_the_message() -> None:
+    """It is escaped, and at most words of our own become the field."""
+    error = refused(less(**{"from": {"account": A, "party": "sg-a", "\u202ex` - at `$.\u202ey": 1}}))
+    assert error.field == "from"
+    assert "\\u202e" in error.problem
+
+
+@pytest.mark.parametrize(("late", "denied"), [(0, False), (300, False), (300.001, True)])
+def test_a_request_is_expired_once_it_is_more_than_five_minutes_past(late: float, denied: bool) -> None:
+    """Clocks differ, and the queue delivers again."""
+    request = json.dumps(less("until", expires_at="2026-11-25T08:00:00Z"))
+    now = parse_instant("2026-11-25T08:00:00Z") + late
+    if not denied:
+        assert decode(request, region=REGION, now=now).request_id == "chg-1042"
+        return
+    with pytest.raises(DeniedRequest) as caught:
+        decode(request, region=REGION, now=now)
+    assert caught.value.reason == "expired"
+
+
+def test_expires_at_lies_at_most_a_day_and_five_minutes_ahead() -> None:
+    """One second more is a bad request: no message is good for ever."""
+    assert read(less(expires_at="2026-11-26T07:05:00Z")).request_id == "chg-1042"
+    assert refused(less(expires_at="2026-11-26T07:05:01Z")).field == "expires_at"
+
+
+def test_a_link_whose_end_is_past_is_expired() -> None:
+    """The end itself is past."""
+    with pytest.raises(DeniedRequest) as caught:
+        read(less(until="2026-11-25T07:00:00Z"))
+    assert caught.value.reason == "expired"
+    assert read(less(until="2026-11-25T07:00:01Z")).until == NOW + 1
+
+
+def test_a_request_for_another_region_is_denied() -> None:
+    """Even where it has expired too: its place is told first."""
+    with pytest.raises(DeniedRequest) as caught:
+        read(less(region="cn-hangzhou", expires_at="2020-01-01T00:00:00Z"))
+    assert caught.value.reason == "different-region"
+    assert "cn-hangzhou" in caught.value.detail
+    assert caught.value.request.link == LINK.link
+
+
+def test_base64_may_be_wrapped_into_lines() -> None:
+    """As the base64 command writes it."""
+    assert read(base64.encodebytes(json.dumps(GOOD).encode())) == LINK
+
+
+def test_a_message_of_64_kb_is_read() -> None:
+    """One byte more is not."""
+    text = json.dumps(GOOD)
+    assert read(text + " " * (MAX_BYTES - len(text))) == LINK
+    assert body_of(b"{" + b" " * (MAX_BYTES - 1))
+    assert refused(b"{" + b" " * MAX_BYTES).problem == "longer than 64 KB"
+
+
+def test_a_sync_has_one_id_for_a_pair_in_its_direction() -> None:
+    """Whatever the ports; the way back is another pair. It lives an hour."""
+    sync = sync_request(Link(APP, LEDGER, (Port("tcp", 1, 1),)), REGION, NOW)
+    assert sync.request_id == f"tag-{Link(APP, LEDGER).id(REGION, ordered=True)}"
+    assert sync.request_id != sync_request(Link(LEDGER, APP), REGION, NOW).request_id
+    assert (sync.action, sync.link, sync.expires_at) == ("sync", Link(APP, LEDGER), NOW + 3600)
+    assert decode(encode(sync), region=REGION, now=NOW) == sync
+
+
+groups = st.builds(Party, st.sampled_from([A, B]), st.from_regex(r"sg-[0-9a-z]{1,20}", fullmatch=True))
+links = st.tuples(groups, groups).filter(lambda ends: ends[0] != ends[1])
+ports = st.lists(
+    st.sampled_from([Port("icmp"), Port("tcp", 1, 9), Port("tcp", 22, 22), Port("udp", 53, 53)]), unique=True
+)
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(links, ports, st.none() | st.integers(1, 10**9), st.text(st.characters(codec="utf-8"), max_size=256))
+def test_requests_survive_their_message(
+    ends: tuple[Party, Party], opened: list[Port], lasts: int | None, claim: str
+) -> None:
+    """Encoded and decoded, plain or in base64, a request is the same request."""
+    link = Link(*ends, tuple(sorted(opened, key=str)))
+    until = None if lasts is None else int(NOW) + lasts
+    request = Request("chg-1", "link", REGION, link, NOW + 60, until, claim, claim[:9])
+    assert decode(encode(request), region=REGION, now=NOW) == request
+    assert decode(base64.b64encode(encode(request)), region=REGION, now=NOW) == request
+
+
+@settings(max_examples=150, derandomize=True, deadline=None)
+@given(
+    st.integers(0, 500), st.binary(max_size=4) | st.sampled_from([b"\\ud800", b"null", b"{", b'"']), st.integers(0, 4)
+)
+def test_a_damaged_message_is_refused_or_read_but_never_crashes(place: int, inserted: bytes, cut: int) -> None:
+    """Whatever is written over a good one."""
+    body = json.dumps(GOOD).encode()
+    try:
+        request = read(body[:place] + inserted + body[place + cut :])
+    except (BadRequest, DeniedRequest):
+        return
+    assert iso(request.expires_at)
+    assert str(request.link.source).isascii()
