@@ -175,6 +175,7 @@ class EcsBackend:
         self,
         account: AccountState,
         groups: Sequence[Group],
+        vpc: Vpc | None,
         *,
         tags: Mapping[str, str],
         private_ip: str,
@@ -189,7 +190,6 @@ class EcsBackend:
         instance_id: str | None = None,
         status: str = "Pending",
     ) -> Instance:
-        vpc = self.vpcs.get(groups[0].vpc_id)
         new = instance_id or new_id("i")
         instance = Instance(
             id=new,
@@ -295,6 +295,7 @@ class EcsBackend:
             return self.add_instance(
                 owner,
                 joined,
+                vpc,
                 tags=tags or {},
                 private_ip=address,
                 now=now,

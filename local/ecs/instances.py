@@ -57,6 +57,7 @@ def _create(call: Call, amount: int) -> list[Instance]:
         call.backend.add_instance(
             call.account,
             groups,
+            vpc,
             tags=wanted,
             private_ip=private_ip or "",
             now=call.now,
