@@ -36,8 +36,9 @@ def describe_instances(call: Call) -> dict[str, Any]:
 
 def nothing(call: Call) -> dict[str, Any]:
     """What a caller gets who may not call DescribeInstances: an empty list, no error [doc SDK 6.1.0]."""
-    chosen, paging = page(call.action, call.params, [], lambda _: 0)
-    return {"Instances": {"Instance": list(chosen)}, **paging}
+    none: list[Seen] = []
+    _, paging = page(call.action, call.params, none, lambda seen: seen[0].sequence)
+    return {"Instances": {"Instance": none}, **paging}
 
 
 def _filter(call: Call) -> Callable[[Seen], bool]:

@@ -1,0 +1,210 @@
+"""Whether packets get through: a table of networks, groups and rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from local.clock import VirtualClock
+from local.ecs import EcsBackend, Verdict, may_reach
+from local.ecs.state import Group, Instance
+from local.identity import Caller
+
+HOME, PEER = "1000000000000001", "1000000000000002"
+
+
+@dataclass
+class World:
+    """A and B in two basic groups of one shared VPC, of two accounts; nothing is admitted."""
+
+    backend: EcsBackend
+    group_a: Group
+    group_b: Group
+    a: Instance
+    b: Instance
+
+    def rule(self, group: Group, direction: str = "ingress", **fields: Any) -> None:
+        action = "AuthorizeSecurityGroup" + ("" if direction == "ingress" else "Egress")
+        permission = {"IpProtocol": "tcp", "PortRange": "3306/3306", **fields}
+        params = {f"Permissions.1.{name}": str(value) for name, value in permission.items()}
+        params |= {"RegionId": "cn-qingdao", "SecurityGroupId": group.id}
+        self.backend.call(Caller(group.account, "root"), action, params)
+
+    def admit(self, **fields: Any) -> None:
+        """B's group admits A's group on TCP 3306, unless said otherwise."""
+        source = {"SourceGroupId": self.group_a.id, "SourceGroupOwnerId": HOME}
+        self.rule(self.group_b, **({} if "SourceCidrIp" in fields else source), **fields)
+
+    def reach(self, protocol: str = "tcp", port: int = 3306) -> Verdict:
+        return may_reach(self.backend, HOME, self.a.id, PEER, self.b.id, protocol, port)
+
+
+@pytest.fixture(name="w")
+def _world() -> World:
+    backend = EcsBackend(VirtualClock())
+    vpc = backend.create_vpc(HOME, "10.2.0.0/16", shared_with=(PEER,))
+    group_a, group_b = backend.create_group(HOME, vpc.id), backend.create_group(PEER, vpc.id)
+    a, b = backend.create_instance(HOME, [group_a]), backend.create_instance(PEER, [group_b])
+    return World(backend, group_a, group_b, a, b)
+
+
+def test_nothing_comes_in_by_default(w: World) -> None:
+    """The verdict names the group that has no rule."""
+    verdict = w.reach()
+    assert not verdict.ok
+    assert verdict.why == f"no ingress rule of {w.group_b.id} applies"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "port", "ok"),
+    [("tcp", 3306, True), ("TCP", 3306, True), ("tcp", 3307, False), ("udp", 3306, False), ("icmp", -1, False)],
+)
+def test_a_group_rule_admits_its_protocol_and_ports(w: World, protocol: str, port: int, ok: bool) -> None:
+    """And nothing beside them."""
+    w.admit()
+    assert w.reach(protocol, port).ok is ok
+
+
+@pytest.mark.parametrize(("protocol", "port"), [("tcp", 1), ("udp", 65535), ("icmp", -1)])
+def test_a_rule_for_all_admits_everything(w: World, protocol: str, port: int) -> None:
+    """One way only: the answer's direction has rules of its own."""
+    w.admit(IpProtocol="all", PortRange="-1/-1")
+    assert w.reach(protocol, port).ok
+    assert not may_reach(w.backend, PEER, w.b.id, HOME, w.a.id, protocol, port).ok
+
+
+def test_a_group_rule_does_not_admit_the_others_of_the_account(w: World) -> None:
+    """The source has to be in the named group."""
+    w.admit()
+    other = w.backend.create_group(HOME, w.group_a.vpc_id)
+    stranger = w.backend.create_instance(HOME, [other])
+    assert not may_reach(w.backend, HOME, stranger.id, PEER, w.b.id, "tcp", 3306).ok
+
+
+@pytest.mark.parametrize(
+    ("source", "dest", "ok"),
+    [
+        ("10.2.0.1/32", "", True),
+        ("10.2.0.0/24", "", True),
+        ("10.2.0.9/32", "", False),
+        ("10.2.0.1/32", "10.2.0.2/32", True),
+        ("10.2.0.1/32", "10.2.0.3/32", False),
+    ],
+)
+def test_address_rules_look_at_both_ends(w: World, source: str, dest: str, ok: bool) -> None:
+    """A five-part rule opens one member of the group only."""
+    assert (w.a.private_ip, w.b.private_ip) == ("10.2.0.1", "10.2.0.2")
+    w.admit(SourceCidrIp=source, **({"DestCidrIp": dest} if dest else {}))
+    assert w.reach().ok is ok
+
+
+@pytest.mark.parametrize(
+    ("accept", "drop", "ok"),
+    [(100, 100, False), (100, 1, False), (1, 2, True), (99, 100, True)],
+)
+def test_the_smaller_priority_decides_and_drop_wins_a_tie(w: World, accept: int, drop: int, ok: bool) -> None:
+    """So an accept with priority 100 never beats an operator's drop."""
+    w.admit(Priority=accept)
+    w.rule(w.group_b, Policy="drop", SourceCidrIp="10.0.0.0/8", Priority=drop)
+    assert w.reach().ok is ok
+
+
+def test_the_rules_of_all_groups_of_an_instance_count_together(w: World) -> None:
+    """A drop in the second group stops what the first admits."""
+    second = w.backend.create_group(PEER, w.group_b.vpc_id)
+    params = {"SecurityGroupId": second.id, "InstanceId": w.b.id}
+    w.admit(Priority=100)
+    w.backend.call(Caller(PEER, "root"), "JoinSecurityGroup", params)
+    assert w.reach().ok
+    w.rule(second, Policy="drop", SourceCidrIp="10.2.0.1", Priority=50)
+    verdict = w.reach()
+    assert not verdict.ok
+    assert second.id in verdict.why
+
+
+def test_members_of_one_basic_group_reach_each_other_whatever_the_rules(w: World) -> None:
+    """Not even a drop of the highest priority stops them; members of an advanced group do not."""
+    w.rule(w.group_a, Policy="drop", SourceCidrIp="10.0.0.0/8", Priority=1)
+    fellow = w.backend.create_instance(HOME, [w.group_a])
+    assert may_reach(w.backend, HOME, fellow.id, HOME, w.a.id, "tcp", 22).ok
+    advanced = w.backend.create_group(HOME, w.group_a.vpc_id, type="enterprise")
+    one, two = (w.backend.create_instance(HOME, [advanced]) for _ in range(2))
+    assert not may_reach(w.backend, HOME, one.id, HOME, two.id, "tcp", 22).ok
+
+
+def test_basic_groups_let_everything_out_unless_dropped(w: World) -> None:
+    """An egress rule names the destination."""
+    w.admit()
+    w.rule(w.group_a, "egress", Policy="drop", DestCidrIp="10.2.0.2/32", PortRange="1/65535")
+    verdict = w.reach()
+    assert not verdict.ok
+    assert verdict.why.endswith("drops it (egress)")
+
+
+def test_advanced_groups_let_nothing_out_unless_told(w: World) -> None:
+    """And nothing in."""
+    advanced = w.backend.create_group(HOME, w.group_a.vpc_id, type="enterprise")
+    sender = w.backend.create_instance(HOME, [advanced])
+    w.admit(SourceCidrIp=f"{sender.private_ip}/32")
+    assert may_reach(w.backend, HOME, sender.id, PEER, w.b.id, "tcp", 3306).why.startswith("no egress rule")
+    w.rule(advanced, "egress", DestCidrIp="10.2.0.0/16")
+    assert may_reach(w.backend, HOME, sender.id, PEER, w.b.id, "tcp", 3306).ok
+
+
+def test_an_egress_rule_may_name_a_group(w: World) -> None:
+    """As a destination, with its owner."""
+    w.admit()
+    w.rule(w.group_a, "egress", Policy="drop", DestGroupId=w.group_b.id, DestGroupOwnerId=PEER)
+    assert not w.reach().ok
+
+
+def test_a_rule_gives_no_route(w: World) -> None:
+    """Another VPC is out of reach until the two are peered, whatever is admitted."""
+    vpc = w.backend.create_vpc(PEER, "10.3.0.0/16")
+    group = w.backend.create_group(PEER, vpc.id)
+    far = w.backend.create_instance(PEER, [group])
+    w.rule(group, SourceCidrIp=f"{w.a.private_ip}/32")
+    verdict = may_reach(w.backend, HOME, w.a.id, PEER, far.id, "tcp", 3306)
+    assert (verdict.ok, verdict.why) == (False, f"no route from {w.a.vpc_id} to {vpc.id}")
+    w.backend.peerings.add(frozenset({w.a.vpc_id, vpc.id}))
+    assert may_reach(w.backend, HOME, w.a.id, PEER, far.id, "tcp", 3306).ok
+
+
+def test_the_classic_network_is_out_of_reach(w: World) -> None:
+    """It is retired, and so is ClassicLink."""
+    classic = w.backend.create_instance(PEER, [w.group_b], classic=True)
+    assert may_reach(w.backend, HOME, w.a.id, PEER, classic.id, "icmp").why.startswith("no route")
+
+
+def test_both_instances_have_to_run(w: World) -> None:
+    """A stopped one, and one that does not exist, neither send nor receive."""
+    w.admit()
+    w.backend.call(Caller(PEER, "root"), "StopInstance", {"InstanceId": w.b.id})
+    assert w.reach() == Verdict(False, f"{w.b.id} is Stopped, not Running")
+    assert not may_reach(w.backend, PEER, w.b.id, HOME, w.a.id, "tcp", 3306).ok
+    assert may_reach(w.backend, HOME, w.a.id, PEER, "i-none", "tcp", 1).why == "i-none does not exist"
+
+
+def test_an_instance_reaches_itself(w: World) -> None:
+    """No group is asked."""
+    assert may_reach(w.backend, HOME, w.a.id, HOME, w.a.id, "tcp", 1).ok
+
+
+def test_rules_of_the_other_family_or_source_port_do_not_apply(w: World) -> None:
+    """IPv6 rules admit no IPv4 packet; a probe comes from an ephemeral port."""
+    w.rule(w.group_b, Ipv6SourceCidrIp="::/0")
+    w.admit(SourcePortRange="1/1024")
+    assert not w.reach().ok
+    w.admit(SourcePortRange="1/65535")
+    assert w.reach().ok
+
+
+def test_an_address_is_reused_and_a_rule_left_behind_admits_the_stranger(w: World) -> None:
+    """Why instance rules have to go with their instance."""
+    w.admit(SourceCidrIp=f"{w.a.private_ip}/32")
+    w.backend.call(Caller(HOME, "root"), "DeleteInstance", {"InstanceId": w.a.id, "Force": "true"})
+    stranger = w.backend.create_instance(HOME, [w.backend.create_group(HOME, w.group_a.vpc_id)])
+    assert stranger.private_ip == "10.2.0.1"
+    assert may_reach(w.backend, HOME, stranger.id, PEER, w.b.id, "tcp", 3306).ok
