@@ -1,0 +1,258 @@
+"""A laboratory for whole functions: the local cloud, the real SDKs, the real handlers, and one-line access to all three."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import auto_link
+import cross_account
+import pytest
+import sweep
+import yaml
+from local.cloud import LocalCloud
+from local.ecs.state import Group, Instance
+from local.faults import Fault
+from local.identity import Caller
+from shared import delivery
+from shared.accounts import CACHE
+from shared.model import Party
+from shared.notation import parse_party
+
+HOME = "1000000000000001"
+PEER = "1000000000000002"
+REGION = "cn-qingdao"
+
+POLICY: dict[str, Any] = {
+    "deployment": "prod",
+    "accounts": {
+        HOME: {"name": "a@aliyun.com"},
+        PEER: {
+            "name": "b@aliyun.com",
+            "role": f"acs:ram::{PEER}:role/link-peer",
+            "external_id": "link-peer-local-example",
+        },
+    },
+}
+
+
+class Lab:
+    """One world with its functions. Times are the cloud's; records are read back from its SLS."""
+
+    def __init__(self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, folder: Any) -> None:
+        self.cloud = cloud
+        self.policy_path = folder / "policy.yaml"
+        self.policy()
+        keys = cloud.identity.accounts[HOME]
+        for name, value in {
+            "LINK_PEER_CLOUD": "http://127.0.0.1:1",
+            "LINK_PEER_POLICY": str(self.policy_path),
+            "LINK_PEER_REGION": REGION,
+            "LINK_PEER_AUDIT_PROJECT": cloud.world.audit_project,
+            "LINK_PEER_AUDIT_LOGSTORE": cloud.world.audit_logstore,
+            "LINK_PEER_QUEUE": cloud.world.queue,
+            "ALIBABA_CLOUD_ACCESS_KEY_ID": keys.access_key_id,
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys.access_key_secret,
+        }.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(delivery, "clock_for_functions", lambda: cloud.clock)
+        monkeypatch.setattr(sweep, "_stopped_at", None)
+        CACHE.sessions.clear()
+        self.a, self.b, self.shared = (vpc["id"] for vpc in cloud.world.vpcs)
+        self.context = SimpleNamespace(request_id="r-1", function=SimpleNamespace(name="f", timeout=120))
+        self._events = 0
+
+    # the world
+
+    def policy(self, **changes: Any) -> None:
+        """The policy file, with these top-level keys in place of the usual ones."""
+        self.policy_path.write_text(yaml.safe_dump({**POLICY, **changes}, sort_keys=False), encoding="utf-8")
+
+    def group(self, *accepts: str, account: str = HOME, vpc: str = "", **fields: Any) -> Group:
+        """A group in the shared VPC, with its `link-accept` entries."""
+        tags = {"link-accept": " ".join(accepts)} if accepts else {}
+        tags |= fields.pop("tags", {})
+        return self.cloud.ecs.create_group(account, vpc or self.shared, tags=tags, **fields)
+
+    def instance(self, *groups: Group, tags: dict[str, str] | None = None, **fields: Any) -> Instance:
+        return self.cloud.ecs.create_instance(groups[0].account, [g.id for g in groups], tags=tags or {}, **fields)
+
+    def tag(self, thing: Group | Instance, **tags: str | None) -> None:
+        """Sets tags (`link_peer="sg-…"`; `_` stands for `-`), or takes them off with None."""
+        kind = "securitygroup" if isinstance(thing, Group) else "instance"
+        for name, value in tags.items():
+            base = {"ResourceType": kind, "ResourceId.1": thing.id}
+            key = name.replace("_", "-")
+            if value is None:
+                self.call(thing.account, "UntagResources", {**base, "TagKey.1": key})
+            else:
+                self.call(thing.account, "TagResources", {**base, "Tag.1.Key": key, "Tag.1.Value": value})
+
+    def call(self, account: str, action: str, params: dict[str, str]) -> dict[str, Any]:
+        """One ECS call by the account's administrator: what a person does."""
+        caller = Caller(account, f"acs:ram::{account}:root")
+        return self.cloud.ecs.call(caller, action, {"RegionId": REGION, **params})
+
+    def authorize(self, group: Group, **permission: str) -> str:
+        """A rule that a person makes; answers with its id."""
+        before = {rule["SecurityGroupRuleId"] for rule in self.raw_rules(group)}
+        given = {f"Permissions.1.{name}": value for name, value in permission.items()}
+        self.call(group.account, "AuthorizeSecurityGroup", {"SecurityGroupId": group.id, **given})
+        return next(r["SecurityGroupRuleId"] for r in self.raw_rules(group) if r["SecurityGroupRuleId"] not in before)
+
+    def raw_rules(self, group: Group) -> list[dict[str, Any]]:
+        params = {"SecurityGroupId": group.id, "Direction": "ingress"}
+        found: list[dict[str, Any]] = self.call(group.account, "DescribeSecurityGroupAttribute", params)["Permissions"][
+            "Permission"
+        ]
+        return found
+
+    def rules(self, group: Group) -> list[str]:
+        """`sg-… tcp/3306` or `10.2.0.1/32>10.2.0.2/32 all`, sorted: what stands on a group."""
+        found = []
+        for rule in self.raw_rules(group):
+            source = rule["SourceGroupId"] or f"{rule['SourceCidrIp']}>{rule['DestCidrIp']}"
+            low, high = rule["PortRange"].split("/")
+            protocol = rule["IpProtocol"].lower()
+            ports = "" if low == "-1" else f"/{low}" if low == high else f"/{low}-{high}"
+            found.append(f"{source} {protocol}{ports}")
+        return sorted(found)
+
+    def reasons(self, group: Group) -> list[str]:
+        """The `by=` of every rule of ours on a group."""
+        descriptions = [rule["Description"] for rule in self.raw_rules(group)]
+        return sorted(d.split("by=")[1].split(" ")[0] for d in descriptions if d.startswith("link-peer/1 "))
+
+    def fault(self, **fault: Any) -> None:
+        self.cloud.faults.add(Fault(**fault))
+
+    # the functions
+
+    def event(self, instance: Instance | str, state: str = "Running", **fields: Any) -> dict[str, Any]:
+        """A state change event of now, as EventBridge delivers it."""
+        self._events += 1
+        return {
+            "id": f"event-{self._events}",
+            "source": "acs.ecs",
+            "specversion": "1.0",
+            "type": "ecs:Instance:StateChange",
+            "subject": f"acs.ecs:{REGION}:{HOME}:1",
+            "time": self.iso(),
+            "aliyunaccountid": HOME,
+            "aliyunregionid": REGION,
+            "data": {
+                "resourceId": instance if isinstance(instance, str) else instance.id,
+                "resourceType": "ALIYUN::ECS::Instance",
+                "state": state,
+            },
+            **fields,
+        }
+
+    def tag_event(self, instance: Instance, name: str = "UntagResources") -> dict[str, Any]:
+        """A tag change as ActionTrail tells it."""
+        event = self.event(instance, type="ecs:ActionTrail:ApiCall")
+        event["data"] = {
+            "eventName": name,
+            "eventRW": "Write",
+            "serviceName": "Ecs",
+            "acsRegion": REGION,
+            "referencedResources": {"ACS::ECS::Instance": [instance.id]},
+        }
+        return event
+
+    def iso(self, seconds: float = 0) -> str:
+        moment = datetime.fromtimestamp(self.cloud.clock.now() + seconds, timezone.utc)
+        return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def auto_link(self, *events: Any) -> dict[str, int]:
+        """Runs the function on one event, or on an array of them."""
+        body = events[0] if len(events) == 1 else list(events)
+        answer: dict[str, int] = json.loads(auto_link.handler(json.dumps(body).encode(), self.context))["outcomes"]
+        return answer
+
+    def request(self, source: Any, target: Any, *ports: str, action: str = "link", **fields: Any) -> dict[str, Any]:
+        """A request as a person writes it."""
+        request: dict[str, Any] = {
+            "version": 1,
+            "request_id": "chg-1",
+            "action": action,
+            "region": REGION,
+            "from": {"account": source.account, "party": source.id},
+            "to": {"account": target.account, "party": target.id},
+            "expires_at": self.iso(3600),
+        }
+        if ports:
+            request["ports"] = list(ports)
+        return {**request, **fields}
+
+    def message(self, body: Any) -> dict[str, Any]:
+        """A queue message as the stream pushes it."""
+        self._events += 1
+        return {
+            "id": f"message-{self._events}",
+            "source": "MNS-link-peer",
+            "specversion": "1.0",
+            "type": "mns:Queue:SendMessage",
+            "subject": f"acs:mns:{REGION}:{HOME}:queues/link-peer-requests",
+            "time": self.iso(),
+            "aliyunaccountid": HOME,
+            "data": {
+                "requestId": f"r-{self._events}",
+                "messageId": f"m-{self._events}",
+                "messageBody": body if isinstance(body, str) else json.dumps(body),
+            },
+        }
+
+    def cross_account(self, *bodies: Any) -> dict[str, int]:
+        """Runs the function on an array of messages with these bodies."""
+        event = json.dumps([self.message(body) for body in bodies]).encode()
+        answer: dict[str, int] = json.loads(cross_account.handler(event, self.context))["outcomes"]
+        return answer
+
+    def sweep(self) -> dict[str, int]:
+        event = {"triggerTime": self.iso(), "triggerName": "every-10m", "payload": ""}
+        answer: dict[str, int] = json.loads(sweep.handler(json.dumps(event).encode(), self.context))["outcomes"]
+        return answer
+
+    def queued(self) -> list[dict[str, Any]]:
+        """Takes the requests that wait in the queue."""
+        import base64
+
+        found = self.cloud.mns.receive(HOME, self.cloud.world.queue, max_n=16)
+        for message in found:
+            self.cloud.mns.delete(HOME, self.cloud.world.queue, message.receipt_handle)
+        return [json.loads(base64.b64decode(message.body)) for message in found]
+
+    # what was recorded
+
+    def records(self, *kinds: str, **fields: str) -> list[dict[str, str]]:
+        """Audit records in their order: of these kinds (`outcome` unless named), with these fields."""
+        world = self.cloud.world
+        now = int(time.time()) + 10**9
+        logs = self.cloud.sls.search(HOME, world.audit_project, world.audit_logstore, 0, now, line=100).logs
+        found = []
+        for log in logs:
+            record = {k: v for k, v in _contents(log).items() if not k.startswith("__")}
+            if record.get("record") in (kinds or ("outcome",)) and all(record.get(k) == v for k, v in fields.items()):
+                found.append(record)
+        return found
+
+    def outcome(self) -> dict[str, str]:
+        """The last outcome."""
+        return self.records()[-1]
+
+    def changes(self) -> int:
+        """How many changing ECS calls the functions have made, ever."""
+        writes = ("AuthorizeSecurityGroup", "RevokeSecurityGroup", "ModifySecurityGroupRule", "TagResources")
+        return sum(self.cloud.faults.count("ecs", action) for action in (*writes, "UntagResources"))
+
+
+def _contents(log: Any) -> dict[str, str]:
+    return dict(log.contents) if hasattr(log, "contents") else dict(log)
+
+
+def party(thing: Group | Instance) -> Party:
+    return parse_party(thing.id, thing.account)
