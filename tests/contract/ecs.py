@@ -68,3 +68,31 @@ def new_group(ecs: Client, vpc_id: str | None = None, **fields: Any) -> str:
 def instances(ecs: Client, **filters: Any) -> list[Any]:
     request = models.DescribeInstancesRequest(region_id=REGION, **filters)
     return ecs.describe_instances(request).body.instances.instance
+
+
+class RuleWorld:
+    """Two groups of the home account and one of the peer account, all in the shared VPC."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        self.cloud, self.ecs, self.peer_ecs = cloud, client(cloud), client(cloud, PEER)
+        self.shared = next(vpc.id for vpc in cloud.ecs.vpcs.values() if vpc.shared_with)
+        self.app, self.db = new_group(self.ecs, self.shared), new_group(self.ecs, self.shared)
+        self.peer = new_group(self.peer_ecs, self.shared)
+
+    def authorize(self, group: str, *permissions: Any, **more: Any) -> None:
+        authorize(self.ecs, group, *permissions, **more)
+
+    def rules(self, group: str) -> list[Any]:
+        return rules(self.ecs, group)
+
+    def revoke(self, group: str, *ids: str, **more: Any) -> None:
+        request = models.RevokeSecurityGroupRequest(
+            region_id=REGION, security_group_id=group, security_group_rule_id=list(ids) or None, **more
+        )
+        self.ecs.revoke_security_group(request)
+
+    def modify(self, group: str, rule: str, **fields: Any) -> None:
+        request = models.ModifySecurityGroupRuleRequest(
+            region_id=REGION, security_group_id=group, security_group_rule_id=rule, **fields
+        )
+        self.ecs.modify_security_group_rule(request)

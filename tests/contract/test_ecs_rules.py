@@ -10,43 +10,15 @@ from alibabacloud_ecs20140526 import models
 from local.cloud import LocalCloud
 from local.ecs.params import Params
 from local.identity import Caller
-from tests.contract.ecs import HOME, PEER, REGION, authorize, client, new_group, permission, refused, rules
-
-
-class World:
-    """Two groups of the home account and one of the peer account, all in the shared VPC."""
-
-    def __init__(self, cloud: LocalCloud) -> None:
-        self.cloud, self.ecs, self.peer_ecs = cloud, client(cloud), client(cloud, PEER)
-        self.shared = next(vpc.id for vpc in cloud.ecs.vpcs.values() if vpc.shared_with)
-        self.app, self.db = new_group(self.ecs, self.shared), new_group(self.ecs, self.shared)
-        self.peer = new_group(self.peer_ecs, self.shared)
-
-    def authorize(self, group: str, *permissions: Any, **more: Any) -> None:
-        authorize(self.ecs, group, *permissions, **more)
-
-    def rules(self, group: str) -> list[Any]:
-        return rules(self.ecs, group)
-
-    def revoke(self, group: str, *ids: str, **more: Any) -> None:
-        request = models.RevokeSecurityGroupRequest(
-            region_id=REGION, security_group_id=group, security_group_rule_id=list(ids) or None, **more
-        )
-        self.ecs.revoke_security_group(request)
-
-    def modify(self, group: str, rule: str, **fields: Any) -> None:
-        request = models.ModifySecurityGroupRuleRequest(
-            region_id=REGION, security_group_id=group, security_group_rule_id=rule, **fields
-        )
-        self.ecs.modify_security_group_rule(request)
+from tests.contract.ecs import HOME, PEER, REGION, RuleWorld, new_group, permission, refused
 
 
 @pytest.fixture(name="w")
-def _world(local_cloud: LocalCloud) -> World:
-    return World(local_cloud)
+def _world(local_cloud: LocalCloud) -> RuleWorld:
+    return RuleWorld(local_cloud)
 
 
-def test_a_rule_is_read_back_in_the_platforms_spelling(w: World) -> None:
+def test_a_rule_is_read_back_in_the_platforms_spelling(w: RuleWorld) -> None:
     """TCP and Accept are capitalised, Priority is a JSON number, the owner is a uid, defaults are filled in."""
     w.authorize(w.db, permission(source_group_id=w.app, description="why"))
     raw = w.cloud.ecs.call(
@@ -73,7 +45,7 @@ def test_a_rule_is_read_back_in_the_platforms_spelling(w: World) -> None:
     assert "SecurityGroupType" not in raw
 
 
-def test_a_peer_accounts_group_needs_its_owners_id(w: World) -> None:
+def test_a_peer_accounts_group_needs_its_owners_id(w: RuleWorld) -> None:
     """An omitted owner means the caller's own account, where that group does not exist."""
     with refused("InvalidSourceGroupId.NotFound", 404):
         w.authorize(w.db, permission(source_group_id=w.peer))
@@ -82,14 +54,14 @@ def test_a_peer_accounts_group_needs_its_owners_id(w: World) -> None:
     assert (rule.source_group_id, rule.source_group_owner_account) == (w.peer, PEER)
 
 
-def test_a_cidr_beside_a_group_wins_and_the_owner_is_ignored(w: World) -> None:
+def test_a_cidr_beside_a_group_wins_and_the_owner_is_ignored(w: RuleWorld) -> None:
     """Silently: the group may not even exist."""
     w.authorize(w.db, permission(source_cidr_ip="10.9.0.0/16", source_group_id="sg-none", source_group_owner_id=1))
     (rule,) = w.rules(w.db)
     assert (rule.source_cidr_ip, rule.source_group_id, rule.source_group_owner_account) == ("10.9.0.0/16", "", "")
 
 
-def test_the_same_rule_again_succeeds_and_changes_nothing(w: World) -> None:
+def test_the_same_rule_again_succeeds_and_changes_nothing(w: RuleWorld) -> None:
     """Neither a second rule nor another description; another priority is another rule."""
     w.authorize(w.db, permission(source_group_id=w.app, description="first"))
     w.authorize(w.db, permission(source_group_id=w.app, description="second", ip_protocol="TCP", policy="Accept"))
@@ -98,34 +70,34 @@ def test_the_same_rule_again_succeeds_and_changes_nothing(w: World) -> None:
     assert [rule.priority for rule in w.rules(w.db)] == [1, 100]
 
 
-def test_duplicates_inside_one_call_are_refused(w: World) -> None:
+def test_duplicates_inside_one_call_are_refused(w: RuleWorld) -> None:
     """Even when only the descriptions differ."""
     with refused("InvalidParam.DuplicatePermissions", 400):
         w.authorize(w.db, permission(source_group_id=w.app), permission(source_group_id=w.app, description="again"))
     assert w.rules(w.db) == []
 
 
-def test_one_bad_permission_writes_none_of_the_call(w: World) -> None:
+def test_one_bad_permission_writes_none_of_the_call(w: RuleWorld) -> None:
     """The good one before it is not written either."""
     with refused("InvalidSourceGroupId.NotFound", 404):
         w.authorize(w.db, permission(source_group_id=w.app), permission(source_group_id="sg-none"))
     assert w.rules(w.db) == []
 
 
-def test_the_two_request_forms_cannot_be_mixed(w: World) -> None:
+def test_the_two_request_forms_cannot_be_mixed(w: RuleWorld) -> None:
     """Flat fields beside Permissions.N."""
     with refused("InvalidParam.Permissions", 400):
         w.authorize(w.db, permission(source_group_id=w.app), nic_type="intranet")
 
 
-def test_the_deprecated_flat_form_still_works(w: World) -> None:
+def test_the_deprecated_flat_form_still_works(w: RuleWorld) -> None:
     """One rule a call."""
     w.authorize(w.db, ip_protocol="udp", port_range="53/53", source_cidr_ip="10.0.0.7", priority="7")
     (rule,) = w.rules(w.db)
     assert (rule.ip_protocol, rule.source_cidr_ip, rule.priority) == ("UDP", "10.0.0.7/32", 7)
 
 
-def test_at_most_a_hundred_permissions_a_call(w: World) -> None:
+def test_at_most_a_hundred_permissions_a_call(w: RuleWorld) -> None:
     """100 work (an 18 KB request line), 101 do not."""
     many = [permission(source_cidr_ip="10.0.0.1/32", port_range=f"{n}/{n}") for n in range(1, 102)]
     with refused("InvalidParam.Permissions", 400):
@@ -163,14 +135,16 @@ def test_at_most_a_hundred_permissions_a_call(w: World) -> None:
         ({"source_port_range": "1/0"}, "InvalidSourcePortRange.Malformed", 400),
     ],
 )
-def test_a_permission_that_says_nonsense_is_refused(w: World, fields: dict[str, Any], code: str, status: int) -> None:
+def test_a_permission_that_says_nonsense_is_refused(
+    w: RuleWorld, fields: dict[str, Any], code: str, status: int
+) -> None:
     """Each with the platform's own code."""
     with refused(code, status):
         w.authorize(w.db, permission(**{"source_cidr_ip": "10.0.0.0/8", **fields}))
     assert w.rules(w.db) == []
 
 
-def test_protocols_are_read_in_any_case_and_as_numbers(w: World) -> None:
+def test_protocols_are_read_in_any_case_and_as_numbers(w: RuleWorld) -> None:
     """cn-qingdao is one of the regions that take IANA numbers; an IPv6 block ending in /0 reads back as ::/0."""
     w.authorize(
         w.db,
@@ -183,7 +157,7 @@ def test_protocols_are_read_in_any_case_and_as_numbers(w: World) -> None:
     assert read == [("ICMP", "10.0.0.0/8"), ("TCP", "10.0.0.0/8"), ("50", "10.0.0.0/8"), ("ALL", "::/0")]
 
 
-def test_a_vpc_knows_only_the_intranet(w: World) -> None:
+def test_a_vpc_knows_only_the_intranet(w: RuleWorld) -> None:
     """A CIDR rule asked for internet becomes intranet; a group rule asked for internet is refused, with 403."""
     w.authorize(w.db, permission(source_cidr_ip="10.0.0.0/8", nic_type="internet"))
     assert [rule.nic_type for rule in w.rules(w.db)] == ["intranet"]
@@ -191,7 +165,7 @@ def test_a_vpc_knows_only_the_intranet(w: World) -> None:
         w.authorize(w.db, permission(source_group_id=w.app, nic_type="internet"))
 
 
-def test_the_classic_network_defaults_to_internet(w: World) -> None:
+def test_the_classic_network_defaults_to_internet(w: RuleWorld) -> None:
     """So a group rule there has to say intranet, and Describe shows one NIC type a call."""
     one, two = (w.cloud.ecs.create_group(HOME, "").id for _ in range(2))
     with refused("InvalidSourceGroupId.Mismatch", 403):
@@ -204,7 +178,7 @@ def test_the_classic_network_defaults_to_internet(w: World) -> None:
         w.authorize(one, permission(source_group_id=w.app, nic_type="intranet"))
 
 
-def test_another_accounts_group_does_not_exist(w: World) -> None:
+def test_another_accounts_group_does_not_exist(w: RuleWorld) -> None:
     """For writing and for reading; a group of one's own that is unknown neither."""
     with refused("InvalidSecurityGroupId.NotFound", 404):
         w.authorize(w.peer, permission(source_group_id=w.app))
@@ -214,7 +188,7 @@ def test_another_accounts_group_does_not_exist(w: World) -> None:
         w.rules("group-1")
 
 
-def test_a_group_cannot_name_itself_or_a_group_of_another_vpc(w: World) -> None:
+def test_a_group_cannot_name_itself_or_a_group_of_another_vpc(w: RuleWorld) -> None:
     """Same code, two meanings: 400 is the VPC."""
     with refused("InvalidParamter.Conflict", 403):
         w.authorize(w.db, permission(source_group_id=w.db))
@@ -222,7 +196,7 @@ def test_a_group_cannot_name_itself_or_a_group_of_another_vpc(w: World) -> None:
         w.authorize(w.db, permission(source_group_id=new_group(w.ecs)))
 
 
-def test_advanced_groups_neither_hold_nor_are_group_sources(w: World) -> None:
+def test_advanced_groups_neither_hold_nor_are_group_sources(w: RuleWorld) -> None:
     """A CIDR rule they do hold."""
     advanced = new_group(w.ecs, w.shared, security_group_type="enterprise")
     with refused("InvalidGroupParameter.OperationDenied", 400):
@@ -234,7 +208,7 @@ def test_advanced_groups_neither_hold_nor_are_group_sources(w: World) -> None:
     assert rule.dest_cidr_ip == "10.0.0.2/32"
 
 
-def test_managed_groups_are_read_only_and_cannot_be_named(w: World) -> None:
+def test_managed_groups_are_read_only_and_cannot_be_named(w: RuleWorld) -> None:
     """Reading one is allowed."""
     managed = w.cloud.ecs.create_group(HOME, w.shared, managed=True).id
     with refused("InvalidOperation.ResourceManagedByCloudProduct", 403):
@@ -244,7 +218,7 @@ def test_managed_groups_are_read_only_and_cannot_be_named(w: World) -> None:
     assert w.rules(managed) == []
 
 
-def test_group_sources_have_a_quota_of_their_own(w: World) -> None:
+def test_group_sources_have_a_quota_of_their_own(w: RuleWorld) -> None:
     """Each port counts; a repeated rule is no new one and still succeeds at the limit."""
     w.cloud.ecs.quotas.group_source_rules = 1
     w.authorize(w.db, permission(source_group_id=w.app))
@@ -257,7 +231,7 @@ def test_group_sources_have_a_quota_of_their_own(w: World) -> None:
         w.authorize(w.db, permission(source_cidr_ip="10.0.0.0/9"))
 
 
-def test_the_real_quota_is_twenty_group_sources(w: World) -> None:
+def test_the_real_quota_is_twenty_group_sources(w: RuleWorld) -> None:
     """A call that goes over it writes nothing."""
     ports = [permission(source_group_id=w.app, port_range=f"{n}/{n}") for n in range(1, 22)]
     with refused("AuthorizedGroupRule.LimitExceed", 400):
@@ -266,129 +240,7 @@ def test_the_real_quota_is_twenty_group_sources(w: World) -> None:
     assert len(w.rules(w.db)) == 20
 
 
-def test_revoking_by_id_takes_those_rules_only(w: World) -> None:
-    """And a missing id refuses the whole call."""
-    w.authorize(w.db, *(permission(source_group_id=w.app, port_range=f"{n}/{n}") for n in (1, 2, 3)))
-    ids = [rule.security_group_rule_id for rule in w.rules(w.db)]
-    with refused("InvalidParam.SecurityGroupRuleId", 400):
-        w.revoke(w.db, ids[0], "sgr-bp1none")
-    with refused("InvalidParam.SecurityGroupRuleIdRepeated", 400):
-        w.revoke(w.db, ids[0], ids[0])
-    assert len(w.rules(w.db)) == 3
-    w.revoke(w.db, ids[0], ids[2])
-    assert [rule.port_range for rule in w.rules(w.db)] == ["2/2"]
-    with refused("InvalidParam.SecurityGroupRuleId", 400):
-        w.revoke(w.db, ids[0])
-
-
-def test_revoking_by_permission_matches_the_priority_which_defaults_to_one(w: World) -> None:
-    """Nothing that matches is a success that removes nothing."""
-
-    def revoke(**fields: Any) -> None:
-        one = models.RevokeSecurityGroupRequestPermissions(
-            ip_protocol="tcp", port_range="3306/3306", source_group_id=w.app, **fields
-        )
-        w.revoke(w.db, permissions=[one])
-
-    w.authorize(w.db, permission(source_group_id=w.app, priority="50"))
-    revoke()
-    assert len(w.rules(w.db)) == 1
-    revoke(priority="50")
-    assert w.rules(w.db) == []
-
-
-def test_revoking_by_id_and_by_permission_together_is_refused(w: World) -> None:
-    """Whichever form the permission has."""
-    one = models.RevokeSecurityGroupRequestPermissions(ip_protocol="tcp", port_range="3306/3306", source_group_id=w.app)
-    with refused("InvalidParam.Permissions", 400):
-        w.revoke(w.db, "sgr-1", permissions=[one])
-    with refused("InvalidParam.Permissions", 400):
-        w.revoke(w.db, "sgr-1", ip_protocol="tcp")
-
-
-def test_modifying_changes_what_is_named_and_keeps_the_id(w: World) -> None:
-    """A description can be changed this way, and only this way."""
-    w.authorize(w.db, permission(source_group_id=w.peer, source_group_owner_id=int(PEER), description="old"))
-    (old,) = w.rules(w.db)
-    w.modify(w.db, old.security_group_rule_id, description="new", port_range="3307/3307")
-    (new,) = w.rules(w.db)
-    assert new.security_group_rule_id == old.security_group_rule_id
-    assert (new.description, new.port_range, new.source_group_owner_account) == ("new", "3307/3307", PEER)
-
-
-@pytest.mark.parametrize(
-    ("fields", "code"),
-    [
-        ({"description": ""}, "InvalidSecurityGroupDiscription.Malformed"),
-        ({"description": "x" * 513}, "InvalidSecurityGroupDiscription.Malformed"),
-        ({"source_cidr_ip": "10.0.0.0/8"}, "InvalidOperation.ModifySgRuleEntityType"),
-        ({"nic_type": "internet"}, "InvalidOperation.ModifyNicType"),
-        ({"port_range": "22/22"}, "InvalidOperation.RuleDuplicate"),
-        ({"ip_protocol": "icmp"}, "OperationDenied"),
-        ({}, "InvalidParam.InvalidModifyRuleRequest"),
-    ],
-)
-def test_modifying_cannot_turn_a_rule_into_another_kind_or_a_copy(w: World, fields: dict[str, Any], code: str) -> None:
-    """The rule stays as it was."""
-    w.authorize(w.db, *(permission(source_group_id=w.app, port_range=ports) for ports in ("3306/3306", "22/22")))
-    before = [rule.to_map() for rule in w.rules(w.db)]
-    with refused(code, 400):
-        w.modify(w.db, before[0]["SecurityGroupRuleId"], **fields)
-    assert [rule.to_map() for rule in w.rules(w.db)] == before
-
-
-def test_a_rule_that_is_gone_cannot_be_modified(w: World) -> None:
-    """404, unlike the 400 of a revoke."""
-    with refused("InvalidSecurityGroupRuleId.NotFound", 404):
-        w.modify(w.db, "sgr-bp1none", description="new")
-
-
-def test_a_client_token_answers_the_old_success_though_the_rule_was_revoked_since(w: World) -> None:
-    """The trap: 'applied', and no rule stands. Once the memory has run out the call works again."""
-    again = {"client_token": "token-1"}
-    w.authorize(w.db, permission(source_group_id=w.app), **again)
-    w.revoke(w.db, w.rules(w.db)[0].security_group_rule_id)
-    w.authorize(w.db, permission(source_group_id=w.app), **again)
-    assert w.rules(w.db) == []
-    with refused("IdempotentParameterMismatch", 400):
-        w.authorize(w.db, permission(source_group_id=w.app, priority="2"), **again)
-    w.cloud.clock.sleep(w.cloud.ecs.tokens.retention + 1)
-    w.authorize(w.db, permission(source_group_id=w.app), **again)
-    assert len(w.rules(w.db)) == 1
-
-
-def test_a_refused_call_is_not_remembered_by_its_token(w: World) -> None:
-    """And a token longer than 64 characters is none."""
-    with refused("InvalidSourceGroupId.NotFound", 404):
-        w.authorize(w.db, permission(source_group_id="sg-none"), client_token="t")
-    w.authorize(w.db, permission(source_group_id=w.app), client_token="t")
-    with refused("InvalidClientToken.ValueNotSupported", 400):
-        w.authorize(w.db, permission(source_group_id=w.app), client_token="t" * 65)
-
-
-def test_a_group_with_more_than_a_page_of_rules_needs_next_token(w: World) -> None:
-    """500 a page by default, 10 at least, 1,000 at most; both directions are listed unless one is asked for."""
-    w.cloud.ecs.quotas.rules_per_group = 1100
-    for block in range(6):
-        many = [permission(source_cidr_ip=f"10.0.{block}.{n}", port_range="1/1") for n in range(100)]
-        w.authorize(w.db, *many)
-
-    def read(**fields: Any) -> tuple[int, str]:
-        request = models.DescribeSecurityGroupAttributeRequest(region_id=REGION, security_group_id=w.db, **fields)
-        body = w.ecs.describe_security_group_attribute(request).body
-        return len(body.permissions.permission), body.next_token
-
-    count, token = read()
-    assert count == 500
-    assert read(next_token=token) == (100, "")
-    assert read(max_results=1)[0] == 10
-    assert read(max_results=5000) == (600, "")
-    assert read(direction="egress") == (0, "")
-    with refused("InvalidParameter", 400):
-        read(next_token="caeba0bbb2be03f84eb48b699f0a4883")
-
-
-def test_egress_rules_name_a_destination(w: World) -> None:
+def test_egress_rules_name_a_destination(w: RuleWorld) -> None:
     """They stand beside the ingress rules and are revoked on their own."""
     request = models.AuthorizeSecurityGroupEgressRequest(
         region_id=REGION,
@@ -412,7 +264,7 @@ def test_egress_rules_name_a_destination(w: World) -> None:
     assert w.rules(w.db) == []
 
 
-def test_a_login_name_stands_for_its_account_once_the_backend_knows_it(w: World) -> None:
+def test_a_login_name_stands_for_its_account_once_the_backend_knows_it(w: RuleWorld) -> None:
     """SourceGroupOwnerAccount; read back it is the uid."""
     w.cloud.ecs.account_names["b@aliyun.com"] = PEER
     w.authorize(w.db, permission(source_group_id=w.peer, source_group_owner_account="b@aliyun.com"))
