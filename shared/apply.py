@@ -113,8 +113,7 @@ class Applier:
         limit = self._policy.limits.removals_per_run
         if self.counted <= limit or not any(decision.counted for decision in decisions):
             return list(decisions)
-        held = [decision for decision in decisions if decision.counted]
-        report.held = sum(decision.removes for decision in held)
+        report.held = sum(decision.removes for decision in decisions if decision.counted)
         detail = f"{self.counted} rules have lost their reason at once, and at most {limit} may go in one run: none was removed"
         self._scribe.write(
             [
@@ -147,6 +146,7 @@ class Applier:
                 decision_record(refused, self._region, "outcome", rules=list(rules.values()), api_requests=requests)
             ]
         except Transient as trouble:
+            trouble.recorded = True
             report.pending.append(trouble)
             attempt = msgspec.structs.replace(decision, detail=str(trouble))
             return [
@@ -215,7 +215,7 @@ class Applier:
 
     def _done(self, edit: Edit, standing: tuple[Rule, Marker | None] | None) -> bool:
         if standing is None:
-            return not edit.left
+            return not edit.gain  # a rule that a hand took away meanwhile is not brought back by losing a reason
         rule, marker = standing
         if marker is None:
             return True  # somebody else's: counts as present, and is never touched

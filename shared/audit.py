@@ -5,6 +5,7 @@ The functions write it and never read it; what they know of the past stands on t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import unicodedata
 from collections import Counter
@@ -73,6 +74,14 @@ class Scribe:
         if records:
             self._audit.write([self._whole(record) for record in records])
             self.outcomes.update(record["outcome"] for record in records if record.get("outcome"))
+
+    def attempt(self, trouble: Transient, fields: Record) -> None:
+        """An `attempt` record of trouble that makes the delivery come again, where the log can still be written."""
+        if trouble.recorded:
+            return
+        with contextlib.suppress(Transient):
+            self.write([{"record": "attempt", **fields, "detail": str(trouble)}])
+            trouble.recorded = True
 
     def _whole(self, record: Record) -> Record:
         whole = {"time": iso(self._now()), **self._common, **{k: v for k, v in record.items() if v != ""}}

@@ -133,20 +133,33 @@ def _no_stand_in(instance: Instance, groups: list[Group]) -> Denial:
 def judge(view: View, policy: Policy, link: Link) -> Verdict:
     """Whether a link may stand as things are now. The order of the checks decides which reason is told when several hold."""
     needs = _group_needs(link) if link.source.is_group else ()
-    for account in (link.source.account, link.target.account):
-        if account not in policy.accounts:
-            advice = f'add "{account}" to accounts in the policy file, with the role that link-peer may assume there'
-            return Verdict(link, needs, Denial("unknown-account", f"account {account} is not in the policy", advice))
+    if denial := unknown_account(policy, link):
+        return Verdict(link, needs, denial)
     if why := consent.denied_by_policy(policy, link.ports):
         return Verdict(link, needs, Denial("not-allowed", why, "ask for fewer ports, or have the policy file changed"))
-    for account in (link.source.account, link.target.account):
-        if not view.readable(account):
-            error = view.blocked[account]
-            advice = "check that account's role, its trust policy and external id, and the role's ECS permissions"
-            return Verdict(link, needs, Denial("no-access", f"account {account}: {error.code}", advice))
+    if denial := no_access(view, link):
+        return Verdict(link, needs, denial)
     if link.source.is_group:
         return _judge_groups(view, policy, link, needs)
     return _judge_instances(view, policy, link)
+
+
+def unknown_account(policy: Policy, link: Link) -> Denial | None:
+    """The world is closed: an account that the policy does not list has no links."""
+    for account in (link.source.account, link.target.account):
+        if account not in policy.accounts:
+            advice = f'add "{account}" to accounts in the policy file, with the role that link-peer may assume there'
+            return Denial("unknown-account", f"account {account} is not in the policy", advice)
+    return None
+
+
+def no_access(view: View, link: Link) -> Denial | None:
+    """An account that could not be read: nothing may be said of its side."""
+    for account in (link.source.account, link.target.account):
+        if not view.readable(account):
+            advice = "check that account's role, its trust policy and external id, and the role's ECS permissions"
+            return Denial("no-access", f"account {account}: {view.blocked[account].code}", advice)
+    return None
 
 
 def _judge_groups(view: View, policy: Policy, link: Link, needs: tuple[Need, ...]) -> Verdict:

@@ -60,6 +60,7 @@ class Transient(LinkPeerError):
     def __init__(self, message: str, *, throttled: bool = False) -> None:
         super().__init__(message)
         self.throttled = throttled
+        self.recorded = False  # whether the audit log has an `attempt` of it
 
 
 class Ambiguous(Transient):

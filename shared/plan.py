@@ -167,6 +167,7 @@ class _Planner:
         self.lost: dict[RuleKey, _Lost] = {}
         self.room: dict[Party, int] = {}
         self.edited: set[RuleKey] = set()
+        self.asked: set[Link] = set()
         self.unread: set[Link] = set()
         self.doubts: set[str] = set()
         self.owned: dict[RuleKey, tuple[Rule, Marker]] = {}
@@ -212,6 +213,7 @@ class _Planner:
         grouped: dict[tuple[Link, str], list[Claim]] = {}
         for claim in self.claims:
             if self.focus(claim):
+                self.asked.add(claim.link)
                 grouped.setdefault((claim.link, claim.raw), []).append(claim)
         return [self._answer(link, claims) for (link, _), claims in grouped.items()]
 
@@ -391,7 +393,7 @@ class _Planner:
     def _as_asked(self, link: Link) -> Link:
         """A mutual link the way round in which somebody in focus asked for it."""
         turned = Link(link.target, link.source, link.ports)
-        return turned if link.mutual and any(c.link == turned and self.focus(c) for c in self.claims) else link
+        return turned if link.mutual and turned in self.asked else link
 
     def _repairs(self) -> list[Decision]:
         """Rules of ours to which a hand gave another priority: an accept of ours must never beat an operator's drop."""

@@ -67,6 +67,13 @@ class Sweep:
 
     def run(self) -> list[Decision]:
         """Reads, plans and, unless `dry_run`, changes. Raises Transient if any change must be tried again."""
+        try:
+            return self._run()
+        except Transient as trouble:
+            self.scribe.attempt(trouble, {"action": "repair"})
+            raise
+
+    def _run(self) -> list[Decision]:
         self._read()
         refused: dict[Link, Denial] = {}
         applier = Applier(self.reader, self.policy, self.region, self.scribe, self.delivery.clock, self.delivery.retry)

@@ -36,7 +36,7 @@ class _Instances:
         self.policy = delivery.policy
         self.home = delivery.policy.home
         self.now = delivery.clock.now()
-        self.hints = {Party(self.home, hint.instance): hint for hint in hints}
+        self.hints = _merged(hints, self.home)
         self.shrinks = any(hint.shrinks for hint in hints)
         events = {str(party): hint.event_id for party, hint in self.hints.items()}
         self.scribe = delivery.scribe({"event_id": hints[0].event_id}, events)
@@ -48,6 +48,13 @@ class _Instances:
         self.asked_life: set[str] = set()
 
     def run(self) -> Scribe:
+        try:
+            return self._run()
+        except Transient as trouble:
+            self.scribe.attempt(trouble, {"action": "link"})
+            raise
+
+    def _run(self) -> Scribe:
         self._look()
         if not self.view.readable(self.home):
             error = self.view.blocked[self.home]
@@ -68,6 +75,8 @@ class _Instances:
         self._sync(claims)
         self._settle()
         if self.waiting:
+            for trouble in self.waiting:
+                self.scribe.attempt(trouble, {"action": "link"})
             raise self.waiting[0]
         return self.scribe
 
@@ -175,7 +184,8 @@ class _Instances:
         retry: set[Link] | None = None
         for _ in range(PASSES):
             decisions = self._plan(refused, retry)
-            report = applier.apply([d for d in decisions if not self._wait_for(d)])
+            coming = [{d.link.source, d.link.target} for d in decisions if self._may_still_come(d)]
+            report = applier.apply([d for d in decisions if {d.link.source, d.link.target} not in coming])
             self.waiting += report.pending
             if not report.failed:
                 return
@@ -225,8 +235,8 @@ class _Instances:
             concerned = bool({link.source, link.target} & self.hints.keys())
         return (self.view.wholly_seen(link) or None) if concerned else False
 
-    def _wait_for(self, decision: Decision) -> bool:
-        """A peer, or an address, that may still come: not denied yet, but asked again."""
+    def _may_still_come(self, decision: Decision) -> bool:
+        """A peer, or an address, that the cloud may show later: not denied yet, nothing removed, but asked again."""
         if decision.outcome != "denied" or decision.reason not in ("instance-gone", "no-private-ip"):
             return False
         hint = self.hints.get(decision.instance) if decision.instance else None
@@ -234,6 +244,14 @@ class _Instances:
             return False
         self.waiting.append(Transient(f"{decision.link.source} to {decision.link.target}: {decision.detail}, yet"))
         return True
+
+
+def _merged(hints: Sequence[Hint], home: str) -> dict[Party, Hint]:
+    """One hint an instance: that it was deleted counts most, then the latest."""
+    found: dict[Party, Hint] = {}
+    for hint in sorted(hints, key=lambda hint: (hint.state == "Deleted", hint.time or 0.0)):
+        found[Party(home, hint.instance)] = hint
+    return found
 
 
 _NO_PAIR = frozenset({"bad-tag", "advanced-group", "managed-group", "classic-network", "peer-not-found"})

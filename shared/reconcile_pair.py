@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from shared.apply import Applier
 from shared.audit import Record, Scribe, link_fields
-from shared.decide import Claim, Denial, judge, tag_claims
+from shared.decide import Claim, Denial, judge, no_access, tag_claims, unknown_account
 from shared.delivery import Delivery
+from shared.errors import Transient
 from shared.model import Link, Marker, Reason, Rule
 from shared.plan import Context, Plan, link_of, make
 from shared.requests import Request
@@ -21,7 +22,12 @@ UNLINKED = Denial("", "taken back by an unlink request")
 
 def reconcile(delivery: Delivery, request: Request, scribe: Scribe, counted: int = 0) -> int:
     """Carries out one request; returns how many removals for unseen things it did. Raises Transient to come again."""
-    return _Pair(delivery, request, scribe, counted).run()
+    pair = _Pair(delivery, request, scribe, counted)
+    try:
+        return pair.run()
+    except Transient as trouble:
+        scribe.attempt(trouble, {"action": request.action, **link_fields(request.link, delivery.region)})
+        raise
 
 
 class _Pair:
@@ -61,10 +67,7 @@ class _Pair:
 
     def _barred(self) -> Denial | None:
         """An account that the policy does not list, or that cannot be entered: nothing may be said of the pair."""
-        verdict = judge(self.view, self.policy, Link(self.link.source, self.link.target, self.link.ports))
-        if verdict.denial and verdict.denial.reason in ("unknown-account", "no-access"):
-            return verdict.denial
-        return None
+        return unknown_account(self.policy, self.link) or no_access(self.view, self.link)
 
     def _look(self) -> None:
         self.reader.parties(self.ends)

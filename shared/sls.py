@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
 from aliyun.log import LogClient
 from aliyun.log.logexception import LogException
@@ -49,4 +49,4 @@ def client(settings: Settings) -> LogClient:
         # the SDK looks up <project>.<host>, which an address has not; with this the project travels in Host only.
         # It sets this itself for an address without a port (Util.is_row_ip).
         made._isRowIp = True
-    return made
+    return cast(LogClient, made)
