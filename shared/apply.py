@@ -142,19 +142,15 @@ class Applier:
                 return []  # the outcome is told once what was begun is taken back
             denial = refusal.denial
             refused = msgspec.structs.replace(decision, outcome="denied", reason=denial.reason, detail=denial.detail)
-            return [
-                decision_record(refused, self._region, "outcome", rules=list(rules.values()), api_requests=requests)
-            ]
+            return [decision_record(refused, self._region, "outcome", rules=rules.values(), api_requests=requests)]
         except Transient as trouble:
             trouble.recorded = True
             report.pending.append(trouble)
             attempt = msgspec.structs.replace(decision, detail=str(trouble))
-            return [
-                decision_record(attempt, self._region, "attempt", rules=list(rules.values()), api_requests=requests)
-            ]
+            return [decision_record(attempt, self._region, "attempt", rules=rules.values(), api_requests=requests)]
         report.changed += len(decision.edits)
         report.removed += decision.removes
-        return [decision_record(decision, self._region, "outcome", rules=list(rules.values()), api_requests=requests)]
+        return [decision_record(decision, self._region, "outcome", rules=rules.values(), api_requests=requests)]
 
     # one group
 

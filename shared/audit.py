@@ -9,12 +9,12 @@ import contextlib
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from shared.clock import Clock, iso
 from shared.errors import Transient
-from shared.model import Link, Party, Rule, ports_text, short_hash
+from shared.model import Link, Party, Rule, RuleKey, ports_text, short_hash
 from shared.plan import Decision
 from shared.settings import Settings
 
@@ -39,21 +39,21 @@ def clean(value: object) -> str:
     )
 
 
-def rules_text(rules: Sequence[Rule]) -> str:
-    """The rules of a decision as JSON: group, source, dest, protocol, ports, rule id."""
+def rules_text(rules: Iterable[tuple[RuleKey, str]]) -> str:
+    """Rules, each with its id where it has one, as JSON: account, group, source, dest, protocol, ports, rule_id."""
     shown = [
         {
-            "group": str(rule.group),
-            "source": rule.key.source,
-            "dest": rule.key.dest,
-            "protocol": rule.key.port.protocol,
-            "ports": rule.key.port.range,
-            "rule_id": rule.id,
+            "account": key.group.account,
+            "group": key.group.id,
+            "source": key.source,
+            "dest": key.dest,
+            "protocol": key.port.protocol,
+            "ports": key.port.range,
+            "rule_id": rule_id,
         }
-        for rule in rules
-        if rule.key is not None
+        for key, rule_id in rules
     ]
-    return json.dumps(shown, separators=(",", ":"))
+    return json.dumps(shown, separators=(",", ":")) if shown else ""
 
 
 class Scribe:
@@ -111,10 +111,13 @@ def link_fields(link: Link, region: str, raw: str = "") -> Record:
 
 
 def decision_record(
-    decision: Decision, region: str, record: str, *, rules: Sequence[Rule] = (), api_requests: Sequence[str] = ()
+    decision: Decision, region: str, record: str, *, rules: Iterable[Rule] = (), api_requests: Sequence[str] = ()
 ) -> Record:
-    """An `intent`, `attempt` or `outcome` of one decision."""
+    """An `intent`, `attempt` or `outcome` of one decision. An intent names the rules that will change."""
     verdict = decision.verdict
+    named = [(rule.key, rule.id) for rule in rules if rule.key]
+    if record == "intent":
+        named = [(edit.key, edit.rule.id if edit.rule else "") for edit in decision.edits]
     fields = {
         "record": record,
         "action": decision.action,
@@ -122,7 +125,7 @@ def decision_record(
         "reason": decision.reason,
         "detail": decision.detail,
         "advice": decision.advice,
-        "rules": rules_text(rules) if rules else "",
+        "rules": rules_text(named),
         "api_requests": ",".join(api_requests),
         "reachability": verdict.reachability if verdict else "unknown",
         "consent": "; ".join(verdict.consent) if verdict else "",
