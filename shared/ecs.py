@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from shared import lazy_models
 from shared.errors import Ambiguous, CloudError, NoAccess
 from shared.model import Group, Instance, Party, Port, Rule, RuleKey
 from shared.retry import Retry
@@ -164,6 +165,7 @@ class SdkEcs:
     # the platform's shapes
 
     def _connect(self, *, renew: bool) -> Any:
+        lazy_models.install()
         from alibabacloud_ecs20140526.client import Client
 
         return Client(client_config(self._settings, "ecs", self._keys(renew)))
