@@ -20,6 +20,7 @@ from shared.cloud import Ecs
 from shared.decide import Denial
 from shared.errors import Ambiguous, CloudError, NoAccess, Transient
 from shared.model import Link, Marker, Party, Reason, Rule, RuleKey
+from shared.notation import managed_tag
 from shared.plan import PRIORITY, Decision, Edit, marker_of
 from shared.policy import Policy
 from shared.retry import Retry
@@ -99,8 +100,8 @@ class Applier:
         report = Report()
         decisions = self._held(decisions, report)
         if self._policy.paused:
-            decisions = [_paused(decision) if decision.edits else decision for decision in decisions]
-        self._scribe.write([decision_record(d, self._region, "intent") for d in decisions if d.edits])
+            decisions = [_paused(decision) for decision in decisions]
+        self._scribe.write([decision_record(d, self._region, "intent") for d in decisions if d.edits or d.untagged])
         outcomes: list[Record] = []
         for decision in sorted(decisions, key=_order):
             outcomes += self._carry_out(decision, report)
@@ -135,13 +136,16 @@ class Applier:
             for group, edits in _by_group(decision):
                 if self._clock.now() >= self._retry.deadline:
                     raise Transient("the function's time is nearly over")
+                if group in decision.untagged:
+                    self._tag(group, requests)
                 rules.update(self._settle(group, edits, requests))
         except Refused as refusal:
             if decision.outcome == "applied":
                 report.failed[decision.link] = refusal.denial
                 return []  # the outcome is told once what was begun is taken back
             denial = refusal.denial
-            refused = msgspec.structs.replace(decision, outcome="denied", reason=denial.reason, detail=denial.detail)
+            outcome = "failed" if denial.reason == "quota" else "denied"
+            refused = msgspec.structs.replace(decision, outcome=outcome, reason=denial.reason, detail=denial.detail)
             return [decision_record(refused, self._region, "outcome", rules=rules.values(), api_requests=requests)]
         except Transient as trouble:
             trouble.recorded = True
@@ -160,14 +164,10 @@ class Applier:
         Adds start from what was read for the plan; changes to markers and removals from a fresh read, since another delivery
         may have given the rule a reason meanwhile, and the API has no compare-and-set.
         """
-        ecs = self._reader.ecs(group.account)
-        if ecs is None:
-            raise Refused(self._no_access(group))
+        ecs = self._ecs(group)
         rules = self._reader.view.rules.get(group, ())
         if any(edit.kind != "add" for edit in edits):
             rules = self._read(group)
-        else:
-            self._tag(ecs, group, requests)
         sent: set[RuleKey] = set()
         attempt = reads = 1
         while True:
@@ -190,6 +190,12 @@ class Applier:
                 self._retry.pause(attempt, trouble)
                 attempt, reads = attempt + 1, 1
             rules = self._read(group)
+
+    def _ecs(self, group: Party) -> Ecs:
+        ecs = self._reader.ecs(group.account)
+        if ecs is None:
+            raise Refused(self._no_access(group))
+        return ecs
 
     def _read(self, group: Party) -> tuple[Rule, ...]:
         rules = self._reader.again(group)
@@ -254,14 +260,13 @@ class Applier:
                 raise self._meaning(group, error) from error
         return [request for request in requests if request]
 
-    def _tag(self, ecs: Ecs, group: Party, requests: list[str]) -> None:
+    def _tag(self, group: Party, requests: list[str]) -> None:
         """The tag by which a sweep finds the group stands before the first rule does."""
-        from shared.ecs import managed_tag
-
-        shown = self._reader.view.groups.get(group)
+        shown = self._reader.view.groups[group]
         tag = managed_tag(self._policy.deployment)
-        if shown is None or shown.tags.get(tag) == "true":
-            return
+        if shown.tags.get(tag) == "true":
+            return  # an earlier decision has done it
+        ecs = self._ecs(group)
         attempt = 1
         while True:
             try:
@@ -297,10 +302,12 @@ def _left(edit: Edit, marker: Marker) -> frozenset[Reason]:
 
 
 def _by_group(decision: Decision) -> list[tuple[Party, list[Edit]]]:
-    """The target's side first: it is the one that may refuse."""
+    """The target's side first: it is the one that may refuse. Groups that only lack their tag come last."""
     groups: dict[Party, list[Edit]] = {}
     for edit in decision.edits:
         groups.setdefault(edit.key.group, []).append(edit)
+    for group in decision.untagged:
+        groups.setdefault(group, [])
     return list(groups.items())
 
 
@@ -312,6 +319,8 @@ def _order(decision: Decision) -> int:
 
 
 def _paused(decision: Decision) -> Decision:
+    if not decision.edits:
+        return msgspec.structs.replace(decision, untagged=())
     detail = "link-peer is paused: it reads and audits, and changes nothing"
     return msgspec.structs.replace(
         decision,
@@ -320,4 +329,5 @@ def _paused(decision: Decision) -> Decision:
         detail=detail,
         advice="set paused: false in the policy file, then post the request or touch the tag again",
         edits=(),
+        untagged=(),
     )

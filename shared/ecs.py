@@ -12,6 +12,7 @@ from typing import Any
 from shared import lazy_models
 from shared.errors import Ambiguous, CloudError, NoAccess
 from shared.model import Group, Instance, Party, Port, Rule, RuleKey
+from shared.notation import managed_tag
 from shared.retry import Retry
 from shared.sdk import call, client_config
 from shared.settings import Credentials, Settings
@@ -301,11 +302,6 @@ def _host(cidr: str | None) -> str:
     if not cidr:
         return ""
     return cidr if "/" in cidr else f"{cidr}/32"
-
-
-def managed_tag(deployment: str) -> str:
-    """How a sweep finds the groups that hold our rules."""
-    return f"link-managed.{deployment}"
 
 
 def _items(holder: Any, name: str) -> list[Any]:

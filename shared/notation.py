@@ -24,6 +24,7 @@ from shared.model import ALL, Party, Port, Ports
 PEER_TAG = "link-peer"
 ACCEPT_TAG = "link-accept"
 UNTIL_TAG = "link-until"
+MANAGED_TAG = "link-managed"
 
 _GROUP = re.compile(r"sg-[0-9a-z]{1,60}")
 _INSTANCE = re.compile(r"i-[0-9a-z]{1,60}")
@@ -57,6 +58,11 @@ class Accept(msgspec.Struct, frozen=True):
     who: Who
     ports: Ports
     text: str
+
+
+def managed_tag(deployment: str) -> str:
+    """The tag, with value `true`, by which a sweep finds the groups that hold rules of a deployment."""
+    return f"{MANAGED_TAG}.{deployment}"
 
 
 def quoted(text: str) -> str:

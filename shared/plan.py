@@ -16,13 +16,14 @@ they are believed only of living accounts, and are capped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from shared import marker as markers
 from shared.decide import Claim, Denial, Verdict, judge
 from shared.model import ALL, Link, Marker, Party, Reason, Rule, RuleKey
+from shared.notation import managed_tag
 from shared.policy import Policy
 from shared.view import View
 
@@ -61,6 +62,7 @@ class Decision(msgspec.Struct, frozen=True):
     detail: str = ""
     advice: str = ""
     edits: tuple[Edit, ...] = ()
+    untagged: tuple[Party, ...] = ()  # groups with rules of ours, or soon, that lack the tag a sweep finds them by
     counted: bool = False
     removes_first: bool = False
     verdict: Verdict | None = None
@@ -244,12 +246,18 @@ class _Planner:
             verdict=verdict,
             instance=claims[0].instance,
             rules=tuple(standing),
+            untagged=self._untagged(need.key for need in verdict.needs),
         )
         short, inverted = self._quota(edits)
         if short is not None:
             self.edited -= {edit.key for edit in edits}
             return msgspec.structs.replace(
-                answer, outcome="failed", reason=short.reason, detail=short.detail, advice=short.advice
+                answer,
+                outcome="failed",
+                reason=short.reason,
+                detail=short.detail,
+                advice=short.advice,
+                untagged=(),
             )
         human = not edits and len(standing) == len(verdict.needs) and not ours
         if human:
@@ -274,6 +282,11 @@ class _Planner:
             advice=denial.advice,
             verdict=self._verdict(link),
         )
+
+    def _untagged(self, keys: Iterable[RuleKey]) -> tuple[Party, ...]:
+        tag = managed_tag(self.policy.deployment)
+        groups = dict.fromkeys(key.group for key in keys if key not in self.present)
+        return tuple(p for p in groups if (g := self.view.groups.get(p)) and g.tags.get(tag) != "true")
 
     def _edit(self, key: RuleKey) -> list[Edit]:
         """The change to a rule of ours that stands: its reasons, or a priority that a hand has set. Once a plan."""

@@ -207,7 +207,7 @@ class Sweep:
             refused=refused,
         )
         self.doubted = plan.doubts
-        return [d for d in plan.decisions if d.outcome != "unchanged" and not self._not_read(d)]
+        return [d for d in plan.decisions if (d.outcome != "unchanged" or d.untagged) and not self._not_read(d)]
 
     def _readable(self, link: Link) -> bool:
         return not {link.source.account, link.target.account} & self.view.blocked.keys()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from local.cloud import LocalCloud
 
+from local.cloud import LocalCloud
 from tests.functional.lab import Lab
 
 

@@ -13,14 +13,15 @@ import cross_account
 import pytest
 import sweep
 import yaml
+
 from local.cloud import LocalCloud
 from local.ecs.state import Group, Instance
 from local.faults import Fault
 from local.identity import Caller
 from shared import delivery
 from shared.accounts import CACHE
-from shared.model import Party
-from shared.notation import parse_party
+from shared.model import Party, RuleKey
+from shared.notation import parse_party, parse_port
 
 HOME = "1000000000000001"
 PEER = "1000000000000002"
@@ -125,6 +126,14 @@ class Lab:
         """The `by=` of every rule of ours on a group."""
         descriptions = [rule["Description"] for rule in self.raw_rules(group)]
         return sorted(d.split("by=")[1].split(" ")[0] for d in descriptions if d.startswith("link-peer/1 "))
+
+    def rule_id(self, group: Group, source: Group, port: str) -> str:
+        """The marker's id that a group rule of ours must have."""
+        return RuleKey(party(group), str(party(source)), "", parse_port(port)).id("prod", REGION)
+
+    def tags(self, thing: Group | Instance) -> dict[str, str]:
+        """The tags as they are now."""
+        return dict(thing.tags.at(self.cloud.clock.now()))
 
     def fault(self, **fault: Any) -> None:
         self.cloud.faults.add(Fault(**fault))

@@ -1,6 +1,8 @@
-"""auto_link: an event leads to the rules that the instance's tags ask for."""
+"""auto_link: an event leads to the group rules that the instance's tags ask for."""
 
 from __future__ import annotations
+
+import pytest
 
 from tests.functional.lab import Lab
 
@@ -15,10 +17,187 @@ def test_a_tag_with_consent_becomes_one_rule_on_the_peers_group(lab: Lab) -> Non
 
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
     assert lab.rules(app) == []
-    print(lab.records("intent", "outcome"))
 
 
 def test_without_tags_nothing_is_done_and_nothing_is_said(lab: Lab) -> None:
-    instance = lab.instance(lab.group())
+    """An instance without our tags is no error."""
+    instance = lab.instance(lab.group(), tags={"owner": "team-orders"})
     assert lab.auto_link(lab.event(instance, "Created")) == {}
     assert lab.records("intent", "outcome", "attempt", "summary") == []
+    assert lab.changes() == 0
+
+
+def test_a_rule_is_written_as_the_contract_says(lab: Lab) -> None:
+    """Intranet, accept, priority 100, the owner's uid, and a marker whose id is that of this very rule."""
+    app, db = lab.group(), lab.group("*")
+    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/8000-8010"})))
+
+    (rule,) = lab.raw_rules(db)
+    assert (rule["NicType"], rule["Policy"], int(rule["Priority"])) == ("intranet", "Accept", 100)
+    assert (rule["IpProtocol"], rule["PortRange"]) == ("TCP", "8000/8010")
+    assert (rule["SourceGroupId"], rule["SourceCidrIp"], rule["DestCidrIp"]) == (app.id, "", "")
+    assert rule["Description"] == f"link-peer/1 dep=prod id={lab.rule_id(db, app, 'tcp/8000-8010')} by=tag"
+
+
+def test_a_group_that_holds_our_rules_carries_the_managed_tag(lab: Lab) -> None:
+    """`link-managed.<deployment>=true` is how a sweep finds the group; a group without rules of ours has none."""
+    app, db = lab.group(), lab.group("*")
+    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})))
+    assert lab.tags(db)["link-managed.prod"] == "true"
+    assert "link-managed.prod" not in lab.tags(app)
+
+
+def test_a_managed_tag_that_a_hand_took_off_comes_back_at_the_next_delivery(lab: Lab) -> None:
+    """It is checked at every delivery, also where no rule has to be written."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    lab.auto_link(lab.event(instance))
+    lab.tag(db, **{"link-managed.prod": None})
+
+    assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}
+    assert lab.tags(db)["link-managed.prod"] == "true"
+
+
+def test_without_ports_a_link_is_mutual(lab: Lab) -> None:
+    """Two rules, ALL, one on each side; both carry the managed tag."""
+    app, db = lab.group(), lab.group()
+    lab.tag(db, link_accept=app.id)
+    lab.tag(app, link_accept=db.id)
+    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": db.id}))) == {"applied": 1}
+    assert lab.rules(db) == [f"{app.id} all"]
+    assert lab.rules(app) == [f"{db.id} all"]
+    assert lab.tags(app)["link-managed.prod"] == lab.tags(db)["link-managed.prod"] == "true"
+
+
+@pytest.mark.parametrize("separator", [",", " ", ", ", ",,", " , "])
+def test_peers_are_separated_by_commas_or_spaces(lab: Lab, separator: str) -> None:
+    """One value may name several peers."""
+    app, db, cache = lab.group(), lab.group("*"), lab.group("*")
+    tags = {"link-peer": f"{db.id}:tcp/3306{separator}{cache.id}:tcp/6379"}
+    assert lab.auto_link(lab.event(lab.instance(app, tags=tags))) == {"applied": 2}
+    assert lab.rules(db) == [f"{app.id} tcp/3306"]
+    assert lab.rules(cache) == [f"{app.id} tcp/6379"]
+
+
+def test_numbered_tags_carry_more_peers(lab: Lab) -> None:
+    """`link-peer`, `link-peer.2` and `link-peer.cache` count; `link-peers` and `Link-Peer` do not."""
+    app = lab.group()
+    one, two, three, four = (lab.group("*") for _ in range(4))
+    tags = {
+        "link-peer": f"{one.id}:tcp/1",
+        "link-peer.2": f"{two.id}:tcp/2",
+        "link-peer.cache": f"{three.id}:tcp/3",
+        "link-peers": f"{four.id}:tcp/4",
+        "Link-Peer": f"{four.id}:tcp/5",
+    }
+    assert lab.auto_link(lab.event(lab.instance(app, tags=tags))) == {"applied": 3}
+    assert [lab.rules(g) for g in (one, two, three)] == [[f"{app.id} tcp/{n}"] for n in (1, 2, 3)]
+    assert lab.rules(four) == []
+
+
+def test_the_same_peer_twice_is_one_link(lab: Lab) -> None:
+    """Said in two tags, with the ports in another order."""
+    app, db = lab.group(), lab.group("*")
+    tags = {"link-peer": f"{db.id}:tcp/1+udp/2", "link-peer.2": f"{db.id}:udp/2+tcp/1"}
+    assert lab.auto_link(lab.event(lab.instance(app, tags=tags))) == {"applied": 1}
+    assert lab.rules(db) == [f"{app.id} tcp/1", f"{app.id} udp/2"]
+
+
+def test_a_link_has_a_rule_for_each_port(lab: Lab) -> None:
+    """TCP, a range, UDP and ICMP."""
+    app, db = lab.group(), lab.group("*")
+    tags = {"link-peer": f"{db.id}:tcp/3306+tcp/8000-8010+udp/53+icmp"}
+    assert lab.auto_link(lab.event(lab.instance(app, tags=tags))) == {"applied": 1}
+    assert lab.rules(db) == sorted(f"{app.id} {p}" for p in ("tcp/3306", "tcp/8000-8010", "udp/53", "icmp"))
+
+
+def test_two_links_to_one_peer_that_share_a_port_share_its_rule(lab: Lab) -> None:
+    """3306 is asked for twice and stands once; the call with it is not refused for a duplicate."""
+    app, db = lab.group(), lab.group("*")
+    tags = {"link-peer": f"{db.id}:tcp/3306 {db.id}:tcp/3306+tcp/3307"}
+    assert set(lab.auto_link(lab.event(lab.instance(app, tags=tags)))) <= {"applied", "unchanged"}
+    assert lab.rules(db) == [f"{app.id} tcp/3306", f"{app.id} tcp/3307"]
+
+
+def test_a_mutual_link_and_ports_of_the_same_pair_stand_side_by_side(lab: Lab) -> None:
+    """They are different rules: taking the one away leaves the other."""
+    app, db = lab.group("*"), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": db.id, "link-peer.2": f"{db.id}:tcp/3306"})
+    assert lab.auto_link(lab.event(instance)) == {"applied": 2}
+    assert lab.rules(db) == [f"{app.id} all", f"{app.id} tcp/3306"]
+
+    lab.tag(instance, link_peer=None)
+    assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1, "unchanged": 1}
+    assert lab.rules(db) == [f"{app.id} tcp/3306"]
+    assert lab.rules(app) == []
+
+
+def test_the_same_event_again_changes_nothing(lab: Lab) -> None:
+    """Events come at least once: the second time finds the link there and makes no mutating call."""
+    app, db = lab.group("*"), lab.group("*")
+    event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id} {db.id}:tcp/3306"}))
+    lab.auto_link(event)
+    calls = lab.changes()
+    assert lab.auto_link(event) == {"unchanged": 2}
+    assert lab.changes() == calls
+
+
+def test_links_from_both_sides_share_the_rules_of_a_mutual_link(lab: Lab) -> None:
+    """The peer's instance tags back: nothing more to write, one reason, and each side alone keeps the link."""
+    app, db = lab.group("*"), lab.group("*")
+    a = lab.instance(app, tags={"link-peer": db.id})
+    b = lab.instance(db, tags={"link-peer": app.id})
+    assert lab.auto_link(lab.event(a)) == {"applied": 1}
+    assert lab.auto_link(lab.event(b)) == {"unchanged": 1}
+    assert lab.reasons(db) == lab.reasons(app) == ["tag"]
+
+    lab.tag(a, link_peer=None)
+    assert lab.auto_link(lab.tag_event(a)) == {}
+    assert (lab.rules(db), lab.rules(app)) == ([f"{app.id} all"], [f"{db.id} all"])
+
+
+def test_an_instance_of_several_groups_is_stood_for_by_the_first_that_can(lab: Lab) -> None:
+    """The API's order decides; a managed group in front is passed over, and no other group is opened."""
+    managed, first, second = lab.group(managed=True), lab.group(), lab.group()
+    db = lab.group("*")
+    instance = lab.instance(managed, first, second, tags={"link-peer": f"{db.id}:tcp/3306"})
+    lab.auto_link(lab.event(instance))
+    assert lab.rules(db) == [f"{first.id} tcp/3306"]
+    assert lab.outcome()["from"] == first.id
+
+
+def test_a_peer_among_the_instances_own_groups_is_unchanged(lab: Lab) -> None:
+    """Whoever is in the group reaches it already: `unchanged`, `same-group`, no call."""
+    app, db = lab.group(), lab.group()
+    instance = lab.instance(app, db, tags={"link-peer": f"{db.id}:tcp/3306 {app.id}"})
+    assert lab.auto_link(lab.event(instance)) == {"unchanged": 2}
+    assert {r["reason"] for r in lab.records()} == {"same-group"}
+    assert lab.changes() == 0
+
+
+@pytest.mark.parametrize("state", ["Created", "Pending", "Running"])
+def test_every_state_that_begins_a_life_leads_to_the_same_reconcile(lab: Lab, state: str) -> None:
+    """Newer documents say Created, older ones Pending; Running comes at every start."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    assert lab.auto_link(lab.event(instance, state)) == {"applied": 1}
+    assert lab.rules(db) == [f"{app.id} tcp/3306"]
+
+
+@pytest.mark.parametrize("state", ["Stopping", "Stopped", "Starting", "Unheard-of"])
+def test_other_states_are_passed_over(lab: Lab, state: str) -> None:
+    """A stopped instance keeps its links; a value that nobody knows is no error."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    assert lab.auto_link(lab.event(instance, state)) == {}
+    assert lab.rules(db) == []
+
+
+@pytest.mark.parametrize("call", ["TagResources", "UntagResources"])
+def test_a_tag_change_seen_by_actiontrail_leads_to_the_same_reconcile(lab: Lab, call: str) -> None:
+    """The call is a hint which instance to look at; its tags are read from the cloud."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app)
+    lab.tag(instance, link_peer=f"{db.id}:tcp/3306")
+    assert lab.auto_link(lab.tag_event(instance, call)) == {"applied": 1}
+    assert lab.rules(db) == [f"{app.id} tcp/3306"]
