@@ -169,6 +169,7 @@ class _Planner:
         self.lost: dict[RuleKey, _Lost] = {}
         self.room: dict[Party, int] = {}
         self.edited: set[RuleKey] = set()
+        self.adding: set[RuleKey] = set()  # two links may need one rule: it takes room once
         self.asked: set[Link] = set()
         self.unread: set[Link] = set()
         self.doubts: set[str] = set()
@@ -310,7 +311,7 @@ class _Planner:
                 return Denial("quota", detail, "unlink requests that are not needed any more"), False
         needed: dict[Party, int] = {}
         for edit in edits:
-            if edit.kind == "add" and edit.key.source.startswith("sg-"):
+            if edit.kind == "add" and edit.key.source.startswith("sg-") and edit.key not in self.adding:
                 needed[edit.key.group] = needed.get(edit.key.group, 0) + 1
         inverted = False
         for party, count in needed.items():
@@ -328,6 +329,7 @@ class _Planner:
             inverted |= room < count
         for party, count in needed.items():
             self.room[party] = self._room(party) - count
+        self.adding |= {edit.key for edit in edits if edit.kind == "add"}
         return None, inverted
 
     def _room(self, party: Party) -> int:
