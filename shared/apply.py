@@ -28,6 +28,12 @@ from shared.view import Reader
 
 READ_BACKS = 5  # reads of a group until it shows what was changed; the lag has been seen, its size is unknown
 
+PAUSED = Denial(
+    "paused",
+    "link-peer is paused: it reads and audits, and changes nothing",
+    "set paused: false in the policy file, then post the request or touch the tag again",
+)
+
 # [doc ecs.md 1.12] what a refusal of a change means for the link
 DENIALS = {
     "AuthorizedGroupRule.LimitExceed": ("quota", "the group holds as many rules that name groups as are allowed"),
@@ -321,13 +327,12 @@ def _order(decision: Decision) -> int:
 def _paused(decision: Decision) -> Decision:
     if not decision.edits:
         return msgspec.structs.replace(decision, untagged=())
-    detail = "link-peer is paused: it reads and audits, and changes nothing"
     return msgspec.structs.replace(
         decision,
         outcome="denied",
-        reason="paused",
-        detail=detail,
-        advice="set paused: false in the policy file, then post the request or touch the tag again",
+        reason=PAUSED.reason,
+        detail=PAUSED.detail,
+        advice=PAUSED.advice,
         edits=(),
         untagged=(),
     )

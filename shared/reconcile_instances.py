@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from shared.apply import Applier
-from shared.audit import Scribe, link_fields
+from shared.apply import PAUSED, Applier
+from shared.audit import Record, Scribe, link_fields
 from shared.decide import Claim, Denial, judge, tag_claims
 from shared.delivery import Delivery
 from shared.errors import Transient
@@ -158,20 +158,23 @@ class _Instances:
                     ends = (link.target, link.source)
                 pairs.setdefault(Link(*ends), None)
         requests = [sync_request(pair, self.delivery.region, self.now) for pair in sorted(pairs)]
+        told: Record = {"record": "intent", "detail": "the peer is in another account: the pair is handed to the queue"}
+        if self.policy.paused:
+            told = {"record": "outcome", "outcome": "denied", "reason": PAUSED.reason, "advice": PAUSED.advice}
+            told["detail"] = PAUSED.detail
         self.scribe.write(
             [
                 {
-                    "record": "intent",
+                    **told,
                     "action": "sync",
                     "request_id": request.request_id,
                     **link_fields(request.link, self.delivery.region),
-                    "detail": "the peer is in another account: the pair is handed to the queue",
                     "instance": str(pairs[request.link] or ""),
                 }
                 for request in requests
             ]
         )
-        for request in requests:
+        for request in requests if not self.policy.paused else ():
             self.delivery.retry(functools.partial(self.delivery.queue.post, encode(request)))
 
     # rules at home
@@ -254,5 +257,5 @@ def _merged(hints: Sequence[Hint], home: str) -> dict[Party, Hint]:
     return found
 
 
-_NO_PAIR = frozenset({"bad-tag", "advanced-group", "managed-group", "classic-network", "peer-not-found"})
-"""Refusals for which there is no pair to look at: the peer cannot be read, or no group stands for the instance."""
+_NO_PAIR = frozenset({"advanced-group", "managed-group", "classic-network", "peer-not-found"})
+"""Refusals for which there is no pair to look at, since no group stands for the instance."""
