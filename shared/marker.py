@@ -70,18 +70,6 @@ def owned(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
     return marker if bool(rule.key.dest) == (marker.ends is not None) else None
 
 
-def with_reason(marker: Marker, reason: Reason) -> Marker:
-    """The marker with one more reason; an earlier one of the same request is replaced."""
-    others = without(marker, reason.request).reasons
-    return Marker(marker.deployment, marker.id, _sorted((*others, reason)), marker.ends)
-
-
-def without(marker: Marker, request: str) -> Marker:
-    """The marker without the reason of one request id (empty: without the tag's)."""
-    kept = tuple(reason for reason in marker.reasons if reason.request != request)
-    return Marker(marker.deployment, marker.id, kept, marker.ends)
-
-
 def _sorted(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
     """The tag first, then requests by id. A marker has one reason for each id."""
     return tuple(sorted(reasons, key=lambda reason: reason.request))

@@ -189,7 +189,8 @@ class _Planner:
             denial = self._denial(claim)
             for need in self._verdict(claim.link).needs if not claim.same_group else ():
                 if denial is None:
-                    self.wants.setdefault(need.key, set()).add(claim.reason)
+                    wanted = self.wants.setdefault(need.key, set())
+                    self.wants[need.key] = _one_each({*wanted, claim.reason})
                 else:
                     self.against[need.key] = denial
         self._lose()  # first: what goes makes room
@@ -419,6 +420,14 @@ class _Planner:
                 link = link_of(key, marker)
                 found.append(Decision(link, "repair", "applied", detail=detail, edits=tuple(edits), rules=(rule,)))
         return found
+
+
+def _one_each(reasons: set[Reason]) -> set[Reason]:
+    """One reason a request. Two ends of one request are left by a delivery that died in the middle: the nearer holds."""
+    found: dict[str, Reason] = {}
+    for reason in sorted(reasons, key=lambda r: (r.request, r.until is None, r.until or 0)):
+        found.setdefault(reason.request, reason)
+    return set(found.values())
 
 
 def marker_of(edit: Edit, policy: Policy, region: str) -> Marker:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.marker import fits, owned, parse, render, with_reason, without
+from shared.marker import fits, owned, parse, render
 from shared.model import ALL, TAG, Marker, Party, Port, Reason, Rule, RuleKey
 
 A, B = "1000000000000001", "1000000000000002"
@@ -175,28 +175,6 @@ def test_every_other_rule_is_a_persons(theirs: Rule) -> None:
 def test_a_rule_of_another_region_is_not_ours() -> None:
     """The region is part of the id."""
     assert owned(rule(GROUP_KEY, f"{HEAD} by=tag"), "prod", "cn-hangzhou", A) is None
-
-
-def test_a_reason_joins_the_others_once() -> None:
-    """The same message again changes nothing."""
-    marker = with_reason(Marker("prod", ID, (Reason("z"), TAG)), CHANGE)
-    assert marker.reasons == (TAG, CHANGE, Reason("z"))
-    assert with_reason(marker, CHANGE) == marker
-
-
-def test_a_later_message_of_the_same_request_replaces_its_reason() -> None:
-    """One reason a request id: the last `until` counts."""
-    marker = Marker("prod", ID, (TAG, UNTIL))
-    assert with_reason(marker, CHANGE).reasons == (TAG, CHANGE)
-    assert with_reason(with_reason(marker, CHANGE), UNTIL) == marker
-
-
-def test_a_reason_leaves_and_the_others_stay() -> None:
-    """Of a request by its id, whatever its until; the tag's by the empty id."""
-    marker = Marker("prod", ID, (TAG, UNTIL), (Party(A, "i-a"), Party(A, "i-b")))
-    assert without(marker, "chg-1042") == Marker("prod", ID, (TAG,), marker.ends)
-    assert without(marker, "").reasons == (UNTIL,)
-    assert without(marker, "other") == marker
 
 
 def test_a_description_holds_512_characters() -> None:
