@@ -1,0 +1,279 @@
+"""deploy/: RAM policies that allow what the code calls and nothing more, and the log index that its queries need."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import re
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from local import world
+from local.cloud import LocalCloud
+from local.sls import index as sls_index
+from tests.functional.lab import HOME, PEER, REGION, Lab
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+VALUES = {
+    "LINK_PEER_REGION": REGION,
+    "LINK_PEER_ROLE": "link-peer-fc",
+    "LINK_PEER_QUEUE": "link-peer-requests",
+    "LINK_PEER_DEAD_LETTER_QUEUE": "link-peer-dead-letters",
+    "LINK_PEER_AUDIT_PROJECT": "link-peer-audit",
+    "LINK_PEER_AUDIT_LOGSTORE": "decisions",
+    "LINK_PEER_FUNCTION_LOGSTORE": "functions",
+    "HOME_ACCOUNT": HOME,
+    "PEER_ACCOUNT": PEER,
+    "PEER_ROLE": "link-peer",
+    "EXTERNAL_ID": "link-peer-local-example",
+    "REQUESTER_EXTERNAL_ID": "link-peer-requester-example",
+}
+POLICIES = sorted(path.name for path in DEPLOY.glob("ram-*.json"))
+NO_RESOURCE_LEVEL = {"ecs:AuthorizeSecurityGroup", "ecs:ModifySecurityGroupRule"}  # [doc ECS RAM authorization]
+
+
+@pytest.fixture(name="lab")
+def _lab(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lab:
+    return Lab(local_cloud, monkeypatch, tmp_path)
+
+
+def document(name: str) -> dict[str, Any]:
+    """A policy with its placeholders filled in; KeyError for one that no page explains."""
+    found: dict[str, Any] = json.loads(string.Template((DEPLOY / name).read_text(encoding="utf-8")).substitute(VALUES))
+    return found
+
+
+def statements(policy: dict[str, Any], effect: str) -> list[dict[str, Any]]:
+    return [statement for statement in policy["Statement"] if statement["Effect"] == effect]
+
+
+def allowed(name: str, service: str = "") -> set[str]:
+    actions = {action for statement in statements(document(name), "Allow") for action in statement["Action"]}
+    return {action for action in actions if action.startswith(service)}
+
+
+def called() -> set[str]:
+    """The ECS actions of shared/ecs.py, by the names of the SDK's operations."""
+    tree = ast.parse((ROOT / "shared" / "ecs.py").read_text(encoding="utf-8"))
+    operations = {
+        node.args[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("_read", "_change")
+        and isinstance(node.args[0], ast.Constant)
+    }
+    return {"ecs:" + str(operation).title().replace("_", "") for operation in operations}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_is_json_of_known_placeholders(name: str) -> None:
+    """Each file is a RAM policy of version 1 once `envsubst` has filled in the names that docs/ lists."""
+    policy = document(name)
+    assert policy["Version"] == "1"
+    assert {statement["Effect"] for statement in policy["Statement"]} <= {"Allow", "Deny"}
+
+
+@pytest.mark.parametrize("name", ["ram-function-role.json", "ram-peer-role.json"])
+def test_a_role_may_do_in_ecs_what_the_code_calls_and_no_more(name: str) -> None:
+    """An action that is missing would deny links; one too many would be a gift to whoever gets into the function."""
+    assert "ecs:AuthorizeSecurityGroup" in called()
+    assert allowed(name, "ecs:") == called()
+
+
+def test_outside_ecs_the_function_role_writes_two_logs_two_queues_and_enters_the_peers() -> None:
+    """It can neither read nor delete the audit log, nor take messages from a queue."""
+    others = [
+        (statement["Action"], statement["Resource"])
+        for statement in statements(document("ram-function-role.json"), "Allow")
+        if not statement["Action"][0].startswith("ecs:")
+    ]
+    log = f"acs:log:{REGION}:{HOME}:project/link-peer-audit/logstore/"
+    queue = f"acs:mns:{REGION}:{HOME}:/queues/"
+    assert others == [
+        (["sts:AssumeRole"], [f"acs:ram::{PEER}:role/link-peer"]),
+        (["log:PostLogStoreLogs"], [f"{log}decisions", f"{log}functions"]),
+        (["mns:SendMessage"], [f"{queue}link-peer-requests/messages", f"{queue}link-peer-dead-letters/messages"]),
+    ]
+
+
+def test_a_peer_role_may_nothing_but_ecs() -> None:
+    """The second account gives away its security groups' rules, and no more."""
+    assert allowed("ram-peer-role.json") == allowed("ram-peer-role.json", "ecs:")
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_every_resource_is_named_where_ram_can_name_it(name: str) -> None:
+    """`*` is allowed for the two actions that have no resource level; every other Allow names region and account."""
+    for statement in statements(document(name), "Allow"):
+        if "Principal" in statement:
+            continue
+        if set(statement["Action"]) <= NO_RESOURCE_LEVEL:
+            assert statement["Resource"] == ["*"]
+            continue
+        for resource in statement["Resource"]:
+            account = resource.split(":")[3]
+            assert account in (HOME, PEER), resource
+
+
+@pytest.mark.parametrize("name", ["ram-function-role.json", "ram-peer-role.json"])
+def test_no_role_may_open_to_the_world_or_consent_for_itself(name: str) -> None:
+    """Two ceilings under the code: no source 0.0.0.0/0 or ::/0, and no `link-accept` tag by link-peer itself."""
+    denied = {
+        (action, key): values
+        for statement in statements(document(name), "Deny")
+        for action in statement["Action"]
+        for condition in statement["Condition"].values()
+        for key, values in condition.items()
+    }
+    for action in ("ecs:AuthorizeSecurityGroup", "ecs:ModifySecurityGroupRule"):
+        assert denied[action, "ecs:SecurityGroupSourceCidrIps"] == ["0.0.0.0/0", "::/0"]
+    assert denied["ecs:TagResources", "acs:RequestTag/link-accept"] == ["*"]
+
+
+def test_the_deny_on_consent_leaves_no_way_to_tag_a_group() -> None:
+    """Any key `link-accept.<any>` consents and RAM's condition keys take no wildcard: tagging of groups is denied whole."""
+    unconditional = {
+        (action, resource)
+        for statement in statements(document("ram-deny-accept-tags.json"), "Deny")
+        if "Condition" not in statement
+        for action in statement["Action"]
+        for resource in statement["Resource"]
+    }
+    groups = "acs:ecs:*:*:securitygroup/*"
+    assert {("ecs:TagResources", groups), ("ecs:UntagResources", groups)} <= unconditional
+    assert {("ecs:AddTags", "*"), ("ecs:RemoveTags", "*"), ("tag:TagResources", "*")} <= unconditional
+    assert not statements(document("ram-deny-accept-tags.json"), "Allow")
+
+
+def test_the_deny_leaves_instances_taggable() -> None:
+    """Everybody may still ask for links: without a condition, ecs:TagResources is denied on groups only."""
+    for statement in document("ram-deny-accept-tags.json")["Statement"]:
+        if "ecs:TagResources" in statement["Action"] and "Condition" not in statement:
+            assert statement["Resource"] == ["acs:ecs:*:*:securitygroup/*"]
+
+
+def test_a_requester_may_send_to_the_one_queue() -> None:
+    """And do nothing else: not read what others asked for, not touch the dead letters."""
+    [statement] = document("ram-requester.json")["Statement"]
+    assert statement["Action"] == ["mns:SendMessage"]
+    assert statement["Resource"] == [f"acs:mns:{REGION}:{HOME}:/queues/link-peer-requests/messages"]
+
+
+def test_the_peer_trusts_one_role_with_the_external_id() -> None:
+    """Neither the whole home account nor a caller without this account's external id gets in."""
+    [statement] = document("ram-peer-role-trust.json")["Statement"]
+    assert statement["Principal"] == {"RAM": [f"acs:ram::{HOME}:role/link-peer-fc"]}
+    assert statement["Condition"] == {"StringEquals": {"sts:ExternalId": "link-peer-local-example"}}
+
+
+def test_the_function_role_is_for_function_compute_only() -> None:
+    """No person and no other service assumes it."""
+    [statement] = document("ram-function-role-trust.json")["Statement"]
+    assert statement["Principal"] == {"Service": ["fc.aliyuncs.com"]}
+
+
+def test_the_template_makes_the_role_of_the_json_files() -> None:
+    """peer-account.yaml is the same trust and the same policy, for people who use ROS."""
+    template = yaml.safe_load((DEPLOY / "peer-account.yaml").read_text(encoding="utf-8"))
+    parameters = {
+        "HomeAccount": HOME,
+        "FunctionRole": template["Parameters"]["FunctionRole"]["Default"],
+        "RoleName": template["Parameters"]["RoleName"]["Default"],
+        "ExternalId": VALUES["EXTERNAL_ID"],
+        "ALIYUN::Region": REGION,
+        "ALIYUN::TenantId": PEER,
+    }
+    role = rendered(template["Resources"]["Role"]["Properties"], parameters)
+    assert role["AssumeRolePolicyDocument"] == document("ram-peer-role-trust.json")
+    assert [policy["PolicyDocument"] for policy in role["Policies"]] == [document("ram-peer-role.json")]
+    assert f"acs:ram::{PEER}:role/{role['RoleName']}" in allowed_roles()
+
+
+def rendered(value: Any, parameters: dict[str, str]) -> Any:
+    """ROS's `Ref` and `Fn::Sub`."""
+    if isinstance(value, list):
+        return [rendered(item, parameters) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"Ref"}:
+        return parameters[value["Ref"]]
+    if set(value) == {"Fn::Sub"}:
+        return re.sub(r"\$\{([^}]+)\}", lambda match: parameters[match[1]], value["Fn::Sub"])
+    return {key: rendered(item, parameters) for key, item in value.items()}
+
+
+def allowed_roles() -> set[str]:
+    return {
+        resource
+        for statement in statements(document("ram-function-role.json"), "Allow")
+        if statement["Action"] == ["sts:AssumeRole"]
+        for resource in statement["Resource"]
+    }
+
+
+def test_the_names_are_those_of_s_yaml() -> None:
+    """One `export` block serves policies, queues, logs and functions: each placeholder is a variable that s.yaml reads."""
+    read = set(re.findall(r"env\('(LINK_PEER_\w+)'", (ROOT / "s.yaml").read_text(encoding="utf-8")))
+    assert {name for name in VALUES if name.startswith("LINK_PEER_")} <= read
+
+
+def test_the_roles_are_enough_for_a_whole_life_of_a_link(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With these two roles, and ECS refusing everything else, links open and close in one account and in two."""
+    roles = lab.cloud.identity.roles
+    function, peer = roles[f"acs:ram::{HOME}:role/link-peer-fc"], roles[f"acs:ram::{PEER}:role/link-peer"]
+    function.allowed_actions = sorted(allowed("ram-function-role.json"))
+    peer.allowed_actions = sorted(allowed("ram-peer-role.json"))
+    keys = lab.cloud.identity.issue(function, "test", lab.cloud.clock.now() + 3600)
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", keys.access_key_id)
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", keys.secret)
+    monkeypatch.setenv("ALIBABA_CLOUD_SECURITY_TOKEN", str(keys.token))
+
+    app = lab.group()
+    database = lab.group(f"{app.id}:tcp/3306")
+    ledger = lab.group(f"{app.id}@{HOME}:tcp/443", account=PEER)
+    instance = lab.instance(app, tags={"link-peer": f"{database.id}:tcp/3306"})
+    lab.instance(ledger)
+    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
+    assert lab.cross_account(lab.request(app, ledger, "tcp/443")) == {"applied": 1}
+    assert lab.cross_account(lab.request(app, ledger, "tcp/443", request_id="chg-2")) == {"applied": 1}
+    assert lab.cross_account(lab.request(app, ledger, action="unlink")) == {"removed": 1}
+    lab.tag(instance, link_peer=None)
+    assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
+    lab.sweep()
+    assert (lab.rules(database), lab.rules(ledger)) == ([], [])
+    assert "link-managed.prod" not in lab.tags(database) | lab.tags(ledger)
+
+
+def test_the_index_is_the_local_clouds() -> None:
+    """What can be searched locally can be searched when deployed. Deployed, values are kept for SQL too (`| select`)."""
+    document = json.loads((DEPLOY / "sls-index.json").read_text(encoding="utf-8"))
+    deployed, local = sls_index.parse(document), sls_index.parse(world._AUDIT_INDEX)
+    assert (deployed.line, deployed.keys) == (local.line, local.keys)
+    assert all(key["doc_value"] for key in document["keys"].values())
+
+
+def test_prepare_creates_queues_and_logs_and_leaves_what_is_there(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Through the official clients; a second run changes nothing and does not fail."""
+    for name, value in VALUES.items():
+        if name.startswith("LINK_PEER_"):
+            monkeypatch.setenv(name, value.replace("link-peer-", "new-"))
+    spec = importlib.util.spec_from_file_location("prepare", DEPLOY / "prepare.py")
+    assert spec is not None
+    assert spec.loader is not None
+    prepare = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(prepare)
+    assert prepare.main() == 0
+    assert prepare.main() == 0
+    assert capsys.readouterr().out.count("queue new-dead-letters") == 2
+    for queue in ("new-requests", "new-dead-letters"):
+        assert lab.cloud.mns.receive(HOME, queue, max_n=1) == []
+    assert lab.cloud.sls.index(HOME, "new-audit", "decisions").keys == sls_index.parse(world._AUDIT_INDEX).keys
