@@ -104,6 +104,11 @@ class Lab:
         self.call(group.account, "AuthorizeSecurityGroup", {"SecurityGroupId": group.id, **given})
         return next(r["SecurityGroupRuleId"] for r in self.raw_rules(group) if r["SecurityGroupRuleId"] not in before)
 
+    def modify(self, group: Group, rule: dict[str, Any], **changes: str) -> None:
+        """A person's hand on a rule."""
+        params = {"SecurityGroupId": group.id, "SecurityGroupRuleId": rule["SecurityGroupRuleId"]}
+        self.call(group.account, "ModifySecurityGroupRule", {**params, **changes})
+
     def raw_rules(self, group: Group) -> list[dict[str, Any]]:
         params = {"SecurityGroupId": group.id, "Direction": "ingress"}
         found: list[dict[str, Any]] = self.call(group.account, "DescribeSecurityGroupAttribute", params)["Permissions"][
