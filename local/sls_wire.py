@@ -377,7 +377,7 @@ class _Call:
 
     def _integer(self, name: str, default: int | None = None) -> int:
         text = self.query.get(name)
-        if text is None and default is not None:
+        if not text and default is not None:  # the Node client sends `offset=` for what its caller left out
             return default
         if text is None or not re.fullmatch(r"-?\d{1,18}", text, re.ASCII):
             raise ApiError("ParameterInvalid", 400, f"parameter {name} is invalid")

@@ -256,3 +256,9 @@ def test_error_of_the_gateway_is_rendered() -> None:
     answer = sls_wire.error(ApiError("SignatureNotMatch", 401, "no"))
     assert refused(answer) == (401, "SignatureNotMatch")
     assert answer.headers["Content-Type"] == "application/json"
+
+
+def test_an_empty_parameter_is_one_that_was_left_out(backend: SlsBackend) -> None:
+    """The Node client writes `logstoreName=&offset=&size=` when its caller named none of them; that lists all."""
+    answer = call(backend, "GET", "/logstores?logstoreName=&offset=&size=")
+    assert (answer.status, json.loads(answer.body)["logstores"]) == (200, ["store"])
