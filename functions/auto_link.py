@@ -49,7 +49,9 @@ def _elements(event: bytes) -> list[tuple[object, BadInput | None]]:
 def _deny(delivery: Delivery, element: object, event: bytes, problem: BadInput) -> None:
     known = element.get("id") if isinstance(element, dict) else None
     body = short_hash(repr(element) if element is not None else event.decode("utf-8", "replace"))
-    scribe = delivery.scribe({"event_id": known if isinstance(known, str) else f"unreadable-{body}", "body": body})
+    scribe = delivery.scribe(
+        {"event_id": known if known and isinstance(known, str) else f"unreadable-{body}", "body": body}
+    )
     scribe.write(
         [
             {

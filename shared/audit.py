@@ -157,6 +157,7 @@ class SlsAudit:
         self._settings = settings
         self._clock = clock
         self._client: Any = None
+        self._written = 0
 
     def write(self, records: Sequence[Record]) -> None:
         from aliyun.log import LogItem, PutLogsRequest
@@ -164,11 +165,12 @@ class SlsAudit:
         from shared.sls import AuditUnavailable
 
         now = self._clock.now()
-        # the fraction keeps records of one second in their order; 0 would make the SDK read the machine's clock
         second, fraction = int(now), int(now % 1 * 1e9)
-        items = [
-            LogItem(second, list(record.items()), fraction + number) for number, record in enumerate(records, start=1)
-        ]
+        items = []
+        for record in records:
+            # the fraction keeps records of one moment in their order; 0 would make the SDK read the machine's clock
+            self._written += 1
+            items.append(LogItem(second, list(record.items()), fraction + self._written))
         request = PutLogsRequest(self._project, self._logstore, "link-peer", self._settings.region, items)
         try:
             self._open().put_logs(request)

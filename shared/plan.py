@@ -353,7 +353,7 @@ class _Planner:
                         self.unread.add(link_of(key, marker))
                     continue
                 denial, counted = self._cause(key, marker, reason)
-                if denial.reason == "no-access" or (counted and not self._believed(key, marker)):
+                if denial.reason == "no-access" or (counted and not self._believed(link_of(key, marker), denial)):
                     continue
                 causes.setdefault((denial, counted), set()).add(reason)
             if causes:
@@ -372,9 +372,10 @@ class _Planner:
             return denial, denial.unseen
         return Denial("", "nothing asks for it any more"), True
 
-    def _believed(self, key: RuleKey, marker: Marker) -> bool:
-        link = link_of(key, marker)
-        doubts = ({link.source.account, link.target.account} & self.policy.accounts.keys()) - self.view.alive
+    def _believed(self, link: Link, denial: Denial) -> bool:
+        """Is the account alive where something is not seen: an end of the link, or an instance whose tag would ask for it?"""
+        ends = (link.source, link.target) if link.mutual or denial.unseen else (link.source,)
+        doubts = ({end.account for end in ends} & self.policy.accounts.keys()) - self.view.alive
         self.doubts |= doubts
         return not doubts
 
