@@ -1,0 +1,218 @@
+"""What must hold: a watch over every step of a delivery, and checks of a world that has come to rest.
+
+The numbers are those of docs/guarantees.md.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from shared.model import ALL, Group, Instance, Party, Rule, RuleKey
+from shared.policy import Policy
+from tests.simulation import oracle
+from tests.simulation.world import World
+
+checked: Counter[str] = Counter()
+"""How often each invariant was looked at, in this process."""
+
+SECRETS = ("link-peer-external-id", "acs:ram::")
+"""What must never stand in a record: external ids and roles of the policy (keys are looked for over the wire)."""
+
+
+class Broken(BaseException):
+    """An invariant does not hold. Not an Exception: no code under test can swallow it."""
+
+    def __init__(self, invariant: str, text: str) -> None:
+        super().__init__(f"{invariant}: {text}")
+        self.invariant = invariant
+
+
+def hold(invariant: str, holds: bool, text: str) -> None:
+    checked[invariant] += 1
+    if not holds:
+        raise Broken(invariant, text)
+
+
+class Watch:
+    """Looks over the shoulder of one delivery."""
+
+    def __init__(self, world: World, policy: Policy) -> None:
+        self.world = world
+        self.policy = policy
+        self.outcomes: list[dict[str, str]] = []
+        self._moments: list[tuple[Mapping[Party, Group], Mapping[Party, Instance]]] = []
+        self._seen: set[RuleKey] = set()
+        self._intents: set[tuple[str, ...]] = set()
+        self._intended_tags: set[tuple[str, str]] = set()
+        self._intended_posts: set[str] = set()
+        self._idle: list[str] = []
+        self._changed: Counter[str] = Counter()
+        self._rules: dict[Party, object] = {}
+        self.look()
+
+    def look(self) -> None:
+        """Before and after every call: what is there may have been changed by somebody else."""
+        for group, standing in self.world.rules.items():
+            if self._rules.get(group) is not standing:
+                self._rules[group] = standing
+                self._seen |= {rule.key for rule in standing.values() if rule.key and rule.policy == "accept"}
+        groups, instances = self.world.groups, self.world.instances
+        if not self._moments or (groups, instances) != self._moments[-1]:
+            self._moments.append((groups.copy(), instances.copy()))
+
+    # before a change
+
+    def will_authorize(self, group: Party, rules: Sequence[tuple[RuleKey, str]]) -> None:
+        for key, description in rules:
+            hold("I5", _named(key) in self._intents, f"{key} is written, and no intent says so")
+            hold("I1", self._was_allowed(key), f"{key} is written without consent, or against the policy")
+            written = Rule(group, "", key, "accept", 100, description)
+            hold("I3'", bool(oracle.reasons(written, self.policy)), f"{key} gets a marker that is not ours: {description}")
+            both = key.source.startswith("sg-") == bool(key.dest)
+            hold("I3'", key.group == group and not both, f"{key} has not exactly one source")
+
+    def will_touch(self, group: Party, rule_ids: Sequence[str], description: str | None = None) -> None:
+        for rule_id in rule_ids:
+            rule = self.world.rules.get(group, {}).get(rule_id)
+            if rule is None or rule.key is None:
+                continue
+            before = oracle.reasons(rule, self.policy)
+            hold("I2", bool(before), f"{rule} is a person's, and is changed")
+            hold("I5", _named(rule.key) in self._intents, f"{rule} is changed, and no intent says so")
+            if description is not None:
+                after = oracle.reasons(Rule(group, "", rule.key, "accept", 100, description), self.policy)
+                hold("I3'", bool(after), f"{rule} gets a marker that is not ours: {description}")
+                gained = after - before
+                hold("I1", not gained or self._was_allowed(rule.key), f"{rule} gets {gained} without consent")
+
+    def will_tag(self, group: Party) -> None:
+        hold("I5", (group.account, group.id) in self._intended_tags, f"{group} is tagged, and no intent says so")
+
+    def _was_allowed(self, key: RuleKey) -> bool:
+        """At some moment of this delivery: it cannot know what was withdrawn behind its back."""
+        if oracle.allowed(self.world, self.policy, key):
+            return True
+        then = self.world.copy()
+        for then.groups, then.instances in self._moments:  # type: ignore[assignment]
+            if oracle.allowed(then, self.policy, key):
+                return True
+        return False
+
+    # after a change
+
+    def authorized(self, added: Sequence[Rule]) -> None:
+        self._note("authorize", [rule.id for rule in added])
+
+    def modified(self, old: Rule, description: str) -> None:
+        self._note("modify", [old.id] if (old.description, old.priority) != (description, 100) else [])
+
+    def revoked(self, gone: Sequence[Rule]) -> None:
+        self._note("revoke", [rule.id for rule in gone])
+
+    def tagged(self, group: Party, changed: bool) -> None:
+        self._note("tag", [str(group)] if changed else [])
+
+    def _note(self, what: str, changed: list[str]) -> None:
+        if not changed:
+            self._idle.append(what)
+        self._changed.update(changed)
+
+    # records
+
+    def record(self, record: Mapping[str, str]) -> None:
+        kind = record.get("record")
+        for name, value in record.items():
+            clean = isinstance(value, str) and not any(unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") for c in value)
+            hold("I8", clean, f"{name}={value!r} in a record")
+            hold("I8", not any(secret in value for secret in SECRETS), f"{name}={value!r} holds a secret")
+        if kind == "intent":
+            for rule in json.loads(record.get("rules", "[]")):
+                named = tuple(rule[k] for k in ("account", "group", "source", "dest", "protocol", "ports"))
+                self._intents.add(named)
+                self._intended_tags.add(named[:2])
+            self._intended_tags.add((record.get("from_account", ""), record.get("from", "")))
+            self._intended_posts.add(record.get("request_id", ""))
+        if kind == "outcome":
+            self.outcomes.append(dict(record))
+            self._judge_outcome(record)
+
+    def posted(self, body: bytes) -> None:
+        request = json.loads(body)
+        hold("I5", request["request_id"] in self._intended_posts, f"{request} is posted, and no intent says so")
+
+    def _judge_outcome(self, record: Mapping[str, str]) -> None:
+        """I4: what a record says was true at some moment of the delivery."""
+        outcome, reason = record["outcome"], record.get("reason", "")
+        if "to" not in record or not record.get("from", "").startswith("sg-"):
+            return
+        source = Party(record["from_account"], record["from"])
+        target = Party(record["to_account"], record["to"])
+        if outcome == "applied":
+            missing = [key for key in group_rules(source, target, record["ports"]) if key not in self._seen]
+            hold("I4", not missing, f"{dict(record)} says applied, and {missing} never stood")
+        if outcome == "denied" and reason == "no-consent":
+            keys = group_rules(source, target, record["ports"])
+            then = self.world.copy()
+            lacked = False
+            for then.groups, then.instances in [*self._moments, (self.world.groups, self.world.instances)]:  # type: ignore[assignment]
+                lacked |= not all(oracle.allowed(then, self.policy, key) for key in keys)
+            hold("I4", lacked, f"{dict(record)} says no-consent, and all had consented all the time")
+
+    # the end
+
+    def ended(self, end: str, *, disturbed: bool) -> None:
+        """I12: a delivery that nothing disturbs makes no change twice and none for nothing."""
+        if disturbed:
+            return
+        twice = [what for what, times in self._changed.items() if times > 1]
+        hold("I12", not twice, f"changed twice in one delivery: {twice}")
+        hold("I12", not self._idle, f"calls that changed nothing: {self._idle}")
+
+
+def group_rules(source: Party, target: Party, ports: str) -> list[RuleKey]:
+    """The rules of a link of two groups, from the words of a record."""
+    if ports in ("mutual", "all"):
+        return [RuleKey(target, str(source), "", ALL), RuleKey(source, str(target), "", ALL)]
+    return [RuleKey(target, str(source), "", oracle._port(text)) for text in ports.split("+")]
+
+
+def at_rest(world: World, policy: Policy) -> None:
+    """A world after a sweep that nothing disturbed: I1, I3, I9 and the managed tags. Without the requests' own reasons,
+    which only the scenario knows."""
+    ours = oracle.owned(world, policy)
+    there = oracle.present(world)
+    tags = oracle.wanted_by_tags(world, policy)
+    for key, why in ours.items():
+        hold("I1", oracle.allowed(world, policy, key), f"{key} stands for {why}, without consent or against the policy")
+        hold("I9", ("tag" in why) == (key in tags), f"{key} stands for {why}, and the tags say {tags.get(key)}")
+        if key.port == ALL:
+            other = _other_side(world, key)
+            whole = other is not None and (ours.get(other) == why or (other in there and other not in ours))
+            hold("I3", whole, f"{key} stands for {why}, and {other} for {ours.get(other) if other else None}")
+        group = world.groups[key.group]
+        hold("I9", group.tags.get("link-managed.prod") == "true", f"{key.group} holds a rule of ours, and is not tagged")
+    for key in tags:
+        hold("I9", key in there, f"tags want {key}, and it is not there")
+    for party, group in world.groups.items():
+        holds = any(key.group == party for key in ours)
+        hold("I9", holds or "link-managed.prod" not in group.tags, f"{party} is tagged, and holds nothing of ours")
+    for rule_id, rule in world.human.items():
+        hold("I2", world.rules[rule.group].get(rule_id) == rule, f"{rule} of a person was changed")
+
+
+def _other_side(world: World, key: RuleKey) -> RuleKey | None:
+    """The rule that makes a mutual link's one side whole."""
+    if not key.dest:
+        name, _, account = key.source.partition("@")
+        return RuleKey(Party(account, name), str(key.group), "", ALL)
+    for other in oracle.present(world):
+        if (other.source, other.dest, other.port) == (key.dest, key.source, ALL):
+            return other
+    return None
+
+
+def _named(key: RuleKey) -> tuple[str, ...]:
+    return (key.group.account, key.group.id, key.source, key.dest, key.port.protocol, key.port.range)

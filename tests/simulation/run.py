@@ -1,0 +1,354 @@
+"""One delivery on a world: production code inside, every call counted, a fault or another delivery at any of them.
+
+| fault      | what happens at the call                                                             |
+|------------|--------------------------------------------------------------------------------------|
+| kill       | the process ends before it                                                            |
+| kill-after | the process ends after its effect                                                     |
+| lost       | no effect, and no readable answer                                                     |
+| lost-after | the effect, and no readable answer                                                    |
+| throttle   | that API of that account is refused until the next minute                             |
+| stale      | a read of rules shows the group as it was before its last change                      |
+| forbidden  | that account may not be used, for this call                                           |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from functions import auto_link, cross_account, sweep
+from shared import reconcile_all, view
+from shared.delivery import Delivery
+from shared.errors import Ambiguous, NoAccess, Transient
+from shared.model import Group, Instance, Party, Rule, RuleKey
+from shared.policy import Policy
+from shared.retry import Retry
+from tests.simulation import invariants
+from tests.simulation.invariants import Broken
+from tests.simulation.world import REGION, START, World
+
+T = TypeVar("T")
+
+READS = frozenset({"instances", "members", "all_instances", "shows_instances", "groups", "managed_groups", "rules"})
+CHANGES = frozenset({"authorize", "modify", "revoke", "tag", "untag"})
+SECONDS = 60.0  # the function's time-out
+
+
+class Killed(BaseException):
+    """The process ends here: not an Exception, so that no code under test can swallow it."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """Something to deliver. `name` tells it from the others in a scenario; `after` is when, in seconds from the start."""
+
+    name: str
+    function: str
+    body: bytes
+    after: float = 0.0
+
+
+def kinds_for(call: str) -> tuple[str, ...]:
+    """The faults that make a difference at a call."""
+    if call in CHANGES:
+        return ("kill", "kill-after", "lost", "lost-after", "throttle", "forbidden")
+    if call == "rules":
+        return ("kill", "kill-after", "lost", "throttle", "forbidden", "stale")
+    if call in READS:
+        return ("kill", "kill-after", "lost", "throttle", "forbidden")
+    return ("kill", "kill-after", "lost", "lost-after")  # the audit log and the queue
+
+
+class Run:
+    """A delivery's way to the world. `calls` are the names of the calls in their order, `end` is acked, raised or killed."""
+
+    def __init__(
+        self,
+        world: World,
+        policy: Policy,
+        faults: Mapping[int, str] | None = None,
+        before_call: Callable[[int], None] | None = None,
+    ) -> None:
+        self.world = world
+        self.policy = policy
+        self.faults = faults or {}
+        self.calls: list[str] = []
+        self.end = ""
+        self.watch = invariants.Watch(world, policy)
+        self._before_call = before_call
+
+    def call(self, account: str, name: str, do: Callable[[], T]) -> T:
+        number = len(self.calls)
+        self.calls.append(name)
+        if self._before_call is not None:
+            self._before_call(number)
+        self.watch.look()
+        fault = self.faults.get(number, "")
+        world = self.world
+        if fault == "kill":
+            raise Killed(name)
+        if fault == "throttle":
+            world.throttled[account, name] = world.now - world.now % 60 + 60
+        if world.throttled.get((account, name), 0.0) > world.now:
+            raise Transient("Throttling.User: Request was denied due to user flow control.", throttled=True)
+        if fault == "forbidden":
+            raise NoAccess("Forbidden.RAM", "User not authorized to operate on the specified resource.")
+        if fault == "lost":
+            raise Ambiguous(f"no readable answer: {name}")
+        answer = do()
+        self.watch.look()
+        if fault == "kill-after":
+            raise Killed(name)
+        if fault == "lost-after":
+            raise Ambiguous(f"no readable answer: {name}")
+        return answer
+
+    @property
+    def stale(self) -> bool:
+        """Whether the call being answered shows the past."""
+        return self.faults.get(len(self.calls) - 1) == "stale"
+
+    # the seams of a delivery
+
+    def open(self, _name: str, retry: Retry) -> SimCloud:
+        return SimCloud(self, retry)
+
+    def write(self, records: Sequence[dict[str, str]]) -> None:
+        def store() -> None:
+            for record in records:
+                self.watch.record(record)
+            self.world.records += records
+
+        self.call("", "audit", store)
+
+    def post(self, body: bytes) -> None:
+        def store() -> None:
+            self.watch.posted(body)
+            self.world.queue.append(body)
+
+        self.call("", "post", store)
+
+
+class SimClock:
+    """The world's time: waiting moves it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def now(self) -> float:
+        return self._world.now
+
+    def sleep(self, seconds: float) -> None:
+        self._world.now += seconds
+
+
+class SimCloud:
+    """The `Cloud` protocol on a world."""
+
+    def __init__(self, run: Run, retry: Retry) -> None:
+        self.calls: Counter[str] = Counter()
+        self._run = run
+        self._retry = retry
+
+    def ecs(self, account: str) -> SimEcs:
+        if account not in self._run.policy.accounts:
+            raise Broken("I7", f"account {account} is not in the policy, and was entered")
+        return SimEcs(account, self._run, self._retry)
+
+
+class SimEcs:
+    """The `Ecs` protocol on a world. Reads are tried again as the SDK's are, changes are not."""
+
+    def __init__(self, account: str, run: Run, retry: Retry) -> None:
+        self.account = account
+        self._run = run
+        self._world = run.world
+        self._retry = retry
+
+    def instances(self, ids: Sequence[str]) -> list[Instance]:
+        wanted = set(ids)
+        return self._read("instances", lambda: [i for i in self._shown() if i.party.id in wanted]) if wanted else []
+
+    def members(self, group: str) -> list[Instance]:
+        return self._read("members", lambda: [i for i in self._shown() if group in i.groups])
+
+    def all_instances(self) -> list[Instance]:
+        return self._read("all_instances", self._shown)
+
+    def shows_instances(self) -> bool:
+        return self._read("shows_instances", lambda: bool(self._shown()))
+
+    def groups(self, ids: Sequence[str]) -> list[Group]:
+        wanted = [Party(self.account, name) for name in sorted(set(ids))]
+        world = self._world
+        return self._read("groups", lambda: [world.group(p) for p in wanted if p in world.groups]) if wanted else []
+
+    def managed_groups(self, deployment: str) -> list[Group]:
+        tag = f"link-managed.{deployment}"
+        return self._read(
+            "managed_groups",
+            lambda: [
+                self._world.group(party)
+                for party, group in sorted(self._world.groups.items())
+                if party.account == self.account and group.tags.get(tag) == "true"
+            ],
+        )
+
+    def rules(self, group: str) -> list[Rule]:
+        party = Party(self.account, group)
+        return self._read("rules", lambda: self._world.rule_list(party, stale=self._run.stale))
+
+    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
+        party = Party(self.account, group)
+        watch = self._run.watch
+
+        def do() -> None:
+            watch.will_authorize(party, rules)
+            watch.authorized(self._world.authorize(party, rules))
+
+        return self._change("authorize", do)
+
+    def modify(self, group: str, rule_id: str, description: str) -> str:
+        party = Party(self.account, group)
+        watch = self._run.watch
+
+        def do() -> None:
+            watch.will_touch(party, [rule_id], description)
+            watch.modified(self._world.modify(party, rule_id, description), description)
+
+        return self._change("modify", do)
+
+    def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
+        party = Party(self.account, group)
+
+        def do() -> None:
+            self._run.watch.will_touch(party, rule_ids)
+            self._run.watch.revoked(self._world.revoke(party, rule_ids))
+
+        return self._change("revoke", do)
+
+    def tag_managed(self, group: str, deployment: str) -> str:
+        return self._tag("tag", group, deployment, on=True)
+
+    def untag_managed(self, group: str, deployment: str) -> str:
+        return self._tag("untag", group, deployment, on=False)
+
+    def _tag(self, name: str, group: str, deployment: str, *, on: bool) -> str:
+        party = Party(self.account, group)
+
+        def do() -> None:
+            self._run.watch.will_tag(party)
+            self._run.watch.tagged(party, self._world.tag(party, deployment, on=on))
+
+        return self._change(name, do)
+
+    def _shown(self) -> list[Instance]:
+        return self._world.shown(self.account)
+
+    def _read(self, name: str, do: Callable[[], T]) -> T:
+        return self._retry(lambda: self._run.call(self.account, name, do))
+
+    def _change(self, name: str, do: Callable[[], None]) -> str:
+        self._run.call(self.account, name, do)
+        return f"request-{len(self._run.calls)}"
+
+
+FUNCTIONS = {"auto_link": auto_link.run, "cross_account": cross_account.run, "sweep": sweep.run}
+
+
+def deliver(
+    world: World,
+    message: Message,
+    policy: Policy,
+    faults: Mapping[int, str] | None = None,
+    before_call: Callable[[int], None] | None = None,
+) -> Run:
+    """One delivery of a message. Raises Broken when an invariant does; whatever else comes out is the function's fault."""
+    run = Run(world, policy, faults, before_call)
+    delivery = Delivery(
+        function=message.function,
+        region=REGION,
+        policy=policy,
+        clock=SimClock(world),
+        cloud=run.open,
+        audit=run,
+        queue=run,
+        seconds=SECONDS,
+    )
+    sweep._stopped_at = None  # every run may be the first of its instance
+    try:
+        answer = FUNCTIONS[message.function](message.body, delivery)
+        json.loads(answer)
+        run.end = "acked"
+    except Transient:
+        run.end = "raised"
+    except Killed:
+        run.end = "killed"
+    except Exception as error:
+        raise Broken("errors", f"{message.function} raised {type(error).__name__}: {error}") from error
+    run.watch.ended(run.end, disturbed=bool(faults) or before_call is not None)
+    return run
+
+
+def sweep_message(after: float = 0.0) -> Message:
+    return Message("sweep", "sweep", b'{"triggerTime": "2027-01-15T08:00:00Z"}', after)
+
+
+def drained(world: World, policy: Policy) -> None:
+    """Delivers what waits in the queue, cleanly, until nothing does."""
+    while world.queue:
+        body = world.queue.pop(0)
+        quiet(world, Message("queued", "cross_account", stream(body)), policy)
+
+
+def quiet(world: World, message: Message, policy: Policy) -> Run:
+    """A delivery when all faults have ended: acknowledged at once, or at the second time when a minute had to pass."""
+    for _ in range(2):
+        run = deliver(world, message, policy)
+        if run.end == "acked":
+            return run
+        world.now += 60
+    raise Broken("I10", f"{message.name} is never acknowledged, without any fault: {world.records[-1]}")
+
+
+def stream(body: bytes) -> bytes:
+    """A queue message as the stream pushes it."""
+    return json.dumps([{"messageId": "m-1", "messageBody": body.decode()}]).encode()
+
+
+class Inline:
+    """A thread pool without threads: the order of calls is that of the code."""
+
+    def __init__(self, *_args: object) -> None:
+        pass
+
+    def __enter__(self) -> Inline:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        pass
+
+    def map(self, call: Callable[[Any], T], items: Sequence[Any]) -> list[T]:
+        return [call(item) for item in items]
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """While this lasts, the sweep reads in this thread."""
+    kept = view.ThreadPoolExecutor
+    view.ThreadPoolExecutor = reconcile_all.ThreadPoolExecutor = Inline  # type: ignore[misc, assignment]
+    try:
+        yield
+    finally:
+        view.ThreadPoolExecutor = reconcile_all.ThreadPoolExecutor = kept  # type: ignore[misc]
+
+
+def reset(world: World, after: float = 0.0) -> None:
+    """The next delivery comes later than any wait of the last one; the exhaustive runs keep time out of their states."""
+    world.now = START + after
+    world.throttled = {}
+    world.records = []
