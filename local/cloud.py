@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from local import admin, fc_wire, mns_wire, rpc, signatures, sls_wire
+from local import admin, eventbridge_wire, fc_wire, mns_wire, rpc, signatures, sls_wire
 from local.clock import Clock, SystemClock
 from local.ecs import EcsBackend
 from local.errors import ApiError
@@ -102,8 +102,10 @@ class LocalCloud:
         scheme = headers.get("authorization", "").partition(" ")[0]
         if scheme == "MNS" or "x-mns-version" in headers:
             return "mns", mns_wire, self.mns
-        if scheme == "FC" or request.path.startswith(("/2021-04-06/", "/2023-03-30/")):
+        if scheme == "FC" or request.path.startswith(tuple(f"/{version}/" for version in fc_wire.VERSIONS)):
             return "fc", fc_wire, self.fc
+        if scheme.startswith("acs:") or request.path.startswith("/openapi/"):
+            return "eventbridge", eventbridge_wire, self.events
         return "sls", sls_wire, self.sls
 
 

@@ -21,7 +21,7 @@ Target = Callable[[Event], None]
 # [doc EventBridge limits]
 RULES_PER_BUS = 50
 MAX_EVENT_BYTES = 256 * 1024
-MAX_LENGTH = {"Id": 128, "Source": 128, "Subject": 512, "Type": 64}
+MAX_LENGTH = {"id": 128, "source": 128, "subject": 512, "type": 64}
 
 _ATTRIBUTES = {
     "Id": "id",
@@ -82,29 +82,34 @@ class EventBridge:
         bus = params.get("EventBusName", "")
         if not bus:
             raise ApiError("EventBusNameEmpty", 400, "The event bus name is required.")
-        if bus != "default":
-            raise ApiError("EventBusNotExist", 404, f"The event bus [{bus}] not existed!")
         try:
             entries = json.loads(params.get("EventList", ""))
         except ValueError:
             entries = None
-        if not isinstance(entries, list) or not entries:
+        if isinstance(entries, list):
+            entries = [_event(entry, bus) if isinstance(entry, dict) else entry for entry in entries]
+        outcome = self.put(caller.account, entries)
+        # The clients differ in where they look for the outcome, so it stands in both places.
+        return {"Code": "Success", "Success": True, "Message": "", **outcome, "Data": outcome}
+
+    def put(self, account: str, events: Any) -> dict[str, Any]:
+        """Publish a list of CloudEvents, each of which names its bus as `aliyuneventbusname`; a bad one fails alone."""
+        if not isinstance(events, list) or not events:
             raise ApiError("EventListEmpty", 400, "The event list is not a JSON array of events.")
+        buses = {event.get("aliyuneventbusname") for event in events if isinstance(event, dict)}
+        for bus in buses - {"default"}:
+            if not bus:
+                raise ApiError("EventBusNameEmpty", 400, "The event bus name is required.")
+            raise ApiError("EventBusNotExist", 404, f"The event bus [{bus}] not existed!")
         results = []
-        for entry in entries:
-            problem = _problem(entry)
+        for event in events:
+            problem = _problem(event)
             if problem:
                 results.append({"ErrorCode": "InvalidCloudEvents", "ErrorMessage": problem})
                 continue
-            event = {_ATTRIBUTES[key]: entry[key] for key in _ATTRIBUTES if entry.get(key)}
-            event.setdefault("specversion", "1.0")
-            if entry.get("Data") is not None:
-                event["data"] = _data(entry["Data"])
-            self._deliver(caller.account, bus, event)
+            self._deliver(account, "default", event)
             results.append({"EventId": event["id"], "TraceId": uuid.uuid4().hex})
-        outcome = {"FailedEntryCount": sum("ErrorCode" in result for result in results), "EntryList": results}
-        # The clients differ in where they look for the outcome, so it stands in both places.
-        return {"Code": "Success", "Success": True, "Message": "", **outcome, "Data": outcome}
+        return {"FailedEntryCount": sum("ErrorCode" in result for result in results), "EntryList": results}
 
     def _deliver(self, account: str, bus: str, event: Event) -> None:
         now = utc(self._clock.now())
@@ -129,17 +134,25 @@ class EventBridge:
                 target(json.loads(json.dumps(event)))
 
 
-def _problem(entry: Any) -> str:
-    """Why an entry of PutEvents is no CloudEvent; empty if it is one."""
-    if not isinstance(entry, dict):
+def _event(entry: Mapping[str, Any], bus: str) -> Event:
+    """The CloudEvent of an entry of PutEvents."""
+    event = {_ATTRIBUTES[key]: entry[key] for key in _ATTRIBUTES if entry.get(key)}
+    if entry.get("Data") is not None:
+        event["data"] = _data(entry["Data"])
+    return {**event, "aliyuneventbusname": bus}
+
+
+def _problem(event: Any) -> str:
+    """Why something is no CloudEvent; empty if it is one."""
+    if not isinstance(event, dict):
         return "The event is not a JSON object."
-    for key in ("Id", "Source", "Type"):
-        if not isinstance(entry.get(key), str) or not entry[key]:
-            return f"The attribute [{key.lower()}] is required."
-    for key, limit in MAX_LENGTH.items():
-        if len(str(entry.get(key, ""))) > limit:
-            return f"The attribute [{key.lower()}] is longer than {limit}."
-    if len(json.dumps(entry).encode()) > MAX_EVENT_BYTES:
+    for name in ("id", "source", "type"):
+        if not isinstance(event.get(name), str) or not event[name]:
+            return f"The attribute [{name}] is required."
+    for name, limit in MAX_LENGTH.items():
+        if len(str(event.get(name, ""))) > limit:
+            return f"The attribute [{name}] is longer than {limit}."
+    if len(json.dumps(event).encode()) > MAX_EVENT_BYTES:
         return f"The event is larger than {MAX_EVENT_BYTES} bytes."
     return ""
 

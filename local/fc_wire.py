@@ -1,6 +1,7 @@
-"""Function Compute over HTTP: the paths of 2023-03-30 (FC 3.0) and of 2021-04-06 (FC 2.0, under a service).
+"""Function Compute over HTTP: the paths of 2023-03-30 (FC 3.0), and of 2021-04-06 and 2016-08-15 (FC 2.0, under a service).
 
-Paths and fields [src fc20230330 4.8.3, fc-open20210406 2.0.12]; errors [doc function-compute/latest/error-codes].
+Paths and fields [src fc20230330 4.8.3, fc-open20210406 2.0.12, aliyun-fc2 2.5.2]; errors [doc
+function-compute/latest/error-codes].
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from local.fc_tasks import Task, new_request_id
 from local.http import Request, Response
 from local.identity import Caller
 
+VERSIONS = ("2023-03-30", "2021-04-06", "2016-08-15")
 MAX_TAIL = 4096  # "the last 4 KB of the log" [doc InvokeFunction]
 
 
@@ -32,17 +34,20 @@ class _Route:
     service: str = ""
     function: str = ""
     task: str = ""
+    qualifier: str = ""
 
 
 def _route(request: Request) -> _Route | None:
     parts = [unquote(part) for part in request.path.strip("/").split("/")]
-    service = ""
-    v2 = parts[0] == "2021-04-06"
+    service = qualifier = ""
+    v2 = parts[0] in VERSIONS[1:]
     rest = parts[1:]
     if v2:
         if len(rest) < 2 or rest[0] != "services":
             return None
         service, rest = rest[1], rest[2:]
+        if parts[0] == "2016-08-15":
+            service, _, qualifier = service.partition(".")  # `service.qualifier` [src @alicloud/fc2 2.6.6]
     if not rest or rest[0] != "functions" or "" in rest:
         return None
     records = "stateful-async-invocations" if v2 else "async-tasks"
@@ -50,9 +55,9 @@ def _route(request: Request) -> _Route | None:
         case "GET", []:
             return _Route("ListFunctions", v2, service)
         case "GET", [function]:
-            return _Route("GetFunction", v2, service, function)
+            return _Route("GetFunction", v2, service, function, qualifier=qualifier)
         case "POST", [function, "invocations"]:
-            return _Route("InvokeFunction", v2, service, function)
+            return _Route("InvokeFunction", v2, service, function, qualifier=qualifier)
         case "GET", [function, kind] if kind == records:
             return _Route("ListStatefulAsyncInvocations" if v2 else "ListAsyncTasks", v2, service, function)
         case "GET", [function, kind, task] if kind == records:
@@ -74,6 +79,8 @@ def error(refusal: ApiError) -> Response:
     """A refusal of the service itself: never 200, unlike an error of the function."""
     request_id = new_request_id()
     document = {"RequestId": request_id, "Code": refusal.code, "Message": refusal.message}
+    # The clients of 2016-08-15 read these instead.
+    document |= {"ErrorCode": refusal.code, "ErrorMessage": refusal.message}
     return Response(
         refusal.status,
         {"Content-Type": "application/json", "X-Fc-Request-Id": request_id, "X-Fc-Error-Type": "FcCommonError"},
@@ -95,7 +102,7 @@ def handle(backend: FcBackend, caller: Caller, request: Request) -> Response:
         render = _render_function(backend, caller.account, route.v2)
         return _json({"functions": [render(item) for item in page], "nextToken": token})
     try:
-        deployed = backend.function(caller.account, route.function, query.get("qualifier", ""))
+        deployed = backend.function(caller.account, route.function, query.get("qualifier") or route.qualifier)
     except ApiError as refusal:
         if route.v2 and refusal.code == "FunctionNotFound":
             refusal = ApiError(refusal.code, 404, f"{refusal.message} in service '{route.service}'")

@@ -1,7 +1,8 @@
 """Who signed a request: every signature is recomputed from the raw request, in the scheme of its service.
 
 Schemes [wire captures, SDK sources]: ACS3-HMAC-SHA256 (ECS, STS, EventBridge, FC), the RPC signature in the parameters
-(HMAC-SHA1, HMAC-SHA256), `LOG` and `SLS4-HMAC-SHA256` (SLS), `MNS`, and `FC` (older function clients).
+(HMAC-SHA1, HMAC-SHA256), `LOG` and `SLS4-HMAC-SHA256` (SLS), `MNS`, `FC` and `acs:` (older clients of functions and of
+EventBridge).
 """
 
 from __future__ import annotations
@@ -117,6 +118,8 @@ class _Check:
             if "Signature" not in self.params:
                 raise self.refuse("unsigned")
             return self.rpc()
+        if scheme.startswith("acs:"):
+            return self.acs1(authorization.removeprefix("acs:"))
         check = {
             "ACS3-HMAC-SHA256": self.acs3,
             "SLS4-HMAC-SHA256": self.sls4,
@@ -245,6 +248,15 @@ class _Check:
         self.compare(signature, _base64_hmac(key.secret, text, "sha256"), text)
         self.fresh(self.headers.get("date", ""), "%a, %d %b %Y %H:%M:%S GMT")
         return self.holder(key, self.headers.get("x-fc-security-token"))
+
+    def acs1(self, rest: str) -> Caller:
+        access_key_id, signature = self.pair(rest)
+        lines = [f"{name}:{value}" for name, value in self.those(("x-acs-",))]
+        text = "\n".join([*self.head("content-md5", "content-type", "date"), *lines, self.target()])
+        key = self.key(access_key_id, self.headers.get("x-acs-security-token"))
+        self.compare(signature, _base64_hmac(key.secret, text, "sha1"), text)
+        self.fresh(self.headers.get("date", ""), "%a, %d %b %Y %H:%M:%S GMT")
+        return self.holder(key, self.headers.get("x-acs-security-token"))
 
     # What they share -------------------------------------------------------------------------------------------------
 
