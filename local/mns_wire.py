@@ -90,6 +90,13 @@ def _query(request: Request) -> dict[str, str]:
     return {spelling.get(name, name): value for name, value in pairs}
 
 
+class _NoDoctype(ElementTree.TreeBuilder):
+    """Builds a tree of elements, text and CDATA; refuses a document type, and with it every entity."""
+
+    def doctype(self, *_: object) -> None:
+        raise _malformed()
+
+
 class _Call:
     """One request on its way through."""
 
@@ -124,12 +131,11 @@ class _Call:
 
     def document(self, root: str) -> ElementTree.Element:
         """The body's root element, without name spaces."""
-        if b"<!" in self.request.body:  # no DTD, so no entities to expand
-            raise ApiError("MalformedXML", 400, "The XML you provided was not well-formed.")
+        parser = ElementTree.XMLParser(target=_NoDoctype())  # noqa: S314 - no document type, so no entities to expand
         try:
-            document = ElementTree.fromstring(self.request.body)  # noqa: S314 - see above
-        except ElementTree.ParseError as problem:
-            raise ApiError("MalformedXML", 400, "The XML you provided was not well-formed.") from problem
+            document = ElementTree.fromstring(self.request.body, parser)  # noqa: S314 - as above
+        except (ElementTree.ParseError, LookupError) as problem:  # LookupError: an encoding that does not exist
+            raise _malformed() from problem
         for element in document.iter():
             element.tag = element.tag.rpartition("}")[2]
         if document.tag != root:
@@ -357,6 +363,10 @@ def _boolean(name: str, text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise _bad_element(name)
     return text.lower() == "true"
+
+
+def _malformed() -> ApiError:
+    return ApiError("MalformedXML", 400, "The XML you provided was not well-formed.")
 
 
 def _bad_element(name: str) -> ApiError:

@@ -17,7 +17,7 @@ from local.http import ConnectionDropped, NoAnswer, Request
 if TYPE_CHECKING:
     from local.cloud import LocalCloud
 
-WORKERS = 64
+WORKERS = 512  # each long poll and each waiting invocation holds one, and functions call back in meanwhile
 MAX_LINE = 64 * 1024  # a hundred permissions make a request line of 19 KB [run]
 MAX_BODY = 64 * 1024 * 1024
 _START_SECONDS = 10

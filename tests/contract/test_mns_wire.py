@@ -159,6 +159,25 @@ def test_digest_of_the_body_is_checked(backend: MnsBackend) -> None:
     assert refused(wrong) == (400, "InvalidDegist")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "a &lt;b&gt; &amp; ü &quot;q&quot;",
+        '<![CDATA[a <b> & ü "q"]]>',
+        'a <!-- a comment -->&lt;b> &amp; <![CDATA[ü "q"]]>',
+    ],
+)
+def test_a_body_may_be_escaped_in_any_way_of_xml(backend: MnsBackend, body: str) -> None:
+    """Entities and CDATA sections mean the same text; it goes out escaped, with the MD5 of the text."""
+    text = 'a <b> & ü "q"'
+    sent = fields(
+        call(backend, "POST", "/queues/jobs/messages", f"<Message><MessageBody>{body}</MessageBody></Message>")
+    )
+    assert sent["MessageBodyMD5"] == hashlib.md5(text.encode(), usedforsecurity=False).hexdigest().upper()
+    answer = call(backend, "GET", "/queues/jobs/messages")
+    assert '<MessageBody>a &lt;b&gt; &amp; ü "q"</MessageBody>' in answer.body.decode()
+
+
 def test_number_of_messages_decides_the_form(backend: MnsBackend) -> None:
     """numOfMessages decides the form of the answer: one Message, or Messages."""
     backend.send(HOME, "jobs", "x")

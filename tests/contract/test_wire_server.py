@@ -191,24 +191,28 @@ def test_many_clients_at_once(server: Server) -> None:
     assert groups(server) == 48
 
 
-def test_a_blocked_call_holds_up_nobody(echo: Server) -> None:
-    """A long poll or a running function keeps its own worker, not the server."""
-    release = threading.Event()
+def test_a_hundred_blocked_calls_hold_up_nobody(echo: Server) -> None:
+    """A long poll or a waiting invocation keeps its own worker; a function that it waits for can still call in."""
+    release, held = threading.Event(), threading.Semaphore(0)
     blocked = echo.cloud.handle
 
     def handle(request: Request) -> Response:
         if request.path == "/wait":
+            held.release()
             release.wait(5)
         return blocked(request)
 
     echo.cloud.handle = handle  # type: ignore[method-assign]
-    waiting = threading.Thread(target=ask, args=(echo, "/wait"))
-    waiting.start()
+    waiting = [threading.Thread(target=ask, args=(echo, "/wait")) for _ in range(100)]
+    for thread in waiting:
+        thread.start()
     try:
+        assert all(held.acquire(timeout=4) for _ in waiting)
         assert ask(echo, "/quick")["path"] == "/quick"
     finally:
         release.set()
-        waiting.join()
+        for thread in waiting:
+            thread.join()
 
 
 def test_closing_frees_the_port() -> None:
