@@ -88,7 +88,9 @@ class Scribe:
         if event := self._events.get(whole.get("instance", "")):
             whole["event_id"] = event
         body = whole.pop("body", "")
-        told = (whole.get("event_id", ""), whole.get("request_id", ""), body)
+        # each delivery of a message from the queue is another event: a request is told by its id and its body
+        event_id = "" if body and "request_id" in whole else whole.get("event_id", "")
+        told = (event_id, whole.get("request_id", ""), body)
         same = "|".join([*told, *(whole.get(k, "") for k in ("record", "link", "outcome", "reason", "ports"))])
         return {**{name: clean(value) for name, value in whole.items()}, "key": short_hash(same)}
 
