@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
@@ -78,6 +79,10 @@ class Lab:
         tags |= fields.pop("tags", {})
         return self.cloud.ecs.create_group(account, vpc or self.shared, tags=tags, **fields)
 
+    def pair(self) -> tuple[Group, Group]:
+        """A group of each account, in the shared VPC, each of which accepts everything of the other account."""
+        return self.group(f"*@{PEER}"), self.group(f"*@{HOME}", account=PEER)
+
     def instance(self, *groups: Group, tags: dict[str, str] | None = None, **fields: Any) -> Instance:
         return self.cloud.ecs.create_instance(groups[0].account, [g.id for g in groups], tags=tags or {}, **fields)
 
@@ -118,14 +123,18 @@ class Lab:
 
     def rules(self, group: Group) -> list[str]:
         """`sg-… tcp/3306` or `10.2.0.1/32>10.2.0.2/32 all`, sorted: what stands on a group."""
+        return sorted(text for text, _ in self.rules_of(group))
+
+    def rules_of(self, group: Group) -> list[tuple[str, dict[str, Any]]]:
+        """Each rule as `rules` tells it, with all of its fields."""
         found = []
         for rule in self.raw_rules(group):
             source = rule["SourceGroupId"] or f"{rule['SourceCidrIp']}>{rule['DestCidrIp']}"
             low, high = rule["PortRange"].split("/")
             protocol = rule["IpProtocol"].lower()
             ports = "" if low == "-1" else f"/{low}" if low == high else f"/{low}-{high}"
-            found.append(f"{source} {protocol}{ports}")
-        return sorted(found)
+            found.append((f"{source} {protocol}{ports}", rule))
+        return found
 
     def reasons(self, group: Group) -> list[str]:
         """The `by=` of every rule of ours on a group."""
@@ -139,6 +148,22 @@ class Lab:
     def tags(self, thing: Group | Instance) -> dict[str, str]:
         """The tags as they are now."""
         return dict(thing.tags.at(self.cloud.clock.now()))
+
+    def meanwhile(self, action: str, happens: Callable[[], object], skip: int = 0) -> None:
+        """Something that somebody else does, once, just before the next such ECS call (but `skip`) is carried out."""
+        carry_out = self.cloud.ecs.call
+        left = skip
+
+        def call(caller: Caller, asked: str, *args: Any, **more: Any) -> dict[str, Any]:
+            nonlocal left
+            if asked == action:
+                left -= 1
+                if left < 0:
+                    self.cloud.ecs.call = carry_out  # type: ignore[method-assign]
+                    happens()
+            return carry_out(caller, asked, *args, **more)
+
+        self.cloud.ecs.call = call  # type: ignore[method-assign]
 
     def fault(self, **fault: Any) -> None:
         self.cloud.faults.add(Fault(**fault))
@@ -264,6 +289,10 @@ class Lab:
     def outcome(self) -> dict[str, str]:
         """The last outcome."""
         return self.records()[-1]
+
+    def calls(self) -> int:
+        """How many calls the functions have made, ever, to whatever service."""
+        return len(self.cloud.faults.calls)
 
     def changes(self) -> int:
         """How many changing ECS calls the functions have made, ever."""
