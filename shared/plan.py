@@ -353,7 +353,8 @@ class _Planner:
                         self.unread.add(link_of(key, marker))
                     continue
                 denial, counted = self._cause(key, marker, reason)
-                if denial.reason == "no-access" or (counted and not self._believed(link_of(key, marker), denial)):
+                unreadable = denial.reason == "no-access" and denial not in self.refused.values()
+                if unreadable or (counted and not self._believed(link_of(key, marker), denial)):
                     continue
                 causes.setdefault((denial, counted), set()).add(reason)
             if causes:
