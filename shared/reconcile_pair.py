@@ -55,11 +55,11 @@ class _Pair:
         refused: dict[Link, Denial] = {}
         for _ in range(PASSES):
             plan = self._plan(refused)
-            if not plan.decisions and not refused:
-                self.scribe.write([self._record("unchanged", Denial("", self._nothing()))])
             report = self.applier.apply(plan.decisions)
             if report.pending:
                 raise report.pending[0]
+            if not refused and all(decision.action == "repair" for decision in plan.decisions):
+                self.scribe.write([self._record("unchanged", Denial("", self._nothing()))])
             if not report.failed:
                 break
             refused |= report.failed
