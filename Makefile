@@ -1,0 +1,28 @@
+# Needs Python 3.10 to 3.12, make and git; `setup` fetches the rest into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: run test lint prove setup
+
+run: setup  ## the whole story on a local cloud
+	$(BIN)/link-peer demo
+
+test: setup  ## all tests
+	$(BIN)/pytest
+
+lint: setup  ## linters and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+prove: setup  ## every crash, duplicate and order of events, tried out (minutes)
+	$(BIN)/python -m tests.simulation.prove
+
+setup: $(INSTALLED)
+
+$(INSTALLED): requirements.txt requirements-dev.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@

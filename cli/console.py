@@ -1,0 +1,44 @@
+"""What the commands print: tables for people, JSON for programs, and the three exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+PLAIN_WIDTH = 150  # columns where nobody says how wide the page is: a file, a pipe, a build's log
+
+
+class Exit(IntEnum):
+    """How a command ends."""
+
+    DONE = 0
+    REFUSED = 1  # denied, failed, or not as it should be
+    USAGE = 2
+
+
+def console(*, stderr: bool = False) -> Console:
+    """The terminal as it is now. Made anew each time, since tests and pipes change what stdout is."""
+    made = Console(stderr=stderr, highlight=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
+
+
+def print_table(out: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A titled table whose cells are plain text: nothing in a cell is taken for markup."""
+    made = Table(header_style="dim")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*(escape(str(cell)) for cell in row))
+    out.print(f"[bold]{escape(title)}[/bold]")
+    out.print(made)
+
+
+def show(value: Any) -> None:
+    """One JSON document on one line of stdout, at once."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)

@@ -1,0 +1,52 @@
+"""`link-peer local`: Alibaba Cloud on loopback, with the functions deployed, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Annotated, Any
+
+import typer
+
+from cli.console import console, print_table, show
+from cli.running import environment, running
+
+
+def local(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)] = 0,
+    world: Annotated[str, typer.Option(help="A world file, or the name of one in local/worlds.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON that names everything.")] = False,
+) -> None:
+    """Run the local cloud until Ctrl-C: ECS, STS, SLS, MNS, Function Compute and EventBridge, with the functions deployed."""
+    from local import world as worlds
+
+    stop = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: stop.set())
+    try:
+        with running(world, port) as cloud:
+            described = worlds.describe(cloud)
+            if as_json:
+                show(described)
+            else:
+                _tell(described)
+            stop.wait()
+    except (worlds.WorldError, OSError) as problem:
+        raise typer.BadParameter(str(problem)) from None
+
+
+def _tell(described: dict[str, Any]) -> None:
+    out = console()
+    out.print(f"[bold]Alibaba Cloud on loopback:[/bold] {described['endpoint']} ({described['region']})")
+    accounts = described["accounts"]
+    rows = [(a["id"], a["name"], a["access_key_id"], a["access_key_secret"]) for a in accounts]
+    print_table(out, "accounts", ["uid", "name", "key id", "key secret"], rows)
+    rows = [(v["id"], v["vswitch_id"], v["owner"], ", ".join(v["shared_with"])) for v in described["vpcs"]]
+    print_table(out, "VPCs", ["id", "vSwitch", "owner", "shared with"], rows)
+    out.print("In another terminal, for the commands (link-peer --help) and for any official SDK:\n")
+    for name, value in environment(described).items():
+        out.print(f"  export {name}={value}", soft_wrap=True)
+    out.print(
+        "\nThen tag instances with link-peer and groups with link-accept, and read on with: link-peer audit --follow"
+    )
+    out.print("Ctrl-C ends it; nothing is kept.")

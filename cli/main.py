@@ -1,0 +1,34 @@
+"""The command line `link-peer`. One command a file; each imports what is heavy only when it runs."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.markup import escape
+
+from cli import demo, local
+from cli.console import Exit, console
+from shared.errors import BadInput, LinkPeerError
+
+app = typer.Typer(
+    name="link-peer",
+    help="Opens the internal network between Alibaba Cloud ECS instances, safely and by itself.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (local.local, demo.demo):
+    app.command()(command)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs one command. Leaves by SystemExit: 0 done, 1 denied or failed, 2 usage."""
+    try:
+        app(args=args, prog_name="link-peer")
+    except BadInput as error:
+        console(stderr=True).print(f"[red]{escape(str(error))}[/red]")
+        sys.exit(Exit.USAGE)
+    except LinkPeerError as error:
+        console(stderr=True).print(f"[red]{escape(str(error))}[/red]")
+        sys.exit(Exit.REFUSED)
