@@ -21,7 +21,7 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON instead of telling.")] = False,
 ) -> None:
     """Tell the whole story on a local cloud, with the real SDKs over HTTP; fails if anything is not as it should be."""
-    from cli import story_tags
+    from cli import story_accounts, story_sweep, story_tags
     from cli.story import NotAsExpected, Stage
     from local.world import describe
     from shared import settings as settings_module
@@ -34,7 +34,7 @@ def demo(
         out.print(f"A local cloud serves at {described['endpoint']}, with the functions of s.yaml deployed on it.")
         stage = Stage(settings_module.load(env=environment(described)), described, out)
         try:
-            for act in (story_tags,):
+            for act in (story_tags, story_accounts, story_sweep):
                 act.play(stage)
             _audit(stage)
         except NotAsExpected as error:
@@ -58,7 +58,7 @@ def _audit(stage: Stage) -> None:
     """Every decision of the story, read back from the log."""
     stage.act("What the audit log says of all this")
     records = stage.log.read("record: outcome", stage.started)
-    fields = ("time", "function", "action", "outcome", "reason", "from", "to", "ports")
+    fields = ("time", "function", "action", "outcome", "reason", "from", "to", "ports", "detail")
     rows = [[stage.short(record.get(name, "")) for name in fields] for record in records]
     print_table(stage.out, "audit log (outcomes)", fields, rows)
     words = {record["outcome"] for record in records}

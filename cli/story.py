@@ -40,7 +40,7 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 class Stage:
-    """`home` and `peer` are the two accounts; `names` are how their groups and instances are called in tables."""
+    """`home` and `peer` are the two accounts; `names` are what tables call their groups and instances."""
 
     def __init__(self, settings: Settings, described: Mapping[str, Any], out: Console) -> None:
         self.settings = settings
@@ -65,17 +65,11 @@ class Stage:
         self.out.rule(f"[bold]{escape(title)}[/bold]", align="left")
 
     def say(self, text: str) -> None:
-        self.out.print(escape(self.named(text)), soft_wrap=True)
-
-    def named(self, text: str) -> str:
-        """Ids with the names that the story gave them."""
-        for key, name in self.names.items():
-            text = text.replace(key, f"{name} ({key})")
-        return text
+        self.out.print(escape(text), soft_wrap=True)
 
     def short(self, text: str) -> str:
         """Names in place of ids, where a table has no room for both."""
-        for key, name in {**self.names, **{m.ip: n for n, m in self.machines.items()}}.items():
+        for key, name in self.names.items():
             text = text.replace(key, name)
         return text
 
@@ -93,6 +87,7 @@ class Stage:
         """A security group in the VPC that both accounts share."""
         made = self.ecs[account].ask("create_security_group", vpc_id=self.vpc["id"], security_group_name=name)
         self.names[made.security_group_id] = name
+        self.say(f"  group {name} is {made.security_group_id}, account {account}")
         return str(made.security_group_id)
 
     def launch(self, account: str, name: str, group: str, **tags: str) -> Machine:
@@ -183,10 +178,9 @@ class Stage:
     def tell(self, record: Record) -> None:
         """An audit record in a few words."""
         reason = f" ({record['reason']})" if record.get("reason") else ""
-        told = self.short(f"  audit: {record['outcome']}{reason}  {record.get('detail', '')}".rstrip())
-        self.out.print(escape(told), soft_wrap=True)
+        self.say(self.short(f"  audit: {record['outcome']}{reason}  {record.get('detail', '')}".rstrip()))
         if record.get("advice"):
-            self.out.print(escape(f"  advice: {record['advice']}"), soft_wrap=True)
+            self.say(f"  advice: {record['advice']}")
 
     def until(self, done: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + WAIT_SECONDS

@@ -1,0 +1,23 @@
+"""The demo, as `make run` plays it: real functions in worker processes, real SDKs, a real server on loopback."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cli.main import main
+
+pytestmark = pytest.mark.http
+
+
+def test_the_demo_finds_everything_as_it_should_be(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every check of the story passes, and the command ends with 0."""
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert (ended.value.code, told["problem"]) == (0, "")
+    assert all(check["good"] for check in told["checks"])
+    assert {"nobody reaches anybody", "both sides hold their rule", "the rule is back"} <= {
+        check["check"] for check in told["checks"]
+    }
