@@ -1,0 +1,141 @@
+"""Consent as a table: which entries let whom in, and on what."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared import consent
+from shared.model import ALL, Party, Port, Ports
+from shared.notation import parse_ports, parse_who
+from shared.policy import Allow, Limits
+from tests.unit.views import APP, DB, HOME, PEER, POLICY, A, B, group, instance, policy
+
+FOREIGN = Party(PEER, "sg-app")
+
+
+def ports(text: str) -> Ports:
+    return (ALL,) if text == "all" else parse_ports(text)
+
+
+@pytest.mark.parametrize(
+    ("accept", "asked", "uncovered"),
+    [
+        ("", "tcp/1", "tcp/1"),
+        ("sg-app", "tcp/1", ""),
+        ("sg-app", "all", ""),
+        ("sg-app:tcp/1", "tcp/1", ""),
+        ("sg-app:tcp/1", "all", "all"),
+        ("sg-app:tcp/1-65535+udp/1-65535+icmp", "all", "all"),  # a ceiling, however high, is not everything
+        ("sg-app:tcp/1", "tcp/1+tcp/2", "tcp/2"),
+        ("sg-app:tcp/1 sg-app:tcp/2", "tcp/1+tcp/2", ""),
+        ("sg-app:tcp/1-5 sg-app:tcp/6-9", "tcp/4-7", "tcp/4-7"),  # one single entry must cover a port
+        ("*", "udp/53", ""),
+        ("*@1000000000000001", "udp/53", ""),
+        ("*@1000000000000002", "udp/53", "udp/53"),
+        ("sg-app@1000000000000001", "icmp", ""),
+        ("sg-app@1000000000000002", "icmp", "icmp"),
+        ("sg-other i-a", "tcp/1", "tcp/1"),  # an instance's consent never covers its group
+        ("sg-apps", "tcp/1", "tcp/1"),
+    ],
+)
+def test_tags_on_the_accepting_group(accept: str, asked: str, uncovered: str) -> None:
+    """sg-app of home asks, sg-db of home has these entries."""
+    _, missing = consent.consents(POLICY, group(DB, accept), APP, DB, ports(asked))
+    assert missing == ([] if not uncovered else list(ports(uncovered)))
+
+
+@pytest.mark.parametrize(
+    ("accept", "covered"),
+    [
+        ("sg-app", False),
+        ("*", False),
+        ("sg-app@1000000000000002", True),
+        ("*@1000000000000002", True),
+        ("*@1000000000000001", False),
+    ],
+)
+def test_bare_names_are_of_the_own_account(accept: str, covered: bool) -> None:
+    """sg-app of another account asks: only an entry with that account's uid names it."""
+    _, missing = consent.consents(POLICY, group(DB, accept), FOREIGN, DB, ports("tcp/1"))
+    assert (not missing) == covered
+
+
+@pytest.mark.parametrize(
+    ("accept", "covered"),
+    [("i-a", True), ("i-b", False), ("sg-app", True), ("sg-second", True), ("sg-db", False), ("*", True)],
+)
+def test_an_instance_is_named_by_itself_or_any_of_its_groups(accept: str, covered: bool) -> None:
+    source = instance(A, APP, Party(HOME, "sg-second"))
+    _, missing = consent.consents(POLICY, group(DB, accept), source, B, ports("tcp/1"))
+    assert (not missing) == covered
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "entry_ports", "covered"),
+    [
+        (f"sg-app@{HOME}", f"sg-db@{HOME}", "tcp/1", True),
+        (f"sg-app@{HOME}", f"sg-db@{HOME}", "tcp/2", False),
+        (f"sg-app@{HOME}", f"sg-db@{HOME}", "", True),
+        (f"sg-app@{HOME}", f"*@{HOME}", "", True),
+        (f"*@{HOME}", f"sg-db@{HOME}", "", True),
+        (f"*@{PEER}", f"sg-db@{HOME}", "", False),
+        (f"sg-app@{PEER}", f"sg-db@{HOME}", "", False),
+        (f"sg-app@{HOME}", f"sg-db@{PEER}", "", False),
+        (f"sg-db@{HOME}", f"sg-app@{HOME}", "", False),  # one direction each
+        (f"sg-app@{HOME}", f"i-b@{HOME}", "", False),
+    ],
+)
+def test_reviewed_pairs_of_the_policy(source: str, target: str, entry_ports: str, covered: bool) -> None:
+    """With tags off, the allow list alone consents; tags on the group then count for nothing."""
+    allow = Allow(parse_who(source, None), parse_who(target, None), ports(entry_ports) if entry_ports else (), "text")
+    listed = policy(accept_tags=False, allow=(allow,))
+    used, missing = consent.consents(listed, group(DB, "sg-app"), APP, DB, ports("tcp/1"))
+    assert (not missing) == covered
+    assert used == (["policy allow text"] if covered else [])
+
+
+def test_each_entry_is_named_once_as_evidence() -> None:
+    used, _ = consent.consents(POLICY, group(DB, "* sg-app:tcp/9"), APP, DB, ports("tcp/1+tcp/2"))
+    assert used == [f"{DB} link-accept=*"]
+
+
+@pytest.mark.parametrize(
+    ("deny", "limits", "asked", "refused"),
+    [
+        ("", Limits(), "", False),
+        ("tcp/22", Limits(), "", True),
+        ("tcp/22", Limits(), "tcp/22", True),
+        ("tcp/22", Limits(), "tcp/1-22", True),
+        ("tcp/22", Limits(), "tcp/22-30", True),
+        ("tcp/20-30", Limits(), "tcp/25", True),
+        ("tcp/22", Limits(), "tcp/23", False),
+        ("tcp/22", Limits(), "udp/22", False),
+        ("icmp", Limits(), "icmp", True),
+        ("icmp", Limits(), "tcp/1", False),
+        ("", Limits(max_ports=2), "tcp/1+tcp/2", False),
+        ("", Limits(max_ports=2), "tcp/1+tcp/2+tcp/3", True),
+        ("", Limits(max_port_span=2), "tcp/1-2", False),
+        ("", Limits(max_port_span=2), "tcp/1-3", True),
+        ("", Limits(max_port_span=1), "icmp", False),
+    ],
+)
+def test_what_the_policy_never_opens(deny: str, limits: Limits, asked: str, refused: bool) -> None:
+    """No ports: a mutual link, which opens everything."""
+    strict = policy(deny=parse_ports(deny) if deny else (), limits=limits)
+    assert bool(consent.denied_by_policy(strict, parse_ports(asked) if asked else ())) == refused
+
+
+@pytest.mark.parametrize(
+    ("source", "asked", "entry"),
+    [
+        (APP, (ALL,), "sg-app"),
+        (APP, (Port("udp", 53, 53), Port("tcp", 1, 1)), "sg-app:tcp/1+udp/53"),
+        (FOREIGN, (Port("icmp"),), f"sg-app@{PEER}:icmp"),
+        (A, (Port("tcp", 1, 9),), "i-a:tcp/1-9"),
+    ],
+)
+def test_the_entry_that_would_consent_does(source: Party, asked: Ports, entry: str) -> None:
+    """What the advice says to write is, once written, consent."""
+    assert consent.entry_for(group(DB), source, asked) == entry
+    who = instance(source, APP) if not source.is_group else source
+    assert consent.consents(POLICY, group(DB, entry), who, DB, asked)[1] == []

@@ -1,0 +1,71 @@
+"""Views of a small world, for the pure parts: app, db and cache are groups of one VPC; a and b are instances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from shared import marker as markers
+from shared.model import TAG, Group, Instance, Marker, Party, Port, Reason, Rule, RuleKey
+from shared.notation import parse_ports
+from shared.policy import AccountPolicy, Policy
+from shared.view import View
+
+HOME = "1000000000000001"
+PEER = "1000000000000002"
+REGION = "cn-qingdao"
+NOW = 1_795_564_800.0  # 2026-11-25T00:00:00Z
+
+APP, DB, CACHE = (Party(HOME, f"sg-{name}") for name in ("app", "db", "cache"))
+A, B = Party(HOME, "i-a"), Party(HOME, "i-b")
+
+POLICY = Policy("prod", {HOME: AccountPolicy("a"), PEER: AccountPolicy("b", f"acs:ram::{PEER}:role/link-peer")})
+
+
+def policy(**changes: Any) -> Policy:
+    return msgspec.structs.replace(POLICY, **changes)
+
+
+def group(party: Party, accept: str = "", **fields: Any) -> Group:
+    tags = {"link-accept": accept} if accept else {}
+    return Group(**{"party": party, "vpc": "vpc-1", "tags": tags, **fields})
+
+
+def instance(party: Party, *groups: Party, ip: str = "", **tags: str) -> Instance:
+    """`link_peer="sg-db"`: `_` stands for `-`."""
+    named = {name.replace("_", "-"): value for name, value in tags.items()}
+    return Instance(party, "vpc-1", tuple(g.id for g in groups), ip, named)
+
+
+def ours(key: RuleKey, *reasons: Reason, priority: int = 100, ends: tuple[Party, Party] | None = None) -> Rule:
+    """A rule of this deployment."""
+    marker = Marker("prod", key.id("prod", REGION), reasons or (TAG,), ends)
+    return Rule(key.group, f"sgr-{key.id('prod', REGION)}", key, "accept", priority, markers.render(marker, HOME))
+
+
+def theirs(key: RuleKey, description: str = "", act: str = "accept", priority: int = 1) -> Rule:
+    """A rule that a person made."""
+    return Rule(key.group, f"sgr-{act}-{priority}", key, act, priority, description)
+
+
+def key(target: Party, source: Party, port: str = "all") -> RuleKey:
+    """`source` may reach `target`: a group rule."""
+    return RuleKey(target, str(source), "", Port("all") if port == "all" else parse_ports(port)[0])
+
+
+def view(
+    groups: Iterable[Group] = (), instances: Iterable[Instance] = (), rules: Iterable[Rule] = (), alive: bool = True
+) -> View:
+    """Everything of the world was asked for, and this is what was shown."""
+    seen = View()
+    seen.groups = {g.party: g for g in groups}
+    seen.instances = {i.party: i for i in instances}
+    seen.rules = dict.fromkeys(seen.groups, ())
+    for rule in rules:
+        seen.rules[rule.group] = (*seen.rules.get(rule.group, ()), rule)
+    seen.whole = {HOME, PEER}
+    seen.alive = {HOME, PEER} if alive else set()
+    seen.asked = {*seen.groups, *seen.instances}
+    return seen
