@@ -177,6 +177,16 @@ def test_chunked_bodies(echo: Server) -> None:
     assert json.loads(connection.getresponse().read())["length"] == 6
 
 
+def test_a_client_that_asks_first_is_told_to_go_on(echo: Server) -> None:
+    """`Expect: 100-continue`, as curl sends it with large bodies: the body comes after the interim answer."""
+    host, port = echo.endpoint.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 5) as client, client.makefile("rb") as answers:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+        assert [answers.readline(), answers.readline()] == [b"HTTP/1.1 100 Continue\r\n", b"\r\n"]
+        client.sendall(b"abc")
+        assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+
+
 def test_many_clients_at_once(server: Server) -> None:
     """Sixteen threads make 48 groups, none lost and none doubled."""
     client = ecs_of(server)
