@@ -183,6 +183,7 @@ class MnsBackend:
 
     def depth(self, account: str, name: str) -> Depth:
         with self._changed:
+            self._bury(account)
             now, entries = self._now(), self._kept(self.queue(account, name))
             waiting = [entry for entry in entries if entry.next_visible_time > now]
             delayed = sum(1 for entry in waiting if not entry.receipt_handle)
@@ -237,18 +238,20 @@ class MnsBackend:
         with self._changed:
             deadline = self._clock.now() + wait
             while True:
+                now = self._clock.now()
                 taken = self._take(account, name, max_n, visibility)
-                remaining = deadline - self._clock.now()
-                if taken or remaining <= 0 or not isinstance(self._clock, SystemClock):
+                if taken or now >= deadline or not isinstance(self._clock, SystemClock):
                     return taken
-                due = self.next_visible_at(account, name)
-                self._changed.wait(remaining if due is None else min(remaining, max(due - self._clock.now(), 0.001)))
+                # A message that becomes visible in another queue may end in this one: as a dead letter.
+                due = [entry.next_visible_time / 1000 for queue in self.queues(account) for entry in queue.entries]
+                until = min([deadline, *(moment for moment in due if moment > now)])
+                self._changed.wait(max(until - now, 0.001))
 
     def _take(self, account: str, name: str, max_n: int, visibility: int | None) -> list[Message]:
         queue, now = self.queue(account, name), self._now()
         seconds = queue.attributes.visibility_timeout if visibility is None else visibility
         _between("VisibilityTimeout", seconds, 1, _MAX_VISIBILITY)
-        self._bury(account, queue, now)
+        self._bury(account)
         taken = []
         for entry in self._visible(queue, now)[:max_n]:
             entry.dequeue_count += 1
@@ -257,17 +260,19 @@ class MnsBackend:
             taken.append(entry.shown(entry.receipt_handle))
         return taken
 
-    def _bury(self, account: str, queue: Queue, now: int) -> None:
-        """Move what used up its receives to the dead-letter queue; its retention goes on [doc "Dead-letter queue"]."""
-        target = self._queues.get((account, queue.attributes.dead_letter_queue or ""))
-        if target is None:
-            return
-        for entry in self._visible(queue, now):
-            if entry.dequeue_count >= queue.attributes.max_receive_count:
-                queue.entries.remove(entry)
-                entry.dequeue_count, entry.first_dequeue_time, entry.receipt_handle = 0, 0, ""
-                target.entries.append(entry)
-                self._changed.notify_all()
+    def _bury(self, account: str) -> None:
+        """Move what used up its receives to the dead-letter queues; its retention goes on [doc "Dead-letter queue"]."""
+        now = self._now()
+        for queue in self.queues(account):
+            target = self._queues.get((account, queue.attributes.dead_letter_queue or ""))
+            if target is None:
+                continue
+            for entry in self._visible(queue, now):
+                if entry.dequeue_count >= queue.attributes.max_receive_count:
+                    queue.entries.remove(entry)
+                    entry.dequeue_count, entry.first_dequeue_time, entry.receipt_handle = 0, 0, ""
+                    target.entries.append(entry)
+                    self._changed.notify_all()
 
     def _visible(self, queue: Queue, now: int) -> list[_Entry]:
         """What can be received now: by priority (1 first), then by arrival."""
@@ -289,6 +294,7 @@ class MnsBackend:
         """Look at up to `max_n` receivable messages without taking them."""
         _between("numOfMessages", max_n, 1, BATCH)
         with self._changed:
+            self._bury(account)
             return [entry.shown() for entry in self._visible(self.queue(account, name), self._now())[:max_n]]
 
     def delete(self, account: str, name: str, receipt_handle: str) -> None:

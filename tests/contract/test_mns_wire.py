@@ -231,6 +231,21 @@ def test_long_polling_ends_with_the_first_message() -> None:
     assert time.monotonic() - started < 5
 
 
+def test_long_polling_ends_with_a_dead_letter() -> None:
+    """Whoever waits at the dead-letter queue gets the message when its last visibility is over."""
+    clock = SystemClock()
+    backend = MnsBackend(clock, "cn-qingdao")
+    backend.create_queue(HOME, "dead")
+    backend.create_queue(HOME, "work", QueueAttributes(dead_letter_queue="dead", max_receive_count=1))
+    backend.send(HOME, "work", "poison")
+    assert backend.receive(HOME, "work", visibility=1)
+    [entry] = backend.queue(HOME, "work").entries
+    entry.next_visible_time = int(clock.now() * 1000) + 50
+    started = time.monotonic()
+    assert [message.body for message in backend.receive(HOME, "dead", wait=5)] == ["poison"]
+    assert time.monotonic() - started < 2
+
+
 def test_long_polling_ends_when_the_queue_goes() -> None:
     """A receive that waits on a queue that is deleted says so at once."""
     backend = MnsBackend(SystemClock(), "cn-qingdao")
