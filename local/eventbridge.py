@@ -90,7 +90,8 @@ class EventBridge:
             entries = [_event(entry, bus) if isinstance(entry, dict) else entry for entry in entries]
         outcome = self.put(caller.account, entries)
         # The clients differ in where they look for the outcome, so it stands in both places.
-        return {"Code": "Success", "Success": True, "Message": "", **outcome, "Data": outcome}
+        # Code is "200" here, where the other operations say "Success" [doc SDK eventbridge20200401].
+        return {"Code": "200", "Success": True, "Message": "", **outcome, "Data": outcome}
 
     def put(self, account: str, events: Any) -> dict[str, Any]:
         """Publish a list of CloudEvents, each of which names its bus as `aliyuneventbusname`; a bad one fails alone."""

@@ -76,7 +76,7 @@ def test_an_event_gets_the_buss_own_attributes(setup: Setup) -> None:
 def test_the_outcome_stands_under_data(setup: Setup) -> None:
     """Where the 2020-04-01 client looks."""
     answer = setup.put(ENTRY)
-    assert (answer.code, answer.success, answer.data.failed_entry_count) == ("Success", True, 0)
+    assert (answer.code, answer.success, answer.data.failed_entry_count) == ("200", True, 0)
     assert [entry.event_id for entry in answer.data.entry_list] == ["e-1"]
 
 
