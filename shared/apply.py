@@ -18,15 +18,17 @@ from shared.audit import Record, Scribe, decision_record
 from shared.clock import Clock
 from shared.cloud import Ecs
 from shared.decide import Denial
+from shared.decision import Decision, Edit, marker_of
 from shared.errors import Ambiguous, CloudError, NoAccess, Transient
-from shared.model import Link, Marker, Party, Reason, Rule, RuleKey
+from shared.model import PRIORITY, Link, Marker, Party, Reason, Rule, RuleKey
 from shared.notation import managed_tag
-from shared.plan import PRIORITY, Decision, Edit, marker_of
 from shared.policy import Policy
 from shared.retry import Retry
 from shared.view import Reader
 
 READ_BACKS = 5  # reads of a group until it shows what was changed; the lag has been seen, its size is unknown
+
+RULES_A_CALL = 100  # [doc AuthorizeSecurityGroup, RevokeSecurityGroup: at most 100 permissions, or ids]
 
 PAUSED = Denial(
     "paused",
@@ -237,7 +239,7 @@ class Applier:
         edits: Sequence[Edit],
         found: dict[RuleKey, tuple[Rule, Marker | None]],
     ) -> list[str]:
-        """One call for all new rules, one for all that go, one for each marker."""
+        """One call for all new rules, one for all that go (or for each hundred), one for each marker."""
         writes: list[tuple[RuleKey, str]] = []
         gone: list[str] = []
         requests: list[str] = []
@@ -255,10 +257,10 @@ class Applier:
                     requests.append(ecs.modify(group.id, rule.id, text))
                 elif marker is not None:
                     gone.append(rule.id)
-            if writes:
-                requests.append(ecs.authorize(group.id, writes))
-            if gone:
-                requests.append(ecs.revoke(group.id, gone))
+            for start in range(0, len(writes), RULES_A_CALL):
+                requests.append(ecs.authorize(group.id, writes[start : start + RULES_A_CALL]))
+            for start in range(0, len(gone), RULES_A_CALL):
+                requests.append(ecs.revoke(group.id, gone[start : start + RULES_A_CALL]))
         except NoAccess as error:
             raise Refused(self._no_access(group, error)) from error
         except CloudError as error:

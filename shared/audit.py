@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from shared.clock import Clock, iso
+from shared.decision import Decision
 from shared.errors import Transient
 from shared.model import Link, Party, Rule, RuleKey, ports_text, short_hash
-from shared.plan import Decision
 from shared.settings import Settings
 
 Record = dict[str, str]

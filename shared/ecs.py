@@ -11,7 +11,7 @@ from typing import Any
 
 from shared import lazy_models
 from shared.errors import Ambiguous, CloudError, NoAccess
-from shared.model import Group, Instance, Party, Port, Rule, RuleKey
+from shared.model import PRIORITY, Group, Instance, Party, Port, Rule, RuleKey
 from shared.notation import managed_tag
 from shared.retry import Retry
 from shared.sdk import call, client_config
@@ -20,7 +20,6 @@ from shared.settings import Credentials, Settings
 IDS_A_CALL = 100  # [doc DescribeInstances, DescribeSecurityGroups: at most 100 ids]
 PAGE = 100  # [doc: MaxResults <= 100]
 RULES_A_PAGE = 1000  # [doc DescribeSecurityGroupAttribute: 10..1000]
-PRIORITY = 100  # the weakest: an operator's drop always wins, also on a tie
 
 _HOST_CIDR = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}/32", re.ASCII)
 _GROUP_NOT_FOUND = "InvalidSecurityGroupId.NotFound"

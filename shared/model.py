@@ -47,6 +47,9 @@ class Port(msgspec.Struct, frozen=True, order=True):
 ALL = Port("all")
 """Every protocol and port: a mutual link, and nothing else, is written with it."""
 
+PRIORITY = 100
+"""Of every rule of ours: the weakest, so that an operator's drop always wins, also on a tie."""
+
 Ports = tuple[Port, ...]
 """The ports of a link. Empty means mutual: everything, both ways."""
 

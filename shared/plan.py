@@ -22,58 +22,16 @@ import msgspec
 
 from shared import marker as markers
 from shared.decide import Claim, Denial, Verdict, judge
-from shared.model import ALL, Link, Marker, Party, Reason, Rule, RuleKey
+from shared.decision import Decision, Edit, link_of, marker_of, owned_rules
+from shared.model import PRIORITY, Link, Marker, Party, Reason, Rule, RuleKey
 from shared.notation import managed_tag
 from shared.policy import Policy
 from shared.view import View
 
-PRIORITY = 100
 GROUP_RULES = 20  # rules a basic group may hold that name a group [doc limits]; the stricter of the two readings
 
 Judged = Callable[[Rule, Marker, Reason], bool | None]
 """May this delivery take that reason away? None: it may, once the rule's link is wholly read."""
-
-
-class Edit(msgspec.Struct, frozen=True):
-    """What one rule gains and loses in reasons. A rule with its first reason is written, one without its last is removed."""
-
-    key: RuleKey
-    gain: frozenset[Reason] = frozenset()
-    lose: frozenset[Reason] = frozenset()
-    ends: tuple[Party, Party] | None = None
-    rule: Rule | None = None  # ours, as it stands
-    left: tuple[Reason, ...] = ()  # the reasons it will carry
-
-    @property
-    def kind(self) -> str:
-        """`add`, `mark` or `remove`."""
-        if self.rule is None:
-            return "add"
-        return "mark" if self.left else "remove"
-
-
-class Decision(msgspec.Struct, frozen=True):
-    """What one link comes to. `outcome` is what the record will say once the changes are made."""
-
-    link: Link
-    action: str  # link | unlink | sync | expire | repair
-    outcome: str  # applied | unchanged | removed | denied | failed
-    reason: str = ""
-    detail: str = ""
-    advice: str = ""
-    edits: tuple[Edit, ...] = ()
-    untagged: tuple[Party, ...] = ()  # groups with rules of ours, or soon, that lack the tag a sweep finds them by
-    counted: bool = False
-    removes_first: bool = False
-    verdict: Verdict | None = None
-    instance: Party | None = None
-    raw: str = ""
-    rules: tuple[Rule, ...] = ()  # those that stand already
-
-    @property
-    def removes(self) -> int:
-        """How many rules go."""
-        return sum(edit.kind == "remove" for edit in self.edits)
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -115,25 +73,6 @@ def make(
     planner = _Planner(view, context, claims, focus, judged, refused or {}, taken_back)
     decisions = planner.decisions()
     return Plan(decisions, frozenset(planner.unread), frozenset(planner.doubts))
-
-
-def owned_rules(view: View, policy: Policy, region: str) -> list[tuple[Rule, Marker]]:
-    """Every rule of ours in the view, with its marker."""
-    found = []
-    for rules in view.rules.values():
-        for rule in rules:
-            if marker := markers.owned(rule, policy.deployment, region, policy.home):
-                found.append((rule, marker))
-    return found
-
-
-def link_of(key: RuleKey, marker: Marker) -> Link:
-    """The link that a rule of ours belongs to, as far as the rule alone tells: its one port, or mutual."""
-    ports = () if key.port == ALL else (key.port,)
-    if marker.ends:
-        return Link(marker.ends[0], marker.ends[1], ports)
-    source, _, account = key.source.partition("@")
-    return Link(Party(account, source), key.group, ports)
 
 
 class _Lost(msgspec.Struct, frozen=True):
@@ -430,8 +369,3 @@ def _one_each(reasons: set[Reason]) -> set[Reason]:
     for reason in sorted(reasons, key=lambda r: (r.request, r.until is None, r.until or 0)):
         found.setdefault(reason.request, reason)
     return set(found.values())
-
-
-def marker_of(edit: Edit, policy: Policy, region: str) -> Marker:
-    """The marker that a rule shall carry."""
-    return Marker(policy.deployment, edit.key.id(policy.deployment, region), edit.left, edit.ends)

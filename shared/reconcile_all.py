@@ -17,10 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from shared.apply import Applier, Report
 from shared.audit import Record
 from shared.decide import Claim, Denial, judge, tag_claims
+from shared.decision import Decision, link_of, owned_rules
 from shared.delivery import Delivery
 from shared.errors import CloudError, NoAccess, Transient
 from shared.model import ALL, Link, Marker, Party, Port, Reason, Rule
-from shared.plan import Context, Decision, link_of, make, owned_rules
+from shared.plan import Context, make
 from shared.view import READERS, Reader
 
 PASSES = 3

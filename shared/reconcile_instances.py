@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from shared.apply import PAUSED, Applier
 from shared.audit import Record, Scribe, link_fields
 from shared.decide import Claim, Denial, judge, tag_claims
+from shared.decision import Decision, link_of, owned_rules
 from shared.delivery import Delivery
 from shared.errors import Transient
 from shared.events import Hint
 from shared.model import Instance, Link, Marker, Party, Reason, Rule
-from shared.plan import Context, Decision, link_of, make, owned_rules
+from shared.plan import Context, make
 from shared.requests import encode, sync_request
 from shared.view import Reader
 
@@ -42,7 +43,7 @@ class _Instances:
         self.scribe = delivery.scribe({"event_id": hints[0].event_id}, events)
         self.reader = Reader(delivery.cloud(hints[0].event_id), self.policy)
         self.view = self.reader.view
-        self.waiting: list[Transient] = []
+        self.waiting: list[tuple[Transient, Party | None]] = []
         self.gone: set[Party] = set()
         self.shown: list[Instance] = []
         self.asked_life: set[str] = set()
@@ -75,9 +76,9 @@ class _Instances:
         self._sync(claims)
         self._settle()
         if self.waiting:
-            for trouble in self.waiting:
-                self.scribe.attempt(trouble, {"action": "link"})
-            raise self.waiting[0]
+            for trouble, party in self.waiting:
+                self.scribe.attempt(trouble, {"action": "link", "instance": str(party or "")})
+            raise self.waiting[0][0]
         return self.scribe
 
     # reading
@@ -96,7 +97,7 @@ class _Instances:
                 if hint.state != "Deleted":
                     self._not_shown(party)
             else:
-                self.waiting.append(Transient(f"{party} is not shown yet"))
+                self.waiting.append((Transient(f"{party} is not shown yet"), party))
         peers = {c.link.target for i in self.shown for c in tag_claims(self.view, i, self.now) if c.link.target.id}
         self.reader.parties(peer for peer in peers if peer.account == self.home)
         managed = self.reader.managed(self.home, self.policy.deployment)
@@ -189,7 +190,7 @@ class _Instances:
             decisions = self._plan(refused, retry)
             coming = [{d.link.source, d.link.target} for d in decisions if self._may_still_come(d)]
             report = applier.apply([d for d in decisions if {d.link.source, d.link.target} not in coming])
-            self.waiting += report.pending
+            self.waiting += [(trouble, None) for trouble in report.pending]
             if not report.failed:
                 return
             refused |= report.failed
@@ -245,7 +246,8 @@ class _Instances:
         hint = self.hints.get(decision.instance) if decision.instance else None
         if hint is None or not self._young(hint):
             return False
-        self.waiting.append(Transient(f"{decision.link.source} to {decision.link.target}: {decision.detail}, yet"))
+        trouble = Transient(f"{decision.link.source} to {decision.link.target}: {decision.detail}, yet")
+        self.waiting.append((trouble, decision.instance))
         return True
 
 

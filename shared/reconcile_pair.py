@@ -9,10 +9,11 @@ from __future__ import annotations
 from shared.apply import Applier
 from shared.audit import Record, Scribe, link_fields
 from shared.decide import Claim, Denial, judge, no_access, tag_claims, unknown_account
+from shared.decision import link_of
 from shared.delivery import Delivery
 from shared.errors import Transient
 from shared.model import Link, Marker, Reason, Rule
-from shared.plan import Context, Plan, link_of, make
+from shared.plan import Context, Plan, make
 from shared.requests import Request
 from shared.view import Reader
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from shared.cloud import Cloud, Ecs
-from shared.errors import CloudError, NoAccess
+from shared.errors import CloudError, NoAccess, Transient
 from shared.model import Group, Instance, Link, Party, Rule
 from shared.policy import Policy
 
@@ -165,6 +165,8 @@ class Reader:
             read()
         except NoAccess as error:
             self.view.blocked[account] = error
+        except CloudError as error:  # a code that nobody expects: it comes again, and at last to a person
+            raise Transient(f"account {account}: {error}") from error
 
     def _read_instances(self, ecs: Ecs, ids: list[str]) -> None:
         self._keep(ecs.instances(ids))
