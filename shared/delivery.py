@@ -12,6 +12,7 @@ from shared import settings as settings_module
 from shared.audit import Audit, Scribe, SlsAudit
 from shared.clock import Clock, SystemClock
 from shared.cloud import Cloud
+from shared.errors import PolicyError
 from shared.policy import Policy
 from shared.retry import Retry
 
@@ -69,6 +70,11 @@ def opened(function: str, context: Any) -> Delivery:
     """The delivery of a deployed function: settings from the environment, the official SDKs, the machine's clock."""
     settings = settings_module.load(context)
     policy = load_policy(settings.policy_path)
+    if settings.account not in ("", policy.home):
+        raise PolicyError(
+            f"{settings.policy_path}: home is {policy.home}, but this function runs in {settings.account}: "
+            "the account without a role must be the function's own"
+        )
     clock = clock_for_functions()
 
     def cloud(name: str, retry: Retry) -> Cloud:

@@ -67,7 +67,7 @@ def load(context: Any = None, env: Mapping[str, str] | None = None) -> Settings:
         queue=env.get("LINK_PEER_QUEUE", ""),
         endpoints={service: url for service, url in endpoints.items() if url},
         credentials=_credentials(context, env),
-        account=str(env.get("FC_ACCOUNT_ID") or getattr(context, "account_id", "") or ""),
+        account=env.get("FC_ACCOUNT_ID", ""),
     )
 
 
