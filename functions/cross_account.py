@@ -24,15 +24,18 @@ def handler(event: bytes, context: Any) -> str:
 
 
 def run(event: bytes, delivery: Delivery) -> str:
-    """One delivery. Raises Transient, after all messages, when any of them must come again."""
+    """One delivery. Raises, after all messages, when any of them must come again."""
     outcomes: dict[str, int] = {}
-    troubles: list[Transient] = []
+    troubles: list[Exception] = []
     counted = 0
     for element in _elements(event):
         try:
             counted += _one(element, delivery, outcomes, counted)
-        except Transient as trouble:
+        except Exception as trouble:  # a fault of ours, too, must not cost the neighbours
             troubles.append(trouble)
+    for fault in troubles:
+        if not isinstance(fault, Transient):
+            raise fault
     if troubles:
         raise Transient(f"{len(troubles)} of the messages must come again: {troubles[0]}")
     return json.dumps({"outcomes": outcomes})
