@@ -110,12 +110,14 @@ def test_an_instance_named_twice_is_looked_at_once(lab: Lab) -> None:
 
 
 def test_one_young_instance_does_not_hold_up_the_others(lab: Lab) -> None:
-    """What can be done is done; the batch comes again for the rest."""
+    """What can be done is done; the batch comes again for the rest, whose attempt names its own event."""
     app, db = lab.group(), lab.group("*")
     good = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
+    late = lab.event("i-bp1late", "Created")
     with pytest.raises(Transient):
-        lab.auto_link(lab.event("i-bp1late", "Created"), good)
+        lab.auto_link(good, late)
     assert lab.rules(db) == [f"{app.id} tcp/1"]
+    assert [record["event_id"] for record in lab.records("attempt")] == [late["id"]]
 
 
 def test_a_tag_change_of_several_instances_looks_at_each(lab: Lab) -> None:

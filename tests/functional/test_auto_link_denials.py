@@ -219,3 +219,16 @@ def test_a_paused_policy_hands_nothing_to_the_queue(lab: Lab) -> None:
     assert lab.auto_link(lab.event(instance)) == {"denied": 1}
     assert lab.queued() == []
     denied(lab, "paused")
+
+
+@pytest.mark.parametrize("action", ["DescribeInstances", "DescribeSecurityGroups", "DescribeSecurityGroupAttribute"])
+def test_a_home_account_that_may_not_be_read_is_denied_and_left_alone(lab: Lab, action: str) -> None:
+    """`no-access`: no redelivery gives the function its rights; what stands stays."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.auto_link(lab.event(instance))
+    lab.tag(instance, link_peer=f"{db.id}:tcp/2")
+    lab.fault(service="ecs", action=action, kind="error", code="Forbidden.RAM", status=403, times=None)
+    assert lab.auto_link(lab.tag_event(instance))["denied"] >= 1
+    assert {record["reason"] for record in lab.records(outcome="denied")} == {"no-access"}
+    assert lab.rules(db) == [f"{app.id} tcp/1"]

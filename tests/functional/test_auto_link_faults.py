@@ -297,3 +297,16 @@ def test_a_link_that_comes_goes_and_comes_again_stands(lab: Lab) -> None:
         lab.tag(instance, link_peer=None)
         assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
         assert lab.rules(db) == []
+
+
+def test_no_change_is_begun_when_the_functions_time_is_nearly_over(lab: Lab) -> None:
+    """It would be cut off in the middle: given back with an attempt instead."""
+    app, db = lab.group(), lab.group("*")
+    event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
+    lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", kind="slow", seconds=110)
+    with pytest.raises(Transient):
+        lab.auto_link(event)
+    assert lab.rules(db) == []
+    assert lab.records() == []
+    assert lab.records("attempt")
+    assert lab.auto_link(event) == {"applied": 1}

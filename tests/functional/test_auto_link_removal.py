@@ -232,6 +232,22 @@ def test_auto_link_leaves_a_requests_rule_alone(lab: Lab) -> None:
     assert lab.reasons(db) == ["req:chg-1"]
 
 
+def test_more_than_a_hundred_rules_go_in_several_calls(lab: Lab) -> None:
+    """One call takes at most a hundred ids."""
+    db = lab.group("*")
+    target = lab.instance(db)
+    ports = {n: "+".join(f"tcp/{n}{p:02d}" for p in range(10)) for n in range(11, 22)}
+    tags = {f"link-peer.{n}": f"{target.id}:{some}" for n, some in ports.items()}
+    instance = lab.instance(lab.group(), tags=tags)
+    lab.policy(limits={"removals_per_run": 500})
+    lab.auto_link(lab.event(instance))
+    assert len(lab.rules(db)) == 110
+    for name in tags:
+        lab.tag(instance, **{name: None})
+    assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
+    assert lab.rules(db) == []
+
+
 def test_removals_over_the_cap_are_all_held(lab: Lab) -> None:
     """Two rules lost their reason, one may go a run: none goes, and a summary says so. Adds are done all the same."""
     lab.policy(limits={"removals_per_run": 1})
@@ -313,3 +329,16 @@ def test_a_failed_read_removes_nothing(lab: Lab, action: str, fault: dict[str, A
     with pytest.raises(Transient):
         lab.auto_link(lab.tag_event(instance))
     assert lab.rules(db) == [f"{app.id} tcp/1"]
+
+
+def test_among_many_managed_groups_the_lost_rule_is_found(lab: Lab) -> None:
+    """A state change looks at the groups concerned only; a tag change, which may have lost something, at all of them."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.auto_link(lab.event(instance))
+    for _ in range(25):
+        lab.group(tags={"link-managed.prod": "true"})
+    assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}
+    lab.tag(instance, link_peer=None)
+    assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
+    assert lab.rules(db) == []
