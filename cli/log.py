@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from shared.clock import Clock
 from shared.errors import LinkPeerError, Transient
 from shared.settings import Settings
 
@@ -19,12 +20,13 @@ Record = dict[str, str]
 class AuditLog:
     """The audit logstore of the settings."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Clock) -> None:
         from shared.sls import client
 
         if not settings.audit_project or not settings.audit_logstore:
             raise LinkPeerError("set LINK_PEER_AUDIT_PROJECT and LINK_PEER_AUDIT_LOGSTORE")
         self._client: Any = client(settings)
+        self._clock = clock
         self._place = (settings.audit_project, settings.audit_logstore)
 
     def read(self, query: str = "*", since: float = 0) -> list[Record]:
@@ -33,7 +35,7 @@ class AuditLog:
 
         from shared.sls import AuditUnavailable
 
-        until = int(time.time()) + SKEW_SECONDS
+        until = int(self._clock.now()) + SKEW_SECONDS
         found: list[Record] = []
         while True:
             try:
