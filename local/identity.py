@@ -35,7 +35,9 @@ class Role:
     trusted: list[str] = field(default_factory=list)
     external_id: str | None = None
     max_session_seconds: int = 3600
-    allowed_actions: list[str] | None = None  # None: everything; else e.g. ["ecs:Describe*"], checked where the service says so
+    allowed_actions: list[str] | None = (
+        None  # None: everything; else e.g. ["ecs:Describe*"], checked where the service says so
+    )
 
     @property
     def arn(self) -> str:
@@ -74,6 +76,8 @@ class Identity:
     def issue(self, role: Role, session: str, expires: float) -> Key:
         """Temporary keys of an assumed role, as STS hands them out."""
         caller = Caller(role.account, f"acs:ram::{role.account}:assumed-role/{role.name}/{session}", role.name)
-        key = Key(f"STS.{secrets.token_hex(12)}", secrets.token_hex(16), caller, "CAIS" + secrets.token_hex(48), expires)
+        key = Key(
+            f"STS.{secrets.token_hex(12)}", secrets.token_hex(16), caller, "CAIS" + secrets.token_hex(48), expires
+        )
         self.keys[key.access_key_id] = key
         return key
