@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from cli import demo, local
+from cli import audit, demo, local, plan, request
 from cli.console import Exit, console
 from shared.errors import BadInput, LinkPeerError
 
@@ -18,7 +18,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (local.local, demo.demo):
+for command in (local.local, demo.demo, request.request, audit.audit, plan.plan):
     app.command()(command)
 
 

@@ -17,6 +17,7 @@ from cli.console import print_table
 from cli.ecs import PersonalEcs
 from cli.fc import WAITING, Fc3
 from cli.log import AuditLog, Record, condition
+from shared.clock import SystemClock
 from shared.settings import Credentials, Settings
 
 AUTO_LINK, SWEEP = "link-peer-auto-link", "link-peer-sweep"  # as s.yaml names them
@@ -51,7 +52,7 @@ class Stage:
             for account in described["accounts"]
         }
         self.vpc = next(vpc for vpc in described["vpcs"] if vpc["shared_with"])
-        self.log = AuditLog(settings)
+        self.log = AuditLog(settings, SystemClock())
         self.functions = Fc3(settings)
         self.started = time.time()
         self.names: dict[str, str] = {}

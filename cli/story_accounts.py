@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 from cli.log import Record
 from cli.story import PORT, Stage
@@ -48,7 +49,7 @@ def play(stage: Stage) -> None:
 _RULES = (["ledger all"], ["orders all"])
 
 
-def _ask(stage: Stage, request_id: str, action: str, pair: Link) -> Record:
+def _ask(stage: Stage, request_id: str, action: Literal["link", "unlink"], pair: Link) -> Record:
     """Posts a request and waits for what cross_account says of it."""
     expires = time.time() + REQUEST_SECONDS
     request = Request(request_id, action, stage.settings.region, pair, expires, requested_by="demo")

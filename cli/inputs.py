@@ -1,0 +1,72 @@
+"""What people write on the command line, and the settings that the environment gives."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import msgspec
+
+from shared import delivery
+from shared import settings as settings_module
+from shared.clock import Clock
+from shared.errors import BadInput
+from shared.model import Party
+from shared.notation import parse_instant, parse_who, quoted
+from shared.policy import Policy
+from shared.settings import Settings
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """What a command works with, as the functions would find it in the same environment."""
+
+    settings: Settings
+    policy: Policy
+    clock: Clock
+
+
+def opened() -> Setting:
+    """The environment's settings, the policy that they name, and the time."""
+    settings = settings_module.load()
+    return Setting(settings, delivery.load_policy(settings.policy_path), delivery.clock_for_functions())
+
+
+def duration(text: str, field: str) -> int:
+    """Seconds of `90s`, `30m`, `2h`, `7d`."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise BadInput(field, f"{quoted(text)} is not like 90s, 30m, 2h or 7d")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def moment(text: str, field: str, now: float) -> float:
+    """Epoch seconds of an RFC 3339 instant, or of so long ago (`2h`)."""
+    if _DURATION.fullmatch(text):
+        return now - duration(text, field)
+    try:
+        return parse_instant(text)
+    except BadInput:
+        raise BadInput(field, f"{quoted(text)} is neither like 2h nor like 2027-01-01T00:00:00Z") from None
+
+
+def party(text: str, field: str, home: str) -> Party:
+    """`sg-…` or `i-…`, of the home account unless `@<uid>` says otherwise."""
+    try:
+        who = parse_who(text, home)
+    except BadInput:
+        who = None
+    if who is None or who.id == "*":
+        raise BadInput(field, f"{quoted(text)} is not sg-… or i-…, alone or with @<account uid>")
+    return Party(who.account, who.id)
+
+
+def document(name: str) -> bytes:
+    """The bytes of a file; of standard input where the name is `-`."""
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise BadInput(name, error.strerror or "cannot be read") from None

@@ -1,0 +1,36 @@
+"""Audit records on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+
+from cli.console import Exit, print_table
+from cli.log import Record
+
+COLUMNS = ("time", "function", "action", "outcome", "reason", "from", "to", "ports", "detail")
+
+
+def print_records(out: Console, title: str, records: Sequence[Record]) -> None:
+    """A table of records, and below it what to do about those that were denied."""
+    print_table(out, title, COLUMNS, [[_cell(record, column) for column in COLUMNS] for record in records])
+    for advice in dict.fromkeys(record["advice"] for record in records if record.get("advice")):
+        out.print(f"advice: {escape(advice)}", soft_wrap=True)
+
+
+def exit_code(records: Sequence[Record]) -> Exit:
+    """1 as soon as something was denied or failed."""
+    bad = any(record.get("outcome") in ("denied", "failed") for record in records)
+    return Exit.REFUSED if bad else Exit.DONE
+
+
+def _cell(record: Record, column: str) -> str:
+    """Parties with their account, records that are no outcome by their kind."""
+    if column in ("from", "to"):
+        name, account = record.get(column, ""), record.get(f"{column}_account", "")
+        return f"{name}@{account}" if name and account else name
+    if column == "outcome":
+        return record.get("outcome") or f"({record.get('record', '')})"
+    return record.get(column, "")

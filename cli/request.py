@@ -1,0 +1,76 @@
+"""`link-peer request`: ask for a link between two parties, on the queue."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from cli.console import console, show
+
+WAIT_SECONDS = 60
+
+
+def request(
+    action: Annotated[str, typer.Argument(help="link, unlink or sync.", metavar="link|unlink|sync")],
+    source: Annotated[str, typer.Option("--from", help="Who shall reach the other: sg-… or i-…, or with @<uid>.")],
+    target: Annotated[str, typer.Option("--to", help="Who shall be reached.")],
+    port: Annotated[
+        list[str] | None, typer.Option(help="tcp/3306, udp/53, icmp; again for more. None: mutual.")
+    ] = None,
+    until: Annotated[str, typer.Option(help="When the link ends: 2027-01-01T00:00:00Z.")] = "",
+    expires_in: Annotated[str, typer.Option(help="How long the request itself is good for: 30m, 2h.")] = "1h",
+    request_id: Annotated[str, typer.Option(help="Your own id, at most 48 characters. Else one is drawn.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; recorded as a claim.")] = "",
+    requested_by: Annotated[str, typer.Option(help="Who asks; recorded as a claim.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome, and print its record.")] = False,
+    timeout: Annotated[int, typer.Option(help="Seconds to wait.", min=1)] = WAIT_SECONDS,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Validate a request and post it to the queue. What becomes of it, cross_account decides: the queue has no authority."""
+    from cli.inputs import duration, opened, party
+    from cli.log import AuditLog, condition
+    from cli.records import exit_code, print_records
+    from shared.model import Link
+    from shared.notation import parse_instant, parse_port, unique_ports
+    from shared.queue import MnsQueue
+    from shared.requests import Request, decode, encode
+
+    here = opened()
+    settings, home, now = here.settings, here.policy.home, here.clock.now()
+    link = Link(
+        party(source, "--from", home),
+        party(target, "--to", home),
+        unique_ports([parse_port(text) for text in port or []]),
+    )
+    asked = Request(
+        request_id or f"cli-{secrets.token_hex(4)}",
+        action,  # type: ignore[arg-type]  # decode says whether it is one
+        settings.region,
+        link,
+        now + duration(expires_in, "--expires-in"),
+        int(parse_instant(until)) if until else None,
+        reason,
+        requested_by,
+    )
+    body = encode(asked)
+    decode(body, region=settings.region, now=now)  # as cross_account will: nothing is posted that it would refuse
+    log = AuditLog(settings, here.clock) if wait else None
+    query = condition({"record": "outcome", "request_id": asked.request_id})
+    known = len(log.read(query)) if log else 0
+    MnsQueue(settings, home).post(body)
+    if log is None:
+        if as_json:
+            show({"request_id": asked.request_id, "posted": body.decode()})
+        else:
+            console().print(escape(f"posted to {settings.queue} as {asked.request_id}"), soft_wrap=True)
+        return
+    found = log.wait(query, lambda records: len(records) > known, since=0, seconds=timeout)[known:]
+    if as_json:
+        for record in found:
+            show(record)
+    else:
+        print_records(console(), f"outcome of {asked.request_id}", found)
+    raise typer.Exit(exit_code(found))

@@ -1,0 +1,137 @@
+"""`link-peer plan` says what the functions would do, and does none of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+from typing import Any
+
+import pytest
+
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, Lab
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(capsys)
+
+
+def planned(cli: Cli, what: str) -> tuple[int, list[dict[str, str]], list[dict[str, str]]]:
+    """The exit code, the decisions and the commands."""
+    code, [document] = cli.json("plan", what)
+    return code, document["decisions"], document["commands"]
+
+
+def carry_out(lab: Lab, commands: list[dict[str, str]]) -> None:
+    """Runs `aliyun ecs …` commands by their parameters, as each account's administrator."""
+    for entry in commands:
+        program, service, action, *words = shlex.split(entry["command"])
+        assert (program, service) == ("aliyun", "ecs")
+        params = {name.removeprefix("--"): value for name, value in zip(words[::2], words[1::2], strict=True)}
+        lab.call(entry["account"], action, params)
+
+
+def test_a_plan_changes_nothing(lab: Lab, cli: Cli) -> None:
+    """No rule, no tag, no record, no message."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    code, decisions, commands = planned(cli, instance.id)
+    assert (code, [d["outcome"] for d in decisions]) == (0, ["applied"])
+    assert len(commands) == 2
+    assert (lab.rules(db), lab.changes(), lab.records(), lab.queued()) == ([], 0, [], [])
+
+
+@pytest.mark.parametrize("peer", ["group", "instance", "mutual", "mutual instances"])
+def test_its_commands_make_what_the_function_would_make(lab: Lab, cli: Cli, peer: str) -> None:
+    """After them, auto_link finds its own rules standing, with nothing left to do."""
+    app, db = lab.group("*"), lab.group("*")
+    target: Any = lab.instance(db) if "instance" in peer else db
+    ports = "" if "mutual" in peer else ":tcp/3306+icmp"
+    instance = lab.instance(app, tags={"link-peer": f"{target.id}{ports}"})
+    _, _, commands = planned(cli, instance.id)
+    carry_out(lab, commands)
+    before = lab.changes()
+    assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}
+    assert (lab.changes(), len(lab.reasons(db))) == (before, 1 if "mutual" in peer else 2)
+
+
+def test_its_commands_take_back_what_the_function_would_take_back(lab: Lab, cli: Cli) -> None:
+    """A tag that went takes its rule along, by rule id; a marker that loses one of two reasons is rewritten."""
+    app, db, cache = lab.group(), lab.group("*"), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306 {cache.id}:tcp/6379"})
+    lab.auto_link(lab.event(instance))
+    lab.cross_account(lab.request(app, cache, "tcp/6379"))
+    lab.tag(instance, link_peer=None)
+    _, decisions, commands = planned(cli, instance.id)
+    assert {d["outcome"] for d in decisions} == {"removed"}
+    assert sorted(c["command"].split()[2] for c in commands) == ["ModifySecurityGroupRule", "RevokeSecurityGroup"]
+    carry_out(lab, commands)
+    assert (lab.rules(db), lab.rules(cache)) == ([], [f"{app.id} tcp/6379"])
+    assert lab.reasons(cache) == ["req:chg-1"]
+
+
+def test_a_denied_link_ends_with_1_and_its_advice(lab: Lab, cli: Cli) -> None:
+    """The advice is the tag to set, as in the record that the function would write."""
+    app, db = lab.group(), lab.group()
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    assert cli("plan", instance.id) == 1
+    assert f"tag {db.id}@{HOME} link-accept={app.id}:tcp/3306" in cli.out
+    assert "Nothing would change." in cli.out
+
+
+def test_an_event_from_a_file(lab: Lab, cli: Cli, tmp_path: Any) -> None:
+    """As EventBridge delivers it."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    path = tmp_path / "event.json"
+    path.write_text(json.dumps(lab.event(instance)), encoding="utf-8")
+    code, [decision], _ = planned(cli, str(path))
+    assert (code, decision["outcome"], decision["event_id"]) == (0, "applied", "event-1")
+
+
+def test_a_request_from_standard_input(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both accounts' commands, each with its account; the rule in the other account names the owner of its source."""
+    ours = lab.group(f"*@{PEER}")
+    theirs = lab.group(f"*@{HOME}", account=PEER)
+    body = json.dumps(lab.request(ours, theirs)).encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(body)))
+    code, [decision], commands = planned(cli, "-")
+    assert (code, decision["outcome"], decision["request_id"]) == (0, "applied", "chg-1")
+    assert {c["account"] for c in commands} == {HOME, PEER}
+    carry_out(lab, commands)
+    assert (lab.rules(ours), lab.rules(theirs)) == ([f"{theirs.id} all"], [f"{ours.id} all"])
+    before = lab.changes()
+    lab.cross_account(lab.request(ours, theirs))
+    assert lab.changes() == before
+
+
+def test_a_peer_in_another_account_is_planned_through_to_the_end(lab: Lab, cli: Cli) -> None:
+    """auto_link only posts a sync; the plan says what cross_account would make of it."""
+    app = lab.group()
+    theirs = lab.group(f"*@{HOME}:tcp/3306", account=PEER)
+    instance = lab.instance(app, tags={"link-peer": f"{theirs.id}@{PEER}:tcp/3306"})
+    code, decisions, commands = planned(cli, instance.id)
+    assert (code, [(d["action"], d["outcome"]) for d in decisions]) == (0, [("sync", "applied")])
+    assert {c["account"] for c in commands} == {PEER}
+    assert lab.queued() == []
+
+
+def test_a_request_that_is_past_is_denied(lab: Lab, cli: Cli, tmp_path: Any) -> None:
+    """As cross_account would; one that is not the form is a usage error that names the field."""
+    app, db = lab.group(), lab.group("*")
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps(lab.request(app, db, expires_at=lab.iso(-3600))), encoding="utf-8")
+    code, [decision], commands = planned(cli, str(path))
+    assert (code, decision["outcome"], decision["reason"], commands) == (1, "denied", "expired", [])
+    path.write_text(json.dumps(lab.request(app, db, ports=[])), encoding="utf-8")
+    assert cli("plan", str(path)) == 2
+    assert cli.err.startswith("ports: ")
+
+
+@pytest.mark.parametrize("what", ["no-such-file.json", "sg-db"])
+def test_what_cannot_be_read_is_a_usage_error(cli: Cli, what: str) -> None:
+    """Exit code 2, and the name of what was not found."""
+    assert cli("plan", what) == 2
+    assert what in cli.err
