@@ -24,6 +24,10 @@ from shared.settings import Credentials, Settings
 
 SESSION_SECONDS = 900  # the shortest STS gives
 MARGIN_SECONDS = 300  # keys are given up this long before they end
+TRUST_WAITS = (
+    0.3,
+    0.6,
+)  # seconds before a refused role is asked for again: an edited trust policy takes a moment to hold
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -90,19 +94,22 @@ class Accounts:
         if not config.endpoint:
             config.endpoint = f"sts.{self._settings.region}.aliyuncs.com"
         client = Client(config)
-        self.calls["AssumeRole"] += 1
         request = models.AssumeRoleRequest(
             role_arn=role,
             role_session_name=self._session_name,
             duration_seconds=SESSION_SECONDS,
             external_id=external_id or None,
         )
-        try:
-            given: Any = self._retry(lambda: call(lambda: client.assume_role(request))).body.credentials
-        except NoAccess:
-            raise
-        except CloudError as error:
-            raise NoAccess(error.code, error.message, error.request_id) from error
+        given: Any = None
+        for wait in (*TRUST_WAITS, None):
+            self.calls["AssumeRole"] += 1
+            try:
+                given = self._retry(lambda: call(lambda: client.assume_role(request))).body.credentials
+                break
+            except CloudError as error:
+                if wait is None:
+                    raise NoAccess(error.code, error.message, error.request_id) from error
+                self._clock.sleep(wait)
         credentials = Credentials(given.access_key_id, given.access_key_secret, given.security_token)
         return Session(credentials, parse_instant(given.expiration))
 
