@@ -24,10 +24,7 @@ from shared.settings import Credentials, Settings
 
 SESSION_SECONDS = 900  # the shortest STS gives
 MARGIN_SECONDS = 300  # keys are given up this long before they end
-TRUST_WAITS = (
-    0.3,
-    0.6,
-)  # seconds before a refused role is asked for again: an edited trust policy takes a moment to hold
+TRUST_WAITS = (0.3, 0.6)  # seconds until a refused role is asked for again: an edited trust policy needs a moment
 
 
 class Session(msgspec.Struct, frozen=True):
