@@ -118,7 +118,7 @@ def _outcomes(
         policy = scenario.policy
         ran = _judge(lambda after=after, plan=plan: deliver(after, step, policy, dict(plan)), [*trace, step.name + _shown(plan)])  # type: ignore[misc]
         facts: set[Fact] = {(step.name, r["outcome"], r.get("reason", "")) for r in ran.watch.outcomes}
-        facts |= {("fault", kind) for _, kind in plan if kind == "forbidden"}
+        facts |= {("fault", kind) for _, kind in plan if kind in ("forbidden", "stale")}
         if ran.end == "acked":
             facts.add(("acked", step.name))
         yield plan, after, frozenset(facts), len(ran.calls)

@@ -200,7 +200,13 @@ class SimEcs:
 
     def rules(self, group: str) -> list[Rule]:
         party = Party(self.account, group)
-        return self._read("rules", lambda: self._world.rule_list(party, stale=self._run.stale))
+
+        def do() -> list[Rule]:
+            found = self._world.rule_list(party, stale=self._run.stale)
+            self._run.watch.shown(found)
+            return found
+
+        return self._read("rules", do)
 
     def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
         party = Party(self.account, group)

@@ -38,12 +38,13 @@ class World:
         self.throttled: dict[tuple[str, str], float] = {}
         self.group_rules = 20  # [doc limits] rules of a group that name a group
         self.all_rules = 200
+        self.full: set[Party] = set()  # groups that take no further rule, which no read tells beforehand
         self.made = 0
 
     def copy(self) -> World:
         other = World.__new__(World)
         other.__dict__ = {
-            name: value.copy() if isinstance(value, dict | list) else value for name, value in self.__dict__.items()
+            name: value.copy() if isinstance(value, dict | list | set) else value for name, value in self.__dict__.items()
         }
         other.rules = {group: standing.copy() for group, standing in self.rules.items()}
         return other
@@ -83,7 +84,7 @@ class World:
         named = self.group(group).group_rules + sum(key.source.startswith("sg-") for key, _ in new)
         if new and named > self.group_rules:
             raise CloudError("AuthorizedGroupRule.LimitExceed", "You have reached the limit on group rules.")
-        if new and len(self.rules[group]) + len(new) > self.all_rules:
+        if new and (group in self.full or len(self.rules[group]) + len(new) > self.all_rules):
             raise CloudError("AuthorizationLimitExceed", "The limit of authorization records reaches.")
         added = []
         for key, text in new:

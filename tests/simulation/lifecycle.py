@@ -1,0 +1,168 @@
+"""One instance's life, whose events come in every order, twice, early and late, to a function that may die at any call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from shared.clock import iso
+from shared.model import Party
+from tests.simulation import invariants, oracle
+from tests.simulation.explore import Act, Facts, Scenario
+from tests.simulation.invariants import hold
+from tests.simulation.run import Message, deliver, drained, quiet, reset, stream
+from tests.simulation.scenarios import POLICY, swept
+from tests.simulation.world import HOME, PEER, REGION, START, World
+
+WEB, DB = Party(HOME, "sg-web"), Party(HOME, "sg-db")
+ONE, STORE, OTHER = Party(HOME, "i-one"), Party(HOME, "i-store"), Party(HOME, "i-other")
+
+
+def event(name: str, state: str, instance: Party = ONE, after: float = 0.0) -> Message:
+    """A state change of an instance; `tags` as state stands for a tag change that ActionTrail tells."""
+    body: dict[str, Any] = {
+        "id": f"e-{name}",
+        "source": "acs.ecs",
+        "specversion": "1.0",
+        "type": "ecs:Instance:StateChange",
+        "time": iso(START),
+        "aliyunaccountid": HOME,
+        "aliyunregionid": REGION,
+        "data": {"resourceId": instance.id, "resourceType": "ALIYUN::ECS::Instance", "state": state},
+    }
+    if state == "tags":
+        body["type"] = "ecs:ActionTrail:ApiCall"
+        body["data"] = {
+            "eventName": "TagResources",
+            "acsRegion": REGION,
+            "referencedResources": {"ACS::ECS::Instance": [instance.id]},
+        }
+    return Message(name, "auto_link", json.dumps(body).encode(), after)
+
+
+def home_world(accept_web: str, accept_db: str = "") -> World:
+    """sg-web and sg-db at home, with an instance in each."""
+    world = World()
+    world.add_group(HOME, "web", accept_web)
+    world.add_group(HOME, "db", accept_db)
+    world.add_group(PEER, "far", f"sg-web@{HOME}:tcp/3306")
+    world.add_instance(HOME, "other", WEB)
+    world.add_instance(HOME, "store", DB)
+    world.add_instance(PEER, "far", Party(PEER, "sg-far"))
+    return world
+
+
+def born(peer: str) -> Callable[[World], None]:
+    return lambda world: void(world.add_instance(HOME, "one", WEB, peer=peer, ip="10.0.0.77"))
+
+
+def dies(world: World) -> None:
+    del world.instances[ONE]
+
+
+def void(_value: object) -> None:
+    pass
+
+
+def in_every_order(name: str, start: Callable[[], World], peer: str, **options: Any) -> Scenario:
+    """Created (untagged), running, tagged, deleted: what happens keeps its order, what is told of it has none."""
+    created, running = event("created", "Created"), event("running", "Running")
+    tagged, deleted = event("tagged", "tags"), event("deleted", "Deleted")
+    happens = (
+        Act("is born", born("")),
+        Act("is tagged", lambda world: world.set_tag(ONE, "link-peer", peer)),
+        Act("dies", dies),
+    )
+    lanes = (happens, (created,), (running, running), (tagged,), (deleted,))
+
+    def end(world: World, facts: Facts) -> None:
+        swept(world.copy())
+        # the instance is gone: an event told late, once, is enough; no sweep is needed
+        for message in (created, running, tagged):
+            if ("acked", message.name) not in facts:
+                reset(world, 400)  # by now the cloud would show it
+                quiet(world, message, POLICY)
+        reset(world, 400)
+        quiet(world, deleted, POLICY)
+        drained(world, POLICY)
+        for queued in list(oracle.owned(world, POLICY)):
+            hold("I9", queued.source.endswith(PEER) or queued.group.account == PEER, f"{queued} outlives its instance")
+        swept(world)
+        hold("I9", oracle.owned(world, POLICY) == {}, f"the instance is gone, and {oracle.owned(world, POLICY)} stands")
+
+    return Scenario(name, start, POLICY, lanes, end, **options)
+
+
+def tagged_in_every_order(name: str, start: Callable[[], World], peer: str, **options: Any) -> Scenario:
+    """Born with its tag; the tag changes, a neighbour has it too: at the end the tags' links stand, without any sweep."""
+    running, tagged = event("running", "Running"), event("tagged", "tags")
+    neighbour = event("neighbour", "tags", OTHER)
+    happens = (
+        Act("is born", born(peer)),
+        Act("neighbour asks too", lambda world: world.set_tag(OTHER, "link-peer", peer)),
+        Act("asks no more", lambda world: world.set_tag(ONE, "link-peer", None)),
+    )
+    lanes = (happens, (running, running), (tagged, tagged), (neighbour,))
+
+    def end(world: World, facts: Facts) -> None:
+        swept(world.copy())
+        for message in (running, tagged, neighbour):
+            reset(world, 400)
+            quiet(world, message, POLICY)
+        drained(world, POLICY)
+        found, wanted = oracle.owned(world, POLICY), oracle.wanted_by_tags(world, POLICY)
+        if ("fault", "forbidden") not in facts:
+            hold("I13", found.keys() == wanted.keys() and bool(wanted), f"{wanted} are wanted; {found.keys()} stand")
+        swept(world)
+
+    return Scenario(name, start, POLICY, lanes, end, **options)
+
+
+def reused_address(**options: Any) -> Scenario:
+    """The store dies, and another instance gets its address: nobody may reach the newcomer for it."""
+    asks = event("asks", "Running")
+    gone = event("gone", "Deleted", STORE)
+
+    def start() -> World:
+        world = home_world("i-store", "i-one")
+        born("i-store")(world)
+        return world
+
+    def dead(world: World) -> None:
+        del world.instances[STORE]
+
+    def reused(world: World) -> None:
+        world.add_instance(HOME, "new", DB, ip="10.0.0.2")
+
+    lanes = ((asks, asks), (Act("store dies", dead), Act("address reused", reused)), (gone,))
+
+    def end(world: World, _facts: Facts) -> None:
+        swept(world.copy())
+        reset(world, 400)
+        quiet(world, gone, POLICY)
+        hold("I1", oracle.owned(world, POLICY) == {}, f"the store is gone, and {oracle.owned(world, POLICY)} stands")
+        swept(world)
+
+    return Scenario("reused address", start, POLICY, lanes, end, **options)
+
+
+def _sync_both_ways() -> World:
+    return home_world("")
+
+
+LIVES: list[Callable[..., Scenario]] = [
+    lambda **o: in_every_order("a port of a group", lambda: home_world("", "sg-web:tcp/3306"), "sg-db:tcp/3306", **o),
+    lambda **o: in_every_order("a whole group", lambda: home_world("sg-db", "*"), "sg-db", **o),
+    lambda **o: in_every_order("an instance", lambda: home_world("i-store", "sg-web"), "i-store", **o),
+    lambda **o: in_every_order("another account", lambda: home_world("sg-db"), f"sg-far@{PEER}:tcp/3306", **o),
+    lambda **o: tagged_in_every_order("ports, twice asked", lambda: home_world("", "*"), "sg-db:tcp/3306+udp/53", **o),
+    lambda **o: tagged_in_every_order("group, twice asked", lambda: home_world("*", "*"), "sg-db", **o),
+    lambda **o: tagged_in_every_order("instance, twice asked", lambda: home_world("*", "*"), "i-store", **o),
+    lambda **o: tagged_in_every_order(
+        "another account, twice asked", lambda: home_world("sg-db"), f"sg-far@{PEER}:tcp/3306", **o
+    ),
+    reused_address,
+]
