@@ -11,7 +11,7 @@ import msgspec
 from shared import delivery
 from shared import settings as settings_module
 from shared.clock import Clock
-from shared.errors import BadInput
+from shared.errors import BadInput, LinkPeerError
 from shared.model import Party
 from shared.notation import parse_instant, parse_who, quoted
 from shared.policy import Policy
@@ -32,7 +32,11 @@ class Setting(msgspec.Struct, frozen=True):
 def opened() -> Setting:
     """The environment's settings, the policy that they name, and the time."""
     settings = settings_module.load()
-    return Setting(settings, delivery.load_policy(settings.policy_path), delivery.clock_for_functions())
+    try:
+        policy = delivery.load_policy(settings.policy_path)
+    except OSError as error:
+        raise LinkPeerError(f"the policy file cannot be read: {error}") from None
+    return Setting(settings, policy, delivery.clock_for_functions())
 
 
 def duration(text: str, field: str) -> int:

@@ -35,7 +35,7 @@ class AuditLog:
 
         from shared.sls import AuditUnavailable
 
-        until = int(self._clock.now()) + SKEW_SECONDS
+        until = int(max(self._clock.now(), since)) + SKEW_SECONDS
         found: list[Record] = []
         while True:
             try:

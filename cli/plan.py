@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
-from rich.markup import escape
 
 from cli.console import console, print_table, show
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from shared.delivery import Delivery
     from shared.events import Hint
 
-PLAN_SECONDS = 600
-
 
 def plan(
     what: Annotated[str, typer.Argument(help="An instance's id, or a file with an event or a request; - for stdin.")],
@@ -27,55 +25,31 @@ def plan(
 ) -> None:
     """Show what would be decided, and the equal aliyun commands. Changes nothing, and writes nothing to the log."""
     from cli.inputs import opened
-    from cli.records import exit_code, print_records
+    from cli.records import exit_code, print_changes, print_records
 
     records, changes = planned(opened(), what)
     if as_json:
-        commands = [{"account": change.account, "command": change.command} for change in changes]
-        show({"decisions": records, "commands": commands})
+        show({"decisions": records, "commands": [msgspec.to_builtins(change) for change in changes]})
     else:
         out = console()
         print_records(out, "decisions", records)
         print_table(out, "rules concerned", ("account", "group", "source", "to", "protocol", "ports"), _rules(records))
-        for change in changes:
-            out.print(escape(f"# account {change.account}\n{change.command}"), soft_wrap=True)
-        if not changes:
-            out.print("Nothing would change.")
+        print_changes(out, changes)
     raise typer.Exit(exit_code(records))
 
 
 def planned(here: Setting, what: str) -> tuple[list[Record], list[Change]]:
     """The outcomes and the changes. Pairs that auto_link would hand to the queue are planned too."""
-    from cli.whatif import Kept, WhatIf
-    from shared.accounts import Accounts
-    from shared.cloud import Cloud
-    from shared.delivery import Delivery
+    from cli.whatif import suppose
     from shared.reconcile_instances import reconcile as reconcile_instances
-    from shared.retry import Retry
 
-    kept = Kept()
-    retry = Retry(here.clock, here.clock.now() + PLAN_SECONDS)
-    cloud = WhatIf(Accounts(here.settings, here.policy, here.clock, retry, "plan"), here.settings.region)
-
-    def enter(_name: str, _retry: Retry) -> Cloud:
-        return cloud
-
-    delivery = Delivery(
-        function="plan",
-        region=here.settings.region,
-        policy=here.policy,
-        clock=here.clock,
-        cloud=enter,
-        audit=kept,
-        queue=kept,
-        seconds=PLAN_SECONDS,
-    )
+    delivery, cloud, kept = suppose(here, "plan")
     hints, bodies = _read(here, what)
     if hints:
         reconcile_instances(delivery, hints)
     for body in [*bodies, *kept.messages]:
         _request(delivery, body)
-    return [record for record in kept.records if record["record"] in ("outcome", "summary")], cloud.changes
+    return kept.outcomes, cloud.changes
 
 
 def _read(here: Setting, what: str) -> tuple[list[Hint], list[bytes | str]]:

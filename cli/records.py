@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 
 from cli.console import Exit, print_table
 from cli.log import Record
+
+if TYPE_CHECKING:
+    from cli.whatif import Change
 
 COLUMNS = ("time", "function", "action", "outcome", "reason", "from", "to", "ports", "detail")
 
@@ -18,6 +22,14 @@ def print_records(out: Console, title: str, records: Sequence[Record]) -> None:
     print_table(out, title, COLUMNS, [[_cell(record, column) for column in COLUMNS] for record in records])
     for advice in dict.fromkeys(record["advice"] for record in records if record.get("advice")):
         out.print(f"advice: {escape(advice)}", soft_wrap=True)
+
+
+def print_changes(out: Console, changes: Sequence[Change]) -> None:
+    """The commands that make the changes, each with the account to run it in."""
+    for change in changes:
+        out.print(escape(f"# account {change.account}\n{change.command}"), soft_wrap=True)
+    if not changes:
+        out.print("Nothing would change.")
 
 
 def exit_code(records: Sequence[Record]) -> Exit:

@@ -11,10 +11,16 @@ from collections.abc import Sequence
 import msgspec
 
 from cli import aliyun
-from shared.audit import Record
+from cli.inputs import Setting
+from shared.accounts import Accounts
+from shared.audit import Audit, Record
 from shared.cloud import Cloud, Ecs
+from shared.delivery import Delivery
 from shared.model import PRIORITY, Group, Instance, Party, Rule, RuleKey
 from shared.notation import managed_tag
+from shared.retry import Retry
+
+SECONDS = 3600  # a person waits longer than a function may run
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -64,6 +70,9 @@ class _Ecs:
     def groups(self, ids: Sequence[str]) -> list[Group]:
         return [self._tagged(group) for group in self._real.groups(ids)]
 
+    def all_groups(self) -> list[Group]:
+        return [self._tagged(group) for group in self._real.all_groups()]
+
     def managed_groups(self, deployment: str) -> list[Group]:
         found = {group.party.id: self._tagged(group) for group in self._real.managed_groups(deployment)}
         new = [group for group in self._tags if group not in found]
@@ -110,14 +119,43 @@ class _Ecs:
 
 
 class Kept:
-    """An `Audit` that keeps the records, and a `Queue` that keeps the messages."""
+    """An `Audit` that keeps the records (and hands them on, where there is a log), and a `Queue` that keeps the messages."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: Audit | None = None) -> None:
+        self._log = log
         self.records: list[Record] = []
         self.messages: list[bytes] = []
 
     def write(self, records: Sequence[Record]) -> None:
+        if self._log is not None:
+            self._log.write(records)
         self.records += records
 
     def post(self, body: bytes) -> None:
         self.messages.append(body)
+
+    @property
+    def outcomes(self) -> list[Record]:
+        return [record for record in self.records if record["record"] == "outcome"]
+
+
+def suppose(here: Setting, function: str) -> tuple[Delivery, WhatIf, Kept]:
+    """A delivery that changes nothing, writes nothing and posts nothing, with what it would have."""
+    kept = Kept()
+    retry = Retry(here.clock, here.clock.now() + SECONDS)
+    cloud = WhatIf(Accounts(here.settings, here.policy, here.clock, retry, function), here.settings.region)
+
+    def enter(_name: str, _retry: Retry) -> Cloud:
+        return cloud
+
+    made = Delivery(
+        function=function,
+        region=here.settings.region,
+        policy=here.policy,
+        clock=here.clock,
+        cloud=enter,
+        audit=kept,
+        queue=kept,
+        seconds=SECONDS,
+    )
+    return made, cloud, kept

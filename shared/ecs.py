@@ -87,6 +87,9 @@ class SdkEcs:
                         found += self.groups([one])
         return found
 
+    def all_groups(self) -> list[Group]:
+        return list(self._groups())
+
     def managed_groups(self, deployment: str) -> list[Group]:
         tag = _models().DescribeSecurityGroupsRequestTag(key=managed_tag(deployment), value="true")
         return list(self._groups(tag=[tag]))
@@ -269,6 +272,7 @@ class SdkEcs:
             policy=(item.policy or "").lower(),
             priority=int(item.priority or 1),
             description=item.description or "",
+            created=item.create_time or "",
         )
 
     def _key(self, group: Party, item: Any) -> RuleKey | None:

@@ -130,6 +130,7 @@ class Rule(msgspec.Struct, frozen=True):
     policy: str  # accept | drop
     priority: int
     description: str = ""
+    created: str = ""  # an instant, as the API writes it
 
 
 class Group(msgspec.Struct, frozen=True):

@@ -1,0 +1,81 @@
+"""`link-peer sweep`: from a laptop, what the timer does; or what it would do."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+from rich.markup import escape
+
+from cli.console import Exit, console, show
+
+if TYPE_CHECKING:
+    from cli.inputs import Setting
+    from cli.log import Record
+
+
+def sweep(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; show what would change.")] = False,
+    believe_empty: Annotated[
+        list[str] | None, typer.Option(help="An account in which there really are no instances; again for more.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make every rule what tags, requests and consent say now, in all accounts of the policy."""
+    from rich.progress import Progress
+
+    from cli.inputs import opened
+    from cli.records import print_changes, print_records
+    from cli.whatif import SECONDS, Kept, suppose
+    from shared.delivery import opened as opened_delivery
+    from shared.reconcile_all import Sweep
+
+    here = opened()
+    believed = _accounts(here, believe_empty or [])
+    if dry_run:
+        delivery, cloud, kept = suppose(here, "sweep")
+        changes = cloud.changes
+    else:
+        delivery = opened_delivery("sweep", SimpleNamespace(function=SimpleNamespace(timeout=SECONDS)))
+        delivery.audit = kept = Kept(delivery.audit)
+        changes = []
+    with Progress(console=console(stderr=True), transient=True, disable=as_json) as bar:
+        tasks = {what: bar.add_task(what, total=None) for what in ("accounts read", "groups read")}
+        run = Sweep(
+            delivery,
+            f"sweep-cli-{int(here.clock.now())}",
+            believe_empty=believed,
+            progress=lambda what, done, all_: bar.update(tasks[what], completed=done, total=all_),
+        )
+        run.run()
+    summary = next(record for record in reversed(kept.records) if record["record"] == "summary")
+    if as_json:
+        commands = [msgspec.to_builtins(change) for change in changes]
+        show({"decisions": kept.outcomes, "summary": summary, **({"commands": commands} if dry_run else {})})
+    else:
+        out = console()
+        print_records(out, "what would be done" if dry_run else "what was done", kept.outcomes)
+        told = ("instances", "groups", "changed", "removed", "held", "denied", "seconds")
+        out.print("   ".join(f"{name} {summary[name]}" for name in told))
+        if summary.get("detail"):
+            out.print(f"[yellow]skipped:[/yellow] {escape(summary['detail'])}", soft_wrap=True)
+        if dry_run:
+            print_changes(out, changes)
+    raise typer.Exit(_exit_code(kept.records))
+
+
+def _accounts(here: Setting, uids: list[str]) -> list[str]:
+    from shared.errors import BadInput
+
+    for uid in uids:
+        if uid not in here.policy.accounts:
+            raise BadInput("--believe-empty", f"{uid} is not an account of the policy")
+    return uids
+
+
+def _exit_code(records: list[Record]) -> Exit:
+    """1 where the sweep could not do its work. A link that someone wants and may not have is no failure of it."""
+    hampered = any(record.get("reason") in ("removals-held", "no-access", "paused") for record in records)
+    return Exit.REFUSED if hampered else Exit.DONE

@@ -1,0 +1,125 @@
+"""`link-peer request` and `link-peer audit`: what is posted, what is refused before it is, and the log read back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shared.requests import decode
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, REGION, Lab
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(capsys)
+
+
+def test_a_request_is_posted_as_the_function_reads_it(lab: Lab, cli: Cli) -> None:
+    """Every option has its field; parties are of the home account unless they name another."""
+    ends = ["--from", "sg-app", "--to", f"i-db@{PEER}"]
+    assert cli("request", "link", *ends) == 2  # mixed kinds
+    more = ["--port", "tcp/3306", "--port", "icmp", "--until", "2027-01-01T00:00:00Z", "--expires-in", "30m"]
+    claims = ["--request-id", "chg-9", "--reason", "reads the ledger", "--requested-by", "team-orders"]
+    assert cli("request", "link", "--from", "sg-app", "--to", f"sg-db@{PEER}", *more, *claims) == 0
+    [message] = lab.queued()
+    request = decode(json.dumps(message), region=REGION, now=lab.cloud.clock.now())
+    assert (str(request.link.source), str(request.link.target)) == (f"sg-app@{HOME}", f"sg-db@{PEER}")
+    assert [str(port) for port in request.link.ports] == ["icmp", "tcp/3306"]
+    assert message["until"] == "2027-01-01T00:00:00Z"
+    assert request.expires_at == int(lab.cloud.clock.now()) + 1800
+    claimed = (request.request_id, request.reason, request.requested_by)
+    assert claimed == ("chg-9", "reads the ledger", "team-orders")
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        (["link", "--from", "sg-a", "--to", "*"], "--to"),
+        (["link", "--from", "app", "--to", "sg-b"], "--from"),
+        (["link", "--from", "sg-a", "--to", "sg-a"], "to"),
+        (["open", "--from", "sg-a", "--to", "sg-b"], "action"),
+        (["link", "--from", "sg-a", "--to", "sg-b", "--port", "3306"], "port"),
+        (["link", "--from", "sg-a", "--to", "sg-b", "--expires-in", "3"], "--expires-in"),
+        (["link", "--from", "sg-a", "--to", "sg-b", "--expires-in", "3d"], "expires_at"),
+        (["link", "--from", "sg-a", "--to", "sg-b", "--until", "tomorrow"], "instant"),
+        (["link", "--from", "sg-a", "--to", "sg-b", "--request-id", "a b"], "request_id"),
+        (["link", "--from", "sg-a", "--to", "sg-b", "--reason", "x" * 257], "reason"),
+        (["unlink", "--from", "sg-a", "--to", "sg-b", "--until", "2027-01-01T00:00:00Z"], "until"),
+        (["sync", "--from", "sg-a", "--to", "sg-b", "--port", "icmp"], "ports"),
+    ],
+)
+def test_what_the_function_would_refuse_is_not_posted(lab: Lab, cli: Cli, options: list[str], field: str) -> None:
+    """Exit code 2, and the field at fault."""
+    assert cli("request", *options) == 2
+    assert cli.err.startswith(f"{field}: ")
+    assert lab.queued() == []
+
+
+def test_an_end_that_is_past_is_denied_before_it_is_posted(lab: Lab, cli: Cli) -> None:
+    """Exit code 1: in good form, but not to be had."""
+    assert cli("request", "link", "--from", "sg-a", "--to", "sg-b", "--until", "2020-01-01T00:00:00Z") == 1
+    assert "expired" in cli.err
+    assert lab.queued() == []
+
+
+def test_a_queue_that_is_down_fails_the_command(lab: Lab, cli: Cli) -> None:
+    """Exit code 1, with the queue's own word."""
+    lab.fault(service="mns", action="SendMessage", kind="html")
+    assert cli("request", "unlink", "--from", "sg-a", "--to", "sg-b") == 1
+    assert "link-peer-requests" in cli.err
+
+
+def test_the_log_is_filtered_and_shown_with_its_advice(lab: Lab, cli: Cli) -> None:
+    """By outcome, reason, party, link, event and request, each of which names some records only."""
+    app, db, cache = lab.group(), lab.group("*"), lab.group()
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306 {cache.id}:tcp/6379"})
+    lab.auto_link(lab.event(instance))
+    lab.cross_account(lab.request(app, db, "tcp/443"))
+
+    def found(*filters: str) -> list[tuple[str, str]]:
+        code, records = cli.json("audit", *filters)
+        assert code == 0
+        return [(record["to"], record["ports"]) for record in records]
+
+    assert found() == [(db.id, "tcp/3306"), (cache.id, "tcp/6379"), (db.id, "tcp/443")]
+    assert found("--outcome", "denied") == [(cache.id, "tcp/6379")]
+    assert found("--reason", "no-consent") == [(cache.id, "tcp/6379")]
+    assert found("--party", cache.id) == [(cache.id, "tcp/6379")]
+    assert found("--party", app.id, "--outcome", "applied") == [(db.id, "tcp/3306"), (db.id, "tcp/443")]
+    assert found("--request", "chg-1") == [(db.id, "tcp/443")]
+    assert found("--event", "event-1") == [(db.id, "tcp/3306"), (cache.id, "tcp/6379")]
+    assert found("--link", lab.outcome()["link"]) == [(db.id, "tcp/443")]
+    assert found("--since", lab.iso(3600)) == []
+    assert cli("audit", "--reason", "no-consent") == 0
+    assert f"advice: tag {cache.id}@{HOME} link-accept={app.id}:tcp/6379" in cli.out
+
+
+def test_intents_are_shown_on_demand(lab: Lab, cli: Cli) -> None:
+    """The log holds an intent before each change; only `--all` shows it."""
+    app, db = lab.group(), lab.group("*")
+    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})))
+    _, records = cli.json("audit", "--all")
+    assert [record["record"] for record in records] == ["intent", "outcome"]
+    _, records = cli.json("audit")
+    assert [record["record"] for record in records] == ["outcome"]
+
+
+def test_more_than_a_page_of_records_is_read_whole(lab: Lab, cli: Cli) -> None:
+    """GetLogs answers at most a hundred lines."""
+    app = lab.group()
+    peers = [lab.group().id for _ in range(13)]
+    instance = lab.instance(app, tags={f"link-peer.{n}": f"{g}:icmp" for n, g in enumerate(peers)})
+    for _ in range(8):
+        lab.auto_link(lab.event(instance))
+    _, records = cli.json("audit", "--outcome", "denied")
+    assert len(records) == 8 * len(peers)
+
+
+def test_a_log_that_may_not_be_read_fails_the_command(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1, with the log's own word; a filter in bad form is a usage error."""
+    monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
+    assert cli("audit") == 1
+    assert "LogStoreNotExist" in cli.err
+    assert cli("audit", "--since", "yesterday") == 2
