@@ -112,8 +112,8 @@ def test_a_request_that_joins_before_the_removal_keeps_the_rule(lab: Lab) -> Non
     lab.auto_link(lab.event(instance))
     lab.tag(instance, link_peer=None)
     event, request = lab.tag_event(instance), lab.request(app, db, "tcp/1")
-    # the second read of the rules is the one before the change
-    lab.meanwhile("DescribeSecurityGroupAttribute", lambda: lab.cross_account(request), skip=1)
+    # the members of the groups are read after the rules, and before the change
+    lab.meanwhile("DescribeInstances", lambda: lab.cross_account(request), skip=1)
     lab.auto_link(event)
     assert lab.rules(db) == [f"{app.id} tcp/1"]
     assert lab.reasons(db) == ["req:chg-1"]
