@@ -70,9 +70,13 @@ def make(
 
     `refused` holds links that could not be written a moment ago, and why; `taken_back` is why reasons go (an unlink).
     """
-    planner = _Planner(view, context, claims, focus, judged, refused or {}, taken_back)
-    decisions = planner.decisions()
-    return Plan(decisions, frozenset(planner.unread), frozenset(planner.doubts))
+    denied = dict(refused or {})
+    while True:
+        planner = _Planner(view, context, claims, focus, judged, denied, taken_back)
+        decisions = planner.decisions()
+        if not planner.halves:
+            return Plan(decisions, frozenset(planner.unread), frozenset(planner.doubts))
+        denied |= planner.halves
 
 
 class _Lost(msgspec.Struct, frozen=True):
@@ -112,6 +116,7 @@ class _Planner:
         self.asked: set[Link] = set()
         self.unread: set[Link] = set()
         self.doubts: set[str] = set()
+        self.halves: dict[Link, Denial] = {}  # mutual links that stand on one side and have no room on the other
         self.owned: dict[RuleKey, tuple[Rule, Marker]] = {}
         for rule, marker in owned_rules(view, self.policy, context.region):
             if rule.key is not None and rule.key not in self.owned:
@@ -189,7 +194,11 @@ class _Planner:
             rules=tuple(standing),
             untagged=self._untagged(need.key for need in verdict.needs),
         )
-        short, inverted = self._quota(edits)
+        short, inverted = self._too_long(edits), False
+        if short is None:
+            short, inverted = self._quota(edits)
+            if short is not None and link.mutual and ours:
+                self.halves[link] = short
         if short is not None:
             self.edited -= {edit.key for edit in edits}
             return msgspec.structs.replace(
@@ -211,7 +220,8 @@ class _Planner:
         first = claims[0]
         answer = Decision(link, self.context.actions[0], "unchanged", instance=first.instance, raw=first.raw)
         if any(claim.same_group for claim in claims):
-            detail = f"{link.target.id} is the instance's own group" if link.target.is_group else "it names itself"
+            own_group = first.instance is not None and link.target.is_group
+            detail = f"{link.target.id} is the instance's own group" if own_group else "it names itself"
             return msgspec.structs.replace(answer, reason="same-group", detail=detail)
         denial = self._denial(first)
         assert denial is not None  # noqa: S101
@@ -243,12 +253,16 @@ class _Planner:
         gain = frozenset(left) - frozenset(marker.reasons)
         return [Edit(key, gain, frozenset(marker.reasons) - frozenset(left), marker.ends, rule, left)]
 
-    def _quota(self, edits: Sequence[Edit]) -> tuple[Denial | None, bool]:
-        """What has no room, if anything; and whether what goes must go first."""
+    def _too_long(self, edits: Iterable[Edit]) -> Denial | None:
+        """Reasons that a rule's description cannot hold, if there are any."""
         for edit in edits:
             if not markers.fits(markers.render(marker_of(edit, self.policy, self.context.region), self.policy.home)):
                 detail = "the rule's description has no room for one more reason (512 characters)"
-                return Denial("quota", detail, "unlink requests that are not needed any more"), False
+                return Denial("quota", detail, "unlink requests that are not needed any more")
+        return None
+
+    def _quota(self, edits: Sequence[Edit]) -> tuple[Denial | None, bool]:
+        """What has no room, if anything; and whether what goes must go first."""
         needed: dict[Party, int] = {}
         for edit in edits:
             if edit.kind == "add" and edit.key.source.startswith("sg-") and edit.key not in self.adding:
@@ -309,7 +323,8 @@ class _Planner:
             return Denial("expired", "its end is past"), False
         denial = self.against.get(key) or self._verdict(link_of(key, marker)).denial
         if denial is not None:
-            return denial, denial.unseen
+            # what the cloud answered to a write is no matter of what it shows
+            return denial, denial.unseen and denial not in self.refused.values()
         return Denial("", "nothing asks for it any more"), True
 
     def _believed(self, link: Link, denial: Denial) -> bool:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pytest_mock import MockerFixture
 
+from local import inprocess, world
+from local.clock import VirtualClock
 from local.cloud import LocalCloud
 from tests.functional.lab import Lab
 
@@ -14,3 +18,16 @@ from tests.functional.lab import Lab
 def _lab(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lab:
     """The default world with its functions: `lab.auto_link(event)`, `lab.rules(group)`, `lab.records()`."""
     return Lab(local_cloud, monkeypatch, tmp_path)
+
+
+@pytest.fixture(name="make_lab")
+def _make_lab(mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], Lab]:
+    """A new world at every call, the only one from then on: for loops over the calls of a function."""
+
+    def make() -> Lab:
+        cloud = LocalCloud(VirtualClock())
+        world.load(cloud)
+        inprocess.install(mocker, cloud)
+        return Lab(cloud, monkeypatch, tmp_path)
+
+    return make

@@ -259,12 +259,9 @@ def test_trouble_with_one_message_raises_after_the_others_are_done(lab: Lab) -> 
 def test_a_refusal_that_nobody_knows_does_not_stop_the_neighbours(lab: Lab) -> None:
     """A code that we do not know comes again, and at last to a person; the other messages are carried out meanwhile."""
     a, b, requests = _three(lab)
-    c = lab.group(f"*@{HOME}", account=PEER)
-    bad = lab.request(a, c, "tcp/9", request_id="chg-9")
+    bad = lab.request(lab.instance(a), lab.instance(b), "tcp/9", request_id="chg-9")
     batch = [lab.message(request) for request in (requests[0], bad, requests[1])]
-    lab.fault(
-        service="ecs", action="DescribeSecurityGroups", kind="error", skip=2, code="InvalidStatus.Odd", status=400
-    )
+    lab.fault(service="ecs", action="DescribeInstances", kind="error", code="InvalidStatus.Odd", status=400)
     with pytest.raises(Transient):
         run(lab, batch)
     assert lab.rules(b) == [f"{a.id} tcp/1", f"{a.id} tcp/2"]

@@ -1,0 +1,422 @@
+"""cross_account under faults: wherever it is struck, what is delivered again ends where a clean delivery ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import cross_account
+import pytest
+
+from local.ecs.state import Group
+from local.faults import Killed
+from local.http import Request, Response
+from shared.errors import Transient
+from tests.functional.lab import PEER, Lab
+
+TROUBLE = ["throttle", "error", "html", "truncated", "reset", "no-answer"]
+AFTER = ["error-after", "html-after", "truncated-after", "reset-after", "no-answer-after"]
+MAX_DELIVERIES = 6
+
+
+def run(lab: Lab, event: bytes) -> dict[str, int]:
+    """One delivery of exactly this event."""
+    answer: dict[str, int] = json.loads(cross_account.handler(event, lab.context))["outcomes"]
+    return answer
+
+
+def until_taken(lab: Lab, event: bytes) -> dict[str, int]:
+    """Deliveries of one event until the function answers, as the stream does it."""
+    for _ in range(MAX_DELIVERIES):
+        try:
+            return run(lab, event)
+        except (Transient, Killed):
+            lab.cloud.clock.advance(1)
+    raise AssertionError("it never answered")
+
+
+class Story:
+    """A world and one message, and where they must end."""
+
+    def __init__(self, lab: Lab, name: str) -> None:
+        self.lab = lab
+        self.a, self.b = lab.pair()
+        lab.instance(self.b)
+        request: dict[str, Any]
+        if name == "link":
+            request, self.end = lab.request(self.a, self.b), ("req:chg-1", "req:chg-1")
+        elif name == "join":
+            lab.cross_account(lab.request(self.a, self.b, request_id="chg-0"))
+            request, self.end = lab.request(self.a, self.b), ("req:chg-0,req:chg-1", "req:chg-0,req:chg-1")
+        elif name == "unlink":
+            lab.cross_account(lab.request(self.a, self.b))
+            request, self.end = lab.request(self.a, self.b, action="unlink", request_id="chg-2"), ("", "")
+        elif name == "sync":
+            lab.instance(self.a, tags={"link-peer": f"{self.b.id}@{PEER}"})
+            request, self.end = lab.request(self.a, self.b, action="sync"), ("tag", "tag")
+        else:  # a tag went
+            instance = lab.instance(self.a, tags={"link-peer": f"{self.b.id}@{PEER}"})
+            lab.cross_account(lab.request(self.a, self.b, action="sync", request_id="tag-0"))
+            lab.tag(instance, link_peer=None)
+            request, self.end = lab.request(self.a, self.b, action="sync"), ("", "")
+        self.event = json.dumps([lab.message(request)]).encode()
+        self.request_id = request["request_id"]
+        self.first = lab.calls()
+
+    def ended_well(self) -> None:
+        """Both sides as they must be, an intent before it, one distinct outcome, nothing half-open."""
+        for group, expected in ((self.a, self.end[0]), (self.b, self.end[1])):
+            assert self.lab.reasons(group) == ([expected] if expected else [])
+            assert len(self.lab.raw_rules(group)) == bool(expected)
+        records = self.lab.records(request_id=self.request_id)
+        assert {record["outcome"] for record in records} <= {"applied", "removed", "unchanged"}
+        assert len({record["key"] for record in records}) <= 2
+        assert self.lab.records("intent", request_id=self.request_id)
+
+
+STORIES = ["link", "join", "unlink", "sync", "desync"]
+FIRST, LAST = 8, 24  # fewer and more calls than any story makes
+
+
+def length(lab: Lab, story: Story) -> int:
+    """How many calls a clean delivery makes."""
+    run(lab, story.event)
+    return lab.calls() - story.first
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_a_clean_delivery_ends_well_and_is_short(lab: Lab, name: str) -> None:
+    """The stories' own ends, and that the loops over their calls reach the last one."""
+    story = Story(lab, name)
+    assert length(lab, story) <= LAST
+    story.ended_well()
+
+
+@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize("kind", ["kill", "kill-after"])
+def test_killed_at_any_call_the_redelivery_ends_in_the_same_place(
+    make_lab: Callable[[], Lab], name: str, kind: str
+) -> None:
+    """The process ends at call k, for every k: before the change was made, or after it and before its answer."""
+    for k in range(LAST):
+        lab = make_lab()
+        story = Story(lab, name)
+        lab.fault(kind=kind, skip=k)
+        until_taken(lab, story.event)
+        story.ended_well()
+        if lab.cloud.faults.waiting():
+            break
+    else:
+        raise AssertionError("LAST is too small")
+
+
+@pytest.mark.parametrize("name", ["link", "unlink"])
+@pytest.mark.parametrize("kind", [*TROUBLE, *AFTER])
+def test_trouble_at_any_call_ends_in_the_same_place(make_lab: Callable[[], Lab], name: str, kind: str) -> None:
+    """One bad answer at call k, for every k: waited out, read back, or delivered again."""
+    for k in range(LAST):
+        lab = make_lab()
+        story = Story(lab, name)
+        lab.fault(kind=kind, skip=k)
+        until_taken(lab, story.event)
+        story.ended_well()
+        if lab.cloud.faults.waiting():
+            break
+    else:
+        raise AssertionError("LAST is too small")
+
+
+@pytest.mark.parametrize("kind", [*TROUBLE, *AFTER])
+@pytest.mark.parametrize(
+    "action", ["DescribeSecurityGroups", "DescribeSecurityGroupAttribute", "AuthorizeSecurityGroup", "TagResources"]
+)
+def test_lasting_trouble_raises_and_tells_no_outcome(lab: Lab, action: str, kind: str) -> None:
+    """Every call of one kind fails in the other account: an attempt on record, no outcome; and once it is over, applied."""
+    story = Story(lab, "link")
+    lab.fault(service="ecs", action=action, account=PEER, kind=kind, times=None)
+    applied = False
+    try:
+        applied = bool(run(lab, story.event).get("applied"))
+    except Transient:
+        assert lab.records(request_id="chg-1") == []
+        assert lab.records("attempt", request_id="chg-1")
+    # a change whose answer alone is lost is found by reading back; a read without answer never is
+    assert not applied or kind in AFTER
+    lab.cloud.faults.clear()
+    until_taken(lab, story.event)
+    story.ended_well()
+
+
+def test_a_throttled_call_waits_for_the_next_minute(lab: Lab) -> None:
+    """ECS refuses that API until then, so that trying sooner would be in vain."""
+    story = Story(lab, "link")
+    lab.cloud.clock.advance(10)
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="throttle")
+    before = lab.cloud.clock.now()
+    assert run(lab, story.event) == {"applied": 1}
+    assert lab.cloud.clock.now() // 60 == before // 60 + 1
+
+
+def test_a_throttled_call_that_has_not_the_time_raises(lab: Lab) -> None:
+    """Rather than being killed in the middle."""
+    story = Story(lab, "link")
+    lab.context.function.timeout = 20
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="throttle")
+    with pytest.raises(Transient, match=r"Throttling\.User"):
+        run(lab, story.event)
+    assert run(lab, story.event) == {"applied": 1}
+
+
+@pytest.mark.parametrize("lag", [0.5, 2.0])
+def test_a_read_that_lags_behind_the_write_is_waited_for(lab: Lab, lag: float) -> None:
+    """Absent is not failed: nothing is written twice, and `applied` is said only when the rules are shown."""
+    story = Story(lab, "link")
+    lab.cloud.ecs.read_lag.rules = lag
+    assert run(lab, story.event) == {"applied": 1}
+    assert lab.cloud.faults.count("ecs", "AuthorizeSecurityGroup") == 2
+    lab.cloud.clock.advance(lag)
+    story.ended_well()
+
+
+def test_every_attempt_has_a_fresh_token(lab: Lab) -> None:
+    """A remembered one may answer for a rule that has been revoked since."""
+    story = Story(lab, "link")
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="reset", times=3)
+    run(lab, story.event)
+    tokens = [c.params["ClientToken"] for c in lab.cloud.faults.calls if c.action == "AuthorizeSecurityGroup"]
+    assert len(tokens) == len(set(tokens)) == 5
+
+
+# the audit log
+
+
+def test_while_the_log_is_down_nothing_is_changed(lab: Lab) -> None:
+    story = Story(lab, "link")
+    before = lab.changes()
+    lab.fault(service="sls", kind="error", times=None)
+    with pytest.raises(Transient, match="audit log"):
+        run(lab, story.event)
+    assert lab.changes() == before
+    lab.cloud.faults.clear()
+    until_taken(lab, story.event)
+    story.ended_well()
+
+
+def test_a_denial_that_cannot_be_recorded_comes_again(lab: Lab) -> None:
+    """A message must not vanish without a trace, however bad it is."""
+    lab.fault(service="sls", kind="error", times=None)
+    event = json.dumps([lab.message("no request")]).encode()
+    with pytest.raises(Transient, match="audit log"):
+        run(lab, event)
+    lab.cloud.faults.clear()
+    assert run(lab, event) == {"denied": 1}
+
+
+@pytest.mark.parametrize("kind", ["error", "no-answer-after"])
+def test_a_log_that_goes_down_after_the_change_gets_its_outcome_at_the_redelivery(lab: Lab, kind: str) -> None:
+    """The redelivery finds the rules and writes the outcome; copies of it have one key."""
+    story = Story(lab, "link")
+    lab.fault(service="sls", kind=kind, skip=1)
+    with pytest.raises(Transient, match="audit log"):
+        run(lab, story.event)
+    assert run(lab, story.event) == {"applied": 1}
+    story.ended_well()
+    assert len({record["key"] for record in lab.records()}) == 1
+
+
+# two deliveries at once
+
+
+def interrupted(lab: Lab, k: int, other: Callable[[], None]) -> Callable[[], bool]:
+    """Runs `other` as a whole just before call k from now; answers whether it came to that."""
+    handle = lab.cloud.handle
+    counted = 0
+
+    def between(request: Request) -> Response:
+        nonlocal counted
+        counted += 1
+        if counted == k + 1:
+            lab.cloud.handle = handle  # type: ignore[method-assign]
+            other()
+        return handle(request)
+
+    lab.cloud.handle = between  # type: ignore[method-assign]
+    return lambda: counted > k
+
+
+@pytest.mark.parametrize("second", ["the same", "another", "turned round"])
+def test_a_second_link_in_the_middle_of_the_first_is_harmless(make_lab: Callable[[], Lab], second: str) -> None:
+    """At every call: one rule a side, and no reason lost."""
+    for k in range(LAST):
+        lab = make_lab()
+        story = Story(lab, "link")
+        a, b = (story.b, story.a) if second == "turned round" else (story.a, story.b)
+        fields = {} if second == "the same" else {"request_id": "chg-2"}
+        event = json.dumps([lab.message(lab.request(a, b, **fields))]).encode()
+        reached = interrupted(lab, k, lambda lab=lab, event=event: run(lab, event))  # type: ignore[misc]
+        assert run(lab, story.event) == {"applied": 1}
+        if not reached():
+            break
+        expected = "req:chg-1" if second == "the same" else "req:chg-1,req:chg-2"
+        assert (lab.reasons(story.a), lab.reasons(story.b)) == ([expected], [expected]), f"at call {k}"
+    assert FIRST < k < LAST
+
+
+def test_an_unlink_in_the_middle_of_a_link_leaves_nothing_half_open_after_a_sweep(
+    make_lab: Callable[[], Lab],
+) -> None:
+    """Whichever wins, wins on both sides, at the latest when the sweep has come by."""
+    for k in range(LAST):
+        lab = make_lab()
+        story = Story(lab, "link")
+        event = json.dumps([lab.message(lab.request(story.a, story.b, action="unlink", request_id="chg-2"))]).encode()
+        reached = interrupted(lab, k, lambda lab=lab, event=event: run(lab, event))  # type: ignore[misc]
+        until_taken(lab, story.event)
+        if not reached():
+            break
+        lab.sweep()
+        assert lab.reasons(story.a) == lab.reasons(story.b), f"at call {k}"
+    assert FIRST < k < LAST
+
+
+# both sides or neither
+
+
+def block(lab: Lab, group: Group, code: str, status: int) -> None:
+    """From now on that group's account refuses new rules with this code."""
+    fault = {"code": code, "status": status, "times": None}
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", account=group.account, **fault)
+
+
+REFUSALS = [
+    ("AuthorizationLimitExceed", 400, "failed", "quota"),
+    ("AuthorizedGroupRule.LimitExceed", 403, "failed", "quota"),
+    ("InvalidSecurityGroupId.NotFound", 404, "denied", "peer-not-found"),
+    ("InvalidSourceGroupId.NotFound", 404, "denied", "peer-not-found"),
+    ("InvalidSourceGroupId.Mismatch", 403, "denied", "different-vpc"),
+    ("InvalidGroupAuthParameter.OperationDenied", 403, "denied", "advanced-group"),
+    ("InvalidOperation.ResourceManagedByCloudProduct", 403, "denied", "managed-group"),
+    ("Forbidden.RAM", 403, "denied", "no-access"),
+]
+
+
+@pytest.mark.parametrize(("code", "status", "outcome", "reason"), REFUSALS)
+@pytest.mark.parametrize("turned", [False, True])
+def test_when_the_second_side_fails_for_good_the_first_is_taken_back(
+    lab: Lab, code: str, status: int, outcome: str, reason: str, turned: bool
+) -> None:
+    """Whichever of the accounts is second: no rule of ours stands, and the outcome is told once."""
+    a, b = lab.pair()
+    source, target = (b, a) if turned else (a, b)
+    block(lab, source, code, status)  # the target's side is written first
+    outcomes = lab.cross_account(lab.request(source, target))
+    assert outcomes[outcome] == 1
+    assert "applied" not in outcomes
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+    assert lab.cloud.faults.count("ecs", "RevokeSecurityGroup") == 1
+    (record,) = lab.records(outcome=outcome)
+    assert record["reason"] == reason
+    assert code in record["detail"]
+
+
+@pytest.mark.parametrize(("code", "status", "outcome", "reason"), REFUSALS)
+def test_when_the_first_side_fails_for_good_the_second_is_not_begun(
+    lab: Lab, code: str, status: int, outcome: str, reason: str
+) -> None:
+    a, b = lab.pair()
+    block(lab, b, code, status)
+    assert lab.cross_account(lab.request(a, b)) == {outcome: 1}
+    assert lab.outcome()["reason"] == reason
+    assert lab.cloud.faults.count("ecs", "AuthorizeSecurityGroup") == 1
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+
+
+def test_taking_back_leaves_what_another_request_holds(lab: Lab) -> None:
+    """The first side is the other request's too: only our reason is taken off it."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b))
+    (rule,) = lab.raw_rules(a)
+    lab.call(
+        a.account,
+        "RevokeSecurityGroup",
+        {"SecurityGroupId": a.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]},
+    )
+    block(lab, a, "AuthorizationLimitExceed", 400)
+    assert lab.cross_account(lab.request(a, b, request_id="chg-2"))["failed"] == 1
+    assert lab.reasons(b) == ["req:chg-1"]
+    assert lab.rules(a) == []
+
+
+def test_taking_back_never_takes_a_persons_rule(lab: Lab) -> None:
+    """The first side stood already, made by hand."""
+    a, b = lab.pair()
+    fields = {"SourceGroupId": a.id, "SourceGroupOwnerId": a.account, "Description": "by hand"}
+    lab.authorize(b, IpProtocol="ALL", PortRange="-1/-1", **fields)
+    before = lab.raw_rules(b)
+    block(lab, a, "AuthorizationLimitExceed", 400)
+    assert lab.cross_account(lab.request(a, b)) == {"failed": 1}
+    assert lab.raw_rules(b) == before
+
+
+def test_room_that_went_between_two_deliveries_takes_the_first_side_back(lab: Lab) -> None:
+    """The first delivery ended in the middle; when it comes again the second side is seen to be full."""
+    story = Story(lab, "link")
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="kill", skip=1)
+    with pytest.raises(Killed):
+        run(lab, story.event)
+    assert len(lab.rules(story.b)) == 1
+    source = lab.group()
+    for port in range(1, 21):
+        lab.authorize(story.a, IpProtocol="UDP", PortRange=f"{port}/{port}", SourceGroupId=source.id)
+    assert run(lab, story.event)["failed"] == 1
+    assert lab.rules(story.b) == []
+    assert lab.records(outcome="failed")[0]["reason"] == "quota"
+
+
+def test_consent_that_went_between_two_deliveries_takes_the_first_side_back(lab: Lab) -> None:
+    story = Story(lab, "link")
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="kill", skip=1)
+    with pytest.raises(Killed):
+        run(lab, story.event)
+    lab.tag(story.a, link_accept=None)
+    assert run(lab, story.event)["denied"] == 1
+    assert lab.rules(story.b) == []
+
+
+def test_a_compensation_that_fails_comes_again(lab: Lab) -> None:
+    """The rule is still there, so the delivery is not over; a redelivery ends with neither."""
+    a, b = lab.pair()
+    event = json.dumps([lab.message(lab.request(a, b))]).encode()
+    block(lab, a, "AuthorizationLimitExceed", 400)
+    lab.fault(service="ecs", action="RevokeSecurityGroup", kind="error", times=4)
+    with pytest.raises(Transient):
+        run(lab, event)
+    assert len(lab.rules(b)) == 1
+    assert run(lab, event)["failed"] == 1
+    assert lab.rules(b) == []
+
+
+def test_a_group_deleted_in_between_frees_the_other_side(lab: Lab) -> None:
+    """The looks before saw it, the write does not find it any more."""
+    a, b = lab.pair()
+    block(lab, a, "InvalidSecurityGroupId.NotFound", 404)
+    assert lab.cross_account(lab.request(a, b))["denied"] == 1
+    assert lab.rules(b) == []
+    assert lab.records(outcome="denied")[0]["reason"] == "peer-not-found"
+
+
+@pytest.mark.parametrize("consents", [True, False])
+def test_what_dead_letters_leave_half_open_is_settled_by_the_sweep(lab: Lab, consents: bool) -> None:
+    """The other account has trouble for as long as the queue tries: completed if both still consent, else removed."""
+    story = Story(lab, "link")
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", account=story.a.account, kind="error", times=None)
+    for _ in range(3):
+        with pytest.raises(Transient):
+            run(lab, story.event)
+    assert (lab.rules(story.a), len(lab.rules(story.b))) == ([], 1)
+    lab.cloud.faults.clear()
+    if not consents:
+        lab.tag(story.a, link_accept=None)
+    lab.sweep()
+    assert len(lab.rules(story.a)) == len(lab.rules(story.b)) == int(consents)
