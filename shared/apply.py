@@ -146,7 +146,13 @@ class Applier:
                     raise Transient("the function's time is nearly over")
                 if group in decision.untagged:
                     self._tag(group, requests)
-                rules.update(self._settle(group, edits, requests))
+                settled = self._settle(group, edits, requests)
+                rules.update(settled)
+                known = {edit.rule.id for edit in edits if edit.rule}
+                if any(rule.id not in known for rule in settled.values()):
+                    # a sweep that found the group empty a moment ago may have taken the tag off since
+                    self._reader.group_again(group)
+                    self._tag(group, requests)
         except Refused as refusal:
             if decision.outcome == "applied":
                 report.failed[decision.link] = refusal.denial
@@ -247,7 +253,9 @@ class Applier:
             for edit in edits:
                 rule, marker = found.get(edit.key, (None, None))
                 if rule is None:
+                    # of a rule that went meanwhile, the reasons it had are gone with it: an unlink, say, took them
                     marker = marker_of(edit, self._policy, self._region)
+                    marker = msgspec.structs.replace(marker, reasons=tuple(sorted(edit.gain)))
                     writes.append((edit.key, markers.render(marker, self._policy.home)))
                 elif marker is not None and (left := _left(edit, marker)):
                     marker = msgspec.structs.replace(marker, reasons=tuple(sorted(left)))
@@ -273,7 +281,7 @@ class Applier:
         shown = self._reader.view.groups[group]
         tag = managed_tag(self._policy.deployment)
         if shown.tags.get(tag) == "true":
-            return  # an earlier decision has done it
+            return
         ecs = self._ecs(group)
         attempt = 1
         while True:

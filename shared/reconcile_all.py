@@ -228,7 +228,11 @@ class Sweep:
     # afterwards
 
     def _untag(self, total: Report) -> None:
-        """Groups on which no rule of ours is left lose the tag, after another read; the tag goes on record first."""
+        """Groups on which no rule of ours is left lose the tag, after another read; the tag goes on record first.
+
+        Another delivery may write a rule between that read and the change. It looks for the tag after writing, and here
+        the rules are looked for after untagging: one of the two sees the other's change, and the tag is on again.
+        """
         holding = {rule.group for rule, _ in owned_rules(self.view, self.policy, self.region)}
         for group in self.managed:
             empty = group in self.view.rules and group not in holding
@@ -247,12 +251,24 @@ class Sweep:
                 }
                 self.scribe.write([record])
                 request = ecs.untag_managed(group.id, self.policy.deployment)
+                if self._taken(group):
+                    ecs.tag_managed(group.id, self.policy.deployment)
+                    detail = "another delivery has written a rule meanwhile: the tag is on again"
+                    self.scribe.write([{**record, "record": "outcome", "outcome": "unchanged", "detail": detail}])
+                    continue
                 self.scribe.write([{**record, "record": "outcome", "outcome": "removed", "api_requests": request}])
                 total.changed += 1
             except NoAccess as error:
                 self._no_access(group.account, error)
             except (Transient, CloudError) as error:
                 self.failed_reads.setdefault(group.account, str(error))
+
+    def _taken(self, group: Party) -> bool:
+        """Whether a rule of ours is there after all; a read that fails cannot say no."""
+        try:
+            return any(rule.group == group for rule, _ in self._again(group))
+        except (Transient, CloudError):
+            return True
 
     def _again(self, group: Party) -> list[tuple[Rule, Marker]]:
         self.reader.again(group)

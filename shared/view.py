@@ -147,6 +147,11 @@ class Reader:
         self.rules([group])
         return self.view.rules.get(group, ())
 
+    def group_again(self, group: Party) -> None:
+        """The group with its tags as they are now."""
+        if ecs := self.ecs(group.account):
+            self._guard(group.account, functools.partial(self._read_groups, ecs, [group.id]))
+
     def _rules(self, group: Party, ecs: Ecs) -> None:
         def read() -> None:
             try:
