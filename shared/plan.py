@@ -220,8 +220,7 @@ class _Planner:
         first = claims[0]
         answer = Decision(link, self.context.actions[0], "unchanged", instance=first.instance, raw=first.raw)
         if any(claim.same_group for claim in claims):
-            own_group = first.instance is not None and link.target.is_group
-            detail = f"{link.target.id} is the instance's own group" if own_group else "it names itself"
+            detail = f"{link.target.id} is the instance's own group" if link.target.is_group else "it names itself"
             return msgspec.structs.replace(answer, reason="same-group", detail=detail)
         denial = self._denial(first)
         assert denial is not None  # noqa: S101

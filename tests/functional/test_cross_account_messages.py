@@ -132,6 +132,7 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], str]] = {
     "id with a newline": lambda r: json.dumps({**r, "from": {**r["from"], "party": r["from"]["party"] + "\n"}}),
     "account in the id": lambda r: json.dumps({**r, "to": {**r["to"], "party": f"{r['to']['party']}@{PEER}"}}),
     "mixed kinds": lambda r: json.dumps({**r, "to": {**r["to"], "party": "i-bp1abc"}}),
+    "itself": lambda r: json.dumps({**r, "to": r["from"]}),
     "star": lambda r: json.dumps({**r, "from": {**r["from"], "party": "*"}}),
     "expiry without a zone": lambda r: json.dumps({**r, "expires_at": "2026-11-25T01:00:00"}),
     "until on an unlink": lambda r: json.dumps({**r, "action": "unlink", "until": "2027-01-01T00:00:00Z"}),
