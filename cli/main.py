@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from cli import audit, demo, local, plan, request, stale, sweep
+from cli import audit, demo, invoke, local, plan, request, stale, sweep
 from cli.console import Exit, console
 from shared.errors import BadInput, LinkPeerError
 
@@ -18,7 +18,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (local.local, demo.demo, request.request, audit.audit, plan.plan, sweep.sweep, stale.stale):
+COMMANDS = (
+    local.local,
+    demo.demo,
+    plan.plan,
+    request.request,
+    audit.audit,
+    sweep.sweep,
+    stale.stale,
+    invoke.invoke,
+    invoke.failed,
+    invoke.replay,
+)
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -15,12 +15,11 @@ from rich.markup import escape
 
 from cli.console import print_table
 from cli.ecs import PersonalEcs
-from cli.fc import WAITING, Fc3
+from cli.fc import AUTO_LINK, WAITING, Fc3
 from cli.log import AuditLog, Record, condition
 from shared.clock import SystemClock
 from shared.settings import Credentials, Settings
 
-AUTO_LINK, SWEEP = "link-peer-auto-link", "link-peer-sweep"  # as s.yaml names them
 WAIT_SECONDS = 30
 POLL_SECONDS = 0.1
 PORT = 3306
@@ -53,7 +52,7 @@ class Stage:
         }
         self.vpc = next(vpc for vpc in described["vpcs"] if vpc["shared_with"])
         self.log = AuditLog(settings, SystemClock())
-        self.functions = Fc3(settings)
+        self.functions = Fc3(settings, self.home)
         self.started = time.time()
         self.names: dict[str, str] = {}
         self.machines: dict[str, Machine] = {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from cli.story import PORT, SWEEP, NotAsExpected, Stage
+from cli.fc import SWEEP
+from cli.story import PORT, NotAsExpected, Stage
 
 
 def play(stage: Stage) -> None:
