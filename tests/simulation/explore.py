@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Union
 
 import msgspec
 
@@ -33,7 +32,7 @@ class Act(msgspec.Struct, frozen=True):
     do: Callable[[World], None]
 
 
-Step = Union[Message, Act]
+Step = Message | Act
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -94,7 +93,10 @@ def explore(scenario: Scenario, *, merge: bool = True) -> Result:
         if key in finals:
             continue
         finals.add(key)
-        _judge(lambda world=world, facts=facts: scenario.end(world.copy(), facts), trace)  # type: ignore[misc]
+        try:
+            scenario.end(world.copy(), facts)
+        except Broken as broken:
+            raise _told(broken, trace) from None
     result.ends = len(finals)
     result.finals = frozenset(finals)
     result.checked = dict(invariants.checked - before)
@@ -115,10 +117,12 @@ def _outcomes(
         plan = todo.pop()
         after = world.copy()
         run.reset(after, step.after)
-        policy = scenario.policy
-        ran = _judge(lambda after=after, plan=plan: deliver(after, step, policy, dict(plan)), [*trace, step.name + _shown(plan)])  # type: ignore[misc]
+        try:
+            ran = deliver(after, step, scenario.policy, dict(plan))
+        except Broken as broken:
+            raise _told(broken, [*trace, step.name + _shown(plan)]) from None
         facts: set[Fact] = {(step.name, r["outcome"], r.get("reason", "")) for r in ran.watch.outcomes}
-        facts |= {("fault", kind) for _, kind in plan if kind in ("forbidden", "stale")}
+        facts |= {("fault", kind) for _, kind in plan if kind in ("forbidden", "stale", "empty")}
         if ran.end == "acked":
             facts.add(("acked", step.name))
         yield plan, after, frozenset(facts), len(ran.calls)
@@ -129,11 +133,9 @@ def _outcomes(
                     todo += [(*plan, (number, kind)) for kind in kinds_for(name) if kind in scenario.kinds]
 
 
-def _judge(check: Callable[[], run.Run | None], trace: Sequence[str]) -> run.Run:
-    try:
-        return check()  # type: ignore[return-value]
-    except Broken as broken:
-        raise Broken(broken.invariant, f"{broken}\n  after: {'; '.join(trace)}") from None
+def _told(broken: Broken, trace: Sequence[str]) -> Broken:
+    """The break with the history that led to it."""
+    return Broken(broken.invariant, f"{broken}\n  after: {'; '.join(trace)}")
 
 
 def fingerprint(world: World) -> object:
@@ -144,7 +146,9 @@ def fingerprint(world: World) -> object:
         for rule in standing.values()
     )
     before = frozenset(
-        (rule.key, rule.policy, rule.priority, rule.description) for old in world.before.values() for rule in old.values()
+        (rule.key, rule.policy, rule.priority, rule.description)
+        for old in world.before.values()
+        for rule in old.values()
     )
     tags = frozenset((party, key, value) for party, group in world.groups.items() for key, value in group.tags.items())
     instances = frozenset((i.party, i.ip, i.groups, tuple(sorted(i.tags.items()))) for i in world.instances.values())

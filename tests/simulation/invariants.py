@@ -70,7 +70,11 @@ class Watch:
             hold("I5", _named(key) in self._intents, f"{key} is written, and no intent says so")
             hold("I1", self._was_allowed(key), f"{key} is written without consent, or against the policy")
             written = Rule(group, "", key, "accept", 100, description)
-            hold("I3'", bool(oracle.reasons(written, self.policy)), f"{key} gets a marker that is not ours: {description}")
+            hold(
+                "I3'",
+                bool(oracle.reasons(written, self.policy)),
+                f"{key} gets a marker that is not ours: {description}",
+            )
             both = key.source.startswith("sg-") == bool(key.dest)
             hold("I3'", key.group == group and not both, f"{key} has not exactly one source")
 
@@ -82,7 +86,9 @@ class Watch:
             before = oracle.reasons(rule, self.policy)
             hold("I2", bool(before), f"{rule} is a person's, and is changed")
             hold("I5", _named(rule.key) in self._intents, f"{rule} is changed, and no intent says so")
-            if description is not None:
+            if description is None:
+                hold("I9", not self._always_wanted(rule.key), f"{rule} is removed, and tags want it all the time")
+            else:
                 after = oracle.reasons(Rule(group, "", rule.key, "accept", 100, description), self.policy)
                 hold("I3'", bool(after), f"{rule} gets a marker that is not ours: {description}")
                 gained = after - before
@@ -96,10 +102,22 @@ class Watch:
         if oracle.allowed(self.world, self.policy, key):
             return True
         then = self.world.copy()
-        for then.groups, then.instances in self._moments:  # type: ignore[assignment]
+        for groups, instances in self._moments:
+            then.groups, then.instances = dict(groups), dict(instances)
             if oracle.allowed(then, self.policy, key):
                 return True
         return False
+
+    def _always_wanted(self, key: RuleKey) -> bool:
+        """Whether tags have asked for a rule all through this delivery."""
+        if key not in oracle.wanted_by_tags(self.world, self.policy):
+            return False
+        then = self.world.copy()
+        for groups, instances in self._moments:
+            then.groups, then.instances = dict(groups), dict(instances)
+            if key not in oracle.wanted_by_tags(then, self.policy):
+                return False
+        return True
 
     # after a change
 
@@ -129,7 +147,9 @@ class Watch:
     def record(self, record: Mapping[str, str]) -> None:
         kind = record.get("record")
         for name, value in record.items():
-            clean = isinstance(value, str) and not any(unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") for c in value)
+            clean = isinstance(value, str) and not any(
+                unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") for c in value
+            )
             hold("I8", clean, f"{name}={value!r} in a record")
             hold("I8", not any(secret in value for secret in SECRETS), f"{name}={value!r} holds a secret")
         if kind == "intent":
@@ -162,15 +182,21 @@ class Watch:
             keys = group_rules(source, target, record["ports"])
             then = self.world.copy()
             lacked = False
-            for then.groups, then.instances in [*self._moments, (self.world.groups, self.world.instances)]:  # type: ignore[assignment]
+            for groups, instances in [*self._moments, (self.world.groups, self.world.instances)]:
+                then.groups, then.instances = dict(groups), dict(instances)
                 lacked |= not all(oracle.allowed(then, self.policy, key) for key in keys)
             hold("I4", lacked, f"{dict(record)} says no-consent, and all had consented all the time")
 
     # the end
 
-    def ended(self, end: str, *, disturbed: bool) -> None:
-        """I12: a delivery that nothing disturbs makes no change twice and none for nothing. A marker may be changed and
+    def ended(self, function: str, end: str, *, disturbed: bool) -> None:
+        """I10: what is acknowledged was answered. I12: a delivery that nothing disturbs makes no change twice and none for nothing. A marker may be changed and
         changed back, where the other side refuses."""
+        hold(
+            "I10",
+            end != "acked" or function != "cross_account" or bool(self.outcomes),
+            "acknowledged without an outcome",
+        )
         if disturbed:
             return
         twice = [what for what, times in self._changed.items() if times > 1 + what.startswith("modify")]
@@ -199,7 +225,9 @@ def at_rest(world: World, policy: Policy) -> None:
             whole = other is not None and (ours.get(other) == why or (other in there and other not in ours))
             hold("I3", whole, f"{key} stands for {why}, and {other} for {ours.get(other) if other else None}")
         group = world.groups[key.group]
-        hold("I9", group.tags.get("link-managed.prod") == "true", f"{key.group} holds a rule of ours, and is not tagged")
+        hold(
+            "I9", group.tags.get("link-managed.prod") == "true", f"{key.group} holds a rule of ours, and is not tagged"
+        )
     for key in tags:
         hold("I9", key in there, f"tags want {key}, and it is not there")
     for party, group in world.groups.items():

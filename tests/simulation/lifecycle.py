@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
-
-import msgspec
 
 from shared.clock import iso
 from shared.model import Party
-from tests.simulation import invariants, oracle
+from tests.simulation import oracle
 from tests.simulation.explore import Act, Facts, Scenario
 from tests.simulation.invariants import hold
-from tests.simulation.run import Message, deliver, drained, quiet, reset, stream
+from tests.simulation.run import Message, drained, quiet, reset
 from tests.simulation.scenarios import POLICY, swept
 from tests.simulation.world import HOME, PEER, REGION, START, World
 

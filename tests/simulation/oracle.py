@@ -50,7 +50,10 @@ def owned(world: World, policy: Policy) -> dict[RuleKey, frozenset[str]]:
 def present(world: World) -> frozenset[RuleKey]:
     """Every accepting rule, whoever made it."""
     return frozenset(
-        rule.key for standing in world.rules.values() for rule in standing.values() if rule.key and rule.policy == "accept"
+        rule.key
+        for standing in world.rules.values()
+        for rule in standing.values()
+        if rule.key and rule.policy == "accept"
     )
 
 
@@ -110,7 +113,11 @@ def _rules_of(world: World, instance: Instance, peer: Party, ports: list[Port]) 
     """Section 2: the rules of one link of an instance; none where it cannot be had."""
     if peer.id.startswith("sg-"):
         target = world.groups.get(peer)
-        if target is None or not _basic(target) or (peer.account == instance.party.account and peer.id in instance.groups):
+        if (
+            target is None
+            or not _basic(target)
+            or (peer.account == instance.party.account and peer.id in instance.groups)
+        ):
             return []
         own = (world.groups.get(Party(instance.party.account, name)) for name in instance.groups)
         source = next((group for group in own if group and _basic(group) and group.vpc == target.vpc), None)

@@ -13,7 +13,7 @@ from tests.simulation.run import Message, Run, deliver, sweep_message
 from tests.simulation.scenarios import APP, DB, POLICY, TCP, mutual_rules, redelivered, request, two_accounts
 from tests.simulation.world import HOME, PEER, World
 
-R1, R2 = request("r-1", "r-1"), request("r-2", "r-2")
+R1, R2, R3 = request("r-1", "r-1"), request("r-2", "r-2"), request("r-3", "r-3")
 UNLINK = request("u-1", "u-1", action="unlink")
 SYNC = request("s-1", "tag-0000000000000000", action="sync")
 PORT = request("r-1", "r-1", "tcp/3306")
@@ -30,6 +30,13 @@ def two_links(world: World, runs: Sequence[Run]) -> bool:
     found = oracle.owned(world, POLICY)
     hold("I3", set(found) == set(mutual_rules()), f"both were applied, and {found} stands")
     return any(why != frozenset({"req:r-1", "req:r-2"}) for why in found.values())
+
+
+def two_markers(world: World, runs: Sequence[Run]) -> bool:
+    settled(world, runs, R2, R3)
+    found = oracle.owned(world, POLICY)
+    hold("I3", set(found) == set(mutual_rules()), f"all were applied, and {found} stands")
+    return any(why != frozenset({"req:r-1", "req:r-2", "req:r-3"}) for why in found.values())
 
 
 def same_twice(world: World, runs: Sequence[Run]) -> bool:
@@ -70,7 +77,9 @@ def request_against_tag(removal: Message) -> Race:
         hold("I9", found in ({}, {key: frozenset({"req:r-1"})}), f"now {found}")
         return found == {}
 
-    return Race(f"a request, and {removal.name} takes the tag's reason", tag_gone, POLICY, (PORT, removal), end)
+    return Race(
+        f"a request, and {removal.name} takes the tag's reason", tag_gone, POLICY, (PORT, removal), end, may_lose=True
+    )
 
 
 def neighbours() -> World:
@@ -92,21 +101,22 @@ def by_tags(*messages: Message) -> Race:
     return Race(f"{first.name} and {second.name}", neighbours, POLICY, (first, second), end)
 
 
+def with_sweep(world: World, runs: Sequence[Run]) -> bool:
+    settled(world, runs, R2, sweep_message())
+    found = oracle.owned(world, POLICY)
+    hold("I6", found == dict.fromkeys(mutual_rules(), frozenset({"req:r-1", "req:r-2"})), f"now {found}")
+    return False
+
+
 RACES = [
     Race("two requests for one new link", two_accounts, POLICY, (R1, R2), two_links),
+    Race("two requests for a link that stands", linked, POLICY, (R2, R3), two_markers, may_lose=True),
     Race("one request twice", two_accounts, POLICY, (R1, R1), same_twice),
     Race("a second request, and an unlink", linked, POLICY, (R2, UNLINK), link_against_unlink),
-    Race("a request and a sweep", linked, POLICY, (R2, sweep_message()), lambda w, r: _with_sweep(w, r)),
+    Race("a request and a sweep", linked, POLICY, (R2, sweep_message()), with_sweep),
     request_against_tag(SYNC),
     request_against_tag(sweep_message()),
     by_tags(event("one", "Running"), event("other", "tags", OTHER)),
     by_tags(event("one", "Running"), sweep_message()),
     by_tags(event("one", "Running"), event("one", "Running")),
 ]
-
-
-def _with_sweep(world: World, runs: Sequence[Run]) -> bool:
-    settled(world, runs, R2, sweep_message())
-    found = oracle.owned(world, POLICY)
-    hold("I6", found == dict.fromkeys(mutual_rules(), frozenset({"req:r-1", "req:r-2"})), f"now {found}")
-    return False

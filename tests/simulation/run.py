@@ -9,6 +9,7 @@
 | throttle   | that API of that account is refused until the next minute                             |
 | stale      | a read of rules shows the group as it was before its last change                      |
 | forbidden  | that account may not be used, for this call                                           |
+| empty      | from here on the cloud shows this delivery no instance at all                          |
 """
 
 from __future__ import annotations
@@ -58,8 +59,10 @@ def kinds_for(call: str) -> tuple[str, ...]:
         return ("kill", "kill-after", "lost", "lost-after", "throttle", "forbidden")
     if call == "rules":
         return ("kill", "kill-after", "lost", "throttle", "forbidden", "stale")
-    if call in READS:
+    if call in ("groups", "managed_groups"):
         return ("kill", "kill-after", "lost", "throttle", "forbidden")
+    if call in READS:
+        return ("kill", "kill-after", "lost", "throttle", "forbidden", "empty")
     return ("kill", "kill-after", "lost", "lost-after")  # the audit log and the queue
 
 
@@ -78,6 +81,7 @@ class Run:
         self.faults = faults or {}
         self.calls: list[str] = []
         self.end = ""
+        self.empty = False
         self.watch = invariants.Watch(world, policy)
         self._before_call = before_call
 
@@ -99,6 +103,7 @@ class Run:
             raise NoAccess("Forbidden.RAM", "User not authorized to operate on the specified resource.")
         if fault == "lost":
             raise Ambiguous(f"no readable answer: {name}")
+        self.empty |= fault == "empty"
         answer = do()
         self.watch.look()
         if fault == "kill-after":
@@ -253,7 +258,7 @@ class SimEcs:
         return self._change(name, do)
 
     def _shown(self) -> list[Instance]:
-        return self._world.shown(self.account)
+        return [] if self._run.empty else self._world.shown(self.account)
 
     def _read(self, name: str, do: Callable[[], T]) -> T:
         return self._retry(lambda: self._run.call(self.account, name, do))
@@ -296,7 +301,7 @@ def deliver(
         run.end = "killed"
     except Exception as error:
         raise Broken("errors", f"{message.function} raised {type(error).__name__}: {error}") from error
-    run.watch.ended(run.end, disturbed=bool(faults) or before_call is not None)
+    run.watch.ended(message.function, run.end, disturbed=bool(faults) or before_call is not None)
     return run
 
 

@@ -44,7 +44,8 @@ class World:
     def copy(self) -> World:
         other = World.__new__(World)
         other.__dict__ = {
-            name: value.copy() if isinstance(value, dict | list | set) else value for name, value in self.__dict__.items()
+            name: value.copy() if isinstance(value, dict | list | set) else value
+            for name, value in self.__dict__.items()
         }
         other.rules = {group: standing.copy() for group, standing in self.rules.items()}
         return other
