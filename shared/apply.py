@@ -236,7 +236,8 @@ class Applier:
         if marker is None:
             return True  # somebody else's: counts as present, and is never touched
         left = _left(edit, marker)
-        return bool(left) and left == frozenset(marker.reasons) and rule.priority == PRIORITY
+        same = left == frozenset(marker.reasons) and edit.ends == marker.ends
+        return bool(left) and same and rule.priority == PRIORITY
 
     def _change(
         self,
@@ -258,7 +259,7 @@ class Applier:
                     marker = msgspec.structs.replace(marker, reasons=tuple(sorted(edit.gain)))
                     writes.append((edit.key, markers.render(marker, self._policy.home)))
                 elif marker is not None and (left := _left(edit, marker)):
-                    marker = msgspec.structs.replace(marker, reasons=tuple(sorted(left)))
+                    marker = msgspec.structs.replace(marker, reasons=tuple(sorted(left)), ends=edit.ends)
                     text = markers.render(marker, self._policy.home)
                     if not markers.fits(text):
                         raise Refused(Denial("quota", "the rule's description has no room for one more reason"))

@@ -178,7 +178,7 @@ class _Planner:
             if need.key in self.owned:
                 ours = True
                 standing.append(self.owned[need.key][0])
-                edits += self._edit(need.key)
+                edits += self._edit(need.key, need.ends)
             elif need.key in self.present:
                 standing.append(self.present[need.key])
             else:
@@ -238,19 +238,33 @@ class _Planner:
         groups = dict.fromkeys(key.group for key in keys if key not in self.present)
         return tuple(p for p in groups if (g := self.view.groups.get(p)) and g.tags.get(tag) != "true")
 
-    def _edit(self, key: RuleKey) -> list[Edit]:
-        """The change to a rule of ours that stands: its reasons, or a priority that a hand has set. Once a plan."""
+    def _edit(self, key: RuleKey, ends: tuple[Party, Party] | None = None) -> list[Edit]:
+        """The change to a rule of ours that stands: its reasons, or a priority that a hand has set. Once a plan.
+
+        `ends` are the instances that want it. Where its addresses were others' before, their reasons go with them.
+        """
         rule, marker = self.owned[key]
+        inherited = ends is not None and ends != marker.ends and self._left_behind(key, marker)
         lost = self.lost[key].reasons if key in self.lost else frozenset()
         wanted = self.wants.get(key, set())
         asked = {reason.request for reason in wanted}
         replaced = {reason for reason in marker.reasons if reason.request in asked and reason not in wanted}
-        left = tuple(sorted({*wanted, *marker.reasons} - lost - replaced))
-        if key in self.edited or (set(left) == set(marker.reasons) and rule.priority == PRIORITY):
+        left = tuple(sorted(wanted if inherited else {*wanted, *marker.reasons} - lost - replaced))
+        same = set(left) == set(marker.reasons) and rule.priority == PRIORITY and not inherited
+        if key in self.edited or same:
             return []
         self.edited.add(key)
         gain = frozenset(left) - frozenset(marker.reasons)
-        return [Edit(key, gain, frozenset(marker.reasons) - frozenset(left), marker.ends, rule, left)]
+        whose = ends if inherited else marker.ends
+        return [Edit(key, gain, frozenset(marker.reasons) - frozenset(left), whose, rule, left)]
+
+    def _left_behind(self, key: RuleKey, marker: Marker) -> bool:
+        """Have the instances that an instance rule was written for other addresses now, or none?"""
+        old = link_of(key, marker)
+        if not {old.source, old.target} <= self.view.asked:
+            self.unread.add(old)
+            return False
+        return key not in {need.key for need in self._verdict(old).needs}
 
     def _too_long(self, edits: Iterable[Edit]) -> Denial | None:
         """Reasons that a rule's description cannot hold, if there are any."""

@@ -110,10 +110,13 @@ class _Pair:
                 taken_back=UNLINKED if action == "unlink" else None,
             )
             doubts = plan.doubts - asked_life
-            if not doubts:
+            if plan.unread:
+                self.reader.parties(party for link in plan.unread for party in (link.source, link.target))
+            elif doubts:
+                asked_life |= doubts
+                self.reader.life(doubts)
+            else:
                 return plan
-            asked_life |= doubts
-            self.reader.life(doubts)
 
     def _tag_claims(self) -> list[Claim]:
         """What the tags of both sides' instances say of this pair."""
