@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from cli import audit, demo, invoke, local, plan, request, stale, sweep
+from cli import audit, demo, invoke, local, picture, plan, request, stale, sweep, verify
 from cli.console import Exit, console
 from shared.errors import BadInput, LinkPeerError
 
@@ -26,12 +26,14 @@ COMMANDS = (
     audit.audit,
     sweep.sweep,
     stale.stale,
+    verify.verify,
     invoke.invoke,
     invoke.failed,
     invoke.replay,
 )
 for command in COMMANDS:
     app.command()(command)
+app.command("map")(picture.picture)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -1,0 +1,75 @@
+"""`link-peer map`: a picture of who may reach whom, by the rules of ours that stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from cli.console import Exit, console, show
+
+if TYPE_CHECKING:
+    from cli.drawing import Arrow
+    from cli.inputs import Setting
+
+
+def picture(
+    form: Annotated[str, typer.Option("--format", help="mermaid, svg or html.")] = "mermaid",
+    output: Annotated[str, typer.Option("--output", "-o", help="A file to write; none: stdout.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the arrows, one JSON object a line.")] = False,
+) -> None:
+    """Draw who may reach whom: every link that stands, in all accounts of the policy."""
+    from cli import drawing
+    from cli.inputs import opened
+    from shared.errors import BadInput
+
+    forms = {"mermaid": drawing.mermaid, "svg": drawing.svg, "html": drawing.html}
+    if form not in forms:
+        raise BadInput("--format", f"{form} is not one of {', '.join(forms)}")
+    here = opened()
+    arrows, unread = _read(here)
+    if as_json:
+        for arrow in arrows:
+            ends = {"from": str(arrow.source), "to": str(arrow.target)}
+            show({**ends, "ports": arrow.label, "reasons": list(arrow.reasons)})
+    else:
+        text = forms[form](arrows, {uid: account.name for uid, account in here.policy.accounts.items()})
+        if output:
+            Path(output).write_text(text, encoding="utf-8")
+        else:
+            print(text, end="")
+    for problem in unread:
+        console(stderr=True).print(f"[yellow]{escape(problem)}[/yellow]")
+    if unread:
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _read(here: Setting) -> tuple[list[Arrow], list[str]]:
+    """One arrow a pair and direction, from the rules of every managed group; and the accounts that were not read."""
+    from cli.drawing import Arrow
+    from cli.whatif import suppose
+    from shared.decision import link_of, owned_rules
+    from shared.model import Party, Port, Reason
+    from shared.view import READERS, Reader
+
+    policy = here.policy
+    _, cloud, _ = suppose(here, "map")
+    reader = Reader(cloud, policy)
+    for account in sorted(policy.accounts):
+        reader.rules(reader.managed(account, policy.deployment), READERS)
+    ports: dict[tuple[Party, Party], set[Port]] = {}
+    reasons: dict[tuple[Party, Party], set[Reason]] = {}
+    for rule, marker in owned_rules(reader.view, policy, here.settings.region):
+        if rule.key is not None:
+            link = link_of(rule.key, marker)
+            ports.setdefault((link.source, link.target), set()).add(rule.key.port)
+            reasons.setdefault((link.source, link.target), set()).update(marker.reasons)
+    arrows = [
+        Arrow(source, target, tuple(sorted(found, key=str)), tuple(r.request or "tag" for r in sorted(reasons[ends])))
+        for ends, found in sorted(ports.items())
+        for source, target in [ends]
+    ]
+    unread = [f"account {account} was not read: {error}" for account, error in sorted(reader.view.blocked.items())]
+    return arrows, unread

@@ -1,0 +1,48 @@
+"""`link-peer verify` tries what the rules let through, from inside an instance."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.functional.command import Cli
+from tests.functional.lab import PEER, Lab
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(capsys)
+
+
+def test_what_gets_through_ends_with_0_and_what_does_not_with_1(lab: Lab, cli: Cli) -> None:
+    """Each port is tried by itself."""
+    app, db = lab.group(), lab.group("*")
+    instance, peer = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"}), lab.instance(db)
+    ends = ["verify", "--from", instance.id, "--to", peer.id]
+    assert cli(*ends) == 1
+    lab.auto_link(lab.event(instance))
+    code, [tcp] = cli.json(*ends, "--port", "tcp/3306")
+    assert (code, tcp["through"], tcp["address"]) == (0, True, peer.private_ip)
+    code, both = cli.json(*ends, "--port", "tcp/3306", "--port", "icmp")
+    assert (code, [(tried["port"], tried["through"]) for tried in both]) == (1, [("tcp/3306", True), ("icmp", False)])
+    assert cli(*ends) == 1
+    assert "100% packet loss" in cli.out
+
+
+def test_the_other_end_may_be_in_another_account(lab: Lab, cli: Cli) -> None:
+    """Its address is read there; an address itself does too."""
+    ours, theirs = lab.group(f"*@{PEER}"), lab.group("*@1000000000000001", account=PEER)
+    instance, peer = lab.instance(ours), lab.instance(theirs)
+    lab.cross_account(lab.request(ours, theirs))
+    assert cli("verify", "--from", instance.id, "--to", f"{peer.id}@{PEER}") == 0
+    assert cli("verify", "--from", instance.id, "--to", str(peer.private_ip)) == 0
+
+
+def test_what_is_not_shown_or_cannot_be_tried_is_said(lab: Lab, cli: Cli) -> None:
+    """An unknown instance, an unknown account, a protocol that does not answer."""
+    instance = lab.instance(lab.group())
+    ends = ["verify", "--from", instance.id, "--to"]
+    assert (cli(*ends, "i-none"), "not shown" in cli.err) == (1, True)
+    assert (cli(*ends, "i-none@1000000000000009"), "not in the policy" in cli.err) == (1, True)
+    assert (cli(*ends, "db"), cli.err.startswith("--to: ")) == (2, True)
+    assert (cli(*ends, "10.0.0.1", "--port", "udp/53"), cli.err.startswith("--port: ")) == (2, True)
+    assert (cli("verify", "--from", "i-none", "--to", "10.0.0.1"), "InvalidInstance.NotFound" in cli.err) == (1, True)
