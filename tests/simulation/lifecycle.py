@@ -6,12 +6,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from shared.clock import iso
 from shared.model import Party
+from shared.policy import Limits
 from tests.simulation import oracle
 from tests.simulation.explore import Act, Facts, Scenario
 from tests.simulation.invariants import hold
-from tests.simulation.run import Message, drained, quiet, reset
+from tests.simulation.run import Message, deliver, drained, quiet, reset, sweep_message
 from tests.simulation.scenarios import POLICY, swept
 from tests.simulation.world import HOME, PEER, REGION, START, World
 
@@ -147,8 +150,47 @@ def reused_address(**options: Any) -> Scenario:
     return Scenario("reused address", start, POLICY, lanes, end, **options)
 
 
-def _sync_both_ways() -> World:
-    return home_world("")
+def nothing_shown(peer: str, **options: Any) -> Scenario:
+    """Two instances want a link; reads come back empty at any call, and a false event says that one is gone: it stays."""
+    asks, other, false = event("asks", "tags"), event("other", "tags", OTHER), event("false", "Deleted")
+
+    def start() -> World:
+        world = home_world("*", "*")
+        born(peer)(world)
+        world.set_tag(OTHER, "link-peer", peer)
+        deliver(world, asks, POLICY)
+        return world
+
+    def end(world: World, _facts: Facts) -> None:
+        stood = [key for key, why in oracle.wanted_by_tags(world, POLICY).items() if ONE.id in why]
+        hold("I9", bool(stood) and set(stood) <= oracle.owned(world, POLICY).keys(), f"{stood} stood, and are wanted")
+        swept(world)
+
+    lanes = ((asks, sweep_message()), (false, false), (other,))
+    kinds = ("kill", "kill-after", "lost", "empty")
+    return Scenario(f"nothing shown, {peer}", start, POLICY, lanes, end, **{"kinds": kinds, **options})
+
+
+def too_many_at_once(**options: Any) -> Scenario:
+    """Three rules lose their tag at once, and two may go in a run: none goes, until somebody raises the limit."""
+    careful = msgspec.structs.replace(POLICY, limits=Limits(removals_per_run=2))
+    peer = "sg-db:tcp/1+tcp/2+tcp/3"
+    untagged = event("untagged", "tags")
+
+    def start() -> World:
+        world = home_world("*", "*")
+        born(peer)(world)
+        deliver(world, untagged, POLICY)
+        world.set_tag(ONE, "link-peer", None)
+        return world
+
+    def end(world: World, _facts: Facts) -> None:
+        hold("I9", len(oracle.owned(world, POLICY)) == 3, f"too many at once, and now {oracle.owned(world, POLICY)}")
+        swept(world)
+        hold("I9", oracle.owned(world, POLICY) == {}, "the limit was raised, and they stand")
+
+    lanes = ((untagged, untagged), (sweep_message(),))
+    return Scenario("too many at once", start, careful, lanes, end, **options)
 
 
 LIVES: list[Callable[..., Scenario]] = [
@@ -163,4 +205,7 @@ LIVES: list[Callable[..., Scenario]] = [
         "another account, twice asked", lambda: home_world("sg-db"), f"sg-far@{PEER}:tcp/3306", **o
     ),
     reused_address,
+    lambda **o: nothing_shown("sg-db:tcp/3306", **o),
+    lambda **o: nothing_shown("i-store", **o),
+    too_many_at_once,
 ]

@@ -203,6 +203,42 @@ def hand_made(**options: Any) -> Scenario:
     return Scenario("a person's rule", start, POLICY, ((link, link), (gone,)), end, **options)
 
 
+def hand_made_refused(**options: Any) -> Scenario:
+    """A person's rule on sg-db, and sg-app takes no rule: taking back what was begun leaves the person's rule (I2)."""
+    link = request("r-1", "r-1")
+
+    def start() -> World:
+        world = two_accounts()
+        world.hand_rule(mutual_rules()[0], "before link-peer", priority=50)
+        world.full.add(APP)
+        return world
+
+    def end(world: World, facts: Facts) -> None:
+        swept(world.copy())
+        redelivered(world, facts, (link,))
+        hold("I2", oracle.present(world) == {mutual_rules()[0]}, f"now {oracle.present(world)}")
+
+    return Scenario("a person's rule, and a refusal", start, POLICY, ((link, link), (sweep_message(),)), end, **options)
+
+
+def copied_marker(**options: Any) -> Scenario:
+    """A person copies our description to a rule of theirs, on another port: it is theirs all the same (I2)."""
+    link, gone = request("r-1", "r-1", "tcp/3306"), request("u-1", "u-1", action="unlink")
+
+    def copy(world: World) -> None:
+        for rule in list(world.rules[DB].values()):
+            world.hand_rule(RuleKey(DB, str(APP), "", UDP), rule.description, priority=100)
+
+    def end(world: World, facts: Facts) -> None:
+        redelivered(world, facts, (link,))
+        quiet(world, gone, POLICY)
+        swept(world)
+        hold("I2", len(oracle.present(world)) == len(world.human), f"now {oracle.present(world)}")
+
+    lanes = ((link, Act("copy the description", copy), sweep_message()), (gone,))
+    return Scenario("a copied marker", two_accounts, POLICY, lanes, end, **options)
+
+
 def second_side_refuses(side: Party, **options: Any) -> Scenario:
     """One group takes no further rule, which only the change tells: both sides or neither."""
     r1, r2 = request("r-1", "r-1"), request("r-2", "r-2")
@@ -282,6 +318,8 @@ REQUESTS: list[Callable[..., Scenario]] = [
     link_and_unlink,
     tag_and_request,
     hand_made,
+    hand_made_refused,
+    copied_marker,
     lambda **options: second_side_refuses(APP, **options),
     lambda **options: second_side_refuses(DB, **options),
     consent_withdrawn,
