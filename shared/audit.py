@@ -20,6 +20,14 @@ from shared.settings import Settings
 
 Record = dict[str, str]
 
+# Every record of a decision has every field of the contract, so that a reader need not ask which are there.
+DECISION = {
+    **dict.fromkeys(("reason", "detail", "advice", "link", "from_account", "from", "to_account", "to", "ports"), ""),
+    **dict.fromkeys(("api_requests", "claimed_by", "consent"), ""),
+    "rules": "[]",
+    "reachability": "unknown",
+}
+
 FIELD_LIMIT = 8_000  # characters; SLS indexes no more of a value than 2 KB by default, and a line is capped at 32 KB
 
 
@@ -53,7 +61,7 @@ def rules_text(rules: Iterable[tuple[RuleKey, str]]) -> str:
         }
         for key, rule_id in rules
     ]
-    return json.dumps(shown, separators=(",", ":")) if shown else ""
+    return json.dumps(shown, separators=(",", ":"))
 
 
 class Scribe:
@@ -73,7 +81,7 @@ class Scribe:
         """Writes the records, if there are any. Raises Transient."""
         if records:
             self._audit.write([self._whole(record) for record in records])
-            self.outcomes.update(record["outcome"] for record in records if record.get("outcome"))
+            self.outcomes.update(record["outcome"] for record in records if record["record"] == "outcome")
 
     def attempt(self, trouble: Transient, fields: Record) -> None:
         """An `attempt` record of trouble that makes the delivery come again, where the log can still be written."""
@@ -84,7 +92,9 @@ class Scribe:
             trouble.recorded = True
 
     def _whole(self, record: Record) -> Record:
-        whole = {"time": iso(self._now()), **self._common, **{k: v for k, v in record.items() if v != ""}}
+        fields = {} if record["record"] == "summary" else DECISION
+        given = {name: value for name, value in record.items() if value != ""}
+        whole = {"time": iso(self._now()), **fields, **self._common, **given}
         if event := self._events.get(whole.get("instance", "")):
             whole["event_id"] = event
         body = whole.pop("body", "")
