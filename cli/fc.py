@@ -15,7 +15,7 @@ from shared.sdk import call, client_config
 from shared.settings import Settings
 
 # As s.yaml names them. cross_account is called by the queue's stream, which keeps no tasks.
-AUTO_LINK, CROSS_ACCOUNT, SWEEP = "link-peer-auto-link", "link-peer-cross-account", "link-peer-sweep"
+AUTO_LINK, SWEEP = "link-peer-auto-link", "link-peer-sweep"
 WITH_TASKS = (AUTO_LINK, SWEEP)
 
 WAITING = ("Enqueued", "Dequeued", "Running", "Retrying")

@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from cli import audit, demo, invoke, local, picture, plan, request, stale, sweep, verify
+from cli import audit, demo, doctor, invoke, local, picture, plan, request, stale, sweep, verify
 from cli.console import Exit, console
 from shared.errors import BadInput, LinkPeerError
 
@@ -27,6 +27,7 @@ COMMANDS = (
     sweep.sweep,
     stale.stale,
     verify.verify,
+    doctor.doctor,
     invoke.invoke,
     invoke.failed,
     invoke.replay,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -20,8 +20,13 @@ COLUMNS = ("time", "function", "action", "outcome", "reason", "from", "to", "por
 def print_records(out: Console, title: str, records: Sequence[Record]) -> None:
     """A table of records, and below it what to do about those that were denied."""
     print_table(out, title, COLUMNS, [[_cell(record, column) for column in COLUMNS] for record in records])
-    for advice in dict.fromkeys(record["advice"] for record in records if record.get("advice")):
-        out.print(f"advice: {escape(advice)}", soft_wrap=True)
+    print_advice(out, (record.get("advice", "") for record in records))
+
+
+def print_advice(out: Console, advice: Iterable[str]) -> None:
+    """Each piece once, on a line of its own, so that it can be copied."""
+    for text in dict.fromkeys(filter(None, advice)):
+        out.print(f"advice: {escape(text)}", soft_wrap=True)
 
 
 def print_changes(out: Console, changes: Sequence[Change]) -> None:

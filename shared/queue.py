@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from shared.errors import Transient
 from shared.settings import Settings
 
@@ -16,19 +18,25 @@ class MnsQueue:
         self._account = account
 
     def post(self, body: bytes) -> None:
-        from mns.account import Account
         from mns.mns_exception import MNSExceptionBase
         from mns.queue import Message
 
         if not self._settings.queue:
             raise Transient("LINK_PEER_QUEUE is not set: nothing can be handed to the other account")
-        scheme, host = self._settings.endpoint("mns")
-        endpoint = f"{scheme}://{host}" if host else f"https://{self._account}.mns.{self._settings.region}.aliyuncs.com"
-        keys = self._settings.credentials
-        account = Account(endpoint, keys.access_key_id, keys.access_key_secret, keys.security_token or "")
-        account.mns_client.set_connection_timeout(TIMEOUT_SECONDS)
         try:
             # the SDK base64-encodes the body, which the stream undoes (IsBase64Decode)
-            account.get_queue(self._settings.queue).send_message(Message(body.decode()))
+            account(self._settings, self._account).get_queue(self._settings.queue).send_message(Message(body.decode()))
         except MNSExceptionBase as error:
             raise Transient(f"the queue {self._settings.queue} did not take the request: {error.type}") from error
+
+
+def account(settings: Settings, uid: str) -> Any:
+    """The MNS of the home account `uid`, on a connection of its own."""
+    from mns.account import Account
+
+    scheme, host = settings.endpoint("mns")
+    endpoint = f"{scheme}://{host}" if host else f"https://{uid}.mns.{settings.region}.aliyuncs.com"
+    keys = settings.credentials
+    made = Account(endpoint, keys.access_key_id, keys.access_key_secret, keys.security_token or "")
+    made.mns_client.set_connection_timeout(TIMEOUT_SECONDS)
+    return made

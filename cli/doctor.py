@@ -1,0 +1,142 @@
+"""`link-peer doctor`: what is missing, here and in each account, for the links that are asked for."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from cli.console import Exit, console, print_table, show
+
+if TYPE_CHECKING:
+    from cli.inputs import Setting
+    from cli.whatif import Kept
+    from shared.reconcile_all import Sweep
+
+FILTERS = frozenset({"record", "outcome", "reason", "link", "request_id", "event_id", "from", "to"})
+"""Fields that `link-peer audit` searches by."""
+
+NEARLY_FULL = 4  # rules that name a group: so few left are worth a word
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """`state` is ok, warning or missing; `where` an account's uid, or empty for what belongs to link-peer itself."""
+
+    state: str
+    where: str
+    what: str
+    detail: str
+    advice: str = ""
+
+
+def doctor(
+    account: Annotated[str, typer.Argument(help="An account's uid; none: all of the policy.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Check queue, log, roles, quotas, and every link that is asked for: consent, group types, VPCs. Changes nothing."""
+    from cli.inputs import opened
+    from cli.records import print_advice
+    from cli.whatif import suppose
+    from shared.errors import BadInput
+    from shared.reconcile_all import Sweep
+
+    here = opened()
+    if account and account not in here.policy.accounts:
+        raise BadInput("account", f"{account} is not in the policy")
+    delivery, _, kept = suppose(here, "doctor")
+    sweep = Sweep(delivery, "doctor")
+    sweep.run()
+    found = [*_queue(here), *_log(here), *_accounts(here, sweep), *_quotas(sweep), *_denied(kept)]
+    found = [finding for finding in found if not account or finding.where in ("", account)]
+    if as_json:
+        for finding in found:
+            show(msgspec.to_builtins(finding))
+    else:
+        out = console()
+        rows = [(finding.state, finding.where, finding.what, finding.detail) for finding in found]
+        print_table(out, "doctor", ("state", "account", "what", "detail"), rows)
+        print_advice(out, (finding.advice for finding in found))
+    if any(finding.state == "missing" for finding in found):
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _queue(here: Setting) -> Iterator[Finding]:
+    from mns.mns_exception import MNSExceptionBase
+
+    from shared.queue import account
+
+    name = here.settings.queue
+    advice = "set LINK_PEER_QUEUE; run deploy/prepare.py"
+    if not name:
+        yield Finding("missing", "", "queue", "not set", advice)
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the SDK reads fields that it has itself deprecated
+            account(here.settings, here.policy.home).get_queue(name).get_attributes()
+    except MNSExceptionBase as error:
+        yield Finding("missing", "", f"queue {name}", str(error.type), advice)
+    else:
+        yield Finding("ok", "", f"queue {name}", "is there")
+
+
+def _log(here: Setting) -> Iterator[Finding]:
+    from shared.sls import AuditUnavailable, client
+
+    settings = here.settings
+    what = f"log {settings.audit_project}/{settings.audit_logstore}"
+    advice = "set LINK_PEER_AUDIT_PROJECT and _LOGSTORE; run deploy/prepare.py"
+    if not settings.audit_project or not settings.audit_logstore:
+        yield Finding("missing", "", what, "not set", advice)
+        return
+    log: Any = client(settings)
+    try:
+        index = log.get_index_config(settings.audit_project, settings.audit_logstore).get_index_config()
+    except AuditUnavailable as error:
+        yield Finding("missing", "", what, str(error), advice)
+        return
+    lacking = sorted(FILTERS - set(index.key_config_list or {}))
+    if lacking:
+        yield Finding(
+            "missing", "", what, f"not searchable by {', '.join(lacking)}", "index it as deploy/sls-index.json"
+        )
+    else:
+        yield Finding("ok", "", what, "searchable")
+
+
+def _accounts(here: Setting, sweep: Sweep) -> Iterator[Finding]:
+    """Accounts that could be read; the others are among what was denied."""
+    for account in sorted(here.policy.accounts.keys() - sweep.view.blocked.keys()):
+        instances = sum(party.account == account for party in sweep.view.instances)
+        managed = sum(group.account == account for group in sweep.managed)
+        seen = f"{instances} instances, {managed} groups with rules of ours"
+        if instances:
+            yield Finding("ok", account, "access", seen)
+        else:
+            advice = "nothing there is taken for gone; if it really is empty: link-peer sweep --believe-empty"
+            yield Finding("warning", account, "access", seen, advice)
+
+
+def _quotas(sweep: Sweep) -> Iterator[Finding]:
+    from shared.plan import GROUP_RULES
+
+    for party, group in sorted(sweep.view.groups.items()):
+        left = GROUP_RULES - group.group_rules
+        if left <= NEARLY_FULL:
+            state, advice = ("warning", "") if left > 0 else ("missing", "take away rules, or name instances (i-…)")
+            detail = f"{group.group_rules} of {GROUP_RULES} rules that name a group"
+            yield Finding(state, party.account, f"quota of {party.id}", detail, advice)
+
+
+def _denied(kept: Kept) -> Iterator[Finding]:
+    """What a sweep would deny now: no access, no consent, groups and VPCs that do not fit."""
+    for record in kept.outcomes:
+        if record["outcome"] in ("denied", "failed"):
+            ends = f"{record.get('from', '')} to {record['to']}" if record.get("to") else "access"
+            where = record.get("to_account") or record.get("from_account", "")
+            yield Finding(
+                "missing", where, ends, f"{record['reason']}: {record.get('detail', '')}", record.get("advice", "")
+            )
