@@ -86,13 +86,14 @@ class Watch:
             before = oracle.reasons(rule, self.policy)
             hold("I2", bool(before), f"{rule} is a person's, and is changed")
             hold("I5", _named(rule.key) in self._intents, f"{rule} is changed, and no intent says so")
-            if description is None:
-                hold("I9", not self._always_wanted(rule.key), f"{rule} is removed, and tags want it all the time")
-            else:
+            after = frozenset[str]()
+            if description is not None:
                 after = oracle.reasons(Rule(group, "", rule.key, "accept", 100, description), self.policy)
                 hold("I3'", bool(after), f"{rule} gets a marker that is not ours: {description}")
                 gained = after - before
                 hold("I1", not gained or self._was_allowed(rule.key), f"{rule} gets {gained} without consent")
+            if "tag" in before - after:
+                hold("I9", not self._always_wanted(rule.key), f"{rule} loses its tag, which is there all the time")
 
     def will_tag(self, group: Party) -> None:
         hold("I5", (group.account, group.id) in self._intended_tags, f"{group} is tagged, and no intent says so")

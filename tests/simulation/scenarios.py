@@ -183,6 +183,23 @@ def tag_and_request(**options: Any) -> Scenario:
     return Scenario("tag and request", start, POLICY, ((sync, untag, sync), (link, link)), end, **options)
 
 
+def tag_and_unlink(**options: Any) -> Scenario:
+    """An unlink takes the request's reason; the tag's stays, and with it the rule."""
+    sync = request("s-1", "tag-0000000000000000", action="sync")
+    link, gone = request("r-1", "r-1", "tcp/3306"), request("u-1", "u-1", action="unlink")
+
+    def start() -> World:
+        return two_accounts(**{"link-peer": f"sg-db@{PEER}:tcp/3306"})
+
+    def end(world: World, facts: Facts) -> None:
+        redelivered(world, facts, (sync, link))
+        quiet(world, gone, POLICY)
+        found = oracle.owned(world, POLICY)
+        hold("I9", found == {RuleKey(DB, str(APP), "", TCP): frozenset({"tag"})}, f"now {found}")
+
+    return Scenario("tag and unlink", start, POLICY, ((sync, gone), (link, link)), end, **options)
+
+
 def hand_made(**options: Any) -> Scenario:
     """A person's rule equals one side of the link: it counts as present, and outlives everything (I2)."""
     link, gone = request("r-1", "r-1"), request("u-1", "u-1", action="unlink")
@@ -256,7 +273,7 @@ def second_side_refuses(side: Party, **options: Any) -> Scenario:
         hold("I3", oracle.owned(world, POLICY) == {}, f"refused, and now {oracle.owned(world, POLICY)}")
         for message in (r1, r2):
             ends = outcomes_of(told, message.name) - {("denied", "no-access")}
-            hold("I4", ends <= {("failed", "quota")}, f"{message.name} ends {ends}")
+            hold("I4", ends <= {("failed", "quota"), ("removed", "quota")}, f"{message.name} ends {ends}")
 
     return Scenario(f"{side.id} refuses", start, POLICY, ((r1, r1), (r2, r2)), end, **options)
 
@@ -289,6 +306,9 @@ def half_deleted(**options: Any) -> Scenario:
     def end(world: World, facts: Facts) -> None:
         swept(world.copy())
         redelivered(world, facts, (link,))
+        found = oracle.owned(world, POLICY)
+        if not {("fault", "forbidden"), ("fault", "stale")} & facts:
+            hold("I3", found == dict.fromkeys(mutual_rules(), frozenset({"req:r-1"})), f"now {found}")
 
     lanes = ((link, link), (Act("delete one side", delete),), (sweep_message(), sweep_message()))
     return Scenario("half deleted", two_accounts, POLICY, lanes, end, **options)
@@ -317,6 +337,7 @@ REQUESTS: list[Callable[..., Scenario]] = [
     overlapping_ports,
     link_and_unlink,
     tag_and_request,
+    tag_and_unlink,
     hand_made,
     hand_made_refused,
     copied_marker,
