@@ -123,3 +123,20 @@ def test_a_log_that_may_not_be_read_fails_the_command(lab: Lab, cli: Cli, monkey
     assert cli("audit") == 1
     assert "LogStoreNotExist" in cli.err
     assert cli("audit", "--since", "yesterday") == 2
+
+
+def test_following_the_log_shows_each_new_record_once(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until Ctrl-C, which is a clean end."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    turns = [lambda: lab.auto_link(lab.event(instance)), lambda: None, lambda: lab.auto_link(lab.event(instance))]
+
+    def sleep(_seconds: float) -> None:
+        if not turns:
+            raise KeyboardInterrupt
+        turns.pop(0)()
+
+    monkeypatch.setattr("cli.audit.time.sleep", sleep)
+    lab.auto_link(lab.event(instance))
+    code, records = cli.json("audit", "--follow")
+    assert (code, [record["event_id"] for record in records]) == (0, ["event-1", "event-2", "event-3"])

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from cli import story_tags
 from cli.main import main
 
 pytestmark = pytest.mark.http
@@ -21,3 +22,16 @@ def test_the_demo_finds_everything_as_it_should_be(capsys: pytest.CaptureFixture
     assert {"nobody reaches anybody", "both sides hold their rule", "the rule is back"} <= {
         check["check"] for check in told["checks"]
     }
+
+
+def test_a_cloud_that_shows_something_else_fails_the_demo(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tag opens another port than the one that is tried: exit code 1, and the check that was not met."""
+    monkeypatch.setattr(story_tags, "PORT", 22)
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert ended.value.code == 1
+    assert told["problem"] == "app-2 reaches db-1: expected 'ping 22', the cloud shows 'ping'"
+    assert [check["good"] for check in told["checks"]][-2:] == [True, False]
