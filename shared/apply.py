@@ -40,7 +40,7 @@ PAUSED = Denial(
 DENIALS = {
     "AuthorizedGroupRule.LimitExceed": ("quota", "the group holds as many rules that name groups as are allowed"),
     "AuthorizationLimitExceed": ("quota", "the group holds as many rules as are allowed"),
-    "QuotaExceed.Tags": ("quota", "the group holds as many tags as are allowed"),
+    "OperationDenied.QuotaExceed": ("quota", "the group holds as many tags as are allowed"),
     "InvalidSourceGroupId.NotFound": ("peer-not-found", "the source group is not there"),
     "InvalidSourceGroup.NotFound": ("peer-not-found", "the source group is not there"),
     "InvalidSecurityGroupId.NotFound": ("peer-not-found", "the group is not there"),
@@ -93,14 +93,20 @@ class Applier:
         clock: Clock,
         retry: Retry,
         counted: int = 0,
+        *,
+        summary: bool = True,
     ) -> None:
-        """`counted` are the removals for unseen things that this delivery did before, for another of its messages."""
+        """`counted` are the removals for unseen things that this delivery did before, for another of its messages.
+
+        `summary`: removals that are held get a record of their own; a sweep tells them in its summary instead.
+        """
         self._reader = reader
         self._policy = policy
         self._region = region
         self._scribe = scribe
         self._clock = clock
         self._retry = retry
+        self._summary = summary
         self.counted = counted
 
     def apply(self, decisions: Sequence[Decision]) -> Report:
@@ -123,18 +129,8 @@ class Applier:
         if self.counted <= limit or not any(decision.counted for decision in decisions):
             return list(decisions)
         report.held = sum(decision.removes for decision in decisions if decision.counted)
-        detail = f"{self.counted} rules have lost their reason at once, and at most {limit} may go in one run: none was removed"
-        self._scribe.write(
-            [
-                {
-                    "record": "summary",
-                    "outcome": "failed",
-                    "reason": "removals-held",
-                    "detail": detail,
-                    "advice": "see what they are with `link-peer stale`; raise limits.removals_per_run if they may go",
-                }
-            ]
-        )
+        if self._summary:
+            self._scribe.write([{"record": "summary", **held_fields(self.counted, self._policy)}])
         return [decision for decision in decisions if not decision.counted]
 
     def _carry_out(self, decision: Decision, report: Report) -> list[Record]:
@@ -309,6 +305,17 @@ class Applier:
         error = error or self._reader.view.blocked.get(group.account)
         detail = f"{group} may not be read or changed" + (f": {error.code}" if error else "")
         return Denial("no-access", detail, "check that account's role and its ECS permissions")
+
+
+def held_fields(count: int, policy: Policy) -> Record:
+    """What a summary says of so many removals that are held."""
+    limit = policy.limits.removals_per_run
+    return {
+        "outcome": "failed",
+        "reason": "removals-held",
+        "detail": f"{count} rules have lost their reason at once, and at most {limit} may go in one run: none was removed",
+        "advice": "see what they are with `link-peer stale`; raise limits.removals_per_run if they may go",
+    }
 
 
 def _left(edit: Edit, marker: Marker) -> frozenset[Reason]:

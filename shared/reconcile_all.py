@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from shared.apply import Applier, Report
+from shared.apply import Applier, Report, held_fields
 from shared.audit import Record
 from shared.decide import Claim, Denial, judge, tag_claims
 from shared.decision import Decision, link_of, owned_rules
@@ -77,7 +77,15 @@ class Sweep:
     def _run(self) -> list[Decision]:
         self._read()
         refused: dict[Link, Denial] = {}
-        applier = Applier(self.reader, self.policy, self.region, self.scribe, self.delivery.clock, self.delivery.retry)
+        applier = Applier(
+            self.reader,
+            self.policy,
+            self.region,
+            self.scribe,
+            self.delivery.clock,
+            self.delivery.retry,
+            summary=False,
+        )
         total = Report()
         for attempt in range(PASSES):
             decisions = self._plan(refused, first=attempt == 0)
@@ -88,7 +96,7 @@ class Sweep:
             report = applier.apply(decisions)
             total.changed += report.changed
             total.removed += report.removed
-            total.held += report.held
+            total.held = max(total.held, report.held)  # what is held is planned again in every pass
             total.pending += report.pending
             if not report.failed:
                 break
@@ -301,12 +309,14 @@ class Sweep:
         ]
         if self.unread:
             skipped.append(f"{self.unread} groups: no time was left to read them; the next run begins there")
+        told: Record = {"outcome": "applied" if total.changed else "unchanged", "detail": ""}
+        if total.held:
+            told = held_fields(total.held, self.policy)
         summary: Record = {
+            **told,
             "record": "summary",
             "action": "repair",
-            "outcome": "failed" if total.held else "applied" if total.changed else "unchanged",
-            "reason": "removals-held" if total.held else "",
-            "detail": "; ".join(skipped),
+            "detail": "; ".join([*filter(None, [told["detail"]]), *skipped]),
             "instances": str(len(self.view.instances)),
             "groups": str(len(self.view.rules)),
             "changed": str(total.changed),

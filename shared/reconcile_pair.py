@@ -60,7 +60,7 @@ class _Pair:
             if report.pending:
                 raise report.pending[0]
             if not refused and all(decision.action == "repair" for decision in plan.decisions):
-                self.scribe.write([self._record("unchanged", Denial("", self._nothing()))])
+                self.scribe.write([self._record("unchanged", Denial("", self._nothing(plan)))])
             if not report.failed:
                 break
             refused |= report.failed
@@ -141,9 +141,12 @@ class _Pair:
             return not reason.is_tag and link.source == self.link.source and rule.key.port in self.link.ports
         return not reason.is_tag
 
-    def _nothing(self) -> str:
+    def _nothing(self, plan: Plan) -> str:
         if self.request.action == "unlink":
             return "no rule between the two stands for a request"
+        if plan.doubts:
+            unseen = ", ".join(sorted(plan.doubts))
+            return f"no tag that is seen asks for this pair, but {unseen} shows no instances, so nothing there is believed to be gone"
         return "no tag asks for this pair, and no rule stands for a tag"
 
     def _record(self, outcome: str, denial: Denial) -> Record:

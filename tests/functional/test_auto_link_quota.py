@@ -143,3 +143,13 @@ def test_a_reason_that_no_longer_fits_the_description_fails(lab: Lab) -> None:
     assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))) == {"failed": 1}
     assert lab.outcome()["reason"] == "quota"
     assert lab.raw_rules(db) == before
+
+
+def test_a_group_whose_tags_are_full_gets_no_rule(lab: Lab) -> None:
+    """Without the tag no sweep would find the group: `failed`, `quota`, and not tried again for ever."""
+    app, db = lab.group(), lab.group("*")
+    for number in range(19):
+        lab.tag(db, **{f"other_{number}": "x"})
+    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))) == {"failed": 1}
+    assert lab.outcome()["reason"] == "quota"
+    assert lab.rules(db) == []

@@ -170,3 +170,17 @@ def test_an_attempt_says_what_stood_in_the_way(lab: Lab) -> None:
     attempt = lab.records("attempt")[-1]
     assert "InternalError" in attempt["detail"]
     assert (attempt["from"], attempt["to"], attempt["ports"]) == (app.id, db.id, "tcp/1")
+
+
+FIELDS = """record time function deployment region event_id action outcome reason detail advice link from_account from
+    to_account to ports rules api_requests reachability claimed_by consent key"""
+
+
+@pytest.mark.parametrize("peer", ["{db}:tcp/3306", "{db}", "{db}:", "sg-nowhere", "{app}"])
+def test_every_outcome_has_every_field(lab: Lab, peer: str) -> None:
+    """Applied, denied or unchanged: what does not apply is empty, `rules` is JSON all the same."""
+    app, db = lab.group(), lab.group("*:tcp/3306")
+    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": peer.format(app=app.id, db=db.id)})))
+    record = lab.outcome()
+    assert set(FIELDS.split()) <= record.keys()
+    assert isinstance(json.loads(record["rules"]), list)

@@ -163,6 +163,7 @@ def test_nothing_is_believed_gone_where_no_instance_is_shown(lab: Lab) -> None:
     lab.call(HOME, "DeleteInstance", {"InstanceId": instance.id, "Force": "true"})
     assert sync(lab, a, b) == {"unchanged": 1}
     assert lab.rules(b) == [f"{a.id} tcp/1"]
+    assert f"{HOME} shows no instances" in lab.outcome()["detail"]
 
 
 def test_a_sync_has_neither_ports_nor_an_end(lab: Lab) -> None:

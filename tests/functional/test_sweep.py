@@ -476,3 +476,15 @@ def test_the_managed_tag_of_another_deployment_is_not_ours_to_take_off(lab: Lab)
     group = lab.group(tags={"link-managed.test": "true"})
     lab.sweep()
     assert lab.tags(group) == {"link-managed.test": "true"}
+
+
+def test_a_sweep_that_holds_removals_says_so_in_its_one_summary(lab: Lab) -> None:
+    """With its counts; two records of one sweep would have one key, and a reader who counts keys would lose one."""
+    instance, _, _ = linked(lab, ":tcp/1+tcp/2")
+    lab.policy(limits={"removals_per_run": 1})
+    lab.tag(instance, link_peer=None)
+    before = len(lab.records("summary"))
+    lab.sweep()
+    (record,) = lab.records("summary")[before:]
+    assert (record["outcome"], record["reason"], record["held"]) == ("failed", "removals-held", "2")
+    assert "stale" in record["advice"]
