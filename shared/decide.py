@@ -14,7 +14,7 @@ import msgspec
 from shared import consent
 from shared.errors import BadInput
 from shared.model import ALL, TAG, Group, Instance, Link, Party, Reason, RuleKey
-from shared.notation import Peer, link_until, peers
+from shared.notation import Peer, accepts, link_until, peers
 from shared.policy import Policy
 from shared.view import View
 
@@ -225,6 +225,20 @@ def _judge_instances(view: View, policy: Policy, link: Link) -> Verdict:
         denial = Denial("no-private-ip", f"{lacking.party} has no private address", "wait until it runs")
         return msgspec.structs.replace(verdict, denial=denial)
     return verdict
+
+
+def shut(view: View, policy: Policy, key: RuleKey, link: Link) -> Denial | None:
+    """Has the group on which a rule stands not accepted its source? That needs no look at the other side: whoever hides
+    keeps nothing open. An instance that is not shown may be in any group, and consent to any of its account counts."""
+    group = view.groups.get(key.group)
+    if group is None:
+        return None
+    source: Party | Instance = link.source
+    if not link.source.is_group:
+        named = [entry.who.id for entry in accepts(group.tags, group.party.account)]
+        named += [allow.source.id for allow in policy.allow]
+        source = view.instances.get(link.source) or Instance(link.source, "", tuple(named))
+    return _consented(policy, Verdict(link), [(group, source)]).denial
 
 
 def _consented(policy: Policy, verdict: Verdict, sides: Sequence[tuple[Group, Party | Instance]]) -> Verdict:

@@ -78,3 +78,11 @@ def link_of(key: RuleKey, marker: Marker) -> Link:
 def marker_of(edit: Edit, policy: Policy, region: str) -> Marker:
     """The marker that a rule shall carry."""
     return Marker(policy.deployment, edit.key.id(policy.deployment, region), edit.left, edit.ends)
+
+
+def one_each(reasons: set[Reason]) -> set[Reason]:
+    """One reason a request. Two ends of one request are left by a delivery that died in the middle: the nearer holds."""
+    found: dict[str, Reason] = {}
+    for reason in sorted(reasons, key=lambda r: (r.request, r.until is None, r.until or 0)):
+        found.setdefault(reason.request, reason)
+    return set(found.values())

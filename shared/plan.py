@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from shared import marker as markers
-from shared.decide import Claim, Denial, Verdict, judge
-from shared.decision import Decision, Edit, link_of, marker_of, owned_rules
+from shared.decide import Claim, Denial, Verdict, judge, shut
+from shared.decision import Decision, Edit, link_of, marker_of, one_each, owned_rules
 from shared.model import PRIORITY, Link, Marker, Party, Reason, Rule, RuleKey
 from shared.notation import managed_tag
 from shared.policy import Policy
@@ -134,7 +134,7 @@ class _Planner:
             for need in self._verdict(claim.link).needs if not claim.same_group else ():
                 if denial is None:
                     wanted = self.wants.setdefault(need.key, set())
-                    self.wants[need.key] = _one_each({*wanted, claim.reason})
+                    self.wants[need.key] = one_each({*wanted, claim.reason})
                 else:
                     self.against[need.key] = denial
         self._lose()  # first: what goes makes room
@@ -334,8 +334,12 @@ class _Planner:
             return self.taken_back, False
         if reason.until is not None and reason.until <= self.context.now:
             return Denial("expired", "its end is past"), False
-        denial = self.against.get(key) or self._verdict(link_of(key, marker)).denial
+        link = link_of(key, marker)
+        denial = self.against.get(key) or self._verdict(link).denial
         if denial is not None:
+            hidden = denial.unseen or denial.reason == "no-access"
+            if hidden and (closed := shut(self.view, self.policy, key, link)):
+                return closed, False
             # what the cloud answered to a write is no matter of what it shows
             return denial, denial.unseen and denial not in self.refused.values()
         return Denial("", "nothing asks for it any more"), True
@@ -389,11 +393,3 @@ class _Planner:
                 link = link_of(key, marker)
                 found.append(Decision(link, "repair", "applied", detail=detail, edits=tuple(edits), rules=(rule,)))
         return found
-
-
-def _one_each(reasons: set[Reason]) -> set[Reason]:
-    """One reason a request. Two ends of one request are left by a delivery that died in the middle: the nearer holds."""
-    found: dict[str, Reason] = {}
-    for reason in sorted(reasons, key=lambda r: (r.request, r.until is None, r.until or 0)):
-        found.setdefault(reason.request, reason)
-    return set(found.values())

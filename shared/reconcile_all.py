@@ -115,9 +115,6 @@ class Sweep:
             managed = list(pool.map(self._account, accounts))
         self.managed = sorted(group for groups in managed for group in groups)
         self.view.alive |= self.believe_empty
-        for account, error in sorted(self.view.blocked.items()):
-            if account not in self.failed_reads:
-                self._no_access(account, error)
         claims = self._tag_claims()
         wanted = {party for claim in claims for party in (claim.link.source, claim.link.target) if party.id}
         wanted |= {Party(i.party.account, group) for i in self.view.instances.values() for group in i.groups}
@@ -133,6 +130,9 @@ class Sweep:
         }
         self._parties(named)
         self._rules(self._groups_needed(self._request_claims()))
+        for account, error in sorted(self.view.blocked.items()):
+            if account not in self.failed_reads:
+                self._no_access(account, error)
 
     def _account(self, account: str) -> list[Party]:
         """All instances of an account and its managed groups; a read that fails is told, and removes nothing."""
@@ -172,10 +172,10 @@ class Sweep:
                 self.unread += len(todo) - start
                 return
             part = todo[start : start + chunk]
-            try:
-                self.reader.rules(part, READERS)
-            except (Transient, CloudError) as error:
-                for account in {group.account for group in part if group not in self.view.rules}:
+            for account in sorted({group.account for group in part} - self.failed_reads.keys()):
+                try:
+                    self.reader.rules((group for group in part if group.account == account), READERS)
+                except (Transient, CloudError) as error:
                     self._failed(account, error)
             self.progress("groups read", min(start + chunk, len(todo)), len(todo))
 
@@ -225,13 +225,10 @@ class Sweep:
         """A rule can't be called missing on a group whose rules were not read this time."""
         return any(edit.kind == "add" and edit.key.group not in self.view.rules for edit in decision.edits)
 
-    def _judged(self, rule: Rule, marker: Marker, _reason: Reason) -> bool:
-        """Every reason, where the accounts of both sides were read whole. An account that the policy does not list
-        any more is not read, and needs not be."""
-        assert rule.key is not None  # noqa: S101
-        link = link_of(rule.key, marker)
-        accounts = {link.source.account, link.target.account} & self.policy.accounts.keys()
-        return accounts <= self.view.whole and rule.group.account not in self.failed_reads
+    def _judged(self, rule: Rule, _marker: Marker, _reason: Reason) -> bool:
+        """Every reason, where the rule's own account was read whole. Where the other side's could not be read, nothing is
+        said of it, and the rule goes only for what needs no look there: its end, the policy, its group's own consent."""
+        return rule.group.account in self.view.whole
 
     # afterwards
 

@@ -278,13 +278,20 @@ class Lab:
         """Audit records in their order: of these kinds (`outcome` unless named), with these fields."""
         world = self.cloud.world
         now = int(time.time()) + 10**9
-        logs = self.cloud.sls.search(HOME, world.audit_project, world.audit_logstore, 0, now, line=100).logs
+        logs: list[Any] = []
+        while len(page := self._logs(world, now, len(logs))) == 100:
+            logs += page
+        logs += page
         found = []
         for log in logs:
             record = {k: v for k, v in _contents(log).items() if not k.startswith("__")}
             if record.get("record") in (kinds or ("outcome",)) and all(record.get(k) == v for k, v in fields.items()):
                 found.append(record)
         return found
+
+    def _logs(self, world: Any, until: int, offset: int) -> list[Any]:
+        page = self.cloud.sls.search(HOME, world.audit_project, world.audit_logstore, 0, until, offset=offset, line=100)
+        return list(page.logs)
 
     def outcome(self) -> dict[str, str]:
         """The last outcome."""

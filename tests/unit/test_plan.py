@@ -235,13 +235,19 @@ def test_a_closed_account_loses_its_rules_although_it_is_not_read() -> None:
     assert (removed.reason, removed.counted, removed.removes) == ("unknown-account", False, 1)
 
 
-def test_rules_of_an_account_that_cannot_be_read_are_left() -> None:
+@pytest.mark.parametrize(
+    ("accept", "removes"), [(f"*@{PEER}", 0), (f"sg-x@{PEER}:tcp/1", 0), ("*", 1), (f"sg-x@{PEER}:tcp/2", 1)]
+)
+def test_rules_of_an_account_that_cannot_be_read_are_left_while_they_are_accepted(accept: str, removes: int) -> None:
+    """Nothing is said of the side that hides; the group's own consent needs no look there."""
     from shared.errors import NoAccess
 
     foreign = key(DB, Party(PEER, "sg-x"), "tcp/1")
-    seen = view(OPEN, rules=[ours(foreign, REQ)])
+    seen = view([group(APP), group(DB, accept)], rules=[ours(foreign, REQ)])
     seen.blocked[PEER] = NoAccess("NoPermission", "no")
-    assert plan(seen).decisions == []
+    decisions = plan(seen).decisions
+    assert sum(decision.removes for decision in decisions) == removes
+    assert {(decision.reason, decision.counted) for decision in decisions} <= {("no-consent", False)}
 
 
 # what holds for every world
