@@ -125,10 +125,13 @@ def link_fields(link: Link, region: str, raw: str = "") -> Record:
 def decision_record(
     decision: Decision, region: str, record: str, *, rules: Iterable[Rule] = (), api_requests: Sequence[str] = ()
 ) -> Record:
-    """An `intent`, `attempt` or `outcome` of one decision. An intent names the rules that will change."""
+    """An `intent`, `attempt` or `outcome` of one decision. An intent names what will change: rules, and groups that get
+    the tag by which a sweep finds them."""
     verdict = decision.verdict
     named = [(rule.key, rule.id) for rule in rules if rule.key]
+    tagged = ""
     if record == "intent":
+        tagged = ",".join(map(str, decision.untagged))
         named = [(edit.key, edit.rule.id if edit.rule else "") for edit in decision.edits]
     fields = {
         "record": record,
@@ -138,6 +141,7 @@ def decision_record(
         "detail": decision.detail,
         "advice": decision.advice,
         "rules": rules_text(named),
+        "tagged": tagged,
         "api_requests": ",".join(api_requests),
         "reachability": verdict.reachability if verdict else "unknown",
         "consent": "; ".join(verdict.consent) if verdict else "",

@@ -46,7 +46,7 @@ class Watch:
         self._moments: list[tuple[Mapping[Party, Group], Mapping[Party, Instance]]] = []
         self._seen: set[RuleKey] = set()
         self._intents: set[tuple[str, ...]] = set()
-        self._intended_tags: set[tuple[str, str]] = set()
+        self._intended_tags: set[tuple[str, ...]] = set()
         self._intended_posts: set[str] = set()
         self._idle: list[str] = []
         self._changed: Counter[str] = Counter()
@@ -158,8 +158,9 @@ class Watch:
                 named = tuple(rule[k] for k in ("account", "group", "source", "dest", "protocol", "ports"))
                 self._intents.add(named)
                 self._intended_tags.add(named[:2])
-            for end in ("from", "to"):
-                self._intended_tags.add((record.get(f"{end}_account", ""), record.get(end, "")))
+            for party in filter(None, record.get("tagged", "").split(",")):
+                self._intended_tags.add(tuple(party.split("@")[::-1]))
+            self._intended_tags.add((record.get("from_account", ""), record.get("from", "")))  # a sweep's untagging
             self._intended_posts.add(record.get("request_id", ""))
         if kind == "outcome":
             self.outcomes.append(dict(record))

@@ -92,6 +92,8 @@ class Run:
             self._before_call(number)
         self.watch.look()
         fault = self.faults.get(number, "")
+        if fault not in kinds_for(name):
+            fault = ""
         world = self.world
         if fault == "kill":
             raise Killed(name)

@@ -200,3 +200,18 @@ class World:
     def hand_delete(self, group: Party, rule_id: str) -> None:
         self._put(group, {r: rule for r, rule in self.rules[group].items() if r != rule_id})
         self.human.pop(rule_id, None)
+
+    def hand_edit(self, group: Party, rule_id: str, description: str) -> None:
+        """A person writes another description, which makes the rule theirs; `keep` gives it the strongest priority."""
+        old = self.rules[group][rule_id]
+        if description == "keep":
+            new = msgspec.structs.replace(old, priority=1)
+        else:
+            new = msgspec.structs.replace(old, description=description)
+        if any(
+            (r.key, r.policy, r.priority) == (new.key, new.policy, new.priority) for r in self._others(group, rule_id)
+        ):
+            return  # the platform refuses a duplicate
+        self._put(group, {**self.rules[group], rule_id: new})
+        if description != "keep" or rule_id in self.human:
+            self.human[rule_id] = new
