@@ -18,6 +18,7 @@ import yaml
 from local.cloud import LocalCloud
 from local.ecs.state import Group, Instance
 from local.faults import Fault
+from local.http import Request, Response
 from local.identity import Caller
 from shared import delivery
 from shared.accounts import CACHE
@@ -300,6 +301,22 @@ class Lab:
     def calls(self) -> int:
         """How many calls the functions have made, ever, to whatever service."""
         return len(self.cloud.faults.calls)
+
+    def interrupt(self, call: int, other: Callable[[], object]) -> Callable[[], bool]:
+        """Runs `other` as a whole just before that call from now on; answers whether it came to that."""
+        handle = self.cloud.handle
+        counted = 0
+
+        def between(request: Request) -> Response:
+            nonlocal counted
+            counted += 1
+            if counted == call + 1:
+                self.cloud.handle = handle  # type: ignore[method-assign]
+                other()
+            return handle(request)
+
+        self.cloud.handle = between  # type: ignore[method-assign]
+        return lambda: counted > call
 
     def changes(self) -> int:
         """How many changing ECS calls the functions have made, ever."""

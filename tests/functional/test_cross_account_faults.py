@@ -11,9 +11,8 @@ import pytest
 
 from local.ecs.state import Group
 from local.faults import Killed
-from local.http import Request, Response
 from shared.errors import Transient
-from tests.functional.lab import PEER, Lab
+from tests.functional.lab import HOME, PEER, Lab
 
 TROUBLE = ["throttle", "error", "html", "truncated", "reset", "no-answer"]
 AFTER = ["error-after", "html-after", "truncated-after", "reset-after", "no-answer-after"]
@@ -228,23 +227,6 @@ def test_a_log_that_goes_down_after_the_change_gets_its_outcome_at_the_redeliver
 # two deliveries at once
 
 
-def interrupted(lab: Lab, k: int, other: Callable[[], None]) -> Callable[[], bool]:
-    """Runs `other` as a whole just before call k from now; answers whether it came to that."""
-    handle = lab.cloud.handle
-    counted = 0
-
-    def between(request: Request) -> Response:
-        nonlocal counted
-        counted += 1
-        if counted == k + 1:
-            lab.cloud.handle = handle  # type: ignore[method-assign]
-            other()
-        return handle(request)
-
-    lab.cloud.handle = between  # type: ignore[method-assign]
-    return lambda: counted > k
-
-
 @pytest.mark.parametrize("second", ["the same", "another", "turned round"])
 def test_a_second_link_in_the_middle_of_the_first_is_harmless(make_lab: Callable[[], Lab], second: str) -> None:
     """At every call: one rule a side, and no reason lost."""
@@ -254,7 +236,7 @@ def test_a_second_link_in_the_middle_of_the_first_is_harmless(make_lab: Callable
         a, b = (story.b, story.a) if second == "turned round" else (story.a, story.b)
         fields = {} if second == "the same" else {"request_id": "chg-2"}
         event = json.dumps([lab.message(lab.request(a, b, **fields))]).encode()
-        reached = interrupted(lab, k, lambda lab=lab, event=event: run(lab, event))  # type: ignore[misc]
+        reached = lab.interrupt(k, lambda lab=lab, event=event: run(lab, event))  # type: ignore[misc]
         assert run(lab, story.event) == {"applied": 1}
         if not reached():
             break
@@ -271,13 +253,35 @@ def test_an_unlink_in_the_middle_of_a_link_leaves_nothing_half_open_after_a_swee
         lab = make_lab()
         story = Story(lab, "link")
         event = json.dumps([lab.message(lab.request(story.a, story.b, action="unlink", request_id="chg-2"))]).encode()
-        reached = interrupted(lab, k, lambda lab=lab, event=event: run(lab, event))  # type: ignore[misc]
+        reached = lab.interrupt(k, lambda lab=lab, event=event: run(lab, event))  # type: ignore[misc]
         until_taken(lab, story.event)
         if not reached():
             break
         lab.sweep()
         assert lab.reasons(story.a) == lab.reasons(story.b), f"at call {k}"
     assert FIRST < k < LAST
+
+
+def test_a_tag_in_the_middle_of_a_sync_loses_nothing(make_lab: Callable[[], Lab]) -> None:
+    """The tag and its own sync come while an earlier sync of the pair is under way: the rule stands after both."""
+    for k in range(LAST):
+        lab = make_lab()
+        a, b = lab.pair()
+        instance = lab.instance(a)
+        lab.instance(b)
+        sync = json.dumps([lab.message(lab.request(a, b, action="sync"))]).encode()
+
+        def tagged(lab: Lab = lab, sync: bytes = sync, instance: str = instance.id, b: str = b.id) -> None:
+            params = {"ResourceType": "instance", "ResourceId.1": instance, "Tag.1.Key": "link-peer"}
+            lab.call(HOME, "TagResources", {**params, "Tag.1.Value": f"{b}@{PEER}:tcp/1"})
+            run(lab, sync)
+
+        reached = lab.interrupt(k, tagged)
+        until_taken(lab, sync)
+        if not reached():
+            break
+        assert lab.rules(b) == [f"{a.id} tcp/1"], f"at call {k}"
+    assert k > 4
 
 
 # both sides or neither
