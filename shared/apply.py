@@ -71,6 +71,14 @@ class Refused(Exception):
         self.denial = denial
 
 
+class _Standing(msgspec.Struct, frozen=True):
+    """A rule as it stands; `marker` where it is ours, `copies` the ids of further ones of ours that a hand has made."""
+
+    rule: Rule
+    marker: Marker | None
+    copies: tuple[str, ...] = ()
+
+
 class Report(msgspec.Struct):
     """What became of a plan. `failed` links must be taken back; `pending` is the trouble for which the delivery must come again."""
 
@@ -184,7 +192,7 @@ class Applier:
             found = self._found(rules, edits)
             todo = [edit for edit in edits if not self._done(edit, found.get(edit.key))]
             if not todo:
-                return {key: rule for key, (rule, _) in found.items()}
+                return {key: standing.rule for key, standing in found.items()}
             fresh = [edit for edit in todo if edit.key not in sent]
             try:
                 if fresh:
@@ -213,34 +221,37 @@ class Applier:
             raise Refused(self._no_access(group))
         return rules
 
-    def _found(self, rules: Iterable[Rule], edits: Sequence[Edit]) -> dict[RuleKey, tuple[Rule, Marker | None]]:
+    def _found(self, rules: Iterable[Rule], edits: Sequence[Edit]) -> dict[RuleKey, _Standing]:
         """What stands for each edit: our rule with its marker, or an equal rule of somebody else's."""
         keys = {edit.key for edit in edits}
-        found: dict[RuleKey, tuple[Rule, Marker | None]] = {}
-        for rule in rules:
+        found: dict[RuleKey, _Standing] = {}
+        for rule in sorted(rules, key=lambda rule: rule.priority != PRIORITY):  # of two copies, the one at our priority
             if rule.key is None or rule.key not in keys or rule.policy != "accept":
                 continue
             marker = markers.owned(rule, self._policy.deployment, self._region, self._policy.home)
-            if marker is not None or rule.key not in found:
-                found[rule.key] = (rule, marker)
+            other = found.get(rule.key)
+            if other is None or (other.marker is None and marker is not None):
+                found[rule.key] = _Standing(rule, marker)
+            elif marker is not None:
+                found[rule.key] = msgspec.structs.replace(other, copies=(*other.copies, rule.id))
         return found
 
-    def _done(self, edit: Edit, standing: tuple[Rule, Marker | None] | None) -> bool:
+    def _done(self, edit: Edit, standing: _Standing | None) -> bool:
         if standing is None:
             return not edit.gain  # a rule that a hand took away meanwhile is not brought back by losing a reason
-        rule, marker = standing
+        marker = standing.marker
         if marker is None:
             return True  # somebody else's: counts as present, and is never touched
         left = _left(edit, marker)
         same = left == frozenset(marker.reasons) and edit.ends == marker.ends
-        return bool(left) and same and rule.priority == PRIORITY
+        return bool(left) and same and standing.rule.priority == PRIORITY and not standing.copies
 
     def _change(
         self,
         ecs: Ecs,
         group: Party,
         edits: Sequence[Edit],
-        found: dict[RuleKey, tuple[Rule, Marker | None]],
+        found: dict[RuleKey, _Standing],
     ) -> list[str]:
         """One call for all new rules, one for all that go (or for each hundred), one for each marker."""
         writes: list[tuple[RuleKey, str]] = []
@@ -248,20 +259,24 @@ class Applier:
         requests: list[str] = []
         try:
             for edit in edits:
-                rule, marker = found.get(edit.key, (None, None))
-                if rule is None:
+                standing = found.get(edit.key)
+                if standing is None:
                     # of a rule that went meanwhile, the reasons it had are gone with it: an unlink, say, took them
                     marker = marker_of(edit, self._policy, self._region)
                     marker = msgspec.structs.replace(marker, reasons=tuple(sorted(edit.gain)))
                     writes.append((edit.key, markers.render(marker, self._policy.home)))
-                elif marker is not None and (left := _left(edit, marker)):
-                    marker = msgspec.structs.replace(marker, reasons=tuple(sorted(left)), ends=edit.ends)
-                    text = markers.render(marker, self._policy.home)
-                    if not markers.fits(text):
-                        raise Refused(Denial("quota", "the rule's description has no room for one more reason"))
-                    requests.append(ecs.modify(group.id, rule.id, text))
-                elif marker is not None:
-                    gone.append(rule.id)
+                    continue
+                gone += standing.copies
+                if standing.marker is None:
+                    continue
+                if not (left := _left(edit, standing.marker)):
+                    gone.append(standing.rule.id)
+                    continue
+                marker = msgspec.structs.replace(standing.marker, reasons=tuple(sorted(left)), ends=edit.ends)
+                text = markers.render(marker, self._policy.home)
+                if not markers.fits(text):
+                    raise Refused(Denial("quota", "the rule's description has no room for one more reason"))
+                requests.append(ecs.modify(group.id, standing.rule.id, text))
             for start in range(0, len(writes), RULES_A_CALL):
                 requests.append(ecs.authorize(group.id, writes[start : start + RULES_A_CALL]))
             for start in range(0, len(gone), RULES_A_CALL):

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from shared import marker as markers
-from shared.decide import Claim, Denial, Verdict, judge, shut
+from shared.decide import Claim, Denial, Need, Verdict, judge, shut
 from shared.decision import Decision, Edit, link_of, marker_of, one_each, owned_rules
 from shared.model import PRIORITY, Link, Marker, Party, Reason, Rule, RuleKey
 from shared.notation import managed_tag
@@ -74,9 +74,9 @@ def make(
     while True:
         planner = _Planner(view, context, claims, focus, judged, denied, taken_back)
         decisions = planner.decisions()
-        if not planner.halves:
+        if not planner.parts:
             return Plan(decisions, frozenset(planner.unread), frozenset(planner.doubts))
-        denied |= planner.halves
+        denied |= planner.parts
 
 
 class _Lost(msgspec.Struct, frozen=True):
@@ -116,10 +116,15 @@ class _Planner:
         self.asked: set[Link] = set()
         self.unread: set[Link] = set()
         self.doubts: set[str] = set()
-        self.halves: dict[Link, Denial] = {}  # mutual links that stand on one side and have no room on the other
+        self.parts: dict[Link, Denial] = {}  # links that stand in part and have no room for the rest
         self.owned: dict[RuleKey, tuple[Rule, Marker]] = {}
+        self.doubled: set[RuleKey] = set()  # rules of which a hand has made a copy, of another priority
         for rule, marker in owned_rules(view, self.policy, context.region):
-            if rule.key is not None and rule.key not in self.owned:
+            if rule.key is None:
+                continue
+            if rule.key in self.owned:
+                self.doubled.add(rule.key)
+            if rule.key not in self.owned or rule.priority == PRIORITY:
                 self.owned[rule.key] = (rule, marker)
         self.present = {
             rule.key: rule
@@ -178,7 +183,8 @@ class _Planner:
             if need.key in self.owned:
                 ours = True
                 standing.append(self.owned[need.key][0])
-                edits += self._edit(need.key, need.ends)
+                if self._gains(need):  # what it only loses is a removal's to tell
+                    edits += self._edit(need.key, need.ends)
             elif need.key in self.present:
                 standing.append(self.present[need.key])
             else:
@@ -197,8 +203,8 @@ class _Planner:
         short, inverted = self._too_long(edits), False
         if short is None:
             short, inverted = self._quota(edits)
-            if short is not None and link.mutual and ours:
-                self.halves[link] = short
+            if short is not None and ours:
+                self.parts[link] = short
         if short is not None:
             self.edited -= {edit.key for edit in edits}
             return msgspec.structs.replace(
@@ -238,6 +244,17 @@ class _Planner:
         groups = dict.fromkeys(key.group for key in keys if key not in self.present)
         return tuple(p for p in groups if (g := self.view.groups.get(p)) and g.tags.get(tag) != "true")
 
+    def _tampered(self, key: RuleKey) -> bool:
+        """Has a hand given the rule another priority, or made a copy of it?"""
+        return self.owned[key][0].priority != PRIORITY or key in self.doubled
+
+    def _gains(self, need: Need) -> bool:
+        if self._tampered(need.key):
+            return True
+        marker = self.owned[need.key][1]
+        inherited = need.ends != marker.ends and self._left_behind(need.key, marker)
+        return inherited or not self.wants.get(need.key, set()) <= set(marker.reasons)
+
     def _edit(self, key: RuleKey, ends: tuple[Party, Party] | None = None) -> list[Edit]:
         """The change to a rule of ours that stands: its reasons, or a priority that a hand has set. Once a plan.
 
@@ -250,8 +267,8 @@ class _Planner:
         asked = {reason.request for reason in wanted}
         replaced = {reason for reason in marker.reasons if reason.request in asked and reason not in wanted}
         left = tuple(sorted(wanted if inherited else {*wanted, *marker.reasons} - lost - replaced))
-        same = set(left) == set(marker.reasons) and rule.priority == PRIORITY and not inherited
-        if key in self.edited or same:
+        same = set(left) == set(marker.reasons) and not inherited
+        if key in self.edited or (same and not self._tampered(key)):
             return []
         self.edited.add(key)
         gain = frozenset(left) - frozenset(marker.reasons)
@@ -388,8 +405,10 @@ class _Planner:
         """Rules of ours to which a hand gave another priority: an accept of ours must never beat an operator's drop."""
         found = []
         for key, (rule, marker) in self.owned.items():
-            if rule.priority != PRIORITY and (edits := self._edit(key)):
+            if self._tampered(key) and (edits := self._edit(key)):
                 detail = f"its priority was {rule.priority}, and is {PRIORITY} again"
+                if rule.priority == PRIORITY:
+                    detail = "a copy of it with another priority is taken away"
                 link = link_of(key, marker)
                 found.append(Decision(link, "repair", "applied", detail=detail, edits=tuple(edits), rules=(rule,)))
         return found

@@ -34,8 +34,8 @@ Progress = Callable[[str, int, int], None]
 class Sweep:
     """One run over everything.
 
-    `believe_empty` names accounts in which a person has said that there are no instances; `dry_run` plans and changes
-    nothing, not even the log; `start_after` is where the last run stopped reading.
+    `believe_empty` names accounts in which a person has said that there are no instances;
+    `start_after` is where the last run stopped reading.
     """
 
     def __init__(
@@ -44,7 +44,6 @@ class Sweep:
         event_id: str,
         *,
         believe_empty: Iterable[str] = (),
-        dry_run: bool = False,
         start_after: Party | None = None,
         progress: Progress = lambda _what, _done, _all: None,
     ) -> None:
@@ -53,7 +52,6 @@ class Sweep:
         self.region = delivery.region
         self.started = delivery.clock.now()
         self.believe_empty = frozenset(believe_empty)
-        self.dry_run = dry_run
         self.progress = progress
         self.start_after = start_after
         self.stopped_at: Party | None = None
@@ -67,7 +65,7 @@ class Sweep:
         self.unread = 0
 
     def run(self) -> list[Decision]:
-        """Reads, plans and, unless `dry_run`, changes. Raises Transient if any change must be tried again."""
+        """Reads, plans and changes. Raises Transient if any change must be tried again."""
         try:
             return self._run()
         except Transient as trouble:
@@ -91,8 +89,6 @@ class Sweep:
             decisions = self._plan(refused, first=attempt == 0)
             if attempt == 0:
                 self.decisions = decisions
-            if self.dry_run:
-                return self.decisions
             report = applier.apply(decisions)
             total.changed += report.changed
             total.removed += report.removed
@@ -110,10 +106,14 @@ class Sweep:
     # reading
 
     def _read(self) -> None:
+        """What stands is read before who wants it: a rule that an event adds meanwhile is then not seen, while one that
+        is seen is wanted by tags that are read later, or by nobody."""
         accounts = sorted(self.policy.accounts)
         with ThreadPoolExecutor(min(READERS, len(accounts))) as pool:
-            managed = list(pool.map(self._account, accounts))
-        self.managed = sorted(group for groups in managed for group in groups)
+            managed = list(pool.map(self._managed, accounts))
+            self.managed = sorted(group for groups in managed for group in groups)
+            self._rules(self.managed)
+            list(pool.map(self._instances, accounts))
         self.view.alive |= self.believe_empty
         claims = self._tag_claims()
         wanted = {party for claim in claims for party in (claim.link.source, claim.link.target) if party.id}
@@ -121,7 +121,7 @@ class Sweep:
         self._parties(wanted)
         claims = self._tag_claims()  # again: which group stands for an instance shows only now
         needed = self._groups_needed(claims)
-        self._rules({*self.managed, *needed})
+        self._rules(needed)
         named = {
             party
             for rule, marker in owned_rules(self.view, self.policy, self.region)
@@ -134,16 +134,23 @@ class Sweep:
             if account not in self.failed_reads:
                 self._no_access(account, error)
 
-    def _account(self, account: str) -> list[Party]:
-        """All instances of an account and its managed groups; a read that fails is told, and removes nothing."""
+    def _managed(self, account: str) -> list[Party]:
+        """The groups of an account that hold rules of ours; a read that fails is told, and removes nothing."""
         try:
-            self.reader.everything(account)
-            found = self.reader.managed(account, self.policy.deployment)
+            return self.reader.managed(account, self.policy.deployment)
         except (Transient, CloudError) as error:
             self._failed(account, error)
             return []
+
+    def _instances(self, account: str) -> None:
+        """All instances of an account, unfiltered: tags named `link-peer.<any>` can't be asked for by a filter."""
+        if account in self.failed_reads:
+            return
+        try:
+            self.reader.everything(account)
+        except (Transient, CloudError) as error:
+            self._failed(account, error)
         self.progress("accounts read", len(self.view.whole), len(self.policy.accounts))
-        return found
 
     def _failed(self, account: str, error: Exception) -> None:
         self.failed_reads[account] = str(error)
@@ -216,7 +223,14 @@ class Sweep:
             refused=refused,
         )
         self.doubted = plan.doubts
-        return [d for d in plan.decisions if (d.outcome != "unchanged" or d.untagged) and not self._not_read(d)]
+        removed = {(frozenset(_ends(d.link)), d.reason) for d in plan.decisions if d.outcome == "removed"}
+        return [d for d in plan.decisions if self._worth_telling(d, removed) and not self._not_read(d)]
+
+    def _worth_telling(self, decision: Decision, removed: set[tuple[frozenset[Party], str]]) -> bool:
+        """Changes, and wishes of tags that are denied. A request's rule that goes was asked for by nobody now."""
+        if decision.outcome == "denied" and decision.instance is None:
+            return (frozenset(_ends(decision.link)), decision.reason) not in removed
+        return decision.outcome != "unchanged" or bool(decision.untagged)
 
     def _readable(self, link: Link) -> bool:
         return not {link.source.account, link.target.account} & self.view.blocked.keys()
@@ -280,20 +294,19 @@ class Sweep:
         return owned_rules(self.view, self.policy, self.region)
 
     def _no_access(self, account: str, error: NoAccess) -> None:
-        if not self.dry_run:
-            self.scribe.write(
-                [
-                    {
-                        "record": "outcome",
-                        "action": "repair",
-                        "outcome": "denied",
-                        "reason": "no-access",
-                        "from_account": account,
-                        "detail": f"account {account} cannot be read: {error.code}: nothing is removed there",
-                        "advice": "check that account's role, its trust policy and external id, and its permissions",
-                    }
-                ]
-            )
+        self.scribe.write(
+            [
+                {
+                    "record": "outcome",
+                    "action": "repair",
+                    "outcome": "denied",
+                    "reason": "no-access",
+                    "from_account": account,
+                    "detail": f"account {account} cannot be read: {error.code}: nothing is removed there",
+                    "advice": "check that account's role, its trust policy and external id, and its permissions",
+                }
+            ]
+        )
 
     def _tell(self, total: Report) -> None:
         outcomes = Counter(self.scribe.outcomes)

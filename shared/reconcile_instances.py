@@ -19,7 +19,7 @@ from shared.events import Hint
 from shared.model import Instance, Link, Marker, Party, Reason, Rule
 from shared.plan import Context, make
 from shared.requests import encode, sync_request
-from shared.view import Reader
+from shared.view import READERS, Reader
 
 YOUNG_SECONDS = 300  # the cloud may not show an instance, or its address, for that long
 SCAN_ALWAYS = 20  # managed groups: up to so many are read for every event, more only when something may have gone
@@ -110,7 +110,8 @@ class _Instances:
             for need in judge(self.view, self.policy, claim.link).needs
             if need.key.group in self.view.groups
         }
-        self.reader.rules({*managed, *needed})
+        groups = {*managed, *needed}
+        self.reader.rules(groups, READERS if len(groups) > SCAN_ALWAYS else 1)
 
     def _not_shown(self, party: Party) -> None:
         self.scribe.write(

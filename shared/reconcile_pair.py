@@ -71,21 +71,24 @@ class _Pair:
         return unknown_account(self.policy, self.link) or no_access(self.view, self.link)
 
     def _look(self) -> None:
+        """What stands is read before who wants it, so that a rule which a tag just got is not taken for unwanted."""
+        if not self.link.source.is_group and self.request.action != "link":
+            # an instance may be gone or have changed its groups: its rules stand wherever they were written
+            for account in sorted({party.account for party in self.ends}):
+                self.reader.rules(self.reader.managed(account, self.policy.deployment))
         self.reader.parties(self.ends)
         accounts = sorted({party.account for party in self.ends})
         if not all(self.view.readable(account) for account in accounts):
             return
         if self.link.source.is_group:
-            if self.request.action == "sync":
-                self.reader.members(party for party in self.ends if party in self.view.groups)
             self.reader.rules(party for party in self.ends if party in self.view.groups)
+            if self.request.action == "sync":
+                # after the rules: else a rule whose tag came in between would seem to be wanted by nobody
+                self.reader.members(party for party in self.ends if party in self.view.groups)
         elif self.request.action == "link":
             needs = judge(self.view, self.policy, self.link).needs
             self.reader.rules(need.key.group for need in needs)
         else:
-            # an instance may be gone or have changed its groups: its rules stand wherever they were written
-            for account in accounts:
-                self.reader.rules(self.reader.managed(account, self.policy.deployment))
             self.reader.groups_of_all()
             claims = self._tag_claims()
             self.reader.rules(n.key.group for c in claims for n in judge(self.view, self.policy, c.link).needs)
