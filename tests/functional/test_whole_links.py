@@ -1,0 +1,78 @@
+"""A link is one decision: it stands whole or not at all, and what a rule loses is told as a removal."""
+
+from __future__ import annotations
+
+from tests.functional.lab import HOME, Lab
+
+
+def test_a_link_that_grows_beyond_its_groups_room_does_not_stand_in_part(lab: Lab) -> None:
+    """tcp/1 stands, the tag now says tcp/1+tcp/2, and the group is full: neither port, and the record says why."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.auto_link(lab.event(instance))
+    for port in range(19):
+        lab.authorize(
+            db, SourceGroupId=lab.group().id, IpProtocol="tcp", PortRange=f"{port + 10}/{port + 10}", NicType="intranet"
+        )
+    lab.tag(instance, link_peer=f"{db.id}:tcp/1+tcp/2")
+
+    assert lab.auto_link(lab.event(instance)) == {"failed": 1, "removed": 1}
+
+    assert not [rule for rule in lab.rules(db) if rule.startswith(app.id)]
+    assert [r["ports"] for r in lab.records(outcome="failed", reason="quota")] == ["tcp/1+tcp/2"]
+    assert lab.sweep() == {"failed": 1, "removed": 1}  # the group's managed tag goes, since nothing of ours is left
+    assert lab.sweep() == {"failed": 1}
+
+
+def test_a_copy_of_our_rule_with_a_stronger_priority_is_taken_away(lab: Lab) -> None:
+    """Marker and all: at priority 1 it would beat an operator's drop."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.auto_link(lab.event(instance))
+    (ours,) = lab.raw_rules(db)
+    lab.authorize(
+        db,
+        SourceGroupId=app.id,
+        IpProtocol="tcp",
+        PortRange="1/1",
+        NicType="intranet",
+        Priority="1",
+        Description=ours["Description"],
+    )
+
+    lab.sweep()
+
+    assert [rule["SecurityGroupRuleId"] for rule in lab.raw_rules(db)] == [ours["SecurityGroupRuleId"]]
+    before = lab.changes()
+    lab.sweep()
+    assert lab.changes() == before
+
+
+def test_an_end_that_comes_for_one_of_two_reasons_is_told_as_expired(lab: Lab) -> None:
+    """The tag keeps the rule; the record says that the request's reason went, not that something was applied."""
+    app, db = lab.group(), lab.group("*")
+    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.cross_account(lab.request(app, db, "tcp/1", until=lab.iso(600)))
+    lab.sweep()
+    assert lab.reasons(db)[0].startswith("tag,req:chg-1~")
+    lab.cloud.clock.advance(601)
+
+    assert lab.sweep() == {"removed": 1}
+
+    record = lab.outcome() if lab.outcome()["outcome"] else lab.records()[-1]
+    assert (record["action"], record["reason"]) == ("expire", "expired")
+    assert lab.reasons(db) == ["tag"]
+
+
+def test_a_sweep_that_takes_a_requests_rule_denies_nobody(lab: Lab) -> None:
+    """Nobody asks for it now: withdrawn consent is one record, the removal."""
+    app, db = lab.group(), lab.group("*")
+    lab.instance(app)
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    lab.tag(db, link_accept=None)
+
+    lab.sweep()
+
+    assert not lab.rules(db)
+    assert [r["outcome"] for r in lab.records(function="sweep", reason="no-consent")] == ["removed"]
+    assert lab.records(function="sweep", reason="no-consent")[0]["to_account"] == HOME
