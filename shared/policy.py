@@ -30,7 +30,7 @@ _INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
 class AccountPolicy(msgspec.Struct, frozen=True):
-    """An account and how to enter it. The one without a role is home."""
+    """An account and how to enter it. The one without a role is home; `name` is for people."""
 
     name: str
     role: str | None = None
@@ -111,8 +111,8 @@ def _accounts(read: _Reader, node: Node) -> dict[str, AccountPolicy]:
         at = f"accounts.{uid}"
         if not is_account_uid(uid):
             read.fail(key, "accounts", f"{quoted(uid)} is not an account uid: 15 to 20 digits, in quotes")
-        parts = read.mapping(value, at, required=("name",), optional=("role", "external_id"))
-        account = read.text(parts["name"], f"{at}.name")
+        parts = read.mapping(value, at, required=(), optional=("name", "role", "external_id"))
+        account = read.text(parts["name"], f"{at}.name") if "name" in parts else uid
         if not account.isprintable() or not 1 <= len(account) <= 128:
             read.fail(parts["name"], f"{at}.name", "1 to 128 printable characters")
         if "role" not in parts:

@@ -183,3 +183,10 @@ def test_a_damaged_file_is_refused_or_read_but_never_crashes(place: int, inserte
     """Whatever is written over a good file, only PolicyError comes out."""
     with suppress(PolicyError):
         parse(GOOD[:place] + inserted + GOOD[place + cut :])
+
+
+def test_an_account_needs_no_name() -> None:
+    """The name is for people; the uid stands in for it."""
+    policy = parse(f'deployment: prod\naccounts: {{"{A}": {{}}}}\n')
+    assert policy.accounts[A].name == A
+    assert policy.home == A
