@@ -11,13 +11,21 @@ from pytest_mock import MockerFixture
 from local import inprocess, world
 from local.clock import VirtualClock
 from local.cloud import LocalCloud
-from tests.functional.lab import Lab
+from tests.functional.lab import PEER, Lab
 
 
 @pytest.fixture(name="lab")
 def _lab(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lab:
     """The default world with its functions: `lab.auto_link(event)`, `lab.rules(group)`, `lab.records()`."""
     return Lab(local_cloud, monkeypatch, tmp_path)
+
+
+@pytest.fixture(name="living_lab")
+def _living_lab(lab: Lab) -> Lab:
+    """In each account an instance runs that has nothing to do with us: so that what is not seen is believed to be gone."""
+    lab.instance(lab.group())
+    lab.instance(lab.group(account=PEER))
+    return lab
 
 
 @pytest.fixture(name="make_lab")

@@ -87,6 +87,24 @@ class Lab:
     def instance(self, *groups: Group, tags: dict[str, str] | None = None, **fields: Any) -> Instance:
         return self.cloud.ecs.create_instance(groups[0].account, [g.id for g in groups], tags=tags or {}, **fields)
 
+    def linked(self, account: str = HOME, ports: str = ":tcp/1") -> tuple[Instance, Group, Group]:
+        """An instance, its group and the group that it is linked to by its tag, within one account."""
+        app, db = self.group("*", account=account), self.group("*", account=account)
+        instance = self.instance(app, tags={"link-peer": f"{db.id}{ports}"})
+        self.sweep()
+        assert self.rules(db) != []
+        return instance, app, db
+
+    def release(self, instance: Instance) -> None:
+        """A person's hand on an instance."""
+        self.call(instance.account, "DeleteInstance", {"InstanceId": instance.id, "Force": "true"})
+
+    def revoke(self, group: Group) -> None:
+        """A person's hand: the group's first rule."""
+        rule_id = self.raw_rules(group)[0]["SecurityGroupRuleId"]
+        params = {"SecurityGroupId": group.id, "SecurityGroupRuleId.1": rule_id}
+        self.call(group.account, "RevokeSecurityGroup", params)
+
     def tag(self, thing: Group | Instance, **tags: str | None) -> None:
         """Sets tags (`link_peer="sg-…"`; `_` stands for `-`), or takes them off with None."""
         kind = "securitygroup" if isinstance(thing, Group) else "instance"
@@ -297,6 +315,10 @@ class Lab:
     def outcome(self) -> dict[str, str]:
         """The last outcome."""
         return self.records()[-1]
+
+    def summary(self) -> dict[str, str]:
+        """The last run's."""
+        return self.records("summary")[-1]
 
     def calls(self) -> int:
         """How many calls the functions have made, ever, to whatever service."""
