@@ -109,8 +109,13 @@ def test_killed_at_any_call_the_redelivery_ends_in_the_same_place(
         raise AssertionError("LAST is too small")
 
 
-@pytest.mark.parametrize("name", ["link", "unlink"])
-@pytest.mark.parametrize("kind", [*TROUBLE, *AFTER])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *(("link", kind) for kind in (*TROUBLE, *AFTER)),
+        *(("unlink", kind) for kind in ("throttle", "html", *AFTER[-2:])),
+    ],
+)
 def test_trouble_at_any_call_ends_in_the_same_place(make_lab: Callable[[], Lab], name: str, kind: str) -> None:
     """One bad answer at call k, for every k: waited out, read back, or delivered again."""
     for k in range(LAST):
