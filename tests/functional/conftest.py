@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,16 @@ from local import inprocess, world
 from local.clock import VirtualClock
 from local.cloud import LocalCloud
 from tests.functional.lab import PEER, Lab
+from tests.functional.records import Watch, said
+
+
+@pytest.fixture(name="record_watch", autouse=True)
+def _record_watch(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Watch]:
+    """After every test all that it recorded is searched for raw control characters and for the secrets in use."""
+    watch = Watch(monkeypatch)
+    caplog.set_level("INFO")
+    yield watch
+    watch.check(said(caplog))
 
 
 @pytest.fixture(name="lab")

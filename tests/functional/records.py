@@ -1,0 +1,70 @@
+"""A watch over every record that a test makes: nothing in it can break a line, hide or turn text round, and no secret.
+
+The characters are listed here once more, from Unicode's own lists, and not taken from the code that escapes them.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+import pytest
+
+from local.identity import Identity, Key, Role
+from local.sls.store import LogGroup, SlsBackend
+
+RAW = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # Bidi_Control
+    "\u00ad\u200b-\u200d\u2060-\u2064\ufeff"  # nothing to be seen
+    "\u2028\u2029\ud800-\udfff]"
+)
+
+
+class Watch:
+    """What was written to any SLS, and what may never be: keys' secrets, session tokens, external ids."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.texts: list[str] = []
+        self.identities: list[Identity] = []
+        self.sessions: list[Key] = []
+        put, add_account, issue = SlsBackend.put, Identity.add_account, Identity.issue
+
+        def watched_put(
+            backend: SlsBackend, account: str, project: str, name: str, group: LogGroup, *rest: Any
+        ) -> None:
+            self.texts += [text for record in group.records for pair in record.contents.items() for text in pair]
+            put(backend, account, project, name, group, *rest)
+
+        def watched_account(identity: Identity, *given: Any) -> Any:
+            if not any(identity is known for known in self.identities):
+                self.identities.append(identity)
+            return add_account(identity, *given)
+
+        def watched_issue(identity: Identity, role: Role, *given: Any) -> Key:
+            self.sessions.append(issue(identity, role, *given))
+            return self.sessions[-1]
+
+        monkeypatch.setattr(SlsBackend, "put", watched_put)
+        monkeypatch.setattr(Identity, "add_account", watched_account)
+        monkeypatch.setattr(Identity, "issue", watched_issue)
+
+    def secrets(self) -> set[str]:
+        keys = [*self.sessions, *(key for identity in self.identities for key in identity.keys.values())]
+        ids = {role.external_id for identity in self.identities for role in identity.roles.values()}
+        return {*(key.secret for key in keys), *filter(None, (key.token for key in keys)), *filter(None, ids)}
+
+    def check(self, log: str) -> None:
+        """AssertionError for the first text that breaks the promise; `log` is what Python's logging was told."""
+        for text in self.texts:
+            found = RAW.search(text)
+            assert found is None, f"a record holds {found[0]!a}: {text!a}"
+        everything = "\n".join([*self.texts, log])
+        assert not any(secret in everything for secret in self.secrets()), "a secret stands in a record or in the log"
+
+
+def said(caplog: pytest.LogCaptureFixture) -> str:
+    """What Python's logging was told during the test itself, tracebacks included (`caplog.text` forgets at each phase)."""
+    form = logging.Formatter().format
+    return "\n".join(form(record) for record in caplog.get_records("call"))

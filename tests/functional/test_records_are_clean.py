@@ -1,0 +1,58 @@
+"""The watch over all records of this folder's tests does find what it looks for."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tests.functional.lab import PEER, Lab
+from tests.functional.records import Watch, said
+
+
+def test_the_watch_sees_every_record(lab: Lab, record_watch: Watch) -> None:
+    """Also those that a role's session leads to: its token is among the secrets."""
+    a, b = lab.pair()
+    assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
+    assert {a.id, b.id} <= set(record_watch.texts)
+    assert any(key.token for key in record_watch.sessions)
+    assert {key.token for key in record_watch.sessions} <= record_watch.secrets()
+    assert lab.cloud.identity.accounts[PEER].access_key_secret in record_watch.secrets()
+
+
+@pytest.mark.parametrize("raw", ["\x00", "\n", "\x1b[2J", "\x85", "\u202e", "\u2066", "\u200b", "\u2028", "\ufeff"])
+def test_a_raw_character_is_found(record_watch: Watch, raw: str) -> None:
+    """Were it not escaped, the test that wrote it would fail."""
+    record_watch.texts.append(f"sg-{raw}db")
+    with pytest.raises(AssertionError, match="a record holds"):
+        record_watch.check("")
+    record_watch.texts.clear()
+
+
+def test_a_secret_in_a_record_is_found(lab: Lab, record_watch: Watch) -> None:
+    record_watch.texts.append(f"signed with {lab.cloud.identity.accounts[PEER].access_key_secret}.")
+    with pytest.raises(AssertionError, match="a secret stands"):
+        record_watch.check("")
+    record_watch.texts.clear()
+
+
+def test_a_secret_in_a_logged_traceback_is_found(
+    lab: Lab, record_watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What Python's logging is told ends in the function's own log, which more people may read."""
+    try:
+        raise ValueError(lab.cloud.identity.accounts[PEER].access_key_secret)
+    except ValueError:
+        logging.getLogger("link-peer").exception("no luck")
+    with pytest.raises(AssertionError, match="a secret stands"):
+        record_watch.check(said(caplog))
+    caplog.clear()
+
+
+def test_what_the_sender_wrote_is_escaped(lab: Lab) -> None:
+    """A claim that would turn the line round stands in the record as what it is; the watch looks at the rest."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, reason="paid\u202e\r\n\x1b[31m\u2067", requested_by="a\u200bb\x00"))
+    record = lab.outcome()
+    assert record["claimed_reason"] == "paid\\u202e\\u000d\\u000a\\u001b[31m\\u2067"
+    assert record["claimed_by"] == "a\\u200bb\\u0000"
