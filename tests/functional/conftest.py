@@ -9,10 +9,12 @@ import pytest
 from pytest_mock import MockerFixture
 
 from local import inprocess, world
-from local.clock import VirtualClock
+from local.clock import SystemClock, VirtualClock
 from local.cloud import LocalCloud
+from local.server import serve
 from tests.functional.lab import PEER, Lab
 from tests.functional.records import Watch, said
+from tests.functional.wire import WireLab
 
 
 @pytest.fixture(name="record_watch", autouse=True)
@@ -49,3 +51,12 @@ def _make_lab(mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: 
         return Lab(cloud, monkeypatch, tmp_path)
 
     return make
+
+
+@pytest.fixture(name="wire_lab")
+def _wire_lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WireLab]:
+    """The default world behind a real server, on the machine's time."""
+    cloud = LocalCloud(SystemClock())
+    world.load(cloud)
+    with serve(cloud) as server:
+        yield WireLab(server, monkeypatch, tmp_path)
