@@ -121,7 +121,7 @@ def _accounts(here: Setting, sweep: Sweep) -> Iterator[Finding]:
 
 
 def _quotas(sweep: Sweep) -> Iterator[Finding]:
-    from shared.plan import GROUP_RULES
+    from shared.room import GROUP_RULES
 
     for party, group in sorted(sweep.view.groups.items()):
         left = GROUP_RULES - group.group_rules

@@ -16,19 +16,18 @@ they are believed only of living accounts, and are capped.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from shared import marker as markers
 from shared.decide import Claim, Denial, Need, Verdict, judge, shut
-from shared.decision import Decision, Edit, link_of, marker_of, one_each, owned_rules
+from shared.decision import Decision, Edit, link_of, one_each, owned_rules
 from shared.model import PRIORITY, Link, Marker, Party, Reason, Rule, RuleKey
 from shared.notation import managed_tag
 from shared.policy import Policy
+from shared.room import Room
 from shared.view import View
-
-GROUP_RULES = 20  # rules a basic group may hold that name a group [doc limits]; the stricter of the two readings
 
 Judged = Callable[[Rule, Marker, Reason], bool | None]
 """May this delivery take that reason away? None: it may, once the rule's link is wholly read."""
@@ -110,9 +109,8 @@ class _Planner:
         self.wants: dict[RuleKey, set[Reason]] = {}
         self.against: dict[RuleKey, Denial] = {}
         self.lost: dict[RuleKey, _Lost] = {}
-        self.room: dict[Party, int] = {}
+        self.room = Room(view, self.policy, context.region)
         self.edited: set[RuleKey] = set()
-        self.adding: set[RuleKey] = set()  # two links may need one rule: it takes room once
         self.asked: set[Link] = set()
         self.unread: set[Link] = set()
         self.doubts: set[str] = set()
@@ -200,9 +198,9 @@ class _Planner:
             rules=tuple(standing),
             untagged=self._untagged(need.key for need in verdict.needs),
         )
-        short, inverted = self._too_long(edits), False
+        short, inverted = self.room.too_long(edits), False
         if short is None:
-            short, inverted = self._quota(edits)
+            short, inverted = self.room.take(edits, self._freed())
             if short is not None and ours:
                 self.parts[link] = short
         if short is not None:
@@ -283,42 +281,13 @@ class _Planner:
             return False
         return key not in {need.key for need in self._verdict(old).needs}
 
-    def _too_long(self, edits: Iterable[Edit]) -> Denial | None:
-        """Reasons that a rule's description cannot hold, if there are any."""
-        for edit in edits:
-            if not markers.fits(markers.render(marker_of(edit, self.policy, self.context.region), self.policy.home)):
-                detail = "the rule's description has no room for one more reason (512 characters)"
-                return Denial("quota", detail, "unlink requests that are not needed any more")
-        return None
-
-    def _quota(self, edits: Sequence[Edit]) -> tuple[Denial | None, bool]:
-        """What has no room, if anything; and whether what goes must go first."""
-        needed: dict[Party, int] = {}
-        for edit in edits:
-            if edit.kind == "add" and edit.key.source.startswith("sg-") and edit.key not in self.adding:
-                needed[edit.key.group] = needed.get(edit.key.group, 0) + 1
-        inverted = False
-        for party, count in needed.items():
-            room = self._room(party)
-            freed = sum(
-                1
-                for key in self.lost
-                if key.group == party
-                and key.source.startswith("sg-")
-                and set(self.owned[key][1].reasons) == self.lost[key].reasons
-            )
-            if room + freed < count:
-                detail = f"{party} has room for {max(room, 0)} of {count} rules that name a group ({GROUP_RULES} are allowed)"
-                return Denial("quota", detail, "take away rules that are not needed, or name instances (i-…)"), False
-            inverted |= room < count
-        for party, count in needed.items():
-            self.room[party] = self._room(party) - count
-        self.adding |= {edit.key for edit in edits if edit.kind == "add"}
-        return None, inverted
-
-    def _room(self, party: Party) -> int:
-        group = self.view.groups.get(party)
-        return self.room.get(party, GROUP_RULES - (group.group_rules if group else 0))
+    def _freed(self) -> Counter[Party]:
+        """Rules that name a group and will go, by the group that holds them."""
+        return Counter(
+            key.group
+            for key, lost in self.lost.items()
+            if key.source.startswith("sg-") and set(self.owned[key][1].reasons) == lost.reasons
+        )
 
     # what standing rules lose
 
