@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: run test lint prove setup
+.PHONY: run test lint prove bench setup
 
 run: setup  ## the whole story on a local cloud
 	$(BIN)/link-peer demo
@@ -18,6 +18,11 @@ lint: setup  ## linters and types
 
 prove: setup  ## every crash, duplicate and order of events, tried out (minutes)
 	$(BIN)/python -m tests.simulation.prove
+
+bench: setup  ## cold start, calls an event, cost of a sweep
+	$(BIN)/python -m benchmarks.cold_start
+	PYTHONPATH=functions $(BIN)/python -m benchmarks.event_cost
+	$(BIN)/python -m benchmarks.sweep_cost
 
 setup: $(INSTALLED)
 

@@ -39,12 +39,11 @@ def build(instances: int, groups: int) -> LocalCloud:
     return cloud
 
 
-def measure(instances: int, groups: int) -> None:
-    cloud = build(instances, groups)
-    server = serve(cloud)
+def point_at(cloud: LocalCloud, endpoint: str) -> None:
+    """The functions' settings, by the environment as when deployed."""
     keys = cloud.identity.accounts[HOME]
     os.environ.update(
-        LINK_PEER_CLOUD=server.endpoint,
+        LINK_PEER_CLOUD=endpoint,
         LINK_PEER_POLICY=cloud.world.policy,
         LINK_PEER_REGION=cloud.region,
         LINK_PEER_AUDIT_PROJECT=cloud.world.audit_project,
@@ -53,6 +52,12 @@ def measure(instances: int, groups: int) -> None:
         ALIBABA_CLOUD_ACCESS_KEY_ID=keys.access_key_id,
         ALIBABA_CLOUD_ACCESS_KEY_SECRET=keys.access_key_secret,
     )
+
+
+def measure(instances: int, groups: int) -> None:
+    cloud = build(instances, groups)
+    server = serve(cloud)
+    point_at(cloud, server.endpoint)
     context = SimpleNamespace(function=SimpleNamespace(timeout=3600))
     for run in ("first", "second"):
         sweep = Sweep(opened("sweep", context), f"sweep-{run}")
