@@ -1,0 +1,159 @@
+"""A world in which many deliveries run at once, and what must be true of it and of its records afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+from typing import Any
+
+import auto_link
+import cross_account
+import sweep
+
+from local.ecs.state import Group, Instance
+from local.http import Request, Response
+from tests.functional.wire import WireLab
+
+THREADS = 8
+SLOW = 0.002  # seconds; every call that no other fault hits
+FAULTS = ("reset", "reset-after", "html", "error", "error-after", "truncated-after", "throttle")
+CHANGES = ("AuthorizeSecurityGroup", "RevokeSecurityGroup", "ModifySecurityGroupRule")
+
+Delivery = tuple[ModuleType, Any]
+
+
+class Crowd:
+    """Ten applications that share two databases at home, and pairs of groups across the accounts."""
+
+    def __init__(self, lab: WireLab, seed: int = 1) -> None:
+        self.lab = lab
+        self.random = random.Random(seed)
+        self.dbs = [lab.group("*") for _ in range(2)]
+        self.apps = [lab.group("*") for _ in range(10)]
+        self.pairs = [lab.pair() for _ in range(4)]
+        for group in (*self.dbs, *(b for _, b in self.pairs)):
+            lab.instance(group)
+        self.instances = [lab.instance(app, tags={"link-peer": self.wish()}) for app in self.apps]
+        self.raised = 0
+        self.done: list[Delivery] = []
+        self.made: list[dict[str, Any]] = []  # changes of rules, as ActionTrail tells them
+        self.answered: set[str] = set()  # RequestIds that reached the function
+        self._watch()
+
+    def _watch(self) -> None:
+        published, handle = self.lab.cloud.ecs.on_event, self.lab.cloud.handle
+
+        def listen(account: str, event: dict[str, Any]) -> None:
+            data = event["data"]
+            if data.get("eventName") in CHANGES and not data.get("errorCode"):
+                self.made.append(data)
+            if published:
+                published(account, event)
+
+        def answer(request: Request) -> Response:
+            response = handle(request)
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # another service's answer, or a spoilt one
+                self.answered.add(json.loads(response.body)["RequestId"])
+            return response
+
+        self.lab.cloud.ecs.on_event = listen
+        self.lab.cloud.handle = answer  # type: ignore[method-assign]
+
+    def wish(self, *ports: str) -> str:
+        """What every application asks for: its ports of the first database, and without ports all of the second."""
+        first, second = self.dbs
+        return f"{first.id}:{'+'.join(ports)}" if ports else f"{first.id}:tcp/3306 {second.id}"
+
+    def faults(self, services: Iterable[str]) -> None:
+        """Each kind a few times, spread over the calls; what they spare is slow."""
+        for service in services:
+            for kind in FAULTS:
+                for _ in range(2):
+                    self.lab.fault(service=service, kind=kind, skip=self.random.randrange(60))
+        self.lab.fault(kind="slow", seconds=SLOW, times=None)
+
+    # deliveries
+
+    def settle(self, *deliveries: Iterable[Delivery]) -> None:
+        """All of them at once, each until its function answers."""
+        todo = [one for several in deliveries for one in several]
+        self.random.shuffle(todo)
+        with ThreadPoolExecutor(THREADS) as threads:
+            counts = list(threads.map(lambda one: self.lab.settle(*one), todo))
+        self.raised += sum(counts) - len(todo)
+        self.done += todo
+
+    def events(self, make: Callable[[Instance], dict[str, Any]]) -> list[Delivery]:
+        """Each twice, as a bus delivers that promises at least once."""
+        return [(auto_link, event) for event in map(make, self.instances) for _ in range(2)]
+
+    def requests(self, action: str, name: str, pairs: Iterable[tuple[Group, Group]]) -> list[Delivery]:
+        """Each twice."""
+        bodies = [self.lab.request(a, b, action=action, request_id=f"{name}-{a.id}") for a, b in pairs]
+        return [(cross_account, [self.lab.message(body)]) for body in bodies for _ in range(2)]
+
+    def sweeps(self, name: str, count: int) -> list[Delivery]:
+        return [(sweep, {"triggerTime": f"{name}-{number}"}) for number in range(count)]
+
+    # the end
+
+    def rules(self) -> dict[str, list[str]]:
+        """What stands on every group."""
+        groups = [*self.dbs, *self.apps, *(group for pair in self.pairs for group in pair)]
+        return {group.id: self.lab.rules(group) for group in groups}
+
+    def wanted(self, apps: dict[str, list[str]], linked: Iterable[tuple[Group, Group]]) -> dict[str, list[str]]:
+        """What shall stand: for each application its ports of the first database (none: it wants both), and these pairs."""
+        first, second = self.dbs
+        found: dict[str, list[str]] = {group: [] for group in self.rules()}
+        for app, ports in apps.items():
+            found[first.id] += [f"{app} {port}" for port in ports or ["tcp/3306"]]
+            if not ports:
+                found[second.id].append(f"{app} all")
+                found[app].append(f"{second.id} all")
+        for a, b in linked:
+            found[a.id].append(f"{b.id} all")
+            found[b.id].append(f"{a.id} all")
+        return {group: sorted(rules) for group, rules in found.items()}
+
+    # the records
+
+    def check_intents(self) -> None:
+        """Whatever was changed, also where the answer was lost, an intent names it."""
+        named = [rule for record in self.lab.records("intent") for rule in json.loads(record["rules"])]
+        ids = {rule["rule_id"] for rule in named}
+        keys = {(rule["group"], rule["source"].split("@")[0], rule["protocol"], rule["ports"]) for rule in named}
+        assert self.made
+        for change in self.made:
+            given = change["requestParameters"]
+            for name, value in given.items():
+                if ".SourceGroupId" in name:
+                    place = name.removesuffix("SourceGroupId")
+                    protocol, ports = given[f"{place}IpProtocol"].lower(), given[f"{place}PortRange"]
+                    assert (given["SecurityGroupId"], value, protocol, ports) in keys, "a rule without an intent"
+                elif name.startswith("SecurityGroupRuleId"):
+                    assert value in ids, f"{change['eventName']} without an intent"
+
+    def check_outcomes(self) -> None:
+        """Every delivery that was answered has said what became of it."""
+        records = self.lab.records("outcome", "summary")
+        told = {record.get(name) for record in records for name in ("event_id", "request_id")}
+        for function, body in self.done:
+            if function is cross_account:
+                expected = json.loads(body[0]["data"]["messageBody"])["request_id"]
+            else:
+                expected = body["id"] if function is auto_link else f"sweep-{body['triggerTime']}"
+            assert expected in told, f"{function.__name__}: nothing is told of {expected}"
+
+    def check_requests_told(self) -> None:
+        """Every RequestId that came back stands in a record, and every delivery that was given back left an attempt."""
+        records = self.lab.records("outcome", "attempt")
+        told = {request for record in records for request in record["api_requests"].split(",")}
+        answered = [change for change in self.made if change["requestId"] in self.answered]
+        assert len(answered) > len(self.made) / 2
+        assert [c["eventName"] for c in answered if c["requestId"] not in told] == []
+        assert len(self.lab.records("attempt")) >= self.raised
