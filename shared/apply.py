@@ -146,8 +146,11 @@ class Applier:
         rules: dict[RuleKey, Rule] = {rule.key: rule for rule in decision.rules if rule.key}
         try:
             for group, edits in _by_group(decision):
-                if self._clock.now() >= self._retry.deadline:
+                now = self._clock.now()
+                if now >= self._retry.deadline:
                     raise Transient("the function's time is nearly over")
+                if any(reason.until is not None and reason.until <= now for edit in edits for reason in edit.gain):
+                    raise Refused(Denial("expired", "its end came while it was being made"))
                 if group in decision.untagged:
                     self._tag(group, requests)
                 settled = self._settle(group, edits, requests)

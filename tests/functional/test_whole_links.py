@@ -76,3 +76,15 @@ def test_a_sweep_that_takes_a_requests_rule_denies_nobody(lab: Lab) -> None:
     assert not lab.rules(db)
     assert [r["outcome"] for r in lab.records(function="sweep", reason="no-consent")] == ["removed"]
     assert lab.records(function="sweep", reason="no-consent")[0]["to_account"] == HOME
+
+
+def test_an_end_that_comes_before_the_change_is_made_stops_it(lab: Lab) -> None:
+    """The log takes its time over the intent, and the link's end passes: nothing is opened."""
+    app, db = lab.group(), lab.group("*")
+    lab.fault(service="sls", action="PutLogs", kind="slow", seconds=5)
+
+    answer = lab.cross_account(lab.request(app, db, "tcp/1", until=lab.iso(3)))
+
+    assert answer == {"denied": 1}
+    assert not lab.rules(db)
+    assert lab.records(reason="expired")
