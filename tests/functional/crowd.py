@@ -16,7 +16,7 @@ import sweep
 
 from local.ecs.state import Group, Instance
 from local.http import Request, Response
-from tests.functional.wire import WireLab
+from tests.functional.wire import PATIENCE, WireLab
 
 THREADS = 8
 SLOW = 0.002  # seconds; every call that no other fault hits
@@ -31,6 +31,7 @@ class Crowd:
 
     def __init__(self, lab: WireLab, seed: int = 1) -> None:
         self.lab = lab
+        lab.wait(PATIENCE)
         self.random = random.Random(seed)
         self.dbs = [lab.group("*") for _ in range(2)]
         self.apps = [lab.group("*") for _ in range(10)]

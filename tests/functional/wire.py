@@ -15,7 +15,8 @@ from shared import delivery, queue, sdk, sls
 from shared.errors import Transient
 from tests.functional.lab import Lab
 
-SILENCE = 0.15  # seconds until a client gives up on an answer
+SILENCE = 0.2  # seconds until a client gives up on an answer
+PATIENCE = 10.0  # the same where nobody stays silent, but many ask at once
 MAX_DELIVERIES = 6
 
 
@@ -39,9 +40,14 @@ class WireLab(Lab):
         super().__init__(server.cloud, monkeypatch, folder)
         monkeypatch.setenv("LINK_PEER_CLOUD", server.endpoint)
         monkeypatch.setattr(delivery, "clock_for_functions", HurriedClock)
-        monkeypatch.setattr(sdk, "READ_TIMEOUT_MS", int(SILENCE * 1000))
-        monkeypatch.setattr(sls, "TIMEOUT_SECONDS", SILENCE)
-        monkeypatch.setattr(queue, "TIMEOUT_SECONDS", SILENCE)
+        self._monkeypatch = monkeypatch
+        self.wait(SILENCE)
+
+    def wait(self, seconds: float) -> None:
+        """How long the clients wait for an answer."""
+        self._monkeypatch.setattr(sdk, "READ_TIMEOUT_MS", int(seconds * 1000))
+        self._monkeypatch.setattr(sls, "TIMEOUT_SECONDS", seconds)
+        self._monkeypatch.setattr(queue, "TIMEOUT_SECONDS", seconds)
 
     def deliver(self, function: ModuleType, body: Any) -> dict[str, int]:
         outcomes: dict[str, int] = json.loads(function.handler(json.dumps(body).encode(), self.context))["outcomes"]

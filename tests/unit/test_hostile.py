@@ -1,0 +1,303 @@
+"""Hostile texts against every reader: nothing but our own errors, and nothing accepted that the grammar forbids.
+
+The grammar is written down here a second time, by hand and without regular expressions, from the contract's words.
+"""
+
+from __future__ import annotations
+
+import base64
+import calendar
+import json
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from shared.errors import BadInput, Denied, PolicyError
+from shared.events import decode as decode_event
+from shared.events import elements, queue_body
+from shared.marker import fits, parse, render
+from shared.model import Port
+from shared.notation import Peer, accepts, bad_accepts, link_until, parse_instant, peers
+from shared.policy import parse as parse_policy
+from shared.requests import decode, encode
+
+A, B = "1000000000000001", "1000000000000002"
+REGION = "cn-qingdao"
+NOW = parse_instant("2026-11-25T07:00:00Z")
+quick = settings(max_examples=150, derandomize=True, deadline=None)
+
+DIGITS, LOWER = "0123456789", "abcdefghijklmnopqrstuvwxyz"
+
+# the grammar, once more
+
+
+def is_id(text: str, kind: str) -> bool:
+    rest = text[len(kind) :]
+    return text.startswith(kind) and 1 <= len(rest) <= 60 and all(c in DIGITS + LOWER for c in rest)
+
+
+def is_uid(text: str) -> bool:
+    return 15 <= len(text) <= 20 and all(c in DIGITS for c in text)
+
+
+def is_number(text: str) -> bool:
+    return text != "" and all(c in DIGITS for c in text) and text[0] != "0" and int(text) <= 65535
+
+
+def is_port(text: str) -> bool:
+    if text == "icmp":
+        return True
+    protocol, slash, numbers = text.partition("/")
+    low, dash, high = numbers.partition("-")
+    if protocol not in ("tcp", "udp") or not slash or not is_number(low):
+        return False
+    return not dash or (is_number(high) and int(low) <= int(high))
+
+
+def is_peer(text: str, *, who: bool) -> bool:
+    """`party[:ports]` of a `link-peer` tag, or `who[:ports]` of a `link-accept` tag."""
+    party, colon, ports = text.partition(":")
+    name, at, account = party.partition("@")
+    group, instance = is_id(name, "sg-"), is_id(name, "i-")
+    known = group or instance or (who and name == "*")
+    abroad = is_uid(account) and (group or who)
+    return known and (abroad if at else True) and (not colon or all(map(is_port, ports.split("+"))))
+
+
+def pieces(value: str) -> list[str]:
+    return [piece for part in value.split(",") for piece in part.split(" ") if piece]
+
+
+# texts that nearly are the grammar
+
+near = st.lists(
+    st.sampled_from(
+        [
+            *("sg-", "i-", "sg-a", "i-b", "*", "@", A, B, ":", "+", ",", " ", "tcp/", "udp/", "icmp", "1", "65535"),
+            *("65536", "0", "01", "-", "/", "9-8", "8-9", "\t", "\n", "\x00", "\u00a0", "\u200b", "\u202e", "\uff11"),
+            *("TCP/", "Sg-a", "\u0660", "tcp/80", "tcp/8000-8010", "\ud800"),
+        ]
+    )
+    | st.characters(),
+    max_size=12,
+).map("".join)
+
+
+@quick
+@given(near)
+@example(f"sg-{'a' * 60}@{A}:tcp/1+udp/65535,i-{'b' * 61}")
+def test_a_peer_is_accepted_if_and_only_if_the_grammar_has_it(value: str) -> None:
+    """Each entry by itself; and what is accepted says what was written."""
+    for text, read in peers({"link-peer": value}, A):
+        written = text.removeprefix("link-peer=")
+        assert isinstance(read, Peer) is is_peer(written, who=False), ascii(written)
+        if isinstance(read, Peer):
+            assert is_peer(str(read.party).removesuffix(f"@{A}"), who=False)
+            shown = f"{read.party}:{'+'.join(map(str, read.ports))}".rstrip(":")
+            assert peers({"link-peer": shown}, A)[0][1] == read if read.party.is_group else True
+
+
+@quick
+@given(near)
+def test_a_consent_is_read_if_and_only_if_the_grammar_has_it(value: str) -> None:
+    """An entry that is not the grammar consents to nothing, and spoils no other."""
+    good = [accept.text.removeprefix("link-accept=") for accept in accepts({"link-accept": value}, A)]
+    bad = [text.removeprefix("link-accept=") for text, _ in bad_accepts({"link-accept": value}, A)]
+    assert good == [piece for piece in pieces(value) if is_peer(piece, who=True)]
+    assert bad == [piece for piece in pieces(value) if not is_peer(piece, who=True)]
+
+
+instants = st.lists(
+    st.sampled_from(
+        ["2026", "-", "11", "02", "30", "T", "t", " ", "24", ":", "60", "00", "Z", "z", "+", ".", "9", "١"]
+    ),
+    max_size=16,
+).map("".join) | st.builds(
+    "{}-{}-{}T{}:{}:{}{}".format,
+    st.sampled_from(["0000", "0001", "1970", "2027", "9999", "10000"]),
+    st.sampled_from(["00", "01", "02", "12", "13", "1"]),
+    st.sampled_from(["00", "01", "29", "30", "31", "32"]),
+    st.sampled_from(["00", "23", "24"]),
+    st.sampled_from(["00", "59", "60"]),
+    st.sampled_from(["00", "59", "60", "59.999999", "00.", "5"]),
+    st.sampled_from(["Z", "", "z", "+08:00", "-23:59", "+24:00", "+08", "+0800", " Z"]),
+)
+
+
+@quick
+@given(instants)
+@example("2027-02-29T00:00:00Z")
+def test_an_end_that_is_read_is_an_instant_of_the_calendar(text: str) -> None:
+    """Of a real day, with a zone; anything else is a bad tag, by which links are not opened for ever."""
+    read = link_until({"link-until": text})
+    if isinstance(read, BadInput):
+        return
+    assert isinstance(read, int)
+    day, _, rest = text.replace("t", "T").partition("T")
+    year, month, number = (int(part) for part in day.split("-"))
+    assert 1 <= number <= calendar.monthrange(year, month)[1]
+    assert (len(day), rest[2], rest[5]) == (10, ":", ":")
+    assert rest[-1] in "Zz" or (rest[-6] in "+-" and rest[-3] == ":")
+    assert int(rest[:2]) <= 23
+    assert int(rest[6:8]) <= 59
+
+
+# messages
+
+json_values: Any = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | near | st.sampled_from(["link", "sg-a", A, 1, "tcp/22"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(near, inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ("version", "request_id", "action", "region", "from", "to", "ports", "expires_at", "until", "reason", "extra")
+
+
+def message(changes: dict[str, Any]) -> dict[str, Any]:
+    good: dict[str, Any] = {"version": 1, "request_id": "chg-1", "action": "link", "region": REGION}
+    good |= {"from": {"account": A, "party": "sg-a"}, "to": {"account": B, "party": "sg-b"}}
+    return {**good, "expires_at": "2026-11-25T08:00:00Z", **changes}
+
+
+@quick
+@given(
+    st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=2).map(lambda changes: json.dumps(message(changes)))
+    | json_values.map(json.dumps)
+    | near,
+    st.booleans(),
+)
+def test_a_request_is_refused_in_our_own_words_or_is_the_form(text: str, coded: bool) -> None:
+    """Whatever was sent, plain or in base64; and an accepted request is the same after another round."""
+    body: str | bytes = base64.b64encode(text.encode("utf-8", "replace")) if coded else text
+    try:
+        request = decode(body, region=REGION, now=NOW)
+    except (BadInput, Denied):
+        return
+    ends = (request.link.source, request.link.target)
+    assert all(is_uid(end.account) and (is_id(end.id, "sg-") or is_id(end.id, "i-")) for end in ends)
+    assert len({end.is_group for end in ends}) == 1
+    assert all(is_port(str(port)) for port in request.link.ports)
+    assert NOW - 300 <= request.expires_at <= NOW + 24 * 3600 + 300
+    assert 1 <= len(request.request_id) <= 48
+    assert request.request_id.isascii()
+    assert decode(encode(request), region=REGION, now=NOW) == request
+
+
+@quick
+@given(st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
+@example(b"[" * 100_000)
+@example(b'{"a":' * 100_000)
+@example(b"1" * 5000)
+def test_a_delivery_of_any_bytes_is_elements_or_bad_input(event: bytes) -> None:
+    """And each element is hints, a message's body, or bad input: never another exception."""
+    try:
+        found = elements(event)
+    except BadInput:
+        return
+    for element in found:
+        for read in (lambda e: decode_event(e, home=A, region=REGION), queue_body):
+            try:
+                read(element)
+            except BadInput:
+                continue
+
+
+# descriptions
+
+descriptions = st.lists(
+    st.sampled_from(
+        [
+            *("link-peer/1", " ", "dep=", "prod", "id=", "daed3c026b1eb6c4", "by=", "tag", ",", "req:", "chg-1", "~"),
+            *("20270101T000000Z", "from=", "to=", "i-a", f"i-b@{B}", f"@{A}", "\n", "\u202e", "=", "20270230T000000Z"),
+            *("link-peer/1 dep=prod id=daed3c026b1eb6c4 by=", " from=i-a to=i-b"),
+        ]
+    ),
+    max_size=14,
+).map("".join)
+
+
+@quick
+@given(descriptions | st.text(max_size=80))
+def test_a_description_is_a_marker_only_if_we_could_have_written_it(text: str) -> None:
+    """What is read as a marker is written again as the same text, but for the order of its reasons."""
+    marker = parse(text, A)
+    if marker is None:
+        return
+    written = render(marker, A)
+    assert fits(written)
+    assert parse(written, A) == marker
+    assert [sorted(part.split(",")) for part in written.split(" ")] == [
+        sorted(part.split(",")) for part in text.split(" ")
+    ]
+
+
+# the policy file
+
+yaml_texts = st.lists(
+    st.sampled_from(
+        [
+            *("deployment: prod\n", "accounts:\n", f'  "{A}": {{name: a}}\n', f'  "{B}": {{}}\n', "allow: ", "[", "]"),
+            *(
+                "{",
+                "}",
+                "deny: {ports: [tcp/22]}\n",
+                "paused: ",
+                "true",
+                "yes",
+                "\n",
+                "&a ",
+                "*a",
+                "!!python/name:os ",
+                "<<: ",
+            ),
+            *(
+                "limits: {max_ports: ",
+                "010",
+                "1e3",
+                "}\n",
+                "---\n",
+                "? ",
+                "- ",
+                ": ",
+                "'",
+                '"',
+                "# ",
+                "\t",
+                "\x00",
+                "\u2028",
+            ),
+            *("%YAML 1.1\n", "|\n", ">\n", "~", "null", f"  {A}: {{}}\n", "\ud800", "=", "2026-01-01"),
+        ]
+    )
+    | st.characters(),
+    max_size=14,
+).map("".join)
+
+
+@quick
+@given(yaml_texts)
+def test_a_policy_is_refused_in_our_own_words_or_is_whole(text: str) -> None:
+    """A policy that is read has one home and only what it lists."""
+    for written in (text, f'deployment: prod\naccounts:\n  "{A}": {{name: a}}\n{text}'):
+        refusal = ""
+        try:
+            policy = parse_policy(written)
+        except PolicyError as error:
+            refusal = str(error)
+        if refusal:
+            assert refusal.isprintable(), ascii(refusal)
+            continue
+        assert [uid for uid, account in policy.accounts.items() if account.role is None] == [policy.home]
+        assert all(map(is_uid, policy.accounts))
+        assert all(is_port(str(port)) for port in policy.deny)
+        assert all(who.account in policy.accounts for allow in policy.allow for who in (allow.source, allow.target))
+
+
+def test_the_second_grammar_knows_good_from_bad() -> None:
+    """So that the comparison above means something."""
+    assert is_peer(f"sg-a@{B}:tcp/1+icmp", who=False)
+    assert is_peer(f"*@{B}", who=True)
+    assert not is_peer(f"i-a@{B}", who=False)
+    assert not is_peer("sg-a:", who=True)
+    assert not is_peer("sg-a:tcp/0", who=True)
+    assert str(Port("tcp", 8, 9)) == "tcp/8-9"
