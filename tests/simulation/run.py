@@ -25,7 +25,7 @@ import msgspec
 from functions import auto_link, cross_account, sweep
 from shared import reconcile_all, view
 from shared.delivery import Delivery
-from shared.errors import Ambiguous, NoAccess, Transient
+from shared.errors import Ambiguous, CloudError, NoAccess, Transient
 from shared.model import Group, Instance, Party, Rule, RuleKey
 from shared.policy import Policy
 from shared.retry import Retry
@@ -102,11 +102,16 @@ class Run:
         if world.throttled.get((account, name), 0.0) > world.now:
             raise Transient("Throttling.User: Request was denied due to user flow control.", throttled=True)
         if fault == "forbidden":
+            self.watch.refused = True
             raise NoAccess("Forbidden.RAM", "User not authorized to operate on the specified resource.")
         if fault == "lost":
             raise Ambiguous(f"no readable answer: {name}")
         self.empty |= fault == "empty"
-        answer = do()
+        try:
+            answer = do()
+        except CloudError:
+            self.watch.refused = True
+            raise
         self.watch.look()
         if fault == "kill-after":
             raise Killed(name)

@@ -202,9 +202,9 @@ class World:
         self.human.pop(rule_id, None)
 
     def hand_edit(self, group: Party, rule_id: str, description: str) -> None:
-        """A person writes another description, which makes the rule theirs; `keep` gives it the strongest priority."""
+        """A person writes another description, which makes the rule theirs; `strengthen` gives it another priority."""
         old = self.rules[group][rule_id]
-        if description == "keep":
+        if description == "strengthen":
             new = msgspec.structs.replace(old, priority=1)
         else:
             new = msgspec.structs.replace(old, description=description)
@@ -213,5 +213,5 @@ class World:
         ):
             return  # the platform refuses a duplicate
         self._put(group, {**self.rules[group], rule_id: new})
-        if description != "keep" or rule_id in self.human:
+        if description != "strengthen" or rule_id in self.human:
             self.human[rule_id] = new
