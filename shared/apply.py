@@ -23,8 +23,10 @@ from shared.errors import Ambiguous, CloudError, NoAccess, Transient
 from shared.model import PRIORITY, Link, Marker, Party, Reason, Rule, RuleKey
 from shared.notation import managed_tag
 from shared.policy import Policy
+from shared.refusals import DENIALS, GONE
 from shared.retry import Retry
 from shared.view import Reader
+from shared.witness import Witnesses, gone, groups, witnesses
 
 READ_BACKS = 5  # reads of a group until it shows what was changed; the lag has been seen, its size is unknown
 
@@ -34,32 +36,6 @@ PAUSED = Denial(
     "paused",
     "link-peer is paused: it reads and audits, and changes nothing",
     "set paused: false in the policy file, then post the request or touch the tag again",
-)
-
-# [doc ecs.md 1.12] what a refusal of a change means for the link
-DENIALS = {
-    "AuthorizedGroupRule.LimitExceed": ("quota", "the group holds as many rules that name groups as are allowed"),
-    "AuthorizationLimitExceed": ("quota", "the group holds as many rules as are allowed"),
-    "OperationDenied.QuotaExceed": ("quota", "the group holds as many tags as are allowed"),
-    "InvalidSourceGroupId.NotFound": ("peer-not-found", "the source group is not there"),
-    "InvalidSourceGroup.NotFound": ("peer-not-found", "the source group is not there"),
-    "InvalidSecurityGroupId.NotFound": ("peer-not-found", "the group is not there"),
-    "InvalidResourceId.NotFound": ("peer-not-found", "the group is not there"),
-    "InvalidSourceGroupId.Mismatch": ("different-vpc", "the two groups are not in one VPC"),
-    "InvalidGroupAuthParameter.OperationDenied": ("advanced-group", "the source is an advanced group"),
-    "InvalidGroupParameter.OperationDenied": ("advanced-group", "the group is an advanced one"),
-    "InvalidOperation.ResourceManagedByCloudProduct": ("managed-group", "the group is managed by a cloud product"),
-    "InvalidNetworkType.Mismatch": ("classic-network", "one side is in the classic network"),
-    "InvalidNetworkType.Conflict": ("classic-network", "one side is in the classic network"),
-}
-# "probably already gone": a read decides
-GONE = frozenset(
-    {
-        "InvalidParam.SecurityGroupRuleId",
-        "InvalidSecurityGroupRule.RuleNotExist",
-        "InvalidSecurityGroupRuleId.NotFound",
-        "InvalidGroupAuthItem.NotFound",
-    }
 )
 
 
@@ -124,9 +100,12 @@ class Applier:
         if self._policy.paused:
             decisions = [_paused(decision) for decision in decisions]
         self._scribe.write([decision_record(d, self._region, "intent") for d in decisions if d.edits or d.untagged])
+        decisions = sorted(decisions, key=_order)
+        # all of them before anything is changed
+        stood = [witnesses(self._reader.view, self._policy, self._region, decision) for decision in decisions]
         outcomes: list[Record] = []
-        for decision in sorted(decisions, key=_order):
-            outcomes += self._carry_out(decision, report)
+        for decision, where in zip(decisions, stood, strict=True):
+            outcomes += self._carry_out(decision, report, where)
         self._scribe.write(outcomes)
         return report
 
@@ -141,7 +120,7 @@ class Applier:
             self._scribe.write([{"record": "summary", **held_fields(self.counted, self._policy)}])
         return [decision for decision in decisions if not decision.counted]
 
-    def _carry_out(self, decision: Decision, report: Report) -> list[Record]:
+    def _carry_out(self, decision: Decision, report: Report, stood: Witnesses) -> list[Record]:
         requests: list[str] = []
         rules: dict[RuleKey, Rule] = {rule.key: rule for rule in decision.rules if rule.key}
         try:
@@ -160,6 +139,7 @@ class Applier:
                     # a sweep that found the group empty a moment ago may have taken the tag off since
                     self._reader.group_again(group)
                     self._tag(group, requests)
+            decision = self._still_asked(decision, stood, requests, rules)
         except Refused as refusal:
             if decision.outcome == "applied":
                 report.failed[decision.link] = refusal.denial
@@ -176,6 +156,32 @@ class Applier:
         report.changed += len(decision.edits)
         report.removed += decision.removes
         return [decision_record(decision, self._region, "outcome", rules=rules.values(), api_requests=requests)]
+
+    # a sweep and an unlink at once
+
+    def _still_asked(
+        self, decision: Decision, stood: Witnesses, requests: list[str], rules: dict[RuleKey, Rule]
+    ) -> Decision:
+        """A request's reason that went from where it was read, while it was written here, goes from here too."""
+        for group in sorted(groups(stood)):
+            self._read(group)
+        lost = gone(self._reader.view, self._policy, self._region, stood)
+        back = tuple(
+            Edit(edit.key, lose=lost & edit.gain, ends=edit.ends, rule=rules[edit.key])
+            for edit in decision.edits
+            if lost & edit.gain and edit.key in rules
+        )
+        if not back:
+            return decision
+        undone = msgspec.structs.replace(decision, edits=back, untagged=())
+        self._scribe.write([decision_record(undone, self._region, "intent")])
+        for group, edits in _by_group(undone):
+            settled = self._settle(group, edits, requests)
+            for edit in edits:
+                rules.pop(edit.key)
+            rules.update(settled)
+        detail = "an unlink took it back meanwhile, and so is what was written"
+        return msgspec.structs.replace(decision, outcome="unchanged", detail=detail)
 
     # one group
 

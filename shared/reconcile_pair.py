@@ -12,7 +12,7 @@ from shared.decide import Claim, Denial, judge, no_access, tag_claims, unknown_a
 from shared.decision import link_of
 from shared.delivery import Delivery
 from shared.errors import Transient
-from shared.model import Link, Marker, Reason, Rule
+from shared.model import Link, Marker, Party, Reason, Rule
 from shared.plan import Context, Plan, make
 from shared.requests import Request
 from shared.view import Reader
@@ -54,16 +54,18 @@ class _Pair:
             self.scribe.write([self._record("denied", denial)])
             return self.applier.counted
         refused: dict[Link, Denial] = {}
-        for _ in range(PASSES):
+        for number in range(PASSES):
             plan = self._plan(refused)
             report = self.applier.apply(plan.decisions)
             if report.pending:
                 raise report.pending[0]
-            if not refused and all(decision.action == "repair" for decision in plan.decisions):
+            if number == 0 and all(decision.action == "repair" for decision in plan.decisions):
                 self.scribe.write([self._record("unchanged", Denial("", self._nothing(plan)))])
-            if not report.failed:
-                break
             refused |= report.failed
+            if self.request.action == "unlink" and report.changed:
+                self._look_again(plan)
+            elif not report.failed:
+                break
         return self.applier.counted
 
     def _barred(self) -> Denial | None:
@@ -92,6 +94,15 @@ class _Pair:
             self.reader.groups_of_all()
             claims = self._tag_claims()
             self.reader.rules(n.key.group for c in claims for n in judge(self.view, self.policy, c.link).needs)
+
+    def _look_again(self, plan: Plan) -> None:
+        """The rules of both sides, after a removal: a sweep may have completed the link meanwhile (see shared.witness)."""
+        groups = {edit.key.group for decision in plan.decisions for edit in decision.edits}
+        groups |= {party for party in self.ends if party.is_group}
+        for instance in map(self.view.instances.get, self.ends):
+            groups |= {Party(instance.party.account, group) for group in instance.groups} if instance else set()
+        for group in sorted(groups & self.view.rules.keys()):
+            self.reader.again(group)
 
     def _plan(self, refused: dict[Link, Denial]) -> Plan:
         action = self.request.action
