@@ -91,6 +91,6 @@ def _named(request: Request, delivery: Delivery) -> Record:
 
 
 def _deny(delivery: Delivery, event_id: str, body: str, reason: str, detail: str, advice: str, fields: Record) -> None:
-    scribe = delivery.scribe({"event_id": event_id, "body": short_hash(body.encode("utf-8", "replace").decode())})
+    scribe = delivery.scribe({"event_id": event_id, "body": short_hash(body)})
     record = {"record": "outcome", "action": "link", "outcome": "denied", "reason": reason, "detail": detail}
     scribe.write([{**record, "advice": advice, **fields}])

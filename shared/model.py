@@ -156,5 +156,5 @@ class Instance(msgspec.Struct, frozen=True):
 
 
 def short_hash(text: str) -> str:
-    """First 16 hex digits of SHA-256."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """First 16 hex digits of SHA-256. Half a character, which JSON escapes can spell, counts as its escape."""
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]

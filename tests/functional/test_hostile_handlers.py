@@ -1,0 +1,141 @@
+"""Whole functions on hostile bytes: an answer, or Transient; a bad element loses no neighbour, and every denial is told."""
+
+from __future__ import annotations
+
+import json
+from types import ModuleType
+from typing import Any
+
+import auto_link
+import cross_account
+import pytest
+import sweep
+
+from shared.errors import Transient
+from tests.functional.lab import Lab
+
+BYTES: dict[str, bytes] = {
+    "nothing": b"",
+    "null": b"null",
+    "a number": b"1",
+    "a huge number": b"9" * 5000,
+    "a text": b'"sg-a"',
+    "an empty list": b"[]",
+    "a list of nothing": b"[null, 1, [], {}]",
+    "not JSON": b"<html>502</html>",
+    "half": b'[{"id": "event-1", "source": "acs.ecs"',
+    "not UTF-8": b'{"id": "\xff\xfe"}',
+    "UTF-16": '{"id": "x"}'.encode("utf-16"),
+    "lone surrogate": b'{"id": "\\ud800", "data": {"messageBody": "\\udfff"}}',
+    "NUL and bidi": '{"id": "\\u0000\u202e", "source": "\u2066"}'.encode(),
+    "NaN": b'{"id": NaN}',
+    "deep lists": b"[" * 200_000,
+    "deep objects": b'{"a":' * 100_000,
+    "deep but whole": b"[" * 900 + b"]" * 900,
+    "long": b'{"id": "' + b"x" * (2 * 1024 * 1024) + b'"}',
+}
+ELEMENTS: dict[str, Any] = {
+    "null": None,
+    "a number": 1.5,
+    "a list": [[[]]],
+    "an empty object": {},
+    "an object as id": {"id": {}, "source": [], "type": 1, "specversion": "1.0"},
+    "control characters": {"id": "a\nb\x00\u202e", "specversion": "1.0", "source": "acs.ecs"},
+    "a deep one": json.loads('{"messageBody":' * 90 + "1" + "}" * 90),
+    "lone surrogates": {"id": "\ud800", "messageBody": "\udc00", "messageId": "\ud800"},
+    "a body that is a list": {
+        "specversion": "1.0",
+        "type": "mns:Queue:SendMessage",
+        "id": "1",
+        "data": {"messageBody": []},
+    },
+    "no data": {"specversion": "1.0", "type": "mns:Queue:SendMessage", "id": "1"},
+    "another account": {
+        "specversion": "1.0",
+        "id": "1",
+        "source": "acs.ecs",
+        "type": "ecs:Instance:StateChange",
+        "aliyunaccountid": "1000000000000009",
+        "data": {},
+    },
+}
+
+
+@pytest.mark.parametrize("body", BYTES.values(), ids=BYTES)
+@pytest.mark.parametrize("function", [auto_link, cross_account, sweep], ids=lambda function: function.__name__)
+def test_any_bytes_are_answered(lab: Lab, function: ModuleType, body: bytes) -> None:
+    """With JSON, and with nothing changed; what is no event and no request is denied on record."""
+    answer = json.loads(function.handler(body, lab.context))
+    assert set(answer) == {"outcomes"}
+    assert lab.changes() == 0
+    assert len(lab.records(outcome="denied")) == sum(answer["outcomes"].values())
+    if function is not sweep and json_list(body) != []:
+        assert set(answer["outcomes"]) == {"denied"}
+
+
+def json_list(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+@pytest.mark.parametrize("element", ELEMENTS.values(), ids=ELEMENTS)
+def test_a_bad_event_loses_no_neighbour(lab: Lab, element: Any) -> None:
+    """Those before and behind it are linked; it alone is denied, once."""
+    apps, db = [lab.group(), lab.group()], lab.group("*")
+    events = [lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})) for app in apps]
+    body = json.dumps([events[0], element, events[1]]).encode()
+    answer = json.loads(auto_link.handler(body, lab.context))["outcomes"]
+    assert lab.rules(db) == sorted(f"{app.id} tcp/1" for app in apps)
+    assert answer == {"applied": 2, "denied": 1}
+    assert len(lab.records(reason="bad-event")) == 1
+
+
+@pytest.mark.parametrize("element", ELEMENTS.values(), ids=ELEMENTS)
+def test_a_bad_message_loses_no_neighbour(lab: Lab, element: Any) -> None:
+    """The same for requests."""
+    pairs = [lab.pair(), lab.pair()]
+    messages = [lab.message(lab.request(a, b, "tcp/1")) for a, b in pairs]
+    body = json.dumps([messages[0], element, messages[1]]).encode()
+    answer = json.loads(cross_account.handler(body, lab.context))["outcomes"]
+    assert [lab.rules(b) for _, b in pairs] == [[f"{a.id} tcp/1"] for a, _ in pairs]
+    assert answer == {"applied": 2, "denied": 1}
+    assert len(lab.records(reason="bad-request")) == 1
+
+
+def test_trouble_with_one_message_loses_no_neighbour(lab: Lab) -> None:
+    """The batch comes again for the one; a bad one and a good one in it have had their outcomes."""
+    (a, b), (c, d) = lab.pair(), lab.pair()
+    lab.fault(service="ecs", action="DescribeSecurityGroups", kind="error", times=4)
+    body = json.dumps([lab.message(lab.request(a, b)), 1, lab.message(lab.request(c, d))]).encode()
+    with pytest.raises(Transient):
+        cross_account.handler(body, lab.context)
+    assert lab.rules(b) == []
+    assert lab.rules(d) == [f"{c.id} all"]
+    assert sorted(record["outcome"] for record in lab.records()) == ["applied", "denied"]
+    assert json.loads(cross_account.handler(body, lab.context))["outcomes"] == {"applied": 2, "denied": 1}
+
+
+HOSTILE_TAGS = [
+    "sg-\u202edb",
+    "sg-db\x00",
+    "sg-db\nsg-x",
+    "sg-ｄｂ",
+    "*",
+    ":::",
+    "sg-db:tcp/99999",
+    "@" * 128,
+    "i-" + "a" * 61,
+]
+
+
+@pytest.mark.parametrize("value", HOSTILE_TAGS, ids=ascii)
+def test_a_hostile_tag_is_denied_and_the_peer_beside_it_links(lab: Lab, value: str) -> None:
+    """On record it stands escaped."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1", "link-peer.x": value})
+    answer = lab.auto_link(lab.event(instance))
+    assert answer["applied"] == 1
+    assert answer["denied"] == len(lab.records(reason="bad-tag")) >= 1
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
