@@ -26,7 +26,7 @@ from shared.policy import Policy
 from shared.refusals import DENIALS, GONE
 from shared.retry import Retry
 from shared.view import Reader
-from shared.witness import Witnesses, gone, groups, witnesses
+from shared.witness import Witnesses, groups, vanished, witnesses
 
 READ_BACKS = 5  # reads of a group until it shows what was changed; the lag has been seen, its size is unknown
 
@@ -92,6 +92,7 @@ class Applier:
         self._retry = retry
         self._summary = summary
         self.counted = counted
+        self._begun: dict[Link, list[str]] = {}  # RequestIds of links that were refused halfway
 
     def apply(self, decisions: Sequence[Decision]) -> Report:
         """Intents, changes, outcomes. Raises Transient if the audit log cannot be written; other trouble is in the report."""
@@ -121,7 +122,7 @@ class Applier:
         return [decision for decision in decisions if not decision.counted]
 
     def _carry_out(self, decision: Decision, report: Report, stood: Witnesses) -> list[Record]:
-        requests: list[str] = []
+        requests = self._begun.pop(decision.link, [])
         rules: dict[RuleKey, Rule] = {rule.key: rule for rule in decision.rules if rule.key}
         try:
             for group, edits in _by_group(decision):
@@ -143,6 +144,7 @@ class Applier:
         except Refused as refusal:
             if decision.outcome == "applied":
                 report.failed[decision.link] = refusal.denial
+                self._begun[decision.link] = requests
                 return []  # the outcome is told once what was begun is taken back
             denial = refusal.denial
             outcome = "failed" if denial.reason == "quota" else "denied"
@@ -165,7 +167,7 @@ class Applier:
         """A request's reason that went from where it was read, while it was written here, goes from here too."""
         for group in sorted(groups(stood)):
             self._read(group)
-        lost = gone(self._reader.view, self._policy, self._region, stood)
+        lost = vanished(self._reader.view, self._policy, self._region, stood)
         back = tuple(
             Edit(edit.key, lose=lost & edit.gain, ends=edit.ends, rule=rules[edit.key])
             for edit in decision.edits
@@ -205,7 +207,7 @@ class Applier:
             fresh = [edit for edit in todo if edit.key not in sent]
             try:
                 if fresh:
-                    requests += self._change(ecs, group, fresh, found)
+                    self._change(ecs, group, fresh, found, requests)
                     sent |= {edit.key for edit in fresh}
                 elif reads >= READ_BACKS:
                     sent.clear()  # not lag: it was undone, or never made
@@ -261,11 +263,11 @@ class Applier:
         group: Party,
         edits: Sequence[Edit],
         found: dict[RuleKey, _Standing],
-    ) -> list[str]:
+        requests: list[str],
+    ) -> None:
         """One call for all new rules, one for all that go (or for each hundred), one for each marker."""
         writes: list[tuple[RuleKey, str]] = []
         gone: list[str] = []
-        requests: list[str] = []
         try:
             for edit in edits:
                 standing = found.get(edit.key)
@@ -295,7 +297,6 @@ class Applier:
         except CloudError as error:
             if error.code not in GONE:
                 raise self._meaning(group, error) from error
-        return [request for request in requests if request]
 
     def _tag(self, group: Party, requests: list[str]) -> None:
         """The tag by which a sweep finds the group stands before the first rule does."""

@@ -142,7 +142,7 @@ def decision_record(
         "advice": decision.advice,
         "rules": rules_text(named),
         "tagged": tagged,
-        "api_requests": ",".join(api_requests),
+        "api_requests": ",".join(filter(None, api_requests)),
         "reachability": verdict.reachability if verdict else "unknown",
         "consent": "; ".join(verdict.consent) if verdict else "",
         "instance": str(decision.instance) if decision.instance else "",

@@ -271,9 +271,10 @@ class Sweep:
                 self.scribe.write([record])
                 request = ecs.untag_managed(group.id, self.policy.deployment)
                 if self._taken(group):
-                    ecs.tag_managed(group.id, self.policy.deployment)
+                    requests = f"{request},{ecs.tag_managed(group.id, self.policy.deployment)}"
                     detail = "another delivery has written a rule meanwhile: the tag is on again"
-                    self.scribe.write([{**record, "record": "outcome", "outcome": "unchanged", "detail": detail}])
+                    told = {"record": "outcome", "outcome": "unchanged", "detail": detail, "api_requests": requests}
+                    self.scribe.write([{**record, **told}])
                     continue
                 self.scribe.write([{**record, "record": "outcome", "outcome": "removed", "api_requests": request}])
                 total.changed += 1

@@ -39,7 +39,7 @@ def groups(before: Witnesses) -> set[Party]:
     return {key.group for keys in before.values() for key in keys}
 
 
-def gone(view: View, policy: Policy, region: str, before: Witnesses) -> frozenset[Reason]:
+def vanished(view: View, policy: Policy, region: str, before: Witnesses) -> frozenset[Reason]:
     """Reasons that stand on none of those rules any more."""
     now = {(rule.key, reason) for rule, marker in owned_rules(view, policy, region) for reason in marker.reasons}
     return frozenset(

@@ -156,5 +156,6 @@ class Crowd:
         told = {request for record in records for request in record["api_requests"].split(",")}
         answered = [change for change in self.made if change["requestId"] in self.answered]
         assert len(answered) > len(self.made) / 2
-        assert [c["eventName"] for c in answered if c["requestId"] not in told] == []
+        untold = [change["requestParameters"] for change in answered if change["requestId"] not in told]
+        assert untold == [], untold
         assert len(self.lab.records("attempt")) >= self.raised

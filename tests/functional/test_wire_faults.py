@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import auto_link
 import cross_account
@@ -211,3 +212,16 @@ def test_trouble_that_lasts_ends_in_a_raise_that_is_on_record(wire_lab: WireLab,
     wire_lab.cloud.faults.clear()
     assert wire_lab.deliver(cross_account, [message]) == {"applied": 1}
     assert wire_lab.rules(a) == [f"{b.id} all"]
+
+
+def test_a_change_that_was_answered_is_told_although_the_next_one_was_not(wire_lab: WireLab) -> None:
+    """A marker is changed, then a rule cannot be written: the RequestId of the first stands in the outcome too."""
+    app, db = wire_lab.group(), wire_lab.group("*")
+    wire_lab.deliver(cross_account, [wire_lab.message(wire_lab.request(app, db, "tcp/1"))])
+    event = wire_lab.event(wire_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"}))
+    made: list[dict[str, Any]] = []
+    wire_lab.cloud.ecs.on_event = lambda _account, told: made.append(told["data"])
+    wire_lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="error")
+    wire_lab.deliver(auto_link, event)
+    assert [change["eventName"] for change in made] == ["ModifySecurityGroupRule", "AuthorizeSecurityGroup"]
+    assert wire_lab.outcome()["api_requests"] == ",".join(change["requestId"] for change in made)
