@@ -21,7 +21,6 @@ from shared.decision import Decision, link_of, owned_rules
 from shared.delivery import Delivery
 from shared.errors import CloudError, NoAccess, Transient
 from shared.model import ALL, Link, Marker, Party, Port, Reason, Rule
-from shared.notation import managed_tag
 from shared.plan import Context, make
 from shared.view import READERS, Reader
 
@@ -254,9 +253,7 @@ class Sweep:
         the rules are looked for after untagging: one of the two sees the other's change, and the tag is on again.
         """
         holding = {rule.group for rule, _ in owned_rules(self.view, self.policy, self.region)}
-        tag = managed_tag(self.policy.deployment)
-        # also those that got the tag in this run, for a rule which was then refused
-        for group in sorted(party for party, shown in self.view.groups.items() if shown.tags.get(tag) == "true"):
+        for group in self.managed:
             empty = group in self.view.rules and group not in holding
             ecs = self.reader.ecs(group.account) if empty and not self.policy.paused else None
             if ecs is None or self.delivery.clock.now() >= self.delivery.retry.deadline:
