@@ -42,7 +42,7 @@ class Crowd:
         self.raised = 0
         self.done: list[Delivery] = []
         self.made: list[dict[str, Any]] = []  # changes of rules, as ActionTrail tells them
-        self.answered: set[str] = set()  # RequestIds that reached the function
+        self.answered: set[str] = set()  # RequestIds of the calls whose success reached the function
         self._watch()
 
     def _watch(self) -> None:
@@ -57,8 +57,9 @@ class Crowd:
 
         def answer(request: Request) -> Response:
             response = handle(request)
-            with contextlib.suppress(ValueError, KeyError, TypeError):  # another service's answer, or a spoilt one
-                self.answered.add(json.loads(response.body)["RequestId"])
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # another service's answer, or half of one
+                if response.status == 200:
+                    self.answered.add(json.loads(response.body)["RequestId"])
             return response
 
         self.lab.cloud.ecs.on_event = listen
@@ -151,7 +152,7 @@ class Crowd:
             assert expected in told, f"{function.__name__}: nothing is told of {expected}"
 
     def check_requests_told(self) -> None:
-        """Every RequestId that came back stands in a record, and every delivery that was given back left an attempt."""
+        """Every success that came back stands in a record, and every delivery that was given back left an attempt."""
         records = self.lab.records("outcome", "attempt")
         told = {request for record in records for request in record["api_requests"].split(",")}
         answered = [change for change in self.made if change["requestId"] in self.answered]
