@@ -21,6 +21,7 @@ from shared.decision import Decision, link_of, owned_rules
 from shared.delivery import Delivery
 from shared.errors import CloudError, NoAccess, Transient
 from shared.model import ALL, Link, Marker, Party, Port, Reason, Rule
+from shared.notation import managed_tag
 from shared.plan import Context, make
 from shared.view import READERS, Reader
 
@@ -252,8 +253,10 @@ class Sweep:
         Another delivery may write a rule between that read and the change. It looks for the tag after writing, and here
         the rules are looked for after untagging: one of the two sees the other's change, and the tag is on again.
         """
-        holding = {rule.group for rule, _ in owned_rules(self.view, self.policy, self.region)}
-        for group in self.managed:
+        holding = {rule.group for rule, _ in owned_rules(self.view, self.policy, self.region)} | self._missed()
+        tag = managed_tag(self.policy.deployment)
+        # also those that got the tag in this run, for a rule which was then refused
+        for group in sorted(party for party, shown in self.view.groups.items() if shown.tags.get(tag) == "true"):
             empty = group in self.view.rules and group not in holding
             ecs = self.reader.ecs(group.account) if empty and not self.policy.paused else None
             if ecs is None or self.delivery.clock.now() >= self.delivery.retry.deadline:
@@ -282,6 +285,14 @@ class Sweep:
                 self._no_access(group.account, error)
             except (Transient, CloudError) as error:
                 self.failed_reads.setdefault(group.account, str(error))
+
+    def _missed(self) -> set[Party]:
+        """Groups that should hold a rule and do not, since it is refused each time: their tag does not come and go."""
+        there = {rule.key for rules in self.view.rules.values() for rule in rules if rule.policy == "accept"}
+        links = {claim.link for claim in [*self._tag_claims(), *self._request_claims()] if not claim.denial}
+        verdicts = (judge(self.view, self.policy, link) for link in links)
+        needs = (need for verdict in verdicts if verdict.denial is None for need in verdict.needs)
+        return {need.key.group for need in needs if need.key not in there}
 
     def _taken(self, group: Party) -> bool:
         """Whether a rule of ours is there after all; a read that fails cannot say no."""
