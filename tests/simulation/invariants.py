@@ -237,7 +237,7 @@ def at_rest(world: World, policy: Policy) -> None:
         hold("I9", key in there, f"tags want {key}, and it is not there")
     for party, group in world.groups.items():
         holds = any(key.group == party for key in ours)
-        # a group that refuses our rule may carry the tag until the following sweep
+        # a group that refuses a rule which is still wished keeps the tag
         bare = "link-managed.prod" in group.tags and not holds and party not in world.full
         hold("I9", not bare, f"{party} is tagged, and holds nothing of ours")
     for rule_id, rule in world.human.items():
