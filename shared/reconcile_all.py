@@ -289,7 +289,8 @@ class Sweep:
     def _missed(self) -> set[Party]:
         """Groups that should hold a rule and do not, since it is refused each time: their tag does not come and go."""
         there = {rule.key for rules in self.view.rules.values() for rule in rules if rule.policy == "accept"}
-        links = {claim.link for claim in [*self._tag_claims(), *self._request_claims()] if not claim.denial}
+        claims = [*self._tag_claims(), *self._request_claims()]
+        links = {claim.link for claim in claims if not claim.denial and not claim.same_group}
         verdicts = (judge(self.view, self.policy, link) for link in links)
         needs = (need for verdict in verdicts if verdict.denial is None for need in verdict.needs)
         return {need.key.group for need in needs if need.key not in there}

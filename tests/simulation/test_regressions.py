@@ -1,0 +1,33 @@
+"""Lives in which an invariant once broke, each as short as it could be made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.simulation.machine import INSTANCES, A, B, Life, X
+
+ONE, TWO, _, FOUR, _ = INSTANCES
+
+
+@pytest.fixture(name="life")
+def _life() -> Iterator[Life]:
+    life = Life()
+    yield life
+    life.teardown()
+
+
+def test_the_intent_of_an_instance_link_names_the_group_that_gets_the_tag(life: Life) -> None:
+    """I5: the second delivery finds the rules there and the tag not, and puts it on."""
+    life.begin(wishes=[])
+    life.request(ends=(ONE, TWO), name="r-1", action="link", wish=[], until=0, plan={}, within=True, at=2)
+
+
+def test_an_instance_that_names_itself_keeps_no_tag_on_its_group(life: Life) -> None:
+    """I9: its group has lost its last rule of ours, and the wish that is none must not hold the managed tag."""
+    life.begin(wishes=[(FOUR, B, [])])
+    life.tag(party=FOUR, peer=A, wish=["tcp/20-30", "udp/53"], key="link-peer")
+    life.tag(party=FOUR, peer=FOUR, wish=[], key="link-peer.2")
+    assert "link-managed.prod" in life.world.groups[X].tags
+    life.rest()
