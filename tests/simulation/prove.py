@@ -60,8 +60,8 @@ def work(job: Job) -> Tried:
     try:
         with one_thread():
             _DO[job.kind](job, done)
-    except Broken as broken:
-        done.broken = str(broken)
+    except (Broken, AssertionError) as broken:  # hypothesis reports a life that broke as an AssertionError
+        done.broken = "\n".join([str(broken), *getattr(broken, "__notes__", ())])
     done.seconds = time.perf_counter() - start
     done.checked = dict(invariants.checked - before)
     return done
