@@ -179,7 +179,11 @@ class Watch:
         source = Party(record["from_account"], record["from"])
         target = Party(record["to_account"], record["to"])
         if outcome == "applied":
-            missing = [key for key in group_rules(source, target, record["ports"]) if key not in self._seen]
+            keys = group_rules(source, target, record["ports"])
+            if record["action"] == "repair":  # of one rule perhaps, whose other side nobody has looked at
+                named = {(r["group"], r["source"], r["protocol"]) for r in json.loads(record.get("rules", "[]"))}
+                keys = [key for key in keys if (key.group.id, key.source, key.port.protocol) in named]
+            missing = [key for key in keys if key not in self._seen]
             hold("I4", not missing, f"{dict(record)} says applied, and {missing} never stood")
         if outcome == "denied" and reason == "no-consent":
             keys = group_rules(source, target, record["ports"])

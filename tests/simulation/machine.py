@@ -56,7 +56,7 @@ EDITS = ("delete", "strengthen", "copy", "mine now", "", "link-peer/1 dep=prod")
 ports = st.lists(st.sampled_from(PORTS), max_size=2, unique=True)
 faults = st.one_of(
     st.dictionaries(st.integers(0, 16), st.sampled_from(FAULTS), max_size=2),
-    st.just(dict.fromkeys(range(30), "empty")),  # the cloud shows no instance all the time
+    st.just({-1: "empty"}),  # the cloud shows no instance all the time
 )
 steps: Counter[str] = Counter()
 """How many steps of each kind were taken, in this process."""

@@ -9,7 +9,7 @@
 | throttle   | that API of that account is refused until the next minute                             |
 | stale      | a read of rules shows the group as it was before its last change                      |
 | forbidden  | that account may not be used, for this call                                           |
-| empty      | from here on the cloud shows this delivery no instance at all                          |
+| empty      | from here on the cloud shows this delivery no instance at all (at -1: from the start)  |
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Run:
         self.faults = faults or {}
         self.calls: list[str] = []
         self.end = ""
-        self.empty = False
+        self.empty = self.faults.get(-1) == "empty"
         self.watch = invariants.Watch(world, policy)
         self._before_call = before_call
 
