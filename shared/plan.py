@@ -107,7 +107,7 @@ class _Planner:
         self.taken_back = taken_back
         self.verdicts: dict[Link, Verdict] = {}
         self.wants: dict[RuleKey, set[Reason]] = {}
-        self.against: dict[RuleKey, Denial] = {}
+        self.against: dict[tuple[RuleKey, str], Denial] = {}  # by rule and request id: one's end is not another's
         self.lost: dict[RuleKey, _Lost] = {}
         self.room = Room(view, self.policy, context.region)
         self.edited: set[RuleKey] = set()
@@ -139,7 +139,7 @@ class _Planner:
                     wanted = self.wants.setdefault(need.key, set())
                     self.wants[need.key] = one_each({*wanted, claim.reason})
                 else:
-                    self.against[need.key] = denial
+                    self.against[need.key, claim.reason.request] = denial
         self._lose()  # first: what goes makes room
         return [*self._answers(), *self._removals(), *self._repairs()]
 
@@ -321,7 +321,7 @@ class _Planner:
         if reason.until is not None and reason.until <= self.context.now:
             return Denial("expired", "its end is past"), False
         link = link_of(key, marker)
-        denial = self.against.get(key) or self._verdict(link).denial
+        denial = self.against.get((key, reason.request)) or self._verdict(link).denial
         if denial is not None:
             hidden = denial.unseen or denial.reason == "no-access"
             if hidden and (closed := shut(self.view, self.policy, key, link)):

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.simulation import oracle
 from tests.simulation.machine import INSTANCES, A, B, Life, X
+from tests.simulation.scenarios import POLICY
 
 ONE, TWO, _, FOUR, _ = INSTANCES
 
@@ -31,3 +33,12 @@ def test_an_instance_that_names_itself_keeps_no_tag_on_its_group(life: Life) -> 
     life.tag(party=FOUR, peer=FOUR, wish=[], key="link-peer.2")
     assert "link-managed.prod" in life.world.groups[X].tags
     life.rest()
+
+
+def test_a_requests_end_says_nothing_of_the_tag_beside_it(life: Life) -> None:
+    """I9: the request has ended, and the cloud shows no instance: the tag's reason stays."""
+    life.begin(wishes=[(FOUR, A, [])])
+    life.request(ends=(A, X), name="r-2", action="link", wish=[], until=600, plan={}, within=False, at=0)
+    life.later(policy=POLICY, seconds=700)
+    life.sweep(plan={-1: "empty"}, within=False, at=0)
+    assert set(oracle.owned(life.world, POLICY).values()) == {frozenset({"tag"})}
