@@ -227,10 +227,11 @@ class _Instances:
                 return plan.decisions
 
     def _judged(self, rule: Rule, marker: Marker, reason: Reason) -> bool | None:
-        """Tag links at home which these instances may have asked for."""
+        """Tag links at home which these instances may have asked for, as long as home may be read."""
         assert rule.key is not None  # noqa: S101
         link = link_of(rule.key, marker)
-        if not reason.is_tag or {link.source.account, link.target.account} != {self.home}:
+        at_home = {link.source.account, link.target.account} == {self.home} and self.view.readable(self.home)
+        if not reason.is_tag or not at_home:
             return False
         asking = {link.source, link.target} if link.mutual else {link.source}
         if link.source.is_group:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.simulation import oracle
 from tests.simulation.machine import INSTANCES, A, B, Life, X
+from tests.simulation.run import deliver
 from tests.simulation.scenarios import POLICY
 
 ONE, TWO, _, FOUR, _ = INSTANCES
@@ -42,3 +43,15 @@ def test_a_requests_end_says_nothing_of_the_tag_beside_it(life: Life) -> None:
     life.later(policy=POLICY, seconds=700)
     life.sweep(plan={-1: "empty"}, within=False, at=0)
     assert set(oracle.owned(life.world, POLICY).values()) == {frozenset({"tag"})}
+
+
+def test_an_account_that_closes_in_the_middle_of_an_event_ends_it(life: Life) -> None:
+    """The rules were read and then no instance may be: the function asked for them again and again, for ever."""
+    life.begin(wishes=[(ONE, B, [])])
+    life.untag(party=ONE, key="link-peer", text="")
+    life.event(party=ONE, state="tags", plan={0: "kill"}, within=False, at=0)
+    calls = deliver(life.world.copy(), life.sent[-1], POLICY).calls
+    assert "members" in calls
+    for number in range(len(calls)):
+        run = deliver(life.world.copy(), life.sent[-1], POLICY, {number: "forbidden"})
+        assert run.end in ("acked", "raised")
