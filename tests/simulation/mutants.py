@@ -37,8 +37,8 @@ def compensate_by_tuple(patch: Patch) -> None:
     """A saga takes back what it sent, by parameters: whoever's rule that is."""
     carry_out = apply.Applier._carry_out
 
-    def saga(self: Any, decision: Any, report: Any) -> Any:
-        records = carry_out(self, decision, report)
+    def saga(self: Any, decision: Any, report: Any, *more: Any) -> Any:
+        records = carry_out(self, decision, report, *more)
         if decision.link in report.failed:
             for need in decision.verdict.needs:
                 ecs = self._reader.ecs(need.key.group.account)
@@ -77,8 +77,8 @@ def no_read_back(patch: Patch) -> None:
     """An answer without an error is believed."""
 
     def settle(self: Any, group: Any, edits: Any, requests: list[str]) -> Any:
-        requests += self._change(self._ecs(group), group, edits, self._found(self._reader.view.rules[group], edits))
-        return {key: rule for key, (rule, _) in self._found(self._read(group), edits).items()}
+        self._change(self._ecs(group), group, edits, self._found(self._reader.view.rules[group], edits), requests)
+        return {key: standing.rule for key, standing in self._found(self._read(group), edits).items()}
 
     patch.setattr(apply.Applier, "_settle", settle)
 
@@ -110,7 +110,7 @@ def outcome_before_the_change(patch: Patch) -> None:
         self._scribe.write([audit.decision_record(d, region, "intent") for d in decisions if d.edits or d.untagged])
         self._scribe.write([audit.decision_record(d, region, "outcome") for d in decisions])
         for decision in decisions:
-            self._carry_out(decision, report)
+            self._carry_out(decision, report, {})
         return report
 
     patch.setattr(apply.Applier, "apply", apply_)
@@ -173,8 +173,8 @@ def one_side_is_enough(patch: Patch) -> None:
     """A side that refuses is left as it is: nothing is taken back."""
     carry_out = apply.Applier._carry_out
 
-    def keep(self: Any, decision: Any, report: Any) -> Any:
-        records = carry_out(self, decision, report)
+    def keep(self: Any, decision: Any, report: Any, *more: Any) -> Any:
+        records = carry_out(self, decision, report, *more)
         if report.failed.pop(decision.link, None):
             records = [audit.decision_record(decision, self._region, "outcome")]
         return records
@@ -192,6 +192,27 @@ def unlink_takes_everything(patch: Patch) -> None:
     patch.setattr(reconcile_pair._Pair, "_judged", all_of_it)
 
 
+def one_look_before_completing(patch: Patch) -> None:
+    """A sweep completes a half-open link by what it read, and does not look again after it has written."""
+    patch.setattr(apply, "witnesses", lambda *_args: {})
+
+
+def one_requests_end_is_everybodys(patch: Patch) -> None:
+    """Found by the random lives: one reason's refusal counted for every reason on that rule."""
+
+    class ByRule(dict[Any, Any]):
+        def get(self, key: Any, default: Any = None) -> Any:
+            return next((denial for (rule, _), denial in self.items() if rule == key[0]), default)
+
+    decisions = plan._Planner.decisions
+
+    def merged(self: Any) -> Any:
+        self.against = ByRule()
+        return decisions(self)
+
+    patch.setattr(plan._Planner, "decisions", merged)
+
+
 def tag_checked_once(patch: Patch) -> None:
     """Found by the races: the managed tag was looked at before the rule was written, and never after."""
     patch.setattr(view.Reader, "group_again", lambda *_args: None)
@@ -201,9 +222,9 @@ def old_reasons_written_back(patch: Patch) -> None:
     """Found by the races: a rule that an unlink took in the middle came back with the reasons that had been taken."""
     change = apply.Applier._change
 
-    def with_all(self: Any, ecs: Any, group: Any, edits: Any, found: Any) -> Any:
+    def with_all(self: Any, ecs: Any, group: Any, edits: Any, found: Any, requests: Any) -> None:
         edits = [msgspec.structs.replace(e, gain=frozenset(e.left)) if e.key not in found else e for e in edits]
-        return change(self, ecs, group, edits, found)
+        change(self, ecs, group, edits, found, requests)
 
     patch.setattr(apply.Applier, "_change", with_all)
 
@@ -225,6 +246,8 @@ MUTANTS = [
     Mutant("unlimited removals", unlimited_removals, "too many at once"),
     Mutant("one side is enough", one_side_is_enough, "sg-app refuses"),
     Mutant("an unlink takes everything", unlink_takes_everything, "tag and unlink"),
+    Mutant("a sweep looks once", one_look_before_completing, "a half-open link, an unlink and a sweep"),
+    Mutant("one reason's end is all reasons'", one_requests_end_is_everybodys, "an end beside a tag, unseen"),
     Mutant("the tag is checked once", tag_checked_once, "a request, and sweep takes the tag's reason"),
     Mutant("old reasons are written back", old_reasons_written_back, "a second request, and an unlink"),
 ]

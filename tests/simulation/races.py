@@ -61,6 +61,20 @@ def linked() -> World:
     return world
 
 
+def half_open() -> World:
+    """Linked by a request; then a person takes away the rule on sg-db."""
+    world = linked()
+    for rule_id in list(world.rules[DB]):
+        world.hand_delete(DB, rule_id)
+    return world
+
+
+def all_closed(world: World, runs: Sequence[Run]) -> bool:
+    settled(world, runs, UNLINK, sweep_message())
+    hold("I6", oracle.owned(world, POLICY) == {}, f"unlinked, and {oracle.owned(world, POLICY)} stands")
+    return False
+
+
 def tag_gone() -> World:
     """sg-db admits sg-app on a port for a tag that has just been taken off."""
     world = two_accounts(**{"link-peer": f"sg-db@{PEER}:tcp/3306"})
@@ -113,6 +127,7 @@ RACES = [
     Race("two requests for a link that stands", linked, POLICY, (R2, R3), two_markers, may_lose=True),
     Race("one request twice", two_accounts, POLICY, (R1, R1), same_twice),
     Race("a second request, and an unlink", linked, POLICY, (R2, UNLINK), link_against_unlink),
+    Race("a half-open link, an unlink and a sweep", half_open, POLICY, (UNLINK, sweep_message()), all_closed),
     Race("a request and a sweep", linked, POLICY, (R2, sweep_message()), with_sweep),
     request_against_tag(SYNC),
     request_against_tag(sweep_message()),

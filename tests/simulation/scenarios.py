@@ -272,7 +272,7 @@ def second_side_refuses(side: Party, **options: Any) -> Scenario:
         told = redelivered(world, facts, (r1, r2))
         hold("I3", oracle.owned(world, POLICY) == {}, f"refused, and now {oracle.owned(world, POLICY)}")
         for message in (r1, r2):
-            ends = outcomes_of(told, message.name) - {("denied", "no-access")}
+            ends = outcomes_of(told, message.name) - {("denied", "no-access"), ("removed", "no-access")}
             hold("I4", ends <= {("failed", "quota"), ("removed", "quota")}, f"{message.name} ends {ends}")
 
     return Scenario(f"{side.id} refuses", start, POLICY, ((r1, r1), (r2, r2)), end, **options)
@@ -287,7 +287,8 @@ def consent_withdrawn(**options: Any) -> Scenario:
         swept(world.copy())
         told = redelivered(world, facts, (link, other))
         hold("I1", oracle.owned(world, POLICY) == {}, f"withdrawn, and now {oracle.owned(world, POLICY)}")
-        allowed = {("applied", ""), ("denied", "no-consent"), ("removed", "no-consent"), ("denied", "no-access")}
+        allowed = {("applied", "")}
+        allowed |= {(outcome, why) for outcome in ("denied", "removed") for why in ("no-consent", "no-access")}
         for message in (link, other):
             hold("I4", outcomes_of(told, message.name) <= allowed, f"{told}")
 
@@ -331,6 +332,26 @@ def until(**options: Any) -> Scenario:
     return Scenario("an end", two_accounts, POLICY, ((ending, early, late), (lasting, lasting)), end, **options)
 
 
+def end_beside_a_tag(**options: Any) -> Scenario:
+    """A tag and a request with an end want one link; at that end the cloud shows no instance: the tag's reason stays."""
+    sync = request("s-1", "tag-0000000000000000", action="sync")
+    ending = request("r-1", "r-1", "tcp/3306", until=iso(START + 1800))
+    late = msgspec.structs.replace(sweep_message(3000), name="late sweep")
+
+    def start() -> World:
+        return two_accounts(**{"link-peer": f"sg-db@{PEER}:tcp/3306"})
+
+    def end(world: World, facts: Facts) -> None:
+        found = oracle.owned(world, POLICY)
+        if ("acked", "s-1") in facts and not {("fault", "empty"), ("fault", "forbidden")} & facts:
+            hold("I9", "tag" in found.get(RuleKey(DB, str(APP), "", TCP), ()), f"now {found}")
+        swept(world)
+
+    kinds = ("kill", "kill-after", "empty")
+    lanes = ((sync, ending, late), (ending,))
+    return Scenario("an end beside a tag, unseen", start, POLICY, lanes, end, **{"kinds": kinds, **options})
+
+
 REQUESTS: list[Callable[..., Scenario]] = [
     two_requests,
     ports_and_mutual,
@@ -346,4 +367,5 @@ REQUESTS: list[Callable[..., Scenario]] = [
     consent_withdrawn,
     half_deleted,
     until,
+    end_beside_a_tag,
 ]

@@ -15,8 +15,9 @@ CALLS = 8
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_wrong_design_is_found_out(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant.change(monkeypatch)
-    with pytest.raises(Broken):
+    with pytest.raises(Broken) as found:
         hunt(mutant.hunt, kinds=KINDS, calls=CALLS)
+    assert found.value.invariant.startswith("I")  # by what it does, not because it does not run
 
 
 @pytest.mark.parametrize("name", sorted({mutant.hunt for mutant in MUTANTS}))
