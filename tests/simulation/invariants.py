@@ -43,6 +43,7 @@ class Watch:
         self.world = world
         self.policy = policy
         self.refused = False  # a side said no: what was begun on the other is taken back
+        self.deceived = False  # a read showed the past: a reason that came since may go with the rule
         self.outcomes: list[dict[str, str]] = []
         self._moments: list[tuple[Mapping[Party, Group], Mapping[Party, Instance]]] = []
         self._seen: set[RuleKey] = set()
@@ -93,7 +94,7 @@ class Watch:
                 hold("I3'", bool(after), f"{rule} gets a marker that is not ours: {description}")
                 gained = after - before
                 hold("I1", not gained or self._was_allowed(rule.key), f"{rule} gets {gained} without consent")
-            if "tag" in before - after and not self.refused:
+            if "tag" in before - after and not self.refused and not self.deceived:
                 hold("I9", not self._always_wanted(rule.key), f"{rule} loses its tag, which is there all the time")
 
     def will_tag(self, group: Party) -> None:

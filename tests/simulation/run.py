@@ -214,6 +214,7 @@ class SimEcs:
         party = Party(self.account, group)
 
         def do() -> list[Rule]:
+            self._run.watch.deceived |= self._run.stale
             found = self._world.rule_list(party, stale=self._run.stale)
             self._run.watch.shown(found)
             return found
