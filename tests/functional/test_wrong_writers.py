@@ -1,0 +1,43 @@
+"""Two wrong designs that only the wire can show: the simulation of `make prove` has no Priority and no ClientToken."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from shared import ecs
+from shared.errors import Transient
+from tests.functional.lab import Lab
+
+
+def test_a_rule_with_another_priority_is_not_taken_for_ours(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were it written with the platform's own default, 1, it would beat an operator's drop: the read-back refuses it."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    monkeypatch.setattr(ecs, "PRIORITY", 1)
+    with pytest.raises(Transient):
+        lab.auto_link(lab.event(instance))
+    assert lab.records("outcome", outcome="applied") == []
+
+
+def _linked_unlinked_and_linked(lab: Lab) -> bool:
+    """Whether the second link stands."""
+    a, b = lab.pair()
+    assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
+    lab.cross_account(lab.request(a, b, action="unlink", request_id="chg-2"))
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+    try:
+        lab.cross_account(lab.request(a, b))
+    except Transient:
+        return False
+    return bool(lab.rules(a) and lab.rules(b))
+
+
+def test_each_attempt_has_a_token_of_its_own_and_a_fixed_one_is_found_out(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The platform answers a remembered token from memory: nothing is written, and the read-back shows it."""
+    assert _linked_unlinked_and_linked(lab)
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=7))
+    assert not _linked_unlinked_and_linked(lab)
