@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: run test lint prove bench setup
+.PHONY: run test lint prove bench package setup
 
 run: setup  ## the whole story on a local cloud
 	$(BIN)/link-peer demo
@@ -23,6 +23,9 @@ bench: setup  ## cold start, calls an event, cost of a sweep
 	$(BIN)/python -m benchmarks.cold_start
 	PYTHONPATH=functions $(BIN)/python -m benchmarks.event_cost
 	$(BIN)/python -m benchmarks.sweep_cost
+
+package: setup  ## build/package, which s.yaml deploys
+	$(BIN)/python deploy/package.py
 
 setup: $(INSTALLED)
 
