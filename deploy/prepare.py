@@ -1,7 +1,8 @@
-"""Creates what must exist before the first deploy: two queues, and the log project with its logstores and index.
+"""Creates what must exist before the first deploy: two queues; the log project with its logstores, index, dashboard, alerts.
 
-Reads the same environment as s.yaml, and keys from ALIBABA_CLOUD_ACCESS_KEY_ID and _SECRET. Run it again at any time:
-what is there stays as it is.
+Reads the same environment as s.yaml, and keys from ALIBABA_CLOUD_ACCESS_KEY_ID and _SECRET. Alert rules need an action
+policy of SLS, made in its console, which says whom to tell: LINK_PEER_ACTION_POLICY is its id. Run it again at any
+time: what is there stays as it is.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from aliyun.log import IndexConfig
 from mns.account import Account
 from mns.mns_exception import MNSServerException
@@ -24,6 +26,8 @@ from shared.errors import LinkPeerError
 WEEK = 7 * 24 * 3600  # the longest that a queue keeps a message [doc SMQ limits]
 AUDIT_DAYS = 365
 FUNCTION_DAYS = 30
+DASHBOARD = "link-peer"
+CHART = {"width": 10, "height": 8}  # of twenty columns
 NAMES = ("LINK_PEER_DEAD_LETTER_QUEUE", "LINK_PEER_FUNCTION_LOGSTORE")
 
 
@@ -35,6 +39,8 @@ def main() -> int:
     dead_letters, function_logstore = (os.environ[name] for name in NAMES)
     queues(given, policy.load(given.policy_path).home, [given.queue, dead_letters])
     logs(given, function_logstore)
+    dashboard(given)
+    alerts(given, os.environ.get("LINK_PEER_ACTION_POLICY", ""))
     return 0
 
 
@@ -63,6 +69,95 @@ def logs(given: settings.Settings, function_logstore: str) -> None:
     _once("LogStoreAlreadyExist", lambda: client.create_logstore(project, function_logstore, ttl=FUNCTION_DAYS))
     _once("IndexAlreadyExist", lambda: client.create_index(project, audit, index))
     print(f"log project {project}: {audit} (indexed), {function_logstore}")
+
+
+def dashboard(given: settings.Settings) -> None:
+    """One dashboard of the charts in dashboard.yaml."""
+    client: Any = sls.client(given)
+    charts = [_chart(number, chart, given.audit_logstore) for number, chart in enumerate(_read("dashboard.yaml"))]
+    if DASHBOARD not in client.list_dashboard(given.audit_project).get_entities():
+        client.create_dashboard(
+            given.audit_project,
+            {"dashboardName": DASHBOARD, "displayName": DASHBOARD, "description": "", "charts": charts},
+        )
+    print(f"dashboard {DASHBOARD}")
+
+
+def _chart(number: int, chart: dict[str, str], logstore: str) -> dict[str, Any]:
+    """As CreateDashboard takes it [doc SLS CreateDashboard]."""
+    place = {"xPos": number % 2 * CHART["width"], "yPos": number // 2 * CHART["height"], **CHART}
+    axes = {f"{axis}Axis": [chart[axis]] if axis in chart else [] for axis in "xy"}
+    return {
+        "title": f"link-peer-{number}",
+        "type": chart["type"],
+        "search": {"logstore": logstore, "topic": "", "query": chart["query"], "start": chart["start"], "end": "now"},
+        "display": {"displayName": chart["title"], **axes, **place},
+        "action": {},
+    }
+
+
+def alerts(given: settings.Settings, action_policy: str) -> None:
+    """One rule for each of alerts.yaml, if somebody is to be told."""
+    if not action_policy:
+        print("no alerts: set LINK_PEER_ACTION_POLICY to the id of the action policy that says whom to tell")
+        return
+    client: Any = sls.client(given)
+    there = {alert["name"] for alert in client.list_alert(given.audit_project, size=-1).get_entities()}
+    for rule in _read("alerts.yaml"):
+        if rule["name"] not in there:
+            client.create_alert(given.audit_project, _alert(rule, given, action_policy))
+        print(f"alert {rule['name']}")
+
+
+def _alert(rule: dict[str, Any], given: settings.Settings, action_policy: str) -> dict[str, Any]:
+    """As CreateAlert takes it [doc SLS "Data structure of an alert rule"; older pages say `state`, newer ones `status`]."""
+    query = {
+        "storeType": "log",
+        "region": given.region,
+        "project": given.audit_project,
+        "store": given.audit_logstore,
+        "query": rule["query"],
+        "timeSpanType": "Relative",
+        "start": f"-{rule['minutes']}m",
+        "end": "now",
+        "powerSqlMode": "auto",
+    }
+    return {
+        "name": rule["name"],
+        "displayName": rule["name"],
+        "type": "Alert",
+        "state": "Enabled",
+        "status": "Enabled",
+        "schedule": {"type": "FixedRate", "interval": "5m"},
+        "configuration": {
+            "version": "2.0",
+            "type": "default",
+            "dashboard": DASHBOARD,
+            "queryList": [query],
+            "groupConfiguration": {"type": "no_group", "fields": []},
+            "joinConfigurations": [],
+            "severityConfigurations": [
+                {"severity": rule["severity"], "evalCondition": {"condition": rule["when"], "countCondition": ""}}
+            ],
+            "labels": [],
+            "annotations": [{"key": "title", "value": rule["name"]}, {"key": "desc", "value": rule["says"]}],
+            "autoAnnotation": True,
+            "sendResolved": False,
+            "threshold": 1,
+            "noDataFire": False,
+            "noDataSeverity": 6,
+            "policyConfiguration": {
+                "alertPolicyId": "sls.builtin.dynamic",
+                "actionPolicyId": action_policy,
+                "repeatInterval": "4h",
+            },
+        },
+    }
+
+
+def _read(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+    return found
 
 
 def _once(there: str, create: Callable[[], object]) -> None:

@@ -15,7 +15,7 @@ from local.http import Request, Response
 from local.identity import Caller
 from local.sls import codec
 from local.sls.address import project_and_region
-from local.sls.store import Logstore, Project, SlsBackend, shard_ranges
+from local.sls.store import Logstore, Page, Project, SlsBackend, shard_ranges
 
 _LOGSTORE_DEFAULTS: dict[str, Any] = {
     "enable_tracking": False,
@@ -52,6 +52,16 @@ _ROUTES: list[tuple[str, re.Pattern[str], str | None, str]] = [
         ("GET", r"/logstores/(?P<logstore>[^/]+)/shards/(?P<shard>\d+)", "cursor", "GetCursor"),
         ("GET", r"/logstores/(?P<logstore>[^/]+)/shards/(?P<shard>\d+)", "cursor_time", "GetCursorTime"),
         ("GET", r"/logstores/(?P<logstore>[^/]+)/shards/(?P<shard>\d+)", "log", "PullLogs"),
+        ("POST", r"/dashboards", None, "CreateDashboard"),
+        ("GET", r"/dashboards", None, "ListDashboard"),
+        ("GET", r"/dashboards/(?P<name>[^/]+)", None, "GetDashboard"),
+        ("PUT", r"/dashboards/(?P<name>[^/]+)", None, "UpdateDashboard"),
+        ("DELETE", r"/dashboards/(?P<name>[^/]+)", None, "DeleteDashboard"),
+        ("POST", r"/jobs", None, "CreateAlert"),
+        ("GET", r"/jobs", None, "ListAlerts"),
+        ("GET", r"/jobs/(?P<name>[^/]+)", None, "GetAlert"),
+        ("PUT", r"/jobs/(?P<name>[^/]+)", None, "UpdateAlert"),
+        ("DELETE", r"/jobs/(?P<name>[^/]+)", None, "DeleteAlert"),
     )
 ]
 
@@ -256,6 +266,56 @@ class _Call:
         self.backend.delete_index(*self.store)
         return _empty()
 
+    # Dashboards and alert rules
+
+    def _CreateDashboard(self) -> Response:  # noqa: N802
+        self.backend.create_dashboard(self.account, self.project, self.json_body())
+        return _empty()
+
+    def _ListDashboard(self) -> Response:  # noqa: N802
+        names = sorted(self.backend.project(self.account, self.project).dashboards)
+        return self._listing("dashboards", names, most=500)
+
+    def _GetDashboard(self) -> Response:  # noqa: N802
+        return _json(self.backend.dashboard(self.account, self.project, self.path["name"]))
+
+    def _UpdateDashboard(self) -> Response:  # noqa: N802
+        self.backend.update_dashboard(self.account, self.project, self.path["name"], self.json_body())
+        return _empty()
+
+    def _DeleteDashboard(self) -> Response:  # noqa: N802
+        self.backend.delete_dashboard(self.account, self.project, self.path["name"])
+        return _empty()
+
+    def _CreateAlert(self) -> Response:  # noqa: N802
+        self.backend.create_alert(self.account, self.project, self.json_body())
+        return _empty()
+
+    def _ListAlerts(self) -> Response:  # noqa: N802
+        if self.query.get("jobType", "Alert") != "Alert":
+            return self._listing("results", [], most=100)
+        alerts = self.backend.project(self.account, self.project).alerts
+        return self._listing("results", [alerts[name] for name in sorted(alerts)], most=100)
+
+    def _GetAlert(self) -> Response:  # noqa: N802
+        return _json(self.backend.alert(self.account, self.project, self.path["name"]))
+
+    def _UpdateAlert(self) -> Response:  # noqa: N802
+        name = self.path["name"]
+        if action := self.query.get("action"):
+            if action not in ("enable", "disable"):
+                raise ApiError("ParameterInvalid", 400, f"action {action} is invalid")
+            state = f"{action}d".capitalize()
+            document = {**self.backend.alert(self.account, self.project, name), "state": state, "status": state}
+        else:
+            document = self.json_body()
+        self.backend.update_alert(self.account, self.project, name, document)
+        return _empty()
+
+    def _DeleteAlert(self) -> Response:  # noqa: N802
+        self.backend.delete_alert(self.account, self.project, self.path["name"])
+        return _empty()
+
     # Writing
 
     def _PutLogs(self) -> Response:  # noqa: N802
@@ -292,33 +352,33 @@ class _Call:
             reverse=reverse == "true",
         )
         if posted:
-            return self._search_answer(page.logs, page.processed, query)
+            return self._search_answer(page, query)
         return _json(
             page.logs,
             progress="Complete",
             count=str(len(page.logs)),
             processed_rows=str(page.processed),
             elapsed_millisecond="1",
-            has_sql="false",
+            has_sql=_text(bool(page.sql)),
             where_query=query if query.isascii() and query.isprintable() else "",
             query_info="{}",
         )
 
-    def _search_answer(self, logs: list[dict[str, str]], processed: int, query: str) -> Response:
+    def _search_answer(self, page: Page, query: str) -> Response:
         meta = {
             "progress": "Complete",
-            "count": len(logs),
-            "processedRows": processed,
+            "count": len(page.logs),
+            "processedRows": page.processed,
             "elapsedMillisecond": 1,
-            "hasSQL": False,
+            "hasSQL": bool(page.sql),
             "whereQuery": query,
-            "aggQuery": "",
+            "aggQuery": page.sql,
             "cpuSec": 0.0,
             "cpuCores": 0,
             "isAccurate": True,
             "mode": 0,
         }
-        response = _json({"meta": meta, "data": logs})
+        response = _json({"meta": meta, "data": page.logs})
         return self._compressed(response)
 
     def _compressed(self, response: Response) -> Response:

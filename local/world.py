@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -18,21 +19,8 @@ if TYPE_CHECKING:
 
 WORLDS = Path(__file__).parent / "worlds"
 DEFAULT = "two-accounts"
-_PROJECT_POLICY = Path(__file__).parent.parent / "policy.yaml"
-
-# Every field of an audit record is text; ids and names are found whole, sentences by their words.
-_TOKENS = list(", '\";=()[]{}?@&<>/:\n\t\r")
-_WHOLE = (
-    "record time function deployment region event_id request_id action outcome reason link from_account from"
-    " to_account to ports api_requests reachability claimed_by key"
-)
-_AUDIT_INDEX = {
-    "line": {"token": _TOKENS, "caseSensitive": False},
-    "keys": {
-        **{name: {"type": "text", "token": []} for name in _WHOLE.split()},
-        **{name: {"type": "text", "token": _TOKENS} for name in ("detail", "advice", "rules", "consent")},
-    },
-}
+_PROJECT = Path(__file__).parent.parent
+_AUDIT_INDEX = _PROJECT / "deploy" / "sls-index.json"
 
 
 @dataclass(slots=True)
@@ -150,9 +138,10 @@ class _Loader:
         home, audit = self.text["home"], self.text["audit"]
         for name in (self.text["queue"], self.text["dead_letter_queue"]):
             self.cloud.mns.create_queue(home, name)
+        index = json.loads(_AUDIT_INDEX.read_text(encoding="utf-8"))
         self.cloud.sls.create_project(home, audit["project"])
         self.cloud.sls.create_logstore(home, audit["project"], audit["logstore"])
-        self.cloud.sls.create_index(home, audit["project"], audit["logstore"], _AUDIT_INDEX)
+        self.cloud.sls.create_index(home, audit["project"], audit["logstore"], index)
 
     def _group(self, group: dict[str, Any]) -> None:
         account = group["account"]
@@ -183,7 +172,7 @@ class _Loader:
     def _policy(self) -> Path:
         """The policy file that the functions read: the world's own, else the project's."""
         if self.text.get("policy") is None:
-            return _PROJECT_POLICY
+            return _PROJECT / "policy.yaml"
         folder = Path(tempfile.mkdtemp(prefix="link-peer-world-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         path = folder / "policy.yaml"

@@ -56,6 +56,7 @@ class Index:
     document: Mapping[str, Any]  # as it was sent, for GetIndex
     include: frozenset[str] | None = None
     exclude: frozenset[str] = field(default_factory=frozenset)
+    analysed: tuple[str, ...] = ()  # fields whose values are kept for SQL
 
     def key(self, name: str) -> FieldIndex | None:
         """The index of a field; topic, source and tags have one of their own [doc "Reserved fields"]."""
@@ -90,6 +91,7 @@ def parse(document: Any) -> Index:
         document=document,
         include=frozenset(include) if include else None,
         exclude=frozenset(exclude or ()),
+        analysed=tuple(name for name, config in keys.items() if config.get("doc_value")),
     )
 
 

@@ -90,8 +90,6 @@ class _Parser:
 
     def parse(self) -> Predicate:
         predicate = self._either()
-        if self._peek().is_mark("|"):
-            raise _invalid("analytic statements (| select …) are not offered by the local cloud, only search")
         if self._peek() is not _END:
             raise _invalid(f"syntax error near {self._peek().text!r}")
         return predicate

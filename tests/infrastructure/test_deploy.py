@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
+import operator
 import re
 import string
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from local import world
+from deploy import prepare
 from local.cloud import LocalCloud
-from local.sls import index as sls_index
+from local.sls.store import LogGroup, LogRecord
+from shared import audit
 from tests.functional.lab import HOME, PEER, REGION, Lab
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +36,8 @@ VALUES = {
     "EXTERNAL_ID": "link-peer-local-example",
     "REQUESTER_EXTERNAL_ID": "link-peer-requester-example",
 }
+DASHBOARD = yaml.safe_load((DEPLOY / "dashboard.yaml").read_text(encoding="utf-8"))
+ALERTS = yaml.safe_load((DEPLOY / "alerts.yaml").read_text(encoding="utf-8"))
 POLICIES = sorted(path.name for path in DEPLOY.glob("ram-*.json"))
 NO_RESOURCE_LEVEL = {"ecs:AuthorizeSecurityGroup", "ecs:ModifySecurityGroupRule"}  # [doc ECS RAM authorization]
 
@@ -251,12 +255,14 @@ def test_the_roles_are_enough_for_a_whole_life_of_a_link(lab: Lab, monkeypatch: 
     assert "link-managed.prod" not in lab.tags(database) | lab.tags(ledger)
 
 
-def test_the_index_is_the_local_clouds() -> None:
-    """What can be searched locally can be searched when deployed. Deployed, values are kept for SQL too (`| select`)."""
+def test_every_field_of_a_record_can_be_searched_and_analysed() -> None:
+    """Those that the contract names and those that are ours; deployed and on the local cloud it is one index."""
     document = json.loads((DEPLOY / "sls-index.json").read_text(encoding="utf-8"))
-    deployed, local = sls_index.parse(document), sls_index.parse(world._AUDIT_INDEX)
-    assert (deployed.line, deployed.keys) == (local.line, local.keys)
     assert all(key["doc_value"] for key in document["keys"].values())
+    assert {*audit.DECISION, "record", "time", "function", "deployment", "region", "event_id", "request_id"} <= set(
+        document["keys"]
+    )
+    assert {"instance", "tagged", "claimed_reason", "changed", "removed", "held", "seconds"} <= set(document["keys"])
 
 
 def test_prepare_creates_queues_and_logs_and_leaves_what_is_there(
@@ -266,14 +272,100 @@ def test_prepare_creates_queues_and_logs_and_leaves_what_is_there(
     for name, value in VALUES.items():
         if name.startswith("LINK_PEER_"):
             monkeypatch.setenv(name, value.replace("link-peer-", "new-"))
-    spec = importlib.util.spec_from_file_location("prepare", DEPLOY / "prepare.py")
-    assert spec is not None
-    assert spec.loader is not None
-    prepare = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(prepare)
     assert prepare.main() == 0
     assert prepare.main() == 0
-    assert capsys.readouterr().out.count("queue new-dead-letters") == 2
+    out = capsys.readouterr().out
+    assert out.count("queue new-dead-letters") == 2
+    assert out.count("no alerts: set LINK_PEER_ACTION_POLICY") == 2
     for queue in ("new-requests", "new-dead-letters"):
         assert lab.cloud.mns.receive(HOME, queue, max_n=1) == []
-    assert lab.cloud.sls.index(HOME, "new-audit", "decisions").keys == sls_index.parse(world._AUDIT_INDEX).keys
+    local = lab.cloud.sls.index(HOME, lab.cloud.world.audit_project, lab.cloud.world.audit_logstore)
+    made = lab.cloud.sls.index(HOME, "new-audit", "decisions")
+    assert (made.line, made.keys, made.analysed) == (local.line, local.keys, local.analysed)
+
+
+def test_prepare_creates_the_dashboard_and_the_alerts_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chart and a rule that somebody has changed since stay as they are."""
+    for name, value in VALUES.items():
+        if name.startswith("LINK_PEER_"):
+            monkeypatch.setenv(name, value.replace("link-peer-", "new-"))
+    monkeypatch.setenv("LINK_PEER_ACTION_POLICY", "on-call")
+    assert prepare.main() == 0
+    project = lab.cloud.sls.project(HOME, "new-audit")
+    [shown] = project.dashboards.values()
+    places = {(chart["display"]["xPos"], chart["display"]["yPos"]) for chart in shown["charts"]}
+    assert len(places) == len(shown["charts"]) == len(DASHBOARD)
+    assert set(project.alerts) == {rule["name"] for rule in ALERTS}
+    for rule in project.alerts.values():
+        assert rule["configuration"]["policyConfiguration"]["actionPolicyId"] == "on-call"
+    shown["charts"].pop()
+    assert prepare.main() == 0
+    assert len(project.dashboards["link-peer"]["charts"]) == len(DASHBOARD) - 1
+
+
+@pytest.mark.parametrize("chart", DASHBOARD, ids=lambda chart: chart["title"])
+def test_a_chart_shows_what_happened(lab: Lab, chart: dict[str, Any]) -> None:
+    """Its query is run on the log of a link that opens, one that is denied, and a sweep."""
+    live(lab)
+    rows = asked(lab, chart["query"], 7 * 86400)
+    assert rows
+    assert {chart[axis] for axis in "xy" if axis in chart} <= set(rows[0])
+
+
+def test_what_is_told_twice_counts_once(lab: Lab) -> None:
+    """The sweep tells a denial again, and SLS may keep a record twice."""
+    live(lab)
+    lab.sweep()
+    counts = {row["outcome"]: row["links"] for row in asked(lab, DASHBOARD[0]["query"], 86400)}
+    assert counts == {"applied": "1", "denied": "1"}
+    [quota] = [rule for rule in ALERTS if rule["name"] == "link-peer-quota"]
+    for _ in range(2):
+        write(lab, 3, record="outcome", outcome="failed", reason="quota")
+    assert asked(lab, quota["query"], 3600) == [{"count": "3"}]
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["name"])
+def test_an_alert_keeps_still_and_goes_off(lab: Lab, rule: dict[str, Any]) -> None:
+    """No trouble, no alert; with the trouble that it is for, its condition holds."""
+    live(lab)
+    lab.sweep()
+    assert not fires(lab, rule)
+    troubles: dict[str, Callable[[], Any]] = {
+        "link-peer-removals-held": lambda: write(lab, 1, record="summary", outcome="failed", reason="removals-held"),
+        "link-peer-no-access": lambda: write(lab, 1, record="outcome", outcome="denied", reason="no-access"),
+        "link-peer-no-sweep": lambda: lab.cloud.clock.sleep(1900),
+        "link-peer-trouble": lambda: write(lab, 21, record="attempt", detail="throttled"),
+        "link-peer-quota": lambda: write(lab, 1, record="outcome", outcome="failed", reason="quota"),
+        "link-peer-knocking": lambda: write(lab, 51, record="outcome", outcome="denied", reason="bad-request", link=""),
+    }
+    troubles[rule["name"]]()
+    assert fires(lab, rule)
+
+
+def live(lab: Lab) -> None:
+    """One link is applied, another is denied for lack of consent; a sweep looks at both."""
+    app, db, cache = lab.group(), lab.group("*"), lab.group()
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306 {cache.id}:tcp/6379"})
+    assert lab.auto_link(lab.event(instance)) == {"applied": 1, "denied": 1}
+    lab.sweep()
+
+
+def write(lab: Lab, count: int, **fields: str) -> None:
+    """Records as a function writes them, each another one."""
+    now = int(lab.cloud.clock.now())
+    records = tuple(LogRecord(now, number + 1, {**fields, "key": f"{number:016x}"}) for number in range(count))
+    lab.cloud.sls.put(HOME, lab.cloud.world.audit_project, lab.cloud.world.audit_logstore, LogGroup(records))
+
+
+def asked(lab: Lab, query: str, seconds: int) -> list[dict[str, str]]:
+    now = lab.cloud.clock.now() + 1
+    return lab.cloud.sls.search(
+        HOME, lab.cloud.world.audit_project, lab.cloud.world.audit_logstore, now - seconds, now, query
+    ).logs
+
+
+def fires(lab: Lab, rule: dict[str, Any]) -> bool:
+    """As SLS evaluates a condition: the names in it are the columns of the row."""
+    [row] = asked(lab, rule["query"], rule["minutes"] * 60)
+    name, compare, number = rule["when"].split()
+    return {">": operator.gt, "==": operator.eq}[compare](int(row[name]), int(number))
