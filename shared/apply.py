@@ -216,6 +216,7 @@ class Applier:
                     self._clock.sleep(0.2 * 2 ** (reads - 1))
                     reads += 1
             except Transient as trouble:
+                requests.append(trouble.request_id)
                 self._retry.pause(attempt, trouble)
                 attempt, reads = attempt + 1, 1
             rules = self._read(group)
@@ -292,9 +293,8 @@ class Applier:
                 requests.append(ecs.authorize(group.id, writes[start : start + RULES_A_CALL]))
             for start in range(0, len(gone), RULES_A_CALL):
                 requests.append(ecs.revoke(group.id, gone[start : start + RULES_A_CALL]))
-        except NoAccess as error:
-            raise Refused(self._no_access(group, error)) from error
         except CloudError as error:
+            requests.append(error.request_id)
             if error.code not in GONE:
                 raise self._meaning(group, error) from error
 
@@ -311,16 +311,18 @@ class Applier:
                 requests.append(ecs.tag_managed(group.id, self._policy.deployment))
                 break
             except Transient as trouble:
+                requests.append(trouble.request_id)
                 self._retry.pause(attempt, trouble)  # tagging again is harmless
                 attempt += 1
-            except NoAccess as error:
-                raise Refused(self._no_access(group, error)) from error
             except CloudError as error:
+                requests.append(error.request_id)
                 raise self._meaning(group, error) from error
         self._reader.view.groups[group] = msgspec.structs.replace(shown, tags={**shown.tags, tag: "true"})
 
     def _meaning(self, group: Party, error: CloudError) -> Exception:
         """A code we know is the link's answer; one we do not know comes again, and at last to a person (dead letters)."""
+        if isinstance(error, NoAccess):
+            return Refused(self._no_access(group, error))
         known = DENIALS.get(error.code)
         if known is None:
             return Transient(f"{group}: {error.code}: {error.message}")

@@ -57,9 +57,10 @@ class NoAccess(CloudError):
 class Transient(LinkPeerError):
     """Throttled, overloaded, or not there yet: the delivery must come again."""
 
-    def __init__(self, message: str, *, throttled: bool = False) -> None:
+    def __init__(self, message: str, *, throttled: bool = False, request_id: str = "") -> None:
         super().__init__(message)
         self.throttled = throttled
+        self.request_id = request_id  # of the call, where an answer named it
         self.recorded = False  # whether the audit log has an `attempt` of it
 
 

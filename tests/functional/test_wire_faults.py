@@ -215,7 +215,7 @@ def test_trouble_that_lasts_ends_in_a_raise_that_is_on_record(wire_lab: WireLab,
 
 
 def test_a_change_that_was_answered_is_told_although_the_next_one_was_not(wire_lab: WireLab) -> None:
-    """A marker is changed, then a rule cannot be written: the RequestId of the first stands in the outcome too."""
+    """A marker is changed, then a rule cannot be written at first: all three RequestIds stand in the outcome."""
     app, db = wire_lab.group(), wire_lab.group("*")
     wire_lab.deliver(cross_account, [wire_lab.message(wire_lab.request(app, db, "tcp/1"))])
     event = wire_lab.event(wire_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"}))
@@ -224,4 +224,6 @@ def test_a_change_that_was_answered_is_told_although_the_next_one_was_not(wire_l
     wire_lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="error")
     wire_lab.deliver(auto_link, event)
     assert [change["eventName"] for change in made] == ["ModifySecurityGroupRule", "AuthorizeSecurityGroup"]
-    assert wire_lab.outcome()["api_requests"] == ",".join(change["requestId"] for change in made)
+    changed, refused, written = wire_lab.outcome()["api_requests"].split(",")
+    assert [changed, written] == [change["requestId"] for change in made]
+    assert refused not in ("", changed, written)
