@@ -135,7 +135,7 @@ class Faults:
             return Response(502, {"Content-Type": "text/html"}, _PAGE)
         if kind == "truncated":
             headers = true_answer.headers if true_answer else {"Content-Type": "application/json;charset=utf-8"}
-            return Response(200, headers, true_answer.body[: len(true_answer.body) // 2] if true_answer else _HALF)
+            return Response(200, headers, true_answer.body[: len(true_answer.body) * 9 // 10] if true_answer else _HALF)
         if kind == "throttle":
             code, status, message = _THROTTLED.get(call.service, _THROTTLED_RPC)
             if call.service == "sls" and not call.action.startswith("Put"):

@@ -15,7 +15,7 @@ import msgspec
 from shared.clock import Clock
 from shared.cloud import Ecs
 from shared.ecs import SdkEcs
-from shared.errors import CloudError, NoAccess
+from shared.errors import Ambiguous, BadInput, CloudError, NoAccess
 from shared.notation import parse_instant
 from shared.policy import Policy
 from shared.retry import Retry
@@ -107,10 +107,18 @@ class Accounts:
                 if wait is None:
                     raise NoAccess(error.code, error.message, error.request_id) from error
                 self._clock.sleep(wait)
-        credentials = Credentials(given.access_key_id, given.access_key_secret, given.security_token)
-        return Session(credentials, parse_instant(given.expiration))
+        try:
+            credentials = Credentials(given.access_key_id, given.access_key_secret, given.security_token)
+            return Session(credentials, parse_instant(given.expiration))
+        except (AttributeError, TypeError, BadInput):
+            # the SDK makes an empty model of a wrongly shaped answer, without an error
+            raise Ambiguous("an answer of AssumeRole without credentials") from None
 
 
 def session_name_for(text: str) -> str:
-    """A RoleSessionName (2-64 of letters, digits and .@-_) that ties ActionTrail's entry to the request or event."""
+    """A RoleSessionName (2-64 of letters, digits and .@-_): in ActionTrail it names the delivery that opened the session.
+
+    Later deliveries of the same function instance use it too, until it ends: what ties each change to its record is the
+    RequestId.
+    """
     return re.sub(r"[^A-Za-z0-9.@_-]", "-", f"link-peer-{text}")[:64]

@@ -43,7 +43,10 @@ def call(send: Callable[[], T]) -> T:
     try:
         return send()
     except Exception as error:
-        raise meaning(error) from error
+        meant = meaning(error)
+        if meant is error:
+            raise
+        raise meant from None  # the SDK's own error may quote the whole answer: of STS, that is keys
 
 
 def meaning(error: Exception) -> Exception:
@@ -60,7 +63,12 @@ def meaning(error: Exception) -> Exception:
             "requests",
             "urllib3",
         )
-        return Ambiguous(f"no readable answer: {_short(error)}") if sdk or isinstance(error, OSError) else error
+        unreadable = isinstance(error, RuntimeError) and "as json format" in str(error)  # [src darabonba, tea-util]
+        return (
+            Ambiguous(f"no readable answer ({_kind(error)})")
+            if sdk or unreadable or isinstance(error, OSError)
+            else error
+        )
     status = int(getattr(error, "status_code", None) or getattr(error, "statusCode", None) or 0)
     request_id = str(getattr(error, "request_id", None) or "")
     message = _short(error)
@@ -73,7 +81,16 @@ def meaning(error: Exception) -> Exception:
     return CloudError(code, message, request_id)
 
 
+def _kind(error: BaseException) -> str:
+    """The class of an error and of what lies under it, and none of its words: they may hold a URL or an answer."""
+    names = [type(error).__name__]
+    while (under := error.__cause__ or error.__context__) is not None and len(names) < 4:
+        names.append(type(under).__name__)
+        error = under
+    return " < ".join(names)
+
+
 def _short(error: Exception) -> str:
-    """The error's own words, capped: an HTML page or a signed URL must not fill a log."""
+    """The words that came with a code, capped: a page or a signed URL must not fill a log."""
     text = str(getattr(error, "message", None) or error)
     return text.split("server string to sign is:")[0].split("?")[0][:300]

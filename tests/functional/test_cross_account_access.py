@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import pytest
@@ -36,6 +37,18 @@ def test_the_role_is_assumed_with_the_external_id_and_a_name_that_ties_to_the_re
     assert call.params["ExternalId"] == "link-peer-local-example"
     assert call.params["RoleSessionName"] == "link-peer-chg_1.042"
     assert call.params["DurationSeconds"] == "900"
+
+
+def test_keys_in_an_answer_that_cannot_be_read_stay_out_of_records_and_tracebacks(lab: Lab) -> None:
+    """The SDK's own error quotes the whole answer of AssumeRole, keys included."""
+    a, b = lab.pair()
+    lab.fault(service="sts", kind="truncated-after", times=None)
+    with pytest.raises(Transient) as raised:
+        lab.cross_account(lab.request(a, b))
+    told = "".join(traceback.format_exception(raised.value)) + str(lab.records("intent", "attempt", "outcome"))
+    assert "AccessKeyId" not in told
+    assert "STS." not in told
+    assert "no readable answer" in lab.records("attempt")[-1]["detail"]
 
 
 def test_home_is_entered_with_the_functions_own_keys(lab: Lab) -> None:
