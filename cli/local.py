@@ -11,6 +11,8 @@ import typer
 from cli.console import console, print_table, show
 from cli.running import environment, running
 
+_LOOK_SECONDS = 0.5
+
 
 def local(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)] = 0,
@@ -30,7 +32,9 @@ def local(
                 show(described)
             else:
                 _tell(described)
-            stop.wait()
+            # The kernel may hand the signal to any thread, and Python runs its handler in this one once it wakes.
+            while not stop.wait(_LOOK_SECONDS):
+                pass
     except (worlds.WorldError, OSError) as problem:
         raise typer.BadParameter(str(problem)) from None
 

@@ -95,6 +95,30 @@ def test_local_names_everything_in_its_first_line_and_ends_on_a_signal() -> None
     assert {len(account["id"]) for account in told["accounts"]} == {16}
 
 
+# A second thread takes SIGTERM, as happens by chance while worker processes are spawned; the main one blocks it.
+ANOTHER_THREAD_TAKES_IT = """
+import signal, sys, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+from cli.main import main
+sys.argv[1:] = ["local", "--port", "0", "--json"]
+main()
+"""
+
+
+def test_local_ends_whichever_thread_gets_the_signal() -> None:
+    """The main thread learns of a signal that woke another one."""
+    command = [sys.executable, "-c", ANOTHER_THREAD_TAKES_IT]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  # our own module
+        assert process.stdout is not None
+        try:
+            process.stdout.readline()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=20) == 0
+        finally:
+            process.kill()
+
+
 def test_a_world_that_is_not_there_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2, and the file's name."""
     cli = Cli(capsys)
