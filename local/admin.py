@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from local.clock import VirtualClock, utc
 from local.faults import Fault
 from local.http import Request, Response
+from local.json_text import loads
 
 if TYPE_CHECKING:
     from local.cloud import LocalCloud
 
 PREFIX = "/_local/"
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
+_MOST_SECONDS = 10 * 366 * 86_400
 
 
 class _AdminError(Exception):
@@ -56,7 +58,7 @@ def _json(request: Request) -> dict[str, Any]:
     if not request.headers.get("content-type", "").startswith("application/json"):
         raise _AdminError(415, "Content-Type must be application/json")
     try:
-        body = json.loads(request.body)
+        body = loads(request.body)
     except ValueError as problem:
         raise _AdminError(400, f"not JSON: {problem}") from None
     if not isinstance(body, dict):
@@ -69,18 +71,31 @@ def _faults(cloud: LocalCloud, body: dict[str, Any]) -> dict[str, Any]:
         cloud.faults.clear()
     else:
         try:
-            cloud.faults.add(Fault(**body))
+            cloud.faults.add(_fault(body))
         except (TypeError, ValueError) as problem:
             raise _AdminError(400, str(problem)) from None
     return {"waiting": [asdict(fault) for fault in cloud.faults.waiting()]}
+
+
+def _fault(body: dict[str, Any]) -> Fault:
+    """TypeError or ValueError for what would fail only once a call meets it."""
+    fault = Fault(**body)
+    for name, kind in get_type_hints(Fault).items():
+        if not isinstance(getattr(fault, name), int | float if kind is float else kind):
+            raise TypeError(f"{name}: not {body[name]!r}")
+    if not 400 <= (fault.status or 400) <= 599:
+        raise ValueError("status: 400 to 599")
+    if not 0 <= fault.seconds <= _MOST_SECONDS:
+        raise ValueError("seconds: not negative, at most ten years")
+    return fault
 
 
 def _clock(cloud: LocalCloud, body: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(cloud.clock, VirtualClock):
         raise _AdminError(409, "this cloud runs by the machine's clock")
     seconds = body.get("advance")
-    if not isinstance(seconds, int | float) or seconds < 0:
-        raise _AdminError(400, "advance: seconds, not negative")
+    if not isinstance(seconds, int | float) or not 0 <= seconds <= _MOST_SECONDS:
+        raise _AdminError(400, "advance: seconds, not negative, at most ten years")
     cloud.clock.advance(seconds)
     return {"time": utc(cloud.clock.now())}
 

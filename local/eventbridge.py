@@ -13,6 +13,7 @@ from typing import Any
 from local.clock import Clock, utc
 from local.errors import ApiError
 from local.identity import Caller
+from local.json_text import loads
 from local.pattern import Pattern
 
 Event = dict[str, Any]
@@ -83,7 +84,7 @@ class EventBridge:
         if not bus:
             raise ApiError("EventBusNameEmpty", 400, "The event bus name is required.")
         try:
-            entries = json.loads(params.get("EventList", ""))
+            entries = loads(params.get("EventList", ""))
         except ValueError:
             entries = None
         if isinstance(entries, list):
@@ -97,11 +98,11 @@ class EventBridge:
         """Publish a list of CloudEvents, each of which names its bus as `aliyuneventbusname`; a bad one fails alone."""
         if not isinstance(events, list) or not events:
             raise ApiError("EventListEmpty", 400, "The event list is not a JSON array of events.")
-        buses = {event.get("aliyuneventbusname") for event in events if isinstance(event, dict)}
-        for bus in buses - {"default"}:
+        for bus in [event.get("aliyuneventbusname") for event in events if isinstance(event, dict)]:
             if not bus:
                 raise ApiError("EventBusNameEmpty", 400, "The event bus name is required.")
-            raise ApiError("EventBusNotExist", 404, f"The event bus [{bus}] not existed!")
+            if bus != "default":
+                raise ApiError("EventBusNotExist", 404, f"The event bus [{bus}] not existed!")
         results = []
         for event in events:
             problem = _problem(event)
@@ -162,7 +163,7 @@ def _data(data: Any) -> Any:
     """Data comes as an object or as JSON text; other text stays text."""
     if isinstance(data, str):
         try:
-            return json.loads(data)
+            return loads(data)
         except ValueError:
             return data
     return data

@@ -12,6 +12,7 @@ from local.errors import ApiError
 from local.eventbridge import EventBridge
 from local.http import Request, Response
 from local.identity import Caller
+from local.json_text import loads
 
 PATH = "/openapi/putEvents"
 
@@ -28,7 +29,7 @@ def handle(backend: EventBridge, caller: Caller, request: Request) -> Response:
     if not request.headers.get("content-type", "").startswith("application/cloudevents-batch+json"):
         raise ApiError("InvalidContentType", 415, "The content type must be application/cloudevents-batch+json.")
     try:
-        events = json.loads(request.body)
+        events = loads(request.body)
     except ValueError:
         events = None
     return _json(200, {"RequestId": _request_id(), **backend.put(caller.account, events)})

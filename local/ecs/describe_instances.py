@@ -30,14 +30,14 @@ def describe_instances(call: Call) -> dict[str, Any]:
         if state and wanted((instance, state)) and tags.match(tagged, instance.tags.at(call.now - lag.tags)):
             found.append((instance, state))
     tags.check_matches(call, tagged, found)
-    chosen, paging = page(call.action, call.params, found, lambda seen: seen[0].sequence, least=10, descending=True)
+    chosen, paging = page(call, found, lambda seen: seen[0].sequence, least=10, descending=True)
     return {"Instances": {"Instance": [_answer(call, *seen) for seen in chosen]}, **paging}
 
 
 def nothing(call: Call) -> dict[str, Any]:
     """What a caller gets who may not call DescribeInstances: an empty list, no error [doc SDK 6.1.0]."""
     none: list[Seen] = []
-    _, paging = page(call.action, call.params, none, lambda seen: seen[0].sequence)
+    _, paging = page(call, none, lambda seen: seen[0].sequence)
     return {"Instances": {"Instance": none}, **paging}
 
 

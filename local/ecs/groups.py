@@ -88,7 +88,7 @@ def describe_security_groups(call: Call) -> dict[str, Any]:
         and tags.match(tagged, group.tags.at(seen))
     ]
     tags.check_matches(call, tagged, found)
-    chosen, paging = page(call.action, params, found, lambda group: group.id, most_by_number=50, descending=True)
+    chosen, paging = page(call, found, lambda group: group.id, most_by_number=50, descending=True)
     listed = [_summary(call, group) for group in chosen]
     return {"RegionId": call.backend.region, "SecurityGroups": {"SecurityGroup": listed}, **paging}
 
@@ -129,7 +129,7 @@ def describe_security_group_attribute(call: Call) -> dict[str, Any]:
         for rule in group.rules.at(call.now - call.backend.read_lag.rules)
         if direction in ("all", rule.direction) and rule.nic_type == nic_type
     ]
-    chosen, token = tokens(call.action, params, rules, lambda rule: rule.sequence, default=500, least=10, most=1000)
+    chosen, token = tokens(call, rules, lambda rule: rule.sequence, default=500, least=10, most=1000)
     return {
         "RegionId": call.backend.region,
         "SecurityGroupId": group.id,

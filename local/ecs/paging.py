@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 import base64
-import hashlib
+import hmac
 import json
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from local.ecs.params import Params, invalid
-from local.errors import ApiError
+from local.ecs.call import Call
+from local.ecs.params import invalid
 
 T = TypeVar("T")
 
 PAGING = frozenset({"MaxResults", "NextToken", "PageNumber", "PageSize", "ClientToken"})
 
 
-def _fingerprint(action: str, params: Params) -> str:
-    filters = sorted((key, value) for key, value in params.values.items() if key not in PAGING)
-    return hashlib.sha256(json.dumps([action, filters]).encode()).hexdigest()[:16]
+_SECRET = secrets.token_bytes(16)
 
 
-def _token(fingerprint: str, last: object) -> str:
-    return base64.urlsafe_b64encode(json.dumps([fingerprint, last]).encode()).decode()
+def _token(call: Call, last: object) -> str:
+    """The key of the last item handed out, sealed: only the same query of the same account can go on from it."""
+    text = base64.urlsafe_b64encode(json.dumps(last).encode()).decode()
+    return f"{text}.{_seal(call, text)}"
 
 
-def _position(token: str, fingerprint: str) -> Any:
-    """The key of the last item handed out; a token of another query is refused."""
-    refused = ApiError("InvalidParameter", 400, 'The specified parameter "NextToken" is not valid.')
-    try:
-        owner, last = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (ValueError, TypeError):
-        raise refused from None
-    if owner != fingerprint:
-        raise refused
-    return last
+def _position(call: Call) -> Any:
+    text, _, seal = call.params.get("NextToken").partition(".")
+    if not hmac.compare_digest(seal.encode(), _seal(call, text).encode()):
+        raise invalid("NextToken")
+    return json.loads(base64.urlsafe_b64decode(text))
+
+
+def _seal(call: Call, text: str) -> str:
+    filters = sorted((key, value) for key, value in call.params.values.items() if key not in PAGING)
+    sealed = json.dumps([call.account.uid, call.action, filters, text])
+    return hmac.new(_SECRET, sealed.encode(), "sha256").hexdigest()[:32]
 
 
 def tokens(
-    action: str,
-    params: Params,
+    call: Call,
     items: Sequence[T],
     key: Callable[[T], Any],
     *,
@@ -53,21 +54,19 @@ def tokens(
     Values out of range are clamped: documented for DescribeInstances (below 10 is 10, above 100 is 100) [doc],
     taken over for the others [inferred].
     """
-    size = min(max(params.integer("MaxResults", default), least), most)
-    fingerprint = _fingerprint(action, params)
+    size = min(max(call.params.integer("MaxResults", default), least), most)
     start = 0
-    if params.get("NextToken"):
-        last = _position(params.get("NextToken"), fingerprint)
+    if call.params.get("NextToken"):
+        last = _position(call)
         after = (n for n, item in enumerate(items) if (key(item) < last if descending else key(item) > last))
         start = next(after, len(items))
     page = items[start : start + size]
     more = start + size < len(items)
-    return page, _token(fingerprint, key(page[-1])) if more else ""
+    return page, _token(call, key(page[-1])) if more else ""
 
 
 def page(
-    action: str,
-    params: Params,
+    call: Call,
     items: Sequence[T],
     key: Callable[[T], Any],
     *,
@@ -77,8 +76,9 @@ def page(
     descending: bool = False,
 ) -> tuple[Sequence[T], dict[str, Any]]:
     """A page, and the answer's paging fields. Beside MaxResults or NextToken the numbers have no effect [doc]."""
+    params = call.params
     if "MaxResults" in params or "NextToken" in params:
-        chosen, token = tokens(action, params, items, key, default=10, least=least, most=most, descending=descending)
+        chosen, token = tokens(call, items, key, default=10, least=least, most=most, descending=descending)
         return chosen, {"NextToken": token}
     number = params.integer("PageNumber", 1)
     size = params.integer("PageSize", 10)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 
 from local.errors import ApiError
+from local.json_text import loads
 
 
 def missing(name: str) -> ApiError:
@@ -75,7 +75,7 @@ class Params:
             return None
         malformed = ApiError(code, 400, f'The specified parameter "{name}" is not valid.')
         try:
-            value = json.loads(text)
+            value = loads(text)
         except ValueError:
             raise malformed from None
         if not isinstance(value, list) or len(value) > most or not all(isinstance(item, str) for item in value):

@@ -138,7 +138,5 @@ def list_tag_resources(call: Call) -> dict[str, Any]:
         if resource in resources and match(wanted, resources[resource].at(seen))
         for key, value in sorted(resources[resource].at(seen).items())
     ]
-    chosen, token = tokens(
-        call.action, call.params, rows, lambda row: [row["ResourceId"], row["TagKey"]], default=50, least=50, most=50
-    )
+    chosen, token = tokens(call, rows, lambda row: [row["ResourceId"], row["TagKey"]], default=50, least=50, most=50)
     return {"NextToken": token, "TagResources": {"TagResource": list(chosen)}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -92,6 +93,20 @@ def test_next_token_walks_all_groups_though_one_goes_meanwhile(local_cloud: Loca
     assert rest.next_token == ""
     with refused("InvalidParameter", 400):
         listed(ecs, max_results=3, next_token=page.next_token, vpc_id="vpc-other")
+
+
+def test_a_token_is_good_for_the_query_and_the_account_that_got_it(local_cloud: LocalCloud) -> None:
+    """Another account's, and whatever a caller makes up, is refused."""
+    ecs, peer = client(local_cloud), client(local_cloud, PEER)
+    shared = next(vpc.id for vpc in local_cloud.ecs.vpcs.values() if vpc.shared_with)
+    for account in (ecs, ecs, peer, peer):
+        new_group(account, shared)
+    token = listed(ecs, max_results=1).next_token
+    deep = base64.urlsafe_b64encode(b"[" * 100_000).decode()
+    for asking, made_up in ((peer, token), (ecs, deep), (ecs, f"{deep}."), (ecs, f"eyJ9{token}"), (ecs, "é.é")):
+        with refused("InvalidParameter", 400):
+            listed(asking, max_results=1, next_token=made_up)
+    assert len(ids(ecs, max_results=1, next_token=token)) == 1
 
 
 def test_filters_are_all_to_be_met(local_cloud: LocalCloud) -> None:

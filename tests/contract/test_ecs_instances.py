@@ -187,6 +187,9 @@ def test_an_unknown_id_gives_an_empty_list(w: World) -> None:
         w.ids(instance_ids=made)
     with refused("InvalidInstanceIds.Malformed", 400):
         w.ids(instance_ids=str(["i-1"] * 101).replace("'", '"'))
+    for hostile in ("[" * 60_000, '["\\ud800"]', "[" + "9" * 5000 + "]"):
+        with refused("InvalidInstanceIds.Malformed", 400):
+            w.ids(instance_ids=hostile)
 
 
 def test_instances_come_ten_a_page(w: World) -> None:

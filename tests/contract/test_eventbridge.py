@@ -126,6 +126,32 @@ def test_a_request_without_bus_or_events_is_refused(
     assert refusal.value.code == code
 
 
+@pytest.mark.parametrize(
+    "data", ['{"a":' + "[" * 100_000, "[" * 200 + "]" * 200, '"\\ud800"', "NaN", "1e999", "9" * 5000]
+)
+def test_a_list_that_no_reader_could_hold_is_refused(setup: Setup, data: str) -> None:
+    """Deep nesting, half a character, a number beyond numbers: the list is not JSON, and nothing breaks."""
+    params = {"EventBusName": "default", "EventList": '[{"Id":"1","Source":"s","Type":"t","Data":' + data + "}]"}
+    with pytest.raises(ApiError) as refusal:
+        setup.events.call(Caller(HOME, ""), "PutEvents", params)
+    assert refusal.value.code == "EventListEmpty"
+
+
+def test_text_that_is_nearly_json_stays_text(setup: Setup) -> None:
+    """Data that names half a character, or nests too deeply, reaches the rule as the text that it is."""
+    for number, text in enumerate(('{"a":"\\ud800"}', "[" * 100_000)):
+        setup.put({**ENTRY, "Id": f"e-{number}", "Data": text})
+    assert [event["data"] for event in setup.taken] == ['{"a":"\\ud800"}', "[" * 100_000]
+
+
+@pytest.mark.parametrize("bus", [["default"], {"a": 1}, 1])
+def test_a_bus_that_is_no_name_does_not_exist(setup: Setup, bus: Any) -> None:
+    """Whatever stands where a batch's event names its bus."""
+    with pytest.raises(ApiError) as refusal:
+        setup.events.put(HOME, [{"id": "1", "source": "s", "type": "t", "aliyuneventbusname": bus}])
+    assert refusal.value.code == "EventBusNotExist"
+
+
 def test_events_stay_in_their_account(setup: Setup) -> None:
     """Another account's event reaches no rule of ours."""
     setup.events.publish(OTHER, {"source": "acs.ecs", "type": "t"})
