@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from local.errors import ApiError
 
 # The console's delimiters [doc "Create indexes"]; note that "-" and "." are not among them.
 DEFAULT_TOKENS = frozenset(", '\";=()[]{}?@&<>/:\n\t\r")
+_SEARCHED = 512 * 1024  # what of a value is indexed [doc "Query and analysis", limits: KB; here characters]
 _TYPES = ("text", "long", "double", "json")
 
 
@@ -28,16 +31,9 @@ class FieldIndex:
     def fold(self, text: str) -> str:
         return text if self.case_sensitive else text.lower()
 
-    def words(self, text: str) -> list[str]:
-        """The words of a value, in order, folded unless the index is case-sensitive."""
-        words, start = [], 0
-        text = self.fold(text)
-        for position, character in enumerate(text):
-            if character in self.tokens:
-                words.append(text[start:position])
-                start = position + 1
-        words.append(text[start:])
-        return [word for word in words if word]
+    def words(self, text: str) -> frozenset[str]:
+        """The words of a value, folded unless the index is case-sensitive."""
+        return _words(self, text)
 
     def number(self, text: str) -> float | None:
         """The value as this field's type, or None where it is not one: such a value is not indexed."""
@@ -45,6 +41,14 @@ class FieldIndex:
             return int(text) if self.type == "long" else float(text)
         except ValueError:
             return None
+
+
+@lru_cache(maxsize=256)  # a search asks each log once for every condition
+def _words(config: FieldIndex, text: str) -> frozenset[str]:
+    text = config.fold(text[:_SEARCHED])
+    if not config.tokens:
+        return frozenset([text] if text else ())
+    return frozenset(re.findall(f"[^{re.escape(''.join(config.tokens))}]+", text))
 
 
 @dataclass(frozen=True)

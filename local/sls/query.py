@@ -14,6 +14,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from glob import escape
 from typing import Protocol
 
 from local.errors import ApiError
@@ -39,6 +41,8 @@ _TOKEN = re.compile(
 # Unescaped wildcards, told apart from escaped ones while parsing (private-use characters).
 _MANY, _ONE = "\ue000", "\ue001"
 _MAX_DEPTH = 50  # guards the recursion; no documented limit is this low
+_MAX_CONDITIONS = 30  # [doc "Query and analysis", limits]
+_MAX_FUZZY = 64  # characters of a word with wildcards [doc "Fuzzy search"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ class _Parser:
         self._position = 0
         self._index = index
         self._depth = 0
+        self._conditions = 0
 
     def parse(self) -> Predicate:
         predicate = self._either()
@@ -138,6 +143,9 @@ class _Parser:
             self._depth -= 1
 
     def _term(self) -> Predicate:
+        self._conditions += 1
+        if self._conditions > _MAX_CONDITIONS:
+            raise _invalid(f"a search has at most {_MAX_CONDITIONS} conditions")
         token = self._next()
         if token.kind not in ("word", "quoted", "phrase") or token.is_word("and", "or"):
             raise _invalid(f"syntax error near {token.text or 'the end'!r}")
@@ -259,22 +267,25 @@ def _on_number(name: str, test: Callable[[float], bool]) -> Predicate:
 def _matches(token: _Token, config: FieldIndex, texts: list[str]) -> bool:
     """Whether every word of the token is among the words of the texts (and, for a phrase, in one piece)."""
     wanted = config.words(token.text)
-    words = {word for text in texts for word in config.words(text)}
     if token.kind == "phrase" and not any(config.fold(token.text) in config.fold(text) for text in texts):
         return False
-    return bool(wanted) and all(_found(word, words) for word in wanted)
+    return bool(wanted) and all(any(_found(word, config.words(text)) for text in texts) for word in wanted)
 
 
-def _found(wanted: str, words: set[str]) -> bool:
+def _found(wanted: str, words: frozenset[str]) -> bool:
     if _MANY not in wanted and _ONE not in wanted:
         return wanted in words
-    pattern = re.escape(wanted).replace(re.escape(_MANY), ".*").replace(re.escape(_ONE), ".")
-    return any(re.fullmatch(pattern, word, re.DOTALL) for word in words)
+    pattern = escape(wanted).replace(_MANY, "*").replace(_ONE, "?")
+    return any(fnmatchcase(word, pattern) for word in words)  # it never backtracks into an earlier star
 
 
 def _check_wildcard(token: _Token) -> None:
-    if token.kind == "word" and token.text.startswith((_MANY, _ONE)):
+    if token.kind != "word" or not (_MANY in token.text or _ONE in token.text):
+        return
+    if token.text.startswith((_MANY, _ONE)):
         raise _invalid(f"{_shown(token.text)!r}: a wildcard can't begin a word")
+    if len(token.text) > _MAX_FUZZY:
+        raise _invalid(f"a word with wildcards has at most {_MAX_FUZZY} characters")
 
 
 def _shown(text: str) -> str:

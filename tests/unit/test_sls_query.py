@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -97,6 +98,9 @@ def found(query: str, log: Log = LOG, index: Index = INDEX) -> bool:
         ('outcome: "den*"', False),  # in quotes a star is a star
         (r"outcome: den\*", False),
         ("den*", True),
+        ("outcome: d*n*d", True),
+        ("outcome: d*n*e", False),
+        (r"outcome: d\[e\]n*", False),  # no other sign is a wildcard
         ("outcome: *", True),
         ("count: *", True),
         ('outcome: ""', False),
@@ -150,6 +154,8 @@ def test_query_matches(query: str, expected: bool) -> None:
         ("outcome: ?enied", "can't begin a word"),
         ("* | select count(1)", "syntax error near "),
         ("(" * 60 + "denied" + ")" * 60, "nested too deeply"),
+        (" or ".join(["denied"] * 31), "at most 30 conditions"),
+        ("d" * 64 + "*", "at most 64 characters"),
     ],
 )
 def test_bad_query_is_refused(query: str, words: str) -> None:
@@ -158,6 +164,20 @@ def test_bad_query_is_refused(query: str, words: str) -> None:
         found(query)
     assert (refused.value.code, refused.value.status) == ("ParameterInvalid", 400)
     assert words in refused.value.message
+
+
+@pytest.mark.parametrize("query", ["outcome: a" + "*a" * 30 + "b", "outcome: a" + "*?" * 30 + "b"])
+def test_no_wildcards_make_a_search_slow(query: str) -> None:
+    """A star is tried once for each place in a word, not once for each way to share the word among the stars."""
+    started = time.monotonic()
+    assert not found(query, Log({"outcome": "a" * 100_000}))
+    assert time.monotonic() - started < 2
+
+
+def test_only_the_first_512_kilobytes_of_a_value_are_searched() -> None:
+    """The rest is kept, and shown."""
+    log = Log({"outcome": "first " + "x" * 512 * 1024 + " last"})
+    assert [found(f"outcome: {word}", log) for word in ("first", "last")] == [True, False]
 
 
 def test_empty_value_can_be_searched() -> None:
