@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 
@@ -54,6 +56,25 @@ class Account:
     access_key_secret: str
 
 
+class Nonces:
+    """What each key has signed with of late: a nonce counts once while the time stamp beside it can still be good."""
+
+    SECONDS = 2 * 15 * 60  # from a quarter of an hour ahead of the clock to a quarter behind it
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def use(self, access_key_id: str, nonce: str, now: float) -> bool:
+        """False when it was used before."""
+        with self._lock:
+            while self._seen and next(iter(self._seen.values())) < now - self.SECONDS:
+                self._seen.popitem(last=False)
+            known = (access_key_id, nonce) in self._seen
+            self._seen.setdefault((access_key_id, nonce), now)
+            return not known
+
+
 class Identity:
     """The directory of accounts, keys and roles of one local cloud."""
 
@@ -61,6 +82,7 @@ class Identity:
         self.accounts: dict[str, Account] = {}
         self.keys: dict[str, Key] = {}
         self.roles: dict[str, Role] = {}  # by ARN
+        self.nonces = Nonces()
 
     def add_account(self, uid: str, name: str) -> Account:
         account = Account(uid, name, f"LTAI5t{secrets.token_hex(9)}", secrets.token_hex(15))

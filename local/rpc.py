@@ -7,6 +7,7 @@ Two spellings: today's clients put action and version into x-acs-* headers; olde
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,11 +35,15 @@ _PROTOCOL = frozenset(
     }
 )
 
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot hold, not even escaped."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """One RPC call as its sender meant it. `sent` holds every parameter, `params` only the action's own."""
 
+    method: str
     action: str
     version: str
     xml: bool
@@ -56,8 +61,12 @@ class Call:
 
 
 def is_rpc(request: Request) -> bool:
-    """Whether a request is of this style: the REST services never use the root path with a version."""
-    return request.path in ("", "/") and ("x-acs-version" in request.headers or "Action" in _sent(request))
+    """Whether a request is of this style: the REST services never use the root path with an action or a version."""
+    return request.path in ("", "/") and (
+        "x-acs-action" in request.headers
+        or "x-acs-version" in request.headers
+        or not _PROTOCOL.isdisjoint(_sent(request))
+    )
 
 
 def parse(request: Request) -> Call:
@@ -66,11 +75,13 @@ def parse(request: Request) -> Call:
     action = headers.get("x-acs-action") or sent.get("Action", "")
     version = headers.get("x-acs-version") or sent.get("Version", "")
     form = sent.get("Format", "JSON" if "x-acs-action" in headers else "XML")
-    return Call(action, version, form.upper() != "JSON", request.host, sent, str(uuid.uuid4()).upper())
+    return Call(request.method, action, version, form.upper() != "JSON", request.host, sent, str(uuid.uuid4()).upper())
 
 
 def check(call: Call) -> None:
     """The gateway's own refusals, before any service sees the call."""
+    if call.method not in ("GET", "POST"):
+        raise ApiError("UnsupportedHTTPMethod", 400, "This http method is not supported.")
     if not call.action:
         raise ApiError(
             "MissingParameter", 400, 'The input parameter "Action" that is mandatory for this request is not supplied.'
@@ -124,4 +135,5 @@ def _xml(name: str, value: object) -> str:
         return f"<{name}>{''.join(_xml(key, item) for key, item in value.items())}</{name}>"
     if isinstance(value, bool):
         return f"<{name}>{str(value).lower()}</{name}>"
-    return f"<{name}>{'' if value is None else escape(str(value))}</{name}>"
+    text = "" if value is None else escape(_NOT_XML.sub("\ufffd", str(value)), {"\r": "&#13;"})
+    return f"<{name}>{text}</{name}>"

@@ -24,10 +24,13 @@ MAX_SKEW_SECONDS = 15 * 60
 
 # What each service says when it refuses: cause -> (code, HTTP status, message). {0} is the string to sign or the value.
 _Refusals = Mapping[str, tuple[str, int, str]]
-_RPC: _Refusals = {
+_RPC: _Refusals = {  # [doc "common error codes of the OpenAPI gateway"]
     "unsigned": ("MissingAccessKeyId", 400, "AccessKeyId is mandatory for this action."),
+    "missing": ("Missing{0}", 400, "{0} is mandatory for this action."),
     "malformed": ("IncompleteSignature", 400, "The request signature does not conform to Aliyun standards."),
-    "method": ("InvalidParameter.SignatureMethod", 400, "Specified parameter SignatureMethod is not valid."),
+    "method": ("InvalidSignatureMethod", 400, "Specified signature method is not valid."),
+    "version": ("InvalidSignatureVersion", 400, "Specified parameter SignatureVersion is not valid."),
+    "nonce": ("SignatureNonceUsed", 400, "Specified signature nonce was used already."),
     "key": ("InvalidAccessKeyId.NotFound", 404, "Specified access key is not found."),
     "signature": (
         "SignatureDoesNotMatch",
@@ -109,13 +112,13 @@ class _Check:
 
     def refuse(self, cause: str, value: str = "") -> ApiError:
         code, status, message = self.refusals[cause]
-        return ApiError(code, status, message.replace("{0}", value))
+        return ApiError(code.replace("{0}", value), status, message.replace("{0}", value))
 
     def caller(self) -> Caller:
         authorization = self.headers.get("authorization", "")
         scheme, _, rest = authorization.partition(" ")
         if not authorization:
-            if "Signature" not in self.params:
+            if not self.params:
                 raise self.refuse("unsigned")
             return self.rpc()
         if scheme.startswith("acs:"):
@@ -157,15 +160,20 @@ class _Check:
         key = self.key(fields["Credential"], self.headers.get("x-acs-security-token"))
         self.compare(fields["Signature"], _hmac(key.secret, text, "sha256").hex(), text)
         self.fresh(self.headers.get("x-acs-date", ""), "%Y-%m-%dT%H:%M:%SZ")
-        return self.holder(key, self.headers.get("x-acs-security-token"))
+        caller = self.holder(key, self.headers.get("x-acs-security-token"))
+        self.once(key, self.headers.get("x-acs-signature-nonce", ""))
+        return caller
 
     def rpc(self) -> Caller:
         params = self.params
-        digest = {"HMAC-SHA1": "sha1", "HMAC-SHA256": "sha256"}.get(params.get("SignatureMethod", ""))
+        for name in ("AccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", "SignatureNonce", "Timestamp"):
+            if not params.get(name):
+                raise self.refuse("missing", name)
+        digest = {"HMAC-SHA1": "sha1", "HMAC-SHA256": "sha256"}.get(params["SignatureMethod"])
         if digest is None:
             raise self.refuse("method")
-        if "AccessKeyId" not in params:
-            raise self.refuse("unsigned")
+        if params["SignatureVersion"] != "1.0":
+            raise self.refuse("version")
         query = "&".join(
             f"{quote(name, safe='~')}={quote(value, safe='~')}"
             for name, value in sorted(params.items())
@@ -174,8 +182,10 @@ class _Check:
         text = f"{self.request.method}&%2F&{quote(query, safe='~')}"
         key = self.key(params["AccessKeyId"], params.get("SecurityToken"))
         self.compare(params["Signature"], _base64_hmac(key.secret + "&", text, digest), text)
-        self.fresh(params.get("Timestamp", ""), "%Y-%m-%dT%H:%M:%SZ")
-        return self.holder(key, params.get("SecurityToken"))
+        self.fresh(params["Timestamp"], "%Y-%m-%dT%H:%M:%SZ")
+        caller = self.holder(key, params.get("SecurityToken"))
+        self.once(key, params["SignatureNonce"])
+        return caller
 
     def sls1(self, rest: str) -> Caller:
         access_key_id, signature = self.pair(rest)
@@ -309,6 +319,13 @@ class _Check:
             raise self.refuse("date", text) from None
         if abs(when - time.time()) > MAX_SKEW_SECONDS:
             raise self.refuse("skew", text)
+
+    def once(self, key: Key, nonce: str) -> None:
+        """Asked last: what is refused for another reason has not used its nonce up."""
+        if not nonce:
+            raise self.refuse("missing", "SignatureNonce")
+        if not self.identity.nonces.use(key.access_key_id, nonce, time.time()):
+            raise self.refuse("nonce")
 
 
 def _hmac(secret: str, text: str, digest: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from xml.etree import ElementTree
 
 import pytest
@@ -187,6 +188,28 @@ def test_xml_of_an_answer() -> None:
     assert [name.text for name in root.findall("Instances/Instance/Name")] == ["<&>", None]
     assert [root.findtext(name) for name in ("TotalCount", "More", "None")] == ["2", "false", ""]
     assert root.findtext("RequestId")
+
+
+def test_xml_holds_any_text() -> None:
+    """A carriage return arrives as one; what XML cannot hold is replaced, so that the answer stays XML."""
+    call = rpc.parse(Request("GET", "/", "Action=DescribeInstances&Version=2014-05-26", {"host": "h"}))
+    root = ElementTree.fromstring(rpc.answer(call, {"Name": "a\r\n\t\x00\x08\x1f\uffff\x7f😀"}).body)  # noqa: S314
+    assert root.findtext("Name") == "a\r\n\t" + "\ufffd" * 4 + "\x7f😀"
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("Version=2014-05-26&Format=JSON", {}),
+        ("AccessKeyId=LTAI&Signature=x&Format=JSON", {}),
+        ("", {"x-acs-action": "DescribeRegions"}),
+    ],
+)
+def test_half_a_call_is_refused_in_this_style(local_cloud: LocalCloud, query: str, headers: dict[str, str]) -> None:
+    """Without action, or without version: it is no call of another service for that."""
+    answer = local_cloud.handle(Request("GET", "/", query, {"host": "h", **headers}))
+    assert answer.status == 400
+    assert {"RequestId", "HostId", "Code", "Message"} <= set(json.loads(answer.body))
 
 
 def test_xml_of_a_refusal() -> None:

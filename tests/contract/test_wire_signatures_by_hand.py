@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+import uuid
 from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
@@ -20,7 +21,7 @@ from pytest_mock import MockerFixture
 
 from local.cloud import LocalCloud
 from local.http import Request
-from local.identity import Key
+from local.identity import Key, Nonces
 
 HOME = "1000000000000001"
 
@@ -75,7 +76,7 @@ def legacy(key: Key, method: str = "GET", digest: str = "HMAC-SHA1", **params: s
         "Format": "JSON",
         "AccessKeyId": key.access_key_id,
         "SignatureMethod": digest,
-        "SignatureNonce": "n",
+        "SignatureNonce": uuid.uuid4().hex,
         "SignatureVersion": "1.0",
         "Timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         **({"SecurityToken": key.token} if key.token else {}),
@@ -89,7 +90,7 @@ def legacy(key: Key, method: str = "GET", digest: str = "HMAC-SHA1", **params: s
     if method == "GET":
         return Request("GET", "/", sent, {"host": "sts.aliyuncs.com"})
     form = {"host": "sts.aliyuncs.com", "content-type": "application/x-www-form-urlencoded"}
-    return Request("POST", "/", "", form, sent.encode())
+    return Request(method, "/", "", form, sent.encode())
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -103,15 +104,47 @@ def test_both_digests_and_both_methods(local_cloud: LocalCloud, key: Key, method
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"SignatureMethod": "HMAC-MD5"}, "InvalidParameter.SignatureMethod"),
+        ({"SignatureMethod": "HMAC-MD5"}, "InvalidSignatureMethod"),
+        ({"SignatureVersion": "2.0"}, "InvalidSignatureVersion"),
+        *(({name: ""}, f"Missing{name}") for name in ("AccessKeyId", "SignatureMethod", "SignatureVersion")),
+        *(({name: ""}, f"Missing{name}") for name in ("SignatureNonce", "Timestamp")),
         ({"Timestamp": "yesterday"}, "InvalidTimeStamp.Format"),
         ({"Timestamp": "2020-01-01T00:00:00Z"}, "InvalidTimeStamp.Expired"),
     ],
 )
 def test_bad_legacy_requests(local_cloud: LocalCloud, key: Key, changes: dict[str, str], code: str) -> None:
-    """An unknown digest and a bad or old time stamp are refused by name."""
+    """An unknown digest or version, a bad or old time stamp, and what is left out are refused by name."""
     request = legacy(key, digest=changes.get("SignatureMethod", "HMAC-SHA1"), **changes)
     assert code_of(local_cloud.handle(request)) == (400, code)
+
+
+def test_a_nonce_counts_once(local_cloud: LocalCloud, key: Key) -> None:
+    """Sent again it is refused, whoever knows the request; another key may use the same one."""
+    request = legacy(key, SignatureNonce="n")
+    assert local_cloud.handle(request).status == 200
+    assert code_of(local_cloud.handle(request)) == (400, "SignatureNonceUsed")
+    other = local_cloud.identity.keys[local_cloud.identity.accounts["1000000000000002"].access_key_id]
+    assert local_cloud.handle(legacy(other, SignatureNonce="n")).status == 200
+
+
+def test_a_refused_request_has_not_used_its_nonce(local_cloud: LocalCloud, key: Key) -> None:
+    """Nobody without the secret can use up another's nonces."""
+    assert code_of(local_cloud.handle(legacy(replace(key, secret="another"), SignatureNonce="n")))[0] == 400
+    assert local_cloud.handle(legacy(key, SignatureNonce="n")).status == 200
+
+
+def test_nonces_are_forgotten_when_their_time_stamps_are_too_old() -> None:
+    """Half an hour is the most that a time stamp stays good."""
+    nonces = Nonces()
+    assert nonces.use("k", "n", 1_000.0)
+    assert not nonces.use("k", "n", 2_800.0)
+    assert nonces.use("k", "n", 2_801.0)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_only_get_and_post(local_cloud: LocalCloud, key: Key, method: str) -> None:
+    """Other methods are refused before the signature is looked at."""
+    assert code_of(local_cloud.handle(legacy(key, method))) == (400, "UnsupportedHTTPMethod")
 
 
 def test_a_wrong_legacy_secret(local_cloud: LocalCloud, key: Key) -> None:
