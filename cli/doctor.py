@@ -108,8 +108,17 @@ def _log(here: Setting) -> Iterator[Finding]:
 
 
 def _accounts(here: Setting, sweep: Sweep) -> Iterator[Finding]:
-    """Accounts that could be read; the others are among what was denied."""
-    for account in sorted(here.policy.accounts.keys() - sweep.view.blocked.keys()):
+    """Whether each could be read."""
+    from cli.records import unread
+
+    gaps = unread(sweep)
+    for what, why in gaps.items():
+        advice = "check that account's role, its trust policy and external id, and its permissions"
+        if what in here.policy.accounts:
+            yield Finding("missing", what, "access", why, advice)
+        else:
+            yield Finding("missing", "", what, why)
+    for account in sorted(here.policy.accounts.keys() - gaps.keys()):
         instances = sum(party.account == account for party in sweep.view.instances)
         managed = sum(group.account == account for group in sweep.managed)
         seen = f"{instances} instances, {managed} groups with rules of ours"
@@ -132,11 +141,14 @@ def _quotas(sweep: Sweep) -> Iterator[Finding]:
 
 
 def _denied(kept: Kept) -> Iterator[Finding]:
-    """What a sweep would deny now: no access, no consent, groups and VPCs that do not fit."""
+    """Links that a sweep would deny now: no consent, groups and VPCs that do not fit."""
     for record in kept.outcomes:
-        if record["outcome"] in ("denied", "failed"):
-            ends = f"{record.get('from', '')} to {record['to']}" if record.get("to") else "access"
+        if record["outcome"] in ("denied", "failed") and record.get("to"):
             where = record.get("to_account") or record.get("from_account", "")
             yield Finding(
-                "missing", where, ends, f"{record['reason']}: {record.get('detail', '')}", record.get("advice", "")
+                "missing",
+                where,
+                f"{record.get('from', '')} to {record['to']}",
+                f"{record['reason']}: {record.get('detail', '')}",
+                record.get("advice", ""),
             )

@@ -13,6 +13,7 @@ from cli.log import Record
 
 if TYPE_CHECKING:
     from cli.whatif import Change
+    from shared.reconcile_all import Sweep
 
 COLUMNS = ("time", "function", "action", "outcome", "reason", "from", "to", "ports", "detail")
 
@@ -35,6 +36,15 @@ def print_changes(out: Console, changes: Sequence[Change]) -> None:
         out.print(escape(f"# account {change.account}\n{change.command}"), soft_wrap=True)
     if not changes:
         out.print("Nothing would change.")
+
+
+def unread(sweep: Sweep) -> dict[str, str]:
+    """What a run could not look at, and why: accounts by their uid, and groups for which there was no time."""
+    found = {account: f"no-access: {error}" for account, error in sweep.view.blocked.items()}
+    found |= {account: f"cannot be read: {why}" for account, why in sweep.failed_reads.items()}
+    if sweep.unread:
+        found[f"{sweep.unread} groups"] = "no time was left to read them"
+    return dict(sorted(found.items()))
 
 
 def exit_code(records: Sequence[Record]) -> Exit:

@@ -9,7 +9,7 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from cli.console import console, print_table, show
+from cli.console import Exit, console, print_table, show
 from shared.model import Party
 from shared.notation import parse_instant
 
@@ -38,6 +38,7 @@ class Stale(msgspec.Struct, frozen=True):
 def stale(as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False) -> None:
     """List rules of ours whose reason is gone, half-open links, and consents that consent to nobody any more."""
     from cli.inputs import opened
+    from cli.records import unread
     from cli.whatif import suppose
     from shared.reconcile_all import Sweep
 
@@ -46,7 +47,7 @@ def stale(as_json: Annotated[bool, typer.Option("--json", help="One JSON object 
     sweep = Sweep(delivery, "stale")
     sweep.run()
     found = [*_rules(sweep.decisions), *_consents(here.policy, sweep)]
-    unread = sorted({*sweep.view.blocked})
+    gaps = unread(sweep)
     if as_json:
         for item in found:
             show({**msgspec.to_builtins(item), "age_seconds": _age(here, item)})
@@ -54,10 +55,12 @@ def stale(as_json: Annotated[bool, typer.Option("--json", help="One JSON object 
         rows = [(s.kind, f"{s.group}@{s.account}", s.rule_id, _days(_age(here, s)), s.what, s.why) for s in found]
         print_table(console(), "stale", ("kind", "group", "rule", "age", "what", "why"), rows)
     err = console(stderr=True)
-    for account in unread:
-        err.print(f"[yellow]account {account} was not read: {escape(str(sweep.view.blocked[account]))}[/yellow]")
+    for what, why in gaps.items():
+        err.print(f"[yellow]not read: {what}: {escape(why)}[/yellow]", soft_wrap=True)
     for account in sorted(sweep.doubted):
         err.print(f"[yellow]account {account} shows no instances: nothing there is taken for gone[/yellow]")
+    if gaps:
+        raise typer.Exit(Exit.REFUSED)
 
 
 def _rules(decisions: Iterable[Decision]) -> Iterator[Stale]:
@@ -85,7 +88,7 @@ def _consents(policy: Policy, sweep: Sweep) -> Iterator[Stale]:
     from shared.notation import accepts, bad_accepts
 
     reader = sweep.reader
-    groups = [group for account in sorted(policy.accounts) for group in _all_groups(reader, account)]
+    groups = [group for account in sorted(policy.accounts) for group in _all_groups(sweep, account)]
     named = {entry.who for group in groups for entry in accepts(group.tags, group.party.account)}
     named |= {who for allow in policy.allow for who in (allow.source, allow.target)}
     reader.parties(_party(who) for who in named if who.id != "*" and who.account in policy.accounts)
@@ -102,14 +105,14 @@ def _consents(policy: Policy, sweep: Sweep) -> Iterator[Stale]:
                 yield Stale("consent", allow.target.account, allow.target.id, f"policy allow {allow.text}", why)
 
 
-def _all_groups(reader: Reader, account: str) -> list[Group]:
-    from shared.errors import NoAccess
+def _all_groups(sweep: Sweep, account: str) -> list[Group]:
+    from shared.errors import CloudError, Transient
 
-    ecs = reader.ecs(account)
+    ecs = sweep.reader.ecs(account)
     try:
         return ecs.all_groups() if ecs else []
-    except NoAccess as error:
-        reader.view.blocked[account] = error
+    except (Transient, CloudError) as error:
+        sweep.failed_reads[account] = str(error)
         return []
 
 

@@ -14,6 +14,7 @@ from cli.console import Exit, console, show
 if TYPE_CHECKING:
     from cli.inputs import Setting
     from cli.log import Record
+    from shared.reconcile_all import Sweep
 
 
 def sweep(
@@ -63,7 +64,7 @@ def sweep(
             out.print(f"[yellow]skipped:[/yellow] {escape(summary['detail'])}", soft_wrap=True)
         if dry_run:
             print_changes(out, changes)
-    raise typer.Exit(_exit_code(kept.records))
+    raise typer.Exit(_exit_code(kept.records, run))
 
 
 def _accounts(here: Setting, uids: list[str]) -> list[str]:
@@ -75,7 +76,9 @@ def _accounts(here: Setting, uids: list[str]) -> list[str]:
     return uids
 
 
-def _exit_code(records: list[Record]) -> Exit:
+def _exit_code(records: list[Record], run: Sweep) -> Exit:
     """1 where the sweep could not do its work. A link that someone wants and may not have is no failure of it."""
-    hampered = any(record.get("reason") in ("removals-held", "no-access", "paused") for record in records)
-    return Exit.REFUSED if hampered else Exit.DONE
+    from cli.records import unread
+
+    hampered = any(r.get("outcome") == "failed" or r.get("reason") in ("no-access", "paused") for r in records)
+    return Exit.REFUSED if hampered or unread(run) else Exit.DONE

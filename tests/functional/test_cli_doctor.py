@@ -52,6 +52,13 @@ def test_an_account_that_cannot_be_entered(lab: Lab, cli: Cli) -> None:
     assert detail.startswith("no-access: ")
 
 
+def test_an_account_that_fails_to_answer(lab: Lab, cli: Cli) -> None:
+    """With what the service said, not as an account that is well."""
+    lab.fault(service="ecs", action="DescribeInstances", account=PEER, kind="error", times=None)
+    [(where, what, detail)] = missing(cli)
+    assert (where, what, "InternalError" in detail) == (PEER, "access", True)
+
+
 def test_an_account_without_instances_is_a_warning(lab: Lab, cli: Cli) -> None:
     """Since nothing there is taken for gone."""
     for instance in list(lab.cloud.ecs.accounts[PEER].instances):

@@ -65,6 +65,16 @@ def test_an_account_that_cannot_be_entered_fails_the_command_but_not_the_sweep(l
     assert PEER in cli.out
 
 
+def test_what_has_no_room_fails_the_command(lab: Lab, cli: Cli) -> None:
+    """An outcome `failed` is none of the links that nobody consented to."""
+    app, db = lab.group(), lab.group("*")
+    for port in range(1, 21):
+        lab.authorize(db, IpProtocol="TCP", PortRange=f"{port}/{port}", SourceGroupId=app.id)
+    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    code, [told] = cli.json("sweep")
+    assert (code, [d["reason"] for d in told["decisions"]]) == (1, ["quota"])
+
+
 def test_an_empty_account_is_believed_only_when_a_person_says_so(lab: Lab, cli: Cli) -> None:
     """Its last instance had asked for the link: that may be an outage, until `--believe-empty` says that it is not."""
     db, theirs = lab.group(f"*@{PEER}:tcp/3306"), lab.group(account=PEER)
@@ -144,7 +154,16 @@ def test_stale_lists_reviewed_pairs_of_groups_that_are_gone(lab: Lab, cli: Cli) 
 
 
 def test_stale_says_which_account_it_could_not_read(lab: Lab, cli: Cli) -> None:
-    """What it lists is then not the whole."""
+    """What it lists is then not the whole: exit code 1."""
     lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=None)
-    assert cli("stale") == 0
-    assert f"account {PEER} was not read" in cli.err
+    assert cli("stale") == 1
+    assert f"not read: {PEER}: no-access: NoPermission" in cli.err
+
+
+@pytest.mark.parametrize("action", ["DescribeInstances", "DescribeSecurityGroups"])
+def test_an_account_that_fails_to_answer_fails_the_command(lab: Lab, cli: Cli, action: str) -> None:
+    """Weather is no better than a closed door: what could not be read is told, and the exit code is 1."""
+    lab.fault(service="ecs", action=action, account=PEER, kind="error", times=None)
+    for command in (["sweep", "--dry-run"], ["sweep"], ["stale"]):
+        assert cli(*command) == 1
+        assert PEER in cli.out + cli.err
