@@ -5,14 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from cli.console import console, show
+from shared.errors import Transient
+
+if TYPE_CHECKING:
+    from cli.log import AuditLog, Record
+    from shared.clock import Clock
 
 FOLLOW_SECONDS = 1.0
 LATE_SECONDS = 120  # a record may be searchable only some time after its own time
+LONGEST_WAIT = 30.0  # until a log that cannot be read is asked again
 
 
 def audit(
@@ -29,7 +37,7 @@ def audit(
 ) -> None:
     """Read the audit log: what was decided, why, and what to do about it."""
     from cli.inputs import moment, opened
-    from cli.log import AuditLog, Record, condition
+    from cli.log import AuditLog, condition
     from cli.records import print_records
 
     fields = {"outcome": outcome, "reason": reason, "link": link, "request_id": request, "event_id": event}
@@ -47,12 +55,27 @@ def audit(
         elif records or not follow:
             print_records(console(), f"audit log, {len(records)} records", records)
 
-    found = log.read(query, start)
-    tell(found)
-    seen = {json.dumps(record) for record in found}
-    with contextlib.suppress(KeyboardInterrupt):
-        while follow:
-            time.sleep(FOLLOW_SECONDS)
-            recent = log.read(query, max(start, here.clock.now() - LATE_SECONDS))
-            tell([record for record in recent if json.dumps(record) not in seen])
-            seen |= {json.dumps(record) for record in recent}
+    if follow:
+        with contextlib.suppress(KeyboardInterrupt):
+            _follow(log, here.clock, query, start, tell)
+    else:
+        tell(log.read(query, start))
+
+
+def _follow(log: AuditLog, clock: Clock, query: str, start: float, tell: Callable[[list[Record]], None]) -> None:
+    """Each record once, also those of a time in which the log could not be read."""
+    seen: set[str] = set()
+    wait = FOLLOW_SECONDS
+    while True:
+        asked = clock.now()
+        try:
+            found = log.read_once(query, start)
+        except Transient as error:
+            wait = min(wait * 2, LONGEST_WAIT)
+            console(stderr=True).print(f"[yellow]{escape(str(error))}; next try in {wait:.0f} seconds[/yellow]")
+        else:
+            wait = FOLLOW_SECONDS
+            tell([record for record in found if json.dumps(record) not in seen])
+            seen = {json.dumps(record) for record in found}
+            start = max(start, asked - LATE_SECONDS)
+        time.sleep(wait)

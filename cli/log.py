@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from shared.clock import Clock
 from shared.errors import LinkPeerError, Transient
+from shared.retry import Retry
 from shared.settings import Settings
 
 PAGE = 100  # [doc GetLogs: at most 100 lines an answer]
@@ -31,6 +33,11 @@ class AuditLog:
 
     def read(self, query: str = "*", since: float = 0) -> list[Record]:
         """Records in their order. `since` is in epoch seconds. Raises LinkPeerError if the log cannot be read."""
+        retry = Retry(self._clock, math.inf)
+        return retry(lambda: self.read_once(query, since))
+
+    def read_once(self, query: str, since: float) -> list[Record]:
+        """The same, for who asks again anyway. Raises Transient where another try may succeed."""
         from aliyun.log import LogException
 
         from shared.sls import AuditUnavailable
@@ -43,7 +50,7 @@ class AuditLog:
                     *self._place, int(since), until, query=query, size=PAGE, offset=len(found), reverse=False
                 )
             except (AuditUnavailable, LogException) as error:
-                raise LinkPeerError(f"the audit log cannot be read: {error}") from error
+                raise _meaning(error) from error
             page = [_record(log) for log in answer.get_logs()]
             found += page
             if len(page) < PAGE:
@@ -55,12 +62,25 @@ class AuditLog:
         """The records of a query, once `done` says that they are all there. Raises Transient when the time is over."""
         deadline = time.monotonic() + seconds
         while True:
-            found = self.read(query, since)
-            if done(found):
-                return found
+            trouble = ""
+            try:
+                found = self.read_once(query, since)
+                if done(found):
+                    return found
+            except Transient as error:
+                trouble = f": {error}"
             if time.monotonic() > deadline:
-                raise Transient(f"no outcome in the audit log after {seconds:.0f} seconds")
+                raise Transient(f"no outcome in the audit log after {seconds:.0f} seconds{trouble}")
             time.sleep(poll)
+
+
+def _meaning(error: Any) -> LinkPeerError:
+    """What a failed read means: a 4xx comes again, unless it says "not so fast"; the rest passes."""
+    answer = error.__cause__ or error  # the SDK's own error knows the status
+    status, code = int(answer.get_resp_status() or 0), str(answer.get_error_code())
+    if 400 <= status < 500 and status != 429 and not code.endswith("QuotaExceed"):
+        return LinkPeerError(f"the audit log cannot be read: {error}")
+    return Transient(f"the audit log cannot be read now: {'no answer' if code == 'LogRequestError' else code}")
 
 
 def condition(fields: Mapping[str, str]) -> str:

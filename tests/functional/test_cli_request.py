@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -38,7 +39,6 @@ def test_a_request_is_posted_as_the_function_reads_it(lab: Lab, cli: Cli) -> Non
     [
         (["link", "--from", "sg-a", "--to", "*"], "--to"),
         (["link", "--from", "app", "--to", "sg-b"], "--from"),
-        (["link", "--from", "sg-a", "--to", "sg-a"], "to"),
         (["open", "--from", "sg-a", "--to", "sg-b"], "action"),
         (["link", "--from", "sg-a", "--to", "sg-b", "--port", "3306"], "port"),
         (["link", "--from", "sg-a", "--to", "sg-b", "--expires-in", "3"], "--expires-in"),
@@ -125,18 +125,62 @@ def test_a_log_that_may_not_be_read_fails_the_command(lab: Lab, cli: Cli, monkey
     assert cli("audit", "--since", "yesterday") == 2
 
 
-def test_following_the_log_shows_each_new_record_once(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until Ctrl-C, which is a clean end."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    turns = [lambda: lab.auto_link(lab.event(instance)), lambda: None, lambda: lab.auto_link(lab.event(instance))]
+def take_turns(monkeypatch: pytest.MonkeyPatch, turns: list[Callable[[], object]]) -> list[float]:
+    """What happens while `audit --follow` sleeps, each time something else, and Ctrl-C at the end; how long it slept."""
+    slept: list[float] = []
 
-    def sleep(_seconds: float) -> None:
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
         if not turns:
             raise KeyboardInterrupt
         turns.pop(0)()
 
     monkeypatch.setattr("cli.audit.time.sleep", sleep)
+    return slept
+
+
+def test_following_the_log_shows_each_new_record_once(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until Ctrl-C, which is a clean end."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    turns = [lambda: lab.auto_link(lab.event(instance)), lambda: None, lambda: lab.auto_link(lab.event(instance))]
+    take_turns(monkeypatch, turns)
     lab.auto_link(lab.event(instance))
     code, records = cli.json("audit", "--follow")
     assert (code, [record["event_id"] for record in records]) == (0, ["event-1", "event-2", "event-3"])
+
+
+@pytest.mark.parametrize("kind", ["error", "html", "truncated", "reset", "throttle"])
+def test_following_outlives_a_log_that_cannot_be_read(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """It asks again, ever more slowly, and then tells also what was written in the meantime, however long that was."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+
+    def outage() -> None:
+        lab.fault(service="sls", action="GetLogs", kind=kind, times=3)
+        lab.auto_link(lab.event(instance))
+
+    turns = [outage, lambda: lab.cloud.clock.sleep(3600), lambda: None, lambda: None, lambda: None]
+    slept = take_turns(monkeypatch, turns)
+    code, [record] = cli.json("audit", "--follow")
+    assert (code, record["event_id"]) == (0, "event-1")
+    assert slept == [1, 2, 4, 8, 1, 1]
+    assert cli.err.count("next try in") == 3
+
+
+def test_following_ends_where_no_other_try_will_help(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As without `--follow`."""
+    monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
+    assert cli("audit", "--follow") == 1
+    assert "LogStoreNotExist" in cli.err
+
+
+def test_a_hiccup_of_the_log_does_not_fail_the_command(lab: Lab, cli: Cli) -> None:
+    """The read is tried again; when that does not help, the message holds no text of a library."""
+    lab.fault(service="sls", action="GetLogs", kind="error", times=2)
+    assert cli("audit") == 0
+    lab.fault(service="sls", action="GetLogs", kind="reset", times=None)
+    assert cli("audit") == 1
+    assert cli.err == "the audit log cannot be read now: no answer\n"
