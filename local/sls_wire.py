@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, unquote
 from local.errors import ApiError
 from local.http import Request, Response
 from local.identity import Caller
+from local.json_text import loads
 from local.sls import codec
 from local.sls.address import project_and_region
 from local.sls.store import Logstore, Page, Project, SlsBackend, shard_ranges
@@ -49,9 +50,9 @@ _ROUTES: list[tuple[str, re.Pattern[str], str | None, str]] = [
         ("PUT", r"/logstores/(?P<logstore>[^/]+)/index", None, "UpdateIndex"),
         ("DELETE", r"/logstores/(?P<logstore>[^/]+)/index", None, "DeleteIndex"),
         ("GET", r"/logstores/(?P<logstore>[^/]+)/shards", None, "ListShards"),
-        ("GET", r"/logstores/(?P<logstore>[^/]+)/shards/(?P<shard>\d+)", "cursor", "GetCursor"),
-        ("GET", r"/logstores/(?P<logstore>[^/]+)/shards/(?P<shard>\d+)", "cursor_time", "GetCursorTime"),
-        ("GET", r"/logstores/(?P<logstore>[^/]+)/shards/(?P<shard>\d+)", "log", "PullLogs"),
+        ("GET", r"/logstores/(?P<logstore>[^/]+)/shards/(?P<shard>[0-9]{1,9})", "cursor", "GetCursor"),
+        ("GET", r"/logstores/(?P<logstore>[^/]+)/shards/(?P<shard>[0-9]{1,9})", "cursor_time", "GetCursorTime"),
+        ("GET", r"/logstores/(?P<logstore>[^/]+)/shards/(?P<shard>[0-9]{1,9})", "log", "PullLogs"),
         ("POST", r"/dashboards", None, "CreateDashboard"),
         ("GET", r"/dashboards", None, "ListDashboard"),
         ("GET", r"/dashboards/(?P<name>[^/]+)", None, "GetDashboard"),
@@ -164,7 +165,7 @@ class _Call:
 
     def json_body(self) -> dict[str, Any]:
         try:
-            value = json.loads(self.body("application/json"))
+            value = loads(self.body("application/json"))
         except ValueError as problem:
             raise ApiError("PostBodyInvalid", 400, "The request body is not valid JSON object.") from problem
         if not isinstance(value, dict):
@@ -216,8 +217,6 @@ class _Call:
     def _CreateLogStore(self) -> Response:  # noqa: N802
         body = self.json_body()
         name, ttl, shards = body.pop("logstoreName", ""), body.pop("ttl", None), body.pop("shardCount", None)
-        if not isinstance(shards, int):
-            raise ApiError("ParameterInvalid", 400, "shardCount must be an integer")
         self.backend.create_logstore(self.account, self.project, str(name), ttl, shards, **body)
         return _empty()
 

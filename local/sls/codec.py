@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -23,15 +24,15 @@ def decompress(body: bytes, kind: str, raw_size: str | None) -> bytes:
     lz4 is a bare block, without a size in front, so the header is the only word about its length.
     """
     if not kind:
+        _check_size(len(body))
         return body
     if raw_size is None:
         message = "x-log-bodyrawsize does not exist in header when it is necessary."
         raise ApiError("MissingBodyRawSize", 400, message)
-    if not (raw_size.isascii() and raw_size.isdigit()):
+    if not re.fullmatch(r"\d{1,18}", raw_size, re.ASCII):
         raise ApiError("InvalidBodyRawSize", 400, "x-log-bodyrawsize is invalid.")
     size = int(raw_size)
-    if size > MAX_RAW_BYTES:
-        raise ApiError("PostBodyTooLarge", 400, f"Body size {size} must little than {MAX_RAW_BYTES}.")
+    _check_size(size)
     try:
         plain = _decompressed(body, kind, size)
     except (lz4.block.LZ4BlockError, zstandard.ZstdError, zlib.error, ValueError) as problem:
@@ -41,11 +42,19 @@ def decompress(body: bytes, kind: str, raw_size: str | None) -> bytes:
     return plain
 
 
+def _check_size(size: int) -> None:
+    if size > MAX_RAW_BYTES:
+        raise ApiError("PostBodyTooLarge", 400, f"Body size {size} must little than {MAX_RAW_BYTES}.")
+
+
 def _decompressed(body: bytes, kind: str, size: int) -> bytes:
     if kind == "lz4":
         return bytes(lz4.block.decompress(body, uncompressed_size=size))
     if kind == "zstd":
-        return zstandard.ZstdDecompressor().decompress(body, max_output_size=size)
+        # A frame that says its size is given that much memory at once, whatever `max_output_size` says.
+        if zstandard.frame_content_size(body) not in (-1, size):
+            raise ValueError("not the announced size")
+        return zstandard.ZstdDecompressor().decompress(body, max_output_size=size, allow_extra_data=False)
     if kind == "deflate":
         return zlib.decompressobj().decompress(body, size + 1)
     raise ApiError("InvalidCompressType", 400, f"x-log-compresstype {kind} is unsupported.")
@@ -69,17 +78,22 @@ def decode(body: bytes) -> LogGroup:
     except DecodeError as problem:
         raise ApiError("PostBodyInvalid", 400, "Protobuffer content cannot be parsed.") from problem
     try:
-        records = tuple(
-            LogRecord(log.Time, log.Time_ns, {content.Key: content.Value for content in log.Contents})
-            for log in group.Logs
-        )
-        tags = {tag.Key: tag.Value for tag in group.LogTags}
-        decoded = LogGroup(records, group.Topic, group.Source, tags)
+        records = tuple(LogRecord(log.Time, log.Time_ns, _pairs(log.Contents)) for log in group.Logs)
+        decoded = LogGroup(records, _text(group.Topic), _text(group.Source), _pairs(group.LogTags))
     except UnicodeDecodeError as problem:
         raise ApiError("InvalidEncoding", 400, "Non-UTF8 characters are in logs.") from problem
     if any(not name for record in records for name in record.contents):
         raise ApiError("InvalidKey", 400, "Invalid keys are in logs.")
     return decoded
+
+
+def _pairs(items: Iterable[Any]) -> dict[str, str]:
+    return {_text(item.Key): _text(item.Value) for item in items}
+
+
+def _text(value: str | bytes) -> str:
+    """A string field; protobuf hands over one that is not UTF-8 as its bytes."""
+    return value if isinstance(value, str) else value.decode()
 
 
 def from_tracking(body: Mapping[str, Any], now: int) -> LogGroup:

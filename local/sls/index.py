@@ -13,6 +13,7 @@ from local.errors import ApiError
 # The console's delimiters [doc "Create indexes"]; note that "-" and "." are not among them.
 DEFAULT_TOKENS = frozenset(", '\";=()[]{}?@&<>/:\n\t\r")
 _SEARCHED = 512 * 1024  # what of a value is indexed [doc "Query and analysis", limits: KB; here characters]
+_LONG = 1 << 63
 _TYPES = ("text", "long", "double", "json")
 
 
@@ -38,9 +39,10 @@ class FieldIndex:
     def number(self, text: str) -> float | None:
         """The value as this field's type, or None where it is not one: such a value is not indexed."""
         try:
-            return int(text) if self.type == "long" else float(text)
+            number = int(text) if self.type == "long" else float(text)
         except ValueError:
             return None
+        return None if self.type == "long" and not -_LONG <= number < _LONG else number
 
 
 @lru_cache(maxsize=256)  # a search asks each log once for every condition
@@ -86,7 +88,11 @@ def parse(document: Any) -> Index:
     keys = document.get("keys") or {}
     if not isinstance(keys, dict) or not (line is None or isinstance(line, dict)):
         raise _invalid("line and keys must be objects")
-    include, exclude = (line or {}).get("include_keys"), (line or {}).get("exclude_keys")
+    include, exclude = ((line or {}).get(name) or [] for name in ("include_keys", "exclude_keys"))
+    if not all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names) for names in (include, exclude)
+    ):
+        raise _invalid("include_keys and exclude_keys are lists of names")
     if include and exclude:
         raise _invalid("include_keys and exclude_keys exclude each other")
     return Index(
@@ -94,7 +100,7 @@ def parse(document: Any) -> Index:
         keys={name: _field(name, config) for name, config in keys.items()},
         document=document,
         include=frozenset(include) if include else None,
-        exclude=frozenset(exclude or ()),
+        exclude=frozenset(exclude),
         analysed=tuple(name for name, config in keys.items() if config.get("doc_value")),
     )
 

@@ -152,11 +152,11 @@ class SlsBackend:
     # Logstores
 
     def create_logstore(
-        self, account: str, project: str, name: str, ttl: int = 30, shards: int = 2, **settings: Any
+        self, account: str, project: str, name: str, ttl: Any = 30, shards: Any = 2, /, **settings: Any
     ) -> Logstore:
         if not _LOGSTORE_NAME.fullmatch(name):
             raise ApiError("ParameterInvalid", 400, f"logstore name {name} is invalid")
-        if not 1 <= shards <= 10:
+        if type(shards) is not int or not 1 <= shards <= 10:
             raise ApiError("ParameterInvalid", 400, "shardCount must be between 1 and 10")
         _check_ttl(ttl)
         with self._lock:
@@ -175,7 +175,7 @@ class SlsBackend:
                 raise ApiError("LogStoreNotExist", 404, f"logstore {name} does not exist.")
             return store
 
-    def update_logstore(self, account: str, project: str, name: str, **settings: Any) -> None:
+    def update_logstore(self, account: str, project: str, name: str, /, **settings: Any) -> None:
         if "ttl" in settings:
             _check_ttl(settings["ttl"])
         with self._lock:
@@ -369,7 +369,7 @@ class SlsBackend:
                 return _cursor(0)
             if moment == "end":
                 return _cursor(len(writes))
-            if not (moment.isascii() and moment.isdigit()):
+            if not re.fullmatch(r"\d{1,18}", moment, re.ASCII):
                 raise ApiError("ParameterInvalid", 400, "from must be begin, end or a unix time")
             return _cursor(sum(1 for write in writes if int(write.received) < int(moment)))
 
@@ -430,12 +430,11 @@ def _checked_alert(document: Mapping[str, Any]) -> str:
     for name in ("version", "type"):
         _wanted(rule, name, str)
     _wanted(rule, "groupConfiguration", dict)
-    name: str = _wanted(document, "name", str)
-    return name
+    return str(_wanted(document, "name", str))
 
 
 def _check_ttl(ttl: Any) -> None:
-    if not isinstance(ttl, int) or not 1 <= ttl <= _FOREVER_DAYS:
+    if type(ttl) is not int or not 1 <= ttl <= _FOREVER_DAYS:
         raise ApiError("ParameterInvalid", 400, f"ttl must be between 1 and {_FOREVER_DAYS}")
 
 
@@ -448,6 +447,6 @@ def _position(cursor: str) -> int:
         text = base64.b64decode(cursor, validate=True)
     except ValueError:
         text = b""
-    if not text.isdigit():
+    if not re.fullmatch(rb"\d{1,18}", text):
         raise ApiError("InvalidCursor", 400, "this cursor is invalid.")
     return int(text)

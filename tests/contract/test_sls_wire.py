@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import tracemalloc
 import zlib
 
 import lz4.block
@@ -92,7 +94,14 @@ def test_bodies_are_read_in_every_coding(backend: SlsBackend, kind: str | None, 
         (b"junk", "zstd", "4", (400, "PostBodyUncompressError")),
         (LZ4, "snappy", str(len(PLAIN)), (400, "InvalidCompressType")),
         (LZ4, "lz4", str(10 * 1024 * 1024 + 1), (400, "PostBodyTooLarge")),
+        (LZ4, "lz4", "9" * 5000, (400, "InvalidBodyRawSize")),
+        (zstandard.compress(PLAIN) + b"more", "zstd", str(len(PLAIN)), (400, "PostBodyUncompressError")),
+        (PLAIN + bytes(10 * 1024 * 1024), None, "0", (400, "PostBodyTooLarge")),
         (b"\xff\xff\xff", None, "3", (400, "PostBodyInvalid")),
+        (PLAIN.replace(b"b", b"\xff"), None, None, (400, "InvalidEncoding")),
+        (PLAIN.replace(b"a", b"\xff"), None, None, (400, "InvalidEncoding")),
+        (PLAIN + b"\x1a\x01\xff", None, None, (400, "InvalidEncoding")),  # the topic
+        (PLAIN + b"\x32\x06\x0a\x01\xff\x12\x01v", None, None, (400, "InvalidEncoding")),  # a tag
         (group(VirtualClock().now(), **{"": "x"}), None, None, (400, "InvalidKey")),
     ],
 )
@@ -102,6 +111,76 @@ def test_bad_body_is_refused_whole(
     """A body that does not decompress to its announced size, or does not parse, writes nothing."""
     assert refused(put(backend, body, x_log_compresstype=kind, x_log_bodyrawsize=size)) == expected
     assert found(backend) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("zstd", zstandard.compress(bytes(1 << 26))),  # says so in its head
+        ("zstd", b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little") + b"\x01\x00\x00"),  # and this lies
+        ("zstd", zstandard.ZstdCompressor(write_content_size=False).compress(bytes(1 << 26))),
+        ("deflate", zlib.compress(bytes(1 << 26))),
+        ("lz4", b"\x1f\x00\x01\x00" + b"\xff" * (1 << 20) + b"\x00"),
+    ],
+)
+def test_a_small_body_that_swells_is_refused_before_it_does(backend: SlsBackend, kind: str, body: bytes) -> None:
+    """Never more memory than the announced size, which is limited itself."""
+    tracemalloc.start()
+    answer = put(backend, body, x_log_compresstype=kind, x_log_bodyrawsize=str(1 << 20))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert refused(answer) == (400, "PostBodyUncompressError")
+    assert most < 8 << 20
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body"),
+    [
+        ("POST", "/logstores", b'{"logstoreName": "other", "ttl": 1, "shardCount": 1, "note": "\\ud800"}'),
+        ("POST", "/logstores", b'{"logstoreName": "other", "ttl": 1, "shardCount": 1, "note": ' + b"[" * 200_000),
+        ("POST", "/logstores/store/logs", b'{"from": 1, "to": 2, "query": "\\ud800"}'),
+        ("POST", "/logstores/store/track", b'{"__logs__": [{"a": "\\udfff"}]}'),
+        ("PUT", "/logstores/store/index", b'{"line": ' * 5000 + b"1" + b"}" * 5000),
+        ("POST", "/dashboards", b"\xff"),
+    ],
+)
+def test_json_that_cannot_be_answered_is_refused(backend: SlsBackend, method: str, target: str, body: bytes) -> None:
+    """Half of a surrogate pair, and nesting beyond reason."""
+    assert refused(call(backend, method, target, body, content_type="application/json")) == (400, "PostBodyInvalid")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body"),
+    [
+        ("POST", "/logstores", {"logstoreName": "other", "ttl": True, "shardCount": 1}),
+        ("POST", "/logstores", {"logstoreName": "other", "ttl": 1, "shardCount": True}),
+        ("POST", "/logstores", {"logstoreName": "other", "ttl": 1}),
+        ("GET", f"/logstores/store/shards/{'9' * 5000}?type=cursor&from=begin", None),
+        ("GET", f"/logstores/store/shards/0?type=cursor&from={'9' * 5000}", None),
+    ],
+)
+def test_numbers_that_are_none_are_refused(
+    backend: SlsBackend, method: str, target: str, body: dict[str, object] | None
+) -> None:
+    """Truths, absent ones, and those beyond any machine's."""
+    sent = b"" if body is None else json.dumps(body).encode()
+    assert refused(call(backend, method, target, sent, content_type="application/json")) == (400, "ParameterInvalid")
+
+
+def test_a_cursor_beyond_any_machines_numbers_is_refused(backend: SlsBackend) -> None:
+    """As every other that was not handed out."""
+    cursor = base64.b64encode(b"9" * 5000).decode()
+    assert refused(call(backend, "GET", f"/logstores/store/shards/0?type=log&cursor={cursor}")) == (
+        400,
+        "InvalidCursor",
+    )
+
+
+def test_a_logstore_may_have_settings_of_any_name(backend: SlsBackend) -> None:
+    """Also of those that our own code uses."""
+    sent = json.dumps({"logstoreName": "other", "ttl": 1, "shardCount": 1, "account": "x", "self": "y"}).encode()
+    assert call(backend, "POST", "/logstores", sent, content_type="application/json").status == 200
+    assert call(backend, "PUT", "/logstores/other", b'{"name": 1}', content_type="application/json").status == 200
 
 
 def test_one_log_out_of_time_refuses_the_group(backend: SlsBackend) -> None:
