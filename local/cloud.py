@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from fnmatch import fnmatchcase
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from local.fc import FcBackend
 from local.http import Request, Response
 from local.identity import Caller, Identity
 from local.mns import MnsBackend
+from local.policy import matches
 from local.runtime import InProcessRuntime
 from local.sls import SlsBackend
 from local.sts import StsBackend
@@ -58,10 +58,12 @@ class LocalCloud:
         """Whether the caller's own policy allows `ecs:DescribeInstances` and the like. Only roles can be narrowed."""
         if caller.role is None:
             return True
+        if caller.policy is not None and not caller.policy.allows(action):
+            return False
         role = self.identity.roles.get(f"acs:ram::{caller.account}:role/{caller.role}")
         if role is None or role.allowed_actions is None:
             return role is not None
-        return any(fnmatchcase(action, pattern) for pattern in role.allowed_actions)
+        return matches(action, role.allowed_actions)
 
     def handle(self, request: Request) -> Response:
         """Answer one request: find the service, check the signature, meet the faults, call the backend."""

@@ -7,6 +7,8 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from local.policy import Policy
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -15,6 +17,7 @@ class Caller:
     account: str
     arn: str  # acs:ram::<uid>:root | acs:ram::<uid>:role/<name> | acs:ram::<uid>:assumed-role/<name>/<session>
     role: str | None = None  # the role's name, when assumed
+    policy: Policy | None = None  # what the session was narrowed to, when it was
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +40,14 @@ class Role:
     trusted: list[str] = field(default_factory=list)
     external_id: str | None = None
     max_session_seconds: int = 3600
-    allowed_actions: list[str] | None = (
-        None  # None: everything; else e.g. ["ecs:Describe*"], checked where the service says so
-    )
+    allowed_actions: list[str] | None = None  # None: everything; else e.g. ["ecs:Describe*"]; ECS and STS ask for them
+
+    def __post_init__(self) -> None:
+        """ValueError for a text where a list of texts is wanted: a text's letters would be read as its items."""
+        for name in ("trusted", "allowed_actions"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+                raise ValueError(f"role {self.name}: {name} is a list of texts")
 
     @property
     def arn(self) -> str:
@@ -95,9 +103,10 @@ class Identity:
         self.roles[role.arn] = role
         return role
 
-    def issue(self, role: Role, session: str, expires: float) -> Key:
+    def issue(self, role: Role, session: str, expires: float, policy: Policy | None = None) -> Key:
         """Temporary keys of an assumed role, as STS hands them out."""
-        caller = Caller(role.account, f"acs:ram::{role.account}:assumed-role/{role.name}/{session}", role.name)
+        arn = f"acs:ram::{role.account}:assumed-role/{role.name}/{session}"
+        caller = Caller(role.account, arn, role.name, policy)
         key = Key(
             f"STS.{secrets.token_hex(12)}", secrets.token_hex(16), caller, "CAIS" + secrets.token_hex(48), expires
         )

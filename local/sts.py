@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from local.clock import Clock, utc
 from local.errors import ApiError
 from local.identity import Caller, Identity, Role
+from local.policy import Policy, parse
 
 ACTIONS = frozenset({"AssumeRole", "GetCallerIdentity"})
 MIN_SECONDS = 900
@@ -53,7 +53,7 @@ class StsBackend:
         external_id = params.get("ExternalId")
         if external_id is not None and not re.fullmatch(r"[\w+=,.@:/-]{2,1224}", external_id, re.ASCII):
             raise _invalid("ExternalId", "The parameter ExternalId is wrongly formed.")
-        _check_session_policy(params.get("Policy"))
+        policy = _session_policy(params.get("Policy"))
         seconds = _duration(params.get("DurationSeconds"))
 
         role = self._identity.roles.get(arn)
@@ -71,7 +71,7 @@ class StsBackend:
             )
         if seconds > role.max_session_seconds:
             raise _invalid("DurationSeconds", "The Min/Max value of DurationSeconds is 15min/the role's maximum.")
-        key = self._identity.issue(role, session, self._clock.now() + seconds)
+        key = self._identity.issue(role, session, self._clock.now() + seconds, policy)
         return {
             "AssumedRoleUser": {"Arn": key.caller.arn, "AssumedRoleId": f"{_principal(role.arn)}:{session}"},
             "Credentials": {
@@ -116,17 +116,16 @@ def _duration(text: str | None) -> int:
     return int(text)
 
 
-def _check_session_policy(text: str | None) -> None:
+def _session_policy(text: str | None) -> Policy | None:
+    """The session may do what both this and the role allow [doc AssumeRole]."""
     if text is None:
-        return
+        return None
     if len(text) > MAX_SESSION_POLICY:
         raise _invalid("PolicySize", "The size of Policy must be smaller than 2048 bytes.")
     try:
-        policy = json.loads(text)
+        return parse(text)
     except ValueError:
-        policy = None
-    if not isinstance(policy, dict) or policy.get("Version") != "1" or not isinstance(policy.get("Statement"), list):
-        raise _invalid("PolicyGrammar", "The parameter Policy has not passed grammar check.")
+        raise _invalid("PolicyGrammar", "The parameter Policy has not passed grammar check.") from None
 
 
 def _invalid(what: str, message: str) -> ApiError:

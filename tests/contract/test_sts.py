@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from alibabacloud_ecs20140526.client import Client as Ecs
+from alibabacloud_ecs20140526.models import CreateSecurityGroupRequest, DescribeSecurityGroupsRequest
 from alibabacloud_sts20150401.client import Client
 from alibabacloud_sts20150401.models import AssumeRoleRequest
 from alibabacloud_tea_openapi.exceptions import ClientException
@@ -14,6 +16,7 @@ from alibabacloud_tea_openapi.models import Config
 from local.clock import VirtualClock
 from local.cloud import LocalCloud
 from local.identity import Role
+from tests.contract.ecs import refused
 
 HOME, PEER = "1000000000000001", "1000000000000002"
 PEER_ROLE = f"acs:ram::{PEER}:role/link-peer"
@@ -47,6 +50,14 @@ def refusal(sts: Client, **changes: Any) -> tuple[int, str]:
     with pytest.raises(ClientException) as refused:
         assume(sts, **changes)
     return refused.value.status_code, refused.value.code
+
+
+def policy(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "1", "Statement": statements})
+
+
+def allow(*actions: str, **more: Any) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": list(actions), "Resource": "*", **more}
 
 
 def test_an_accounts_keys_are_that_account(local_cloud: LocalCloud) -> None:
@@ -142,6 +153,15 @@ def test_an_unknown_role(local_cloud: LocalCloud) -> None:
         ({"duration_seconds": 3601}, "InvalidParameter.DurationSeconds"),
         ({"policy": "{"}, "InvalidParameter.PolicyGrammar"),
         ({"policy": '{"Version": "1"}'}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": "[" * 2000}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": policy()}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": policy({"Effect": "allow", "Action": "*", "Resource": "*"})}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": policy({"Effect": "Allow", "Action": "*"})}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": policy({"Effect": "Allow", "Resource": "*"})}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": policy({"Effect": "Allow", "Action": [], "Resource": "*"})}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": policy(allow("*", Condition="x"))}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": policy(allow("*", NotAction="*"))}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": policy(allow("*", Sid="x"))}, "InvalidParameter.PolicyGrammar"),
         ({"policy": "x" * 2049}, "InvalidParameter.PolicySize"),
         ({"role_session_name": None}, "MissingParameter.RoleSessionName"),
         ({"role_arn": None}, "MissingParameter.RoleArn"),
@@ -154,11 +174,65 @@ def test_bad_parameters(local_cloud: LocalCloud, changes: dict[str, Any], code: 
 
 def test_the_widest_parameters_pass(local_cloud: LocalCloud) -> None:
     """A session name of 64 characters, a policy of just under 2048 and the role's own maximum are good."""
-    statement = {"Effect": "Allow", "Action": "ecs:*", "Resource": "*"}
-    policy = json.dumps({"Version": "1", "Statement": [statement]}).ljust(2048)
     local_cloud.identity.roles[PEER_ROLE].max_session_seconds = 43200
     sts = client_of(local_cloud, HOME)
-    assume(sts, role_session_name="a.b@c_d-" + "n" * 56, policy=policy, duration_seconds=43200)
+    assume(
+        sts, role_session_name="a.b@c_d-" + "n" * 56, policy=policy(allow("ecs:*")).ljust(2048), duration_seconds=43200
+    )
+
+
+def may(cloud: LocalCloud, session_policy: str | None) -> set[str]:
+    """Which of three actions a session that was narrowed so may do."""
+    keys = assume(client_of(cloud, HOME), policy=session_policy).credentials
+    caller = cloud.identity.keys[keys.access_key_id].caller
+    actions = ("DescribeSecurityGroups", "CreateSecurityGroup", "DeleteSecurityGroup")
+    return {action for action in actions if cloud.permitted(caller, f"ecs:{action}")}
+
+
+DESCRIBE, CREATE, DELETE = "DescribeSecurityGroups", "CreateSecurityGroup", "DeleteSecurityGroup"
+
+
+@pytest.mark.parametrize(
+    ("session_policy", "allowed"),
+    [
+        (None, {DESCRIBE, CREATE, DELETE}),
+        (policy(allow("*")), {DESCRIBE, CREATE, DELETE}),
+        (policy({**allow(), "Action": "ecs:Describe*"}), {DESCRIBE}),
+        (policy(allow("ecs:Create*", "ecs:Delete*")), {CREATE, DELETE}),
+        (policy(allow("ecs:*"), {**allow("ecs:Delete*"), "Effect": "Deny"}), {DESCRIBE, CREATE}),
+        (policy({"Effect": "Allow", "NotAction": "ecs:Delete*", "Resource": ["*"]}), {DESCRIBE, CREATE}),
+        (policy(allow("oss:*")), set()),
+        (policy({**allow("ecs:*"), "Effect": "Deny"}), set()),
+        (policy(allow("ecs:*", Resource="acs:ecs:*:*:instance/i-1")), set()),
+        (policy(allow("ecs:*", Condition={"IpAddress": {"acs:SourceIp": "10.0.0.1"}})), set()),
+        (policy(allow("*"), {**allow("ecs:D*", Resource="acs:ecs:*:*:x/y"), "Effect": "Deny"}), {CREATE}),
+    ],
+)
+def test_a_sessions_policy_narrows_it(local_cloud: LocalCloud, session_policy: str | None, allowed: set[str]) -> None:
+    """Allow, Deny (which wins), wildcards; where resources or conditions matter, nothing more than the real one allows."""
+    assert may(local_cloud, session_policy) == allowed
+
+
+def test_a_sessions_policy_gives_nothing_that_the_role_has_not(local_cloud: LocalCloud) -> None:
+    """The rights are those that both have."""
+    local_cloud.identity.roles[PEER_ROLE].allowed_actions = ["ecs:D*"]
+    assert may(local_cloud, policy(allow("ecs:De*", "ecs:Create*"))) == {DESCRIBE, DELETE}
+
+
+def test_a_narrowed_session_is_refused_by_ecs_and_sts(local_cloud: LocalCloud) -> None:
+    """As a role without the right is."""
+    keys = assume(client_of(local_cloud, HOME), policy=policy(allow("ecs:Describe*"))).credentials
+    config = Config(
+        access_key_id=keys.access_key_id,
+        access_key_secret=keys.access_key_secret,
+        security_token=keys.security_token,
+        endpoint="ecs.cn-qingdao.aliyuncs.com",
+    )
+    Ecs(config).describe_security_groups(DescribeSecurityGroupsRequest(region_id="cn-qingdao"))
+    with refused("Forbidden.RAM", 403):
+        Ecs(config).create_security_group(CreateSecurityGroupRequest(region_id="cn-qingdao"))
+    sts = client(keys.access_key_id, keys.access_key_secret, keys.security_token)
+    assert refusal(sts) == (403, "NoPermission")
 
 
 def test_a_role_without_external_id(local_cloud: LocalCloud) -> None:

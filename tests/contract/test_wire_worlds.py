@@ -113,6 +113,10 @@ def test_a_world_of_ones_own(tmp_path: Path) -> None:
         ("home: '1'", "'accounts' is missing"),
         ("[", "while parsing"),
         ("- a", "indices must be integers"),
+        *(
+            (f"{{accounts: {{}}, roles: [{{account: '1', name: r, {name}: 'ecs:*'}}]}}", f"{name} is a list of texts")
+            for name in ("trusted", "allowed_actions")
+        ),
     ],
 )
 def test_a_bad_world_names_its_file(tmp_path: Path, text: str, problem: str) -> None:
