@@ -20,7 +20,8 @@ from local.mns import LIMITS, Message, MnsBackend, Queue, QueueAttributes, body_
 
 _XMLNS = "http://mns.aliyuncs.com/doc/v1/"
 _QUEUE = re.compile(r"/queues/(?P<queue>[^/]+)(?P<messages>/messages)?")
-_ACCOUNT_HOST = re.compile(r"(\d+)\.mns\.")
+_ROOT = re.compile(rb"<([A-Za-z][\w.-]*)")
+_HOST = re.compile(r"(\d+)\.mns\.([a-z0-9-]+?)(?:-internal)?(?:-vpc)?\.aliyuncs\.com")
 _INTEGERS = {spelling: attribute for attribute, (spelling, _, _) in LIMITS.items()}
 
 Element = tuple[str, "str | int | Iterable[Element]"]
@@ -41,7 +42,8 @@ def action(request: Request) -> str:
         kind = "PeekMessage" if query.get("peekonly") == "true" else "ReceiveMessage"
         return f"Batch{kind}" if "numOfMessages" in query else kind
     if method == "POST":
-        return "BatchSendMessage" if b"<Messages" in request.body else "SendMessage"
+        root = _ROOT.search(request.body)
+        return "BatchSendMessage" if root and root[1] == b"Messages" else "SendMessage"
     if method == "DELETE":
         return "DeleteMessage" if "ReceiptHandle" in query else "BatchDeleteMessage"
     return "ChangeMessageVisibility" if method == "PUT" else "Unknown"
@@ -109,10 +111,12 @@ class _Call:
         self.name = unquote(match["queue"]) if match else ""
 
     def answer(self) -> Response:
-        owner = _ACCOUNT_HOST.match(self.request.host)
-        if owner and owner[1] != self.account:
+        place = _HOST.fullmatch(self.request.host)
+        if place and place[1] != self.account:
             message = "The OwnerId that your Access Key Id associated to is forbidden for this operation."
             raise ApiError("AccessDenied", 403, message)
+        if place and place[2] != self.backend.region:  # nothing is known of other regions here
+            raise ApiError("QueueNotExist", 404, "The queue name you provided is not exist.")
         self._check_digest()
         method: Callable[[], Response] | None = getattr(self, f"_{action(self.request)}", None)
         if method is None:
@@ -134,7 +138,11 @@ class _Call:
         parser = ElementTree.XMLParser(target=_NoDoctype())  # noqa: S314 - no document type, so no entities to expand
         try:
             document = ElementTree.fromstring(self.request.body, parser)  # noqa: S314 - as above
-        except (ElementTree.ParseError, LookupError) as problem:  # LookupError: an encoding that does not exist
+        except (
+            ElementTree.ParseError,
+            LookupError,
+            ValueError,
+        ) as problem:  # the latter two: an encoding unknown to us
             raise _malformed() from problem
         for element in document.iter():
             element.tag = element.tag.rpartition("}")[2]
@@ -277,7 +285,7 @@ class _Call:
     def _BatchDeleteMessage(self) -> Response:  # noqa: N802
         if not self.request.body:
             raise ApiError("MissingReceiptHandle", 400, "ReceiptHandle is required.")
-        handles = [(element.text or "").strip() for element in self.document("ReceiptHandles")]
+        handles = [(element.text or "").strip() for element in self.document("ReceiptHandles").iter("ReceiptHandle")]
         if not 1 <= len(handles) <= 16:
             raise ApiError("InvalidArgument", 400, "The number of ReceiptHandles should between 1 and 16.")
         failures: list[tuple[str, ApiError]] = []
@@ -317,7 +325,8 @@ def _message(element: ElementTree.Element) -> tuple[str, int | None, int]:
         raise _bad_element(element.tag)
     parts = {part.tag: part.text or "" for part in element}
     unknown = parts.keys() - {"MessageBody", "DelaySeconds", "Priority"}
-    if unknown or "MessageBody" not in parts:
+    within = any(len(part) for part in element)  # <b> in a body that was not escaped
+    if unknown or within or "MessageBody" not in parts:
         raise _bad_element(next(iter(unknown), "MessageBody"))
     delay = parts.get("DelaySeconds")
     priority = _integer("Priority", parts.get("Priority", "8"))

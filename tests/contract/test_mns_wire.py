@@ -117,6 +117,26 @@ def test_setting_one_attribute_leaves_the_others(backend: MnsBackend) -> None:
         ("POST", "/queues/jobs/messages", "<Message><MessageBody>a & b</MessageBody></Message>", "MalformedXML"),
         ("POST", "/queues/jobs/messages", "", "MalformedXML"),
         ("POST", "/queues/jobs/messages", "<!DOCTYPE x [<!ENTITY e 'x'>]><Message>&e;</Message>", "MalformedXML"),
+        *(
+            ("POST", "/queues/jobs/messages", f"<?xml version='1.0' encoding='{encoding}'?>{MESSAGE}", "MalformedXML")
+            for encoding in ("utf-7", "gbk", "utf-32", "idna", "punycode", "undefined", "hex", "no-such")
+        ),
+        (
+            "POST",
+            "/queues/jobs/messages",
+            "<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;'>]>"
+            "<Message><MessageBody>&b;&b;&b;&b;</MessageBody></Message>",
+            "MalformedXML",
+        ),
+        ("POST", "/queues/jobs/messages", "<!DOCTYPE x SYSTEM 'file:///etc/passwd'><Message/>", "MalformedXML"),
+        ("POST", "/queues/jobs/messages", "<a>" * 100_000 + "</a>" * 100_000, "InvalidArgument"),
+        (
+            "POST",
+            "/queues/jobs/messages",
+            "<Message><MessageBody>x<b>y</b>z</MessageBody></Message>",
+            "InvalidArgument",
+        ),
+        ("DELETE", "/queues/jobs/messages", "<ReceiptHandles><Handle>x</Handle></ReceiptHandles>", "InvalidArgument"),
         ("POST", "/queues/jobs/messages", "<Letter><MessageBody>x</MessageBody></Letter>", "InvalidArgument"),
         ("POST", "/queues/jobs/messages", "<Message><Priority>1</Priority></Message>", "InvalidArgument"),
         ("POST", "/queues/jobs/messages", "<Message><MessageBody/></Message>", "InvalidArgument"),
@@ -194,6 +214,13 @@ def test_number_of_messages_decides_the_form(backend: MnsBackend) -> None:
         ("PUT", "/queues/q?metaoverride=true", "", "SetQueueAttributes"),
         ("POST", "/queues/q/messages", "<Message/>", "SendMessage"),
         ("POST", "/queues/q/messages", "<Messages/>", "BatchSendMessage"),
+        ("POST", "/queues/q/messages", "<?xml version='1.0'?>\n<Messages/>", "BatchSendMessage"),
+        (
+            "POST",
+            "/queues/q/messages",
+            "<Message><MessageBody><![CDATA[<Messages>]]></MessageBody></Message>",
+            "SendMessage",
+        ),
         ("GET", "/queues/q/messages?waitseconds=3", "", "ReceiveMessage"),
         ("GET", "/queues/q/messages?numOfMessages=3", "", "BatchReceiveMessage"),
         ("GET", "/queues/q/messages?peekonly=true", "", "PeekMessage"),
@@ -207,6 +234,21 @@ def test_action_is_named_as_the_api_names_it(method: str, target: str, body: str
     """Faults and counts go by these names."""
     path, _, query = target.partition("?")
     assert mns_wire.action(Request(method, path, query, {}, body.encode())) == name
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        (f"{HOME}.mns.cn-qingdao.aliyuncs.com", None),
+        (f"{HOME}.mns.cn-qingdao-internal.aliyuncs.com:80", None),
+        (f"{HOME}.mns.cn-beijing.aliyuncs.com", (404, "QueueNotExist")),
+        ("1000000000000002.mns.cn-qingdao.aliyuncs.com", (403, "AccessDenied")),
+    ],
+)
+def test_the_host_names_account_and_region(backend: MnsBackend, host: str, expected: tuple[int, str] | None) -> None:
+    """Queues are those of the account and the region that were called."""
+    answer = call(backend, "GET", "/queues/jobs", host=host)
+    assert (answer.status == 200) if expected is None else (refused(answer) == expected)
 
 
 def test_error_of_the_gateway_is_rendered() -> None:
