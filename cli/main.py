@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import typer
 from rich.markup import escape
+from typer.exceptions import TyperException
 
 from cli import audit, demo, doctor, invoke, local, picture, plan, request, stale, sweep, verify
 from cli.console import Exit, console
@@ -38,12 +40,20 @@ app.command("map")(picture.picture)
 
 
 def main(args: list[str] | None = None) -> None:
-    """Runs one command. Leaves by SystemExit: 0 done, 1 denied or failed, 2 usage."""
+    """Runs one command. Leaves by SystemExit: 0 done, 1 denied or failed, 2 usage. What went wrong is on stderr, as JSON
+    with `--json`."""
+    args = sys.argv[1:] if args is None else args
+    as_json = "--json" in args
     try:
-        app(args=args, prog_name="link-peer")
-    except BadInput as error:
-        console(stderr=True).print(f"[red]{escape(str(error))}[/red]")
-        sys.exit(Exit.USAGE)
+        code = app(args=args, prog_name="link-peer", standalone_mode=not as_json)
+    except TyperException as error:  # typer shows it itself, unless JSON is asked for
+        code, problem = error.exit_code, error.format_message()
     except LinkPeerError as error:
-        console(stderr=True).print(f"[red]{escape(str(error))}[/red]")
-        sys.exit(Exit.REFUSED)
+        code, problem = Exit.USAGE if isinstance(error, BadInput) else Exit.REFUSED, str(error)
+    else:
+        sys.exit(code)
+    if as_json:
+        print(json.dumps({"error": problem}, ensure_ascii=False), file=sys.stderr)
+    else:
+        console(stderr=True).print(f"[red]{escape(problem)}[/red]", soft_wrap=True)
+    sys.exit(code)

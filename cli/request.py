@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from typing import Annotated
 
@@ -33,6 +34,7 @@ def request(
     from cli.inputs import duration, opened, party
     from cli.log import AuditLog, condition
     from cli.records import exit_code, print_records
+    from shared.errors import LinkPeerError, Transient
     from shared.model import Link
     from shared.notation import parse_instant, parse_port, unique_ports
     from shared.queue import MnsQueue
@@ -61,13 +63,19 @@ def request(
     query = condition({"record": "outcome", "request_id": asked.request_id})
     known = len(log.read(query)) if log else 0
     MnsQueue(settings, home).post(body)
+    posted = escape(f"posted to {settings.queue} as {asked.request_id}")
     if log is None:
         if as_json:
-            show({"request_id": asked.request_id, "posted": body.decode()})
+            show({"request_id": asked.request_id, "posted": json.loads(body)})
         else:
-            console().print(escape(f"posted to {settings.queue} as {asked.request_id}"), soft_wrap=True)
+            console().print(posted, soft_wrap=True)
         return
-    found = log.wait(query, lambda records: len(records) > known, since=0, seconds=timeout)[known:]
+    console(stderr=True).print(posted, soft_wrap=True)  # at once: whoever does not wait to the end has the id
+    try:
+        found = log.wait(query, lambda records: len(records) > known, since=0, seconds=timeout)[known:]
+    except Transient as error:
+        more = f"it may still come: link-peer audit --request {asked.request_id}"
+        raise LinkPeerError(f"{asked.request_id}: {error}; {more}") from None
     if as_json:
         for record in found:
             show(record)

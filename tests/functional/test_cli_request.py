@@ -11,6 +11,8 @@ from shared.requests import decode
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, REGION, Lab
 
+LINK = ("request", "link", "--from", "sg-a", "--to", "sg-b")
+
 
 @pytest.fixture(name="cli")
 def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
@@ -184,3 +186,46 @@ def test_a_hiccup_of_the_log_does_not_fail_the_command(lab: Lab, cli: Cli) -> No
     lab.fault(service="sls", action="GetLogs", kind="reset", times=None)
     assert cli("audit") == 1
     assert cli.err == "the audit log cannot be read now: no answer\n"
+
+
+def test_who_waits_has_the_id_first_and_is_told_when_the_time_is_over(lab: Lab, cli: Cli) -> None:
+    """Nothing takes the message here: exit code 1, the id, and how to go on."""
+    lab.fault(service="sls", action="GetLogs", kind="error", skip=1, times=None)
+    assert cli(*LINK, "--request-id", "chg-7", "--wait", "--timeout", "1") == 1
+    posted, over = cli.err.splitlines()
+    assert posted == "posted to link-peer-requests as chg-7"
+    assert over.startswith("chg-7: no outcome in the audit log after 1 seconds: ")
+    assert over.endswith("link-peer audit --request chg-7")
+    assert len(lab.queued()) == 1
+
+
+def test_waiting_outlives_a_log_that_cannot_be_read(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outcome is shown all the same."""
+    app, db = lab.group(), lab.group("*")
+    lab.fault(service="sls", action="GetLogs", kind="error", skip=1, times=3)
+    take_turns(monkeypatch, [lambda: lab.cross_account(*lab.queued()), lambda: None, lambda: None])
+    ends = ["--from", app.id, "--to", db.id, "--port", "tcp/3306"]
+    code, [record] = cli.json("request", "link", *ends, "--wait")
+    assert (code, record["outcome"]) == (0, "applied")
+
+
+def test_what_was_posted_is_shown_as_json(lab: Lab, cli: Cli) -> None:
+    """As an object, not as a text that holds one."""
+    code, [told] = cli.json(*LINK)
+    assert (code, [told["posted"]]) == (0, lab.queued())
+
+
+def test_what_went_wrong_is_json_too(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On stderr, where the results are not: of an option that does not exist, a value, and the cloud."""
+    for options, code in ((["--bad"], 2), (["--since", "yesterday"], 2), ([], 1)):
+        monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
+        assert cli("audit", "--json", *options) == code
+        assert (cli.out, list(json.loads(cli.err))) == ("", ["error"])
+
+
+def test_a_text_is_shown_as_it_is(lab: Lab, cli: Cli) -> None:
+    """No part of it becomes an emoji, or markup."""
+    app, db = lab.group(), lab.group()
+    lab.instance(app, tags={"link-peer": f"{db.id}:key:[red]"})
+    assert cli("sweep", "--dry-run") == 0
+    assert ":key:[red]" in cli.out
