@@ -29,24 +29,33 @@ def audit(
     link: Annotated[str, typer.Option(help="A link's id.")] = "",
     request: Annotated[str, typer.Option(help="A request's id.")] = "",
     event: Annotated[str, typer.Option(help="An event's id.")] = "",
-    party: Annotated[str, typer.Option(help="A group or an instance, on either side.")] = "",
+    party: Annotated[
+        str, typer.Option(help="On either side: sg-… or i-…, of any account or with @<uid>; *@<uid> for all of one.")
+    ] = "",
     since: Annotated[str, typer.Option(help="How far back: 90s, 30m, 2h, 7d, or an instant.")] = "24h",
     everything: Annotated[bool, typer.Option("--all", help="Intents, attempts and summaries too.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new records until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with every field.")] = False,
 ) -> None:
     """Read the audit log: what was decided, why, and what to do about it."""
-    from cli.inputs import moment, opened
+    from cli.inputs import matching, moment, opened
     from cli.log import AuditLog, condition
     from cli.records import print_records
+    from shared import delivery
 
-    fields = {"outcome": outcome, "reason": reason, "link": link, "request_id": request, "event_id": event}
+    fields = {
+        "outcome": matching(outcome, "--outcome", "applied|unchanged|removed|denied|failed"),
+        "reason": matching(reason, "--reason", "[a-z]+(-[a-z]+)*"),
+        "link": matching(link, "--link", "[0-9a-f]{16}"),
+        "request_id": matching(request, "--request", r"[A-Za-z0-9._-]{1,48}"),
+        "event_id": matching(event, "--event", r'[^"\\*?\s]{1,128}'),  # none of these means anything in a search
+    }
     query = condition({"record": "" if everything else "outcome", **fields})
     if party:
-        query += f" and ({condition({'from': party})} or {condition({'to': party})})"
+        query += f" and ({' or '.join(condition(side) for side in _sides(party))})"
+    start = moment(since, "--since", delivery.clock_for_functions().now())
     here = opened()
     log = AuditLog(here.settings, here.clock)
-    start = moment(since, "--since", here.clock.now())
 
     def tell(records: list[Record]) -> None:
         if as_json:
@@ -60,6 +69,22 @@ def audit(
             _follow(log, here.clock, query, start, tell)
     else:
         tell(log.read(query, start))
+
+
+def _sides(party: str) -> list[dict[str, str]]:
+    """The fields that a record has in which the party is one or the other end."""
+    from shared.errors import BadInput
+    from shared.notation import parse_who, quoted
+
+    try:
+        who = parse_who(party, "")
+    except BadInput:
+        who = None
+    if who is None or party == "*":
+        raise BadInput(
+            "--party", f"{quoted(party)} is not sg-… or i-…, alone or with @<account uid>, nor *@<account uid>"
+        )
+    return [{side: "" if who.id == "*" else who.id, f"{side}_account": who.account} for side in ("from", "to")]
 
 
 def _follow(log: AuditLog, clock: Clock, query: str, start: float, tell: Callable[[list[Record]], None]) -> None:

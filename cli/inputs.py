@@ -68,6 +68,13 @@ def party(text: str, field: str, home: str) -> Party:
     return Party(who.account, who.id)
 
 
+def matching(text: str, field: str, pattern: str) -> str:
+    """A text that is empty or of a form; so none can be more than a value where it becomes part of a query."""
+    if text and not re.fullmatch(pattern, text):
+        raise BadInput(field, f"{quoted(text)} is not like {pattern}")
+    return text
+
+
 def document(name: str) -> bytes:
     """The bytes of a file; of standard input where the name is `-`."""
     try:

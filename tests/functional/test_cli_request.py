@@ -229,3 +229,41 @@ def test_a_text_is_shown_as_it_is(lab: Lab, cli: Cli) -> None:
     lab.instance(app, tags={"link-peer": f"{db.id}:key:[red]"})
     assert cli("sweep", "--dry-run") == 0
     assert ":key:[red]" in cli.out
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--outcome", "nonsense"),
+        ("--reason", 'x" or outcome: "applied'),
+        ("--reason", "no-consent and not x"),
+        ("--link", "*"),
+        ("--request", "chg*"),
+        ("--event", 'x"'),
+        ("--event", "e?"),
+        ("--event", "a b"),
+        ("--event", "a\\\\"),
+        ("--party", "*"),
+        ("--party", "sg-*"),
+        ("--party", "sg-a or i-b"),
+        ("--party", "sg-a@1"),
+    ],
+)
+def test_a_filter_is_a_value_and_no_more(cli: Cli, option: str, value: str) -> None:
+    """Nothing in it can change the query: a usage error."""
+    assert cli("audit", option, value) == 2
+    assert cli.err.startswith(f"{option}: ")
+
+
+def test_a_party_may_be_of_one_account_or_all_of_it(lab: Lab, cli: Cli) -> None:
+    """`sg-…@<uid>` on either side; `*@<uid>` whoever it is."""
+    ours, theirs = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER)
+    lab.cross_account(lab.request(ours, theirs))
+    for party, count in (
+        (f"{ours.id}@{HOME}", 1),
+        (f"{theirs.id}@{PEER}", 1),
+        (f"{ours.id}@{PEER}", 0),
+        (f"*@{PEER}", 1),
+        ("*@1000000000000009", 0),
+    ):
+        assert len(cli.json("audit", "--party", party)[1]) == count, party
