@@ -35,7 +35,7 @@ def _permissions(call: Call) -> list[Mapping[str, str]]:
     flat = {name: value for name, value in call.params.values.items() if name in rules.FIELDS}
     if listed and flat:
         raise _cannot_coexist()
-    if len(listed) > 100:
+    if call.params.highest("Permissions") > 100:
         raise ApiError("InvalidParam.Permissions", 400, "The specified parameter Permissions is not valid.")
     if not listed and not flat:
         raise missing("IpProtocol")
@@ -67,7 +67,8 @@ def _authorize(call: Call, direction: str) -> dict[str, Any]:
     present = group.rules.at(call.now)
     known = {rule.identity for rule in present}
     new = [rule for rule in wanted if rule.identity not in known]
-    _check_quotas(call, [*present, *new], added=bool(new))
+    if new:
+        _check_quotas(call, group, [*present, *new])
     added = tuple(
         dataclasses.replace(rule, id=new_id("sgr"), sequence=call.backend.next_sequence(), created=call.now)
         for rule in new
@@ -77,10 +78,8 @@ def _authorize(call: Call, direction: str) -> dict[str, Any]:
     return {}
 
 
-def _check_quotas(call: Call, standing: list[Rule], *, added: bool) -> None:
+def _check_quotas(call: Call, group: Group, standing: list[Rule]) -> None:
     quotas = call.backend.quotas
-    if not added:
-        return
     if sum(bool(rule.peer_group) for rule in standing) > quotas.group_source_rules:
         message = (
             "You have reached the limit on the number of group authorization rules"
@@ -88,7 +87,10 @@ def _check_quotas(call: Call, standing: list[Rule], *, added: bool) -> None:
             f"When authorization object of rule is security group, the limit is {quotas.group_source_rules}."
         )
         raise ApiError("AuthorizedGroupRule.LimitExceed", 400, message)
-    if len(standing) > quotas.rules_per_group:
+    more = len(standing) - len(group.rules.at(call.now))
+    states = [instance.states.at(call.now) for instance in call.account.instances.values()]
+    fullest = max((call.rules_of(state.groups) for state in states if state and group.id in state.groups), default=0)
+    if len(standing) > quotas.rules_per_group or fullest + more > quotas.rules_per_instance:
         message = "The limit of authorization records in the security group reaches."
         raise ApiError("AuthorizationLimitExceed", 403, message)
 
@@ -172,6 +174,10 @@ def modify_security_group_rule(call: Call) -> dict[str, Any]:
         raise ApiError("InvalidParam.InvalidModifyRuleRequest", 400, "The request parameters are illegal.")
     if given.get("NicType", old.nic_type) != old.nic_type:
         raise ApiError("InvalidOperation.ModifyNicType", 400, "NicType is not allowed to modify.")
+    sources = ("SourceCidrIp", "Ipv6SourceCidrIp", "SourceGroupId", "SourcePrefixListId")  # the first one wins [doc]
+    if next((name for name in sources if name in given), "PortRange") not in _as_fields(old, given):
+        message = "The source or destination type of the rules cannot be modified."
+        raise ApiError("InvalidOperation.ModifySgRuleEntityType", 400, message)
     parsed = rules.parse(
         {**_as_fields(old, given), **given},
         direction="ingress",
@@ -179,9 +185,6 @@ def modify_security_group_rule(call: Call) -> dict[str, Any]:
         classic=not group.vpc_id,
         names=call.backend.account_names,
     )
-    if _kind(parsed) != _kind(old):
-        message = "The source or destination type of the rules cannot be modified."
-        raise ApiError("InvalidOperation.ModifySgRuleEntityType", 400, message)
     _check_peer(call, group, parsed)
     if any(rule.identity == parsed.identity for rule in standing if rule.id != rule_id):
         message = "The rule being modified will be duplicated with an existing rule."
@@ -189,10 +192,6 @@ def modify_security_group_rule(call: Call) -> dict[str, Any]:
     new = dataclasses.replace(parsed, id=old.id, sequence=old.sequence, created=old.created)
     group.rules.change(call.now, lambda rows: tuple(new if rule.id == rule_id else rule for rule in rows))
     return {}
-
-
-def _kind(rule: Rule) -> tuple[bool, bool, bool]:
-    return bool(rule.peer_group), bool(rule.peer_cidr), bool(rule.peer_ipv6)
 
 
 def _as_fields(rule: Rule, given: Mapping[str, str]) -> dict[str, str]:

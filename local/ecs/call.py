@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,10 @@ class Call:
             raise ApiError("InvalidSecurityGroupId.NotFound", 404, "The specified SecurityGroupId does not exist.")
         return group
 
+    def rules_of(self, groups: Iterable[str]) -> int:
+        """How many rules an instance in these groups of the caller's has on its network interface."""
+        return sum(len(self.account.groups[group].rules.at(self.now)) for group in groups)
+
     def writable_group(self, group_id: str) -> Group:
         group = self.group(group_id)
         if group.managed:
@@ -57,6 +62,11 @@ class Call:
 def managed_by_product(group_id: str) -> ApiError:
     message = f"The security group {group_id} is managed by a cloud product and cannot be operated."
     return ApiError("InvalidOperation.ResourceManagedByCloudProduct", 403, message)
+
+
+def too_many_rules() -> ApiError:
+    message = "The number of security group rules of the instance or network interface exceeds the limit."
+    return ApiError("AclLimitExceed", 403, message)
 
 
 def incorrect_status() -> ApiError:

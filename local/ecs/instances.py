@@ -7,7 +7,7 @@ import ipaddress
 from typing import Any
 
 from local.ecs import tags
-from local.ecs.call import Call, incorrect_status, managed_by_product
+from local.ecs.call import Call, incorrect_status, managed_by_product, too_many_rules
 from local.ecs.params import invalid, missing
 from local.ecs.state import Group, Instance, InstanceState, Vpc
 from local.errors import ApiError
@@ -98,6 +98,8 @@ def _groups(call: Call) -> list[Group]:
     if len(groups) > call.backend.quotas.groups_per_instance:
         message = "Exceeding the allowed amount of security groups that an instance can be in."
         raise ApiError("JoinedGroupLimitExceed", 400, message)
+    if call.rules_of(ids) > call.backend.quotas.rules_per_instance:
+        raise too_many_rules()
     return groups
 
 
@@ -215,6 +217,8 @@ def join_security_group(call: Call) -> dict[str, Any]:
     if len(state.groups) >= call.backend.quotas.groups_per_instance:
         message = "Exceeding the allowed amount of security groups that an instance can be in."
         raise ApiError("InstanceSecurityGroupLimitExceeded", 400, message)
+    if call.rules_of([*state.groups, group.id]) > call.backend.quotas.rules_per_instance:
+        raise too_many_rules()
     instance.states.change(call.now, lambda old: old and dataclasses.replace(old, groups=(*old.groups, group.id)))
     return {}
 

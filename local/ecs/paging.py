@@ -52,9 +52,12 @@ def tokens(
     """A page by MaxResults and NextToken. `items` are sorted by `key`, so that a page survives deletions before it.
 
     Values out of range are clamped: documented for DescribeInstances (below 10 is 10, above 100 is 100) [doc],
-    taken over for the others [inferred].
+    taken over for the others [inferred]; but where no minimum is documented, a page of nothing is refused.
     """
-    size = min(max(call.params.integer("MaxResults", default), least), most)
+    wanted = call.params.integer("MaxResults", default)
+    if wanted < 1 and least == 1:
+        raise invalid("MaxResults")
+    size = min(max(wanted, least), most)
     start = 0
     if call.params.get("NextToken"):
         last = _position(call)

@@ -68,6 +68,11 @@ class Params:
                 found.setdefault(int(match[1]), {})[match[2]] = value
         return [found[number] for number in sorted(found)]
 
+    def highest(self, name: str) -> int:
+        """The largest N of `Name.N.Field`; 0 when there is none."""
+        numbers = (re.match(re.escape(name) + r"\.([1-9]\d{0,9})\.", key, re.ASCII) for key in self.values)
+        return max((int(match[1]) for match in numbers if match), default=0)
+
     def json_list(self, name: str, code: str, most: int = 100) -> list[str] | None:
         """A JSON array of strings in one parameter; None when it is not given."""
         text = self.values.get(name, "")

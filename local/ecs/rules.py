@@ -119,11 +119,13 @@ def _source_ports(text: str, protocol: str) -> str:
 
 
 def _cidr4(fields: Mapping[str, str], name: str) -> str:
-    """A block or a bare address, read back as a block."""
+    """A block or a bare address, read back as a block. A length, no netmask: Python alone would take one."""
     text = fields.get(name, "")
     if not text:
         return ""
     try:
+        if not re.fullmatch(r"[0-9.]+(/[0-9]{1,2})?", text):
+            raise ValueError
         return str(ipaddress.IPv4Network(text, strict=False))
     except ValueError:
         raise ApiError(f"Invalid{name}.Malformed", 400, f"The specified parameter {name} is not valid.") from None
@@ -135,6 +137,8 @@ def _cidr6(fields: Mapping[str, str], name: str) -> str:
     if not text:
         return ""
     try:
+        if not re.fullmatch(r"[0-9A-Fa-f:.]+(/[0-9]{1,3})?", text):
+            raise ValueError
         return str(ipaddress.IPv6Network(text, strict=False))
     except ValueError:
         raise ApiError(f"InvalidParam.{name}", 400, f"The specified parameter {name} is not valid.") from None

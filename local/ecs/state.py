@@ -26,6 +26,7 @@ class Quotas:
     rules_per_group: int = 200  # [doc AuthorizeSecurityGroup 2021; newer pages give no number per group]
     group_source_rules: int = 20  # [doc "security group limits"]: rules, not groups
     groups_per_instance: int = 10
+    rules_per_instance: int = 1000  # both directions, all groups of one network interface [doc "security group limits"]
     groups: int = 100
     tags_per_resource: int = 20
     tag_filter_matches: int = 1000  # [doc DescribeInstances, Tag.N]

@@ -107,6 +107,9 @@ def test_a_token_is_good_for_the_query_and_the_account_that_got_it(local_cloud: 
         with refused("InvalidParameter", 400):
             listed(asking, max_results=1, next_token=made_up)
     assert len(ids(ecs, max_results=1, next_token=token)) == 1
+    for nothing in (0, -1):
+        with refused("InvalidParameter", 400):
+            ids(ecs, max_results=nothing)
 
 
 def test_filters_are_all_to_be_met(local_cloud: LocalCloud) -> None:

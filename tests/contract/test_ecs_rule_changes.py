@@ -89,6 +89,26 @@ def test_modifying_cannot_turn_a_rule_into_another_kind_or_a_copy(
     assert [rule.to_map() for rule in w.rules(w.db)] == before
 
 
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"source_group_id": "sg-app"}, "InvalidOperation.ModifySgRuleEntityType"),
+        ({"ipv_6source_cidr_ip": "2001:db8::/32"}, "InvalidOperation.ModifySgRuleEntityType"),
+        ({"source_prefix_list_id": "pl-1"}, "InvalidOperation.ModifySgRuleEntityType"),
+        ({"source_cidr_ip": "10.0.0.0/255.0.0.0"}, "InvalidSourceCidrIp.Malformed"),
+    ],
+)
+def test_a_block_stays_a_block(w: RuleWorld, fields: dict[str, Any], code: str) -> None:
+    """Another source beside it is no change that was made; a block beside a group wins, as it does in a new rule."""
+    w.authorize(w.db, permission(source_cidr_ip="10.0.0.0/8"))
+    (rule,) = w.rules(w.db)
+    with refused(code, 400):
+        w.modify(w.db, rule.security_group_rule_id, **fields)
+    w.modify(w.db, rule.security_group_rule_id, source_cidr_ip="10.0.0.0/9", source_group_id=w.app)
+    (rule,) = w.rules(w.db)
+    assert (rule.source_cidr_ip, rule.source_group_id) == ("10.0.0.0/9", "")
+
+
 def test_a_rule_that_is_gone_cannot_be_modified(w: RuleWorld) -> None:
     """404, unlike the 400 of a revoke."""
     with refused("InvalidSecurityGroupRuleId.NotFound", 404):

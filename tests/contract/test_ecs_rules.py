@@ -104,6 +104,15 @@ def test_at_most_a_hundred_permissions_a_call(w: RuleWorld) -> None:
         w.authorize(w.db, *many)
     w.authorize(w.db, *many[:100])
     assert len(w.rules(w.db)) == 100
+    one = {"IpProtocol": "tcp", "PortRange": "1/1", "SourceCidrIp": "10.0.0.2/32"}
+    for number in (101, 100_000):
+        params = {f"Permissions.{number}.{name}": value for name, value in one.items()}
+        with pytest.raises(Exception, match=r"400 InvalidParam\.Permissions"):
+            w.cloud.ecs.call(
+                Caller(HOME, "root"),
+                "AuthorizeSecurityGroup",
+                {"RegionId": REGION, "SecurityGroupId": w.db, **params},
+            )
 
 
 @pytest.mark.parametrize(
@@ -123,6 +132,9 @@ def test_at_most_a_hundred_permissions_a_call(w: RuleWorld) -> None:
         ({"source_cidr_ip": None, "source_prefix_list_id": "pl-1"}, "InvalidPrefixListId.NotFound", 404),
         ({"source_cidr_ip": "010.0.0.0/8"}, "InvalidSourceCidrIp.Malformed", 400),
         ({"source_cidr_ip": "10.0.0.0/33"}, "InvalidSourceCidrIp.Malformed", 400),
+        ({"source_cidr_ip": "10.0.0.0/255.0.0.0"}, "InvalidSourceCidrIp.Malformed", 400),
+        ({"source_cidr_ip": "10.0.0.0/0.255.255.255"}, "InvalidSourceCidrIp.Malformed", 400),
+        ({"source_cidr_ip": None, "ipv_6source_cidr_ip": "fe80::1%eth0"}, "InvalidParam.Ipv6SourceCidrIp", 400),
         ({"dest_cidr_ip": "nowhere"}, "InvalidDestCidrIp.Malformed", 400),
         ({"dest_cidr_ip": "10.0.0.0/8"}, "InvalidParamter.Conflict", 400),
         ({"ipv_6source_cidr_ip": "2001:db8::/32"}, "InvalidParam.SourceIp", 400),
@@ -238,6 +250,28 @@ def test_the_real_quota_is_twenty_group_sources(w: RuleWorld) -> None:
         w.authorize(w.db, *ports)
     w.authorize(w.db, *ports[:20])
     assert len(w.rules(w.db)) == 20
+
+
+def test_an_instance_carries_a_thousand_rules(w: RuleWorld) -> None:
+    """Counted over all its groups, in both directions, however the instance or the rule came there."""
+    w.cloud.ecs.quotas.rules_per_instance = 3
+    w.authorize(w.db, *(permission(source_cidr_ip=f"10.0.0.{n}") for n in range(2)))
+    w.authorize(w.app, permission(source_cidr_ip="10.0.0.1"))
+    instance = w.cloud.ecs.create_instance(HOME, [w.app]).id
+    join = models.JoinSecurityGroupRequest(security_group_id=w.db, instance_id=instance)
+    w.ecs.join_security_group(join)
+    with refused("AuthorizationLimitExceed", 403):
+        w.authorize(w.app, permission(source_cidr_ip="10.0.0.2"))
+    w.authorize(w.app, permission(source_cidr_ip="10.0.0.1"))
+    w.ecs.leave_security_group(models.LeaveSecurityGroupRequest(security_group_id=w.db, instance_id=instance))
+    w.authorize(w.app, permission(source_cidr_ip="10.0.0.2"))
+    with refused("AclLimitExceed", 403):
+        w.ecs.join_security_group(join)
+    create = models.RunInstancesRequest(
+        region_id=REGION, image_id="i", instance_type="t", security_group_ids=[w.app, w.db]
+    )
+    with refused("AclLimitExceed", 403):
+        w.ecs.run_instances(create)
 
 
 def test_egress_rules_name_a_destination(w: RuleWorld) -> None:
