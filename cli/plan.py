@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -16,18 +17,34 @@ if TYPE_CHECKING:
     from cli.log import Record
     from cli.whatif import Change
     from shared.delivery import Delivery
+    from shared.errors import BadInput
     from shared.events import Hint
 
 
 def plan(
-    what: Annotated[str, typer.Argument(help="An instance's id, or a file with an event or a request; - for stdin.")],
+    what: Annotated[
+        str, typer.Argument(help="An instance's id, or a file with events or requests, one or an array; - for stdin.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what would be decided, and the equal aliyun commands. Changes nothing, and writes nothing to the log."""
-    from cli.inputs import opened
+    from cli.inputs import document, opened, party
     from cli.records import exit_code, print_changes, print_records
+    from shared import events
+    from shared.errors import BadInput
+    from shared.notation import is_instance_id
 
-    records, changes = planned(opened(), what)
+    raw = b"" if is_instance_id(what.partition("@")[0]) else document(what)
+    elements = events.elements(raw, events.MAX_BATCH_BYTES) if raw else []
+    here = opened()
+    if raw:
+        records, changes = planned(here, raw, elements)
+    else:
+        instance = party(what, "instance", here.policy.home)
+        if instance.account != here.policy.home:
+            raise BadInput("instance", f"{what} is not of the home account: link-peer sweep --dry-run looks at all")
+        hint = events.Hint("plan", "person", instance.id, instance.account, here.settings.region, None, "tags")
+        records, changes = planned(here, raw, [hint])
     if as_json:
         show({"decisions": records, "commands": [msgspec.to_builtins(change) for change in changes]})
     else:
@@ -38,47 +55,76 @@ def plan(
     raise typer.Exit(exit_code(records))
 
 
-def planned(here: Setting, what: str) -> tuple[list[Record], list[Change]]:
-    """The outcomes and the changes. Pairs that auto_link would hand to the queue are planned too."""
+def planned(here: Setting, raw: bytes, elements: Sequence[object]) -> tuple[list[Record], list[Change]]:
+    """The outcomes (an attempt, where the function would be called again) and the changes. Each element ends on its own,
+    as in the functions. Pairs that auto_link would hand to the queue are planned too."""
     from cli.whatif import suppose
+    from shared.reconcile_all import Sweep
     from shared.reconcile_instances import reconcile as reconcile_instances
 
     delivery, cloud, kept = suppose(here, "plan")
-    hints, bodies = _read(here, what)
-    if hints:
-        reconcile_instances(delivery, hints)
+    hints, bodies, timers = _sorted(delivery, raw, elements)
+    with _on_record():
+        if hints:
+            reconcile_instances(delivery, hints)
     for body in [*bodies, *kept.messages]:
-        _request(delivery, body)
-    return kept.outcomes, cloud.changes
+        with _on_record():
+            _request(delivery, body)
+    with _on_record():
+        if timers:
+            Sweep(delivery, "plan").run()
+    return [record for record in kept.records if record["record"] in ("outcome", "attempt")], cloud.changes
 
 
-def _read(here: Setting, what: str) -> tuple[list[Hint], list[bytes | str]]:
-    """What there is to look at: hints of events, and bodies of requests."""
-    from cli.inputs import document
+def _sorted(
+    delivery: Delivery, raw: bytes, elements: Sequence[object]
+) -> tuple[list[Hint], list[bytes | str], list[object]]:
+    """What there is to look at: hints of events, bodies of requests, and timers. What is none of them is denied."""
     from shared import events
-    from shared.notation import is_instance_id
+    from shared.errors import BadInput
 
-    region, home = here.settings.region, here.policy.home
-    if is_instance_id(what):
-        return [events.Hint("plan", "person", what, home, region, None, "tags")], []
-    raw = document(what)
     hints: list[Hint] = []
     bodies: list[bytes | str] = []
-    for element in events.elements(raw):
+    timers: list[object] = []
+    for element in elements:
         event = element if isinstance(element, dict) else {}
-        if "request_id" in event:
-            bodies.append(raw)  # a request as it is: read strictly, as it would come from the queue
-        elif event.get("source") == "acs.ecs" or "product" in event:
-            hints += events.decode(event, home=home, region=region)
-        else:
-            bodies.append(events.queue_body(element)[1])
-    return hints, bodies
+        is_event = event.get("source") == "acs.ecs" or "product" in event
+        try:
+            if isinstance(element, events.Hint):
+                hints.append(element)
+            elif "triggerTime" in event:
+                timers.append(element)
+            elif is_event:
+                for found in events.decode(event, home=delivery.policy.home, region=delivery.region):
+                    if isinstance(found, BadInput):
+                        _deny(delivery, events.queue_id(event), "bad-event", found)
+                    else:
+                        hints.append(found)
+            elif "request_id" in event and len(elements) == 1:
+                bodies.append(raw)  # a request as it is: read strictly, as it would come from the queue
+            else:
+                bodies.append(events.queue_message(element)[1])
+        except BadInput as error:
+            _deny(delivery, events.queue_id(event), "bad-event" if is_event else "bad-request", error)
+    return hints, bodies, timers
+
+
+@contextlib.contextmanager
+def _on_record() -> Iterator[None]:
+    """Trouble for which a function would be called again stands among the records, and ends its own element only."""
+    from shared.errors import Transient
+
+    try:
+        yield
+    except Transient as trouble:
+        if not trouble.recorded:
+            raise
 
 
 def _request(delivery: Delivery, body: bytes | str) -> None:
-    from shared.audit import link_fields
+    from shared.audit import link_fields, party_fields
     from shared.reconcile_pair import reconcile
-    from shared.requests import DeniedRequest, decode
+    from shared.requests import BadRequest, DeniedRequest, decode
 
     try:
         request = decode(body, region=delivery.region, now=delivery.clock.now())
@@ -87,8 +133,18 @@ def _request(delivery: Delivery, body: bytes | str) -> None:
         fields = {"record": "outcome", "outcome": "denied", "reason": denied.reason, "action": request.action}
         told = {"detail": denied.detail, "advice": denied.advice, **link_fields(request.link, delivery.region)}
         delivery.scribe({"request_id": request.request_id}).write([{**fields, **told}])
+    except BadRequest as error:
+        known = error.known
+        _deny(delivery, known.request_id, "bad-request", error, party_fields(known.source, known.target))
     else:
         reconcile(delivery, request, delivery.scribe({"request_id": request.request_id}))
+
+
+def _deny(delivery: Delivery, name: str, reason: str, error: BadInput, fields: Record | None = None) -> None:
+    """As the functions deny what is not the form. `name` is the event's or the request's id."""
+    told = {"record": "outcome", "action": "link", "outcome": "denied", "reason": reason, "detail": str(error)}
+    which = "request_id" if reason == "bad-request" else "event_id"
+    delivery.scribe({which: name}).write([{**told, **(fields or {})}])
 
 
 def _rules(records: Sequence[Record]) -> list[list[str]]:

@@ -25,14 +25,19 @@ def run(event: bytes, delivery: Delivery) -> str:
     hints: list[events.Hint] = []
     outcomes: dict[str, int] = {}
     for element, problem in _elements(event):
+        problems = [problem] if problem else []
         if problem is None:
             try:
-                hints += events.decode(element, home=delivery.policy.home, region=delivery.region)
-                continue
+                for found in events.decode(element, home=delivery.policy.home, region=delivery.region):
+                    if isinstance(found, BadInput):
+                        problems.append(found)
+                    else:
+                        hints.append(found)
             except BadInput as error:
-                problem = error
-        _deny(delivery, element, event, problem)
-        outcomes["denied"] = outcomes.get("denied", 0) + 1
+                problems.append(error)
+        for bad in problems:
+            _deny(delivery, element, event, bad)
+            outcomes["denied"] = outcomes.get("denied", 0) + 1
     if hints:
         for outcome, count in reconcile(delivery, hints).outcomes.items():
             outcomes[outcome] = outcomes.get(outcome, 0) + count

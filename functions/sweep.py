@@ -6,11 +6,7 @@ import json
 from typing import Any
 
 from shared.delivery import Delivery, opened
-from shared.model import Party
 from shared.reconcile_all import Sweep
-
-_stopped_at: Party | None = None
-"""Where the last run of this instance stopped reading, when its time was over. A new instance starts from the front."""
 
 
 def handler(event: bytes, context: Any) -> str:
@@ -20,12 +16,8 @@ def handler(event: bytes, context: Any) -> str:
 
 def run(event: bytes, delivery: Delivery) -> str:
     """One run. Raises when a change must be tried again."""
-    global _stopped_at  # noqa: PLW0603  # a cursor, not a request's data
-    sweep = Sweep(delivery, _event_id(event, delivery), start_after=_stopped_at)
-    try:
-        sweep.run()
-    finally:
-        _stopped_at = sweep.stopped_at
+    sweep = Sweep(delivery, _event_id(event, delivery))
+    sweep.run()
     return json.dumps({"outcomes": dict(sweep.scribe.outcomes)})
 
 

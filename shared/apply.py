@@ -17,18 +17,22 @@ from shared import marker as markers
 from shared.audit import Record, Scribe, decision_record
 from shared.clock import Clock
 from shared.cloud import Ecs
-from shared.decide import Denial
-from shared.decision import Decision, Edit, marker_of
+from shared.decide import Denial, judge
+from shared.decision import Decision, Edit, Refusal, marker_of
 from shared.errors import Ambiguous, CloudError, NoAccess, Transient
 from shared.model import PRIORITY, Link, Marker, Party, Reason, Rule, RuleKey
 from shared.notation import managed_tag
 from shared.policy import Policy
-from shared.refusals import DENIALS, GONE
+from shared.refusals import DENIALS, GONE, UNKNOWN
 from shared.retry import Retry
 from shared.view import Reader
 from shared.witness import Witnesses, groups, vanished, witnesses
 
 READ_BACKS = 5  # reads of a group until it shows what was changed; the lag has been seen, its size is unknown
+
+LOOK_SECONDS = 30  # consent read longer ago is read again before a rule is written: a throttled call waits a minute
+
+OUTCOMES_A_WRITE = 200  # told as they come, so that a run that dies has told most of them
 
 RULES_A_CALL = 100  # [doc AuthorizeSecurityGroup, RevokeSecurityGroup: at most 100 permissions, or ids]
 
@@ -55,13 +59,21 @@ class _Standing(msgspec.Struct, frozen=True):
     copies: tuple[str, ...] = ()
 
 
+class _Begun(msgspec.Struct, frozen=True):
+    """A decision that was refused halfway: its outcome is told once what it began is taken back."""
+
+    decision: Decision
+    denial: Denial
+    requests: list[str]
+
+
 class Report(msgspec.Struct):
     """What became of a plan. `failed` links must be taken back; `pending` is the trouble for which the delivery must come again."""
 
     changed: int = 0
     removed: int = 0
     held: int = 0
-    failed: dict[Link, Denial] = {}
+    failed: dict[Link, Refusal] = {}
     pending: list[Transient] = []
 
 
@@ -76,13 +88,17 @@ class Applier:
         scribe: Scribe,
         clock: Clock,
         retry: Retry,
+        since: float,
         counted: int = 0,
         *,
+        hold: bool = False,
         summary: bool = True,
     ) -> None:
-        """`counted` are the removals for unseen things that this delivery did before, for another of its messages.
+        """`since` is when reading began (epoch seconds).
 
-        `summary`: removals that are held get a record of their own; a sweep tells them in its summary instead.
+        `counted` are the removals for unseen things that this delivery did before, for another of its messages; `hold`: all
+        of its messages together are due for more than may go, so none does. `summary`: removals that are held get a record
+        of their own; a sweep tells them in its summary instead.
         """
         self._reader = reader
         self._policy = policy
@@ -90,9 +106,12 @@ class Applier:
         self._scribe = scribe
         self._clock = clock
         self._retry = retry
-        self._summary = summary
+        self._hold = hold
+        self._summary = summary and not hold
         self.counted = counted
-        self._begun: dict[Link, list[str]] = {}  # RequestIds of links that were refused halfway
+        self._begun: dict[Link, _Begun] = {}
+        self._looked: dict[Party, float] = {}  # when a group's consent was read
+        self._since = since
 
     def apply(self, decisions: Sequence[Decision]) -> Report:
         """Intents, changes, outcomes. Raises Transient if the audit log cannot be written; other trouble is in the report."""
@@ -104,25 +123,36 @@ class Applier:
         decisions = sorted(decisions, key=_order)
         # all of them before anything is changed
         stood = [witnesses(self._reader.view, self._policy, self._region, decision) for decision in decisions]
+        earlier, self._begun = self._begun, {}
         outcomes: list[Record] = []
         for decision, where in zip(decisions, stood, strict=True):
-            outcomes += self._carry_out(decision, report, where)
+            begun = earlier.pop(decision.link, None)
+            outcomes += self._carry_out(decision, report, where, list(begun.requests) if begun else [])
+            if len(outcomes) >= OUTCOMES_A_WRITE:
+                self._scribe.write(outcomes)
+                outcomes = []
+        outcomes += [self._refused(begun) for begun in earlier.values()]
         self._scribe.write(outcomes)
         return report
 
+    def finish(self) -> None:
+        """Tells of the links that were refused in the last pass, too."""
+        begun, self._begun = self._begun, {}
+        self._scribe.write([self._refused(one) for one in begun.values()])
+
     def _held(self, decisions: Sequence[Decision], report: Report) -> list[Decision]:
         """None of the removals for what is not seen any more, when they are more than the policy lets go at once."""
-        self.counted += sum(decision.removes for decision in decisions if decision.counted)
-        limit = self._policy.limits.removals_per_run
-        if self.counted <= limit or not any(decision.counted for decision in decisions):
+        due = sum(decision.removes for decision in decisions if decision.counted)
+        total = self.counted + due
+        if not any(d.counted for d in decisions) or (not self._hold and total <= self._policy.limits.removals_per_run):
             return list(decisions)
-        report.held = sum(decision.removes for decision in decisions if decision.counted)
+        report.held = due
         if self._summary:
-            self._scribe.write([{"record": "summary", **held_fields(self.counted, self._policy)}])
+            self._scribe.write([{"record": "summary", **held_fields(total, self._policy)}])
+            self._summary = False
         return [decision for decision in decisions if not decision.counted]
 
-    def _carry_out(self, decision: Decision, report: Report, stood: Witnesses) -> list[Record]:
-        requests = self._begun.pop(decision.link, [])
+    def _carry_out(self, decision: Decision, report: Report, stood: Witnesses, requests: list[str]) -> list[Record]:
         rules: dict[RuleKey, Rule] = {rule.key: rule for rule in decision.rules if rule.key}
         try:
             for group, edits in _by_group(decision):
@@ -133,7 +163,7 @@ class Applier:
                     raise Refused(Denial("expired", "its end came while it was being made"))
                 if group in decision.untagged:
                     self._tag(group, requests)
-                settled = self._settle(group, edits, requests)
+                settled = self._settle(decision, group, edits, requests)
                 rules.update(settled)
                 known = {edit.rule.id for edit in edits if edit.rule}
                 if any(rule.id not in known for rule in settled.values()):
@@ -143,13 +173,13 @@ class Applier:
             decision = self._still_asked(decision, stood, requests, rules)
         except Refused as refusal:
             if decision.outcome == "applied":
-                report.failed[decision.link] = refusal.denial
-                self._begun[decision.link] = requests
+                begun = frozenset((edit.key, reason) for edit in decision.edits for reason in edit.gain)
+                if earlier := report.failed.get(decision.link):
+                    begun |= earlier.begun
+                report.failed[decision.link] = Refusal(refusal.denial, begun)
+                self._begun[decision.link] = _Begun(decision, refusal.denial, requests)
                 return []  # the outcome is told once what was begun is taken back
-            denial = refusal.denial
-            outcome = "failed" if denial.reason == "quota" else "denied"
-            refused = msgspec.structs.replace(decision, outcome=outcome, reason=denial.reason, detail=denial.detail)
-            return [decision_record(refused, self._region, "outcome", rules=rules.values(), api_requests=requests)]
+            return [self._refused(_Begun(decision, refusal.denial, requests), rules.values())]
         except Transient as trouble:
             trouble.recorded = True
             report.pending.append(trouble)
@@ -157,7 +187,33 @@ class Applier:
             return [decision_record(attempt, self._region, "attempt", rules=rules.values(), api_requests=requests)]
         report.changed += len(decision.edits)
         report.removed += decision.removes
+        self.counted += decision.removes if decision.counted else 0
         return [decision_record(decision, self._region, "outcome", rules=rules.values(), api_requests=requests)]
+
+    def _refused(self, begun: _Begun, rules: Iterable[Rule] = ()) -> Record:
+        denial = begun.denial
+        decision = msgspec.structs.replace(
+            begun.decision,
+            outcome="failed" if denial.reason == "quota" else "denied",
+            reason=denial.reason,
+            detail=denial.detail,
+            advice=denial.advice,
+        )
+        return decision_record(decision, self._region, "outcome", rules=rules, api_requests=begun.requests)
+
+    def _still_consented(self, decision: Decision) -> None:
+        """Raises Refused where consent has been withdrawn since it was read, long before now."""
+        if decision.outcome != "applied" or decision.verdict is None:
+            return
+        now = self._clock.now()
+        groups = {need.key.group for need in decision.verdict.needs}
+        old = [group for group in sorted(groups) if now - self._looked.get(group, self._since) > LOOK_SECONDS]
+        for group in old:
+            self._reader.group_again(group)
+            self._looked[group] = now
+        denial = judge(self._reader.view, self._policy, decision.link).denial if old else None
+        if denial:
+            raise Refused(denial)
 
     # a sweep and an unlink at once
 
@@ -178,7 +234,7 @@ class Applier:
         undone = msgspec.structs.replace(decision, edits=back, untagged=())
         self._scribe.write([decision_record(undone, self._region, "intent")])
         for group, edits in _by_group(undone):
-            settled = self._settle(group, edits, requests)
+            settled = self._settle(undone, group, edits, requests)
             for edit in edits:
                 rules.pop(edit.key)
             rules.update(settled)
@@ -187,8 +243,10 @@ class Applier:
 
     # one group
 
-    def _settle(self, group: Party, edits: Sequence[Edit], requests: list[str]) -> dict[RuleKey, Rule]:
-        """Changes one group until it shows every edit. Raises Refused or Transient.
+    def _settle(
+        self, decision: Decision, group: Party, edits: Sequence[Edit], requests: list[str]
+    ) -> dict[RuleKey, Rule]:
+        """Changes one group until it shows every edit of a decision. Raises Refused or Transient.
 
         Adds start from what was read for the plan; changes to markers and removals from a fresh read, since another delivery
         may have given the rule a reason meanwhile, and the API has no compare-and-set.
@@ -207,6 +265,8 @@ class Applier:
             fresh = [edit for edit in todo if edit.key not in sent]
             try:
                 if fresh:
+                    if any(edit.gain for edit in fresh):
+                        self._still_consented(decision)
                     self._change(ecs, group, fresh, found, requests)
                     sent |= {edit.key for edit in fresh}
                 elif reads >= READ_BACKS:
@@ -320,13 +380,11 @@ class Applier:
         self._reader.view.groups[group] = msgspec.structs.replace(shown, tags={**shown.tags, tag: "true"})
 
     def _meaning(self, group: Party, error: CloudError) -> Exception:
-        """A code we know is the link's answer; one we do not know comes again, and at last to a person (dead letters)."""
+        """What the cloud would refuse again is the link's answer; trouble of the moment came as Transient (shared.sdk)."""
         if isinstance(error, NoAccess):
             return Refused(self._no_access(group, error))
-        known = DENIALS.get(error.code)
-        if known is None:
-            return Transient(f"{group}: {error.code}: {error.message}")
-        return Refused(Denial(known[0], f"{group}: {known[1]} ({error.code})"))
+        reason, detail, advice = DENIALS.get(error.code, UNKNOWN)
+        return Refused(Denial(reason, f"{group}: {detail} ({error.code}: {error.message})", advice))
 
     def _no_access(self, group: Party, error: CloudError | None = None) -> Denial:
         error = error or self._reader.view.blocked.get(group.account)

@@ -9,13 +9,14 @@ import contextlib
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from shared.clock import Clock, iso
 from shared.decision import Decision
 from shared.errors import Transient
 from shared.model import Link, Party, Rule, RuleKey, ports_text, short_hash
+from shared.retry import Retry
 from shared.settings import Settings
 
 Record = dict[str, str]
@@ -28,6 +29,8 @@ DECISION = {
     "reachability": "unknown",
 }
 
+WRITE_BYTES, WRITE_RECORDS = 3_000_000, 4_000  # of one call: 10 MB at most [doc PutLogs], most of it names and escapes
+
 FIELD_LIMIT = 8_000  # characters; SLS indexes no more of a value than 2 KB by default, and a line is capped at 32 KB
 
 
@@ -39,9 +42,9 @@ class Audit(Protocol):
         ...
 
 
-def clean(value: object) -> str:
+def clean(value: object, limit: int | None = FIELD_LIMIT) -> str:
     """A value as a record carries it: a string, in which nothing can break a line, turn the text round or hide in it."""
-    text = str(value)[:FIELD_LIMIT]
+    text = str(value)[:limit]
     return "".join(
         f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else c for c in text
     )
@@ -68,19 +71,21 @@ class Scribe:
     """Writes the records of one delivery: what is the same in all of them stands here."""
 
     def __init__(
-        self, audit: Audit, common: Mapping[str, str], now: Callable[[], float], events: Mapping[str, str] | None = None
+        self, audit: Audit, common: Mapping[str, str], retry: Retry, events: Mapping[str, str] | None = None
     ) -> None:
         """`events` says which event brought which instance (`i-…@<uid>`), where one delivery has several."""
         self._audit = audit
         self._common = dict(common)
-        self._now = now
+        self._retry = retry
         self._events = events or {}
         self.outcomes: Counter[str] = Counter()
 
     def write(self, records: Sequence[Record]) -> None:
-        """Writes the records, if there are any. Raises Transient."""
+        """Writes the records, if there are any; again if that fails, since what has been done can't be told later.
+        Raises Transient."""
         if records:
-            self._audit.write([self._whole(record) for record in records])
+            whole = [self._whole(record) for record in records]
+            self._retry(lambda: self._audit.write(whole))
             self.outcomes.update(record["outcome"] for record in records if record["record"] == "outcome")
 
     def attempt(self, trouble: Transient, fields: Record) -> None:
@@ -94,7 +99,7 @@ class Scribe:
     def _whole(self, record: Record) -> Record:
         fields = {} if record["record"] == "summary" else DECISION
         given = {name: value for name, value in record.items() if value != ""}
-        whole = {"time": iso(self._now()), **fields, **self._common, **given}
+        whole = {"time": iso(self._retry.clock.now()), **fields, **self._common, **given}
         if event := self._events.get(whole.get("instance", "")):
             whole["event_id"] = event
         body = whole.pop("body", "")
@@ -102,7 +107,9 @@ class Scribe:
         event_id = "" if body and "request_id" in whole else whole.get("event_id", "")
         told = (event_id, whole.get("request_id", ""), body)
         same = "|".join([*told, *(whole.get(k, "") for k in ("record", "link", "outcome", "reason", "ports"))])
-        return {**{name: clean(value) for name, value in whole.items()}, "key": short_hash(same)}
+        # `rules` is ours alone, and JSON: cut, it would be none
+        cut = {name: clean(value, None if name == "rules" else FIELD_LIMIT) for name, value in whole.items()}
+        return {**cut, "key": short_hash(same)}
 
 
 def link_fields(link: Link, region: str, raw: str = "") -> Record:
@@ -162,6 +169,21 @@ def party_fields(source: Party | None, target: Party | None) -> Record:
     return fields
 
 
+def parts(records: Sequence[Record]) -> Iterator[list[Record]]:
+    """The records, as many at a time as one call takes."""
+    part: list[Record] = []
+    size = 0
+    for record in records:
+        weight = sum(len(name) + len(value.encode()) for name, value in record.items())
+        if part and (size + weight > WRITE_BYTES or len(part) == WRITE_RECORDS):
+            yield part
+            part, size = [], 0
+        part.append(record)
+        size += weight
+    if part:
+        yield part
+
+
 class SlsAudit:
     """The audit logstore, through aliyun-log-python-sdk."""
 
@@ -180,19 +202,20 @@ class SlsAudit:
 
         from shared.sls import AuditUnavailable
 
-        now = self._clock.now()
-        second, fraction = int(now), int(now % 1 * 1e9)
-        items = []
-        for record in records:
-            # the fraction keeps records of one moment in their order; 0 would make the SDK read the machine's clock
-            self._written += 1
-            items.append(LogItem(second, list(record.items()), fraction + self._written))
-        request = PutLogsRequest(self._project, self._logstore, "link-peer", self._settings.region, items)
-        try:
-            self._open().put_logs(request)
-        except Exception as error:
-            code = error.code if isinstance(error, AuditUnavailable) else type(error).__name__
-            raise Transient(f"the audit log cannot be written: {code}") from error
+        for part in parts(records):
+            now = self._clock.now()
+            second, fraction = int(now), int(now % 1 * 1e9)
+            items = []
+            for record in part:
+                # the fraction keeps records of one moment in their order; 0 would make the SDK read the machine's clock
+                self._written += 1
+                items.append(LogItem(second, list(record.items()), fraction + self._written))
+            request = PutLogsRequest(self._project, self._logstore, "link-peer", self._settings.region, items)
+            try:
+                self._open().put_logs(request)
+            except Exception as error:
+                code = error.code if isinstance(error, AuditUnavailable) else type(error).__name__
+                raise Transient(f"the audit log cannot be written: {code}") from error
 
     def _open(self) -> Any:
         if self._client is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from shared import marker as markers
-from shared.decide import Verdict
+from shared.decide import Denial, Verdict
 from shared.model import ALL, Link, Marker, Party, Reason, Rule, RuleKey
 from shared.policy import Policy
 from shared.view import View
@@ -54,6 +54,13 @@ class Decision(msgspec.Struct, frozen=True):
     def removes(self) -> int:
         """How many rules go."""
         return sum(edit.kind == "remove" for edit in self.edits)
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A link that could not be written. `begun` are the reasons that this delivery has put on rules for its sake."""
+
+    denial: Denial
+    begun: frozenset[tuple[RuleKey, Reason]] = frozenset()
 
 
 def owned_rules(view: View, policy: Policy, region: str) -> list[tuple[Rule, Marker]]:

@@ -63,7 +63,7 @@ class Delivery:
             "region": self.region,
             **common,
         }
-        return Scribe(self.audit, fields, self.clock.now, events)
+        return Scribe(self.audit, fields, self.retry, events)
 
 
 def opened(function: str, context: Any) -> Delivery:

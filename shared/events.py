@@ -17,7 +17,8 @@ import msgspec
 from shared.errors import BadInput
 from shared.notation import is_account_uid, is_instance_id, parse_instant, quoted
 
-MAX_BYTES = 1024 * 1024  # an event is at most 256 KB, a queue's message 64 KB [doc limits]
+MAX_BYTES = 1024 * 1024  # an event is at most 256 KB [doc limits]
+MAX_BATCH_BYTES = 32 * 1024 * 1024  # of queue messages, as many as one synchronous call may carry [doc limits]
 
 STATES = frozenset({"Created", "Pending", "Running", "Deleted"})
 """The states that matter. Older documents say Pending where newer ones say Created."""
@@ -25,7 +26,8 @@ STATES = frozenset({"Created", "Pending", "Running", "Deleted"})
 TAG_CALLS = frozenset({"TagResources", "UntagResources"})
 
 _TRAIL = re.compile(r"ecs:ActionTrail:(ApiCall|ConsoleOperation|AliyunServiceEvent)")
-_RESOURCE_ID = re.compile(r"ResourceIds?(\.[0-9]{1,4})?")
+_RESOURCE_ID = re.compile(r"resourceids?(\.[0-9]{1,4})?")
+_INSTANCE_KINDS = frozenset({"instance", "acs::ecs::instance"})
 # "20190409T121826.922+0800"
 _OLD_TIME = re.compile(
     r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})(\.[0-9]{1,9})?([+-][0-9]{2})([0-9]{2})"
@@ -50,10 +52,10 @@ class Hint(msgspec.Struct, frozen=True):
         return self.kind == "tags" or self.state == "Deleted"
 
 
-def elements(event: bytes) -> list[object]:
+def elements(event: bytes, limit: int = MAX_BYTES) -> list[object]:
     """The elements of a delivery, which is one object or an array of them. Each is decoded on its own later."""
-    if len(event) > MAX_BYTES:
-        raise BadInput("event", f"longer than {MAX_BYTES // 1024} KB")
+    if len(event) > limit:
+        raise BadInput("event", f"longer than {limit // 1024} KB")
     try:
         found = json.loads(event.decode("utf-8"), parse_constant=_refuse, parse_int=_whole)
     except RecursionError:
@@ -67,8 +69,9 @@ def elements(event: bytes) -> list[object]:
     raise BadInput("event", "neither an object nor an array")
 
 
-def decode(element: object, *, home: str, region: str) -> list[Hint]:
-    """The instances that an event is about; none where none of ours; BadInput where it is no event for us."""
+def decode(element: object, *, home: str, region: str) -> list[Hint | BadInput]:
+    """The instances that an event is about, and what is wrong with others that it names; none where none of ours.
+    Raises BadInput where it is no event for us."""
     event = _mapping(element, "event")
     if "specversion" not in event and "product" in event:
         return _old_state_change(event, home, region)
@@ -89,33 +92,48 @@ def decode(element: object, *, home: str, region: str) -> list[Hint]:
         "time": when if when is not None else _time(data.get("eventTime")),
     }
     if trail:
-        return [Hint(instance=instance, kind="tags", **common) for instance in _tagged(data, region)]
+        return [
+            BadInput("data", f"{_shown(instance)} is not i-…")
+            if not isinstance(instance, str) or not is_instance_id(instance)
+            else Hint(instance=instance, kind="tags", **common)
+            for instance in _tagged(data, region)
+        ]
     # The documents show the content itself as data; receivers in the field also read data.content.
     return _state_change(_mapping(data["content"], "data.content") if "content" in data else data, common)
 
 
-def queue_body(element: object) -> tuple[str, str]:
-    """(event id, message body) of an element of a queue's stream: CloudEvent, its data alone (RawData), or the body."""
+def queue_message(element: object) -> tuple[str, str]:
+    """(event id, message body) of an element of a queue's stream: a CloudEvent, its data alone (RawData), or the body.
+
+    Read with tolerance: a message carries no authority, so its wrapping needs none. An id that cannot be read is empty.
+    """
     if isinstance(element, str):
         return "", element
     event = _mapping(element, "event")
-    if "specversion" in event:
-        kind = _text(event, "type")
-        if kind != "mns:Queue:SendMessage":
-            raise BadInput("type", f"{quoted(kind)} is not mns:Queue:SendMessage")
-        event_id = _text(event, "id")
-        event = _mapping(event.get("data"), "data")
-    elif "messageBody" in event:
-        event_id = _text(event, "messageId")
-    else:
-        return "", _dumped(event)
-    body = event.get("messageBody")
-    if isinstance(body, str):
-        return event_id, body
-    return event_id, _dumped(_mapping(body, "messageBody"))
+    wrapped = "specversion" in event or ("data" in event and "action" not in event)
+    inner = event.get("data") if wrapped else event
+    if isinstance(inner, str):
+        return queue_id(event), inner
+    inner = _mapping(inner, "data")
+    if "messageBody" not in inner:
+        return queue_id(event), _dumped(inner)  # the request itself, if it is one
+    body = inner["messageBody"]
+    return queue_id(event), body if isinstance(body, str) else _dumped(_mapping(body, "messageBody"))
 
 
-def _old_state_change(event: dict[str, Any], home: str, region: str) -> list[Hint]:
+def queue_id(element: object) -> str:
+    """The id of an element of a queue's stream, of the event or of the message; empty where it cannot be read."""
+    if not isinstance(element, dict):
+        return ""
+    for field in ("id", "messageId"):
+        try:
+            return _text(element, field)
+        except BadInput:
+            continue
+    return ""
+
+
+def _old_state_change(event: dict[str, Any], home: str, region: str) -> list[Hint | BadInput]:
     if event.get("product") != "ECS" or event.get("name") != "Instance:StateChange":
         return []
     when = _OLD_TIME.fullmatch(event["eventTime"]) if isinstance(event.get("eventTime"), str) else None
@@ -129,7 +147,7 @@ def _old_state_change(event: dict[str, Any], home: str, region: str) -> list[Hin
     return _state_change(_mapping(event.get("content"), "content"), common)
 
 
-def _state_change(content: dict[str, Any], common: dict[str, Any]) -> list[Hint]:
+def _state_change(content: dict[str, Any], common: dict[str, Any]) -> list[Hint | BadInput]:
     state = _text(content, "state")
     instance = _text(content, "resourceId")
     if not is_instance_id(instance):
@@ -137,28 +155,50 @@ def _state_change(content: dict[str, Any], common: dict[str, Any]) -> list[Hint]
     return [Hint(instance=instance, kind="state", state=state, **common)] if state in STATES else []
 
 
-def _tagged(data: dict[str, Any], region: str) -> list[str]:
-    """The instances whose tags a call changed. A refused call is recorded too, with its error: it changed nothing."""
+def _tagged(data: dict[str, Any], region: str) -> list[object]:
+    """What a call names as the instances whose tags it changed, each once. A refused call is recorded too, with its error:
+    it changed nothing. Where ids and kinds stand differs between documents, so all of their places are read."""
     if _text(data, "eventName") not in TAG_CALLS or data.get("errorCode"):
         return []
     _region(data.get("acsRegion"), "data.acsRegion", region)
     found: list[object] = []
+    kinds: set[str] = set()
     referenced = data.get("referencedResources")
     if isinstance(referenced, dict):
+        kinds |= {str(kind).lower() for kind in referenced}
         found += _list(referenced.get("ACS::ECS::Instance"))
-    parameters = data.get("requestParameters")
-    if isinstance(parameters, dict) and parameters.get("ResourceType") in ("instance", "Instance"):
-        for key, value in parameters.items():
-            if _RESOURCE_ID.fullmatch(key):
-                found += _list(value)
-    for instance in found:
-        if not isinstance(instance, str) or not is_instance_id(instance):
-            raise BadInput("data", f"{_shown(instance)} is not i-…")
-    return list(dict.fromkeys(str(instance) for instance in found))
+    if isinstance(data.get("resourceType"), str):
+        kinds.add(data["resourceType"].lower())
+        if data["resourceType"].lower() in _INSTANCE_KINDS and isinstance(data.get("resourceName"), str):
+            found += data["resourceName"].split(";")
+    parameters = {str(key).lower(): value for key, value in _parsed(data.get("requestParameters")).items()}
+    if isinstance(parameters.get("resourcetype"), str):
+        kinds.add(parameters["resourcetype"].lower())
+        if parameters["resourcetype"].lower() in _INSTANCE_KINDS:
+            for key, value in parameters.items():
+                found += _list(value) if _RESOURCE_ID.fullmatch(key) else []
+    if not found and (not kinds or kinds & _INSTANCE_KINDS):
+        raise BadInput("data", "a change of tags that names no resource")
+    return list({repr(instance): instance for instance in found}.values())
+
+
+def _parsed(value: object) -> dict[str, Any]:
+    """Parameters, which may come as the JSON text of an object."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _list(value: object) -> list[object]:
-    """ActionTrail writes one id as a text, several as a list."""
+    """ActionTrail writes one id as a text, several as a list or as the JSON text of one."""
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return [value]
     if isinstance(value, list):
         return value
     return [] if value is None else [value]

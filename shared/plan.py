@@ -1,6 +1,6 @@
 """Desired rules against actual rules: a plan that one can print. Pure: no I/O, reads no clock.
 
-    rule there?        wanted by a claim?   judged here?   → change
+    rule there?        wanted by a claim?   may it go?     → change
     no                 yes                  -              → add       (unless an equal rule of a person's is there)
     ours, reason in    yes                  -              → nothing
     ours, reason new   yes                  -              → mark      (the reason joins the marker)
@@ -10,8 +10,9 @@
     ours, priority ≠ 100, kept                             → mark      (put back: an operator's drop must win)
     not ours           -                    -              → nothing, ever
 
-A reason is *judged* when everything that could want it was read. `counted` marks removals for something not seen any more:
-they are believed only of living accounts, and are capped.
+A delivery *may* take a reason when everything that could want it was read. `counted` marks removals for something not seen
+any more: they are believed only of living accounts, and are capped. A link that the cloud refused to write takes nothing
+with it but what this delivery began for it, and the half that is left of a mutual link.
 """
 
 from __future__ import annotations
@@ -22,15 +23,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from shared.decide import Claim, Denial, Need, Verdict, judge, shut
-from shared.decision import Decision, Edit, link_of, one_each, owned_rules
+from shared.decision import Decision, Edit, Refusal, link_of, one_each, owned_rules
 from shared.model import PRIORITY, Link, Marker, Party, Reason, Rule, RuleKey
 from shared.notation import managed_tag
 from shared.policy import Policy
 from shared.room import Room
 from shared.view import View
 
-Judged = Callable[[Rule, Marker, Reason], bool | None]
+MayLose = Callable[[Rule, Marker, Reason], bool | None]
 """May this delivery take that reason away? None: it may, once the rule's link is wholly read."""
+
+
+PAST = Denial("expired", "its end is past", "post a new request with a later until")
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -61,17 +65,17 @@ def make(
     claims: Sequence[Claim],
     *,
     focus: Callable[[Claim], bool],
-    judged: Judged,
-    refused: Mapping[Link, Denial] | None = None,
+    may_lose: MayLose,
+    refused: Mapping[Link, Refusal] | None = None,
     taken_back: Denial | None = None,
 ) -> Plan:
-    """Decisions for the links of the claims in `focus`, and for every standing rule that lost a judged reason.
+    """Decisions for the links of the claims in `focus`, and for every standing rule that lost a reason which may go.
 
-    `refused` holds links that could not be written a moment ago, and why; `taken_back` is why reasons go (an unlink).
+    `refused` holds links that could not be written a moment ago; `taken_back` is why reasons go (an unlink).
     """
     denied = dict(refused or {})
     while True:
-        planner = _Planner(view, context, claims, focus, judged, denied, taken_back)
+        planner = _Planner(view, context, claims, focus, may_lose, denied, taken_back)
         decisions = planner.decisions()
         if not planner.parts:
             return Plan(decisions, frozenset(planner.unread), frozenset(planner.doubts))
@@ -93,8 +97,8 @@ class _Planner:
         context: Context,
         claims: Sequence[Claim],
         focus: Callable[[Claim], bool],
-        judged: Judged,
-        refused: Mapping[Link, Denial],
+        may_lose: MayLose,
+        refused: Mapping[Link, Refusal],
         taken_back: Denial | None,
     ) -> None:
         self.view = view
@@ -102,8 +106,9 @@ class _Planner:
         self.policy = context.policy
         self.claims = claims
         self.focus = focus
-        self.judged = judged
+        self.may_lose = may_lose
         self.refused = refused
+        self.refusals = {refusal.denial for refusal in refused.values()}
         self.taken_back = taken_back
         self.verdicts: dict[Link, Verdict] = {}
         self.wants: dict[RuleKey, set[Reason]] = {}
@@ -114,7 +119,7 @@ class _Planner:
         self.asked: set[Link] = set()
         self.unread: set[Link] = set()
         self.doubts: set[str] = set()
-        self.parts: dict[Link, Denial] = {}  # links that stand in part and have no room for the rest
+        self.parts: dict[Link, Refusal] = {}  # links that stand in part and have no room for the rest
         self.owned: dict[RuleKey, tuple[Rule, Marker]] = {}
         self.doubled: set[RuleKey] = set()  # rules of which a hand has made a copy, of another priority
         for rule, marker in owned_rules(view, self.policy, context.region):
@@ -141,7 +146,9 @@ class _Planner:
                 else:
                     self.against[need.key, claim.reason.request] = denial
         self._lose()  # first: what goes makes room
-        return [*self._answers(), *self._removals(), *self._repairs()]
+        answers = self._answers()
+        removals = self._removals(answers)
+        return [*answers.values(), *removals, *self._repairs()]
 
     # what claims get
 
@@ -149,24 +156,24 @@ class _Planner:
         if link not in self.verdicts:
             verdict = judge(self.view, self.policy, link)
             if verdict.denial is None and link in self.refused:
-                verdict = msgspec.structs.replace(verdict, denial=self.refused[link])
+                verdict = msgspec.structs.replace(verdict, denial=self.refused[link].denial)
             self.verdicts[link] = verdict
         return self.verdicts[link]
 
     def _denial(self, claim: Claim) -> Denial | None:
         if claim.denial:
             return claim.denial
-        if claim.reason.until is not None and claim.reason.until <= self.context.now:
-            return Denial("expired", "its end is past", "post a new request with a later until")
+        if self._past(claim.reason):
+            return PAST
         return self._verdict(claim.link).denial
 
-    def _answers(self) -> list[Decision]:
+    def _answers(self) -> dict[tuple[Link, str], Decision]:
         grouped: dict[tuple[Link, str], list[Claim]] = {}
         for claim in self.claims:
             if self.focus(claim):
                 self.asked.add(claim.link)
                 grouped.setdefault((claim.link, claim.raw), []).append(claim)
-        return [self._answer(link, claims) for (link, _), claims in grouped.items()]
+        return {(link, raw): self._answer(link, claims) for (link, raw), claims in grouped.items()}
 
     def _answer(self, link: Link, claims: list[Claim]) -> Decision:
         granted = [claim for claim in claims if self._denial(claim) is None and not claim.same_group]
@@ -194,7 +201,7 @@ class _Planner:
             "unchanged",
             advice=verdict.advice,
             verdict=verdict,
-            instance=claims[0].instance,
+            instance=granted[0].instance,
             rules=tuple(standing),
             untagged=self._untagged(need.key for need in verdict.needs),
         )
@@ -202,7 +209,7 @@ class _Planner:
         if short is None:
             short, inverted = self.room.take(edits, self._freed())
             if short is not None and ours:
-                self.parts[link] = short
+                self.parts[link] = Refusal(short)
         if short is not None:
             self.edited -= {edit.key for edit in edits}
             return msgspec.structs.replace(
@@ -269,9 +276,13 @@ class _Planner:
         if key in self.edited or (same and not self._tampered(key)):
             return []
         self.edited.add(key)
+        left = tuple(reason for reason in left if reason in wanted or not self._past(reason))
         gain = frozenset(left) - frozenset(marker.reasons)
         whose = ends if inherited else marker.ends
         return [Edit(key, gain, frozenset(marker.reasons) - frozenset(left), whose, rule, left)]
+
+    def _past(self, reason: Reason) -> bool:
+        return reason.until is not None and reason.until <= self.context.now
 
     def _left_behind(self, key: RuleKey, marker: Marker) -> bool:
         """Have the instances that an instance rule was written for other addresses now, or none?"""
@@ -299,14 +310,16 @@ class _Planner:
             for reason in marker.reasons:
                 if reason in wanted or reason.request in asked:
                     continue
-                verdict = self.judged(rule, marker, reason)
-                if not verdict:
-                    if verdict is None:
+                may = self.may_lose(rule, marker, reason)
+                if not may:
+                    if may is None:
                         self.unread.add(link_of(key, marker))
                     continue
                 denial, counted = self._cause(key, marker, reason)
-                unreadable = denial.reason == "no-access" and denial not in self.refused.values()
-                if unreadable or (counted and not self._believed(link_of(key, marker), denial)):
+                if denial in self.refusals:
+                    if not self._goes_back(key, reason):
+                        continue
+                elif denial.reason == "no-access" or (counted and not self._believed(link_of(key, marker), denial)):
                     continue
                 causes.setdefault((denial, counted), set()).add(reason)
             if causes:
@@ -318,8 +331,8 @@ class _Planner:
         """Why a reason goes, and whether it goes for something that is not seen any more."""
         if self.taken_back is not None:
             return self.taken_back, False
-        if reason.until is not None and reason.until <= self.context.now:
-            return Denial("expired", "its end is past"), False
+        if self._past(reason):
+            return PAST, False
         link = link_of(key, marker)
         denial = self.against.get((key, reason.request)) or self._verdict(link).denial
         if denial is not None:
@@ -327,8 +340,18 @@ class _Planner:
             if hidden and (closed := shut(self.view, self.policy, key, link)):
                 return closed, False
             # what the cloud answered to a write is no matter of what it shows
-            return denial, denial.unseen and denial not in self.refused.values()
+            return denial, denial.unseen and denial not in self.refusals
         return Denial("", "nothing asks for it any more"), True
+
+    def _goes_back(self, key: RuleKey, reason: Reason) -> bool:
+        """Of a link that could not be written: what this delivery has begun, and what is half of a mutual link."""
+        standing = self.owned.keys() | self.present.keys()
+        for link, refusal in self.refused.items():
+            needs = {need.key for need in self._verdict(link).needs}
+            half = link.mutual and not needs <= standing
+            if key in needs and (half or (key, reason) in refusal.begun):
+                return True
+        return False
 
     def _believed(self, link: Link, denial: Denial) -> bool:
         """Is the account alive where something is not seen: an end of the link, or an instance whose tag would ask for it?"""
@@ -337,33 +360,55 @@ class _Planner:
         self.doubts |= doubts
         return not doubts
 
-    def _removals(self) -> list[Decision]:
-        grouped: dict[tuple[Party, Party, bool, Denial, bool], list[RuleKey]] = {}
+    def _removals(self, answers: dict[tuple[Link, str], Decision]) -> list[Decision]:
+        """One decision for each pair, cause and set of reasons. What goes back with a refused link goes into its answer."""
+        grouped: dict[tuple[Party, Party, bool, _Lost], list[RuleKey]] = {}
         for key, lost in self.lost.items():
             link = link_of(key, self.owned[key][1])
             ends = (link.source, link.target)
             if link.mutual:
                 ends = (min(ends), max(ends))  # both sides of a mutual link are one decision
-            grouped.setdefault((*ends, link.mutual, lost.denial, lost.counted), []).append(key)
+            if self.taken_back is not None or lost.denial in self.refusals:
+                lost = msgspec.structs.replace(lost, reasons=frozenset())
+            grouped.setdefault((*ends, link.mutual, lost), []).append(key)
         found = []
-        for (source, target, mutual, denial, counted), keys in grouped.items():
+        for (source, target, mutual, lost), keys in grouped.items():
             edits = tuple(edit for key in keys for edit in self._edit(key))
-            stays = "" if any(edit.kind == "remove" for edit in edits) else "; the rule stays, since others want it"
             ports = () if mutual else tuple(sorted({key.port for key in keys}))
+            link = self._as_asked(Link(source, target, ports))
+            rules = tuple(self.owned[key][0] for key in keys)
+            if asked := self._refused_link(lost.denial, keys, answers):
+                answers[asked, ""] = msgspec.structs.replace(answers[asked, ""], edits=edits, rules=rules)
+                continue
+            detail = lost.denial.detail
+            if requests := ", ".join(sorted(reason.request for reason in lost.reasons if reason.request)):
+                detail += f" (of {requests})"
+            if not any(edit.kind == "remove" for edit in edits):
+                detail += "; the rule stays, since others want it"
             found.append(
                 Decision(
-                    self._as_asked(Link(source, target, ports)),
-                    "expire" if denial.reason == "expired" else self.context.actions[1],
+                    link,
+                    "expire" if lost.denial.reason == "expired" else self.context.actions[1],
                     "removed",
-                    denial.reason,
-                    denial.detail + stays,
-                    denial.advice,
+                    lost.denial.reason,
+                    detail,
+                    lost.denial.advice,
                     edits=edits,
-                    counted=counted,
-                    rules=tuple(self.owned[key][0] for key in keys),
+                    counted=lost.counted,
+                    rules=rules,
                 )
             )
         return found
+
+    def _refused_link(
+        self, denial: Denial, keys: list[RuleKey], answers: Mapping[tuple[Link, str], Decision]
+    ) -> Link | None:
+        """The link in focus whose refusal takes these rules back."""
+        for link, refusal in self.refused.items():
+            needs = {need.key for need in self._verdict(link).needs}
+            if refusal.denial == denial and (link, "") in answers and needs.issuperset(keys):
+                return link
+        return None
 
     def _as_asked(self, link: Link) -> Link:
         """A mutual link the way round in which somebody in focus asked for it."""

@@ -3,8 +3,8 @@
     read accounts side by side ─▶ claims: every instance's tags, every request's reason on a standing rule
       ─▶ one plan for everything ─▶ intents, changes, outcomes ─▶ tags of groups that hold nothing of ours any more ─▶ summary
 
-What the function's time does not allow is left as it is, safely: the next run starts where this one stopped reading, and
-finds the remaining changes by itself, since every run decides anew.
+What the function's time does not allow is left as it is, safely: each run starts to read at another place, and finds the
+remaining changes by itself, since every run decides anew.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from shared.apply import Applier, Report, held_fields
 from shared.audit import Record
-from shared.decide import Claim, Denial, judge, tag_claims
-from shared.decision import Decision, link_of, owned_rules
+from shared.decide import Claim, judge, tag_claims
+from shared.decision import Decision, Refusal, link_of, owned_rules
 from shared.delivery import Delivery
 from shared.errors import CloudError, NoAccess, Transient
 from shared.model import ALL, Link, Marker, Party, Port, Reason, Rule
@@ -27,17 +27,14 @@ from shared.view import READERS, Reader
 
 PASSES = 3
 READING_SHARE = 0.6  # of the time left may go into reading rules
+GOLDEN = 0.6180339887498949  # steps of this part of a circle, one a minute, fall evenly: every place has its turn soon
 
 Progress = Callable[[str, int, int], None]
 """(what is being done, how many are done, of how many)."""
 
 
 class Sweep:
-    """One run over everything.
-
-    `believe_empty` names accounts in which a person has said that there are no instances;
-    `start_after` is where the last run stopped reading.
-    """
+    """One run over everything. `believe_empty` names accounts in which a person has said that there are no instances."""
 
     def __init__(
         self,
@@ -45,7 +42,6 @@ class Sweep:
         event_id: str,
         *,
         believe_empty: Iterable[str] = (),
-        start_after: Party | None = None,
         progress: Progress = lambda _what, _done, _all: None,
     ) -> None:
         self.delivery = delivery
@@ -54,8 +50,6 @@ class Sweep:
         self.started = delivery.clock.now()
         self.believe_empty = frozenset(believe_empty)
         self.progress = progress
-        self.start_after = start_after
-        self.stopped_at: Party | None = None
         self.scribe = delivery.scribe({"event_id": event_id})
         self.reader = Reader(delivery.cloud(event_id), self.policy)
         self.view = self.reader.view
@@ -75,7 +69,7 @@ class Sweep:
 
     def _run(self) -> list[Decision]:
         self._read()
-        refused: dict[Link, Denial] = {}
+        refused: dict[Link, Refusal] = {}
         applier = Applier(
             self.reader,
             self.policy,
@@ -83,6 +77,7 @@ class Sweep:
             self.scribe,
             self.delivery.clock,
             self.delivery.retry,
+            self.started,
             summary=False,
         )
         total = Report()
@@ -98,6 +93,7 @@ class Sweep:
             if not report.failed:
                 break
             refused |= report.failed
+        applier.finish()
         self._untag(total)
         self._tell(total)
         if total.pending:
@@ -132,8 +128,7 @@ class Sweep:
         self._parties(named)
         self._rules(self._groups_needed(self._request_claims()))
         for account, error in sorted(self.view.blocked.items()):
-            if account not in self.failed_reads:
-                self._no_access(account, error)
+            self._no_access(account, error)
 
     def _managed(self, account: str) -> list[Party]:
         """The groups of an account that hold rules of ours; a read that fails is told, and removes nothing."""
@@ -168,15 +163,15 @@ class Sweep:
                 self._failed(account, error)
 
     def _rules(self, groups: Iterable[Party]) -> None:
-        """Side by side, starting behind the place where the last run stopped, for as long as there is time to read."""
+        """Side by side, for as long as there is time to read; from another place each minute, since nothing remembers where
+        the last run stopped."""
         todo = [g for g in sorted(set(groups)) if g not in self.view.rules and g.account not in self.failed_reads]
-        if self.start_after is not None:
-            todo = [g for g in todo if g > self.start_after] + [g for g in todo if g <= self.start_after]
+        first = int(self.started // 60 * GOLDEN % 1 * len(todo))
+        todo = todo[first:] + todo[:first]
         stop = self.started + (self.delivery.retry.deadline - self.started) * READING_SHARE
         chunk = READERS * 8
         for start in range(0, len(todo), chunk):
             if self.delivery.clock.now() >= stop and start:
-                self.stopped_at = todo[start - 1]
                 self.unread += len(todo) - start
                 return
             part = todo[start : start + chunk]
@@ -213,14 +208,14 @@ class Sweep:
             for (source, target, mutual, reason), ports in asked.items()
         ]
 
-    def _plan(self, refused: dict[Link, Denial], *, first: bool) -> list[Decision]:
+    def _plan(self, refused: dict[Link, Refusal], *, first: bool) -> list[Decision]:
         context = Context(self.policy, self.region, self.started, ("repair", "repair"))
         plan = make(
             self.view,
             context,
             [*self._tag_claims(), *self._request_claims()],
             focus=lambda claim: self._readable(claim.link) and (first or claim.link in refused),
-            judged=self._judged,
+            may_lose=self._may_lose,
             refused=refused,
         )
         self.doubted = plan.doubts
@@ -240,7 +235,7 @@ class Sweep:
         """A rule can't be called missing on a group whose rules were not read this time."""
         return any(edit.kind == "add" and edit.key.group not in self.view.rules for edit in decision.edits)
 
-    def _judged(self, rule: Rule, _marker: Marker, _reason: Reason) -> bool:
+    def _may_lose(self, rule: Rule, _marker: Marker, _reason: Reason) -> bool:
         """Every reason, where the rule's own account was read whole. Where the other side's could not be read, nothing is
         said of it, and the rule goes only for what needs no look there: its end, the policy, its group's own consent."""
         return rule.group.account in self.view.whole
@@ -303,7 +298,10 @@ class Sweep:
             return True
 
     def _again(self, group: Party) -> list[tuple[Rule, Marker]]:
+        """Raises NoAccess too: the reader itself only notes it, and shows no rules."""
         self.reader.again(group)
+        if group not in self.view.rules:
+            raise self.view.blocked[group.account]
         return owned_rules(self.view, self.policy, self.region)
 
     def _no_access(self, account: str, error: NoAccess) -> None:
@@ -331,7 +329,7 @@ class Sweep:
             for account in sorted(self.doubted)
         ]
         if self.unread:
-            skipped.append(f"{self.unread} groups: no time was left to read them; the next run begins there")
+            skipped.append(f"{self.unread} groups: no time was left to read them; the next runs begin elsewhere")
         told: Record = {"outcome": "applied" if total.changed else "unchanged", "detail": ""}
         if total.held:
             told = held_fields(total.held, self.policy)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from shared.apply import PAUSED, Applier
 from shared.audit import Record, Scribe, link_fields
-from shared.decide import Claim, Denial, judge, tag_claims
-from shared.decision import Decision, link_of, owned_rules
+from shared.decide import Claim, judge, tag_claims
+from shared.decision import Decision, Refusal, link_of, owned_rules
 from shared.delivery import Delivery
 from shared.errors import Transient
 from shared.events import Hint
@@ -22,7 +22,8 @@ from shared.requests import encode, sync_request
 from shared.view import READERS, Reader
 
 YOUNG_SECONDS = 300  # the cloud may not show an instance, or its address, for that long
-SCAN_ALWAYS = 20  # managed groups: up to so many are read for every event, more only when something may have gone
+SCAN_ALWAYS = 100  # managed groups: up to so many are read for every event, more only when something may have gone
+SIDE_BY_SIDE = 20  # groups: more of them are read by several threads
 PASSES = 3
 
 
@@ -111,7 +112,7 @@ class _Instances:
             if need.key.group in self.view.groups
         }
         groups = {*managed, *needed}
-        self.reader.rules(groups, READERS if len(groups) > SCAN_ALWAYS else 1)
+        self.reader.rules(groups, READERS if len(groups) > SIDE_BY_SIDE else 1)
 
     def _not_shown(self, party: Party) -> None:
         self.scribe.write(
@@ -183,9 +184,15 @@ class _Instances:
 
     def _settle(self) -> None:
         applier = Applier(
-            self.reader, self.policy, self.delivery.region, self.scribe, self.delivery.clock, self.delivery.retry
+            self.reader,
+            self.policy,
+            self.delivery.region,
+            self.scribe,
+            self.delivery.clock,
+            self.delivery.retry,
+            self.now,
         )
-        refused: dict[Link, Denial] = {}
+        refused: dict[Link, Refusal] = {}
         retry: set[Link] | None = None
         for _ in range(PASSES):
             decisions = self._plan(refused, retry)
@@ -193,11 +200,12 @@ class _Instances:
             report = applier.apply([d for d in decisions if {d.link.source, d.link.target} not in coming])
             self.waiting += [(trouble, None) for trouble in report.pending]
             if not report.failed:
-                return
+                break
             refused |= report.failed
             retry = set(report.failed)
+        applier.finish()
 
-    def _plan(self, refused: dict[Link, Denial], retry: set[Link] | None) -> list[Decision]:
+    def _plan(self, refused: dict[Link, Refusal], retry: set[Link] | None) -> list[Decision]:
         context = Context(self.policy, self.delivery.region, self.now)
         focus = {instance.party for instance in self.shown}
         while True:
@@ -213,7 +221,7 @@ class _Instances:
                 context,
                 claims,
                 focus=lambda claim: claim.instance in focus and (retry is None or claim.link in retry),
-                judged=self._judged,
+                may_lose=self._may_lose,
                 refused=refused,
             )
             if plan.unread:
@@ -226,7 +234,7 @@ class _Instances:
             else:
                 return plan.decisions
 
-    def _judged(self, rule: Rule, marker: Marker, reason: Reason) -> bool | None:
+    def _may_lose(self, rule: Rule, marker: Marker, reason: Reason) -> bool | None:
         """Tag links at home which these instances may have asked for, as long as home may be read."""
         assert rule.key is not None  # noqa: S101
         link = link_of(rule.key, marker)

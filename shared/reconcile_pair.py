@@ -9,10 +9,10 @@ from __future__ import annotations
 from shared.apply import Applier
 from shared.audit import Record, Scribe, link_fields
 from shared.decide import Claim, Denial, judge, no_access, tag_claims, unknown_account
-from shared.decision import link_of
+from shared.decision import Refusal, link_of
 from shared.delivery import Delivery
 from shared.errors import Transient
-from shared.model import Link, Marker, Party, Reason, Rule
+from shared.model import Link, Marker, Party, Reason, Rule, RuleKey
 from shared.plan import Context, Plan, make
 from shared.requests import Request
 from shared.view import Reader
@@ -21,9 +21,13 @@ PASSES = 3
 UNLINKED = Denial("", "taken back by an unlink request")
 
 
-def reconcile(delivery: Delivery, request: Request, scribe: Scribe, counted: int = 0) -> int:
-    """Carries out one request; returns how many removals for unseen things it did. Raises Transient to come again."""
-    pair = _Pair(delivery, request, scribe, counted)
+def reconcile(delivery: Delivery, request: Request, scribe: Scribe, counted: int = 0, *, hold: bool = False) -> int:
+    """Carries out one request. Raises Transient to come again.
+
+    `counted` are the removals for unseen things that earlier messages of the delivery did; they are returned with those of
+    this one. `hold`: all messages together are due for more than may go, so none of those is done.
+    """
+    pair = _Pair(delivery, request, scribe, counted, hold)
     try:
         return pair.run()
     except Transient as trouble:
@@ -31,8 +35,18 @@ def reconcile(delivery: Delivery, request: Request, scribe: Scribe, counted: int
         raise
 
 
+def due(delivery: Delivery, request: Request) -> frozenset[RuleKey]:
+    """The rules that a request would remove since nothing that is seen asks for them any more. Only reads; none where it
+    can't: the request itself says why."""
+    pair = _Pair(delivery, request, delivery.scribe({}), 0, hold=False)
+    try:
+        return pair.due()
+    except Transient:
+        return frozenset()
+
+
 class _Pair:
-    def __init__(self, delivery: Delivery, request: Request, scribe: Scribe, counted: int) -> None:
+    def __init__(self, delivery: Delivery, request: Request, scribe: Scribe, counted: int, hold: bool) -> None:
         self.delivery = delivery
         self.request = request
         self.link = request.link
@@ -43,17 +57,18 @@ class _Pair:
         self.reader = Reader(delivery.cloud(request.request_id), self.policy)
         self.view = self.reader.view
         self.ends = {self.link.source, self.link.target}
-        self.applier = Applier(self.reader, self.policy, self.region, scribe, delivery.clock, delivery.retry, counted)
+        self.applier = Applier(
+            self.reader, self.policy, self.region, scribe, delivery.clock, delivery.retry, self.now, counted, hold=hold
+        )
 
     def run(self) -> int:
-        if denial := self._barred():
+        if self.link.source == self.link.target:
+            self.scribe.write([self._record("unchanged", Denial("same-group", "both sides are one"))])
+            return self.applier.counted
+        if denial := self._read():
             self.scribe.write([self._record("denied", denial)])
             return self.applier.counted
-        self._look()
-        if denial := self._barred():
-            self.scribe.write([self._record("denied", denial)])
-            return self.applier.counted
-        refused: dict[Link, Denial] = {}
+        refused: dict[Link, Refusal] = {}
         for number in range(PASSES):
             plan = self._plan(refused)
             report = self.applier.apply(plan.decisions)
@@ -66,7 +81,21 @@ class _Pair:
                 self._look_again(plan)
             elif not report.failed:
                 break
+        self.applier.finish()
         return self.applier.counted
+
+    def due(self) -> frozenset[RuleKey]:
+        if self._read():
+            return frozenset()
+        decisions = self._plan({}).decisions
+        return frozenset(e.key for d in decisions if d.counted for e in d.edits if e.kind == "remove")
+
+    def _read(self) -> Denial | None:
+        """Looks at the pair; or why nothing may be said of it."""
+        if denial := self._barred():
+            return denial
+        self._look()
+        return self._barred()
 
     def _barred(self) -> Denial | None:
         """An account that the policy does not list, or that cannot be entered: nothing may be said of the pair."""
@@ -104,7 +133,7 @@ class _Pair:
         for group in sorted(groups & self.view.rules.keys()):
             self.reader.again(group)
 
-    def _plan(self, refused: dict[Link, Denial]) -> Plan:
+    def _plan(self, refused: dict[Link, Refusal]) -> Plan:
         action = self.request.action
         claims: list[Claim] = []
         if action == "link":
@@ -119,7 +148,7 @@ class _Pair:
                 context,
                 claims,
                 focus=lambda claim: action == "link" or claim.link.source == self.link.source,
-                judged=self._judged,
+                may_lose=self._may_lose,
                 refused=refused,
                 taken_back=UNLINKED if action == "unlink" else None,
             )
@@ -141,13 +170,14 @@ class _Pair:
             if {claim.link.source, claim.link.target} == self.ends and not claim.raw
         ]
 
-    def _judged(self, rule: Rule, marker: Marker, reason: Reason) -> bool:
+    def _may_lose(self, rule: Rule, marker: Marker, reason: Reason) -> bool:
         assert rule.key is not None  # noqa: S101
         link = link_of(rule.key, marker)
         if {link.source, link.target} != self.ends:
             return False
         if self.request.action == "link":
-            return reason.request == self.request.request_id
+            needs = {need.key for need in judge(self.view, self.policy, self.link).needs}
+            return reason.request == self.request.request_id and (not needs or rule.key in needs)
         if self.request.action == "sync":
             forward = link.mutual or link.source == self.link.source
             return reason.is_tag and forward and self.view.wholly_seen(link)
@@ -161,6 +191,9 @@ class _Pair:
         if plan.doubts:
             unseen = ", ".join(sorted(plan.doubts))
             return f"no tag that is seen asks for this pair, but {unseen} shows no instances, so nothing there is believed to be gone"
+        others = sorted({str(c.instance) for c in self._tag_claims() if c.link.source != self.link.source})
+        if others:
+            return f"no tag of this side asks for the pair; the other side's does ({', '.join(others)})"
         return "no tag asks for this pair, and no rule stands for a tag"
 
     def _record(self, outcome: str, denial: Denial) -> Record:

@@ -11,7 +11,7 @@ import binascii
 import json
 import math
 import re
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -25,6 +25,7 @@ MAX_BYTES = 64 * 1024  # of a message [doc SMQ limits]
 LATE = 300  # seconds that `expires_at` may be past: clocks differ, and deliveries come again
 AHEAD = 24 * 3600 + 300
 SYNC_LIFE = 3600
+ACTIONS = ("link", "unlink", "sync")
 _CLAIM = 256  # characters of `reason` and `requested_by`
 _NUMBER = 9  # digits; the form's only number is the version
 
@@ -50,16 +51,23 @@ class Request(msgspec.Struct, frozen=True):
     version: Literal[1] = 1
 
 
-class BadRequest(BadInput):
-    """A message that is not the form, with what of it is known: empty and None where it could not be read."""
+class Known(msgspec.Struct, frozen=True):
+    """What could be read of a message that is not the form; empty and None where it could not."""
 
-    def __init__(
-        self, error: BadInput, request_id: str = "", source: Party | None = None, target: Party | None = None
-    ) -> None:
+    request_id: str = ""
+    action: str = ""
+    source: Party | None = None
+    target: Party | None = None
+    reason: str = ""
+    requested_by: str = ""
+
+
+class BadRequest(BadInput):
+    """A message that is not the form, with what is known of it."""
+
+    def __init__(self, error: BadInput, known: Known) -> None:
         super().__init__(error.field, error.problem)
-        self.request_id = request_id
-        self.source = source
-        self.target = target
+        self.known = known
 
 
 class DeniedRequest(Denied):
@@ -93,10 +101,12 @@ def decode(body: bytes | str, *, region: str, now: float) -> Request:
     """The request in a message. BadRequest where it is not the form; DeniedRequest where it is, but not here or now."""
     document: object = None
     try:
-        document = _json(body_of(body))
+        document, problem = _json(body_of(body))
+        if problem:
+            raise problem
         request = _request(document, now)
     except BadInput as error:
-        raise BadRequest(error, *_known(document)) from None
+        raise BadRequest(error, _known(document)) from None
     if request.region != region:
         raise DeniedRequest(
             request,
@@ -162,25 +172,30 @@ def body_of(raw: bytes | str) -> bytes:
         raise BadInput("body", "neither a JSON object nor base64 of one") from None
 
 
-def _json(data: bytes) -> object:
-    """Strict JSON: UTF-8 without byte order mark, no key twice, no number but short whole ones."""
+def _json(data: bytes) -> tuple[object, BadInput | None]:
+    """Strict JSON: UTF-8 without byte order mark, no key twice, no number but short whole ones. A document that breaks only
+    the last two rules is returned with what is wrong, so that its record can say whose it is."""
+    problems: list[BadInput] = []
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, value in pairs:
             if key in found:
-                raise BadInput(quoted(key), "stands in the message twice")
+                problems.append(BadInput(quoted(key), "stands in the message twice"))
             found[key] = value
         return found
 
-    def refuse(text: str) -> NoReturn:
-        raise BadInput("body", f"the number {quoted(text)} has no place in a request")
+    def refuse(text: str) -> None:
+        problems.append(BadInput("body", f"the number {quoted(text)} has no place in a request"))
 
-    def whole(text: str) -> int:
-        return int(text) if len(text) <= _NUMBER else refuse(text)
+    def whole(text: str) -> int | None:
+        if len(text) <= _NUMBER:
+            return int(text)
+        refuse(text)
+        return None
 
     try:
-        return json.loads(
+        document = json.loads(
             data.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse, parse_float=refuse, parse_int=whole
         )
     except UnicodeDecodeError:
@@ -189,6 +204,7 @@ def _json(data: bytes) -> object:
         raise BadInput("body", "nested too deeply") from None
     except json.JSONDecodeError as error:
         raise BadInput("body", f"not JSON: {error.msg}, at character {error.pos}") from None
+    return document, problems[0] if problems else None
 
 
 def _request(document: object, now: float) -> Request:
@@ -200,8 +216,6 @@ def _request(document: object, now: float) -> Request:
     source, target = _party(message.source, "from"), _party(message.target, "to")
     if source.is_group != target.is_group:
         raise BadInput("to", "both ends must be groups, or both instances")
-    if source == target:
-        raise BadInput("to", "is the same as from")
     if message.action == "sync" and message.ports is not msgspec.UNSET:
         raise BadInput("ports", "a sync has no ports")
     if message.action != "link" and message.until is not msgspec.UNSET:
@@ -274,16 +288,23 @@ def _utf8(text: str, field: str) -> bytes:
         raise BadInput(field, _HALF) from None
 
 
-def _known(document: object) -> tuple[str, Party | None, Party | None]:
-    """Request id and parties of a message that is not the form, as far as each is well-formed by itself."""
+def _known(document: object) -> Known:
+    """What is well-formed by itself in a message that is not the form."""
     if not isinstance(document, dict):
-        return "", None, None
-    request_id = document.get("request_id")
+        return Known()
     ends: list[Party | None] = []
     for field in ("from", "to"):
         try:
             ends.append(_party(_convert(document.get(field), _End), field))
         except BadInput:
             ends.append(None)
-    known = request_id if isinstance(request_id, str) and is_request_id(request_id) else ""
-    return known, ends[0], ends[1]
+    texts = {name: value for name, value in document.items() if isinstance(value, str)}
+    request_id, action = texts.get("request_id", ""), texts.get("action", "")
+    return Known(
+        request_id if is_request_id(request_id) else "",
+        action if action in ACTIONS else "",
+        ends[0],
+        ends[1],
+        texts.get("reason", "")[:_CLAIM],
+        texts.get("requested_by", "")[:_CLAIM],
+    )

@@ -74,7 +74,7 @@ def meaning(error: Exception) -> Exception:
     message = _short(error)
     if code.startswith("Throttling") or "Throttling" in code:
         return Transient(f"{code}: {message}", throttled=True, request_id=request_id)
-    if status >= 500 or code in _TRANSIENT or code in ("ServiceUnavailable", "InternalError"):
+    if status == 409 or status >= 500 or code in _TRANSIENT or code in ("ServiceUnavailable", "InternalError"):
         return Ambiguous(f"{code}: {message}", request_id=request_id)
     if code in _NO_ACCESS or code.startswith(_NO_ACCESS_PREFIX):
         return NoAccess(code, message, request_id)

@@ -62,7 +62,6 @@ class Lab:
         }.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(delivery, "clock_for_functions", lambda: cloud.clock)
-        monkeypatch.setattr(sweep, "_stopped_at", None)
         CACHE.sessions.clear()
         self.a, self.b, self.shared = (vpc["id"] for vpc in cloud.world.vpcs)
         self.context = SimpleNamespace(request_id="r-1", function=SimpleNamespace(name="f", timeout=120))

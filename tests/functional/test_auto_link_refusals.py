@@ -19,12 +19,13 @@ REFUSALS = [
     ("InvalidNetworkType.Mismatch", 403, "denied", "classic-network"),
     ("Forbidden.RAM", 403, "denied", "no-access"),
     ("InvalidOperation.SecurityGroupNotAuthorized", 401, "denied", "no-access"),
+    ("InvalidParam.Unheard", 400, "denied", "not-allowed"),
 ]
 
 
 @pytest.mark.parametrize(("code", "status", "outcome", "reason"), REFUSALS)
 def test_a_refusal_for_good_is_the_links_outcome(lab: Lab, code: str, status: int, outcome: str, reason: str) -> None:
-    """Audited and acknowledged; the side that was begun is taken back."""
+    """Audited, with what to do about it, and acknowledged; the side that was begun is taken back."""
     app, db = lab.group("*"), lab.group("*")
     event = lab.event(lab.instance(app, tags={"link-peer": db.id}))
     fault = {"service": "ecs", "action": "AuthorizeSecurityGroup", "kind": "error", "code": code, "status": status}
@@ -32,15 +33,17 @@ def test_a_refusal_for_good_is_the_links_outcome(lab: Lab, code: str, status: in
     assert lab.auto_link(event)[outcome] == 1
     (record,) = lab.records(outcome=outcome)
     assert record["reason"] == reason
+    assert record["advice"]
+    assert code in record["detail"]
     assert lab.rules(db) == lab.rules(app) == []
 
 
 @pytest.mark.parametrize(
     ("code", "status"),
-    [("InvalidParam.Unheard", 400), ("LastTokenProcessing", 403), ("ServiceUnavailable", 503), ("Throttling.Api", 429)],
+    [("Conflict.Unheard", 409), ("LastTokenProcessing", 403), ("ServiceUnavailable", 503), ("Throttling.Api", 429)],
 )
 def test_other_codes_are_not_the_end_of_a_link(lab: Lab, code: str, status: int) -> None:
-    """What nobody knows goes back to the platform, and at last to a person; what the platform calls passing passes."""
+    """What the platform calls passing passes."""
     app, db = lab.group(), lab.group("*")
     event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
     fault = {"service": "ecs", "action": "AuthorizeSecurityGroup", "kind": "error", "code": code, "status": status}

@@ -132,7 +132,6 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], str]] = {
     "id with a newline": lambda r: json.dumps({**r, "from": {**r["from"], "party": r["from"]["party"] + "\n"}}),
     "account in the id": lambda r: json.dumps({**r, "to": {**r["to"], "party": f"{r['to']['party']}@{PEER}"}}),
     "mixed kinds": lambda r: json.dumps({**r, "to": {**r["to"], "party": "i-bp1abc"}}),
-    "itself": lambda r: json.dumps({**r, "to": r["from"]}),
     "star": lambda r: json.dumps({**r, "from": {**r["from"], "party": "*"}}),
     "expiry without a zone": lambda r: json.dumps({**r, "expires_at": "2026-11-25T01:00:00"}),
     "until on an unlink": lambda r: json.dumps({**r, "action": "unlink", "until": "2027-01-01T00:00:00Z"}),
@@ -191,7 +190,28 @@ def test_a_bad_request_is_recorded_with_what_of_it_could_be_read(lab: Lab) -> No
     lab.cross_account(lab.request(a, b, "tcp/0"))
     record = lab.outcome()
     assert (record["request_id"], record["from"], record["to"]) == ("chg-1", a.id, b.id)
+    assert (record["action"], record["claimed_by"]) == ("link", "")
     assert "ports[0]" in record["detail"]
+    lab.cross_account(lab.request(a, b, "tcp/0", action="unlink", requested_by="team-orders", reason="over"))
+    record = lab.outcome()
+    assert (record["action"], record["claimed_by"], record["claimed_reason"]) == ("unlink", "team-orders", "over")
+
+
+def test_a_message_that_names_nobody_can_still_be_told_from_others(lab: Lab) -> None:
+    """Without any id of its own, its record is named by what it says."""
+    assert run(lab, ["nonsense", "other nonsense", "nonsense"]) == {"denied": 3}
+    ids = [record["event_id"] for record in lab.records(outcome="denied")]
+    assert ids[0] == ids[2] != ids[1]
+    assert all(one.startswith("unreadable-") for one in ids)
+
+
+@pytest.mark.parametrize("kind", ["sg", "i"])
+def test_a_link_of_a_party_with_itself_needs_no_rule(lab: Lab, kind: str) -> None:
+    a, _ = lab.pair()
+    party = a if kind == "sg" else lab.instance(a)
+    assert lab.cross_account(lab.request(party, party, "tcp/1")) == {"unchanged": 1}
+    assert lab.outcome()["reason"] == "same-group"
+    assert lab.changes() == 0
 
 
 def test_a_fault_of_ours_does_not_stop_the_neighbours(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,10 +219,10 @@ def test_a_fault_of_ours_does_not_stop_the_neighbours(lab: Lab, monkeypatch: pyt
     a, b = lab.pair()
     carry_out = cross_account.reconcile
 
-    def faulty(delivery: Any, request: Any, scribe: Any, counted: int) -> int:
+    def faulty(delivery: Any, request: Any, *more: Any, **options: Any) -> int:
         if request.request_id == "chg-bug":
             raise KeyError("a bug")
-        return carry_out(delivery, request, scribe, counted)
+        return carry_out(delivery, request, *more, **options)
 
     monkeypatch.setattr(cross_account, "reconcile", faulty)
     with pytest.raises(KeyError):

@@ -140,7 +140,7 @@ def test_a_sync_without_consent_is_denied_and_closes_what_stood(lab: Lab) -> Non
 
 
 def test_more_removals_than_may_go_at_once_are_held(lab: Lab) -> None:
-    """Across all messages of one delivery; a summary says so, and nothing of the last message went."""
+    """Across all messages of one delivery: one summary says so, and none of those is done."""
     a, b = lab.pair()
     c = lab.group(f"*@{PEER}")
     first, second = wanting(lab, a, b), wanting(lab, c, b)
@@ -150,9 +150,27 @@ def test_more_removals_than_may_go_at_once_are_held(lab: Lab) -> None:
     lab.tag(first, link_peer=None)
     lab.tag(second, link_peer=None)
     lab.cross_account(lab.request(a, b, action="sync"), lab.request(c, b, action="sync", request_id="tag-2"))
-    assert lab.rules(b) == [f"{c.id} tcp/1"]
+    assert len(lab.rules(b)) == 2
     (summary,) = lab.records("summary")
     assert (summary["outcome"], summary["reason"]) == ("failed", "removals-held")
+    assert summary["function"] == "cross_account"
+    lab.policy(limits={"removals_per_run": 2})
+    lab.cross_account(lab.request(a, b, action="sync"), lab.request(c, b, action="sync", request_id="tag-2"))
+    assert lab.rules(b) == []
+
+
+def test_a_pair_that_a_delivery_names_twice_counts_once(lab: Lab) -> None:
+    """The same rule is due, not another one."""
+    a, b = lab.pair()
+    instance = wanting(lab, a, b)
+    lab.instance(a)
+    lab.instance(b)
+    sync(lab, a, b)
+    lab.policy(limits={"removals_per_run": 1})
+    lab.tag(instance, link_peer=None)
+    looks = [lab.request(a, b, action="sync", request_id=f"tag-{n}") for n in range(3)]
+    assert lab.cross_account(*looks) == {"removed": 1, "unchanged": 2}
+    assert lab.records("summary") == []
 
 
 def test_nothing_is_believed_gone_where_no_instance_is_shown(lab: Lab) -> None:

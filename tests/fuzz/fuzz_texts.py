@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT)]
 with atheris.instrument_imports(include=["shared", "yaml"]):
     from shared.errors import BadInput, Denied, PolicyError
     from shared.events import decode as decode_event
-    from shared.events import elements, queue_body
+    from shared.events import elements, queue_message
     from shared.marker import fits, parse, render
     from shared.notation import Accept, Peer, accepts, bad_accepts, link_until, parse_instant, peers
     from shared.policy import parse as parse_policy
@@ -64,7 +64,7 @@ def events(data: bytes) -> None:
     except BadInput:
         return
     for element in found:
-        for read in (lambda e: decode_event(e, home=HOME, region=REGION), queue_body):
+        for read in (lambda e: decode_event(e, home=HOME, region=REGION), queue_message):
             try:
                 read(element)
             except BadInput:

@@ -46,7 +46,7 @@ POLICIES = (
     ),
     msgspec.structs.replace(POLICY, paused=True),
 )
-FAULTS = ("kill", "kill-after", "lost", "lost-after", "throttle", "forbidden", "stale", "empty")
+FAULTS = ("kill", "kill-after", "lost", "lost-after", "out", "throttle", "forbidden", "stale", "empty")
 
 groups = st.sampled_from((A, B, X) * 4 + GROUPS)  # mostly three: histories meet more often in a small world
 instances = st.sampled_from(INSTANCES)

@@ -1,6 +1,6 @@
 """Wrong designs, each a small change of the production code's behaviour, and where each must be found out.
 
-They are the designs that people build first, and the two races that this simulation found in our own code.
+They are the designs that people build first, and those that this simulation found in our own code.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from shared.model import Rule
 from tests.simulation import run
 
 Patch = pytest.MonkeyPatch
+
+KINDS = ("kill-after", "lost-after", "empty", "out")
+CALLS = 8
+"""Faults with which a wrong design is looked for, at so many of a delivery's first calls."""
 
 
 class Mutant(msgspec.Struct, frozen=True):
@@ -76,7 +80,7 @@ def fixed_client_token(patch: Patch) -> None:
 def no_read_back(patch: Patch) -> None:
     """An answer without an error is believed."""
 
-    def settle(self: Any, group: Any, edits: Any, requests: list[str]) -> Any:
+    def settle(self: Any, _decision: Any, group: Any, edits: Any, requests: list[str]) -> Any:
         self._change(self._ecs(group), group, edits, self._found(self._reader.view.rules[group], edits), requests)
         return {key: standing.rule for key, standing in self._found(self._read(group), edits).items()}
 
@@ -184,12 +188,12 @@ def one_side_is_enough(patch: Patch) -> None:
 
 def unlink_takes_everything(patch: Patch) -> None:
     """An unlink removes the rules, whoever else wants them."""
-    judged = reconcile_pair._Pair._judged
+    judged = reconcile_pair._Pair._may_lose
 
     def all_of_it(self: Any, rule: Any, mark: Any, reason: Any) -> Any:
         return self.request.action == "unlink" or judged(self, rule, mark, reason)
 
-    patch.setattr(reconcile_pair._Pair, "_judged", all_of_it)
+    patch.setattr(reconcile_pair._Pair, "_may_lose", all_of_it)
 
 
 def one_look_before_completing(patch: Patch) -> None:

@@ -22,7 +22,7 @@ from tests.simulation.explore import explore
 from tests.simulation.hunt import BY_NAME, SCENARIOS, hunt
 from tests.simulation.interleave import race
 from tests.simulation.invariants import Broken
-from tests.simulation.mutants import MUTANTS
+from tests.simulation.mutants import CALLS, KINDS, MUTANTS
 from tests.simulation.run import one_thread
 
 LIVES = 4_000
@@ -45,7 +45,7 @@ HEAVY = (  # their histories with every fault take an hour; killed, and with the
 FIRST = [
     ("histories", name) for name in ("consent withdrawn", "an instance", "instance, twice asked", "link and unlink")
 ]
-EVERY_FAULT = ("kill", "kill-after", "lost", "lost-after", "throttle", "forbidden", "stale", "empty")
+EVERY_FAULT = ("kill", "kill-after", "lost", "lost-after", "out", "throttle", "forbidden", "stale", "empty")
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -125,7 +125,7 @@ def _mutants(job: Job, done: Tried) -> None:
     with pytest.MonkeyPatch.context() as patch:
         mutant.change(patch)
         try:
-            hunt(mutant.hunt, kinds=("kill-after", "lost-after", "empty"), calls=8)
+            hunt(mutant.hunt, kinds=KINDS, calls=CALLS)
         except Broken as broken:
             if broken.invariant.startswith("I"):
                 return

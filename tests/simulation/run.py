@@ -6,6 +6,7 @@
 | kill-after | the process ends after its effect                                                     |
 | lost       | no effect, and no readable answer                                                     |
 | lost-after | the effect, and no readable answer                                                    |
+| out        | no effect, and no readable answer, nor to any call that follows                       |
 | throttle   | that API of that account is refused until the next minute                             |
 | stale      | a read of rules shows the group as it was before its last change                      |
 | forbidden  | that account may not be used, for this call                                           |
@@ -56,14 +57,14 @@ class Message(msgspec.Struct, frozen=True):
 def kinds_for(call: str) -> tuple[str, ...]:
     """The faults that make a difference at a call."""
     if call in CHANGES:
-        return ("kill", "kill-after", "lost", "lost-after", "throttle", "forbidden")
+        return ("kill", "kill-after", "lost", "lost-after", "out", "throttle", "forbidden")
     if call == "rules":
-        return ("kill", "kill-after", "lost", "throttle", "forbidden", "stale")
+        return ("kill", "kill-after", "lost", "out", "throttle", "forbidden", "stale")
     if call in ("groups", "managed_groups"):
-        return ("kill", "kill-after", "lost", "throttle", "forbidden")
+        return ("kill", "kill-after", "lost", "out", "throttle", "forbidden")
     if call in READS:
-        return ("kill", "kill-after", "lost", "throttle", "forbidden", "empty")
-    return ("kill", "kill-after", "lost", "lost-after")  # the audit log and the queue
+        return ("kill", "kill-after", "lost", "out", "throttle", "forbidden", "empty")
+    return ("kill", "kill-after", "lost", "lost-after", "out")  # the audit log and the queue
 
 
 class Run:
@@ -82,6 +83,7 @@ class Run:
         self.calls: list[str] = []
         self.end = ""
         self.empty = self.faults.get(-1) == "empty"
+        self.out = False
         self.watch = invariants.Watch(world, policy)
         self._before_call = before_call
 
@@ -104,7 +106,8 @@ class Run:
         if fault == "forbidden":
             self.watch.refused = True
             raise NoAccess("Forbidden.RAM", "User not authorized to operate on the specified resource.")
-        if fault == "lost":
+        self.out |= fault == "out"
+        if fault == "lost" or self.out:
             raise Ambiguous(f"no readable answer: {name}")
         self.empty |= fault == "empty"
         try:
@@ -298,7 +301,6 @@ def deliver(
         queue=run,
         seconds=SECONDS,
     )
-    sweep._stopped_at = None  # every run may be the first of its instance
     try:
         answer = FUNCTIONS[message.function](message.body, delivery)
         json.loads(answer)

@@ -6,10 +6,7 @@ import pytest
 
 from tests.simulation.hunt import hunt
 from tests.simulation.invariants import Broken
-from tests.simulation.mutants import MUTANTS, Mutant
-
-KINDS = ("kill-after", "lost-after", "empty")
-CALLS = 8
+from tests.simulation.mutants import CALLS, KINDS, MUTANTS, Mutant
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

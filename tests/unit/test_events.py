@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import BadInput
-from shared.events import MAX_BYTES, Hint, decode, elements, queue_body
+from shared.events import MAX_BYTES, Hint, decode, elements, queue_message
 from shared.notation import parse_instant
 
 A, B = "1000000000000001", "1000000000000002"
@@ -26,7 +27,9 @@ def load(name: str) -> Any:
 
 
 def read(element: object) -> list[Hint]:
-    return decode(element, home=A, region=REGION)
+    found = decode(element, home=A, region=REGION)
+    assert not [one for one in found if isinstance(one, BadInput)]
+    return [one for one in found if isinstance(one, Hint)]
 
 
 def sample(name: str) -> list[Hint]:
@@ -106,11 +109,12 @@ def test_a_tag_change_is_a_hint_at_each_of_its_instances(name: str, instances: l
         ({"ResourceType": "instance", "ResourceId.1": "i-a", "ResourceId.2": "i-b"}, ["i-a", "i-b"]),
         ({"ResourceType": "Instance", "ResourceId": "i-a"}, ["i-a"]),
         ({"ResourceType": "instance", "ResourceIds": ["i-b", "i-a", "i-b"]}, ["i-b", "i-a"]),
-        ({"ResourceType": "instance", "ResourceId.1": None}, []),
+        ({"ResourceType": "instance", "ResourceIds": '["i-b", "i-a"]'}, ["i-b", "i-a"]),
+        ({"resourceType": "INSTANCE", "resourceId": "i-a"}, ["i-a"]),
+        ('{"ResourceType": "instance", "ResourceId.1": "i-a"}', ["i-a"]),
         ({"ResourceType": "securitygroup", "ResourceId.1": "sg-a"}, []),
         ({"ResourceType": ["instance"], "ResourceId.1": "i-a"}, []),
         ({"ResourceId.1": "sg-a"}, []),
-        ({"ResourceType": "instance", "ResourceIdentity": "i-a", "Tag.1.Key": "i-a"}, []),
         ("a text", []),
         (None, []),
     ],
@@ -120,6 +124,17 @@ def test_ids_are_read_from_the_parameters_too(parameters: object, instances: lis
     event = changed("tags-added", data_referencedResources={"ACS::ECS::SecurityGroup": ["sg-a"]})
     event["data"]["requestParameters"] = parameters
     assert [hint.instance for hint in read(event)] == instances
+
+
+@pytest.mark.parametrize("bad", ["i-a*", "i-A", 'i-a","i-b', "i-", 1, {"id": "i-a"}, ["i-a"], ""])
+def test_of_several_tagged_ones_a_bad_one_spoils_itself_alone(bad: object) -> None:
+    """The others are still looked at."""
+    referenced = {"ACS::ECS::Instance": ["i-a", bad, "i-b"]}
+    event = changed("tags-added", data_referencedResources=referenced, data_requestParameters={})
+    first, problem, last = decode(event, home=A, region=REGION)
+    assert [one.instance for one in (first, last) if isinstance(one, Hint)] == ["i-a", "i-b"]
+    assert isinstance(problem, BadInput)
+    assert problem.field == "data"
 
 
 def test_what_does_not_concern_us_gives_no_hint() -> None:
@@ -184,11 +199,14 @@ BAD: dict[str, tuple[object, str]] = {
     "instance an ARN": (changed("ecs-created", data_resourceId=f"acs:ecs:{REGION}:{A}:instance/i-a"), "resourceId"),
     "instance a group": (changed("ecs-created", data_resourceId="sg-a"), "resourceId"),
     "instance with more": (changed("ecs-created", data_resourceId='i-a","i-b'), "resourceId"),
-    "a tagged one with more": (
-        changed("tags-added", data_requestParameters={"ResourceType": "instance", "ResourceId.1": "i-a*"}),
+    "a change of tags of none": (
+        changed(
+            "tags-added",
+            data_referencedResources=None,
+            data_requestParameters={"ResourceType": "instance", "ResourceIdentity": "i-a", "Tag.1.Key": "i-a"},
+        ),
         "data",
     ),
-    "a tagged one no text": (changed("tags-added", data_referencedResources={"ACS::ECS::Instance": [1]}), "data"),
     "call's name a list": (changed("tags-added", data_eventName=["TagResources"]), "eventName"),
     "a timer's": (load("timer"), "source"),
     "a queue's": (load("queue-plain"), "source"),
@@ -254,30 +272,47 @@ def test_a_queues_element_gives_event_id_and_body() -> None:
     """A CloudEvent's id; a message's own id where only the data comes; none where only the body does."""
     event = load("queue-link")[0]
     data = event["data"]
-    assert queue_body(event) == (event["id"], data["messageBody"])
-    assert queue_body(data) == (data["messageId"], data["messageBody"])
-    assert queue_body(data["messageBody"]) == ("", data["messageBody"])
-    assert queue_body({"version": 1, "reason": "天"}) == ("", '{"version": 1, "reason": "天"}')
+    assert queue_message(event) == (event["id"], data["messageBody"])
+    assert queue_message(data) == (data["messageId"], data["messageBody"])
+    assert queue_message(data["messageBody"]) == ("", data["messageBody"])
+    assert queue_message({"version": 1, "reason": "天"}) == ("", '{"version": 1, "reason": "天"}')
+
+
+def test_a_queues_element_is_read_in_whatever_wrapping() -> None:
+    """A message carries no authority, so its wrapping needs none: a lost id or type loses no request."""
+    _, body = queue_message(load("queue-plain"))
+    message_id = load("queue-plain")["data"]["messageId"]
+    assert queue_message(changed("queue-plain", id=None)) == ("", body)
+    assert queue_message(changed("queue-plain", id=["x"], type=None)) == ("", body)
+    assert queue_message({"messageBody": body}) == ("", body)
+    assert queue_message({"id": 5, "messageId": message_id, "messageBody": body}) == (message_id, body)
+    assert queue_message({"data": body}) == ("", body)
+    assert queue_message(changed("queue-plain", data_messageBody=None))[1].startswith(
+        "{"
+    )  # the request itself, perhaps
 
 
 @pytest.mark.parametrize(
     ("element", "field"),
     [
-        (load("ecs-created"), "type"),
-        (changed("queue-plain", id=None), "id"),
         (changed("queue-plain", data=[]), "data"),
-        (changed("queue-plain", data_messageBody=None), "messageBody"),
         (changed("queue-plain", data_messageBody=["x"]), "messageBody"),
-        ({"messageBody": "x"}, "messageId"),
+        ({"messageBody": None}, "messageBody"),
+        (
+            changed(
+                "queue-plain", data_messageBody={"version": 1, "x": functools.reduce(lambda x, _: [x], range(9000), [])}
+            ),
+            "messageBody",
+        ),
         (5, "event"),
         (None, "event"),
         ([], "event"),
     ],
 )
 def test_whatever_else_is_no_queues_element(element: object, field: str) -> None:
-    """Another service's event on the queue's function, say."""
+    """No text, and nothing that could hold one."""
     with pytest.raises(BadInput) as caught:
-        queue_body(element)
+        queue_message(element)
     assert caught.value.field == field
 
 
@@ -308,12 +343,12 @@ def test_hostile_fields_are_bad_input_or_ids_of_the_grammar(name: str, data: st.
         where = event[inner[0]]
     where[data.draw(st.sampled_from(sorted(where)))] = data.draw(json_values)
     try:
-        hints = read(event)
+        hints = [one for one in decode(event, home=A, region=REGION) if isinstance(one, Hint)]
     except BadInput:
         hints = []
     assert all(hint.instance.startswith("i-") and hint.account in (A, None) for hint in hints)
     try:
-        _, body = queue_body(event)
+        _, body = queue_message(event)
     except BadInput:
         return
     assert isinstance(body, str)

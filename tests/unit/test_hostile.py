@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from shared.errors import BadInput, Denied, PolicyError
 from shared.events import decode as decode_event
-from shared.events import elements, queue_body
+from shared.events import elements, queue_message
 from shared.marker import fits, parse, render
 from shared.model import Port
 from shared.notation import Peer, accepts, bad_accepts, link_until, parse_instant, peers
@@ -195,7 +195,7 @@ def test_a_delivery_of_any_bytes_is_elements_or_bad_input(event: bytes) -> None:
     except BadInput:
         return
     for element in found:
-        for read in (lambda e: decode_event(e, home=A, region=REGION), queue_body):
+        for read in (lambda e: decode_event(e, home=A, region=REGION), queue_message):
             try:
                 read(element)
             except BadInput:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from shared.decide import Claim, Denial, tag_claims
+from shared.decision import Refusal
 from shared.model import TAG, Link, Party, Port, Reason, Rule
 from shared.notation import parse_ports
 from shared.plan import Context, Decision, Plan, make
@@ -43,7 +44,7 @@ REQ = Reason("chg-1")
 def plan(seen: View, *claims: Claim, judged: Any = True, with_policy: Any = POLICY, **options: Any) -> Plan:
     """A plan in which every claim is in focus and every reason may be judged."""
     context = Context(with_policy, REGION, NOW)
-    return make(seen, context, claims, focus=lambda _: True, judged=lambda *_: judged, **options)
+    return make(seen, context, claims, focus=lambda _: True, may_lose=lambda *_: judged, **options)
 
 
 def wish(link: Link, reason: Reason = TAG) -> Claim:
@@ -108,7 +109,7 @@ def test_what_a_wish_is_answered(standing: list[Rule], outcome: str, reason: str
 def test_a_request_that_finds_its_link_is_applied_again() -> None:
     context = Context(POLICY, REGION, NOW, request=True)
     seen = view(OPEN, rules=[ours(K1, REQ)])
-    found = make(seen, context, [wish(LINK, REQ)], focus=lambda _: True, judged=lambda *_: False)
+    found = make(seen, context, [wish(LINK, REQ)], focus=lambda _: True, may_lose=lambda *_: False)
     assert [(d.outcome, d.edits) for d in found.decisions] == [("applied", ())]
 
 
@@ -200,17 +201,37 @@ def test_a_link_that_was_refused_a_moment_ago_is_taken_back() -> None:
     """Both sides or neither: the first side stands, the second refused it for good."""
     link = Link(APP, DB)
     seen = view(OPEN, rules=[ours(key(DB, APP))])
-    quota = Denial("quota", "no room")
-    failed, removed = plan(seen, wish(link), refused={link: quota}).decisions
+    (failed,) = plan(seen, wish(link), refused={link: Refusal(Denial("quota", "no room"))}).decisions
+    assert (failed.outcome, failed.reason, failed.counted) == ("failed", "quota", False)
+    assert edits([failed]) == [("remove", "all", ())]
+
+
+def test_of_a_link_that_was_refused_only_what_was_begun_goes() -> None:
+    """What stood before still stands, whole: a refusal to let a link grow closes nothing."""
+    link = Link(APP, DB, (*P1, *P2))
+    k2 = key(DB, APP, "tcp/2")
+    seen = view(OPEN, rules=[ours(K1), ours(k2)])
+    refusal = Refusal(Denial("quota", "no room"), frozenset({(k2, TAG)}))
+    (failed,) = plan(seen, wish(link), refused={link: refusal}).decisions
     assert (failed.outcome, failed.reason) == ("failed", "quota")
-    assert (edits([removed]), removed.counted) == ([("remove", "all", ())], False)
+    assert edits([failed]) == [("remove", "tcp/2", ())]
+    (failed,) = plan(seen, wish(link), refused={link: Refusal(Denial("quota", "no room"))}).decisions
+    assert edits([failed]) == []
 
 
 def test_taking_back_leaves_what_another_link_wants() -> None:
     long, short = Link(APP, DB, (*P1, *P2)), LINK
     seen = view(OPEN, rules=[ours(K1)])
-    found = plan(seen, wish(long), wish(short), refused={long: Denial("quota", "no room")})
+    begun = frozenset({(K1, TAG)})
+    found = plan(seen, wish(long), wish(short), refused={long: Refusal(Denial("quota", "no room"), begun)})
     assert edits(found.decisions) == []
+
+
+def test_a_reason_whose_end_is_past_goes_when_its_rule_is_changed_anyway() -> None:
+    """It would go at the next sweep; a marker has only so much room."""
+    seen = view(OPEN, rules=[ours(K1, Reason("chg-2", until=NOW - 1), REQ)])
+    (decision,) = plan(seen, wish(LINK), judged=False).decisions
+    assert edits([decision]) == [("mark", "tcp/1", (TAG, REQ))]
 
 
 def test_a_group_that_lacks_its_managed_tag_is_told_with_the_link() -> None:
