@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from socket import SO_LINGER, SOL_SOCKET
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from local.faults import Killed
 from local.http import ConnectionDropped, NoAnswer, Request
@@ -20,7 +22,13 @@ if TYPE_CHECKING:
 WORKERS = 512  # each long poll and each waiting invocation holds one, and functions call back in meanwhile
 MAX_LINE = 64 * 1024  # a hundred permissions make a request line of 19 KB [run]
 MAX_BODY = 64 * 1024 * 1024
+BODY_SECONDS = 60  # for a body that stops half-way; aiohttp's parser waits on after a bad chunk too
 _START_SECONDS = 10
+
+_log = logging.getLogger(__name__)
+_NO_HTTP = (HttpProcessingError, web.RequestPayloadError)
+# What is no HTTP is answered with 400. It is the client's failure: no trace of ours.
+_log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], _NO_HTTP)))
 
 
 class Server:
@@ -72,6 +80,7 @@ class Server:
             auto_decompress=False,
             handler_cancellation=True,
             access_log=None,
+            logger=_log,
         )
         runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await runner.setup()
@@ -86,7 +95,14 @@ class Server:
             await runner.cleanup()
 
     async def _answer(self, arrived: web.BaseRequest) -> web.StreamResponse:
-        body = await _body(arrived)
+        try:
+            body = await asyncio.wait_for(_body(arrived), BODY_SECONDS)
+        except asyncio.TimeoutError:
+            return web.Response(status=408, text="the body did not come")
+        except _NO_HTTP:
+            return web.Response(status=400, text="the body is malformed")
+        except ConnectionError:  # the client has left
+            raise asyncio.CancelledError from None
         if body is None:
             return web.Response(status=413, text="the body is too large")
         request = _request(arrived, body)

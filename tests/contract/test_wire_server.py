@@ -23,6 +23,7 @@ from alibabacloud_tea_openapi.models import Config
 from aliyun.log import LogClient
 from darabonba.exceptions import UnretryableException
 
+from local import server as server_module
 from local.clock import SystemClock
 from local.cloud import LocalCloud
 from local.faults import Fault
@@ -175,6 +176,41 @@ def test_chunked_bodies(echo: Server) -> None:
     connection = connect(echo)
     connection.request("POST", "/", iter([b"abc", b"def"]), encode_chunked=True)
     assert json.loads(connection.getresponse().read())["length"] == 6
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET / HTTP/9\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        (b"GET http://[::1 HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+        (b"GET /?" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na", 408),
+    ],
+)
+def test_what_is_no_http_is_refused_without_a_trace(
+    echo: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, sent: bytes, status: int
+) -> None:
+    """It is the client's failure, and no other client's; half a body is not waited for forever."""
+    monkeypatch.setattr(server_module, "BODY_SECONDS", 0.1)
+    host, port = echo.endpoint.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 5) as client, client.makefile("rb") as answers:
+        client.sendall(sent)
+        assert answers.readline().split()[1] == str(status).encode()
+    assert caplog.records == []
+    assert ask(echo, "/")["path"] == "/"
+
+
+def test_a_client_that_leaves_half_way_leaves_no_trace(echo: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody is there to be answered."""
+    host, port = echo.endpoint.removeprefix("http://").split(":")
+    for _ in range(3):
+        with socket.create_connection((host, int(port)), 5) as client:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\na")
+            assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert ask(echo, "/")["path"] == "/"
+    assert caplog.records == []
 
 
 def test_a_client_that_asks_first_is_told_to_go_on(echo: Server) -> None:
