@@ -34,17 +34,17 @@ def plan(
     from shared.errors import BadInput
     from shared.notation import is_instance_id
 
-    raw = b"" if is_instance_id(what.partition("@")[0]) else document(what)
-    elements = events.elements(raw, events.MAX_BATCH_BYTES) if raw else []
+    raw = None if is_instance_id(what.partition("@")[0]) else document(what)
+    elements = [] if raw is None else events.elements(raw, events.MAX_BATCH_BYTES)
     here = opened()
-    if raw:
+    if raw is not None:
         records, changes = planned(here, raw, elements)
     else:
         instance = party(what, "instance", here.policy.home)
         if instance.account != here.policy.home:
             raise BadInput("instance", f"{what} is not of the home account: link-peer sweep --dry-run looks at all")
         hint = events.Hint("plan", "person", instance.id, instance.account, here.settings.region, None, "tags")
-        records, changes = planned(here, raw, [hint])
+        records, changes = planned(here, b"", [hint])
     if as_json:
         show({"decisions": records, "commands": [msgspec.to_builtins(change) for change in changes]})
     else:

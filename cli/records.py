@@ -48,8 +48,8 @@ def unread(sweep: Sweep) -> dict[str, str]:
 
 
 def exit_code(records: Sequence[Record]) -> Exit:
-    """1 as soon as something was denied or failed."""
-    bad = any(record.get("outcome") in ("denied", "failed") for record in records)
+    """1 as soon as something was denied or failed, or could not be decided yet."""
+    bad = any(record.get("outcome") in ("denied", "failed") or record["record"] == "attempt" for record in records)
     return Exit.REFUSED if bad else Exit.DONE
 
 

@@ -119,15 +119,16 @@ def test_a_peer_in_another_account_is_planned_through_to_the_end(lab: Lab, cli: 
 
 
 def test_a_request_that_is_past_is_denied(lab: Lab, cli: Cli, tmp_path: Any) -> None:
-    """As cross_account would; one that is not the form is a usage error that names the field."""
+    """As cross_account would; so is one that is not the form, with the field at fault."""
     app, db = lab.group(), lab.group("*")
     path = tmp_path / "request.json"
     path.write_text(json.dumps(lab.request(app, db, expires_at=lab.iso(-3600))), encoding="utf-8")
     code, [decision], commands = planned(cli, str(path))
     assert (code, decision["outcome"], decision["reason"], commands) == (1, "denied", "expired", [])
     path.write_text(json.dumps(lab.request(app, db, ports=[])), encoding="utf-8")
-    assert cli("plan", str(path)) == 2
-    assert cli.err.startswith("ports: ")
+    code, [decision], _ = planned(cli, str(path))
+    assert (code, decision["reason"], decision["request_id"]) == (1, "bad-request", "chg-1")
+    assert decision["detail"].startswith("ports: ")
 
 
 @pytest.mark.parametrize("what", ["no-such-file.json", "sg-db"])
@@ -135,3 +136,50 @@ def test_what_cannot_be_read_is_a_usage_error(cli: Cli, what: str) -> None:
     """Exit code 2, and the name of what was not found."""
     assert cli("plan", what) == 2
     assert what in cli.err
+
+
+def test_each_element_of_a_file_ends_on_its_own(lab: Lab, cli: Cli, tmp_path: Any) -> None:
+    """Events, messages and requests side by side: what is none, or too early, costs the others nothing."""
+    app, db, cache = lab.group(), lab.group("*"), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    good = [lab.event(instance), lab.message(lab.request(app, cache, "tcp/6379")), lab.request(app, cache, "tcp/6380")]
+    bad = [lab.event("db-1"), lab.message("hello"), lab.request(app, cache, ports=[]), {"a": 1}, 7]
+    path = tmp_path / "batch.json"
+    path.write_text(json.dumps([*bad, *good]), encoding="utf-8")
+    code, decisions, commands = planned(cli, str(path))
+    assert (code, sorted(d["reason"] for d in decisions if d["outcome"] == "denied")) == (
+        1,
+        ["bad-event", *["bad-request"] * 4],
+    )
+    applied = [(d["to"], d["ports"]) for d in decisions if d["outcome"] == "applied"]
+    assert applied == [(db.id, "tcp/3306"), (cache.id, "tcp/6379"), (cache.id, "tcp/6380")]
+    assert len(commands) == 5
+
+
+def test_what_would_come_again_is_an_attempt(lab: Lab, cli: Cli, tmp_path: Any) -> None:
+    """An instance that is not shown yet: exit code 1, and the other event of the file is planned."""
+    path = tmp_path / "early.json"
+    path.write_text(json.dumps([lab.event("i-late"), lab.event(lab.instance(lab.group()))]), encoding="utf-8")
+    code, [attempt], _ = planned(cli, str(path))
+    assert (code, attempt["record"], "not shown yet" in attempt["detail"]) == (1, "attempt", True)
+    assert cli("plan", str(path)) == 1
+    assert "(attempt)" in cli.out
+
+
+def test_a_timer_is_planned_as_the_sweep_it_starts(living_lab: Lab, cli: Cli) -> None:
+    """In all accounts of the policy."""
+    app, db = living_lab.group(account=PEER), living_lab.group("*", account=PEER)
+    living_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    code, [decision], commands = planned(cli, "events/timer.json")
+    assert (code, decision["outcome"], decision["to"]) == (0, "applied", db.id)
+    assert {c["account"] for c in commands} == {PEER}
+    assert living_lab.changes() == 0
+
+
+def test_an_instance_may_be_written_with_its_account(lab: Lab, cli: Cli) -> None:
+    """Where that is home; auto_link looks at no other."""
+    instance = lab.instance(lab.group())
+    assert cli("plan", f"{instance.id}@{HOME}") == 0
+    assert cli("plan", f"{instance.id}@{PEER}") == 2
+    assert "sweep --dry-run" in cli.err
+    assert cli("plan", f"{instance.id}@1") == 2
