@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ from shared import settings as settings_module
 from shared.clock import Clock
 from shared.errors import BadInput, LinkPeerError
 from shared.model import Party
-from shared.notation import parse_instant, parse_who, quoted
+from shared.notation import is_account_uid, parse_instant, parse_who, quoted
 from shared.policy import Policy
 from shared.settings import Settings
 
@@ -57,14 +58,14 @@ def moment(text: str, field: str, now: float) -> float:
         raise BadInput(field, f"{quoted(text)} is neither like 2h nor like 2027-01-01T00:00:00Z") from None
 
 
-def party(text: str, field: str, home: str) -> Party:
-    """`sg-…` or `i-…`, of the home account unless `@<uid>` says otherwise."""
+def party(text: str, field: str, home: str, nor: str = "") -> Party:
+    """`sg-…` or `i-…`, of the home account unless `@<uid>` says otherwise. `nor` names what else it might have been."""
     try:
         who = parse_who(text, home)
     except BadInput:
         who = None
     if who is None or who.id == "*":
-        raise BadInput(field, f"{quoted(text)} is not sg-… or i-…, alone or with @<account uid>")
+        raise BadInput(field, f"{quoted(text)} is not sg-… or i-…, alone or with @<account uid>{nor}")
     return Party(who.account, who.id)
 
 
@@ -73,6 +74,20 @@ def matching(text: str, field: str, pattern: str) -> str:
     if text and not re.fullmatch(pattern, text):
         raise BadInput(field, f"{quoted(text)} is not like {pattern}")
     return text
+
+
+def account(text: str, field: str) -> str:
+    """An account's uid."""
+    if not is_account_uid(text):
+        raise BadInput(field, f"{quoted(text)} is not an account uid")
+    return text
+
+
+def known(here: Setting, accounts: Iterable[str], field: str) -> None:
+    """Each of these accounts is one of the policy."""
+    for uid in accounts:
+        if uid not in here.policy.accounts:
+            raise BadInput(field, f"account {uid} is not in the policy")
 
 
 def document(name: str) -> bytes:

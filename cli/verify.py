@@ -10,40 +10,59 @@ import typer
 from cli.console import Exit, console, print_table, show
 
 if TYPE_CHECKING:
-    from cli.inputs import Setting
-    from shared.model import Port
+    from shared.cloud import Cloud
+    from shared.model import Instance, Party, Port
 
 TRY_SECONDS = 3
 
 
 def verify(
-    source: Annotated[str, typer.Option("--from", help="The instance to try from: i-…, of the account of your keys.")],
-    target: Annotated[str, typer.Option("--to", help="The instance to reach: i-… or i-…@<uid>; or an address.")],
+    source: Annotated[
+        str, typer.Option("--from", help="Where to try from, in the account of your keys: i-…, or sg-… for one of it.")
+    ],
+    target: Annotated[
+        str, typer.Option("--to", help="What to reach: i-… or sg-…, alone or with @<uid>; or an IPv4 address.")
+    ],
     port: Annotated[list[str] | None, typer.Option(help="tcp/3306 or icmp; again for more. None: icmp.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Try a ping, or TCP ports, from one instance to the other. Your keys need ecs:RunCommand on the first."""
+    """Try a ping, or TCP ports, from one instance to another; of a group, its first instance with an address. Your keys
+    need ecs:RunCommand on the first."""
     from cli.ecs import PersonalEcs
-    from cli.inputs import opened, party
+    from cli.inputs import known, opened, party
+    from cli.whatif import suppose
+    from shared.errors import BadInput
     from shared.notation import parse_port
 
-    here = opened()
     ports = [parse_port(text) for text in port or ["icmp"]]
     commands = [_command(wanted) for wanted in ports]
-    start = party(source, "--from", here.policy.home).id
-    address = _address(here, target)
+
+    def ends(home: str) -> tuple[Party, Party | None]:
+        to = None if _is_address(target) else party(target, "--to", home, ", nor an IPv4 address")
+        return party(source, "--from", home), to
+
+    ends("")  # what is wrong with the options is said before what the environment lacks
+    here = opened()
+    home = here.policy.home
+    start, end = ends(home)
+    if start.account != home:
+        raise BadInput("--from", f"{source} is not of account {home}, in which your keys run the command")
+    known(here, [end.account] if end else [], "--to")
+    _, cloud, _ = suppose(here, "verify")
+    first = _shown(cloud, start).party.id if start.is_group else start.id
+    address = _shown(cloud, end).ip if end else target
     ecs = PersonalEcs(here.settings, here.settings.credentials)
     good = True
     rows = []
     for wanted, command in zip(ports, commands, strict=True):
-        through, output = ecs.run(start, command.format(address))
+        through, output = ecs.run(first, command.format(address))
         good &= through
         last = (output.strip().splitlines() or [""])[-1]
         rows.append((str(wanted), "yes" if through else "no", last))
         if as_json:
-            show({"from": start, "to": target, "address": address, "port": str(wanted), "through": through})
+            show({"from": first, "to": target, "address": address, "port": str(wanted), "through": through})
     if not as_json:
-        print_table(console(), f"{start} to {target} ({address})", ("port", "through", "said"), rows)
+        print_table(console(), f"{first} to {target} ({address})", ("port", "through", "said"), rows)
     if not good:
         raise typer.Exit(Exit.REFUSED)
 
@@ -59,20 +78,21 @@ def _command(port: Port) -> str:
     raise BadInput("--port", f"{port}: only icmp and single TCP ports can be tried")
 
 
-def _address(here: Setting, target: str) -> str:
-    """The address as given, or the instance's private one, read in its own account."""
-    from cli.inputs import party
-    from cli.whatif import suppose
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _shown(cloud: Cloud, party: Party) -> Instance:
+    """The instance, or the first of the group, that has a private address; read in its own account."""
     from shared.errors import LinkPeerError
 
-    try:
-        return str(ipaddress.IPv4Address(target))
-    except ValueError:
-        wanted = party(target, "--to", here.policy.home)
-    if wanted.account not in here.policy.accounts:
-        raise LinkPeerError(f"account {wanted.account} is not in the policy")
-    _, cloud, _ = suppose(here, "verify")
-    for instance in cloud.ecs(wanted.account).instances([wanted.id]):
+    ecs = cloud.ecs(party.account)
+    for instance in ecs.members(party.id) if party.is_group else ecs.instances([party.id]):
         if instance.ip:
-            return instance.ip
-    raise LinkPeerError(f"{wanted} is not shown, or has no private address")
+            return instance
+    what = "has no instance with a private address" if party.is_group else "is not shown, or has no private address"
+    raise LinkPeerError(f"{party} {what}")

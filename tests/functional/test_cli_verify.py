@@ -37,12 +37,26 @@ def test_the_other_end_may_be_in_another_account(lab: Lab, cli: Cli) -> None:
     assert cli("verify", "--from", instance.id, "--to", str(peer.private_ip)) == 0
 
 
+def test_a_group_is_tried_by_an_instance_of_it(lab: Lab, cli: Cli) -> None:
+    """On either side, so that a link's own parties can be given; the group must have one."""
+    ours, theirs = lab.pair()
+    instance, peer = lab.instance(ours), lab.instance(theirs)
+    lab.cross_account(lab.request(ours, theirs))
+    code, [tried] = cli.json("verify", "--from", ours.id, "--to", f"{theirs.id}@{PEER}")
+    assert (code, tried["from"], tried["address"]) == (0, instance.id, peer.private_ip)
+    assert cli("verify", "--from", ours.id, "--to", lab.group().id) == 1
+    assert "has no instance with a private address" in cli.err
+
+
 def test_what_is_not_shown_or_cannot_be_tried_is_said(lab: Lab, cli: Cli) -> None:
     """An unknown instance, an unknown account, a protocol that does not answer."""
     instance = lab.instance(lab.group())
     ends = ["verify", "--from", instance.id, "--to"]
     assert (cli(*ends, "i-none"), "not shown" in cli.err) == (1, True)
-    assert (cli(*ends, "i-none@1000000000000009"), "not in the policy" in cli.err) == (1, True)
+    assert (cli(*ends, "i-none@1000000000000009"), "not in the policy" in cli.err) == (2, True)
     assert (cli(*ends, "db"), cli.err.startswith("--to: ")) == (2, True)
+    assert "i-…, alone or with @<account uid>, nor an IPv4 address" in cli.err
+    elsewhere = ("verify", "--from", f"i-none@{PEER}", "--to", "10.0.0.1")
+    assert (cli(*elsewhere), cli.err.startswith("--from: ")) == (2, True)
     assert (cli(*ends, "10.0.0.1", "--port", "udp/53"), cli.err.startswith("--port: ")) == (2, True)
     assert (cli("verify", "--from", "i-none", "--to", "10.0.0.1"), "InvalidInstance.NotFound" in cli.err) == (1, True)
