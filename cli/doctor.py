@@ -37,15 +37,15 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Check queue, log, roles, quotas, and every link that is asked for: consent, group types, VPCs. Changes nothing."""
-    from cli.inputs import opened
+    from cli.inputs import account as uid
+    from cli.inputs import known, opened
     from cli.records import print_advice
     from cli.whatif import suppose
-    from shared.errors import BadInput
     from shared.reconcile_all import Sweep
 
+    asked = [uid(account, "account")] if account else []
     here = opened()
-    if account and account not in here.policy.accounts:
-        raise BadInput("account", f"{account} is not in the policy")
+    known(here, asked, "account")
     delivery, _, kept = suppose(here, "doctor")
     sweep = Sweep(delivery, "doctor")
     sweep.run()

@@ -28,7 +28,8 @@ def invoke(
     """Call a deployed function with an event, and show its answer and the end of its log."""
     from cli.inputs import document
 
-    answer = _functions(service).invoke(function, document(event), wait=not no_wait)
+    given = document(event)
+    answer = _functions(service).invoke(function, given, wait=not no_wait)
     if as_json:
         body = answer.body.decode("utf-8", "replace")
         show({"body": body, "error": answer.error, "log": answer.log, "request_id": answer.request_id})

@@ -37,7 +37,10 @@ def picture(
     else:
         text = forms[form](arrows, {uid: account.name for uid, account in here.policy.accounts.items()})
         if output:
-            Path(output).write_text(text, encoding="utf-8")
+            try:
+                Path(output).write_text(text, encoding="utf-8")
+            except OSError as error:
+                raise BadInput("--output", f"{output}: {error.strerror}") from None
         else:
             print(text, end="")
     for problem in unread:

@@ -12,6 +12,19 @@ from rich.markup import escape
 from cli.console import console, show
 
 WAIT_SECONDS = 60
+OPTIONS = {
+    "from": "--from",
+    "to": "--to",
+    "port": "--port",
+    "ports": "--port",
+    "instant": "--until",
+    "until": "--until",
+    "expires_at": "--expires-in",
+    "request_id": "--request-id",
+    "reason": "--reason",
+    "requested_by": "--requested-by",
+}
+"""Where each field of a request comes from here."""
 
 
 def request(
@@ -22,7 +35,9 @@ def request(
         list[str] | None, typer.Option(help="tcp/3306, udp/53, icmp; again for more. None: mutual.")
     ] = None,
     until: Annotated[str, typer.Option(help="When the link ends: 2027-01-01T00:00:00Z.")] = "",
-    expires_in: Annotated[str, typer.Option(help="How long the request itself is good for: 30m, 2h.")] = "1h",
+    expires_in: Annotated[
+        str, typer.Option(help="How long the request itself is good for: 30m, 2h; at most 24h.")
+    ] = "1h",
     request_id: Annotated[str, typer.Option(help="Your own id, at most 48 characters. Else one is drawn.")] = "",
     reason: Annotated[str, typer.Option(help="Why; recorded as a claim.")] = "",
     requested_by: Annotated[str, typer.Option(help="Who asks; recorded as a claim.")] = "",
@@ -34,39 +49,51 @@ def request(
     from cli.inputs import duration, opened, party
     from cli.log import AuditLog, condition
     from cli.records import exit_code, print_records
-    from shared.errors import LinkPeerError, Transient
+    from shared import delivery
+    from shared.errors import BadInput, LinkPeerError, Transient
     from shared.model import Link
     from shared.notation import parse_instant, parse_port, unique_ports
     from shared.queue import MnsQueue
     from shared.requests import Request, decode, encode
 
+    now = delivery.clock_for_functions().now()
+    request_id = request_id or f"cli-{secrets.token_hex(4)}"
+
+    def form(home: str, region: str) -> bytes:
+        """The message, read as cross_account will: nothing is posted that it would refuse."""
+        try:
+            asked = Request(
+                request_id,
+                action,  # type: ignore[arg-type]  # decode says whether it is one
+                region,
+                Link(
+                    party(source, "--from", home),
+                    party(target, "--to", home),
+                    unique_ports([parse_port(text) for text in port or []]),
+                ),
+                now + duration(expires_in, "--expires-in"),
+                int(parse_instant(until)) if until else None,
+                reason,
+                requested_by,
+            )
+            body = encode(asked)
+            decode(body, region=region, now=now)
+        except BadInput as error:
+            raise BadInput(OPTIONS.get(error.field, error.field), error.problem) from None
+        return body
+
+    form("0" * 16, "any")  # what is wrong with the options is said before what the environment lacks
     here = opened()
-    settings, home, now = here.settings, here.policy.home, here.clock.now()
-    link = Link(
-        party(source, "--from", home),
-        party(target, "--to", home),
-        unique_ports([parse_port(text) for text in port or []]),
-    )
-    asked = Request(
-        request_id or f"cli-{secrets.token_hex(4)}",
-        action,  # type: ignore[arg-type]  # decode says whether it is one
-        settings.region,
-        link,
-        now + duration(expires_in, "--expires-in"),
-        int(parse_instant(until)) if until else None,
-        reason,
-        requested_by,
-    )
-    body = encode(asked)
-    decode(body, region=settings.region, now=now)  # as cross_account will: nothing is posted that it would refuse
+    settings, home = here.settings, here.policy.home
+    body = form(home, settings.region)
     log = AuditLog(settings, here.clock) if wait else None
-    query = condition({"record": "outcome", "request_id": asked.request_id})
+    query = condition({"record": "outcome", "request_id": request_id})
     known = len(log.read(query)) if log else 0
     MnsQueue(settings, home).post(body)
-    posted = escape(f"posted to {settings.queue} as {asked.request_id}")
+    posted = escape(f"posted to {settings.queue} as {request_id}")
     if log is None:
         if as_json:
-            show({"request_id": asked.request_id, "posted": json.loads(body)})
+            show({"request_id": request_id, "posted": json.loads(body)})
         else:
             console().print(posted, soft_wrap=True)
         return
@@ -74,11 +101,11 @@ def request(
     try:
         found = log.wait(query, lambda records: len(records) > known, since=0, seconds=timeout)[known:]
     except Transient as error:
-        more = f"it may still come: link-peer audit --request {asked.request_id}"
-        raise LinkPeerError(f"{asked.request_id}: {error}; {more}") from None
+        more = f"it may still come: link-peer audit --request {request_id}"
+        raise LinkPeerError(f"{request_id}: {error}; {more}") from None
     if as_json:
         for record in found:
             show(record)
     else:
-        print_records(console(), f"outcome of {asked.request_id}", found)
+        print_records(console(), f"outcome of {request_id}", found)
     raise typer.Exit(exit_code(found))

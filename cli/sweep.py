@@ -12,7 +12,6 @@ from rich.markup import escape
 from cli.console import Exit, console, show
 
 if TYPE_CHECKING:
-    from cli.inputs import Setting
     from cli.log import Record
     from shared.reconcile_all import Sweep
 
@@ -27,14 +26,15 @@ def sweep(
     """Make every rule what tags, requests and consent say now, in all accounts of the policy."""
     from rich.progress import Progress
 
-    from cli.inputs import opened
+    from cli.inputs import account, known, opened
     from cli.records import print_changes, print_records
     from cli.whatif import SECONDS, Kept, suppose
     from shared.delivery import opened as opened_delivery
     from shared.reconcile_all import Sweep
 
+    believed = [account(uid, "--believe-empty") for uid in believe_empty or []]
     here = opened()
-    believed = _accounts(here, believe_empty or [])
+    known(here, believed, "--believe-empty")
     if dry_run:
         delivery, cloud, kept = suppose(here, "sweep")
         changes = cloud.changes
@@ -65,15 +65,6 @@ def sweep(
         if dry_run:
             print_changes(out, changes)
     raise typer.Exit(_exit_code(kept.records, run))
-
-
-def _accounts(here: Setting, uids: list[str]) -> list[str]:
-    from shared.errors import BadInput
-
-    for uid in uids:
-        if uid not in here.policy.accounts:
-            raise BadInput("--believe-empty", f"{uid} is not an account of the policy")
-    return uids
 
 
 def _exit_code(records: list[Record], run: Sweep) -> Exit:

@@ -82,6 +82,10 @@ def test_nothing_to_draw_is_an_empty_picture(lab: Lab, cli: Cli) -> None:
         assert cli("map", "--format", form) == 0
         assert cli.out
     assert cli("map", "--format", "png") == 2
+    assert (cli("map", "-o", "/nowhere/map.svg"), cli.err) == (
+        2,
+        "--output: /nowhere/map.svg: No such file or directory\n",
+    )
 
 
 def test_an_account_that_is_not_read_makes_the_picture_incomplete(lab: Lab, cli: Cli) -> None:

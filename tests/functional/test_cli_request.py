@@ -42,18 +42,18 @@ def test_a_request_is_posted_as_the_function_reads_it(lab: Lab, cli: Cli) -> Non
         (["link", "--from", "sg-a", "--to", "*"], "--to"),
         (["link", "--from", "app", "--to", "sg-b"], "--from"),
         (["open", "--from", "sg-a", "--to", "sg-b"], "action"),
-        (["link", "--from", "sg-a", "--to", "sg-b", "--port", "3306"], "port"),
+        (["link", "--from", "sg-a", "--to", "sg-b", "--port", "3306"], "--port"),
         (["link", "--from", "sg-a", "--to", "sg-b", "--expires-in", "3"], "--expires-in"),
-        (["link", "--from", "sg-a", "--to", "sg-b", "--expires-in", "3d"], "expires_at"),
-        (["link", "--from", "sg-a", "--to", "sg-b", "--until", "tomorrow"], "instant"),
-        (["link", "--from", "sg-a", "--to", "sg-b", "--request-id", "a b"], "request_id"),
-        (["link", "--from", "sg-a", "--to", "sg-b", "--reason", "x" * 257], "reason"),
-        (["unlink", "--from", "sg-a", "--to", "sg-b", "--until", "2027-01-01T00:00:00Z"], "until"),
-        (["sync", "--from", "sg-a", "--to", "sg-b", "--port", "icmp"], "ports"),
+        (["link", "--from", "sg-a", "--to", "sg-b", "--expires-in", "25h"], "--expires-in"),
+        (["link", "--from", "sg-a", "--to", "sg-b", "--until", "tomorrow"], "--until"),
+        (["link", "--from", "sg-a", "--to", "sg-b", "--request-id", "a b"], "--request-id"),
+        (["link", "--from", "sg-a", "--to", "sg-b", "--reason", "x" * 257], "--reason"),
+        (["unlink", "--from", "sg-a", "--to", "sg-b", "--until", "2027-01-01T00:00:00Z"], "--until"),
+        (["sync", "--from", "sg-a", "--to", "sg-b", "--port", "icmp"], "--port"),
     ],
 )
 def test_what_the_function_would_refuse_is_not_posted(lab: Lab, cli: Cli, options: list[str], field: str) -> None:
-    """Exit code 2, and the field at fault."""
+    """Exit code 2, and the option at fault."""
     assert cli("request", *options) == 2
     assert cli.err.startswith(f"{field}: ")
     assert lab.queued() == []
