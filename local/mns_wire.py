@@ -138,11 +138,7 @@ class _Call:
         parser = ElementTree.XMLParser(target=_NoDoctype())  # noqa: S314 - no document type, so no entities to expand
         try:
             document = ElementTree.fromstring(self.request.body, parser)  # noqa: S314 - as above
-        except (
-            ElementTree.ParseError,
-            LookupError,
-            ValueError,
-        ) as problem:  # the latter two: an encoding unknown to us
+        except (ElementTree.ParseError, LookupError, ValueError) as problem:  # the latter: an encoding unknown to us
             raise _malformed() from problem
         for element in document.iter():
             element.tag = element.tag.rpartition("}")[2]

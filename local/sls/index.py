@@ -63,6 +63,7 @@ class Index:
     include: frozenset[str] | None = None
     exclude: frozenset[str] = field(default_factory=frozenset)
     analysed: tuple[str, ...] = ()  # fields whose values are kept for SQL
+    analysed_bytes: int = 2048  # of each of those values
 
     def key(self, name: str) -> FieldIndex | None:
         """The index of a field; topic, source and tags have one of their own [doc "Reserved fields"]."""
@@ -95,6 +96,9 @@ def parse(document: Any) -> Index:
         raise _invalid("include_keys and exclude_keys are lists of names")
     if include and exclude:
         raise _invalid("include_keys and exclude_keys exclude each other")
+    most = document.get("max_text_len", 2048)
+    if type(most) is not int or not 64 <= most <= 16384:
+        raise _invalid("max_text_len must be between 64 and 16384")
     return Index(
         line=_field("line", {**line, "type": "text"}) if line else None,
         keys={name: _field(name, config) for name, config in keys.items()},
@@ -102,6 +106,7 @@ def parse(document: Any) -> Index:
         include=frozenset(include) if include else None,
         exclude=frozenset(exclude),
         analysed=tuple(name for name, config in keys.items() if config.get("doc_value")),
+        analysed_bytes=most,
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from aliyun.log import IndexConfig, IndexKeyConfig, IndexLineConfig, LogClient
 
 from local.cloud import LocalCloud
+from local.sls import analysis
 from tests.contract.test_sls import HOME, TOKENS, client_of, put, refusal, search
 
 ALERT = {
@@ -66,6 +67,9 @@ def rows(client: LogClient, cloud: LocalCloud, query: str) -> list[dict[str, str
         ("* | select max(count) as most where outcome = 'from nowhere'", [{"most": "null"}]),
         ("* | select date_format(from_unixtime(0), '%Y-%m-%d %H:%i:%s') as t limit 1", [{"t": "1970-01-01 00:00:00"}]),
         ("* | select outcome where outcome = 'a'", []),
+        ("* | select count(*) as c where outcome like 'den%' or outcome like 'APPLIED'", [{"c": "2"}]),
+        ("* | select sum(c) as c from (select outcome, count(*) as c from log group by outcome)", [{"c": "3"}]),
+        ("* | select date_format(0, '%d %M, %T') as t limit 1", [{"t": "01 January, 00:00:00"}]),
     ],
 )  # fmt: skip
 def test_sql_runs_over_what_the_search_finds(
@@ -85,6 +89,18 @@ def test_sql_runs_over_what_the_search_finds(
         ("* | select 1; select 2", "one statement"),
         ("* | select (", "syntax error"),
         ("nowhere: x | select 1", "nowhere"),
+        ("* | attach 'x' as y", "begins with select"),
+        ("* | pragma user_version", "begins with select"),
+        ("* | select * from pragma_database_list", "prohibited"),
+        ("* | select * from json_each('[1]')", "prohibited"),
+        ("* | select zeroblob(1000000000)", "not authorized"),
+        ("* | select date_format(1, '%9999999Y')", "raised exception"),
+        ("* | select cast(x'ff' as text) as b", "UTF-8"),
+        ("* | select '\0'", "null character"),
+        ("* | select " + "a" * 64 * 1024, "too long"),
+        (f"* | select 1 as \"{'x' * 50_000}\" from log a, log b, log c, log d, log e, log f, log g limit 9999", "too large"),  # noqa: S608
+        (f"* | select count(*) where outcome like '{'%a' * 600}'", "raised exception"),
+        (f"* | select length(a) from {'(select a || a as a from ' * 40}(select 'x' as a){')' * 40}", "out of memory"),  # noqa: S608
         ("* | select i from (with recursive n(i) as (select 1 union select i+1 from n) select i from n)", "not authorized"),
         (f"* | select count(*) as c from {', '.join(f'log l{number}' for number in range(30))}", "interrupted"),  # noqa: S608
     ],
@@ -93,6 +109,33 @@ def test_what_sql_may_not_do_is_refused(store: LogClient, local_cloud: LocalClou
     with pytest.raises(Exception, match="ParameterInvalid") as refused:
         rows(store, local_cloud, query)
     assert problem in str(refused.value)
+
+
+def test_time_ends_a_statement_as_steps_do(
+    store: LogClient, local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step can be a long one."""
+    query = "* | select count(*) as c from log a, log b, log c, log d, log e"
+    assert rows(store, local_cloud, query) == [{"c": "243"}]
+    monkeypatch.setattr(analysis, "_SECONDS", 0)
+    with pytest.raises(Exception, match="interrupted"):
+        rows(store, local_cloud, query)
+
+
+def test_a_field_may_have_any_name(store: LogClient, local_cloud: LocalCloud) -> None:
+    """Quotation marks in it are part of it, not the end of it."""
+    name = 'a") check (length(hex(zeroblob(999999999))) > 0'
+    keys = {name: IndexKeyConfig(TOKENS, doc_value=True)}
+    store.update_index("proj", "store", IndexConfig(line_config=IndexLineConfig(TOKENS), key_config_list=keys))
+    put(store, local_cloud.clock.now(), {name: "here"})
+    quoted = name.replace('"', '""')
+    assert rows(store, local_cloud, f'here | select "{quoted}" as it') == [{"it": "here"}]
+
+
+def test_of_a_value_sql_sees_two_kilobytes(store: LogClient, local_cloud: LocalCloud) -> None:
+    """The index may say otherwise."""
+    put(store, local_cloud.clock.now(), {"outcome": "é" * 2000 + " long"})
+    assert rows(store, local_cloud, "long | select length(outcome) as n") == [{"n": "1024"}]
 
 
 def test_a_result_has_a_hundred_rows_unless_limit_says_otherwise(store: LogClient, local_cloud: LocalCloud) -> None:

@@ -235,6 +235,7 @@ def test_full_text_index_can_leave_fields_out() -> None:
         {"keys": {"a": "text"}},
         {"line": {"token": [","], "include_keys": 5}},
         {"line": {"token": [","], "exclude_keys": [["a"]]}},
+        {"line": {"token": [","]}, "max_text_len": 63},
         {"line": {"token": [","], "include_keys": ["a"], "exclude_keys": ["b"]}},
     ],
 )
