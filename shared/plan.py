@@ -418,7 +418,10 @@ class _Planner:
     def _repairs(self) -> list[Decision]:
         """Rules of ours to which a hand gave another priority: an accept of ours must never beat an operator's drop."""
         found = []
+        refused = {need.key for link in self.refused for need in self._verdict(link).needs}
         for key, (rule, marker) in self.owned.items():
+            if key in refused or link_of(key, marker) in self.refused:
+                continue  # not twice in one delivery
             if self._tampered(key) and (edits := self._edit(key)):
                 detail = f"its priority was {rule.priority}, and is {PRIORITY} again"
                 if rule.priority == PRIORITY:

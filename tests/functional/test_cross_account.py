@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from local.ecs.reach import may_reach
@@ -290,3 +292,21 @@ def test_the_intent_is_written_before_the_first_change(lab: Lab) -> None:
     (intent,) = lab.records("intent")
     assert (intent["request_id"], intent["link"]) == ("chg-1", lab.outcome()["link"])
     assert intent["rules"].count("sg-") == 4
+
+
+def test_a_second_message_of_one_request_only_adds(lab: Lab) -> None:
+    """Other ports under the same id: the first ones stay, until an unlink takes them."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, "tcp/1"))
+    assert lab.cross_account(lab.request(a, b, "tcp/2")) == {"applied": 1}
+    assert lab.rules(b) == [f"{a.id} tcp/1", f"{a.id} tcp/2"]
+    lab.cross_account(lab.request(a, b, action="unlink"))
+    assert lab.rules(b) == []
+
+
+def test_a_batch_may_be_as_large_as_a_call(lab: Lab) -> None:
+    """Messages of 64 KB, in base64, twenty of them."""
+    a, b = lab.pair()
+    wide = [json.dumps(lab.request(a, b, f"tcp/{n}", request_id=f"chg-{n}")) + " " * 60_000 for n in range(1, 21)]
+    assert lab.cross_account(*wide) == {"applied": 20}
+    assert len(lab.rules(b)) == 20

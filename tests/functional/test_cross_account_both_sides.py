@@ -164,3 +164,34 @@ def test_what_dead_letters_leave_half_open_is_settled_by_the_sweep(lab: Lab, con
         lab.tag(a, link_accept=None)
     lab.sweep()
     assert len(lab.rules(a)) == len(lab.rules(b)) == int(consents)
+
+
+def test_consent_that_is_withdrawn_while_a_throttled_call_waits_is_heard(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first side stands, the second waits for the next minute; what was read before it is old by then."""
+    a, b = lab.pair()
+    lab.cloud.clock.sleep(5 - lab.cloud.clock.now() % 60)  # so that the wait is a long one
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="throttle", skip=1)
+    sleep = lab.cloud.clock.sleep
+
+    def withdrawn(seconds: float) -> None:
+        if seconds > 30:
+            lab.tag(a, link_accept=None)
+        sleep(seconds)
+
+    monkeypatch.setattr(lab.cloud.clock, "sleep", withdrawn)
+    assert lab.cross_account(lab.request(a, b)) == {"denied": 1}
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+    assert lab.outcome()["reason"] == "no-consent"
+    assert "link-accept" in lab.outcome()["advice"]
+
+
+def test_a_link_whose_first_side_goes_back_is_one_record(lab: Lab) -> None:
+    """It names what stood for a moment, and every call."""
+    a, b = lab.pair()
+    block(lab, a, "AuthorizationLimitExceed", 400)
+    assert lab.cross_account(lab.request(a, b)) == {"failed": 1}
+    record = lab.outcome()
+    assert [rule["group"] for rule in json.loads(record["rules"])] == [b.id]
+    assert len(record["api_requests"].split(",")) == 5  # tag, authorize; tag, refused; revoke

@@ -252,3 +252,38 @@ def test_a_sweep_that_holds_removals_says_so_in_its_one_summary(lab: Lab) -> Non
     (record,) = lab.records("summary")[before:]
     assert (record["outcome"], record["reason"], record["held"]) == ("failed", "removals-held", "2")
     assert "stale" in record["advice"]
+
+
+def test_a_repair_that_is_refused_is_told(lab: Lab) -> None:
+    """A person must act: an accept of ours beats an operator's drop for as long as it stands so."""
+    _, _, db = lab.linked(PEER)
+    lab.modify(db, lab.raw_rules(db)[0], Priority="1")
+    lab.fault(service="ecs", action="ModifySecurityGroupRule", code="Forbidden.RAM", status=403, times=None)
+    assert lab.sweep() == {"denied": 1}
+    record = lab.outcome()
+    assert (record["action"], record["reason"]) == ("repair", "no-access")
+    assert record["advice"]
+
+
+def test_the_managed_tag_stays_where_the_second_read_is_refused(lab: Lab) -> None:
+    """A group that may not be read shows no rules, and may hold some."""
+    instance, _, db = lab.linked(PEER)
+    lab.tag(instance, link_peer=None)
+    before = lab.cloud.faults.count("ecs", "DescribeSecurityGroupAttribute")
+    lab.meanwhile(
+        "RevokeSecurityGroup",
+        lambda: lab.fault(
+            service="ecs",
+            action="DescribeSecurityGroupAttribute",
+            account=PEER,
+            code="Forbidden.RAM",
+            status=403,
+            skip=1,
+            times=None,
+        ),
+    )
+    lab.sweep()
+    assert lab.cloud.faults.count("ecs", "DescribeSecurityGroupAttribute") > before
+    lab.cloud.faults.clear()
+    assert lab.rules(db) == []
+    assert lab.tags(db)["link-managed.prod"] == "true"

@@ -1,0 +1,70 @@
+"""How records become calls: never more in one than the log takes, and never half of a record."""
+
+from __future__ import annotations
+
+import json
+
+from shared.audit import WRITE_BYTES, WRITE_RECORDS, Scribe, parts, rules_text
+from shared.clock import SystemClock
+from shared.errors import Transient
+from shared.model import ALL, Party, RuleKey
+from shared.retry import Retry
+
+Records = list[dict[str, str]]
+GROUP = Party("1000000000000001", "sg-db")
+
+
+class Kept:
+    """A log that keeps what it is given, after it has refused so often."""
+
+    def __init__(self, refusals: int = 0) -> None:
+        self.records: Records = []
+        self.refusals = refusals
+
+    def write(self, records: object) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise Transient("down")
+        self.records += records  # type: ignore[operator]
+
+
+class Hurried(SystemClock):
+    """A clock for which waiting takes no time."""
+
+    def sleep(self, seconds: float) -> None:
+        pass
+
+
+def scribe(log: Kept) -> Scribe:
+    clock = Hurried()
+    return Scribe(log, {"function": "sweep"}, Retry(clock, clock.now() + 60))
+
+
+def test_records_are_written_in_parts_that_a_call_takes() -> None:
+    many: Records = [{"record": "outcome", "detail": "x"}] * (2 * WRITE_RECORDS + 1)
+    assert [len(part) for part in parts(many)] == [WRITE_RECORDS, WRITE_RECORDS, 1]
+    big: Records = [{"record": "outcome", "detail": "天" * (WRITE_BYTES // 9)}] * 7
+    assert [len(part) for part in parts(big)] == [2, 2, 2, 1]
+    assert list(parts([])) == []
+
+
+def test_a_record_that_is_larger_than_a_part_is_a_part_of_its_own() -> None:
+    small, large = {"record": "outcome"}, {"record": "outcome", "rules": "x" * (2 * WRITE_BYTES)}
+    assert list(parts([small, large, small])) == [[small], [large], [small]]
+
+
+def test_the_rules_of_a_record_are_whole_json_however_many_they_are() -> None:
+    """Cut off, they would be none; a claim of the same length is cut."""
+    rules = rules_text((RuleKey(GROUP, f"10.0.0.{n}/32", "", ALL), f"sgr-{n}") for n in range(200))
+    log = Kept()
+    scribe(log).write([{"record": "outcome", "outcome": "applied", "rules": rules, "detail": "x" * len(rules)}])
+    (record,) = log.records
+    assert len(json.loads(record["rules"])) == 200
+    assert len(record["detail"]) < len(rules)
+
+
+def test_a_write_that_fails_for_the_moment_is_tried_again_and_counted_once() -> None:
+    log = Kept(refusals=2)
+    writer = scribe(log)
+    writer.write([{"record": "outcome", "outcome": "applied"}])
+    assert (len(log.records), dict(writer.outcomes)) == (1, {"applied": 1})
