@@ -88,6 +88,12 @@ _FC: _Refusals = {
     "signature": ("SignatureNotMatch", 403, "signature does not match. server string to sign is:{0}"),
 }
 _REFUSALS = {"sls": _SLS, "mns": _MNS, "fc": _FC}
+_SCHEMES = {
+    "sls": ("LOG", "SLS4-HMAC-SHA256"),
+    "mns": ("MNS",),
+    "fc": ("ACS3-HMAC-SHA256", "FC"),
+    "eventbridge": ("ACS3-HMAC-SHA256", "acs"),
+}
 
 
 def verify(service: str, request: Request, params: Mapping[str, str], identity: Identity, now: float) -> Caller:
@@ -96,14 +102,15 @@ def verify(service: str, request: Request, params: Mapping[str, str], identity: 
     `params` are the query and form parameters of an RPC call (empty for the others); `now` is the cloud's time, by
     which temporary keys expire. Dates in requests are held against the machine's time, because clients sign with it.
     """
-    return _Check(_REFUSALS.get(service, _RPC), request, params, identity, now).caller()
+    return _Check(service, request, params, identity, now).caller()
 
 
 class _Check:
     def __init__(
-        self, refusals: _Refusals, request: Request, params: Mapping[str, str], identity: Identity, now: float
+        self, service: str, request: Request, params: Mapping[str, str], identity: Identity, now: float
     ) -> None:
-        self.refusals = refusals
+        self.refusals = _REFUSALS.get(service, _RPC)
+        self.schemes = _SCHEMES.get(service, ("ACS3-HMAC-SHA256",))
         self.request = request
         self.headers = request.headers
         self.params = params
@@ -116,22 +123,21 @@ class _Check:
 
     def caller(self) -> Caller:
         authorization = self.headers.get("authorization", "")
-        scheme, _, rest = authorization.partition(" ")
+        scheme, _, rest = authorization.partition(":" if authorization.startswith("acs:") else " ")
         if not authorization:
             if not self.params:
                 raise self.refuse("unsigned")
             return self.rpc()
-        if scheme.startswith("acs:"):
-            return self.acs1(authorization.removeprefix("acs:"))
+        if scheme not in self.schemes:
+            raise self.refuse("malformed", authorization)
         check = {
             "ACS3-HMAC-SHA256": self.acs3,
             "SLS4-HMAC-SHA256": self.sls4,
             "LOG": self.sls1,
             "MNS": self.mns,
             "FC": self.fc1,
-        }.get(scheme)
-        if check is None:
-            raise self.refuse("malformed", authorization)
+            "acs": self.acs1,
+        }[scheme]
         return check(rest)
 
     # The schemes -----------------------------------------------------------------------------------------------------

@@ -298,6 +298,20 @@ def test_a_header_added_after_signing_is_refused(captured: Captured) -> None:
     assert captured.again(request, x_acs_security_token="token") == (400, "IncompleteSignature")
 
 
+@pytest.mark.parametrize(
+    ("scheme", "authorization"),
+    [
+        *(("ecs", other) for other in ("LOG a:b", "MNS a:b", "FC a:b", "acs:a:b", "Bearer a:b")),
+        *(("mns", other) for other in ("LOG a:b", "FC a:b", "ACS3-HMAC-SHA256 a:b")),
+        *(("fc", other) for other in ("LOG a:b", "SLS4-HMAC-SHA256 a:b")),
+        ("sls v1", "ACS3-HMAC-SHA256 a:b"),
+    ],
+)
+def test_another_services_scheme_is_refused(captured: Captured, scheme: str, authorization: str) -> None:
+    """Each service knows its own, and says so of any other."""
+    assert captured.again(captured.by(scheme), authorization=authorization) == refused(scheme, 3)
+
+
 def test_temporary_keys_need_their_token(captured: Captured) -> None:
     """A temporary key without a token, with a made-up one, or with that of another key is refused."""
     key, other = captured.temporary(), captured.temporary()
