@@ -11,8 +11,11 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def running(world: str = "", port: int = 0) -> Iterator[LocalCloud]:
-    """A local cloud that serves on loopback, with its functions in worker processes, until the block ends."""
+def running(world: str = "", port: int = 0, *, connected: bool = True) -> Iterator[LocalCloud]:
+    """A local cloud that serves on loopback, with its functions in worker processes, until the block ends.
+
+    Not `connected`, no event, message or timer calls the functions.
+    """
     from local import world as worlds
     from local.cloud import LocalCloud
     from local.server import serve
@@ -21,7 +24,7 @@ def running(world: str = "", port: int = 0) -> Iterator[LocalCloud]:
     cloud = LocalCloud()
     worlds.load(cloud, world or worlds.DEFAULT)
     with serve(cloud, port):
-        triggers = deploy(cloud)
+        triggers = deploy(cloud, connected=connected)
         triggers.start()
         try:
             yield cloud

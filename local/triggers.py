@@ -6,7 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +107,14 @@ def install(cloud: Any, manifest: Manifest, account: str, runtime: Runtime, serv
     return Triggers(cloud, account, streams, timers)
 
 
-def deploy(cloud: Any, *, in_process: bool = False, path: Path = _PROJECT / "s.yaml") -> Triggers:
+def deploy(
+    cloud: Any, *, in_process: bool = False, connected: bool = True, path: Path = _PROJECT / "s.yaml"
+) -> Triggers:
     """Deploy the project's s.yaml on a cloud that holds a world (`local.world.load`), with that world's names.
 
     Functions run in worker processes that reach the cloud at `cloud.endpoint`, so serve it first; `in_process` is for
-    tests on a virtual clock. Then `start` the triggers, or `drain` them by hand.
+    tests on a virtual clock. Then `start` the triggers, or `drain` them by hand. Not `connected`, the functions are there
+    to be invoked, and nothing calls them by itself.
     """
     world = cloud.world
     names = {
@@ -124,7 +127,10 @@ def deploy(cloud: Any, *, in_process: bool = False, path: Path = _PROJECT / "s.y
     }
     env = {"LINK_PEER_POLICY": world.policy} | ({"LINK_PEER_CLOUD": cloud.endpoint} if cloud.endpoint else {})
     runtime: Runtime = InProcessRuntime(cloud.clock, env=env) if in_process else WorkerRuntime(env=env)
-    return install(cloud, load(path, env=names, account=world.home), world.home, runtime, world.fc_service)
+    manifest = load(path, env=names, account=world.home)
+    if not connected:
+        manifest = replace(manifest, functions=tuple(replace(function, triggers=()) for function in manifest.functions))
+    return install(cloud, manifest, world.home, runtime, world.fc_service)
 
 
 def role_keys(cloud: Any) -> Callable[[str, Function], Key]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from cli.running import environment, running
+from local.identity import Caller
 from local.world import describe
 from shared.notation import parse_instant
 from tests.functional.command import Cli
@@ -76,6 +77,24 @@ def test_a_request_is_followed_to_its_outcome(capsys: pytest.CaptureFixture[str]
     assert parse_instant(again["time"]) >= parse_instant(record["time"])
     code, [denied] = cli.json("request", "link", "--from", APP, "--to", CACHE, "--port", "tcp/6379", "--wait")
     assert (code, denied["reason"]) == (1, "no-consent")
+
+
+def test_nothing_calls_the_functions_unless_somebody_invokes_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without functions a tag, an event and a request stay where they are; `link-peer invoke` works."""
+    with running("shop", connected=False) as cloud:
+        for name, value in environment(describe(cloud)).items():
+            monkeypatch.setenv(name, value)
+        cli = Cli(capsys)
+        stop = {"RegionId": "cn-qingdao", "InstanceId": "i-bp1shopapp0000000000a"}
+        for action in ("StopInstance", "StartInstance"):
+            cloud.ecs.call(Caller(cloud.world.home, f"acs:ram::{cloud.world.home}:root"), action, stop)
+        told = ("request", "link", "--from", APP, "--to", DB, "--port", "tcp/3306", "--wait", "--timeout", "1")
+        assert cli(*told) == 1
+        assert cli.json("audit", "--all") == (0, [])
+        assert cli("invoke", "link-peer-sweep", "events/timer.json") == 0
+        assert [record["to"] for record in cli.json("audit", "--outcome", "applied")[1]] == [DB]
 
 
 def test_local_names_everything_in_its_first_line_and_ends_on_a_signal() -> None:
