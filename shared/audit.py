@@ -21,7 +21,7 @@ from shared.settings import Settings
 
 Record = dict[str, str]
 
-# Every record of a decision has every field of the contract, so that a reader need not ask which are there.
+# Every record of a decision has every field of docs/audit.md, so that a reader need not ask which are there.
 DECISION = {
     **dict.fromkeys(("reason", "detail", "advice", "link", "from_account", "from", "to_account", "to", "ports"), ""),
     **dict.fromkeys(("api_requests", "claimed_by", "consent"), ""),

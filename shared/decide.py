@@ -25,7 +25,7 @@ NO_ROUTE = "in different VPCs a rule gives no route: connect them with CEN, VPC 
 
 
 class Denial(msgspec.Struct, frozen=True):
-    """Why not, in one of the contract's words, in plain words, and what to do about it."""
+    """Why not: one of the reasons of docs/audit.md, in plain words, and what to do about it."""
 
     reason: str
     detail: str

@@ -296,15 +296,15 @@ class SdkEcs:
         else:
             source = _host(item.source_cidr_ip)
         dest = _host(item.dest_cidr_ip)
-        protocol = (item.ip_protocol or "").lower()
-        return RuleKey(group, source, dest, Port(protocol, low, high)) if source else None
+        if not source or (item.dest_cidr_ip and not dest):
+            return None
+        return RuleKey(group, source, dest, Port((item.ip_protocol or "").lower(), low, high))
 
 
 def _host(cidr: str | None) -> str:
-    """A single address is read back with or without its /32."""
-    if not cidr:
-        return ""
-    return cidr if "/" in cidr else f"{cidr}/32"
+    """A single address, which is read back with or without its /32; empty for a wider range."""
+    address, _, length = (cidr or "").partition("/")
+    return f"{address}/32" if address and length in ("", "32") else ""
 
 
 def _items(holder: Any, name: str) -> list[Any]:

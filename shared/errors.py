@@ -18,7 +18,7 @@ class LinkPeerError(Exception):
 
 
 class Denied(LinkPeerError):
-    """A link that cannot be had as things stand. `reason` is one of the contract's words."""
+    """A link that cannot be had as things stand. `reason` is one of docs/audit.md's."""
 
     def __init__(self, reason: str, detail: str, advice: str = "") -> None:
         super().__init__(f"{reason}: {detail}")

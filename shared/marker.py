@@ -40,7 +40,7 @@ def render(marker: Marker, home: str) -> str:
 
 
 def fits(text: str) -> bool:
-    """Whether a Description can hold the text; one that no longer fits is the contract's `failed`, `quota`."""
+    """Whether a Description can hold the text; one that no longer fits is `failed`, `quota`."""
     return len(text) <= MAX_LENGTH
 
 

@@ -23,7 +23,7 @@ class Credentials(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What section 7 of the contract names. `endpoints` hold URLs by service: ecs, sts, sls, mns, fc."""
+    """What the environment says. `endpoints` hold URLs by service: ecs, sts, sls, mns, fc."""
 
     policy_path: str
     region: str

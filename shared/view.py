@@ -17,9 +17,9 @@ READERS = 4  # threads; ECS counts calls a minute, so more of them gain little
 class View:
     """One reading of the cloud. A party that was asked for and is not in `instances` or `groups` was not shown.
 
-    `complete` holds the groups all of whose members are in `instances`, `whole` the accounts of which that is true
-    of every group; `alive` the accounts where an unfiltered read
-    showed at least one instance; `blocked` the accounts that could not be read, and why.
+    `complete` holds the groups all of whose members are in `instances`, `whole` the accounts of which that is true of every
+    group; `alive` the accounts where an unfiltered read showed at least one instance; `blocked` the accounts that could not
+    be read, and why.
     """
 
     def __init__(self) -> None:

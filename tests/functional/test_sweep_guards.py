@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from shared.accounts import CACHE
-from tests.functional.lab import HOME, PEER, Lab
+from shared.model import RuleKey
+from shared.notation import parse_port
+from tests.functional.lab import HOME, PEER, REGION, Lab, party
 
 ROLE = f"acs:ram::{PEER}:role/link-peer"
 READS = ["ecs:Describe*"]
@@ -307,3 +309,16 @@ def test_rules_that_we_may_not_read_are_reported(lab: Lab) -> None:
     lab.sweep()
     (record,) = lab.records(reason="no-access")
     assert record["from_account"] == PEER
+
+
+def test_a_rule_for_a_wide_range_is_never_ours(lab: Lab) -> None:
+    """Whatever its description says: link-peer writes single addresses."""
+    group = lab.group(tags={"link-managed.prod": "true"})
+    key = RuleKey(party(group), "10.0.0.0/8", "", parse_port("tcp/22"))
+    marker = f"link-peer/1 dep=prod id={key.id('prod', REGION)} by=tag from=i-a to=i-b"
+    lab.authorize(
+        group, IpProtocol="TCP", PortRange="22/22", SourceCidrIp="10.0.0.0/8", Priority="100", Description=marker
+    )
+    before = lab.raw_rules(group)
+    lab.sweep()
+    assert lab.raw_rules(group) == before
