@@ -27,6 +27,8 @@ Deliver = Callable[[str, str, str], None]  # account, destination ARN, message b
 MAX_PAYLOAD = 128 * 1024
 _TASK_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}", re.ASCII)
 WAITING = ("Enqueued", "Retrying")
+_OTHERS = ("Dequeued", "Running", "Succeeded", "Failed", "Stopped", "Stopping", "Expired", "Invalid")
+STATUSES = (*WAITING, *_OTHERS)  # [doc ListAsyncTasks]
 
 
 @dataclass(slots=True)

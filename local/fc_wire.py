@@ -7,7 +7,9 @@ function-compute/latest/error-codes].
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,11 +19,12 @@ from urllib.parse import parse_qsl, unquote
 from local.clock import utc
 from local.errors import ApiError
 from local.fc import Deployed, FcBackend, Invocation
-from local.fc_tasks import Task, new_request_id
+from local.fc_tasks import STATUSES, Task, new_request_id
 from local.http import Request, Response
 from local.identity import Caller
 
 VERSIONS = ("2023-03-30", "2021-04-06", "2016-08-15")
+_HOST = re.compile(r"(\d+)\.([a-z0-9-]+?)(?:-internal)?\.fc\.aliyuncs\.com")
 MAX_TAIL = 4096  # "the last 4 KB of the log" [doc InvokeFunction]
 
 
@@ -93,6 +96,8 @@ def handle(backend: FcBackend, caller: Caller, request: Request) -> Response:
     route = _route(request)
     if route is None:
         raise ApiError("PathNotSupported", 400, f"'{request.method}' against '{request.path}' is not supported")
+    _check_place(backend, caller, request)
+    _check_digest(request)
     if route.v2 and route.service != backend.service:
         raise ApiError("ServiceNotFound", 404, f"service '{route.service}' does not exist")
     query = dict(parse_qsl(request.query, keep_blank_values=True))
@@ -112,6 +117,22 @@ def handle(backend: FcBackend, caller: Caller, request: Request) -> Response:
     if route.action == "InvokeFunction":
         return _invoke(backend, caller, route, request)
     return _records(backend, caller, route, query, deployed)
+
+
+def _check_place(backend: FcBackend, caller: Caller, request: Request) -> None:
+    place = _HOST.fullmatch(request.host)
+    if place and place[1] != caller.account:
+        raise ApiError("AccessDenied", 403, f"the caller is not of account '{place[1]}'")
+    if place and place[2] != backend.region:
+        raise ApiError("InvalidArgument", 400, f"region '{place[2]}' is not this one")
+
+
+def _check_digest(request: Request) -> None:
+    """Content-MD5 in hex, or base64 of either form: the clients of 2016-08-15 differ."""
+    digest = hashlib.md5(request.body, usedforsecurity=False)
+    forms = [base64.b64encode(form).decode() for form in (digest.hexdigest().encode(), digest.digest())]
+    if request.headers.get("content-md5", forms[0]) not in (digest.hexdigest(), *forms):
+        raise ApiError("InvalidArgument", 400, "the Content-MD5 does not match the body")
 
 
 def _invoke(backend: FcBackend, caller: Caller, route: _Route, request: Request) -> Response:
@@ -140,7 +161,7 @@ def _headers(done: Invocation, log_type: str) -> dict[str, str]:
     if done.result and done.result.error_type:
         headers["X-Fc-Error-Type"] = done.result.error_type
     if done.result and log_type == "Tail":
-        headers["X-Fc-Log-Result"] = base64.b64encode(done.result.log.encode()[-MAX_TAIL:]).decode()
+        headers["X-Fc-Log-Result"] = base64.b64encode(done.result.log.encode(errors="replace")[-MAX_TAIL:]).decode()
     return headers
 
 
@@ -155,8 +176,10 @@ def _records(
             backend.tasks.cancel(task)
             return Response(204, {"X-Fc-Request-Id": new_request_id()})
         return _json(_render_task(task, backend, route.v2, payload=True))
+    _one_of(query, "status", STATUSES)
     found = [task for task in backend.tasks.of(caller.account, function) if _wanted(task, query)]
-    if query.get("sortOrderByTime") == "desc":
+    found.sort(key=lambda task: task.started or task.enqueued)
+    if _one_of(query, "sortOrderByTime", ("asc", "desc")) == "desc":
         found.reverse()
     page, token = _page(found, query)
     rows = [_render_task(task, backend, route.v2, payload) for task in page]
@@ -171,7 +194,7 @@ def _wanted(task: Task, query: Mapping[str, str]) -> bool:
     started = (task.started or task.enqueued) * 1000
     return (
         task.id.startswith(_prefix(query))
-        and query.get("status", task.status) == task.status
+        and (query.get("status") or task.status) == task.status
         and _number(query, "startedTimeBegin", 0) <= started <= _number(query, "startedTimeEnd", 1 << 62)
     )
 
@@ -188,9 +211,16 @@ def _page(items: list[Any], query: Mapping[str, str]) -> tuple[list[Any], str]:
 
 def _number(query: Mapping[str, str], name: str, default: int) -> int:
     text = query.get(name) or str(default)
-    if not (text.isascii() and text.isdigit()):
+    if not re.fullmatch(r"\d{1,19}", text, re.ASCII):
         raise ApiError("InvalidArgument", 400, f"{name} '{text}' is invalid")
     return int(text)
+
+
+def _one_of(query: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    text = query.get(name, "")
+    if text and text not in allowed:
+        raise ApiError("InvalidArgument", 400, f"{name} '{text}' is invalid (allowed values: {', '.join(allowed)})")
+    return text
 
 
 def _json(document: Mapping[str, Any]) -> Response:

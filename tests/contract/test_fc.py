@@ -18,12 +18,13 @@ from alibabacloud_tea_util.models import RuntimeOptions
 from darabonba.runtime import RuntimeOptions as DaraRuntimeOptions
 from pytest_mock import MockerFixture
 
-from local import inprocess
+from local import fc_wire, inprocess
 from local.clock import VirtualClock
 from local.cloud import LocalCloud
 from local.errors import ApiError
 from local.fc import FcBackend
-from local.identity import Role
+from local.http import Request
+from local.identity import Caller, Role
 from local.manifest import Function
 from local.runtime import InProcessRuntime
 from local.triggers import role_keys
@@ -59,6 +60,9 @@ def fail(event, context):
     print("about to fail")
     raise RuntimeError("no answer from sg-db")
 
+def half(event, context):
+    print("a\\ud800b")
+
 def leave(event, context):
     raise SystemExit(3)
 """
@@ -77,7 +81,7 @@ class Setup:
         self.fc = cloud.fc = FcBackend(cloud.clock, REGION, runtime, role_keys(cloud))
         self.delivered: list[tuple[str, str, Any]] = []
         self.fc.tasks.deliver = self._deliver
-        for name in ("echo", "tell", "text", "fail", "leave"):
+        for name in ("echo", "tell", "text", "fail", "leave", "half"):
             self.deploy(name)
         self.fc3 = Fc3(self._config(HOME))
         self.fc2 = Fc2(self._config(HOME))
@@ -259,7 +263,7 @@ def test_functions_are_listed_and_described(setup: Setup) -> None:
         page = setup.fc3.list_functions(fc3.ListFunctionsRequest(limit=2, next_token=token)).body
         names += [item.function_name for item in page.functions]
         token = page.next_token
-    assert names == ["echo", "fail", "leave", "tell", "text"]
+    assert names == ["echo", "fail", "half", "leave", "tell", "text"]
     one = setup.fc3.get_function("echo", fc3.GetFunctionRequest()).body
     assert (one.handler, one.timeout, one.role) == ("fc_sample.echo", 10, ROLE)
     assert one.function_arn == f"acs:fc:{REGION}:{HOME}:functions/echo"
@@ -401,12 +405,60 @@ def test_tasks_are_listed_with_filters_and_pages(setup: Setup) -> None:
     assert listed() == (["a-0", "a-1", "a-2", "b"], "")
     assert listed(prefix="a-", sort_order_by_time="desc")[0] == ["a-2", "a-1", "a-0"]
     assert listed(status="Enqueued")[0] == ["b"]
+    for wrong in ({"status": "Failure"}, {"sort_order_by_time": "up"}, {"next_token": "9" * 5000}):
+        with pytest.raises(ClientException) as refusal:
+            listed(**wrong)
+        assert (refusal.value.code, refusal.value.status_code) == ("InvalidArgument", 400)
     first, token = listed(limit=3)
     assert (first, listed(limit=3, next_token=token)[0]) == (["a-0", "a-1", "a-2"], ["b"])
     for include in (True, False):
         request = fc3.ListAsyncTasksRequest(include_payload=include, limit=1)
         [task] = setup.fc3.list_async_tasks("echo", request).body.tasks
         assert task.task_payload == ("in" if include else None)
+
+
+def test_the_host_names_account_and_region(setup: Setup) -> None:
+    """Functions are those of the account and the region that were called; other endpoints name neither."""
+
+    def call(host: str) -> str:
+        client = Fc3(setup._config(HOME))
+        client._endpoint = host
+        try:
+            return client.get_function("echo", fc3.GetFunctionRequest()).body.function_name
+        except ClientException as refusal:
+            return refusal.code
+
+    hosts = [f"{HOME}.{REGION}-internal.fc.aliyuncs.com", f"fcv3.{REGION}.aliyuncs.com", "127.0.0.1:8101"]
+    assert [call(host) for host in hosts] == ["echo"] * 3
+    assert call(f"{OTHER}.{REGION}.fc.aliyuncs.com") == "AccessDenied"
+    assert call(f"{HOME}.cn-beijing.fc.aliyuncs.com") == "InvalidArgument"
+
+
+@pytest.mark.parametrize(
+    ("digest", "status"),
+    [
+        ("9dd4e461268c8034f5c8564e155c67a6", 200),
+        (base64.b64encode(b"9dd4e461268c8034f5c8564e155c67a6").decode(), 200),
+        (base64.b64encode(bytes.fromhex("9dd4e461268c8034f5c8564e155c67a6")).decode(), 200),
+        ("9DD4", 400),
+        ("", 400),
+    ],
+)
+def test_a_digest_of_the_body_must_be_its_own(setup: Setup, digest: str, status: int) -> None:
+    """Content-MD5, where a client sends it."""
+    request = Request("POST", "/2023-03-30/functions/echo/invocations", "", {"host": "x", "content-md5": digest}, b"x")
+    caller = Caller(HOME, f"acs:ram::{HOME}:root")
+    try:
+        answer = fc_wire.handle(setup.fc, caller, request)
+    except ApiError as refusal:
+        answer = fc_wire.error(refusal)
+    assert answer.status == status
+
+
+def test_half_a_character_in_a_log_is_no_fault_of_the_service(setup: Setup) -> None:
+    """What a function prints comes back, as far as it is text."""
+    answer = setup.invoke("half", x_fc_log_type="Tail")
+    assert "a?b" in base64.b64decode(answer.headers["x-fc-log-result"]).decode()
 
 
 def test_without_async_task_there_are_no_records(setup: Setup) -> None:
