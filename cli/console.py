@@ -33,14 +33,27 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_table(out: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A titled table whose cells are plain text: nothing in a cell is taken for markup."""
+    """A titled table whose cells are plain text: nothing in a cell is taken for markup.
+
+    On a page too narrow for it each row is a block of lines instead, one a cell: no id is broken or cut.
+    """
+    cells = [[str(cell) for cell in row] for row in rows]
     made = Table(header_style="dim", box=box.SIMPLE_HEAD)
     for column in columns:
         made.add_column(column, overflow="fold")
-    for row in rows:
-        made.add_row(*(escape(str(cell)) for cell in row))
+    for row in cells:
+        made.add_row(*map(escape, row))
     out.print(f"[bold]{escape(title)}[/bold]")
-    out.print(made)
+    if made.__rich_measure__(out, out.options).minimum <= out.width:
+        out.print(made)
+        return
+    names = max(map(len, columns))
+    for row in cells:
+        out.print()
+        for column, cell in zip(columns, row, strict=True):
+            if cell:
+                out.print(f"  [dim]{escape(column):{names}}[/dim]  {escape(cell)}", soft_wrap=True)
+    out.print()
 
 
 def show(value: Any) -> None:
