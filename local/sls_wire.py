@@ -18,6 +18,7 @@ from local.sls import codec
 from local.sls.address import project_and_region
 from local.sls.store import Logstore, Page, Project, SlsBackend, shard_ranges
 
+_MOST_LISTED = 500
 _LOGSTORE_DEFAULTS: dict[str, Any] = {
     "enable_tracking": False,
     "autoSplit": False,
@@ -27,7 +28,7 @@ _LOGSTORE_DEFAULTS: dict[str, Any] = {
     "mode": "standard",
 }
 
-# (method, path, value of ?type=) to the operation's name; the first that fits.
+# (method, path, value of ?type=, None for none) to the operation's name.
 _ROUTES: list[tuple[str, re.Pattern[str], str | None, str]] = [
     (method, re.compile(path), kind, name)
     for method, path, kind, name in (
@@ -89,7 +90,7 @@ def _route(request: Request) -> tuple[str, dict[str, str]]:
     kind = dict(parse_qsl(request.query)).get("type")
     for method, pattern, wanted, name in _ROUTES:
         match = pattern.fullmatch(request.path or "/")
-        if match and method == request.method and wanted in (None, kind):
+        if match and method == request.method and wanted == kind:
             if name == "GetProject" and not project_and_region(request)[0]:
                 name = "ListProject"
             return name, {key: unquote(value) for key, value in match.groupdict().items()}
@@ -118,10 +119,13 @@ class _Call:
         self.backend = backend
         self.account = caller.account
         self.request = request
+        self.project, self.region = project_and_region(request)
         self.name, self.path = _route(request)
         self.query = dict(parse_qsl(request.query, keep_blank_values=True))
 
     def answer(self) -> Response:
+        if self.region not in (None, self.backend.region):
+            raise ApiError("ProjectNotExist", 404, f"The Project does not exist : {self.project}")
         version = self.request.headers.get("x-log-apiversion")
         if version is None:
             raise ApiError("MissingAPIVersion", 400, "x-log-apiversion does not exist in http header.")
@@ -137,13 +141,6 @@ class _Call:
         return method()
 
     # What was sent
-
-    @property
-    def project(self) -> str:
-        project, region = project_and_region(self.request)
-        if project and region not in (None, self.backend.region):
-            raise ApiError("ProjectNotExist", 404, f"The Project does not exist : {project}")
-        return project
 
     @property
     def store(self) -> tuple[str, str, str]:
@@ -176,7 +173,10 @@ class _Call:
 
     def _CreateProject(self) -> Response:  # noqa: N802 - named as the operation is
         body = self.json_body()
-        self.backend.create_project(self.account, str(body.get("projectName", "")), str(body.get("description", "")))
+        name = str(body.get("projectName", ""))
+        if self.project not in ("", name):
+            raise ApiError("ParameterInvalid", 400, f"project name {name} is not that of the host, {self.project}")
+        self.backend.create_project(self.account, name, str(body.get("description", "")))
         return _empty()
 
     def _GetProject(self) -> Response:  # noqa: N802
@@ -193,7 +193,7 @@ class _Call:
     def _ListProject(self) -> Response:  # noqa: N802
         part = self.query.get("projectName", "")
         return self._listing(
-            "projects", [self._shown(p) for p in self.backend.projects(self.account) if part in p.name], most=500
+            "projects", [self._shown(p) for p in self.backend.projects(self.account) if part in p.name]
         )
 
     def _shown(self, project: Project) -> dict[str, Any]:
@@ -207,8 +207,10 @@ class _Call:
             "lastModifyTime": str(int(project.modified)),
         }
 
-    def _listing(self, name: str, items: list[Any], most: int) -> Response:
-        offset, size = self._integer("offset", 0), self._integer("size", most)
+    def _listing(self, name: str, items: list[Any]) -> Response:
+        offset, size = self._integer("offset", 0), self._integer("size", _MOST_LISTED)
+        if offset < 0 or not 0 <= size <= _MOST_LISTED:
+            raise ApiError("ParameterInvalid", 400, f"offset {offset} or size {size} is invalid")
         page = items[offset : offset + size]
         return _json({"count": len(page), "total": len(items), name: page})
 
@@ -223,7 +225,7 @@ class _Call:
     def _ListLogStores(self) -> Response:  # noqa: N802
         part = self.query.get("logstoreName", "")
         names = sorted(n for n in self.backend.project(self.account, self.project).logstores if part in n)
-        return self._listing("logstores", names, most=500)
+        return self._listing("logstores", names)
 
     def _GetLogStore(self) -> Response:  # noqa: N802
         store: Logstore = self.backend.logstore(*self.store)
@@ -273,7 +275,7 @@ class _Call:
 
     def _ListDashboard(self) -> Response:  # noqa: N802
         names = sorted(self.backend.project(self.account, self.project).dashboards)
-        return self._listing("dashboards", names, most=500)
+        return self._listing("dashboards", names)
 
     def _GetDashboard(self) -> Response:  # noqa: N802
         return _json(self.backend.dashboard(self.account, self.project, self.path["name"]))
@@ -292,9 +294,9 @@ class _Call:
 
     def _ListAlerts(self) -> Response:  # noqa: N802
         if self.query.get("jobType", "Alert") != "Alert":
-            return self._listing("results", [], most=100)
+            return self._listing("results", [])
         alerts = self.backend.project(self.account, self.project).alerts
-        return self._listing("results", [alerts[name] for name in sorted(alerts)], most=100)
+        return self._listing("results", [alerts[name] for name in sorted(alerts)])
 
     def _GetAlert(self) -> Response:  # noqa: N802
         return _json(self.backend.alert(self.account, self.project, self.path["name"]))

@@ -252,6 +252,8 @@ def test_search_answers_in_the_accepted_coding(backend: SlsBackend, accepted: st
     ("parameters", "expected"),
     [
         ("from=1&to=x", (400, "ParameterInvalid")),
+        ("from=seconds&to=2", (400, "ParameterInvalid")),
+        ("from=1&to=2&toNs=x", (400, "ParameterInvalid")),
         ("to=2", (400, "ParameterInvalid")),
         ("from=2&to=1", (400, "InvalidTimeRange")),
         ("from=1&to=2&line=101", (400, "InvalidLine")),
@@ -313,6 +315,8 @@ def test_web_tracking_writes_json(backend: SlsBackend) -> None:
         ("GET", "/logstores/s/shards/0?type=log", "PullLogs"),
         ("GET", "/logstores/s/shards", "ListShards"),
         ("PATCH", "/logstores/s", "Unknown"),
+        ("GET", "/logstores/s?type=junk", "Unknown"),
+        ("POST", "/logstores/s/logs?type=log", "Unknown"),
         ("GET", "/nowhere", "Unknown"),
     ],
 )
@@ -322,6 +326,33 @@ def test_action_is_named_as_the_api_names_it(backend: SlsBackend, method: str, t
     assert sls_wire.action(Request(method, path, query, {"host": "proj.localhost"})) == name
     if name == "Unknown":
         assert refused(call(backend, method, target)) == (400, "ParameterInvalid")
+
+
+@pytest.mark.parametrize("page", ["offset=-1", "size=-1", "size=501", "offset=x"])
+def test_a_page_that_is_none_is_refused(backend: SlsBackend, page: str) -> None:
+    """Of logstores, as of projects and dashboards."""
+    for target in ("/logstores", "/dashboards", "/jobs"):
+        assert refused(call(backend, "GET", f"{target}?{page}")) == (400, "ParameterInvalid")
+
+
+@pytest.mark.parametrize(
+    ("host", "name", "expected"),
+    [
+        ("other.cn-qingdao.log.aliyuncs.com", "other", None),
+        ("cn-qingdao.log.aliyuncs.com", "other", None),
+        ("proj.cn-qingdao.log.aliyuncs.com", "other", (400, "ParameterInvalid")),
+        ("other.cn-beijing.log.aliyuncs.com", "other", (404, "ProjectNotExist")),
+        ("cn-beijing.log.aliyuncs.com", "other", (404, "ProjectNotExist")),
+    ],
+)
+def test_a_project_is_made_where_the_host_says(
+    backend: SlsBackend, host: str, name: str, expected: tuple[int, str] | None
+) -> None:
+    """A host that names a project or a region, and a body that names another: nothing is made."""
+    body = json.dumps({"projectName": name, "description": ""}).encode()
+    answer = call(backend, "POST", "/", body, host=host, content_type="application/json")
+    assert (answer.status == 200) if expected is None else (refused(answer) == expected)
+    assert [p.name for p in backend.projects(HOME)] == (["other", "proj"] if expected is None else ["proj"])
 
 
 def test_list_project_is_asked_of_the_bare_endpoint() -> None:
