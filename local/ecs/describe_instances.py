@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from local.clock import utc
 from local.ecs import tags
 from local.ecs.call import Call
 from local.ecs.paging import page
+from local.ecs.params import invalid
 from local.ecs.state import Instance, InstanceState
 from local.errors import ApiError
 
 STATUSES = ("Pending", "Running", "Starting", "Stopping", "Stopped")
+_EVERYBODY = {
+    "DeviceAvailable": "true",
+    "HttpEndpoint": "enabled",
+    "HttpTokens": "optional",
+    "InstanceChargeType": "PostPaid",
+    "InternetChargeType": "PayByTraffic",
+    "IoOptimized": "true",
+}
+"""Filters by what every instance here has in common."""
+_NOBODY = ("HpcClusterId", "HttpPutResponseHopLimit", "KeyPairName", "LockReason", "RdmaIpAddresses", "ResourceGroupId")
+"""Filters by what none has."""
 
 Seen = tuple[Instance, InstanceState]
 
@@ -54,6 +68,10 @@ def _filter(call: Call) -> Callable[[Seen], bool]:
     inner = params.json_list("InnerIpAddresses", "InvalidInnerIpAddresses.Malformed")
     public = params.json_list("PublicIpAddresses", "InvalidPublicIpAddresses.Malformed")
     eips = params.json_list("EipAddresses", "InvalidEipAddresses.Malformed")
+    since, until = _created(call)
+    common = all(params.get(name).lower() in ("", value.lower()) for name, value in _EVERYBODY.items())
+    if not common or any(map(params.get, _NOBODY)) or params.listed("Ipv6Address"):
+        return lambda _seen: False
 
     def wanted(seen: Seen) -> bool:
         instance, state = seen
@@ -66,7 +84,9 @@ def _filter(call: Call) -> Callable[[Seen], bool]:
             and params.get("VSwitchId") in ("", instance.vswitch_id)
             and params.get("ZoneId") in ("", call.backend.zone)
             and params.get("InstanceType") in ("", instance.instance_type)
+            and params.get("InstanceTypeFamily") in ("", _family(instance))
             and params.get("ImageId") in ("", instance.image_id)
+            and since <= instance.created // 60 * 60 <= until  # to the minute, as it is shown
             and fnmatch.fnmatchcase(instance.name, _glob(params.get("InstanceName")))
             and (addresses is None or network == "classic" or _shown_ip(call, instance) in addresses)
             and (inner is None or network != "classic")  # the address filters count for their own network type [doc]
@@ -75,6 +95,24 @@ def _filter(call: Call) -> Callable[[Seen], bool]:
         )
 
     return wanted
+
+
+def _family(instance: Instance) -> str:
+    return instance.instance_type.rsplit(".", 1)[0]
+
+
+def _created(call: Call) -> tuple[float, float]:
+    """The bounds of `Filter.1.Key=CreationStartTime` and `Filter.2.Key=CreationEndTime` [doc]; others are refused."""
+    bounds = {"CreationStartTime": -math.inf, "CreationEndTime": math.inf}
+    for record in call.params.records("Filter"):
+        key = record.get("Key", "")
+        if key not in bounds:
+            raise invalid("Filter.N.Key")
+        try:
+            bounds[key] = datetime.strptime(record.get("Value", ""), "%Y-%m-%dT%H:%M%z").timestamp()
+        except ValueError:
+            raise invalid("Filter.N.Value") from None
+    return bounds["CreationStartTime"], bounds["CreationEndTime"]
 
 
 def _glob(name: str) -> str:
@@ -110,7 +148,7 @@ def _answer(call: Call, instance: Instance, state: InstanceState) -> dict[str, A
         "ExpiredTime": "2099-12-31T15:59Z",
         "InstanceChargeType": "PostPaid",
         "InstanceType": instance.instance_type,
-        "InstanceTypeFamily": instance.instance_type.rsplit(".", 1)[0],
+        "InstanceTypeFamily": _family(instance),
         "Cpu": 2,
         "Memory": 8192,
         "ImageId": instance.image_id,

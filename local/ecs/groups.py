@@ -82,6 +82,7 @@ def describe_security_groups(call: Call) -> dict[str, Any]:
         and params.get("SecurityGroupId") in ("", group.id)
         and params.get("VpcId") in ("", group.vpc_id)
         and params.get("SecurityGroupName") in ("", group.name)
+        and not params.get("ResourceGroupId")  # no group here is in one
         and kind in ("", group.type)
         and network in ("", "vpc" if group.vpc_id else "classic")
         and managed in (None, group.managed)

@@ -127,6 +127,7 @@ def test_filters_are_all_to_be_met(local_cloud: LocalCloud) -> None:
     assert ids(ecs, security_group_type="enterprise") == [advanced]
     assert ids(ecs, service_managed=True) == [managed]
     assert ids(ecs, network_type="classic") == [classic]
+    assert ids(ecs, resource_group_id="rg-1") == []
     assert set(ids(ecs, service_managed=False, network_type="vpc")) == {app, advanced}
     any_value = models.DescribeSecurityGroupsRequestTag(key="link-accept")
     assert ids(ecs, tag=[any_value]) == [app]

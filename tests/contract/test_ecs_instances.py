@@ -230,6 +230,39 @@ def test_filters_are_all_to_be_met(w: World) -> None:
         w.ids(tag=[models.DescribeInstancesRequestTag(value="sg-db")])
 
 
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({"instance_charge_type": "PostPaid", "internet_charge_type": "PayByTraffic", "io_optimized": True}, True),
+        ({"instance_type_family": "ecs.g7", "http_endpoint": "enabled", "http_tokens": "optional"}, True),
+        ({"instance_type_family": "ecs.g6"}, False),
+        ({"instance_charge_type": "PrePaid"}, False),
+        ({"io_optimized": False}, False),
+        ({"resource_group_id": "rg-1"}, False),
+        ({"key_pair_name": "mine"}, False),
+        ({"lock_reason": "financial"}, False),
+        ({"ipv_6address": ["2001:db8::1"]}, False),
+        ({"filter": [("CreationStartTime", "2026-11-25T00:00Z")]}, True),
+        ({"filter": [("CreationStartTime", "2026-11-25T00:01Z")]}, False),
+        ({"filter": [("CreationStartTime", "2026-11-24T00:00Z"), ("CreationEndTime", "2026-11-24T23:59Z")]}, False),
+    ],
+)
+def test_no_filter_is_passed_over(w: World, filters: dict[str, Any], found: bool) -> None:
+    """What every instance here has in common, or none has, is filtered by too."""
+    named = [models.DescribeInstancesRequestFilter(key=key, value=value) for key, value in filters.pop("filter", ())]
+    made = w.run()
+    assert w.ids(**filters, filter=named or None) == (made if found else [])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("ExpiredTime", "2026-11-25T00:00Z"), ("CreationStartTime", "2026-11-25"), (None, None)]
+)
+def test_a_filter_that_is_not_known_is_refused(w: World, key: str, value: str) -> None:
+    """A list that was not filtered would be taken for one that was."""
+    with refused("InvalidParameter", 400):
+        w.ids(filter=[models.DescribeInstancesRequestFilter(key=key, value=value or "x")])
+
+
 def test_a_tag_filter_reads_a_thousand_matches_and_no_more(w: World) -> None:
     """Without the filter all of them can be read."""
     w.cloud.ecs.quotas.tag_filter_matches = 2
