@@ -108,25 +108,52 @@ def _log(here: Setting) -> Iterator[Finding]:
 
 
 def _accounts(here: Setting, sweep: Sweep) -> Iterator[Finding]:
-    """Whether each could be read."""
+    """Whether each could be read, and as whom."""
     from cli.records import unread
 
     gaps = unread(sweep)
-    for what, why in gaps.items():
-        advice = "check that account's role, its trust policy and external id, and its permissions"
-        if what in here.policy.accounts:
-            yield Finding("missing", what, "access", why, advice)
-        else:
-            yield Finding("missing", "", what, why)
-    for account in sorted(here.policy.accounts.keys() - gaps.keys()):
-        instances = sum(party.account == account for party in sweep.view.instances)
-        managed = sum(group.account == account for group in sweep.managed)
-        seen = f"{instances} instances, {managed} groups with rules of ours"
-        if instances:
-            yield Finding("ok", account, "access", seen)
+    for what in sorted(here.policy.accounts.keys() | gaps.keys()):
+        if what not in here.policy.accounts:
+            yield Finding("missing", "", what, gaps[what])
+            continue
+        owner, arn = _identity(here, what)
+        instances = sum(party.account == what for party in sweep.view.instances)
+        managed = sum(group.account == what for group in sweep.managed)
+        seen = f"{instances} instances, {managed} groups with rules of ours, read as {arn}"
+        if what in gaps:
+            advice = "check that account's role, its trust policy and external id, and its permissions"
+            yield Finding("missing", what, "access", f"{gaps[what]} (as {arn})" if owner else gaps[what], advice)
+        elif owner not in ("", what):
+            advice = "use keys of that account; home is the one without a role in the policy file"
+            yield Finding("missing", what, "access", f"the keys are of account {owner}: {arn}", advice)
+        elif instances:
+            yield Finding("ok", what, "access", seen)
         else:
             advice = "nothing there is taken for gone; if it really is empty: link-peer sweep --believe-empty"
-            yield Finding("warning", account, "access", seen, advice)
+            yield Finding("warning", what, "access", seen, advice)
+
+
+def _identity(here: Setting, account: str) -> tuple[str, str]:
+    """(account, ARN) of those as whom an account is read, by STS; an empty account and why, where it cannot be told."""
+    from alibabacloud_sts20150401.client import Client
+
+    from shared.accounts import CACHE
+    from shared.errors import LinkPeerError
+    from shared.sdk import call, client_config
+
+    entry, keys = here.policy.accounts[account], here.settings.credentials
+    if entry.role is not None:
+        session = CACHE.sessions.get((account, entry.role, entry.external_id or "", keys.access_key_id))
+        if session is None:
+            return "", "nobody"
+        keys = session.credentials
+    config = client_config(here.settings, "sts", keys)
+    config.endpoint = config.endpoint or f"sts.{here.settings.region}.aliyuncs.com"
+    try:
+        found = call(lambda: Client(config).get_caller_identity()).body
+    except LinkPeerError as error:
+        return "", f"somebody unknown ({error})"
+    return str(found.account_id), str(found.arn)
 
 
 def _quotas(sweep: Sweep) -> Iterator[Finding]:

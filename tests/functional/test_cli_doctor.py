@@ -31,6 +31,22 @@ def test_a_healthy_deployment_has_nothing_missing(lab: Lab, cli: Cli) -> None:
     assert (lab.changes(), lab.records()) == (0, [])
 
 
+def test_each_account_is_read_as_somebody(lab: Lab, cli: Cli) -> None:
+    """Home with the keys at hand, the other by its role."""
+    _, found = cli.json("doctor")
+    read_as = {f["where"]: f["detail"].split("read as ")[1] for f in found if f["what"] == "access"}
+    assert read_as[HOME] == f"acs:ram::{HOME}:root"
+    assert read_as[PEER].startswith(f"acs:ram::{PEER}:assumed-role/link-peer/")
+
+
+def test_keys_of_another_account_than_home(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With them everything at home would seem gone."""
+    keys = lab.cloud.identity.accounts[PEER]
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", keys.access_key_id)
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", keys.access_key_secret)
+    assert (HOME, "access", f"the keys are of account {PEER}: acs:ram::{PEER}:root") in missing(cli)
+
+
 def test_what_links_lack_is_told_with_its_advice(lab: Lab, cli: Cli) -> None:
     """Consent, group types and VPCs, each under the account that must act."""
     app, db = lab.group(), lab.group()
