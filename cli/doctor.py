@@ -84,6 +84,7 @@ def _queue(here: Setting) -> Iterator[Finding]:
 
 
 def _log(here: Setting) -> Iterator[Finding]:
+    from cli.log import meaning
     from shared.sls import AuditUnavailable, client
 
     settings = here.settings
@@ -96,7 +97,7 @@ def _log(here: Setting) -> Iterator[Finding]:
     try:
         index = log.get_index_config(settings.audit_project, settings.audit_logstore).get_index_config()
     except AuditUnavailable as error:
-        yield Finding("missing", "", what, str(error), advice)
+        yield Finding("missing", "", what, str(meaning(error)), advice)
         return
     lacking = sorted(FILTERS - set(index.key_config_list or {}))
     if lacking:

@@ -48,7 +48,8 @@ def failed(service: Service = "", as_json: Json = False) -> None:
     found = _lost(_functions(service))
     if as_json:
         for task in found:
-            show({"id": task.id, "function": task.function, "status": task.status, "error": task.error})
+            time = iso(task.started / 1000)
+            show({"id": task.id, "function": task.function, "time": time, "status": task.status, "error": task.error})
         return
     rows = [(t.id, t.function, iso(t.started / 1000), t.status, _cause(t.error)[:ERROR_WIDTH]) for t in found]
     print_table(console(), "failed calls", ("id", "function", "time", "status", "error"), rows)

@@ -50,7 +50,7 @@ class AuditLog:
                     *self._place, int(since), until, query=query, size=PAGE, offset=len(found), reverse=False
                 )
             except (AuditUnavailable, LogException) as error:
-                raise _meaning(error) from error
+                raise meaning(error) from error
             page = [_record(log) for log in answer.get_logs()]
             found += page
             if len(page) < PAGE:
@@ -74,7 +74,7 @@ class AuditLog:
             time.sleep(poll)
 
 
-def _meaning(error: Any) -> LinkPeerError:
+def meaning(error: Any) -> LinkPeerError:
     """What a failed read means: a 4xx comes again, unless it says "not so fast"; the rest passes."""
     answer = error.__cause__ or error  # the SDK's own error knows the status
     status, code = int(answer.get_resp_status() or 0), str(answer.get_error_code())

@@ -42,7 +42,8 @@ def sweep(
         delivery = opened_delivery("sweep", SimpleNamespace(function=SimpleNamespace(timeout=SECONDS)))
         delivery.audit = kept = Kept(delivery.audit)
         changes = []
-    with Progress(console=console(stderr=True), transient=True, disable=as_json) as bar:
+    err = console(stderr=True)
+    with Progress(console=err, transient=True, disable=as_json or not err.is_terminal) as bar:
         tasks = {what: bar.add_task(what, total=None) for what in ("accounts read", "groups read")}
         run = Sweep(
             delivery,

@@ -84,12 +84,13 @@ def test_what_failed_is_listed_and_replayed(
     lab.cloud.faults.clear()
     lab.fault(service="sls", action="PutLogs", kind="html", times=None)
     stdin(monkeypatch, lab.event(instance))
+    asked = lab.iso()
     assert cli("invoke", fc.AUTO_LINK, "-", "--async", *service) == 0
     triggers.drain()
     lab.cloud.faults.clear()
     assert lab.rules(db) == []
     code, [task] = cli.json("failed", *service)
-    assert (code, task["function"], task["status"]) == (0, fc.AUTO_LINK, "Failed")
+    assert (code, task["function"], task["status"], task["time"]) == (0, fc.AUTO_LINK, "Failed", asked)
     assert cli("failed", *service) == 0
     assert "the audit log cannot be written" in cli.out
     assert cli("replay", task["id"], *service) == 0

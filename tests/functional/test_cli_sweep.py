@@ -40,6 +40,7 @@ def test_a_sweep_tells_what_it_did_in_a_table(lab: Lab, cli: Cli) -> None:
     assert "no-consent" in cli.out
     assert f"advice: tag {cache.id}@{HOME} link-accept={app.id}:tcp/6379" in cli.out
     assert "changed 0" in cli.out
+    assert cli.err == ""  # no bar where nobody watches, and no line of one
 
 
 def test_what_is_held_back_fails_the_command(lab: Lab, cli: Cli) -> None:
