@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from datetime import datetime, timezone
@@ -165,6 +166,9 @@ def test_dead_letters_are_shown_by_the_snippet_of_the_page(
     monkeypatch.setenv("LINK_PEER_DEAD_LETTER_QUEUE", lab.cloud.world.dead_letter_queue)
     exec(snippet, {})  # noqa: S102  # the page's own text
     assert capsys.readouterr().out.strip() == "MessageNotExist"
-    lab.cloud.mns.send(HOME, lab.cloud.world.dead_letter_queue, '{"requestContext": {}}')
+    for letter in ('{"requestContext": {}}', base64.b64encode(b'{"specversion": "1.0"}').decode()):
+        lab.cloud.mns.send(HOME, lab.cloud.world.dead_letter_queue, letter)
     exec(snippet, {})  # noqa: S102
-    assert '{"requestContext": {}}' in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert '{"requestContext": {}}' in shown
+    assert '{"specversion": "1.0"}' in shown
