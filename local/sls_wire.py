@@ -8,7 +8,7 @@ import re
 import secrets
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from local.errors import ApiError
 from local.http import Request, Response
@@ -16,6 +16,7 @@ from local.identity import Caller
 from local.json_text import loads
 from local.sls import codec
 from local.sls.address import project_and_region
+from local.sls.routes import route
 from local.sls.store import Logstore, Page, Project, SlsBackend, shard_ranges
 
 _MOST_LISTED = 500
@@ -28,49 +29,10 @@ _LOGSTORE_DEFAULTS: dict[str, Any] = {
     "mode": "standard",
 }
 
-# (method, path, value of ?type=, None for none) to the operation's name.
-_ROUTES: list[tuple[str, re.Pattern[str], str | None, str]] = [
-    (method, re.compile(path), kind, name)
-    for method, path, kind, name in (
-        ("POST", r"/", None, "CreateProject"),
-        ("GET", r"/", None, "GetProject"),
-        ("PUT", r"/", None, "UpdateProject"),
-        ("DELETE", r"/", None, "DeleteProject"),
-        ("POST", r"/logstores", None, "CreateLogStore"),
-        ("GET", r"/logstores", None, "ListLogStores"),
-        ("POST", r"/logstores/(?P<logstore>[^/]+)/shards/(?:lb|route)", None, "PutLogs"),
-        ("POST", r"/logstores/(?P<logstore>[^/]+)/track", None, "PutWebtracking"),
-        ("POST", r"/logstores/(?P<logstore>[^/]+)/logs", None, "GetLogs"),
-        ("GET", r"/logstores/(?P<logstore>[^/]+)", "log", "GetLogs"),
-        ("GET", r"/logstores/(?P<logstore>[^/]+)", "histogram", "GetHistograms"),
-        ("GET", r"/logstores/(?P<logstore>[^/]+)", None, "GetLogStore"),
-        ("PUT", r"/logstores/(?P<logstore>[^/]+)", None, "UpdateLogStore"),
-        ("DELETE", r"/logstores/(?P<logstore>[^/]+)", None, "DeleteLogStore"),
-        ("POST", r"/logstores/(?P<logstore>[^/]+)/index", None, "CreateIndex"),
-        ("GET", r"/logstores/(?P<logstore>[^/]+)/index", None, "GetIndex"),
-        ("PUT", r"/logstores/(?P<logstore>[^/]+)/index", None, "UpdateIndex"),
-        ("DELETE", r"/logstores/(?P<logstore>[^/]+)/index", None, "DeleteIndex"),
-        ("GET", r"/logstores/(?P<logstore>[^/]+)/shards", None, "ListShards"),
-        ("GET", r"/logstores/(?P<logstore>[^/]+)/shards/(?P<shard>[0-9]{1,9})", "cursor", "GetCursor"),
-        ("GET", r"/logstores/(?P<logstore>[^/]+)/shards/(?P<shard>[0-9]{1,9})", "cursor_time", "GetCursorTime"),
-        ("GET", r"/logstores/(?P<logstore>[^/]+)/shards/(?P<shard>[0-9]{1,9})", "log", "PullLogs"),
-        ("POST", r"/dashboards", None, "CreateDashboard"),
-        ("GET", r"/dashboards", None, "ListDashboard"),
-        ("GET", r"/dashboards/(?P<name>[^/]+)", None, "GetDashboard"),
-        ("PUT", r"/dashboards/(?P<name>[^/]+)", None, "UpdateDashboard"),
-        ("DELETE", r"/dashboards/(?P<name>[^/]+)", None, "DeleteDashboard"),
-        ("POST", r"/jobs", None, "CreateAlert"),
-        ("GET", r"/jobs", None, "ListAlerts"),
-        ("GET", r"/jobs/(?P<name>[^/]+)", None, "GetAlert"),
-        ("PUT", r"/jobs/(?P<name>[^/]+)", None, "UpdateAlert"),
-        ("DELETE", r"/jobs/(?P<name>[^/]+)", None, "DeleteAlert"),
-    )
-]
-
 
 def action(request: Request) -> str:
     """The operation's name, e.g. `PutLogs`; `Unknown` for a path that is none."""
-    return _route(request)[0]
+    return route(request)[0]
 
 
 def handle(backend: SlsBackend, caller: Caller, request: Request) -> Response:
@@ -84,17 +46,6 @@ def handle(backend: SlsBackend, caller: Caller, request: Request) -> Response:
 def error(problem: ApiError) -> Response:
     """A refusal as SLS writes it: `{"errorCode", "errorMessage"}`."""
     return _json({"errorCode": problem.code, "errorMessage": problem.message}, status=problem.status)
-
-
-def _route(request: Request) -> tuple[str, dict[str, str]]:
-    kind = dict(parse_qsl(request.query)).get("type")
-    for method, pattern, wanted, name in _ROUTES:
-        match = pattern.fullmatch(request.path or "/")
-        if match and method == request.method and wanted == kind:
-            if name == "GetProject" and not project_and_region(request)[0]:
-                name = "ListProject"
-            return name, {key: unquote(value) for key, value in match.groupdict().items()}
-    return "Unknown", {}
 
 
 def _headers() -> dict[str, str]:
@@ -120,7 +71,7 @@ class _Call:
         self.account = caller.account
         self.request = request
         self.project, self.region = project_and_region(request)
-        self.name, self.path = _route(request)
+        self.name, self.path = route(request)
         self.query = dict(parse_qsl(request.query, keep_blank_values=True))
 
     def answer(self) -> Response:

@@ -13,7 +13,7 @@ from typing import Any
 
 from local.clock import Clock
 from local.errors import ApiError
-from local.sls import analysis
+from local.sls import analysis, documents
 from local.sls import index as indexes
 from local.sls.index import Index
 from local.sls.query import compile_query
@@ -218,8 +218,7 @@ class SlsBackend:
     # Dashboards and alert rules: kept and given back; nobody draws or evaluates them here
 
     def create_dashboard(self, account: str, project: str, document: dict[str, Any]) -> None:
-        name = _wanted(document, "dashboardName", str)
-        _wanted(document, "charts", list)
+        name = documents.dashboard(document)
         with self._lock:
             there = self.project(account, project).dashboards
             if name in there:  # the service's own words [src the Java SDK's tests]
@@ -234,7 +233,7 @@ class SlsBackend:
             return there[name]
 
     def update_dashboard(self, account: str, project: str, name: str, document: dict[str, Any]) -> None:
-        _wanted(document, "charts", list)
+        documents.wanted(document, "charts", list)
         with self._lock:
             self.dashboard(account, project, name)
             self.project(account, project).dashboards[name] = {**document, "dashboardName": name}
@@ -245,7 +244,7 @@ class SlsBackend:
             del self.project(account, project).dashboards[name]
 
     def create_alert(self, account: str, project: str, document: dict[str, Any]) -> None:
-        name = _checked_alert(document)
+        name = documents.alert(document)
         with self._lock:
             there = self.project(account, project).alerts
             if name in there:
@@ -260,7 +259,7 @@ class SlsBackend:
             return there[name]
 
     def update_alert(self, account: str, project: str, name: str, document: dict[str, Any]) -> None:
-        _checked_alert(document)
+        documents.alert(document)
         with self._lock:
             self.alert(account, project, name)
             self.project(account, project).alerts[name] = {**document, "name": name}
@@ -408,29 +407,6 @@ def _shard_of(key: str, count: int) -> int:
     """A hash key is itself an MD5 in hex; anything else is hashed [doc PutLogs, KeyHash mode]."""
     digest = key.lower() if re.fullmatch(r"[0-9a-fA-F]{32}", key) else hashlib.md5(key.encode()).hexdigest()  # noqa: S324 - their hash
     return int(digest, 16) * count >> 128
-
-
-def _wanted(document: Mapping[str, Any], name: str, kind: type) -> Any:
-    value = document.get(name)
-    if not isinstance(value, kind) or (kind is str and not value):
-        raise ApiError("ParameterInvalid", 400, f"{name} is invalid")
-    return value
-
-
-def _checked_alert(document: Mapping[str, Any]) -> str:
-    """The name of an alert rule that has what every one needs [doc "Data structure of an alert rule"]."""
-    if document.get("type") != "Alert":
-        raise ApiError("ParameterInvalid", 400, "type is invalid: jobs other than alerts are not offered here")
-    _wanted(document, "displayName", str)
-    _wanted(_wanted(document, "schedule", dict), "type", str)
-    rule = _wanted(document, "configuration", dict)
-    for name in ("queryList", "severityConfigurations"):
-        if not _wanted(rule, name, list):
-            raise ApiError("ParameterInvalid", 400, f"{name} is empty")
-    for name in ("version", "type"):
-        _wanted(rule, name, str)
-    _wanted(rule, "groupConfiguration", dict)
-    return str(_wanted(document, "name", str))
 
 
 def _check_ttl(ttl: Any) -> None:
