@@ -13,8 +13,12 @@ COLUMN, ROW = 420, 60  # from one account's column to the next, from one party t
 LEFT, TOP = 130, 70  # of the first party
 WIDTH, HEIGHT = 230, 32  # of a party's box
 
+LABEL_CHARACTERS = 20  # so many have room between two boxes
+LINE, CHARACTER = 15, 7  # what a label takes, in height and a character
+
 STYLE = (
-    "text{font:13px sans-serif;fill:#222}.a{font-weight:bold}.l{font-size:12px;fill:#06c}"
+    "text{font:13px sans-serif;fill:#222}.a{font-weight:bold}.b{fill:#fff}"
+    ".l{font-size:12px;fill:#06c;stroke:#fff;stroke-width:4;paint-order:stroke}"
     ".p{fill:#f4f6f8;stroke:#789}.e{fill:none;stroke:#06c;stroke-width:1.5}"
 )
 
@@ -58,20 +62,29 @@ def svg(arrows: Sequence[Arrow], names: Names) -> str:
         for x, (_, parties) in enumerate(columns)
         for y, party in enumerate(parties)
     }
+    curves, labels = [], []
+    taken: list[tuple[int, int, int]] = []
+    for arrow in arrows:
+        curve, x, y = _curve(places[arrow.source], places[arrow.target])
+        y = _free(taken, x, y, len(_label(arrow)))
+        curves.append(curve)
+        text = f"{escape(_label(arrow))}<title>{escape(arrow.label)}: {escape(', '.join(arrow.reasons))}</title>"
+        labels.append(f'<text class="l" text-anchor="middle" x="{x}" y="{y}">{text}</text>')
     width = LEFT + COLUMN * max(len(columns), 1)
     height = TOP + ROW * max((len(parties) for _, parties in columns), default=1)
+    height = max([height, *(y + LINE for _, y, _ in taken)])
     head = '<marker id="h" markerWidth="9" markerHeight="8" refX="8" refY="4" orient="auto"><path d="M0,0L9,4L0,8z" fill="#06c"/></marker>'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
         f"<style>{STYLE}</style><defs>{head}</defs>",
+        f'<rect class="b" width="{width}" height="{height}"/>',
     ]
     for x, (account, _) in enumerate(columns):
         parts.append(f'<text class="a" x="{LEFT + COLUMN * x}" y="30">{escape(_title(account, names))}</text>')
     for party, (x, y) in places.items():
         parts.append(f'<rect class="p" x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="5"/>')
         parts.append(f'<text x="{x + 8}" y="{y + 21}">{escape(party.id)}</text>')
-    parts += [_curve(arrow, places[arrow.source], places[arrow.target]) for arrow in arrows]
-    return "\n".join([*parts, "</svg>\n"])
+    return "\n".join([*parts, *curves, *labels, "</svg>\n"])
 
 
 def html(arrows: Sequence[Arrow], names: Names) -> str:
@@ -104,8 +117,22 @@ def _quoted(text: str) -> str:
     return escape(text).replace("&quot;", "#quot;").replace("&#x27;", "#39;")
 
 
-def _curve(arrow: Arrow, start: tuple[int, int], end: tuple[int, int]) -> str:
-    """From box to box; within a column by the side, and the two ways of a mutual link apart from each other."""
+def _label(arrow: Arrow) -> str:
+    """The ports, or how many: the title and the table have them all."""
+    return arrow.label if len(arrow.label) <= LABEL_CHARACTERS else f"{len(arrow.ports)} ports"
+
+
+def _free(taken: list[tuple[int, int, int]], x: int, y: int, length: int) -> int:
+    """The next height from `y` on at which a label of this length covers none of those before it; from then on it is
+    one of them (x, y, length)."""
+    while any(abs(y - other) < LINE and abs(x - at) * 2 < CHARACTER * (length + long) for at, other, long in taken):
+        y += 1
+    taken.append((x, y, length))
+    return y
+
+
+def _curve(start: tuple[int, int], end: tuple[int, int]) -> tuple[str, int, int]:
+    """The path, and where its label goes. From box to box; within a column by the side, and the two ways of a mutual link apart from each other."""
     (x1, y1), (x2, y2) = start, end
     y1, y2 = y1 + HEIGHT // 2 - 6, y2 + HEIGHT // 2 + 6
     if x1 == x2:
@@ -122,4 +149,4 @@ def _curve(arrow: Arrow, start: tuple[int, int], end: tuple[int, int]) -> str:
         control = f"{middle},{y1} {middle},{y2}"
         place = (middle, (y1 + y2) // 2 + (-8 if right else 14))
     path = f'<path class="e" d="M{x1},{y1} C{control} {x2},{y2}" marker-end="url(#h)"/>'
-    return f'{path}<text class="l" text-anchor="middle" x="{place[0]}" y="{place[1]}">{escape(arrow.label)}</text>'
+    return path, *place

@@ -50,11 +50,12 @@ def picture(
 
 
 def _read(here: Setting) -> tuple[list[Arrow], list[str]]:
-    """One arrow a pair and direction, from the rules of every managed group; and the accounts that were not read."""
+    """From the rules of every managed group, one arrow for those of the same parties that stand for the same reasons; and
+    the accounts that were not read."""
     from cli.drawing import Arrow
     from cli.whatif import suppose
     from shared.decision import link_of, owned_rules
-    from shared.model import Party, Port, Reason
+    from shared.model import Party, Port
     from shared.view import READERS, Reader
 
     policy = here.policy
@@ -62,17 +63,15 @@ def _read(here: Setting) -> tuple[list[Arrow], list[str]]:
     reader = Reader(cloud, policy)
     for account in sorted(policy.accounts):
         reader.rules(reader.managed(account, policy.deployment), READERS)
-    ports: dict[tuple[Party, Party], set[Port]] = {}
-    reasons: dict[tuple[Party, Party], set[Reason]] = {}
+    ports: dict[tuple[Party, Party, tuple[str, ...]], set[Port]] = {}
     for rule, marker in owned_rules(reader.view, policy, here.settings.region):
         if rule.key is not None:
             link = link_of(rule.key, marker)
-            ports.setdefault((link.source, link.target), set()).add(rule.key.port)
-            reasons.setdefault((link.source, link.target), set()).update(marker.reasons)
+            reasons = tuple(reason.request or "tag" for reason in sorted(marker.reasons))
+            ports.setdefault((link.source, link.target, reasons), set()).add(rule.key.port)
     arrows = [
-        Arrow(source, target, tuple(sorted(found, key=str)), tuple(r.request or "tag" for r in sorted(reasons[ends])))
-        for ends, found in sorted(ports.items())
-        for source, target in [ends]
+        Arrow(source, target, tuple(sorted(found, key=str)), reasons)
+        for (source, target, reasons), found in sorted(ports.items())
     ]
     unread = [f"account {account} was not read: {error}" for account, error in sorted(reader.view.blocked.items())]
     return arrows, unread

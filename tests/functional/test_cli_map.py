@@ -59,12 +59,59 @@ def test_svg_is_well_formed_and_draws_no_box_over_another(lab: Lab, cli: Cli, tm
     assert cli("map", "--format", "svg", "-o", str(path)) == 0
     root = ElementTree.fromstring(path.read_text(encoding="utf-8"))  # noqa: S314  # our own output
     boxes = [
-        tuple(int(rect.attrib[name]) for name in ("x", "y", "width", "height")) for rect in root.iter(f"{SVG}rect")
+        tuple(int(rect.attrib[name]) for name in ("x", "y", "width", "height"))
+        for rect in root.iter(f"{SVG}rect")
+        if rect.attrib["class"] == "p"
     ]
     assert len(boxes) == 3
     assert all(x + w <= int(root.attrib["width"]) and y + h <= int(root.attrib["height"]) for x, y, w, h in boxes)
     assert len({(x, y) for x, y, _, _ in boxes}) == 3
     assert len(list(root.iter(f"{SVG}path"))) == 3 + 1  # and the arrow head
+
+
+def test_links_with_other_reasons_are_arrows_of_their_own(lab: Lab, cli: Cli) -> None:
+    """What a tag opens and what a request opens between the same two are not one thing."""
+    app, db = lab.group("*"), lab.group("*")
+    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306+tcp/3307"})))
+    lab.cross_account(lab.request(app, db, "tcp/3307"), lab.request(app, db, request_id="chg-2"))
+    _, arrows = cli.json("map")
+    assert sorted((a["from"] == f"{app.id}@{HOME}", a["ports"], a["reasons"]) for a in arrows) == [
+        (False, "everything", ["chg-2"]),
+        (True, "everything", ["chg-2"]),
+        (True, "tcp/3306", ["tag"]),
+        (True, "tcp/3307", ["tag", "chg-1"]),
+    ]
+
+
+def test_svg_puts_no_label_over_another(lab: Lab, cli: Cli) -> None:
+    """Also where lines cross, or run between the same boxes; a long list of ports is counted; all on white."""
+    groups = [lab.group("*", f"*@{PEER}") for _ in range(3)]
+    others = [lab.group("*", f"*@{HOME}", account=PEER) for _ in range(3)]
+    many = [f"tcp/{port}" for port in range(8001, 8006)]
+    lab.cross_account(
+        *(
+            lab.request(a, b, *ports, request_id=f"chg-{n}-{m}-{k}")
+            for n, a in enumerate(groups)
+            for m, b in enumerate([*others, *groups])
+            for k, ports in enumerate((["tcp/22"], many))
+            if a.id != b.id
+        )
+    )
+    assert cli("map", "--format", "svg") == 0
+    root = ElementTree.fromstring(cli.out)  # noqa: S314  # our own output
+    labels = [
+        (int(t.attrib["x"]), int(t.attrib["y"]), t.text or "")
+        for t in root.iter(f"{SVG}text")
+        if t.attrib.get("class") == "l"
+    ]
+    assert {text for _, _, text in labels} == {"tcp/22", "5 ports"}
+    assert len(labels) == 30
+    for number, (x, y, text) in enumerate(labels):
+        assert y < int(root.attrib["height"])
+        for other_x, other_y, other in labels[:number]:
+            assert abs(y - other_y) >= 12 or abs(x - other_x) >= 3 * (len(text) + len(other))
+    background = next(root.iter(f"{SVG}rect")).attrib
+    assert (background["width"], background["height"]) == (root.attrib["width"], root.attrib["height"])
 
 
 def test_html_names_every_link_and_loads_nothing(lab: Lab, cli: Cli) -> None:
