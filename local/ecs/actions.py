@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from local.ecs import assistant, authorize, groups, instances, tags
+from local.ecs import assistant, authorize, groups, instances, interfaces, tags
 from local.ecs.call import Call
-from local.ecs.describe_instances import describe_instances
+from local.ecs.describe_instances import describe_instance_status, describe_instances
 
 READS: dict[str, Callable[[Call], dict[str, Any]]] = {
+    "DescribeInstanceStatus": describe_instance_status,
     "DescribeInstances": describe_instances,
     "DescribeInvocationResults": assistant.describe_invocation_results,
+    "DescribeNetworkInterfaces": interfaces.describe_network_interfaces,
     "DescribeRegions": lambda call: {"Regions": {"Region": [_region(call.backend.region)]}},
     "DescribeSecurityGroupAttribute": groups.describe_security_group_attribute,
     "DescribeSecurityGroupReferences": groups.describe_security_group_references,
@@ -29,7 +31,10 @@ WRITES: dict[str, Callable[[Call], dict[str, Any]]] = {
     "DeleteSecurityGroup": groups.delete_security_group,
     "JoinSecurityGroup": instances.join_security_group,
     "LeaveSecurityGroup": instances.leave_security_group,
+    "ModifyInstanceAttribute": instances.modify_instance_attribute,
+    "ModifySecurityGroupAttribute": groups.modify_security_group_attribute,
     "ModifySecurityGroupRule": authorize.modify_security_group_rule,
+    "RebootInstance": instances.reboot_instance,
     "RevokeSecurityGroup": authorize.revoke_security_group,
     "RevokeSecurityGroupEgress": authorize.revoke_security_group_egress,
     "RunCommand": assistant.run_command,
@@ -43,7 +48,16 @@ WRITES: dict[str, Callable[[Call], dict[str, Any]]] = {
 ACTIONS = {**READS, **WRITES}
 
 REGIONLESS = frozenset(
-    {"DeleteInstance", "DescribeRegions", "JoinSecurityGroup", "LeaveSecurityGroup", "StartInstance", "StopInstance"}
+    {
+        "DeleteInstance",
+        "DescribeRegions",
+        "JoinSecurityGroup",
+        "LeaveSecurityGroup",
+        "ModifyInstanceAttribute",
+        "RebootInstance",
+        "StartInstance",
+        "StopInstance",
+    }
 )
 """Their RegionId is optional or unknown to them [doc SDK 7.11.8]."""
 

@@ -11,7 +11,7 @@ from typing import Any
 from local.clock import utc
 from local.ecs import tags
 from local.ecs.call import Call
-from local.ecs.paging import page
+from local.ecs.paging import numbered, page
 from local.ecs.params import invalid
 from local.ecs.state import Instance, InstanceState
 from local.errors import ApiError
@@ -46,6 +46,21 @@ def describe_instances(call: Call) -> dict[str, Any]:
     tags.check_matches(call, tagged, found)
     chosen, paging = page(call, found, lambda seen: seen[0].sequence, least=10, descending=True)
     return {"Instances": {"Instance": [_answer(call, *seen) for seen in chosen]}, **paging}
+
+
+def describe_instance_status(call: Call) -> dict[str, Any]:
+    """Newest first, by page number only; ids that do not exist are simply not listed."""
+    params = call.params
+    ids = params.listed("InstanceId")
+    if len(ids) > 100:
+        raise invalid("InstanceId")
+    found = []
+    for instance in sorted(call.account.instances.values(), key=lambda instance: instance.sequence, reverse=True):
+        state = instance.states.at(call.now - call.backend.read_lag.instances)
+        if state and (not ids or instance.id in ids) and params.get("ZoneId") in ("", call.backend.zone):
+            found.append({"InstanceId": instance.id, "Status": state.status})
+    chosen, paging = numbered(params, found, most=50)
+    return {"InstanceStatuses": {"InstanceStatus": list(chosen)}, **paging}
 
 
 def nothing(call: Call) -> dict[str, Any]:
@@ -88,7 +103,7 @@ def _filter(call: Call) -> Callable[[Seen], bool]:
             and params.get("ImageId") in ("", instance.image_id)
             and since <= instance.created // 60 * 60 <= until  # to the minute, as it is shown
             and fnmatch.fnmatchcase(instance.name, _glob(params.get("InstanceName")))
-            and (addresses is None or network == "classic" or _shown_ip(call, instance) in addresses)
+            and (addresses is None or network == "classic" or shown_ip(call, instance) in addresses)
             and (inner is None or network != "classic")  # the address filters count for their own network type [doc]
             and public is None
             and eips is None  # no instance here has a public address
@@ -120,14 +135,14 @@ def _glob(name: str) -> str:
     return name.replace("[", "[[]").replace("?", "[?]") or "*"
 
 
-def _shown_ip(call: Call, instance: Instance) -> str:
+def shown_ip(call: Call, instance: Instance) -> str:
     """Empty while the address is not readable yet (`ip_delay`); whether Created implies an address is unknown."""
     seen = call.now - call.backend.read_lag.instances
     return instance.private_ip if seen >= instance.ip_visible_from else ""
 
 
 def _answer(call: Call, instance: Instance, state: InstanceState) -> dict[str, Any]:
-    address = _shown_ip(call, instance)
+    address = shown_ip(call, instance)
     created = utc(instance.created)[:16] + "Z"  # to the minute [doc]
     interface = {
         "NetworkInterfaceId": instance.interface_id,

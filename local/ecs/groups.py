@@ -19,11 +19,7 @@ def create_security_group(call: Call) -> dict[str, Any]:
     kind = params.get("SecurityGroupType", "normal")
     if kind not in ("normal", "enterprise"):
         raise invalid("SecurityGroupType")
-    name, description = params.get("SecurityGroupName"), params.get("Description")
-    if name and (not 2 <= len(name) <= 128 or name.startswith(("http://", "https://"))):
-        raise ApiError("InvalidSecurityGroupName.Malformed", 400, "Specified security group name is not valid.")
-    if description and (not 2 <= len(description) <= 256 or description.startswith(("http://", "https://"))):
-        raise ApiError("InvalidDescription.Malformed", 400, 'The specified parameter "Description" is not valid.')
+    name, description = _name(call), _description(call, "InvalidDescription.Malformed")
     if len(call.account.groups) >= call.backend.quotas.groups:
         raise ApiError("QuotaExceed.SecurityGroup", 403, "The maximum number of security groups is reached.")
     wanted = tags.from_request(call)
@@ -33,6 +29,28 @@ def create_security_group(call: Call) -> dict[str, Any]:
     )
     call.created.append(group.id)
     return {"SecurityGroupId": group.id}
+
+
+def _name(call: Call) -> str:
+    name = call.params.get("SecurityGroupName")
+    if name and (not 2 <= len(name) <= 128 or name.startswith(("http://", "https://"))):
+        raise ApiError("InvalidSecurityGroupName.Malformed", 400, "Specified security group name is not valid.")
+    return name
+
+
+def _description(call: Call, code: str) -> str:
+    description = call.params.get("Description")
+    if description and (not 2 <= len(description) <= 256 or description.startswith(("http://", "https://"))):
+        raise ApiError(code, 400, 'The specified parameter "Description" is not valid.')
+    return description
+
+
+def modify_security_group_attribute(call: Call) -> dict[str, Any]:
+    """Its name, its description; what is not named stays."""
+    group = call.writable_group(call.params.require("SecurityGroupId"))
+    name, description = _name(call), _description(call, "InvalidSecurityGroupDiscription.Malformed")
+    group.name, group.description = name or group.name, description or group.description
+    return {}
 
 
 def _vpc_id(call: Call) -> str:

@@ -166,6 +166,51 @@ def stop_instance(call: Call) -> dict[str, Any]:
     return {}
 
 
+def reboot_instance(call: Call) -> dict[str, Any]:
+    """Stopping, Starting and Running again: Running is no sign of a new instance [doc lifecycle]."""
+    instance, state = call.instance(call.params.require("InstanceId"))
+    if state.status != "Running":
+        raise incorrect_status()
+    call.dry_run()
+    instance.states.change(call.now, lambda old: old and dataclasses.replace(old, status="Stopping"))
+    call.backend.announce(call.account.uid, instance.id, "Stopping", call.now)
+    call.backend.boot(call.account, instance.id, call.now)
+    return {}
+
+
+_ATTRIBUTES = ("RegionId", "InstanceId", "InstanceName", "Description", "HostName")
+
+
+def modify_instance_attribute(call: Call) -> dict[str, Any]:
+    """Name, description, host name, and all groups at once; another attribute, which nothing here has, is refused."""
+    params = call.params
+    instance, state = call.instance(params.require("InstanceId"))
+    for name in params.values:
+        if name not in _ATTRIBUTES and not name.startswith("SecurityGroupIds."):
+            raise invalid(name)
+    if params.listed("SecurityGroupIds"):
+        _move(call, instance, state)
+    instance.name = params.get("InstanceName") or instance.name
+    instance.description = params.get("Description") or instance.description
+    instance.host_name = params.get("HostName") or instance.host_name
+    return {}
+
+
+def _move(call: Call, instance: Instance, state: InstanceState) -> None:
+    if state.status not in ("Running", "Stopped"):
+        raise incorrect_status()
+    groups = _groups(call)
+    if groups[0].vpc_id != instance.vpc_id:
+        raise _other_vpc()
+    ids = tuple(group.id for group in groups)
+    instance.states.change(call.now, lambda old: old and dataclasses.replace(old, groups=ids))
+
+
+def _other_vpc() -> ApiError:
+    message = "Specified instance and security group are not in the same VPC."
+    return ApiError("InvalidInstanceId.Mismatch", 400, message)
+
+
 def delete_instance(call: Call) -> dict[str, Any]:
     return _delete(call, [call.params.require("InstanceId")])
 
@@ -210,8 +255,7 @@ def join_security_group(call: Call) -> dict[str, Any]:
         message = "The specified instance already exists in the specified security group."
         raise ApiError("InvalidInstanceId.AlreadyExists", 403, message)
     if group.vpc_id != instance.vpc_id:
-        message = "Specified instance and security group are not in the same VPC."
-        raise ApiError("InvalidInstanceId.Mismatch", 400, message)
+        raise _other_vpc()
     if any(call.account.groups[other].type != group.type for other in state.groups):
         raise _mixed_types()
     if len(state.groups) >= call.backend.quotas.groups_per_instance:

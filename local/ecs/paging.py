@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from local.ecs.call import Call
-from local.ecs.params import invalid
+from local.ecs.params import Params, invalid
 
 T = TypeVar("T")
 
@@ -83,12 +83,17 @@ def page(
     if "MaxResults" in params or "NextToken" in params:
         chosen, token = tokens(call, items, key, default=10, least=least, most=most, descending=descending)
         return chosen, {"NextToken": token}
+    return numbered(params, items, most=most_by_number)
+
+
+def numbered(params: Params, items: Sequence[T], *, most: int) -> tuple[Sequence[T], dict[str, Any]]:
+    """A page by PageNumber and PageSize."""
     number = params.integer("PageNumber", 1)
     size = params.integer("PageSize", 10)
     if number < 1:
         raise invalid("PageNumber")
     if size < 1:
         raise invalid("PageSize")
-    size = min(size, most_by_number)
+    size = min(size, most)
     start = (number - 1) * size
     return items[start : start + size], {"TotalCount": len(items), "PageNumber": number, "PageSize": size}
