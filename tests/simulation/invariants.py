@@ -18,6 +18,8 @@ from tests.simulation.world import World
 checked: Counter[str] = Counter()
 """How often each invariant was looked at, in this process."""
 
+FRESH_SECONDS = 30  # how old the consent may be by which a rule is written
+
 SECRETS = ("link-peer-external-id", "acs:ram::")
 """What must never stand in a record: external ids and roles of the policy (keys are looked for over the wire)."""
 
@@ -46,6 +48,7 @@ class Watch:
         self.deceived = False  # a read showed the past: a reason that came since may go with the rule
         self.outcomes: list[dict[str, str]] = []
         self._moments: list[tuple[Mapping[Party, Group], Mapping[Party, Instance]]] = []
+        self._since: list[float] = []  # when each of the moments began
         self._seen: set[RuleKey] = set()
         self._intents: set[tuple[str, ...]] = set()
         self._intended_tags: set[tuple[str, ...]] = set()
@@ -64,6 +67,7 @@ class Watch:
         groups, instances = self.world.groups, self.world.instances
         if not self._moments or (groups, instances) != self._moments[-1]:
             self._moments.append((groups.copy(), instances.copy()))
+            self._since.append(self.world.now)
 
     # before a change
 
@@ -101,13 +105,13 @@ class Watch:
         hold("I5", (group.account, group.id) in self._intended_tags, f"{group} is tagged, and no intent says so")
 
     def _was_allowed(self, key: RuleKey) -> bool:
-        """At some moment of this delivery: it cannot know what was withdrawn behind its back."""
+        """A moment ago: it cannot know what was withdrawn behind its back, but it may not rely on what is long past."""
         if oracle.allowed(self.world, self.policy, key):
             return True
         then = self.world.copy()
-        for groups, instances in self._moments:
+        for (groups, instances), over in zip(self._moments, [*self._since[1:], self.world.now], strict=True):
             then.groups, then.instances = dict(groups), dict(instances)
-            if oracle.allowed(then, self.policy, key):
+            if self.world.now - over <= FRESH_SECONDS and oracle.allowed(then, self.policy, key):
                 return True
         return False
 

@@ -20,7 +20,7 @@ from tests.simulation import run
 
 Patch = pytest.MonkeyPatch
 
-KINDS = ("kill-after", "lost-after", "empty", "out")
+KINDS = ("kill-after", "lost-after", "empty", "out", "withdrawn")
 CALLS = 8
 """Faults with which a wrong design is looked for, at so many of a delivery's first calls."""
 
@@ -222,6 +222,11 @@ def tag_checked_once(patch: Patch) -> None:
     patch.setattr(view.Reader, "group_again", lambda *_args: None)
 
 
+def consent_read_once(patch: Patch) -> None:
+    """What was read when the delivery began holds however long a throttled call waits."""
+    patch.setattr(apply, "LOOK_SECONDS", float("inf"))
+
+
 def old_reasons_written_back(patch: Patch) -> None:
     """Found by the races: a rule that an unlink took in the middle came back with the reasons that had been taken."""
     change = apply.Applier._change
@@ -235,6 +240,7 @@ def old_reasons_written_back(patch: Patch) -> None:
 
 MUTANTS = [
     Mutant("no consent check", no_consent_check, "consent withdrawn"),
+    Mutant("consent is read once", consent_read_once, "consent withdrawn meanwhile"),
     Mutant("compensate by tuple", compensate_by_tuple, "a person's rule, and a refusal"),
     Mutant("a rule is owned by the request", rule_owned_by_the_request, "two requests, one link"),
     Mutant("fixed ClientToken", fixed_client_token, "half deleted"),

@@ -19,7 +19,7 @@ MARKER = re.compile(r"link-peer/1 dep=(\S+) id=([0-9a-f]{16}) by=(\S+)( from=\S+
 
 
 def rule_id(key: RuleKey, deployment: str) -> str:
-    """Section 4: `id`."""
+    """The `id` of a marker."""
     port = f"{key.port.protocol}|{key.port.low}/{key.port.high}"
     text = f"link-peer/1|{deployment}|{REGION}|{key.group.account}/{key.group.id}|{key.source}|{key.dest}|{port}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -58,7 +58,7 @@ def present(world: World) -> frozenset[RuleKey]:
 
 
 def allowed(world: World, policy: Policy, key: RuleKey) -> bool:
-    """Section 1: no rule ever stands without consent; section 5: nor against the policy."""
+    """No rule stands without its group's consent, nor against the policy."""
     group = world.groups.get(key.group)
     if group is None or key.group.account not in policy.accounts:
         return False
@@ -110,7 +110,7 @@ def wanted_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[str]]:
 
 
 def _rules_of(world: World, instance: Instance, peer: Party, ports: list[Port]) -> list[RuleKey]:
-    """Section 2: the rules of one link of an instance; none where it cannot be had."""
+    """The rules of one link of an instance; none where it cannot be had."""
     if peer.id.startswith("sg-"):
         target = world.groups.get(peer)
         if (

@@ -8,6 +8,7 @@
 | lost-after | the effect, and no readable answer                                                    |
 | out        | no effect, and no readable answer, nor to any call that follows                       |
 | throttle   | that API of that account is refused until the next minute                             |
+| withdrawn  | likewise; and in the time until then every group takes its consent back               |
 | stale      | a read of rules shows the group as it was before its last change                      |
 | forbidden  | that account may not be used, for this call                                           |
 | empty      | from here on the cloud shows this delivery no instance at all (at -1: from the start)  |
@@ -56,6 +57,8 @@ class Message(msgspec.Struct, frozen=True):
 
 def kinds_for(call: str) -> tuple[str, ...]:
     """The faults that make a difference at a call."""
+    if call in ("authorize", "modify"):
+        return ("kill", "kill-after", "lost", "lost-after", "out", "throttle", "withdrawn", "forbidden")
     if call in CHANGES:
         return ("kill", "kill-after", "lost", "lost-after", "out", "throttle", "forbidden")
     if call == "rules":
@@ -99,7 +102,11 @@ class Run:
         world = self.world
         if fault == "kill":
             raise Killed(name)
-        if fault == "throttle":
+        if fault == "withdrawn":
+            for party in world.groups:
+                world.set_tag(party, "link-accept", None)
+            self.watch.look()
+        if fault in ("throttle", "withdrawn"):
             world.throttled[account, name] = world.now - world.now % 60 + 60
         if world.throttled.get((account, name), 0.0) > world.now:
             raise Transient("Throttling.User: Request was denied due to user flow control.", throttled=True)

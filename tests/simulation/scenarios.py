@@ -297,6 +297,23 @@ def consent_withdrawn(**options: Any) -> Scenario:
     return Scenario("consent withdrawn", two_accounts, POLICY, lanes, end, **options)
 
 
+def consent_withdrawn_meanwhile(**options: Any) -> Scenario:
+    """Both groups take their consent back while a throttled call waits for its minute: nothing is written any more."""
+    link, sync = request("r-1", "r-1"), request("s-1", "tag-0000000000000000", action="sync")
+
+    def start() -> World:
+        return two_accounts(**{"link-peer": f"sg-db@{PEER}:tcp/3306"})
+
+    def end(world: World, facts: Facts) -> None:
+        redelivered(world, facts, (link, sync))
+        withdrawn = ("fault", "withdrawn") in facts
+        hold("I1", (not oracle.owned(world, POLICY)) == withdrawn, f"withdrawn: {withdrawn}, and now {world.rules}")
+
+    lanes = ((link, link), (sync,))
+    options = {"kinds": ("withdrawn", "kill-after"), **options}
+    return Scenario("consent withdrawn meanwhile", start, POLICY, lanes, end, **options)
+
+
 def half_deleted(**options: Any) -> Scenario:
     """A person deletes one side: a sweep, or a request that comes again, makes it whole."""
     link = request("r-1", "r-1")
@@ -366,6 +383,7 @@ REQUESTS: list[Callable[..., Scenario]] = [
     lambda **options: second_side_refuses(APP, **options),
     lambda **options: second_side_refuses(DB, **options),
     consent_withdrawn,
+    consent_withdrawn_meanwhile,
     half_deleted,
     until,
     end_beside_a_tag,

@@ -12,6 +12,7 @@ SLICE = {  # the histories that there are: fewer means that something is not tri
     "two requests, one link": 2_000_000,
     "ports and mutual": 1_000_000,
     "tag and request": 1_000_000,
+    "consent withdrawn meanwhile": 1_000,
     "a person's rule": 10_000,
     "a person's rule, and a refusal": 10_000,
     "a copied marker": 20_000,
