@@ -55,14 +55,19 @@ def _read(here: Setting) -> tuple[list[Arrow], list[str]]:
     from cli.drawing import Arrow
     from cli.whatif import suppose
     from shared.decision import link_of, owned_rules
+    from shared.errors import CloudError, Transient
     from shared.model import Party, Port
     from shared.view import READERS, Reader
 
     policy = here.policy
     _, cloud, _ = suppose(here, "map")
     reader = Reader(cloud, policy)
+    failed: dict[str, Exception] = {}
     for account in sorted(policy.accounts):
-        reader.rules(reader.managed(account, policy.deployment), READERS)
+        try:
+            reader.rules(reader.managed(account, policy.deployment), READERS)
+        except (Transient, CloudError) as error:
+            failed[account] = error
     ports: dict[tuple[Party, Party, tuple[str, ...]], set[Port]] = {}
     for rule, marker in owned_rules(reader.view, policy, here.settings.region):
         if rule.key is not None:
@@ -73,5 +78,8 @@ def _read(here: Setting) -> tuple[list[Arrow], list[str]]:
         Arrow(source, target, tuple(sorted(found, key=str)), reasons)
         for (source, target, reasons), found in sorted(ports.items())
     ]
-    unread = [f"account {account} was not read: {error}" for account, error in sorted(reader.view.blocked.items())]
+    unread = [
+        f"account {account} was not read: {error}"
+        for account, error in sorted({**reader.view.blocked, **failed}.items())
+    ]
     return arrows, unread

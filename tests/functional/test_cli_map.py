@@ -144,3 +144,7 @@ def test_an_account_that_is_not_read_makes_the_picture_incomplete(lab: Lab, cli:
     CACHE.sessions.clear()
     code, arrows = cli.json("map")
     assert (code, len(arrows), PEER in cli.err) == (1, 2, True)
+    lab.cloud.faults.clear()
+    lab.fault(service="ecs", account=PEER, kind="error", times=None)
+    code, arrows = cli.json("map")
+    assert (code, len(arrows), PEER in cli.err) == (1, 2, True)
