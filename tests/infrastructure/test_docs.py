@@ -130,6 +130,17 @@ def test_the_exported_names_are_those_of_s_yaml_with_its_defaults() -> None:
     assert exported == read
 
 
+def test_what_the_files_leave_open_is_exported_by_a_page() -> None:
+    """Every `${…}` of deploy/*.json, which envsubst would leave empty."""
+    left = {
+        name
+        for path in (ROOT / "deploy").glob("*.json")
+        for name in re.findall(r"\$\{(\w+)\}", path.read_text("utf-8"))
+    }
+    exports = re.findall(r"^export (.*)", page("operations.md") + page("onboarding.md"), re.MULTILINE)
+    assert left <= {name for line in exports for name in re.findall(r"(\w+)=", line)}
+
+
 def test_the_policy_entry_of_the_page_validates() -> None:
     """With an external id drawn as the page says."""
     [text] = blocks("onboarding.md", "yaml")
