@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from cli.console import console
 from shared import delivery
 from shared import settings as settings_module
 from shared.clock import Clock
@@ -18,6 +19,7 @@ from shared.notation import is_account_uid, parse_instant, parse_who, quoted
 from shared.policy import Policy
 from shared.settings import Settings
 
+LONG_SECONDS = 3.0  # of waiting, which a person may take for a command that hangs
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 
@@ -30,6 +32,21 @@ class Setting(msgspec.Struct, frozen=True):
     clock: Clock
 
 
+class TellingClock:
+    """The time, and a word to whoever would have to wait long: a throttled call waits for the next minute."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def now(self) -> float:
+        return self._clock.now()
+
+    def sleep(self, seconds: float) -> None:
+        if seconds >= LONG_SECONDS:
+            console(stderr=True).print(f"[dim]the cloud asks for patience: going on in {seconds:.0f} seconds[/dim]")
+        self._clock.sleep(seconds)
+
+
 def opened() -> Setting:
     """The environment's settings, the policy that they name, and the time."""
     settings = settings_module.load()
@@ -37,7 +54,7 @@ def opened() -> Setting:
         policy = delivery.load_policy(settings.policy_path)
     except OSError as error:
         raise LinkPeerError(f"the policy file cannot be read: {error}") from None
-    return Setting(settings, policy, delivery.clock_for_functions())
+    return Setting(settings, policy, TellingClock(delivery.clock_for_functions()))
 
 
 def duration(text: str, field: str) -> int:

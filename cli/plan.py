@@ -51,7 +51,8 @@ def plan(
         out = console()
         print_records(out, "decisions", records)
         print_table(out, "rules concerned", ("account", "group", "source", "to", "protocol", "ports"), _rules(records))
-        print_changes(out, changes)
+        if changes or all(record["record"] == "outcome" for record in records):
+            print_changes(out, changes)
     raise typer.Exit(exit_code(records))
 
 

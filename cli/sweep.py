@@ -41,6 +41,7 @@ def sweep(
     else:
         delivery = opened_delivery("sweep", SimpleNamespace(function=SimpleNamespace(timeout=SECONDS)))
         delivery.audit = kept = Kept(delivery.audit)
+        delivery.retry.clock = here.clock
         changes = []
     err = console(stderr=True)
     with Progress(console=err, transient=True, disable=as_json or not err.is_terminal) as bar:

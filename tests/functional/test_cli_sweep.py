@@ -76,6 +76,14 @@ def test_what_has_no_room_fails_the_command(lab: Lab, cli: Cli) -> None:
     assert (code, [d["reason"] for d in told["decisions"]]) == (1, ["quota"])
 
 
+@pytest.mark.parametrize("options", [["--dry-run"], []])
+def test_a_wait_for_the_next_minute_is_told(lab: Lab, cli: Cli, options: list[str]) -> None:
+    """A throttled call takes up to a minute: no reason to think that the command hangs."""
+    lab.fault(service="ecs", action="DescribeInstances", kind="throttle")
+    assert cli("sweep", *options) == 0
+    assert "going on in" in cli.err
+
+
 def test_an_empty_account_is_believed_only_when_a_person_says_so(lab: Lab, cli: Cli) -> None:
     """Its last instance had asked for the link: that may be an outage, until `--believe-empty` says that it is not."""
     db, theirs = lab.group(f"*@{PEER}:tcp/3306"), lab.group(account=PEER)
