@@ -51,7 +51,7 @@ def main(args: list[str] | None = None) -> None:
     except LinkPeerError as error:
         code, problem = Exit.USAGE if isinstance(error, BadInput) else Exit.REFUSED, str(error)
     else:
-        sys.exit(code)
+        sys.exit(code or Exit.DONE)
     if as_json:
         print(json.dumps({"error": problem}, ensure_ascii=False), file=sys.stderr)
     else:
