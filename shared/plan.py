@@ -344,12 +344,13 @@ class _Planner:
         return Denial("", "nothing asks for it any more"), True
 
     def _goes_back(self, key: RuleKey, reason: Reason) -> bool:
-        """Of a link that could not be written: what this delivery has begun, and what is half of a mutual link."""
+        """Of a link that could not be written: what this delivery has begun, what is half of a mutual link, and what an
+        earlier delivery of the same request has begun. A tag's link that could not grow stays as it was."""
         standing = self.owned.keys() | self.present.keys()
         for link, refusal in self.refused.items():
             needs = {need.key for need in self._verdict(link).needs}
             half = link.mutual and not needs <= standing
-            if key in needs and (half or (key, reason) in refusal.begun):
+            if key in needs and (half or self.context.request or (key, reason) in refusal.begun):
                 return True
         return False
 

@@ -7,7 +7,9 @@ _THERE = "check the id and the region"
 _BASIC = "use a basic group, or name instances (i-…)"
 _OWN = "use a group of your own"
 _VPC = "move it into a VPC"
-_OURS = "this is a fault of link-peer, or of what it knows of the API: report it with the RequestId"
+_LOOK_UP = (
+    "look the code up: it may be a state of the account; else report it, with the RequestId, as a fault of link-peer"
+)
 
 # [doc ecs.md 1.12] what a refusal of a change means for the link: reason, in plain words, what to do
 DENIALS = {
@@ -37,7 +39,7 @@ DENIALS = {
     "InvalidSecurityGroup.IsSame": ("same-group", "both sides are one group", ""),
 }
 # any other refusal that would come again: malformed or conflicting parameters, a state of the account
-UNKNOWN = ("not-allowed", "ECS refuses the change", _OURS)
+UNKNOWN = ("not-allowed", "ECS refuses the change", _LOOK_UP)
 # "probably already gone": a read decides
 GONE = frozenset(
     {

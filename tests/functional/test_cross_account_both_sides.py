@@ -195,3 +195,17 @@ def test_a_link_whose_first_side_goes_back_is_one_record(lab: Lab) -> None:
     record = lab.outcome()
     assert [rule["group"] for rule in json.loads(record["rules"])] == [b.id]
     assert len(record["api_requests"].split(",")) == 5  # tag, authorize; tag, refused; revoke
+
+
+def test_what_an_earlier_delivery_began_of_a_request_goes_back_too(lab: Lab) -> None:
+    """It died between two ports, of which one had a rule already; when it comes again, the other is refused."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, "tcp/1", request_id="chg-0"))
+    event = json.dumps([lab.message(lab.request(a, b, "tcp/1", "tcp/2"))]).encode()
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="kill")
+    with pytest.raises(Killed):
+        run(lab, event)
+    assert lab.reasons(b) == ["req:chg-0,req:chg-1"]
+    block(lab, b, "AuthorizationLimitExceed", 400)
+    assert run(lab, event) == {"failed": 1}
+    assert lab.reasons(b) == ["req:chg-0"]
