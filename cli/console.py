@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any
@@ -56,6 +57,6 @@ def print_table(out: Console, title: str, columns: Sequence[str], rows: Iterable
     out.print()
 
 
-def show(value: Any) -> None:
+def show(value: Any, *, stderr: bool = False) -> None:
     """One JSON document on one line of stdout, at once."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    print(json.dumps(value, ensure_ascii=False), file=sys.stderr if stderr else sys.stdout, flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import typer
@@ -10,7 +9,7 @@ from rich.markup import escape
 from typer.exceptions import TyperException
 
 from cli import audit, demo, doctor, invoke, local, picture, plan, request, stale, sweep, verify
-from cli.console import Exit, console
+from cli.console import Exit, console, show
 from shared.errors import BadInput, LinkPeerError
 
 app = typer.Typer(
@@ -53,7 +52,7 @@ def main(args: list[str] | None = None) -> None:
     else:
         sys.exit(code or Exit.DONE)
     if as_json:
-        print(json.dumps({"error": problem}, ensure_ascii=False), file=sys.stderr)
+        show({"error": problem}, stderr=True)
     else:
         console(stderr=True).print(f"[red]{escape(problem)}[/red]", soft_wrap=True)
     sys.exit(code)

@@ -90,14 +90,13 @@ def request(
     query = condition({"record": "outcome", "request_id": request_id})
     known = len(log.read(query)) if log else 0
     MnsQueue(settings, home).post(body)
-    posted = escape(f"posted to {settings.queue} as {request_id}")
+    # before the outcome, and apart from it: whoever does not wait to the end has the id
+    if as_json:
+        show({"request_id": request_id, "posted": json.loads(body)}, stderr=wait)
+    else:
+        console(stderr=wait).print(escape(f"posted to {settings.queue} as {request_id}"), soft_wrap=True)
     if log is None:
-        if as_json:
-            show({"request_id": request_id, "posted": json.loads(body)})
-        else:
-            console().print(posted, soft_wrap=True)
         return
-    console(stderr=True).print(posted, soft_wrap=True)  # at once: whoever does not wait to the end has the id
     try:
         found = log.wait(query, lambda records: len(records) > known, since=0, seconds=timeout)[known:]
     except Transient as error:

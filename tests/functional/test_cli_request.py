@@ -197,6 +197,9 @@ def test_who_waits_has_the_id_first_and_is_told_when_the_time_is_over(lab: Lab, 
     assert over.startswith("chg-7: no outcome in the audit log after 1 seconds: ")
     assert over.endswith("link-peer audit --request chg-7")
     assert len(lab.queued()) == 1
+    lab.cloud.faults.clear()
+    assert cli(*LINK, "--request-id", "chg-7", "--wait", "--timeout", "1", "--json") == 1
+    assert [list(json.loads(line)) for line in cli.err.splitlines()] == [["request_id", "posted"], ["error"]]
 
 
 def test_waiting_outlives_a_log_that_cannot_be_read(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
