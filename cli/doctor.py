@@ -130,7 +130,7 @@ def _accounts(here: Setting, sweep: Sweep) -> Iterator[Finding]:
         elif instances:
             yield Finding("ok", what, "access", seen)
         else:
-            advice = "nothing there is taken for gone; if it really is empty: link-peer sweep --believe-empty"
+            advice = f"nothing there is taken for gone; if it really is empty: link-peer sweep --believe-empty {what}"
             yield Finding("warning", what, "access", seen, advice)
 
 

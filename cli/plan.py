@@ -57,7 +57,8 @@ def plan(
 
 
 def planned(here: Setting, raw: bytes, elements: Sequence[object]) -> tuple[list[Record], list[Change]]:
-    """The outcomes (an attempt, where the function would be called again) and the changes. Each element ends on its own,
+    """The outcomes (an attempt, where the function would be called again; a summary, where it would hold removals) and the
+    changes. Each element ends on its own,
     as in the functions. Pairs that auto_link would hand to the queue are planned too."""
     from cli.whatif import suppose
     from shared.reconcile_all import Sweep
@@ -74,7 +75,8 @@ def planned(here: Setting, raw: bytes, elements: Sequence[object]) -> tuple[list
     with _on_record():
         if timers:
             Sweep(delivery, "plan").run()
-    return [record for record in kept.records if record["record"] in ("outcome", "attempt")], cloud.changes
+    told = [r for r in kept.records if r["record"] in ("outcome", "attempt") or r.get("outcome") == "failed"]
+    return told, cloud.changes
 
 
 def _sorted(

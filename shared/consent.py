@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 from shared.model import ALL, Group, Instance, Party, Port
-from shared.notation import Accept, Who, accepts, covers
+from shared.notation import ACCEPT_TAG, Accept, Who, accepts, covers
 from shared.policy import Policy
 
 PortsAsked = tuple[Port, ...]
+
+TAG_VALUE = 128  # characters [doc limits]
 
 
 def consents(
@@ -57,10 +62,25 @@ def denied_by_policy(policy: Policy, ports: tuple[Port, ...]) -> str:
     return ""
 
 
-def entry_for(group: Group, source: Party, ports: PortsAsked) -> str:
-    """The exact accept entry that would consent, as it must be written on `group`."""
+def tags_for(group: Group, source: Party, ports: PortsAsked) -> list[str]:
+    """The exact tags (`key=value`) that would consent, written on `group`: they replace none that it has, and each value
+    is no longer than a tag's may be."""
     who = source.id if source.account == group.party.account else str(source)
-    return who if ALL in ports else f"{who}:{'+'.join(sorted(map(str, ports)))}"
+    entries = [who if ALL in ports else ""]
+    for port in () if ALL in ports else sorted(map(str, ports)):
+        longer = f"{entries[-1]}+{port}" if entries[-1] else f"{who}:{port}"
+        if len(longer) <= TAG_VALUE:
+            entries[-1] = longer
+        else:
+            entries.append(f"{who}:{port}")
+    keys = (key for key in _keys() if key not in group.tags)
+    return [f"{next(keys)}={entry}" for entry in entries]
+
+
+def _keys() -> Iterator[str]:
+    yield ACCEPT_TAG
+    for number in itertools.count(2):
+        yield f"{ACCEPT_TAG}.{number}"
 
 
 def _names(who: Who, source: Party | Instance) -> bool:

@@ -185,7 +185,10 @@ def _judge_groups(view: View, policy: Policy, link: Link, needs: tuple[Need, ...
     source, target = groups
     if source.vpc != target.vpc:
         detail = f"{source.party} is in {source.vpc}, {target.party} in {target.vpc}"
-        denial = Denial("different-vpc", detail, f"name instances (i-…) instead of groups; {NO_ROUTE}")
+        instead = "name instances (i-…) instead of groups"
+        if source.party.account != target.party.account:
+            instead = "post a request between instances (i-…), as a tag names groups of other accounts only"
+        denial = Denial("different-vpc", detail, f"{instead}; {NO_ROUTE}")
         return Verdict(link, needs, denial, "different-vpc")
     return _consented(policy, Verdict(link, needs, None, "same-vpc"), [(target, link.source), (source, link.target)])
 
@@ -256,7 +259,7 @@ def _consented(policy: Policy, verdict: Verdict, sides: Sequence[tuple[Group, Pa
             party = source.party if isinstance(source, Instance) else source
             what = "everything" if ALL in uncovered else "+".join(sorted(map(str, uncovered)))
             missing.append(f"{group.party} has not accepted {party} on {what}")
-            tags.append(f"tag {group.party} link-accept={consent.entry_for(group, party, ports)}")
+            tags.append(f"tag {group.party} {' '.join(consent.tags_for(group, party, ports))}")
     if not missing:
         return msgspec.structs.replace(verdict, consent=tuple(used))
     advice = "; ".join(tags) if policy.accept_tags else "have the pair added to allow in the policy file"

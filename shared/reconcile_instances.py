@@ -125,14 +125,15 @@ class _Instances:
                     "from_account": party.account,
                     "from": party.id,
                     "instance": str(party),
-                    "detail": "the cloud does not show the instance, five minutes after its event",
+                    "detail": "the cloud does not show the instance, and its event is not of the last five minutes",
                     "advice": "check that it exists in this region, and that the function's role may see it",
                 }
             ]
         )
 
     def _young(self, hint: Hint) -> bool:
-        return hint.time is not None and self.now - hint.time < YOUNG_SECONDS
+        """Near now, that is: a clock may be ahead, but no event of tomorrow comes again until then."""
+        return hint.time is not None and abs(self.now - hint.time) < YOUNG_SECONDS
 
     def _claims(self) -> list[Claim]:
         return [claim for instance in self.shown for claim in tag_claims(self.view, instance, self.now)]

@@ -19,6 +19,14 @@ def test_a_young_instance_that_is_not_shown_comes_again(lab: Lab, age: int) -> N
     assert "i-bp1late" in attempt["detail"]
 
 
+def test_an_event_of_tomorrow_is_not_waited_for(lab: Lab) -> None:
+    """A clock may be a little ahead; but whoever may put events can date them as he likes."""
+    with pytest.raises(Transient):
+        lab.auto_link(lab.event("i-bp1late", "Created", time=lab.iso(60)))
+    assert lab.auto_link(lab.event("i-bp1late", "Created", time=lab.iso(302))) == {"denied": 1}
+    assert lab.outcome()["reason"] == "instance-gone"
+
+
 def test_an_instance_that_is_not_shown_for_five_minutes_is_gone(lab: Lab) -> None:
     """Denied and acknowledged: a redelivery would not bring it back."""
     lab.instance(lab.group())

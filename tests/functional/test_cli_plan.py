@@ -183,3 +183,15 @@ def test_an_instance_may_be_written_with_its_account(lab: Lab, cli: Cli) -> None
     assert cli("plan", f"{instance.id}@{PEER}") == 2
     assert "sweep --dry-run" in cli.err
     assert cli("plan", f"{instance.id}@1") == 2
+
+
+def test_removals_that_would_be_held_are_told(lab: Lab, cli: Cli) -> None:
+    """Exit code 1: the function would write a summary, and remove nothing."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.auto_link(lab.event(instance))
+    lab.tag(instance, link_peer=None)
+    lab.policy(limits={"removals_per_run": 0})
+    code, [told], commands = planned(cli, instance.id)
+    assert (code, commands) == (1, [])
+    assert (told["record"], told["reason"]) == ("summary", "removals-held")

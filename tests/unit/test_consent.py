@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from shared import consent
@@ -136,6 +137,17 @@ def test_what_the_policy_never_opens(deny: str, limits: Limits, asked: str, refu
 )
 def test_the_entry_that_would_consent_does(source: Party, asked: Ports, entry: str) -> None:
     """What the advice says to write is, once written, consent."""
-    assert consent.entry_for(group(DB), source, asked) == entry
+    assert consent.tags_for(group(DB), source, asked) == [f"link-accept={entry}"]
     who = instance(source, APP) if not source.is_group else source
     assert consent.consents(POLICY, group(DB, entry), who, DB, asked)[1] == []
+
+
+def test_the_tags_that_would_consent_replace_none_and_are_no_longer_than_a_tag_may_be() -> None:
+    """Set over another entry, the advice would close somebody else's link."""
+    asked = parse_ports("+".join(f"tcp/{port}" for port in range(10_001, 10_041)))
+    there = msgspec.structs.replace(group(DB), tags={"link-accept": "sg-other", "link-accept.3": "sg-more"})
+    tags = dict(tag.split("=") for tag in consent.tags_for(there, APP, asked))
+    assert list(tags)[:3] == ["link-accept.2", "link-accept.4", "link-accept.5"]
+    assert all(len(value) <= 128 for value in tags.values())
+    accepting = msgspec.structs.replace(there, tags={**there.tags, **tags})
+    assert consent.consents(POLICY, accepting, APP, DB, asked)[1] == []
