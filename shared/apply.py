@@ -156,11 +156,7 @@ class Applier:
         rules: dict[RuleKey, Rule] = {rule.key: rule for rule in decision.rules if rule.key}
         try:
             for group, edits in _by_group(decision):
-                now = self._clock.now()
-                if now >= self._retry.deadline:
-                    raise Transient("the function's time is nearly over")
-                if any(reason.until is not None and reason.until <= now for edit in edits for reason in edit.gain):
-                    raise Refused(Denial("expired", "its end came while it was being made"))
+                self._in_time(edits)
                 if group in decision.untagged:
                     self._tag(group, requests)
                 settled = self._settle(decision, group, edits, requests)
@@ -189,6 +185,13 @@ class Applier:
         report.removed += decision.removes
         self.counted += decision.removes if decision.counted else 0
         return [decision_record(decision, self._region, "outcome", rules=rules.values(), api_requests=requests)]
+
+    def _in_time(self, edits: Sequence[Edit]) -> None:
+        now = self._clock.now()
+        if now >= self._retry.deadline:
+            raise Transient("the function's time is nearly over")
+        if any(reason.until is not None and reason.until <= now for edit in edits for reason in edit.gain):
+            raise Refused(Denial("expired", "its end came while it was being made"))
 
     def _refused(self, begun: _Begun, rules: Iterable[Rule] = ()) -> Record:
         denial = begun.denial
@@ -248,8 +251,8 @@ class Applier:
     ) -> dict[RuleKey, Rule]:
         """Changes one group until it shows every edit of a decision. Raises Refused or Transient.
 
-        Adds start from what was read for the plan; changes to markers and removals from a fresh read, since another delivery
-        may have given the rule a reason meanwhile, and the API has no compare-and-set.
+        Adds start from what was read for the plan; each change of a marker, and removals, from a read right before, since
+        another delivery may have given the rule a reason meanwhile, and the API has no compare-and-set.
         """
         ecs = self._ecs(group)
         rules = self._reader.view.rules.get(group, ())
@@ -262,9 +265,10 @@ class Applier:
             todo = [edit for edit in edits if not self._done(edit, found.get(edit.key))]
             if not todo:
                 return {key: standing.rule for key, standing in found.items()}
-            fresh = [edit for edit in todo if edit.key not in sent]
+            fresh = _one_call([edit for edit in todo if edit.key not in sent], found)
             try:
                 if fresh:
+                    self._in_time(fresh)
                     if any(edit.gain for edit in fresh):
                         self._still_consented(decision)
                     self._change(ecs, group, fresh, found, requests)
@@ -275,6 +279,11 @@ class Applier:
                 else:
                     self._clock.sleep(0.2 * 2 ** (reads - 1))
                     reads += 1
+            except Refused:
+                self._read(
+                    group
+                )  # nothing says that a call is made whole or not at all: what was written goes back too
+                raise
             except Transient as trouble:
                 requests.append(trouble.request_id)
                 self._retry.pause(attempt, trouble)
@@ -326,7 +335,7 @@ class Applier:
         found: dict[RuleKey, _Standing],
         requests: list[str],
     ) -> None:
-        """One call for all new rules, one for all that go (or for each hundred), one for each marker."""
+        """New rules, a changed marker, or rules that go: what `_one_call` has picked."""
         writes: list[tuple[RuleKey, str]] = []
         gone: list[str] = []
         try:
@@ -339,7 +348,7 @@ class Applier:
                     writes.append((edit.key, markers.render(marker, self._policy.home)))
                     continue
                 gone += standing.copies
-                if standing.marker is None:
+                if standing.marker is None:  # somebody else's, made meanwhile
                     continue
                 if not (left := _left(edit, standing.marker)):
                     gone.append(standing.rule.id)
@@ -349,8 +358,8 @@ class Applier:
                 if not markers.fits(text):
                     raise Refused(Denial("quota", "the rule's description has no room for one more reason"))
                 requests.append(ecs.modify(group.id, standing.rule.id, text))
-            for start in range(0, len(writes), RULES_A_CALL):
-                requests.append(ecs.authorize(group.id, writes[start : start + RULES_A_CALL]))
+            if writes:
+                requests.append(ecs.authorize(group.id, writes))
             for start in range(0, len(gone), RULES_A_CALL):
                 requests.append(ecs.revoke(group.id, gone[start : start + RULES_A_CALL]))
         except CloudError as error:
@@ -401,6 +410,17 @@ def held_fields(count: int, policy: Policy) -> Record:
         "detail": f"{count} rules have lost their reason at once, and at most {limit} may go in one run: none was removed",
         "advice": "see what they are with `link-peer stale`; raise limits.removals_per_run if they may go",
     }
+
+
+def _one_call(edits: Sequence[Edit], found: dict[RuleKey, _Standing]) -> list[Edit]:
+    """What is sent after one read: the change of one marker, else new rules, else rules that go. The next change is made by
+    what the next read shows."""
+    for edit in edits:
+        standing = found.get(edit.key)
+        if standing and standing.marker and _left(edit, standing.marker):
+            return [edit]
+    new = [edit for edit in edits if edit.key not in found]
+    return (new or list(edits))[:RULES_A_CALL]
 
 
 def _left(edit: Edit, marker: Marker) -> frozenset[Reason]:

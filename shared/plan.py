@@ -58,6 +58,15 @@ class Plan(msgspec.Struct, frozen=True):
     unread: frozenset[Link]
     doubts: frozenset[str]
 
+    @property
+    def unseen(self) -> frozenset[Party]:
+        """Those whose tags, or whose being there, are missed by a removal: the ends of links that go for what is not seen."""
+        links = [decision.link for decision in self.decisions if decision.counted]
+        asking = (
+            (link.source, link.target) if link.mutual or not link.source.is_group else (link.source,) for link in links
+        )
+        return frozenset(party for ends in asking for party in ends)
+
 
 def make(
     view: View,

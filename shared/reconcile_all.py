@@ -22,7 +22,7 @@ from shared.delivery import Delivery
 from shared.errors import CloudError, NoAccess, Transient
 from shared.model import ALL, Link, Marker, Party, Port, Reason, Rule
 from shared.notation import managed_tag
-from shared.plan import Context, make
+from shared.plan import Context, Plan, make
 from shared.view import READERS, Reader
 
 PASSES = 3
@@ -209,18 +209,31 @@ class Sweep:
         ]
 
     def _plan(self, refused: dict[Link, Refusal], *, first: bool) -> list[Decision]:
-        context = Context(self.policy, self.region, self.started, ("repair", "repair"))
-        plan = make(
+        plan = self._made(refused, first=first)
+        due = sum(decision.removes for decision in plan.decisions if decision.counted)
+        if first and plan.unseen and due <= self.policy.limits.removals_per_run:  # more are held anyway
+            self._look_twice(plan.unseen)
+            plan = self._made(refused, first=first)
+        self.doubted = plan.doubts
+        removed = {(frozenset(_ends(d.link)), d.reason) for d in plan.decisions if d.outcome == "removed"}
+        return [d for d in plan.decisions if self._worth_telling(d, removed) and not self._not_read(d)]
+
+    def _made(self, refused: dict[Link, Refusal], *, first: bool) -> Plan:
+        return make(
             self.view,
-            context,
+            Context(self.policy, self.region, self.started, ("repair", "repair")),
             [*self._tag_claims(), *self._request_claims()],
             focus=lambda claim: self._readable(claim.link) and (first or claim.link in refused),
             may_lose=self._may_lose,
             refused=refused,
         )
-        self.doubted = plan.doubts
-        removed = {(frozenset(_ends(d.link)), d.reason) for d in plan.decisions if d.outcome == "removed"}
-        return [d for d in plan.decisions if self._worth_telling(d, removed) and not self._not_read(d)]
+
+    def _look_twice(self, parties: Iterable[Party]) -> None:
+        for account in sorted({party.account for party in parties}):
+            try:
+                self.reader.look_twice(party for party in parties if party.account == account)
+            except (Transient, CloudError) as error:
+                self._failed(account, error)
 
     def _worth_telling(self, decision: Decision, removed: set[tuple[frozenset[Party], str]]) -> bool:
         """Changes, and wishes of tags that are denied. A request's rule that goes was asked for by nobody now."""

@@ -209,6 +209,7 @@ class _Instances:
     def _plan(self, refused: dict[Link, Refusal], retry: set[Link] | None) -> list[Decision]:
         context = Context(self.policy, self.delivery.region, self.now)
         focus = {instance.party for instance in self.shown}
+        looked: frozenset[Party] = frozenset()
         while True:
             # every instance that was read counts, so that a rule which a neighbour wants stays
             claims = [
@@ -232,6 +233,9 @@ class _Instances:
             elif doubts := plan.doubts - self.asked_life:
                 self.asked_life |= doubts
                 self.reader.life(doubts)
+            elif unseen := plan.unseen - looked:
+                looked |= unseen
+                self.reader.look_twice(unseen)
             else:
                 return plan.decisions
 

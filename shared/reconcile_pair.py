@@ -135,18 +135,14 @@ class _Pair:
 
     def _plan(self, refused: dict[Link, Refusal]) -> Plan:
         action = self.request.action
-        claims: list[Claim] = []
-        if action == "link":
-            claims = [Claim(self.link, Reason(self.request.request_id, self.request.until))]
-        elif action == "sync":
-            claims = self._tag_claims()
         context = Context(self.policy, self.region, self.now, (action, action), request=action == "link")
         asked_life: set[str] = set()
+        looked: frozenset[Party] = frozenset()
         while True:
             plan = make(
                 self.view,
                 context,
-                claims,
+                self._claims(),
                 focus=lambda claim: action == "link" or claim.link.source == self.link.source,
                 may_lose=self._may_lose,
                 refused=refused,
@@ -158,8 +154,16 @@ class _Pair:
             elif doubts:
                 asked_life |= doubts
                 self.reader.life(doubts)
+            elif unseen := plan.unseen - looked:
+                looked |= unseen
+                self.reader.look_twice(unseen)
             else:
                 return plan
+
+    def _claims(self) -> list[Claim]:
+        if self.request.action == "link":
+            return [Claim(self.link, Reason(self.request.request_id, self.request.until))]
+        return self._tag_claims() if self.request.action == "sync" else []
 
     def _tag_claims(self) -> list[Claim]:
         """What the tags of both sides' instances say of this pair."""

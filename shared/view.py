@@ -94,6 +94,14 @@ class Reader:
                 self._guard(group.account, read)
         self.groups_of_all()
 
+    def look_twice(self, parties: Iterable[Party]) -> None:
+        """These instances, and all of these groups, once more: what one read has left out the next one shows."""
+        parties = set(parties)
+        self.view.complete -= parties
+        self.view.asked -= {party for party in parties if not party.is_group}
+        self.members(party for party in parties if party.is_group)
+        self.parties(party for party in parties if not party.is_group)
+
     def groups_of_all(self) -> None:
         """The groups that the instances seen so far are in."""
         self.parties([Party(i.party.account, g) for i in self.view.instances.values() for g in i.groups])

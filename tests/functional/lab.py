@@ -167,8 +167,9 @@ class Lab:
         """The tags as they are now."""
         return dict(thing.tags.at(self.cloud.clock.now()))
 
-    def meanwhile(self, action: str, happens: Callable[[], object], skip: int = 0) -> None:
-        """Something that somebody else does, once, just before the next such ECS call (but `skip`) is carried out."""
+    def meanwhile(self, action: str, happens: Callable[[], object], skip: int = 0, *, after: bool = False) -> None:
+        """Something that somebody else does, once, just before the next such ECS call (but `skip`) is carried out, or
+        right after."""
         carry_out = self.cloud.ecs.call
         left = skip
 
@@ -178,8 +179,26 @@ class Lab:
                 left -= 1
                 if left < 0:
                     self.cloud.ecs.call = carry_out  # type: ignore[method-assign]
+                    if after:
+                        answer = carry_out(caller, asked, *args, **more)
                     happens()
+                    if after:
+                        return answer
             return carry_out(caller, asked, *args, **more)
+
+        self.cloud.ecs.call = call  # type: ignore[method-assign]
+
+    def leave_out(self, instance: Instance) -> None:
+        """The next DescribeInstances that would show an instance does not, once, and is otherwise whole."""
+        carry_out = self.cloud.ecs.call
+
+        def call(caller: Caller, asked: str, *args: Any, **more: Any) -> dict[str, Any]:
+            answer = carry_out(caller, asked, *args, **more)
+            shown = answer["Instances"]["Instance"] if asked == "DescribeInstances" else []
+            if any(one["InstanceId"] == instance.id for one in shown):
+                self.cloud.ecs.call = carry_out  # type: ignore[method-assign]
+                answer["Instances"]["Instance"] = [one for one in shown if one["InstanceId"] != instance.id]
+            return answer
 
         self.cloud.ecs.call = call  # type: ignore[method-assign]
 

@@ -342,3 +342,15 @@ def test_among_many_managed_groups_the_lost_rule_is_found(lab: Lab) -> None:
     lab.tag(instance, link_peer=None)
     assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
     assert lab.rules(db) == []
+
+
+def test_a_neighbour_that_one_read_leaves_out_keeps_the_link(lab: Lab) -> None:
+    """What is not seen is looked for a second time."""
+    app, db = lab.group(), lab.group("*")
+    tags = {"link-peer": f"{db.id}:tcp/1"}
+    instance, neighbour = lab.instance(app, tags=tags), lab.instance(app, tags=tags)
+    lab.auto_link(lab.event(instance))
+    lab.tag(instance, link_peer=None)
+    lab.leave_out(neighbour)
+    lab.auto_link(lab.tag_event(instance))
+    assert lab.rules(db) == [f"{app.id} tcp/1"]

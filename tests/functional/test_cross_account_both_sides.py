@@ -209,3 +209,14 @@ def test_what_an_earlier_delivery_began_of_a_request_goes_back_too(lab: Lab) -> 
     block(lab, b, "AuthorizationLimitExceed", 400)
     assert run(lab, event) == {"failed": 1}
     assert lab.reasons(b) == ["req:chg-0"]
+
+
+def test_each_marker_is_changed_by_what_stands_right_before(lab: Lab) -> None:
+    """A third request joins between the second one's two changes: none loses a reason."""
+    a, b = lab.pair()
+    ports = ("tcp/1", "tcp/2", "tcp/3")
+    lab.cross_account(lab.request(a, b, *ports, request_id="chg-0"))
+    third = json.dumps([lab.message(lab.request(a, b, *ports, request_id="chg-3"))]).encode()
+    lab.meanwhile("ModifySecurityGroupRule", lambda: run(lab, third), after=True)
+    assert lab.cross_account(lab.request(a, b, *ports, request_id="chg-2")) == {"applied": 1}
+    assert lab.reasons(b) == ["req:chg-0,req:chg-2,req:chg-3"] * 3

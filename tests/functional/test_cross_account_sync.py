@@ -213,3 +213,15 @@ def test_an_instance_in_two_groups_asks_through_its_first(lab: Lab) -> None:
     assert lab.cross_account(request) == {"applied": 1}
     assert sync(lab, a, b) == {"unchanged": 1}
     assert lab.rules(b) == [f"{other.id} tcp/1"]
+
+
+def test_an_instance_that_one_read_leaves_out_keeps_its_link(lab: Lab) -> None:
+    """What is not seen is looked for a second time."""
+    a, b = lab.pair()
+    lab.instance(a)
+    lab.instance(b)
+    instance = wanting(lab, a, b)
+    sync(lab, a, b)
+    lab.leave_out(instance)
+    assert sync(lab, a, b) == {"unchanged": 1}
+    assert lab.rules(b) == [f"{a.id} tcp/1"]

@@ -322,3 +322,18 @@ def test_a_rule_for_a_wide_range_is_never_ours(lab: Lab) -> None:
     before = lab.raw_rules(group)
     lab.sweep()
     assert lab.raw_rules(group) == before
+
+
+@pytest.mark.parametrize("peer", ["group", "instance"])
+def test_an_instance_that_one_read_leaves_out_keeps_its_link(lab: Lab, peer: str) -> None:
+    """In an account that shows others: what is not seen is looked for a second time, by group or by id."""
+    app, db = lab.group("*"), lab.group("*")
+    to = lab.instance(db).id if peer == "instance" else db.id
+    instance = lab.instance(app, tags={"link-peer": f"{to}:tcp/1"})
+    lab.sweep()
+    before = lab.raw_rules(db)
+    assert len(before) == 1
+    lab.leave_out(instance)
+    lab.sweep()
+    assert lab.raw_rules(db) == before
+    assert lab.records(outcome="removed") == []

@@ -22,7 +22,7 @@ from tests.simulation.explore import explore
 from tests.simulation.hunt import BY_NAME, SCENARIOS, hunt
 from tests.simulation.interleave import race
 from tests.simulation.invariants import Broken
-from tests.simulation.mutants import CALLS, KINDS, MUTANTS
+from tests.simulation.mutants import CALLS, MUTANTS
 from tests.simulation.run import one_thread
 
 LIVES = 4_000
@@ -125,7 +125,7 @@ def _mutants(job: Job, done: Tried) -> None:
     with pytest.MonkeyPatch.context() as patch:
         mutant.change(patch)
         try:
-            hunt(mutant.hunt, kinds=KINDS, calls=CALLS)
+            hunt(mutant.hunt, kinds=mutant.kinds, calls=CALLS)
         except Broken as broken:
             if broken.invariant.startswith("I"):
                 return
