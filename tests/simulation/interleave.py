@@ -28,7 +28,7 @@ class Race(msgspec.Struct, frozen=True):
     policy: Policy
     pair: tuple[Message, Message]
     end: Callable[[World, Sequence[Run]], bool]
-    may_lose: bool = False  # the known limit: the platform has no compare-and-set on a description
+    may_lose: int = 0  # schedules, with three switches: the known limit, as the platform has no compare-and-set
 
 
 class Outcome(msgspec.Struct):
@@ -50,10 +50,11 @@ def race(race: Race, switches: int) -> Outcome:
             key = (fingerprint(world), tuple(run.end for run in runs), tuple(str(_told(run)) for run in runs))
             if key not in ends:
                 ends[key] = race.end(world, runs)
-                hold("I6", race.may_lose or not ends[key], "both were applied, and a reason is lost")
+                hold("I6", bool(race.may_lose) or not ends[key], "both were applied, and a reason is lost")
         except Broken as broken:
             raise Broken(broken.invariant, f"{broken}\n  {race.name}: {first} first, turns {turns}") from None
         outcome.lost += ends[key]
+    hold("I6", outcome.lost <= race.may_lose, f"{outcome.lost} schedules of {race.name} lose a reason")
     outcome.ends = len(ends)
     return outcome
 

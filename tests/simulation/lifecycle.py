@@ -167,18 +167,38 @@ def nothing_shown(peer: str, **options: Any) -> Scenario:
         swept(world)
 
     lanes = ((asks, sweep_message()), (false, false), (other,))
-    kinds = ("kill", "kill-after", "lost", "empty")
+    kinds = ("kill", "kill-after", "lost", "empty", "short", "down")
     return Scenario(f"nothing shown, {peer}", start, POLICY, lanes, end, **{"kinds": kinds, **options})
 
 
+def left_out(peer: str, **options: Any) -> Scenario:
+    """One instance wants a link, its neighbour does not; any read may leave the first one out, once: its link stays."""
+    asks, other = event("asks", "Running"), event("other", "tags", OTHER)
+
+    def start() -> World:
+        world = home_world("*", "*")
+        born(peer)(world)
+        deliver(world, asks, POLICY)
+        return world
+
+    def end(world: World, _facts: Facts) -> None:
+        stood = oracle.wanted_by_tags(world, POLICY).keys()
+        hold("I9", bool(stood) and stood <= oracle.owned(world, POLICY).keys(), f"{stood} stood, and are wanted")
+        swept(world)
+
+    lanes = ((asks, sweep_message()), (other, other))
+    return Scenario(f"left out, {peer}", start, POLICY, lanes, end, **{"kinds": ("kill", "short"), **options})
+
+
 def too_many_at_once(**options: Any) -> Scenario:
-    """Three rules lose their tag at once, and two may go in a run: none goes, until somebody raises the limit."""
+    """Three rules of two links lose their tag at once, and two may go in a run: none goes, until somebody raises the limit."""
     careful = msgspec.structs.replace(POLICY, limits=Limits(removals_per_run=2))
-    peer = "sg-db:tcp/1+tcp/2+tcp/3"
+    peer = "sg-db:tcp/1+tcp/2 sg-cache:tcp/3"
     untagged = event("untagged", "tags")
 
     def start() -> World:
         world = home_world("*", "*")
+        world.add_group(HOME, "cache", "*")
         born(peer)(world)
         deliver(world, untagged, POLICY)
         world.set_tag(ONE, "link-peer", None)
@@ -207,5 +227,7 @@ LIVES: list[Callable[..., Scenario]] = [
     reused_address,
     lambda **o: nothing_shown("sg-db:tcp/3306", **o),
     lambda **o: nothing_shown("i-store", **o),
+    lambda **o: left_out("sg-db:tcp/3306", **o),
+    lambda **o: left_out("i-store", **o),
     too_many_at_once,
 ]

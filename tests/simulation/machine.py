@@ -22,8 +22,18 @@ from shared.notation import parse_port, parse_who
 from shared.policy import Allow
 from tests.simulation import invariants, oracle
 from tests.simulation.invariants import Broken, hold
-from tests.simulation.run import Message, Run, deliver, drained, one_thread, quiet, stream, sweep_message
-from tests.simulation.scenarios import CHANGES, POLICY
+from tests.simulation.run import (
+    Message,
+    Run,
+    deliver,
+    drained,
+    one_thread,
+    quiet,
+    requests_in,
+    stream,
+    sweep_message,
+)
+from tests.simulation.scenarios import CHANGES, HOSTILE, POLICY
 from tests.simulation.world import HOME, PEER, REGION, World
 
 A, B, FAR, ADVANCED = (Party(HOME, f"sg-{name}") for name in ("a", "b", "far", "advanced"))
@@ -46,7 +56,10 @@ POLICIES = (
     ),
     msgspec.structs.replace(POLICY, paused=True),
 )
-FAULTS = ("kill", "kill-after", "lost", "lost-after", "out", "throttle", "forbidden", "stale", "empty")
+FAULTS = (
+    *("kill", "kill-after", "lost", "lost-after", "out", "down", "mute", "throttle", "forbidden"),
+    *("stale", "empty", "short"),
+)
 
 groups = st.sampled_from((A, B, X) * 4 + GROUPS)  # mostly three: histories meet more often in a small world
 instances = st.sampled_from(INSTANCES)
@@ -104,6 +117,11 @@ class Life(RuleBasedStateMachine):
             )
         for party, group in zip(INSTANCES, (A, A, B, X, Y), strict=True):
             self.world.add_instance(party.account, party.id[2:], group)
+        # the first is in a group that cannot stand for it, too; and another deployment has a rule here
+        one = self.world.instances[INSTANCES[0]]
+        self.world.instances[INSTANCES[0]] = msgspec.structs.replace(one, groups=(ADVANCED.id, A.id))
+        other = RuleKey(B, str(A), "", Port("tcp", 3306, 3306))
+        self.world.hand_rule(other, f"link-peer/1 dep=other id={oracle.rule_id(other, 'other')} by=tag")
         for party, group, wish in wishes:
             self.world.set_tag(party, "link-peer", self._peer(party, group, wish))
         with failing():
@@ -180,14 +198,19 @@ class Life(RuleBasedStateMachine):
         self.policy = policy
         self.world.now += seconds
 
-    @rule(ends=st.tuples(groups, groups), port=st.sampled_from([*PORTS, "all"]), priority=st.sampled_from([1, 50, 100]))
-    def hand_rule(self, ends: tuple[Party, Party], port: str, priority: int) -> None:
+    @rule(
+        ends=st.tuples(groups, groups),
+        port=st.sampled_from([*PORTS, "all"]),
+        priority=st.sampled_from([1, 50, 100]),
+        policy=st.sampled_from(["accept", "accept", "drop"]),
+    )
+    def hand_rule(self, ends: tuple[Party, Party], port: str, priority: int, policy: str) -> None:
         source, target = ends
         key = RuleKey(target, str(source), "", ALL if port == "all" else parse_port(port))
         standing = self.world.rules[target].values()
         if source != target and not any((r.key, r.priority) == (key, priority) for r in standing):
-            self._changed("hand rule")
-            self.world.hand_rule(key, "by hand", priority)
+            self._changed(f"hand {policy}")
+            self.world.hand_rule(key, "by hand", priority, policy)
 
     @rule(group=groups, number=st.integers(0, 9), text=st.sampled_from(EDITS))
     def hand_edit(self, group: Party, number: int, text: str) -> None:
@@ -286,6 +309,7 @@ class Life(RuleBasedStateMachine):
             "from": {"account": source.account, "party": source.id},
             "to": {"account": target.account, "party": target.id},
             "expires_at": iso(self.world.now + 3600),
+            "reason": HOSTILE,
         }
         if wish and action != "sync":
             body["ports"] = wish
@@ -319,6 +343,16 @@ class Life(RuleBasedStateMachine):
         if self.sent:
             self.applied.clear()  # it may be an unlink, or a link with another end
             self._deliver(self.sent[number % len(self.sent)], plan, None, 0)
+
+    @rule(numbers=st.tuples(st.integers(0, 30), st.integers(0, 30)), plan=faults)
+    def batch(self, numbers: tuple[int, int], plan: dict[int, str]) -> None:
+        """Two old messages come again, as one delivery."""
+        sent = [message for message in self.sent if message.function == "cross_account"]
+        if sent:
+            self.applied.clear()
+            self.number += 1
+            bodies = [json.dumps(r).encode() for n in numbers for r in requests_in(sent[n % len(sent)])]
+            self._deliver(Message(f"b-{self.number}", "cross_account", stream(*bodies)), plan, None, 0)
 
     @rule(number=st.integers(0, 5), plan=faults)
     def from_the_queue(self, number: int, plan: dict[int, str]) -> None:

@@ -5,6 +5,7 @@ They are the designs that people build first, and those that this simulation fou
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,9 +14,21 @@ import msgspec
 import pytest
 
 from functions import auto_link, cross_account
-from shared import apply, audit, consent, marker, plan, reconcile_all, reconcile_instances, reconcile_pair, view
+from shared import (
+    apply,
+    audit,
+    consent,
+    decide,
+    marker,
+    plan,
+    reconcile_all,
+    reconcile_instances,
+    reconcile_pair,
+    requests,
+    view,
+)
 from shared.errors import Transient
-from shared.model import Rule
+from shared.model import TAG, Rule
 from tests.simulation import run
 
 Patch = pytest.MonkeyPatch
@@ -240,6 +253,90 @@ def old_reasons_written_back(patch: Patch) -> None:
     patch.setattr(apply.Applier, "_change", with_all)
 
 
+def paused_all_the_same(patch: Patch) -> None:
+    patch.setattr(apply, "_paused", lambda decision: decision)
+
+
+def every_deployment_is_ours(patch: Patch) -> None:
+    owned = marker.owned
+
+    def any_deployment(rule: Rule, deployment: str, region: str, home: str) -> Any:
+        found = marker.parse(rule.description, home) if rule.key else None
+        return owned(rule, found.deployment if found else deployment, region, home)
+
+    patch.setattr(marker, "owned", any_deployment)
+
+
+def one_look_is_believed(patch: Patch) -> None:
+    """What one read leaves out is gone."""
+    patch.setattr(view.Reader, "look_twice", lambda *_args: None)
+
+
+def refused_is_not_made(patch: Patch) -> None:
+    """A call that was refused is taken to have made nothing: the group is not read again."""
+    change, read = apply.Applier._change, apply.Applier._read
+    refused: list[Any] = []
+
+    def remember(self: Any, ecs: Any, group: Any, *more: Any) -> None:
+        try:
+            change(self, ecs, group, *more)
+        except apply.Refused:
+            refused.append(self)
+            raise
+
+    def read_unless_refused(self: Any, group: Any) -> Any:
+        if self in refused:
+            refused.remove(self)
+            return self._reader.view.rules[group]
+        return read(self, group)
+
+    patch.setattr(apply.Applier, "_change", remember)
+    patch.setattr(apply.Applier, "_read", read_unless_refused)
+
+
+def first_of_a_batch(patch: Patch) -> None:
+    elements = cross_account._elements
+    patch.setattr(cross_account, "_elements", lambda event: elements(event)[:1])
+
+
+def never_too_late(patch: Patch) -> None:
+    """A message's `expires_at` is not looked at."""
+    patch.setattr(requests, "LATE", 10**9)
+
+
+def records_may_be_lost(patch: Patch) -> None:
+    """Trouble of the log is no reason to stop."""
+    write = audit.Scribe.write
+
+    def careless(self: Any, records: Any) -> None:
+        with contextlib.suppress(Transient):
+            write(self, records)
+
+    patch.setattr(audit.Scribe, "write", careless)
+
+
+def removals_counted_by_link(patch: Patch) -> None:
+    def held(self: Any, decisions: Sequence[Any], report: Any) -> list[Any]:
+        limit = self._policy.limits.removals_per_run
+        return [decision for decision in decisions if not decision.counted or decision.removes <= limit]
+
+    patch.setattr(apply.Applier, "_held", held)
+
+
+def no_end(patch: Patch) -> None:
+    """A reason's end is not looked at."""
+    patch.setattr(plan._Planner, "_past", lambda *_args: False)
+
+
+def the_message_is_the_wish(patch: Patch) -> None:
+    """A sync is believed, and no tag is read."""
+    patch.setattr(reconcile_pair._Pair, "_claims", lambda self: [decide.Claim(self.link, TAG)])
+
+
+def attempts_untold(patch: Patch) -> None:
+    patch.setattr(audit.Scribe, "attempt", lambda *_args: None)
+
+
 MUTANTS = [
     Mutant("no consent check", no_consent_check, "consent withdrawn meanwhile", ("withdrawn",)),
     Mutant("consent is read once", consent_read_once, "consent withdrawn meanwhile", ("withdrawn",)),
@@ -262,4 +359,15 @@ MUTANTS = [
     Mutant("one reason's end is all reasons'", one_requests_end_is_everybodys, "an end beside a tag, unseen"),
     Mutant("the tag is checked once", tag_checked_once, "a request, and sweep takes the tag's reason"),
     Mutant("old reasons are written back", old_reasons_written_back, "a second request, and an unlink"),
+    Mutant("paused is not looked at", paused_all_the_same, "paused"),
+    Mutant("every deployment is ours", every_deployment_is_ours, "a copied marker"),
+    Mutant("one look is believed", one_look_is_believed, "left out, sg-db:tcp/3306", ("short",)),
+    Mutant("refused is not made", refused_is_not_made, "made in part"),
+    Mutant("a batch is its first message", first_of_a_batch, "a batch"),
+    Mutant("never too late", never_too_late, "a late duplicate"),
+    Mutant("records may be lost", records_may_be_lost, "a batch", ("mute",)),
+    Mutant("removals are counted by link", removals_counted_by_link, "too many at once"),
+    Mutant("no end", no_end, "an end", ()),
+    Mutant("the message is the wish", the_message_is_the_wish, "tag and unlink"),
+    Mutant("attempts are untold", attempts_untold, "a batch"),
 ]

@@ -45,7 +45,7 @@ HEAVY = (  # their histories with every fault take an hour; killed, and with the
 FIRST = [
     ("histories", name) for name in ("consent withdrawn", "an instance", "instance, twice asked", "link and unlink")
 ]
-EVERY_FAULT = ("kill", "kill-after", "lost", "lost-after", "out", "throttle", "forbidden", "stale", "empty")
+EVERY_FAULT = machine.FAULTS
 
 
 class Job(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ R1, R2, R3 = request("r-1", "r-1"), request("r-2", "r-2"), request("r-3", "r-3")
 UNLINK = request("u-1", "u-1", action="unlink")
 SYNC = request("s-1", "tag-0000000000000000", action="sync")
 PORT = request("r-1", "r-1", "tcp/3306")
+P1, P2, P3 = (request(f"r-{n}", f"r-{n}", "tcp/3306", "udp/53") for n in (1, 2, 3))
 
 
 def settled(world: World, runs: Sequence[Run], *messages: Message) -> None:
@@ -36,6 +37,13 @@ def two_markers(world: World, runs: Sequence[Run]) -> bool:
     settled(world, runs, R2, R3)
     found = oracle.owned(world, POLICY)
     hold("I3", set(found) == set(mutual_rules()), f"all were applied, and {found} stands")
+    return any(why != frozenset({"req:r-1", "req:r-2", "req:r-3"}) for why in found.values())
+
+
+def two_ports(world: World, runs: Sequence[Run]) -> bool:
+    settled(world, runs, P2, P3)
+    found = oracle.owned(world, POLICY)
+    hold("I3", len(found) == 2, f"all were applied, and {found} stands")
     return any(why != frozenset({"req:r-1", "req:r-2", "req:r-3"}) for why in found.values())
 
 
@@ -61,6 +69,12 @@ def linked() -> World:
     return world
 
 
+def ports_linked() -> World:
+    world = two_accounts()
+    deliver(world, P1, POLICY)
+    return world
+
+
 def half_open() -> World:
     """Linked by a request; then a person takes away the rule on sg-db."""
     world = linked()
@@ -83,7 +97,7 @@ def tag_gone() -> World:
     return world
 
 
-def request_against_tag(removal: Message) -> Race:
+def request_against_tag(removal: Message, may_lose: int) -> Race:
     def end(world: World, runs: Sequence[Run]) -> bool:
         settled(world, runs, PORT, removal)
         found = oracle.owned(world, POLICY)
@@ -92,7 +106,7 @@ def request_against_tag(removal: Message) -> Race:
         return found == {}
 
     return Race(
-        f"a request, and {removal.name} takes the tag's reason", tag_gone, POLICY, (PORT, removal), end, may_lose=True
+        f"a request, and {removal.name} takes the tag's reason", tag_gone, POLICY, (PORT, removal), end, may_lose
     )
 
 
@@ -124,13 +138,14 @@ def with_sweep(world: World, runs: Sequence[Run]) -> bool:
 
 RACES = [
     Race("two requests for one new link", two_accounts, POLICY, (R1, R2), two_links),
-    Race("two requests for a link that stands", linked, POLICY, (R2, R3), two_markers, may_lose=True),
+    Race("two requests for a link that stands", linked, POLICY, (R2, R3), two_markers, may_lose=4),
+    Race("two requests for two ports that stand", ports_linked, POLICY, (P2, P3), two_ports, may_lose=300),
     Race("one request twice", two_accounts, POLICY, (R1, R1), same_twice),
     Race("a second request, and an unlink", linked, POLICY, (R2, UNLINK), link_against_unlink),
     Race("a half-open link, an unlink and a sweep", half_open, POLICY, (UNLINK, sweep_message()), all_closed),
     Race("a request and a sweep", linked, POLICY, (R2, sweep_message()), with_sweep),
-    request_against_tag(SYNC),
-    request_against_tag(sweep_message()),
+    request_against_tag(SYNC, 81),
+    request_against_tag(sweep_message(), 87),
     by_tags(event("one", "Running"), event("other", "tags", OTHER)),
     by_tags(event("one", "Running"), sweep_message()),
     by_tags(event("one", "Running"), event("one", "Running")),

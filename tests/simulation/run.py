@@ -11,6 +11,9 @@
 | withdrawn  | likewise; and in the time until then every group takes its consent back               |
 | stale      | a read of rules shows the group as it was before its last change                      |
 | forbidden  | that account may not be used, for this call                                           |
+| short      | a read of instances leaves one out                                                    |
+| down       | that account gives no readable answer, nor to any call that follows                   |
+| mute       | the audit log takes nothing, neither now nor later; all else works                    |
 | empty      | from here on the cloud shows this delivery no instance at all (at -1: from the start)  |
 """
 
@@ -32,7 +35,7 @@ from shared.model import Group, Instance, Party, Rule, RuleKey
 from shared.policy import Policy
 from shared.retry import Retry
 from tests.simulation import invariants
-from tests.simulation.invariants import Broken
+from tests.simulation.invariants import Broken, hold
 from tests.simulation.world import REGION, START, World
 
 T = TypeVar("T")
@@ -57,17 +60,18 @@ class Message(msgspec.Struct, frozen=True):
 
 def kinds_for(call: str) -> tuple[str, ...]:
     """The faults that make a difference at a call."""
+    always = ("kill", "kill-after", "lost", "out")
     if call in ("authorize", "modify"):
-        return ("kill", "kill-after", "lost", "lost-after", "out", "throttle", "withdrawn", "forbidden")
+        return (*always, "lost-after", "down", "throttle", "withdrawn", "forbidden")
     if call in CHANGES:
-        return ("kill", "kill-after", "lost", "lost-after", "out", "throttle", "forbidden")
+        return (*always, "lost-after", "down", "throttle", "forbidden")
     if call == "rules":
-        return ("kill", "kill-after", "lost", "out", "throttle", "forbidden", "stale")
-    if call in ("groups", "managed_groups"):
-        return ("kill", "kill-after", "lost", "out", "throttle", "forbidden")
+        return (*always, "down", "throttle", "forbidden", "stale")
+    if call in ("instances", "members", "all_instances"):
+        return (*always, "down", "throttle", "forbidden", "empty", "short")
     if call in READS:
-        return ("kill", "kill-after", "lost", "out", "throttle", "forbidden", "empty")
-    return ("kill", "kill-after", "lost", "lost-after", "out")  # the audit log and the queue
+        return (*always, "down", "throttle", "forbidden", "empty")
+    return (*always, "lost-after", "mute")  # the audit log and the queue
 
 
 class Run:
@@ -86,7 +90,10 @@ class Run:
         self.calls: list[str] = []
         self.end = ""
         self.empty = self.faults.get(-1) == "empty"
-        self.out = False
+        self.silent: set[str] = set()  # accounts that give no answer any more; "" is the log
+        self.last_read: Party | None = None  # the group whose rules the last call to its account's ECS read
+        self.deadline = world.now + SECONDS
+        self.deaf = False  # the log has refused a record
         self.watch = invariants.Watch(world, policy)
         self._before_call = before_call
 
@@ -113,9 +120,15 @@ class Run:
         if fault == "forbidden":
             self.watch.refused = True
             raise NoAccess("Forbidden.RAM", "User not authorized to operate on the specified resource.")
-        self.out |= fault == "out"
-        if fault == "lost" or self.out:
+        if fault in ("out", "down", "mute"):
+            self.silent |= {"", *self.policy.accounts} if fault == "out" else {account}
+        if fault == "lost" or account in self.silent:
+            self.deaf |= name == "audit"
             raise Ambiguous(f"no readable answer: {name}")
+        if name in CHANGES:
+            hold("I10", world.now < self.deadline, f"{name} is begun when the function's time is over")
+        if account:
+            self.last_read = None
         self.empty |= fault == "empty"
         try:
             answer = do()
@@ -129,10 +142,9 @@ class Run:
             raise Ambiguous(f"no readable answer: {name}")
         return answer
 
-    @property
-    def stale(self) -> bool:
-        """Whether the call being answered shows the past."""
-        return self.faults.get(len(self.calls) - 1) == "stale"
+    def struck(self, fault: str) -> bool:
+        """Whether the call being answered has this fault."""
+        return self.faults.get(len(self.calls) - 1) == fault
 
     # the seams of a delivery
 
@@ -224,9 +236,11 @@ class SimEcs:
         party = Party(self.account, group)
 
         def do() -> list[Rule]:
-            self._run.watch.deceived |= self._run.stale
-            found = self._world.rule_list(party, stale=self._run.stale)
+            stale = self._run.struck("stale")
+            self._run.watch.deceived |= stale
+            found = self._world.rule_list(party, stale=stale)
             self._run.watch.shown(found)
+            self._run.last_read = party
             return found
 
         return self._read("rules", do)
@@ -269,14 +283,21 @@ class SimEcs:
     def _tag(self, name: str, group: str, deployment: str, *, on: bool) -> str:
         party = Party(self.account, group)
 
+        read_before = self._run.last_read == party
+
         def do() -> None:
             self._run.watch.will_tag(party)
+            hold("I9", on or read_before, f"{party} loses its tag, and its rules were not read right before")
             self._run.watch.tagged(party, self._world.tag(party, deployment, on=on))
 
         return self._change(name, do)
 
     def _shown(self) -> list[Instance]:
-        return [] if self._run.empty else self._world.shown(self.account)
+        shown = [] if self._run.empty else self._world.shown(self.account)
+        if self._run.struck("short"):  # of those that want something, the first
+            left_out = next((i for i in shown if "link-peer" in i.tags), shown[0] if shown else None)
+            shown = [instance for instance in shown if instance is not left_out]
+        return shown
 
     def _read(self, name: str, do: Callable[[], T]) -> T:
         return self._retry(lambda: self._run.call(self.account, name, do))
@@ -298,6 +319,7 @@ def deliver(
 ) -> Run:
     """One delivery of a message. Raises Broken when an invariant does; whatever else comes out is the function's fault."""
     run = Run(world, policy, faults, before_call)
+    run.watch.asked = requests_in(message)
     delivery = Delivery(
         function=message.function,
         region=REGION,
@@ -318,7 +340,7 @@ def deliver(
         run.end = "killed"
     except Exception as error:
         raise Broken("errors", f"{message.function} raised {type(error).__name__}: {error}") from error
-    run.watch.ended(message.function, run.end, disturbed=bool(faults) or before_call is not None)
+    run.watch.ended(message.function, run.end, disturbed=bool(faults) or before_call is not None, deaf=run.deaf)
     return run
 
 
@@ -343,9 +365,18 @@ def quiet(world: World, message: Message, policy: Policy) -> Run:
     raise Broken("I10", f"{message.name} is never acknowledged, without any fault: {world.records[-1]}")
 
 
-def stream(body: bytes) -> bytes:
-    """A queue message as the stream pushes it."""
-    return json.dumps([{"messageId": "m-1", "messageBody": body.decode()}]).encode()
+def stream(*bodies: bytes) -> bytes:
+    """Queue messages as the stream pushes them."""
+    return json.dumps(
+        [{"messageId": f"m-{number}", "messageBody": body.decode()} for number, body in enumerate(bodies, 1)]
+    ).encode()
+
+
+def requests_in(message: Message) -> list[dict[str, Any]]:
+    """The requests in what is delivered to cross_account."""
+    if message.function != "cross_account":
+        return []
+    return [json.loads(element["messageBody"]) for element in json.loads(message.body)]
 
 
 class Inline:

@@ -14,7 +14,7 @@ from shared.policy import AccountPolicy, Policy
 from tests.simulation import invariants, oracle
 from tests.simulation.explore import Act, Facts, Scenario, Step
 from tests.simulation.invariants import hold
-from tests.simulation.run import Message, deliver, drained, quiet, reset, stream, sweep_message
+from tests.simulation.run import Message, deliver, drained, quiet, requests_in, reset, stream, sweep_message
 from tests.simulation.world import HOME, PEER, REGION, START, World
 
 POLICY = Policy(
@@ -23,6 +23,9 @@ POLICY = Policy(
 )
 APP, DB = Party(HOME, "sg-app"), Party(PEER, "sg-db")
 TCP, UDP = Port("tcp", 3306, 3306), Port("udp", 53, 53)
+HOSTILE = "\r\nred \x1b[31m, turned \u202e, hidden \u200b, {} %s"
+"""What a request may say of itself, and no record may hold as it is."""
+
 CHANGES = frozenset({"authorize", "modify", "revoke", "tag", "untag"})
 
 
@@ -36,6 +39,8 @@ def request(name: str, request_id: str, *ports: str, action: str = "link", **fie
         "from": {"account": HOME, "party": "sg-app"},
         "to": {"account": PEER, "party": "sg-db"},
         "expires_at": iso(START + 3600),
+        "reason": HOSTILE,
+        "requested_by": HOSTILE,
         **({"ports": list(ports)} if ports else {}),
         **fields,
     }
@@ -240,12 +245,15 @@ def hand_made_refused(**options: Any) -> Scenario:
 
 
 def copied_marker(**options: Any) -> Scenario:
-    """A person copies our description to a rule of theirs, on another port: it is theirs all the same (I2)."""
+    """A person copies our description to a rule of theirs, on another port, and another deployment has a rule there: they
+    are theirs all the same (I2)."""
     link, gone = request("r-1", "r-1", "tcp/3306"), request("u-1", "u-1", action="unlink")
 
     def copy(world: World) -> None:
         for rule in list(world.rules[DB].values()):
             world.hand_rule(RuleKey(DB, str(APP), "", UDP), rule.description, priority=100)
+        other = RuleKey(DB, str(APP), "", Port("tcp", 1, 1))
+        world.hand_rule(other, f"link-peer/1 dep=other id={oracle.rule_id(other, 'other')} by=tag", priority=100)
 
     def end(world: World, facts: Facts) -> None:
         redelivered(world, facts, (link,))
@@ -277,6 +285,66 @@ def second_side_refuses(side: Party, **options: Any) -> Scenario:
             hold("I4", ends <= {("failed", "quota"), ("removed", "quota")}, f"{message.name} ends {ends}")
 
     return Scenario(f"{side.id} refuses", start, POLICY, ((r1, r1), (r2, r2)), end, **options)
+
+
+def made_in_part(**options: Any) -> Scenario:
+    """The platform makes what a call asks for one by one, and there is room for two of three: all or nothing all the same."""
+    link = request("r-1", "r-1", "tcp/1", "tcp/2", "tcp/3")
+
+    def start() -> World:
+        world = two_accounts()
+        world.all_rules, world.one_by_one = 2, True
+        return world
+
+    def end(world: World, _facts: Facts) -> None:
+        redelivered(world, frozenset(), (link,))  # its second delivery may have died, whatever the first one said
+        hold("I3", oracle.owned(world, POLICY) == {}, f"failed, and now {oracle.owned(world, POLICY)}")
+
+    return Scenario("made in part", start, POLICY, ((link, link), (sweep_message(),)), end, **options)
+
+
+def a_batch(**options: Any) -> Scenario:
+    """Two messages in one delivery, and a third that is none: each is answered."""
+    r1, r2 = request("r-1", "r-1", "tcp/1"), request("r-2", "r-2", "tcp/2")
+    bodies = [json.dumps(asked).encode() for message in (r1, r2) for asked in requests_in(message)]
+    both = Message("both", "cross_account", stream(bodies[0], b'{"request_id": "r-3", "version": 2}', bodies[1]))
+
+    def end(world: World, facts: Facts) -> None:
+        redelivered(world, facts, (both,))
+        found = sorted(key.port.low for key in oracle.owned(world, POLICY))
+        hold("I13", found == [1, 2] or ("fault", "forbidden") in facts, f"both are asked for, and {found} stand")
+
+    return Scenario("a batch", two_accounts, POLICY, ((both, both), (sweep_message(),)), end, **options)
+
+
+def paused(**options: Any) -> Scenario:
+    """Nothing is changed, whatever is asked."""
+    still = msgspec.structs.replace(POLICY, paused=True)
+    link, sync = request("r-1", "r-1"), request("s-1", "tag-0000000000000000", action="sync")
+
+    def start() -> World:
+        world = two_accounts(**{"link-peer": f"sg-db@{PEER}:tcp/3306"})
+        deliver(world, request("r-0", "r-0", "udp/53"), POLICY)
+        world.set_tag(DB, "link-accept", f"sg-app@{HOME}:tcp/3306")
+        return world
+
+    def end(world: World, _facts: Facts) -> None:
+        hold("I1", len(oracle.owned(world, POLICY)) == 1, f"paused, and now {oracle.owned(world, POLICY)}")
+
+    return Scenario("paused", start, still, ((link, sync), (sweep_message(),)), end, **options)
+
+
+def late_duplicate(**options: Any) -> Scenario:
+    """The same message comes again, after an unlink and long after its `expires_at`: nothing opens."""
+    link, unlink = request("r-1", "r-1"), request("u-1", "u-1", action="unlink")
+    late = msgspec.structs.replace(link, name="late", after=3901)
+
+    def end(world: World, facts: Facts) -> None:
+        if {("acked", "r-1"), ("acked", "u-1"), ("acked", "late")} <= facts:
+            hold("I4", outcomes_of(facts, "late") == {("denied", "expired")}, f"a late duplicate: {facts}")
+        swept(world)
+
+    return Scenario("a late duplicate", two_accounts, POLICY, ((link,), (unlink,), (late,)), end, **options)
 
 
 def consent_withdrawn(**options: Any) -> Scenario:
@@ -382,6 +450,10 @@ REQUESTS: list[Callable[..., Scenario]] = [
     copied_marker,
     lambda **options: second_side_refuses(APP, **options),
     lambda **options: second_side_refuses(DB, **options),
+    made_in_part,
+    a_batch,
+    paused,
+    late_duplicate,
     consent_withdrawn,
     consent_withdrawn_meanwhile,
     half_deleted,

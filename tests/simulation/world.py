@@ -39,6 +39,7 @@ class World:
         self.group_rules = 20  # [doc limits] rules of a group that name a group
         self.all_rules = 200
         self.full: set[Party] = set()  # groups that take no further rule, which no read tells beforehand
+        self.one_by_one = False  # a call of several permissions is made in part, where one of them is refused
         self.made = 0
 
     def copy(self) -> World:
@@ -72,7 +73,10 @@ class World:
     # changes, as the platform makes and refuses them [doc ecs.md 1.2-1.12]
 
     def authorize(self, group: Party, rules: Sequence[tuple[RuleKey, str]], priority: int = PRIORITY) -> list[Rule]:
-        """One bad permission writes none. A rule that stands already is success, and keeps its description."""
+        """One bad permission writes none, or those before it. A rule that stands already is success, and keeps its
+        description."""
+        if self.one_by_one and len(rules) > 1:
+            return [rule for one in rules for rule in self.authorize(group, [one], priority)]
         holder = self._writable(group)
         if len({key for key, _ in rules}) < len(rules):
             raise CloudError("InvalidParam.DuplicatePermissions", "There are duplicate permissions.")
