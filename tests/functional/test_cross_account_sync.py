@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 from local.ecs.state import Group, Instance
-from tests.functional.lab import HOME, PEER, Lab
+from shared.delivery import opened
+from shared.reconcile_pair import reconcile
+from shared.requests import decode
+from tests.functional.lab import HOME, PEER, REGION, Lab
 
 
 def sync(lab: Lab, a: Group, b: Group) -> dict[str, int]:
@@ -225,3 +230,21 @@ def test_an_instance_that_one_read_leaves_out_keeps_its_link(lab: Lab) -> None:
     lab.leave_out(instance)
     assert sync(lab, a, b) == {"unchanged": 1}
     assert lab.rules(b) == [f"{a.id} tcp/1"]
+
+
+def test_what_earlier_messages_of_a_delivery_removed_counts(lab: Lab) -> None:
+    """Also where it could not be counted beforehand."""
+    a, b = lab.pair()
+    instance = wanting(lab, a, b)
+    lab.instance(a)
+    lab.instance(b)
+    sync(lab, a, b)
+    lab.tag(instance, link_peer=None)
+    lab.policy(limits={"removals_per_run": 1})
+    delivery = opened("cross_account", lab.context)
+    request = decode(json.dumps(lab.request(a, b, action="sync")), region=REGION, now=delivery.clock.now())
+    assert reconcile(delivery, request, delivery.scribe({}), counted=1) == 1
+    assert len(lab.rules(b)) == 1
+    assert lab.records("summary")[-1]["reason"] == "removals-held"
+    assert reconcile(delivery, request, delivery.scribe({}), counted=0) == 1
+    assert lab.rules(b) == []
