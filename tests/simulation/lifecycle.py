@@ -18,7 +18,7 @@ from tests.simulation.run import Message, deliver, drained, quiet, reset, sweep_
 from tests.simulation.scenarios import POLICY, swept
 from tests.simulation.world import HOME, PEER, REGION, START, World
 
-WEB, DB = Party(HOME, "sg-web"), Party(HOME, "sg-db")
+WEB, DB, EXTRA = Party(HOME, "sg-web"), Party(HOME, "sg-db"), Party(HOME, "sg-extra")
 ONE, STORE, OTHER = Party(HOME, "i-one"), Party(HOME, "i-store"), Party(HOME, "i-other")
 
 
@@ -45,19 +45,20 @@ def event(name: str, state: str, instance: Party = ONE, after: float = 0.0) -> M
 
 
 def home_world(accept_web: str, accept_db: str = "") -> World:
-    """sg-web and sg-db at home, with an instance in each."""
+    """sg-web and sg-db at home, with an instance in each, and a group that stands for nobody, as it is never the first."""
     world = World()
     world.add_group(HOME, "web", accept_web)
     world.add_group(HOME, "db", accept_db)
+    world.add_group(HOME, "extra")
     world.add_group(PEER, "far", f"sg-web@{HOME}:tcp/3306")
     world.add_instance(HOME, "other", WEB)
-    world.add_instance(HOME, "store", DB)
+    world.add_instance(HOME, "store", DB, EXTRA)
     world.add_instance(PEER, "far", Party(PEER, "sg-far"))
     return world
 
 
 def born(peer: str) -> Callable[[World], None]:
-    return lambda world: void(world.add_instance(HOME, "one", WEB, peer=peer, ip="10.0.0.77"))
+    return lambda world: void(world.add_instance(HOME, "one", WEB, EXTRA, peer=peer, ip="10.0.0.77"))
 
 
 def dies(world: World) -> None:
@@ -187,7 +188,7 @@ def left_out(peer: str, **options: Any) -> Scenario:
         swept(world)
 
     lanes = ((asks, sweep_message()), (other, other))
-    return Scenario(f"left out, {peer}", start, POLICY, lanes, end, **{"kinds": ("kill", "short"), **options})
+    return Scenario(f"left out, {peer}", start, POLICY, lanes, end, **{"kinds": ("kill", "short", "down"), **options})
 
 
 def too_many_at_once(**options: Any) -> Scenario:

@@ -304,17 +304,22 @@ def made_in_part(**options: Any) -> Scenario:
 
 
 def a_batch(**options: Any) -> Scenario:
-    """Two messages in one delivery, and a third that is none: each is answered."""
+    """Two messages in one delivery, and a third that is none: each is answered. An operator's drop is no rule of a link."""
     r1, r2 = request("r-1", "r-1", "tcp/1"), request("r-2", "r-2", "tcp/2")
     bodies = [json.dumps(asked).encode() for message in (r1, r2) for asked in requests_in(message)]
     both = Message("both", "cross_account", stream(bodies[0], b'{"request_id": "r-3", "version": 2}', bodies[1]))
+
+    def start() -> World:
+        world = two_accounts()
+        world.hand_rule(RuleKey(DB, str(APP), "", Port("tcp", 1, 1)), policy="drop")
+        return world
 
     def end(world: World, facts: Facts) -> None:
         redelivered(world, facts, (both,))
         found = sorted(key.port.low for key in oracle.owned(world, POLICY))
         hold("I13", found == [1, 2] or ("fault", "forbidden") in facts, f"both are asked for, and {found} stand")
 
-    return Scenario("a batch", two_accounts, POLICY, ((both, both), (sweep_message(),)), end, **options)
+    return Scenario("a batch", start, POLICY, ((both, both), (sweep_message(),)), end, **options)
 
 
 def paused(**options: Any) -> Scenario:
@@ -326,6 +331,7 @@ def paused(**options: Any) -> Scenario:
         world = two_accounts(**{"link-peer": f"sg-db@{PEER}:tcp/3306"})
         deliver(world, request("r-0", "r-0", "udp/53"), POLICY)
         world.set_tag(DB, "link-accept", f"sg-app@{HOME}:tcp/3306")
+        world.set_tag(APP, "link-managed.prod", "true")
         return world
 
     def end(world: World, _facts: Facts) -> None:

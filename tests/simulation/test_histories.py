@@ -29,6 +29,7 @@ SLICE = {  # the histories that there are: fewer means that something is not tri
     "paused": 100,
     "left out, sg-db:tcp/3306": 1_000,
     "left out, i-store": 1_000,
+    "too many at once": 10_000,
     "sg-app refuses": 4_000_000,
     "sg-db refuses": 400_000,
 }
