@@ -280,9 +280,7 @@ class Applier:
                     self._clock.sleep(0.2 * 2 ** (reads - 1))
                     reads += 1
             except Refused:
-                self._read(
-                    group
-                )  # nothing says that a call is made whole or not at all: what was written goes back too
+                self._read(group)  # a call may have been made in part: what it wrote is seen, and goes back too
                 raise
             except Transient as trouble:
                 requests.append(trouble.request_id)
