@@ -102,8 +102,10 @@ def _both_applied(*messages: Message, expect: dict[RuleKey, str]) -> Callable[[W
         lost = world.copy()  # nothing comes again: the dead-letter queue has it
         swept(lost)
         ours = oracle.owned(lost, POLICY)
+        # a read that shows the time before a taking back is a limit
+        deceived = {("fault", "forbidden"), ("fault", "stale")} <= facts
         for message in messages:
-            if (message.name, "applied", "") in facts:
+            if (message.name, "applied", "") in facts and not deceived:
                 reason = f"req:{message.name}"
                 kept = [key for key, why in expect.items() if reason in why]
                 hold("I6", all(reason in ours.get(k, ()) for k in kept), f"{message.name} was applied; now {ours}")
