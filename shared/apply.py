@@ -110,6 +110,7 @@ class Applier:
         self._summary = summary and not hold
         self.counted = counted
         self._begun: dict[Link, _Begun] = {}
+        self._unmade: set[RuleKey] = set()  # rules whose change was refused, or met trouble, in this pass
         self._looked: dict[Party, float] = {}  # when a group's consent was read
         self._since = since
 
@@ -124,6 +125,7 @@ class Applier:
         # all of them before anything is changed
         stood = [witnesses(self._reader.view, self._policy, self._region, decision) for decision in decisions]
         earlier, self._begun = self._begun, {}
+        self._unmade = set()
         outcomes: list[Record] = []
         for decision, where in zip(decisions, stood, strict=True):
             begun = earlier.pop(decision.link, None)
@@ -154,6 +156,8 @@ class Applier:
 
     def _carry_out(self, decision: Decision, report: Report, stood: Witnesses, requests: list[str]) -> list[Record]:
         rules: dict[RuleKey, Rule] = {rule.key: rule for rule in decision.rules if rule.key}
+        if decision.outcome == "removed" and not decision.edits and rules.keys() & self._unmade:
+            return []  # another decision's change of the same rule was to make it: what has not gone is not told as gone
         try:
             for group, edits in _by_group(decision):
                 self._in_time(edits)
@@ -168,6 +172,7 @@ class Applier:
                     self._tag(group, requests)
             decision = self._still_asked(decision, stood, requests, rules)
         except Refused as refusal:
+            self._unmade |= {edit.key for edit in decision.edits}
             if decision.outcome == "applied":
                 begun = frozenset((edit.key, reason) for edit in decision.edits for reason in edit.gain)
                 if earlier := report.failed.get(decision.link):
@@ -179,6 +184,7 @@ class Applier:
         except Transient as trouble:
             trouble.recorded = True
             report.pending.append(trouble)
+            self._unmade |= {edit.key for edit in decision.edits}
             attempt = msgspec.structs.replace(decision, detail=str(trouble))
             return [decision_record(attempt, self._region, "attempt", rules=rules.values(), api_requests=requests)]
         report.changed += len(decision.edits)

@@ -144,3 +144,20 @@ def test_the_other_account_is_swept_although_home_is_throttled(lab: Lab) -> None
     lab.sweep()
     assert lab.rules(db) == [f"{app.id} tcp/1"]
     assert HOME in json.dumps(lab.records("summary")[-1])
+
+
+def test_an_end_is_not_told_where_the_change_that_brings_it_is_refused(lab: Lab) -> None:
+    """The tag's reason comes and the request's goes, in one change of the marker."""
+    app, db = lab.group(), lab.group("*")
+    lab.cross_account(lab.request(app, db, "tcp/1", until=lab.iso(60)))
+    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.instance(db)
+    lab.cloud.clock.advance(61)
+    lab.fault(service="ecs", action="ModifySecurityGroupRule", code="Forbidden.RAM", status=403, times=None)
+    lab.fault(service="ecs", action="RevokeSecurityGroup", code="Forbidden.RAM", status=403, times=None)
+    assert "removed" not in lab.sweep()
+    assert lab.records(outcome="removed") == []
+    assert lab.reasons(db)[0].startswith("req:chg-1~")
+    lab.cloud.faults.clear()
+    assert lab.sweep() == {"applied": 1, "removed": 1}
+    assert lab.reasons(db) == ["tag"]

@@ -122,7 +122,7 @@ def _outcomes(
         except Broken as broken:
             raise _told(broken, [*trace, step.name + _shown(plan)]) from None
         facts: set[Fact] = {(step.name, r["outcome"], r.get("reason", "")) for r in ran.watch.outcomes}
-        facts |= {("fault", kind) for _, kind in plan if kind in ("forbidden", "stale", "empty", "withdrawn")}
+        facts |= {("fault", kind) for _, kind in plan if kind in ("forbidden", "stale", "empty", "short", "withdrawn")}
         if ran.end == "acked":
             facts.add(("acked", step.name))
         yield plan, after, frozenset(facts), len(ran.calls)
