@@ -446,6 +446,8 @@ def _by_group(decision: Decision) -> list[tuple[Party, list[Edit]]]:
 
 def _order(decision: Decision) -> int:
     """Adds before removals, unless a quota makes an add wait for what goes."""
+    if decision.outcome == "removed" and not decision.edits:
+        return 3  # another decision's change makes it
     if decision.removes_first:
         return 2
     return 1 if decision.outcome == "removed" else 0
