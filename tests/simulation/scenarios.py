@@ -437,7 +437,9 @@ def end_beside_a_tag(**options: Any) -> Scenario:
 
     def end(world: World, facts: Facts) -> None:
         found = oracle.owned(world, POLICY)
-        if ("acked", "s-1") in facts and not {("fault", kind) for kind in ("empty", "forbidden", "stale", "short")} & facts:
+        if ("acked", "s-1") in facts and not {
+            ("fault", kind) for kind in ("empty", "forbidden", "stale", "short")
+        } & facts:
             hold("I9", "tag" in found.get(RuleKey(DB, str(APP), "", TCP), ()), f"now {found}")
         swept(world)
 
