@@ -9,7 +9,7 @@ run: setup  ## the whole story on a local cloud
 	$(BIN)/link-peer demo
 
 test: setup  ## all tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 lint: setup  ## linters and types
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 MEASURE = """
 import json, resource, sys, time
-sys.path[:0] = [{root!r}, {root!r} + "/functions"]
+sys.path[:0] = [{root!r} + "/shared", {root!r} + "/functions"]
 start = time.perf_counter()
 {code}
 wall = (time.perf_counter() - start) * 1000
@@ -36,15 +36,16 @@ VARIANTS = {
     "nothing": "",
     "our own code (import auto_link)": "import auto_link",
     "typed ECS SDK as it is": CLIENT,
-    "typed ECS SDK, models on demand (ours)": "from shared import lazy_models; lazy_models.install()" + CLIENT,
+    "typed ECS SDK, models on demand (ours)": "from link_peer.alicloud import lazy_models; lazy_models.install()"
+    + CLIENT,
     "generic tea-openapi client": (
         "from alibabacloud_tea_openapi.client import Client\n"
         "from alibabacloud_tea_openapi.models import Config\n"
         'Client(Config(access_key_id="a", access_key_secret="b", region_id="cn-qingdao", endpoint="127.0.0.1:1"))'
     ),
     "aliyun.log (the audit log's SDK)": "import aliyun.log",
-    "whole first event: auto_link + ECS + SLS": "import auto_link, shared.sls\n"
-    "from shared import lazy_models; lazy_models.install()" + CLIENT,
+    "whole first event: auto_link + ECS + SLS": "import auto_link, link_peer.alicloud.sls\n"
+    "from link_peer.alicloud import lazy_models; lazy_models.install()" + CLIENT,
 }
 
 

@@ -14,12 +14,12 @@ from types import SimpleNamespace
 
 import auto_link
 import sweep
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.identity import Caller
+from link_peer_local.ecs.state import Instance
+from link_peer_local.server import serve
 
 from benchmarks.sweep_cost import HOME, build, point_at
-from local.cloud import LocalCloud
-from local.ecs.state import Instance
-from local.identity import Caller
-from local.server import serve
 
 
 def event(instance: Instance, tags: bool, now: float) -> bytes:

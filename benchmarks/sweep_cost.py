@@ -13,12 +13,12 @@ import time
 from collections import Counter
 from types import SimpleNamespace
 
-from local import world
-from local.clock import SystemClock
-from local.cloud import LocalCloud
-from local.server import serve
-from shared.delivery import opened
-from shared.reconcile_all import Sweep
+from link_peer.engine.scopes.everything import Sweep
+from link_peer.runtime.delivery import opened
+from link_peer_local import world
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.clock import SystemClock
+from link_peer_local.server import serve
 
 HOME = "1000000000000001"
 

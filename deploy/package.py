@@ -31,7 +31,7 @@ SOURCE_ONLY = frozenset(
 )
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 UNUSED = ("bin", "*/tests")  # scripts, and the libraries' own tests
-LOADED = "import auto_link, cross_account, sweep, shared.ecs, shared.sls, shared.accounts, mns.account"
+LOADED = "import auto_link, cross_account, sweep, link_peer.alicloud.ecs, link_peer.alicloud.sls, link_peer.alicloud.sts, mns.account"
 
 
 def main() -> None:
@@ -46,10 +46,10 @@ def main() -> None:
 
 
 def own_code(package: Path) -> None:
-    """The functions, shared/ and the policy."""
+    """The functions, link_peer/ and the policy."""
     for source in (ROOT / "functions").glob("*.py"):
         shutil.copy(source, package)
-    shutil.copytree(ROOT / "shared", package / "shared", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "shared" / "link_peer", package / "link_peer", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "policy.yaml", package)
 
 

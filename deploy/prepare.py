@@ -16,12 +16,13 @@ from typing import Any
 
 import yaml
 from aliyun.log import IndexConfig
+from link_peer.alicloud import sls
+from link_peer.domain.errors import LinkPeerError
+from link_peer.inbound import policy_file as policy
+from link_peer.runtime import settings
 from mns.account import Account
 from mns.mns_exception import MNSServerException
 from mns.queue import QueueMeta
-
-from shared import policy, settings, sls
-from shared.errors import LinkPeerError
 
 WEEK = 7 * 24 * 3600  # the longest that a queue keeps a message [doc SMQ limits]
 AUDIT_DAYS = 365

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from shared import events
-from shared.delivery import Delivery, opened
-from shared.errors import BadInput
-from shared.model import short_hash
-from shared.reconcile_instances import reconcile
+from link_peer.domain.errors import BadInput
+from link_peer.domain.model import short_hash
+from link_peer.engine.scopes.instances import reconcile
+from link_peer.inbound import events
+from link_peer.runtime.delivery import Delivery, opened
 
 
 def handler(event: bytes, context: Any) -> str:

@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-
-from shared import events
-from shared.apply import held_fields
-from shared.audit import Record, link_fields, party_fields
-from shared.delivery import Delivery, opened
-from shared.errors import BadInput, Transient
-from shared.model import short_hash
-from shared.reconcile_pair import due, reconcile
-from shared.requests import BadRequest, DeniedRequest, Request, decode
+from link_peer.domain.errors import BadInput, Transient
+from link_peer.domain.model import short_hash
+from link_peer.engine.apply import held_fields
+from link_peer.engine.scopes.pair import due, reconcile
+from link_peer.inbound import events
+from link_peer.inbound.requests import BadRequest, DeniedRequest, Request, decode
+from link_peer.runtime.audit import Record, link_fields, party_fields
+from link_peer.runtime.delivery import Delivery, opened
 
 FORM = "see docs/requests.md for the form"
 

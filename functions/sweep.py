@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from shared.delivery import Delivery, opened
-from shared.reconcile_all import Sweep
+from link_peer.engine.scopes.everything import Sweep
+from link_peer.runtime.delivery import Delivery, opened
 
 
 def handler(event: bytes, context: Any) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from link_peer_local import inprocess, world
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.clock import VirtualClock
+from link_peer_local.server import Server, serve
 from pytest_mock import MockerFixture
-
-from local import inprocess, world
-from local.clock import VirtualClock
-from local.cloud import LocalCloud
-from local.server import Server, serve
 
 
 @pytest.fixture(name="local_cloud")

@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 import pytest
-
-from cli.main import main
+from link_peer_cli.main import main
 
 
 class Cli:

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from link_peer_local import inprocess, world
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.clock import SystemClock, VirtualClock
+from link_peer_local.server import serve
 from pytest_mock import MockerFixture
 
-from local import inprocess, world
-from local.clock import SystemClock, VirtualClock
-from local.cloud import LocalCloud
-from local.server import serve
 from tests.functional.lab import PEER, Lab
 from tests.functional.records import Watch, said
-from tests.functional.wire import WireLab
+from tests.functional.wire_lab import WireLab
 
 
 @pytest.fixture(name="record_watch", autouse=True)

@@ -13,10 +13,10 @@ from typing import Any
 import auto_link
 import cross_account
 import sweep
+from link_peer_local.core.http import Request, Response
+from link_peer_local.ecs.state import Group, Instance
 
-from local.ecs.state import Group, Instance
-from local.http import Request, Response
-from tests.functional.wire import PATIENCE, WireLab
+from tests.functional.wire_lab import PATIENCE, WireLab
 
 THREADS = 8
 SLOW = 0.002  # seconds; every call that no other fault hits

@@ -14,16 +14,15 @@ import cross_account
 import pytest
 import sweep
 import yaml
-
-from local.cloud import LocalCloud
-from local.ecs.state import Group, Instance
-from local.faults import Fault
-from local.http import Request, Response
-from local.identity import Caller
-from shared import delivery
-from shared.accounts import CACHE
-from shared.model import Party, RuleKey
-from shared.notation import parse_party, parse_port
+from link_peer.alicloud.sts import CACHE
+from link_peer.domain.model import Party, RuleKey
+from link_peer.domain.tags import parse_party, parse_port
+from link_peer.runtime import delivery
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.faults import Fault
+from link_peer_local.core.http import Request, Response
+from link_peer_local.core.identity import Caller
+from link_peer_local.ecs.state import Group, Instance
 
 HOME = "1000000000000001"
 PEER = "1000000000000002"

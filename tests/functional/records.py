@@ -10,9 +10,8 @@ import re
 from typing import Any
 
 import pytest
-
-from local.identity import Identity, Key, Role
-from local.sls.store import LogGroup, SlsBackend
+from link_peer_local.core.identity import Identity, Key, Role
+from link_peer_local.sls.backend import LogGroup, SlsBackend
 
 RAW = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1

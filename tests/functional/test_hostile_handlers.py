@@ -10,8 +10,8 @@ import auto_link
 import cross_account
 import pytest
 import sweep
+from link_peer.domain.errors import Transient
 
-from shared.errors import Transient
 from tests.functional.lab import Lab
 
 BYTES: dict[str, bytes] = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from link_peer.domain.errors import LinkPeerError, PolicyError
 
-from shared.errors import LinkPeerError, PolicyError
 from tests.functional.lab import HOME, PEER, Lab
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from link_peer.alicloud import ecs
+from link_peer.domain.errors import Transient
 
-from shared import ecs
-from shared.errors import Transient
 from tests.functional.lab import Lab
 
 

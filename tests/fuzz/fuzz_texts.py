@@ -19,16 +19,16 @@ from pathlib import Path
 import atheris
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT)]
+sys.path[:0] = [str(ROOT / "shared")]
 
-with atheris.instrument_imports(include=["shared", "yaml"]):
-    from shared.errors import BadInput, Denied, PolicyError
-    from shared.events import decode as decode_event
-    from shared.events import elements, queue_message
-    from shared.marker import fits, parse, render
-    from shared.notation import Accept, Peer, accepts, bad_accepts, link_until, parse_instant, peers
-    from shared.policy import parse as parse_policy
-    from shared.requests import decode, encode
+with atheris.instrument_imports(include=["link_peer", "yaml"]):
+    from link_peer.domain.errors import BadInput, Denied, PolicyError
+    from link_peer.domain.marker import fits, parse, render
+    from link_peer.domain.tags import Accept, Peer, accepts, bad_accepts, link_until, parse_instant, peers
+    from link_peer.inbound.events import decode as decode_event
+    from link_peer.inbound.events import elements, queue_message
+    from link_peer.inbound.policy_file import parse as parse_policy
+    from link_peer.inbound.requests import decode, encode
 
 HOME = "1000000000000001"
 REGION = "cn-qingdao"

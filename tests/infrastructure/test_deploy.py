@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import yaml
+from link_peer.runtime import audit
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.sls.backend import LogGroup, LogRecord
 
 from deploy import prepare
-from local.cloud import LocalCloud
-from local.sls.store import LogGroup, LogRecord
-from shared import audit
 from tests.functional.lab import HOME, PEER, REGION, Lab
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,8 +63,8 @@ def allowed(name: str, service: str = "") -> set[str]:
 
 
 def called() -> set[str]:
-    """The ECS actions of shared/ecs.py, by the names of the SDK's operations."""
-    tree = ast.parse((ROOT / "shared" / "ecs.py").read_text(encoding="utf-8"))
+    """The ECS actions of alicloud/ecs.py, by the names of the SDK's operations."""
+    tree = ast.parse((ROOT / "shared" / "link_peer" / "alicloud" / "ecs.py").read_text(encoding="utf-8"))
     operations = {
         node.args[0].value
         for node in ast.walk(tree)

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from link_peer.domain.errors import BadInput
+from link_peer.domain.tags import accepts, bad_accepts, parse_port, peers
+from link_peer.inbound import policy_file as policy
+from link_peer.inbound import requests
+from link_peer_local import world
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.faults import KINDS
+from link_peer_local.sls import index as sls_index
+from link_peer_local.sls.query import compile_query
 
-from local import world
-from local.cloud import LocalCloud
-from local.faults import KINDS
-from local.sls import index as sls_index
-from local.sls.query import compile_query
-from shared import policy, requests
-from shared.errors import BadInput
-from shared.notation import accepts, bad_accepts, parse_port, peers
 from tests.functional.lab import HOME, REGION, Lab
 
 ROOT = Path(__file__).resolve().parents[2]

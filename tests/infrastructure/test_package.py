@@ -17,12 +17,13 @@ LOAD = """
 import json, sys
 sys.path[:0] = [{folder!r}]
 import auto_link, cross_account, sweep
-import shared.accounts, shared.ecs, shared.sls
-from shared import policy, settings
+import link_peer.alicloud.sts, link_peer.alicloud.ecs, link_peer.alicloud.sls
+from link_peer.inbound import policy_file as policy
+from link_peer.runtime import settings
 keys = dict.fromkeys(("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"), "k")
 given = settings.load(env={{"LINK_PEER_REGION": "r", **keys}})
 policy.load(given.policy_path)
-names = {{"auto_link", "cross_account", "sweep", "shared", "local", "cli"}}
+names = {{"auto_link", "cross_account", "sweep", "link_peer", "link_peer_local", "link_peer_cli"}}
 ours = [module for name, module in sys.modules.items() if name.partition(".")[0] in names]
 print(json.dumps([given.policy_path, sorted({{module.__file__ for module in ours}})]))
 """
@@ -37,7 +38,7 @@ def test_our_part_runs_from_one_flat_folder(tmp_path: Path) -> None:
         "auto_link.py",
         "cross_account.py",
         "sweep.py",
-        "shared",
+        "link_peer",
         "policy.yaml",
     }
     # -I: neither this folder nor PYTHONPATH, only what is installed

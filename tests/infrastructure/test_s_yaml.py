@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-
-from local.manifest import load, resolved
-from local.pattern import Pattern
+from link_peer_local.eventbridge.pattern import Pattern
+from link_peer_local.fc.manifest import load, resolved
 
 ROOT = Path(__file__).resolve().parents[2]
 S_YAML = ROOT / "s.yaml"

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
+from link_peer.inbound.policy_file import Policy
 
-from shared.policy import Policy
 from tests.simulation import invariants, run
 from tests.simulation.invariants import Broken
 from tests.simulation.run import Message, deliver, kinds_for

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
+from link_peer.inbound.policy_file import Policy
 
-from shared.policy import Policy
 from tests.simulation.explore import fingerprint
 from tests.simulation.invariants import Broken, hold
 from tests.simulation.run import Message, Run, deliver, reset

@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shared.model import ALL, Group, Instance, Party, Rule, RuleKey
-from shared.policy import Policy
+from link_peer.domain.model import ALL, Group, Instance, Party, Rule, RuleKey
+from link_peer.inbound.policy_file import Policy
+
 from tests.simulation import oracle
 from tests.simulation.world import World
 

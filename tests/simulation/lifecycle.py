@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from link_peer.domain.model import Party
+from link_peer.inbound.policy_file import Limits
+from link_peer.runtime.clock import iso
 
-from shared.clock import iso
-from shared.model import Party
-from shared.policy import Limits
 from tests.simulation import oracle
 from tests.simulation.explore import Act, Facts, Scenario
 from tests.simulation.invariants import hold

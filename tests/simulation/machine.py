@@ -15,11 +15,11 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from link_peer.domain.model import ALL, Party, Port, RuleKey
+from link_peer.domain.tags import parse_port, parse_who
+from link_peer.inbound.policy_file import Allow
+from link_peer.runtime.clock import iso
 
-from shared.clock import iso
-from shared.model import ALL, Party, Port, RuleKey
-from shared.notation import parse_port, parse_who
-from shared.policy import Allow
 from tests.simulation import invariants, oracle
 from tests.simulation.invariants import Broken, hold
 from tests.simulation.run import (

@@ -12,23 +12,20 @@ from typing import Any
 
 import msgspec
 import pytest
+from link_peer.domain import marker
+from link_peer.domain.errors import Transient
+from link_peer.domain.model import TAG, Rule
+from link_peer.engine import apply
+from link_peer.engine import reader as view
+from link_peer.engine.scopes import everything as reconcile_all
+from link_peer.engine.scopes import instances as reconcile_instances
+from link_peer.engine.scopes import pair as reconcile_pair
+from link_peer.inbound import requests
+from link_peer.planning import consent, plan
+from link_peer.planning import evaluate as decide
+from link_peer.runtime import audit
 
 from functions import auto_link, cross_account
-from shared import (
-    apply,
-    audit,
-    consent,
-    decide,
-    marker,
-    plan,
-    reconcile_all,
-    reconcile_instances,
-    reconcile_pair,
-    requests,
-    view,
-)
-from shared.errors import Transient
-from shared.model import TAG, Rule
 from tests.simulation import run
 
 Patch = pytest.MonkeyPatch

@@ -1,6 +1,6 @@
 """What the contract says should stand, told a second time and in the plainest way: the production code's witness.
 
-Shares the values of shared.model with it, and no decision: tags are read, ids are hashed and consent is judged anew here.
+Shares the values of link_peer.domain.model with it, and no decision: tags are read, ids are hashed and consent is judged anew here.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import re
 import time
 from collections.abc import Iterator
 
-from shared.model import ALL, Group, Instance, Party, Port, Rule, RuleKey
-from shared.policy import Policy
+from link_peer.domain.model import ALL, Group, Instance, Party, Port, Rule, RuleKey
+from link_peer.inbound.policy_file import Policy
+
 from tests.simulation.world import REGION, World
 
 MARKER = re.compile(r"link-peer/1 dep=(\S+) id=([0-9a-f]{16}) by=(\S+)( from=\S+ to=\S+)?")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shared.model import Party, RuleKey
+from link_peer.domain.model import Party, RuleKey
+
 from tests.simulation import oracle
 from tests.simulation.interleave import Race
 from tests.simulation.invariants import hold

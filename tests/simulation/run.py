@@ -26,14 +26,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
+from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Transient
+from link_peer.domain.model import Group, Instance, Party, Rule, RuleKey
+from link_peer.engine import reader as view
+from link_peer.engine.scopes import everything as reconcile_all
+from link_peer.inbound.policy_file import Policy
+from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.retry import Retry
 
 from functions import auto_link, cross_account, sweep
-from shared import reconcile_all, view
-from shared.delivery import Delivery
-from shared.errors import Ambiguous, CloudError, NoAccess, Transient
-from shared.model import Group, Instance, Party, Rule, RuleKey
-from shared.policy import Policy
-from shared.retry import Retry
 from tests.simulation import invariants
 from tests.simulation.invariants import Broken, hold
 from tests.simulation.world import REGION, START, World

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+from link_peer.domain.model import ALL, Party, Port, RuleKey
+from link_peer.inbound.policy_file import AccountPolicy, Policy
+from link_peer.runtime.clock import iso
 
-from shared.clock import iso
-from shared.model import ALL, Party, Port, RuleKey
-from shared.policy import AccountPolicy, Policy
 from tests.simulation import invariants, oracle
 from tests.simulation.explore import Act, Facts, Scenario, Step
 from tests.simulation.invariants import hold

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-
-from shared.ecs import PRIORITY, managed_tag
-from shared.errors import CloudError
-from shared.model import Group, Instance, Party, Rule, RuleKey
+from link_peer.alicloud.ecs import PRIORITY, managed_tag
+from link_peer.domain.errors import CloudError
+from link_peer.domain.model import Group, Instance, Party, Rule, RuleKey
 
 HOME = "1000000000000001"
 PEER = "1000000000000002"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from shared.audit import WRITE_BYTES, WRITE_RECORDS, Scribe, parts, rules_text
-from shared.clock import SystemClock
-from shared.errors import Transient
-from shared.model import ALL, Party, RuleKey
-from shared.retry import Retry
+from link_peer.domain.errors import Transient
+from link_peer.domain.model import ALL, Party, RuleKey
+from link_peer.runtime.audit import WRITE_BYTES, WRITE_RECORDS, Scribe, parts, rules_text
+from link_peer.runtime.clock import SystemClock
+from link_peer.runtime.retry import Retry
 
 Records = list[dict[str, str]]
 GROUP = Party("1000000000000001", "sg-db")

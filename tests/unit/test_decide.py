@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from link_peer.domain.errors import NoAccess
+from link_peer.domain.model import ALL, TAG, Group, Link, Party, RuleKey
+from link_peer.domain.tags import parse_ports
+from link_peer.engine.reader import View
+from link_peer.planning.evaluate import Claim, judge, stand_in, tag_claims
 
-from shared.decide import Claim, judge, stand_in, tag_claims
-from shared.errors import NoAccess
-from shared.model import ALL, TAG, Group, Link, Party, RuleKey
-from shared.notation import parse_ports
-from shared.view import View
 from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, POLICY, A, B, group, instance, key, policy, view
 
 STRANGER = Party("1000000000000003", "sg-x")

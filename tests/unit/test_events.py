@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from shared.errors import BadInput
-from shared.events import MAX_BYTES, Hint, decode, elements, queue_message
-from shared.notation import parse_instant
+from link_peer.domain.errors import BadInput
+from link_peer.domain.tags import parse_instant
+from link_peer.inbound.events import MAX_BYTES, Hint, decode, elements, queue_message
 
 A, B = "1000000000000001", "1000000000000002"
 REGION = "cn-qingdao"

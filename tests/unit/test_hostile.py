@@ -12,15 +12,14 @@ from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-from shared.errors import BadInput, Denied, PolicyError
-from shared.events import decode as decode_event
-from shared.events import elements, queue_message
-from shared.marker import fits, parse, render
-from shared.model import Port
-from shared.notation import Peer, accepts, bad_accepts, link_until, parse_instant, peers
-from shared.policy import parse as parse_policy
-from shared.requests import decode, encode
+from link_peer.domain.errors import BadInput, Denied, PolicyError
+from link_peer.domain.marker import fits, parse, render
+from link_peer.domain.model import Port
+from link_peer.domain.tags import Peer, accepts, bad_accepts, link_until, parse_instant, peers
+from link_peer.inbound.events import decode as decode_event
+from link_peer.inbound.events import elements, queue_message
+from link_peer.inbound.policy_file import parse as parse_policy
+from link_peer.inbound.requests import decode, encode
 
 A, B = "1000000000000001", "1000000000000002"
 REGION = "cn-qingdao"

@@ -6,9 +6,8 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from shared.marker import fits, owned, parse, render
-from shared.model import ALL, TAG, Marker, Party, Port, Reason, Rule, RuleKey
+from link_peer.domain.marker import fits, owned, parse, render
+from link_peer.domain.model import ALL, TAG, Marker, Party, Port, Reason, Rule, RuleKey
 
 A, B = "1000000000000001", "1000000000000002"
 REGION = "cn-qingdao"

@@ -6,8 +6,7 @@ import hashlib
 
 import msgspec
 import pytest
-
-from shared.model import ALL, TAG, Link, Marker, Party, Port, Reason, RuleKey, ports_text
+from link_peer.domain.model import ALL, TAG, Link, Marker, Party, Port, Reason, RuleKey, ports_text
 
 A, B = "1000000000000001", "1000000000000002"
 APP, DB = Party(A, "sg-bp1azkttqpldxgtedxxx"), Party(B, "sg-bp15ed6xe1yxeycg7xxx")

@@ -8,10 +8,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from shared.errors import BadInput
-from shared.model import ALL, Party, Port, ports_text
-from shared.notation import (
+from link_peer.domain.errors import BadInput
+from link_peer.domain.model import ALL, Party, Port, ports_text
+from link_peer.domain.tags import (
     Peer,
     Who,
     accepts,

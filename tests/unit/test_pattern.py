@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 import pytest
-
-from local.pattern import Pattern
+from link_peer_local.eventbridge.pattern import Pattern
 
 EVENT = {
     "source": "acs.ecs",

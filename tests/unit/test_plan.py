@@ -1,4 +1,4 @@
-"""Desired rules against actual ones: the table in the docstring of shared.plan, row by row, and what is built on it."""
+"""Desired rules against actual ones: the table in the docstring of link_peer.planning.plan, row by row, and what is built on it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from link_peer.domain.model import TAG, Link, Party, Port, Reason, Rule
+from link_peer.domain.tags import parse_ports
+from link_peer.engine.reader import View
+from link_peer.inbound.policy_file import Limits
+from link_peer.planning.decision import Refusal
+from link_peer.planning.evaluate import Claim, Denial, tag_claims
+from link_peer.planning.plan import Context, Decision, Plan, make
 
-from shared.decide import Claim, Denial, tag_claims
-from shared.decision import Refusal
-from shared.model import TAG, Link, Party, Port, Reason, Rule
-from shared.notation import parse_ports
-from shared.plan import Context, Decision, Plan, make
-from shared.policy import Limits
-from shared.view import View
 from tests.unit.views import (
     APP,
     CACHE,
@@ -261,7 +261,7 @@ def test_a_closed_account_loses_its_rules_although_it_is_not_read() -> None:
 )
 def test_rules_of_an_account_that_cannot_be_read_are_left_while_they_are_accepted(accept: str, removes: int) -> None:
     """Nothing is said of the side that hides; the group's own consent needs no look there."""
-    from shared.errors import NoAccess
+    from link_peer.domain.errors import NoAccess
 
     foreign = key(DB, Party(PEER, "sg-x"), "tcp/1")
     seen = view([group(APP), group(DB, accept)], rules=[ours(foreign, REQ)])
@@ -318,8 +318,8 @@ def test_a_plan_carried_out_leaves_nothing_to_plan(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(300))
 def test_after_a_plan_every_rule_of_ours_has_consent(seed: int) -> None:
     """No rule stands on a group without that group's consent to that source: on each rule by itself."""
-    from shared import consent
-    from shared.plan import owned_rules
+    from link_peer.planning import consent
+    from link_peer.planning.plan import owned_rules
 
     seen = some_world(random.Random(seed))
     after = carried_out(seen, plan(seen, *wishes(seen)).decisions)

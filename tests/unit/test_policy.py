@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from shared.errors import PolicyError
-from shared.model import Port
-from shared.notation import Who
-from shared.policy import MAX_BYTES, Limits, load, parse
+from link_peer.domain.errors import PolicyError
+from link_peer.domain.model import Port
+from link_peer.domain.tags import Who
+from link_peer.inbound.policy_file import MAX_BYTES, Limits, load, parse
 
 A = "1000000000000001"
 B = "1000000000000002"

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-
-from local.clock import VirtualClock
-from local.ecs import EcsBackend, Verdict, may_reach
-from local.ecs.state import Group, Instance
-from local.identity import Caller
+from link_peer_local.core.clock import VirtualClock
+from link_peer_local.core.identity import Caller
+from link_peer_local.ecs import EcsBackend, Verdict, may_reach
+from link_peer_local.ecs.state import Group, Instance
 
 HOME, PEER = "1000000000000001", "1000000000000002"
 

@@ -11,12 +11,21 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from shared.clock import iso
-from shared.events import elements, queue_message
-from shared.model import Link, Party, Port
-from shared.notation import parse_instant
-from shared.requests import MAX_BYTES, BadRequest, DeniedRequest, Known, Request, body_of, decode, encode, sync_request
+from link_peer.domain.model import Link, Party, Port
+from link_peer.domain.tags import parse_instant
+from link_peer.inbound.events import elements, queue_message
+from link_peer.inbound.requests import (
+    MAX_BYTES,
+    BadRequest,
+    DeniedRequest,
+    Known,
+    Request,
+    body_of,
+    decode,
+    encode,
+    sync_request,
+)
+from link_peer.runtime.clock import iso
 
 A, B = "1000000000000001", "1000000000000002"
 APP, LEDGER = Party(A, "sg-bp1azkttqpldxgtedxxx"), Party(B, "sg-bp15ed6xe1yxeycg7xxx")

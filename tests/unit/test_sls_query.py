@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pytest
-
-from local.errors import ApiError
-from local.sls.index import DEFAULT_TOKENS, Index, parse
-from local.sls.query import compile_query
+from link_peer_local.core.errors import ApiError
+from link_peer_local.sls.index import DEFAULT_TOKENS, Index, parse
+from link_peer_local.sls.query import compile_query
 
 TOKENS = sorted(DEFAULT_TOKENS)
 INDEX = parse(

@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-
-from shared import marker as markers
-from shared.model import TAG, Group, Instance, Marker, Party, Port, Reason, Rule, RuleKey
-from shared.notation import parse_ports
-from shared.policy import AccountPolicy, Policy
-from shared.view import View
+from link_peer.domain import marker as markers
+from link_peer.domain.model import TAG, Group, Instance, Marker, Party, Port, Reason, Rule, RuleKey
+from link_peer.domain.tags import parse_ports
+from link_peer.engine.reader import View
+from link_peer.inbound.policy_file import AccountPolicy, Policy
 
 HOME = "1000000000000001"
 PEER = "1000000000000002"

@@ -1,0 +1,65 @@
+"""The commands of the aliyun CLI that make the same changes, for a person to read, or to run by hand."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+
+from link_peer.domain.model import PRIORITY, RuleKey
+
+Parameters = Iterable[tuple[str, str]]
+
+
+def authorize(region: str, account: str, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
+    """New ingress rules, each with its Description."""
+    given = [("SecurityGroupId", group)]
+    for number, (key, description) in enumerate(rules, 1):
+        fields = [
+            ("IpProtocol", key.port.protocol.upper()),
+            ("PortRange", key.port.range),
+            *_source(key, account),
+            ("NicType", "intranet"),
+            ("Policy", "accept"),
+            ("Priority", str(PRIORITY)),
+            ("Description", description),
+        ]
+        given += [(f"Permissions.{number}.{name}", value) for name, value in fields]
+    return _command("AuthorizeSecurityGroup", region, given)
+
+
+def modify(region: str, group: str, rule_id: str, description: str) -> str:
+    given = [("SecurityGroupId", group), ("SecurityGroupRuleId", rule_id)]
+    return _command(
+        "ModifySecurityGroupRule", region, [*given, ("Priority", str(PRIORITY)), ("Description", description)]
+    )
+
+
+def revoke(region: str, group: str, rule_ids: Sequence[str]) -> str:
+    ids = [(f"SecurityGroupRuleId.{number}", rule_id) for number, rule_id in enumerate(rule_ids, 1)]
+    return _command("RevokeSecurityGroup", region, [("SecurityGroupId", group), *ids])
+
+
+def tag(region: str, group: str, name: str) -> str:
+    return _command("TagResources", region, [*_group(group), ("Tag.1.Key", name), ("Tag.1.Value", "true")])
+
+
+def untag(region: str, group: str, name: str) -> str:
+    return _command("UntagResources", region, [*_group(group), ("TagKey.1", name)])
+
+
+def _group(group: str) -> list[tuple[str, str]]:
+    return [("ResourceType", "securitygroup"), ("ResourceId.1", group)]
+
+
+def _source(key: RuleKey, account: str) -> list[tuple[str, str]]:
+    if key.dest:
+        return [("SourceCidrIp", key.source), ("DestCidrIp", key.dest)]
+    source, _, owner = key.source.partition("@")
+    return [("SourceGroupId", source), *([("SourceGroupOwnerId", owner)] if owner != account else [])]
+
+
+def _command(action: str, region: str, parameters: Parameters) -> str:
+    words = ["aliyun", "ecs", action, "--RegionId", region]
+    for name, value in parameters:
+        words += [f"--{name}", value]
+    return shlex.join(words)

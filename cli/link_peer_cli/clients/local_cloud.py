@@ -1,0 +1,47 @@
+"""The local cloud with the project's functions deployed on it, and what the environment of a command on it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from link_peer_local.cloud import LocalCloud
+
+
+@contextmanager
+def running(world: str = "", port: int = 0, *, connected: bool = True) -> Iterator[LocalCloud]:
+    """A local cloud that serves on loopback, with its functions in worker processes, until the block ends.
+
+    Not `connected`, no event, message or timer calls the functions.
+    """
+    from link_peer_local import world as worlds
+    from link_peer_local.cloud import LocalCloud
+    from link_peer_local.fc.triggers import deploy
+    from link_peer_local.server import serve
+
+    cloud = LocalCloud()
+    worlds.load(cloud, world or worlds.DEFAULT)
+    with serve(cloud, port):
+        triggers = deploy(cloud, connected=connected)
+        triggers.start()
+        try:
+            yield cloud
+        finally:
+            triggers.close()
+
+
+def environment(described: dict[str, Any]) -> dict[str, str]:
+    """What to export so that commands, and any official SDK behind them, work on a cloud that `describe` described."""
+    home = described["accounts"][0]
+    return {
+        "LINK_PEER_CLOUD": described["endpoint"],
+        "LINK_PEER_POLICY": described["policy"],
+        "LINK_PEER_REGION": described["region"],
+        "LINK_PEER_QUEUE": described["queue"],
+        "LINK_PEER_AUDIT_PROJECT": described["audit_project"],
+        "LINK_PEER_AUDIT_LOGSTORE": described["audit_logstore"],
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": home["access_key_id"],
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": home["access_key_secret"],
+    }

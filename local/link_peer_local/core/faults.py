@@ -1,0 +1,162 @@
+"""Faults on demand: what the network and an overloaded platform do to a call, before or after the change was made.
+
+| kind      | the client sees                                                    |
+|-----------|--------------------------------------------------------------------|
+| throttle  | the service's own "too many requests"                              |
+| error     | `code` and `status`, or the service's internal error (500)         |
+| html      | 502 and a page of a gateway                                        |
+| truncated | 200 and half of the JSON                                           |
+| reset     | the connection is reset                                            |
+| no-answer | silence until its read timeout                                     |
+| kill      | nothing: the caller's process ends there (in-process only)         |
+| slow      | the true answer, `seconds` later                                   |
+
+Each but throttle and slow also as `<kind>-after`: the change is made first, then its answer is spoiled.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from link_peer_local.core.clock import Clock
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.http import ConnectionDropped, NoAnswer, Response
+
+_SPOILT = ("error", "html", "truncated", "reset", "no-answer", "kill")
+KINDS = frozenset({"throttle", "slow", *_SPOILT, *(f"{kind}-after" for kind in _SPOILT)})
+REMEMBERED_CALLS = 100_000
+
+_THROTTLED = {  # [wire facts, SDK runs: the code differs by service and so does the status]
+    "sls": ("WriteQuotaExceed", 403, "Write quota is exceeded."),
+    "mns": ("QpsLimitExceeded", 403, "The qps limit of the queue is exceeded."),
+    "fc": ("ResourceThrottled", 429, "Reserve resource exceeded limit"),
+}
+_THROTTLED_RPC = ("Throttling.User", 400, "Request was denied due to user flow control.")
+_BROKEN = {
+    "sls": ("InternalServerError", 500, "internal server error"),
+    "mns": ("InternalServerError", 500, "Interal error."),
+    "fc": ("InternalServerError", 500, "an internal error has occurred"),
+}
+_BROKEN_RPC = ("InternalError", 500, "The request processing has failed due to some unknown error.")
+_PAGE = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+_HALF = b'{"RequestId":"473469C7-AA6F-4DC5-B3DB-A3DC0DE3C83E","Page'
+
+
+class Killed(BaseException):
+    """The caller's process ends here: not an Exception, so that no client library can swallow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One API call, as counted and as faults are matched: `service` ecs|sts|sls|mns|fc|eventbridge."""
+
+    service: str
+    action: str
+    account: str
+    params: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Fault:
+    """What happens to the calls it matches: the first `skip` pass, the next `times` are hit (None: all of them).
+
+    `service`, `action` are shell patterns; `account` restricts to one caller's account; `seconds` is for slow.
+    """
+
+    service: str = "*"
+    action: str = "*"
+    kind: str = "error"
+    times: int | None = 1
+    skip: int = 0
+    account: str | None = None
+    code: str | None = None
+    status: int | None = None
+    seconds: float = 0.0
+
+    def matches(self, call: Call) -> bool:
+        return (
+            fnmatchcase(call.service, self.service)
+            and fnmatchcase(call.action, self.action)
+            and self.account in (None, call.account)
+        )
+
+
+class Faults:
+    """The faults that lie in wait and the calls that were made."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.calls: deque[Call] = deque(maxlen=REMEMBERED_CALLS)
+        self._clock = clock
+        self._waiting: list[Fault] = []
+        self._lock = threading.Lock()
+
+    def add(self, fault: Fault) -> Fault:
+        """Lay a fault in wait. ValueError for a kind that does not exist."""
+        if fault.kind not in KINDS:
+            raise ValueError(f"no such fault: {fault.kind!r}; there are {', '.join(sorted(KINDS))}")
+        with self._lock:
+            self._waiting.append(fault)
+        return fault
+
+    def clear(self) -> None:
+        with self._lock:
+            self._waiting.clear()
+
+    def waiting(self) -> list[Fault]:
+        with self._lock:
+            return list(self._waiting)
+
+    def count(self, service: str = "*", action: str = "*") -> int:
+        """How many calls were made, faulty ones included."""
+        wanted = Fault(service, action)
+        return sum(wanted.matches(call) for call in list(self.calls))
+
+    def around(self, call: Call, run: Callable[[], Response], error: Callable[[ApiError], Response]) -> Response:
+        """Answer a call, spoilt if a fault waits for it. `error` renders a refusal in the service's form."""
+        fault = self._strike(call)
+        if fault is None:
+            return run()
+        if fault.kind == "slow":
+            self._clock.sleep(fault.seconds)
+            return run()
+        kind = fault.kind.removesuffix("-after")
+        true_answer = run() if kind != fault.kind else None
+        if kind == "reset":
+            raise ConnectionDropped(call.action)
+        if kind == "no-answer":
+            raise NoAnswer(call.action)
+        if kind == "kill":
+            raise Killed(call.action)
+        if kind == "html":
+            return Response(502, {"Content-Type": "text/html"}, _PAGE)
+        if kind == "truncated":
+            headers = true_answer.headers if true_answer else {"Content-Type": "application/json;charset=utf-8"}
+            return Response(200, headers, true_answer.body[: len(true_answer.body) * 9 // 10] if true_answer else _HALF)
+        if kind == "throttle":
+            code, status, message = _THROTTLED.get(call.service, _THROTTLED_RPC)
+            if call.service == "sls" and not call.action.startswith("Put"):
+                code, message = "ReadQuotaExceed", "Read quota is exceeded."
+        else:
+            code, status, message = _BROKEN.get(call.service, _BROKEN_RPC)
+        return error(ApiError(fault.code or code, fault.status or status, message))
+
+    def _strike(self, call: Call) -> Fault | None:
+        """The fault that hits this call, if any; counts it down."""
+        with self._lock:
+            self.calls.append(call)
+            for fault in self._waiting:
+                if not fault.matches(call):
+                    continue
+                if fault.skip > 0:
+                    fault.skip -= 1
+                    continue
+                if fault.times is not None:
+                    fault.times -= 1
+                    if fault.times <= 0:
+                        self._waiting.remove(fault)
+                return fault
+        return None

@@ -1,0 +1,139 @@
+"""RPC style on the wire (ECS, STS, EventBridge): parameters in, JSON or XML out.
+
+Two spellings: today's clients put action and version into x-acs-* headers; older ones (and XML readers) put `Action`,
+`Version`, `Format` beside the other parameters.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+from xml.sax.saxutils import escape
+
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.http import Request, Response
+
+SERVICES = {"2014-05-26": "ecs", "2015-04-01": "sts", "2020-04-01": "eventbridge"}
+_PRODUCTS = {"ecs": "Ecs", "sts": "Sts", "eventbridge": "eventbridge"}
+_PROTOCOL = frozenset(
+    {
+        "Action",
+        "Version",
+        "Format",
+        "AccessKeyId",
+        "SecurityToken",
+        "Timestamp",
+        "Signature",
+        "SignatureMethod",
+        "SignatureVersion",
+        "SignatureNonce",
+        "SignatureType",
+    }
+)
+
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot hold, not even escaped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One RPC call as its sender meant it. `sent` holds every parameter, `params` only the action's own."""
+
+    method: str
+    action: str
+    version: str
+    xml: bool
+    host: str
+    sent: Mapping[str, str]
+    request_id: str
+
+    @property
+    def service(self) -> str:
+        return SERVICES.get(self.version, "")
+
+    @property
+    def params(self) -> dict[str, str]:
+        return {name: value for name, value in self.sent.items() if name not in _PROTOCOL}
+
+
+def is_rpc(request: Request) -> bool:
+    """Whether a request is of this style: the REST services never use the root path with an action or a version."""
+    return request.path in ("", "/") and (
+        "x-acs-action" in request.headers
+        or "x-acs-version" in request.headers
+        or not _PROTOCOL.isdisjoint(_sent(request))
+    )
+
+
+def parse(request: Request) -> Call:
+    """The call in a request, whatever its spelling. Format absent means XML in the older one [run: libcloud]."""
+    headers, sent = request.headers, _sent(request)
+    action = headers.get("x-acs-action") or sent.get("Action", "")
+    version = headers.get("x-acs-version") or sent.get("Version", "")
+    form = sent.get("Format", "JSON" if "x-acs-action" in headers else "XML")
+    return Call(request.method, action, version, form.upper() != "JSON", request.host, sent, str(uuid.uuid4()).upper())
+
+
+def check(call: Call) -> None:
+    """The gateway's own refusals, before any service sees the call."""
+    if call.method not in ("GET", "POST"):
+        raise ApiError("UnsupportedHTTPMethod", 400, "This http method is not supported.")
+    if not call.action:
+        raise ApiError(
+            "MissingParameter", 400, 'The input parameter "Action" that is mandatory for this request is not supplied.'
+        )
+    if not call.service:
+        raise ApiError("InvalidVersion", 400, "Specified parameter Version is not valid.")
+
+
+def answer(call: Call, result: Mapping[str, object]) -> Response:
+    """200 with the result and the RequestId."""
+    return _render(call, 200, f"{call.action}Response", {"RequestId": call.request_id, **result})
+
+
+def error(call: Call, refusal: ApiError) -> Response:
+    """The refusal in the gateway's form."""
+    product = _PRODUCTS.get(call.service, "")
+    body = {
+        "RequestId": call.request_id,
+        "HostId": call.host,
+        "Code": refusal.code,
+        "Message": refusal.message,
+        "Recommend": f"https://api.aliyun.com/troubleshoot?q={refusal.code}&product={product}"
+        f"&requestId={call.request_id}",
+    }
+    return _render(call, refusal.status, "Error", body)
+
+
+def _sent(request: Request) -> dict[str, str]:
+    sent = dict(parse_qsl(request.query, keep_blank_values=True))
+    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        sent.update(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
+    return sent
+
+
+def _render(call: Call, status: int, root: str, body: Mapping[str, object]) -> Response:
+    headers = {"x-acs-request-id": call.request_id}
+    if call.xml:
+        headers["Content-Type"] = "text/xml;charset=utf-8"
+        text = f'<?xml version="1.0" encoding="UTF-8"?>{_xml(root, body)}'
+    else:
+        headers["Content-Type"] = "application/json;charset=utf-8"
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return Response(status, headers, text.encode())
+
+
+def _xml(name: str, value: object) -> str:
+    """One element; a list becomes one element of that name per entry."""
+    if isinstance(value, list | tuple):
+        return "".join(_xml(name, item) for item in value)
+    if isinstance(value, Mapping):
+        return f"<{name}>{''.join(_xml(key, item) for key, item in value.items())}</{name}>"
+    if isinstance(value, bool):
+        return f"<{name}>{str(value).lower()}</{name}>"
+    text = "" if value is None else escape(_NOT_XML.sub("\ufffd", str(value)), {"\r": "&#13;"})
+    return f"<{name}>{text}</{name}>"

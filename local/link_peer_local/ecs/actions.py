@@ -1,0 +1,71 @@
+"""Which actions there are, which of them write, and which do without a RegionId."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from link_peer_local.ecs import assistant, authorize, groups, instances, interfaces, tags
+from link_peer_local.ecs.call import Call
+from link_peer_local.ecs.describe_instances import describe_instance_status, describe_instances
+
+READS: dict[str, Callable[[Call], dict[str, Any]]] = {
+    "DescribeInstanceStatus": describe_instance_status,
+    "DescribeInstances": describe_instances,
+    "DescribeInvocationResults": assistant.describe_invocation_results,
+    "DescribeNetworkInterfaces": interfaces.describe_network_interfaces,
+    "DescribeRegions": lambda call: {"Regions": {"Region": [_region(call.backend.region)]}},
+    "DescribeSecurityGroupAttribute": groups.describe_security_group_attribute,
+    "DescribeSecurityGroupReferences": groups.describe_security_group_references,
+    "DescribeSecurityGroups": groups.describe_security_groups,
+    "ListTagResources": tags.list_tag_resources,
+}
+
+WRITES: dict[str, Callable[[Call], dict[str, Any]]] = {
+    "AuthorizeSecurityGroup": authorize.authorize_security_group,
+    "AuthorizeSecurityGroupEgress": authorize.authorize_security_group_egress,
+    "CreateInstance": instances.create_instance,
+    "CreateSecurityGroup": groups.create_security_group,
+    "DeleteInstance": instances.delete_instance,
+    "DeleteInstances": instances.delete_instances,
+    "DeleteSecurityGroup": groups.delete_security_group,
+    "JoinSecurityGroup": instances.join_security_group,
+    "LeaveSecurityGroup": instances.leave_security_group,
+    "ModifyInstanceAttribute": instances.modify_instance_attribute,
+    "ModifySecurityGroupAttribute": groups.modify_security_group_attribute,
+    "ModifySecurityGroupRule": authorize.modify_security_group_rule,
+    "RebootInstance": instances.reboot_instance,
+    "RevokeSecurityGroup": authorize.revoke_security_group,
+    "RevokeSecurityGroupEgress": authorize.revoke_security_group_egress,
+    "RunCommand": assistant.run_command,
+    "RunInstances": instances.run_instances,
+    "StartInstance": instances.start_instance,
+    "StopInstance": instances.stop_instance,
+    "TagResources": tags.tag_resources,
+    "UntagResources": tags.untag_resources,
+}
+
+ACTIONS = {**READS, **WRITES}
+
+REGIONLESS = frozenset(
+    {
+        "DeleteInstance",
+        "DescribeRegions",
+        "JoinSecurityGroup",
+        "LeaveSecurityGroup",
+        "ModifyInstanceAttribute",
+        "RebootInstance",
+        "StartInstance",
+        "StopInstance",
+    }
+)
+"""Their RegionId is optional or unknown to them [doc SDK 7.11.8]."""
+
+
+def _region(region: str) -> dict[str, str]:
+    return {
+        "RegionId": region,
+        "LocalName": region,
+        "RegionEndpoint": f"ecs.{region}.aliyuncs.com",
+        "Status": "available",
+    }

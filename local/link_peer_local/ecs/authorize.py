@@ -1,0 +1,215 @@
+"""Authorize, revoke and modify rules. One bad permission writes none of the call."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from link_peer_local.core.errors import ApiError
+from link_peer_local.ecs import rules
+from link_peer_local.ecs.call import Call, managed_by_product
+from link_peer_local.ecs.params import missing
+from link_peer_local.ecs.state import Group, Rule, new_id
+
+
+def authorize_security_group(call: Call) -> dict[str, Any]:
+    return _authorize(call, "ingress")
+
+
+def authorize_security_group_egress(call: Call) -> dict[str, Any]:
+    return _authorize(call, "egress")
+
+
+def revoke_security_group(call: Call) -> dict[str, Any]:
+    return _revoke(call, "ingress")
+
+
+def revoke_security_group_egress(call: Call) -> dict[str, Any]:
+    return _revoke(call, "egress")
+
+
+def _permissions(call: Call) -> list[Mapping[str, str]]:
+    """Either form; they cannot be mixed. The flat one is deprecated, and one permission long."""
+    listed = call.params.records("Permissions")
+    flat = {name: value for name, value in call.params.values.items() if name in rules.FIELDS}
+    if listed and flat:
+        raise _cannot_coexist()
+    if call.params.highest("Permissions") > 100:
+        raise ApiError("InvalidParam.Permissions", 400, "The specified parameter Permissions is not valid.")
+    if not listed and not flat:
+        raise missing("IpProtocol")
+    return [*listed] if listed else [flat]
+
+
+def _cannot_coexist() -> ApiError:
+    message = "The specified parameter Permissions cannot coexist with other parameters."
+    return ApiError("InvalidParam.Permissions", 400, message)
+
+
+def _parse(call: Call, group: Group, direction: str) -> list[Rule]:
+    classic, names = not group.vpc_id, call.backend.account_names
+    return [
+        rules.parse(fields, direction=direction, home=call.account.uid, classic=classic, names=names)
+        for fields in _permissions(call)
+    ]
+
+
+def _authorize(call: Call, direction: str) -> dict[str, Any]:
+    """A rule that exists already is a success that adds nothing, and its description stays [doc 2026-01]."""
+    group = call.writable_group(call.params.require("SecurityGroupId"))
+    wanted = _parse(call, group, direction)
+    if len({rule.identity for rule in wanted}) < len(wanted):
+        message = "There are duplicate permissions in the specified parameter Permissions."
+        raise ApiError("InvalidParam.DuplicatePermissions", 400, message)
+    for rule in wanted:
+        _check_peer(call, group, rule)
+    present = group.rules.at(call.now)
+    known = {rule.identity for rule in present}
+    new = [rule for rule in wanted if rule.identity not in known]
+    if new:
+        _check_quotas(call, group, [*present, *new])
+    added = tuple(
+        dataclasses.replace(rule, id=new_id("sgr"), sequence=call.backend.next_sequence(), created=call.now)
+        for rule in new
+    )
+    if added:
+        group.rules.change(call.now, lambda standing: standing + added)
+    return {}
+
+
+def _check_quotas(call: Call, group: Group, standing: list[Rule]) -> None:
+    quotas = call.backend.quotas
+    if sum(bool(rule.peer_group) for rule in standing) > quotas.group_source_rules:
+        message = (
+            "You have reached the limit on the number of group authorization rules"
+            " that you can add to a security group."
+            f"When authorization object of rule is security group, the limit is {quotas.group_source_rules}."
+        )
+        raise ApiError("AuthorizedGroupRule.LimitExceed", 400, message)
+    more = len(standing) - len(group.rules.at(call.now))
+    states = [instance.states.at(call.now) for instance in call.account.instances.values()]
+    fullest = max((call.rules_of(state.groups) for state in states if state and group.id in state.groups), default=0)
+    if len(standing) > quotas.rules_per_group or fullest + more > quotas.rules_per_instance:
+        message = "The limit of authorization records in the security group reaches."
+        raise ApiError("AuthorizationLimitExceed", 403, message)
+
+
+def _check_peer(call: Call, group: Group, rule: Rule) -> None:
+    """Whether `group` may hold the rule, and whether its source (destination) group can be named by it."""
+    peer = rules.peer_end(rule.direction)
+    if group.type == "enterprise" and (rule.peer_group or rule.policy == "Drop"):
+        message = (
+            "The attributes Policy, SourceGroupId, DestGroupId of enterprise level security groups"
+            " are not allowed to be set or modified."
+        )
+        raise ApiError("InvalidGroupParameter.OperationDenied", 400, message)
+    if not rule.peer_group:
+        return
+    owner = call.backend.accounts.get(rule.peer_owner)
+    named = owner.groups.get(rule.peer_group) if owner else None
+    if named is None:
+        message = f"The {peer}GroupId provided does not exist in our records."
+        raise ApiError(f"Invalid{peer}GroupId.NotFound", 404, message)
+    if named is group:
+        if rule.direction == "egress":
+            message = "The authorized SecurityGroupId should be different from the DestGroupId."
+            raise ApiError("InvalidSecurityGroup.IsSame", 403, message)
+        message = "The specified SecurityGroupId should be different from the SourceGroupId."
+        raise ApiError("InvalidParamter.Conflict", 403, message)
+    if named.managed:
+        raise managed_by_product(named.id)
+    if named.type == "enterprise":
+        message = "The security group can not authorize to enterprise level security group."
+        raise ApiError("InvalidGroupAuthParameter.OperationDenied", 400, message)
+    if bool(named.vpc_id) != bool(group.vpc_id):
+        message = (
+            "The specified SecurityGroup network type should be same with SourceGroup network type (vpc or classic)."
+        )
+        raise ApiError("InvalidNetworkType.Mismatch", 403, message)
+    if named.vpc_id != group.vpc_id:
+        other = "source group" if rule.direction == "ingress" else "destination group"
+        message = f"Specified security group and {other} are not in the same VPC."
+        raise ApiError(f"Invalid{peer}GroupId.Mismatch", 400, message)
+
+
+def _revoke(call: Call, direction: str) -> dict[str, Any]:
+    """By id, or by what the rule says; a rule that is not there is an error only by id (since 2024-07-08) [doc]."""
+    group = call.writable_group(call.params.require("SecurityGroupId"))
+    ids = call.params.listed("SecurityGroupRuleId")
+    if ids:
+        if call.params.records("Permissions") or any(name in rules.FIELDS for name in call.params.values):
+            raise _cannot_coexist()
+        gone = _known_ids(call, group, direction, ids)
+    else:
+        wanted = {rule.identity for rule in _parse(call, group, direction)}
+        gone = {rule.id for rule in group.rules.at(call.now) if rule.identity in wanted}
+    if gone:
+        group.rules.change(call.now, lambda standing: tuple(rule for rule in standing if rule.id not in gone))
+    return {}
+
+
+def _known_ids(call: Call, group: Group, direction: str, ids: list[str]) -> set[str]:
+    standing = {rule.id for rule in group.rules.at(call.now) if rule.direction == direction}
+    if len(set(ids)) < len(ids):
+        message = "The specified parameter SecurityGroupRuleId is repeated."
+        raise ApiError("InvalidParam.SecurityGroupRuleIdRepeated", 400, message)
+    if len(ids) > 100 or not standing.issuperset(ids):
+        message = "The specified parameter SecurityGroupRuleId is not valid."
+        raise ApiError("InvalidParam.SecurityGroupRuleId", 400, message)
+    return set(ids)
+
+
+def modify_security_group_rule(call: Call) -> dict[str, Any]:
+    """By rule id: what is not named stays. Neither the kind of the source nor the NIC type can be changed [doc]."""
+    group = call.writable_group(call.params.require("SecurityGroupId"))
+    rule_id = call.params.require("SecurityGroupRuleId")
+    standing = group.rules.at(call.now)
+    old = next((rule for rule in standing if rule.id == rule_id and rule.direction == "ingress"), None)
+    if old is None:
+        message = "The specified SecurityGroupRuleId is not exists."
+        raise ApiError("InvalidSecurityGroupRuleId.NotFound", 404, message)
+    given = {name: value for name, value in call.params.values.items() if name in rules.FIELDS}
+    if not given or any(not value for name, value in given.items() if name != "Description"):
+        raise ApiError("InvalidParam.InvalidModifyRuleRequest", 400, "The request parameters are illegal.")
+    if given.get("NicType", old.nic_type) != old.nic_type:
+        raise ApiError("InvalidOperation.ModifyNicType", 400, "NicType is not allowed to modify.")
+    sources = ("SourceCidrIp", "Ipv6SourceCidrIp", "SourceGroupId", "SourcePrefixListId")  # the first one wins [doc]
+    if next((name for name in sources if name in given), "PortRange") not in _as_fields(old, given):
+        message = "The source or destination type of the rules cannot be modified."
+        raise ApiError("InvalidOperation.ModifySgRuleEntityType", 400, message)
+    parsed = rules.parse(
+        {**_as_fields(old, given), **given},
+        direction="ingress",
+        home=call.account.uid,
+        classic=not group.vpc_id,
+        names=call.backend.account_names,
+    )
+    _check_peer(call, group, parsed)
+    if any(rule.identity == parsed.identity for rule in standing if rule.id != rule_id):
+        message = "The rule being modified will be duplicated with an existing rule."
+        raise ApiError("InvalidOperation.RuleDuplicate", 400, message)
+    new = dataclasses.replace(parsed, id=old.id, sequence=old.sequence, created=old.created)
+    group.rules.change(call.now, lambda rows: tuple(new if rule.id == rule_id else rule for rule in rows))
+    return {}
+
+
+def _as_fields(rule: Rule, given: Mapping[str, str]) -> dict[str, str]:
+    """The rule as request fields. A new source group does not keep the old one's owner; none means the caller's."""
+    new_owner = given.get("SourceGroupId", rule.peer_group) != rule.peer_group or "SourceGroupOwnerAccount" in given
+    fields = {
+        "IpProtocol": rule.protocol,
+        "PortRange": rule.port_range,
+        "Policy": rule.policy,
+        "Priority": str(rule.priority),
+        "NicType": rule.nic_type,
+        "SourceGroupId": rule.peer_group,
+        "SourceGroupOwnerId": "" if new_owner else rule.peer_owner,
+        "SourceCidrIp": rule.peer_cidr,
+        "Ipv6SourceCidrIp": rule.peer_ipv6,
+        "DestCidrIp": rule.own_cidr,
+        "Ipv6DestCidrIp": rule.own_ipv6,
+        "SourcePortRange": rule.source_port_range,
+        "Description": rule.description,
+    }
+    return {name: value for name, value in fields.items() if value}

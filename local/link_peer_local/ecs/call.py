@@ -1,0 +1,74 @@
+"""One call on its way through the backend: who asks for what, and what it touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from link_peer_local.core.errors import ApiError
+from link_peer_local.ecs.params import Params
+from link_peer_local.ecs.state import AccountState, Group, Instance, InstanceState
+
+if TYPE_CHECKING:
+    from link_peer_local.ecs.backend import EcsBackend
+
+
+@dataclass(slots=True)
+class Call:
+    """`now` is read once, so that everything one call does happens at one instant."""
+
+    backend: EcsBackend
+    account: AccountState
+    action: str
+    params: Params
+    now: float
+    created: list[str] = field(default_factory=list)  # ids for the ActionTrail event, beside those in the parameters
+
+    def dry_run(self) -> None:
+        """To be asked once everything is checked and before anything is changed."""
+        if self.params.flag("DryRun"):
+            raise ApiError("DryRunOperation", 400, "Request validation has been passed with DryRun flag set.")
+
+    def group(self, group_id: str) -> Group:
+        """A group of the caller's own account; nobody sees another account's."""
+        if not group_id.startswith("sg-"):
+            message = "The specified parameter SecurityGroupId is not valid."
+            raise ApiError("InvalidSecurityGroupId.Malformed", 400, message)
+        group = self.account.groups.get(group_id)
+        if group is None:
+            raise ApiError("InvalidSecurityGroupId.NotFound", 404, "The specified SecurityGroupId does not exist.")
+        return group
+
+    def rules_of(self, groups: Iterable[str]) -> int:
+        """How many rules an instance in these groups of the caller's has on its network interface."""
+        return sum(len(self.account.groups[group].rules.at(self.now)) for group in groups)
+
+    def writable_group(self, group_id: str) -> Group:
+        group = self.group(group_id)
+        if group.managed:
+            raise managed_by_product(group.id)
+        return group
+
+    def instance(self, instance_id: str) -> tuple[Instance, InstanceState]:
+        """An instance of the caller's own account that still exists, and its present state."""
+        instance = self.account.instances.get(instance_id)
+        state = instance.states.at(self.now) if instance else None
+        if instance is None or state is None:
+            raise ApiError("InvalidInstanceId.NotFound", 404, "The specified InstanceId does not exist.")
+        return instance, state
+
+
+def managed_by_product(group_id: str) -> ApiError:
+    message = f"The security group {group_id} is managed by a cloud product and cannot be operated."
+    return ApiError("InvalidOperation.ResourceManagedByCloudProduct", 403, message)
+
+
+def too_many_rules() -> ApiError:
+    message = "The number of security group rules of the instance or network interface exceeds the limit."
+    return ApiError("AclLimitExceed", 403, message)
+
+
+def incorrect_status() -> ApiError:
+    message = "The current status of the resource does not support this operation."
+    return ApiError("IncorrectInstanceStatus", 403, message)

@@ -1,0 +1,193 @@
+"""DescribeInstances: filters that are all to be met, and the answer's shape."""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from link_peer_local.core.clock import utc
+from link_peer_local.core.errors import ApiError
+from link_peer_local.ecs import tags
+from link_peer_local.ecs.call import Call
+from link_peer_local.ecs.paging import numbered, page
+from link_peer_local.ecs.params import invalid
+from link_peer_local.ecs.state import Instance, InstanceState
+
+STATUSES = ("Pending", "Running", "Starting", "Stopping", "Stopped")
+_EVERYBODY = {
+    "DeviceAvailable": "true",
+    "HttpEndpoint": "enabled",
+    "HttpTokens": "optional",
+    "InstanceChargeType": "PostPaid",
+    "InternetChargeType": "PayByTraffic",
+    "IoOptimized": "true",
+}
+"""Filters by what every instance here has in common."""
+_NOBODY = ("HpcClusterId", "HttpPutResponseHopLimit", "KeyPairName", "LockReason", "RdmaIpAddresses", "ResourceGroupId")
+"""Filters by what none has."""
+
+Seen = tuple[Instance, InstanceState]
+
+
+def describe_instances(call: Call) -> dict[str, Any]:
+    """Newest first. An id that does not exist is simply not listed; an empty list of ids lists nothing [doc]."""
+    lag = call.backend.read_lag
+    tagged = tags.filters(call)
+    wanted = _filter(call)
+    call.dry_run()
+    found = []
+    for instance in sorted(call.account.instances.values(), key=lambda instance: instance.sequence, reverse=True):
+        state = instance.states.at(call.now - lag.instances)
+        if state and wanted((instance, state)) and tags.match(tagged, instance.tags.at(call.now - lag.tags)):
+            found.append((instance, state))
+    tags.check_matches(call, tagged, found)
+    chosen, paging = page(call, found, lambda seen: seen[0].sequence, least=10, descending=True)
+    return {"Instances": {"Instance": [_answer(call, *seen) for seen in chosen]}, **paging}
+
+
+def describe_instance_status(call: Call) -> dict[str, Any]:
+    """Newest first, by page number only; ids that do not exist are simply not listed."""
+    params = call.params
+    ids = params.listed("InstanceId")
+    if len(ids) > 100:
+        raise invalid("InstanceId")
+    found = []
+    for instance in sorted(call.account.instances.values(), key=lambda instance: instance.sequence, reverse=True):
+        state = instance.states.at(call.now - call.backend.read_lag.instances)
+        if state and (not ids or instance.id in ids) and params.get("ZoneId") in ("", call.backend.zone):
+            found.append({"InstanceId": instance.id, "Status": state.status})
+    chosen, paging = numbered(params, found, most=50)
+    return {"InstanceStatuses": {"InstanceStatus": list(chosen)}, **paging}
+
+
+def nothing(call: Call) -> dict[str, Any]:
+    """What a caller gets who may not call DescribeInstances: an empty list, no error [doc SDK 6.1.0]."""
+    none: list[Seen] = []
+    _, paging = page(call, none, lambda seen: seen[0].sequence)
+    return {"Instances": {"Instance": none}, **paging}
+
+
+def _filter(call: Call) -> Callable[[Seen], bool]:
+    params = call.params
+    network, status = params.get("InstanceNetworkType"), params.get("Status")
+    if network not in ("", "vpc", "classic"):
+        message = "The specified InstanceNetworkType is not found"
+        raise ApiError("InvalidNetworkType.NotFound", 404, message)
+    if status and status not in STATUSES:
+        raise ApiError("InvalidStatus.NotFound", 404, "The specified Status is not found")
+    ids = params.json_list("InstanceIds", "InvalidInstanceIds.Malformed")
+    addresses = params.json_list("PrivateIpAddresses", "InvalidPrivateIpAddresses.Malformed")
+    inner = params.json_list("InnerIpAddresses", "InvalidInnerIpAddresses.Malformed")
+    public = params.json_list("PublicIpAddresses", "InvalidPublicIpAddresses.Malformed")
+    eips = params.json_list("EipAddresses", "InvalidEipAddresses.Malformed")
+    since, until = _created(call)
+    common = all(params.get(name).lower() in ("", value.lower()) for name, value in _EVERYBODY.items())
+    if not common or any(map(params.get, _NOBODY)) or params.listed("Ipv6Address"):
+        return lambda _seen: False
+
+    def wanted(seen: Seen) -> bool:
+        instance, state = seen
+        return (
+            (ids is None or instance.id in ids)
+            and network in ("", "classic" if instance.classic else "vpc")
+            and status in ("", state.status)
+            and params.get("SecurityGroupId") in ("", *state.groups)
+            and params.get("VpcId") in ("", instance.vpc_id)
+            and params.get("VSwitchId") in ("", instance.vswitch_id)
+            and params.get("ZoneId") in ("", call.backend.zone)
+            and params.get("InstanceType") in ("", instance.instance_type)
+            and params.get("InstanceTypeFamily") in ("", _family(instance))
+            and params.get("ImageId") in ("", instance.image_id)
+            and since <= instance.created // 60 * 60 <= until  # to the minute, as it is shown
+            and fnmatch.fnmatchcase(instance.name, _glob(params.get("InstanceName")))
+            and (addresses is None or network == "classic" or shown_ip(call, instance) in addresses)
+            and (inner is None or network != "classic")  # the address filters count for their own network type [doc]
+            and public is None
+            and eips is None  # no instance here has a public address
+        )
+
+    return wanted
+
+
+def _family(instance: Instance) -> str:
+    return instance.instance_type.rsplit(".", 1)[0]
+
+
+def _created(call: Call) -> tuple[float, float]:
+    """The bounds of `Filter.1.Key=CreationStartTime` and `Filter.2.Key=CreationEndTime` [doc]; others are refused."""
+    bounds = {"CreationStartTime": -math.inf, "CreationEndTime": math.inf}
+    for record in call.params.records("Filter"):
+        key = record.get("Key", "")
+        if key not in bounds:
+            raise invalid("Filter.N.Key")
+        try:
+            bounds[key] = datetime.strptime(record.get("Value", ""), "%Y-%m-%dT%H:%M%z").timestamp()
+        except ValueError:
+            raise invalid("Filter.N.Value") from None
+    return bounds["CreationStartTime"], bounds["CreationEndTime"]
+
+
+def _glob(name: str) -> str:
+    """Only `*` is a wildcard [doc]."""
+    return name.replace("[", "[[]").replace("?", "[?]") or "*"
+
+
+def shown_ip(call: Call, instance: Instance) -> str:
+    """Empty while the address is not readable yet (`ip_delay`); whether Created implies an address is unknown."""
+    seen = call.now - call.backend.read_lag.instances
+    return instance.private_ip if seen >= instance.ip_visible_from else ""
+
+
+def _answer(call: Call, instance: Instance, state: InstanceState) -> dict[str, Any]:
+    address = shown_ip(call, instance)
+    created = utc(instance.created)[:16] + "Z"  # to the minute [doc]
+    interface = {
+        "NetworkInterfaceId": instance.interface_id,
+        "Type": "Primary",
+        "PrimaryIpAddress": address,
+        "PrivateIpSets": {"PrivateIpSet": [{"PrivateIpAddress": address, "Primary": True}] if address else []},
+    }
+    return {
+        "InstanceId": instance.id,
+        "InstanceName": instance.name,
+        "HostName": instance.host_name,
+        "Description": instance.description,
+        "Status": state.status,
+        "RegionId": call.backend.region,
+        "ZoneId": call.backend.zone,
+        "CreationTime": created,
+        "StartTime": created,
+        "ExpiredTime": "2099-12-31T15:59Z",
+        "InstanceChargeType": "PostPaid",
+        "InstanceType": instance.instance_type,
+        "InstanceTypeFamily": _family(instance),
+        "Cpu": 2,
+        "Memory": 8192,
+        "ImageId": instance.image_id,
+        "OSType": "linux",
+        "OSName": "Alibaba Cloud Linux 3",
+        "SerialNumber": instance.serial_number,
+        "DeviceAvailable": True,
+        "IoOptimized": True,
+        "DeletionProtection": False,
+        "InternetChargeType": "PayByTraffic",
+        "InternetMaxBandwidthOut": 0,
+        "InstanceNetworkType": "classic" if instance.classic else "vpc",
+        "SecurityGroupIds": {"SecurityGroupId": list(state.groups)},
+        "PublicIpAddress": {"IpAddress": []},
+        "InnerIpAddress": {"IpAddress": []},
+        "EipAddress": {"AllocationId": "", "IpAddress": "", "InternetChargeType": ""},
+        "VpcAttributes": {
+            "VpcId": instance.vpc_id,
+            "VSwitchId": instance.vswitch_id,
+            "NatIpAddress": "",
+            "PrivateIpAddress": {"IpAddress": [address] if address else []},
+        },
+        "NetworkInterfaces": {"NetworkInterface": [] if instance.classic else [interface]},
+        "OperationLocks": {"LockReason": []},
+        "Tags": tags.as_answer(instance.tags.at(call.now - call.backend.read_lag.tags)),
+        "ResourceGroupId": "",
+    }

@@ -1,0 +1,88 @@
+"""What ECS tells EventBridge: state changes, and (through ActionTrail) every write call, refused ones too."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from link_peer_local.core.clock import utc
+from link_peer_local.core.identity import Caller
+
+CHINA = timezone(timedelta(hours=8))
+
+REFERENCED = {"i": "ACS::ECS::Instance", "sg": "ACS::ECS::SecurityGroup"}
+
+
+def _envelope(kind: str, account: str, region: str, resource: str, when: float, data: dict[str, Any]) -> dict[str, Any]:
+    """The CloudEvent as the bus `default` delivers it [doc ecs/user-guide/subscribe-to-cloud-assistant-events]."""
+    return {
+        "id": str(uuid.uuid4()),
+        "source": "acs.ecs",
+        "specversion": "1.0",
+        "type": kind,
+        "datacontenttype": "application/json;charset=utf-8",
+        "subject": f"acs.ecs:{region}:{account}:{resource}",
+        "time": datetime.fromtimestamp(when, CHINA).isoformat(timespec="seconds"),
+        "aliyunaccountid": account,
+        "aliyunpublishtime": utc(when),
+        "aliyuneventbusname": "default",
+        "aliyunregionid": region,
+        "aliyunpublishaddr": "172.25.0.1",
+        "data": data,
+    }
+
+
+def state_change(account: str, region: str, instance: str, state: str, when: float) -> dict[str, Any]:
+    """`ecs:Instance:StateChange`. It names no tags, so a reader has to ask."""
+    data = {"resourceId": instance, "resourceType": "ALIYUN::ECS::Instance", "state": state}
+    return _envelope("ecs:Instance:StateChange", account, region, instance, when, data)
+
+
+def api_call(
+    caller: Caller,
+    region: str,
+    action: str,
+    params: Mapping[str, str],
+    resources: list[str],
+    when: float,
+    request_id: str,
+    error: tuple[str, str] | None = None,
+) -> dict[str, Any]:
+    """`ecs:ActionTrail:ApiCall` of a write; `error`: code and message of a refusal [doc actiontrail-events]."""
+    event_id = str(uuid.uuid4())
+    referenced: dict[str, list[str]] = {}
+    for resource in resources:
+        kind = REFERENCED.get(resource.split("-", 1)[0])
+        if kind:
+            referenced.setdefault(kind, []).append(resource)
+    data: dict[str, Any] = {
+        "eventId": event_id,
+        "eventVersion": 1,
+        "eventSource": f"ecs.{region}.aliyuncs.com",
+        "sourceIpAddress": "127.0.0.1",
+        "userAgent": "link-peer-local",
+        "eventRW": "Write",
+        "eventType": "ApiCall",
+        "referencedResources": referenced,
+        "userIdentity": _identity(caller),
+        "serviceName": "Ecs",
+        "requestId": request_id,
+        "requestParameters": dict(params),
+        "additionalEventData": {"Scheme": "http"},
+        "apiVersion": "2014-05-26",
+        "eventTime": utc(when),
+        "isGlobal": False,
+        "acsRegion": region,
+        "eventName": action,
+    }
+    if error:
+        data["errorCode"], data["errorMessage"] = error
+    return _envelope("ecs:ActionTrail:ApiCall", caller.account, region, event_id, when, data)
+
+
+def _identity(caller: Caller) -> dict[str, str]:
+    kind = "assumed-role" if caller.role else "root-account"
+    name = caller.arn.rsplit("assumed-role/", 1)[-1].replace("/", ":") if caller.role else "root"
+    return {"accountId": caller.account, "principalId": caller.account, "type": kind, "userName": name}

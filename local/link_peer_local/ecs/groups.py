@@ -1,0 +1,214 @@
+"""Security groups: create, delete, describe, who refers to whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from link_peer_local.core.clock import utc
+from link_peer_local.core.errors import ApiError
+from link_peer_local.ecs import tags
+from link_peer_local.ecs.call import Call
+from link_peer_local.ecs.paging import page, tokens
+from link_peer_local.ecs.params import invalid, missing
+from link_peer_local.ecs.state import Group, Rule
+
+
+def create_security_group(call: Call) -> dict[str, Any]:
+    """Without VpcId: in the account's own VPC."""
+    params = call.params
+    kind = params.get("SecurityGroupType", "normal")
+    if kind not in ("normal", "enterprise"):
+        raise invalid("SecurityGroupType")
+    name, description = _name(call), _description(call, "InvalidDescription.Malformed")
+    if len(call.account.groups) >= call.backend.quotas.groups:
+        raise ApiError("QuotaExceed.SecurityGroup", 403, "The maximum number of security groups is reached.")
+    wanted = tags.from_request(call)
+    vpc_id = _vpc_id(call)
+    group = call.backend.add_group(
+        call.account, vpc_id, name=name, description=description, type=kind, tags=wanted, now=call.now
+    )
+    call.created.append(group.id)
+    return {"SecurityGroupId": group.id}
+
+
+def _name(call: Call) -> str:
+    name = call.params.get("SecurityGroupName")
+    if name and (not 2 <= len(name) <= 128 or name.startswith(("http://", "https://"))):
+        raise ApiError("InvalidSecurityGroupName.Malformed", 400, "Specified security group name is not valid.")
+    return name
+
+
+def _description(call: Call, code: str) -> str:
+    description = call.params.get("Description")
+    if description and (not 2 <= len(description) <= 256 or description.startswith(("http://", "https://"))):
+        raise ApiError(code, 400, 'The specified parameter "Description" is not valid.')
+    return description
+
+
+def modify_security_group_attribute(call: Call) -> dict[str, Any]:
+    """Its name, its description; what is not named stays."""
+    group = call.writable_group(call.params.require("SecurityGroupId"))
+    name, description = _name(call), _description(call, "InvalidSecurityGroupDiscription.Malformed")
+    group.name, group.description = name or group.name, description or group.description
+    return {}
+
+
+def _vpc_id(call: Call) -> str:
+    vpc_id = call.params.get("VpcId")
+    if vpc_id:
+        vpc = call.backend.vpcs.get(vpc_id)
+        if vpc is None or not vpc.usable_by(call.account.uid):
+            raise ApiError("InvalidVpcId.NotFound", 404, "Specified VPC does not exist.")
+        return vpc_id
+    default = call.backend.default_vpc(call.account.uid)
+    if default is None:
+        raise ApiError("InvalidVpcId.NotFound", 403, "The VpcId must not empty when only support vpc vm.")
+    return default.id
+
+
+def delete_security_group(call: Call) -> dict[str, Any]:
+    """Refused while an instance is in it, or while a rule of another group, in whichever account, names it [doc]."""
+    group = call.writable_group(call.params.require("SecurityGroupId"))
+    instances = (instance.states.at(call.now) for instance in call.account.instances.values())
+    if any(state is not None and group.id in state.groups for state in instances):
+        message = "There is still instance(s) in the specified security group."
+        raise ApiError("DependencyViolation", 403, message)
+    if call.backend.referencing(group.id, call.now):
+        message = "The specified security group has been authorized in another one."
+        raise ApiError("DependencyViolation", 403, message)
+    del call.account.groups[group.id]
+    return {}
+
+
+def describe_security_groups(call: Call) -> dict[str, Any]:
+    """In descending order of their ids [doc]; groups that do not exist are simply not listed."""
+    params = call.params
+    ids = params.json_list("SecurityGroupIds", "InvalidSecurityGroupId.Malformed")
+    kind, network = params.get("SecurityGroupType"), params.get("NetworkType")
+    if kind not in ("", "normal", "enterprise"):
+        raise invalid("SecurityGroupType")
+    if network not in ("", "vpc", "classic"):
+        raise invalid("NetworkType")
+    managed = params.flag("ServiceManaged") if params.get("ServiceManaged") else None
+    tagged = tags.filters(call)
+    call.dry_run()
+    seen = call.now - call.backend.read_lag.tags
+    found = [
+        group
+        for group in sorted(call.account.groups.values(), key=lambda group: group.id, reverse=True)
+        if (ids is None or group.id in ids)
+        and params.get("SecurityGroupId") in ("", group.id)
+        and params.get("VpcId") in ("", group.vpc_id)
+        and params.get("SecurityGroupName") in ("", group.name)
+        and not params.get("ResourceGroupId")  # no group here is in one
+        and kind in ("", group.type)
+        and network in ("", "vpc" if group.vpc_id else "classic")
+        and managed in (None, group.managed)
+        and tags.match(tagged, group.tags.at(seen))
+    ]
+    tags.check_matches(call, tagged, found)
+    chosen, paging = page(call, found, lambda group: group.id, most_by_number=50, descending=True)
+    listed = [_summary(call, group) for group in chosen]
+    return {"RegionId": call.backend.region, "SecurityGroups": {"SecurityGroup": listed}, **paging}
+
+
+def _summary(call: Call, group: Group) -> dict[str, Any]:
+    lag = call.backend.read_lag
+    rules = group.rules.at(call.now - lag.rules)
+    return {
+        "SecurityGroupId": group.id,
+        "SecurityGroupName": group.name,
+        "Description": group.description,
+        "SecurityGroupType": group.type,
+        "VpcId": group.vpc_id,
+        "CreationTime": utc(group.created),
+        "ServiceManaged": group.managed,
+        "ServiceID": 1 if group.managed else 0,
+        "ResourceGroupId": "",
+        "RuleCount": len(rules),
+        "GroupToGroupRuleCount": sum(bool(rule.peer_group) for rule in rules),
+        "Tags": tags.as_answer(group.tags.at(call.now - lag.tags)),
+    }
+
+
+def describe_security_group_attribute(call: Call) -> dict[str, Any]:
+    """The rules, 500 a page by default. The group's type is not part of it [doc]."""
+    params = call.params
+    group = call.group(params.require("SecurityGroupId"))
+    direction = params.get("Direction") or "all"
+    if direction not in ("ingress", "egress", "all"):
+        raise invalid("Direction")
+    nic_type = params.get("NicType") or "internet"
+    if nic_type not in ("internet", "intranet"):
+        raise ApiError("InvalidNicType.ValueNotSupported", 400, "The specified NicType does not exist.")
+    if group.vpc_id:
+        nic_type = "intranet"
+    rules = [
+        rule
+        for rule in group.rules.at(call.now - call.backend.read_lag.rules)
+        if direction in ("all", rule.direction) and rule.nic_type == nic_type
+    ]
+    chosen, token = tokens(call, rules, lambda rule: rule.sequence, default=500, least=10, most=1000)
+    return {
+        "RegionId": call.backend.region,
+        "SecurityGroupId": group.id,
+        "SecurityGroupName": group.name,
+        "Description": group.description,
+        "VpcId": group.vpc_id,
+        "InnerAccessPolicy": group.inner_access,
+        "NextToken": token,
+        "Permissions": {"Permission": [_permission(call, rule) for rule in chosen]},
+    }
+
+
+def _permission(call: Call, rule: Rule) -> dict[str, Any]:
+    """Priority is a number here although the SDK types it as a string, and the owner is a uid [doc]."""
+    peer, own = ("Source", "Dest") if rule.direction == "ingress" else ("Dest", "Source")
+    owner = call.backend.accounts.get(rule.peer_owner)
+    named = owner.groups.get(rule.peer_group) if owner else None
+    return {
+        "SecurityGroupRuleId": rule.id,
+        "Direction": rule.direction,
+        "IpProtocol": rule.protocol,
+        "PortRange": rule.port_range,
+        "SourcePortRange": rule.source_port_range,
+        "NicType": rule.nic_type,
+        "Policy": rule.policy,
+        "Priority": rule.priority,
+        "Description": rule.description,
+        "CreateTime": utc(rule.created),
+        f"{peer}GroupId": rule.peer_group,
+        f"{peer}GroupName": named.name if named else "",
+        f"{peer}GroupOwnerAccount": rule.peer_owner,
+        f"{peer}CidrIp": rule.peer_cidr,
+        f"Ipv6{peer}CidrIp": rule.peer_ipv6,
+        f"{own}GroupId": "",
+        f"{own}GroupName": "",
+        f"{own}GroupOwnerAccount": "",
+        f"{own}CidrIp": rule.own_cidr,
+        f"Ipv6{own}CidrIp": rule.own_ipv6,
+        "SourcePrefixListId": "",
+        "SourcePrefixListName": "",
+        "DestPrefixListId": "",
+        "DestPrefixListName": "",
+        "PortRangeListId": "",
+        "PortRangeListName": "",
+    }
+
+
+def describe_security_group_references(call: Call) -> dict[str, Any]:
+    """Which groups' rules name one's own groups, other accounts' included [doc]."""
+    ids = call.params.listed("SecurityGroupId")
+    if not ids:
+        raise missing("SecurityGroupId")
+    if len(ids) > 10:
+        raise invalid("SecurityGroupId")
+    references = []
+    for group in [call.group(group_id) for group_id in ids]:
+        referencing = call.backend.referencing(group.id, call.now - call.backend.read_lag.rules)
+        if referencing:
+            named = [{"AliUid": other.account, "SecurityGroupId": other.id} for other in referencing]
+            references.append(
+                {"SecurityGroupId": group.id, "ReferencingSecurityGroups": {"ReferencingSecurityGroup": named}}
+            )
+    return {"SecurityGroupReferences": {"SecurityGroupReference": references}}

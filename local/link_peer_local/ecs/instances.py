@@ -1,0 +1,280 @@
+"""An instance's life: create, start, stop, release, and the groups it is in."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+from typing import Any
+
+from link_peer_local.core.errors import ApiError
+from link_peer_local.ecs import tags
+from link_peer_local.ecs.call import Call, incorrect_status, managed_by_product, too_many_rules
+from link_peer_local.ecs.params import invalid, missing
+from link_peer_local.ecs.state import Group, Instance, InstanceState, Vpc
+
+
+def run_instances(call: Call) -> dict[str, Any]:
+    """1 to 100 instances that start by themselves."""
+    amount = call.params.integer("Amount", 1)
+    if not 1 <= amount <= 100:
+        raise ApiError("InvalidMaxAmount.Malformed", 400, "The specified parameter MaxAmount is not valid.")
+    if not 1 <= call.params.integer("MinAmount", 1) <= amount:
+        raise ApiError("InvalidMinAmount.Malformed", 400, "The specified parameter MinAmount is not valid.")
+    ids = [instance.id for instance in _create(call, amount)]
+    for instance_id in ids:
+        call.backend.boot(call.account, instance_id, call.now)
+    return {"InstanceIdSets": {"InstanceIdSet": ids}}
+
+
+def create_instance(call: Call) -> dict[str, Any]:
+    """One instance, which is Stopped until StartInstance."""
+    (instance,) = _create(call, 1)
+    instance.states.change(call.now, lambda state: state and dataclasses.replace(state, status="Stopped"))
+    call.backend.announce(call.account.uid, instance.id, "Stopped", call.now)
+    return {"InstanceId": instance.id}
+
+
+def _create(call: Call, amount: int) -> list[Instance]:
+    params = call.params
+    for name in ("ImageId", "InstanceType"):
+        params.require(name)
+    groups = _groups(call)
+    vpc = _vpc(call, groups[0])
+    wanted = tags.from_request(call)
+    if len(wanted) > call.backend.quotas.tags_per_resource:
+        raise tags.quota_exceeded()
+    address = params.get("PrivateIpAddress")
+    if address:
+        _check_address(vpc, address, amount)
+    call.dry_run()
+    addresses = [_take(call, vpc, address) for _ in range(amount)]
+    if vpc and None in addresses:
+        for taken in filter(None, addresses):
+            vpc.release(taken)
+        message = f'The specified VSwitch "{vpc.vswitch_id}" has not enough IpAddress.'
+        raise ApiError("InvalidVSwitchId.IpNotEnough", 403, message)
+    created = [
+        call.backend.add_instance(
+            call.account,
+            groups,
+            vpc,
+            tags=wanted,
+            private_ip=private_ip or "",
+            now=call.now,
+            tags_from=call.now + call.backend.tag_delay,
+            ip_from=call.now + call.backend.ip_delay,
+            name=params.get("InstanceName"),
+            host_name=params.get("HostName"),
+            description=params.get("Description"),
+            image_id=params.get("ImageId"),
+            instance_type=params.get("InstanceType"),
+        )
+        for private_ip in addresses
+    ]
+    for instance in created:
+        call.created.append(instance.id)
+        call.backend.announce(call.account.uid, instance.id, "Created", call.now)
+    return created
+
+
+def _groups(call: Call) -> list[Group]:
+    """SecurityGroupId or SecurityGroupIds.N, not both; one VPC and one type for all of them."""
+    single, several = call.params.get("SecurityGroupId"), call.params.listed("SecurityGroupIds")
+    if single and several:
+        message = "SecurityGroupId and SecurityGroupIds.N cannot be specified at the same time."
+        raise ApiError("InvalidParameter.Conflict", 400, message)
+    ids = list(dict.fromkeys(several or [single]))
+    if not all(ids):
+        raise missing("SecurityGroupId")
+    groups = [call.group(group_id) for group_id in ids]
+    for group in groups:
+        if group.managed:
+            raise managed_by_product(group.id)
+        if group.vpc_id != groups[0].vpc_id:
+            message = "Specified security groups are not in the same VPC."
+            raise ApiError("InvalidParameter.Mismatch", 400, message)
+        if group.type != groups[0].type:
+            raise _mixed_types()
+    if len(groups) > call.backend.quotas.groups_per_instance:
+        message = "Exceeding the allowed amount of security groups that an instance can be in."
+        raise ApiError("JoinedGroupLimitExceed", 400, message)
+    if call.rules_of(ids) > call.backend.quotas.rules_per_instance:
+        raise too_many_rules()
+    return groups
+
+
+def _mixed_types() -> ApiError:
+    message = "The specified instance can't join different types of security group."
+    return ApiError("InvalidOperation.MultiGroupType", 400, message)
+
+
+def _vpc(call: Call, group: Group) -> Vpc | None:
+    """The vSwitch's VPC, which must be the group's; a VPC group needs a vSwitch [doc RunInstances]."""
+    vswitch_id = call.params.get("VSwitchId")
+    if not group.vpc_id:
+        return None
+    if not vswitch_id:
+        raise missing("VSwitchId")
+    vpc = next((vpc for vpc in call.backend.vpcs.values() if vpc.vswitch_id == vswitch_id), None)
+    if vpc is None or not vpc.usable_by(call.account.uid):
+        raise ApiError("InvalidVSwitchId.NotFound", 404, "Specified virtual switch does not exist.")
+    if vpc.id != group.vpc_id:
+        message = "Specified security group and virtual switch are not in the same VPC."
+        raise ApiError("InvalidParameter.Mismatch", 400, message)
+    return vpc
+
+
+def _check_address(vpc: Vpc | None, address: str, amount: int) -> None:
+    try:
+        inside = vpc is not None and ipaddress.IPv4Address(address) in vpc.subnet
+    except ValueError:
+        message = "The specified parameter PrivateIpAddress is not valid."
+        raise ApiError("InvalidPrivateIpAddress.Malformed", 400, message) from None
+    if not inside or amount > 1:
+        message = "Specified private IP address is not in the CIDR block of virtual switch."
+        raise ApiError("InvalidPrivateIpAddress", 400, message)
+
+
+def _take(call: Call, vpc: Vpc | None, wanted: str) -> str | None:
+    if vpc is None:
+        return None
+    if not wanted:
+        return vpc.take(call.backend.ip_pool)
+    if not vpc.claim(wanted):
+        message = "Specified private IP address is already used."
+        raise ApiError("InvalidPrivateIpAddress.Duplicated", 400, message)
+    return wanted
+
+
+def start_instance(call: Call) -> dict[str, Any]:
+    instance, state = call.instance(call.params.require("InstanceId"))
+    if state.status != "Stopped":
+        raise incorrect_status()
+    call.dry_run()
+    call.backend.boot(call.account, instance.id, call.now)
+    return {}
+
+
+def stop_instance(call: Call) -> dict[str, Any]:
+    instance, state = call.instance(call.params.require("InstanceId"))
+    if state.status != "Running":
+        raise incorrect_status()
+    call.dry_run()
+    instance.states.change(call.now, lambda old: old and dataclasses.replace(old, status="Stopped"))
+    for status in ("Stopping", "Stopped"):
+        call.backend.announce(call.account.uid, instance.id, status, call.now)
+    return {}
+
+
+def reboot_instance(call: Call) -> dict[str, Any]:
+    """Stopping, Starting and Running again: Running is no sign of a new instance [doc lifecycle]."""
+    instance, state = call.instance(call.params.require("InstanceId"))
+    if state.status != "Running":
+        raise incorrect_status()
+    call.dry_run()
+    instance.states.change(call.now, lambda old: old and dataclasses.replace(old, status="Stopping"))
+    call.backend.announce(call.account.uid, instance.id, "Stopping", call.now)
+    call.backend.boot(call.account, instance.id, call.now)
+    return {}
+
+
+_ATTRIBUTES = ("RegionId", "InstanceId", "InstanceName", "Description", "HostName")
+
+
+def modify_instance_attribute(call: Call) -> dict[str, Any]:
+    """Name, description, host name, and all groups at once; another attribute, which nothing here has, is refused."""
+    params = call.params
+    instance, state = call.instance(params.require("InstanceId"))
+    for name in params.values:
+        if name not in _ATTRIBUTES and not name.startswith("SecurityGroupIds."):
+            raise invalid(name)
+    if params.listed("SecurityGroupIds"):
+        _move(call, instance, state)
+    instance.name = params.get("InstanceName") or instance.name
+    instance.description = params.get("Description") or instance.description
+    instance.host_name = params.get("HostName") or instance.host_name
+    return {}
+
+
+def _move(call: Call, instance: Instance, state: InstanceState) -> None:
+    if state.status not in ("Running", "Stopped"):
+        raise incorrect_status()
+    groups = _groups(call)
+    if groups[0].vpc_id != instance.vpc_id:
+        raise _other_vpc()
+    ids = tuple(group.id for group in groups)
+    instance.states.change(call.now, lambda old: old and dataclasses.replace(old, groups=ids))
+
+
+def _other_vpc() -> ApiError:
+    message = "Specified instance and security group are not in the same VPC."
+    return ApiError("InvalidInstanceId.Mismatch", 400, message)
+
+
+def delete_instance(call: Call) -> dict[str, Any]:
+    return _delete(call, [call.params.require("InstanceId")])
+
+
+def delete_instances(call: Call) -> dict[str, Any]:
+    """1 to 100 instances, all or none."""
+    ids = call.params.listed("InstanceId")
+    if not ids:
+        raise missing("InstanceId")
+    if len(ids) > 100:
+        raise invalid("InstanceId")
+    return _delete(call, list(dict.fromkeys(ids)))
+
+
+def _delete(call: Call, ids: list[str]) -> dict[str, Any]:
+    """A running instance goes only with Force [doc]; its address is free at once."""
+    force = call.params.flag("Force")
+    for _, state in [call.instance(instance_id) for instance_id in ids]:
+        if state.status != "Stopped" and not (force and state.status == "Running"):
+            raise incorrect_status()
+    call.dry_run()
+    for instance_id in ids:
+        call.backend.release(call.account, instance_id, call.now)
+        call.backend.announce(call.account.uid, instance_id, "Deleted", call.now)
+    return {}
+
+
+def _membership(call: Call) -> tuple[Group, Instance, InstanceState]:
+    if call.params.get("NetworkInterfaceId"):
+        raise ApiError("InvalidEniId.NotFound", 404, "The specified EniId does not exist.")
+    group_id, instance_id = call.params.require("SecurityGroupId"), call.params.require("InstanceId")
+    group = call.writable_group(group_id)
+    instance, state = call.instance(instance_id)
+    if state.status not in ("Running", "Stopped"):
+        raise incorrect_status()
+    return group, instance, state
+
+
+def join_security_group(call: Call) -> dict[str, Any]:
+    group, instance, state = _membership(call)
+    if group.id in state.groups:
+        message = "The specified instance already exists in the specified security group."
+        raise ApiError("InvalidInstanceId.AlreadyExists", 403, message)
+    if group.vpc_id != instance.vpc_id:
+        raise _other_vpc()
+    if any(call.account.groups[other].type != group.type for other in state.groups):
+        raise _mixed_types()
+    if len(state.groups) >= call.backend.quotas.groups_per_instance:
+        message = "Exceeding the allowed amount of security groups that an instance can be in."
+        raise ApiError("InstanceSecurityGroupLimitExceeded", 400, message)
+    if call.rules_of([*state.groups, group.id]) > call.backend.quotas.rules_per_instance:
+        raise too_many_rules()
+    instance.states.change(call.now, lambda old: old and dataclasses.replace(old, groups=(*old.groups, group.id)))
+    return {}
+
+
+def leave_security_group(call: Call) -> dict[str, Any]:
+    """The last group cannot be left [doc]."""
+    group, instance, state = _membership(call)
+    if group.id not in state.groups:
+        raise ApiError("InstanceNotInSecurityGroup", 403, "The instance not in the group.")
+    if len(state.groups) == 1:
+        message = "The specified security group is the last security group for the instance."
+        raise ApiError("InstanceLastSecurityGroup", 403, message)
+    rest = tuple(other for other in state.groups if other != group.id)
+    instance.states.change(call.now, lambda old: old and dataclasses.replace(old, groups=rest))
+    return {}

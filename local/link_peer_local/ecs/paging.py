@@ -1,0 +1,99 @@
+"""Both ways of paging: MaxResults with NextToken, and PageNumber with PageSize (TotalCount only in the latter)."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from link_peer_local.ecs.call import Call
+from link_peer_local.ecs.params import Params, invalid
+
+T = TypeVar("T")
+
+PAGING = frozenset({"MaxResults", "NextToken", "PageNumber", "PageSize", "ClientToken"})
+
+
+_SECRET = secrets.token_bytes(16)
+
+
+def _token(call: Call, last: object) -> str:
+    """The key of the last item handed out, sealed: only the same query of the same account can go on from it."""
+    text = base64.urlsafe_b64encode(json.dumps(last).encode()).decode()
+    return f"{text}.{_seal(call, text)}"
+
+
+def _position(call: Call) -> Any:
+    text, _, seal = call.params.get("NextToken").partition(".")
+    if not hmac.compare_digest(seal.encode(), _seal(call, text).encode()):
+        raise invalid("NextToken")
+    return json.loads(base64.urlsafe_b64decode(text))
+
+
+def _seal(call: Call, text: str) -> str:
+    filters = sorted((key, value) for key, value in call.params.values.items() if key not in PAGING)
+    sealed = json.dumps([call.account.uid, call.action, filters, text])
+    return hmac.new(_SECRET, sealed.encode(), "sha256").hexdigest()[:32]
+
+
+def tokens(
+    call: Call,
+    items: Sequence[T],
+    key: Callable[[T], Any],
+    *,
+    default: int,
+    least: int,
+    most: int,
+    descending: bool = False,
+) -> tuple[Sequence[T], str]:
+    """A page by MaxResults and NextToken. `items` are sorted by `key`, so that a page survives deletions before it.
+
+    Values out of range are clamped: documented for DescribeInstances (below 10 is 10, above 100 is 100) [doc],
+    taken over for the others [inferred]; but where no minimum is documented, a page of nothing is refused.
+    """
+    wanted = call.params.integer("MaxResults", default)
+    if wanted < 1 and least == 1:
+        raise invalid("MaxResults")
+    size = min(max(wanted, least), most)
+    start = 0
+    if call.params.get("NextToken"):
+        last = _position(call)
+        after = (n for n, item in enumerate(items) if (key(item) < last if descending else key(item) > last))
+        start = next(after, len(items))
+    page = items[start : start + size]
+    more = start + size < len(items)
+    return page, _token(call, key(page[-1])) if more else ""
+
+
+def page(
+    call: Call,
+    items: Sequence[T],
+    key: Callable[[T], Any],
+    *,
+    least: int = 1,
+    most: int = 100,
+    most_by_number: int = 100,
+    descending: bool = False,
+) -> tuple[Sequence[T], dict[str, Any]]:
+    """A page, and the answer's paging fields. Beside MaxResults or NextToken the numbers have no effect [doc]."""
+    params = call.params
+    if "MaxResults" in params or "NextToken" in params:
+        chosen, token = tokens(call, items, key, default=10, least=least, most=most, descending=descending)
+        return chosen, {"NextToken": token}
+    return numbered(params, items, most=most_by_number)
+
+
+def numbered(params: Params, items: Sequence[T], *, most: int) -> tuple[Sequence[T], dict[str, Any]]:
+    """A page by PageNumber and PageSize."""
+    number = params.integer("PageNumber", 1)
+    size = params.integer("PageSize", 10)
+    if number < 1:
+        raise invalid("PageNumber")
+    if size < 1:
+        raise invalid("PageSize")
+    size = min(size, most)
+    start = (number - 1) * size
+    return items[start : start + size], {"TotalCount": len(items), "PageNumber": number, "PageSize": size}

@@ -1,0 +1,88 @@
+"""Reading the flattened parameters of an RPC call: `ResourceId.1`, `Tag.2.Key`, `InstanceIds=["i-1"]`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.json_text import loads
+
+
+def missing(name: str) -> ApiError:
+    message = f'The input parameter "{name}" that is mandatory for processing this request is not supplied.'
+    return ApiError("MissingParameter", 400, message)
+
+
+def invalid(name: str) -> ApiError:
+    return ApiError("InvalidParameter", 400, f'The specified parameter "{name}" is not valid.')
+
+
+class Params:
+    """The parameters of one call as sent."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self.values = values
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.values
+
+    def get(self, name: str, default: str = "") -> str:
+        return self.values.get(name, default)
+
+    def require(self, name: str) -> str:
+        value = self.values.get(name, "")
+        if not value:
+            raise missing(name)
+        return value
+
+    def flag(self, name: str) -> bool:
+        value = self.values.get(name, "").lower()
+        if value not in ("", "true", "false"):
+            raise invalid(name)
+        return value == "true"
+
+    def integer(self, name: str, default: int) -> int:
+        value = self.values.get(name, "")
+        if not value:
+            return default
+        if not re.fullmatch(r"-?\d{1,9}", value, re.ASCII):
+            raise invalid(name)
+        return int(value)
+
+    def listed(self, name: str) -> list[str]:
+        """`Name.1`, `Name.2`, … in the order of their numbers."""
+        found = []
+        for key, value in self.values.items():
+            match = re.fullmatch(re.escape(name) + r"\.([1-9]\d{0,4})", key, re.ASCII)
+            if match:
+                found.append((int(match[1]), value))
+        return [value for _, value in sorted(found)]
+
+    def records(self, name: str) -> list[dict[str, str]]:
+        """`Name.1.Field`, … as one dict a number."""
+        found: dict[int, dict[str, str]] = {}
+        for key, value in self.values.items():
+            match = re.fullmatch(re.escape(name) + r"\.([1-9]\d{0,4})\.(\w+)", key, re.ASCII)
+            if match:
+                found.setdefault(int(match[1]), {})[match[2]] = value
+        return [found[number] for number in sorted(found)]
+
+    def highest(self, name: str) -> int:
+        """The largest N of `Name.N.Field`; 0 when there is none."""
+        numbers = (re.match(re.escape(name) + r"\.([1-9]\d{0,9})\.", key, re.ASCII) for key in self.values)
+        return max((int(match[1]) for match in numbers if match), default=0)
+
+    def json_list(self, name: str, code: str, most: int = 100) -> list[str] | None:
+        """A JSON array of strings in one parameter; None when it is not given."""
+        text = self.values.get(name, "")
+        if not text:
+            return None
+        malformed = ApiError(code, 400, f'The specified parameter "{name}" is not valid.')
+        try:
+            value = loads(text)
+        except ValueError:
+            raise malformed from None
+        if not isinstance(value, list) or len(value) > most or not all(isinstance(item, str) for item in value):
+            raise malformed
+        return value

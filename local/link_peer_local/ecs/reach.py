@@ -1,0 +1,126 @@
+"""Whether a packet from one instance gets to another: status, route, egress, ingress, in this order."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from link_peer_local.ecs.state import Group, Instance, InstanceState, Rule
+
+if TYPE_CHECKING:
+    from link_peer_local.ecs.backend import EcsBackend
+
+EPHEMERAL_PORT = 40_000
+"""The source port of a probe, for rules that restrict it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`why` names the rule, group or missing route that decided."""
+
+    ok: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Packet:
+    protocol: str
+    port: int
+    source: Instance
+    source_groups: tuple[str, ...]
+    dest: Instance
+    dest_groups: tuple[str, ...]
+
+
+def may_reach(
+    backend: EcsBackend,
+    account_a: str,
+    instance_a: str,
+    account_b: str,
+    instance_b: str,
+    protocol: str,
+    port: int = -1,
+) -> Verdict:
+    """Whether A opens a connection to B (tcp or udp on a port, or icmp), as things stand, read lag aside."""
+    with backend.lock:
+        now = backend.clock.now()
+        ends = [_end(backend, account_a, instance_a, now), _end(backend, account_b, instance_b, now)]
+        for instance_id, (_, state) in zip((instance_a, instance_b), ends, strict=True):
+            if state is None:
+                return Verdict(False, f"{instance_id} does not exist")
+            if state.status != "Running":
+                return Verdict(False, f"{instance_id} is {state.status}, not Running")
+        (source, from_state), (dest, to_state) = ends
+        if source is None or dest is None or from_state is None or to_state is None:
+            return Verdict(False, "no such instance")
+        if source is dest:
+            return Verdict(True, "same instance")
+        pair = frozenset({source.vpc_id, dest.vpc_id})
+        if source.classic or dest.classic or (len(pair) == 2 and pair not in backend.peerings):
+            return Verdict(False, f"no route from {source.vpc_id or 'classic'} to {dest.vpc_id or 'classic'}")
+        packet = _Packet(protocol.upper(), port, source, from_state.groups, dest, to_state.groups)
+        sending = [backend.account(account_a).groups[group] for group in from_state.groups]
+        receiving = [backend.account(account_b).groups[group] for group in to_state.groups]
+        return _through(packet, sending, receiving, now)
+
+
+def _end(
+    backend: EcsBackend, account: str, instance_id: str, now: float
+) -> tuple[Instance | None, InstanceState | None]:
+    instance = backend.account(account).instances.get(instance_id)
+    return instance, instance.states.at(now) if instance else None
+
+
+def _through(packet: _Packet, sending: list[Group], receiving: list[Group], now: float) -> Verdict:
+    """Inside a basic group nothing stops a packet, not even a drop rule [doc]; else both directions are asked."""
+    common = [group.id for group in sending if group.id in packet.dest_groups and group.inner_access == "Accept"]
+    if common:
+        return Verdict(True, f"both are in {common[0]}, whose members may reach each other")
+    # Basic groups let everything out by default, advanced ones nothing [doc "Basic and advanced security groups"].
+    outbound = _decide(packet, sending, "egress", now, default=all(group.type == "normal" for group in sending))
+    if not outbound.ok:
+        return outbound
+    return _decide(packet, receiving, "ingress", now, default=False)
+
+
+def _decide(packet: _Packet, groups: Iterable[Group], direction: str, now: float, *, default: bool) -> Verdict:
+    """The rules of all its groups are one list: the smallest priority decides, and drop wins a tie [doc]."""
+    matching = [
+        (rule.priority, rule.policy != "Drop", rule.id, group.id)
+        for group in groups
+        for rule in group.rules.at(now)
+        if rule.direction == direction and _matches(rule, packet)
+    ]
+    if not matching:
+        names = ", ".join(group.id for group in groups)
+        return Verdict(default, f"no {direction} rule of {names} applies")
+    _, accepted, rule_id, group_id = min(matching)
+    return Verdict(accepted, f"{rule_id} of {group_id} {'accepts' if accepted else 'drops'} it ({direction})")
+
+
+def _matches(rule: Rule, packet: _Packet) -> bool:
+    inbound = rule.direction == "ingress"
+    peer, peer_groups = (packet.source, packet.source_groups) if inbound else (packet.dest, packet.dest_groups)
+    own = packet.dest if inbound else packet.source
+    if rule.protocol not in ("ALL", packet.protocol) or not _covers(rule.port_range, packet.port):
+        return False
+    if rule.source_port_range and not _covers(rule.source_port_range, EPHEMERAL_PORT):
+        return False
+    if rule.peer_ipv6 or rule.own_ipv6:
+        return False
+    if rule.own_cidr and not _inside(own.private_ip, rule.own_cidr):
+        return False
+    if rule.peer_group:
+        return rule.peer_group in peer_groups and rule.peer_owner == peer.account
+    return _inside(peer.private_ip, rule.peer_cidr)
+
+
+def _covers(port_range: str, port: int) -> bool:
+    low, high = (int(number) for number in port_range.split("/"))
+    return low == -1 or low <= port <= high
+
+
+def _inside(address: str, cidr: str) -> bool:
+    return ipaddress.IPv4Address(address) in ipaddress.IPv4Network(cidr)

@@ -1,0 +1,196 @@
+"""What exists: VPCs, security groups with their rules, instances, and the knobs of one account-crossing region."""
+
+from __future__ import annotations
+
+import heapq
+import ipaddress
+import secrets
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from link_peer_local.ecs.history import History
+
+ALPHABET = string.ascii_lowercase + string.digits
+
+
+def new_id(prefix: str) -> str:
+    """An id of the platform's form: `sg-bp1` and 17 lower-case alphanumerics."""
+    return f"{prefix}-bp1" + "".join(secrets.choice(ALPHABET) for _ in range(17))
+
+
+@dataclass(slots=True)
+class Quotas:
+    """Limits of the platform; settable, so that a test can reach them with one rule."""
+
+    rules_per_group: int = 200  # [doc AuthorizeSecurityGroup 2021; newer pages give no number per group]
+    group_source_rules: int = 20  # [doc "security group limits"]: rules, not groups
+    groups_per_instance: int = 10
+    rules_per_instance: int = 1000  # both directions, all groups of one network interface [doc "security group limits"]
+    groups: int = 100
+    tags_per_resource: int = 20
+    tag_filter_matches: int = 1000  # [doc DescribeInstances, Tag.N]
+
+
+@dataclass(slots=True)
+class ReadLag:
+    """Describe calls answer from this many seconds ago. A lag of rules was seen in the field; its size is unknown."""
+
+    instances: float = 0.0
+    tags: float = 0.0
+    rules: float = 0.0
+
+
+class Vpc:
+    """A VPC with one vSwitch; its owner may share it with other accounts (a shared vSwitch)."""
+
+    def __init__(self, owner: str, cidr: str, vpc_id: str, vswitch_id: str, shared_with: Iterable[str] = ()) -> None:
+        self.owner = owner
+        self.cidr = cidr
+        self.id = vpc_id
+        self.vswitch_id = vswitch_id
+        self.shared_with = tuple(shared_with)
+        network = ipaddress.IPv4Network(cidr)
+        self.subnet = network if network.prefixlen >= 20 else next(network.subnets(new_prefix=20))
+        self._used: set[str] = set()
+        self._freed: list[int] = []
+        self._next = int(self.subnet.network_address) + 1
+
+    def usable_by(self, account: str) -> bool:
+        return account == self.owner or account in self.shared_with
+
+    def take(self, pool: Iterable[str] | None = None) -> str | None:
+        """The lowest free address (a released one is handed out again); None when there is none left."""
+        if pool is not None:
+            free = next((address for address in pool if address not in self._used), None)
+            return None if free is None or not self.claim(free) else free
+        while self._freed:
+            address = str(ipaddress.IPv4Address(heapq.heappop(self._freed)))
+            if self.claim(address):
+                return address
+        last = int(self.subnet.broadcast_address) - 3  # the last three addresses are the platform's own
+        while self._next <= last:
+            address = str(ipaddress.IPv4Address(self._next))
+            self._next += 1
+            if self.claim(address):
+                return address
+        return None
+
+    def claim(self, address: str) -> bool:
+        if address in self._used or ipaddress.IPv4Address(address) not in self.subnet:
+            return False
+        self._used.add(address)
+        return True
+
+    def release(self, address: str) -> None:
+        if address in self._used:
+            self._used.discard(address)
+            heapq.heappush(self._freed, int(ipaddress.IPv4Address(address)))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule. The *peer* is the authorised object (the source of an ingress rule, the destination of an egress
+    rule); *own* is the five-part rule's other end."""
+
+    direction: str  # ingress | egress
+    protocol: str  # TCP UDP ICMP ICMPv6 GRE ALL, or an IANA number
+    port_range: str
+    policy: str  # Accept | Drop
+    priority: int
+    nic_type: str
+    peer_group: str = ""
+    peer_owner: str = ""
+    peer_cidr: str = ""
+    peer_ipv6: str = ""
+    own_cidr: str = ""
+    own_ipv6: str = ""
+    source_port_range: str = ""
+    description: str = ""
+    id: str = ""
+    sequence: int = 0
+    created: float = 0.0
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What makes two rules the same. Not the description; the priority is [inferred, terraform-provider]."""
+        return (
+            self.direction,
+            self.protocol,
+            self.port_range,
+            self.policy,
+            self.priority,
+            self.nic_type,
+            self.peer_group,
+            self.peer_owner,
+            self.peer_cidr,
+            self.peer_ipv6,
+            self.own_cidr,
+            self.own_ipv6,
+            self.source_port_range,
+        )
+
+
+@dataclass(slots=True)
+class Group:
+    """A security group: `normal` (basic) or `enterprise` (advanced); `vpc_id` is empty in the classic network."""
+
+    id: str
+    account: str
+    vpc_id: str
+    name: str
+    description: str
+    type: str
+    managed: bool
+    created: float
+    tags: History[dict[str, str]]
+    rules: History[tuple[Rule, ...]]
+
+    @property
+    def inner_access(self) -> str:
+        """Basic groups let their members reach each other; advanced ones never do [doc "Basic and advanced"]."""
+        return "Accept" if self.type == "normal" else "Drop"
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceState:
+    """What changes in an instance's life; the order of `groups` is the API's."""
+
+    status: str
+    groups: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Instance:
+    """An instance. `states` holds None before its creation and after its release."""
+
+    id: str
+    account: str
+    name: str
+    vpc_id: str
+    vswitch_id: str
+    private_ip: str
+    ip_visible_from: float
+    created: float
+    sequence: int
+    image_id: str
+    instance_type: str
+    host_name: str
+    description: str
+    serial_number: str
+    interface_id: str
+    states: History[InstanceState | None]
+    tags: History[dict[str, str]]
+
+    @property
+    def classic(self) -> bool:
+        return not self.vpc_id
+
+
+@dataclass(slots=True)
+class AccountState:
+    """What one account owns in the region."""
+
+    uid: str
+    groups: dict[str, Group] = field(default_factory=dict)
+    instances: dict[str, Instance] = field(default_factory=dict)

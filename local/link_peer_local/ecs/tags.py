@@ -1,0 +1,142 @@
+"""Tags of instances and groups: writing, reading, filtering by them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from link_peer_local.core.errors import ApiError
+from link_peer_local.ecs.call import Call
+from link_peer_local.ecs.history import History
+from link_peer_local.ecs.paging import tokens
+
+Filter = list[tuple[str, str | None]]
+
+
+def as_answer(tags: Mapping[str, str]) -> dict[str, Any]:
+    return {"Tag": [{"TagKey": key, "TagValue": value} for key, value in tags.items()]}
+
+
+def check(tags: Mapping[str, str]) -> None:
+    """Keys of 1-128 characters, not `aliyun…` or `acs:…`; values up to 128; no web address [doc SDK 7.11.8]."""
+    for key, value in tags.items():
+        if not 1 <= len(key) <= 128 or key.startswith(("aliyun", "acs:")) or "http://" in key or "https://" in key:
+            raise ApiError("InvalidTagKey.Malformed", 400, "The specified Tag.n.Key is not valid.")
+        if len(value) > 128 or "http://" in value or "https://" in value:
+            raise ApiError("InvalidTagValue.Malformed", 400, "The specified Tag.n.Value is not valid.")
+
+
+def from_request(call: Call) -> dict[str, str]:
+    """`Tag.N.Key` and `Tag.N.Value` of a call that writes them, checked."""
+    records = call.params.records("Tag")
+    if len(records) > 20:
+        raise ApiError("NumberExceed.Tags", 400, "The Tags parameter's number is exceed , Valid : 20")
+    tags = {record.get("Key", ""): record.get("Value", "") for record in records}
+    if len(tags) < len(records):
+        raise ApiError("Duplicate.TagKey", 400, "The Tag.N.Key contain duplicate key.")
+    check(tags)
+    return tags
+
+
+def filters(call: Call) -> Filter:
+    """`Tag.N` of a Describe call; a key alone asks for any value. Lower-case field names are read too [doc]."""
+    wanted: Filter = []
+    for record in call.params.records("Tag"):
+        key = record.get("Key") or record.get("key")
+        if not key:
+            raise ApiError("InvalidTag.Mismatch", 400, "The specified Tag.n.Key and Tag.n.Value are not match.")
+        wanted.append((key, record.get("Value", record.get("value"))))
+    if len(wanted) > 20:
+        raise ApiError("InvalidTagCount", 400, "The specified tags are beyond the permitted range.")
+    return wanted
+
+
+def match(wanted: Filter, tags: Mapping[str, str]) -> bool:
+    return all(key in tags and value in (None, tags[key]) for key, value in wanted)
+
+
+def check_matches(call: Call, wanted: Filter, found: Sequence[object]) -> None:
+    """More than 1,000 matches cannot be read by a tag filter [doc]; the code is not documented [inferred]."""
+    if wanted and len(found) > call.backend.quotas.tag_filter_matches:
+        raise ApiError("InvalidTagCount", 400, "The specified tags are beyond the permitted range.")
+
+
+def _resources(call: Call) -> dict[str, History[dict[str, str]]]:
+    """The caller's taggable resources of the type in question that exist."""
+    kind = call.params.get("ResourceType").lower()
+    if not kind:
+        message = "The parameter - ResourceType should not be null"
+        raise ApiError("MissingParameter.ResourceType", 404, message)
+    if kind == "instance":
+        instances = call.account.instances.values()
+        return {instance.id: instance.tags for instance in instances if instance.states.at(call.now)}
+    if kind == "securitygroup":
+        return {group.id: group.tags for group in call.account.groups.values()}
+    message = "The ResourceType provided does not exist in our records."
+    raise ApiError("InvalidResourceType.NotFound", 404, message)
+
+
+def _named(call: Call) -> list[History[dict[str, str]]]:
+    resources = _resources(call)
+    ids = _ids(call)
+    if not ids:
+        raise ApiError("MissingParameter.ResourceIds", 404, "The parameter - ResourceIds should not be null")
+    if not all(resource in resources for resource in ids):
+        message = "The specified ResourceIds are not found in our records."
+        raise ApiError("InvalidResourceId.NotFound", 404, message)
+    return [resources[resource] for resource in dict.fromkeys(ids)]
+
+
+def _ids(call: Call) -> list[str]:
+    ids = call.params.listed("ResourceId")
+    if len(ids) > 50:
+        raise ApiError("NumberExceed.ResourceIds", 400, "The ResourceIds parameter's number is exceed , Valid : 50")
+    return ids
+
+
+def tag_resources(call: Call) -> dict[str, Any]:
+    """All of the resources or none."""
+    named = _named(call)
+    new = from_request(call)
+    if not new:
+        raise ApiError("MissingParameter.Tags", 404, "The parameter - Tags should not be null")
+    if any(len({**tags.at(call.now), **new}) > call.backend.quotas.tags_per_resource for tags in named):
+        raise quota_exceeded()
+    for tags in named:
+        tags.change(call.now, lambda old: {**old, **new})
+    return {}
+
+
+def quota_exceeded() -> ApiError:
+    return ApiError("OperationDenied.QuotaExceed", 400, "The quota of tags on resource is beyond permitted range.")
+
+
+def untag_resources(call: Call) -> dict[str, Any]:
+    """A key that is not there is no error; `All` counts only without keys [doc]."""
+    named = _named(call)
+    keys = call.params.listed("TagKey")
+    if len(keys) > 20:
+        raise ApiError("NumberExceed.Tags", 400, "The Tags parameter's number is exceed , Valid : 20")
+    every = not keys and call.params.flag("All")
+    if not keys and not every:
+        raise ApiError("MissingParameter.Tags", 404, "The parameter - Tags should not be null")
+    for tags in named:
+        tags.change(call.now, lambda old: {} if every else {key: old[key] for key in old if key not in keys})
+    return {}
+
+
+def list_tag_resources(call: Call) -> dict[str, Any]:
+    """At least ids or tags must be named; every tag of the resources that have all of the named ones [doc]."""
+    resources, ids, wanted = _resources(call), _ids(call), filters(call)
+    if not ids and not wanted:
+        raise ApiError("MissingParameter.Tags", 404, "The parameter - Tags should not be null")
+    kind = call.params.get("ResourceType").lower()
+    seen = call.now - call.backend.read_lag.tags
+    rows = [
+        {"ResourceType": kind, "ResourceId": resource, "TagKey": key, "TagValue": value}
+        for resource in sorted(ids or resources)
+        if resource in resources and match(wanted, resources[resource].at(seen))
+        for key, value in sorted(resources[resource].at(seen).items())
+    ]
+    chosen, token = tokens(call, rows, lambda row: [row["ResourceId"], row["TagKey"]], default=50, least=50, most=50)
+    return {"NextToken": token, "TagResources": {"TagResource": list(chosen)}}

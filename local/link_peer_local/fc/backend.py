@@ -1,0 +1,127 @@
+"""Function Compute: the functions of each account, synchronous and asynchronous invocation."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from link_peer_local.core.clock import Clock
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.identity import Key
+from link_peer_local.fc.manifest import Function
+from link_peer_local.fc.runtime import Result, Runtime
+from link_peer_local.fc.tasks import Task, Tasks, new_request_id
+from link_peer_local.fc.worker import Context, Credentials, FunctionMeta, ServiceMeta
+
+MAX_SYNC_PAYLOAD = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A function and since when it stands (epoch seconds)."""
+
+    function: Function
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What an invocation answers with: a result, or the task it became."""
+
+    request_id: str
+    result: Result | None = None
+    task: Task | None = None
+    seconds: float = 0.0
+
+
+class FcBackend:
+    """Functions by account and name. `service` is the name under which 2021-04-06 clients find the same functions."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        region: str,
+        runtime: Runtime,
+        credentials: Callable[[str, Function], Key],
+        service: str = "link-peer",
+    ) -> None:
+        self._clock = clock
+        self.region = region
+        self.service = service
+        self.runtime = runtime
+        self._credentials = credentials
+        self._lock = threading.RLock()
+        self._functions: dict[tuple[str, str], Deployed] = {}
+        self._keys: dict[tuple[str, str], Key] = {}
+        self.tasks = Tasks(clock, self._run, runtime.stop)
+
+    def deploy(self, account: str, function: Function) -> None:
+        with self._lock:
+            self._functions[account, function.name] = Deployed(function, self._clock.now())
+
+    def function(self, account: str, name: str, qualifier: str = "") -> Deployed:
+        with self._lock:
+            deployed = self._functions.get((account, name))
+        if deployed is None:
+            raise ApiError("FunctionNotFound", 404, f"function '{name}' does not exist")
+        if qualifier not in ("", "LATEST"):
+            raise ApiError("VersionNotFound", 404, f"version or alias '{qualifier}' does not exist")
+        return deployed
+
+    def functions(self, account: str) -> list[Deployed]:
+        """By name."""
+        with self._lock:
+            return [deployed for (owner, _), deployed in sorted(self._functions.items()) if owner == account]
+
+    def invoke(self, account: str, name: str, payload: bytes, qualifier: str = "") -> Invocation:
+        """Run a function now. Never retried: that is the caller's."""
+        function = self.function(account, name, qualifier).function
+        if len(payload) > MAX_SYNC_PAYLOAD:
+            raise ApiError(
+                "EntityTooLarge", 400, f"payload size exceeds maximum allowed size ({MAX_SYNC_PAYLOAD} bytes)"
+            )
+        request_id = new_request_id()
+        started = self._clock.now()
+        result = self._run(account, function, payload, request_id)
+        return Invocation(request_id, result, seconds=self._clock.now() - started)
+
+    def invoke_async(
+        self, account: str, name: str, payload: bytes, task_id: str | None = None, qualifier: str = ""
+    ) -> Invocation:
+        """Take a call that runs later, in a worker thread or in `drain`."""
+        function = self.function(account, name, qualifier).function
+        request_id = new_request_id()
+        return Invocation(request_id, task=self.tasks.submit(account, function, payload, request_id, task_id))
+
+    def drain(self, timeout: float = 600.0) -> None:
+        """Return when no asynchronous call waits or runs any more."""
+        self.tasks.drain(timeout)
+
+    def close(self) -> None:
+        self.tasks.close()
+        self.runtime.close()
+
+    def _run(self, account: str, function: Function, payload: bytes, request_id: str) -> Result:
+        key = self._key(account, function)
+        context = Context(
+            request_id,
+            Credentials(key.access_key_id, key.secret, key.token or ""),
+            FunctionMeta(function.name, function.handler, function.memory, function.timeout),
+            ServiceMeta(function.log_project, function.log_store, "LATEST", ""),
+            self.region,
+            account,
+        )
+        result = self.runtime.run(function, payload, context)
+        printed = result.log if result.log.endswith("\n") or not result.log else result.log + "\n"
+        end = f"FC Invoke End RequestId: {request_id}" + (f", Error: {result.error_type}" if result.error_type else "")
+        log = f"FC Invoke Start RequestId: {request_id}\n{printed}{end}\n"
+        return Result(result.body, result.error_type, log)
+
+    def _key(self, account: str, function: Function) -> Key:
+        """The role's keys, renewed an hour before their end as nothing says how late the platform does it."""
+        with self._lock:
+            key = self._keys.get((account, function.name))
+            if key is None or (key.expires or 0.0) < self._clock.now() + 3600:
+                key = self._keys[account, function.name] = self._credentials(account, function)
+            return key

@@ -1,0 +1,255 @@
+"""Where functions run: in this process (tests), or in warm worker processes (the server)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Protocol
+
+from link_peer_local.core.clock import Clock
+from link_peer_local.core.project import CODE, ROOT
+from link_peer_local.fc import worker as fc_worker
+from link_peer_local.fc.manifest import Function
+from link_peer_local.fc.worker import Context, Handler
+
+UNHANDLED = "UnhandledInvocationError"
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run gave: the raw body, the error type (empty: none) and what was printed."""
+
+    body: bytes
+    error_type: str = ""
+    log: str = ""
+
+
+class Runtime(Protocol):
+    """Runs one call of a function; a failing function is a Result, never an exception."""
+
+    def run(self, function: Function, event: bytes, context: Context) -> Result: ...
+
+    def stop(self, request_id: str) -> None:
+        """End the call that is running under this request id, if the runtime can."""
+
+    def close(self) -> None: ...
+
+
+def environment(function: Function, context: Context, extra: Mapping[str, str], code: Sequence[Path]) -> dict[str, str]:
+    """What a function finds in its environment [doc functioncompute/fc/environment-variables].
+
+    The keys are those of the moment the instance started; `context.credentials` are fresh at each call.
+    """
+    paths = os.pathsep.join(map(str, code))
+    return {
+        **function.env,
+        **extra,
+        "PYTHONPATH": paths,
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": context.credentials.access_key_id,
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": context.credentials.access_key_secret,
+        "ALIBABA_CLOUD_SECURITY_TOKEN": context.credentials.security_token,
+        "FC_ACCOUNT_ID": context.account_id,
+        "FC_FUNC_CODE_PATH": paths,
+        "FC_FUNCTION_HANDLER": function.handler,
+        "FC_FUNCTION_MEMORY_SIZE": str(function.memory),
+        "FC_FUNCTION_NAME": function.name,
+        "FC_REGION": context.region,
+    }
+
+
+def _timed_out(function: Function) -> bytes:
+    return fc_worker.failure(f"Function time out after {function.timeout} seconds")
+
+
+_EXITED = fc_worker.failure("Process exited unexpectedly before completing request")
+
+
+class InProcessRuntime:
+    """Calls handlers in the caller's thread, one at a time, with the function's environment for as long as they run.
+
+    A handler can't be interrupted: one that outlives its timeout by the clock is reported as timed out when it ends.
+    """
+
+    def __init__(self, clock: Clock, code: Sequence[Path] | None = None, env: Mapping[str, str] | None = None) -> None:
+        self._clock = clock
+        self._code = list(code or CODE)
+        self.env = dict(env or {})
+        self._lock = threading.RLock()
+
+    def run(self, function: Function, event: bytes, context: Context) -> Result:
+        with self._lock, self._environment(function, context), _captured() as log:
+            started = self._clock.now()
+
+            def handler() -> Handler:
+                return fc_worker.load(function.handler)
+
+            try:
+                failed, body = fc_worker.call(handler, event, context)
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # SystemExit, or a fault that stands for the death of the process
+                sys.modules.pop(function.handler.partition(".")[0], None)
+                failed, body = True, _EXITED
+            if self._clock.now() - started > function.timeout:
+                failed, body = True, _timed_out(function)
+            return Result(body, UNHANDLED if failed else "", log.getvalue())
+
+    def stop(self, request_id: str) -> None:
+        """Nothing: a thread can't be stopped."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    @contextlib.contextmanager
+    def _environment(self, function: Function, context: Context) -> Iterator[None]:
+        wanted = environment(function, context, self.env, self._code)
+        before = {key: os.environ.get(key) for key in wanted}
+        added = [str(path) for path in self._code if str(path) not in sys.path]
+        os.environ.update(wanted)
+        sys.path[:0] = added
+        try:
+            yield
+        finally:
+            for path in added:
+                sys.path.remove(path)
+            for key, value in before.items():
+                if value is None:
+                    os.environ.pop(key, None)
+                else:
+                    os.environ[key] = value
+
+
+@contextlib.contextmanager
+def _captured() -> Iterator[io.StringIO]:
+    log = io.StringIO()
+    with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        yield log
+
+
+class _Instance:
+    """One warm process of a function, serving one call at a time."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._pipe, theirs = Pipe()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the instance
+        command = [sys.executable, "-u", "-m", "link_peer_local.fc.worker", str(theirs.fileno())]
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            command,
+            cwd=ROOT,
+            env={key: os.environ[key] for key in _INHERITED if key in os.environ} | dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            pass_fds=[theirs.fileno()],
+        )
+        theirs.close()
+        self.killed = False
+
+    def call(self, plain: Mapping[str, object], event: bytes, timeout: float) -> tuple[bool, bytes] | None:
+        """(failed, body); None when the time is up. EOFError or OSError when the process is gone."""
+        pipe: Connection = self._pipe
+        pipe.send((plain, event))
+        if not pipe.poll(timeout):
+            return None
+        failed, body = pipe.recv()
+        return failed, body
+
+    def printed(self) -> str:
+        """What was printed since the last look."""
+        self._log.seek(0)
+        text = self._log.read().decode(errors="replace")
+        self._log.seek(0)
+        self._log.truncate()
+        return text
+
+    def kill(self) -> None:
+        self.killed = True
+        self._process.kill()
+
+    def close(self) -> None:
+        self._pipe.close()
+        self.kill()
+        self._process.wait()
+        self._log.close()
+
+
+@dataclass(slots=True)
+class _Pool:
+    slots: threading.Semaphore
+    idle: list[_Instance] = field(default_factory=list)
+
+
+class WorkerRuntime:
+    """Warm worker processes, up to `instances` of each function; a call beyond that waits for one to be free."""
+
+    def __init__(
+        self, code: Sequence[Path] | None = None, env: Mapping[str, str] | None = None, instances: int = 4
+    ) -> None:
+        self._code = list(code or CODE)
+        self.env = dict(env or {})
+        self._instances = instances
+        self._lock = threading.Lock()
+        self._pools: dict[str, _Pool] = {}
+        self._running: dict[str, _Instance] = {}
+
+    def run(self, function: Function, event: bytes, context: Context) -> Result:
+        with self._lock:
+            pool = self._pools.setdefault(function.name, _Pool(threading.Semaphore(self._instances)))
+        with pool.slots:
+            with self._lock:
+                instance = pool.idle.pop() if pool.idle else None
+            if instance is None:
+                instance = _Instance(environment(function, context, self.env, self._code))
+            with self._lock:
+                self._running[context.request_id] = instance
+            try:
+                outcome = instance.call(asdict(context), event, function.timeout)
+            except (EOFError, OSError):
+                return self._discard(instance, context, _EXITED)
+            if outcome is None:
+                return self._discard(instance, context, _timed_out(function))
+            log = instance.printed()
+            with self._lock:
+                del self._running[context.request_id]
+                if not instance.killed:
+                    pool.idle.append(instance)
+            if instance.killed:
+                instance.close()
+            failed, body = outcome
+            return Result(body, UNHANDLED if failed else "", log)
+
+    def stop(self, request_id: str) -> None:
+        with self._lock:
+            instance = self._running.get(request_id)
+            if instance is not None:
+                instance.kill()
+
+    def close(self) -> None:
+        with self._lock:
+            idle = [instance for pool in self._pools.values() for instance in pool.idle]
+            for pool in self._pools.values():
+                pool.idle = []
+            running = list(self._running.values())
+        for instance in running:  # its own caller sees the process gone, and closes it
+            instance.kill()
+        for instance in idle:
+            instance.close()
+
+    def _discard(self, instance: _Instance, context: Context, body: bytes) -> Result:
+        """The platform drops an instance that timed out or died; the next call gets a new one."""
+        with self._lock:
+            del self._running[context.request_id]
+        instance.kill()
+        log = instance.printed()
+        instance.close()
+        return Result(body, UNHANDLED, log)

@@ -1,0 +1,181 @@
+"""Deploys an s.yaml on the local cloud: its functions, and what calls them (rules, streams, timers)."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from link_peer_local.core.clock import utc
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.identity import Key
+from link_peer_local.core.project import ROOT
+from link_peer_local.eventbridge.stream import QueueStream, Settings, queue_of
+from link_peer_local.fc.backend import FcBackend
+from link_peer_local.fc.manifest import Function, Manifest, Trigger, load
+from link_peer_local.fc.runtime import InProcessRuntime, Runtime, WorkerRuntime
+
+SESSION_SECONDS = 36 * 3600  # how long the keys of a function's role are good for [doc FC context]
+_EVERY = re.compile(r"@every (\d+)([smh])")
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A timer trigger: every so many seconds."""
+
+    name: str
+    function: str
+    seconds: int
+    payload: str
+
+
+class Triggers:
+    """Everything of one manifest that calls functions by itself."""
+
+    def __init__(self, cloud: Any, account: str, streams: list[QueueStream], timers: list[Timer]) -> None:
+        self._cloud = cloud
+        self._account = account
+        self._threads: list[threading.Thread] = []
+        self._closed = threading.Event()
+        self.streams = streams
+        self.timers = timers
+
+    def fire_timer(self, name: str) -> None:
+        """Let a timer trigger fire now. Timers invoke asynchronously."""
+        timer = next(timer for timer in self.timers if timer.name == name)
+        event = {"triggerTime": utc(self._cloud.clock.now()), "triggerName": timer.name, "payload": timer.payload}
+        self._cloud.fc.invoke_async(self._account, timer.function, json.dumps(event).encode())
+
+    def drain(self, timeout: float = 600.0) -> None:
+        """Return when all asynchronous calls and queue messages came to their end, in this thread unless started."""
+        idle = False
+        while not idle:
+            self._cloud.fc.drain(timeout)
+            for stream in self.streams:
+                stream.drain(timeout)
+            idle = self._cloud.fc.tasks.idle() and all(stream.idle() or stream.blocked for stream in self.streams)
+
+    def start(self) -> None:
+        """From now on everything runs by itself, in real time."""
+        self._cloud.fc.tasks.start()
+        for stream in self.streams:
+            stream.start()
+        self._threads = [threading.Thread(target=self._tick, args=(timer,), daemon=True) for timer in self.timers]
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        self._closed.set()
+        for stream in self.streams:
+            stream.close()
+        self._cloud.fc.close()
+
+    def _tick(self, timer: Timer) -> None:
+        while not self._closed.wait(timer.seconds):
+            self.fire_timer(timer.name)
+
+
+def install(cloud: Any, manifest: Manifest, account: str, runtime: Runtime, service: str = "link-peer") -> Triggers:
+    """Give `cloud` its Function Compute (`cloud.fc`) with the manifest's functions, and connect their triggers.
+
+    ValueError for what the platform would refuse, or what is not known here.
+    """
+    if manifest.region != cloud.region:
+        raise ValueError(f"the manifest is for {manifest.region}, the cloud is {cloud.region}")
+    fc = cloud.fc = FcBackend(cloud.clock, cloud.region, runtime, role_keys(cloud), service)
+    fc.tasks.deliver = lambda owner, arn, body: cloud.mns.send(owner, queue_of(arn), body)
+    streams: list[QueueStream] = []
+    timers: list[Timer] = []
+    for function in manifest.functions:
+        if function.on_failure is not None:
+            queue_of(function.on_failure)
+        fc.deploy(account, function)
+        for trigger in function.triggers:
+            if trigger.kind == "timer":
+                timers.append(_timer(trigger, function))
+            elif trigger.kind != "eventbridge":
+                raise ValueError(f"{trigger.name}: triggers of type {trigger.kind} are not known here")
+            elif trigger.config["eventSourceConfig"]["eventSourceType"] == "Default":
+                _add_rule(cloud, account, trigger, function)
+            else:
+                streams.append(_stream(cloud, account, trigger, function))
+    cloud.mns.on_send = _wake_up(streams)
+    return Triggers(cloud, account, streams, timers)
+
+
+def deploy(cloud: Any, *, in_process: bool = False, connected: bool = True, path: Path = ROOT / "s.yaml") -> Triggers:
+    """Deploy the project's s.yaml on a cloud that holds a world (`link_peer_local.world.load`), with that world's names.
+
+    Functions run in worker processes that reach the cloud at `cloud.endpoint`, so serve it first; `in_process` is for
+    tests on a virtual clock. Then `start` the triggers, or `drain` them by hand. Not `connected`, the functions are there
+    to be invoked, and nothing calls them by itself.
+    """
+    world = cloud.world
+    names = {
+        "LINK_PEER_REGION": cloud.region,
+        "LINK_PEER_ROLE": world.function_role,
+        "LINK_PEER_QUEUE": world.queue,
+        "LINK_PEER_DEAD_LETTER_QUEUE": world.dead_letter_queue,
+        "LINK_PEER_AUDITROOT": world.audit_project,
+        "LINK_PEER_AUDIT_LOGSTORE": world.audit_logstore,
+    }
+    env = {"LINK_PEER_POLICY": world.policy} | ({"LINK_PEER_CLOUD": cloud.endpoint} if cloud.endpoint else {})
+    runtime: Runtime = InProcessRuntime(cloud.clock, env=env) if in_process else WorkerRuntime(env=env)
+    manifest = load(path, env=names, account=world.home)
+    if not connected:
+        manifest = replace(manifest, functions=tuple(replace(function, triggers=()) for function in manifest.functions))
+    return install(cloud, manifest, world.home, runtime, world.fc_service)
+
+
+def role_keys(cloud: Any) -> Callable[[str, Function], Key]:
+    """Keys of a function's role, as FC gets them: by assuming it as the service `fc.aliyuncs.com`."""
+
+    def keys(account: str, function: Function) -> Key:
+        role = cloud.identity.roles.get(function.role)
+        if role is None or role.account != account or "fc.aliyuncs.com" not in role.trusted:
+            raise ApiError("AccessDenied", 403, f"the service fc.aliyuncs.com cannot assume the role '{function.role}'")
+        issued: Key = cloud.identity.issue(role, function.name, cloud.clock.now() + SESSION_SECONDS)
+        return issued
+
+    return keys
+
+
+def _add_rule(cloud: Any, account: str, trigger: Trigger, function: Function) -> None:
+    if not trigger.config["asyncInvocationType"]:
+        raise ValueError(f"{trigger.name}: cloud service events are delivered to asynchronous invocations only here")
+    if not trigger.config["triggerEnable"]:
+        return
+
+    def deliver(event: dict[str, Any]) -> None:
+        cloud.fc.invoke_async(account, function.name, json.dumps(event).encode())
+
+    cloud.events.add_rule(account, trigger.name, trigger.config["eventRuleFilterPattern"], deliver)
+
+
+def _stream(cloud: Any, account: str, trigger: Trigger, function: Function) -> QueueStream:
+    def invoke(batch: bytes) -> str:
+        result = cloud.fc.invoke(account, function.name, batch).result
+        return str(result.error_type)
+
+    settings = Settings.of(trigger)
+    return QueueStream(cloud.clock, cloud.mns, account, cloud.region, settings, invoke, function.timeout)
+
+
+def _wake_up(streams: list[QueueStream]) -> Callable[..., None]:
+    def wake(*_: object) -> None:
+        for stream in streams:
+            stream.wake()
+
+    return wake
+
+
+def _timer(trigger: Trigger, function: Function) -> Timer:
+    every = _EVERY.fullmatch(trigger.config["cronExpression"])
+    if every is None:
+        raise ValueError(f"{trigger.name}: only `@every <n>[smh]` is known here")
+    seconds = int(every[1]) * {"s": 1, "m": 60, "h": 3600}[every[2]]
+    return Timer(trigger.name, function.name, seconds, trigger.config.get("payload", ""))

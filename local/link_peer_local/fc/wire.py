@@ -1,0 +1,287 @@
+"""Function Compute over HTTP: the paths of 2023-03-30 (FC 3.0), and of 2021-04-06 and 2016-08-15 (FC 2.0, under a service).
+
+Paths and fields [src fc20230330 4.8.3, fc-open20210406 2.0.12, aliyun-fc2 2.5.2]; errors [doc
+function-compute/latest/error-codes].
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from link_peer_local.core.clock import utc
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.http import Request, Response
+from link_peer_local.core.identity import Caller
+from link_peer_local.fc.backend import Deployed, FcBackend, Invocation
+from link_peer_local.fc.tasks import STATUSES, Task, new_request_id
+
+VERSIONS = ("2023-03-30", "2021-04-06", "2016-08-15")
+_HOST = re.compile(r"(\d+)\.([a-z0-9-]+?)(?:-internal)?\.fc\.aliyuncs\.com")
+MAX_TAIL = 4096  # "the last 4 KB of the log" [doc InvokeFunction]
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """A request, read: `v2` for FC 2.0."""
+
+    action: str
+    v2: bool
+    service: str = ""
+    function: str = ""
+    task: str = ""
+    qualifier: str = ""
+
+
+def _route(request: Request) -> _Route | None:
+    parts = [unquote(part) for part in request.path.strip("/").split("/")]
+    service = qualifier = ""
+    v2 = parts[0] in VERSIONS[1:]
+    rest = parts[1:]
+    if v2:
+        if len(rest) < 2 or rest[0] != "services":
+            return None
+        service, rest = rest[1], rest[2:]
+        if parts[0] == "2016-08-15":
+            service, _, qualifier = service.partition(".")  # `service.qualifier` [src @alicloud/fc2 2.6.6]
+    if not rest or rest[0] != "functions" or "" in rest:
+        return None
+    records = "stateful-async-invocations" if v2 else "async-tasks"
+    match request.method, rest[1:]:
+        case "GET", []:
+            return _Route("ListFunctions", v2, service)
+        case "GET", [function]:
+            return _Route("GetFunction", v2, service, function, qualifier=qualifier)
+        case "POST", [function, "invocations"]:
+            return _Route("InvokeFunction", v2, service, function, qualifier=qualifier)
+        case "GET", [function, kind] if kind == records:
+            return _Route("ListStatefulAsyncInvocations" if v2 else "ListAsyncTasks", v2, service, function)
+        case "GET", [function, kind, task] if kind == records:
+            return _Route("GetStatefulAsyncInvocation" if v2 else "GetAsyncTask", v2, service, function, task)
+        case "PUT", [function, kind, task] if kind == records and v2:
+            return _Route("StopStatefulAsyncInvocation", v2, service, function, task)
+        case "PUT", [function, kind, task, "stop"] if kind == records and not v2:
+            return _Route("StopAsyncTask", v2, service, function, task)
+    return None
+
+
+def action(request: Request) -> str:
+    """The action's name, for faults and counts; empty for a path that is none."""
+    route = _route(request)
+    return route.action if route else ""
+
+
+def error(refusal: ApiError) -> Response:
+    """A refusal of the service itself: never 200, unlike an error of the function."""
+    request_id = new_request_id()
+    document = {"RequestId": request_id, "Code": refusal.code, "Message": refusal.message}
+    # The clients of 2016-08-15 read these instead.
+    document |= {"ErrorCode": refusal.code, "ErrorMessage": refusal.message}
+    return Response(
+        refusal.status,
+        {"Content-Type": "application/json", "X-Fc-Request-Id": request_id, "X-Fc-Error-Type": "FcCommonError"},
+        json.dumps(document).encode(),
+    )
+
+
+def handle(backend: FcBackend, caller: Caller, request: Request) -> Response:
+    """Answer one request that `caller` signed."""
+    route = _route(request)
+    if route is None:
+        raise ApiError("PathNotSupported", 400, f"'{request.method}' against '{request.path}' is not supported")
+    _check_place(backend, caller, request)
+    _check_digest(request)
+    if route.v2 and route.service != backend.service:
+        raise ApiError("ServiceNotFound", 404, f"service '{route.service}' does not exist")
+    query = dict(parse_qsl(request.query, keep_blank_values=True))
+    if route.action == "ListFunctions":
+        found = [item for item in backend.functions(caller.account) if item.function.name.startswith(_prefix(query))]
+        page, token = _page(found, query)
+        render = _render_function(backend, caller.account, route.v2)
+        return _json({"functions": [render(item) for item in page], "nextToken": token})
+    try:
+        deployed = backend.function(caller.account, route.function, query.get("qualifier") or route.qualifier)
+    except ApiError as refusal:
+        if route.v2 and refusal.code == "FunctionNotFound":
+            refusal = ApiError(refusal.code, 404, f"{refusal.message} in service '{route.service}'")
+        raise refusal
+    if route.action == "GetFunction":
+        return _json(_render_function(backend, caller.account, route.v2)(deployed))
+    if route.action == "InvokeFunction":
+        return _invoke(backend, caller, route, request)
+    return _records(backend, caller, route, query, deployed)
+
+
+def _check_place(backend: FcBackend, caller: Caller, request: Request) -> None:
+    place = _HOST.fullmatch(request.host)
+    if place and place[1] != caller.account:
+        raise ApiError("AccessDenied", 403, f"the caller is not of account '{place[1]}'")
+    if place and place[2] != backend.region:
+        raise ApiError("InvalidArgument", 400, f"region '{place[2]}' is not this one")
+
+
+def _check_digest(request: Request) -> None:
+    """Content-MD5 in hex, or base64 of either form: the clients of 2016-08-15 differ."""
+    digest = hashlib.md5(request.body, usedforsecurity=False)
+    forms = [base64.b64encode(form).decode() for form in (digest.hexdigest().encode(), digest.digest())]
+    if request.headers.get("content-md5", forms[0]) not in (digest.hexdigest(), *forms):
+        raise ApiError("InvalidArgument", 400, "the Content-MD5 does not match the body")
+
+
+def _invoke(backend: FcBackend, caller: Caller, route: _Route, request: Request) -> Response:
+    kind = request.headers.get("x-fc-invocation-type", "Sync")
+    log_type = request.headers.get("x-fc-log-type", "None")
+    if kind not in ("Sync", "Async"):
+        raise ApiError("InvalidArgument", 400, f"invocation type '{kind}' is invalid (allowed values: Sync, Async)")
+    if log_type not in ("None", "Tail"):
+        raise ApiError("InvalidArgument", 400, f"log type '{log_type}' is invalid (allowed values: None, Tail)")
+    if kind == "Async":
+        header = "X-Fc-Stateful-Async-Invocation-Id" if route.v2 else "X-Fc-Async-Task-Id"
+        task_id = request.headers.get(header.lower())
+        accepted = backend.invoke_async(caller.account, route.function, request.body, task_id)
+        task = accepted.task.id if accepted.task else ""
+        return Response(202, {"X-Fc-Request-Id": accepted.request_id, header: task})
+    done = backend.invoke(caller.account, route.function, request.body)
+    return Response(200, _headers(done, log_type), done.result.body if done.result else b"")
+
+
+def _headers(done: Invocation, log_type: str) -> dict[str, str]:
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "X-Fc-Request-Id": done.request_id,
+        "X-Fc-Invocation-Duration": str(round(done.seconds * 1000)),
+    }
+    if done.result and done.result.error_type:
+        headers["X-Fc-Error-Type"] = done.result.error_type
+    if done.result and log_type == "Tail":
+        headers["X-Fc-Log-Result"] = base64.b64encode(done.result.log.encode(errors="replace")[-MAX_TAIL:]).decode()
+    return headers
+
+
+def _records(
+    backend: FcBackend, caller: Caller, route: _Route, query: Mapping[str, str], deployed: Deployed
+) -> Response:
+    function = deployed.function
+    payload = query.get("includePayload", "").lower() == "true"
+    if route.task:
+        task = backend.tasks.get(caller.account, function, route.task)
+        if route.action.startswith("Stop"):
+            backend.tasks.cancel(task)
+            return Response(204, {"X-Fc-Request-Id": new_request_id()})
+        return _json(_render_task(task, backend, route.v2, payload=True))
+    _one_of(query, "status", STATUSES)
+    found = [task for task in backend.tasks.of(caller.account, function) if _wanted(task, query)]
+    found.sort(key=lambda task: task.started or task.enqueued)
+    if _one_of(query, "sortOrderByTime", ("asc", "desc")) == "desc":
+        found.reverse()
+    page, token = _page(found, query)
+    rows = [_render_task(task, backend, route.v2, payload) for task in page]
+    return _json({"invocations" if route.v2 else "tasks": rows, "nextToken": token})
+
+
+def _prefix(query: Mapping[str, str]) -> str:
+    return query.get("invocationIdPrefix") or query.get("prefix") or ""
+
+
+def _wanted(task: Task, query: Mapping[str, str]) -> bool:
+    started = (task.started or task.enqueued) * 1000
+    return (
+        task.id.startswith(_prefix(query))
+        and (query.get("status") or task.status) == task.status
+        and _number(query, "startedTimeBegin", 0) <= started <= _number(query, "startedTimeEnd", 1 << 62)
+    )
+
+
+def _page(items: list[Any], query: Mapping[str, str]) -> tuple[list[Any], str]:
+    """20 by default, 100 at most [src ListAsyncTasksRequest]."""
+    limit = _number(query, "limit", 20)
+    if not 1 <= limit <= 100:
+        raise ApiError("InvalidArgument", 400, f"limit {limit} is invalid (allowed values: 1 to 100)")
+    start = _number(query, "nextToken", 0)
+    end = start + limit
+    return items[start:end], str(end) if end < len(items) else ""
+
+
+def _number(query: Mapping[str, str], name: str, default: int) -> int:
+    text = query.get(name) or str(default)
+    if not re.fullmatch(r"\d{1,19}", text, re.ASCII):
+        raise ApiError("InvalidArgument", 400, f"{name} '{text}' is invalid")
+    return int(text)
+
+
+def _one_of(query: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    text = query.get(name, "")
+    if text and text not in allowed:
+        raise ApiError("InvalidArgument", 400, f"{name} '{text}' is invalid (allowed values: {', '.join(allowed)})")
+    return text
+
+
+def _json(document: Mapping[str, Any]) -> Response:
+    headers = {"Content-Type": "application/json", "X-Fc-Request-Id": new_request_id()}
+    return Response(200, headers, json.dumps(document).encode())
+
+
+def _render_function(backend: FcBackend, account: str, v2: bool) -> Callable[[Deployed], dict[str, Any]]:
+    def render(deployed: Deployed) -> dict[str, Any]:
+        function = deployed.function
+        row: dict[str, Any] = {
+            "functionName": function.name,
+            "functionId": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{account}/{function.name}")),
+            "description": function.description,
+            "runtime": function.runtime,
+            "handler": function.handler,
+            "timeout": function.timeout,
+            "memorySize": function.memory,
+            "cpu": function.cpu,
+            "diskSize": function.disk,
+            "instanceConcurrency": 1,
+            "environmentVariables": dict(function.env),
+            "createdTime": utc(deployed.created),
+            "lastModifiedTime": utc(deployed.created),
+        }
+        if not v2:  # in FC 2.0 these belong to the service
+            row |= {
+                "functionArn": f"acs:fc:{backend.region}:{account}:functions/{function.name}",
+                "role": function.role,
+                "logConfig": {"project": function.log_project, "logstore": function.log_store},
+                "state": "Active",
+                "lastUpdateStatus": "Successful",
+            }
+        return row
+
+    return render
+
+
+def _render_task(task: Task, backend: FcBackend, v2: bool, payload: bool) -> dict[str, Any]:
+    started = task.started or task.enqueued
+    row: dict[str, Any] = {
+        "invocationId" if v2 else "taskId": task.id,
+        "invocationErrorMessage" if v2 else "taskErrorMessage": task.error,
+        "requestId": task.request_id,
+        "qualifier": "LATEST",
+        "status": task.status,
+        "alreadyRetriedTimes": task.retries,
+        "destinationStatus": task.destination_status,
+        "startedTime": round(started * 1000),
+        "endTime": round((task.ended or 0) * 1000),
+        "durationMs": round(((task.ended or started) - started) * 1000),
+        "returnPayload": task.answer,
+        "events": [
+            {"eventId": number, "timestamp": round(at * 1000), "status": status, "eventDetail": detail}
+            for number, (at, status, detail) in enumerate(task.events, 1)
+        ],
+    }
+    if v2:
+        row |= {"serviceName": backend.service, "functionName": task.function.name}
+    else:
+        row["functionArn"] = f"acs:fc:{backend.region}:{task.account}:functions/{task.function.name}"
+    if payload:
+        row["invocationPayload" if v2 else "taskPayload"] = task.payload.decode(errors="replace")
+    return row

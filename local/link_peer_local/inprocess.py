@@ -1,0 +1,98 @@
+"""The local cloud without sockets: official clients build, sign and parse as ever, only their transport is replaced.
+
+Any host name is accepted, since services are told apart by host, path and headers. Two seams carry every synchronous
+client: `requests.adapters.HTTPAdapter.send` (ECS, STS, FC, EventBridge, SLS, older RPC clients) and
+`mns.mns_http.MNSHttp.send_request`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import requests
+from mns import mns_http
+from mns.mns_exception import MNSClientNetworkException
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
+
+from link_peer_local.core.http import ConnectionDropped, NoAnswer, Request, Response
+
+if TYPE_CHECKING:
+    from pytest_mock import MockerFixture
+
+    from link_peer_local.cloud import LocalCloud
+
+_RESET = ConnectionResetError(104, "Connection reset by peer")
+
+
+def install(mocker: MockerFixture, cloud: LocalCloud) -> None:
+    """Lead every request of this process into `cloud`, until the mocker undoes it."""
+
+    def send(adapter: HTTPAdapter, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        return _send(cloud, adapter, request, options.get("timeout"))
+
+    def send_request(_http: mns_http.MNSHttp, request: mns_http.RequestInternal) -> mns_http.ResponseInternal:
+        return _send_mns(cloud, request)
+
+    mocker.patch.object(HTTPAdapter, "send", send)
+    mocker.patch.object(mns_http.MNSHttp, "send_request", send_request)
+
+
+def _send(
+    cloud: LocalCloud, adapter: HTTPAdapter, request: requests.PreparedRequest, timeout: float | tuple[Any, Any] | None
+) -> requests.Response:
+    url = urlsplit(str(request.url))
+    headers = {"host": url.netloc, **_lower(request.headers)}
+    try:
+        answer = cloud.handle(Request(str(request.method), url.path or "/", url.query, headers, _body(request.body)))
+    except ConnectionDropped:
+        raise requests.ConnectionError(ProtocolError("Connection aborted.", _RESET), request=request) from None
+    except NoAnswer:
+        seconds = timeout[1] if isinstance(timeout, tuple) else timeout
+        if seconds:
+            cloud.clock.sleep(seconds)
+        pool = (HTTPSConnectionPool if url.scheme == "https" else HTTPConnectionPool)(url.hostname or "", url.port)
+        silence = ReadTimeoutError(pool, request.path_url, f"Read timed out. (read timeout={seconds})")
+        raise requests.ReadTimeout(silence, request=request) from None
+    return adapter.build_response(
+        request,
+        HTTPResponse(
+            io.BytesIO(answer.body),
+            headers={"Content-Length": str(len(answer.body)), **answer.headers},
+            status=answer.status,
+            reason=requests.status_codes._codes.get(answer.status, ("",))[0],
+            preload_content=False,
+        ),
+    )
+
+
+def _send_mns(cloud: LocalCloud, sent: mns_http.RequestInternal) -> mns_http.ResponseInternal:
+    path, _, query = sent.uri.partition("?")
+    body = sent.data.encode() if isinstance(sent.data, str) else sent.data
+    try:
+        answer: Response = cloud.handle(Request(sent.method, path, query, _lower(sent.header), body))
+    except ConnectionDropped:
+        raise MNSClientNetworkException("NetWorkException", str(_RESET), sent.get_req_id()) from None
+    except NoAnswer:
+        raise MNSClientNetworkException("NetWorkException", "timed out", sent.get_req_id()) from None
+    return mns_http.ResponseInternal(answer.status, dict(answer.headers), answer.body.decode())
+
+
+def _lower(headers: Mapping[str, Any]) -> dict[str, str]:
+    return {name.lower(): value.decode() if isinstance(value, bytes) else str(value) for name, value in headers.items()}
+
+
+def _body(body: Any) -> bytes:
+    if body is None:
+        return b""
+    if isinstance(body, str):
+        return body.encode()
+    if hasattr(body, "read"):
+        return _body(body.read())
+    if isinstance(body, Iterable) and not isinstance(body, bytes | bytearray):
+        return b"".join(_body(part) for part in body)
+    return bytes(body)

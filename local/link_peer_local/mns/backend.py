@@ -1,0 +1,333 @@
+"""Message queues (MNS, now SMQ) of the local cloud: visibility, receipt handles, delay, retention, dead letters.
+
+send → [delayed] → active → receive → inactive → delete
+                     ↑________ visibility over ___|     receives used up → the dead-letter queue, as active
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from link_peer_local.core.clock import Clock, SystemClock
+from link_peer_local.core.errors import ApiError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+_NAME_LENGTH = 120
+BATCH = 16  # messages a call [doc limits]
+_BATCH_BYTES = 65536  # of all bodies of one batch together [doc BatchSendMessage]
+_MAX_VISIBILITY = 43200
+_MAX_WAIT = 30
+
+# Attribute: its spelling on the wire, lowest, highest [doc CreateQueue].
+LIMITS: dict[str, tuple[str, int, int]] = {
+    "visibility_timeout": ("VisibilityTimeout", 1, _MAX_VISIBILITY),
+    "maximum_message_size": ("MaximumMessageSize", 1024, 65536),
+    "message_retention_period": ("MessageRetentionPeriod", 60, 604800),
+    "delay_seconds": ("DelaySeconds", 0, 604800),
+    "polling_wait_seconds": ("PollingWaitSeconds", 0, _MAX_WAIT),
+    "max_receive_count": ("MaxReceiveCount", 1, 1000),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class QueueAttributes:
+    """What can be set on a queue; seconds and bytes. A `dead_letter_queue` switches the dead-letter policy on."""
+
+    visibility_timeout: int = 30
+    maximum_message_size: int = 65536
+    message_retention_period: int = 345600
+    delay_seconds: int = 0
+    polling_wait_seconds: int = 0
+    logging_enabled: bool = False
+    dead_letter_queue: str | None = None
+    max_receive_count: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as handed out; times in milliseconds since the epoch. A peeked one has no receipt handle."""
+
+    id: str
+    body: str
+    priority: int
+    enqueue_time: int
+    next_visible_time: int
+    first_dequeue_time: int
+    dequeue_count: int
+    receipt_handle: str = ""
+
+    @property
+    def body_md5(self) -> str:
+        return body_md5(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many messages a queue holds: receivable, handed out, and not yet due."""
+
+    active: int
+    inactive: int
+    delayed: int
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    id: str
+    body: str
+    priority: int
+    order: int
+    enqueue_time: int
+    next_visible_time: int
+    first_dequeue_time: int = 0
+    dequeue_count: int = 0
+    receipt_handle: str = ""
+
+    def shown(self, receipt_handle: str = "") -> Message:
+        return Message(
+            self.id,
+            self.body,
+            self.priority,
+            self.enqueue_time,
+            self.next_visible_time,
+            self.first_dequeue_time,
+            self.dequeue_count,
+            receipt_handle,
+        )
+
+
+@dataclass(slots=True)
+class Queue:
+    name: str
+    attributes: QueueAttributes
+    created: int  # seconds
+    modified: int
+    entries: list[_Entry] = field(default_factory=list)
+
+
+class MnsBackend:
+    """The queues of every account of one region.
+
+    `on_send(account, queue)` is called, outside the lock, after a message was sent that can be received at once; what
+    becomes visible later is told by `next_visible_at`.
+    """
+
+    def __init__(self, clock: Clock, region: str) -> None:
+        self._clock = clock
+        self.region = region
+        self.on_send: Callable[[str, str], None] | None = None
+        self._queues: dict[tuple[str, str], Queue] = {}
+        self._order = itertools.count()
+        self._changed = threading.Condition(threading.RLock())
+
+    def _now(self) -> int:
+        return int(self._clock.now() * 1000)
+
+    # Queues
+
+    def create_queue(self, account: str, name: str, attributes: QueueAttributes | None = None) -> bool:
+        """Whether the queue is new; the same attributes again change nothing, others are QueueAlreadyExist (409)."""
+        attributes = attributes or QueueAttributes()
+        if not 1 <= len(name) <= _NAME_LENGTH:
+            raise ApiError("QueueNameLengthError", 400, f"Queue name length should between 1 and {_NAME_LENGTH}.")
+        if not _NAME.fullmatch(name):
+            raise ApiError("InvalidQueueName", 400, "The queue name you provided is invalid.")
+        with self._changed:
+            self._check(account, name, attributes)
+            existing = self._queues.get((account, name))
+            if existing is not None:
+                if existing.attributes != attributes:
+                    raise ApiError("QueueAlreadyExist", 409, "The queue you want to create is already exist.")
+                return False
+            now = int(self._clock.now())
+            self._queues[account, name] = Queue(name, attributes, now, now)
+            return True
+
+    def set_attributes(self, account: str, name: str, attributes: QueueAttributes) -> None:
+        with self._changed:
+            queue = self.queue(account, name)
+            self._check(account, name, attributes)
+            queue.attributes, queue.modified = attributes, int(self._clock.now())
+
+    def delete_queue(self, account: str, name: str) -> None:
+        with self._changed:
+            self.queue(account, name)
+            del self._queues[account, name]
+            self._changed.notify_all()
+
+    def queue(self, account: str, name: str) -> Queue:
+        with self._changed:
+            queue = self._queues.get((account, name))
+            if queue is None:
+                raise ApiError("QueueNotExist", 404, "The queue name you provided is not exist.")
+            return queue
+
+    def queues(self, account: str, prefix: str = "") -> list[Queue]:
+        with self._changed:
+            mine = [queue for (owner, _), queue in self._queues.items() if owner == account]
+            return sorted((queue for queue in mine if queue.name.startswith(prefix)), key=lambda queue: queue.name)
+
+    def _check(self, account: str, name: str, attributes: QueueAttributes) -> None:
+        for attribute, (spelling, low, high) in LIMITS.items():
+            _between(spelling, getattr(attributes, attribute), low, high)
+        target = attributes.dead_letter_queue
+        if target == name:  # [doc "Dead-letter queue"]
+            raise ApiError("InvalidArgument", 400, "A queue can't be its own dead-letter queue.")
+        if target is not None:
+            self.queue(account, target)
+
+    def depth(self, account: str, name: str) -> Depth:
+        with self._changed:
+            self._bury(account)
+            now, entries = self._now(), self._kept(self.queue(account, name))
+            waiting = [entry for entry in entries if entry.next_visible_time > now]
+            delayed = sum(1 for entry in waiting if not entry.receipt_handle)
+            return Depth(len(entries) - len(waiting), len(waiting) - delayed, delayed)
+
+    def next_visible_at(self, account: str, name: str) -> float | None:
+        """The second at which the next message can be received (maybe past), or None for an empty queue."""
+        with self._changed:
+            entries = self._kept(self.queue(account, name))
+            return min((entry.next_visible_time for entry in entries), default=0) / 1000 if entries else None
+
+    # Messages
+
+    def send(self, account: str, name: str, body: str, delay: int | None = None, priority: int = 8) -> str:
+        """Put one message on the queue; its id."""
+        return self.send_all(account, name, [(body, delay, priority)])[0]
+
+    def send_all(self, account: str, name: str, messages: list[tuple[str, int | None, int]]) -> list[str]:
+        """Put up to 16 messages (body, delay in seconds or None for the queue's own, priority 1-16) on the queue."""
+        _between("The number of messages", len(messages), 1, BATCH)
+        with self._changed:
+            queue = self.queue(account, name)
+            sizes = [len(body.encode()) for body, _, _ in messages]
+            for size, (_, delay, priority) in zip(sizes, messages, strict=True):
+                _between("MessageBody", size, 1, queue.attributes.maximum_message_size, "bytes")
+                _between("Priority", priority, 1, 16)
+                if delay is not None:
+                    _between(*LIMITS["delay_seconds"][:1], delay, *LIMITS["delay_seconds"][1:])
+            _between("The total size of messages", sum(sizes), 1, _BATCH_BYTES, "bytes")
+            now, ids, at_once = self._now(), [], False
+            for body, delay, priority in messages:
+                seconds = queue.attributes.delay_seconds if delay is None else delay
+                identity = secrets.token_hex(16).upper()
+                due = now + seconds * 1000
+                queue.entries.append(_Entry(identity, body, priority, next(self._order), now, due))
+                ids.append(identity)
+                at_once = at_once or not seconds
+            self._changed.notify_all()
+        if at_once and self.on_send is not None:
+            self.on_send(account, name)
+        return ids
+
+    def receive(
+        self, account: str, name: str, max_n: int = 1, visibility: int | None = None, wait: int = 0
+    ) -> list[Message]:
+        """Take up to `max_n` messages, hidden from others for `visibility` seconds (the queue's own if None).
+
+        Waits up to `wait` seconds of the system's time for the first one; on a virtual clock it never waits.
+        """
+        _between("numOfMessages", max_n, 1, BATCH)
+        _between("waitseconds", wait, 0, _MAX_WAIT)
+        with self._changed:
+            deadline = self._clock.now() + wait
+            while True:
+                now = self._clock.now()
+                taken = self._take(account, name, max_n, visibility)
+                if taken or now >= deadline or not isinstance(self._clock, SystemClock):
+                    return taken
+                # A message that becomes visible in another queue may end in this one: as a dead letter.
+                due = [entry.next_visible_time / 1000 for queue in self.queues(account) for entry in queue.entries]
+                until = min([deadline, *(moment for moment in due if moment > now)])
+                self._changed.wait(max(until - now, 0.001))
+
+    def _take(self, account: str, name: str, max_n: int, visibility: int | None) -> list[Message]:
+        queue, now = self.queue(account, name), self._now()
+        seconds = queue.attributes.visibility_timeout if visibility is None else visibility
+        _between("VisibilityTimeout", seconds, 1, _MAX_VISIBILITY)
+        self._bury(account)
+        taken = []
+        for entry in self._visible(queue, now)[:max_n]:
+            entry.dequeue_count += 1
+            entry.first_dequeue_time = entry.first_dequeue_time or now
+            self._hide(entry, now + seconds * 1000)
+            taken.append(entry.shown(entry.receipt_handle))
+        return taken
+
+    def _bury(self, account: str) -> None:
+        """Move what used up its receives to the dead-letter queues; its retention goes on [doc "Dead-letter queue"]."""
+        now = self._now()
+        for queue in self.queues(account):
+            target = self._queues.get((account, queue.attributes.dead_letter_queue or ""))
+            if target is None:
+                continue
+            for entry in self._visible(queue, now):
+                if entry.dequeue_count >= queue.attributes.max_receive_count:
+                    queue.entries.remove(entry)
+                    entry.dequeue_count, entry.first_dequeue_time, entry.receipt_handle = 0, 0, ""
+                    target.entries.append(entry)
+                    self._changed.notify_all()
+
+    def _visible(self, queue: Queue, now: int) -> list[_Entry]:
+        """What can be received now: by priority (1 first), then by arrival."""
+        visible = [entry for entry in self._kept(queue) if entry.next_visible_time <= now]
+        return sorted(visible, key=lambda entry: (entry.priority, entry.order))
+
+    def _kept(self, queue: Queue) -> list[_Entry]:
+        """The messages whose retention is not over; the others are gone for good."""
+        oldest = self._now() - queue.attributes.message_retention_period * 1000
+        queue.entries[:] = [entry for entry in queue.entries if entry.enqueue_time > oldest]
+        return queue.entries
+
+    @staticmethod
+    def _hide(entry: _Entry, until: int) -> None:
+        entry.next_visible_time = until
+        entry.receipt_handle = f"{entry.priority}-{secrets.token_hex(16)}"
+
+    def peek(self, account: str, name: str, max_n: int = 1) -> list[Message]:
+        """Look at up to `max_n` receivable messages without taking them."""
+        _between("numOfMessages", max_n, 1, BATCH)
+        with self._changed:
+            self._bury(account)
+            return [entry.shown() for entry in self._visible(self.queue(account, name), self._now())[:max_n]]
+
+    def delete(self, account: str, name: str, receipt_handle: str) -> None:
+        with self._changed:
+            queue = self.queue(account, name)
+            queue.entries.remove(self._held(queue, receipt_handle))
+
+    def change_visibility(self, account: str, name: str, receipt_handle: str, seconds: int) -> Message:
+        """Hide a received message for `seconds` from now; the new handle replaces the old one."""
+        with self._changed:
+            queue, now = self.queue(account, name), self._now()
+            _between("VisibilityTimeout", seconds, 1, _MAX_VISIBILITY)
+            entry = self._held(queue, receipt_handle)
+            self._hide(entry, now + seconds * 1000)
+            self._changed.notify_all()
+            return entry.shown(entry.receipt_handle)
+
+    def _held(self, queue: Queue, receipt_handle: str) -> _Entry:
+        """The message that a handle holds; a handle is good until its NextVisibleTime [doc ReceiveMessage]."""
+        if not re.fullmatch(r"\d{1,2}-[0-9a-f]{32}", receipt_handle):
+            raise ApiError("ReceiptHandleError", 400, "The receipt handle you provided is not valid.")
+        for entry in self._kept(queue):
+            if entry.receipt_handle == receipt_handle and entry.next_visible_time > self._now():
+                return entry
+        raise ApiError("MessageNotExist", 404, "Message not exist.")
+
+
+def body_md5(body: str) -> str:
+    """MD5 of the body as stored, in upper-case hex, as MNS shows it."""
+    return hashlib.md5(body.encode()).hexdigest().upper()  # noqa: S324 - their hash
+
+
+def _between(name: str, value: int, low: int, high: int, unit: str = "seconds") -> None:
+    if not low <= value <= high:
+        message = f"The value of {name} should between {low} and {high} {unit}."
+        raise ApiError("InvalidArgument", 400, message)

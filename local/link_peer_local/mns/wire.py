@@ -1,0 +1,379 @@
+"""MNS on the wire: REST paths and XML, in the forms that the Python and Node clients send and read."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.http import Request, Response
+from link_peer_local.core.identity import Caller
+from link_peer_local.mns.backend import LIMITS, Message, MnsBackend, Queue, QueueAttributes, body_md5
+
+_XMLNS = "http://mns.aliyuncs.com/doc/v1/"
+_QUEUE = re.compile(r"/queues/(?P<queue>[^/]+)(?P<messages>/messages)?")
+_ROOT = re.compile(rb"<([A-Za-z][\w.-]*)")
+_HOST = re.compile(r"(\d+)\.mns\.([a-z0-9-]+?)(?:-internal)?(?:-vpc)?\.aliyuncs\.com")
+_INTEGERS = {spelling: attribute for attribute, (spelling, _, _) in LIMITS.items()}
+
+Element = tuple[str, "str | int | Iterable[Element]"]
+
+
+def action(request: Request) -> str:
+    """The operation's name, e.g. `SendMessage`; `Unknown` for a path that is none."""
+    method, query = request.method, _query(request)
+    if request.path == "/queues":
+        return "ListQueue" if method == "GET" else "Unknown"
+    match = _QUEUE.fullmatch(request.path)
+    if match is None:
+        return "Unknown"
+    if not match["messages"]:
+        put = "SetQueueAttributes" if query.get("metaoverride") == "true" else "CreateQueue"
+        return {"PUT": put, "GET": "GetQueueAttributes", "DELETE": "DeleteQueue"}.get(method, "Unknown")
+    if method == "GET":
+        kind = "PeekMessage" if query.get("peekonly") == "true" else "ReceiveMessage"
+        return f"Batch{kind}" if "numOfMessages" in query else kind
+    if method == "POST":
+        root = _ROOT.search(request.body)
+        return "BatchSendMessage" if root and root[1] == b"Messages" else "SendMessage"
+    if method == "DELETE":
+        return "DeleteMessage" if "ReceiptHandle" in query else "BatchDeleteMessage"
+    return "ChangeMessageVisibility" if method == "PUT" else "Unknown"
+
+
+def handle(backend: MnsBackend, caller: Caller, request: Request) -> Response:
+    """Answer one request of a verified caller."""
+    try:
+        return _Call(backend, caller, request).answer()
+    except ApiError as problem:
+        return error(problem)
+
+
+def error(problem: ApiError) -> Response:
+    """A refusal as MNS writes it: `<Error>` with Code, Message, RequestId and HostId."""
+    response = _answer(problem.status)
+    request_id = response.headers["x-mns-request-id"]
+    parts: list[Element] = [("Code", problem.code), ("Message", problem.message), ("RequestId", request_id)]
+    return _xml(response, ("Error", [*parts, ("HostId", "http://mns.localhost")]))
+
+
+def _answer(status: int) -> Response:
+    headers = {"Server": "AliyunMNS", "x-mns-request-id": secrets.token_hex(12).upper(), "x-mns-version": "2015-06-06"}
+    return Response(status, headers)
+
+
+def _xml(response: Response, root: Element) -> Response:
+    name, content = root
+    body = f'<?xml version="1.0" ?>\n<{name} xmlns="{_XMLNS}">{_inner(content)}</{name}>'
+    response.headers["Content-Type"] = "text/xml;charset=utf-8"
+    response.body = body.encode()
+    return response
+
+
+def _inner(content: str | int | Iterable[Element]) -> str:
+    if isinstance(content, str | int):
+        # A raw carriage return would be read back as a line feed (XML 1.0, 2.11).
+        return escape(str(content), {"\r": "&#13;"})
+    return "".join(f"<{name}>{_inner(inner)}</{name}>" for name, inner in content)
+
+
+def _query(request: Request) -> dict[str, str]:
+    """The query; the Node client begins its names in lower case (`receiptHandle`)."""
+    spelling = {"receiptHandle": "ReceiptHandle", "visibilityTimeout": "VisibilityTimeout"}
+    pairs = parse_qsl(request.query, keep_blank_values=True)
+    return {spelling.get(name, name): value for name, value in pairs}
+
+
+class _NoDoctype(ElementTree.TreeBuilder):
+    """Builds a tree of elements, text and CDATA; refuses a document type, and with it every entity."""
+
+    def doctype(self, *_: object) -> None:
+        raise _malformed()
+
+
+class _Call:
+    """One request on its way through."""
+
+    def __init__(self, backend: MnsBackend, caller: Caller, request: Request) -> None:
+        self.backend = backend
+        self.account = caller.account
+        self.request = request
+        self.query = _query(request)
+        match = _QUEUE.fullmatch(request.path)
+        self.name = unquote(match["queue"]) if match else ""
+
+    def answer(self) -> Response:
+        place = _HOST.fullmatch(self.request.host)
+        if place and place[1] != self.account:
+            message = "The OwnerId that your Access Key Id associated to is forbidden for this operation."
+            raise ApiError("AccessDenied", 403, message)
+        if place and place[2] != self.backend.region:  # nothing is known of other regions here
+            raise ApiError("QueueNotExist", 404, "The queue name you provided is not exist.")
+        self._check_digest()
+        method: Callable[[], Response] | None = getattr(self, f"_{action(self.request)}", None)
+        if method is None:
+            raise ApiError("InvalidRequestURL", 400, "Http request URL format invalid.")
+        return method()
+
+    def _check_digest(self) -> None:
+        sent = self.request.headers.get("content-md5")
+        digest = hashlib.md5(self.request.body)  # noqa: S324 - their hash
+        # The Python client sends base64 of the hex digest, where HTTP means base64 of the digest.
+        forms = {base64.b64encode(form).decode() for form in (digest.hexdigest().encode(), digest.digest())}
+        if sent and sent not in forms:
+            raise ApiError("InvalidDegist", 400, "The Content-MD5 you specified is invalid.")
+
+    # What was sent
+
+    def document(self, root: str) -> ElementTree.Element:
+        """The body's root element, without name spaces."""
+        parser = ElementTree.XMLParser(target=_NoDoctype())  # noqa: S314 - no document type, so no entities to expand
+        try:
+            document = ElementTree.fromstring(self.request.body, parser)  # noqa: S314 - as above
+        except (ElementTree.ParseError, LookupError, ValueError) as problem:  # the latter: an encoding unknown to us
+            raise _malformed() from problem
+        for element in document.iter():
+            element.tag = element.tag.rpartition("}")[2]
+        if document.tag != root:
+            raise _bad_element(document.tag)
+        return document
+
+    def integer(self, name: str, default: int) -> int:
+        return _integer(name, self.query[name]) if name in self.query else default
+
+    # Queues
+
+    def _CreateQueue(self) -> Response:  # noqa: N802 - named as the operation is
+        attributes = self._attributes(QueueAttributes()) if self.request.body else QueueAttributes()
+        new = self.backend.create_queue(self.account, self.name, attributes)
+        response = _answer(201 if new else 204)
+        response.headers["Location"] = self._url(self.name)
+        return response
+
+    def _SetQueueAttributes(self) -> Response:  # noqa: N802
+        current = self.backend.queue(self.account, self.name).attributes
+        self.backend.set_attributes(self.account, self.name, self._attributes(current))
+        return _answer(204)
+
+    def _attributes(self, base: QueueAttributes) -> QueueAttributes:
+        """`base`, but for what the body says."""
+        given: dict[str, Any] = {}
+        for element in self.document("Queue"):
+            text = (element.text or "").strip()
+            if element.tag in _INTEGERS:
+                given[_INTEGERS[element.tag]] = _integer(element.tag, text)
+            elif element.tag == "LoggingEnabled":
+                given["logging_enabled"] = _boolean(element.tag, text)
+            elif element.tag == "DlqPolicy":
+                given.update(self._dead_letters(element))
+            else:
+                raise _bad_element(element.tag)
+        return replace(base, **given)
+
+    @staticmethod
+    def _dead_letters(policy: ElementTree.Element) -> dict[str, Any]:
+        parts = {part.tag: (part.text or "").strip() for part in policy}
+        if not _boolean("Enabled", parts.pop("Enabled", "true")):
+            return {"dead_letter_queue": None}
+        target = parts.pop("DeadLetterTargetQueue", "")
+        given: dict[str, Any] = {"dead_letter_queue": target}
+        if "MaxReceiveCount" in parts:
+            given["max_receive_count"] = _integer("MaxReceiveCount", parts.pop("MaxReceiveCount"))
+        if parts or not target:
+            raise _bad_element(next(iter(parts), "DeadLetterTargetQueue"))
+        return given
+
+    def _GetQueueAttributes(self) -> Response:  # noqa: N802
+        return _xml(_answer(200), ("Queue", self._shown(self.backend.queue(self.account, self.name))))
+
+    def _shown(self, queue: Queue) -> list[Element]:
+        """All twelve elements, without any of which the Python client calls the answer damaged."""
+        depth, attributes = self.backend.depth(self.account, queue.name), asdict(queue.attributes)
+        shown: list[Element] = [
+            ("QueueName", queue.name),
+            ("CreateTime", queue.created),
+            ("LastModifyTime", queue.modified),
+            *((name, attributes[key]) for name, key in _INTEGERS.items() if key != "max_receive_count"),
+            ("ActiveMessages", depth.active),
+            ("InactiveMessages", depth.inactive),
+            ("DelayMessages", depth.delayed),
+            ("LoggingEnabled", str(queue.attributes.logging_enabled)),
+        ]
+        if queue.attributes.dead_letter_queue:
+            policy: list[Element] = [
+                ("Enabled", "true"),
+                ("DeadLetterTargetQueue", queue.attributes.dead_letter_queue),
+                ("MaxReceiveCount", queue.attributes.max_receive_count),
+            ]
+            shown.append(("DlqPolicy", policy))
+        return shown
+
+    def _DeleteQueue(self) -> Response:  # noqa: N802
+        self.backend.delete_queue(self.account, self.name)
+        return _answer(204)
+
+    def _ListQueue(self) -> Response:  # noqa: N802
+        headers = self.request.headers
+        number = _integer("x-mns-ret-number", headers.get("x-mns-ret-number", "1000"))
+        if not 1 <= number <= 1000:
+            raise ApiError("InvalidArgument", 400, "The value of x-mns-ret-number should between 1 and 1000.")
+        marker = headers.get("x-mns-marker", "")
+        queues = [q for q in self.backend.queues(self.account, headers.get("x-mns-prefix", "")) if q.name > marker]
+        page, with_meta = queues[:number], headers.get("x-mns-with-meta") == "true"
+        listed: list[Element] = [
+            ("Queue", [("QueueURL", self._url(queue.name)), *(self._shown(queue) if with_meta else ())])
+            for queue in page
+        ]
+        if len(queues) > number:
+            listed.append(("NextMarker", page[-1].name))
+        return _xml(_answer(200), ("Queues", listed))
+
+    def _url(self, name: str) -> str:
+        return f"http://{self.request.headers.get('host', '').rpartition('://')[2]}/queues/{name}"
+
+    # Messages
+
+    def _SendMessage(self) -> Response:  # noqa: N802
+        body, delay, priority = _message(self.document("Message"))
+        identity = self.backend.send(self.account, self.name, body, delay, priority)
+        return _xml(_answer(201), ("Message", _receipt(identity, body)))
+
+    def _BatchSendMessage(self) -> Response:  # noqa: N802
+        messages = [_message(element) for element in self.document("Messages")]
+        ids = self.backend.send_all(self.account, self.name, messages)
+        sent: list[Element] = [
+            ("Message", _receipt(identity, body)) for identity, (body, _, _) in zip(ids, messages, strict=True)
+        ]
+        return _xml(_answer(201), ("Messages", sent))
+
+    def _ReceiveMessage(self) -> Response:  # noqa: N802
+        return _xml(_answer(200), ("Message", _taken(self._received()[0])))
+
+    def _BatchReceiveMessage(self) -> Response:  # noqa: N802
+        return _xml(_answer(200), ("Messages", [("Message", _taken(message)) for message in self._received()]))
+
+    def _received(self) -> list[Message]:
+        polling = self.backend.queue(self.account, self.name).attributes.polling_wait_seconds
+        number, wait = self.integer("numOfMessages", 1), self.integer("waitseconds", polling)
+        return _some(self.backend.receive(self.account, self.name, number, wait=wait))
+
+    def _PeekMessage(self) -> Response:  # noqa: N802
+        return _xml(_answer(200), ("Message", _seen(self._peeked()[0])))
+
+    def _BatchPeekMessage(self) -> Response:  # noqa: N802
+        return _xml(_answer(200), ("Messages", [("Message", _seen(message)) for message in self._peeked()]))
+
+    def _peeked(self) -> list[Message]:
+        return _some(self.backend.peek(self.account, self.name, self.integer("numOfMessages", 1)))
+
+    def _DeleteMessage(self) -> Response:  # noqa: N802
+        self.backend.delete(self.account, self.name, self.query["ReceiptHandle"])
+        return _answer(204)
+
+    def _BatchDeleteMessage(self) -> Response:  # noqa: N802
+        if not self.request.body:
+            raise ApiError("MissingReceiptHandle", 400, "ReceiptHandle is required.")
+        handles = [(element.text or "").strip() for element in self.document("ReceiptHandles").iter("ReceiptHandle")]
+        if not 1 <= len(handles) <= 16:
+            raise ApiError("InvalidArgument", 400, "The number of ReceiptHandles should between 1 and 16.")
+        failures: list[tuple[str, ApiError]] = []
+        for receipt_handle in handles:
+            try:
+                self.backend.delete(self.account, self.name, receipt_handle)
+            except ApiError as problem:
+                if problem.code == "QueueNotExist":
+                    raise
+                failures.append((receipt_handle, problem))
+        if not failures:
+            return _answer(204)
+        # The others are deleted all the same; the answer names the handles that were not.
+        listed: list[Element] = [
+            ("Error", [("ErrorCode", p.code), ("ErrorMessage", p.message), ("ReceiptHandle", receipt_handle)])
+            for receipt_handle, p in failures
+        ]
+        return _xml(_answer(failures[0][1].status), ("Errors", listed))
+
+    def _ChangeMessageVisibility(self) -> Response:  # noqa: N802
+        if "ReceiptHandle" not in self.query:
+            raise ApiError("MissingReceiptHandle", 400, "ReceiptHandle is required.")
+        if "VisibilityTimeout" not in self.query:
+            raise ApiError("MissingVisibilityTimeout", 400, "VisibilityTimeout is required.")
+        seconds = self.integer("VisibilityTimeout", 0)
+        held = self.backend.change_visibility(self.account, self.name, self.query["ReceiptHandle"], seconds)
+        changed: list[Element] = [
+            ("ReceiptHandle", held.receipt_handle),
+            ("NextVisibleTime", held.next_visible_time),
+        ]
+        return _xml(_answer(200), ("ChangeVisibility", changed))
+
+
+def _message(element: ElementTree.Element) -> tuple[str, int | None, int]:
+    """Body, delay and priority of one `<Message>`. The body is kept to the letter."""
+    if element.tag != "Message":
+        raise _bad_element(element.tag)
+    parts = {part.tag: part.text or "" for part in element}
+    unknown = parts.keys() - {"MessageBody", "DelaySeconds", "Priority"}
+    within = any(len(part) for part in element)  # <b> in a body that was not escaped
+    if unknown or within or "MessageBody" not in parts:
+        raise _bad_element(next(iter(unknown), "MessageBody"))
+    delay = parts.get("DelaySeconds")
+    priority = _integer("Priority", parts.get("Priority", "8"))
+    return parts["MessageBody"], None if delay is None else _integer("DelaySeconds", delay), priority
+
+
+def _some(messages: list[Message]) -> list[Message]:
+    if not messages:
+        raise ApiError("MessageNotExist", 404, "Message not exist.")
+    return messages
+
+
+def _receipt(identity: str, body: str) -> list[Element]:
+    return [("MessageId", identity), ("MessageBodyMD5", body_md5(body))]
+
+
+def _seen(message: Message) -> list[Element]:
+    return [
+        *_receipt(message.id, message.body),
+        ("MessageBody", message.body),
+        ("EnqueueTime", message.enqueue_time),
+        ("FirstDequeueTime", message.first_dequeue_time),
+        ("DequeueCount", message.dequeue_count),
+        ("Priority", message.priority),
+    ]
+
+
+def _taken(message: Message) -> list[Element]:
+    handle_and_time: list[Element] = [
+        ("ReceiptHandle", message.receipt_handle),
+        ("NextVisibleTime", message.next_visible_time),
+    ]
+    return [*_seen(message), *handle_and_time]
+
+
+def _integer(name: str, text: str) -> int:
+    if not re.fullmatch(r"-?\d{1,9}", text.strip(), re.ASCII):
+        raise _bad_element(name)
+    return int(text)
+
+
+def _boolean(name: str, text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise _bad_element(name)
+    return text.lower() == "true"
+
+
+def _malformed() -> ApiError:
+    return ApiError("MalformedXML", 400, "The XML you provided was not well-formed.")
+
+
+def _bad_element(name: str) -> ApiError:
+    message = f"The XML you provided did not validate against our published schema, cause by {name}."
+    return ApiError("InvalidArgument", 400, message)

@@ -1,0 +1,152 @@
+"""The local cloud over HTTP on loopback, in a background thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from socket import SO_LINGER, SOL_SOCKET
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from aiohttp.http import HttpProcessingError
+
+from link_peer_local.core.faults import Killed
+from link_peer_local.core.http import ConnectionDropped, NoAnswer, Request
+
+if TYPE_CHECKING:
+    from link_peer_local.cloud import LocalCloud
+
+WORKERS = 512  # each long poll and each waiting invocation holds one, and functions call back in meanwhile
+MAX_LINE = 64 * 1024  # a hundred permissions make a request line of 19 KB [run]
+MAX_BODY = 64 * 1024 * 1024
+BODY_SECONDS = 60  # for a body that stops half-way; aiohttp's parser waits on after a bad chunk too
+_START_SECONDS = 10
+
+_log = logging.getLogger(__name__)
+_NO_HTTP = (HttpProcessingError, web.RequestPayloadError)
+# What is no HTTP is answered with 400. It is the client's failure: no trace of ours.
+_log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], _NO_HTTP)))
+
+
+class Server:
+    """A running server: `endpoint` like `http://127.0.0.1:41234`. `close()` ends it; so does leaving a `with`."""
+
+    def __init__(self, cloud: LocalCloud, port: int) -> None:
+        self.cloud = cloud
+        self.endpoint = ""
+        self._port = port
+        self._workers = ThreadPoolExecutor(WORKERS, "local-cloud")
+        self._loop = asyncio.new_event_loop()
+        self._started = threading.Event()
+        self._stop = asyncio.Event()
+        self._problem: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="local-cloud-server", daemon=True)
+        self._thread.start()
+        if not self._started.wait(_START_SECONDS):
+            raise TimeoutError("the local cloud's server did not start")
+        if self._problem is not None:
+            raise self._problem
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        except BaseException as problem:
+            self._problem = problem
+            self._started.set()
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        # Bodies stay as sent (auto_decompress), and a client that leaves ends its handler (handler_cancellation).
+        server = web.Server(
+            self._answer,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
+            auto_decompress=False,
+            handler_cancellation=True,
+            access_log=None,
+            logger=_log,
+        )
+        runner = web.ServerRunner(server, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", self._port, reuse_address=True).start()
+            host, port = runner.addresses[0][:2]
+            self.endpoint = self.cloud.endpoint = f"http://{host}:{port}"
+            self._started.set()
+            await self._stop.wait()
+        finally:
+            self.cloud.endpoint = ""
+            await runner.cleanup()
+
+    async def _answer(self, arrived: web.BaseRequest) -> web.StreamResponse:
+        try:
+            body = await asyncio.wait_for(_body(arrived), BODY_SECONDS)
+        except asyncio.TimeoutError:
+            return web.Response(status=408, text="the body did not come")
+        except _NO_HTTP:
+            return web.Response(status=400, text="the body is malformed")
+        except ConnectionError:  # the client has left
+            raise asyncio.CancelledError from None
+        if body is None:
+            return web.Response(status=413, text="the body is too large")
+        request = _request(arrived, body)
+        try:
+            answer = await self._loop.run_in_executor(self._workers, self.cloud.handle, request)
+        except (ConnectionDropped, Killed):
+            _reset(arrived)
+            raise asyncio.CancelledError from None
+        except NoAnswer:
+            await asyncio.Event().wait()
+            raise
+        return web.Response(status=answer.status, headers=answer.headers, body=answer.body or None)
+
+
+def serve(cloud: LocalCloud, port: int = 0) -> Server:
+    """Serve `cloud` on 127.0.0.1; port 0 takes a free one. OSError when the port is taken."""
+    return Server(cloud, port)
+
+
+async def _body(arrived: web.BaseRequest) -> bytes | None:
+    """The body as sent, still compressed; None when it is too large."""
+    if arrived.headers.get("Expect", "").lower() == "100-continue":  # curl waits a second for it before a large body
+        await arrived.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    parts, size = [], 0
+    async for part in arrived.content.iter_any():
+        size += len(part)
+        if size > MAX_BODY:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _request(arrived: web.BaseRequest, body: bytes) -> Request:
+    """The raw target is kept: signatures are computed over it. A proxy's absolute form loses scheme and host."""
+    target = arrived.raw_path
+    if "://" in target.partition("?")[0]:
+        target = "/" + target.split("://", 1)[1].partition("/")[2]
+    path, _, query = target.partition("?")
+    headers = {name.decode("latin-1").lower(): value.decode("utf-8", "replace") for name, value in arrived.raw_headers}
+    return Request(arrived.method, path, query, headers, body)
+
+
+def _reset(arrived: web.BaseRequest) -> None:
+    """End the connection by RST, as a failing load balancer does: lingering zero seconds makes the kernel send it."""
+    if arrived.transport is not None:
+        arrived.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+        arrived.transport.abort()

@@ -1,0 +1,122 @@
+"""Bodies of SLS: compression, and protobuf LogGroups to and from our own values."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import lz4.block
+import zstandard
+from aliyun.log import log_logs_pb2 as pb
+from google.protobuf.message import DecodeError
+
+from link_peer_local.core.errors import ApiError
+from link_peer_local.sls.backend import LogGroup, LogRecord
+
+MAX_RAW_BYTES = 10 * 1024 * 1024  # one write, uncompressed [doc PutLogs]
+
+
+def decompress(body: bytes, kind: str, raw_size: str | None) -> bytes:
+    """The plain body; `kind` is x-log-compresstype ("" for none), `raw_size` x-log-bodyrawsize as sent.
+
+    lz4 is a bare block, without a size in front, so the header is the only word about its length.
+    """
+    if not kind:
+        _check_size(len(body))
+        return body
+    if raw_size is None:
+        message = "x-log-bodyrawsize does not exist in header when it is necessary."
+        raise ApiError("MissingBodyRawSize", 400, message)
+    if not re.fullmatch(r"\d{1,18}", raw_size, re.ASCII):
+        raise ApiError("InvalidBodyRawSize", 400, "x-log-bodyrawsize is invalid.")
+    size = int(raw_size)
+    _check_size(size)
+    try:
+        plain = _decompressed(body, kind, size)
+    except (lz4.block.LZ4BlockError, zstandard.ZstdError, zlib.error, ValueError) as problem:
+        raise ApiError("PostBodyUncompressError", 400, "Failed to decompress logs.") from problem
+    if len(plain) != size:
+        raise ApiError("PostBodyUncompressError", 400, "Failed to decompress logs.")
+    return plain
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_RAW_BYTES:
+        raise ApiError("PostBodyTooLarge", 400, f"Body size {size} must little than {MAX_RAW_BYTES}.")
+
+
+def _decompressed(body: bytes, kind: str, size: int) -> bytes:
+    if kind == "lz4":
+        return bytes(lz4.block.decompress(body, uncompressed_size=size))
+    if kind == "zstd":
+        # A frame that says its size is given that much memory at once, whatever `max_output_size` says.
+        if zstandard.frame_content_size(body) not in (-1, size):
+            raise ValueError("not the announced size")
+        return zstandard.ZstdDecompressor().decompress(body, max_output_size=size, allow_extra_data=False)
+    if kind == "deflate":
+        return zlib.decompressobj().decompress(body, size + 1)
+    raise ApiError("InvalidCompressType", 400, f"x-log-compresstype {kind} is unsupported.")
+
+
+def compress(body: bytes, accepted: str) -> tuple[bytes, str]:
+    """The body in the first coding of Accept-Encoding that SLS speaks, and that coding's name ("" for plain)."""
+    for coding in (part.partition(";")[0].strip().lower() for part in accepted.split(",")):
+        if coding == "lz4":
+            return lz4.block.compress(body, store_size=False), "lz4"
+        if coding == "zstd":
+            return zstandard.ZstdCompressor().compress(body), "zstd"
+    return body, ""
+
+
+def decode(body: bytes) -> LogGroup:
+    """A LogGroup from protobuf; ApiError PostBodyInvalid, InvalidEncoding or InvalidKey (400)."""
+    group = pb.LogGroup()
+    try:
+        group.ParseFromString(body)
+    except DecodeError as problem:
+        raise ApiError("PostBodyInvalid", 400, "Protobuffer content cannot be parsed.") from problem
+    try:
+        records = tuple(LogRecord(log.Time, log.Time_ns, _pairs(log.Contents)) for log in group.Logs)
+        decoded = LogGroup(records, _text(group.Topic), _text(group.Source), _pairs(group.LogTags))
+    except UnicodeDecodeError as problem:
+        raise ApiError("InvalidEncoding", 400, "Non-UTF8 characters are in logs.") from problem
+    if any(not name for record in records for name in record.contents):
+        raise ApiError("InvalidKey", 400, "Invalid keys are in logs.")
+    return decoded
+
+
+def _pairs(items: Iterable[Any]) -> dict[str, str]:
+    return {_text(item.Key): _text(item.Value) for item in items}
+
+
+def _text(value: str | bytes) -> str:
+    """A string field; protobuf hands over one that is not UTF-8 as its bytes."""
+    return value if isinstance(value, str) else value.decode()
+
+
+def from_tracking(body: Mapping[str, Any], now: int) -> LogGroup:
+    """A LogGroup from the JSON of web tracking: `__logs__`, and `__topic__`, `__source__`, `__tags__` if given."""
+    logs, tags = body.get("__logs__"), body.get("__tags__", {})
+    if not isinstance(logs, list) or not all(isinstance(log, dict) for log in [*logs, tags]):
+        raise ApiError("PostBodyInvalid", 400, "The request body is not valid JSON object.")
+    records = tuple(LogRecord(now, 0, {key: str(value) for key, value in log.items()}) for log in logs)
+    topic, source = str(body.get("__topic__", "")), str(body.get("__source__", ""))
+    return LogGroup(records, topic, source, {key: str(value) for key, value in tags.items()})
+
+
+def encode(groups: Iterable[LogGroup]) -> bytes:
+    """A protobuf LogGroupList, as PullLogs answers."""
+    message = pb.LogGroupList()
+    for group in groups:
+        target = message.LogGroups.add(Topic=group.topic, Source=group.source)
+        for name, value in group.tags.items():
+            target.LogTags.add(Key=name, Value=value)
+        for record in group.records:
+            log = target.Logs.add(Time=record.time)
+            if record.nanoseconds:
+                log.Time_ns = record.nanoseconds
+            for name, value in record.contents.items():
+                log.Contents.add(Key=name, Value=value)
+    return bytes(message.SerializeToString())

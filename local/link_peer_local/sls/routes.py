@@ -1,0 +1,60 @@
+"""Which operation of SLS a request is for."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qsl, unquote
+
+from link_peer_local.core.http import Request
+from link_peer_local.sls.address import project_and_region
+
+# (method, path, value of ?type=, None for none) to the operation's name.
+_ROUTES: list[tuple[str, re.Pattern[str], str | None, str]] = [
+    (method, re.compile(path), kind, name)
+    for method, path, kind, name in (
+        ("POST", r"/", None, "CreateProject"),
+        ("GET", r"/", None, "GetProject"),
+        ("PUT", r"/", None, "UpdateProject"),
+        ("DELETE", r"/", None, "DeleteProject"),
+        ("POST", r"/logstores", None, "CreateLogStore"),
+        ("GET", r"/logstores", None, "ListLogStores"),
+        ("POST", r"/logstores/(?P<logstore>[^/]+)/shards/(?:lb|route)", None, "PutLogs"),
+        ("POST", r"/logstores/(?P<logstore>[^/]+)/track", None, "PutWebtracking"),
+        ("POST", r"/logstores/(?P<logstore>[^/]+)/logs", None, "GetLogs"),
+        ("GET", r"/logstores/(?P<logstore>[^/]+)", "log", "GetLogs"),
+        ("GET", r"/logstores/(?P<logstore>[^/]+)", "histogram", "GetHistograms"),
+        ("GET", r"/logstores/(?P<logstore>[^/]+)", None, "GetLogStore"),
+        ("PUT", r"/logstores/(?P<logstore>[^/]+)", None, "UpdateLogStore"),
+        ("DELETE", r"/logstores/(?P<logstore>[^/]+)", None, "DeleteLogStore"),
+        ("POST", r"/logstores/(?P<logstore>[^/]+)/index", None, "CreateIndex"),
+        ("GET", r"/logstores/(?P<logstore>[^/]+)/index", None, "GetIndex"),
+        ("PUT", r"/logstores/(?P<logstore>[^/]+)/index", None, "UpdateIndex"),
+        ("DELETE", r"/logstores/(?P<logstore>[^/]+)/index", None, "DeleteIndex"),
+        ("GET", r"/logstores/(?P<logstore>[^/]+)/shards", None, "ListShards"),
+        ("GET", r"/logstores/(?P<logstore>[^/]+)/shards/(?P<shard>[0-9]{1,9})", "cursor", "GetCursor"),
+        ("GET", r"/logstores/(?P<logstore>[^/]+)/shards/(?P<shard>[0-9]{1,9})", "cursor_time", "GetCursorTime"),
+        ("GET", r"/logstores/(?P<logstore>[^/]+)/shards/(?P<shard>[0-9]{1,9})", "log", "PullLogs"),
+        ("POST", r"/dashboards", None, "CreateDashboard"),
+        ("GET", r"/dashboards", None, "ListDashboard"),
+        ("GET", r"/dashboards/(?P<name>[^/]+)", None, "GetDashboard"),
+        ("PUT", r"/dashboards/(?P<name>[^/]+)", None, "UpdateDashboard"),
+        ("DELETE", r"/dashboards/(?P<name>[^/]+)", None, "DeleteDashboard"),
+        ("POST", r"/jobs", None, "CreateAlert"),
+        ("GET", r"/jobs", None, "ListAlerts"),
+        ("GET", r"/jobs/(?P<name>[^/]+)", None, "GetAlert"),
+        ("PUT", r"/jobs/(?P<name>[^/]+)", None, "UpdateAlert"),
+        ("DELETE", r"/jobs/(?P<name>[^/]+)", None, "DeleteAlert"),
+    )
+]
+
+
+def route(request: Request) -> tuple[str, dict[str, str]]:
+    """The operation's name, `Unknown` for none, and what its path names."""
+    kind = dict(parse_qsl(request.query)).get("type")
+    for method, pattern, wanted, name in _ROUTES:
+        match = pattern.fullmatch(request.path or "/")
+        if match and method == request.method and wanted == kind:
+            if name == "GetProject" and not project_and_region(request)[0]:
+                name = "ListProject"
+            return name, {key: unquote(value) for key, value in match.groupdict().items()}
+    return "Unknown", {}

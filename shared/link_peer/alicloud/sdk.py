@@ -1,0 +1,96 @@
+"""The official SDKs' common ground: how a client is configured, and what its errors mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Transient
+from link_peer.runtime.settings import Credentials, Settings
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT_MS = 5_000
+READ_TIMEOUT_MS = 10_000
+
+# [doc common errors; ecs.md 1.12] the rest of 4xx is final
+_TRANSIENT = frozenset({"LastTokenProcessing", "InvalidGressFlow.Malformed", "Rejected.Throttling"})
+_NO_ACCESS_PREFIX = ("Forbidden", "NoPermission", "InvalidAccessKeyId", "InvalidSecurityToken", "EntityNotExist.Role")
+_NO_ACCESS = frozenset(
+    {"InvalidOperation.SecurityGroupNotAuthorized", "AccessDenied", "SignatureDoesNotMatch", "IncompleteSignature"}
+)
+
+
+def client_config(settings: Settings, service: str, credentials: Credentials) -> Any:
+    """alibabacloud_tea_openapi Config for one service: short time-outs, no retries of its own."""
+    from alibabacloud_tea_openapi.models import Config
+
+    scheme, host = settings.endpoint(service)
+    return Config(
+        access_key_id=credentials.access_key_id,
+        access_key_secret=credentials.access_key_secret,
+        security_token=credentials.security_token,
+        region_id=settings.region,
+        protocol=scheme,
+        endpoint=host or None,
+        connect_timeout=CONNECT_TIMEOUT_MS,
+        read_timeout=READ_TIMEOUT_MS,
+    )
+
+
+def call(send: Callable[[], T]) -> T:
+    """Runs one SDK call; whatever it raises comes out as one of our errors, by its code."""
+    try:
+        return send()
+    except Exception as error:
+        meant = meaning(error)
+        if meant is error:
+            raise
+        raise meant from None  # the SDK's own error may quote the whole answer: of STS, that is keys
+
+
+def meaning(error: Exception) -> Exception:
+    """What an error of the SDK means for us. An error without a code (reset, time-out, HTML page) is ambiguous.
+
+    Programming errors stay what they are: they must not look like weather.
+    """
+    code = str(getattr(error, "code", None) or "")
+    if not code:
+        sdk = type(error).__module__.split(".")[0] in (
+            "darabonba",
+            "Tea",
+            "alibabacloud_tea_openapi",
+            "requests",
+            "urllib3",
+        )
+        unreadable = isinstance(error, RuntimeError) and "as json format" in str(error)  # [src darabonba, tea-util]
+        return (
+            Ambiguous(f"no readable answer ({_kind(error)})")
+            if sdk or unreadable or isinstance(error, OSError)
+            else error
+        )
+    status = int(getattr(error, "status_code", None) or getattr(error, "statusCode", None) or 0)
+    request_id = str(getattr(error, "request_id", None) or "")
+    message = _short(error)
+    if code.startswith("Throttling") or "Throttling" in code:
+        return Transient(f"{code}: {message}", throttled=True, request_id=request_id)
+    if status == 409 or status >= 500 or code in _TRANSIENT or code in ("ServiceUnavailable", "InternalError"):
+        return Ambiguous(f"{code}: {message}", request_id=request_id)
+    if code in _NO_ACCESS or code.startswith(_NO_ACCESS_PREFIX):
+        return NoAccess(code, message, request_id)
+    return CloudError(code, message, request_id)
+
+
+def _kind(error: BaseException) -> str:
+    """The class of an error and of what lies under it, and none of its words: they may hold a URL or an answer."""
+    names = [type(error).__name__]
+    while (under := error.__cause__ or error.__context__) is not None and len(names) < 4:
+        names.append(type(under).__name__)
+        error = under
+    return " < ".join(names)
+
+
+def _short(error: Exception) -> str:
+    """The words that came with a code, capped: a page or a signed URL must not fill a log."""
+    text = str(getattr(error, "message", None) or error)
+    return text.split("server string to sign is:")[0].split("?")[0][:300]

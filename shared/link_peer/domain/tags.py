@@ -1,0 +1,247 @@
+"""The grammar of tags: parties, ports, peers, consent and instants, from text to values.
+
+    party = sg-…  |  i-…  |  sg-…@<account uid>
+    who   = *  |  sg-…  |  i-…  |  *@<uid>  |  sg-…@<uid>  |  i-…@<uid>
+    ports = port ("+" port)*        port = tcp/3306 | tcp/8000-8010 | udp/53 | icmp
+    peer  = party[:ports]           accept = who[:ports]
+
+Tags are written by many hands, so whatever is not the grammar, to the letter, is a BadInput that names the place.
+No pattern has nested quantifiers: a hostile text costs linear time.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+
+import msgspec
+
+from link_peer.domain.errors import BadInput
+from link_peer.domain.model import ALL, Party, Port, Ports
+
+PEER_TAG = "link-peer"
+ACCEPT_TAG = "link-accept"
+UNTIL_TAG = "link-until"
+MANAGED_TAG = "link-managed"
+
+_GROUP = re.compile(r"sg-[0-9a-z]{1,60}")
+_INSTANCE = re.compile(r"i-[0-9a-z]{1,60}")
+_ACCOUNT = re.compile(r"[0-9]{15,20}")
+_PORT = re.compile(r"(tcp|udp)/([1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?")
+_INSTANT = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,18}))?"
+    r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
+)
+_COMPACT = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """Whom a tagged instance wants to reach. Without ports: a mutual link."""
+
+    party: Party
+    ports: Ports = ()
+
+
+class Who(msgspec.Struct, frozen=True):
+    """Whom a consent names: one group, one instance, or (`*`) any group or instance of the account."""
+
+    account: str
+    id: str
+
+
+class Accept(msgspec.Struct, frozen=True):
+    """One consent. Without ports: everything. `text` is the tag it was read from: `link-accept=sg-app:tcp/3306`."""
+
+    who: Who
+    ports: Ports
+    text: str
+
+
+def managed_tag(deployment: str) -> str:
+    """The tag, with value `true`, by which a sweep finds the groups that hold rules of a deployment."""
+    return f"{MANAGED_TAG}.{deployment}"
+
+
+def quoted(text: str) -> str:
+    """A text from outside, fit for a message: ASCII, escaped, clipped."""
+    return ascii(text if len(text) <= 80 else text[:80] + "...")
+
+
+def is_group_id(text: str) -> bool:
+    return _GROUP.fullmatch(text) is not None
+
+
+def is_instance_id(text: str) -> bool:
+    return _INSTANCE.fullmatch(text) is not None
+
+
+def is_account_uid(text: str) -> bool:
+    return _ACCOUNT.fullmatch(text) is not None
+
+
+def parse_party(text: str, home: str) -> Party:
+    """`sg-…`, `i-…` (of the account `home`) or `sg-…@<uid>`."""
+    name, at, account = text.partition("@")
+    if not at:
+        if is_group_id(name) or is_instance_id(name):
+            return Party(home, name)
+    elif is_group_id(name) and is_account_uid(account):
+        return Party(account, name)
+    raise BadInput("party", f"{quoted(text)} is not sg-…, i-… or sg-…@<account uid>")
+
+
+def parse_who(text: str, home: str | None) -> Who:
+    """`*`, `sg-…` or `i-…`, with or without `@<uid>`; where `home` is None the account must be written."""
+    name, at, account = text.partition("@")
+    if name == "*" or is_group_id(name) or is_instance_id(name):
+        if at and is_account_uid(account):
+            return Who(account, name)
+        if not at and home is not None:
+            return Who(home, name)
+    forms = "*@<uid>, sg-…@<uid> or i-…@<uid>" if home is None else "*, sg-… or i-…, alone or with @<account uid>"
+    raise BadInput("who", f"{quoted(text)} is not {forms}")
+
+
+def parse_port(text: str) -> Port:
+    """`tcp/3306`, `tcp/8000-8010`, `udp/53` or `icmp`."""
+    if text == "icmp":
+        return Port("icmp")
+    match = _PORT.fullmatch(text)
+    if match:
+        low = int(match[2])
+        high = int(match[3] or low)
+        if low <= high <= 65535:
+            return Port(match[1], low, high)
+    raise BadInput("port", f"{quoted(text)} is not tcp/3306, tcp/8000-8010, udp/53 or icmp (1-65535, low to high)")
+
+
+def parse_ports(text: str) -> Ports:
+    """`tcp/1+udp/53`; each port once, sorted as strings."""
+    return unique_ports([parse_port(piece) for piece in text.split("+")])
+
+
+def unique_ports(ports: list[Port]) -> Ports:
+    """Each port once, sorted as strings: the order of every record and id."""
+    return tuple(sorted(set(ports), key=str))
+
+
+def split(value: str) -> list[str]:
+    """The entries of a tag value. Only comma and space separate; other white space stays in its entry and spoils it."""
+    return [piece for piece in value.replace(" ", ",").split(",") if piece]
+
+
+def parse_peer(text: str, home: str) -> Peer:
+    party, colon, ports = text.partition(":")
+    return Peer(parse_party(party, home), parse_ports(ports) if colon else ())
+
+
+def peers(tags: Mapping[str, str], home: str) -> list[tuple[str, Peer | BadInput]]:
+    """What an instance of account `home` asks for: (`link-peer=sg-db`, the peer or what is wrong), each once."""
+    found: dict[Peer | str, tuple[str, Peer | BadInput]] = {}
+    for key, piece in _entries(tags, PEER_TAG):
+        text = f"{key}={piece}"
+        try:
+            peer = parse_peer(piece, home)
+        except BadInput as error:
+            found.setdefault(text, (text, BadInput(key, error.problem)))
+        else:
+            found.setdefault(peer, (text, peer))
+    return list(found.values())
+
+
+def accepts(tags: Mapping[str, str], own_account: str) -> list[Accept]:
+    """The consents on a group of `own_account`. An entry that does not parse consents to nothing."""
+    return [read for _, read in _read_accepts(tags, own_account) if isinstance(read, Accept)]
+
+
+def bad_accepts(tags: Mapping[str, str], own_account: str) -> list[tuple[str, BadInput]]:
+    """The entries that consent to nothing, and why."""
+    return [(text, read) for text, read in _read_accepts(tags, own_account) if isinstance(read, BadInput)]
+
+
+def covers(accept_ports: Ports, port: Port) -> bool:
+    """Whether one consent covers one port. A consent without ports covers everything, and it alone covers ALL."""
+    if not accept_ports:
+        return True
+    if port == ALL:
+        return False
+    nearest = port.low
+    for own in sorted(own for own in accept_ports if own.protocol == port.protocol):
+        if own.low > nearest:
+            return False
+        nearest = max(nearest, own.high + 1)
+        if port.high < nearest:
+            return True
+    return False
+
+
+def parse_instant(text: str) -> float:
+    """Epoch seconds of an RFC 3339 instant. The zone is required; only dates of the calendar; no leap second."""
+    match = _INSTANT.fullmatch(text)
+    if match:
+        sign, hours, minutes = match[8], int(match[9] or 0), int(match[10] or 0)
+        if hours <= 23 and minutes <= 59:
+            offset = timedelta(hours=hours, minutes=minutes)
+            # Milliseconds are kept: finer ones would be rounded by a float, perhaps into the next second.
+            millis = int((match[7] or "0")[:3].ljust(3, "0"))
+            whole = _epoch(match.groups()[:6], -offset if sign == "-" else offset)
+            if whole is not None:
+                return whole + millis / 1000
+    raise BadInput("instant", f"{quoted(text)} is not an RFC 3339 instant with a zone, like 2027-01-01T00:00:00Z")
+
+
+def compact(epoch: float) -> str:
+    """The whole second of an instant as markers write it: `20270101T000000Z`."""
+    when = _EPOCH + timedelta(seconds=math.floor(epoch))
+    return f"{when.year:04d}{when.month:02d}{when.day:02d}T{when.hour:02d}{when.minute:02d}{when.second:02d}Z"
+
+
+def parse_compact(text: str) -> int:
+    match = _COMPACT.fullmatch(text)
+    epoch = _epoch(match.groups(), timedelta()) if match else None
+    if epoch is None:
+        raise BadInput("instant", f"{quoted(text)} is not like 20270101T000000Z")
+    return epoch
+
+
+def link_until(tags: Mapping[str, str]) -> int | BadInput | None:
+    """When the links that an instance asks for end: None for never; a BadInput where the tag cannot be read."""
+    if UNTIL_TAG not in tags:
+        return None
+    try:
+        return math.floor(parse_instant(tags[UNTIL_TAG]))
+    except BadInput as error:
+        return BadInput(UNTIL_TAG, error.problem)
+
+
+def _entries(tags: Mapping[str, str], tag: str) -> list[tuple[str, str]]:
+    """(key, entry) over `tag` and `tag.<any>`, in the order of the keys."""
+    keys = sorted(key for key in tags if key == tag or key.startswith(tag + "."))
+    return [(key, piece) for key in keys for piece in split(tags[key])]
+
+
+def _read_accepts(tags: Mapping[str, str], own_account: str) -> list[tuple[str, Accept | BadInput]]:
+    read: list[tuple[str, Accept | BadInput]] = []
+    for key, piece in _entries(tags, ACCEPT_TAG):
+        text = f"{key}={piece}"
+        who, colon, ports = piece.partition(":")
+        try:
+            accept = Accept(parse_who(who, own_account), parse_ports(ports) if colon else (), text)
+        except BadInput as error:
+            read.append((text, BadInput(key, error.problem)))
+        else:
+            read.append((text, accept))
+    return read
+
+
+def _epoch(parts: tuple[str | None, ...], offset: timedelta) -> int | None:
+    """Epoch seconds of year, month, day, hour, minute, second at an offset; None where no calendar has them."""
+    year, month, day, hour, minute, second = (int(part or 0) for part in parts)
+    try:
+        when = datetime(year, month, day, hour, minute, second, tzinfo=timezone(offset)).astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        return None
+    return (when - _EPOCH) // timedelta(seconds=1)

@@ -1,0 +1,97 @@
+"""Who has agreed to what: the accepting group's tags, and the policy's reviewed pairs. Pure."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from link_peer.domain.model import ALL, Group, Instance, Party, Port
+from link_peer.domain.tags import ACCEPT_TAG, Accept, Who, accepts, covers
+from link_peer.inbound.policy_file import Policy
+
+PortsAsked = tuple[Port, ...]
+
+TAG_VALUE = 128  # characters [doc limits]
+
+
+def consents(
+    policy: Policy, group: Group, source: Party | Instance, target: Party, ports: PortsAsked
+) -> tuple[list[str], list[Port]]:
+    """(the entries that consent, the ports that none covers) for `source` to reach `target`, on `group`.
+
+    Every port must be covered by one single entry. Consent that names a group covers the instances in it; consent that
+    names an instance covers that instance only, never its group. `ports` is `(ALL,)` for a mutual link.
+    """
+    entries: list[tuple[str, Accept]] = []
+    if policy.accept_tags:
+        entries += [
+            (f"{group.party} {entry.text}", entry)
+            for entry in accepts(group.tags, group.party.account)
+            if _names(entry.who, source)
+        ]
+    entries += [
+        (f"policy allow {allow.text}", Accept(allow.source, allow.ports, allow.text))
+        for allow in policy.allow
+        if _names(allow.source, source) and _reaches(allow.target, group.party, target)
+    ]
+    used: list[str] = []
+    missing: list[Port] = []
+    for port in ports:
+        evidence = next((label for label, entry in entries if covers(entry.ports, port)), None)
+        if evidence is None:
+            missing.append(port)
+        elif evidence not in used:
+            used.append(evidence)
+    return used, missing
+
+
+def denied_by_policy(policy: Policy, ports: tuple[Port, ...]) -> str:
+    """Why the policy never opens these ports, whoever consents; empty when it does not mind. No ports: mutual."""
+    limits = policy.limits
+    if not ports and policy.deny:
+        return "a mutual link opens every port, and the policy denies some"
+    if len(ports) > limits.max_ports:
+        return f"{len(ports)} ports in one link, at most {limits.max_ports} are allowed"
+    for port in ports:
+        span = port.high - port.low + 1
+        if span > limits.max_port_span:
+            return f"{port} spans {span} ports, at most {limits.max_port_span} are allowed"
+        for denied in policy.deny:
+            if denied.protocol == port.protocol and denied.low <= port.high and port.low <= denied.high:
+                return f"{port} overlaps {denied}, which the policy never opens"
+    return ""
+
+
+def tags_for(group: Group, source: Party, ports: PortsAsked) -> list[str]:
+    """The exact tags (`key=value`) that would consent, written on `group`: they replace none that it has, and each value
+    is no longer than a tag's may be."""
+    who = source.id if source.account == group.party.account else str(source)
+    entries = [who if ALL in ports else ""]
+    for port in () if ALL in ports else sorted(map(str, ports)):
+        longer = f"{entries[-1]}+{port}" if entries[-1] else f"{who}:{port}"
+        if len(longer) <= TAG_VALUE:
+            entries[-1] = longer
+        else:
+            entries.append(f"{who}:{port}")
+    keys = (key for key in _keys() if key not in group.tags)
+    return [f"{next(keys)}={entry}" for entry in entries]
+
+
+def _keys() -> Iterator[str]:
+    yield ACCEPT_TAG
+    for number in itertools.count(2):
+        yield f"{ACCEPT_TAG}.{number}"
+
+
+def _names(who: Who, source: Party | Instance) -> bool:
+    party = source.party if isinstance(source, Instance) else source
+    if who.account != party.account:
+        return False
+    groups = source.groups if isinstance(source, Instance) else ()
+    return who.id in ("*", party.id) or who.id in groups
+
+
+def _reaches(who: Who, group: Party, target: Party) -> bool:
+    if who.account != group.account:
+        return False
+    return who.id in ("*", group.id, target.id)

@@ -1,0 +1,181 @@
+"""auto_link and what it is handed: one event or an array, ours or not, whole or broken."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import auto_link
+import pytest
+from link_peer.domain.errors import Transient
+
+from tests.functional.lab import Lab
+
+SAMPLES = Path(__file__).parents[3] / "events"
+
+
+def hand_over(lab: Lab, body: bytes) -> dict[str, int]:
+    outcomes: dict[str, int] = json.loads(auto_link.handler(body, lab.context))["outcomes"]
+    return outcomes
+
+
+def test_an_array_is_worked_off_whole(lab: Lab) -> None:
+    """Three instances in one delivery; every record names its own event."""
+    db = lab.group("*")
+    groups = [lab.group() for _ in range(3)]
+    events = [lab.event(lab.instance(g, tags={"link-peer": f"{db.id}:tcp/1"})) for g in groups]
+    assert lab.auto_link(*events) == {"applied": 3}
+    assert lab.rules(db) == sorted(f"{g.id} tcp/1" for g in groups)
+    told = {record["from"]: record["event_id"] for record in lab.records()}
+    assert told == {g.id: e["id"] for g, e in zip(groups, events, strict=True)}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        None,
+        7,
+        "text",
+        [],
+        {"type": 7},
+        {"source": "acs.oss"},
+        {"data": {"state": "Running"}},
+        {"data": {"resourceId": "i-x y", "state": "Running"}},
+        {"data": None},
+        {"aliyunaccountid": "1000000000000002"},
+        {"aliyunregionid": "cn-hangzhou"},
+        {"id": ""},
+    ],
+)
+def test_one_bad_element_does_not_lose_the_others(lab: Lab, bad: Any) -> None:
+    """It is denied, `bad-event`, and acknowledged; those before and behind it are linked."""
+    db, one, two = lab.group("*"), lab.group(), lab.group()
+    before, after = (lab.event(lab.instance(g, tags={"link-peer": f"{db.id}:tcp/1"})) for g in (one, two))
+    element = {**lab.event("i-bp1x"), **bad} if isinstance(bad, dict) else bad
+    assert lab.auto_link(before, element, after) == {"applied": 2, "denied": 1}
+    assert lab.rules(db) == sorted(f"{g.id} tcp/1" for g in (one, two))
+    (record,) = lab.records(outcome="denied")
+    assert record["reason"] == "bad-event"
+    assert record["detail"]
+    assert record["event_id"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not json",
+        b"\xff\xfe",
+        b"{",
+        b"7",
+        b'"text"',
+        b"null",
+        b'{"id": NaN}',
+        b"[" * 100_000,
+        b"9" * 5_000,
+        b'{"a":"' + b"x" * (1024 * 1024) + b'"}',
+    ],
+)
+def test_what_is_no_event_at_all_is_denied_and_acknowledged(lab: Lab, body: bytes) -> None:
+    """It would be no better the next time."""
+    assert hand_over(lab, body) == {"denied": 1}
+    record = lab.outcome()
+    assert record["reason"] == "bad-event"
+    assert record["event_id"].startswith("unreadable-")
+
+
+def test_an_empty_array_is_nothing(lab: Lab) -> None:
+    assert hand_over(lab, b"[]") == {}
+
+
+def test_a_bad_event_cannot_write_the_log(lab: Lab) -> None:
+    """Line breaks, escape codes and text direction marks arrive escaped."""
+    event = {**lab.event("i-bp1x"), "id": 'x\n{"outcome":"applied"}\x1b[2J\u202e', "source": "evil\r\n"}
+    assert lab.auto_link(event) == {"denied": 1}
+    assert all(char.isprintable() for value in lab.outcome().values() for char in value)
+
+
+def test_a_bad_element_that_cannot_be_recorded_comes_again(lab: Lab) -> None:
+    """Acknowledging it would lose it without a trace."""
+    lab.fault(service="sls", kind="error", times=None)
+    with pytest.raises(Transient):
+        lab.auto_link({**lab.event("i-bp1x"), "source": "acs.oss"})
+
+
+def test_an_instance_named_twice_is_looked_at_once(lab: Lab) -> None:
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    assert lab.auto_link(lab.event(instance, "Created"), lab.event(instance, "Running")) == {"applied": 1}
+
+
+def test_one_young_instance_does_not_hold_up_the_others(lab: Lab) -> None:
+    """What can be done is done; the batch comes again for the rest, whose attempt names its own event."""
+    app, db = lab.group(), lab.group("*")
+    good = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
+    late = lab.event("i-bp1late", "Created")
+    with pytest.raises(Transient):
+        lab.auto_link(good, late)
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+    assert [record["event_id"] for record in lab.records("attempt")] == [late["id"]]
+
+
+def test_a_tag_change_of_several_instances_looks_at_each(lab: Lab) -> None:
+    """TagResources takes up to fifty resources in one call."""
+    db, one, two = lab.group("*"), lab.group(), lab.group()
+    instances = [lab.instance(g, tags={"link-peer": f"{db.id}:tcp/1"}) for g in (one, two)]
+    event = lab.tag_event(instances[0], "TagResources")
+    event["data"]["referencedResources"]["ACS::ECS::Instance"] = [i.id for i in instances]
+    assert lab.auto_link(event) == {"applied": 2}
+
+
+@pytest.mark.parametrize(
+    ("sample", "outcomes"),
+    [
+        ("ecs-created", {"applied": 1}),
+        ("ecs-pending", {"applied": 1}),
+        ("ecs-running", {"applied": 1}),
+        ("ecs-legacy-running", {"applied": 1}),
+        ("tags-added", {"applied": 1}),
+        ("tags-console", {"applied": 1}),
+        ("tags-removed", {"applied": 1}),
+        ("tags-failed", {}),
+        ("ignored-stopping", {}),
+        ("other-account", {"denied": 1}),
+    ],
+)
+def test_every_sample_event_leads_where_it_says(lab: Lab, sample: str, outcomes: dict[str, int]) -> None:
+    """The samples name their own instances: each is put into the cloud with a tag."""
+    body = (SAMPLES / f"{sample}.json").read_bytes()
+    app, db = lab.group(), lab.group("*")
+    names = {word for word in body.decode().replace('"', " ").split() if word.startswith("i-")}
+    for name in names:
+        lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}, instance_id=name)
+    assert hand_over(lab, body) == outcomes
+    assert lab.rules(db) == ([f"{app.id} tcp/1"] if "applied" in outcomes else [])
+
+
+def test_the_sample_of_a_deletion_takes_the_link_away(lab: Lab) -> None:
+    body = (SAMPLES / "ecs-deleted.json").read_bytes()
+    app, db = lab.group(), lab.group("*")
+    lab.instance(app)
+    name = json.loads(body)["data"]["resourceId"]
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}, instance_id=name)
+    lab.auto_link(lab.event(instance))
+    lab.call(instance.account, "DeleteInstance", {"InstanceId": name, "Force": "true"})
+    assert hand_over(lab, body) == {"removed": 1}
+    assert lab.rules(db) == []
+
+
+def test_the_sample_batch_does_its_good_elements(lab: Lab) -> None:
+    """And denies the bad ones."""
+    body = (SAMPLES / "batch.json").read_bytes()
+    app, db = lab.group(), lab.group("*")
+    for name in {word for word in body.decode().replace('"', " ").split() if word.startswith("i-")}:
+        lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}, instance_id=name)
+    assert "applied" in hand_over(lab, body)
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+
+
+def test_the_malformed_sample_is_denied(lab: Lab) -> None:
+    assert hand_over(lab, (SAMPLES / "malformed.json").read_bytes()) == {"denied": 1}

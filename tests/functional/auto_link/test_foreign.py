@@ -1,0 +1,169 @@
+"""auto_link and peers in other accounts: the pair is handed to the queue, and cross_account does the rest."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+from link_peer.domain.errors import Transient
+from link_peer_local.ecs.state import Group
+
+from tests.functional.lab import HOME, PEER, REGION, Lab
+
+
+def sync_of(lab: Lab, source: Group, target: Group) -> dict[str, Any]:
+    """The request as the contract has it: the pair's link id, as mutual and not swapped; an hour to live."""
+    text = f"{REGION}|{source.account}/{source.id}|{target.account}/{target.id}|mutual"
+    return {
+        "version": 1,
+        "request_id": f"tag-{hashlib.sha256(text.encode()).hexdigest()[:16]}",
+        "action": "sync",
+        "region": REGION,
+        "from": {"account": source.account, "party": source.id},
+        "to": {"account": target.account, "party": target.id},
+        "expires_at": lab.iso(3600),
+    }
+
+
+def without_claims(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Who posted it, and why, are claims of no effect."""
+    return [{k: v for k, v in r.items() if k not in ("requested_by", "reason")} for r in requests]
+
+
+@pytest.mark.parametrize("ports", [":tcp/3306", ":tcp/1+udp/2", ""])
+def test_a_foreign_peer_is_handed_over_as_a_sync_of_the_pair(lab: Lab, ports: str) -> None:
+    """Whatever its ports; nothing is changed here, and nothing claimed as done."""
+    app, ledger = lab.group("*"), lab.group("*", account=PEER)
+    instance = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}{ports}"})
+    assert lab.auto_link(lab.event(instance)) == {}
+    assert without_claims(lab.queued()) == [sync_of(lab, app, ledger)]
+    assert lab.records() == []
+    (intent,) = lab.records("intent")
+    assert (intent["action"], intent["to_account"], intent["to"]) == ("sync", PEER, ledger.id)
+    assert intent["request_id"] == sync_of(lab, app, ledger)["request_id"]
+    assert lab.changes() == 0
+
+
+def test_one_sync_serves_all_links_of_a_pair(lab: Lab) -> None:
+    """Two links of one instance, and a neighbour's in the same delivery."""
+    app, ledger = lab.group(), lab.group("*", account=PEER)
+    one = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1 {ledger.id}@{PEER}:tcp/2"})
+    two = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/3"})
+    lab.auto_link(lab.event(one), lab.event(two))
+    assert without_claims(lab.queued()) == [sync_of(lab, app, ledger)]
+
+
+def test_the_own_uid_is_no_other_account(lab: Lab) -> None:
+    """`sg-db@<own uid>` is a peer at home."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}@{HOME}:tcp/1"})
+    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
+    assert lab.queued() == []
+
+
+def test_the_sync_brings_the_link_and_takes_it_back(lab: Lab) -> None:
+    """From the tag, over the queue, to both accounts; and the way back, since the rule on the own group asks for a sync."""
+    app, ledger = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER)
+    lab.instance(ledger)
+    instance = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}"})
+    lab.auto_link(lab.event(instance))
+    assert lab.cross_account(*lab.queued()) == {"applied": 1}
+    assert lab.rules(ledger) == [f"{app.id} all"]
+    assert lab.rules(app) == [f"{ledger.id} all"]
+
+    lab.tag(instance, link_peer=None)
+    assert lab.auto_link(lab.tag_event(instance)) == {}
+    assert lab.rules(app) == [f"{ledger.id} all"], "auto_link leaves cross-account rules to cross_account"
+    requests = lab.queued()
+    assert without_claims(requests) == [sync_of(lab, app, ledger)]
+    assert lab.cross_account(*requests) == {"removed": 1}
+    assert lab.rules(ledger) == lab.rules(app) == []
+
+
+def test_a_peer_account_without_instances_does_not_keep_a_link_open(lab: Lab) -> None:
+    """The tag that is not seen any more was at home, where instances are shown."""
+    app, ledger = lab.group(), lab.group(f"*@{HOME}", account=PEER)
+    instance = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})
+    lab.auto_link(lab.event(instance))
+    (sync,) = lab.queued()
+    lab.cross_account(sync)
+    lab.tag(instance, link_peer=None)
+    assert lab.cross_account(sync) == {"removed": 1}
+    assert lab.rules(ledger) == []
+
+
+def test_a_rule_that_only_a_request_holds_asks_for_no_sync(lab: Lab) -> None:
+    app, ledger = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER)
+    lab.cross_account(lab.request(app, ledger))
+    assert lab.reasons(app) == ["req:chg-1"]
+    lab.auto_link(lab.tag_event(lab.instance(app)))
+    assert lab.queued() == []
+
+
+@pytest.mark.parametrize("until", [-1, None])
+def test_an_end_reaches_the_pair_in_the_other_account(lab: Lab, until: int | None) -> None:
+    """Past or unreadable: what stands over there must go, so the pair is looked at."""
+    app, ledger = lab.group(), lab.group(f"*@{HOME}", account=PEER)
+    instance = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})
+    lab.auto_link(lab.event(instance))
+    lab.cross_account(*lab.queued())
+    assert lab.rules(ledger) == [f"{app.id} tcp/1"]
+
+    lab.tag(instance, link_until="soon" if until is None else lab.iso(until))
+    lab.auto_link(lab.tag_event(instance))
+    lab.cross_account(*lab.queued())
+    assert lab.rules(ledger) == []
+    assert lab.records(outcome="denied")[-1]["reason"] == ("bad-tag" if until is None else "expired")
+
+
+def test_an_instance_without_a_group_to_stand_for_it_is_denied_here(lab: Lab) -> None:
+    """There is no pair that could be handed over."""
+    ledger = lab.group("*", account=PEER)
+    instance = lab.instance(lab.group(type="enterprise"), tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})
+    assert lab.auto_link(lab.event(instance)) == {"denied": 1}
+    assert lab.outcome()["reason"] == "advanced-group"
+    assert lab.queued() == []
+
+
+def test_links_at_home_and_abroad_are_both_seen_to(lab: Lab) -> None:
+    app, db, ledger = lab.group(), lab.group("*"), lab.group("*", account=PEER)
+    instance = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1 {db.id}:tcp/2"})
+    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
+    assert lab.rules(db) == [f"{app.id} tcp/2"]
+    assert len(lab.queued()) == 1
+
+
+@pytest.mark.parametrize("kind", ["error", "throttle", "reset", "no-answer"])
+def test_a_queue_that_does_not_answer_brings_the_event_again(lab: Lab, kind: str) -> None:
+    """Raised, with an attempt on record; the redelivery posts."""
+    app, ledger = lab.group(), lab.group("*", account=PEER)
+    event = lab.event(lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"}))
+    lab.fault(service="mns", kind=kind, times=None)
+    with pytest.raises(Transient):
+        lab.auto_link(event)
+    assert lab.queued() == []
+    assert lab.records("attempt")
+    lab.cloud.faults.clear()
+    lab.auto_link(event)
+    assert len(lab.queued()) == 1
+
+
+@pytest.mark.parametrize("kind", ["error", "throttle", "reset", "error-after", "no-answer-after"])
+def test_a_hiccup_of_the_queue_is_sat_out(lab: Lab, kind: str) -> None:
+    """A sync that was taken although its answer was lost may be posted twice: looking twice is harmless."""
+    app, ledger = lab.group(), lab.group("*", account=PEER)
+    lab.fault(service="mns", kind=kind)
+    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})))
+    requests = lab.queued()
+    assert len(requests) == (2 if kind.endswith("-after") else 1)
+    assert all(r["request_id"] == sync_of(lab, app, ledger)["request_id"] for r in requests)
+
+
+def test_nothing_is_handed_over_that_is_not_on_record(lab: Lab) -> None:
+    """The audit log is down: no sync is posted, and the event comes again."""
+    app, ledger = lab.group(), lab.group("*", account=PEER)
+    lab.fault(service="sls", kind="error", times=None)
+    with pytest.raises(Transient):
+        lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})))
+    assert lab.queued() == []

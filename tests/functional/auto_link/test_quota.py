@@ -1,0 +1,155 @@
+"""auto_link and quotas: seen before the write where they can be, taken back where they are hit by it."""
+
+from __future__ import annotations
+
+import pytest
+from link_peer_local.ecs.state import Group
+
+from tests.functional.lab import Lab
+
+
+def fill(lab: Lab, group: Group, count: int) -> None:
+    """So many rules that name a group."""
+    source = lab.group()
+    for port in range(1, count + 1):
+        lab.authorize(group, IpProtocol="UDP", PortRange=f"{port}/{port}", SourceGroupId=source.id)
+
+
+def test_a_full_group_is_seen_before_the_write(lab: Lab) -> None:
+    """`failed`, `quota`, with no changing call at all."""
+    app, db = lab.group(), lab.group("*")
+    fill(lab, db, 20)
+    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))) == {"failed": 1}
+    record = lab.outcome()
+    assert record["reason"] == "quota"
+    assert db.id in record["detail"]
+    assert record["advice"]
+    assert lab.changes() == 0
+    assert lab.records("intent") == []
+
+
+def test_a_link_of_more_ports_than_there_is_room_is_not_begun(lab: Lab) -> None:
+    """One decision: all of its rules or none."""
+    app, db = lab.group(), lab.group("*")
+    fill(lab, db, 18)
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2+tcp/3"})
+    assert lab.auto_link(lab.event(instance)) == {"failed": 1}
+    assert len(lab.rules(db)) == 18
+    lab.tag(instance, link_peer=f"{db.id}:tcp/1+tcp/2")
+    assert lab.auto_link(lab.tag_event(instance)) == {"applied": 1}
+    assert len(lab.rules(db)) == 20
+
+
+def test_two_links_share_the_room_there_is(lab: Lab) -> None:
+    """The first takes the last place, the second sees that."""
+    app, db = lab.group(), lab.group("*")
+    fill(lab, db, 19)
+    tags = {"link-peer": f"{db.id}:tcp/1 {db.id}:tcp/2"}
+    assert lab.auto_link(lab.event(lab.instance(app, tags=tags))) == {"applied": 1, "failed": 1}
+    assert len(lab.rules(db)) == 20
+
+
+@pytest.mark.parametrize("full", ["app", "db"])
+def test_a_mutual_link_is_not_begun_when_either_side_is_full(lab: Lab, full: str) -> None:
+    app, db = lab.group("*"), lab.group("*")
+    fill(lab, app if full == "app" else db, 20)
+    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": db.id}))) == {"failed": 1}
+    assert lab.changes() == 0
+
+
+def test_what_goes_makes_room_for_what_comes(lab: Lab) -> None:
+    """In a full group a changed tag still works: the old rule goes first."""
+    app, db = lab.group(), lab.group("*")
+    fill(lab, db, 19)
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.auto_link(lab.event(instance))
+    lab.tag(instance, link_peer=f"{db.id}:tcp/2")
+    assert lab.auto_link(lab.tag_event(instance)) == {"applied": 1, "removed": 1}
+    assert f"{app.id} tcp/2" in lab.rules(db)
+    assert len(lab.rules(db)) == 20
+
+
+def test_instance_rules_do_not_count_against_the_groups_that_may_be_named(lab: Lab) -> None:
+    app, db = lab.group(), lab.group("*")
+    fill(lab, db, 20)
+    target = lab.instance(db)
+    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{target.id}:tcp/1"}))) == {"applied": 1}
+
+
+@pytest.mark.parametrize("instances", [False, True])
+def test_a_quota_hit_by_the_second_write_takes_the_first_side_back(lab: Lab, instances: bool) -> None:
+    """The number of all rules cannot be read beforehand: both sides or neither, and one outcome, `failed`."""
+    app, db = lab.group("*"), lab.group("*")
+    for port in (1, 2, 3):
+        lab.authorize(app, IpProtocol="TCP", PortRange=f"{port}/{port}", SourceCidrIp="10.9.0.0/16")
+    lab.cloud.ecs.quotas.rules_per_group = 3
+    target = lab.instance(db)
+    instance = lab.instance(app, tags={"link-peer": target.id if instances else db.id})
+    outcomes = lab.auto_link(lab.event(instance))
+    assert outcomes["failed"] == 1
+    assert "applied" not in outcomes
+    assert lab.rules(db) == []
+    assert len(lab.rules(app)) == 3
+    (record,) = lab.records(outcome="failed")
+    assert record["reason"] == "quota"
+
+
+def test_a_side_that_a_neighbour_wants_on_its_own_is_not_taken_back(lab: Lab) -> None:
+    """A request holds db's rule; the mutual tag link fails on app's side: db keeps the request's rule."""
+    app, db = lab.group("*"), lab.group("*")
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    for port in (1, 2, 3):
+        lab.authorize(app, IpProtocol="TCP", PortRange=f"{port}/{port}", SourceCidrIp="10.9.0.0/16")
+    lab.cloud.ecs.quotas.rules_per_group = 3
+    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": db.id})))["failed"] == 1
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+    assert lab.reasons(db) == ["req:chg-1"]
+
+
+def test_a_failed_link_is_tried_anew_by_the_next_event(lab: Lab) -> None:
+    """Room was made: nothing remembers the failure."""
+    app, db = lab.group(), lab.group("*")
+    lab.cloud.ecs.quotas.rules_per_group = 0
+    event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
+    assert lab.auto_link(event) == {"failed": 1}
+    lab.cloud.ecs.quotas.rules_per_group = 200
+    assert lab.auto_link(event) == {"applied": 1}
+
+
+def test_a_link_that_shares_a_rule_with_a_failed_one_keeps_it(lab: Lab) -> None:
+    """Of two links over one port the longer does not fit: the shorter one's rule stands all the same."""
+    app, db = lab.group(), lab.group("*")
+    lab.cloud.ecs.quotas.rules_per_group = 1
+    tags = {"link-peer": f"{db.id}:tcp/1 {db.id}:tcp/1+tcp/2"}
+    outcomes = lab.auto_link(lab.event(lab.instance(app, tags=tags)))
+    assert outcomes["failed"] == 1
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+
+
+def test_a_reason_that_no_longer_fits_the_description_fails(lab: Lab) -> None:
+    """512 characters: the rule and the reasons that it has stay as they are."""
+    app, db = lab.group(), lab.group("*")
+    marker = ",".join(f"req:change-request-number-{n:06d}" for n in range(14)) + "-last"
+    lab.authorize(
+        db,
+        IpProtocol="TCP",
+        PortRange="1/1",
+        Priority="100",
+        SourceGroupId=app.id,
+        Description=f"link-peer/1 dep=prod id={lab.rule_id(db, app, 'tcp/1')} by={marker}",
+    )
+    before = lab.raw_rules(db)
+    assert len(before[0]["Description"]) > 512 - len(",tag")
+    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))) == {"failed": 1}
+    assert lab.outcome()["reason"] == "quota"
+    assert lab.raw_rules(db) == before
+
+
+def test_a_group_whose_tags_are_full_gets_no_rule(lab: Lab) -> None:
+    """Without the tag no sweep would find the group: `failed`, `quota`, and not tried again for ever."""
+    app, db = lab.group(), lab.group("*")
+    for number in range(19):
+        lab.tag(db, **{f"other_{number}": "x"})
+    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))) == {"failed": 1}
+    assert lab.outcome()["reason"] == "quota"
+    assert lab.rules(db) == []

@@ -1,0 +1,132 @@
+"""auto_link when the platform refuses a change, or somebody else makes one at the same time."""
+
+from __future__ import annotations
+
+import pytest
+from link_peer.domain.errors import Transient
+
+from tests.functional.lab import HOME, Lab
+
+REFUSALS = [
+    ("AuthorizedGroupRule.LimitExceed", 400, "failed", "quota"),
+    ("AuthorizationLimitExceed", 403, "failed", "quota"),
+    ("InvalidSecurityGroupId.NotFound", 404, "denied", "peer-not-found"),
+    ("InvalidSourceGroupId.NotFound", 404, "denied", "peer-not-found"),
+    ("InvalidSourceGroupId.Mismatch", 400, "denied", "different-vpc"),
+    ("InvalidGroupAuthParameter.OperationDenied", 400, "denied", "advanced-group"),
+    ("InvalidGroupParameter.OperationDenied", 400, "denied", "advanced-group"),
+    ("InvalidOperation.ResourceManagedByCloudProduct", 403, "denied", "managed-group"),
+    ("InvalidNetworkType.Mismatch", 403, "denied", "classic-network"),
+    ("Forbidden.RAM", 403, "denied", "no-access"),
+    ("InvalidOperation.SecurityGroupNotAuthorized", 401, "denied", "no-access"),
+    ("InvalidParam.Unheard", 400, "denied", "not-allowed"),
+]
+
+
+@pytest.mark.parametrize(("code", "status", "outcome", "reason"), REFUSALS)
+def test_a_refusal_for_good_is_the_links_outcome(lab: Lab, code: str, status: int, outcome: str, reason: str) -> None:
+    """Audited, with what to do about it, and acknowledged; the side that was begun is taken back."""
+    app, db = lab.group("*"), lab.group("*")
+    event = lab.event(lab.instance(app, tags={"link-peer": db.id}))
+    fault = {"service": "ecs", "action": "AuthorizeSecurityGroup", "kind": "error", "code": code, "status": status}
+    lab.fault(**fault, skip=1, times=None)
+    assert lab.auto_link(event)[outcome] == 1
+    (record,) = lab.records(outcome=outcome)
+    assert record["reason"] == reason
+    assert record["advice"]
+    assert code in record["detail"]
+    assert lab.rules(db) == lab.rules(app) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("Conflict.Unheard", 409), ("LastTokenProcessing", 403), ("ServiceUnavailable", 503), ("Throttling.Api", 429)],
+)
+def test_other_codes_are_not_the_end_of_a_link(lab: Lab, code: str, status: int) -> None:
+    """What the platform calls passing passes."""
+    app, db = lab.group(), lab.group("*")
+    event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
+    fault = {"service": "ecs", "action": "AuthorizeSecurityGroup", "kind": "error", "code": code, "status": status}
+    lab.fault(**fault, times=None)
+    with pytest.raises(Transient):
+        lab.auto_link(event)
+    assert lab.records() == []
+    lab.cloud.faults.clear()
+    assert lab.auto_link(event) == {"applied": 1}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "InvalidParam.SecurityGroupRuleId",
+        "InvalidSecurityGroupRule.RuleNotExist",
+        "InvalidSecurityGroupRuleId.NotFound",
+        "InvalidGroupAuthItem.NotFound",
+    ],
+)
+def test_gone_already_is_believed_after_a_read(lab: Lab, code: str) -> None:
+    """The platform's words for "not there": true, or said of a rule that still stands and must be asked for again."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    for kind in ("error", "error-after"):
+        lab.tag(instance, link_peer=f"{db.id}:tcp/1")
+        lab.auto_link(lab.tag_event(instance))
+        lab.tag(instance, link_peer=None)
+        lab.fault(service="ecs", action="RevokeSecurityGroup", kind=kind, code=code, status=400)
+        assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
+        assert lab.rules(db) == []
+
+
+# somebody else, at the same time
+
+
+def test_a_person_who_makes_the_rule_first_keeps_it(lab: Lab) -> None:
+    """Authorizing what is there succeeds and adds nothing: the rule read back is theirs, and outlives the link."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.instance(app)
+    theirs = {"IpProtocol": "TCP", "PortRange": "1/1", "Priority": "100", "SourceGroupId": app.id}
+    lab.meanwhile("AuthorizeSecurityGroup", lambda: lab.authorize(db, **theirs))
+    lab.auto_link(lab.event(instance))
+    (rule,) = lab.raw_rules(db)
+    assert rule["Description"] == ""
+    lab.tag(instance, link_peer=None)
+    lab.auto_link(lab.tag_event(instance))
+    assert lab.raw_rules(db) == [rule]
+
+
+def test_a_person_who_removes_one_of_our_rules_first_does_not_keep_the_others_open(lab: Lab) -> None:
+    """One unknown id makes the whole call fail: the rest is asked for again."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
+    lab.auto_link(lab.event(instance))
+    first = lab.raw_rules(db)[0]["SecurityGroupRuleId"]
+    params = {"SecurityGroupId": db.id, "SecurityGroupRuleId.1": first}
+    lab.tag(instance, link_peer=None)
+    lab.meanwhile("RevokeSecurityGroup", lambda: lab.call(HOME, "RevokeSecurityGroup", params))
+    assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
+    assert lab.rules(db) == []
+
+
+def test_a_request_that_joins_before_the_removal_keeps_the_rule(lab: Lab) -> None:
+    """The rule is read again before it goes: another delivery gave it a reason after the plan was made."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.auto_link(lab.event(instance))
+    lab.tag(instance, link_peer=None)
+    event, request = lab.tag_event(instance), lab.request(app, db, "tcp/1")
+    # the members of the groups are read after the rules, and before the change
+    lab.meanwhile("DescribeInstances", lambda: lab.cross_account(request), skip=1)
+    lab.auto_link(event)
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+    assert lab.reasons(db) == ["req:chg-1"]
+
+
+def test_two_deliveries_of_one_event_at_the_same_time_write_one_rule(lab: Lab) -> None:
+    """The second runs whole between the first one's plan and its change."""
+    app, db = lab.group("*"), lab.group("*")
+    event = lab.event(lab.instance(app, tags={"link-peer": db.id}))
+    lab.meanwhile("AuthorizeSecurityGroup", lambda: lab.auto_link(event))
+    lab.auto_link(event)
+    assert lab.rules(db) == [f"{app.id} all"]
+    assert lab.rules(app) == [f"{db.id} all"]

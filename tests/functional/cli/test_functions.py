@@ -1,0 +1,104 @@
+"""`link-peer invoke`, `failed` and `replay`, through both official FC SDKs."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from link_peer_cli.clients import fc
+from link_peer_local.fc.manifest import load
+from link_peer_local.fc.triggers import Triggers, deploy
+
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, Lab
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(name="triggers")
+def _triggers(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Triggers:
+    """The functions of s.yaml, deployed on the laboratory's cloud; calls run when they are drained."""
+    lab.cloud.world.policy = str(lab.policy_path)
+    lab.cloud.endpoint = "http://127.0.0.1:1"
+    return deploy(lab.cloud, in_process=True)
+
+
+@pytest.fixture(name="cli")
+def _cli(triggers: Triggers, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(capsys)
+
+
+@pytest.fixture(name="service", params=[(), ("--service", "link-peer")], ids=["FC 3.0", "FC 2.0"])
+def _service(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    options: tuple[str, ...] = request.param
+    return options
+
+
+def stdin(monkeypatch: pytest.MonkeyPatch, event: object) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(event).encode())))
+
+
+def test_the_names_are_those_of_s_yaml() -> None:
+    """The commands look for tasks where tasks are kept."""
+    deployed = load(ROOT / "s.yaml", env={}, account=HOME).functions
+    assert {function.name for function in deployed if function.async_task} == set(fc.WITH_TASKS)
+
+
+def test_invoke_shows_the_answer(lab: Lab, cli: Cli, service: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function runs on the event from stdin, and its rules stand."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    stdin(monkeypatch, lab.event(instance))
+    code, [answer] = cli.json("invoke", fc.AUTO_LINK, "-", *service)
+    assert (code, json.loads(answer["body"]), answer["error"]) == (0, {"outcomes": {"applied": 1}}, "")
+    assert lab.rules(db) == [f"{app.id} tcp/3306"]
+
+
+def test_a_function_that_fails_fails_the_command(
+    lab: Lab, cli: Cli, service: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FC answers 200 all the same; the header tells."""
+    stdin(monkeypatch, lab.event("i-late"))  # not shown yet: the function raises
+    code, [answer] = cli.json("invoke", fc.AUTO_LINK, "-", *service)
+    assert (code, answer["error"]) == (1, "UnhandledInvocationError")
+    assert "not shown yet" in answer["body"]
+
+
+def test_a_function_that_is_not_deployed_fails_the_command(
+    cli: Cli, service: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the platform's code."""
+    stdin(monkeypatch, {})
+    assert cli("invoke", "nothing", "-", *service) == 1
+    assert "FunctionNotFound" in cli.err
+
+
+def test_what_failed_is_listed_and_replayed(
+    lab: Lab, cli: Cli, service: tuple[str, ...], triggers: Triggers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that was given up is handed over again as it was, and then finds the cloud well."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    lab.cloud.faults.clear()
+    lab.fault(service="sls", action="PutLogs", kind="html", times=None)
+    stdin(monkeypatch, lab.event(instance))
+    asked = lab.iso()
+    assert cli("invoke", fc.AUTO_LINK, "-", "--async", *service) == 0
+    triggers.drain()
+    lab.cloud.faults.clear()
+    assert lab.rules(db) == []
+    code, [task] = cli.json("failed", *service)
+    assert (code, task["function"], task["status"], task["time"]) == (0, fc.AUTO_LINK, "Failed", asked)
+    assert cli("failed", *service) == 0
+    assert "the audit log cannot be written" in cli.out
+    assert cli("replay", task["id"], *service) == 0
+    triggers.drain()
+    assert lab.rules(db) == [f"{app.id} tcp/3306"]
+
+
+def test_replay_knows_only_calls_that_failed(cli: Cli, service: tuple[str, ...]) -> None:
+    """Any other id is a usage error."""
+    assert cli("replay", "no-such-id", *service) == 2
+    assert "no-such-id" in cli.err

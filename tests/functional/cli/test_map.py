@@ -1,0 +1,150 @@
+"""`link-peer map` draws the links that stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, Lab
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(capsys)
+
+
+def linked(lab: Lab) -> tuple[str, str, str]:
+    """app reaches db on two ports by a tag, app and ledger (in the other account) reach each other by a request."""
+    app, db, ledger = lab.group(f"*@{PEER}"), lab.group("*"), lab.group(f"*@{HOME}", account=PEER)
+    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306+icmp"})))
+    lab.cross_account(lab.request(app, ledger))
+    return app.id, db.id, ledger.id
+
+
+def test_every_link_that_stands_is_an_arrow(lab: Lab, cli: Cli) -> None:
+    """With its ports and reasons; a mutual link is two; a rule that a person made is none of ours."""
+    app, db, ledger = linked(lab)
+    lab.authorize(lab.group(), IpProtocol="TCP", PortRange="22/22", SourceCidrIp="10.0.0.0/8")
+    code, arrows = cli.json("map")
+    assert code == 0
+    told = {(a["from"], a["to"], a["ports"], tuple(a["reasons"])) for a in arrows}
+    assert told == {
+        (f"{app}@{HOME}", f"{db}@{HOME}", "icmp+tcp/3306", ("tag",)),
+        (f"{app}@{HOME}", f"{ledger}@{PEER}", "everything", ("chg-1",)),
+        (f"{ledger}@{PEER}", f"{app}@{HOME}", "everything", ("chg-1",)),
+    }
+
+
+def test_mermaid_has_a_frame_for_each_account(lab: Lab, cli: Cli) -> None:
+    """And an arrow for each link."""
+    app, db, ledger = linked(lab)
+    assert cli("map") == 0
+    lines = [line.strip() for line in cli.out.splitlines()]
+    assert lines[0] == "flowchart LR"
+    assert f'subgraph a{HOME}["{HOME} a@aliyun.com"]' in lines
+    mark = {line.split('"')[1]: line.split("[")[0] for line in lines if line.startswith("n") and "-->" not in line}
+    assert f'{mark[app]} -->|"icmp+tcp/3306"| {mark[db]}' in lines
+    assert f'{mark[ledger]} -->|"everything"| {mark[app]}' in lines
+
+
+def test_svg_is_well_formed_and_draws_no_box_over_another(lab: Lab, cli: Cli, tmp_path: Path) -> None:
+    """One box a party, inside the picture; one path an arrow."""
+    linked(lab)
+    path = tmp_path / "map.svg"
+    assert cli("map", "--format", "svg", "-o", str(path)) == 0
+    root = ElementTree.fromstring(path.read_text(encoding="utf-8"))  # noqa: S314  # our own output
+    boxes = [
+        tuple(int(rect.attrib[name]) for name in ("x", "y", "width", "height"))
+        for rect in root.iter(f"{SVG}rect")
+        if rect.attrib["class"] == "p"
+    ]
+    assert len(boxes) == 3
+    assert all(x + w <= int(root.attrib["width"]) and y + h <= int(root.attrib["height"]) for x, y, w, h in boxes)
+    assert len({(x, y) for x, y, _, _ in boxes}) == 3
+    assert len(list(root.iter(f"{SVG}path"))) == 3 + 1  # and the arrow head
+
+
+def test_links_with_other_reasons_are_arrows_of_their_own(lab: Lab, cli: Cli) -> None:
+    """What a tag opens and what a request opens between the same two are not one thing."""
+    app, db = lab.group("*"), lab.group("*")
+    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306+tcp/3307"})))
+    lab.cross_account(lab.request(app, db, "tcp/3307"), lab.request(app, db, request_id="chg-2"))
+    _, arrows = cli.json("map")
+    assert sorted((a["from"] == f"{app.id}@{HOME}", a["ports"], a["reasons"]) for a in arrows) == [
+        (False, "everything", ["chg-2"]),
+        (True, "everything", ["chg-2"]),
+        (True, "tcp/3306", ["tag"]),
+        (True, "tcp/3307", ["tag", "chg-1"]),
+    ]
+
+
+def test_svg_puts_no_label_over_another(lab: Lab, cli: Cli) -> None:
+    """Also where lines cross, or run between the same boxes; a long list of ports is counted; all on white."""
+    groups = [lab.group("*", f"*@{PEER}") for _ in range(3)]
+    others = [lab.group("*", f"*@{HOME}", account=PEER) for _ in range(3)]
+    many = [f"tcp/{port}" for port in range(8001, 8006)]
+    lab.cross_account(
+        *(
+            lab.request(a, b, *ports, request_id=f"chg-{n}-{m}-{k}")
+            for n, a in enumerate(groups)
+            for m, b in enumerate([*others, *groups])
+            for k, ports in enumerate((["tcp/22"], many))
+            if a.id != b.id
+        )
+    )
+    assert cli("map", "--format", "svg") == 0
+    root = ElementTree.fromstring(cli.out)  # noqa: S314  # our own output
+    labels = [
+        (int(t.attrib["x"]), int(t.attrib["y"]), t.text or "")
+        for t in root.iter(f"{SVG}text")
+        if t.attrib.get("class") == "l"
+    ]
+    assert {text for _, _, text in labels} == {"tcp/22", "5 ports"}
+    assert len(labels) == 30
+    for number, (x, y, text) in enumerate(labels):
+        assert y < int(root.attrib["height"])
+        for other_x, other_y, other in labels[:number]:
+            assert abs(y - other_y) >= 12 or abs(x - other_x) >= 3 * (len(text) + len(other))
+    background = next(root.iter(f"{SVG}rect")).attrib
+    assert (background["width"], background["height"]) == (root.attrib["width"], root.attrib["height"])
+
+
+def test_html_names_every_link_and_loads_nothing(lab: Lab, cli: Cli) -> None:
+    """A page that can be mailed."""
+    app, db, _ = linked(lab)
+    assert cli("map", "--format", "html") == 0
+    assert f"<td>{app}@{HOME}<td>{db}@{HOME}<td>icmp+tcp/3306<td>tag" in cli.out
+    assert "<script" not in cli.out
+    assert "src=" not in cli.out
+
+
+def test_nothing_to_draw_is_an_empty_picture(lab: Lab, cli: Cli) -> None:
+    """In every form."""
+    for form in ("mermaid", "svg", "html"):
+        assert cli("map", "--format", form) == 0
+        assert cli.out
+    assert cli("map", "--format", "png") == 2
+    assert (cli("map", "-o", "/nowhere/map.svg"), cli.err) == (
+        2,
+        "--output: /nowhere/map.svg: No such file or directory\n",
+    )
+
+
+def test_an_account_that_is_not_read_makes_the_picture_incomplete(lab: Lab, cli: Cli) -> None:
+    """Exit code 1, and the account's uid; what could be read is drawn."""
+    linked(lab)
+    lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=None)
+    from link_peer.alicloud.sts import CACHE
+
+    CACHE.sessions.clear()
+    code, arrows = cli.json("map")
+    assert (code, len(arrows), PEER in cli.err) == (1, 2, True)
+    lab.cloud.faults.clear()
+    lab.fault(service="ecs", account=PEER, kind="error", times=None)
+    code, arrows = cli.json("map")
+    assert (code, len(arrows), PEER in cli.err) == (1, 2, True)

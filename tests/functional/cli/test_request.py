@@ -1,0 +1,272 @@
+"""`link-peer request` and `link-peer audit`: what is posted, what is refused before it is, and the log read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from link_peer.inbound.requests import decode
+
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, REGION, Lab
+
+LINK = ("request", "link", "--from", "sg-a", "--to", "sg-b")
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(capsys)
+
+
+def test_a_request_is_posted_as_the_function_reads_it(lab: Lab, cli: Cli) -> None:
+    """Every option has its field; parties are of the home account unless they name another."""
+    ends = ["--from", "sg-app", "--to", f"i-db@{PEER}"]
+    assert cli("request", "link", *ends) == 2  # mixed kinds
+    more = ["--port", "tcp/3306", "--port", "icmp", "--until", "2027-01-01T00:00:00Z", "--expires-in", "30m"]
+    claims = ["--request-id", "chg-9", "--reason", "reads the ledger", "--requested-by", "team-orders"]
+    assert cli("request", "link", "--from", "sg-app", "--to", f"sg-db@{PEER}", *more, *claims) == 0
+    [message] = lab.queued()
+    request = decode(json.dumps(message), region=REGION, now=lab.cloud.clock.now())
+    assert (str(request.link.source), str(request.link.target)) == (f"sg-app@{HOME}", f"sg-db@{PEER}")
+    assert [str(port) for port in request.link.ports] == ["icmp", "tcp/3306"]
+    assert message["until"] == "2027-01-01T00:00:00Z"
+    assert request.expires_at == int(lab.cloud.clock.now()) + 1800
+    claimed = (request.request_id, request.reason, request.requested_by)
+    assert claimed == ("chg-9", "reads the ledger", "team-orders")
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        (["link", "--from", "sg-a", "--to", "*"], "--to"),
+        (["link", "--from", "app", "--to", "sg-b"], "--from"),
+        (["open", "--from", "sg-a", "--to", "sg-b"], "action"),
+        (["link", "--from", "sg-a", "--to", "sg-b", "--port", "3306"], "--port"),
+        (["link", "--from", "sg-a", "--to", "sg-b", "--expires-in", "3"], "--expires-in"),
+        (["link", "--from", "sg-a", "--to", "sg-b", "--expires-in", "25h"], "--expires-in"),
+        (["link", "--from", "sg-a", "--to", "sg-b", "--until", "tomorrow"], "--until"),
+        (["link", "--from", "sg-a", "--to", "sg-b", "--request-id", "a b"], "--request-id"),
+        (["link", "--from", "sg-a", "--to", "sg-b", "--reason", "x" * 257], "--reason"),
+        (["unlink", "--from", "sg-a", "--to", "sg-b", "--until", "2027-01-01T00:00:00Z"], "--until"),
+        (["sync", "--from", "sg-a", "--to", "sg-b", "--port", "icmp"], "--port"),
+    ],
+)
+def test_what_the_function_would_refuse_is_not_posted(lab: Lab, cli: Cli, options: list[str], field: str) -> None:
+    """Exit code 2, and the option at fault."""
+    assert cli("request", *options) == 2
+    assert cli.err.startswith(f"{field}: ")
+    assert lab.queued() == []
+
+
+def test_an_end_that_is_past_is_denied_before_it_is_posted(lab: Lab, cli: Cli) -> None:
+    """Exit code 1: in good form, but not to be had."""
+    assert cli("request", "link", "--from", "sg-a", "--to", "sg-b", "--until", "2020-01-01T00:00:00Z") == 1
+    assert "expired" in cli.err
+    assert lab.queued() == []
+
+
+def test_a_queue_that_is_down_fails_the_command(lab: Lab, cli: Cli) -> None:
+    """Exit code 1, with the queue's own word."""
+    lab.fault(service="mns", action="SendMessage", kind="html")
+    assert cli("request", "unlink", "--from", "sg-a", "--to", "sg-b") == 1
+    assert "link-peer-requests" in cli.err
+
+
+def test_the_log_is_filtered_and_shown_with_its_advice(lab: Lab, cli: Cli) -> None:
+    """By outcome, reason, party, link, event and request, each of which names some records only."""
+    app, db, cache = lab.group(), lab.group("*"), lab.group()
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306 {cache.id}:tcp/6379"})
+    lab.auto_link(lab.event(instance))
+    lab.cross_account(lab.request(app, db, "tcp/443"))
+
+    def found(*filters: str) -> list[tuple[str, str]]:
+        code, records = cli.json("audit", *filters)
+        assert code == 0
+        return [(record["to"], record["ports"]) for record in records]
+
+    assert found() == [(db.id, "tcp/3306"), (cache.id, "tcp/6379"), (db.id, "tcp/443")]
+    assert found("--outcome", "denied") == [(cache.id, "tcp/6379")]
+    assert found("--reason", "no-consent") == [(cache.id, "tcp/6379")]
+    assert found("--party", cache.id) == [(cache.id, "tcp/6379")]
+    assert found("--party", app.id, "--outcome", "applied") == [(db.id, "tcp/3306"), (db.id, "tcp/443")]
+    assert found("--request", "chg-1") == [(db.id, "tcp/443")]
+    assert found("--event", "event-1") == [(db.id, "tcp/3306"), (cache.id, "tcp/6379")]
+    assert found("--link", lab.outcome()["link"]) == [(db.id, "tcp/443")]
+    assert found("--since", lab.iso(3600)) == []
+    assert cli("audit", "--reason", "no-consent") == 0
+    assert f"advice: tag {cache.id}@{HOME} link-accept={app.id}:tcp/6379" in cli.out
+
+
+def test_intents_are_shown_on_demand(lab: Lab, cli: Cli) -> None:
+    """The log holds an intent before each change; only `--all` shows it."""
+    app, db = lab.group(), lab.group("*")
+    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})))
+    _, records = cli.json("audit", "--all")
+    assert [record["record"] for record in records] == ["intent", "outcome"]
+    _, records = cli.json("audit")
+    assert [record["record"] for record in records] == ["outcome"]
+
+
+def test_more_than_a_page_of_records_is_read_whole(lab: Lab, cli: Cli) -> None:
+    """GetLogs answers at most a hundred lines."""
+    app = lab.group()
+    peers = [lab.group().id for _ in range(13)]
+    instance = lab.instance(app, tags={f"link-peer.{n}": f"{g}:icmp" for n, g in enumerate(peers)})
+    for _ in range(8):
+        lab.auto_link(lab.event(instance))
+    _, records = cli.json("audit", "--outcome", "denied")
+    assert len(records) == 8 * len(peers)
+
+
+def test_a_log_that_may_not_be_read_fails_the_command(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1, with the log's own word; a filter in bad form is a usage error."""
+    monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
+    assert cli("audit") == 1
+    assert "LogStoreNotExist" in cli.err
+    assert cli("audit", "--since", "yesterday") == 2
+
+
+def take_turns(monkeypatch: pytest.MonkeyPatch, turns: list[Callable[[], object]]) -> list[float]:
+    """What happens while `audit --follow` sleeps, each time something else, and Ctrl-C at the end; how long it slept."""
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if not turns:
+            raise KeyboardInterrupt
+        turns.pop(0)()
+
+    monkeypatch.setattr("link_peer_cli.commands.audit.time.sleep", sleep)
+    return slept
+
+
+def test_following_the_log_shows_each_new_record_once(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until Ctrl-C, which is a clean end."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    turns = [lambda: lab.auto_link(lab.event(instance)), lambda: None, lambda: lab.auto_link(lab.event(instance))]
+    take_turns(monkeypatch, turns)
+    lab.auto_link(lab.event(instance))
+    code, records = cli.json("audit", "--follow")
+    assert (code, [record["event_id"] for record in records]) == (0, ["event-1", "event-2", "event-3"])
+
+
+@pytest.mark.parametrize("kind", ["error", "html", "truncated", "reset", "throttle"])
+def test_following_outlives_a_log_that_cannot_be_read(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """It asks again, ever more slowly, and then tells also what was written in the meantime, however long that was."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+
+    def outage() -> None:
+        lab.fault(service="sls", action="GetLogs", kind=kind, times=3)
+        lab.auto_link(lab.event(instance))
+
+    turns = [outage, lambda: lab.cloud.clock.sleep(3600), lambda: None, lambda: None, lambda: None]
+    slept = take_turns(monkeypatch, turns)
+    code, [record] = cli.json("audit", "--follow")
+    assert (code, record["event_id"]) == (0, "event-1")
+    assert slept == [1, 2, 4, 8, 1, 1]
+    assert cli.err.count("next try in") == 3
+
+
+def test_following_ends_where_no_other_try_will_help(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As without `--follow`."""
+    monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
+    assert cli("audit", "--follow") == 1
+    assert "LogStoreNotExist" in cli.err
+
+
+def test_a_hiccup_of_the_log_does_not_fail_the_command(lab: Lab, cli: Cli) -> None:
+    """The read is tried again; when that does not help, the message holds no text of a library."""
+    lab.fault(service="sls", action="GetLogs", kind="error", times=2)
+    assert cli("audit") == 0
+    lab.fault(service="sls", action="GetLogs", kind="reset", times=None)
+    assert cli("audit") == 1
+    assert cli.err == "the audit log cannot be read now: no answer\n"
+
+
+def test_who_waits_has_the_id_first_and_is_told_when_the_time_is_over(lab: Lab, cli: Cli) -> None:
+    """Nothing takes the message here: exit code 1, the id, and how to go on."""
+    lab.fault(service="sls", action="GetLogs", kind="error", skip=1, times=None)
+    assert cli(*LINK, "--request-id", "chg-7", "--wait", "--timeout", "1") == 1
+    posted, over = cli.err.splitlines()
+    assert posted == "posted to link-peer-requests as chg-7"
+    assert over.startswith("chg-7: no outcome in the audit log after 1 seconds: ")
+    assert over.endswith("link-peer audit --request chg-7")
+    assert len(lab.queued()) == 1
+    lab.cloud.faults.clear()
+    assert cli(*LINK, "--request-id", "chg-7", "--wait", "--timeout", "1", "--json") == 1
+    assert [list(json.loads(line)) for line in cli.err.splitlines()] == [["request_id", "posted"], ["error"]]
+
+
+def test_waiting_outlives_a_log_that_cannot_be_read(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outcome is shown all the same."""
+    app, db = lab.group(), lab.group("*")
+    lab.fault(service="sls", action="GetLogs", kind="error", skip=1, times=3)
+    take_turns(monkeypatch, [lambda: lab.cross_account(*lab.queued()), lambda: None, lambda: None])
+    ends = ["--from", app.id, "--to", db.id, "--port", "tcp/3306"]
+    code, [record] = cli.json("request", "link", *ends, "--wait")
+    assert (code, record["outcome"]) == (0, "applied")
+
+
+def test_what_was_posted_is_shown_as_json(lab: Lab, cli: Cli) -> None:
+    """As an object, not as a text that holds one."""
+    code, [told] = cli.json(*LINK)
+    assert (code, [told["posted"]]) == (0, lab.queued())
+
+
+def test_what_went_wrong_is_json_too(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On stderr, where the results are not: of an option that does not exist, a value, and the cloud."""
+    for options, code in ((["--bad"], 2), (["--since", "yesterday"], 2), ([], 1)):
+        monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
+        assert cli("audit", "--json", *options) == code
+        assert (cli.out, list(json.loads(cli.err))) == ("", ["error"])
+
+
+def test_a_text_is_shown_as_it_is(lab: Lab, cli: Cli) -> None:
+    """No part of it becomes an emoji, or markup."""
+    app, db = lab.group(), lab.group()
+    lab.instance(app, tags={"link-peer": f"{db.id}:key:[red]"})
+    assert cli("sweep", "--dry-run") == 0
+    assert ":key:[red]" in cli.out
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--outcome", "nonsense"),
+        ("--reason", 'x" or outcome: "applied'),
+        ("--reason", "no-consent and not x"),
+        ("--link", "*"),
+        ("--request", "chg*"),
+        ("--event", 'x"'),
+        ("--event", "e?"),
+        ("--event", "a b"),
+        ("--event", "a\\\\"),
+        ("--party", "*"),
+        ("--party", "sg-*"),
+        ("--party", "sg-a or i-b"),
+        ("--party", "sg-a@1"),
+    ],
+)
+def test_a_filter_is_a_value_and_no_more(cli: Cli, option: str, value: str) -> None:
+    """Nothing in it can change the query: a usage error."""
+    assert cli("audit", option, value) == 2
+    assert cli.err.startswith(f"{option}: ")
+
+
+def test_a_party_may_be_of_one_account_or_all_of_it(lab: Lab, cli: Cli) -> None:
+    """`sg-…@<uid>` on either side; `*@<uid>` whoever it is."""
+    ours, theirs = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER)
+    lab.cross_account(lab.request(ours, theirs))
+    for party, count in (
+        (f"{ours.id}@{HOME}", 1),
+        (f"{theirs.id}@{PEER}", 1),
+        (f"{ours.id}@{PEER}", 0),
+        (f"*@{PEER}", 1),
+        ("*@1000000000000009", 0),
+    ):
+        assert len(cli.json("audit", "--party", party)[1]) == count, party

@@ -1,0 +1,246 @@
+"""cross_account enters other accounts by the roles of the policy file alone, and only as often as it must."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import pytest
+from link_peer.alicloud.sts import CACHE
+from link_peer.domain.errors import Transient
+from link_peer_local.core.faults import Call
+
+from tests.functional.lab import HOME, PEER, POLICY, Lab
+
+ROLE = f"acs:ram::{PEER}:role/link-peer"
+
+
+def assumed(lab: Lab) -> list[Call]:
+    """The AssumeRole calls so far."""
+    return [call for call in lab.cloud.faults.calls if call.action == "AssumeRole"]
+
+
+def forbid(lab: Lab, *allowed: str) -> None:
+    """Narrows the peer's role to these actions."""
+    lab.cloud.identity.roles[ROLE].allowed_actions = list(allowed)
+
+
+READS = ("ecs:Describe*",)
+
+
+def test_the_role_is_assumed_with_the_external_id_and_a_name_that_ties_to_the_request(lab: Lab) -> None:
+    """So that ActionTrail of the other account tells which request it was."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, request_id="chg_1.042"))
+    (call,) = assumed(lab)
+    assert call.params["RoleArn"] == ROLE
+    assert call.params["ExternalId"] == "link-peer-local-example"
+    assert call.params["RoleSessionName"] == "link-peer-chg_1.042"
+    assert call.params["DurationSeconds"] == "900"
+
+
+def test_keys_in_an_answer_that_cannot_be_read_stay_out_of_records_and_tracebacks(lab: Lab) -> None:
+    """The SDK's own error quotes the whole answer of AssumeRole, keys included."""
+    a, b = lab.pair()
+    lab.fault(service="sts", kind="truncated-after", times=None)
+    with pytest.raises(Transient) as raised:
+        lab.cross_account(lab.request(a, b))
+    told = "".join(traceback.format_exception(raised.value)) + str(lab.records("intent", "attempt", "outcome"))
+    assert "AccessKeyId" not in told
+    assert "STS." not in told
+    assert "no readable answer" in lab.records("attempt")[-1]["detail"]
+
+
+def test_home_is_entered_with_the_functions_own_keys(lab: Lab) -> None:
+    a, b = lab.group(), lab.group("*")
+    assert lab.cross_account(lab.request(a, b, "tcp/1")) == {"applied": 1}
+    assert assumed(lab) == []
+
+
+def test_an_account_is_asked_with_its_own_keys_only(lab: Lab) -> None:
+    """No call with one account's keys names the other's group as the one to read or change."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b))
+    for call in lab.cloud.faults.calls:
+        group = call.params.get("SecurityGroupId") or call.params.get("ResourceId.1")
+        if call.service == "ecs" and group:
+            assert (call.account, group) in ((HOME, a.id), (PEER, b.id))
+
+
+def test_a_session_serves_every_request_until_five_minutes_before_its_end(lab: Lab) -> None:
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b), lab.request(a, b, "tcp/1", request_id="chg-2"))
+    lab.cloud.clock.advance(590)
+    lab.cross_account(lab.request(a, b))
+    assert len(assumed(lab)) == 1
+    lab.cloud.clock.advance(11)
+    assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
+    assert len(assumed(lab)) == 2
+
+
+def test_the_sessions_of_the_accounts_are_kept_apart(lab: Lab) -> None:
+    """By account, role and external id: a changed policy file never works with the old role's keys."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b))
+    changed = {**POLICY["accounts"][PEER], "external_id": "another"}
+    lab.policy(accounts={HOME: POLICY["accounts"][HOME], PEER: changed})
+    assert lab.cross_account(lab.request(a, b)) == {"denied": 1}
+    assert lab.outcome()["reason"] == "no-access"
+
+
+def test_keys_that_end_in_the_middle_are_replaced_once(lab: Lab) -> None:
+    """A session may be ended early; the run goes on with a new one."""
+    a, b = lab.pair()
+    lab.fault(
+        service="ecs",
+        action="AuthorizeSecurityGroup",
+        account=PEER,
+        code="InvalidSecurityToken.Expired",
+        status=403,
+    )
+    assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
+    assert len(assumed(lab)) == 2
+    assert lab.rules(b) == [f"{a.id} all"]
+
+
+def test_keys_that_are_never_good_end_in_no_access(lab: Lab) -> None:
+    """Not asked for again and again."""
+    a, b = lab.pair()
+    code = "InvalidSecurityToken.Expired"
+    lab.fault(service="ecs", action="*", account=PEER, code=code, status=403, times=None)
+    assert lab.cross_account(lab.request(a, b)) == {"denied": 1}
+    assert lab.outcome()["reason"] == "no-access"
+    assert len(assumed(lab)) == 2
+    assert lab.changes() == 0
+
+
+def test_expired_keys_in_the_cache_of_a_warm_instance_are_replaced(lab: Lab) -> None:
+    """The keys in the cache were ended by the other account's administrator."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b))
+    (session,) = CACHE.sessions.values()
+    key = lab.cloud.identity.keys[session.credentials.access_key_id]
+    lab.cloud.identity.keys[key.access_key_id] = type(key)(
+        key.access_key_id, key.secret, key.caller, key.token, lab.cloud.clock.now() - 1
+    )
+    assert lab.cross_account(lab.request(a, b, "tcp/1", request_id="chg-2")) == {"applied": 1}
+
+
+# no way in
+
+
+def _no_role(lab: Lab) -> None:
+    del lab.cloud.identity.roles[ROLE]
+
+
+def _no_trust(lab: Lab) -> None:
+    lab.cloud.identity.roles[ROLE].trusted.clear()
+
+
+def _other_external_id(lab: Lab) -> None:
+    lab.cloud.identity.roles[ROLE].external_id = "another"
+
+
+@pytest.mark.parametrize("lock", [_no_role, _no_trust, _other_external_id])
+@pytest.mark.parametrize("action", ["link", "unlink", "sync"])
+def test_an_account_that_lets_us_not_in_is_denied_and_nothing_is_written(lab: Lab, lock: Any, action: str) -> None:
+    """`no-access`, acknowledged: post it again once the role is right."""
+    a, b = lab.pair()
+    lock(lab)
+    assert lab.cross_account(lab.request(a, b, action=action)) == {"denied": 1}
+    record = lab.outcome()
+    assert record["reason"] == "no-access"
+    assert PEER in record["detail"]
+    for word in ("role", "trust policy", "external id"):
+        assert word in record["advice"]
+    assert lab.changes() == 0
+    assert "link-peer-local-example" not in str(lab.records("outcome", "attempt", "intent"))
+
+
+def test_a_trust_policy_that_was_just_edited_gets_a_moment(lab: Lab) -> None:
+    """Edits take a moment to hold everywhere: a refusal counts only when it comes three times."""
+    a, b = lab.pair()
+    lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=2)
+    assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
+    CACHE.sessions.clear()
+    lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=3)
+    assert lab.cross_account(lab.request(a, b)) == {"denied": 1}
+
+
+@pytest.mark.parametrize("side", ["from", "to"])
+@pytest.mark.parametrize("kind", ["throttle", "error", "html", "reset", "no-answer", "truncated"])
+def test_trouble_of_sts_comes_again(lab: Lab, kind: str, side: str) -> None:
+    """Raised, with an attempt on record and no outcome; nothing is changed on the other side meanwhile."""
+    a, b = lab.pair()
+    request = lab.request(a, b) if side == "to" else lab.request(b, a)
+    lab.fault(service="sts", action="AssumeRole", kind=kind, times=None)
+    with pytest.raises(Transient):
+        lab.cross_account(request)
+    assert lab.changes() == 0
+    assert lab.records() == []
+    assert lab.records("attempt")[0]["request_id"] == "chg-1"
+    lab.cloud.faults.clear()
+    assert lab.cross_account(request) == {"applied": 1}
+
+
+@pytest.mark.parametrize("kind", ["throttle", "error", "html", "reset", "no-answer", "truncated"])
+def test_passing_trouble_of_sts_is_waited_out(lab: Lab, kind: str) -> None:
+    a, b = lab.pair()
+    lab.fault(service="sts", action="AssumeRole", kind=kind)
+    assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [(), ("ecs:DescribeSecurityGroups",), ("ecs:DescribeInstances",)],
+    ids=["nothing", "no rules", "no groups"],
+)
+def test_a_role_that_may_not_read_is_no_access(lab: Lab, allowed: tuple[str, ...]) -> None:
+    """Whichever read is refused."""
+    a, b = lab.pair()
+    forbid(lab, *allowed)
+    assert lab.cross_account(lab.request(a, b)) == {"denied": 1}
+    assert lab.outcome()["reason"] == "no-access"
+    assert lab.changes() == 0
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("allowed", [(), ("ecs:TagResources",)], ids=["no tag", "no rule"])
+def test_a_role_that_may_read_but_not_write_leaves_nothing_on_the_other_side(
+    lab: Lab, allowed: tuple[str, ...], turned: bool
+) -> None:
+    """Whichever side is written first: both or neither, one outcome, `no-access`."""
+    a, b = lab.pair()
+    forbid(lab, *READS, *allowed)
+    request = lab.request(b, a) if turned else lab.request(a, b)
+    assert lab.cross_account(request)["denied"] == 1
+    (record,) = lab.records(outcome="denied")
+    assert record["reason"] == "no-access"
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+
+
+def test_an_unlink_that_may_not_write_is_denied(lab: Lab) -> None:
+    """Its record says so: a person must act, for the rule stands."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, "tcp/1"))
+    forbid(lab, *READS)
+    assert lab.cross_account(lab.request(a, b, "tcp/1", action="unlink")) == {"denied": 1}
+    assert lab.outcome()["reason"] == "no-access"
+    assert len(lab.rules(b)) == 1
+
+
+def test_no_secret_is_ever_recorded(lab: Lab) -> None:
+    """Neither keys nor tokens nor external ids, also when calls fail."""
+    a, b = lab.pair()
+    for kind in ("error", "html", "reset", "truncated"):
+        lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind=kind, times=4)
+        with pytest.raises(Transient):
+            lab.cross_account(lab.request(a, b, "tcp/1"))
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", code="SignatureDoesNotMatch", status=400)
+    lab.cross_account(lab.request(a, b, "tcp/1"))
+    text = str(lab.records("outcome", "attempt", "intent", "summary"))
+    for key in lab.cloud.identity.keys.values():
+        assert key.secret not in text
+        assert key.access_key_id not in text
+        assert not key.token or key.token not in text
+    assert "link-peer-local-example" not in text

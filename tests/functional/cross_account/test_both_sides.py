@@ -1,0 +1,222 @@
+"""cross_account opens both sides or neither: what was begun is taken back when the other side fails for good."""
+
+from __future__ import annotations
+
+import json
+
+import cross_account
+import pytest
+from link_peer.domain.errors import Transient
+from link_peer_local.core.faults import Killed
+from link_peer_local.ecs.state import Group
+
+from tests.functional.lab import Lab
+
+
+def run(lab: Lab, event: bytes) -> dict[str, int]:
+    """One delivery of exactly this event."""
+    answer: dict[str, int] = json.loads(cross_account.handler(event, lab.context))["outcomes"]
+    return answer
+
+
+def posted(lab: Lab, a: Group, b: Group) -> bytes:
+    """The event of a mutual link's request."""
+    return json.dumps([lab.message(lab.request(a, b))]).encode()
+
+
+def block(lab: Lab, group: Group, code: str, status: int) -> None:
+    """From now on that group's account refuses new rules with this code."""
+    fault = {"code": code, "status": status, "times": None}
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", account=group.account, **fault)
+
+
+REFUSALS = [
+    ("AuthorizationLimitExceed", 400, "failed", "quota"),
+    ("AuthorizedGroupRule.LimitExceed", 403, "failed", "quota"),
+    ("InvalidSecurityGroupId.NotFound", 404, "denied", "peer-not-found"),
+    ("InvalidSourceGroupId.NotFound", 404, "denied", "peer-not-found"),
+    ("InvalidSourceGroupId.Mismatch", 403, "denied", "different-vpc"),
+    ("InvalidGroupAuthParameter.OperationDenied", 403, "denied", "advanced-group"),
+    ("InvalidOperation.ResourceManagedByCloudProduct", 403, "denied", "managed-group"),
+    ("Forbidden.RAM", 403, "denied", "no-access"),
+]
+
+
+@pytest.mark.parametrize(("code", "status", "outcome", "reason"), REFUSALS)
+@pytest.mark.parametrize("turned", [False, True])
+def test_when_the_second_side_fails_for_good_the_first_is_taken_back(
+    lab: Lab, code: str, status: int, outcome: str, reason: str, turned: bool
+) -> None:
+    """Whichever of the accounts is second: no rule of ours stands, and the outcome is told once."""
+    a, b = lab.pair()
+    source, target = (b, a) if turned else (a, b)
+    block(lab, source, code, status)  # the target's side is written first
+    outcomes = lab.cross_account(lab.request(source, target))
+    assert outcomes[outcome] == 1
+    assert "applied" not in outcomes
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+    assert lab.cloud.faults.count("ecs", "RevokeSecurityGroup") == 1
+    (record,) = lab.records(outcome=outcome)
+    assert record["reason"] == reason
+    assert code in record["detail"]
+
+
+@pytest.mark.parametrize(("code", "status", "outcome", "reason"), REFUSALS)
+def test_when_the_first_side_fails_for_good_the_second_is_not_begun(
+    lab: Lab, code: str, status: int, outcome: str, reason: str
+) -> None:
+    a, b = lab.pair()
+    block(lab, b, code, status)
+    assert lab.cross_account(lab.request(a, b)) == {outcome: 1}
+    assert lab.outcome()["reason"] == reason
+    assert lab.cloud.faults.count("ecs", "AuthorizeSecurityGroup") == 1
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+
+
+def test_taking_back_leaves_what_another_request_holds(lab: Lab) -> None:
+    """The first side is the other request's too: only our reason is taken off it."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b))
+    (rule,) = lab.raw_rules(a)
+    lab.call(
+        a.account,
+        "RevokeSecurityGroup",
+        {"SecurityGroupId": a.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]},
+    )
+    block(lab, a, "AuthorizationLimitExceed", 400)
+    assert lab.cross_account(lab.request(a, b, request_id="chg-2"))["failed"] == 1
+    assert lab.reasons(b) == ["req:chg-1"]
+    assert lab.rules(a) == []
+
+
+def test_taking_back_never_takes_a_persons_rule(lab: Lab) -> None:
+    """The first side stood already, made by hand."""
+    a, b = lab.pair()
+    fields = {"SourceGroupId": a.id, "SourceGroupOwnerId": a.account, "Description": "by hand"}
+    lab.authorize(b, IpProtocol="ALL", PortRange="-1/-1", **fields)
+    before = lab.raw_rules(b)
+    block(lab, a, "AuthorizationLimitExceed", 400)
+    assert lab.cross_account(lab.request(a, b)) == {"failed": 1}
+    assert lab.raw_rules(b) == before
+
+
+def test_room_that_went_between_two_deliveries_takes_the_first_side_back(lab: Lab) -> None:
+    """The first delivery ended in the middle; when it comes again the second side is seen to be full."""
+    a, b = lab.pair()
+    event = posted(lab, a, b)
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="kill", skip=1)
+    with pytest.raises(Killed):
+        run(lab, event)
+    assert len(lab.rules(b)) == 1
+    source = lab.group()
+    for port in range(1, 21):
+        lab.authorize(a, IpProtocol="UDP", PortRange=f"{port}/{port}", SourceGroupId=source.id)
+    assert run(lab, event)["failed"] == 1
+    assert lab.rules(b) == []
+    assert lab.records(outcome="failed")[0]["reason"] == "quota"
+
+
+def test_consent_that_went_between_two_deliveries_takes_the_first_side_back(lab: Lab) -> None:
+    a, b = lab.pair()
+    event = posted(lab, a, b)
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="kill", skip=1)
+    with pytest.raises(Killed):
+        run(lab, event)
+    lab.tag(a, link_accept=None)
+    assert run(lab, event)["denied"] == 1
+    assert lab.rules(b) == []
+
+
+def test_a_compensation_that_fails_comes_again(lab: Lab) -> None:
+    """The rule is still there, so the delivery is not over; a redelivery ends with neither."""
+    a, b = lab.pair()
+    event = posted(lab, a, b)
+    block(lab, a, "AuthorizationLimitExceed", 400)
+    lab.fault(service="ecs", action="RevokeSecurityGroup", kind="error", times=4)
+    with pytest.raises(Transient):
+        run(lab, event)
+    assert len(lab.rules(b)) == 1
+    assert run(lab, event)["failed"] == 1
+    assert lab.rules(b) == []
+
+
+def test_a_group_deleted_in_between_frees_the_other_side(lab: Lab) -> None:
+    """The looks before saw it, the write does not find it any more."""
+    a, b = lab.pair()
+    block(lab, a, "InvalidSecurityGroupId.NotFound", 404)
+    assert lab.cross_account(lab.request(a, b))["denied"] == 1
+    assert lab.rules(b) == []
+    assert lab.records(outcome="denied")[0]["reason"] == "peer-not-found"
+
+
+@pytest.mark.parametrize("consents", [True, False])
+def test_what_dead_letters_leave_half_open_is_settled_by_the_sweep(lab: Lab, consents: bool) -> None:
+    """The other account has trouble for as long as the queue tries: completed if both still consent, else removed."""
+    a, b = lab.pair()
+    event = posted(lab, a, b)
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", account=a.account, kind="error", times=None)
+    for _ in range(3):
+        with pytest.raises(Transient):
+            run(lab, event)
+    assert (lab.rules(a), len(lab.rules(b))) == ([], 1)
+    lab.cloud.faults.clear()
+    if not consents:
+        lab.tag(a, link_accept=None)
+    lab.sweep()
+    assert len(lab.rules(a)) == len(lab.rules(b)) == int(consents)
+
+
+def test_consent_that_is_withdrawn_while_a_throttled_call_waits_is_heard(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first side stands, the second waits for the next minute; what was read before it is old by then."""
+    a, b = lab.pair()
+    lab.cloud.clock.sleep(5 - lab.cloud.clock.now() % 60)  # so that the wait is a long one
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="throttle", skip=1)
+    sleep = lab.cloud.clock.sleep
+
+    def withdrawn(seconds: float) -> None:
+        if seconds > 30:
+            lab.tag(a, link_accept=None)
+        sleep(seconds)
+
+    monkeypatch.setattr(lab.cloud.clock, "sleep", withdrawn)
+    assert lab.cross_account(lab.request(a, b)) == {"denied": 1}
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+    assert lab.outcome()["reason"] == "no-consent"
+    assert "link-accept" in lab.outcome()["advice"]
+
+
+def test_a_link_whose_first_side_goes_back_is_one_record(lab: Lab) -> None:
+    """It names what stood for a moment, and every call."""
+    a, b = lab.pair()
+    block(lab, a, "AuthorizationLimitExceed", 400)
+    assert lab.cross_account(lab.request(a, b)) == {"failed": 1}
+    record = lab.outcome()
+    assert [rule["group"] for rule in json.loads(record["rules"])] == [b.id]
+    assert len(record["api_requests"].split(",")) == 5  # tag, authorize; tag, refused; revoke
+
+
+def test_what_an_earlier_delivery_began_of_a_request_goes_back_too(lab: Lab) -> None:
+    """It died between two ports, of which one had a rule already; when it comes again, the other is refused."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, "tcp/1", request_id="chg-0"))
+    event = json.dumps([lab.message(lab.request(a, b, "tcp/1", "tcp/2"))]).encode()
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="kill")
+    with pytest.raises(Killed):
+        run(lab, event)
+    assert lab.reasons(b) == ["req:chg-0,req:chg-1"]
+    block(lab, b, "AuthorizationLimitExceed", 400)
+    assert run(lab, event) == {"failed": 1}
+    assert lab.reasons(b) == ["req:chg-0"]
+
+
+def test_each_marker_is_changed_by_what_stands_right_before(lab: Lab) -> None:
+    """A third request joins between the second one's two changes: none loses a reason."""
+    a, b = lab.pair()
+    ports = ("tcp/1", "tcp/2", "tcp/3")
+    lab.cross_account(lab.request(a, b, *ports, request_id="chg-0"))
+    third = json.dumps([lab.message(lab.request(a, b, *ports, request_id="chg-3"))]).encode()
+    lab.meanwhile("ModifySecurityGroupRule", lambda: run(lab, third), after=True)
+    assert lab.cross_account(lab.request(a, b, *ports, request_id="chg-2")) == {"applied": 1}
+    assert lab.reasons(b) == ["req:chg-0,req:chg-2,req:chg-3"] * 3

@@ -1,0 +1,312 @@
+"""cross_account: a request and both consents lead to rules in two accounts, or in one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from link_peer.domain.model import Link
+from link_peer.domain.tags import parse_port
+from link_peer_local.ecs.reach import may_reach
+from link_peer_local.ecs.state import Group
+
+from tests.functional.lab import HOME, PEER, REGION, Lab, party
+
+
+def test_a_request_with_ports_becomes_one_rule_in_the_other_account(lab: Lab) -> None:
+    """b admits a on TCP 3306; nothing stands on a."""
+    a, b = lab.group(), lab.group(account=PEER)
+    lab.tag(b, link_accept=f"{a.id}@{HOME}:tcp/3306")
+    assert lab.cross_account(lab.request(a, b, "tcp/3306")) == {"applied": 1}
+    assert lab.rules(b) == [f"{a.id} tcp/3306"]
+    assert lab.rules(a) == []
+
+
+def test_the_rule_is_written_as_the_contract_says(lab: Lab) -> None:
+    """Priority 100, the owner's uid, and a marker with the request and its end."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, "tcp/3306", until="2027-01-01T00:00:00Z"))
+    (rule,) = lab.raw_rules(b)
+    assert (rule["NicType"], rule["Policy"], int(rule["Priority"])) == ("intranet", "Accept", 100)
+    assert (rule["SourceGroupId"], rule["SourceGroupOwnerAccount"]) == (a.id, HOME)
+    assert (rule["SourceCidrIp"], rule["DestCidrIp"]) == ("", "")
+    marker = f"link-peer/1 dep=prod id={lab.rule_id(b, a, 'tcp/3306')} by=req:chg-1~20270101T000000Z"
+    assert rule["Description"] == marker
+    assert lab.tags(b)["link-managed.prod"] == "true"
+
+
+def test_without_ports_a_request_is_mutual(lab: Lab) -> None:
+    """ALL on both sides, each with its account's managed tag."""
+    a, b = lab.pair()
+    assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
+    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
+    assert lab.reasons(a) == lab.reasons(b) == ["req:chg-1"]
+    assert lab.tags(a)["link-managed.prod"] == lab.tags(b)["link-managed.prod"] == "true"
+
+
+@pytest.mark.parametrize("account", [HOME, PEER])
+def test_both_ends_may_be_in_one_account(lab: Lab, account: str) -> None:
+    """Home, or another one; consent is then written without an account."""
+    a, b = lab.group(account=account), lab.group(account=account)
+    lab.tag(b, link_accept=f"{a.id}:udp/53")
+    assert lab.cross_account(lab.request(a, b, "udp/53")) == {"applied": 1}
+    assert lab.rules(b) == [f"{a.id} udp/53"]
+    (rule,) = lab.raw_rules(b)
+    assert rule["SourceGroupOwnerAccount"] in ("", account)
+
+
+def test_home_may_be_the_one_that_admits(lab: Lab) -> None:
+    a, b = lab.group(), lab.group(account=PEER)
+    lab.tag(a, link_accept=f"{b.id}@{PEER}:tcp/443")
+    assert lab.cross_account(lab.request(b, a, "tcp/443")) == {"applied": 1}
+    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} tcp/443"], [])
+
+
+@pytest.mark.parametrize("ports", [("tcp/3306",), ("tcp/1", "udp/2", "icmp", "tcp/8000-8010"), ()])
+def test_an_instance_link_opens_one_address_to_one_address(lab: Lab, ports: tuple[str, ...]) -> None:
+    """Five-part rules, with both instances in the marker; a mutual one has a rule on each side."""
+    a, b = lab.pair()
+    one, two = lab.instance(a), lab.instance(b)
+    assert lab.cross_account(lab.request(one, two, *ports)) == {"applied": 1}
+    there = f"{one.private_ip}/32>{two.private_ip}/32"
+    back = f"{two.private_ip}/32>{one.private_ip}/32"
+    assert lab.rules(b) == sorted(f"{there} {port}" for port in ports or ("all",))
+    assert lab.rules(a) == ([] if ports else [f"{back} all"])
+    for rule in lab.raw_rules(b):
+        assert rule["Description"].endswith(f" by=req:chg-1 from={one.id} to={two.id}@{PEER}")
+    for rule in lab.raw_rules(a):
+        assert rule["Description"].endswith(f" by=req:chg-1 from={two.id}@{PEER} to={one.id}")
+
+
+def test_an_instance_link_crosses_vpcs_and_says_that_it_gives_no_route(lab: Lab) -> None:
+    one = lab.instance(lab.group(vpc=lab.a))
+    two = lab.instance(lab.group(f"{one.id}@{HOME}:tcp/1", account=PEER, vpc=lab.b))
+    assert lab.cross_account(lab.request(one, two, "tcp/1")) == {"applied": 1}
+    record = lab.outcome()
+    assert record["reachability"] == "different-vpc"
+    for way in ("CEN", "VPC peering", "VPN Gateway", "Express Connect"):
+        assert way in record["advice"]
+
+
+# the same again, and others
+
+
+def test_the_same_message_again_is_applied_again_without_a_change(lab: Lab) -> None:
+    a, b = lab.pair()
+    request = lab.request(a, b)
+    lab.cross_account(request)
+    before, rules = lab.changes(), (lab.raw_rules(a), lab.raw_rules(b))
+    assert lab.cross_account(request) == {"applied": 1}
+    assert lab.changes() == before
+    assert (lab.raw_rules(a), lab.raw_rules(b)) == rules
+
+
+def test_copies_of_one_message_have_one_outcome(lab: Lab) -> None:
+    """The queue delivers at least once, each time as another event: their records have one key."""
+    a, b = lab.pair()
+    request = lab.request(a, b)
+    for _ in range(3):
+        lab.cross_account(request)
+    assert len({record["key"] for record in lab.records()}) == 1
+    lab.tag(b, link_accept=None)
+    for _ in range(2):
+        lab.cross_account(lab.request(a, b, request_id="chg-2"))
+    assert len({record["key"] for record in lab.records(outcome="denied")}) == 1
+
+
+def test_a_second_request_adds_its_reason_to_the_marker(lab: Lab) -> None:
+    """The rules keep their ids: authorizing again would not change a description."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b))
+    ids = [rule["SecurityGroupRuleId"] for group in (a, b) for rule in lab.raw_rules(group)]
+    assert lab.cross_account(lab.request(a, b, request_id="chg-2")) == {"applied": 1}
+    assert lab.reasons(a) == lab.reasons(b) == ["req:chg-1,req:chg-2"]
+    assert [rule["SecurityGroupRuleId"] for group in (a, b) for rule in lab.raw_rules(group)] == ids
+
+
+def test_a_tag_and_two_requests_share_a_rule(lab: Lab) -> None:
+    a, b = lab.pair()
+    instance = lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"})
+    lab.cross_account(lab.request(a, b, "tcp/1", request_id="chg-2"), lab.request(a, b, "tcp/1"))
+    lab.auto_link(lab.event(instance))
+    assert lab.cross_account(*lab.queued()) == {"applied": 1}
+    assert lab.reasons(b) == ["tag,req:chg-1,req:chg-2"]
+
+
+def test_a_later_end_of_the_same_request_replaces_the_earlier(lab: Lab) -> None:
+    """One reason a request id: another until, then none, then one again."""
+    a, b = lab.pair()
+    for until, reason in (
+        ("2027-01-01T00:00:00Z", "req:chg-1~20270101T000000Z"),
+        ("2026-12-01T00:00:00Z", "req:chg-1~20261201T000000Z"),
+        (None, "req:chg-1"),
+        ("2027-01-01T00:00:00+08:00", "req:chg-1~20261231T160000Z"),
+    ):
+        fields = {"until": until} if until else {}
+        assert lab.cross_account(lab.request(a, b, **fields)) == {"applied": 1}
+        assert lab.reasons(a) == lab.reasons(b) == [reason]
+
+
+def test_each_reason_has_its_own_end(lab: Lab) -> None:
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, "tcp/1", until="2027-01-01T00:00:00Z"))
+    lab.cross_account(lab.request(a, b, "tcp/1", request_id="chg-2"))
+    assert lab.reasons(b) == ["req:chg-1~20270101T000000Z,req:chg-2"]
+
+
+def test_both_ways_at_once_are_two_links(lab: Lab) -> None:
+    """A→B and B→A on ports: one rule on each side, with its own reason."""
+    a, b = lab.pair()
+    requests = lab.request(a, b, "tcp/1"), lab.request(b, a, "tcp/2", request_id="chg-2")
+    assert lab.cross_account(*requests) == {"applied": 2}
+    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} tcp/2"], [f"{a.id} tcp/1"])
+    assert (lab.reasons(a), lab.reasons(b)) == (["req:chg-2"], ["req:chg-1"])
+
+
+def test_a_mutual_link_asked_for_from_both_sides_is_one_link(lab: Lab) -> None:
+    """Its rules carry both reasons, and its records one link id."""
+    a, b = lab.pair()
+    assert lab.cross_account(lab.request(a, b), lab.request(b, a, request_id="chg-2")) == {"applied": 2}
+    assert lab.reasons(a) == lab.reasons(b) == ["req:chg-1,req:chg-2"]
+    assert len({record["link"] for record in lab.records()}) == 1
+
+
+def test_apply_unlink_apply_ends_with_the_rules(lab: Lab) -> None:
+    """A remembered ClientToken must not answer for a rule that has been revoked since."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b))
+    lab.cross_account(lab.request(a, b, action="unlink", request_id="chg-2"))
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+    assert lab.cross_account(lab.request(a, b, request_id="chg-3")) == {"applied": 1}
+    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
+
+
+def test_one_side_deleted_by_hand_comes_back_with_the_same_message(lab: Lab) -> None:
+    a, b = lab.pair()
+    request = lab.request(a, b)
+    lab.cross_account(request)
+    (rule,) = lab.raw_rules(a)
+    lab.call(
+        HOME, "RevokeSecurityGroup", {"SecurityGroupId": a.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
+    )
+    assert lab.cross_account(request) == {"applied": 1}
+    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
+
+
+# rules of others
+
+
+def person(lab: Lab, group: Group, source: Group, **fields: str) -> str:
+    """A rule that a person made, as our mutual one would be."""
+    given = {"IpProtocol": "ALL", "PortRange": "-1/-1", "SourceGroupId": source.id, "Priority": "100"}
+    owner = {"SourceGroupOwnerId": source.account} if source.account != group.account else {}
+    return lab.authorize(group, **{**given, **owner, **fields})
+
+
+def test_an_equal_rule_of_a_person_counts_as_present(lab: Lab) -> None:
+    """`unchanged`, `human-rule`; its description stays the person's."""
+    a, b = lab.pair()
+    person(lab, b, a, IpProtocol="TCP", PortRange="1/1", Priority="7", Description="by hand")
+    before = lab.raw_rules(b)
+    assert lab.cross_account(lab.request(a, b, "tcp/1")) == {"unchanged": 1}
+    assert lab.outcome()["reason"] == "human-rule"
+    assert lab.raw_rules(b) == before
+    assert lab.changes() == 0
+
+
+@pytest.mark.parametrize("on", ["a", "b"])
+def test_a_persons_half_of_a_mutual_link_stays_when_ours_goes(lab: Lab, on: str) -> None:
+    a, b = lab.pair()
+    group, other = (a, b) if on == "a" else (b, a)
+    person(lab, group, other)
+    before = lab.raw_rules(group)
+    assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
+    assert len(lab.raw_rules(other)) == 1
+    assert lab.cross_account(lab.request(a, b, action="unlink")) == {"removed": 1}
+    assert lab.raw_rules(group) == before
+    assert lab.raw_rules(other) == []
+
+
+def test_an_operators_drop_is_no_accept_and_stays(lab: Lab) -> None:
+    """The link is written beside it; at priority 100 the drop wins."""
+    a, b = lab.pair()
+    drop = person(lab, b, a, IpProtocol="TCP", PortRange="1/1", Policy="drop")
+    assert lab.cross_account(lab.request(a, b, "tcp/1")) == {"applied": 1}
+    assert drop in {rule["SecurityGroupRuleId"] for rule in lab.raw_rules(b)}
+    one, two = lab.instance(a), lab.instance(b)
+    assert not may_reach(lab.cloud.ecs, HOME, one.id, PEER, two.id, "tcp", 1).ok
+
+
+def test_a_copied_marker_makes_no_rule_ours(lab: Lab) -> None:
+    """The id belongs to one rule: on another it is a person's text."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, "tcp/1"))
+    (ours,) = lab.raw_rules(b)
+    copied = person(lab, b, a, IpProtocol="TCP", PortRange="2/2", Description=ours["Description"])
+    assert lab.cross_account(lab.request(a, b, action="unlink")) == {"removed": 1}
+    assert [rule["SecurityGroupRuleId"] for rule in lab.raw_rules(b)] == [copied]
+
+
+# what is recorded
+
+
+def test_an_outcome_tells_the_whole_story(lab: Lab) -> None:
+    """Every field of the contract that a request has."""
+    a, b = lab.pair()
+    claims = {"reason": "orders reads the ledger", "requested_by": "team-orders"}
+    lab.cross_account(lab.request(a, b, "udp/53", "tcp/3306", **claims))
+    record = lab.outcome()
+    link = Link(party(a), party(b), tuple(map(parse_port, ("tcp/3306", "udp/53"))))
+    expected = {
+        "function": "cross_account",
+        "deployment": "prod",
+        "region": REGION,
+        "request_id": "chg-1",
+        "action": "link",
+        "outcome": "applied",
+        "link": link.id(REGION),
+        "from_account": HOME,
+        "from": a.id,
+        "to_account": PEER,
+        "to": b.id,
+        "ports": "tcp/3306+udp/53",
+        "reachability": "same-vpc",
+        "claimed_by": "team-orders",
+    }
+    assert {name: record.get(name) for name in expected} == expected
+    assert f"link-accept=*@{HOME}" in record["consent"]
+    for rule in lab.raw_rules(b):
+        assert rule["SecurityGroupRuleId"] in record["rules"]
+    assert len(record["api_requests"].split(",")) >= 1
+    assert record["time"]
+    assert record["key"]
+
+
+def test_the_intent_is_written_before_the_first_change(lab: Lab) -> None:
+    """By the order of the calls: the log, then the tag, then the rules, then the log."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b))
+    order = [c.action for c in lab.cloud.faults.calls if not c.action.startswith(("Describe", "Assume"))]
+    assert order[0] == order[-1]
+    assert set(order[1:-1]) == {"TagResources", "AuthorizeSecurityGroup"}
+    (intent,) = lab.records("intent")
+    assert (intent["request_id"], intent["link"]) == ("chg-1", lab.outcome()["link"])
+    assert intent["rules"].count("sg-") == 4
+
+
+def test_a_second_message_of_one_request_only_adds(lab: Lab) -> None:
+    """Other ports under the same id: the first ones stay, until an unlink takes them."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, "tcp/1"))
+    assert lab.cross_account(lab.request(a, b, "tcp/2")) == {"applied": 1}
+    assert lab.rules(b) == [f"{a.id} tcp/1", f"{a.id} tcp/2"]
+    lab.cross_account(lab.request(a, b, action="unlink"))
+    assert lab.rules(b) == []
+
+
+def test_a_batch_may_be_as_large_as_a_call(lab: Lab) -> None:
+    """Messages of 64 KB, in base64, twenty of them."""
+    a, b = lab.pair()
+    wide = [json.dumps(lab.request(a, b, f"tcp/{n}", request_id=f"chg-{n}")) + " " * 60_000 for n in range(1, 21)]
+    assert lab.cross_account(*wide) == {"applied": 20}
+    assert len(lab.rules(b)) == 20

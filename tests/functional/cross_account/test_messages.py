@@ -1,0 +1,288 @@
+"""cross_account takes what the queue's stream pushes: each message ends on its own, however hostile its neighbour is."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cross_account
+import pytest
+from link_peer.domain.errors import Transient
+from link_peer.domain.tags import parse_instant
+from link_peer_local.ecs.state import Group
+
+from tests.functional.lab import HOME, PEER, Lab
+
+SAMPLES = Path(__file__).parents[3] / "events"
+
+
+def run(lab: Lab, event: Any) -> dict[str, int]:
+    """The function on exactly this."""
+    body = event if isinstance(event, bytes) else json.dumps(event).encode()
+    answer: dict[str, int] = json.loads(cross_account.handler(body, lab.context))["outcomes"]
+    return answer
+
+
+def _b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+# the forms in which a message comes
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda lab, body: [lab.message(body)],
+        lambda lab, body: lab.message(body),
+        lambda lab, body: [lab.message(_b64(body))],
+        lambda lab, body: [lab.message(base64.encodebytes(body.encode()).decode())],
+        lambda lab, body: [lab.message(body)["data"]],
+        lambda lab, body: lab.message(body)["data"],
+        lambda _, body: [body],
+        lambda _, body: [_b64(body)],
+        lambda _, body: json.loads(body),
+        lambda _, body: [json.loads(body)],
+        lambda _, body: body.encode(),
+        lambda _, body: _b64(body).encode(),
+    ],
+    ids=[
+        "array", "object", "base64", "base64 in lines", "data in an array", "data alone", "body in an array",
+        "base64 in an array", "the request alone", "the request in an array", "raw", "raw base64",
+    ],
+)  # fmt: skip
+def test_a_request_is_read_in_every_form(lab: Lab, form: Callable[[Lab, str], Any]) -> None:
+    """CloudEvents or RawData, an array or one object, base64 or plain."""
+    a, b = lab.pair()
+    assert run(lab, form(lab, json.dumps(lab.request(a, b, "tcp/1")))) == {"applied": 1}
+    assert lab.rules(b) == [f"{a.id} tcp/1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "outcomes"),
+    [
+        ("queue-link", {"applied": 1}),
+        ("queue-plain", {"applied": 1}),
+        ("queue-base64", {"applied": 1}),
+        ("queue-raw-data", {"applied": 3}),
+        ("queue-unlink", {"unchanged": 1}),
+        ("queue-sync", {"unchanged": 1}),
+        ("queue-expired", {"denied": 1}),
+        ("queue-bad-request", {"denied": 1}),
+        ("queue-batch", {"applied": 1, "denied": 1, "removed": 1}),
+    ],
+)
+def test_the_samples_play_as_they_are_named(lab: Lab, name: str, outcomes: dict[str, int]) -> None:
+    """With both groups there and consenting, at the samples' own time."""
+    lab.cloud.clock.advance(parse_instant("2026-11-25T07:00:00Z") - lab.cloud.clock.now())
+    lab.group(account=HOME, group_id="sg-bp1azkttqpldxgtedxxx")
+    lab.group(f"*@{HOME}", account=PEER, group_id="sg-bp15ed6xe1yxeycg7xxx")
+    assert run(lab, (SAMPLES / f"{name}.json").read_bytes()) == outcomes
+
+
+def test_an_empty_batch_is_nothing(lab: Lab) -> None:
+    assert run(lab, []) == {}
+    assert lab.records() == []
+
+
+# what is not a request
+
+
+def _less(request: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in request.items() if key != name}
+
+
+HOSTILE: dict[str, Callable[[dict[str, Any]], str]] = {
+    "nothing": lambda _: "",
+    "words": lambda _: "please open everything",
+    "half": lambda r: json.dumps(r)[:-5],
+    "a list": lambda r: json.dumps([r]),
+    "a number": lambda _: "42",
+    "null": lambda _: "null",
+    "twice base64": lambda r: _b64(_b64(json.dumps(r))),
+    "unknown field": lambda r: json.dumps({**r, "role": "acs:ram::1000000000000002:role/admin"}),
+    "unknown field within": lambda r: json.dumps({**r, "to": {**r["to"], "external_id": "x"}}),
+    "no request id": lambda r: json.dumps(_less(r, "request_id")),
+    "no expiry": lambda r: json.dumps(_less(r, "expires_at")),
+    "key twice": lambda r: json.dumps(r)[:-1] + ', "action": "unlink"}',
+    "NaN": lambda r: json.dumps({**r, "version": float("nan")}),
+    "null ports": lambda r: json.dumps({**r, "ports": None}),
+    "empty ports": lambda r: json.dumps({**r, "ports": []}),
+    "ports as text": lambda r: json.dumps({**r, "ports": "tcp/1"}),
+    "port zero": lambda r: json.dumps({**r, "ports": ["tcp/0"]}),
+    "all protocols": lambda r: json.dumps({**r, "ports": ["all"]}),
+    "version 2": lambda r: json.dumps({**r, "version": 2}),
+    "version true": lambda r: json.dumps({**r, "version": True}),
+    "account as number": lambda r: json.dumps({**r, "from": {**r["from"], "account": 1000000000000001}}),
+    "deep": lambda _: "[" * 60_000,
+    "deep in base64": lambda _: _b64('{"a":' + "[" * 30_000),
+    "5000 digits": lambda r: json.dumps(r)[:-1] + ', "version": ' + "9" * 5000 + "}",
+    "half a character": lambda r: json.dumps({**r, "reason": "\ud800"}),
+    "oversize": lambda r: json.dumps({**r, "reason": "x" * 65_536}),
+    "long reason": lambda r: json.dumps({**r, "reason": "x" * 257}),
+    "long request id": lambda r: json.dumps({**r, "request_id": "x" * 49}),
+    "request id with a comma": lambda r: json.dumps({**r, "request_id": "chg-1,req:chg-2"}),
+    "homoglyph": lambda r: json.dumps({**r, "from": {**r["from"], "party": "sg-bp1\u0430bc"}}),
+    "full-width digits": lambda r: json.dumps(
+        {**r, "from": {**r["from"], "account": "１０００００００００００００１"}}
+    ),
+    "id with a newline": lambda r: json.dumps({**r, "from": {**r["from"], "party": r["from"]["party"] + "\n"}}),
+    "account in the id": lambda r: json.dumps({**r, "to": {**r["to"], "party": f"{r['to']['party']}@{PEER}"}}),
+    "mixed kinds": lambda r: json.dumps({**r, "to": {**r["to"], "party": "i-bp1abc"}}),
+    "star": lambda r: json.dumps({**r, "from": {**r["from"], "party": "*"}}),
+    "expiry without a zone": lambda r: json.dumps({**r, "expires_at": "2026-11-25T01:00:00"}),
+    "until on an unlink": lambda r: json.dumps({**r, "action": "unlink", "until": "2027-01-01T00:00:00Z"}),
+    "unknown action": lambda r: json.dumps({**r, "action": "open"}),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_is_no_request_is_denied_beside_its_neighbours(lab: Lab, name: str) -> None:
+    """`bad-request`, with the fault in words and no stack trace; the messages before and after it are carried out."""
+    a, b = lab.pair()
+    good, last = lab.request(a, b, "tcp/1"), lab.request(a, b, "tcp/2", request_id="chg-2")
+    body = HOSTILE[name](lab.request(a, b, request_id="chg-bad"))
+    assert lab.cross_account(good, body, last) == {"applied": 2, "denied": 1}
+    assert lab.rules(b) == [f"{a.id} tcp/1", f"{a.id} tcp/2"]
+    (record,) = lab.records(outcome="denied")
+    assert record["reason"] == "bad-request"
+    assert record["detail"]
+    assert "Traceback" not in str(record)
+    assert len(str(record)) < 2000
+    assert record["event_id"]
+    assert str(record).isprintable()
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        None,
+        7,
+        [],
+        {},
+        {"specversion": "1.0", "id": "x", "type": "acs.ecs"},
+        {"specversion": "1.0", "id": "x", "type": "mns:Queue:SendMessage", "data": "text"},
+        {"specversion": "1.0", "id": "x", "type": "mns:Queue:SendMessage", "data": {"messageBody": 7}},
+        {"messageBody": "{}", "messageId": 7},
+    ],
+    ids=str,
+)
+def test_what_is_no_message_is_denied_beside_its_neighbours(lab: Lab, element: Any) -> None:
+    a, b = lab.pair()
+    good = lab.message(lab.request(a, b, "tcp/1"))
+    assert run(lab, [element, good]) == {"applied": 1, "denied": 1}
+    assert lab.records(outcome="denied")[0]["reason"] == "bad-request"
+
+
+@pytest.mark.parametrize("event", [b"", b"\xff\xfe", b"not json", b"[" * 100_000, b'"\\ud800"', b'[{"a": NaN}]'])
+def test_an_event_that_is_not_even_json_is_denied(lab: Lab, event: bytes) -> None:
+    """Acknowledged, since it would never get better."""
+    assert run(lab, event) == {"denied": 1}
+    assert lab.outcome()["reason"] == "bad-request"
+
+
+def test_a_bad_request_is_recorded_with_what_of_it_could_be_read(lab: Lab) -> None:
+    """So that whoever posted it finds it by its id."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, "tcp/0"))
+    record = lab.outcome()
+    assert (record["request_id"], record["from"], record["to"]) == ("chg-1", a.id, b.id)
+    assert (record["action"], record["claimed_by"]) == ("link", "")
+    assert "ports[0]" in record["detail"]
+    lab.cross_account(lab.request(a, b, "tcp/0", action="unlink", requested_by="team-orders", reason="over"))
+    record = lab.outcome()
+    assert (record["action"], record["claimed_by"], record["claimed_reason"]) == ("unlink", "team-orders", "over")
+
+
+def test_a_message_that_names_nobody_can_still_be_told_from_others(lab: Lab) -> None:
+    """Without any id of its own, its record is named by what it says."""
+    assert run(lab, ["nonsense", "other nonsense", "nonsense"]) == {"denied": 3}
+    ids = [record["event_id"] for record in lab.records(outcome="denied")]
+    assert ids[0] == ids[2] != ids[1]
+    assert all(one.startswith("unreadable-") for one in ids)
+
+
+@pytest.mark.parametrize("kind", ["sg", "i"])
+def test_a_link_of_a_party_with_itself_needs_no_rule(lab: Lab, kind: str) -> None:
+    a, _ = lab.pair()
+    party = a if kind == "sg" else lab.instance(a)
+    assert lab.cross_account(lab.request(party, party, "tcp/1")) == {"unchanged": 1}
+    assert lab.outcome()["reason"] == "same-group"
+    assert lab.changes() == 0
+
+
+def test_a_fault_of_ours_does_not_stop_the_neighbours(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It surfaces as itself, after the others are done: a bug must not look like weather."""
+    a, b = lab.pair()
+    carry_out = cross_account.reconcile
+
+    def faulty(delivery: Any, request: Any, *more: Any, **options: Any) -> int:
+        if request.request_id == "chg-bug":
+            raise KeyError("a bug")
+        return carry_out(delivery, request, *more, **options)
+
+    monkeypatch.setattr(cross_account, "reconcile", faulty)
+    with pytest.raises(KeyError):
+        lab.cross_account(lab.request(a, b, request_id="chg-bug"), lab.request(a, b, "tcp/1"))
+    assert lab.rules(b) == [f"{a.id} tcp/1"]
+
+
+def test_claims_are_recorded_harmlessly(lab: Lab) -> None:
+    """Line breaks, escapes and text that turns round are written as escapes."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, reason="\r\n{}\x1b[31m", requested_by="team\u202etxt.exe"))
+    record = lab.outcome()
+    assert record["claimed_by"] == "team\\u202etxt.exe"
+    assert record["claimed_reason"] == "\\u000d\\u000a{}\\u001b[31m"
+
+
+# a batch
+
+
+def _three(lab: Lab) -> tuple[Group, Group, list[dict[str, Any]]]:
+    a, b = lab.pair()
+    return a, b, [lab.request(a, b, f"tcp/{n}", request_id=f"chg-{n}") for n in (1, 2, 3)]
+
+
+def test_every_message_of_a_batch_ends_on_its_own(lab: Lab) -> None:
+    """Applied, denied, and one more applied."""
+    _, _, requests = _three(lab)
+    lab.policy(deny={"ports": ["tcp/2"]})
+    assert lab.cross_account(*requests) == {"applied": 2, "denied": 1}
+    assert [(r["request_id"], r["outcome"]) for r in lab.records()] == [
+        ("chg-1", "applied"),
+        ("chg-2", "denied"),
+        ("chg-3", "applied"),
+    ]
+
+
+def test_trouble_with_one_message_raises_after_the_others_are_done(lab: Lab) -> None:
+    """The whole batch then comes again, and the others find their work done."""
+    a, b, requests = _three(lab)
+    batch = [lab.message(request) for request in requests]
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="error", skip=1, times=4)
+    with pytest.raises(Transient, match="1 of the messages"):
+        run(lab, batch)
+    assert lab.rules(b) == [f"{a.id} tcp/1", f"{a.id} tcp/3"]
+    assert [record["request_id"] for record in lab.records()] == ["chg-1", "chg-3"]
+    assert [record["request_id"] for record in lab.records("attempt")] == ["chg-2"]
+    lab.cloud.faults.clear()
+    before = lab.changes()
+    assert run(lab, batch) == {"applied": 3}
+    assert lab.changes() == before + 1
+    assert len({record["key"] for record in lab.records()}) == 3
+
+
+def test_a_refusal_that_nobody_knows_does_not_stop_the_neighbours(lab: Lab) -> None:
+    """A code that we do not know comes again, and at last to a person; the other messages are carried out meanwhile."""
+    a, b, requests = _three(lab)
+    bad = lab.request(lab.instance(a), lab.instance(b), "tcp/9", request_id="chg-9")
+    batch = [lab.message(request) for request in (requests[0], bad, requests[1])]
+    lab.fault(service="ecs", action="DescribeInstances", kind="error", code="InvalidStatus.Odd", status=400)
+    with pytest.raises(Transient):
+        run(lab, batch)
+    assert lab.rules(b) == [f"{a.id} tcp/1", f"{a.id} tcp/2"]
+    assert [record["request_id"] for record in lab.records("attempt")] == ["chg-9"]

@@ -1,0 +1,251 @@
+"""cross_account's sync: a pair is looked at again; the wish comes from the tags, never from the message."""
+
+from __future__ import annotations
+
+import json
+
+from link_peer.engine.scopes.pair import reconcile
+from link_peer.inbound.requests import decode
+from link_peer.runtime.delivery import opened
+from link_peer_local.ecs.state import Group, Instance
+
+from tests.functional.lab import HOME, PEER, REGION, Lab
+
+
+def sync(lab: Lab, a: Group, b: Group) -> dict[str, int]:
+    """What anybody may post."""
+    return lab.cross_account(lab.request(a, b, action="sync"))
+
+
+def wanting(lab: Lab, a: Group, b: Group, ports: str = ":tcp/1") -> Instance:
+    return lab.instance(a, tags={"link-peer": f"{b.id}@{b.account}{ports}"})
+
+
+def test_a_tag_links_to_another_account_by_way_of_the_queue(lab: Lab) -> None:
+    """auto_link posts the pair, cross_account finds the tag: reason `tag` in both accounts."""
+    a, b = lab.pair()
+    lab.auto_link(lab.event(wanting(lab, a, b, "")))
+    assert lab.cross_account(*lab.queued()) == {"applied": 1}
+    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
+    assert lab.reasons(a) == lab.reasons(b) == ["tag"]
+    record = lab.outcome()
+    assert record["action"] == "sync"
+    assert record["request_id"].startswith("tag-")
+
+
+def test_a_sync_that_no_tag_backs_gains_nothing(lab: Lab) -> None:
+    """Anybody may post one."""
+    a, b = lab.pair()
+    lab.instance(a)
+    assert sync(lab, a, b) == {"unchanged": 1}
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+    assert lab.changes() == 0
+
+
+def test_a_sync_the_wrong_way_round_does_not_grant_the_tag_of_the_other_side(lab: Lab) -> None:
+    """The wish is that of `from`'s instances."""
+    a, b = lab.pair()
+    wanting(lab, a, b)
+    assert sync(lab, b, a) == {"unchanged": 1}
+    assert lab.rules(b) == []
+
+
+def test_a_sync_reads_the_tags_of_instances_in_the_other_account_too(lab: Lab) -> None:
+    """`from` may be the peer's group: its instances ask for home's."""
+    a, b = lab.pair()
+    wanting(lab, b, a)
+    assert sync(lab, b, a) == {"applied": 1}
+    assert lab.rules(a) == [f"{b.id} tcp/1"]
+
+
+def test_a_second_sync_changes_nothing(lab: Lab) -> None:
+    a, b = lab.pair()
+    wanting(lab, a, b)
+    sync(lab, a, b)
+    before = lab.changes()
+    assert sync(lab, a, b) == {"unchanged": 1}
+    assert lab.changes() == before
+
+
+def test_a_tag_that_went_takes_the_rule_along(lab: Lab) -> None:
+    a, b = lab.pair()
+    instance = wanting(lab, a, b, "")
+    lab.instance(b)
+    lab.auto_link(lab.event(instance))
+    lab.cross_account(*lab.queued())
+    lab.tag(instance, link_peer=None)
+    lab.auto_link(lab.tag_event(instance))
+    assert lab.cross_account(*lab.queued()) == {"removed": 1}
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+
+
+def test_a_changed_tag_adds_the_new_and_removes_the_old(lab: Lab) -> None:
+    a, b = lab.pair()
+    instance = wanting(lab, a, b, ":tcp/1+tcp/2")
+    lab.instance(b)
+    sync(lab, a, b)
+    lab.tag(instance, link_peer=f"{b.id}@{PEER}:tcp/2+tcp/3")
+    assert sync(lab, a, b) == {"applied": 1, "removed": 1}
+    assert lab.rules(b) == [f"{a.id} tcp/2", f"{a.id} tcp/3"]
+
+
+def test_another_instance_that_still_wants_it_keeps_the_rule(lab: Lab) -> None:
+    a, b = lab.pair()
+    first = wanting(lab, a, b)
+    wanting(lab, a, b)
+    sync(lab, a, b)
+    lab.tag(first, link_peer=None)
+    assert sync(lab, a, b) == {"unchanged": 1}
+    assert lab.rules(b) == [f"{a.id} tcp/1"]
+
+
+def test_the_other_sides_wish_keeps_a_mutual_link(lab: Lab) -> None:
+    """a's tag goes, b's tag asks for the same mutual link."""
+    a, b = lab.pair()
+    first = wanting(lab, a, b, "")
+    wanting(lab, b, a, "")
+    sync(lab, a, b)
+    lab.tag(first, link_peer=None)
+    sync(lab, a, b)
+    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
+
+
+def test_a_sync_leaves_requests_alone(lab: Lab) -> None:
+    """It judges the tags' reasons only."""
+    a, b = lab.pair()
+    instance = wanting(lab, a, b)
+    lab.instance(b)
+    lab.cross_account(lab.request(a, b, "tcp/1"), lab.request(a, b, action="sync", request_id="tag-1"))
+    assert lab.reasons(b) == ["tag,req:chg-1"]
+    lab.tag(instance, link_peer=None)
+    assert sync(lab, a, b) == {"removed": 1}
+    assert lab.reasons(b) == ["req:chg-1"]
+
+
+def test_a_link_request_leaves_the_tags_reason_alone(lab: Lab) -> None:
+    """A request says nothing of tags, also where no tag asks any more."""
+    a, b = lab.pair()
+    instance = wanting(lab, a, b)
+    sync(lab, a, b)
+    lab.tag(instance, link_peer=None)
+    lab.cross_account(lab.request(a, b, "tcp/1"))
+    assert lab.reasons(b) == ["tag,req:chg-1"]
+
+
+def test_a_sync_without_consent_is_denied_and_closes_what_stood(lab: Lab) -> None:
+    """Withdrawn consent is explicit: it is not counted."""
+    a, b = lab.pair()
+    wanting(lab, a, b)
+    sync(lab, a, b)
+    lab.tag(b, link_accept=None)
+    lab.policy(limits={"removals_per_run": 0})
+    assert sync(lab, a, b) == {"denied": 1, "removed": 1}
+    assert lab.rules(b) == []
+    (record,) = lab.records(outcome="denied")
+    assert f"tag {b.id}@{PEER} link-accept={a.id}@{HOME}:tcp/1" in record["advice"]
+
+
+def test_more_removals_than_may_go_at_once_are_held(lab: Lab) -> None:
+    """Across all messages of one delivery: one summary says so, and none of those is done."""
+    a, b = lab.pair()
+    c = lab.group(f"*@{PEER}")
+    first, second = wanting(lab, a, b), wanting(lab, c, b)
+    lab.instance(b)
+    lab.cross_account(lab.request(a, b, action="sync"), lab.request(c, b, action="sync", request_id="tag-2"))
+    lab.policy(limits={"removals_per_run": 1})
+    lab.tag(first, link_peer=None)
+    lab.tag(second, link_peer=None)
+    lab.cross_account(lab.request(a, b, action="sync"), lab.request(c, b, action="sync", request_id="tag-2"))
+    assert len(lab.rules(b)) == 2
+    (summary,) = lab.records("summary")
+    assert (summary["outcome"], summary["reason"]) == ("failed", "removals-held")
+    assert summary["function"] == "cross_account"
+    lab.policy(limits={"removals_per_run": 2})
+    lab.cross_account(lab.request(a, b, action="sync"), lab.request(c, b, action="sync", request_id="tag-2"))
+    assert lab.rules(b) == []
+
+
+def test_a_pair_that_a_delivery_names_twice_counts_once(lab: Lab) -> None:
+    """The same rule is due, not another one."""
+    a, b = lab.pair()
+    instance = wanting(lab, a, b)
+    lab.instance(a)
+    lab.instance(b)
+    sync(lab, a, b)
+    lab.policy(limits={"removals_per_run": 1})
+    lab.tag(instance, link_peer=None)
+    looks = [lab.request(a, b, action="sync", request_id=f"tag-{n}") for n in range(3)]
+    assert lab.cross_account(*looks) == {"removed": 1, "unchanged": 2}
+    assert lab.records("summary") == []
+
+
+def test_nothing_is_believed_gone_where_no_instance_is_shown(lab: Lab) -> None:
+    """An account without a single instance looks like one that may not be read."""
+    a, b = lab.pair()
+    instance = wanting(lab, a, b)
+    sync(lab, a, b)
+    lab.call(HOME, "DeleteInstance", {"InstanceId": instance.id, "Force": "true"})
+    assert sync(lab, a, b) == {"unchanged": 1}
+    assert lab.rules(b) == [f"{a.id} tcp/1"]
+    assert f"{HOME} shows no instances" in lab.outcome()["detail"]
+
+
+def test_a_sync_has_neither_ports_nor_an_end(lab: Lab) -> None:
+    a, b = lab.pair()
+    assert lab.cross_account(lab.request(a, b, "tcp/1", action="sync")) == {"denied": 1}
+    assert lab.cross_account(lab.request(a, b, action="sync", until=lab.iso(60))) == {"denied": 1}
+    assert {record["reason"] for record in lab.records()} == {"bad-request"}
+
+
+def test_link_until_ends_the_tags_links_in_the_other_account(lab: Lab) -> None:
+    a, b = lab.pair()
+    instance = wanting(lab, a, b)
+    lab.instance(b)
+    lab.tag(instance, link_until=lab.iso(600))
+    assert sync(lab, a, b) == {"applied": 1}
+    lab.cloud.clock.advance(600)
+    assert sync(lab, a, b) == {"denied": 1, "removed": 1}
+    assert lab.rules(b) == []
+
+
+def test_an_instance_in_two_groups_asks_through_its_first(lab: Lab) -> None:
+    """The pair that auto_link hands over is the one that cross_account finds."""
+    a, b = lab.pair()
+    other = lab.group(f"*@{PEER}")
+    instance = lab.instance(other, a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"})
+    lab.auto_link(lab.event(instance))
+    (request,) = lab.queued()
+    assert request["from"]["party"] == other.id
+    assert lab.cross_account(request) == {"applied": 1}
+    assert sync(lab, a, b) == {"unchanged": 1}
+    assert lab.rules(b) == [f"{other.id} tcp/1"]
+
+
+def test_an_instance_that_one_read_leaves_out_keeps_its_link(lab: Lab) -> None:
+    """What is not seen is looked for a second time."""
+    a, b = lab.pair()
+    lab.instance(a)
+    lab.instance(b)
+    instance = wanting(lab, a, b)
+    sync(lab, a, b)
+    lab.leave_out(instance)
+    assert sync(lab, a, b) == {"unchanged": 1}
+    assert lab.rules(b) == [f"{a.id} tcp/1"]
+
+
+def test_what_earlier_messages_of_a_delivery_removed_counts(lab: Lab) -> None:
+    """Also where it could not be counted beforehand."""
+    a, b = lab.pair()
+    instance = wanting(lab, a, b)
+    lab.instance(a)
+    lab.instance(b)
+    sync(lab, a, b)
+    lab.tag(instance, link_peer=None)
+    lab.policy(limits={"removals_per_run": 1})
+    delivery = opened("cross_account", lab.context)
+    request = decode(json.dumps(lab.request(a, b, action="sync")), region=REGION, now=delivery.clock.now())
+    assert reconcile(delivery, request, delivery.scribe({}), counted=1) == 1
+    assert len(lab.rules(b)) == 1
+    assert lab.records("summary")[-1]["reason"] == "removals-held"
+    assert reconcile(delivery, request, delivery.scribe({}), counted=0) == 1
+    assert lab.rules(b) == []

@@ -1,0 +1,202 @@
+"""cross_account takes back what requests asked for, and nothing else; and ends what has an end."""
+
+from __future__ import annotations
+
+import pytest
+from link_peer_local.ecs.state import Group
+
+from tests.functional.lab import HOME, PEER, Lab
+
+
+def delete(lab: Lab, *groups: Group) -> None:
+    for group in groups:
+        lab.call(group.account, "DeleteSecurityGroup", {"SecurityGroupId": group.id})
+
+
+def test_an_unlink_without_ports_takes_everything_between_the_two(lab: Lab) -> None:
+    """Both ways, with ports and without, of whichever requests."""
+    a, b = lab.pair()
+    lab.cross_account(
+        lab.request(a, b),
+        lab.request(a, b, "tcp/1", "udp/2", request_id="chg-2"),
+        lab.request(b, a, "tcp/3", request_id="chg-3"),
+    )
+    assert len(lab.rules(a)) + len(lab.rules(b)) == 5
+    assert set(lab.cross_account(lab.request(a, b, action="unlink", request_id="chg-4"))) == {"removed"}
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+
+
+def test_an_unlink_with_ports_takes_those_in_that_direction(lab: Lab) -> None:
+    """Not the other ports, not the other direction, not the mutual link."""
+    a, b = lab.pair()
+    lab.cross_account(
+        lab.request(a, b),
+        lab.request(a, b, "tcp/1", "tcp/2", request_id="chg-2"),
+        lab.request(b, a, "tcp/1", request_id="chg-3"),
+    )
+    assert lab.cross_account(lab.request(a, b, "tcp/1", action="unlink", request_id="chg-4")) == {"removed": 1}
+    assert lab.rules(b) == [f"{a.id} all", f"{a.id} tcp/2"]
+    assert lab.rules(a) == [f"{b.id} all", f"{b.id} tcp/1"]
+
+
+def test_an_unlink_takes_every_requests_reason(lab: Lab) -> None:
+    """Not only those of its own id; `removed` once, for both sides."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b), lab.request(a, b, request_id="chg-2"))
+    assert lab.cross_account(lab.request(b, a, action="unlink", request_id="chg-3")) == {"removed": 1}
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+    assert (lab.outcome()["action"], lab.outcome()["request_id"]) == ("unlink", "chg-3")
+
+
+def test_a_tags_reason_stays_and_so_does_the_rule(lab: Lab) -> None:
+    """`removed`, since a reason went; the record says that the rule stays."""
+    a, b = lab.pair()
+    lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"})
+    lab.cross_account(lab.request(a, b, action="sync"), lab.request(a, b, "tcp/1"))
+    assert lab.reasons(b) == ["tag,req:chg-1"]
+    assert lab.cross_account(lab.request(a, b, action="unlink")) == {"removed": 1}
+    assert lab.reasons(b) == ["tag"]
+    assert "stays" in lab.outcome()["detail"]
+    assert lab.cross_account(lab.request(a, b, action="unlink")) == {"unchanged": 1}
+
+
+def test_where_nothing_stands_an_unlink_changes_nothing(lab: Lab) -> None:
+    a, b = lab.pair()
+    assert lab.cross_account(lab.request(a, b, action="unlink")) == {"unchanged": 1}
+    assert lab.cross_account(lab.request(a, b, "tcp/1", action="unlink")) == {"unchanged": 1}
+    assert lab.changes() == 0
+
+
+def test_the_same_unlink_again_changes_nothing(lab: Lab) -> None:
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b))
+    unlink = lab.request(a, b, action="unlink", request_id="chg-2")
+    assert lab.cross_account(unlink) == {"removed": 1}
+    before = lab.changes()
+    assert lab.cross_account(unlink) == {"unchanged": 1}
+    assert lab.changes() == before
+
+
+def test_an_unlink_has_its_own_outcome_beside_a_repair(lab: Lab) -> None:
+    """A rule of another link, whose priority a hand has changed, is put back; the unlink is answered all the same."""
+    a, b = lab.pair()
+    c = lab.group(account=HOME)
+    lab.cross_account(lab.request(c, b, "tcp/9", request_id="chg-9"))
+    lab.modify(b, lab.raw_rules(b)[0], Priority="1")
+    assert lab.cross_account(lab.request(a, b, action="unlink")) == {"applied": 1, "unchanged": 1}
+    assert lab.records(request_id="chg-1", action="unlink")
+    assert int(lab.raw_rules(b)[0]["Priority"]) == 100
+
+
+def test_closing_needs_no_consent(lab: Lab) -> None:
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b))
+    lab.tag(a, link_accept=None)
+    lab.tag(b, link_accept=None)
+    assert lab.cross_account(lab.request(a, b, action="unlink")) == {"removed": 1}
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+
+
+def test_closing_needs_no_instances(lab: Lab) -> None:
+    """An unlink is explicit: it is neither counted nor a matter of what is seen."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b))
+    lab.policy(limits={"removals_per_run": 0})
+    assert lab.cross_account(lab.request(a, b, action="unlink")) == {"removed": 1}
+
+
+def test_rules_of_others_between_the_two_stay(lab: Lab) -> None:
+    """A person's, another deployment's, and a forged marker's."""
+    a, b = lab.pair()
+    base = {"IpProtocol": "TCP", "SourceGroupId": a.id, "SourceGroupOwnerId": HOME, "Priority": "100"}
+    lab.authorize(b, **base, PortRange="1/1", Description="by hand")
+    lab.authorize(
+        b, **base, PortRange="2/2", Description=f"link-peer/1 dep=test id={lab.rule_id(b, a, 'tcp/2')} by=tag"
+    )
+    lab.authorize(b, **base, PortRange="3/3", Description="link-peer/1 dep=prod id=0123456789abcdef by=req:chg-1")
+    before = lab.raw_rules(b)
+    assert lab.cross_account(lab.request(a, b, action="unlink")) == {"unchanged": 1}
+    assert lab.raw_rules(b) == before
+
+
+@pytest.mark.parametrize("gone", ["a", "b"])
+def test_an_unlink_of_a_group_that_is_gone(lab: Lab, gone: str) -> None:
+    """Nothing is left to close: the platform deletes no group that a rule still names."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, "tcp/1"))
+    (rule,) = lab.raw_rules(b)
+    lab.call(
+        PEER, "RevokeSecurityGroup", {"SecurityGroupId": b.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
+    )
+    delete(lab, a if gone == "a" else b)
+    assert lab.cross_account(lab.request(a, b, action="unlink")) == {"unchanged": 1}
+
+
+def test_an_unlink_of_instances_that_are_gone_closes_what_they_left(lab: Lab) -> None:
+    """Their rules are found by the groups that are tagged as holding rules of ours."""
+    a, b = lab.pair()
+    one, two = lab.instance(a), lab.instance(b)
+    lab.cross_account(lab.request(one, two))
+    for instance in (one, two):
+        lab.call(instance.account, "DeleteInstance", {"InstanceId": instance.id, "Force": "true"})
+    assert lab.cross_account(lab.request(one, two, action="unlink")) == {"removed": 1}
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+
+
+def test_an_unlink_of_an_instance_that_changed_its_group(lab: Lab) -> None:
+    """The rule stands where it was written."""
+    a, b = lab.pair()
+    other = lab.group(f"*@{HOME}", account=PEER)
+    one, two = lab.instance(a), lab.instance(b)
+    lab.cross_account(lab.request(one, two, "tcp/1"))
+    lab.call(PEER, "JoinSecurityGroup", {"InstanceId": two.id, "SecurityGroupId": other.id})
+    lab.call(PEER, "LeaveSecurityGroup", {"InstanceId": two.id, "SecurityGroupId": b.id})
+    assert lab.cross_account(lab.request(one, two, action="unlink")) == {"removed": 1}
+    assert lab.rules(b) == []
+
+
+def test_an_unlink_of_instances_leaves_their_neighbours(lab: Lab) -> None:
+    a, b = lab.pair()
+    one, two, three = lab.instance(a), lab.instance(b), lab.instance(b)
+    lab.cross_account(lab.request(one, two, "tcp/1"), lab.request(one, three, "tcp/1", request_id="chg-2"))
+    assert lab.cross_account(lab.request(one, two, "tcp/1", action="unlink")) == {"removed": 1}
+    assert lab.rules(b) == [f"{one.private_ip}/32>{three.private_ip}/32 tcp/1"]
+
+
+def test_an_unlink_too_late_is_denied(lab: Lab) -> None:
+    """`expires_at` holds for it too."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b))
+    unlink = lab.request(a, b, action="unlink", expires_at=lab.iso(-301))
+    assert lab.cross_account(unlink) == {"denied": 1}
+    assert lab.outcome()["reason"] == "expired"
+    assert len(lab.rules(b)) == 1
+
+
+# ends
+
+
+def test_an_end_takes_its_own_reason_only(lab: Lab) -> None:
+    a, b = lab.pair()
+    lab.instance(a)
+    lab.instance(b)
+    lab.cross_account(
+        lab.request(a, b, "tcp/1", until=lab.iso(600)),
+        lab.request(a, b, "tcp/1", request_id="chg-2", until=lab.iso(1200)),
+    )
+    lab.cloud.clock.advance(600)
+    lab.sweep()
+    assert [r.partition("~")[0] for r in lab.reasons(b)] == ["req:chg-2"]
+    assert lab.records(action="expire")[-1]["outcome"] == "removed"
+    lab.cloud.clock.advance(600)
+    lab.sweep()
+    assert lab.rules(b) == []
+
+
+def test_the_same_message_after_its_end_is_denied(lab: Lab) -> None:
+    a, b = lab.pair()
+    request = lab.request(a, b, until=lab.iso(600))
+    lab.cross_account(request)
+    lab.cloud.clock.advance(600)
+    assert lab.cross_account(request) == {"denied": 1}
+    assert lab.outcome()["reason"] == "expired"

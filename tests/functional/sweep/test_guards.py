@@ -1,0 +1,339 @@
+"""sweep's guards: what it does not believe, does not touch, does not try for ever, and how it says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from link_peer.alicloud.sts import CACHE
+from link_peer.domain.model import RuleKey
+from link_peer.domain.tags import parse_port
+
+from tests.functional.lab import HOME, PEER, REGION, Lab, party
+
+ROLE = f"acs:ram::{PEER}:role/link-peer"
+READS = ["ecs:Describe*"]
+
+
+@pytest.fixture(name="lab")
+def _living(living_lab: Lab) -> Lab:
+    return living_lab
+
+
+# reads that cannot be believed
+
+
+@pytest.mark.parametrize("kind", ["throttle", "error", "html", "reset", "truncated"])
+@pytest.mark.parametrize("action", ["DescribeInstances", "DescribeSecurityGroups", "DescribeSecurityGroupAttribute"])
+@pytest.mark.parametrize("account", [HOME, PEER])
+def test_a_failed_read_removes_nothing_in_that_account(lab: Lab, account: str, action: str, kind: str) -> None:
+    """And the other account is swept as ever."""
+    other = PEER if account == HOME else HOME
+    instance, _, db = lab.linked(account)
+    elsewhere, _, other_db = lab.linked(other)
+    before = lab.raw_rules(db)
+    lab.tag(instance, link_peer=None)
+    lab.tag(elsewhere, link_peer=None)
+    lab.fault(service="ecs", action=action, account=account, kind=kind, times=None)
+    lab.sweep()
+    assert lab.raw_rules(db) == before
+    assert lab.rules(other_db) == []
+    assert account in lab.summary()["detail"]
+    lab.cloud.faults.clear()
+    lab.sweep()
+    assert lab.rules(db) == []
+
+
+def test_a_partial_read_removes_nothing(lab: Lab) -> None:
+    """The second page of the instances does not come: those on it are not gone."""
+    app, db = lab.group(), lab.group("*")
+    for _ in range(100):
+        lab.instance(app)
+    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.sweep()
+    lab.fault(service="ecs", action="DescribeInstances", account=HOME, kind="error", skip=1, times=4)
+    lab.sweep()
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+    assert HOME in lab.summary()["detail"]
+
+
+def test_an_empty_read_removes_nothing(lab: Lab) -> None:
+    """A role that may not describe instances is shown none, without an error."""
+    _, _, db = lab.linked(PEER)
+    lab.cloud.identity.roles[ROLE].allowed_actions = [
+        "ecs:DescribeSecurityGroup*", "ecs:RevokeSecurityGroup", "ecs:UntagResources",
+    ]  # fmt: skip
+    lab.sweep()
+    assert len(lab.rules(db)) == 1
+    assert f"{PEER}: shows no instances" in lab.summary()["detail"]
+
+
+def test_an_empty_read_removes_what_is_over_for_another_reason(lab: Lab) -> None:
+    """An end that is past and consent that is withdrawn are not a matter of what is seen."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, "tcp/1", until=lab.iso(60)), lab.request(b, a, "tcp/2", request_id="chg-2"))
+    for account in (HOME, PEER):
+        for instance in list(lab.cloud.ecs.account(account).instances.values()):
+            lab.call(account, "DeleteInstance", {"InstanceId": instance.id, "Force": "true"})
+    lab.cloud.clock.advance(60)
+    lab.tag(a, link_accept=None)
+    lab.sweep()
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+
+
+@pytest.mark.parametrize("cause", ["no role", "sts down"])
+def test_an_account_that_cannot_be_entered_is_told_and_the_others_are_swept(lab: Lab, cause: str) -> None:
+    instance, _, db = lab.linked(PEER)
+    own, _, home_db = lab.linked()
+    lab.tag(instance, link_peer=None)
+    lab.tag(own, link_peer=None)
+    lab.cloud.clock.advance(3600)
+    if cause == "no role":
+        del lab.cloud.identity.roles[ROLE]
+    else:
+        lab.fault(service="sts", kind="error", times=None)
+    lab.sweep()
+    assert lab.rules(home_db) == []
+    assert len(lab.rules(db)) == 1
+    assert PEER in lab.summary()["detail"]
+    (denied,) = lab.records(reason="no-access")
+    assert (denied["outcome"], PEER in denied["detail"], "role" in denied["advice"]) == ("denied", True, True)
+
+
+def test_links_with_an_account_that_cannot_be_read_stay(lab: Lab) -> None:
+    """On the side that can be read nothing is taken away for what the other side does not show."""
+    a, b = lab.pair()
+    instance = lab.instance(b, tags={"link-peer": f"{a.id}@{HOME}:tcp/1"})
+    lab.cross_account(lab.request(a, b, request_id="chg-2"))
+    lab.sweep()
+    before = lab.raw_rules(a)
+    lab.tag(instance, link_peer=None)
+    del lab.cloud.identity.roles[ROLE]
+    lab.cloud.clock.advance(3600)
+    lab.sweep()
+    assert lab.raw_rules(a) == before
+
+
+@pytest.mark.parametrize("over", ["until", "deny", "consent"])
+def test_what_is_over_is_closed_here_though_the_other_account_cannot_be_read(lab: Lab, over: str) -> None:
+    """Expiry, policy and the group's own consent need no look at the other side."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(b, a, "tcp/22", until=lab.iso(60)))
+    assert lab.rules(a) == [f"{b.id} tcp/22"]
+    del lab.cloud.identity.roles[ROLE]
+    lab.cloud.clock.advance(3600 if over == "until" else 0)
+    lab.policy(deny={"ports": ["tcp/22"] if over == "deny" else []})
+    if over == "consent":
+        lab.tag(a, link_accept=None)
+    CACHE.sessions.clear()
+    lab.sweep()
+    assert lab.rules(a) == []
+
+
+@pytest.mark.parametrize("way", ["no role", "no instances"])
+@pytest.mark.parametrize("accept", [None, "*@1000000000000001", "{other}@{peer}:tcp/2"])
+def test_an_account_that_hides_keeps_no_way_in_open_for_its_instances(lab: Lab, way: str, accept: str | None) -> None:
+    """The group that admits has withdrawn its consent: whether the other account lets itself be read is no matter."""
+    a, b = lab.pair()
+    one, two = lab.instance(b), lab.instance(a)
+    lab.cross_account(lab.request(one, two, "tcp/1"))
+    lab.tag(a, link_accept=accept and accept.format(other=b.id, peer=PEER))
+    hide(lab, way)
+    lab.sweep()
+    assert lab.rules(a) == []
+
+
+@pytest.mark.parametrize("way", ["no role", "no instances"])
+@pytest.mark.parametrize("accept", ["{one}@{peer}", "*@{peer}:tcp/1", "{group}@{peer}:tcp/1+tcp/2"])
+def test_a_link_that_is_still_accepted_stays_while_the_other_account_hides(lab: Lab, way: str, accept: str) -> None:
+    """It may have been the role's fault; an instance that cannot be seen may be in the group that is accepted."""
+    a, b = lab.pair()
+    one, two = lab.instance(b), lab.instance(a)
+    lab.cross_account(lab.request(one, two, "tcp/1"))
+    lab.tag(a, link_accept=accept.format(one=one.id, group=b.id, peer=PEER))
+    hide(lab, way)
+    lab.sweep()
+    assert len(lab.rules(a)) == 1
+
+
+def hide(lab: Lab, way: str) -> None:
+    """The other account lets nothing be read any more: refused, or shown as empty."""
+    CACHE.sessions.clear()
+    if way == "no role":
+        del lab.cloud.identity.roles[ROLE]
+    else:
+        lab.cloud.identity.roles[ROLE].allowed_actions = ["ecs:DescribeSecurityGroup*"]
+
+
+def test_trouble_of_one_accounts_groups_is_not_the_others(lab: Lab) -> None:
+    """Home's rules cannot be read; there are many groups to read besides."""
+    lab.linked(HOME)
+    elsewhere = [lab.linked(PEER) for _ in range(8)]
+    for instance, _, _ in elsewhere:
+        lab.tag(instance, link_peer=None)
+    lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", account=HOME, kind="error", times=None)
+    lab.sweep()
+    assert [lab.rules(db) for _, _, db in elsewhere] == [[]] * 8
+
+
+# how much may go at once
+
+
+def test_more_removals_than_the_policy_allows_are_held_and_told_loudly(lab: Lab) -> None:
+    """None of them is done; what is explicit goes all the same, and adds are made."""
+    one, _, first = lab.linked()
+    two, _, second = lab.linked()
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, "tcp/9", until=lab.iso(60)))
+    lab.cloud.clock.advance(60)
+    for instance in (one, two):
+        lab.tag(instance, link_peer=None)
+    app, db = lab.group(), lab.group("*")
+    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.policy(limits={"removals_per_run": 1})
+    lab.sweep()
+    assert (len(lab.rules(first)), len(lab.rules(second))) == (1, 1)
+    assert lab.rules(b) == []
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+    record = lab.summary()
+    assert (record["outcome"], record["reason"], record["held"]) == ("failed", "removals-held", "2")
+    told = " ".join(r.get("detail", "") + r.get("advice", "") for r in lab.records("summary"))
+    assert "2 rules" in told
+    assert "removals_per_run" in told
+
+
+def test_as_many_as_the_policy_allows_go(lab: Lab) -> None:
+    one, _, first = lab.linked()
+    two, _, second = lab.linked()
+    for instance in (one, two):
+        lab.tag(instance, link_peer=None)
+    lab.policy(limits={"removals_per_run": 2})
+    lab.sweep()
+    assert lab.rules(first) == lab.rules(second) == []
+
+
+def test_rules_count_not_links(lab: Lab) -> None:
+    """A mutual link's two."""
+    instance, app, db = lab.linked(HOME, "")
+    lab.tag(instance, link_peer=None)
+    lab.policy(limits={"removals_per_run": 1})
+    lab.sweep()
+    assert len(lab.rules(app)) == len(lab.rules(db)) == 1
+
+
+# what is not ours
+
+
+def test_nothing_that_a_person_made_is_touched(lab: Lab) -> None:
+    """Neither plain rules, nor forged, copied or another deployment's markers, also in a group that holds ours."""
+    instance, app, db = lab.linked()
+    (ours,) = lab.raw_rules(db)
+    base = {"IpProtocol": "TCP", "SourceGroupId": app.id, "Priority": "100"}
+    lab.authorize(db, **base, PortRange="2/2", Description="by hand")
+    lab.authorize(db, **base, PortRange="3/3", Description=ours["Description"])
+    lab.authorize(db, **base, PortRange="4/4", Description="link-peer/1 dep=prod id=0123456789abcdef by=req:x")
+    lab.authorize(
+        db, **base, PortRange="5/5", Description=f"link-peer/1 dep=test id={lab.rule_id(db, app, 'tcp/5')} by=tag"
+    )
+    lab.authorize(
+        db, **base, PortRange="6/6", Description=f"link-peer/1 dep=prod id={lab.rule_id(db, app, 'tcp/6')} by="
+    )
+    lab.authorize(db, IpProtocol="TCP", PortRange="1/1", SourceGroupId=app.id, Policy="drop", Priority="1")
+    lab.authorize(db, IpProtocol="TCP", PortRange="22/22", SourceCidrIp="0.0.0.0/0")
+    before = _sorted(lab.raw_rules(db))
+    lab.sweep()
+    assert _sorted(lab.raw_rules(db)) == before
+    lab.tag(instance, link_peer=None)
+    lab.sweep()
+    assert _sorted(lab.raw_rules(db)) == [rule for rule in before if rule != ours]
+
+
+def _sorted(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(rules, key=lambda rule: str(rule["SecurityGroupRuleId"]))
+
+
+def test_paused_reads_and_audits_and_changes_nothing(lab: Lab) -> None:
+    """Adds, removals, repairs and tags: all wait."""
+    instance, _, db = lab.linked()
+    _, _, other = lab.linked()
+    lab.modify(other, lab.raw_rules(other)[0], Priority="1")
+    lab.tag(instance, link_peer=None)
+    waiting = lab.group("*")
+    lab.instance(lab.group(), tags={"link-peer": f"{waiting.id}:tcp/1"})
+    empty = lab.group(tags={"link-managed.prod": "true"})
+    lab.policy(paused=True)
+    before = lab.changes()
+    outcomes = lab.sweep()
+    assert lab.changes() == before
+    assert set(outcomes) == {"denied"}
+    assert {record["reason"] for record in lab.records(outcome="denied")} == {"paused"}
+    assert (len(lab.rules(db)), lab.rules(waiting)) == (1, [])
+    assert lab.tags(empty)["link-managed.prod"] == "true"
+    lab.policy()
+    lab.sweep()
+    assert (lab.rules(db), len(lab.rules(waiting))) == ([], 1)
+
+
+@pytest.mark.parametrize("lacking", ["everything", "rules", "tag"])
+def test_a_group_where_we_may_not_write_is_reported_and_not_tried_for_ever(lab: Lab, lacking: str) -> None:
+    """One `no-access` a run, no redelivery; the other links are made."""
+    app, db = lab.group(account=PEER), lab.group("*", account=PEER)
+    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    home_app, home_db = lab.group(), lab.group("*")
+    lab.instance(home_app, tags={"link-peer": f"{home_db.id}:tcp/1"})
+    allowed = {"everything": [], "rules": ["ecs:TagResources"], "tag": ["ecs:AuthorizeSecurityGroup"]}
+    lab.cloud.identity.roles[ROLE].allowed_actions = [*READS, *allowed[lacking]]
+    outcomes = lab.sweep()
+    assert outcomes == {"applied": 1, "denied": 1}
+    (record,) = lab.records(outcome="denied")
+    assert (record["reason"], record["to"]) == ("no-access", db.id)
+    assert lab.rules(home_db) == [f"{home_app.id} tcp/1"]
+    assert lab.rules(db) == []
+    refused = sum(lab.cloud.faults.count("ecs", action) for action in ("TagResources", "AuthorizeSecurityGroup"))
+    assert refused <= 2 + 3
+
+
+def test_a_removal_that_we_may_not_make_is_reported(lab: Lab) -> None:
+    instance, _, db = lab.linked(PEER)
+    lab.tag(instance, link_peer=None)
+    lab.cloud.identity.roles[ROLE].allowed_actions = READS
+    lab.sweep()
+    assert lab.records(outcome="denied")[-1]["reason"] == "no-access"
+    assert len(lab.rules(db)) == 1
+
+
+def test_rules_that_we_may_not_read_are_reported(lab: Lab) -> None:
+    """The account shows its instances and groups, but not its rules: one `no-access` record."""
+    lab.linked(PEER)
+    lab.cloud.identity.roles[ROLE].allowed_actions = ["ecs:DescribeInstances", "ecs:DescribeSecurityGroups"]
+    lab.sweep()
+    (record,) = lab.records(reason="no-access")
+    assert record["from_account"] == PEER
+
+
+def test_a_rule_for_a_wide_range_is_never_ours(lab: Lab) -> None:
+    """Whatever its description says: link-peer writes single addresses."""
+    group = lab.group(tags={"link-managed.prod": "true"})
+    key = RuleKey(party(group), "10.0.0.0/8", "", parse_port("tcp/22"))
+    marker = f"link-peer/1 dep=prod id={key.id('prod', REGION)} by=tag from=i-a to=i-b"
+    lab.authorize(
+        group, IpProtocol="TCP", PortRange="22/22", SourceCidrIp="10.0.0.0/8", Priority="100", Description=marker
+    )
+    before = lab.raw_rules(group)
+    lab.sweep()
+    assert lab.raw_rules(group) == before
+
+
+@pytest.mark.parametrize("peer", ["group", "instance"])
+def test_an_instance_that_one_read_leaves_out_keeps_its_link(lab: Lab, peer: str) -> None:
+    """In an account that shows others: what is not seen is looked for a second time, by group or by id."""
+    app, db = lab.group("*"), lab.group("*")
+    to = lab.instance(db).id if peer == "instance" else db.id
+    instance = lab.instance(app, tags={"link-peer": f"{to}:tcp/1"})
+    lab.sweep()
+    before = lab.raw_rules(db)
+    assert len(before) == 1
+    lab.leave_out(instance)
+    lab.sweep()
+    assert lab.raw_rules(db) == before
+    assert lab.records(outcome="removed") == []

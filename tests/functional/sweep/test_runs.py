@@ -1,0 +1,199 @@
+"""sweep as a run: its order, its time, its cost, and what its summary tells."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import sweep as function
+from link_peer.domain.errors import Transient
+from link_peer_local.ecs.state import Group, Instance
+
+from tests.functional.lab import PEER, Lab
+
+
+@pytest.fixture(name="lab")
+def _living(living_lab: Lab) -> Lab:
+    return living_lab
+
+
+# order and idempotence
+
+
+def test_adds_come_before_removals(lab: Lab) -> None:
+    """So that a changed wish never leaves a gap."""
+    instance, _, db = lab.linked()
+    lab.tag(instance, link_peer=f"{db.id}:tcp/2")
+    start = lab.calls()
+    lab.sweep()
+    order = [call.action for call in list(lab.cloud.faults.calls)[start:]]
+    assert order.index("AuthorizeSecurityGroup") < order.index("RevokeSecurityGroup")
+
+
+def test_a_full_group_has_what_goes_go_first(lab: Lab) -> None:
+    """Where only that makes room."""
+    instance, app, db = lab.linked()
+    source = lab.group()
+    for port in range(1, 20):
+        lab.authorize(db, IpProtocol="UDP", PortRange=f"{port}/{port}", SourceGroupId=source.id)
+    lab.tag(instance, link_peer=f"{db.id}:tcp/2")
+    lab.sweep()
+    assert f"{app.id} tcp/2" in lab.rules(db)
+    assert len(lab.rules(db)) == 20
+
+
+def test_a_second_sweep_changes_nothing(lab: Lab) -> None:
+    """No mutating call, no outcome: tags, requests, instances, a denied link, and one that has no room."""
+    lab.linked()
+    lab.linked(PEER, "")
+    a, b = lab.pair()
+    one, two = lab.instance(a), lab.instance(b)
+    lab.cross_account(
+        lab.request(a, b),
+        lab.request(a, b, "tcp/1", "udp/2", request_id="chg-2", until=lab.iso(86400)),
+        lab.request(one, two, request_id="chg-3"),
+    )
+    lab.instance(a, tags={"link-peer": f"{lab.group().id}:tcp/1"})
+    lab.sweep()
+    before, rules = lab.changes(), (lab.raw_rules(a), lab.raw_rules(b))
+    assert set(lab.sweep()) <= {"denied"}
+    assert lab.changes() == before
+    assert (lab.raw_rules(a), lab.raw_rules(b)) == rules
+    assert lab.summary()["outcome"] == "unchanged"
+
+
+# trouble and time
+
+
+def test_a_change_that_fails_for_the_moment_raises_after_the_others(lab: Lab) -> None:
+    """The platform calls again; the other links are settled meanwhile."""
+    first, second = lab.group("*"), lab.group("*")
+    for db in (first, second):
+        lab.instance(lab.group(), tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="error", times=4)
+    with pytest.raises(Transient):
+        lab.sweep()
+    assert sorted([len(lab.rules(first)), len(lab.rules(second))]) == [0, 1]
+    assert lab.records("attempt")
+    lab.sweep()
+    assert len(lab.rules(first)) == len(lab.rules(second)) == 1
+
+
+def test_while_the_log_is_down_nothing_is_changed(lab: Lab) -> None:
+    instance, _, db = lab.linked()
+    lab.tag(instance, link_peer=None)
+    before = lab.changes()
+    lab.fault(service="sls", kind="error", times=None)
+    with pytest.raises(Transient, match="audit log"):
+        lab.sweep()
+    assert lab.changes() == before
+    assert len(lab.rules(db)) == 1
+
+
+def test_the_tag_is_not_taken_off_while_the_log_is_down(lab: Lab) -> None:
+    group = lab.group(tags={"link-managed.prod": "true"})
+    lab.fault(service="sls", kind="error", times=None)
+    with pytest.raises(Transient, match="audit log"):
+        lab.sweep()
+    assert lab.tags(group)["link-managed.prod"] == "true"
+
+
+def test_what_the_time_does_not_allow_is_left_to_the_next_runs(lab: Lab) -> None:
+    """Reading stops in time and nothing unread is judged. Each run begins elsewhere, also on a new instance that knows
+    nothing of the last run: after a few, every group has been seen."""
+    lab.context.function.timeout = 100
+    groups: list[tuple[Instance, Group]] = []
+    app = lab.group()
+    for _ in range(70):
+        db = lab.group("*")
+        groups.append((lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}), db))
+    lab.sweep()
+    assert all(lab.rules(db) for _, db in groups)
+    groups.sort(key=lambda pair: pair[1].id)
+    unwanted = [groups[k] for k in range(0, 70, 5)]
+    for instance, _ in unwanted:
+        lab.tag(instance, link_peer=None)
+    stand = [len(unwanted)]
+    while stand[-1] and len(stand) < 5:
+        lab.cloud.clock.advance(600)
+        lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", kind="slow", seconds=1.0, times=64)
+        lab.sweep()
+        lab.cloud.faults.clear()
+        stand.append(sum(bool(lab.rules(db)) for _, db in unwanted))
+        if len(stand) == 2:
+            assert "6 groups: no time was left" in lab.summary()["detail"]
+    assert stand[1] > stand[-1] == 0
+
+
+def test_no_change_is_begun_when_the_time_is_nearly_over(lab: Lab) -> None:
+    """It would be killed in the middle: raised instead, and made by the next run."""
+    app, db = lab.group(), lab.group("*")
+    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    before = lab.changes()
+    lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", kind="slow", seconds=110)
+    with pytest.raises(Transient, match="nearly over"):
+        lab.sweep()
+    assert lab.changes() == before
+    lab.sweep()
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+
+
+# the summary and the event
+
+
+def test_the_summary_tells_what_was_done_at_what_cost(lab: Lab) -> None:
+    """One a run: counts, calls, seconds, what was skipped and why."""
+    instance, _, _ = lab.linked()
+    lab.tag(instance, link_peer=None)
+    app, db = lab.group(), lab.group("*")
+    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.instance(app, tags={"link-peer": f"{lab.group().id}:tcp/1"})
+    runs = len(lab.records("summary"))
+    start = lab.calls()
+    lab.sweep()
+    assert len(lab.records("summary")) == runs + 1
+    record = lab.summary()
+    expected = {
+        "function": "sweep",
+        "deployment": "prod",
+        "outcome": "applied",
+        "changed": "3",  # a rule that comes, one that goes, and the tag of the group that it leaves
+        "removed": "1",
+        "held": "0",
+        "denied": "1",
+        "instances": "5",
+        "event_id": f"sweep-{lab.iso()}",
+    }
+    assert {name: record[name] for name in expected} == expected
+    assert float(record["seconds"]) >= 0
+    counted: dict[str, int] = json.loads(record["api_calls"])
+    made: dict[str, int] = {}
+    for call in list(lab.cloud.faults.calls)[start:]:
+        if call.service in ("ecs", "sts"):
+            made[call.action] = made.get(call.action, 0) + 1
+    assert counted == made
+
+
+def test_the_cost_does_not_grow_with_instances_that_ask_for_nothing(lab: Lab) -> None:
+    """A hundred a page, groups by tag, the rules of each managed group once."""
+    lab.linked()
+    app = lab.group()
+    for _ in range(150):
+        lab.instance(app)
+    start = lab.calls()
+    lab.sweep()
+    calls = [call.action for call in list(lab.cloud.faults.calls)[start:] if call.service == "ecs"]
+    assert calls.count("DescribeInstances") == 3
+    assert calls.count("DescribeSecurityGroupAttribute") == 1
+    assert len(calls) <= 8
+
+
+@pytest.mark.parametrize(
+    "event", [b"", b"null", b"{}", b"[]", b'{"triggerTime": 7}', b'{"triggerTime": "' + b"x" * 99 + b'"}']
+)
+def test_whatever_the_timer_says_it_sweeps(lab: Lab, event: bytes) -> None:
+    app, db = lab.group(), lab.group("*")
+    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    answer: dict[str, Any] = json.loads(function.handler(event, lab.context))
+    assert answer == {"outcomes": {"applied": 1}}

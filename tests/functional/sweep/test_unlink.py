@@ -1,0 +1,68 @@
+"""A sweep that completes links and an unlink that closes them, at once: what was closed stays closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from link_peer_local.ecs.state import Group, Instance
+
+from tests.functional.lab import PEER, Lab
+
+LAST = 80
+Crossing = tuple[Lab, Group, Group, dict[str, Any]]
+
+
+def linked(lab: Lab, kind: str) -> Crossing:
+    """A link that a request asked for, between groups or instances of both accounts; and the request that ends it."""
+    a, b = lab.pair()
+    ends: list[Group | Instance] = [lab.instance(a), lab.instance(b)]
+    if kind == "groups":
+        ends = [a, b]
+    lab.cross_account(lab.request(*ends))
+    assert lab.reasons(a) == lab.reasons(b) == ["req:chg-1"]
+    return lab, a, b, lab.request(*ends, action="unlink", request_id="chg-2")
+
+
+@pytest.mark.parametrize("kind", ["groups", "instances"])
+@pytest.mark.parametrize("first", ["sweep", "unlink"])
+def test_an_unlink_and_a_sweep_that_cross_leave_nothing(make_lab: Callable[[], Lab], kind: str, first: str) -> None:
+    """At every call of the one, the whole of the other: half of the link, seen by the sweep, does not bring it back."""
+    for k in range(LAST):
+        lab, a, b, request = linked(make_lab(), kind)
+        runs: list[Callable[[], object]] = [lab.sweep, lambda lab=lab, request=request: lab.cross_account(request)]  # type: ignore[misc]
+        if first == "unlink":
+            runs.reverse()
+        reached = lab.interrupt(k, runs[1])
+        runs[0]()
+        if not reached():
+            break
+        assert (lab.rules(a), lab.rules(b)) == ([], []), f"at call {k}"
+        lab.sweep()
+        assert (lab.rules(a), lab.rules(b)) == ([], []), f"at call {k}, after another sweep"
+    assert 6 < k < LAST - 1
+
+
+def test_a_completion_that_is_taken_back_is_told(make_lab: Callable[[], Lab]) -> None:
+    """Written, and taken away by its rule id, with an intent for each; the outcome says why nothing stands."""
+    lab, a, b, request = linked(make_lab(), "groups")
+    lab.revoke(b)
+    lab.meanwhile("AuthorizeSecurityGroup", lambda: lab.cross_account(request))
+    lab.sweep()
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+    told = lab.records(function="sweep", outcome="unchanged")[-1]
+    assert "an unlink took it back" in told["detail"]
+    assert len(told["api_requests"].split(",")) >= 2
+    assert len(lab.records("intent", function="sweep", link=told["link"])) == 2
+
+
+def test_a_tag_keeps_what_an_unlink_meanwhile_leaves(make_lab: Callable[[], Lab]) -> None:
+    """Only the request's reason goes from the completed side: the tag still wants the link."""
+    lab, a, b, request = linked(make_lab(), "groups")
+    lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})
+    lab.cross_account(lab.request(a, b, action="sync", request_id="tag-1"))
+    lab.revoke(b)
+    lab.meanwhile("AuthorizeSecurityGroup", lambda: lab.cross_account(request))
+    lab.sweep()
+    assert lab.reasons(a) == lab.reasons(b) == ["tag"]

@@ -1,0 +1,67 @@
+"""A laboratory over sockets: the same worlds and handlers, but every call goes through aiohttp on loopback."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+from link_peer.alicloud import mns as queue
+from link_peer.alicloud import sdk, sls
+from link_peer.domain.errors import Transient
+from link_peer.runtime import delivery
+from link_peer_local.server import Server
+
+from tests.functional.lab import Lab
+
+SILENCE = 0.2  # seconds until a client gives up on an answer
+PATIENCE = 10.0  # the same where nobody stays silent, but many ask at once
+MAX_DELIVERIES = 6
+
+
+class HurriedClock:
+    """The machine's time, in which waiting costs nothing: it is as if the seconds had passed."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def now(self) -> float:
+        return time.time() + self._ahead
+
+    def sleep(self, seconds: float) -> None:
+        self._ahead += seconds
+
+
+class WireLab(Lab):
+    """`deliver(auto_link, body)` is one delivery, `settle` as many as the platform needs; both are safe in threads."""
+
+    def __init__(self, server: Server, monkeypatch: pytest.MonkeyPatch, folder: Any) -> None:
+        super().__init__(server.cloud, monkeypatch, folder)
+        monkeypatch.setenv("LINK_PEER_CLOUD", server.endpoint)
+        monkeypatch.setattr(delivery, "clock_for_functions", HurriedClock)
+        self._monkeypatch = monkeypatch
+        self.wait(SILENCE)
+
+    def wait(self, seconds: float) -> None:
+        """How long the clients wait for an answer."""
+        self._monkeypatch.setattr(sdk, "READ_TIMEOUT_MS", int(seconds * 1000))
+        self._monkeypatch.setattr(sls, "TIMEOUT_SECONDS", seconds)
+        self._monkeypatch.setattr(queue, "TIMEOUT_SECONDS", seconds)
+
+    def deliver(self, function: ModuleType, body: Any) -> dict[str, int]:
+        outcomes: dict[str, int] = json.loads(function.handler(json.dumps(body).encode(), self.context))["outcomes"]
+        return outcomes
+
+    def settle(self, function: ModuleType, body: Any, between: Callable[[], object] = lambda: None) -> int:
+        """Delivers until the function answers, as the platform does; says how many deliveries it took."""
+        for number in range(1, MAX_DELIVERIES + 1):
+            try:
+                self.deliver(function, body)
+            except Transient:
+                between()
+            else:
+                return number
+        raise AssertionError("it never answered")

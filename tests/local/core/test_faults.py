@@ -1,0 +1,208 @@
+"""Faults as clients meet them, and what happened to the change behind them."""
+
+from __future__ import annotations
+
+import pytest
+from alibabacloud_ecs20140526.client import Client as Ecs
+from alibabacloud_ecs20140526.models import CreateSecurityGroupRequest, DescribeSecurityGroupsRequest
+from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
+from alibabacloud_tea_openapi.models import Config
+from aliyun.log import LogClient, LogException, LogItem, PutLogsRequest
+from darabonba.exceptions import UnretryableException
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.faults import KINDS, Fault, Killed
+from mns.account import Account
+from mns.mns_exception import MNSClientNetworkException, MNSServerException
+from mns.queue import Message
+
+HOME = "1000000000000001"
+BEFORE = sorted(kind for kind in KINDS if not kind.endswith("-after") and kind != "slow")
+AFTER = sorted(kind for kind in KINDS if kind.endswith("-after"))
+
+
+@pytest.fixture(name="ecs")
+def _ecs(local_cloud: LocalCloud) -> Ecs:
+    keys = local_cloud.identity.accounts[HOME]
+    return Ecs(
+        Config(
+            access_key_id=keys.access_key_id,
+            access_key_secret=keys.access_key_secret,
+            region_id="cn-qingdao",
+            read_timeout=300,
+        )
+    )
+
+
+def create(ecs: Ecs) -> str:
+    request = CreateSecurityGroupRequest(region_id="cn-qingdao", security_group_name="sg-app")
+    return str(ecs.create_security_group(request).body.security_group_id)
+
+
+def groups(cloud: LocalCloud) -> int:
+    return len(cloud.ecs.account(HOME).groups)
+
+
+@pytest.mark.parametrize("kind", BEFORE)
+def test_a_fault_before_the_change_leaves_nothing(local_cloud: LocalCloud, ecs: Ecs, kind: str) -> None:
+    """The call fails, nothing was made, and the next call works."""
+    local_cloud.faults.add(Fault("ecs", "CreateSecurityGroup", kind))
+    with pytest.raises((ClientException, ServerException, UnretryableException, Killed)):
+        create(ecs)
+    assert groups(local_cloud) == 0
+    create(ecs)
+    assert groups(local_cloud) == 1
+
+
+@pytest.mark.parametrize("kind", AFTER)
+def test_a_fault_after_the_change_hides_it(local_cloud: LocalCloud, ecs: Ecs, kind: str) -> None:
+    """The call fails for its caller, though the change was made."""
+    local_cloud.faults.add(Fault("ecs", "CreateSecurityGroup", kind))
+    with pytest.raises((ServerException, UnretryableException, Killed)):
+        create(ecs)
+    assert groups(local_cloud) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "code"),
+    [
+        ("throttle", ClientException, "Throttling.User"),
+        ("error", ServerException, "InternalError"),
+        ("html", UnretryableException, None),
+        ("truncated", UnretryableException, None),
+        ("reset", UnretryableException, None),
+        ("no-answer", UnretryableException, None),
+    ],
+)
+def test_what_the_ecs_client_raises(
+    local_cloud: LocalCloud, ecs: Ecs, kind: str, error: type[Exception], code: str | None
+) -> None:
+    """Throttling is a plain 400; everything without readable JSON is `Unretryable` without a code [run on the wire]."""
+    local_cloud.faults.add(Fault("ecs", kind=kind))
+    with pytest.raises(error) as raised:
+        create(ecs)
+    assert type(raised.value) is error
+    assert getattr(raised.value, "code", None) == code
+
+
+def test_an_error_may_be_chosen(local_cloud: LocalCloud, ecs: Ecs) -> None:
+    """`code` and `status` replace the service's internal error."""
+    local_cloud.faults.add(Fault("ecs", kind="error", code="ServiceUnavailable", status=503))
+    with pytest.raises(ServerException) as raised:
+        create(ecs)
+    assert (raised.value.code, raised.value.status_code) == ("ServiceUnavailable", 503)
+
+
+def test_slow_answers_late(local_cloud: LocalCloud, ecs: Ecs) -> None:
+    """A slow call passes its seconds on the cloud's clock and then succeeds."""
+    local_cloud.faults.add(Fault("ecs", kind="slow", seconds=30))
+    before = local_cloud.clock.now()
+    create(ecs)
+    assert local_cloud.clock.now() == before + 30
+
+
+def test_silence_lasts_until_the_read_timeout(local_cloud: LocalCloud, ecs: Ecs) -> None:
+    """A client that gets no answer has waited for its read timeout."""
+    local_cloud.faults.add(Fault("ecs", kind="no-answer"))
+    before = local_cloud.clock.now()
+    with pytest.raises(UnretryableException, match="Read timed out"):
+        create(ecs)
+    assert local_cloud.clock.now() == pytest.approx(before + 0.3)
+
+
+def outcomes(local_cloud: LocalCloud, ecs: Ecs, calls: int) -> str:
+    """One letter a call: `.` for an answer, `x` for a fault."""
+
+    def outcome() -> str:
+        try:
+            ecs.describe_security_groups(DescribeSecurityGroupsRequest(region_id="cn-qingdao"))
+        except ServerException:
+            return "x"
+        return "."
+
+    return "".join(outcome() for _ in range(calls))
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (Fault("ecs"), "x..."),
+        (Fault("ecs", times=2), "xx.."),
+        (Fault("ecs", skip=2), "..x."),
+        (Fault("ecs", skip=1, times=2), ".xx."),
+        (Fault("ecs", times=None), "xxxx"),
+        (Fault("*", "Describe*"), "x..."),
+        (Fault("ecs", "CreateSecurityGroup"), "...."),
+        (Fault("sls"), "...."),
+        (Fault("ecs", account=HOME), "x..."),
+        (Fault("ecs", account="1000000000000002"), "...."),
+    ],
+)
+def test_which_calls_a_fault_hits(local_cloud: LocalCloud, ecs: Ecs, fault: Fault, expected: str) -> None:
+    """Service, action and account choose; `skip` calls pass first; `times` are hit."""
+    local_cloud.faults.add(fault)
+    assert outcomes(local_cloud, ecs, 4) == expected
+
+
+def test_cleared_faults_are_gone(local_cloud: LocalCloud, ecs: Ecs) -> None:
+    """`clear` takes away what still waits."""
+    local_cloud.faults.add(Fault("ecs", times=None))
+    assert outcomes(local_cloud, ecs, 1) == "x"
+    local_cloud.faults.clear()
+    assert outcomes(local_cloud, ecs, 1) == "."
+
+
+def test_an_unknown_kind_is_refused(local_cloud: LocalCloud) -> None:
+    """A misspelt fault would never strike: it is refused at once."""
+    with pytest.raises(ValueError, match="no such fault: 'rset'"):
+        local_cloud.faults.add(Fault(kind="rset"))
+
+
+def test_calls_are_remembered(local_cloud: LocalCloud, ecs: Ecs) -> None:
+    """Each call is recorded with its account and parameters, faulty ones included."""
+    local_cloud.faults.add(Fault("ecs", kind="reset"))
+    with pytest.raises(UnretryableException):
+        create(ecs)
+    create(ecs)
+    assert local_cloud.faults.count("ecs", "CreateSecurityGroup") == 2
+    assert local_cloud.faults.count("ecs", "Describe*") == 0
+    call = local_cloud.faults.calls[-1]
+    assert (call.account, call.params["SecurityGroupName"]) == (HOME, "sg-app")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (Fault("sls", "PutLogs", "throttle"), "WriteQuotaExceed"),
+        (Fault("sls", "PutLogs", "reset"), "LogRequestError"),
+    ],
+)
+def test_what_the_sls_client_raises(local_cloud: LocalCloud, fault: Fault, code: str) -> None:
+    """Quota and reset come through at once: this client repeats neither [run on the wire]."""
+    keys = local_cloud.identity.accounts[HOME]
+    client = LogClient("cn-qingdao.log.aliyuncs.com", keys.access_key_id, keys.access_key_secret, source="10.0.0.9")
+    local_cloud.faults.add(fault)
+    rows = PutLogsRequest("link-peer-audit", "decisions", "", "10.0.0.9", [LogItem(contents=[("outcome", "applied")])])
+    with pytest.raises(LogException) as raised:
+        client.put_logs(rows)
+    assert raised.value.get_error_code() == code
+    assert local_cloud.faults.count("sls", "PutLogs") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "what"),
+    [
+        ("throttle", MNSServerException, "QpsLimitExceeded"),
+        ("error", MNSServerException, "InternalServerError"),
+        ("reset", MNSClientNetworkException, "NetWorkException"),
+        ("no-answer", MNSClientNetworkException, "NetWorkException"),
+        ("html", MNSClientNetworkException, "RespDataDamaged"),
+    ],
+)
+def test_what_the_mns_client_raises(local_cloud: LocalCloud, kind: str, error: type[Exception], what: str) -> None:
+    """The server's refusals and the network's trouble have different classes [run on the wire]."""
+    keys = local_cloud.identity.accounts[HOME]
+    account = Account(f"http://{HOME}.mns.cn-qingdao.aliyuncs.com", keys.access_key_id, keys.access_key_secret)
+    local_cloud.faults.add(Fault("mns", "SendMessage", kind))
+    with pytest.raises(error) as raised:
+        account.get_queue("link-peer-requests").send_message(Message("hello"))
+    assert getattr(raised.value, "type", None) == what

@@ -1,0 +1,96 @@
+"""The local cloud's own paths: unsigned, and out of reach of web pages."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.clock import SystemClock, VirtualClock
+from link_peer_local.core.faults import Fault
+from link_peer_local.core.http import Request
+
+
+def ask(
+    cloud: LocalCloud, method: str, path: str, body: Any = None, host: str = "127.0.0.1:80", kind: str = "json"
+) -> tuple[int, dict[str, Any]]:
+    headers = {"host": host, "content-type": f"application/{kind}"}
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    answer = cloud.handle(Request(method, f"/_local/{path}", "", headers, data))
+    return answer.status, json.loads(answer.body)
+
+
+@pytest.fixture(name="cloud")
+def _cloud() -> LocalCloud:
+    return LocalCloud(VirtualClock())
+
+
+def test_health_tells_the_time(cloud: LocalCloud) -> None:
+    """The cloud's time, which is not the machine's."""
+    assert ask(cloud, "GET", "health") == (200, {"ok": True, "time": "2026-11-25T00:00:00Z"})
+
+
+def test_faults_are_added_and_cleared(cloud: LocalCloud) -> None:
+    """A fault posted here lies in wait as one added in Python does."""
+    status, body = ask(cloud, "POST", "faults", {"service": "ecs", "kind": "reset", "times": 2, "skip": 1})
+    assert status == 200
+    assert cloud.faults.waiting() == [Fault("ecs", kind="reset", times=2, skip=1)]
+    assert ask(cloud, "GET", "faults") == (200, body)
+    assert ask(cloud, "POST", "faults", {"clear": True}) == (200, {"waiting": []})
+    assert cloud.faults.waiting() == []
+
+
+def test_time_is_moved(cloud: LocalCloud) -> None:
+    """A virtual clock goes on by so many seconds."""
+    assert ask(cloud, "POST", "clock", {"advance": 60}) == (200, {"time": "2026-11-25T00:01:00Z"})
+
+
+def test_the_machines_clock_cannot_be_moved() -> None:
+    """409 there."""
+    assert ask(LocalCloud(SystemClock()), "POST", "clock", {"advance": 60})[0] == 409
+
+
+def test_state_is_for_a_human(local_cloud: LocalCloud) -> None:
+    """Accounts, roles and counted calls, but no secret."""
+    account = next(iter(local_cloud.identity.accounts.values()))
+    status, body = ask(local_cloud, "GET", "state")
+    assert status == 200
+    assert [entry["name"] for entry in body["accounts"]] == ["a@aliyun.com", "b@aliyun.com"]
+    assert account.access_key_secret not in json.dumps(body)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "nothing", None, 404),
+        ("DELETE", "faults", None, 404),
+        ("POST", "faults", {"kind": "rset"}, 400),
+        ("POST", "faults", {"colour": "red"}, 400),
+        ("POST", "faults", [], 400),
+        ("POST", "faults", b"{", 400),
+        ("POST", "faults", b'{"code": ' + b"[" * 100_000, 400),
+        ("POST", "faults", b'{"code": "\\ud800"}', 400),
+        ("POST", "faults", {"service": 1}, 400),
+        ("POST", "faults", {"times": "2"}, 400),
+        ("POST", "faults", {"status": 99}, 400),
+        ("POST", "faults", {"kind": "slow", "seconds": -1}, 400),
+        ("POST", "clock", b'{"advance": 1e999}', 400),
+        ("POST", "clock", {"advance": 1e300}, 400),
+        ("POST", "clock", {"advance": -1}, 400),
+        ("POST", "clock", {"advance": "1"}, 400),
+        ("POST", "clock", {}, 400),
+    ],
+)
+def test_what_is_refused(cloud: LocalCloud, method: str, path: str, body: Any, status: int) -> None:
+    """Unknown paths, unknown faults and bad bodies are refused, with the problem named."""
+    seen, answer = ask(cloud, method, path, body)
+    assert seen == status
+    assert answer["error"]
+
+
+def test_web_pages_cannot_call_it(cloud: LocalCloud) -> None:
+    """A foreign host name (DNS rebinding) and a form (no preflight) are refused."""
+    assert ask(cloud, "GET", "state", host="evil.example")[0] == 403
+    assert ask(cloud, "POST", "faults", {"kind": "reset"}, kind="x-www-form-urlencoded")[0] == 415
+    assert cloud.faults.waiting() == []

@@ -1,0 +1,92 @@
+"""The in-process transport is the wire without sockets: same routes, same failures, same words."""
+
+from __future__ import annotations
+
+import pytest
+from alibabacloud_ecs20140526.client import Client as Ecs
+from alibabacloud_ecs20140526.models import DescribeRegionsRequest
+from alibabacloud_fc20230330.client import Client as Fc
+from alibabacloud_fc20230330.models import InvokeFunctionRequest
+from alibabacloud_tea_openapi.models import Config
+from darabonba.exceptions import UnretryableException
+from link_peer_local import inprocess
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.faults import Fault, Killed
+from link_peer_local.server import Server
+from mns.account import Account
+from mns.mns_exception import MNSClientNetworkException
+from mns.queue import Message
+from pytest_mock import MockerFixture
+
+HOME = "1000000000000001"
+
+
+def config(cloud: LocalCloud, endpoint: str, protocol: str = "https") -> Config:
+    keys = cloud.identity.accounts[HOME]
+    return Config(
+        access_key_id=keys.access_key_id,
+        access_key_secret=keys.access_key_secret,
+        region_id="cn-qingdao",
+        endpoint=endpoint,
+        protocol=protocol,
+        read_timeout=150,
+    )
+
+
+@pytest.mark.parametrize("endpoint", ["ecs.cn-qingdao.aliyuncs.com", "127.0.0.1:8080", "nowhere.example"])
+@pytest.mark.parametrize("protocol", ["http", "https"])
+def test_any_host_is_the_local_cloud(local_cloud: LocalCloud, endpoint: str, protocol: str) -> None:
+    """No name is looked up and no connection made."""
+    answer = Ecs(config(local_cloud, endpoint, protocol)).describe_regions(DescribeRegionsRequest())
+    assert answer.body.regions.region
+
+
+@pytest.mark.http
+@pytest.mark.parametrize("kind", ["reset", "no-answer", "html", "truncated"])
+def test_failures_read_the_same_over_http(server: Server, mocker: MockerFixture, kind: str) -> None:
+    """What the client raises is word for word what it raises over a socket."""
+    endpoint = server.endpoint.removeprefix("http://")
+    client = Ecs(config(server.cloud, endpoint, "http"))
+
+    def failure() -> str:
+        server.cloud.faults.add(Fault("ecs", kind=kind))
+        with pytest.raises(UnretryableException) as raised:
+            client.describe_regions(DescribeRegionsRequest())
+        return str(raised.value)
+
+    over_http = failure()
+    inprocess.install(mocker, server.cloud)
+    assert failure() == over_http
+
+
+def test_a_timeout_names_the_pool_of_its_scheme(local_cloud: LocalCloud) -> None:
+    """The SLS client decides by this text whether to try again: https reads otherwise than http."""
+    for scheme, pool in (("http", "HTTPConnectionPool"), ("https", "HTTPSConnectionPool")):
+        local_cloud.faults.add(Fault("ecs", kind="no-answer"))
+        client = Ecs(config(local_cloud, "ecs.cn-qingdao.aliyuncs.com", scheme))
+        with pytest.raises(UnretryableException, match=f"'message': \"{pool}"):
+            client.describe_regions(DescribeRegionsRequest())
+
+
+def test_a_kill_passes_through_the_client(local_cloud: LocalCloud) -> None:
+    """No client library catches it: what runs above ends there."""
+    local_cloud.faults.add(Fault("ecs", kind="kill"))
+    with pytest.raises(Killed):
+        Ecs(config(local_cloud, "ecs.cn-qingdao.aliyuncs.com")).describe_regions(DescribeRegionsRequest())
+
+
+def test_stream_bodies_are_read(local_cloud: LocalCloud) -> None:
+    """The function client sends its body as a stream: it arrives whole, else its digest would not fit."""
+    client = Fc(config(local_cloud, "fcv3.cn-qingdao.aliyuncs.com"))
+    with pytest.raises(Exception, match="FunctionNotFound"):
+        client.invoke_function("nobody", InvokeFunctionRequest(body=b'{"a": 1}'))
+
+
+@pytest.mark.parametrize(("kind", "text"), [("reset", r"\[Errno 104\]"), ("no-answer", "timed out")])
+def test_mns_network_trouble(local_cloud: LocalCloud, kind: str, text: str) -> None:
+    """The queue client's own transport fails in its own way."""
+    keys = local_cloud.identity.accounts[HOME]
+    account = Account(f"http://{HOME}.mns.cn-qingdao.aliyuncs.com", keys.access_key_id, keys.access_key_secret)
+    local_cloud.faults.add(Fault("mns", kind=kind))
+    with pytest.raises(MNSClientNetworkException, match=text):
+        account.get_queue("link-peer-requests").send_message(Message("hello"))

@@ -1,0 +1,234 @@
+"""The RPC style on the wire: parameters, answers in JSON and XML, and the gateway's own refusals."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+from alibabacloud_ecs20140526.client import Client as Ecs
+from alibabacloud_ecs20140526.models import (
+    AuthorizeSecurityGroupRequest,
+    AuthorizeSecurityGroupRequestPermissions,
+    CreateSecurityGroupRequest,
+    DescribeSecurityGroupAttributeRequest,
+)
+from alibabacloud_tea_openapi.client import Client as OpenApi
+from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
+from alibabacloud_tea_openapi.models import Config, OpenApiRequest, Params
+from darabonba.runtime import RuntimeOptions
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core import rpc
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.http import Request
+
+from tests.local.core.test_wire_signatures_by_hand import legacy
+
+HOME = "1000000000000001"
+
+
+def config(cloud: LocalCloud, uid: str = HOME, endpoint: str = "ecs.cn-qingdao.aliyuncs.com") -> Config:
+    keys = cloud.identity.accounts[uid]
+    return Config(
+        access_key_id=keys.access_key_id,
+        access_key_secret=keys.access_key_secret,
+        region_id=cloud.region,
+        endpoint=endpoint,
+    )
+
+
+def call(cloud: LocalCloud, action: str, version: str = "2014-05-26", **query: str) -> dict[str, object]:
+    """Any action through the generic client."""
+    params = Params(
+        action=action,
+        version=version,
+        protocol="HTTPS",
+        pathname="/",
+        method="POST",
+        auth_type="AK",
+        style="RPC",
+        req_body_type="formData",
+        body_type="json",
+    )
+    answer = OpenApi(config(cloud)).call_api(params, OpenApiRequest(query=query), RuntimeOptions())
+    return dict(answer["body"])
+
+
+def test_lists_arrive_numbered(local_cloud: LocalCloud) -> None:
+    """A hundred permissions in one call arrive as `Permissions.N.…`, with their text unharmed."""
+    ecs = Ecs(config(local_cloud))
+    request = CreateSecurityGroupRequest(region_id="cn-qingdao", security_group_name="sg-db")
+    group = ecs.create_security_group(request).body.security_group_id
+    text = "a b+c/~* &=%41 ✓"
+    permissions = [
+        AuthorizeSecurityGroupRequestPermissions(
+            ip_protocol="TCP", port_range=f"{port}/{port}", source_cidr_ip="10.0.0.9/32", description=f"{text} {port}"
+        )
+        for port in range(1001, 1101)
+    ]
+    ecs.authorize_security_group(
+        AuthorizeSecurityGroupRequest(region_id="cn-qingdao", security_group_id=group, permissions=permissions)
+    )
+    attribute = DescribeSecurityGroupAttributeRequest(region_id="cn-qingdao", security_group_id=group)
+    rules = ecs.describe_security_group_attribute(attribute).body.permissions.permission
+    assert {rule.description for rule in rules} == {f"{text} {port}" for port in range(1001, 1101)}
+
+
+def test_every_answer_has_its_own_request_id(local_cloud: LocalCloud) -> None:
+    """Good answers and refusals carry a RequestId each, never the same twice."""
+    ids = {str(call(local_cloud, "DescribeRegions")["RequestId"]) for _ in range(3)}
+    with pytest.raises(ClientException) as refused:
+        call(local_cloud, "NoSuchAction")
+    ids.add(refused.value.request_id)
+    assert len(ids) == 4
+
+
+def test_an_event_and_its_answer_share_the_request_id(local_cloud: LocalCloud) -> None:
+    """ActionTrail's event of a call names the RequestId that the caller got."""
+    events: list[dict[str, object]] = []
+    local_cloud.ecs.on_event = lambda _account, event: events.append(event)
+    answer = call(local_cloud, "CreateSecurityGroup", RegionId="cn-qingdao", SecurityGroupName="sg-app")
+    seen = [event["data"]["requestId"] for event in events if "ActionTrail" in str(event["type"])]  # type: ignore[index]
+    assert seen == [answer["RequestId"]]
+
+
+@pytest.mark.parametrize("version", ["2014-05-26", "2015-04-01", "2020-04-01"])
+def test_an_unknown_action(local_cloud: LocalCloud, version: str) -> None:
+    """404, in all services of this style."""
+    with pytest.raises(ClientException) as refused:
+        call(local_cloud, "NoSuchAction", version)
+    assert (refused.value.status_code, refused.value.code) == (404, "InvalidAction.NotFound")
+
+
+def test_an_unknown_version(local_cloud: LocalCloud) -> None:
+    """A version that no service here has is refused by name."""
+    with pytest.raises(ClientException) as refused:
+        call(local_cloud, "DescribeRegions", "1999-01-01")
+    assert (refused.value.status_code, refused.value.code) == (400, "InvalidVersion")
+
+
+def test_the_form_of_a_refusal(local_cloud: LocalCloud) -> None:
+    """RequestId, HostId, Code, Message and Recommend."""
+    with pytest.raises(ClientException) as refused:
+        call(local_cloud, "DescribeSecurityGroupAttribute", RegionId="cn-qingdao", SecurityGroupId="sg-nobody")
+    body = refused.value.data
+    assert body["HostId"] == "ecs.cn-qingdao.aliyuncs.com"
+    assert body["Code"] == "InvalidSecurityGroupId.NotFound"
+    assert body["Recommend"].startswith(
+        "https://api.aliyun.com/troubleshoot?q=InvalidSecurityGroupId.NotFound&product=Ecs"
+    )
+    assert {"RequestId", "Message"} <= set(body)
+
+
+def test_a_role_without_the_right(local_cloud: LocalCloud) -> None:
+    """What a role's policy does not list is refused, and DescribeInstances is empty instead [doc RAM]."""
+    role = local_cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
+    role.allowed_actions = ["ecs:DescribeSecurityGroups"]
+    key = local_cloud.identity.issue(role, "test", local_cloud.clock.now() + 900)
+    ecs = OpenApi(
+        Config(
+            access_key_id=key.access_key_id,
+            access_key_secret=key.secret,
+            security_token=key.token,
+            endpoint="ecs.cn-qingdao.aliyuncs.com",
+        )
+    )
+
+    def as_role(action: str) -> dict[str, object]:
+        params = Params(
+            action=action, version="2014-05-26", protocol="HTTPS", pathname="/", method="POST", style="RPC",
+            auth_type="AK", req_body_type="formData", body_type="json",
+        )  # fmt: skip
+        query = {"RegionId": "cn-qingdao"}
+        return dict(ecs.call_api(params, OpenApiRequest(query=query), RuntimeOptions())["body"])
+
+    local_cloud.ecs.create_instance(HOME, [local_cloud.ecs.create_group(HOME, next(iter(local_cloud.ecs.vpcs)))])
+    assert as_role("DescribeInstances")["TotalCount"] == 0
+    assert as_role("DescribeSecurityGroups")["TotalCount"] == 1
+    with pytest.raises(ClientException, match=r"Forbidden\.RAM"):
+        as_role("DeleteSecurityGroup")
+
+
+def test_a_bug_of_ours_is_an_internal_error(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend that fails answers 500 as the platform would, and the reason is logged."""
+    monkeypatch.setattr(local_cloud.ecs, "call", lambda *_arguments, **_options: 1 / 0)
+    with pytest.raises(ServerException) as broken:
+        call(local_cloud, "DescribeRegions")
+    assert (broken.value.status_code, broken.value.code) == (500, "InternalError")
+
+
+# XML
+
+
+@pytest.mark.parametrize(("form", "start"), [("XML", b"<?xml"), ("xml", b"<?xml"), ("JSON", b"{"), ("json", b"{")])
+def test_the_form_is_the_callers_choice(local_cloud: LocalCloud, form: str, start: bytes) -> None:
+    """`Format` chooses; case does not matter."""
+    keys = local_cloud.identity.accounts[HOME]
+    answer = local_cloud.handle(legacy(local_cloud.identity.keys[keys.access_key_id], Format=form))
+    assert answer.body.startswith(start)
+
+
+def test_without_format_the_older_style_answers_xml() -> None:
+    """Format absent means XML there, and JSON for today's clients."""
+    assert rpc.parse(Request("GET", "/", "Action=DescribeRegions&Version=2014-05-26", {"host": "h"})).xml
+    headers = {"host": "h", "x-acs-action": "DescribeRegions", "x-acs-version": "2014-05-26"}
+    assert not rpc.parse(Request("POST", "/", "", headers)).xml
+
+
+def test_xml_of_an_answer() -> None:
+    """The root is `<Action>Response`; a list is one element an entry; text is escaped; booleans are lower case."""
+    query = "Action=DescribeInstances&Version=2014-05-26"
+    seen = rpc.answer(
+        rpc.parse(Request("GET", "/", query, {"host": "h"})),
+        {"Instances": {"Instance": [{"Name": "<&>"}, {"Name": ""}]}, "TotalCount": 2, "More": False, "None": None},
+    )
+    assert seen.headers["Content-Type"] == "text/xml;charset=utf-8"
+    root = ElementTree.fromstring(seen.body)  # noqa: S314
+    assert root.tag == "DescribeInstancesResponse"
+    assert [name.text for name in root.findall("Instances/Instance/Name")] == ["<&>", None]
+    assert [root.findtext(name) for name in ("TotalCount", "More", "None")] == ["2", "false", ""]
+    assert root.findtext("RequestId")
+
+
+def test_xml_holds_any_text() -> None:
+    """A carriage return arrives as one; what XML cannot hold is replaced, so that the answer stays XML."""
+    call = rpc.parse(Request("GET", "/", "Action=DescribeInstances&Version=2014-05-26", {"host": "h"}))
+    root = ElementTree.fromstring(rpc.answer(call, {"Name": "a\r\n\t\x00\x08\x1f\uffff\x7f😀"}).body)  # noqa: S314
+    assert root.findtext("Name") == "a\r\n\t" + "\ufffd" * 4 + "\x7f😀"
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("Version=2014-05-26&Format=JSON", {}),
+        ("AccessKeyId=LTAI&Signature=x&Format=JSON", {}),
+        ("", {"x-acs-action": "DescribeRegions"}),
+    ],
+)
+def test_half_a_call_is_refused_in_this_style(local_cloud: LocalCloud, query: str, headers: dict[str, str]) -> None:
+    """Without action, or without version: it is no call of another service for that."""
+    answer = local_cloud.handle(Request("GET", "/", query, {"host": "h", **headers}))
+    assert answer.status == 400
+    assert {"RequestId", "HostId", "Code", "Message"} <= set(json.loads(answer.body))
+
+
+def test_xml_of_a_refusal() -> None:
+    """The same fields as in JSON, under `<Error>`."""
+    refused = rpc.error(
+        rpc.parse(Request("GET", "/", "Action=X&Version=2015-04-01", {"host": "sts.aliyuncs.com:80"})),
+        ApiError("NoPermission", 403, "a < b"),
+    )
+    root = ElementTree.fromstring(refused.body)  # noqa: S314
+    assert (refused.status, root.tag) == (403, "Error")
+    assert [root.findtext(name) for name in ("Code", "Message", "HostId")] == [
+        "NoPermission",
+        "a < b",
+        "sts.aliyuncs.com",
+    ]
+
+
+def test_an_action_is_needed(local_cloud: LocalCloud) -> None:
+    """A call without an action is refused before its signature is looked at."""
+    answer = local_cloud.handle(Request("POST", "/", "", {"host": "h", "x-acs-version": "2014-05-26"}))
+    assert answer.status == 400
+    assert b"MissingParameter" in answer.body

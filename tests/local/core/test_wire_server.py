@@ -1,0 +1,284 @@
+"""The server on loopback: what real sockets add to the wire."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alibabacloud_ecs20140526.client import Client as Ecs
+from alibabacloud_ecs20140526.models import (
+    AuthorizeSecurityGroupRequest,
+    AuthorizeSecurityGroupRequestPermissions,
+    CreateSecurityGroupRequest,
+    DescribeRegionsRequest,
+    DescribeSecurityGroupsRequest,
+)
+from alibabacloud_tea_openapi.models import Config
+from aliyun.log import LogClient
+from darabonba.exceptions import UnretryableException
+from link_peer_local import server as server_module
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.clock import SystemClock
+from link_peer_local.core.faults import Fault
+from link_peer_local.core.http import Request, Response
+from link_peer_local.server import Server, serve
+
+pytestmark = pytest.mark.http
+HOME = "1000000000000001"
+
+
+def ecs_of(server: Server, endpoint: str | None = None) -> Ecs:
+    keys = server.cloud.identity.accounts[HOME]
+    return Ecs(
+        Config(
+            access_key_id=keys.access_key_id,
+            access_key_secret=keys.access_key_secret,
+            region_id="cn-qingdao",
+            endpoint=endpoint or server.endpoint.removeprefix("http://"),
+            protocol="http",
+            read_timeout=150,
+        )
+    )
+
+
+def connect(server: Server) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(server.endpoint.removeprefix("http://"), timeout=5)
+
+
+def groups(server: Server) -> int:
+    return len(server.cloud.ecs.account(HOME).groups)
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_an_endpoint_with_and_without_scheme(server: Server, scheme: str) -> None:
+    """With a scheme the client sends (and signs) `Host: http://127.0.0.1:PORT` [run]: both are answered."""
+    client = ecs_of(server, scheme + server.endpoint.removeprefix("http://"))
+    request = CreateSecurityGroupRequest(region_id="cn-qingdao", security_group_name="sg-app")
+    client.create_security_group(request)
+    assert groups(server) == 1
+
+
+def test_a_request_line_of_twenty_kilobytes(server: Server) -> None:
+    """A hundred permissions travel in the query."""
+    client = ecs_of(server)
+    request = CreateSecurityGroupRequest(region_id="cn-qingdao", security_group_name="sg-db")
+    group = client.create_security_group(request).body.security_group_id
+    permissions = [
+        AuthorizeSecurityGroupRequestPermissions(
+            ip_protocol="TCP", port_range=f"{port}/{port}", source_cidr_ip="10.0.0.9/32", description="d" * 70
+        )
+        for port in range(1001, 1101)
+    ]
+    client.authorize_security_group(
+        AuthorizeSecurityGroupRequest(region_id="cn-qingdao", security_group_id=group, permissions=permissions)
+    )
+    found = client.describe_security_groups(DescribeSecurityGroupsRequest(region_id="cn-qingdao")).body
+    assert found.security_groups.security_group[0].rule_count == 100
+
+
+def test_a_proxys_absolute_target(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `http_proxy` set, an unchanged client of the real host name reaches the local cloud."""
+    keys = server.cloud.identity.accounts[HOME]
+    monkeypatch.setenv("http_proxy", server.endpoint)
+    client = LogClient(
+        "http://cn-qingdao.log.aliyuncs.com", keys.access_key_id, keys.access_key_secret, source="10.0.0.9"
+    )
+    assert client.list_logstore("link-peer-audit").logstores == ["decisions"]
+
+
+def test_a_reset_is_a_reset(server: Server) -> None:
+    """The client sees ECONNRESET, as from a load balancer that gave up."""
+    server.cloud.faults.add(Fault("ecs", kind="reset"))
+    with pytest.raises(UnretryableException, match="Connection reset by peer"):
+        ecs_of(server).describe_regions(DescribeRegionsRequest())
+
+
+def test_no_answer_is_silence(server: Server) -> None:
+    """The client waits for its read timeout; the change behind it may have been made."""
+    server.cloud.faults.add(Fault("ecs", kind="no-answer-after"))
+    request = CreateSecurityGroupRequest(region_id="cn-qingdao", security_group_name="sg-app")
+    started = time.monotonic()
+    with pytest.raises(UnretryableException, match=r"Read timed out. \(read timeout=0.15\)"):
+        ecs_of(server).create_security_group(request)
+    assert time.monotonic() - started >= 0.15
+    assert groups(server) == 1
+
+
+def test_kill_over_http_is_a_reset(server: Server) -> None:
+    """A caller in another process cannot be killed by a fault: it loses its connection."""
+    server.cloud.faults.add(Fault("ecs", kind="kill"))
+    with pytest.raises(UnretryableException, match="Connection reset by peer"):
+        ecs_of(server).describe_regions(DescribeRegionsRequest())
+
+
+def test_connections_are_kept(server: Server) -> None:
+    """Two requests go over one connection, refused ones too."""
+    connection = connect(server)
+    ports = set()
+    for _ in range(2):
+        connection.request("GET", "/_local/health")
+        assert connection.getresponse().read()
+        ports.add(connection.sock.getsockname()[1])
+    assert len(ports) == 1
+
+
+class Echo(LocalCloud):
+    """Answers with what arrived."""
+
+    def handle(self, request: Request) -> Response:
+        seen = {"path": request.path, "query": request.query, "host": request.host, "length": len(request.body)}
+        return Response(200, {"X-Seen": request.headers.get("x-odd", "")}, json.dumps(seen).encode())
+
+
+@pytest.fixture(name="echo")
+def _echo() -> Iterator[Server]:
+    running = serve(Echo())
+    yield running
+    running.close()
+
+
+def ask(server: Server, target: str, body: bytes = b"", headers: dict[str, str] | None = None) -> dict[str, object]:
+    connection = connect(server)
+    connection.request("POST", target, body, headers or {})
+    return dict(json.loads(connection.getresponse().read()))
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        ("/a%2Fb?x=%7e+%20", "/a%2Fb", "x=%7e+%20"),
+        ("http://proj.log.aliyuncs.com/logs?x=1", "/logs", "x=1"),
+        ("http://proj.log.aliyuncs.com", "/", ""),
+        ("/?next=http://h/p", "/", "next=http://h/p"),
+    ],
+)
+def test_targets_stay_raw(echo: Server, target: str, path: str, query: str) -> None:
+    """Signatures are computed over the raw target: nothing is decoded or tidied on the way."""
+    seen = ask(echo, target)
+    assert (seen["path"], seen["query"]) == (path, query)
+
+
+def test_bodies_arrive_as_sent(echo: Server) -> None:
+    """Large bodies pass; compressed ones are not unpacked by the server."""
+    assert ask(echo, "/", b"x" * 3_000_000)["length"] == 3_000_000
+    assert ask(echo, "/", b"not deflate", {"Content-Encoding": "deflate"})["length"] == len(b"not deflate")
+
+
+def test_chunked_bodies(echo: Server) -> None:
+    """A body of unknown length arrives whole."""
+    connection = connect(echo)
+    connection.request("POST", "/", iter([b"abc", b"def"]), encode_chunked=True)
+    assert json.loads(connection.getresponse().read())["length"] == 6
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET / HTTP/9\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        (b"GET http://[::1 HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+        (b"GET /?" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na", 408),
+    ],
+)
+def test_what_is_no_http_is_refused_without_a_trace(
+    echo: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, sent: bytes, status: int
+) -> None:
+    """It is the client's failure, and no other client's; half a body is not waited for forever."""
+    monkeypatch.setattr(server_module, "BODY_SECONDS", 0.1)
+    host, port = echo.endpoint.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 5) as client, client.makefile("rb") as answers:
+        client.sendall(sent)
+        assert answers.readline().split()[1] == str(status).encode()
+    assert caplog.records == []
+    assert ask(echo, "/")["path"] == "/"
+
+
+def test_a_client_that_leaves_half_way_leaves_no_trace(echo: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody is there to be answered."""
+    host, port = echo.endpoint.removeprefix("http://").split(":")
+    for _ in range(3):
+        with socket.create_connection((host, int(port)), 5) as client:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\na")
+            assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert ask(echo, "/")["path"] == "/"
+    assert caplog.records == []
+
+
+def test_a_client_that_asks_first_is_told_to_go_on(echo: Server) -> None:
+    """`Expect: 100-continue`, as curl sends it with large bodies: the body comes after the interim answer."""
+    host, port = echo.endpoint.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 5) as client, client.makefile("rb") as answers:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+        assert [answers.readline(), answers.readline()] == [b"HTTP/1.1 100 Continue\r\n", b"\r\n"]
+        client.sendall(b"abc")
+        assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+
+
+def test_many_clients_at_once(server: Server) -> None:
+    """Sixteen threads make 48 groups, none lost and none doubled."""
+    client = ecs_of(server)
+
+    def create(number: int) -> str:
+        request = CreateSecurityGroupRequest(region_id="cn-qingdao", security_group_name=f"sg-{number}")
+        return str(client.create_security_group(request).body.security_group_id)
+
+    with ThreadPoolExecutor(16) as threads:
+        made = list(threads.map(create, range(48)))
+    assert len(set(made)) == 48
+    assert groups(server) == 48
+
+
+def test_a_hundred_blocked_calls_hold_up_nobody(echo: Server) -> None:
+    """A long poll or a waiting invocation keeps its own worker; a function that it waits for can still call in."""
+    release, held = threading.Event(), threading.Semaphore(0)
+    blocked = echo.cloud.handle
+
+    def handle(request: Request) -> Response:
+        if request.path == "/wait":
+            held.release()
+            release.wait(5)
+        return blocked(request)
+
+    echo.cloud.handle = handle  # type: ignore[method-assign]
+    waiting = [threading.Thread(target=ask, args=(echo, "/wait")) for _ in range(100)]
+    for thread in waiting:
+        thread.start()
+    try:
+        assert all(held.acquire(timeout=4) for _ in waiting)
+        assert ask(echo, "/quick")["path"] == "/quick"
+    finally:
+        release.set()
+        for thread in waiting:
+            thread.join()
+
+
+def test_closing_frees_the_port() -> None:
+    """A closed server answers no more, and its port can be had again."""
+    first = serve(LocalCloud(SystemClock()))
+    port = int(first.endpoint.rpartition(":")[2])
+    assert first.cloud.endpoint == first.endpoint
+    first.close()
+    assert first.cloud.endpoint == ""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), 1)
+    with serve(LocalCloud(SystemClock()), port) as second:
+        assert second.endpoint == first.endpoint
+
+
+def test_a_taken_port_is_an_error(server: Server) -> None:
+    """Starting on a port in use fails at once."""
+    with pytest.raises(OSError, match="address already in use"):
+        serve(LocalCloud(SystemClock()), int(server.endpoint.rpartition(":")[2]))
+
+
+def test_only_loopback_listens(server: Server) -> None:
+    """The server is bound to 127.0.0.1."""
+    assert server.endpoint.startswith("http://127.0.0.1:")

@@ -1,0 +1,330 @@
+"""Every scheme of signature: what official clients sign is accepted, and nothing else is.
+
+Requests are captured as the clients send them, then sent again with one thing changed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from alibabacloud_ecs20140526.client import Client as Ecs
+from alibabacloud_ecs20140526.models import DescribeInstancesRequest, DescribeInstancesRequestTag
+from alibabacloud_eventbridge20200401.client import Client as EventBridge
+from alibabacloud_eventbridge20200401.models import PutEventsRequest, PutEventsRequestEventList
+from alibabacloud_fc20230330.client import Client as Fc
+from alibabacloud_fc20230330.models import ListFunctionsRequest
+from alibabacloud_sts20150401.client import Client as Sts
+from alibabacloud_tea_openapi.models import Config
+from aliyun.log import GetHistogramsRequest, LogClient, LogItem, PutLogsRequest
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core import signatures
+from link_peer_local.core.http import Request
+from link_peer_local.core.identity import Key
+from mns.account import Account
+from mns.queue import Message
+from pytest_mock import MockerFixture
+
+HOME = "1000000000000001"
+ROLE = f"acs:ram::{HOME}:role/link-peer-fc"
+
+
+def config(cloud: LocalCloud, key: Key) -> Config:
+    return Config(
+        access_key_id=key.access_key_id,
+        access_key_secret=key.secret,
+        security_token=key.token,
+        region_id=cloud.region,
+        endpoint="127.0.0.1:8080",
+        protocol="http",
+    )
+
+
+def ecs(cloud: LocalCloud, key: Key) -> None:
+    tag = DescribeInstancesRequestTag(key="a b+c/~*", value="是&=%2F")
+    Ecs(config(cloud, key)).describe_instances(DescribeInstancesRequest(region_id=cloud.region, tag=[tag]))
+
+
+def sts(cloud: LocalCloud, key: Key) -> None:
+    Sts(config(cloud, key)).get_caller_identity()
+
+
+def eventbridge(cloud: LocalCloud, key: Key) -> None:
+    event = PutEventsRequestEventList(id="1", source="my.app", spec_version="1.0", type="my:Type", data={"a": "ü &+"})
+    EventBridge(config(cloud, key)).put_events(PutEventsRequest("default", [event]))
+
+
+def fc(cloud: LocalCloud, key: Key) -> None:
+    Fc(config(cloud, key)).list_functions(ListFunctionsRequest(prefix="a b"))
+
+
+def mns(cloud: LocalCloud, key: Key) -> None:
+    account = Account(f"http://{HOME}.mns.cn-qingdao.aliyuncs.com", key.access_key_id, key.secret, key.token or "")
+    account.get_queue("link-peer-requests").send_message(Message("<&> ü"))
+
+
+def sls(version: str) -> Callable[[LocalCloud, Key], None]:
+    def put(cloud: LocalCloud, key: Key) -> None:
+        client = LogClient(
+            "cn-qingdao.log.aliyuncs.com",
+            key.access_key_id,
+            key.secret,
+            securityToken=key.token,
+            source="10.0.0.9",
+            auth_version=version,
+            region=cloud.region,
+        )
+        row = LogItem(int(cloud.clock.now()), contents=[("outcome", "ü")])
+        client.put_logs(PutLogsRequest("link-peer-audit", "decisions", "", "", [row]))
+        client.get_histograms(GetHistogramsRequest("link-peer-audit", "decisions", 1, 2, "", '"a&b = ü+%2F"'))
+
+    return put
+
+
+SCHEMES = {
+    "ecs": ecs,
+    "sts": sts,
+    "eventbridge": eventbridge,
+    "fc": fc,
+    "mns": mns,
+    "sls v1": sls("v1"),
+    "sls v4": sls("v4"),
+}
+REFUSED = {
+    # service: wrong secret, unknown key, unsigned, malformed, too old, expired token
+    "ecs": (
+        (400, "SignatureDoesNotMatch"),
+        (404, "InvalidAccessKeyId.NotFound"),
+        (400, "MissingAccessKeyId"),
+        (400, "IncompleteSignature"),
+        (400, "InvalidTimeStamp.Expired"),
+        (400, "InvalidSecurityToken.Expired"),
+    ),
+    "fc": (
+        (403, "SignatureNotMatch"),
+        (403, "InvalidAccessKeyID"),
+        (400, "MissingRequiredHeader"),
+        (400, "IncompleteSignature"),
+        (400, "InvalidTimeStamp.Expired"),
+        (400, "InvalidSecurityToken.Expired"),
+    ),
+    "mns": (
+        (403, "SignatureDoesNotMatch"),
+        (403, "InvalidAccessKeyId"),
+        (400, "MissingAuthorizationHeader"),
+        (400, "InvalidAuthorizationHeader"),
+        (408, "TimeExpired"),
+        (403, "SecurityTokenExpired"),
+    ),
+    "sls": (
+        (401, "SignatureNotMatch"),
+        (401, "Unauthorized"),
+        (401, "Unauthorized"),
+        (400, "ParameterInvalid"),
+        (400, "RequestTimeExpired"),
+        (401, "SecurityTokenExpired"),
+    ),
+}
+
+
+class Captured:
+    """The requests that clients sent to a cloud, each answered well; `again` sends one once more."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        self.cloud = cloud
+        self.requests: list[Request] = []
+        self.handle = cloud.handle
+
+        def handle(request: Request) -> Any:
+            self.requests.append(request)
+            return self.handle(request)
+
+        cloud.handle = handle  # type: ignore[method-assign]
+
+    def by(self, scheme: str, key: Key | None = None) -> Request:
+        """The first request of a scheme, signed by the home account's key or by the one given."""
+        SCHEMES[scheme](self.cloud, key or self.key)
+        return self.requests[0]
+
+    @property
+    def key(self) -> Key:
+        return self.cloud.identity.keys[self.cloud.identity.accounts[HOME].access_key_id]
+
+    def temporary(self) -> Key:
+        return self.cloud.identity.issue(self.cloud.identity.roles[ROLE], "test", self.cloud.clock.now() + 900)
+
+    def again(self, request: Request, **headers: str | None) -> tuple[int, str]:
+        """Status and code of the answer, after headers (`x_acs_date`) were replaced or, with None, taken away."""
+        changed = dict(request.headers)
+        for name, value in headers.items():
+            if value is None:
+                changed.pop(name.replace("_", "-"))
+            else:
+                changed[name.replace("_", "-")] = value
+        return code_of(self.handle(replace(request, headers=changed)))
+
+
+def code_of(answer: Any) -> tuple[int, str]:
+    if answer.body.startswith(b"<"):
+        return answer.status, ElementTree.fromstring(answer.body).findtext("{*}Code") or ""  # noqa: S314
+    body = json.loads(answer.body or b"{}")
+    return answer.status, body.get("Code") or body.get("errorCode") or ""
+
+
+@pytest.fixture(name="captured")
+def _captured(local_cloud: LocalCloud) -> Captured:
+    return Captured(local_cloud)
+
+
+@pytest.fixture(name="each", params=SCHEMES)
+def _each(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def refused(scheme: str, case: int) -> tuple[int, str]:
+    family = scheme.partition(" ")[0]
+    return REFUSED[family if family in REFUSED else "ecs"][case]
+
+
+def test_official_clients_are_accepted(captured: Captured, each: str) -> None:
+    """What the client signs is what is computed here, odd characters included."""
+    captured.by(each)
+    assert captured.requests
+
+
+def test_temporary_keys_are_accepted(captured: Captured, each: str) -> None:
+    """Keys of an assumed role work with their token in every scheme."""
+    captured.by(each, captured.temporary())
+
+
+def test_a_wrong_secret_is_refused(captured: Captured, each: str) -> None:
+    """A signature made with another secret is refused in the service's own words."""
+    request = captured.by(each)
+    key_id = captured.key.access_key_id
+    captured.cloud.identity.keys[key_id] = replace(captured.key, secret="another")
+    assert captured.again(request) == refused(each, 0)
+
+
+def test_an_unknown_key_is_refused(captured: Captured, each: str) -> None:
+    """A key that does not exist is told apart from a wrong signature."""
+    request = captured.by(each)
+    authorization = request.headers["authorization"].replace(captured.key.access_key_id, "LTAI5tnobody")
+    assert captured.again(request, authorization=authorization) == refused(each, 1)
+
+
+def test_an_unsigned_request_is_refused(captured: Captured, each: str) -> None:
+    """Nothing is answered without a signature."""
+    assert captured.again(captured.by(each), authorization=None) == refused(each, 2)
+
+
+def test_a_malformed_authorization_is_refused(captured: Captured, each: str) -> None:
+    """An authorization that cannot be read is refused as such."""
+    request = captured.by(each)
+    scheme = request.headers["authorization"].partition(" ")[0]
+    assert captured.again(request, authorization=f"{scheme} nonsense") == refused(each, 3)
+
+
+def test_an_old_request_is_refused(captured: Captured, each: str, mocker: MockerFixture) -> None:
+    """A request of more than 15 minutes ago is refused, though its signature is good."""
+    request = captured.by(each)
+    mocker.patch.object(signatures.time, "time", return_value=time.time() + 16 * 60)
+    assert captured.again(request) == refused(each, 4)
+
+
+def test_an_expired_token_is_refused(captured: Captured, each: str) -> None:
+    """Temporary keys end at their time."""
+    request = captured.by(each, captured.temporary())
+    captured.cloud.clock.sleep(900)
+    assert captured.again(request) == refused(each, 5)
+
+
+@pytest.mark.parametrize("change", ["method", "path", "query", "body"])
+def test_a_changed_request_is_refused(captured: Captured, each: str, change: str) -> None:
+    """Method, path, query and body all stand under the signature."""
+    request = captured.by(each)
+    changed = {
+        "method": replace(request, method="PATCH"),
+        "path": replace(request, path=f"{request.path}x"),
+        "query": replace(request, query=f"{request.query}&x=1".lstrip("&")),
+        "body": replace(request, body=request.body + b"x"),
+    }[change]
+    status, code = captured.again(changed)
+    assert status >= 400
+    assert code != ""
+    status, code = captured.again(request)
+    assert status < 300 or code == "SignatureNonceUsed"  # nothing else is wrong with it
+
+
+@pytest.mark.parametrize("scheme", ["ecs", "sts", "eventbridge", "fc"])
+def test_a_nonce_counts_once(captured: Captured, scheme: str) -> None:
+    """Whoever has seen a request of ACS3 on its way cannot have it done again."""
+    assert captured.again(captured.by(scheme)) == (400, "SignatureNonceUsed")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "header"),
+    [
+        ("ecs", "x_acs_action"),
+        ("ecs", "x_acs_date"),
+        ("ecs", "x_acs_content_sha256"),
+        ("ecs", "host"),
+        ("mns", "x_mns_version"),
+        ("mns", "date"),
+        ("mns", "content_type"),
+        ("sls v1", "date"),
+        ("sls v1", "content_md5"),
+        ("sls v1", "x_log_bodyrawsize"),
+        ("sls v4", "x_log_date"),
+        ("sls v4", "x_log_content_sha256"),
+        ("sls v4", "host"),
+    ],
+)
+def test_a_changed_header_is_refused(captured: Captured, scheme: str, header: str) -> None:
+    """The headers that a scheme signs cannot be changed on the way."""
+    request = captured.by(scheme)
+    other = {"date": "Wed, 25 Nov 2026 00:00:00 GMT", "x_acs_date": "2026-11-25T00:00:00Z"}.get(header, "x.y")
+    assert captured.again(request, **{header: other})[0] >= 400
+
+
+def test_a_header_added_after_signing_is_refused(captured: Captured) -> None:
+    """Every x-acs-* header must be signed: none can be slipped in."""
+    request = captured.by("ecs")
+    assert captured.again(request, x_acs_security_token="token") == (400, "IncompleteSignature")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "authorization"),
+    [
+        *(("ecs", other) for other in ("LOG a:b", "MNS a:b", "FC a:b", "acs:a:b", "Bearer a:b")),
+        *(("mns", other) for other in ("LOG a:b", "FC a:b", "ACS3-HMAC-SHA256 a:b")),
+        *(("fc", other) for other in ("LOG a:b", "SLS4-HMAC-SHA256 a:b")),
+        ("sls v1", "ACS3-HMAC-SHA256 a:b"),
+    ],
+)
+def test_another_services_scheme_is_refused(captured: Captured, scheme: str, authorization: str) -> None:
+    """Each service knows its own, and says so of any other."""
+    assert captured.again(captured.by(scheme), authorization=authorization) == refused(scheme, 3)
+
+
+def test_temporary_keys_need_their_token(captured: Captured) -> None:
+    """A temporary key without a token, with a made-up one, or with that of another key is refused."""
+    key, other = captured.temporary(), captured.temporary()
+    expected = {
+        None: "MissingSecurityToken",
+        "made-up": "InvalidSecurityToken.Malformed",
+        other.token: "InvalidSecurityToken.MismatchWithAccessKey",
+    }
+    for token, code in expected.items():
+        with pytest.raises(Exception, match=code):
+            ecs(captured.cloud, replace(key, token=token))
+
+
+def test_the_refusal_shows_the_string_to_sign(captured: Captured) -> None:
+    """`server string to sign is:` is what client libraries look for to tell a wrong secret from a wrong string."""
+    with pytest.raises(Exception, match=r"server string to sign is:ACS3-HMAC-SHA256\n[0-9a-f]{64}"):
+        ecs(captured.cloud, replace(captured.key, secret="another"))

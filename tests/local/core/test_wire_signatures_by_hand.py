@@ -1,0 +1,232 @@
+"""Signatures that no client here makes, written by hand: the RPC one in the parameters, and second spellings."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+import uuid
+from dataclasses import replace
+from email.utils import formatdate
+from typing import Any
+from urllib.parse import quote, urlencode
+from xml.etree import ElementTree
+
+import pytest
+from alibabacloud_credentials.client import Client as Credentials
+from alibabacloud_credentials.models import Config as CredentialsConfig
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.http import Request
+from link_peer_local.core.identity import Key, Nonces
+from pytest_mock import MockerFixture
+
+HOME = "1000000000000001"
+
+
+@pytest.fixture(name="key")
+def _key(local_cloud: LocalCloud) -> Key:
+    """The home account's key."""
+    return local_cloud.identity.keys[local_cloud.identity.accounts[HOME].access_key_id]
+
+
+def sign(key: Key, text: str, digest: str) -> str:
+    return base64.b64encode(hmac.new(key.secret.encode(), text.encode(), digest).digest()).decode()
+
+
+def code_of(answer: Any) -> tuple[int, str]:
+    """Status and error code of an answer."""
+    if answer.body.startswith(b"<"):
+        return answer.status, ElementTree.fromstring(answer.body).findtext("{*}Code") or ""  # noqa: S314
+    body = json.loads(answer.body or b"{}")
+    return answer.status, body.get("Code") or body.get("errorCode") or ""
+
+
+# The older RPC signature, in the parameters
+
+
+def test_the_credentials_library_assumes_a_role(local_cloud: LocalCloud, key: Key, mocker: MockerFixture) -> None:
+    """Its provider still signs in the older way, by the parameters of a GET."""
+    clock = local_cloud.clock
+    clock.sleep(time.time() - clock.now())  # the library holds Expiration against the machine's time
+    handle = mocker.spy(local_cloud, "handle")
+    provider = Credentials(
+        CredentialsConfig(
+            type="ram_role_arn",
+            access_key_id=key.access_key_id,
+            access_key_secret=key.secret,
+            role_arn="acs:ram::1000000000000002:role/link-peer",
+            role_session_name="link-1",
+            external_id="link-peer-local-example",
+        )
+    )
+    assert provider.get_credential().access_key_id.startswith("STS.")
+    [[[request], _]] = handle.call_args_list
+    assert "authorization" not in request.headers
+    assert "SignatureMethod=HMAC-SHA1" in request.query
+
+
+def legacy(key: Key, method: str = "GET", digest: str = "HMAC-SHA1", **params: str) -> Request:
+    """A request as older clients and command lines sign it."""
+    params = {
+        "Action": "GetCallerIdentity",
+        "Version": "2015-04-01",
+        "Format": "JSON",
+        "AccessKeyId": key.access_key_id,
+        "SignatureMethod": digest,
+        "SignatureNonce": uuid.uuid4().hex,
+        "SignatureVersion": "1.0",
+        "Timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **({"SecurityToken": key.token} if key.token else {}),
+        **params,
+    }
+    query = "&".join(f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in sorted(params.items()))
+    text = f"{method}&%2F&{quote(query, safe='~')}"
+    kind = {"HMAC-SHA1": "sha1", "HMAC-SHA256": "sha256"}.get(digest, "md5")
+    signature = base64.b64encode(hmac.new(f"{key.secret}&".encode(), text.encode(), kind).digest()).decode()
+    sent = urlencode({**params, "Signature": signature})
+    if method == "GET":
+        return Request("GET", "/", sent, {"host": "sts.aliyuncs.com"})
+    form = {"host": "sts.aliyuncs.com", "content-type": "application/x-www-form-urlencoded"}
+    return Request(method, "/", "", form, sent.encode())
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("digest", ["HMAC-SHA1", "HMAC-SHA256"])
+def test_both_digests_and_both_methods(local_cloud: LocalCloud, key: Key, method: str, digest: str) -> None:
+    """Parameters are read from the query and from a form, and signed with either digest."""
+    answer = local_cloud.handle(legacy(key, method, digest, Odd="a b*~'é/"))
+    assert json.loads(answer.body)["AccountId"] == HOME
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"SignatureMethod": "HMAC-MD5"}, "InvalidSignatureMethod"),
+        ({"SignatureVersion": "2.0"}, "InvalidSignatureVersion"),
+        *(({name: ""}, f"Missing{name}") for name in ("AccessKeyId", "SignatureMethod", "SignatureVersion")),
+        *(({name: ""}, f"Missing{name}") for name in ("SignatureNonce", "Timestamp")),
+        ({"Timestamp": "yesterday"}, "InvalidTimeStamp.Format"),
+        ({"Timestamp": "2020-01-01T00:00:00Z"}, "InvalidTimeStamp.Expired"),
+    ],
+)
+def test_bad_legacy_requests(local_cloud: LocalCloud, key: Key, changes: dict[str, str], code: str) -> None:
+    """An unknown digest or version, a bad or old time stamp, and what is left out are refused by name."""
+    request = legacy(key, digest=changes.get("SignatureMethod", "HMAC-SHA1"), **changes)
+    assert code_of(local_cloud.handle(request)) == (400, code)
+
+
+def test_a_nonce_counts_once(local_cloud: LocalCloud, key: Key) -> None:
+    """Sent again it is refused, whoever knows the request; another key may use the same one."""
+    request = legacy(key, SignatureNonce="n")
+    assert local_cloud.handle(request).status == 200
+    assert code_of(local_cloud.handle(request)) == (400, "SignatureNonceUsed")
+    other = local_cloud.identity.keys[local_cloud.identity.accounts["1000000000000002"].access_key_id]
+    assert local_cloud.handle(legacy(other, SignatureNonce="n")).status == 200
+
+
+def test_a_refused_request_has_not_used_its_nonce(local_cloud: LocalCloud, key: Key) -> None:
+    """Nobody without the secret can use up another's nonces."""
+    assert code_of(local_cloud.handle(legacy(replace(key, secret="another"), SignatureNonce="n")))[0] == 400
+    assert local_cloud.handle(legacy(key, SignatureNonce="n")).status == 200
+
+
+def test_nonces_are_forgotten_when_their_time_stamps_are_too_old() -> None:
+    """Half an hour is the most that a time stamp stays good."""
+    nonces = Nonces()
+    assert nonces.use("k", "n", 1_000.0)
+    assert not nonces.use("k", "n", 2_800.0)
+    assert nonces.use("k", "n", 2_801.0)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_only_get_and_post(local_cloud: LocalCloud, key: Key, method: str) -> None:
+    """Other methods are refused before the signature is looked at."""
+    assert code_of(local_cloud.handle(legacy(key, method))) == (400, "UnsupportedHTTPMethod")
+
+
+def test_a_wrong_legacy_secret(local_cloud: LocalCloud, key: Key) -> None:
+    """The message ends with the exact string to sign, so that a client can compare it with its own."""
+    answer = local_cloud.handle(legacy(replace(key, secret="another")))
+    message = json.loads(answer.body)["Message"]
+    text = message.partition("server string to sign is:")[2]
+    assert text.startswith("GET&%2F&AccessKeyId%3D")
+    assert ":" not in text
+
+
+def test_legacy_temporary_keys(local_cloud: LocalCloud, key: Key) -> None:
+    """SecurityToken travels as a parameter there, and is needed there too."""
+    role = local_cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
+    temporary = local_cloud.identity.issue(role, "test", local_cloud.clock.now() + 900)
+    assert local_cloud.handle(legacy(temporary)).status == 200
+    assert code_of(local_cloud.handle(legacy(replace(temporary, token=None)))) == (400, "MissingSecurityToken")
+
+
+# Second spellings
+
+
+@pytest.mark.parametrize(
+    ("method", "digest", "expected"),
+    [
+        ("hmac-sha1", "sha1", (200, "")),
+        ("hmac-sha256", "sha256", (200, "")),
+        ("hmac-sha256", "sha1", (401, "SignatureNotMatch")),
+        ("hmac-md5", "md5", (400, "ParameterInvalid")),
+    ],
+)
+def test_digests_of_sls(local_cloud: LocalCloud, key: Key, method: str, digest: str, expected: tuple[int, str]) -> None:
+    """`x-log-signaturemethod` names the digest, over the same text [src sls20201230]."""
+    date = formatdate(usegmt=True)
+    text = f"GET\n\n\n{date}\nx-log-apiversion:0.6.0\nx-log-signaturemethod:{method}\n/?offset=0&size=10"
+    headers = {
+        "host": "cn-qingdao.log.aliyuncs.com",
+        "date": date,
+        "x-log-apiversion": "0.6.0",
+        "x-log-signaturemethod": method,
+        "authorization": f"LOG {key.access_key_id}:{sign(key, text, digest)}",
+    }
+    assert code_of(local_cloud.handle(Request("GET", "/", "size=10&offset=0", headers))) == expected
+
+
+@pytest.mark.parametrize(("sent", "expected"), [(HOME, (200, "")), ("1", (403, "SignatureNotMatch"))])
+def test_older_clients_of_fc(local_cloud: LocalCloud, key: Key, sent: str, expected: tuple[int, str]) -> None:
+    """`FC <key>:<signature>` is HMAC-SHA256 over method, md5, type, date, x-fc-* headers and path."""
+    date = formatdate(usegmt=True)
+    path = "/2021-04-06/services/link-peer/functions"
+    text = f"GET\n\n\n{date}\nx-fc-account-id:{HOME}\n{path}"
+    headers = {
+        "host": "127.0.0.1",
+        "date": date,
+        "x-fc-account-id": sent,
+        "authorization": f"FC {key.access_key_id}:{sign(key, text, 'sha256')}",
+    }
+    assert code_of(local_cloud.handle(Request("GET", path, "", headers))) == expected
+
+
+BODY = b"<Message><MessageBody>hello</MessageBody></Message>"
+MD5 = hashlib.md5(BODY, usedforsecurity=False)
+
+
+@pytest.mark.parametrize(
+    ("md5", "expected"),
+    [
+        (base64.b64encode(MD5.hexdigest().encode()).decode(), (201, "")),
+        (base64.b64encode(MD5.digest()).decode(), (201, "")),
+        ("bm90IHRoZSBkaWdlc3Q=", (400, "InvalidDegist")),
+    ],
+)
+def test_content_md5_of_mns(local_cloud: LocalCloud, key: Key, md5: str, expected: tuple[int, str]) -> None:
+    """Base64 of the hex digest (Python) and of the digest itself (others) are good; anything else is not."""
+    date = formatdate(usegmt=True)
+    path = "/queues/link-peer-requests/messages"
+    text = f"POST\n{md5}\ntext/xml\n{date}\nx-mns-version:2015-06-06\n{path}"
+    headers = {
+        "host": f"{HOME}.mns.cn-qingdao.aliyuncs.com",
+        "date": date,
+        "content-md5": md5,
+        "content-type": "text/xml",
+        "x-mns-version": "2015-06-06",
+        "authorization": f"MNS {key.access_key_id}:{sign(key, text, 'sha1')}",
+    }
+    assert code_of(local_cloud.handle(Request("POST", path, "", headers, BODY))) == expected

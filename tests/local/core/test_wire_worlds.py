@@ -1,0 +1,132 @@
+"""Worlds: what a local cloud starts from, and how it describes itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from aliyun.log import LogClient, LogItem, PutLogsRequest
+from link_peer_local import world
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.clock import VirtualClock
+from link_peer_local.core.identity import Caller
+from link_peer_local.server import Server
+
+HOME, PEER = "1000000000000001", "1000000000000002"
+
+
+def test_the_first_line(server: Server) -> None:
+    """Everything that the contract's first line names, ids as strings, VPCs as: own, peer's own, shared."""
+    line = json.loads(json.dumps(world.describe(server.cloud)))
+    assert line["endpoint"] == server.endpoint
+    assert line["region"] == "cn-qingdao"
+    assert [(account["id"], account["name"]) for account in line["accounts"]] == [
+        (HOME, "a@aliyun.com"),
+        (PEER, "b@aliyun.com"),
+    ]
+    assert all(account["access_key_id"] and account["access_key_secret"] for account in line["accounts"])
+    assert [(vpc["owner"], vpc["shared_with"]) for vpc in line["vpcs"]] == [(HOME, []), (PEER, []), (HOME, [PEER])]
+    assert all(vpc["id"].startswith("vpc-") and vpc["vswitch_id"].startswith("vsw-") for vpc in line["vpcs"])
+    assert (line["queue"], line["dead_letter_queue"]) == ("link-peer-requests", "link-peer-dead-letters")
+    assert (line["audit_project"], line["audit_logstore"]) == ("link-peer-audit", "decisions")
+    assert line["role_arn"] == f"acs:ram::{PEER}:role/link-peer"
+    assert line["external_id"] == "link-peer-local-example"
+    assert (line["fc_service"], line["deployment"]) == ("link-peer", "prod")
+    assert Path(line["policy"]).is_file()
+
+
+def test_the_policy_fits_the_world(local_cloud: LocalCloud) -> None:
+    """The policy file that goes with a world names its deployment, its accounts, their role and external id."""
+    seen = world.describe(local_cloud)
+    policy = yaml.safe_load(Path(seen["policy"]).read_text(encoding="utf-8"))
+    assert policy["deployment"] == seen["deployment"]
+    assert set(policy["accounts"]) == {HOME, PEER}
+    assert policy["accounts"][PEER]["role"] == seen["role_arn"]
+    assert policy["accounts"][PEER]["external_id"] == seen["external_id"]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in world.WORLDS.glob("*.yaml")))
+def test_every_world_loads(name: str) -> None:
+    """Each world here can be started from, and its policy names its home account."""
+    cloud = LocalCloud(VirtualClock())
+    loaded = world.load(cloud, name)
+    policy = yaml.safe_load(Path(loaded.policy).read_text(encoding="utf-8"))
+    assert set(policy["accounts"]) == set(cloud.identity.accounts)
+    assert "role" not in policy["accounts"][loaded.home]
+
+
+def test_the_shop() -> None:
+    """db consents to app, cache to nobody, and the operator's drop stands."""
+    cloud = LocalCloud(VirtualClock())
+    world.load(cloud, "shop")
+    account = cloud.ecs.account(HOME)
+    assert {group.name for group in account.groups.values()} == {"shop-app", "shop-db", "shop-cache"}
+    assert len(account.instances) == 3
+    params = {"RegionId": "cn-qingdao", "SecurityGroupId": "sg-bp1shopdb0000000000a"}
+    caller = Caller(HOME, f"acs:ram::{HOME}:root")
+    [rule] = cloud.ecs.call(caller, "DescribeSecurityGroupAttribute", params)["Permissions"]["Permission"]
+    assert (rule["Policy"], rule["PortRange"]) == ("Drop", "22/22")
+
+
+def test_keys_are_new_each_time() -> None:
+    """No key of a local cloud is worth writing down."""
+    clouds = [LocalCloud(), LocalCloud()]
+    for cloud in clouds:
+        world.load(cloud)
+    first, second = (cloud.identity.accounts[HOME].access_key_secret for cloud in clouds)
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [("outcome: denied", 1), ("from: sg-app", 1), ("from: sg", 0), ("detail: accepted", 1), ("ports: tcp/3306", 1)],
+)
+def test_the_audit_log_is_indexed(local_cloud: LocalCloud, query: str, found: int) -> None:
+    """Ids and words of the contract are found whole, sentences by their words."""
+    keys = local_cloud.identity.accounts[HOME]
+    client = LogClient("cn-qingdao.log.aliyuncs.com", keys.access_key_id, keys.access_key_secret, source="10.0.0.9")
+    now = int(local_cloud.clock.now())
+    record = {"outcome": "denied", "from": "sg-app", "detail": "sg-db has not accepted sg-app", "ports": "tcp/3306"}
+    row = LogItem(now, contents=list(record.items()))
+    client.put_logs(PutLogsRequest("link-peer-audit", "decisions", "", "", [row]))
+    assert client.get_log("link-peer-audit", "decisions", now - 1, now + 1, query=query).get_count() == found
+
+
+def test_a_world_of_ones_own(tmp_path: Path) -> None:
+    """A file is a world too, its policy part becomes a policy file."""
+    text = yaml.safe_load((world.WORLDS / "shop.yaml").read_text(encoding="utf-8"))
+    text["policy"]["deployment"] = text["deployment"] = "mine"
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(text), encoding="utf-8")
+    cloud = LocalCloud(VirtualClock())
+    loaded = world.load(cloud, path)
+    assert yaml.safe_load(Path(loaded.policy).read_text(encoding="utf-8"))["deployment"] == "mine"
+    assert world.describe(cloud)["role_arn"] == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("home: '1'", "'accounts' is missing"),
+        ("[", "while parsing"),
+        ("- a", "indices must be integers"),
+        *(
+            (f"{{accounts: {{}}, roles: [{{account: '1', name: r, {name}: 'ecs:*'}}]}}", f"{name} is a list of texts")
+            for name in ("trusted", "allowed_actions")
+        ),
+    ],
+)
+def test_a_bad_world_names_its_file(tmp_path: Path, text: str, problem: str) -> None:
+    """What is wrong, and where."""
+    path = tmp_path / "bad.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(world.WorldError, match=f"bad.yaml: .*{problem}"):
+        world.load(LocalCloud(VirtualClock()), path)
+
+
+def test_an_unknown_world_is_an_error() -> None:
+    """A name that no world here has."""
+    with pytest.raises(world.WorldError, match=r"atlantis\.yaml"):
+        world.load(LocalCloud(VirtualClock()), "atlantis")

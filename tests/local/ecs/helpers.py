@@ -1,0 +1,97 @@
+"""Official ECS clients of the local cloud, and how a test says that a call is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from alibabacloud_ecs20140526 import models
+from alibabacloud_ecs20140526.client import Client
+from alibabacloud_tea_openapi.exceptions import ClientException
+from alibabacloud_tea_openapi.models import Config
+from link_peer_local.cloud import LocalCloud
+
+HOME, PEER, REGION = "1000000000000001", "1000000000000002", "cn-qingdao"
+
+
+def client(cloud: LocalCloud, account: str = HOME) -> Client:
+    key = cloud.identity.accounts[account]
+    return Client(
+        Config(
+            access_key_id=key.access_key_id,
+            access_key_secret=key.access_key_secret,
+            endpoint=f"ecs.{REGION}.aliyuncs.com",
+            protocol="http",
+        )
+    )
+
+
+@contextmanager
+def refused(code: str, status: int) -> Iterator[None]:
+    """The SDK raises its ClientException with this code and HTTP status."""
+    with pytest.raises(ClientException) as refusal:
+        yield
+    assert (refusal.value.code, refusal.value.status_code) == (code, status)
+
+
+def permission(**fields: Any) -> models.AuthorizeSecurityGroupRequestPermissions:
+    """TCP 3306 unless said otherwise."""
+    return models.AuthorizeSecurityGroupRequestPermissions(
+        **{"ip_protocol": "tcp", "port_range": "3306/3306", **fields}
+    )
+
+
+def authorize(
+    ecs: Client, group: str, *permissions: models.AuthorizeSecurityGroupRequestPermissions, **more: Any
+) -> None:
+    ecs.authorize_security_group(
+        models.AuthorizeSecurityGroupRequest(
+            region_id=REGION, security_group_id=group, permissions=list(permissions), **more
+        )
+    )
+
+
+def rules(ecs: Client, group: str) -> list[Any]:
+    """The group's rules as DescribeSecurityGroupAttribute shows them."""
+    request = models.DescribeSecurityGroupAttributeRequest(region_id=REGION, security_group_id=group)
+    return ecs.describe_security_group_attribute(request).body.permissions.permission
+
+
+def new_group(ecs: Client, vpc_id: str | None = None, **fields: Any) -> str:
+    request = models.CreateSecurityGroupRequest(region_id=REGION, vpc_id=vpc_id, **fields)
+    return ecs.create_security_group(request).body.security_group_id
+
+
+def instances(ecs: Client, **filters: Any) -> list[Any]:
+    request = models.DescribeInstancesRequest(region_id=REGION, **filters)
+    return ecs.describe_instances(request).body.instances.instance
+
+
+class RuleWorld:
+    """Two groups of the home account and one of the peer account, all in the shared VPC."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        self.cloud, self.ecs, self.peer_ecs = cloud, client(cloud), client(cloud, PEER)
+        self.shared = next(vpc.id for vpc in cloud.ecs.vpcs.values() if vpc.shared_with)
+        self.app, self.db = new_group(self.ecs, self.shared), new_group(self.ecs, self.shared)
+        self.peer = new_group(self.peer_ecs, self.shared)
+
+    def authorize(self, group: str, *permissions: Any, **more: Any) -> None:
+        authorize(self.ecs, group, *permissions, **more)
+
+    def rules(self, group: str) -> list[Any]:
+        return rules(self.ecs, group)
+
+    def revoke(self, group: str, *ids: str, **more: Any) -> None:
+        request = models.RevokeSecurityGroupRequest(
+            region_id=REGION, security_group_id=group, security_group_rule_id=list(ids) or None, **more
+        )
+        self.ecs.revoke_security_group(request)
+
+    def modify(self, group: str, rule: str, **fields: Any) -> None:
+        request = models.ModifySecurityGroupRuleRequest(
+            region_id=REGION, security_group_id=group, security_group_rule_id=rule, **fields
+        )
+        self.ecs.modify_security_group_rule(request)

@@ -1,0 +1,162 @@
+"""Instances and groups changed in place, and their status and interfaces read on their own, through the official SDK."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from alibabacloud_ecs20140526 import models
+from link_peer_local.cloud import LocalCloud
+
+from tests.local.ecs.helpers import HOME, PEER, REGION, client, instances, new_group, refused
+
+
+class World:
+    """Two groups of the home account's own VPC, and an instance in the first."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        self.cloud, self.ecs = cloud, client(cloud)
+        self.first, self.second = new_group(self.ecs), new_group(self.ecs)
+        self.web = cloud.ecs.create_instance(HOME, [self.first], name="web", tags={"a": "b"})
+
+    def modify(self, **fields: Any) -> None:
+        self.ecs.modify_instance_attribute(models.ModifyInstanceAttributeRequest(instance_id=self.web.id, **fields))
+
+    def groups(self) -> list[str]:
+        (found,) = instances(self.ecs)
+        return found.security_group_ids.security_group_id
+
+    def statuses(self, **fields: Any) -> list[tuple[str, str]]:
+        request = models.DescribeInstanceStatusRequest(region_id=REGION, **fields)
+        found = self.ecs.describe_instance_status(request).body.instance_statuses.instance_status
+        return [(row.instance_id, row.status) for row in found]
+
+    def interfaces(self, **fields: Any) -> list[Any]:
+        request = models.DescribeNetworkInterfacesRequest(region_id=REGION, **fields)
+        return self.ecs.describe_network_interfaces(request).body.network_interface_sets.network_interface_set
+
+
+@pytest.fixture(name="w")
+def _world(local_cloud: LocalCloud) -> World:
+    return World(local_cloud)
+
+
+def test_a_restart_tells_stopping_starting_and_running(w: World) -> None:
+    """Its events are those of a stop and a start, without Created; only a running instance can be restarted."""
+    told: list[str] = []
+    w.cloud.ecs.on_event = lambda _account, event: told.append(event["data"].get("state", ""))
+    restart = models.RebootInstanceRequest(instance_id=w.web.id)
+    w.ecs.reboot_instance(restart)
+    assert [state for state in told if state] == ["Stopping", "Starting", "Running"]
+    assert w.statuses() == [(w.web.id, "Running")]
+    w.cloud.ecs.boot_delay = 10
+    w.ecs.reboot_instance(restart)
+    assert w.statuses() == [(w.web.id, "Stopping")]
+    with refused("IncorrectInstanceStatus", 403):
+        w.ecs.reboot_instance(restart)
+    w.cloud.clock.sleep(10)
+    assert w.statuses() == [(w.web.id, "Running")]
+
+
+def test_an_instances_attributes_are_changed_one_by_one(w: World) -> None:
+    """What is not named stays; what nothing here has is refused, not passed over."""
+    w.modify(instance_name="shop")
+    w.modify(description="the shop", host_name="shop-1")
+    (found,) = instances(w.ecs)
+    assert (found.instance_name, found.description, found.host_name) == ("shop", "the shop", "shop-1")
+    with refused("InvalidParameter", 400):
+        w.modify(instance_name="other", password="Secret-1")
+    (found,) = instances(w.ecs)
+    assert found.instance_name == "shop"
+
+
+def test_an_instance_is_moved_into_other_groups_at_once(w: World) -> None:
+    """All of its groups are replaced, in the order that is asked for; the type may change, but not be mixed."""
+    advanced = new_group(w.ecs, security_group_type="enterprise")
+    for wanted in ([w.second, w.first], [w.second], [advanced]):
+        w.modify(security_group_ids=wanted)
+        assert w.groups() == wanted
+    elsewhere = new_group(w.ecs, list(w.cloud.ecs.vpcs)[2])
+    managed = w.cloud.ecs.create_group(HOME, w.web.vpc_id, managed=True).id
+    for wanted, code, status in (
+        ([elsewhere], "InvalidInstanceId.Mismatch", 400),
+        ([w.first, advanced], "InvalidOperation.MultiGroupType", 400),
+        ([managed], "InvalidOperation.ResourceManagedByCloudProduct", 403),
+        (["sg-none"], "InvalidSecurityGroupId.NotFound", 404),
+    ):
+        with refused(code, status):
+            w.modify(security_group_ids=wanted)
+    assert w.groups() == [advanced]
+
+
+def test_status_is_read_on_its_own(w: World) -> None:
+    """Newest first, by id or zone; unknown ids and other accounts' instances are not listed."""
+    job = w.cloud.ecs.create_instance(HOME, [w.first], status="Stopped")
+    foreign = w.cloud.ecs.create_group(PEER, list(w.cloud.ecs.vpcs)[1])
+    w.cloud.ecs.create_instance(PEER, [foreign])
+    assert w.statuses() == [(job.id, "Stopped"), (w.web.id, "Running")]
+    assert w.statuses(instance_id=[w.web.id, "i-none"]) == [(w.web.id, "Running")]
+    assert w.statuses(page_number=2, page_size=1) == [(w.web.id, "Running")]
+    assert w.statuses(zone_id="elsewhere") == []
+    with refused("InvalidParameter", 400):
+        w.statuses(instance_id=["i-1"] * 101)
+
+
+def test_a_group_gets_another_name_and_description(w: World) -> None:
+    """What is not named stays; a managed group's cannot be changed."""
+
+    def modify(group: str, **fields: str) -> None:
+        request = models.ModifySecurityGroupAttributeRequest(region_id=REGION, security_group_id=group, **fields)
+        w.ecs.modify_security_group_attribute(request)
+
+    modify(w.first, security_group_name="shop")
+    modify(w.first, description="of the shop")
+    request = models.DescribeSecurityGroupAttributeRequest(region_id=REGION, security_group_id=w.first)
+    body = w.ecs.describe_security_group_attribute(request).body
+    assert (body.security_group_name, body.description) == ("shop", "of the shop")
+    with refused("InvalidSecurityGroupName.Malformed", 400):
+        modify(w.first, security_group_name="x")
+    with refused("InvalidSecurityGroupDiscription.Malformed", 400):
+        modify(w.first, description="x")
+    with refused("InvalidOperation.ResourceManagedByCloudProduct", 403):
+        modify(w.cloud.ecs.create_group(HOME, w.web.vpc_id, managed=True).id, security_group_name="mine")
+
+
+def test_each_instance_has_its_primary_interface(w: World) -> None:
+    """With the instance's groups and address; there is no secondary one, and none in the classic network."""
+    w.cloud.ecs.create_instance(HOME, [w.first], classic=True)
+    (found,) = w.interfaces()
+    assert (found.instance_id, found.type, found.status) == (w.web.id, "Primary", "InUse")
+    assert (found.private_ip_address, found.vpc_id, found.owner_id) == (w.web.private_ip, w.web.vpc_id, HOME)
+    assert found.security_group_ids.security_group_id == [w.first]
+    (shown,) = instances(w.ecs, instance_ids=f'["{w.web.id}"]')
+    assert shown.network_interfaces.network_interface[0].network_interface_id == found.network_interface_id
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({"type": "Primary", "status": "InUse", "service_managed": False}, True),
+        ({"private_ip_address": ["10.0.0.1", "10.9.9.9"], "primary_ip_address": "10.0.0.1"}, True),
+        ({"type": "Secondary"}, False),
+        ({"status": "Available"}, False),
+        ({"service_managed": True}, False),
+        ({"instance_id": "i-none"}, False),
+        ({"network_interface_id": ["eni-none"]}, False),
+        ({"primary_ip_address": "10.9.9.9"}, False),
+        ({"vpc_id": "vpc-none"}, False),
+        ({"v_switch_id": "vsw-none"}, False),
+        ({"resource_group_id": "rg-1"}, False),
+        ({"network_interface_name": "mine"}, False),
+        ({"tag": [models.DescribeNetworkInterfacesRequestTag(key="a", value="b")]}, False),
+    ],
+)
+def test_interfaces_are_filtered(w: World, filters: dict[str, Any], found: bool) -> None:
+    """By whatever the API knows, also by what none here has: an instance's tags are not its interface's."""
+    assert [row.instance_id for row in w.interfaces(**filters)] == ([w.web.id] if found else [])
+
+
+def test_a_groups_interfaces_are_the_secondary_ones(w: World) -> None:
+    """The primary ones are found by DescribeInstances [doc]."""
+    assert w.interfaces(security_group_id=w.first) == []
+    assert [row.instance_id for row in instances(w.ecs, security_group_id=w.first)] == [w.web.id]

@@ -1,0 +1,126 @@
+"""Cloud Assistant through the official SDK: ping and nc tell what the security groups let through."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from alibabacloud_ecs20140526 import models
+from link_peer_local.cloud import LocalCloud
+
+from tests.local.ecs.helpers import HOME, REGION, authorize, client, new_group, permission, refused
+
+
+class World:
+    """Two instances in two groups of one VPC; the second admits ICMP and TCP 3306 from the first's group."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        self.cloud, self.ecs = cloud, client(cloud)
+        app, db = new_group(self.ecs), new_group(self.ecs)
+        self.a, self.b = (cloud.ecs.create_instance(HOME, [group]) for group in (app, db))
+        ping = permission(ip_protocol="icmp", port_range="-1/-1", source_group_id=app)
+        authorize(self.ecs, db, ping, permission(source_group_id=app))
+
+    def run(self, command: str, *instances: str, **fields: Any) -> str:
+        request = models.RunCommandRequest(
+            **{
+                "region_id": REGION,
+                "type": "RunShellScript",
+                "command_content": command,
+                "instance_id": list(instances),
+                **fields,
+            }
+        )
+        return self.ecs.run_command(request).body.invoke_id
+
+    def results(self, **query: Any) -> list[Any]:
+        request = models.DescribeInvocationResultsRequest(region_id=REGION, **query)
+        invocation = self.ecs.describe_invocation_results(request).body.invocation
+        return invocation.invocation_results.invocation_result
+
+    def outcome(self, command: str, source: Any = None) -> tuple[str, int, str]:
+        invoke_id = self.run(command, (source or self.a).id)
+        (result,) = self.results(invoke_id=invoke_id)
+        return result.invocation_status, result.exit_code, base64.b64decode(result.output).decode()
+
+
+@pytest.fixture(name="w")
+def _world(local_cloud: LocalCloud) -> World:
+    return World(local_cloud)
+
+
+def test_ping_answers_where_icmp_is_admitted(w: World) -> None:
+    """Exit code 0, worded as ping does."""
+    status, code, output = w.outcome(f"ping -c 2 -W 1 {w.b.private_ip}")
+    assert (status, code) == ("Success", 0)
+    assert output.startswith(f"PING {w.b.private_ip} ({w.b.private_ip}) 56(84) bytes of data.\n64 bytes from ")
+    assert "2 packets transmitted, 2 received, 0% packet loss" in output
+
+
+def test_ping_gets_no_answer_where_it_is_not(w: World) -> None:
+    """Exit code 1, which makes the invocation Failed."""
+    status, code, output = w.outcome(f"ping -c 3 {w.a.private_ip}", source=w.b)
+    assert (status, code) == ("Failed", 1)
+    assert "3 packets transmitted, 0 received, 100% packet loss" in output
+    (result,) = w.results(instance_id=w.b.id)
+    assert (result.error_code, result.invoke_record_status) == ("ExitCodeNonzero", "Failed")
+
+
+def test_nc_connects_on_an_open_port_only(w: World) -> None:
+    """TCP 3306 is open, TCP 22 and UDP 3306 are not."""
+    ip = w.b.private_ip
+    assert w.outcome(f"nc -z -v -w 1 {ip} 3306")[:2] == ("Success", 0)
+    assert w.outcome(f"nc -zv {ip} 22")[:2] == ("Failed", 1)
+    assert w.outcome(f"nc -zu {ip} 3306")[:2] == ("Failed", 1)
+
+
+def test_anything_else_is_no_command_here(w: World) -> None:
+    """127, as a shell says it; an address that nobody has gets no answer; a name is not resolved."""
+    assert w.outcome("rm -rf /")[:2] == ("Failed", 127)
+    assert w.outcome("ping -c 1 10.0.15.15")[:2] == ("Failed", 1)
+    assert w.outcome("ping -c 1 db.internal")[:2] == ("Failed", 2)
+    assert w.outcome("nc somewhere")[:2] == ("Failed", 2)
+    assert w.outcome('ping "')[:2] == ("Failed", 127)
+
+
+def test_base64_in_and_plain_text_out(w: World) -> None:
+    """The content is plain text unless said otherwise, the output base64 unless said otherwise."""
+    content = base64.b64encode(f"ping -c 1 {w.b.private_ip}".encode()).decode()
+    invoke_id = w.run(content, w.a.id, content_encoding="Base64")
+    (result,) = w.results(invoke_id=invoke_id, content_encoding="PlainText")
+    assert "1 received" in result.output
+    with refused("InvalidParameter", 400):
+        w.run("not base64!", w.a.id, content_encoding="Base64")
+    with refused("InvalidParameter", 400):
+        w.run(content, w.a.id, content_encoding="Rot13")
+
+
+def test_an_instance_that_does_not_run_aborts_the_command(w: World) -> None:
+    """Without an exit code."""
+    w.ecs.stop_instance(models.StopInstanceRequest(instance_id=w.a.id))
+    (result,) = w.results(invoke_id=w.run("ping 10.0.0.1", w.a.id))
+    assert (result.invocation_status, result.error_code, result.exit_code) == ("Aborted", "InstanceNotRunning", None)
+
+
+def test_a_command_names_its_type_and_existing_instances(w: World) -> None:
+    """Each refusal has its own code."""
+    with refused("InvalidInstance.NotFound", 404):
+        w.run("ping 10.0.0.1", w.a.id, "i-none")
+    with refused("MissingParameter", 400):
+        w.run("ping 10.0.0.1")
+    with refused("MissingParameter", 400):
+        w.run("ping 10.0.0.1", w.a.id, type=None)
+    with refused("InvalidParam.Type", 403):
+        w.run("ping 10.0.0.1", w.a.id, type="RunPython")
+    assert w.results() == []
+
+
+def test_results_come_newest_first_and_paged(w: World) -> None:
+    """One row an instance, ten a page."""
+    for _ in range(6):
+        last = w.run(f"ping -c 1 {w.b.private_ip}", w.a.id, w.b.id)
+    assert [row.instance_id for row in w.results(invoke_id=last)] == [w.b.id, w.a.id]
+    assert len(w.results()) == 10
+    assert len(w.results(page_number=2)) == 2
+    assert len(w.results(page_size=50, instance_id=w.a.id)) == 6

@@ -1,0 +1,102 @@
+"""The ways in which the cloud is late: reads from the past, tags and addresses that appear after their instance."""
+
+from __future__ import annotations
+
+import pytest
+from alibabacloud_ecs20140526 import models
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.ecs.history import History
+
+from tests.local.ecs.helpers import HOME, REGION, authorize, client, instances, new_group, permission, rules
+
+
+def test_reads_of_rules_lag_behind_writes(local_cloud: LocalCloud) -> None:
+    """A rule that stands is not shown, one that is gone is; writing again meets the truth."""
+    ecs = client(local_cloud)
+    app, db = new_group(ecs), new_group(ecs)
+    local_cloud.ecs.read_lag.rules = 5
+    local_cloud.clock.sleep(10)
+    authorize(ecs, db, permission(source_group_id=app))
+    assert rules(ecs, db) == []
+    authorize(ecs, db, permission(source_group_id=app))
+    local_cloud.clock.sleep(5)
+    (rule,) = rules(ecs, db)
+    ecs.revoke_security_group(
+        models.RevokeSecurityGroupRequest(
+            region_id=REGION, security_group_id=db, security_group_rule_id=[rule.security_group_rule_id]
+        )
+    )
+    assert len(rules(ecs, db)) == 1
+    local_cloud.clock.sleep(5)
+    assert rules(ecs, db) == []
+
+
+def test_reads_of_instances_lag_apart_from_those_of_tags(local_cloud: LocalCloud) -> None:
+    """An instance is not there yet, or there without its tags, or still there after its release."""
+    ecs = client(local_cloud)
+    group = new_group(ecs)
+    local_cloud.ecs.read_lag.instances, local_cloud.ecs.read_lag.tags = 3, 6
+    made = local_cloud.ecs.create_instance(HOME, [group], tags={"link-peer": "sg-db"}).id
+    assert instances(ecs) == []
+    local_cloud.clock.sleep(3)
+    assert [instance.tags.tag for instance in instances(ecs)] == [[]]
+    local_cloud.clock.sleep(3)
+    assert [instance.tags.tag[0].tag_key for instance in instances(ecs)] == ["link-peer"]
+    ecs.delete_instance(models.DeleteInstanceRequest(instance_id=made, force=True))
+    assert [instance.instance_id for instance in instances(ecs)] == [made]
+    local_cloud.clock.sleep(3)
+    assert instances(ecs) == []
+
+
+def test_tags_and_addresses_may_come_after_the_instance(local_cloud: LocalCloud) -> None:
+    """Tags of RunInstances after `tag_delay`, the private address after `ip_delay`; later tags are not lost by it."""
+    ecs, backend = client(local_cloud), local_cloud.ecs
+    backend.tag_delay, backend.ip_delay = 4, 8
+    request = models.RunInstancesRequest(
+        region_id=REGION,
+        image_id="m-1",
+        instance_type="ecs.g7.large",
+        security_group_id=new_group(ecs),
+        v_switch_id=backend.default_vpc(HOME).vswitch_id,
+        tag=[models.RunInstancesRequestTag(key="a", value="1")],
+    )
+    (made,) = ecs.run_instances(request).body.instance_id_sets.instance_id_set
+    ecs.tag_resources(
+        models.TagResourcesRequest(
+            region_id=REGION,
+            resource_type="instance",
+            resource_id=[made],
+            tag=[models.TagResourcesRequestTag(key="b", value="2")],
+        )
+    )
+
+    def seen() -> tuple[set[str], list[str]]:
+        (instance,) = instances(ecs)
+        return {tag.tag_key for tag in instance.tags.tag}, instance.vpc_attributes.private_ip_address.ip_address
+
+    assert seen() == ({"b"}, [])
+    local_cloud.clock.sleep(4)
+    assert seen() == ({"a", "b"}, [])
+    local_cloud.clock.sleep(4)
+    assert seen() == ({"a", "b"}, ["10.0.0.1"])
+
+
+@pytest.mark.parametrize(
+    ("when", "value"), [(0, ""), (1, "a"), (2, "a"), (3, "ab"), (5, "abd"), (6, "abdc"), (9, "abdc")]
+)
+def test_a_change_made_before_a_planned_one_is_kept_by_it(when: float, value: str) -> None:
+    """Each change applies to what is known at its time, and to what was planned for later."""
+    history = History("")
+    history.change(1, lambda old: old + "a")
+    history.change(3, lambda old: old + "b")
+    history.change(6, lambda old: old + "c")
+    history.change(5, lambda old: old.replace("c", "") + ("dc" if "c" in old else "d"))
+    assert history.at(when) == value
+
+
+def test_the_past_beyond_an_hour_is_forgotten() -> None:
+    """What was true just before the horizon is all that is left of it."""
+    history = History(0)
+    for second in (1, 2, 3, 4000, 8000):
+        history.change(second, lambda old: old + 1)
+    assert [history.at(second) for second in (0, 2, 4100, 8000)] == [4, 4, 4, 5]

@@ -1,0 +1,212 @@
+"""Security groups through the official SDK: create, list, delete, references."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from alibabacloud_ecs20140526 import models
+from link_peer_local.cloud import LocalCloud
+
+from tests.local.ecs.helpers import HOME, PEER, REGION, authorize, client, new_group, permission, refused
+
+
+def listed(ecs: Any, **filters: Any) -> Any:
+    return ecs.describe_security_groups(models.DescribeSecurityGroupsRequest(region_id=REGION, **filters)).body
+
+
+def ids(ecs: Any, **filters: Any) -> list[str]:
+    return [group.security_group_id for group in listed(ecs, **filters).security_groups.security_group]
+
+
+def delete(ecs: Any, group: str) -> None:
+    ecs.delete_security_group(models.DeleteSecurityGroupRequest(region_id=REGION, security_group_id=group))
+
+
+def test_a_group_without_vpc_goes_into_the_accounts_own(local_cloud: LocalCloud) -> None:
+    """Which is the first VPC that the account owns, not one that is shared with it."""
+    for account in (HOME, PEER):
+        ecs = client(local_cloud, account)
+        new_group(ecs, security_group_name="app")
+        (group,) = listed(ecs).security_groups.security_group
+        assert local_cloud.ecs.vpcs[group.vpc_id].owner == account
+        assert (group.security_group_type, group.service_managed, group.rule_count) == ("normal", False, 0)
+
+
+def test_a_shared_vpc_takes_groups_of_both_accounts_and_a_foreign_one_does_not(local_cloud: LocalCloud) -> None:
+    """The owner's private VPC does not exist for the other account."""
+    own, _, shared = local_cloud.ecs.vpcs
+    peer = client(local_cloud, PEER)
+    assert new_group(peer, shared).startswith("sg-bp1")
+    with refused("InvalidVpcId.NotFound", 404):
+        new_group(peer, own)
+
+
+def test_an_account_without_any_vpc_has_to_name_one(local_cloud: LocalCloud) -> None:
+    """The classic network is retired."""
+    local_cloud.identity.add_account("1000000000000003", "c@aliyun.com")
+    with refused("InvalidVpcId.NotFound", 403):
+        new_group(client(local_cloud, "1000000000000003"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"security_group_name": "x"}, "InvalidSecurityGroupName.Malformed"),
+        ({"security_group_name": "http://x"}, "InvalidSecurityGroupName.Malformed"),
+        ({"description": "x" * 257}, "InvalidDescription.Malformed"),
+        ({"security_group_type": "advanced"}, "InvalidParameter"),
+    ],
+)
+def test_a_malformed_group_is_refused(local_cloud: LocalCloud, fields: dict[str, str], code: str) -> None:
+    """And not created."""
+    ecs = client(local_cloud)
+    with refused(code, 400):
+        new_group(ecs, **fields)
+    assert ids(ecs) == []
+
+
+def test_groups_come_ten_a_page_in_descending_order_of_ids(local_cloud: LocalCloud) -> None:
+    """TotalCount comes with page numbers only; PageSize is at most 50."""
+    ecs = client(local_cloud)
+    made = sorted((new_group(ecs) for _ in range(55)), reverse=True)
+    first = listed(ecs)
+    assert [group.security_group_id for group in first.security_groups.security_group] == made[:10]
+    assert (first.total_count, first.page_number, first.page_size) == (55, 1, 10)
+    assert ids(ecs, page_number=6) == made[50:]
+    assert ids(ecs, page_size=100) == made[:50]
+    assert ids(ecs, page_number=7) == []
+    with refused("InvalidParameter", 400):
+        ids(ecs, page_number=0)
+
+
+def test_next_token_walks_all_groups_though_one_goes_meanwhile(local_cloud: LocalCloud) -> None:
+    """No group is skipped by the deletion of one that was seen already."""
+    ecs = client(local_cloud)
+    made = sorted((new_group(ecs) for _ in range(7)), reverse=True)
+    page = listed(ecs, max_results=3)
+    assert page.total_count is None
+    delete(ecs, made[0])
+    rest = listed(ecs, max_results=100, next_token=page.next_token)
+    assert [group.security_group_id for group in rest.security_groups.security_group] == made[3:]
+    assert rest.next_token == ""
+    with refused("InvalidParameter", 400):
+        listed(ecs, max_results=3, next_token=page.next_token, vpc_id="vpc-other")
+
+
+def test_a_token_is_good_for_the_query_and_the_account_that_got_it(local_cloud: LocalCloud) -> None:
+    """Another account's, and whatever a caller makes up, is refused."""
+    ecs, peer = client(local_cloud), client(local_cloud, PEER)
+    shared = next(vpc.id for vpc in local_cloud.ecs.vpcs.values() if vpc.shared_with)
+    for account in (ecs, ecs, peer, peer):
+        new_group(account, shared)
+    token = listed(ecs, max_results=1).next_token
+    deep = base64.urlsafe_b64encode(b"[" * 100_000).decode()
+    for asking, made_up in ((peer, token), (ecs, deep), (ecs, f"{deep}."), (ecs, f"eyJ9{token}"), (ecs, "é.é")):
+        with refused("InvalidParameter", 400):
+            listed(asking, max_results=1, next_token=made_up)
+    assert len(ids(ecs, max_results=1, next_token=token)) == 1
+    for nothing in (0, -1):
+        with refused("InvalidParameter", 400):
+            ids(ecs, max_results=nothing)
+
+
+def test_filters_are_all_to_be_met(local_cloud: LocalCloud) -> None:
+    """By id, name, type, VPC, network, managed flag and tags; what does not exist is not listed."""
+    ecs, (own, _, shared) = client(local_cloud), local_cloud.ecs.vpcs
+    tag = models.CreateSecurityGroupRequestTag(key="link-accept", value="*")
+    app = new_group(ecs, security_group_name="app", tag=[tag])
+    advanced = new_group(ecs, shared, security_group_type="enterprise")
+    managed = local_cloud.ecs.create_group(HOME, own, managed=True).id
+    classic = local_cloud.ecs.create_group(HOME, "").id
+    assert ids(ecs, security_group_ids=f'["{app}", "sg-none"]') == [app]
+    assert ids(ecs, security_group_id="sg-none") == []
+    assert ids(ecs, security_group_name="app", vpc_id=own) == [app]
+    assert ids(ecs, security_group_name="app", vpc_id=shared) == []
+    assert ids(ecs, security_group_type="enterprise") == [advanced]
+    assert ids(ecs, service_managed=True) == [managed]
+    assert ids(ecs, network_type="classic") == [classic]
+    assert ids(ecs, resource_group_id="rg-1") == []
+    assert set(ids(ecs, service_managed=False, network_type="vpc")) == {app, advanced}
+    any_value = models.DescribeSecurityGroupsRequestTag(key="link-accept")
+    assert ids(ecs, tag=[any_value]) == [app]
+    assert ids(ecs, tag=[models.DescribeSecurityGroupsRequestTag(key="link-accept", value="sg-1")]) == []
+    with refused("InvalidSecurityGroupId.Malformed", 400):
+        ids(ecs, security_group_ids="sg-none")
+    with refused("DryRunOperation", 400):
+        ids(ecs, dry_run=True)
+
+
+def test_a_group_with_an_instance_or_a_reference_cannot_be_deleted(local_cloud: LocalCloud) -> None:
+    """A rule in another account's group holds it too; its own rules do not."""
+    ecs, peer, shared = client(local_cloud), client(local_cloud, PEER), list(local_cloud.ecs.vpcs)[2]
+    app, db = new_group(ecs, shared), new_group(peer, shared)
+    authorize(peer, db, permission(source_group_id=app, source_group_owner_id=int(HOME)))
+    local_cloud.ecs.create_instance(PEER, [db])
+    with refused("DependencyViolation", 403):
+        delete(ecs, app)
+    with refused("DependencyViolation", 403):
+        delete(peer, db)
+    peer.revoke_security_group(
+        models.RevokeSecurityGroupRequest(
+            region_id=REGION,
+            security_group_id=db,
+            permissions=[
+                models.RevokeSecurityGroupRequestPermissions(
+                    ip_protocol="tcp", port_range="3306/3306", source_group_id=app, source_group_owner_id=int(HOME)
+                )
+            ],
+        )
+    )
+    delete(ecs, app)
+    with refused("InvalidSecurityGroupId.NotFound", 404):
+        delete(ecs, app)
+
+
+def test_references_name_the_accounts_whose_groups_refer(local_cloud: LocalCloud) -> None:
+    """Cross-account references are visible to the owner of the source group; at most 10 groups are asked for."""
+    ecs, peer, shared = client(local_cloud), client(local_cloud, PEER), list(local_cloud.ecs.vpcs)[2]
+    app, lonely, db = new_group(ecs, shared), new_group(ecs, shared), new_group(peer, shared)
+    authorize(peer, db, permission(source_group_id=app, source_group_owner_id=int(HOME)))
+
+    def references(*groups: str) -> list[Any]:
+        request = models.DescribeSecurityGroupReferencesRequest(region_id=REGION, security_group_id=list(groups))
+        body = ecs.describe_security_group_references(request).body
+        return body.security_group_references.security_group_reference
+
+    (found,) = references(app, lonely)
+    assert found.security_group_id == app
+    (by,) = found.referencing_security_groups.referencing_security_group
+    assert (by.ali_uid, by.security_group_id) == (PEER, db)
+    with refused("InvalidParameter", 400):
+        references(*[app] * 11)
+
+
+def test_counts_tell_group_rules_from_all_rules(local_cloud: LocalCloud) -> None:
+    """One read pre-checks the quota of group sources."""
+    ecs = client(local_cloud)
+    app, db = new_group(ecs), new_group(ecs)
+    authorize(ecs, db, permission(source_group_id=app), permission(source_cidr_ip="10.0.0.0/8"))
+    (group,) = listed(ecs, security_group_id=db).security_groups.security_group
+    assert (group.rule_count, group.group_to_group_rule_count) == (2, 1)
+
+
+def test_the_region_must_be_named_and_be_this_one(local_cloud: LocalCloud) -> None:
+    """400 when it is missing, 404 when it is another."""
+    ecs = client(local_cloud)
+    with refused("MissingParameter", 400):
+        ecs.describe_security_groups(models.DescribeSecurityGroupsRequest())
+    with refused("InvalidRegionId.NotFound", 404):
+        ecs.describe_security_groups(models.DescribeSecurityGroupsRequest(region_id="cn-atlantis"))
+    (region,) = ecs.describe_regions(models.DescribeRegionsRequest()).body.regions.region
+    assert (region.region_id, region.region_endpoint) == (REGION, "ecs.cn-qingdao.aliyuncs.com")
+
+
+def test_the_number_of_groups_is_limited(local_cloud: LocalCloud) -> None:
+    """100 a region unless the quota is raised."""
+    local_cloud.ecs.quotas.groups = 1
+    ecs = client(local_cloud)
+    new_group(ecs)
+    with refused("QuotaExceed.SecurityGroup", 403):
+        new_group(ecs)

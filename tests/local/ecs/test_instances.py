@@ -1,0 +1,326 @@
+"""Instances through the official SDK: their life, their groups and addresses, and how they are listed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from alibabacloud_ecs20140526 import models
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.identity import Caller, Role
+
+from tests.local.ecs.helpers import HOME, PEER, REGION, client, instances, new_group, refused
+
+
+class World:
+    """One basic group in the home account's own VPC."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        self.cloud, self.ecs = cloud, client(cloud)
+        self.vpc = cloud.ecs.default_vpc(HOME)
+        self.group = new_group(self.ecs)
+
+    def run(self, **fields: Any) -> list[str]:
+        request = models.RunInstancesRequest(
+            **{
+                "region_id": REGION,
+                "image_id": "aliyun_3_x64_20G_alibase.vhd",
+                "instance_type": "ecs.g7.large",
+                "security_group_id": self.group,
+                "v_switch_id": self.vpc.vswitch_id,
+                **fields,
+            }
+        )
+        return self.ecs.run_instances(request).body.instance_id_sets.instance_id_set
+
+    def ids(self, **filters: Any) -> list[str]:
+        return [instance.instance_id for instance in instances(self.ecs, **filters)]
+
+    def one(self, instance_id: str) -> Any:
+        (found,) = instances(self.ecs, instance_ids=f'["{instance_id}"]')
+        return found
+
+    def delete(self, instance_id: str, force: bool | None = None) -> None:
+        self.ecs.delete_instance(models.DeleteInstanceRequest(instance_id=instance_id, force=force))
+
+
+@pytest.fixture(name="w")
+def _world(local_cloud: LocalCloud) -> World:
+    return World(local_cloud)
+
+
+def test_run_instances_answers_ids_of_running_instances_in_their_groups(w: World) -> None:
+    """Each with an address of the vSwitch, its tags, and a name."""
+    tag = models.RunInstancesRequestTag(key="link-peer", value="sg-db")
+    first, second = w.run(amount=2, tag=[tag], instance_name="web")
+    one = w.one(first)
+    assert (one.status, one.instance_name, one.instance_network_type) == ("Running", "web", "vpc")
+    assert one.security_group_ids.security_group_id == [w.group]
+    assert (one.vpc_attributes.vpc_id, one.vpc_attributes.v_switch_id) == (w.vpc.id, w.vpc.vswitch_id)
+    assert one.vpc_attributes.private_ip_address.ip_address == ["10.0.0.1"]
+    assert [(tag.tag_key, tag.tag_value) for tag in one.tags.tag] == [("link-peer", "sg-db")]
+    assert w.one(second).vpc_attributes.private_ip_address.ip_address == ["10.0.0.2"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "status"),
+    [
+        ({"image_id": None}, "MissingParameter", 400),
+        ({"instance_type": None}, "MissingParameter", 400),
+        ({"security_group_id": None}, "MissingParameter", 400),
+        ({"v_switch_id": None}, "MissingParameter", 400),
+        ({"v_switch_id": "vsw-none"}, "InvalidVSwitchId.NotFound", 404),
+        ({"security_group_id": "sg-none"}, "InvalidSecurityGroupId.NotFound", 404),
+        ({"security_group_ids": ["sg-1"]}, "InvalidParameter.Conflict", 400),
+        ({"amount": 101}, "InvalidMaxAmount.Malformed", 400),
+        ({"min_amount": 2}, "InvalidMinAmount.Malformed", 400),
+        ({"private_ip_address": "10.200.0.1"}, "InvalidPrivateIpAddress", 400),
+        ({"private_ip_address": "here"}, "InvalidPrivateIpAddress.Malformed", 400),
+        ({"dry_run": True}, "DryRunOperation", 400),
+    ],
+)
+def test_an_impossible_instance_is_not_made(w: World, fields: dict[str, Any], code: str, status: int) -> None:
+    """Nothing is left behind."""
+    with refused(code, status):
+        w.run(**fields)
+    assert w.ids() == []
+
+
+def test_an_instances_groups_share_its_vpc_and_one_type(w: World) -> None:
+    """In the order in which they were named, at most ten, none of them managed."""
+    second = new_group(w.ecs)
+    (made,) = w.run(security_group_id=None, security_group_ids=[second, w.group])
+    assert w.one(made).security_group_ids.security_group_id == [second, w.group]
+    shared = list(w.cloud.ecs.vpcs)[2]
+    elsewhere, advanced = new_group(w.ecs, shared), new_group(w.ecs, security_group_type="enterprise")
+    with refused("InvalidParameter.Mismatch", 400):
+        w.run(security_group_id=elsewhere)
+    with refused("InvalidParameter.Mismatch", 400):
+        w.run(security_group_id=None, security_group_ids=[w.group, elsewhere])
+    with refused("InvalidOperation.MultiGroupType", 400):
+        w.run(security_group_id=None, security_group_ids=[w.group, advanced])
+    with refused("InvalidOperation.ResourceManagedByCloudProduct", 403):
+        w.run(security_group_id=w.cloud.ecs.create_group(HOME, w.vpc.id, managed=True).id)
+    with refused("JoinedGroupLimitExceed", 400):
+        w.run(security_group_id=None, security_group_ids=[new_group(w.ecs) for _ in range(11)])
+
+
+def test_create_instance_makes_one_that_has_to_be_started(w: World) -> None:
+    """Start wants it Stopped, Stop wants it Running."""
+    request = models.CreateInstanceRequest(
+        region_id=REGION,
+        image_id="m-1",
+        instance_type="ecs.g7.large",
+        security_group_id=w.group,
+        v_switch_id=w.vpc.vswitch_id,
+    )
+    made = w.ecs.create_instance(request).body.instance_id
+    assert w.one(made).status == "Stopped"
+    with refused("IncorrectInstanceStatus", 403):
+        w.ecs.stop_instance(models.StopInstanceRequest(instance_id=made))
+    w.ecs.start_instance(models.StartInstanceRequest(instance_id=made))
+    assert w.one(made).status == "Running"
+    with refused("IncorrectInstanceStatus", 403):
+        w.ecs.start_instance(models.StartInstanceRequest(instance_id=made))
+    w.ecs.stop_instance(models.StopInstanceRequest(instance_id=made))
+    assert w.one(made).status == "Stopped"
+    w.delete(made)
+    assert w.ids() == []
+
+
+def test_a_running_instance_is_released_only_by_force(w: World) -> None:
+    """DeleteInstances is all or nothing."""
+    running, other = w.run(amount=2)
+    with refused("IncorrectInstanceStatus", 403):
+        w.delete(running)
+    with refused("InvalidInstanceId.NotFound", 404):
+        w.ecs.delete_instances(
+            models.DeleteInstancesRequest(region_id=REGION, instance_id=[running, "i-none"], force=True)
+        )
+    assert set(w.ids()) == {running, other}
+    w.delete(running, force=True)
+    with refused("InvalidInstanceId.NotFound", 404):
+        w.delete(running, force=True)
+    assert w.ids() == [other]
+
+
+def test_a_released_address_goes_to_the_next_instance(w: World) -> None:
+    """The lowest free one first: a /32 rule left behind would admit a stranger."""
+    first, _ = w.run(amount=2)
+    w.delete(first, force=True)
+    (stranger,) = w.run()
+    assert w.one(stranger).vpc_attributes.private_ip_address.ip_address == ["10.0.0.1"]
+
+
+def test_addresses_run_out(w: World) -> None:
+    """With a pool of one, and nothing is created when there are too few."""
+    w.cloud.ecs.ip_pool = ["10.0.0.77"]
+    with refused("InvalidVSwitchId.IpNotEnough", 403):
+        w.run(amount=2)
+    (made,) = w.run()
+    assert w.one(made).vpc_attributes.private_ip_address.ip_address == ["10.0.0.77"]
+    with refused("InvalidPrivateIpAddress.Duplicated", 400):
+        w.run(private_ip_address="10.0.0.77")
+
+
+def test_the_peer_account_runs_instances_in_the_shared_vswitch_only(w: World) -> None:
+    """Each account sees its own instances there."""
+    own, _, shared = w.cloud.ecs.vpcs.values()
+    peer = World.__new__(World)
+    peer.cloud, peer.ecs, peer.vpc = w.cloud, client(w.cloud, PEER), shared
+    peer.group = new_group(peer.ecs, shared.id)
+    (made,) = peer.run()
+    assert peer.ids() == [made]
+    assert w.ids() == []
+    with refused("InvalidVSwitchId.NotFound", 404):
+        peer.run(v_switch_id=own.vswitch_id)
+
+
+def test_an_unknown_id_gives_an_empty_list(w: World) -> None:
+    """As does an empty list of ids, and another account's instance."""
+    (made,) = w.run()
+    assert w.ids(instance_ids=f'["i-none", "{made}"]') == [made]
+    assert w.ids(instance_ids='["i-none"]') == []
+    assert w.ids(instance_ids="[]") == []
+    assert instances(client(w.cloud, PEER), instance_ids=f'["{made}"]') == []
+    with refused("InvalidInstanceIds.Malformed", 400):
+        w.ids(instance_ids=made)
+    with refused("InvalidInstanceIds.Malformed", 400):
+        w.ids(instance_ids=str(["i-1"] * 101).replace("'", '"'))
+    for hostile in ("[" * 60_000, '["\\ud800"]', "[" + "9" * 5000 + "]"):
+        with refused("InvalidInstanceIds.Malformed", 400):
+            w.ids(instance_ids=hostile)
+
+
+def test_instances_come_ten_a_page(w: World) -> None:
+    """MaxResults is clamped to 10..100; TotalCount comes with page numbers only."""
+    made = [instance for _ in range(3) for instance in w.run(amount=37)]
+    newest_first = made[::-1]
+    first = w.ecs.describe_instances(models.DescribeInstancesRequest(region_id=REGION)).body
+    assert [instance.instance_id for instance in first.instances.instance] == newest_first[:10]
+    assert (first.total_count, first.page_number, first.page_size, first.next_token) == (111, 1, 10, None)
+    assert w.ids(page_size=100, page_number=2) == newest_first[100:]
+    assert len(w.ids(max_results=1)) == 10
+    body = w.ecs.describe_instances(models.DescribeInstancesRequest(region_id=REGION, max_results=1000)).body
+    assert (len(body.instances.instance), body.total_count) == (100, None)
+    assert w.ids(max_results=100, next_token=body.next_token) == newest_first[100:]
+
+
+def test_filters_are_all_to_be_met(w: World) -> None:
+    """By group, VPC, vSwitch, status, name with a wildcard, address, network type and tag."""
+    tag = models.RunInstancesRequestTag(key="link-peer", value="sg-db")
+    (web,) = w.run(instance_name="web-1", tag=[tag])
+    (job,) = w.run(instance_name="job-1")
+    classic = w.cloud.ecs.create_instance(HOME, [w.group], classic=True, name="old").id
+    w.ecs.stop_instance(models.StopInstanceRequest(instance_id=job))
+    assert w.ids(security_group_id=w.group, instance_name="web*") == [web]
+    assert w.ids(instance_name="eb-1") == []
+    assert w.ids(status="Stopped") == [job]
+    assert w.ids(vpc_id=w.vpc.id, v_switch_id=w.vpc.vswitch_id) == [job, web]
+    assert w.ids(private_ip_addresses='["10.0.0.1"]') == [web]
+    assert w.ids(instance_network_type="classic") == [classic]
+    assert w.ids(tag=[models.DescribeInstancesRequestTag(key="link-peer")]) == [web]
+    assert w.ids(tag=[models.DescribeInstancesRequestTag(key="link-peer", value="sg-x")]) == []
+    assert w.ids(security_group_id="sg-none") == []
+    with refused("InvalidStatus.NotFound", 404):
+        w.ids(status="running")
+    with refused("InvalidNetworkType.NotFound", 404):
+        w.ids(instance_network_type="cloud")
+    with refused("InvalidTag.Mismatch", 400):
+        w.ids(tag=[models.DescribeInstancesRequestTag(value="sg-db")])
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({"instance_charge_type": "PostPaid", "internet_charge_type": "PayByTraffic", "io_optimized": True}, True),
+        ({"instance_type_family": "ecs.g7", "http_endpoint": "enabled", "http_tokens": "optional"}, True),
+        ({"instance_type_family": "ecs.g6"}, False),
+        ({"instance_charge_type": "PrePaid"}, False),
+        ({"io_optimized": False}, False),
+        ({"resource_group_id": "rg-1"}, False),
+        ({"key_pair_name": "mine"}, False),
+        ({"lock_reason": "financial"}, False),
+        ({"ipv_6address": ["2001:db8::1"]}, False),
+        ({"filter": [("CreationStartTime", "2026-11-25T00:00Z")]}, True),
+        ({"filter": [("CreationStartTime", "2026-11-25T00:01Z")]}, False),
+        ({"filter": [("CreationStartTime", "2026-11-24T00:00Z"), ("CreationEndTime", "2026-11-24T23:59Z")]}, False),
+    ],
+)
+def test_no_filter_is_passed_over(w: World, filters: dict[str, Any], found: bool) -> None:
+    """What every instance here has in common, or none has, is filtered by too."""
+    named = [models.DescribeInstancesRequestFilter(key=key, value=value) for key, value in filters.pop("filter", ())]
+    made = w.run()
+    assert w.ids(**filters, filter=named or None) == (made if found else [])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("ExpiredTime", "2026-11-25T00:00Z"), ("CreationStartTime", "2026-11-25"), (None, None)]
+)
+def test_a_filter_that_is_not_known_is_refused(w: World, key: str, value: str) -> None:
+    """A list that was not filtered would be taken for one that was."""
+    with refused("InvalidParameter", 400):
+        w.ids(filter=[models.DescribeInstancesRequestFilter(key=key, value=value or "x")])
+
+
+def test_a_tag_filter_reads_a_thousand_matches_and_no_more(w: World) -> None:
+    """Without the filter all of them can be read."""
+    w.cloud.ecs.quotas.tag_filter_matches = 2
+    tag = models.RunInstancesRequestTag(key="link-peer", value="sg-db")
+    w.run(amount=3, tag=[tag])
+    with refused("InvalidTagCount", 400):
+        w.ids(tag=[models.DescribeInstancesRequestTag(key="link-peer")])
+    assert len(w.ids()) == 3
+
+
+def test_join_and_leave_change_the_groups_in_order(w: World) -> None:
+    """The last group cannot be left; a group of another VPC or type cannot be joined."""
+    (made,) = w.run()
+    second = new_group(w.ecs)
+
+    def join(group: str) -> None:
+        w.ecs.join_security_group(models.JoinSecurityGroupRequest(security_group_id=group, instance_id=made))
+
+    def leave(group: str) -> None:
+        w.ecs.leave_security_group(models.LeaveSecurityGroupRequest(security_group_id=group, instance_id=made))
+
+    join(second)
+    assert w.one(made).security_group_ids.security_group_id == [w.group, second]
+    with refused("InvalidInstanceId.AlreadyExists", 403):
+        join(second)
+    with refused("InvalidInstanceId.Mismatch", 400):
+        join(new_group(w.ecs, list(w.cloud.ecs.vpcs)[2]))
+    with refused("InvalidOperation.MultiGroupType", 400):
+        join(new_group(w.ecs, security_group_type="enterprise"))
+    w.cloud.ecs.quotas.groups_per_instance = 2
+    with refused("InstanceSecurityGroupLimitExceeded", 400):
+        join(new_group(w.ecs))
+    leave(w.group)
+    assert w.one(made).security_group_ids.security_group_id == [second]
+    with refused("InstanceNotInSecurityGroup", 403):
+        leave(w.group)
+    with refused("InstanceLastSecurityGroup", 403):
+        leave(second)
+
+
+def test_a_role_that_may_not_describe_instances_sees_an_empty_list(w: World) -> None:
+    """No error: only a dry run tells. Every other action is refused with Forbidden.RAM."""
+    w.run()
+    role = w.cloud.identity.add_role(Role(HOME, "narrow", allowed_actions=["ecs:DescribeSecurityGroups"]))
+    key = w.cloud.identity.issue(role, "test", w.cloud.clock.now() + 900)
+
+    def call(action: str, **params: str) -> dict[str, Any]:
+        return w.cloud.ecs.call(key.caller, action, {"RegionId": REGION, **params})
+
+    empty = call("DescribeInstances")
+    assert (empty["Instances"], empty["TotalCount"]) == ({"Instance": []}, 0)
+    assert len(call("DescribeSecurityGroups")["SecurityGroups"]["SecurityGroup"]) == 1
+    for action, params in (("DescribeInstances", {"DryRun": "true"}), ("DeleteSecurityGroup", {})):
+        with pytest.raises(Exception, match=r"403 Forbidden\.RAM"):
+            call(action, **params)
+
+
+def test_unknown_actions_are_not_found(w: World) -> None:
+    """At the backend as at the gateway."""
+    with pytest.raises(Exception, match=r"404 InvalidAction\.NotFound"):
+        w.cloud.ecs.call(Caller(HOME, "root"), "RebootTheWorld", {})

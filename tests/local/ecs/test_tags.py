@@ -1,0 +1,155 @@
+"""Tags through the official SDK, on instances and on groups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from alibabacloud_ecs20140526 import models
+from link_peer_local.cloud import LocalCloud
+
+from tests.local.ecs.helpers import HOME, PEER, REGION, client, instances, new_group, refused
+
+
+class World:
+    """One group with one instance."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        self.cloud, self.ecs = cloud, client(cloud)
+        self.group = new_group(self.ecs)
+        self.instance = cloud.ecs.create_instance(HOME, [self.group]).id
+
+    def tag(self, *resources: str, kind: str | None = "instance", **tags: str) -> None:
+        self.tag_all(list(resources or [self.instance]), [*tags.items()], kind)
+
+    def tag_all(self, resources: list[str], tags: list[tuple[str, str]], kind: str | None = "instance") -> None:
+        request = models.TagResourcesRequest(
+            region_id=REGION,
+            resource_type=kind,
+            resource_id=resources,
+            tag=[models.TagResourcesRequestTag(key=key, value=value) for key, value in tags],
+        )
+        self.ecs.tag_resources(request)
+
+    def untag(self, *keys: str, every: bool | None = None) -> None:
+        request = models.UntagResourcesRequest(
+            region_id=REGION,
+            resource_type="instance",
+            resource_id=[self.instance],
+            tag_key=list(keys) or None,
+            all=every,
+        )
+        self.ecs.untag_resources(request)
+
+    def tags(self) -> dict[str, str]:
+        (instance,) = instances(self.ecs)
+        return {tag.tag_key: tag.tag_value for tag in instance.tags.tag}
+
+    def listed(self, **query: Any) -> Any:
+        request = models.ListTagResourcesRequest(region_id=REGION, **{"resource_type": "instance", **query})
+        return self.ecs.list_tag_resources(request).body
+
+
+@pytest.fixture(name="w")
+def _world(local_cloud: LocalCloud) -> World:
+    return World(local_cloud)
+
+
+def test_tagging_adds_and_overwrites_and_untagging_takes_away(w: World) -> None:
+    """A key that is not there is no error; All counts only without keys."""
+    w.tag(a="1", b="2")
+    w.tag(b="3", c="")
+    assert w.tags() == {"a": "1", "b": "3", "c": ""}
+    w.untag("a", "nowhere", every=True)
+    assert w.tags() == {"b": "3", "c": ""}
+    w.untag(every=True)
+    assert w.tags() == {}
+    with refused("MissingParameter.Tags", 404):
+        w.untag()
+
+
+def test_groups_carry_tags_too(w: World) -> None:
+    """And ListTagResources reads them by id or by tag."""
+    w.tag(w.group, kind="securitygroup", **{"link-accept": "*"})
+    by_id = w.listed(resource_type="securitygroup", resource_id=[w.group]).tag_resources.tag_resource
+    by_tag = w.listed(
+        resource_type="securitygroup", tag=[models.ListTagResourcesRequestTag(key="link-accept", value="*")]
+    ).tag_resources.tag_resource
+    assert [(row.resource_id, row.tag_key, row.tag_value) for row in by_id] == [(w.group, "link-accept", "*")]
+    assert [row.to_map() for row in by_tag] == [row.to_map() for row in by_id]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "code"),
+    [
+        ("", "v", "InvalidTagKey.Malformed"),
+        ("k" * 129, "v", "InvalidTagKey.Malformed"),
+        ("aliyun-x", "v", "InvalidTagKey.Malformed"),
+        ("acs:x", "v", "InvalidTagKey.Malformed"),
+        ("see https://x", "v", "InvalidTagKey.Malformed"),
+        ("k", "v" * 129, "InvalidTagValue.Malformed"),
+        ("k", "http://x", "InvalidTagValue.Malformed"),
+    ],
+)
+def test_a_malformed_tag_is_refused(w: World, key: str, value: str, code: str) -> None:
+    """128 characters are the limit of both."""
+    with refused(code, 400):
+        w.tag_all([w.instance], [("fine", "x"), (key, value)])
+    assert w.tags() == {}
+
+
+def test_a_key_and_a_value_of_128_characters_fit(w: World) -> None:
+    """So one link-peer tag holds five or six group ids."""
+    w.tag_all([w.instance], [("k" * 128, "v" * 128)])
+    assert w.tags() == {"k" * 128: "v" * 128}
+
+
+def test_the_limits_of_one_call(w: World) -> None:
+    """50 resources, 20 tags, unique keys, a known type, something to tag and to tag it with."""
+    with refused("NumberExceed.ResourceIds", 400):
+        w.tag(*[f"i-{n}" for n in range(51)], a="1")
+    with refused("NumberExceed.Tags", 400):
+        w.tag(**{f"k{n}": "v" for n in range(21)})
+    with refused("Duplicate.TagKey", 400):
+        w.tag_all([w.instance], [("a", "1"), ("a", "2")])
+    with refused("InvalidResourceType.NotFound", 404):
+        w.tag(kind="spaceship", a="1")
+    with refused("MissingParameter.ResourceType", 404):
+        w.tag(kind=None, a="1")
+    with refused("MissingParameter.ResourceIds", 404):
+        w.tag_all([], [("a", "1")])
+    with refused("MissingParameter.Tags", 404):
+        w.tag()
+
+
+def test_tagging_is_all_or_nothing(w: World) -> None:
+    """One unknown resource, another account's, or a group where instances are meant, refuses the call."""
+    peers = new_group(client(w.cloud, PEER))
+    for resource in ("i-none", w.group, peers):
+        with refused("InvalidResourceId.NotFound", 404):
+            w.tag(w.instance, resource, a="1")
+    assert w.tags() == {}
+
+
+def test_a_resource_carries_twenty_tags(w: World) -> None:
+    """Overwriting one of them is fine."""
+    w.tag(**{f"k{n}": "v" for n in range(20)})
+    with refused("OperationDenied.QuotaExceed", 400):
+        w.tag(one="more")
+    w.tag(k0="new")
+    assert w.tags()["k0"] == "new"
+
+
+def test_listing_wants_ids_or_tags_and_is_paged(w: World) -> None:
+    """50 rows a page, walked by NextToken; unknown ids list nothing."""
+    with refused("MissingParameter.Tags", 404):
+        w.listed()
+    assert w.listed(resource_id=["i-none"]).tag_resources.tag_resource == []
+    others = [w.cloud.ecs.create_instance(HOME, [w.group], tags={f"k{n:02}": "v" for n in range(20)}).id for _ in "abc"]
+    first = w.listed(resource_id=others)
+    second = w.listed(resource_id=others, next_token=first.next_token)
+    rows = [*first.tag_resources.tag_resource, *second.tag_resources.tag_resource]
+    assert (len(first.tag_resources.tag_resource), second.next_token) == (50, "")
+    assert sorted((row.resource_id, row.tag_key) for row in rows) == sorted(
+        (other, f"k{n:02}") for other in others for n in range(20)
+    )

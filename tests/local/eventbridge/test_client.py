@@ -1,0 +1,187 @@
+"""EventBridge: PutEvents through the official client, and what reaches a rule's target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from alibabacloud_eventbridge20200401 import models
+from alibabacloud_eventbridge20200401.client import Client
+from alibabacloud_tea_openapi.exceptions import ClientException
+from alibabacloud_tea_openapi.models import Config
+from link_peer_local import inprocess
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.clock import VirtualClock
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.identity import Caller
+from pytest_mock import MockerFixture
+
+HOME = "1000000000000001"
+OTHER = "1000000000000002"
+ENTRY = {"Id": "e-1", "Source": "acs.ecs", "Type": "ecs:Instance:StateChange", "Data": {"state": "Running"}}
+
+
+class Setup:
+    """A rule of the home account that takes everything, and a client of it."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        self.cloud = cloud
+        self.events = cloud.events
+        self.taken: list[dict[str, Any]] = []
+        account = cloud.identity.add_account(HOME, "a@example.com")
+        self.client = Client(
+            Config(
+                access_key_id=account.access_key_id,
+                access_key_secret=account.access_key_secret,
+                endpoint="eventbridge.cn-qingdao.aliyuncs.com",
+                protocol="http",
+            )
+        )
+        self.events.add_rule(HOME, "all", "{}", self.taken.append)
+
+    def put(self, *entries: dict[str, Any], bus: str | None = "default") -> Any:
+        wanted = [models.PutEventsRequestEventList().from_map(entry) for entry in entries]
+        return self.client.put_events(models.PutEventsRequest(event_bus_name=bus, event_list=wanted)).body
+
+
+@pytest.fixture(name="setup")
+def _setup(mocker: MockerFixture) -> Setup:
+    cloud = LocalCloud(VirtualClock())
+    inprocess.install(mocker, cloud)
+    return Setup(cloud)
+
+
+def test_an_event_gets_the_buss_own_attributes(setup: Setup) -> None:
+    """Account, bus, region and time of publication are added to what the sender wrote."""
+    setup.put({**ENTRY, "Subject": "s", "Time": "2026-11-25T00:00:00Z"})
+    [event] = setup.taken
+    assert event == {
+        "id": "e-1",
+        "source": "acs.ecs",
+        "specversion": "1.0",
+        "type": "ecs:Instance:StateChange",
+        "datacontenttype": "application/json;charset=utf-8",
+        "subject": "s",
+        "time": "2026-11-25T00:00:00Z",
+        "aliyunaccountid": HOME,
+        "aliyunpublishtime": "2026-11-25T00:00:00Z",
+        "aliyuneventbusname": "default",
+        "aliyunregionid": "cn-qingdao",
+        "aliyunpublishaddr": "127.0.0.1",
+        "data": {"state": "Running"},
+    }
+
+
+def test_the_outcome_stands_under_data(setup: Setup) -> None:
+    """Where the 2020-04-01 client looks."""
+    answer = setup.put(ENTRY)
+    assert (answer.code, answer.success, answer.data.failed_entry_count) == ("200", True, 0)
+    assert [entry.event_id for entry in answer.data.entry_list] == ["e-1"]
+
+
+def test_the_outcome_stands_flat_too(setup: Setup) -> None:
+    """Where older clients look."""
+    caller = Caller(HOME, f"acs:ram::{HOME}:root")
+    params = {"EventBusName": "default", "EventList": '[{"Id":"1","Source":"s","Type":"t","Data":"{\\"a\\":1}"}]'}
+    answer = setup.events.call(caller, "PutEvents", params)
+    assert (answer["FailedEntryCount"], answer["EntryList"][0]["EventId"]) == (0, "1")
+    assert setup.taken[0]["data"] == {"a": 1}
+
+
+def test_a_sender_cannot_claim_another_account(setup: Setup) -> None:
+    """The attributes of the bus overwrite the sender's."""
+    setup.events.publish(HOME, {"source": "x", "type": "y", "aliyunaccountid": OTHER, "aliyunregionid": "mars"})
+    assert (setup.taken[0]["aliyunaccountid"], setup.taken[0]["aliyunregionid"]) == (HOME, "cn-qingdao")
+
+
+def test_a_bad_entry_fails_alone(setup: Setup) -> None:
+    """200 with FailedEntryCount: the client must look into the list."""
+    answer = setup.put(ENTRY, {"Id": "e-2", "Source": "s"}, {**ENTRY, "Id": "x" * 129})
+    assert (answer.success, answer.data.failed_entry_count) == (True, 2)
+    assert [entry.error_code for entry in answer.data.entry_list] == [None, "InvalidCloudEvents", "InvalidCloudEvents"]
+    assert [event["id"] for event in setup.taken] == ["e-1"]
+
+
+def test_an_event_holds_256_kilobytes(setup: Setup) -> None:
+    """A larger one is refused."""
+    answer = setup.put({**ENTRY, "Data": {"x": "y" * 256 * 1024}})
+    assert answer.data.failed_entry_count == 1
+
+
+@pytest.mark.parametrize(
+    ("bus", "entries", "code"),
+    [
+        (None, [ENTRY], "EventBusNameEmpty"),
+        ("nothing", [ENTRY], "EventBusNotExist"),
+        ("default", [], "EventListEmpty"),
+    ],
+)
+def test_a_request_without_bus_or_events_is_refused(
+    setup: Setup, bus: str | None, entries: list[dict[str, Any]], code: str
+) -> None:
+    """The whole request fails."""
+    with pytest.raises(ClientException) as refusal:
+        setup.put(*entries, bus=bus)
+    assert refusal.value.code == code
+
+
+@pytest.mark.parametrize(
+    "data", ['{"a":' + "[" * 100_000, "[" * 200 + "]" * 200, '"\\ud800"', "NaN", "1e999", "9" * 5000]
+)
+def test_a_list_that_no_reader_could_hold_is_refused(setup: Setup, data: str) -> None:
+    """Deep nesting, half a character, a number beyond numbers: the list is not JSON, and nothing breaks."""
+    params = {"EventBusName": "default", "EventList": '[{"Id":"1","Source":"s","Type":"t","Data":' + data + "}]"}
+    with pytest.raises(ApiError) as refusal:
+        setup.events.call(Caller(HOME, ""), "PutEvents", params)
+    assert refusal.value.code == "EventListEmpty"
+
+
+def test_text_that_is_nearly_json_stays_text(setup: Setup) -> None:
+    """Data that names half a character, or nests too deeply, reaches the rule as the text that it is."""
+    for number, text in enumerate(('{"a":"\\ud800"}', "[" * 100_000)):
+        setup.put({**ENTRY, "Id": f"e-{number}", "Data": text})
+    assert [event["data"] for event in setup.taken] == ['{"a":"\\ud800"}', "[" * 100_000]
+
+
+@pytest.mark.parametrize("bus", [["default"], {"a": 1}, 1])
+def test_a_bus_that_is_no_name_does_not_exist(setup: Setup, bus: Any) -> None:
+    """Whatever stands where a batch's event names its bus."""
+    with pytest.raises(ApiError) as refusal:
+        setup.events.put(HOME, [{"id": "1", "source": "s", "type": "t", "aliyuneventbusname": bus}])
+    assert refusal.value.code == "EventBusNotExist"
+
+
+def test_events_stay_in_their_account(setup: Setup) -> None:
+    """Another account's event reaches no rule of ours."""
+    setup.events.publish(OTHER, {"source": "acs.ecs", "type": "t"})
+    assert setup.taken == []
+
+
+def test_a_rule_takes_what_its_pattern_matches(setup: Setup) -> None:
+    """And a rule of the same name replaces the earlier one."""
+    taken: list[dict[str, Any]] = []
+    setup.events.add_rule(HOME, "all", '{"source":["acs.oss"]}', taken.append)
+    setup.put(ENTRY, {**ENTRY, "Id": "e-2", "Source": "acs.oss"})
+    assert ([event["id"] for event in taken], setup.taken) == (["e-2"], [])
+
+
+def test_delivery_is_at_least_once(setup: Setup) -> None:
+    """The same event, with the same id, may come twice."""
+    setup.events.copies = 2
+    setup.put(ENTRY)
+    assert [event["id"] for event in setup.taken] == ["e-1", "e-1"]
+
+
+def test_a_bus_holds_50_rules(setup: Setup) -> None:
+    """The 51st is refused."""
+    for number in range(49):
+        setup.events.add_rule(HOME, f"r{number}", "{}", setup.taken.append)
+    with pytest.raises(ValueError, match="50"):
+        setup.events.add_rule(HOME, "one more", "{}", setup.taken.append)
+
+
+def test_another_action_does_not_exist(setup: Setup) -> None:
+    """As at the real gateway."""
+    with pytest.raises(ApiError) as refusal:
+        setup.events.call(Caller(HOME, ""), "DeleteRule", {})
+    assert (refusal.value.code, refusal.value.status) == ("InvalidAction.NotFound", 404)

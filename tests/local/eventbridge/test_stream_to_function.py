@@ -1,0 +1,202 @@
+"""From a post to the rules of two accounts, as s.yaml deploys it: queue, stream, function, retries, dead letters."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.fc.triggers import Triggers, deploy
+from mns.account import Account
+from mns.queue import Message
+
+from tests.functional.lab import HOME, PEER, Lab
+
+
+class Deployed(Lab):
+    """The laboratory, with the project's own s.yaml deployed on it."""
+
+    triggers: Triggers
+
+    def post(self, body: Any, *, encode: bool = True) -> None:
+        """To the queue, by the official SDK, as anybody may who may send there."""
+        keys = self.cloud.identity.accounts[HOME]
+        account = Account("http://127.0.0.1:1", keys.access_key_id, keys.access_key_secret)
+        text = body if isinstance(body, str) else json.dumps(body)
+        queue = account.get_queue(self.cloud.world.queue)
+        queue.set_encoding(encode)
+        queue.send_message(Message(text))
+
+    def settle(self) -> None:
+        """Until every call, message and retry has come to its end."""
+        self.triggers.drain(86_400)
+
+    def depth(self) -> int:
+        depth = self.cloud.mns.depth(HOME, self.cloud.world.queue)
+        return depth.active + depth.inactive
+
+    def dead(self) -> list[Any]:
+        """What lies on the dead-letter queue."""
+        found = self.cloud.mns.receive(HOME, self.cloud.world.dead_letter_queue, 16)
+        return [json.loads(base64.b64decode(message.body)) for message in found]
+
+
+@pytest.fixture(name="lab")
+def _lab(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Deployed:
+    lab = Deployed(local_cloud, monkeypatch, tmp_path)
+    local_cloud.world.policy = str(lab.policy_path)
+    lab.triggers = deploy(local_cloud, in_process=True)
+    return lab
+
+
+@pytest.mark.parametrize("encode", [True, False], ids=["base64", "plain"])
+def test_a_posted_request_opens_both_sides(lab: Deployed, encode: bool) -> None:
+    """In the queue's usual coding or in plain text; then the message is gone."""
+    a, b = lab.pair()
+    lab.post(lab.request(a, b), encode=encode)
+    lab.settle()
+    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
+    assert (lab.depth(), lab.dead()) == (0, [])
+
+
+def test_a_request_that_cannot_succeed_is_taken_off_the_queue(lab: Deployed) -> None:
+    """Denied and acknowledged: neither retried nor a dead letter."""
+    a, b = lab.group(), lab.group(account=PEER)
+    lab.post(lab.request(a, b))
+    lab.post("no request")
+    lab.settle()
+    assert sorted(record["reason"] for record in lab.records()) == ["bad-request", "no-consent"]
+    assert (lab.depth(), lab.dead()) == (0, [])
+
+
+def test_trouble_of_the_moment_is_retried_by_the_stream(lab: Deployed) -> None:
+    """Attempts on record, then one outcome; the message stays in the queue until then."""
+    a, b = lab.pair()
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", account=PEER, kind="error", times=9)
+    lab.post(lab.request(a, b))
+    lab.triggers.streams[0].step()
+    assert lab.depth() == 1
+    lab.settle()
+    assert [record["outcome"] for record in lab.records()] == ["applied"]
+    assert len(lab.records("attempt")) == 2
+    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
+    assert (lab.depth(), lab.dead()) == (0, [])
+
+
+def test_a_function_that_is_killed_is_called_again(lab: Deployed) -> None:
+    """In the middle of its changes: the redelivery finishes them."""
+    a, b = lab.pair()
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="kill-after")
+    lab.post(lab.request(a, b))
+    lab.settle()
+    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
+    assert [record["outcome"] for record in lab.records()] == ["applied"]
+
+
+def test_lasting_trouble_ends_on_the_dead_letter_queue_and_stops_nobody(lab: Deployed) -> None:
+    """The whole event is there, so that its body can be posted again; other requests are carried out meanwhile."""
+    a, b = lab.pair()
+    one, two = lab.instance(a), lab.instance(b)
+    bad = lab.request(one, two, "tcp/9", request_id="chg-bad")
+    lab.fault(service="ecs", action="DescribeInstances", kind="error", times=None)
+    lab.post(bad)
+    for number in range(4):
+        lab.post(lab.request(a, b, f"tcp/{number + 1}", request_id=f"chg-{number}"))
+    lab.triggers.streams[0].step()
+    lab.triggers.streams[0].step()
+    assert len(lab.rules(b)) == 4
+    lab.settle()
+    (dead,) = lab.dead()
+    assert json.loads(dead["data"]["messageBody"]) == bad
+    assert lab.records(request_id="chg-bad") == []
+    assert lab.depth() == 0
+
+    lab.cloud.faults.clear()
+    lab.post(dead["data"]["messageBody"])
+    lab.settle()
+    assert lab.records(request_id="chg-bad")[0]["outcome"] == "applied"
+
+
+def test_a_dead_letter_that_is_posted_again_too_late_opens_nothing(lab: Deployed) -> None:
+    a, b = lab.pair()
+    lab.fault(service="sts", kind="error", times=None)
+    lab.post(lab.request(a, b))
+    lab.settle()
+    lab.cloud.faults.clear()
+    (dead,) = lab.dead()
+    lab.cloud.clock.advance(90 * 86_400)
+    lab.post(dead["data"]["messageBody"])
+    lab.settle()
+    assert lab.outcome()["reason"] == "expired"
+    assert lab.rules(b) == []
+
+
+def test_while_the_audit_log_is_down_requests_wait(lab: Deployed) -> None:
+    """Nothing is changed, nothing is lost."""
+    a, b = lab.pair()
+    lab.fault(service="sls", kind="error", times=None)
+    lab.post(lab.request(a, b))
+    lab.triggers.streams[0].step()
+    assert (lab.rules(a), lab.rules(b), lab.depth()) == ([], [], 1)
+    lab.cloud.faults.clear()
+    lab.settle()
+    assert lab.outcome()["outcome"] == "applied"
+
+
+def test_a_message_delivered_twice_has_one_outcome(lab: Deployed) -> None:
+    """As another event each time; the records have one key."""
+    a, b = lab.pair()
+    request = lab.request(a, b)
+    lab.post(request)
+    lab.post(request)
+    lab.settle()
+    assert len(lab.records()) == 2
+    assert len({record["event_id"] for record in lab.records()}) == 2
+    assert len({record["key"] for record in lab.records()}) == 1
+
+
+def test_a_tag_opens_the_other_account_through_every_trigger(lab: Deployed) -> None:
+    """The tag change is told by ActionTrail, auto_link posts the pair, the stream brings it to cross_account; and back."""
+    a, b = lab.pair()
+    instance = lab.instance(a)
+    lab.instance(b)
+    lab.tag(instance, link_peer=f"{b.id}@{PEER}:tcp/3306")
+    lab.settle()
+    assert lab.rules(b) == [f"{a.id} tcp/3306"]
+    assert [record["function"] for record in lab.records()] == ["cross_account"]
+
+    lab.tag(instance, link_peer=None)
+    lab.settle()
+    # nothing at home tells of the pair any more: the sweep sees what the tag has left behind
+    lab.triggers.fire_timer("every-10m")
+    lab.settle()
+    assert lab.rules(b) == []
+
+
+def test_the_functions_role_needs_no_more_than_the_peers_trust(lab: Deployed) -> None:
+    """The function enters the other account by its own role; nobody else's keys are used."""
+    a, b = lab.pair()
+    lab.cloud.identity.roles[f"acs:ram::{PEER}:role/link-peer"].trusted = [f"acs:ram::{HOME}:role/link-peer-fc"]
+    lab.post(lab.request(a, b))
+    lab.settle()
+    assert lab.outcome()["outcome"] == "applied"
+
+
+def test_a_sweep_that_fails_is_tried_once_more_and_then_a_dead_letter(lab: Deployed) -> None:
+    """The next one comes in ten minutes anyhow."""
+    app, db = lab.group(), lab.group("*")
+    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.fault(service="sls", kind="error", times=None)
+    lab.triggers.fire_timer("every-10m")
+    lab.settle()
+    assert lab.rules(db) == []
+    (dead,) = lab.dead()
+    assert json.loads(dead["requestPayload"])["triggerName"] == "every-10m"
+
+    lab.cloud.faults.clear()
+    lab.triggers.fire_timer("every-10m")
+    lab.settle()
+    assert lab.rules(db) == [f"{app.id} tcp/1"]

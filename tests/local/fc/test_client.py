@@ -1,0 +1,486 @@
+"""Function Compute as its two official clients see it: fc20230330 by function name, fc-open20210406 by service."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alibabacloud_fc20230330 import models as fc3
+from alibabacloud_fc20230330.client import Client as Fc3
+from alibabacloud_fc_open20210406 import models as fc2
+from alibabacloud_fc_open20210406.client import Client as Fc2
+from alibabacloud_tea_openapi.exceptions import ClientException
+from alibabacloud_tea_openapi.models import Config
+from alibabacloud_tea_util.models import RuntimeOptions
+from darabonba.runtime import RuntimeOptions as DaraRuntimeOptions
+from link_peer_local import inprocess
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.clock import VirtualClock
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.http import Request
+from link_peer_local.core.identity import Caller, Role
+from link_peer_local.fc import wire as fc_wire
+from link_peer_local.fc.backend import FcBackend
+from link_peer_local.fc.manifest import Function
+from link_peer_local.fc.runtime import InProcessRuntime
+from link_peer_local.fc.triggers import role_keys
+from pytest_mock import MockerFixture
+
+HOME = "1000000000000001"
+OTHER = "1000000000000002"
+REGION = "cn-qingdao"
+ROLE = f"acs:ram::{HOME}:role/fn"
+DEAD_LETTERS = "acs:mns:cn-qingdao::/queues/dead/messages"
+
+SAMPLE = """
+import json, os
+
+def echo(event, context):
+    print("hello from", context.function.name)
+    return event
+
+def tell(event, context):
+    return {
+        "request_id": context.request_id, "account": context.account_id, "region": context.region,
+        "function": [getattr(context.function, name) for name in ("name", "handler", "memory", "timeout")],
+        "log": [context.service.log_project, context.service.log_store],
+        "token": bool(context.credentials.security_token),
+        "same_key": os.environ["ALIBABA_CLOUD_ACCESS_KEY_ID"] == context.credentials.access_key_id,
+        "env": {key: os.environ[key] for key in ("COLOUR", "FC_FUNCTION_NAME", "FC_ACCOUNT_ID", "FC_REGION")},
+        "logger": hasattr(context, "logger"),
+    }
+
+def text(event, context):
+    return "grüße"
+
+def fail(event, context):
+    print("about to fail")
+    raise RuntimeError("no answer from sg-db")
+
+def half(event, context):
+    print("a\\ud800b")
+
+def leave(event, context):
+    raise SystemExit(3)
+"""
+
+
+class Setup:
+    """A cloud with functions `echo`, `tell`, `fail`… of the home account, and clients of both accounts."""
+
+    def __init__(self, cloud: LocalCloud, code: Path) -> None:
+        self.cloud = cloud
+        self.clock: Any = cloud.clock
+        for uid in (HOME, OTHER):
+            cloud.identity.add_account(uid, f"{uid}@example.com")
+        cloud.identity.add_role(Role(HOME, "fn", trusted=["fc.aliyuncs.com"]))
+        runtime = InProcessRuntime(cloud.clock, code=[code], env={"COLOUR": "blue"})
+        self.fc = cloud.fc = FcBackend(cloud.clock, REGION, runtime, role_keys(cloud))
+        self.delivered: list[tuple[str, str, Any]] = []
+        self.fc.tasks.deliver = self._deliver
+        for name in ("echo", "tell", "text", "fail", "leave", "half"):
+            self.deploy(name)
+        self.fc3 = Fc3(self._config(HOME))
+        self.fc2 = Fc2(self._config(HOME))
+
+    def deploy(self, name: str, **changes: Any) -> None:
+        settings: dict[str, Any] = {
+            "timeout": 10, "role": ROLE, "async_task": True, "max_retries": 2, "on_failure": DEAD_LETTERS,
+            "log_project": "p", "log_store": "l", "handler": f"fc_sample.{name}",
+        }  # fmt: skip
+        self.fc.deploy(HOME, Function(name=name, **{**settings, **changes}))
+
+    def stranger(self) -> Fc3:
+        return Fc3(self._config(OTHER))
+
+    def invoke(self, name: str, body: bytes = b"", **headers: str) -> Any:
+        wanted = fc3.InvokeFunctionHeaders(**headers)
+        return self.fc3.invoke_function_with_options(
+            name, fc3.InvokeFunctionRequest(body=body), wanted, DaraRuntimeOptions()
+        )
+
+    def invoke2(self, name: str, body: bytes = b"", service: str = "link-peer", **headers: str) -> Any:
+        wanted = fc2.InvokeFunctionHeaders(**headers)
+        return self.fc2.invoke_function_with_options(
+            service, name, fc2.InvokeFunctionRequest(body=body), wanted, RuntimeOptions()
+        )
+
+    def task(self, name: str, task_id: str) -> Any:
+        return self.fc3.get_async_task(name, task_id, fc3.GetAsyncTaskRequest()).body
+
+    def _config(self, uid: str) -> Config:
+        account = self.cloud.identity.accounts[uid]
+        return Config(
+            access_key_id=account.access_key_id,
+            access_key_secret=account.access_key_secret,
+            endpoint=f"{uid}.{REGION}.fc.aliyuncs.com",
+            protocol="http",
+        )
+
+    def _deliver(self, account: str, arn: str, body: str) -> None:
+        self.delivered.append((account, arn, json.loads(base64.b64decode(body))))
+
+
+@pytest.fixture(name="setup")
+def _setup(mocker: MockerFixture, tmp_path: Path) -> Setup:
+    (tmp_path / "fc_sample.py").write_text(SAMPLE, encoding="utf-8")
+    cloud = LocalCloud(VirtualClock())
+    inprocess.install(mocker, cloud)
+    return Setup(cloud, tmp_path)
+
+
+def test_a_synchronous_call_answers_with_the_raw_bytes(setup: Setup) -> None:
+    """200, the handler's bytes unchanged, a request id, no error header."""
+    answer = setup.invoke("echo", b'{"a": 1}\x00\xff')
+    assert (answer.status_code, answer.body.read()) == (200, b'{"a": 1}\x00\xff')
+    assert answer.headers["x-fc-request-id"].startswith("1-")
+    assert "x-fc-error-type" not in answer.headers
+
+
+def test_a_synchronous_call_of_fc_2_answers_the_same(setup: Setup) -> None:
+    """The service `link-peer` holds the same functions."""
+    answer = setup.invoke2("echo", b"\x00\xff")
+    assert (answer.status_code, answer.body) == (200, b"\x00\xff")
+
+
+def test_text_is_sent_as_utf_8(setup: Setup) -> None:
+    """A handler may return text; other values become JSON (see the next test)."""
+    assert setup.invoke("text").body.read() == "grüße".encode()
+
+
+def test_the_context_is_that_of_python_3_10(setup: Setup) -> None:
+    """Credentials of the role, function, log place, region, account; no logger; env with keys and FC_ variables."""
+    answer = setup.invoke("tell")
+    assert json.loads(answer.body.read()) == {
+        "request_id": answer.headers["x-fc-request-id"],
+        "account": HOME,
+        "region": REGION,
+        "function": ["tell", "fc_sample.tell", 512, 10],
+        "log": ["p", "l"],
+        "token": True,
+        "same_key": True,
+        "env": {"COLOUR": "blue", "FC_FUNCTION_NAME": "tell", "FC_ACCOUNT_ID": HOME, "FC_REGION": REGION},
+        "logger": False,
+    }
+
+
+def test_a_function_error_is_200_with_a_header(setup: Setup) -> None:
+    """The clients raise nothing: only X-Fc-Error-Type and the body tell."""
+    answer = setup.invoke("fail")
+    assert (answer.status_code, answer.headers["x-fc-error-type"]) == (200, "UnhandledInvocationError")
+    body = json.loads(answer.body.read())
+    assert (body["errorMessage"], body["errorType"]) == ("no answer from sg-db", "RuntimeError")
+    [[file, line, where, text]] = body["stackTrace"]
+    assert file.endswith('fc_sample.py"')
+    assert (line[:5], where, text) == ("line ", "in fail", 'raise RuntimeError("no answer from sg-db")')
+
+
+def test_a_process_that_ends_is_a_function_error(setup: Setup) -> None:
+    """No exception document, since nobody was left to write one."""
+    answer = setup.invoke("leave")
+    assert answer.headers["x-fc-error-type"] == "UnhandledInvocationError"
+    assert json.loads(answer.body.read()) == {"errorMessage": "Process exited unexpectedly before completing request"}
+
+
+def test_a_handler_that_cannot_be_imported_is_a_function_error(setup: Setup) -> None:
+    """Found at the first call, not at deployment."""
+    setup.deploy("lost", handler="not_in_the_package.handler")
+    answer = setup.invoke("lost")
+    assert answer.headers["x-fc-error-type"] == "UnhandledInvocationError"
+    assert json.loads(answer.body.read())["errorType"] == "ModuleNotFoundError"
+
+
+def test_tail_logs_come_back_in_a_header(setup: Setup) -> None:
+    """What was printed, between the platform's own lines, as base64; only when asked for."""
+    answer = setup.invoke("fail", x_fc_log_type="Tail")
+    lines = base64.b64decode(answer.headers["x-fc-log-result"]).decode().splitlines()
+    request_id = answer.headers["x-fc-request-id"]
+    assert lines == [
+        f"FC Invoke Start RequestId: {request_id}",
+        "about to fail",
+        f"FC Invoke End RequestId: {request_id}, Error: UnhandledInvocationError",
+    ]
+    assert "x-fc-log-result" not in setup.invoke("fail").headers
+
+
+@pytest.mark.parametrize(
+    "headers", [{"x_fc_invocation_type": "Later"}, {"x_fc_log_type": "All"}], ids=["invocation", "log"]
+)
+def test_an_unknown_invocation_or_log_type_is_refused(setup: Setup, headers: dict[str, str]) -> None:
+    """InvalidArgument, 400."""
+    with pytest.raises(ClientException) as refusal:
+        setup.invoke("echo", **headers)
+    assert (refusal.value.code, refusal.value.status_code) == ("InvalidArgument", 400)
+
+
+def test_an_unknown_function_is_not_found(setup: Setup) -> None:
+    """404 FunctionNotFound, in both versions."""
+    with pytest.raises(ClientException) as refusal:
+        setup.invoke("nothing")
+    assert (refusal.value.code, refusal.value.status_code) == ("FunctionNotFound", 404)
+    with pytest.raises(ClientException) as refusal:
+        setup.invoke2("nothing")
+    assert refusal.value.code == "FunctionNotFound"
+
+
+def test_another_accounts_function_is_not_found(setup: Setup) -> None:
+    """Functions belong to one account."""
+    with pytest.raises(ClientException) as refusal:
+        setup.stranger().invoke_function("echo", fc3.InvokeFunctionRequest(body=b""))
+    assert refusal.value.code == "FunctionNotFound"
+
+
+def test_an_unknown_service_is_not_found(setup: Setup) -> None:
+    """FC 2.0 looks for the service first."""
+    with pytest.raises(ClientException) as refusal:
+        setup.invoke2("echo", service="nothing")
+    assert (refusal.value.code, refusal.value.status_code) == ("ServiceNotFound", 404)
+
+
+def test_a_path_that_is_no_api_is_refused(setup: Setup) -> None:
+    """Operations that are not here say so."""
+    with pytest.raises(ClientException) as refusal:
+        setup.fc3.delete_function("echo")
+    assert (refusal.value.code, refusal.value.status_code) == ("PathNotSupported", 400)
+
+
+def test_a_role_that_trusts_no_function_compute_gives_no_credentials(setup: Setup) -> None:
+    """FC assumes the role as fc.aliyuncs.com."""
+    setup.cloud.identity.roles[ROLE].trusted = ["ecs.aliyuncs.com"]
+    with pytest.raises(ClientException) as refusal:
+        setup.invoke("echo")
+    assert (refusal.value.code, refusal.value.status_code) == ("AccessDenied", 403)
+
+
+def test_functions_are_listed_and_described(setup: Setup) -> None:
+    """By name, with a prefix, in pages; FC 2.0 keeps the role at the service."""
+    names: list[str] = []
+    token: str | None = None
+    while token != "":
+        page = setup.fc3.list_functions(fc3.ListFunctionsRequest(limit=2, next_token=token)).body
+        names += [item.function_name for item in page.functions]
+        token = page.next_token
+    assert names == ["echo", "fail", "half", "leave", "tell", "text"]
+    one = setup.fc3.get_function("echo", fc3.GetFunctionRequest()).body
+    assert (one.handler, one.timeout, one.role) == ("fc_sample.echo", 10, ROLE)
+    assert one.function_arn == f"acs:fc:{REGION}:{HOME}:functions/echo"
+    request = fc2.ListFunctionsRequest(prefix="te")
+    assert [item.function_name for item in setup.fc2.list_functions("link-peer", request).body.functions] == [
+        "tell",
+        "text",
+    ]
+    assert setup.fc2.get_function("link-peer", "echo", fc2.GetFunctionRequest()).body.handler == "fc_sample.echo"
+
+
+def test_an_asynchronous_call_is_taken_and_runs_later(setup: Setup) -> None:
+    """202 with an empty body; the record goes from Enqueued to Succeeded and keeps what went in and came out."""
+    answer = setup.invoke("echo", b"later", x_fc_invocation_type="Async", x_fc_async_task_id="job-1")
+    assert (answer.status_code, answer.body.read()) == (202, b"")
+    assert answer.headers["x-fc-async-task-id"] == "job-1"
+    assert setup.task("echo", "job-1").status == "Enqueued"
+    setup.fc.drain()
+    task = setup.task("echo", "job-1")
+    assert (task.status, task.task_payload, task.return_payload) == ("Succeeded", "later", "later")
+    assert [event.status for event in task.events] == ["Enqueued", "Running", "Succeeded"]
+    assert task.request_id == answer.headers["x-fc-request-id"]
+
+
+def test_fc_2_has_the_same_records_under_other_names(setup: Setup) -> None:
+    """stateful-async-invocations: invocationId, invocationPayload, status."""
+    answer = setup.invoke2("echo", b"x", x_fc_invocation_type="Async", x_fc_stateful_async_invocation_id="job-2")
+    assert (answer.status_code, answer.body) == (202, b"")
+    setup.fc.drain()
+    record = setup.fc2.get_stateful_async_invocation(
+        "link-peer", "echo", "job-2", fc2.GetStatefulAsyncInvocationRequest()
+    ).body
+    assert (record.invocation_id, record.status, record.invocation_payload) == ("job-2", "Succeeded", "x")
+    assert (record.service_name, record.function_name) == ("link-peer", "echo")
+    listed = setup.fc2.list_stateful_async_invocations(
+        "link-peer", "echo", fc2.ListStatefulAsyncInvocationsRequest(invocation_id_prefix="job-")
+    ).body
+    assert [item.invocation_id for item in listed.invocations] == ["job-2"]
+
+
+def test_a_task_id_is_taken_once(setup: Setup) -> None:
+    """The second submission is refused with 409, so that a client may safely repeat one that got no answer."""
+    for _ in range(2):
+        setup.invoke("tell", x_fc_invocation_type="Async", x_fc_async_task_id=f"job-{_}")
+    with pytest.raises(ClientException) as refusal:
+        setup.invoke("tell", x_fc_invocation_type="Async", x_fc_async_task_id="job-1")
+    assert (refusal.value.code, refusal.value.status_code) == ("StatefulAsyncInvocationAlreadyExists", 409)
+    with pytest.raises(ClientException) as refusal:
+        setup.invoke("tell", x_fc_invocation_type="Async", x_fc_async_task_id="1-starts-with-a-digit")
+    assert refusal.value.code == "InvalidArgument"
+
+
+def test_an_asynchronous_payload_holds_128_kilobytes(setup: Setup) -> None:
+    """EntityTooLarge beyond."""
+    setup.invoke("echo", b"x" * 128 * 1024, x_fc_invocation_type="Async")
+    with pytest.raises(ClientException) as refusal:
+        setup.invoke("echo", b"x" * (128 * 1024 + 1), x_fc_invocation_type="Async")
+    assert refusal.value.code == "EntityTooLarge"
+
+
+def test_a_failing_call_is_retried_and_then_sent_to_its_destination(setup: Setup) -> None:
+    """maxAsyncRetryAttempts more runs; then Failed, and one message in the documented form."""
+    setup.invoke("fail", b'{"failure":true}', x_fc_invocation_type="Async", x_fc_async_task_id="job")
+    setup.fc.drain()
+    task = setup.task("fail", "job")
+    assert (task.status, task.already_retried_times, task.destination_status) == ("Failed", 2, "Succeeded")
+    assert json.loads(task.task_error_message)["errorMessage"] == "no answer from sg-db"
+    [(account, arn, message)] = setup.delivered
+    assert (account, arn) == (HOME, DEAD_LETTERS)
+    assert message["requestContext"] == {
+        "requestId": task.request_id,
+        "functionArn": "acs:fc:::functions/fail",
+        "condition": "UnhandledInvocationError",
+        "approximateInvokeCount": 3,
+    }
+    assert message["requestPayload"] == '{"failure":true}'
+    assert message["responseContext"] == {"statusCode": 200, "functionError": "UnhandledInvocationError"}
+    assert json.loads(message["responsePayload"])["errorType"] == "RuntimeError"
+
+
+def test_retries_wait_longer_each_time(setup: Setup) -> None:
+    """Nothing runs before its time."""
+    setup.invoke("fail", x_fc_invocation_type="Async", x_fc_async_task_id="job")
+    ran = [setup.fc.tasks.step()]
+    for seconds in (0.5, 0.5, 1.5, 0.5):
+        setup.clock.advance(seconds)
+        ran.append(setup.fc.tasks.step())
+    assert ran == [True, False, True, False, True]
+    assert setup.task("fail", "job").status == "Failed"
+
+
+def test_a_call_that_waited_too_long_is_never_run(setup: Setup) -> None:
+    """maxAsyncEventAgeInSeconds: Expired, and sent to the destination."""
+    setup.deploy("echo", max_age=60)
+    setup.invoke("echo", x_fc_invocation_type="Async", x_fc_async_task_id="job")
+    setup.clock.advance(61)
+    setup.fc.drain()
+    assert setup.task("echo", "job").status == "Expired"
+    assert [event.status for event in setup.task("echo", "job").events] == ["Enqueued", "Expired"]
+    assert setup.delivered[0][2]["requestContext"]["condition"] == "Expired"
+
+
+def test_a_destination_that_refuses_is_recorded(setup: Setup) -> None:
+    """The record says that the message went nowhere."""
+
+    def refuse(*_: str) -> None:
+        raise ApiError("QueueNotExist", 404, "The queue name you provided is not exist.")
+
+    setup.fc.tasks.deliver = refuse
+    setup.invoke("fail", x_fc_invocation_type="Async", x_fc_async_task_id="job")
+    setup.fc.drain()
+    assert setup.task("fail", "job").destination_status == "Failed"
+
+
+def test_a_task_that_waits_can_be_stopped(setup: Setup) -> None:
+    """It never runs; a task that is over can't be stopped."""
+    for name in ("a", "b"):
+        setup.invoke("echo", x_fc_invocation_type="Async", x_fc_async_task_id=name)
+    assert setup.fc3.stop_async_task("echo", "a", fc3.StopAsyncTaskRequest()).status_code == 204
+    setup.fc2.stop_stateful_async_invocation("link-peer", "echo", "b", fc2.StopStatefulAsyncInvocationRequest())
+    setup.fc.drain()
+    assert [setup.task("echo", name).status for name in ("a", "b")] == ["Stopped", "Stopped"]
+    with pytest.raises(ClientException) as refusal:
+        setup.fc3.stop_async_task("echo", "a", fc3.StopAsyncTaskRequest())
+    assert refusal.value.code == "InvalidArgument"
+
+
+def test_tasks_are_listed_with_filters_and_pages(setup: Setup) -> None:
+    """By prefix, by status, 20 a page; payloads only when asked for."""
+    for number in range(3):
+        setup.invoke("echo", b"in", x_fc_invocation_type="Async", x_fc_async_task_id=f"a-{number}")
+    setup.fc.drain()
+    setup.invoke("echo", b"in", x_fc_invocation_type="Async", x_fc_async_task_id="b")
+
+    def listed(**query: Any) -> tuple[list[str], str]:
+        page = setup.fc3.list_async_tasks("echo", fc3.ListAsyncTasksRequest(**query)).body
+        return [task.task_id for task in page.tasks], page.next_token
+
+    assert listed() == (["a-0", "a-1", "a-2", "b"], "")
+    assert listed(prefix="a-", sort_order_by_time="desc")[0] == ["a-2", "a-1", "a-0"]
+    assert listed(status="Enqueued")[0] == ["b"]
+    for wrong in ({"status": "Failure"}, {"sort_order_by_time": "up"}, {"next_token": "9" * 5000}):
+        with pytest.raises(ClientException) as refusal:
+            listed(**wrong)
+        assert (refusal.value.code, refusal.value.status_code) == ("InvalidArgument", 400)
+    first, token = listed(limit=3)
+    assert (first, listed(limit=3, next_token=token)[0]) == (["a-0", "a-1", "a-2"], ["b"])
+    for include in (True, False):
+        request = fc3.ListAsyncTasksRequest(include_payload=include, limit=1)
+        [task] = setup.fc3.list_async_tasks("echo", request).body.tasks
+        assert task.task_payload == ("in" if include else None)
+
+
+def test_the_host_names_account_and_region(setup: Setup) -> None:
+    """Functions are those of the account and the region that were called; other endpoints name neither."""
+
+    def call(host: str) -> str:
+        client = Fc3(setup._config(HOME))
+        client._endpoint = host
+        try:
+            return client.get_function("echo", fc3.GetFunctionRequest()).body.function_name
+        except ClientException as refusal:
+            return refusal.code
+
+    hosts = [f"{HOME}.{REGION}-internal.fc.aliyuncs.com", f"fcv3.{REGION}.aliyuncs.com", "127.0.0.1:8101"]
+    assert [call(host) for host in hosts] == ["echo"] * 3
+    assert call(f"{OTHER}.{REGION}.fc.aliyuncs.com") == "AccessDenied"
+    assert call(f"{HOME}.cn-beijing.fc.aliyuncs.com") == "InvalidArgument"
+
+
+@pytest.mark.parametrize(
+    ("digest", "status"),
+    [
+        ("9dd4e461268c8034f5c8564e155c67a6", 200),
+        (base64.b64encode(b"9dd4e461268c8034f5c8564e155c67a6").decode(), 200),
+        (base64.b64encode(bytes.fromhex("9dd4e461268c8034f5c8564e155c67a6")).decode(), 200),
+        ("9DD4", 400),
+        ("", 400),
+    ],
+)
+def test_a_digest_of_the_body_must_be_its_own(setup: Setup, digest: str, status: int) -> None:
+    """Content-MD5, where a client sends it."""
+    request = Request("POST", "/2023-03-30/functions/echo/invocations", "", {"host": "x", "content-md5": digest}, b"x")
+    caller = Caller(HOME, f"acs:ram::{HOME}:root")
+    try:
+        answer = fc_wire.handle(setup.fc, caller, request)
+    except ApiError as refusal:
+        answer = fc_wire.error(refusal)
+    assert answer.status == status
+
+
+def test_half_a_character_in_a_log_is_no_fault_of_the_service(setup: Setup) -> None:
+    """What a function prints comes back, as far as it is text."""
+    answer = setup.invoke("half", x_fc_log_type="Tail")
+    assert "a?b" in base64.b64decode(answer.headers["x-fc-log-result"]).decode()
+
+
+def test_without_async_task_there_are_no_records(setup: Setup) -> None:
+    """The call runs all the same; nothing can be listed afterwards."""
+    setup.deploy("echo", async_task=False)
+    setup.invoke("echo", x_fc_invocation_type="Async", x_fc_async_task_id="job")
+    setup.fc.drain()
+    assert setup.fc3.list_async_tasks("echo", fc3.ListAsyncTasksRequest()).body.tasks == []
+    with pytest.raises(ClientException) as refusal:
+        setup.task("echo", "job")
+    assert (refusal.value.code, refusal.value.status_code) == ("StatefulAsyncInvocationNotFound", 404)
+
+
+def test_credentials_are_renewed_before_they_end(setup: Setup) -> None:
+    """The same key for calls that are close together; another one near the end of its 36 hours."""
+
+    def key() -> str:
+        setup.invoke("echo")
+        issued = [item for item in setup.cloud.identity.keys.values() if item.token]
+        return issued[-1].access_key_id
+
+    first = key()
+    assert key() == first
+    setup.clock.advance(35.5 * 3600)
+    assert key() != first

@@ -1,0 +1,334 @@
+"""From an event, a message or a timer to a function, as s.yaml's triggers say."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.clock import Clock, SystemClock, VirtualClock
+from link_peer_local.core.identity import Role
+from link_peer_local.fc.manifest import Function, Manifest, Trigger, load
+from link_peer_local.fc.runtime import InProcessRuntime
+from link_peer_local.fc.triggers import Triggers, deploy, install
+from link_peer_local.world import World
+
+ROOT = Path(__file__).resolve().parents[3]
+HOME = "1000000000000001"
+QUEUE = "link-peer-requests"
+DEAD_LETTERS = "link-peer-dead-letters"
+SAMPLE = """
+import json
+seen = []
+failures = 0
+
+def handler(event, context):
+    global failures
+    seen.append((context.function.name, json.loads(event)))
+    if failures:
+        failures -= 1
+        raise RuntimeError("throttled")
+    return "done"
+"""
+
+
+class Setup:
+    """The project's s.yaml, with every function replaced by one that remembers and, if told, fails."""
+
+    def __init__(
+        self,
+        folder: Path,
+        adapt: Callable[[Trigger], Trigger] = lambda trigger: trigger,
+        clock: Clock | None = None,
+    ) -> None:
+        (folder / "trigger_sample.py").write_text(SAMPLE, encoding="utf-8")
+        self.clock = clock or VirtualClock()
+        self.cloud = LocalCloud(self.clock)
+        self.cloud.identity.add_account(HOME, "a@example.com")
+        self.cloud.identity.add_role(Role(HOME, "link-peer-fc", trusted=["fc.aliyuncs.com"]))
+        self.mns = self.cloud.mns
+        for queue in (QUEUE, DEAD_LETTERS):
+            self.mns.create_queue(HOME, queue)
+        manifest = load(ROOT / "s.yaml", env={}, account=HOME)
+        functions = tuple(self._function(item, adapt) for item in manifest.functions)
+        runtime = InProcessRuntime(self.clock, code=[folder])
+        self.triggers: Triggers = install(self.cloud, Manifest(manifest.region, functions), HOME, runtime)
+        [self.stream] = self.triggers.streams
+        self.fail(0)
+        self.sample.seen.clear()
+
+    @staticmethod
+    def _function(item: Function, adapt: Callable[[Trigger], Trigger]) -> Function:
+        return Function(
+            name=item.name,
+            handler="trigger_sample.handler",
+            timeout=item.timeout,
+            role=item.role,
+            max_retries=item.max_retries,
+            on_failure=item.on_failure,
+            async_task=item.async_task,
+            triggers=tuple(adapt(trigger) for trigger in item.triggers),
+        )
+
+    @property
+    def sample(self) -> Any:
+        return sys.modules["trigger_sample"]
+
+    def fail(self, times: int) -> None:
+        """The next so many calls raise."""
+        if "trigger_sample" not in sys.modules:
+            runtime: Any = self.cloud.fc.runtime
+            sys.path.insert(0, str(runtime._code[0]))
+            importlib.import_module("trigger_sample")
+            sys.path.pop(0)
+        self.sample.failures = times
+
+    def seen(self) -> list[tuple[str, Any]]:
+        self.triggers.drain(86400)
+        return list(self.sample.seen)
+
+    def dead(self) -> list[Any]:
+        return [json.loads(base64.b64decode(item.body)) for item in self.mns.receive(HOME, DEAD_LETTERS, 16)]
+
+    def state_event(self, state: str) -> None:
+        event = {
+            "source": "acs.ecs",
+            "type": "ecs:Instance:StateChange",
+            "data": {"resourceId": "i-bp1a", "state": state},
+        }
+        self.cloud.events.publish(HOME, event)
+
+
+@pytest.fixture(name="setup")
+def _setup(tmp_path: Path) -> Setup:
+    return Setup(tmp_path)
+
+
+def test_an_instance_event_reaches_auto_link(setup: Setup) -> None:
+    """One CloudEvents object, not an array, through an asynchronous call."""
+    setup.state_event("Running")
+    [(name, event)] = setup.seen()
+    assert name == "link-peer-auto-link"
+    assert (event["data"]["state"], event["aliyunaccountid"]) == ("Running", HOME)
+
+
+def test_an_event_that_no_pattern_names_reaches_nobody(setup: Setup) -> None:
+    """Stopping is not our matter."""
+    setup.state_event("Stopping")
+    assert setup.seen() == []
+
+
+def test_an_event_is_retried_by_function_compute(setup: Setup) -> None:
+    """The same event, until the function takes it."""
+    setup.fail(2)
+    setup.state_event("Created")
+    events = [event for _, event in setup.seen()]
+    assert len(events) == 3
+    assert events[0] == events[1] == events[2]
+    assert setup.dead() == []
+
+
+def test_an_event_that_always_fails_ends_on_the_dead_letter_queue(setup: Setup) -> None:
+    """Once, with the payload and the error."""
+    setup.fail(100)
+    setup.state_event("Created")
+    assert len(setup.seen()) == 9
+    [message] = setup.dead()
+    assert json.loads(message["requestPayload"])["data"]["state"] == "Created"
+    assert message["requestContext"]["approximateInvokeCount"] == 9
+
+
+def test_a_timer_sends_its_payload(setup: Setup) -> None:
+    """triggerTime, triggerName, payload."""
+    setup.triggers.fire_timer("every-10m")
+    assert setup.seen() == [
+        (
+            "link-peer-sweep",
+            {"triggerTime": "2026-11-25T00:00:00Z", "triggerName": "every-10m", "payload": "sweep"},
+        )
+    ]
+    assert [timer.seconds for timer in setup.triggers.timers] == [600]
+
+
+def test_a_message_arrives_as_an_array_of_one_cloudevent(setup: Setup) -> None:
+    """In event-streaming mode even one message is an array; no DequeueCount, no receipt handle, no sender."""
+    message_id = setup.mns.send(HOME, QUEUE, base64.b64encode(b'{"version": 1}').decode())
+    [(name, [event])] = setup.seen()
+    assert name == "link-peer-cross-account"
+    assert (event["type"], event["source"]) == ("mns:Queue:SendMessage", "MNS-Function-requests")
+    assert event["subject"] == f"acs:mns:cn-qingdao:{HOME}:queues/{QUEUE}"
+    assert set(event["data"]) == {"requestId", "messageId", "messageBody"}
+    assert (event["data"]["messageId"], event["data"]["messageBody"]) == (message_id, '{"version": 1}')
+
+
+@pytest.mark.parametrize("body", ['{"version": 1}', "/w==", "grüße"], ids=["JSON", "no text within", "not base64"])
+def test_a_body_that_is_not_base64_text_arrives_as_it_was_sent(setup: Setup, body: str) -> None:
+    """IsBase64Decode decodes what can be decoded."""
+    setup.mns.send(HOME, QUEUE, body)
+    [(_, [event])] = setup.seen()
+    assert event["data"]["messageBody"] == body
+
+
+def test_a_message_is_deleted_once_the_function_answered(setup: Setup) -> None:
+    """And not before."""
+    setup.mns.send(HOME, QUEUE, "a")
+    setup.seen()
+    depth = setup.mns.depth(HOME, QUEUE)
+    assert (depth.active, depth.inactive) == (0, 0)
+
+
+def test_a_failed_message_is_pushed_again_and_hidden_meanwhile(setup: Setup) -> None:
+    """The same event, 1 s, 2 s, 4 s… later; nobody else can receive it in between."""
+    setup.fail(2)
+    setup.mns.send(HOME, QUEUE, "a")
+    assert setup.stream.step()
+    assert (setup.mns.depth(HOME, QUEUE).active, setup.stream.step()) == (0, False)
+    started = setup.clock.now()
+    events = [event for _, [event] in setup.seen()]
+    assert len(events) == 3
+    assert events[0] == events[1] == events[2]
+    assert setup.clock.now() - started == pytest.approx(3)
+    assert setup.dead() == []
+
+
+def test_a_message_that_always_fails_is_dead_lettered_once(setup: Setup) -> None:
+    """After its last retry; the whole event, so that the body can be replayed."""
+    setup.fail(100)
+    setup.mns.send(HOME, QUEUE, "poison")
+    assert len(setup.seen()) == 6
+    [event] = setup.dead()
+    assert (event["type"], event["data"]["messageBody"]) == ("mns:Queue:SendMessage", "poison")
+    assert setup.mns.depth(HOME, QUEUE).inactive == 0
+
+
+def test_the_strategy_retries_for_a_day(setup: Setup) -> None:
+    """EXPONENTIAL_DECAY_RETRY: 176 times, with pauses of at most 512 s; the local limit is lifted here."""
+    setup.stream.max_retries = None
+    setup.fail(1000)
+    setup.mns.send(HOME, QUEUE, "poison")
+    started = setup.clock.now()
+    assert len(setup.seen()) == 177
+    assert 86_000 < setup.clock.now() - started < 87_000
+
+
+def test_a_poison_message_does_not_hold_up_the_others(setup: Setup) -> None:
+    """There are three tasks, each with its own batch."""
+    setup.fail(1)
+    for body in ("a", "b", "c"):
+        setup.mns.send(HOME, QUEUE, body)
+    setup.stream.step()
+    assert [event["data"]["messageBody"] for _, [event] in setup.sample.seen] == ["a", "b", "c"]
+    assert setup.mns.depth(HOME, QUEUE).inactive == 1
+
+
+def _changed(**options: Any) -> Callable[[Trigger], Trigger]:
+    def adapt(trigger: Trigger) -> Trigger:
+        config = json.loads(json.dumps(trigger.config))
+        if config.get("eventSourceConfig", {}).get("eventSourceType") == "MNS":
+            config["runOptions"].update(options)
+        return Trigger(trigger.name, trigger.kind, config)
+
+    return adapt
+
+
+def test_without_tolerance_the_stream_blocks(tmp_path: Path) -> None:
+    """errorsTolerance NONE: after the retries nothing is dead-lettered and nothing moves."""
+    setup = Setup(tmp_path, _changed(errorsTolerance="NONE", maximumTasks=1))
+    setup.fail(100)
+    setup.mns.send(HOME, QUEUE, "poison")
+    setup.mns.send(HOME, QUEUE, "good")
+    bodies = [event["data"]["messageBody"] for _, [event] in setup.seen()]
+    assert (set(bodies), setup.stream.blocked, setup.dead()) == ({"poison"}, True, [])
+
+
+def test_a_batch_waits_for_its_window(tmp_path: Path) -> None:
+    """Pushed when it is full, or when the window is over."""
+    window = {"CountBasedWindow": 2, "TimeBasedWindow": 10}
+    setup = Setup(tmp_path, _changed(batchWindow=window, maximumTasks=1))
+    setup.mns.send(HOME, QUEUE, "a")
+    assert not setup.stream.step()
+    for body in ("b", "c"):
+        setup.mns.send(HOME, QUEUE, body)
+    assert setup.stream.step()
+    started = setup.clock.now()
+    batches = [[event["data"]["messageBody"] for event in batch] for _, batch in setup.seen()]
+    assert (batches, setup.clock.now() - started) == ([["a", "b"], ["c"]], 10)
+
+
+def test_a_batch_fails_as_a_whole(tmp_path: Path) -> None:
+    """There is no way to report one bad message of a batch, so all of it comes again."""
+    setup = Setup(tmp_path, _changed(batchWindow={"CountBasedWindow": 2, "TimeBasedWindow": 0}))
+    setup.fail(1)
+    for body in ("a", "b"):
+        setup.mns.send(HOME, QUEUE, body)
+    batches = [[event["data"]["messageBody"] for event in batch] for _, batch in setup.seen()]
+    assert batches == [["a", "b"], ["a", "b"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"mode": "event-driven"}, "event-streaming"),
+        ({"batchWindow": {"CountBasedWindow": 0, "TimeBasedWindow": 0}}, "batchWindow"),
+        ({"batchWindow": {"CountBasedWindow": 1, "TimeBasedWindow": 16}}, "batchWindow"),
+    ],
+)
+def test_a_trigger_that_the_platform_would_refuse_is_refused(
+    tmp_path: Path, options: dict[str, Any], problem: str
+) -> None:
+    """At installation, not at the first message."""
+    with pytest.raises(ValueError, match=problem):
+        Setup(tmp_path, _changed(**options))
+
+
+def test_without_its_queue_a_stream_waits(tmp_path: Path) -> None:
+    """It finds the queue when somebody makes it."""
+    setup = Setup(tmp_path)
+    setup.mns.delete_queue(HOME, QUEUE)
+    assert setup.seen() == []
+    setup.mns.create_queue(HOME, QUEUE)
+    setup.mns.send(HOME, QUEUE, "a")
+    assert len(setup.seen()) == 1
+
+
+def test_a_deployment_follows_its_world(tmp_path: Path) -> None:
+    """Queues, log, role, policy, home account and service name are the world's, not the defaults of s.yaml."""
+    cloud = LocalCloud(VirtualClock())
+    cloud.endpoint = "http://127.0.0.1:4"
+    cloud.world = World(
+        home=HOME, queue="in", dead_letter_queue="dead", audit_project="log", audit_logstore="store",
+        fc_service="svc", function_role="fn", policy="/p.yaml", deployment="test",
+    )  # fmt: skip
+    triggers = deploy(cloud, in_process=True)
+    function = cloud.fc.function(HOME, "link-peer-auto-link").function
+    assert function.role == f"acs:ram::{HOME}:role/fn"
+    assert function.on_failure == "acs:mns:cn-qingdao::/queues/dead/messages"
+    assert (function.env["LINK_PEER_QUEUE"], function.env["LINK_PEER_AUDIT_LOGSTORE"]) == ("in", "store")
+    assert (cloud.fc.service, triggers.streams[0].settings.queue) == ("svc", "in")
+    assert cloud.fc.runtime.env == {"LINK_PEER_POLICY": "/p.yaml", "LINK_PEER_CLOUD": "http://127.0.0.1:4"}
+
+
+def test_started_triggers_run_by_themselves(tmp_path: Path) -> None:
+    """In real time, in threads: an event and a message each reach their function, and `drain` waits for that."""
+    setup = Setup(tmp_path, clock=SystemClock())
+    setup.triggers.start()
+    try:
+        setup.state_event("Running")
+        setup.mns.send(HOME, QUEUE, "a")
+        setup.triggers.drain(10)
+    finally:
+        setup.triggers.close()
+    assert {name for name, _ in setup.sample.seen} == {"link-peer-auto-link", "link-peer-cross-account"}
+
+
+def test_the_manifest_must_be_for_the_clouds_region(tmp_path: Path) -> None:
+    """A queue and its stream are in one region."""
+    manifest = load(ROOT / "s.yaml", env={"LINK_PEER_REGION": "cn-hangzhou"}, account=HOME)
+    with pytest.raises(ValueError, match="cn-hangzhou"):
+        install(LocalCloud(VirtualClock()), manifest, HOME, InProcessRuntime(VirtualClock(), code=[tmp_path]))

@@ -1,0 +1,325 @@
+"""MNS of the local cloud as the official Python client meets it: queues, messages, handles, batches."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+
+import pytest
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.clock import VirtualClock
+from link_peer_local.mns.backend import QueueAttributes
+from mns.account import Account
+from mns.mns_exception import MNSServerException
+from mns.queue import Message, Queue, QueueMeta
+
+# The client warns of its own message counts, which it still reads.
+pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated function:DeprecationWarning")
+
+HOME, PEER = "1000000000000001", "1000000000000002"
+
+
+@pytest.fixture(name="account")
+def _account(local_cloud: LocalCloud) -> Account:
+    return account_of(local_cloud, HOME)
+
+
+@pytest.fixture(name="queue")
+def _queue(account: Account) -> Queue:
+    """Queue `jobs` with visibility timeout 30 s."""
+    queue = account.get_queue("jobs")
+    queue.create(QueueMeta())
+    return queue
+
+
+def account_of(cloud: LocalCloud, uid: str, host_uid: str | None = None) -> Account:
+    keys = cloud.identity.accounts[uid]
+    host = f"http://{host_uid or uid}.mns.cn-qingdao.aliyuncs.com"
+    return Account(host, keys.access_key_id, keys.access_key_secret)
+
+
+def refusal(call: Callable[[], object]) -> str:
+    with pytest.raises(MNSServerException) as refused:
+        call()
+    assert refused.value.request_id
+    return str(refused.value.type)
+
+
+def advance(cloud: LocalCloud, seconds: float) -> None:
+    assert isinstance(cloud.clock, VirtualClock)
+    cloud.clock.advance(seconds)
+
+
+# Queues
+
+
+def test_queue_lives_and_dies(local_cloud: LocalCloud, account: Account) -> None:
+    """A queue can be created, described, changed and deleted."""
+    queue = account.get_queue("jobs")
+    url = queue.create(QueueMeta(vis_timeout=60, max_msg_size=2048, msg_ttl=120, delay_sec=0, polling_wait_sec=5))
+    assert url == f"http://{HOME}.mns.cn-qingdao.aliyuncs.com/queues/jobs"
+    queue.set_attributes(QueueMeta(vis_timeout=90, max_msg_size=2048, msg_ttl=120, logging_enabled=True))
+    got = queue.get_attributes()
+    assert (got.queue_name, got.visibility_timeout, got.maximum_message_size, got.message_retention_period) == (
+        "jobs",
+        90,
+        2048,
+        120,
+    )
+    assert (got.logging_enabled, got.create_time) == (True, int(local_cloud.clock.now()))
+    queue.delete()
+    assert refusal(queue.get_attributes) == "QueueNotExist"
+    assert refusal(lambda: queue.send_message(Message("x"))) == "QueueNotExist"
+    assert refusal(queue.delete) == "QueueNotExist"
+
+
+def test_creating_again_needs_the_same_attributes(account: Account) -> None:
+    """The same attributes again are no error, others are."""
+    queue = account.get_queue("jobs")
+    queue.create(QueueMeta(vis_timeout=60))
+    queue.create(QueueMeta(vis_timeout=60))
+    assert refusal(lambda: queue.create(QueueMeta(vis_timeout=61))) == "QueueAlreadyExist"
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"vis_timeout": 43201},
+        {"max_msg_size": 1023},
+        {"max_msg_size": 65537},
+        {"msg_ttl": 59},
+        {"msg_ttl": 604801},
+        {"delay_sec": 604801},
+        {"polling_wait_sec": 31},
+    ],
+)
+def test_attributes_out_of_limits_are_refused(account: Account, meta: dict[str, int]) -> None:
+    """Each attribute has its limits."""
+    assert refusal(lambda: account.get_queue("jobs").create(QueueMeta(**meta))) == "InvalidArgument"
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("-dash", "InvalidQueueName"), ("a_b", "InvalidQueueName"), ("x" * 121, "QueueNameLengthError")]
+)
+def test_bad_queue_name_is_refused(account: Account, name: str, code: str) -> None:
+    """Names are up to 120 letters, digits and dashes."""
+    assert refusal(lambda: account.get_queue(name).create(QueueMeta())) == code
+
+
+def test_queues_are_listed_by_prefix_and_page(account: Account) -> None:
+    """A list goes on from the marker until all names were told."""
+    for name in ("list-a", "list-b", "list-c", "other"):
+        account.get_queue(name).create(QueueMeta())
+    first, marker = account.list_queue("list-", 2)
+    rest, end = account.list_queue("list-", 2, marker)
+    assert [url.rpartition("/")[2] for url in [*first, *rest]] == ["list-a", "list-b", "list-c"]
+    assert (len(first), marker, end) == (2, "list-b", "")
+
+
+def test_queues_belong_to_their_account(local_cloud: LocalCloud, queue: Queue) -> None:
+    """Another account has its own queues, and no way to this one's by host name."""
+    assert refusal(account_of(local_cloud, PEER).get_queue("jobs").get_attributes) == "QueueNotExist"
+    assert refusal(account_of(local_cloud, PEER, HOME).get_queue("jobs").get_attributes) == "AccessDenied"
+    assert queue.get_attributes().queue_name == "jobs"
+
+
+# Messages
+
+
+@pytest.mark.parametrize("encoded", [True, False])
+def test_body_comes_back_to_the_letter(queue: Queue, encoded: bool) -> None:
+    """Markup, line ends and other alphabets survive, base64 or plain; the MD5 is upper-case hex of the body as sent."""
+    body = ' {"a": "<b>&amp;\'\r\n\t✓"} '
+    queue.set_encoding(encoded)
+    if not encoded:
+        body = body.replace("\r", "")  # an XML parser reads a carriage return as a line feed
+    sent = queue.send_message(Message(body))
+    got = queue.receive_message()
+    stored = base64.b64encode(body.encode()) if encoded else body.encode()
+    text = got.message_body.decode() if encoded else got.message_body
+    assert (text, got.message_id) == (body, sent.message_id)
+    digest = hashlib.md5(stored).hexdigest().upper()  # noqa: S324 - their hash
+    assert sent.message_body_md5 == got.message_body_md5 == digest
+
+
+def test_received_message_is_hidden_until_its_time(local_cloud: LocalCloud, queue: Queue) -> None:
+    """A received message is not received again before its visibility timeout, and counted when it is."""
+    queue.send_message(Message("x"))
+    first = queue.receive_message()
+    now = int(local_cloud.clock.now() * 1000)
+    assert (first.dequeue_count, first.enqueue_time, first.next_visible_time) == (1, now, now + 30_000)
+    advance(local_cloud, 29.9)
+    assert refusal(queue.receive_message) == "MessageNotExist"
+    advance(local_cloud, 0.1)
+    second = queue.receive_message()
+    assert (second.message_id, second.dequeue_count, second.first_dequeue_time) == (first.message_id, 2, now)
+    assert second.receipt_handle != first.receipt_handle
+
+
+def test_deleted_message_is_gone(local_cloud: LocalCloud, queue: Queue) -> None:
+    """A deleted message does not come back; deleting it again says so."""
+    queue.send_message(Message("x"))
+    handle = queue.receive_message().receipt_handle
+    queue.delete_message(handle)
+    advance(local_cloud, 31)
+    assert refusal(queue.receive_message) == "MessageNotExist"
+    assert refusal(lambda: queue.delete_message(handle)) == "MessageNotExist"
+
+
+def test_receipt_handle_ends_with_visibility(local_cloud: LocalCloud, queue: Queue) -> None:
+    """Once the message is visible again, its old handle neither deletes nor hides it."""
+    queue.send_message(Message("x"))
+    handle = queue.receive_message().receipt_handle
+    advance(local_cloud, 30)
+    assert refusal(lambda: queue.delete_message(handle)) == "MessageNotExist"
+    assert refusal(lambda: queue.change_message_visibility(handle, 60)) == "MessageNotExist"
+    assert queue.receive_message().dequeue_count == 2
+    assert refusal(lambda: queue.delete_message(handle)) == "MessageNotExist"
+
+
+def test_malformed_receipt_handle_is_an_error(queue: Queue) -> None:
+    """What was never a handle is ReceiptHandleError."""
+    assert refusal(lambda: queue.delete_message("nonsense")) == "ReceiptHandleError"
+    assert refusal(lambda: queue.change_message_visibility("nonsense", 60)) == "ReceiptHandleError"
+
+
+def test_changed_visibility_has_a_new_handle(local_cloud: LocalCloud, queue: Queue) -> None:
+    """Changing visibility counts from now and replaces the handle."""
+    queue.send_message(Message("x"))
+    old = queue.receive_message().receipt_handle
+    advance(local_cloud, 20)
+    changed = queue.change_message_visibility(old, 60)
+    assert int(changed.next_visible_time) == int(local_cloud.clock.now() * 1000) + 60_000
+    assert refusal(lambda: queue.delete_message(old)) == "MessageNotExist"
+    advance(local_cloud, 59)
+    assert refusal(queue.receive_message) == "MessageNotExist"
+    queue.delete_message(changed.receipt_handle)
+    assert refusal(lambda: queue.change_message_visibility(changed.receipt_handle, 0)) == "InvalidArgument"
+
+
+def test_delayed_message_comes_later(local_cloud: LocalCloud, account: Account) -> None:
+    """The message's own delay goes before the queue's."""
+    queue = account.get_queue("late")
+    queue.create(QueueMeta(delay_sec=10))
+    queue.send_message(Message("queue's"))
+    queue.send_message(Message("own", 0))
+    assert queue.receive_message().message_body == b"own"
+    assert refusal(queue.receive_message) == "MessageNotExist"
+    got = queue.get_attributes()
+    assert (got.active_messages, got.inactive_messages, got.delay_messages) == (0, 1, 1)
+    advance(local_cloud, 10)
+    assert queue.receive_message().message_body == b"queue's"
+
+
+def test_message_is_gone_when_its_retention_is_over(local_cloud: LocalCloud, account: Account) -> None:
+    """A message lives as long as the queue says, received or not."""
+    queue = account.get_queue("short")
+    queue.create(QueueMeta(msg_ttl=60, vis_timeout=30))
+    queue.send_message(Message("x"))
+    advance(local_cloud, 59)
+    assert queue.peek_message().message_body == b"x"
+    advance(local_cloud, 1)
+    assert refusal(queue.receive_message) == "MessageNotExist"
+    assert queue.get_attributes().active_messages == 0
+
+
+def test_urgent_messages_go_first(queue: Queue) -> None:
+    """Priority 1 is the most urgent; within a priority, first in is first out."""
+    for body, priority in (("a", 8), ("b", 16), ("c", 1), ("d", 8)):
+        queue.send_message(Message(body, priority=priority))
+    assert [queue.receive_message().message_body for _ in range(4)] == [b"c", b"a", b"d", b"b"]
+
+
+def test_peek_takes_nothing(queue: Queue) -> None:
+    """A peeked message can still be received, for the first time."""
+    queue.send_message(Message("x"))
+    assert (queue.peek_message().dequeue_count, queue.batch_peek_message(16)[0].message_body) == (0, b"x")
+    assert queue.receive_message().dequeue_count == 1
+    assert refusal(queue.peek_message) == "MessageNotExist"
+
+
+def test_too_large_body_is_refused(account: Account) -> None:
+    """The limit is in bytes of the body as sent, base64 and all."""
+    queue = account.get_queue("small")
+    queue.create(QueueMeta(max_msg_size=1024))
+    queue.send_message(Message("x" * 768))
+    assert refusal(lambda: queue.send_message(Message("x" * 769))) == "InvalidArgument"
+    queue.set_encoding(False)
+    assert refusal(lambda: queue.send_message(Message("✓" * 342))) == "InvalidArgument"
+
+
+# Batches
+
+
+def test_batches_carry_sixteen(local_cloud: LocalCloud, queue: Queue) -> None:
+    """Up to 16 messages a call are sent, received and deleted."""
+    sent = queue.batch_send_message([Message(str(n)) for n in range(16)])
+    got = queue.batch_receive_message(16)
+    assert [m.message_id for m in got] == [m.message_id for m in sent]
+    assert [m.message_body for m in got] == [str(n).encode() for n in range(16)]
+    queue.batch_delete_message([m.receipt_handle for m in got])
+    advance(local_cloud, 31)
+    assert refusal(lambda: queue.batch_receive_message(16)) == "MessageNotExist"
+
+
+def test_more_than_a_batch_is_refused(queue: Queue) -> None:
+    """17 messages, or more than 64 KB together, are refused whole."""
+    assert refusal(lambda: queue.batch_send_message([Message("x")] * 17)) == "InvalidArgument"
+    assert refusal(lambda: queue.batch_receive_message(17)) == "InvalidArgument"
+    assert refusal(lambda: queue.batch_send_message([Message("x" * 30_000)] * 2)) == "InvalidArgument"
+    assert refusal(queue.receive_message) == "MessageNotExist"
+
+
+def test_batch_delete_names_the_handles_that_failed(queue: Queue) -> None:
+    """The good handles are deleted, the bad ones are named."""
+    queue.send_message(Message("x"))
+    good = queue.receive_message().receipt_handle
+    stale = "8-" + "0" * 32
+    with pytest.raises(MNSServerException) as refused:
+        queue.batch_delete_message([good, stale])
+    assert [(e["ErrorCode"], e["ReceiptHandle"]) for e in refused.value.sub_errors] == [("MessageNotExist", stale)]
+    assert refusal(lambda: queue.delete_message(good)) == "MessageNotExist"
+
+
+# Dead letters
+
+
+def test_used_up_message_goes_to_the_dead_letter_queue(local_cloud: LocalCloud, account: Account) -> None:
+    """When the last allowed receive ends without a deletion: the dead-letter queue has it, whoever looks first."""
+    mns = local_cloud.mns
+    mns.create_queue(HOME, "dead")
+    mns.create_queue(HOME, "work", QueueAttributes(dead_letter_queue="dead", max_receive_count=2))
+    work, dead = account.get_queue("work"), account.get_queue("dead")
+    sent = work.send_message(Message("poison"))
+    for count in (1, 2):
+        assert work.receive_message().dequeue_count == count
+        assert refusal(dead.receive_message) == "MessageNotExist"
+        advance(local_cloud, 30)
+    got = dead.receive_message()
+    assert refusal(work.receive_message) == "MessageNotExist"
+    assert (got.message_id, got.message_body) == (sent.message_id, b"poison")
+    assert mns.depth(HOME, "work").active == 0
+
+
+def test_retention_goes_on_in_the_dead_letter_queue(local_cloud: LocalCloud) -> None:
+    """Moving a message does not make it younger."""
+    mns = local_cloud.mns
+    mns.create_queue(HOME, "dead", QueueAttributes(message_retention_period=60))
+    mns.create_queue(HOME, "work", QueueAttributes(dead_letter_queue="dead", max_receive_count=1))
+    mns.send(HOME, "work", "poison")
+    assert len(mns.receive(HOME, "work", visibility=30)) == 1
+    advance(local_cloud, 30)
+    assert mns.receive(HOME, "work") == []
+    assert mns.depth(HOME, "dead").active == 1
+    advance(local_cloud, 30)
+    assert mns.depth(HOME, "dead").active == 0
+
+
+def test_queue_is_not_its_own_dead_letter_queue(local_cloud: LocalCloud) -> None:
+    """The target is another queue that exists."""
+    mns = local_cloud.mns
+    with pytest.raises(Exception, match="InvalidArgument"):
+        mns.create_queue(HOME, "work", QueueAttributes(dead_letter_queue="work"))
+    with pytest.raises(Exception, match="QueueNotExist"):
+        mns.create_queue(HOME, "work", QueueAttributes(dead_letter_queue="absent"))

@@ -1,0 +1,348 @@
+"""MNS below its Python client: other clients' spellings, bad requests, long polling on real time, and the hooks."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+import time
+from xml.etree import ElementTree
+
+import pytest
+from link_peer_local.core.clock import SystemClock, VirtualClock
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.http import Request, Response
+from link_peer_local.core.identity import Caller
+from link_peer_local.mns import wire as mns_wire
+from link_peer_local.mns.backend import MnsBackend, QueueAttributes
+
+HOME = "1000000000000001"
+CALLER = Caller(HOME, f"acs:ram::{HOME}:root")
+
+
+@pytest.fixture(name="backend")
+def _backend() -> MnsBackend:
+    backend = MnsBackend(VirtualClock(), "cn-qingdao")
+    backend.create_queue(HOME, "jobs")
+    return backend
+
+
+def call(backend: MnsBackend, method: str, target: str, body: str = "", **headers: str) -> Response:
+    path, _, query = target.partition("?")
+    sent = {"host": "127.0.0.1:8101", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return mns_wire.handle(backend, CALLER, Request(method, path, query, sent, body.encode()))
+
+
+def fields(response: Response) -> dict[str, str]:
+    """The answer's elements without their name space."""
+    root = ElementTree.fromstring(response.body)  # noqa: S314 - our own answer
+    assert root.tag.startswith("{http://mns.aliyuncs.com/doc/v1/}")
+    return {element.tag.rpartition("}")[2]: element.text or "" for element in root.iter()}
+
+
+def refused(response: Response) -> tuple[int, str]:
+    answer = fields(response)
+    assert answer["RequestId"] == response.headers["x-mns-request-id"]
+    assert answer.keys() >= {"Code", "Message", "RequestId", "HostId"}
+    return response.status, answer["Code"]
+
+
+MESSAGE = "<Message xmlns='http://mns.aliyuncs.com/doc/v1/'><MessageBody>x</MessageBody></Message>"
+
+
+def test_statuses_tell_new_from_known() -> None:
+    """201 for a new queue, 204 for the same again, 409 for the same name with other attributes."""
+    backend = MnsBackend(VirtualClock(), "cn-qingdao")
+    body = "<Queue xmlns='http://mns.aliyuncs.com/doc/v1/'><DelaySeconds>{}</DelaySeconds></Queue>"
+    answers = [call(backend, "PUT", "/queues/q", body.format(delay)) for delay in (1, 1, 2)]
+    assert [answer.status for answer in answers] == [201, 204, 409]
+    assert answers[0].headers["Location"] == "http://127.0.0.1:8101/queues/q"
+    assert refused(answers[2]) == (409, "QueueAlreadyExist")
+
+
+def test_every_answer_carries_its_headers(backend: MnsBackend) -> None:
+    """Request id and version are on successes, empty ones too."""
+    for answer in (call(backend, "GET", "/queues/jobs"), call(backend, "DELETE", "/queues/jobs")):
+        assert answer.headers["x-mns-request-id"]
+        assert answer.headers["x-mns-version"] == "2015-06-06"
+
+
+@pytest.mark.parametrize(
+    ("handle", "timeout"), [("ReceiptHandle", "VisibilityTimeout"), ("receiptHandle", "visibilityTimeout")]
+)
+def test_both_spellings_of_parameters(backend: MnsBackend, handle: str, timeout: str) -> None:
+    """The Node client begins its parameter names in lower case."""
+    assert call(backend, "POST", "/queues/jobs/messages", MESSAGE).status == 201
+    taken = fields(call(backend, "GET", "/queues/jobs/messages"))["ReceiptHandle"]
+    changed = call(backend, "PUT", f"/queues/jobs/messages?{handle}={taken}&{timeout}=60")
+    assert changed.status == 200
+    assert call(backend, "DELETE", f"/queues/jobs/messages?{handle}={fields(changed)['ReceiptHandle']}").status == 204
+
+
+def test_queues_can_be_listed_with_their_attributes(backend: MnsBackend) -> None:
+    """x-mns-with-meta adds every attribute; a page size out of 1-1000 is refused."""
+    shown = fields(call(backend, "GET", "/queues", x_mns_with_meta="true"))
+    assert (shown["QueueURL"], shown["VisibilityTimeout"]) == ("http://127.0.0.1:8101/queues/jobs", "30")
+    assert "VisibilityTimeout" not in fields(call(backend, "GET", "/queues"))
+    assert refused(call(backend, "GET", "/queues", x_mns_ret_number="1001")) == (400, "InvalidArgument")
+
+
+def test_dead_letter_policy_over_the_wire(backend: MnsBackend) -> None:
+    """DlqPolicy is set, shown, and switched off."""
+    call(backend, "PUT", "/queues/dead")
+    policy = (
+        "<Queue xmlns='http://mns.aliyuncs.com/doc/v1/'><DlqPolicy><Enabled>{}</Enabled>"
+        "<DeadLetterTargetQueue>dead</DeadLetterTargetQueue><MaxReceiveCount>3</MaxReceiveCount></DlqPolicy></Queue>"
+    )
+    assert call(backend, "PUT", "/queues/jobs?metaoverride=true", policy.format("true")).status == 204
+    shown = fields(call(backend, "GET", "/queues/jobs"))
+    assert (shown["DeadLetterTargetQueue"], shown["MaxReceiveCount"]) == ("dead", "3")
+    assert backend.queue(HOME, "jobs").attributes.dead_letter_queue == "dead"
+    call(backend, "PUT", "/queues/jobs?metaoverride=true", policy.format("false"))
+    assert "DlqPolicy" not in fields(call(backend, "GET", "/queues/jobs"))
+
+
+def test_setting_one_attribute_leaves_the_others(backend: MnsBackend) -> None:
+    """SetQueueAttributes changes what it names."""
+    backend.create_queue(HOME, "q", QueueAttributes(visibility_timeout=60, delay_seconds=5))
+    body = "<Queue><DelaySeconds>7</DelaySeconds></Queue>"
+    call(backend, "PUT", "/queues/q?metaoverride=true", body)
+    assert backend.queue(HOME, "q").attributes == QueueAttributes(visibility_timeout=60, delay_seconds=7)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body", "expected"),
+    [
+        ("POST", "/queues/jobs/messages", "<Message><MessageBody>a & b</MessageBody></Message>", "MalformedXML"),
+        ("POST", "/queues/jobs/messages", "", "MalformedXML"),
+        ("POST", "/queues/jobs/messages", "<!DOCTYPE x [<!ENTITY e 'x'>]><Message>&e;</Message>", "MalformedXML"),
+        *(
+            ("POST", "/queues/jobs/messages", f"<?xml version='1.0' encoding='{encoding}'?>{MESSAGE}", "MalformedXML")
+            for encoding in ("utf-7", "gbk", "utf-32", "idna", "punycode", "undefined", "hex", "no-such")
+        ),
+        (
+            "POST",
+            "/queues/jobs/messages",
+            "<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;'>]>"
+            "<Message><MessageBody>&b;&b;&b;&b;</MessageBody></Message>",
+            "MalformedXML",
+        ),
+        ("POST", "/queues/jobs/messages", "<!DOCTYPE x SYSTEM 'file:///etc/passwd'><Message/>", "MalformedXML"),
+        ("POST", "/queues/jobs/messages", "<a>" * 100_000 + "</a>" * 100_000, "InvalidArgument"),
+        (
+            "POST",
+            "/queues/jobs/messages",
+            "<Message><MessageBody>x<b>y</b>z</MessageBody></Message>",
+            "InvalidArgument",
+        ),
+        ("DELETE", "/queues/jobs/messages", "<ReceiptHandles><Handle>x</Handle></ReceiptHandles>", "InvalidArgument"),
+        ("POST", "/queues/jobs/messages", "<Letter><MessageBody>x</MessageBody></Letter>", "InvalidArgument"),
+        ("POST", "/queues/jobs/messages", "<Message><Priority>1</Priority></Message>", "InvalidArgument"),
+        ("POST", "/queues/jobs/messages", "<Message><MessageBody/></Message>", "InvalidArgument"),
+        (
+            "POST",
+            "/queues/jobs/messages",
+            "<Message><MessageBody>x</MessageBody><Priority>17</Priority></Message>",
+            "InvalidArgument",
+        ),
+        (
+            "POST",
+            "/queues/jobs/messages",
+            "<Message><MessageBody>x</MessageBody><DelaySeconds>-1</DelaySeconds></Message>",
+            "InvalidArgument",
+        ),
+        ("PUT", "/queues/jobs?metaoverride=true", "<Queue><Colour>red</Colour></Queue>", "InvalidArgument"),
+        ("PUT", "/queues/jobs?metaoverride=true", "<Queue><DelaySeconds>x</DelaySeconds></Queue>", "InvalidArgument"),
+        ("GET", "/queues/jobs/messages?waitseconds=31", "", "InvalidArgument"),
+        ("GET", "/queues/jobs/messages?numOfMessages=0", "", "InvalidArgument"),
+        ("DELETE", "/queues/jobs/messages", "", "MissingReceiptHandle"),
+        ("PUT", "/queues/jobs/messages?VisibilityTimeout=1", "", "MissingReceiptHandle"),
+        ("PUT", "/queues/jobs/messages?ReceiptHandle=x", "", "MissingVisibilityTimeout"),
+        ("PATCH", "/queues/jobs", "", "InvalidRequestURL"),
+        ("GET", "/topics/t", "", "InvalidRequestURL"),
+    ],
+)
+def test_bad_request_is_refused(backend: MnsBackend, method: str, target: str, body: str, expected: str) -> None:
+    """What is not in the schema is refused, with the platform's code, and nothing is sent."""
+    assert refused(call(backend, method, target, body)) == (400, expected)
+    assert backend.depth(HOME, "jobs").active == 0
+
+
+def test_digest_of_the_body_is_checked(backend: MnsBackend) -> None:
+    """Content-MD5 is base64 of the hex digest (as the Python client has it) or of the digest."""
+    digest = hashlib.md5(MESSAGE.encode())  # noqa: S324 - their hash
+    for form in (digest.hexdigest().encode(), digest.digest()):
+        sent = call(backend, "POST", "/queues/jobs/messages", MESSAGE, content_md5=base64.b64encode(form).decode())
+        assert sent.status == 201
+    wrong = call(backend, "POST", "/queues/jobs/messages", MESSAGE, content_md5="AAAA")
+    assert refused(wrong) == (400, "InvalidDegist")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "a &lt;b&gt; &amp; ü &quot;q&quot;",
+        '<![CDATA[a <b> & ü "q"]]>',
+        'a <!-- a comment -->&lt;b> &amp; <![CDATA[ü "q"]]>',
+    ],
+)
+def test_a_body_may_be_escaped_in_any_way_of_xml(backend: MnsBackend, body: str) -> None:
+    """Entities and CDATA sections mean the same text; it goes out escaped, with the MD5 of the text."""
+    text = 'a <b> & ü "q"'
+    sent = fields(
+        call(backend, "POST", "/queues/jobs/messages", f"<Message><MessageBody>{body}</MessageBody></Message>")
+    )
+    assert sent["MessageBodyMD5"] == hashlib.md5(text.encode(), usedforsecurity=False).hexdigest().upper()
+    answer = call(backend, "GET", "/queues/jobs/messages")
+    assert '<MessageBody>a &lt;b&gt; &amp; ü "q"</MessageBody>' in answer.body.decode()
+
+
+def test_number_of_messages_decides_the_form(backend: MnsBackend) -> None:
+    """numOfMessages decides the form of the answer: one Message, or Messages."""
+    backend.send(HOME, "jobs", "x")
+    one = call(backend, "GET", "/queues/jobs/messages?peekonly=true")
+    many = call(backend, "GET", "/queues/jobs/messages?peekonly=true&numOfMessages=1")
+    assert (b"<Message xmlns" in one.body, b"<Messages xmlns" in many.body) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body", "name"),
+    [
+        ("GET", "/queues", "", "ListQueue"),
+        ("PUT", "/queues/q", "", "CreateQueue"),
+        ("PUT", "/queues/q?metaoverride=true", "", "SetQueueAttributes"),
+        ("POST", "/queues/q/messages", "<Message/>", "SendMessage"),
+        ("POST", "/queues/q/messages", "<Messages/>", "BatchSendMessage"),
+        ("POST", "/queues/q/messages", "<?xml version='1.0'?>\n<Messages/>", "BatchSendMessage"),
+        (
+            "POST",
+            "/queues/q/messages",
+            "<Message><MessageBody><![CDATA[<Messages>]]></MessageBody></Message>",
+            "SendMessage",
+        ),
+        ("GET", "/queues/q/messages?waitseconds=3", "", "ReceiveMessage"),
+        ("GET", "/queues/q/messages?numOfMessages=3", "", "BatchReceiveMessage"),
+        ("GET", "/queues/q/messages?peekonly=true", "", "PeekMessage"),
+        ("DELETE", "/queues/q/messages?ReceiptHandle=1", "", "DeleteMessage"),
+        ("DELETE", "/queues/q/messages", "<ReceiptHandles/>", "BatchDeleteMessage"),
+        ("PUT", "/queues/q/messages?receiptHandle=1", "", "ChangeMessageVisibility"),
+        ("POST", "/queues/q", "", "Unknown"),
+    ],
+)
+def test_action_is_named_as_the_api_names_it(method: str, target: str, body: str, name: str) -> None:
+    """Faults and counts go by these names."""
+    path, _, query = target.partition("?")
+    assert mns_wire.action(Request(method, path, query, {}, body.encode())) == name
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        (f"{HOME}.mns.cn-qingdao.aliyuncs.com", None),
+        (f"{HOME}.mns.cn-qingdao-internal.aliyuncs.com:80", None),
+        (f"{HOME}.mns.cn-beijing.aliyuncs.com", (404, "QueueNotExist")),
+        ("1000000000000002.mns.cn-qingdao.aliyuncs.com", (403, "AccessDenied")),
+    ],
+)
+def test_the_host_names_account_and_region(backend: MnsBackend, host: str, expected: tuple[int, str] | None) -> None:
+    """Queues are those of the account and the region that were called."""
+    answer = call(backend, "GET", "/queues/jobs", host=host)
+    assert (answer.status == 200) if expected is None else (refused(answer) == expected)
+
+
+def test_error_of_the_gateway_is_rendered() -> None:
+    """A refusal from before the backend (a wrong signature, say) has the same form."""
+    assert refused(mns_wire.error(ApiError("SignatureDoesNotMatch", 403, "a <wrong> one"))) == (
+        403,
+        "SignatureDoesNotMatch",
+    )
+
+
+# Waiting, and hooks
+
+
+def test_long_polling_ends_with_the_first_message() -> None:
+    """A waiting receive returns as soon as a message is there, not when its time is up."""
+    backend = MnsBackend(SystemClock(), "cn-qingdao")
+    backend.create_queue(HOME, "jobs")
+    sender = threading.Timer(0.05, backend.send, (HOME, "jobs", "x"))
+    started = time.monotonic()
+    sender.start()
+    assert [message.body for message in backend.receive(HOME, "jobs", wait=20)] == ["x"]
+    assert time.monotonic() - started < 5
+
+
+def test_long_polling_ends_with_a_dead_letter() -> None:
+    """Whoever waits at the dead-letter queue gets the message when its last visibility is over."""
+    clock = SystemClock()
+    backend = MnsBackend(clock, "cn-qingdao")
+    backend.create_queue(HOME, "dead")
+    backend.create_queue(HOME, "work", QueueAttributes(dead_letter_queue="dead", max_receive_count=1))
+    backend.send(HOME, "work", "poison")
+    assert backend.receive(HOME, "work", visibility=1)
+    [entry] = backend.queue(HOME, "work").entries
+    entry.next_visible_time = int(clock.now() * 1000) + 50
+    started = time.monotonic()
+    assert [message.body for message in backend.receive(HOME, "dead", wait=5)] == ["poison"]
+    assert time.monotonic() - started < 2
+
+
+def test_long_polling_ends_when_the_queue_goes() -> None:
+    """A receive that waits on a queue that is deleted says so at once."""
+    backend = MnsBackend(SystemClock(), "cn-qingdao")
+    backend.create_queue(HOME, "jobs")
+    threading.Timer(0.05, backend.delete_queue, (HOME, "jobs")).start()
+    with pytest.raises(ApiError, match="QueueNotExist"):
+        backend.receive(HOME, "jobs", wait=20)
+
+
+def test_nobody_waits_on_a_virtual_clock(backend: MnsBackend) -> None:
+    """Time that stands still would never end a wait."""
+    assert backend.receive(HOME, "jobs", wait=30) == []
+
+
+def test_concurrent_receivers_share_the_messages() -> None:
+    """Every message is handed out once, however many receive at the same time."""
+    backend = MnsBackend(SystemClock(), "cn-qingdao")
+    backend.create_queue(HOME, "jobs")
+    for number in range(40):
+        backend.send(HOME, "jobs", str(number))
+    bodies: list[str] = []
+
+    def work() -> None:
+        while got := backend.receive(HOME, "jobs", 3):
+            bodies.extend(message.body for message in got)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(bodies, key=int) == [str(number) for number in range(40)]
+
+
+def test_hook_is_called_outside_the_lock(backend: MnsBackend) -> None:
+    """`on_send` sees the message already there, from any thread, and is not called for a delayed one."""
+    seen: list[tuple[str, str, int]] = []
+
+    def on_send(account: str, queue: str) -> None:
+        reader = threading.Thread(target=lambda: seen.append((account, queue, backend.depth(account, queue).active)))
+        reader.start()
+        reader.join(1)
+
+    backend.on_send = on_send
+    backend.send(HOME, "jobs", "x")
+    backend.send(HOME, "jobs", "later", delay=10)
+    assert seen == [(HOME, "jobs", 1)]
+
+
+def test_next_visible_time_is_told(backend: MnsBackend) -> None:
+    """Who has no message to receive can ask when to come again."""
+    now = VirtualClock().now()
+    assert backend.next_visible_at(HOME, "jobs") is None
+    backend.send(HOME, "jobs", "later", delay=10)
+    assert backend.next_visible_at(HOME, "jobs") == now + 10
+    backend.send(HOME, "jobs", "x")
+    assert backend.next_visible_at(HOME, "jobs") == now
+    backend.receive(HOME, "jobs", visibility=5)
+    assert backend.next_visible_at(HOME, "jobs") == now + 5

@@ -1,0 +1,197 @@
+"""SQL, dashboards and alert rules of the local SLS, through the official client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aliyun.log import IndexConfig, IndexKeyConfig, IndexLineConfig, LogClient
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.sls import analysis
+
+from tests.local.sls.test_client import HOME, TOKENS, client_of, put, refusal, search
+
+ALERT = {
+    "name": "denials",
+    "displayName": "denials",
+    "type": "Alert",
+    "schedule": {"type": "FixedRate", "interval": "5m"},
+    "configuration": {
+        "version": "2.0",
+        "type": "default",
+        "queryList": [{"query": "* | select count(*) as c", "start": "-5m", "end": "now", "timeSpanType": "Relative"}],
+        "groupConfiguration": {"type": "no_group", "fields": []},
+        "severityConfigurations": [{"severity": 6, "evalCondition": {"condition": "c > 0", "countCondition": ""}}],
+    },
+}
+
+
+@pytest.fixture(name="store")
+def _store(local_cloud: LocalCloud) -> LogClient:
+    """Logs of three outcomes; `outcome`, `from` and `count` are kept for SQL, `secret` is not."""
+    client = client_of(local_cloud, HOME)
+    client.create_project("proj", "a project")
+    client.create_logstore("proj", "store", ttl=7, shard_count=2)
+    keys = {name: IndexKeyConfig(TOKENS, doc_value=True) for name in ("outcome", "from")}
+    keys["count"] = IndexKeyConfig(index_type="long", doc_value=True)
+    keys["secret"] = IndexKeyConfig(TOKENS, doc_value=False)
+    client.create_index("proj", "store", IndexConfig(line_config=IndexLineConfig(TOKENS), key_config_list=keys))
+    put(
+        client,
+        local_cloud.clock.now(),
+        {"outcome": "applied", "from": "sg-a", "count": "7", "secret": "s"},
+        {"outcome": "denied", "from": "sg-a", "count": "10"},
+        {"outcome": "denied", "from": "sg-b", "count": "none"},
+    )
+    return client
+
+
+def rows(client: LogClient, cloud: LocalCloud, query: str) -> list[dict[str, str]]:
+    found = search(client, cloud.clock.now(), query)
+    return [{name: text for name, text in row.items() if name not in ("time", "source")} for row in found]
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("* | select count(*) as c", [{"c": "3"}]),
+        ("* | SELECT count(*) AS c FROM log", [{"c": "3"}]),
+        (
+            "* | select outcome, count(*) as c group by outcome order by c desc",
+            [{"outcome": "denied", "c": "2"}, {"outcome": "applied", "c": "1"}],
+        ),
+        ("outcome: denied | select count(*) as c", [{"c": "2"}]),
+        ("* | select count(*) as c where outcome = 'denied' and \"from\" = 'sg-b'", [{"c": "1"}]),
+        ('* | select "from" as "who", max(count) as most group by "who" order by "who" limit 1', [{"who": "sg-a", "most": "10"}]),
+        ("* | select sum(count) as total, count(count) as numbers", [{"total": "17", "numbers": "2"}]),
+        ("* | select max(count) as most where outcome = 'from nowhere'", [{"most": "null"}]),
+        ("* | select date_format(from_unixtime(0), '%Y-%m-%d %H:%i:%s') as t limit 1", [{"t": "1970-01-01 00:00:00"}]),
+        ("* | select outcome where outcome = 'a'", []),
+        ("* | select count(*) as c where outcome like 'den%' or outcome like 'APPLIED'", [{"c": "2"}]),
+        ("* | select sum(c) as c from (select outcome, count(*) as c from log group by outcome)", [{"c": "3"}]),
+        ("* | select date_format(0, '%d %M, %T') as t limit 1", [{"t": "01 January, 00:00:00"}]),
+    ],
+)  # fmt: skip
+def test_sql_runs_over_what_the_search_finds(
+    store: LogClient, local_cloud: LocalCloud, query: str, wanted: list[dict[str, str]]
+) -> None:
+    assert rows(store, local_cloud, query) == wanted
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("* | select secret", "secret"),  # searched, but not kept for SQL
+        ('* | select "nothing"', "Column 'nothing' cannot be resolved"),
+        ("* | delete from log", "begins with select"),
+        ("* | select * from sqlite_master", "prohibited"),
+        ("* | select load_extension('x')", "not authorized"),
+        ("* | select 1; select 2", "one statement"),
+        ("* | select (", "syntax error"),
+        ("nowhere: x | select 1", "nowhere"),
+        ("* | attach 'x' as y", "begins with select"),
+        ("* | pragma user_version", "begins with select"),
+        ("* | select * from pragma_database_list", "prohibited"),
+        ("* | select * from json_each('[1]')", "prohibited"),
+        ("* | select zeroblob(1000000000)", "not authorized"),
+        ("* | select date_format(1, '%9999999Y')", "raised exception"),
+        ("* | select cast(x'ff' as text) as b", "UTF-8"),
+        ("* | select '\0'", "null character"),
+        ("* | select " + "a" * 64 * 1024, "too long"),
+        (f"* | select 1 as \"{'x' * 50_000}\" from log a, log b, log c, log d, log e, log f, log g limit 9999", "too large"),  # noqa: S608
+        (f"* | select count(*) where outcome like '{'%a' * 600}'", "raised exception"),
+        (f"* | select length(a) from {'(select a || a as a from ' * 40}(select 'x' as a){')' * 40}", "out of memory"),  # noqa: S608
+        ("* | select i from (with recursive n(i) as (select 1 union select i+1 from n) select i from n)", "not authorized"),
+        (f"* | select count(*) as c from {', '.join(f'log l{number}' for number in range(30))}", "interrupted"),  # noqa: S608
+    ],
+)  # fmt: skip
+def test_what_sql_may_not_do_is_refused(store: LogClient, local_cloud: LocalCloud, query: str, problem: str) -> None:
+    with pytest.raises(Exception, match="ParameterInvalid") as refused:
+        rows(store, local_cloud, query)
+    assert problem in str(refused.value)
+
+
+def test_time_ends_a_statement_as_steps_do(
+    store: LogClient, local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step can be a long one."""
+    query = "* | select count(*) as c from log a, log b, log c, log d, log e"
+    assert rows(store, local_cloud, query) == [{"c": "243"}]
+    monkeypatch.setattr(analysis, "_SECONDS", 0)
+    with pytest.raises(Exception, match="interrupted"):
+        rows(store, local_cloud, query)
+
+
+def test_a_field_may_have_any_name(store: LogClient, local_cloud: LocalCloud) -> None:
+    """Quotation marks in it are part of it, not the end of it."""
+    name = 'a") check (length(hex(zeroblob(999999999))) > 0'
+    keys = {name: IndexKeyConfig(TOKENS, doc_value=True)}
+    store.update_index("proj", "store", IndexConfig(line_config=IndexLineConfig(TOKENS), key_config_list=keys))
+    put(store, local_cloud.clock.now(), {name: "here"})
+    quoted = name.replace('"', '""')
+    assert rows(store, local_cloud, f'here | select "{quoted}" as it') == [{"it": "here"}]
+
+
+def test_of_a_value_sql_sees_two_kilobytes(store: LogClient, local_cloud: LocalCloud) -> None:
+    """The index may say otherwise."""
+    put(store, local_cloud.clock.now(), {"outcome": "é" * 2000 + " long"})
+    assert rows(store, local_cloud, "long | select length(outcome) as n") == [{"n": "1024"}]
+
+
+def test_a_result_has_a_hundred_rows_unless_limit_says_otherwise(store: LogClient, local_cloud: LocalCloud) -> None:
+    put(store, local_cloud.clock.now() - 300, *[{"outcome": f"o{number}"} for number in range(200)])
+    query = "* | select outcome"
+    assert len(rows(store, local_cloud, query)) == 100
+    assert len(rows(store, local_cloud, f"{query} limit 150")) == 150
+
+
+def test_an_answer_says_that_it_has_sql(store: LogClient, local_cloud: LocalCloud) -> None:
+    now = int(local_cloud.clock.now())
+    answer = store.get_log("proj", "store", now - 60, now + 60, query="* | select count(*) as c")
+    assert answer.get_has_sql() is True
+    assert store.get_log("proj", "store", now - 60, now + 60, query="*").get_has_sql() is False
+
+
+def test_a_bar_outside_quotes_begins_the_sql(store: LogClient, local_cloud: LocalCloud) -> None:
+    put(store, local_cloud.clock.now(), {"outcome": "a|b"})
+    assert [row["outcome"] for row in rows(store, local_cloud, 'outcome: "a|b"')] == ["a|b"]
+
+
+def test_a_dashboard_lives(store: LogClient) -> None:
+    chart = {"title": "c", "type": "table", "search": {}, "display": {}, "action": {}}
+    document = {"dashboardName": "d", "displayName": "D", "description": "", "charts": [chart]}
+    store.create_dashboard("proj", document)
+    assert refusal(lambda: store.create_dashboard("proj", document)) == (400, "ParameterInvalid")
+    assert store.list_dashboard("proj").get_entities() == ["d"]
+    store.update_dashboard("proj", {**document, "displayName": "other"})
+    assert store.get_dashboard("proj", "d").get_entity() == {**document, "displayName": "other"}
+    store.delete_dashboard("proj", "d")
+    assert refusal(lambda: store.get_dashboard("proj", "d")) == (404, "DashboardNotExist")
+    assert refusal(lambda: store.create_dashboard("proj", {"displayName": "D"})) == (400, "ParameterInvalid")
+
+
+def test_an_alert_rule_lives(store: LogClient) -> None:
+    store.create_alert("proj", ALERT)
+    assert refusal(lambda: store.create_alert("proj", ALERT)) == (400, "JobAlreadyExist")
+    assert [alert["name"] for alert in store.list_alert("proj").get_entities()] == ["denials"]
+    store.disable_alert("proj", "denials")
+    assert store.get_alert("proj", "denials").get_entity()["state"] == "Disabled"
+    store.enable_alert("proj", "denials")
+    store.update_alert("proj", {**ALERT, "displayName": "other"})
+    assert store.get_alert("proj", "denials").get_entity()["displayName"] == "other"
+    store.delete_alert("proj", "denials")
+    assert refusal(lambda: store.get_alert("proj", "denials")) == (404, "JobNotExist")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": ""},
+        {"type": "Ingestion"},
+        {"schedule": {}},
+        {"configuration": {**ALERT["configuration"], "queryList": []}},  # type: ignore[dict-item]
+        {"configuration": {}},
+    ],
+)
+def test_an_alert_rule_that_lacks_something_is_refused(store: LogClient, change: dict[str, Any]) -> None:
+    assert refusal(lambda: store.create_alert("proj", {**ALERT, **change})) == (400, "ParameterInvalid")

@@ -1,0 +1,347 @@
+"""SLS of the local cloud as the official Python client meets it: projects, logstores, indexes, writing, searching."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from aliyun.log import (
+    GetHistogramsRequest,
+    IndexConfig,
+    IndexKeyConfig,
+    IndexLineConfig,
+    LogClient,
+    LogException,
+    LogItem,
+)
+from aliyun.log.putlogsrequest import PutLogsRequest
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.clock import VirtualClock
+
+HOME, PEER = "1000000000000001", "1000000000000002"
+TOKENS = [",", " ", ":", '"']
+
+
+@pytest.fixture(name="client")
+def _client(local_cloud: LocalCloud) -> LogClient:
+    return client_of(local_cloud, HOME)
+
+
+@pytest.fixture(name="store")
+def _store(client: LogClient) -> LogClient:
+    """A client with project `proj` and logstore `store`, whose index covers outcome (text) and count (long)."""
+    client.create_project("proj", "a project")
+    client.create_logstore("proj", "store", ttl=7, shard_count=2)
+    keys = {"outcome": IndexKeyConfig(TOKENS), "count": IndexKeyConfig(index_type="long")}
+    client.create_index("proj", "store", IndexConfig(line_config=IndexLineConfig(TOKENS), key_config_list=keys))
+    return client
+
+
+def client_of(cloud: LocalCloud, account: str, endpoint: str = "cn-qingdao.log.aliyuncs.com") -> LogClient:
+    keys = cloud.identity.accounts[account]
+    return LogClient(endpoint, keys.access_key_id, keys.access_key_secret, source="10.0.0.9")
+
+
+def put(client: LogClient, now: float, *logs: dict[str, str], compress: bool = True, **options: object) -> None:
+    """Write logs one second apart, the first at `now`. (Without nanoseconds, LogItem takes those of the wall clock.)"""
+    items = [LogItem(int(now) + step, list(log.items()), time_nano_part=1) for step, log in enumerate(logs)]
+    client.put_logs(PutLogsRequest("proj", "store", "topic-a", "10.0.0.9", items, compress=compress, **options))
+
+
+def search(client: LogClient, now: float, query: str = "", **options: object) -> list[dict[str, str]]:
+    response = client.get_log("proj", "store", int(now) - 3600, int(now) + 3600, query=query, **options)
+    assert response.is_completed()
+    return [{"time": log.get_time(), "source": log.get_source(), **log.get_contents()} for log in response.get_logs()]
+
+
+def refusal(call: Callable[[], object]) -> tuple[int, str]:
+    with pytest.raises(LogException) as refused:
+        call()
+    assert refused.value.get_request_id()
+    return refused.value.get_resp_status(), refused.value.get_error_code()
+
+
+# Projects
+
+
+def test_project_lives_and_dies(client: LogClient) -> None:
+    """A project can be created, described, changed, listed and deleted."""
+    client.create_project("proj", "first")
+    client.update_project("proj", "second")
+    got = client.get_project("proj")
+    assert (got.projectName, got.description, got.owner, got.region, got.status) == (
+        "proj",
+        "second",
+        HOME,
+        "cn-qingdao",
+        "Normal",
+    )
+    assert [p["projectName"] for p in client.list_project(project_name_pattern="pro").get_projects()] == ["proj"]
+    client.delete_project("proj")
+    assert refusal(lambda: client.get_project("proj")) == (404, "ProjectNotExist")
+
+
+def test_project_names_are_global(local_cloud: LocalCloud, client: LogClient) -> None:
+    """Another account can't take a project's name, nor see the project."""
+    client.create_project("proj", "mine")
+    other = client_of(local_cloud, PEER)
+    assert refusal(lambda: other.create_project("proj", "theirs")) == (400, "ProjectAlreadyExist")
+    assert refusal(lambda: other.get_project("proj")) == (404, "ProjectNotExist")
+    assert refusal(lambda: other.list_logstore("proj")) == (404, "ProjectNotExist")
+    assert "proj" not in [p["projectName"] for p in other.list_project().get_projects()]
+    assert refusal(lambda: client.create_project("proj", "again")) == (400, "ProjectAlreadyExist")
+
+
+@pytest.mark.parametrize("name", ["ab", "Upper", "-dash", "dash-", "under_score", "x" * 64])
+def test_bad_project_name_is_refused(client: LogClient, name: str) -> None:
+    """Project names are 3-63 lower-case letters, digits and dashes, with no dash at the ends."""
+    assert refusal(lambda: client.create_project(name, "")) == (400, "ParameterInvalid")
+
+
+def test_project_of_another_region_does_not_exist(local_cloud: LocalCloud, client: LogClient) -> None:
+    """The region in the host name counts; the intranet name of the same region is the same place."""
+    client.create_project("proj", "")
+    elsewhere = client_of(local_cloud, HOME, "cn-beijing.log.aliyuncs.com")
+    assert refusal(lambda: elsewhere.get_project("proj")) == (404, "ProjectNotExist")
+    inside = client_of(local_cloud, HOME, "cn-qingdao-intranet.log.aliyuncs.com")
+    assert inside.get_project("proj").projectName == "proj"
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1", "http://127.0.0.1:8101", "http://localhost:8101"])
+def test_project_is_the_first_label_of_any_host(local_cloud: LocalCloud, endpoint: str) -> None:
+    """On loopback too, by address or by name."""
+    client = client_of(local_cloud, HOME, endpoint)
+    client.create_project("proj", "here")
+    assert client.get_project("proj").description == "here"
+    assert "proj" in [p["projectName"] for p in client.list_project().get_projects()]
+
+
+# Logstores and indexes
+
+
+def test_logstore_lives_and_dies(client: LogClient) -> None:
+    """A logstore can be created, described, changed, listed and deleted; its shards stay as they are."""
+    client.create_project("proj", "")
+    client.create_logstore("proj", "store", ttl=7, shard_count=3)
+    assert refusal(lambda: client.create_logstore("proj", "store")) == (400, "LogStoreAlreadyExist")
+    client.update_logstore("proj", "store", ttl=9)
+    got = client.get_logstore("proj", "store")
+    assert (got.logstore_name, got.ttl, got.shard_count) == ("store", 9, 3)
+    assert client.list_logstore("proj").get_logstores() == ["store"]
+    assert [shard["shardID"] for shard in client.list_shards("proj", "store").get_shards_info()] == [0, 1, 2]
+    client.delete_logstore("proj", "store")
+    assert refusal(lambda: client.get_logstore("proj", "store")) == (404, "LogStoreNotExist")
+
+
+@pytest.mark.parametrize(("ttl", "shards"), [(0, 2), (3651, 2), (7, 0), (7, 11)])
+def test_logstore_out_of_limits_is_refused(client: LogClient, ttl: int, shards: int) -> None:
+    """1-3650 days, 1-10 shards at creation."""
+    client.create_project("proj", "")
+    assert refusal(lambda: client.create_logstore("proj", "store", ttl, shards)) == (400, "ParameterInvalid")
+
+
+def test_index_lives_and_dies(client: LogClient) -> None:
+    """An index is created once, read back, replaced and deleted."""
+    client.create_project("proj", "")
+    client.create_logstore("proj", "store")
+    assert refusal(lambda: client.get_index_config("proj", "store")) == (400, "IndexConfigNotExist")
+    config = IndexConfig(line_config=IndexLineConfig(TOKENS), key_config_list={"a": IndexKeyConfig(TOKENS)})
+    client.create_index("proj", "store", config)
+    assert refusal(lambda: client.create_index("proj", "store", config)) == (400, "IndexAlreadyExist")
+    client.update_index("proj", "store", IndexConfig(key_config_list={"b": IndexKeyConfig(index_type="long")}))
+    assert list(client.get_index_config("proj", "store").get_index_config().key_config_list) == ["b"]
+    client.delete_index("proj", "store")
+    assert refusal(lambda: client.delete_index("proj", "store")) == (400, "IndexConfigNotExist")
+
+
+def test_search_without_an_index_is_refused(local_cloud: LocalCloud, client: LogClient) -> None:
+    """Logs can be written without an index, and not be searched; an index made later does not find them."""
+    client.create_project("proj", "")
+    client.create_logstore("proj", "store")
+    now = local_cloud.clock.now()
+    put(client, now, {"outcome": "early"})
+    assert refusal(lambda: search(client, now)) == (400, "IndexConfigNotExist")
+    client.create_index("proj", "store", IndexConfig(line_config=IndexLineConfig(TOKENS)))
+    put(client, now, {"outcome": "late"})
+    assert [log["outcome"] for log in search(client, now)] == ["late"]
+
+
+# Writing and searching
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_what_was_written_is_found(local_cloud: LocalCloud, store: LogClient, compress: bool) -> None:
+    """A log comes back whole: time, source, topic, tags, values to the letter."""
+    now, value = local_cloud.clock.now(), 'quote " newline \n ✓ <&>'
+    put(store, now, {"outcome": value, "empty": ""}, compress=compress, logtags=[("zone", "b")])
+    assert search(store, now) == [
+        {
+            "time": int(now),
+            "source": "10.0.0.9",
+            "outcome": value,
+            "empty": "",
+            "__time_ns_part__": "1",
+            "__topic__": "topic-a",
+            "__tag__:zone": "b",
+        }
+    ]
+
+
+@pytest.mark.parametrize("v2", [True, False])
+def test_both_forms_of_get_logs_answer_alike(local_cloud: LocalCloud, store: LogClient, v2: bool) -> None:
+    """POST /logs and GET ?type=log find, count, order and page the same."""
+    store._get_logs_v2_enabled = v2
+    now = local_cloud.clock.now()
+    put(store, now, *({"outcome": "applied", "count": str(n)} for n in range(5)))
+    put(store, now, {"outcome": "denied", "count": "9"})
+    assert [log["count"] for log in search(store, now, "outcome: applied and count > 1")] == ["2", "3", "4"]
+    assert [log["count"] for log in search(store, now, "applied", reverse=True, size=2)] == ["4", "3"]
+    assert [log["count"] for log in search(store, now, "applied", offset=3, size=2)] == ["3", "4"]
+    assert search(store, now, "applied", offset=5) == []
+    assert [log["count"] for log in search(store, now, "denied", topic="topic-a")] == ["9"]
+    assert search(store, now, "denied", topic="other") == []
+    assert refusal(lambda: search(store, now, "nokey: x")) == (400, "ParameterInvalid")
+    assert refusal(lambda: search(store, now, "(applied")) == (400, "ParameterInvalid")
+
+
+def test_search_range_is_half_open(local_cloud: LocalCloud, store: LogClient) -> None:
+    """From is inside the range, to is not; an empty range is refused."""
+    now = int(local_cloud.clock.now())
+    put(store, now, {"count": "0"}, {"count": "1"}, {"count": "2"})
+    found = store.get_log("proj", "store", now, now + 2).get_logs()
+    assert [log.get_contents()["count"] for log in found] == ["0", "1"]
+    assert refusal(lambda: store.get_log("proj", "store", now, now)) == (400, "InvalidTimeRange")
+
+
+def test_more_than_a_page_takes_more_calls(local_cloud: LocalCloud, store: LogClient) -> None:
+    """A call answers 100 logs at most; the client's own paging finds them all, each once."""
+    now = local_cloud.clock.now()
+    put(store, now, *({"count": str(n)} for n in range(230)))
+    assert len(search(store, now)) == 100
+    assert [log["count"] for log in search(store, now, size=-1)] == [str(n) for n in range(230)]
+
+
+def test_histogram_counts_what_a_search_finds(local_cloud: LocalCloud, store: LogClient) -> None:
+    """The parts of a histogram cover the range without gaps and add up to the matching logs."""
+    now = int(local_cloud.clock.now())
+    put(store, now, *({"outcome": "applied"} for _ in range(7)), {"outcome": "denied"})
+    request = GetHistogramsRequest("proj", "store", now, now + 600, "", "applied")
+    histogram = store.get_histograms(request)
+    bars = histogram.get_histograms()
+    assert (histogram.is_completed(), histogram.get_total_count()) == (True, 7)
+    assert (bars[0].fromTime, bars[-1].toTime) == (now, now + 600)
+    assert all(left.toTime == right.fromTime for left, right in pairwise(bars))
+
+
+def test_logs_become_visible_after_the_lag(local_cloud: LocalCloud, store: LogClient) -> None:
+    """With `visible_after` set, a log is found only once that many seconds have passed."""
+    assert isinstance(local_cloud.clock, VirtualClock)
+    local_cloud.sls.visible_after = 3.0
+    now = local_cloud.clock.now()
+    put(store, now, {"outcome": "applied"})
+    assert search(store, now) == []
+    local_cloud.clock.advance(3)
+    assert len(search(store, now)) == 1
+
+
+def test_logs_are_gone_when_their_ttl_is_over(local_cloud: LocalCloud, store: LogClient) -> None:
+    """A logstore with a ttl of 7 days forgets what is older."""
+    assert isinstance(local_cloud.clock, VirtualClock)
+    now = local_cloud.clock.now()
+    put(store, now, {"outcome": "applied"})
+    found = []
+    for seconds in (7 * 86400, 1):
+        local_cloud.clock.advance(seconds)
+        found.append(len(local_cloud.sls.search(HOME, "proj", "store", now - 60, now + 60).logs))
+    assert found == [1, 0]
+
+
+def log_group(time: int):
+    from link_peer_local.sls import LogGroup, LogRecord
+
+    return LogGroup((LogRecord(time, 0, {"outcome": "applied"}),))
+
+
+@pytest.mark.parametrize(
+    ("shift", "accepted"), [(-7 * 86400, True), (-7 * 86400 - 1, False), (900, True), (901, False)]
+)
+def test_log_time_must_be_near_the_servers(
+    local_cloud: LocalCloud, store: LogClient, shift: int, accepted: bool
+) -> None:
+    """A log may be up to 7 days old and 15 minutes ahead."""
+    moment = int(local_cloud.clock.now()) + shift
+    if accepted:
+        put(store, moment, {"outcome": "applied"})
+    else:
+        assert refusal(lambda: put(store, moment, {"outcome": "applied"})) == (400, "PostBodyInvalid")
+
+
+def test_write_to_a_missing_logstore_is_refused(local_cloud: LocalCloud, client: LogClient) -> None:
+    """No logstore is made on the way."""
+    now = local_cloud.clock.now()
+    assert refusal(lambda: put(client, now, {"a": "b"})) == (404, "ProjectNotExist")
+    client.create_project("proj", "")
+    assert refusal(lambda: put(client, now, {"a": "b"})) == (404, "LogStoreNotExist")
+
+
+# Reading shards
+
+
+def test_every_log_can_be_pulled_once(local_cloud: LocalCloud, store: LogClient) -> None:
+    """Pulling every shard from `begin` yields each log once, and the last cursor is `end`."""
+    now = local_cloud.clock.now()
+    for number in range(4):
+        put(store, now, {"count": str(number)})
+    pulled = []
+    for shard in (0, 1):
+        cursor = store.get_begin_cursor("proj", "store", shard).get_cursor()
+        end = store.get_end_cursor("proj", "store", shard).get_cursor()
+        while cursor != end:
+            response = store.pull_logs("proj", "store", shard, cursor, count=1)
+            assert response.get_loggroup_count() == 1
+            pulled += [log["count"] for log in response.get_flatten_logs_json()]
+            cursor = response.get_next_cursor()
+        assert store.pull_logs("proj", "store", shard, cursor).get_loggroup_count() == 0
+    assert sorted(pulled) == ["0", "1", "2", "3"]
+
+
+def test_cursor_by_time_skips_what_was_received_before(local_cloud: LocalCloud, store: LogClient) -> None:
+    """A cursor from a unix time points at the first write received then or later."""
+    assert isinstance(local_cloud.clock, VirtualClock)
+    start = int(local_cloud.clock.now())
+    key = {"hashKey": "0" * 32}
+    put(store, start, {"count": "0"}, **key)
+    local_cloud.clock.advance(10)
+    put(store, start, {"count": "1"}, **key)
+    cursor = store.get_cursor("proj", "store", 0, start + 5).get_cursor()
+    logs = store.pull_logs("proj", "store", 0, cursor).get_flatten_logs_json()
+    assert [log["count"] for log in logs] == ["1"]
+    assert int(store.get_cursor_time("proj", "store", 0, cursor).get_cursor_time()) == start + 10
+
+
+def test_hash_key_picks_the_shard(local_cloud: LocalCloud, store: LogClient) -> None:
+    """Low keys go to the first shard, high ones to the last."""
+    now = local_cloud.clock.now()
+    put(store, now, {"count": "low"}, hashKey="0" * 32)
+    put(store, now, {"count": "high"}, hashKey="f" * 32)
+    for shard, expected in enumerate(["low", "high"]):
+        cursor = store.get_begin_cursor("proj", "store", shard).get_cursor()
+        logs = store.pull_logs("proj", "store", shard, cursor).get_flatten_logs_json()
+        assert [log["count"] for log in logs] == [expected]
+
+
+def test_bad_shard_or_cursor_is_refused(store: LogClient) -> None:
+    """A shard that is none is 404, a cursor that is none is 400."""
+    assert refusal(lambda: store.get_begin_cursor("proj", "store", 2)) == (404, "ShardNotExist")
+    assert refusal(lambda: store.pull_logs("proj", "store", 0, "!!")) == (400, "InvalidCursor")
+    assert refusal(lambda: store.get_cursor("proj", "store", 0, -5)) == (400, "ParameterInvalid")
+
+
+def test_errors_are_flat_json(store: LogClient) -> None:
+    """A refusal's body holds errorCode and errorMessage, nothing else."""
+    with pytest.raises(LogException) as refused:
+        store.get_logstore("proj", "absent")
+    body = refused.value.get_resp_body()
+    assert json.loads(body) == {"errorCode": "LogStoreNotExist", "errorMessage": "logstore absent does not exist."}

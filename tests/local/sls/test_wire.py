@@ -1,0 +1,373 @@
+"""SLS below its client: compression, headers and bodies that a well-behaved client never sends."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import tracemalloc
+import zlib
+
+import lz4.block
+import pytest
+import zstandard
+from aliyun.log import log_logs_pb2 as pb
+from link_peer_local.core.clock import VirtualClock
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.http import Request, Response
+from link_peer_local.core.identity import Caller
+from link_peer_local.sls import SlsBackend
+from link_peer_local.sls import wire as sls_wire
+
+HOME = "1000000000000001"
+CALLER = Caller(HOME, f"acs:ram::{HOME}:root")
+INDEX = {"line": {"token": [" "]}, "keys": {"a": {"type": "text", "token": [" "]}}}
+
+
+@pytest.fixture(name="backend")
+def _backend() -> SlsBackend:
+    backend = SlsBackend(VirtualClock(), "cn-qingdao")
+    backend.create_project(HOME, "proj")
+    backend.create_logstore(HOME, "proj", "store", enable_tracking=True)
+    backend.create_index(HOME, "proj", "store", INDEX)
+    return backend
+
+
+def call(backend: SlsBackend, method: str, target: str, body: bytes = b"", **headers: str | None) -> Response:
+    path, _, query = target.partition("?")
+    sent: dict[str, str | None] = {"host": "proj.localhost:8101", "x-log-apiversion": "0.6.0"}
+    sent.update((name.replace("_", "-"), value) for name, value in headers.items())
+    return sls_wire.handle(
+        backend, CALLER, Request(method, path, query, {k: v for k, v in sent.items() if v is not None}, body)
+    )
+
+
+def put(backend: SlsBackend, body: bytes, **headers: str | None) -> Response:
+    return call(backend, "POST", "/logstores/store/shards/lb", body, content_type="application/x-protobuf", **headers)
+
+
+def group(now: float, **contents: str) -> bytes:
+    message = pb.LogGroup()
+    log = message.Logs.add(Time=int(now))
+    for name, value in contents.items():
+        log.Contents.add(Key=name, Value=value)
+    return message.SerializeToString()
+
+
+def found(backend: SlsBackend) -> list[dict[str, str]]:
+    now = VirtualClock().now()
+    return backend.search(HOME, "proj", "store", now - 60, now + 60).logs
+
+
+def refused(response: Response) -> tuple[int, str]:
+    assert response.headers["x-log-requestid"]
+    return response.status, json.loads(response.body)["errorCode"]
+
+
+PLAIN = group(VirtualClock().now(), a="b")
+DIGEST = hashlib.md5(PLAIN).hexdigest().upper()  # noqa: S324 - their hash
+LZ4 = lz4.block.compress(PLAIN, store_size=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [("lz4", LZ4), ("zstd", zstandard.compress(PLAIN)), ("deflate", zlib.compress(PLAIN)), (None, PLAIN)],
+)
+def test_bodies_are_read_in_every_coding(backend: SlsBackend, kind: str | None, body: bytes) -> None:
+    """lz4 block, zstd, deflate and plain bodies are all read."""
+    size = str(len(PLAIN))
+    assert put(backend, body, x_log_compresstype=kind, x_log_bodyrawsize=size).status == 200
+    assert [log["a"] for log in found(backend)] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "size", "expected"),
+    [
+        (LZ4, "lz4", None, (400, "MissingBodyRawSize")),
+        (LZ4, "lz4", "many", (400, "InvalidBodyRawSize")),
+        (LZ4, "lz4", "-1", (400, "InvalidBodyRawSize")),
+        (LZ4, "lz4", str(len(PLAIN) + 1), (400, "PostBodyUncompressError")),
+        (LZ4, "lz4", str(len(PLAIN) - 1), (400, "PostBodyUncompressError")),
+        (LZ4[:-1], "lz4", str(len(PLAIN)), (400, "PostBodyUncompressError")),
+        (zlib.compress(PLAIN), "deflate", str(len(PLAIN) - 1), (400, "PostBodyUncompressError")),
+        (b"junk", "zstd", "4", (400, "PostBodyUncompressError")),
+        (LZ4, "snappy", str(len(PLAIN)), (400, "InvalidCompressType")),
+        (LZ4, "lz4", str(10 * 1024 * 1024 + 1), (400, "PostBodyTooLarge")),
+        (LZ4, "lz4", "9" * 5000, (400, "InvalidBodyRawSize")),
+        (zstandard.compress(PLAIN) + b"more", "zstd", str(len(PLAIN)), (400, "PostBodyUncompressError")),
+        (PLAIN + bytes(10 * 1024 * 1024), None, "0", (400, "PostBodyTooLarge")),
+        (b"\xff\xff\xff", None, "3", (400, "PostBodyInvalid")),
+        (PLAIN.replace(b"b", b"\xff"), None, None, (400, "InvalidEncoding")),
+        (PLAIN.replace(b"a", b"\xff"), None, None, (400, "InvalidEncoding")),
+        (PLAIN + b"\x1a\x01\xff", None, None, (400, "InvalidEncoding")),  # the topic
+        (PLAIN + b"\x32\x06\x0a\x01\xff\x12\x01v", None, None, (400, "InvalidEncoding")),  # a tag
+        (group(VirtualClock().now(), **{"": "x"}), None, None, (400, "InvalidKey")),
+    ],
+)
+def test_bad_body_is_refused_whole(
+    backend: SlsBackend, body: bytes, kind: str | None, size: str | None, expected: tuple[int, str]
+) -> None:
+    """A body that does not decompress to its announced size, or does not parse, writes nothing."""
+    assert refused(put(backend, body, x_log_compresstype=kind, x_log_bodyrawsize=size)) == expected
+    assert found(backend) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("zstd", zstandard.compress(bytes(1 << 26))),  # says so in its head
+        ("zstd", b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little") + b"\x01\x00\x00"),  # and this lies
+        ("zstd", zstandard.ZstdCompressor(write_content_size=False).compress(bytes(1 << 26))),
+        ("deflate", zlib.compress(bytes(1 << 26))),
+        ("lz4", b"\x1f\x00\x01\x00" + b"\xff" * (1 << 20) + b"\x00"),
+    ],
+)
+def test_a_small_body_that_swells_is_refused_before_it_does(backend: SlsBackend, kind: str, body: bytes) -> None:
+    """Never more memory than the announced size, which is limited itself."""
+    tracemalloc.start()
+    answer = put(backend, body, x_log_compresstype=kind, x_log_bodyrawsize=str(1 << 20))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert refused(answer) == (400, "PostBodyUncompressError")
+    assert most < 8 << 20
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body"),
+    [
+        ("POST", "/logstores", b'{"logstoreName": "other", "ttl": 1, "shardCount": 1, "note": "\\ud800"}'),
+        ("POST", "/logstores", b'{"logstoreName": "other", "ttl": 1, "shardCount": 1, "note": ' + b"[" * 200_000),
+        ("POST", "/logstores/store/logs", b'{"from": 1, "to": 2, "query": "\\ud800"}'),
+        ("POST", "/logstores/store/track", b'{"__logs__": [{"a": "\\udfff"}]}'),
+        ("PUT", "/logstores/store/index", b'{"line": ' * 5000 + b"1" + b"}" * 5000),
+        ("POST", "/dashboards", b"\xff"),
+    ],
+)
+def test_json_that_cannot_be_answered_is_refused(backend: SlsBackend, method: str, target: str, body: bytes) -> None:
+    """Half of a surrogate pair, and nesting beyond reason."""
+    assert refused(call(backend, method, target, body, content_type="application/json")) == (400, "PostBodyInvalid")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body"),
+    [
+        ("POST", "/logstores", {"logstoreName": "other", "ttl": True, "shardCount": 1}),
+        ("POST", "/logstores", {"logstoreName": "other", "ttl": 1, "shardCount": True}),
+        ("POST", "/logstores", {"logstoreName": "other", "ttl": 1}),
+        ("GET", f"/logstores/store/shards/{'9' * 5000}?type=cursor&from=begin", None),
+        ("GET", f"/logstores/store/shards/0?type=cursor&from={'9' * 5000}", None),
+    ],
+)
+def test_numbers_that_are_none_are_refused(
+    backend: SlsBackend, method: str, target: str, body: dict[str, object] | None
+) -> None:
+    """Truths, absent ones, and those beyond any machine's."""
+    sent = b"" if body is None else json.dumps(body).encode()
+    assert refused(call(backend, method, target, sent, content_type="application/json")) == (400, "ParameterInvalid")
+
+
+def test_a_cursor_beyond_any_machines_numbers_is_refused(backend: SlsBackend) -> None:
+    """As every other that was not handed out."""
+    cursor = base64.b64encode(b"9" * 5000).decode()
+    assert refused(call(backend, "GET", f"/logstores/store/shards/0?type=log&cursor={cursor}")) == (
+        400,
+        "InvalidCursor",
+    )
+
+
+def test_a_logstore_may_have_settings_of_any_name(backend: SlsBackend) -> None:
+    """Also of those that our own code uses."""
+    sent = json.dumps({"logstoreName": "other", "ttl": 1, "shardCount": 1, "account": "x", "self": "y"}).encode()
+    assert call(backend, "POST", "/logstores", sent, content_type="application/json").status == 200
+    assert call(backend, "PUT", "/logstores/other", b'{"name": 1}', content_type="application/json").status == 200
+
+
+def test_one_log_out_of_time_refuses_the_group(backend: SlsBackend) -> None:
+    """A group is written whole or not at all."""
+    message = pb.LogGroup.FromString(PLAIN)
+    message.Logs.add(Time=1)
+    assert refused(put(backend, message.SerializeToString())) == (400, "PostBodyInvalid")
+    assert found(backend) == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"content_md5": DIGEST}, 200),
+        ({"content_md5": DIGEST.lower()}, (400, "PostBodyInvalid")),
+        ({"content_md5": "0" * 32}, (400, "PostBodyInvalid")),
+        ({"x_log_apiversion": None}, (400, "MissingAPIVersion")),
+        ({"x_log_apiversion": "0.5.0"}, (400, "InvalidAPIVersion")),
+    ],
+)
+def test_headers_are_checked(
+    backend: SlsBackend, headers: dict[str, str | None], expected: int | tuple[int, str]
+) -> None:
+    """Content-MD5 is the upper-case hex digest; the API version must be given and known."""
+    response = put(backend, PLAIN, **headers)
+    assert response.status == expected if isinstance(expected, int) else refused(response) == expected
+
+
+def test_content_type_must_fit_the_operation(backend: SlsBackend) -> None:
+    """Logs are protobuf, settings are JSON."""
+    target = "/logstores/store/shards/lb"
+    assert refused(call(backend, "POST", target, PLAIN)) == (400, "MissingContentType")
+    assert refused(call(backend, "POST", target, PLAIN, content_type="application/json")) == (415, "InvalidContentType")
+    answer = call(backend, "POST", "/logstores", b"{", content_type="application/json")
+    assert refused(answer) == (400, "PostBodyInvalid")
+
+
+def test_empty_success_claims_no_json(backend: SlsBackend) -> None:
+    """An empty 200 carries a request id and no content type."""
+    response = put(backend, PLAIN)
+    assert (response.status, response.body) == (200, b"")
+    assert response.headers["x-log-requestid"]
+    assert "Content-Type" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"), [("lz4", "lz4"), ("zstd", "zstd"), ("gzip, deflate", None), ("", None)]
+)
+def test_search_answers_in_the_accepted_coding(backend: SlsBackend, accepted: str, coding: str | None) -> None:
+    """POST /logs answers lz4 or zstd to who accepts them, with the plain size beside; else plain JSON."""
+    put(backend, PLAIN)
+    now = int(VirtualClock().now())
+    body = json.dumps({"from": now, "to": now + 1, "query": "a: b", "reverse": False, "powerSql": False}).encode()
+    response = call(
+        backend, "POST", "/logstores/store/logs", body, content_type="application/json", accept_encoding=accepted
+    )
+    plain, size = response.body, int(response.headers["x-log-bodyrawsize"])
+    assert response.headers.get("x-log-compresstype") == coding
+    if coding == "lz4":
+        plain = lz4.block.decompress(plain, uncompressed_size=size)
+    elif coding == "zstd":
+        plain = zstandard.decompress(plain)
+    answer = json.loads(plain)
+    assert len(plain) == size
+    assert (answer["meta"]["progress"], answer["meta"]["count"], answer["data"][0]["a"]) == ("Complete", 1, "b")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ("from=1&to=x", (400, "ParameterInvalid")),
+        ("from=seconds&to=2", (400, "ParameterInvalid")),
+        ("from=1&to=2&toNs=x", (400, "ParameterInvalid")),
+        ("to=2", (400, "ParameterInvalid")),
+        ("from=2&to=1", (400, "InvalidTimeRange")),
+        ("from=1&to=2&line=101", (400, "InvalidLine")),
+        ("from=1&to=2&offset=-1", (400, "InvalidOffset")),
+        ("from=1&to=2&reverse=maybe", (400, "InvalidReverse")),
+        ("from=1&to=2&query=(", (400, "ParameterInvalid")),
+    ],
+)
+def test_bad_search_parameters_are_refused(backend: SlsBackend, parameters: str, expected: tuple[int, str]) -> None:
+    """Each parameter of a search has its own refusal."""
+    assert refused(call(backend, "GET", f"/logstores/store?type=log&{parameters}")) == expected
+
+
+def test_search_headers_tell_progress_and_count(backend: SlsBackend) -> None:
+    """GET ?type=log answers a bare list; the rest is in headers."""
+    put(backend, PLAIN)
+    now = int(VirtualClock().now())
+    response = call(backend, "GET", f"/logstores/store?type=log&from={now}&to={now + 1}&query=*")
+    assert (response.headers["x-log-progress"], response.headers["x-log-count"]) == ("Complete", "1")
+    assert json.loads(response.body) == [{"__time__": str(now), "__source__": "", "__topic__": "", "a": "b"}]
+
+
+def test_fractions_of_a_second_order_and_limit_a_search(backend: SlsBackend) -> None:
+    """Nanoseconds count: in the order, in the answer, and in fromNs."""
+    now, message = int(VirtualClock().now()), pb.LogGroup()
+    for name, nanoseconds in (("late", 700_000_000), ("early", 200_000_000)):
+        message.Logs.add(Time=now, Time_ns=nanoseconds).Contents.add(Key="a", Value=name)
+    put(backend, message.SerializeToString())
+    target = f"/logstores/store?type=log&from={now}&to={now + 1}"
+    logs = json.loads(call(backend, "GET", target).body)
+    assert [(log["a"], log["__time_ns_part__"]) for log in logs] == [("early", "200000000"), ("late", "700000000")]
+    logs = json.loads(call(backend, "GET", f"{target}&fromNs=500000000").body)
+    assert [log["a"] for log in logs] == ["late"]
+
+
+def test_web_tracking_writes_json(backend: SlsBackend) -> None:
+    """POST /track takes JSON, where the logstore allows it."""
+    body = json.dumps({"__topic__": "t", "__tags__": {"z": "1"}, "__logs__": [{"a": "b"}, {"a": "c"}]}).encode()
+    assert call(backend, "POST", "/logstores/store/track", body, content_type="application/json").status == 200
+    assert [(log["a"], log["__topic__"], log["__tag__:z"]) for log in found(backend)] == [
+        ("b", "t", "1"),
+        ("c", "t", "1"),
+    ]
+    backend.update_logstore(HOME, "proj", "store", enable_tracking=False)
+    answer = call(backend, "POST", "/logstores/store/track", body, content_type="application/json")
+    assert refused(answer) == (401, "Unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "name"),
+    [
+        ("POST", "/", "CreateProject"),
+        ("GET", "/", "GetProject"),
+        ("POST", "/logstores/s/shards/lb", "PutLogs"),
+        ("POST", "/logstores/s/shards/route?key=x", "PutLogs"),
+        ("POST", "/logstores/s/logs", "GetLogs"),
+        ("GET", "/logstores/s?type=log&from=1", "GetLogs"),
+        ("GET", "/logstores/s", "GetLogStore"),
+        ("GET", "/logstores/s/shards/0?type=log", "PullLogs"),
+        ("GET", "/logstores/s/shards", "ListShards"),
+        ("PATCH", "/logstores/s", "Unknown"),
+        ("GET", "/logstores/s?type=junk", "Unknown"),
+        ("POST", "/logstores/s/logs?type=log", "Unknown"),
+        ("GET", "/nowhere", "Unknown"),
+    ],
+)
+def test_action_is_named_as_the_api_names_it(backend: SlsBackend, method: str, target: str, name: str) -> None:
+    """Faults and counts go by these names; what is no operation is refused."""
+    path, _, query = target.partition("?")
+    assert sls_wire.action(Request(method, path, query, {"host": "proj.localhost"})) == name
+    if name == "Unknown":
+        assert refused(call(backend, method, target)) == (400, "ParameterInvalid")
+
+
+@pytest.mark.parametrize("page", ["offset=-1", "size=-1", "size=501", "offset=x"])
+def test_a_page_that_is_none_is_refused(backend: SlsBackend, page: str) -> None:
+    """Of logstores, as of projects and dashboards."""
+    for target in ("/logstores", "/dashboards", "/jobs"):
+        assert refused(call(backend, "GET", f"{target}?{page}")) == (400, "ParameterInvalid")
+
+
+@pytest.mark.parametrize(
+    ("host", "name", "expected"),
+    [
+        ("other.cn-qingdao.log.aliyuncs.com", "other", None),
+        ("cn-qingdao.log.aliyuncs.com", "other", None),
+        ("proj.cn-qingdao.log.aliyuncs.com", "other", (400, "ParameterInvalid")),
+        ("other.cn-beijing.log.aliyuncs.com", "other", (404, "ProjectNotExist")),
+        ("cn-beijing.log.aliyuncs.com", "other", (404, "ProjectNotExist")),
+    ],
+)
+def test_a_project_is_made_where_the_host_says(
+    backend: SlsBackend, host: str, name: str, expected: tuple[int, str] | None
+) -> None:
+    """A host that names a project or a region, and a body that names another: nothing is made."""
+    body = json.dumps({"projectName": name, "description": ""}).encode()
+    answer = call(backend, "POST", "/", body, host=host, content_type="application/json")
+    assert (answer.status == 200) if expected is None else (refused(answer) == expected)
+    assert [p.name for p in backend.projects(HOME)] == (["other", "proj"] if expected is None else ["proj"])
+
+
+def test_list_project_is_asked_of_the_bare_endpoint() -> None:
+    """GET / without a project in Host lists projects."""
+    for host in ("cn-qingdao.log.aliyuncs.com", "127.0.0.1:80", "localhost"):
+        assert sls_wire.action(Request("GET", "/", "", {"host": host})) == "ListProject"
+
+
+def test_error_of_the_gateway_is_rendered() -> None:
+    """A refusal from before the backend (a wrong signature, say) has the same form."""
+    answer = sls_wire.error(ApiError("SignatureNotMatch", 401, "no"))
+    assert refused(answer) == (401, "SignatureNotMatch")
+    assert answer.headers["Content-Type"] == "application/json"
+
+
+def test_an_empty_parameter_is_one_that_was_left_out(backend: SlsBackend) -> None:
+    """The Node client writes `logstoreName=&offset=&size=` when its caller named none of them; that lists all."""
+    answer = call(backend, "GET", "/logstores?logstoreName=&offset=&size=")
+    assert (answer.status, json.loads(answer.body)["logstores"]) == (200, ["store"])

@@ -1,0 +1,243 @@
+"""STS as its official client sees it: who is calling, and who may become which role for how long."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from alibabacloud_ecs20140526.client import Client as Ecs
+from alibabacloud_ecs20140526.models import CreateSecurityGroupRequest, DescribeSecurityGroupsRequest
+from alibabacloud_sts20150401.client import Client
+from alibabacloud_sts20150401.models import AssumeRoleRequest
+from alibabacloud_tea_openapi.exceptions import ClientException
+from alibabacloud_tea_openapi.models import Config
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.clock import VirtualClock
+from link_peer_local.core.identity import Role
+
+from tests.local.ecs.helpers import refused
+
+HOME, PEER = "1000000000000001", "1000000000000002"
+PEER_ROLE = f"acs:ram::{PEER}:role/link-peer"
+EXTERNAL_ID = "link-peer-local-example"
+
+
+def client_of(cloud: LocalCloud, uid: str) -> Client:
+    account = cloud.identity.accounts[uid]
+    return client(account.access_key_id, account.access_key_secret)
+
+
+def client(access_key_id: str, secret: str, token: str | None = None) -> Client:
+    return Client(
+        Config(access_key_id=access_key_id, access_key_secret=secret, security_token=token, region_id="cn-qingdao")
+    )
+
+
+def function_client(cloud: LocalCloud) -> Client:
+    """A client with the keys that the home account's functions have."""
+    role = cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
+    key = cloud.identity.issue(role, "fc", cloud.clock.now() + 3600)
+    return client(key.access_key_id, key.secret, key.token)
+
+
+def assume(sts: Client, **changes: Any) -> Any:
+    request = {"role_arn": PEER_ROLE, "role_session_name": "link-1", "external_id": EXTERNAL_ID, **changes}
+    return sts.assume_role(AssumeRoleRequest(**request)).body
+
+
+def refusal(sts: Client, **changes: Any) -> tuple[int, str]:
+    with pytest.raises(ClientException) as refused:
+        assume(sts, **changes)
+    return refused.value.status_code, refused.value.code
+
+
+def policy(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "1", "Statement": statements})
+
+
+def allow(*actions: str, **more: Any) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": list(actions), "Resource": "*", **more}
+
+
+def test_an_accounts_keys_are_that_account(local_cloud: LocalCloud) -> None:
+    """GetCallerIdentity of an account's keys names the account."""
+    body = client_of(local_cloud, PEER).get_caller_identity().body
+    assert (body.identity_type, body.account_id, body.arn) == ("Account", PEER, f"acs:ram::{PEER}:root")
+
+
+def test_the_functions_role_enters_the_peer_account(local_cloud: LocalCloud) -> None:
+    """A trusted role gets keys of the peer's role, and those keys are the peer's role."""
+    keys = assume(function_client(local_cloud)).credentials
+    body = client(keys.access_key_id, keys.access_key_secret, keys.security_token).get_caller_identity().body
+    assert body.identity_type == "AssumedRoleUser"
+    assert (body.account_id, body.arn) == (PEER, f"acs:ram::{PEER}:assumed-role/link-peer/link-1")
+    assert body.principal_id == f"{body.role_id}:link-1"
+
+
+def test_the_answer_names_the_session(local_cloud: LocalCloud) -> None:
+    """AssumedRoleUser carries the ARN and the id of the session."""
+    user = assume(client_of(local_cloud, HOME)).assumed_role_user
+    assert user.arn == f"acs:ram::{PEER}:assumed-role/link-peer/link-1"
+    assert user.assumed_role_id.endswith(":link-1")
+
+
+@pytest.mark.parametrize(("seconds", "expiration"), [(None, "2026-11-25T01:00:00Z"), (900, "2026-11-25T00:15:00Z")])
+def test_keys_last_as_long_as_asked(local_cloud: LocalCloud, seconds: int | None, expiration: str) -> None:
+    """An hour by default; the expiration has the form that the credentials library parses."""
+    assert assume(client_of(local_cloud, HOME), duration_seconds=seconds).credentials.expiration == expiration
+
+
+def test_keys_expire(local_cloud: LocalCloud) -> None:
+    """After their time the keys are refused."""
+    keys = assume(client_of(local_cloud, HOME), duration_seconds=900).credentials
+    sts = client(keys.access_key_id, keys.access_key_secret, keys.security_token)
+    assert isinstance(local_cloud.clock, VirtualClock)
+    local_cloud.clock.advance(899)
+    sts.get_caller_identity()
+    local_cloud.clock.advance(1)
+    with pytest.raises(ClientException) as refused:
+        sts.get_caller_identity()
+    assert refused.value.code == "InvalidSecurityToken.Expired"
+
+
+@pytest.mark.parametrize("external_id", [None, "another-id"])
+def test_the_external_id_must_be_the_roles(local_cloud: LocalCloud, external_id: str | None) -> None:
+    """Without the role's ExternalId a trusted caller is refused as an untrusted one is."""
+    assert refusal(function_client(local_cloud), external_id=external_id) == (403, "NoPermission")
+
+
+def test_a_stranger_is_not_trusted(local_cloud: LocalCloud) -> None:
+    """A role admits only whom its trust policy names, whatever external id they know."""
+    local_cloud.identity.add_account("1000000000000003", "c@aliyun.com")
+    assert refusal(client_of(local_cloud, "1000000000000003")) == (403, "NoPermission")
+
+
+def test_a_trust_in_a_role_is_no_trust_in_its_account(local_cloud: LocalCloud) -> None:
+    """When the trust names a role, other principals of that account stay outside."""
+    local_cloud.identity.roles[PEER_ROLE].trusted = [f"acs:ram::{HOME}:role/link-peer-fc"]
+    assert refusal(client_of(local_cloud, HOME)) == (403, "NoPermission")
+    assert assume(function_client(local_cloud)).credentials.access_key_id.startswith("STS.")
+
+
+def test_a_trust_in_a_service_admits_no_person(local_cloud: LocalCloud) -> None:
+    """A role for fc.aliyuncs.com cannot be assumed by keys, not even of its own account."""
+    arn = f"acs:ram::{HOME}:role/link-peer-fc"
+    assert refusal(client_of(local_cloud, HOME), role_arn=arn, external_id=None) == (403, "NoPermission")
+
+
+def test_the_callers_own_policy_must_allow_it_too(local_cloud: LocalCloud) -> None:
+    """A role whose policy lacks sts:AssumeRole cannot go on to another one, though that one trusts it."""
+    role = local_cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
+    role.allowed_actions = ["ecs:*"]
+    assert refusal(function_client(local_cloud)) == (403, "NoPermission")
+    role.allowed_actions = ["ecs:*", "sts:AssumeRole"]
+    assume(function_client(local_cloud))
+
+
+def test_an_unknown_role(local_cloud: LocalCloud) -> None:
+    """A role that does not exist is EntityNotExist.Role, 404."""
+    arn = f"acs:ram::{PEER}:role/nobody"
+    assert refusal(client_of(local_cloud, HOME), role_arn=arn) == (404, "EntityNotExist.Role")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"role_arn": "link-peer"}, "InvalidParameter.RoleArn"),
+        ({"role_session_name": "x"}, "InvalidParameter.RoleSessionName"),
+        ({"role_session_name": "with space"}, "InvalidParameter.RoleSessionName"),
+        ({"role_session_name": "n" * 65}, "InvalidParameter.RoleSessionName"),
+        ({"external_id": "x"}, "InvalidParameter.ExternalId"),
+        ({"duration_seconds": 899}, "InvalidParameter.DurationSeconds"),
+        ({"duration_seconds": 3601}, "InvalidParameter.DurationSeconds"),
+        ({"policy": "{"}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": '{"Version": "1"}'}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": "[" * 2000}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": policy()}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": policy({"Effect": "allow", "Action": "*", "Resource": "*"})}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": policy({"Effect": "Allow", "Action": "*"})}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": policy({"Effect": "Allow", "Resource": "*"})}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": policy({"Effect": "Allow", "Action": [], "Resource": "*"})}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": policy(allow("*", Condition="x"))}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": policy(allow("*", NotAction="*"))}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": policy(allow("*", Sid="x"))}, "InvalidParameter.PolicyGrammar"),
+        ({"policy": "x" * 2049}, "InvalidParameter.PolicySize"),
+        ({"role_session_name": None}, "MissingParameter.RoleSessionName"),
+        ({"role_arn": None}, "MissingParameter.RoleArn"),
+    ],
+)
+def test_bad_parameters(local_cloud: LocalCloud, changes: dict[str, Any], code: str) -> None:
+    """Each parameter is held to its documented form."""
+    assert refusal(client_of(local_cloud, HOME), **changes) == (400, code)
+
+
+def test_the_widest_parameters_pass(local_cloud: LocalCloud) -> None:
+    """A session name of 64 characters, a policy of just under 2048 and the role's own maximum are good."""
+    local_cloud.identity.roles[PEER_ROLE].max_session_seconds = 43200
+    sts = client_of(local_cloud, HOME)
+    assume(
+        sts, role_session_name="a.b@c_d-" + "n" * 56, policy=policy(allow("ecs:*")).ljust(2048), duration_seconds=43200
+    )
+
+
+def may(cloud: LocalCloud, session_policy: str | None) -> set[str]:
+    """Which of three actions a session that was narrowed so may do."""
+    keys = assume(client_of(cloud, HOME), policy=session_policy).credentials
+    caller = cloud.identity.keys[keys.access_key_id].caller
+    actions = ("DescribeSecurityGroups", "CreateSecurityGroup", "DeleteSecurityGroup")
+    return {action for action in actions if cloud.permitted(caller, f"ecs:{action}")}
+
+
+DESCRIBE, CREATE, DELETE = "DescribeSecurityGroups", "CreateSecurityGroup", "DeleteSecurityGroup"
+
+
+@pytest.mark.parametrize(
+    ("session_policy", "allowed"),
+    [
+        (None, {DESCRIBE, CREATE, DELETE}),
+        (policy(allow("*")), {DESCRIBE, CREATE, DELETE}),
+        (policy({**allow(), "Action": "ecs:Describe*"}), {DESCRIBE}),
+        (policy(allow("ecs:Create*", "ecs:Delete*")), {CREATE, DELETE}),
+        (policy(allow("ecs:*"), {**allow("ecs:Delete*"), "Effect": "Deny"}), {DESCRIBE, CREATE}),
+        (policy({"Effect": "Allow", "NotAction": "ecs:Delete*", "Resource": ["*"]}), {DESCRIBE, CREATE}),
+        (policy(allow("oss:*")), set()),
+        (policy({**allow("ecs:*"), "Effect": "Deny"}), set()),
+        (policy(allow("ecs:*", Resource="acs:ecs:*:*:instance/i-1")), set()),
+        (policy(allow("ecs:*", Condition={"IpAddress": {"acs:SourceIp": "10.0.0.1"}})), set()),
+        (policy(allow("*"), {**allow("ecs:D*", Resource="acs:ecs:*:*:x/y"), "Effect": "Deny"}), {CREATE}),
+    ],
+)
+def test_a_sessions_policy_narrows_it(local_cloud: LocalCloud, session_policy: str | None, allowed: set[str]) -> None:
+    """Allow, Deny (which wins), wildcards; where resources or conditions matter, nothing more than the real one allows."""
+    assert may(local_cloud, session_policy) == allowed
+
+
+def test_a_sessions_policy_gives_nothing_that_the_role_has_not(local_cloud: LocalCloud) -> None:
+    """The rights are those that both have."""
+    local_cloud.identity.roles[PEER_ROLE].allowed_actions = ["ecs:D*"]
+    assert may(local_cloud, policy(allow("ecs:De*", "ecs:Create*"))) == {DESCRIBE, DELETE}
+
+
+def test_a_narrowed_session_is_refused_by_ecs_and_sts(local_cloud: LocalCloud) -> None:
+    """As a role without the right is."""
+    keys = assume(client_of(local_cloud, HOME), policy=policy(allow("ecs:Describe*"))).credentials
+    config = Config(
+        access_key_id=keys.access_key_id,
+        access_key_secret=keys.access_key_secret,
+        security_token=keys.security_token,
+        endpoint="ecs.cn-qingdao.aliyuncs.com",
+    )
+    Ecs(config).describe_security_groups(DescribeSecurityGroupsRequest(region_id="cn-qingdao"))
+    with refused("Forbidden.RAM", 403):
+        Ecs(config).create_security_group(CreateSecurityGroupRequest(region_id="cn-qingdao"))
+    sts = client(keys.access_key_id, keys.access_key_secret, keys.security_token)
+    assert refusal(sts) == (403, "NoPermission")
+
+
+def test_a_role_without_external_id(local_cloud: LocalCloud) -> None:
+    """A role that asks for no ExternalId takes callers with and without one."""
+    local_cloud.identity.add_role(Role(PEER, "open", trusted=[f"acs:ram::{HOME}:root"]))
+    sts = client_of(local_cloud, HOME)
+    assume(sts, role_arn=f"acs:ram::{PEER}:role/open", external_id=None)
+    assume(sts, role_arn=f"acs:ram::{PEER}:role/open", external_id="whatever")
