@@ -1,0 +1,1 @@
+"""The `link-peer` command line."""

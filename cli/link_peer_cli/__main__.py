@@ -1,4 +1,4 @@
-"""`python -m link_peer_cli`."""
+"""Run `python -m link_peer_cli`."""
 
 from __future__ import annotations
 

@@ -1,24 +1,39 @@
-"""The command line `link-peer`. One command a file; each imports what is heavy only when it runs."""
+"""The `link-peer` command. This module only registers the commands; each lives in its own file in `commands/`.
+
+Command modules import the SDKs and the engine inside the command, so that `--help` starts quickly.
+"""
 
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 import typer
-from link_peer.domain.errors import BadInput, LinkPeerError
-from rich.markup import escape
-from typer.exceptions import TyperException
 
-from link_peer_cli.commands import audit, demo, doctor, invoke, local, plan, request, stale, sweep, verify
-from link_peer_cli.commands import map as picture
-from link_peer_cli.io.console import Exit, console, show
+from link_peer_cli.commands import (
+    audit,
+    demo,
+    doctor,
+    failed,
+    invoke,
+    local,
+    plan,
+    replay,
+    request,
+    stale,
+    sweep,
+    verify,
+)
+from link_peer_cli.commands import map as map_command
+from link_peer_cli.io.exits import run
 
 app = typer.Typer(
     name="link-peer",
-    help="Opens the internal network between Alibaba Cloud ECS instances, safely and by itself.",
+    help="Open the internal network between Alibaba Cloud ECS instances, safely and automatically.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = (
     local.local,
@@ -31,29 +46,17 @@ COMMANDS = (
     verify.verify,
     doctor.doctor,
     invoke.invoke,
-    invoke.failed,
-    invoke.replay,
+    failed.failed,
+    replay.replay,
 )
 for command in COMMANDS:
     app.command()(command)
-app.command("map")(picture.picture)
+app.command("map")(map_command.draw_map)
 
 
-def main(args: list[str] | None = None) -> None:
-    """Runs one command. Leaves by SystemExit: 0 done, 1 denied or failed, 2 usage. What went wrong is on stderr, as JSON
-    with `--json`."""
-    args = sys.argv[1:] if args is None else args
-    as_json = "--json" in args
-    try:
-        code = app(args=args, prog_name="link-peer", standalone_mode=not as_json)
-    except TyperException as error:  # typer shows it itself, unless JSON is asked for
-        code, problem = error.exit_code, error.format_message()
-    except LinkPeerError as error:
-        code, problem = Exit.USAGE if isinstance(error, BadInput) else Exit.REFUSED, str(error)
-    else:
-        sys.exit(code or Exit.DONE)
-    if as_json:
-        show({"error": problem}, stderr=True)
-    else:
-        console(stderr=True).print(f"[red]{escape(problem)}[/red]", soft_wrap=True)
-    sys.exit(code)
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run one command with these arguments (default: the process's own) and exit.
+
+    Raises SystemExit: 0 done, 1 denied or failed, 2 usage. Errors are printed on stderr, as JSON with `--json`.
+    """
+    run(app, sys.argv[1:] if args is None else args)

@@ -1,4 +1,4 @@
-"""How a test runs a command: in this process, with its exit code and what it printed."""
+"""How a test runs a command: in this process, with its exit code and output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from link_peer_cli.main import main
 
 
 class Cli:
-    """`cli("plan", "i-…")` runs `link-peer plan i-…`; afterwards `out` and `err` hold what was printed."""
+    """`cli("plan", "i-…")` runs `link-peer plan i-…`; `out` and `err` then hold its output."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
@@ -18,6 +18,7 @@ class Cli:
         self.err = ""
 
     def __call__(self, *args: str) -> int:
+        """Run a command and return its exit code."""
         with pytest.raises(SystemExit) as ended:
             main(list(args))
         self.out, self.err = self._capsys.readouterr()
@@ -25,6 +26,6 @@ class Cli:
         return code if isinstance(code, int) else int(bool(code))
 
     def json(self, *args: str) -> tuple[int, list[Any]]:
-        """The exit code, and every line of output as JSON."""
+        """Run a command with `--json`; return its exit code and each line of output, parsed."""
         code = self(*args, "--json")
         return code, [json.loads(line) for line in self.out.splitlines()]

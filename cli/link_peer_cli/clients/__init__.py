@@ -1,0 +1,1 @@
+"""The services that commands talk to, behind plain functions and classes."""

@@ -1,4 +1,4 @@
-"""The commands of the aliyun CLI that make the same changes, for a person to read, or to run by hand."""
+"""The `aliyun` CLI commands that make the same changes, for people to read or to run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Parameters = Iterable[tuple[str, str]]
 
 
 def authorize(region: str, account: str, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
-    """New ingress rules, each with its Description."""
+    """Return the command that adds ingress rules, each with its Description."""
     given = [("SecurityGroupId", group)]
     for number, (key, description) in enumerate(rules, 1):
         fields = [
@@ -28,6 +28,7 @@ def authorize(region: str, account: str, group: str, rules: Sequence[tuple[RuleK
 
 
 def modify(region: str, group: str, rule_id: str, description: str) -> str:
+    """Return the command that sets a rule's Description, and its priority to ours."""
     given = [("SecurityGroupId", group), ("SecurityGroupRuleId", rule_id)]
     return _command(
         "ModifySecurityGroupRule", region, [*given, ("Priority", str(PRIORITY)), ("Description", description)]
@@ -35,15 +36,18 @@ def modify(region: str, group: str, rule_id: str, description: str) -> str:
 
 
 def revoke(region: str, group: str, rule_ids: Sequence[str]) -> str:
+    """Return the command that removes rules by their ids."""
     ids = [(f"SecurityGroupRuleId.{number}", rule_id) for number, rule_id in enumerate(rule_ids, 1)]
     return _command("RevokeSecurityGroup", region, [("SecurityGroupId", group), *ids])
 
 
 def tag(region: str, group: str, name: str) -> str:
+    """Return the command that sets a security group's tag to `true`."""
     return _command("TagResources", region, [*_group(group), ("Tag.1.Key", name), ("Tag.1.Value", "true")])
 
 
 def untag(region: str, group: str, name: str) -> str:
+    """Return the command that removes a security group's tag."""
     return _command("UntagResources", region, [*_group(group), ("TagKey.1", name)])
 
 

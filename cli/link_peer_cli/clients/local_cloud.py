@@ -1,4 +1,4 @@
-"""The local cloud with the project's functions deployed on it, and what the environment of a command on it is."""
+"""The local cloud with the project's functions deployed on it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def running(world: str = "", port: int = 0, *, connected: bool = True) -> Iterator[LocalCloud]:
-    """A local cloud that serves on loopback, with its functions in worker processes, until the block ends.
+    """Serve a local cloud on loopback, with the functions in worker processes, until the block ends.
 
-    Not `connected`, no event, message or timer calls the functions.
+    If not `connected`, no event, message or timer invokes the functions. Raises WorldError for an invalid world and
+    OSError for a port in use.
     """
     from link_peer_local import world as worlds
     from link_peer_local.cloud import LocalCloud
@@ -33,7 +34,10 @@ def running(world: str = "", port: int = 0, *, connected: bool = True) -> Iterat
 
 
 def environment(described: dict[str, Any]) -> dict[str, str]:
-    """What to export so that commands, and any official SDK behind them, work on a cloud that `describe` described."""
+    """Return the variables that point commands and SDKs at a local cloud.
+
+    `described` is the JSON object that `link-peer local --json` prints.
+    """
     home = described["accounts"][0]
     return {
         "LINK_PEER_CLOUD": described["endpoint"],

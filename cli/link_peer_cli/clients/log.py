@@ -1,10 +1,9 @@
-"""Reading the audit log back, through the SLS SDK. The functions only write it; people read it here."""
+"""The audit log, read through the SLS SDK. The functions only write it; the commands read it."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from link_peer.domain.errors import LinkPeerError, Transient
@@ -12,15 +11,16 @@ from link_peer.runtime.clock import Clock
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Settings
 
-PAGE = 100  # [doc GetLogs: at most 100 lines an answer]
+PAGE = 100  # [doc GetLogs: at most 100 lines per response]
 POLL_SECONDS = 0.2
-SKEW_SECONDS = 60  # a log may carry a time that is a little ahead of ours
+SKEW_SECONDS = 60  # the time of a record may be a little ahead of our clock
 
 Record = dict[str, str]
+"""One audit record: field names to values."""
 
 
 class AuditLog:
-    """The audit logstore of the settings."""
+    """The audit logstore named in the settings. Raises LinkPeerError if the settings name none."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         from link_peer.alicloud.sls import client
@@ -32,12 +32,15 @@ class AuditLog:
         self._place = (settings.audit_project, settings.audit_logstore)
 
     def read(self, query: str = "*", since: float = 0) -> list[Record]:
-        """Records in their order. `since` is in epoch seconds. Raises LinkPeerError if the log cannot be read."""
+        """Return the records that match, in order, retrying failed reads.
+
+        `since` is in epoch seconds. Raises LinkPeerError if the log cannot be read.
+        """
         retry = Retry(self._clock, math.inf)
         return retry(lambda: self.read_once(query, since))
 
     def read_once(self, query: str, since: float) -> list[Record]:
-        """The same, for who asks again anyway. Raises Transient where another try may succeed."""
+        """Like `read`, without retries, for callers that poll. Raises Transient if a later read may succeed."""
         from aliyun.log import LogException
         from link_peer.alicloud.sls import AuditUnavailable
 
@@ -49,7 +52,7 @@ class AuditLog:
                     *self._place, int(since), until, query=query, size=PAGE, offset=len(found), reverse=False
                 )
             except (AuditUnavailable, LogException) as error:
-                raise meaning(error) from error
+                raise read_error(error) from error
             page = [_record(log) for log in answer.get_logs()]
             found += page
             if len(page) < PAGE:
@@ -58,8 +61,11 @@ class AuditLog:
     def wait(
         self, query: str, done: Callable[[list[Record]], bool], since: float, seconds: float, poll: float = POLL_SECONDS
     ) -> list[Record]:
-        """The records of a query, once `done` says that they are all there. Raises Transient when the time is over."""
-        deadline = time.monotonic() + seconds
+        """Poll until `done` accepts the records of a query, and return them.
+
+        Raises Transient after `seconds`, with the last failed read if there was one.
+        """
+        deadline = self._clock.now() + seconds
         while True:
             trouble = ""
             try:
@@ -68,28 +74,18 @@ class AuditLog:
                     return found
             except Transient as error:
                 trouble = f": {error}"
-            if time.monotonic() > deadline:
+            if self._clock.now() > deadline:
                 raise Transient(f"no outcome in the audit log after {seconds:.0f} seconds{trouble}")
-            time.sleep(poll)
+            self._clock.sleep(poll)
 
 
-def meaning(error: Any) -> LinkPeerError:
-    """What a failed read means: a 4xx comes again, unless it says "not so fast"; the rest passes."""
-    answer = error.__cause__ or error  # the SDK's own error knows the status
+def read_error(error: Any) -> LinkPeerError:
+    """Translate an SDK error: a 4xx is permanent, unless it is a rate limit; anything else is Transient."""
+    answer = error.__cause__ or error  # the SDK's own error carries the HTTP status
     status, code = int(answer.get_resp_status() or 0), str(answer.get_error_code())
     if 400 <= status < 500 and status != 429 and not code.endswith("QuotaExceed"):
         return LinkPeerError(f"the audit log cannot be read: {error}")
-    return Transient(f"the audit log cannot be read now: {'no answer' if code == 'LogRequestError' else code}")
-
-
-def condition(fields: Mapping[str, str]) -> str:
-    """A query for records in which every field has its value; `*` when there are none."""
-    terms = [f'{name}: "{_escaped(value)}"' for name, value in fields.items() if value]
-    return " and ".join(terms) or "*"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"')
+    return Transient(f"the audit log cannot be read now: {'no response' if code == 'LogRequestError' else code}")
 
 
 def _record(log: Any) -> Record:

@@ -1,6 +1,7 @@
-"""The cloud as it would be: reads are real, changes are kept here and shown by later reads, and nothing is written.
+"""Dry runs: reads are real, changes are kept in memory, and nothing is written.
 
-So a reconcile that runs on it does all that it would do, takes what it did for done, and leaves a list of its changes.
+Later reads show the kept changes, so a reconcile that runs on this cloud takes every step that it would take on the
+real one, and leaves a list of the calls it would have made.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ from link_peer.runtime.ports import Cloud, Ecs
 from link_peer.runtime.retry import Retry
 
 from link_peer_cli.clients import aliyun
-from link_peer_cli.io.inputs import Setting
+from link_peer_cli.io.environment import Environment
 
-SECONDS = 3600  # a person waits longer than a function may run
+SECONDS = 3600  # time limit of a run; a command may take longer than a function
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One call that would be made, in one account, as the command that makes it."""
+    """One call that would be made in an account, as an `aliyun` command."""
 
     account: str
     command: str
 
 
 class WhatIf:
-    """The `Cloud` protocol over a real one. `changes` are the calls that would have been made, in their order."""
+    """A `Cloud` that reads from a real one. `changes` are the calls that would have been made, in order."""
 
     def __init__(self, cloud: Cloud, region: str) -> None:
         self._cloud = cloud
@@ -41,6 +42,7 @@ class WhatIf:
         self.changes: list[Change] = []
 
     def ecs(self, account: str) -> Ecs:
+        """Return the ECS of an account, with the changes made so far."""
         if account not in self._made:
             self._made[account] = _Ecs(self._cloud.ecs(account), self._region, self.changes)
         return self._made[account]
@@ -53,7 +55,7 @@ class _Ecs:
         self._region = region
         self._changes = changes
         self._rules: dict[str, list[Rule]] = {}
-        self._tags: dict[str, tuple[str, bool]] = {}  # group: the tag, and whether it is there
+        self._tags: dict[str, tuple[str, bool]] = {}  # by group: the tag, and whether it is set
 
     def instances(self, ids: Sequence[str]) -> list[Instance]:
         return self._real.instances(ids)
@@ -119,7 +121,7 @@ class _Ecs:
 
 
 class Kept:
-    """An `Audit` that keeps the records (and hands them on, where there is a log), and a `Queue` that keeps the messages."""
+    """An `Audit` that keeps the records, and writes them to a log if there is one; a `Queue` that keeps the messages."""
 
     def __init__(self, log: Audit | None = None) -> None:
         self._log = log
@@ -127,32 +129,35 @@ class Kept:
         self.messages: list[bytes] = []
 
     def write(self, records: Sequence[Record]) -> None:
+        """Keep records, after the log has them."""
         if self._log is not None:
             self._log.write(records)
         self.records += records
 
     def post(self, body: bytes) -> None:
+        """Keep a message."""
         self.messages.append(body)
 
     @property
     def outcomes(self) -> list[Record]:
+        """The records that are outcomes."""
         return [record for record in self.records if record["record"] == "outcome"]
 
 
-def suppose(here: Setting, function: str) -> tuple[Delivery, WhatIf, Kept]:
-    """A delivery that changes nothing, writes nothing and posts nothing, with what it would have."""
+def suppose(env: Environment, function: str) -> tuple[Delivery, WhatIf, Kept]:
+    """Return a delivery that changes, records and posts nothing, with its cloud and its records."""
     kept = Kept()
-    retry = Retry(here.clock, here.clock.now() + SECONDS)
-    cloud = WhatIf(Accounts(here.settings, here.policy, here.clock, retry, function), here.settings.region)
+    retry = Retry(env.clock, env.clock.now() + SECONDS)
+    cloud = WhatIf(Accounts(env.settings, env.policy, env.clock, retry, function), env.settings.region)
 
     def enter(_name: str, _retry: Retry) -> Cloud:
         return cloud
 
     made = Delivery(
         function=function,
-        region=here.settings.region,
-        policy=here.policy,
-        clock=here.clock,
+        region=env.settings.region,
+        policy=env.policy,
+        clock=env.clock,
         cloud=enter,
         audit=kept,
         queue=kept,

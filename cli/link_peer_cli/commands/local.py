@@ -9,24 +9,26 @@ from typing import Annotated, Any
 import typer
 
 from link_peer_cli.clients.local_cloud import environment, running
-from link_peer_cli.io.console import console, print_table, show
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.tables import print_table
 
-_LOOK_SECONDS = 0.5
+_SIGNAL_CHECK_SECONDS = 0.5
 
 
 def local(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)] = 0,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 picks a free one.", min=0, max=65535)] = 0,
     world: Annotated[str, typer.Option(help="A world file, or the name of one in local/worlds.")] = "",
     no_functions: Annotated[
         bool,
-        typer.Option("--no-functions", help="Let nothing call the functions by itself; link-peer invoke still does."),
+        typer.Option("--no-functions", help="Do not trigger the functions; `link-peer invoke` still works."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON that names everything.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON: the endpoint, accounts, keys and names.")
+    ] = False,
 ) -> None:
-    """Run the local cloud until Ctrl-C: ECS, STS, SLS, MNS, Function Compute and EventBridge.
+    """Run a local Alibaba Cloud until Ctrl-C: ECS, STS, SLS, MNS, Function Compute and EventBridge.
 
-    The three functions are deployed on it as s.yaml says, so whatever is tagged, launched or posted is dealt with by them
-    within seconds.
+    The three functions are deployed on it as s.yaml says. They handle tags, new instances and requests within seconds.
     """
     from link_peer_local import world as worlds
 
@@ -37,17 +39,18 @@ def local(
         with running(world, port, connected=not no_functions) as cloud:
             described = worlds.describe(cloud)
             if as_json:
-                show(described)
+                print_json(described)
             else:
-                _tell(described, connected=not no_functions)
-            # The kernel may hand the signal to any thread, and Python runs its handler in this one once it wakes.
-            while not stop.wait(_LOOK_SECONDS):
+                _print_description(described, connected=not no_functions)
+            # The kernel may deliver the signal to any thread, but Python runs the handler in this one. It must wake up
+            # from time to time to do so.
+            while not stop.wait(_SIGNAL_CHECK_SECONDS):
                 pass
     except (worlds.WorldError, OSError) as problem:
         raise typer.BadParameter(str(problem)) from None
 
 
-def _tell(described: dict[str, Any], *, connected: bool) -> None:
+def _print_description(described: dict[str, Any], *, connected: bool) -> None:
     out = console()
     out.print(f"[bold]Alibaba Cloud on loopback:[/bold] {described['endpoint']} ({described['region']})")
     accounts = described["accounts"]
@@ -55,14 +58,14 @@ def _tell(described: dict[str, Any], *, connected: bool) -> None:
     print_table(out, "accounts", ["uid", "name", "key id", "key secret"], rows)
     rows = [(v["id"], v["vswitch_id"], v["owner"], ", ".join(v["shared_with"])) for v in described["vpcs"]]
     print_table(out, "VPCs", ["id", "vSwitch", "owner", "shared with"], rows)
-    out.print("In another terminal, for the commands (link-peer --help) and for any official SDK:\n")
+    out.print("To use it from another terminal, with link-peer or any official SDK:\n")
     for name, value in environment(described).items():
         out.print(f"  export {name}={value}", soft_wrap=True)
     if connected:
-        out.print(
-            "\nThen tag instances with link-peer and groups with link-accept: the deployed functions deal with it within"
-        )
-        out.print("seconds (--no-functions: nothing calls them). Read on with: link-peer audit --follow")
+        out.print("\nThen set link-peer tags on instances and link-accept tags on groups: the deployed functions apply")
+        out.print("them within seconds. Watch the decisions with: link-peer audit --follow")
     else:
-        out.print("\nNothing calls the functions by itself: link-peer invoke link-peer-sweep events/timer.json")
-    out.print("Ctrl-C ends it; nothing is kept.")
+        out.print(
+            "\nNothing triggers the functions. Invoke one with: link-peer invoke link-peer-sweep events/timer.json"
+        )
+    out.print("Ctrl-C stops it. Nothing is saved.")

@@ -1,4 +1,4 @@
-"""`link-peer map`: a picture of who may reach whom, by the rules of ours that stand."""
+"""`link-peer map`: draw who may reach whom, according to our rules."""
 
 from __future__ import annotations
 
@@ -8,61 +8,72 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from link_peer_cli.io.console import Exit, console, show
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.exits import Exit
 
 if TYPE_CHECKING:
-    from link_peer_cli.io.drawing import Arrow
-    from link_peer_cli.io.inputs import Setting
+    from link_peer_cli.io.drawing.arrows import Arrow
+    from link_peer_cli.io.environment import Environment
 
 
-def picture(
+def draw_map(
     form: Annotated[str, typer.Option("--format", help="mermaid, svg or html.")] = "mermaid",
-    output: Annotated[str, typer.Option("--output", "-o", help="A file to write; none: stdout.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the arrows, one JSON object a line.")] = False,
+    output: Annotated[str, typer.Option("--output", "-o", help="The file to write. Default: stdout.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per arrow and line.")] = False,
 ) -> None:
-    """Draw who may reach whom: every link that stands, in all accounts of the policy."""
+    """Draw who may reach whom: every link that is open now, in all accounts of the policy."""
     from link_peer.domain.errors import BadInput
 
-    from link_peer_cli.io import drawing
-    from link_peer_cli.io.inputs import opened
+    from link_peer_cli.io.drawing.html import html
+    from link_peer_cli.io.drawing.mermaid import mermaid
+    from link_peer_cli.io.drawing.svg import svg
+    from link_peer_cli.io.environment import load_environment
 
-    forms = {"mermaid": drawing.mermaid, "svg": drawing.svg, "html": drawing.html}
+    forms = {"mermaid": mermaid, "svg": svg, "html": html}
     if form not in forms:
         raise BadInput("--format", f"{form} is not one of {', '.join(forms)}")
-    here = opened()
-    arrows, unread = _read(here)
+    env = load_environment()
+    arrows, problems = _read(env)
     if as_json:
         for arrow in arrows:
             ends = {"from": str(arrow.source), "to": str(arrow.target)}
-            show({**ends, "ports": arrow.label, "reasons": list(arrow.reasons)})
+            print_json({**ends, "ports": arrow.label, "reasons": list(arrow.reasons)})
     else:
-        text = forms[form](arrows, {uid: account.name for uid, account in here.policy.accounts.items()})
-        if output:
-            try:
-                Path(output).write_text(text, encoding="utf-8")
-            except OSError as error:
-                raise BadInput("--output", f"{output}: {error.strerror}") from None
-        else:
-            print(text, end="")
-    for problem in unread:
+        names = {uid: account.name for uid, account in env.policy.accounts.items()}
+        _write(forms[form](arrows, names), output)
+    for problem in problems:
         console(stderr=True).print(f"[yellow]{escape(problem)}[/yellow]")
-    if unread:
+    if problems:
         raise typer.Exit(Exit.REFUSED)
 
 
-def _read(here: Setting) -> tuple[list[Arrow], list[str]]:
-    """From the rules of every managed group, one arrow for those of the same parties that stand for the same reasons; and
-    the accounts that were not read."""
+def _write(text: str, output: str) -> None:
+    from link_peer.domain.errors import BadInput
+
+    if not output:
+        print(text, end="")
+        return
+    try:
+        Path(output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput("--output", f"{output}: {error.strerror}") from None
+
+
+def _read(env: Environment) -> tuple[list[Arrow], list[str]]:
+    """The arrows of all managed groups, and a message for each account that could not be read.
+
+    Rules between the same parties with the same claims are one arrow.
+    """
     from link_peer.domain.errors import CloudError, Transient
     from link_peer.domain.model import Party, Port
     from link_peer.engine.reader import READERS, Reader
     from link_peer.planning.decision import link_of, owned_rules
 
     from link_peer_cli.clients.whatif import suppose
-    from link_peer_cli.io.drawing import Arrow
+    from link_peer_cli.io.drawing.arrows import Arrow
 
-    policy = here.policy
-    _, cloud, _ = suppose(here, "map")
+    policy = env.policy
+    _, cloud, _ = suppose(env, "map")
     reader = Reader(cloud, policy)
     failed: dict[str, Exception] = {}
     for account in sorted(policy.accounts):
@@ -71,7 +82,7 @@ def _read(here: Setting) -> tuple[list[Arrow], list[str]]:
         except (Transient, CloudError) as error:
             failed[account] = error
     ports: dict[tuple[Party, Party, tuple[str, ...]], set[Port]] = {}
-    for rule, marker in owned_rules(reader.view, policy, here.settings.region):
+    for rule, marker in owned_rules(reader.view, policy, env.settings.region):
         if rule.key is not None:
             link = link_of(rule.key, marker)
             reasons = tuple(reason.request or "tag" for reason in sorted(marker.reasons))
@@ -80,8 +91,8 @@ def _read(here: Setting) -> tuple[list[Arrow], list[str]]:
         Arrow(source, target, tuple(sorted(found, key=str)), reasons)
         for (source, target, reasons), found in sorted(ports.items())
     ]
-    unread = [
-        f"account {account} was not read: {error}"
+    problems = [
+        f"account {account} could not be read: {error}"
         for account, error in sorted({**reader.view.blocked, **failed}.items())
     ]
-    return arrows, unread
+    return arrows, problems

@@ -1,4 +1,4 @@
-"""`link-peer plan`: what an event, a request or an instance would change, and the commands that change the same."""
+"""`link-peer plan`: preview what an event, a request or an instance would change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from link_peer_cli.io.console import console, print_table, show
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.options import Json
+from link_peer_cli.io.tables import print_table
 
 if TYPE_CHECKING:
     from link_peer.domain.errors import BadInput
@@ -19,55 +21,60 @@ if TYPE_CHECKING:
 
     from link_peer_cli.clients.log import Record
     from link_peer_cli.clients.whatif import Change
-    from link_peer_cli.io.inputs import Setting
+    from link_peer_cli.io.environment import Environment
 
 
 def plan(
     what: Annotated[
-        str, typer.Argument(help="An instance's id, or a file with events or requests, one or an array; - for stdin.")
+        str, typer.Argument(help="An instance's id, or a file with one or an array of events or requests; - for stdin.")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Show what would be decided, and the equal aliyun commands. Changes nothing, and writes nothing to the log."""
+    """Preview decisions and the equivalent aliyun commands. Changes nothing and writes no audit record."""
     from link_peer.domain.errors import BadInput
     from link_peer.domain.tags import is_instance_id
     from link_peer.inbound import events
 
-    from link_peer_cli.io.inputs import document, opened, party
+    from link_peer_cli.io.environment import load_environment
+    from link_peer_cli.io.inputs import document, party
     from link_peer_cli.io.records import exit_code, print_changes, print_records
 
     raw = None if is_instance_id(what.partition("@")[0]) else document(what)
     elements = [] if raw is None else events.elements(raw, events.MAX_BATCH_BYTES)
-    here = opened()
+    env = load_environment()
     if raw is not None:
-        records, changes = planned(here, raw, elements)
+        records, changes = planned(env, raw, elements)
     else:
-        instance = party(what, "instance", here.policy.home)
-        if instance.account != here.policy.home:
-            raise BadInput("instance", f"{what} is not of the home account: link-peer sweep --dry-run looks at all")
-        hint = events.Hint("plan", "person", instance.id, instance.account, here.settings.region, None, "tags")
-        records, changes = planned(here, b"", [hint])
+        instance = party(what, "instance", env.policy.home)
+        if instance.account != env.policy.home:
+            raise BadInput(
+                "instance", f"{what} is not in the home account: link-peer sweep --dry-run covers all accounts"
+            )
+        hint = events.Hint("plan", "person", instance.id, instance.account, env.settings.region, None, "tags")
+        records, changes = planned(env, b"", [hint])
     if as_json:
-        show({"decisions": records, "commands": [msgspec.to_builtins(change) for change in changes]})
+        print_json({"decisions": records, "commands": [msgspec.to_builtins(change) for change in changes]})
     else:
         out = console()
         print_records(out, "decisions", records)
-        print_table(out, "rules concerned", ("account", "group", "source", "to", "protocol", "ports"), _rules(records))
+        print_table(out, "rules", ("account", "group", "source", "to", "protocol", "ports"), _rules(records))
         if changes or all(record["record"] == "outcome" for record in records):
             print_changes(out, changes)
     raise typer.Exit(exit_code(records))
 
 
-def planned(here: Setting, raw: bytes, elements: Sequence[object]) -> tuple[list[Record], list[Change]]:
-    """The outcomes (an attempt, where the function would be called again; a summary, where it would hold removals) and the
-    changes. Each element ends on its own,
-    as in the functions. Pairs that auto_link would hand to the queue are planned too."""
+def planned(env: Environment, raw: bytes, elements: Sequence[object]) -> tuple[list[Record], list[Change]]:
+    """Return the records and the changes that the functions would make.
+
+    The records are outcomes, attempts (the delivery would be retried) and failed summaries (removals would be held).
+    Each element is planned on its own, as in the functions, and so are the messages that auto_link would post.
+    """
     from link_peer.engine.scopes.everything import Sweep
     from link_peer.engine.scopes.instances import reconcile as reconcile_instances
 
     from link_peer_cli.clients.whatif import suppose
 
-    delivery, cloud, kept = suppose(here, "plan")
+    delivery, cloud, kept = suppose(env, "plan")
     hints, bodies, timers = _sorted(delivery, raw, elements)
     with _on_record():
         if hints:
@@ -78,14 +85,14 @@ def planned(here: Setting, raw: bytes, elements: Sequence[object]) -> tuple[list
     with _on_record():
         if timers:
             Sweep(delivery, "plan").run()
-    told = [r for r in kept.records if r["record"] in ("outcome", "attempt") or r.get("outcome") == "failed"]
-    return told, cloud.changes
+    shown = [r for r in kept.records if r["record"] in ("outcome", "attempt") or r.get("outcome") == "failed"]
+    return shown, cloud.changes
 
 
 def _sorted(
     delivery: Delivery, raw: bytes, elements: Sequence[object]
 ) -> tuple[list[Hint], list[bytes | str], list[object]]:
-    """What there is to look at: hints of events, bodies of requests, and timers. What is none of them is denied."""
+    """Sort elements into hints of events, bodies of requests, and timers. Anything else is denied."""
     from link_peer.domain.errors import BadInput
     from link_peer.inbound import events
 
@@ -107,7 +114,7 @@ def _sorted(
                     else:
                         hints.append(found)
             elif "request_id" in event and len(elements) == 1:
-                bodies.append(raw)  # a request as it is: read strictly, as it would come from the queue
+                bodies.append(raw)  # a bare request: parsed as strictly as one from the queue
             else:
                 bodies.append(events.queue_message(element)[1])
         except BadInput as error:
@@ -117,7 +124,7 @@ def _sorted(
 
 @contextlib.contextmanager
 def _on_record() -> Iterator[None]:
-    """Trouble for which a function would be called again stands among the records, and ends its own element only."""
+    """Swallow a Transient that is already recorded as an attempt, so that it stops only its own element."""
     from link_peer.domain.errors import Transient
 
     try:
@@ -137,8 +144,8 @@ def _request(delivery: Delivery, body: bytes | str) -> None:
     except DeniedRequest as denied:
         request = denied.request
         fields = {"record": "outcome", "outcome": "denied", "reason": denied.reason, "action": request.action}
-        told = {"detail": denied.detail, "advice": denied.advice, **link_fields(request.link, delivery.region)}
-        delivery.scribe({"request_id": request.request_id}).write([{**fields, **told}])
+        shown = {"detail": denied.detail, "advice": denied.advice, **link_fields(request.link, delivery.region)}
+        delivery.scribe({"request_id": request.request_id}).write([{**fields, **shown}])
     except BadRequest as error:
         known = error.known
         _deny(delivery, known.request_id, "bad-request", error, party_fields(known.source, known.target))
@@ -147,10 +154,10 @@ def _request(delivery: Delivery, body: bytes | str) -> None:
 
 
 def _deny(delivery: Delivery, name: str, reason: str, error: BadInput, fields: Record | None = None) -> None:
-    """As the functions deny what is not the form. `name` is the event's or the request's id."""
-    told = {"record": "outcome", "action": "link", "outcome": "denied", "reason": reason, "detail": str(error)}
+    """Record a denial for input that does not match the schema. `name` is the event's or the request's id."""
+    shown = {"record": "outcome", "action": "link", "outcome": "denied", "reason": reason, "detail": str(error)}
     which = "request_id" if reason == "bad-request" else "event_id"
-    delivery.scribe({which: name}).write([{**told, **(fields or {})}])
+    delivery.scribe({which: name}).write([{**shown, **(fields or {})}])
 
 
 def _rules(records: Sequence[Record]) -> list[list[str]]:

@@ -1,15 +1,19 @@
-"""`link-peer request`: ask for a link between two parties, on the queue."""
+"""`link-peer request`: put a request for a link on the queue."""
 
 from __future__ import annotations
 
 import json
 import secrets
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from link_peer_cli.io.console import console, show
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.options import JsonLines
+
+if TYPE_CHECKING:
+    from link_peer_cli.clients.log import AuditLog, Record
 
 WAIT_SECONDS = 60
 OPTIONS = {
@@ -24,48 +28,54 @@ OPTIONS = {
     "reason": "--reason",
     "requested_by": "--requested-by",
 }
-"""Where each field of a request comes from here."""
+"""The option that sets each field of a request."""
 
 
 def request(
     action: Annotated[str, typer.Argument(help="link, unlink or sync.", metavar="link|unlink|sync")],
-    source: Annotated[str, typer.Option("--from", help="Who shall reach the other: sg-… or i-…, or with @<uid>.")],
-    target: Annotated[str, typer.Option("--to", help="Who shall be reached.")],
+    source: Annotated[
+        str, typer.Option("--from", help="The party that needs access: sg-… or i-…, optionally with @<uid>.")
+    ],
+    target: Annotated[str, typer.Option("--to", help="The party to reach.")],
     port: Annotated[
-        list[str] | None, typer.Option(help="tcp/3306, udp/53, icmp; again for more. None: mutual.")
+        list[str] | None,
+        typer.Option(help="tcp/3306, udp/53 or icmp; repeat for more. Default: a mutual link on everything."),
     ] = None,
     until: Annotated[str, typer.Option(help="When the link ends: 2027-01-01T00:00:00Z.")] = "",
     expires_in: Annotated[
-        str, typer.Option(help="How long the request itself is good for: 30m, 2h; at most 24h.")
+        str, typer.Option(help="How long the request itself stays valid: 30m, 2h; at most 24h.")
     ] = "1h",
-    request_id: Annotated[str, typer.Option(help="Your own id, at most 48 characters. Else one is drawn.")] = "",
-    reason: Annotated[str, typer.Option(help="Why; recorded as a claim.")] = "",
-    requested_by: Annotated[str, typer.Option(help="Who asks; recorded as a claim.")] = "",
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome, and print its record.")] = False,
-    timeout: Annotated[int, typer.Option(help="Seconds to wait.", min=1)] = WAIT_SECONDS,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    request_id: Annotated[str, typer.Option(help="Your own id, at most 48 characters. Default: a random one.")] = "",
+    reason: Annotated[str, typer.Option(help="Why the link is needed; recorded, not verified.")] = "",
+    requested_by: Annotated[str, typer.Option(help="Who asks for it; recorded, not verified.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome and print its record.")] = False,
+    timeout: Annotated[int, typer.Option(help="How many seconds to wait.", min=1)] = WAIT_SECONDS,
+    as_json: JsonLines = False,
 ) -> None:
-    """Validate a request and post it to the queue. What becomes of it, cross_account decides: the queue has no authority."""
+    """Validate a request and put it on the queue.
+
+    The cross_account function then decides whether the link is allowed.
+    """
     from link_peer.alicloud.mns import MnsQueue
-    from link_peer.domain.errors import BadInput, LinkPeerError, Transient
+    from link_peer.domain.errors import BadInput
     from link_peer.domain.model import Link
     from link_peer.domain.tags import parse_instant, parse_port, unique_ports
     from link_peer.inbound.requests import Request, decode, encode
     from link_peer.runtime import delivery
 
-    from link_peer_cli.clients.log import AuditLog, condition
-    from link_peer_cli.io.inputs import duration, opened, party
-    from link_peer_cli.io.records import exit_code, print_records
+    from link_peer_cli.clients.log import AuditLog
+    from link_peer_cli.io.environment import load_environment
+    from link_peer_cli.io.inputs import duration, party
 
     now = delivery.clock_for_functions().now()
     request_id = request_id or f"cli-{secrets.token_hex(4)}"
 
-    def form(home: str, region: str) -> bytes:
-        """The message, read as cross_account will: nothing is posted that it would refuse."""
+    def message(home: str, region: str) -> bytes:
+        """Encode the request and decode it as cross_account will, so that an invalid one is never posted."""
         try:
             asked = Request(
                 request_id,
-                action,  # type: ignore[arg-type]  # decode says whether it is one
+                action,  # type: ignore[arg-type]  # decode checks it
                 region,
                 Link(
                     party(source, "--from", home),
@@ -83,29 +93,46 @@ def request(
             raise BadInput(OPTIONS.get(error.field, error.field), error.problem) from None
         return body
 
-    form("0" * 16, "any")  # what is wrong with the options is said before what the environment lacks
-    here = opened()
-    settings, home = here.settings, here.policy.home
-    body = form(home, settings.region)
-    log = AuditLog(settings, here.clock) if wait else None
-    query = condition({"record": "outcome", "request_id": request_id})
-    known = len(log.read(query)) if log else 0
-    MnsQueue(settings, home).post(body)
-    # before the outcome, and apart from it: whoever does not wait to the end has the id
+    message("0" * 16, "any")  # report invalid options before a missing environment
+    env = load_environment()
+    body = message(env.policy.home, env.settings.region)
+    log = AuditLog(env.settings, env.clock) if wait else None
+    # The same id may have outcomes of earlier requests.
+    known = len(log.read(_outcomes(request_id))) if log else 0
+    MnsQueue(env.settings, env.policy.home).post(body)
+    # Print the id before waiting, and on stderr, so that it is known even if the wait is interrupted.
     if as_json:
-        show({"request_id": request_id, "posted": json.loads(body)}, stderr=wait)
+        print_json({"request_id": request_id, "posted": json.loads(body)}, stderr=wait)
     else:
-        console(stderr=wait).print(escape(f"posted to {settings.queue} as {request_id}"), soft_wrap=True)
-    if log is None:
-        return
+        console(stderr=wait).print(escape(f"posted to {env.settings.queue} as {request_id}"), soft_wrap=True)
+    if log is not None:
+        _finish(request_id, _wait_for_outcome(log, request_id, known, timeout), as_json=as_json)
+
+
+def _outcomes(request_id: str) -> str:
+    from link_peer_cli.clients.query import condition
+
+    return condition({"record": "outcome", "request_id": request_id})
+
+
+def _wait_for_outcome(log: AuditLog, request_id: str, known: int, seconds: int) -> list[Record]:
+    """The outcomes after the `known` first ones."""
+    from link_peer.domain.errors import LinkPeerError, Transient
+
+    query = _outcomes(request_id)
     try:
-        found = log.wait(query, lambda records: len(records) > known, since=0, seconds=timeout)[known:]
+        return log.wait(query, lambda records: len(records) > known, since=0, seconds=seconds)[known:]
     except Transient as error:
-        more = f"it may still come: link-peer audit --request {request_id}"
-        raise LinkPeerError(f"{request_id}: {error}; {more}") from None
+        hint = f"it may arrive later: link-peer audit --request {request_id}"
+        raise LinkPeerError(f"{request_id}: {error}; {hint}") from None
+
+
+def _finish(request_id: str, records: list[Record], *, as_json: bool) -> None:
+    from link_peer_cli.io.records import exit_code, print_records
+
     if as_json:
-        for record in found:
-            show(record)
+        for record in records:
+            print_json(record)
     else:
-        print_records(console(), f"outcome of {request_id}", found)
-    raise typer.Exit(exit_code(found))
+        print_records(console(), f"outcome of {request_id}", records)
+    raise typer.Exit(exit_code(records))

@@ -1,9 +1,9 @@
-"""`link-peer stale`: what stands without a reason, for a person to see before the sweep takes it away."""
+"""`link-peer stale`: list what has lost its claim or consent, before the sweep removes it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import msgspec
 import typer
@@ -11,7 +11,10 @@ from link_peer.domain.model import Party
 from link_peer.domain.tags import parse_instant
 from rich.markup import escape
 
-from link_peer_cli.io.console import Exit, console, print_table, show
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.exits import Exit
+from link_peer_cli.io.options import JsonLines
+from link_peer_cli.io.tables import print_table
 
 if TYPE_CHECKING:
     from link_peer.domain.model import Group, Rule
@@ -21,11 +24,11 @@ if TYPE_CHECKING:
     from link_peer.inbound.policy_file import Policy
     from link_peer.planning.decision import Decision
 
-    from link_peer_cli.io.inputs import Setting
+    from link_peer_cli.io.environment import Environment
 
 
 class Stale(msgspec.Struct, frozen=True):
-    """`kind` is rule, half-open or consent. `created` is when the rule was made; a tag does not tell its age."""
+    """One finding. `kind` is rule, half-open or consent. `created` is when the rule was created; empty for a tag."""
 
     kind: str
     account: str
@@ -36,48 +39,48 @@ class Stale(msgspec.Struct, frozen=True):
     created: str = ""
 
 
-def stale(as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False) -> None:
-    """List rules of ours whose reason is gone, half-open links, and consents that consent to nobody any more."""
+def stale(as_json: JsonLines = False) -> None:
+    """List rules that the sweep would remove, half-open links, and consents to parties that no longer exist."""
     from link_peer.engine.scopes.everything import Sweep
 
+    from link_peer_cli.clients.unread import unread
     from link_peer_cli.clients.whatif import suppose
-    from link_peer_cli.io.inputs import opened
-    from link_peer_cli.io.records import unread
+    from link_peer_cli.io.environment import load_environment
 
-    here = opened()
-    delivery, _, _ = suppose(here, "stale")
+    env = load_environment()
+    delivery, _, _ = suppose(env, "stale")
     sweep = Sweep(delivery, "stale")
     sweep.run()
-    found = [*_rules(sweep.decisions), *_consents(here.policy, sweep)]
+    found = [*_rules(sweep.decisions), *_consents(env.policy, sweep)]
     gaps = unread(sweep)
     if as_json:
         for item in found:
-            show({**msgspec.to_builtins(item), "age_seconds": _age(here, item)})
+            print_json({**msgspec.to_builtins(item), "age_seconds": _age(env, item)})
     else:
-        rows = [(s.kind, f"{s.group}@{s.account}", s.rule_id, _days(_age(here, s)), s.what, s.why) for s in found]
+        rows = [(s.kind, f"{s.group}@{s.account}", s.rule_id, _days(_age(env, s)), s.what, s.why) for s in found]
         print_table(console(), "stale", ("kind", "group", "rule", "age", "what", "why"), rows)
     err = console(stderr=True)
     for what, why in gaps.items():
-        err.print(f"[yellow]not read: {what}: {escape(why)}[/yellow]", soft_wrap=True)
+        err.print(f"[yellow]could not read {what}: {escape(why)}[/yellow]", soft_wrap=True)
     for account in sorted(sweep.doubted):
-        err.print(f"[yellow]account {account} shows no instances: nothing there is taken for gone[/yellow]")
+        err.print(f"[yellow]no removals are made in account {account} because it shows no instances[/yellow]")
     if gaps:
         raise typer.Exit(Exit.REFUSED)
 
 
 def _rules(decisions: Iterable[Decision]) -> Iterator[Stale]:
-    """Reasons that a sweep would take away, and mutual links of which one side is missing."""
+    """Claims that a sweep would remove, and mutual links with a rule on one side only."""
     for decision in decisions:
         if decision.outcome == "removed":
             for edit in decision.edits:
                 if edit.rule is not None:
                     lost = " ".join(sorted(reason.request or "tag" for reason in edit.lose))
-                    yield _of("rule", edit.rule, f"by {lost}", decision.detail)
+                    yield _of("rule", edit.rule, f"claimed by {lost}", decision.detail)
         elif decision.outcome == "applied" and decision.link.mutual and any(e.kind == "add" for e in decision.edits):
             for rule in decision.rules:
                 missing = next(edit.key.group for edit in decision.edits if edit.kind == "add")
                 yield _of(
-                    "half-open", rule, f"{decision.link.source} and {decision.link.target}", f"{missing} has none"
+                    "half-open", rule, f"{decision.link.source} and {decision.link.target}", f"{missing} has no rule"
                 )
 
 
@@ -86,7 +89,7 @@ def _of(kind: str, rule: Rule, what: str, why: str) -> Stale:
 
 
 def _consents(policy: Policy, sweep: Sweep) -> Iterator[Stale]:
-    """Entries, of tags and of the policy's allow list, that name a group or an instance which is not there."""
+    """Entries of tags and of the policy's allow list that are invalid or name a party that does not exist."""
     from link_peer.domain.tags import accepts, bad_accepts
 
     reader = sweep.reader
@@ -97,7 +100,7 @@ def _consents(policy: Policy, sweep: Sweep) -> Iterator[Stale]:
     for group in groups:
         account, name = group.party.account, group.party.id
         for text, problem in bad_accepts(group.tags, account):
-            yield Stale("consent", account, name, text, f"is not the grammar: {problem}")
+            yield Stale("consent", account, name, text, f"invalid syntax: {problem}")
         for entry in accepts(group.tags, account):
             if why := _gone(policy, reader, entry.who):
                 yield Stale("consent", account, name, entry.text, why)
@@ -119,22 +122,22 @@ def _all_groups(sweep: Sweep, account: str) -> list[Group]:
 
 
 def _gone(policy: Policy, reader: Reader, who: Who) -> str:
-    """Why nobody is consented to; empty where somebody is, or where it can't be said."""
+    """Why a consent matches nothing; empty if it matches something, or if that cannot be known."""
     if who.account not in policy.accounts:
         return f"account {who.account} is not in the policy"
     if who.id == "*" or not reader.view.readable(who.account):
         return ""
     party = _party(who)
     known = party in reader.view.groups or party in reader.view.instances
-    return "" if known else f"{party} is not there"
+    return "" if known else f"{party} does not exist"
 
 
 def _party(who: Who) -> Party:
     return Party(who.account, who.id)
 
 
-def _age(here: Setting, item: Stale) -> int | None:
-    return int(here.clock.now() - parse_instant(item.created)) if item.created else None
+def _age(env: Environment, item: Stale) -> int | None:
+    return int(env.clock.now() - parse_instant(item.created)) if item.created else None
 
 
 def _days(seconds: int | None) -> str:

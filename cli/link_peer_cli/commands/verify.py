@@ -1,4 +1,4 @@
-"""`link-peer verify`: does it really get through? Tried from one instance to the other, by Cloud Assistant."""
+"""`link-peer verify`: test from inside an instance whether it reaches another."""
 
 from __future__ import annotations
 
@@ -7,33 +7,40 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from link_peer_cli.io.console import Exit, console, print_table, show
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.exits import Exit
+from link_peer_cli.io.options import JsonLines
+from link_peer_cli.io.tables import print_table
 
 if TYPE_CHECKING:
     from link_peer.domain.model import Instance, Party, Port
     from link_peer.runtime.ports import Cloud
 
-TRY_SECONDS = 3
+TIMEOUT_SECONDS = 3  # of one ping or one TCP connection
 
 
 def verify(
     source: Annotated[
-        str, typer.Option("--from", help="Where to try from, in the account of your keys: i-…, or sg-… for one of it.")
+        str,
+        typer.Option("--from", help="Where to test from, in the account of your keys: i-…, or sg-… for one of it."),
     ],
     target: Annotated[
-        str, typer.Option("--to", help="What to reach: i-… or sg-…, alone or with @<uid>; or an IPv4 address.")
+        str, typer.Option("--to", help="What to reach: i-… or sg-…, optionally with @<uid>, or an IPv4 address.")
     ],
-    port: Annotated[list[str] | None, typer.Option(help="tcp/3306 or icmp; again for more. None: icmp.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    port: Annotated[list[str] | None, typer.Option(help="tcp/3306 or icmp; repeat for more. Default: icmp.")] = None,
+    as_json: JsonLines = False,
 ) -> None:
-    """Try a ping, or TCP ports, from one instance to another; of a group, its first instance with an address. Your keys
-    need ecs:RunCommand on the first."""
+    """Test with ping or TCP, through Cloud Assistant, whether one instance reaches another.
+
+    For a group, its first instance with a private address is used. Your keys need ecs:RunCommand on the source.
+    """
     from link_peer.domain.errors import BadInput
     from link_peer.domain.tags import parse_port
 
     from link_peer_cli.clients.ecs import PersonalEcs
     from link_peer_cli.clients.whatif import suppose
-    from link_peer_cli.io.inputs import known, opened, party
+    from link_peer_cli.io.environment import load_environment, require_known
+    from link_peer_cli.io.inputs import party
 
     ports = [parse_port(text) for text in port or ["icmp"]]
     commands = [_command(wanted) for wanted in ports]
@@ -42,41 +49,38 @@ def verify(
         to = None if _is_address(target) else party(target, "--to", home, ", nor an IPv4 address")
         return party(source, "--from", home), to
 
-    ends("")  # what is wrong with the options is said before what the environment lacks
-    here = opened()
-    home = here.policy.home
+    ends("")  # report invalid options before a missing environment
+    env = load_environment()
+    home = env.policy.home
     start, end = ends(home)
     if start.account != home:
-        raise BadInput("--from", f"{source} is not of account {home}, in which your keys run the command")
-    known(here, [end.account] if end else [], "--to")
-    _, cloud, _ = suppose(here, "verify")
-    first = _shown(cloud, start).party.id if start.is_group else start.id
-    address = _shown(cloud, end).ip if end else target
-    ecs = PersonalEcs(here.settings, here.settings.credentials)
-    good = True
-    rows = []
-    for wanted, command in zip(ports, commands, strict=True):
-        through, output = ecs.run(first, command.format(address))
-        good &= through
-        last = (output.strip().splitlines() or [""])[-1]
-        rows.append((str(wanted), "yes" if through else "no", last))
-        if as_json:
-            show({"from": first, "to": target, "address": address, "port": str(wanted), "through": through})
-    if not as_json:
-        print_table(console(), f"{first} to {target} ({address})", ("port", "through", "said"), rows)
-    if not good:
+        raise BadInput("--from", f"{source} is not in account {home}, where your keys run the command")
+    require_known(env, [end.account] if end else [], "--to")
+    _, cloud, _ = suppose(env, "verify")
+    first = _instance(cloud, start).party.id if start.is_group else start.id
+    address = _instance(cloud, end).ip if end else target
+    ecs = PersonalEcs(env.settings, env.settings.credentials, env.clock)
+    results = [ecs.run(first, command.format(address)) for command in commands]
+    tested = list(zip(ports, results, strict=True))
+    if as_json:
+        for wanted, (through, _) in tested:
+            print_json({"from": first, "to": target, "address": address, "port": str(wanted), "through": through})
+    else:
+        rows = [(str(wanted), "yes" if through else "no", _last_line(output)) for wanted, (through, output) in tested]
+        print_table(console(), f"{first} to {target} ({address})", ("port", "reached", "output"), rows)
+    if not all(through for through, _ in results):
         raise typer.Exit(Exit.REFUSED)
 
 
 def _command(port: Port) -> str:
-    """A shell command that ends with 0 when it got through; UDP does not tell."""
+    """A shell command that exits with 0 if `{}` can be reached. UDP sends no reply that could be checked."""
     from link_peer.domain.errors import BadInput
 
     if port.protocol == "icmp":
-        return f"ping -c 1 -W {TRY_SECONDS} {{}}"
+        return f"ping -c 1 -W {TIMEOUT_SECONDS} {{}}"
     if port.protocol == "tcp" and port.low == port.high:
-        return f"nc -z -v -w {TRY_SECONDS} {{}} {port.low}"
-    raise BadInput("--port", f"{port}: only icmp and single TCP ports can be tried")
+        return f"nc -z -v -w {TIMEOUT_SECONDS} {{}} {port.low}"
+    raise BadInput("--port", f"{port}: only icmp and single TCP ports can be tested")
 
 
 def _is_address(text: str) -> bool:
@@ -87,13 +91,17 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _shown(cloud: Cloud, party: Party) -> Instance:
-    """The instance, or the first of the group, that has a private address; read in its own account."""
+def _last_line(output: str) -> str:
+    return (output.strip().splitlines() or [""])[-1]
+
+
+def _instance(cloud: Cloud, party: Party) -> Instance:
+    """An instance, or the first one of a group, that has a private address; read in its own account."""
     from link_peer.domain.errors import LinkPeerError
 
     ecs = cloud.ecs(party.account)
     for instance in ecs.members(party.id) if party.is_group else ecs.instances([party.id]):
         if instance.ip:
             return instance
-    what = "has no instance with a private address" if party.is_group else "is not shown, or has no private address"
+    what = "has no instance with a private address" if party.is_group else "does not exist or has no private address"
     raise LinkPeerError(f"{party} {what}")

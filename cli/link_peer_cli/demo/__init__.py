@@ -1,0 +1,1 @@
+"""The acts of `link-peer demo`, and what they share."""

@@ -1,8 +1,7 @@
-"""Second act: two accounts. Asked on the queue, denied for want of consent, consented as advised, applied, unlinked."""
+"""Second act: a mutual link between two accounts, requested through the queue."""
 
 from __future__ import annotations
 
-import time
 from typing import Literal
 
 from link_peer.alicloud.mns import MnsQueue
@@ -13,59 +12,56 @@ from link_peer_cli.clients.log import Record
 from link_peer_cli.demo.stage import PORT, Stage
 
 REQUEST_SECONDS = 3600
+BOTH_RULES = (["ledger all"], ["orders all"])
 
 
 def play(stage: Stage) -> None:
-    """Leaves the groups orders (home) and ledger (peer), with their instances, and no rules of ours."""
-    home, peer = stage.home, stage.peer
-    stage.act("2  Two accounts: both sides, or neither")
+    """Leaves the groups orders (home) and ledger (peer) with their instances, and no link-peer rules."""
+    home, peer, narrator = stage.home, stage.peer, stage.narrator
+    narrator.heading("2  Two accounts: rules on both sides, or on neither")
     orders, ledger = stage.group(home, "orders"), stage.group(peer, "ledger")
     stage.launch(home, "orders-1", orders)
     stage.launch(peer, "ledger-1", ledger)
     before = stage.reach("orders-1", "ledger-1")
-    stage.check("neither reaches the other", set(before.values()), {"-"})
-    pair = Link(Party(home, orders), Party(peer, ledger))
+    narrator.check("neither instance reaches the other", set(before.values()), {"-"})
+    link = Link(Party(home, orders), Party(peer, ledger))
 
-    stage.say(f"\norders, of account {home}, asks on the queue for a mutual link with ledger, of account {peer}:")
-    denied = _ask(stage, "demo-1", "link", pair)
-    stage.check("the link is denied", (denied["outcome"], denied["reason"]), ("denied", "no-consent"))
-    stage.check("neither group holds a rule", (stage.rules(home, orders), stage.rules(peer, ledger)), ([], []))
+    narrator.say(f"\norders, in account {home}, requests a mutual link with ledger, in account {peer}:")
+    denied = _request(stage, "demo-1", "link", link)
+    narrator.check("the link is denied", (denied["outcome"], denied["reason"]), ("denied", "no-consent"))
+    narrator.check("neither group has a rule", (stage.rules(home, orders), stage.rules(peer, ledger)), ([], []))
 
-    stage.say("\nThe owners of both groups do as the advice says, and orders asks again:")
-    for advised in denied["advice"].split("; "):
-        _obey(stage, advised)
-    applied = _ask(stage, "demo-2", "link", pair)
-    stage.check("the link is applied", applied["outcome"], "applied")
+    narrator.say("\nThe owners of both groups follow the advice, and orders sends the request again:")
+    for advice in denied["advice"].split("; "):
+        _follow_advice(stage, advice)
+    applied = _request(stage, "demo-2", "link", link)
+    narrator.check("the link is applied", applied["outcome"], "applied")
     stage.show_rules((home, orders), (peer, ledger))
-    stage.check("both sides hold their rule", (stage.rules(home, orders), stage.rules(peer, ledger)), _RULES)
+    narrator.check("both groups have their rule", (stage.rules(home, orders), stage.rules(peer, ledger)), BOTH_RULES)
     after = stage.reach("orders-1", "ledger-1")
-    stage.check("each reaches the other", set(after.values()), {f"ping {PORT}"})
+    narrator.check("each instance reaches the other", set(after.values()), {f"ping {PORT}"})
 
-    stage.say("\nThe link is not needed any more:")
-    removed = _ask(stage, "demo-3", "unlink", pair)
-    stage.check("the link is removed", removed["outcome"], "removed")
-    stage.check("neither group holds a rule", (stage.rules(home, orders), stage.rules(peer, ledger)), ([], []))
-
-
-_RULES = (["ledger all"], ["orders all"])
+    narrator.say("\nThe link is no longer needed:")
+    removed = _request(stage, "demo-3", "unlink", link)
+    narrator.check("the link is removed", removed["outcome"], "removed")
+    narrator.check("neither group has a rule", (stage.rules(home, orders), stage.rules(peer, ledger)), ([], []))
 
 
-def _ask(stage: Stage, request_id: str, action: Literal["link", "unlink"], pair: Link) -> Record:
-    """Posts a request and waits for what cross_account says of it."""
-    expires = time.time() + REQUEST_SECONDS
-    request = Request(request_id, action, stage.settings.region, pair, expires, requested_by="demo")
-    body = encode(request)
-    stage.say(f"  queue: {body.decode()}")
+def _request(stage: Stage, request_id: str, action: Literal["link", "unlink"], link: Link) -> Record:
+    """Put a request on the queue and wait for the outcome that cross_account records."""
+    expires = stage.clock.now() + REQUEST_SECONDS
+    body = encode(Request(request_id, action, stage.settings.region, link, expires, requested_by="demo"))
+    stage.narrator.say(f"  queue: {body.decode()}")
     MnsQueue(stage.settings, stage.home).post(body)
     record = stage.outcome(request_id=request_id)
-    stage.tell(record)
+    stage.narrator.show_record(record)
     return record
 
 
-def _obey(stage: Stage, advised: str) -> None:
-    """`tag sg-…@<uid> link-accept=<entry>`, done by that account's administrator."""
-    _, party, assignment = advised.split(" ")
+def _follow_advice(stage: Stage, advice: str) -> None:
+    """Set the tag in `tag sg-…@<uid> link-accept=<entry>` with that account's keys."""
+    _, party, assignment = advice.split(" ")
     group, _, account = party.partition("@")
     tag, _, value = assignment.partition("=")
-    stage.say(f"  {stage.names[group]} is tagged {tag}={value}")
+    stage.narrator.say(f"  {stage.narrator.names[group]} is tagged {tag}={value}")
     stage.ecs[account].tag("securitygroup", group, **{tag: value})

@@ -1,11 +1,10 @@
-"""The stage of the demo: the cloud through the official SDKs, and checks of what is expected against what is seen.
+"""The cloud of the demo, through the official SDKs.
 
-Everything shown is read from the cloud over HTTP; the stage knows the server's address and the accounts' keys, no more.
+Everything is done and read over HTTP. The stage knows nothing but the server's address and the accounts' keys.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,25 +12,23 @@ import msgspec
 from link_peer.runtime.clock import SystemClock
 from link_peer.runtime.settings import Credentials, Settings
 from rich.console import Console
-from rich.markup import escape
 
 from link_peer_cli.clients.ecs import PersonalEcs
-from link_peer_cli.clients.fc import AUTO_LINK, WAITING, Fc3
-from link_peer_cli.clients.log import AuditLog, Record, condition
-from link_peer_cli.io.console import print_table
+from link_peer_cli.clients.fc.fc3 import Fc3
+from link_peer_cli.clients.fc.port import AUTO_LINK, WAITING
+from link_peer_cli.clients.log import AuditLog, Record
+from link_peer_cli.clients.query import condition
+from link_peer_cli.demo.narrator import CheckFailed, Narrator
+from link_peer_cli.io.tables import print_table
 
-WAIT_SECONDS = 30
+WAIT_SECONDS = 120  # generous: the demo must pass on a slow machine
 POLL_SECONDS = 0.1
 PORT = 3306
 IMAGE, TYPE = "aliyun_3_x64_20G_alibase", "ecs.e-c1m1.large"
 
 
-class NotAsExpected(Exception):
-    """The cloud shows something else than the story says."""
-
-
 class Machine(msgspec.Struct, frozen=True):
-    """An instance of the story."""
+    """An instance of the demo. `ip` is its private address."""
 
     name: str
     account: str
@@ -40,58 +37,34 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 class Stage:
-    """`home` and `peer` are the two accounts; `names` are what tables call their groups and instances."""
+    """`home` and `peer` are the uids of the two accounts; `started` is in epoch seconds."""
 
     def __init__(self, settings: Settings, described: Mapping[str, Any], out: Console) -> None:
         self.settings = settings
-        self.out = out
+        self.narrator = Narrator(out)
+        self.clock = SystemClock()
         self.home, self.peer = (account["id"] for account in described["accounts"])
         self.ecs = {
-            account["id"]: PersonalEcs(settings, Credentials(account["access_key_id"], account["access_key_secret"]))
+            account["id"]: PersonalEcs(
+                settings, Credentials(account["access_key_id"], account["access_key_secret"]), self.clock
+            )
             for account in described["accounts"]
         }
         self.vpc = next(vpc for vpc in described["vpcs"] if vpc["shared_with"])
-        self.log = AuditLog(settings, SystemClock())
+        self.log = AuditLog(settings, self.clock)
         self.functions = Fc3(settings, self.home)
-        self.started = time.time()
-        self.names: dict[str, str] = {}
+        self.started = self.clock.now()
         self.machines: dict[str, Machine] = {}
-        self.checks: list[dict[str, Any]] = []
-
-    # telling
-
-    def act(self, title: str) -> None:
-        self.out.print()
-        self.out.rule(f"[bold]{escape(title)}[/bold]", align="left")
-
-    def say(self, text: str) -> None:
-        self.out.print(escape(text), soft_wrap=True)
-
-    def short(self, text: str) -> str:
-        """Names in place of ids, where a table has no room for both."""
-        for key, name in self.names.items():
-            text = text.replace(key, name)
-        return text
-
-    def check(self, what: str, seen: object, expected: object) -> None:
-        """Says that it is so, or ends the story."""
-        good = seen == expected
-        self.checks.append({"check": what, "seen": repr(seen), "good": good})
-        self.out.print(f"  [green]✓[/green] {escape(what)}" if good else f"  [red]✗[/red] {escape(what)}")
-        if not good:
-            raise NotAsExpected(f"{what}: expected {expected!r}, the cloud shows {seen!r}")
-
-    # making
 
     def group(self, account: str, name: str) -> str:
-        """A security group in the VPC that both accounts share."""
+        """Create a security group in the VPC that both accounts share, and return its id."""
         made = self.ecs[account].ask("create_security_group", vpc_id=self.vpc["id"], security_group_name=name)
-        self.names[made.security_group_id] = name
-        self.say(f"  group {name} is {made.security_group_id}, account {account}")
+        self.narrator.names[made.security_group_id] = name
+        self.narrator.say(f"  group {name} is {made.security_group_id}, account {account}")
         return str(made.security_group_id)
 
     def launch(self, account: str, name: str, group: str, **tags: str) -> Machine:
-        """An instance, tagged as it is launched; once it runs."""
+        """Launch an instance with tags and wait until it runs."""
         ecs = self.ecs[account]
         given = [ecs.models.RunInstancesRequestTag(key=k.replace("_", "-"), value=v) for k, v in tags.items()]
         made = ecs.ask(
@@ -104,30 +77,28 @@ class Stage:
             tag=given or None,
         )
         [instance] = made.instance_id_sets.instance_id_set
-        self.names[instance] = name
-        self.until(lambda: ecs.running(instance), f"{name} runs")
+        self.narrator.names[instance] = name
+        self._until(lambda: ecs.running(instance), f"{name} does not run")
         machine = Machine(name, account, instance, ecs.address(instance))
         self.machines[name] = machine
         return machine
 
-    # looking
-
     def rules(self, account: str, group: str) -> list[str]:
-        """`<source> <protocol>/<port>` of every ingress rule of a group, sorted."""
+        """Return `<source> <protocol>/<port>` of each ingress rule of a group, sorted."""
         found = []
         for rule in self.ecs[account].rules(group):
             source = rule.source_group_id or rule.source_cidr_ip
             low, _, high = rule.port_range.partition("/")
             ports = "" if low == "-1" else f"/{low}" if low == high else f"/{low}-{high}"
-            found.append(self.short(f"{source} {rule.ip_protocol.lower()}{ports}"))
+            found.append(self.narrator.short(f"{source} {rule.ip_protocol.lower()}{ports}"))
         return sorted(found)
 
     def show_rules(self, *groups: tuple[str, str]) -> None:
-        """The ingress rules of (account, group)s as a table, each with its marker."""
+        """Print the ingress rules of some (account, group) pairs with their markers."""
         rows = [
             (
-                self.names[group],
-                self.short(rule.source_group_id or rule.source_cidr_ip),
+                self.narrator.names[group],
+                self.narrator.short(rule.source_group_id or rule.source_cidr_ip),
                 rule.ip_protocol,
                 rule.port_range,
                 rule.priority,
@@ -136,55 +107,41 @@ class Stage:
             for account, group in groups
             for rule in self.ecs[account].rules(group)
         ]
-        print_table(
-            self.out, "ingress rules", ["group", "source", "protocol", "ports", "priority", "description"], rows
-        )
+        columns = ["group", "source", "protocol", "ports", "priority", "description"]
+        print_table(self.narrator.out, "ingress rules", columns, rows)
 
     def reach(self, *names: str) -> dict[tuple[str, str], str]:
-        """What gets from each of these machines to each other one, tried through Cloud Assistant: ping, and a TCP port."""
-        found = {}
-        for source in names:
-            for dest in names:
-                if source != dest:
-                    through = [
-                        label
-                        for label, command in (
-                            ("ping", f"ping -c 1 -W 1 {self.machines[dest].ip}"),
-                            (str(PORT), f"nc -z -w 1 {self.machines[dest].ip} {PORT}"),
-                        )
-                        if self._run(source, command)
-                    ]
-                    found[source, dest] = " ".join(through) or "-"
+        """Probe each of these machines from each other one with ping and on a TCP port, through Cloud Assistant.
+
+        Prints the result and returns what works for each (source, dest): `ping 3306`, `ping`, … or `-` for nothing.
+        """
+        found = {(source, dest): self._probe(source, dest) for source in names for dest in names if source != dest}
         rows = [(source, *(found.get((source, dest), "") for dest in names)) for source in names]
-        title = f"who reaches whom (ping, TCP {PORT}), from the row to the column"
-        print_table(self.out, title, ["", *names], rows)
+        title = f"what gets through from row to column (ping, TCP {PORT})"
+        print_table(self.narrator.out, title, ["", *names], rows)
         return found
 
-    def _run(self, source: str, command: str) -> bool:
-        machine = self.machines[source]
-        return self.ecs[machine.account].run(machine.id, command)[0]
+    def _probe(self, source: str, dest: str) -> str:
+        machine, ip = self.machines[source], self.machines[dest].ip
+        commands = {"ping": f"ping -c 1 -W 1 {ip}", str(PORT): f"nc -z -w 1 {ip} {PORT}"}
+        ecs = self.ecs[machine.account]
+        return " ".join(label for label, command in commands.items() if ecs.run(machine.id, command)[0]) or "-"
 
     def outcome(self, **fields: str) -> Record:
-        """The latest outcome in the audit log with these fields (`from_` stands for `from`), as soon as there is one."""
+        """Wait for an outcome in the audit log with these fields (`from_` stands for `from`); return the latest."""
         query = condition({"record": "outcome", **{name.rstrip("_"): value for name, value in fields.items()}})
         return self.log.wait(query, bool, self.started, WAIT_SECONDS, POLL_SECONDS)[-1]
 
-    def settle(self) -> None:
-        """Waits until auto_link has dealt with every event that is on its way to it."""
-        self.until(
-            lambda: not any(task.status in WAITING for task in self.functions.tasks(AUTO_LINK)), "auto_link is idle"
+    def wait_for_auto_link(self) -> None:
+        """Wait until auto_link has handled every event that was sent to it."""
+        self._until(
+            lambda: not any(task.status in WAITING for task in self.functions.tasks(AUTO_LINK)),
+            "auto_link has not finished",
         )
 
-    def tell(self, record: Record) -> None:
-        """An audit record in a few words."""
-        reason = f" ({record['reason']})" if record.get("reason") else ""
-        self.say(self.short(f"  audit: {record['outcome']}{reason}  {record.get('detail', '')}".rstrip()))
-        if record.get("advice"):
-            self.say(f"  advice: {record['advice']}")
-
-    def until(self, done: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + WAIT_SECONDS
+    def _until(self, done: Callable[[], bool], problem: str) -> None:
+        deadline = self.clock.now() + WAIT_SECONDS
         while not done():
-            if time.monotonic() > deadline:
-                raise NotAsExpected(f"after {WAIT_SECONDS} seconds it is still not so that {what}")
-            time.sleep(POLL_SECONDS)
+            if self.clock.now() > deadline:
+                raise CheckFailed(f"{problem} after {WAIT_SECONDS} seconds")
+            self.clock.sleep(POLL_SECONDS)

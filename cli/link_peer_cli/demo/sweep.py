@@ -1,49 +1,50 @@
-"""Third act: what events miss. A rule deleted by hand comes back, a withdrawn consent closes."""
+"""Third act: what no event reports. The sweep restores a deleted rule and removes one without consent."""
 
 from __future__ import annotations
 
 import json
 
-from link_peer_cli.clients.fc import SWEEP
-from link_peer_cli.demo.stage import PORT, NotAsExpected, Stage
+from link_peer_cli.clients.fc.port import SWEEP
+from link_peer_cli.demo.narrator import CheckFailed
+from link_peer_cli.demo.stage import PORT, Stage
 
 
 def play(stage: Stage) -> None:
-    """Two groups of its own."""
-    home, ecs = stage.home, stage.ecs[stage.home]
-    stage.act("3  The sweep: rules stay equal to what is wanted")
+    """Leaves the groups web and search with their instances, and no link-peer rules."""
+    home, ecs, narrator = stage.home, stage.ecs[stage.home], stage.narrator
+    narrator.heading("3  The sweep corrects drift")
     web, search = stage.group(home, "web"), stage.group(home, "search")
     ecs.tag("securitygroup", search, link_accept=f"{web}:tcp/{PORT}")
     stage.launch(home, "search-1", search)
     stage.launch(home, "web-1", web, link_peer=f"{search}:tcp/{PORT}")
-    stage.settle()
-    stage.check("web is linked to search", stage.rules(home, search), [f"web tcp/{PORT}"])
+    stage.wait_for_auto_link()
+    narrator.check("web is linked to search", stage.rules(home, search), [f"web tcp/{PORT}"])
 
-    stage.say("\nSomebody deletes the rule by hand; no event tells of it, and the sweep's turn comes:")
+    narrator.say("\nSomeone deletes the rule. No event reports it, but the next sweep finds out:")
     [rule] = ecs.rules(search)
     ecs.ask("revoke_security_group", security_group_id=search, security_group_rule_id=[rule.security_group_rule_id])
-    stage.check("the rule is gone", stage.rules(home, search), [])
+    narrator.check("the rule is deleted", stage.rules(home, search), [])
     _sweep(stage)
-    stage.tell(stage.outcome(function="sweep", from_=web, to=search))
-    stage.check("the rule is back", stage.rules(home, search), [f"web tcp/{PORT}"])
+    narrator.show_record(stage.outcome(function="sweep", from_=web, to=search))
+    narrator.check("the rule is back", stage.rules(home, search), [f"web tcp/{PORT}"])
 
-    stage.say("\nThe owner of search withdraws consent; the tag on web-1 still asks:")
+    narrator.say("\nThe owner of search withdraws consent, while the tag on web-1 still asks for the link:")
     ecs.untag("securitygroup", search, "link-accept")
     _sweep(stage)
-    closed = stage.outcome(function="sweep", from_=web, to=search, outcome="removed")
-    stage.tell(closed)
-    stage.check("it was removed for want of consent", closed["reason"], "no-consent")
-    stage.check("search holds no rule any more", stage.rules(home, search), [])
-    stage.check("web-1 does not reach search-1", stage.reach("web-1", "search-1")["web-1", "search-1"], "-")
+    removed = stage.outcome(function="sweep", from_=web, to=search, outcome="removed")
+    narrator.show_record(removed)
+    narrator.check("it was removed for lack of consent", removed["reason"], "no-consent")
+    narrator.check("search has no rules any more", stage.rules(home, search), [])
+    narrator.check("web-1 does not reach search-1", stage.reach("web-1", "search-1")["web-1", "search-1"], "-")
 
     _sweep(stage)
     summary = stage.log.read("record: summary and function: sweep", stage.started)[-1]
-    stage.check("another sweep finds nothing to do", (summary["outcome"], summary["changed"]), ("unchanged", "0"))
+    narrator.check("another sweep changes nothing", (summary["outcome"], summary["changed"]), ("unchanged", "0"))
 
 
 def _sweep(stage: Stage) -> None:
-    """Invokes the deployed function, as its timer does every ten minutes."""
+    """Invoke the deployed sweep, as its timer does every ten minutes."""
     answer = stage.functions.invoke(SWEEP, json.dumps({"triggerName": "demo", "payload": ""}).encode())
-    stage.say(f"  sweep: {answer.body.decode()}")
+    stage.narrator.say(f"  sweep: {answer.body.decode()}")
     if answer.error:
-        raise NotAsExpected(f"the sweep fails: {answer.error}")
+        raise CheckFailed(f"the sweep failed: {answer.error}")

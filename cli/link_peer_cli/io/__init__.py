@@ -1,0 +1,1 @@
+"""Input from the command line and the environment; output for people and programs."""

@@ -1,4 +1,4 @@
-"""`link-peer doctor` finds what is missing for the links that are asked for."""
+"""`link-peer doctor` finds what the requested links lack."""
 
 from __future__ import annotations
 
@@ -16,39 +16,41 @@ def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
 
 
 def missing(cli: Cli, *options: str) -> list[tuple[str, str, str]]:
-    """(account, what, detail) of what keeps the doctor from being content."""
+    """Run the doctor; return (account, what, detail) of each check with the state `missing`."""
     code, found = cli.json("doctor", *options)
-    worst = [(f["where"], f["what"], f["detail"]) for f in found if f["state"] == "missing"]
-    assert code == (1 if worst else 0)
-    return worst
+    lacking = [(f["where"], f["what"], f["detail"]) for f in found if f["state"] == "missing"]
+    assert code == (1 if lacking else 0)
+    return lacking
 
 
 def test_a_healthy_deployment_has_nothing_missing(lab: Lab, cli: Cli) -> None:
-    """Queue, log and both accounts are in order; nothing is changed, and nothing written to the log."""
+    """Queue, log and both accounts are ok. The doctor changes nothing and records nothing."""
     code, found = cli.json("doctor")
     assert (code, {f["state"] for f in found}) == (0, {"ok"})
     assert {f["where"] for f in found} == {"", HOME, PEER}
     assert (lab.changes(), lab.records()) == (0, [])
 
 
-def test_each_account_is_read_as_somebody(lab: Lab, cli: Cli) -> None:
-    """Home with the keys at hand, the other by its role."""
+def test_the_doctor_shows_the_identity_that_reads_each_account(lab: Lab, cli: Cli) -> None:
+    """Home is read with the environment's keys, the other account with its role."""
     _, found = cli.json("doctor")
     read_as = {f["where"]: f["detail"].split("read as ")[1] for f in found if f["what"] == "access"}
     assert read_as[HOME] == f"acs:ram::{HOME}:root"
     assert read_as[PEER].startswith(f"acs:ram::{PEER}:assumed-role/link-peer/")
 
 
-def test_keys_of_another_account_than_home(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With them everything at home would seem gone."""
+def test_keys_that_do_not_belong_to_the_home_account_are_reported(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With such keys, everything in the home account would look deleted."""
     keys = lab.cloud.identity.accounts[PEER]
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", keys.access_key_id)
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", keys.access_key_secret)
-    assert (HOME, "access", f"the keys are of account {PEER}: acs:ram::{PEER}:root") in missing(cli)
+    assert (HOME, "access", f"the keys belong to account {PEER}: acs:ram::{PEER}:root") in missing(cli)
 
 
-def test_what_links_lack_is_told_with_its_advice(lab: Lab, cli: Cli) -> None:
-    """Consent, group types and VPCs, each under the account that must act."""
+def test_denied_links_are_listed_with_advice(lab: Lab, cli: Cli) -> None:
+    """No consent, an advanced group, a different VPC: each under the account that must act."""
     app, db = lab.group(), lab.group()
     advanced, elsewhere = lab.group("*", type="enterprise"), lab.group("*", vpc=lab.a)
     peers = [f"{group.id}:tcp/1" for group in (db, advanced, elsewhere)]
@@ -60,37 +62,39 @@ def test_what_links_lack_is_told_with_its_advice(lab: Lab, cli: Cli) -> None:
     assert missing(cli, PEER) == []
 
 
-def test_an_account_that_cannot_be_entered(lab: Lab, cli: Cli) -> None:
-    """By its uid."""
+def test_an_account_that_cannot_be_entered_is_reported(lab: Lab, cli: Cli) -> None:
+    """With its uid and the reason code."""
     lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=None)
     [(where, what, detail)] = missing(cli, PEER)
     assert (where, what) == (PEER, "access")
     assert detail.startswith("no-access: ")
 
 
-def test_an_account_that_fails_to_answer(lab: Lab, cli: Cli) -> None:
-    """With what the service said, not as an account that is well."""
+def test_an_account_whose_reads_fail_is_reported(lab: Lab, cli: Cli) -> None:
+    """With the error of the service."""
     lab.fault(service="ecs", action="DescribeInstances", account=PEER, kind="error", times=None)
     [(where, what, detail)] = missing(cli)
     assert (where, what, "InternalError" in detail) == (PEER, "access", True)
 
 
-def test_an_account_without_instances_is_a_warning(lab: Lab, cli: Cli) -> None:
-    """Since nothing there is taken for gone."""
+def test_an_account_that_shows_no_instances_is_a_warning(lab: Lab, cli: Cli) -> None:
+    """The sweep makes no removals there, which the advice explains."""
     for instance in list(lab.cloud.ecs.accounts[PEER].instances):
         lab.call(PEER, "DeleteInstance", {"InstanceId": instance, "Force": "true"})
     code, found = cli.json("doctor", PEER)
-    assert (code, [f["state"] for f in found if f["where"] == PEER]) == (0, ["warning"])
+    [warning] = [f for f in found if f["where"] == PEER]
+    assert (code, warning["state"]) == (0, "warning")
+    assert f"no removals are made in account {PEER} because it shows no instances" in warning["advice"]
 
 
-def test_a_group_that_is_full_or_nearly(lab: Lab, cli: Cli) -> None:
-    """The quota of rules that name a group, before a link runs into it."""
+def test_a_group_that_is_full_or_nearly_full_is_reported(lab: Lab, cli: Cli) -> None:
+    """The quota of rules with a group as source: missing when it is used up, a warning shortly before."""
     app, full, nearly = lab.group(), lab.group("*"), lab.group("*")
     for group, count in ((full, 20), (nearly, 17)):
         for number in range(count):
             lab.authorize(group, IpProtocol="TCP", PortRange=f"{number + 1}/{number + 1}", SourceGroupId=app.id)
         lab.instance(group)
-    assert missing(cli) == [(HOME, f"quota of {full.id}", "20 of 20 rules that name a group")]
+    assert missing(cli) == [(HOME, f"quota of {full.id}", "20 of 20 rules with a group as source")]
     _, found = cli.json("doctor")
     assert [f["what"] for f in found if f["state"] == "warning"] == [f"quota of {nearly.id}"]
 
@@ -104,15 +108,17 @@ def test_a_group_that_is_full_or_nearly(lab: Lab, cli: Cli) -> None:
         ("LINK_PEER_AUDIT_LOGSTORE", "", "log link-peer-audit/"),
     ],
 )
-def test_names_that_lead_nowhere(cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, value: str, what: str) -> None:
-    """A queue or a log that is not there, or not set."""
+def test_a_missing_queue_or_log_is_reported(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, value: str, what: str
+) -> None:
+    """Whether the setting is empty or names something that does not exist."""
     monkeypatch.setenv(name, value)
     [(where, found, _)] = missing(cli)
     assert (where, found) == ("", what)
 
 
-def test_a_log_that_cannot_be_searched(lab: Lab, cli: Cli) -> None:
-    """An index without the fields that the commands search by."""
+def test_a_log_without_the_needed_index_is_reported(lab: Lab, cli: Cli) -> None:
+    """With the fields that `link-peer audit` searches and the index lacks."""
     world = lab.cloud.world
     lab.cloud.sls.update_index(HOME, world.audit_project, world.audit_logstore, {"line": {"token": [" "]}, "keys": {}})
     [(_, what, detail)] = missing(cli)
@@ -120,6 +126,6 @@ def test_a_log_that_cannot_be_searched(lab: Lab, cli: Cli) -> None:
     assert "request_id" in detail
 
 
-def test_an_account_that_is_not_in_the_policy(cli: Cli) -> None:
-    """A usage error."""
+def test_an_account_that_is_not_in_the_policy_is_a_usage_error(cli: Cli) -> None:
+    """Exit code 2."""
     assert cli("doctor", "1000000000000009") == 2

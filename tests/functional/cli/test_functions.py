@@ -1,4 +1,4 @@
-"""`link-peer invoke`, `failed` and `replay`, through both official FC SDKs."""
+"""`link-peer invoke`, `failed` and `replay`, through the official SDKs of FC 2.0 and FC 3.0."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from link_peer_cli.clients import fc
+from link_peer_cli.clients.fc.port import AUTO_LINK, WITH_TASKS
 from link_peer_local.fc.manifest import load
 from link_peer_local.fc.triggers import Triggers, deploy
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(name="triggers")
 def _triggers(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Triggers:
-    """The functions of s.yaml, deployed on the laboratory's cloud; calls run when they are drained."""
+    """The functions of s.yaml, deployed on the lab's cloud. Asynchronous invocations run when the test drains them."""
     lab.cloud.world.policy = str(lab.policy_path)
     lab.cloud.endpoint = "http://127.0.0.1:1"
     return deploy(lab.cloud, in_process=True)
@@ -37,21 +37,24 @@ def _service(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 
 def stdin(monkeypatch: pytest.MonkeyPatch, event: object) -> None:
+    """Put an event on standard input."""
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(event).encode())))
 
 
-def test_the_names_are_those_of_s_yaml() -> None:
-    """The commands look for tasks where tasks are kept."""
+def test_the_functions_with_tasks_are_those_of_s_yaml() -> None:
+    """`failed` lists the tasks of every function for which the platform keeps tasks."""
     deployed = load(ROOT / "s.yaml", env={}, account=HOME).functions
-    assert {function.name for function in deployed if function.async_task} == set(fc.WITH_TASKS)
+    assert {function.name for function in deployed if function.async_task} == set(WITH_TASKS)
 
 
-def test_invoke_shows_the_answer(lab: Lab, cli: Cli, service: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The function runs on the event from stdin, and its rules stand."""
+def test_invoke_prints_the_response(
+    lab: Lab, cli: Cli, service: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The function runs with the event from stdin and makes its rules."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     stdin(monkeypatch, lab.event(instance))
-    code, [answer] = cli.json("invoke", fc.AUTO_LINK, "-", *service)
+    code, [answer] = cli.json("invoke", AUTO_LINK, "-", *service)
     assert (code, json.loads(answer["body"]), answer["error"]) == (0, {"outcomes": {"applied": 1}}, "")
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
@@ -59,9 +62,9 @@ def test_invoke_shows_the_answer(lab: Lab, cli: Cli, service: tuple[str, ...], m
 def test_a_function_that_fails_fails_the_command(
     lab: Lab, cli: Cli, service: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """FC answers 200 all the same; the header tells."""
+    """FC answers 200 even then; a header names the error."""
     stdin(monkeypatch, lab.event("i-late"))  # not shown yet: the function raises
-    code, [answer] = cli.json("invoke", fc.AUTO_LINK, "-", *service)
+    code, [answer] = cli.json("invoke", AUTO_LINK, "-", *service)
     assert (code, answer["error"]) == (1, "UnhandledInvocationError")
     assert "not shown yet" in answer["body"]
 
@@ -69,28 +72,28 @@ def test_a_function_that_fails_fails_the_command(
 def test_a_function_that_is_not_deployed_fails_the_command(
     cli: Cli, service: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the platform's code."""
+    """With the platform's error code."""
     stdin(monkeypatch, {})
     assert cli("invoke", "nothing", "-", *service) == 1
     assert "FunctionNotFound" in cli.err
 
 
-def test_what_failed_is_listed_and_replayed(
+def test_a_failed_invocation_is_listed_and_replayed(
     lab: Lab, cli: Cli, service: tuple[str, ...], triggers: Triggers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A call that was given up is handed over again as it was, and then finds the cloud well."""
+    """When the outage is over, the replayed event is handled."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.cloud.faults.clear()
     lab.fault(service="sls", action="PutLogs", kind="html", times=None)
     stdin(monkeypatch, lab.event(instance))
     asked = lab.iso()
-    assert cli("invoke", fc.AUTO_LINK, "-", "--async", *service) == 0
+    assert cli("invoke", AUTO_LINK, "-", "--async", *service) == 0
     triggers.drain()
     lab.cloud.faults.clear()
     assert lab.rules(db) == []
     code, [task] = cli.json("failed", *service)
-    assert (code, task["function"], task["status"], task["time"]) == (0, fc.AUTO_LINK, "Failed", asked)
+    assert (code, task["function"], task["status"], task["time"]) == (0, AUTO_LINK, "Failed", asked)
     assert cli("failed", *service) == 0
     assert "the audit log cannot be written" in cli.out
     assert cli("replay", task["id"], *service) == 0
@@ -98,7 +101,7 @@ def test_what_failed_is_listed_and_replayed(
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
-def test_replay_knows_only_calls_that_failed(cli: Cli, service: tuple[str, ...]) -> None:
-    """Any other id is a usage error."""
+def test_replay_accepts_only_failed_invocations(cli: Cli, service: tuple[str, ...]) -> None:
+    """Any other id is a usage error, and the message names it."""
     assert cli("replay", "no-such-id", *service) == 2
     assert "no-such-id" in cli.err

@@ -1,4 +1,4 @@
-"""`link-peer map` draws the links that stand."""
+"""`link-peer map` draws the links that are open."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
 
 
 def linked(lab: Lab) -> tuple[str, str, str]:
-    """app reaches db on two ports by a tag, app and ledger (in the other account) reach each other by a request."""
+    """app reaches db on two ports because of a tag; app and ledger, in the other account, are linked by a request."""
     app, db, ledger = lab.group(f"*@{PEER}"), lab.group("*"), lab.group(f"*@{HOME}", account=PEER)
     lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306+icmp"})))
     lab.cross_account(lab.request(app, ledger))
     return app.id, db.id, ledger.id
 
 
-def test_every_link_that_stands_is_an_arrow(lab: Lab, cli: Cli) -> None:
-    """With its ports and reasons; a mutual link is two; a rule that a person made is none of ours."""
+def test_every_open_link_is_an_arrow(lab: Lab, cli: Cli) -> None:
+    """With its ports and claims. A mutual link is two arrows. Rules that people made are not drawn."""
     app, db, ledger = linked(lab)
     lab.authorize(lab.group(), IpProtocol="TCP", PortRange="22/22", SourceCidrIp="10.0.0.0/8")
     code, arrows = cli.json("map")
     assert code == 0
-    told = {(a["from"], a["to"], a["ports"], tuple(a["reasons"])) for a in arrows}
-    assert told == {
+    found = {(a["from"], a["to"], a["ports"], tuple(a["reasons"])) for a in arrows}
+    assert found == {
         (f"{app}@{HOME}", f"{db}@{HOME}", "icmp+tcp/3306", ("tag",)),
         (f"{app}@{HOME}", f"{ledger}@{PEER}", "everything", ("chg-1",)),
         (f"{ledger}@{PEER}", f"{app}@{HOME}", "everything", ("chg-1",)),
     }
 
 
-def test_mermaid_has_a_frame_for_each_account(lab: Lab, cli: Cli) -> None:
-    """And an arrow for each link."""
+def test_mermaid_has_a_subgraph_per_account(lab: Lab, cli: Cli) -> None:
+    """And one edge per arrow."""
     app, db, ledger = linked(lab)
     assert cli("map") == 0
     lines = [line.strip() for line in cli.out.splitlines()]
     assert lines[0] == "flowchart LR"
     assert f'subgraph a{HOME}["{HOME} a@aliyun.com"]' in lines
-    mark = {line.split('"')[1]: line.split("[")[0] for line in lines if line.startswith("n") and "-->" not in line}
-    assert f'{mark[app]} -->|"icmp+tcp/3306"| {mark[db]}' in lines
-    assert f'{mark[ledger]} -->|"everything"| {mark[app]}' in lines
+    node = {line.split('"')[1]: line.split("[")[0] for line in lines if line.startswith("n") and "-->" not in line}
+    assert f'{node[app]} -->|"icmp+tcp/3306"| {node[db]}' in lines
+    assert f'{node[ledger]} -->|"everything"| {node[app]}' in lines
 
 
 def test_svg_is_well_formed_and_draws_no_box_over_another(lab: Lab, cli: Cli, tmp_path: Path) -> None:
-    """One box a party, inside the picture; one path an arrow."""
+    """One box per party, all inside the drawing; one path per arrow."""
     linked(lab)
     path = tmp_path / "map.svg"
     assert cli("map", "--format", "svg", "-o", str(path)) == 0
@@ -69,8 +69,8 @@ def test_svg_is_well_formed_and_draws_no_box_over_another(lab: Lab, cli: Cli, tm
     assert len(list(root.iter(f"{SVG}path"))) == 3 + 1  # and the arrow head
 
 
-def test_links_with_other_reasons_are_arrows_of_their_own(lab: Lab, cli: Cli) -> None:
-    """What a tag opens and what a request opens between the same two are not one thing."""
+def test_links_with_different_claims_are_separate_arrows(lab: Lab, cli: Cli) -> None:
+    """Between the same parties, ports with different claims are not merged."""
     app, db = lab.group("*"), lab.group("*")
     lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306+tcp/3307"})))
     lab.cross_account(lab.request(app, db, "tcp/3307"), lab.request(app, db, request_id="chg-2"))
@@ -83,8 +83,8 @@ def test_links_with_other_reasons_are_arrows_of_their_own(lab: Lab, cli: Cli) ->
     ]
 
 
-def test_svg_puts_no_label_over_another(lab: Lab, cli: Cli) -> None:
-    """Also where lines cross, or run between the same boxes; a long list of ports is counted; all on white."""
+def test_svg_labels_do_not_overlap(lab: Lab, cli: Cli) -> None:
+    """Also where curves cross or join the same boxes. A long list of ports is shortened. The background is white."""
     groups = [lab.group("*", f"*@{PEER}") for _ in range(3)]
     others = [lab.group("*", f"*@{HOME}", account=PEER) for _ in range(3)]
     many = [f"tcp/{port}" for port in range(8001, 8006)]
@@ -115,7 +115,7 @@ def test_svg_puts_no_label_over_another(lab: Lab, cli: Cli) -> None:
 
 
 def test_html_names_every_link_and_loads_nothing(lab: Lab, cli: Cli) -> None:
-    """A page that can be mailed."""
+    """A page that works when it is sent by mail."""
     app, db, _ = linked(lab)
     assert cli("map", "--format", "html") == 0
     assert f"<td>{app}@{HOME}<td>{db}@{HOME}<td>icmp+tcp/3306<td>tag" in cli.out
@@ -123,8 +123,8 @@ def test_html_names_every_link_and_loads_nothing(lab: Lab, cli: Cli) -> None:
     assert "src=" not in cli.out
 
 
-def test_nothing_to_draw_is_an_empty_picture(lab: Lab, cli: Cli) -> None:
-    """In every form."""
+def test_without_links_the_drawing_is_empty(lab: Lab, cli: Cli) -> None:
+    """In every format. An unknown format or an unwritable file is a usage error."""
     for form in ("mermaid", "svg", "html"):
         assert cli("map", "--format", form) == 0
         assert cli.out
@@ -135,8 +135,8 @@ def test_nothing_to_draw_is_an_empty_picture(lab: Lab, cli: Cli) -> None:
     )
 
 
-def test_an_account_that_is_not_read_makes_the_picture_incomplete(lab: Lab, cli: Cli) -> None:
-    """Exit code 1, and the account's uid; what could be read is drawn."""
+def test_an_unreadable_account_fails_the_command(lab: Lab, cli: Cli) -> None:
+    """Exit code 1 and the account's uid; the links of the other accounts are drawn."""
     linked(lab)
     lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=None)
     from link_peer.alicloud.sts import CACHE

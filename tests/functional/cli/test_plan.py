@@ -1,4 +1,4 @@
-"""`link-peer plan` says what the functions would do, and does none of it."""
+"""`link-peer plan` previews what the functions would do and changes nothing."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
 
 
 def planned(cli: Cli, what: str) -> tuple[int, list[dict[str, str]], list[dict[str, str]]]:
-    """The exit code, the decisions and the commands."""
+    """Run `plan`; return the exit code, the decisions and the commands."""
     code, [document] = cli.json("plan", what)
     return code, document["decisions"], document["commands"]
 
 
-def carry_out(lab: Lab, commands: list[dict[str, str]]) -> None:
-    """Runs `aliyun ecs …` commands by their parameters, as each account's administrator."""
+def run_commands(lab: Lab, commands: list[dict[str, str]]) -> None:
+    """Run `aliyun ecs …` commands as each account's administrator."""
     for entry in commands:
         program, service, action, *words = shlex.split(entry["command"])
         assert (program, service) == ("aliyun", "ecs")
@@ -34,7 +34,7 @@ def carry_out(lab: Lab, commands: list[dict[str, str]]) -> None:
 
 
 def test_a_plan_changes_nothing(lab: Lab, cli: Cli) -> None:
-    """No rule, no tag, no record, no message."""
+    """No rule, tag, record or message."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     code, decisions, commands = planned(cli, instance.id)
@@ -44,21 +44,21 @@ def test_a_plan_changes_nothing(lab: Lab, cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("peer", ["group", "instance", "mutual", "mutual instances"])
-def test_its_commands_make_what_the_function_would_make(lab: Lab, cli: Cli, peer: str) -> None:
-    """After them, auto_link finds its own rules standing, with nothing left to do."""
+def test_the_commands_add_what_the_function_would_add(lab: Lab, cli: Cli, peer: str) -> None:
+    """After running them, auto_link finds its own rules and has nothing to change."""
     app, db = lab.group("*"), lab.group("*")
     target: Any = lab.instance(db) if "instance" in peer else db
     ports = "" if "mutual" in peer else ":tcp/3306+icmp"
     instance = lab.instance(app, tags={"link-peer": f"{target.id}{ports}"})
     _, _, commands = planned(cli, instance.id)
-    carry_out(lab, commands)
+    run_commands(lab, commands)
     before = lab.changes()
     assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}
     assert (lab.changes(), len(lab.reasons(db))) == (before, 1 if "mutual" in peer else 2)
 
 
-def test_its_commands_take_back_what_the_function_would_take_back(lab: Lab, cli: Cli) -> None:
-    """A tag that went takes its rule along, by rule id; a marker that loses one of two reasons is rewritten."""
+def test_the_commands_remove_what_the_function_would_remove(lab: Lab, cli: Cli) -> None:
+    """A removed tag removes its rule, by rule id. A rule with another claim stays; its marker is rewritten."""
     app, db, cache = lab.group(), lab.group("*"), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306 {cache.id}:tcp/6379"})
     lab.auto_link(lab.event(instance))
@@ -67,13 +67,13 @@ def test_its_commands_take_back_what_the_function_would_take_back(lab: Lab, cli:
     _, decisions, commands = planned(cli, instance.id)
     assert {d["outcome"] for d in decisions} == {"removed"}
     assert sorted(c["command"].split()[2] for c in commands) == ["ModifySecurityGroupRule", "RevokeSecurityGroup"]
-    carry_out(lab, commands)
+    run_commands(lab, commands)
     assert (lab.rules(db), lab.rules(cache)) == ([], [f"{app.id} tcp/6379"])
     assert lab.reasons(cache) == ["req:chg-1"]
 
 
-def test_a_denied_link_ends_with_1_and_its_advice(lab: Lab, cli: Cli) -> None:
-    """The advice is the tag to set, as in the record that the function would write."""
+def test_a_denied_link_exits_with_1_and_prints_its_advice(lab: Lab, cli: Cli) -> None:
+    """The advice is the tag to set, as in the audit record that the function would write."""
     app, db = lab.group(), lab.group()
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     assert cli("plan", instance.id) == 1
@@ -81,8 +81,8 @@ def test_a_denied_link_ends_with_1_and_its_advice(lab: Lab, cli: Cli) -> None:
     assert "Nothing would change." in cli.out
 
 
-def test_an_event_from_a_file(lab: Lab, cli: Cli, tmp_path: Any) -> None:
-    """As EventBridge delivers it."""
+def test_an_event_is_read_from_a_file(lab: Lab, cli: Cli, tmp_path: Any) -> None:
+    """In the form in which EventBridge delivers it."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     path = tmp_path / "event.json"
@@ -91,8 +91,8 @@ def test_an_event_from_a_file(lab: Lab, cli: Cli, tmp_path: Any) -> None:
     assert (code, decision["outcome"], decision["event_id"]) == (0, "applied", "event-1")
 
 
-def test_a_request_from_standard_input(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both accounts' commands, each with its account; the rule in the other account names the owner of its source."""
+def test_a_request_is_read_from_standard_input(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands name the account to run them in. A cross-account rule names the owner of its source group."""
     ours = lab.group(f"*@{PEER}")
     theirs = lab.group(f"*@{HOME}", account=PEER)
     body = json.dumps(lab.request(ours, theirs)).encode()
@@ -100,15 +100,15 @@ def test_a_request_from_standard_input(lab: Lab, cli: Cli, monkeypatch: pytest.M
     code, [decision], commands = planned(cli, "-")
     assert (code, decision["outcome"], decision["request_id"]) == (0, "applied", "chg-1")
     assert {c["account"] for c in commands} == {HOME, PEER}
-    carry_out(lab, commands)
+    run_commands(lab, commands)
     assert (lab.rules(ours), lab.rules(theirs)) == ([f"{theirs.id} all"], [f"{ours.id} all"])
     before = lab.changes()
     lab.cross_account(lab.request(ours, theirs))
     assert lab.changes() == before
 
 
-def test_a_peer_in_another_account_is_planned_through_to_the_end(lab: Lab, cli: Cli) -> None:
-    """auto_link only posts a sync; the plan says what cross_account would make of it."""
+def test_a_peer_in_another_account_is_planned_completely(lab: Lab, cli: Cli) -> None:
+    """auto_link only posts a sync request; the plan also shows what cross_account would do with it."""
     app = lab.group()
     theirs = lab.group(f"*@{HOME}:tcp/3306", account=PEER)
     instance = lab.instance(app, tags={"link-peer": f"{theirs.id}@{PEER}:tcp/3306"})
@@ -118,8 +118,8 @@ def test_a_peer_in_another_account_is_planned_through_to_the_end(lab: Lab, cli: 
     assert lab.queued() == []
 
 
-def test_a_request_that_is_past_is_denied(lab: Lab, cli: Cli, tmp_path: Any) -> None:
-    """As cross_account would; so is one that is not the form, with the field at fault."""
+def test_an_expired_or_invalid_request_is_denied(lab: Lab, cli: Cli, tmp_path: Any) -> None:
+    """As cross_account would deny it. For an invalid one the detail names the field."""
     app, db = lab.group(), lab.group("*")
     path = tmp_path / "request.json"
     path.write_text(json.dumps(lab.request(app, db, expires_at=lab.iso(-3600))), encoding="utf-8")
@@ -132,14 +132,14 @@ def test_a_request_that_is_past_is_denied(lab: Lab, cli: Cli, tmp_path: Any) -> 
 
 
 @pytest.mark.parametrize("what", ["no-such-file.json", "sg-db"])
-def test_what_cannot_be_read_is_a_usage_error(cli: Cli, what: str) -> None:
-    """Exit code 2, and the name of what was not found."""
+def test_an_unreadable_argument_is_a_usage_error(cli: Cli, what: str) -> None:
+    """Exit code 2, and the message names it."""
     assert cli("plan", what) == 2
     assert what in cli.err
 
 
-def test_each_element_of_a_file_ends_on_its_own(lab: Lab, cli: Cli, tmp_path: Any) -> None:
-    """Events, messages and requests side by side: what is none, or too early, costs the others nothing."""
+def test_each_element_of_a_file_is_planned_on_its_own(lab: Lab, cli: Cli, tmp_path: Any) -> None:
+    """Events, messages and requests in one file: an invalid one does not stop the others."""
     app, db, cache = lab.group(), lab.group("*"), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     good = [lab.event(instance), lab.message(lab.request(app, cache, "tcp/6379")), lab.request(app, cache, "tcp/6380")]
@@ -156,8 +156,8 @@ def test_each_element_of_a_file_ends_on_its_own(lab: Lab, cli: Cli, tmp_path: An
     assert len(commands) == 5
 
 
-def test_what_would_come_again_is_an_attempt(lab: Lab, cli: Cli, tmp_path: Any) -> None:
-    """An instance that is not shown yet: exit code 1, and the other event of the file is planned."""
+def test_an_event_that_would_be_retried_is_an_attempt(lab: Lab, cli: Cli, tmp_path: Any) -> None:
+    """The API does not show the instance yet: exit code 1, and the other event of the file is planned."""
     path = tmp_path / "early.json"
     path.write_text(json.dumps([lab.event("i-late"), lab.event(lab.instance(lab.group()))]), encoding="utf-8")
     code, [attempt], _ = planned(cli, str(path))
@@ -166,8 +166,8 @@ def test_what_would_come_again_is_an_attempt(lab: Lab, cli: Cli, tmp_path: Any) 
     assert ("(attempt)" in cli.out, "Nothing would change" in cli.out) == (True, False)
 
 
-def test_a_timer_is_planned_as_the_sweep_it_starts(living_lab: Lab, cli: Cli) -> None:
-    """In all accounts of the policy."""
+def test_a_timer_event_is_planned_as_a_sweep(living_lab: Lab, cli: Cli) -> None:
+    """Of all accounts of the policy."""
     app, db = living_lab.group(account=PEER), living_lab.group("*", account=PEER)
     living_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     code, [decision], commands = planned(cli, "events/timer.json")
@@ -177,7 +177,7 @@ def test_a_timer_is_planned_as_the_sweep_it_starts(living_lab: Lab, cli: Cli) ->
 
 
 def test_an_instance_may_be_written_with_its_account(lab: Lab, cli: Cli) -> None:
-    """Where that is home; auto_link looks at no other."""
+    """Only with the home account: auto_link handles no other."""
     instance = lab.instance(lab.group())
     assert cli("plan", f"{instance.id}@{HOME}") == 0
     assert cli("plan", f"{instance.id}@{PEER}") == 2
@@ -185,13 +185,13 @@ def test_an_instance_may_be_written_with_its_account(lab: Lab, cli: Cli) -> None
     assert cli("plan", f"{instance.id}@1") == 2
 
 
-def test_removals_that_would_be_held_are_told(lab: Lab, cli: Cli) -> None:
-    """Exit code 1: the function would write a summary, and remove nothing."""
+def test_removals_that_would_be_held_are_reported(lab: Lab, cli: Cli) -> None:
+    """Exit code 1: the function would record a failed summary and remove nothing."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.auto_link(lab.event(instance))
     lab.tag(instance, link_peer=None)
     lab.policy(limits={"removals_per_run": 0})
-    code, [told], commands = planned(cli, instance.id)
+    code, [summary], commands = planned(cli, instance.id)
     assert (code, commands) == (1, [])
-    assert (told["record"], told["reason"]) == ("summary", "removals-held")
+    assert (summary["record"], summary["reason"]) == ("summary", "removals-held")

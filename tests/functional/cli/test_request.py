@@ -1,4 +1,4 @@
-"""`link-peer request` and `link-peer audit`: what is posted, what is refused before it is, and the log read back."""
+"""`link-peer request` posts to the queue; `link-peer audit` reads the decisions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from link_peer.inbound.requests import decode
+from link_peer.runtime import delivery
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, REGION, Lab
@@ -19,10 +20,10 @@ def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
     return Cli(capsys)
 
 
-def test_a_request_is_posted_as_the_function_reads_it(lab: Lab, cli: Cli) -> None:
-    """Every option has its field; parties are of the home account unless they name another."""
+def test_a_request_is_posted_as_the_function_expects_it(lab: Lab, cli: Cli) -> None:
+    """Every option sets its field. Parties are in the home account unless they name another."""
     ends = ["--from", "sg-app", "--to", f"i-db@{PEER}"]
-    assert cli("request", "link", *ends) == 2  # mixed kinds
+    assert cli("request", "link", *ends) == 2  # a group and an instance cannot be linked
     more = ["--port", "tcp/3306", "--port", "icmp", "--until", "2027-01-01T00:00:00Z", "--expires-in", "30m"]
     claims = ["--request-id", "chg-9", "--reason", "reads the ledger", "--requested-by", "team-orders"]
     assert cli("request", "link", "--from", "sg-app", "--to", f"sg-db@{PEER}", *more, *claims) == 0
@@ -52,29 +53,29 @@ def test_a_request_is_posted_as_the_function_reads_it(lab: Lab, cli: Cli) -> Non
         (["sync", "--from", "sg-a", "--to", "sg-b", "--port", "icmp"], "--port"),
     ],
 )
-def test_what_the_function_would_refuse_is_not_posted(lab: Lab, cli: Cli, options: list[str], field: str) -> None:
-    """Exit code 2, and the option at fault."""
+def test_an_invalid_request_is_not_posted(lab: Lab, cli: Cli, options: list[str], field: str) -> None:
+    """Exit code 2, and the message names the option."""
     assert cli("request", *options) == 2
     assert cli.err.startswith(f"{field}: ")
     assert lab.queued() == []
 
 
-def test_an_end_that_is_past_is_denied_before_it_is_posted(lab: Lab, cli: Cli) -> None:
-    """Exit code 1: in good form, but not to be had."""
+def test_a_request_for_an_expired_link_is_not_posted(lab: Lab, cli: Cli) -> None:
+    """Exit code 1: it is valid, but cross_account would deny it."""
     assert cli("request", "link", "--from", "sg-a", "--to", "sg-b", "--until", "2020-01-01T00:00:00Z") == 1
     assert "expired" in cli.err
     assert lab.queued() == []
 
 
 def test_a_queue_that_is_down_fails_the_command(lab: Lab, cli: Cli) -> None:
-    """Exit code 1, with the queue's own word."""
+    """Exit code 1, with the queue's name."""
     lab.fault(service="mns", action="SendMessage", kind="html")
     assert cli("request", "unlink", "--from", "sg-a", "--to", "sg-b") == 1
     assert "link-peer-requests" in cli.err
 
 
-def test_the_log_is_filtered_and_shown_with_its_advice(lab: Lab, cli: Cli) -> None:
-    """By outcome, reason, party, link, event and request, each of which names some records only."""
+def test_records_are_filtered_and_printed_with_advice(lab: Lab, cli: Cli) -> None:
+    """By outcome, reason, party, link, event, request and time."""
     app, db, cache = lab.group(), lab.group("*"), lab.group()
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306 {cache.id}:tcp/6379"})
     lab.auto_link(lab.event(instance))
@@ -98,8 +99,8 @@ def test_the_log_is_filtered_and_shown_with_its_advice(lab: Lab, cli: Cli) -> No
     assert f"advice: tag {cache.id}@{HOME} link-accept={app.id}:tcp/6379" in cli.out
 
 
-def test_intents_are_shown_on_demand(lab: Lab, cli: Cli) -> None:
-    """The log holds an intent before each change; only `--all` shows it."""
+def test_intents_are_printed_with_all(lab: Lab, cli: Cli) -> None:
+    """The log has an intent before each change; only `--all` prints it."""
     app, db = lab.group(), lab.group("*")
     lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})))
     _, records = cli.json("audit", "--all")
@@ -108,8 +109,8 @@ def test_intents_are_shown_on_demand(lab: Lab, cli: Cli) -> None:
     assert [record["record"] for record in records] == ["outcome"]
 
 
-def test_more_than_a_page_of_records_is_read_whole(lab: Lab, cli: Cli) -> None:
-    """GetLogs answers at most a hundred lines."""
+def test_more_than_one_page_of_records_is_read(lab: Lab, cli: Cli) -> None:
+    """GetLogs returns at most 100 records per call."""
     app = lab.group()
     peers = [lab.group().id for _ in range(13)]
     instance = lab.instance(app, tags={f"link-peer.{n}": f"{g}:icmp" for n, g in enumerate(peers)})
@@ -119,44 +120,54 @@ def test_more_than_a_page_of_records_is_read_whole(lab: Lab, cli: Cli) -> None:
     assert len(records) == 8 * len(peers)
 
 
-def test_a_log_that_may_not_be_read_fails_the_command(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit code 1, with the log's own word; a filter in bad form is a usage error."""
+def test_an_unreadable_log_fails_the_command(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1, with the error code of the log service."""
     monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
     assert cli("audit") == 1
     assert "LogStoreNotExist" in cli.err
-    assert cli("audit", "--since", "yesterday") == 2
 
 
-def take_turns(monkeypatch: pytest.MonkeyPatch, turns: list[Callable[[], object]]) -> list[float]:
-    """What happens while `audit --follow` sleeps, each time something else, and Ctrl-C at the end; how long it slept."""
-    slept: list[float] = []
+class TurnClock:
+    """A command's clock. Each time the command sleeps, the next turn runs; after the last one comes Ctrl-C."""
 
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        if not turns:
+    def __init__(self, lab: Lab, turns: list[Callable[[], object]]) -> None:
+        self._lab = lab
+        self._turns = turns
+        self.slept: list[float] = []
+
+    def now(self) -> float:
+        return self._lab.cloud.clock.now()
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        if not self._turns:
             raise KeyboardInterrupt
-        turns.pop(0)()
-
-    monkeypatch.setattr("link_peer_cli.commands.audit.time.sleep", sleep)
-    return slept
+        self._turns.pop(0)()
 
 
-def test_following_the_log_shows_each_new_record_once(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until Ctrl-C, which is a clean end."""
+def take_turns(lab: Lab, monkeypatch: pytest.MonkeyPatch, turns: list[Callable[[], object]]) -> list[float]:
+    """Run these turns while a command sleeps; return the list that will hold how long it slept each time."""
+    clock = TurnClock(lab, turns)
+    monkeypatch.setattr(delivery, "clock_for_functions", lambda: clock)
+    return clock.slept
+
+
+def test_following_prints_each_new_record_once(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until Ctrl-C, which exits with 0."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     turns = [lambda: lab.auto_link(lab.event(instance)), lambda: None, lambda: lab.auto_link(lab.event(instance))]
-    take_turns(monkeypatch, turns)
+    take_turns(lab, monkeypatch, turns)
     lab.auto_link(lab.event(instance))
     code, records = cli.json("audit", "--follow")
     assert (code, [record["event_id"] for record in records]) == (0, ["event-1", "event-2", "event-3"])
 
 
 @pytest.mark.parametrize("kind", ["error", "html", "truncated", "reset", "throttle"])
-def test_following_outlives_a_log_that_cannot_be_read(
+def test_following_continues_after_an_outage_of_the_log(
     lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """It asks again, ever more slowly, and then tells also what was written in the meantime, however long that was."""
+    """It polls with backoff, and then also prints the records of the outage, however long it was."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
 
@@ -165,31 +176,31 @@ def test_following_outlives_a_log_that_cannot_be_read(
         lab.auto_link(lab.event(instance))
 
     turns = [outage, lambda: lab.cloud.clock.sleep(3600), lambda: None, lambda: None, lambda: None]
-    slept = take_turns(monkeypatch, turns)
+    slept = take_turns(lab, monkeypatch, turns)
     code, [record] = cli.json("audit", "--follow")
     assert (code, record["event_id"]) == (0, "event-1")
     assert slept == [1, 2, 4, 8, 1, 1]
     assert cli.err.count("next try in") == 3
 
 
-def test_following_ends_where_no_other_try_will_help(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As without `--follow`."""
+def test_following_ends_with_a_permanent_error(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1, as without `--follow`."""
     monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
     assert cli("audit", "--follow") == 1
     assert "LogStoreNotExist" in cli.err
 
 
-def test_a_hiccup_of_the_log_does_not_fail_the_command(lab: Lab, cli: Cli) -> None:
-    """The read is tried again; when that does not help, the message holds no text of a library."""
+def test_a_failed_read_of_the_log_is_retried(lab: Lab, cli: Cli) -> None:
+    """If the retries fail too, the message has no text of a library."""
     lab.fault(service="sls", action="GetLogs", kind="error", times=2)
     assert cli("audit") == 0
     lab.fault(service="sls", action="GetLogs", kind="reset", times=None)
     assert cli("audit") == 1
-    assert cli.err == "the audit log cannot be read now: no answer\n"
+    assert cli.err == "the audit log cannot be read now: no response\n"
 
 
-def test_who_waits_has_the_id_first_and_is_told_when_the_time_is_over(lab: Lab, cli: Cli) -> None:
-    """Nothing takes the message here: exit code 1, the id, and how to go on."""
+def test_a_wait_without_outcome_ends_with_a_hint(lab: Lab, cli: Cli) -> None:
+    """No function runs here: exit code 1, the request's id, and how to find the outcome later."""
     lab.fault(service="sls", action="GetLogs", kind="error", skip=1, times=None)
     assert cli(*LINK, "--request-id", "chg-7", "--wait", "--timeout", "1") == 1
     posted, over = cli.err.splitlines()
@@ -202,32 +213,32 @@ def test_who_waits_has_the_id_first_and_is_told_when_the_time_is_over(lab: Lab, 
     assert [list(json.loads(line)) for line in cli.err.splitlines()] == [["request_id", "posted"], ["error"]]
 
 
-def test_waiting_outlives_a_log_that_cannot_be_read(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The outcome is shown all the same."""
+def test_waiting_continues_after_an_outage_of_the_log(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outcome is printed once the log can be read."""
     app, db = lab.group(), lab.group("*")
     lab.fault(service="sls", action="GetLogs", kind="error", skip=1, times=3)
-    take_turns(monkeypatch, [lambda: lab.cross_account(*lab.queued()), lambda: None, lambda: None])
+    take_turns(lab, monkeypatch, [lambda: lab.cross_account(*lab.queued()), lambda: None, lambda: None])
     ends = ["--from", app.id, "--to", db.id, "--port", "tcp/3306"]
     code, [record] = cli.json("request", "link", *ends, "--wait")
     assert (code, record["outcome"]) == (0, "applied")
 
 
-def test_what_was_posted_is_shown_as_json(lab: Lab, cli: Cli) -> None:
-    """As an object, not as a text that holds one."""
-    code, [told] = cli.json(*LINK)
-    assert (code, [told["posted"]]) == (0, lab.queued())
+def test_the_posted_request_is_printed_as_json(lab: Lab, cli: Cli) -> None:
+    """As an object, not as a string."""
+    code, [printed] = cli.json(*LINK)
+    assert (code, [printed["posted"]]) == (0, lab.queued())
 
 
-def test_what_went_wrong_is_json_too(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On stderr, where the results are not: of an option that does not exist, a value, and the cloud."""
+def test_errors_are_json_with_json(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On stderr, apart from results: for an unknown option, an invalid value, and an error of the cloud."""
     for options, code in ((["--bad"], 2), (["--since", "yesterday"], 2), ([], 1)):
         monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
         assert cli("audit", "--json", *options) == code
         assert (cli.out, list(json.loads(cli.err))) == ("", ["error"])
 
 
-def test_a_text_is_shown_as_it_is(lab: Lab, cli: Cli) -> None:
-    """No part of it becomes an emoji, or markup."""
+def test_text_is_printed_literally(lab: Lab, cli: Cli) -> None:
+    """No part of it becomes an emoji or markup."""
     app, db = lab.group(), lab.group()
     lab.instance(app, tags={"link-peer": f"{db.id}:key:[red]"})
     assert cli("sweep", "--dry-run") == 0
@@ -252,14 +263,14 @@ def test_a_text_is_shown_as_it_is(lab: Lab, cli: Cli) -> None:
         ("--party", "sg-a@1"),
     ],
 )
-def test_a_filter_is_a_value_and_no_more(cli: Cli, option: str, value: str) -> None:
-    """Nothing in it can change the query: a usage error."""
+def test_a_filter_cannot_change_the_query(cli: Cli, option: str, value: str) -> None:
+    """A value with query syntax is a usage error."""
     assert cli("audit", option, value) == 2
     assert cli.err.startswith(f"{option}: ")
 
 
-def test_a_party_may_be_of_one_account_or_all_of_it(lab: Lab, cli: Cli) -> None:
-    """`sg-…@<uid>` on either side; `*@<uid>` whoever it is."""
+def test_records_are_filtered_by_the_account_of_a_party(lab: Lab, cli: Cli) -> None:
+    """`sg-…@<uid>` is one party on either side; `*@<uid>` is any party of an account."""
     ours, theirs = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER)
     lab.cross_account(lab.request(ours, theirs))
     for party, count in (

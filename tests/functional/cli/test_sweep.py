@@ -1,4 +1,4 @@
-"""`link-peer sweep` and `link-peer stale`: from a laptop, in all accounts of the policy."""
+"""`link-peer sweep` and `link-peer stale`, in all accounts of the policy."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tests.functional.lab import HOME, PEER, Lab
 
 @pytest.fixture(name="cli")
 def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    lab.instance(lab.group(account=PEER))  # both accounts are seen to be alive
+    lab.instance(lab.group(account=PEER))  # each account must show an instance, or no removals are made in it
     lab.instance(lab.group())
     return Cli(capsys)
 
 
-def test_a_dry_run_says_what_a_run_would_do_and_does_none_of_it(lab: Lab, cli: Cli) -> None:
-    """The same decisions and counts; no change, no record."""
+def test_a_dry_run_decides_the_same_and_changes_nothing(lab: Lab, cli: Cli) -> None:
+    """The same decisions and counts, but no change and no record."""
     app, db, cache = lab.group(), lab.group("*"), lab.group()
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306 {cache.id}:tcp/6379"})
     code, [dry] = cli.json("sweep", "--dry-run")
@@ -27,37 +27,40 @@ def test_a_dry_run_says_what_a_run_would_do_and_does_none_of_it(lab: Lab, cli: C
     assert actions == ["TagResources", "AuthorizeSecurityGroup"]
     code, [real] = cli.json("sweep")
     assert (code, lab.rules(db)) == (0, [f"{app.id} tcp/3306"])
-    for told in (dry, real):
-        assert sorted((d["outcome"], d["to"]) for d in told["decisions"]) == [("applied", db.id), ("denied", cache.id)]
-        assert (told["summary"]["changed"], told["summary"]["denied"]) == ("1", "1")
+    for report in (dry, real):
+        assert sorted((d["outcome"], d["to"]) for d in report["decisions"]) == [
+            ("applied", db.id),
+            ("denied", cache.id),
+        ]
+        assert (report["summary"]["changed"], report["summary"]["denied"]) == ("1", "1")
 
 
-def test_a_sweep_tells_what_it_did_in_a_table(lab: Lab, cli: Cli) -> None:
-    """Decisions, their advice, and the counts."""
+def test_a_sweep_prints_a_table(lab: Lab, cli: Cli) -> None:
+    """Decisions, advice and counts."""
     app, cache = lab.group(), lab.group()
     lab.instance(app, tags={"link-peer": f"{cache.id}:tcp/6379"})
     assert cli("sweep") == 0
     assert "no-consent" in cli.out
     assert f"advice: tag {cache.id}@{HOME} link-accept={app.id}:tcp/6379" in cli.out
     assert "changed 0" in cli.out
-    assert cli.err == ""  # no bar where nobody watches, and no line of one
+    assert cli.err == ""  # no progress bar if stderr is not a terminal
 
 
-def test_what_is_held_back_fails_the_command(lab: Lab, cli: Cli) -> None:
-    """More removals than the policy lets go at once: exit code 1, in the dry run too."""
+def test_held_removals_fail_the_command(lab: Lab, cli: Cli) -> None:
+    """More removals than the policy allows in one run: exit code 1, also in a dry run."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
     lab.auto_link(lab.event(instance))
     lab.tag(instance, link_peer=None)
     lab.policy(limits={"removals_per_run": 1})
     for options in (["--dry-run"], []):
-        code, [told] = cli.json("sweep", *options)
-        assert (code, told["summary"]["reason"], told["summary"]["held"]) == (1, "removals-held", "2")
+        code, [report] = cli.json("sweep", *options)
+        assert (code, report["summary"]["reason"], report["summary"]["held"]) == (1, "removals-held", "2")
     assert len(lab.rules(db)) == 2
 
 
-def test_an_account_that_cannot_be_entered_fails_the_command_but_not_the_sweep(lab: Lab, cli: Cli) -> None:
-    """The other account's links are settled all the same."""
+def test_an_account_that_cannot_be_entered_fails_the_command(lab: Lab, cli: Cli) -> None:
+    """The links of the other account are still reconciled."""
     app, db = lab.group(), lab.group("*")
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=None)
@@ -66,26 +69,26 @@ def test_an_account_that_cannot_be_entered_fails_the_command_but_not_the_sweep(l
     assert PEER in cli.out
 
 
-def test_what_has_no_room_fails_the_command(lab: Lab, cli: Cli) -> None:
-    """An outcome `failed` is none of the links that nobody consented to."""
+def test_an_exhausted_quota_fails_the_command(lab: Lab, cli: Cli) -> None:
+    """Unlike a denied link, an outcome `failed` is a failure of the sweep."""
     app, db = lab.group(), lab.group("*")
     for port in range(1, 21):
         lab.authorize(db, IpProtocol="TCP", PortRange=f"{port}/{port}", SourceGroupId=app.id)
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    code, [told] = cli.json("sweep")
-    assert (code, [d["reason"] for d in told["decisions"]]) == (1, ["quota"])
+    code, [report] = cli.json("sweep")
+    assert (code, [d["reason"] for d in report["decisions"]]) == (1, ["quota"])
 
 
 @pytest.mark.parametrize("options", [["--dry-run"], []])
-def test_a_wait_for_the_next_minute_is_told(lab: Lab, cli: Cli, options: list[str]) -> None:
-    """A throttled call takes up to a minute: no reason to think that the command hangs."""
+def test_a_long_wait_is_announced(lab: Lab, cli: Cli, options: list[str]) -> None:
+    """A throttled call waits up to a minute: without a notice the command would seem to hang."""
     lab.fault(service="ecs", action="DescribeInstances", kind="throttle")
     assert cli("sweep", *options) == 0
-    assert "going on in" in cli.err
+    assert "throttling calls: retrying in" in cli.err
 
 
-def test_an_empty_account_is_believed_only_when_a_person_says_so(lab: Lab, cli: Cli) -> None:
-    """Its last instance had asked for the link: that may be an outage, until `--believe-empty` says that it is not."""
+def test_removals_in_an_empty_account_need_believe_empty(lab: Lab, cli: Cli) -> None:
+    """An account that shows no instances may be an outage: its links stay until a person passes `--believe-empty`."""
     db, theirs = lab.group(f"*@{PEER}:tcp/3306"), lab.group(account=PEER)
     lab.instance(theirs, tags={"link-peer": f"{db.id}@{HOME}:tcp/3306"})
     assert cli("sweep") == 0
@@ -100,8 +103,8 @@ def test_an_empty_account_is_believed_only_when_a_person_says_so(lab: Lab, cli: 
     assert "1000000000000009" in cli.err
 
 
-def test_stale_lists_a_rule_whose_tag_is_gone_with_its_age(lab: Lab, cli: Cli) -> None:
-    """By rule id and reason; it changes nothing."""
+def test_stale_lists_a_rule_whose_tag_was_removed_with_its_age(lab: Lab, cli: Cli) -> None:
+    """With its rule id and claim; it changes nothing."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.auto_link(lab.event(instance))
@@ -110,7 +113,7 @@ def test_stale_lists_a_rule_whose_tag_is_gone_with_its_age(lab: Lab, cli: Cli) -
     lab.cloud.clock.sleep(7200)
     [rule] = lab.raw_rules(db)
     code, [found] = cli.json("stale")
-    assert (code, found["kind"], found["group"], found["what"]) == (0, "rule", db.id, "by tag")
+    assert (code, found["kind"], found["group"], found["what"]) == (0, "rule", db.id, "claimed by tag")
     assert found["rule_id"] == rule["SecurityGroupRuleId"]
     assert 7200 <= found["age_seconds"] < 7210
     assert cli("stale") == 0
@@ -119,29 +122,29 @@ def test_stale_lists_a_rule_whose_tag_is_gone_with_its_age(lab: Lab, cli: Cli) -
 
 
 def test_stale_lists_a_rule_whose_consent_was_withdrawn(lab: Lab, cli: Cli) -> None:
-    """With the request that asked for it."""
+    """With the request that claims it."""
     app, db = lab.group(), lab.group(f"*@{HOME}")
     lab.cross_account(lab.request(app, db, "tcp/3306"))
     lab.tag(db, link_accept=None)
     _, [found] = cli.json("stale")
-    assert (found["kind"], found["what"]) == ("rule", "by chg-1")
+    assert (found["kind"], found["what"]) == ("rule", "claimed by chg-1")
     assert "has not accepted" in found["why"]
 
 
 def test_stale_lists_a_half_open_link(lab: Lab, cli: Cli) -> None:
-    """The side that stands, and the one that is missing."""
+    """The rule that exists, and the group whose rule is missing."""
     ours, theirs = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER)
     lab.cross_account(lab.request(ours, theirs))
     [rule] = lab.raw_rules(theirs)
-    gone = {"SecurityGroupId": theirs.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
-    lab.call(PEER, "RevokeSecurityGroup", gone)
+    params = {"SecurityGroupId": theirs.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
+    lab.call(PEER, "RevokeSecurityGroup", params)
     _, [found] = cli.json("stale")
     assert (found["kind"], found["account"], found["group"]) == ("half-open", HOME, ours.id)
-    assert found["why"] == f"{theirs.id}@{PEER} has none"
+    assert found["why"] == f"{theirs.id}@{PEER} has no rule"
 
 
-def test_stale_lists_consents_to_nobody(lab: Lab, cli: Cli) -> None:
-    """A group or an instance that is gone, an account that the policy does not list, an entry that is not the grammar."""
+def test_stale_lists_consents_that_match_nothing(lab: Lab, cli: Cli) -> None:
+    """A deleted group or instance, an account that is not in the policy, an entry with invalid syntax."""
     app = lab.group()
     instance = lab.instance(app)
     good = f"{app.id} {instance.id}:icmp * *@{PEER}"
@@ -150,28 +153,28 @@ def test_stale_lists_consents_to_nobody(lab: Lab, cli: Cli) -> None:
     assert (code, {f["kind"] for f in found}, {f["group"] for f in found}) == (0, {"consent"}, {db.id})
     whys = {f["what"].removeprefix("link-accept="): f["why"] for f in found}
     assert whys.keys() == {"sg-gone", f"i-gone@{PEER}", "*@1000000000000009", "sg-bad:"}
-    assert whys["sg-gone"] == f"sg-gone@{HOME} is not there"
+    assert whys["sg-gone"] == f"sg-gone@{HOME} does not exist"
     assert whys["*@1000000000000009"] == "account 1000000000000009 is not in the policy"
 
 
-def test_stale_lists_reviewed_pairs_of_groups_that_are_gone(lab: Lab, cli: Cli) -> None:
-    """The policy's allow list consents too."""
+def test_stale_lists_allow_entries_of_deleted_groups(lab: Lab, cli: Cli) -> None:
+    """The policy's allow list is consent too."""
     db = lab.group()
     lab.policy(allow=[{"from": f"sg-gone@{HOME}", "to": f"{db.id}@{HOME}", "ports": ["tcp/443"]}])
     _, [found] = cli.json("stale")
-    assert (found["kind"], found["group"], found["why"]) == ("consent", db.id, f"sg-gone@{HOME} is not there")
+    assert (found["kind"], found["group"], found["why"]) == ("consent", db.id, f"sg-gone@{HOME} does not exist")
 
 
-def test_stale_says_which_account_it_could_not_read(lab: Lab, cli: Cli) -> None:
-    """What it lists is then not the whole: exit code 1."""
+def test_stale_reports_an_account_that_it_could_not_read(lab: Lab, cli: Cli) -> None:
+    """The list is then incomplete: exit code 1."""
     lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=None)
     assert cli("stale") == 1
-    assert f"not read: {PEER}: no-access: NoPermission" in cli.err
+    assert f"could not read {PEER}: no-access: NoPermission" in cli.err
 
 
 @pytest.mark.parametrize("action", ["DescribeInstances", "DescribeSecurityGroups"])
-def test_an_account_that_fails_to_answer_fails_the_command(lab: Lab, cli: Cli, action: str) -> None:
-    """Weather is no better than a closed door: what could not be read is told, and the exit code is 1."""
+def test_an_account_whose_reads_fail_fails_the_command(lab: Lab, cli: Cli, action: str) -> None:
+    """A server error is reported like a refused role: exit code 1, and the account's uid."""
     lab.fault(service="ecs", action=action, account=PEER, kind="error", times=None)
     for command in (["sweep", "--dry-run"], ["sweep"], ["stale"]):
         assert cli(*command) == 1

@@ -1,4 +1,4 @@
-"""How tables look on pages of any width."""
+"""Tables at any width of the terminal."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tests.functional.lab import HOME, Lab
 
 
 @pytest.mark.parametrize("columns", ["40", "80", "150", "400", ""])
-def test_no_page_is_too_narrow_for_an_id(
+def test_no_id_is_cut_or_wrapped(
     lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str
 ) -> None:
-    """Ids stand on one line, whole, with their account; without COLUMNS the output is a pipe's."""
+    """Ids with their account stay on one line at any width, also when the output is a pipe (no COLUMNS)."""
     monkeypatch.setenv("COLUMNS", columns) if columns else monkeypatch.delenv("COLUMNS", raising=False)
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})

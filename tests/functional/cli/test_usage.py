@@ -1,8 +1,9 @@
-"""What is wrong with the command line is said before what the environment lacks."""
+"""Usage: errors of the command line, and help."""
 
 from __future__ import annotations
 
 import pytest
+from link_peer_cli.main import app
 
 from tests.functional.command import Cli
 
@@ -30,9 +31,23 @@ from tests.functional.command import Cli
 def test_usage_errors_come_first(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    """Exit code 2 where there are no settings and no keys at all, and the same command with them."""
+    """Invalid options are reported (exit code 2) before missing settings and keys."""
     for name in ("LINK_PEER_REGION", "ALIBABA_CLOUD_ACCESS_KEY_ID", "FC_REGION"):
         monkeypatch.delenv(name, raising=False)
     cli = Cli(capsys)
     assert cli(*command.split()) == 2
     assert "LINK_PEER" not in cli.err
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    """`-h` and `--help` both work, for link-peer and for each command."""
+    cli = Cli(capsys)
+    assert cli(option) == 0
+    listed = cli.out
+    for info in app.registered_commands:
+        assert info.callback is not None
+        name = info.name or info.callback.__name__
+        assert f" {name} " in listed
+        assert cli(name, option) == 0
+        assert f"link-peer {name} " in cli.out

@@ -1,4 +1,4 @@
-"""`link-peer verify` tries what the rules let through, from inside an instance."""
+"""`link-peer verify` tests from inside an instance what the rules let through."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
     return Cli(capsys)
 
 
-def test_what_gets_through_ends_with_0_and_what_does_not_with_1(lab: Lab, cli: Cli) -> None:
-    """Each port is tried by itself."""
+def test_the_exit_code_says_whether_every_port_was_reached(lab: Lab, cli: Cli) -> None:
+    """Each port is tested on its own."""
     app, db = lab.group(), lab.group("*")
     instance, peer = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"}), lab.instance(db)
     ends = ["verify", "--from", instance.id, "--to", peer.id]
@@ -29,7 +29,7 @@ def test_what_gets_through_ends_with_0_and_what_does_not_with_1(lab: Lab, cli: C
 
 
 def test_the_other_end_may_be_in_another_account(lab: Lab, cli: Cli) -> None:
-    """Its address is read there; an address itself does too."""
+    """Its address is read in that account. An IP address works as well."""
     ours, theirs = lab.group(f"*@{PEER}"), lab.group("*@1000000000000001", account=PEER)
     instance, peer = lab.instance(ours), lab.instance(theirs)
     lab.cross_account(lab.request(ours, theirs))
@@ -37,8 +37,8 @@ def test_the_other_end_may_be_in_another_account(lab: Lab, cli: Cli) -> None:
     assert cli("verify", "--from", instance.id, "--to", str(peer.private_ip)) == 0
 
 
-def test_a_group_is_tried_by_an_instance_of_it(lab: Lab, cli: Cli) -> None:
-    """On either side, so that a link's own parties can be given; the group must have one."""
+def test_a_group_is_tested_with_one_of_its_instances(lab: Lab, cli: Cli) -> None:
+    """On either side, so that the parties of a link can be given. A group without instances is an error."""
     ours, theirs = lab.pair()
     instance, peer = lab.instance(ours), lab.instance(theirs)
     lab.cross_account(lab.request(ours, theirs))
@@ -48,14 +48,14 @@ def test_a_group_is_tried_by_an_instance_of_it(lab: Lab, cli: Cli) -> None:
     assert "has no instance with a private address" in cli.err
 
 
-def test_what_is_not_shown_or_cannot_be_tried_is_said(lab: Lab, cli: Cli) -> None:
-    """An unknown instance, an unknown account, a protocol that does not answer."""
+def test_what_cannot_be_tested_is_reported(lab: Lab, cli: Cli) -> None:
+    """An unknown instance, an unknown account, an invalid party, a protocol without replies."""
     instance = lab.instance(lab.group())
     ends = ["verify", "--from", instance.id, "--to"]
-    assert (cli(*ends, "i-none"), "not shown" in cli.err) == (1, True)
+    assert (cli(*ends, "i-none"), "does not exist" in cli.err) == (1, True)
     assert (cli(*ends, "i-none@1000000000000009"), "not in the policy" in cli.err) == (2, True)
     assert (cli(*ends, "db"), cli.err.startswith("--to: ")) == (2, True)
-    assert "i-…, alone or with @<account uid>, nor an IPv4 address" in cli.err
+    assert "i-…, optionally with @<account uid>, nor an IPv4 address" in cli.err
     elsewhere = ("verify", "--from", f"i-none@{PEER}", "--to", "10.0.0.1")
     assert (cli(*elsewhere), cli.err.startswith("--from: ")) == (2, True)
     assert (cli(*ends, "10.0.0.1", "--port", "udp/53"), cli.err.startswith("--port: ")) == (2, True)

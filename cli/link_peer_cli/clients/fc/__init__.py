@@ -1,0 +1,1 @@
+"""Function Compute, in both of its generations."""

@@ -1,0 +1,40 @@
+"""`link-peer replay`: invoke functions again with the events of failed invocations."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.options import JsonLines, Service
+
+
+def replay(
+    ids: Annotated[list[str], typer.Argument(help="Ids listed by `link-peer failed`.")],
+    service: Service = "",
+    as_json: JsonLines = False,
+) -> None:
+    """Invoke functions again with the events of failed invocations.
+
+    Replaying is safe at any time: every delivery is decided from the current state of the cloud.
+    """
+    from link_peer.domain.errors import BadInput
+
+    from link_peer_cli.clients.fc.deployed import deployed_functions
+    from link_peer_cli.clients.fc.failed import failed_tasks
+    from link_peer_cli.io.environment import load_environment
+
+    env = load_environment()
+    functions = deployed_functions(env.settings, env.policy.home, service)
+    known = {task.id: task for task in failed_tasks(functions)}
+    if unknown := [task_id for task_id in ids if task_id not in known]:
+        raise BadInput("id", f"{', '.join(unknown)}: no failed invocation has this id")
+    for task_id in ids:
+        task = known[task_id]
+        answer = functions.invoke(task.function, task.payload.encode(), wait=False)
+        if as_json:
+            print_json({"id": task_id, "function": task.function, "request_id": answer.request_id})
+        else:
+            console().print(escape(f"{task_id}: sent to {task.function} again"), soft_wrap=True)

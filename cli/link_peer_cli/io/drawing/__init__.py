@@ -1,0 +1,1 @@
+"""The formats of `link-peer map`. Pure: values in, text out."""

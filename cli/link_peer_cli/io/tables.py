@@ -1,0 +1,39 @@
+"""Tables that never cut an id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def print_table(out: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a titled table. Cells are plain text, never markup.
+
+    If the console is too narrow, each row is printed as a block with one line per cell, so that no id is wrapped or
+    cut.
+    """
+    cells = [[str(cell) for cell in row] for row in rows]
+    table = Table(header_style="dim", box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in cells:
+        table.add_row(*map(escape, row))
+    out.print(f"[bold]{escape(title)}[/bold]")
+    if table.__rich_measure__(out, out.options).minimum <= out.width:
+        out.print(table)
+    else:
+        _print_blocks(out, columns, cells)
+
+
+def _print_blocks(out: Console, columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    width = max(map(len, columns))
+    for row in cells:
+        out.print()
+        for column, cell in zip(columns, row, strict=True):
+            if cell:
+                out.print(f"  [dim]{escape(column):{width}}[/dim]  {escape(cell)}", soft_wrap=True)
+    out.print()
