@@ -1,4 +1,4 @@
-"""docs/: what the pages show is what the code takes: links, requests, tags, reasons, queries, environment, commands."""
+"""docs/ matches the code: links, requests, tags, reason codes, queries, environment variables, snippets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import re
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,6 +20,7 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import KINDS
 from link_peer_local.sls import index as sls_index
 from link_peer_local.sls.query import compile_query
+from pytest_mock import MockerFixture
 
 from tests.functional.lab import HOME, REGION, Lab
 
@@ -47,20 +49,20 @@ def blocks(name: str, language: str) -> list[str]:
 
 
 def column(text: str, heading: str) -> list[list[str]]:
-    """The cells of each row of the table whose head starts with `heading`, code marks included."""
+    """The cells of each row of the table whose header starts with `heading`, backticks included."""
     table = text[text.index(heading) :].split("\n\n")[0]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+    """The anchors that GitHub generates for a page's headings."""
     titles = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_links_lead_somewhere(path: Path) -> None:
-    """Every relative link names a page that exists, and a heading in it."""
+def test_links_are_not_broken(path: Path) -> None:
+    """Every relative link points at an existing page and, if it has an anchor, an existing heading."""
     for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
         name, _, anchor = target.partition("#")
         other = (path.parent / name) if name else path
@@ -68,23 +70,23 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert not anchor or anchor in anchors(other.read_text(encoding="utf-8")), target
 
 
-def test_the_request_of_the_page_is_one() -> None:
-    """It decodes with every field."""
+def test_the_example_request_is_valid() -> None:
+    """It decodes, and shows every field there is."""
     [text] = blocks("requests.md", "json")
     now = datetime(2026, 11, 25, 7, 0, tzinfo=timezone.utc).timestamp()
     request = requests.decode(text, region=REGION, now=now)
     assert set(json.loads(text)) == set(json.loads(requests.encode(request)))
 
 
-def test_every_reason_is_explained_once() -> None:
-    """All of the contract's words, each with what to do."""
-    rows = column(page("requests.md"), "| reason | means")
+def test_every_reason_code_is_explained_once() -> None:
+    """The table lists all reason codes of the contract, each with what to do."""
+    rows = column(page("requests.md"), "| reason | meaning")
     assert sorted(row[0].strip("`") for row in rows) == sorted(CONTRACT_REASONS.split())
     assert all(row[2] for row in rows)
 
 
-def test_the_peers_of_the_page_are_the_grammar() -> None:
-    """Each example in "Asking" reads as a peer."""
+def test_the_example_peers_are_valid() -> None:
+    """Each example in "Asking" parses as a peer."""
     rows = column(page("tags.md"), "| `link-peer` on an instance of sg-app")
     assert len(rows) >= 6
     for row in rows:
@@ -92,8 +94,8 @@ def test_the_peers_of_the_page_are_the_grammar() -> None:
         assert not isinstance(peer, BadInput), row[0]
 
 
-def test_the_consents_of_the_page_are_the_grammar() -> None:
-    """Each example in "Accepting" reads as an accept entry; the counter-example does not read as a peer."""
+def test_the_example_consents_are_valid() -> None:
+    """Each example in "Accepting" parses as an accept entry; the invalid example does not parse as a peer."""
     rows = column(page("tags.md"), "| `link-accept` on sg-db")
     tags = {f"link-accept.{number}": row[0].strip("`") for number, row in enumerate(rows)}
     assert len(accepts(tags, HOME)) == len(rows) >= 7
@@ -104,35 +106,36 @@ def test_the_consents_of_the_page_are_the_grammar() -> None:
         parse_port(port.strip())
 
 
-def test_the_queries_of_the_pages_are_the_search_language() -> None:
-    """They compile against the audit log's index, so each field they name can be searched."""
+def test_the_example_queries_are_valid() -> None:
+    """They compile against the audit log's index, so every field they name is searchable."""
     rows = column(page("audit.md"), "| question | query")
     assert len(rows) >= 8
     for row in rows:
         compile_query(row[1].strip("`"), AUDIT_INDEX)
 
 
-def test_the_alerts_of_the_page_are_those_that_are_created() -> None:
+def test_the_listed_alerts_are_the_deployed_ones() -> None:
+    """operations.md lists exactly the alerts of deploy/alerts.yaml."""
     rules = yaml.safe_load((ROOT / "deploy/alerts.yaml").read_text(encoding="utf-8"))
-    rows = column(page("operations.md"), "| alert | goes off when")
+    rows = column(page("operations.md"), "| alert | fires when")
     assert sorted(row[0].strip("`") for row in rows) == sorted(rule["name"] for rule in rules)
 
 
-def test_the_fields_of_the_page_cover_the_index() -> None:
-    """Whatever can be searched is explained."""
+def test_every_searchable_field_is_explained() -> None:
+    """audit.md names every field of the log index."""
     named = set(re.findall(r"`([a-z_]+)`", page("audit.md")))
     assert AUDIT_INDEX.keys.keys() <= named
 
 
-def test_the_exported_names_are_those_of_s_yaml_with_its_defaults() -> None:
-    """Who copies the block gets what `s deploy` would take anyway."""
+def test_the_exported_variables_are_the_defaults_of_s_yaml() -> None:
+    """Copying the export block changes nothing about what `s deploy` uses by default."""
     exported = dict(re.findall(r"^export (LINK_PEER_\w+)=(\S+)", page("operations.md"), re.MULTILINE))
     read = dict(re.findall(r"env\('(LINK_PEER_\w+)', '([^']+)'\)", (ROOT / "s.yaml").read_text(encoding="utf-8")))
     assert exported == read
 
 
-def test_what_the_files_leave_open_is_exported_by_a_page() -> None:
-    """Every `${…}` of deploy/*.json, which envsubst would leave empty."""
+def test_every_placeholder_in_deploy_is_exported_by_a_page() -> None:
+    """envsubst would replace any other `${…}` of deploy/*.json with nothing."""
     left = {
         name
         for path in (ROOT / "deploy").glob("*.json")
@@ -142,15 +145,15 @@ def test_what_the_files_leave_open_is_exported_by_a_page() -> None:
     assert left <= {name for line in exports for name in re.findall(r"(\w+)=", line)}
 
 
-def test_the_policy_entry_of_the_page_validates() -> None:
-    """With an external id drawn as the page says."""
+def test_the_example_policy_entry_is_valid() -> None:
+    """With an external id generated as the page says."""
     [text] = blocks("onboarding.md", "yaml")
     read = policy.parse("deployment: prod\n" + text.replace("<EXTERNAL_ID>", "0f" * 16))
     assert read.home == HOME
 
 
-def test_the_files_that_the_pages_name_exist() -> None:
-    """deploy/…, local/worlds/…: nothing that has moved."""
+def test_files_named_by_the_pages_exist() -> None:
+    """No page names a file under deploy/, local/, functions/ or shared/ that has moved."""
     for path in PAGES:
         for name in re.findall(
             r"(?:deploy|local|functions|shared)/[\w./-]+\.(?:json|yaml|py)", path.read_text("utf-8")
@@ -158,22 +161,30 @@ def test_the_files_that_the_pages_name_exist() -> None:
             assert (ROOT / name).exists(), f"{path.name}: {name}"
 
 
-def test_every_fault_is_listed() -> None:
-    """The kinds of the page are those of the local cloud."""
+def test_every_kind_of_fault_is_listed() -> None:
+    """local.md lists exactly the kinds that the local cloud implements."""
     rows = column(page("local.md"), "| kind | the client sees")
     assert {row[0].strip("`") for row in rows} == {kind for kind in KINDS if not kind.endswith("-after")}
 
 
 def test_every_world_is_listed() -> None:
-    """The worlds of the page are the files in local/worlds/."""
+    """local.md lists exactly the world files of the local cloud."""
     rows = column(page("local.md"), "| | |\n|---|---|\n| `two-accounts`")
     assert {re.sub(r"[` ]|\(default\)", "", row[0]) for row in rows} == {p.stem for p in world.WORLDS.glob("*.yaml")}
 
 
-def test_dead_letters_are_shown_by_the_snippet_of_the_page(
+def test_the_in_process_snippet_runs(mocker: MockerFixture) -> None:
+    """The example of local.md, as a test would use it, loads the world that it names."""
+    [snippet] = blocks("local.md", "python")
+    names: dict[str, Any] = {"mocker": mocker}
+    exec(snippet, names)  # noqa: S102  # the page's own text
+    assert names["cloud"].world.home == HOME
+
+
+def test_the_dead_letter_snippet_runs(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It prints what lies there, plain or not, and says when nothing does."""
+    """It prints dead letters, base64-encoded or plain, and reports an empty queue."""
     [snippet] = blocks("operations.md", "python")
     monkeypatch.setenv("LINK_PEER_DEAD_LETTER_QUEUE", lab.cloud.world.dead_letter_queue)
     exec(snippet, {})  # noqa: S102  # the page's own text
