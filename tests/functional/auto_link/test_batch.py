@@ -1,4 +1,4 @@
-"""auto_link and what it is handed: one event or an array, ours or not, whole or broken."""
+"""auto_link's input: one event or an array of events, valid or not."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from tests.functional.lab import Lab
 SAMPLES = Path(__file__).parents[3] / "events"
 
 
-def hand_over(lab: Lab, body: bytes) -> dict[str, int]:
+def handle(lab: Lab, body: bytes) -> dict[str, int]:
     outcomes: dict[str, int] = json.loads(auto_link.handler(body, lab.context))["outcomes"]
     return outcomes
 
 
-def test_an_array_is_worked_off_whole(lab: Lab) -> None:
-    """Three instances in one delivery; every record names its own event."""
+def test_every_event_of_an_array_is_handled(lab: Lab) -> None:
+    """Three instances in one delivery: each record names its own event."""
     db = lab.group("*")
     groups = [lab.group() for _ in range(3)]
     events = [lab.event(lab.instance(g, tags={"link-peer": f"{db.id}:tcp/1"})) for g in groups]
     assert lab.auto_link(*events) == {"applied": 3}
     assert lab.rules(db) == sorted(f"{g.id} tcp/1" for g in groups)
-    told = {record["from"]: record["event_id"] for record in lab.records()}
-    assert told == {g.id: e["id"] for g, e in zip(groups, events, strict=True)}
+    event_ids = {record["from"]: record["event_id"] for record in lab.records()}
+    assert event_ids == {g.id: e["id"] for g, e in zip(groups, events, strict=True)}
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_an_array_is_worked_off_whole(lab: Lab) -> None:
         {"id": ""},
     ],
 )
-def test_one_bad_element_does_not_lose_the_others(lab: Lab, bad: Any) -> None:
-    """It is denied, `bad-event`, and acknowledged; those before and behind it are linked."""
+def test_an_invalid_element_does_not_affect_the_others(lab: Lab, bad: Any) -> None:
+    """It is denied, `bad-event`, and acknowledged; the events before and after it are linked."""
     db, one, two = lab.group("*"), lab.group(), lab.group()
     before, after = (lab.event(lab.instance(g, tags={"link-peer": f"{db.id}:tcp/1"})) for g in (one, two))
     element = {**lab.event("i-bp1x"), **bad} if isinstance(bad, dict) else bad
@@ -77,40 +77,40 @@ def test_one_bad_element_does_not_lose_the_others(lab: Lab, bad: Any) -> None:
         b'{"a":"' + b"x" * (1024 * 1024) + b'"}',
     ],
 )
-def test_what_is_no_event_at_all_is_denied_and_acknowledged(lab: Lab, body: bytes) -> None:
-    """It would be no better the next time."""
-    assert hand_over(lab, body) == {"denied": 1}
+def test_a_body_that_is_not_an_event_is_denied_and_acknowledged(lab: Lab, body: bytes) -> None:
+    """A redelivery would not help."""
+    assert handle(lab, body) == {"denied": 1}
     record = lab.outcome()
     assert record["reason"] == "bad-event"
     assert record["event_id"].startswith("unreadable-")
 
 
-def test_an_empty_array_is_nothing(lab: Lab) -> None:
-    assert hand_over(lab, b"[]") == {}
+def test_an_empty_array_has_no_outcome(lab: Lab) -> None:
+    assert handle(lab, b"[]") == {}
 
 
-def test_a_bad_event_cannot_write_the_log(lab: Lab) -> None:
-    """Line breaks, escape codes and text direction marks arrive escaped."""
+def test_an_invalid_event_cannot_inject_text_into_the_log(lab: Lab) -> None:
+    """Line breaks, escape codes and text direction marks are escaped."""
     event = {**lab.event("i-bp1x"), "id": 'x\n{"outcome":"applied"}\x1b[2J\u202e', "source": "evil\r\n"}
     assert lab.auto_link(event) == {"denied": 1}
     assert all(char.isprintable() for value in lab.outcome().values() for char in value)
 
 
-def test_a_bad_element_that_cannot_be_recorded_comes_again(lab: Lab) -> None:
-    """Acknowledging it would lose it without a trace."""
+def test_an_invalid_element_that_cannot_be_recorded_is_redelivered(lab: Lab) -> None:
+    """If it were acknowledged, it would be lost without a record."""
     lab.fault(service="sls", kind="error", times=None)
     with pytest.raises(Transient):
         lab.auto_link({**lab.event("i-bp1x"), "source": "acs.oss"})
 
 
-def test_an_instance_named_twice_is_looked_at_once(lab: Lab) -> None:
+def test_two_events_of_one_instance_give_one_outcome(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     assert lab.auto_link(lab.event(instance, "Created"), lab.event(instance, "Running")) == {"applied": 1}
 
 
-def test_one_young_instance_does_not_hold_up_the_others(lab: Lab) -> None:
-    """What can be done is done; the batch comes again for the rest, whose attempt names its own event."""
+def test_an_instance_that_is_not_shown_yet_does_not_block_the_others(lab: Lab) -> None:
+    """The other event is handled; the batch is redelivered, and the attempt names the event that needs it."""
     app, db = lab.group(), lab.group("*")
     good = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
     late = lab.event("i-bp1late", "Created")
@@ -120,8 +120,8 @@ def test_one_young_instance_does_not_hold_up_the_others(lab: Lab) -> None:
     assert [record["event_id"] for record in lab.records("attempt")] == [late["id"]]
 
 
-def test_a_tag_change_of_several_instances_looks_at_each(lab: Lab) -> None:
-    """TagResources takes up to fifty resources in one call."""
+def test_a_tag_change_of_several_instances_reconciles_each(lab: Lab) -> None:
+    """One TagResources call accepts up to fifty resources."""
     db, one, two = lab.group("*"), lab.group(), lab.group()
     instances = [lab.instance(g, tags={"link-peer": f"{db.id}:tcp/1"}) for g in (one, two)]
     event = lab.tag_event(instances[0], "TagResources")
@@ -144,18 +144,18 @@ def test_a_tag_change_of_several_instances_looks_at_each(lab: Lab) -> None:
         ("other-account", {"denied": 1}),
     ],
 )
-def test_every_sample_event_leads_where_it_says(lab: Lab, sample: str, outcomes: dict[str, int]) -> None:
-    """The samples name their own instances: each is put into the cloud with a tag."""
+def test_every_sample_event_has_the_expected_outcome(lab: Lab, sample: str, outcomes: dict[str, int]) -> None:
+    """The instances that a sample names exist and are tagged."""
     body = (SAMPLES / f"{sample}.json").read_bytes()
     app, db = lab.group(), lab.group("*")
     names = {word for word in body.decode().replace('"', " ").split() if word.startswith("i-")}
     for name in names:
         lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}, instance_id=name)
-    assert hand_over(lab, body) == outcomes
+    assert handle(lab, body) == outcomes
     assert lab.rules(db) == ([f"{app.id} tcp/1"] if "applied" in outcomes else [])
 
 
-def test_the_sample_of_a_deletion_takes_the_link_away(lab: Lab) -> None:
+def test_the_sample_of_a_deletion_removes_the_link(lab: Lab) -> None:
     body = (SAMPLES / "ecs-deleted.json").read_bytes()
     app, db = lab.group(), lab.group("*")
     lab.instance(app)
@@ -163,19 +163,19 @@ def test_the_sample_of_a_deletion_takes_the_link_away(lab: Lab) -> None:
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}, instance_id=name)
     lab.auto_link(lab.event(instance))
     lab.call(instance.account, "DeleteInstance", {"InstanceId": name, "Force": "true"})
-    assert hand_over(lab, body) == {"removed": 1}
+    assert handle(lab, body) == {"removed": 1}
     assert lab.rules(db) == []
 
 
-def test_the_sample_batch_does_its_good_elements(lab: Lab) -> None:
-    """And denies the bad ones."""
+def test_the_valid_elements_of_the_sample_batch_are_linked(lab: Lab) -> None:
+    """The invalid ones are denied."""
     body = (SAMPLES / "batch.json").read_bytes()
     app, db = lab.group(), lab.group("*")
     for name in {word for word in body.decode().replace('"', " ").split() if word.startswith("i-")}:
         lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}, instance_id=name)
-    assert "applied" in hand_over(lab, body)
+    assert "applied" in handle(lab, body)
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
 def test_the_malformed_sample_is_denied(lab: Lab) -> None:
-    assert hand_over(lab, (SAMPLES / "malformed.json").read_bytes()) == {"denied": 1}
+    assert handle(lab, (SAMPLES / "malformed.json").read_bytes()) == {"denied": 1}

@@ -1,4 +1,4 @@
-"""auto_link and consent: no rule ever stands on a group without that group's consent to that source."""
+"""auto_link and consent: no rule exists on a group that has not consented to its source."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.functional.lab import HOME, PEER, Lab
         ("{app}:tcp/3000-4000", "tcp/3306"),
         ("{app}:tcp/3000-4000", "tcp/3000-4000"),
         ("{app}:tcp/3306+udp/53", "tcp/3306+udp/53"),
-        ("{app}:tcp/3306 {app}:udp/53", "tcp/3306+udp/53"),  # each port by one entry
-        ("nonsense {app}:tcp/3306", "tcp/3306"),  # an entry that does not parse consents to nothing, and spoils nothing
+        ("{app}:tcp/3306 {app}:udp/53", "tcp/3306+udp/53"),  # each port covered by one entry
+        ("nonsense {app}:tcp/3306", "tcp/3306"),  # an invalid entry consents to nothing and does not affect the others
     ],
 )
-def test_these_entries_consent(lab: Lab, accept: str, asked: str) -> None:
-    """An entry names who may come, and, if it likes, on which ports."""
+def test_entries_that_consent(lab: Lab, accept: str, asked: str) -> None:
+    """An entry names a source and, optionally, ports."""
     app = lab.group()
     db = lab.group(accept.format(app=app.id, home=HOME))
     assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:{asked}"}))) == {"applied": 1}
@@ -39,7 +39,7 @@ def test_these_entries_consent(lab: Lab, accept: str, asked: str) -> None:
         ("{app}:tcp/3307", "tcp/3306"),
         ("{app}:udp/3306", "tcp/3306"),
         ("{app}:tcp/3306", "tcp/3305-3306"),
-        ("{app}:tcp/3306", "tcp/3306+tcp/3307"),  # a link is one decision: nothing of it is opened
+        ("{app}:tcp/3306", "tcp/3306+tcp/3307"),  # a link is one decision: no part of it is opened
         ("{other}", "tcp/3306"),
         ("*@{peer}", "tcp/3306"),
         ("{app}@{peer}", "tcp/3306"),
@@ -47,11 +47,11 @@ def test_these_entries_consent(lab: Lab, accept: str, asked: str) -> None:
         ("{app}:TCP/3306", "tcp/3306"),
         ("{app}:tcp/03306", "tcp/3306"),
         ("{app};tcp/3306", "tcp/3306"),
-        ("{app}:tcp/3306", ""),  # mutual: a port ceiling is not consent to everything
+        ("{app}:tcp/3306", ""),  # mutual: consent to one port is not consent to all traffic
     ],
 )
-def test_these_entries_do_not(lab: Lab, accept: str, asked: str) -> None:
-    """Denied, nothing written anywhere, and the record says so."""
+def test_entries_that_do_not_consent(lab: Lab, accept: str, asked: str) -> None:
+    """The link is denied, nothing is written anywhere, and the record gives the reason."""
     app, other = lab.group("*"), lab.group()
     db = lab.group(*[accept.format(app=app.id, other=other.id, peer=PEER)] if accept else [])
     peer = f"{db.id}:{asked}" if asked else db.id
@@ -61,8 +61,8 @@ def test_these_entries_do_not(lab: Lab, accept: str, asked: str) -> None:
     assert lab.changes() == 0
 
 
-def test_the_advice_is_the_tag_that_would_do(lab: Lab) -> None:
-    """Taken as it is written, it makes the link."""
+def test_the_advice_is_the_tag_to_set(lab: Lab) -> None:
+    """Set exactly as written, it makes the link."""
     app, db = lab.group(), lab.group()
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306+udp/53"})
     lab.auto_link(lab.event(instance))
@@ -76,7 +76,7 @@ def test_the_advice_is_the_tag_that_would_do(lab: Lab) -> None:
 
 @pytest.mark.parametrize("accepting", ["app", "db", ""])
 def test_a_mutual_link_needs_both_consents(lab: Lab, accepting: str) -> None:
-    """With one of them no side is opened; the advice names the tags that are missing, each for its group."""
+    """If one group has not consented, neither side is opened, and the advice names the missing tag and its group."""
     app, db = lab.group(), lab.group()
     if accepting:
         lab.tag(app if accepting == "app" else db, link_accept="*")
@@ -88,14 +88,14 @@ def test_a_mutual_link_needs_both_consents(lab: Lab, accepting: str) -> None:
     assert (f"tag {app.id}@{HOME} link-accept={db.id}" in advice) == (accepting != "app")
 
 
-def test_entries_of_numbered_accept_tags_count(lab: Lab) -> None:
+def test_accept_tags_with_a_suffix_count(lab: Lab) -> None:
     app, db = lab.group(), lab.group(tags={"link-accept.app": "*:tcp/3306"})
     lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})))
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
-def test_consent_on_the_instance_is_none(lab: Lab) -> None:
-    """`link-accept` counts on groups alone: who may tag an instance does not own its group."""
+def test_a_link_accept_tag_on_an_instance_is_not_consent(lab: Lab) -> None:
+    """`link-accept` counts on groups only: someone who may tag an instance need not own its group."""
     app, db = lab.group(), lab.group()
     target = lab.instance(db, tags={"link-accept": "*"})
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306 {target.id}:tcp/3306", "link-accept": "*"})
@@ -103,7 +103,7 @@ def test_consent_on_the_instance_is_none(lab: Lab) -> None:
 
 
 def test_the_record_names_the_entry_that_consented(lab: Lab) -> None:
-    """Which tag, and its value."""
+    """Which group's tag, and its value."""
     app, db = lab.group(), lab.group("*:tcp/3306")
     lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})))
     assert lab.outcome()["consent"] == f"{db.id}@{HOME} link-accept=*:tcp/3306"
@@ -131,7 +131,7 @@ def test_the_policys_allow_list_consents(lab: Lab, source: str, target: str, por
 
 
 def test_an_allow_entry_opens_one_direction(lab: Lab) -> None:
-    """app → db is reviewed; a mutual link, and db → app, are not."""
+    """app → db is on the list; a mutual link and db → app are not."""
     app, db = lab.group(), lab.group()
     lab.policy(allow=[{"from": f"{app.id}@{HOME}", "to": f"{db.id}@{HOME}"}])
     forth = lab.instance(app, tags={"link-peer": db.id})
@@ -150,7 +150,7 @@ def test_an_allow_entry_may_name_instances(lab: Lab) -> None:
 
 
 def test_with_accept_tags_off_only_the_allow_list_consents(lab: Lab) -> None:
-    """And the advice sends to the policy file, not to a tag that would not count."""
+    """The advice names the policy file, not a tag that would not count."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.policy(accept_tags=False)
@@ -164,8 +164,8 @@ def test_with_accept_tags_off_only_the_allow_list_consents(lab: Lab) -> None:
     assert lab.auto_link(lab.event(instance)) == {"applied": 1}
 
 
-def test_withdrawn_consent_takes_the_link_back_at_the_next_look(lab: Lab) -> None:
-    """Denied now, and removed: no rule stands without consent."""
+def test_withdrawn_consent_removes_the_link_at_the_next_event(lab: Lab) -> None:
+    """The link is denied and its rule removed: no rule exists without consent."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.auto_link(lab.event(instance))
@@ -176,7 +176,7 @@ def test_withdrawn_consent_takes_the_link_back_at_the_next_look(lab: Lab) -> Non
 
 
 def test_withdrawn_consent_of_one_side_closes_both_sides_of_a_mutual_link(lab: Lab) -> None:
-    """A mutual link is both or neither."""
+    """A mutual link has both rules or neither."""
     app, db = lab.group("*"), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": db.id})
     lab.auto_link(lab.event(instance))
@@ -185,8 +185,8 @@ def test_withdrawn_consent_of_one_side_closes_both_sides_of_a_mutual_link(lab: L
     assert lab.rules(app) == lab.rules(db) == []
 
 
-def test_a_narrowed_consent_takes_back_the_port_it_no_longer_covers(lab: Lab) -> None:
-    """The links are two: the one that is still covered stays."""
+def test_narrowed_consent_closes_the_port_that_it_no_longer_covers(lab: Lab) -> None:
+    """Two links: the one that is still covered stays."""
     app, db = lab.group(), lab.group("*:tcp/1+tcp/2")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1 {db.id}:tcp/2"})
     lab.auto_link(lab.event(instance))

@@ -1,4 +1,4 @@
-"""auto_link and what cannot be had: denied, recorded with the reason and what to do, acknowledged, and nothing written."""
+"""auto_link's denials: recorded with reason and advice, acknowledged, and nothing is written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.functional.lab import HOME, Lab
 
 
 def denied(lab: Lab, reason: str) -> dict[str, str]:
-    """The last outcome, which must be this denial; nothing may have been changed for it."""
+    """The last outcome; it must be this denial, with nothing changed and nothing intended."""
     record = lab.outcome()
     assert (record["outcome"], record["reason"]) == ("denied", reason)
     assert record["detail"]
@@ -26,14 +26,14 @@ def denied(lab: Lab, reason: str) -> dict[str, str]:
         ({"deny": {"ports": ["tcp/22"]}}, "tcp/20-30"),
         ({"deny": {"ports": ["tcp/20-30"]}}, "tcp/3306+tcp/22"),
         ({"deny": {"ports": ["icmp"]}}, "icmp"),
-        ({"deny": {"ports": ["tcp/22"]}}, ""),  # every mutual link, while the list is not empty
+        ({"deny": {"ports": ["tcp/22"]}}, ""),  # no mutual link while the list is not empty
         ({"limits": {"max_ports": 2}}, "tcp/1+tcp/2+tcp/3"),
         ({"limits": {"max_port_span": 10}}, "tcp/1-11"),
         ({}, "tcp/1-1025"),
     ],
 )
-def test_what_the_policy_never_opens_is_not_allowed(lab: Lab, allowed: dict[str, Any], asked: str) -> None:
-    """Whoever consents."""
+def test_ports_that_the_policy_forbids_are_not_allowed(lab: Lab, allowed: dict[str, Any], asked: str) -> None:
+    """Regardless of consent."""
     app, db = lab.group("*"), lab.group("*")
     lab.policy(**allowed)
     peer = f"{db.id}:{asked}" if asked else db.id
@@ -52,15 +52,15 @@ def test_what_the_policy_never_opens_is_not_allowed(lab: Lab, allowed: dict[str,
         ({"deny": {"ports": []}}, ""),
     ],
 )
-def test_what_only_touches_a_limit_is_allowed(lab: Lab, allowed: dict[str, Any], asked: str) -> None:
+def test_a_link_exactly_at_a_limit_is_allowed(lab: Lab, allowed: dict[str, Any], asked: str) -> None:
     app, db = lab.group("*"), lab.group("*")
     lab.policy(**allowed)
     peer = f"{db.id}:{asked}" if asked else db.id
     assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": peer}))) == {"applied": 1}
 
 
-def test_a_port_denied_later_is_taken_back(lab: Lab) -> None:
-    """A policy that no longer allows a port removes its rule at the next look."""
+def test_a_port_that_the_policy_denies_later_is_closed(lab: Lab) -> None:
+    """The next event removes its rule."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/22 {db.id}:tcp/23"})
     lab.auto_link(lab.event(instance))
@@ -96,8 +96,8 @@ def test_a_port_denied_later_is_taken_back(lab: Lab) -> None:
         "sg-x:tcp/１",
     ],
 )
-def test_a_bad_peer_is_denied_alone(lab: Lab, peer: str) -> None:
-    """`bad-tag` for that one, as it was written; the good one beside it still links."""
+def test_an_invalid_peer_is_denied_alone(lab: Lab, peer: str) -> None:
+    """`bad-tag` for that peer, quoted as written; the valid one beside it still links."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{peer} {db.id}:tcp/3306"})
     assert lab.auto_link(lab.event(instance)) == {"applied": 1, "denied": 1}
@@ -109,8 +109,8 @@ def test_a_bad_peer_is_denied_alone(lab: Lab, peer: str) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
-def test_bad_peers_are_told_apart(lab: Lab) -> None:
-    """Two bad peers are two records, with different keys."""
+def test_two_invalid_peers_have_two_records(lab: Lab) -> None:
+    """Their keys differ."""
     lab.auto_link(lab.event(lab.instance(lab.group(), tags={"link-peer": "one two"})))
     records = lab.records(reason="bad-tag")
     assert {r["to"] for r in records} == {"one", "two"}
@@ -118,8 +118,8 @@ def test_bad_peers_are_told_apart(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("end", ["", "tomorrow", "2027-01-01", "2027-01-01T00:00:00", "2027-13-01T00:00:00Z", " "])
-def test_an_unreadable_end_denies_every_link_of_the_instance(lab: Lab, end: str) -> None:
-    """`bad-tag`: whether the links should have ended cannot be known."""
+def test_an_invalid_link_until_denies_every_link_of_the_instance(lab: Lab, end: str) -> None:
+    """`bad-tag`: it is unknown whether the links should have ended."""
     db, cache = lab.group("*"), lab.group("*")
     tags = {"link-peer": f"{db.id}:tcp/1 {cache.id}:tcp/2", "link-until": end}
     assert lab.auto_link(lab.event(lab.instance(lab.group(), tags=tags))) == {"denied": 2}
@@ -127,14 +127,14 @@ def test_an_unreadable_end_denies_every_link_of_the_instance(lab: Lab, end: str)
 
 
 @pytest.mark.parametrize("kind", ["sg-bp1gone", "i-bp1gone"])
-def test_a_peer_that_does_not_exist_is_denied_once_it_had_time_to_appear(lab: Lab, kind: str) -> None:
+def test_a_missing_peer_is_denied_after_five_minutes(lab: Lab, kind: str) -> None:
     instance = lab.instance(lab.group(), tags={"link-peer": f"{kind}:tcp/1"})
     assert lab.auto_link(lab.event(instance, time=lab.iso(-301))) == {"denied": 1}
     denied(lab, "peer-not-found" if kind.startswith("sg") else "instance-gone")
 
 
-def test_a_group_peer_in_another_vpc_is_denied_with_the_way_out(lab: Lab) -> None:
-    """Group sources work in one VPC only; instances can be linked across, and need a route."""
+def test_a_group_peer_in_another_vpc_is_denied_with_alternatives(lab: Lab) -> None:
+    """Group sources need one VPC. Instances can be linked across VPCs, and then need a route."""
     app, db = lab.group(), lab.group("*", vpc=lab.a)
     lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})))
     record = denied(lab, "different-vpc")
@@ -143,14 +143,14 @@ def test_a_group_peer_in_another_vpc_is_denied_with_the_way_out(lab: Lab) -> Non
         assert word in record["advice"]
 
 
-def test_advanced_peers_are_denied(lab: Lab) -> None:
-    """They take no rule that names a group; the advice says what does work."""
+def test_an_advanced_peer_group_is_denied(lab: Lab) -> None:
+    """It accepts no rule with a source group; the advice names what works."""
     db = lab.group("*", type="enterprise")
     lab.auto_link(lab.event(lab.instance(lab.group(), tags={"link-peer": f"{db.id}:tcp/1"})))
     assert "i-" in denied(lab, "advanced-group")["advice"]
 
 
-def test_an_instance_in_advanced_groups_only_has_no_group_to_stand_for_it(lab: Lab) -> None:
+def test_an_instance_only_in_advanced_groups_cannot_have_a_group_link(lab: Lab) -> None:
     db = lab.group("*")
     lab.auto_link(lab.event(lab.instance(lab.group(type="enterprise"), tags={"link-peer": f"{db.id}:tcp/1"})))
     assert "i-" in denied(lab, "advanced-group")["advice"]
@@ -158,7 +158,7 @@ def test_an_instance_in_advanced_groups_only_has_no_group_to_stand_for_it(lab: L
 
 @pytest.mark.parametrize("end", ["source", "target"])
 def test_managed_groups_are_denied(lab: Lab, end: str) -> None:
-    """Neither to hold a rule nor to be named in one."""
+    """They can neither hold a rule of ours nor be its source."""
     app, db = lab.group(managed=end == "source"), lab.group("*", managed=end == "target")
     lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})))
     denied(lab, "managed-group")
@@ -177,22 +177,22 @@ def test_classic_groups_are_denied(lab: Lab, end: str) -> None:
 
 
 def test_an_account_that_the_policy_does_not_list_is_unknown(lab: Lab) -> None:
-    """The world is closed: nothing is posted for it either."""
+    """Nothing is posted for it either."""
     stranger = "1000000000000003"
     lab.auto_link(lab.event(lab.instance(lab.group(), tags={"link-peer": f"sg-bp1x@{stranger}:tcp/1"})))
     assert stranger in denied(lab, "unknown-account")["detail"]
     assert lab.queued() == []
 
 
-def test_one_denied_link_does_not_hold_up_the_others(lab: Lab) -> None:
+def test_a_denied_link_does_not_affect_the_others(lab: Lab) -> None:
     app, db, cache = lab.group(), lab.group(), lab.group("*")
     tags = {"link-peer": f"{db.id}:tcp/1 {cache.id}:tcp/2"}
     assert lab.auto_link(lab.event(lab.instance(app, tags=tags))) == {"denied": 1, "applied": 1}
     assert lab.rules(cache) == [f"{app.id} tcp/2"]
 
 
-def test_a_paused_policy_reads_and_audits_only(lab: Lab) -> None:
-    """What would have changed is `denied`, `paused`; what stands stays."""
+def test_while_paused_nothing_is_changed(lab: Lab) -> None:
+    """Changes are `denied`, `paused`; existing rules stay."""
     app, db, cache = lab.group(), lab.group("*"), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.auto_link(lab.event(instance))
@@ -211,8 +211,8 @@ def test_a_paused_policy_reads_and_audits_only(lab: Lab) -> None:
     assert lab.auto_link(lab.event(instance)) == {"applied": 1, "removed": 1}
 
 
-def test_a_paused_policy_hands_nothing_to_the_queue(lab: Lab) -> None:
-    """A sync is the beginning of a change in another account."""
+def test_while_paused_nothing_is_posted_to_the_queue(lab: Lab) -> None:
+    """A sync would start a change in another account."""
     peer = lab.group("*", account="1000000000000002")
     lab.policy(paused=True)
     instance = lab.instance(lab.group(), tags={"link-peer": f"{peer.id}@{peer.account}:tcp/1"})
@@ -222,8 +222,8 @@ def test_a_paused_policy_hands_nothing_to_the_queue(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("action", ["DescribeInstances", "DescribeSecurityGroups", "DescribeSecurityGroupAttribute"])
-def test_a_home_account_that_may_not_be_read_is_denied_and_left_alone(lab: Lab, action: str) -> None:
-    """`no-access`: no redelivery gives the function its rights; what stands stays."""
+def test_a_home_account_that_refuses_reads_is_denied_and_unchanged(lab: Lab, action: str) -> None:
+    """`no-access`: a redelivery would not add permissions. Existing rules stay."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.auto_link(lab.event(instance))

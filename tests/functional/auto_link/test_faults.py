@@ -1,4 +1,4 @@
-"""auto_link when the platform misbehaves: each call of a delivery fails in every way, and the end is the same."""
+"""auto_link under faults: any call of a delivery may fail in any way, and the final state is the same."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Event = dict[str, Any]
 State = dict[str, Any]
 
 
-class Story:
-    """One delivery on a world of its own, and what the world looks like after it."""
+class Case:
+    """One delivery in its own world, and the state of that world afterwards."""
 
     def __init__(self, lab: Lab, name: str) -> None:
         self.lab = lab
@@ -39,14 +39,14 @@ class Story:
         return self.lab.event(self.lab.instance(self.app, tags=tags, private_ip="10.2.0.10"))
 
     def change(self) -> Event:
-        """Rules that come, a rule that stays and rules that go."""
+        """Some rules are added, one stays and some are removed."""
         instance = self.lab.instance(self.app, tags={"link-peer": f"{self.db.id} {self.db.id}:tcp/1+tcp/2"})
         self.lab.auto_link(self.lab.event(instance))
         self.lab.tag(instance, link_peer=f"{self.db.id}:tcp/2+tcp/3")
         return self.lab.tag_event(instance)
 
     def reasons(self) -> Event:
-        """Markers that change: a request's rule gains the tag's reason, another of ours loses it."""
+        """Markers change: a request's rule gains the tag's claim, another rule of ours loses it."""
         instance = self.lab.instance(self.app, tags={"link-peer": f"{self.db.id}:tcp/1"})
         self.lab.auto_link(self.lab.event(instance))
         self.lab.cross_account(self.lab.request(self.app, self.db, "tcp/1", "tcp/2"))
@@ -57,7 +57,7 @@ class Story:
         self.lab.auto_link(self.event)
 
     def state(self) -> State:
-        """Rules, reasons and the managed tag of both groups, with the groups' ids made comparable."""
+        """Rules, claims and the managed tag of both groups, with the group ids made comparable."""
         found: State = {}
         for name, group in (("app", self.app), ("db", self.db)):
             rules = [f"{rule} {_kept(raw)}" for rule, raw in self.lab.rules_of(group)]
@@ -67,44 +67,44 @@ class Story:
 
 
 def _kept(raw: dict[str, Any]) -> str:
-    """Priority and reasons."""
+    """Priority and claims."""
     return f"{raw['Priority']} {str(raw['Description']).partition('by=')[2].partition(' from=')[0]}"
 
 
-Stories = Callable[[str], Story]
+MakeCase = Callable[[str], Case]
 
 
-@pytest.fixture(name="story")
-def _story(mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stories:
-    """A fresh world for each story told."""
+@pytest.fixture(name="make_case")
+def _make_case(mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MakeCase:
+    """Builds a case in a new world."""
 
-    def tell(name: str) -> Story:
+    def make(name: str) -> Case:
         cloud = LocalCloud(VirtualClock())
         world.load(cloud)
         inprocess.install(mocker, cloud)
-        return Story(Lab(cloud, monkeypatch, tmp_path), name)
+        return Case(Lab(cloud, monkeypatch, tmp_path), name)
 
-    return tell
+    return make
 
 
 NAMES = ["mutual", "instances", "change", "reasons"]
 
 
-def clean(story: Stories, name: str) -> tuple[State, int]:
-    """How the world looks after a delivery in which nothing fails, and of how many calls it consists."""
-    told = story(name)
-    before = told.lab.cloud.faults.count()
-    told.deliver()
-    return told.state(), told.lab.cloud.faults.count() - before
+def clean(make_case: MakeCase, name: str) -> tuple[State, int]:
+    """The state after a delivery without faults, and the number of its calls."""
+    case = make_case(name)
+    before = case.lab.cloud.faults.count()
+    case.deliver()
+    return case.state(), case.lab.cloud.faults.count() - before
 
 
-def converge(told: Story) -> None:
-    """The platform delivers again until it is acknowledged."""
+def converge(case: Case) -> None:
+    """Redelivers until the function acknowledges, as the platform does."""
     for _ in range(4):
         try:
-            told.deliver()
+            case.deliver()
         except Transient:
-            told.lab.cloud.clock.advance(30)
+            case.lab.cloud.clock.advance(30)
         else:
             return
     pytest.fail("four deliveries were not enough")
@@ -112,23 +112,23 @@ def converge(told: Story) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kind", ["kill", "kill-after"])
-def test_killed_at_any_call_the_redelivery_ends_where_a_clean_delivery_ends(
-    story: Stories, name: str, kind: str
+def test_a_delivery_killed_at_any_call_is_completed_by_the_redelivery(
+    make_case: MakeCase, name: str, kind: str
 ) -> None:
-    """Whichever call it was, before or after it was carried out; and no rule stood without an intent on record."""
-    wanted, calls = clean(story, name)
+    """Killed before or after the call was carried out; no rule is changed without an intent on record."""
+    wanted, calls = clean(make_case, name)
     assert calls >= 8
     for k in range(calls):
-        told = story(name)
-        before = told.state()
-        intents = len(told.lab.records("intent"))
-        told.lab.fault(kind=kind, skip=k)
+        case = make_case(name)
+        before = case.state()
+        intents = len(case.lab.records("intent"))
+        case.lab.fault(kind=kind, skip=k)
         with pytest.raises(Killed):
-            told.deliver()
-        if told.state() != before:
-            assert len(told.lab.records("intent")) > intents, f"a change without an intent, killed at call {k}"
-        told.deliver()
-        assert told.state() == wanted, f"killed at call {k} of {calls}"
+            case.deliver()
+        if case.state() != before:
+            assert len(case.lab.records("intent")) > intents, f"a change without an intent, killed at call {k}"
+        case.deliver()
+        assert case.state() == wanted, f"killed at call {k} of {calls}"
 
 
 @pytest.mark.parametrize(
@@ -138,52 +138,53 @@ def test_killed_at_any_call_the_redelivery_ends_where_a_clean_delivery_ends(
         *(("change", kind) for kind in ("error", "reset-after", "throttle")),
     ],
 )
-def test_one_fault_at_any_call_does_not_change_the_end(story: Stories, name: str, kind: str) -> None:
-    """Sat out, or given back to the platform: the world is as if nothing had been, and nothing is done twice."""
-    wanted, calls = clean(story, name)
+def test_one_fault_at_any_call_does_not_change_the_final_state(make_case: MakeCase, name: str, kind: str) -> None:
+    """It is retried or redelivered; nothing is done twice."""
+    wanted, calls = clean(make_case, name)
     for k in range(calls):
-        told = story(name)
-        told.lab.fault(kind=kind, skip=k)
-        converge(told)
-        assert told.state() == wanted, f"{kind} at call {k} of {calls}"
+        case = make_case(name)
+        case.lab.fault(kind=kind, skip=k)
+        converge(case)
+        assert case.state() == wanted, f"{kind} at call {k} of {calls}"
 
 
 @pytest.mark.parametrize("kind", ["error-after", "html-after", "reset-after", "no-answer-after", "truncated-after"])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_change_whose_answer_is_lost_is_not_made_twice(story: Stories, name: str, kind: str) -> None:
-    """The group is read before anything is asked again: one delivery is enough, with as many changes as a clean one."""
-    undisturbed = story(name)
+def test_a_change_whose_response_is_lost_is_not_repeated(make_case: MakeCase, name: str, kind: str) -> None:
+    """The group is read before the change is retried: one delivery suffices, with as many changes as a clean one."""
+    undisturbed = make_case(name)
     before = undisturbed.lab.changes()
     undisturbed.deliver()
     usual = undisturbed.lab.changes() - before
     for action in ("AuthorizeSecurityGroup", "RevokeSecurityGroup", "ModifySecurityGroupRule"):
-        told = story(name)
-        before = told.lab.changes()
-        told.lab.fault(service="ecs", action=action, kind=kind)
-        told.deliver()
-        assert told.state() == undisturbed.state()
-        assert told.lab.changes() - before == usual, action
+        case = make_case(name)
+        before = case.lab.changes()
+        case.lab.fault(service="ecs", action=action, kind=kind)
+        case.deliver()
+        assert case.state() == undisturbed.state()
+        assert case.lab.changes() - before == usual, action
 
 
 @pytest.mark.parametrize("kind", ["error", "html", "reset", "no-answer", "truncated"])
 @pytest.mark.parametrize("action", ["AuthorizeSecurityGroup", "TagResources"])
-def test_a_change_that_keeps_failing_is_given_back(story: Stories, action: str, kind: str) -> None:
-    """Raised for the platform, with an attempt and no outcome; when the trouble is over the redelivery does it."""
-    wanted, _ = clean(story, "mutual")
-    told = story("mutual")
-    told.lab.fault(service="ecs", action=action, kind=kind, times=None)
+def test_a_change_that_keeps_failing_is_redelivered(make_case: MakeCase, action: str, kind: str) -> None:
+    """The function raises, with an attempt and no outcome on record. Once the fault is over, the redelivery makes
+    the change."""
+    wanted, _ = clean(make_case, "mutual")
+    case = make_case("mutual")
+    case.lab.fault(service="ecs", action=action, kind=kind, times=None)
     with pytest.raises(Transient):
-        told.deliver()
-    assert told.state()["app"] == told.state()["db"] == []
-    assert told.lab.records() == []
-    assert told.lab.records("attempt")
-    told.lab.cloud.faults.clear()
-    told.deliver()
-    assert told.state() == wanted
+        case.deliver()
+    assert case.state()["app"] == case.state()["db"] == []
+    assert case.lab.records() == []
+    assert case.lab.records("attempt")
+    case.lab.cloud.faults.clear()
+    case.deliver()
+    assert case.state() == wanted
 
 
-def test_throttling_is_sat_out_until_the_next_minute(lab: Lab) -> None:
-    """ECS refuses a throttled call until the minute is over: asking earlier only costs."""
+def test_a_throttled_call_is_retried_in_the_next_minute(lab: Lab) -> None:
+    """ECS rejects the call until the minute is over, so an earlier retry is useless."""
     app, db = lab.group(), lab.group("*")
     lab.cloud.clock.advance(20)
     event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
@@ -194,8 +195,8 @@ def test_throttling_is_sat_out_until_the_next_minute(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("action", ["DescribeInstances", "DescribeSecurityGroups", "AuthorizeSecurityGroup"])
-def test_throttling_is_given_back_when_the_minute_is_longer_than_the_functions_time(lab: Lab, action: str) -> None:
-    """At once: waiting would only be cut off, and be paid for."""
+def test_a_throttled_call_raises_if_the_next_minute_is_after_the_timeout(lab: Lab, action: str) -> None:
+    """At once: waiting would only end in a timeout, and cost money."""
     app, db = lab.group(), lab.group("*")
     lab.context.function.timeout = 30
     event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
@@ -211,7 +212,7 @@ def test_throttling_is_given_back_when_the_minute_is_longer_than_the_functions_t
 
 @pytest.mark.parametrize("kind", ["error", "throttle", "html", "reset", "no-answer"])
 def test_without_the_audit_log_nothing_is_changed(lab: Lab, kind: str) -> None:
-    """The intent cannot be written: not even a tag is set, and the event comes again."""
+    """The intent cannot be written, so not even a tag is set, and the event is redelivered."""
     app, db = lab.group(), lab.group("*")
     event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
     lab.fault(service="sls", kind=kind, times=None)
@@ -223,8 +224,8 @@ def test_without_the_audit_log_nothing_is_changed(lab: Lab, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["error", "reset", "no-answer"])
-def test_an_outcome_that_could_not_be_written_is_told_at_the_redelivery(lab: Lab, kind: str) -> None:
-    """The rule stands already, so it is `unchanged` then: an outcome all the same, and no second change."""
+def test_an_outcome_that_could_not_be_written_is_recorded_by_the_redelivery(lab: Lab, kind: str) -> None:
+    """By then the rule exists, so the outcome is `unchanged`, and no second change is made."""
     app, db = lab.group(), lab.group("*")
     event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
     lab.fault(service="sls", kind=kind, skip=1, times=None)
@@ -238,8 +239,8 @@ def test_an_outcome_that_could_not_be_written_is_told_at_the_redelivery(lab: Lab
     assert lab.changes() == calls
 
 
-def test_a_denial_that_could_not_be_written_comes_again(lab: Lab) -> None:
-    """It would be lost otherwise."""
+def test_a_denial_that_could_not_be_recorded_is_redelivered(lab: Lab) -> None:
+    """Otherwise it would be lost."""
     app, db = lab.group(), lab.group()
     event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
     lab.fault(service="sls", kind="error", times=None)
@@ -250,8 +251,8 @@ def test_a_denial_that_could_not_be_written_comes_again(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("lag", [0.5, 2.0])
-def test_a_rule_that_reads_back_late_is_waited_for(lab: Lab, lag: float) -> None:
-    """Absent is not failed: it is read again, not written again."""
+def test_a_new_rule_that_is_shown_late_is_awaited(lab: Lab, lag: float) -> None:
+    """A rule that is not shown yet has not failed: it is read again, not written again."""
     app, db = lab.group(), lab.group("*")
     event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
     lab.cloud.ecs.read_lag.rules = lag
@@ -260,8 +261,8 @@ def test_a_rule_that_reads_back_late_is_waited_for(lab: Lab, lag: float) -> None
 
 
 @pytest.mark.parametrize("lag", [30.0, 300.0])
-def test_a_rule_that_does_not_read_back_in_time_is_never_called_applied(lab: Lab, lag: float) -> None:
-    """Raised; once the reads have caught up the redelivery finds it, written once."""
+def test_a_rule_that_is_never_shown_in_time_is_not_reported_as_applied(lab: Lab, lag: float) -> None:
+    """The function raises. Once reads have caught up, the redelivery finds the rule, written once."""
     app, db = lab.group(), lab.group("*")
     event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
     lab.cloud.ecs.read_lag.rules = lag
@@ -274,7 +275,7 @@ def test_a_rule_that_does_not_read_back_in_time_is_never_called_applied(lab: Lab
 
 
 @pytest.mark.parametrize("lag", [0.5, 2.0])
-def test_a_removal_that_reads_back_late_is_waited_for(lab: Lab, lag: float) -> None:
+def test_a_removal_that_is_shown_late_is_awaited(lab: Lab, lag: float) -> None:
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.auto_link(lab.event(instance))
@@ -286,8 +287,8 @@ def test_a_removal_that_reads_back_late_is_waited_for(lab: Lab, lag: float) -> N
     assert lab.rules(db) == []
 
 
-def test_a_link_that_comes_goes_and_comes_again_stands(lab: Lab) -> None:
-    """A remembered ClientToken would answer "done" for the rule that has been revoked since."""
+def test_a_link_can_be_removed_and_added_again(lab: Lab) -> None:
+    """A reused ClientToken would return success for the rule that has been revoked since."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app)
     for _ in range(3):
@@ -299,8 +300,8 @@ def test_a_link_that_comes_goes_and_comes_again_stands(lab: Lab) -> None:
         assert lab.rules(db) == []
 
 
-def test_no_change_is_begun_when_the_functions_time_is_nearly_over(lab: Lab) -> None:
-    """It would be cut off in the middle: given back with an attempt instead."""
+def test_no_change_is_started_shortly_before_the_timeout(lab: Lab) -> None:
+    """It could be cut off in the middle. The function raises instead, with an attempt on record."""
     app, db = lab.group(), lab.group("*")
     event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
     lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", kind="slow", seconds=110)

@@ -1,4 +1,4 @@
-"""auto_link and peers in other accounts: the pair is handed to the queue, and cross_account does the rest."""
+"""auto_link and peers in other accounts: it posts a sync for the pair, and cross_account does the rest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.functional.lab import HOME, PEER, REGION, Lab
 
 
 def sync_of(lab: Lab, source: Group, target: Group) -> dict[str, Any]:
-    """The request as the contract has it: the pair's link id, as mutual and not swapped; an hour to live."""
+    """The request as specified: its id is the pair's link id, as mutual and not swapped; it expires in an hour."""
     text = f"{REGION}|{source.account}/{source.id}|{target.account}/{target.id}|mutual"
     return {
         "version": 1,
@@ -27,13 +27,13 @@ def sync_of(lab: Lab, source: Group, target: Group) -> dict[str, Any]:
 
 
 def without_claims(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Who posted it, and why, are claims of no effect."""
+    """Without who posted it and why, which have no effect."""
     return [{k: v for k, v in r.items() if k not in ("requested_by", "reason")} for r in requests]
 
 
 @pytest.mark.parametrize("ports", [":tcp/3306", ":tcp/1+udp/2", ""])
-def test_a_foreign_peer_is_handed_over_as_a_sync_of_the_pair(lab: Lab, ports: str) -> None:
-    """Whatever its ports; nothing is changed here, and nothing claimed as done."""
+def test_a_peer_in_another_account_is_posted_as_a_sync_of_the_pair(lab: Lab, ports: str) -> None:
+    """Whatever its ports. auto_link changes nothing itself, and writes an intent but no outcome."""
     app, ledger = lab.group("*"), lab.group("*", account=PEER)
     instance = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}{ports}"})
     assert lab.auto_link(lab.event(instance)) == {}
@@ -45,8 +45,8 @@ def test_a_foreign_peer_is_handed_over_as_a_sync_of_the_pair(lab: Lab, ports: st
     assert lab.changes() == 0
 
 
-def test_one_sync_serves_all_links_of_a_pair(lab: Lab) -> None:
-    """Two links of one instance, and a neighbour's in the same delivery."""
+def test_all_links_of_a_pair_share_one_sync(lab: Lab) -> None:
+    """Two links of one instance, and one of a second instance in the same delivery."""
     app, ledger = lab.group(), lab.group("*", account=PEER)
     one = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1 {ledger.id}@{PEER}:tcp/2"})
     two = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/3"})
@@ -54,16 +54,17 @@ def test_one_sync_serves_all_links_of_a_pair(lab: Lab) -> None:
     assert without_claims(lab.queued()) == [sync_of(lab, app, ledger)]
 
 
-def test_the_own_uid_is_no_other_account(lab: Lab) -> None:
-    """`sg-db@<own uid>` is a peer at home."""
+def test_a_peer_with_homes_own_uid_is_in_the_home_account(lab: Lab) -> None:
+    """`sg-db@<own uid>` is the same as `sg-db`."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}@{HOME}:tcp/1"})
     assert lab.auto_link(lab.event(instance)) == {"applied": 1}
     assert lab.queued() == []
 
 
-def test_the_sync_brings_the_link_and_takes_it_back(lab: Lab) -> None:
-    """From the tag, over the queue, to both accounts; and the way back, since the rule on the own group asks for a sync."""
+def test_the_sync_adds_the_link_and_later_removes_it(lab: Lab) -> None:
+    """From the tag, through the queue, into both accounts. To remove it, the rule on the instance's own group
+    triggers a sync."""
     app, ledger = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER)
     lab.instance(ledger)
     instance = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}"})
@@ -82,7 +83,7 @@ def test_the_sync_brings_the_link_and_takes_it_back(lab: Lab) -> None:
 
 
 def test_a_peer_account_without_instances_does_not_keep_a_link_open(lab: Lab) -> None:
-    """The tag that is not seen any more was at home, where instances are shown."""
+    """The tag was removed at home, which shows instances."""
     app, ledger = lab.group(), lab.group(f"*@{HOME}", account=PEER)
     instance = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})
     lab.auto_link(lab.event(instance))
@@ -93,7 +94,7 @@ def test_a_peer_account_without_instances_does_not_keep_a_link_open(lab: Lab) ->
     assert lab.rules(ledger) == []
 
 
-def test_a_rule_that_only_a_request_holds_asks_for_no_sync(lab: Lab) -> None:
+def test_a_rule_held_only_by_a_request_triggers_no_sync(lab: Lab) -> None:
     app, ledger = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER)
     lab.cross_account(lab.request(app, ledger))
     assert lab.reasons(app) == ["req:chg-1"]
@@ -102,8 +103,8 @@ def test_a_rule_that_only_a_request_holds_asks_for_no_sync(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("until", [-1, None])
-def test_an_end_reaches_the_pair_in_the_other_account(lab: Lab, until: int | None) -> None:
-    """Past or unreadable: what stands over there must go, so the pair is looked at."""
+def test_link_until_ends_a_link_in_the_other_account(lab: Lab, until: int | None) -> None:
+    """Past or invalid: the rule in the other account must be removed, so a sync of the pair is posted."""
     app, ledger = lab.group(), lab.group(f"*@{HOME}", account=PEER)
     instance = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})
     lab.auto_link(lab.event(instance))
@@ -117,8 +118,8 @@ def test_an_end_reaches_the_pair_in_the_other_account(lab: Lab, until: int | Non
     assert lab.records(outcome="denied")[-1]["reason"] == ("bad-tag" if until is None else "expired")
 
 
-def test_an_instance_without_a_group_to_stand_for_it_is_denied_here(lab: Lab) -> None:
-    """There is no pair that could be handed over."""
+def test_an_instance_that_no_group_can_represent_is_denied_without_a_sync(lab: Lab) -> None:
+    """There is no pair to post."""
     ledger = lab.group("*", account=PEER)
     instance = lab.instance(lab.group(type="enterprise"), tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})
     assert lab.auto_link(lab.event(instance)) == {"denied": 1}
@@ -126,7 +127,7 @@ def test_an_instance_without_a_group_to_stand_for_it_is_denied_here(lab: Lab) ->
     assert lab.queued() == []
 
 
-def test_links_at_home_and_abroad_are_both_seen_to(lab: Lab) -> None:
+def test_links_in_one_account_and_across_accounts_are_both_handled(lab: Lab) -> None:
     app, db, ledger = lab.group(), lab.group("*"), lab.group("*", account=PEER)
     instance = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1 {db.id}:tcp/2"})
     assert lab.auto_link(lab.event(instance)) == {"applied": 1}
@@ -135,8 +136,8 @@ def test_links_at_home_and_abroad_are_both_seen_to(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("kind", ["error", "throttle", "reset", "no-answer"])
-def test_a_queue_that_does_not_answer_brings_the_event_again(lab: Lab, kind: str) -> None:
-    """Raised, with an attempt on record; the redelivery posts."""
+def test_an_event_is_redelivered_if_the_queue_is_unavailable(lab: Lab, kind: str) -> None:
+    """The function raises, with an attempt on record; the redelivery posts the sync."""
     app, ledger = lab.group(), lab.group("*", account=PEER)
     event = lab.event(lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"}))
     lab.fault(service="mns", kind=kind, times=None)
@@ -150,8 +151,8 @@ def test_a_queue_that_does_not_answer_brings_the_event_again(lab: Lab, kind: str
 
 
 @pytest.mark.parametrize("kind", ["error", "throttle", "reset", "error-after", "no-answer-after"])
-def test_a_hiccup_of_the_queue_is_sat_out(lab: Lab, kind: str) -> None:
-    """A sync that was taken although its answer was lost may be posted twice: looking twice is harmless."""
+def test_a_transient_error_of_the_queue_is_retried(lab: Lab, kind: str) -> None:
+    """A sync that was accepted but whose response was lost may be posted twice. Reconciling twice is harmless."""
     app, ledger = lab.group(), lab.group("*", account=PEER)
     lab.fault(service="mns", kind=kind)
     lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})))
@@ -160,8 +161,8 @@ def test_a_hiccup_of_the_queue_is_sat_out(lab: Lab, kind: str) -> None:
     assert all(r["request_id"] == sync_of(lab, app, ledger)["request_id"] for r in requests)
 
 
-def test_nothing_is_handed_over_that_is_not_on_record(lab: Lab) -> None:
-    """The audit log is down: no sync is posted, and the event comes again."""
+def test_no_sync_is_posted_while_the_audit_log_is_down(lab: Lab) -> None:
+    """The event is redelivered."""
     app, ledger = lab.group(), lab.group("*", account=PEER)
     lab.fault(service="sls", kind="error", times=None)
     with pytest.raises(Transient):

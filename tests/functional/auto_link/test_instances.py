@@ -1,4 +1,4 @@
-"""auto_link with instance peers: /32 rules between two addresses, so that no other member of either group is opened."""
+"""auto_link with instance peers: /32 rules between two addresses, which admit no other member of either group."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.functional.lab import HOME, Lab
 
 
 def test_an_instance_peer_becomes_a_five_part_rule_on_its_group(lab: Lab) -> None:
-    """The source is the one's /32, the destination the other's; the marker names both instances."""
+    """Source and destination are the two instances' /32; the marker names both instances."""
     app, db = lab.group(), lab.group("*")
     target = lab.instance(db)
     instance = lab.instance(app, tags={"link-peer": f"{target.id}:tcp/3306"})
@@ -24,7 +24,7 @@ def test_an_instance_peer_becomes_a_five_part_rule_on_its_group(lab: Lab) -> Non
 
 
 def test_a_mutual_link_of_instances_has_a_rule_on_each_side(lab: Lab) -> None:
-    """ALL from the one /32 to the other, and back."""
+    """All traffic from one /32 to the other, and back."""
     app, db = lab.group("*"), lab.group("*")
     target = lab.instance(db)
     instance = lab.instance(app, tags={"link-peer": target.id})
@@ -35,7 +35,7 @@ def test_a_mutual_link_of_instances_has_a_rule_on_each_side(lab: Lab) -> None:
 
 
 def test_instances_of_one_group_can_be_linked(lab: Lab) -> None:
-    """Two rules of different /32s stand on the one group."""
+    """The group then holds two rules with different /32."""
     group = lab.group("*")
     target = lab.instance(group)
     instance = lab.instance(group, tags={"link-peer": target.id})
@@ -43,8 +43,8 @@ def test_instances_of_one_group_can_be_linked(lab: Lab) -> None:
     assert len(lab.rules(group)) == 2
 
 
-def test_instances_in_different_vpcs_are_linked_with_a_word_of_warning(lab: Lab) -> None:
-    """A rule gives no route: `reachability` says so, and the advice names what does."""
+def test_instances_in_different_vpcs_are_linked_with_a_warning(lab: Lab) -> None:
+    """A rule does not provide a route: `reachability` says so, and the advice names ways to get one."""
     app, db = lab.group(), lab.group("*", vpc=lab.a)
     target = lab.instance(db)
     instance = lab.instance(app, tags={"link-peer": f"{target.id}:tcp/3306"})
@@ -56,14 +56,14 @@ def test_instances_in_different_vpcs_are_linked_with_a_word_of_warning(lab: Lab)
         assert way in record["advice"]
 
 
-def test_instances_in_one_vpc_are_told_to_be_so(lab: Lab) -> None:
+def test_the_record_says_if_instances_are_in_one_vpc(lab: Lab) -> None:
     target = lab.instance(lab.group("*"))
     lab.auto_link(lab.event(lab.instance(lab.group(), tags={"link-peer": f"{target.id}:icmp"})))
     assert lab.outcome()["reachability"] == "same-vpc"
 
 
 def test_instances_of_advanced_groups_can_be_linked(lab: Lab) -> None:
-    """Advanced groups take no group source, but they take a /32."""
+    """Advanced groups accept no group source, but they accept a /32."""
     app, db = lab.group(type="enterprise"), lab.group("*", type="enterprise")
     target = lab.instance(db)
     instance = lab.instance(app, tags={"link-peer": f"{target.id}:tcp/3306"})
@@ -71,7 +71,7 @@ def test_instances_of_advanced_groups_can_be_linked(lab: Lab) -> None:
     assert lab.rules(db) == [f"{instance.private_ip}/32>{target.private_ip}/32 tcp/3306"]
 
 
-def test_a_rule_for_an_instance_goes_to_its_first_group_that_is_not_managed(lab: Lab) -> None:
+def test_a_rule_for_an_instance_is_written_to_its_first_group_that_is_not_managed(lab: Lab) -> None:
     managed, first, second = lab.group("*", managed=True), lab.group("*"), lab.group("*")
     target = lab.instance(managed, first, second)
     instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/3306"})
@@ -79,8 +79,8 @@ def test_a_rule_for_an_instance_goes_to_its_first_group_that_is_not_managed(lab:
     assert [len(lab.rules(group)) for group in (managed, first, second)] == [0, 1, 0]
 
 
-def test_an_instance_with_managed_groups_only_takes_no_rule(lab: Lab) -> None:
-    """A group that belongs to a cloud product refuses every change: denied before a call is made."""
+def test_an_instance_only_in_managed_groups_is_denied(lab: Lab) -> None:
+    """A group managed by a cloud product rejects every change, so the link is denied before any call."""
     target = lab.instance(lab.group("*", managed=True))
     instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/3306"})
     assert lab.auto_link(lab.event(instance)) == {"denied": 1}
@@ -99,8 +99,8 @@ def test_consent_that_names_a_group_covers_the_instances_in_it(lab: Lab) -> None
     assert lab.rules(db) == [f"{member.private_ip}/32>{target.private_ip}/32 tcp/3306"]
 
 
-def test_consent_that_names_an_instance_covers_it_alone(lab: Lab) -> None:
-    """Its /32, but never its group, and not its neighbour."""
+def test_consent_that_names_an_instance_covers_only_that_instance(lab: Lab) -> None:
+    """Its /32, but not its group, and no other member of the group."""
     app, db = lab.group(), lab.group()
     target = lab.instance(db)
     named, neighbour = lab.instance(app), lab.instance(app)
@@ -113,8 +113,8 @@ def test_consent_that_names_an_instance_covers_it_alone(lab: Lab) -> None:
     assert lab.rules(db) == [f"{named.private_ip}/32>{target.private_ip}/32 tcp/3306"]
 
 
-def test_consent_is_that_of_the_group_which_takes_the_rule(lab: Lab) -> None:
-    """Another group of the target instance that consents does not speak for the first."""
+def test_the_group_that_holds_the_rule_must_consent(lab: Lab) -> None:
+    """The consent of another group of the target instance does not count."""
     first, second = lab.group(), lab.group("*")
     target = lab.instance(first, second)
     instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/3306"})
@@ -124,7 +124,7 @@ def test_consent_is_that_of_the_group_which_takes_the_rule(lab: Lab) -> None:
     assert f"tag {first.id}@{HOME} link-accept={instance.id}:tcp/3306" in record["advice"]
 
 
-def test_an_instance_that_names_itself_needs_nothing(lab: Lab) -> None:
+def test_an_instance_that_names_itself_needs_no_rule(lab: Lab) -> None:
     instance = lab.instance(lab.group("*"))
     lab.tag(instance, link_peer=instance.id)
     assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}
@@ -133,8 +133,8 @@ def test_an_instance_that_names_itself_needs_nothing(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("classic_end", ["source", "target"])
-def test_the_classic_network_is_refused(lab: Lab, classic_end: str) -> None:
-    """It has no private address of a VPC: `classic-network`, whichever end it is."""
+def test_instances_in_the_classic_network_are_denied(lab: Lab, classic_end: str) -> None:
+    """They have no private address in a VPC: `classic-network`, on either side."""
     classic = lab.cloud.ecs.create_group(HOME, "", tags={"link-accept": "*"})
     old = lab.cloud.ecs.create_instance(HOME, [classic.id], classic=True)
     new = lab.instance(lab.group("*"))
@@ -146,7 +146,7 @@ def test_the_classic_network_is_refused(lab: Lab, classic_end: str) -> None:
 
 
 def test_a_new_address_replaces_the_old_rule(lab: Lab) -> None:
-    """Another instance may have the old address tomorrow: the rule goes, and one for the new address comes."""
+    """Another instance may get the old address, so its rule is removed, and one for the new address added."""
     db = lab.group("*")
     target = lab.instance(db)
     instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/3306"})
@@ -156,8 +156,8 @@ def test_a_new_address_replaces_the_old_rule(lab: Lab) -> None:
     assert lab.rules(db) == [f"10.2.0.99/32>{target.private_ip}/32 tcp/3306"]
 
 
-def test_an_instance_that_changed_its_group_takes_its_rule_along(lab: Lab) -> None:
-    """The rule stands on the group that the target is in now, by that group's consent, and no longer on the old one."""
+def test_the_rule_follows_an_instance_that_changes_its_group(lab: Lab) -> None:
+    """The new group gets the rule, if it consents; the old group loses it."""
     old, new = lab.group("*"), lab.group("*")
     target = lab.instance(old)
     instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/3306"})

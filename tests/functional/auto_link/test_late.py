@@ -1,4 +1,4 @@
-"""auto_link and a cloud that is late: instances, tags and addresses that show after the event."""
+"""auto_link and eventual consistency: instances, tags and addresses may be shown some time after the event."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tests.functional.lab import Lab
 
 
 @pytest.mark.parametrize("age", [0, 299])
-def test_a_young_instance_that_is_not_shown_comes_again(lab: Lab, age: int) -> None:
-    """Raised, so that the platform redelivers; the log has an attempt and no outcome."""
+def test_a_new_instance_that_is_not_shown_yet_is_redelivered(lab: Lab, age: int) -> None:
+    """The function raises; the log has an attempt and no outcome."""
     lab.instance(lab.group())
     with pytest.raises(Transient, match="i-bp1late"):
         lab.auto_link(lab.event("i-bp1late", "Created", time=lab.iso(-age)))
@@ -19,23 +19,23 @@ def test_a_young_instance_that_is_not_shown_comes_again(lab: Lab, age: int) -> N
     assert "i-bp1late" in attempt["detail"]
 
 
-def test_an_event_of_tomorrow_is_not_waited_for(lab: Lab) -> None:
-    """A clock may be a little ahead; but whoever may put events can date them as he likes."""
+def test_an_event_dated_in_the_future_is_not_awaited(lab: Lab) -> None:
+    """A clock may be slightly ahead, but anyone who may publish events can date them freely."""
     with pytest.raises(Transient):
         lab.auto_link(lab.event("i-bp1late", "Created", time=lab.iso(60)))
     assert lab.auto_link(lab.event("i-bp1late", "Created", time=lab.iso(302))) == {"denied": 1}
     assert lab.outcome()["reason"] == "instance-gone"
 
 
-def test_an_instance_that_is_not_shown_for_five_minutes_is_gone(lab: Lab) -> None:
-    """Denied and acknowledged: a redelivery would not bring it back."""
+def test_an_instance_that_is_still_not_shown_after_five_minutes_is_gone(lab: Lab) -> None:
+    """Denied and acknowledged: a redelivery would not help."""
     lab.instance(lab.group())
     assert lab.auto_link(lab.event("i-bp1late", "Created", time=lab.iso(-300))) == {"denied": 1}
     record = lab.outcome()
     assert (record["reason"], record["from"]) == ("instance-gone", "i-bp1late")
 
 
-def test_an_instance_that_shows_late_is_linked_at_the_redelivery(lab: Lab) -> None:
+def test_an_instance_that_is_shown_late_is_linked_by_the_redelivery(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")
     lab.cloud.ecs.read_lag.instances = 30
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
@@ -48,7 +48,7 @@ def test_an_instance_that_shows_late_is_linked_at_the_redelivery(lab: Lab) -> No
 
 
 def test_late_tags_are_found_by_the_next_event(lab: Lab) -> None:
-    """Created comes before the tags, which is no error; Running, or the tag change itself, finds them."""
+    """Tags may follow the Created event, which is no error; the Running event or the tag change finds them."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app)
     assert lab.auto_link(lab.event(instance, "Created")) == {}
@@ -57,8 +57,8 @@ def test_late_tags_are_found_by_the_next_event(lab: Lab) -> None:
     assert lab.auto_link(lab.tag_event(instance, "TagResources")) == {"unchanged": 1}
 
 
-def test_events_out_of_order_end_in_the_same_place(lab: Lab) -> None:
-    """A late Created after the tag was taken off again does not bring the link back."""
+def test_events_out_of_order_end_in_the_same_state(lab: Lab) -> None:
+    """A Created event that arrives after the tag was removed does not add the link again."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     created = lab.event(instance, "Created")
@@ -70,8 +70,9 @@ def test_events_out_of_order_end_in_the_same_place(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("end", ["source", "target"])
-def test_an_instance_link_waits_for_a_young_instances_address(lab: Lab, end: str) -> None:
-    """Raised while it may still come, denied `no-private-ip` later; never a rule with an empty address."""
+def test_an_instance_link_waits_for_the_address_of_a_new_instance(lab: Lab, end: str) -> None:
+    """The function raises within five minutes of the event and denies `no-private-ip` after; it never writes a rule
+    with an empty address."""
     db = lab.group("*")
     target = lab.instance(db)
     instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/1"})
@@ -89,7 +90,7 @@ def test_an_instance_link_waits_for_a_young_instances_address(lab: Lab, end: str
     assert lab.changes() == 0
 
 
-def test_an_address_that_comes_is_used_at_the_redelivery(lab: Lab) -> None:
+def test_an_address_that_is_shown_late_is_used_by_the_redelivery(lab: Lab) -> None:
     db = lab.group("*")
     target = lab.instance(db)
     instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/1"})
@@ -109,8 +110,8 @@ def test_a_group_link_needs_no_address(lab: Lab) -> None:
     assert lab.auto_link(lab.event(instance, "Created")) == {"applied": 1}
 
 
-def test_a_young_peer_instance_that_is_not_shown_comes_again(lab: Lab) -> None:
-    """Two instances of one launch: the one may be shown before the other. What can be done is done meanwhile."""
+def test_a_new_peer_instance_that_is_not_shown_yet_is_redelivered(lab: Lab) -> None:
+    """Of two instances launched together, one may be shown first. The other link is made meanwhile."""
     app, db = lab.group(), lab.group("*")
     tags = {"link-peer": f"i-bp1late:tcp/1 {db.id}:tcp/2"}
     event = lab.event(lab.instance(app, tags=tags))
@@ -124,16 +125,16 @@ def test_a_young_peer_instance_that_is_not_shown_comes_again(lab: Lab) -> None:
     assert lab.records(outcome="denied")[0]["reason"] == "instance-gone"
 
 
-def test_an_event_without_a_time_is_not_young(lab: Lab) -> None:
-    """Nobody could tell when to stop waiting."""
+def test_an_event_without_a_time_is_not_redelivered(lab: Lab) -> None:
+    """It would be unknown when to stop waiting."""
     lab.instance(lab.group())
     event = lab.event("i-bp1late", "Created")
     del event["time"]
     assert lab.auto_link(event) == {"denied": 1}
 
 
-def test_what_is_hidden_for_a_moment_is_not_taken_away(lab: Lab) -> None:
-    """A young event on an instance whose standing peer is not shown just now raises, and the rule stays meanwhile."""
+def test_a_rule_stays_while_its_peers_address_is_not_shown(lab: Lab) -> None:
+    """The function raises for a recent event, and the existing rule stays."""
     db = lab.group("*")
     target = lab.instance(db)
     instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/1"})

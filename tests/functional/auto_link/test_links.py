@@ -1,4 +1,4 @@
-"""auto_link: an event leads to the group rules that the instance's tags ask for."""
+"""auto_link: an event adds the group rules that the instance's tags ask for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from tests.functional.lab import Lab
 
 
 def test_a_tag_with_consent_becomes_one_rule_on_the_peers_group(lab: Lab) -> None:
-    """`link-peer=sg-db:tcp/3306` and `link-accept=sg-app:tcp/3306`: sg-db admits sg-app on TCP 3306, and nothing else."""
+    """`link-peer=sg-db:tcp/3306` and `link-accept=sg-app:tcp/3306`: sg-db admits sg-app on TCP 3306, and nothing
+    else."""
     app, db = lab.group(), lab.group()
     lab.tag(db, link_accept=f"{app.id}:tcp/3306")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
@@ -19,16 +20,16 @@ def test_a_tag_with_consent_becomes_one_rule_on_the_peers_group(lab: Lab) -> Non
     assert lab.rules(app) == []
 
 
-def test_without_tags_nothing_is_done_and_nothing_is_said(lab: Lab) -> None:
-    """An instance without our tags is no error."""
+def test_an_instance_without_our_tags_is_ignored(lab: Lab) -> None:
+    """No change and no record."""
     instance = lab.instance(lab.group(), tags={"owner": "team-orders"})
     assert lab.auto_link(lab.event(instance, "Created")) == {}
     assert lab.records("intent", "outcome", "attempt", "summary") == []
     assert lab.changes() == 0
 
 
-def test_a_rule_is_written_as_the_contract_says(lab: Lab) -> None:
-    """Intranet, accept, priority 100, the owner's uid, and a marker whose id is that of this very rule."""
+def test_the_rule_has_the_specified_fields(lab: Lab) -> None:
+    """Intranet, accept, priority 100, the owner's uid, and a marker whose id matches this rule."""
     app, db = lab.group(), lab.group("*")
     lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/8000-8010"})))
 
@@ -40,15 +41,15 @@ def test_a_rule_is_written_as_the_contract_says(lab: Lab) -> None:
 
 
 def test_a_group_that_holds_our_rules_carries_the_managed_tag(lab: Lab) -> None:
-    """`link-managed.<deployment>=true` is how a sweep finds the group; a group without rules of ours has none."""
+    """A sweep finds the group by `link-managed.<deployment>=true`. A group without rules of ours does not have it."""
     app, db = lab.group(), lab.group("*")
     lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})))
     assert lab.tags(db)["link-managed.prod"] == "true"
     assert "link-managed.prod" not in lab.tags(app)
 
 
-def test_a_managed_tag_that_a_hand_took_off_comes_back_at_the_next_delivery(lab: Lab) -> None:
-    """It is checked at every delivery, also where no rule has to be written."""
+def test_a_removed_managed_tag_is_restored_at_the_next_delivery(lab: Lab) -> None:
+    """It is checked at every delivery, even if no rule has to be written."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.auto_link(lab.event(instance))
@@ -59,7 +60,7 @@ def test_a_managed_tag_that_a_hand_took_off_comes_back_at_the_next_delivery(lab:
 
 
 def test_without_ports_a_link_is_mutual(lab: Lab) -> None:
-    """Two rules, ALL, one on each side; both carry the managed tag."""
+    """One rule for all traffic on each side; both groups have the managed tag."""
     app, db = lab.group(), lab.group()
     lab.tag(db, link_accept=app.id)
     lab.tag(app, link_accept=db.id)
@@ -71,7 +72,7 @@ def test_without_ports_a_link_is_mutual(lab: Lab) -> None:
 
 @pytest.mark.parametrize("separator", [",", " ", ", ", ",,", " , "])
 def test_peers_are_separated_by_commas_or_spaces(lab: Lab, separator: str) -> None:
-    """One value may name several peers."""
+    """One tag value may name several peers."""
     app, db, cache = lab.group(), lab.group("*"), lab.group("*")
     tags = {"link-peer": f"{db.id}:tcp/3306{separator}{cache.id}:tcp/6379"}
     assert lab.auto_link(lab.event(lab.instance(app, tags=tags))) == {"applied": 2}
@@ -79,7 +80,7 @@ def test_peers_are_separated_by_commas_or_spaces(lab: Lab, separator: str) -> No
     assert lab.rules(cache) == [f"{app.id} tcp/6379"]
 
 
-def test_numbered_tags_carry_more_peers(lab: Lab) -> None:
+def test_tags_with_a_suffix_hold_more_peers(lab: Lab) -> None:
     """`link-peer`, `link-peer.2` and `link-peer.cache` count; `link-peers` and `Link-Peer` do not."""
     app = lab.group()
     one, two, three, four = (lab.group("*") for _ in range(4))
@@ -96,7 +97,7 @@ def test_numbered_tags_carry_more_peers(lab: Lab) -> None:
 
 
 def test_the_same_peer_twice_is_one_link(lab: Lab) -> None:
-    """Said in two tags, with the ports in another order."""
+    """In two tags, with the ports in another order."""
     app, db = lab.group(), lab.group("*")
     tags = {"link-peer": f"{db.id}:tcp/1+udp/2", "link-peer.2": f"{db.id}:udp/2+tcp/1"}
     assert lab.auto_link(lab.event(lab.instance(app, tags=tags))) == {"applied": 1}
@@ -104,7 +105,7 @@ def test_the_same_peer_twice_is_one_link(lab: Lab) -> None:
 
 
 def test_a_link_has_a_rule_for_each_port(lab: Lab) -> None:
-    """TCP, a range, UDP and ICMP."""
+    """TCP, a port range, UDP and ICMP."""
     app, db = lab.group(), lab.group("*")
     tags = {"link-peer": f"{db.id}:tcp/3306+tcp/8000-8010+udp/53+icmp"}
     assert lab.auto_link(lab.event(lab.instance(app, tags=tags))) == {"applied": 1}
@@ -112,15 +113,15 @@ def test_a_link_has_a_rule_for_each_port(lab: Lab) -> None:
 
 
 def test_two_links_to_one_peer_that_share_a_port_share_its_rule(lab: Lab) -> None:
-    """3306 is asked for twice and stands once; the call with it is not refused for a duplicate."""
+    """3306 is requested twice and written once; the API call is not rejected for a duplicate."""
     app, db = lab.group(), lab.group("*")
     tags = {"link-peer": f"{db.id}:tcp/3306 {db.id}:tcp/3306+tcp/3307"}
     assert set(lab.auto_link(lab.event(lab.instance(app, tags=tags)))) <= {"applied", "unchanged"}
     assert lab.rules(db) == [f"{app.id} tcp/3306", f"{app.id} tcp/3307"]
 
 
-def test_a_mutual_link_and_ports_of_the_same_pair_stand_side_by_side(lab: Lab) -> None:
-    """They are different rules: taking the one away leaves the other."""
+def test_a_mutual_link_and_a_port_link_of_one_pair_are_independent(lab: Lab) -> None:
+    """They have different rules: removing one link leaves the other."""
     app, db = lab.group("*"), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": db.id, "link-peer.2": f"{db.id}:tcp/3306"})
     assert lab.auto_link(lab.event(instance)) == {"applied": 2}
@@ -132,8 +133,8 @@ def test_a_mutual_link_and_ports_of_the_same_pair_stand_side_by_side(lab: Lab) -
     assert lab.rules(app) == []
 
 
-def test_the_same_event_again_changes_nothing(lab: Lab) -> None:
-    """Events come at least once: the second time finds the link there and makes no mutating call."""
+def test_a_duplicate_event_changes_nothing(lab: Lab) -> None:
+    """Events are delivered at least once; the second delivery finds the link and makes no changing call."""
     app, db = lab.group("*"), lab.group("*")
     event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id} {db.id}:tcp/3306"}))
     lab.auto_link(event)
@@ -143,7 +144,7 @@ def test_the_same_event_again_changes_nothing(lab: Lab) -> None:
 
 
 def test_links_from_both_sides_share_the_rules_of_a_mutual_link(lab: Lab) -> None:
-    """The peer's instance tags back: nothing more to write, one reason, and each side alone keeps the link."""
+    """If an instance of the peer asks too, no rule and no claim is added, and either tag alone keeps the link."""
     app, db = lab.group("*"), lab.group("*")
     a = lab.instance(app, tags={"link-peer": db.id})
     b = lab.instance(db, tags={"link-peer": app.id})
@@ -156,8 +157,8 @@ def test_links_from_both_sides_share_the_rules_of_a_mutual_link(lab: Lab) -> Non
     assert (lab.rules(db), lab.rules(app)) == ([f"{app.id} all"], [f"{db.id} all"])
 
 
-def test_an_instance_of_several_groups_is_stood_for_by_the_first_that_can(lab: Lab) -> None:
-    """The API's order decides; a managed group in front is passed over, and no other group is opened."""
+def test_the_first_suitable_group_represents_an_instance(lab: Lab) -> None:
+    """In the API's order. A managed group is skipped, and no other group is admitted."""
     managed, first, second = lab.group(managed=True), lab.group(), lab.group()
     db = lab.group("*")
     instance = lab.instance(managed, first, second, tags={"link-peer": f"{db.id}:tcp/3306"})
@@ -166,8 +167,8 @@ def test_an_instance_of_several_groups_is_stood_for_by_the_first_that_can(lab: L
     assert lab.outcome()["from"] == first.id
 
 
-def test_a_peer_among_the_instances_own_groups_is_unchanged(lab: Lab) -> None:
-    """Whoever is in the group reaches it already: `unchanged`, `same-group`, no call."""
+def test_a_peer_group_that_the_instance_is_in_needs_no_rule(lab: Lab) -> None:
+    """Its members reach each other already: `unchanged`, `same-group`, no call."""
     app, db = lab.group(), lab.group()
     instance = lab.instance(app, db, tags={"link-peer": f"{db.id}:tcp/3306 {app.id}"})
     assert lab.auto_link(lab.event(instance)) == {"unchanged": 2}
@@ -176,8 +177,8 @@ def test_a_peer_among_the_instances_own_groups_is_unchanged(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("state", ["Created", "Pending", "Running"])
-def test_every_state_that_begins_a_life_leads_to_the_same_reconcile(lab: Lab, state: str) -> None:
-    """Newer documents say Created, older ones Pending; Running comes at every start."""
+def test_every_starting_state_triggers_the_reconcile(lab: Lab, state: str) -> None:
+    """Newer documents say Created, older ones Pending; Running follows at every start."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     assert lab.auto_link(lab.event(instance, state)) == {"applied": 1}
@@ -185,8 +186,8 @@ def test_every_state_that_begins_a_life_leads_to_the_same_reconcile(lab: Lab, st
 
 
 @pytest.mark.parametrize("state", ["Stopping", "Stopped", "Starting", "Unheard-of"])
-def test_other_states_are_passed_over(lab: Lab, state: str) -> None:
-    """A stopped instance keeps its links; a value that nobody knows is no error."""
+def test_other_states_are_ignored(lab: Lab, state: str) -> None:
+    """A stopped instance keeps its links; an unknown state is no error."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     assert lab.auto_link(lab.event(instance, state)) == {}
@@ -194,8 +195,8 @@ def test_other_states_are_passed_over(lab: Lab, state: str) -> None:
 
 
 @pytest.mark.parametrize("call", ["TagResources", "UntagResources"])
-def test_a_tag_change_seen_by_actiontrail_leads_to_the_same_reconcile(lab: Lab, call: str) -> None:
-    """The call is a hint which instance to look at; its tags are read from the cloud."""
+def test_a_tag_change_from_actiontrail_triggers_the_reconcile(lab: Lab, call: str) -> None:
+    """The event only says which instance to read; its tags come from the cloud."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app)
     lab.tag(instance, link_peer=f"{db.id}:tcp/3306")

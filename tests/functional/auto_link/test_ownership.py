@@ -1,4 +1,4 @@
-"""auto_link and the rules of others: a person's rule is never changed or removed, whatever it looks like."""
+"""auto_link and other people's rules: a rule that a person made is never changed or removed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PORT = {"IpProtocol": "TCP", "PortRange": "3306/3306"}
 
 
 def by_hand(lab: Lab, target: Group, source: Group, **fields: str) -> dict[str, Any]:
-    """A rule that a person made, as it reads back."""
+    """Adds a rule as a person, and returns it as read back."""
     rule_id = lab.authorize(target, SourceGroupId=source.id, **{**PORT, **fields})
     return next(rule for rule in lab.raw_rules(target) if rule["SecurityGroupRuleId"] == rule_id)
 
@@ -21,8 +21,8 @@ def by_hand(lab: Lab, target: Group, source: Group, **fields: str) -> dict[str, 
 @pytest.mark.parametrize(
     "fields", [{}, {"Priority": "100"}, {"Priority": "50", "Description": "made for the audit"}, {"IpProtocol": "tcp"}]
 )
-def test_an_equal_rule_of_a_persons_counts_as_present(lab: Lab, fields: dict[str, str]) -> None:
-    """Equal but for priority and description: `unchanged`, `human-rule`, not one changing call."""
+def test_a_persons_equal_rule_counts_as_present(lab: Lab, fields: dict[str, str]) -> None:
+    """Equal except for priority and description: `unchanged`, `human-rule`, no changing call."""
     app, db = lab.group(), lab.group("*")
     before = by_hand(lab, db, app, **fields)
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
@@ -33,7 +33,7 @@ def test_an_equal_rule_of_a_persons_counts_as_present(lab: Lab, fields: dict[str
 
 
 def test_a_persons_rule_outlives_the_link(lab: Lab) -> None:
-    """The tag goes, the instance goes, the consent goes: the rule was never ours."""
+    """The tag, the consent and the instance are removed; the rule was never ours."""
     app, db = lab.group(), lab.group("*")
     before = by_hand(lab, db, app)
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
@@ -47,8 +47,8 @@ def test_a_persons_rule_outlives_the_link(lab: Lab) -> None:
     assert lab.raw_rules(db) == [before]
 
 
-def test_only_the_missing_ports_are_written_beside_a_persons_rule(lab: Lab) -> None:
-    """And only those are taken back."""
+def test_only_the_ports_without_a_persons_rule_are_written(lab: Lab) -> None:
+    """And only those are removed later."""
     app, db = lab.group(), lab.group("*")
     before = by_hand(lab, db, app)
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306+tcp/3307"})
@@ -68,8 +68,8 @@ def test_a_mutual_link_with_one_side_made_by_hand_is_completed(lab: Lab) -> None
     assert lab.reasons(db) == []
 
 
-def test_an_operators_drop_outlives_a_link_and_wins(lab: Lab) -> None:
-    """It does not count as present, it stays, and priority 100 of ours never beats it."""
+def test_an_operators_drop_rule_stays_and_wins(lab: Lab) -> None:
+    """It does not count as present, it is not removed, and our priority 100 never beats it."""
     app, db = lab.group(), lab.group("*")
     drop = by_hand(lab, db, app, Policy="drop", Priority="100")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
@@ -81,8 +81,9 @@ def test_an_operators_drop_outlives_a_link_and_wins(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("forgery", ["other-id", "other-deployment", "copied", "with-tail", "unknown-version", "ends"])
-def test_a_rule_that_only_looks_like_ours_is_not(lab: Lab, forgery: str) -> None:
-    """Nobody wants these rules, and they stay: the marker must be of this deployment, and of this very rule."""
+def test_a_rule_with_an_invalid_or_foreign_marker_is_not_ours(lab: Lab, forgery: str) -> None:
+    """No claim holds these rules, and they stay: a marker counts only for this deployment and for the rule it was
+    made for."""
     app, db = lab.group(), lab.group("*")
     right = lab.rule_id(db, app, "tcp/3306")
     marker = {
@@ -106,7 +107,7 @@ def test_a_rule_that_only_looks_like_ours_is_not(lab: Lab, forgery: str) -> None
 
 
 def test_two_deployments_leave_each_others_rules_alone(lab: Lab) -> None:
-    """One account, two functions: each removes what it wrote."""
+    """Two deployments in one account: each removes only what it wrote."""
     app, db = lab.group(), lab.group("*")
     one = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.auto_link(lab.event(one))
@@ -118,8 +119,8 @@ def test_two_deployments_leave_each_others_rules_alone(lab: Lab) -> None:
     assert lab.auto_link(lab.tag_event(one)) == {"removed": 1}
 
 
-def test_a_priority_that_a_hand_set_on_our_rule_is_put_back(lab: Lab) -> None:
-    """An accept of ours with priority 1 would beat an operator's drop."""
+def test_a_changed_priority_of_our_rule_is_corrected(lab: Lab) -> None:
+    """With priority 1, our accept rule would beat an operator's drop."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.auto_link(lab.event(instance))
@@ -131,8 +132,8 @@ def test_a_priority_that_a_hand_set_on_our_rule_is_put_back(lab: Lab) -> None:
     assert after["SecurityGroupRuleId"] == rule["SecurityGroupRuleId"]
 
 
-def test_a_rule_of_ours_that_a_person_changed_is_theirs(lab: Lab) -> None:
-    """Another port under our old marker is no rule of ours: it stays, and the link gets its rule again."""
+def test_our_rule_with_ports_changed_by_a_person_is_theirs(lab: Lab) -> None:
+    """The marker does not match the new port, so the rule stays, and the link gets a rule of its own again."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.auto_link(lab.event(instance))
@@ -144,8 +145,8 @@ def test_a_rule_of_ours_that_a_person_changed_is_theirs(lab: Lab) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/3307"]
 
 
-def test_a_rule_of_ours_whose_description_a_person_took_over_stays_for_ever(lab: Lab) -> None:
-    """To adopt a rule, write another description: it counts as present, and no tag's end removes it."""
+def test_our_rule_with_a_description_changed_by_a_person_is_theirs(lab: Lab) -> None:
+    """This is how to take over a rule: it counts as present, and removing the tag does not remove it."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.auto_link(lab.event(instance))
@@ -156,8 +157,8 @@ def test_a_rule_of_ours_whose_description_a_person_took_over_stays_for_ever(lab:
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
-def test_a_rule_of_ours_that_a_person_deleted_comes_back(lab: Lab) -> None:
-    """The tag still asks for it: to close it, take the tag or the consent away, or write a drop."""
+def test_our_rule_deleted_by_a_person_is_restored(lab: Lab) -> None:
+    """The tag still asks for it. To close it, remove the tag or the consent, or add a drop rule."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.auto_link(lab.event(instance))
@@ -170,8 +171,8 @@ def test_a_rule_of_ours_that_a_person_deleted_comes_back(lab: Lab) -> None:
 @pytest.mark.parametrize(
     "wide", [{"SourceCidrIp": "0.0.0.0/0"}, {"SourceCidrIp": "10.0.0.0/8"}, {"Ipv6SourceCidrIp": "::/0"}]
 )
-def test_wider_rules_of_a_persons_do_not_stand_for_a_link(lab: Lab, wide: dict[str, str]) -> None:
-    """They are not equal to it, and may go tomorrow."""
+def test_a_persons_wider_rule_does_not_count_as_present(lab: Lab, wide: dict[str, str]) -> None:
+    """It is not equal to the link's rule, and may be removed at any time."""
     app, db = lab.group(), lab.group("*")
     lab.authorize(db, **PORT, **wide)
     assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"}))) == {"applied": 1}

@@ -1,4 +1,4 @@
-"""auto_link and quotas: seen before the write where they can be, taken back where they are hit by it."""
+"""auto_link and quotas: detected before the write where possible, otherwise rolled back."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tests.functional.lab import Lab
 
 
 def fill(lab: Lab, group: Group, count: int) -> None:
-    """So many rules that name a group."""
+    """Adds `count` rules with a source group."""
     source = lab.group()
     for port in range(1, count + 1):
         lab.authorize(group, IpProtocol="UDP", PortRange=f"{port}/{port}", SourceGroupId=source.id)
 
 
-def test_a_full_group_is_seen_before_the_write(lab: Lab) -> None:
-    """`failed`, `quota`, with no changing call at all."""
+def test_a_full_group_is_detected_before_the_write(lab: Lab) -> None:
+    """`failed`, `quota`, without a changing call."""
     app, db = lab.group(), lab.group("*")
     fill(lab, db, 20)
     assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))) == {"failed": 1}
@@ -28,8 +28,8 @@ def test_a_full_group_is_seen_before_the_write(lab: Lab) -> None:
     assert lab.records("intent") == []
 
 
-def test_a_link_of_more_ports_than_there_is_room_is_not_begun(lab: Lab) -> None:
-    """One decision: all of its rules or none."""
+def test_a_link_that_does_not_fit_is_not_started(lab: Lab) -> None:
+    """A link is one decision: all of its rules or none."""
     app, db = lab.group(), lab.group("*")
     fill(lab, db, 18)
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2+tcp/3"})
@@ -40,8 +40,8 @@ def test_a_link_of_more_ports_than_there_is_room_is_not_begun(lab: Lab) -> None:
     assert len(lab.rules(db)) == 20
 
 
-def test_two_links_share_the_room_there_is(lab: Lab) -> None:
-    """The first takes the last place, the second sees that."""
+def test_two_links_compete_for_the_last_free_rule(lab: Lab) -> None:
+    """The first gets it, the second fails."""
     app, db = lab.group(), lab.group("*")
     fill(lab, db, 19)
     tags = {"link-peer": f"{db.id}:tcp/1 {db.id}:tcp/2"}
@@ -50,15 +50,15 @@ def test_two_links_share_the_room_there_is(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("full", ["app", "db"])
-def test_a_mutual_link_is_not_begun_when_either_side_is_full(lab: Lab, full: str) -> None:
+def test_a_mutual_link_is_not_started_if_either_side_is_full(lab: Lab, full: str) -> None:
     app, db = lab.group("*"), lab.group("*")
     fill(lab, app if full == "app" else db, 20)
     assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": db.id}))) == {"failed": 1}
     assert lab.changes() == 0
 
 
-def test_what_goes_makes_room_for_what_comes(lab: Lab) -> None:
-    """In a full group a changed tag still works: the old rule goes first."""
+def test_a_removal_makes_room_for_an_addition(lab: Lab) -> None:
+    """In a full group, changing a tag still works: the old rule is removed first."""
     app, db = lab.group(), lab.group("*")
     fill(lab, db, 19)
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
@@ -69,7 +69,7 @@ def test_what_goes_makes_room_for_what_comes(lab: Lab) -> None:
     assert len(lab.rules(db)) == 20
 
 
-def test_instance_rules_do_not_count_against_the_groups_that_may_be_named(lab: Lab) -> None:
+def test_instance_rules_do_not_count_toward_the_group_source_quota(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")
     fill(lab, db, 20)
     target = lab.instance(db)
@@ -77,8 +77,8 @@ def test_instance_rules_do_not_count_against_the_groups_that_may_be_named(lab: L
 
 
 @pytest.mark.parametrize("instances", [False, True])
-def test_a_quota_hit_by_the_second_write_takes_the_first_side_back(lab: Lab, instances: bool) -> None:
-    """The number of all rules cannot be read beforehand: both sides or neither, and one outcome, `failed`."""
+def test_a_quota_hit_on_the_second_side_rolls_back_the_first(lab: Lab, instances: bool) -> None:
+    """The quota of all rules cannot be checked in advance. Both sides or neither, and one outcome, `failed`."""
     app, db = lab.group("*"), lab.group("*")
     for port in (1, 2, 3):
         lab.authorize(app, IpProtocol="TCP", PortRange=f"{port}/{port}", SourceCidrIp="10.9.0.0/16")
@@ -94,8 +94,8 @@ def test_a_quota_hit_by_the_second_write_takes_the_first_side_back(lab: Lab, ins
     assert record["reason"] == "quota"
 
 
-def test_a_side_that_a_neighbour_wants_on_its_own_is_not_taken_back(lab: Lab) -> None:
-    """A request holds db's rule; the mutual tag link fails on app's side: db keeps the request's rule."""
+def test_a_rollback_keeps_a_rule_that_another_claim_holds(lab: Lab) -> None:
+    """A request holds a rule on db; the mutual tag link fails on app's side: the request's rule stays."""
     app, db = lab.group("*"), lab.group("*")
     lab.cross_account(lab.request(app, db, "tcp/1"))
     for port in (1, 2, 3):
@@ -106,8 +106,8 @@ def test_a_side_that_a_neighbour_wants_on_its_own_is_not_taken_back(lab: Lab) ->
     assert lab.reasons(db) == ["req:chg-1"]
 
 
-def test_a_failed_link_is_tried_anew_by_the_next_event(lab: Lab) -> None:
-    """Room was made: nothing remembers the failure."""
+def test_a_failed_link_is_retried_by_the_next_event(lab: Lab) -> None:
+    """Now there is room: the failure is not remembered."""
     app, db = lab.group(), lab.group("*")
     lab.cloud.ecs.quotas.rules_per_group = 0
     event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
@@ -116,8 +116,8 @@ def test_a_failed_link_is_tried_anew_by_the_next_event(lab: Lab) -> None:
     assert lab.auto_link(event) == {"applied": 1}
 
 
-def test_a_link_that_shares_a_rule_with_a_failed_one_keeps_it(lab: Lab) -> None:
-    """Of two links over one port the longer does not fit: the shorter one's rule stands all the same."""
+def test_a_link_keeps_a_rule_that_it_shares_with_a_failed_link(lab: Lab) -> None:
+    """Two links share a port and the longer does not fit: the shorter one's rule stays."""
     app, db = lab.group(), lab.group("*")
     lab.cloud.ecs.quotas.rules_per_group = 1
     tags = {"link-peer": f"{db.id}:tcp/1 {db.id}:tcp/1+tcp/2"}
@@ -126,8 +126,8 @@ def test_a_link_that_shares_a_rule_with_a_failed_one_keeps_it(lab: Lab) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
-def test_a_reason_that_no_longer_fits_the_description_fails(lab: Lab) -> None:
-    """512 characters: the rule and the reasons that it has stay as they are."""
+def test_a_claim_that_does_not_fit_the_description_fails(lab: Lab) -> None:
+    """512 characters at most: the rule and its existing claims stay."""
     app, db = lab.group(), lab.group("*")
     marker = ",".join(f"req:change-request-number-{n:06d}" for n in range(14)) + "-last"
     lab.authorize(
@@ -145,8 +145,8 @@ def test_a_reason_that_no_longer_fits_the_description_fails(lab: Lab) -> None:
     assert lab.raw_rules(db) == before
 
 
-def test_a_group_whose_tags_are_full_gets_no_rule(lab: Lab) -> None:
-    """Without the tag no sweep would find the group: `failed`, `quota`, and not tried again for ever."""
+def test_a_group_without_room_for_the_managed_tag_gets_no_rule(lab: Lab) -> None:
+    """Without the tag no sweep would find the group: `failed`, `quota`, and no endless retries."""
     app, db = lab.group(), lab.group("*")
     for number in range(19):
         lab.tag(db, **{f"other_{number}": "x"})

@@ -1,4 +1,5 @@
-"""auto_link on record: every decision stands in SLS, the intent before the change, with all that explains it."""
+"""auto_link's audit records: every decision is in SLS, the intent before the change, with everything that explains
+it."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from tests.functional.lab import HOME, REGION, Lab
 
 
 def seen_requests(lab: Lab) -> dict[str, str]:
-    """RequestId → action of every changing ECS call from now on, as ActionTrail tells them."""
+    """RequestId → action of every changing ECS call from now on, as ActionTrail reports it."""
     found: dict[str, str] = {}
 
     def listen(_account: str, event: dict[str, Any]) -> None:
@@ -25,8 +26,8 @@ def seen_requests(lab: Lab) -> dict[str, str]:
     return found
 
 
-def test_an_applied_link_is_told_whole(lab: Lab) -> None:
-    """Every field of the contract that applies, in the outcome of one link."""
+def test_an_applied_link_has_a_complete_record(lab: Lab) -> None:
+    """Every applicable field of the contract."""
     app, db = lab.group(), lab.group("*:tcp/3306")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     requests = seen_requests(lab)
@@ -35,11 +36,11 @@ def test_an_applied_link_is_told_whole(lab: Lab) -> None:
 
     record = lab.outcome()
     (rule,) = lab.raw_rules(db)
-    told = {"record": "outcome", "function": "auto_link", "deployment": "prod", "region": REGION, "action": "link"}
-    told |= {"event_id": event["id"], "time": lab.iso(), "outcome": "applied", "ports": "tcp/3306"}
-    told |= {"from_account": HOME, "from": app.id, "to_account": HOME, "to": db.id, "reachability": "same-vpc"}
-    told |= {"consent": f"{db.id}@{HOME} link-accept=*:tcp/3306"}
-    assert {name: record.get(name) for name in told} == told
+    expected = {"record": "outcome", "function": "auto_link", "deployment": "prod", "region": REGION, "action": "link"}
+    expected |= {"event_id": event["id"], "time": lab.iso(), "outcome": "applied", "ports": "tcp/3306"}
+    expected |= {"from_account": HOME, "from": app.id, "to_account": HOME, "to": db.id, "reachability": "same-vpc"}
+    expected |= {"consent": f"{db.id}@{HOME} link-accept=*:tcp/3306"}
+    assert {name: record.get(name) for name in expected} == expected
     assert re.fullmatch(r"[0-9a-f]{16}", record["key"])
     (shown,) = json.loads(record["rules"])
     wanted = {"group": db.id, "source": f"{app.id}@{HOME}", "dest": "", "protocol": "tcp", "ports": "3306/3306"}
@@ -50,8 +51,8 @@ def test_an_applied_link_is_told_whole(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("ports", ["tcp/3306", "udp/53+tcp/3306", ""])
-def test_the_link_id_is_the_contracts(lab: Lab, ports: str) -> None:
-    """SHA-256 over region, both parties and the sorted ports; for a mutual link the smaller party first."""
+def test_the_link_id_is_as_specified(lab: Lab, ports: str) -> None:
+    """SHA-256 over region, both parties and the sorted ports; for a mutual link, the smaller party comes first."""
     import hashlib
 
     app, db = lab.group("*"), lab.group("*")
@@ -61,8 +62,8 @@ def test_the_link_id_is_the_contracts(lab: Lab, ports: str) -> None:
     assert lab.outcome()["link"] == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def test_the_intent_stands_before_the_first_change(lab: Lab) -> None:
-    """Killed as it asks for its first change: the log has the intent, with the rules to come, and no outcome."""
+def test_the_intent_is_written_before_the_first_change(lab: Lab) -> None:
+    """Killed at its first changing call, the log has the intent with the planned rules, and no outcome."""
     app, db = lab.group("*"), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": db.id})
     lab.fault(service="ecs", action="TagResources", kind="kill")
@@ -74,8 +75,8 @@ def test_the_intent_stands_before_the_first_change(lab: Lab) -> None:
     assert {shown["group"] for shown in json.loads(intent["rules"])} == {app.id, db.id}
 
 
-def test_a_removal_is_intended_too(lab: Lab) -> None:
-    """With the ids of the rules that will go."""
+def test_a_removal_has_an_intent_too(lab: Lab) -> None:
+    """It names the ids of the rules to remove."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.auto_link(lab.event(instance))
@@ -89,8 +90,8 @@ def test_a_removal_is_intended_too(lab: Lab) -> None:
     assert json.loads(intent["rules"])[0]["rule_id"] == rule["SecurityGroupRuleId"]
 
 
-def test_records_come_in_the_order_of_things(lab: Lab) -> None:
-    """The intents of a delivery, then its outcomes; each outcome has its intent."""
+def test_intents_come_before_outcomes(lab: Lab) -> None:
+    """All intents of a delivery, then its outcomes; each outcome has an intent."""
     app, one, two = lab.group(), lab.group("*"), lab.group("*")
     lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{one.id}:tcp/1 {two.id}:tcp/2"})))
     records = lab.records("intent", "outcome")
@@ -98,7 +99,7 @@ def test_records_come_in_the_order_of_things(lab: Lab) -> None:
     assert {r["link"] for r in records[:2]} == {r["link"] for r in records[2:]}
 
 
-def test_unchanged_needs_no_intent(lab: Lab) -> None:
+def test_an_unchanged_link_has_no_intent(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.auto_link(lab.event(instance))
@@ -107,8 +108,8 @@ def test_unchanged_needs_no_intent(lab: Lab) -> None:
     assert [r["outcome"] for r in lab.records()] == ["applied", "unchanged"]
 
 
-def test_equal_copies_have_equal_keys(lab: Lab) -> None:
-    """The same event twice, denied twice: one record by its key. Another event has another key."""
+def test_copies_of_a_record_have_the_same_key(lab: Lab) -> None:
+    """The same event denied twice has one key; another event has another."""
     app, db = lab.group(), lab.group()
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     event = lab.event(instance)
@@ -119,7 +120,7 @@ def test_equal_copies_have_equal_keys(lab: Lab) -> None:
 
 
 def test_two_removals_of_one_pair_have_different_keys(lab: Lab) -> None:
-    """A link of ports and a mutual one, both of the same two parties, in one delivery."""
+    """A port link and a mutual link between the same two groups, in one delivery."""
     app, db = lab.group("*"), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1 {db.id}"})
     lab.auto_link(lab.event(instance))
@@ -129,8 +130,8 @@ def test_two_removals_of_one_pair_have_different_keys(lab: Lab) -> None:
     assert len(keys) == len(set(keys)) == 4
 
 
-def test_every_value_is_text_that_cannot_hide_anything(lab: Lab) -> None:
-    """Tags are written by many hands: control characters and text direction marks arrive escaped."""
+def test_every_value_is_printable_text(lab: Lab) -> None:
+    """Many people write tags: control characters and text direction marks are escaped."""
     tags = {"link-peer": "sg-x\u202e;\x1b[31m", "link-peer.\u200bx": "sg-y\u2028z"}
     lab.auto_link(lab.event(lab.instance(lab.group(), tags=tags)))
     records = lab.records()
@@ -139,8 +140,8 @@ def test_every_value_is_text_that_cannot_hide_anything(lab: Lab) -> None:
         assert all(isinstance(value, str) and value.isprintable() for value in record.values())
 
 
-def test_no_record_holds_a_secret(lab: Lab) -> None:
-    """Not even where the cloud's own error text quotes what it was sent."""
+def test_no_record_contains_a_secret(lab: Lab) -> None:
+    """Not even if the cloud's error message quotes what it was sent."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="error", code="SignatureDoesNotMatch", status=400)
@@ -151,16 +152,16 @@ def test_no_record_holds_a_secret(lab: Lab) -> None:
     assert keys.access_key_id not in text
 
 
-def test_an_instances_links_name_it(lab: Lab) -> None:
-    """`from` is the group that stands for it; which instance asked is told beside it."""
+def test_the_record_names_the_instance_that_asked(lab: Lab) -> None:
+    """`from` is the group that represents it; `instance` is the instance."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.auto_link(lab.event(instance))
     assert lab.outcome()["instance"] == f"{instance.id}@{HOME}"
 
 
-def test_an_attempt_says_what_stood_in_the_way(lab: Lab) -> None:
-    """Trouble of the moment: an attempt, with the cloud's code, and no outcome."""
+def test_an_attempt_names_the_error(lab: Lab) -> None:
+    """A transient error: an attempt with the cloud's error code, and no outcome."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="error", times=None)
@@ -178,7 +179,7 @@ FIELDS = """record time function deployment region event_id action outcome reaso
 
 @pytest.mark.parametrize("peer", ["{db}:tcp/3306", "{db}", "{db}:", "sg-nowhere", "{app}"])
 def test_every_outcome_has_every_field(lab: Lab, peer: str) -> None:
-    """Applied, denied or unchanged: what does not apply is empty, `rules` is JSON all the same."""
+    """Applied, denied or unchanged: fields that do not apply are empty, and `rules` is still JSON."""
     app, db = lab.group(), lab.group("*:tcp/3306")
     lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": peer.format(app=app.id, db=db.id)})))
     record = lab.outcome()

@@ -1,4 +1,4 @@
-"""auto_link when the platform refuses a change, or somebody else makes one at the same time."""
+"""auto_link if the platform refuses a change, or someone else makes one at the same time."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("code", "status", "outcome", "reason"), REFUSALS)
-def test_a_refusal_for_good_is_the_links_outcome(lab: Lab, code: str, status: int, outcome: str, reason: str) -> None:
-    """Audited, with what to do about it, and acknowledged; the side that was begun is taken back."""
+def test_a_permanent_refusal_is_the_outcome_of_the_link(
+    lab: Lab, code: str, status: int, outcome: str, reason: str
+) -> None:
+    """Recorded with advice and acknowledged; the side that was already written is rolled back."""
     app, db = lab.group("*"), lab.group("*")
     event = lab.event(lab.instance(app, tags={"link-peer": db.id}))
     fault = {"service": "ecs", "action": "AuthorizeSecurityGroup", "kind": "error", "code": code, "status": status}
@@ -42,8 +44,8 @@ def test_a_refusal_for_good_is_the_links_outcome(lab: Lab, code: str, status: in
     ("code", "status"),
     [("Conflict.Unheard", 409), ("LastTokenProcessing", 403), ("ServiceUnavailable", 503), ("Throttling.Api", 429)],
 )
-def test_other_codes_are_not_the_end_of_a_link(lab: Lab, code: str, status: int) -> None:
-    """What the platform calls passing passes."""
+def test_a_transient_error_code_is_redelivered(lab: Lab, code: str, status: int) -> None:
+    """Codes that the platform documents as temporary have no outcome."""
     app, db = lab.group(), lab.group("*")
     event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
     fault = {"service": "ecs", "action": "AuthorizeSecurityGroup", "kind": "error", "code": code, "status": status}
@@ -64,8 +66,8 @@ def test_other_codes_are_not_the_end_of_a_link(lab: Lab, code: str, status: int)
         "InvalidGroupAuthItem.NotFound",
     ],
 )
-def test_gone_already_is_believed_after_a_read(lab: Lab, code: str) -> None:
-    """The platform's words for "not there": true, or said of a rule that still stands and must be asked for again."""
+def test_a_rule_reported_as_missing_is_read_again(lab: Lab, code: str) -> None:
+    """The error may be correct, or the rule may still exist and must be revoked again."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     for kind in ("error", "error-after"):
@@ -77,11 +79,11 @@ def test_gone_already_is_believed_after_a_read(lab: Lab, code: str) -> None:
         assert lab.rules(db) == []
 
 
-# somebody else, at the same time
+# concurrent changes by others
 
 
-def test_a_person_who_makes_the_rule_first_keeps_it(lab: Lab) -> None:
-    """Authorizing what is there succeeds and adds nothing: the rule read back is theirs, and outlives the link."""
+def test_a_rule_that_a_person_adds_first_is_theirs(lab: Lab) -> None:
+    """Authorizing an existing rule succeeds without adding one. The rule read back is theirs, and outlives the link."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.instance(app)
@@ -95,8 +97,8 @@ def test_a_person_who_makes_the_rule_first_keeps_it(lab: Lab) -> None:
     assert lab.raw_rules(db) == [rule]
 
 
-def test_a_person_who_removes_one_of_our_rules_first_does_not_keep_the_others_open(lab: Lab) -> None:
-    """One unknown id makes the whole call fail: the rest is asked for again."""
+def test_a_rule_that_a_person_removes_first_does_not_keep_the_others_open(lab: Lab) -> None:
+    """One unknown id makes the whole call fail, so the rest is revoked again."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
     lab.auto_link(lab.event(instance))
@@ -108,22 +110,22 @@ def test_a_person_who_removes_one_of_our_rules_first_does_not_keep_the_others_op
     assert lab.rules(db) == []
 
 
-def test_a_request_that_joins_before_the_removal_keeps_the_rule(lab: Lab) -> None:
-    """The rule is read again before it goes: another delivery gave it a reason after the plan was made."""
+def test_a_claim_that_is_added_before_the_removal_keeps_the_rule(lab: Lab) -> None:
+    """The rule is read again before it is removed: another delivery added a claim after the plan was made."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.auto_link(lab.event(instance))
     lab.tag(instance, link_peer=None)
     event, request = lab.tag_event(instance), lab.request(app, db, "tcp/1")
-    # the members of the groups are read after the rules, and before the change
+    # the groups' members are read after the rules and before the change
     lab.meanwhile("DescribeInstances", lambda: lab.cross_account(request), skip=1)
     lab.auto_link(event)
     assert lab.rules(db) == [f"{app.id} tcp/1"]
     assert lab.reasons(db) == ["req:chg-1"]
 
 
-def test_two_deliveries_of_one_event_at_the_same_time_write_one_rule(lab: Lab) -> None:
-    """The second runs whole between the first one's plan and its change."""
+def test_concurrent_deliveries_of_one_event_write_one_rule_per_side(lab: Lab) -> None:
+    """The second runs completely between the first one's plan and its change."""
     app, db = lab.group("*"), lab.group("*")
     event = lab.event(lab.instance(app, tags={"link-peer": db.id}))
     lab.meanwhile("AuthorizeSecurityGroup", lambda: lab.auto_link(event))

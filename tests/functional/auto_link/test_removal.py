@@ -1,4 +1,4 @@
-"""auto_link takes back what nobody wants any more, and nothing else."""
+"""auto_link removes the rules that no claim holds any more, and no others."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.functional.lab import HOME, Lab
 
 
 def delete(lab: Lab, instance: Instance) -> None:
-    """Released by a person."""
+    """Releases an instance as a person."""
     lab.call(HOME, "DeleteInstance", {"InstanceId": instance.id, "Force": "true"})
 
 
-def test_a_tag_taken_off_takes_the_rule_away(lab: Lab) -> None:
+def test_removing_the_tag_removes_the_rule(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.auto_link(lab.event(instance))
@@ -28,8 +28,8 @@ def test_a_tag_taken_off_takes_the_rule_away(lab: Lab) -> None:
     assert record["action"] == "unlink"
 
 
-def test_a_mutual_links_two_rules_go_together(lab: Lab) -> None:
-    """One decision, both sides; its link id is that of the link that was applied."""
+def test_both_rules_of_a_mutual_link_are_removed_together(lab: Lab) -> None:
+    """One decision for both sides; its link id is that of the link that was applied."""
     app, db = lab.group("*"), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": db.id})
     lab.auto_link(lab.event(instance))
@@ -55,8 +55,8 @@ def test_a_changed_tag_replaces_the_rules(lab: Lab) -> None:
     assert (lab.rules(db), lab.rules(cache)) == ([], [f"{app.id} tcp/6379"])
 
 
-def test_a_port_that_stays_is_not_touched_when_others_go(lab: Lab) -> None:
-    """The rule keeps its id: established work on it is not cut."""
+def test_a_port_that_stays_keeps_its_rule(lab: Lab) -> None:
+    """The rule keeps its id, so established connections are not interrupted."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
     lab.auto_link(lab.event(instance))
@@ -66,7 +66,7 @@ def test_a_port_that_stays_is_not_touched_when_others_go(lab: Lab) -> None:
     assert [r["SecurityGroupRuleId"] for r in lab.raw_rules(db)] == [kept]
 
 
-def test_from_mutual_to_a_port_closes_the_rest(lab: Lab) -> None:
+def test_changing_a_mutual_link_to_a_port_closes_the_rest(lab: Lab) -> None:
     app, db = lab.group("*"), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": db.id})
     lab.auto_link(lab.event(instance))
@@ -75,8 +75,8 @@ def test_from_mutual_to_a_port_closes_the_rest(lab: Lab) -> None:
     assert (lab.rules(db), lab.rules(app)) == ([f"{app.id} tcp/3306"], [])
 
 
-def test_a_rule_stays_while_another_instance_of_the_group_wants_it(lab: Lab) -> None:
-    """The last one to go takes it along."""
+def test_a_rule_stays_while_another_instance_of_the_group_asks_for_it(lab: Lab) -> None:
+    """It is removed when the last one stops asking."""
     app, db = lab.group(), lab.group("*")
     one, two = (lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"}) for _ in range(2))
     lab.auto_link(lab.event(one))
@@ -88,8 +88,8 @@ def test_a_rule_stays_while_another_instance_of_the_group_wants_it(lab: Lab) -> 
     assert lab.rules(db) == []
 
 
-def test_the_ports_that_only_one_of_two_instances_wants_go_with_it(lab: Lab) -> None:
-    """Instances of one group ask for overlapping ports of one peer."""
+def test_ports_that_only_one_instance_asked_for_are_removed_with_its_tag(lab: Lab) -> None:
+    """Two instances of a group ask for overlapping ports of one peer."""
     app, db = lab.group(), lab.group("*")
     one = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
     two = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/2+tcp/3"})
@@ -100,7 +100,7 @@ def test_the_ports_that_only_one_of_two_instances_wants_go_with_it(lab: Lab) -> 
 
 
 def test_an_instance_past_the_first_page_still_counts(lab: Lab) -> None:
-    """A group of more than a hundred members is read whole before anything goes."""
+    """A group with more than a hundred members is read completely before any removal."""
     app, db = lab.group(), lab.group("*")
     oldest = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     for _ in range(105):
@@ -116,8 +116,8 @@ def test_an_instance_past_the_first_page_still_counts(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("peer", ["group", "instance"])
-def test_a_deleted_instance_takes_its_links_along(lab: Lab, peer: str) -> None:
-    """The event names it, the cloud does not show it any more, and nobody else wants the rule."""
+def test_the_links_of_a_deleted_instance_are_removed(lab: Lab, peer: str) -> None:
+    """The event names it, the cloud no longer shows it, and no other instance asks for the rule."""
     app, db = lab.group(), lab.group("*")
     target = lab.instance(db)
     instance = lab.instance(app, tags={"link-peer": f"{db.id if peer == 'group' else target.id}:tcp/3306"})
@@ -127,7 +127,7 @@ def test_a_deleted_instance_takes_its_links_along(lab: Lab, peer: str) -> None:
     assert lab.rules(db) == []
 
 
-def test_a_deleted_instance_leaves_what_its_neighbour_wants(lab: Lab) -> None:
+def test_a_deleted_instance_leaves_the_links_that_another_instance_asks_for(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")
     one, _two = (lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"}) for _ in range(2))
     lab.auto_link(lab.event(one))
@@ -136,8 +136,8 @@ def test_a_deleted_instance_leaves_what_its_neighbour_wants(lab: Lab) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
-def test_a_deleted_target_takes_the_rules_to_its_address_along(lab: Lab) -> None:
-    """Whoever gets the address next must not be reached by it: the target's event is enough."""
+def test_the_rules_to_the_address_of_a_deleted_instance_are_removed(lab: Lab) -> None:
+    """Otherwise the next instance with that address could be reached. The target's event suffices."""
     app, db = lab.group("*"), lab.group("*")
     target = lab.instance(db)
     instance = lab.instance(app, tags={"link-peer": target.id})
@@ -147,8 +147,8 @@ def test_a_deleted_target_takes_the_rules_to_its_address_along(lab: Lab) -> None
     assert lab.rules(db) == lab.rules(app) == []
 
 
-def test_deleted_is_believed_of_the_cloud_not_of_the_event(lab: Lab) -> None:
-    """An event is a hint: an instance that the cloud still shows keeps its links, whatever the event says."""
+def test_a_deleted_event_does_not_remove_the_links_of_an_existing_instance(lab: Lab) -> None:
+    """An event is only a hint: an instance that the cloud still shows keeps its links."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.auto_link(lab.event(instance))
@@ -156,8 +156,8 @@ def test_deleted_is_believed_of_the_cloud_not_of_the_event(lab: Lab) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
-def test_an_end_that_is_past_takes_the_links_of_the_instance_back(lab: Lab) -> None:
-    """Denied `expired` while the tag stands, and what stood is removed."""
+def test_the_links_of_an_instance_are_removed_when_link_until_has_passed(lab: Lab) -> None:
+    """The link is denied `expired` while the tag exists, and its rule is removed."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306", "link-until": lab.iso(600)})
     assert lab.auto_link(lab.event(instance)) == {"applied": 1}
@@ -170,8 +170,8 @@ def test_an_end_that_is_past_takes_the_links_of_the_instance_back(lab: Lab) -> N
     assert lab.records(outcome="removed")[0]["action"] == "expire"
 
 
-def test_an_end_concerns_the_links_of_its_own_instance_alone(lab: Lab) -> None:
-    """A neighbour without an end keeps the rule."""
+def test_link_until_affects_only_its_own_instance(lab: Lab) -> None:
+    """Another instance of the group, without an end, keeps the rule."""
     app, db = lab.group(), lab.group("*")
     ended = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306", "link-until": lab.iso(60)})
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
@@ -181,7 +181,7 @@ def test_an_end_concerns_the_links_of_its_own_instance_alone(lab: Lab) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
-def test_an_unreadable_end_removes_what_stands(lab: Lab) -> None:
+def test_an_invalid_link_until_removes_the_rules(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.auto_link(lab.event(instance))
@@ -190,8 +190,8 @@ def test_an_unreadable_end_removes_what_stands(lab: Lab) -> None:
     assert lab.rules(db) == []
 
 
-def test_a_peer_that_became_unreadable_is_a_wish_taken_back(lab: Lab) -> None:
-    """The old rule is asked for by nobody, the new value is denied."""
+def test_a_peer_that_becomes_invalid_removes_its_old_rule(lab: Lab) -> None:
+    """No tag asks for the old rule any more; the new value is denied."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.auto_link(lab.event(instance))
@@ -200,8 +200,8 @@ def test_a_peer_that_became_unreadable_is_a_wish_taken_back(lab: Lab) -> None:
     assert lab.rules(db) == []
 
 
-def test_a_rule_that_a_request_holds_too_only_loses_the_tag(lab: Lab) -> None:
-    """The reason goes, the rule stays, and so does its id."""
+def test_a_rule_that_a_request_also_holds_only_loses_the_tags_claim(lab: Lab) -> None:
+    """The rule stays, with the same id."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.auto_link(lab.event(instance))
@@ -216,7 +216,7 @@ def test_a_rule_that_a_request_holds_too_only_loses_the_tag(lab: Lab) -> None:
     assert after["SecurityGroupRuleId"] == before["SecurityGroupRuleId"]
 
 
-def test_auto_link_adds_the_tags_reason_to_a_rule_that_a_request_made(lab: Lab) -> None:
+def test_auto_link_adds_the_tags_claim_to_a_rule_that_a_request_opened(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")
     lab.cross_account(lab.request(app, db, "tcp/3306"))
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
@@ -224,16 +224,16 @@ def test_auto_link_adds_the_tags_reason_to_a_rule_that_a_request_made(lab: Lab) 
     assert lab.reasons(db) == ["tag,req:chg-1"]
 
 
-def test_auto_link_leaves_a_requests_rule_alone(lab: Lab) -> None:
-    """No tag asks for it, but a request does; the sweep, not an event, ends requests."""
+def test_auto_link_does_not_remove_a_requests_rule(lab: Lab) -> None:
+    """No tag asks for it, but a request holds it. The sweep ends requests, events do not."""
     app, db = lab.group(), lab.group("*")
     lab.cross_account(lab.request(app, db, "tcp/3306"))
     assert lab.auto_link(lab.tag_event(lab.instance(app))) == {}
     assert lab.reasons(db) == ["req:chg-1"]
 
 
-def test_more_than_a_hundred_rules_go_in_several_calls(lab: Lab) -> None:
-    """One call takes at most a hundred ids."""
+def test_more_than_a_hundred_rules_are_removed_in_several_calls(lab: Lab) -> None:
+    """One call accepts at most a hundred ids."""
     db = lab.group("*")
     target = lab.instance(db)
     ports = {n: "+".join(f"tcp/{n}{p:02d}" for p in range(10)) for n in range(11, 22)}
@@ -249,7 +249,8 @@ def test_more_than_a_hundred_rules_go_in_several_calls(lab: Lab) -> None:
 
 
 def test_removals_over_the_cap_are_all_held(lab: Lab) -> None:
-    """Two rules lost their reason, one may go a run: none goes, and a summary says so. Adds are done all the same."""
+    """Two rules have lost their claim and one removal is allowed: none is made, and a summary says so. Additions are
+    made."""
     lab.policy(limits={"removals_per_run": 1})
     app, db, cache = lab.group(), lab.group("*"), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
@@ -263,8 +264,8 @@ def test_removals_over_the_cap_are_all_held(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("cause", ["consent", "policy", "expiry"])
-def test_explicit_causes_are_not_counted(lab: Lab, cause: str) -> None:
-    """Withdrawn consent, policy and expiry were decided by somebody: the cap does not hold them."""
+def test_explicit_removals_do_not_count_toward_the_cap(lab: Lab, cause: str) -> None:
+    """Withdrawn consent, policy and expiry are decisions, so they are not held."""
     lab.policy(limits={"removals_per_run": 1})
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
@@ -280,7 +281,7 @@ def test_explicit_causes_are_not_counted(lab: Lab, cause: str) -> None:
     assert lab.records("summary") == []
 
 
-def test_a_cap_of_nought_removes_nothing_that_is_not_seen(lab: Lab) -> None:
+def test_with_a_cap_of_zero_no_rule_is_removed_for_a_missing_tag(lab: Lab) -> None:
     lab.policy(limits={"removals_per_run": 0})
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
@@ -290,8 +291,8 @@ def test_a_cap_of_nought_removes_nothing_that_is_not_seen(lab: Lab) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
-def test_an_account_that_shows_no_instance_at_all_is_not_believed(lab: Lab) -> None:
-    """A caller without the right to list instances is answered with an empty list: nothing is removed for it."""
+def test_no_rule_is_removed_in_an_account_that_shows_no_instances(lab: Lab) -> None:
+    """A caller without permission to list instances gets an empty list."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.auto_link(lab.event(instance))
@@ -301,13 +302,13 @@ def test_an_account_that_shows_no_instance_at_all_is_not_believed(lab: Lab) -> N
 
 
 def hide_instances(lab: Lab) -> None:
-    """As for a caller who may not call DescribeInstances: an empty list, no error."""
+    """Makes DescribeInstances return an empty list and no error, as for a caller without permission."""
     before = lab.cloud.ecs.permitted
     lab.cloud.ecs.permitted = lambda caller, action: action != "DescribeInstances" and before(caller, action)
 
 
-def test_the_last_instance_of_an_account_is_left_to_a_person(lab: Lab) -> None:
-    """Nobody can tell an account without instances from one that cannot be seen."""
+def test_the_links_of_the_last_instance_of_an_account_stay(lab: Lab) -> None:
+    """An account without instances looks like one that may not be read, so a person must decide."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.auto_link(lab.event(instance))
@@ -319,7 +320,7 @@ def test_the_last_instance_of_an_account_is_left_to_a_person(lab: Lab) -> None:
 @pytest.mark.parametrize("action", ["DescribeInstances", "DescribeSecurityGroups", "DescribeSecurityGroupAttribute"])
 @pytest.mark.parametrize("fault", [{"kind": "error"}, {"kind": "html"}, {"kind": "truncated-after"}])
 def test_a_failed_read_removes_nothing(lab: Lab, action: str, fault: dict[str, Any]) -> None:
-    """And the delivery comes again."""
+    """The event is redelivered."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.instance(app)
@@ -331,8 +332,9 @@ def test_a_failed_read_removes_nothing(lab: Lab, action: str, fault: dict[str, A
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
-def test_among_many_managed_groups_the_lost_rule_is_found(lab: Lab) -> None:
-    """A state change looks at the groups concerned only; a tag change, which may have lost something, at all of them."""
+def test_a_tag_change_checks_all_managed_groups(lab: Lab) -> None:
+    """A state change reads only the groups concerned; a tag change, which may have removed a peer, reads all of
+    them."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.auto_link(lab.event(instance))
@@ -344,8 +346,8 @@ def test_among_many_managed_groups_the_lost_rule_is_found(lab: Lab) -> None:
     assert lab.rules(db) == []
 
 
-def test_a_neighbour_that_one_read_leaves_out_keeps_the_link(lab: Lab) -> None:
-    """What is not seen is looked for a second time."""
+def test_an_instance_omitted_from_one_read_keeps_the_link(lab: Lab) -> None:
+    """A Describe call may omit members; they are read again before they count as gone."""
     app, db = lab.group(), lab.group("*")
     tags = {"link-peer": f"{db.id}:tcp/1"}
     instance, neighbour = lab.instance(app, tags=tags), lab.instance(app, tags=tags)
