@@ -19,7 +19,7 @@ from tests.functional.wire_lab import WireLab
 
 @pytest.fixture(name="record_watch", autouse=True)
 def _record_watch(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Watch]:
-    """After every test all that it recorded is searched for raw control characters and for the secrets in use."""
+    """After every test, searches its records for raw control characters and for the secrets in use."""
     watch = Watch(monkeypatch)
     caplog.set_level("INFO")
     yield watch
@@ -34,7 +34,7 @@ def _lab(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 @pytest.fixture(name="living_lab")
 def _living_lab(lab: Lab) -> Lab:
-    """In each account an instance runs that has nothing to do with us: so that what is not seen is believed to be gone."""
+    """An unrelated instance runs in each account, so that an instance that is not shown counts as gone."""
     lab.instance(lab.group())
     lab.instance(lab.group(account=PEER))
     return lab
@@ -42,7 +42,7 @@ def _living_lab(lab: Lab) -> Lab:
 
 @pytest.fixture(name="make_lab")
 def _make_lab(mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], Lab]:
-    """A new world at every call, the only one from then on: for loops over the calls of a function."""
+    """Each call builds a new world, which replaces the one before: for loops over the calls of a function."""
 
     def make() -> Lab:
         cloud = LocalCloud(VirtualClock())
@@ -55,7 +55,7 @@ def _make_lab(mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 @pytest.fixture(name="wire_lab")
 def _wire_lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WireLab]:
-    """The default world behind a real server, on the machine's time."""
+    """The default world behind a real server, on the machine's clock."""
     cloud = LocalCloud(SystemClock())
     world.load(cloud)
     with serve(cloud) as server:

@@ -1,4 +1,4 @@
-"""A world in which many deliveries run at once, and what must be true of it and of its records afterwards."""
+"""Many concurrent deliveries in one world, and checks of its final state and its records."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from link_peer_local.ecs.state import Group, Instance
 from tests.functional.wire_lab import PATIENCE, WireLab
 
 THREADS = 8
-SLOW = 0.002  # seconds; every call that no other fault hits
+SLOW = 0.002  # seconds, for every call without another fault
 FAULTS = ("reset", "reset-after", "html", "error", "error-after", "truncated-after", "throttle")
 CHANGES = ("AuthorizeSecurityGroup", "RevokeSecurityGroup", "ModifySecurityGroupRule")
 
@@ -27,7 +27,7 @@ Delivery = tuple[ModuleType, Any]
 
 
 class Crowd:
-    """Ten applications that share two databases at home, and pairs of groups across the accounts."""
+    """Ten applications that share two databases in the home account, and pairs of groups across the accounts."""
 
     def __init__(self, lab: WireLab, seed: int = 1) -> None:
         self.lab = lab
@@ -38,11 +38,11 @@ class Crowd:
         self.pairs = [lab.pair() for _ in range(4)]
         for group in (*self.dbs, *(b for _, b in self.pairs)):
             lab.instance(group)
-        self.instances = [lab.instance(app, tags={"link-peer": self.wish()}) for app in self.apps]
+        self.instances = [lab.instance(app, tags={"link-peer": self.peers()}) for app in self.apps]
         self.raised = 0
         self.done: list[Delivery] = []
-        self.made: list[dict[str, Any]] = []  # changes of rules, as ActionTrail tells them
-        self.answered: set[str] = set()  # RequestIds of the calls whose success reached the function
+        self.made: list[dict[str, Any]] = []  # changes of rules, as ActionTrail reports them
+        self.answered: set[str] = set()  # RequestIds of the successful responses that the function received
         self._watch()
 
     def _watch(self) -> None:
@@ -57,7 +57,7 @@ class Crowd:
 
         def answer(request: Request) -> Response:
             response = handle(request)
-            with contextlib.suppress(ValueError, KeyError, TypeError):  # another service's answer, or half of one
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # another service's response, or a truncated one
                 if response.status == 200:
                     self.answered.add(json.loads(response.body)["RequestId"])
             return response
@@ -65,13 +65,13 @@ class Crowd:
         self.lab.cloud.ecs.on_event = listen
         self.lab.cloud.handle = answer  # type: ignore[method-assign]
 
-    def wish(self, *ports: str) -> str:
-        """What every application asks for: its ports of the first database, and without ports all of the second."""
+    def peers(self, *ports: str) -> str:
+        """The tag of an application: these ports of the first database; by default tcp/3306, and all of the second."""
         first, second = self.dbs
         return f"{first.id}:{'+'.join(ports)}" if ports else f"{first.id}:tcp/3306 {second.id}"
 
     def faults(self, services: Iterable[str]) -> None:
-        """Each kind a few times, spread over the calls; what they spare is slow."""
+        """Injects each kind a few times, spread over the calls; the other calls are slow."""
         for service in services:
             for kind in FAULTS:
                 for _ in range(2):
@@ -81,7 +81,7 @@ class Crowd:
     # deliveries
 
     def settle(self, *deliveries: Iterable[Delivery]) -> None:
-        """All of them at once, each until its function answers."""
+        """Runs all of them concurrently, each until its function answers."""
         todo = [one for several in deliveries for one in several]
         self.random.shuffle(todo)
         with ThreadPoolExecutor(THREADS) as threads:
@@ -90,26 +90,26 @@ class Crowd:
         self.done += todo
 
     def events(self, make: Callable[[Instance], dict[str, Any]]) -> list[Delivery]:
-        """Each twice, as a bus delivers that promises at least once."""
+        """One event per instance, each twice: the bus delivers at least once."""
         return [(auto_link, event) for event in map(make, self.instances) for _ in range(2)]
 
     def requests(self, action: str, name: str, pairs: Iterable[tuple[Group, Group]]) -> list[Delivery]:
-        """Each twice."""
+        """One request per pair, each twice."""
         bodies = [self.lab.request(a, b, action=action, request_id=f"{name}-{a.id}") for a, b in pairs]
         return [(cross_account, [self.lab.message(body)]) for body in bodies for _ in range(2)]
 
     def sweeps(self, name: str, count: int) -> list[Delivery]:
         return [(sweep, {"triggerTime": f"{name}-{number}"}) for number in range(count)]
 
-    # the end
+    # final state
 
     def rules(self) -> dict[str, list[str]]:
-        """What stands on every group."""
+        """The rules of every group."""
         groups = [*self.dbs, *self.apps, *(group for pair in self.pairs for group in pair)]
         return {group.id: self.lab.rules(group) for group in groups}
 
     def wanted(self, apps: dict[str, list[str]], linked: Iterable[tuple[Group, Group]]) -> dict[str, list[str]]:
-        """What shall stand: for each application its ports of the first database (none: it wants both), and these pairs."""
+        """The desired rules: each application's ports of the first database (none: the default tag), and these pairs."""
         first, second = self.dbs
         found: dict[str, list[str]] = {group: [] for group in self.rules()}
         for app, ports in apps.items():
@@ -122,10 +122,10 @@ class Crowd:
             found[b.id].append(f"{a.id} all")
         return {group: sorted(rules) for group, rules in found.items()}
 
-    # the records
+    # records
 
     def check_intents(self) -> None:
-        """Whatever was changed, also where the answer was lost, an intent names it."""
+        """An intent names every change, even if the response was lost."""
         named = [rule for record in self.lab.records("intent") for rule in json.loads(record["rules"])]
         ids = {rule["rule_id"] for rule in named}
         keys = {(rule["group"], rule["source"].split("@")[0], rule["protocol"], rule["ports"]) for rule in named}
@@ -141,22 +141,22 @@ class Crowd:
                     assert value in ids, f"{change['eventName']} without an intent"
 
     def check_outcomes(self) -> None:
-        """Every delivery that was answered has said what became of it."""
+        """Every completed delivery has recorded an outcome."""
         records = self.lab.records("outcome", "summary")
-        told = {record.get(name) for record in records for name in ("event_id", "request_id")}
+        recorded = {record.get(name) for record in records for name in ("event_id", "request_id")}
         for function, body in self.done:
             if function is cross_account:
                 expected = json.loads(body[0]["data"]["messageBody"])["request_id"]
             else:
                 expected = body["id"] if function is auto_link else f"sweep-{body['triggerTime']}"
-            assert expected in told, f"{function.__name__}: nothing is told of {expected}"
+            assert expected in recorded, f"{function.__name__}: no outcome is recorded for {expected}"
 
-    def check_requests_told(self) -> None:
-        """Every success that came back stands in a record, and every delivery that was given back left an attempt."""
+    def check_requests_recorded(self) -> None:
+        """A record names every successful call that was received, and every delivery that raised left an attempt."""
         records = self.lab.records("outcome", "attempt")
-        told = {request for record in records for request in record["api_requests"].split(",")}
+        recorded = {request for record in records for request in record["api_requests"].split(",")}
         answered = [change for change in self.made if change["requestId"] in self.answered]
         assert len(answered) > len(self.made) / 2
-        untold = [change["requestParameters"] for change in answered if change["requestId"] not in told]
-        assert untold == [], untold
+        missing = [change["requestParameters"] for change in answered if change["requestId"] not in recorded]
+        assert missing == [], missing
         assert len(self.lab.records("attempt")) >= self.raised

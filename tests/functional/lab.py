@@ -1,4 +1,4 @@
-"""A laboratory for whole functions: the local cloud, the real SDKs, the real handlers, and one-line access to all three."""
+"""The test bed for whole functions: the local cloud, the official SDKs and the handlers, each in one line."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ POLICY: dict[str, Any] = {
 
 
 class Lab:
-    """One world with its functions. Times are the cloud's; records are read back from its SLS."""
+    """One world with its functions. It runs on the cloud's clock; records are read from its SLS."""
 
     def __init__(self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, folder: Any) -> None:
         self.cloud = cloud
@@ -69,24 +69,24 @@ class Lab:
     # the world
 
     def policy(self, **changes: Any) -> None:
-        """The policy file, with these top-level keys in place of the usual ones."""
+        """Writes the policy file, with these top-level keys replaced."""
         self.policy_path.write_text(yaml.safe_dump({**POLICY, **changes}, sort_keys=False), encoding="utf-8")
 
     def group(self, *accepts: str, account: str = HOME, vpc: str = "", **fields: Any) -> Group:
-        """A group in the shared VPC, with its `link-accept` entries."""
+        """Creates a group in the shared VPC, with these `link-accept` entries."""
         tags = {"link-accept": " ".join(accepts)} if accepts else {}
         tags |= fields.pop("tags", {})
         return self.cloud.ecs.create_group(account, vpc or self.shared, tags=tags, **fields)
 
     def pair(self) -> tuple[Group, Group]:
-        """A group of each account, in the shared VPC, each of which accepts everything of the other account."""
+        """Creates a group in each account, in the shared VPC; each accepts all traffic from the other account."""
         return self.group(f"*@{PEER}"), self.group(f"*@{HOME}", account=PEER)
 
     def instance(self, *groups: Group, tags: dict[str, str] | None = None, **fields: Any) -> Instance:
         return self.cloud.ecs.create_instance(groups[0].account, [g.id for g in groups], tags=tags or {}, **fields)
 
     def linked(self, account: str = HOME, ports: str = ":tcp/1") -> tuple[Instance, Group, Group]:
-        """An instance, its group and the group that it is linked to by its tag, within one account."""
+        """Creates an instance, its group and the group it is linked to by tag, all in one account."""
         app, db = self.group("*", account=account), self.group("*", account=account)
         instance = self.instance(app, tags={"link-peer": f"{db.id}{ports}"})
         self.sweep()
@@ -94,17 +94,17 @@ class Lab:
         return instance, app, db
 
     def release(self, instance: Instance) -> None:
-        """A person's hand on an instance."""
+        """Releases an instance, as a person."""
         self.call(instance.account, "DeleteInstance", {"InstanceId": instance.id, "Force": "true"})
 
     def revoke(self, group: Group) -> None:
-        """A person's hand: the group's first rule."""
+        """Removes the group's first rule, as a person."""
         rule_id = self.raw_rules(group)[0]["SecurityGroupRuleId"]
         params = {"SecurityGroupId": group.id, "SecurityGroupRuleId.1": rule_id}
         self.call(group.account, "RevokeSecurityGroup", params)
 
     def tag(self, thing: Group | Instance, **tags: str | None) -> None:
-        """Sets tags (`link_peer="sg-…"`; `_` stands for `-`), or takes them off with None."""
+        """Sets tags (`link_peer="sg-…"`; `_` becomes `-`), or removes them with None."""
         kind = "securitygroup" if isinstance(thing, Group) else "instance"
         for name, value in tags.items():
             base = {"ResourceType": kind, "ResourceId.1": thing.id}
@@ -115,19 +115,19 @@ class Lab:
                 self.call(thing.account, "TagResources", {**base, "Tag.1.Key": key, "Tag.1.Value": value})
 
     def call(self, account: str, action: str, params: dict[str, str]) -> dict[str, Any]:
-        """One ECS call by the account's administrator: what a person does."""
+        """Makes an ECS call as the account's administrator."""
         caller = Caller(account, f"acs:ram::{account}:root")
         return self.cloud.ecs.call(caller, action, {"RegionId": REGION, **params})
 
     def authorize(self, group: Group, **permission: str) -> str:
-        """A rule that a person makes; answers with its id."""
+        """Adds a rule as a person; returns its id."""
         before = {rule["SecurityGroupRuleId"] for rule in self.raw_rules(group)}
         given = {f"Permissions.1.{name}": value for name, value in permission.items()}
         self.call(group.account, "AuthorizeSecurityGroup", {"SecurityGroupId": group.id, **given})
         return next(r["SecurityGroupRuleId"] for r in self.raw_rules(group) if r["SecurityGroupRuleId"] not in before)
 
     def modify(self, group: Group, rule: dict[str, Any], **changes: str) -> None:
-        """A person's hand on a rule."""
+        """Changes a rule, as a person."""
         params = {"SecurityGroupId": group.id, "SecurityGroupRuleId": rule["SecurityGroupRuleId"]}
         self.call(group.account, "ModifySecurityGroupRule", {**params, **changes})
 
@@ -139,11 +139,11 @@ class Lab:
         return found
 
     def rules(self, group: Group) -> list[str]:
-        """`sg-… tcp/3306` or `10.2.0.1/32>10.2.0.2/32 all`, sorted: what stands on a group."""
+        """The rules of a group as `sg-… tcp/3306` or `10.2.0.1/32>10.2.0.2/32 all`, sorted."""
         return sorted(text for text, _ in self.rules_of(group))
 
     def rules_of(self, group: Group) -> list[tuple[str, dict[str, Any]]]:
-        """Each rule as `rules` tells it, with all of its fields."""
+        """Each rule as `rules` shows it, with all of its fields."""
         found = []
         for rule in self.raw_rules(group):
             source = rule["SourceGroupId"] or f"{rule['SourceCidrIp']}>{rule['DestCidrIp']}"
@@ -154,21 +154,20 @@ class Lab:
         return found
 
     def reasons(self, group: Group) -> list[str]:
-        """The `by=` of every rule of ours on a group."""
+        """The claims (`by=`) of every rule of ours on a group."""
         descriptions = [rule["Description"] for rule in self.raw_rules(group)]
         return sorted(d.split("by=")[1].split(" ")[0] for d in descriptions if d.startswith("link-peer/1 "))
 
     def rule_id(self, group: Group, source: Group, port: str) -> str:
-        """The marker's id that a group rule of ours must have."""
+        """The id in the marker of our rule for this source and port."""
         return RuleKey(party(group), str(party(source)), "", parse_port(port)).id("prod", REGION)
 
     def tags(self, thing: Group | Instance) -> dict[str, str]:
-        """The tags as they are now."""
+        """The current tags."""
         return dict(thing.tags.at(self.cloud.clock.now()))
 
     def meanwhile(self, action: str, happens: Callable[[], object], skip: int = 0, *, after: bool = False) -> None:
-        """Something that somebody else does, once, just before the next such ECS call (but `skip`) is carried out, or
-        right after."""
+        """Runs `happens` once, right before (or `after`) the next such ECS call is carried out; `skip` calls pass first."""
         carry_out = self.cloud.ecs.call
         left = skip
 
@@ -188,7 +187,7 @@ class Lab:
         self.cloud.ecs.call = call  # type: ignore[method-assign]
 
     def leave_out(self, instance: Instance) -> None:
-        """The next DescribeInstances that would show an instance does not, once, and is otherwise whole."""
+        """The next DescribeInstances that would show this instance omits it, once."""
         carry_out = self.cloud.ecs.call
 
         def call(caller: Caller, asked: str, *args: Any, **more: Any) -> dict[str, Any]:
@@ -207,7 +206,7 @@ class Lab:
     # the functions
 
     def event(self, instance: Instance | str, state: str = "Running", **fields: Any) -> dict[str, Any]:
-        """A state change event of now, as EventBridge delivers it."""
+        """A state change event with the current time, as EventBridge delivers it."""
         self._events += 1
         return {
             "id": f"event-{self._events}",
@@ -227,7 +226,7 @@ class Lab:
         }
 
     def tag_event(self, instance: Instance, name: str = "UntagResources") -> dict[str, Any]:
-        """A tag change as ActionTrail tells it."""
+        """A tag change as ActionTrail reports it."""
         event = self.event(instance, type="ecs:ActionTrail:ApiCall")
         event["data"] = {
             "eventName": name,
@@ -290,7 +289,7 @@ class Lab:
         return answer
 
     def _tick(self) -> None:
-        """Two deliveries are never at one moment, so that records have an order."""
+        """Moves the clock, so that records of two deliveries have different times."""
         self.cloud.clock.sleep(0.001)
 
     def sweep(self) -> dict[str, int]:
@@ -300,7 +299,7 @@ class Lab:
         return answer
 
     def queued(self) -> list[dict[str, Any]]:
-        """Takes the requests that wait in the queue."""
+        """Receives and deletes the requests in the queue."""
         import base64
 
         found = self.cloud.mns.receive(HOME, self.cloud.world.queue, max_n=16)
@@ -308,10 +307,10 @@ class Lab:
             self.cloud.mns.delete(HOME, self.cloud.world.queue, message.receipt_handle)
         return [json.loads(base64.b64decode(message.body)) for message in found]
 
-    # what was recorded
+    # records and calls
 
     def records(self, *kinds: str, **fields: str) -> list[dict[str, str]]:
-        """Audit records in their order: of these kinds (`outcome` unless named), with these fields."""
+        """Audit records in order: of these kinds (default `outcome`), with these field values."""
         world = self.cloud.world
         now = int(time.time()) + 10**9
         logs: list[Any] = []
@@ -330,19 +329,19 @@ class Lab:
         return list(page.logs)
 
     def outcome(self) -> dict[str, str]:
-        """The last outcome."""
+        """The latest outcome."""
         return self.records()[-1]
 
     def summary(self) -> dict[str, str]:
-        """The last run's."""
+        """The latest summary."""
         return self.records("summary")[-1]
 
     def calls(self) -> int:
-        """How many calls the functions have made, ever, to whatever service."""
+        """The number of calls the functions have made so far, to any service."""
         return len(self.cloud.faults.calls)
 
     def interrupt(self, call: int, other: Callable[[], object]) -> Callable[[], bool]:
-        """Runs `other` as a whole just before that call from now on; answers whether it came to that."""
+        """Runs all of `other` right before call number `call` from now on; the result says if that call was reached."""
         handle = self.cloud.handle
         counted = 0
 
@@ -358,7 +357,7 @@ class Lab:
         return lambda: counted > call
 
     def changes(self) -> int:
-        """How many changing ECS calls the functions have made, ever."""
+        """The number of changing ECS calls the functions have made so far."""
         writes = ("AuthorizeSecurityGroup", "RevokeSecurityGroup", "ModifySecurityGroupRule", "TagResources")
         return sum(self.cloud.faults.count("ecs", action) for action in (*writes, "UntagResources"))
 

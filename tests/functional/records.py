@@ -1,6 +1,7 @@
-"""A watch over every record that a test makes: nothing in it can break a line, hide or turn text round, and no secret.
+"""Checks every record that a test writes: no character that breaks a line, hides text or reverses it, and no
+secret.
 
-The characters are listed here once more, from Unicode's own lists, and not taken from the code that escapes them.
+The characters are listed here from Unicode's own lists, independently of the code that escapes them.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from link_peer_local.sls.backend import LogGroup, SlsBackend
 RAW = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # Bidi_Control
-    "\u00ad\u200b-\u200d\u2060-\u2064\ufeff"  # nothing to be seen
+    "\u00ad\u200b-\u200d\u2060-\u2064\ufeff"  # invisible
     "\u2028\u2029\ud800-\udfff]"
 )
 
 
 class Watch:
-    """What was written to any SLS, and what may never be: keys' secrets, session tokens, external ids."""
+    """What was written to any SLS, and the secrets that must not be in it: keys, session tokens, external ids."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.texts: list[str] = []
@@ -55,15 +56,16 @@ class Watch:
         return {*(key.secret for key in keys), *filter(None, (key.token for key in keys)), *filter(None, ids)}
 
     def check(self, log: str) -> None:
-        """AssertionError for the first text that breaks the promise; `log` is what Python's logging was told."""
+        """Raises AssertionError for the first text that breaks the promise; `log` is what was passed to Python's
+        logging."""
         for text in self.texts:
             found = RAW.search(text)
             assert found is None, f"a record holds {found[0]!a}: {text!a}"
         everything = "\n".join([*self.texts, log])
-        assert not any(secret in everything for secret in self.secrets()), "a secret stands in a record or in the log"
+        assert not any(secret in everything for secret in self.secrets()), "a secret is in a record or in the log"
 
 
 def said(caplog: pytest.LogCaptureFixture) -> str:
-    """What Python's logging was told during the test itself, tracebacks included (`caplog.text` forgets at each phase)."""
+    """What was logged during the test itself, tracebacks included (`caplog.text` is cleared at each phase)."""
     form = logging.Formatter().format
     return "\n".join(form(record) for record in caplog.get_records("call"))

@@ -1,4 +1,5 @@
-"""Whole functions on hostile bytes: an answer, or Transient; a bad element loses no neighbour, and every denial is told."""
+"""Whole functions on hostile bytes: they answer or raise Transient; an invalid element affects no other, and every
+denial is recorded."""
 
 from __future__ import annotations
 
@@ -64,7 +65,7 @@ ELEMENTS: dict[str, Any] = {
 @pytest.mark.parametrize("body", BYTES.values(), ids=BYTES)
 @pytest.mark.parametrize("function", [auto_link, cross_account, sweep], ids=lambda function: function.__name__)
 def test_any_bytes_are_answered(lab: Lab, function: ModuleType, body: bytes) -> None:
-    """With JSON, and with nothing changed; what is no event and no request is denied on record."""
+    """The answer is JSON and nothing is changed; an invalid event or request is denied on record."""
     answer = json.loads(function.handler(body, lab.context))
     assert set(answer) == {"outcomes"}
     assert lab.changes() == 0
@@ -81,8 +82,8 @@ def json_list(body: bytes) -> Any:
 
 
 @pytest.mark.parametrize("element", ELEMENTS.values(), ids=ELEMENTS)
-def test_a_bad_event_loses_no_neighbour(lab: Lab, element: Any) -> None:
-    """Those before and behind it are linked; it alone is denied, once."""
+def test_an_invalid_event_does_not_affect_the_others(lab: Lab, element: Any) -> None:
+    """Those before and after it are linked; it alone is denied, once."""
     apps, db = [lab.group(), lab.group()], lab.group("*")
     events = [lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})) for app in apps]
     body = json.dumps([events[0], element, events[1]]).encode()
@@ -93,7 +94,7 @@ def test_a_bad_event_loses_no_neighbour(lab: Lab, element: Any) -> None:
 
 
 @pytest.mark.parametrize("element", ELEMENTS.values(), ids=ELEMENTS)
-def test_a_bad_message_loses_no_neighbour(lab: Lab, element: Any) -> None:
+def test_an_invalid_message_does_not_affect_the_others(lab: Lab, element: Any) -> None:
     """The same for requests."""
     pairs = [lab.pair(), lab.pair()]
     messages = [lab.message(lab.request(a, b, "tcp/1")) for a, b in pairs]
@@ -104,8 +105,8 @@ def test_a_bad_message_loses_no_neighbour(lab: Lab, element: Any) -> None:
     assert len(lab.records(reason="bad-request")) == 1
 
 
-def test_trouble_with_one_message_loses_no_neighbour(lab: Lab) -> None:
-    """The batch comes again for the one; a bad one and a good one in it have had their outcomes."""
+def test_a_transient_error_of_one_message_does_not_affect_the_others(lab: Lab) -> None:
+    """The batch is redelivered; the invalid message and the valid one already have their outcomes."""
     (a, b), (c, d) = lab.pair(), lab.pair()
     lab.fault(service="ecs", action="DescribeSecurityGroups", kind="error", times=4)
     body = json.dumps([lab.message(lab.request(a, b)), 1, lab.message(lab.request(c, d))]).encode()
@@ -131,8 +132,8 @@ HOSTILE_TAGS = [
 
 
 @pytest.mark.parametrize("value", HOSTILE_TAGS, ids=ascii)
-def test_a_hostile_tag_is_denied_and_the_peer_beside_it_links(lab: Lab, value: str) -> None:
-    """On record it stands escaped."""
+def test_a_hostile_tag_is_denied_and_the_other_peer_is_linked(lab: Lab, value: str) -> None:
+    """The record shows it escaped."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1", "link-peer.x": value})
     answer = lab.auto_link(lab.event(instance))

@@ -1,4 +1,4 @@
-"""The watch over all records of this folder's tests does find what it looks for."""
+"""The check of all records in this folder's tests finds what it looks for."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tests.functional.lab import PEER, Lab
 from tests.functional.records import Watch, said
 
 
-def test_the_watch_sees_every_record(lab: Lab, record_watch: Watch) -> None:
-    """Also those that a role's session leads to: its token is among the secrets."""
+def test_the_watch_reads_every_record(lab: Lab, record_watch: Watch) -> None:
+    """It knows the secrets too, including a role session's token."""
     a, b = lab.pair()
     assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
     assert {a.id, b.id} <= set(record_watch.texts)
@@ -22,7 +22,7 @@ def test_the_watch_sees_every_record(lab: Lab, record_watch: Watch) -> None:
 
 @pytest.mark.parametrize("raw", ["\x00", "\n", "\x1b[2J", "\x85", "\u202e", "\u2066", "\u200b", "\u2028", "\ufeff"])
 def test_a_raw_character_is_found(record_watch: Watch, raw: str) -> None:
-    """Were it not escaped, the test that wrote it would fail."""
+    """An unescaped character in any record makes its test fail."""
     record_watch.texts.append(f"sg-{raw}db")
     with pytest.raises(AssertionError, match="a record holds"):
         record_watch.check("")
@@ -31,7 +31,7 @@ def test_a_raw_character_is_found(record_watch: Watch, raw: str) -> None:
 
 def test_a_secret_in_a_record_is_found(lab: Lab, record_watch: Watch) -> None:
     record_watch.texts.append(f"signed with {lab.cloud.identity.accounts[PEER].access_key_secret}.")
-    with pytest.raises(AssertionError, match="a secret stands"):
+    with pytest.raises(AssertionError, match="a secret is in"):
         record_watch.check("")
     record_watch.texts.clear()
 
@@ -39,18 +39,18 @@ def test_a_secret_in_a_record_is_found(lab: Lab, record_watch: Watch) -> None:
 def test_a_secret_in_a_logged_traceback_is_found(
     lab: Lab, record_watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What Python's logging is told ends in the function's own log, which more people may read."""
+    """Python's logging goes to the function's log, which more people may read."""
     try:
         raise ValueError(lab.cloud.identity.accounts[PEER].access_key_secret)
     except ValueError:
         logging.getLogger("link-peer").exception("no luck")
-    with pytest.raises(AssertionError, match="a secret stands"):
+    with pytest.raises(AssertionError, match="a secret is in"):
         record_watch.check(said(caplog))
     caplog.clear()
 
 
-def test_what_the_sender_wrote_is_escaped(lab: Lab) -> None:
-    """A claim that would turn the line round stands in the record as what it is; the watch looks at the rest."""
+def test_the_senders_text_is_escaped(lab: Lab) -> None:
+    """A field that would reverse the text direction is escaped; the watch checks the other fields."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b, reason="paid\u202e\r\n\x1b[31m\u2067", requested_by="a\u200bb\x00"))
     record = lab.outcome()

@@ -1,4 +1,4 @@
-"""Two wrong designs that only the wire can show: the simulation of `make prove` has no Priority and no ClientToken."""
+"""Two wrong designs that only HTTP tests reveal: the simulation of `make prove` has no Priority and no ClientToken."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from link_peer.domain.errors import Transient
 from tests.functional.lab import Lab
 
 
-def test_a_rule_with_another_priority_is_not_taken_for_ours(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Were it written with the platform's own default, 1, it would beat an operator's drop: the read-back refuses it."""
+def test_a_rule_written_with_another_priority_is_not_reported_as_applied(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the platform's default priority, 1, it would beat an operator's drop; the read-back rejects it."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     monkeypatch.setattr(ecs, "PRIORITY", 1)
@@ -22,7 +24,7 @@ def test_a_rule_with_another_priority_is_not_taken_for_ours(lab: Lab, monkeypatc
 
 
 def _linked_unlinked_and_linked(lab: Lab) -> bool:
-    """Whether the second link stands."""
+    """Whether the link exists after link, unlink and link."""
     a, b = lab.pair()
     assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
     lab.cross_account(lab.request(a, b, action="unlink", request_id="chg-2"))
@@ -34,10 +36,10 @@ def _linked_unlinked_and_linked(lab: Lab) -> bool:
     return bool(lab.rules(a) and lab.rules(b))
 
 
-def test_each_attempt_has_a_token_of_its_own_and_a_fixed_one_is_found_out(
+def test_each_attempt_has_its_own_client_token_and_a_fixed_one_is_detected(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The platform answers a remembered token from memory: nothing is written, and the read-back shows it."""
+    """The platform answers a known token from memory: nothing is written, and the read-back shows it."""
     assert _linked_unlinked_and_linked(lab)
     monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=7))
     assert not _linked_unlinked_and_linked(lab)

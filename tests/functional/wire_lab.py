@@ -1,4 +1,4 @@
-"""A laboratory over sockets: the same worlds and handlers, but every call goes through aiohttp on loopback."""
+"""The lab over sockets: the same worlds and handlers, but every call is HTTP on loopback."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from link_peer_local.server import Server
 
 from tests.functional.lab import Lab
 
-SILENCE = 0.2  # seconds until a client gives up on an answer
-PATIENCE = 10.0  # the same where nobody stays silent, but many ask at once
+SILENCE = 0.2  # read timeout of the clients, in seconds
+PATIENCE = 10.0  # the same without `no-answer` faults but with many concurrent calls
 MAX_DELIVERIES = 6
 
 
 class HurriedClock:
-    """The machine's time, in which waiting costs nothing: it is as if the seconds had passed."""
+    """The machine's time; sleeping returns at once and moves the clock ahead."""
 
     def __init__(self) -> None:
         self._ahead = 0.0
@@ -46,7 +46,7 @@ class WireLab(Lab):
         self.wait(SILENCE)
 
     def wait(self, seconds: float) -> None:
-        """How long the clients wait for an answer."""
+        """Sets the read timeout of the clients."""
         self._monkeypatch.setattr(sdk, "READ_TIMEOUT_MS", int(seconds * 1000))
         self._monkeypatch.setattr(sls, "TIMEOUT_SECONDS", seconds)
         self._monkeypatch.setattr(queue, "TIMEOUT_SECONDS", seconds)
@@ -56,7 +56,7 @@ class WireLab(Lab):
         return outcomes
 
     def settle(self, function: ModuleType, body: Any, between: Callable[[], object] = lambda: None) -> int:
-        """Delivers until the function answers, as the platform does; says how many deliveries it took."""
+        """Delivers until the function answers, as the platform does; returns the number of deliveries."""
         for number in range(1, MAX_DELIVERIES + 1):
             try:
                 self.deliver(function, body)

@@ -1,4 +1,4 @@
-"""deploy/: RAM policies that allow what the code calls and nothing more, and the log index that its queries need."""
+"""deploy/: RAM policies that allow what the code calls and nothing else, and a log index that supports its queries."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _lab(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def document(name: str) -> dict[str, Any]:
-    """A policy with its placeholders filled in; KeyError for one that no page explains."""
+    """A policy with its placeholders filled in; KeyError for a placeholder that no page explains."""
     found: dict[str, Any] = json.loads(string.Template((DEPLOY / name).read_text(encoding="utf-8")).substitute(VALUES))
     return found
 
@@ -63,7 +63,7 @@ def allowed(name: str, service: str = "") -> set[str]:
 
 
 def called() -> set[str]:
-    """The ECS actions of alicloud/ecs.py, by the names of the SDK's operations."""
+    """The ECS actions that alicloud/ecs.py calls, from the names of the SDK's operations."""
     tree = ast.parse((ROOT / "shared" / "link_peer" / "alicloud" / "ecs.py").read_text(encoding="utf-8"))
     operations = {
         node.args[0].value
@@ -77,22 +77,22 @@ def called() -> set[str]:
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_a_policy_is_json_of_known_placeholders(name: str) -> None:
-    """Each file is a RAM policy of version 1 once `envsubst` has filled in the names that docs/ lists."""
+def test_a_policy_has_only_known_placeholders(name: str) -> None:
+    """Each file is a RAM policy of version 1 after `envsubst` with the variables that docs/ lists."""
     policy = document(name)
     assert policy["Version"] == "1"
     assert {statement["Effect"] for statement in policy["Statement"]} <= {"Allow", "Deny"}
 
 
 @pytest.mark.parametrize("name", ["ram-function-role.json", "ram-peer-role.json"])
-def test_a_role_may_do_in_ecs_what_the_code_calls_and_no_more(name: str) -> None:
-    """An action that is missing would deny links; one too many would be a gift to whoever gets into the function."""
+def test_a_role_allows_exactly_the_ecs_actions_that_the_code_calls(name: str) -> None:
+    """A missing action would deny links; an unneeded one would help an attacker."""
     assert "ecs:AuthorizeSecurityGroup" in called()
     assert allowed(name, "ecs:") == called()
 
 
-def test_outside_ecs_the_function_role_writes_two_logs_two_queues_and_enters_the_peers() -> None:
-    """It can neither read nor delete the audit log, nor take messages from a queue."""
+def test_outside_ecs_the_function_role_only_writes_logs_and_queues_and_assumes_peer_roles() -> None:
+    """It can neither read nor delete the audit log, nor receive messages from a queue."""
     others = [
         (statement["Action"], statement["Resource"])
         for statement in statements(document("ram-function-role.json"), "Allow")
@@ -107,14 +107,14 @@ def test_outside_ecs_the_function_role_writes_two_logs_two_queues_and_enters_the
     ]
 
 
-def test_a_peer_role_may_nothing_but_ecs() -> None:
-    """The second account gives away its security groups' rules, and no more."""
+def test_a_peer_role_allows_only_ecs() -> None:
+    """The second account grants access to its security groups and instances only."""
     assert allowed("ram-peer-role.json") == allowed("ram-peer-role.json", "ecs:")
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_every_resource_is_named_where_ram_can_name_it(name: str) -> None:
-    """`*` is allowed for the two actions that have no resource level; every other Allow names region and account."""
+def test_every_allow_is_restricted_to_resources_if_possible(name: str) -> None:
+    """`*` is allowed for the two actions without a resource level; every other Allow names region and account."""
     for statement in statements(document(name), "Allow"):
         if "Principal" in statement:
             continue
@@ -128,7 +128,7 @@ def test_every_resource_is_named_where_ram_can_name_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["ram-function-role.json", "ram-peer-role.json"])
 def test_no_role_may_open_to_the_world_or_consent_for_itself(name: str) -> None:
-    """Two ceilings under the code: no source 0.0.0.0/0 or ::/0, and no `link-accept` tag by link-peer itself."""
+    """A second line of defence: no source 0.0.0.0/0 or ::/0, and no `link-accept` tag written by link-peer itself."""
     denied = {
         (action, key): values
         for statement in statements(document(name), "Deny")
@@ -141,8 +141,8 @@ def test_no_role_may_open_to_the_world_or_consent_for_itself(name: str) -> None:
     assert denied["ecs:TagResources", "acs:RequestTag/link-accept"] == ["*"]
 
 
-def test_the_deny_on_consent_leaves_no_way_to_tag_a_group() -> None:
-    """Any key `link-accept.<any>` consents and RAM's condition keys take no wildcard: tagging of groups is denied whole."""
+def test_the_deny_policy_covers_all_tagging_of_groups() -> None:
+    """Any key `link-accept.<any>` consents, and RAM's condition keys have no wildcards."""
     unconditional = {
         (action, resource)
         for statement in statements(document("ram-deny-accept-tags.json"), "Deny")
@@ -156,35 +156,35 @@ def test_the_deny_on_consent_leaves_no_way_to_tag_a_group() -> None:
     assert not statements(document("ram-deny-accept-tags.json"), "Allow")
 
 
-def test_the_deny_leaves_instances_taggable() -> None:
-    """Everybody may still ask for links: without a condition, ecs:TagResources is denied on groups only."""
+def test_the_deny_policy_does_not_cover_instances() -> None:
+    """Everyone may still ask for links: without a condition, ecs:TagResources is denied only on groups."""
     for statement in document("ram-deny-accept-tags.json")["Statement"]:
         if "ecs:TagResources" in statement["Action"] and "Condition" not in statement:
             assert statement["Resource"] == ["acs:ecs:*:*:securitygroup/*"]
 
 
-def test_a_requester_may_send_to_the_one_queue() -> None:
-    """And do nothing else: not read what others asked for, not touch the dead letters."""
+def test_a_requester_may_only_send_to_the_request_queue() -> None:
+    """It can neither read other requests nor touch the dead letters."""
     [statement] = document("ram-requester.json")["Statement"]
     assert statement["Action"] == ["mns:SendMessage"]
     assert statement["Resource"] == [f"acs:mns:{REGION}:{HOME}:/queues/link-peer-requests/messages"]
 
 
-def test_the_peer_trusts_one_role_with_the_external_id() -> None:
-    """Neither the whole home account nor a caller without this account's external id gets in."""
+def test_the_peer_role_trusts_one_role_with_the_external_id() -> None:
+    """Not the whole home account, and no caller without this account's external id."""
     [statement] = document("ram-peer-role-trust.json")["Statement"]
     assert statement["Principal"] == {"RAM": [f"acs:ram::{HOME}:role/link-peer-fc"]}
     assert statement["Condition"] == {"StringEquals": {"sts:ExternalId": "link-peer-local-example"}}
 
 
 def test_the_function_role_is_for_function_compute_only() -> None:
-    """No person and no other service assumes it."""
+    """No person and no other service can assume it."""
     [statement] = document("ram-function-role-trust.json")["Statement"]
     assert statement["Principal"] == {"Service": ["fc.aliyuncs.com"]}
 
 
-def test_the_template_makes_the_role_of_the_json_files() -> None:
-    """peer-account.yaml is the same trust and the same policy, for people who use ROS."""
+def test_the_ros_template_creates_the_same_role_as_the_json_files() -> None:
+    """peer-account.yaml has the same trust policy and policy, for people who use ROS."""
     template = yaml.safe_load((DEPLOY / "peer-account.yaml").read_text(encoding="utf-8"))
     parameters = {
         "HomeAccount": HOME,
@@ -201,7 +201,7 @@ def test_the_template_makes_the_role_of_the_json_files() -> None:
 
 
 def rendered(value: Any, parameters: dict[str, str]) -> Any:
-    """ROS's `Ref` and `Fn::Sub`."""
+    """Evaluates ROS's `Ref` and `Fn::Sub`."""
     if isinstance(value, list):
         return [rendered(item, parameters) for item in value]
     if not isinstance(value, dict):
@@ -222,14 +222,14 @@ def allowed_roles() -> set[str]:
     }
 
 
-def test_the_names_are_those_of_s_yaml() -> None:
-    """One `export` block serves policies, queues, logs and functions: each placeholder is a variable that s.yaml reads."""
+def test_the_placeholders_are_variables_of_s_yaml() -> None:
+    """One `export` block serves policies, queues, logs and functions."""
     read = set(re.findall(r"env\('(LINK_PEER_\w+)'", (ROOT / "s.yaml").read_text(encoding="utf-8")))
     assert {name for name in VALUES if name.startswith("LINK_PEER_")} <= read
 
 
-def test_the_roles_are_enough_for_a_whole_life_of_a_link(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With these two roles, and ECS refusing everything else, links open and close in one account and in two."""
+def test_the_roles_suffice_to_open_and_close_links(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With these two roles, and ECS denying everything else, in one account and across two."""
     roles = lab.cloud.identity.roles
     function, peer = roles[f"acs:ram::{HOME}:role/link-peer-fc"], roles[f"acs:ram::{PEER}:role/link-peer"]
     function.allowed_actions = sorted(allowed("ram-function-role.json"))
@@ -255,8 +255,8 @@ def test_the_roles_are_enough_for_a_whole_life_of_a_link(lab: Lab, monkeypatch: 
     assert "link-managed.prod" not in lab.tags(database) | lab.tags(ledger)
 
 
-def test_every_field_of_a_record_can_be_searched_and_analysed() -> None:
-    """Those that the contract names and those that are ours; deployed and on the local cloud it is one index."""
+def test_every_field_of_a_record_is_indexed() -> None:
+    """The fields of the contract and our own; the deployed index and the local cloud's are the same file."""
     document = json.loads((DEPLOY / "sls-index.json").read_text(encoding="utf-8"))
     assert all(key["doc_value"] for key in document["keys"].values())
     assert {*audit.DECISION, "record", "time", "function", "deployment", "region", "event_id", "request_id"} <= set(
@@ -265,10 +265,10 @@ def test_every_field_of_a_record_can_be_searched_and_analysed() -> None:
     assert {"instance", "tagged", "claimed_reason", "changed", "removed", "held", "seconds"} <= set(document["keys"])
 
 
-def test_prepare_creates_queues_and_logs_and_leaves_what_is_there(
+def test_prepare_creates_queues_and_logs_and_keeps_existing_ones(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Through the official clients; a second run changes nothing and does not fail."""
+    """With the official clients; a second run changes nothing and does not fail."""
     for name, value in VALUES.items():
         if name.startswith("LINK_PEER_"):
             monkeypatch.setenv(name, value.replace("link-peer-", "new-"))
@@ -285,7 +285,7 @@ def test_prepare_creates_queues_and_logs_and_leaves_what_is_there(
 
 
 def test_prepare_creates_the_dashboard_and_the_alerts_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A chart and a rule that somebody has changed since stay as they are."""
+    """A dashboard or alert rule that someone has changed since is kept."""
     for name, value in VALUES.items():
         if name.startswith("LINK_PEER_"):
             monkeypatch.setenv(name, value.replace("link-peer-", "new-"))
@@ -304,17 +304,17 @@ def test_prepare_creates_the_dashboard_and_the_alerts_once(lab: Lab, monkeypatch
 
 
 @pytest.mark.parametrize("chart", DASHBOARD, ids=lambda chart: chart["title"])
-def test_a_chart_shows_what_happened(lab: Lab, chart: dict[str, Any]) -> None:
-    """Its query is run on the log of a link that opens, one that is denied, and a sweep."""
-    live(lab)
+def test_a_chart_has_data(lab: Lab, chart: dict[str, Any]) -> None:
+    """Its query runs on the log of a link that is opened, one that is denied, and a sweep."""
+    run_once(lab)
     rows = asked(lab, chart["query"], 7 * 86400)
     assert rows
     assert {chart[axis] for axis in "xy" if axis in chart} <= set(rows[0])
 
 
-def test_what_is_told_twice_counts_once(lab: Lab) -> None:
-    """The sweep tells a denial again, and SLS may keep a record twice."""
-    live(lab)
+def test_duplicate_records_count_once(lab: Lab) -> None:
+    """Each sweep records a lasting denial again, and SLS may store a record twice."""
+    run_once(lab)
     lab.sweep()
     counts = {row["outcome"]: row["links"] for row in asked(lab, DASHBOARD[0]["query"], 86400)}
     assert counts == {"applied": "1", "denied": "1"}
@@ -325,12 +325,12 @@ def test_what_is_told_twice_counts_once(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["name"])
-def test_an_alert_keeps_still_and_goes_off(lab: Lab, rule: dict[str, Any]) -> None:
-    """No trouble, no alert; with the trouble that it is for, its condition holds."""
-    live(lab)
+def test_an_alert_fires_only_on_its_condition(lab: Lab, rule: dict[str, Any]) -> None:
+    """It is silent in normal operation and fires in the situation that it is for."""
+    run_once(lab)
     lab.sweep()
     assert not fires(lab, rule)
-    troubles: dict[str, Callable[[], Any]] = {
+    situations: dict[str, Callable[[], Any]] = {
         "link-peer-removals-held": lambda: write(lab, 1, record="summary", outcome="failed", reason="removals-held"),
         "link-peer-no-access": lambda: write(lab, 1, record="outcome", outcome="denied", reason="no-access"),
         "link-peer-no-sweep": lambda: lab.cloud.clock.sleep(1900),
@@ -338,12 +338,12 @@ def test_an_alert_keeps_still_and_goes_off(lab: Lab, rule: dict[str, Any]) -> No
         "link-peer-quota": lambda: write(lab, 1, record="outcome", outcome="failed", reason="quota"),
         "link-peer-knocking": lambda: write(lab, 51, record="outcome", outcome="denied", reason="bad-request", link=""),
     }
-    troubles[rule["name"]]()
+    situations[rule["name"]]()
     assert fires(lab, rule)
 
 
-def live(lab: Lab) -> None:
-    """One link is applied, another is denied for lack of consent; a sweep looks at both."""
+def run_once(lab: Lab) -> None:
+    """Opens one link, denies another for lack of consent, and runs a sweep."""
     app, db, cache = lab.group(), lab.group("*"), lab.group()
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306 {cache.id}:tcp/6379"})
     assert lab.auto_link(lab.event(instance)) == {"applied": 1, "denied": 1}
@@ -351,7 +351,7 @@ def live(lab: Lab) -> None:
 
 
 def write(lab: Lab, count: int, **fields: str) -> None:
-    """Records as a function writes them, each another one."""
+    """Writes records as a function does, each with its own key."""
     now = int(lab.cloud.clock.now())
     records = tuple(LogRecord(now, number + 1, {**fields, "key": f"{number:016x}"}) for number in range(count))
     lab.cloud.sls.put(HOME, lab.cloud.world.audit_project, lab.cloud.world.audit_logstore, LogGroup(records))
@@ -365,7 +365,7 @@ def asked(lab: Lab, query: str, seconds: int) -> list[dict[str, str]]:
 
 
 def fires(lab: Lab, rule: dict[str, Any]) -> bool:
-    """As SLS evaluates a condition: the names in it are the columns of the row."""
+    """Evaluates a condition as SLS does: the names in it are the columns of the row."""
     [row] = asked(lab, rule["query"], rule["minutes"] * 60)
     name, compare, number = rule["when"].split()
     return {">": operator.gt, "==": operator.eq}[compare](int(row[name]), int(number))

@@ -1,4 +1,4 @@
-"""s.yaml: what must hold for the deployed functions to work, whatever else is changed in it."""
+"""s.yaml: what the deployed functions need to work."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ each_trigger = pytest.mark.parametrize(("name", "trigger"), TRIGGERS)
 each_event_trigger = pytest.mark.parametrize(("name", "trigger"), EVENT_TRIGGERS)
 
 
-def test_the_three_functions_are_there() -> None:
-    """One resource a function, and no others."""
+def test_there_are_exactly_three_functions() -> None:
+    """One resource per function."""
     assert set(FUNCTIONS) == {"auto_link", "cross_account", "sweep"}
 
 
 def test_the_component_is_pinned() -> None:
-    """An unpinned component changes behaviour by itself between two deploys."""
+    """An unpinned component could change its behaviour between two deploys."""
     assert {item["component"] for item in DOCUMENT["resources"].values()} == {"fc3@0.1.22"}
 
 
 @each_function
 def test_the_handler_exists(name: str, props: dict[str, Any]) -> None:
-    """`file.handler`, and the file in functions/ defines `handler(event, context)`."""
+    """`file.handler`: the file in functions/ defines `handler(event, context)`."""
     module, _, attribute = props["handler"].partition(".")
     assert (module, attribute) == (name, "handler")
     source = ROOT / "functions" / f"{module}.py"
@@ -61,14 +61,14 @@ def test_the_handler_exists(name: str, props: dict[str, Any]) -> None:
 
 
 @each_function
-def test_every_function_is_the_same_package(name: str, props: dict[str, Any]) -> None:
-    """Same code and same runtime, so the three can't run different versions of the shared library."""
+def test_all_functions_use_one_package(name: str, props: dict[str, Any]) -> None:
+    """The same code and runtime, so they always run the same version of the shared library."""
     assert (props["code"], props["runtime"]) == ("./build/package", "python3.10")
 
 
 @each_function
-def test_a_function_has_the_time_and_the_size_it_needs(name: str, props: dict[str, Any]) -> None:
-    """cpu and diskSize go together; without a timeout it is 3 s; event triggers allow 300 s at most."""
+def test_a_function_has_enough_time_and_memory(name: str, props: dict[str, Any]) -> None:
+    """cpu and diskSize must be set together; the default timeout is 3 s; event triggers allow at most 300 s."""
     assert {"cpu", "memorySize", "diskSize", "timeout"} <= set(props)
     assert 0.05 <= props["cpu"] <= 16
     assert props["memorySize"] % 64 == 0
@@ -78,15 +78,15 @@ def test_a_function_has_the_time_and_the_size_it_needs(name: str, props: dict[st
 
 @each_function
 def test_a_function_has_a_role_and_a_log(name: str, props: dict[str, Any]) -> None:
-    """Without a role there are no credentials in the function; `auto` is turned into a role of that name by fc3."""
+    """Without a role the function has no credentials; fc3 reads `auto` as a role of that name."""
     assert props["role"] not in ("", "auto")
     assert props["logConfig"]["project"]
     assert props["logConfig"]["logstore"]
 
 
 @each_function
-def test_the_environment_holds_only_known_settings(name: str, props: dict[str, Any]) -> None:
-    """A misspelt variable would be ignored by the function; values must be strings, 4 KB in all."""
+def test_the_environment_has_only_known_settings(name: str, props: dict[str, Any]) -> None:
+    """The function would ignore a misspelt variable. Values must be strings, at most 4 KB in total."""
     env = props["environmentVariables"]
     assert set(env) <= KNOWN_SETTINGS
     assert {"LINK_PEER_AUDIT_PROJECT", "LINK_PEER_AUDIT_LOGSTORE", "LINK_PEER_QUEUE"} <= set(env)
@@ -97,21 +97,22 @@ def test_the_environment_holds_only_known_settings(name: str, props: dict[str, A
 
 @each_trigger
 def test_a_trigger_has_a_sample_event(name: str, trigger: dict[str, Any]) -> None:
-    """events/ holds at least one sample of what each trigger delivers."""
+    """events/ contains at least one sample of what each trigger delivers."""
     assert list((ROOT / "events").glob(f"{SAMPLES[trigger['triggerName']]}*.json"))
 
 
 @each_trigger
 def test_a_trigger_is_enabled(name: str, trigger: dict[str, Any]) -> None:
-    """A trigger left disabled after a test would go unnoticed."""
+    """A trigger that was left disabled after a test would go unnoticed."""
     config = trigger["triggerConfig"]
     assert config.get("triggerEnable", config.get("enable")) is True
     assert trigger["qualifier"] == "LATEST"
 
 
 @each_event_trigger
-def test_event_triggers_dead_letter_what_fails(name: str, trigger: dict[str, Any]) -> None:
-    """errorsTolerance NONE (the default) blocks a stream at one poison message; without a queue it is discarded."""
+def test_event_triggers_dead_letter_failed_events(name: str, trigger: dict[str, Any]) -> None:
+    """errorsTolerance NONE, the default, blocks a stream at one poison message; without a queue the message is
+    discarded."""
     options = trigger["triggerConfig"]["runOptions"]
     assert options["errorsTolerance"] == "ALL"
     assert re.fullmatch(r"acs:mns:cn-qingdao:1000000000000001:/queues/[\w-]+", options["deadLetterQueue"]["Arn"])
@@ -120,8 +121,8 @@ def test_event_triggers_dead_letter_what_fails(name: str, trigger: dict[str, Any
 
 
 @each_function
-def test_asynchronous_functions_keep_records_and_dead_letter(name: str, props: dict[str, Any]) -> None:
-    """What is invoked asynchronously needs task records (`failed`, `replay`) and a destination for failures."""
+def test_asynchronous_functions_have_task_records_and_dead_letters(name: str, props: dict[str, Any]) -> None:
+    """`failed` and `replay` read the task records; onFailure names the dead-letter queue."""
     kinds = {(item["triggerType"], item["triggerConfig"].get("asyncInvocationType")) for item in props["triggers"]}
     if kinds == {("eventbridge", False)}:
         assert "asyncInvokeConfig" not in props
@@ -134,7 +135,7 @@ def test_asynchronous_functions_keep_records_and_dead_letter(name: str, props: d
 
 @each_function
 def test_eventbridge_triggers_come_last(name: str, props: dict[str, Any]) -> None:
-    """fc3 stops at an unchanged eventbridge trigger; what stands after it would never be updated."""
+    """fc3 stops at an unchanged eventbridge trigger and would never update one listed after it."""
     kinds = [item["triggerType"] for item in props["triggers"]]
     assert kinds == sorted(kinds, key=lambda kind: kind == "eventbridge")
 
@@ -144,7 +145,7 @@ def _patterns() -> list[Pattern]:
 
 
 @pytest.mark.parametrize("state", ["Created", "Pending", "Running", "Deleted"])
-def test_auto_link_hears_of_instances(state: str) -> None:
+def test_auto_link_receives_instance_state_changes(state: str) -> None:
     """Created, in older documents Pending; Running, when it has its address; Deleted."""
     event = {"source": "acs.ecs", "type": "ecs:Instance:StateChange", "data": {"state": state}}
     assert sum(pattern.matches(event) for pattern in _patterns()) == 1
@@ -152,8 +153,8 @@ def test_auto_link_hears_of_instances(state: str) -> None:
 
 @pytest.mark.parametrize("kind", ["ApiCall", "ConsoleOperation"])
 @pytest.mark.parametrize("name", ["TagResources", "UntagResources"])
-def test_auto_link_hears_of_tags(kind: str, name: str) -> None:
-    """There is no event of a tag change, so ActionTrail's record of the call stands for it."""
+def test_auto_link_receives_tag_changes(kind: str, name: str) -> None:
+    """ECS publishes no event for a tag change, so ActionTrail's record of the call is used."""
     event = {"source": "acs.ecs", "type": f"ecs:ActionTrail:{kind}", "data": {"eventName": name}}
     assert sum(pattern.matches(event) for pattern in _patterns()) == 1
 
@@ -165,13 +166,13 @@ def test_auto_link_hears_of_tags(kind: str, name: str) -> None:
         {"source": "acs.ecs", "type": "ecs:ActionTrail:ApiCall", "data": {"eventName": "AuthorizeSecurityGroup"}},
     ],
 )
-def test_auto_link_is_not_woken_by_its_own_calls(event: dict[str, Any]) -> None:
-    """Else every rule that is written would invoke the function again."""
+def test_auto_link_is_not_triggered_by_its_own_calls(event: dict[str, Any]) -> None:
+    """Otherwise every rule that it writes would invoke it again."""
     assert not any(pattern.matches(event) for pattern in _patterns())
 
 
 def test_the_stream_pushes_one_request_at_a_time() -> None:
-    """A batch fails as a whole, and the function must tell the stream of it: synchronous, one message."""
+    """A batch fails as a whole, and only a synchronous call lets the stream see the failure."""
     [trigger] = FUNCTIONS["cross_account"]["triggers"]
     config = trigger["triggerConfig"]
     assert config["asyncInvocationType"] is False
@@ -180,13 +181,13 @@ def test_the_stream_pushes_one_request_at_a_time() -> None:
     assert source == {"RegionId": "cn-qingdao", "QueueName": "link-peer-requests", "IsBase64Decode": True}
 
 
-def test_the_file_names_no_account_and_no_key() -> None:
-    """Accounts come from the deploying identity."""
+def test_the_file_contains_no_account_and_no_key() -> None:
+    """The account is that of the deploying identity."""
     assert not re.search(r"\d{15,20}|LTAI", S_YAML.read_text(encoding="utf-8"))
 
 
-def test_names_follow_the_environment() -> None:
-    """Each name in vars can be set where it is deployed."""
+def test_names_can_be_set_by_environment_variables() -> None:
+    """Every name in vars has a variable."""
     names = ["REGION", "QUEUE", "DEAD_LETTER_QUEUE", "AUDIT_PROJECT", "AUDIT_LOGSTORE", "FUNCTION_LOGSTORE"]
     env = {f"LINK_PEER_{name}": f"{name.lower()}-x" for name in names} | {"LINK_PEER_ROLE": "Fn"}
     manifest = load(S_YAML, env=env, account=HOME)
@@ -207,7 +208,7 @@ def test_names_follow_the_environment() -> None:
     ],
 )
 def test_a_variable_that_cannot_be_resolved_is_an_error(tmp_path: Path, expression: str, problem: str) -> None:
-    """As in Serverless Devs: no default, no value."""
+    """As in Serverless Devs: without a default there is no value."""
     path = tmp_path / "s.yaml"
     path.write_text(yaml.safe_dump({"vars": {"a": 1}, "resources": {"x": expression}}), encoding="utf-8")
     with pytest.raises(ValueError, match=problem):
@@ -215,7 +216,7 @@ def test_a_variable_that_cannot_be_resolved_is_an_error(tmp_path: Path, expressi
 
 
 def test_a_lone_variable_keeps_its_type(tmp_path: Path) -> None:
-    """`${vars.n}` alone is a number; within text it is text; references may point at other resources."""
+    """`${vars.n}` alone is a number, within text it is text; references may name other resources."""
     path = tmp_path / "s.yaml"
     text = {
         "vars": {"n": 3},

@@ -178,9 +178,9 @@ def test_classic_groups_are_denied(lab: Lab, end: str) -> None:
 
 def test_an_account_that_the_policy_does_not_list_is_unknown(lab: Lab) -> None:
     """Nothing is posted for it either."""
-    stranger = "1000000000000003"
-    lab.auto_link(lab.event(lab.instance(lab.group(), tags={"link-peer": f"sg-bp1x@{stranger}:tcp/1"})))
-    assert stranger in denied(lab, "unknown-account")["detail"]
+    unlisted = "1000000000000003"
+    lab.auto_link(lab.event(lab.instance(lab.group(), tags={"link-peer": f"sg-bp1x@{unlisted}:tcp/1"})))
+    assert unlisted in denied(lab, "unknown-account")["detail"]
     assert lab.queued() == []
 
 

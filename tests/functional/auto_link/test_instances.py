@@ -93,9 +93,9 @@ def test_consent_that_names_a_group_covers_the_instances_in_it(lab: Lab) -> None
     lab.tag(db, link_accept=f"{app.id}:tcp/3306")
     target = lab.instance(db)
     member = lab.instance(app, tags={"link-peer": f"{target.id}:tcp/3306"})
-    stranger = lab.instance(other, tags={"link-peer": f"{target.id}:tcp/3306"})
+    outsider = lab.instance(other, tags={"link-peer": f"{target.id}:tcp/3306"})
     assert lab.auto_link(lab.event(member)) == {"applied": 1}
-    assert lab.auto_link(lab.event(stranger)) == {"denied": 1}
+    assert lab.auto_link(lab.event(outsider)) == {"denied": 1}
     assert lab.rules(db) == [f"{member.private_ip}/32>{target.private_ip}/32 tcp/3306"]
 
 
@@ -103,13 +103,13 @@ def test_consent_that_names_an_instance_covers_only_that_instance(lab: Lab) -> N
     """Its /32, but not its group, and no other member of the group."""
     app, db = lab.group(), lab.group()
     target = lab.instance(db)
-    named, neighbour = lab.instance(app), lab.instance(app)
+    named, unnamed = lab.instance(app), lab.instance(app)
     lab.tag(db, link_accept=f"{named.id}:tcp/3306")
     lab.tag(named, link_peer=f"{target.id}:tcp/3306 {db.id}:tcp/3306")
-    lab.tag(neighbour, link_peer=f"{target.id}:tcp/3306")
+    lab.tag(unnamed, link_peer=f"{target.id}:tcp/3306")
 
     assert lab.auto_link(lab.event(named)) == {"applied": 1, "denied": 1}
-    assert lab.auto_link(lab.event(neighbour)) == {"denied": 1}
+    assert lab.auto_link(lab.event(unnamed)) == {"denied": 1}
     assert lab.rules(db) == [f"{named.private_ip}/32>{target.private_ip}/32 tcp/3306"]
 
 

@@ -350,9 +350,9 @@ def test_an_instance_omitted_from_one_read_keeps_the_link(lab: Lab) -> None:
     """A Describe call may omit members; they are read again before they count as gone."""
     app, db = lab.group(), lab.group("*")
     tags = {"link-peer": f"{db.id}:tcp/1"}
-    instance, neighbour = lab.instance(app, tags=tags), lab.instance(app, tags=tags)
+    instance, second = lab.instance(app, tags=tags), lab.instance(app, tags=tags)
     lab.auto_link(lab.event(instance))
     lab.tag(instance, link_peer=None)
-    lab.leave_out(neighbour)
+    lab.leave_out(second)
     lab.auto_link(lab.tag_event(instance))
     assert lab.rules(db) == [f"{app.id} tcp/1"]

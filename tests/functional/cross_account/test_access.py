@@ -1,4 +1,4 @@
-"""cross_account enters other accounts by the roles of the policy file alone, and only as often as it must."""
+"""cross_account enters other accounts only with the roles in the policy file, and no more often than needed."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def assumed(lab: Lab) -> list[Call]:
 
 
 def forbid(lab: Lab, *allowed: str) -> None:
-    """Narrows the peer's role to these actions."""
+    """Restricts the peer's role to these actions."""
     lab.cloud.identity.roles[ROLE].allowed_actions = list(allowed)
 
 
 READS = ("ecs:Describe*",)
 
 
-def test_the_role_is_assumed_with_the_external_id_and_a_name_that_ties_to_the_request(lab: Lab) -> None:
-    """So that ActionTrail of the other account tells which request it was."""
+def test_the_role_is_assumed_with_external_id_and_a_session_name_of_the_request(lab: Lab) -> None:
+    """The session name lets the other account's ActionTrail identify the request."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b, request_id="chg_1.042"))
     (call,) = assumed(lab)
@@ -39,26 +39,26 @@ def test_the_role_is_assumed_with_the_external_id_and_a_name_that_ties_to_the_re
     assert call.params["DurationSeconds"] == "900"
 
 
-def test_keys_in_an_answer_that_cannot_be_read_stay_out_of_records_and_tracebacks(lab: Lab) -> None:
-    """The SDK's own error quotes the whole answer of AssumeRole, keys included."""
+def test_keys_in_a_damaged_sts_response_stay_out_of_records_and_tracebacks(lab: Lab) -> None:
+    """The SDK's own error quotes the whole AssumeRole response, including the keys."""
     a, b = lab.pair()
     lab.fault(service="sts", kind="truncated-after", times=None)
     with pytest.raises(Transient) as raised:
         lab.cross_account(lab.request(a, b))
-    told = "".join(traceback.format_exception(raised.value)) + str(lab.records("intent", "attempt", "outcome"))
-    assert "AccessKeyId" not in told
-    assert "STS." not in told
+    text = "".join(traceback.format_exception(raised.value)) + str(lab.records("intent", "attempt", "outcome"))
+    assert "AccessKeyId" not in text
+    assert "STS." not in text
     assert "no readable answer" in lab.records("attempt")[-1]["detail"]
 
 
-def test_home_is_entered_with_the_functions_own_keys(lab: Lab) -> None:
+def test_home_is_accessed_with_the_functions_own_keys(lab: Lab) -> None:
     a, b = lab.group(), lab.group("*")
     assert lab.cross_account(lab.request(a, b, "tcp/1")) == {"applied": 1}
     assert assumed(lab) == []
 
 
-def test_an_account_is_asked_with_its_own_keys_only(lab: Lab) -> None:
-    """No call with one account's keys names the other's group as the one to read or change."""
+def test_each_account_is_called_only_with_its_own_keys(lab: Lab) -> None:
+    """No call with one account's keys names a group of the other account as the one to read or change."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b))
     for call in lab.cloud.faults.calls:
@@ -67,7 +67,7 @@ def test_an_account_is_asked_with_its_own_keys_only(lab: Lab) -> None:
             assert (call.account, group) in ((HOME, a.id), (PEER, b.id))
 
 
-def test_a_session_serves_every_request_until_five_minutes_before_its_end(lab: Lab) -> None:
+def test_a_session_is_reused_until_five_minutes_before_it_expires(lab: Lab) -> None:
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b), lab.request(a, b, "tcp/1", request_id="chg-2"))
     lab.cloud.clock.advance(590)
@@ -78,8 +78,8 @@ def test_a_session_serves_every_request_until_five_minutes_before_its_end(lab: L
     assert len(assumed(lab)) == 2
 
 
-def test_the_sessions_of_the_accounts_are_kept_apart(lab: Lab) -> None:
-    """By account, role and external id: a changed policy file never works with the old role's keys."""
+def test_sessions_are_cached_by_account_role_and_external_id(lab: Lab) -> None:
+    """After a change of the policy file, the old role's keys are not used."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b))
     changed = {**POLICY["accounts"][PEER], "external_id": "another"}
@@ -88,8 +88,8 @@ def test_the_sessions_of_the_accounts_are_kept_apart(lab: Lab) -> None:
     assert lab.outcome()["reason"] == "no-access"
 
 
-def test_keys_that_end_in_the_middle_are_replaced_once(lab: Lab) -> None:
-    """A session may be ended early; the run goes on with a new one."""
+def test_keys_that_expire_during_a_delivery_are_replaced_once(lab: Lab) -> None:
+    """A session may be revoked early; the delivery continues with a new one."""
     a, b = lab.pair()
     lab.fault(
         service="ecs",
@@ -103,8 +103,8 @@ def test_keys_that_end_in_the_middle_are_replaced_once(lab: Lab) -> None:
     assert lab.rules(b) == [f"{a.id} all"]
 
 
-def test_keys_that_are_never_good_end_in_no_access(lab: Lab) -> None:
-    """Not asked for again and again."""
+def test_keys_that_are_always_rejected_end_in_no_access(lab: Lab) -> None:
+    """They are replaced once, not again and again."""
     a, b = lab.pair()
     code = "InvalidSecurityToken.Expired"
     lab.fault(service="ecs", action="*", account=PEER, code=code, status=403, times=None)
@@ -115,7 +115,7 @@ def test_keys_that_are_never_good_end_in_no_access(lab: Lab) -> None:
 
 
 def test_expired_keys_in_the_cache_of_a_warm_instance_are_replaced(lab: Lab) -> None:
-    """The keys in the cache were ended by the other account's administrator."""
+    """The other account's administrator revoked the cached session."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b))
     (session,) = CACHE.sessions.values()
@@ -126,7 +126,7 @@ def test_expired_keys_in_the_cache_of_a_warm_instance_are_replaced(lab: Lab) -> 
     assert lab.cross_account(lab.request(a, b, "tcp/1", request_id="chg-2")) == {"applied": 1}
 
 
-# no way in
+# no access
 
 
 def _no_role(lab: Lab) -> None:
@@ -143,8 +143,8 @@ def _other_external_id(lab: Lab) -> None:
 
 @pytest.mark.parametrize("lock", [_no_role, _no_trust, _other_external_id])
 @pytest.mark.parametrize("action", ["link", "unlink", "sync"])
-def test_an_account_that_lets_us_not_in_is_denied_and_nothing_is_written(lab: Lab, lock: Any, action: str) -> None:
-    """`no-access`, acknowledged: post it again once the role is right."""
+def test_an_account_that_cannot_be_entered_is_denied_and_nothing_is_written(lab: Lab, lock: Any, action: str) -> None:
+    """`no-access`, acknowledged: post it again once the role is corrected."""
     a, b = lab.pair()
     lock(lab)
     assert lab.cross_account(lab.request(a, b, action=action)) == {"denied": 1}
@@ -157,8 +157,8 @@ def test_an_account_that_lets_us_not_in_is_denied_and_nothing_is_written(lab: La
     assert "link-peer-local-example" not in str(lab.records("outcome", "attempt", "intent"))
 
 
-def test_a_trust_policy_that_was_just_edited_gets_a_moment(lab: Lab) -> None:
-    """Edits take a moment to hold everywhere: a refusal counts only when it comes three times."""
+def test_a_refused_assume_role_is_retried_twice(lab: Lab) -> None:
+    """An edited trust policy takes a moment to propagate, so only the third refusal counts."""
     a, b = lab.pair()
     lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=2)
     assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
@@ -169,8 +169,8 @@ def test_a_trust_policy_that_was_just_edited_gets_a_moment(lab: Lab) -> None:
 
 @pytest.mark.parametrize("side", ["from", "to"])
 @pytest.mark.parametrize("kind", ["throttle", "error", "html", "reset", "no-answer", "truncated"])
-def test_trouble_of_sts_comes_again(lab: Lab, kind: str, side: str) -> None:
-    """Raised, with an attempt on record and no outcome; nothing is changed on the other side meanwhile."""
+def test_lasting_sts_errors_are_redelivered(lab: Lab, kind: str, side: str) -> None:
+    """The function raises, with an attempt and no outcome on record; nothing is changed on the other side."""
     a, b = lab.pair()
     request = lab.request(a, b) if side == "to" else lab.request(b, a)
     lab.fault(service="sts", action="AssumeRole", kind=kind, times=None)
@@ -184,7 +184,7 @@ def test_trouble_of_sts_comes_again(lab: Lab, kind: str, side: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["throttle", "error", "html", "reset", "no-answer", "truncated"])
-def test_passing_trouble_of_sts_is_waited_out(lab: Lab, kind: str) -> None:
+def test_a_transient_sts_error_is_retried(lab: Lab, kind: str) -> None:
     a, b = lab.pair()
     lab.fault(service="sts", action="AssumeRole", kind=kind)
     assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
@@ -195,7 +195,7 @@ def test_passing_trouble_of_sts_is_waited_out(lab: Lab, kind: str) -> None:
     [(), ("ecs:DescribeSecurityGroups",), ("ecs:DescribeInstances",)],
     ids=["nothing", "no rules", "no groups"],
 )
-def test_a_role_that_may_not_read_is_no_access(lab: Lab, allowed: tuple[str, ...]) -> None:
+def test_a_role_without_read_permission_gives_no_access(lab: Lab, allowed: tuple[str, ...]) -> None:
     """Whichever read is refused."""
     a, b = lab.pair()
     forbid(lab, *allowed)
@@ -206,10 +206,10 @@ def test_a_role_that_may_not_read_is_no_access(lab: Lab, allowed: tuple[str, ...
 
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("allowed", [(), ("ecs:TagResources",)], ids=["no tag", "no rule"])
-def test_a_role_that_may_read_but_not_write_leaves_nothing_on_the_other_side(
+def test_a_role_without_write_permission_leaves_no_rule_on_the_other_side(
     lab: Lab, allowed: tuple[str, ...], turned: bool
 ) -> None:
-    """Whichever side is written first: both or neither, one outcome, `no-access`."""
+    """Whichever side is written first: both or neither, and one outcome, `no-access`."""
     a, b = lab.pair()
     forbid(lab, *READS, *allowed)
     request = lab.request(b, a) if turned else lab.request(a, b)
@@ -219,8 +219,8 @@ def test_a_role_that_may_read_but_not_write_leaves_nothing_on_the_other_side(
     assert (lab.rules(a), lab.rules(b)) == ([], [])
 
 
-def test_an_unlink_that_may_not_write_is_denied(lab: Lab) -> None:
-    """Its record says so: a person must act, for the rule stands."""
+def test_an_unlink_without_write_permission_is_denied(lab: Lab) -> None:
+    """The rule still exists, so a person must act, and the record says so."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b, "tcp/1"))
     forbid(lab, *READS)
@@ -230,7 +230,7 @@ def test_an_unlink_that_may_not_write_is_denied(lab: Lab) -> None:
 
 
 def test_no_secret_is_ever_recorded(lab: Lab) -> None:
-    """Neither keys nor tokens nor external ids, also when calls fail."""
+    """No key, token or external id, even if calls fail."""
     a, b = lab.pair()
     for kind in ("error", "html", "reset", "truncated"):
         lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind=kind, times=4)

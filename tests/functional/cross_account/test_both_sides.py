@@ -1,4 +1,4 @@
-"""cross_account opens both sides or neither: what was begun is taken back when the other side fails for good."""
+"""cross_account opens both sides or neither: if the second side fails for good, the first is rolled back."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def run(lab: Lab, event: bytes) -> dict[str, int]:
 
 
 def posted(lab: Lab, a: Group, b: Group) -> bytes:
-    """The event of a mutual link's request."""
+    """The event with the request of a mutual link."""
     return json.dumps([lab.message(lab.request(a, b))]).encode()
 
 
 def block(lab: Lab, group: Group, code: str, status: int) -> None:
-    """From now on that group's account refuses new rules with this code."""
+    """From now on, this group's account refuses new rules with this code."""
     fault = {"code": code, "status": status, "times": None}
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", account=group.account, **fault)
 
@@ -44,10 +44,10 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("code", "status", "outcome", "reason"), REFUSALS)
 @pytest.mark.parametrize("turned", [False, True])
-def test_when_the_second_side_fails_for_good_the_first_is_taken_back(
+def test_if_the_second_side_is_refused_the_first_is_rolled_back(
     lab: Lab, code: str, status: int, outcome: str, reason: str, turned: bool
 ) -> None:
-    """Whichever of the accounts is second: no rule of ours stands, and the outcome is told once."""
+    """Whichever account is second: no rule of ours remains, and there is one outcome."""
     a, b = lab.pair()
     source, target = (b, a) if turned else (a, b)
     block(lab, source, code, status)  # the target's side is written first
@@ -62,7 +62,7 @@ def test_when_the_second_side_fails_for_good_the_first_is_taken_back(
 
 
 @pytest.mark.parametrize(("code", "status", "outcome", "reason"), REFUSALS)
-def test_when_the_first_side_fails_for_good_the_second_is_not_begun(
+def test_if_the_first_side_is_refused_the_second_is_not_started(
     lab: Lab, code: str, status: int, outcome: str, reason: str
 ) -> None:
     a, b = lab.pair()
@@ -73,8 +73,8 @@ def test_when_the_first_side_fails_for_good_the_second_is_not_begun(
     assert (lab.rules(a), lab.rules(b)) == ([], [])
 
 
-def test_taking_back_leaves_what_another_request_holds(lab: Lab) -> None:
-    """The first side is the other request's too: only our reason is taken off it."""
+def test_a_rollback_keeps_a_rule_that_another_request_holds(lab: Lab) -> None:
+    """The first side belongs to the other request too, so only this request's claim is removed."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b))
     (rule,) = lab.raw_rules(a)
@@ -89,8 +89,8 @@ def test_taking_back_leaves_what_another_request_holds(lab: Lab) -> None:
     assert lab.rules(a) == []
 
 
-def test_taking_back_never_takes_a_persons_rule(lab: Lab) -> None:
-    """The first side stood already, made by hand."""
+def test_a_rollback_keeps_a_persons_rule(lab: Lab) -> None:
+    """A person had added the rule of the first side before."""
     a, b = lab.pair()
     fields = {"SourceGroupId": a.id, "SourceGroupOwnerId": a.account, "Description": "by hand"}
     lab.authorize(b, IpProtocol="ALL", PortRange="-1/-1", **fields)
@@ -100,8 +100,8 @@ def test_taking_back_never_takes_a_persons_rule(lab: Lab) -> None:
     assert lab.raw_rules(b) == before
 
 
-def test_room_that_went_between_two_deliveries_takes_the_first_side_back(lab: Lab) -> None:
-    """The first delivery ended in the middle; when it comes again the second side is seen to be full."""
+def test_a_group_that_fills_up_between_deliveries_rolls_back_the_first_side(lab: Lab) -> None:
+    """The first delivery dies half-way; the redelivery finds the second side full."""
     a, b = lab.pair()
     event = posted(lab, a, b)
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="kill", skip=1)
@@ -116,7 +116,7 @@ def test_room_that_went_between_two_deliveries_takes_the_first_side_back(lab: La
     assert lab.records(outcome="failed")[0]["reason"] == "quota"
 
 
-def test_consent_that_went_between_two_deliveries_takes_the_first_side_back(lab: Lab) -> None:
+def test_consent_withdrawn_between_deliveries_rolls_back_the_first_side(lab: Lab) -> None:
     a, b = lab.pair()
     event = posted(lab, a, b)
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="kill", skip=1)
@@ -127,8 +127,8 @@ def test_consent_that_went_between_two_deliveries_takes_the_first_side_back(lab:
     assert lab.rules(b) == []
 
 
-def test_a_compensation_that_fails_comes_again(lab: Lab) -> None:
-    """The rule is still there, so the delivery is not over; a redelivery ends with neither."""
+def test_a_failed_rollback_is_redelivered(lab: Lab) -> None:
+    """The rule still exists, so the delivery raises; the redelivery ends with neither side."""
     a, b = lab.pair()
     event = posted(lab, a, b)
     block(lab, a, "AuthorizationLimitExceed", 400)
@@ -140,8 +140,8 @@ def test_a_compensation_that_fails_comes_again(lab: Lab) -> None:
     assert lab.rules(b) == []
 
 
-def test_a_group_deleted_in_between_frees_the_other_side(lab: Lab) -> None:
-    """The looks before saw it, the write does not find it any more."""
+def test_a_group_deleted_before_the_write_rolls_back_the_other_side(lab: Lab) -> None:
+    """The reads still showed it, the write no longer finds it."""
     a, b = lab.pair()
     block(lab, a, "InvalidSecurityGroupId.NotFound", 404)
     assert lab.cross_account(lab.request(a, b))["denied"] == 1
@@ -150,8 +150,9 @@ def test_a_group_deleted_in_between_frees_the_other_side(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("consents", [True, False])
-def test_what_dead_letters_leave_half_open_is_settled_by_the_sweep(lab: Lab, consents: bool) -> None:
-    """The other account has trouble for as long as the queue tries: completed if both still consent, else removed."""
+def test_the_sweep_settles_a_link_that_a_dead_letter_left_half_open(lab: Lab, consents: bool) -> None:
+    """The other account fails until the queue gives up. The sweep completes the link if both groups still consent,
+    and removes it otherwise."""
     a, b = lab.pair()
     event = posted(lab, a, b)
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", account=a.account, kind="error", times=None)
@@ -166,10 +167,8 @@ def test_what_dead_letters_leave_half_open_is_settled_by_the_sweep(lab: Lab, con
     assert len(lab.rules(a)) == len(lab.rules(b)) == int(consents)
 
 
-def test_consent_that_is_withdrawn_while_a_throttled_call_waits_is_heard(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first side stands, the second waits for the next minute; what was read before it is old by then."""
+def test_consent_withdrawn_while_a_throttled_call_waits_is_noticed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first side is written and the second waits for the next minute, by which time the earlier read is too old."""
     a, b = lab.pair()
     lab.cloud.clock.sleep(5 - lab.cloud.clock.now() % 60)  # so that the wait is a long one
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="throttle", skip=1)
@@ -187,8 +186,8 @@ def test_consent_that_is_withdrawn_while_a_throttled_call_waits_is_heard(
     assert "link-accept" in lab.outcome()["advice"]
 
 
-def test_a_link_whose_first_side_goes_back_is_one_record(lab: Lab) -> None:
-    """It names what stood for a moment, and every call."""
+def test_a_rolled_back_link_has_one_record(lab: Lab) -> None:
+    """It names the rules that existed for a moment, and every call."""
     a, b = lab.pair()
     block(lab, a, "AuthorizationLimitExceed", 400)
     assert lab.cross_account(lab.request(a, b)) == {"failed": 1}
@@ -197,8 +196,8 @@ def test_a_link_whose_first_side_goes_back_is_one_record(lab: Lab) -> None:
     assert len(record["api_requests"].split(",")) == 5  # tag, authorize; tag, refused; revoke
 
 
-def test_what_an_earlier_delivery_began_of_a_request_goes_back_too(lab: Lab) -> None:
-    """It died between two ports, of which one had a rule already; when it comes again, the other is refused."""
+def test_a_rollback_includes_what_an_earlier_delivery_of_the_request_wrote(lab: Lab) -> None:
+    """It died between two ports, one of which had a rule already; at the redelivery the other is refused."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b, "tcp/1", request_id="chg-0"))
     event = json.dumps([lab.message(lab.request(a, b, "tcp/1", "tcp/2"))]).encode()
@@ -211,8 +210,8 @@ def test_what_an_earlier_delivery_began_of_a_request_goes_back_too(lab: Lab) -> 
     assert lab.reasons(b) == ["req:chg-0"]
 
 
-def test_each_marker_is_changed_by_what_stands_right_before(lab: Lab) -> None:
-    """A third request joins between the second one's two changes: none loses a reason."""
+def test_each_marker_is_read_right_before_it_is_changed(lab: Lab) -> None:
+    """A third request joins between two changes of the second: no claim is lost."""
     a, b = lab.pair()
     ports = ("tcp/1", "tcp/2", "tcp/3")
     lab.cross_account(lab.request(a, b, *ports, request_id="chg-0"))

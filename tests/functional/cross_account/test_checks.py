@@ -1,4 +1,4 @@
-"""cross_account looks before it writes: whatever can be seen to fail fails with no write on either side."""
+"""cross_account checks before it writes: a failure that can be detected causes no write on either side."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.functional.lab import HOME, PEER, Lab
 
 
 def fill(lab: Lab, group: Group, count: int = 20) -> None:
-    """So many rules that name a group."""
+    """Adds `count` rules with a source group."""
     source = lab.group(account=group.account)
     for port in range(1, count + 1):
         lab.authorize(group, IpProtocol="UDP", PortRange=f"{port}/{port}", SourceGroupId=source.id)
 
 
 def refused(lab: Lab, request: dict[str, Any], outcome: str = "denied") -> dict[str, str]:
-    """The record of a request that ends without any changing call, in either account."""
+    """The record of a request that ends without a changing call in either account."""
     assert lab.cross_account(request) == {outcome: 1}
     assert lab.changes() == 0
     assert lab.records("intent") == []
@@ -27,7 +27,7 @@ def refused(lab: Lab, request: dict[str, Any], outcome: str = "denied") -> dict[
 
 
 class Missing:
-    """A party that is not there."""
+    """A party that does not exist."""
 
     def __init__(self, account: str, name: str) -> None:
         self.account, self.id = account, name
@@ -35,7 +35,7 @@ class Missing:
 
 @pytest.mark.parametrize("account", [HOME, PEER])
 @pytest.mark.parametrize("turned", [False, True])
-def test_a_group_that_is_not_there(lab: Lab, account: str, turned: bool) -> None:
+def test_a_missing_group_is_denied(lab: Lab, account: str, turned: bool) -> None:
     """On either side, in either direction."""
     there = lab.group(f"*@{HOME} *@{PEER}", account=PEER if account == HOME else HOME)
     gone = Missing(account, "sg-bp1gone")
@@ -44,25 +44,25 @@ def test_a_group_that_is_not_there(lab: Lab, account: str, turned: bool) -> None
     assert f"sg-bp1gone@{account}" in record["detail"]
 
 
-def test_a_group_named_with_the_other_account_is_not_there(lab: Lab) -> None:
-    """It exists, but in the account that is not named."""
+def test_a_group_named_with_the_wrong_account_is_denied(lab: Lab) -> None:
+    """It exists, but in the other account."""
     a, b = lab.pair()
     record = refused(lab, lab.request(a, Missing(HOME, b.id)))
     assert record["reason"] == "peer-not-found"
 
 
 @pytest.mark.parametrize("account", [HOME, PEER])
-def test_an_instance_that_is_not_there(lab: Lab, account: str) -> None:
+def test_a_missing_instance_is_denied(lab: Lab, account: str) -> None:
     there = lab.instance(lab.group(f"*@{HOME} *@{PEER}", account=PEER if account == HOME else HOME))
     assert refused(lab, lab.request(Missing(account, "i-bp1gone"), there, "tcp/1"))["reason"] == "instance-gone"
 
 
-def test_groups_in_different_vpcs(lab: Lab) -> None:
-    """A rule whose source is a group needs both in one VPC; the advice names instances and the ways to connect."""
+def test_groups_in_different_vpcs_are_denied(lab: Lab) -> None:
+    """A rule with a source group needs both in one VPC; the advice names instances and ways to connect the VPCs."""
     a, b = lab.group(f"*@{PEER}", vpc=lab.a), lab.group(f"*@{HOME}", account=PEER, vpc=lab.b)
     record = refused(lab, lab.request(a, b))
     assert (record["reason"], record["reachability"]) == ("different-vpc", "different-vpc")
-    assert "request between instances (i-…)" in record["advice"]  # by tag, no instance of another account can be named
+    assert "request between instances (i-…)" in record["advice"]  # a tag cannot name an instance of another account
     assert "CEN" in record["advice"]
 
 
@@ -83,10 +83,10 @@ def _classic(lab: Lab, account: str) -> Group:
 @pytest.mark.parametrize(
     ("make", "reason"), [(_advanced, "advanced-group"), (_managed, "managed-group"), (_classic, "classic-network")]
 )
-def test_a_group_that_takes_no_rules_of_ours(
+def test_a_group_that_cannot_hold_our_rules_is_denied(
     lab: Lab, make: Callable[[Lab, str], Group], reason: str, side: str
 ) -> None:
-    """Advanced, managed by a cloud product, or in the classic network: on either side."""
+    """Advanced, managed by a cloud product, or in the classic network; on either side."""
     odd, even = make(lab, PEER), lab.group(f"*@{PEER}")
     request = lab.request(odd, even) if side == "from" else lab.request(even, odd)
     record = refused(lab, request)
@@ -95,19 +95,19 @@ def test_a_group_that_takes_no_rules_of_ours(
 
 
 def test_an_instance_in_an_advanced_group_can_be_linked(lab: Lab) -> None:
-    """Rules between addresses are taken by advanced groups too."""
+    """Advanced groups accept rules between addresses."""
     one = lab.instance(lab.group(f"*@{PEER}"))
     two = lab.instance(_advanced(lab, PEER))
     assert lab.cross_account(lab.request(one, two)) == {"applied": 1}
 
 
-def test_an_instance_whose_groups_are_all_managed(lab: Lab) -> None:
+def test_an_instance_only_in_managed_groups_is_denied(lab: Lab) -> None:
     one, two = lab.instance(lab.group(f"*@{PEER}")), lab.instance(_managed(lab, PEER))
     assert refused(lab, lab.request(one, two, "tcp/1"))["reason"] == "managed-group"
 
 
 def test_an_instance_without_an_address_is_denied(lab: Lab) -> None:
-    """A request has no event's time by which it could be young: post it again."""
+    """A request has no event time to wait by, so it is denied at once; post it again."""
     a, b = lab.pair()
     one, two = lab.instance(a), lab.instance(b)
     two.ip_visible_from = lab.cloud.clock.now() + 3600
@@ -123,8 +123,8 @@ def test_a_classic_instance_is_denied(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("full", ["a", "b"])
-def test_a_full_group_on_either_side_is_seen_before_the_first_write(lab: Lab, full: str) -> None:
-    """`failed`, `quota`: twenty rules that name groups."""
+def test_a_full_group_on_either_side_is_detected_before_the_first_write(lab: Lab, full: str) -> None:
+    """`failed`, `quota`: twenty rules with a source group."""
     a, b = lab.pair()
     group = a if full == "a" else b
     fill(lab, group)
@@ -134,7 +134,7 @@ def test_a_full_group_on_either_side_is_seen_before_the_first_write(lab: Lab, fu
 
 
 def test_a_persons_equal_rule_needs_no_room(lab: Lab) -> None:
-    """A full group that admits the peer already is no obstacle."""
+    """If a full group already admits the peer, the link is made."""
     a, b = lab.pair()
     owner = {"SourceGroupId": b.id, "SourceGroupOwnerId": PEER}
     lab.authorize(a, IpProtocol="ALL", PortRange="-1/-1", **owner)
@@ -143,8 +143,8 @@ def test_a_persons_equal_rule_needs_no_room(lab: Lab) -> None:
     assert len(lab.rules(b)) == 1
 
 
-def test_a_reason_that_no_longer_fits_the_description_fails(lab: Lab) -> None:
-    """512 characters: the reasons that stand stay, on both sides."""
+def test_a_claim_that_does_not_fit_the_description_fails(lab: Lab) -> None:
+    """512 characters at most: the existing claims stay, on both sides."""
     a, b = lab.pair()
     for number in range(9):
         assert lab.cross_account(lab.request(a, b, request_id=f"{number}" + "x" * 47)) in (
@@ -159,7 +159,7 @@ def test_a_reason_that_no_longer_fits_the_description_fails(lab: Lab) -> None:
     assert len(before[0].split(",")) == 8
 
 
-def test_another_region_is_denied_without_a_look(lab: Lab) -> None:
+def test_another_region_is_denied_without_a_read(lab: Lab) -> None:
     a, b = lab.pair()
     record = refused(lab, lab.request(a, b, region="cn-hangzhou"))
     assert record["reason"] == "different-region"
@@ -168,8 +168,8 @@ def test_another_region_is_denied_without_a_look(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(("late", "outcome"), [(299, "applied"), (301, "denied"), (90 * 86400, "denied")])
-def test_a_message_is_good_until_five_minutes_after_its_end(lab: Lab, late: int, outcome: str) -> None:
-    """Clocks differ; a dead letter sent again after months opens nothing."""
+def test_a_message_is_accepted_until_five_minutes_after_expires_at(lab: Lab, late: int, outcome: str) -> None:
+    """This allows for clock skew. A dead letter posted again after months opens nothing."""
     a, b = lab.pair()
     request = lab.request(a, b, expires_at=lab.iso())
     lab.cloud.clock.advance(late)
@@ -180,11 +180,11 @@ def test_a_message_is_good_until_five_minutes_after_its_end(lab: Lab, late: int,
 
 
 @pytest.mark.parametrize(("ahead", "outcome"), [(24 * 3600 + 300, "applied"), (24 * 3600 + 301, "denied")])
-def test_a_message_lives_a_day_at_most(lab: Lab, ahead: int, outcome: str) -> None:
+def test_expires_at_is_at_most_a_day_ahead(lab: Lab, ahead: int, outcome: str) -> None:
     a, b = lab.pair()
     assert lab.cross_account(lab.request(a, b, expires_at=lab.iso(ahead))) == {outcome: 1}
 
 
-def test_an_end_that_is_past_is_denied(lab: Lab) -> None:
+def test_an_until_in_the_past_is_denied(lab: Lab) -> None:
     a, b = lab.pair()
     assert refused(lab, lab.request(a, b, until=lab.iso(0)))["reason"] == "expired"

@@ -1,4 +1,4 @@
-"""cross_account and consent: read in each account, from each group's own tags, or from the policy's allow list."""
+"""cross_account and consent: read in each account from the group's own tags, or from the policy's allow list."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ ROLE = POLICY["accounts"][PEER]
 
 
 def denied(lab: Lab, request: dict[str, Any]) -> dict[str, str]:
-    """The record of a denial, after which nothing is open and nothing was written in either account."""
+    """The record of a denial, after which nothing was written in either account."""
     before = lab.changes()
     assert lab.cross_account(request) == {"denied": 1}
     assert lab.changes() == before == 0
     return lab.outcome()
 
 
-def test_without_consent_nothing_is_open_and_the_record_says_what_to_do(lab: Lab) -> None:
-    """The exact tag, on the exact group, with the account."""
+def test_without_consent_nothing_is_opened_and_the_record_names_the_missing_tag(lab: Lab) -> None:
+    """The exact tag and group, with the account."""
     a, b = lab.group(), lab.group(account=PEER)
     record = denied(lab, lab.request(a, b, "tcp/3306", "udp/53"))
     assert record["reason"] == "no-consent"
@@ -28,8 +28,8 @@ def test_without_consent_nothing_is_open_and_the_record_says_what_to_do(lab: Lab
     assert record["detail"] == f"{b.id}@{PEER} has not accepted {a.id}@{HOME} on tcp/3306+udp/53"
 
 
-def test_the_advice_is_enough(lab: Lab) -> None:
-    """Set as it says, the same request is applied."""
+def test_following_the_advice_makes_the_link(lab: Lab) -> None:
+    """With the tags that it names, the same request is applied."""
     a, b = lab.group(), lab.group(account=PEER)
     request = lab.request(a, b)
     denied(lab, request)
@@ -41,7 +41,7 @@ def test_the_advice_is_enough(lab: Lab) -> None:
 
 @pytest.mark.parametrize("missing", ["a", "b", "both"])
 def test_a_mutual_link_needs_the_consent_of_both_groups(lab: Lab, missing: str) -> None:
-    """One side's alone opens neither."""
+    """If only one consents, neither side is opened."""
     a, b = lab.pair()
     for name, group in (("a", a), ("b", b)):
         if missing in (name, "both"):
@@ -65,18 +65,18 @@ def test_a_mutual_link_needs_the_consent_of_both_groups(lab: Lab, missing: str) 
         ("*", ("tcp/1",), "denied"),
         ("{a}@{peer}", ("tcp/1",), "denied"),
         ("*@{peer}", ("tcp/1",), "denied"),
-        ("{a}@{home}:tcp/1", (), "denied"),  # a port ceiling never covers a mutual link
+        ("{a}@{home}:tcp/1", (), "denied"),  # consent to one port does not cover a mutual link
         ("{a}@{home}:tcp/1", ("udp/1",), "denied"),
-        ("{a}@{home}:tcp/1", ("tcp/1", "tcp/2"), "denied"),  # one port is not covered: the whole link is denied
-        ("{a}@{home}:tcp/1-5 {a}@{home}:tcp/6-10", ("tcp/4-7",), "denied"),  # by two entries together is not by one
+        ("{a}@{home}:tcp/1", ("tcp/1", "tcp/2"), "denied"),  # one port is not covered, so the whole link is denied
+        ("{a}@{home}:tcp/1-5 {a}@{home}:tcp/6-10", ("tcp/4-7",), "denied"),  # two entries together do not count as one
         ("{a}@{home}:", ("tcp/1",), "denied"),
         ("{a}@{home}:tcp/01", ("tcp/1",), "denied"),
         ("{a}@{home};*", ("tcp/1",), "denied"),
         ("SG-{a}@{home}", ("tcp/1",), "denied"),
     ],
 )
-def test_an_entry_consents_to_what_it_says(lab: Lab, entry: str, ports: tuple[str, ...], outcome: str) -> None:
-    """Account-qualified, exact, each port under one entry."""
+def test_an_entry_consents_to_exactly_what_it_says(lab: Lab, entry: str, ports: tuple[str, ...], outcome: str) -> None:
+    """The account must match, and each port must be covered by one entry."""
     a, b = lab.group(f"*@{PEER}"), lab.group(account=PEER)
     lab.tag(b, link_accept=entry.format(a=a.id, home=HOME, peer=PEER))
     assert lab.cross_account(lab.request(a, b, *ports)) == {outcome: 1}
@@ -84,7 +84,7 @@ def test_an_entry_consents_to_what_it_says(lab: Lab, entry: str, ports: tuple[st
 
 
 def test_consent_to_a_group_covers_its_instances(lab: Lab) -> None:
-    """And consent to an instance that instance only, never its group."""
+    """Consent to an instance covers only that instance, not its group."""
     a, b = lab.group(), lab.group(account=PEER)
     one, two = lab.instance(a), lab.instance(b)
     lab.tag(b, link_accept=f"{a.id}@{HOME}:tcp/1 {one.id}@{HOME}:tcp/2")
@@ -93,8 +93,8 @@ def test_consent_to_a_group_covers_its_instances(lab: Lab) -> None:
     assert lab.cross_account(lab.request(a, b, "tcp/2", request_id="chg-3")) == {"denied": 1}
 
 
-def test_consent_of_the_other_account_for_itself_is_not_ours(lab: Lab) -> None:
-    """Consent is read on the group that admits; a tag on the asking side means nothing."""
+def test_the_asking_sides_consent_does_not_count(lab: Lab) -> None:
+    """Consent is read from the group that admits."""
     a, b = lab.group(f"*@{PEER} *@{HOME}"), lab.group(account=PEER)
     assert denied(lab, lab.request(a, b, "tcp/1"))["reason"] == "no-consent"
 
@@ -112,7 +112,7 @@ def test_consent_of_the_other_account_for_itself_is_not_ours(lab: Lab) -> None:
         ({"from": "{a}@{home}", "to": "{b}@{peer}", "ports": ["tcp/80"]}, "denied"),
     ],
 )
-def test_a_reviewed_pair_of_the_policy_consents(lab: Lab, allow: dict[str, Any], outcome: str) -> None:
+def test_a_pair_on_the_allow_list_needs_no_tag(lab: Lab, allow: dict[str, Any], outcome: str) -> None:
     a, b = lab.group(), lab.group(account=PEER)
     names = {"a": a.id, "b": b.id, "home": HOME, "peer": PEER}
     entry = {k: v.format(**names) if isinstance(v, str) else v for k, v in allow.items()}
@@ -122,7 +122,7 @@ def test_a_reviewed_pair_of_the_policy_consents(lab: Lab, allow: dict[str, Any],
         assert "policy allow" in lab.outcome()["consent"]
 
 
-def test_a_mutual_link_may_have_one_consent_of_each_kind(lab: Lab) -> None:
+def test_a_mutual_link_may_combine_a_tag_and_the_allow_list(lab: Lab) -> None:
     a, b = lab.group(), lab.group(f"*@{HOME}", account=PEER)
     lab.policy(allow=[{"from": f"{b.id}@{PEER}", "to": f"{a.id}@{HOME}"}])
     assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
@@ -130,8 +130,8 @@ def test_a_mutual_link_may_have_one_consent_of_each_kind(lab: Lab) -> None:
     assert "link-accept" in lab.outcome()["consent"]
 
 
-def test_with_accept_tags_off_only_the_list_consents(lab: Lab) -> None:
-    """And the advice names the file, not a tag."""
+def test_with_accept_tags_off_only_the_allow_list_consents(lab: Lab) -> None:
+    """The advice names the policy file, not a tag."""
     a, b = lab.pair()
     lab.policy(accept_tags=False)
     record = denied(lab, lab.request(a, b))
@@ -140,7 +140,7 @@ def test_with_accept_tags_off_only_the_list_consents(lab: Lab) -> None:
     assert "link-accept" not in record["advice"]
 
 
-# the policy's own no
+# what the policy forbids
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_with_accept_tags_off_only_the_list_consents(lab: Lab) -> None:
         ({"limits": {"max_port_span": 10}}, ("tcp/1-11",)),
     ],
 )
-def test_what_the_policy_never_opens_stays_closed_whoever_consents(
+def test_ports_that_the_policy_forbids_are_never_opened(
     lab: Lab, changes: dict[str, Any], ports: tuple[str, ...]
 ) -> None:
     a, b = lab.pair()
@@ -162,8 +162,8 @@ def test_what_the_policy_never_opens_stays_closed_whoever_consents(
 
 
 @pytest.mark.parametrize("side", ["from", "to"])
-def test_an_account_outside_the_policy_is_unknown(lab: Lab, side: str) -> None:
-    """Neither role nor keys of it are looked for."""
+def test_an_account_that_the_policy_does_not_list_is_denied(lab: Lab, side: str) -> None:
+    """No role is assumed and no call is made."""
     a, b = lab.pair()
     lab.policy(accounts={HOME: POLICY["accounts"][HOME]})
     request = lab.request(a, b) if side == "to" else lab.request(b, a)
@@ -175,7 +175,7 @@ def test_an_account_outside_the_policy_is_unknown(lab: Lab, side: str) -> None:
 
 
 @pytest.mark.parametrize("action", ["link", "unlink", "sync"])
-def test_paused_reads_and_audits_and_changes_nothing(lab: Lab, action: str) -> None:
+def test_while_paused_nothing_is_changed(lab: Lab, action: str) -> None:
     a, b = lab.pair()
     lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"})
     if action == "unlink":
@@ -189,7 +189,7 @@ def test_paused_reads_and_audits_and_changes_nothing(lab: Lab, action: str) -> N
     assert lab.rules(b) == rules
 
 
-def test_a_paused_request_is_applied_when_posted_again(lab: Lab) -> None:
+def test_a_request_denied_while_paused_is_applied_when_posted_again(lab: Lab) -> None:
     a, b = lab.pair()
     lab.policy(paused=True)
     request = lab.request(a, b)

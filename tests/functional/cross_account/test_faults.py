@@ -1,4 +1,4 @@
-"""cross_account under faults: wherever it is struck, what is delivered again ends where a clean delivery ends."""
+"""cross_account under faults: wherever a fault hits, the redelivery reaches the state of a clean delivery."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(lab: Lab, event: bytes) -> dict[str, int]:
 
 
 def until_taken(lab: Lab, event: bytes) -> dict[str, int]:
-    """Deliveries of one event until the function answers, as the stream does it."""
+    """Delivers an event until the function answers, as the stream does."""
     for _ in range(MAX_DELIVERIES):
         try:
             return run(lab, event)
@@ -34,8 +34,8 @@ def until_taken(lab: Lab, event: bytes) -> dict[str, int]:
     raise AssertionError("it never answered")
 
 
-class Story:
-    """A world and one message, and where they must end."""
+class Case:
+    """A world, one message, and the expected final state."""
 
     def __init__(self, lab: Lab, name: str) -> None:
         self.lab = lab
@@ -53,7 +53,7 @@ class Story:
         elif name == "sync":
             lab.instance(self.a, tags={"link-peer": f"{self.b.id}@{PEER}"})
             request, self.end = lab.request(self.a, self.b, action="sync"), ("tag", "tag")
-        else:  # a tag went
+        else:  # "desync": the tag was removed
             instance = lab.instance(self.a, tags={"link-peer": f"{self.b.id}@{PEER}"})
             lab.cross_account(lab.request(self.a, self.b, action="sync", request_id="tag-0"))
             lab.tag(instance, link_peer=None)
@@ -63,7 +63,7 @@ class Story:
         self.first = lab.calls()
 
     def ended_well(self) -> None:
-        """Both sides as they must be, an intent before it, one distinct outcome, nothing half-open."""
+        """Both sides are as expected, with an intent, one distinct outcome, and nothing half-open."""
         for group, expected in ((self.a, self.end[0]), (self.b, self.end[1])):
             assert self.lab.reasons(group) == ([expected] if expected else [])
             assert len(self.lab.raw_rules(group)) == bool(expected)
@@ -73,44 +73,44 @@ class Story:
         assert self.lab.records("intent", request_id=self.request_id)
 
 
-STORIES = ["link", "join", "unlink", "sync", "desync"]
-FIRST, LAST = 8, 24  # fewer and more calls than any story makes
+CASES = ["link", "join", "unlink", "sync", "desync"]
+FIRST, LAST = 8, 24  # fewer and more calls than any case makes
 
 
-def length(lab: Lab, story: Story) -> int:
-    """How many calls a clean delivery makes."""
-    run(lab, story.event)
-    return lab.calls() - story.first
+def length(lab: Lab, case: Case) -> int:
+    """The number of calls of a clean delivery."""
+    run(lab, case.event)
+    return lab.calls() - case.first
 
 
-@pytest.mark.parametrize("name", STORIES)
-def test_a_clean_delivery_ends_well_and_is_short(lab: Lab, name: str) -> None:
-    """The stories' own ends, and that the loops over their calls reach the last one."""
-    story = Story(lab, name)
-    assert length(lab, story) <= LAST
-    story.ended_well()
+@pytest.mark.parametrize("name", CASES)
+def test_a_clean_delivery_reaches_the_expected_state(lab: Lab, name: str) -> None:
+    """It also makes fewer than LAST calls, so the loops below reach its last call."""
+    case = Case(lab, name)
+    assert length(lab, case) <= LAST
+    case.ended_well()
 
 
 def strike_every_call(make_lab: Callable[[], Lab], name: str, kind: str) -> None:
-    """A story for every call of it, with one fault there."""
+    """Runs the case once for every call of it, with one fault at that call."""
     for k in range(LAST):
         lab = make_lab()
-        story = Story(lab, name)
+        case = Case(lab, name)
         lab.fault(kind=kind, skip=k)
-        until_taken(lab, story.event)
-        story.ended_well()
+        until_taken(lab, case.event)
+        case.ended_well()
         if lab.cloud.faults.waiting():
             break
     else:
         raise AssertionError("LAST is too small")
 
 
-@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("kind", ["kill", "kill-after"])
-def test_killed_at_any_call_the_redelivery_ends_in_the_same_place(
+def test_a_delivery_killed_at_any_call_is_completed_by_the_redelivery(
     make_lab: Callable[[], Lab], name: str, kind: str
 ) -> None:
-    """The process ends at call k, for every k: before the change was made, or after it and before its answer."""
+    """The process dies at call k, for every k: before the change is made, or after it and before the response."""
     strike_every_call(make_lab, name, kind)
 
 
@@ -121,8 +121,8 @@ def test_killed_at_any_call_the_redelivery_ends_in_the_same_place(
         *(("unlink", kind) for kind in ("throttle", "html", *AFTER[-2:])),
     ],
 )
-def test_trouble_at_any_call_ends_in_the_same_place(make_lab: Callable[[], Lab], name: str, kind: str) -> None:
-    """One bad answer at call k, for every k: waited out, read back, or delivered again."""
+def test_a_fault_at_any_call_does_not_change_the_final_state(make_lab: Callable[[], Lab], name: str, kind: str) -> None:
+    """One bad response at call k, for every k: retried, read back or redelivered."""
     strike_every_call(make_lab, name, kind)
 
 
@@ -130,59 +130,60 @@ def test_trouble_at_any_call_ends_in_the_same_place(make_lab: Callable[[], Lab],
 @pytest.mark.parametrize(
     "action", ["DescribeSecurityGroups", "DescribeSecurityGroupAttribute", "AuthorizeSecurityGroup", "TagResources"]
 )
-def test_lasting_trouble_raises_and_tells_no_outcome(lab: Lab, action: str, kind: str) -> None:
-    """Every call of one kind fails in the other account: an attempt on record, no outcome; and once it is over, applied."""
-    story = Story(lab, "link")
+def test_a_lasting_fault_raises_without_an_outcome(lab: Lab, action: str, kind: str) -> None:
+    """Every call of one action fails in the other account: an attempt and no outcome on record; once the fault is
+    over, the link is applied."""
+    case = Case(lab, "link")
     lab.fault(service="ecs", action=action, account=PEER, kind=kind, times=None)
     applied = False
     try:
-        applied = bool(run(lab, story.event).get("applied"))
+        applied = bool(run(lab, case.event).get("applied"))
     except Transient:
         assert lab.records(request_id="chg-1") == []
         assert lab.records("attempt", request_id="chg-1")
-    # a change whose answer alone is lost is found by reading back; a read without answer never is
+    # a change that only lost its response is found by the read-back; a read that failed is not
     assert not applied or kind in AFTER
     lab.cloud.faults.clear()
-    until_taken(lab, story.event)
-    story.ended_well()
+    until_taken(lab, case.event)
+    case.ended_well()
 
 
-def test_a_throttled_call_waits_for_the_next_minute(lab: Lab) -> None:
-    """ECS refuses that API until then, so that trying sooner would be in vain."""
-    story = Story(lab, "link")
+def test_a_throttled_call_is_retried_in_the_next_minute(lab: Lab) -> None:
+    """ECS rejects the call until then, so an earlier retry is useless."""
+    case = Case(lab, "link")
     lab.cloud.clock.advance(10)
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="throttle")
     before = lab.cloud.clock.now()
-    assert run(lab, story.event) == {"applied": 1}
+    assert run(lab, case.event) == {"applied": 1}
     assert lab.cloud.clock.now() // 60 == before // 60 + 1
 
 
-def test_a_throttled_call_that_has_not_the_time_raises(lab: Lab) -> None:
-    """Rather than being killed in the middle."""
-    story = Story(lab, "link")
+def test_a_throttled_call_raises_if_the_next_minute_is_after_the_timeout(lab: Lab) -> None:
+    """It is not cut off in the middle."""
+    case = Case(lab, "link")
     lab.context.function.timeout = 20
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="throttle")
     with pytest.raises(Transient, match=r"Throttling\.User"):
-        run(lab, story.event)
-    assert run(lab, story.event) == {"applied": 1}
+        run(lab, case.event)
+    assert run(lab, case.event) == {"applied": 1}
 
 
 @pytest.mark.parametrize("lag", [0.5, 2.0])
-def test_a_read_that_lags_behind_the_write_is_waited_for(lab: Lab, lag: float) -> None:
-    """Absent is not failed: nothing is written twice, and `applied` is said only when the rules are shown."""
-    story = Story(lab, "link")
+def test_a_new_rule_that_is_shown_late_is_awaited(lab: Lab, lag: float) -> None:
+    """Nothing is written twice, and `applied` is recorded only when the rules are shown."""
+    case = Case(lab, "link")
     lab.cloud.ecs.read_lag.rules = lag
-    assert run(lab, story.event) == {"applied": 1}
+    assert run(lab, case.event) == {"applied": 1}
     assert lab.cloud.faults.count("ecs", "AuthorizeSecurityGroup") == 2
     lab.cloud.clock.advance(lag)
-    story.ended_well()
+    case.ended_well()
 
 
-def test_every_attempt_has_a_fresh_token(lab: Lab) -> None:
-    """A remembered one may answer for a rule that has been revoked since."""
-    story = Story(lab, "link")
+def test_every_attempt_has_a_new_client_token(lab: Lab) -> None:
+    """A reused token may return success for a rule that has been revoked since."""
+    case = Case(lab, "link")
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="reset", times=3)
-    run(lab, story.event)
+    run(lab, case.event)
     tokens = [c.params["ClientToken"] for c in lab.cloud.faults.calls if c.action == "AuthorizeSecurityGroup"]
     assert len(tokens) == len(set(tokens)) == 5
 
@@ -190,20 +191,20 @@ def test_every_attempt_has_a_fresh_token(lab: Lab) -> None:
 # the audit log
 
 
-def test_while_the_log_is_down_nothing_is_changed(lab: Lab) -> None:
-    story = Story(lab, "link")
+def test_without_the_audit_log_nothing_is_changed(lab: Lab) -> None:
+    case = Case(lab, "link")
     before = lab.changes()
     lab.fault(service="sls", kind="error", times=None)
     with pytest.raises(Transient, match="audit log"):
-        run(lab, story.event)
+        run(lab, case.event)
     assert lab.changes() == before
     lab.cloud.faults.clear()
-    until_taken(lab, story.event)
-    story.ended_well()
+    until_taken(lab, case.event)
+    case.ended_well()
 
 
-def test_a_denial_that_cannot_be_recorded_comes_again(lab: Lab) -> None:
-    """A message must not vanish without a trace, however bad it is."""
+def test_a_denial_that_cannot_be_recorded_is_redelivered(lab: Lab) -> None:
+    """No message may disappear without a record, however malformed it is."""
     lab.fault(service="sls", kind="error", times=None)
     event = json.dumps([lab.message("no request")]).encode()
     with pytest.raises(Transient, match="audit log"):
@@ -213,67 +214,67 @@ def test_a_denial_that_cannot_be_recorded_comes_again(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("kind", ["error", "no-answer-after"])
-def test_a_log_that_goes_down_after_the_change_gets_its_outcome_at_the_redelivery(lab: Lab, kind: str) -> None:
-    """The redelivery finds the rules and writes the outcome; copies of it have one key."""
-    story = Story(lab, "link")
+def test_an_outcome_that_could_not_be_written_is_recorded_by_the_redelivery(lab: Lab, kind: str) -> None:
+    """It finds the rules and writes the outcome; copies of the record have one key."""
+    case = Case(lab, "link")
     lab.fault(service="sls", kind=kind, skip=1, times=4)
     with pytest.raises(Transient, match="audit log"):
-        run(lab, story.event)
-    assert run(lab, story.event) == {"applied": 1}
-    story.ended_well()
+        run(lab, case.event)
+    assert run(lab, case.event) == {"applied": 1}
+    case.ended_well()
     assert len({record["key"] for record in lab.records()}) == 1
 
 
 @pytest.mark.parametrize("kind", [*TROUBLE, *AFTER])
-def test_a_log_that_is_down_for_a_moment_costs_no_redelivery(lab: Lab, kind: str) -> None:
-    """The write is tried again; a copy of a record that was there already has its key."""
-    story = Story(lab, "link")
+def test_a_transient_error_of_the_audit_log_is_retried(lab: Lab, kind: str) -> None:
+    """A record that was stored twice has one key."""
+    case = Case(lab, "link")
     lab.fault(service="sls", kind=kind, skip=1)
-    assert run(lab, story.event) == {"applied": 1}
-    story.ended_well()
+    assert run(lab, case.event) == {"applied": 1}
+    case.ended_well()
     assert len({record["key"] for record in lab.records()}) == 1
 
 
-# two deliveries at once
+# concurrent deliveries
 
 
 @pytest.mark.parametrize("second", ["the same", "another", "turned round"])
-def test_a_second_link_in_the_middle_of_the_first_is_harmless(make_lab: Callable[[], Lab], second: str) -> None:
-    """At every call: one rule a side, and no reason lost."""
+def test_a_link_delivered_during_another_loses_no_claim(make_lab: Callable[[], Lab], second: str) -> None:
+    """At every call of the first: one rule per side afterwards, with both claims."""
     for k in range(LAST):
         lab = make_lab()
-        story = Story(lab, "link")
-        a, b = (story.b, story.a) if second == "turned round" else (story.a, story.b)
+        case = Case(lab, "link")
+        a, b = (case.b, case.a) if second == "turned round" else (case.a, case.b)
         fields = {} if second == "the same" else {"request_id": "chg-2"}
         event = json.dumps([lab.message(lab.request(a, b, **fields))]).encode()
         reached = lab.interrupt(k, lambda lab=lab, event=event: run(lab, event))  # type: ignore[misc]
-        assert run(lab, story.event) == {"applied": 1}
+        assert run(lab, case.event) == {"applied": 1}
         if not reached():
             break
         expected = "req:chg-1" if second == "the same" else "req:chg-1,req:chg-2"
-        assert (lab.reasons(story.a), lab.reasons(story.b)) == ([expected], [expected]), f"at call {k}"
+        assert (lab.reasons(case.a), lab.reasons(case.b)) == ([expected], [expected]), f"at call {k}"
     assert FIRST < k < LAST
 
 
-def test_an_unlink_in_the_middle_of_a_link_leaves_nothing_half_open_after_a_sweep(
+def test_an_unlink_delivered_during_a_link_leaves_nothing_half_open_after_a_sweep(
     make_lab: Callable[[], Lab],
 ) -> None:
-    """Whichever wins, wins on both sides, at the latest when the sweep has come by."""
+    """Whichever wins, it wins on both sides."""
     for k in range(LAST):
         lab = make_lab()
-        story = Story(lab, "link")
-        event = json.dumps([lab.message(lab.request(story.a, story.b, action="unlink", request_id="chg-2"))]).encode()
+        case = Case(lab, "link")
+        event = json.dumps([lab.message(lab.request(case.a, case.b, action="unlink", request_id="chg-2"))]).encode()
         reached = lab.interrupt(k, lambda lab=lab, event=event: run(lab, event))  # type: ignore[misc]
-        until_taken(lab, story.event)
+        until_taken(lab, case.event)
         if not reached():
             break
         lab.sweep()
-        assert lab.reasons(story.a) == lab.reasons(story.b), f"at call {k}"
+        assert lab.reasons(case.a) == lab.reasons(case.b), f"at call {k}"
     assert FIRST < k < LAST
 
 
-def test_a_tag_in_the_middle_of_a_sync_loses_nothing(make_lab: Callable[[], Lab]) -> None:
-    """The tag and its own sync come while an earlier sync of the pair is under way: the rule stands after both."""
+def test_a_tag_set_during_a_sync_is_linked(make_lab: Callable[[], Lab]) -> None:
+    """The tag and its own sync arrive during an earlier sync of the pair: the rule exists after both."""
     for k in range(LAST):
         lab = make_lab()
         a, b = lab.pair()

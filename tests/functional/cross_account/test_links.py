@@ -1,4 +1,4 @@
-"""cross_account: a request and both consents lead to rules in two accounts, or in one."""
+"""cross_account: a request, with the consent that it needs, opens rules in two accounts or in one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.functional.lab import HOME, PEER, REGION, Lab, party
 
 
 def test_a_request_with_ports_becomes_one_rule_in_the_other_account(lab: Lab) -> None:
-    """b admits a on TCP 3306; nothing stands on a."""
+    """b admits a on TCP 3306; a gets no rule."""
     a, b = lab.group(), lab.group(account=PEER)
     lab.tag(b, link_accept=f"{a.id}@{HOME}:tcp/3306")
     assert lab.cross_account(lab.request(a, b, "tcp/3306")) == {"applied": 1}
@@ -22,7 +22,7 @@ def test_a_request_with_ports_becomes_one_rule_in_the_other_account(lab: Lab) ->
     assert lab.rules(a) == []
 
 
-def test_the_rule_is_written_as_the_contract_says(lab: Lab) -> None:
+def test_the_rule_has_the_specified_fields(lab: Lab) -> None:
     """Priority 100, the owner's uid, and a marker with the request and its end."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b, "tcp/3306", until="2027-01-01T00:00:00Z"))
@@ -36,7 +36,7 @@ def test_the_rule_is_written_as_the_contract_says(lab: Lab) -> None:
 
 
 def test_without_ports_a_request_is_mutual(lab: Lab) -> None:
-    """ALL on both sides, each with its account's managed tag."""
+    """One rule for all traffic on each side, and the managed tag on both groups."""
     a, b = lab.pair()
     assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
     assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
@@ -45,8 +45,8 @@ def test_without_ports_a_request_is_mutual(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("account", [HOME, PEER])
-def test_both_ends_may_be_in_one_account(lab: Lab, account: str) -> None:
-    """Home, or another one; consent is then written without an account."""
+def test_both_parties_may_be_in_one_account(lab: Lab, account: str) -> None:
+    """In home or in another account; consent is then written without an account."""
     a, b = lab.group(account=account), lab.group(account=account)
     lab.tag(b, link_accept=f"{a.id}:udp/53")
     assert lab.cross_account(lab.request(a, b, "udp/53")) == {"applied": 1}
@@ -55,7 +55,7 @@ def test_both_ends_may_be_in_one_account(lab: Lab, account: str) -> None:
     assert rule["SourceGroupOwnerAccount"] in ("", account)
 
 
-def test_home_may_be_the_one_that_admits(lab: Lab) -> None:
+def test_home_may_be_the_accepting_side(lab: Lab) -> None:
     a, b = lab.group(), lab.group(account=PEER)
     lab.tag(a, link_accept=f"{b.id}@{PEER}:tcp/443")
     assert lab.cross_account(lab.request(b, a, "tcp/443")) == {"applied": 1}
@@ -63,8 +63,8 @@ def test_home_may_be_the_one_that_admits(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("ports", [("tcp/3306",), ("tcp/1", "udp/2", "icmp", "tcp/8000-8010"), ()])
-def test_an_instance_link_opens_one_address_to_one_address(lab: Lab, ports: tuple[str, ...]) -> None:
-    """Five-part rules, with both instances in the marker; a mutual one has a rule on each side."""
+def test_an_instance_link_admits_one_address_to_one_address(lab: Lab, ports: tuple[str, ...]) -> None:
+    """Five-part rules with both instances in the marker; a mutual link has one on each side."""
     a, b = lab.pair()
     one, two = lab.instance(a), lab.instance(b)
     assert lab.cross_account(lab.request(one, two, *ports)) == {"applied": 1}
@@ -78,7 +78,7 @@ def test_an_instance_link_opens_one_address_to_one_address(lab: Lab, ports: tupl
         assert rule["Description"].endswith(f" by=req:chg-1 from={two.id}@{PEER} to={one.id}")
 
 
-def test_an_instance_link_crosses_vpcs_and_says_that_it_gives_no_route(lab: Lab) -> None:
+def test_an_instance_link_across_vpcs_warns_that_it_needs_a_route(lab: Lab) -> None:
     one = lab.instance(lab.group(vpc=lab.a))
     two = lab.instance(lab.group(f"{one.id}@{HOME}:tcp/1", account=PEER, vpc=lab.b))
     assert lab.cross_account(lab.request(one, two, "tcp/1")) == {"applied": 1}
@@ -88,10 +88,10 @@ def test_an_instance_link_crosses_vpcs_and_says_that_it_gives_no_route(lab: Lab)
         assert way in record["advice"]
 
 
-# the same again, and others
+# duplicates and further claims
 
 
-def test_the_same_message_again_is_applied_again_without_a_change(lab: Lab) -> None:
+def test_a_duplicate_message_is_applied_again_without_a_change(lab: Lab) -> None:
     a, b = lab.pair()
     request = lab.request(a, b)
     lab.cross_account(request)
@@ -101,8 +101,8 @@ def test_the_same_message_again_is_applied_again_without_a_change(lab: Lab) -> N
     assert (lab.raw_rules(a), lab.raw_rules(b)) == rules
 
 
-def test_copies_of_one_message_have_one_outcome(lab: Lab) -> None:
-    """The queue delivers at least once, each time as another event: their records have one key."""
+def test_copies_of_one_message_have_records_with_one_key(lab: Lab) -> None:
+    """The queue delivers at least once, each time as another event."""
     a, b = lab.pair()
     request = lab.request(a, b)
     for _ in range(3):
@@ -114,7 +114,7 @@ def test_copies_of_one_message_have_one_outcome(lab: Lab) -> None:
     assert len({record["key"] for record in lab.records(outcome="denied")}) == 1
 
 
-def test_a_second_request_adds_its_reason_to_the_marker(lab: Lab) -> None:
+def test_a_second_request_adds_its_claim_to_the_marker(lab: Lab) -> None:
     """The rules keep their ids: authorizing again would not change a description."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b))
@@ -133,8 +133,8 @@ def test_a_tag_and_two_requests_share_a_rule(lab: Lab) -> None:
     assert lab.reasons(b) == ["tag,req:chg-1,req:chg-2"]
 
 
-def test_a_later_end_of_the_same_request_replaces_the_earlier(lab: Lab) -> None:
-    """One reason a request id: another until, then none, then one again."""
+def test_a_new_until_of_the_same_request_replaces_the_old(lab: Lab) -> None:
+    """A request id has one claim: with another until, then with none, then with one again."""
     a, b = lab.pair()
     for until, reason in (
         ("2027-01-01T00:00:00Z", "req:chg-1~20270101T000000Z"),
@@ -147,15 +147,15 @@ def test_a_later_end_of_the_same_request_replaces_the_earlier(lab: Lab) -> None:
         assert lab.reasons(a) == lab.reasons(b) == [reason]
 
 
-def test_each_reason_has_its_own_end(lab: Lab) -> None:
+def test_each_claim_has_its_own_end(lab: Lab) -> None:
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b, "tcp/1", until="2027-01-01T00:00:00Z"))
     lab.cross_account(lab.request(a, b, "tcp/1", request_id="chg-2"))
     assert lab.reasons(b) == ["req:chg-1~20270101T000000Z,req:chg-2"]
 
 
-def test_both_ways_at_once_are_two_links(lab: Lab) -> None:
-    """A→B and B→A on ports: one rule on each side, with its own reason."""
+def test_links_in_both_directions_are_two_links(lab: Lab) -> None:
+    """A→B and B→A with ports: one rule on each side, each with its own claim."""
     a, b = lab.pair()
     requests = lab.request(a, b, "tcp/1"), lab.request(b, a, "tcp/2", request_id="chg-2")
     assert lab.cross_account(*requests) == {"applied": 2}
@@ -163,16 +163,16 @@ def test_both_ways_at_once_are_two_links(lab: Lab) -> None:
     assert (lab.reasons(a), lab.reasons(b)) == (["req:chg-2"], ["req:chg-1"])
 
 
-def test_a_mutual_link_asked_for_from_both_sides_is_one_link(lab: Lab) -> None:
-    """Its rules carry both reasons, and its records one link id."""
+def test_a_mutual_link_requested_from_both_sides_is_one_link(lab: Lab) -> None:
+    """Its rules carry both claims, and its records have one link id."""
     a, b = lab.pair()
     assert lab.cross_account(lab.request(a, b), lab.request(b, a, request_id="chg-2")) == {"applied": 2}
     assert lab.reasons(a) == lab.reasons(b) == ["req:chg-1,req:chg-2"]
     assert len({record["link"] for record in lab.records()}) == 1
 
 
-def test_apply_unlink_apply_ends_with_the_rules(lab: Lab) -> None:
-    """A remembered ClientToken must not answer for a rule that has been revoked since."""
+def test_a_link_can_be_removed_and_added_again(lab: Lab) -> None:
+    """A reused ClientToken would return success for the rule that has been revoked since."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b))
     lab.cross_account(lab.request(a, b, action="unlink", request_id="chg-2"))
@@ -181,7 +181,7 @@ def test_apply_unlink_apply_ends_with_the_rules(lab: Lab) -> None:
     assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
 
 
-def test_one_side_deleted_by_hand_comes_back_with_the_same_message(lab: Lab) -> None:
+def test_a_side_deleted_by_a_person_is_restored_by_the_same_message(lab: Lab) -> None:
     a, b = lab.pair()
     request = lab.request(a, b)
     lab.cross_account(request)
@@ -193,18 +193,18 @@ def test_one_side_deleted_by_hand_comes_back_with_the_same_message(lab: Lab) -> 
     assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
 
 
-# rules of others
+# rules made by people
 
 
 def person(lab: Lab, group: Group, source: Group, **fields: str) -> str:
-    """A rule that a person made, as our mutual one would be."""
+    """Adds the rule of our mutual link as a person."""
     given = {"IpProtocol": "ALL", "PortRange": "-1/-1", "SourceGroupId": source.id, "Priority": "100"}
     owner = {"SourceGroupOwnerId": source.account} if source.account != group.account else {}
     return lab.authorize(group, **{**given, **owner, **fields})
 
 
-def test_an_equal_rule_of_a_person_counts_as_present(lab: Lab) -> None:
-    """`unchanged`, `human-rule`; its description stays the person's."""
+def test_a_persons_equal_rule_counts_as_present(lab: Lab) -> None:
+    """`unchanged`, `human-rule`; its description is not changed."""
     a, b = lab.pair()
     person(lab, b, a, IpProtocol="TCP", PortRange="1/1", Priority="7", Description="by hand")
     before = lab.raw_rules(b)
@@ -215,7 +215,7 @@ def test_an_equal_rule_of_a_person_counts_as_present(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("on", ["a", "b"])
-def test_a_persons_half_of_a_mutual_link_stays_when_ours_goes(lab: Lab, on: str) -> None:
+def test_a_persons_half_of_a_mutual_link_stays_when_ours_is_removed(lab: Lab, on: str) -> None:
     a, b = lab.pair()
     group, other = (a, b) if on == "a" else (b, a)
     person(lab, group, other)
@@ -227,8 +227,8 @@ def test_a_persons_half_of_a_mutual_link_stays_when_ours_goes(lab: Lab, on: str)
     assert lab.raw_rules(other) == []
 
 
-def test_an_operators_drop_is_no_accept_and_stays(lab: Lab) -> None:
-    """The link is written beside it; at priority 100 the drop wins."""
+def test_an_operators_drop_rule_stays_and_wins(lab: Lab) -> None:
+    """The link's rule is added beside it; at priority 100 the drop wins."""
     a, b = lab.pair()
     drop = person(lab, b, a, IpProtocol="TCP", PortRange="1/1", Policy="drop")
     assert lab.cross_account(lab.request(a, b, "tcp/1")) == {"applied": 1}
@@ -237,8 +237,8 @@ def test_an_operators_drop_is_no_accept_and_stays(lab: Lab) -> None:
     assert not may_reach(lab.cloud.ecs, HOME, one.id, PEER, two.id, "tcp", 1).ok
 
 
-def test_a_copied_marker_makes_no_rule_ours(lab: Lab) -> None:
-    """The id belongs to one rule: on another it is a person's text."""
+def test_a_rule_with_a_copied_marker_is_not_ours(lab: Lab) -> None:
+    """The marker's id belongs to another rule."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b, "tcp/1"))
     (ours,) = lab.raw_rules(b)
@@ -247,11 +247,11 @@ def test_a_copied_marker_makes_no_rule_ours(lab: Lab) -> None:
     assert [rule["SecurityGroupRuleId"] for rule in lab.raw_rules(b)] == [copied]
 
 
-# what is recorded
+# records
 
 
-def test_an_outcome_tells_the_whole_story(lab: Lab) -> None:
-    """Every field of the contract that a request has."""
+def test_an_outcome_has_every_field_of_a_request(lab: Lab) -> None:
+    """Every field of the contract that applies."""
     a, b = lab.pair()
     claims = {"reason": "orders reads the ledger", "requested_by": "team-orders"}
     lab.cross_account(lab.request(a, b, "udp/53", "tcp/3306", **claims))
@@ -283,7 +283,7 @@ def test_an_outcome_tells_the_whole_story(lab: Lab) -> None:
 
 
 def test_the_intent_is_written_before_the_first_change(lab: Lab) -> None:
-    """By the order of the calls: the log, then the tag, then the rules, then the log."""
+    """Order of the calls: the log, the managed tag, the rules, the log."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b))
     order = [c.action for c in lab.cloud.faults.calls if not c.action.startswith(("Describe", "Assume"))]
@@ -294,8 +294,8 @@ def test_the_intent_is_written_before_the_first_change(lab: Lab) -> None:
     assert intent["rules"].count("sg-") == 4
 
 
-def test_a_second_message_of_one_request_only_adds(lab: Lab) -> None:
-    """Other ports under the same id: the first ones stay, until an unlink takes them."""
+def test_another_message_with_the_same_request_id_only_adds(lab: Lab) -> None:
+    """With other ports: the first ones stay until an unlink removes them."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b, "tcp/1"))
     assert lab.cross_account(lab.request(a, b, "tcp/2")) == {"applied": 1}
@@ -304,8 +304,8 @@ def test_a_second_message_of_one_request_only_adds(lab: Lab) -> None:
     assert lab.rules(b) == []
 
 
-def test_a_batch_may_be_as_large_as_a_call(lab: Lab) -> None:
-    """Messages of 64 KB, in base64, twenty of them."""
+def test_a_batch_may_be_as_large_as_one_invocation(lab: Lab) -> None:
+    """Twenty messages of 64 KB, in base64."""
     a, b = lab.pair()
     wide = [json.dumps(lab.request(a, b, f"tcp/{n}", request_id=f"chg-{n}")) + " " * 60_000 for n in range(1, 21)]
     assert lab.cross_account(*wide) == {"applied": 20}

@@ -1,4 +1,4 @@
-"""cross_account takes what the queue's stream pushes: each message ends on its own, however hostile its neighbour is."""
+"""cross_account's input: each message of a batch has its own outcome, however malformed the others are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SAMPLES = Path(__file__).parents[3] / "events"
 
 
 def run(lab: Lab, event: Any) -> dict[str, int]:
-    """The function on exactly this."""
+    """Runs the function on exactly this event."""
     body = event if isinstance(event, bytes) else json.dumps(event).encode()
     answer: dict[str, int] = json.loads(cross_account.handler(body, lab.context))["outcomes"]
     return answer
@@ -30,7 +30,7 @@ def _b64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-# the forms in which a message comes
+# message formats
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def _b64(text: str) -> str:
         "base64 in an array", "the request alone", "the request in an array", "raw", "raw base64",
     ],
 )  # fmt: skip
-def test_a_request_is_read_in_every_form(lab: Lab, form: Callable[[Lab, str], Any]) -> None:
+def test_a_request_is_accepted_in_every_format(lab: Lab, form: Callable[[Lab, str], Any]) -> None:
     """CloudEvents or RawData, an array or one object, base64 or plain."""
     a, b = lab.pair()
     assert run(lab, form(lab, json.dumps(lab.request(a, b, "tcp/1")))) == {"applied": 1}
@@ -75,20 +75,20 @@ def test_a_request_is_read_in_every_form(lab: Lab, form: Callable[[Lab, str], An
         ("queue-batch", {"applied": 1, "denied": 1, "removed": 1}),
     ],
 )
-def test_the_samples_play_as_they_are_named(lab: Lab, name: str, outcomes: dict[str, int]) -> None:
-    """With both groups there and consenting, at the samples' own time."""
+def test_every_sample_has_the_expected_outcome(lab: Lab, name: str, outcomes: dict[str, int]) -> None:
+    """Both groups exist and consent, at the time of the samples."""
     lab.cloud.clock.advance(parse_instant("2026-11-25T07:00:00Z") - lab.cloud.clock.now())
     lab.group(account=HOME, group_id="sg-bp1azkttqpldxgtedxxx")
     lab.group(f"*@{HOME}", account=PEER, group_id="sg-bp15ed6xe1yxeycg7xxx")
     assert run(lab, (SAMPLES / f"{name}.json").read_bytes()) == outcomes
 
 
-def test_an_empty_batch_is_nothing(lab: Lab) -> None:
+def test_an_empty_batch_has_no_outcome(lab: Lab) -> None:
     assert run(lab, []) == {}
     assert lab.records() == []
 
 
-# what is not a request
+# invalid requests
 
 
 def _less(request: dict[str, Any], name: str) -> dict[str, Any]:
@@ -140,8 +140,8 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_is_no_request_is_denied_beside_its_neighbours(lab: Lab, name: str) -> None:
-    """`bad-request`, with the fault in words and no stack trace; the messages before and after it are carried out."""
+def test_an_invalid_request_is_denied_alone(lab: Lab, name: str) -> None:
+    """`bad-request`, with the error in words and no stack trace; the messages before and after it are carried out."""
     a, b = lab.pair()
     good, last = lab.request(a, b, "tcp/1"), lab.request(a, b, "tcp/2", request_id="chg-2")
     body = HOSTILE[name](lab.request(a, b, request_id="chg-bad"))
@@ -170,7 +170,7 @@ def test_what_is_no_request_is_denied_beside_its_neighbours(lab: Lab, name: str)
     ],
     ids=str,
 )
-def test_what_is_no_message_is_denied_beside_its_neighbours(lab: Lab, element: Any) -> None:
+def test_an_invalid_element_is_denied_alone(lab: Lab, element: Any) -> None:
     a, b = lab.pair()
     good = lab.message(lab.request(a, b, "tcp/1"))
     assert run(lab, [element, good]) == {"applied": 1, "denied": 1}
@@ -178,14 +178,14 @@ def test_what_is_no_message_is_denied_beside_its_neighbours(lab: Lab, element: A
 
 
 @pytest.mark.parametrize("event", [b"", b"\xff\xfe", b"not json", b"[" * 100_000, b'"\\ud800"', b'[{"a": NaN}]'])
-def test_an_event_that_is_not_even_json_is_denied(lab: Lab, event: bytes) -> None:
-    """Acknowledged, since it would never get better."""
+def test_an_event_that_is_not_json_is_denied(lab: Lab, event: bytes) -> None:
+    """And acknowledged, since a redelivery would not help."""
     assert run(lab, event) == {"denied": 1}
     assert lab.outcome()["reason"] == "bad-request"
 
 
-def test_a_bad_request_is_recorded_with_what_of_it_could_be_read(lab: Lab) -> None:
-    """So that whoever posted it finds it by its id."""
+def test_an_invalid_request_is_recorded_with_its_readable_fields(lab: Lab) -> None:
+    """So the sender finds the record by the request's id."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b, "tcp/0"))
     record = lab.outcome()
@@ -197,8 +197,8 @@ def test_a_bad_request_is_recorded_with_what_of_it_could_be_read(lab: Lab) -> No
     assert (record["action"], record["claimed_by"], record["claimed_reason"]) == ("unlink", "team-orders", "over")
 
 
-def test_a_message_that_names_nobody_can_still_be_told_from_others(lab: Lab) -> None:
-    """Without any id of its own, its record is named by what it says."""
+def test_a_message_without_any_id_is_identified_by_its_content(lab: Lab) -> None:
+    """Its record's event_id is derived from the body."""
     assert run(lab, ["nonsense", "other nonsense", "nonsense"]) == {"denied": 3}
     ids = [record["event_id"] for record in lab.records(outcome="denied")]
     assert ids[0] == ids[2] != ids[1]
@@ -214,8 +214,8 @@ def test_a_link_of_a_party_with_itself_needs_no_rule(lab: Lab, kind: str) -> Non
     assert lab.changes() == 0
 
 
-def test_a_fault_of_ours_does_not_stop_the_neighbours(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It surfaces as itself, after the others are done: a bug must not look like weather."""
+def test_a_bug_in_one_message_does_not_affect_the_others(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is raised as it is, after the others are done: a bug must not look like a transient error."""
     a, b = lab.pair()
     carry_out = cross_account.reconcile
 
@@ -230,8 +230,8 @@ def test_a_fault_of_ours_does_not_stop_the_neighbours(lab: Lab, monkeypatch: pyt
     assert lab.rules(b) == [f"{a.id} tcp/1"]
 
 
-def test_claims_are_recorded_harmlessly(lab: Lab) -> None:
-    """Line breaks, escapes and text that turns round are written as escapes."""
+def test_unverified_fields_are_escaped_in_the_record(lab: Lab) -> None:
+    """Line breaks, escape codes and text direction marks."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b, reason="\r\n{}\x1b[31m", requested_by="team\u202etxt.exe"))
     record = lab.outcome()
@@ -239,7 +239,7 @@ def test_claims_are_recorded_harmlessly(lab: Lab) -> None:
     assert record["claimed_reason"] == "\\u000d\\u000a{}\\u001b[31m"
 
 
-# a batch
+# batches
 
 
 def _three(lab: Lab) -> tuple[Group, Group, list[dict[str, Any]]]:
@@ -247,8 +247,8 @@ def _three(lab: Lab) -> tuple[Group, Group, list[dict[str, Any]]]:
     return a, b, [lab.request(a, b, f"tcp/{n}", request_id=f"chg-{n}") for n in (1, 2, 3)]
 
 
-def test_every_message_of_a_batch_ends_on_its_own(lab: Lab) -> None:
-    """Applied, denied, and one more applied."""
+def test_every_message_of_a_batch_has_its_own_outcome(lab: Lab) -> None:
+    """Applied, denied and applied."""
     _, _, requests = _three(lab)
     lab.policy(deny={"ports": ["tcp/2"]})
     assert lab.cross_account(*requests) == {"applied": 2, "denied": 1}
@@ -259,8 +259,8 @@ def test_every_message_of_a_batch_ends_on_its_own(lab: Lab) -> None:
     ]
 
 
-def test_trouble_with_one_message_raises_after_the_others_are_done(lab: Lab) -> None:
-    """The whole batch then comes again, and the others find their work done."""
+def test_a_transient_error_of_one_message_raises_after_the_others_are_done(lab: Lab) -> None:
+    """The whole batch is redelivered, and the others find their work done."""
     a, b, requests = _three(lab)
     batch = [lab.message(request) for request in requests]
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="error", skip=1, times=4)
@@ -276,8 +276,9 @@ def test_trouble_with_one_message_raises_after_the_others_are_done(lab: Lab) -> 
     assert len({record["key"] for record in lab.records()}) == 3
 
 
-def test_a_refusal_that_nobody_knows_does_not_stop_the_neighbours(lab: Lab) -> None:
-    """A code that we do not know comes again, and at last to a person; the other messages are carried out meanwhile."""
+def test_an_unknown_error_code_does_not_affect_the_other_messages(lab: Lab) -> None:
+    """A message that meets an unknown code is redelivered and finally dead-lettered; the other messages are carried
+    out."""
     a, b, requests = _three(lab)
     bad = lab.request(lab.instance(a), lab.instance(b), "tcp/9", request_id="chg-9")
     batch = [lab.message(request) for request in (requests[0], bad, requests[1])]

@@ -1,4 +1,5 @@
-"""cross_account's sync: a pair is looked at again; the wish comes from the tags, never from the message."""
+"""cross_account and sync: the pair is reconciled again; which links are wanted comes from the tags, never from the
+message."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from tests.functional.lab import HOME, PEER, REGION, Lab
 
 
 def sync(lab: Lab, a: Group, b: Group) -> dict[str, int]:
-    """What anybody may post."""
+    """A sync, which anyone may post."""
     return lab.cross_account(lab.request(a, b, action="sync"))
 
 
@@ -21,8 +22,8 @@ def wanting(lab: Lab, a: Group, b: Group, ports: str = ":tcp/1") -> Instance:
     return lab.instance(a, tags={"link-peer": f"{b.id}@{b.account}{ports}"})
 
 
-def test_a_tag_links_to_another_account_by_way_of_the_queue(lab: Lab) -> None:
-    """auto_link posts the pair, cross_account finds the tag: reason `tag` in both accounts."""
+def test_a_tag_opens_a_link_to_another_account_through_the_queue(lab: Lab) -> None:
+    """auto_link posts the pair and cross_account finds the tag: claim `tag` in both accounts."""
     a, b = lab.pair()
     lab.auto_link(lab.event(wanting(lab, a, b, "")))
     assert lab.cross_account(*lab.queued()) == {"applied": 1}
@@ -33,8 +34,8 @@ def test_a_tag_links_to_another_account_by_way_of_the_queue(lab: Lab) -> None:
     assert record["request_id"].startswith("tag-")
 
 
-def test_a_sync_that_no_tag_backs_gains_nothing(lab: Lab) -> None:
-    """Anybody may post one."""
+def test_a_sync_without_a_tag_opens_nothing(lab: Lab) -> None:
+    """Anyone may post one."""
     a, b = lab.pair()
     lab.instance(a)
     assert sync(lab, a, b) == {"unchanged": 1}
@@ -42,16 +43,16 @@ def test_a_sync_that_no_tag_backs_gains_nothing(lab: Lab) -> None:
     assert lab.changes() == 0
 
 
-def test_a_sync_the_wrong_way_round_does_not_grant_the_tag_of_the_other_side(lab: Lab) -> None:
-    """The wish is that of `from`'s instances."""
+def test_a_sync_in_the_opposite_direction_opens_nothing(lab: Lab) -> None:
+    """Only the tags of `from`'s instances count."""
     a, b = lab.pair()
     wanting(lab, a, b)
     assert sync(lab, b, a) == {"unchanged": 1}
     assert lab.rules(b) == []
 
 
-def test_a_sync_reads_the_tags_of_instances_in_the_other_account_too(lab: Lab) -> None:
-    """`from` may be the peer's group: its instances ask for home's."""
+def test_a_sync_reads_tags_in_the_other_account_too(lab: Lab) -> None:
+    """`from` may be the peer account's group, whose instances ask for home's."""
     a, b = lab.pair()
     wanting(lab, b, a)
     assert sync(lab, b, a) == {"applied": 1}
@@ -67,7 +68,7 @@ def test_a_second_sync_changes_nothing(lab: Lab) -> None:
     assert lab.changes() == before
 
 
-def test_a_tag_that_went_takes_the_rule_along(lab: Lab) -> None:
+def test_removing_the_tag_removes_the_rules(lab: Lab) -> None:
     a, b = lab.pair()
     instance = wanting(lab, a, b, "")
     lab.instance(b)
@@ -89,7 +90,7 @@ def test_a_changed_tag_adds_the_new_and_removes_the_old(lab: Lab) -> None:
     assert lab.rules(b) == [f"{a.id} tcp/2", f"{a.id} tcp/3"]
 
 
-def test_another_instance_that_still_wants_it_keeps_the_rule(lab: Lab) -> None:
+def test_another_instance_that_asks_keeps_the_rule(lab: Lab) -> None:
     a, b = lab.pair()
     first = wanting(lab, a, b)
     wanting(lab, a, b)
@@ -99,8 +100,8 @@ def test_another_instance_that_still_wants_it_keeps_the_rule(lab: Lab) -> None:
     assert lab.rules(b) == [f"{a.id} tcp/1"]
 
 
-def test_the_other_sides_wish_keeps_a_mutual_link(lab: Lab) -> None:
-    """a's tag goes, b's tag asks for the same mutual link."""
+def test_the_other_sides_tag_keeps_a_mutual_link(lab: Lab) -> None:
+    """a's tag is removed; b's tag asks for the same mutual link."""
     a, b = lab.pair()
     first = wanting(lab, a, b, "")
     wanting(lab, b, a, "")
@@ -110,8 +111,8 @@ def test_the_other_sides_wish_keeps_a_mutual_link(lab: Lab) -> None:
     assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
 
 
-def test_a_sync_leaves_requests_alone(lab: Lab) -> None:
-    """It judges the tags' reasons only."""
+def test_a_sync_keeps_the_claims_of_requests(lab: Lab) -> None:
+    """It adds and removes only the claim `tag`."""
     a, b = lab.pair()
     instance = wanting(lab, a, b)
     lab.instance(b)
@@ -122,8 +123,8 @@ def test_a_sync_leaves_requests_alone(lab: Lab) -> None:
     assert lab.reasons(b) == ["req:chg-1"]
 
 
-def test_a_link_request_leaves_the_tags_reason_alone(lab: Lab) -> None:
-    """A request says nothing of tags, also where no tag asks any more."""
+def test_a_link_request_keeps_the_tags_claim(lab: Lab) -> None:
+    """Even if no tag asks any more."""
     a, b = lab.pair()
     instance = wanting(lab, a, b)
     sync(lab, a, b)
@@ -132,8 +133,8 @@ def test_a_link_request_leaves_the_tags_reason_alone(lab: Lab) -> None:
     assert lab.reasons(b) == ["tag,req:chg-1"]
 
 
-def test_a_sync_without_consent_is_denied_and_closes_what_stood(lab: Lab) -> None:
-    """Withdrawn consent is explicit: it is not counted."""
+def test_a_sync_without_consent_is_denied_and_removes_the_rule(lab: Lab) -> None:
+    """Withdrawn consent does not count toward the removal cap."""
     a, b = lab.pair()
     wanting(lab, a, b)
     sync(lab, a, b)
@@ -145,8 +146,8 @@ def test_a_sync_without_consent_is_denied_and_closes_what_stood(lab: Lab) -> Non
     assert f"tag {b.id}@{PEER} link-accept={a.id}@{HOME}:tcp/1" in record["advice"]
 
 
-def test_more_removals_than_may_go_at_once_are_held(lab: Lab) -> None:
-    """Across all messages of one delivery: one summary says so, and none of those is done."""
+def test_removals_over_the_cap_are_held_across_messages(lab: Lab) -> None:
+    """Counted over all messages of a delivery: none is made, and one summary says so."""
     a, b = lab.pair()
     c = lab.group(f"*@{PEER}")
     first, second = wanting(lab, a, b), wanting(lab, c, b)
@@ -166,7 +167,7 @@ def test_more_removals_than_may_go_at_once_are_held(lab: Lab) -> None:
 
 
 def test_a_pair_that_a_delivery_names_twice_counts_once(lab: Lab) -> None:
-    """The same rule is due, not another one."""
+    """It is the same rule that is due."""
     a, b = lab.pair()
     instance = wanting(lab, a, b)
     lab.instance(a)
@@ -179,8 +180,8 @@ def test_a_pair_that_a_delivery_names_twice_counts_once(lab: Lab) -> None:
     assert lab.records("summary") == []
 
 
-def test_nothing_is_believed_gone_where_no_instance_is_shown(lab: Lab) -> None:
-    """An account without a single instance looks like one that may not be read."""
+def test_no_rule_is_removed_in_an_account_that_shows_no_instances(lab: Lab) -> None:
+    """An account without instances looks like one that may not be read."""
     a, b = lab.pair()
     instance = wanting(lab, a, b)
     sync(lab, a, b)
@@ -190,14 +191,14 @@ def test_nothing_is_believed_gone_where_no_instance_is_shown(lab: Lab) -> None:
     assert f"{HOME} shows no instances" in lab.outcome()["detail"]
 
 
-def test_a_sync_has_neither_ports_nor_an_end(lab: Lab) -> None:
+def test_a_sync_with_ports_or_an_end_is_invalid(lab: Lab) -> None:
     a, b = lab.pair()
     assert lab.cross_account(lab.request(a, b, "tcp/1", action="sync")) == {"denied": 1}
     assert lab.cross_account(lab.request(a, b, action="sync", until=lab.iso(60))) == {"denied": 1}
     assert {record["reason"] for record in lab.records()} == {"bad-request"}
 
 
-def test_link_until_ends_the_tags_links_in_the_other_account(lab: Lab) -> None:
+def test_link_until_ends_a_tags_link_in_the_other_account(lab: Lab) -> None:
     a, b = lab.pair()
     instance = wanting(lab, a, b)
     lab.instance(b)
@@ -208,8 +209,8 @@ def test_link_until_ends_the_tags_links_in_the_other_account(lab: Lab) -> None:
     assert lab.rules(b) == []
 
 
-def test_an_instance_in_two_groups_asks_through_its_first(lab: Lab) -> None:
-    """The pair that auto_link hands over is the one that cross_account finds."""
+def test_the_first_suitable_group_represents_an_instance(lab: Lab) -> None:
+    """auto_link posts the same pair that cross_account finds."""
     a, b = lab.pair()
     other = lab.group(f"*@{PEER}")
     instance = lab.instance(other, a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"})
@@ -221,8 +222,8 @@ def test_an_instance_in_two_groups_asks_through_its_first(lab: Lab) -> None:
     assert lab.rules(b) == [f"{other.id} tcp/1"]
 
 
-def test_an_instance_that_one_read_leaves_out_keeps_its_link(lab: Lab) -> None:
-    """What is not seen is looked for a second time."""
+def test_an_instance_omitted_from_one_read_keeps_its_link(lab: Lab) -> None:
+    """A Describe call may omit members; they are read again before they count as gone."""
     a, b = lab.pair()
     lab.instance(a)
     lab.instance(b)
@@ -233,8 +234,8 @@ def test_an_instance_that_one_read_leaves_out_keeps_its_link(lab: Lab) -> None:
     assert lab.rules(b) == [f"{a.id} tcp/1"]
 
 
-def test_what_earlier_messages_of_a_delivery_removed_counts(lab: Lab) -> None:
-    """Also where it could not be counted beforehand."""
+def test_removals_of_earlier_messages_count_toward_the_cap(lab: Lab) -> None:
+    """Even if they could not be counted beforehand."""
     a, b = lab.pair()
     instance = wanting(lab, a, b)
     lab.instance(a)

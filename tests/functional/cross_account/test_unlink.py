@@ -1,4 +1,4 @@
-"""cross_account takes back what requests asked for, and nothing else; and ends what has an end."""
+"""cross_account removes the claims of requests and no others, and ends links that have an end."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def delete(lab: Lab, *groups: Group) -> None:
         lab.call(group.account, "DeleteSecurityGroup", {"SecurityGroupId": group.id})
 
 
-def test_an_unlink_without_ports_takes_everything_between_the_two(lab: Lab) -> None:
-    """Both ways, with ports and without, of whichever requests."""
+def test_an_unlink_without_ports_closes_everything_between_the_two(lab: Lab) -> None:
+    """Both directions, with ports and without, of all requests."""
     a, b = lab.pair()
     lab.cross_account(
         lab.request(a, b),
@@ -26,8 +26,8 @@ def test_an_unlink_without_ports_takes_everything_between_the_two(lab: Lab) -> N
     assert (lab.rules(a), lab.rules(b)) == ([], [])
 
 
-def test_an_unlink_with_ports_takes_those_in_that_direction(lab: Lab) -> None:
-    """Not the other ports, not the other direction, not the mutual link."""
+def test_an_unlink_with_ports_closes_those_in_that_direction(lab: Lab) -> None:
+    """Not other ports, not the other direction, and not the mutual link."""
     a, b = lab.pair()
     lab.cross_account(
         lab.request(a, b),
@@ -39,8 +39,8 @@ def test_an_unlink_with_ports_takes_those_in_that_direction(lab: Lab) -> None:
     assert lab.rules(a) == [f"{b.id} all", f"{b.id} tcp/1"]
 
 
-def test_an_unlink_takes_every_requests_reason(lab: Lab) -> None:
-    """Not only those of its own id; `removed` once, for both sides."""
+def test_an_unlink_removes_the_claims_of_all_requests(lab: Lab) -> None:
+    """Not only those of its own id; one `removed` for both sides."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b), lab.request(a, b, request_id="chg-2"))
     assert lab.cross_account(lab.request(b, a, action="unlink", request_id="chg-3")) == {"removed": 1}
@@ -48,8 +48,8 @@ def test_an_unlink_takes_every_requests_reason(lab: Lab) -> None:
     assert (lab.outcome()["action"], lab.outcome()["request_id"]) == ("unlink", "chg-3")
 
 
-def test_a_tags_reason_stays_and_so_does_the_rule(lab: Lab) -> None:
-    """`removed`, since a reason went; the record says that the rule stays."""
+def test_a_tags_claim_keeps_the_rule(lab: Lab) -> None:
+    """`removed`, since a claim was removed; the record says that the rule stays."""
     a, b = lab.pair()
     lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"})
     lab.cross_account(lab.request(a, b, action="sync"), lab.request(a, b, "tcp/1"))
@@ -60,14 +60,14 @@ def test_a_tags_reason_stays_and_so_does_the_rule(lab: Lab) -> None:
     assert lab.cross_account(lab.request(a, b, action="unlink")) == {"unchanged": 1}
 
 
-def test_where_nothing_stands_an_unlink_changes_nothing(lab: Lab) -> None:
+def test_an_unlink_without_a_link_changes_nothing(lab: Lab) -> None:
     a, b = lab.pair()
     assert lab.cross_account(lab.request(a, b, action="unlink")) == {"unchanged": 1}
     assert lab.cross_account(lab.request(a, b, "tcp/1", action="unlink")) == {"unchanged": 1}
     assert lab.changes() == 0
 
 
-def test_the_same_unlink_again_changes_nothing(lab: Lab) -> None:
+def test_a_duplicate_unlink_changes_nothing(lab: Lab) -> None:
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b))
     unlink = lab.request(a, b, action="unlink", request_id="chg-2")
@@ -78,7 +78,7 @@ def test_the_same_unlink_again_changes_nothing(lab: Lab) -> None:
 
 
 def test_an_unlink_has_its_own_outcome_beside_a_repair(lab: Lab) -> None:
-    """A rule of another link, whose priority a hand has changed, is put back; the unlink is answered all the same."""
+    """The priority of another link's rule is corrected, and the unlink still has an outcome."""
     a, b = lab.pair()
     c = lab.group(account=HOME)
     lab.cross_account(lab.request(c, b, "tcp/9", request_id="chg-9"))
@@ -88,7 +88,7 @@ def test_an_unlink_has_its_own_outcome_beside_a_repair(lab: Lab) -> None:
     assert int(lab.raw_rules(b)[0]["Priority"]) == 100
 
 
-def test_closing_needs_no_consent(lab: Lab) -> None:
+def test_an_unlink_needs_no_consent(lab: Lab) -> None:
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b))
     lab.tag(a, link_accept=None)
@@ -97,16 +97,16 @@ def test_closing_needs_no_consent(lab: Lab) -> None:
     assert (lab.rules(a), lab.rules(b)) == ([], [])
 
 
-def test_closing_needs_no_instances(lab: Lab) -> None:
-    """An unlink is explicit: it is neither counted nor a matter of what is seen."""
+def test_an_unlink_needs_no_instances(lab: Lab) -> None:
+    """An unlink is explicit: it does not count toward the cap and does not depend on which instances are shown."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b))
     lab.policy(limits={"removals_per_run": 0})
     assert lab.cross_account(lab.request(a, b, action="unlink")) == {"removed": 1}
 
 
-def test_rules_of_others_between_the_two_stay(lab: Lab) -> None:
-    """A person's, another deployment's, and a forged marker's."""
+def test_other_rules_between_the_two_stay(lab: Lab) -> None:
+    """A person's rule, another deployment's, and one with a forged marker."""
     a, b = lab.pair()
     base = {"IpProtocol": "TCP", "SourceGroupId": a.id, "SourceGroupOwnerId": HOME, "Priority": "100"}
     lab.authorize(b, **base, PortRange="1/1", Description="by hand")
@@ -120,8 +120,8 @@ def test_rules_of_others_between_the_two_stay(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("gone", ["a", "b"])
-def test_an_unlink_of_a_group_that_is_gone(lab: Lab, gone: str) -> None:
-    """Nothing is left to close: the platform deletes no group that a rule still names."""
+def test_an_unlink_of_a_deleted_group_changes_nothing(lab: Lab, gone: str) -> None:
+    """Nothing is left to close: the platform does not delete a group that a rule still names."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b, "tcp/1"))
     (rule,) = lab.raw_rules(b)
@@ -132,8 +132,8 @@ def test_an_unlink_of_a_group_that_is_gone(lab: Lab, gone: str) -> None:
     assert lab.cross_account(lab.request(a, b, action="unlink")) == {"unchanged": 1}
 
 
-def test_an_unlink_of_instances_that_are_gone_closes_what_they_left(lab: Lab) -> None:
-    """Their rules are found by the groups that are tagged as holding rules of ours."""
+def test_an_unlink_of_deleted_instances_removes_their_rules(lab: Lab) -> None:
+    """Their rules are found through the managed tag of their groups."""
     a, b = lab.pair()
     one, two = lab.instance(a), lab.instance(b)
     lab.cross_account(lab.request(one, two))
@@ -143,8 +143,8 @@ def test_an_unlink_of_instances_that_are_gone_closes_what_they_left(lab: Lab) ->
     assert (lab.rules(a), lab.rules(b)) == ([], [])
 
 
-def test_an_unlink_of_an_instance_that_changed_its_group(lab: Lab) -> None:
-    """The rule stands where it was written."""
+def test_an_unlink_finds_the_rule_after_the_instance_changed_its_group(lab: Lab) -> None:
+    """The rule is still on the group it was written to."""
     a, b = lab.pair()
     other = lab.group(f"*@{HOME}", account=PEER)
     one, two = lab.instance(a), lab.instance(b)
@@ -155,7 +155,7 @@ def test_an_unlink_of_an_instance_that_changed_its_group(lab: Lab) -> None:
     assert lab.rules(b) == []
 
 
-def test_an_unlink_of_instances_leaves_their_neighbours(lab: Lab) -> None:
+def test_an_unlink_of_two_instances_keeps_other_instance_links(lab: Lab) -> None:
     a, b = lab.pair()
     one, two, three = lab.instance(a), lab.instance(b), lab.instance(b)
     lab.cross_account(lab.request(one, two, "tcp/1"), lab.request(one, three, "tcp/1", request_id="chg-2"))
@@ -163,8 +163,8 @@ def test_an_unlink_of_instances_leaves_their_neighbours(lab: Lab) -> None:
     assert lab.rules(b) == [f"{one.private_ip}/32>{three.private_ip}/32 tcp/1"]
 
 
-def test_an_unlink_too_late_is_denied(lab: Lab) -> None:
-    """`expires_at` holds for it too."""
+def test_an_expired_unlink_is_denied(lab: Lab) -> None:
+    """`expires_at` applies to it too."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b))
     unlink = lab.request(a, b, action="unlink", expires_at=lab.iso(-301))
@@ -176,7 +176,7 @@ def test_an_unlink_too_late_is_denied(lab: Lab) -> None:
 # ends
 
 
-def test_an_end_takes_its_own_reason_only(lab: Lab) -> None:
+def test_an_end_removes_only_its_own_claim(lab: Lab) -> None:
     a, b = lab.pair()
     lab.instance(a)
     lab.instance(b)
@@ -193,7 +193,7 @@ def test_an_end_takes_its_own_reason_only(lab: Lab) -> None:
     assert lab.rules(b) == []
 
 
-def test_the_same_message_after_its_end_is_denied(lab: Lab) -> None:
+def test_the_same_message_after_its_until_is_denied(lab: Lab) -> None:
     a, b = lab.pair()
     request = lab.request(a, b, until=lab.iso(600))
     lab.cross_account(request)

@@ -1,4 +1,4 @@
-"""sweep puts right what hands, addresses, the policy and groups have changed under standing rules."""
+"""The sweep corrects drift: edits by people, changed addresses, a changed policy and deleted groups."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ def _living(living_lab: Lab) -> Lab:
     return living_lab
 
 
-# hands on rules
+# edits by people
 
 
-def test_a_rule_deleted_by_hand_comes_back(lab: Lab) -> None:
+def test_a_deleted_rule_is_restored(lab: Lab) -> None:
     _, app, db = lab.linked()
     lab.revoke(db)
     assert lab.sweep()["applied"] == 1
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
-def test_a_priority_changed_by_hand_is_put_back(lab: Lab) -> None:
-    """An accept of ours must never beat an operator's drop."""
+def test_a_changed_priority_is_corrected(lab: Lab) -> None:
+    """Our accept rule must never beat an operator's drop."""
     _, _, db = lab.linked()
     lab.modify(db, lab.raw_rules(db)[0], Priority="1")
     lab.sweep()
@@ -34,8 +34,8 @@ def test_a_priority_changed_by_hand_is_put_back(lab: Lab) -> None:
 @pytest.mark.parametrize(
     "text", ["temporary", "link-peer/2 dep=prod", "link-peer/1 dep=prod id=0000000000000000 by=tag"]
 )
-def test_a_rule_whose_description_a_hand_changed_is_that_hands_rule(lab: Lab, text: str) -> None:
-    """Without our marker it is not ours: it counts as present, and nobody touches it any more."""
+def test_a_rule_whose_description_a_person_changed_is_theirs(lab: Lab, text: str) -> None:
+    """Without our marker it is not ours: it counts as present and is never touched again."""
     instance, _, db = lab.linked()
     lab.modify(db, lab.raw_rules(db)[0], Description=text)
     before = lab.raw_rules(db)
@@ -45,7 +45,7 @@ def test_a_rule_whose_description_a_hand_changed_is_that_hands_rule(lab: Lab, te
     assert lab.raw_rules(db) == before
 
 
-def test_a_rule_whose_ports_a_hand_changed_is_that_hands_and_ours_is_written_anew(lab: Lab) -> None:
+def test_a_rule_whose_ports_a_person_changed_is_theirs_and_ours_is_restored(lab: Lab) -> None:
     """The marker's id belongs to other ports."""
     _, app, db = lab.linked()
     lab.modify(db, lab.raw_rules(db)[0], PortRange="2/2")
@@ -55,8 +55,8 @@ def test_a_rule_whose_ports_a_hand_changed_is_that_hands_and_ours_is_written_ane
     assert lab.rules(db) == [f"{app.id} tcp/1", f"{app.id} tcp/2"]
 
 
-def test_reasons_added_by_hand_for_requests_that_never_were_need_consent_all_the_same(lab: Lab) -> None:
-    """Whoever may write rules may write a reason; without consent it closes."""
+def test_a_forged_claim_needs_consent_too(lab: Lab) -> None:
+    """Anyone who may write rules may write a claim; without consent the rule is removed."""
     _, _, db = lab.linked()
     (rule,) = lab.raw_rules(db)
     lab.modify(db, rule, Description=rule["Description"].replace("by=tag", "by=req:forged"))
@@ -68,20 +68,20 @@ def test_reasons_added_by_hand_for_requests_that_never_were_need_consent_all_the
 # addresses
 
 
-def test_an_instance_rule_whose_address_now_is_another_instances_goes(lab: Lab) -> None:
-    """A stranger got the address: neither he nor anybody else keeps the way in."""
+def test_an_instance_rule_is_removed_if_another_instance_has_its_address(lab: Lab) -> None:
+    """Otherwise an instance that no one consented to would be admitted."""
     a, b = lab.pair()
     one, two = lab.instance(a), lab.instance(b)
     lab.cross_account(lab.request(one, two))
     lab.release(one)
     lab.cloud.ecs.ip_pool = [one.private_ip]
-    stranger = lab.instance(a)
-    assert stranger.private_ip == one.private_ip
+    newcomer = lab.instance(a)
+    assert newcomer.private_ip == one.private_ip
     lab.sweep()
     assert (lab.rules(a), lab.rules(b)) == ([], [])
 
 
-def test_an_instance_rule_whose_address_is_nobodys_goes(lab: Lab) -> None:
+def test_an_instance_rule_is_removed_if_its_instance_is_released(lab: Lab) -> None:
     a, b = lab.pair()
     one, two = lab.instance(a), lab.instance(b)
     lab.cross_account(lab.request(one, two, "tcp/1"))
@@ -92,8 +92,8 @@ def test_an_instance_rule_whose_address_is_nobodys_goes(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tag", "request"])
-def test_an_instance_that_got_another_address_has_its_rule_there(lab: Lab, kind: str) -> None:
-    """The old address goes, the new one comes: both ends are the same instances."""
+def test_the_rule_follows_an_instance_whose_address_changes(lab: Lab, kind: str) -> None:
+    """The rule of the old address is removed and one for the new address added."""
     a, b = lab.group("*"), lab.group("*")
     two = lab.instance(b)
     one = lab.instance(a, tags={"link-peer": f"{two.id}:tcp/1"} if kind == "tag" else {})
@@ -107,18 +107,18 @@ def test_an_instance_that_got_another_address_has_its_rule_there(lab: Lab, kind:
     assert old not in str(lab.rules(b))
 
 
-def test_an_address_that_moved_to_an_instance_that_wants_the_same_is_its_rule_now(lab: Lab) -> None:
-    """The marker names the new instance; the reason of the one that is gone is not handed down."""
+def test_a_request_of_the_new_instance_at_an_address_replaces_the_marker(lab: Lab) -> None:
+    """The marker names the new instance, and the claim for the released one is removed."""
     a, b = lab.pair()
     one, two = lab.instance(a), lab.instance(b)
     lab.cross_account(lab.request(one, two, "tcp/1"))
     lab.release(one)
     lab.cloud.ecs.ip_pool = [one.private_ip]
-    heir = lab.instance(a)
-    assert lab.cross_account(lab.request(heir, two, "tcp/1", request_id="chg-2")) == {"applied": 1}
+    successor = lab.instance(a)
+    assert lab.cross_account(lab.request(successor, two, "tcp/1", request_id="chg-2")) == {"applied": 1}
     lab.sweep()
     (rule,) = lab.raw_rules(b)
-    assert f"by=req:chg-2 from={heir.id} to={two.id}@{PEER}" in rule["Description"]
+    assert f"by=req:chg-2 from={successor.id} to={two.id}@{PEER}" in rule["Description"]
 
 
 # the policy
@@ -140,7 +140,7 @@ def test_a_denied_port_closes_every_mutual_link(lab: Lab) -> None:
     assert (lab.rules(a), lab.rules(b)) == ([], [])
 
 
-def test_a_pair_taken_off_the_allow_list_is_closed(lab: Lab) -> None:
+def test_a_pair_removed_from_the_allow_list_is_closed(lab: Lab) -> None:
     a, b = lab.group(), lab.group(account=PEER)
     lab.policy(allow=[{"from": f"{a.id}@{HOME}", "to": f"{b.id}@{PEER}"}])
     lab.cross_account(lab.request(a, b, "tcp/1"))
@@ -151,8 +151,8 @@ def test_a_pair_taken_off_the_allow_list_is_closed(lab: Lab) -> None:
     assert lab.rules(b) == []
 
 
-def test_an_account_taken_out_of_the_policy_is_let_in_no_longer(lab: Lab) -> None:
-    """At home; in the account itself we may not work any more."""
+def test_an_account_removed_from_the_policy_is_no_longer_admitted(lab: Lab) -> None:
+    """Its rules at home are removed. Those in the account itself stay, because link-peer may not enter it."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b))
     lab.policy(accounts={HOME: POLICY["accounts"][HOME]})
@@ -162,7 +162,7 @@ def test_an_account_taken_out_of_the_policy_is_let_in_no_longer(lab: Lab) -> Non
     assert lab.records(outcome="removed")[0]["reason"] == "unknown-account"
 
 
-def test_tags_that_count_no_longer_close_what_they_opened(lab: Lab) -> None:
+def test_with_accept_tags_off_links_consented_by_tag_are_closed(lab: Lab) -> None:
     """`accept_tags: false`."""
     _, _, db = lab.linked()
     lab.policy(accept_tags=False)
@@ -173,8 +173,9 @@ def test_tags_that_count_no_longer_close_what_they_opened(lab: Lab) -> None:
 # groups
 
 
-def test_the_rules_that_wait_for_a_deleted_peer_group_are_denied(lab: Lab) -> None:
-    """The platform deletes no group that a rule names; once a hand took the rule, the wish stays and is denied."""
+def test_a_tag_for_a_deleted_peer_group_is_denied(lab: Lab) -> None:
+    """The platform does not delete a group that a rule names. Here a person removed the rule first, and the tag
+    still asks."""
     _, app, db = lab.linked()
     lab.revoke(db)
     lab.call(HOME, "DeleteSecurityGroup", {"SecurityGroupId": db.id})
@@ -183,22 +184,22 @@ def test_the_rules_that_wait_for_a_deleted_peer_group_are_denied(lab: Lab) -> No
     assert (record["reason"], record["from"], record["to"]) == ("peer-not-found", app.id, db.id)
 
 
-def test_the_half_that_a_deleted_peer_group_left_is_removed(lab: Lab) -> None:
-    """The peer's rule went with it, ours names a group that is gone."""
+def test_the_remaining_half_of_a_link_is_removed_if_the_peer_group_is_deleted(lab: Lab) -> None:
+    """The peer's rule was deleted with its group, and ours names a group that does not exist."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b))
     lab.revoke(b)
     rules = a.rules.at(lab.cloud.clock.now())
     a.rules.change(lab.cloud.clock.now(), lambda _: ())
     lab.call(PEER, "DeleteSecurityGroup", {"SecurityGroupId": b.id})
-    a.rules.change(lab.cloud.clock.now(), lambda _: rules)  # deleted by force, as a product's console may
+    a.rules.change(lab.cloud.clock.now(), lambda _: rules)  # a forced deletion, which a cloud product's console allows
     lab.sweep()
     assert lab.rules(a) == []
     assert lab.records(outcome="removed")[0]["reason"] == "peer-not-found"
 
 
-def test_an_instance_that_left_its_group_takes_its_wish_along(lab: Lab) -> None:
-    """Its new group is let in, the old one no longer."""
+def test_a_link_follows_an_instance_that_changes_its_group(lab: Lab) -> None:
+    """The new group is admitted, the old one no longer."""
     instance, app, db = lab.linked()
     other = lab.group()
     lab.call(HOME, "JoinSecurityGroup", {"InstanceId": instance.id, "SecurityGroupId": other.id})
@@ -207,11 +208,11 @@ def test_an_instance_that_left_its_group_takes_its_wish_along(lab: Lab) -> None:
     assert lab.rules(db) == [f"{other.id} tcp/1"]
 
 
-# the tag by which the sweep finds groups
+# the managed tag
 
 
-def test_the_managed_tag_goes_with_the_last_rule(lab: Lab) -> None:
-    """After another read; the intent is on record first."""
+def test_the_managed_tag_is_removed_after_the_last_rule(lab: Lab) -> None:
+    """After another read; the intent is recorded first."""
     instance, _, db = lab.linked()
     lab.tag(instance, link_peer=None)
     lab.sweep()
@@ -220,15 +221,15 @@ def test_the_managed_tag_goes_with_the_last_rule(lab: Lab) -> None:
     assert "tag" in intent["detail"]
 
 
-def test_the_managed_tag_stays_while_any_rule_of_ours_stands(lab: Lab) -> None:
+def test_the_managed_tag_stays_while_the_group_holds_a_rule_of_ours(lab: Lab) -> None:
     _, _, db = lab.linked(ports=":tcp/1+tcp/2")
     lab.revoke(db)
     lab.sweep()
     assert lab.tags(db)["link-managed.prod"] == "true"
 
 
-def test_a_managed_tag_that_a_hand_took_off_is_put_on_again(lab: Lab) -> None:
-    """Where a wish leads to the group; a changed value counts as missing too."""
+def test_a_removed_managed_tag_is_restored(lab: Lab) -> None:
+    """If a tag asks for a link to that group; a changed value counts as missing."""
     _, _, db = lab.linked()
     for value in (None, "false"):
         lab.tag(db, **{"link-managed.prod": value})
@@ -236,14 +237,14 @@ def test_a_managed_tag_that_a_hand_took_off_is_put_on_again(lab: Lab) -> None:
         assert lab.tags(db)["link-managed.prod"] == "true"
 
 
-def test_the_managed_tag_of_another_deployment_is_not_ours_to_take_off(lab: Lab) -> None:
+def test_the_managed_tag_of_another_deployment_stays(lab: Lab) -> None:
     group = lab.group(tags={"link-managed.test": "true"})
     lab.sweep()
     assert lab.tags(group) == {"link-managed.test": "true"}
 
 
-def test_a_sweep_that_holds_removals_says_so_in_its_one_summary(lab: Lab) -> None:
-    """With its counts; two records of one sweep would have one key, and a reader who counts keys would lose one."""
+def test_a_sweep_that_holds_removals_has_one_summary(lab: Lab) -> None:
+    """With its counts. Two summaries of one sweep would have one key, and counting keys would lose one."""
     instance, _, _ = lab.linked(ports=":tcp/1+tcp/2")
     lab.policy(limits={"removals_per_run": 1})
     lab.tag(instance, link_peer=None)
@@ -254,8 +255,8 @@ def test_a_sweep_that_holds_removals_says_so_in_its_one_summary(lab: Lab) -> Non
     assert "stale" in record["advice"]
 
 
-def test_a_repair_that_is_refused_is_told(lab: Lab) -> None:
-    """A person must act: an accept of ours beats an operator's drop for as long as it stands so."""
+def test_a_refused_repair_is_recorded(lab: Lab) -> None:
+    """A person must act: until then our accept rule beats an operator's drop."""
     _, _, db = lab.linked(PEER)
     lab.modify(db, lab.raw_rules(db)[0], Priority="1")
     lab.fault(service="ecs", action="ModifySecurityGroupRule", code="Forbidden.RAM", status=403, times=None)
@@ -265,8 +266,8 @@ def test_a_repair_that_is_refused_is_told(lab: Lab) -> None:
     assert record["advice"]
 
 
-def test_the_managed_tag_stays_where_the_second_read_is_refused(lab: Lab) -> None:
-    """A group that may not be read shows no rules, and may hold some."""
+def test_the_managed_tag_stays_if_the_second_read_is_refused(lab: Lab) -> None:
+    """A group that may not be read shows no rules, but may hold some."""
     instance, _, db = lab.linked(PEER)
     lab.tag(instance, link_peer=None)
     before = lab.cloud.faults.count("ecs", "DescribeSecurityGroupAttribute")

@@ -1,4 +1,5 @@
-"""sweep under faults: struck at any call, or crossed by another delivery, the next run ends where a clean one ends."""
+"""The sweep under faults: after a fault at any call, or a concurrent delivery, the next run reaches the state of a
+clean run."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ LAST = 60  # more calls than a run makes
 
 
 class Neglect:
-    """A world in which everything has gone wrong that a sweep repairs, and where it must end."""
+    """A world with everything that a sweep repairs, and its expected final state."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -34,11 +35,11 @@ class Neglect:
         self.gone = one
         lab.cloud.clock.advance(60)  # chg-2 is over
         lab.tag(instance, link_peer=f"{self.db.id}:tcp/1")  # the event was lost
-        for group in (self.a, self.db):  # a hand
+        for group in (self.a, self.db):  # a person deletes a rule
             rule = next(r for r in lab.raw_rules(group) if r["IpProtocol"] in ("ALL", "TCP"))
             params = {"SecurityGroupId": group.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
             lab.call(HOME, "RevokeSecurityGroup", params)
-        lab.call(HOME, "DeleteInstance", {"InstanceId": one.id, "Force": "true"})  # so was this one
+        lab.call(HOME, "DeleteInstance", {"InstanceId": one.id, "Force": "true"})  # this event was lost too
 
     def repaired(self) -> None:
         lab = self.lab
@@ -51,7 +52,8 @@ class Neglect:
 
 
 def test_one_run_repairs_everything(lab: Lab) -> None:
-    """The world of these tests, without faults; and the loops over its calls reach the last one."""
+    """The world of these tests, without faults. It also makes fewer than LAST calls, so the loops below reach its
+    last call."""
     neglect = Neglect(lab)
     start = lab.calls()
     lab.sweep()
@@ -63,8 +65,8 @@ def test_one_run_repairs_everything(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("kind", ["kill", "reset-after"])
-def test_struck_at_any_call_the_next_run_ends_in_the_same_place(make_lab: Callable[[], Lab], kind: str) -> None:
-    """At call k, for every k; nothing that must stay goes meanwhile."""
+def test_a_run_hit_by_a_fault_at_any_call_is_completed_by_the_next(make_lab: Callable[[], Lab], kind: str) -> None:
+    """At call k, for every k; no rule that must stay is removed meanwhile."""
     for k in range(LAST):
         lab = make_lab()
         neglect = Neglect(lab)
@@ -83,8 +85,8 @@ def test_struck_at_any_call_the_next_run_ends_in_the_same_place(make_lab: Callab
 
 
 @pytest.mark.parametrize("action", ["link", "unlink"])
-def test_a_request_in_the_middle_of_a_sweep_holds_after_the_next(make_lab: Callable[[], Lab], action: str) -> None:
-    """At every call: both sides or neither, as the request says, and no reason is lost to the sweep."""
+def test_a_request_during_a_sweep_is_in_effect_after_the_next(make_lab: Callable[[], Lab], action: str) -> None:
+    """At every call: both sides or neither, as requested, and the sweep loses no claim."""
     for k in range(LAST):
         lab = make_lab()
         a, b = lab.pair()
@@ -104,8 +106,8 @@ def test_a_request_in_the_middle_of_a_sweep_holds_after_the_next(make_lab: Calla
     assert k > 8
 
 
-def test_an_event_in_the_middle_of_a_sweep_loses_nothing(make_lab: Callable[[], Lab]) -> None:
-    """auto_link links a tag that the sweep has not seen: the link stands after both."""
+def test_a_link_made_by_an_event_during_a_sweep_stays(make_lab: Callable[[], Lab]) -> None:
+    """auto_link links a tag that the sweep has not read: the link exists after both."""
     for k in range(LAST):
         lab = make_lab()
         app, db = lab.group(), lab.group("*")
@@ -125,8 +127,8 @@ def test_an_event_in_the_middle_of_a_sweep_loses_nothing(make_lab: Callable[[], 
     assert k > 2
 
 
-def test_a_run_that_was_killed_is_told_by_its_intents(lab: Lab) -> None:
-    """An intent without an outcome is the list of what is to be finished."""
+def test_a_killed_run_leaves_its_intents(lab: Lab) -> None:
+    """Intents without outcomes list the work to be completed."""
     neglect = Neglect(lab)
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="kill")
     with pytest.raises(Killed):
@@ -136,8 +138,8 @@ def test_a_run_that_was_killed_is_told_by_its_intents(lab: Lab) -> None:
     assert lab.records(function="sweep") == []
 
 
-def test_the_other_account_is_swept_although_home_is_throttled(lab: Lab) -> None:
-    """An API that is refused for longer than the run has time is a failed read of that account alone."""
+def test_the_other_account_is_swept_while_home_is_throttled(lab: Lab) -> None:
+    """If an API is throttled for longer than the run lasts, only that account counts as unread."""
     app, db = lab.group(account=PEER), lab.group("*", account=PEER)
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.fault(service="ecs", account=HOME, kind="throttle", times=None)
@@ -146,8 +148,8 @@ def test_the_other_account_is_swept_although_home_is_throttled(lab: Lab) -> None
     assert HOME in json.dumps(lab.records("summary")[-1])
 
 
-def test_an_end_is_not_told_where_the_change_that_brings_it_is_refused(lab: Lab) -> None:
-    """The tag's reason comes and the request's goes, in one change of the marker."""
+def test_an_expiry_is_not_recorded_if_its_change_is_refused(lab: Lab) -> None:
+    """One change of the marker adds the tag's claim and removes the request's."""
     app, db = lab.group(), lab.group("*")
     lab.cross_account(lab.request(app, db, "tcp/1", until=lab.iso(60)))
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})

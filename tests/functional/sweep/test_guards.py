@@ -1,4 +1,5 @@
-"""sweep's guards: what it does not believe, does not touch, does not try for ever, and how it says so."""
+"""The sweep's guards: it fails closed on unreliable reads, touches only its own rules, and reports what it cannot
+do."""
 
 from __future__ import annotations
 
@@ -20,14 +21,14 @@ def _living(living_lab: Lab) -> Lab:
     return living_lab
 
 
-# reads that cannot be believed
+# unreliable reads
 
 
 @pytest.mark.parametrize("kind", ["throttle", "error", "html", "reset", "truncated"])
 @pytest.mark.parametrize("action", ["DescribeInstances", "DescribeSecurityGroups", "DescribeSecurityGroupAttribute"])
 @pytest.mark.parametrize("account", [HOME, PEER])
 def test_a_failed_read_removes_nothing_in_that_account(lab: Lab, account: str, action: str, kind: str) -> None:
-    """And the other account is swept as ever."""
+    """The other account is swept as usual."""
     other = PEER if account == HOME else HOME
     instance, _, db = lab.linked(account)
     elsewhere, _, other_db = lab.linked(other)
@@ -45,7 +46,7 @@ def test_a_failed_read_removes_nothing_in_that_account(lab: Lab, account: str, a
 
 
 def test_a_partial_read_removes_nothing(lab: Lab) -> None:
-    """The second page of the instances does not come: those on it are not gone."""
+    """The second page of instances fails: the instances on it are not treated as gone."""
     app, db = lab.group(), lab.group("*")
     for _ in range(100):
         lab.instance(app)
@@ -58,7 +59,7 @@ def test_a_partial_read_removes_nothing(lab: Lab) -> None:
 
 
 def test_an_empty_read_removes_nothing(lab: Lab) -> None:
-    """A role that may not describe instances is shown none, without an error."""
+    """A role without permission to describe instances gets an empty list and no error."""
     _, _, db = lab.linked(PEER)
     lab.cloud.identity.roles[ROLE].allowed_actions = [
         "ecs:DescribeSecurityGroup*", "ecs:RevokeSecurityGroup", "ecs:UntagResources",
@@ -68,8 +69,8 @@ def test_an_empty_read_removes_nothing(lab: Lab) -> None:
     assert f"{PEER}: shows no instances" in lab.summary()["detail"]
 
 
-def test_an_empty_read_removes_what_is_over_for_another_reason(lab: Lab) -> None:
-    """An end that is past and consent that is withdrawn are not a matter of what is seen."""
+def test_an_empty_read_does_not_hold_explicit_removals(lab: Lab) -> None:
+    """Expiry and withdrawn consent do not depend on which instances are shown."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b, "tcp/1", until=lab.iso(60)), lab.request(b, a, "tcp/2", request_id="chg-2"))
     for account in (HOME, PEER):
@@ -82,7 +83,7 @@ def test_an_empty_read_removes_what_is_over_for_another_reason(lab: Lab) -> None
 
 
 @pytest.mark.parametrize("cause", ["no role", "sts down"])
-def test_an_account_that_cannot_be_entered_is_told_and_the_others_are_swept(lab: Lab, cause: str) -> None:
+def test_an_account_that_cannot_be_entered_is_recorded_and_the_others_are_swept(lab: Lab, cause: str) -> None:
     instance, _, db = lab.linked(PEER)
     own, _, home_db = lab.linked()
     lab.tag(instance, link_peer=None)
@@ -101,7 +102,7 @@ def test_an_account_that_cannot_be_entered_is_told_and_the_others_are_swept(lab:
 
 
 def test_links_with_an_account_that_cannot_be_read_stay(lab: Lab) -> None:
-    """On the side that can be read nothing is taken away for what the other side does not show."""
+    """On the side that can be read, no rule is removed because of what the other account does not show."""
     a, b = lab.pair()
     instance = lab.instance(b, tags={"link-peer": f"{a.id}@{HOME}:tcp/1"})
     lab.cross_account(lab.request(a, b, request_id="chg-2"))
@@ -115,8 +116,8 @@ def test_links_with_an_account_that_cannot_be_read_stay(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("over", ["until", "deny", "consent"])
-def test_what_is_over_is_closed_here_though_the_other_account_cannot_be_read(lab: Lab, over: str) -> None:
-    """Expiry, policy and the group's own consent need no look at the other side."""
+def test_explicit_removals_do_not_need_the_other_account(lab: Lab, over: str) -> None:
+    """Expiry, the policy and the group's own consent can be judged without reading the other side."""
     a, b = lab.pair()
     lab.cross_account(lab.request(b, a, "tcp/22", until=lab.iso(60)))
     assert lab.rules(a) == [f"{b.id} tcp/22"]
@@ -132,8 +133,10 @@ def test_what_is_over_is_closed_here_though_the_other_account_cannot_be_read(lab
 
 @pytest.mark.parametrize("way", ["no role", "no instances"])
 @pytest.mark.parametrize("accept", [None, "*@1000000000000001", "{other}@{peer}:tcp/2"])
-def test_an_account_that_hides_keeps_no_way_in_open_for_its_instances(lab: Lab, way: str, accept: str | None) -> None:
-    """The group that admits has withdrawn its consent: whether the other account lets itself be read is no matter."""
+def test_withdrawn_consent_closes_a_link_if_the_other_account_is_unreadable(
+    lab: Lab, way: str, accept: str | None
+) -> None:
+    """Fail closed: the accepting group has withdrawn its consent, so the other account need not be read."""
     a, b = lab.pair()
     one, two = lab.instance(b), lab.instance(a)
     lab.cross_account(lab.request(one, two, "tcp/1"))
@@ -145,8 +148,8 @@ def test_an_account_that_hides_keeps_no_way_in_open_for_its_instances(lab: Lab, 
 
 @pytest.mark.parametrize("way", ["no role", "no instances"])
 @pytest.mark.parametrize("accept", ["{one}@{peer}", "*@{peer}:tcp/1", "{group}@{peer}:tcp/1+tcp/2"])
-def test_a_link_that_is_still_accepted_stays_while_the_other_account_hides(lab: Lab, way: str, accept: str) -> None:
-    """It may have been the role's fault; an instance that cannot be seen may be in the group that is accepted."""
+def test_a_link_with_consent_stays_while_the_other_account_is_unreadable(lab: Lab, way: str, accept: str) -> None:
+    """The role may be misconfigured, and an instance that is not shown may be in the accepted group."""
     a, b = lab.pair()
     one, two = lab.instance(b), lab.instance(a)
     lab.cross_account(lab.request(one, two, "tcp/1"))
@@ -157,7 +160,7 @@ def test_a_link_that_is_still_accepted_stays_while_the_other_account_hides(lab: 
 
 
 def hide(lab: Lab, way: str) -> None:
-    """The other account lets nothing be read any more: refused, or shown as empty."""
+    """Makes the other account unreadable: reads are refused, or return nothing."""
     CACHE.sessions.clear()
     if way == "no role":
         del lab.cloud.identity.roles[ROLE]
@@ -165,8 +168,8 @@ def hide(lab: Lab, way: str) -> None:
         lab.cloud.identity.roles[ROLE].allowed_actions = ["ecs:DescribeSecurityGroup*"]
 
 
-def test_trouble_of_one_accounts_groups_is_not_the_others(lab: Lab) -> None:
-    """Home's rules cannot be read; there are many groups to read besides."""
+def test_a_failed_read_of_rules_does_not_affect_the_other_account(lab: Lab) -> None:
+    """Home's rules cannot be read, while many groups of the other account are."""
     lab.linked(HOME)
     elsewhere = [lab.linked(PEER) for _ in range(8)]
     for instance, _, _ in elsewhere:
@@ -176,11 +179,11 @@ def test_trouble_of_one_accounts_groups_is_not_the_others(lab: Lab) -> None:
     assert [lab.rules(db) for _, _, db in elsewhere] == [[]] * 8
 
 
-# how much may go at once
+# the removal cap
 
 
-def test_more_removals_than_the_policy_allows_are_held_and_told_loudly(lab: Lab) -> None:
-    """None of them is done; what is explicit goes all the same, and adds are made."""
+def test_removals_over_the_cap_are_held_and_reported(lab: Lab) -> None:
+    """None of them is made. Explicit removals and additions are made."""
     one, _, first = lab.linked()
     two, _, second = lab.linked()
     a, b = lab.pair()
@@ -197,12 +200,12 @@ def test_more_removals_than_the_policy_allows_are_held_and_told_loudly(lab: Lab)
     assert lab.rules(db) == [f"{app.id} tcp/1"]
     record = lab.summary()
     assert (record["outcome"], record["reason"], record["held"]) == ("failed", "removals-held", "2")
-    told = " ".join(r.get("detail", "") + r.get("advice", "") for r in lab.records("summary"))
-    assert "2 rules" in told
-    assert "removals_per_run" in told
+    text = " ".join(r.get("detail", "") + r.get("advice", "") for r in lab.records("summary"))
+    assert "2 rules" in text
+    assert "removals_per_run" in text
 
 
-def test_as_many_as_the_policy_allows_go(lab: Lab) -> None:
+def test_removals_up_to_the_cap_are_made(lab: Lab) -> None:
     one, _, first = lab.linked()
     two, _, second = lab.linked()
     for instance in (one, two):
@@ -212,8 +215,8 @@ def test_as_many_as_the_policy_allows_go(lab: Lab) -> None:
     assert lab.rules(first) == lab.rules(second) == []
 
 
-def test_rules_count_not_links(lab: Lab) -> None:
-    """A mutual link's two."""
+def test_the_cap_counts_rules_not_links(lab: Lab) -> None:
+    """A mutual link counts as two."""
     instance, app, db = lab.linked(HOME, "")
     lab.tag(instance, link_peer=None)
     lab.policy(limits={"removals_per_run": 1})
@@ -221,11 +224,11 @@ def test_rules_count_not_links(lab: Lab) -> None:
     assert len(lab.rules(app)) == len(lab.rules(db)) == 1
 
 
-# what is not ours
+# other people's rules
 
 
-def test_nothing_that_a_person_made_is_touched(lab: Lab) -> None:
-    """Neither plain rules, nor forged, copied or another deployment's markers, also in a group that holds ours."""
+def test_no_rule_that_a_person_made_is_touched(lab: Lab) -> None:
+    """Plain rules, and rules with a forged, copied or another deployment's marker, even in a group that holds ours."""
     instance, app, db = lab.linked()
     (ours,) = lab.raw_rules(db)
     base = {"IpProtocol": "TCP", "SourceGroupId": app.id, "Priority": "100"}
@@ -252,8 +255,8 @@ def _sorted(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rules, key=lambda rule: str(rule["SecurityGroupRuleId"]))
 
 
-def test_paused_reads_and_audits_and_changes_nothing(lab: Lab) -> None:
-    """Adds, removals, repairs and tags: all wait."""
+def test_while_paused_nothing_is_changed(lab: Lab) -> None:
+    """No addition, removal, repair or tag change."""
     instance, _, db = lab.linked()
     _, _, other = lab.linked()
     lab.modify(other, lab.raw_rules(other)[0], Priority="1")
@@ -275,8 +278,8 @@ def test_paused_reads_and_audits_and_changes_nothing(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("lacking", ["everything", "rules", "tag"])
-def test_a_group_where_we_may_not_write_is_reported_and_not_tried_for_ever(lab: Lab, lacking: str) -> None:
-    """One `no-access` a run, no redelivery; the other links are made."""
+def test_a_group_without_write_permission_is_reported_without_retries(lab: Lab, lacking: str) -> None:
+    """One `no-access` per run, no redelivery; the other links are made."""
     app, db = lab.group(account=PEER), lab.group("*", account=PEER)
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     home_app, home_db = lab.group(), lab.group("*")
@@ -293,7 +296,7 @@ def test_a_group_where_we_may_not_write_is_reported_and_not_tried_for_ever(lab: 
     assert refused <= 2 + 3
 
 
-def test_a_removal_that_we_may_not_make_is_reported(lab: Lab) -> None:
+def test_a_removal_without_permission_is_reported(lab: Lab) -> None:
     instance, _, db = lab.linked(PEER)
     lab.tag(instance, link_peer=None)
     lab.cloud.identity.roles[ROLE].allowed_actions = READS
@@ -302,7 +305,7 @@ def test_a_removal_that_we_may_not_make_is_reported(lab: Lab) -> None:
     assert len(lab.rules(db)) == 1
 
 
-def test_rules_that_we_may_not_read_are_reported(lab: Lab) -> None:
+def test_rules_without_read_permission_are_reported(lab: Lab) -> None:
     """The account shows its instances and groups, but not its rules: one `no-access` record."""
     lab.linked(PEER)
     lab.cloud.identity.roles[ROLE].allowed_actions = ["ecs:DescribeInstances", "ecs:DescribeSecurityGroups"]
@@ -312,7 +315,7 @@ def test_rules_that_we_may_not_read_are_reported(lab: Lab) -> None:
 
 
 def test_a_rule_for_a_wide_range_is_never_ours(lab: Lab) -> None:
-    """Whatever its description says: link-peer writes single addresses."""
+    """Whatever its description says: link-peer writes only single addresses."""
     group = lab.group(tags={"link-managed.prod": "true"})
     key = RuleKey(party(group), "10.0.0.0/8", "", parse_port("tcp/22"))
     marker = f"link-peer/1 dep=prod id={key.id('prod', REGION)} by=tag from=i-a to=i-b"
@@ -325,8 +328,8 @@ def test_a_rule_for_a_wide_range_is_never_ours(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("peer", ["group", "instance"])
-def test_an_instance_that_one_read_leaves_out_keeps_its_link(lab: Lab, peer: str) -> None:
-    """In an account that shows others: what is not seen is looked for a second time, by group or by id."""
+def test_an_instance_omitted_from_one_read_keeps_its_link(lab: Lab, peer: str) -> None:
+    """A Describe call may omit members; they are read again, by group or by id, before they count as gone."""
     app, db = lab.group("*"), lab.group("*")
     to = lab.instance(db).id if peer == "instance" else db.id
     instance = lab.instance(app, tags={"link-peer": f"{to}:tcp/1"})

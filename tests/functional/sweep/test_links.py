@@ -1,4 +1,4 @@
-"""sweep finds and repairs: whatever events got lost and whoever edited by hand, the rules are what is wanted again."""
+"""The sweep restores the desired state, whatever events were lost and whatever people edited."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def _living(living_lab: Lab) -> Lab:
     return living_lab
 
 
-# what events missed
+# lost events
 
 
 @pytest.mark.parametrize("account", [HOME, PEER])
 def test_a_tag_whose_event_was_lost_is_linked(lab: Lab, account: str) -> None:
-    """In any account of the policy, not only at home."""
+    """In every account of the policy, not only at home."""
     app, db = lab.group(account=account), lab.group("*", account=account)
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     assert lab.sweep()["applied"] == 1
@@ -29,7 +29,7 @@ def test_a_tag_whose_event_was_lost_is_linked(lab: Lab, account: str) -> None:
 
 @pytest.mark.parametrize(("source", "target"), [(HOME, PEER), (PEER, HOME)])
 def test_a_tag_that_names_another_account_is_linked(lab: Lab, source: str, target: str) -> None:
-    """Both ways, without the queue."""
+    """In both directions, without the queue."""
     app, db = lab.group(f"*@{target}", account=source), lab.group(f"*@{source}", account=target)
     lab.instance(app, tags={"link-peer": f"{db.id}@{target}"})
     assert lab.sweep()["applied"] == 1
@@ -37,7 +37,7 @@ def test_a_tag_that_names_another_account_is_linked(lab: Lab, source: str, targe
 
 
 def test_tags_that_came_late_are_found(lab: Lab) -> None:
-    """auto_link saw the instance before its tags did show."""
+    """auto_link read the instance before its tags were shown."""
     app, db = lab.group(), lab.group("*")
     lab.cloud.ecs.read_lag.tags = 60
     instance = lab.instance(app)
@@ -58,17 +58,17 @@ def test_an_instance_link_whose_event_was_lost_is_made(lab: Lab) -> None:
     assert lab.rules(app) == [f"{two.private_ip}/32>{one.private_ip}/32 all"]
 
 
-# what lost its reason
+# claims that ended
 
 
-def test_the_links_of_a_released_instance_go(lab: Lab) -> None:
+def test_the_links_of_a_released_instance_are_removed(lab: Lab) -> None:
     instance, _, db = lab.linked()
     lab.release(instance)
     assert lab.sweep()["removed"] >= 1
     assert lab.rules(db) == []
 
 
-def test_the_links_of_a_released_instance_stay_while_a_neighbour_wants_them(lab: Lab) -> None:
+def test_the_links_of_a_released_instance_stay_while_another_asks_for_them(lab: Lab) -> None:
     instance, app, db = lab.linked()
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.release(instance)
@@ -76,16 +76,16 @@ def test_the_links_of_a_released_instance_stay_while_a_neighbour_wants_them(lab:
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
-def test_a_link_whose_tag_went_goes(lab: Lab) -> None:
-    """Both sides of a mutual one."""
+def test_a_link_whose_tag_was_removed_is_removed(lab: Lab) -> None:
+    """Both rules of a mutual link."""
     instance, app, db = lab.linked(ports="")
     lab.tag(instance, link_peer=None)
     lab.sweep()
     assert (lab.rules(app), lab.rules(db)) == ([], [])
 
 
-def test_a_tag_of_another_account_that_no_event_names_goes_with_its_rule(lab: Lab) -> None:
-    """The peer account's events do not come here."""
+def test_a_tag_removed_in_another_account_closes_its_link(lab: Lab) -> None:
+    """Events of the peer account are not delivered to home."""
     a, b = lab.pair()
     instance = lab.instance(b, tags={"link-peer": f"{a.id}@{HOME}:tcp/1"})
     lab.sweep()
@@ -95,8 +95,8 @@ def test_a_tag_of_another_account_that_no_event_names_goes_with_its_rule(lab: La
     assert lab.rules(a) == []
 
 
-def test_a_requests_link_that_is_past_its_end_expires(lab: Lab) -> None:
-    """At the very second, on both sides, with action `expire`."""
+def test_a_requests_link_expires_at_its_end(lab: Lab) -> None:
+    """To the second, on both sides, with action `expire`."""
     a, b = lab.pair()
     end = lab.iso(3600)
     lab.cross_account(lab.request(a, b, until=end))
@@ -112,7 +112,7 @@ def test_a_requests_link_that_is_past_its_end_expires(lab: Lab) -> None:
     assert {record["from"], record["to"]} == {a.id, b.id}
 
 
-def test_of_two_ends_each_takes_its_own_reason(lab: Lab) -> None:
+def test_an_end_removes_only_its_own_claim(lab: Lab) -> None:
     a, b = lab.pair()
     lab.cross_account(
         lab.request(a, b, "tcp/1", until=lab.iso(60)),
@@ -123,7 +123,7 @@ def test_of_two_ends_each_takes_its_own_reason(lab: Lab) -> None:
     assert lab.reasons(b) == ["req:chg-2"]
 
 
-def test_link_until_ends_what_the_instance_asks_for(lab: Lab) -> None:
+def test_link_until_ends_the_links_of_the_instance(lab: Lab) -> None:
     instance, _, db = lab.linked()
     lab.tag(instance, link_until=lab.iso(600))
     lab.sweep()
@@ -135,8 +135,8 @@ def test_link_until_ends_what_the_instance_asks_for(lab: Lab) -> None:
     assert record["outcome"] == "removed"
 
 
-def test_an_unreadable_link_until_ends_them_too(lab: Lab) -> None:
-    """Nobody knows until when: `bad-tag`, and what stands is removed."""
+def test_an_invalid_link_until_ends_them_too(lab: Lab) -> None:
+    """It is unknown when they should end: `bad-tag`, and the rules are removed."""
     instance, _, db = lab.linked()
     lab.tag(instance, link_until="next week")
     lab.sweep()
@@ -159,7 +159,7 @@ def test_consent_that_is_withdrawn_or_narrowed_closes_the_link(lab: Lab, kind: s
     assert lab.rules(b) == []
     record = lab.records(outcome="removed")[0]
     assert record["reason"] == "no-consent"
-    key = "link-accept.2" if accept else "link-accept"  # set over what is there, it would close what that lets in
+    key = "link-accept.2" if accept else "link-accept"  # the key in use would overwrite the existing consent
     assert record["advice"] == f"tag {b.id}@{PEER} {key}={a.id}@{HOME}:tcp/1"
 
 
@@ -178,7 +178,7 @@ def test_consent_withdrawn_on_one_side_closes_both_sides_of_a_mutual_link(lab: L
 @pytest.mark.parametrize("gone", ["a", "b"])
 @pytest.mark.parametrize("kind", ["tag", "request"])
 def test_a_mutual_link_with_one_side_missing_is_completed(lab: Lab, gone: str, kind: str) -> None:
-    """If both still consent."""
+    """If both groups still consent."""
     a, b = lab.pair()
     if kind == "tag":
         lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})
@@ -203,8 +203,8 @@ def test_a_half_open_link_without_consent_is_removed(lab: Lab, gone: str) -> Non
     assert (lab.rules(group), lab.rules(other)) == ([], [])
 
 
-def test_a_half_open_link_that_has_no_room_is_removed(lab: Lab) -> None:
-    """It cannot be completed: both sides or neither."""
+def test_a_half_open_link_that_cannot_be_completed_is_removed(lab: Lab) -> None:
+    """The group has no room: both sides or neither."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b))
     lab.revoke(a)

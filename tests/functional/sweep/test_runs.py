@@ -1,4 +1,4 @@
-"""sweep as a run: its order, its time, its cost, and what its summary tells."""
+"""One run of the sweep: order, time, cost and summary."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def _living(living_lab: Lab) -> Lab:
     return living_lab
 
 
-# order and idempotence
+# order and idempotency
 
 
-def test_adds_come_before_removals(lab: Lab) -> None:
-    """So that a changed wish never leaves a gap."""
+def test_additions_come_before_removals(lab: Lab) -> None:
+    """So changing a tag causes no interruption."""
     instance, _, db = lab.linked()
     lab.tag(instance, link_peer=f"{db.id}:tcp/2")
     start = lab.calls()
@@ -31,8 +31,8 @@ def test_adds_come_before_removals(lab: Lab) -> None:
     assert order.index("AuthorizeSecurityGroup") < order.index("RevokeSecurityGroup")
 
 
-def test_a_full_group_has_what_goes_go_first(lab: Lab) -> None:
-    """Where only that makes room."""
+def test_in_a_full_group_removals_come_first(lab: Lab) -> None:
+    """If only that makes room."""
     instance, app, db = lab.linked()
     source = lab.group()
     for port in range(1, 20):
@@ -44,7 +44,7 @@ def test_a_full_group_has_what_goes_go_first(lab: Lab) -> None:
 
 
 def test_a_second_sweep_changes_nothing(lab: Lab) -> None:
-    """No mutating call, no outcome: tags, requests, instances, a denied link, and one that has no room."""
+    """No changing call and no outcome, for tags, requests, instances, a denied link and one without room."""
     lab.linked()
     lab.linked(PEER, "")
     a, b = lab.pair()
@@ -63,11 +63,11 @@ def test_a_second_sweep_changes_nothing(lab: Lab) -> None:
     assert lab.summary()["outcome"] == "unchanged"
 
 
-# trouble and time
+# errors and time
 
 
-def test_a_change_that_fails_for_the_moment_raises_after_the_others(lab: Lab) -> None:
-    """The platform calls again; the other links are settled meanwhile."""
+def test_a_transient_error_raises_after_the_other_links_are_done(lab: Lab) -> None:
+    """The platform retries the run; the other links are settled meanwhile."""
     first, second = lab.group("*"), lab.group("*")
     for db in (first, second):
         lab.instance(lab.group(), tags={"link-peer": f"{db.id}:tcp/1"})
@@ -80,7 +80,7 @@ def test_a_change_that_fails_for_the_moment_raises_after_the_others(lab: Lab) ->
     assert len(lab.rules(first)) == len(lab.rules(second)) == 1
 
 
-def test_while_the_log_is_down_nothing_is_changed(lab: Lab) -> None:
+def test_without_the_audit_log_nothing_is_changed(lab: Lab) -> None:
     instance, _, db = lab.linked()
     lab.tag(instance, link_peer=None)
     before = lab.changes()
@@ -91,7 +91,7 @@ def test_while_the_log_is_down_nothing_is_changed(lab: Lab) -> None:
     assert len(lab.rules(db)) == 1
 
 
-def test_the_tag_is_not_taken_off_while_the_log_is_down(lab: Lab) -> None:
+def test_without_the_audit_log_the_managed_tag_is_not_removed(lab: Lab) -> None:
     group = lab.group(tags={"link-managed.prod": "true"})
     lab.fault(service="sls", kind="error", times=None)
     with pytest.raises(Transient, match="audit log"):
@@ -99,9 +99,9 @@ def test_the_tag_is_not_taken_off_while_the_log_is_down(lab: Lab) -> None:
     assert lab.tags(group)["link-managed.prod"] == "true"
 
 
-def test_what_the_time_does_not_allow_is_left_to_the_next_runs(lab: Lab) -> None:
-    """Reading stops in time and nothing unread is judged. Each run begins elsewhere, also on a new instance that knows
-    nothing of the last run: after a few, every group has been seen."""
+def test_groups_that_were_not_read_in_time_are_left_to_the_next_runs(lab: Lab) -> None:
+    """Reading stops in time, and unread groups are not judged. Each run starts at another position, also on a new
+    function instance, so a few runs cover every group."""
     lab.context.function.timeout = 100
     groups: list[tuple[Instance, Group]] = []
     app = lab.group()
@@ -114,20 +114,20 @@ def test_what_the_time_does_not_allow_is_left_to_the_next_runs(lab: Lab) -> None
     unwanted = [groups[k] for k in range(0, 70, 5)]
     for instance, _ in unwanted:
         lab.tag(instance, link_peer=None)
-    stand = [len(unwanted)]
-    while stand[-1] and len(stand) < 5:
+    left = [len(unwanted)]
+    while left[-1] and len(left) < 5:
         lab.cloud.clock.advance(600)
         lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", kind="slow", seconds=1.0, times=64)
         lab.sweep()
         lab.cloud.faults.clear()
-        stand.append(sum(bool(lab.rules(db)) for _, db in unwanted))
-        if len(stand) == 2:
+        left.append(sum(bool(lab.rules(db)) for _, db in unwanted))
+        if len(left) == 2:
             assert "6 groups: no time was left" in lab.summary()["detail"]
-    assert stand[1] > stand[-1] == 0
+    assert left[1] > left[-1] == 0
 
 
-def test_no_change_is_begun_when_the_time_is_nearly_over(lab: Lab) -> None:
-    """It would be killed in the middle: raised instead, and made by the next run."""
+def test_no_change_is_started_shortly_before_the_timeout(lab: Lab) -> None:
+    """It could be cut off in the middle. The function raises instead, and the next run makes the change."""
     app, db = lab.group(), lab.group("*")
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     before = lab.changes()
@@ -142,8 +142,8 @@ def test_no_change_is_begun_when_the_time_is_nearly_over(lab: Lab) -> None:
 # the summary and the event
 
 
-def test_the_summary_tells_what_was_done_at_what_cost(lab: Lab) -> None:
-    """One a run: counts, calls, seconds, what was skipped and why."""
+def test_the_summary_reports_work_and_cost(lab: Lab) -> None:
+    """One per run: counts, calls, seconds, what was skipped and why."""
     instance, _, _ = lab.linked()
     lab.tag(instance, link_peer=None)
     app, db = lab.group(), lab.group("*")
@@ -158,7 +158,7 @@ def test_the_summary_tells_what_was_done_at_what_cost(lab: Lab) -> None:
         "function": "sweep",
         "deployment": "prod",
         "outcome": "applied",
-        "changed": "3",  # a rule that comes, one that goes, and the tag of the group that it leaves
+        "changed": "3",  # a rule added, a rule removed, and the managed tag of its group removed
         "removed": "1",
         "held": "0",
         "denied": "1",
@@ -175,8 +175,8 @@ def test_the_summary_tells_what_was_done_at_what_cost(lab: Lab) -> None:
     assert counted == made
 
 
-def test_the_cost_does_not_grow_with_instances_that_ask_for_nothing(lab: Lab) -> None:
-    """A hundred a page, groups by tag, the rules of each managed group once."""
+def test_the_cost_does_not_grow_with_instances_without_tags(lab: Lab) -> None:
+    """Instances are read a hundred per page, groups by tag, and the rules of each managed group once."""
     lab.linked()
     app = lab.group()
     for _ in range(150):
@@ -192,7 +192,7 @@ def test_the_cost_does_not_grow_with_instances_that_ask_for_nothing(lab: Lab) ->
 @pytest.mark.parametrize(
     "event", [b"", b"null", b"{}", b"[]", b'{"triggerTime": 7}', b'{"triggerTime": "' + b"x" * 99 + b'"}']
 )
-def test_whatever_the_timer_says_it_sweeps(lab: Lab, event: bytes) -> None:
+def test_any_timer_event_starts_a_sweep(lab: Lab, event: bytes) -> None:
     app, db = lab.group(), lab.group("*")
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     answer: dict[str, Any] = json.loads(function.handler(event, lab.context))

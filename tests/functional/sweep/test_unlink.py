@@ -1,4 +1,4 @@
-"""A sweep that completes links and an unlink that closes them, at once: what was closed stays closed."""
+"""A sweep that completes links, concurrent with an unlink that closes them: a closed link stays closed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Crossing = tuple[Lab, Group, Group, dict[str, Any]]
 
 
 def linked(lab: Lab, kind: str) -> Crossing:
-    """A link that a request asked for, between groups or instances of both accounts; and the request that ends it."""
+    """A link opened by a request, between groups or instances of both accounts; and the request that closes it."""
     a, b = lab.pair()
     ends: list[Group | Instance] = [lab.instance(a), lab.instance(b)]
     if kind == "groups":
@@ -27,8 +27,8 @@ def linked(lab: Lab, kind: str) -> Crossing:
 
 @pytest.mark.parametrize("kind", ["groups", "instances"])
 @pytest.mark.parametrize("first", ["sweep", "unlink"])
-def test_an_unlink_and_a_sweep_that_cross_leave_nothing(make_lab: Callable[[], Lab], kind: str, first: str) -> None:
-    """At every call of the one, the whole of the other: half of the link, seen by the sweep, does not bring it back."""
+def test_a_concurrent_unlink_and_sweep_leave_no_rule(make_lab: Callable[[], Lab], kind: str, first: str) -> None:
+    """One runs completely at each call of the other: a half that the sweep has read does not restore the link."""
     for k in range(LAST):
         lab, a, b, request = linked(make_lab(), kind)
         runs: list[Callable[[], object]] = [lab.sweep, lambda lab=lab, request=request: lab.cross_account(request)]  # type: ignore[misc]
@@ -44,21 +44,21 @@ def test_an_unlink_and_a_sweep_that_cross_leave_nothing(make_lab: Callable[[], L
     assert 6 < k < LAST - 1
 
 
-def test_a_completion_that_is_taken_back_is_told(make_lab: Callable[[], Lab]) -> None:
-    """Written, and taken away by its rule id, with an intent for each; the outcome says why nothing stands."""
+def test_a_completion_that_is_rolled_back_is_recorded(make_lab: Callable[[], Lab]) -> None:
+    """The rule is written, then removed by its id, with an intent for each; the outcome says why there is no rule."""
     lab, a, b, request = linked(make_lab(), "groups")
     lab.revoke(b)
     lab.meanwhile("AuthorizeSecurityGroup", lambda: lab.cross_account(request))
     lab.sweep()
     assert (lab.rules(a), lab.rules(b)) == ([], [])
-    told = lab.records(function="sweep", outcome="unchanged")[-1]
-    assert "an unlink took it back" in told["detail"]
-    assert len(told["api_requests"].split(",")) >= 2
-    assert len(lab.records("intent", function="sweep", link=told["link"])) == 2
+    record = lab.records(function="sweep", outcome="unchanged")[-1]
+    assert "an unlink took it back" in record["detail"]
+    assert len(record["api_requests"].split(",")) >= 2
+    assert len(lab.records("intent", function="sweep", link=record["link"])) == 2
 
 
-def test_a_tag_keeps_what_an_unlink_meanwhile_leaves(make_lab: Callable[[], Lab]) -> None:
-    """Only the request's reason goes from the completed side: the tag still wants the link."""
+def test_a_tag_keeps_a_completed_link_during_an_unlink(make_lab: Callable[[], Lab]) -> None:
+    """Only the request's claim is removed from the completed side: the tag still asks for the link."""
     lab, a, b, request = linked(make_lab(), "groups")
     lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})
     lab.cross_account(lab.request(a, b, action="sync", request_id="tag-1"))

@@ -1,4 +1,4 @@
-"""Many deliveries at once, in threads, over HTTP, on a cloud that is slow and faulty: the end is the desired one, and told."""
+"""Many concurrent deliveries over HTTP, on a slow and faulty cloud, end in the desired and recorded state."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ pytestmark = pytest.mark.http
 
 
 @pytest.mark.parametrize("faulty", [("ecs", "sts"), ("ecs", "sts", "sls")], ids=["cloud", "cloud-and-log"])
-def test_whatever_comes_at_once_ends_where_it_should(wire_lab: WireLab, faulty: tuple[str, ...]) -> None:
-    """Duplicates, requests and sweeps side by side; then changes and unlinks; each time a quiet sweep finds it right."""
+def test_concurrent_deliveries_reach_the_desired_state(wire_lab: WireLab, faulty: tuple[str, ...]) -> None:
+    """Duplicates, requests and sweeps together; then changes and unlinks. After each, a sweep without faults finds
+    the desired state."""
     crowd = Crowd(wire_lab)
     everything = {app.id: [] for app in crowd.apps}
 
@@ -25,7 +26,7 @@ def test_whatever_comes_at_once_ends_where_it_should(wire_lab: WireLab, faulty: 
     assert crowd.rules() == crowd.wanted(everything, crowd.pairs)
 
     for instance in crowd.instances[:5]:
-        wire_lab.tag(instance, link_peer=crowd.wish("tcp/3306", "tcp/5432"))
+        wire_lab.tag(instance, link_peer=crowd.peers("tcp/3306", "tcp/5432"))
     crowd.faults(faulty)
     crowd.settle(
         crowd.events(wire_lab.tag_event),
@@ -40,4 +41,4 @@ def test_whatever_comes_at_once_ends_where_it_should(wire_lab: WireLab, faulty: 
     crowd.check_intents()
     crowd.check_outcomes()
     if "sls" not in faulty:
-        crowd.check_requests_told()
+        crowd.check_requests_recorded()

@@ -1,4 +1,4 @@
-"""Faults through real sockets and the official SDKs: what each means to us, and where the delivery ends."""
+"""Faults through real sockets and the official SDKs: how each is classified, and the state a delivery ends in."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from tests.functional.wire_lab import HurriedClock, WireLab
 
 pytestmark = pytest.mark.http
 
-KILLS = {"kill", "kill-after"}  # over sockets nothing but a reset
+KILLS = {"kill", "kill-after"}  # over sockets the same as a reset
 SPOILT = sorted(KINDS - KILLS - {"slow", "throttle"})
 TROUBLE = sorted(KINDS - KILLS - {"slow"})
-# An SLS write is answered by an empty 200, of which nothing can be cut off.
+# The response to an SLS write is an empty 200, which cannot be truncated.
 WRITE_TROUBLE = sorted(set(TROUBLE) - {"truncated-after"})
 
 
 def ecs(lab: WireLab, account: str = HOME) -> Ecs:
-    """One account's ECS as the functions have it, with no time for a second attempt."""
+    """One account's ECS as the functions use it, with no time for a second attempt."""
     clock = HurriedClock()
     retry = Retry(clock, deadline=clock.now())
     return Accounts(settings.load(lab.context), load(lab.policy_path), clock, retry, "test").ecs(account)
 
 
-# what a fault means
+# classification of faults
 
 
 @pytest.mark.parametrize("kind", SPOILT)
-def test_a_change_without_a_readable_answer_is_ambiguous(wire_lab: WireLab, kind: str) -> None:
-    """It may have been made: nobody may call it failed, or done."""
+def test_a_change_without_a_readable_response_is_ambiguous(wire_lab: WireLab, kind: str) -> None:
+    """It may have been made, so it is neither failed nor done."""
     group = wire_lab.group()
     wire_lab.fault(service="ecs", action="TagResources", kind=kind)
     with pytest.raises(Ambiguous):
@@ -51,7 +51,7 @@ def test_a_change_without_a_readable_answer_is_ambiguous(wire_lab: WireLab, kind
 
 
 @pytest.mark.parametrize("kind", SPOILT)
-def test_a_read_without_a_readable_answer_is_never_an_empty_one(wire_lab: WireLab, kind: str) -> None:
+def test_a_read_without_a_readable_response_is_not_an_empty_list(wire_lab: WireLab, kind: str) -> None:
     """An outage must not look like an account in which everything is gone."""
     wire_lab.instance(wire_lab.group())
     wire_lab.fault(service="ecs", action="DescribeInstances", kind=kind)
@@ -74,10 +74,10 @@ def test_a_read_without_a_readable_answer_is_never_an_empty_one(wire_lab: WireLa
         ("InvalidParameter", 400, CloudError),
     ],
 )
-def test_an_answered_refusal_is_told_by_its_code(
+def test_an_error_response_is_classified_by_its_code(
     wire_lab: WireLab, code: str, status: int, means: type[Exception]
 ) -> None:
-    """Exactly that class, and none that is kinder or harsher."""
+    """Exactly that class, and no subclass of it."""
     wire_lab.fault(service="ecs", action="DescribeInstances", code=code, status=status)
     with pytest.raises(means, match=re.escape(code)) as raised:
         ecs(wire_lab).all_instances()
@@ -86,7 +86,7 @@ def test_an_answered_refusal_is_told_by_its_code(
 
 
 @pytest.mark.parametrize("kind", TROUBLE)
-def test_a_role_that_cannot_be_asked_for_is_trouble_of_the_moment(wire_lab: WireLab, kind: str) -> None:
+def test_a_failed_assume_role_is_transient(wire_lab: WireLab, kind: str) -> None:
     """Not `no-access`: that would be denied and acknowledged, and the request lost."""
     wire_lab.fault(service="sts", kind=kind)
     with pytest.raises(Transient) as raised:
@@ -94,8 +94,8 @@ def test_a_role_that_cannot_be_asked_for_is_trouble_of_the_moment(wire_lab: Wire
     assert isinstance(raised.value, Ambiguous) is (kind != "throttle")
 
 
-def test_a_role_that_refuses_is_no_access(wire_lab: WireLab) -> None:
-    """After a second in which an edited trust policy may have spread."""
+def test_a_refused_assume_role_is_no_access(wire_lab: WireLab) -> None:
+    """After three attempts, to let an edited trust policy propagate."""
     wire_lab.policy_path.write_text(wire_lab.policy_path.read_text().replace("link-peer-local-example", "another-one"))
     with pytest.raises(NoAccess):
         ecs(wire_lab, PEER)
@@ -104,7 +104,7 @@ def test_a_role_that_refuses_is_no_access(wire_lab: WireLab) -> None:
 
 @pytest.mark.parametrize("kind", WRITE_TROUBLE)
 def test_a_record_that_may_not_be_durable_is_transient(wire_lab: WireLab, kind: str) -> None:
-    """Else something would be changed with no intent on record."""
+    """Otherwise a change could be made without an intent on record."""
     wire_lab.fault(service="sls", kind=kind)
     audit = SlsAudit(settings.load(wire_lab.context), HurriedClock())
     with pytest.raises(Transient):
@@ -114,8 +114,8 @@ def test_a_record_that_may_not_be_durable_is_transient(wire_lab: WireLab, kind: 
 
 
 @pytest.mark.parametrize("kind", TROUBLE)
-def test_a_post_that_the_queue_may_not_have_is_transient(wire_lab: WireLab, kind: str) -> None:
-    """It is posted again: a request that comes twice is decided twice, and ends the same."""
+def test_a_post_that_may_be_lost_is_transient(wire_lab: WireLab, kind: str) -> None:
+    """It is posted again. A request delivered twice is decided twice, with the same result."""
     wire_lab.fault(service="mns", kind=kind)
     with pytest.raises(Transient):
         MnsQueue(settings.load(wire_lab.context), HOME).post(b"{}")
@@ -123,11 +123,11 @@ def test_a_post_that_the_queue_may_not_have_is_transient(wire_lab: WireLab, kind
     assert len(wire_lab.queued()) == kind.endswith("-after")
 
 
-# where a delivery ends
+# final states
 
 
-def told(lab: WireLab) -> None:
-    """Every rule that stands was intended before, and an outcome is the last word."""
+def check_recorded(lab: WireLab) -> None:
+    """There is an intent on record, and the last record is an outcome."""
     assert lab.records("intent")
     assert lab.outcome()["outcome"] in ("applied", "unchanged")
 
@@ -142,10 +142,10 @@ def told(lab: WireLab) -> None:
     ],
     ids=["instances", "rules", "authorize", "audit"],
 )
-def test_auto_link_ends_where_a_clean_delivery_ends(
+def test_auto_link_reaches_the_state_of_a_clean_delivery(
     wire_lab: WireLab, service: str, action: str, kinds: list[str]
 ) -> None:
-    """Each fault once, one link each: the rule stands once on each side, and an outcome tells of it."""
+    """Each fault once, with one link each: one rule on each side, and an outcome on record."""
     for kind in kinds:
         app, db = wire_lab.group("*"), wire_lab.group("*")
         event = wire_lab.event(wire_lab.instance(app, tags={"link-peer": db.id}))
@@ -154,7 +154,7 @@ def test_auto_link_ends_where_a_clean_delivery_ends(
         assert wire_lab.cloud.faults.waiting() == [], kind
         assert wire_lab.rules(db) == [f"{app.id} all"], kind
         assert wire_lab.rules(app) == [f"{db.id} all"], kind
-        told(wire_lab)
+        check_recorded(wire_lab)
 
 
 @pytest.mark.parametrize(
@@ -167,10 +167,10 @@ def test_auto_link_ends_where_a_clean_delivery_ends(
     ],
     ids=["role", "home", "peer", "audit"],
 )
-def test_cross_account_ends_on_both_sides(
+def test_cross_account_opens_both_sides(
     wire_lab: WireLab, service: str, action: str, account: str | None, kinds: list[str]
 ) -> None:
-    """Each fault once, one pair each: never one side alone."""
+    """Each fault once, with one pair each: never one side alone."""
     from link_peer.alicloud.sts import CACHE
 
     for kind in kinds:
@@ -182,12 +182,12 @@ def test_cross_account_ends_on_both_sides(
         assert wire_lab.cloud.faults.waiting() == [], kind
         assert wire_lab.rules(b) == [f"{a.id} all"], kind
         assert wire_lab.rules(a) == [f"{b.id} all"], kind
-        told(wire_lab)
+        check_recorded(wire_lab)
 
 
 @pytest.mark.parametrize("kind", TROUBLE)
-def test_a_peer_in_the_other_account_is_handed_over_whatever_the_queue_does(wire_lab: WireLab, kind: str) -> None:
-    """auto_link posts until the queue has it; cross_account makes of one copy or two the same link."""
+def test_a_sync_is_posted_despite_faults_of_the_queue(wire_lab: WireLab, kind: str) -> None:
+    """auto_link posts until the queue accepts it; one copy or two lead to the same link."""
     a, b = wire_lab.pair()
     event = wire_lab.event(wire_lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"}))
     wire_lab.fault(service="mns", kind=kind)
@@ -199,8 +199,9 @@ def test_a_peer_in_the_other_account_is_handed_over_whatever_the_queue_does(wire
 
 
 @pytest.mark.parametrize("kind", ["error", "html", "reset", "truncated", "throttle"])
-def test_trouble_that_lasts_ends_in_a_raise_that_is_on_record(wire_lab: WireLab, kind: str) -> None:
-    """Nothing is half-open, an attempt says what it was, and once it is over the next delivery does it all."""
+def test_a_lasting_fault_raises_with_an_attempt_on_record(wire_lab: WireLab, kind: str) -> None:
+    """Nothing is half-open, the attempt names the error, and once the fault is over the next delivery completes the
+    link."""
     a, b = wire_lab.pair()
     message = wire_lab.message(wire_lab.request(a, b))
     wire_lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind=kind, times=None)
@@ -214,13 +215,13 @@ def test_trouble_that_lasts_ends_in_a_raise_that_is_on_record(wire_lab: WireLab,
     assert wire_lab.rules(a) == [f"{b.id} all"]
 
 
-def test_a_change_that_was_answered_is_told_although_the_next_one_was_not(wire_lab: WireLab) -> None:
-    """A marker is changed, then a rule cannot be written at first: all three RequestIds stand in the outcome."""
+def test_a_change_is_recorded_even_if_the_next_one_fails(wire_lab: WireLab) -> None:
+    """A marker is changed, then adding a rule fails at first: the outcome lists all three RequestIds."""
     app, db = wire_lab.group(), wire_lab.group("*")
     wire_lab.deliver(cross_account, [wire_lab.message(wire_lab.request(app, db, "tcp/1"))])
     event = wire_lab.event(wire_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"}))
     made: list[dict[str, Any]] = []
-    wire_lab.cloud.ecs.on_event = lambda _account, told: made.append(told["data"])
+    wire_lab.cloud.ecs.on_event = lambda _account, event: made.append(event["data"])
     wire_lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="error")
     wire_lab.deliver(auto_link, event)
     assert [change["eventName"] for change in made] == ["ModifySecurityGroupRule", "AuthorizeSecurityGroup"]

@@ -1,12 +1,12 @@
-"""A link is one decision: it stands whole or not at all, and what a rule loses is told as a removal."""
+"""A link is one decision: all of it exists or none, and a claim that a rule loses is recorded as a removal."""
 
 from __future__ import annotations
 
 from tests.functional.lab import HOME, Lab
 
 
-def test_a_link_that_grows_beyond_its_groups_room_stands_as_it_was(lab: Lab) -> None:
-    """tcp/1 stands, the tag now says tcp/1+tcp/2, and the group is full: what worked still works, and the record says why."""
+def test_a_link_that_outgrows_its_group_keeps_its_rules(lab: Lab) -> None:
+    """tcp/1 is open, the tag now says tcp/1+tcp/2, and the group is full: tcp/1 stays open, and the record says why."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.auto_link(lab.event(instance))
@@ -22,11 +22,11 @@ def test_a_link_that_grows_beyond_its_groups_room_stands_as_it_was(lab: Lab) -> 
     assert [r["ports"] for r in lab.records(outcome="failed", reason="quota")] == ["tcp/1+tcp/2"]
     before = lab.changes()
     assert lab.sweep() == {"failed": 1}
-    assert lab.changes() == before  # nor does the group's managed tag come and go, while the link is wished
+    assert lab.changes() == before  # the managed tag is not removed and added again either
 
 
-def test_a_copy_of_our_rule_with_a_stronger_priority_is_taken_away(lab: Lab) -> None:
-    """Marker and all: at priority 1 it would beat an operator's drop."""
+def test_a_copy_of_our_rule_with_a_higher_priority_is_removed(lab: Lab) -> None:
+    """It has a valid marker, and at priority 1 it would beat an operator's drop."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.auto_link(lab.event(instance))
@@ -49,8 +49,8 @@ def test_a_copy_of_our_rule_with_a_stronger_priority_is_taken_away(lab: Lab) -> 
     assert lab.changes() == before
 
 
-def test_an_end_that_comes_for_one_of_two_reasons_is_told_as_expired(lab: Lab) -> None:
-    """The tag keeps the rule; the record says that the request's reason went, not that something was applied."""
+def test_the_expiry_of_one_of_two_claims_is_recorded_as_expired(lab: Lab) -> None:
+    """The tag keeps the rule; the record says that the request's claim was removed, not that something was applied."""
     app, db = lab.group(), lab.group("*")
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.cross_account(lab.request(app, db, "tcp/1", until=lab.iso(600)))
@@ -65,8 +65,8 @@ def test_an_end_that_comes_for_one_of_two_reasons_is_told_as_expired(lab: Lab) -
     assert lab.reasons(db) == ["tag"]
 
 
-def test_a_sweep_that_takes_a_requests_rule_denies_nobody(lab: Lab) -> None:
-    """Nobody asks for it now: withdrawn consent is one record, the removal."""
+def test_withdrawn_consent_of_a_requests_rule_is_recorded_once(lab: Lab) -> None:
+    """No one asks for it now, so the sweep records the removal and no denial."""
     app, db = lab.group(), lab.group("*")
     lab.instance(app)
     lab.cross_account(lab.request(app, db, "tcp/1"))
@@ -79,8 +79,8 @@ def test_a_sweep_that_takes_a_requests_rule_denies_nobody(lab: Lab) -> None:
     assert lab.records(function="sweep", reason="no-consent")[0]["to_account"] == HOME
 
 
-def test_an_end_that_comes_before_the_change_is_made_stops_it(lab: Lab) -> None:
-    """The log takes its time over the intent, and the link's end passes: nothing is opened."""
+def test_a_link_that_expires_before_its_change_is_not_opened(lab: Lab) -> None:
+    """Writing the intent takes so long that the link's end passes."""
     app, db = lab.group(), lab.group("*")
     lab.fault(service="sls", action="PutLogs", kind="slow", seconds=5)
 
