@@ -1,9 +1,15 @@
-"""Where the project's own files are: s.yaml, the handlers, the policy and the files of deploy/."""
+"""Where the local cloud finds what it deploys: s.yaml, the handlers, the policy and the files of deploy/."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
-CODE = (ROOT / "functions", ROOT / "shared")
-"""What a function finds on its path: the handlers, and the library."""
+_PACKAGE = Path(__file__).resolve().parents[1]
+_PACKED = _PACKAGE / "deployed"
+"""Exists only in a wheel: setup.py copies the files of the checkout there."""
+
+ROOT = _PACKED if _PACKED.is_dir() else _PACKAGE.parents[1]
+"""The folder that holds s.yaml: inside the installed package, or the checkout."""
+
+CODE = (ROOT / "functions",) if _PACKED.is_dir() else (ROOT / "functions", ROOT / "shared")
+"""What a function finds on its path: the handlers, and in a checkout the library, which a wheel installs beside us."""

@@ -1,0 +1,46 @@
+"""What setuptools cannot take from pyproject.toml: the wheel carries the files of the checkout that the local cloud reads.
+
+`link-peer local` and `demo` deploy the project's own functions, so the wheel holds s.yaml, the policy, the handlers
+and the files of deploy/ as link_peer_local/deployed/. `link_peer_local.core.project` finds them there, or in the
+checkout.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+DEPLOYED = ("s.yaml", "policy.yaml", "functions/*.py", "deploy/*.json", "deploy/*.yaml")
+
+
+def deployed() -> list[Path]:
+    """The files to carry along, relative to the checkout."""
+    return sorted(path.relative_to(ROOT) for pattern in DEPLOYED for path in ROOT.glob(pattern))
+
+
+class BuildWithDeployed(build_py):
+    """Copies the packages, and the files of `deployed` beside them. An editable install reads both from the checkout."""
+
+    def run(self) -> None:
+        """Fill the build folder that the wheel is made of."""
+        if self.editable_mode:
+            super().run()
+            return
+        # setuptools never empties this folder: a module that was renamed since would be packed under both names
+        shutil.rmtree(self.build_lib, ignore_errors=True)
+        super().run()
+        for path in deployed():
+            target = Path(self.build_lib, "link_peer_local", "deployed", path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / path, target)
+
+    def get_source_files(self) -> list[str]:
+        """What an sdist must hold."""
+        return [*super().get_source_files(), *map(str, deployed())]
+
+
+setup(cmdclass={"build_py": BuildWithDeployed})

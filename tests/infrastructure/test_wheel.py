@@ -1,0 +1,159 @@
+"""The wheel: what `pip wheel` and `pipx install` get. That its commands run is tried by `make test-wheel`."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions, requires, version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = {"link_peer": "shared", "link_peer_cli": "cli", "link_peer_local": "local"}
+BUILT_FROM = ("cli", "deploy", "functions", "local", "shared")
+DEPLOY_LOCALLY = """
+import sys
+sys.path[:0] = [{folder!r}]
+from link_peer_local import world
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core import project
+from link_peer_local.fc.triggers import deploy
+cloud = LocalCloud()
+world.load(cloud)
+deploy(cloud, in_process=True)
+print(project.ROOT)
+"""
+
+
+def copy_of_the_project(folder: Path) -> Path:
+    """The files that a build reads, so that tests which run at once do not share a build folder."""
+    for name in BUILT_FROM:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy(path, folder)
+    return folder
+
+
+def build(project: Path, *options: str) -> zipfile.ZipFile:
+    """The wheel of a project folder, built with the setuptools of this environment: no network."""
+    command = [sys.executable, "-m", "build", "--no-isolation", *options, str(project)]
+    subprocess.run(command, check=True, capture_output=True)  # noqa: S603
+    [wheel] = (project / "dist").glob("*.whl")
+    return zipfile.ZipFile(wheel)
+
+
+@pytest.fixture(scope="module", name="wheel")
+def _wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """Built from the sdist, as `build` does by default: a file that the sdist lacks is missing here."""
+    return build(copy_of_the_project(tmp_path_factory.mktemp("wheel")))
+
+
+def test_it_installs_no_other_top_level_names(wheel: zipfile.ZipFile) -> None:
+    """The three packages and their metadata; the handlers' modules are data of the local cloud."""
+    info = f"link_peer-{version('link-peer')}.dist-info"
+    assert {name.partition("/")[0] for name in wheel.namelist()} == {*SOURCES, info}
+
+
+def test_it_holds_every_module_and_no_other(wheel: zipfile.ZipFile) -> None:
+    """Every .py file of the three packages."""
+    packed = {name for name in wheel.namelist() if name.endswith(".py") and "/deployed/" not in name}
+    assert packed == {
+        str(path.relative_to(ROOT / source))
+        for package, source in SOURCES.items()
+        for path in (ROOT / source / package).rglob("*.py")
+    }
+
+
+def test_it_is_typed_and_licensed(wheel: zipfile.ZipFile) -> None:
+    """A py.typed in each package (PEP 561), and the licence."""
+    names = set(wheel.namelist())
+    assert {f"{package}/py.typed" for package in SOURCES} <= names
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_it_holds_the_worlds(wheel: zipfile.ZipFile) -> None:
+    """Every world that `link-peer local --world` can be given by name."""
+    worlds = {path.name for path in (ROOT / "local/link_peer_local/worlds").glob("*.yaml")}
+    assert {Path(name).name for name in wheel.namelist() if "/worlds/" in name} == worlds
+
+
+def test_it_holds_what_the_local_cloud_deploys(wheel: zipfile.ZipFile) -> None:
+    """s.yaml, the policy, the handlers, and the JSON and YAML files of deploy/: the checkout's, byte for byte."""
+    prefix = "link_peer_local/deployed/"
+    packed = {name.removeprefix(prefix): wheel.read(name) for name in wheel.namelist() if name.startswith(prefix)}
+    patterns = ("s.yaml", "policy.yaml", "functions/*.py", "deploy/*.json", "deploy/*.yaml")
+    files = [path for pattern in patterns for path in ROOT.glob(pattern)]
+    assert packed == {str(path.relative_to(ROOT)): path.read_bytes() for path in files}
+
+
+def test_the_local_cloud_deploys_from_an_installed_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """A world loads and the functions are deployed from the packed files, not from a checkout."""
+    wheel.extractall(tmp_path)
+    command = [sys.executable, "-I", "-B", "-c", DEPLOY_LOCALLY.format(folder=str(tmp_path))]
+    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)  # noqa: S603
+    assert done.stdout.strip() == str(tmp_path / "link_peer_local" / "deployed")
+
+
+def test_a_module_that_was_renamed_is_not_packed_under_its_old_name(tmp_path: Path) -> None:
+    """`pip wheel .` builds in the checkout, where an earlier build left its modules."""
+    project = copy_of_the_project(tmp_path)
+    left = project / "build" / "lib" / "link_peer" / "renamed.py"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    assert "link_peer/renamed.py" not in build(project, "--wheel").namelist()
+
+
+def test_the_version_is_that_of_pyproject() -> None:
+    """One source: what `link-peer --version` prints is the installed metadata, which pyproject.toml gives."""
+    [written] = re.findall(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    done = subprocess.run([sys.executable, "-m", "link_peer_cli", "--version"], check=True, capture_output=True)
+    assert done.stdout.decode() == f"link-peer {written}\n"
+
+
+# what the metadata says it needs
+
+
+def declared() -> dict[str, Requirement]:
+    """The dependencies in the installed metadata, by their canonical names."""
+    return {canonicalize_name(read.name): read for read in map(Requirement, requires("link-peer") or [])}
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """The top-level names that a module imports when it runs; those for a type checker alone are left out."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.partition(".")[0]
+        yield from imported(node)
+
+
+def test_the_metadata_names_what_the_packages_import() -> None:
+    """Nothing that is missing, and nothing that is not used."""
+    names = {
+        name
+        for package, source in SOURCES.items()
+        for path in (ROOT / source / package).rglob("*.py")
+        for name in imported(ast.parse(path.read_text("utf-8")))
+    }
+    names -= {*SOURCES, *sys.stdlib_module_names}
+    distributions = packages_distributions()
+    assert {canonicalize_name(distributions[name][0]) for name in names} == set(declared())
+
+
+def test_the_tested_versions_are_in_the_declared_ranges() -> None:
+    """Each range is bounded on both sides and holds the version that requirements*.txt pins."""
+    for name, requirement in declared().items():
+        assert {clause.operator for clause in requirement.specifier} == {">=", "<"}, name
+        assert requirement.specifier.contains(version(name)), f"{requirement}: tested with {version(name)}"
