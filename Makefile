@@ -3,33 +3,39 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: run test lint prove bench package setup
+.PHONY: help run test test-wheel lint prove bench package setup
 
-run: setup  ## the whole story on a local cloud
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: setup  ## play the demo on a local cloud
 	$(BIN)/link-peer demo
 
-test: setup  ## all tests
+test: setup  ## run all tests
 	$(BIN)/pytest -n auto
 
-lint: setup  ## linters and types
+test-wheel: setup  ## build the wheel, install it outside the checkout and run it
+	.ci/test-wheel $(PYTHON)
+
+lint: setup  ## run the linters and the type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-prove: setup  ## every crash, duplicate and order of events, tried out (minutes)
+prove: setup  ## try every crash, duplicate and order of events (minutes)
 	$(BIN)/python -m tests.simulation.prove
 
-bench: setup  ## cold start, calls an event, cost of a sweep
+bench: setup  ## measure cold start, API calls of an event, cost of a sweep
 	$(BIN)/python -m benchmarks.cold_start
 	PYTHONPATH=functions $(BIN)/python -m benchmarks.event_cost
 	$(BIN)/python -m benchmarks.sweep_cost
 
-package: setup  ## build/package, which s.yaml deploys
+package: setup  ## build build/package, which s.yaml deploys
 	$(BIN)/python deploy/package.py
 
-setup: $(INSTALLED)
+setup: $(INSTALLED)  ## install the pinned dependencies and the project into .venv
 
-$(INSTALLED): requirements.txt requirements-dev.txt pyproject.toml
+$(INSTALLED): requirements.txt requirements-dev.txt pyproject.toml setup.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
