@@ -17,10 +17,11 @@ test: setup  ## run all tests
 test-wheel: setup  ## build the wheel, install it outside the checkout and run it
 	.ci/test-wheel $(PYTHON)
 
-lint: setup  ## run the linters and the type checker
+lint: setup  ## run the linters, the type checker and the check of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 prove: setup  ## try every crash, duplicate and order of events (minutes)
 	$(BIN)/python -m tests.simulation.prove

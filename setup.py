@@ -40,7 +40,8 @@ class BuildWithDeployed(build_py):
 
     def get_source_files(self) -> list[str]:
         """What an sdist must hold."""
-        return [*super().get_source_files(), *map(str, deployed())]
+        own: list[str] = super().get_source_files()  # type: ignore[no-untyped-call]
+        return [*own, *map(str, deployed())]
 
 
 setup(cmdclass={"build_py": BuildWithDeployed})

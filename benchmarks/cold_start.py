@@ -1,7 +1,7 @@
-"""What a function's first call costs before any network: imports and client, with and without our measures.
+"""Measures what the first call of a function costs before any network: imports and client, with and without lazy models.
 
-Every variant runs in processes of its own, alternating, in one go: `python -m benchmarks.cold_start [rounds]`.
-Prints medians of wall time and of peak memory, and the number of modules. Byte code is on disk in all variants.
+`python -m benchmarks.cold_start [rounds]`. Each variant runs in processes of its own, alternating with the others.
+Prints medians of wall time and peak memory, and the number of modules. Byte code is on disk in all variants.
 """
 
 from __future__ import annotations
@@ -50,16 +50,17 @@ VARIANTS = {
 
 
 def main(rounds: int) -> None:
-    seen: dict[str, list[list[float]]] = {name: [] for name in VARIANTS}
+    """Run every variant `rounds` times and print the medians."""
+    samples: dict[str, list[list[float]]] = {name: [] for name in VARIANTS}
     env = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     for number in range(rounds + 1):
         for name, code in VARIANTS.items():
             script = MEASURE.format(root=str(ROOT), code=code)
             out = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, check=True, text=True)
             if number:  # the first round writes byte code and warms the page cache
-                seen[name].append(json.loads(out.stdout))
+                samples[name].append(json.loads(out.stdout))
     print(f"{'median of ' + str(rounds):45} {'ms':>6} {'MB':>6} {'modules':>8}")
-    for name, rows in seen.items():
+    for name, rows in samples.items():
         wall, memory, modules = (statistics.median(column) for column in zip(*rows, strict=True))
         print(f"{name:45} {wall:6.0f} {memory:6.0f} {modules:8.0f}")
 

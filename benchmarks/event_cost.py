@@ -1,7 +1,8 @@
-"""What one event costs: API calls by action, on the local cloud over HTTP, through the official SDK.
+"""Measures what one event costs: API calls by action, on the local cloud over HTTP with the official SDK.
 
-`make bench`, or `PYTHONPATH=functions python -m benchmarks.event_cost [managed groups …]`: an event for an untagged instance, the event that makes a link, the
-same event again, and the tag change that ends the link, with 0, 20 and 200 other managed groups in the account.
+`make bench`, or `PYTHONPATH=functions python -m benchmarks.event_cost [managed groups ...]`: an event for an untagged
+instance, the event that makes a link, the same event again, and the tag change that removes the link, in accounts with
+0, 20 and 200 other managed groups.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import logging
 import sys
 import time
+from collections import Counter
 from types import SimpleNamespace
 
 import auto_link
@@ -23,7 +25,7 @@ from benchmarks.sweep_cost import HOME, build, point_at
 
 
 def event(instance: Instance, tags: bool, now: float) -> bytes:
-    """A state change, or a tag change as ActionTrail tells it."""
+    """The body of an event: a tag change as ActionTrail reports it, or a state change. `now` is in epoch seconds."""
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
     common = {"id": f"e-{now}", "source": "acs.ecs", "specversion": "1.0", "time": when, "aliyunaccountid": HOME}
     if tags:
@@ -34,7 +36,7 @@ def event(instance: Instance, tags: bool, now: float) -> bytes:
 
 
 def tagged(cloud: LocalCloud, instance: Instance, value: str | None) -> None:
-    """Sets or takes off the instance's link-peer tag."""
+    """Set the instance's link-peer tag, or remove it if `value` is None."""
     caller = Caller(HOME, f"acs:ram::{HOME}:root")
     base = {"RegionId": cloud.region, "ResourceType": "instance", "ResourceId.1": instance.id}
     if value is None:
@@ -44,7 +46,8 @@ def tagged(cloud: LocalCloud, instance: Instance, value: str | None) -> None:
 
 
 def measure(managed: int) -> None:
-    cloud = build(managed, managed) if managed else build(0, 0)
+    """Print one line for each of the four events, in an account with this many other managed groups."""
+    cloud = build(managed, managed)
     server = serve(cloud)
     point_at(cloud, server.endpoint)
     context = SimpleNamespace(function=SimpleNamespace(timeout=120))
@@ -67,15 +70,14 @@ def measure(managed: int) -> None:
         start = time.perf_counter()
         auto_link.handler(event(instance, tags, time.time()), context)
         seconds = time.perf_counter() - start
-        seen: dict[str, int] = {}
-        for call in cloud.faults.calls:
-            seen[call.action] = seen.get(call.action, 0) + 1
-        parts = ", ".join(f"{action} {count}" for action, count in sorted(seen.items()))
-        print(f"{managed:7} {name:11} {sum(seen.values()):5} {seconds * 1000:6.0f}  {parts}", flush=True)
+        calls = Counter(call.action for call in cloud.faults.calls)
+        parts = ", ".join(f"{action} {count}" for action, count in sorted(calls.items()))
+        print(f"{managed:7} {name:11} {calls.total():5} {seconds * 1000:6.0f}  {parts}", flush=True)
     server.close()
 
 
 def main(sizes: list[str]) -> None:
+    """Measure with each number of managed groups."""
     logging.disable(logging.WARNING)
     print(f"{'managed':>7} {'event':11} {'calls':>5} {'ms':>6}  by action")
     for size in sizes or ["0", "20", "200"]:

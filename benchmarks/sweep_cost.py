@@ -1,7 +1,7 @@
-"""What a sweep costs: API calls by action and seconds, on the local cloud over HTTP, through the official SDK.
+"""Measures what a sweep costs: API calls by action, and seconds, on the local cloud over HTTP with the official SDK.
 
-`python -m benchmarks.sweep_cost [100x20 1000x200 10000x1000]` (tagged instances x groups). Each group accepts one other;
-the first sweep makes all rules, the second finds nothing to do, in the same world and the same process.
+`python -m benchmarks.sweep_cost [100x20 1000x200 10000x1000]` (tagged instances x groups). Each group accepts one other
+group. The first sweep adds all rules; the second, in the same world and process, finds nothing to do.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 
 from link_peer.engine.scopes.everything import Sweep
@@ -24,23 +25,26 @@ HOME = "1000000000000001"
 
 
 def build(instances: int, groups: int) -> LocalCloud:
-    """A chain of groups, each accepting the one before it on one port; the instances stand in them in turn."""
+    """A cloud with a ring of groups, each accepting the previous one on one port; instances are spread evenly."""
     cloud = LocalCloud(SystemClock())
     world.load(cloud)
     vpc = cloud.world.vpcs[0]["id"]
     made = [cloud.ecs.create_group(HOME, vpc, name=f"g{number}") for number in range(groups)]
-    for before, group in zip(made, made[1:] + made[:1], strict=True):
-        cloud.ecs.account(HOME).groups[group.id].tags.change(
-            0, lambda tags, before=before: {**tags, "link-accept": f"{before.id}:tcp/3306"}
-        )
+    for previous, group in zip(made, made[1:] + made[:1], strict=True):
+        consent = partial(_with_tag, "link-accept", f"{previous.id}:tcp/3306")
+        cloud.ecs.account(HOME).groups[group.id].tags.change(0, consent)
     for number in range(instances):
         group, peer = made[number % groups], made[(number + 1) % groups]
         cloud.ecs.create_instance(HOME, [group.id], tags={"link-peer": f"{peer.id}:tcp/3306"})
     return cloud
 
 
+def _with_tag(key: str, value: str, tags: dict[str, str]) -> dict[str, str]:
+    return {**tags, key: value}
+
+
 def point_at(cloud: LocalCloud, endpoint: str) -> None:
-    """The functions' settings, by the environment as when deployed."""
+    """Set the environment variables that a deployed function has, with the local cloud as endpoint."""
     keys = cloud.identity.accounts[HOME]
     os.environ.update(
         LINK_PEER_CLOUD=endpoint,
@@ -55,6 +59,7 @@ def point_at(cloud: LocalCloud, endpoint: str) -> None:
 
 
 def measure(instances: int, groups: int) -> None:
+    """Print one line for each of two sweeps over a world of this size."""
     cloud = build(instances, groups)
     server = serve(cloud)
     point_at(cloud, server.endpoint)
@@ -71,6 +76,7 @@ def measure(instances: int, groups: int) -> None:
 
 
 def main(sizes: list[str]) -> None:
+    """Measure each size, given as `<instances>x<groups>`."""
     logging.disable(logging.WARNING)
     print(f"{'inst.':>6} {'groups':>6} {'sweep':7} {'seconds':>7} {'calls':>6}  by action")
     for size in sizes or ["100x20", "1000x200", "10000x1000"]:
