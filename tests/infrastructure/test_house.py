@@ -1,0 +1,117 @@
+"""The project's files for people: what they name exists, and the linters of a commit are those of CI."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.infrastructure.test_docs import anchors
+
+ROOT = Path(__file__).resolve().parents[2]
+DECISIONS = sorted((ROOT / "docs" / "adr").glob("*.md"))
+PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "docs" / "glossary.md", *DECISIONS]
+SECTIONS = ["Context", "Decision", "Consequences", "Rejected"]
+FOLDERS = r"\.ci|\.github|benchmarks|cli|deploy|docs|events|functions|local|shared|tests"
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def parsed(name: str) -> dict[Any, Any]:
+    """A YAML file of GitHub or pre-commit."""
+    found: dict[Any, Any] = yaml.safe_load(read(name))
+    return found
+
+
+def commands_of(target: str) -> list[str]:
+    """The command lines of a make target, with the folder of the tools written out."""
+    [recipe] = re.findall(rf"^{target}:.*\n((?:\t.*\n)+)", read("Makefile"), re.MULTILINE)
+    return [line.strip().replace("$(BIN)", ".venv/bin") for line in recipe.splitlines()]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_to_a_page_and_a_heading(path: Path) -> None:
+    """Every relative link of a page, with its anchor."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        other = path.parent / name if name else path
+        assert other.exists(), target
+        assert not anchor or anchor in anchors(other.read_text(encoding="utf-8")), target
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_named_files_exist(path: Path) -> None:
+    """Every path in code marks that starts with a folder of the project."""
+    for name in re.findall(rf"`((?:{FOLDERS})/[\w./-]*)`", path.read_text(encoding="utf-8")):
+        assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_named_make_targets_exist(path: Path) -> None:
+    """`make test` and the like, in code marks and in blocks."""
+    targets = set(re.findall(r"^([a-z-]+):.*##", read("Makefile"), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", path.read_text(encoding="utf-8"), re.MULTILINE)) <= targets
+
+
+def test_every_make_target_is_listed_by_help() -> None:
+    """Each phony target has a ## comment, from which `make help` makes its list."""
+    [phony] = re.findall(r"^\.PHONY: (.+)$", read("Makefile"), re.MULTILINE)
+    assert set(re.findall(r"^([a-z-]+):.*## ", read("Makefile"), re.MULTILINE)) == set(phony.split())
+
+
+def test_decisions_are_numbered_and_have_the_same_sections() -> None:
+    """0001-….md and on, each titled with its number."""
+    for number, path in enumerate(DECISIONS, start=1):
+        text = path.read_text(encoding="utf-8")
+        assert path.name.startswith(f"{number:04}-")
+        assert text.startswith(f"# {number}. ")
+        assert re.findall(r"^## (.+)$", text, re.MULTILINE) == SECTIONS
+    assert len(DECISIONS) >= 5
+
+
+def test_a_commit_runs_the_linters_of_ci() -> None:
+    """The hooks of pre-commit are the commands of `make lint`, in their order."""
+    [repo] = parsed(".pre-commit-config.yaml")["repos"]
+    assert [hook["entry"] for hook in repo["hooks"]] == commands_of("lint")
+    assert not any(hook["pass_filenames"] for hook in repo["hooks"])
+
+
+def test_ci_runs_everything_on_every_supported_python() -> None:
+    """.ci/run, on the versions that pyproject.toml names."""
+    job = parsed(".github/workflows/ci.yml")["jobs"]["check"]
+    supported = re.findall(r"Python :: (3\.\d+)", read("pyproject.toml"))
+    assert job["strategy"]["matrix"]["python"] == supported
+    assert job["steps"][-1] == {"run": ".ci/run"}
+    assert re.findall(r"^make ([a-z-]+)$", read(".ci/run"), re.MULTILINE) == ["lint", "test", "test-wheel", "package"]
+
+
+def test_issue_forms_are_complete() -> None:
+    """What GitHub requires of a form: name, description, and a label on every field that a person fills in."""
+    for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*_*.yml"):
+        form = parsed(str(path.relative_to(ROOT)))
+        assert form["name"]
+        assert form["description"]
+        assert all(field["attributes"]["label"] for field in form["body"] if field["type"] != "markdown")
+
+
+def test_the_changelog_has_a_section_for_this_version_and_for_what_comes() -> None:
+    """Keep a Changelog: Unreleased first, then versions with their dates."""
+    headings = re.findall(r"^## (.+)$", read("CHANGELOG.md"), re.MULTILINE)
+    [version] = re.findall(r'^version = "(.+?)"', read("pyproject.toml"), re.MULTILINE)
+    assert headings[0] == "[Unreleased]"
+    assert re.fullmatch(rf"\[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d", headings[1])
+
+
+def test_the_licence_is_the_whole_of_apache_2() -> None:
+    """Terms and appendix, as the metadata says."""
+    text = read("LICENSE")
+    assert "Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert 'license = "Apache-2.0"' in read("pyproject.toml")
