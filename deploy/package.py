@@ -1,10 +1,12 @@
 """Builds build/package: one flat folder for all three functions, as Function Compute unpacks it into /code.
 
-It is built for the runtime that s.yaml names (python3.10: Debian 10, glibc 2.28), whatever Python this runs on. Some of
-the pins come as sources only and are pure Python: they are made into wheels first, since pip installs for another
-Python from wheels alone. Modules are compiled by that Python if it is at hand (`python3.10`, or what RUNTIME_PYTHON
-names), unchecked: the upload gives every file another time, and byte code that looks stale would be compiled again at
-each cold start.
+The package is built for the runtime that s.yaml names (python3.10: Debian 10, glibc 2.28), whatever Python this runs
+on. pip installs for another Python from wheels only, and some of the pinned packages are published as source only.
+Those are pure Python, so wheels are built from them first.
+
+Modules are compiled by Python 3.10 if there is one (`python3.10`, or the one that RUNTIME_PYTHON names). The byte code
+is not checked against the sources when it is loaded: the upload changes file times, so checked byte code would look
+stale and be compiled again at each cold start.
 """
 
 from __future__ import annotations
@@ -30,11 +32,12 @@ SOURCE_ONLY = frozenset(
     }
 )
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
-UNUSED = ("bin", "*/tests")  # scripts, and the libraries' own tests
+UNUSED = ("bin", "*/tests")  # scripts, and the tests of the dependencies
 LOADED = "import auto_link, cross_account, sweep, link_peer.alicloud.ecs, link_peer.alicloud.sls, link_peer.alicloud.sts, mns.account"
 
 
 def main() -> None:
+    """Replace build/package, and print its size."""
     package = ROOT / "build" / "package"
     shutil.rmtree(package, ignore_errors=True)
     package.mkdir(parents=True)
@@ -46,7 +49,7 @@ def main() -> None:
 
 
 def own_code(package: Path) -> None:
-    """The functions, link_peer/ and the policy."""
+    """Copy the handlers, link_peer/ and the policy file into the package folder."""
     for source in (ROOT / "functions").glob("*.py"):
         shutil.copy(source, package)
     shutil.copytree(ROOT / "shared" / "link_peer", package / "link_peer", ignore=shutil.ignore_patterns("__pycache__"))
@@ -54,7 +57,7 @@ def own_code(package: Path) -> None:
 
 
 def dependencies(package: Path) -> None:
-    """requirements.txt, every line of it and nothing else."""
+    """Install what requirements.txt pins, without resolving further dependencies."""
     wanted = pins((ROOT / "requirements.txt").read_text(encoding="utf-8"))
     sources = [pin for pin in wanted if pin.partition("==")[0] in SOURCE_ONLY]
     with tempfile.TemporaryDirectory() as wheels:
@@ -70,7 +73,10 @@ def dependencies(package: Path) -> None:
 
 
 def pins(requirements: str) -> list[str]:
-    """The lines that hold for a Python on Linux. pip itself would judge them by the Python that it runs on."""
+    """The pinned requirements, `name==version`, that apply to the runtime's Python on Linux.
+
+    pip evaluates markers for the Python it runs on, even when it installs for another.
+    """
     environment = {"python_version": VERSION, "sys_platform": "linux"}
     lines = (line.partition("#")[0].strip() for line in requirements.splitlines())
     read = [Requirement(line) for line in lines if line]
@@ -78,7 +84,10 @@ def pins(requirements: str) -> list[str]:
 
 
 def compile_modules(package: Path) -> str:
-    """Byte code by the runtime's Python, which also loads the functions; what came of it, in words."""
+    """Compile with the runtime's Python and import the functions with it; return a short report.
+
+    Exits if RUNTIME_PYTHON is another version. Without a Python 3.10 nothing is compiled.
+    """
     python = os.environ.get("RUNTIME_PYTHON") or f"python{VERSION}"
     try:
         found = subprocess.run([python, "-VV"], capture_output=True, text=True, check=True).stdout
@@ -86,7 +95,7 @@ def compile_modules(package: Path) -> str:
         return f"not compiled: no {python} here (set RUNTIME_PYTHON), so each cold start takes a second or two longer"
     if not found.startswith(f"Python {VERSION}."):
         sys.exit(f"package: {python} is {found.strip()}, the functions run on {VERSION}")
-    files = ["-s", str(package), "-p", "/code"]  # in tracebacks: the path that it has there
+    files = ["-s", str(package), "-p", "/code"]  # /code is what tracebacks show
     subprocess.run(
         [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", *files, package], check=True
     )

@@ -1,8 +1,8 @@
-"""Creates what must exist before the first deploy: two queues; the log project with its logstores, index, dashboard, alerts.
+"""Creates what the first deploy needs: two queues; the log project with its logstores, index, dashboard and alerts.
 
-Reads the same environment as s.yaml, and keys from ALIBABA_CLOUD_ACCESS_KEY_ID and _SECRET. Alert rules need an action
-policy of SLS, made in its console, which says whom to tell: LINK_PEER_ACTION_POLICY is its id. Run it again at any
-time: what is there stays as it is.
+Reads the same environment variables as s.yaml, and keys from ALIBABA_CLOUD_ACCESS_KEY_ID and _SECRET. Alert rules need
+an SLS action policy, made in its console, which says whom to notify: LINK_PEER_ACTION_POLICY is its id. Safe to run
+again: what exists is left as it is.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ WEEK = 7 * 24 * 3600  # the longest that a queue keeps a message [doc SMQ limits
 AUDIT_DAYS = 365
 FUNCTION_DAYS = 30
 DASHBOARD = "link-peer"
-CHART = {"width": 10, "height": 8}  # of twenty columns
+CHART = {"width": 10, "height": 8}  # a dashboard is 20 columns wide
 NAMES = ("LINK_PEER_DEAD_LETTER_QUEUE", "LINK_PEER_FUNCTION_LOGSTORE")
 
 
 def main() -> int:
+    """Create everything that does not exist yet. Raises LinkPeerError if a setting is missing."""
     given = settings.load()
     missing = [name for name in NAMES if not os.environ.get(name)]
     if not (given.queue and given.audit_project and given.audit_logstore) or missing:
@@ -46,6 +47,7 @@ def main() -> int:
 
 
 def queues(given: settings.Settings, home: str, names: list[str]) -> None:
+    """Create the queues, which keep a message for a week."""
     scheme, host = given.endpoint("mns")
     endpoint = f"{scheme}://{host}" if host else f"https://{home}.mns.{given.region}.aliyuncs.com"
     keys = given.credentials
@@ -55,12 +57,13 @@ def queues(given: settings.Settings, home: str, names: list[str]) -> None:
         try:
             account.get_queue(name).create(meta)
         except MNSServerException as error:
-            if error.type != "QueueAlreadyExist":  # with other attributes: somebody's choice, which stays
+            if error.type != "QueueAlreadyExist":  # exists with other attributes: someone chose them
                 raise
         print(f"queue {name}")
 
 
 def logs(given: settings.Settings, function_logstore: str) -> None:
+    """Create the log project, the audit logstore with its index, and the logstore for the functions' own output."""
     client: Any = sls.client(given)
     project, audit = given.audit_project, given.audit_logstore
     index = IndexConfig()
@@ -73,7 +76,7 @@ def logs(given: settings.Settings, function_logstore: str) -> None:
 
 
 def dashboard(given: settings.Settings) -> None:
-    """One dashboard of the charts in dashboard.yaml."""
+    """Create one dashboard with the charts of dashboard.yaml."""
     client: Any = sls.client(given)
     charts = [_chart(number, chart, given.audit_logstore) for number, chart in enumerate(_read("dashboard.yaml"))]
     if DASHBOARD not in client.list_dashboard(given.audit_project).get_entities():
@@ -85,7 +88,7 @@ def dashboard(given: settings.Settings) -> None:
 
 
 def _chart(number: int, chart: dict[str, str], logstore: str) -> dict[str, Any]:
-    """As CreateDashboard takes it [doc SLS CreateDashboard]."""
+    """A chart in the format of CreateDashboard [doc SLS CreateDashboard]."""
     place = {"xPos": number % 2 * CHART["width"], "yPos": number // 2 * CHART["height"], **CHART}
     axes = {f"{axis}Axis": [chart[axis]] if axis in chart else [] for axis in "xy"}
     return {
@@ -98,20 +101,23 @@ def _chart(number: int, chart: dict[str, str], logstore: str) -> dict[str, Any]:
 
 
 def alerts(given: settings.Settings, action_policy: str) -> None:
-    """One rule for each of alerts.yaml, if somebody is to be told."""
+    """Create the alert rules of alerts.yaml; none without an action policy, since nobody would be notified."""
     if not action_policy:
-        print("no alerts: set LINK_PEER_ACTION_POLICY to the id of the action policy that says whom to tell")
+        print("no alerts: set LINK_PEER_ACTION_POLICY to the id of the action policy that says whom to notify")
         return
     client: Any = sls.client(given)
-    there = {alert["name"] for alert in client.list_alert(given.audit_project, size=-1).get_entities()}
+    existing = {alert["name"] for alert in client.list_alert(given.audit_project, size=-1).get_entities()}
     for rule in _read("alerts.yaml"):
-        if rule["name"] not in there:
+        if rule["name"] not in existing:
             client.create_alert(given.audit_project, _alert(rule, given, action_policy))
         print(f"alert {rule['name']}")
 
 
 def _alert(rule: dict[str, Any], given: settings.Settings, action_policy: str) -> dict[str, Any]:
-    """As CreateAlert takes it [doc SLS "Data structure of an alert rule"; older pages say `state`, newer ones `status`]."""
+    """An alert rule in the format of CreateAlert.
+
+    [doc SLS "Data structure of an alert rule"; older pages call the switch `state`, newer ones `status`: both are sent]
+    """
     query = {
         "storeType": "log",
         "region": given.region,
@@ -161,11 +167,12 @@ def _read(name: str) -> list[dict[str, Any]]:
     return found
 
 
-def _once(there: str, create: Callable[[], object]) -> None:
+def _once(exists_code: str, create: Callable[[], object]) -> None:
+    """Create something; the error code that says it exists already is not a failure."""
     try:
         create()
     except sls.AuditUnavailable as error:
-        if error.code != there:
+        if error.code != exists_code:
             raise
 
 
