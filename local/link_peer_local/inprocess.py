@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping
+from http.client import responses as reasons
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -19,12 +20,12 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
+from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.http import ConnectionDropped, NoAnswer, Request, Response
 
 if TYPE_CHECKING:
     from pytest_mock import MockerFixture
 
-    from link_peer_local.cloud import LocalCloud
 
 _RESET = ConnectionResetError(104, "Connection reset by peer")
 
@@ -64,7 +65,7 @@ def _send(
             io.BytesIO(answer.body),
             headers={"Content-Length": str(len(answer.body)), **answer.headers},
             status=answer.status,
-            reason=requests.status_codes._codes.get(answer.status, ("",))[0],
+            reason=reasons.get(answer.status, ""),
             preload_content=False,
         ),
     )

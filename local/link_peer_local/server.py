@@ -8,16 +8,13 @@ import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from socket import SO_LINGER, SOL_SOCKET
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
+from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Killed
 from link_peer_local.core.http import ConnectionDropped, NoAnswer, Request
-
-if TYPE_CHECKING:
-    from link_peer_local.cloud import LocalCloud
 
 WORKERS = 512  # each long poll and each waiting invocation holds one, and functions call back in meanwhile
 MAX_LINE = 64 * 1024  # a hundred permissions make a request line of 19 KB [run]

@@ -1,4 +1,4 @@
-"""Worlds to start from: a YAML file of accounts, roles, VPCs, groups, instances, a queue and an audit log."""
+"""Worlds to start from: YAML files of accounts, roles, VPCs, groups, instances, queues and an audit log."""
 
 from __future__ import annotations
 
@@ -6,37 +6,19 @@ import atexit
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
+from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Caller, Role
+from link_peer_local.core.names import World
 from link_peer_local.core.project import ROOT
-
-if TYPE_CHECKING:
-    from link_peer_local.cloud import LocalCloud
 
 WORLDS = Path(__file__).parent / "worlds"
 DEFAULT = "two-accounts"
 _AUDIT_INDEX = ROOT / "deploy" / "sls-index.json"
-
-
-@dataclass(slots=True)
-class World:
-    """What a world names beyond the resources themselves. `vpcs` in the file's order; `policy` is a file's path."""
-
-    home: str
-    queue: str
-    dead_letter_queue: str
-    audit_project: str
-    audit_logstore: str
-    fc_service: str
-    function_role: str
-    policy: str
-    deployment: str
-    vpcs: list[dict[str, Any]] = field(default_factory=list)
 
 
 class WorldError(ValueError):
@@ -101,7 +83,7 @@ class _Loader:
         for role in text["roles"]:
             cloud.identity.add_role(Role(**role))
         self._queues_and_log()
-        for vpc in text["vpcs"] if cloud.ecs else ():
+        for vpc in text["vpcs"]:
             self.vpcs[vpc["name"]] = cloud.ecs.create_vpc(
                 vpc["owner"], vpc["cidr"], shared_with=tuple(vpc.get("shared_with", ()))
             )
@@ -129,7 +111,6 @@ class _Loader:
                     "shared_with": list(vpc.get("shared_with", ())),
                 }
                 for vpc in text["vpcs"]
-                if cloud.ecs
             ],
         )
 

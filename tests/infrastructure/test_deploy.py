@@ -15,7 +15,7 @@ import pytest
 import yaml
 from link_peer.runtime import audit
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.sls.backend import LogGroup, LogRecord
+from link_peer_local.sls import LogGroup, LogRecord
 
 from deploy import prepare
 from tests.functional.lab import HOME, PEER, REGION, Lab

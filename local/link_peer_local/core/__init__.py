@@ -1,0 +1,1 @@
+"""What the services share: HTTP values, signatures, identities, faults, clocks."""

@@ -1,4 +1,4 @@
-"""Clocks of the local cloud: the machine's, or one that a test moves by hand. Seconds since the epoch."""
+"""Clocks of the local cloud: the machine's, or one that tests advance. Times are seconds since the epoch."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ class SystemClock:
     """Real time."""
 
     def now(self) -> float:
+        """The machine's time."""
         return time.time()
 
     def sleep(self, seconds: float) -> None:
+        """Wait in real time."""
         time.sleep(seconds)
 
 
 class VirtualClock:
-    """Time that passes only when somebody sleeps or calls `advance`."""
+    """Time that passes only when something sleeps or calls `advance`."""
 
     def __init__(self, now: float = 1_795_564_800.0) -> None:  # 2026-11-25T00:00:00Z
         self._now = now
 
     def now(self) -> float:
+        """The time this clock was advanced to."""
         return self._now
 
     def sleep(self, seconds: float) -> None:
+        """Advance the clock without waiting; a negative number changes nothing."""
         self._now += max(0.0, seconds)
 
     advance = sleep
@@ -35,5 +39,5 @@ Clock = SystemClock | VirtualClock
 
 
 def utc(seconds: float) -> str:
-    """`2026-11-25T00:00:00Z`, the form most services answer with."""
+    """`2026-11-25T00:00:00Z`, the format in which most services answer."""
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

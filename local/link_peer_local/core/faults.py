@@ -1,17 +1,17 @@
-"""Faults on demand: what the network and an overloaded platform do to a call, before or after the change was made.
+"""Fault injection: what the network and an overloaded platform do to a call, before or after the change was made.
 
 | kind      | the client sees                                                    |
 |-----------|--------------------------------------------------------------------|
 | throttle  | the service's own "too many requests"                              |
 | error     | `code` and `status`, or the service's internal error (500)         |
-| html      | 502 and a page of a gateway                                        |
+| html      | 502 and an HTML page, as from a gateway                            |
 | truncated | 200 and half of the JSON                                           |
 | reset     | the connection is reset                                            |
 | no-answer | silence until its read timeout                                     |
 | kill      | nothing: the caller's process ends there (in-process only)         |
-| slow      | the true answer, `seconds` later                                   |
+| slow      | the correct response, `seconds` later                              |
 
-Each but throttle and slow also as `<kind>-after`: the change is made first, then its answer is spoiled.
+All but throttle and slow also exist as `<kind>-after`: the change is made first, then its response is replaced.
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+
+from msgspec import Struct, field
 
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import ConnectionDropped, NoAnswer, Response
 
-_SPOILT = ("error", "html", "truncated", "reset", "no-answer", "kill")
-KINDS = frozenset({"throttle", "slow", *_SPOILT, *(f"{kind}-after" for kind in _SPOILT)})
+_REPLACING = ("error", "html", "truncated", "reset", "no-answer", "kill")
+KINDS = frozenset({"throttle", "slow", *_REPLACING, *(f"{kind}-after" for kind in _REPLACING)})
 REMEMBERED_CALLS = 100_000
 
-_THROTTLED = {  # [wire facts, SDK runs: the code differs by service and so does the status]
+# Throttling and internal errors by service; both code and status differ [wire facts, SDK runs].
+_THROTTLED = {
     "sls": ("WriteQuotaExceed", 403, "Write quota is exceeded."),
     "mns": ("QpsLimitExceeded", 403, "The qps limit of the queue is exceeded."),
     "fc": ("ResourceThrottled", 429, "Reserve resource exceeded limit"),
@@ -47,12 +49,11 @@ _HALF = b'{"RequestId":"473469C7-AA6F-4DC5-B3DB-A3DC0DE3C83E","Page'
 
 
 class Killed(BaseException):
-    """The caller's process ends here: not an Exception, so that no client library can swallow it."""
+    """The caller's process ends here. Not an Exception, so that no client library can catch it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One API call, as counted and as faults are matched: `service` ecs|sts|sls|mns|fc|eventbridge."""
+class Call(Struct, frozen=True):
+    """One API call, as it is counted and matched against faults: `service` is ecs|sts|sls|mns|fc|eventbridge."""
 
     service: str
     action: str
@@ -60,11 +61,10 @@ class Call:
     params: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Fault:
+class Fault(Struct):
     """What happens to the calls it matches: the first `skip` pass, the next `times` are hit (None: all of them).
 
-    `service`, `action` are shell patterns; `account` restricts to one caller's account; `seconds` is for slow.
+    `service` and `action` are shell patterns; `account` limits it to one caller's account; `seconds` is for slow.
     """
 
     service: str = "*"
@@ -78,6 +78,7 @@ class Fault:
     seconds: float = 0.0
 
     def matches(self, call: Call) -> bool:
+        """Whether service, action and account are those of the call."""
         return (
             fnmatchcase(call.service, self.service)
             and fnmatchcase(call.action, self.action)
@@ -86,7 +87,7 @@ class Fault:
 
 
 class Faults:
-    """The faults that lie in wait and the calls that were made."""
+    """The pending faults, and `calls`: the calls made so far, oldest first."""
 
     def __init__(self, clock: Clock) -> None:
         self.calls: deque[Call] = deque(maxlen=REMEMBERED_CALLS)
@@ -95,7 +96,7 @@ class Faults:
         self._lock = threading.Lock()
 
     def add(self, fault: Fault) -> Fault:
-        """Lay a fault in wait. ValueError for a kind that does not exist."""
+        """Register a fault for coming calls. ValueError for an unknown kind."""
         if fault.kind not in KINDS:
             raise ValueError(f"no such fault: {fault.kind!r}; there are {', '.join(sorted(KINDS))}")
         with self._lock:
@@ -103,20 +104,22 @@ class Faults:
         return fault
 
     def clear(self) -> None:
+        """Remove every pending fault."""
         with self._lock:
             self._waiting.clear()
 
     def waiting(self) -> list[Fault]:
+        """The pending faults, oldest first."""
         with self._lock:
             return list(self._waiting)
 
     def count(self, service: str = "*", action: str = "*") -> int:
-        """How many calls were made, faulty ones included."""
+        """How many calls were made, failed ones included; both arguments are shell patterns."""
         wanted = Fault(service, action)
         return sum(wanted.matches(call) for call in list(self.calls))
 
     def around(self, call: Call, run: Callable[[], Response], error: Callable[[ApiError], Response]) -> Response:
-        """Answer a call, spoilt if a fault waits for it. `error` renders a refusal in the service's form."""
+        """Run a call, with the fault that matches it, if any. `error` renders a refusal in the service's format."""
         fault = self._strike(call)
         if fault is None:
             return run()
@@ -124,7 +127,7 @@ class Faults:
             self._clock.sleep(fault.seconds)
             return run()
         kind = fault.kind.removesuffix("-after")
-        true_answer = run() if kind != fault.kind else None
+        answer = run() if kind != fault.kind else None
         if kind == "reset":
             raise ConnectionDropped(call.action)
         if kind == "no-answer":
@@ -134,15 +137,8 @@ class Faults:
         if kind == "html":
             return Response(502, {"Content-Type": "text/html"}, _PAGE)
         if kind == "truncated":
-            headers = true_answer.headers if true_answer else {"Content-Type": "application/json;charset=utf-8"}
-            return Response(200, headers, true_answer.body[: len(true_answer.body) * 9 // 10] if true_answer else _HALF)
-        if kind == "throttle":
-            code, status, message = _THROTTLED.get(call.service, _THROTTLED_RPC)
-            if call.service == "sls" and not call.action.startswith("Put"):
-                code, message = "ReadQuotaExceed", "Read quota is exceeded."
-        else:
-            code, status, message = _BROKEN.get(call.service, _BROKEN_RPC)
-        return error(ApiError(fault.code or code, fault.status or status, message))
+            return _truncated(answer)
+        return error(_refusal(fault, kind, call))
 
     def _strike(self, call: Call) -> Fault | None:
         """The fault that hits this call, if any; counts it down."""
@@ -160,3 +156,20 @@ class Faults:
                         self._waiting.remove(fault)
                 return fault
         return None
+
+
+def _truncated(answer: Response | None) -> Response:
+    """The beginning of the real response; half of an invented one when the call did not run."""
+    if answer is None:
+        return Response(200, {"Content-Type": "application/json;charset=utf-8"}, _HALF)
+    return Response(200, answer.headers, answer.body[: len(answer.body) * 9 // 10])
+
+
+def _refusal(fault: Fault, kind: str, call: Call) -> ApiError:
+    if kind == "throttle":
+        code, status, message = _THROTTLED.get(call.service, _THROTTLED_RPC)
+        if call.service == "sls" and not call.action.startswith("Put"):
+            code, message = "ReadQuotaExceed", "Read quota is exceeded."
+    else:
+        code, status, message = _BROKEN.get(call.service, _BROKEN_RPC)
+    return ApiError(fault.code or code, fault.status or status, message)

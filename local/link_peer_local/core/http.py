@@ -1,17 +1,17 @@
-"""The one shape in which a request reaches the local cloud, over HTTP or in-process."""
+"""Requests and responses in the form that both entrances, HTTP and in-process, share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """One HTTP request as it arrived.
 
-    `path` and `query` are the raw, still percent-encoded target (signatures are computed over the raw bytes);
-    header names are lower case; `body` is as sent, still compressed.
+    `path` and `query` are the raw, still percent-encoded target, because signatures are computed over the raw bytes.
+    Header names are lower case; `body` is as sent, still compressed.
     """
 
     method: str
@@ -28,9 +28,8 @@ class Request:
         return host.rsplit(":", 1)[0] if ":" in host else host
 
 
-@dataclass(slots=True)
-class Response:
-    """One HTTP answer; `headers` keep the platform's spelling."""
+class Response(Struct):
+    """One HTTP response; `headers` keep the platform's spelling."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -38,8 +37,8 @@ class Response:
 
 
 class ConnectionDropped(Exception):
-    """A fault: the connection is reset and the client gets no answer (the change may have been made)."""
+    """Injected fault: the connection is reset and the client gets no response. The change may have been made."""
 
 
 class NoAnswer(Exception):
-    """A fault: the server stays silent until the client gives up (the change may have been made)."""
+    """Injected fault: the server stays silent until the client times out. The change may have been made."""

@@ -1,4 +1,4 @@
-"""JSON that clients send: whatever comes is a value or a ValueError."""
+"""Parsing JSON that clients send: the result is a value or a ValueError, whatever the input."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import json
 from typing import Any
 
 MAX_DEPTH = 100
-"""Levels of lists and objects. Far beyond what the APIs take, far below what Python's own encoder can write again."""
+"""Levels of lists and objects: far more than the APIs accept, far fewer than Python's encoder can write."""
 
 
 def loads(text: str | bytes) -> Any:
-    """The value. ValueError for what is no JSON, for deeper nesting, and for what no answer in UTF-8 JSON could hold:
-    half of a surrogate pair, NaN, a number beyond all numbers."""
+    """Parse JSON text.
+
+    ValueError for invalid JSON, for nesting deeper than MAX_DEPTH, and for values that cannot be sent back as UTF-8
+    JSON: a lone surrogate, NaN, an infinite number.
+    """
     try:
         value = json.loads(text)
     except RecursionError:

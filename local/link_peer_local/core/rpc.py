@@ -1,7 +1,7 @@
-"""RPC style on the wire (ECS, STS, EventBridge): parameters in, JSON or XML out.
+"""The RPC style on the wire (ECS, STS, EventBridge): parameters in, JSON or XML out.
 
-Two spellings: today's clients put action and version into x-acs-* headers; older ones (and XML readers) put `Action`,
-`Version`, `Format` beside the other parameters.
+There are two forms: current clients send action and version as x-acs-* headers; older ones (and those that read XML)
+send `Action`, `Version` and `Format` among the other parameters.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import json
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
+
+from msgspec import Struct
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, Response
@@ -36,12 +37,11 @@ _PROTOCOL = frozenset(
 )
 
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold, not even escaped."""
+"""Characters that XML 1.0 cannot hold, not even escaped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One RPC call as its sender meant it. `sent` holds every parameter, `params` only the action's own."""
+class Call(Struct, frozen=True):
+    """One RPC call. `sent` holds every parameter as sent, `params` only the action's own."""
 
     method: str
     action: str
@@ -53,15 +53,17 @@ class Call:
 
     @property
     def service(self) -> str:
+        """The service that has this version; empty for an unknown one."""
         return SERVICES.get(self.version, "")
 
     @property
     def params(self) -> dict[str, str]:
+        """The action's own parameters, without those of the protocol."""
         return {name: value for name, value in self.sent.items() if name not in _PROTOCOL}
 
 
 def is_rpc(request: Request) -> bool:
-    """Whether a request is of this style: the REST services never use the root path with an action or a version."""
+    """Whether a request is an RPC call: no REST service uses the root path with an action or a version."""
     return request.path in ("", "/") and (
         "x-acs-action" in request.headers
         or "x-acs-version" in request.headers
@@ -70,7 +72,7 @@ def is_rpc(request: Request) -> bool:
 
 
 def parse(request: Request) -> Call:
-    """The call in a request, whatever its spelling. Format absent means XML in the older one [run: libcloud]."""
+    """Read a call in either form. In the older one a missing Format means XML [run: libcloud]."""
     headers, sent = request.headers, _sent(request)
     action = headers.get("x-acs-action") or sent.get("Action", "")
     version = headers.get("x-acs-version") or sent.get("Version", "")
@@ -79,7 +81,7 @@ def parse(request: Request) -> Call:
 
 
 def check(call: Call) -> None:
-    """The gateway's own refusals, before any service sees the call."""
+    """Raise the gateway's own refusals, which come before any service sees the call."""
     if call.method not in ("GET", "POST"):
         raise ApiError("UnsupportedHTTPMethod", 400, "This http method is not supported.")
     if not call.action:
@@ -91,12 +93,12 @@ def check(call: Call) -> None:
 
 
 def answer(call: Call, result: Mapping[str, object]) -> Response:
-    """200 with the result and the RequestId."""
+    """Render a result: 200, with the RequestId."""
     return _render(call, 200, f"{call.action}Response", {"RequestId": call.request_id, **result})
 
 
 def error(call: Call, refusal: ApiError) -> Response:
-    """The refusal in the gateway's form."""
+    """Render a refusal in the gateway's format."""
     product = _PRODUCTS.get(call.service, "")
     body = {
         "RequestId": call.request_id,
@@ -128,7 +130,7 @@ def _render(call: Call, status: int, root: str, body: Mapping[str, object]) -> R
 
 
 def _xml(name: str, value: object) -> str:
-    """One element; a list becomes one element of that name per entry."""
+    """One XML element; a list becomes one element of that name per entry."""
     if isinstance(value, list | tuple):
         return "".join(_xml(name, item) for item in value)
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Who signed a request: every signature is recomputed from the raw request, in the scheme of its service.
+"""Verifies who signed a request: every signature is recomputed from the raw request, in the scheme of its service.
 
 Schemes [wire captures, SDK sources]: ACS3-HMAC-SHA256 (ECS, STS, EventBridge, FC), the RPC signature in the parameters
 (HMAC-SHA1, HMAC-SHA256), `LOG` and `SLS4-HMAC-SHA256` (SLS), `MNS`, `FC` and `acs:` (older clients of functions and of
@@ -16,78 +16,13 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from urllib.parse import parse_qsl, quote, unquote
 
+from link_peer_local.core import refusals
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request
 from link_peer_local.core.identity import Caller, Identity, Key
 
 MAX_SKEW_SECONDS = 15 * 60
 
-# What each service says when it refuses: cause -> (code, HTTP status, message). {0} is the string to sign or the value.
-_Refusals = Mapping[str, tuple[str, int, str]]
-_RPC: _Refusals = {  # [doc "common error codes of the OpenAPI gateway"]
-    "unsigned": ("MissingAccessKeyId", 400, "AccessKeyId is mandatory for this action."),
-    "missing": ("Missing{0}", 400, "{0} is mandatory for this action."),
-    "malformed": ("IncompleteSignature", 400, "The request signature does not conform to Aliyun standards."),
-    "method": ("InvalidSignatureMethod", 400, "Specified signature method is not valid."),
-    "version": ("InvalidSignatureVersion", 400, "Specified parameter SignatureVersion is not valid."),
-    "nonce": ("SignatureNonceUsed", 400, "Specified signature nonce was used already."),
-    "key": ("InvalidAccessKeyId.NotFound", 404, "Specified access key is not found."),
-    "signature": (
-        "SignatureDoesNotMatch",
-        400,
-        "Specified signature is not matched with our calculation. server string to sign is:{0}",
-    ),
-    "no token": ("MissingSecurityToken", 400, "SecurityToken is mandatory for this action."),
-    "token": ("InvalidSecurityToken.Malformed", 400, "Specified SecurityToken is malformed."),
-    "foreign token": (
-        "InvalidSecurityToken.MismatchWithAccessKey",
-        400,
-        "Specified SecurityToken mismatch with the AccessKey.",
-    ),
-    "expired": ("InvalidSecurityToken.Expired", 400, "Specified SecurityToken is expired."),
-    "date": ("InvalidTimeStamp.Format", 400, "Specified time stamp or date value is not well formatted."),
-    "skew": ("InvalidTimeStamp.Expired", 400, "Specified time stamp or date value is expired."),
-    "digest": ("InvalidParameter.ContentSHA256", 400, "The body does not have the specified x-acs-content-sha256."),
-}
-_SLS_TOKEN = ("SecurityTokenInvalid", 401, "The security token you provided is invalid.")
-_SLS: _Refusals = {  # [doc SLS error codes]
-    "unsigned": ("Unauthorized", 401, "Authorization header is missing."),
-    "malformed": ("ParameterInvalid", 400, "Http extend authorization : {0} is invalid."),
-    "method": ("ParameterInvalid", 400, "Http extend x-log-signaturemethod : {0} is invalid."),
-    "key": ("Unauthorized", 401, "AccessKeyId not found: {0}"),
-    "signature": ("SignatureNotMatch", 401, "signature not match, server string to sign is:{0}"),
-    "no token": _SLS_TOKEN,
-    "token": _SLS_TOKEN,
-    "foreign token": _SLS_TOKEN,
-    "expired": ("SecurityTokenExpired", 401, "The security token you provided has expired."),
-    "date": ("InvalidRequestTime", 400, "Request time {0} not follow RFC822 spec."),
-    "skew": ("RequestTimeExpired", 400, "Request time {0} has been expired."),
-    "digest": ("ParameterInvalid", 400, "The body does not have the specified x-log-content-sha256."),
-}
-_MNS: _Refusals = {  # [doc MNS error codes; InvalidDegist is their spelling]
-    "unsigned": ("MissingAuthorizationHeader", 400, "Authorization header is required."),
-    "malformed": ("InvalidAuthorizationHeader", 400, "The Authorization header format is invalid."),
-    "key": ("InvalidAccessKeyId", 403, "The AccessKey Id you provided is not exist."),
-    "signature": (
-        "SignatureDoesNotMatch",
-        403,
-        "The request signature we calculated does not match the signature you provided. server string to sign is:{0}",
-    ),
-    "no token": ("InvalidSecurityToken", 403, "The security token you provided is invalid."),
-    "token": ("InvalidSecurityToken", 403, "The security token you provided is invalid."),
-    "foreign token": ("InvalidSecurityToken", 403, "The security token you provided is invalid."),
-    "expired": ("SecurityTokenExpired", 403, "The security token you provided has expired."),
-    "date": ("InvalidDateHeader", 400, "The Date header format is invalid."),
-    "skew": ("TimeExpired", 408, "The http request you sent is expired."),
-    "digest": ("InvalidDegist", 400, "The Content-MD5 you specified is invalid."),
-}
-_FC: _Refusals = {
-    **_RPC,
-    "unsigned": ("MissingRequiredHeader", 400, "missing required HTTP header Authorization"),
-    "key": ("InvalidAccessKeyID", 403, "the access key ID {0} is not found"),
-    "signature": ("SignatureNotMatch", 403, "signature does not match. server string to sign is:{0}"),
-}
-_REFUSALS = {"sls": _SLS, "mns": _MNS, "fc": _FC}
 _SCHEMES = {
     "sls": ("LOG", "SLS4-HMAC-SHA256"),
     "mns": ("MNS",),
@@ -97,10 +32,10 @@ _SCHEMES = {
 
 
 def verify(service: str, request: Request, params: Mapping[str, str], identity: Identity, now: float) -> Caller:
-    """The caller who signed, or ApiError in the service's own words.
+    """The caller who signed the request; ApiError with the service's own code and message otherwise.
 
-    `params` are the query and form parameters of an RPC call (empty for the others); `now` is the cloud's time, by
-    which temporary keys expire. Dates in requests are held against the machine's time, because clients sign with it.
+    `params` are the query and form parameters of an RPC call, empty for other styles. `now` is the cloud's time, by
+    which temporary keys expire. Dates in requests are compared with the machine's time, because clients sign with it.
     """
     return _Check(service, request, params, identity, now).caller()
 
@@ -109,7 +44,7 @@ class _Check:
     def __init__(
         self, service: str, request: Request, params: Mapping[str, str], identity: Identity, now: float
     ) -> None:
-        self.refusals = _REFUSALS.get(service, _RPC)
+        self.refusals = refusals.BY_SERVICE.get(service, refusals.RPC)
         self.schemes = _SCHEMES.get(service, ("ACS3-HMAC-SHA256",))
         self.request = request
         self.headers = request.headers
@@ -245,7 +180,7 @@ class _Check:
     def mns(self, rest: str) -> Caller:
         access_key_id, signature = self.pair(rest)
         md5 = hashlib.md5(self.request.body, usedforsecurity=False)
-        # The Python client sends base64 of the hex digest, others base64 of the digest [run].
+        # The Python client sends base64 of the hex digest, other clients base64 of the digest [run].
         digests = (b64encode(md5.hexdigest().encode()).decode(), b64encode(md5.digest()).decode())
         if self.request.body and self.headers.get("content-md5", digests[0]) not in digests:
             raise self.refuse("digest")
@@ -274,7 +209,7 @@ class _Check:
         self.fresh(self.headers.get("date", ""), "%a, %d %b %Y %H:%M:%S GMT")
         return self.holder(key, self.headers.get("x-acs-security-token"))
 
-    # What they share -------------------------------------------------------------------------------------------------
+    # Shared parts ----------------------------------------------------------------------------------------------------
 
     def query(self) -> list[tuple[str, str]]:
         return parse_qsl(self.request.query, keep_blank_values=True)
@@ -306,7 +241,7 @@ class _Check:
         return key
 
     def holder(self, key: Key, token: str | None) -> Caller:
-        """The key's holder, once the token that goes with it holds good too."""
+        """The key's holder, after checking that the token belongs to the key and has not expired."""
         if token is not None and token != key.token:
             known = any(other.token == token for other in list(self.identity.keys.values()))
             raise self.refuse("foreign token" if known else "token")
@@ -327,7 +262,7 @@ class _Check:
             raise self.refuse("skew", text)
 
     def once(self, key: Key, nonce: str) -> None:
-        """Asked last: what is refused for another reason has not used its nonce up."""
+        """Called last, so that a request that is refused for another reason does not use up its nonce."""
         if not nonce:
             raise self.refuse("missing", "SignatureNonce")
         if not self.identity.nonces.use(key.access_key_id, nonce, time.time()):

@@ -14,7 +14,7 @@ READS: dict[str, Callable[[Call], dict[str, Any]]] = {
     "DescribeInstances": describe_instances,
     "DescribeInvocationResults": assistant.describe_invocation_results,
     "DescribeNetworkInterfaces": interfaces.describe_network_interfaces,
-    "DescribeRegions": lambda call: {"Regions": {"Region": [_region(call.backend.region)]}},
+    "DescribeRegions": lambda call: {"Regions": {"Region": [_region(call.store.region)]}},
     "DescribeSecurityGroupAttribute": groups.describe_security_group_attribute,
     "DescribeSecurityGroupReferences": groups.describe_security_group_references,
     "DescribeSecurityGroups": groups.describe_security_groups,

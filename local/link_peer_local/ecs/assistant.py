@@ -7,7 +7,6 @@ import binascii
 import ipaddress
 import re
 import shlex
-from dataclasses import dataclass
 from typing import Any
 
 from link_peer_local.core.clock import utc
@@ -16,23 +15,7 @@ from link_peer_local.ecs.call import Call
 from link_peer_local.ecs.paging import page
 from link_peer_local.ecs.params import invalid, missing
 from link_peer_local.ecs.reach import may_reach
-from link_peer_local.ecs.state import Instance, InstanceState, new_id
-
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """One command's run on one instance."""
-
-    account: str
-    id: str
-    command_id: str
-    instance_id: str
-    sequence: int
-    when: float
-    status: str
-    output: str
-    exit_code: int | None
-    error: tuple[str, str] = ("", "")
+from link_peer_local.ecs.state import Instance, InstanceState, Invocation, new_id
 
 
 def run_command(call: Call) -> dict[str, Any]:
@@ -51,13 +34,13 @@ def run_command(call: Call) -> dict[str, Any]:
     invoke_id, command_id = new_id("t").replace("bp1", "qd0", 1), new_id("c").replace("bp1", "qd0", 1)
     for instance_id in dict.fromkeys(ids):
         status, output, code, error = _run(call, *call.instance(instance_id), command)
-        call.backend.invocations.append(
+        call.store.invocations.append(
             Invocation(
                 account=call.account.uid,
                 id=invoke_id,
                 command_id=command_id,
                 instance_id=instance_id,
-                sequence=call.backend.next_sequence(),
+                sequence=call.store.next_sequence(),
                 when=call.now,
                 status=status,
                 output=output,
@@ -103,9 +86,9 @@ def _run(call: Call, instance: Instance, state: InstanceState, command: str) -> 
 
 def _reaches(call: Call, source: Instance, address: str, protocol: str, port: int = -1) -> bool:
     """Whether an instance that the source has a route to answers at that address."""
-    everyone = (instance for account in call.backend.accounts.values() for instance in account.instances.values())
+    everyone = (instance for account in call.store.accounts.values() for instance in account.instances.values())
     return any(
-        may_reach(call.backend, source.account, source.id, other.account, other.id, protocol, port).ok
+        may_reach(call.store, source.account, source.id, other.account, other.id, protocol, port).ok
         for other in everyone
         if other.private_ip == address and other.states.at(call.now)
     )
@@ -159,7 +142,7 @@ def describe_invocation_results(call: Call) -> dict[str, Any]:
         raise invalid("ContentEncoding")
     found = [
         run
-        for run in reversed(call.backend.invocations)
+        for run in reversed(call.store.invocations)
         if run.account == call.account.uid
         and params.get("InvokeId") in ("", run.id)
         and params.get("InstanceId") in ("", run.instance_id)

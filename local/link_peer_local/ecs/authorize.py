@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
+
+from msgspec.structs import replace
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.ecs import rules
@@ -48,7 +49,7 @@ def _cannot_coexist() -> ApiError:
 
 
 def _parse(call: Call, group: Group, direction: str) -> list[Rule]:
-    classic, names = not group.vpc_id, call.backend.account_names
+    classic, names = not group.vpc_id, call.store.account_names
     return [
         rules.parse(fields, direction=direction, home=call.account.uid, classic=classic, names=names)
         for fields in _permissions(call)
@@ -70,8 +71,7 @@ def _authorize(call: Call, direction: str) -> dict[str, Any]:
     if new:
         _check_quotas(call, group, [*present, *new])
     added = tuple(
-        dataclasses.replace(rule, id=new_id("sgr"), sequence=call.backend.next_sequence(), created=call.now)
-        for rule in new
+        replace(rule, id=new_id("sgr"), sequence=call.store.next_sequence(), created=call.now) for rule in new
     )
     if added:
         group.rules.change(call.now, lambda standing: standing + added)
@@ -79,7 +79,7 @@ def _authorize(call: Call, direction: str) -> dict[str, Any]:
 
 
 def _check_quotas(call: Call, group: Group, standing: list[Rule]) -> None:
-    quotas = call.backend.quotas
+    quotas = call.store.quotas
     if sum(bool(rule.peer_group) for rule in standing) > quotas.group_source_rules:
         message = (
             "You have reached the limit on the number of group authorization rules"
@@ -106,7 +106,7 @@ def _check_peer(call: Call, group: Group, rule: Rule) -> None:
         raise ApiError("InvalidGroupParameter.OperationDenied", 400, message)
     if not rule.peer_group:
         return
-    owner = call.backend.accounts.get(rule.peer_owner)
+    owner = call.store.accounts.get(rule.peer_owner)
     named = owner.groups.get(rule.peer_group) if owner else None
     if named is None:
         message = f"The {peer}GroupId provided does not exist in our records."
@@ -183,13 +183,13 @@ def modify_security_group_rule(call: Call) -> dict[str, Any]:
         direction="ingress",
         home=call.account.uid,
         classic=not group.vpc_id,
-        names=call.backend.account_names,
+        names=call.store.account_names,
     )
     _check_peer(call, group, parsed)
     if any(rule.identity == parsed.identity for rule in standing if rule.id != rule_id):
         message = "The rule being modified will be duplicated with an existing rule."
         raise ApiError("InvalidOperation.RuleDuplicate", 400, message)
-    new = dataclasses.replace(parsed, id=old.id, sequence=old.sequence, created=old.created)
+    new = replace(parsed, id=old.id, sequence=old.sequence, created=old.created)
     group.rules.change(call.now, lambda rows: tuple(new if rule.id == rule_id else rule for rule in rows))
     return {}
 

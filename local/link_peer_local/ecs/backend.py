@@ -1,65 +1,38 @@
-"""The ECS backend of one region: every account's state, one entrance for API calls, and helpers to build a world."""
+"""The ECS backend of one region: the state, and one entrance for API calls."""
 
 from __future__ import annotations
 
-import heapq
-import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from link_peer_local.core.clock import Clock, SystemClock
-from link_peer_local.core.errors import ApiError
+from link_peer_local.core.clock import Clock
+from link_peer_local.core.errors import ApiError, unknown_action
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs import describe_instances, events
 from link_peer_local.ecs.actions import ACTIONS, REGIONLESS, WRITES
-from link_peer_local.ecs.assistant import Invocation
 from link_peer_local.ecs.call import Call
-from link_peer_local.ecs.history import HORIZON, History
 from link_peer_local.ecs.idempotency import ClientTokens
 from link_peer_local.ecs.params import Params
-from link_peer_local.ecs.state import AccountState, Group, Instance, InstanceState, Quotas, ReadLag, Rule, Vpc, new_id
-
-Event = dict[str, Any]
+from link_peer_local.ecs.store import Store
 
 
-class EcsBackend:
-    """State in memory; safe for many threads. Events are published after the lock is released.
+class EcsBackend(Store):
+    """The region's state plus `call`; safe to use from many threads.
 
-    Knobs: `quotas`, `read_lag`, `tag_delay` and `ip_delay` (tags and address of a new instance appear that many
-    seconds later), `boot_delay` (Pending, Starting and Running take that long, and so do their events),
-    `ip_pool` (the only addresses given out), `peerings` (pairs of VPC ids with a route), `tokens.retention`.
+    `permitted(caller, action)` says what a caller's policy allows; `tokens.retention` is how many seconds a
+    ClientToken is remembered.
     """
 
-    ACTIONS = frozenset(ACTIONS)
-
     def __init__(self, clock: Clock, region: str = "cn-qingdao") -> None:
-        self.clock = clock
-        self.region = region
-        self.zone = f"{region}-b"
-        self.accounts: dict[str, AccountState] = {}
-        self.vpcs: dict[str, Vpc] = {}
-        self.account_names: dict[str, str] = {}  # login name -> uid, for SourceGroupOwnerAccount
-        self.peerings: set[frozenset[str]] = set()
-        self.invocations: list[Invocation] = []
-        self.quotas = Quotas()
-        self.read_lag = ReadLag()
+        super().__init__(clock, region)
         self.tokens = ClientTokens()
-        self.tag_delay = self.ip_delay = self.boot_delay = 0.0
-        self.ip_pool: Sequence[str] | None = None
         self.permitted: Callable[[Caller, str], bool] = lambda _caller, _action: True
-        self.on_event: Callable[[str, Event], None] | None = None
-        self.lock = threading.RLock()
-        self._sequence = 0
-        self._due: list[tuple[float, int, str, Event]] = []
-
-    # -- the entrance -------------------------------------------------------------------------------------------
 
     def call(self, caller: Caller, action: str, params: Mapping[str, str], request_id: str = "") -> dict[str, Any]:
         """One API call; `request_id` is what the answer and the ActionTrail event have in common."""
         if action not in ACTIONS:
-            message = "Specified api is not found, please check your url and method."
-            raise ApiError("InvalidAction.NotFound", 404, message)
+            raise unknown_action()
         error: ApiError | None = None
         with self.lock:
             call = Call(self, self.account(caller.account), action, Params(params), self.clock.now())
@@ -79,7 +52,7 @@ class EcsBackend:
                     request_id or str(uuid.uuid4()).upper(),
                     refused,
                 )
-                self._plan(caller.account, event, call.now)
+                self.plan(caller.account, event, call.now)
         self.publish_due()
         if error:
             raise error
@@ -102,209 +75,6 @@ class EcsBackend:
         answer = ACTIONS[call.action](call)
         self.tokens.remember(caller.account, call.action, call.params, call.now, answer)
         return answer
-
-    # -- events -------------------------------------------------------------------------------------------------
-
-    def announce(self, account: str, instance_id: str, state: str, when: float) -> None:
-        """Plan a state change event for `when`."""
-        self._plan(account, events.state_change(account, self.region, instance_id, state, when), when)
-
-    def _plan(self, account: str, event: Event, when: float) -> None:
-        with self.lock:
-            heapq.heappush(self._due, (when, self.next_sequence(), account, event))
-
-    def publish_due(self) -> None:
-        """Hand over the events whose time has come. Every call does it; with a virtual clock, do it after advancing."""
-        while True:
-            with self.lock:
-                if not self._due or self._due[0][0] > self.clock.now():
-                    return
-                _, _, account, event = heapq.heappop(self._due)
-                listener = self.on_event
-            if listener:
-                listener(account, event)
-
-    # -- state, under the lock ------------------------------------------------------------------------------------
-
-    def next_sequence(self) -> int:
-        self._sequence += 1
-        return self._sequence
-
-    def account(self, uid: str) -> AccountState:
-        """The account's state; an account appears when it is first used."""
-        with self.lock:
-            return self.accounts.setdefault(uid, AccountState(uid))
-
-    def default_vpc(self, uid: str) -> Vpc | None:
-        return next((vpc for vpc in self.vpcs.values() if vpc.owner == uid), None)
-
-    def referencing(self, group_id: str, when: float) -> list[Group]:
-        """The groups, of whichever account, whose rules name this one."""
-        everyone = (group for account in self.accounts.values() for group in account.groups.values())
-        return [group for group in everyone if any(rule.peer_group == group_id for rule in group.rules.at(when))]
-
-    def add_group(
-        self,
-        account: AccountState,
-        vpc_id: str,
-        *,
-        name: str,
-        description: str,
-        type: str,  # noqa: A002
-        tags: Mapping[str, str],
-        now: float,
-        managed: bool = False,
-        group_id: str | None = None,
-    ) -> Group:
-        group = Group(
-            id=group_id or new_id("sg"),
-            account=account.uid,
-            vpc_id=vpc_id,
-            name=name,
-            description=description,
-            type=type,
-            managed=managed,
-            created=now,
-            tags=History(dict(tags)),
-            rules=History[tuple[Rule, ...]](()),
-        )
-        account.groups[group.id] = group
-        return group
-
-    def add_instance(
-        self,
-        account: AccountState,
-        groups: Sequence[Group],
-        vpc: Vpc | None,
-        *,
-        tags: Mapping[str, str],
-        private_ip: str,
-        now: float,
-        tags_from: float,
-        ip_from: float,
-        name: str = "",
-        host_name: str = "",
-        description: str = "",
-        image_id: str = "aliyun_3_x64_20G_alibase.vhd",
-        instance_type: str = "ecs.g7.large",
-        instance_id: str | None = None,
-        status: str = "Pending",
-    ) -> Instance:
-        new = instance_id or new_id("i")
-        instance = Instance(
-            id=new,
-            account=account.uid,
-            name=name or new,
-            vpc_id=vpc.id if vpc else "",
-            vswitch_id=vpc.vswitch_id if vpc else "",
-            private_ip=private_ip,
-            ip_visible_from=ip_from,
-            created=now,
-            sequence=self.next_sequence(),
-            image_id=image_id,
-            instance_type=instance_type,
-            host_name=host_name or new.replace("i-", "iZ"),
-            description=description,
-            serial_number=str(uuid.uuid4()),
-            interface_id=new_id("eni"),
-            states=History[InstanceState | None](None),
-            tags=History[dict[str, str]]({}),
-        )
-        state = InstanceState(status, tuple(group.id for group in groups))
-        instance.states.change(now, lambda _: state)
-        instance.tags.change(tags_from, lambda old: {**old, **tags})
-        account.instances[instance.id] = instance
-        return instance
-
-    def boot(self, account: AccountState, instance_id: str, now: float) -> None:
-        """Starting half of `boot_delay` from now, Running after all of it."""
-        instance = account.instances[instance_id]
-        for status, delay in (("Starting", self.boot_delay / 2), ("Running", self.boot_delay)):
-            instance.states.change(now + delay, lambda old, status=status: old and InstanceState(status, old.groups))
-            self.announce(account.uid, instance_id, status, now + delay)
-            if delay and isinstance(self.clock, SystemClock):
-                timer = threading.Timer(delay, self.publish_due)
-                timer.daemon = True
-                timer.start()
-
-    def release(self, account: AccountState, instance_id: str, now: float) -> None:
-        """The instance is gone, its address free; what nobody can see any more is forgotten."""
-        instance = account.instances[instance_id]
-        instance.states.change(now, lambda _: None)
-        if instance.vpc_id:
-            self.vpcs[instance.vpc_id].release(instance.private_ip)
-        for old in list(account.instances.values()):
-            if old.states.at(now) is None and old.states.at(now - HORIZON) is None and old.created < now - HORIZON:
-                del account.instances[old.id]
-
-    # -- building a world -------------------------------------------------------------------------------------------
-
-    def create_vpc(self, owner: str, cidr: str, vpc_id: str | None = None, shared_with: Iterable[str] = ()) -> Vpc:
-        """A VPC with one vSwitch; the first an account owns is its default. `shared_with` may use it too."""
-        with self.lock:
-            vpc = Vpc(owner, cidr, vpc_id or new_id("vpc"), new_id("vsw"), shared_with)
-            self.vpcs[vpc.id] = vpc
-            self.account(owner)
-            return vpc
-
-    def create_group(
-        self,
-        account: str,
-        vpc_id: str,
-        name: str = "",
-        type: str = "normal",  # noqa: A002
-        managed: bool = False,
-        tags: Mapping[str, str] | None = None,
-        group_id: str | None = None,
-    ) -> Group:
-        """A group, without an event; `vpc_id` empty: in the classic network, which no API call can do any more."""
-        with self.lock:
-            return self.add_group(
-                self.account(account),
-                vpc_id,
-                name=name,
-                description="",
-                type=type,
-                tags=tags or {},
-                now=self.clock.now(),
-                managed=managed,
-                group_id=group_id,
-            )
-
-    def create_instance(
-        self,
-        account: str,
-        groups: Iterable[str | Group],
-        tags: Mapping[str, str] | None = None,
-        classic: bool = False,
-        private_ip: str | None = None,
-        instance_id: str | None = None,
-        status: str = "Running",
-        name: str = "",
-    ) -> Instance:
-        """An instance in the groups' VPC, without an event. `classic`: without VPC and private address."""
-        with self.lock:
-            owner, now = self.account(account), self.clock.now()
-            joined = [owner.groups[group] if isinstance(group, str) else group for group in groups]
-            vpc = None if classic else self.vpcs[joined[0].vpc_id]
-            address = private_ip or ""
-            if vpc and not private_ip:
-                address = vpc.take(self.ip_pool) or ""
-            elif vpc and not vpc.claim(address):
-                raise ValueError(f"{address} is taken, or not in the vSwitch {vpc.subnet} of {vpc.id}")
-            return self.add_instance(
-                owner,
-                joined,
-                vpc,
-                tags=tags or {},
-                private_ip=address,
-                now=now,
-                tags_from=now,
-                ip_from=now,
-                instance_id=instance_id,
-                status=status,
-                name=name,
-            )
 
 
 def _resources(params: Params) -> list[str]:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.ecs.params import Params
 from link_peer_local.ecs.state import AccountState, Group, Instance, InstanceState
-
-if TYPE_CHECKING:
-    from link_peer_local.ecs.backend import EcsBackend
+from link_peer_local.ecs.store import Store
 
 
-@dataclass(slots=True)
-class Call:
+class Call(Struct):
     """`now` is read once, so that everything one call does happens at one instant."""
 
-    backend: EcsBackend
+    store: Store
     account: AccountState
     action: str
     params: Params

@@ -34,7 +34,7 @@ Seen = tuple[Instance, InstanceState]
 
 def describe_instances(call: Call) -> dict[str, Any]:
     """Newest first. An id that does not exist is simply not listed; an empty list of ids lists nothing [doc]."""
-    lag = call.backend.read_lag
+    lag = call.store.read_lag
     tagged = tags.filters(call)
     wanted = _filter(call)
     call.dry_run()
@@ -56,8 +56,8 @@ def describe_instance_status(call: Call) -> dict[str, Any]:
         raise invalid("InstanceId")
     found = []
     for instance in sorted(call.account.instances.values(), key=lambda instance: instance.sequence, reverse=True):
-        state = instance.states.at(call.now - call.backend.read_lag.instances)
-        if state and (not ids or instance.id in ids) and params.get("ZoneId") in ("", call.backend.zone):
+        state = instance.states.at(call.now - call.store.read_lag.instances)
+        if state and (not ids or instance.id in ids) and params.get("ZoneId") in ("", call.store.zone):
             found.append({"InstanceId": instance.id, "Status": state.status})
     chosen, paging = numbered(params, found, most=50)
     return {"InstanceStatuses": {"InstanceStatus": list(chosen)}, **paging}
@@ -97,7 +97,7 @@ def _filter(call: Call) -> Callable[[Seen], bool]:
             and params.get("SecurityGroupId") in ("", *state.groups)
             and params.get("VpcId") in ("", instance.vpc_id)
             and params.get("VSwitchId") in ("", instance.vswitch_id)
-            and params.get("ZoneId") in ("", call.backend.zone)
+            and params.get("ZoneId") in ("", call.store.zone)
             and params.get("InstanceType") in ("", instance.instance_type)
             and params.get("InstanceTypeFamily") in ("", _family(instance))
             and params.get("ImageId") in ("", instance.image_id)
@@ -137,7 +137,7 @@ def _glob(name: str) -> str:
 
 def shown_ip(call: Call, instance: Instance) -> str:
     """Empty while the address is not readable yet (`ip_delay`); whether Created implies an address is unknown."""
-    seen = call.now - call.backend.read_lag.instances
+    seen = call.now - call.store.read_lag.instances
     return instance.private_ip if seen >= instance.ip_visible_from else ""
 
 
@@ -156,8 +156,8 @@ def _answer(call: Call, instance: Instance, state: InstanceState) -> dict[str, A
         "HostName": instance.host_name,
         "Description": instance.description,
         "Status": state.status,
-        "RegionId": call.backend.region,
-        "ZoneId": call.backend.zone,
+        "RegionId": call.store.region,
+        "ZoneId": call.store.zone,
         "CreationTime": created,
         "StartTime": created,
         "ExpiredTime": "2099-12-31T15:59Z",
@@ -188,6 +188,6 @@ def _answer(call: Call, instance: Instance, state: InstanceState) -> dict[str, A
         },
         "NetworkInterfaces": {"NetworkInterface": [] if instance.classic else [interface]},
         "OperationLocks": {"LockReason": []},
-        "Tags": tags.as_answer(instance.tags.at(call.now - call.backend.read_lag.tags)),
+        "Tags": tags.as_answer(instance.tags.at(call.now - call.store.read_lag.tags)),
         "ResourceGroupId": "",
     }

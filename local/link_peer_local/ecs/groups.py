@@ -20,11 +20,11 @@ def create_security_group(call: Call) -> dict[str, Any]:
     if kind not in ("normal", "enterprise"):
         raise invalid("SecurityGroupType")
     name, description = _name(call), _description(call, "InvalidDescription.Malformed")
-    if len(call.account.groups) >= call.backend.quotas.groups:
+    if len(call.account.groups) >= call.store.quotas.groups:
         raise ApiError("QuotaExceed.SecurityGroup", 403, "The maximum number of security groups is reached.")
     wanted = tags.from_request(call)
     vpc_id = _vpc_id(call)
-    group = call.backend.add_group(
+    group = call.store.add_group(
         call.account, vpc_id, name=name, description=description, type=kind, tags=wanted, now=call.now
     )
     call.created.append(group.id)
@@ -56,11 +56,11 @@ def modify_security_group_attribute(call: Call) -> dict[str, Any]:
 def _vpc_id(call: Call) -> str:
     vpc_id = call.params.get("VpcId")
     if vpc_id:
-        vpc = call.backend.vpcs.get(vpc_id)
+        vpc = call.store.vpcs.get(vpc_id)
         if vpc is None or not vpc.usable_by(call.account.uid):
             raise ApiError("InvalidVpcId.NotFound", 404, "Specified VPC does not exist.")
         return vpc_id
-    default = call.backend.default_vpc(call.account.uid)
+    default = call.store.default_vpc(call.account.uid)
     if default is None:
         raise ApiError("InvalidVpcId.NotFound", 403, "The VpcId must not empty when only support vpc vm.")
     return default.id
@@ -73,7 +73,7 @@ def delete_security_group(call: Call) -> dict[str, Any]:
     if any(state is not None and group.id in state.groups for state in instances):
         message = "There is still instance(s) in the specified security group."
         raise ApiError("DependencyViolation", 403, message)
-    if call.backend.referencing(group.id, call.now):
+    if call.store.referencing(group.id, call.now):
         message = "The specified security group has been authorized in another one."
         raise ApiError("DependencyViolation", 403, message)
     del call.account.groups[group.id]
@@ -92,7 +92,7 @@ def describe_security_groups(call: Call) -> dict[str, Any]:
     managed = params.flag("ServiceManaged") if params.get("ServiceManaged") else None
     tagged = tags.filters(call)
     call.dry_run()
-    seen = call.now - call.backend.read_lag.tags
+    seen = call.now - call.store.read_lag.tags
     found = [
         group
         for group in sorted(call.account.groups.values(), key=lambda group: group.id, reverse=True)
@@ -109,11 +109,11 @@ def describe_security_groups(call: Call) -> dict[str, Any]:
     tags.check_matches(call, tagged, found)
     chosen, paging = page(call, found, lambda group: group.id, most_by_number=50, descending=True)
     listed = [_summary(call, group) for group in chosen]
-    return {"RegionId": call.backend.region, "SecurityGroups": {"SecurityGroup": listed}, **paging}
+    return {"RegionId": call.store.region, "SecurityGroups": {"SecurityGroup": listed}, **paging}
 
 
 def _summary(call: Call, group: Group) -> dict[str, Any]:
-    lag = call.backend.read_lag
+    lag = call.store.read_lag
     rules = group.rules.at(call.now - lag.rules)
     return {
         "SecurityGroupId": group.id,
@@ -145,12 +145,12 @@ def describe_security_group_attribute(call: Call) -> dict[str, Any]:
         nic_type = "intranet"
     rules = [
         rule
-        for rule in group.rules.at(call.now - call.backend.read_lag.rules)
+        for rule in group.rules.at(call.now - call.store.read_lag.rules)
         if direction in ("all", rule.direction) and rule.nic_type == nic_type
     ]
     chosen, token = tokens(call, rules, lambda rule: rule.sequence, default=500, least=10, most=1000)
     return {
-        "RegionId": call.backend.region,
+        "RegionId": call.store.region,
         "SecurityGroupId": group.id,
         "SecurityGroupName": group.name,
         "Description": group.description,
@@ -164,7 +164,7 @@ def describe_security_group_attribute(call: Call) -> dict[str, Any]:
 def _permission(call: Call, rule: Rule) -> dict[str, Any]:
     """Priority is a number here although the SDK types it as a string, and the owner is a uid [doc]."""
     peer, own = ("Source", "Dest") if rule.direction == "ingress" else ("Dest", "Source")
-    owner = call.backend.accounts.get(rule.peer_owner)
+    owner = call.store.accounts.get(rule.peer_owner)
     named = owner.groups.get(rule.peer_group) if owner else None
     return {
         "SecurityGroupRuleId": rule.id,
@@ -205,7 +205,7 @@ def describe_security_group_references(call: Call) -> dict[str, Any]:
         raise invalid("SecurityGroupId")
     references = []
     for group in [call.group(group_id) for group_id in ids]:
-        referencing = call.backend.referencing(group.id, call.now - call.backend.read_lag.rules)
+        referencing = call.store.referencing(group.id, call.now - call.store.read_lag.rules)
         if referencing:
             named = [{"AliUid": other.account, "SecurityGroupId": other.id} for other in referencing]
             references.append(

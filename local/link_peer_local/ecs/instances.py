@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 from typing import Any
+
+from msgspec.structs import replace
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.ecs import tags
@@ -22,15 +23,15 @@ def run_instances(call: Call) -> dict[str, Any]:
         raise ApiError("InvalidMinAmount.Malformed", 400, "The specified parameter MinAmount is not valid.")
     ids = [instance.id for instance in _create(call, amount)]
     for instance_id in ids:
-        call.backend.boot(call.account, instance_id, call.now)
+        call.store.boot(call.account, instance_id, call.now)
     return {"InstanceIdSets": {"InstanceIdSet": ids}}
 
 
 def create_instance(call: Call) -> dict[str, Any]:
     """One instance, which is Stopped until StartInstance."""
     (instance,) = _create(call, 1)
-    instance.states.change(call.now, lambda state: state and dataclasses.replace(state, status="Stopped"))
-    call.backend.announce(call.account.uid, instance.id, "Stopped", call.now)
+    instance.states.change(call.now, lambda state: state and replace(state, status="Stopped"))
+    call.store.announce(call.account.uid, instance.id, "Stopped", call.now)
     return {"InstanceId": instance.id}
 
 
@@ -41,7 +42,7 @@ def _create(call: Call, amount: int) -> list[Instance]:
     groups = _groups(call)
     vpc = _vpc(call, groups[0])
     wanted = tags.from_request(call)
-    if len(wanted) > call.backend.quotas.tags_per_resource:
+    if len(wanted) > call.store.quotas.tags_per_resource:
         raise tags.quota_exceeded()
     address = params.get("PrivateIpAddress")
     if address:
@@ -54,15 +55,15 @@ def _create(call: Call, amount: int) -> list[Instance]:
         message = f'The specified VSwitch "{vpc.vswitch_id}" has not enough IpAddress.'
         raise ApiError("InvalidVSwitchId.IpNotEnough", 403, message)
     created = [
-        call.backend.add_instance(
+        call.store.add_instance(
             call.account,
             groups,
             vpc,
             tags=wanted,
             private_ip=private_ip or "",
             now=call.now,
-            tags_from=call.now + call.backend.tag_delay,
-            ip_from=call.now + call.backend.ip_delay,
+            tags_from=call.now + call.store.tag_delay,
+            ip_from=call.now + call.store.ip_delay,
             name=params.get("InstanceName"),
             host_name=params.get("HostName"),
             description=params.get("Description"),
@@ -73,7 +74,7 @@ def _create(call: Call, amount: int) -> list[Instance]:
     ]
     for instance in created:
         call.created.append(instance.id)
-        call.backend.announce(call.account.uid, instance.id, "Created", call.now)
+        call.store.announce(call.account.uid, instance.id, "Created", call.now)
     return created
 
 
@@ -95,10 +96,10 @@ def _groups(call: Call) -> list[Group]:
             raise ApiError("InvalidParameter.Mismatch", 400, message)
         if group.type != groups[0].type:
             raise _mixed_types()
-    if len(groups) > call.backend.quotas.groups_per_instance:
+    if len(groups) > call.store.quotas.groups_per_instance:
         message = "Exceeding the allowed amount of security groups that an instance can be in."
         raise ApiError("JoinedGroupLimitExceed", 400, message)
-    if call.rules_of(ids) > call.backend.quotas.rules_per_instance:
+    if call.rules_of(ids) > call.store.quotas.rules_per_instance:
         raise too_many_rules()
     return groups
 
@@ -115,7 +116,7 @@ def _vpc(call: Call, group: Group) -> Vpc | None:
         return None
     if not vswitch_id:
         raise missing("VSwitchId")
-    vpc = next((vpc for vpc in call.backend.vpcs.values() if vpc.vswitch_id == vswitch_id), None)
+    vpc = next((vpc for vpc in call.store.vpcs.values() if vpc.vswitch_id == vswitch_id), None)
     if vpc is None or not vpc.usable_by(call.account.uid):
         raise ApiError("InvalidVSwitchId.NotFound", 404, "Specified virtual switch does not exist.")
     if vpc.id != group.vpc_id:
@@ -139,7 +140,7 @@ def _take(call: Call, vpc: Vpc | None, wanted: str) -> str | None:
     if vpc is None:
         return None
     if not wanted:
-        return vpc.take(call.backend.ip_pool)
+        return vpc.take(call.store.ip_pool)
     if not vpc.claim(wanted):
         message = "Specified private IP address is already used."
         raise ApiError("InvalidPrivateIpAddress.Duplicated", 400, message)
@@ -151,7 +152,7 @@ def start_instance(call: Call) -> dict[str, Any]:
     if state.status != "Stopped":
         raise incorrect_status()
     call.dry_run()
-    call.backend.boot(call.account, instance.id, call.now)
+    call.store.boot(call.account, instance.id, call.now)
     return {}
 
 
@@ -160,9 +161,9 @@ def stop_instance(call: Call) -> dict[str, Any]:
     if state.status != "Running":
         raise incorrect_status()
     call.dry_run()
-    instance.states.change(call.now, lambda old: old and dataclasses.replace(old, status="Stopped"))
+    instance.states.change(call.now, lambda old: old and replace(old, status="Stopped"))
     for status in ("Stopping", "Stopped"):
-        call.backend.announce(call.account.uid, instance.id, status, call.now)
+        call.store.announce(call.account.uid, instance.id, status, call.now)
     return {}
 
 
@@ -172,9 +173,9 @@ def reboot_instance(call: Call) -> dict[str, Any]:
     if state.status != "Running":
         raise incorrect_status()
     call.dry_run()
-    instance.states.change(call.now, lambda old: old and dataclasses.replace(old, status="Stopping"))
-    call.backend.announce(call.account.uid, instance.id, "Stopping", call.now)
-    call.backend.boot(call.account, instance.id, call.now)
+    instance.states.change(call.now, lambda old: old and replace(old, status="Stopping"))
+    call.store.announce(call.account.uid, instance.id, "Stopping", call.now)
+    call.store.boot(call.account, instance.id, call.now)
     return {}
 
 
@@ -203,7 +204,7 @@ def _move(call: Call, instance: Instance, state: InstanceState) -> None:
     if groups[0].vpc_id != instance.vpc_id:
         raise _other_vpc()
     ids = tuple(group.id for group in groups)
-    instance.states.change(call.now, lambda old: old and dataclasses.replace(old, groups=ids))
+    instance.states.change(call.now, lambda old: old and replace(old, groups=ids))
 
 
 def _other_vpc() -> ApiError:
@@ -233,8 +234,8 @@ def _delete(call: Call, ids: list[str]) -> dict[str, Any]:
             raise incorrect_status()
     call.dry_run()
     for instance_id in ids:
-        call.backend.release(call.account, instance_id, call.now)
-        call.backend.announce(call.account.uid, instance_id, "Deleted", call.now)
+        call.store.release(call.account, instance_id, call.now)
+        call.store.announce(call.account.uid, instance_id, "Deleted", call.now)
     return {}
 
 
@@ -258,12 +259,12 @@ def join_security_group(call: Call) -> dict[str, Any]:
         raise _other_vpc()
     if any(call.account.groups[other].type != group.type for other in state.groups):
         raise _mixed_types()
-    if len(state.groups) >= call.backend.quotas.groups_per_instance:
+    if len(state.groups) >= call.store.quotas.groups_per_instance:
         message = "Exceeding the allowed amount of security groups that an instance can be in."
         raise ApiError("InstanceSecurityGroupLimitExceeded", 400, message)
-    if call.rules_of([*state.groups, group.id]) > call.backend.quotas.rules_per_instance:
+    if call.rules_of([*state.groups, group.id]) > call.store.quotas.rules_per_instance:
         raise too_many_rules()
-    instance.states.change(call.now, lambda old: old and dataclasses.replace(old, groups=(*old.groups, group.id)))
+    instance.states.change(call.now, lambda old: old and replace(old, groups=(*old.groups, group.id)))
     return {}
 
 
@@ -276,5 +277,5 @@ def leave_security_group(call: Call) -> dict[str, Any]:
         message = "The specified security group is the last security group for the instance."
         raise ApiError("InstanceLastSecurityGroup", 403, message)
     rest = tuple(other for other in state.groups if other != group.id)
-    instance.states.change(call.now, lambda old: old and dataclasses.replace(old, groups=rest))
+    instance.states.change(call.now, lambda old: old and replace(old, groups=rest))
     return {}

@@ -26,7 +26,7 @@ def describe_network_interfaces(call: Call) -> dict[str, Any]:
     nobody = any(map(params.get, _NOBODY)) or params.listed("Ipv6Address") or params.records("Tag")
     found = []
     for instance in sorted(call.account.instances.values(), key=lambda instance: instance.sequence, reverse=True):
-        state = instance.states.at(call.now - call.backend.read_lag.instances)
+        state = instance.states.at(call.now - call.store.read_lag.instances)
         address = shown_ip(call, instance)
         if (
             state
@@ -61,7 +61,7 @@ def _answer(call: Call, instance: Instance, state: InstanceState) -> dict[str, A
         "OwnerId": instance.account,
         "VpcId": instance.vpc_id,
         "VSwitchId": instance.vswitch_id,
-        "ZoneId": call.backend.zone,
+        "ZoneId": call.store.zone,
         "PrivateIpAddress": address,
         "PrivateIpSets": {"PrivateIpSet": [{"PrivateIpAddress": address, "Primary": True}] if address else []},
         "SecurityGroupIds": {"SecurityGroupId": list(state.groups)},

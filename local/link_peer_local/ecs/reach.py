@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from link_peer_local.ecs.state import Group, Instance, InstanceState, Rule
-
-if TYPE_CHECKING:
-    from link_peer_local.ecs.backend import EcsBackend
+from link_peer_local.ecs.store import Store
 
 EPHEMERAL_PORT = 40_000
 """The source port of a probe, for rules that restrict it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """`why` names the rule, group or missing route that decided."""
 
     ok: bool
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Packet:
+class _Packet(Struct, frozen=True):
     protocol: str
     port: int
     source: Instance
@@ -35,7 +31,7 @@ class _Packet:
 
 
 def may_reach(
-    backend: EcsBackend,
+    store: Store,
     account_a: str,
     instance_a: str,
     account_b: str,
@@ -44,9 +40,9 @@ def may_reach(
     port: int = -1,
 ) -> Verdict:
     """Whether A opens a connection to B (tcp or udp on a port, or icmp), as things stand, read lag aside."""
-    with backend.lock:
-        now = backend.clock.now()
-        ends = [_end(backend, account_a, instance_a, now), _end(backend, account_b, instance_b, now)]
+    with store.lock:
+        now = store.clock.now()
+        ends = [_end(store, account_a, instance_a, now), _end(store, account_b, instance_b, now)]
         for instance_id, (_, state) in zip((instance_a, instance_b), ends, strict=True):
             if state is None:
                 return Verdict(False, f"{instance_id} does not exist")
@@ -58,18 +54,16 @@ def may_reach(
         if source is dest:
             return Verdict(True, "same instance")
         pair = frozenset({source.vpc_id, dest.vpc_id})
-        if source.classic or dest.classic or (len(pair) == 2 and pair not in backend.peerings):
+        if source.classic or dest.classic or (len(pair) == 2 and pair not in store.peerings):
             return Verdict(False, f"no route from {source.vpc_id or 'classic'} to {dest.vpc_id or 'classic'}")
         packet = _Packet(protocol.upper(), port, source, from_state.groups, dest, to_state.groups)
-        sending = [backend.account(account_a).groups[group] for group in from_state.groups]
-        receiving = [backend.account(account_b).groups[group] for group in to_state.groups]
+        sending = [store.account(account_a).groups[group] for group in from_state.groups]
+        receiving = [store.account(account_b).groups[group] for group in to_state.groups]
         return _through(packet, sending, receiving, now)
 
 
-def _end(
-    backend: EcsBackend, account: str, instance_id: str, now: float
-) -> tuple[Instance | None, InstanceState | None]:
-    instance = backend.account(account).instances.get(instance_id)
+def _end(store: Store, account: str, instance_id: str, now: float) -> tuple[Instance | None, InstanceState | None]:
+    instance = store.account(account).instances.get(instance_id)
     return instance, instance.states.at(now) if instance else None
 
 

@@ -7,7 +7,8 @@ import ipaddress
 import secrets
 import string
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from link_peer_local.ecs.history import History
 
@@ -19,8 +20,7 @@ def new_id(prefix: str) -> str:
     return f"{prefix}-bp1" + "".join(secrets.choice(ALPHABET) for _ in range(17))
 
 
-@dataclass(slots=True)
-class Quotas:
+class Quotas(Struct):
     """Limits of the platform; settable, so that a test can reach them with one rule."""
 
     rules_per_group: int = 200  # [doc AuthorizeSecurityGroup 2021; newer pages give no number per group]
@@ -32,8 +32,7 @@ class Quotas:
     tag_filter_matches: int = 1000  # [doc DescribeInstances, Tag.N]
 
 
-@dataclass(slots=True)
-class ReadLag:
+class ReadLag(Struct):
     """Describe calls answer from this many seconds ago. A lag of rules was seen in the field; its size is unknown."""
 
     instances: float = 0.0
@@ -88,8 +87,7 @@ class Vpc:
             heapq.heappush(self._freed, int(ipaddress.IPv4Address(address)))
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """One rule. The *peer* is the authorised object (the source of an ingress rule, the destination of an egress
     rule); *own* is the five-part rule's other end."""
 
@@ -131,8 +129,7 @@ class Rule:
         )
 
 
-@dataclass(slots=True)
-class Group:
+class Group(Struct):
     """A security group: `normal` (basic) or `enterprise` (advanced); `vpc_id` is empty in the classic network."""
 
     id: str
@@ -152,16 +149,14 @@ class Group:
         return "Accept" if self.type == "normal" else "Drop"
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceState:
+class InstanceState(Struct, frozen=True):
     """What changes in an instance's life; the order of `groups` is the API's."""
 
     status: str
     groups: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class Instance:
+class Instance(Struct):
     """An instance. `states` holds None before its creation and after its release."""
 
     id: str
@@ -187,8 +182,22 @@ class Instance:
         return not self.vpc_id
 
 
-@dataclass(slots=True)
-class AccountState:
+class Invocation(Struct, frozen=True):
+    """One command's run on one instance."""
+
+    account: str
+    id: str
+    command_id: str
+    instance_id: str
+    sequence: int
+    when: float
+    status: str
+    output: str
+    exit_code: int | None
+    error: tuple[str, str] = ("", "")
+
+
+class AccountState(Struct):
     """What one account owns in the region."""
 
     uid: str

@@ -57,7 +57,7 @@ def match(wanted: Filter, tags: Mapping[str, str]) -> bool:
 
 def check_matches(call: Call, wanted: Filter, found: Sequence[object]) -> None:
     """More than 1,000 matches cannot be read by a tag filter [doc]; the code is not documented [inferred]."""
-    if wanted and len(found) > call.backend.quotas.tag_filter_matches:
+    if wanted and len(found) > call.store.quotas.tag_filter_matches:
         raise ApiError("InvalidTagCount", 400, "The specified tags are beyond the permitted range.")
 
 
@@ -100,7 +100,7 @@ def tag_resources(call: Call) -> dict[str, Any]:
     new = from_request(call)
     if not new:
         raise ApiError("MissingParameter.Tags", 404, "The parameter - Tags should not be null")
-    if any(len({**tags.at(call.now), **new}) > call.backend.quotas.tags_per_resource for tags in named):
+    if any(len({**tags.at(call.now), **new}) > call.store.quotas.tags_per_resource for tags in named):
         raise quota_exceeded()
     for tags in named:
         tags.change(call.now, lambda old: {**old, **new})
@@ -131,7 +131,7 @@ def list_tag_resources(call: Call) -> dict[str, Any]:
     if not ids and not wanted:
         raise ApiError("MissingParameter.Tags", 404, "The parameter - Tags should not be null")
     kind = call.params.get("ResourceType").lower()
-    seen = call.now - call.backend.read_lag.tags
+    seen = call.now - call.store.read_lag.tags
     rows = [
         {"ResourceType": kind, "ResourceId": resource, "TagKey": key, "TagValue": value}
         for resource in sorted(ids or resources)

@@ -1,0 +1,1 @@
+"""EventBridge of the local cloud: the event bus, its rules and patterns, and streams from queues."""

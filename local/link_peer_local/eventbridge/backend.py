@@ -7,8 +7,9 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from link_peer_local.core.clock import Clock, utc
 from link_peer_local.core.errors import ApiError
@@ -36,8 +37,7 @@ _ATTRIBUTES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """What goes where: every matching event of the bus is handed to the target."""
 
     name: str

@@ -63,30 +63,50 @@ def _check_condition(condition: Any, path: str) -> None:
     if len(condition) != 1:
         raise ValueError(f"{path}: one operator at a time")
     [(name, operand)] = condition.items()
-    if name in ("prefix", "suffix", "contains"):
-        good = isinstance(operand, str)
-    elif name == "exists":
-        good = isinstance(operand, bool)
-    elif name == "cidr":
-        ipaddress.IPv4Network(operand, strict=False)
-        good = True
-    elif name == "numeric":
-        good = (
-            isinstance(operand, list)
-            and len(operand) in (2, 4)
-            and all(sign in _COMPARE for sign in operand[::2])
-            and all(_is_number(bound) for bound in operand[1::2])
-        )
-    elif name == "anything-but":
-        if isinstance(operand, dict):
-            good = list(operand) == ["prefix"] and isinstance(operand["prefix"], str)
-        else:
-            values = operand if isinstance(operand, list) else [operand]
-            good = bool(values) and all(isinstance(value, str) or _is_number(value) for value in values)
-    else:
-        raise ValueError(f"{path}: no operator {name}")
-    if not good:
+    check = _OPERANDS.get(name)
+    if check is None:
+        raise ValueError(f"{path}: unknown operator {name}")
+    if not check(operand):
         raise ValueError(f"{path}: {name} does not take {operand!r}")
+
+
+def _is_cidr(operand: Any) -> bool:
+    try:
+        ipaddress.IPv4Network(operand, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_numeric(operand: Any) -> bool:
+    return (
+        isinstance(operand, list)
+        and len(operand) in (2, 4)
+        and all(sign in _COMPARE for sign in operand[::2])
+        and all(_is_number(bound) for bound in operand[1::2])
+    )
+
+
+def _is_anything_but(operand: Any) -> bool:
+    if isinstance(operand, dict):
+        return list(operand) == ["prefix"] and isinstance(operand["prefix"], str)
+    values = operand if isinstance(operand, list) else [operand]
+    return bool(values) and all(isinstance(value, str) or _is_number(value) for value in values)
+
+
+def _is_text(operand: Any) -> bool:
+    return isinstance(operand, str)
+
+
+_OPERANDS: dict[str, Callable[[Any], bool]] = {
+    "prefix": _is_text,
+    "suffix": _is_text,
+    "contains": _is_text,
+    "exists": lambda operand: isinstance(operand, bool),
+    "cidr": _is_cidr,
+    "numeric": _is_numeric,
+    "anything-but": _is_anything_but,
+}
 
 
 def _object_matches(wanted: Mapping[str, Any], event: Mapping[str, Any]) -> bool:

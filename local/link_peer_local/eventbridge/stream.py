@@ -12,15 +12,16 @@ import json
 import logging
 import threading
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from msgspec import Struct, field
 
 from link_peer_local.core.clock import Clock, utc
 from link_peer_local.core.errors import ApiError
 from link_peer_local.eventbridge.pattern import Pattern
-from link_peer_local.fc.manifest import Trigger
-from link_peer_local.mns.backend import Message, MnsBackend
+from link_peer_local.mns.backend import MnsBackend
+from link_peer_local.mns.state import Message
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,7 @@ STRATEGIES: dict[str, list[float]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """One MNS trigger, read from its triggerConfig; ValueError for what the platform would refuse."""
 
     name: str
@@ -52,19 +52,18 @@ class Settings:
     dead_letters: str | None
 
     @classmethod
-    def of(cls, trigger: Trigger) -> Settings:
-        config = trigger.config
+    def of(cls, name: str, config: Mapping[str, Any]) -> Settings:
         options = config["runOptions"]
         source = config["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]
         schema = config["eventSinkConfig"]["deliveryOption"]["eventSchema"]
         if options["mode"] != "event-streaming" or schema != "CloudEvents" or config["asyncInvocationType"]:
-            raise ValueError(f"{trigger.name}: only synchronous event-streaming of CloudEvents is known here")
+            raise ValueError(f"{name}: only synchronous event-streaming of CloudEvents is known here")
         window = options.get("batchWindow") or {}
         count, seconds = window.get("CountBasedWindow", 1), window.get("TimeBasedWindow", 0)
         if not 1 <= count <= 10_000 or not 0 <= seconds <= 15:
-            raise ValueError(f"{trigger.name}: batchWindow is 1 to 10000 messages and 0 to 15 seconds")
+            raise ValueError(f"{name}: batchWindow is 1 to 10000 messages and 0 to 15 seconds")
         return cls(
-            name=trigger.name,
+            name=name,
             queue=source["QueueName"],
             decode=source.get("IsBase64Decode", True),
             pattern=Pattern(config["eventRuleFilterPattern"]),
@@ -77,8 +76,7 @@ class Settings:
         )
 
 
-@dataclass(slots=True)
-class _Batch:
+class _Batch(Struct):
     """Messages taken off the queue together; `handles` and `events` run side by side."""
 
     due: float

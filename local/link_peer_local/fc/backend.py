@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError
@@ -17,16 +18,14 @@ from link_peer_local.fc.worker import Context, Credentials, FunctionMeta, Servic
 MAX_SYNC_PAYLOAD = 32 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Deployed:
+class Deployed(Struct, frozen=True):
     """A function and since when it stands (epoch seconds)."""
 
     function: Function
     created: float
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(Struct, frozen=True):
     """What an invocation answers with: a result, or the task it became."""
 
     request_id: str

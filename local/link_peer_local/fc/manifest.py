@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 _VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 _CALL = re.compile(r"(env|config)\(\s*'([^']*)'\s*(?:,\s*'([^']*)'\s*)?\)")
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger:
+class Trigger(Struct, frozen=True):
     """One trigger; `config` keeps the platform's spelling."""
 
     name: str
@@ -21,8 +21,7 @@ class Trigger:
     config: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(Struct, frozen=True):
     """One function as deployed. The defaults are fc3's [src fc3 schema.json]: a forgotten timeout is 3 seconds."""
 
     name: str
@@ -44,8 +43,7 @@ class Function:
     triggers: tuple[Trigger, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """Every function of one s.yaml, and the region they go to."""
 
     region: str

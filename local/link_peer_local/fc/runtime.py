@@ -10,10 +10,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct, field, to_builtins
 
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.project import CODE, ROOT
@@ -25,8 +26,7 @@ UNHANDLED = "UnhandledInvocationError"
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """What a run gave: the raw body, the error type (empty: none) and what was printed."""
 
     body: bytes
@@ -183,8 +183,7 @@ class _Instance:
         self._log.close()
 
 
-@dataclass(slots=True)
-class _Pool:
+class _Pool(Struct):
     slots: threading.Semaphore
     idle: list[_Instance] = field(default_factory=list)
 
@@ -213,7 +212,7 @@ class WorkerRuntime:
             with self._lock:
                 self._running[context.request_id] = instance
             try:
-                outcome = instance.call(asdict(context), event, function.timeout)
+                outcome = instance.call(to_builtins(context), event, function.timeout)
             except (EOFError, OSError):
                 return self._discard(instance, context, _EXITED)
             if outcome is None:

@@ -12,7 +12,8 @@ import re
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError
@@ -22,7 +23,7 @@ from link_peer_local.fc.runtime import Result
 log = logging.getLogger(__name__)
 
 Run = Callable[[str, Function, bytes, str], Result]  # account, function, payload, request id
-Deliver = Callable[[str, str, str], None]  # account, destination ARN, message body
+Deliver = Callable[[str, str, str], object]  # account, destination ARN, message body
 
 MAX_PAYLOAD = 128 * 1024
 _TASK_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}", re.ASCII)
@@ -31,8 +32,7 @@ _OTHERS = ("Dequeued", "Running", "Succeeded", "Failed", "Stopped", "Stopping", 
 STATUSES = (*WAITING, *_OTHERS)  # [doc ListAsyncTasks]
 
 
-@dataclass(slots=True)
-class Task:
+class Task(Struct):
     """One asynchronous invocation; times in epoch seconds."""
 
     id: str

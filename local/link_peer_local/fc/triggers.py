@@ -6,25 +6,41 @@ import json
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from link_peer_local.core.clock import utc
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.identity import Key
+from msgspec import Struct
+from msgspec.structs import replace
+
+from link_peer_local.core.clock import Clock, utc
+from link_peer_local.core.identity import Identity
+from link_peer_local.core.names import World
 from link_peer_local.core.project import ROOT
+from link_peer_local.eventbridge.backend import EventBridge
 from link_peer_local.eventbridge.stream import QueueStream, Settings, queue_of
 from link_peer_local.fc.backend import FcBackend
+from link_peer_local.fc.credentials import role_keys
 from link_peer_local.fc.manifest import Function, Manifest, Trigger, load
 from link_peer_local.fc.runtime import InProcessRuntime, Runtime, WorkerRuntime
+from link_peer_local.mns.backend import MnsBackend
 
-SESSION_SECONDS = 36 * 3600  # how long the keys of a function's role are good for [doc FC context]
 _EVERY = re.compile(r"@every (\d+)([smh])")
 
 
-@dataclass(frozen=True, slots=True)
-class Timer:
+class Cloud(Protocol):
+    """What triggers need of the local cloud: LocalCloud, which imports this package, has all of it."""
+
+    clock: Clock
+    region: str
+    endpoint: str
+    identity: Identity
+    events: EventBridge
+    mns: MnsBackend
+    fc: FcBackend
+    world: World
+
+
+class Timer(Struct, frozen=True):
     """A timer trigger: every so many seconds."""
 
     name: str
@@ -36,7 +52,7 @@ class Timer:
 class Triggers:
     """Everything of one manifest that calls functions by itself."""
 
-    def __init__(self, cloud: Any, account: str, streams: list[QueueStream], timers: list[Timer]) -> None:
+    def __init__(self, cloud: Cloud, account: str, streams: list[QueueStream], timers: list[Timer]) -> None:
         self._cloud = cloud
         self._account = account
         self._threads: list[threading.Thread] = []
@@ -79,14 +95,14 @@ class Triggers:
             self.fire_timer(timer.name)
 
 
-def install(cloud: Any, manifest: Manifest, account: str, runtime: Runtime, service: str = "link-peer") -> Triggers:
+def install(cloud: Cloud, manifest: Manifest, account: str, runtime: Runtime, service: str = "link-peer") -> Triggers:
     """Give `cloud` its Function Compute (`cloud.fc`) with the manifest's functions, and connect their triggers.
 
     ValueError for what the platform would refuse, or what is not known here.
     """
     if manifest.region != cloud.region:
         raise ValueError(f"the manifest is for {manifest.region}, the cloud is {cloud.region}")
-    fc = cloud.fc = FcBackend(cloud.clock, cloud.region, runtime, role_keys(cloud), service)
+    fc = cloud.fc = FcBackend(cloud.clock, cloud.region, runtime, role_keys(cloud.identity, cloud.clock), service)
     fc.tasks.deliver = lambda owner, arn, body: cloud.mns.send(owner, queue_of(arn), body)
     streams: list[QueueStream] = []
     timers: list[Timer] = []
@@ -107,7 +123,7 @@ def install(cloud: Any, manifest: Manifest, account: str, runtime: Runtime, serv
     return Triggers(cloud, account, streams, timers)
 
 
-def deploy(cloud: Any, *, in_process: bool = False, connected: bool = True, path: Path = ROOT / "s.yaml") -> Triggers:
+def deploy(cloud: Cloud, *, in_process: bool = False, connected: bool = True, path: Path = ROOT / "s.yaml") -> Triggers:
     """Deploy the project's s.yaml on a cloud that holds a world (`link_peer_local.world.load`), with that world's names.
 
     Functions run in worker processes that reach the cloud at `cloud.endpoint`, so serve it first; `in_process` is for
@@ -131,20 +147,7 @@ def deploy(cloud: Any, *, in_process: bool = False, connected: bool = True, path
     return install(cloud, manifest, world.home, runtime, world.fc_service)
 
 
-def role_keys(cloud: Any) -> Callable[[str, Function], Key]:
-    """Keys of a function's role, as FC gets them: by assuming it as the service `fc.aliyuncs.com`."""
-
-    def keys(account: str, function: Function) -> Key:
-        role = cloud.identity.roles.get(function.role)
-        if role is None or role.account != account or "fc.aliyuncs.com" not in role.trusted:
-            raise ApiError("AccessDenied", 403, f"the service fc.aliyuncs.com cannot assume the role '{function.role}'")
-        issued: Key = cloud.identity.issue(role, function.name, cloud.clock.now() + SESSION_SECONDS)
-        return issued
-
-    return keys
-
-
-def _add_rule(cloud: Any, account: str, trigger: Trigger, function: Function) -> None:
+def _add_rule(cloud: Cloud, account: str, trigger: Trigger, function: Function) -> None:
     if not trigger.config["asyncInvocationType"]:
         raise ValueError(f"{trigger.name}: cloud service events are delivered to asynchronous invocations only here")
     if not trigger.config["triggerEnable"]:
@@ -156,12 +159,12 @@ def _add_rule(cloud: Any, account: str, trigger: Trigger, function: Function) ->
     cloud.events.add_rule(account, trigger.name, trigger.config["eventRuleFilterPattern"], deliver)
 
 
-def _stream(cloud: Any, account: str, trigger: Trigger, function: Function) -> QueueStream:
+def _stream(cloud: Cloud, account: str, trigger: Trigger, function: Function) -> QueueStream:
     def invoke(batch: bytes) -> str:
         result = cloud.fc.invoke(account, function.name, batch).result
-        return str(result.error_type)
+        return result.error_type if result else ""
 
-    settings = Settings.of(trigger)
+    settings = Settings.of(trigger.name, trigger.config)
     return QueueStream(cloud.clock, cloud.mns, account, cloud.region, settings, invoke, function.timeout)
 
 

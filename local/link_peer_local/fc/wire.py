@@ -12,70 +12,26 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from link_peer_local.core.clock import utc
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller
+from link_peer_local.fc import routes
 from link_peer_local.fc.backend import Deployed, FcBackend, Invocation
+from link_peer_local.fc.routes import Route
 from link_peer_local.fc.tasks import STATUSES, Task, new_request_id
 
-VERSIONS = ("2023-03-30", "2021-04-06", "2016-08-15")
 _HOST = re.compile(r"(\d+)\.([a-z0-9-]+?)(?:-internal)?\.fc\.aliyuncs\.com")
 MAX_TAIL = 4096  # "the last 4 KB of the log" [doc InvokeFunction]
 
 
-@dataclass(frozen=True, slots=True)
-class _Route:
-    """A request, read: `v2` for FC 2.0."""
-
-    action: str
-    v2: bool
-    service: str = ""
-    function: str = ""
-    task: str = ""
-    qualifier: str = ""
-
-
-def _route(request: Request) -> _Route | None:
-    parts = [unquote(part) for part in request.path.strip("/").split("/")]
-    service = qualifier = ""
-    v2 = parts[0] in VERSIONS[1:]
-    rest = parts[1:]
-    if v2:
-        if len(rest) < 2 or rest[0] != "services":
-            return None
-        service, rest = rest[1], rest[2:]
-        if parts[0] == "2016-08-15":
-            service, _, qualifier = service.partition(".")  # `service.qualifier` [src @alicloud/fc2 2.6.6]
-    if not rest or rest[0] != "functions" or "" in rest:
-        return None
-    records = "stateful-async-invocations" if v2 else "async-tasks"
-    match request.method, rest[1:]:
-        case "GET", []:
-            return _Route("ListFunctions", v2, service)
-        case "GET", [function]:
-            return _Route("GetFunction", v2, service, function, qualifier=qualifier)
-        case "POST", [function, "invocations"]:
-            return _Route("InvokeFunction", v2, service, function, qualifier=qualifier)
-        case "GET", [function, kind] if kind == records:
-            return _Route("ListStatefulAsyncInvocations" if v2 else "ListAsyncTasks", v2, service, function)
-        case "GET", [function, kind, task] if kind == records:
-            return _Route("GetStatefulAsyncInvocation" if v2 else "GetAsyncTask", v2, service, function, task)
-        case "PUT", [function, kind, task] if kind == records and v2:
-            return _Route("StopStatefulAsyncInvocation", v2, service, function, task)
-        case "PUT", [function, kind, task, "stop"] if kind == records and not v2:
-            return _Route("StopAsyncTask", v2, service, function, task)
-    return None
-
-
 def action(request: Request) -> str:
     """The action's name, for faults and counts; empty for a path that is none."""
-    route = _route(request)
-    return route.action if route else ""
+    found = routes.parse(request)
+    return found.action if found else "Unknown"
 
 
 def error(refusal: ApiError) -> Response:
@@ -93,7 +49,7 @@ def error(refusal: ApiError) -> Response:
 
 def handle(backend: FcBackend, caller: Caller, request: Request) -> Response:
     """Answer one request that `caller` signed."""
-    route = _route(request)
+    route = routes.parse(request)
     if route is None:
         raise ApiError("PathNotSupported", 400, f"'{request.method}' against '{request.path}' is not supported")
     _check_place(backend, caller, request)
@@ -135,7 +91,7 @@ def _check_digest(request: Request) -> None:
         raise ApiError("InvalidArgument", 400, "the Content-MD5 does not match the body")
 
 
-def _invoke(backend: FcBackend, caller: Caller, route: _Route, request: Request) -> Response:
+def _invoke(backend: FcBackend, caller: Caller, route: Route, request: Request) -> Response:
     kind = request.headers.get("x-fc-invocation-type", "Sync")
     log_type = request.headers.get("x-fc-log-type", "None")
     if kind not in ("Sync", "Async"):
@@ -166,7 +122,7 @@ def _headers(done: Invocation, log_type: str) -> dict[str, str]:
 
 
 def _records(
-    backend: FcBackend, caller: Caller, route: _Route, query: Mapping[str, str], deployed: Deployed
+    backend: FcBackend, caller: Caller, route: Route, query: Mapping[str, str], deployed: Deployed
 ) -> Response:
     function = deployed.function
     payload = query.get("includePayload", "").lower() == "true"

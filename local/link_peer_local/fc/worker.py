@@ -1,6 +1,6 @@
 """One function instance: the context object, the calling convention of python3.10, and the process that serves calls.
 
-Run by `local.runtime.WorkerRuntime` as `python -m local.fc_worker <file descriptor>`.
+`runtime.WorkerRuntime` runs it as `python -m link_peer_local.fc.worker <file descriptor>`.
 Sources: [doc functioncompute/fc/context-1, event-handlers-1-1, error-handling-1-1].
 """
 
@@ -13,31 +13,29 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
+
+from msgspec import Struct, convert
 
 Handler = Callable[[bytes, "Context"], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Struct, frozen=True):
     access_key_id: str
     access_key_secret: str
     security_token: str
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionMeta:
+class FunctionMeta(Struct, frozen=True):
     name: str
     handler: str
     memory: int
     timeout: int
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceMeta:
+class ServiceMeta(Struct, frozen=True):
     """FC 3.0 has no services; python3.10 still hands over the log's place here."""
 
     log_project: str
@@ -46,8 +44,7 @@ class ServiceMeta:
     version_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """What python3.10 hands to a handler. There is no logger on it, and no deadline."""
 
     request_id: str
@@ -56,17 +53,6 @@ class Context:
     service: ServiceMeta
     region: str
     account_id: str
-
-    @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> Context:
-        return cls(
-            plain["request_id"],
-            Credentials(**plain["credentials"]),
-            FunctionMeta(**plain["function"]),
-            ServiceMeta(**plain["service"]),
-            plain["region"],
-            plain["account_id"],
-        )
 
 
 def load(handler: str) -> Handler:
@@ -132,7 +118,7 @@ def serve(pipe: Connection) -> None:
             plain, event = pipe.recv()
         except EOFError:
             return
-        context = Context.of(plain)
+        context = convert(plain, Context)
         log.request_id = context.request_id
 
         def handler(name: str = context.function.handler) -> Handler:

@@ -1,0 +1,1 @@
+"""Message queues (MNS, now SMQ) of the local cloud."""

@@ -6,108 +6,29 @@ send → [delayed] → active → receive → inactive → delete
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import re
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from link_peer_local.core.clock import Clock, SystemClock
 from link_peer_local.core.errors import ApiError
+from link_peer_local.mns.state import (
+    BATCH,
+    BATCH_BYTES,
+    LIMITS,
+    MAX_VISIBILITY,
+    MAX_WAIT,
+    Depth,
+    Entry,
+    Message,
+    Queue,
+    QueueAttributes,
+)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _NAME_LENGTH = 120
-BATCH = 16  # messages a call [doc limits]
-_BATCH_BYTES = 65536  # of all bodies of one batch together [doc BatchSendMessage]
-_MAX_VISIBILITY = 43200
-_MAX_WAIT = 30
-
-# Attribute: its spelling on the wire, lowest, highest [doc CreateQueue].
-LIMITS: dict[str, tuple[str, int, int]] = {
-    "visibility_timeout": ("VisibilityTimeout", 1, _MAX_VISIBILITY),
-    "maximum_message_size": ("MaximumMessageSize", 1024, 65536),
-    "message_retention_period": ("MessageRetentionPeriod", 60, 604800),
-    "delay_seconds": ("DelaySeconds", 0, 604800),
-    "polling_wait_seconds": ("PollingWaitSeconds", 0, _MAX_WAIT),
-    "max_receive_count": ("MaxReceiveCount", 1, 1000),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class QueueAttributes:
-    """What can be set on a queue; seconds and bytes. A `dead_letter_queue` switches the dead-letter policy on."""
-
-    visibility_timeout: int = 30
-    maximum_message_size: int = 65536
-    message_retention_period: int = 345600
-    delay_seconds: int = 0
-    polling_wait_seconds: int = 0
-    logging_enabled: bool = False
-    dead_letter_queue: str | None = None
-    max_receive_count: int = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message as handed out; times in milliseconds since the epoch. A peeked one has no receipt handle."""
-
-    id: str
-    body: str
-    priority: int
-    enqueue_time: int
-    next_visible_time: int
-    first_dequeue_time: int
-    dequeue_count: int
-    receipt_handle: str = ""
-
-    @property
-    def body_md5(self) -> str:
-        return body_md5(self.body)
-
-
-@dataclass(frozen=True, slots=True)
-class Depth:
-    """How many messages a queue holds: receivable, handed out, and not yet due."""
-
-    active: int
-    inactive: int
-    delayed: int
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    id: str
-    body: str
-    priority: int
-    order: int
-    enqueue_time: int
-    next_visible_time: int
-    first_dequeue_time: int = 0
-    dequeue_count: int = 0
-    receipt_handle: str = ""
-
-    def shown(self, receipt_handle: str = "") -> Message:
-        return Message(
-            self.id,
-            self.body,
-            self.priority,
-            self.enqueue_time,
-            self.next_visible_time,
-            self.first_dequeue_time,
-            self.dequeue_count,
-            receipt_handle,
-        )
-
-
-@dataclass(slots=True)
-class Queue:
-    name: str
-    attributes: QueueAttributes
-    created: int  # seconds
-    modified: int
-    entries: list[_Entry] = field(default_factory=list)
 
 
 class MnsBackend:
@@ -212,13 +133,13 @@ class MnsBackend:
                 _between("Priority", priority, 1, 16)
                 if delay is not None:
                     _between(*LIMITS["delay_seconds"][:1], delay, *LIMITS["delay_seconds"][1:])
-            _between("The total size of messages", sum(sizes), 1, _BATCH_BYTES, "bytes")
+            _between("The total size of messages", sum(sizes), 1, BATCH_BYTES, "bytes")
             now, ids, at_once = self._now(), [], False
             for body, delay, priority in messages:
                 seconds = queue.attributes.delay_seconds if delay is None else delay
                 identity = secrets.token_hex(16).upper()
                 due = now + seconds * 1000
-                queue.entries.append(_Entry(identity, body, priority, next(self._order), now, due))
+                queue.entries.append(Entry(identity, body, priority, next(self._order), now, due))
                 ids.append(identity)
                 at_once = at_once or not seconds
             self._changed.notify_all()
@@ -234,7 +155,7 @@ class MnsBackend:
         Waits up to `wait` seconds of the system's time for the first one; on a virtual clock it never waits.
         """
         _between("numOfMessages", max_n, 1, BATCH)
-        _between("waitseconds", wait, 0, _MAX_WAIT)
+        _between("waitseconds", wait, 0, MAX_WAIT)
         with self._changed:
             deadline = self._clock.now() + wait
             while True:
@@ -250,7 +171,7 @@ class MnsBackend:
     def _take(self, account: str, name: str, max_n: int, visibility: int | None) -> list[Message]:
         queue, now = self.queue(account, name), self._now()
         seconds = queue.attributes.visibility_timeout if visibility is None else visibility
-        _between("VisibilityTimeout", seconds, 1, _MAX_VISIBILITY)
+        _between("VisibilityTimeout", seconds, 1, MAX_VISIBILITY)
         self._bury(account)
         taken = []
         for entry in self._visible(queue, now)[:max_n]:
@@ -274,19 +195,19 @@ class MnsBackend:
                     target.entries.append(entry)
                     self._changed.notify_all()
 
-    def _visible(self, queue: Queue, now: int) -> list[_Entry]:
+    def _visible(self, queue: Queue, now: int) -> list[Entry]:
         """What can be received now: by priority (1 first), then by arrival."""
         visible = [entry for entry in self._kept(queue) if entry.next_visible_time <= now]
         return sorted(visible, key=lambda entry: (entry.priority, entry.order))
 
-    def _kept(self, queue: Queue) -> list[_Entry]:
+    def _kept(self, queue: Queue) -> list[Entry]:
         """The messages whose retention is not over; the others are gone for good."""
         oldest = self._now() - queue.attributes.message_retention_period * 1000
         queue.entries[:] = [entry for entry in queue.entries if entry.enqueue_time > oldest]
         return queue.entries
 
     @staticmethod
-    def _hide(entry: _Entry, until: int) -> None:
+    def _hide(entry: Entry, until: int) -> None:
         entry.next_visible_time = until
         entry.receipt_handle = f"{entry.priority}-{secrets.token_hex(16)}"
 
@@ -306,13 +227,13 @@ class MnsBackend:
         """Hide a received message for `seconds` from now; the new handle replaces the old one."""
         with self._changed:
             queue, now = self.queue(account, name), self._now()
-            _between("VisibilityTimeout", seconds, 1, _MAX_VISIBILITY)
+            _between("VisibilityTimeout", seconds, 1, MAX_VISIBILITY)
             entry = self._held(queue, receipt_handle)
             self._hide(entry, now + seconds * 1000)
             self._changed.notify_all()
             return entry.shown(entry.receipt_handle)
 
-    def _held(self, queue: Queue, receipt_handle: str) -> _Entry:
+    def _held(self, queue: Queue, receipt_handle: str) -> Entry:
         """The message that a handle holds; a handle is good until its NextVisibleTime [doc ReceiveMessage]."""
         if not re.fullmatch(r"\d{1,2}-[0-9a-f]{32}", receipt_handle):
             raise ApiError("ReceiptHandleError", 400, "The receipt handle you provided is not valid.")
@@ -320,11 +241,6 @@ class MnsBackend:
             if entry.receipt_handle == receipt_handle and entry.next_visible_time > self._now():
                 return entry
         raise ApiError("MessageNotExist", 404, "Message not exist.")
-
-
-def body_md5(body: str) -> str:
-    """MD5 of the body as stored, in upper-case hex, as MNS shows it."""
-    return hashlib.md5(body.encode()).hexdigest().upper()  # noqa: S324 - their hash
 
 
 def _between(name: str, value: int, low: int, high: int, unit: str = "seconds") -> None:

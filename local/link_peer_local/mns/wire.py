@@ -6,25 +6,25 @@ import base64
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape
+
+from msgspec.structs import asdict, replace
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller
-from link_peer_local.mns.backend import LIMITS, Message, MnsBackend, Queue, QueueAttributes, body_md5
+from link_peer_local.mns import xml
+from link_peer_local.mns.backend import MnsBackend
+from link_peer_local.mns.state import LIMITS, Message, Queue, QueueAttributes
+from link_peer_local.mns.xml import Element
 
-_XMLNS = "http://mns.aliyuncs.com/doc/v1/"
 _QUEUE = re.compile(r"/queues/(?P<queue>[^/]+)(?P<messages>/messages)?")
 _ROOT = re.compile(rb"<([A-Za-z][\w.-]*)")
 _HOST = re.compile(r"(\d+)\.mns\.([a-z0-9-]+?)(?:-internal)?(?:-vpc)?\.aliyuncs\.com")
 _INTEGERS = {spelling: attribute for attribute, (spelling, _, _) in LIMITS.items()}
-
-Element = tuple[str, "str | int | Iterable[Element]"]
 
 
 def action(request: Request) -> str:
@@ -62,7 +62,7 @@ def error(problem: ApiError) -> Response:
     response = _answer(problem.status)
     request_id = response.headers["x-mns-request-id"]
     parts: list[Element] = [("Code", problem.code), ("Message", problem.message), ("RequestId", request_id)]
-    return _xml(response, ("Error", [*parts, ("HostId", "http://mns.localhost")]))
+    return xml.render(response, ("Error", [*parts, ("HostId", "http://mns.localhost")]))
 
 
 def _answer(status: int) -> Response:
@@ -70,33 +70,11 @@ def _answer(status: int) -> Response:
     return Response(status, headers)
 
 
-def _xml(response: Response, root: Element) -> Response:
-    name, content = root
-    body = f'<?xml version="1.0" ?>\n<{name} xmlns="{_XMLNS}">{_inner(content)}</{name}>'
-    response.headers["Content-Type"] = "text/xml;charset=utf-8"
-    response.body = body.encode()
-    return response
-
-
-def _inner(content: str | int | Iterable[Element]) -> str:
-    if isinstance(content, str | int):
-        # A raw carriage return would be read back as a line feed (XML 1.0, 2.11).
-        return escape(str(content), {"\r": "&#13;"})
-    return "".join(f"<{name}>{_inner(inner)}</{name}>" for name, inner in content)
-
-
 def _query(request: Request) -> dict[str, str]:
     """The query; the Node client begins its names in lower case (`receiptHandle`)."""
     spelling = {"receiptHandle": "ReceiptHandle", "visibilityTimeout": "VisibilityTimeout"}
     pairs = parse_qsl(request.query, keep_blank_values=True)
     return {spelling.get(name, name): value for name, value in pairs}
-
-
-class _NoDoctype(ElementTree.TreeBuilder):
-    """Builds a tree of elements, text and CDATA; refuses a document type, and with it every entity."""
-
-    def doctype(self, *_: object) -> None:
-        raise _malformed()
 
 
 class _Call:
@@ -133,21 +111,8 @@ class _Call:
 
     # What was sent
 
-    def document(self, root: str) -> ElementTree.Element:
-        """The body's root element, without name spaces."""
-        parser = ElementTree.XMLParser(target=_NoDoctype())  # noqa: S314 - no document type, so no entities to expand
-        try:
-            document = ElementTree.fromstring(self.request.body, parser)  # noqa: S314 - as above
-        except (ElementTree.ParseError, LookupError, ValueError) as problem:  # the latter: an encoding unknown to us
-            raise _malformed() from problem
-        for element in document.iter():
-            element.tag = element.tag.rpartition("}")[2]
-        if document.tag != root:
-            raise _bad_element(document.tag)
-        return document
-
     def integer(self, name: str, default: int) -> int:
-        return _integer(name, self.query[name]) if name in self.query else default
+        return xml.integer(name, self.query[name]) if name in self.query else default
 
     # Queues
 
@@ -166,33 +131,33 @@ class _Call:
     def _attributes(self, base: QueueAttributes) -> QueueAttributes:
         """`base`, but for what the body says."""
         given: dict[str, Any] = {}
-        for element in self.document("Queue"):
+        for element in xml.document(self.request.body, "Queue"):
             text = (element.text or "").strip()
             if element.tag in _INTEGERS:
-                given[_INTEGERS[element.tag]] = _integer(element.tag, text)
+                given[_INTEGERS[element.tag]] = xml.integer(element.tag, text)
             elif element.tag == "LoggingEnabled":
-                given["logging_enabled"] = _boolean(element.tag, text)
+                given["logging_enabled"] = xml.boolean(element.tag, text)
             elif element.tag == "DlqPolicy":
                 given.update(self._dead_letters(element))
             else:
-                raise _bad_element(element.tag)
+                raise xml.bad_element(element.tag)
         return replace(base, **given)
 
     @staticmethod
     def _dead_letters(policy: ElementTree.Element) -> dict[str, Any]:
         parts = {part.tag: (part.text or "").strip() for part in policy}
-        if not _boolean("Enabled", parts.pop("Enabled", "true")):
+        if not xml.boolean("Enabled", parts.pop("Enabled", "true")):
             return {"dead_letter_queue": None}
         target = parts.pop("DeadLetterTargetQueue", "")
         given: dict[str, Any] = {"dead_letter_queue": target}
         if "MaxReceiveCount" in parts:
-            given["max_receive_count"] = _integer("MaxReceiveCount", parts.pop("MaxReceiveCount"))
+            given["max_receive_count"] = xml.integer("MaxReceiveCount", parts.pop("MaxReceiveCount"))
         if parts or not target:
-            raise _bad_element(next(iter(parts), "DeadLetterTargetQueue"))
+            raise xml.bad_element(next(iter(parts), "DeadLetterTargetQueue"))
         return given
 
     def _GetQueueAttributes(self) -> Response:  # noqa: N802
-        return _xml(_answer(200), ("Queue", self._shown(self.backend.queue(self.account, self.name))))
+        return xml.render(_answer(200), ("Queue", self._shown(self.backend.queue(self.account, self.name))))
 
     def _shown(self, queue: Queue) -> list[Element]:
         """All twelve elements, without any of which the Python client calls the answer damaged."""
@@ -222,7 +187,7 @@ class _Call:
 
     def _ListQueue(self) -> Response:  # noqa: N802
         headers = self.request.headers
-        number = _integer("x-mns-ret-number", headers.get("x-mns-ret-number", "1000"))
+        number = xml.integer("x-mns-ret-number", headers.get("x-mns-ret-number", "1000"))
         if not 1 <= number <= 1000:
             raise ApiError("InvalidArgument", 400, "The value of x-mns-ret-number should between 1 and 1000.")
         marker = headers.get("x-mns-marker", "")
@@ -234,7 +199,7 @@ class _Call:
         ]
         if len(queues) > number:
             listed.append(("NextMarker", page[-1].name))
-        return _xml(_answer(200), ("Queues", listed))
+        return xml.render(_answer(200), ("Queues", listed))
 
     def _url(self, name: str) -> str:
         return f"http://{self.request.headers.get('host', '').rpartition('://')[2]}/queues/{name}"
@@ -242,23 +207,23 @@ class _Call:
     # Messages
 
     def _SendMessage(self) -> Response:  # noqa: N802
-        body, delay, priority = _message(self.document("Message"))
+        body, delay, priority = xml.read_message(xml.document(self.request.body, "Message"))
         identity = self.backend.send(self.account, self.name, body, delay, priority)
-        return _xml(_answer(201), ("Message", _receipt(identity, body)))
+        return xml.render(_answer(201), ("Message", xml.receipt(identity, body)))
 
     def _BatchSendMessage(self) -> Response:  # noqa: N802
-        messages = [_message(element) for element in self.document("Messages")]
+        messages = [xml.read_message(element) for element in xml.document(self.request.body, "Messages")]
         ids = self.backend.send_all(self.account, self.name, messages)
         sent: list[Element] = [
-            ("Message", _receipt(identity, body)) for identity, (body, _, _) in zip(ids, messages, strict=True)
+            ("Message", xml.receipt(identity, body)) for identity, (body, _, _) in zip(ids, messages, strict=True)
         ]
-        return _xml(_answer(201), ("Messages", sent))
+        return xml.render(_answer(201), ("Messages", sent))
 
     def _ReceiveMessage(self) -> Response:  # noqa: N802
-        return _xml(_answer(200), ("Message", _taken(self._received()[0])))
+        return xml.render(_answer(200), ("Message", xml.taken(self._received()[0])))
 
     def _BatchReceiveMessage(self) -> Response:  # noqa: N802
-        return _xml(_answer(200), ("Messages", [("Message", _taken(message)) for message in self._received()]))
+        return xml.render(_answer(200), ("Messages", [("Message", xml.taken(message)) for message in self._received()]))
 
     def _received(self) -> list[Message]:
         polling = self.backend.queue(self.account, self.name).attributes.polling_wait_seconds
@@ -266,10 +231,10 @@ class _Call:
         return _some(self.backend.receive(self.account, self.name, number, wait=wait))
 
     def _PeekMessage(self) -> Response:  # noqa: N802
-        return _xml(_answer(200), ("Message", _seen(self._peeked()[0])))
+        return xml.render(_answer(200), ("Message", xml.seen(self._peeked()[0])))
 
     def _BatchPeekMessage(self) -> Response:  # noqa: N802
-        return _xml(_answer(200), ("Messages", [("Message", _seen(message)) for message in self._peeked()]))
+        return xml.render(_answer(200), ("Messages", [("Message", xml.seen(message)) for message in self._peeked()]))
 
     def _peeked(self) -> list[Message]:
         return _some(self.backend.peek(self.account, self.name, self.integer("numOfMessages", 1)))
@@ -281,7 +246,10 @@ class _Call:
     def _BatchDeleteMessage(self) -> Response:  # noqa: N802
         if not self.request.body:
             raise ApiError("MissingReceiptHandle", 400, "ReceiptHandle is required.")
-        handles = [(element.text or "").strip() for element in self.document("ReceiptHandles").iter("ReceiptHandle")]
+        handles = [
+            (element.text or "").strip()
+            for element in xml.document(self.request.body, "ReceiptHandles").iter("ReceiptHandle")
+        ]
         if not 1 <= len(handles) <= 16:
             raise ApiError("InvalidArgument", 400, "The number of ReceiptHandles should between 1 and 16.")
         failures: list[tuple[str, ApiError]] = []
@@ -299,7 +267,7 @@ class _Call:
             ("Error", [("ErrorCode", p.code), ("ErrorMessage", p.message), ("ReceiptHandle", receipt_handle)])
             for receipt_handle, p in failures
         ]
-        return _xml(_answer(failures[0][1].status), ("Errors", listed))
+        return xml.render(_answer(failures[0][1].status), ("Errors", listed))
 
     def _ChangeMessageVisibility(self) -> Response:  # noqa: N802
         if "ReceiptHandle" not in self.query:
@@ -312,68 +280,10 @@ class _Call:
             ("ReceiptHandle", held.receipt_handle),
             ("NextVisibleTime", held.next_visible_time),
         ]
-        return _xml(_answer(200), ("ChangeVisibility", changed))
-
-
-def _message(element: ElementTree.Element) -> tuple[str, int | None, int]:
-    """Body, delay and priority of one `<Message>`. The body is kept to the letter."""
-    if element.tag != "Message":
-        raise _bad_element(element.tag)
-    parts = {part.tag: part.text or "" for part in element}
-    unknown = parts.keys() - {"MessageBody", "DelaySeconds", "Priority"}
-    within = any(len(part) for part in element)  # <b> in a body that was not escaped
-    if unknown or within or "MessageBody" not in parts:
-        raise _bad_element(next(iter(unknown), "MessageBody"))
-    delay = parts.get("DelaySeconds")
-    priority = _integer("Priority", parts.get("Priority", "8"))
-    return parts["MessageBody"], None if delay is None else _integer("DelaySeconds", delay), priority
+        return xml.render(_answer(200), ("ChangeVisibility", changed))
 
 
 def _some(messages: list[Message]) -> list[Message]:
     if not messages:
         raise ApiError("MessageNotExist", 404, "Message not exist.")
     return messages
-
-
-def _receipt(identity: str, body: str) -> list[Element]:
-    return [("MessageId", identity), ("MessageBodyMD5", body_md5(body))]
-
-
-def _seen(message: Message) -> list[Element]:
-    return [
-        *_receipt(message.id, message.body),
-        ("MessageBody", message.body),
-        ("EnqueueTime", message.enqueue_time),
-        ("FirstDequeueTime", message.first_dequeue_time),
-        ("DequeueCount", message.dequeue_count),
-        ("Priority", message.priority),
-    ]
-
-
-def _taken(message: Message) -> list[Element]:
-    handle_and_time: list[Element] = [
-        ("ReceiptHandle", message.receipt_handle),
-        ("NextVisibleTime", message.next_visible_time),
-    ]
-    return [*_seen(message), *handle_and_time]
-
-
-def _integer(name: str, text: str) -> int:
-    if not re.fullmatch(r"-?\d{1,9}", text.strip(), re.ASCII):
-        raise _bad_element(name)
-    return int(text)
-
-
-def _boolean(name: str, text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise _bad_element(name)
-    return text.lower() == "true"
-
-
-def _malformed() -> ApiError:
-    return ApiError("MalformedXML", 400, "The XML you provided was not well-formed.")
-
-
-def _bad_element(name: str) -> ApiError:
-    message = f"The XML you provided did not validate against our published schema, cause by {name}."
-    return ApiError("InvalidArgument", 400, message)

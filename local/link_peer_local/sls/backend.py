@@ -2,102 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import itertools
 import re
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError
-from link_peer_local.sls import analysis, documents
+from link_peer_local.sls import analysis, shards
 from link_peer_local.sls import index as indexes
 from link_peer_local.sls.index import Index
 from link_peer_local.sls.query import compile_query
+from link_peer_local.sls.state import LogGroup, Logstore, Page, Project, StoredLog, Write
 
 _PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _LOGSTORE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,61}[a-z0-9]")
 _FOREVER_DAYS = 3650
 _OLDEST_SECONDS, _NEWEST_SECONDS = 7 * 86400, 15 * 60  # a log's time against the server's [doc PutLogs]
 _HISTOGRAM_BARS = 60
-
-
-@dataclass(frozen=True, slots=True)
-class LogRecord:
-    """One log as written: `time` in whole seconds since the epoch."""
-
-    time: int
-    nanoseconds: int
-    contents: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class LogGroup:
-    """One write: its records share topic, source and tags."""
-
-    records: tuple[LogRecord, ...]
-    topic: str = ""
-    source: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredLog:
-    """A log with what the search needs of it; `fields` includes __source__, __topic__ and __tag__:…"""
-
-    order: tuple[int, int, int]  # time, nanoseconds, arrival
-    fields: Mapping[str, str]
-    index: Index | None  # the one in force when it was written
-    received: float
-
-    def rendered(self) -> dict[str, str]:
-        """As GetLogs answers: every value a string."""
-        shown = {"__time__": str(self.order[0]), **self.fields}
-        if self.order[1]:
-            shown["__time_ns_part__"] = str(self.order[1])
-        return shown
-
-
-@dataclass(frozen=True, slots=True)
-class _Write:
-    received: float
-    group: LogGroup
-    logs: tuple[StoredLog, ...]
-
-
-@dataclass(slots=True)
-class Logstore:
-    name: str
-    settings: dict[str, Any]
-    created: int
-    modified: int
-    index: Index | None = None
-    shards: list[list[_Write]] = field(default_factory=list)
-    turn: Iterator[int] = field(default_factory=itertools.count)
-
-
-@dataclass(slots=True)
-class Project:
-    name: str
-    owner: str
-    description: str
-    created: float
-    modified: float
-    logstores: dict[str, Logstore] = field(default_factory=dict)
-    dashboards: dict[str, dict[str, Any]] = field(default_factory=dict)  # as they were sent, by name
-    alerts: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What one search answers: a page of logs (with SQL: of its rows), and how many logs were looked at."""
-
-    logs: list[dict[str, str]]
-    processed: int
-    sql: str = ""
 
 
 class SlsBackend:
@@ -215,60 +137,6 @@ class SlsBackend:
             self.index(account, project, name)
             self.logstore(account, project, name).index = None
 
-    # Dashboards and alert rules: kept and given back; nobody draws or evaluates them here
-
-    def create_dashboard(self, account: str, project: str, document: dict[str, Any]) -> None:
-        name = documents.dashboard(document)
-        with self._lock:
-            there = self.project(account, project).dashboards
-            if name in there:  # the service's own words [src the Java SDK's tests]
-                raise ApiError("ParameterInvalid", 400, "specified dashboard already exists")
-            there[name] = document
-
-    def dashboard(self, account: str, project: str, name: str) -> dict[str, Any]:
-        with self._lock:
-            there = self.project(account, project).dashboards
-            if name not in there:
-                raise ApiError("DashboardNotExist", 404, "specified dashboard does not exist")
-            return there[name]
-
-    def update_dashboard(self, account: str, project: str, name: str, document: dict[str, Any]) -> None:
-        documents.wanted(document, "charts", list)
-        with self._lock:
-            self.dashboard(account, project, name)
-            self.project(account, project).dashboards[name] = {**document, "dashboardName": name}
-
-    def delete_dashboard(self, account: str, project: str, name: str) -> None:
-        with self._lock:
-            self.dashboard(account, project, name)
-            del self.project(account, project).dashboards[name]
-
-    def create_alert(self, account: str, project: str, document: dict[str, Any]) -> None:
-        name = documents.alert(document)
-        with self._lock:
-            there = self.project(account, project).alerts
-            if name in there:
-                raise ApiError("JobAlreadyExist", 400, f"The job {name} already exists")
-            there[name] = document
-
-    def alert(self, account: str, project: str, name: str) -> dict[str, Any]:
-        with self._lock:
-            there = self.project(account, project).alerts
-            if name not in there:
-                raise ApiError("JobNotExist", 404, f"The job {name} does not exist")
-            return there[name]
-
-    def update_alert(self, account: str, project: str, name: str, document: dict[str, Any]) -> None:
-        documents.alert(document)
-        with self._lock:
-            self.alert(account, project, name)
-            self.project(account, project).alerts[name] = {**document, "name": name}
-
-    def delete_alert(self, account: str, project: str, name: str) -> None:
-        with self._lock:
-            self.alert(account, project, name)
-            del self.project(account, project).alerts[name]
-
     # Writing
 
     def put(self, account: str, project: str, name: str, group: LogGroup, route: str | None = None) -> None:
@@ -289,8 +157,8 @@ class SlsBackend:
                 )
                 for record in group.records
             )
-            shard = next(store.turn) % len(store.shards) if route is None else _shard_of(route, len(store.shards))
-            store.shards[shard].append(_Write(now, group, logs))
+            shard = next(store.turn) % len(store.shards) if route is None else shards.shard_of(route, len(store.shards))
+            store.shards[shard].append(Write(now, group, logs))
 
     # Searching
 
@@ -365,17 +233,17 @@ class SlsBackend:
         with self._lock:
             writes = self._shard(account, project, name, shard)
             if moment == "begin":
-                return _cursor(0)
+                return shards.cursor(0)
             if moment == "end":
-                return _cursor(len(writes))
+                return shards.cursor(len(writes))
             if not re.fullmatch(r"\d{1,18}", moment, re.ASCII):
                 raise ApiError("ParameterInvalid", 400, "from must be begin, end or a unix time")
-            return _cursor(sum(1 for write in writes if int(write.received) < int(moment)))
+            return shards.cursor(sum(1 for write in writes if int(write.received) < int(moment)))
 
     def cursor_time(self, account: str, project: str, name: str, shard: int, cursor: str) -> int:
         """When the write at the cursor was received; at the end of the shard, the present."""
         with self._lock:
-            writes, position = self._shard(account, project, name, shard), _position(cursor)
+            writes, position = self._shard(account, project, name, shard), shards.position(cursor)
             return int(writes[position].received if position < len(writes) else self._clock.now())
 
     def pull(
@@ -385,44 +253,18 @@ class SlsBackend:
         if not 1 <= count <= 1000:
             raise ApiError("ParameterInvalid", 400, "count must be between 1 and 1000")
         with self._lock:
-            writes, position = self._shard(account, project, name, shard), _position(cursor)
-            stop = min(position + count, len(writes) if end is None else _position(end))
+            writes, position = self._shard(account, project, name, shard), shards.position(cursor)
+            stop = min(position + count, len(writes) if end is None else shards.position(end))
             groups = [write.group for write in writes[position:stop]]
-            return groups, _cursor(position + len(groups))
+            return groups, shards.cursor(position + len(groups))
 
-    def _shard(self, account: str, project: str, name: str, shard: int) -> list[_Write]:
+    def _shard(self, account: str, project: str, name: str, shard: int) -> list[Write]:
         shards = self.logstore(account, project, name).shards
         if not 0 <= shard < len(shards):
             raise ApiError("ShardNotExist", 404, f"shard {shard} does not exist")
         return shards[shard]
 
 
-def shard_ranges(count: int) -> list[tuple[str, str]]:
-    """The MD5 ranges [begin, end) of equal shards, as ListShards shows them."""
-    bounds = [f"{(1 << 128) * number // count:032x}" for number in range(count)] + ["f" * 32]
-    return list(itertools.pairwise(bounds))
-
-
-def _shard_of(key: str, count: int) -> int:
-    """A hash key is itself an MD5 in hex; anything else is hashed [doc PutLogs, KeyHash mode]."""
-    digest = key.lower() if re.fullmatch(r"[0-9a-fA-F]{32}", key) else hashlib.md5(key.encode()).hexdigest()  # noqa: S324 - their hash
-    return int(digest, 16) * count >> 128
-
-
 def _check_ttl(ttl: Any) -> None:
     if type(ttl) is not int or not 1 <= ttl <= _FOREVER_DAYS:
         raise ApiError("ParameterInvalid", 400, f"ttl must be between 1 and {_FOREVER_DAYS}")
-
-
-def _cursor(position: int) -> str:
-    return base64.b64encode(str(position).encode()).decode()
-
-
-def _position(cursor: str) -> int:
-    try:
-        text = base64.b64decode(cursor, validate=True)
-    except ValueError:
-        text = b""
-    if not re.fullmatch(rb"\d{1,18}", text):
-        raise ApiError("InvalidCursor", 400, "this cursor is invalid.")
-    return int(text)

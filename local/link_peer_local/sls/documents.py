@@ -1,38 +1,110 @@
-"""Dashboards and alert rules as they are sent: what every one needs."""
+"""Dashboards and alert rules of a project: stored and returned as they were sent. Nothing draws or evaluates them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from link_peer_local.core.errors import ApiError
 
+Document = dict[str, Any]
 
-def wanted(document: Mapping[str, Any], name: str, kind: type) -> Any:
-    """What the document says under this name; ApiError where it is of another kind, or an empty text."""
+
+class Documents(Mapping[str, Document]):
+    """The documents of one kind in one project: a mapping by name, and the operations, which raise ApiError."""
+
+    def __init__(
+        self, key: str, check: Callable[[Document], None], missing: tuple[str, str], exists: tuple[str, str]
+    ) -> None:
+        """`key` is the field that holds the name; `missing` and `exists` are code and message, `{0}` being the name."""
+        self._key = key
+        self._check = check
+        self._missing = missing
+        self._exists = exists
+        self._lock = threading.Lock()
+        self._documents: dict[str, Document] = {}
+
+    def __getitem__(self, name: str) -> Document:
+        return self._documents[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._documents))
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def read(self, name: str) -> Document:
+        """One document, or the service's refusal."""
+        if name not in self._documents:
+            raise _refusal(self._missing, 404, name)
+        return self._documents[name]
+
+    def create(self, document: Document) -> None:
+        """Store a new document under the name it carries."""
+        self._check(document)
+        name = str(required(document, self._key, str))
+        with self._lock:
+            if name in self._documents:
+                raise _refusal(self._exists, 400, name)
+            self._documents[name] = document
+
+    def update(self, name: str, document: Document) -> None:
+        """Replace an existing document; it keeps its name."""
+        self._check(document)
+        with self._lock:
+            self.read(name)
+            self._documents[name] = {**document, self._key: name}
+
+    def delete(self, name: str) -> None:
+        """Remove a document."""
+        with self._lock:
+            self.read(name)
+            del self._documents[name]
+
+
+def dashboards() -> Documents:
+    """An empty store of dashboards [messages: src the Java SDK's tests]."""
+    missing = ("DashboardNotExist", "specified dashboard does not exist")
+    exists = ("ParameterInvalid", "specified dashboard already exists")
+    return Documents("dashboardName", _check_dashboard, missing, exists)
+
+
+def alerts() -> Documents:
+    """An empty store of alert rules."""
+    missing = ("JobNotExist", "The job {0} does not exist")
+    exists = ("JobAlreadyExist", "The job {0} already exists")
+    return Documents("name", _check_alert, missing, exists)
+
+
+def required(document: Mapping[str, Any], name: str, kind: type) -> Any:
+    """A field of the document; ApiError when it has another type or is an empty string."""
     value = document.get(name)
     if not isinstance(value, kind) or (kind is str and not value):
         raise ApiError("ParameterInvalid", 400, f"{name} is invalid")
     return value
 
 
-def dashboard(document: Mapping[str, Any]) -> str:
-    """The name of a dashboard that has charts."""
-    wanted(document, "charts", list)
-    return str(wanted(document, "dashboardName", str))
+def _check_dashboard(document: Document) -> None:
+    required(document, "charts", list)
 
 
-def alert(document: Mapping[str, Any]) -> str:
-    """The name of an alert rule that has what every one needs [doc "Data structure of an alert rule"]."""
+def _check_alert(document: Document) -> None:
+    """The fields that every alert rule needs [doc "Data structure of an alert rule"]."""
     if document.get("type") != "Alert":
         raise ApiError("ParameterInvalid", 400, "type is invalid: jobs other than alerts are not offered here")
-    wanted(document, "displayName", str)
-    wanted(wanted(document, "schedule", dict), "type", str)
-    rule = wanted(document, "configuration", dict)
+    required(document, "displayName", str)
+    required(required(document, "schedule", dict), "type", str)
+    rule = required(document, "configuration", dict)
     for name in ("queryList", "severityConfigurations"):
-        if not wanted(rule, name, list):
+        if not required(rule, name, list):
             raise ApiError("ParameterInvalid", 400, f"{name} is empty")
     for name in ("version", "type"):
-        wanted(rule, name, str)
-    wanted(rule, "groupConfiguration", dict)
-    return str(wanted(document, "name", str))
+        required(rule, name, str)
+    required(rule, "groupConfiguration", dict)
+    required(document, "name", str)
+
+
+def _refusal(refusal: tuple[str, str], status: int, name: str) -> ApiError:
+    code, message = refusal
+    return ApiError(code, status, message.format(name))

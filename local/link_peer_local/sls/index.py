@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+
+from msgspec import Struct, field
 
 from link_peer_local.core.errors import ApiError
 
@@ -17,8 +18,7 @@ _LONG = 1 << 63
 _TYPES = ("text", "long", "double", "json")
 
 
-@dataclass(frozen=True, slots=True)
-class FieldIndex:
+class FieldIndex(Struct, frozen=True):
     """How one field (or the whole line) is indexed. An empty `tokens` keeps a value in one piece."""
 
     type: str = "text"
@@ -53,8 +53,7 @@ def _words(config: FieldIndex, text: str) -> frozenset[str]:
     return frozenset(re.findall(f"[^{re.escape(''.join(config.tokens))}]+", text))
 
 
-@dataclass(frozen=True)
-class Index:
+class Index(Struct, frozen=True):
     """A logstore's index: `line` is the full-text index, `keys` the indexed fields."""
 
     line: FieldIndex | None

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from glob import escape
 from typing import Protocol
+
+from msgspec import Struct
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.sls.index import FieldIndex, Index
@@ -45,8 +46,7 @@ _MAX_CONDITIONS = 30  # [doc "Query and analysis", limits]
 _MAX_FUZZY = 64  # characters of a word with wildcards [doc "Fuzzy search"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(Struct, frozen=True):
     kind: str  # phrase | quoted | mark | word
     text: str
 

@@ -3,72 +3,52 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from link_peer_local.core.clock import Clock, utc
-from link_peer_local.core.errors import ApiError
+from link_peer_local.core.errors import ApiError, unknown_action
 from link_peer_local.core.identity import Caller, Identity, Role
-from link_peer_local.sts.policy import Policy, parse
+from link_peer_local.core.policy import Policy, parse
 
-ACTIONS = frozenset({"AssumeRole", "GetCallerIdentity"})
 MIN_SECONDS = 900
 DEFAULT_SECONDS = 3600
 MAX_SESSION_POLICY = 2048
 
 
 class StsBackend:
-    """Hands out temporary keys of roles.
+    """Issues temporary keys of roles.
 
-    The keys of a local account stand for a RAM administrator of it: the real service refuses the root account itself,
-    but nobody should hold keys of that one. `permitted(caller, action)` says what a caller's own policy allows.
+    The keys of a local account stand for a RAM administrator of it. The real service refuses AssumeRole to the root
+    account itself, whose keys should not be in use anyway.
     """
 
-    def __init__(
-        self, clock: Clock, identity: Identity, permitted: Callable[[Caller, str], bool] = lambda _caller, _action: True
-    ) -> None:
+    def __init__(self, clock: Clock, identity: Identity) -> None:
         self._clock = clock
         self._identity = identity
-        self._permitted = permitted
 
     def call(self, caller: Caller, action: str, params: Mapping[str, str]) -> dict[str, Any]:
-        """The answer without RequestId, or ApiError."""
+        """Run one action: the answer without RequestId, or ApiError."""
         if action == "AssumeRole":
             return self._assume_role(caller, params)
         if action == "GetCallerIdentity":
-            return self._caller_identity(caller)
-        raise ApiError("InvalidAction.NotFound", 404, "Specified api is not found, please check your url and method.")
+            return _caller_identity(caller)
+        raise unknown_action()
 
     def _assume_role(self, caller: Caller, params: Mapping[str, str]) -> dict[str, Any]:
-        for name in ("RoleArn", "RoleSessionName"):
-            if not params.get(name):
-                raise ApiError(
-                    f"MissingParameter.{name}", 400, f"The input parameter {name} that is mandatory is not supplied."
-                )
-        arn, session = params["RoleArn"], params["RoleSessionName"]
-        if not re.fullmatch(r"acs:ram::[0-9]{15,20}:role/[A-Za-z0-9.-]{1,64}", arn):
-            raise _invalid("RoleArn", "The parameter RoleArn is wrongly formed.")
-        if not re.fullmatch(r"[A-Za-z0-9.@_-]{2,64}", session):
-            raise _invalid("RoleSessionName", "The parameter RoleSessionName is wrongly formed.")
-        external_id = params.get("ExternalId")
-        if external_id is not None and not re.fullmatch(r"[\w+=,.@:/-]{2,1224}", external_id, re.ASCII):
-            raise _invalid("ExternalId", "The parameter ExternalId is wrongly formed.")
+        arn, session, external_id = _check_names(params)
         policy = _session_policy(params.get("Policy"))
         seconds = _duration(params.get("DurationSeconds"))
-
         role = self._identity.roles.get(arn)
         if role is None:
             raise ApiError("EntityNotExist.Role", 404, "The specified Role not exists.")
         if not (
-            self._permitted(caller, "sts:AssumeRole")
+            self._identity.permitted(caller, "sts:AssumeRole")
             and _trusts(role, caller)
             and role.external_id in (None, external_id)
         ):
-            raise ApiError(
-                "NoPermission",
-                403,
-                "You are not authorized to do this action. You should be authorized by RAM.",
-            )
+            message = "You are not authorized to do this action. You should be authorized by RAM."
+            raise ApiError("NoPermission", 403, message)
         if seconds > role.max_session_seconds:
             raise _invalid("DurationSeconds", "The Min/Max value of DurationSeconds is 15min/the role's maximum.")
         key = self._identity.issue(role, session, self._clock.now() + seconds, policy)
@@ -82,27 +62,45 @@ class StsBackend:
             },
         }
 
-    def _caller_identity(self, caller: Caller) -> dict[str, Any]:
-        if caller.role is None:
-            return {
-                "IdentityType": "Account",
-                "AccountId": caller.account,
-                "PrincipalId": caller.account,
-                "UserId": caller.account,
-                "Arn": caller.arn,
-            }
-        role_id = _principal(f"acs:ram::{caller.account}:role/{caller.role}")
+
+def _caller_identity(caller: Caller) -> dict[str, Any]:
+    if caller.role is None:
         return {
-            "IdentityType": "AssumedRoleUser",
+            "IdentityType": "Account",
             "AccountId": caller.account,
-            "PrincipalId": f"{role_id}:{caller.arn.rsplit('/', 1)[-1]}",
-            "RoleId": role_id,
+            "PrincipalId": caller.account,
+            "UserId": caller.account,
             "Arn": caller.arn,
         }
+    role_id = _principal(f"acs:ram::{caller.account}:role/{caller.role}")
+    return {
+        "IdentityType": "AssumedRoleUser",
+        "AccountId": caller.account,
+        "PrincipalId": f"{role_id}:{caller.arn.rsplit('/', 1)[-1]}",
+        "RoleId": role_id,
+        "Arn": caller.arn,
+    }
+
+
+def _check_names(params: Mapping[str, str]) -> tuple[str, str, str | None]:
+    """Role ARN, session name and external id, each of valid syntax."""
+    for name in ("RoleArn", "RoleSessionName"):
+        if not params.get(name):
+            message = f"The input parameter {name} that is mandatory is not supplied."
+            raise ApiError(f"MissingParameter.{name}", 400, message)
+    arn, session = params["RoleArn"], params["RoleSessionName"]
+    if not re.fullmatch(r"acs:ram::[0-9]{15,20}:role/[A-Za-z0-9.-]{1,64}", arn):
+        raise _invalid("RoleArn", "The parameter RoleArn is wrongly formed.")
+    if not re.fullmatch(r"[A-Za-z0-9.@_-]{2,64}", session):
+        raise _invalid("RoleSessionName", "The parameter RoleSessionName is wrongly formed.")
+    external_id = params.get("ExternalId")
+    if external_id is not None and not re.fullmatch(r"[\w+=,.@:/-]{2,1224}", external_id, re.ASCII):
+        raise _invalid("ExternalId", "The parameter ExternalId is wrongly formed.")
+    return arn, session, external_id
 
 
 def _trusts(role: Role, caller: Caller) -> bool:
-    """A trust in `…:root` admits everybody of that account, a trust in a role only that role [doc trust policies]."""
+    """Trusting `…:root` admits every principal of that account; trusting a role admits that role [doc trust policies]."""
     if f"acs:ram::{caller.account}:root" in role.trusted:
         return True
     return caller.role is not None and f"acs:ram::{caller.account}:role/{caller.role}" in role.trusted
@@ -117,7 +115,7 @@ def _duration(text: str | None) -> int:
 
 
 def _session_policy(text: str | None) -> Policy | None:
-    """The session may do what both this and the role allow [doc AssumeRole]."""
+    """The session's policy; a session may do only what both it and the role allow [doc AssumeRole]."""
     if text is None:
         return None
     if len(text) > MAX_SESSION_POLICY:
@@ -133,5 +131,5 @@ def _invalid(what: str, message: str) -> ApiError:
 
 
 def _principal(role_arn: str) -> str:
-    """A role's id: like the real one it is a number that starts with 3, and always the same for a role."""
+    """A role's id: as on the platform a number that starts with 3, and always the same for one role."""
     return str(300_000_000_000_000_000 + int.from_bytes(role_arn.encode(), "big") % 10**15)

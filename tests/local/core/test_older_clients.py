@@ -14,9 +14,9 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Key
 from link_peer_local.fc.backend import FcBackend
+from link_peer_local.fc.credentials import role_keys
 from link_peer_local.fc.manifest import Function
 from link_peer_local.fc.runtime import Result
-from link_peer_local.fc.triggers import role_keys
 
 HOME = "1000000000000001"
 SERVICE = "link-peer"
@@ -49,7 +49,9 @@ class Echo:
 @pytest.fixture(name="echo")
 def _echo(local_cloud: LocalCloud) -> Iterator[None]:
     """A function `echo` in the cloud."""
-    fc = local_cloud.fc = FcBackend(local_cloud.clock, local_cloud.region, Echo(), role_keys(local_cloud), SERVICE)
+    fc = local_cloud.fc = FcBackend(
+        local_cloud.clock, local_cloud.region, Echo(), role_keys(local_cloud.identity, local_cloud.clock), SERVICE
+    )
     fc.deploy(HOME, Function(name="echo", handler="echo.handler", role=f"acs:ram::{HOME}:role/link-peer-fc"))
     yield
     fc.close()

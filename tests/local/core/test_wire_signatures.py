@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -28,6 +27,7 @@ from link_peer_local.core.http import Request
 from link_peer_local.core.identity import Key
 from mns.account import Account
 from mns.queue import Message
+from msgspec.structs import replace
 from pytest_mock import MockerFixture
 
 HOME = "1000000000000001"

@@ -8,7 +8,6 @@ import hmac
 import json
 import time
 import uuid
-from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -20,6 +19,7 @@ from alibabacloud_credentials.models import Config as CredentialsConfig
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.http import Request
 from link_peer_local.core.identity import Key, Nonces
+from msgspec.structs import replace
 from pytest_mock import MockerFixture
 
 HOME = "1000000000000001"

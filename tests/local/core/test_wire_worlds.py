@@ -113,7 +113,10 @@ def test_a_world_of_ones_own(tmp_path: Path) -> None:
         ("[", "while parsing"),
         ("- a", "indices must be integers"),
         *(
-            (f"{{accounts: {{}}, roles: [{{account: '1', name: r, {name}: 'ecs:*'}}]}}", f"{name} is a list of texts")
+            (
+                f"{{accounts: {{}}, roles: [{{account: '1', name: r, {name}: 'ecs:*'}}]}}",
+                f"{name} must be a list of strings",
+            )
             for name in ("trusted", "allowed_actions")
         ),
     ],

@@ -24,9 +24,9 @@ from link_peer_local.core.http import Request
 from link_peer_local.core.identity import Caller, Role
 from link_peer_local.fc import wire as fc_wire
 from link_peer_local.fc.backend import FcBackend
+from link_peer_local.fc.credentials import role_keys
 from link_peer_local.fc.manifest import Function
 from link_peer_local.fc.runtime import InProcessRuntime
-from link_peer_local.fc.triggers import role_keys
 from pytest_mock import MockerFixture
 
 HOME = "1000000000000001"
@@ -78,7 +78,7 @@ class Setup:
             cloud.identity.add_account(uid, f"{uid}@example.com")
         cloud.identity.add_role(Role(HOME, "fn", trusted=["fc.aliyuncs.com"]))
         runtime = InProcessRuntime(cloud.clock, code=[code], env={"COLOUR": "blue"})
-        self.fc = cloud.fc = FcBackend(cloud.clock, REGION, runtime, role_keys(cloud))
+        self.fc = cloud.fc = FcBackend(cloud.clock, REGION, runtime, role_keys(cloud.identity, cloud.clock))
         self.delivered: list[tuple[str, str, Any]] = []
         self.fc.tasks.deliver = self._deliver
         for name in ("echo", "tell", "text", "fail", "leave", "half"):

@@ -14,10 +14,10 @@ import pytest
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import Clock, SystemClock, VirtualClock
 from link_peer_local.core.identity import Role
+from link_peer_local.core.names import World
 from link_peer_local.fc.manifest import Function, Manifest, Trigger, load
 from link_peer_local.fc.runtime import InProcessRuntime
 from link_peer_local.fc.triggers import Triggers, deploy, install
-from link_peer_local.world import World
 
 ROOT = Path(__file__).resolve().parents[3]
 HOME = "1000000000000001"

@@ -186,7 +186,7 @@ def may(cloud: LocalCloud, session_policy: str | None) -> set[str]:
     keys = assume(client_of(cloud, HOME), policy=session_policy).credentials
     caller = cloud.identity.keys[keys.access_key_id].caller
     actions = ("DescribeSecurityGroups", "CreateSecurityGroup", "DeleteSecurityGroup")
-    return {action for action in actions if cloud.permitted(caller, f"ecs:{action}")}
+    return {action for action in actions if cloud.identity.permitted(caller, f"ecs:{action}")}
 
 
 DESCRIBE, CREATE, DELETE = "DescribeSecurityGroups", "CreateSecurityGroup", "DeleteSecurityGroup"

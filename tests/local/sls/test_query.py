@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import pytest
 from link_peer_local.core.errors import ApiError
 from link_peer_local.sls.index import DEFAULT_TOKENS, Index, parse
 from link_peer_local.sls.query import compile_query
+from msgspec import Struct
 
 TOKENS = sorted(DEFAULT_TOKENS)
 INDEX = parse(
@@ -26,10 +26,9 @@ INDEX = parse(
 )
 
 
-@dataclass(frozen=True)
-class Log:
+class Log(Struct, frozen=True):
     fields: Mapping[str, str]
-    index: Index | None = field(default=INDEX)
+    index: Index | None = INDEX
 
 
 LOG = Log(

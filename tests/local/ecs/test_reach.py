@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -10,12 +9,12 @@ from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs import EcsBackend, Verdict, may_reach
 from link_peer_local.ecs.state import Group, Instance
+from msgspec import Struct
 
 HOME, PEER = "1000000000000001", "1000000000000002"
 
 
-@dataclass
-class World:
+class World(Struct):
     """A and B in two basic groups of one shared VPC, of two accounts; nothing is admitted."""
 
     backend: EcsBackend

@@ -1,0 +1,84 @@
+"""What a test or a person may ask of the local cloud itself: faults to inject, time to pass, what it holds."""
+
+from __future__ import annotations
+
+from typing import Any, get_type_hints
+
+from msgspec.structs import asdict
+
+from link_peer_local.core.clock import Clock, VirtualClock, utc
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.faults import Fault, Faults
+from link_peer_local.core.identity import Identity
+
+MAX_SECONDS = 10 * 366 * 86_400
+
+
+class AdminBackend:
+    """Reads and changes a cloud's clock and faults. Refusals are ApiErrors whose message says what is wrong."""
+
+    def __init__(self, clock: Clock, faults: Faults, identity: Identity, region: str) -> None:
+        self._clock = clock
+        self._faults = faults
+        self._identity = identity
+        self._region = region
+
+    def health(self) -> dict[str, Any]:
+        """That the cloud runs, and its time."""
+        return {"ok": True, "time": utc(self._clock.now())}
+
+    def state(self) -> dict[str, Any]:
+        """An overview for a person: accounts, roles, and the number of calls by action."""
+        calls: dict[str, int] = {}
+        for call in list(self._faults.calls):
+            name = f"{call.service}:{call.action}"
+            calls[name] = calls.get(name, 0) + 1
+        return {
+            "time": utc(self._clock.now()),
+            "region": self._region,
+            "accounts": [{"id": account.uid, "name": account.name} for account in self._identity.accounts.values()],
+            "roles": sorted(self._identity.roles),
+            "calls": dict(sorted(calls.items())),
+        }
+
+    def faults(self) -> dict[str, Any]:
+        """The pending faults."""
+        return {"waiting": [asdict(fault) for fault in self._faults.waiting()]}
+
+    def change_faults(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Add one fault (`{fields of Fault}`) or remove all (`{"clear": true}`); answers with the pending ones."""
+        if body == {"clear": True}:
+            self._faults.clear()
+        else:
+            try:
+                self._faults.add(_fault(body))
+            except (TypeError, ValueError) as problem:
+                raise _invalid(str(problem)) from None
+        return self.faults()
+
+    def advance(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Advance a virtual clock: `{"advance": seconds}`. 409 when the cloud runs on the machine's clock."""
+        if not isinstance(self._clock, VirtualClock):
+            raise ApiError("Conflict", 409, "this cloud runs on the machine's clock")
+        seconds = body.get("advance")
+        if not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_SECONDS:
+            raise _invalid("advance: seconds, from 0 to ten years")
+        self._clock.advance(seconds)
+        return {"time": utc(self._clock.now())}
+
+
+def _fault(body: dict[str, Any]) -> Fault:
+    """A fault from JSON. TypeError or ValueError for values that would fail only when a call meets the fault."""
+    fault = Fault(**body)
+    for name, kind in get_type_hints(Fault).items():
+        if not isinstance(getattr(fault, name), int | float if kind is float else kind):
+            raise TypeError(f"{name}: invalid value {body[name]!r}")
+    if not 400 <= (fault.status or 400) <= 599:
+        raise ValueError("status: must be from 400 to 599")
+    if not 0 <= fault.seconds <= MAX_SECONDS:
+        raise ValueError("seconds: must be from 0 to ten years")
+    return fault
+
+
+def _invalid(problem: str) -> ApiError:
+    return ApiError("Invalid", 400, problem)

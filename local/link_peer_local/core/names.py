@@ -1,0 +1,25 @@
+"""The names that a loaded world gives to the parts of a deployment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+
+class World(Struct):
+    """What a world file names besides the resources themselves: the home account's uid, queues, log, role, service.
+
+    `policy` is the path of the policy file; `vpcs` are `{id, vswitch_id, owner, shared_with}` in the file's order.
+    """
+
+    home: str
+    queue: str
+    dead_letter_queue: str
+    audit_project: str
+    audit_logstore: str
+    fc_service: str
+    function_role: str
+    policy: str
+    deployment: str
+    vpcs: list[dict[str, Any]] = field(default_factory=list)

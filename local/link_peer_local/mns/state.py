@@ -1,0 +1,97 @@
+"""Queues and messages of MNS as values, and their limits."""
+
+from __future__ import annotations
+
+import hashlib
+
+from msgspec import Struct, field
+
+BATCH = 16  # messages a call [doc limits]
+BATCH_BYTES = 65536  # of all bodies of one batch together [doc BatchSendMessage]
+MAX_VISIBILITY = 43200
+MAX_WAIT = 30
+
+# Attribute: its spelling on the wire, lowest, highest [doc CreateQueue].
+LIMITS: dict[str, tuple[str, int, int]] = {
+    "visibility_timeout": ("VisibilityTimeout", 1, MAX_VISIBILITY),
+    "maximum_message_size": ("MaximumMessageSize", 1024, 65536),
+    "message_retention_period": ("MessageRetentionPeriod", 60, 604800),
+    "delay_seconds": ("DelaySeconds", 0, 604800),
+    "polling_wait_seconds": ("PollingWaitSeconds", 0, MAX_WAIT),
+    "max_receive_count": ("MaxReceiveCount", 1, 1000),
+}
+
+
+class QueueAttributes(Struct, frozen=True):
+    """What can be set on a queue; seconds and bytes. A `dead_letter_queue` switches the dead-letter policy on."""
+
+    visibility_timeout: int = 30
+    maximum_message_size: int = 65536
+    message_retention_period: int = 345600
+    delay_seconds: int = 0
+    polling_wait_seconds: int = 0
+    logging_enabled: bool = False
+    dead_letter_queue: str | None = None
+    max_receive_count: int = 16
+
+
+class Message(Struct, frozen=True):
+    """A message as handed out; times in milliseconds since the epoch. A peeked one has no receipt handle."""
+
+    id: str
+    body: str
+    priority: int
+    enqueue_time: int
+    next_visible_time: int
+    first_dequeue_time: int
+    dequeue_count: int
+    receipt_handle: str = ""
+
+    @property
+    def body_md5(self) -> str:
+        return body_md5(self.body)
+
+
+class Depth(Struct, frozen=True):
+    """How many messages a queue holds: receivable, handed out, and not yet due."""
+
+    active: int
+    inactive: int
+    delayed: int
+
+
+class Entry(Struct, eq=False):
+    id: str
+    body: str
+    priority: int
+    order: int
+    enqueue_time: int
+    next_visible_time: int
+    first_dequeue_time: int = 0
+    dequeue_count: int = 0
+    receipt_handle: str = ""
+
+    def shown(self, receipt_handle: str = "") -> Message:
+        return Message(
+            self.id,
+            self.body,
+            self.priority,
+            self.enqueue_time,
+            self.next_visible_time,
+            self.first_dequeue_time,
+            self.dequeue_count,
+            receipt_handle,
+        )
+
+
+class Queue(Struct):
+    name: str
+    attributes: QueueAttributes
+    created: int  # seconds
+    modified: int
+    entries: list[Entry] = field(default_factory=list)
+
+
+def body_md5(body: str) -> str:
+    """MD5 of the body as stored, in upper-case hex, as MNS shows it."""
+    return hashlib.md5(body.encode()).hexdigest().upper()  # noqa: S324 - their hash

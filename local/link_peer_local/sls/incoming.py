@@ -1,0 +1,64 @@
+"""An SLS request as it arrived: project, operation, parameters, body."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import parse_qsl
+
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.http import Request
+from link_peer_local.core.json_text import loads
+from link_peer_local.sls import codec
+from link_peer_local.sls.address import project_and_region
+from link_peer_local.sls.routes import route
+
+
+class Incoming:
+    """One request, read: `project` ("" for none), `region` (None on loopback), the operation's `name`, and `path`,
+    the names in its path. `query` may be replaced by an operation whose parameters are in the body."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.project, self.region = project_and_region(request)
+        self.name, self.path = route(request)
+        self.query = dict(parse_qsl(request.query, keep_blank_values=True))
+
+    def body(self, content_type: str) -> bytes:
+        """The plain body, if it is of the type that the operation takes."""
+        headers = self.request.headers
+        sent = headers.get("content-type", "")
+        if self.request.body and not sent:
+            raise ApiError(
+                "MissingContentType", 400, "Content-Type does not exist in http header when body is not empty."
+            )
+        if sent.partition(";")[0].strip() != content_type:
+            raise ApiError("InvalidContentType", 415, f"Content-Type {sent} is unsupported.")
+        return codec.decompress(
+            self.request.body, headers.get("x-log-compresstype", ""), headers.get("x-log-bodyrawsize")
+        )
+
+    def json_body(self) -> dict[str, Any]:
+        try:
+            value = loads(self.body("application/json"))
+        except ValueError as problem:
+            raise ApiError("PostBodyInvalid", 400, "The request body is not valid JSON object.") from problem
+        if not isinstance(value, dict):
+            raise ApiError("PostBodyInvalid", 400, "The request body is not valid JSON object.")
+        return value
+
+    def integer(self, name: str, default: int | None = None) -> int:
+        text = self.query.get(name)
+        if not text and default is not None:  # the Node client sends `offset=` for what its caller left out
+            return default
+        if text is None or not re.fullmatch(r"-?\d{1,18}", text, re.ASCII):
+            raise ApiError("ParameterInvalid", 400, f"parameter {name} is invalid")
+        return int(text)
+
+    def moment(self, name: str) -> float:
+        return self.integer(name) + self.integer(f"{name}Ns", 0) / 1e9
+
+
+def as_text(value: Any) -> str:
+    """A JSON value as its query-string form."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,180 @@
+"""Operations on what an SLS project consists of: the project, its logstores, indexes, dashboards and alert rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.http import Request, Response
+from link_peer_local.core.identity import Caller
+from link_peer_local.sls.answers import as_json, empty
+from link_peer_local.sls.backend import SlsBackend
+from link_peer_local.sls.documents import Documents
+from link_peer_local.sls.incoming import Incoming
+from link_peer_local.sls.state import Logstore, Project
+
+_MOST_LISTED = 500
+_LOGSTORE_DEFAULTS: dict[str, Any] = {
+    "enable_tracking": False,
+    "autoSplit": False,
+    "maxSplitShard": 64,
+    "appendMeta": False,
+    "telemetryType": "",
+    "mode": "standard",
+}
+
+
+class Settings(Incoming):
+    """A request of a verified caller. Each operation is a method named `_<Operation>`."""
+
+    def __init__(self, backend: SlsBackend, caller: Caller, request: Request) -> None:
+        super().__init__(request)
+        self.backend = backend
+        self.account = caller.account
+
+    @property
+    def store(self) -> tuple[str, str, str]:
+        return self.account, self.project, self.path["logstore"]
+
+    # Projects
+
+    def _CreateProject(self) -> Response:  # noqa: N802 - named as the operation is
+        body = self.json_body()
+        name = str(body.get("projectName", ""))
+        if self.project not in ("", name):
+            raise ApiError("ParameterInvalid", 400, f"project name {name} is not that of the host, {self.project}")
+        self.backend.create_project(self.account, name, str(body.get("description", "")))
+        return empty()
+
+    def _GetProject(self) -> Response:  # noqa: N802
+        return as_json(self._shown(self.backend.project(self.account, self.project)))
+
+    def _UpdateProject(self) -> Response:  # noqa: N802
+        self.backend.update_project(self.account, self.project, str(self.json_body().get("description", "")))
+        return empty()
+
+    def _DeleteProject(self) -> Response:  # noqa: N802
+        self.backend.delete_project(self.account, self.project)
+        return empty()
+
+    def _ListProject(self) -> Response:  # noqa: N802
+        part = self.query.get("projectName", "")
+        return self._listing(
+            "projects", [self._shown(p) for p in self.backend.projects(self.account) if part in p.name]
+        )
+
+    def _shown(self, project: Project) -> dict[str, Any]:
+        return {
+            "projectName": project.name,
+            "description": project.description,
+            "status": "Normal",
+            "owner": project.owner,
+            "region": self.backend.region,
+            "createTime": str(int(project.created)),
+            "lastModifyTime": str(int(project.modified)),
+        }
+
+    def _listing(self, name: str, items: list[Any]) -> Response:
+        offset, size = self.integer("offset", 0), self.integer("size", _MOST_LISTED)
+        if offset < 0 or not 0 <= size <= _MOST_LISTED:
+            raise ApiError("ParameterInvalid", 400, f"offset {offset} or size {size} is invalid")
+        page = items[offset : offset + size]
+        return as_json({"count": len(page), "total": len(items), name: page})
+
+    # Logstores
+
+    def _CreateLogStore(self) -> Response:  # noqa: N802
+        body = self.json_body()
+        name, ttl, shards = body.pop("logstoreName", ""), body.pop("ttl", None), body.pop("shardCount", None)
+        self.backend.create_logstore(self.account, self.project, str(name), ttl, shards, **body)
+        return empty()
+
+    def _ListLogStores(self) -> Response:  # noqa: N802
+        part = self.query.get("logstoreName", "")
+        names = sorted(n for n in self.backend.project(self.account, self.project).logstores if part in n)
+        return self._listing("logstores", names)
+
+    def _GetLogStore(self) -> Response:  # noqa: N802
+        store: Logstore = self.backend.logstore(*self.store)
+        facts = {
+            "logstoreName": store.name,
+            "shardCount": len(store.shards),
+            "createTime": store.created,
+            "lastModifyTime": store.modified,
+        }
+        return as_json({**_LOGSTORE_DEFAULTS, **store.settings, **facts})
+
+    def _UpdateLogStore(self) -> Response:  # noqa: N802
+        body = self.json_body()
+        body.pop("logstoreName", None)
+        body.pop("shardCount", None)  # shards change by split and merge only
+        self.backend.update_logstore(*self.store, **body)
+        return empty()
+
+    def _DeleteLogStore(self) -> Response:  # noqa: N802
+        self.backend.delete_logstore(*self.store)
+        return empty()
+
+    # Indexes
+
+    def _CreateIndex(self) -> Response:  # noqa: N802
+        self.backend.create_index(*self.store, self.json_body())
+        return empty()
+
+    def _UpdateIndex(self) -> Response:  # noqa: N802
+        self.backend.update_index(*self.store, self.json_body())
+        return empty()
+
+    def _GetIndex(self) -> Response:  # noqa: N802
+        store = self.backend.logstore(*self.store)
+        facts = {"ttl": store.settings["ttl"], "index_mode": "v2", "lastModifyTime": store.modified}
+        return as_json({**facts, **self.backend.index(*self.store).document})
+
+    def _DeleteIndex(self) -> Response:  # noqa: N802
+        self.backend.delete_index(*self.store)
+        return empty()
+
+    # Dashboards and alert rules
+
+    @property
+    def _documents(self) -> Documents:
+        project = self.backend.project(self.account, self.project)
+        return project.dashboards if self.name.endswith("Dashboard") else project.alerts
+
+    def _create_document(self) -> Response:
+        self._documents.create(self.json_body())
+        return empty()
+
+    def _get_document(self) -> Response:
+        return as_json(self._documents.read(self.path["name"]))
+
+    def _update_document(self) -> Response:
+        self._documents.update(self.path["name"], self.json_body())
+        return empty()
+
+    def _delete_document(self) -> Response:
+        self._documents.delete(self.path["name"])
+        return empty()
+
+    _CreateDashboard = _CreateAlert = _create_document
+    _GetDashboard = _GetAlert = _get_document
+    _UpdateDashboard = _update_document
+    _DeleteDashboard = _DeleteAlert = _delete_document
+
+    def _ListDashboard(self) -> Response:  # noqa: N802
+        return self._listing("dashboards", list(self._documents))
+
+    def _ListAlerts(self) -> Response:  # noqa: N802
+        if self.query.get("jobType", "Alert") != "Alert":
+            return self._listing("results", [])
+        return self._listing("results", list(self._documents.values()))
+
+    def _UpdateAlert(self) -> Response:  # noqa: N802
+        action = self.query.get("action")
+        if not action:
+            return self._update_document()
+        if action not in ("enable", "disable"):
+            raise ApiError("ParameterInvalid", 400, f"action {action} is invalid")
+        name, state = self.path["name"], f"{action}d".capitalize()
+        self._documents.update(name, {**self._documents.read(name), "state": state, "status": state})
+        return empty()

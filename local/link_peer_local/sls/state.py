@@ -1,0 +1,80 @@
+"""Projects, logstores and logs as values."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct, field
+
+from link_peer_local.sls.documents import Documents, alerts, dashboards
+from link_peer_local.sls.index import Index
+
+
+class LogRecord(Struct, frozen=True):
+    """One log as written: `time` in whole seconds since the epoch."""
+
+    time: int
+    nanoseconds: int
+    contents: Mapping[str, str]
+
+
+class LogGroup(Struct, frozen=True):
+    """One write: its records share topic, source and tags."""
+
+    records: tuple[LogRecord, ...]
+    topic: str = ""
+    source: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class StoredLog(Struct, frozen=True):
+    """A log with what the search needs of it; `fields` includes __source__, __topic__ and __tag__:…"""
+
+    order: tuple[int, int, int]  # time, nanoseconds, arrival
+    fields: Mapping[str, str]
+    index: Index | None  # the one in force when it was written
+    received: float
+
+    def rendered(self) -> dict[str, str]:
+        """As GetLogs answers: every value a string."""
+        shown = {"__time__": str(self.order[0]), **self.fields}
+        if self.order[1]:
+            shown["__time_ns_part__"] = str(self.order[1])
+        return shown
+
+
+class Write(Struct, frozen=True):
+    received: float
+    group: LogGroup
+    logs: tuple[StoredLog, ...]
+
+
+class Logstore(Struct):
+    name: str
+    settings: dict[str, Any]
+    created: int
+    modified: int
+    index: Index | None = None
+    shards: list[list[Write]] = field(default_factory=list)
+    turn: Iterator[int] = field(default_factory=itertools.count)
+
+
+class Project(Struct):
+    name: str
+    owner: str
+    description: str
+    created: float
+    modified: float
+    logstores: dict[str, Logstore] = field(default_factory=dict)
+    dashboards: Documents = field(default_factory=dashboards)
+    alerts: Documents = field(default_factory=alerts)
+
+
+class Page(Struct, frozen=True):
+    """What one search answers: a page of logs (with SQL: of its rows), and how many logs were looked at."""
+
+    logs: list[dict[str, str]]
+    processed: int
+    sql: str = ""
