@@ -20,7 +20,7 @@ WORKERS = 512  # each long poll and each waiting invocation holds one, and funct
 MAX_LINE = 64 * 1024  # a hundred permissions make a request line of 19 KB [run]
 MAX_BODY = 64 * 1024 * 1024
 BODY_SECONDS = 60  # for a body that stops half-way; aiohttp's parser waits on after a bad chunk too
-_START_SECONDS = 10
+_START_SECONDS = 60
 
 _log = logging.getLogger(__name__)
 _NO_HTTP = (HttpProcessingError, web.RequestPayloadError)

@@ -181,7 +181,7 @@ def test_with_real_time_the_events_of_a_slow_boot_come_by_themselves() -> None:
     params = {"RegionId": REGION, "ImageId": "m-1", "InstanceType": "ecs.g7.large"}
     params |= {"SecurityGroupId": group.id, "VSwitchId": vpc.vswitch_id}
     backend.call(Caller(HOME, "root"), "RunInstances", params)
-    assert running.wait(5)
+    assert running.wait(60)
     assert [state for state in told if state] == ["Created", "Starting", "Running"]
 
 

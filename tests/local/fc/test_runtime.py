@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ calls = []
 
 def handler(event, context):
     calls.append(event)
-    if event == b"hang":
+    if event.startswith(b"hang "):
         print("hanging")
+        open(event[5:], "w").close()
         time.sleep(60)
     if event.startswith(b"meet "):
         folder = event[5:].decode()
@@ -114,10 +116,21 @@ def test_output_and_log_records_are_captured(runtime: WorkerRuntime) -> None:
     assert runtime.run(function(), b"", context()).log == ""
 
 
-def test_a_call_is_killed_at_its_timeout(runtime: WorkerRuntime) -> None:
-    """The error names the seconds; what was printed is kept; the next call gets a new instance."""
+def test_a_call_is_killed_at_its_timeout(
+    runtime: WorkerRuntime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The error names the seconds; printed output is kept; the next call gets a new instance."""
     first = told(runtime.run(function(), b"", context()))
-    result = runtime.run(function(timeout=0.1), b"hang", context())
+
+    def time_is_up(_pipe: Connection, _timeout: float) -> bool:
+        """As if the timeout had passed once the handler printed its line."""
+        while not (tmp_path / "hanging").exists():
+            threading.Event().wait(0.01)
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "poll", time_is_up)
+        result = runtime.run(function(timeout=0.1), b"hang " + str(tmp_path / "hanging").encode(), context())
     assert result.error_type == "UnhandledInvocationError"
     assert json.loads(result.body) == {"errorMessage": "Function time out after 0.1 seconds"}
     assert result.log == "hanging\n"
@@ -131,11 +144,15 @@ def test_a_dead_process_is_a_function_error(runtime: WorkerRuntime) -> None:
     assert told(runtime.run(function(), b"", context()))["calls"] == 1
 
 
-def test_a_running_call_can_be_stopped(runtime: WorkerRuntime) -> None:
+def test_a_running_call_can_be_stopped(runtime: WorkerRuntime, tmp_path: Path) -> None:
     """Its process is killed, and the caller hears of it."""
     results: list[Result] = []
     told(runtime.run(function(), b"", context()))
-    thread = threading.Thread(target=lambda: results.append(runtime.run(function(), b"hang", context("1-stop"))))
+    thread = threading.Thread(
+        target=lambda: results.append(
+            runtime.run(function(), b"hang " + str(tmp_path / "x").encode(), context("1-stop"))
+        )
+    )
     thread.start()
     while not results:
         runtime.stop("1-stop")

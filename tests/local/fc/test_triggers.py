@@ -321,7 +321,7 @@ def test_started_triggers_run_by_themselves(tmp_path: Path) -> None:
     try:
         setup.state_event("Running")
         setup.mns.send(HOME, QUEUE, "a")
-        setup.triggers.drain(10)
+        setup.triggers.drain(120)
     finally:
         setup.triggers.close()
     assert {name for name, _ in setup.sample.seen} == {"link-peer-auto-link", "link-peer-cross-account"}
