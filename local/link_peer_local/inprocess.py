@@ -1,7 +1,7 @@
-"""The local cloud without sockets: official clients build, sign and parse as ever, only their transport is replaced.
+"""The local cloud without sockets: official clients build, sign and parse as usual; only their transport is replaced.
 
-Any host name is accepted, since services are told apart by host, path and headers. Two seams carry every synchronous
-client: `requests.adapters.HTTPAdapter.send` (ECS, STS, FC, EventBridge, SLS, older RPC clients) and
+Any host name works, because services are recognized by host, path and headers. Two methods are patched, which every
+synchronous client uses: `requests.adapters.HTTPAdapter.send` (ECS, STS, FC, EventBridge, SLS, older RPC clients) and
 `mns.mns_http.MNSHttp.send_request`.
 """
 
@@ -31,7 +31,7 @@ _RESET = ConnectionResetError(104, "Connection reset by peer")
 
 
 def install(mocker: MockerFixture, cloud: LocalCloud) -> None:
-    """Lead every request of this process into `cloud`, until the mocker undoes it."""
+    """Send every request of this process to `cloud` until the mocker undoes its patches."""
 
     def send(adapter: HTTPAdapter, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         return _send(cloud, adapter, request, options.get("timeout"))

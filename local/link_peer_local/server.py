@@ -16,20 +16,20 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Killed
 from link_peer_local.core.http import ConnectionDropped, NoAnswer, Request
 
-WORKERS = 512  # each long poll and each waiting invocation holds one, and functions call back in meanwhile
-MAX_LINE = 64 * 1024  # a hundred permissions make a request line of 19 KB [run]
+WORKERS = 512  # each long poll and each waiting invocation occupies one while functions call back in
+MAX_LINE = 64 * 1024  # a hundred permissions make a request line of 19 KB [run: SDK]
 MAX_BODY = 64 * 1024 * 1024
-BODY_SECONDS = 60  # for a body that stops half-way; aiohttp's parser waits on after a bad chunk too
+BODY_SECONDS = 60  # for a body that stops half-way; aiohttp's parser also keeps waiting after a bad chunk
 _START_SECONDS = 60
 
 _log = logging.getLogger(__name__)
 _NO_HTTP = (HttpProcessingError, web.RequestPayloadError)
-# What is no HTTP is answered with 400. It is the client's failure: no trace of ours.
+# Input that is not HTTP is answered with 400 and not logged: it is the client's mistake, not ours.
 _log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], _NO_HTTP)))
 
 
 class Server:
-    """A running server: `endpoint` like `http://127.0.0.1:41234`. `close()` ends it; so does leaving a `with`."""
+    """A running server at `endpoint`, e.g. `http://127.0.0.1:41234`. `close()` or the end of a `with` block stops it."""
 
     def __init__(self, cloud: LocalCloud, port: int) -> None:
         self.cloud = cloud
@@ -48,6 +48,7 @@ class Server:
             raise self._problem
 
     def close(self) -> None:
+        """Stop serving; the port is free afterwards."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
@@ -69,7 +70,7 @@ class Server:
             self._loop.close()
 
     async def _serve(self) -> None:
-        # Bodies stay as sent (auto_decompress), and a client that leaves ends its handler (handler_cancellation).
+        # Keep bodies as sent (auto_decompress); cancel the handler when its client disconnects (handler_cancellation).
         server = web.Server(
             self._answer,
             max_line_size=MAX_LINE,
@@ -95,10 +96,10 @@ class Server:
         try:
             body = await asyncio.wait_for(_body(arrived), BODY_SECONDS)
         except asyncio.TimeoutError:
-            return web.Response(status=408, text="the body did not come")
+            return web.Response(status=408, text="the body did not arrive in time")
         except _NO_HTTP:
             return web.Response(status=400, text="the body is malformed")
-        except ConnectionError:  # the client has left
+        except ConnectionError:  # the client disconnected
             raise asyncio.CancelledError from None
         if body is None:
             return web.Response(status=413, text="the body is too large")
@@ -115,13 +116,13 @@ class Server:
 
 
 def serve(cloud: LocalCloud, port: int = 0) -> Server:
-    """Serve `cloud` on 127.0.0.1; port 0 takes a free one. OSError when the port is taken."""
+    """Serve `cloud` on 127.0.0.1; port 0 picks a free port. OSError when the port is in use."""
     return Server(cloud, port)
 
 
 async def _body(arrived: web.BaseRequest) -> bytes | None:
     """The body as sent, still compressed; None when it is too large."""
-    if arrived.headers.get("Expect", "").lower() == "100-continue":  # curl waits a second for it before a large body
+    if arrived.headers.get("Expect", "").lower() == "100-continue":  # curl waits for it before sending a large body
         await arrived.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     parts, size = [], 0
     async for part in arrived.content.iter_any():
@@ -133,7 +134,8 @@ async def _body(arrived: web.BaseRequest) -> bytes | None:
 
 
 def _request(arrived: web.BaseRequest, body: bytes) -> Request:
-    """The raw target is kept: signatures are computed over it. A proxy's absolute form loses scheme and host."""
+    """The request with its raw target, over which signatures are computed; absolute-form targets (proxies) lose
+    scheme and host."""
     target = arrived.raw_path
     if "://" in target.partition("?")[0]:
         target = "/" + target.split("://", 1)[1].partition("/")[2]
@@ -143,7 +145,7 @@ def _request(arrived: web.BaseRequest, body: bytes) -> Request:
 
 
 def _reset(arrived: web.BaseRequest) -> None:
-    """End the connection by RST, as a failing load balancer does: lingering zero seconds makes the kernel send it."""
+    """Reset the connection, as a failing load balancer does: with zero linger seconds the kernel sends RST."""
     if arrived.transport is not None:
         arrived.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
         arrived.transport.abort()

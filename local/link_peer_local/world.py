@@ -22,11 +22,11 @@ _AUDIT_INDEX = ROOT / "deploy" / "sls-index.json"
 
 
 class WorldError(ValueError):
-    """A world file that cannot be loaded; names the file and what is wrong."""
+    """A world file that cannot be loaded; the message names the file and the problem."""
 
 
 def load(cloud: LocalCloud, world: str | Path = DEFAULT) -> World:
-    """Fill an empty cloud from a file, or from one of the worlds here by its name (`two-accounts`, `shop`, …)."""
+    """Fill an empty cloud from a file, or from one of the bundled worlds by name (`two-accounts`, `shop`, …)."""
     path = Path(world)
     if not path.suffix:
         path = WORLDS / f"{world}.yaml"
@@ -41,7 +41,7 @@ def load(cloud: LocalCloud, world: str | Path = DEFAULT) -> World:
 
 
 def describe(cloud: LocalCloud) -> dict[str, Any]:
-    """The first line of `link-peer local --json`: where the cloud is and what is in it."""
+    """The first line of `link-peer local --json`: the endpoint and the names of what the cloud holds."""
     world, identity = cloud.world, cloud.identity
     peers = [role for role in identity.roles.values() if role.account != world.home]
     return {
@@ -115,7 +115,7 @@ class _Loader:
         )
 
     def _queues_and_log(self) -> None:
-        """What the home account needs before its functions run: two queues and the audit log with its index."""
+        """Create what the home account's functions need: two queues, and the audit log with its index."""
         home, audit = self.text["home"], self.text["audit"]
         for name in (self.text["queue"], self.text["dead_letter_queue"]):
             self.cloud.mns.create_queue(home, name)
@@ -151,7 +151,7 @@ class _Loader:
         )
 
     def _policy(self) -> Path:
-        """The policy file that the functions read: the world's own, else the project's."""
+        """The path of the policy file for the functions: the world's own policy, else the project's."""
         if self.text.get("policy") is None:
             return ROOT / "policy.yaml"
         folder = Path(tempfile.mkdtemp(prefix="link-peer-world-"))

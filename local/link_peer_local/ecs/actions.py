@@ -1,4 +1,4 @@
-"""Which actions there are, which of them write, and which do without a RegionId."""
+"""The actions of ECS: which exist, which of them write, and which need no RegionId."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ REGIONLESS = frozenset(
         "StopInstance",
     }
 )
-"""Their RegionId is optional or unknown to them [doc SDK 7.11.8]."""
+"""Actions whose RegionId is optional or does not exist [doc SDK 7.11.8]."""
 
 
 def _region(region: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Cloud Assistant: RunCommand with `ping` and `nc`, answered from what the security groups let through."""
+"""Cloud Assistant: RunCommand with `ping` and `nc`, answered from what the security groups allow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from link_peer_local.ecs.state import Instance, InstanceState, Invocation, new_i
 
 
 def run_command(call: Call) -> dict[str, Any]:
-    """Runs at once on each instance; the outcome is read with DescribeInvocationResults."""
+    """Run a command on each instance at once; DescribeInvocationResults reads the outcome."""
     params = call.params
     if params.require("Type") not in ("RunShellScript", "RunBatScript", "RunPowerShellScript"):
         raise ApiError("InvalidParam.Type", 403, "The specified type is invalid.")
@@ -85,7 +85,7 @@ def _run(call: Call, instance: Instance, state: InstanceState, command: str) -> 
 
 
 def _reaches(call: Call, source: Instance, address: str, protocol: str, port: int = -1) -> bool:
-    """Whether an instance that the source has a route to answers at that address."""
+    """Whether an instance with that address answers, and the source has a route to it."""
     everyone = (instance for account in call.store.accounts.values() for instance in account.instances.values())
     return any(
         may_reach(call.store, source.account, source.id, other.account, other.id, protocol, port).ok
@@ -95,7 +95,7 @@ def _reaches(call: Call, source: Instance, address: str, protocol: str, port: in
 
 
 def _ping(call: Call, source: Instance, words: list[str]) -> tuple[str, int]:
-    """`ping [-c N] [-W S] [-w S] [-i S] ADDRESS`, worded as iputils does; exit code 1 when no answer came."""
+    """`ping [-c N] [-W S] [-w S] [-i S] ADDRESS`, with the output of iputils; exit code 1 without a reply."""
     text = " ".join(words)
     address = next((word for word in words if _is_address(word)), "")
     if not address:
@@ -115,7 +115,7 @@ def _ping(call: Call, source: Instance, words: list[str]) -> tuple[str, int]:
 
 
 def _nc(call: Call, source: Instance, words: list[str]) -> tuple[str, int]:
-    """`nc [-z] [-v] [-u] [-w S] ADDRESS PORT`: whether the security groups let the connection through."""
+    """`nc [-z] [-v] [-u] [-w S] ADDRESS PORT`: whether the security groups allow the connection."""
     positional = [word for word in words if not word.startswith("-")][-2:]
     if len(positional) != 2 or not _is_address(positional[0]) or not positional[1].isdigit():
         return "Ncat: You must specify a host and a port to connect to. QUITTING.\n", 2
@@ -135,7 +135,7 @@ def _is_address(word: str) -> bool:
 
 
 def describe_invocation_results(call: Call) -> dict[str, Any]:
-    """Newest first; the output is base64 unless ContentEncoding is PlainText [doc]."""
+    """Results, newest first; the output is base64 unless ContentEncoding is PlainText [doc]."""
     params = call.params
     encoding = params.get("ContentEncoding", "Base64")
     if encoding not in ("PlainText", "Base64"):

@@ -1,4 +1,4 @@
-"""Authorize, revoke and modify rules. One bad permission writes none of the call."""
+"""Authorize, revoke and modify rules. One invalid permission makes the whole call change nothing."""
 
 from __future__ import annotations
 
@@ -15,23 +15,27 @@ from link_peer_local.ecs.state import Group, Rule, new_id
 
 
 def authorize_security_group(call: Call) -> dict[str, Any]:
+    """Add ingress rules."""
     return _authorize(call, "ingress")
 
 
 def authorize_security_group_egress(call: Call) -> dict[str, Any]:
+    """Add egress rules."""
     return _authorize(call, "egress")
 
 
 def revoke_security_group(call: Call) -> dict[str, Any]:
+    """Remove ingress rules."""
     return _revoke(call, "ingress")
 
 
 def revoke_security_group_egress(call: Call) -> dict[str, Any]:
+    """Remove egress rules."""
     return _revoke(call, "egress")
 
 
 def _permissions(call: Call) -> list[Mapping[str, str]]:
-    """Either form; they cannot be mixed. The flat one is deprecated, and one permission long."""
+    """The permissions in either form, which cannot be mixed. The flat form is deprecated and holds one permission."""
     listed = call.params.records("Permissions")
     flat = {name: value for name, value in call.params.values.items() if name in rules.FIELDS}
     if listed and flat:
@@ -57,7 +61,7 @@ def _parse(call: Call, group: Group, direction: str) -> list[Rule]:
 
 
 def _authorize(call: Call, direction: str) -> dict[str, Any]:
-    """A rule that exists already is a success that adds nothing, and its description stays [doc 2026-01]."""
+    """Authorizing a rule that exists succeeds and changes nothing, not even its description [doc 2026-01]."""
     group = call.writable_group(call.params.require("SecurityGroupId"))
     wanted = _parse(call, group, direction)
     if len({rule.identity for rule in wanted}) < len(wanted):
@@ -74,29 +78,29 @@ def _authorize(call: Call, direction: str) -> dict[str, Any]:
         replace(rule, id=new_id("sgr"), sequence=call.store.next_sequence(), created=call.now) for rule in new
     )
     if added:
-        group.rules.change(call.now, lambda standing: standing + added)
+        group.rules.change(call.now, lambda old: old + added)
     return {}
 
 
-def _check_quotas(call: Call, group: Group, standing: list[Rule]) -> None:
+def _check_quotas(call: Call, group: Group, planned: list[Rule]) -> None:
     quotas = call.store.quotas
-    if sum(bool(rule.peer_group) for rule in standing) > quotas.group_source_rules:
+    if sum(bool(rule.peer_group) for rule in planned) > quotas.group_source_rules:
         message = (
             "You have reached the limit on the number of group authorization rules"
             " that you can add to a security group."
             f"When authorization object of rule is security group, the limit is {quotas.group_source_rules}."
         )
         raise ApiError("AuthorizedGroupRule.LimitExceed", 400, message)
-    more = len(standing) - len(group.rules.at(call.now))
+    more = len(planned) - len(group.rules.at(call.now))
     states = [instance.states.at(call.now) for instance in call.account.instances.values()]
     fullest = max((call.rules_of(state.groups) for state in states if state and group.id in state.groups), default=0)
-    if len(standing) > quotas.rules_per_group or fullest + more > quotas.rules_per_instance:
+    if len(planned) > quotas.rules_per_group or fullest + more > quotas.rules_per_instance:
         message = "The limit of authorization records in the security group reaches."
         raise ApiError("AuthorizationLimitExceed", 403, message)
 
 
 def _check_peer(call: Call, group: Group, rule: Rule) -> None:
-    """Whether `group` may hold the rule, and whether its source (destination) group can be named by it."""
+    """Check that `group` may hold the rule and that the rule may name its source (or destination) group."""
     peer = rules.peer_end(rule.direction)
     if group.type == "enterprise" and (rule.peer_group or rule.policy == "Drop"):
         message = (
@@ -134,38 +138,38 @@ def _check_peer(call: Call, group: Group, rule: Rule) -> None:
 
 
 def _revoke(call: Call, direction: str) -> dict[str, Any]:
-    """By id, or by what the rule says; a rule that is not there is an error only by id (since 2024-07-08) [doc]."""
+    """Revoke by rule id or by permission; a missing rule is an error only by id (since 2024-07-08) [doc]."""
     group = call.writable_group(call.params.require("SecurityGroupId"))
     ids = call.params.listed("SecurityGroupRuleId")
     if ids:
         if call.params.records("Permissions") or any(name in rules.FIELDS for name in call.params.values):
             raise _cannot_coexist()
-        gone = _known_ids(call, group, direction, ids)
+        revoked = _known_ids(call, group, direction, ids)
     else:
         wanted = {rule.identity for rule in _parse(call, group, direction)}
-        gone = {rule.id for rule in group.rules.at(call.now) if rule.identity in wanted}
-    if gone:
-        group.rules.change(call.now, lambda standing: tuple(rule for rule in standing if rule.id not in gone))
+        revoked = {rule.id for rule in group.rules.at(call.now) if rule.identity in wanted}
+    if revoked:
+        group.rules.change(call.now, lambda old: tuple(rule for rule in old if rule.id not in revoked))
     return {}
 
 
 def _known_ids(call: Call, group: Group, direction: str, ids: list[str]) -> set[str]:
-    standing = {rule.id for rule in group.rules.at(call.now) if rule.direction == direction}
+    existing = {rule.id for rule in group.rules.at(call.now) if rule.direction == direction}
     if len(set(ids)) < len(ids):
         message = "The specified parameter SecurityGroupRuleId is repeated."
         raise ApiError("InvalidParam.SecurityGroupRuleIdRepeated", 400, message)
-    if len(ids) > 100 or not standing.issuperset(ids):
+    if len(ids) > 100 or not existing.issuperset(ids):
         message = "The specified parameter SecurityGroupRuleId is not valid."
         raise ApiError("InvalidParam.SecurityGroupRuleId", 400, message)
     return set(ids)
 
 
 def modify_security_group_rule(call: Call) -> dict[str, Any]:
-    """By rule id: what is not named stays. Neither the kind of the source nor the NIC type can be changed [doc]."""
+    """Modify a rule by id; omitted fields stay. Neither the type of the source nor the NIC type can change [doc]."""
     group = call.writable_group(call.params.require("SecurityGroupId"))
     rule_id = call.params.require("SecurityGroupRuleId")
-    standing = group.rules.at(call.now)
-    old = next((rule for rule in standing if rule.id == rule_id and rule.direction == "ingress"), None)
+    existing = group.rules.at(call.now)
+    old = next((rule for rule in existing if rule.id == rule_id and rule.direction == "ingress"), None)
     if old is None:
         message = "The specified SecurityGroupRuleId is not exists."
         raise ApiError("InvalidSecurityGroupRuleId.NotFound", 404, message)
@@ -186,7 +190,7 @@ def modify_security_group_rule(call: Call) -> dict[str, Any]:
         names=call.store.account_names,
     )
     _check_peer(call, group, parsed)
-    if any(rule.identity == parsed.identity for rule in standing if rule.id != rule_id):
+    if any(rule.identity == parsed.identity for rule in existing if rule.id != rule_id):
         message = "The rule being modified will be duplicated with an existing rule."
         raise ApiError("InvalidOperation.RuleDuplicate", 400, message)
     new = replace(parsed, id=old.id, sequence=old.sequence, created=old.created)
@@ -195,7 +199,7 @@ def modify_security_group_rule(call: Call) -> dict[str, Any]:
 
 
 def _as_fields(rule: Rule, given: Mapping[str, str]) -> dict[str, str]:
-    """The rule as request fields. A new source group does not keep the old one's owner; none means the caller's."""
+    """The rule as request fields. A new source group does not keep the old owner; no owner means the caller."""
     new_owner = given.get("SourceGroupId", rule.peer_group) != rule.peer_group or "SourceGroupOwnerAccount" in given
     fields = {
         "IpProtocol": rule.protocol,

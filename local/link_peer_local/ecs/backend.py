@@ -30,7 +30,7 @@ class EcsBackend(Store):
         self.permitted: Callable[[Caller, str], bool] = lambda _caller, _action: True
 
     def call(self, caller: Caller, action: str, params: Mapping[str, str], request_id: str = "") -> dict[str, Any]:
-        """One API call; `request_id` is what the answer and the ActionTrail event have in common."""
+        """Run one API call; the response and its ActionTrail event share `request_id`."""
         if action not in ACTIONS:
             raise unknown_action()
         error: ApiError | None = None
@@ -78,7 +78,7 @@ class EcsBackend(Store):
 
 
 def _resources(params: Params) -> list[str]:
-    """The instances and groups that a write names."""
+    """The ids of instances and groups in a write's parameters, for its event."""
     single = [params.get("InstanceId"), params.get("SecurityGroupId")]
     listed = [*params.listed("InstanceId"), *params.listed("ResourceId"), *params.listed("SecurityGroupIds")]
     return [resource for resource in (*single, *listed) if resource]

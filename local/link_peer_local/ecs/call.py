@@ -1,4 +1,4 @@
-"""One call on its way through the backend: who asks for what, and what it touched."""
+"""One API call inside the backend: caller, action, parameters, and what it created."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from link_peer_local.ecs.store import Store
 
 
 class Call(Struct):
-    """`now` is read once, so that everything one call does happens at one instant."""
+    """What an operation works with. `now` is read once, so that the whole call happens at one instant."""
 
     store: Store
     account: AccountState
     action: str
     params: Params
     now: float
-    created: list[str] = field(default_factory=list)  # ids for the ActionTrail event, beside those in the parameters
+    created: list[str] = field(default_factory=list)  # ids that the ActionTrail event adds to those in the parameters
 
     def dry_run(self) -> None:
-        """To be asked once everything is checked and before anything is changed."""
+        """End a dry run. Call it once everything is checked and before anything is changed."""
         if self.params.flag("DryRun"):
             raise ApiError("DryRunOperation", 400, "Request validation has been passed with DryRun flag set.")
 
     def group(self, group_id: str) -> Group:
-        """A group of the caller's own account; nobody sees another account's."""
+        """A group of the caller's own account; other accounts' groups do not exist for the caller."""
         if not group_id.startswith("sg-"):
             message = "The specified parameter SecurityGroupId is not valid."
             raise ApiError("InvalidSecurityGroupId.Malformed", 400, message)
@@ -38,10 +38,11 @@ class Call(Struct):
         return group
 
     def rules_of(self, groups: Iterable[str]) -> int:
-        """How many rules an instance in these groups of the caller's has on its network interface."""
+        """How many rules apply to an instance in these groups of the caller."""
         return sum(len(self.account.groups[group].rules.at(self.now)) for group in groups)
 
     def writable_group(self, group_id: str) -> Group:
+        """The same, unless a cloud product manages the group."""
         group = self.group(group_id)
         if group.managed:
             raise managed_by_product(group.id)
@@ -57,15 +58,18 @@ class Call(Struct):
 
 
 def managed_by_product(group_id: str) -> ApiError:
+    """The refusal to change a group that a cloud product manages."""
     message = f"The security group {group_id} is managed by a cloud product and cannot be operated."
     return ApiError("InvalidOperation.ResourceManagedByCloudProduct", 403, message)
 
 
 def too_many_rules() -> ApiError:
+    """The refusal when an instance would have more rules than its quota."""
     message = "The number of security group rules of the instance or network interface exceeds the limit."
     return ApiError("AclLimitExceed", 403, message)
 
 
 def incorrect_status() -> ApiError:
+    """The refusal of an action that the instance's status does not allow."""
     message = "The current status of the resource does not support this operation."
     return ApiError("IncorrectInstanceStatus", 403, message)

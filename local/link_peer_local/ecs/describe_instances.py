@@ -1,4 +1,4 @@
-"""DescribeInstances: filters that are all to be met, and the answer's shape."""
+"""DescribeInstances: its filters, all of which an instance must match, and the shape of its answer."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _EVERYBODY = {
     "InternetChargeType": "PayByTraffic",
     "IoOptimized": "true",
 }
-"""Filters by what every instance here has in common."""
+"""Filters by properties that are the same for every instance here."""
 _NOBODY = ("HpcClusterId", "HttpPutResponseHopLimit", "KeyPairName", "LockReason", "RdmaIpAddresses", "ResourceGroupId")
-"""Filters by what none has."""
+"""Filters by properties that no instance here has."""
 
 Seen = tuple[Instance, InstanceState]
 
 
 def describe_instances(call: Call) -> dict[str, Any]:
-    """Newest first. An id that does not exist is simply not listed; an empty list of ids lists nothing [doc]."""
+    """Instances, newest first. Unknown ids are left out; an empty list of ids lists nothing [doc]."""
     lag = call.store.read_lag
     tagged = tags.filters(call)
     wanted = _filter(call)
@@ -49,7 +49,7 @@ def describe_instances(call: Call) -> dict[str, Any]:
 
 
 def describe_instance_status(call: Call) -> dict[str, Any]:
-    """Newest first, by page number only; ids that do not exist are simply not listed."""
+    """Statuses, newest first, by page number only; unknown ids are left out."""
     params = call.params
     ids = params.listed("InstanceId")
     if len(ids) > 100:
@@ -64,7 +64,7 @@ def describe_instance_status(call: Call) -> dict[str, Any]:
 
 
 def nothing(call: Call) -> dict[str, Any]:
-    """What a caller gets who may not call DescribeInstances: an empty list, no error [doc SDK 6.1.0]."""
+    """The answer for a caller who may not call DescribeInstances: an empty list, no error [doc SDK 6.1.0]."""
     none: list[Seen] = []
     _, paging = page(call, none, lambda seen: seen[0].sequence)
     return {"Instances": {"Instance": none}, **paging}
@@ -101,10 +101,10 @@ def _filter(call: Call) -> Callable[[Seen], bool]:
             and params.get("InstanceType") in ("", instance.instance_type)
             and params.get("InstanceTypeFamily") in ("", _family(instance))
             and params.get("ImageId") in ("", instance.image_id)
-            and since <= instance.created // 60 * 60 <= until  # to the minute, as it is shown
+            and since <= instance.created // 60 * 60 <= until  # to the minute, as the answer shows it
             and fnmatch.fnmatchcase(instance.name, _glob(params.get("InstanceName")))
             and (addresses is None or network == "classic" or shown_ip(call, instance) in addresses)
-            and (inner is None or network != "classic")  # the address filters count for their own network type [doc]
+            and (inner is None or network != "classic")  # each address filter applies to its own network type [doc]
             and public is None
             and eips is None  # no instance here has a public address
         )
@@ -117,7 +117,7 @@ def _family(instance: Instance) -> str:
 
 
 def _created(call: Call) -> tuple[float, float]:
-    """The bounds of `Filter.1.Key=CreationStartTime` and `Filter.2.Key=CreationEndTime` [doc]; others are refused."""
+    """The bounds of the filters CreationStartTime and CreationEndTime [doc]; other keys are refused."""
     bounds = {"CreationStartTime": -math.inf, "CreationEndTime": math.inf}
     for record in call.params.records("Filter"):
         key = record.get("Key", "")
@@ -131,12 +131,15 @@ def _created(call: Call) -> tuple[float, float]:
 
 
 def _glob(name: str) -> str:
-    """Only `*` is a wildcard [doc]."""
+    """A name filter as a glob, in which only `*` is a wildcard [doc]."""
     return name.replace("[", "[[]").replace("?", "[?]") or "*"
 
 
 def shown_ip(call: Call, instance: Instance) -> str:
-    """Empty while the address is not readable yet (`ip_delay`); whether Created implies an address is unknown."""
+    """The private address; empty while it cannot be read yet (`ip_delay`).
+
+    Whether an instance has an address as soon as it is Created is unknown.
+    """
     seen = call.now - call.store.read_lag.instances
     return instance.private_ip if seen >= instance.ip_visible_from else ""
 

@@ -1,4 +1,4 @@
-"""What ECS tells EventBridge: state changes, and (through ActionTrail) every write call, refused ones too."""
+"""The events of ECS: state changes, and through ActionTrail every write call, refused ones included."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _envelope(kind: str, account: str, region: str, resource: str, when: float, 
 
 
 def state_change(account: str, region: str, instance: str, state: str, when: float) -> dict[str, Any]:
-    """`ecs:Instance:StateChange`. It names no tags, so a reader has to ask."""
+    """`ecs:Instance:StateChange`. It carries no tags, so consumers must call DescribeInstances."""
     data = {"resourceId": instance, "resourceType": "ALIYUN::ECS::Instance", "state": state}
     return _envelope("ecs:Instance:StateChange", account, region, instance, when, data)
 
@@ -50,7 +50,7 @@ def api_call(
     request_id: str,
     error: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
-    """`ecs:ActionTrail:ApiCall` of a write; `error`: code and message of a refusal [doc actiontrail-events]."""
+    """`ecs:ActionTrail:ApiCall` of a write; `error` is code and message of a refusal [doc actiontrail-events]."""
     event_id = str(uuid.uuid4())
     referenced: dict[str, list[str]] = {}
     for resource in resources:

@@ -1,4 +1,4 @@
-"""Security groups: create, delete, describe, who refers to whom."""
+"""Security groups: create, modify, delete, describe, and which groups' rules name which."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from link_peer_local.ecs.state import Group, Rule
 
 
 def create_security_group(call: Call) -> dict[str, Any]:
-    """Without VpcId: in the account's own VPC."""
+    """Create a group; without VpcId in the account's own VPC."""
     params = call.params
     kind = params.get("SecurityGroupType", "normal")
     if kind not in ("normal", "enterprise"):
@@ -46,7 +46,7 @@ def _description(call: Call, code: str) -> str:
 
 
 def modify_security_group_attribute(call: Call) -> dict[str, Any]:
-    """Its name, its description; what is not named stays."""
+    """Change a group's name or description; an omitted one stays."""
     group = call.writable_group(call.params.require("SecurityGroupId"))
     name, description = _name(call), _description(call, "InvalidSecurityGroupDiscription.Malformed")
     group.name, group.description = name or group.name, description or group.description
@@ -67,7 +67,7 @@ def _vpc_id(call: Call) -> str:
 
 
 def delete_security_group(call: Call) -> dict[str, Any]:
-    """Refused while an instance is in it, or while a rule of another group, in whichever account, names it [doc]."""
+    """Delete a group; refused while an instance is in it or a rule of another group, of any account, names it [doc]."""
     group = call.writable_group(call.params.require("SecurityGroupId"))
     instances = (instance.states.at(call.now) for instance in call.account.instances.values())
     if any(state is not None and group.id in state.groups for state in instances):
@@ -81,7 +81,7 @@ def delete_security_group(call: Call) -> dict[str, Any]:
 
 
 def describe_security_groups(call: Call) -> dict[str, Any]:
-    """In descending order of their ids [doc]; groups that do not exist are simply not listed."""
+    """Groups in descending order of their ids [doc]; unknown ids are left out."""
     params = call.params
     ids = params.json_list("SecurityGroupIds", "InvalidSecurityGroupId.Malformed")
     kind, network = params.get("SecurityGroupType"), params.get("NetworkType")
@@ -132,7 +132,7 @@ def _summary(call: Call, group: Group) -> dict[str, Any]:
 
 
 def describe_security_group_attribute(call: Call) -> dict[str, Any]:
-    """The rules, 500 a page by default. The group's type is not part of it [doc]."""
+    """A group's rules, 500 a page by default. The group's type is not in the answer [doc]."""
     params = call.params
     group = call.group(params.require("SecurityGroupId"))
     direction = params.get("Direction") or "all"
@@ -162,7 +162,7 @@ def describe_security_group_attribute(call: Call) -> dict[str, Any]:
 
 
 def _permission(call: Call, rule: Rule) -> dict[str, Any]:
-    """Priority is a number here although the SDK types it as a string, and the owner is a uid [doc]."""
+    """One rule as read. Priority is a number, though the SDK types it as a string; the owner is a uid [doc]."""
     peer, own = ("Source", "Dest") if rule.direction == "ingress" else ("Dest", "Source")
     owner = call.store.accounts.get(rule.peer_owner)
     named = owner.groups.get(rule.peer_group) if owner else None
@@ -197,7 +197,7 @@ def _permission(call: Call, rule: Rule) -> dict[str, Any]:
 
 
 def describe_security_group_references(call: Call) -> dict[str, Any]:
-    """Which groups' rules name one's own groups, other accounts' included [doc]."""
+    """The groups whose rules name the caller's groups, those of other accounts included [doc]."""
     ids = call.params.listed("SecurityGroupId")
     if not ids:
         raise missing("SecurityGroupId")

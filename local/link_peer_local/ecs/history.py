@@ -1,4 +1,4 @@
-"""A value through time: what it was, what it is, and (late tags, booting instances) what it will be."""
+"""A value over time: past values for lagging reads, and planned ones (late tags, booting instances)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 HORIZON = 3600.0
-"""Seconds of the past that stay readable; a read lag cannot be longer."""
+"""Seconds for which past values stay readable; a read lag cannot be longer."""
 
 
 class History(Generic[T]):
-    """Reads may look back (`at(now - lag)`); changes may lie ahead of now."""
+    """Reads may look back (`at(now - lag)`); changes may be planned for later."""
 
     __slots__ = ("_points",)
 
@@ -21,13 +21,14 @@ class History(Generic[T]):
         self._points: list[tuple[float, T]] = [(-math.inf, value)]
 
     def at(self, when: float) -> T:
+        """The value at a moment."""
         for since, value in reversed(self._points):
             if since <= when:
                 return value
         return self._points[0][1]
 
     def change(self, when: float, step: Callable[[T], T]) -> None:
-        """Apply `step` to the value at `when`, and to those already planned for later, so that no change is lost."""
+        """Apply `step` to the value at `when` and to values planned for later, so that no change is lost."""
         earlier = [point for point in self._points if point[0] <= when]
         later = [(since, step(value)) for since, value in self._points if since > when]
         self._points = [*earlier, (when, step(earlier[-1][1])), *later]

@@ -1,4 +1,4 @@
-"""ClientToken memory: the same call with the same token gets the old success, and nothing is done."""
+"""ClientTokens: repeating a call with its token returns the earlier success and changes nothing."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from link_peer_local.ecs.params import Params
 
 
 class ClientTokens:
-    """Remembers successes per account, action and token for `retention` seconds (the platform's: undocumented)."""
+    """Successes by account, action and token, kept for `retention` seconds (undocumented for the platform)."""
 
     def __init__(self, retention: float = 86_400.0) -> None:
         self.retention = retention
         self._answers: dict[tuple[str, str, str], tuple[float, str, dict[str, Any]]] = {}
 
     def recall(self, account: str, action: str, params: Params, now: float) -> dict[str, Any] | None:
+        """The earlier answer, if any. ApiError for an invalid token, or one used with other parameters."""
         token = params.get("ClientToken")
         if not token:
             return None
@@ -31,11 +32,13 @@ class ClientTokens:
         return known[2]
 
     def remember(self, account: str, action: str, params: Params, now: float, answer: dict[str, Any]) -> None:
+        """Keep the answer of a call that has a token."""
         token = params.get("ClientToken")
         if token:
             self._answers[account, action, token] = (now, _fingerprint(params), answer)
 
     def forget(self) -> None:
+        """Drop every token."""
         self._answers.clear()
 
 

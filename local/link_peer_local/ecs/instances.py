@@ -1,4 +1,4 @@
-"""An instance's life: create, start, stop, release, and the groups it is in."""
+"""The life of an instance: create, start, stop, release, and the groups it is in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from link_peer_local.ecs.state import Group, Instance, InstanceState, Vpc
 
 
 def run_instances(call: Call) -> dict[str, Any]:
-    """1 to 100 instances that start by themselves."""
+    """Create 1 to 100 instances and start them."""
     amount = call.params.integer("Amount", 1)
     if not 1 <= amount <= 100:
         raise ApiError("InvalidMaxAmount.Malformed", 400, "The specified parameter MaxAmount is not valid.")
@@ -28,7 +28,7 @@ def run_instances(call: Call) -> dict[str, Any]:
 
 
 def create_instance(call: Call) -> dict[str, Any]:
-    """One instance, which is Stopped until StartInstance."""
+    """Create one instance, which is Stopped until StartInstance."""
     (instance,) = _create(call, 1)
     instance.states.change(call.now, lambda state: state and replace(state, status="Stopped"))
     call.store.announce(call.account.uid, instance.id, "Stopped", call.now)
@@ -79,7 +79,7 @@ def _create(call: Call, amount: int) -> list[Instance]:
 
 
 def _groups(call: Call) -> list[Group]:
-    """SecurityGroupId or SecurityGroupIds.N, not both; one VPC and one type for all of them."""
+    """The groups in SecurityGroupId or SecurityGroupIds.N, not both; all of one VPC and one type."""
     single, several = call.params.get("SecurityGroupId"), call.params.listed("SecurityGroupIds")
     if single and several:
         message = "SecurityGroupId and SecurityGroupIds.N cannot be specified at the same time."
@@ -110,7 +110,7 @@ def _mixed_types() -> ApiError:
 
 
 def _vpc(call: Call, group: Group) -> Vpc | None:
-    """The vSwitch's VPC, which must be the group's; a VPC group needs a vSwitch [doc RunInstances]."""
+    """The VPC of the vSwitch, which must be the group's; a VPC group needs a vSwitch [doc RunInstances]."""
     vswitch_id = call.params.get("VSwitchId")
     if not group.vpc_id:
         return None
@@ -148,6 +148,7 @@ def _take(call: Call, vpc: Vpc | None, wanted: str) -> str | None:
 
 
 def start_instance(call: Call) -> dict[str, Any]:
+    """Start a Stopped instance."""
     instance, state = call.instance(call.params.require("InstanceId"))
     if state.status != "Stopped":
         raise incorrect_status()
@@ -157,6 +158,7 @@ def start_instance(call: Call) -> dict[str, Any]:
 
 
 def stop_instance(call: Call) -> dict[str, Any]:
+    """Stop a Running instance."""
     instance, state = call.instance(call.params.require("InstanceId"))
     if state.status != "Running":
         raise incorrect_status()
@@ -168,7 +170,7 @@ def stop_instance(call: Call) -> dict[str, Any]:
 
 
 def reboot_instance(call: Call) -> dict[str, Any]:
-    """Stopping, Starting and Running again: Running is no sign of a new instance [doc lifecycle]."""
+    """Restart: Stopping, Starting, Running. So a Running event does not mean a new instance [doc lifecycle]."""
     instance, state = call.instance(call.params.require("InstanceId"))
     if state.status != "Running":
         raise incorrect_status()
@@ -183,7 +185,7 @@ _ATTRIBUTES = ("RegionId", "InstanceId", "InstanceName", "Description", "HostNam
 
 
 def modify_instance_attribute(call: Call) -> dict[str, Any]:
-    """Name, description, host name, and all groups at once; another attribute, which nothing here has, is refused."""
+    """Change name, description, host name, or all groups at once; other attributes are not offered and refused."""
     params = call.params
     instance, state = call.instance(params.require("InstanceId"))
     for name in params.values:
@@ -213,11 +215,12 @@ def _other_vpc() -> ApiError:
 
 
 def delete_instance(call: Call) -> dict[str, Any]:
+    """Release one instance."""
     return _delete(call, [call.params.require("InstanceId")])
 
 
 def delete_instances(call: Call) -> dict[str, Any]:
-    """1 to 100 instances, all or none."""
+    """Release 1 to 100 instances, all or none."""
     ids = call.params.listed("InstanceId")
     if not ids:
         raise missing("InstanceId")
@@ -227,7 +230,7 @@ def delete_instances(call: Call) -> dict[str, Any]:
 
 
 def _delete(call: Call, ids: list[str]) -> dict[str, Any]:
-    """A running instance goes only with Force [doc]; its address is free at once."""
+    """Release instances; a Running one only with Force [doc]. Their addresses are free at once."""
     force = call.params.flag("Force")
     for _, state in [call.instance(instance_id) for instance_id in ids]:
         if state.status != "Stopped" and not (force and state.status == "Running"):
@@ -251,6 +254,7 @@ def _membership(call: Call) -> tuple[Group, Instance, InstanceState]:
 
 
 def join_security_group(call: Call) -> dict[str, Any]:
+    """Add an instance to a group."""
     group, instance, state = _membership(call)
     if group.id in state.groups:
         message = "The specified instance already exists in the specified security group."
@@ -269,7 +273,7 @@ def join_security_group(call: Call) -> dict[str, Any]:
 
 
 def leave_security_group(call: Call) -> dict[str, Any]:
-    """The last group cannot be left [doc]."""
+    """Remove an instance from a group; it cannot leave its last one [doc]."""
     group, instance, state = _membership(call)
     if group.id not in state.groups:
         raise ApiError("InstanceNotInSecurityGroup", 403, "The instance not in the group.")

@@ -1,4 +1,4 @@
-"""Network interfaces: each instance in a VPC has its primary one, and no other exists."""
+"""Network interfaces: each instance in a VPC has a primary one; there are no others."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from link_peer_local.ecs.params import invalid
 from link_peer_local.ecs.state import Instance, InstanceState
 
 _NOBODY = ("NetworkInterfaceName", "ResourceGroupId", "SecurityGroupId")
-"""Filters by what none has. SecurityGroupId asks for secondary interfaces only [doc SDK 7.11.8]."""
+"""Filters by properties that no interface here has. SecurityGroupId finds secondary ones only [doc SDK 7.11.8]."""
 
 
 def describe_network_interfaces(call: Call) -> dict[str, Any]:
-    """Newest first. Ids that do not exist are simply not listed."""
+    """Interfaces, newest first; unknown ids are left out."""
     params = call.params
     if params.get("Type") not in ("", "Primary", "Secondary"):
         raise invalid("Type")

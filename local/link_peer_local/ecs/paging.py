@@ -1,4 +1,4 @@
-"""Both ways of paging: MaxResults with NextToken, and PageNumber with PageSize (TotalCount only in the latter)."""
+"""Both ways of paging: MaxResults with NextToken, and PageNumber with PageSize. Only the latter has TotalCount."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SECRET = secrets.token_bytes(16)
 
 
 def _token(call: Call, last: object) -> str:
-    """The key of the last item handed out, sealed: only the same query of the same account can go on from it."""
+    """The sealed key of the last item returned: only the same query of the same account can continue from it."""
     text = base64.urlsafe_b64encode(json.dumps(last).encode()).decode()
     return f"{text}.{_seal(call, text)}"
 
@@ -49,10 +49,10 @@ def tokens(
     most: int,
     descending: bool = False,
 ) -> tuple[Sequence[T], str]:
-    """A page by MaxResults and NextToken. `items` are sorted by `key`, so that a page survives deletions before it.
+    """A page by MaxResults and NextToken. `items` are sorted by `key`, so that deleting earlier items skips none.
 
-    Values out of range are clamped: documented for DescribeInstances (below 10 is 10, above 100 is 100) [doc],
-    taken over for the others [inferred]; but where no minimum is documented, a page of nothing is refused.
+    Values out of range are clamped, as documented for DescribeInstances (below 10 is 10, above 100 is 100) [doc] and
+    assumed for the others [inferred]; where no minimum is documented, a page size below 1 is refused.
     """
     wanted = call.params.integer("MaxResults", default)
     if wanted < 1 and least == 1:
@@ -78,7 +78,7 @@ def page(
     most_by_number: int = 100,
     descending: bool = False,
 ) -> tuple[Sequence[T], dict[str, Any]]:
-    """A page, and the answer's paging fields. Beside MaxResults or NextToken the numbers have no effect [doc]."""
+    """A page, and the answer's paging fields. With MaxResults or NextToken, page numbers have no effect [doc]."""
     params = call.params
     if "MaxResults" in params or "NextToken" in params:
         chosen, token = tokens(call, items, key, default=10, least=least, most=most, descending=descending)
@@ -87,7 +87,7 @@ def page(
 
 
 def numbered(params: Params, items: Sequence[T], *, most: int) -> tuple[Sequence[T], dict[str, Any]]:
-    """A page by PageNumber and PageSize."""
+    """A page by PageNumber and PageSize, and the answer's paging fields."""
     number = params.integer("PageNumber", 1)
     size = params.integer("PageSize", 10)
     if number < 1:

@@ -1,4 +1,4 @@
-"""Reading the flattened parameters of an RPC call: `ResourceId.1`, `Tag.2.Key`, `InstanceIds=["i-1"]`."""
+"""The flattened parameters of an RPC call: `ResourceId.1`, `Tag.2.Key`, `InstanceIds=["i-1"]`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from link_peer_local.core.json_text import loads
 
 
 def missing(name: str) -> ApiError:
+    """The refusal of a call without a mandatory parameter."""
     message = f'The input parameter "{name}" that is mandatory for processing this request is not supplied.'
     return ApiError("MissingParameter", 400, message)
 
 
 def invalid(name: str) -> ApiError:
+    """The refusal of a parameter's value."""
     return ApiError("InvalidParameter", 400, f'The specified parameter "{name}" is not valid.')
 
 
@@ -28,21 +30,25 @@ class Params:
         return name in self.values
 
     def get(self, name: str, default: str = "") -> str:
+        """The value as sent, or the default."""
         return self.values.get(name, default)
 
     def require(self, name: str) -> str:
+        """The value; ApiError MissingParameter when it is absent or empty."""
         value = self.values.get(name, "")
         if not value:
             raise missing(name)
         return value
 
     def flag(self, name: str) -> bool:
+        """A boolean, False when absent."""
         value = self.values.get(name, "").lower()
         if value not in ("", "true", "false"):
             raise invalid(name)
         return value == "true"
 
     def integer(self, name: str, default: int) -> int:
+        """A whole number of up to nine digits, or the default."""
         value = self.values.get(name, "")
         if not value:
             return default
@@ -51,7 +57,7 @@ class Params:
         return int(value)
 
     def listed(self, name: str) -> list[str]:
-        """`Name.1`, `Name.2`, … in the order of their numbers."""
+        """The values of `Name.1`, `Name.2`, … in the order of their numbers."""
         found = []
         for key, value in self.values.items():
             match = re.fullmatch(re.escape(name) + r"\.([1-9]\d{0,4})", key, re.ASCII)
@@ -60,7 +66,7 @@ class Params:
         return [value for _, value in sorted(found)]
 
     def records(self, name: str) -> list[dict[str, str]]:
-        """`Name.1.Field`, … as one dict a number."""
+        """The values of `Name.N.Field`, as one dict per number."""
         found: dict[int, dict[str, str]] = {}
         for key, value in self.values.items():
             match = re.fullmatch(re.escape(name) + r"\.([1-9]\d{0,4})\.(\w+)", key, re.ASCII)
@@ -69,12 +75,12 @@ class Params:
         return [found[number] for number in sorted(found)]
 
     def highest(self, name: str) -> int:
-        """The largest N of `Name.N.Field`; 0 when there is none."""
+        """The largest N of `Name.N.Field`; 0 without any."""
         numbers = (re.match(re.escape(name) + r"\.([1-9]\d{0,9})\.", key, re.ASCII) for key in self.values)
         return max((int(match[1]) for match in numbers if match), default=0)
 
     def json_list(self, name: str, code: str, most: int = 100) -> list[str] | None:
-        """A JSON array of strings in one parameter; None when it is not given."""
+        """A JSON array of strings in one parameter; None when absent."""
         text = self.values.get(name, "")
         if not text:
             return None

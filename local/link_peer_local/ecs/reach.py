@@ -1,4 +1,4 @@
-"""Whether a packet from one instance gets to another: status, route, egress, ingress, in this order."""
+"""Whether a packet from one instance reaches another: status, route, egress and ingress, checked in this order."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from link_peer_local.ecs.state import Group, Instance, InstanceState, Rule
 from link_peer_local.ecs.store import Store
 
 EPHEMERAL_PORT = 40_000
-"""The source port of a probe, for rules that restrict it."""
+"""The source port that is assumed, for rules that restrict it."""
 
 
 class Verdict(Struct, frozen=True):
-    """`why` names the rule, group or missing route that decided."""
+    """Whether the packet passes; `why` names the rule, group or missing route that decides."""
 
     ok: bool
     why: str
@@ -39,7 +39,7 @@ def may_reach(
     protocol: str,
     port: int = -1,
 ) -> Verdict:
-    """Whether A opens a connection to B (tcp or udp on a port, or icmp), as things stand, read lag aside."""
+    """Whether A can connect to B (tcp or udp on a port, or icmp) in the actual state, regardless of read lag."""
     with store.lock:
         now = store.clock.now()
         ends = [_end(store, account_a, instance_a, now), _end(store, account_b, instance_b, now)]
@@ -68,11 +68,11 @@ def _end(store: Store, account: str, instance_id: str, now: float) -> tuple[Inst
 
 
 def _through(packet: _Packet, sending: list[Group], receiving: list[Group], now: float) -> Verdict:
-    """Inside a basic group nothing stops a packet, not even a drop rule [doc]; else both directions are asked."""
+    """Inside a basic group nothing stops a packet, not even a drop rule [doc]; otherwise both directions must pass."""
     common = [group.id for group in sending if group.id in packet.dest_groups and group.inner_access == "Accept"]
     if common:
         return Verdict(True, f"both are in {common[0]}, whose members may reach each other")
-    # Basic groups let everything out by default, advanced ones nothing [doc "Basic and advanced security groups"].
+    # By default basic groups allow all outbound traffic, advanced ones none [doc "Basic and advanced security groups"].
     outbound = _decide(packet, sending, "egress", now, default=all(group.type == "normal" for group in sending))
     if not outbound.ok:
         return outbound
@@ -80,7 +80,7 @@ def _through(packet: _Packet, sending: list[Group], receiving: list[Group], now:
 
 
 def _decide(packet: _Packet, groups: Iterable[Group], direction: str, now: float, *, default: bool) -> Verdict:
-    """The rules of all its groups are one list: the smallest priority decides, and drop wins a tie [doc]."""
+    """The rules of all groups together: the smallest priority decides, and drop wins a tie [doc]."""
     matching = [
         (rule.priority, rule.policy != "Drop", rule.id, group.id)
         for group in groups

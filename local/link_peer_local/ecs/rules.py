@@ -1,4 +1,4 @@
-"""What a permission says: defaults, validation and normalisation of one rule, ingress or egress."""
+"""Parsing a permission: defaults, validation and normalisation of one ingress or egress rule."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ NUMBERS = {1: "ICMP", 6: "TCP", 17: "UDP", 47: "GRE", 58: "ICMPv6"}
 
 
 def peer_end(direction: str) -> str:
-    """How the API spells the authorised object's fields."""
+    """The prefix of the authorised object's fields: `Source` or `Dest`."""
     return "Source" if direction == "ingress" else "Dest"
 
 
 def parse(fields: Mapping[str, str], *, direction: str, home: str, classic: bool, names: Mapping[str, str]) -> Rule:
-    """One permission as a rule without id. `home` is the caller's account, `names` maps login names to account ids.
+    """Parse a permission into a rule without id. `home` is the caller's uid, `names` maps login names to uids.
 
-    A CIDR beside a group wins and the owner is then ignored; no owner means the caller's own account [doc SDK 7.11.8].
+    A CIDR wins over a group, whose owner is then ignored; no owner means the caller's own account [doc SDK 7.11.8].
     """
     peer, own = ("Source", "Dest") if direction == "ingress" else ("Dest", "Source")
     protocol = _protocol(fields.get("IpProtocol", ""))
@@ -76,7 +76,7 @@ def parse(fields: Mapping[str, str], *, direction: str, home: str, classic: bool
 
 
 def _protocol(text: str) -> str:
-    """Names in any case; numbers only in some regions, cn-qingdao among them [doc SDK 7.11.8]."""
+    """Names in any case; numbers only in some regions, of which cn-qingdao is one [doc SDK 7.11.8]."""
     if text.upper() in NAMES:
         return NAMES[text.upper()]
     if re.fullmatch(r"\d{1,3}", text, re.ASCII) and int(text) <= 255:
@@ -119,7 +119,7 @@ def _source_ports(text: str, protocol: str) -> str:
 
 
 def _cidr4(fields: Mapping[str, str], name: str) -> str:
-    """A block or a bare address, read back as a block. A length, no netmask: Python alone would take one."""
+    """A block or a bare address, read back as a block. Netmasks are refused, though Python would accept them."""
     text = fields.get(name, "")
     if not text:
         return ""
@@ -162,7 +162,7 @@ def _check_family(protocol: str, *, v4: bool, v6: bool) -> None:
 
 
 def _no_peer(fields: Mapping[str, str], peer: str) -> ApiError:
-    if fields.get(f"{peer}PrefixListId"):  # no prefix list exists here
+    if fields.get(f"{peer}PrefixListId"):  # the local cloud has no prefix lists
         return ApiError("InvalidPrefixListId.NotFound", 404, "The specified prefix list was not found.")
     message = f"One of the parameters {peer}CidrIp, {peer}GroupId or {peer}PrefixListId must be specified."
     return ApiError(f"MissingParameter.{peer}", 400, message)
@@ -183,7 +183,7 @@ def _priority(text: str) -> int:
 
 
 def _nic_type(text: str, classic: bool, group: str, peer: str) -> str:
-    """In a VPC nothing but intranet; in the classic network internet is the default, which no group rule may have."""
+    """In a VPC always intranet; the default of the classic network is internet, which a group rule may not have."""
     if text not in ("", "internet", "intranet"):
         raise ApiError("InvalidNicType.ValueNotSupported", 400, "The specified NicType does not exist.")
     nic_type = text or ("internet" if classic else "intranet")
@@ -194,7 +194,7 @@ def _nic_type(text: str, classic: bool, group: str, peer: str) -> str:
 
 
 def _owner(fields: Mapping[str, str], peer: str, home: str, names: Mapping[str, str]) -> str:
-    """The id wins over the login name, whose use is discouraged since 2016 [doc]."""
+    """The owner's uid. The id parameter wins over the login name, which has been discouraged since 2016 [doc]."""
     uid = fields.get(f"{peer}GroupOwnerId", "")
     if uid:
         if not re.fullmatch(r"\d{1,20}", uid, re.ASCII):

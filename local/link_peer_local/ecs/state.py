@@ -1,4 +1,4 @@
-"""What exists: VPCs, security groups with their rules, instances, and the knobs of one account-crossing region."""
+"""The resources of a region as values: VPCs, security groups with their rules, instances; and two sets of knobs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ALPHABET = string.ascii_lowercase + string.digits
 
 
 def new_id(prefix: str) -> str:
-    """An id of the platform's form: `sg-bp1` and 17 lower-case alphanumerics."""
+    """A new id in the platform's format: `sg-bp1` and 17 lower-case alphanumerics."""
     return f"{prefix}-bp1" + "".join(secrets.choice(ALPHABET) for _ in range(17))
 
 
 class Quotas(Struct):
-    """Limits of the platform; settable, so that a test can reach them with one rule."""
+    """Limits of the platform; settable, so that tests can reach them with few resources."""
 
     rules_per_group: int = 200  # [doc AuthorizeSecurityGroup 2021; newer pages give no number per group]
     group_source_rules: int = 20  # [doc "security group limits"]: rules, not groups
@@ -33,7 +33,7 @@ class Quotas(Struct):
 
 
 class ReadLag(Struct):
-    """Describe calls answer from this many seconds ago. A lag of rules was seen in the field; its size is unknown."""
+    """How many seconds Describe calls lag behind. Lagging rules were observed on the platform; by how much is unknown."""
 
     instances: float = 0.0
     tags: float = 0.0
@@ -56,10 +56,11 @@ class Vpc:
         self._next = int(self.subnet.network_address) + 1
 
     def usable_by(self, account: str) -> bool:
+        """Whether the account owns the VPC or it is shared with the account."""
         return account == self.owner or account in self.shared_with
 
     def take(self, pool: Iterable[str] | None = None) -> str | None:
-        """The lowest free address (a released one is handed out again); None when there is none left."""
+        """Claim the lowest free address, released ones included; None when none is left."""
         if pool is not None:
             free = next((address for address in pool if address not in self._used), None)
             return None if free is None or not self.claim(free) else free
@@ -67,7 +68,7 @@ class Vpc:
             address = str(ipaddress.IPv4Address(heapq.heappop(self._freed)))
             if self.claim(address):
                 return address
-        last = int(self.subnet.broadcast_address) - 3  # the last three addresses are the platform's own
+        last = int(self.subnet.broadcast_address) - 3  # the platform reserves the last three addresses
         while self._next <= last:
             address = str(ipaddress.IPv4Address(self._next))
             self._next += 1
@@ -76,20 +77,22 @@ class Vpc:
         return None
 
     def claim(self, address: str) -> bool:
+        """Mark an address as used; False when it is in use already or outside the vSwitch."""
         if address in self._used or ipaddress.IPv4Address(address) not in self.subnet:
             return False
         self._used.add(address)
         return True
 
     def release(self, address: str) -> None:
+        """Make an address available again."""
         if address in self._used:
             self._used.discard(address)
             heapq.heappush(self._freed, int(ipaddress.IPv4Address(address)))
 
 
 class Rule(Struct, frozen=True):
-    """One rule. The *peer* is the authorised object (the source of an ingress rule, the destination of an egress
-    rule); *own* is the five-part rule's other end."""
+    """One rule. The *peer* is the authorised object: the source of an ingress rule, the destination of an egress
+    rule. *own* is the other end, which only quintuple rules restrict."""
 
     direction: str  # ingress | egress
     protocol: str  # TCP UDP ICMP ICMPv6 GRE ALL, or an IANA number
@@ -111,7 +114,8 @@ class Rule(Struct, frozen=True):
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """What makes two rules the same. Not the description; the priority is [inferred, terraform-provider]."""
+        """The fields that make two rules the same: the priority is one [inferred, terraform-provider], the description
+        is not."""
         return (
             self.direction,
             self.protocol,
@@ -145,19 +149,19 @@ class Group(Struct):
 
     @property
     def inner_access(self) -> str:
-        """Basic groups let their members reach each other; advanced ones never do [doc "Basic and advanced"]."""
+        """Accept in basic groups, whose members may reach each other; Drop in advanced ones [doc "Basic and advanced"]."""
         return "Accept" if self.type == "normal" else "Drop"
 
 
 class InstanceState(Struct, frozen=True):
-    """What changes in an instance's life; the order of `groups` is the API's."""
+    """What changes during an instance's life; `groups` are in the API's order."""
 
     status: str
     groups: tuple[str, ...]
 
 
 class Instance(Struct):
-    """An instance. `states` holds None before its creation and after its release."""
+    """An instance; `states` is None before its creation and after its release."""
 
     id: str
     account: str
@@ -179,11 +183,12 @@ class Instance(Struct):
 
     @property
     def classic(self) -> bool:
+        """Whether it is in the classic network, which has no VPC."""
         return not self.vpc_id
 
 
 class Invocation(Struct, frozen=True):
-    """One command's run on one instance."""
+    """One run of a command on one instance."""
 
     account: str
     id: str

@@ -56,15 +56,16 @@ class Store:
     # -- events -------------------------------------------------------------------------------------------------
 
     def announce(self, account: str, instance_id: str, state: str, when: float) -> None:
-        """Plan a state change event for `when`."""
+        """Plan a state change event."""
         self.plan(account, events.state_change(account, self.region, instance_id, state, when), when)
 
     def plan(self, account: str, event: Event, when: float) -> None:
+        """Plan an event for the account's bus."""
         with self.lock:
             heapq.heappush(self._due, (when, self.next_sequence(), account, event))
 
     def publish_due(self) -> None:
-        """Hand over the events whose time has come. Every call does it; with a virtual clock, do it after advancing."""
+        """Publish the events that are due. Every API call does this; call it after advancing a virtual clock."""
         while True:
             with self.lock:
                 if not self._due or self._due[0][0] > self.clock.now():
@@ -77,19 +78,21 @@ class Store:
     # -- state, under the lock ------------------------------------------------------------------------------------
 
     def next_sequence(self) -> int:
+        """A number larger than all before, which orders resources by age."""
         self._sequence += 1
         return self._sequence
 
     def account(self, uid: str) -> AccountState:
-        """The account's state; an account appears when it is first used."""
+        """The account's state, created on first use."""
         with self.lock:
             return self.accounts.setdefault(uid, AccountState(uid))
 
     def default_vpc(self, uid: str) -> Vpc | None:
+        """The first VPC that the account owns."""
         return next((vpc for vpc in self.vpcs.values() if vpc.owner == uid), None)
 
     def referencing(self, group_id: str, when: float) -> list[Group]:
-        """The groups, of whichever account, whose rules name this one."""
+        """The groups, of any account, whose rules name this one."""
         everyone = (group for account in self.accounts.values() for group in account.groups.values())
         return [group for group in everyone if any(rule.peer_group == group_id for rule in group.rules.at(when))]
 
@@ -106,6 +109,7 @@ class Store:
         managed: bool = False,
         group_id: str | None = None,
     ) -> Group:
+        """Add a group to an account."""
         group = Group(
             id=group_id or new_id("sg"),
             account=account.uid,
@@ -140,6 +144,7 @@ class Store:
         instance_id: str | None = None,
         status: str = "Pending",
     ) -> Instance:
+        """Add an instance; its tags and its address can be read from `tags_from` and `ip_from` on."""
         new = instance_id or new_id("i")
         instance = Instance(
             id=new,
@@ -181,7 +186,7 @@ class Store:
         instance.states.change(when, lambda old: old and InstanceState(status, old.groups))
 
     def release(self, account: AccountState, instance_id: str, now: float) -> None:
-        """The instance is gone, its address free; what nobody can see any more is forgotten."""
+        """Release an instance and its address; drop instances that no lagging read can see any more."""
         instance = account.instances[instance_id]
         instance.states.change(now, lambda _: None)
         if instance.vpc_id:
@@ -190,10 +195,10 @@ class Store:
             if old.states.at(now) is None and old.states.at(now - HORIZON) is None and old.created < now - HORIZON:
                 del account.instances[old.id]
 
-    # -- building a world -------------------------------------------------------------------------------------------
+    # -- filling a region -------------------------------------------------------------------------------------------
 
     def create_vpc(self, owner: str, cidr: str, vpc_id: str | None = None, shared_with: Iterable[str] = ()) -> Vpc:
-        """A VPC with one vSwitch; the first an account owns is its default. `shared_with` may use it too."""
+        """Create a VPC with one vSwitch; an account's first is its default. `shared_with` are uids that may use it."""
         with self.lock:
             vpc = Vpc(owner, cidr, vpc_id or new_id("vpc"), new_id("vsw"), shared_with)
             self.vpcs[vpc.id] = vpc
@@ -210,7 +215,7 @@ class Store:
         tags: Mapping[str, str] | None = None,
         group_id: str | None = None,
     ) -> Group:
-        """A group, without an event; `vpc_id` empty: in the classic network, which no API call can do any more."""
+        """Create a group without an event. An empty `vpc_id` means the classic network, which no API call offers."""
         with self.lock:
             return self.add_group(
                 self.account(account),
@@ -235,7 +240,7 @@ class Store:
         status: str = "Running",
         name: str = "",
     ) -> Instance:
-        """An instance in the groups' VPC, without an event. `classic`: without VPC and private address."""
+        """Create an instance in the groups' VPC, without an event; a `classic` one has no VPC and private address."""
         with self.lock:
             owner, now = self.account(account), self.clock.now()
             joined = [owner.groups[group] if isinstance(group, str) else group for group in groups]
@@ -244,7 +249,7 @@ class Store:
             if vpc and not private_ip:
                 address = vpc.take(self.ip_pool) or ""
             elif vpc and not vpc.claim(address):
-                raise ValueError(f"{address} is taken, or not in the vSwitch {vpc.subnet} of {vpc.id}")
+                raise ValueError(f"{address} is in use, or not in the vSwitch {vpc.subnet} of {vpc.id}")
             return self.add_instance(
                 owner,
                 joined,

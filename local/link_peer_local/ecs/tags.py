@@ -1,4 +1,4 @@
-"""Tags of instances and groups: writing, reading, filtering by them."""
+"""Tags of instances and groups: writing them, reading them, filtering by them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ Filter = list[tuple[str, str | None]]
 
 
 def as_answer(tags: Mapping[str, str]) -> dict[str, Any]:
+    """Tags in the form of Describe answers."""
     return {"Tag": [{"TagKey": key, "TagValue": value} for key, value in tags.items()]}
 
 
 def check(tags: Mapping[str, str]) -> None:
-    """Keys of 1-128 characters, not `aliyun…` or `acs:…`; values up to 128; no web address [doc SDK 7.11.8]."""
+    """Check syntax: keys of 1-128 characters, not `aliyun…` or `acs:…`; values up to 128; no URL [doc SDK 7.11.8]."""
     for key, value in tags.items():
         if not 1 <= len(key) <= 128 or key.startswith(("aliyun", "acs:")) or "http://" in key or "https://" in key:
             raise ApiError("InvalidTagKey.Malformed", 400, "The specified Tag.n.Key is not valid.")
@@ -27,7 +28,7 @@ def check(tags: Mapping[str, str]) -> None:
 
 
 def from_request(call: Call) -> dict[str, str]:
-    """`Tag.N.Key` and `Tag.N.Value` of a call that writes them, checked."""
+    """The checked `Tag.N.Key` and `Tag.N.Value` of a call that writes tags."""
     records = call.params.records("Tag")
     if len(records) > 20:
         raise ApiError("NumberExceed.Tags", 400, "The Tags parameter's number is exceed , Valid : 20")
@@ -39,7 +40,7 @@ def from_request(call: Call) -> dict[str, str]:
 
 
 def filters(call: Call) -> Filter:
-    """`Tag.N` of a Describe call; a key alone asks for any value. Lower-case field names are read too [doc]."""
+    """The `Tag.N` filter of a Describe call; a key alone matches any value. Lower-case field names work too [doc]."""
     wanted: Filter = []
     for record in call.params.records("Tag"):
         key = record.get("Key") or record.get("key")
@@ -52,17 +53,18 @@ def filters(call: Call) -> Filter:
 
 
 def match(wanted: Filter, tags: Mapping[str, str]) -> bool:
+    """Whether the tags meet every condition."""
     return all(key in tags and value in (None, tags[key]) for key, value in wanted)
 
 
 def check_matches(call: Call, wanted: Filter, found: Sequence[object]) -> None:
-    """More than 1,000 matches cannot be read by a tag filter [doc]; the code is not documented [inferred]."""
+    """A tag filter fails beyond 1,000 matches [doc]; the error code is [inferred]."""
     if wanted and len(found) > call.store.quotas.tag_filter_matches:
         raise ApiError("InvalidTagCount", 400, "The specified tags are beyond the permitted range.")
 
 
 def _resources(call: Call) -> dict[str, History[dict[str, str]]]:
-    """The caller's taggable resources of the type in question that exist."""
+    """The caller's existing resources of the type that the call names, with their tags."""
     kind = call.params.get("ResourceType").lower()
     if not kind:
         message = "The parameter - ResourceType should not be null"
@@ -95,7 +97,7 @@ def _ids(call: Call) -> list[str]:
 
 
 def tag_resources(call: Call) -> dict[str, Any]:
-    """All of the resources or none."""
+    """Tag all of the resources or none."""
     named = _named(call)
     new = from_request(call)
     if not new:
@@ -108,11 +110,12 @@ def tag_resources(call: Call) -> dict[str, Any]:
 
 
 def quota_exceeded() -> ApiError:
+    """The refusal of more tags than a resource may have."""
     return ApiError("OperationDenied.QuotaExceed", 400, "The quota of tags on resource is beyond permitted range.")
 
 
 def untag_resources(call: Call) -> dict[str, Any]:
-    """A key that is not there is no error; `All` counts only without keys [doc]."""
+    """Remove tags; missing keys are no error, and `All` applies only without keys [doc]."""
     named = _named(call)
     keys = call.params.listed("TagKey")
     if len(keys) > 20:
@@ -126,7 +129,7 @@ def untag_resources(call: Call) -> dict[str, Any]:
 
 
 def list_tag_resources(call: Call) -> dict[str, Any]:
-    """At least ids or tags must be named; every tag of the resources that have all of the named ones [doc]."""
+    """List every tag of the resources that match: by id, or by having all of the given tags [doc]. One is required."""
     resources, ids, wanted = _resources(call), _ids(call), filters(call)
     if not ids and not wanted:
         raise ApiError("MissingParameter.Tags", 404, "The parameter - Tags should not be null")

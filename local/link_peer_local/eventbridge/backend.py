@@ -1,4 +1,4 @@
-"""EventBridge: buses, rules, and PutEvents. Cloud services publish to the bus `default` of their region."""
+"""EventBridge: the bus, its rules, and PutEvents. Cloud services publish to the bus `default` of their region."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from link_peer_local.core.clock import Clock, utc
-from link_peer_local.core.errors import ApiError
+from link_peer_local.core.errors import ApiError, unknown_action
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.json_text import loads
 from link_peer_local.eventbridge.pattern import Pattern
@@ -38,7 +38,7 @@ _ATTRIBUTES = {
 
 
 class Rule(Struct, frozen=True):
-    """What goes where: every matching event of the bus is handed to the target."""
+    """A rule of a bus: every matching event is passed to the target."""
 
     name: str
     pattern: Pattern
@@ -46,9 +46,10 @@ class Rule(Struct, frozen=True):
 
 
 class EventBridge:
-    """Every account's buses. Delivery is at least once: `copies = 2` hands every event over twice."""
+    """The bus of every account. Delivery is at least once: with `copies = 2` every event is delivered twice.
 
-    ACTIONS = frozenset({"PutEvents"})
+    `recent` holds the last events, oldest first.
+    """
 
     def __init__(self, clock: Clock, region: str) -> None:
         self._clock = clock
@@ -59,24 +60,22 @@ class EventBridge:
         self.recent: deque[Event] = deque(maxlen=1000)
 
     def add_rule(self, account: str, name: str, pattern: str, target: Target, bus: str = "default") -> None:
-        """A rule on a bus; a rule of the same name is replaced. ValueError for a bad pattern."""
+        """Add a rule to a bus, or replace the one with its name. ValueError for an invalid pattern or a full bus."""
         rule = Rule(name, Pattern(pattern), target)
         with self._lock:
             rules = [old for old in self._rules.get((account, bus), []) if old.name != name]
             if len(rules) >= RULES_PER_BUS:
-                raise ValueError(f"bus {bus} holds {RULES_PER_BUS} rules already")
+                raise ValueError(f"bus {bus} already has {RULES_PER_BUS} rules")
             self._rules[account, bus] = [*rules, rule]
 
     def publish(self, account: str, event: Event) -> None:
-        """An event of a cloud service, or one that PutEvents accepted: attributes are added, rules run."""
+        """Publish an event of a cloud service on the account's default bus."""
         self._deliver(account, "default", event)
 
     def call(self, caller: Caller, action: str, params: Mapping[str, str]) -> dict[str, Any]:
-        """The RPC entrance."""
-        if action not in self.ACTIONS:
-            raise ApiError(
-                "InvalidAction.NotFound", 404, "Specified api is not found, please check your url and method."
-            )
+        """Run one RPC action: the answer without RequestId, or ApiError."""
+        if action != "PutEvents":
+            raise unknown_action()
         return self._put_events(caller, params)
 
     def _put_events(self, caller: Caller, params: Mapping[str, str]) -> dict[str, Any]:
@@ -90,12 +89,12 @@ class EventBridge:
         if isinstance(entries, list):
             entries = [_event(entry, bus) if isinstance(entry, dict) else entry for entry in entries]
         outcome = self.put(caller.account, entries)
-        # The clients differ in where they look for the outcome, so it stands in both places.
+        # Clients differ in where they look for the outcome, so it is in both places.
         # Code is "200" here, where the other operations say "Success" [doc SDK eventbridge20200401].
         return {"Code": "200", "Success": True, "Message": "", **outcome, "Data": outcome}
 
     def put(self, account: str, events: Any) -> dict[str, Any]:
-        """Publish a list of CloudEvents, each of which names its bus as `aliyuneventbusname`; a bad one fails alone."""
+        """Publish CloudEvents, each of which names its bus in `aliyuneventbusname`; an invalid one fails alone."""
         if not isinstance(events, list) or not events:
             raise ApiError("EventListEmpty", 400, "The event list is not a JSON array of events.")
         for bus in [event.get("aliyuneventbusname") for event in events if isinstance(event, dict)]:
@@ -121,7 +120,7 @@ class EventBridge:
             "datacontenttype": "application/json;charset=utf-8",
             "time": now,
             **event,
-            # The bus's own attributes are never the sender's.
+            # The bus sets these; senders cannot.
             "aliyunaccountid": account,
             "aliyunpublishtime": now,
             "aliyuneventbusname": bus,
@@ -145,7 +144,7 @@ def _event(entry: Mapping[str, Any], bus: str) -> Event:
 
 
 def _problem(event: Any) -> str:
-    """Why something is no CloudEvent; empty if it is one."""
+    """Why a value is not a CloudEvent; empty if it is one."""
     if not isinstance(event, dict):
         return "The event is not a JSON object."
     for name in ("id", "source", "type"):
@@ -160,7 +159,7 @@ def _problem(event: Any) -> str:
 
 
 def _data(data: Any) -> Any:
-    """Data comes as an object or as JSON text; other text stays text."""
+    """The data, which is sent as an object or as JSON text; other text stays text."""
     if isinstance(data, str):
         try:
             return loads(data)

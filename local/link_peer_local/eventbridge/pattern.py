@@ -1,6 +1,6 @@
-"""EventBridge event patterns: which events a rule lets through.
+"""EventBridge event patterns: which events a rule matches.
 
-Keys are ANDed, the values in a key's array are ORed, everything is compared exactly and with case
+Keys are ANDed, the values in a key's array are ORed, and comparison is exact and case-sensitive
 [doc help.aliyun.com/en/eventbridge/user-guide/event-patterns]:
 
     "source": ["acs.ecs"]                      the value; null and "" too
@@ -30,16 +30,17 @@ _ABSENT = object()
 
 
 class Pattern:
-    """A parsed pattern; raises ValueError for one that the service would refuse."""
+    """A parsed pattern; ValueError for one that the service would refuse."""
 
     def __init__(self, text: str) -> None:
         document = json.loads(text)
         if not isinstance(document, dict):
-            raise ValueError("an event pattern is a JSON object")
+            raise ValueError("an event pattern must be a JSON object")
         _check(document, "")
         self._document = document
 
     def matches(self, event: Mapping[str, Any]) -> bool:
+        """Whether the event meets every condition."""
         return _object_matches(self._document, event)
 
 
@@ -49,7 +50,7 @@ def _check(node: Mapping[str, Any], where: str) -> None:
         if isinstance(wanted, dict):
             _check(wanted, path)
         elif not isinstance(wanted, list) or not wanted:
-            raise ValueError(f"{path}: an array of values, or an object, is wanted")
+            raise ValueError(f"{path}: must be an array of values or an object")
         else:
             for condition in wanted:
                 _check_condition(condition, path)
@@ -57,11 +58,11 @@ def _check(node: Mapping[str, Any], where: str) -> None:
 
 def _check_condition(condition: Any, path: str) -> None:
     if isinstance(condition, list):
-        raise ValueError(f"{path}: an array within the array")
+        raise ValueError(f"{path}: an array inside an array")
     if not isinstance(condition, dict):
         return
     if len(condition) != 1:
-        raise ValueError(f"{path}: one operator at a time")
+        raise ValueError(f"{path}: more than one operator in one condition")
     [(name, operand)] = condition.items()
     check = _OPERANDS.get(name)
     if check is None:
@@ -125,7 +126,7 @@ def _value_matches(condition: Any, value: Any) -> bool:
         return condition["exists"] is (value is not _ABSENT and not isinstance(value, dict))
     if value is _ABSENT or isinstance(value, dict):
         return False
-    # An array in the event matches if any of its values does.
+    # An array in the event matches if any of its values matches.
     return any(_scalar_matches(condition, item) for item in (value if isinstance(value, list) else [value]))
 
 

@@ -1,7 +1,7 @@
 """The event stream from an MNS queue to a function: batches of CloudEvents, retries, dead letters.
 
-EventBridge takes messages off the queue, pushes each batch as an array, and deletes them once the function answered
-without an error [doc FC RunOptions; deletion and the handling of function errors are inferred].
+EventBridge receives messages, pushes each batch as an array, and deletes them once the function returns without an
+error [doc FC RunOptions; deletion and the handling of function errors are inferred].
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from link_peer_local.mns.state import Message
 
 log = logging.getLogger(__name__)
 
-Invoke = Callable[[bytes], str]  # the batch -> the error type, empty if the function answered
+Invoke = Callable[[bytes], str]  # the batch -> the error type, empty on success
 MAX_VISIBILITY = 43200  # [doc SMQ limits]
 _MAX_RECEIVE = 16
 _GRACE = 60
@@ -38,7 +38,7 @@ STRATEGIES: dict[str, list[float]] = {
 
 
 class Settings(Struct, frozen=True):
-    """One MNS trigger, read from its triggerConfig; ValueError for what the platform would refuse."""
+    """The settings of one MNS trigger. Seconds; `delays` are the pauses before each retry."""
 
     name: str
     queue: str
@@ -53,15 +53,16 @@ class Settings(Struct, frozen=True):
 
     @classmethod
     def of(cls, name: str, config: Mapping[str, Any]) -> Settings:
+        """Read a triggerConfig; ValueError for one that the platform would refuse."""
         options = config["runOptions"]
         source = config["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]
         schema = config["eventSinkConfig"]["deliveryOption"]["eventSchema"]
         if options["mode"] != "event-streaming" or schema != "CloudEvents" or config["asyncInvocationType"]:
-            raise ValueError(f"{name}: only synchronous event-streaming of CloudEvents is known here")
+            raise ValueError(f"{name}: only synchronous event-streaming of CloudEvents is offered here")
         window = options.get("batchWindow") or {}
         count, seconds = window.get("CountBasedWindow", 1), window.get("TimeBasedWindow", 0)
         if not 1 <= count <= 10_000 or not 0 <= seconds <= 15:
-            raise ValueError(f"{name}: batchWindow is 1 to 10000 messages and 0 to 15 seconds")
+            raise ValueError(f"{name}: batchWindow must be 1 to 10000 messages and 0 to 15 seconds")
         return cls(
             name=name,
             queue=source["QueueName"],
@@ -77,7 +78,7 @@ class Settings(Struct, frozen=True):
 
 
 class _Batch(Struct):
-    """Messages taken off the queue together; `handles` and `events` run side by side."""
+    """Messages received together; `handles` and `events` are in the same order."""
 
     due: float
     handles: list[str] = field(default_factory=list)
@@ -86,9 +87,9 @@ class _Batch(Struct):
 
 
 class QueueStream:
-    """Moves messages from one queue to one function, in `settings.tasks` tasks of one batch at a time each.
+    """Delivers the messages of one queue to one function, in `settings.tasks` tasks of one batch each.
 
-    `step` and `drain` work in the caller's thread; `start` makes it run by itself. Delays between attempts are
+    `step` and `drain` work in the caller's thread; after `start` threads do it. Knobs: delays between attempts are
     multiplied by `retry_scale`, and attempts end after `max_retries` (None: the strategy's own number).
     """
 
@@ -112,12 +113,12 @@ class QueueStream:
         self._closed = False
 
     def step(self) -> bool:
-        """Let each task do what it can now. False if there was nothing to do."""
+        """Let each task do what is due. False if there was nothing to do."""
         worked = [self._step(index) for index in range(len(self._batches))]
         return any(worked)
 
     def idle(self) -> bool:
-        """Whether no message can be received and no batch is under way."""
+        """Whether no message can be received and no batch is in progress."""
         try:
             waiting = self._mns.depth(self._account, self.settings.queue).active
         except ApiError:
@@ -125,11 +126,11 @@ class QueueStream:
         return not waiting and not any(self._busy) and not any(self._batches)
 
     def drain(self, timeout: float = 600.0) -> None:
-        """Return when idle, or blocked; TimeoutError after `timeout` seconds. Does the work itself unless started."""
+        """Work until idle or blocked, or wait for the threads to; TimeoutError after `timeout` seconds."""
         deadline = self._clock.now() + timeout
         while not self.idle() and not self.blocked:
             if self._clock.now() >= deadline:
-                raise TimeoutError(f"stream {self.settings.name}: a batch is still under way")
+                raise TimeoutError(f"stream {self.settings.name}: a batch is still in progress")
             if self._threads:
                 self._clock.sleep(0.02)
             elif not self.step():
@@ -137,6 +138,7 @@ class QueueStream:
                 self._clock.sleep(max(pause, 0.0))
 
     def start(self) -> None:
+        """Deliver in threads from now on."""
         self._threads = [
             threading.Thread(target=self._work, args=(index,), daemon=True) for index in range(len(self._batches))
         ]
@@ -144,11 +146,12 @@ class QueueStream:
             thread.start()
 
     def wake(self) -> None:
-        """There may be a message: look at once."""
+        """Look for messages at once."""
         with self._wake:
             self._wake.notify_all()
 
     def close(self) -> None:
+        """Stop the threads."""
         self._closed = True
         self.wake()
         for thread in self._threads:
@@ -184,7 +187,7 @@ class QueueStream:
         return True
 
     def _fill(self, batch: _Batch | None) -> _Batch | None:
-        """Take messages until the batch is full or the queue is empty."""
+        """Receive messages until the batch is full or the queue is empty."""
         wanted = self.settings.batch - (len(batch.events) if batch else 0)
         while wanted:
             taken = self._receive(min(wanted, _MAX_RECEIVE))
@@ -209,7 +212,7 @@ class QueueStream:
             return []
 
     def _event(self, message: Message) -> dict[str, Any]:
-        """The CloudEvent of a message, without DequeueCount or sender [src FC's Python sample for MNS]."""
+        """The CloudEvent of a message; it has no DequeueCount and no sender [src FC's Python sample for MNS]."""
         now = utc(self._clock.now())
         return {
             "id": uuid.uuid4().hex,
@@ -233,7 +236,7 @@ class QueueStream:
         }
 
     def _push(self, batch: _Batch) -> bool:
-        """One attempt; True when the batch is over and done with, one way or the other."""
+        """Make one attempt; True when the batch is finished, delivered or not."""
         try:
             error = self._invoke(json.dumps(batch.events).encode())
         except ApiError as refusal:
@@ -250,7 +253,7 @@ class QueueStream:
             batch.handles = [self._hide(handle, pause) for handle in batch.handles]
             return False
         if not self.settings.tolerant:
-            self.blocked = True  # errorsTolerance NONE: nothing moves until a person acts
+            self.blocked = True  # errorsTolerance NONE: nothing is delivered until a person acts
             return False
         for handle, event in zip(batch.handles, batch.events, strict=True):
             self._bury(event)
@@ -258,23 +261,23 @@ class QueueStream:
         return True
 
     def _bury(self, event: dict[str, Any]) -> None:
-        """To the dead-letter queue, the message's body within its event. Without one it is discarded, as there."""
+        """Send the whole event to the dead-letter queue. Without one it is discarded, as on the platform."""
         if self.settings.dead_letters is None:
-            log.warning("stream %s: an event is discarded: no dead-letter queue", self.settings.name)
+            log.warning("stream %s: discarded an event, for lack of a dead-letter queue", self.settings.name)
             return
         body = base64.b64encode(json.dumps(event).encode()).decode()
         try:
             self._mns.send(self._account, queue_of(self.settings.dead_letters), body)
         except ApiError as refusal:
-            log.warning("stream %s: an event is lost: %s", self.settings.name, refusal)
+            log.warning("stream %s: lost an event: %s", self.settings.name, refusal)
 
     def _hide(self, handle: str, pause: float) -> str:
-        """Keep a message from the other tasks until its next attempt is over."""
+        """Keep a message invisible to the other tasks until its next attempt is over."""
         seconds = min(int(pause) + self._hidden, MAX_VISIBILITY)
         try:
             return self._mns.change_visibility(self._account, self.settings.queue, handle, seconds).receipt_handle
         except ApiError:
-            return handle  # it came back to the queue meanwhile: it will be delivered twice
+            return handle  # it became visible meanwhile and will be delivered twice
 
     def _delete(self, handle: str) -> None:
         try:
@@ -284,16 +287,16 @@ class QueueStream:
 
 
 def queue_of(arn: str) -> str:
-    """The queue in `acs:mns:<region>:[<account>]:/queues/<queue>[/messages]`."""
+    """The queue name in `acs:mns:<region>:[<account>]:/queues/<queue>[/messages]`; ValueError for other text."""
     resource = arn.split(":", 4)
     path = resource[4].split("/") if len(resource) == 5 else []
     if resource[:2] != ["acs", "mns"] or path[:2] != ["", "queues"] or path[3:] not in ([], ["messages"]):
-        raise ValueError(f"{arn}: not the ARN of an MNS queue")
+        raise ValueError(f"{arn}: is not the ARN of an MNS queue")
     return path[2]
 
 
 def _decoded(body: str) -> str:
-    """A base64 body decoded; anything else as it is."""
+    """A base64 body decoded; anything else unchanged."""
     try:
         return base64.b64decode(body, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError):

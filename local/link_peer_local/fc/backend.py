@@ -1,4 +1,4 @@
-"""Function Compute: the functions of each account, synchronous and asynchronous invocation."""
+"""Function Compute: the functions of each account, and their synchronous and asynchronous invocation."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MAX_SYNC_PAYLOAD = 32 * 1024 * 1024
 
 
 class Deployed(Struct, frozen=True):
-    """A function and since when it stands (epoch seconds)."""
+    """A deployed function; `created` in epoch seconds."""
 
     function: Function
     created: float
 
 
 class Invocation(Struct, frozen=True):
-    """What an invocation answers with: a result, or the task it became."""
+    """The outcome of an invocation: its result, or the task of an asynchronous one."""
 
     request_id: str
     result: Result | None = None
@@ -35,7 +35,7 @@ class Invocation(Struct, frozen=True):
 
 
 class FcBackend:
-    """Functions by account and name. `service` is the name under which 2021-04-06 clients find the same functions."""
+    """Functions by account and name. FC 2.0 clients find the same functions under `service`."""
 
     def __init__(
         self,
@@ -56,10 +56,12 @@ class FcBackend:
         self.tasks = Tasks(clock, self._run, runtime.stop)
 
     def deploy(self, account: str, function: Function) -> None:
+        """Create a function, or replace the one with its name."""
         with self._lock:
             self._functions[account, function.name] = Deployed(function, self._clock.now())
 
     def function(self, account: str, name: str, qualifier: str = "") -> Deployed:
+        """One function; ApiError FunctionNotFound or VersionNotFound."""
         with self._lock:
             deployed = self._functions.get((account, name))
         if deployed is None:
@@ -69,12 +71,12 @@ class FcBackend:
         return deployed
 
     def functions(self, account: str) -> list[Deployed]:
-        """By name."""
+        """The account's functions, sorted by name."""
         with self._lock:
             return [deployed for (owner, _), deployed in sorted(self._functions.items()) if owner == account]
 
     def invoke(self, account: str, name: str, payload: bytes, qualifier: str = "") -> Invocation:
-        """Run a function now. Never retried: that is the caller's."""
+        """Run a function now. Retrying is up to the caller."""
         function = self.function(account, name, qualifier).function
         if len(payload) > MAX_SYNC_PAYLOAD:
             raise ApiError(
@@ -88,16 +90,17 @@ class FcBackend:
     def invoke_async(
         self, account: str, name: str, payload: bytes, task_id: str | None = None, qualifier: str = ""
     ) -> Invocation:
-        """Take a call that runs later, in a worker thread or in `drain`."""
+        """Accept a call that runs later, in a worker thread or in `drain`."""
         function = self.function(account, name, qualifier).function
         request_id = new_request_id()
         return Invocation(request_id, task=self.tasks.submit(account, function, payload, request_id, task_id))
 
     def drain(self, timeout: float = 600.0) -> None:
-        """Return when no asynchronous call waits or runs any more."""
+        """Return when no asynchronous call is waiting or running."""
         self.tasks.drain(timeout)
 
     def close(self) -> None:
+        """Stop the worker threads and the runtime."""
         self.tasks.close()
         self.runtime.close()
 
@@ -118,7 +121,7 @@ class FcBackend:
         return Result(result.body, result.error_type, log)
 
     def _key(self, account: str, function: Function) -> Key:
-        """The role's keys, renewed an hour before their end as nothing says how late the platform does it."""
+        """The role's keys, renewed an hour before they expire; when the platform renews them is undocumented."""
         with self._lock:
             key = self._keys.get((account, function.name))
             if key is None or (key.expires or 0.0) < self._clock.now() + 3600:

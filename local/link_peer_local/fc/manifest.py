@@ -1,4 +1,4 @@
-"""Reads s.yaml as Serverless Devs does: variables resolved, then one plain value per function and trigger."""
+"""Reads s.yaml as Serverless Devs does: resolves variables, then returns a plain value per function and trigger."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Trigger(Struct, frozen=True):
 
 
 class Function(Struct, frozen=True):
-    """One function as deployed. The defaults are fc3's [src fc3 schema.json]: a forgotten timeout is 3 seconds."""
+    """One function. The defaults are those of the fc3 component [src fc3 schema.json], e.g. a timeout of 3 seconds."""
 
     name: str
     handler: str
@@ -44,14 +44,14 @@ class Function(Struct, frozen=True):
 
 
 class Manifest(Struct, frozen=True):
-    """Every function of one s.yaml, and the region they go to."""
+    """The functions of one s.yaml and their region."""
 
     region: str
     functions: tuple[Function, ...]
 
 
 class _Resolver:
-    """Replaces `${…}`; a value that is one variable alone keeps its type, as Serverless Devs does."""
+    """Replaces `${…}`. A value that is a single variable keeps its type, as in Serverless Devs."""
 
     def __init__(self, document: Mapping[str, Any], env: Mapping[str, str], account: str) -> None:
         self._document = document
@@ -81,7 +81,7 @@ class _Resolver:
             return self._account
         head, *path = expression.split(".")
         if head not in ("vars", "resources") or not path:
-            raise ValueError(f"${{{expression}}}: not a variable that is known here")
+            raise ValueError(f"${{{expression}}}: this variable is not supported here")
         node: Any = self._document.get(head)
         for step in path:
             if not isinstance(node, dict) or step not in node:
@@ -91,13 +91,13 @@ class _Resolver:
 
 
 def resolved(path: Path, *, env: Mapping[str, str], account: str) -> dict[str, Any]:
-    """The whole document with its variables replaced. `account` is what `${config('AccountID')}` yields."""
-    import yaml  # here, so that only whoever reads a manifest pays for it
+    """The whole document with its variables replaced. `account` is the value of `${config('AccountID')}`."""
+    import yaml  # imported here because worker processes import this module and never read a manifest
 
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     result = _Resolver(document, env, account).resolve(document)
     if not isinstance(result, dict):
-        raise ValueError(f"{path}: not a mapping")
+        raise ValueError(f"{path}: must be a mapping")
     return result
 
 
@@ -112,7 +112,7 @@ def load(path: Path, *, env: Mapping[str, str], account: str) -> Manifest:
         regions.add(props["region"])
         functions.append(_function(props, account))
     if len(regions) != 1:
-        raise ValueError(f"{path}: one region is wanted, found {sorted(regions)}")
+        raise ValueError(f"{path}: the functions must share one region, found {sorted(regions)}")
     return Manifest(regions.pop(), tuple(functions))
 
 

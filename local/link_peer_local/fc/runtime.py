@@ -1,4 +1,4 @@
-"""Where functions run: in this process (tests), or in warm worker processes (the server)."""
+"""Runtimes of functions: in this process (tests), or in warm worker processes (the server)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 
 
 class Result(Struct, frozen=True):
-    """What a run gave: the raw body, the error type (empty: none) and what was printed."""
+    """The outcome of a run: the raw body, the error type (empty for success) and the printed output."""
 
     body: bytes
     error_type: str = ""
@@ -35,20 +35,22 @@ class Result(Struct, frozen=True):
 
 
 class Runtime(Protocol):
-    """Runs one call of a function; a failing function is a Result, never an exception."""
+    """Runs calls of functions. A failing function gives a Result, never an exception."""
 
-    def run(self, function: Function, event: bytes, context: Context) -> Result: ...
+    def run(self, function: Function, event: bytes, context: Context) -> Result:
+        """Run one call and return its outcome."""
 
     def stop(self, request_id: str) -> None:
         """End the call that is running under this request id, if the runtime can."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release what the runtime holds."""
 
 
 def environment(function: Function, context: Context, extra: Mapping[str, str], code: Sequence[Path]) -> dict[str, str]:
-    """What a function finds in its environment [doc functioncompute/fc/environment-variables].
+    """A function's environment variables [doc functioncompute/fc/environment-variables].
 
-    The keys are those of the moment the instance started; `context.credentials` are fresh at each call.
+    The keys are those at the start of the instance, while `context.credentials` are current at each call.
     """
     paths = os.pathsep.join(map(str, code))
     return {
@@ -75,9 +77,9 @@ _EXITED = fc_worker.failure("Process exited unexpectedly before completing reque
 
 
 class InProcessRuntime:
-    """Calls handlers in the caller's thread, one at a time, with the function's environment for as long as they run.
+    """Calls handlers in the caller's thread, one at a time, with the function's environment while they run.
 
-    A handler can't be interrupted: one that outlives its timeout by the clock is reported as timed out when it ends.
+    A handler cannot be interrupted: one that takes longer than its timeout is reported as timed out when it ends.
     """
 
     def __init__(self, clock: Clock, code: Sequence[Path] | None = None, env: Mapping[str, str] | None = None) -> None:
@@ -87,6 +89,7 @@ class InProcessRuntime:
         self._lock = threading.RLock()
 
     def run(self, function: Function, event: bytes, context: Context) -> Result:
+        """Run one call in this thread; printed output is captured."""
         with self._lock, self._environment(function, context), _captured() as log:
             started = self._clock.now()
 
@@ -97,7 +100,7 @@ class InProcessRuntime:
                 failed, body = fc_worker.call(handler, event, context)
             except KeyboardInterrupt:
                 raise
-            except BaseException:  # SystemExit, or a fault that stands for the death of the process
+            except BaseException:  # SystemExit, or an injected fault that ends the process
                 sys.modules.pop(function.handler.partition(".")[0], None)
                 failed, body = True, _EXITED
             if self._clock.now() - started > function.timeout:
@@ -105,10 +108,10 @@ class InProcessRuntime:
             return Result(body, UNHANDLED if failed else "", log.getvalue())
 
     def stop(self, request_id: str) -> None:
-        """Nothing: a thread can't be stopped."""
+        """Does nothing: a thread cannot be stopped."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Does nothing: this runtime holds nothing."""
 
     @contextlib.contextmanager
     def _environment(self, function: Function, context: Context) -> Iterator[None]:
@@ -137,7 +140,7 @@ def _captured() -> Iterator[io.StringIO]:
 
 
 class _Instance:
-    """One warm process of a function, serving one call at a time."""
+    """One warm process of a function; it serves one call at a time."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._pipe, theirs = Pipe()
@@ -156,7 +159,7 @@ class _Instance:
         self.killed = False
 
     def call(self, plain: Mapping[str, object], event: bytes, timeout: float) -> tuple[bool, bytes] | None:
-        """(failed, body); None when the time is up. EOFError or OSError when the process is gone."""
+        """(failed, body), or None after the timeout. EOFError or OSError when the process has ended."""
         pipe: Connection = self._pipe
         pipe.send((plain, event))
         if not pipe.poll(timeout):
@@ -165,7 +168,7 @@ class _Instance:
         return failed, body
 
     def printed(self) -> str:
-        """What was printed since the last look."""
+        """The output printed since the last call."""
         self._log.seek(0)
         text = self._log.read().decode(errors="replace")
         self._log.seek(0)
@@ -189,7 +192,7 @@ class _Pool(Struct):
 
 
 class WorkerRuntime:
-    """Warm worker processes, up to `instances` of each function; a call beyond that waits for one to be free."""
+    """Warm worker processes, up to `instances` per function; further calls wait until one is free."""
 
     def __init__(
         self, code: Sequence[Path] | None = None, env: Mapping[str, str] | None = None, instances: int = 4
@@ -202,6 +205,7 @@ class WorkerRuntime:
         self._running: dict[str, _Instance] = {}
 
     def run(self, function: Function, event: bytes, context: Context) -> Result:
+        """Run one call in a free instance, or start one."""
         with self._lock:
             pool = self._pools.setdefault(function.name, _Pool(threading.Semaphore(self._instances)))
         with pool.slots:
@@ -228,24 +232,26 @@ class WorkerRuntime:
             return Result(body, UNHANDLED if failed else "", log)
 
     def stop(self, request_id: str) -> None:
+        """Kill the process that runs this call."""
         with self._lock:
             instance = self._running.get(request_id)
             if instance is not None:
                 instance.kill()
 
     def close(self) -> None:
+        """End every process; calls in progress end with an error."""
         with self._lock:
             idle = [instance for pool in self._pools.values() for instance in pool.idle]
             for pool in self._pools.values():
                 pool.idle = []
             running = list(self._running.values())
-        for instance in running:  # its own caller sees the process gone, and closes it
+        for instance in running:  # the caller that waits for it notices, and closes it
             instance.kill()
         for instance in idle:
             instance.close()
 
     def _discard(self, instance: _Instance, context: Context, body: bytes) -> Result:
-        """The platform drops an instance that timed out or died; the next call gets a new one."""
+        """Drop an instance that timed out or died, as the platform does; the next call gets a new one."""
         with self._lock:
             del self._running[context.request_id]
         instance.kill()

@@ -1,4 +1,4 @@
-"""Asynchronous invocations: a queue, retries, task records, and a destination for what failed for good.
+"""Asynchronous invocations: a queue, retries, task records, and a destination for calls that finally failed.
 
 Sources: [doc functioncompute/fc/error-handling-1-2, result-callback, task-deduplication], [src fc20230330 AsyncTask].
 """
@@ -52,15 +52,16 @@ class Task(Struct):
     events: list[tuple[float, str, str]] = field(default_factory=list)
 
     def enter(self, status: str, now: float, detail: str = "") -> None:
+        """Change the status and record the change."""
         self.status = status
         self.events.append((now, status, detail))
 
 
 class Tasks:
-    """The asynchronous side of every function.
+    """The asynchronous invocations of every function.
 
-    Without `start` nothing runs by itself: `step` runs one call in the caller's thread, `drain` all there are.
-    The delay before a retry after a function error is not documented; here it doubles from `retry_seconds`.
+    Until `start`, nothing runs by itself: `step` runs one call in the caller's thread, `drain` all of them.
+    The interval before a retry after a function error is undocumented; here it is `retry_seconds`, doubled each time.
     """
 
     def __init__(self, clock: Clock, run: Run, stop: Callable[[str], None]) -> None:
@@ -77,7 +78,7 @@ class Tasks:
         self.deliver: Deliver | None = None
 
     def submit(self, account: str, function: Function, payload: bytes, request_id: str, task_id: str | None) -> Task:
-        """Take a call; 409 for a task id that this function has seen already."""
+        """Accept a call; 409 for a task id that this function has seen before."""
         if len(payload) > MAX_PAYLOAD:
             raise ApiError("EntityTooLarge", 400, f"payload size exceeds maximum allowed size ({MAX_PAYLOAD} bytes)")
         if task_id is not None and not _TASK_ID.fullmatch(task_id):
@@ -90,7 +91,7 @@ class Tasks:
                 raise ApiError(
                     "StatefulAsyncInvocationAlreadyExists",
                     409,
-                    f"async task '{task.id}' already exists: it was refused",
+                    f"async task '{task.id}' already exists",
                 )
             self._tasks[key] = task
             task.enter("Enqueued", now)
@@ -99,7 +100,7 @@ class Tasks:
         return task
 
     def get(self, account: str, function: Function, task_id: str) -> Task:
-        """A record; only functions with `asyncTask` keep records that can be read."""
+        """One record; only functions with `asyncTask` have records that can be read."""
         with self._changed:
             task = self._tasks.get((account, function.name, task_id)) if function.async_task else None
         if task is None:
@@ -107,26 +108,26 @@ class Tasks:
         return task
 
     def of(self, account: str, function: Function) -> list[Task]:
-        """Every record of a function, oldest first."""
+        """The records of a function, oldest first."""
         if not function.async_task:
             return []
         with self._changed:
             return [task for key, task in self._tasks.items() if key[:2] == (account, function.name)]
 
     def cancel(self, task: Task) -> None:
-        """Stop a task: one that waits never runs, one that runs is killed."""
+        """Stop a task: a waiting one never runs, a running one is killed."""
         with self._changed:
             if task.status in WAITING:
                 self._waiting.remove(task)
                 self._finish(task, "Stopped")
                 return
             if task.status != "Running":
-                raise ApiError("InvalidArgument", 400, f"async task '{task.id}' is {task.status}: it can't be stopped")
+                raise ApiError("InvalidArgument", 400, f"async task '{task.id}' is {task.status} and cannot be stopped")
             task.enter("Stopping", self._clock.now())
         self._stop(task.request_id)
 
     def step(self) -> bool:
-        """Run the call that is due first, in this thread. False if none is due."""
+        """Run the call that is due first in this thread. False if none is due."""
         with self._changed:
             now = self._clock.now()
             due = [task for task in self._waiting if task.due <= now]
@@ -152,19 +153,19 @@ class Tasks:
         return True
 
     def idle(self) -> bool:
-        """Whether nothing waits or runs."""
+        """Whether no call is waiting or running."""
         with self._changed:
             return not self._waiting and not self._running
 
     def drain(self, timeout: float = 600.0) -> None:
-        """Return when nothing waits or runs any more, retries included; TimeoutError after `timeout` seconds."""
+        """Return when no call, retries included, is waiting or running; TimeoutError after `timeout` seconds."""
         deadline = self._clock.now() + timeout
         while True:
             with self._changed:
                 if not self._waiting and not self._running:
                     return
                 if self._clock.now() >= deadline:
-                    raise TimeoutError(f"{len(self._waiting)} asynchronous calls wait, {self._running} run")
+                    raise TimeoutError(f"{len(self._waiting)} asynchronous calls are waiting, {self._running} running")
                 if self._threads:
                     self._changed.wait(0.05)
                     continue
@@ -173,12 +174,13 @@ class Tasks:
                 self._clock.sleep(min(max(pause, 0.01), deadline - self._clock.now()))
 
     def start(self, threads: int = 4) -> None:
-        """Run calls by themselves from now on."""
+        """Run calls in threads from now on."""
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
         for thread in self._threads:
             thread.start()
 
     def close(self) -> None:
+        """Stop the threads."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -194,7 +196,7 @@ class Tasks:
                         self._changed.wait(pause if self._waiting else None)
 
     def _settle(self, task: Task, result: Result) -> bool:
-        """Record how a run ended; True if the call failed for good."""
+        """Record how a run ended and plan a retry if there is one left; True if the call finally failed."""
         with self._changed:
             now = self._clock.now()
             if task.status == "Stopping":
@@ -222,7 +224,7 @@ class Tasks:
         task.enter(status, task.ended, detail)
 
     def _notify_destination(self, task: Task, result: Result) -> None:
-        """Push the failed call to `onFailure`. Fields and their JSON-in-text [doc result-callback, its sample]."""
+        """Send the failed call to `onFailure`. Fields and nested JSON text as in the sample of [doc result-callback]."""
         if task.function.on_failure is None or self.deliver is None:
             return
         message = {
@@ -237,17 +239,17 @@ class Tasks:
             "responseContext": {"statusCode": 200, "functionError": result.error_type},
             "responsePayload": task.error,
         }
-        # The coding of the message body is not documented; base64 is what the queue's own clients expect.
+        # The encoding of the message body is undocumented; base64 is what the queue's own clients expect.
         body = base64.b64encode(json.dumps(message).encode()).decode()
         try:
             self.deliver(task.account, task.function.on_failure, body)
             task.destination_status = "Succeeded"
         except ApiError as refusal:
-            log.warning("%s: the failed call was not delivered: %s", task.function.name, refusal)
+            log.warning("%s: could not deliver the failed call: %s", task.function.name, refusal)
             task.destination_status = "Failed"
 
 
 def new_request_id() -> str:
-    """In the form of the platform: `1-<8 hex>-<8 hex>-<12 hex>`."""
+    """A new request id in the platform's format: `1-<8 hex>-<8 hex>-<12 hex>`."""
     text = uuid.uuid4().hex
     return f"1-{text[:8]}-{text[8:16]}-{text[16:28]}"

@@ -1,4 +1,4 @@
-"""Deploys an s.yaml on the local cloud: its functions, and what calls them (rules, streams, timers)."""
+"""Deploys an s.yaml on the local cloud: its functions and their triggers (rules, streams, timers)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _EVERY = re.compile(r"@every (\d+)([smh])")
 
 
 class Cloud(Protocol):
-    """What triggers need of the local cloud: LocalCloud, which imports this package, has all of it."""
+    """The parts of LocalCloud that triggers use. LocalCloud itself imports this package."""
 
     clock: Clock
     region: str
@@ -41,7 +41,7 @@ class Cloud(Protocol):
 
 
 class Timer(Struct, frozen=True):
-    """A timer trigger: every so many seconds."""
+    """A timer trigger that fires every `seconds`."""
 
     name: str
     function: str
@@ -50,7 +50,7 @@ class Timer(Struct, frozen=True):
 
 
 class Triggers:
-    """Everything of one manifest that calls functions by itself."""
+    """The streams and timers of one manifest."""
 
     def __init__(self, cloud: Cloud, account: str, streams: list[QueueStream], timers: list[Timer]) -> None:
         self._cloud = cloud
@@ -61,13 +61,13 @@ class Triggers:
         self.timers = timers
 
     def fire_timer(self, name: str) -> None:
-        """Let a timer trigger fire now. Timers invoke asynchronously."""
+        """Fire a timer trigger now. Timers invoke asynchronously."""
         timer = next(timer for timer in self.timers if timer.name == name)
         event = {"triggerTime": utc(self._cloud.clock.now()), "triggerName": timer.name, "payload": timer.payload}
         self._cloud.fc.invoke_async(self._account, timer.function, json.dumps(event).encode())
 
     def drain(self, timeout: float = 600.0) -> None:
-        """Return when all asynchronous calls and queue messages came to their end, in this thread unless started."""
+        """Work until all asynchronous calls and queue messages are settled, or wait for the threads to."""
         idle = False
         while not idle:
             self._cloud.fc.drain(timeout)
@@ -76,7 +76,7 @@ class Triggers:
             idle = self._cloud.fc.tasks.idle() and all(stream.idle() or stream.blocked for stream in self.streams)
 
     def start(self) -> None:
-        """From now on everything runs by itself, in real time."""
+        """Run everything in threads from now on, in real time."""
         self._cloud.fc.tasks.start()
         for stream in self.streams:
             stream.start()
@@ -85,6 +85,7 @@ class Triggers:
             thread.start()
 
     def close(self) -> None:
+        """Stop the threads and Function Compute."""
         self._closed.set()
         for stream in self.streams:
             stream.close()
@@ -96,9 +97,9 @@ class Triggers:
 
 
 def install(cloud: Cloud, manifest: Manifest, account: str, runtime: Runtime, service: str = "link-peer") -> Triggers:
-    """Give `cloud` its Function Compute (`cloud.fc`) with the manifest's functions, and connect their triggers.
+    """Replace `cloud.fc` by one with the manifest's functions, and connect their triggers.
 
-    ValueError for what the platform would refuse, or what is not known here.
+    ValueError for a manifest that the platform would refuse, or that uses what is not offered here.
     """
     if manifest.region != cloud.region:
         raise ValueError(f"the manifest is for {manifest.region}, the cloud is {cloud.region}")
@@ -114,7 +115,7 @@ def install(cloud: Cloud, manifest: Manifest, account: str, runtime: Runtime, se
             if trigger.kind == "timer":
                 timers.append(_timer(trigger, function))
             elif trigger.kind != "eventbridge":
-                raise ValueError(f"{trigger.name}: triggers of type {trigger.kind} are not known here")
+                raise ValueError(f"{trigger.name}: triggers of type {trigger.kind} are not offered here")
             elif trigger.config["eventSourceConfig"]["eventSourceType"] == "Default":
                 _add_rule(cloud, account, trigger, function)
             else:
@@ -124,11 +125,11 @@ def install(cloud: Cloud, manifest: Manifest, account: str, runtime: Runtime, se
 
 
 def deploy(cloud: Cloud, *, in_process: bool = False, connected: bool = True, path: Path = ROOT / "s.yaml") -> Triggers:
-    """Deploy the project's s.yaml on a cloud that holds a world (`link_peer_local.world.load`), with that world's names.
+    """Deploy the project's s.yaml on a cloud that has loaded a world (`link_peer_local.world.load`), with its names.
 
-    Functions run in worker processes that reach the cloud at `cloud.endpoint`, so serve it first; `in_process` is for
-    tests on a virtual clock. Then `start` the triggers, or `drain` them by hand. Not `connected`, the functions are there
-    to be invoked, and nothing calls them by itself.
+    Functions run in worker processes that call the cloud at `cloud.endpoint`, so serve it first; `in_process` is for
+    tests on a virtual clock. Then `start` the triggers or `drain` them. Without `connected`, functions can be invoked,
+    but no event, message or timer calls them.
     """
     world = cloud.world
     names = {
@@ -149,7 +150,7 @@ def deploy(cloud: Cloud, *, in_process: bool = False, connected: bool = True, pa
 
 def _add_rule(cloud: Cloud, account: str, trigger: Trigger, function: Function) -> None:
     if not trigger.config["asyncInvocationType"]:
-        raise ValueError(f"{trigger.name}: cloud service events are delivered to asynchronous invocations only here")
+        raise ValueError(f"{trigger.name}: events of cloud services can only invoke asynchronously here")
     if not trigger.config["triggerEnable"]:
         return
 
@@ -179,6 +180,6 @@ def _wake_up(streams: list[QueueStream]) -> Callable[..., None]:
 def _timer(trigger: Trigger, function: Function) -> Timer:
     every = _EVERY.fullmatch(trigger.config["cronExpression"])
     if every is None:
-        raise ValueError(f"{trigger.name}: only `@every <n>[smh]` is known here")
+        raise ValueError(f"{trigger.name}: only `@every <n>[smh]` is offered here")
     seconds = int(every[1]) * {"s": 1, "m": 60, "h": 3600}[every[2]]
     return Timer(trigger.name, function.name, seconds, trigger.config.get("payload", ""))

@@ -1,6 +1,6 @@
-"""Function Compute over HTTP: the paths of 2023-03-30 (FC 3.0), and of 2021-04-06 and 2016-08-15 (FC 2.0, under a service).
+"""Function Compute on the wire: FC 3.0, and FC 2.0 where functions belong to a service.
 
-Paths and fields [src fc20230330 4.8.3, fc-open20210406 2.0.12, aliyun-fc2 2.5.2]; errors [doc
+Fields [src fc20230330 4.8.3, fc-open20210406 2.0.12, aliyun-fc2 2.5.2]; errors [doc
 function-compute/latest/error-codes].
 """
 
@@ -29,16 +29,16 @@ MAX_TAIL = 4096  # "the last 4 KB of the log" [doc InvokeFunction]
 
 
 def action(request: Request) -> str:
-    """The action's name, for faults and counts; empty for a path that is none."""
+    """The operation's name, e.g. `InvokeFunction`; `Unknown` for any other path."""
     found = routes.parse(request)
     return found.action if found else "Unknown"
 
 
 def error(refusal: ApiError) -> Response:
-    """A refusal of the service itself: never 200, unlike an error of the function."""
+    """A refusal by the service itself: never 200, unlike an error of the function."""
     request_id = new_request_id()
     document = {"RequestId": request_id, "Code": refusal.code, "Message": refusal.message}
-    # The clients of 2016-08-15 read these instead.
+    # Clients of 2016-08-15 read these instead.
     document |= {"ErrorCode": refusal.code, "ErrorMessage": refusal.message}
     return Response(
         refusal.status,
@@ -48,7 +48,7 @@ def error(refusal: ApiError) -> Response:
 
 
 def handle(backend: FcBackend, caller: Caller, request: Request) -> Response:
-    """Answer one request that `caller` signed."""
+    """Answer one request of a verified caller."""
     route = routes.parse(request)
     if route is None:
         raise ApiError("PathNotSupported", 400, f"'{request.method}' against '{request.path}' is not supported")

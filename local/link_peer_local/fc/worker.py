@@ -1,4 +1,4 @@
-"""One function instance: the context object, the calling convention of python3.10, and the process that serves calls.
+"""One function instance: the context object, the calling convention of python3.10, and the process serving calls.
 
 `runtime.WorkerRuntime` runs it as `python -m link_peer_local.fc.worker <file descriptor>`.
 Sources: [doc functioncompute/fc/context-1, event-handlers-1-1, error-handling-1-1].
@@ -23,12 +23,16 @@ Handler = Callable[[bytes, "Context"], Any]
 
 
 class Credentials(Struct, frozen=True):
+    """Temporary keys of the function's role."""
+
     access_key_id: str
     access_key_secret: str
     security_token: str
 
 
 class FunctionMeta(Struct, frozen=True):
+    """The running function: memory in MB, timeout in seconds."""
+
     name: str
     handler: str
     memory: int
@@ -36,7 +40,7 @@ class FunctionMeta(Struct, frozen=True):
 
 
 class ServiceMeta(Struct, frozen=True):
-    """FC 3.0 has no services; python3.10 still hands over the log's place here."""
+    """FC 3.0 has no services, but python3.10 still puts the names of project and logstore here."""
 
     log_project: str
     log_store: str
@@ -45,7 +49,7 @@ class ServiceMeta(Struct, frozen=True):
 
 
 class Context(Struct, frozen=True):
-    """What python3.10 hands to a handler. There is no logger on it, and no deadline."""
+    """The context that python3.10 passes to a handler. It has no logger and no deadline."""
 
     request_id: str
     credentials: Credentials
@@ -56,13 +60,13 @@ class Context(Struct, frozen=True):
 
 
 def load(handler: str) -> Handler:
-    """`file.method`: the only documented form is a file in the root of the package."""
+    """Import a handler `file.method`; the only documented form is a file in the root of the package."""
     module, _, name = handler.partition(".")
     return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
 
 
 def call(handler: Callable[[], Handler], event: bytes, context: Context) -> tuple[bool, bytes]:
-    """Run a handler: (failed, body). A failure's body is the platform's error document."""
+    """Run a handler: (failed, body). The body of a failure is the platform's error document."""
     try:
         return False, _body(handler()(event, context))
     except Exception as error:
@@ -70,7 +74,7 @@ def call(handler: Callable[[], Handler], event: bytes, context: Context) -> tupl
 
 
 def failure(message: str, kind: str | None = None, frames: list[list[str]] | None = None) -> bytes:
-    """`{"errorMessage", "errorType", "stackTrace"}`; the latter two only for exceptions."""
+    """The error document: `errorMessage`, and for exceptions `errorType` and `stackTrace`."""
     document: dict[str, Any] = {"errorMessage": message}
     if kind is not None:
         document |= {"errorType": kind, "stackTrace": frames or []}
@@ -95,7 +99,7 @@ def _frames(error: Exception) -> list[list[str]]:
 
 
 class _Log(logging.Handler):
-    """`logging` on the platform: time, request id, level, message on the instance's output."""
+    """The log format of the platform: time, request id, level and message on standard output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +111,7 @@ class _Log(logging.Handler):
 
 
 def serve(pipe: Connection) -> None:
-    """Answer calls until the other side goes away. The handler is loaded at the first one and stays warm."""
+    """Serve calls until the other side closes the pipe. The first call loads the handler, which then stays loaded."""
     log = _Log()
     root = logging.getLogger()
     root.addHandler(log)
@@ -133,7 +137,8 @@ def serve(pipe: Connection) -> None:
 
 
 def main() -> None:
-    # `-m` put the working directory first; what the function imports must come from its own code.
+    """Serve the pipe whose file descriptor is the first argument."""
+    # `-m` puts the working directory first on the path, but the function must import its own code.
     code = os.environ["FC_FUNC_CODE_PATH"].split(os.pathsep)
     sys.path[:] = [*code, *(path for path in sys.path[1:] if path not in code)]
     serve(Connection(int(sys.argv[1])))

@@ -1,7 +1,7 @@
-"""Message queues (MNS, now SMQ) of the local cloud: visibility, receipt handles, delay, retention, dead letters.
+"""Queues of MNS (now SMQ): visibility, receipt handles, delay, retention, dead letters.
 
 send → [delayed] → active → receive → inactive → delete
-                     ↑________ visibility over ___|     receives used up → the dead-letter queue, as active
+                     ↑____ timeout expires ___|     MaxReceiveCount reached → dead-letter queue, active there
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _NAME_LENGTH = 120
 class MnsBackend:
     """The queues of every account of one region.
 
-    `on_send(account, queue)` is called, outside the lock, after a message was sent that can be received at once; what
-    becomes visible later is told by `next_visible_at`.
+    `on_send(account, queue)` is called, outside the lock, after a message was sent that can be received at once;
+    `next_visible_at` says when a later one can.
     """
 
     def __init__(self, clock: Clock, region: str) -> None:
@@ -52,7 +52,7 @@ class MnsBackend:
     # Queues
 
     def create_queue(self, account: str, name: str, attributes: QueueAttributes | None = None) -> bool:
-        """Whether the queue is new; the same attributes again change nothing, others are QueueAlreadyExist (409)."""
+        """Create a queue; False if it exists with the same attributes, QueueAlreadyExist (409) if with others."""
         attributes = attributes or QueueAttributes()
         if not 1 <= len(name) <= _NAME_LENGTH:
             raise ApiError("QueueNameLengthError", 400, f"Queue name length should between 1 and {_NAME_LENGTH}.")
@@ -70,18 +70,21 @@ class MnsBackend:
             return True
 
     def set_attributes(self, account: str, name: str, attributes: QueueAttributes) -> None:
+        """Replace a queue's attributes."""
         with self._changed:
             queue = self.queue(account, name)
             self._check(account, name, attributes)
             queue.attributes, queue.modified = attributes, int(self._clock.now())
 
     def delete_queue(self, account: str, name: str) -> None:
+        """Delete a queue and its messages."""
         with self._changed:
             self.queue(account, name)
             del self._queues[account, name]
             self._changed.notify_all()
 
     def queue(self, account: str, name: str) -> Queue:
+        """One queue; ApiError QueueNotExist."""
         with self._changed:
             queue = self._queues.get((account, name))
             if queue is None:
@@ -89,6 +92,7 @@ class MnsBackend:
             return queue
 
     def queues(self, account: str, prefix: str = "") -> list[Queue]:
+        """The account's queues, sorted by name."""
         with self._changed:
             mine = [queue for (owner, _), queue in self._queues.items() if owner == account]
             return sorted((queue for queue in mine if queue.name.startswith(prefix)), key=lambda queue: queue.name)
@@ -103,6 +107,7 @@ class MnsBackend:
             self.queue(account, target)
 
     def depth(self, account: str, name: str) -> Depth:
+        """How many messages the queue holds."""
         with self._changed:
             self._bury(account)
             now, entries = self._now(), self._kept(self.queue(account, name))
@@ -111,7 +116,7 @@ class MnsBackend:
             return Depth(len(entries) - len(waiting), len(waiting) - delayed, delayed)
 
     def next_visible_at(self, account: str, name: str) -> float | None:
-        """The second at which the next message can be received (maybe past), or None for an empty queue."""
+        """When the next message can be received, in epoch seconds (maybe past); None for an empty queue."""
         with self._changed:
             entries = self._kept(self.queue(account, name))
             return min((entry.next_visible_time for entry in entries), default=0) / 1000 if entries else None
@@ -119,11 +124,11 @@ class MnsBackend:
     # Messages
 
     def send(self, account: str, name: str, body: str, delay: int | None = None, priority: int = 8) -> str:
-        """Put one message on the queue; its id."""
+        """Send one message and return its id."""
         return self.send_all(account, name, [(body, delay, priority)])[0]
 
     def send_all(self, account: str, name: str, messages: list[tuple[str, int | None, int]]) -> list[str]:
-        """Put up to 16 messages (body, delay in seconds or None for the queue's own, priority 1-16) on the queue."""
+        """Send up to 16 messages: body, delay in seconds (None: the queue's), priority 1-16. Returns their ids."""
         _between("The number of messages", len(messages), 1, BATCH)
         with self._changed:
             queue = self.queue(account, name)
@@ -150,9 +155,9 @@ class MnsBackend:
     def receive(
         self, account: str, name: str, max_n: int = 1, visibility: int | None = None, wait: int = 0
     ) -> list[Message]:
-        """Take up to `max_n` messages, hidden from others for `visibility` seconds (the queue's own if None).
+        """Receive up to `max_n` messages, which stay invisible for `visibility` seconds (None: the queue's timeout).
 
-        Waits up to `wait` seconds of the system's time for the first one; on a virtual clock it never waits.
+        Waits up to `wait` seconds for the first one, in real time; on a virtual clock it never waits.
         """
         _between("numOfMessages", max_n, 1, BATCH)
         _between("waitseconds", wait, 0, MAX_WAIT)
@@ -163,7 +168,7 @@ class MnsBackend:
                 taken = self._take(account, name, max_n, visibility)
                 if taken or now >= deadline or not isinstance(self._clock, SystemClock):
                     return taken
-                # A message that becomes visible in another queue may end in this one: as a dead letter.
+                # A message that becomes visible in another queue may move to this one as a dead letter.
                 due = [entry.next_visible_time / 1000 for queue in self.queues(account) for entry in queue.entries]
                 until = min([deadline, *(moment for moment in due if moment > now)])
                 self._changed.wait(max(until - now, 0.001))
@@ -182,7 +187,7 @@ class MnsBackend:
         return taken
 
     def _bury(self, account: str) -> None:
-        """Move what used up its receives to the dead-letter queues; its retention goes on [doc "Dead-letter queue"]."""
+        """Move messages received too often to their dead-letter queues; retention continues [doc "Dead-letter queue"]."""
         now = self._now()
         for queue in self.queues(account):
             target = self._queues.get((account, queue.attributes.dead_letter_queue or ""))
@@ -196,12 +201,12 @@ class MnsBackend:
                     self._changed.notify_all()
 
     def _visible(self, queue: Queue, now: int) -> list[Entry]:
-        """What can be received now: by priority (1 first), then by arrival."""
+        """The messages that can be received now, by priority (1 first), then by arrival."""
         visible = [entry for entry in self._kept(queue) if entry.next_visible_time <= now]
         return sorted(visible, key=lambda entry: (entry.priority, entry.order))
 
     def _kept(self, queue: Queue) -> list[Entry]:
-        """The messages whose retention is not over; the others are gone for good."""
+        """The messages within their retention period; deletes the others."""
         oldest = self._now() - queue.attributes.message_retention_period * 1000
         queue.entries[:] = [entry for entry in queue.entries if entry.enqueue_time > oldest]
         return queue.entries
@@ -212,19 +217,20 @@ class MnsBackend:
         entry.receipt_handle = f"{entry.priority}-{secrets.token_hex(16)}"
 
     def peek(self, account: str, name: str, max_n: int = 1) -> list[Message]:
-        """Look at up to `max_n` receivable messages without taking them."""
+        """Return up to `max_n` receivable messages without receiving them."""
         _between("numOfMessages", max_n, 1, BATCH)
         with self._changed:
             self._bury(account)
             return [entry.shown() for entry in self._visible(self.queue(account, name), self._now())[:max_n]]
 
     def delete(self, account: str, name: str, receipt_handle: str) -> None:
+        """Delete a received message."""
         with self._changed:
             queue = self.queue(account, name)
             queue.entries.remove(self._held(queue, receipt_handle))
 
     def change_visibility(self, account: str, name: str, receipt_handle: str, seconds: int) -> Message:
-        """Hide a received message for `seconds` from now; the new handle replaces the old one."""
+        """Keep a received message invisible for `seconds` from now; the new handle replaces the old one."""
         with self._changed:
             queue, now = self.queue(account, name), self._now()
             _between("VisibilityTimeout", seconds, 1, MAX_VISIBILITY)
@@ -234,7 +240,7 @@ class MnsBackend:
             return entry.shown(entry.receipt_handle)
 
     def _held(self, queue: Queue, receipt_handle: str) -> Entry:
-        """The message that a handle holds; a handle is good until its NextVisibleTime [doc ReceiveMessage]."""
+        """The message of a handle; a handle is valid until its NextVisibleTime [doc ReceiveMessage]."""
         if not re.fullmatch(r"\d{1,2}-[0-9a-f]{32}", receipt_handle):
             raise ApiError("ReceiptHandleError", 400, "The receipt handle you provided is not valid.")
         for entry in self._kept(queue):

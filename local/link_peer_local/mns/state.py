@@ -6,12 +6,12 @@ import hashlib
 
 from msgspec import Struct, field
 
-BATCH = 16  # messages a call [doc limits]
+BATCH = 16  # messages per call [doc limits]
 BATCH_BYTES = 65536  # of all bodies of one batch together [doc BatchSendMessage]
 MAX_VISIBILITY = 43200
 MAX_WAIT = 30
 
-# Attribute: its spelling on the wire, lowest, highest [doc CreateQueue].
+# Attribute: its name on the wire, minimum, maximum [doc CreateQueue].
 LIMITS: dict[str, tuple[str, int, int]] = {
     "visibility_timeout": ("VisibilityTimeout", 1, MAX_VISIBILITY),
     "maximum_message_size": ("MaximumMessageSize", 1024, 65536),
@@ -23,7 +23,7 @@ LIMITS: dict[str, tuple[str, int, int]] = {
 
 
 class QueueAttributes(Struct, frozen=True):
-    """What can be set on a queue; seconds and bytes. A `dead_letter_queue` switches the dead-letter policy on."""
+    """The settable attributes of a queue; seconds and bytes. `dead_letter_queue` enables the dead-letter policy."""
 
     visibility_timeout: int = 30
     maximum_message_size: int = 65536
@@ -36,7 +36,7 @@ class QueueAttributes(Struct, frozen=True):
 
 
 class Message(Struct, frozen=True):
-    """A message as handed out; times in milliseconds since the epoch. A peeked one has no receipt handle."""
+    """A message as returned; times in milliseconds since the epoch. A peeked one has no receipt handle."""
 
     id: str
     body: str
@@ -49,11 +49,12 @@ class Message(Struct, frozen=True):
 
     @property
     def body_md5(self) -> str:
+        """MD5 of the body, as MNS shows it."""
         return body_md5(self.body)
 
 
 class Depth(Struct, frozen=True):
-    """How many messages a queue holds: receivable, handed out, and not yet due."""
+    """How many messages a queue holds: receivable, received but invisible, and delayed."""
 
     active: int
     inactive: int
@@ -61,6 +62,8 @@ class Depth(Struct, frozen=True):
 
 
 class Entry(Struct, eq=False):
+    """A message as stored, with its current receipt handle; times in milliseconds since the epoch."""
+
     id: str
     body: str
     priority: int
@@ -72,6 +75,7 @@ class Entry(Struct, eq=False):
     receipt_handle: str = ""
 
     def shown(self, receipt_handle: str = "") -> Message:
+        """The message as returned to a client."""
         return Message(
             self.id,
             self.body,
@@ -85,9 +89,11 @@ class Entry(Struct, eq=False):
 
 
 class Queue(Struct):
+    """A queue with its messages; `created` and `modified` in epoch seconds."""
+
     name: str
     attributes: QueueAttributes
-    created: int  # seconds
+    created: int
     modified: int
     entries: list[Entry] = field(default_factory=list)
 

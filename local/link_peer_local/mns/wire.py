@@ -1,4 +1,4 @@
-"""MNS on the wire: REST paths and XML, in the forms that the Python and Node clients send and read."""
+"""MNS on the wire: REST paths and XML, as the Python and Node clients send and read them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _INTEGERS = {spelling: attribute for attribute, (spelling, _, _) in LIMITS.items
 
 
 def action(request: Request) -> str:
-    """The operation's name, e.g. `SendMessage`; `Unknown` for a path that is none."""
+    """The operation's name, e.g. `SendMessage`; `Unknown` for any other path."""
     method, query = request.method, _query(request)
     if request.path == "/queues":
         return "ListQueue" if method == "GET" else "Unknown"
@@ -58,7 +58,7 @@ def handle(backend: MnsBackend, caller: Caller, request: Request) -> Response:
 
 
 def error(problem: ApiError) -> Response:
-    """A refusal as MNS writes it: `<Error>` with Code, Message, RequestId and HostId."""
+    """A refusal in the format of MNS: `<Error>` with Code, Message, RequestId and HostId."""
     response = _answer(problem.status)
     request_id = response.headers["x-mns-request-id"]
     parts: list[Element] = [("Code", problem.code), ("Message", problem.message), ("RequestId", request_id)]
@@ -71,14 +71,14 @@ def _answer(status: int) -> Response:
 
 
 def _query(request: Request) -> dict[str, str]:
-    """The query; the Node client begins its names in lower case (`receiptHandle`)."""
+    """The query parameters; the Node client writes their names in lower camel case (`receiptHandle`)."""
     spelling = {"receiptHandle": "ReceiptHandle", "visibilityTimeout": "VisibilityTimeout"}
     pairs = parse_qsl(request.query, keep_blank_values=True)
     return {spelling.get(name, name): value for name, value in pairs}
 
 
 class _Call:
-    """One request on its way through."""
+    """One request of a verified caller. Each operation is a method named `_<Operation>`."""
 
     def __init__(self, backend: MnsBackend, caller: Caller, request: Request) -> None:
         self.backend = backend
@@ -93,7 +93,7 @@ class _Call:
         if place and place[1] != self.account:
             message = "The OwnerId that your Access Key Id associated to is forbidden for this operation."
             raise ApiError("AccessDenied", 403, message)
-        if place and place[2] != self.backend.region:  # nothing is known of other regions here
+        if place and place[2] != self.backend.region:  # other regions do not exist here
             raise ApiError("QueueNotExist", 404, "The queue name you provided is not exist.")
         self._check_digest()
         method: Callable[[], Response] | None = getattr(self, f"_{action(self.request)}", None)
@@ -104,7 +104,7 @@ class _Call:
     def _check_digest(self) -> None:
         sent = self.request.headers.get("content-md5")
         digest = hashlib.md5(self.request.body)  # noqa: S324 - their hash
-        # The Python client sends base64 of the hex digest, where HTTP means base64 of the digest.
+        # The Python client sends base64 of the hex digest; HTTP specifies base64 of the digest.
         forms = {base64.b64encode(form).decode() for form in (digest.hexdigest().encode(), digest.digest())}
         if sent and sent not in forms:
             raise ApiError("InvalidDegist", 400, "The Content-MD5 you specified is invalid.")
@@ -129,7 +129,7 @@ class _Call:
         return _answer(204)
 
     def _attributes(self, base: QueueAttributes) -> QueueAttributes:
-        """`base`, but for what the body says."""
+        """`base` with the attributes that the body sets."""
         given: dict[str, Any] = {}
         for element in xml.document(self.request.body, "Queue"):
             text = (element.text or "").strip()
@@ -160,7 +160,7 @@ class _Call:
         return xml.render(_answer(200), ("Queue", self._shown(self.backend.queue(self.account, self.name))))
 
     def _shown(self, queue: Queue) -> list[Element]:
-        """All twelve elements, without any of which the Python client calls the answer damaged."""
+        """All twelve elements; the Python client rejects an answer that lacks one."""
         depth, attributes = self.backend.depth(self.account, queue.name), asdict(queue.attributes)
         shown: list[Element] = [
             ("QueueName", queue.name),
@@ -262,7 +262,7 @@ class _Call:
                 failures.append((receipt_handle, problem))
         if not failures:
             return _answer(204)
-        # The others are deleted all the same; the answer names the handles that were not.
+        # The other messages were deleted; the answer names the handles that failed.
         listed: list[Element] = [
             ("Error", [("ErrorCode", p.code), ("ErrorMessage", p.message), ("ReceiptHandle", receipt_handle)])
             for receipt_handle, p in failures

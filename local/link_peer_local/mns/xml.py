@@ -17,6 +17,7 @@ Element = tuple[str, "str | int | Iterable[Element]"]
 
 
 def render(response: Response, root: Element) -> Response:
+    """Put a document into a response: the root's name and its text or child elements."""
     name, content = root
     body = f'<?xml version="1.0" ?>\n<{name} xmlns="{_XMLNS}">{_inner(content)}</{name}>'
     response.headers["Content-Type"] = "text/xml;charset=utf-8"
@@ -32,10 +33,12 @@ def _inner(content: str | int | Iterable[Element]) -> str:
 
 
 def receipt(identity: str, body: str) -> list[Element]:
+    """The elements that confirm a sent message."""
     return [("MessageId", identity), ("MessageBodyMD5", body_md5(body))]
 
 
 def seen(message: Message) -> list[Element]:
+    """The elements of a peeked message."""
     return [
         *receipt(message.id, message.body),
         ("MessageBody", message.body),
@@ -47,6 +50,7 @@ def seen(message: Message) -> list[Element]:
 
 
 def taken(message: Message) -> list[Element]:
+    """The elements of a received message."""
     handle_and_time: list[Element] = [
         ("ReceiptHandle", message.receipt_handle),
         ("NextVisibleTime", message.next_visible_time),
@@ -55,7 +59,7 @@ def taken(message: Message) -> list[Element]:
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
-    """Builds a tree of elements, text and CDATA; refuses a document type, and with it every entity."""
+    """Builds a tree of elements, text and CDATA; refuses a document type declaration, and so every entity."""
 
     def doctype(self, *_: object) -> None:
         raise _malformed()
@@ -76,7 +80,7 @@ def document(body: bytes, root: str) -> ElementTree.Element:
 
 
 def read_message(element: ElementTree.Element) -> tuple[str, int | None, int]:
-    """Body, delay and priority of one `<Message>`. The body is kept to the letter."""
+    """Body, delay (None: the queue's) and priority of one `<Message>`. The body is kept exactly as sent."""
     if element.tag != "Message":
         raise bad_element(element.tag)
     parts = {part.tag: part.text or "" for part in element}
@@ -90,18 +94,21 @@ def read_message(element: ElementTree.Element) -> tuple[str, int | None, int]:
 
 
 def integer(name: str, text: str) -> int:
+    """A whole number of up to nine digits; ApiError naming the element otherwise."""
     if not re.fullmatch(r"-?\d{1,9}", text.strip(), re.ASCII):
         raise bad_element(name)
     return int(text)
 
 
 def boolean(name: str, text: str) -> bool:
+    """True or false in any case; ApiError naming the element otherwise."""
     if text.lower() not in ("true", "false"):
         raise bad_element(name)
     return text.lower() == "true"
 
 
 def bad_element(name: str) -> ApiError:
+    """The refusal of an element that the schema does not allow."""
     message = f"The XML you provided did not validate against our published schema, cause by {name}."
     return ApiError("InvalidArgument", 400, message)
 

@@ -1,4 +1,4 @@
-"""Which project a request is for: the first label of Host, in every form that the clients send."""
+"""Which project a request is for: the first label of Host, in every form that clients send."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 from link_peer_local.core.http import Request
 
 _ENDPOINT = ".log.aliyuncs.com"
-_NETWORKS = re.compile(r"-(intranet|internal|share|vpc)$")  # other doors of the same region
+_NETWORKS = re.compile(r"-(intranet|internal|share|vpc)$")  # other endpoints of the same region
 _ADDRESS = re.compile(r"(\d{1,3}\.){3}\d{1,3}")
 
 
 def project_and_region(request: Request) -> tuple[str, str | None]:
-    """The project ("" for none) and the region (None on loopback) of a request.
+    """The project ("" without one) and the region (None on loopback) of a request.
 
     `<project>.<region>.log.aliyuncs.com`, `<project>.localhost`, or `<project>.127.0.0.1` as the Python SDK sends it.
     """

@@ -1,9 +1,9 @@
-"""The analytic half of a query, `search | select …`: the matching logs as a table `log`, and SQL over it.
+"""The analytic part of a query, `search | select …`: SQL over a table `log` of the matching logs.
 
-The real service speaks Presto's SQL; here SQLite runs what both understand: aggregates, grouping, ordering, CASE, string
-functions, and `from_unixtime` with `date_format`. As there, only fields that the index keeps for SQL (`doc_value`) are
-columns, of a value the first 2 KB, `from log` may be left out, and a result has at most 100 rows unless `limit` says
-otherwise. A statement can read that table and call those functions, nothing else, and it ends.
+The real service uses Presto's SQL; here SQLite runs what both have: aggregates, grouping, ordering, CASE, string
+functions, and `from_unixtime` with `date_format`. As in the real service, only fields with `doc_value` are columns,
+values are cut to 2 KB, `from log` may be omitted, and a result has at most 100 rows unless `limit` says otherwise. A
+statement can read that table and call those functions only, and its time and memory are limited.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ ROWS = 100
 _MOST_ROWS = 1_000_000  # [doc "LIMIT clause"]
 _STATEMENT = 64 * 1024  # characters of SQL
 _RESULT = 16 * 1024 * 1024  # characters of an answer
-# A statement that never ends is refused: by steps of SQLite's machine, and by the clock, as a step can be a long one.
+# Limits of a statement: steps of SQLite's virtual machine, and seconds, because a step can take long.
 _STEPS, _STEPS_AT_ONCE, _SECONDS = 10_000_000, 100, 10
-_MEMORY = 256 * 1024 * 1024  # bytes of SQLite's, for the whole process
+_MEMORY = 256 * 1024 * 1024  # bytes that SQLite may use in the whole process
 _PATTERN = 1024  # characters of a LIKE
-_FUNCTIONS = {  # those that Presto has too, and none that takes longer than its arguments are long
+_FUNCTIONS = {  # functions that Presto has too, and whose cost is linear in their arguments
     *("abs", "avg", "coalesce", "count", "date_format", "from_unixtime", "length", "like", "lower", "max", "min"),
     *("nullif", "round", "substr", "sum", "upper"),
 }
@@ -41,7 +41,7 @@ _BUILT_IN = {"__time__": FieldIndex("long"), "__source__": FieldIndex(), "__topi
 
 
 def split(query: str) -> tuple[str, str]:
-    """The search and the SQL of a query; no SQL where there is no `|` outside quotes."""
+    """The search and the SQL of a query; the SQL is empty when there is no `|` outside quotes."""
     for match in re.finditer(r'"(?:\\.|[^"\\])*(?:"|\\?\Z)|\|', query, re.DOTALL):
         if match[0] == "|":
             return query[: match.start()].strip(), query[match.end() :].strip()
@@ -49,7 +49,7 @@ def split(query: str) -> tuple[str, str]:
 
 
 def select(sql: str, index: Index, logs: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
-    """The rows of a statement over logs (fields as GetLogs shows them), every value a string. Raises ApiError."""
+    """Run a statement over logs (fields as GetLogs shows them): rows of strings. ApiError for an invalid statement."""
     if not re.match(r"select\b", sql, re.IGNORECASE):
         raise _invalid("an analytic statement begins with select")
     if len(sql) > _STATEMENT:
@@ -78,7 +78,7 @@ def select(sql: str, index: Index, logs: Iterable[Mapping[str, str]]) -> list[di
 
 
 def _limits() -> Callable[[], bool]:
-    """Whether the time of the statement that begins now is over."""
+    """A progress handler that says whether the statement starting now has exceeded its limits."""
     rest, end = iter(range(_STEPS // _STEPS_AT_ONCE)), time.monotonic() + _SECONDS
     return lambda: next(rest, None) is None or time.monotonic() > end
 
@@ -98,7 +98,7 @@ def _rows(answer: sqlite3.Cursor, most: int) -> list[dict[str, str]]:
 
 
 def _with_table(sql: str) -> str:
-    """`select a where b` is `select a from log where b`."""
+    """Add the omitted table: `select a where b` means `select a from log where b`."""
     depth = 0
     for match in _CLAUSE.finditer(sql):
         word = match[0].lower()
@@ -110,7 +110,7 @@ def _with_table(sql: str) -> str:
 
 
 def _check_names(sql: str, columns: Mapping[str, FieldIndex]) -> None:
-    """SQLite takes a quoted name that it does not know for a text; the real service refuses it."""
+    """Refuse unknown quoted names, as the real service does; SQLite would read them as text."""
     quoted = [
         (match[0][0] != '"', match[1].replace('""', '"')) for match in _NAME.finditer(sql) if match[1] is not None
     ]
@@ -123,7 +123,7 @@ def _check_names(sql: str, columns: Mapping[str, FieldIndex]) -> None:
 def _only_reading(action: int, first: str | None, second: str | None, *_: str | None) -> int:
     allowed = (
         action == sqlite3.SQLITE_SELECT
-        or (action == sqlite3.SQLITE_READ and first in ("log", ""))  # "": a column of a select within
+        or (action == sqlite3.SQLITE_READ and first in ("log", ""))  # "": a column of a subquery
         or (action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in _FUNCTIONS)
     )
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
@@ -144,7 +144,7 @@ def _shown(value: object) -> str:
 
 
 def _date_format(second: float | None, form: str) -> str | None:
-    """MySQL's formats, as Presto has them: %i is the minute, %s the second."""
+    """MySQL's formats, as in Presto: %i is the minute, %s the second."""
     if second is None:
         return None
     when = datetime.fromtimestamp(second, timezone.utc)
@@ -152,9 +152,9 @@ def _date_format(second: float | None, form: str) -> str | None:
 
 
 def _like(pattern: str | None, text: str | None, escape: str | None = None) -> bool | None:
-    """Presto's LIKE tells upper from lower case, SQLite's own does not."""
+    """Presto's LIKE, which is case-sensitive; SQLite's own is not."""
     if escape is not None or len(pattern or "") > _PATTERN:
-        raise ValueError("a LIKE with ESCAPE, or a long one, is not offered here")
+        raise ValueError("LIKE with ESCAPE, or with a long pattern, is not offered here")
     if pattern is None or text is None:
         return None
     return fnmatchcase(str(text), glob.escape(pattern).replace("%", "*").replace("_", "?"))

@@ -1,4 +1,4 @@
-"""State and rules of SLS: projects of accounts, their logstores, what was written and what a search finds."""
+"""State and rules of SLS: the projects of accounts, their logstores, writing logs and searching them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from link_peer_local.sls.state import LogGroup, Logstore, Page, Project, StoredL
 _PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _LOGSTORE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,61}[a-z0-9]")
 _FOREVER_DAYS = 3650
-_OLDEST_SECONDS, _NEWEST_SECONDS = 7 * 86400, 15 * 60  # a log's time against the server's [doc PutLogs]
+_OLDEST_SECONDS, _NEWEST_SECONDS = (
+    7 * 86400,
+    15 * 60,
+)  # accepted age of a log and lead over the server's clock [doc PutLogs]
 _HISTOGRAM_BARS = 60
 
 
@@ -37,11 +40,13 @@ class SlsBackend:
         self._lock = threading.RLock()
 
     def now(self) -> float:
+        """The cloud's time."""
         return self._clock.now()
 
     # Projects
 
     def create_project(self, account: str, name: str, description: str = "") -> Project:
+        """Create a project; its name must be new among all accounts."""
         if not _PROJECT_NAME.fullmatch(name):
             raise ApiError("ParameterInvalid", 400, f"project name {name} is invalid")
         with self._lock:
@@ -52,6 +57,7 @@ class SlsBackend:
             return self._projects[name]
 
     def project(self, account: str, name: str) -> Project:
+        """One project; ApiError ProjectNotExist."""
         with self._lock:
             project = self._projects.get(name)
             if project is None or project.owner != account:
@@ -59,15 +65,18 @@ class SlsBackend:
             return project
 
     def projects(self, account: str) -> list[Project]:
+        """The account's projects, sorted by name."""
         with self._lock:
             return sorted((p for p in self._projects.values() if p.owner == account), key=lambda p: p.name)
 
     def update_project(self, account: str, name: str, description: str) -> None:
+        """Change a project's description."""
         with self._lock:
             project = self.project(account, name)
             project.description, project.modified = description, self._clock.now()
 
     def delete_project(self, account: str, name: str) -> None:
+        """Delete a project and its logs."""
         with self._lock:
             del self._projects[self.project(account, name).name]
 
@@ -76,6 +85,7 @@ class SlsBackend:
     def create_logstore(
         self, account: str, project: str, name: str, ttl: Any = 30, shards: Any = 2, /, **settings: Any
     ) -> Logstore:
+        """Create a logstore: ttl in days, 1 to 10 shards; other settings are kept as sent."""
         if not _LOGSTORE_NAME.fullmatch(name):
             raise ApiError("ParameterInvalid", 400, f"logstore name {name} is invalid")
         if type(shards) is not int or not 1 <= shards <= 10:
@@ -91,6 +101,7 @@ class SlsBackend:
             return store
 
     def logstore(self, account: str, project: str, name: str) -> Logstore:
+        """One logstore; ApiError LogStoreNotExist."""
         with self._lock:
             store = self.project(account, project).logstores.get(name)
             if store is None:
@@ -98,6 +109,7 @@ class SlsBackend:
             return store
 
     def update_logstore(self, account: str, project: str, name: str, /, **settings: Any) -> None:
+        """Change settings of a logstore; the others stay."""
         if "ttl" in settings:
             _check_ttl(settings["ttl"])
         with self._lock:
@@ -106,6 +118,7 @@ class SlsBackend:
             store.modified = int(self._clock.now())
 
     def delete_logstore(self, account: str, project: str, name: str) -> None:
+        """Delete a logstore and its logs."""
         with self._lock:
             self.logstore(account, project, name)
             del self.project(account, project).logstores[name]
@@ -113,7 +126,7 @@ class SlsBackend:
     # Indexes
 
     def create_index(self, account: str, project: str, name: str, document: Any) -> None:
-        """An index holds for logs written from now on; earlier ones stay unsearchable [doc "Create indexes"]."""
+        """Create an index. It covers logs written from now on; earlier ones stay unsearchable [doc "Create indexes"]."""
         with self._lock:
             store = self.logstore(account, project, name)
             if store.index is not None:
@@ -121,11 +134,13 @@ class SlsBackend:
             store.index = indexes.parse(document)
 
     def update_index(self, account: str, project: str, name: str, document: Any) -> None:
+        """Replace an index, for logs written from now on."""
         with self._lock:
             self.index(account, project, name)
             self.logstore(account, project, name).index = indexes.parse(document)
 
     def index(self, account: str, project: str, name: str) -> Index:
+        """The current index; ApiError IndexConfigNotExist."""
         with self._lock:
             found = self.logstore(account, project, name).index
             if found is None:
@@ -133,6 +148,7 @@ class SlsBackend:
             return found
 
     def delete_index(self, account: str, project: str, name: str) -> None:
+        """Delete the index."""
         with self._lock:
             self.index(account, project, name)
             self.logstore(account, project, name).index = None
@@ -140,7 +156,7 @@ class SlsBackend:
     # Writing
 
     def put(self, account: str, project: str, name: str, group: LogGroup, route: str | None = None) -> None:
-        """Write one group, all of it or nothing; `route` is the hash key that picks the shard."""
+        """Write one group, all of it or nothing; `route` is the hash key that selects the shard."""
         with self._lock:
             store, now = self.logstore(account, project, name), self._clock.now()
             for record in group.records:
@@ -176,9 +192,9 @@ class SlsBackend:
         line: int = 100,
         reverse: bool = False,
     ) -> Page:
-        """Logs whose time is in [start, end) and that the query matches, by time, `line` of them from `offset` on.
+        """Logs with a time in [start, end) that match the query, sorted by time: `line` of them from `offset` on.
 
-        With SQL: its rows; then the three do not count [doc GetLogs].
+        With SQL the answer is its rows, and `offset`, `line` and `reverse` have no effect [doc GetLogs].
         """
         if not 0 <= line <= 100:
             raise ApiError("InvalidLine", 400, "line is invalid")
@@ -195,7 +211,7 @@ class SlsBackend:
     def histogram(
         self, account: str, project: str, name: str, start: int, end: int, query: str = "", topic: str = ""
     ) -> list[tuple[int, int, int]]:
-        """How the matching logs spread over equal parts of [start, end): (from, to, count). SQL does not count."""
+        """The number of matching logs in equal parts of [start, end): (from, to, count). SQL is ignored."""
         query, _ = analysis.split(query)
         found, _ = self._matching(account, project, name, start, end, query, topic)
         width = max(1, -(-(end - start) // _HISTOGRAM_BARS))
@@ -229,7 +245,7 @@ class SlsBackend:
     # Reading shards
 
     def cursor(self, account: str, project: str, name: str, shard: int, moment: str) -> str:
-        """Where to pull from: `begin`, `end`, or the first write received at or after an epoch second."""
+        """A cursor at `begin`, at `end`, or at the first write received at or after an epoch second."""
         with self._lock:
             writes = self._shard(account, project, name, shard)
             if moment == "begin":
@@ -241,7 +257,7 @@ class SlsBackend:
             return shards.cursor(sum(1 for write in writes if int(write.received) < int(moment)))
 
     def cursor_time(self, account: str, project: str, name: str, shard: int, cursor: str) -> int:
-        """When the write at the cursor was received; at the end of the shard, the present."""
+        """When the write at the cursor was received; at the end of the shard, the current time."""
         with self._lock:
             writes, position = self._shard(account, project, name, shard), shards.position(cursor)
             return int(writes[position].received if position < len(writes) else self._clock.now())
@@ -249,7 +265,7 @@ class SlsBackend:
     def pull(
         self, account: str, project: str, name: str, shard: int, cursor: str, count: int, end: str | None = None
     ) -> tuple[list[LogGroup], str]:
-        """Up to `count` groups from the cursor on, and the next cursor. No index is needed."""
+        """Up to `count` groups from the cursor on, and the next cursor. This needs no index."""
         if not 1 <= count <= 1000:
             raise ApiError("ParameterInvalid", 400, "count must be between 1 and 1000")
         with self._lock:

@@ -1,4 +1,4 @@
-"""Bodies of SLS: compression, and protobuf LogGroups to and from our own values."""
+"""Bodies of SLS: compression, and conversion of protobuf LogGroups."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MAX_RAW_BYTES = 10 * 1024 * 1024  # one write, uncompressed [doc PutLogs]
 
 
 def decompress(body: bytes, kind: str, raw_size: str | None) -> bytes:
-    """The plain body; `kind` is x-log-compresstype ("" for none), `raw_size` x-log-bodyrawsize as sent.
+    """The plain body; `kind` is x-log-compresstype ("" without one), `raw_size` is x-log-bodyrawsize as sent.
 
-    lz4 is a bare block, without a size in front, so the header is the only word about its length.
+    An lz4 body is a bare block without a size prefix, so only the header gives its length.
     """
     if not kind:
         _check_size(len(body))
@@ -51,9 +51,9 @@ def _decompressed(body: bytes, kind: str, size: int) -> bytes:
     if kind == "lz4":
         return bytes(lz4.block.decompress(body, uncompressed_size=size))
     if kind == "zstd":
-        # A frame that says its size is given that much memory at once, whatever `max_output_size` says.
+        # zstandard allocates the size that a frame declares, regardless of `max_output_size`.
         if zstandard.frame_content_size(body) not in (-1, size):
-            raise ValueError("not the announced size")
+            raise ValueError("not the declared size")
         return zstandard.ZstdDecompressor().decompress(body, max_output_size=size, allow_extra_data=False)
     if kind == "deflate":
         return zlib.decompressobj().decompress(body, size + 1)
@@ -61,7 +61,7 @@ def _decompressed(body: bytes, kind: str, size: int) -> bytes:
 
 
 def compress(body: bytes, accepted: str) -> tuple[bytes, str]:
-    """The body in the first coding of Accept-Encoding that SLS speaks, and that coding's name ("" for plain)."""
+    """The body in the first encoding of Accept-Encoding that SLS supports, and its name ("" for plain)."""
     for coding in (part.partition(";")[0].strip().lower() for part in accepted.split(",")):
         if coding == "lz4":
             return lz4.block.compress(body, store_size=False), "lz4"
@@ -71,7 +71,7 @@ def compress(body: bytes, accepted: str) -> tuple[bytes, str]:
 
 
 def decode(body: bytes) -> LogGroup:
-    """A LogGroup from protobuf; ApiError PostBodyInvalid, InvalidEncoding or InvalidKey (400)."""
+    """Read a LogGroup from protobuf; ApiError PostBodyInvalid, InvalidEncoding or InvalidKey (400)."""
     group = pb.LogGroup()
     try:
         group.ParseFromString(body)
@@ -92,12 +92,12 @@ def _pairs(items: Iterable[Any]) -> dict[str, str]:
 
 
 def _text(value: str | bytes) -> str:
-    """A string field; protobuf hands over one that is not UTF-8 as its bytes."""
+    """A string field; protobuf returns bytes for one that is not UTF-8."""
     return value if isinstance(value, str) else value.decode()
 
 
 def from_tracking(body: Mapping[str, Any], now: int) -> LogGroup:
-    """A LogGroup from the JSON of web tracking: `__logs__`, and `__topic__`, `__source__`, `__tags__` if given."""
+    """Read a LogGroup from web tracking's JSON: `__logs__`, and optionally `__topic__`, `__source__`, `__tags__`."""
     logs, tags = body.get("__logs__"), body.get("__tags__", {})
     if not isinstance(logs, list) or not all(isinstance(log, dict) for log in [*logs, tags]):
         raise ApiError("PostBodyInvalid", 400, "The request body is not valid JSON object.")
@@ -107,7 +107,7 @@ def from_tracking(body: Mapping[str, Any], now: int) -> LogGroup:
 
 
 def encode(groups: Iterable[LogGroup]) -> bytes:
-    """A protobuf LogGroupList, as PullLogs answers."""
+    """A protobuf LogGroupList, the body of PullLogs."""
     message = pb.LogGroupList()
     for group in groups:
         target = message.LogGroups.add(Topic=group.topic, Source=group.source)

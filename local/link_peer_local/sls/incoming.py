@@ -15,8 +15,8 @@ from link_peer_local.sls.routes import route
 
 
 class Incoming:
-    """One request, read: `project` ("" for none), `region` (None on loopback), the operation's `name`, and `path`,
-    the names in its path. `query` may be replaced by an operation whose parameters are in the body."""
+    """A request whose target was parsed: `project` ("" without one), `region` (None on loopback), the operation's
+    `name`, and `path`, the names in its path. An operation whose parameters are in the body replaces `query`."""
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -25,7 +25,7 @@ class Incoming:
         self.query = dict(parse_qsl(request.query, keep_blank_values=True))
 
     def body(self, content_type: str) -> bytes:
-        """The plain body, if it is of the type that the operation takes."""
+        """The decompressed body; ApiError when its Content-Type is another."""
         headers = self.request.headers
         sent = headers.get("content-type", "")
         if self.request.body and not sent:
@@ -39,6 +39,7 @@ class Incoming:
         )
 
     def json_body(self) -> dict[str, Any]:
+        """The body as a JSON object."""
         try:
             value = loads(self.body("application/json"))
         except ValueError as problem:
@@ -48,17 +49,19 @@ class Incoming:
         return value
 
     def integer(self, name: str, default: int | None = None) -> int:
+        """A whole-number parameter; ApiError when it is invalid, or absent without a default."""
         text = self.query.get(name)
-        if not text and default is not None:  # the Node client sends `offset=` for what its caller left out
+        if not text and default is not None:  # the Node client sends `offset=` for omitted parameters
             return default
         if text is None or not re.fullmatch(r"-?\d{1,18}", text, re.ASCII):
             raise ApiError("ParameterInvalid", 400, f"parameter {name} is invalid")
         return int(text)
 
     def moment(self, name: str) -> float:
+        """An epoch time in seconds, with the nanoseconds of `<name>Ns`."""
         return self.integer(name) + self.integer(f"{name}Ns", 0) / 1e9
 
 
 def as_text(value: Any) -> str:
-    """A JSON value as its query-string form."""
+    """A JSON value in its query-string form."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""Indexes of a logstore: which fields can be searched, and how a value falls into words."""
+"""Indexes of a logstore: which fields can be searched, and how values are split into words."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from link_peer_local.core.errors import ApiError
 
 # The console's delimiters [doc "Create indexes"]; note that "-" and "." are not among them.
 DEFAULT_TOKENS = frozenset(", '\";=()[]{}?@&<>/:\n\t\r")
-_SEARCHED = 512 * 1024  # what of a value is indexed [doc "Query and analysis", limits: KB; here characters]
+_SEARCHED = 512 * 1024  # indexed part of a value [doc "Query and analysis", limits: in KB; here in characters]
 _LONG = 1 << 63
 _TYPES = ("text", "long", "double", "json")
 
 
 class FieldIndex(Struct, frozen=True):
-    """How one field (or the whole line) is indexed. An empty `tokens` keeps a value in one piece."""
+    """How one field (or the whole line) is indexed. With empty `tokens` values are not split."""
 
     type: str = "text"
     tokens: frozenset[str] = DEFAULT_TOKENS
@@ -27,17 +27,19 @@ class FieldIndex(Struct, frozen=True):
 
     @property
     def numeric(self) -> bool:
+        """Whether the field holds numbers."""
         return self.type in ("long", "double")
 
     def fold(self, text: str) -> str:
+        """The text in lower case, unless the index is case-sensitive."""
         return text if self.case_sensitive else text.lower()
 
     def words(self, text: str) -> frozenset[str]:
-        """The words of a value, folded unless the index is case-sensitive."""
+        """The words of a value, in lower case unless the index is case-sensitive."""
         return _words(self, text)
 
     def number(self, text: str) -> float | None:
-        """The value as this field's type, or None where it is not one: such a value is not indexed."""
+        """The value as a number of this field's type; None for one that is not, which is then not indexed."""
         try:
             number = int(text) if self.type == "long" else float(text)
         except ValueError:
@@ -45,7 +47,7 @@ class FieldIndex(Struct, frozen=True):
         return None if self.type == "long" and not -_LONG <= number < _LONG else number
 
 
-@lru_cache(maxsize=256)  # a search asks each log once for every condition
+@lru_cache(maxsize=256)  # a search calls this for each log and each condition
 def _words(config: FieldIndex, text: str) -> frozenset[str]:
     text = config.fold(text[:_SEARCHED])
     if not config.tokens:
@@ -54,7 +56,7 @@ def _words(config: FieldIndex, text: str) -> frozenset[str]:
 
 
 class Index(Struct, frozen=True):
-    """A logstore's index: `line` is the full-text index, `keys` the indexed fields."""
+    """A logstore's index: `line` is the full-text index, `keys` are the indexed fields."""
 
     line: FieldIndex | None
     keys: Mapping[str, FieldIndex]
@@ -65,13 +67,13 @@ class Index(Struct, frozen=True):
     analysed_bytes: int = 2048  # of each of those values
 
     def key(self, name: str) -> FieldIndex | None:
-        """The index of a field; topic, source and tags have one of their own [doc "Reserved fields"]."""
+        """The index of a field; topic, source and tags are always indexed [doc "Reserved fields"]."""
         if name in ("__topic__", "__source__") or name.startswith("__tag__:"):
             return self.keys.get(name, FieldIndex())
         return self.keys.get(name)
 
     def line_texts(self, fields: Mapping[str, str]) -> list[str]:
-        """What the full-text index covers of one log: the names and values of its fields."""
+        """The texts of a log that the full-text index covers: names and values of its fields."""
         return [
             text
             for name, value in fields.items()
@@ -81,7 +83,7 @@ class Index(Struct, frozen=True):
 
 
 def parse(document: Any) -> Index:
-    """An index from CreateIndex: `{"line": {"token", "caseSensitive"}, "keys": {name: {"type", "token", …}}}`."""
+    """Read an index as sent: `{"line": {"token", "caseSensitive"}, "keys": {name: {"type", "token", …}}}`."""
     if not isinstance(document, dict) or not (document.get("line") or document.get("keys")):
         raise _invalid("an index needs line or keys")
     line = document.get("line")
@@ -92,9 +94,9 @@ def parse(document: Any) -> Index:
     if not all(
         isinstance(names, list) and all(isinstance(name, str) for name in names) for names in (include, exclude)
     ):
-        raise _invalid("include_keys and exclude_keys are lists of names")
+        raise _invalid("include_keys and exclude_keys must be lists of names")
     if include and exclude:
-        raise _invalid("include_keys and exclude_keys exclude each other")
+        raise _invalid("include_keys and exclude_keys cannot be combined")
     most = document.get("max_text_len", 2048)
     if type(most) is not int or not 64 <= most <= 16384:
         raise _invalid("max_text_len must be between 64 and 16384")

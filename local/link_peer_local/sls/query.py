@@ -24,12 +24,15 @@ from link_peer_local.sls.index import FieldIndex, Index
 
 
 class Searchable(Protocol):
-    """A log as the search sees it: `index` is the one in force when it was written (an index is not retroactive)."""
+    """A log to search: `index` is the index at the time of writing, because an index is not retroactive."""
 
     @property
-    def fields(self) -> Mapping[str, str]: ...
+    def fields(self) -> Mapping[str, str]:
+        """Every field, including `__source__`, `__topic__` and `__tag__:…`."""
+
     @property
-    def index(self) -> Index | None: ...
+    def index(self) -> Index | None:
+        """The index at the time of writing; None without one."""
 
 
 Predicate = Callable[[Searchable], bool]
@@ -39,9 +42,9 @@ _TOKEN = re.compile(
               | (?P<mark>>=|<=|[():|<>=\[\]]) | (?P<word>(?:\\.|[^\s()":|<>=\[\]\\])+) )""",
     re.VERBOSE | re.DOTALL,
 )
-# Unescaped wildcards, told apart from escaped ones while parsing (private-use characters).
+# Unescaped wildcards become private-use characters while parsing, to distinguish them from escaped ones.
 _MANY, _ONE = "\ue000", "\ue001"
-_MAX_DEPTH = 50  # guards the recursion; no documented limit is this low
+_MAX_DEPTH = 50  # limits the recursion; no documented limit is this low
 _MAX_CONDITIONS = 30  # [doc "Query and analysis", limits]
 _MAX_FUZZY = 64  # characters of a word with wildcards [doc "Fuzzy search"]
 
@@ -61,7 +64,7 @@ _END = _Token("end", "")
 
 
 def compile_query(query: str, index: Index) -> Predicate:
-    """The predicate of a query, checked against the logstore's index; ApiError ParameterInvalid (400) otherwise."""
+    """Compile a query, checked against the logstore's index; ApiError ParameterInvalid (400) for an invalid one."""
     tokens = _tokens(query)
     if not tokens:
         return _written_with_an_index
@@ -170,7 +173,7 @@ class _Parser:
         if token == _Token("word", _MANY):
             return _written_with_an_index
         if self._index.line is None:
-            # Strict on purpose: without a full-text index a bare word finds nothing sensible.
+            # Stricter than needed: without a full-text index a bare word cannot match anything.
             raise _invalid(
                 f"full text index is not configured, so {_shown(token.text)!r} can't be searched: use field: value"
             )
@@ -186,7 +189,7 @@ class _Parser:
     def _field(self, name: str) -> FieldIndex:
         config = self._index.key(name)
         if config is None:
-            # The service's own words, quotation mark and all [doc "Common errors"].
+            # The service's own message, including the stray quotation mark [doc "Common errors"].
             raise _invalid(
                 f"key ({_shown(name)}) is not config as key value config,"
                 'if symbol : is in your log,please wrap : with quotation mark "'
@@ -265,7 +268,7 @@ def _on_number(name: str, test: Callable[[float], bool]) -> Predicate:
 
 
 def _matches(token: _Token, config: FieldIndex, texts: list[str]) -> bool:
-    """Whether every word of the token is among the words of the texts (and, for a phrase, in one piece)."""
+    """Whether every word of the token occurs in the texts, and a phrase occurs as a whole."""
     wanted = config.words(token.text)
     if token.kind == "phrase" and not any(config.fold(token.text) in config.fold(text) for text in texts):
         return False
@@ -276,7 +279,7 @@ def _found(wanted: str, words: frozenset[str]) -> bool:
     if _MANY not in wanted and _ONE not in wanted:
         return wanted in words
     pattern = escape(wanted).replace(_MANY, "*").replace(_ONE, "?")
-    return any(fnmatchcase(word, pattern) for word in words)  # it never backtracks into an earlier star
+    return any(fnmatchcase(word, pattern) for word in words)  # never backtracks into an earlier star
 
 
 def _check_wildcard(token: _Token) -> None:

@@ -1,4 +1,4 @@
-"""Which operation of SLS a request is for."""
+"""Which operation of SLS a request is for, by method, path and `?type=`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote
 from link_peer_local.core.http import Request
 from link_peer_local.sls.address import project_and_region
 
-# (method, path, value of ?type=, None for none) to the operation's name.
+# Method, path, value of ?type= (None when absent), operation.
 _ROUTES: list[tuple[str, re.Pattern[str], str | None, str]] = [
     (method, re.compile(path), kind, name)
     for method, path, kind, name in (
@@ -49,7 +49,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], str | None, str]] = [
 
 
 def route(request: Request) -> tuple[str, dict[str, str]]:
-    """The operation's name, `Unknown` for none, and what its path names."""
+    """The operation's name (`Unknown` for any other path) and the names in its path."""
     kind = dict(parse_qsl(request.query)).get("type")
     for method, pattern, wanted, name in _ROUTES:
         match = pattern.fullmatch(request.path or "/")

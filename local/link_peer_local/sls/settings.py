@@ -34,6 +34,7 @@ class Settings(Incoming):
 
     @property
     def store(self) -> tuple[str, str, str]:
+        """Account, project and logstore of the request."""
         return self.account, self.project, self.path["logstore"]
 
     # Projects

@@ -30,15 +30,15 @@ class LogGroup(Struct, frozen=True):
 
 
 class StoredLog(Struct, frozen=True):
-    """A log with what the search needs of it; `fields` includes __source__, __topic__ and __tag__:…"""
+    """A log as stored for searching; `fields` includes __source__, __topic__ and __tag__:…"""
 
     order: tuple[int, int, int]  # time, nanoseconds, arrival
     fields: Mapping[str, str]
-    index: Index | None  # the one in force when it was written
+    index: Index | None  # at the time of writing
     received: float
 
     def rendered(self) -> dict[str, str]:
-        """As GetLogs answers: every value a string."""
+        """The log as GetLogs returns it, every value a string."""
         shown = {"__time__": str(self.order[0]), **self.fields}
         if self.order[1]:
             shown["__time_ns_part__"] = str(self.order[1])
@@ -46,12 +46,16 @@ class StoredLog(Struct, frozen=True):
 
 
 class Write(Struct, frozen=True):
+    """One PutLogs call: the group as received, and its logs as stored."""
+
     received: float
     group: LogGroup
     logs: tuple[StoredLog, ...]
 
 
 class Logstore(Struct):
+    """A logstore: settings as sent, times in epoch seconds, and the writes of each shard."""
+
     name: str
     settings: dict[str, Any]
     created: int
@@ -62,6 +66,8 @@ class Logstore(Struct):
 
 
 class Project(Struct):
+    """A project of one account; times in epoch seconds."""
+
     name: str
     owner: str
     description: str
@@ -73,7 +79,7 @@ class Project(Struct):
 
 
 class Page(Struct, frozen=True):
-    """What one search answers: a page of logs (with SQL: of its rows), and how many logs were looked at."""
+    """The answer of a search: a page of logs (or the rows of the SQL), and how many logs were examined."""
 
     logs: list[dict[str, str]]
     processed: int

@@ -19,7 +19,7 @@ from link_peer_local.sls.state import Page
 
 
 def action(request: Request) -> str:
-    """The operation's name, e.g. `PutLogs`; `Unknown` for a path that is none."""
+    """The operation's name, e.g. `PutLogs`; `Unknown` for any other path."""
     return route(request)[0]
 
 
@@ -32,12 +32,12 @@ def handle(backend: SlsBackend, caller: Caller, request: Request) -> Response:
 
 
 def error(problem: ApiError) -> Response:
-    """A refusal as SLS writes it: `{"errorCode", "errorMessage"}`."""
+    """A refusal in the format of SLS: `{"errorCode", "errorMessage"}`."""
     return as_json({"errorCode": problem.code, "errorMessage": problem.message}, status=problem.status)
 
 
 class _Call(Settings):
-    """One request on its way through: what was asked for, by whom, of which project."""
+    """One request: checks what every operation needs, then runs the operation's method."""
 
     def answer(self) -> Response:
         if self.region not in (None, self.backend.region):
@@ -48,7 +48,7 @@ class _Call(Settings):
         if version != "0.6.0":
             raise ApiError("InvalidAPIVersion", 400, f"x-log-apiversion {version} is unsupported.")
         digest = self.request.headers.get("content-md5")
-        # SLS signs the upper-case hex digest, not base64 as HTTP has it.
+        # SLS uses the upper-case hex digest, where HTTP specifies base64.
         if digest and digest != hashlib.md5(self.request.body).hexdigest().upper():  # noqa: S324 - their hash
             raise ApiError("PostBodyInvalid", 400, "Content-MD5 does not match the body.")
         method: Callable[[], Response] | None = getattr(self, f"_{self.name}", None)
