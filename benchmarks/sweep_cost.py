@@ -15,7 +15,7 @@ from functools import partial
 from types import SimpleNamespace
 
 from link_peer.engine.scopes.everything import Sweep
-from link_peer.runtime.delivery import opened
+from link_peer.runtime.compose import open_delivery
 from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import SystemClock
@@ -65,7 +65,7 @@ def measure(instances: int, groups: int) -> None:
     point_at(cloud, server.endpoint)
     context = SimpleNamespace(function=SimpleNamespace(timeout=3600))
     for run in ("first", "second"):
-        sweep = Sweep(opened("sweep", context), f"sweep-{run}")
+        sweep = Sweep(open_delivery("sweep", context), f"sweep-{run}")
         start = time.perf_counter()
         sweep.run()
         seconds = time.perf_counter() - start

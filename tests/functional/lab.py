@@ -17,7 +17,7 @@ import yaml
 from link_peer.alicloud.sts import CACHE
 from link_peer.domain.model import Party, RuleKey
 from link_peer.domain.tags import parse_party, parse_port
-from link_peer.runtime import delivery
+from link_peer.runtime import compose
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Fault
 from link_peer_local.core.http import Request, Response
@@ -60,7 +60,7 @@ class Lab:
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys.access_key_secret,
         }.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(delivery, "clock_for_functions", lambda: cloud.clock)
+        monkeypatch.setattr(compose, "clock_for_functions", lambda: cloud.clock)
         CACHE.sessions.clear()
         self.a, self.b, self.shared = (vpc["id"] for vpc in cloud.world.vpcs)
         self.context = SimpleNamespace(request_id="r-1", function=SimpleNamespace(name="f", timeout=120))

@@ -12,7 +12,7 @@ import pytest
 from link_peer.alicloud import mns as queue
 from link_peer.alicloud import sdk, sls
 from link_peer.domain.errors import Transient
-from link_peer.runtime import delivery
+from link_peer.runtime import compose
 from link_peer_local.server import Server
 
 from tests.functional.lab import Lab
@@ -41,7 +41,7 @@ class WireLab(Lab):
     def __init__(self, server: Server, monkeypatch: pytest.MonkeyPatch, folder: Any) -> None:
         super().__init__(server.cloud, monkeypatch, folder)
         monkeypatch.setenv("LINK_PEER_CLOUD", server.endpoint)
-        monkeypatch.setattr(delivery, "clock_for_functions", HurriedClock)
+        monkeypatch.setattr(compose, "clock_for_functions", HurriedClock)
         self._monkeypatch = monkeypatch
         self.wait(SILENCE)
 

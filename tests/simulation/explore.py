@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
-from link_peer.inbound.policy_file import Policy
+from link_peer.domain.policy import Policy
 
 from tests.simulation import invariants, run
 from tests.simulation.invariants import Broken

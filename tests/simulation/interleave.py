@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from link_peer.inbound.policy_file import Policy
+from link_peer.domain.policy import Policy
 
 from tests.simulation.explore import fingerprint
 from tests.simulation.invariants import Broken, hold

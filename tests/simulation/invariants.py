@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from link_peer.domain.model import ALL, Group, Instance, Party, Rule, RuleKey
-from link_peer.inbound.policy_file import Policy
+from link_peer.domain.policy import Policy
 
 from tests.simulation import oracle
 from tests.simulation.world import World

@@ -16,9 +16,8 @@ import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from link_peer.domain.model import ALL, Party, Port, RuleKey
-from link_peer.domain.tags import parse_port, parse_who
-from link_peer.inbound.policy_file import Allow
-from link_peer.runtime.clock import iso
+from link_peer.domain.policy import Allow
+from link_peer.domain.tags import iso, parse_port, parse_who
 
 from tests.simulation import invariants, oracle
 from tests.simulation.invariants import Broken, hold
@@ -27,7 +26,6 @@ from tests.simulation.run import (
     Run,
     deliver,
     drained,
-    one_thread,
     quiet,
     requests_in,
     stream,
@@ -93,8 +91,6 @@ class Life(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._threads = one_thread()
-        self._threads.__enter__()
         self.world = World()
         self.policy = POLICY
         self.sent: list[Message] = []
@@ -399,7 +395,4 @@ class Life(RuleBasedStateMachine):
                 hold("I6", reason in ours.get(key, ()), f"{name} was applied; {key} stands for {ours.get(key)}")
 
     def teardown(self) -> None:
-        try:
-            self.rest()
-        finally:
-            self._threads.__exit__(None, None, None)
+        self.rest()

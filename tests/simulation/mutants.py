@@ -1,12 +1,12 @@
-"""Wrong designs, each a small change of the production code's behaviour, and where each must be found out.
+"""Wrong designs, each a small change of the production code's behaviour, and where each must be detected.
 
-They are the designs that people build first, and those that this simulation found in our own code.
+They are the designs that people build first, and those that this simulation found in our own code. Each is put in at a
+public seam: a port (the cloud, the audit log), a method of a public class, or a function of a module.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,18 +14,26 @@ import msgspec
 import pytest
 from link_peer.domain import marker
 from link_peer.domain.errors import Transient
-from link_peer.domain.model import TAG, Rule
-from link_peer.engine import apply
-from link_peer.engine import reader as view
-from link_peer.engine.scopes import everything as reconcile_all
-from link_peer.engine.scopes import instances as reconcile_instances
-from link_peer.engine.scopes import pair as reconcile_pair
-from link_peer.inbound import requests
-from link_peer.planning import consent, plan
-from link_peer.planning import evaluate as decide
-from link_peer.runtime import audit
+from link_peer.domain.model import TAG, Claim, Marker, Rule
+from link_peer.domain.snapshot import Snapshot
+from link_peer.engine import apply, converge, settle
+from link_peer.engine.apply import Applier, Report
+from link_peer.engine.reader import Reader
+from link_peer.engine.records import decision_record
+from link_peer.engine.scopes.everything import Sweep
+from link_peer.engine.scopes.instances import InstanceScope
+from link_peer.engine.scopes.pair import PairScope
+from link_peer.engine.settle import Settler
+from link_peer.inbound import dispatch, requests
+from link_peer.planning import consent, plan, removals, unlink_guard
+from link_peer.planning.claims import DesiredLink
+from link_peer.planning.decision import Context, Decision
+from link_peer.planning.desired import DesiredState
+from link_peer.planning.removal_guard import Admitted, RemovalGuard
+from link_peer.runtime.audit import AuditWriter
+from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.ports import Record
 
-from functions import auto_link, cross_account
 from tests.simulation import run
 
 Patch = pytest.MonkeyPatch
@@ -49,99 +57,111 @@ def no_consent_check(patch: Patch) -> None:
 
 
 def compensate_by_tuple(patch: Patch) -> None:
-    """A saga takes back what it sent, by parameters: whoever's rule that is."""
-    carry_out = apply.Applier._carry_out
+    """A saga takes back what it sent, by its parameters, whoever owns that rule."""
 
-    def saga(self: Any, decision: Any, report: Any, *more: Any) -> Any:
-        records = carry_out(self, decision, report, *more)
-        if decision.link in report.failed:
-            for need in decision.verdict.needs:
-                ecs = self._reader.ecs(need.key.group.account)
-                ids = [rule.id for rule in ecs.rules(need.key.group.id) if rule.key == need.key]
-                if ids:
-                    ecs.revoke(need.key.group.id, ids)
-        return records
+    class Saga(Applier):
+        def __init__(self, reader: Reader, *more: Any) -> None:
+            super().__init__(reader, *more)
+            self.reader = reader
 
-    patch.setattr(apply.Applier, "_carry_out", saga)
+        def apply(self, decisions: Sequence[Decision]) -> Report:
+            report = super().apply(decisions)
+            for decision in decisions:
+                needs = decision.verdict.needs if decision.verdict and decision.link in report.refused else ()
+                for need in needs:
+                    if ecs := self.reader.ecs(need.key.group.account):
+                        group = need.key.group.id
+                        if ids := [rule.id for rule in ecs.rules(group) if rule.key == need.key]:
+                            ecs.revoke(group, ids)
+            return report
+
+    patch.setattr(converge, "Applier", Saga)
 
 
 def rule_owned_by_the_request(patch: Patch) -> None:
-    """The last request's mark replaces the others'."""
-    patch.setattr(apply, "_left", lambda edit, old: edit.gain or frozenset(old.reasons) - edit.lose)
+    """The last request's claim replaces the others'."""
+    patch.setattr(settle, "claims_after", lambda edit, old: edit.gain or frozenset(old.claims) - edit.lose)
 
 
 def fixed_client_token(patch: Patch) -> None:
     """The token is a hash of the rule: the platform remembers the answer, though the rule has been revoked since."""
-    remembered: dict[int, set[object]] = {}
+    remembered: set[object] = set()
     authorize = run.SimEcs.authorize
 
-    def with_memory(self: Any, group: str, rules: Sequence[Any]) -> str:
-        tokens = remembered.setdefault(0, set())
+    def with_memory(self: run.SimEcs, group: str, rules: Sequence[Any]) -> str:
         token = (self.account, group, tuple(rules))
-        if token in tokens:
-            self._run.call(self.account, "authorize", lambda: None)
+        if token in remembered:
+            self.call("authorize", lambda: None)
             return "the old answer"
         answer = authorize(self, group, rules)
-        tokens.add(token)
+        remembered.add(token)
         return answer
 
     patch.setattr(run.SimEcs, "authorize", with_memory)
 
 
 def no_read_back(patch: Patch) -> None:
-    """An answer without an error is believed."""
+    """An answer without an error is trusted."""
 
-    def settle(self: Any, _decision: Any, group: Any, edits: Any, requests: list[str]) -> Any:
-        self._change(self._ecs(group), group, edits, self._found(self._reader.view.rules[group], edits), requests)
-        return {key: standing.rule for key, standing in self._found(self._read(group), edits).items()}
+    class Trusting(Settler):
+        def settle(self, group: Any, edits: Any, before_write: Any, requests: Any) -> Any:
+            self.send(group, edits, self.reader.rules_of(group), before_write, requests)
+            return {key: found.rule for key, found in self.existing(self.read(group), edits).items()}
 
-    patch.setattr(apply.Applier, "_settle", settle)
+    patch.setattr(apply, "Settler", Trusting)
 
 
 def errors_swallowed(patch: Patch) -> None:
     """Trouble is answered with a text, which acknowledges the message."""
 
-    def swallow(function: Callable[..., str], event: bytes, delivery: Any) -> str:
-        try:
-            return function(event, delivery)
-        except Transient:
-            return "{}"
+    def swallowing(handle: Callable[..., Any]) -> Callable[..., Any]:
+        def handler(event: bytes, delivery: Delivery) -> Any:
+            with contextlib.suppress(Transient):
+                return handle(event, delivery)
+            return {}
 
-    functions = {
-        "auto_link": functools.partial(swallow, auto_link.run),
-        "cross_account": functools.partial(swallow, cross_account.run),
-    }
-    patch.setattr(run, "FUNCTIONS", {**run.FUNCTIONS, **functions})
+        return handler
+
+    for name in ("auto_link", "cross_account"):
+        patch.setitem(run.HANDLERS, name, swallowing(run.HANDLERS[name]))
 
 
 def empty_read_means_gone(patch: Patch) -> None:
-    patch.setattr(plan._Planner, "_believed", lambda *_args: True)
+    patch.setattr(removals, "doubted_accounts", lambda *_args: set())
 
 
 def outcome_before_the_change(patch: Patch) -> None:
-    def apply_(self: Any, decisions: Sequence[Any]) -> Any:
-        report = apply.Report()
-        region = self._region
-        self._scribe.write([audit.decision_record(d, region, "intent") for d in decisions if d.edits or d.untagged])
-        self._scribe.write([audit.decision_record(d, region, "outcome") for d in decisions])
-        for decision in decisions:
-            self._carry_out(decision, report, {})
-        return report
+    class Silent:
+        """An audit writer whose records were written already."""
 
-    patch.setattr(apply.Applier, "apply", apply_)
+        def write(self, records: Sequence[Record]) -> None:
+            pass
+
+    class Early(Applier):
+        def __init__(self, reader: Reader, delivery: Delivery, audit: AuditWriter, *more: Any) -> None:
+            super().__init__(reader, delivery, Silent(), *more)  # type: ignore[arg-type]
+            self.early, self.region = audit, delivery.region
+
+        def apply(self, decisions: Sequence[Decision]) -> Report:
+            changing = [d for d in decisions if d.edits or d.missing_managed_tag]
+            self.early.write([decision_record(d, self.region, "intent") for d in changing])
+            self.early.write([decision_record(d, self.region, "outcome") for d in decisions])
+            return super().apply(decisions)
+
+    patch.setattr(converge, "Applier", Early)
 
 
 def no_intent(patch: Patch) -> None:
-    write = audit.Scribe.write
+    write = AuditWriter.write
     patch.setattr(
-        audit.Scribe, "write", lambda self, records: write(self, [r for r in records if r["record"] != "intent"])
+        AuditWriter, "write", lambda self, records: write(self, [r for r in records if r["record"] != "intent"])
     )
 
 
 def any_marker_is_ours(patch: Patch) -> None:
     """A description that looks like a marker makes a rule ours."""
 
-    def owned(rule: Rule, deployment: str, _region: str, home: str) -> Any:
+    def owned(rule: Rule, _deployment: str, _region: str, home: str) -> Marker | None:
         return marker.parse(rule.description, home) if rule.key else None
 
     patch.setattr(marker, "owned", owned)
@@ -151,187 +171,186 @@ def own_every_equal_rule(patch: Patch) -> None:
     """What equals a rule of ours is taken for ours: a person's too."""
     owned = marker.owned
 
-    def equal(rule: Rule, deployment: str, region: str, home: str) -> Any:
+    def equal(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
         if rule.key is None or rule.policy != "accept":
             return None
-        made = marker.Marker(deployment, rule.key.id(deployment, region), (marker.Reason("r-1"),))
+        made = Marker(deployment, rule.key.id(deployment, region), (Claim("r-1"),))
         return owned(rule, deployment, region, home) or made
 
     patch.setattr(marker, "owned", equal)
 
 
 def event_is_a_fact(patch: Patch) -> None:
-    """A Deleted event is believed without a look."""
-    look = reconcile_instances._Instances._look
+    """A Deleted event is trusted without a look."""
+    read = InstanceScope.read
 
-    def believe(self: Any) -> None:
-        look(self)
-        for party, hint in self.hints.items():
-            if hint.state == "Deleted":
-                self.view.instances.pop(party, None)
-                self.shown = [instance for instance in self.shown if instance.party != party]
-                self.gone.add(party)
+    def trusting(self: InstanceScope) -> None:
+        read(self)
+        deleted = {party for party, hint in self.hints.items() if hint.state == "Deleted"}
+        self.shown = [instance for instance in self.shown if instance.party not in deleted]
+        self.gone |= deleted
+        snapshot = self.reader.snapshot
 
-    patch.setattr(reconcile_instances._Instances, "_look", believe)
-    patch.setattr(view.Reader, "look_twice", lambda *_args: None)
+        def without() -> Snapshot:
+            seen = snapshot()
+            kept = {party: instance for party, instance in seen.instances.items() if party not in deleted}
+            return msgspec.structs.replace(seen, instances=kept)
+
+        self.reader.snapshot = without  # type: ignore[method-assign]
+
+    patch.setattr(InstanceScope, "read", trusting)
+    patch.setattr(Reader, "confirm_absent", lambda *_args: None)
 
 
 def sweep_forgets_requests(patch: Patch) -> None:
     """The desired rules are those of tags alone."""
-    patch.setattr(reconcile_all.Sweep, "_request_claims", lambda _self: [])
+    desired = Sweep.desired
+    patch.setattr(
+        Sweep, "desired", lambda self, snapshot: [wanted for wanted in desired(self, snapshot) if wanted.claim.is_tag]
+    )
 
 
 def unlimited_removals(patch: Patch) -> None:
-    patch.setattr(apply.Applier, "_held", lambda _self, decisions, _report: list(decisions))
+    patch.setattr(RemovalGuard, "admit", lambda _self, decisions: Admitted(list(decisions)))
 
 
 def one_side_is_enough(patch: Patch) -> None:
-    """A side that refuses is left as it is: nothing is taken back."""
-    carry_out = apply.Applier._carry_out
+    """A side that refuses is left as it is: nothing is rolled back."""
 
-    def keep(self: Any, decision: Any, report: Any, *more: Any) -> Any:
-        records = carry_out(self, decision, report, *more)
-        if report.failed.pop(decision.link, None):
-            records = [audit.decision_record(decision, self._region, "outcome")]
-        return records
+    class OneSided(Applier):
+        def __init__(self, reader: Reader, delivery: Delivery, audit: AuditWriter, *more: Any) -> None:
+            super().__init__(reader, delivery, audit, *more)
+            self.audit, self.region = audit, delivery.region
 
-    patch.setattr(apply.Applier, "_carry_out", keep)
+        def apply(self, decisions: Sequence[Decision]) -> Report:
+            report = super().apply(decisions)
+            refused = [decision for decision in decisions if decision.link in report.refused]
+            self.audit.write([decision_record(decision, self.region, "outcome") for decision in refused])
+            report.refused.clear()
+            return report
+
+        def finish(self) -> None:
+            pass
+
+    patch.setattr(converge, "Applier", OneSided)
 
 
 def unlink_takes_everything(patch: Patch) -> None:
     """An unlink removes the rules, whoever else wants them."""
-    judged = reconcile_pair._Pair._may_lose
+    may_lose = PairScope.may_lose
 
-    def all_of_it(self: Any, rule: Any, mark: Any, reason: Any) -> Any:
-        return self.request.action == "unlink" or judged(self, rule, mark, reason)
+    def everything(self: PairScope, *seen: Any) -> bool:
+        return self.request.action == "unlink" or may_lose(self, *seen)
 
-    patch.setattr(reconcile_pair._Pair, "_may_lose", all_of_it)
+    patch.setattr(PairScope, "may_lose", everything)
 
 
 def one_look_before_completing(patch: Patch) -> None:
     """A sweep completes a half-open link by what it read, and does not look again after it has written."""
-    patch.setattr(apply, "witnesses", lambda *_args: {})
+    patch.setattr(unlink_guard, "seen_elsewhere", lambda *_args: {})
 
 
 def one_requests_end_is_everybodys(patch: Patch) -> None:
-    """Found by the random lives: one reason's refusal counted for every reason on that rule."""
+    """Found by the random lives: one claim's denial counted for every claim on that rule."""
 
     class ByRule(dict[Any, Any]):
         def get(self, key: Any, default: Any = None) -> Any:
             return next((denial for (rule, _), denial in self.items() if rule == key[0]), default)
 
-    decisions = plan._Planner.decisions
+    class Merged(DesiredState):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            self.denied = ByRule(self.denied)
 
-    def merged(self: Any) -> Any:
-        self.against = ByRule()
-        return decisions(self)
-
-    patch.setattr(plan._Planner, "decisions", merged)
+    patch.setattr(plan, "DesiredState", Merged)
 
 
 def tag_checked_once(patch: Patch) -> None:
-    """Found by the races: the managed tag was looked at before the rule was written, and never after."""
-    patch.setattr(view.Reader, "group_again", lambda *_args: None)
+    """Found by the races: the managed tag was read before the rule was written, and never after."""
+    patch.setattr(Settler, "read_tags", lambda *_args: None)
 
 
 def consent_read_once(patch: Patch) -> None:
     """What was read when the delivery began holds however long a throttled call waits."""
-    patch.setattr(apply, "LOOK_SECONDS", float("inf"))
+    patch.setattr(apply, "CONSENT_SECONDS", float("inf"))
 
 
-def old_reasons_written_back(patch: Patch) -> None:
-    """Found by the races: a rule that an unlink took in the middle came back with the reasons that had been taken."""
-    change = apply.Applier._change
+def old_claims_written_back(patch: Patch) -> None:
+    """Found by the races: a rule that an unlink removed meanwhile came back with the claims that had been taken."""
+    send = Settler.send
 
-    def with_all(self: Any, ecs: Any, group: Any, edits: Any, found: Any, requests: Any) -> None:
-        edits = [msgspec.structs.replace(e, gain=frozenset(e.left)) if e.key not in found else e for e in edits]
-        change(self, ecs, group, edits, found, requests)
+    def with_all(self: Settler, group: Any, batch: Any, rules: Any, *more: Any) -> None:
+        existing = self.existing(rules, batch)
+        batch = [e if e.key in existing else msgspec.structs.replace(e, gain=frozenset(e.claims)) for e in batch]
+        send(self, group, batch, rules, *more)
 
-    patch.setattr(apply.Applier, "_change", with_all)
+    patch.setattr(Settler, "send", with_all)
 
 
 def paused_all_the_same(patch: Patch) -> None:
-    patch.setattr(apply, "_paused", lambda decision: decision)
+    patch.setattr(apply, "paused", lambda decision: decision)
 
 
 def every_deployment_is_ours(patch: Patch) -> None:
     owned = marker.owned
 
-    def any_deployment(rule: Rule, deployment: str, region: str, home: str) -> Any:
+    def any_deployment(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
         found = marker.parse(rule.description, home) if rule.key else None
         return owned(rule, found.deployment if found else deployment, region, home)
 
     patch.setattr(marker, "owned", any_deployment)
 
 
-def one_look_is_believed(patch: Patch) -> None:
+def one_look_is_trusted(patch: Patch) -> None:
     """What one read leaves out is gone."""
-    patch.setattr(view.Reader, "look_twice", lambda *_args: None)
+    patch.setattr(Reader, "confirm_absent", lambda *_args: None)
 
 
 def refused_is_not_made(patch: Patch) -> None:
     """A call that was refused is taken to have made nothing: the group is not read again."""
-    change, read = apply.Applier._change, apply.Applier._read
-    refused: list[Any] = []
-
-    def remember(self: Any, ecs: Any, group: Any, *more: Any) -> None:
-        try:
-            change(self, ecs, group, *more)
-        except apply.Refused:
-            refused.append(self)
-            raise
-
-    def read_unless_refused(self: Any, group: Any) -> Any:
-        if self in refused:
-            refused.remove(self)
-            return self._reader.view.rules[group]
-        return read(self, group)
-
-    patch.setattr(apply.Applier, "_change", remember)
-    patch.setattr(apply.Applier, "_read", read_unless_refused)
+    patch.setattr(Settler, "read_after_refusal", lambda *_args: None)
 
 
 def first_of_a_batch(patch: Patch) -> None:
-    elements = cross_account._elements
-    patch.setattr(cross_account, "_elements", lambda event: elements(event)[:1])
+    handle = dispatch.handle_elements
+    patch.setattr(dispatch, "handle_elements", lambda elements, delivery: handle(list(elements)[:1], delivery))
 
 
 def never_too_late(patch: Patch) -> None:
-    """A message's `expires_at` is not looked at."""
+    """A message's `expires_at` is not checked."""
     patch.setattr(requests, "LATE", 10**9)
 
 
 def records_may_be_lost(patch: Patch) -> None:
     """Trouble of the log is no reason to stop."""
-    write = audit.Scribe.write
+    write = AuditWriter.write
 
-    def careless(self: Any, records: Any) -> None:
+    def careless(self: AuditWriter, records: Sequence[Record]) -> None:
         with contextlib.suppress(Transient):
             write(self, records)
 
-    patch.setattr(audit.Scribe, "write", careless)
+    patch.setattr(AuditWriter, "write", careless)
 
 
 def removals_counted_by_link(patch: Patch) -> None:
-    def held(self: Any, decisions: Sequence[Any], report: Any) -> list[Any]:
-        limit = self._policy.limits.removals_per_run
-        return [decision for decision in decisions if not decision.counted or decision.removes <= limit]
+    def admit(self: RemovalGuard, decisions: Sequence[Decision]) -> Admitted:
+        return Admitted([d for d in decisions if not d.counts_toward_cap or d.removals <= self.limit])
 
-    patch.setattr(apply.Applier, "_held", held)
+    patch.setattr(RemovalGuard, "admit", admit)
 
 
 def no_end(patch: Patch) -> None:
-    """A reason's end is not looked at."""
-    patch.setattr(plan._Planner, "_past", lambda *_args: False)
+    """A claim's end is not checked."""
+    patch.setattr(Context, "expired", lambda *_args: False)
 
 
 def the_message_is_the_wish(patch: Patch) -> None:
-    """A sync is believed, and no tag is read."""
-    patch.setattr(reconcile_pair._Pair, "_claims", lambda self: [decide.Claim(self.link, TAG)])
+    """A sync is trusted, and no tag is read."""
+    patch.setattr(PairScope, "desired", lambda self, _snapshot: [DesiredLink(self.link, TAG)])
 
 
-def attempts_untold(patch: Patch) -> None:
-    patch.setattr(audit.Scribe, "attempt", lambda *_args: None)
+def attempts_not_recorded(patch: Patch) -> None:
+    patch.setattr(AuditWriter, "attempt", lambda *_args: True)
 
 
 MUTANTS = [
@@ -353,12 +372,12 @@ MUTANTS = [
     Mutant("one side is enough", one_side_is_enough, "sg-app refuses"),
     Mutant("an unlink takes everything", unlink_takes_everything, "tag and unlink"),
     Mutant("a sweep looks once", one_look_before_completing, "a half-open link, an unlink and a sweep"),
-    Mutant("one reason's end is all reasons'", one_requests_end_is_everybodys, "an end beside a tag, unseen"),
+    Mutant("one claim's end is every claim's", one_requests_end_is_everybodys, "an end beside a tag, unseen"),
     Mutant("the tag is checked once", tag_checked_once, "a request, and sweep takes the tag's reason"),
-    Mutant("old reasons are written back", old_reasons_written_back, "a second request, and an unlink"),
+    Mutant("old claims are written back", old_claims_written_back, "a second request, and an unlink"),
     Mutant("paused is not looked at", paused_all_the_same, "paused"),
     Mutant("every deployment is ours", every_deployment_is_ours, "a copied marker"),
-    Mutant("one look is believed", one_look_is_believed, "left out, sg-db:tcp/3306", ("short",)),
+    Mutant("one look is trusted", one_look_is_trusted, "left out, sg-db:tcp/3306", ("short",)),
     Mutant("refused is not made", refused_is_not_made, "made in part"),
     Mutant("a batch is its first message", first_of_a_batch, "a batch"),
     Mutant("never too late", never_too_late, "a late duplicate"),
@@ -366,5 +385,5 @@ MUTANTS = [
     Mutant("removals are counted by link", removals_counted_by_link, "too many at once"),
     Mutant("no end", no_end, "an end", ()),
     Mutant("the message is the wish", the_message_is_the_wish, "tag and unlink"),
-    Mutant("attempts are untold", attempts_untold, "a batch"),
+    Mutant("attempts are not recorded", attempts_not_recorded, "a batch"),
 ]

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 
 from link_peer.domain.model import ALL, Group, Instance, Party, Port, Rule, RuleKey
-from link_peer.inbound.policy_file import Policy
+from link_peer.domain.policy import Policy
 
 from tests.simulation.world import REGION, World
 

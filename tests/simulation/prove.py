@@ -23,7 +23,6 @@ from tests.simulation.hunt import BY_NAME, SCENARIOS, hunt
 from tests.simulation.interleave import race
 from tests.simulation.invariants import Broken
 from tests.simulation.mutants import CALLS, MUTANTS
-from tests.simulation.run import one_thread
 
 LIVES = 4_000
 LIVES_A_JOB = 500
@@ -75,8 +74,7 @@ def work(job: Job) -> Tried:
     before = Counter(invariants.checked)
     start = time.perf_counter()
     try:
-        with one_thread():
-            _DO[job.kind](job, done)
+        _DO[job.kind](job, done)
     except (Broken, AssertionError) as broken:  # hypothesis reports a life that broke as an AssertionError
         done.broken = "\n".join([str(broken), *getattr(broken, "__notes__", ())])
     done.seconds = time.perf_counter() - start

@@ -19,22 +19,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Transient
+from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import Group, Instance, Party, Rule, RuleKey
-from link_peer.engine import reader as view
-from link_peer.engine.scopes import everything as reconcile_all
-from link_peer.inbound.policy_file import Policy
+from link_peer.domain.policy import Policy
+from link_peer.domain.request import Request
+from link_peer.inbound import dispatch
+from link_peer.inbound.requests import encode
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.retry import Retry
 
-from functions import auto_link, cross_account, sweep
 from tests.simulation import invariants
 from tests.simulation.invariants import Broken, hold
 from tests.simulation.world import REGION, START, World
@@ -117,7 +116,7 @@ class Run:
         if fault in ("throttle", "withdrawn"):
             world.throttled[account, name] = world.now - world.now % 60 + 60
         if world.throttled.get((account, name), 0.0) > world.now:
-            raise Transient("Throttling.User: Request was denied due to user flow control.", throttled=True)
+            raise Throttled("Throttling.User: Request was denied due to user flow control.")
         if fault == "forbidden":
             self.watch.refused = True
             raise NoAccess("Forbidden.RAM", "User not authorized to operate on the specified resource.")
@@ -160,7 +159,9 @@ class Run:
 
         self.call("", "audit", store)
 
-    def post(self, body: bytes) -> None:
+    def post(self, request: Request) -> None:
+        body = encode(request)
+
         def store() -> None:
             self.watch.posted(body)
             self.world.queue.append(body)
@@ -300,15 +301,23 @@ class SimEcs:
             shown = [instance for instance in shown if instance is not left_out]
         return shown
 
+    def call(self, name: str, do: Callable[[], T]) -> T:
+        """One counted call of this account."""
+        return self._run.call(self.account, name, do)
+
     def _read(self, name: str, do: Callable[[], T]) -> T:
-        return self._retry(lambda: self._run.call(self.account, name, do))
+        return self._retry(lambda: self.call(name, do))
 
     def _change(self, name: str, do: Callable[[], None]) -> str:
         self._run.call(self.account, name, do)
         return f"request-{len(self._run.calls)}"
 
 
-FUNCTIONS = {"auto_link": auto_link.run, "cross_account": cross_account.run, "sweep": sweep.run}
+HANDLERS: dict[str, Callable[[bytes, Delivery], Mapping[str, int]]] = {
+    "auto_link": dispatch.handle_events,
+    "cross_account": dispatch.handle_messages,
+    "sweep": dispatch.handle_timer,
+}
 
 
 def deliver(
@@ -326,14 +335,14 @@ def deliver(
         region=REGION,
         policy=policy,
         clock=SimClock(world),
-        cloud=run.open,
-        audit=run,
+        open_cloud=run.open,
+        log=run,
         queue=run,
         seconds=SECONDS,
+        readers=1,  # the order of calls is that of the code
     )
     try:
-        answer = FUNCTIONS[message.function](message.body, delivery)
-        json.loads(answer)
+        HANDLERS[message.function](message.body, delivery)
         run.end = "acked"
     except Transient:
         run.end = "raised"
@@ -378,33 +387,6 @@ def requests_in(message: Message) -> list[dict[str, Any]]:
     if message.function != "cross_account":
         return []
     return [json.loads(element["messageBody"]) for element in json.loads(message.body)]
-
-
-class Inline:
-    """A thread pool without threads: the order of calls is that of the code."""
-
-    def __init__(self, *_args: object) -> None:
-        pass
-
-    def __enter__(self) -> Inline:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        pass
-
-    def map(self, call: Callable[[Any], T], items: Sequence[Any]) -> list[T]:
-        return [call(item) for item in items]
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """While this lasts, the sweep reads in this thread."""
-    kept = view.ThreadPoolExecutor
-    view.ThreadPoolExecutor = reconcile_all.ThreadPoolExecutor = Inline  # type: ignore[misc, assignment]
-    try:
-        yield
-    finally:
-        view.ThreadPoolExecutor = reconcile_all.ThreadPoolExecutor = kept  # type: ignore[misc]
 
 
 def reset(world: World, after: float = 0.0) -> None:

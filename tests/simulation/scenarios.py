@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 from link_peer.domain.model import ALL, Party, Port, RuleKey
-from link_peer.inbound.policy_file import AccountPolicy, Policy
-from link_peer.runtime.clock import iso
+from link_peer.domain.policy import AccountPolicy, Policy
+from link_peer.domain.tags import iso
 
 from tests.simulation import invariants, oracle
 from tests.simulation.explore import Act, Facts, Scenario, Step

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+from link_peer.alicloud.audit_log import WRITE_BYTES, WRITE_RECORDS, in_parts
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import ALL, Party, RuleKey
-from link_peer.runtime.audit import WRITE_BYTES, WRITE_RECORDS, Scribe, parts, rules_text
+from link_peer.engine.records import rules_text
+from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.clock import SystemClock
 from link_peer.runtime.retry import Retry
 
@@ -35,29 +37,29 @@ class Hurried(SystemClock):
         pass
 
 
-def scribe(log: Kept) -> Scribe:
+def writer(log: Kept) -> AuditWriter:
     clock = Hurried()
-    return Scribe(log, {"function": "sweep"}, Retry(clock, clock.now() + 60))
+    return AuditWriter(log, {"function": "sweep"}, Retry(clock, clock.now() + 60))
 
 
 def test_records_are_written_in_parts_that_a_call_takes() -> None:
     many: Records = [{"record": "outcome", "detail": "x"}] * (2 * WRITE_RECORDS + 1)
-    assert [len(part) for part in parts(many)] == [WRITE_RECORDS, WRITE_RECORDS, 1]
+    assert [len(part) for part in in_parts(many)] == [WRITE_RECORDS, WRITE_RECORDS, 1]
     big: Records = [{"record": "outcome", "detail": "天" * (WRITE_BYTES // 9)}] * 7
-    assert [len(part) for part in parts(big)] == [2, 2, 2, 1]
-    assert list(parts([])) == []
+    assert [len(part) for part in in_parts(big)] == [2, 2, 2, 1]
+    assert list(in_parts([])) == []
 
 
 def test_a_record_that_is_larger_than_a_part_is_a_part_of_its_own() -> None:
     small, large = {"record": "outcome"}, {"record": "outcome", "rules": "x" * (2 * WRITE_BYTES)}
-    assert list(parts([small, large, small])) == [[small], [large], [small]]
+    assert list(in_parts([small, large, small])) == [[small], [large], [small]]
 
 
 def test_the_rules_of_a_record_are_whole_json_however_many_they_are() -> None:
     """Cut off, they would be none; a claim of the same length is cut."""
     rules = rules_text((RuleKey(GROUP, f"10.0.0.{n}/32", "", ALL), f"sgr-{n}") for n in range(200))
     log = Kept()
-    scribe(log).write([{"record": "outcome", "outcome": "applied", "rules": rules, "detail": "x" * len(rules)}])
+    writer(log).write([{"record": "outcome", "outcome": "applied", "rules": rules, "detail": "x" * len(rules)}])
     (record,) = log.records
     assert len(json.loads(record["rules"])) == 200
     assert len(record["detail"]) < len(rules)
@@ -65,6 +67,6 @@ def test_the_rules_of_a_record_are_whole_json_however_many_they_are() -> None:
 
 def test_a_write_that_fails_for_the_moment_is_tried_again_and_counted_once() -> None:
     log = Kept(refusals=2)
-    writer = scribe(log)
-    writer.write([{"record": "outcome", "outcome": "applied"}])
-    assert (len(log.records), dict(writer.outcomes)) == (1, {"applied": 1})
+    records = writer(log)
+    records.write([{"record": "outcome", "outcome": "applied"}])
+    assert (len(log.records), dict(records.outcomes)) == (1, {"applied": 1})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 from link_peer.domain.model import ALL, Party, Port, Ports
+from link_peer.domain.policy import Allow, Limits
 from link_peer.domain.tags import parse_ports, parse_who
-from link_peer.inbound.policy_file import Allow, Limits
 from link_peer.planning import consent
 
 from tests.unit.views import APP, DB, HOME, PEER, POLICY, A, B, group, instance, policy

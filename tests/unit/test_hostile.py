@@ -12,7 +12,8 @@ from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from link_peer.domain.errors import BadInput, Denied, PolicyError
+from link_peer.domain.denial import LinkDenied
+from link_peer.domain.errors import BadInput, PolicyError
 from link_peer.domain.marker import fits, parse, render
 from link_peer.domain.model import Port
 from link_peer.domain.tags import Peer, accepts, bad_accepts, link_until, parse_instant, peers
@@ -170,7 +171,7 @@ def test_a_request_is_refused_in_our_own_words_or_is_the_form(text: str, coded: 
     body: str | bytes = base64.b64encode(text.encode("utf-8", "replace")) if coded else text
     try:
         request = decode(body, region=REGION, now=NOW)
-    except (BadInput, Denied):
+    except (BadInput, LinkDenied):
         return
     ends = (request.link.source, request.link.target)
     assert all(is_uid(end.account) and (is_id(end.id, "sg-") or is_id(end.id, "i-")) for end in ends)

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_peer.domain.marker import fits, owned, parse, render
-from link_peer.domain.model import ALL, TAG, Marker, Party, Port, Reason, Rule, RuleKey
+from link_peer.domain.model import ALL, TAG, Claim, Marker, Party, Port, Rule, RuleKey
 
 A, B = "1000000000000001", "1000000000000002"
 REGION = "cn-qingdao"
 ID = "daed3c026b1eb6c4"
 HEAD = f"link-peer/1 dep=prod id={ID}"
-CHANGE = Reason("chg-1042")
-UNTIL = Reason("chg-1042", 1798761600)
+CHANGE = Claim("chg-1042")
+UNTIL = Claim("chg-1042", 1798761600)
 
 GROUP_KEY = RuleKey(Party(B, "sg-bp15ed6xe1yxeycg7xxx"), f"sg-bp1azkttqpldxgtedxxx@{A}", "", Port("tcp", 3306, 3306))
 INSTANCE_KEY = RuleKey(Party(A, "sg-db"), "10.0.0.1/32", "10.0.0.2/32", ALL)
@@ -22,7 +22,7 @@ INSTANCE_KEY = RuleKey(Party(A, "sg-db"), "10.0.0.1/32", "10.0.0.2/32", ALL)
 reasons = st.one_of(
     st.just(TAG),
     st.builds(
-        Reason,
+        Claim,
         st.from_regex(r"[A-Za-z0-9._-]{1,48}", fullmatch=True),
         st.none() | st.integers(0, 253402300799),
     ),
@@ -45,7 +45,7 @@ markers = st.builds(
         (Marker("prod", ID, (TAG,)), f"{HEAD} by=tag"),
         (Marker("prod", ID, (CHANGE,)), f"{HEAD} by=req:chg-1042"),
         (Marker("prod", ID, (UNTIL,)), f"{HEAD} by=req:chg-1042~20270101T000000Z"),
-        (Marker("prod", ID, (Reason("b"), TAG, Reason("a"))), f"{HEAD} by=tag,req:a,req:b"),
+        (Marker("prod", ID, (Claim("b"), TAG, Claim("a"))), f"{HEAD} by=tag,req:a,req:b"),
         (Marker("prod", ID, (TAG,), (Party(A, "i-a"), Party(A, "i-b"))), f"{HEAD} by=tag from=i-a to=i-b"),
         (Marker("prod", ID, (TAG,), (Party(A, "i-a"), Party(B, "i-b"))), f"{HEAD} by=tag from=i-a to=i-b@{B}"),
         (Marker("prod", ID, (TAG,), (Party(B, "i-b"), Party(A, "i-a"))), f"{HEAD} by=tag from=i-b@{B} to=i-a"),
@@ -68,7 +68,7 @@ def test_reasons_are_read_in_any_order_and_come_sorted() -> None:
     """So that a marker has one rendering."""
     marker = parse(f"{HEAD} by=req:b,tag,req:a", A)
     assert marker is not None
-    assert marker.reasons == (TAG, Reason("a"), Reason("b"))
+    assert marker.claims == (TAG, Claim("a"), Claim("b"))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 import pytest
-from link_peer.domain.model import ALL, TAG, Link, Marker, Party, Port, Reason, RuleKey, ports_text
+from link_peer.domain.model import ALL, TAG, Claim, Link, Marker, Party, Port, RuleKey, ports_text
 
 A, B = "1000000000000001", "1000000000000002"
 APP, DB = Party(A, "sg-bp1azkttqpldxgtedxxx"), Party(B, "sg-bp15ed6xe1yxeycg7xxx")
@@ -96,7 +96,7 @@ def test_a_party_is_a_group_or_an_instance() -> None:
 def test_only_the_reason_without_a_request_is_the_tag() -> None:
     """TAG is that reason."""
     assert TAG.is_tag
-    assert not Reason("chg-1").is_tag
+    assert not Claim("chg-1").is_tag
 
 
 def test_values_are_frozen() -> None:

@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from link_peer.domain.model import TAG, Link, Party, Port, Reason, Rule
+from link_peer.domain.denial import Denial, ReasonCode
+from link_peer.domain.model import TAG, Claim, Link, Party, Port, Rule
+from link_peer.domain.policy import Limits
+from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
-from link_peer.engine.reader import View
-from link_peer.inbound.policy_file import Limits
-from link_peer.planning.decision import Refusal
-from link_peer.planning.evaluate import Claim, Denial, tag_claims
-from link_peer.planning.plan import Context, Decision, Plan, make
+from link_peer.planning.claims import DesiredLink, links_from_tags
+from link_peer.planning.decision import Context, Decision, Plan, Refusal
+from link_peer.planning.plan import make_plan
 
 from tests.unit.views import (
     APP,
@@ -38,22 +39,22 @@ from tests.unit.views import (
 
 OPEN = [group(APP, "*"), group(DB, "*"), group(CACHE, "*")]
 P1, P2 = parse_ports("tcp/1"), parse_ports("tcp/2")
-REQ = Reason("chg-1")
+REQ = Claim("chg-1")
 
 
-def plan(seen: View, *claims: Claim, judged: Any = True, with_policy: Any = POLICY, **options: Any) -> Plan:
+def plan(seen: Snapshot, *claims: DesiredLink, judged: Any = True, with_policy: Any = POLICY, **options: Any) -> Plan:
     """A plan in which every claim is in focus and every reason may be judged."""
     context = Context(with_policy, REGION, NOW)
-    return make(seen, context, claims, focus=lambda _: True, may_lose=lambda *_: judged, **options)
+    return make_plan(seen, context, claims, in_focus=lambda _: True, may_lose=lambda *_: judged, **options)
 
 
-def wish(link: Link, reason: Reason = TAG) -> Claim:
-    return Claim(link, reason)
+def wish(link: Link, reason: Claim = TAG) -> DesiredLink:
+    return DesiredLink(link, reason)
 
 
-def edits(decisions: Sequence[Decision]) -> list[tuple[str, str, tuple[Reason, ...]]]:
+def edits(decisions: Sequence[Decision]) -> list[tuple[str, str, tuple[Claim, ...]]]:
     """(kind, port, the reasons that stay) of every edit."""
-    return sorted((e.kind, str(e.key.port), e.left) for d in decisions for e in d.edits)
+    return sorted((e.kind, str(e.key.port), e.claims) for d in decisions for e in d.edits)
 
 
 K1 = key(DB, APP, "tcp/1")
@@ -85,7 +86,7 @@ LINK = Link(APP, DB, P1)
     ],
 )
 def test_the_table(
-    standing: list[Rule], wanted: list[Reason], judged: bool, change: list[tuple[str, str, tuple[Reason, ...]]]
+    standing: list[Rule], wanted: list[Claim], judged: bool, change: list[tuple[str, str, tuple[Claim, ...]]]
 ) -> None:
     """Each case of the docstring, for the one rule on which sg-db admits sg-app on TCP 1."""
     found = plan(view(OPEN, rules=standing), *(wish(LINK, reason) for reason in wanted), judged=judged)
@@ -103,19 +104,19 @@ def test_the_table(
 )
 def test_what_a_wish_is_answered(standing: list[Rule], outcome: str, reason: str) -> None:
     (decision,) = plan(view(OPEN, rules=standing), wish(LINK), judged=False).decisions
-    assert (decision.outcome, decision.reason, decision.link) == (outcome, reason, LINK)
+    assert (decision.outcome, decision.why.code, decision.link) == (outcome, reason, LINK)
 
 
 def test_a_request_that_finds_its_link_is_applied_again() -> None:
-    context = Context(POLICY, REGION, NOW, request=True)
+    context = Context(POLICY, REGION, NOW, is_request=True)
     seen = view(OPEN, rules=[ours(K1, REQ)])
-    found = make(seen, context, [wish(LINK, REQ)], focus=lambda _: True, may_lose=lambda *_: False)
+    found = make_plan(seen, context, [wish(LINK, REQ)], in_focus=lambda _: True, may_lose=lambda *_: False)
     assert [(d.outcome, d.edits) for d in found.decisions] == [("applied", ())]
 
 
-@pytest.mark.parametrize("before", [Reason("chg-1", int(NOW) + 60), Reason("chg-1")])
-@pytest.mark.parametrize("after", [Reason("chg-1", int(NOW) + 120), Reason("chg-1")])
-def test_one_request_has_one_reason(before: Reason, after: Reason) -> None:
+@pytest.mark.parametrize("before", [Claim("chg-1", int(NOW) + 60), Claim("chg-1")])
+@pytest.mark.parametrize("after", [Claim("chg-1", int(NOW) + 120), Claim("chg-1")])
+def test_one_request_has_one_reason(before: Claim, after: Claim) -> None:
     """A later message with another end replaces the earlier one's reason, whoever judges."""
     found = plan(view(OPEN, rules=[ours(K1, before)]), wish(LINK, after), judged=True)
     assert edits(found.decisions) == ([("mark", "tcp/1", (after,))] if before != after else [])
@@ -125,26 +126,26 @@ def test_a_denied_wish_writes_nothing_and_takes_back_what_stands() -> None:
     """Consent is gone: an explicit cause, not a thing unseen."""
     seen = view([group(APP), group(DB)], rules=[ours(K1)])
     denied, removed = plan(seen, wish(LINK)).decisions
-    assert (denied.outcome, denied.reason, denied.edits) == ("denied", "no-consent", ())
-    assert (removed.outcome, removed.reason, removed.counted) == ("removed", "no-consent", False)
+    assert (denied.outcome, denied.why.code, denied.edits) == ("denied", "no-consent", ())
+    assert (removed.outcome, removed.why.code, removed.counts_toward_cap) == ("removed", "no-consent", False)
     assert edits([removed]) == [("remove", "tcp/1", ())]
 
 
 def test_a_reason_past_its_end_goes_as_expired() -> None:
-    ended = Reason("chg-1", int(NOW))
+    ended = Claim("chg-1", int(NOW))
     (removed,) = plan(view(OPEN, rules=[ours(K1, ended)])).decisions
-    assert (removed.action, removed.reason, removed.counted) == ("expire", "expired", False)
+    assert (removed.action, removed.why.code, removed.counts_toward_cap) == ("expire", "expired", False)
 
 
 def test_what_nobody_asks_for_any_more_is_counted() -> None:
     (removed,) = plan(view(OPEN, rules=[ours(K1)])).decisions
-    assert (removed.counted, removed.removes) == (True, 1)
+    assert (removed.counts_toward_cap, removed.removals) == (True, 1)
 
 
 def test_a_dead_account_is_doubted_and_keeps_its_rules() -> None:
     """Its name is handed back, so that somebody looks."""
     found = plan(view(OPEN, rules=[ours(K1)], alive=False))
-    assert (found.decisions, found.doubts) == ([], {HOME})
+    assert (found.decisions, found.doubted_accounts) == ([], {HOME})
 
 
 def test_an_explicit_cause_needs_no_living_account() -> None:
@@ -180,7 +181,7 @@ def test_room_for_rules_that_name_a_group(count: int, outcome: str) -> None:
     seen = view([group(APP), group(DB, "*", group_rules=count)])
     (decision,) = plan(seen, wish(LINK)).decisions
     assert (decision.outcome, bool(decision.edits)) == (outcome, outcome == "applied")
-    assert decision.reason == ("quota" if outcome == "failed" else "")
+    assert decision.why.code == ("quota" if outcome == "failed" else "")
 
 
 def test_room_is_given_out_once() -> None:
@@ -194,15 +195,15 @@ def test_room_is_given_out_once() -> None:
 def test_what_goes_makes_room_and_then_goes_first() -> None:
     seen = view([group(APP), group(DB, "*", group_rules=20)], rules=[ours(K1)])
     added, removed = plan(seen, wish(Link(APP, DB, P2))).decisions
-    assert (added.outcome, added.removes_first, removed.removes) == ("applied", True, 1)
+    assert (added.outcome, added.removes_first, removed.removals) == ("applied", True, 1)
 
 
 def test_a_link_that_was_refused_a_moment_ago_is_taken_back() -> None:
     """Both sides or neither: the first side stands, the second refused it for good."""
     link = Link(APP, DB)
     seen = view(OPEN, rules=[ours(key(DB, APP))])
-    (failed,) = plan(seen, wish(link), refused={link: Refusal(Denial("quota", "no room"))}).decisions
-    assert (failed.outcome, failed.reason, failed.counted) == ("failed", "quota", False)
+    (failed,) = plan(seen, wish(link), refused={link: Refusal(Denial(ReasonCode.QUOTA, "no room"))}).decisions
+    assert (failed.outcome, failed.why.code, failed.counts_toward_cap) == ("failed", "quota", False)
     assert edits([failed]) == [("remove", "all", ())]
 
 
@@ -211,11 +212,11 @@ def test_of_a_link_that_was_refused_only_what_was_begun_goes() -> None:
     link = Link(APP, DB, (*P1, *P2))
     k2 = key(DB, APP, "tcp/2")
     seen = view(OPEN, rules=[ours(K1), ours(k2)])
-    refusal = Refusal(Denial("quota", "no room"), frozenset({(k2, TAG)}))
+    refusal = Refusal(Denial(ReasonCode.QUOTA, "no room"), frozenset({(k2, TAG)}))
     (failed,) = plan(seen, wish(link), refused={link: refusal}).decisions
-    assert (failed.outcome, failed.reason) == ("failed", "quota")
+    assert (failed.outcome, failed.why.code) == ("failed", "quota")
     assert edits([failed]) == [("remove", "tcp/2", ())]
-    (failed,) = plan(seen, wish(link), refused={link: Refusal(Denial("quota", "no room"))}).decisions
+    (failed,) = plan(seen, wish(link), refused={link: Refusal(Denial(ReasonCode.QUOTA, "no room"))}).decisions
     assert edits([failed]) == []
 
 
@@ -223,13 +224,13 @@ def test_taking_back_leaves_what_another_link_wants() -> None:
     long, short = Link(APP, DB, (*P1, *P2)), LINK
     seen = view(OPEN, rules=[ours(K1)])
     begun = frozenset({(K1, TAG)})
-    found = plan(seen, wish(long), wish(short), refused={long: Refusal(Denial("quota", "no room"), begun)})
+    found = plan(seen, wish(long), wish(short), refused={long: Refusal(Denial(ReasonCode.QUOTA, "no room"), begun)})
     assert edits(found.decisions) == []
 
 
 def test_a_reason_whose_end_is_past_goes_when_its_rule_is_changed_anyway() -> None:
     """It would go at the next sweep; a marker has only so much room."""
-    seen = view(OPEN, rules=[ours(K1, Reason("chg-2", until=NOW - 1), REQ)])
+    seen = view(OPEN, rules=[ours(K1, Claim("chg-2", until=NOW - 1), REQ)])
     (decision,) = plan(seen, wish(LINK), judged=False).decisions
     assert edits([decision]) == [("mark", "tcp/1", (TAG, REQ))]
 
@@ -237,9 +238,9 @@ def test_a_reason_whose_end_is_past_goes_when_its_rule_is_changed_anyway() -> No
 def test_a_group_that_lacks_its_managed_tag_is_told_with_the_link() -> None:
     """Also where the rule stands; not where only a person's rule does."""
     tagged = msgspec.structs.replace(OPEN[1], tags={**OPEN[1].tags, "link-managed.prod": "true"})
-    assert plan(view(OPEN, rules=[ours(K1)]), wish(LINK)).decisions[0].untagged == (DB,)
-    assert plan(view([OPEN[0], tagged], rules=[ours(K1)]), wish(LINK)).decisions[0].untagged == ()
-    assert plan(view(OPEN, rules=[theirs(K1)]), wish(LINK)).decisions[0].untagged == ()
+    assert plan(view(OPEN, rules=[ours(K1)]), wish(LINK)).decisions[0].missing_managed_tag == (DB,)
+    assert plan(view([OPEN[0], tagged], rules=[ours(K1)]), wish(LINK)).decisions[0].missing_managed_tag == ()
+    assert plan(view(OPEN, rules=[theirs(K1)]), wish(LINK)).decisions[0].missing_managed_tag == ()
 
 
 def test_two_links_of_one_rule_edit_it_once() -> None:
@@ -253,7 +254,7 @@ def test_a_closed_account_loses_its_rules_although_it_is_not_read() -> None:
     foreign = key(DB, Party(PEER, "sg-x"), "tcp/1")
     closed = policy(accounts={HOME: POLICY.accounts[HOME]})
     (removed,) = plan(view(OPEN, rules=[ours(foreign, REQ)], alive=False), with_policy=closed).decisions
-    assert (removed.reason, removed.counted, removed.removes) == ("unknown-account", False, 1)
+    assert (removed.why.code, removed.counts_toward_cap, removed.removals) == ("unknown-account", False, 1)
 
 
 @pytest.mark.parametrize(
@@ -265,26 +266,26 @@ def test_rules_of_an_account_that_cannot_be_read_are_left_while_they_are_accepte
 
     foreign = key(DB, Party(PEER, "sg-x"), "tcp/1")
     seen = view([group(APP), group(DB, accept)], rules=[ours(foreign, REQ)])
-    seen.blocked[PEER] = NoAccess("NoPermission", "no")
+    seen = msgspec.structs.replace(seen, refused_accounts={PEER: NoAccess("NoPermission", "no")})
     decisions = plan(seen).decisions
-    assert sum(decision.removes for decision in decisions) == removes
-    assert {(decision.reason, decision.counted) for decision in decisions} <= {("no-consent", False)}
+    assert sum(decision.removals for decision in decisions) == removes
+    assert {(decision.why.code, decision.counts_toward_cap) for decision in decisions} <= {("no-consent", False)}
 
 
 # what holds for every world
 
 
-def carried_out(seen: View, decisions: Sequence[Decision]) -> View:
+def carried_out(seen: Snapshot, decisions: Sequence[Decision]) -> Snapshot:
     """The view after the edits, as if the cloud had done just that."""
     rules = [rule for group_rules in seen.rules.values() for rule in group_rules]
     for edit in (edit for decision in decisions for edit in decision.edits):
         rules = [rule for rule in rules if edit.rule is None or rule.id != edit.rule.id]
-        if edit.left:
-            rules.append(ours(edit.key, *edit.left, ends=edit.ends))
+        if edit.claims:
+            rules.append(ours(edit.key, *edit.claims, ends=edit.ends))
     return view(seen.groups.values(), seen.instances.values(), rules)
 
 
-def some_world(dice: random.Random) -> View:
+def some_world(dice: random.Random) -> Snapshot:
     """Three groups that accept some, two instances that ask for some, and rules of every kind."""
     parties = (APP, DB, CACHE)
     accepts = ["", "*", "sg-app", "sg-db:tcp/1", "sg-app:tcp/1 sg-cache"]
@@ -299,8 +300,8 @@ def some_world(dice: random.Random) -> View:
     return view(groups, instances, [dice.choice(kinds)(k) for k in dice.sample(keys, dice.choice([0, 2, 5]))])
 
 
-def wishes(seen: View) -> list[Claim]:
-    return [claim for i in seen.instances.values() for claim in tag_claims(seen, i, NOW)]
+def wishes(seen: Snapshot) -> list[DesiredLink]:
+    return [claim for i in seen.instances.values() for claim in links_from_tags(seen, i, NOW)]
 
 
 @pytest.mark.parametrize("seed", range(300))
@@ -319,7 +320,7 @@ def test_a_plan_carried_out_leaves_nothing_to_plan(seed: int) -> None:
 def test_after_a_plan_every_rule_of_ours_has_consent(seed: int) -> None:
     """No rule stands on a group without that group's consent to that source: on each rule by itself."""
     from link_peer.planning import consent
-    from link_peer.planning.plan import owned_rules
+    from link_peer.planning.actual import owned_rules
 
     seen = some_world(random.Random(seed))
     after = carried_out(seen, plan(seen, *wishes(seen)).decisions)
@@ -336,7 +337,7 @@ def test_after_a_plan_every_rule_of_ours_has_consent(seed: int) -> None:
 def test_limits_are_the_policys() -> None:
     strict = policy(limits=Limits(max_ports=1))
     (decision,) = plan(view(OPEN), wish(Link(APP, DB, (*P1, *P2))), with_policy=strict).decisions
-    assert (decision.outcome, decision.reason) == ("denied", "not-allowed")
+    assert (decision.outcome, decision.why.code) == ("denied", "not-allowed")
 
 
 def test_a_port_is_not_mutual() -> None:

@@ -12,20 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_peer.domain.model import Link, Party, Port
-from link_peer.domain.tags import parse_instant
+from link_peer.domain.request import Request, sync_request
+from link_peer.domain.tags import iso, parse_instant
 from link_peer.inbound.events import elements, queue_message
 from link_peer.inbound.requests import (
     MAX_BYTES,
     BadRequest,
     DeniedRequest,
     Known,
-    Request,
     body_of,
     decode,
     encode,
-    sync_request,
 )
-from link_peer.runtime.clock import iso
 
 A, B = "1000000000000001", "1000000000000002"
 APP, LEDGER = Party(A, "sg-bp1azkttqpldxgtedxxx"), Party(B, "sg-bp15ed6xe1yxeycg7xxx")
@@ -126,14 +124,14 @@ def test_the_expired_sample_is_denied() -> None:
     (body,) = sample("queue-expired")
     with pytest.raises(DeniedRequest) as caught:
         read(body)
-    assert (caught.value.reason, caught.value.request.request_id) == ("expired", "chg-1045")
+    assert (caught.value.denial.code, caught.value.request.request_id) == ("expired", "chg-1045")
 
 
 def test_without_ports_a_link_is_mutual_and_the_claims_are_optional() -> None:
     """`until`, `reason` and `requested_by` may be left out too."""
     request = read(less("ports", "until", "reason", "requested_by"))
     assert request.link == Link(APP, LEDGER)
-    assert (request.until, request.reason, request.requested_by) == (None, "", "")
+    assert (request.until, request.justification, request.requested_by) == (None, "", "")
 
 
 def test_two_instances_of_one_account_can_be_linked() -> None:
@@ -243,7 +241,7 @@ def test_a_bad_request_tells_what_could_be_read_of_it() -> None:
     assert (
         refused(less(request_id=7, action=None, reason=["x"], requested_by={}, to=[], **{"from": 5})).known == Known()
     )
-    assert len(refused(less(reason="x" * 257)).known.reason) == 256
+    assert len(refused(less(reason="x" * 257)).known.justification) == 256
 
 
 @pytest.mark.parametrize("more", ['"action": "unlink"', '"ports": 1.5', '"ports": NaN', f'"ports": {"9" * 5000}'])
@@ -270,7 +268,7 @@ def test_a_request_is_expired_once_it_is_more_than_five_minutes_past(late: float
         return
     with pytest.raises(DeniedRequest) as caught:
         decode(request, region=REGION, now=now)
-    assert caught.value.reason == "expired"
+    assert caught.value.denial.code == "expired"
 
 
 def test_expires_at_lies_at_most_a_day_and_five_minutes_ahead() -> None:
@@ -283,7 +281,7 @@ def test_a_link_whose_end_is_past_is_expired() -> None:
     """The end itself is past."""
     with pytest.raises(DeniedRequest) as caught:
         read(less(until="2026-11-25T07:00:00Z"))
-    assert caught.value.reason == "expired"
+    assert caught.value.denial.code == "expired"
     assert read(less(until="2026-11-25T07:00:01Z")).until == NOW + 1
 
 
@@ -291,8 +289,8 @@ def test_a_request_for_another_region_is_denied() -> None:
     """Even where it has expired too: its place is told first."""
     with pytest.raises(DeniedRequest) as caught:
         read(less(region="cn-hangzhou", expires_at="2020-01-01T00:00:00Z"))
-    assert caught.value.reason == "different-region"
-    assert "cn-hangzhou" in caught.value.detail
+    assert caught.value.denial.code == "different-region"
+    assert "cn-hangzhou" in caught.value.denial.detail
     assert caught.value.request.link == LINK.link
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 from link_peer.domain import marker as markers
-from link_peer.domain.model import TAG, Group, Instance, Marker, Party, Port, Reason, Rule, RuleKey
+from link_peer.domain.model import TAG, Claim, Group, Instance, Marker, Party, Port, Rule, RuleKey
+from link_peer.domain.policy import AccountPolicy, Policy
+from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
-from link_peer.engine.reader import View
-from link_peer.inbound.policy_file import AccountPolicy, Policy
 
 HOME = "1000000000000001"
 PEER = "1000000000000002"
@@ -38,9 +38,9 @@ def instance(party: Party, *groups: Party, ip: str = "", **tags: str) -> Instanc
     return Instance(party, "vpc-1", tuple(g.id for g in groups), ip, named)
 
 
-def ours(key: RuleKey, *reasons: Reason, priority: int = 100, ends: tuple[Party, Party] | None = None) -> Rule:
+def ours(key: RuleKey, *claims: Claim, priority: int = 100, ends: tuple[Party, Party] | None = None) -> Rule:
     """A rule of this deployment."""
-    marker = Marker("prod", key.id("prod", REGION), reasons or (TAG,), ends)
+    marker = Marker("prod", key.id("prod", REGION), claims or (TAG,), ends)
     return Rule(key.group, f"sgr-{key.id('prod', REGION)}", key, "accept", priority, markers.render(marker, HOME))
 
 
@@ -56,15 +56,18 @@ def key(target: Party, source: Party, port: str = "all") -> RuleKey:
 
 def view(
     groups: Iterable[Group] = (), instances: Iterable[Instance] = (), rules: Iterable[Rule] = (), alive: bool = True
-) -> View:
+) -> Snapshot:
     """Everything of the world was asked for, and this is what was shown."""
-    seen = View()
-    seen.groups = {g.party: g for g in groups}
-    seen.instances = {i.party: i for i in instances}
-    seen.rules = dict.fromkeys(seen.groups, ())
+    by_party = {g.party: g for g in groups}
+    found: dict[Party, tuple[Rule, ...]] = dict.fromkeys(by_party, ())
     for rule in rules:
-        seen.rules[rule.group] = (*seen.rules.get(rule.group, ()), rule)
-    seen.whole = {HOME, PEER}
-    seen.alive = {HOME, PEER} if alive else set()
-    seen.asked = {*seen.groups, *seen.instances}
-    return seen
+        found[rule.group] = (*found.get(rule.group, ()), rule)
+    shown = {i.party: i for i in instances}
+    return Snapshot(
+        instances=shown,
+        groups=by_party,
+        rules=found,
+        requested={*by_party, *shown},
+        whole_accounts={HOME, PEER},
+        live_accounts={HOME, PEER} if alive else set(),
+    )

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 
 from link_peer.domain.errors import Transient
 from link_peer.runtime.clock import Clock
+from link_peer.runtime.ports import Record
 
-from link_peer_cli.clients.log import AuditLog, Record
+from link_peer_cli.clients.log import AuditLog
 
 POLL_SECONDS = 1.0
 LATE_SECONDS = 120  # a record may become searchable this long after its time

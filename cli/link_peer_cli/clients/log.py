@@ -8,15 +8,13 @@ from typing import Any
 
 from link_peer.domain.errors import LinkPeerError, Transient
 from link_peer.runtime.clock import Clock
+from link_peer.runtime.ports import Record
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Settings
 
 PAGE = 100  # [doc GetLogs: at most 100 lines per response]
 POLL_SECONDS = 0.2
 SKEW_SECONDS = 60  # the time of a record may be a little ahead of our clock
-
-Record = dict[str, str]
-"""One audit record: field names to values."""
 
 
 class AuditLog:
@@ -30,6 +28,16 @@ class AuditLog:
         self._client: Any = client(settings)
         self._clock = clock
         self._place = (settings.audit_project, settings.audit_logstore)
+
+    def indexed_fields(self) -> set[str]:
+        """Return the fields that the logstore's index covers. Raises LinkPeerError if it has none, or cannot be read."""
+        from link_peer.alicloud.sls import AuditUnavailable
+
+        try:
+            index = self._client.get_index_config(*self._place).get_index_config()
+        except AuditUnavailable as error:
+            raise read_error(error) from error
+        return set(index.key_config_list or {})
 
     def read(self, query: str = "*", since: float = 0) -> list[Record]:
         """Return the records that match, in order, retrying failed reads.

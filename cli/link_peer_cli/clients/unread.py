@@ -8,10 +8,9 @@ if TYPE_CHECKING:
     from link_peer.engine.scopes.everything import Sweep
 
 
-def unread(sweep: Sweep) -> dict[str, str]:
+def gaps_of(sweep: Sweep) -> dict[str, str]:
     """Return why each account (by uid) could not be read, and how many groups the sweep had no time to read."""
-    found = {account: f"no-access: {error}" for account, error in sweep.view.blocked.items()}
-    found |= {account: f"cannot be read: {why}" for account, why in sweep.failed_reads.items()}
+    found = sweep.unreadable
     if sweep.unread:
         found[f"{sweep.unread} groups"] = "there was no time to read them"
     return dict(sorted(found.items()))

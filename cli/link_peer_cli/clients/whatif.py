@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import msgspec
 from link_peer.alicloud.sts import Accounts
 from link_peer.domain.model import PRIORITY, Group, Instance, Party, Rule, RuleKey
+from link_peer.domain.request import Request
 from link_peer.domain.tags import managed_tag
-from link_peer.runtime.audit import Audit, Record
 from link_peer.runtime.delivery import Delivery
-from link_peer.runtime.ports import Cloud, Ecs
+from link_peer.runtime.ports import AuditLog, Cloud, Ecs, Record
 from link_peer.runtime.retry import Retry
 
 from link_peer_cli.clients import aliyun
@@ -34,7 +34,7 @@ class Change(msgspec.Struct, frozen=True):
 class WhatIf:
     """A `Cloud` that reads from a real one. `changes` are the calls that would have been made, in order."""
 
-    def __init__(self, cloud: Cloud, region: str) -> None:
+    def __init__(self, cloud: Accounts, region: str) -> None:
         self._cloud = cloud
         self._region = region
         self._made: dict[str, _Ecs] = {}
@@ -46,6 +46,10 @@ class WhatIf:
         if account not in self._made:
             self._made[account] = _Ecs(self._cloud.ecs(account), self._region, self.changes)
         return self._made[account]
+
+    def identity(self, account: str) -> tuple[str, str]:
+        """Return the (account uid, ARN) of the caller that reads an account."""
+        return self._cloud.identity(account)
 
 
 class _Ecs:
@@ -121,12 +125,18 @@ class _Ecs:
 
 
 class Kept:
-    """An `Audit` that keeps the records, and writes them to a log if there is one; a `Queue` that keeps the messages."""
+    """An `AuditLog` that keeps the records, and writes them to a log if it is put over one; a `Queue` that keeps the
+    requests."""
 
-    def __init__(self, log: Audit | None = None) -> None:
-        self._log = log
+    def __init__(self) -> None:
+        self._log: AuditLog | None = None
         self.records: list[Record] = []
-        self.messages: list[bytes] = []
+        self.posted: list[Request] = []
+
+    def over(self, log: AuditLog) -> AuditLog:
+        """Write to `log` from now on, too."""
+        self._log = log
+        return self
 
     def write(self, records: Sequence[Record]) -> None:
         """Keep records, after the log has them."""
@@ -134,9 +144,9 @@ class Kept:
             self._log.write(records)
         self.records += records
 
-    def post(self, body: bytes) -> None:
-        """Keep a message."""
-        self.messages.append(body)
+    def post(self, request: Request) -> None:
+        """Keep a request."""
+        self.posted.append(request)
 
     @property
     def outcomes(self) -> list[Record]:
@@ -158,8 +168,8 @@ def suppose(env: Environment, function: str) -> tuple[Delivery, WhatIf, Kept]:
         region=env.settings.region,
         policy=env.policy,
         clock=env.clock,
-        cloud=enter,
-        audit=kept,
+        open_cloud=enter,
+        log=kept,
         queue=kept,
         seconds=SECONDS,
     )

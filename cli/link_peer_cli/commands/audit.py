@@ -13,8 +13,7 @@ from link_peer_cli.io.options import JsonLines
 
 if TYPE_CHECKING:
     from link_peer.domain.errors import Transient
-
-    from link_peer_cli.clients.log import Record
+    from link_peer.runtime.ports import Record
 
 
 def audit(
@@ -35,7 +34,7 @@ def audit(
     as_json: JsonLines = False,
 ) -> None:
     """Read the audit log: what was decided, why, and how to resolve denials."""
-    from link_peer.runtime import delivery
+    from link_peer.runtime import compose
 
     from link_peer_cli.clients.follow import follow as follow_log
     from link_peer_cli.clients.log import AuditLog
@@ -53,7 +52,7 @@ def audit(
     query = condition({"record": "" if everything else "outcome", **fields})
     if party:
         query += f" and {party_condition(party, '--party')}"
-    clock = delivery.clock_for_functions()
+    clock = compose.clock_for_functions()
     start = moment(since, "--since", clock.now())
     env = load_environment()
     log = AuditLog(env.settings, env.clock)

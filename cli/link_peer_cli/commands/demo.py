@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import time
 
 import typer
@@ -44,7 +45,9 @@ def demo(as_json: Json = False) -> None:
         console(stderr=True).print(f"[red]The demo failed:[/red] {escape(problem)}")
     else:
         out.print(f"\n[green]{len(checks)} checks passed[/green] in {seconds:.0f} seconds. What to try next:")
-        out.print("  .venv/bin/link-peer local      run a local cloud with the functions; prints what to export")
-        out.print("  .venv/bin/link-peer --help     list all commands")
+        # as this command was called: .venv/bin/link-peer in a checkout, link-peer once it is installed
+        called = sys.argv[0] if sys.argv[0].endswith("link-peer") else "link-peer"
+        out.print(f"  {escape(called)} local      run a local cloud with the functions; prints what to export")
+        out.print(f"  {escape(called)} --help     list all commands")
     if problem:
         raise typer.Exit(Exit.REFUSED)

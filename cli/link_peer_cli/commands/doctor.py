@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -17,7 +16,7 @@ from link_peer_cli.io.tables import print_table
 if TYPE_CHECKING:
     from link_peer.engine.scopes.everything import Sweep
 
-    from link_peer_cli.clients.whatif import Kept
+    from link_peer_cli.clients.whatif import Kept, WhatIf
     from link_peer_cli.io.environment import Environment
 
 FILTERS = frozenset({"record", "outcome", "reason", "link", "request_id", "event_id", "from", "to"})
@@ -45,6 +44,7 @@ def doctor(
 ) -> None:
     """Check queue, log, roles, quotas, and every requested link: consent, group types, VPCs. Changes nothing."""
     from link_peer.engine.scopes.everything import Sweep
+    from link_peer.inbound.dispatch import run_sweep
 
     from link_peer_cli.clients.whatif import suppose
     from link_peer_cli.io.environment import load_environment, require_known
@@ -54,10 +54,10 @@ def doctor(
     asked = [account_uid(account, "account")] if account else []
     env = load_environment()
     require_known(env, asked, "account")
-    delivery, _, kept = suppose(env, "doctor")
+    delivery, cloud, kept = suppose(env, "doctor")
     sweep = Sweep(delivery, "doctor")
-    sweep.run()
-    found = [*_queue(env), *_log(env), *_accounts(env, sweep), *_quotas(sweep), *_denied(kept)]
+    run_sweep(sweep)
+    found = [*_queue(env), *_log(env), *_accounts(env, sweep, cloud), *_quotas(sweep), *_denied(kept)]
     found = [finding for finding in found if not account or finding.where in ("", account)]
     if as_json:
         for finding in found:
@@ -72,8 +72,9 @@ def doctor(
 
 
 def _queue(env: Environment) -> Iterator[Finding]:
-    from link_peer.alicloud.mns import account
-    from mns.mns_exception import MNSExceptionBase
+    from link_peer.domain.errors import LinkPeerError
+
+    from link_peer_cli.clients.queue import check_queue
 
     name = env.settings.queue
     advice = "set LINK_PEER_QUEUE; run deploy/prepare.py"
@@ -81,19 +82,17 @@ def _queue(env: Environment) -> Iterator[Finding]:
         yield Finding("missing", "", "queue", "not set", advice)
         return
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the SDK reads its own deprecated fields
-            account(env.settings, env.policy.home).get_queue(name).get_attributes()
-    except MNSExceptionBase as error:
-        yield Finding("missing", "", f"queue {name}", str(error.type), advice)
+        check_queue(env.settings, env.policy.home)
+    except LinkPeerError as error:
+        yield Finding("missing", "", f"queue {name}", str(error), advice)
     else:
         yield Finding("ok", "", f"queue {name}", "exists")
 
 
 def _log(env: Environment) -> Iterator[Finding]:
-    from link_peer.alicloud.sls import AuditUnavailable, client
+    from link_peer.domain.errors import LinkPeerError
 
-    from link_peer_cli.clients.log import read_error
+    from link_peer_cli.clients.log import AuditLog
 
     settings = env.settings
     what = f"log {settings.audit_project}/{settings.audit_logstore}"
@@ -101,13 +100,11 @@ def _log(env: Environment) -> Iterator[Finding]:
     if not settings.audit_project or not settings.audit_logstore:
         yield Finding("missing", "", what, "not set", advice)
         return
-    log: Any = client(settings)
     try:
-        index = log.get_index_config(settings.audit_project, settings.audit_logstore).get_index_config()
-    except AuditUnavailable as error:
-        yield Finding("missing", "", what, str(read_error(error)), advice)
+        lacking = sorted(FILTERS - AuditLog(settings, env.clock).indexed_fields())
+    except LinkPeerError as error:
+        yield Finding("missing", "", what, str(error), advice)
         return
-    lacking = sorted(FILTERS - set(index.key_config_list or {}))
     if lacking:
         yield Finding(
             "missing", "", what, f"not searchable by {', '.join(lacking)}", "apply the index in deploy/sls-index.json"
@@ -116,17 +113,17 @@ def _log(env: Environment) -> Iterator[Finding]:
         yield Finding("ok", "", what, "searchable")
 
 
-def _accounts(env: Environment, sweep: Sweep) -> Iterator[Finding]:
+def _accounts(env: Environment, sweep: Sweep, cloud: WhatIf) -> Iterator[Finding]:
     """Whether each account could be read, and with which identity."""
-    from link_peer_cli.clients.unread import unread
+    from link_peer_cli.clients.unread import gaps_of
 
-    gaps = unread(sweep)
+    gaps, snapshot = gaps_of(sweep), sweep.reader.snapshot()
     for what in sorted(env.policy.accounts.keys() | gaps.keys()):
         if what not in env.policy.accounts:
             yield Finding("missing", "", what, gaps[what])
             continue
-        owner, arn = _identity(env, what)
-        instances = sum(party.account == what for party in sweep.view.instances)
+        owner, arn = _identity(cloud, what)
+        instances = sum(party.account == what for party in snapshot.instances)
         managed = sum(group.account == what for group in sweep.managed)
         seen = f"{instances} instances, {managed} groups with our rules, read as {arn}"
         if what in gaps:
@@ -145,32 +142,22 @@ def _accounts(env: Environment, sweep: Sweep) -> Iterator[Finding]:
             yield Finding("warning", what, "access", seen, advice)
 
 
-def _identity(env: Environment, account: str) -> tuple[str, str]:
+def _identity(cloud: WhatIf, account: str) -> tuple[str, str]:
     """The (account uid, ARN) of the keys that read an account, from STS; if unknown, an empty uid and a description."""
-    from alibabacloud_sts20150401.client import Client
-    from link_peer.alicloud.sdk import call, client_config
-    from link_peer.alicloud.sts import CACHE
-    from link_peer.domain.errors import LinkPeerError
+    from link_peer.domain.errors import LinkPeerError, NoAccess
 
-    entry, keys = env.policy.accounts[account], env.settings.credentials
-    if entry.role is not None:
-        session = CACHE.sessions.get((account, entry.role, entry.external_id or "", keys.access_key_id))
-        if session is None:
-            return "", "no identity"
-        keys = session.credentials
-    config = client_config(env.settings, "sts", keys)
-    config.endpoint = config.endpoint or f"sts.{env.settings.region}.aliyuncs.com"
     try:
-        found = call(lambda: Client(config).get_caller_identity()).body
+        return cloud.identity(account)
+    except NoAccess:
+        return "", "no identity"
     except LinkPeerError as error:
         return "", f"an unknown identity ({error})"
-    return str(found.account_id), str(found.arn)
 
 
 def _quotas(sweep: Sweep) -> Iterator[Finding]:
     from link_peer.planning.quota import GROUP_RULES
 
-    for party, group in sorted(sweep.view.groups.items()):
+    for party, group in sorted(sweep.reader.snapshot().groups.items()):
         left = GROUP_RULES - group.group_rules
         if left <= NEARLY_FULL:
             state, advice = (

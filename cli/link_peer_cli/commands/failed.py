@@ -11,7 +11,7 @@ ERROR_WIDTH = 100  # characters of an error in the table; --json prints all of i
 
 def failed(service: Service = "", as_json: JsonLines = False) -> None:
     """List failed asynchronous invocations of auto_link and sweep, newest first."""
-    from link_peer.runtime.clock import iso
+    from link_peer.domain.tags import iso
 
     from link_peer_cli.clients.fc.deployed import deployed_functions
     from link_peer_cli.clients.fc.failed import error_message, failed_tasks

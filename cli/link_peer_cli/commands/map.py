@@ -64,35 +64,27 @@ def _read(env: Environment) -> tuple[list[Arrow], list[str]]:
 
     Rules between the same parties with the same claims are one arrow.
     """
-    from link_peer.domain.errors import CloudError, Transient
     from link_peer.domain.model import Party, Port
-    from link_peer.engine.reader import READERS, Reader
-    from link_peer.planning.decision import link_of, owned_rules
+    from link_peer.engine.reader import Reader
+    from link_peer.planning.actual import link_of, owned_rules
 
     from link_peer_cli.clients.whatif import suppose
     from link_peer_cli.io.drawing.arrows import Arrow
 
     policy = env.policy
-    _, cloud, _ = suppose(env, "map")
-    reader = Reader(cloud, policy)
-    failed: dict[str, Exception] = {}
-    for account in sorted(policy.accounts):
-        try:
-            reader.rules(reader.managed(account, policy.deployment), READERS)
-        except (Transient, CloudError) as error:
-            failed[account] = error
+    delivery, cloud, _ = suppose(env, "map")
+    reader = Reader(cloud, policy, threads=delivery.readers, tolerant=True)
+    reader.rules(reader.managed_groups(sorted(policy.accounts), policy.deployment))
+    snapshot = reader.snapshot()
     ports: dict[tuple[Party, Party, tuple[str, ...]], set[Port]] = {}
-    for rule, marker in owned_rules(reader.view, policy, env.settings.region):
+    for rule, marker in owned_rules(snapshot, policy, env.settings.region):
         if rule.key is not None:
             link = link_of(rule.key, marker)
-            reasons = tuple(reason.request or "tag" for reason in sorted(marker.reasons))
-            ports.setdefault((link.source, link.target, reasons), set()).add(rule.key.port)
+            claims = tuple(claim.request or "tag" for claim in sorted(marker.claims))
+            ports.setdefault((link.source, link.target, claims), set()).add(rule.key.port)
     arrows = [
-        Arrow(source, target, tuple(sorted(found, key=str)), reasons)
-        for (source, target, reasons), found in sorted(ports.items())
+        Arrow(source, target, tuple(sorted(found, key=str)), claims)
+        for (source, target, claims), found in sorted(ports.items())
     ]
-    problems = [
-        f"account {account} could not be read: {error}"
-        for account, error in sorted({**reader.view.blocked, **failed}.items())
-    ]
-    return arrows, problems
+    failed = {**snapshot.refused_accounts, **snapshot.failed_accounts}
+    return arrows, [f"account {account} could not be read: {error}" for account, error in sorted(failed.items())]

@@ -13,7 +13,8 @@ from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.options import JsonLines
 
 if TYPE_CHECKING:
-    from link_peer_cli.clients.log import AuditLog, Record
+    from link_peer.runtime.ports import Record
+from link_peer_cli.clients.log import AuditLog
 
 WAIT_SECONDS = 60
 OPTIONS = {
@@ -56,21 +57,22 @@ def request(
 
     The cross_account function then decides whether the link is allowed.
     """
-    from link_peer.alicloud.mns import MnsQueue
     from link_peer.domain.errors import BadInput
     from link_peer.domain.model import Link
+    from link_peer.domain.request import Request
     from link_peer.domain.tags import parse_instant, parse_port, unique_ports
-    from link_peer.inbound.requests import Request, decode, encode
-    from link_peer.runtime import delivery
+    from link_peer.inbound.requests import decode, encode
+    from link_peer.runtime import compose
 
     from link_peer_cli.clients.log import AuditLog
+    from link_peer_cli.clients.queue import post
     from link_peer_cli.io.environment import load_environment
     from link_peer_cli.io.inputs import duration, party
 
-    now = delivery.clock_for_functions().now()
+    now = compose.clock_for_functions().now()
     request_id = request_id or f"cli-{secrets.token_hex(4)}"
 
-    def message(home: str, region: str) -> bytes:
+    def checked(home: str, region: str) -> Request:
         """Encode the request and decode it as cross_account will, so that an invalid one is never posted."""
         try:
             asked = Request(
@@ -87,22 +89,20 @@ def request(
                 reason,
                 requested_by,
             )
-            body = encode(asked)
-            decode(body, region=region, now=now)
+            return decode(encode(asked), region=region, now=now)
         except BadInput as error:
             raise BadInput(OPTIONS.get(error.field, error.field), error.problem) from None
-        return body
 
-    message("0" * 16, "any")  # report invalid options before a missing environment
+    checked("0" * 16, "any")  # report invalid options before a missing environment
     env = load_environment()
-    body = message(env.policy.home, env.settings.region)
+    asked = checked(env.policy.home, env.settings.region)
     log = AuditLog(env.settings, env.clock) if wait else None
     # The same id may have outcomes of earlier requests.
     known = len(log.read(_outcomes(request_id))) if log else 0
-    MnsQueue(env.settings, env.policy.home).post(body)
+    post(env.settings, env.policy.home, asked)
     # Print the id before waiting, and on stderr, so that it is known even if the wait is interrupted.
     if as_json:
-        print_json({"request_id": request_id, "posted": json.loads(body)}, stderr=wait)
+        print_json({"request_id": request_id, "posted": json.loads(encode(asked))}, stderr=wait)
     else:
         console(stderr=wait).print(escape(f"posted to {env.settings.queue} as {request_id}"), soft_wrap=True)
     if log is not None:

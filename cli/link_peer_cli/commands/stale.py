@@ -17,11 +17,11 @@ from link_peer_cli.io.options import JsonLines
 from link_peer_cli.io.tables import print_table
 
 if TYPE_CHECKING:
-    from link_peer.domain.model import Group, Rule
+    from link_peer.domain.model import Rule
+    from link_peer.domain.policy import Policy
+    from link_peer.domain.snapshot import Snapshot
     from link_peer.domain.tags import Who
-    from link_peer.engine.reader import Reader
     from link_peer.engine.scopes.everything import Sweep
-    from link_peer.inbound.policy_file import Policy
     from link_peer.planning.decision import Decision
 
     from link_peer_cli.io.environment import Environment
@@ -42,17 +42,18 @@ class Stale(msgspec.Struct, frozen=True):
 def stale(as_json: JsonLines = False) -> None:
     """List rules that the sweep would remove, half-open links, and consents to parties that no longer exist."""
     from link_peer.engine.scopes.everything import Sweep
+    from link_peer.inbound.dispatch import run_sweep
 
-    from link_peer_cli.clients.unread import unread
+    from link_peer_cli.clients.unread import gaps_of
     from link_peer_cli.clients.whatif import suppose
     from link_peer_cli.io.environment import load_environment
 
     env = load_environment()
     delivery, _, _ = suppose(env, "stale")
     sweep = Sweep(delivery, "stale")
-    sweep.run()
-    found = [*_rules(sweep.decisions), *_consents(env.policy, sweep)]
-    gaps = unread(sweep)
+    run_sweep(sweep)
+    found = [*_rules(sweep.decisions or []), *_consents(env.policy, sweep)]
+    gaps = gaps_of(sweep)
     if as_json:
         for item in found:
             print_json({**msgspec.to_builtins(item), "age_seconds": _age(env, item)})
@@ -62,7 +63,7 @@ def stale(as_json: JsonLines = False) -> None:
     err = console(stderr=True)
     for what, why in gaps.items():
         err.print(f"[yellow]could not read {what}: {escape(why)}[/yellow]", soft_wrap=True)
-    for account in sorted(sweep.doubted):
+    for account in sorted(sweep.doubted_accounts):
         err.print(f"[yellow]no removals are made in account {account} because it shows no instances[/yellow]")
     if gaps:
         raise typer.Exit(Exit.REFUSED)
@@ -74,8 +75,8 @@ def _rules(decisions: Iterable[Decision]) -> Iterator[Stale]:
         if decision.outcome == "removed":
             for edit in decision.edits:
                 if edit.rule is not None:
-                    lost = " ".join(sorted(reason.request or "tag" for reason in edit.lose))
-                    yield _of("rule", edit.rule, f"claimed by {lost}", decision.detail)
+                    lost = " ".join(sorted(claim.request or "tag" for claim in edit.lose))
+                    yield _of("rule", edit.rule, f"claimed by {lost}", decision.why.detail)
         elif decision.outcome == "applied" and decision.link.mutual and any(e.kind == "add" for e in decision.edits):
             for rule in decision.rules:
                 missing = next(edit.key.group for edit in decision.edits if edit.kind == "add")
@@ -93,43 +94,32 @@ def _consents(policy: Policy, sweep: Sweep) -> Iterator[Stale]:
     from link_peer.domain.tags import accepts, bad_accepts
 
     reader = sweep.reader
-    groups = [group for account in sorted(policy.accounts) for group in _all_groups(sweep, account)]
+    groups = [group for account in sorted(policy.accounts) for group in reader.all_groups(account)]
     named = {entry.who for group in groups for entry in accepts(group.tags, group.party.account)}
     named |= {who for allow in policy.allow for who in (allow.source, allow.target)}
     reader.parties(_party(who) for who in named if who.id != "*" and who.account in policy.accounts)
+    snapshot = reader.snapshot()
     for group in groups:
         account, name = group.party.account, group.party.id
         for text, problem in bad_accepts(group.tags, account):
             yield Stale("consent", account, name, text, f"invalid syntax: {problem}")
         for entry in accepts(group.tags, account):
-            if why := _gone(policy, reader, entry.who):
+            if why := _gone(policy, snapshot, entry.who):
                 yield Stale("consent", account, name, entry.text, why)
     for allow in policy.allow:
         for who in (allow.source, allow.target):
-            if why := _gone(policy, reader, who):
+            if why := _gone(policy, snapshot, who):
                 yield Stale("consent", allow.target.account, allow.target.id, f"policy allow {allow.text}", why)
 
 
-def _all_groups(sweep: Sweep, account: str) -> list[Group]:
-    from link_peer.domain.errors import CloudError, Transient
-
-    ecs = sweep.reader.ecs(account)
-    try:
-        return ecs.all_groups() if ecs else []
-    except (Transient, CloudError) as error:
-        sweep.failed_reads[account] = str(error)
-        return []
-
-
-def _gone(policy: Policy, reader: Reader, who: Who) -> str:
+def _gone(policy: Policy, snapshot: Snapshot, who: Who) -> str:
     """Why a consent matches nothing; empty if it matches something, or if that cannot be known."""
     if who.account not in policy.accounts:
         return f"account {who.account} is not in the policy"
-    if who.id == "*" or not reader.view.readable(who.account):
+    if who.id == "*" or not snapshot.readable(who.account):
         return ""
     party = _party(who)
-    known = party in reader.view.groups or party in reader.view.instances
-    return "" if known else f"{party} does not exist"
+    return "" if party in snapshot.groups or party in snapshot.instances else f"{party} does not exist"
 
 
 def _party(who: Who) -> Party:

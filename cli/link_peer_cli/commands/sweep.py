@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -15,8 +14,7 @@ from link_peer_cli.io.options import Json
 
 if TYPE_CHECKING:
     from link_peer.engine.scopes.everything import Sweep
-
-    from link_peer_cli.clients.log import Record
+    from link_peer.runtime.ports import Record
 
 
 def sweep(
@@ -29,7 +27,8 @@ def sweep(
 ) -> None:
     """Reconcile all rules with tags, requests and consent, in all accounts of the policy."""
     from link_peer.engine.scopes.everything import Sweep
-    from link_peer.runtime.delivery import opened as opened_delivery
+    from link_peer.inbound.dispatch import run_sweep
+    from link_peer.runtime.compose import open_delivery
     from rich.progress import Progress
 
     from link_peer_cli.clients.whatif import SECONDS, Kept, suppose
@@ -44,9 +43,8 @@ def sweep(
         delivery, cloud, kept = suppose(env, "sweep")
         changes = cloud.changes
     else:
-        delivery = opened_delivery("sweep", SimpleNamespace(function=SimpleNamespace(timeout=SECONDS)))
-        delivery.audit = kept = Kept(delivery.audit)
-        delivery.retry.clock = env.clock
+        kept = Kept()
+        delivery = open_delivery("sweep", None, clock=env.clock, wrap_log=kept.over, seconds=SECONDS)
         changes = []
     err = console(stderr=True)
     with Progress(console=err, transient=True, disable=as_json or not err.is_terminal) as bar:
@@ -57,7 +55,7 @@ def sweep(
             believe_empty=believed,
             progress=lambda what, done, all_: bar.update(tasks[what], completed=done, total=all_),
         )
-        run.run()
+        run_sweep(run)
     summary = next(record for record in reversed(kept.records) if record["record"] == "summary")
     if as_json:
         commands = [msgspec.to_builtins(change) for change in changes]
@@ -76,7 +74,5 @@ def sweep(
 
 def _exit_code(records: list[Record], run: Sweep) -> Exit:
     """Return 1 if the sweep could not do its work. A denied link is not a failure of the sweep."""
-    from link_peer_cli.clients.unread import unread
-
     hampered = any(r.get("outcome") == "failed" or r.get("reason") in ("no-access", "paused") for r in records)
-    return Exit.REFUSED if hampered or unread(run) else Exit.DONE
+    return Exit.REFUSED if hampered or run.unread or run.unreadable else Exit.DONE

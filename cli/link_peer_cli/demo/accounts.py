@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from link_peer.alicloud.mns import MnsQueue
 from link_peer.domain.model import Link, Party
-from link_peer.inbound.requests import Request, encode
+from link_peer.domain.request import Request
+from link_peer.inbound.requests import encode
+from link_peer.runtime.ports import Record
 
-from link_peer_cli.clients.log import Record
+from link_peer_cli.clients.queue import post
 from link_peer_cli.demo.stage import PORT, Stage
 
 REQUEST_SECONDS = 3600
@@ -50,9 +51,9 @@ def play(stage: Stage) -> None:
 def _request(stage: Stage, request_id: str, action: Literal["link", "unlink"], link: Link) -> Record:
     """Put a request on the queue and wait for the outcome that cross_account records."""
     expires = stage.clock.now() + REQUEST_SECONDS
-    body = encode(Request(request_id, action, stage.settings.region, link, expires, requested_by="demo"))
-    stage.narrator.say(f"  queue: {body.decode()}")
-    MnsQueue(stage.settings, stage.home).post(body)
+    request = Request(request_id, action, stage.settings.region, link, expires, requested_by="demo")
+    stage.narrator.say(f"  queue: {encode(request).decode()}")
+    post(stage.settings, stage.home, request)
     record = stage.outcome(request_id=request_id)
     stage.narrator.show_record(record)
     return record

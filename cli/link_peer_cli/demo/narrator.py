@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from link_peer.runtime.ports import Record
 from rich.console import Console
 from rich.markup import escape
-
-from link_peer_cli.clients.log import Record
 
 
 class CheckFailed(Exception):

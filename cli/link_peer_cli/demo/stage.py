@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 from link_peer.runtime.clock import SystemClock
+from link_peer.runtime.ports import Record
 from link_peer.runtime.settings import Credentials, Settings
 from rich.console import Console
 
 from link_peer_cli.clients.ecs import PersonalEcs
 from link_peer_cli.clients.fc.fc3 import Fc3
 from link_peer_cli.clients.fc.port import AUTO_LINK, WAITING
-from link_peer_cli.clients.log import AuditLog, Record
+from link_peer_cli.clients.log import AuditLog
 from link_peer_cli.clients.query import condition
 from link_peer_cli.demo.narrator import CheckFailed, Narrator
 from link_peer_cli.io.tables import print_table

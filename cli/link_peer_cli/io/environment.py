@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import msgspec
 from link_peer.domain.errors import BadInput, LinkPeerError
-from link_peer.inbound.policy_file import Policy
-from link_peer.runtime import delivery
+from link_peer.domain.policy import Policy
+from link_peer.runtime import compose
 from link_peer.runtime import settings as settings_module
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.settings import Settings
@@ -49,10 +49,10 @@ def load_environment() -> Environment:
     """
     settings = settings_module.load()
     try:
-        policy = delivery.load_policy(settings.policy_path)
+        policy = compose.load_policy(settings.policy_path)
     except OSError as error:
         raise LinkPeerError(f"the policy file cannot be read: {error}") from None
-    return Environment(settings, policy, NoticeClock(delivery.clock_for_functions()))
+    return Environment(settings, policy, NoticeClock(compose.clock_for_functions()))
 
 
 def require_known(env: Environment, accounts: Iterable[str], field: str) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from link_peer.runtime.ports import Record
 from rich.console import Console
 from rich.markup import escape
 
-from link_peer_cli.clients.log import Record
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.tables import print_table
 

@@ -137,7 +137,7 @@ def deploy(cloud: Cloud, *, in_process: bool = False, connected: bool = True, pa
         "LINK_PEER_ROLE": world.function_role,
         "LINK_PEER_QUEUE": world.queue,
         "LINK_PEER_DEAD_LETTER_QUEUE": world.dead_letter_queue,
-        "LINK_PEER_AUDITROOT": world.audit_project,
+        "LINK_PEER_AUDIT_PROJECT": world.audit_project,
         "LINK_PEER_AUDIT_LOGSTORE": world.audit_logstore,
     }
     env = {"LINK_PEER_POLICY": world.policy} | ({"LINK_PEER_CLOUD": cloud.endpoint} if cloud.endpoint else {})

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from link_peer.domain.errors import Transient
+from link_peer.domain.request import Request
+from link_peer.inbound.requests import encode
 from link_peer.runtime.settings import Settings
 
 TIMEOUT_SECONDS = 5
@@ -17,15 +19,18 @@ class MnsQueue:
         self._settings = settings
         self._account = account
 
-    def post(self, body: bytes) -> None:
+    def post(self, request: Request) -> None:
+        """Puts a request on the queue. Raises Transient when the queue may not have it."""
         from mns.mns_exception import MNSExceptionBase
         from mns.queue import Message
 
         if not self._settings.queue:
-            raise Transient("LINK_PEER_QUEUE is not set: nothing can be handed to the other account")
+            raise Transient("LINK_PEER_QUEUE is not set: nothing can be put on the queue for the other account")
         try:
             # the SDK base64-encodes the body, which the stream undoes (IsBase64Decode)
-            account(self._settings, self._account).get_queue(self._settings.queue).send_message(Message(body.decode()))
+            account(self._settings, self._account).get_queue(self._settings.queue).send_message(
+                Message(encode(request).decode())
+            )
         except MNSExceptionBase as error:
             raise Transient(f"the queue {self._settings.queue} did not take the request: {error.type}") from error
 

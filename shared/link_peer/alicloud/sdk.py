@@ -1,11 +1,11 @@
-"""The official SDKs' common ground: how a client is configured, and what its errors mean."""
+"""What the official SDKs have in common: how a client is configured, and what its errors mean."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Transient
+from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled
 from link_peer.runtime.settings import Credentials, Settings
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ def client_config(settings: Settings, service: str, credentials: Credentials) ->
 
 
 def call(send: Callable[[], T]) -> T:
-    """Runs one SDK call; whatever it raises comes out as one of our errors, by its code."""
+    """Makes one SDK call. What it raises is turned into one of our errors, by its code."""
     try:
         return send()
     except Exception as error:
@@ -52,7 +52,7 @@ def call(send: Callable[[], T]) -> T:
 def meaning(error: Exception) -> Exception:
     """What an error of the SDK means for us. An error without a code (reset, time-out, HTML page) is ambiguous.
 
-    Programming errors stay what they are: they must not look like weather.
+    Programming errors are returned unchanged: they must not look like an outage.
     """
     code = str(getattr(error, "code", None) or "")
     if not code:
@@ -73,7 +73,7 @@ def meaning(error: Exception) -> Exception:
     request_id = str(getattr(error, "request_id", None) or "")
     message = _short(error)
     if code.startswith("Throttling") or "Throttling" in code:
-        return Transient(f"{code}: {message}", throttled=True, request_id=request_id)
+        return Throttled(f"{code}: {message}", request_id=request_id)
     if status == 409 or status >= 500 or code in _TRANSIENT or code in ("ServiceUnavailable", "InternalError"):
         return Ambiguous(f"{code}: {message}", request_id=request_id)
     if code in _NO_ACCESS or code.startswith(_NO_ACCESS_PREFIX):
@@ -91,6 +91,6 @@ def _kind(error: BaseException) -> str:
 
 
 def _short(error: Exception) -> str:
-    """The words that came with a code, capped: a page or a signed URL must not fill a log."""
+    """The message that came with a code, capped: an HTML page or a signed URL must not fill a log."""
     text = str(getattr(error, "message", None) or error)
     return text.split("server string to sign is:")[0].split("?")[0][:300]

@@ -15,8 +15,8 @@ import msgspec
 from link_peer.alicloud.ecs import SdkEcs
 from link_peer.alicloud.sdk import call, client_config
 from link_peer.domain.errors import Ambiguous, BadInput, CloudError, NoAccess
+from link_peer.domain.policy import Policy
 from link_peer.domain.tags import parse_instant
-from link_peer.inbound.policy_file import Policy
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.ports import Ecs
 from link_peer.runtime.retry import Retry
@@ -72,6 +72,20 @@ class Accounts:
             self._made[account] = SdkEcs(self._settings, account, keys, self._retry, self.calls)
         return self._made[account]
 
+    def identity(self, account: str) -> tuple[str, str]:
+        """(account uid, ARN) of the caller as whom an account is read [doc GetCallerIdentity]. Raises as `ecs` does."""
+        from alibabacloud_sts20150401.client import Client
+
+        client = Client(self._sts_config(self._credentials(account, False)))
+        found = call(client.get_caller_identity).body
+        return str(found.account_id), str(found.arn)
+
+    def _sts_config(self, credentials: Credentials) -> Any:
+        config = client_config(self._settings, "sts", credentials)
+        if not config.endpoint:
+            config.endpoint = f"sts.{self._settings.region}.aliyuncs.com"
+        return config
+
     def _credentials(self, account: str, renew: bool) -> Credentials:
         entry = self._policy.accounts[account]
         if entry.role is None:
@@ -87,31 +101,29 @@ class Accounts:
         from alibabacloud_sts20150401 import models
         from alibabacloud_sts20150401.client import Client
 
-        config = client_config(self._settings, "sts", self._settings.credentials)
-        if not config.endpoint:
-            config.endpoint = f"sts.{self._settings.region}.aliyuncs.com"
-        client = Client(config)
+        client = Client(self._sts_config(self._settings.credentials))
         request = models.AssumeRoleRequest(
             role_arn=role,
             role_session_name=self._session_name,
             duration_seconds=SESSION_SECONDS,
             external_id=external_id or None,
         )
-        given: Any = None
-        for wait in (*TRUST_WAITS, None):
+
+        def assume() -> Any:
             self.calls["AssumeRole"] += 1
             try:
-                given = self._retry(lambda: call(lambda: client.assume_role(request))).body.credentials
-                break
-            except CloudError as error:
-                if wait is None:
-                    raise NoAccess(error.code, error.message, error.request_id) from error
-                self._clock.sleep(wait)
+                return call(lambda: client.assume_role(request)).body.credentials
+            except NoAccess:
+                raise
+            except CloudError as error:  # whatever the code, the account cannot be entered
+                raise NoAccess(error.code, error.message, error.request_id) from error
+
+        given = self._retry.refused(assume, TRUST_WAITS)
         try:
             credentials = Credentials(given.access_key_id, given.access_key_secret, given.security_token)
             return Session(credentials, parse_instant(given.expiration))
         except (AttributeError, TypeError, BadInput):
-            # the SDK makes an empty model of a wrongly shaped answer, without an error
+            # The SDK makes an empty model of an answer with the wrong shape, without an error.
             raise Ambiguous("an answer of AssumeRole without credentials") from None
 
 

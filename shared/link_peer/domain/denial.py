@@ -1,47 +1,414 @@
-"""What the cloud's refusals of a change mean for a link."""
+"""Why a link is denied, removed or left alone: every reason code, its text and its advice.
+
+This is the only file that words a denial. Each function or constant below gives one `Denial`: what was decided against,
+the fact that decided, and what to do about it. `DESCRIPTIONS` says what each code means in general; docs/audit.md lists it.
+"""
 
 from __future__ import annotations
 
-_ROOM = "take away rules that are not needed, name instances (i-…) instead of groups, or have the quota raised"
-_THERE = "check the id and the region"
-_BASIC = "use a basic group, or name instances (i-…)"
-_OWN = "use a group of your own"
-_VPC = "move it into a VPC"
-_LOOK_UP = (
-    "look the code up: it may be a state of the account; else report it, with the RequestId, as a fault of link-peer"
-)
+from collections.abc import Sequence
+from enum import Enum
 
-# [doc ecs.md 1.12] what a refusal of a change means for the link: reason, in plain words, what to do
-DENIALS = {
+import msgspec
+
+from link_peer.domain.errors import LinkPeerError
+
+
+class ReasonCode(str, Enum):
+    """The `reason` of an audit record. NONE where an outcome needs no reason."""
+
+    NONE = ""
+    NO_CONSENT = "no-consent"
+    NOT_ALLOWED = "not-allowed"
+    BAD_TAG = "bad-tag"
+    BAD_REQUEST = "bad-request"
+    BAD_EVENT = "bad-event"
+    EXPIRED = "expired"
+    PAUSED = "paused"
+    UNKNOWN_ACCOUNT = "unknown-account"
+    NO_ACCESS = "no-access"
+    PEER_NOT_FOUND = "peer-not-found"
+    INSTANCE_GONE = "instance-gone"
+    NO_PRIVATE_IP = "no-private-ip"
+    SAME_GROUP = "same-group"
+    DIFFERENT_REGION = "different-region"
+    DIFFERENT_VPC = "different-vpc"
+    CLASSIC_NETWORK = "classic-network"
+    ADVANCED_GROUP = "advanced-group"
+    MANAGED_GROUP = "managed-group"
+    QUOTA = "quota"
+    REMOVALS_HELD = "removals-held"
+    HUMAN_RULE = "human-rule"
+
+    __str__ = str.__str__
+
+
+DESCRIPTIONS: dict[ReasonCode, str] = {
+    ReasonCode.NO_CONSENT: "the accepting group has not consented to the source on every port",
+    ReasonCode.NOT_ALLOWED: "the policy file forbids it, or ECS refuses the change",
+    ReasonCode.BAD_TAG: "a tag cannot be parsed",
+    ReasonCode.BAD_REQUEST: "a message does not match the request schema",
+    ReasonCode.BAD_EVENT: "an event is not one that auto_link handles",
+    ReasonCode.EXPIRED: "the request, or the link, has ended",
+    ReasonCode.PAUSED: "the policy file pauses link-peer",
+    ReasonCode.UNKNOWN_ACCOUNT: "the policy file does not list the account",
+    ReasonCode.NO_ACCESS: "the account refuses access",
+    ReasonCode.PEER_NOT_FOUND: "a security group does not exist",
+    ReasonCode.INSTANCE_GONE: "an instance does not exist",
+    ReasonCode.NO_PRIVATE_IP: "an instance has no private address yet",
+    ReasonCode.SAME_GROUP: "both sides are the same group, or the same instance",
+    ReasonCode.DIFFERENT_REGION: "the request names another region",
+    ReasonCode.DIFFERENT_VPC: "the two groups are in different VPCs",
+    ReasonCode.CLASSIC_NETWORK: "one side is in the classic network",
+    ReasonCode.ADVANCED_GROUP: "one side is an advanced group, which cannot be the source or target of a group rule",
+    ReasonCode.MANAGED_GROUP: "a cloud product manages the group",
+    ReasonCode.QUOTA: "a group, or a rule's description, is full",
+    ReasonCode.REMOVALS_HELD: "more rules are due for removal at once than the policy allows",
+    ReasonCode.HUMAN_RULE: "a person's rule already admits the same traffic",
+}
+
+UNSEEN = frozenset({ReasonCode.PEER_NOT_FOUND, ReasonCode.INSTANCE_GONE, ReasonCode.NO_PRIVATE_IP})
+"""Codes that say "the cloud does not show it". Removals for these count toward the cap and need a live account."""
+
+ACCESS_ADVICE = "check that account's role, its trust policy and external id, and the role's ECS permissions"
+FORM_ADVICE = "see docs/requests.md for the schema"
+NO_ROUTE = "a rule gives no route between VPCs: connect them with CEN, VPC peering, VPN Gateway or Express Connect"
+_BASIC_GROUP = "use a basic group, or name instances (i-…) instead of groups"
+_CHECK_ID = "check the id and the region"
+_OWN_GROUP = "use a group that no cloud product manages"
+_USE_VPC = "move it into a VPC"
+
+
+class Denial(msgspec.Struct, frozen=True):
+    """A reason code, the fact that decided (`detail`), and what to do about it (`advice`, may be empty)."""
+
+    code: ReasonCode
+    detail: str
+    advice: str = ""
+
+    @property
+    def unseen(self) -> bool:
+        """Whether the cause is only that the cloud does not show something."""
+        return self.code in UNSEEN
+
+    @property
+    def outcome(self) -> str:
+        """`failed` for a full quota, else `denied`: the outcome of a link that is refused for this."""
+        return "failed" if self.code is ReasonCode.QUOTA else "denied"
+
+
+class LinkDenied(LinkPeerError):
+    """A link, or a change that it needs, is denied for good. `denial` says why."""
+
+    def __init__(self, denial: Denial) -> None:
+        super().__init__(f"{denial.code.value}: {denial.detail}")
+        self.denial = denial
+
+
+NOTHING = Denial(ReasonCode.NONE, "")
+UNWANTED = Denial(ReasonCode.NONE, "no tag or request asks for it any more")
+UNLINKED = Denial(ReasonCode.NONE, "removed by an unlink request")
+PAUSED = Denial(
+    ReasonCode.PAUSED,
+    "link-peer is paused: it reads and records, and changes nothing",
+    "set paused: false in the policy file, then post the request or touch the tag again",
+)
+CLAIM_EXPIRED = Denial(ReasonCode.EXPIRED, "the link has ended", "post a new request with a later until")
+EXPIRED_MEANWHILE = Denial(ReasonCode.EXPIRED, "the link ended while it was being written")
+HUMAN_RULE = Denial(ReasonCode.HUMAN_RULE, "a person's rule already admits the same traffic")
+
+
+# tags and events
+
+
+def bad_tag(problem: object) -> Denial:
+    """A peer in a `link-peer` tag that cannot be parsed."""
+    advice = "write peers as sg-…, i-… or sg-…@<account uid>, with ports as :tcp/3306+udp/53"
+    return Denial(ReasonCode.BAD_TAG, str(problem), advice)
+
+
+def bad_until(problem: object) -> Denial:
+    """A `link-until` tag that cannot be parsed."""
+    return Denial(ReasonCode.BAD_TAG, str(problem), "write link-until as 2027-01-01T00:00:00Z, or remove the tag")
+
+
+def tag_expired() -> Denial:
+    """The instance's `link-until` is past."""
+    return Denial(ReasonCode.EXPIRED, "link-until is past", "set link-until to a later instant, or remove the tag")
+
+
+def bad_event(problem: object) -> Denial:
+    """An event that auto_link does not handle."""
+    advice = "auto_link takes ECS state changes and tag changes of its own account and region"
+    return Denial(ReasonCode.BAD_EVENT, str(problem), advice)
+
+
+# requests
+
+
+def bad_request(problem: object) -> Denial:
+    """A message that does not match the schema."""
+    return Denial(ReasonCode.BAD_REQUEST, str(problem), FORM_ADVICE)
+
+
+def different_region(asked: str, served: str) -> Denial:
+    """A request for another region."""
+    detail = f"the request is for {asked}, and this function serves {served}"
+    return Denial(
+        ReasonCode.DIFFERENT_REGION, detail, "send it to the queue of that region; a link stays in one region"
+    )
+
+
+def request_expired(field: str, instant: str) -> Denial:
+    """`expires_at` or `until` of a request is past."""
+    later = "a later expires_at" if field == "expires_at" else "a later until, or with none"
+    return Denial(ReasonCode.EXPIRED, f"{field} {instant} is past", f"send it again with {later}")
+
+
+# access and policy
+
+
+def unknown_account(account: str) -> Denial:
+    """An account that the policy file does not list."""
+    advice = f'add "{account}" to accounts in the policy file, with the role that link-peer may assume there'
+    return Denial(ReasonCode.UNKNOWN_ACCOUNT, f"account {account} is not in the policy", advice)
+
+
+def no_access(account: str, code: str) -> Denial:
+    """An account that refused access, with the platform's error code."""
+    return Denial(ReasonCode.NO_ACCESS, f"account {account}: {code}", ACCESS_ADVICE)
+
+
+def sweep_no_access(account: str, code: str) -> Denial:
+    """An account that refused access to a sweep."""
+    detail = f"account {account} refuses access: {code}: nothing is removed there"
+    return Denial(ReasonCode.NO_ACCESS, detail, ACCESS_ADVICE)
+
+
+def unreadable(account: str, problem: str) -> Denial:
+    """An account that met trouble of the moment: nothing is decided about its side now, and nothing is recorded."""
+    return Denial(ReasonCode.NONE, f"account {account} could not be read: {problem}")
+
+
+def no_access_to_group(group: object, code: str = "") -> Denial:
+    """A group that may not be read or changed."""
+    return Denial(
+        ReasonCode.NO_ACCESS, f"{group} cannot be read or changed" + (f": {code}" if code else ""), ACCESS_ADVICE
+    )
+
+
+def not_allowed(detail: str) -> Denial:
+    """Ports that the policy file never opens."""
+    return Denial(ReasonCode.NOT_ALLOWED, detail, "ask for fewer ports, or have the policy file changed")
+
+
+def no_consent(missing: Sequence[str], tags: Sequence[str], *, by_tag: bool) -> Denial:
+    """Groups that have not consented; `tags` are the commands that would, where the policy counts tags."""
+    advice = "; ".join(tags) if by_tag else "have the pair added to allow in the policy file"
+    return Denial(ReasonCode.NO_CONSENT, "; ".join(missing), advice)
+
+
+# what the parties are
+
+
+def instance_gone(party: object) -> Denial:
+    """An instance that the cloud does not show."""
+    return Denial(ReasonCode.INSTANCE_GONE, f"{party} does not exist", _CHECK_ID)
+
+
+def instance_never_shown() -> Denial:
+    """The instance of an old event, which the cloud does not show."""
+    detail = "the cloud does not show the instance, and its event is more than five minutes old"
+    advice = "check that it exists in this region, and that the function's role may read it"
+    return Denial(ReasonCode.INSTANCE_GONE, detail, advice)
+
+
+def peer_not_found(party: object) -> Denial:
+    """A group that the cloud does not show."""
+    return Denial(ReasonCode.PEER_NOT_FOUND, f"{party} does not exist", _CHECK_ID)
+
+
+def own_groups_not_found(instance: str, groups: str) -> Denial:
+    """None of an instance's own groups is shown."""
+    return Denial(ReasonCode.PEER_NOT_FOUND, f"the cloud does not show the groups of {instance} ({groups})")
+
+
+def no_private_ip(party: object) -> Denial:
+    """An instance without a private address."""
+    return Denial(ReasonCode.NO_PRIVATE_IP, f"{party} has no private address", "wait until it runs")
+
+
+def same_group(target: str, *, is_group: bool) -> Denial:
+    """A tag that names the instance itself, or one of its own groups."""
+    return Denial(ReasonCode.SAME_GROUP, f"{target} is the instance's own group" if is_group else "it names itself")
+
+
+def same_party() -> Denial:
+    """A request whose two sides are one."""
+    return Denial(ReasonCode.SAME_GROUP, "both sides are the same")
+
+
+def classic_instance(party: object) -> Denial:
+    """An instance in the classic network."""
+    return Denial(ReasonCode.CLASSIC_NETWORK, f"{party} is in the classic network", _USE_VPC)
+
+
+def classic_group(party: object) -> Denial:
+    """A group of the classic network."""
+    return Denial(ReasonCode.CLASSIC_NETWORK, f"{party} is a classic group", "use a VPC group")
+
+
+def managed_group(party: object) -> Denial:
+    """A group that a cloud product manages."""
+    detail = f"{party} is managed by a cloud product, which refuses every change"
+    return Denial(ReasonCode.MANAGED_GROUP, detail, _OWN_GROUP)
+
+
+def only_managed_groups(groups: str) -> Denial:
+    """An instance all of whose groups are managed by cloud products."""
+    return Denial(
+        ReasonCode.MANAGED_GROUP, f"the instance's groups ({groups}) are managed by a cloud product", _OWN_GROUP
+    )
+
+
+def no_group_takes_rules(party: object) -> Denial:
+    """An instance none of whose groups may be given a rule."""
+    return Denial(ReasonCode.MANAGED_GROUP, f"{party} has no group that takes rules", "put it into a group of your own")
+
+
+def advanced_group(party: object) -> Denial:
+    """An advanced group in a link between groups."""
+    detail = f"{party} is an advanced group, which takes no group as a source and cannot be one"
+    return Denial(ReasonCode.ADVANCED_GROUP, detail, _BASIC_GROUP)
+
+
+def no_basic_group(groups: str) -> Denial:
+    """An instance without a basic group, where a group must represent it."""
+    advice = "put the instance into a basic group too, or name instances (i-…) instead of groups"
+    return Denial(ReasonCode.ADVANCED_GROUP, f"no basic group among the instance's groups ({groups})", advice)
+
+
+def different_vpc(source: object, source_vpc: str, target: object, target_vpc: str, *, one_account: bool) -> Denial:
+    """Two groups in different VPCs: a group rule is not possible."""
+    instead = "name instances (i-…) instead of groups"
+    if not one_account:
+        instead = "post a request between instances (i-…), since a tag names only groups of other accounts"
+    detail = f"{source} is in {source_vpc}, {target} in {target_vpc}"
+    return Denial(ReasonCode.DIFFERENT_VPC, detail, f"{instead}; {NO_ROUTE}")
+
+
+def nothing_to_do(action: str, silent_accounts: Sequence[str], other_side: Sequence[str]) -> Denial:
+    """Why an `unlink` or a `sync` changes nothing. `silent_accounts` show no instances; `other_side` are the instances
+    whose tags ask for the pair from the other side."""
+    detail = "no tag asks for this pair, and no rule of it carries a tag's claim"
+    if action == "unlink":
+        detail = "no rule between the two carries a request's claim"
+    elif silent_accounts:
+        shown = ", ".join(silent_accounts)
+        detail = (
+            f"no tag that can be read asks for this pair, but {shown} shows no instances, so nothing is removed there"
+        )
+    elif other_side:
+        detail = f"no tag of this side asks for the pair; the other side's does ({', '.join(other_side)})"
+    return Denial(ReasonCode.NONE, detail)
+
+
+# changes to rules of ours
+
+
+def in_detail(why: Denial, requests: Sequence[str], *, kept: bool) -> Denial:
+    """Why a rule loses claims, naming the requests among them, and whether other claims keep the rule."""
+    detail = why.detail
+    if requests:
+        detail += f" (of {', '.join(sorted(requests))})"
+    if kept:
+        detail += "; the rule is kept, since other claims want it"
+    return msgspec.structs.replace(why, detail=detail)
+
+
+def repaired(priority: int, ours: int) -> Denial:
+    """What a repair does: someone changed the priority of a rule of ours, or copied it."""
+    if priority == ours:
+        return Denial(ReasonCode.NONE, "a copy of it with another priority is removed")
+    return Denial(ReasonCode.NONE, f"its priority was {priority}, and is {ours} again")
+
+
+# quota and guard
+
+
+def description_full() -> Denial:
+    """A rule whose description cannot hold one more claim."""
+    detail = "the rule's description has no room for another claim (512 characters)"
+    return Denial(ReasonCode.QUOTA, detail, "unlink requests that are no longer needed")
+
+
+def group_full(group: object, left: int, needed: int, limit: int) -> Denial:
+    """A group that holds as many rules that name groups as are allowed."""
+    detail = f"{group} has room for {max(left, 0)} of {needed} rules that name a group (the limit is {limit})"
+    return Denial(ReasonCode.QUOTA, detail, "remove rules that are not needed, or name instances (i-…)")
+
+
+def removals_held(count: int, limit: int) -> Denial:
+    """More removals at once than the policy allows."""
+    detail = (
+        f"{count} rules lost their last claim at once, and at most {limit} may be removed in one run: none was removed"
+    )
+    advice = "list them with `link-peer stale`; raise limits.removals_per_run if they may be removed"
+    return Denial(ReasonCode.REMOVALS_HELD, detail, advice)
+
+
+# what ECS refuses
+
+_ROOM = "remove rules that are not needed, name instances (i-…) instead of groups, or have the quota raised"
+_CODES: dict[str, tuple[ReasonCode, str, str]] = {
     "AuthorizedGroupRule.LimitExceed": (
-        "quota",
-        "the group holds as many rules that name groups as are allowed",
+        ReasonCode.QUOTA,
+        "the group holds as many rules that name groups as allowed",
         _ROOM,
     ),
-    "AuthorizationLimitExceed": ("quota", "the group holds as many rules as are allowed", _ROOM),
-    "OperationDenied.QuotaExceed": ("quota", "the group holds as many tags as are allowed", "take a tag off the group"),
-    "InvalidSourceGroupId.NotFound": ("peer-not-found", "the source group is not there", _THERE),
-    "InvalidSourceGroup.NotFound": ("peer-not-found", "the source group is not there", _THERE),
-    "InvalidSecurityGroupId.NotFound": ("peer-not-found", "the group is not there", _THERE),
-    "InvalidResourceId.NotFound": ("peer-not-found", "the group is not there", _THERE),
-    "InvalidSourceGroupId.Mismatch": ("different-vpc", "the two groups are not in one VPC", "name instances (i-…)"),
-    "InvalidGroupAuthParameter.OperationDenied": ("advanced-group", "the source is an advanced group", _BASIC),
-    "InvalidGroupParameter.OperationDenied": ("advanced-group", "the group is an advanced one", _BASIC),
-    "InvalidOperation.ResourceManagedByCloudProduct": (
-        "managed-group",
-        "the group is managed by a cloud product",
-        _OWN,
+    "AuthorizationLimitExceed": (ReasonCode.QUOTA, "the group holds as many rules as allowed", _ROOM),
+    "OperationDenied.QuotaExceed": (
+        ReasonCode.QUOTA,
+        "the group holds as many tags as allowed",
+        "remove a tag from the group",
     ),
-    "InvalidNetworkType.Mismatch": ("classic-network", "one side is in the classic network", _VPC),
-    "InvalidNetworkType.Conflict": ("classic-network", "one side is in the classic network", _VPC),
-    "InvalidSecurityGroup.InvalidNetworkType": ("classic-network", "one side is in the classic network", _VPC),
-    "VPCDisabled": ("classic-network", "the group is in no VPC", _VPC),
-    "InvalidSecurityGroup.IsSame": ("same-group", "both sides are one group", ""),
+    "InvalidSourceGroupId.NotFound": (ReasonCode.PEER_NOT_FOUND, "the source group does not exist", _CHECK_ID),
+    "InvalidSourceGroup.NotFound": (ReasonCode.PEER_NOT_FOUND, "the source group does not exist", _CHECK_ID),
+    "InvalidSecurityGroupId.NotFound": (ReasonCode.PEER_NOT_FOUND, "the group does not exist", _CHECK_ID),
+    "InvalidResourceId.NotFound": (ReasonCode.PEER_NOT_FOUND, "the group does not exist", _CHECK_ID),
+    "InvalidSourceGroupId.Mismatch": (
+        ReasonCode.DIFFERENT_VPC,
+        "the two groups are not in one VPC",
+        "name instances (i-…) instead of groups",
+    ),
+    "InvalidGroupAuthParameter.OperationDenied": (
+        ReasonCode.ADVANCED_GROUP,
+        "the source is an advanced group",
+        _BASIC_GROUP,
+    ),
+    "InvalidGroupParameter.OperationDenied": (
+        ReasonCode.ADVANCED_GROUP,
+        "the group is an advanced group",
+        _BASIC_GROUP,
+    ),
+    "InvalidOperation.ResourceManagedByCloudProduct": (
+        ReasonCode.MANAGED_GROUP,
+        "the group is managed by a cloud product",
+        _OWN_GROUP,
+    ),
+    "InvalidNetworkType.Mismatch": (ReasonCode.CLASSIC_NETWORK, "one side is in the classic network", _USE_VPC),
+    "InvalidNetworkType.Conflict": (ReasonCode.CLASSIC_NETWORK, "one side is in the classic network", _USE_VPC),
+    "InvalidSecurityGroup.InvalidNetworkType": (
+        ReasonCode.CLASSIC_NETWORK,
+        "one side is in the classic network",
+        _USE_VPC,
+    ),
+    "VPCDisabled": (ReasonCode.CLASSIC_NETWORK, "the group is in no VPC", _USE_VPC),
+    "InvalidSecurityGroup.IsSame": (ReasonCode.SAME_GROUP, "both sides are one group", ""),
 }
-# any other refusal that would come again: malformed or conflicting parameters, a state of the account
-UNKNOWN = ("not-allowed", "ECS refuses the change", _LOOK_UP)
-# "probably already gone": a read decides
-GONE = frozenset(
+"""Error codes of ECS's security group and tag APIs that are final for a link [doc AuthorizeSecurityGroup, TagResources]."""
+
+ALREADY_GONE = frozenset(
     {
         "InvalidParam.SecurityGroupRuleId",
         "InvalidSecurityGroupRule.RuleNotExist",
@@ -49,3 +416,13 @@ GONE = frozenset(
         "InvalidGroupAuthItem.NotFound",
     }
 )
+"""Error codes that probably mean the rule is gone already. Reading the group again decides."""
+
+
+def refused_by_ecs(group: object, code: str, message: str) -> Denial:
+    """A change that ECS refuses for good. An unknown code is `not-allowed`: malformed, or a state of the account."""
+    look_up = (
+        "look the code up: it may be a state of the account; else report it, with the RequestId, as a bug in link-peer"
+    )
+    reason, detail, advice = _CODES.get(code, (ReasonCode.NOT_ALLOWED, "ECS refuses the change", look_up))
+    return Denial(reason, f"{group}: {detail} ({code}: {message})", advice)

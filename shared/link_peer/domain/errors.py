@@ -1,13 +1,15 @@
 """Everything that can go wrong, and what it means for the delivery.
 
 LinkPeerError
-├── Denied           the link cannot be had as things stand: audit it, acknowledge it
-├── BadInput         somebody's text is not the grammar; names the field
-├── PolicyError      the policy file does not validate: the function does not start
-├── CloudError       the cloud refused a call for good; carries its code
-│   └── NoAccess     the account, or the call, is not ours to use
-└── Transient        trouble of the moment: raise, so that the platform delivers again
-    └── Ambiguous    no readable answer: the change may have been made; read back before going on
+├── LinkDenied         a link is denied for good: record it, acknowledge the message (domain.denial)
+├── BadInput           a text from outside has invalid syntax; names the field
+├── PolicyError        the policy file does not validate: the function does not start
+├── CloudError         the cloud refused a call for good; carries its code
+│   └── NoAccess       the account, or the call, is refused to us
+└── Transient          trouble of the moment: the delivery must be redelivered
+    ├── Throttled      the API is over its rate limit until the next minute
+    ├── Ambiguous      no readable answer: the change may have been made, so read back before going on
+    └── RedeliveryNeeded   what a handler raises once the audit log has recorded the trouble
 """
 
 from __future__ import annotations
@@ -17,18 +19,8 @@ class LinkPeerError(Exception):
     """Base of all errors of this project."""
 
 
-class Denied(LinkPeerError):
-    """A link that cannot be had as things stand. `reason` is one of docs/audit.md's."""
-
-    def __init__(self, reason: str, detail: str, advice: str = "") -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
-        self.advice = advice
-
-
 class BadInput(LinkPeerError):
-    """A text from outside that is not the grammar. `field` says where, `problem` what."""
+    """A text from outside that cannot be parsed. `field` says where, `problem` what is wrong."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field}: {problem}")
@@ -41,7 +33,7 @@ class PolicyError(LinkPeerError):
 
 
 class CloudError(LinkPeerError):
-    """The cloud refused a call and would refuse it again. `code` is its own spelling."""
+    """The cloud refused a call and would refuse it again. `code` is the platform's own spelling."""
 
     def __init__(self, code: str, message: str, request_id: str = "") -> None:
         super().__init__(f"{code}: {message}")
@@ -55,14 +47,20 @@ class NoAccess(CloudError):
 
 
 class Transient(LinkPeerError):
-    """Throttled, overloaded, or not there yet: the delivery must come again."""
+    """Throttled, overloaded, or not there yet. `request_id` is the call's, where an answer named it."""
 
-    def __init__(self, message: str, *, throttled: bool = False, request_id: str = "") -> None:
+    def __init__(self, message: str, *, request_id: str = "") -> None:
         super().__init__(message)
-        self.throttled = throttled
-        self.request_id = request_id  # of the call, where an answer named it
-        self.recorded = False  # whether the audit log has an `attempt` of it
+        self.request_id = request_id
+
+
+class Throttled(Transient):
+    """The API refuses calls until the next minute [doc ECS API throttling, help page 437902]."""
 
 
 class Ambiguous(Transient):
-    """The call got no readable answer (reset, timeout, HTML): it may have been carried out."""
+    """The call got no readable answer (reset, timeout, HTML page): it may have been carried out."""
+
+
+class RedeliveryNeeded(Transient):
+    """The platform must deliver again; an `attempt` record says why."""

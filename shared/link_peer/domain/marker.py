@@ -1,10 +1,10 @@
-"""The marker: the Description by which a rule is known to be ours, and the reasons for which it stands.
+"""The marker: the Description that makes a rule ours, and lists its claims.
 
     link-peer/1 dep=prod id=daed3c026b1eb6c4 by=tag,req:chg-1042~20270101T000000Z
     link-peer/1 dep=prod id=… by=tag from=i-… to=i-…@<uid>                          (instance rules)
 
-Anybody who may write rules may write such a text. So it counts only where it is the form, to the letter, and where
-its id is the one that this very rule must have: a marker copied to another rule means nothing.
+Anyone who may write rules may write such a text. So it counts only where it has exactly this form and its id is the hash
+of this very rule: a marker copied to another rule means nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from link_peer.domain.errors import BadInput
-from link_peer.domain.model import TAG, Marker, Party, Reason, Rule
+from link_peer.domain.model import TAG, Claim, Marker, Party, Rule
 from link_peer.domain.tags import compact, is_account_uid, is_instance_id, parse_compact
 
 MAX_LENGTH = 512
@@ -32,7 +32,7 @@ def is_request_id(text: str) -> bool:
 
 def render(marker: Marker, home: str) -> str:
     """The Description. `home` is the function's own account: an end in another account is written with its `@<uid>`."""
-    text = f"link-peer/1 dep={marker.deployment} id={marker.id} by={','.join(map(_reason, _sorted(marker.reasons)))}"
+    text = f"link-peer/1 dep={marker.deployment} id={marker.id} by={','.join(map(_claim, _sorted(marker.claims)))}"
     if marker.ends:
         source, target = (end.id if end.account == home else str(end) for end in marker.ends)
         text += f" from={source} to={target}"
@@ -45,22 +45,22 @@ def fits(text: str) -> bool:
 
 
 def parse(description: str, home: str) -> Marker | None:
-    """The marker in a Description, or None for whatever is not exactly our form. Reasons come sorted."""
+    """The marker in a Description, or None for any other text. Claims come sorted."""
     match = _MARKER.fullmatch(description) if fits(description) else None
     if match is None:
         return None
     try:
-        reasons = [_parse_reason(piece) for piece in match[3].split(",")]
+        claims = [_parse_claim(piece) for piece in match[3].split(",")]
         ends = (_parse_end(match[4], home), _parse_end(match[5], home)) if match[4] else None
     except BadInput:
         return None
-    if len({reason.request for reason in reasons}) < len(reasons):
+    if len({claim.request for claim in claims}) < len(claims):
         return None
-    return Marker(match[1], match[2], _sorted(tuple(reasons)), ends)
+    return Marker(match[1], match[2], _sorted(tuple(claims)), ends)
 
 
 def owned(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
-    """The marker of a rule that is ours, else None: such a rule is a person's, never to be changed or removed."""
+    """The marker of a rule that is ours, else None: such a rule is a person's, and is never changed or removed."""
     if rule.key is None or rule.policy != "accept":
         return None
     marker = parse(rule.description, home)
@@ -70,24 +70,24 @@ def owned(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
     return marker if bool(rule.key.dest) == (marker.ends is not None) else None
 
 
-def _sorted(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
-    """The tag first, then requests by id. A marker has one reason for each id."""
-    return tuple(sorted(reasons, key=lambda reason: reason.request))
+def _sorted(claims: tuple[Claim, ...]) -> tuple[Claim, ...]:
+    """The tag first, then requests by id. A marker has one claim for each id."""
+    return tuple(sorted(claims, key=lambda claim: claim.request))
 
 
-def _reason(reason: Reason) -> str:
-    if reason.is_tag:
+def _claim(claim: Claim) -> str:
+    if claim.is_tag:
         return "tag"
-    return f"req:{reason.request}" + (f"~{compact(reason.until)}" if reason.until is not None else "")
+    return f"req:{claim.request}" + (f"~{compact(claim.until)}" if claim.until is not None else "")
 
 
-def _parse_reason(text: str) -> Reason:
+def _parse_claim(text: str) -> Claim:
     if text == "tag":
         return TAG
     request, tilde, until = text.removeprefix("req:").partition("~")
     if not text.startswith("req:") or not is_request_id(request):
         raise BadInput("by", "not tag, req:<id> or req:<id>~<until>")
-    return Reason(request, parse_compact(until) if tilde else None)
+    return Claim(request, parse_compact(until) if tilde else None)
 
 
 def _parse_end(text: str, home: str) -> Party:

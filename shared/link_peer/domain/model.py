@@ -1,7 +1,8 @@
-"""The values everything else speaks in. Frozen, compared by value, free of I/O and clocks.
+"""The values that every other module works with. Frozen, compared by value, free of I/O and clocks.
 
-Words: a *party* is a security group or an instance in an account; a *link* lets one party reach another;
-a *rule* is one ingress rule on one group; the *marker* in a rule's Description says that it is ours, and why it stands.
+A *party* is a security group or an instance in an account; a *link* lets one party reach another; a *rule* is one ingress
+rule on one group; a *claim* is why a link is wanted; the *marker* in a rule's Description makes the rule ours, and lists
+its claims.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class Party(msgspec.Struct, frozen=True, order=True):
 
     @property
     def is_group(self) -> bool:
+        """Whether the party is a security group; else it is an instance."""
         return self.id.startswith("sg-")
 
     def __str__(self) -> str:
@@ -68,6 +70,7 @@ class Link(msgspec.Struct, frozen=True, order=True):
 
     @property
     def mutual(self) -> bool:
+        """Whether both sides may reach each other on everything."""
         return not self.ports
 
     def id(self, region: str, *, ordered: bool = False) -> str:
@@ -97,18 +100,21 @@ class RuleKey(msgspec.Struct, frozen=True, order=True):
         )
 
 
-class Reason(msgspec.Struct, frozen=True, order=True):
-    """Why a rule stands: an instance's tag (`request` empty), or a request, for ever or until an instant (epoch seconds)."""
+class Claim(msgspec.Struct, frozen=True, order=True):
+    """Why a link is wanted: an instance's tag (`request` empty), or a request; for ever, or until an instant (epoch
+    seconds). A rule is kept as long as its marker carries one claim."""
 
     request: str = ""
     until: int | None = None
 
     @property
     def is_tag(self) -> bool:
+        """Whether an instance's tag is the claim."""
         return not self.request
 
 
-TAG = Reason()
+TAG = Claim()
+"""The claim of an instance's tag, whichever instance it is."""
 
 
 class Marker(msgspec.Struct, frozen=True):
@@ -116,7 +122,7 @@ class Marker(msgspec.Struct, frozen=True):
 
     deployment: str
     id: str
-    reasons: tuple[Reason, ...]
+    claims: tuple[Claim, ...]
     ends: tuple[Party, Party] | None = None
 
 

@@ -193,6 +193,11 @@ def parse_instant(text: str) -> float:
     raise BadInput("instant", f"{quoted(text)} is not an RFC 3339 instant with a zone, like 2027-01-01T00:00:00Z")
 
 
+def iso(epoch: float) -> str:
+    """The whole second of an instant as records write it: `2026-11-25T00:00:00Z`."""
+    return (_EPOCH + timedelta(seconds=math.floor(epoch))).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def compact(epoch: float) -> str:
     """The whole second of an instant as markers write it: `20270101T000000Z`."""
     when = _EPOCH + timedelta(seconds=math.floor(epoch))

@@ -1,204 +1,262 @@
-"""What the cloud said, as far as this delivery asked: the only thing decisions are made from."""
+"""Reads the cloud into a snapshot, asking for nothing twice."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import msgspec
 
 from link_peer.domain.errors import CloudError, NoAccess, Transient
-from link_peer.domain.model import Group, Instance, Link, Party, Rule
-from link_peer.inbound.policy_file import Policy
+from link_peer.domain.model import Group, Instance, Party, Rule
+from link_peer.domain.policy import Policy
+from link_peer.domain.snapshot import Snapshot
 from link_peer.runtime.ports import Cloud, Ecs
 
-READERS = 4  # threads; ECS counts calls a minute, so more of them gain little
-
-
-class View:
-    """One reading of the cloud. A party that was asked for and is not in `instances` or `groups` was not shown.
-
-    `complete` holds the groups all of whose members are in `instances`, `whole` the accounts of which that is true of every
-    group; `alive` the accounts where an unfiltered read showed at least one instance; `blocked` the accounts that could not
-    be read, and why.
-    """
-
-    def __init__(self) -> None:
-        self.instances: dict[Party, Instance] = {}
-        self.groups: dict[Party, Group] = {}
-        self.rules: dict[Party, tuple[Rule, ...]] = {}
-        self.complete: set[Party] = set()
-        self.whole: set[str] = set()
-        self.alive: set[str] = set()
-        self.blocked: dict[str, NoAccess] = {}
-        self.asked: set[Party] = set()
-
-    def readable(self, account: str) -> bool:
-        return account not in self.blocked
-
-    def wholly_seen(self, link: Link) -> bool:
-        """Were all read whose tags could ask for this link? For a mutual one that is both sides."""
-        asking = (link.source, link.target) if link.mutual else (link.source,)
-        return all(self._seen(party) for party in asking) and (link.target in self.asked or link.target in self.groups)
-
-    def _seen(self, party: Party) -> bool:
-        if party.account in self.whole:
-            return True
-        return party in self.complete if party.is_group else party in self.asked
+T = TypeVar("T")
 
 
 class Reader:
-    """Fills a View, never asking twice. An account that cannot be entered is noted as blocked; Transient passes."""
+    """What was read so far. An account that refuses access is noted as such. Trouble of the moment is raised as Transient;
+    a `tolerant` reader notes the account as failed instead, and goes on with the others."""
 
-    def __init__(self, cloud: Cloud, policy: Policy, view: View | None = None) -> None:
+    def __init__(self, cloud: Cloud, policy: Policy, *, threads: int = 1, tolerant: bool = False) -> None:
+        """`threads` is how many calls may run side by side where a method reads many things."""
         self._cloud = cloud
         self._policy = policy
-        self.view = view or View()
+        self._threads = threads
+        self._tolerant = tolerant
+        self._instances: dict[Party, Instance] = {}
+        self._groups: dict[Party, Group] = {}
+        self._rules: dict[Party, tuple[Rule, ...]] = {}
+        self._requested: set[Party] = set()
+        self._complete_groups: set[Party] = set()
+        self._whole_accounts: set[str] = set()
+        self._live_accounts: set[str] = set()
+        self._refused: dict[str, NoAccess] = {}
+        self._failed: dict[str, str] = {}
         self.calls = cloud.calls
 
+    def snapshot(self) -> Snapshot:
+        """What was read so far, frozen."""
+        return Snapshot(
+            dict(self._instances),
+            dict(self._groups),
+            dict(self._rules),
+            frozenset(self._requested),
+            frozenset(self._complete_groups),
+            frozenset(self._whole_accounts),
+            frozenset(self._live_accounts),
+            dict(self._refused),
+            dict(self._failed),
+        )
+
     def ecs(self, account: str) -> Ecs | None:
-        """The account's ECS, or None where the policy does not list it or it cannot be entered."""
-        if account not in self._policy.accounts or account in self.view.blocked:
+        """The account's ECS; None where the policy does not list it, or it cannot be read."""
+        if account not in self._policy.accounts or account in self._refused or account in self._failed:
             return None
         try:
             return self._cloud.ecs(account)
         except NoAccess as error:
-            self.view.blocked[account] = error
+            self._refused[account] = error
             return None
 
+    def readable(self, account: str) -> bool:
+        """Whether the account could be read so far."""
+        return account not in self._refused and account not in self._failed
+
+    def refusal(self, account: str) -> NoAccess | None:
+        """Why the account refuses access, if it does."""
+        return self._refused.get(account)
+
     def parties(self, parties: Iterable[Party]) -> None:
-        """Groups and instances by id, and the groups that the instances are in."""
-        asked = [p for p in set(parties) if p not in self.view.asked]
+        """Reads groups and instances by id, and the groups that those instances are in."""
+        asked = [p for p in set(parties) if p not in self._requested]
         instances = [p for p in asked if not p.is_group]
-        groups = [p for p in asked if p.is_group]
-        for account, ids in _by_account(instances):
-            if ecs := self.ecs(account):
-                self._guard(account, functools.partial(self._read_instances, ecs, ids))
-        groups += [
-            Party(p.account, g) for p in instances if p in self.view.instances for g in self.view.instances[p].groups
-        ]
-        groups = [g for g in groups if g not in self.view.groups and g not in self.view.asked]
-        for account, ids in _by_account(groups):
-            if ecs := self.ecs(account):
-                self._guard(account, functools.partial(self._read_groups, ecs, ids))
-        self.view.asked |= {*asked, *groups}
+        self._each_account(instances, lambda ecs, ids: self._keep_instances(ecs.instances(ids)))
+        groups = {p for p in asked if p.is_group}
+        groups |= self._groups_of(self._instances[p] for p in instances if p in self._instances)
+        groups = {g for g in groups if g not in self._groups and g not in self._requested}
+        self._each_account(groups, lambda ecs, ids: self._keep_groups(ecs.groups(ids)))
+        self._requested |= {*asked, *groups}
 
     def members(self, groups: Iterable[Party]) -> None:
-        """Every instance of these groups, with all the groups that those are in."""
-        for group in sorted(set(groups) - self.view.complete):
-            if ecs := self.ecs(group.account):
+        """Reads every instance of these groups, with all the groups that those instances are in."""
+        for group in sorted(set(groups) - self._complete_groups):
+            self._read(group.account, functools.partial(self._read_members, group))
+        self.groups_of_instances()
 
-                def read(ecs: Ecs = ecs, group: Party = group) -> None:
-                    self._keep(ecs.members(group.id))
-                    self.view.complete.add(group)
-
-                self._guard(group.account, read)
-        self.groups_of_all()
-
-    def look_twice(self, parties: Iterable[Party]) -> None:
-        """These instances, and all of these groups, once more: what one read has left out the next one shows."""
+    def confirm_absent(self, parties: Iterable[Party]) -> None:
+        """Reads these instances, and the members of these groups, once more. A Describe call may omit members; this is
+        done before any is treated as gone."""
         parties = set(parties)
-        self.view.complete -= parties
-        self.view.asked -= {party for party in parties if not party.is_group}
+        self._complete_groups -= parties
+        self._requested -= {party for party in parties if not party.is_group}
         self.members(party for party in parties if party.is_group)
         self.parties(party for party in parties if not party.is_group)
 
-    def groups_of_all(self) -> None:
-        """The groups that the instances seen so far are in."""
-        self.parties([Party(i.party.account, g) for i in self.view.instances.values() for g in i.groups])
+    def groups_of_instances(self) -> None:
+        """Reads the groups of all instances read so far."""
+        self.parties(self._groups_of(self._instances.values()))
 
-    def everything(self, account: str) -> None:
-        """Every instance of an account, unfiltered: which makes all of its groups complete."""
-        if ecs := self.ecs(account):
+    def everything(self, accounts: Sequence[str], progress: Callable[[int], None] = lambda _done: None) -> None:
+        """Reads every instance of these accounts, unfiltered: tags named `link-peer.<any>` cannot be filtered by."""
 
-            def read() -> None:
-                found = ecs.all_instances()
-                self._keep(found)
-                self.view.whole.add(account)
-                if found:
-                    self.view.alive.add(account)
+        def read(account: str) -> None:
+            self._read(account, functools.partial(self._read_everything, account))
+            progress(len(self._whole_accounts))
 
-            self._guard(account, read)
+        self._side_by_side(read, accounts)
 
-    def life(self, accounts: Iterable[str]) -> None:
-        """Does an unfiltered read of these accounts show instances? Else what is "not seen" there is not believed."""
-        for account in sorted(set(accounts) - self.view.alive):
-            if ecs := self.ecs(account):
+    def probe_liveness(self, accounts: Iterable[str]) -> None:
+        """Finds out whether an unfiltered read of these accounts shows any instance. If not, nothing there is treated as
+        gone."""
+        for account in sorted(set(accounts) - self._live_accounts):
+            self._read(account, functools.partial(self._probe, account))
 
-                def read(ecs: Ecs = ecs, account: str = account) -> None:
-                    if ecs.shows_instances():
-                        self.view.alive.add(account)
+    def assume_live(self, accounts: Iterable[str]) -> None:
+        """Treats these accounts as live: a person has said that they are really empty."""
+        self._live_accounts |= set(accounts)
 
-                self._guard(account, read)
-
-    def managed(self, account: str, deployment: str) -> list[Party]:
-        """The groups of an account that hold, or held, rules of ours."""
+    def managed_groups(self, accounts: Sequence[str], deployment: str) -> list[Party]:
+        """The groups of these accounts that hold, or held, rules of ours."""
         found: list[Group] = []
-        if ecs := self.ecs(account):
-            self._guard(account, lambda: found.extend(ecs.managed_groups(deployment)))
+
+        def read(account: str) -> None:
+            self._read(account, lambda ecs: found.extend(ecs.managed_groups(deployment)))
+
+        self._side_by_side(read, accounts)
         self._keep_groups(found)
         return sorted(group.party for group in found)
 
-    def rules(self, groups: Iterable[Party], threads: int = 1) -> None:
-        """The ingress rules of these groups; a group that is gone has none."""
-        todo = sorted(set(groups) - self.view.rules.keys())
-        work = [(group, ecs) for group in todo if (ecs := self.ecs(group.account))]
-        if threads > 1 and len(work) > 1:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(lambda pair: self._rules(*pair), work))
+    def all_groups(self, account: str) -> list[Group]:
+        """Every group of an account."""
+        found: list[Group] = []
+        self._read(account, lambda ecs: found.extend(ecs.all_groups()))
+        self._keep_groups(found)
+        return found
+
+    def rules(self, groups: Iterable[Party]) -> None:
+        """Reads the ingress rules of these groups. A group that does not exist has none."""
+        todo = sorted(set(groups) - self._rules.keys())
+
+        def read(group: Party) -> None:
+            self._read(group.account, functools.partial(self._read_rules, group))
+
+        self._side_by_side(read, todo)
+
+    def rules_of(self, group: Party) -> tuple[Rule, ...]:
+        """The group's rules as they were last read."""
+        return self._rules.get(group, ())
+
+    def refresh_rules(self, group: Party) -> tuple[Rule, ...]:
+        """The group's rules as they are now. Raises NoAccess or Transient, also where this reader is tolerant."""
+        self._rules.pop(group, None)
+        self._refresh(group.account, functools.partial(self._read_rules, group))
+        return self.rules_of(group)
+
+    def refresh_group(self, group: Party) -> Group | None:
+        """The group with its tags as they are now. Raises as `refresh_rules` does."""
+        self._refresh(group.account, lambda ecs: self._keep_groups(ecs.groups([group.id])))
+        return self._groups.get(group)
+
+    def group(self, group: Party) -> Group | None:
+        """The group as it was last read."""
+        return self._groups.get(group)
+
+    def note_tag(self, group: Party, tag: str) -> None:
+        """Notes that a group now has the managed tag, which this delivery has just written."""
+        shown = self._groups[group]
+        self._groups[group] = msgspec.structs.replace(shown, tags={**shown.tags, tag: "true"})
+
+    def note_trouble(self, account: str, error: Transient | CloudError) -> None:
+        """Notes that an account refuses access, or failed: nothing more is read or changed there."""
+        if isinstance(error, NoAccess):
+            self._refused[account] = error
         else:
-            for group, ecs in work:
-                self._rules(group, ecs)
+            self._failed.setdefault(account, str(error))
+            self._whole_accounts.discard(account)
 
-    def again(self, group: Party) -> tuple[Rule, ...]:
-        """The group's rules as they are now."""
-        self.view.rules.pop(group, None)
-        self.rules([group])
-        return self.view.rules.get(group, ())
+    # one read
 
-    def group_again(self, group: Party) -> None:
-        """The group with its tags as they are now."""
-        if ecs := self.ecs(group.account):
-            self._guard(group.account, functools.partial(self._read_groups, ecs, [group.id]))
+    def _read_members(self, group: Party, ecs: Ecs) -> None:
+        self._keep_instances(ecs.members(group.id))
+        self._complete_groups.add(group)
 
-    def _rules(self, group: Party, ecs: Ecs) -> None:
-        def read() -> None:
-            try:
-                self.view.rules[group] = tuple(ecs.rules(group.id))
-            except NoAccess:
-                raise
-            except CloudError as error:
-                if not error.code.startswith("InvalidSecurityGroupId"):
-                    raise
-                self.view.rules[group] = ()
+    def _read_everything(self, account: str, ecs: Ecs) -> None:
+        found = ecs.all_instances()
+        self._keep_instances(found)
+        self._whole_accounts.add(account)
+        if found:
+            self._live_accounts.add(account)
 
-        self._guard(group.account, read)
+    def _probe(self, account: str, ecs: Ecs) -> None:
+        if ecs.shows_instances():
+            self._live_accounts.add(account)
 
-    def _guard(self, account: str, read: Callable[[], object]) -> None:
+    def _read_rules(self, group: Party, ecs: Ecs) -> None:
         try:
-            read()
+            self._rules[group] = tuple(ecs.rules(group.id))
+        except NoAccess:
+            raise
+        except CloudError as error:
+            if not error.code.startswith("InvalidSecurityGroupId"):
+                raise
+            self._rules[group] = ()
+
+    def _read(self, account: str, read: Callable[[Ecs], object]) -> None:
+        """One read of an account that can be entered; what goes wrong is noted or raised, as this reader does."""
+        try:
+            if ecs := self.ecs(account):
+                read(ecs)
+        except (Transient, CloudError) as error:
+            if not self._tolerant and not isinstance(error, NoAccess):
+                raise _transient(account, error) from error
+            self.note_trouble(account, error)
+
+    def _refresh(self, account: str, read: Callable[[Ecs], object]) -> None:
+        """One read whose failure must not go unnoticed, since a change depends on it."""
+        ecs = self.ecs(account)
+        if ecs is None:
+            raise self._refused.get(account) or Transient(self._failed.get(account, f"account {account} is not listed"))
+        try:
+            read(ecs)
         except NoAccess as error:
-            self.view.blocked[account] = error
-        except CloudError as error:  # a code that nobody expects: it comes again, and at last to a person
-            raise Transient(f"account {account}: {error}") from error
+            self._refused[account] = error
+            raise
+        except CloudError as error:
+            raise _transient(account, error) from error
 
-    def _read_instances(self, ecs: Ecs, ids: list[str]) -> None:
-        self._keep(ecs.instances(ids))
+    def _each_account(self, parties: Iterable[Party], read: Callable[[Ecs, list[str]], None]) -> None:
+        by_account: dict[str, list[str]] = {}
+        for party in sorted(parties):
+            by_account.setdefault(party.account, []).append(party.id)
+        for account, ids in by_account.items():
+            self._read(account, functools.partial(lambda ids, ecs: read(ecs, ids), ids))
 
-    def _read_groups(self, ecs: Ecs, ids: list[str]) -> None:
-        self._keep_groups(ecs.groups(ids))
+    def _side_by_side(self, read: Callable[[T], None], items: Sequence[T]) -> None:
+        if self._threads > 1 and len(items) > 1:
+            with ThreadPoolExecutor(min(self._threads, len(items))) as pool:
+                list(pool.map(read, items))
+        else:
+            for item in items:
+                read(item)
 
-    def _keep(self, instances: Iterable[Instance]) -> None:
+    def _groups_of(self, instances: Iterable[Instance]) -> set[Party]:
+        return {Party(i.party.account, group) for i in instances for group in i.groups}
+
+    def _keep_instances(self, instances: Iterable[Instance]) -> None:
         for instance in instances:
-            self.view.instances[instance.party] = instance
-            self.view.asked.add(instance.party)
+            self._instances[instance.party] = instance
+            self._requested.add(instance.party)
 
     def _keep_groups(self, groups: Iterable[Group]) -> None:
         for group in groups:
-            self.view.groups[group.party] = group
+            self._groups[group.party] = group
 
 
-def _by_account(parties: Iterable[Party]) -> list[tuple[str, list[str]]]:
-    found: dict[str, list[str]] = {}
-    for party in sorted(parties):
-        found.setdefault(party.account, []).append(party.id)
-    return list(found.items())
+def _transient(account: str, error: Transient | CloudError) -> Transient:
+    """A code that nothing here expects is treated as trouble of the moment: redelivered, and at last a dead letter."""
+    return error if isinstance(error, Transient) else Transient(f"account {account}: {error}")

@@ -12,9 +12,8 @@ import json
 import re
 from typing import Any, NoReturn
 
-import msgspec
-
 from link_peer.domain.errors import BadInput
+from link_peer.domain.hint import Hint
 from link_peer.domain.tags import is_account_uid, is_instance_id, parse_instant, quoted
 
 MAX_BYTES = 1024 * 1024  # an event is at most 256 KB [doc limits]
@@ -32,24 +31,6 @@ _INSTANCE_KINDS = frozenset({"instance", "acs::ecs::instance"})
 _OLD_TIME = re.compile(
     r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})(\.[0-9]{1,9})?([+-][0-9]{2})([0-9]{2})"
 )
-
-
-class Hint(msgspec.Struct, frozen=True):
-    """An instance to look at. `account` and `time` (epoch seconds) are None where the event does not tell them."""
-
-    event_id: str
-    source: str
-    instance: str
-    account: str | None
-    region: str
-    time: float | None
-    kind: str  # state | tags
-    state: str = ""
-
-    @property
-    def shrinks(self) -> bool:
-        """Whether fewer links may be wanted than before: a tag may have gone, or the instance has."""
-        return self.kind == "tags" or self.state == "Deleted"
 
 
 def elements(event: bytes, limit: int = MAX_BYTES) -> list[object]:

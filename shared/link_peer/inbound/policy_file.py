@@ -10,10 +10,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-import msgspec
-
 from link_peer.domain.errors import BadInput, PolicyError
 from link_peer.domain.model import Ports, ports_text
+from link_peer.domain.policy import AccountPolicy, Allow, Limits, Policy
 from link_peer.domain.tags import Who, is_account_uid, parse_port, parse_who, quoted, unique_ports
 
 if TYPE_CHECKING:
@@ -27,44 +26,6 @@ _DEPLOYMENT = re.compile(r"[a-z0-9-]{1,32}")
 _ROLE = re.compile(r"acs:ram::([0-9]{15,20}):role/[A-Za-z0-9._-]{1,64}")
 _EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)  # [doc AssumeRole]
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
-
-
-class AccountPolicy(msgspec.Struct, frozen=True):
-    """An account and how to enter it. The one without a role is home; `name` is for people."""
-
-    name: str
-    role: str | None = None
-    external_id: str | None = None
-
-
-class Allow(msgspec.Struct, frozen=True):
-    """A reviewed pair, one direction. Without ports: everything. `text` is how records name it."""
-
-    source: Who
-    target: Who
-    ports: Ports
-    text: str
-
-
-class Limits(msgspec.Struct, frozen=True):
-    removals_per_run: int = 50
-    max_ports: int = 16
-    max_port_span: int = 1024
-
-
-class Policy(msgspec.Struct, frozen=True):
-    deployment: str
-    accounts: dict[str, AccountPolicy]
-    accept_tags: bool = True
-    allow: tuple[Allow, ...] = ()
-    deny: Ports = ()
-    limits: Limits = Limits()
-    paused: bool = False
-
-    @property
-    def home(self) -> str:
-        """The function's own account."""
-        return next(uid for uid, account in self.accounts.items() if account.role is None)
 
 
 def load(path: str | Path) -> Policy:

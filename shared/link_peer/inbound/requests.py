@@ -15,24 +15,26 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from link_peer.domain.errors import BadInput, Denied
+from link_peer.domain import denial as denials
+from link_peer.domain.denial import Denial, LinkDenied
+from link_peer.domain.errors import BadInput
 from link_peer.domain.marker import is_request_id
 from link_peer.domain.model import Link, Party, Ports
+from link_peer.domain.request import Request
 from link_peer.domain.tags import (
     is_account_uid,
     is_group_id,
     is_instance_id,
+    iso,
     parse_instant,
     parse_port,
     quoted,
     unique_ports,
 )
-from link_peer.runtime.clock import iso
 
 MAX_BYTES = 64 * 1024  # of a message [doc SMQ limits]
 LATE = 300  # seconds that `expires_at` may be past: clocks differ, and deliveries come again
 AHEAD = 24 * 3600 + 300
-SYNC_LIFE = 3600
 ACTIONS = ("link", "unlink", "sync")
 _CLAIM = 256  # characters of `reason` and `requested_by`
 _NUMBER = 9  # digits; the form's only number is the version
@@ -45,20 +47,6 @@ _PLACE = re.compile(r"(?s)(.*) - at `\$\.?([a-z_.0-9\[\]]*)`")
 T = TypeVar("T")
 
 
-class Request(msgspec.Struct, frozen=True):
-    """A request that is the form. Without ports in the message, `link` is mutual."""
-
-    request_id: str
-    action: Literal["link", "unlink", "sync"]
-    region: str
-    link: Link
-    expires_at: float
-    until: int | None = None
-    reason: str = ""
-    requested_by: str = ""
-    version: Literal[1] = 1
-
-
 class Known(msgspec.Struct, frozen=True):
     """What could be read of a message that is not the form; empty and None where it could not."""
 
@@ -66,7 +54,7 @@ class Known(msgspec.Struct, frozen=True):
     action: str = ""
     source: Party | None = None
     target: Party | None = None
-    reason: str = ""
+    justification: str = ""
     requested_by: str = ""
 
 
@@ -78,11 +66,11 @@ class BadRequest(BadInput):
         self.known = known
 
 
-class DeniedRequest(Denied):
-    """A request in good form that cannot be had here or now: `different-region` or `expired`."""
+class DeniedRequest(LinkDenied):
+    """A valid request that is denied here or now: `different-region` or `expired`."""
 
-    def __init__(self, request: Request, reason: str, detail: str, advice: str) -> None:
-        super().__init__(reason, detail, advice)
+    def __init__(self, request: Request, denial: Denial) -> None:
+        super().__init__(denial)
         self.request = request
 
 
@@ -116,20 +104,11 @@ def decode(body: bytes | str, *, region: str, now: float) -> Request:
     except BadInput as error:
         raise BadRequest(error, _known(document)) from None
     if request.region != region:
-        raise DeniedRequest(
-            request,
-            "different-region",
-            f"the request is for {quoted(request.region)}, this function serves {region}",
-            "send it to the queue of that region; a link does not cross regions",
-        )
+        raise DeniedRequest(request, denials.different_region(quoted(request.region), region))
     if now > request.expires_at + LATE:
-        raise DeniedRequest(
-            request, "expired", f"expires_at {iso(request.expires_at)} is past", "send it again with a later expires_at"
-        )
+        raise DeniedRequest(request, denials.request_expired("expires_at", iso(request.expires_at)))
     if request.until is not None and request.until <= now:
-        raise DeniedRequest(
-            request, "expired", f"until {iso(request.until)} is past", "send it again with a later until, or with none"
-        )
+        raise DeniedRequest(request, denials.request_expired("until", iso(request.until)))
     return request
 
 
@@ -151,19 +130,11 @@ def encode(request: Request) -> bytes:
         message["ports"] = [str(port) for port in request.link.ports]
     if request.until is not None:
         message["until"] = iso(request.until)
-    if request.reason:
-        message["reason"] = request.reason
+    if request.justification:
+        message["reason"] = request.justification
     if request.requested_by:
         message["requested_by"] = request.requested_by
     return json.dumps(message).encode()
-
-
-def sync_request(link: Link, region: str, now: float) -> Request:
-    """The request to look at a pair again: one request id for the pair in its direction, whatever the ports."""
-    pair = Link(link.source, link.target)
-    return Request(
-        f"tag-{pair.id(region, ordered=True)}", "sync", region, pair, now + SYNC_LIFE, requested_by="auto_link"
-    )
 
 
 def body_of(raw: bytes | str) -> bytes:

@@ -1,4 +1,4 @@
-"""Who has agreed to what: the accepting group's tags, and the policy's reviewed pairs. Pure."""
+"""Who has consented to what: the accepting group's tags, and the policy's reviewed pairs. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterator
 
 from link_peer.domain.model import ALL, Group, Instance, Party, Port
+from link_peer.domain.policy import Policy
 from link_peer.domain.tags import ACCEPT_TAG, Accept, Who, accepts, covers
-from link_peer.inbound.policy_file import Policy
 
 PortsAsked = tuple[Port, ...]
 
@@ -46,7 +46,7 @@ def consents(
 
 
 def denied_by_policy(policy: Policy, ports: tuple[Port, ...]) -> str:
-    """Why the policy never opens these ports, whoever consents; empty when it does not mind. No ports: mutual."""
+    """Why the policy never opens these ports, whatever the consent; empty when it may. No ports: mutual."""
     limits = policy.limits
     if not ports and policy.deny:
         return "a mutual link opens every port, and the policy denies some"
@@ -63,8 +63,8 @@ def denied_by_policy(policy: Policy, ports: tuple[Port, ...]) -> str:
 
 
 def tags_for(group: Group, source: Party, ports: PortsAsked) -> list[str]:
-    """The exact tags (`key=value`) that would consent, written on `group`: they replace none that it has, and each value
-    is no longer than a tag's may be."""
+    """The exact tags (`key=value`) that would consent when set on `group`. They replace none of its tags, and no value is
+    longer than a tag value may be."""
     who = source.id if source.account == group.party.account else str(source)
     entries = [who if ALL in ports else ""]
     for port in () if ALL in ports else sorted(map(str, ports)):

@@ -1,441 +1,220 @@
-"""Desired rules against actual rules: a plan that one can print. Pure: no I/O, reads no clock.
+"""Desired state against actual state: a plan that can be printed. Pure: no I/O, reads no clock.
 
-    rule there?        wanted by a claim?   may it go?     → change
-    no                 yes                  -              → add       (unless an equal rule of a person's is there)
-    ours, reason in    yes                  -              → nothing
-    ours, reason new   yes                  -              → mark      (the reason joins the marker)
-    ours               no                   no             → nothing   (another delivery's business, or not wholly seen)
-    ours, others stay  no                   yes            → mark      (the reason leaves the marker)
-    ours, last reason  no                   yes            → remove    (by rule id)
-    ours, priority ≠ 100, kept                             → mark      (put back: an operator's drop must win)
-    not ours           -                    -              → nothing, ever
+    snapshot ─┬─▶ actual state ─┐
+    desired ──┼─▶ desired state ┼─▶ removals ─▶ quota ─▶ answers to desired links, removals, repairs
+    links     └─▶ verdicts ─────┘
 
-A delivery *may* take a reason when everything that could want it was read. `counted` marks removals for something not seen
-any more: they are believed only of living accounts, and are capped. A link that the cloud refused to write takes nothing
-with it but what this delivery began for it, and the half that is left of a mutual link.
+Each part stands in a file of its own; the cases of a single rule are the table in `planning.diff`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from link_peer.domain.model import PRIORITY, Link, Marker, Party, Reason, Rule, RuleKey
+from link_peer.domain import denial as denials
+from link_peer.domain.denial import HUMAN_RULE, NOTHING, Denial, ReasonCode
+from link_peer.domain.model import PRIORITY, Link, Party, Rule, RuleKey
+from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import managed_tag
-from link_peer.engine.reader import View
-from link_peer.inbound.policy_file import Policy
-from link_peer.planning.decision import Decision, Edit, Refusal, link_of, one_each, owned_rules
-from link_peer.planning.evaluate import Claim, Denial, Need, Verdict, judge, shut
-from link_peer.planning.quota import Room
+from link_peer.planning.actual import ActualState, link_of
+from link_peer.planning.claims import DesiredLink
+from link_peer.planning.decision import Context, Decision, Plan, Refusal
+from link_peer.planning.desired import DesiredState, Verdicts
+from link_peer.planning.diff import Diff
+from link_peer.planning.evaluate import Need
+from link_peer.planning.quota import QuotaLedger
+from link_peer.planning.removals import Loss, MayLose, Removals
 
-MayLose = Callable[[Rule, Marker, Reason], bool | None]
-"""May this delivery take that reason away? None: it may, once the rule's link is wholly read."""
-
-
-PAST = Denial("expired", "its end is past", "post a new request with a later until")
-
-
-class Context(msgspec.Struct, frozen=True):
-    """Where and when a plan is made. `actions` name a claim's and a removal's record: (`link`, `unlink`), (`repair`, `repair`)…"""
-
-    policy: Policy
-    region: str
-    now: float
-    actions: tuple[str, str] = ("link", "unlink")
-    request: bool = False  # a request that finds its link there already is `applied` again, not `unchanged`
+Asked = tuple[Link, str]
+"""A link as someone asked for it: with the peer as written, where that cannot be parsed."""
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """Decisions, and what would have to be read for more of them.
-
-    `unread` are links whose rules seem unwanted, though not all who could want them were read; `doubts` are accounts
-    whose instances nobody has seen yet, so that nothing there is believed to be gone.
-    """
-
-    decisions: list[Decision]
-    unread: frozenset[Link]
-    doubts: frozenset[str]
-
-    @property
-    def unseen(self) -> frozenset[Party]:
-        """Those whose tags, or whose being there, are missed by a removal: the ends of links that go for what is not seen."""
-        links = [decision.link for decision in self.decisions if decision.counted]
-        asking = (
-            (link.source, link.target) if link.mutual or not link.source.is_group else (link.source,) for link in links
-        )
-        return frozenset(party for ends in asking for party in ends)
-
-
-def make(
-    view: View,
+def make_plan(
+    snapshot: Snapshot,
     context: Context,
-    claims: Sequence[Claim],
+    links: Sequence[DesiredLink],
     *,
-    focus: Callable[[Claim], bool],
+    in_focus: Callable[[DesiredLink], bool],
     may_lose: MayLose,
     refused: Mapping[Link, Refusal] | None = None,
-    taken_back: Denial | None = None,
+    withdrawn: Denial | None = None,
 ) -> Plan:
-    """Decisions for the links of the claims in `focus`, and for every standing rule that lost a reason which may go.
+    """Decisions for the desired links in focus, and for every rule of ours with a claim that may be taken.
 
-    `refused` holds links that could not be written a moment ago; `taken_back` is why reasons go (an unlink).
+    `refused` are links that the cloud has just refused to write. A link that exists in part and has no room for the rest
+    is refused too, which takes a new round. `withdrawn` is why claims are taken whatever the verdict (an unlink).
     """
     denied = dict(refused or {})
     while True:
-        planner = _Planner(view, context, claims, focus, may_lose, denied, taken_back)
-        decisions = planner.decisions()
-        if not planner.parts:
-            return Plan(decisions, frozenset(planner.unread), frozenset(planner.doubts))
-        denied |= planner.parts
+        planning = _Planning(snapshot, context, links, in_focus, may_lose, denied, withdrawn)
+        decisions = planning.decisions()
+        if not planning.without_room:
+            return Plan(decisions, frozenset(planning.removals.unread), frozenset(planning.removals.doubted_accounts))
+        denied |= planning.without_room
 
 
-class _Lost(msgspec.Struct, frozen=True):
-    """Reasons that a standing rule loses, and why."""
+class _Planning:
+    """One round: puts the parts together, and words their results as decisions."""
 
-    reasons: frozenset[Reason]
-    denial: Denial
-    counted: bool
-
-
-class _Planner:
     def __init__(
         self,
-        view: View,
+        snapshot: Snapshot,
         context: Context,
-        claims: Sequence[Claim],
-        focus: Callable[[Claim], bool],
+        links: Sequence[DesiredLink],
+        in_focus: Callable[[DesiredLink], bool],
         may_lose: MayLose,
         refused: Mapping[Link, Refusal],
-        taken_back: Denial | None,
+        withdrawn: Denial | None,
     ) -> None:
-        self.view = view
-        self.context = context
-        self.policy = context.policy
-        self.claims = claims
-        self.focus = focus
-        self.may_lose = may_lose
-        self.refused = refused
-        self.refusals = {refusal.denial for refusal in refused.values()}
-        self.taken_back = taken_back
-        self.verdicts: dict[Link, Verdict] = {}
-        self.wants: dict[RuleKey, set[Reason]] = {}
-        self.against: dict[tuple[RuleKey, str], Denial] = {}  # by rule and request id: one's end is not another's
-        self.lost: dict[RuleKey, _Lost] = {}
-        self.room = Room(view, self.policy, context.region)
-        self.edited: set[RuleKey] = set()
-        self.asked: set[Link] = set()
-        self.unread: set[Link] = set()
-        self.doubts: set[str] = set()
-        self.parts: dict[Link, Refusal] = {}  # links that stand in part and have no room for the rest
-        self.owned: dict[RuleKey, tuple[Rule, Marker]] = {}
-        self.doubled: set[RuleKey] = set()  # rules of which a hand has made a copy, of another priority
-        for rule, marker in owned_rules(view, self.policy, context.region):
-            if rule.key is None:
-                continue
-            if rule.key in self.owned:
-                self.doubled.add(rule.key)
-            if rule.key not in self.owned or rule.priority == PRIORITY:
-                self.owned[rule.key] = (rule, marker)
-        self.present = {
-            rule.key: rule
-            for rules in view.rules.values()
-            for rule in rules
-            if rule.key and rule.policy == "accept" and rule.key not in self.owned
-        }
+        self._snapshot = snapshot
+        self._context = context
+        self._withdrawn = withdrawn
+        self._refused = refused
+        self._asked = _by_link(wanted for wanted in links if in_focus(wanted))
+        self._asked_links = {link for link, _ in self._asked}
+        self._verdicts = Verdicts(snapshot, context, refused)
+        self._actual = ActualState(snapshot, context.policy, context.region)
+        self._desired = DesiredState(links, self._verdicts)
+        self.removals = Removals(snapshot, context, self._actual, self._desired, self._verdicts, may_lose, withdrawn)
+        self._quota = QuotaLedger(snapshot, context, self.removals.freed_groups())
+        self._diff = Diff(context, self._actual, self._desired, self.removals)
+        self.without_room: dict[Link, Refusal] = {}
 
     def decisions(self) -> list[Decision]:
-        for claim in self.claims:
-            denial = self._denial(claim)
-            for need in self._verdict(claim.link).needs if not claim.same_group else ():
-                if denial is None:
-                    wanted = self.wants.setdefault(need.key, set())
-                    self.wants[need.key] = one_each({*wanted, claim.reason})
-                else:
-                    self.against[need.key, claim.reason.request] = denial
-        self._lose()  # first: what goes makes room
-        answers = self._answers()
-        removals = self._removals(answers)
-        return [*answers.values(), *removals, *self._repairs()]
+        answers = {asked: self._answer(asked[0], wanted) for asked, wanted in self._asked.items()}
+        removed = self._removed(answers)
+        return [*answers.values(), *removed, *self._repairs()]
 
-    # what claims get
+    # desired links
 
-    def _verdict(self, link: Link) -> Verdict:
-        if link not in self.verdicts:
-            verdict = judge(self.view, self.policy, link)
-            if verdict.denial is None and link in self.refused:
-                verdict = msgspec.structs.replace(verdict, denial=self.refused[link].denial)
-            self.verdicts[link] = verdict
-        return self.verdicts[link]
-
-    def _denial(self, claim: Claim) -> Denial | None:
-        if claim.denial:
-            return claim.denial
-        if self._past(claim.reason):
-            return PAST
-        return self._verdict(claim.link).denial
-
-    def _answers(self) -> dict[tuple[Link, str], Decision]:
-        grouped: dict[tuple[Link, str], list[Claim]] = {}
-        for claim in self.claims:
-            if self.focus(claim):
-                self.asked.add(claim.link)
-                grouped.setdefault((claim.link, claim.raw), []).append(claim)
-        return {(link, raw): self._answer(link, claims) for (link, raw), claims in grouped.items()}
-
-    def _answer(self, link: Link, claims: list[Claim]) -> Decision:
-        granted = [claim for claim in claims if self._denial(claim) is None and not claim.same_group]
+    def _answer(self, link: Link, wanted: list[DesiredLink]) -> Decision:
+        granted = [one for one in wanted if self._verdicts.denial(one) is None and not one.same_group]
         if not granted:
-            return self._no(link, claims)
-        verdict = self._verdict(link)
-        reasons = frozenset(claim.reason for claim in granted)
-        edits: list[Edit] = []
-        standing: list[Rule] = []
-        ours = False
-        for need in verdict.needs:
-            if need.key in self.owned:
-                ours = True
-                standing.append(self.owned[need.key][0])
-                if self._gains(need):  # what it only loses is a removal's to tell
-                    edits += self._edit(need.key, need.ends)
-            elif need.key in self.present:
-                standing.append(self.present[need.key])
-            else:
-                gain = frozenset(self.wants.get(need.key, reasons))
-                edits.append(Edit(need.key, gain, ends=need.ends, left=tuple(sorted(gain))))
+            return self._denied(link, wanted)
+        verdict = self._verdicts.of(link)
+        claims = frozenset(one.claim for one in granted)
+        edits = [edit for need in verdict.needs for edit in self._diff.for_need(need, claims)]
         answer = Decision(
             link,
-            self.context.actions[0],
+            self._context.actions[0],
             "unchanged",
-            advice=verdict.advice,
+            msgspec.structs.replace(NOTHING, advice=verdict.advice),
             verdict=verdict,
             instance=granted[0].instance,
-            rules=tuple(standing),
-            untagged=self._untagged(need.key for need in verdict.needs),
+            rules=self._existing(need.key for need in verdict.needs),
         )
-        short, inverted = self.room.too_long(edits), False
-        if short is None:
-            short, inverted = self.room.take(edits, self._freed())
-            if short is not None and ours:
-                self.parts[link] = Refusal(short)
-        if short is not None:
-            self.edited -= {edit.key for edit in edits}
-            return msgspec.structs.replace(
-                answer,
-                outcome="failed",
-                reason=short.reason,
-                detail=short.detail,
-                advice=short.advice,
-                untagged=(),
-            )
-        human = not edits and len(standing) == len(verdict.needs) and not ours
-        if human:
-            detail = "an equal rule that somebody else made is there already"
-            return msgspec.structs.replace(answer, reason="human-rule", detail=detail)
-        outcome = "applied" if edits or self.context.request else "unchanged"
-        return msgspec.structs.replace(answer, outcome=outcome, edits=tuple(edits), removes_first=inverted)
-
-    def _no(self, link: Link, claims: list[Claim]) -> Decision:
-        first = claims[0]
-        answer = Decision(link, self.context.actions[0], "unchanged", instance=first.instance, raw=first.raw)
-        if any(claim.same_group for claim in claims):
-            detail = f"{link.target.id} is the instance's own group" if link.target.is_group else "it names itself"
-            return msgspec.structs.replace(answer, reason="same-group", detail=detail)
-        denial = self._denial(first)
-        assert denial is not None  # noqa: S101
+        reservation = self._quota.reserve(edits)
+        if reservation.denial:
+            if reservation.group_full and any(need.key in self._actual.owned for need in verdict.needs):
+                self.without_room[link] = Refusal(reservation.denial)
+            self._diff.drop(edits)
+            return answer.refused(reservation.denial)
+        if not edits and self._only_other_peoples(verdict.needs):
+            return msgspec.structs.replace(answer, why=HUMAN_RULE)
         return msgspec.structs.replace(
             answer,
-            outcome="failed" if denial.reason == "quota" else "denied",
-            reason=denial.reason,
-            detail=denial.detail,
-            advice=denial.advice,
-            verdict=self._verdict(link),
+            outcome="applied" if edits or self._context.is_request else "unchanged",
+            edits=tuple(edits),
+            removes_first=reservation.removes_first,
+            missing_managed_tag=self._missing_managed_tag(need.key for need in verdict.needs),
         )
 
-    def _untagged(self, keys: Iterable[RuleKey]) -> tuple[Party, ...]:
-        tag = managed_tag(self.policy.deployment)
-        groups = dict.fromkeys(key.group for key in keys if key not in self.present)
-        return tuple(p for p in groups if (g := self.view.groups.get(p)) and g.tags.get(tag) != "true")
+    def _denied(self, link: Link, wanted: list[DesiredLink]) -> Decision:
+        first = wanted[0]
+        answer = Decision(link, self._context.actions[0], "unchanged", instance=first.instance, raw=first.raw)
+        if any(one.same_group for one in wanted):
+            why = denials.same_group(link.target.id, is_group=link.target.is_group)
+            return msgspec.structs.replace(answer, why=why)
+        denial = self._verdicts.denial(first)
+        assert denial is not None  # noqa: S101  # else the link would have been granted
+        return msgspec.structs.replace(answer, verdict=self._verdicts.of(link)).refused(denial)
 
-    def _tampered(self, key: RuleKey) -> bool:
-        """Has a hand given the rule another priority, or made a copy of it?"""
-        return self.owned[key][0].priority != PRIORITY or key in self.doubled
+    def _existing(self, keys: Iterable[RuleKey]) -> tuple[Rule, ...]:
+        owned, equal = self._actual.owned, self._actual.equal
+        return tuple(owned[key][0] if key in owned else equal[key] for key in keys if key in self._actual)
 
-    def _gains(self, need: Need) -> bool:
-        if self._tampered(need.key):
-            return True
-        marker = self.owned[need.key][1]
-        inherited = need.ends != marker.ends and self._left_behind(need.key, marker)
-        return inherited or not self.wants.get(need.key, set()) <= set(marker.reasons)
+    def _only_other_peoples(self, needs: Sequence[Need]) -> bool:
+        return all(need.key in self._actual.equal for need in needs)
 
-    def _edit(self, key: RuleKey, ends: tuple[Party, Party] | None = None) -> list[Edit]:
-        """The change to a rule of ours that stands: its reasons, or a priority that a hand has set. Once a plan.
+    def _missing_managed_tag(self, keys: Iterable[RuleKey]) -> tuple[Party, ...]:
+        tag = managed_tag(self._context.policy.deployment)
+        parties = dict.fromkeys(key.group for key in keys if key not in self._actual.equal)
+        groups = (self._snapshot.groups.get(party) for party in parties)
+        return tuple(group.party for group in groups if group and group.tags.get(tag) != "true")
 
-        `ends` are the instances that want it. Where its addresses were others' before, their reasons go with them.
-        """
-        rule, marker = self.owned[key]
-        inherited = ends is not None and ends != marker.ends and self._left_behind(key, marker)
-        lost = self.lost[key].reasons if key in self.lost else frozenset()
-        wanted = self.wants.get(key, set())
-        asked = {reason.request for reason in wanted}
-        replaced = {reason for reason in marker.reasons if reason.request in asked and reason not in wanted}
-        left = tuple(sorted(wanted if inherited else {*wanted, *marker.reasons} - lost - replaced))
-        same = set(left) == set(marker.reasons) and not inherited
-        if key in self.edited or (same and not self._tampered(key)):
-            return []
-        self.edited.add(key)
-        left = tuple(reason for reason in left if reason in wanted or not self._past(reason))
-        gain = frozenset(left) - frozenset(marker.reasons)
-        whose = ends if inherited else marker.ends
-        return [Edit(key, gain, frozenset(marker.reasons) - frozenset(left), whose, rule, left)]
+    # claims that rules lose
 
-    def _past(self, reason: Reason) -> bool:
-        return reason.until is not None and reason.until <= self.context.now
-
-    def _left_behind(self, key: RuleKey, marker: Marker) -> bool:
-        """Have the instances that an instance rule was written for other addresses now, or none?"""
-        old = link_of(key, marker)
-        if not {old.source, old.target} <= self.view.asked:
-            self.unread.add(old)
-            return False
-        return key not in {need.key for need in self._verdict(old).needs}
-
-    def _freed(self) -> Counter[Party]:
-        """Rules that name a group and will go, by the group that holds them."""
-        return Counter(
-            key.group
-            for key, lost in self.lost.items()
-            if key.source.startswith("sg-") and set(self.owned[key][1].reasons) == lost.reasons
-        )
-
-    # what standing rules lose
-
-    def _lose(self) -> None:
-        for key, (rule, marker) in self.owned.items():
-            wanted = self.wants.get(key, set())
-            asked = {reason.request for reason in wanted}
-            causes: dict[tuple[Denial, bool], set[Reason]] = {}
-            for reason in marker.reasons:
-                if reason in wanted or reason.request in asked:
-                    continue
-                may = self.may_lose(rule, marker, reason)
-                if not may:
-                    if may is None:
-                        self.unread.add(link_of(key, marker))
-                    continue
-                denial, counted = self._cause(key, marker, reason)
-                if denial in self.refusals:
-                    if not self._goes_back(key, reason):
-                        continue
-                elif denial.reason == "no-access" or (counted and not self._believed(link_of(key, marker), denial)):
-                    continue
-                causes.setdefault((denial, counted), set()).add(reason)
-            if causes:
-                denial, _ = min(causes, key=lambda cause: cause[1])  # an explicit cause is told before "not seen"
-                reasons = frozenset(reason for found in causes.values() for reason in found)
-                self.lost[key] = _Lost(reasons, denial, any(counted for _, counted in causes))
-
-    def _cause(self, key: RuleKey, marker: Marker, reason: Reason) -> tuple[Denial, bool]:
-        """Why a reason goes, and whether it goes for something that is not seen any more."""
-        if self.taken_back is not None:
-            return self.taken_back, False
-        if self._past(reason):
-            return PAST, False
-        link = link_of(key, marker)
-        denial = self.against.get((key, reason.request)) or self._verdict(link).denial
-        if denial is not None:
-            hidden = denial.unseen or denial.reason == "no-access"
-            if hidden and (closed := shut(self.view, self.policy, key, link)):
-                return closed, False
-            # what the cloud answered to a write is no matter of what it shows
-            return denial, denial.unseen and denial not in self.refusals
-        return Denial("", "nothing asks for it any more"), True
-
-    def _goes_back(self, key: RuleKey, reason: Reason) -> bool:
-        """Of a link that could not be written: what this delivery has begun, what is half of a mutual link, and what an
-        earlier delivery of the same request has begun. A tag's link that could not grow stays as it was."""
-        standing = self.owned.keys() | self.present.keys()
-        for link, refusal in self.refused.items():
-            needs = {need.key for need in self._verdict(link).needs}
-            half = link.mutual and not needs <= standing
-            if key in needs and (half or self.context.request or (key, reason) in refusal.begun):
-                return True
-        return False
-
-    def _believed(self, link: Link, denial: Denial) -> bool:
-        """Is the account alive where something is not seen: an end of the link, or an instance whose tag would ask for it?"""
-        ends = (link.source, link.target) if link.mutual or denial.unseen else (link.source,)
-        doubts = ({end.account for end in ends} & self.policy.accounts.keys()) - self.view.alive
-        self.doubts |= doubts
-        return not doubts
-
-    def _removals(self, answers: dict[tuple[Link, str], Decision]) -> list[Decision]:
-        """One decision for each pair, cause and set of reasons. What goes back with a refused link goes into its answer."""
-        grouped: dict[tuple[Party, Party, bool, _Lost], list[RuleKey]] = {}
-        for key, lost in self.lost.items():
-            link = link_of(key, self.owned[key][1])
-            ends = (link.source, link.target)
-            if link.mutual:
-                ends = (min(ends), max(ends))  # both sides of a mutual link are one decision
-            if self.taken_back is not None or lost.denial in self.refusals:
-                lost = msgspec.structs.replace(lost, reasons=frozenset())
-            grouped.setdefault((*ends, link.mutual, lost), []).append(key)
+    def _removed(self, answers: dict[Asked, Decision]) -> list[Decision]:
+        """One decision for each pair, cause and set of claims. What goes back with a refused link joins its answer."""
         found = []
-        for (source, target, mutual, lost), keys in grouped.items():
-            edits = tuple(edit for key in keys for edit in self._edit(key))
-            ports = () if mutual else tuple(sorted({key.port for key in keys}))
-            link = self._as_asked(Link(source, target, ports))
-            rules = tuple(self.owned[key][0] for key in keys)
-            if asked := self._refused_link(lost.denial, keys, answers):
+        for (ends, mutual, loss), keys in self._by_pair().items():
+            edits = tuple(edit for key in keys for edit in self._diff.for_rule(key))
+            rules = tuple(self._actual.owned[key][0] for key in keys)
+            if asked := self._refused_link(loss.why, keys, answers):
                 answers[asked, ""] = msgspec.structs.replace(answers[asked, ""], edits=edits, rules=rules)
                 continue
-            detail = lost.denial.detail
-            if requests := ", ".join(sorted(reason.request for reason in lost.reasons if reason.request)):
-                detail += f" (of {requests})"
-            if not any(edit.kind == "remove" for edit in edits):
-                detail += "; the rule stays, since others want it"
+            ports = () if mutual else tuple(sorted({key.port for key in keys}))
             found.append(
                 Decision(
-                    link,
-                    "expire" if lost.denial.reason == "expired" else self.context.actions[1],
+                    self._as_asked(Link(*ends, ports)),
+                    "expire" if loss.why.code is ReasonCode.EXPIRED else self._context.actions[1],
                     "removed",
-                    lost.denial.reason,
-                    detail,
-                    lost.denial.advice,
+                    denials.in_detail(
+                        loss.why,
+                        [claim.request for claim in loss.claims if claim.request],
+                        kept=not any(edit.kind == "remove" for edit in edits),
+                    ),
                     edits=edits,
-                    counted=lost.counted,
+                    counts_toward_cap=loss.counts_toward_cap,
                     rules=rules,
                 )
             )
         return found
 
-    def _refused_link(
-        self, denial: Denial, keys: list[RuleKey], answers: Mapping[tuple[Link, str], Decision]
-    ) -> Link | None:
+    def _by_pair(self) -> dict[tuple[tuple[Party, Party], bool, Loss], list[RuleKey]]:
+        grouped: dict[tuple[tuple[Party, Party], bool, Loss], list[RuleKey]] = {}
+        for key, loss in self.removals.lost.items():
+            link = link_of(key, self._actual.owned[key][1])
+            ends = (link.source, link.target)
+            if link.mutual:
+                ends = (min(ends), max(ends))  # both sides of a mutual link are one decision
+            if self._withdrawn is not None or loss.why in self._verdicts.refusals:
+                loss = msgspec.structs.replace(loss, claims=frozenset())
+            grouped.setdefault((ends, link.mutual, loss), []).append(key)
+        return grouped
+
+    def _refused_link(self, why: Denial, keys: list[RuleKey], answers: Mapping[Asked, Decision]) -> Link | None:
         """The link in focus whose refusal takes these rules back."""
-        for link, refusal in self.refused.items():
-            needs = {need.key for need in self._verdict(link).needs}
-            if refusal.denial == denial and (link, "") in answers and needs.issuperset(keys):
+        for link, refusal in self._refused.items():
+            if refusal.denial == why and (link, "") in answers and self._verdicts.needs(link).issuperset(keys):
                 return link
         return None
 
     def _as_asked(self, link: Link) -> Link:
-        """A mutual link the way round in which somebody in focus asked for it."""
+        """A mutual link the way round in which someone in focus asked for it."""
         turned = Link(link.target, link.source, link.ports)
-        return turned if link.mutual and turned in self.asked else link
+        return turned if link.mutual and turned in self._asked_links else link
+
+    # rules that someone changed
 
     def _repairs(self) -> list[Decision]:
-        """Rules of ours to which a hand gave another priority: an accept of ours must never beat an operator's drop."""
+        """Rules of ours to which someone gave another priority."""
+        refused = {key for link in self._refused for key in self._verdicts.needs(link)}
         found = []
-        refused = {need.key for link in self.refused for need in self._verdict(link).needs}
-        for key, (rule, marker) in self.owned.items():
-            if key in refused or link_of(key, marker) in self.refused:
-                continue  # not twice in one delivery
-            if self._tampered(key) and (edits := self._edit(key)):
-                detail = f"its priority was {rule.priority}, and is {PRIORITY} again"
-                if rule.priority == PRIORITY:
-                    detail = "a copy of it with another priority is taken away"
-                link = link_of(key, marker)
-                found.append(Decision(link, "repair", "applied", detail=detail, edits=tuple(edits), rules=(rule,)))
+        for key, (rule, marker) in self._actual.owned.items():
+            link = link_of(key, marker)
+            if key in refused or link in self._refused or not self._actual.tampered(key):
+                continue  # a refused repair is not tried twice in one delivery
+            if edits := self._diff.for_rule(key):
+                why = denials.repaired(rule.priority, PRIORITY)
+                found.append(Decision(link, "repair", "applied", why, edits=tuple(edits), rules=(rule,)))
         return found
+
+
+def _by_link(links: Iterable[DesiredLink]) -> dict[Asked, list[DesiredLink]]:
+    grouped: dict[Asked, list[DesiredLink]] = {}
+    for wanted in links:
+        grouped.setdefault((wanted.link, wanted.raw), []).append(wanted)
+    return grouped

@@ -1,30 +1,30 @@
-"""Time, as it is passed in: so that tests own it."""
+"""Time, passed in wherever it is needed, so that tests control it."""
 
 from __future__ import annotations
 
 import time
-from datetime import datetime, timezone
 from typing import Protocol
 
 
 class Clock(Protocol):
     """Seconds since the epoch, and waiting."""
 
-    def now(self) -> float: ...
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        ...
 
-    def sleep(self, seconds: float) -> None: ...
+    def sleep(self, seconds: float) -> None:
+        """Returns after so many seconds."""
+        ...
 
 
 class SystemClock:
     """The machine's time."""
 
     def now(self) -> float:
+        """Seconds since the epoch."""
         return time.time()
 
     def sleep(self, seconds: float) -> None:
+        """Returns after so many seconds."""
         time.sleep(seconds)
-
-
-def iso(seconds: float) -> str:
-    """`2026-11-25T00:00:00Z`."""
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

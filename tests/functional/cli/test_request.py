@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from link_peer.inbound.requests import decode
-from link_peer.runtime import delivery
+from link_peer.runtime import compose
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, REGION, Lab
@@ -33,7 +33,7 @@ def test_a_request_is_posted_as_the_function_expects_it(lab: Lab, cli: Cli) -> N
     assert [str(port) for port in request.link.ports] == ["icmp", "tcp/3306"]
     assert message["until"] == "2027-01-01T00:00:00Z"
     assert request.expires_at == int(lab.cloud.clock.now()) + 1800
-    claimed = (request.request_id, request.reason, request.requested_by)
+    claimed = (request.request_id, request.justification, request.requested_by)
     assert claimed == ("chg-9", "reads the ledger", "team-orders")
 
 
@@ -148,7 +148,7 @@ class TurnClock:
 def take_turns(lab: Lab, monkeypatch: pytest.MonkeyPatch, turns: list[Callable[[], object]]) -> list[float]:
     """Run these turns while a command sleeps; return the list that will hold how long it slept each time."""
     clock = TurnClock(lab, turns)
-    monkeypatch.setattr(delivery, "clock_for_functions", lambda: clock)
+    monkeypatch.setattr(compose, "clock_for_functions", lambda: clock)
     return clock.slept
 
 

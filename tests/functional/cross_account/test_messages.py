@@ -12,6 +12,7 @@ import cross_account
 import pytest
 from link_peer.domain.errors import Transient
 from link_peer.domain.tags import parse_instant
+from link_peer.inbound import dispatch
 from link_peer_local.ecs.state import Group
 
 from tests.functional.lab import HOME, PEER, Lab
@@ -217,14 +218,14 @@ def test_a_link_of_a_party_with_itself_needs_no_rule(lab: Lab, kind: str) -> Non
 def test_a_bug_in_one_message_does_not_affect_the_others(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is raised as it is, after the others are done: a bug must not look like a transient error."""
     a, b = lab.pair()
-    carry_out = cross_account.reconcile
+    carry_out = dispatch.reconcile_pair
 
-    def faulty(delivery: Any, request: Any, *more: Any, **options: Any) -> int:
+    def faulty(delivery: Any, request: Any, *more: Any) -> None:
         if request.request_id == "chg-bug":
             raise KeyError("a bug")
-        return carry_out(delivery, request, *more, **options)
+        carry_out(delivery, request, *more)
 
-    monkeypatch.setattr(cross_account, "reconcile", faulty)
+    monkeypatch.setattr(dispatch, "reconcile_pair", faulty)
     with pytest.raises(KeyError):
         lab.cross_account(lab.request(a, b, request_id="chg-bug"), lab.request(a, b, "tcp/1"))
     assert lab.rules(b) == [f"{a.id} tcp/1"]
@@ -264,7 +265,7 @@ def test_a_transient_error_of_one_message_raises_after_the_others_are_done(lab: 
     a, b, requests = _three(lab)
     batch = [lab.message(request) for request in requests]
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="error", skip=1, times=4)
-    with pytest.raises(Transient, match="1 of the messages"):
+    with pytest.raises(Transient, match="1 messages"):
         run(lab, batch)
     assert lab.rules(b) == [f"{a.id} tcp/1", f"{a.id} tcp/3"]
     assert [record["request_id"] for record in lab.records()] == ["chg-1", "chg-3"]

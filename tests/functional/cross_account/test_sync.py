@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import json
 
-from link_peer.engine.scopes.pair import reconcile
+from link_peer.domain.model import ALL, Rule, RuleKey
+from link_peer.engine.scopes.pair import reconcile_pair
 from link_peer.inbound.requests import decode
-from link_peer.runtime.delivery import opened
+from link_peer.planning.decision import Decision, Edit
+from link_peer.planning.removal_guard import RemovalGuard
+from link_peer.runtime.compose import open_delivery
 from link_peer_local.ecs.state import Group, Instance
 
-from tests.functional.lab import HOME, PEER, REGION, Lab
+from tests.functional.lab import HOME, PEER, REGION, Lab, party
 
 
 def sync(lab: Lab, a: Group, b: Group) -> dict[str, int]:
@@ -243,10 +246,13 @@ def test_removals_of_earlier_messages_count_toward_the_cap(lab: Lab) -> None:
     sync(lab, a, b)
     lab.tag(instance, link_peer=None)
     lab.policy(limits={"removals_per_run": 1})
-    delivery = opened("cross_account", lab.context)
+    delivery = open_delivery("cross_account", lab.context)
     request = decode(json.dumps(lab.request(a, b, action="sync")), region=REGION, now=delivery.clock.now())
-    assert reconcile(delivery, request, delivery.scribe({}), counted=1) == 1
+    guard = RemovalGuard(1)
+    removal = Edit(RuleKey(party(b), "sg-x", "", ALL), rule=Rule(party(b), "sgr-1", None, "accept", 100))
+    guard.made(Decision(request.link, "sync", "removed", edits=(removal,), counts_toward_cap=True))
+    reconcile_pair(delivery, request, delivery.audit({}), guard)
     assert len(lab.rules(b)) == 1
     assert lab.records("summary")[-1]["reason"] == "removals-held"
-    assert reconcile(delivery, request, delivery.scribe({}), counted=0) == 1
+    reconcile_pair(delivery, request, delivery.audit({}), RemovalGuard(1))
     assert lab.rules(b) == []

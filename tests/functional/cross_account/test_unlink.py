@@ -56,7 +56,7 @@ def test_a_tags_claim_keeps_the_rule(lab: Lab) -> None:
     assert lab.reasons(b) == ["tag,req:chg-1"]
     assert lab.cross_account(lab.request(a, b, action="unlink")) == {"removed": 1}
     assert lab.reasons(b) == ["tag"]
-    assert "stays" in lab.outcome()["detail"]
+    assert "the rule is kept" in lab.outcome()["detail"]
     assert lab.cross_account(lab.request(a, b, action="unlink")) == {"unchanged": 1}
 
 

@@ -52,7 +52,7 @@ def test_a_completion_that_is_rolled_back_is_recorded(make_lab: Callable[[], Lab
     lab.sweep()
     assert (lab.rules(a), lab.rules(b)) == ([], [])
     record = lab.records(function="sweep", outcome="unchanged")[-1]
-    assert "an unlink took it back" in record["detail"]
+    assert "an unlink removed it" in record["detail"]
     assert len(record["api_requests"].split(",")) >= 2
     assert len(lab.records("intent", function="sweep", link=record["link"])) == 2
 

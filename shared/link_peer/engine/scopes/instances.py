@@ -1,159 +1,178 @@
-"""What an event leads to: the links of these instances become what their tags say now.
+"""The scope of events: the links of these instances become what their tags say now.
 
-The event says which instance to look at; everything else is read. Rules between home groups are settled here; a peer in
+An event says which instance to look at; everything else is read. Rules between home groups are settled here; a peer in
 another account is handed to the queue, where cross_account looks at the pair.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from link_peer.domain.errors import Transient
-from link_peer.domain.model import Instance, Link, Marker, Party, Reason, Rule
-from link_peer.engine.apply import PAUSED, Applier
-from link_peer.engine.reader import READERS, Reader
-from link_peer.inbound.events import Hint
-from link_peer.inbound.requests import encode, sync_request
-from link_peer.planning.decision import Decision, Refusal, link_of, owned_rules
-from link_peer.planning.evaluate import Claim, judge, tag_claims
-from link_peer.planning.plan import Context, make
-from link_peer.runtime.audit import Record, Scribe, link_fields
+from link_peer.domain import denial as denials
+from link_peer.domain.denial import PAUSED, ReasonCode
+from link_peer.domain.errors import RedeliveryNeeded, Transient
+from link_peer.domain.hint import Hint
+from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
+from link_peer.domain.request import Request, sync_request
+from link_peer.domain.snapshot import Snapshot
+from link_peer.engine.converge import Scope, converge
+from link_peer.engine.reader import Reader
+from link_peer.engine.records import denied_record, link_fields, why_fields
+from link_peer.planning.actual import link_of, owned_rules
+from link_peer.planning.claims import DesiredLink, links_from_tags
+from link_peer.planning.decision import Context, Decision, Plan
+from link_peer.planning.evaluate import evaluate
+from link_peer.planning.removal_guard import RemovalGuard
+from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.ports import Record
 
 YOUNG_SECONDS = 300  # the cloud may not show an instance, or its address, for that long
 SCAN_ALWAYS = 100  # managed groups: up to so many are read for every event, more only when something may have gone
-SIDE_BY_SIDE = 20  # groups: more of them are read by several threads
-PASSES = 3
+
+_NO_PAIR = frozenset(
+    {ReasonCode.ADVANCED_GROUP, ReasonCode.MANAGED_GROUP, ReasonCode.CLASSIC_NETWORK, ReasonCode.PEER_NOT_FOUND}
+)
+"""Refusals for which there is no pair to look at, since no group represents the instance."""
 
 
-def reconcile(delivery: Delivery, hints: Sequence[Hint]) -> Scribe:
-    """Settles the instances that the hints name. Raises Transient when the delivery must come again."""
-    return _Instances(delivery, hints).run()
+def reconcile_instances(delivery: Delivery, hints: Sequence[Hint], audit: AuditWriter, guard: RemovalGuard) -> None:
+    """Settles the instances that the hints name. Raises Transient when the delivery must be redelivered, RedeliveryNeeded
+    once that is recorded."""
+    scope = InstanceScope(delivery, hints, audit)
+    scope.read()
+    if error := scope.reader.refusal(delivery.policy.home):
+        audit.write([denied_record(denials.no_access(delivery.policy.home, error.code), "link")])
+        return
+    scope.hand_over_foreign_pairs()
+    report = converge(scope, guard)
+    for trouble, party in scope.waiting:
+        audit.attempt(trouble, {"action": "link", "instance": str(party or "")})
+    if troubles := [*(trouble for trouble, _ in scope.waiting), *report.pending]:
+        raise RedeliveryNeeded(str(troubles[0]))
 
 
-class _Instances:
-    def __init__(self, delivery: Delivery, hints: Sequence[Hint]) -> None:
-        self.delivery = delivery
-        self.policy = delivery.policy
+class InstanceScope(Scope):
+    """The instances of one delivery's events. `waiting` are parties that the cloud may show later."""
+
+    def __init__(self, delivery: Delivery, hints: Sequence[Hint], audit: AuditWriter) -> None:
+        reader = Reader(delivery.cloud(hints[0].event_id), delivery.policy, threads=delivery.readers)
+        super().__init__(delivery, reader, audit)
         self.home = delivery.policy.home
-        self.now = delivery.clock.now()
-        self.hints = _merged(hints, self.home)
+        self.hints = one_per_instance(hints, self.home)
         self.shrinks = any(hint.shrinks for hint in hints)
-        events = {str(party): hint.event_id for party, hint in self.hints.items()}
-        self.scribe = delivery.scribe({"event_id": hints[0].event_id}, events)
-        self.reader = Reader(delivery.cloud(hints[0].event_id), self.policy)
-        self.view = self.reader.view
         self.waiting: list[tuple[Transient, Party | None]] = []
         self.gone: set[Party] = set()
         self.shown: list[Instance] = []
-        self.asked_life: set[str] = set()
 
-    def run(self) -> Scribe:
-        try:
-            return self._run()
-        except Transient as trouble:
-            self.scribe.attempt(trouble, {"action": "link"})
-            raise
+    @property
+    def context(self) -> Context:
+        """Links are recorded as `link`, removals as `unlink`."""
+        return Context(self.policy, self.delivery.region, self.started)
 
-    def _run(self) -> Scribe:
-        self._look()
-        if not self.view.readable(self.home):
-            error = self.view.blocked[self.home]
-            self.scribe.write(
-                [
-                    {
-                        "record": "outcome",
-                        "action": "link",
-                        "outcome": "denied",
-                        "reason": "no-access",
-                        "detail": f"the home account may not be read: {error.code}",
-                        "advice": "check the function role's ECS permissions",
-                    }
-                ]
-            )
-            return self.scribe
-        claims = self._claims()
-        self._sync(claims)
-        self._settle()
-        if self.waiting:
-            for trouble, party in self.waiting:
-                self.scribe.attempt(trouble, {"action": "link", "instance": str(party or "")})
-            raise self.waiting[0][0]
-        return self.scribe
-
-    # reading
-
-    def _look(self) -> None:
+    def read(self) -> None:
         """The instances, their groups, their peers at home, and the rules that may be concerned."""
-        self.reader.parties(self.hints)
-        if not self.view.readable(self.home):
+        reader = self.reader
+        reader.parties(self.hints)
+        if not reader.readable(self.home):
             return
+        snapshot = reader.snapshot()
         for party, hint in self.hints.items():
-            instance = self.view.instances.get(party)
-            if instance is not None:
-                self.shown.append(instance)
-            elif hint.state == "Deleted" or not self._young(hint):
-                self.gone.add(party)
-                if hint.state != "Deleted":
-                    self._not_shown(party)
-            else:
-                self.waiting.append((Transient(f"{party} is not shown yet"), party))
-        peers = {c.link.target for i in self.shown for c in tag_claims(self.view, i, self.now) if c.link.target.id}
-        self.reader.parties(peer for peer in peers if peer.account == self.home)
-        managed = self.reader.managed(self.home, self.policy.deployment)
-        own = {Party(self.home, group) for instance in self.shown for group in instance.groups}
+            self._classify(party, hint, snapshot)
+        peers = {w.link.target for w in self._wishes(snapshot) if w.link.target.id}
+        reader.parties(peer for peer in peers if peer.account == self.home)
+        managed = reader.managed_groups([self.home], self.policy.deployment)
         if not (self.shrinks or self.gone or len(managed) <= SCAN_ALWAYS):
+            own = self._own_groups()
             managed = [group for group in managed if group in own]
-        needed = {
-            need.key.group
-            for claim in self._claims()
-            for need in judge(self.view, self.policy, claim.link).needs
-            if need.key.group in self.view.groups
-        }
-        groups = {*managed, *needed}
-        self.reader.rules(groups, READERS if len(groups) > SIDE_BY_SIDE else 1)
+        snapshot = reader.snapshot()
+        links = {wanted.link for wanted in self._wishes(snapshot)}
+        needed = {n.key.group for link in links for n in evaluate(snapshot, self.policy, link).needs}
+        reader.rules({*managed, *(needed & snapshot.groups.keys())})
 
-    def _not_shown(self, party: Party) -> None:
-        self.scribe.write(
-            [
-                {
-                    "record": "outcome",
-                    "action": "link",
-                    "outcome": "denied",
-                    "reason": "instance-gone",
-                    "from_account": party.account,
-                    "from": party.id,
-                    "instance": str(party),
-                    "detail": "the cloud does not show the instance, and its event is not of the last five minutes",
-                    "advice": "check that it exists in this region, and that the function's role may see it",
-                }
-            ]
-        )
+    def hand_over_foreign_pairs(self) -> None:
+        """Posts a sync for every pair with another account that tags name, or that rules on the instances' own groups
+        stand for."""
+        pairs = self._foreign_pairs(self.reader.snapshot())
+        requests = {sync_request(pair, self.delivery.region, self.started): pairs[pair] for pair in sorted(pairs)}
+        self.audit.write([self._sync_record(request, instance) for request, instance in requests.items()])
+        for request in requests if not self.policy.paused else ():
+            self.delivery.post(request)
+
+    def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
+        """Every instance that was read counts, so that a rule which a neighbour wants is kept."""
+        return [
+            wanted
+            for instance in snapshot.instances.values()
+            for wanted in links_from_tags(snapshot, instance, self.started)
+            if not self._foreign(wanted.link) or _has_no_pair(wanted)
+        ]
+
+    def concerns(self, wanted: DesiredLink) -> bool:
+        """The wishes of the instances that events name."""
+        return wanted.instance in {instance.party for instance in self.shown}
+
+    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> bool | None:
+        """Tag links at home that these instances may have asked for, as long as home can be read."""
+        if rule.key is None:
+            return False
+        link = link_of(rule.key, marker)
+        at_home = {link.source.account, link.target.account} == {self.home} and snapshot.readable(self.home)
+        if not claim.is_tag or not at_home:
+            return False
+        asking = {link.source, link.target} if link.mutual else {link.source}
+        if link.source.is_group:
+            concerned = bool(self.gone or asking & self._own_groups())
+        else:
+            concerned = bool({link.source, link.target} & self.hints.keys())
+        return (snapshot.covers(link) or None) if concerned else False
+
+    def select(self, plan: Plan) -> list[Decision]:
+        """A peer, or an address, that the cloud may show later: not denied yet, nothing removed, but asked again."""
+        later = [decision for decision in plan.decisions if self._may_still_come(decision)]
+        pairs = [{decision.link.source, decision.link.target} for decision in later]
+        for decision in later:
+            text = f"{decision.link.source} to {decision.link.target}: {decision.why.detail}, yet"
+            self.waiting.append((Transient(text), decision.instance))
+        return [d for d in plan.decisions if {d.link.source, d.link.target} not in pairs]
+
+    def _classify(self, party: Party, hint: Hint, snapshot: Snapshot) -> None:
+        instance = snapshot.instances.get(party)
+        if instance is not None:
+            self.shown.append(instance)
+        elif hint.state == "Deleted":
+            self.gone.add(party)
+        elif self._young(hint):
+            self.waiting.append((Transient(f"{party} is not shown yet"), party))
+        else:
+            self.gone.add(party)
+            fields = {"from_account": party.account, "from": party.id, "instance": str(party)}
+            self.audit.write([denied_record(denials.instance_never_shown(), "link", **fields)])
 
     def _young(self, hint: Hint) -> bool:
-        """Near now, that is: a clock may be ahead, but no event of tomorrow comes again until then."""
-        return hint.time is not None and abs(self.now - hint.time) < YOUNG_SECONDS
+        """Within five minutes of now. Clocks may differ, but an event dated tomorrow is not awaited until then."""
+        return hint.time is not None and abs(self.started - hint.time) < YOUNG_SECONDS
 
-    def _claims(self) -> list[Claim]:
-        return [claim for instance in self.shown for claim in tag_claims(self.view, instance, self.now)]
+    def _wishes(self, snapshot: Snapshot) -> list[DesiredLink]:
+        return [wanted for instance in self.shown for wanted in links_from_tags(snapshot, instance, self.started)]
 
-    # peers in other accounts
+    def _own_groups(self) -> set[Party]:
+        return {Party(self.home, group) for instance in self.shown for group in instance.groups}
 
     def _foreign(self, link: Link) -> bool:
-        """Another account's, and one that the policy knows: whatever is to be said of the link, cross_account says it."""
+        """A link with another account of the policy: cross_account decides about it."""
         accounts = {link.source.account, link.target.account}
         return accounts != {self.home} and accounts <= self.policy.accounts.keys()
 
-    def _sync(self, claims: Sequence[Claim]) -> None:
-        """A sync for every pair that the tags name, and for every rule with reason `tag` on the instances' own groups."""
+    def _foreign_pairs(self, snapshot: Snapshot) -> dict[Link, Party | None]:
+        """Pairs to look at, mutual and in the asker's direction, each with the instance whose tag names it."""
         pairs: dict[Link, Party | None] = {}
-        for claim in claims:
-            if self._foreign(claim.link) and not (claim.denial and claim.denial.reason in _NO_PAIR):
-                pairs.setdefault(Link(claim.link.source, claim.link.target), claim.instance)
-        own = {Party(self.home, group) for instance in self.shown for group in instance.groups}
-        for rule, marker in owned_rules(self.view, self.policy, self.delivery.region):
-            if rule.key is None or rule.group not in own or not any(reason.is_tag for reason in marker.reasons):
+        for wanted in self._wishes(snapshot):
+            if self._foreign(wanted.link) and not _has_no_pair(wanted):
+                pairs.setdefault(Link(wanted.link.source, wanted.link.target), wanted.instance)
+        own = self._own_groups()
+        for rule, marker in owned_rules(snapshot, self.policy, self.delivery.region):
+            if rule.key is None or rule.group not in own or not any(claim.is_tag for claim in marker.claims):
                 continue
             link = link_of(rule.key, marker)
             if self._foreign(link):
@@ -161,118 +180,38 @@ class _Instances:
                 if link.mutual and link.source.account != self.home:
                     ends = (link.target, link.source)
                 pairs.setdefault(Link(*ends), None)
-        requests = [sync_request(pair, self.delivery.region, self.now) for pair in sorted(pairs)]
-        told: Record = {"record": "intent", "detail": "the peer is in another account: the pair is handed to the queue"}
+        return pairs
+
+    def _sync_record(self, request: Request, instance: Party | None) -> Record:
         if self.policy.paused:
-            told = {"record": "outcome", "outcome": "denied", "reason": PAUSED.reason, "advice": PAUSED.advice}
-            told["detail"] = PAUSED.detail
-        self.scribe.write(
-            [
-                {
-                    **told,
-                    "action": "sync",
-                    "request_id": request.request_id,
-                    **link_fields(request.link, self.delivery.region),
-                    "instance": str(pairs[request.link] or ""),
-                }
-                for request in requests
-            ]
-        )
-        for request in requests if not self.policy.paused else ():
-            self.delivery.retry(functools.partial(self.delivery.queue.post, encode(request)))
-
-    # rules at home
-
-    def _settle(self) -> None:
-        applier = Applier(
-            self.reader,
-            self.policy,
-            self.delivery.region,
-            self.scribe,
-            self.delivery.clock,
-            self.delivery.retry,
-            self.now,
-        )
-        refused: dict[Link, Refusal] = {}
-        retry: set[Link] | None = None
-        for _ in range(PASSES):
-            decisions = self._plan(refused, retry)
-            coming = [{d.link.source, d.link.target} for d in decisions if self._may_still_come(d)]
-            report = applier.apply([d for d in decisions if {d.link.source, d.link.target} not in coming])
-            self.waiting += [(trouble, None) for trouble in report.pending]
-            if not report.failed:
-                break
-            refused |= report.failed
-            retry = set(report.failed)
-        applier.finish()
-
-    def _plan(self, refused: dict[Link, Refusal], retry: set[Link] | None) -> list[Decision]:
-        context = Context(self.policy, self.delivery.region, self.now)
-        focus = {instance.party for instance in self.shown}
-        looked: frozenset[Party] = frozenset()
-        while True:
-            # every instance that was read counts, so that a rule which a neighbour wants stays
-            claims = [
-                claim
-                for instance in self.view.instances.values()
-                for claim in tag_claims(self.view, instance, self.now)
-                if not self._foreign(claim.link) or (claim.denial and claim.denial.reason in _NO_PAIR)
-            ]
-            plan = make(
-                self.view,
-                context,
-                claims,
-                focus=lambda claim: claim.instance in focus and (retry is None or claim.link in retry),
-                may_lose=self._may_lose,
-                refused=refused,
-            )
-            if plan.unread:
-                ends = {party for link in plan.unread for party in (link.source, link.target)}
-                self.reader.parties(ends)
-                self.reader.members(party for party in ends if party.is_group)
-            elif doubts := plan.doubts - self.asked_life:
-                self.asked_life |= doubts
-                self.reader.life(doubts)
-            elif unseen := plan.unseen - looked:
-                looked |= unseen
-                self.reader.look_twice(unseen)
-            else:
-                return plan.decisions
-
-    def _may_lose(self, rule: Rule, marker: Marker, reason: Reason) -> bool | None:
-        """Tag links at home which these instances may have asked for, as long as home may be read."""
-        assert rule.key is not None  # noqa: S101
-        link = link_of(rule.key, marker)
-        at_home = {link.source.account, link.target.account} == {self.home} and self.view.readable(self.home)
-        if not reason.is_tag or not at_home:
-            return False
-        asking = {link.source, link.target} if link.mutual else {link.source}
-        if link.source.is_group:
-            own = {Party(self.home, group) for instance in self.shown for group in instance.groups}
-            concerned = bool(self.gone or asking & own)
+            fields = {"record": "outcome", "outcome": PAUSED.outcome, **why_fields(PAUSED)}
         else:
-            concerned = bool({link.source, link.target} & self.hints.keys())
-        return (self.view.wholly_seen(link) or None) if concerned else False
+            fields = {"record": "intent", "detail": "the peer is in another account: the pair is put on the queue"}
+        return {
+            **fields,
+            "action": "sync",
+            "request_id": request.request_id,
+            **link_fields(request.link, self.delivery.region),
+            "instance": str(instance or ""),
+        }
 
     def _may_still_come(self, decision: Decision) -> bool:
-        """A peer, or an address, that the cloud may show later: not denied yet, nothing removed, but asked again."""
-        if decision.outcome != "denied" or decision.reason not in ("instance-gone", "no-private-ip"):
+        if decision.outcome != "denied" or decision.why.code not in (
+            ReasonCode.INSTANCE_GONE,
+            ReasonCode.NO_PRIVATE_IP,
+        ):
             return False
         hint = self.hints.get(decision.instance) if decision.instance else None
-        if hint is None or not self._young(hint):
-            return False
-        trouble = Transient(f"{decision.link.source} to {decision.link.target}: {decision.detail}, yet")
-        self.waiting.append((trouble, decision.instance))
-        return True
+        return hint is not None and self._young(hint)
 
 
-def _merged(hints: Sequence[Hint], home: str) -> dict[Party, Hint]:
-    """One hint an instance: that it was deleted counts most, then the latest."""
+def one_per_instance(hints: Iterable[Hint], home: str) -> dict[Party, Hint]:
+    """One hint per instance: a deletion wins, then the latest."""
     found: dict[Party, Hint] = {}
     for hint in sorted(hints, key=lambda hint: (hint.state == "Deleted", hint.time or 0.0)):
         found[Party(home, hint.instance)] = hint
     return found
 
 
-_NO_PAIR = frozenset({"advanced-group", "managed-group", "classic-network", "peer-not-found"})
-"""Refusals for which there is no pair to look at, since no group stands for the instance."""
+def _has_no_pair(wanted: DesiredLink) -> bool:
+    return wanted.denial is not None and wanted.denial.code in _NO_PAIR

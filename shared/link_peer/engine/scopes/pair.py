@@ -1,4 +1,4 @@
-"""What a request leads to: one link between two parties, in one account or two, on both sides or on neither.
+"""The scope of a request: one link between two parties, in one account or two, on both sides or on neither.
 
 Nothing is remembered between deliveries. Each decides anew from what both accounts show, so a duplicate, a crash or a
 lost answer ends where a clean delivery ends.
@@ -6,208 +6,164 @@ lost answer ends where a clean delivery ends.
 
 from __future__ import annotations
 
-from link_peer.domain.errors import Transient
-from link_peer.domain.model import Link, Marker, Party, Reason, Rule, RuleKey
-from link_peer.engine.apply import Applier
+from link_peer.domain import denial as denials
+from link_peer.domain.denial import UNLINKED, Denial
+from link_peer.domain.errors import RedeliveryNeeded, Transient
+from link_peer.domain.model import Claim, Marker, Party, Rule, RuleKey
+from link_peer.domain.request import Request
+from link_peer.domain.snapshot import Snapshot
+from link_peer.engine.apply import Report
+from link_peer.engine.converge import Scope, converge, decisions_due
 from link_peer.engine.reader import Reader
-from link_peer.inbound.requests import Request
-from link_peer.planning.decision import Refusal, link_of
-from link_peer.planning.evaluate import Claim, Denial, judge, no_access, tag_claims, unknown_account
-from link_peer.planning.plan import Context, Plan, make
-from link_peer.runtime.audit import Record, Scribe, link_fields
+from link_peer.engine.records import decision_record
+from link_peer.planning.actual import link_of
+from link_peer.planning.claims import DesiredLink, links_from_tags
+from link_peer.planning.decision import Context, Decision, Plan
+from link_peer.planning.evaluate import evaluate, no_access, unknown_account
+from link_peer.planning.removal_guard import RemovalGuard
+from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 
-PASSES = 3
-UNLINKED = Denial("", "taken back by an unlink request")
+
+def reconcile_pair(delivery: Delivery, request: Request, audit: AuditWriter, guard: RemovalGuard) -> None:
+    """Carries out one request. Raises Transient when it must be redelivered, RedeliveryNeeded once that is recorded."""
+    scope = PairScope(delivery, request, audit)
+    if why := scope.read():
+        scope.record("unchanged" if why.code is denials.ReasonCode.SAME_GROUP else why.outcome, why)
+        return
+    report = converge(scope, guard)
+    if report.pending:
+        raise RedeliveryNeeded(str(report.pending[0]))
 
 
-def reconcile(delivery: Delivery, request: Request, scribe: Scribe, counted: int = 0, *, hold: bool = False) -> int:
-    """Carries out one request. Raises Transient to come again.
-
-    `counted` are the removals for unseen things that earlier messages of the delivery did; they are returned with those of
-    this one. `hold`: all messages together are due for more than may go, so none of those is done.
-    """
-    pair = _Pair(delivery, request, scribe, counted, hold)
+def removals_due(delivery: Delivery, request: Request) -> frozenset[RuleKey]:
+    """The rules that a request would remove only because nothing shown asks for them any more. Reads only; none where
+    it cannot read, since the request itself reports why."""
+    scope = PairScope(delivery, request, delivery.audit({}))
     try:
-        return pair.run()
-    except Transient as trouble:
-        scribe.attempt(trouble, {"action": request.action, **link_fields(request.link, delivery.region)})
-        raise
-
-
-def due(delivery: Delivery, request: Request) -> frozenset[RuleKey]:
-    """The rules that a request would remove since nothing that is seen asks for them any more. Only reads; none where it
-    can't: the request itself says why."""
-    pair = _Pair(delivery, request, delivery.scribe({}), 0, hold=False)
-    try:
-        return pair.due()
+        decisions = [] if scope.read() else decisions_due(scope)
     except Transient:
         return frozenset()
+    return frozenset(e.key for d in decisions if d.counts_toward_cap for e in d.edits if e.kind == "remove")
 
 
-class _Pair:
-    def __init__(self, delivery: Delivery, request: Request, scribe: Scribe, counted: int, hold: bool) -> None:
-        self.delivery = delivery
+class PairScope(Scope):
+    """The two parties of one request."""
+
+    def __init__(self, delivery: Delivery, request: Request, audit: AuditWriter) -> None:
+        reader = Reader(delivery.cloud(request.request_id), delivery.policy, threads=delivery.readers)
+        super().__init__(delivery, reader, audit)
         self.request = request
         self.link = request.link
-        self.policy = delivery.policy
-        self.region = delivery.region
-        self.now = delivery.clock.now()
-        self.scribe = scribe
-        self.reader = Reader(delivery.cloud(request.request_id), self.policy)
-        self.view = self.reader.view
         self.ends = {self.link.source, self.link.target}
-        self.applier = Applier(
-            self.reader, self.policy, self.region, scribe, delivery.clock, delivery.retry, self.now, counted, hold=hold
-        )
+        self.withdrawn = UNLINKED if request.action == "unlink" else None
+        self._answered = False
 
-    def run(self) -> int:
+    @property
+    def context(self) -> Context:
+        """The records of a request carry its own action."""
+        action = self.request.action
+        return Context(self.policy, self.delivery.region, self.started, (action, action), is_request=action == "link")
+
+    def read(self) -> Denial | None:
+        """Reads both sides. Returns why nothing can be decided about the pair, if so."""
         if self.link.source == self.link.target:
-            self.scribe.write([self._record("unchanged", Denial("same-group", "both sides are one"))])
-            return self.applier.counted
-        if denial := self._read():
-            self.scribe.write([self._record("denied", denial)])
-            return self.applier.counted
-        refused: dict[Link, Refusal] = {}
-        for number in range(PASSES):
-            plan = self._plan(refused)
-            report = self.applier.apply(plan.decisions)
-            if report.pending:
-                raise report.pending[0]
-            if number == 0 and all(decision.action == "repair" for decision in plan.decisions):
-                self.scribe.write([self._record("unchanged", Denial("", self._nothing(plan)))])
-            refused |= report.failed
-            if self.request.action == "unlink" and report.changed:
-                self._look_again(plan)
-            elif not report.failed:
-                break
-        self.applier.finish()
-        return self.applier.counted
-
-    def due(self) -> frozenset[RuleKey]:
-        if self._read():
-            return frozenset()
-        decisions = self._plan({}).decisions
-        return frozenset(e.key for d in decisions if d.counted for e in d.edits if e.kind == "remove")
-
-    def _read(self) -> Denial | None:
-        """Looks at the pair; or why nothing may be said of it."""
+            return denials.same_party()
         if denial := self._barred():
             return denial
-        self._look()
+        self._read_sides()
         return self._barred()
 
-    def _barred(self) -> Denial | None:
-        """An account that the policy does not list, or that cannot be entered: nothing may be said of the pair."""
-        return unknown_account(self.policy, self.link) or no_access(self.view, self.link)
-
-    def _look(self) -> None:
-        """What stands is read before who wants it, so that a rule which a tag just got is not taken for unwanted."""
-        if not self.link.source.is_group and self.request.action != "link":
-            # an instance may be gone or have changed its groups: its rules stand wherever they were written
-            for account in sorted({party.account for party in self.ends}):
-                self.reader.rules(self.reader.managed(account, self.policy.deployment))
-        self.reader.parties(self.ends)
-        accounts = sorted({party.account for party in self.ends})
-        if not all(self.view.readable(account) for account in accounts):
-            return
-        if self.link.source.is_group:
-            self.reader.rules(party for party in self.ends if party in self.view.groups)
-            if self.request.action == "sync":
-                # after the rules: else a rule whose tag came in between would seem to be wanted by nobody
-                self.reader.members(party for party in self.ends if party in self.view.groups)
-        elif self.request.action == "link":
-            needs = judge(self.view, self.policy, self.link).needs
-            self.reader.rules(need.key.group for need in needs)
-        else:
-            self.reader.groups_of_all()
-            claims = self._tag_claims()
-            self.reader.rules(n.key.group for c in claims for n in judge(self.view, self.policy, c.link).needs)
-
-    def _look_again(self, plan: Plan) -> None:
-        """The rules of both sides, after a removal: a sweep may have completed the link meanwhile (see shared.witness)."""
-        groups = {edit.key.group for decision in plan.decisions for edit in decision.edits}
-        groups |= {party for party in self.ends if party.is_group}
-        for instance in map(self.view.instances.get, self.ends):
-            groups |= {Party(instance.party.account, group) for group in instance.groups} if instance else set()
-        for group in sorted(groups & self.view.rules.keys()):
-            self.reader.again(group)
-
-    def _plan(self, refused: dict[Link, Refusal]) -> Plan:
-        action = self.request.action
-        context = Context(self.policy, self.region, self.now, (action, action), request=action == "link")
-        asked_life: set[str] = set()
-        looked: frozenset[Party] = frozenset()
-        while True:
-            plan = make(
-                self.view,
-                context,
-                self._claims(),
-                focus=lambda claim: action == "link" or claim.link.source == self.link.source,
-                may_lose=self._may_lose,
-                refused=refused,
-                taken_back=UNLINKED if action == "unlink" else None,
-            )
-            doubts = plan.doubts - asked_life
-            if plan.unread:
-                self.reader.parties(party for link in plan.unread for party in (link.source, link.target))
-            elif doubts:
-                asked_life |= doubts
-                self.reader.life(doubts)
-            elif unseen := plan.unseen - looked:
-                looked |= unseen
-                self.reader.look_twice(unseen)
-            else:
-                return plan
-
-    def _claims(self) -> list[Claim]:
+    def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
+        """The request's own link, or for a sync what the tags of both sides' instances ask for."""
         if self.request.action == "link":
-            return [Claim(self.link, Reason(self.request.request_id, self.request.until))]
-        return self._tag_claims() if self.request.action == "sync" else []
+            return [DesiredLink(self.link, Claim(self.request.request_id, self.request.until))]
+        return self._from_tags(snapshot) if self.request.action == "sync" else []
 
-    def _tag_claims(self) -> list[Claim]:
-        """What the tags of both sides' instances say of this pair."""
-        return [
-            claim
-            for instance in list(self.view.instances.values())
-            for claim in tag_claims(self.view, instance, self.now)
-            if {claim.link.source, claim.link.target} == self.ends and not claim.raw
-        ]
+    def concerns(self, wanted: DesiredLink) -> bool:
+        """A sync answers for its `from` side; the other side's wishes are another sync's."""
+        return self.request.action == "link" or wanted.link.source == self.link.source
 
-    def _may_lose(self, rule: Rule, marker: Marker, reason: Reason) -> bool:
-        assert rule.key is not None  # noqa: S101
+    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> bool:
+        """A link replaces its own request's claim; a sync takes tags' claims; an unlink takes requests' claims."""
+        if rule.key is None:
+            return False
         link = link_of(rule.key, marker)
         if {link.source, link.target} != self.ends:
             return False
         if self.request.action == "link":
-            needs = {need.key for need in judge(self.view, self.policy, self.link).needs}
-            return reason.request == self.request.request_id and (not needs or rule.key in needs)
+            needs = {need.key for need in evaluate(snapshot, self.policy, self.link).needs}
+            return claim.request == self.request.request_id and (not needs or rule.key in needs)
         if self.request.action == "sync":
             forward = link.mutual or link.source == self.link.source
-            return reason.is_tag and forward and self.view.wholly_seen(link)
+            return claim.is_tag and forward and snapshot.covers(link)
         if self.link.ports:
-            return not reason.is_tag and link.source == self.link.source and rule.key.port in self.link.ports
-        return not reason.is_tag
+            return not claim.is_tag and link.source == self.link.source and rule.key.port in self.link.ports
+        return not claim.is_tag
 
-    def _nothing(self, plan: Plan) -> str:
-        if self.request.action == "unlink":
-            return "no rule between the two stands for a request"
-        if plan.doubts:
-            unseen = ", ".join(sorted(plan.doubts))
-            return f"no tag that is seen asks for this pair, but {unseen} shows no instances, so nothing there is believed to be gone"
-        others = sorted({str(c.instance) for c in self._tag_claims() if c.link.source != self.link.source})
-        if others:
-            return f"no tag of this side asks for the pair; the other side's does ({', '.join(others)})"
-        return "no tag asks for this pair, and no rule stands for a tag"
+    def select(self, plan: Plan) -> list[Decision]:
+        """Records `unchanged` where the first plan decides nothing about the pair."""
+        if not self._answered and all(decision.action == "repair" for decision in plan.decisions):
+            self.record("unchanged", denials.nothing_to_do(*self._found(plan, self.reader.snapshot())))
+        self._answered = True
+        return plan.decisions
 
-    def _record(self, outcome: str, denial: Denial) -> Record:
-        return {
-            "record": "outcome",
-            "action": self.request.action,
-            "outcome": outcome,
-            "reason": denial.reason,
-            "detail": denial.detail,
-            "advice": denial.advice,
-            "reachability": "unknown",
-            **link_fields(self.link, self.region),
-        }
+    def look_again(self, plan: Plan, report: Report) -> bool:
+        """After an unlink removed something: a sweep may have completed the link meanwhile (planning.unlink_guard)."""
+        if self.request.action != "unlink" or not report.changed:
+            return False
+        groups = {edit.key.group for decision in plan.decisions for edit in decision.edits}
+        groups |= {party for party in self.ends if party.is_group}
+        snapshot = self.reader.snapshot()
+        for instance in map(snapshot.instances.get, self.ends):
+            groups |= {Party(instance.party.account, group) for group in instance.groups} if instance else set()
+        for group in sorted(groups & snapshot.rules.keys()):
+            self.reader.refresh_rules(group)
+        return True
+
+    def record(self, outcome: str, why: Denial) -> None:
+        """Writes the one outcome of a request that is not planned, or finds nothing to do."""
+        decision = Decision(self.link, self.request.action, outcome, why)
+        self.audit.write([decision_record(decision, self.delivery.region, "outcome")])
+
+    def _barred(self) -> Denial | None:
+        return unknown_account(self.policy, self.link) or no_access(self.reader.snapshot(), self.link)
+
+    def _read_sides(self) -> None:
+        """Rules are read before the tags that want them, so that a rule whose tag came in between does not look
+        unwanted."""
+        reader, accounts = self.reader, sorted({party.account for party in self.ends})
+        if not self.link.source.is_group and self.request.action != "link":
+            # An instance may be gone or have changed its groups: its rules are wherever they were written.
+            for account in accounts:
+                reader.rules(reader.managed_groups([account], self.policy.deployment))
+        reader.parties(self.ends)
+        if not all(reader.readable(account) for account in accounts):
+            return
+        snapshot = reader.snapshot()
+        groups = [party for party in self.ends if party in snapshot.groups]
+        if self.link.source.is_group:
+            reader.rules(groups)
+            if self.request.action == "sync":
+                reader.members(groups)
+        elif self.request.action == "link":
+            reader.rules(need.key.group for need in evaluate(snapshot, self.policy, self.link).needs)
+        else:
+            reader.groups_of_instances()
+            snapshot = reader.snapshot()
+            links = [wanted.link for wanted in self._from_tags(snapshot)]
+            reader.rules(n.key.group for link in links for n in evaluate(snapshot, self.policy, link).needs)
+
+    def _from_tags(self, snapshot: Snapshot) -> list[DesiredLink]:
+        """What the tags of both sides' instances say of this pair."""
+        return [
+            wanted
+            for instance in snapshot.instances.values()
+            for wanted in links_from_tags(snapshot, instance, self.started)
+            if {wanted.link.source, wanted.link.target} == self.ends and not wanted.raw
+        ]
+
+    def _found(self, plan: Plan, snapshot: Snapshot) -> tuple[str, list[str], list[str]]:
+        """What explains that there is nothing to do: the action, accounts that show nothing, the other side's wishes."""
+        others = {str(w.instance) for w in self._from_tags(snapshot) if w.link.source != self.link.source}
+        return self.request.action, sorted(plan.doubted_accounts), sorted(others)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import ALL, TAG, Group, Link, Party, RuleKey
+from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
-from link_peer.engine.reader import View
-from link_peer.planning.evaluate import Claim, judge, stand_in, tag_claims
+from link_peer.planning.claims import DesiredLink, links_from_tags, representative
+from link_peer.planning.evaluate import evaluate
 
 from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, POLICY, A, B, group, instance, key, policy, view
 
@@ -17,9 +19,9 @@ STRANGER = Party("1000000000000003", "sg-x")
 LEDGER = Party(PEER, "sg-ledger")
 
 
-def claims(seen: View, *groups: Party, **tags: str) -> list[Claim]:
-    found = tag_claims(seen, instance(A, *groups, **tags), NOW)
-    assert all(claim.reason == TAG and claim.instance == A for claim in found)
+def claims(seen: Snapshot, *groups: Party, **tags: str) -> list[DesiredLink]:
+    found = links_from_tags(seen, instance(A, *groups, **tags), NOW)
+    assert all(claim.claim == TAG and claim.instance == A for claim in found)
     return found
 
 
@@ -57,7 +59,7 @@ GROUPS = [
 )
 def test_the_first_group_that_can_stands_for_the_instance(groups: list[Party], chosen: Party | None) -> None:
     """In the API's order: basic, not managed, and in the VPC of the peer (cache, in vpc-1)."""
-    assert stand_in(view(GROUPS), instance(A, *groups), group(CACHE)) == chosen
+    assert representative(view(GROUPS), instance(A, *groups), group(CACHE)) == chosen
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_the_first_group_that_can_stands_for_the_instance(groups: list[Party], c
 def test_where_no_group_can_the_claim_says_why(groups: list[Party], reason: str) -> None:
     (claim,) = claims(view(GROUPS), *groups, link_peer="sg-cache")
     assert claim.denial is not None
-    assert claim.denial.reason == reason
+    assert claim.denial.code == reason
 
 
 # what tags ask for
@@ -115,7 +117,7 @@ def test_the_own_group_and_oneself_need_no_link(peer: str) -> None:
 def test_an_end_concerns_all_links_of_the_instance(until: str, reason: str | None) -> None:
     """It is 2026-11-25T00:00:00Z."""
     found = claims(view(GROUPS), APP, link_peer="sg-db i-b", link_until=until)
-    assert [claim.denial.reason if claim.denial else None for claim in found] == [reason, reason]
+    assert [claim.denial.code if claim.denial else None for claim in found] == [reason, reason]
 
 
 def test_an_unreadable_peer_is_a_claim_of_its_own_with_its_denial() -> None:
@@ -123,7 +125,7 @@ def test_an_unreadable_peer_is_a_claim_of_its_own_with_its_denial() -> None:
     assert (good.denial, good.link) == (None, Link(APP, DB))
     assert bad.raw == "sg-DB"
     assert bad.denial is not None
-    assert bad.denial.reason == "bad-tag"
+    assert bad.denial.code == "bad-tag"
 
 
 # may the link stand
@@ -161,40 +163,39 @@ PORTS = parse_ports("tcp/1")
     ],
 )
 def test_links_of_groups(groups: list[Group], link: Link, changes: dict[str, Any], reason: str | None) -> None:
-    verdict = judge(view(groups), policy(**changes), link)
-    assert (verdict.denial.reason if verdict.denial else None) == reason
+    verdict = evaluate(view(groups), policy(**changes), link)
+    assert (verdict.denial.code if verdict.denial else None) == reason
 
 
 def test_a_link_with_ports_needs_a_rule_for_each_on_the_targets_group() -> None:
-    verdict = judge(view(OPEN), POLICY, Link(APP, DB, parse_ports("tcp/1+icmp")))
+    verdict = evaluate(view(OPEN), POLICY, Link(APP, DB, parse_ports("tcp/1+icmp")))
     assert {need.key for need in verdict.needs} == {key(DB, APP, "tcp/1"), key(DB, APP, "icmp")}
     assert all(need.ends is None for need in verdict.needs)
 
 
 def test_a_mutual_link_needs_one_rule_on_each_side() -> None:
-    verdict = judge(view(OPEN), POLICY, Link(APP, DB))
+    verdict = evaluate(view(OPEN), POLICY, Link(APP, DB))
     assert {need.key for need in verdict.needs} == {key(DB, APP), key(APP, DB)}
 
 
 def test_what_a_denied_link_would_need_is_known_all_the_same() -> None:
     """Else nobody could tell which standing rules have to go."""
-    verdict = judge(view([group(APP), group(DB)]), POLICY, Link(APP, DB))
+    verdict = evaluate(view([group(APP), group(DB)]), POLICY, Link(APP, DB))
     assert verdict.denial is not None
     assert {need.key for need in verdict.needs} == {key(DB, APP), key(APP, DB)}
 
 
 def test_an_account_that_cannot_be_read_is_not_judged() -> None:
-    seen = view(OPEN)
-    seen.blocked[HOME] = NoAccess("Forbidden.RAM", "no")
-    verdict = judge(seen, POLICY, Link(APP, DB, PORTS))
+    seen = msgspec.structs.replace(view(OPEN), refused_accounts={HOME: NoAccess("Forbidden.RAM", "no")})
+    verdict = evaluate(seen, POLICY, Link(APP, DB, PORTS))
     assert verdict.denial is not None
-    assert verdict.denial.reason == "no-access"
+    assert verdict.denial.code == "no-access"
     assert "Forbidden.RAM" in verdict.denial.detail
 
 
 def test_links_of_instances_are_rules_between_two_addresses() -> None:
     seen = view(OPEN, [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")])
-    verdict = judge(seen, POLICY, Link(A, B))
+    verdict = evaluate(seen, POLICY, Link(A, B))
     assert verdict.denial is None
     assert {(need.key, need.ends) for need in verdict.needs} == {
         (RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", ALL), (A, B)),
@@ -207,17 +208,17 @@ def test_without_both_addresses_there_is_no_rule(lacking: str) -> None:
     """Never one with an empty source."""
     ips = {"a": "10.0.0.1", "b": "10.0.0.2", lacking: ""}
     seen = view(OPEN, [instance(A, APP, ip=ips["a"]), instance(B, DB, ip=ips["b"])])
-    verdict = judge(seen, POLICY, Link(A, B, PORTS))
+    verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
     assert verdict.denial is not None
-    assert (verdict.denial.reason, verdict.needs) == ("no-private-ip", ())
+    assert (verdict.denial.code, verdict.needs) == ("no-private-ip", ())
 
 
 def test_consent_comes_before_the_address() -> None:
     """A link that nobody has accepted is not waited for."""
     seen = view([group(APP), group(DB)], [instance(A, APP), instance(B, DB)])
-    verdict = judge(seen, POLICY, Link(A, B, PORTS))
+    verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
     assert verdict.denial is not None
-    assert verdict.denial.reason == "no-consent"
+    assert verdict.denial.code == "no-consent"
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,7 @@ def test_consent_comes_before_the_address() -> None:
 def test_an_instance_that_is_not_shown_is_gone(shown: list[Party], unseen: bool) -> None:
     """And such a denial is one of "not seen", which is believed of living accounts only."""
     seen = view(OPEN, [instance(party, APP if party == A else DB, ip="10.0.0.9") for party in shown])
-    denial = judge(seen, POLICY, Link(A, B, PORTS)).denial
+    denial = evaluate(seen, POLICY, Link(A, B, PORTS)).denial
     assert (denial is not None and denial.unseen) == unseen
 
 
@@ -238,6 +239,6 @@ def test_an_instance_that_is_not_shown_is_gone(shown: list[Party], unseen: bool)
     ],
 )
 def test_the_advice_names_each_missing_tag(denial: Link, advice: str) -> None:
-    found = judge(view([group(APP), group(DB)]), POLICY, denial).denial
+    found = evaluate(view([group(APP), group(DB)]), POLICY, denial).denial
     assert found is not None
     assert found.advice == advice

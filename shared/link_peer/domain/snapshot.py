@@ -1,0 +1,51 @@
+"""What was read of the cloud, frozen for one pass of planning. Decisions are made from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+
+import msgspec
+
+from link_peer.domain.errors import NoAccess
+from link_peer.domain.model import Group, Instance, Link, Party, Rule
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """One reading of the cloud. A party in `requested` that is in neither `instances` nor `groups` was not shown.
+
+    `rules` holds the ingress rules of each group that was read; a group that does not exist has none.
+    `complete_groups` are groups all of whose members were read, `whole_accounts` accounts whose every instance was.
+    `live_accounts` showed at least one instance in an unfiltered read.
+    `refused_accounts` may not be read, with the error; `failed_accounts` met trouble of the moment, in words.
+    """
+
+    instances: Mapping[Party, Instance] = {}
+    groups: Mapping[Party, Group] = {}
+    rules: Mapping[Party, tuple[Rule, ...]] = {}
+    requested: Set[Party] = frozenset()
+    complete_groups: Set[Party] = frozenset()
+    whole_accounts: Set[str] = frozenset()
+    live_accounts: Set[str] = frozenset()
+    refused_accounts: Mapping[str, NoAccess] = {}
+    failed_accounts: Mapping[str, str] = {}
+
+    def readable(self, account: str) -> bool:
+        """Whether the account could be read."""
+        return account not in self.refused_accounts and account not in self.failed_accounts
+
+    def covers(self, link: Link) -> bool:
+        """Whether every instance was read whose tags could ask for this link: for a mutual link, those of both sides."""
+        askers = (link.source, link.target) if link.mutual else (link.source,)
+        return all(self._was_read(party) for party in askers) and (
+            link.target in self.requested or link.target in self.groups
+        )
+
+    def groups_of(self, instance: Instance) -> list[Group]:
+        """The instance's groups that were read, in the API's order."""
+        parties = (Party(instance.party.account, group) for group in instance.groups)
+        return [self.groups[party] for party in parties if party in self.groups]
+
+    def _was_read(self, party: Party) -> bool:
+        if party.account in self.whole_accounts:
+            return True
+        return party in self.complete_groups if party.is_group else party in self.requested

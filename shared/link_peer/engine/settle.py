@@ -1,0 +1,245 @@
+"""Changes one security group until it shows every edit of a decision.
+
+A change is never trusted for its answer: an authorize that finds the rule there succeeds and adds nothing, and an answer
+that got lost may belong to a change that was made. What counts is the group as it is read afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from link_peer.domain import denial as denials
+from link_peer.domain import marker as markers
+from link_peer.domain.denial import ALREADY_GONE, LinkDenied
+from link_peer.domain.errors import Ambiguous, CloudError, NoAccess
+from link_peer.domain.model import PRIORITY, Claim, Marker, Party, Rule, RuleKey
+from link_peer.domain.policy import Policy
+from link_peer.engine.reader import Reader
+from link_peer.planning.decision import Edit
+from link_peer.runtime.ports import Ecs
+from link_peer.runtime.retry import Retry
+
+RULES_PER_CALL = 100
+"""Permissions, or rule ids, of one call [doc AuthorizeSecurityGroup, RevokeSecurityGroup]."""
+
+Requests = list[str]
+"""RequestIds of the calls made for a decision."""
+
+
+class Settler:
+    """Settles groups for one delivery."""
+
+    def __init__(self, reader: Reader, policy: Policy, region: str, retry: Retry) -> None:
+        self.reader = reader
+        self._policy = policy
+        self._region = region
+        self._retry = retry
+
+    def settle(
+        self, group: Party, edits: Sequence[Edit], before_write: Callable[[Sequence[Edit]], None], requests: Requests
+    ) -> dict[RuleKey, Rule]:
+        """Makes the edits, and returns the rules as they then are. `before_write` may raise to stop a write.
+
+        Additions start from what was read for the plan. Each change of a marker, and removals, start from a read right
+        before, since another delivery may have added a claim meanwhile, and the API has no compare-and-set.
+        Raises LinkDenied, or Transient.
+        """
+        rules = self.reader.rules_of(group)
+        if any(edit.kind != "add" for edit in edits):
+            rules = self.read(group)
+        sent: set[RuleKey] = set()
+        for number, attempt in enumerate(self._retry.attempts()):
+            if number:
+                rules = self.read(group)
+            while todo := self._unfinished(edits, rules):
+                batch = _next_call([edit for edit in todo if edit.key not in sent], self.existing(rules, todo))
+                if not batch:
+                    if self._retry.poll(lambda: not self._unfinished(edits, self.read(group))):
+                        rules = self.reader.rules_of(group)
+                        continue
+                    sent.clear()  # this is not lag: it was undone, or never made
+                    with attempt:
+                        raise Ambiguous(f"{group} does not show the change")
+                    break
+                with attempt:
+                    self.send(group, batch, rules, before_write, requests)
+                if attempt.failure:
+                    requests.append(attempt.failure.request_id)
+                    break
+                sent |= {edit.key for edit in batch}
+                rules = self.read(group)
+            else:
+                break
+        return {key: existing.rule for key, existing in self.existing(rules, edits).items()}
+
+    def read(self, group: Party) -> tuple[Rule, ...]:
+        """The group's rules as they are now. Raises LinkDenied where the account refuses access."""
+        try:
+            return self.reader.refresh_rules(group)
+        except NoAccess as error:
+            raise self._denied(group, error) from error
+
+    def read_tags(self, group: Party) -> None:
+        """Reads the group's tags again. Raises LinkDenied where the account refuses access."""
+        try:
+            self.reader.refresh_group(group)
+        except NoAccess as error:
+            raise self._denied(group, error) from error
+
+    def tag(self, group: Party, tag: str, requests: Requests) -> None:
+        """Puts the managed tag on a group, by which a sweep finds it, unless it was read there."""
+        shown = self.reader.group(group)
+        if shown is None or shown.tags.get(tag) == "true":
+            return
+        ecs = self._ecs(group)
+        for attempt in self._retry.attempts():  # tagging twice is harmless
+            with attempt:
+                try:
+                    requests.append(ecs.tag_managed(group.id, self._policy.deployment))
+                except CloudError as error:
+                    requests.append(error.request_id)
+                    raise self._denied(group, error) from error
+            if attempt.failure:
+                requests.append(attempt.failure.request_id)
+        self.reader.note_tag(group, tag)
+
+    def send(
+        self,
+        group: Party,
+        batch: Sequence[Edit],
+        rules: Iterable[Rule],
+        before_write: Callable[[Sequence[Edit]], None],
+        requests: Requests,
+    ) -> None:
+        """Makes the edits of one call, given the group's rules as they were just read. Raises LinkDenied or Transient."""
+        try:
+            before_write(batch)
+            _Call(self._ecs(group), group, self._policy, self._region, requests).make(
+                batch, self.existing(rules, batch)
+            )
+        except CloudError as error:
+            requests.append(error.request_id)
+            if error.code not in ALREADY_GONE:
+                self.read_after_refusal(group)
+                raise self._denied(group, error) from error
+        except LinkDenied:
+            self.read_after_refusal(group)
+            raise
+
+    def read_after_refusal(self, group: Party) -> None:
+        """A refused call may have been made in part. What it wrote must be seen, so that it is rolled back too."""
+        self.read(group)
+
+    def existing(self, rules: Iterable[Rule], edits: Sequence[Edit]) -> dict[RuleKey, Existing]:
+        """What exists for each edit: our rule with its marker, or an equal rule of someone else's."""
+        keys = {edit.key for edit in edits}
+        found: dict[RuleKey, Existing] = {}
+        for rule in sorted(rules, key=lambda rule: rule.priority != PRIORITY):  # of two copies, the one at our priority
+            if rule.key is None or rule.key not in keys or rule.policy != "accept":
+                continue
+            marker = markers.owned(rule, self._policy.deployment, self._region, self._policy.home)
+            other = found.get(rule.key)
+            if other is None or (other.marker is None and marker is not None):
+                found[rule.key] = Existing(rule, marker)
+            elif marker is not None:
+                found[rule.key] = msgspec.structs.replace(other, copies=(*other.copies, rule.id))
+        return found
+
+    def _unfinished(self, edits: Sequence[Edit], rules: Iterable[Rule]) -> list[Edit]:
+        existing = self.existing(rules, edits)
+        return [edit for edit in edits if not _is_done(edit, existing.get(edit.key))]
+
+    def _ecs(self, group: Party) -> Ecs:
+        ecs = self.reader.ecs(group.account)
+        if ecs is None:
+            raise LinkDenied(self._no_access(group))
+        return ecs
+
+    def _denied(self, group: Party, error: CloudError) -> LinkDenied:
+        """What the cloud would refuse again is the link's answer; trouble of the moment is raised as Transient."""
+        if isinstance(error, NoAccess):
+            return LinkDenied(denials.no_access_to_group(group, error.code))
+        return LinkDenied(denials.refused_by_ecs(group, error.code, error.message))
+
+    def _no_access(self, group: Party) -> denials.Denial:
+        refusal = self.reader.refusal(group.account)
+        return denials.no_access_to_group(group, refusal.code if refusal else "")
+
+
+class Existing(msgspec.Struct, frozen=True):
+    """A rule that exists; `marker` where it is ours, `copies` the ids of copies of it that someone made."""
+
+    rule: Rule
+    marker: Marker | None
+    copies: tuple[str, ...] = ()
+
+
+class _Call:
+    """What is sent after one read of a group: new rules, one changed marker, or rules to remove."""
+
+    def __init__(self, ecs: Ecs, group: Party, policy: Policy, region: str, requests: Requests) -> None:
+        self._ecs = ecs
+        self._group = group
+        self._policy = policy
+        self._region = region
+        self._requests = requests
+
+    def make(self, batch: Sequence[Edit], existing: dict[RuleKey, Existing]) -> None:
+        writes: list[tuple[RuleKey, str]] = []
+        gone: list[str] = []
+        for edit in batch:
+            found = existing.get(edit.key)
+            if found is None:
+                # If the rule disappeared meanwhile, so did its claims: an unlink may have removed them.
+                marker = edit.marker(self._policy, self._region)
+                marker = msgspec.structs.replace(marker, claims=tuple(sorted(edit.gain)))
+                writes.append((edit.key, markers.render(marker, self._policy.home)))
+                continue
+            gone += found.copies
+            if found.marker is None:  # someone else's, made meanwhile
+                continue
+            if claims := claims_after(edit, found.marker):
+                self._mark(edit, found.rule, found.marker, claims)
+            else:
+                gone.append(found.rule.id)
+        if writes:
+            self._requests.append(self._ecs.authorize(self._group.id, writes))
+        for start in range(0, len(gone), RULES_PER_CALL):
+            self._requests.append(self._ecs.revoke(self._group.id, gone[start : start + RULES_PER_CALL]))
+
+    def _mark(self, edit: Edit, rule: Rule, marker: Marker, claims: frozenset[Claim]) -> None:
+        marker = msgspec.structs.replace(marker, claims=tuple(sorted(claims)), ends=edit.ends)
+        text = markers.render(marker, self._policy.home)
+        if not markers.fits(text):
+            raise LinkDenied(denials.description_full())
+        self._requests.append(self._ecs.modify(self._group.id, rule.id, text))
+
+
+def _next_call(edits: Sequence[Edit], existing: dict[RuleKey, Existing]) -> list[Edit]:
+    """What is sent next: the change of one marker, else new rules, else removals. The read that follows decides what is
+    sent after it."""
+    for edit in edits:
+        found = existing.get(edit.key)
+        if found and found.marker and claims_after(edit, found.marker):
+            return [edit]
+    new = [edit for edit in edits if edit.key not in existing]
+    return (new or list(edits))[:RULES_PER_CALL]
+
+
+def _is_done(edit: Edit, existing: Existing | None) -> bool:
+    if existing is None:
+        return not edit.gain  # if someone deleted the rule meanwhile, removing a claim must not recreate it
+    if existing.marker is None:
+        return True  # someone else's rule counts as present, and is never touched
+    claims = claims_after(edit, existing.marker)
+    same = claims == frozenset(existing.marker.claims) and edit.ends == existing.marker.ends
+    return bool(claims) and same and existing.rule.priority == PRIORITY and not existing.copies
+
+
+def claims_after(edit: Edit, marker: Marker) -> frozenset[Claim]:
+    """The claims that the rule will carry, given its marker as it is now: one per request."""
+    requests = {claim.request for claim in edit.gain}
+    kept = {claim for claim in marker.claims if claim.request not in requests}
+    return frozenset((kept - edit.lose) | edit.gain)

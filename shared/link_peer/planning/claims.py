@@ -1,0 +1,87 @@
+"""What the tags of instances, and requests, ask for: each is a desired link with the claim that stands behind it. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from link_peer.domain import denial as denials
+from link_peer.domain.denial import Denial
+from link_peer.domain.errors import BadInput
+from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party
+from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import Peer, link_until, peers
+
+
+class DesiredLink(msgspec.Struct, frozen=True):
+    """A link that someone wants, and the claim for it.
+
+    `instance` and `tag` say whose tag asks. `denial` is a refusal that needs no look at the link: a peer that cannot be
+    parsed, an end that is past. `same_group` marks a peer that is the instance itself or one of its own groups. `raw` is
+    the peer as written, where it cannot be parsed.
+    """
+
+    link: Link
+    claim: Claim
+    instance: Party | None = None
+    tag: str = ""
+    denial: Denial | None = None
+    same_group: bool = False
+    raw: str = ""
+
+
+def links_from_tags(snapshot: Snapshot, instance: Instance, now: float) -> list[DesiredLink]:
+    """The links that an instance's tags ask for, in the order of tag keys and positions."""
+    until = link_until(instance.tags)
+    ended: Denial | None = None
+    if isinstance(until, BadInput):
+        ended = denials.bad_until(until)
+    elif until is not None and until <= now:
+        ended = denials.tag_expired()
+    found = []
+    for tag, peer in peers(instance.tags, instance.party.account):
+        if isinstance(peer, BadInput):
+            found.append(_unreadable(snapshot, instance, tag, peer))
+            continue
+        wanted = _desired(snapshot, instance, tag, peer)
+        found.append(msgspec.structs.replace(wanted, denial=ended) if ended and not wanted.same_group else wanted)
+    return found
+
+
+def representative(snapshot: Snapshot, instance: Instance, peer: Group | None) -> Party | None:
+    """The group that represents an instance as a group source: the first in the API's order that is basic, not managed,
+    and in the peer's VPC where that is known. Where none is in that VPC, the first that could otherwise represent it, so
+    that the denial names it."""
+    able = [g for g in snapshot.groups_of(instance) if g.vpc and not g.advanced and not g.managed]
+    nearest = [group for group in able if peer is None or group.vpc == peer.vpc]
+    return next((group.party for group in [*nearest, *able]), None)
+
+
+def _unreadable(snapshot: Snapshot, instance: Instance, tag: str, problem: BadInput) -> DesiredLink:
+    source = representative(snapshot, instance, None) or instance.party
+    link = Link(source, Party(instance.party.account, ""))
+    return DesiredLink(link, TAG, instance.party, tag, denials.bad_tag(problem), raw=tag.partition("=")[2])
+
+
+def _desired(snapshot: Snapshot, instance: Instance, tag: str, peer: Peer) -> DesiredLink:
+    if not peer.party.is_group:
+        link = Link(instance.party, peer.party, peer.ports)
+        return DesiredLink(link, TAG, instance.party, tag, same_group=peer.party == instance.party)
+    own = peer.party.account == instance.party.account and peer.party.id in instance.groups
+    source = peer.party if own else representative(snapshot, instance, snapshot.groups.get(peer.party))
+    if source is not None:
+        return DesiredLink(Link(source, peer.party, peer.ports), TAG, instance.party, tag, same_group=own)
+    groups = snapshot.groups_of(instance)
+    first = groups[0].party if groups else instance.party
+    denial = _no_representative(instance, groups)
+    return DesiredLink(Link(first, peer.party, peer.ports), TAG, instance.party, tag, denial)
+
+
+def _no_representative(instance: Instance, groups: list[Group]) -> Denial:
+    ids = ", ".join(instance.groups) or "none"
+    if instance.classic or any(not group.vpc for group in groups):
+        return denials.classic_instance(instance.party.id)
+    if any(group.advanced for group in groups):
+        return denials.no_basic_group(ids)
+    if groups:
+        return denials.only_managed_groups(ids)
+    return denials.own_groups_not_found(instance.party.id, ids)

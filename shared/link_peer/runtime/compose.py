@@ -1,0 +1,79 @@
+"""Puts a deployed function together: settings from the environment, the official SDKs, the machine's clock.
+
+The only module of the library that imports `link_peer.alicloud`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+from link_peer.domain.errors import PolicyError
+from link_peer.domain.policy import Policy
+from link_peer.inbound import policy_file
+from link_peer.runtime import settings as settings_module
+from link_peer.runtime.clock import Clock, SystemClock
+from link_peer.runtime.delivery import DEFAULT_SECONDS, Delivery
+from link_peer.runtime.ports import AuditLog, Cloud
+from link_peer.runtime.retry import Retry
+from link_peer.runtime.settings import Settings
+
+clock_for_functions: Callable[[], Clock] = SystemClock
+"""The one seam for time: tests that run whole handlers put their own clock here."""
+
+
+def open_delivery(
+    function: str,
+    context: Any,
+    *,
+    clock: Clock | None = None,
+    wrap_log: Callable[[AuditLog], AuditLog] | None = None,
+    seconds: float | None = None,
+) -> Delivery:
+    """The delivery of a function. `context` is Function Compute's, or None. A command passes a clock and a log of its
+    own (`wrap_log` is given the SLS one), and how long it may take."""
+    from link_peer.alicloud.audit_log import SlsAuditLog
+    from link_peer.alicloud.mns import MnsQueue
+
+    settings = settings_module.load(context)
+    policy = load_policy(settings.policy_path)
+    if settings.account not in ("", policy.home):
+        raise PolicyError(
+            f"{settings.policy_path}: home is {policy.home}, but this function runs in {settings.account}: "
+            "the account without a role must be the function's own"
+        )
+    clock = clock or clock_for_functions()
+    log: AuditLog = SlsAuditLog(settings, clock)
+    limit = getattr(getattr(context, "function", None), "timeout", None)
+    return Delivery(
+        function=function,
+        region=settings.region,
+        policy=policy,
+        clock=clock,
+        open_cloud=functools.partial(_open_cloud, settings, policy, clock),
+        log=wrap_log(log) if wrap_log else log,
+        queue=MnsQueue(settings, policy.home),
+        seconds=seconds or float(limit or DEFAULT_SECONDS),
+    )
+
+
+def _open_cloud(settings: Settings, policy: Policy, clock: Clock, name: str, retry: Retry) -> Cloud:
+    from link_peer.alicloud.sts import Accounts
+
+    return Accounts(settings, policy, clock, retry, name)
+
+
+def load_policy(path: str) -> Policy:
+    """The policy file, read again only when it changed. Raises PolicyError: the function does not start."""
+    try:
+        stamp = os.stat(path)
+        return _policy(path, stamp.st_mtime_ns, stamp.st_size)
+    except OSError:
+        return policy_file.load(path)  # its error says what is wrong
+
+
+@functools.lru_cache(maxsize=4)
+def _policy(path: str, _mtime: int, _size: int) -> Policy:
+    return policy_file.load(path)
