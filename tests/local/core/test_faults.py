@@ -1,4 +1,4 @@
-"""Faults as clients meet them, and what happened to the change behind them."""
+"""Injected faults: what the client raises, and whether the change behind the call was made."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def groups(cloud: LocalCloud) -> int:
 
 
 @pytest.mark.parametrize("kind", BEFORE)
-def test_a_fault_before_the_change_leaves_nothing(local_cloud: LocalCloud, ecs: Ecs, kind: str) -> None:
-    """The call fails, nothing was made, and the next call works."""
+def test_a_fault_before_the_change_prevents_it(local_cloud: LocalCloud, ecs: Ecs, kind: str) -> None:
+    """The call fails, nothing was created, and the next call works."""
     local_cloud.faults.add(Fault("ecs", "CreateSecurityGroup", kind))
     with pytest.raises((ClientException, ServerException, UnretryableException, Killed)):
         create(ecs)
@@ -55,7 +55,7 @@ def test_a_fault_before_the_change_leaves_nothing(local_cloud: LocalCloud, ecs: 
 
 @pytest.mark.parametrize("kind", AFTER)
 def test_a_fault_after_the_change_hides_it(local_cloud: LocalCloud, ecs: Ecs, kind: str) -> None:
-    """The call fails for its caller, though the change was made."""
+    """The call fails for the caller, although the change was made."""
     local_cloud.faults.add(Fault("ecs", "CreateSecurityGroup", kind))
     with pytest.raises((ServerException, UnretryableException, Killed)):
         create(ecs)
@@ -76,7 +76,7 @@ def test_a_fault_after_the_change_hides_it(local_cloud: LocalCloud, ecs: Ecs, ki
 def test_what_the_ecs_client_raises(
     local_cloud: LocalCloud, ecs: Ecs, kind: str, error: type[Exception], code: str | None
 ) -> None:
-    """Throttling is a plain 400; everything without readable JSON is `Unretryable` without a code [run on the wire]."""
+    """Throttling is a plain 400; a response without readable JSON raises `Unretryable` without a code [run on the wire]."""
     local_cloud.faults.add(Fault("ecs", kind=kind))
     with pytest.raises(error) as raised:
         create(ecs)
@@ -84,7 +84,7 @@ def test_what_the_ecs_client_raises(
     assert getattr(raised.value, "code", None) == code
 
 
-def test_an_error_may_be_chosen(local_cloud: LocalCloud, ecs: Ecs) -> None:
+def test_an_error_can_be_specified(local_cloud: LocalCloud, ecs: Ecs) -> None:
     """`code` and `status` replace the service's internal error."""
     local_cloud.faults.add(Fault("ecs", kind="error", code="ServiceUnavailable", status=503))
     with pytest.raises(ServerException) as raised:
@@ -92,8 +92,8 @@ def test_an_error_may_be_chosen(local_cloud: LocalCloud, ecs: Ecs) -> None:
     assert (raised.value.code, raised.value.status_code) == ("ServiceUnavailable", 503)
 
 
-def test_slow_answers_late(local_cloud: LocalCloud, ecs: Ecs) -> None:
-    """A slow call passes its seconds on the cloud's clock and then succeeds."""
+def test_a_slow_call_takes_its_seconds(local_cloud: LocalCloud, ecs: Ecs) -> None:
+    """The cloud's clock advances by the given seconds, then the call succeeds."""
     local_cloud.faults.add(Fault("ecs", kind="slow", seconds=30))
     before = local_cloud.clock.now()
     create(ecs)
@@ -101,7 +101,7 @@ def test_slow_answers_late(local_cloud: LocalCloud, ecs: Ecs) -> None:
 
 
 def test_silence_lasts_until_the_read_timeout(local_cloud: LocalCloud, ecs: Ecs) -> None:
-    """A client that gets no answer has waited for its read timeout."""
+    """A client without an answer waits for its read timeout."""
     local_cloud.faults.add(Fault("ecs", kind="no-answer"))
     before = local_cloud.clock.now()
     with pytest.raises(UnretryableException, match="Read timed out"):
@@ -110,7 +110,7 @@ def test_silence_lasts_until_the_read_timeout(local_cloud: LocalCloud, ecs: Ecs)
 
 
 def outcomes(local_cloud: LocalCloud, ecs: Ecs, calls: int) -> str:
-    """One letter a call: `.` for an answer, `x` for a fault."""
+    """One letter per call: `.` for an answer, `x` for a fault."""
 
     def outcome() -> str:
         try:
@@ -138,13 +138,13 @@ def outcomes(local_cloud: LocalCloud, ecs: Ecs, calls: int) -> str:
     ],
 )
 def test_which_calls_a_fault_hits(local_cloud: LocalCloud, ecs: Ecs, fault: Fault, expected: str) -> None:
-    """Service, action and account choose; `skip` calls pass first; `times` are hit."""
+    """A fault matches service, action and account; it skips `skip` calls and hits the next `times`."""
     local_cloud.faults.add(fault)
     assert outcomes(local_cloud, ecs, 4) == expected
 
 
 def test_cleared_faults_are_gone(local_cloud: LocalCloud, ecs: Ecs) -> None:
-    """`clear` takes away what still waits."""
+    """`clear` removes the pending faults."""
     local_cloud.faults.add(Fault("ecs", times=None))
     assert outcomes(local_cloud, ecs, 1) == "x"
     local_cloud.faults.clear()
@@ -152,13 +152,13 @@ def test_cleared_faults_are_gone(local_cloud: LocalCloud, ecs: Ecs) -> None:
 
 
 def test_an_unknown_kind_is_refused(local_cloud: LocalCloud) -> None:
-    """A misspelt fault would never strike: it is refused at once."""
+    """A misspelt kind would never match any behaviour, so it is refused at once."""
     with pytest.raises(ValueError, match="no such fault: 'rset'"):
         local_cloud.faults.add(Fault(kind="rset"))
 
 
-def test_calls_are_remembered(local_cloud: LocalCloud, ecs: Ecs) -> None:
-    """Each call is recorded with its account and parameters, faulty ones included."""
+def test_calls_are_recorded(local_cloud: LocalCloud, ecs: Ecs) -> None:
+    """Each call is recorded with its account and parameters, failed ones included."""
     local_cloud.faults.add(Fault("ecs", kind="reset"))
     with pytest.raises(UnretryableException):
         create(ecs)
@@ -177,7 +177,7 @@ def test_calls_are_remembered(local_cloud: LocalCloud, ecs: Ecs) -> None:
     ],
 )
 def test_what_the_sls_client_raises(local_cloud: LocalCloud, fault: Fault, code: str) -> None:
-    """Quota and reset come through at once: this client repeats neither [run on the wire]."""
+    """Throttling and reset reach the caller at once: this client retries neither [run on the wire]."""
     keys = local_cloud.identity.accounts[HOME]
     client = LogClient("cn-qingdao.log.aliyuncs.com", keys.access_key_id, keys.access_key_secret, source="10.0.0.9")
     local_cloud.faults.add(fault)
@@ -199,7 +199,7 @@ def test_what_the_sls_client_raises(local_cloud: LocalCloud, fault: Fault, code:
     ],
 )
 def test_what_the_mns_client_raises(local_cloud: LocalCloud, kind: str, error: type[Exception], what: str) -> None:
-    """The server's refusals and the network's trouble have different classes [run on the wire]."""
+    """Refusals of the server and network problems have different classes [run on the wire]."""
     keys = local_cloud.identity.accounts[HOME]
     account = Account(f"http://{HOME}.mns.cn-qingdao.aliyuncs.com", keys.access_key_id, keys.access_key_secret)
     local_cloud.faults.add(Fault("mns", "SendMessage", kind))

@@ -1,4 +1,4 @@
-"""Older clients, which none here speaks for: FC 2016-08-15 and the CloudEvents batch of EventBridge, signed by hand."""
+"""Older clients that are not installed here: FC 2016-08-15 and EventBridge's CloudEvents batch, signed by hand."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sign(key: Key, text: str, digest: str) -> str:
 
 
 class Echo:
-    """A runtime whose functions answer with their event."""
+    """A runtime whose functions return their event."""
 
     def run(self, function: Function, event: bytes, context: object) -> Result:
         return Result(event)
@@ -70,7 +70,7 @@ def call_fc(cloud: LocalCloud, key: Key, method: str, path: str, body: bytes = b
 @pytest.mark.usefixtures("echo")
 @pytest.mark.parametrize("service", [SERVICE, f"{SERVICE}.LATEST"])
 def test_a_function_is_invoked_under_its_service(local_cloud: LocalCloud, key: Key, service: str) -> None:
-    """`/2016-08-15/services/<service>[.<qualifier>]/functions/<function>/invocations` [src @alicloud/fc2 2.6.6]."""
+    """The path is `/2016-08-15/services/<service>[.<qualifier>]/functions/<function>/invocations` [src @alicloud/fc2 2.6.6]."""
     path = f"/2016-08-15/services/{service}/functions/echo/invocations"
     answer = call_fc(local_cloud, key, "POST", path, b"hello")
     assert (answer.status, answer.body) == (200, b"hello")
@@ -78,7 +78,7 @@ def test_a_function_is_invoked_under_its_service(local_cloud: LocalCloud, key: K
 
 @pytest.mark.usefixtures("echo")
 def test_an_asynchronous_call_has_an_empty_answer(local_cloud: LocalCloud, key: Key) -> None:
-    """202, as in the later versions."""
+    """202 with an empty body, as in later versions."""
     path = f"/2016-08-15/services/{SERVICE}/functions/echo/invocations"
     answer = call_fc(local_cloud, key, "POST", path, b"hello", invocation_type="Async")
     assert (answer.status, answer.body) == (202, b"")
@@ -96,7 +96,7 @@ def test_an_asynchronous_call_has_an_empty_answer(local_cloud: LocalCloud, key: 
 def test_these_clients_read_errorcode(
     local_cloud: LocalCloud, key: Key, service: str, function: str, code: str
 ) -> None:
-    """`ErrorCode` and `ErrorMessage`, where the later ones read `Code` and `Message`."""
+    """Errors have `ErrorCode` and `ErrorMessage`, where later clients read `Code` and `Message`."""
     answer = call_fc(local_cloud, key, "GET", f"/2016-08-15/services/{service}/functions/{function}")
     body = json.loads(answer.body)
     assert (answer.status, body["ErrorCode"], body["Code"]) == (404, code, code)
@@ -131,7 +131,7 @@ def put(cloud: LocalCloud, key: Key, events: Any, secret: str = "") -> Response:
 
 
 def test_a_batch_reaches_the_rules_of_its_bus(local_cloud: LocalCloud, key: Key) -> None:
-    """Extensions stay, and the outcome stands flat in the answer."""
+    """Extension attributes are kept, and the result is at the top level of the answer."""
     taken: list[dict[str, Any]] = []
     local_cloud.events.add_rule(HOME, "mine", '{"source":["my.app"]}', taken.append)
     answer = put(local_cloud, key, [EVENT, {**EVENT, "id": "e-2", "type": "x" * 65}])
@@ -148,15 +148,15 @@ def test_a_batch_reaches_the_rules_of_its_bus(local_cloud: LocalCloud, key: Key)
         ([{key: value for key, value in EVENT.items() if key != "aliyuneventbusname"}], (400, "EventBusNameEmpty")),
     ],
 )
-def test_a_batch_for_no_bus_is_refused(
+def test_a_batch_without_a_valid_bus_is_refused(
     local_cloud: LocalCloud, key: Key, events: list[Any], expected: tuple[int, str]
 ) -> None:
-    """In the form that these clients read: `code`, `message`, `requestId`."""
+    """The error has the form that these clients read: `code`, `message`, `requestId`."""
     answer = put(local_cloud, key, events)
     assert (answer.status, json.loads(answer.body)["code"]) == expected
 
 
 def test_a_batch_with_a_wrong_secret_is_refused(local_cloud: LocalCloud, key: Key) -> None:
-    """The signature is checked before anything is read."""
+    """The signature is verified before the body is read."""
     answer = put(local_cloud, key, [EVENT], secret="another")
     assert (answer.status, json.loads(answer.body)["code"]) == (400, "SignatureDoesNotMatch")

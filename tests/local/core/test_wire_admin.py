@@ -1,4 +1,4 @@
-"""The local cloud's own paths: unsigned, and out of reach of web pages."""
+"""The local cloud's own paths: unsigned, and not callable by web pages."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def _cloud() -> LocalCloud:
     return LocalCloud(VirtualClock())
 
 
-def test_health_tells_the_time(cloud: LocalCloud) -> None:
-    """The cloud's time, which is not the machine's."""
+def test_health_shows_the_clouds_time(cloud: LocalCloud) -> None:
+    """Which is not the machine's time."""
     assert ask(cloud, "GET", "health") == (200, {"ok": True, "time": "2026-11-25T00:00:00Z"})
 
 
 def test_faults_are_added_and_cleared(cloud: LocalCloud) -> None:
-    """A fault posted here lies in wait as one added in Python does."""
+    """A fault that is posted here works like one that is added in Python."""
     status, body = ask(cloud, "POST", "faults", {"service": "ecs", "kind": "reset", "times": 2, "skip": 1})
     assert status == 200
     assert cloud.faults.waiting() == [Fault("ecs", kind="reset", times=2, skip=1)]
@@ -41,18 +41,18 @@ def test_faults_are_added_and_cleared(cloud: LocalCloud) -> None:
     assert cloud.faults.waiting() == []
 
 
-def test_time_is_moved(cloud: LocalCloud) -> None:
-    """A virtual clock goes on by so many seconds."""
+def test_a_virtual_clock_is_advanced(cloud: LocalCloud) -> None:
+    """By the number of seconds posted."""
     assert ask(cloud, "POST", "clock", {"advance": 60}) == (200, {"time": "2026-11-25T00:01:00Z"})
 
 
-def test_the_machines_clock_cannot_be_moved() -> None:
-    """409 there."""
+def test_the_machines_clock_cannot_be_advanced() -> None:
+    """The answer is 409."""
     assert ask(LocalCloud(SystemClock()), "POST", "clock", {"advance": 60})[0] == 409
 
 
-def test_state_is_for_a_human(local_cloud: LocalCloud) -> None:
-    """Accounts, roles and counted calls, but no secret."""
+def test_state_shows_no_secret(local_cloud: LocalCloud) -> None:
+    """It shows accounts, roles and the number of calls."""
     account = next(iter(local_cloud.identity.accounts.values()))
     status, body = ask(local_cloud, "GET", "state")
     assert status == 200
@@ -82,8 +82,8 @@ def test_state_is_for_a_human(local_cloud: LocalCloud) -> None:
         ("POST", "clock", {}, 400),
     ],
 )
-def test_what_is_refused(cloud: LocalCloud, method: str, path: str, body: Any, status: int) -> None:
-    """Unknown paths, unknown faults and bad bodies are refused, with the problem named."""
+def test_invalid_requests_are_refused(cloud: LocalCloud, method: str, path: str, body: Any, status: int) -> None:
+    """Unknown paths, unknown faults and invalid bodies are refused, and the error names the problem."""
     seen, answer = ask(cloud, method, path, body)
     assert seen == status
     assert answer["error"]

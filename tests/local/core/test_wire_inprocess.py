@@ -1,4 +1,4 @@
-"""The in-process transport is the wire without sockets: same routes, same failures, same words."""
+"""The in-process transport behaves like the wire without sockets: same routes, same failures, same messages."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def config(cloud: LocalCloud, endpoint: str, protocol: str = "https", read_timeo
 
 @pytest.mark.parametrize("endpoint", ["ecs.cn-qingdao.aliyuncs.com", "127.0.0.1:8080", "nowhere.example"])
 @pytest.mark.parametrize("protocol", ["http", "https"])
-def test_any_host_is_the_local_cloud(local_cloud: LocalCloud, endpoint: str, protocol: str) -> None:
-    """No name is looked up and no connection made."""
+def test_any_host_name_reaches_the_local_cloud(local_cloud: LocalCloud, endpoint: str, protocol: str) -> None:
+    """No name is resolved and no connection is made."""
     answer = Ecs(config(local_cloud, endpoint, protocol)).describe_regions(DescribeRegionsRequest())
     assert answer.body.regions.region
 
@@ -44,7 +44,7 @@ def test_any_host_is_the_local_cloud(local_cloud: LocalCloud, endpoint: str, pro
 @pytest.mark.http
 @pytest.mark.parametrize("kind", ["reset", "no-answer", "html", "truncated"])
 def test_failures_read_the_same_over_http(server: Server, mocker: MockerFixture, kind: str) -> None:
-    """What the client raises is word for word what it raises over a socket."""
+    """The client raises exactly the message that it raises over a socket."""
     endpoint = server.endpoint.removeprefix("http://")
     patience = 150 if kind == "no-answer" else 60_000  # milliseconds
     client = Ecs(config(server.cloud, endpoint, "http", patience))
@@ -61,7 +61,7 @@ def test_failures_read_the_same_over_http(server: Server, mocker: MockerFixture,
 
 
 def test_a_timeout_names_the_pool_of_its_scheme(local_cloud: LocalCloud) -> None:
-    """The SLS client decides by this text whether to try again: https reads otherwise than http."""
+    """The SLS client decides by this text whether to retry, and it differs between http and https."""
     for scheme, pool in (("http", "HTTPConnectionPool"), ("https", "HTTPSConnectionPool")):
         local_cloud.faults.add(Fault("ecs", kind="no-answer"))
         client = Ecs(config(local_cloud, "ecs.cn-qingdao.aliyuncs.com", scheme))
@@ -70,22 +70,22 @@ def test_a_timeout_names_the_pool_of_its_scheme(local_cloud: LocalCloud) -> None
 
 
 def test_a_kill_passes_through_the_client(local_cloud: LocalCloud) -> None:
-    """No client library catches it: what runs above ends there."""
+    """No client library catches it, so the calling code ends there."""
     local_cloud.faults.add(Fault("ecs", kind="kill"))
     with pytest.raises(Killed):
         Ecs(config(local_cloud, "ecs.cn-qingdao.aliyuncs.com")).describe_regions(DescribeRegionsRequest())
 
 
 def test_stream_bodies_are_read(local_cloud: LocalCloud) -> None:
-    """The function client sends its body as a stream: it arrives whole, else its digest would not fit."""
+    """The function client sends its body as a stream; it must arrive complete, or its digest would not match."""
     client = Fc(config(local_cloud, "fcv3.cn-qingdao.aliyuncs.com"))
     with pytest.raises(Exception, match="FunctionNotFound"):
         client.invoke_function("nobody", InvokeFunctionRequest(body=b'{"a": 1}'))
 
 
 @pytest.mark.parametrize(("kind", "text"), [("reset", r"\[Errno 104\]"), ("no-answer", "timed out")])
-def test_mns_network_trouble(local_cloud: LocalCloud, kind: str, text: str) -> None:
-    """The queue client's own transport fails in its own way."""
+def test_network_failures_of_the_queue_client(local_cloud: LocalCloud, kind: str, text: str) -> None:
+    """The queue client has a transport of its own, with its own exceptions."""
     keys = local_cloud.identity.accounts[HOME]
     account = Account(f"http://{HOME}.mns.cn-qingdao.aliyuncs.com", keys.access_key_id, keys.access_key_secret)
     local_cloud.faults.add(Fault("mns", kind=kind))

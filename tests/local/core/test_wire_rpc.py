@@ -38,7 +38,7 @@ def config(cloud: LocalCloud, uid: str = HOME, endpoint: str = "ecs.cn-qingdao.a
 
 
 def call(cloud: LocalCloud, action: str, version: str = "2014-05-26", **query: str) -> dict[str, object]:
-    """Any action through the generic client."""
+    """Call any action through the generic client."""
     params = Params(
         action=action,
         version=version,
@@ -54,8 +54,8 @@ def call(cloud: LocalCloud, action: str, version: str = "2014-05-26", **query: s
     return dict(answer["body"])
 
 
-def test_lists_arrive_numbered(local_cloud: LocalCloud) -> None:
-    """A hundred permissions in one call arrive as `Permissions.N.…`, with their text unharmed."""
+def test_lists_arrive_as_numbered_parameters(local_cloud: LocalCloud) -> None:
+    """A hundred permissions in one call arrive as `Permissions.N.…`, with their text unchanged."""
     ecs = Ecs(config(local_cloud))
     request = CreateSecurityGroupRequest(region_id="cn-qingdao", security_group_name="sg-db")
     group = ecs.create_security_group(request).body.security_group_id
@@ -75,7 +75,7 @@ def test_lists_arrive_numbered(local_cloud: LocalCloud) -> None:
 
 
 def test_every_answer_has_its_own_request_id(local_cloud: LocalCloud) -> None:
-    """Good answers and refusals carry a RequestId each, never the same twice."""
+    """Successes and refusals each carry a new RequestId."""
     ids = {str(call(local_cloud, "DescribeRegions")["RequestId"]) for _ in range(3)}
     with pytest.raises(ClientException) as refused:
         call(local_cloud, "NoSuchAction")
@@ -84,7 +84,7 @@ def test_every_answer_has_its_own_request_id(local_cloud: LocalCloud) -> None:
 
 
 def test_an_event_and_its_answer_share_the_request_id(local_cloud: LocalCloud) -> None:
-    """ActionTrail's event of a call names the RequestId that the caller got."""
+    """The ActionTrail event of a call has the RequestId that the caller received."""
     events: list[dict[str, object]] = []
     local_cloud.ecs.on_event = lambda _account, event: events.append(event)
     answer = call(local_cloud, "CreateSecurityGroup", RegionId="cn-qingdao", SecurityGroupName="sg-app")
@@ -93,21 +93,21 @@ def test_an_event_and_its_answer_share_the_request_id(local_cloud: LocalCloud) -
 
 
 @pytest.mark.parametrize("version", ["2014-05-26", "2015-04-01", "2020-04-01"])
-def test_an_unknown_action(local_cloud: LocalCloud, version: str) -> None:
+def test_an_unknown_action_is_not_found(local_cloud: LocalCloud, version: str) -> None:
     """404, in all services of this style."""
     with pytest.raises(ClientException) as refused:
         call(local_cloud, "NoSuchAction", version)
     assert (refused.value.status_code, refused.value.code) == (404, "InvalidAction.NotFound")
 
 
-def test_an_unknown_version(local_cloud: LocalCloud) -> None:
-    """A version that no service here has is refused by name."""
+def test_an_unknown_version_is_refused(local_cloud: LocalCloud) -> None:
+    """The code is InvalidVersion."""
     with pytest.raises(ClientException) as refused:
         call(local_cloud, "DescribeRegions", "1999-01-01")
     assert (refused.value.status_code, refused.value.code) == (400, "InvalidVersion")
 
 
-def test_the_form_of_a_refusal(local_cloud: LocalCloud) -> None:
+def test_a_refusal_has_the_gateways_fields(local_cloud: LocalCloud) -> None:
     """RequestId, HostId, Code, Message and Recommend."""
     with pytest.raises(ClientException) as refused:
         call(local_cloud, "DescribeSecurityGroupAttribute", RegionId="cn-qingdao", SecurityGroupId="sg-nobody")
@@ -120,8 +120,8 @@ def test_the_form_of_a_refusal(local_cloud: LocalCloud) -> None:
     assert {"RequestId", "Message"} <= set(body)
 
 
-def test_a_role_without_the_right(local_cloud: LocalCloud) -> None:
-    """What a role's policy does not list is refused, and DescribeInstances is empty instead [doc RAM]."""
+def test_a_role_without_permission_is_refused(local_cloud: LocalCloud) -> None:
+    """Except for DescribeInstances, which returns an empty list instead [doc RAM]."""
     role = local_cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
     role.allowed_actions = ["ecs:DescribeSecurityGroups"]
     key = local_cloud.identity.issue(role, "test", local_cloud.clock.now() + 900)
@@ -150,7 +150,7 @@ def test_a_role_without_the_right(local_cloud: LocalCloud) -> None:
 
 
 def test_a_bug_of_ours_is_an_internal_error(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A backend that fails answers 500 as the platform would, and the reason is logged."""
+    """A backend that fails answers 500 as the platform would, and the exception is logged."""
     monkeypatch.setattr(local_cloud.ecs, "call", lambda *_arguments, **_options: 1 / 0)
     with pytest.raises(ServerException) as broken:
         call(local_cloud, "DescribeRegions")
@@ -161,22 +161,22 @@ def test_a_bug_of_ours_is_an_internal_error(local_cloud: LocalCloud, monkeypatch
 
 
 @pytest.mark.parametrize(("form", "start"), [("XML", b"<?xml"), ("xml", b"<?xml"), ("JSON", b"{"), ("json", b"{")])
-def test_the_form_is_the_callers_choice(local_cloud: LocalCloud, form: str, start: bytes) -> None:
-    """`Format` chooses; case does not matter."""
+def test_the_caller_chooses_the_format(local_cloud: LocalCloud, form: str, start: bytes) -> None:
+    """`Format` selects JSON or XML, in any case."""
     keys = local_cloud.identity.accounts[HOME]
     answer = local_cloud.handle(legacy(local_cloud.identity.keys[keys.access_key_id], Format=form))
     assert answer.body.startswith(start)
 
 
 def test_without_format_the_older_style_answers_xml() -> None:
-    """Format absent means XML there, and JSON for today's clients."""
+    """A missing Format means XML for older clients, and JSON for current ones."""
     assert rpc.parse(Request("GET", "/", "Action=DescribeRegions&Version=2014-05-26", {"host": "h"})).xml
     headers = {"host": "h", "x-acs-action": "DescribeRegions", "x-acs-version": "2014-05-26"}
     assert not rpc.parse(Request("POST", "/", "", headers)).xml
 
 
 def test_xml_of_an_answer() -> None:
-    """The root is `<Action>Response`; a list is one element an entry; text is escaped; booleans are lower case."""
+    """The root is `<Action>Response`; a list is one element per entry; text is escaped; booleans are lower case."""
     query = "Action=DescribeInstances&Version=2014-05-26"
     seen = rpc.answer(
         rpc.parse(Request("GET", "/", query, {"host": "h"})),
@@ -191,7 +191,7 @@ def test_xml_of_an_answer() -> None:
 
 
 def test_xml_holds_any_text() -> None:
-    """A carriage return arrives as one; what XML cannot hold is replaced, so that the answer stays XML."""
+    """A carriage return is preserved; characters that XML cannot hold are replaced, so that the answer stays XML."""
     call = rpc.parse(Request("GET", "/", "Action=DescribeInstances&Version=2014-05-26", {"host": "h"}))
     root = ElementTree.fromstring(rpc.answer(call, {"Name": "a\r\n\t\x00\x08\x1f\uffff\x7f😀"}).body)  # noqa: S314
     assert root.findtext("Name") == "a\r\n\t" + "\ufffd" * 4 + "\x7f😀"
@@ -205,8 +205,10 @@ def test_xml_holds_any_text() -> None:
         ("", {"x-acs-action": "DescribeRegions"}),
     ],
 )
-def test_half_a_call_is_refused_in_this_style(local_cloud: LocalCloud, query: str, headers: dict[str, str]) -> None:
-    """Without action, or without version: it is no call of another service for that."""
+def test_an_incomplete_call_is_refused_in_this_style(
+    local_cloud: LocalCloud, query: str, headers: dict[str, str]
+) -> None:
+    """A call without action or version is not mistaken for one of a REST service."""
     answer = local_cloud.handle(Request("GET", "/", query, {"host": "h", **headers}))
     assert answer.status == 400
     assert {"RequestId", "HostId", "Code", "Message"} <= set(json.loads(answer.body))
@@ -227,8 +229,8 @@ def test_xml_of_a_refusal() -> None:
     ]
 
 
-def test_an_action_is_needed(local_cloud: LocalCloud) -> None:
-    """A call without an action is refused before its signature is looked at."""
+def test_an_action_is_required(local_cloud: LocalCloud) -> None:
+    """A call without one is refused before its signature is verified."""
     answer = local_cloud.handle(Request("POST", "/", "", {"host": "h", "x-acs-version": "2014-05-26"}))
     assert answer.status == 400
     assert b"MissingParameter" in answer.body

@@ -58,7 +58,7 @@ def groups(server: Server) -> int:
 
 @pytest.mark.parametrize("scheme", ["", "http://"])
 def test_an_endpoint_with_and_without_scheme(server: Server, scheme: str) -> None:
-    """With a scheme the client sends (and signs) `Host: http://127.0.0.1:PORT` [run]: both are answered."""
+    """With a scheme the client sends (and signs) `Host: http://127.0.0.1:PORT` [run]; both forms work."""
     client = ecs_of(server, scheme + server.endpoint.removeprefix("http://"))
     request = CreateSecurityGroupRequest(region_id="cn-qingdao", security_group_name="sg-app")
     client.create_security_group(request)
@@ -66,7 +66,7 @@ def test_an_endpoint_with_and_without_scheme(server: Server, scheme: str) -> Non
 
 
 def test_a_request_line_of_twenty_kilobytes(server: Server) -> None:
-    """A hundred permissions travel in the query."""
+    """A hundred permissions fit into the query."""
     client = ecs_of(server)
     request = CreateSecurityGroupRequest(region_id="cn-qingdao", security_group_name="sg-db")
     group = client.create_security_group(request).body.security_group_id
@@ -83,8 +83,8 @@ def test_a_request_line_of_twenty_kilobytes(server: Server) -> None:
     assert found.security_groups.security_group[0].rule_count == 100
 
 
-def test_a_proxys_absolute_target(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With `http_proxy` set, an unchanged client of the real host name reaches the local cloud."""
+def test_a_proxied_request_is_answered(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `http_proxy` set, an unmodified client of the real host name reaches the local cloud."""
     keys = server.cloud.identity.accounts[HOME]
     monkeypatch.setenv("http_proxy", server.endpoint)
     client = LogClient(
@@ -93,15 +93,15 @@ def test_a_proxys_absolute_target(server: Server, monkeypatch: pytest.MonkeyPatc
     assert client.list_logstore("link-peer-audit").logstores == ["decisions"]
 
 
-def test_a_reset_is_a_reset(server: Server) -> None:
-    """The client sees ECONNRESET, as from a load balancer that gave up."""
+def test_a_reset_fault_resets_the_connection(server: Server) -> None:
+    """The client sees ECONNRESET, as from a failing load balancer."""
     server.cloud.faults.add(Fault("ecs", kind="reset"))
     with pytest.raises(UnretryableException, match="Connection reset by peer"):
         ecs_of(server).describe_regions(DescribeRegionsRequest())
 
 
-def test_no_answer_is_silence(server: Server) -> None:
-    """The client gets nothing until its read timeout, though the change was made."""
+def test_a_no_answer_fault_is_silence(server: Server) -> None:
+    """The client gets nothing until its read timeout, although the change was made."""
     server.cloud.faults.add(Fault("ecs", kind="no-answer-after"))
     handle, handled = server.cloud.handle, threading.Event()
 
@@ -119,15 +119,15 @@ def test_no_answer_is_silence(server: Server) -> None:
     assert groups(server) == 1
 
 
-def test_kill_over_http_is_a_reset(server: Server) -> None:
-    """A caller in another process cannot be killed by a fault: it loses its connection."""
+def test_a_kill_fault_over_http_is_a_reset(server: Server) -> None:
+    """A fault cannot kill a caller in another process, so it resets the connection."""
     server.cloud.faults.add(Fault("ecs", kind="kill"))
     with pytest.raises(UnretryableException, match="Connection reset by peer"):
         ecs_of(server).describe_regions(DescribeRegionsRequest())
 
 
-def test_connections_are_kept(server: Server) -> None:
-    """Two requests go over one connection, refused ones too."""
+def test_connections_are_reused(server: Server) -> None:
+    """Two requests use one connection."""
     connection = connect(server)
     ports = set()
     for _ in range(2):
@@ -138,7 +138,7 @@ def test_connections_are_kept(server: Server) -> None:
 
 
 class Echo(LocalCloud):
-    """Answers with what arrived."""
+    """A cloud that answers with the request it received."""
 
     def handle(self, request: Request) -> Response:
         seen = {"path": request.path, "query": request.query, "host": request.host, "length": len(request.body)}
@@ -168,19 +168,19 @@ def ask(server: Server, target: str, body: bytes = b"", headers: dict[str, str] 
     ],
 )
 def test_targets_stay_raw(echo: Server, target: str, path: str, query: str) -> None:
-    """Signatures are computed over the raw target: nothing is decoded or tidied on the way."""
+    """Signatures are computed over the raw target, so nothing is decoded or normalised on the way."""
     seen = ask(echo, target)
     assert (seen["path"], seen["query"]) == (path, query)
 
 
 def test_bodies_arrive_as_sent(echo: Server) -> None:
-    """Large bodies pass; compressed ones are not unpacked by the server."""
+    """Large bodies are accepted; the server does not decompress compressed ones."""
     assert ask(echo, "/", b"x" * 3_000_000)["length"] == 3_000_000
     assert ask(echo, "/", b"not deflate", {"Content-Encoding": "deflate"})["length"] == len(b"not deflate")
 
 
-def test_chunked_bodies(echo: Server) -> None:
-    """A body of unknown length arrives whole."""
+def test_chunked_bodies_arrive_complete(echo: Server) -> None:
+    """Their length is unknown in advance."""
     connection = connect(echo)
     connection.request("POST", "/", iter([b"abc", b"def"]), encode_chunked=True)
     assert json.loads(connection.getresponse().read())["length"] == 6
@@ -197,10 +197,10 @@ def test_chunked_bodies(echo: Server) -> None:
         (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na", 408),
     ],
 )
-def test_what_is_no_http_is_refused_without_a_trace(
+def test_invalid_http_is_refused_and_not_logged(
     echo: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, sent: bytes, status: int
 ) -> None:
-    """It is the client's failure, and no other client's; half a body is not waited for forever."""
+    """It is the client's mistake and does not affect others; the server does not wait forever for half a body."""
     if status == 408:
         monkeypatch.setattr(server_module, "BODY_SECONDS", 0.1)
     host, port = echo.endpoint.removeprefix("http://").split(":")
@@ -212,8 +212,8 @@ def test_what_is_no_http_is_refused_without_a_trace(
     assert ask(echo, "/")["path"] == "/"
 
 
-def test_a_client_that_leaves_half_way_leaves_no_trace(echo: Server, caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody is there to be answered."""
+def test_a_client_that_disconnects_midway_is_not_logged(echo: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """There is nobody left to answer."""
     host, port = echo.endpoint.removeprefix("http://").split(":")
     for _ in range(3):
         with socket.create_connection((host, int(port)), GENEROUS) as client:
@@ -223,8 +223,8 @@ def test_a_client_that_leaves_half_way_leaves_no_trace(echo: Server, caplog: pyt
     assert caplog.records == []
 
 
-def test_a_client_that_asks_first_is_told_to_go_on(echo: Server) -> None:
-    """`Expect: 100-continue`, as curl sends it with large bodies: the body comes after the interim answer."""
+def test_expect_100_continue_is_answered(echo: Server) -> None:
+    """As curl sends it with large bodies: the body follows the interim response."""
     host, port = echo.endpoint.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), GENEROUS) as client, client.makefile("rb") as answers:
         client.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
@@ -234,7 +234,7 @@ def test_a_client_that_asks_first_is_told_to_go_on(echo: Server) -> None:
 
 
 def test_many_clients_at_once(server: Server) -> None:
-    """Sixteen threads make 48 groups, none lost and none doubled."""
+    """Sixteen threads create 48 groups; none is lost or created twice."""
     client = ecs_of(server)
 
     def create(number: int) -> str:
@@ -247,8 +247,8 @@ def test_many_clients_at_once(server: Server) -> None:
     assert groups(server) == 48
 
 
-def test_a_hundred_blocked_calls_hold_up_nobody(echo: Server) -> None:
-    """A long poll or a waiting invocation keeps its own worker; a function that it waits for can still call in."""
+def test_a_hundred_blocked_calls_do_not_block_others(echo: Server) -> None:
+    """A long poll or a waiting invocation has its own worker, so the function it waits for can still call in."""
     release, held = threading.Event(), threading.Semaphore(0)
     blocked = echo.cloud.handle
 
@@ -272,7 +272,7 @@ def test_a_hundred_blocked_calls_hold_up_nobody(echo: Server) -> None:
 
 
 def test_closing_frees_the_port() -> None:
-    """A closed server answers no more, and its port can be had again."""
+    """A closed server no longer answers, and its port can be used again."""
     first = serve(LocalCloud(SystemClock()))
     port = int(first.endpoint.rpartition(":")[2])
     assert first.cloud.endpoint == first.endpoint
@@ -284,8 +284,8 @@ def test_closing_frees_the_port() -> None:
         assert second.endpoint == first.endpoint
 
 
-def test_a_taken_port_is_an_error(server: Server) -> None:
-    """Starting on a port in use fails at once."""
+def test_a_port_in_use_is_an_error(server: Server) -> None:
+    """Starting there fails at once."""
     with pytest.raises(OSError, match="address already in use"):
         serve(LocalCloud(SystemClock()), int(server.endpoint.rpartition(":")[2]))
 

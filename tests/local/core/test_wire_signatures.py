@@ -1,4 +1,4 @@
-"""Every scheme of signature: what official clients sign is accepted, and nothing else is.
+"""Every signature scheme: what official clients sign is accepted, and nothing else.
 
 Requests are captured as the clients send them, then sent again with one thing changed.
 """
@@ -133,7 +133,7 @@ REFUSED = {
 
 
 class Captured:
-    """The requests that clients sent to a cloud, each answered well; `again` sends one once more."""
+    """The requests that clients sent to a cloud; `again` sends one once more."""
 
     def __init__(self, cloud: LocalCloud) -> None:
         self.cloud = cloud
@@ -147,7 +147,7 @@ class Captured:
         cloud.handle = handle  # type: ignore[method-assign]
 
     def by(self, scheme: str, key: Key | None = None) -> Request:
-        """The first request of a scheme, signed by the home account's key or by the one given."""
+        """The first request of a scheme, signed by the home account's key or the one given."""
         SCHEMES[scheme](self.cloud, key or self.key)
         return self.requests[0]
 
@@ -159,7 +159,7 @@ class Captured:
         return self.cloud.identity.issue(self.cloud.identity.roles[ROLE], "test", self.cloud.clock.now() + 900)
 
     def again(self, request: Request, **headers: str | None) -> tuple[int, str]:
-        """Status and code of the answer, after headers (`x_acs_date`) were replaced or, with None, taken away."""
+        """Status and code of the answer after replacing headers (`x_acs_date`), or removing those that are None."""
         changed = dict(request.headers)
         for name, value in headers.items():
             if value is None:
@@ -192,7 +192,7 @@ def refused(scheme: str, case: int) -> tuple[int, str]:
 
 
 def test_official_clients_are_accepted(captured: Captured, each: str) -> None:
-    """What the client signs is what is computed here, odd characters included."""
+    """The computed signature equals the client's, special characters included."""
     captured.by(each)
     assert captured.requests
 
@@ -203,7 +203,7 @@ def test_temporary_keys_are_accepted(captured: Captured, each: str) -> None:
 
 
 def test_a_wrong_secret_is_refused(captured: Captured, each: str) -> None:
-    """A signature made with another secret is refused in the service's own words."""
+    """A signature made with another secret gets the service's own error."""
     request = captured.by(each)
     key_id = captured.key.access_key_id
     captured.cloud.identity.keys[key_id] = replace(captured.key, secret="another")
@@ -211,33 +211,33 @@ def test_a_wrong_secret_is_refused(captured: Captured, each: str) -> None:
 
 
 def test_an_unknown_key_is_refused(captured: Captured, each: str) -> None:
-    """A key that does not exist is told apart from a wrong signature."""
+    """An unknown key gets another error than a wrong signature."""
     request = captured.by(each)
     authorization = request.headers["authorization"].replace(captured.key.access_key_id, "LTAI5tnobody")
     assert captured.again(request, authorization=authorization) == refused(each, 1)
 
 
 def test_an_unsigned_request_is_refused(captured: Captured, each: str) -> None:
-    """Nothing is answered without a signature."""
+    """No request is answered without a signature."""
     assert captured.again(captured.by(each), authorization=None) == refused(each, 2)
 
 
 def test_a_malformed_authorization_is_refused(captured: Captured, each: str) -> None:
-    """An authorization that cannot be read is refused as such."""
+    """An authorization that cannot be parsed has its own error."""
     request = captured.by(each)
     scheme = request.headers["authorization"].partition(" ")[0]
     assert captured.again(request, authorization=f"{scheme} nonsense") == refused(each, 3)
 
 
 def test_an_old_request_is_refused(captured: Captured, each: str, mocker: MockerFixture) -> None:
-    """A request of more than 15 minutes ago is refused, though its signature is good."""
+    """A request older than 15 minutes is refused, although its signature is valid."""
     request = captured.by(each)
     mocker.patch.object(signatures.time, "time", return_value=time.time() + 16 * 60)
     assert captured.again(request) == refused(each, 4)
 
 
 def test_an_expired_token_is_refused(captured: Captured, each: str) -> None:
-    """Temporary keys end at their time."""
+    """Temporary keys expire."""
     request = captured.by(each, captured.temporary())
     captured.cloud.clock.sleep(900)
     assert captured.again(request) == refused(each, 5)
@@ -245,7 +245,7 @@ def test_an_expired_token_is_refused(captured: Captured, each: str) -> None:
 
 @pytest.mark.parametrize("change", ["method", "path", "query", "body"])
 def test_a_changed_request_is_refused(captured: Captured, each: str, change: str) -> None:
-    """Method, path, query and body all stand under the signature."""
+    """The signature covers method, path, query and body."""
     request = captured.by(each)
     changed = {
         "method": replace(request, method="PATCH"),
@@ -257,12 +257,12 @@ def test_a_changed_request_is_refused(captured: Captured, each: str, change: str
     assert status >= 400
     assert code != ""
     status, code = captured.again(request)
-    assert status < 300 or code == "SignatureNonceUsed"  # nothing else is wrong with it
+    assert status < 300 or code == "SignatureNonceUsed"  # the unchanged request is valid
 
 
 @pytest.mark.parametrize("scheme", ["ecs", "sts", "eventbridge", "fc"])
-def test_a_nonce_counts_once(captured: Captured, scheme: str) -> None:
-    """Whoever has seen a request of ACS3 on its way cannot have it done again."""
+def test_a_nonce_is_accepted_once(captured: Captured, scheme: str) -> None:
+    """An intercepted ACS3 request cannot be replayed."""
     assert captured.again(captured.by(scheme)) == (400, "SignatureNonceUsed")
 
 
@@ -285,14 +285,14 @@ def test_a_nonce_counts_once(captured: Captured, scheme: str) -> None:
     ],
 )
 def test_a_changed_header_is_refused(captured: Captured, scheme: str, header: str) -> None:
-    """The headers that a scheme signs cannot be changed on the way."""
+    """Headers that a scheme signs cannot be changed on the way."""
     request = captured.by(scheme)
     other = {"date": "Wed, 25 Nov 2026 00:00:00 GMT", "x_acs_date": "2026-11-25T00:00:00Z"}.get(header, "x.y")
     assert captured.again(request, **{header: other})[0] >= 400
 
 
 def test_a_header_added_after_signing_is_refused(captured: Captured) -> None:
-    """Every x-acs-* header must be signed: none can be slipped in."""
+    """Every x-acs-* header must be signed, so none can be added."""
     request = captured.by("ecs")
     assert captured.again(request, x_acs_security_token="token") == (400, "IncompleteSignature")
 
@@ -307,12 +307,12 @@ def test_a_header_added_after_signing_is_refused(captured: Captured) -> None:
     ],
 )
 def test_another_services_scheme_is_refused(captured: Captured, scheme: str, authorization: str) -> None:
-    """Each service knows its own, and says so of any other."""
+    """Each service accepts its own schemes only."""
     assert captured.again(captured.by(scheme), authorization=authorization) == refused(scheme, 3)
 
 
 def test_temporary_keys_need_their_token(captured: Captured) -> None:
-    """A temporary key without a token, with a made-up one, or with that of another key is refused."""
+    """A temporary key is refused without a token, with a made-up one, or with that of another key."""
     key, other = captured.temporary(), captured.temporary()
     expected = {
         None: "MissingSecurityToken",
@@ -325,6 +325,6 @@ def test_temporary_keys_need_their_token(captured: Captured) -> None:
 
 
 def test_the_refusal_shows_the_string_to_sign(captured: Captured) -> None:
-    """`server string to sign is:` is what client libraries look for to tell a wrong secret from a wrong string."""
+    """Client libraries look for `server string to sign is:` to distinguish a wrong secret from a wrong string."""
     with pytest.raises(Exception, match=r"server string to sign is:ACS3-HMAC-SHA256\n[0-9a-f]{64}"):
         ecs(captured.cloud, replace(captured.key, secret="another"))

@@ -1,4 +1,4 @@
-"""Signatures that no client here makes, written by hand: the RPC one in the parameters, and second spellings."""
+"""Signatures that no installed client makes, written by hand: RPC signatures in the parameters, and other variants."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def code_of(answer: Any) -> tuple[int, str]:
 
 
 def test_the_credentials_library_assumes_a_role(local_cloud: LocalCloud, key: Key, mocker: MockerFixture) -> None:
-    """Its provider still signs in the older way, by the parameters of a GET."""
+    """Its provider still uses the older signature, in the parameters of a GET."""
     clock = local_cloud.clock
-    clock.sleep(time.time() - clock.now())  # the library holds Expiration against the machine's time
+    clock.sleep(time.time() - clock.now())  # the library compares Expiration with the machine's time
     handle = mocker.spy(local_cloud, "handle")
     provider = Credentials(
         CredentialsConfig(
@@ -95,7 +95,7 @@ def legacy(key: Key, method: str = "GET", digest: str = "HMAC-SHA1", **params: s
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("digest", ["HMAC-SHA1", "HMAC-SHA256"])
 def test_both_digests_and_both_methods(local_cloud: LocalCloud, key: Key, method: str, digest: str) -> None:
-    """Parameters are read from the query and from a form, and signed with either digest."""
+    """Parameters are read from the query or from a form, and signed with either digest."""
     answer = local_cloud.handle(legacy(key, method, digest, Odd="a b*~'é/"))
     assert json.loads(answer.body)["AccountId"] == HOME
 
@@ -111,14 +111,16 @@ def test_both_digests_and_both_methods(local_cloud: LocalCloud, key: Key, method
         ({"Timestamp": "2020-01-01T00:00:00Z"}, "InvalidTimeStamp.Expired"),
     ],
 )
-def test_bad_legacy_requests(local_cloud: LocalCloud, key: Key, changes: dict[str, str], code: str) -> None:
-    """An unknown digest or version, a bad or old time stamp, and what is left out are refused by name."""
+def test_invalid_legacy_requests_are_refused(
+    local_cloud: LocalCloud, key: Key, changes: dict[str, str], code: str
+) -> None:
+    """Unknown digests and versions, invalid or old time stamps and missing parameters each have their own error."""
     request = legacy(key, digest=changes.get("SignatureMethod", "HMAC-SHA1"), **changes)
     assert code_of(local_cloud.handle(request)) == (400, code)
 
 
-def test_a_nonce_counts_once(local_cloud: LocalCloud, key: Key) -> None:
-    """Sent again it is refused, whoever knows the request; another key may use the same one."""
+def test_a_nonce_is_accepted_once(local_cloud: LocalCloud, key: Key) -> None:
+    """A repeated request is refused; another key may use the same nonce."""
     request = legacy(key, SignatureNonce="n")
     assert local_cloud.handle(request).status == 200
     assert code_of(local_cloud.handle(request)) == (400, "SignatureNonceUsed")
@@ -127,13 +129,13 @@ def test_a_nonce_counts_once(local_cloud: LocalCloud, key: Key) -> None:
 
 
 def test_a_refused_request_has_not_used_its_nonce(local_cloud: LocalCloud, key: Key) -> None:
-    """Nobody without the secret can use up another's nonces."""
+    """Otherwise anyone without the secret could use up another's nonces."""
     assert code_of(local_cloud.handle(legacy(replace(key, secret="another"), SignatureNonce="n")))[0] == 400
     assert local_cloud.handle(legacy(key, SignatureNonce="n")).status == 200
 
 
 def test_nonces_are_forgotten_when_their_time_stamps_are_too_old() -> None:
-    """Half an hour is the most that a time stamp stays good."""
+    """A time stamp is valid for at most half an hour."""
     nonces = Nonces()
     assert nonces.use("k", "n", 1_000.0)
     assert not nonces.use("k", "n", 2_800.0)
@@ -141,12 +143,12 @@ def test_nonces_are_forgotten_when_their_time_stamps_are_too_old() -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_only_get_and_post(local_cloud: LocalCloud, key: Key, method: str) -> None:
-    """Other methods are refused before the signature is looked at."""
+def test_only_get_and_post_are_accepted(local_cloud: LocalCloud, key: Key, method: str) -> None:
+    """Other methods are refused before the signature is verified."""
     assert code_of(local_cloud.handle(legacy(key, method))) == (400, "UnsupportedHTTPMethod")
 
 
-def test_a_wrong_legacy_secret(local_cloud: LocalCloud, key: Key) -> None:
+def test_a_wrong_legacy_secret_is_refused(local_cloud: LocalCloud, key: Key) -> None:
     """The message ends with the exact string to sign, so that a client can compare it with its own."""
     answer = local_cloud.handle(legacy(replace(key, secret="another")))
     message = json.loads(answer.body)["Message"]
@@ -155,15 +157,15 @@ def test_a_wrong_legacy_secret(local_cloud: LocalCloud, key: Key) -> None:
     assert ":" not in text
 
 
-def test_legacy_temporary_keys(local_cloud: LocalCloud, key: Key) -> None:
-    """SecurityToken travels as a parameter there, and is needed there too."""
+def test_legacy_temporary_keys_need_their_token(local_cloud: LocalCloud, key: Key) -> None:
+    """SecurityToken is a parameter there."""
     role = local_cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
     temporary = local_cloud.identity.issue(role, "test", local_cloud.clock.now() + 900)
     assert local_cloud.handle(legacy(temporary)).status == 200
     assert code_of(local_cloud.handle(legacy(replace(temporary, token=None)))) == (400, "MissingSecurityToken")
 
 
-# Second spellings
+# Other variants
 
 
 @pytest.mark.parametrize(
@@ -176,7 +178,7 @@ def test_legacy_temporary_keys(local_cloud: LocalCloud, key: Key) -> None:
     ],
 )
 def test_digests_of_sls(local_cloud: LocalCloud, key: Key, method: str, digest: str, expected: tuple[int, str]) -> None:
-    """`x-log-signaturemethod` names the digest, over the same text [src sls20201230]."""
+    """`x-log-signaturemethod` selects the digest, over the same text [src sls20201230]."""
     date = formatdate(usegmt=True)
     text = f"GET\n\n\n{date}\nx-log-apiversion:0.6.0\nx-log-signaturemethod:{method}\n/?offset=0&size=10"
     headers = {
@@ -217,7 +219,7 @@ MD5 = hashlib.md5(BODY, usedforsecurity=False)
     ],
 )
 def test_content_md5_of_mns(local_cloud: LocalCloud, key: Key, md5: str, expected: tuple[int, str]) -> None:
-    """Base64 of the hex digest (Python) and of the digest itself (others) are good; anything else is not."""
+    """Base64 of the hex digest (Python) and of the digest itself (others) are accepted, nothing else."""
     date = formatdate(usegmt=True)
     path = "/queues/link-peer-requests/messages"
     text = f"POST\n{md5}\ntext/xml\n{date}\nx-mns-version:2015-06-06\n{path}"

@@ -17,8 +17,8 @@ from link_peer_local.server import Server
 HOME, PEER = "1000000000000001", "1000000000000002"
 
 
-def test_the_first_line(server: Server) -> None:
-    """Everything that the contract's first line names, ids as strings, VPCs as: own, peer's own, shared."""
+def test_the_description_names_everything(server: Server) -> None:
+    """Ids are strings; the VPCs are the home account's, the peer's, and the shared one."""
     line = json.loads(json.dumps(world.describe(server.cloud)))
     assert line["endpoint"] == server.endpoint
     assert line["region"] == "cn-qingdao"
@@ -37,8 +37,8 @@ def test_the_first_line(server: Server) -> None:
     assert Path(line["policy"]).is_file()
 
 
-def test_the_policy_fits_the_world(local_cloud: LocalCloud) -> None:
-    """The policy file that goes with a world names its deployment, its accounts, their role and external id."""
+def test_the_policy_matches_the_world(local_cloud: LocalCloud) -> None:
+    """The policy file of a world names its deployment, its accounts, their role and external id."""
     seen = world.describe(local_cloud)
     policy = yaml.safe_load(Path(seen["policy"]).read_text(encoding="utf-8"))
     assert policy["deployment"] == seen["deployment"]
@@ -49,7 +49,7 @@ def test_the_policy_fits_the_world(local_cloud: LocalCloud) -> None:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in world.WORLDS.glob("*.yaml")))
 def test_every_world_loads(name: str) -> None:
-    """Each world here can be started from, and its policy names its home account."""
+    """Each bundled world loads, and its policy names its home account."""
     cloud = LocalCloud(VirtualClock())
     loaded = world.load(cloud, name)
     policy = yaml.safe_load(Path(loaded.policy).read_text(encoding="utf-8"))
@@ -57,8 +57,8 @@ def test_every_world_loads(name: str) -> None:
     assert "role" not in policy["accounts"][loaded.home]
 
 
-def test_the_shop() -> None:
-    """db consents to app, cache to nobody, and the operator's drop stands."""
+def test_the_shop_world() -> None:
+    """db consents to app, cache to nobody, and db has the operator's drop rule."""
     cloud = LocalCloud(VirtualClock())
     world.load(cloud, "shop")
     account = cloud.ecs.account(HOME)
@@ -71,7 +71,7 @@ def test_the_shop() -> None:
 
 
 def test_keys_are_new_each_time() -> None:
-    """No key of a local cloud is worth writing down."""
+    """So no access key of a local cloud can be reused."""
     clouds = [LocalCloud(), LocalCloud()]
     for cloud in clouds:
         world.load(cloud)
@@ -84,7 +84,7 @@ def test_keys_are_new_each_time() -> None:
     [("outcome: denied", 1), ("from: sg-app", 1), ("from: sg", 0), ("detail: accepted", 1), ("ports: tcp/3306", 1)],
 )
 def test_the_audit_log_is_indexed(local_cloud: LocalCloud, query: str, found: int) -> None:
-    """Ids and words of the contract are found whole, sentences by their words."""
+    """Ids and fixed words are found as a whole, sentences by their words."""
     keys = local_cloud.identity.accounts[HOME]
     client = LogClient("cn-qingdao.log.aliyuncs.com", keys.access_key_id, keys.access_key_secret, source="10.0.0.9")
     now = int(local_cloud.clock.now())
@@ -94,8 +94,8 @@ def test_the_audit_log_is_indexed(local_cloud: LocalCloud, query: str, found: in
     assert client.get_log("link-peer-audit", "decisions", now - 1, now + 1, query=query).get_count() == found
 
 
-def test_a_world_of_ones_own(tmp_path: Path) -> None:
-    """A file is a world too, its policy part becomes a policy file."""
+def test_a_world_can_be_any_file(tmp_path: Path) -> None:
+    """Its `policy` part becomes a policy file."""
     text = yaml.safe_load((world.WORLDS / "shop.yaml").read_text(encoding="utf-8"))
     text["policy"]["deployment"] = text["deployment"] = "mine"
     path = tmp_path / "mine.yaml"
@@ -121,8 +121,8 @@ def test_a_world_of_ones_own(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_bad_world_names_its_file(tmp_path: Path, text: str, problem: str) -> None:
-    """What is wrong, and where."""
+def test_an_invalid_world_names_its_file(tmp_path: Path, text: str, problem: str) -> None:
+    """The error says what is wrong and in which file."""
     path = tmp_path / "bad.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(world.WorldError, match=f"bad.yaml: .*{problem}"):
@@ -130,6 +130,6 @@ def test_a_bad_world_names_its_file(tmp_path: Path, text: str, problem: str) -> 
 
 
 def test_an_unknown_world_is_an_error() -> None:
-    """A name that no world here has."""
+    """The error names the file that was looked for."""
     with pytest.raises(world.WorldError, match=r"atlantis\.yaml"):
         world.load(LocalCloud(VirtualClock()), "atlantis")

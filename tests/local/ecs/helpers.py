@@ -1,4 +1,4 @@
-"""Official ECS clients of the local cloud, and how a test says that a call is refused."""
+"""Official ECS clients of the local cloud, and a check that a call is refused."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def client(cloud: LocalCloud, account: str = HOME) -> Client:
 
 @contextmanager
 def refused(code: str, status: int) -> Iterator[None]:
-    """The SDK raises its ClientException with this code and HTTP status."""
+    """Expect the SDK's ClientException with this code and HTTP status."""
     with pytest.raises(ClientException) as refusal:
         yield
     assert (refusal.value.code, refusal.value.status_code) == (code, status)
 
 
 def permission(**fields: Any) -> models.AuthorizeSecurityGroupRequestPermissions:
-    """TCP 3306 unless said otherwise."""
+    """A permission on TCP 3306 unless other fields are given."""
     return models.AuthorizeSecurityGroupRequestPermissions(
         **{"ip_protocol": "tcp", "port_range": "3306/3306", **fields}
     )

@@ -1,4 +1,4 @@
-"""Instances and groups changed in place, and their status and interfaces read on their own, through the official SDK."""
+"""Instances and groups modified in place; status and interfaces read separately, through the official SDK."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def _world(local_cloud: LocalCloud) -> World:
     return World(local_cloud)
 
 
-def test_a_restart_tells_stopping_starting_and_running(w: World) -> None:
-    """Its events are those of a stop and a start, without Created; only a running instance can be restarted."""
-    told: list[str] = []
-    w.cloud.ecs.on_event = lambda _account, event: told.append(event["data"].get("state", ""))
+def test_a_restart_publishes_stopping_starting_and_running(w: World) -> None:
+    """There is no Created event; only a running instance can be restarted."""
+    states: list[str] = []
+    w.cloud.ecs.on_event = lambda _account, event: states.append(event["data"].get("state", ""))
     restart = models.RebootInstanceRequest(instance_id=w.web.id)
     w.ecs.reboot_instance(restart)
-    assert [state for state in told if state] == ["Stopping", "Starting", "Running"]
+    assert [state for state in states if state] == ["Stopping", "Starting", "Running"]
     assert w.statuses() == [(w.web.id, "Running")]
     w.cloud.ecs.boot_delay = 10
     w.ecs.reboot_instance(restart)
@@ -59,7 +59,7 @@ def test_a_restart_tells_stopping_starting_and_running(w: World) -> None:
 
 
 def test_an_instances_attributes_are_changed_one_by_one(w: World) -> None:
-    """What is not named stays; what nothing here has is refused, not passed over."""
+    """Omitted attributes stay; an attribute that is not offered here is refused, not ignored."""
     w.modify(instance_name="shop")
     w.modify(description="the shop", host_name="shop-1")
     (found,) = instances(w.ecs)
@@ -71,7 +71,7 @@ def test_an_instances_attributes_are_changed_one_by_one(w: World) -> None:
 
 
 def test_an_instance_is_moved_into_other_groups_at_once(w: World) -> None:
-    """All of its groups are replaced, in the order that is asked for; the type may change, but not be mixed."""
+    """All its groups are replaced, in the order of the request; all must be of one type, which may differ from before."""
     advanced = new_group(w.ecs, security_group_type="enterprise")
     for wanted in ([w.second, w.first], [w.second], [advanced]):
         w.modify(security_group_ids=wanted)
@@ -89,8 +89,8 @@ def test_an_instance_is_moved_into_other_groups_at_once(w: World) -> None:
     assert w.groups() == [advanced]
 
 
-def test_status_is_read_on_its_own(w: World) -> None:
-    """Newest first, by id or zone; unknown ids and other accounts' instances are not listed."""
+def test_status_is_read_separately(w: World) -> None:
+    """Newest first, by id or zone; unknown ids and other accounts' instances are left out."""
     job = w.cloud.ecs.create_instance(HOME, [w.first], status="Stopped")
     foreign = w.cloud.ecs.create_group(PEER, list(w.cloud.ecs.vpcs)[1])
     w.cloud.ecs.create_instance(PEER, [foreign])
@@ -102,8 +102,8 @@ def test_status_is_read_on_its_own(w: World) -> None:
         w.statuses(instance_id=["i-1"] * 101)
 
 
-def test_a_group_gets_another_name_and_description(w: World) -> None:
-    """What is not named stays; a managed group's cannot be changed."""
+def test_a_groups_name_and_description_are_changed(w: World) -> None:
+    """Omitted ones stay; those of a managed group cannot be changed."""
 
     def modify(group: str, **fields: str) -> None:
         request = models.ModifySecurityGroupAttributeRequest(region_id=REGION, security_group_id=group, **fields)
@@ -123,7 +123,7 @@ def test_a_group_gets_another_name_and_description(w: World) -> None:
 
 
 def test_each_instance_has_its_primary_interface(w: World) -> None:
-    """With the instance's groups and address; there is no secondary one, and none in the classic network."""
+    """With the instance's groups and address; an instance in the classic network has none."""
     w.cloud.ecs.create_instance(HOME, [w.first], classic=True)
     (found,) = w.interfaces()
     assert (found.instance_id, found.type, found.status) == (w.web.id, "Primary", "InUse")
@@ -152,11 +152,11 @@ def test_each_instance_has_its_primary_interface(w: World) -> None:
     ],
 )
 def test_interfaces_are_filtered(w: World, filters: dict[str, Any], found: bool) -> None:
-    """By whatever the API knows, also by what none here has: an instance's tags are not its interface's."""
+    """By every filter of the API; an instance's tags are not its interface's tags."""
     assert [row.instance_id for row in w.interfaces(**filters)] == ([w.web.id] if found else [])
 
 
-def test_a_groups_interfaces_are_the_secondary_ones(w: World) -> None:
-    """The primary ones are found by DescribeInstances [doc]."""
+def test_the_group_filter_finds_secondary_interfaces_only(w: World) -> None:
+    """DescribeInstances finds the primary ones [doc]."""
     assert w.interfaces(security_group_id=w.first) == []
     assert [row.instance_id for row in instances(w.ecs, security_group_id=w.first)] == [w.web.id]

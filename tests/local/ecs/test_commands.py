@@ -1,4 +1,4 @@
-"""Cloud Assistant through the official SDK: ping and nc tell what the security groups let through."""
+"""Cloud Assistant through the official SDK: ping and nc show what the security groups allow."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ def _world(local_cloud: LocalCloud) -> World:
     return World(local_cloud)
 
 
-def test_ping_answers_where_icmp_is_admitted(w: World) -> None:
-    """Exit code 0, worded as ping does."""
+def test_ping_succeeds_where_icmp_is_allowed(w: World) -> None:
+    """Exit code 0, with the output of ping."""
     status, code, output = w.outcome(f"ping -c 2 -W 1 {w.b.private_ip}")
     assert (status, code) == ("Success", 0)
     assert output.startswith(f"PING {w.b.private_ip} ({w.b.private_ip}) 56(84) bytes of data.\n64 bytes from ")
     assert "2 packets transmitted, 2 received, 0% packet loss" in output
 
 
-def test_ping_gets_no_answer_where_it_is_not(w: World) -> None:
+def test_ping_fails_where_icmp_is_not_allowed(w: World) -> None:
     """Exit code 1, which makes the invocation Failed."""
     status, code, output = w.outcome(f"ping -c 3 {w.a.private_ip}", source=w.b)
     assert (status, code) == ("Failed", 1)
@@ -75,8 +75,8 @@ def test_nc_connects_on_an_open_port_only(w: World) -> None:
     assert w.outcome(f"nc -zu {ip} 3306")[:2] == ("Failed", 1)
 
 
-def test_anything_else_is_no_command_here(w: World) -> None:
-    """127, as a shell says it; an address that nobody has gets no answer; a name is not resolved."""
+def test_other_commands_are_not_found(w: World) -> None:
+    """Exit code 127, as in a shell; an unused address does not reply; names are not resolved."""
     assert w.outcome("rm -rf /")[:2] == ("Failed", 127)
     assert w.outcome("ping -c 1 10.0.15.15")[:2] == ("Failed", 1)
     assert w.outcome("ping -c 1 db.internal")[:2] == ("Failed", 2)
@@ -85,7 +85,7 @@ def test_anything_else_is_no_command_here(w: World) -> None:
 
 
 def test_base64_in_and_plain_text_out(w: World) -> None:
-    """The content is plain text unless said otherwise, the output base64 unless said otherwise."""
+    """By default the content is plain text and the output base64."""
     content = base64.b64encode(f"ping -c 1 {w.b.private_ip}".encode()).decode()
     invoke_id = w.run(content, w.a.id, content_encoding="Base64")
     (result,) = w.results(invoke_id=invoke_id, content_encoding="PlainText")
@@ -97,13 +97,13 @@ def test_base64_in_and_plain_text_out(w: World) -> None:
 
 
 def test_an_instance_that_does_not_run_aborts_the_command(w: World) -> None:
-    """Without an exit code."""
+    """There is no exit code."""
     w.ecs.stop_instance(models.StopInstanceRequest(instance_id=w.a.id))
     (result,) = w.results(invoke_id=w.run("ping 10.0.0.1", w.a.id))
     assert (result.invocation_status, result.error_code, result.exit_code) == ("Aborted", "InstanceNotRunning", None)
 
 
-def test_a_command_names_its_type_and_existing_instances(w: World) -> None:
+def test_a_command_needs_a_type_and_existing_instances(w: World) -> None:
     """Each refusal has its own code."""
     with refused("InvalidInstance.NotFound", 404):
         w.run("ping 10.0.0.1", w.a.id, "i-none")
@@ -117,7 +117,7 @@ def test_a_command_names_its_type_and_existing_instances(w: World) -> None:
 
 
 def test_results_come_newest_first_and_paged(w: World) -> None:
-    """One row an instance, ten a page."""
+    """One row per instance, ten per page."""
     for _ in range(6):
         last = w.run(f"ping -c 1 {w.b.private_ip}", w.a.id, w.b.id)
     assert [row.instance_id for row in w.results(invoke_id=last)] == [w.b.id, w.a.id]

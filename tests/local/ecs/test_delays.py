@@ -1,4 +1,4 @@
-"""The ways in which the cloud is late: reads from the past, tags and addresses that appear after their instance."""
+"""Delays of the cloud: lagging reads, and tags and addresses that appear after their instance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.local.ecs.helpers import HOME, REGION, authorize, client, instances, 
 
 
 def test_reads_of_rules_lag_behind_writes(local_cloud: LocalCloud) -> None:
-    """A rule that stands is not shown, one that is gone is; writing again meets the truth."""
+    """A new rule is not shown yet and a revoked one still is; writes see the actual state."""
     ecs = client(local_cloud)
     app, db = new_group(ecs), new_group(ecs)
     local_cloud.ecs.read_lag.rules = 5
@@ -31,8 +31,8 @@ def test_reads_of_rules_lag_behind_writes(local_cloud: LocalCloud) -> None:
     assert rules(ecs, db) == []
 
 
-def test_reads_of_instances_lag_apart_from_those_of_tags(local_cloud: LocalCloud) -> None:
-    """An instance is not there yet, or there without its tags, or still there after its release."""
+def test_instances_and_tags_lag_independently(local_cloud: LocalCloud) -> None:
+    """An instance may be missing, present without its tags, or still listed after its release."""
     ecs = client(local_cloud)
     group = new_group(ecs)
     local_cloud.ecs.read_lag.instances, local_cloud.ecs.read_lag.tags = 3, 6
@@ -48,8 +48,8 @@ def test_reads_of_instances_lag_apart_from_those_of_tags(local_cloud: LocalCloud
     assert instances(ecs) == []
 
 
-def test_tags_and_addresses_may_come_after_the_instance(local_cloud: LocalCloud) -> None:
-    """Tags of RunInstances after `tag_delay`, the private address after `ip_delay`; later tags are not lost by it."""
+def test_tags_and_addresses_may_appear_after_the_instance(local_cloud: LocalCloud) -> None:
+    """Tags of RunInstances after `tag_delay`, the private address after `ip_delay`; tags set meanwhile are kept."""
     ecs, backend = client(local_cloud), local_cloud.ecs
     backend.tag_delay, backend.ip_delay = 4, 8
     request = models.RunInstancesRequest(
@@ -85,7 +85,7 @@ def test_tags_and_addresses_may_come_after_the_instance(local_cloud: LocalCloud)
     ("when", "value"), [(0, ""), (1, "a"), (2, "a"), (3, "ab"), (5, "abd"), (6, "abdc"), (9, "abdc")]
 )
 def test_a_change_made_before_a_planned_one_is_kept_by_it(when: float, value: str) -> None:
-    """Each change applies to what is known at its time, and to what was planned for later."""
+    """A change applies to the value at its time and to values planned for later."""
     history = History("")
     history.change(1, lambda old: old + "a")
     history.change(3, lambda old: old + "b")
@@ -95,7 +95,7 @@ def test_a_change_made_before_a_planned_one_is_kept_by_it(when: float, value: st
 
 
 def test_the_past_beyond_an_hour_is_forgotten() -> None:
-    """What was true just before the horizon is all that is left of it."""
+    """Older reads return the value just before the horizon."""
     history = History(0)
     for second in (1, 2, 3, 4000, 8000):
         history.change(second, lambda old: old + 1)

@@ -1,4 +1,4 @@
-"""What ECS tells the event bus of the account, and when."""
+"""Which events ECS publishes on the account's bus, and when."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from link_peer_local.ecs import EcsBackend
 
 from tests.local.ecs.helpers import HOME, PEER, REGION, authorize, client, new_group, permission, refused
 
-Heard = list[tuple[str, dict[str, Any]]]
+Published = list[tuple[str, dict[str, Any]]]
 
 
-@pytest.fixture(name="heard")
-def _heard(local_cloud: LocalCloud) -> Heard:
-    """Every event, with the account whose bus gets it."""
-    heard: Heard = []
-    local_cloud.ecs.on_event = lambda account, event: heard.append((account, event))
-    return heard
+@pytest.fixture(name="published")
+def _published(local_cloud: LocalCloud) -> Published:
+    """Every event, with the account on whose bus it was published."""
+    published: Published = []
+    local_cloud.ecs.on_event = lambda account, event: published.append((account, event))
+    return published
 
 
 def run(cloud: LocalCloud, **fields: Any) -> str:
@@ -38,29 +38,38 @@ def run(cloud: LocalCloud, **fields: Any) -> str:
     return ecs.run_instances(request).body.instance_id_sets.instance_id_set[0]
 
 
-def states(heard: Heard) -> list[str]:
-    return [event["data"]["state"] for _, event in heard if event["type"] == "ecs:Instance:StateChange"]
+def states(published: Published) -> list[str]:
+    return [event["data"]["state"] for _, event in published if event["type"] == "ecs:Instance:StateChange"]
 
 
-def calls(heard: Heard, name: str) -> list[dict[str, Any]]:
-    trail = [event["data"] for _, event in heard if event["type"] == "ecs:ActionTrail:ApiCall"]
+def calls(published: Published, name: str) -> list[dict[str, Any]]:
+    trail = [event["data"] for _, event in published if event["type"] == "ecs:ActionTrail:ApiCall"]
     return [data for data in trail if data["eventName"] == name]
 
 
-def test_an_instances_life_is_told_in_order(local_cloud: LocalCloud, heard: Heard) -> None:
-    """Created once; a restart tells Running again, so Running alone is no sign of creation."""
+def test_an_instances_life_is_published_in_order(local_cloud: LocalCloud, published: Published) -> None:
+    """Created comes once; a restart publishes Running again, so Running does not imply creation."""
     made, ecs = run(local_cloud), client(local_cloud)
     ecs.stop_instance(models.StopInstanceRequest(instance_id=made))
     ecs.start_instance(models.StartInstanceRequest(instance_id=made))
     ecs.delete_instance(models.DeleteInstanceRequest(instance_id=made, force=True))
-    assert states(heard) == ["Created", "Starting", "Running", "Stopping", "Stopped", "Starting", "Running", "Deleted"]
+    assert states(published) == [
+        "Created",
+        "Starting",
+        "Running",
+        "Stopping",
+        "Stopped",
+        "Starting",
+        "Running",
+        "Deleted",
+    ]
 
 
-def test_a_state_change_has_the_documented_envelope(local_cloud: LocalCloud, heard: Heard) -> None:
-    """Time with the zone of China, the account as a string, and no tags anywhere."""
+def test_a_state_change_has_the_documented_envelope(local_cloud: LocalCloud, published: Published) -> None:
+    """The time is in China's time zone, the account is a string, and there are no tags."""
     tag = models.RunInstancesRequestTag(key="link-peer", value="sg-secret")
     made = run(local_cloud, tag=[tag])
-    account, event = next(entry for entry in heard if entry[1]["type"] == "ecs:Instance:StateChange")
+    account, event = next(entry for entry in published if entry[1]["type"] == "ecs:Instance:StateChange")
     assert account == HOME
     assert event.pop("id")
     assert event == {
@@ -79,8 +88,8 @@ def test_a_state_change_has_the_documented_envelope(local_cloud: LocalCloud, hea
     }
 
 
-def test_a_tag_change_is_told_through_actiontrail(local_cloud: LocalCloud, heard: Heard) -> None:
-    """There is no tag event of its own; the trail names the instances and the parameters as sent."""
+def test_a_tag_change_is_published_through_actiontrail(local_cloud: LocalCloud, published: Published) -> None:
+    """Tag changes have no event of their own; this one names the instances and the parameters as sent."""
     made, ecs = run(local_cloud), client(local_cloud)
     tag = models.TagResourcesRequestTag(key="link-peer", value="sg-db")
     ecs.tag_resources(
@@ -91,48 +100,50 @@ def test_a_tag_change_is_told_through_actiontrail(local_cloud: LocalCloud, heard
             region_id=REGION, resource_type="instance", resource_id=[made], tag_key=["link-peer"]
         )
     )
-    (told,) = calls(heard, "TagResources")
-    assert told["referencedResources"] == {"ACS::ECS::Instance": [made]}
-    assert told["requestParameters"]["Tag.1.Value"] == "sg-db"
-    assert told["userIdentity"]["accountId"] == HOME
-    assert (told["serviceName"], told["eventRW"], told["acsRegion"], told["eventType"]) == (
+    (data,) = calls(published, "TagResources")
+    assert data["referencedResources"] == {"ACS::ECS::Instance": [made]}
+    assert data["requestParameters"]["Tag.1.Value"] == "sg-db"
+    assert data["userIdentity"]["accountId"] == HOME
+    assert (data["serviceName"], data["eventRW"], data["acsRegion"], data["eventType"]) == (
         "Ecs",
         "Write",
         REGION,
         "ApiCall",
     )
-    assert "errorCode" not in told
-    assert [data["referencedResources"] for data in calls(heard, "UntagResources")] == [{"ACS::ECS::Instance": [made]}]
-    assert calls(heard, "RunInstances")[0]["referencedResources"]["ACS::ECS::Instance"] == [made]
+    assert "errorCode" not in data
+    assert [data["referencedResources"] for data in calls(published, "UntagResources")] == [
+        {"ACS::ECS::Instance": [made]}
+    ]
+    assert calls(published, "RunInstances")[0]["referencedResources"]["ACS::ECS::Instance"] == [made]
 
 
-def test_refused_writes_are_told_with_their_error(local_cloud: LocalCloud, heard: Heard) -> None:
-    """A reader has to look at errorCode."""
+def test_refused_writes_are_published_with_their_error(local_cloud: LocalCloud, published: Published) -> None:
+    """Consumers must check errorCode."""
     ecs = client(local_cloud)
     group = new_group(ecs)
     with refused("InvalidSourceGroupId.NotFound", 404):
         authorize(ecs, group, permission(source_group_id="sg-none"))
-    (told,) = calls(heard, "AuthorizeSecurityGroup")
-    assert told["errorCode"] == "InvalidSourceGroupId.NotFound"
-    assert told["referencedResources"] == {"ACS::ECS::SecurityGroup": [group]}
+    (data,) = calls(published, "AuthorizeSecurityGroup")
+    assert data["errorCode"] == "InvalidSourceGroupId.NotFound"
+    assert data["referencedResources"] == {"ACS::ECS::SecurityGroup": [group]}
 
 
-def test_reads_are_not_told(local_cloud: LocalCloud, heard: Heard) -> None:
+def test_reads_are_not_published(local_cloud: LocalCloud, published: Published) -> None:
     """EventBridge supports write events only."""
     client(local_cloud).describe_instances(models.DescribeInstancesRequest(region_id=REGION))
-    assert heard == []
+    assert published == []
 
 
-def test_the_request_id_joins_the_answer_and_the_trail(local_cloud: LocalCloud, heard: Heard) -> None:
-    """When the wire passes it on."""
+def test_the_event_has_the_request_id_of_the_answer(local_cloud: LocalCloud, published: Published) -> None:
+    """Which the wire layer passes on."""
     caller = local_cloud.identity.keys[local_cloud.identity.accounts[PEER].access_key_id].caller
     local_cloud.ecs.call(caller, "CreateSecurityGroup", {"RegionId": REGION}, request_id="4711")
-    ((account, event),) = heard
+    ((account, event),) = published
     assert (account, event["data"]["requestId"]) == (PEER, "4711")
 
 
-def test_a_slow_boot_tells_its_states_when_they_come(local_cloud: LocalCloud, heard: Heard) -> None:
-    """Pending until half of the delay, Running after all of it; force does not release an instance that boots."""
+def test_a_slow_boot_publishes_each_state_in_time(local_cloud: LocalCloud, published: Published) -> None:
+    """Pending until half of the delay, Running after all of it; a booting instance cannot be released, not even by force."""
     local_cloud.ecs.boot_delay = 60
     made, ecs = run(local_cloud), client(local_cloud)
 
@@ -140,19 +151,19 @@ def test_a_slow_boot_tells_its_states_when_they_come(local_cloud: LocalCloud, he
         request = models.DescribeInstancesRequest(region_id=REGION)
         return ecs.describe_instances(request).body.instances.instance[0].status
 
-    assert (status(), states(heard)) == ("Pending", ["Created"])
+    assert (status(), states(published)) == ("Pending", ["Created"])
     with refused("IncorrectInstanceStatus", 403):
         ecs.delete_instance(models.DeleteInstanceRequest(instance_id=made, force=True))
     local_cloud.clock.sleep(30)
-    assert (status(), states(heard)) == ("Starting", ["Created", "Starting"])
+    assert (status(), states(published)) == ("Starting", ["Created", "Starting"])
     local_cloud.clock.sleep(30)
     local_cloud.ecs.publish_due()
-    assert states(heard) == ["Created", "Starting", "Running"]
+    assert states(published) == ["Created", "Starting", "Running"]
     assert status() == "Running"
 
 
-def test_a_listener_may_call_back(local_cloud: LocalCloud, heard: Heard) -> None:
-    """Events are handed over without the lock, after the change: the listener sees it."""
+def test_a_listener_may_call_back(local_cloud: LocalCloud, published: Published) -> None:
+    """Events are published after the change and without the lock, so a listener sees the change."""
     seen: list[int] = []
     caller = local_cloud.identity.keys[local_cloud.identity.accounts[HOME].access_key_id].caller
 
@@ -166,13 +177,13 @@ def test_a_listener_may_call_back(local_cloud: LocalCloud, heard: Heard) -> None
     assert seen == [1]
 
 
-def test_with_real_time_the_events_of_a_slow_boot_come_by_themselves() -> None:
-    """No further call is needed."""
-    backend, told, running = EcsBackend(SystemClock()), [], threading.Event()
+def test_with_real_time_the_events_of_a_slow_boot_need_no_call() -> None:
+    """A timer publishes them."""
+    backend, seen, running = EcsBackend(SystemClock()), [], threading.Event()
 
     def listen(_account: str, event: dict[str, Any]) -> None:
-        told.append(event["data"].get("state"))
-        if told[-1] == "Running":
+        seen.append(event["data"].get("state"))
+        if seen[-1] == "Running":
             running.set()
 
     vpc = backend.create_vpc(HOME, "10.0.0.0/16")
@@ -182,11 +193,11 @@ def test_with_real_time_the_events_of_a_slow_boot_come_by_themselves() -> None:
     params |= {"SecurityGroupId": group.id, "VSwitchId": vpc.vswitch_id}
     backend.call(Caller(HOME, "root"), "RunInstances", params)
     assert running.wait(60)
-    assert [state for state in told if state] == ["Created", "Starting", "Running"]
+    assert [state for state in seen if state] == ["Created", "Starting", "Running"]
 
 
-def test_many_threads_may_call_at_once(heard: Heard, local_cloud: LocalCloud) -> None:
-    """No rule is lost, none is written twice, and each call is told once."""
+def test_many_threads_may_call_at_once(published: Published, local_cloud: LocalCloud) -> None:
+    """No rule is lost or written twice, and each call has one event."""
     caller = Caller(HOME, "root")
     group = local_cloud.ecs.call(caller, "CreateSecurityGroup", {"RegionId": REGION})["SecurityGroupId"]
 
@@ -204,4 +215,4 @@ def test_many_threads_may_call_at_once(heard: Heard, local_cloud: LocalCloud) ->
         thread.join()
     ports = [rule.port_range for rule in local_cloud.ecs.account(HOME).groups[group].rules.at(2e9)]
     assert sorted(ports) == sorted(f"{port}/{port}" for port in range(1, 61))
-    assert len(calls(heard, "AuthorizeSecurityGroup")) == 120
+    assert len(calls(published, "AuthorizeSecurityGroup")) == 120

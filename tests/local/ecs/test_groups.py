@@ -25,7 +25,7 @@ def delete(ecs: Any, group: str) -> None:
 
 
 def test_a_group_without_vpc_goes_into_the_accounts_own(local_cloud: LocalCloud) -> None:
-    """Which is the first VPC that the account owns, not one that is shared with it."""
+    """The first VPC that the account owns, not one that is shared with it."""
     for account in (HOME, PEER):
         ecs = client(local_cloud, account)
         new_group(ecs, security_group_name="app")
@@ -34,8 +34,8 @@ def test_a_group_without_vpc_goes_into_the_accounts_own(local_cloud: LocalCloud)
         assert (group.security_group_type, group.service_managed, group.rule_count) == ("normal", False, 0)
 
 
-def test_a_shared_vpc_takes_groups_of_both_accounts_and_a_foreign_one_does_not(local_cloud: LocalCloud) -> None:
-    """The owner's private VPC does not exist for the other account."""
+def test_a_shared_vpc_holds_groups_of_both_accounts(local_cloud: LocalCloud) -> None:
+    """The owner's other VPCs do not exist for the second account."""
     own, _, shared = local_cloud.ecs.vpcs
     peer = client(local_cloud, PEER)
     assert new_group(peer, shared).startswith("sg-bp1")
@@ -43,7 +43,7 @@ def test_a_shared_vpc_takes_groups_of_both_accounts_and_a_foreign_one_does_not(l
         new_group(peer, own)
 
 
-def test_an_account_without_any_vpc_has_to_name_one(local_cloud: LocalCloud) -> None:
+def test_an_account_without_a_vpc_must_name_one(local_cloud: LocalCloud) -> None:
     """The classic network is retired."""
     local_cloud.identity.add_account("1000000000000003", "c@aliyun.com")
     with refused("InvalidVpcId.NotFound", 403):
@@ -59,8 +59,8 @@ def test_an_account_without_any_vpc_has_to_name_one(local_cloud: LocalCloud) -> 
         ({"security_group_type": "advanced"}, "InvalidParameter"),
     ],
 )
-def test_a_malformed_group_is_refused(local_cloud: LocalCloud, fields: dict[str, str], code: str) -> None:
-    """And not created."""
+def test_an_invalid_group_is_refused(local_cloud: LocalCloud, fields: dict[str, str], code: str) -> None:
+    """It is not created."""
     ecs = client(local_cloud)
     with refused(code, 400):
         new_group(ecs, **fields)
@@ -81,8 +81,8 @@ def test_groups_come_ten_a_page_in_descending_order_of_ids(local_cloud: LocalClo
         ids(ecs, page_number=0)
 
 
-def test_next_token_walks_all_groups_though_one_goes_meanwhile(local_cloud: LocalCloud) -> None:
-    """No group is skipped by the deletion of one that was seen already."""
+def test_next_token_skips_no_group_when_one_is_deleted(local_cloud: LocalCloud) -> None:
+    """Deleting a group that was already returned does not shift the next page."""
     ecs = client(local_cloud)
     made = sorted((new_group(ecs) for _ in range(7)), reverse=True)
     page = listed(ecs, max_results=3)
@@ -95,8 +95,8 @@ def test_next_token_walks_all_groups_though_one_goes_meanwhile(local_cloud: Loca
         listed(ecs, max_results=3, next_token=page.next_token, vpc_id="vpc-other")
 
 
-def test_a_token_is_good_for_the_query_and_the_account_that_got_it(local_cloud: LocalCloud) -> None:
-    """Another account's, and whatever a caller makes up, is refused."""
+def test_a_token_works_only_for_its_query_and_account(local_cloud: LocalCloud) -> None:
+    """Another account's token and made-up ones are refused."""
     ecs, peer = client(local_cloud), client(local_cloud, PEER)
     shared = next(vpc.id for vpc in local_cloud.ecs.vpcs.values() if vpc.shared_with)
     for account in (ecs, ecs, peer, peer):
@@ -112,8 +112,8 @@ def test_a_token_is_good_for_the_query_and_the_account_that_got_it(local_cloud: 
             ids(ecs, max_results=nothing)
 
 
-def test_filters_are_all_to_be_met(local_cloud: LocalCloud) -> None:
-    """By id, name, type, VPC, network, managed flag and tags; what does not exist is not listed."""
+def test_filters_are_combined(local_cloud: LocalCloud) -> None:
+    """By id, name, type, VPC, network, managed flag and tags; unknown ids are left out."""
     ecs, (own, _, shared) = client(local_cloud), local_cloud.ecs.vpcs
     tag = models.CreateSecurityGroupRequestTag(key="link-accept", value="*")
     app = new_group(ecs, security_group_name="app", tag=[tag])
@@ -139,7 +139,7 @@ def test_filters_are_all_to_be_met(local_cloud: LocalCloud) -> None:
 
 
 def test_a_group_with_an_instance_or_a_reference_cannot_be_deleted(local_cloud: LocalCloud) -> None:
-    """A rule in another account's group holds it too; its own rules do not."""
+    """A rule in another account's group is such a reference; the group's own rules are not."""
     ecs, peer, shared = client(local_cloud), client(local_cloud, PEER), list(local_cloud.ecs.vpcs)[2]
     app, db = new_group(ecs, shared), new_group(peer, shared)
     authorize(peer, db, permission(source_group_id=app, source_group_owner_id=int(HOME)))
@@ -164,8 +164,8 @@ def test_a_group_with_an_instance_or_a_reference_cannot_be_deleted(local_cloud: 
         delete(ecs, app)
 
 
-def test_references_name_the_accounts_whose_groups_refer(local_cloud: LocalCloud) -> None:
-    """Cross-account references are visible to the owner of the source group; at most 10 groups are asked for."""
+def test_references_include_other_accounts(local_cloud: LocalCloud) -> None:
+    """The owner of the source group sees them; one call may ask for at most 10 groups."""
     ecs, peer, shared = client(local_cloud), client(local_cloud, PEER), list(local_cloud.ecs.vpcs)[2]
     app, lonely, db = new_group(ecs, shared), new_group(ecs, shared), new_group(peer, shared)
     authorize(peer, db, permission(source_group_id=app, source_group_owner_id=int(HOME)))
@@ -183,8 +183,8 @@ def test_references_name_the_accounts_whose_groups_refer(local_cloud: LocalCloud
         references(*[app] * 11)
 
 
-def test_counts_tell_group_rules_from_all_rules(local_cloud: LocalCloud) -> None:
-    """One read pre-checks the quota of group sources."""
+def test_group_rules_are_counted_separately(local_cloud: LocalCloud) -> None:
+    """So that one read can check the quota of group sources."""
     ecs = client(local_cloud)
     app, db = new_group(ecs), new_group(ecs)
     authorize(ecs, db, permission(source_group_id=app), permission(source_cidr_ip="10.0.0.0/8"))
@@ -192,8 +192,8 @@ def test_counts_tell_group_rules_from_all_rules(local_cloud: LocalCloud) -> None
     assert (group.rule_count, group.group_to_group_rule_count) == (2, 1)
 
 
-def test_the_region_must_be_named_and_be_this_one(local_cloud: LocalCloud) -> None:
-    """400 when it is missing, 404 when it is another."""
+def test_the_region_is_required_and_must_be_this_one(local_cloud: LocalCloud) -> None:
+    """400 without a region, 404 with another."""
     ecs = client(local_cloud)
     with refused("MissingParameter", 400):
         ecs.describe_security_groups(models.DescribeSecurityGroupsRequest())
@@ -204,7 +204,7 @@ def test_the_region_must_be_named_and_be_this_one(local_cloud: LocalCloud) -> No
 
 
 def test_the_number_of_groups_is_limited(local_cloud: LocalCloud) -> None:
-    """100 a region unless the quota is raised."""
+    """100 per region by default."""
     local_cloud.ecs.quotas.groups = 1
     ecs = client(local_cloud)
     new_group(ecs)

@@ -1,4 +1,4 @@
-"""Instances through the official SDK: their life, their groups and addresses, and how they are listed."""
+"""Instances through the official SDK: their life, groups and addresses, and how they are listed."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def _world(local_cloud: LocalCloud) -> World:
     return World(local_cloud)
 
 
-def test_run_instances_answers_ids_of_running_instances_in_their_groups(w: World) -> None:
-    """Each with an address of the vSwitch, its tags, and a name."""
+def test_run_instances_starts_instances_in_their_groups(w: World) -> None:
+    """Each has an address of the vSwitch, its tags, and a name."""
     tag = models.RunInstancesRequestTag(key="link-peer", value="sg-db")
     first, second = w.run(amount=2, tag=[tag], instance_name="web")
     one = w.one(first)
@@ -79,7 +79,7 @@ def test_run_instances_answers_ids_of_running_instances_in_their_groups(w: World
         ({"dry_run": True}, "DryRunOperation", 400),
     ],
 )
-def test_an_impossible_instance_is_not_made(w: World, fields: dict[str, Any], code: str, status: int) -> None:
+def test_an_invalid_instance_is_not_created(w: World, fields: dict[str, Any], code: str, status: int) -> None:
     """Nothing is left behind."""
     with refused(code, status):
         w.run(**fields)
@@ -87,7 +87,7 @@ def test_an_impossible_instance_is_not_made(w: World, fields: dict[str, Any], co
 
 
 def test_an_instances_groups_share_its_vpc_and_one_type(w: World) -> None:
-    """In the order in which they were named, at most ten, none of them managed."""
+    """In the order of the request, at most ten, and none of them managed."""
     second = new_group(w.ecs)
     (made,) = w.run(security_group_id=None, security_group_ids=[second, w.group])
     assert w.one(made).security_group_ids.security_group_id == [second, w.group]
@@ -105,8 +105,8 @@ def test_an_instances_groups_share_its_vpc_and_one_type(w: World) -> None:
         w.run(security_group_id=None, security_group_ids=[new_group(w.ecs) for _ in range(11)])
 
 
-def test_create_instance_makes_one_that_has_to_be_started(w: World) -> None:
-    """Start wants it Stopped, Stop wants it Running."""
+def test_create_instance_does_not_start_it(w: World) -> None:
+    """StartInstance requires Stopped, StopInstance requires Running."""
     request = models.CreateInstanceRequest(
         region_id=REGION,
         image_id="m-1",
@@ -129,7 +129,7 @@ def test_create_instance_makes_one_that_has_to_be_started(w: World) -> None:
 
 
 def test_a_running_instance_is_released_only_by_force(w: World) -> None:
-    """DeleteInstances is all or nothing."""
+    """DeleteInstances releases all or none."""
     running, other = w.run(amount=2)
     with refused("IncorrectInstanceStatus", 403):
         w.delete(running)
@@ -145,7 +145,7 @@ def test_a_running_instance_is_released_only_by_force(w: World) -> None:
 
 
 def test_a_released_address_goes_to_the_next_instance(w: World) -> None:
-    """The lowest free one first: a /32 rule left behind would admit a stranger."""
+    """The lowest free address is reused, so a /32 rule left behind would admit a stranger."""
     first, _ = w.run(amount=2)
     w.delete(first, force=True)
     (stranger,) = w.run()
@@ -153,7 +153,7 @@ def test_a_released_address_goes_to_the_next_instance(w: World) -> None:
 
 
 def test_addresses_run_out(w: World) -> None:
-    """With a pool of one, and nothing is created when there are too few."""
+    """With a pool of one address; nothing is created when there are too few."""
     w.cloud.ecs.ip_pool = ["10.0.0.77"]
     with refused("InvalidVSwitchId.IpNotEnough", 403):
         w.run(amount=2)
@@ -177,7 +177,7 @@ def test_the_peer_account_runs_instances_in_the_shared_vswitch_only(w: World) ->
 
 
 def test_an_unknown_id_gives_an_empty_list(w: World) -> None:
-    """As does an empty list of ids, and another account's instance."""
+    """So do an empty list of ids and another account's instance."""
     (made,) = w.run()
     assert w.ids(instance_ids=f'["i-none", "{made}"]') == [made]
     assert w.ids(instance_ids='["i-none"]') == []
@@ -206,7 +206,7 @@ def test_instances_come_ten_a_page(w: World) -> None:
     assert w.ids(max_results=100, next_token=body.next_token) == newest_first[100:]
 
 
-def test_filters_are_all_to_be_met(w: World) -> None:
+def test_filters_are_combined(w: World) -> None:
     """By group, VPC, vSwitch, status, name with a wildcard, address, network type and tag."""
     tag = models.RunInstancesRequestTag(key="link-peer", value="sg-db")
     (web,) = w.run(instance_name="web-1", tag=[tag])
@@ -247,8 +247,8 @@ def test_filters_are_all_to_be_met(w: World) -> None:
         ({"filter": [("CreationStartTime", "2026-11-24T00:00Z"), ("CreationEndTime", "2026-11-24T23:59Z")]}, False),
     ],
 )
-def test_no_filter_is_passed_over(w: World, filters: dict[str, Any], found: bool) -> None:
-    """What every instance here has in common, or none has, is filtered by too."""
+def test_no_filter_is_ignored(w: World, filters: dict[str, Any], found: bool) -> None:
+    """Filters by properties that all instances share, or that none has, work too."""
     named = [models.DescribeInstancesRequestFilter(key=key, value=value) for key, value in filters.pop("filter", ())]
     made = w.run()
     assert w.ids(**filters, filter=named or None) == (made if found else [])
@@ -257,14 +257,14 @@ def test_no_filter_is_passed_over(w: World, filters: dict[str, Any], found: bool
 @pytest.mark.parametrize(
     ("key", "value"), [("ExpiredTime", "2026-11-25T00:00Z"), ("CreationStartTime", "2026-11-25"), (None, None)]
 )
-def test_a_filter_that_is_not_known_is_refused(w: World, key: str, value: str) -> None:
-    """A list that was not filtered would be taken for one that was."""
+def test_an_unknown_filter_is_refused(w: World, key: str, value: str) -> None:
+    """Otherwise the caller would take an unfiltered list for a filtered one."""
     with refused("InvalidParameter", 400):
         w.ids(filter=[models.DescribeInstancesRequestFilter(key=key, value=value or "x")])
 
 
-def test_a_tag_filter_reads_a_thousand_matches_and_no_more(w: World) -> None:
-    """Without the filter all of them can be read."""
+def test_a_tag_filter_fails_beyond_its_limit_of_matches(w: World) -> None:
+    """Without the filter all instances can be read."""
     w.cloud.ecs.quotas.tag_filter_matches = 2
     tag = models.RunInstancesRequestTag(key="link-peer", value="sg-db")
     w.run(amount=3, tag=[tag])
@@ -304,7 +304,7 @@ def test_join_and_leave_change_the_groups_in_order(w: World) -> None:
 
 
 def test_a_role_that_may_not_describe_instances_sees_an_empty_list(w: World) -> None:
-    """No error: only a dry run tells. Every other action is refused with Forbidden.RAM."""
+    """Only a dry run shows the missing permission. Every other action is refused with Forbidden.RAM."""
     w.run()
     role = w.cloud.identity.add_role(Role(HOME, "narrow", allowed_actions=["ecs:DescribeSecurityGroups"]))
     key = w.cloud.identity.issue(role, "test", w.cloud.clock.now() + 900)
@@ -321,6 +321,6 @@ def test_a_role_that_may_not_describe_instances_sees_an_empty_list(w: World) -> 
 
 
 def test_unknown_actions_are_not_found(w: World) -> None:
-    """At the backend as at the gateway."""
+    """By the backend as by the gateway."""
     with pytest.raises(Exception, match=r"404 InvalidAction\.NotFound"):
         w.cloud.ecs.call(Caller(HOME, "root"), "RebootTheWorld", {})

@@ -1,4 +1,4 @@
-"""Whether packets get through: a table of networks, groups and rules."""
+"""Whether packets reach their destination: cases of networks, groups and rules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOME, PEER = "1000000000000001", "1000000000000002"
 
 
 class World(Struct):
-    """A and B in two basic groups of one shared VPC, of two accounts; nothing is admitted."""
+    """A and B in two basic groups of one shared VPC, of two accounts, without rules."""
 
     backend: EcsBackend
     group_a: Group
@@ -31,7 +31,7 @@ class World(Struct):
         self.backend.call(Caller(group.account, "root"), action, params)
 
     def admit(self, **fields: Any) -> None:
-        """B's group admits A's group on TCP 3306, unless said otherwise."""
+        """Let B's group accept A's group on TCP 3306, unless other fields are given."""
         source = {"SourceGroupId": self.group_a.id, "SourceGroupOwnerId": HOME}
         self.rule(self.group_b, **({} if "SourceCidrIp" in fields else source), **fields)
 
@@ -48,8 +48,8 @@ def _world() -> World:
     return World(backend, group_a, group_b, a, b)
 
 
-def test_nothing_comes_in_by_default(w: World) -> None:
-    """The verdict names the group that has no rule."""
+def test_inbound_traffic_is_denied_by_default(w: World) -> None:
+    """The verdict names the group without a matching rule."""
     verdict = w.reach()
     assert not verdict.ok
     assert verdict.why == f"no ingress rule of {w.group_b.id} applies"
@@ -60,21 +60,21 @@ def test_nothing_comes_in_by_default(w: World) -> None:
     [("tcp", 3306, True), ("TCP", 3306, True), ("tcp", 3307, False), ("udp", 3306, False), ("icmp", -1, False)],
 )
 def test_a_group_rule_admits_its_protocol_and_ports(w: World, protocol: str, port: int, ok: bool) -> None:
-    """And nothing beside them."""
+    """And no others."""
     w.admit()
     assert w.reach(protocol, port).ok is ok
 
 
 @pytest.mark.parametrize(("protocol", "port"), [("tcp", 1), ("udp", 65535), ("icmp", -1)])
 def test_a_rule_for_all_admits_everything(w: World, protocol: str, port: int) -> None:
-    """One way only: the answer's direction has rules of its own."""
+    """In one direction only: the opposite direction has rules of its own."""
     w.admit(IpProtocol="all", PortRange="-1/-1")
     assert w.reach(protocol, port).ok
     assert not may_reach(w.backend, PEER, w.b.id, HOME, w.a.id, protocol, port).ok
 
 
-def test_a_group_rule_does_not_admit_the_others_of_the_account(w: World) -> None:
-    """The source has to be in the named group."""
+def test_a_group_rule_admits_members_of_that_group_only(w: World) -> None:
+    """An instance in another group of the same account stays out."""
     w.admit()
     other = w.backend.create_group(HOME, w.group_a.vpc_id)
     stranger = w.backend.create_instance(HOME, [other])
@@ -91,8 +91,8 @@ def test_a_group_rule_does_not_admit_the_others_of_the_account(w: World) -> None
         ("10.2.0.1/32", "10.2.0.3/32", False),
     ],
 )
-def test_address_rules_look_at_both_ends(w: World, source: str, dest: str, ok: bool) -> None:
-    """A five-part rule opens one member of the group only."""
+def test_address_rules_check_both_ends(w: World, source: str, dest: str, ok: bool) -> None:
+    """A quintuple rule can admit traffic to a single member of the group."""
     assert (w.a.private_ip, w.b.private_ip) == ("10.2.0.1", "10.2.0.2")
     w.admit(SourceCidrIp=source, **({"DestCidrIp": dest} if dest else {}))
     assert w.reach().ok is ok
@@ -123,7 +123,7 @@ def test_the_rules_of_all_groups_of_an_instance_count_together(w: World) -> None
 
 
 def test_members_of_one_basic_group_reach_each_other_whatever_the_rules(w: World) -> None:
-    """Not even a drop of the highest priority stops them; members of an advanced group do not."""
+    """Not even a drop of the highest priority stops them; members of an advanced group are isolated."""
     w.rule(w.group_a, Policy="drop", SourceCidrIp="10.0.0.0/8", Priority=1)
     fellow = w.backend.create_instance(HOME, [w.group_a])
     assert may_reach(w.backend, HOME, fellow.id, HOME, w.a.id, "tcp", 22).ok
@@ -132,7 +132,7 @@ def test_members_of_one_basic_group_reach_each_other_whatever_the_rules(w: World
     assert not may_reach(w.backend, HOME, one.id, HOME, two.id, "tcp", 22).ok
 
 
-def test_basic_groups_let_everything_out_unless_dropped(w: World) -> None:
+def test_basic_groups_allow_outbound_unless_dropped(w: World) -> None:
     """An egress rule names the destination."""
     w.admit()
     w.rule(w.group_a, "egress", Policy="drop", DestCidrIp="10.2.0.2/32", PortRange="1/65535")
@@ -141,8 +141,8 @@ def test_basic_groups_let_everything_out_unless_dropped(w: World) -> None:
     assert verdict.why.endswith("drops it (egress)")
 
 
-def test_advanced_groups_let_nothing_out_unless_told(w: World) -> None:
-    """And nothing in."""
+def test_advanced_groups_deny_outbound_by_default(w: World) -> None:
+    """Until an egress rule allows it."""
     advanced = w.backend.create_group(HOME, w.group_a.vpc_id, type="enterprise")
     sender = w.backend.create_instance(HOME, [advanced])
     w.admit(SourceCidrIp=f"{sender.private_ip}/32")
@@ -159,7 +159,7 @@ def test_an_egress_rule_may_name_a_group(w: World) -> None:
 
 
 def test_a_rule_gives_no_route(w: World) -> None:
-    """Another VPC is out of reach until the two are peered, whatever is admitted."""
+    """Instances in different VPCs need a peering, whatever the rules say."""
     vpc = w.backend.create_vpc(PEER, "10.3.0.0/16")
     group = w.backend.create_group(PEER, vpc.id)
     far = w.backend.create_instance(PEER, [group])
@@ -176,8 +176,8 @@ def test_the_classic_network_is_out_of_reach(w: World) -> None:
     assert may_reach(w.backend, HOME, w.a.id, PEER, classic.id, "icmp").why.startswith("no route")
 
 
-def test_both_instances_have_to_run(w: World) -> None:
-    """A stopped one, and one that does not exist, neither send nor receive."""
+def test_both_instances_must_be_running(w: World) -> None:
+    """A stopped or missing instance neither sends nor receives."""
     w.admit()
     w.backend.call(Caller(PEER, "root"), "StopInstance", {"InstanceId": w.b.id})
     assert w.reach() == Verdict(False, f"{w.b.id} is Stopped, not Running")
@@ -186,12 +186,12 @@ def test_both_instances_have_to_run(w: World) -> None:
 
 
 def test_an_instance_reaches_itself(w: World) -> None:
-    """No group is asked."""
+    """Security groups do not apply."""
     assert may_reach(w.backend, HOME, w.a.id, HOME, w.a.id, "tcp", 1).ok
 
 
 def test_rules_of_the_other_family_or_source_port_do_not_apply(w: World) -> None:
-    """IPv6 rules admit no IPv4 packet; a probe comes from an ephemeral port."""
+    """IPv6 rules admit no IPv4 packet; connections come from an ephemeral port."""
     w.rule(w.group_b, Ipv6SourceCidrIp="::/0")
     w.admit(SourcePortRange="1/1024")
     assert not w.reach().ok
@@ -200,7 +200,7 @@ def test_rules_of_the_other_family_or_source_port_do_not_apply(w: World) -> None
 
 
 def test_an_address_is_reused_and_a_rule_left_behind_admits_the_stranger(w: World) -> None:
-    """Why instance rules have to go with their instance."""
+    """This is why instance rules must be removed with their instance."""
     w.admit(SourceCidrIp=f"{w.a.private_ip}/32")
     w.backend.call(Caller(HOME, "root"), "DeleteInstance", {"InstanceId": w.a.id, "Force": "true"})
     stranger = w.backend.create_instance(HOME, [w.backend.create_group(HOME, w.group_a.vpc_id)])

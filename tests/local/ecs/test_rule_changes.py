@@ -16,8 +16,8 @@ def _world(local_cloud: LocalCloud) -> RuleWorld:
     return RuleWorld(local_cloud)
 
 
-def test_revoking_by_id_takes_those_rules_only(w: RuleWorld) -> None:
-    """And a missing id refuses the whole call."""
+def test_revoking_by_id_removes_those_rules_only(w: RuleWorld) -> None:
+    """One missing id refuses the whole call."""
     w.authorize(w.db, *(permission(source_group_id=w.app, port_range=f"{n}/{n}") for n in (1, 2, 3)))
     ids = [rule.security_group_rule_id for rule in w.rules(w.db)]
     with refused("InvalidParam.SecurityGroupRuleId", 400):
@@ -32,7 +32,7 @@ def test_revoking_by_id_takes_those_rules_only(w: RuleWorld) -> None:
 
 
 def test_revoking_by_permission_matches_the_priority_which_defaults_to_one(w: RuleWorld) -> None:
-    """Nothing that matches is a success that removes nothing."""
+    """Without a match the call succeeds and removes nothing."""
 
     def revoke(**fields: Any) -> None:
         one = models.RevokeSecurityGroupRequestPermissions(
@@ -48,7 +48,7 @@ def test_revoking_by_permission_matches_the_priority_which_defaults_to_one(w: Ru
 
 
 def test_revoking_by_id_and_by_permission_together_is_refused(w: RuleWorld) -> None:
-    """Whichever form the permission has."""
+    """In either form of the permission."""
     one = models.RevokeSecurityGroupRequestPermissions(ip_protocol="tcp", port_range="3306/3306", source_group_id=w.app)
     with refused("InvalidParam.Permissions", 400):
         w.revoke(w.db, "sgr-1", permissions=[one])
@@ -56,8 +56,8 @@ def test_revoking_by_id_and_by_permission_together_is_refused(w: RuleWorld) -> N
         w.revoke(w.db, "sgr-1", ip_protocol="tcp")
 
 
-def test_modifying_changes_what_is_named_and_keeps_the_id(w: RuleWorld) -> None:
-    """A description can be changed this way, and only this way."""
+def test_modifying_changes_the_given_fields_and_keeps_the_id(w: RuleWorld) -> None:
+    """This is the only way to change a description."""
     w.authorize(w.db, permission(source_group_id=w.peer, source_group_owner_id=int(PEER), description="old"))
     (old,) = w.rules(w.db)
     w.modify(w.db, old.security_group_rule_id, description="new", port_range="3307/3307")
@@ -98,8 +98,8 @@ def test_modifying_cannot_turn_a_rule_into_another_kind_or_a_copy(
         ({"source_cidr_ip": "10.0.0.0/255.0.0.0"}, "InvalidSourceCidrIp.Malformed"),
     ],
 )
-def test_a_block_stays_a_block(w: RuleWorld, fields: dict[str, Any], code: str) -> None:
-    """Another source beside it is no change that was made; a block beside a group wins, as it does in a new rule."""
+def test_a_cidr_rule_stays_a_cidr_rule(w: RuleWorld, fields: dict[str, Any], code: str) -> None:
+    """Another type of source is refused; next to a group the CIDR wins, as it does in a new rule."""
     w.authorize(w.db, permission(source_cidr_ip="10.0.0.0/8"))
     (rule,) = w.rules(w.db)
     with refused(code, 400):
@@ -109,14 +109,14 @@ def test_a_block_stays_a_block(w: RuleWorld, fields: dict[str, Any], code: str) 
     assert (rule.source_cidr_ip, rule.source_group_id) == ("10.0.0.0/9", "")
 
 
-def test_a_rule_that_is_gone_cannot_be_modified(w: RuleWorld) -> None:
+def test_a_missing_rule_cannot_be_modified(w: RuleWorld) -> None:
     """404, unlike the 400 of a revoke."""
     with refused("InvalidSecurityGroupRuleId.NotFound", 404):
         w.modify(w.db, "sgr-bp1none", description="new")
 
 
-def test_a_client_token_answers_the_old_success_though_the_rule_was_revoked_since(w: RuleWorld) -> None:
-    """The trap: 'applied', and no rule stands. Once the memory has run out the call works again."""
+def test_a_client_token_returns_the_old_success_after_a_revoke(w: RuleWorld) -> None:
+    """The call succeeds without creating the rule. Once the token has expired it works again."""
     again = {"client_token": "token-1"}
     w.authorize(w.db, permission(source_group_id=w.app), **again)
     w.revoke(w.db, w.rules(w.db)[0].security_group_rule_id)
@@ -130,7 +130,7 @@ def test_a_client_token_answers_the_old_success_though_the_rule_was_revoked_sinc
 
 
 def test_a_refused_call_is_not_remembered_by_its_token(w: RuleWorld) -> None:
-    """And a token longer than 64 characters is none."""
+    """A token longer than 64 characters is refused."""
     with refused("InvalidSourceGroupId.NotFound", 404):
         w.authorize(w.db, permission(source_group_id="sg-none"), client_token="t")
     w.authorize(w.db, permission(source_group_id=w.app), client_token="t")
@@ -139,7 +139,7 @@ def test_a_refused_call_is_not_remembered_by_its_token(w: RuleWorld) -> None:
 
 
 def test_a_group_with_more_than_a_page_of_rules_needs_next_token(w: RuleWorld) -> None:
-    """500 a page by default, 10 at least, 1,000 at most; both directions are listed unless one is asked for."""
+    """500 per page by default, at least 10, at most 1,000; both directions are listed by default."""
     w.cloud.ecs.quotas.rules_per_group = 1100
     for block in range(6):
         many = [permission(source_cidr_ip=f"10.0.{block}.{n}", port_range="1/1") for n in range(100)]

@@ -1,4 +1,4 @@
-"""Rules through the official SDK: what is written, what is refused, what is read back."""
+"""Rules through the official SDK: what is written, refused and read back."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_rule_is_read_back_in_the_platforms_spelling(w: RuleWorld) -> None:
 
 
 def test_a_peer_accounts_group_needs_its_owners_id(w: RuleWorld) -> None:
-    """An omitted owner means the caller's own account, where that group does not exist."""
+    """A missing owner means the caller's own account, where that group does not exist."""
     with refused("InvalidSourceGroupId.NotFound", 404):
         w.authorize(w.db, permission(source_group_id=w.peer))
     w.authorize(w.db, permission(source_group_id=w.peer, source_group_owner_id=int(PEER)))
@@ -55,14 +55,14 @@ def test_a_peer_accounts_group_needs_its_owners_id(w: RuleWorld) -> None:
 
 
 def test_a_cidr_beside_a_group_wins_and_the_owner_is_ignored(w: RuleWorld) -> None:
-    """Silently: the group may not even exist."""
+    """Without an error: the group need not even exist."""
     w.authorize(w.db, permission(source_cidr_ip="10.9.0.0/16", source_group_id="sg-none", source_group_owner_id=1))
     (rule,) = w.rules(w.db)
     assert (rule.source_cidr_ip, rule.source_group_id, rule.source_group_owner_account) == ("10.9.0.0/16", "", "")
 
 
 def test_the_same_rule_again_succeeds_and_changes_nothing(w: RuleWorld) -> None:
-    """Neither a second rule nor another description; another priority is another rule."""
+    """No second rule and no new description; another priority makes another rule."""
     w.authorize(w.db, permission(source_group_id=w.app, description="first"))
     w.authorize(w.db, permission(source_group_id=w.app, description="second", ip_protocol="TCP", policy="Accept"))
     assert [rule.description for rule in w.rules(w.db)] == ["first"]
@@ -71,27 +71,27 @@ def test_the_same_rule_again_succeeds_and_changes_nothing(w: RuleWorld) -> None:
 
 
 def test_duplicates_inside_one_call_are_refused(w: RuleWorld) -> None:
-    """Even when only the descriptions differ."""
+    """Even if only their descriptions differ."""
     with refused("InvalidParam.DuplicatePermissions", 400):
         w.authorize(w.db, permission(source_group_id=w.app), permission(source_group_id=w.app, description="again"))
     assert w.rules(w.db) == []
 
 
-def test_one_bad_permission_writes_none_of_the_call(w: RuleWorld) -> None:
-    """The good one before it is not written either."""
+def test_one_invalid_permission_writes_none_of_the_call(w: RuleWorld) -> None:
+    """Not even the valid one before it."""
     with refused("InvalidSourceGroupId.NotFound", 404):
         w.authorize(w.db, permission(source_group_id=w.app), permission(source_group_id="sg-none"))
     assert w.rules(w.db) == []
 
 
 def test_the_two_request_forms_cannot_be_mixed(w: RuleWorld) -> None:
-    """Flat fields beside Permissions.N."""
+    """That is, flat fields next to Permissions.N."""
     with refused("InvalidParam.Permissions", 400):
         w.authorize(w.db, permission(source_group_id=w.app), nic_type="intranet")
 
 
 def test_the_deprecated_flat_form_still_works(w: RuleWorld) -> None:
-    """One rule a call."""
+    """For one rule per call."""
     w.authorize(w.db, ip_protocol="udp", port_range="53/53", source_cidr_ip="10.0.0.7", priority="7")
     (rule,) = w.rules(w.db)
     assert (rule.ip_protocol, rule.source_cidr_ip, rule.priority) == ("UDP", "10.0.0.7/32", 7)
@@ -147,9 +147,7 @@ def test_at_most_a_hundred_permissions_a_call(w: RuleWorld) -> None:
         ({"source_port_range": "1/0"}, "InvalidSourcePortRange.Malformed", 400),
     ],
 )
-def test_a_permission_that_says_nonsense_is_refused(
-    w: RuleWorld, fields: dict[str, Any], code: str, status: int
-) -> None:
+def test_an_invalid_permission_is_refused(w: RuleWorld, fields: dict[str, Any], code: str, status: int) -> None:
     """Each with the platform's own code."""
     with refused(code, status):
         w.authorize(w.db, permission(**{"source_cidr_ip": "10.0.0.0/8", **fields}))
@@ -157,7 +155,7 @@ def test_a_permission_that_says_nonsense_is_refused(
 
 
 def test_protocols_are_read_in_any_case_and_as_numbers(w: RuleWorld) -> None:
-    """cn-qingdao is one of the regions that take IANA numbers; an IPv6 block ending in /0 reads back as ::/0."""
+    """cn-qingdao is one of the regions that accept IANA numbers; an IPv6 block ending in /0 reads back as ::/0."""
     w.authorize(
         w.db,
         permission(ip_protocol="Icmp", port_range="-1/-1", source_cidr_ip="10.1.2.3/8"),
@@ -169,8 +167,8 @@ def test_protocols_are_read_in_any_case_and_as_numbers(w: RuleWorld) -> None:
     assert read == [("ICMP", "10.0.0.0/8"), ("TCP", "10.0.0.0/8"), ("50", "10.0.0.0/8"), ("ALL", "::/0")]
 
 
-def test_a_vpc_knows_only_the_intranet(w: RuleWorld) -> None:
-    """A CIDR rule asked for internet becomes intranet; a group rule asked for internet is refused, with 403."""
+def test_a_vpc_has_only_the_intranet(w: RuleWorld) -> None:
+    """A CIDR rule for internet becomes intranet; a group rule for internet is refused with 403."""
     w.authorize(w.db, permission(source_cidr_ip="10.0.0.0/8", nic_type="internet"))
     assert [rule.nic_type for rule in w.rules(w.db)] == ["intranet"]
     with refused("InvalidSourceGroupId.Mismatch", 403):
@@ -178,7 +176,7 @@ def test_a_vpc_knows_only_the_intranet(w: RuleWorld) -> None:
 
 
 def test_the_classic_network_defaults_to_internet(w: RuleWorld) -> None:
-    """So a group rule there has to say intranet, and Describe shows one NIC type a call."""
+    """So a group rule there must say intranet, and Describe shows one NIC type per call."""
     one, two = (w.cloud.ecs.create_group(HOME, "").id for _ in range(2))
     with refused("InvalidSourceGroupId.Mismatch", 403):
         w.authorize(one, permission(source_group_id=two))
@@ -191,7 +189,7 @@ def test_the_classic_network_defaults_to_internet(w: RuleWorld) -> None:
 
 
 def test_another_accounts_group_does_not_exist(w: RuleWorld) -> None:
-    """For writing and for reading; a group of one's own that is unknown neither."""
+    """Neither for writing nor for reading, and neither does an unknown group of the caller."""
     with refused("InvalidSecurityGroupId.NotFound", 404):
         w.authorize(w.peer, permission(source_group_id=w.app))
     with refused("InvalidSecurityGroupId.NotFound", 404):
@@ -201,7 +199,7 @@ def test_another_accounts_group_does_not_exist(w: RuleWorld) -> None:
 
 
 def test_a_group_cannot_name_itself_or_a_group_of_another_vpc(w: RuleWorld) -> None:
-    """Same code, two meanings: 400 is the VPC."""
+    """403 for itself, 400 for another VPC."""
     with refused("InvalidParamter.Conflict", 403):
         w.authorize(w.db, permission(source_group_id=w.db))
     with refused("InvalidSourceGroupId.Mismatch", 400):
@@ -209,7 +207,7 @@ def test_a_group_cannot_name_itself_or_a_group_of_another_vpc(w: RuleWorld) -> N
 
 
 def test_advanced_groups_neither_hold_nor_are_group_sources(w: RuleWorld) -> None:
-    """A CIDR rule they do hold."""
+    """They may hold CIDR rules."""
     advanced = new_group(w.ecs, w.shared, security_group_type="enterprise")
     with refused("InvalidGroupParameter.OperationDenied", 400):
         w.authorize(advanced, permission(source_group_id=w.app))
@@ -231,7 +229,7 @@ def test_managed_groups_are_read_only_and_cannot_be_named(w: RuleWorld) -> None:
 
 
 def test_group_sources_have_a_quota_of_their_own(w: RuleWorld) -> None:
-    """Each port counts; a repeated rule is no new one and still succeeds at the limit."""
+    """Each port counts; repeating a rule adds none and still succeeds at the limit."""
     w.cloud.ecs.quotas.group_source_rules = 1
     w.authorize(w.db, permission(source_group_id=w.app))
     w.authorize(w.db, permission(source_group_id=w.app))
@@ -244,7 +242,7 @@ def test_group_sources_have_a_quota_of_their_own(w: RuleWorld) -> None:
 
 
 def test_the_real_quota_is_twenty_group_sources(w: RuleWorld) -> None:
-    """A call that goes over it writes nothing."""
+    """A call that exceeds it writes nothing."""
     ports = [permission(source_group_id=w.app, port_range=f"{n}/{n}") for n in range(1, 22)]
     with refused("AuthorizedGroupRule.LimitExceed", 400):
         w.authorize(w.db, *ports)
@@ -252,8 +250,8 @@ def test_the_real_quota_is_twenty_group_sources(w: RuleWorld) -> None:
     assert len(w.rules(w.db)) == 20
 
 
-def test_an_instance_carries_a_thousand_rules(w: RuleWorld) -> None:
-    """Counted over all its groups, in both directions, however the instance or the rule came there."""
+def test_the_rules_of_an_instance_are_limited(w: RuleWorld) -> None:
+    """Counted over all its groups and both directions, whether the rule or the membership is new."""
     w.cloud.ecs.quotas.rules_per_instance = 3
     w.authorize(w.db, *(permission(source_cidr_ip=f"10.0.0.{n}") for n in range(2)))
     w.authorize(w.app, permission(source_cidr_ip="10.0.0.1"))
@@ -275,7 +273,7 @@ def test_an_instance_carries_a_thousand_rules(w: RuleWorld) -> None:
 
 
 def test_egress_rules_name_a_destination(w: RuleWorld) -> None:
-    """They stand beside the ingress rules and are revoked on their own."""
+    """They are listed with the ingress rules and revoked by their own action."""
     request = models.AuthorizeSecurityGroupEgressRequest(
         region_id=REGION,
         security_group_id=w.db,
@@ -298,14 +296,14 @@ def test_egress_rules_name_a_destination(w: RuleWorld) -> None:
     assert w.rules(w.db) == []
 
 
-def test_a_login_name_stands_for_its_account_once_the_backend_knows_it(w: RuleWorld) -> None:
-    """SourceGroupOwnerAccount; read back it is the uid."""
+def test_an_owner_may_be_given_by_login_name(w: RuleWorld) -> None:
+    """In SourceGroupOwnerAccount; it reads back as the uid."""
     w.cloud.ecs.account_names["b@aliyun.com"] = PEER
     w.authorize(w.db, permission(source_group_id=w.peer, source_group_owner_account="b@aliyun.com"))
     assert w.rules(w.db)[0].source_group_owner_account == PEER
 
 
 def test_indexed_parameters_are_read_in_numerical_order() -> None:
-    """`.10` comes after `.9`, and a name inside another is not taken for it."""
+    """`.10` comes after `.9`, and a longer name is not mistaken for its suffix."""
     params = Params({"Id.10": "ten", "Id.9": "nine", "GroupId.1": "no", "Id.0": "no", "Id.x": "no"})
     assert params.listed("Id") == ["nine", "ten"]

@@ -55,8 +55,8 @@ def _world(local_cloud: LocalCloud) -> World:
     return World(local_cloud)
 
 
-def test_tagging_adds_and_overwrites_and_untagging_takes_away(w: World) -> None:
-    """A key that is not there is no error; All counts only without keys."""
+def test_tagging_adds_and_overwrites_and_untagging_removes(w: World) -> None:
+    """A missing key is no error; All applies only without keys."""
     w.tag(a="1", b="2")
     w.tag(b="3", c="")
     assert w.tags() == {"a": "1", "b": "3", "c": ""}
@@ -68,8 +68,8 @@ def test_tagging_adds_and_overwrites_and_untagging_takes_away(w: World) -> None:
         w.untag()
 
 
-def test_groups_carry_tags_too(w: World) -> None:
-    """And ListTagResources reads them by id or by tag."""
+def test_groups_have_tags_too(w: World) -> None:
+    """ListTagResources reads them by id or by tag."""
     w.tag(w.group, kind="securitygroup", **{"link-accept": "*"})
     by_id = w.listed(resource_type="securitygroup", resource_id=[w.group]).tag_resources.tag_resource
     by_tag = w.listed(
@@ -91,21 +91,21 @@ def test_groups_carry_tags_too(w: World) -> None:
         ("k", "http://x", "InvalidTagValue.Malformed"),
     ],
 )
-def test_a_malformed_tag_is_refused(w: World, key: str, value: str, code: str) -> None:
-    """128 characters are the limit of both."""
+def test_an_invalid_tag_is_refused(w: World, key: str, value: str, code: str) -> None:
+    """Keys and values have at most 128 characters."""
     with refused(code, 400):
         w.tag_all([w.instance], [("fine", "x"), (key, value)])
     assert w.tags() == {}
 
 
-def test_a_key_and_a_value_of_128_characters_fit(w: World) -> None:
+def test_a_key_and_a_value_may_have_128_characters(w: World) -> None:
     """So one link-peer tag holds five or six group ids."""
     w.tag_all([w.instance], [("k" * 128, "v" * 128)])
     assert w.tags() == {"k" * 128: "v" * 128}
 
 
 def test_the_limits_of_one_call(w: World) -> None:
-    """50 resources, 20 tags, unique keys, a known type, something to tag and to tag it with."""
+    """50 resources, 20 tags, unique keys, a known type; resources and tags are required."""
     with refused("NumberExceed.ResourceIds", 400):
         w.tag(*[f"i-{n}" for n in range(51)], a="1")
     with refused("NumberExceed.Tags", 400):
@@ -123,7 +123,7 @@ def test_the_limits_of_one_call(w: World) -> None:
 
 
 def test_tagging_is_all_or_nothing(w: World) -> None:
-    """One unknown resource, another account's, or a group where instances are meant, refuses the call."""
+    """One unknown id, another account's resource, or a group among instances refuses the call."""
     peers = new_group(client(w.cloud, PEER))
     for resource in ("i-none", w.group, peers):
         with refused("InvalidResourceId.NotFound", 404):
@@ -131,8 +131,8 @@ def test_tagging_is_all_or_nothing(w: World) -> None:
     assert w.tags() == {}
 
 
-def test_a_resource_carries_twenty_tags(w: World) -> None:
-    """Overwriting one of them is fine."""
+def test_a_resource_has_at_most_twenty_tags(w: World) -> None:
+    """Overwriting one of them is allowed."""
     w.tag(**{f"k{n}": "v" for n in range(20)})
     with refused("OperationDenied.QuotaExceed", 400):
         w.tag(one="more")
@@ -140,8 +140,8 @@ def test_a_resource_carries_twenty_tags(w: World) -> None:
     assert w.tags()["k0"] == "new"
 
 
-def test_listing_wants_ids_or_tags_and_is_paged(w: World) -> None:
-    """50 rows a page, walked by NextToken; unknown ids list nothing."""
+def test_listing_requires_ids_or_tags_and_is_paged(w: World) -> None:
+    """50 rows per page, continued by NextToken; unknown ids list nothing."""
     with refused("MissingParameter.Tags", 404):
         w.listed()
     assert w.listed(resource_id=["i-none"]).tag_resources.tag_resource == []

@@ -1,4 +1,4 @@
-"""EventBridge: PutEvents through the official client, and what reaches a rule's target."""
+"""EventBridge: PutEvents through the official client, and what the target of a rule receives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENTRY = {"Id": "e-1", "Source": "acs.ecs", "Type": "ecs:Instance:StateChange", "
 
 
 class Setup:
-    """A rule of the home account that takes everything, and a client of it."""
+    """A client of the home account, and a rule there that matches every event."""
 
     def __init__(self, cloud: LocalCloud) -> None:
         self.cloud = cloud
@@ -52,7 +52,7 @@ def _setup(mocker: MockerFixture) -> Setup:
 
 
 def test_an_event_gets_the_buss_own_attributes(setup: Setup) -> None:
-    """Account, bus, region and time of publication are added to what the sender wrote."""
+    """The bus adds account, bus, region and time of publication."""
     setup.put({**ENTRY, "Subject": "s", "Time": "2026-11-25T00:00:00Z"})
     [event] = setup.taken
     assert event == {
@@ -72,15 +72,15 @@ def test_an_event_gets_the_buss_own_attributes(setup: Setup) -> None:
     }
 
 
-def test_the_outcome_stands_under_data(setup: Setup) -> None:
-    """Where the 2020-04-01 client looks."""
+def test_the_result_is_under_data(setup: Setup) -> None:
+    """Where the 2020-04-01 client reads it."""
     answer = setup.put(ENTRY)
     assert (answer.code, answer.success, answer.data.failed_entry_count) == ("200", True, 0)
     assert [entry.event_id for entry in answer.data.entry_list] == ["e-1"]
 
 
-def test_the_outcome_stands_flat_too(setup: Setup) -> None:
-    """Where older clients look."""
+def test_the_result_is_at_the_top_level_too(setup: Setup) -> None:
+    """Where older clients read it."""
     caller = Caller(HOME, f"acs:ram::{HOME}:root")
     params = {"EventBusName": "default", "EventList": '[{"Id":"1","Source":"s","Type":"t","Data":"{\\"a\\":1}"}]'}
     answer = setup.events.call(caller, "PutEvents", params)
@@ -89,20 +89,20 @@ def test_the_outcome_stands_flat_too(setup: Setup) -> None:
 
 
 def test_a_sender_cannot_claim_another_account(setup: Setup) -> None:
-    """The attributes of the bus overwrite the sender's."""
+    """The attributes of the bus replace the sender's."""
     setup.events.publish(HOME, {"source": "x", "type": "y", "aliyunaccountid": OTHER, "aliyunregionid": "mars"})
     assert (setup.taken[0]["aliyunaccountid"], setup.taken[0]["aliyunregionid"]) == (HOME, "cn-qingdao")
 
 
-def test_a_bad_entry_fails_alone(setup: Setup) -> None:
-    """200 with FailedEntryCount: the client must look into the list."""
+def test_an_invalid_entry_fails_alone(setup: Setup) -> None:
+    """The answer is 200 with FailedEntryCount, so a client must check the list."""
     answer = setup.put(ENTRY, {"Id": "e-2", "Source": "s"}, {**ENTRY, "Id": "x" * 129})
     assert (answer.success, answer.data.failed_entry_count) == (True, 2)
     assert [entry.error_code for entry in answer.data.entry_list] == [None, "InvalidCloudEvents", "InvalidCloudEvents"]
     assert [event["id"] for event in setup.taken] == ["e-1"]
 
 
-def test_an_event_holds_256_kilobytes(setup: Setup) -> None:
+def test_an_event_has_at_most_256_kilobytes(setup: Setup) -> None:
     """A larger one is refused."""
     answer = setup.put({**ENTRY, "Data": {"x": "y" * 256 * 1024}})
     assert answer.data.failed_entry_count == 1
@@ -128,8 +128,8 @@ def test_a_request_without_bus_or_events_is_refused(
 @pytest.mark.parametrize(
     "data", ['{"a":' + "[" * 100_000, "[" * 200 + "]" * 200, '"\\ud800"', "NaN", "1e999", "9" * 5000]
 )
-def test_a_list_that_no_reader_could_hold_is_refused(setup: Setup, data: str) -> None:
-    """Deep nesting, half a character, a number beyond numbers: the list is not JSON, and nothing breaks."""
+def test_an_event_list_of_invalid_json_is_refused(setup: Setup, data: str) -> None:
+    """Deep nesting, a lone surrogate or an infinite number is an error of the caller, not of the service."""
     params = {"EventBusName": "default", "EventList": '[{"Id":"1","Source":"s","Type":"t","Data":' + data + "}]"}
     with pytest.raises(ApiError) as refusal:
         setup.events.call(Caller(HOME, ""), "PutEvents", params)
@@ -137,28 +137,28 @@ def test_a_list_that_no_reader_could_hold_is_refused(setup: Setup, data: str) ->
 
 
 def test_text_that_is_nearly_json_stays_text(setup: Setup) -> None:
-    """Data that names half a character, or nests too deeply, reaches the rule as the text that it is."""
+    """Data with a lone surrogate or too deep nesting reaches the rule as text."""
     for number, text in enumerate(('{"a":"\\ud800"}', "[" * 100_000)):
         setup.put({**ENTRY, "Id": f"e-{number}", "Data": text})
     assert [event["data"] for event in setup.taken] == ['{"a":"\\ud800"}', "[" * 100_000]
 
 
 @pytest.mark.parametrize("bus", [["default"], {"a": 1}, 1])
-def test_a_bus_that_is_no_name_does_not_exist(setup: Setup, bus: Any) -> None:
-    """Whatever stands where a batch's event names its bus."""
+def test_a_bus_must_be_a_string(setup: Setup, bus: Any) -> None:
+    """Any other value in `aliyuneventbusname` is an unknown bus."""
     with pytest.raises(ApiError) as refusal:
         setup.events.put(HOME, [{"id": "1", "source": "s", "type": "t", "aliyuneventbusname": bus}])
     assert refusal.value.code == "EventBusNotExist"
 
 
 def test_events_stay_in_their_account(setup: Setup) -> None:
-    """Another account's event reaches no rule of ours."""
+    """Another account's event reaches none of our rules."""
     setup.events.publish(OTHER, {"source": "acs.ecs", "type": "t"})
     assert setup.taken == []
 
 
-def test_a_rule_takes_what_its_pattern_matches(setup: Setup) -> None:
-    """And a rule of the same name replaces the earlier one."""
+def test_a_rule_receives_what_its_pattern_matches(setup: Setup) -> None:
+    """A rule of the same name replaces the earlier one."""
     taken: list[dict[str, Any]] = []
     setup.events.add_rule(HOME, "all", '{"source":["acs.oss"]}', taken.append)
     setup.put(ENTRY, {**ENTRY, "Id": "e-2", "Source": "acs.oss"})
@@ -166,13 +166,13 @@ def test_a_rule_takes_what_its_pattern_matches(setup: Setup) -> None:
 
 
 def test_delivery_is_at_least_once(setup: Setup) -> None:
-    """The same event, with the same id, may come twice."""
+    """The same event, with the same id, may be delivered twice."""
     setup.events.copies = 2
     setup.put(ENTRY)
     assert [event["id"] for event in setup.taken] == ["e-1", "e-1"]
 
 
-def test_a_bus_holds_50_rules(setup: Setup) -> None:
+def test_a_bus_has_at_most_50_rules(setup: Setup) -> None:
     """The 51st is refused."""
     for number in range(49):
         setup.events.add_rule(HOME, f"r{number}", "{}", setup.taken.append)
@@ -180,7 +180,7 @@ def test_a_bus_holds_50_rules(setup: Setup) -> None:
         setup.events.add_rule(HOME, "one more", "{}", setup.taken.append)
 
 
-def test_another_action_does_not_exist(setup: Setup) -> None:
+def test_an_unknown_action_is_not_found(setup: Setup) -> None:
     """As at the real gateway."""
     with pytest.raises(ApiError) as refusal:
         setup.events.call(Caller(HOME, ""), "DeleteRule", {})

@@ -1,4 +1,4 @@
-"""Event patterns, as the documentation of EventBridge describes them."""
+"""Event patterns, as EventBridge documents them."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ BAD = [
 
 @pytest.mark.parametrize(("fact", "pattern", "matches"), CASES, ids=[case[0] for case in CASES])
 def test_matching(fact: str, pattern: dict[str, Any], matches: bool) -> None:
-    """Each row is one fact of the documentation."""
+    """Each row is one documented fact."""
     assert Pattern(json.dumps(pattern)).matches(EVENT) is matches, fact
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_a_malformed_pattern_is_refused(text: str) -> None:
-    """A rule that would never match is a mistake, not a rule."""
+def test_an_invalid_pattern_is_refused(text: str) -> None:
+    """It would never match, so it is a mistake."""
     with pytest.raises(ValueError):
         Pattern(text)

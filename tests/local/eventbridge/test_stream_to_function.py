@@ -1,4 +1,4 @@
-"""From a post to the rules of two accounts, as s.yaml deploys it: queue, stream, function, retries, dead letters."""
+"""From a queued request to the rules of two accounts, as s.yaml deploys it: stream, function, retries, dead letters."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.functional.lab import HOME, PEER, Lab
 
 
 class Deployed(Lab):
-    """The laboratory, with the project's own s.yaml deployed on it."""
+    """The laboratory with the project's own s.yaml deployed on it."""
 
     triggers: Triggers
 
     def post(self, body: Any, *, encode: bool = True) -> None:
-        """To the queue, by the official SDK, as anybody may who may send there."""
+        """Send a request to the queue with the official SDK, as anyone with permission may."""
         keys = self.cloud.identity.accounts[HOME]
         account = Account("http://127.0.0.1:1", keys.access_key_id, keys.access_key_secret)
         text = body if isinstance(body, str) else json.dumps(body)
@@ -31,7 +31,7 @@ class Deployed(Lab):
         queue.send_message(Message(text))
 
     def settle(self) -> None:
-        """Until every call, message and retry has come to its end."""
+        """Work until every call, message and retry is finished."""
         self.triggers.drain(86_400)
 
     def depth(self) -> int:
@@ -39,7 +39,7 @@ class Deployed(Lab):
         return depth.active + depth.inactive
 
     def dead(self) -> list[Any]:
-        """What lies on the dead-letter queue."""
+        """The messages on the dead-letter queue."""
         found = self.cloud.mns.receive(HOME, self.cloud.world.dead_letter_queue, 16)
         return [json.loads(base64.b64decode(message.body)) for message in found]
 
@@ -54,7 +54,7 @@ def _lab(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 @pytest.mark.parametrize("encode", [True, False], ids=["base64", "plain"])
 def test_a_posted_request_opens_both_sides(lab: Deployed, encode: bool) -> None:
-    """In the queue's usual coding or in plain text; then the message is gone."""
+    """In base64, the queue's usual encoding, or in plain text; then the message is deleted."""
     a, b = lab.pair()
     lab.post(lab.request(a, b), encode=encode)
     lab.settle()
@@ -62,8 +62,8 @@ def test_a_posted_request_opens_both_sides(lab: Deployed, encode: bool) -> None:
     assert (lab.depth(), lab.dead()) == (0, [])
 
 
-def test_a_request_that_cannot_succeed_is_taken_off_the_queue(lab: Deployed) -> None:
-    """Denied and acknowledged: neither retried nor a dead letter."""
+def test_a_request_that_cannot_succeed_is_deleted_from_the_queue(lab: Deployed) -> None:
+    """It is denied and acknowledged: neither retried nor dead-lettered."""
     a, b = lab.group(), lab.group(account=PEER)
     lab.post(lab.request(a, b))
     lab.post("no request")
@@ -72,8 +72,8 @@ def test_a_request_that_cannot_succeed_is_taken_off_the_queue(lab: Deployed) -> 
     assert (lab.depth(), lab.dead()) == (0, [])
 
 
-def test_trouble_of_the_moment_is_retried_by_the_stream(lab: Deployed) -> None:
-    """Attempts on record, then one outcome; the message stays in the queue until then."""
+def test_a_transient_failure_is_retried_by_the_stream(lab: Deployed) -> None:
+    """Each attempt is recorded, then one outcome; the message stays in the queue until then."""
     a, b = lab.pair()
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", account=PEER, kind="error", times=9)
     lab.post(lab.request(a, b))
@@ -87,7 +87,7 @@ def test_trouble_of_the_moment_is_retried_by_the_stream(lab: Deployed) -> None:
 
 
 def test_a_function_that_is_killed_is_called_again(lab: Deployed) -> None:
-    """In the middle of its changes: the redelivery finishes them."""
+    """If it is killed in the middle of its changes, the redelivery completes them."""
     a, b = lab.pair()
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="kill-after")
     lab.post(lab.request(a, b))
@@ -96,8 +96,8 @@ def test_a_function_that_is_killed_is_called_again(lab: Deployed) -> None:
     assert [record["outcome"] for record in lab.records()] == ["applied"]
 
 
-def test_lasting_trouble_ends_on_the_dead_letter_queue_and_stops_nobody(lab: Deployed) -> None:
-    """The whole event is there, so that its body can be posted again; other requests are carried out meanwhile."""
+def test_a_lasting_failure_is_dead_lettered_and_blocks_no_other_request(lab: Deployed) -> None:
+    """The dead letter holds the whole event, so its body can be sent again; other requests proceed meanwhile."""
     a, b = lab.pair()
     one, two = lab.instance(a), lab.instance(b)
     bad = lab.request(one, two, "tcp/9", request_id="chg-bad")
@@ -120,7 +120,8 @@ def test_lasting_trouble_ends_on_the_dead_letter_queue_and_stops_nobody(lab: Dep
     assert lab.records(request_id="chg-bad")[0]["outcome"] == "applied"
 
 
-def test_a_dead_letter_that_is_posted_again_too_late_opens_nothing(lab: Deployed) -> None:
+def test_a_dead_letter_that_is_replayed_after_expiry_opens_nothing(lab: Deployed) -> None:
+    """The request has expired and is denied."""
     a, b = lab.pair()
     lab.fault(service="sts", kind="error", times=None)
     lab.post(lab.request(a, b))
@@ -135,7 +136,7 @@ def test_a_dead_letter_that_is_posted_again_too_late_opens_nothing(lab: Deployed
 
 
 def test_while_the_audit_log_is_down_requests_wait(lab: Deployed) -> None:
-    """Nothing is changed, nothing is lost."""
+    """Nothing is changed and nothing is lost."""
     a, b = lab.pair()
     lab.fault(service="sls", kind="error", times=None)
     lab.post(lab.request(a, b))
@@ -147,7 +148,7 @@ def test_while_the_audit_log_is_down_requests_wait(lab: Deployed) -> None:
 
 
 def test_a_message_delivered_twice_has_one_outcome(lab: Deployed) -> None:
-    """As another event each time; the records have one key."""
+    """Each delivery is a new event, but the records have one key."""
     a, b = lab.pair()
     request = lab.request(a, b)
     lab.post(request)
@@ -159,7 +160,7 @@ def test_a_message_delivered_twice_has_one_outcome(lab: Deployed) -> None:
 
 
 def test_a_tag_opens_the_other_account_through_every_trigger(lab: Deployed) -> None:
-    """The tag change is told by ActionTrail, auto_link posts the pair, the stream brings it to cross_account; and back."""
+    """ActionTrail reports the tag change, auto_link sends the pair, the stream delivers it; and in reverse when untagged."""
     a, b = lab.pair()
     instance = lab.instance(a)
     lab.instance(b)
@@ -170,14 +171,14 @@ def test_a_tag_opens_the_other_account_through_every_trigger(lab: Deployed) -> N
 
     lab.tag(instance, link_peer=None)
     lab.settle()
-    # nothing at home tells of the pair any more: the sweep sees what the tag has left behind
+    # nothing in the home account refers to the pair any more: the sweep finds what the tag left behind
     lab.triggers.fire_timer("every-10m")
     lab.settle()
     assert lab.rules(b) == []
 
 
-def test_the_functions_role_needs_no_more_than_the_peers_trust(lab: Deployed) -> None:
-    """The function enters the other account by its own role; nobody else's keys are used."""
+def test_the_functions_role_needs_only_the_peers_trust(lab: Deployed) -> None:
+    """The function enters the other account by its own role and no other keys."""
     a, b = lab.pair()
     lab.cloud.identity.roles[f"acs:ram::{PEER}:role/link-peer"].trusted = [f"acs:ram::{HOME}:role/link-peer-fc"]
     lab.post(lab.request(a, b))
@@ -185,8 +186,8 @@ def test_the_functions_role_needs_no_more_than_the_peers_trust(lab: Deployed) ->
     assert lab.outcome()["outcome"] == "applied"
 
 
-def test_a_sweep_that_fails_is_tried_once_more_and_then_a_dead_letter(lab: Deployed) -> None:
-    """The next one comes in ten minutes anyhow."""
+def test_a_failing_sweep_is_retried_once_and_then_dead_lettered(lab: Deployed) -> None:
+    """The next sweep runs ten minutes later anyway."""
     app, db = lab.group(), lab.group("*")
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.fault(service="sls", kind="error", times=None)

@@ -1,4 +1,4 @@
-"""Function Compute as its two official clients see it: fc20230330 by function name, fc-open20210406 by service."""
+"""Function Compute through its two official clients: fc20230330 by function name, fc-open20210406 by service."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _setup(mocker: MockerFixture, tmp_path: Path) -> Setup:
     return Setup(cloud, tmp_path)
 
 
-def test_a_synchronous_call_answers_with_the_raw_bytes(setup: Setup) -> None:
+def test_a_synchronous_call_returns_the_raw_bytes(setup: Setup) -> None:
     """200, the handler's bytes unchanged, a request id, no error header."""
     answer = setup.invoke("echo", b'{"a": 1}\x00\xff')
     assert (answer.status_code, answer.body.read()) == (200, b'{"a": 1}\x00\xff')
@@ -140,7 +140,7 @@ def test_a_synchronous_call_answers_with_the_raw_bytes(setup: Setup) -> None:
     assert "x-fc-error-type" not in answer.headers
 
 
-def test_a_synchronous_call_of_fc_2_answers_the_same(setup: Setup) -> None:
+def test_a_synchronous_call_of_fc_2_returns_the_same(setup: Setup) -> None:
     """The service `link-peer` holds the same functions."""
     answer = setup.invoke2("echo", b"\x00\xff")
     assert (answer.status_code, answer.body) == (200, b"\x00\xff")
@@ -152,7 +152,7 @@ def test_text_is_sent_as_utf_8(setup: Setup) -> None:
 
 
 def test_the_context_is_that_of_python_3_10(setup: Setup) -> None:
-    """Credentials of the role, function, log place, region, account; no logger; env with keys and FC_ variables."""
+    """Credentials of the role, function, log names, region, account; no logger; environment with keys and FC_ variables."""
     answer = setup.invoke("tell")
     assert json.loads(answer.body.read()) == {
         "request_id": answer.headers["x-fc-request-id"],
@@ -168,7 +168,7 @@ def test_the_context_is_that_of_python_3_10(setup: Setup) -> None:
 
 
 def test_a_function_error_is_200_with_a_header(setup: Setup) -> None:
-    """The clients raise nothing: only X-Fc-Error-Type and the body tell."""
+    """The clients raise nothing; only X-Fc-Error-Type and the body show it."""
     answer = setup.invoke("fail")
     assert (answer.status_code, answer.headers["x-fc-error-type"]) == (200, "UnhandledInvocationError")
     body = json.loads(answer.body.read())
@@ -179,7 +179,7 @@ def test_a_function_error_is_200_with_a_header(setup: Setup) -> None:
 
 
 def test_a_process_that_ends_is_a_function_error(setup: Setup) -> None:
-    """No exception document, since nobody was left to write one."""
+    """The document has no exception, because the process could not write one."""
     answer = setup.invoke("leave")
     assert answer.headers["x-fc-error-type"] == "UnhandledInvocationError"
     assert json.loads(answer.body.read()) == {"errorMessage": "Process exited unexpectedly before completing request"}
@@ -194,7 +194,7 @@ def test_a_handler_that_cannot_be_imported_is_a_function_error(setup: Setup) -> 
 
 
 def test_tail_logs_come_back_in_a_header(setup: Setup) -> None:
-    """What was printed, between the platform's own lines, as base64; only when asked for."""
+    """The printed output between the platform's own lines, as base64, only on request."""
     answer = setup.invoke("fail", x_fc_log_type="Tail")
     lines = base64.b64decode(answer.headers["x-fc-log-result"]).decode().splitlines()
     request_id = answer.headers["x-fc-request-id"]
@@ -234,20 +234,20 @@ def test_another_accounts_function_is_not_found(setup: Setup) -> None:
 
 
 def test_an_unknown_service_is_not_found(setup: Setup) -> None:
-    """FC 2.0 looks for the service first."""
+    """FC 2.0 looks up the service first."""
     with pytest.raises(ClientException) as refusal:
         setup.invoke2("echo", service="nothing")
     assert (refusal.value.code, refusal.value.status_code) == ("ServiceNotFound", 404)
 
 
-def test_a_path_that_is_no_api_is_refused(setup: Setup) -> None:
-    """Operations that are not here say so."""
+def test_an_operation_that_is_not_offered_is_refused(setup: Setup) -> None:
+    """The code is PathNotSupported."""
     with pytest.raises(ClientException) as refusal:
         setup.fc3.delete_function("echo")
     assert (refusal.value.code, refusal.value.status_code) == ("PathNotSupported", 400)
 
 
-def test_a_role_that_trusts_no_function_compute_gives_no_credentials(setup: Setup) -> None:
+def test_a_role_that_does_not_trust_function_compute_gives_no_credentials(setup: Setup) -> None:
     """FC assumes the role as fc.aliyuncs.com."""
     setup.cloud.identity.roles[ROLE].trusted = ["ecs.aliyuncs.com"]
     with pytest.raises(ClientException) as refusal:
@@ -256,7 +256,7 @@ def test_a_role_that_trusts_no_function_compute_gives_no_credentials(setup: Setu
 
 
 def test_functions_are_listed_and_described(setup: Setup) -> None:
-    """By name, with a prefix, in pages; FC 2.0 keeps the role at the service."""
+    """By name, with a prefix, in pages; in FC 2.0 the role belongs to the service."""
     names: list[str] = []
     token: str | None = None
     while token != "":
@@ -275,8 +275,8 @@ def test_functions_are_listed_and_described(setup: Setup) -> None:
     assert setup.fc2.get_function("link-peer", "echo", fc2.GetFunctionRequest()).body.handler == "fc_sample.echo"
 
 
-def test_an_asynchronous_call_is_taken_and_runs_later(setup: Setup) -> None:
-    """202 with an empty body; the record goes from Enqueued to Succeeded and keeps what went in and came out."""
+def test_an_asynchronous_call_is_accepted_and_runs_later(setup: Setup) -> None:
+    """202 with an empty body; the record goes from Enqueued to Succeeded and keeps payload and result."""
     answer = setup.invoke("echo", b"later", x_fc_invocation_type="Async", x_fc_async_task_id="job-1")
     assert (answer.status_code, answer.body.read()) == (202, b"")
     assert answer.headers["x-fc-async-task-id"] == "job-1"
@@ -304,8 +304,8 @@ def test_fc_2_has_the_same_records_under_other_names(setup: Setup) -> None:
     assert [item.invocation_id for item in listed.invocations] == ["job-2"]
 
 
-def test_a_task_id_is_taken_once(setup: Setup) -> None:
-    """The second submission is refused with 409, so that a client may safely repeat one that got no answer."""
+def test_a_task_id_is_accepted_once(setup: Setup) -> None:
+    """A second submission gets 409, so a client without an answer may safely repeat it."""
     for _ in range(2):
         setup.invoke("tell", x_fc_invocation_type="Async", x_fc_async_task_id=f"job-{_}")
     with pytest.raises(ClientException) as refusal:
@@ -316,7 +316,7 @@ def test_a_task_id_is_taken_once(setup: Setup) -> None:
     assert refusal.value.code == "InvalidArgument"
 
 
-def test_an_asynchronous_payload_holds_128_kilobytes(setup: Setup) -> None:
+def test_an_asynchronous_payload_has_at_most_128_kilobytes(setup: Setup) -> None:
     """EntityTooLarge beyond."""
     setup.invoke("echo", b"x" * 128 * 1024, x_fc_invocation_type="Async")
     with pytest.raises(ClientException) as refusal:
@@ -325,7 +325,7 @@ def test_an_asynchronous_payload_holds_128_kilobytes(setup: Setup) -> None:
 
 
 def test_a_failing_call_is_retried_and_then_sent_to_its_destination(setup: Setup) -> None:
-    """maxAsyncRetryAttempts more runs; then Failed, and one message in the documented form."""
+    """maxAsyncRetryAttempts retries, then Failed and one message in the documented form."""
     setup.invoke("fail", b'{"failure":true}', x_fc_invocation_type="Async", x_fc_async_task_id="job")
     setup.fc.drain()
     task = setup.task("fail", "job")
@@ -345,7 +345,7 @@ def test_a_failing_call_is_retried_and_then_sent_to_its_destination(setup: Setup
 
 
 def test_retries_wait_longer_each_time(setup: Setup) -> None:
-    """Nothing runs before its time."""
+    """No retry runs early."""
     setup.invoke("fail", x_fc_invocation_type="Async", x_fc_async_task_id="job")
     ran = [setup.fc.tasks.step()]
     for seconds in (0.5, 0.5, 1.5, 0.5):
@@ -356,7 +356,7 @@ def test_retries_wait_longer_each_time(setup: Setup) -> None:
 
 
 def test_a_call_that_waited_too_long_is_never_run(setup: Setup) -> None:
-    """maxAsyncEventAgeInSeconds: Expired, and sent to the destination."""
+    """After maxAsyncEventAgeInSeconds it is Expired and sent to the destination."""
     setup.deploy("echo", max_age=60)
     setup.invoke("echo", x_fc_invocation_type="Async", x_fc_async_task_id="job")
     setup.clock.advance(61)
@@ -367,7 +367,7 @@ def test_a_call_that_waited_too_long_is_never_run(setup: Setup) -> None:
 
 
 def test_a_destination_that_refuses_is_recorded(setup: Setup) -> None:
-    """The record says that the message went nowhere."""
+    """The record says that the message was not delivered."""
 
     def refuse(*_: str) -> None:
         raise ApiError("QueueNotExist", 404, "The queue name you provided is not exist.")
@@ -378,8 +378,8 @@ def test_a_destination_that_refuses_is_recorded(setup: Setup) -> None:
     assert setup.task("fail", "job").destination_status == "Failed"
 
 
-def test_a_task_that_waits_can_be_stopped(setup: Setup) -> None:
-    """It never runs; a task that is over can't be stopped."""
+def test_a_waiting_task_can_be_stopped(setup: Setup) -> None:
+    """It never runs; a finished task cannot be stopped."""
     for name in ("a", "b"):
         setup.invoke("echo", x_fc_invocation_type="Async", x_fc_async_task_id=name)
     assert setup.fc3.stop_async_task("echo", "a", fc3.StopAsyncTaskRequest()).status_code == 204
@@ -392,7 +392,7 @@ def test_a_task_that_waits_can_be_stopped(setup: Setup) -> None:
 
 
 def test_tasks_are_listed_with_filters_and_pages(setup: Setup) -> None:
-    """By prefix, by status, 20 a page; payloads only when asked for."""
+    """By prefix, by status, 20 per page; payloads only on request."""
     for number in range(3):
         setup.invoke("echo", b"in", x_fc_invocation_type="Async", x_fc_async_task_id=f"a-{number}")
     setup.fc.drain()
@@ -418,7 +418,7 @@ def test_tasks_are_listed_with_filters_and_pages(setup: Setup) -> None:
 
 
 def test_the_host_names_account_and_region(setup: Setup) -> None:
-    """Functions are those of the account and the region that were called; other endpoints name neither."""
+    """A host that names another account or region is refused; other endpoints name neither."""
 
     def call(host: str) -> str:
         client = Fc3(setup._config(HOME))
@@ -444,8 +444,8 @@ def test_the_host_names_account_and_region(setup: Setup) -> None:
         ("", 400),
     ],
 )
-def test_a_digest_of_the_body_must_be_its_own(setup: Setup, digest: str, status: int) -> None:
-    """Content-MD5, where a client sends it."""
+def test_content_md5_must_match_the_body(setup: Setup, digest: str, status: int) -> None:
+    """Where a client sends it."""
     request = Request("POST", "/2023-03-30/functions/echo/invocations", "", {"host": "x", "content-md5": digest}, b"x")
     caller = Caller(HOME, f"acs:ram::{HOME}:root")
     try:
@@ -455,14 +455,14 @@ def test_a_digest_of_the_body_must_be_its_own(setup: Setup, digest: str, status:
     assert answer.status == status
 
 
-def test_half_a_character_in_a_log_is_no_fault_of_the_service(setup: Setup) -> None:
-    """What a function prints comes back, as far as it is text."""
+def test_a_lone_surrogate_in_a_log_is_replaced(setup: Setup) -> None:
+    """The rest of the output is returned."""
     answer = setup.invoke("half", x_fc_log_type="Tail")
     assert "a?b" in base64.b64decode(answer.headers["x-fc-log-result"]).decode()
 
 
 def test_without_async_task_there_are_no_records(setup: Setup) -> None:
-    """The call runs all the same; nothing can be listed afterwards."""
+    """The call still runs, but nothing can be listed afterwards."""
     setup.deploy("echo", async_task=False)
     setup.invoke("echo", x_fc_invocation_type="Async", x_fc_async_task_id="job")
     setup.fc.drain()
@@ -472,8 +472,8 @@ def test_without_async_task_there_are_no_records(setup: Setup) -> None:
     assert (refusal.value.code, refusal.value.status_code) == ("StatefulAsyncInvocationNotFound", 404)
 
 
-def test_credentials_are_renewed_before_they_end(setup: Setup) -> None:
-    """The same key for calls that are close together; another one near the end of its 36 hours."""
+def test_credentials_are_renewed_before_they_expire(setup: Setup) -> None:
+    """Calls close together share a key; near the end of its 36 hours there is a new one."""
 
     def key() -> str:
         setup.invoke("echo")

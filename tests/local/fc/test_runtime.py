@@ -58,7 +58,7 @@ def context(request_id: str = "1-a", key: str = "STS.1") -> Context:
     )
 
 
-def told(result: Result) -> dict[str, Any]:
+def answer_of(result: Result) -> dict[str, Any]:
     assert result.error_type == "", result
     document: dict[str, Any] = json.loads(result.body)
     return document
@@ -79,7 +79,7 @@ def _runtime(code: Path) -> Iterator[WorkerRuntime]:
 
 def test_an_instance_stays_warm(runtime: WorkerRuntime) -> None:
     """The second call finds the module loaded, in the same process."""
-    first, second = (told(runtime.run(function(), b"", context())) for _ in range(2))
+    first, second = (answer_of(runtime.run(function(), b"", context())) for _ in range(2))
     assert (first["calls"], second["calls"]) == (1, 2)
     assert first["pid"] == second["pid"]
 
@@ -87,10 +87,10 @@ def test_an_instance_stays_warm(runtime: WorkerRuntime) -> None:
 def test_an_instance_has_the_functions_environment_and_no_other(
     runtime: WorkerRuntime, monkeypatch: pytest.MonkeyPatch, code: Path
 ) -> None:
-    """What the machine's own environment holds (real keys, say) does not reach a function."""
+    """The machine's own environment (real keys, for example) does not reach a function."""
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "mine")
     monkeypatch.setenv("SECRET_THING", "mine")
-    answer = told(runtime.run(function(), b"", context()))
+    answer = answer_of(runtime.run(function(), b"", context()))
     assert answer["env"] == {
         "LINK_PEER_QUEUE": "q",
         "LINK_PEER_CLOUD": "http://127.0.0.1:1",
@@ -102,14 +102,14 @@ def test_an_instance_has_the_functions_environment_and_no_other(
 
 
 def test_credentials_of_the_context_are_those_of_the_call(runtime: WorkerRuntime) -> None:
-    """The environment keeps the keys of the instance's start; the context has today's."""
-    told(runtime.run(function(), b"", context(key="STS.1")))
-    answer = told(runtime.run(function(), b"", context(key="STS.2")))
+    """The environment keeps the keys from the start of the instance; the context has current ones."""
+    answer_of(runtime.run(function(), b"", context(key="STS.1")))
+    answer = answer_of(runtime.run(function(), b"", context(key="STS.2")))
     assert (answer["key"], answer["env"]["ALIBABA_CLOUD_ACCESS_KEY_ID"]) == ("STS.2", "STS.1")
 
 
 def test_output_and_log_records_are_captured(runtime: WorkerRuntime) -> None:
-    """`logging` adds time, request id and level, as the platform does; the next call starts with an empty log."""
+    """`logging` adds time, request id and level, as on the platform; the next call starts with an empty log."""
     lines = runtime.run(function(), b"log", context("1-b")).log.splitlines()
     assert lines[0].endswith("Z 1-b [INFO] opened tcp/3306")
     assert lines[1:] == ["to stderr"]
@@ -120,10 +120,10 @@ def test_a_call_is_killed_at_its_timeout(
     runtime: WorkerRuntime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The error names the seconds; printed output is kept; the next call gets a new instance."""
-    first = told(runtime.run(function(), b"", context()))
+    first = answer_of(runtime.run(function(), b"", context()))
 
     def time_is_up(_pipe: Connection, _timeout: float) -> bool:
-        """As if the timeout had passed once the handler printed its line."""
+        """Report a timeout once the handler has printed its line."""
         while not (tmp_path / "hanging").exists():
             threading.Event().wait(0.01)
         return False
@@ -134,20 +134,20 @@ def test_a_call_is_killed_at_its_timeout(
     assert result.error_type == "UnhandledInvocationError"
     assert json.loads(result.body) == {"errorMessage": "Function time out after 0.1 seconds"}
     assert result.log == "hanging\n"
-    assert told(runtime.run(function(), b"", context()))["pid"] != first["pid"]
+    assert answer_of(runtime.run(function(), b"", context()))["pid"] != first["pid"]
 
 
 def test_a_dead_process_is_a_function_error(runtime: WorkerRuntime) -> None:
-    """And not the end of the server."""
+    """The server keeps running."""
     result = runtime.run(function(), b"die", context())
     assert json.loads(result.body) == {"errorMessage": "Process exited unexpectedly before completing request"}
-    assert told(runtime.run(function(), b"", context()))["calls"] == 1
+    assert answer_of(runtime.run(function(), b"", context()))["calls"] == 1
 
 
 def test_a_running_call_can_be_stopped(runtime: WorkerRuntime, tmp_path: Path) -> None:
-    """Its process is killed, and the caller hears of it."""
+    """Its process is killed, and the call ends with an error."""
     results: list[Result] = []
-    told(runtime.run(function(), b"", context()))
+    answer_of(runtime.run(function(), b"", context()))
     thread = threading.Thread(
         target=lambda: results.append(
             runtime.run(function(), b"hang " + str(tmp_path / "x").encode(), context("1-stop"))
@@ -161,7 +161,7 @@ def test_a_running_call_can_be_stopped(runtime: WorkerRuntime, tmp_path: Path) -
 
 
 def test_two_calls_at_once_run_in_two_instances(runtime: WorkerRuntime, tmp_path: Path) -> None:
-    """An instance serves one request at a time: each waits here for the other."""
+    """An instance serves one request at a time; each call here waits for the other."""
     results: list[Result] = []
 
     def call(request_id: str) -> None:
@@ -172,11 +172,11 @@ def test_two_calls_at_once_run_in_two_instances(runtime: WorkerRuntime, tmp_path
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({told(result)["pid"] for result in results}) == 2
+    assert len({answer_of(result)["pid"] for result in results}) == 2
 
 
-def test_in_process_a_call_that_outlives_its_timeout_by_the_clock_has_timed_out(tmp_path: Path) -> None:
-    """On a virtual clock nothing can be interrupted, but the outcome is the platform's."""
+def test_in_process_a_call_beyond_its_timeout_has_timed_out(tmp_path: Path) -> None:
+    """It cannot be interrupted, but the outcome is the platform's."""
     clock = VirtualClock()
     source = "clock = None\ndef handler(event, context):\n    clock.sleep(121)\n"
     (tmp_path / "slow_sample.py").write_text(source, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""From an event, a message or a timer to a function, as s.yaml's triggers say."""
+"""From an event, a message or a timer to a function, as the triggers of s.yaml say."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def handler(event, context):
 
 
 class Setup:
-    """The project's s.yaml, with every function replaced by one that remembers and, if told, fails."""
+    """The project's s.yaml, with every function replaced by one that records its calls and fails on request."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Setup:
         return sys.modules["trigger_sample"]
 
     def fail(self, times: int) -> None:
-        """The next so many calls raise."""
+        """Make the next calls raise."""
         if "trigger_sample" not in sys.modules:
             runtime: Any = self.cloud.fc.runtime
             sys.path.insert(0, str(runtime._code[0]))
@@ -111,21 +111,21 @@ def _setup(tmp_path: Path) -> Setup:
 
 
 def test_an_instance_event_reaches_auto_link(setup: Setup) -> None:
-    """One CloudEvents object, not an array, through an asynchronous call."""
+    """As one CloudEvents object, not an array, through an asynchronous call."""
     setup.state_event("Running")
     [(name, event)] = setup.seen()
     assert name == "link-peer-auto-link"
     assert (event["data"]["state"], event["aliyunaccountid"]) == ("Running", HOME)
 
 
-def test_an_event_that_no_pattern_names_reaches_nobody(setup: Setup) -> None:
-    """Stopping is not our matter."""
+def test_an_event_that_no_pattern_matches_is_not_delivered(setup: Setup) -> None:
+    """For example Stopping."""
     setup.state_event("Stopping")
     assert setup.seen() == []
 
 
 def test_an_event_is_retried_by_function_compute(setup: Setup) -> None:
-    """The same event, until the function takes it."""
+    """The same event, until the function succeeds."""
     setup.fail(2)
     setup.state_event("Created")
     events = [event for _, event in setup.seen()]
@@ -145,7 +145,7 @@ def test_an_event_that_always_fails_ends_on_the_dead_letter_queue(setup: Setup) 
 
 
 def test_a_timer_sends_its_payload(setup: Setup) -> None:
-    """triggerTime, triggerName, payload."""
+    """With triggerTime and triggerName."""
     setup.triggers.fire_timer("every-10m")
     assert setup.seen() == [
         (
@@ -157,7 +157,7 @@ def test_a_timer_sends_its_payload(setup: Setup) -> None:
 
 
 def test_a_message_arrives_as_an_array_of_one_cloudevent(setup: Setup) -> None:
-    """In event-streaming mode even one message is an array; no DequeueCount, no receipt handle, no sender."""
+    """In event-streaming mode even one message is an array; it has no DequeueCount, receipt handle or sender."""
     message_id = setup.mns.send(HOME, QUEUE, base64.b64encode(b'{"version": 1}').decode())
     [(name, [event])] = setup.seen()
     assert name == "link-peer-cross-account"
@@ -169,22 +169,22 @@ def test_a_message_arrives_as_an_array_of_one_cloudevent(setup: Setup) -> None:
 
 @pytest.mark.parametrize("body", ['{"version": 1}', "/w==", "grüße"], ids=["JSON", "no text within", "not base64"])
 def test_a_body_that_is_not_base64_text_arrives_as_it_was_sent(setup: Setup, body: str) -> None:
-    """IsBase64Decode decodes what can be decoded."""
+    """IsBase64Decode leaves other bodies unchanged."""
     setup.mns.send(HOME, QUEUE, body)
     [(_, [event])] = setup.seen()
     assert event["data"]["messageBody"] == body
 
 
-def test_a_message_is_deleted_once_the_function_answered(setup: Setup) -> None:
-    """And not before."""
+def test_a_message_is_deleted_once_the_function_succeeded(setup: Setup) -> None:
+    """No message is left in the queue."""
     setup.mns.send(HOME, QUEUE, "a")
     setup.seen()
     depth = setup.mns.depth(HOME, QUEUE)
     assert (depth.active, depth.inactive) == (0, 0)
 
 
-def test_a_failed_message_is_pushed_again_and_hidden_meanwhile(setup: Setup) -> None:
-    """The same event, 1 s, 2 s, 4 s… later; nobody else can receive it in between."""
+def test_a_failed_message_is_retried_and_invisible_meanwhile(setup: Setup) -> None:
+    """The same event 1 s, 2 s, 4 s… later; no other receiver can get it in between."""
     setup.fail(2)
     setup.mns.send(HOME, QUEUE, "a")
     assert setup.stream.step()
@@ -198,7 +198,7 @@ def test_a_failed_message_is_pushed_again_and_hidden_meanwhile(setup: Setup) -> 
 
 
 def test_a_message_that_always_fails_is_dead_lettered_once(setup: Setup) -> None:
-    """After its last retry; the whole event, so that the body can be replayed."""
+    """After its last retry, as the whole event, so that the body can be replayed."""
     setup.fail(100)
     setup.mns.send(HOME, QUEUE, "poison")
     assert len(setup.seen()) == 6
@@ -208,7 +208,7 @@ def test_a_message_that_always_fails_is_dead_lettered_once(setup: Setup) -> None
 
 
 def test_the_strategy_retries_for_a_day(setup: Setup) -> None:
-    """EXPONENTIAL_DECAY_RETRY: 176 times, with pauses of at most 512 s; the local limit is lifted here."""
+    """EXPONENTIAL_DECAY_RETRY retries 176 times, with pauses of at most 512 s; the local limit is lifted here."""
     setup.stream.max_retries = None
     setup.fail(1000)
     setup.mns.send(HOME, QUEUE, "poison")
@@ -217,7 +217,7 @@ def test_the_strategy_retries_for_a_day(setup: Setup) -> None:
     assert 86_000 < setup.clock.now() - started < 87_000
 
 
-def test_a_poison_message_does_not_hold_up_the_others(setup: Setup) -> None:
+def test_a_poison_message_does_not_block_the_others(setup: Setup) -> None:
     """There are three tasks, each with its own batch."""
     setup.fail(1)
     for body in ("a", "b", "c"):
@@ -238,7 +238,7 @@ def _changed(**options: Any) -> Callable[[Trigger], Trigger]:
 
 
 def test_without_tolerance_the_stream_blocks(tmp_path: Path) -> None:
-    """errorsTolerance NONE: after the retries nothing is dead-lettered and nothing moves."""
+    """With errorsTolerance NONE, nothing is dead-lettered after the retries and nothing more is delivered."""
     setup = Setup(tmp_path, _changed(errorsTolerance="NONE", maximumTasks=1))
     setup.fail(100)
     setup.mns.send(HOME, QUEUE, "poison")
@@ -248,7 +248,7 @@ def test_without_tolerance_the_stream_blocks(tmp_path: Path) -> None:
 
 
 def test_a_batch_waits_for_its_window(tmp_path: Path) -> None:
-    """Pushed when it is full, or when the window is over."""
+    """It is pushed when it is full or its window has passed."""
     window = {"CountBasedWindow": 2, "TimeBasedWindow": 10}
     setup = Setup(tmp_path, _changed(batchWindow=window, maximumTasks=1))
     setup.mns.send(HOME, QUEUE, "a")
@@ -262,7 +262,7 @@ def test_a_batch_waits_for_its_window(tmp_path: Path) -> None:
 
 
 def test_a_batch_fails_as_a_whole(tmp_path: Path) -> None:
-    """There is no way to report one bad message of a batch, so all of it comes again."""
+    """One bad message cannot be reported separately, so the whole batch is redelivered."""
     setup = Setup(tmp_path, _changed(batchWindow={"CountBasedWindow": 2, "TimeBasedWindow": 0}))
     setup.fail(1)
     for body in ("a", "b"):
@@ -288,7 +288,7 @@ def test_a_trigger_that_the_platform_would_refuse_is_refused(
 
 
 def test_without_its_queue_a_stream_waits(tmp_path: Path) -> None:
-    """It finds the queue when somebody makes it."""
+    """It delivers once the queue has been created."""
     setup = Setup(tmp_path)
     setup.mns.delete_queue(HOME, QUEUE)
     assert setup.seen() == []
@@ -315,7 +315,7 @@ def test_a_deployment_follows_its_world(tmp_path: Path) -> None:
 
 
 def test_started_triggers_run_by_themselves(tmp_path: Path) -> None:
-    """In real time, in threads: an event and a message each reach their function, and `drain` waits for that."""
+    """In threads and real time, an event and a message each reach their function, and `drain` waits for them."""
     setup = Setup(tmp_path, clock=SystemClock())
     setup.triggers.start()
     try:

@@ -1,4 +1,4 @@
-"""MNS of the local cloud as the official Python client meets it: queues, messages, handles, batches."""
+"""MNS through the official Python client: queues, messages, handles, batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mns.account import Account
 from mns.mns_exception import MNSServerException
 from mns.queue import Message, Queue, QueueMeta
 
-# The client warns of its own message counts, which it still reads.
+# The client marks its own message counts as deprecated, but they still work.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated function:DeprecationWarning")
 
 HOME, PEER = "1000000000000001", "1000000000000002"
@@ -54,7 +54,7 @@ def advance(cloud: LocalCloud, seconds: float) -> None:
 # Queues
 
 
-def test_queue_lives_and_dies(local_cloud: LocalCloud, account: Account) -> None:
+def test_queue_lifecycle(local_cloud: LocalCloud, account: Account) -> None:
     """A queue can be created, described, changed and deleted."""
     queue = account.get_queue("jobs")
     url = queue.create(QueueMeta(vis_timeout=60, max_msg_size=2048, msg_ttl=120, delay_sec=0, polling_wait_sec=5))
@@ -75,7 +75,7 @@ def test_queue_lives_and_dies(local_cloud: LocalCloud, account: Account) -> None
 
 
 def test_creating_again_needs_the_same_attributes(account: Account) -> None:
-    """The same attributes again are no error, others are."""
+    """With other attributes it is an error."""
     queue = account.get_queue("jobs")
     queue.create(QueueMeta(vis_timeout=60))
     queue.create(QueueMeta(vis_timeout=60))
@@ -102,13 +102,13 @@ def test_attributes_out_of_limits_are_refused(account: Account, meta: dict[str, 
 @pytest.mark.parametrize(
     ("name", "code"), [("-dash", "InvalidQueueName"), ("a_b", "InvalidQueueName"), ("x" * 121, "QueueNameLengthError")]
 )
-def test_bad_queue_name_is_refused(account: Account, name: str, code: str) -> None:
-    """Names are up to 120 letters, digits and dashes."""
+def test_invalid_queue_name_is_refused(account: Account, name: str, code: str) -> None:
+    """Names have up to 120 letters, digits and dashes."""
     assert refusal(lambda: account.get_queue(name).create(QueueMeta())) == code
 
 
 def test_queues_are_listed_by_prefix_and_page(account: Account) -> None:
-    """A list goes on from the marker until all names were told."""
+    """A listing continues from its marker until all names were returned."""
     for name in ("list-a", "list-b", "list-c", "other"):
         account.get_queue(name).create(QueueMeta())
     first, marker = account.list_queue("list-", 2)
@@ -118,7 +118,7 @@ def test_queues_are_listed_by_prefix_and_page(account: Account) -> None:
 
 
 def test_queues_belong_to_their_account(local_cloud: LocalCloud, queue: Queue) -> None:
-    """Another account has its own queues, and no way to this one's by host name."""
+    """Another account has its own queues and cannot reach these by host name."""
     assert refusal(account_of(local_cloud, PEER).get_queue("jobs").get_attributes) == "QueueNotExist"
     assert refusal(account_of(local_cloud, PEER, HOME).get_queue("jobs").get_attributes) == "AccessDenied"
     assert queue.get_attributes().queue_name == "jobs"
@@ -128,8 +128,8 @@ def test_queues_belong_to_their_account(local_cloud: LocalCloud, queue: Queue) -
 
 
 @pytest.mark.parametrize("encoded", [True, False])
-def test_body_comes_back_to_the_letter(queue: Queue, encoded: bool) -> None:
-    """Markup, line ends and other alphabets survive, base64 or plain; the MD5 is upper-case hex of the body as sent."""
+def test_body_is_returned_exactly(queue: Queue, encoded: bool) -> None:
+    """Markup, line ends and other alphabets survive in base64 or plain text; the MD5 is upper-case hex of the body as sent."""
     body = ' {"a": "<b>&amp;\'\r\n\t✓"} '
     queue.set_encoding(encoded)
     if not encoded:
@@ -143,8 +143,8 @@ def test_body_comes_back_to_the_letter(queue: Queue, encoded: bool) -> None:
     assert sent.message_body_md5 == got.message_body_md5 == digest
 
 
-def test_received_message_is_hidden_until_its_time(local_cloud: LocalCloud, queue: Queue) -> None:
-    """A received message is not received again before its visibility timeout, and counted when it is."""
+def test_received_message_is_invisible_until_its_timeout(local_cloud: LocalCloud, queue: Queue) -> None:
+    """Then it can be received again, with a higher dequeue count."""
     queue.send_message(Message("x"))
     first = queue.receive_message()
     now = int(local_cloud.clock.now() * 1000)
@@ -158,7 +158,7 @@ def test_received_message_is_hidden_until_its_time(local_cloud: LocalCloud, queu
 
 
 def test_deleted_message_is_gone(local_cloud: LocalCloud, queue: Queue) -> None:
-    """A deleted message does not come back; deleting it again says so."""
+    """It is not redelivered, and deleting it again is an error."""
     queue.send_message(Message("x"))
     handle = queue.receive_message().receipt_handle
     queue.delete_message(handle)
@@ -167,7 +167,7 @@ def test_deleted_message_is_gone(local_cloud: LocalCloud, queue: Queue) -> None:
     assert refusal(lambda: queue.delete_message(handle)) == "MessageNotExist"
 
 
-def test_receipt_handle_ends_with_visibility(local_cloud: LocalCloud, queue: Queue) -> None:
+def test_receipt_handle_expires_with_visibility(local_cloud: LocalCloud, queue: Queue) -> None:
     """Once the message is visible again, its old handle neither deletes nor hides it."""
     queue.send_message(Message("x"))
     handle = queue.receive_message().receipt_handle
@@ -179,13 +179,13 @@ def test_receipt_handle_ends_with_visibility(local_cloud: LocalCloud, queue: Que
 
 
 def test_malformed_receipt_handle_is_an_error(queue: Queue) -> None:
-    """What was never a handle is ReceiptHandleError."""
+    """Invalid syntax is ReceiptHandleError."""
     assert refusal(lambda: queue.delete_message("nonsense")) == "ReceiptHandleError"
     assert refusal(lambda: queue.change_message_visibility("nonsense", 60)) == "ReceiptHandleError"
 
 
 def test_changed_visibility_has_a_new_handle(local_cloud: LocalCloud, queue: Queue) -> None:
-    """Changing visibility counts from now and replaces the handle."""
+    """The new timeout counts from now, and the old handle is invalid."""
     queue.send_message(Message("x"))
     old = queue.receive_message().receipt_handle
     advance(local_cloud, 20)
@@ -198,8 +198,8 @@ def test_changed_visibility_has_a_new_handle(local_cloud: LocalCloud, queue: Que
     assert refusal(lambda: queue.change_message_visibility(changed.receipt_handle, 0)) == "InvalidArgument"
 
 
-def test_delayed_message_comes_later(local_cloud: LocalCloud, account: Account) -> None:
-    """The message's own delay goes before the queue's."""
+def test_delayed_message_becomes_visible_later(local_cloud: LocalCloud, account: Account) -> None:
+    """A message's own DelaySeconds overrides the queue's."""
     queue = account.get_queue("late")
     queue.create(QueueMeta(delay_sec=10))
     queue.send_message(Message("queue's"))
@@ -212,8 +212,8 @@ def test_delayed_message_comes_later(local_cloud: LocalCloud, account: Account) 
     assert queue.receive_message().message_body == b"queue's"
 
 
-def test_message_is_gone_when_its_retention_is_over(local_cloud: LocalCloud, account: Account) -> None:
-    """A message lives as long as the queue says, received or not."""
+def test_message_is_deleted_after_its_retention_period(local_cloud: LocalCloud, account: Account) -> None:
+    """Whether it was received or not."""
     queue = account.get_queue("short")
     queue.create(QueueMeta(msg_ttl=60, vis_timeout=30))
     queue.send_message(Message("x"))
@@ -231,7 +231,7 @@ def test_urgent_messages_go_first(queue: Queue) -> None:
     assert [queue.receive_message().message_body for _ in range(4)] == [b"c", b"a", b"d", b"b"]
 
 
-def test_peek_takes_nothing(queue: Queue) -> None:
+def test_peek_receives_nothing(queue: Queue) -> None:
     """A peeked message can still be received, for the first time."""
     queue.send_message(Message("x"))
     assert (queue.peek_message().dequeue_count, queue.batch_peek_message(16)[0].message_body) == (0, b"x")
@@ -240,7 +240,7 @@ def test_peek_takes_nothing(queue: Queue) -> None:
 
 
 def test_too_large_body_is_refused(account: Account) -> None:
-    """The limit is in bytes of the body as sent, base64 and all."""
+    """The limit is in bytes of the body as sent, after base64."""
     queue = account.get_queue("small")
     queue.create(QueueMeta(max_msg_size=1024))
     queue.send_message(Message("x" * 768))
@@ -252,8 +252,8 @@ def test_too_large_body_is_refused(account: Account) -> None:
 # Batches
 
 
-def test_batches_carry_sixteen(local_cloud: LocalCloud, queue: Queue) -> None:
-    """Up to 16 messages a call are sent, received and deleted."""
+def test_batches_have_up_to_sixteen_messages(local_cloud: LocalCloud, queue: Queue) -> None:
+    """For sending, receiving and deleting."""
     sent = queue.batch_send_message([Message(str(n)) for n in range(16)])
     got = queue.batch_receive_message(16)
     assert [m.message_id for m in got] == [m.message_id for m in sent]
@@ -264,7 +264,7 @@ def test_batches_carry_sixteen(local_cloud: LocalCloud, queue: Queue) -> None:
 
 
 def test_more_than_a_batch_is_refused(queue: Queue) -> None:
-    """17 messages, or more than 64 KB together, are refused whole."""
+    """17 messages, or more than 64 KB together, are refused as a whole."""
     assert refusal(lambda: queue.batch_send_message([Message("x")] * 17)) == "InvalidArgument"
     assert refusal(lambda: queue.batch_receive_message(17)) == "InvalidArgument"
     assert refusal(lambda: queue.batch_send_message([Message("x" * 30_000)] * 2)) == "InvalidArgument"
@@ -272,7 +272,7 @@ def test_more_than_a_batch_is_refused(queue: Queue) -> None:
 
 
 def test_batch_delete_names_the_handles_that_failed(queue: Queue) -> None:
-    """The good handles are deleted, the bad ones are named."""
+    """The valid handles are deleted, the invalid ones are named."""
     queue.send_message(Message("x"))
     good = queue.receive_message().receipt_handle
     stale = "8-" + "0" * 32
@@ -285,8 +285,8 @@ def test_batch_delete_names_the_handles_that_failed(queue: Queue) -> None:
 # Dead letters
 
 
-def test_used_up_message_goes_to_the_dead_letter_queue(local_cloud: LocalCloud, account: Account) -> None:
-    """When the last allowed receive ends without a deletion: the dead-letter queue has it, whoever looks first."""
+def test_message_received_too_often_goes_to_the_dead_letter_queue(local_cloud: LocalCloud, account: Account) -> None:
+    """As soon as its last visibility timeout has expired, whichever queue is read first."""
     mns = local_cloud.mns
     mns.create_queue(HOME, "dead")
     mns.create_queue(HOME, "work", QueueAttributes(dead_letter_queue="dead", max_receive_count=2))
@@ -302,8 +302,8 @@ def test_used_up_message_goes_to_the_dead_letter_queue(local_cloud: LocalCloud, 
     assert mns.depth(HOME, "work").active == 0
 
 
-def test_retention_goes_on_in_the_dead_letter_queue(local_cloud: LocalCloud) -> None:
-    """Moving a message does not make it younger."""
+def test_retention_continues_in_the_dead_letter_queue(local_cloud: LocalCloud) -> None:
+    """Moving a message does not reset its age."""
     mns = local_cloud.mns
     mns.create_queue(HOME, "dead", QueueAttributes(message_retention_period=60))
     mns.create_queue(HOME, "work", QueueAttributes(dead_letter_queue="dead", max_receive_count=1))
@@ -317,7 +317,7 @@ def test_retention_goes_on_in_the_dead_letter_queue(local_cloud: LocalCloud) -> 
 
 
 def test_queue_is_not_its_own_dead_letter_queue(local_cloud: LocalCloud) -> None:
-    """The target is another queue that exists."""
+    """The target must be another, existing queue."""
     mns = local_cloud.mns
     with pytest.raises(Exception, match="InvalidArgument"):
         mns.create_queue(HOME, "work", QueueAttributes(dead_letter_queue="work"))

@@ -1,4 +1,4 @@
-"""MNS below its Python client: other clients' spellings, bad requests, long polling on real time, and the hooks."""
+"""MNS below its Python client: other clients' spellings, invalid requests, long polling in real time, and hooks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def refused(response: Response) -> tuple[int, str]:
 MESSAGE = "<Message xmlns='http://mns.aliyuncs.com/doc/v1/'><MessageBody>x</MessageBody></Message>"
 
 
-def test_statuses_tell_new_from_known() -> None:
+def test_creating_a_queue_answers_whether_it_is_new() -> None:
     """201 for a new queue, 204 for the same again, 409 for the same name with other attributes."""
     backend = MnsBackend(VirtualClock(), "cn-qingdao")
     body = "<Queue xmlns='http://mns.aliyuncs.com/doc/v1/'><DelaySeconds>{}</DelaySeconds></Queue>"
@@ -61,7 +61,7 @@ def test_statuses_tell_new_from_known() -> None:
 
 
 def test_every_answer_carries_its_headers(backend: MnsBackend) -> None:
-    """Request id and version are on successes, empty ones too."""
+    """Request id and version, also on empty answers."""
     for answer in (call(backend, "GET", "/queues/jobs"), call(backend, "DELETE", "/queues/jobs")):
         assert answer.headers["x-mns-request-id"]
         assert answer.headers["x-mns-version"] == "2015-06-06"
@@ -71,7 +71,7 @@ def test_every_answer_carries_its_headers(backend: MnsBackend) -> None:
     ("handle", "timeout"), [("ReceiptHandle", "VisibilityTimeout"), ("receiptHandle", "visibilityTimeout")]
 )
 def test_both_spellings_of_parameters(backend: MnsBackend, handle: str, timeout: str) -> None:
-    """The Node client begins its parameter names in lower case."""
+    """The Node client writes its parameter names in lower camel case."""
     assert call(backend, "POST", "/queues/jobs/messages", MESSAGE).status == 201
     taken = fields(call(backend, "GET", "/queues/jobs/messages"))["ReceiptHandle"]
     changed = call(backend, "PUT", f"/queues/jobs/messages?{handle}={taken}&{timeout}=60")
@@ -80,7 +80,7 @@ def test_both_spellings_of_parameters(backend: MnsBackend, handle: str, timeout:
 
 
 def test_queues_can_be_listed_with_their_attributes(backend: MnsBackend) -> None:
-    """x-mns-with-meta adds every attribute; a page size out of 1-1000 is refused."""
+    """x-mns-with-meta adds every attribute; a page size outside 1-1000 is refused."""
     shown = fields(call(backend, "GET", "/queues", x_mns_with_meta="true"))
     assert (shown["QueueURL"], shown["VisibilityTimeout"]) == ("http://127.0.0.1:8101/queues/jobs", "30")
     assert "VisibilityTimeout" not in fields(call(backend, "GET", "/queues"))
@@ -88,7 +88,7 @@ def test_queues_can_be_listed_with_their_attributes(backend: MnsBackend) -> None
 
 
 def test_dead_letter_policy_over_the_wire(backend: MnsBackend) -> None:
-    """DlqPolicy is set, shown, and switched off."""
+    """DlqPolicy is set, shown, and disabled."""
     call(backend, "PUT", "/queues/dead")
     policy = (
         "<Queue xmlns='http://mns.aliyuncs.com/doc/v1/'><DlqPolicy><Enabled>{}</Enabled>"
@@ -103,7 +103,7 @@ def test_dead_letter_policy_over_the_wire(backend: MnsBackend) -> None:
 
 
 def test_setting_one_attribute_leaves_the_others(backend: MnsBackend) -> None:
-    """SetQueueAttributes changes what it names."""
+    """SetQueueAttributes changes only the attributes it names."""
     backend.create_queue(HOME, "q", QueueAttributes(visibility_timeout=60, delay_seconds=5))
     body = "<Queue><DelaySeconds>7</DelaySeconds></Queue>"
     call(backend, "PUT", "/queues/q?metaoverride=true", body)
@@ -162,14 +162,14 @@ def test_setting_one_attribute_leaves_the_others(backend: MnsBackend) -> None:
         ("GET", "/topics/t", "", "InvalidRequestURL"),
     ],
 )
-def test_bad_request_is_refused(backend: MnsBackend, method: str, target: str, body: str, expected: str) -> None:
-    """What is not in the schema is refused, with the platform's code, and nothing is sent."""
+def test_invalid_request_is_refused(backend: MnsBackend, method: str, target: str, body: str, expected: str) -> None:
+    """A body that does not match the schema gets the platform's code, and nothing is sent."""
     assert refused(call(backend, method, target, body)) == (400, expected)
     assert backend.depth(HOME, "jobs").active == 0
 
 
 def test_digest_of_the_body_is_checked(backend: MnsBackend) -> None:
-    """Content-MD5 is base64 of the hex digest (as the Python client has it) or of the digest."""
+    """Content-MD5 is base64 of the hex digest (as in the Python client) or of the digest."""
     digest = hashlib.md5(MESSAGE.encode())  # noqa: S324 - their hash
     for form in (digest.hexdigest().encode(), digest.digest()):
         sent = call(backend, "POST", "/queues/jobs/messages", MESSAGE, content_md5=base64.b64encode(form).decode())
@@ -187,7 +187,7 @@ def test_digest_of_the_body_is_checked(backend: MnsBackend) -> None:
     ],
 )
 def test_a_body_may_be_escaped_in_any_way_of_xml(backend: MnsBackend, body: str) -> None:
-    """Entities and CDATA sections mean the same text; it goes out escaped, with the MD5 of the text."""
+    """Entities and CDATA sections mean the same text; it is returned escaped, with the MD5 of the text."""
     text = 'a <b> & ü "q"'
     sent = fields(
         call(backend, "POST", "/queues/jobs/messages", f"<Message><MessageBody>{body}</MessageBody></Message>")
@@ -198,7 +198,7 @@ def test_a_body_may_be_escaped_in_any_way_of_xml(backend: MnsBackend, body: str)
 
 
 def test_number_of_messages_decides_the_form(backend: MnsBackend) -> None:
-    """numOfMessages decides the form of the answer: one Message, or Messages."""
+    """With numOfMessages the answer is Messages, without it a single Message."""
     backend.send(HOME, "jobs", "x")
     one = call(backend, "GET", "/queues/jobs/messages?peekonly=true")
     many = call(backend, "GET", "/queues/jobs/messages?peekonly=true&numOfMessages=1")
@@ -230,7 +230,7 @@ def test_number_of_messages_decides_the_form(backend: MnsBackend) -> None:
     ],
 )
 def test_action_is_named_as_the_api_names_it(method: str, target: str, body: str, name: str) -> None:
-    """Faults and counts go by these names."""
+    """Faults and counts use these names."""
     path, _, query = target.partition("?")
     assert mns_wire.action(Request(method, path, query, {}, body.encode())) == name
 
@@ -245,13 +245,13 @@ def test_action_is_named_as_the_api_names_it(method: str, target: str, body: str
     ],
 )
 def test_the_host_names_account_and_region(backend: MnsBackend, host: str, expected: tuple[int, str] | None) -> None:
-    """Queues are those of the account and the region that were called."""
+    """Queues belong to the account and the region in the host name."""
     answer = call(backend, "GET", "/queues/jobs", host=host)
     assert (answer.status == 200) if expected is None else (refused(answer) == expected)
 
 
 def test_error_of_the_gateway_is_rendered() -> None:
-    """A refusal from before the backend (a wrong signature, say) has the same form."""
+    """A refusal before the backend (a wrong signature, for example) has the same form."""
     assert refused(mns_wire.error(ApiError("SignatureDoesNotMatch", 403, "a <wrong> one"))) == (
         403,
         "SignatureDoesNotMatch",
@@ -262,7 +262,7 @@ def test_error_of_the_gateway_is_rendered() -> None:
 
 
 def test_long_polling_ends_with_the_first_message() -> None:
-    """A waiting receive returns as soon as a message is there, not when its time is up."""
+    """A waiting receive returns when a message arrives, not when its time is up."""
     backend = MnsBackend(SystemClock(), "cn-qingdao")
     backend.create_queue(HOME, "jobs")
     sender = threading.Timer(0.05, backend.send, (HOME, "jobs", "x"))
@@ -273,7 +273,7 @@ def test_long_polling_ends_with_the_first_message() -> None:
 
 
 def test_long_polling_ends_with_a_dead_letter() -> None:
-    """Whoever waits at the dead-letter queue gets the message when its last visibility is over."""
+    """A receive on the dead-letter queue returns when the message's last visibility timeout expires."""
     clock = SystemClock()
     backend = MnsBackend(clock, "cn-qingdao")
     backend.create_queue(HOME, "dead")
@@ -287,8 +287,8 @@ def test_long_polling_ends_with_a_dead_letter() -> None:
     assert time.monotonic() - started < 25
 
 
-def test_long_polling_ends_when_the_queue_goes() -> None:
-    """A receive that waits on a queue that is deleted says so at once."""
+def test_long_polling_ends_when_the_queue_is_deleted() -> None:
+    """With the error QueueNotExist."""
     backend = MnsBackend(SystemClock(), "cn-qingdao")
     backend.create_queue(HOME, "jobs")
     threading.Timer(0.05, backend.delete_queue, (HOME, "jobs")).start()
@@ -296,13 +296,13 @@ def test_long_polling_ends_when_the_queue_goes() -> None:
         backend.receive(HOME, "jobs", wait=20)
 
 
-def test_nobody_waits_on_a_virtual_clock(backend: MnsBackend) -> None:
-    """Time that stands still would never end a wait."""
+def test_receive_does_not_wait_on_a_virtual_clock(backend: MnsBackend) -> None:
+    """Such a wait would never end."""
     assert backend.receive(HOME, "jobs", wait=30) == []
 
 
 def test_concurrent_receivers_share_the_messages() -> None:
-    """Every message is handed out once, however many receive at the same time."""
+    """Every message is received once, however many receivers there are."""
     backend = MnsBackend(SystemClock(), "cn-qingdao")
     backend.create_queue(HOME, "jobs")
     for number in range(40):
@@ -322,7 +322,7 @@ def test_concurrent_receivers_share_the_messages() -> None:
 
 
 def test_hook_is_called_outside_the_lock(backend: MnsBackend) -> None:
-    """`on_send` sees the message already there, from any thread, and is not called for a delayed one."""
+    """`on_send` can read the queue from any thread, and is not called for a delayed message."""
     seen: list[tuple[str, str, int]] = []
 
     def on_send(account: str, queue: str) -> None:
@@ -336,8 +336,8 @@ def test_hook_is_called_outside_the_lock(backend: MnsBackend) -> None:
     assert seen == [(HOME, "jobs", 1)]
 
 
-def test_next_visible_time_is_told(backend: MnsBackend) -> None:
-    """Who has no message to receive can ask when to come again."""
+def test_next_visible_time_is_reported(backend: MnsBackend) -> None:
+    """So that a receiver of an empty queue knows when to try again."""
     now = VirtualClock().now()
     assert backend.next_visible_at(HOME, "jobs") is None
     backend.send(HOME, "jobs", "later", delay=10)

@@ -28,7 +28,7 @@ ALERT = {
 
 @pytest.fixture(name="store")
 def _store(local_cloud: LocalCloud) -> LogClient:
-    """Logs of three outcomes; `outcome`, `from` and `count` are kept for SQL, `secret` is not."""
+    """Logs of three outcomes; `outcome`, `from` and `count` have doc_value, `secret` has not."""
     client = client_of(local_cloud, HOME)
     client.create_project("proj", "a project")
     client.create_logstore("proj", "store", ttl=7, shard_count=2)
@@ -72,16 +72,17 @@ def rows(client: LogClient, cloud: LocalCloud, query: str) -> list[dict[str, str
         ("* | select date_format(0, '%d %M, %T') as t limit 1", [{"t": "01 January, 00:00:00"}]),
     ],
 )  # fmt: skip
-def test_sql_runs_over_what_the_search_finds(
+def test_sql_runs_over_the_matching_logs(
     store: LogClient, local_cloud: LocalCloud, query: str, wanted: list[dict[str, str]]
 ) -> None:
+    """Every value of a row is a string."""
     assert rows(store, local_cloud, query) == wanted
 
 
 @pytest.mark.parametrize(
     ("query", "problem"),
     [
-        ("* | select secret", "secret"),  # searched, but not kept for SQL
+        ("* | select secret", "secret"),  # searchable, but without doc_value
         ('* | select "nothing"', "Column 'nothing' cannot be resolved"),
         ("* | delete from log", "begins with select"),
         ("* | select * from sqlite_master", "prohibited"),
@@ -106,15 +107,16 @@ def test_sql_runs_over_what_the_search_finds(
     ],
 )  # fmt: skip
 def test_what_sql_may_not_do_is_refused(store: LogClient, local_cloud: LocalCloud, query: str, problem: str) -> None:
+    """A statement may only read the log table, and its time, size and memory are limited."""
     with pytest.raises(Exception, match="ParameterInvalid") as refused:
         rows(store, local_cloud, query)
     assert problem in str(refused.value)
 
 
-def test_time_ends_a_statement_as_steps_do(
+def test_a_statement_is_limited_by_time_and_steps(
     store: LogClient, local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A step can be a long one."""
+    """Because a single step can take long."""
     query = "* | select count(*) as c from log a, log b, log c, log d, log e"
     assert rows(store, local_cloud, query) == [{"c": "243"}]
     monkeypatch.setattr(analysis, "_SECONDS", 0)
@@ -123,7 +125,7 @@ def test_time_ends_a_statement_as_steps_do(
 
 
 def test_a_field_may_have_any_name(store: LogClient, local_cloud: LocalCloud) -> None:
-    """Quotation marks in it are part of it, not the end of it."""
+    """Quotation marks inside a name do not end it."""
     name = 'a") check (length(hex(zeroblob(999999999))) > 0'
     keys = {name: IndexKeyConfig(TOKENS, doc_value=True)}
     store.update_index("proj", "store", IndexConfig(line_config=IndexLineConfig(TOKENS), key_config_list=keys))
@@ -132,20 +134,22 @@ def test_a_field_may_have_any_name(store: LogClient, local_cloud: LocalCloud) ->
     assert rows(store, local_cloud, f'here | select "{quoted}" as it') == [{"it": "here"}]
 
 
-def test_of_a_value_sql_sees_two_kilobytes(store: LogClient, local_cloud: LocalCloud) -> None:
-    """The index may say otherwise."""
+def test_sql_sees_two_kilobytes_of_a_value(store: LogClient, local_cloud: LocalCloud) -> None:
+    """Unless the index sets another limit."""
     put(store, local_cloud.clock.now(), {"outcome": "é" * 2000 + " long"})
     assert rows(store, local_cloud, "long | select length(outcome) as n") == [{"n": "1024"}]
 
 
 def test_a_result_has_a_hundred_rows_unless_limit_says_otherwise(store: LogClient, local_cloud: LocalCloud) -> None:
+    """As in the real service."""
     put(store, local_cloud.clock.now() - 300, *[{"outcome": f"o{number}"} for number in range(200)])
     query = "* | select outcome"
     assert len(rows(store, local_cloud, query)) == 100
     assert len(rows(store, local_cloud, f"{query} limit 150")) == 150
 
 
-def test_an_answer_says_that_it_has_sql(store: LogClient, local_cloud: LocalCloud) -> None:
+def test_the_answer_says_whether_the_query_has_sql(store: LogClient, local_cloud: LocalCloud) -> None:
+    """In `has_sql`."""
     now = int(local_cloud.clock.now())
     answer = store.get_log("proj", "store", now - 60, now + 60, query="* | select count(*) as c")
     assert answer.get_has_sql() is True
@@ -153,11 +157,13 @@ def test_an_answer_says_that_it_has_sql(store: LogClient, local_cloud: LocalClou
 
 
 def test_a_bar_outside_quotes_begins_the_sql(store: LogClient, local_cloud: LocalCloud) -> None:
+    """A bar inside quotes is part of the search."""
     put(store, local_cloud.clock.now(), {"outcome": "a|b"})
     assert [row["outcome"] for row in rows(store, local_cloud, 'outcome: "a|b"')] == ["a|b"]
 
 
-def test_a_dashboard_lives(store: LogClient) -> None:
+def test_dashboard_lifecycle(store: LogClient) -> None:
+    """A dashboard can be created, listed, changed and deleted."""
     chart = {"title": "c", "type": "table", "search": {}, "display": {}, "action": {}}
     document = {"dashboardName": "d", "displayName": "D", "description": "", "charts": [chart]}
     store.create_dashboard("proj", document)
@@ -170,7 +176,8 @@ def test_a_dashboard_lives(store: LogClient) -> None:
     assert refusal(lambda: store.create_dashboard("proj", {"displayName": "D"})) == (400, "ParameterInvalid")
 
 
-def test_an_alert_rule_lives(store: LogClient) -> None:
+def test_alert_rule_lifecycle(store: LogClient) -> None:
+    """An alert rule can be created, listed, disabled, changed and deleted."""
     store.create_alert("proj", ALERT)
     assert refusal(lambda: store.create_alert("proj", ALERT)) == (400, "JobAlreadyExist")
     assert [alert["name"] for alert in store.list_alert("proj").get_entities()] == ["denials"]
@@ -193,5 +200,6 @@ def test_an_alert_rule_lives(store: LogClient) -> None:
         {"configuration": {}},
     ],
 )
-def test_an_alert_rule_that_lacks_something_is_refused(store: LogClient, change: dict[str, Any]) -> None:
+def test_an_incomplete_alert_rule_is_refused(store: LogClient, change: dict[str, Any]) -> None:
+    """ParameterInvalid, 400."""
     assert refusal(lambda: store.create_alert("proj", {**ALERT, **change})) == (400, "ParameterInvalid")

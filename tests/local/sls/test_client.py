@@ -1,4 +1,4 @@
-"""SLS of the local cloud as the official Python client meets it: projects, logstores, indexes, writing, searching."""
+"""SLS through the official Python client: projects, logstores, indexes, writing, searching."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def refusal(call: Callable[[], object]) -> tuple[int, str]:
 # Projects
 
 
-def test_project_lives_and_dies(client: LogClient) -> None:
+def test_project_lifecycle(client: LogClient) -> None:
     """A project can be created, described, changed, listed and deleted."""
     client.create_project("proj", "first")
     client.update_project("proj", "second")
@@ -84,7 +84,7 @@ def test_project_lives_and_dies(client: LogClient) -> None:
 
 
 def test_project_names_are_global(local_cloud: LocalCloud, client: LogClient) -> None:
-    """Another account can't take a project's name, nor see the project."""
+    """Another account cannot use a project's name, nor see the project."""
     client.create_project("proj", "mine")
     other = client_of(local_cloud, PEER)
     assert refusal(lambda: other.create_project("proj", "theirs")) == (400, "ProjectAlreadyExist")
@@ -95,13 +95,13 @@ def test_project_names_are_global(local_cloud: LocalCloud, client: LogClient) ->
 
 
 @pytest.mark.parametrize("name", ["ab", "Upper", "-dash", "dash-", "under_score", "x" * 64])
-def test_bad_project_name_is_refused(client: LogClient, name: str) -> None:
-    """Project names are 3-63 lower-case letters, digits and dashes, with no dash at the ends."""
+def test_invalid_project_name_is_refused(client: LogClient, name: str) -> None:
+    """Names have 3-63 lower-case letters, digits and dashes, without a dash at the ends."""
     assert refusal(lambda: client.create_project(name, "")) == (400, "ParameterInvalid")
 
 
 def test_project_of_another_region_does_not_exist(local_cloud: LocalCloud, client: LogClient) -> None:
-    """The region in the host name counts; the intranet name of the same region is the same place."""
+    """The region in the host name counts; the intranet name of the same region reaches the same project."""
     client.create_project("proj", "")
     elsewhere = client_of(local_cloud, HOME, "cn-beijing.log.aliyuncs.com")
     assert refusal(lambda: elsewhere.get_project("proj")) == (404, "ProjectNotExist")
@@ -121,8 +121,8 @@ def test_project_is_the_first_label_of_any_host(local_cloud: LocalCloud, endpoin
 # Logstores and indexes
 
 
-def test_logstore_lives_and_dies(client: LogClient) -> None:
-    """A logstore can be created, described, changed, listed and deleted; its shards stay as they are."""
+def test_logstore_lifecycle(client: LogClient) -> None:
+    """A logstore can be created, described, changed, listed and deleted; its shards stay the same."""
     client.create_project("proj", "")
     client.create_logstore("proj", "store", ttl=7, shard_count=3)
     assert refusal(lambda: client.create_logstore("proj", "store")) == (400, "LogStoreAlreadyExist")
@@ -142,7 +142,7 @@ def test_logstore_out_of_limits_is_refused(client: LogClient, ttl: int, shards: 
     assert refusal(lambda: client.create_logstore("proj", "store", ttl, shards)) == (400, "ParameterInvalid")
 
 
-def test_index_lives_and_dies(client: LogClient) -> None:
+def test_index_lifecycle(client: LogClient) -> None:
     """An index is created once, read back, replaced and deleted."""
     client.create_project("proj", "")
     client.create_logstore("proj", "store")
@@ -157,7 +157,7 @@ def test_index_lives_and_dies(client: LogClient) -> None:
 
 
 def test_search_without_an_index_is_refused(local_cloud: LocalCloud, client: LogClient) -> None:
-    """Logs can be written without an index, and not be searched; an index made later does not find them."""
+    """Logs can be written without an index but not searched; an index created later does not cover them."""
     client.create_project("proj", "")
     client.create_logstore("proj", "store")
     now = local_cloud.clock.now()
@@ -172,8 +172,8 @@ def test_search_without_an_index_is_refused(local_cloud: LocalCloud, client: Log
 
 
 @pytest.mark.parametrize("compress", [True, False])
-def test_what_was_written_is_found(local_cloud: LocalCloud, store: LogClient, compress: bool) -> None:
-    """A log comes back whole: time, source, topic, tags, values to the letter."""
+def test_a_written_log_is_found(local_cloud: LocalCloud, store: LogClient, compress: bool) -> None:
+    """Time, source, topic, tags and values are returned exactly."""
     now, value = local_cloud.clock.now(), 'quote " newline \n ✓ <&>'
     put(store, now, {"outcome": value, "empty": ""}, compress=compress, logtags=[("zone", "b")])
     assert search(store, now) == [
@@ -207,7 +207,7 @@ def test_both_forms_of_get_logs_answer_alike(local_cloud: LocalCloud, store: Log
 
 
 def test_search_range_is_half_open(local_cloud: LocalCloud, store: LogClient) -> None:
-    """From is inside the range, to is not; an empty range is refused."""
+    """The start is included, the end is not; an empty range is refused."""
     now = int(local_cloud.clock.now())
     put(store, now, {"count": "0"}, {"count": "1"}, {"count": "2"})
     found = store.get_log("proj", "store", now, now + 2).get_logs()
@@ -216,7 +216,7 @@ def test_search_range_is_half_open(local_cloud: LocalCloud, store: LogClient) ->
 
 
 def test_more_than_a_page_takes_more_calls(local_cloud: LocalCloud, store: LogClient) -> None:
-    """A call answers 100 logs at most; the client's own paging finds them all, each once."""
+    """A call returns at most 100 logs; the client's own paging finds each log once."""
     now = local_cloud.clock.now()
     put(store, now, *({"count": str(n)} for n in range(230)))
     assert len(search(store, now)) == 100
@@ -224,7 +224,7 @@ def test_more_than_a_page_takes_more_calls(local_cloud: LocalCloud, store: LogCl
 
 
 def test_histogram_counts_what_a_search_finds(local_cloud: LocalCloud, store: LogClient) -> None:
-    """The parts of a histogram cover the range without gaps and add up to the matching logs."""
+    """Its parts cover the range without gaps and add up to the matching logs."""
     now = int(local_cloud.clock.now())
     put(store, now, *({"outcome": "applied"} for _ in range(7)), {"outcome": "denied"})
     request = GetHistogramsRequest("proj", "store", now, now + 600, "", "applied")
@@ -236,7 +236,7 @@ def test_histogram_counts_what_a_search_finds(local_cloud: LocalCloud, store: Lo
 
 
 def test_logs_become_visible_after_the_lag(local_cloud: LocalCloud, store: LogClient) -> None:
-    """With `visible_after` set, a log is found only once that many seconds have passed."""
+    """With `visible_after`, a log is found only after that many seconds."""
     assert isinstance(local_cloud.clock, VirtualClock)
     local_cloud.sls.visible_after = 3.0
     now = local_cloud.clock.now()
@@ -246,8 +246,8 @@ def test_logs_become_visible_after_the_lag(local_cloud: LocalCloud, store: LogCl
     assert len(search(store, now)) == 1
 
 
-def test_logs_are_gone_when_their_ttl_is_over(local_cloud: LocalCloud, store: LogClient) -> None:
-    """A logstore with a ttl of 7 days forgets what is older."""
+def test_logs_expire_after_their_ttl(local_cloud: LocalCloud, store: LogClient) -> None:
+    """For example after 7 days."""
     assert isinstance(local_cloud.clock, VirtualClock)
     now = local_cloud.clock.now()
     put(store, now, {"outcome": "applied"})
@@ -279,7 +279,7 @@ def test_log_time_must_be_near_the_servers(
 
 
 def test_write_to_a_missing_logstore_is_refused(local_cloud: LocalCloud, client: LogClient) -> None:
-    """No logstore is made on the way."""
+    """It is not created implicitly."""
     now = local_cloud.clock.now()
     assert refusal(lambda: put(client, now, {"a": "b"})) == (404, "ProjectNotExist")
     client.create_project("proj", "")
@@ -290,7 +290,7 @@ def test_write_to_a_missing_logstore_is_refused(local_cloud: LocalCloud, client:
 
 
 def test_every_log_can_be_pulled_once(local_cloud: LocalCloud, store: LogClient) -> None:
-    """Pulling every shard from `begin` yields each log once, and the last cursor is `end`."""
+    """Pulling every shard from `begin` returns each log once, and the last cursor is `end`."""
     now = local_cloud.clock.now()
     for number in range(4):
         put(store, now, {"count": str(number)})
@@ -332,15 +332,15 @@ def test_hash_key_picks_the_shard(local_cloud: LocalCloud, store: LogClient) -> 
         assert [log["count"] for log in logs] == [expected]
 
 
-def test_bad_shard_or_cursor_is_refused(store: LogClient) -> None:
-    """A shard that is none is 404, a cursor that is none is 400."""
+def test_invalid_shard_or_cursor_is_refused(store: LogClient) -> None:
+    """An unknown shard is 404, an invalid cursor is 400."""
     assert refusal(lambda: store.get_begin_cursor("proj", "store", 2)) == (404, "ShardNotExist")
     assert refusal(lambda: store.pull_logs("proj", "store", 0, "!!")) == (400, "InvalidCursor")
     assert refusal(lambda: store.get_cursor("proj", "store", 0, -5)) == (400, "ParameterInvalid")
 
 
 def test_errors_are_flat_json(store: LogClient) -> None:
-    """A refusal's body holds errorCode and errorMessage, nothing else."""
+    """The body holds errorCode and errorMessage, nothing else."""
     with pytest.raises(LogException) as refused:
         store.get_logstore("proj", "absent")
     body = refused.value.get_resp_body()

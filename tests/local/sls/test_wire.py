@@ -1,4 +1,4 @@
-"""SLS below its client: compression, headers and bodies that a well-behaved client never sends."""
+"""SLS below its client: compression, headers and bodies that a correct client never sends."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ LZ4 = lz4.block.compress(PLAIN, store_size=False)
     ("kind", "body"),
     [("lz4", LZ4), ("zstd", zstandard.compress(PLAIN)), ("deflate", zlib.compress(PLAIN)), (None, PLAIN)],
 )
-def test_bodies_are_read_in_every_coding(backend: SlsBackend, kind: str | None, body: bytes) -> None:
-    """lz4 block, zstd, deflate and plain bodies are all read."""
+def test_bodies_are_read_in_every_compression(backend: SlsBackend, kind: str | None, body: bytes) -> None:
+    """lz4 block, zstd, deflate and plain."""
     size = str(len(PLAIN))
     assert put(backend, body, x_log_compresstype=kind, x_log_bodyrawsize=size).status == 200
     assert [log["a"] for log in found(backend)] == ["b"]
@@ -104,10 +104,10 @@ def test_bodies_are_read_in_every_coding(backend: SlsBackend, kind: str | None, 
         (group(VirtualClock().now(), **{"": "x"}), None, None, (400, "InvalidKey")),
     ],
 )
-def test_bad_body_is_refused_whole(
+def test_invalid_body_is_refused_as_a_whole(
     backend: SlsBackend, body: bytes, kind: str | None, size: str | None, expected: tuple[int, str]
 ) -> None:
-    """A body that does not decompress to its announced size, or does not parse, writes nothing."""
+    """A body that does not decompress to its declared size, or does not parse, writes nothing."""
     assert refused(put(backend, body, x_log_compresstype=kind, x_log_bodyrawsize=size)) == expected
     assert found(backend) == []
 
@@ -115,15 +115,15 @@ def test_bad_body_is_refused_whole(
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
-        ("zstd", zstandard.compress(bytes(1 << 26))),  # says so in its head
-        ("zstd", b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little") + b"\x01\x00\x00"),  # and this lies
+        ("zstd", zstandard.compress(bytes(1 << 26))),  # declares its size
+        ("zstd", b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little") + b"\x01\x00\x00"),  # declares a false size
         ("zstd", zstandard.ZstdCompressor(write_content_size=False).compress(bytes(1 << 26))),
         ("deflate", zlib.compress(bytes(1 << 26))),
         ("lz4", b"\x1f\x00\x01\x00" + b"\xff" * (1 << 20) + b"\x00"),
     ],
 )
-def test_a_small_body_that_swells_is_refused_before_it_does(backend: SlsBackend, kind: str, body: bytes) -> None:
-    """Never more memory than the announced size, which is limited itself."""
+def test_a_decompression_bomb_is_refused(backend: SlsBackend, kind: str, body: bytes) -> None:
+    """It never uses more memory than the declared size, which is limited."""
     tracemalloc.start()
     answer = put(backend, body, x_log_compresstype=kind, x_log_bodyrawsize=str(1 << 20))
     _, most = tracemalloc.get_traced_memory()
@@ -143,8 +143,8 @@ def test_a_small_body_that_swells_is_refused_before_it_does(backend: SlsBackend,
         ("POST", "/dashboards", b"\xff"),
     ],
 )
-def test_json_that_cannot_be_answered_is_refused(backend: SlsBackend, method: str, target: str, body: bytes) -> None:
-    """Half of a surrogate pair, and nesting beyond reason."""
+def test_json_that_cannot_be_sent_back_is_refused(backend: SlsBackend, method: str, target: str, body: bytes) -> None:
+    """Lone surrogates and very deep nesting."""
     assert refused(call(backend, method, target, body, content_type="application/json")) == (400, "PostBodyInvalid")
 
 
@@ -158,16 +158,16 @@ def test_json_that_cannot_be_answered_is_refused(backend: SlsBackend, method: st
         ("GET", f"/logstores/store/shards/0?type=cursor&from={'9' * 5000}", None),
     ],
 )
-def test_numbers_that_are_none_are_refused(
+def test_invalid_numbers_are_refused(
     backend: SlsBackend, method: str, target: str, body: dict[str, object] | None
 ) -> None:
-    """Truths, absent ones, and those beyond any machine's."""
+    """Booleans, missing ones, and very large ones."""
     sent = b"" if body is None else json.dumps(body).encode()
     assert refused(call(backend, method, target, sent, content_type="application/json")) == (400, "ParameterInvalid")
 
 
-def test_a_cursor_beyond_any_machines_numbers_is_refused(backend: SlsBackend) -> None:
-    """As every other that was not handed out."""
+def test_a_huge_cursor_is_refused(backend: SlsBackend) -> None:
+    """Like any cursor that the service did not return."""
     cursor = base64.b64encode(b"9" * 5000).decode()
     assert refused(call(backend, "GET", f"/logstores/store/shards/0?type=log&cursor={cursor}")) == (
         400,
@@ -176,14 +176,14 @@ def test_a_cursor_beyond_any_machines_numbers_is_refused(backend: SlsBackend) ->
 
 
 def test_a_logstore_may_have_settings_of_any_name(backend: SlsBackend) -> None:
-    """Also of those that our own code uses."""
+    """Including names of our own parameters."""
     sent = json.dumps({"logstoreName": "other", "ttl": 1, "shardCount": 1, "account": "x", "self": "y"}).encode()
     assert call(backend, "POST", "/logstores", sent, content_type="application/json").status == 200
     assert call(backend, "PUT", "/logstores/other", b'{"name": 1}', content_type="application/json").status == 200
 
 
 def test_one_log_out_of_time_refuses_the_group(backend: SlsBackend) -> None:
-    """A group is written whole or not at all."""
+    """A group is written as a whole or not at all."""
     message = pb.LogGroup.FromString(PLAIN)
     message.Logs.add(Time=1)
     assert refused(put(backend, message.SerializeToString())) == (400, "PostBodyInvalid")
@@ -203,12 +203,12 @@ def test_one_log_out_of_time_refuses_the_group(backend: SlsBackend) -> None:
 def test_headers_are_checked(
     backend: SlsBackend, headers: dict[str, str | None], expected: int | tuple[int, str]
 ) -> None:
-    """Content-MD5 is the upper-case hex digest; the API version must be given and known."""
+    """Content-MD5 is the upper-case hex digest; the API version is required and must be known."""
     response = put(backend, PLAIN, **headers)
     assert response.status == expected if isinstance(expected, int) else refused(response) == expected
 
 
-def test_content_type_must_fit_the_operation(backend: SlsBackend) -> None:
+def test_content_type_must_match_the_operation(backend: SlsBackend) -> None:
     """Logs are protobuf, settings are JSON."""
     target = "/logstores/store/shards/lb"
     assert refused(call(backend, "POST", target, PLAIN)) == (400, "MissingContentType")
@@ -217,8 +217,8 @@ def test_content_type_must_fit_the_operation(backend: SlsBackend) -> None:
     assert refused(answer) == (400, "PostBodyInvalid")
 
 
-def test_empty_success_claims_no_json(backend: SlsBackend) -> None:
-    """An empty 200 carries a request id and no content type."""
+def test_empty_success_has_no_content_type(backend: SlsBackend) -> None:
+    """It has a request id."""
     response = put(backend, PLAIN)
     assert (response.status, response.body) == (200, b"")
     assert response.headers["x-log-requestid"]
@@ -228,8 +228,8 @@ def test_empty_success_claims_no_json(backend: SlsBackend) -> None:
 @pytest.mark.parametrize(
     ("accepted", "coding"), [("lz4", "lz4"), ("zstd", "zstd"), ("gzip, deflate", None), ("", None)]
 )
-def test_search_answers_in_the_accepted_coding(backend: SlsBackend, accepted: str, coding: str | None) -> None:
-    """POST /logs answers lz4 or zstd to who accepts them, with the plain size beside; else plain JSON."""
+def test_search_answers_in_the_accepted_compression(backend: SlsBackend, accepted: str, coding: str | None) -> None:
+    """lz4 or zstd if accepted, with the plain size in a header; otherwise plain JSON."""
     put(backend, PLAIN)
     now = int(VirtualClock().now())
     body = json.dumps({"from": now, "to": now + 1, "query": "a: b", "reverse": False, "powerSql": False}).encode()
@@ -261,12 +261,12 @@ def test_search_answers_in_the_accepted_coding(backend: SlsBackend, accepted: st
         ("from=1&to=2&query=(", (400, "ParameterInvalid")),
     ],
 )
-def test_bad_search_parameters_are_refused(backend: SlsBackend, parameters: str, expected: tuple[int, str]) -> None:
-    """Each parameter of a search has its own refusal."""
+def test_invalid_search_parameters_are_refused(backend: SlsBackend, parameters: str, expected: tuple[int, str]) -> None:
+    """Each parameter has its own error."""
     assert refused(call(backend, "GET", f"/logstores/store?type=log&{parameters}")) == expected
 
 
-def test_search_headers_tell_progress_and_count(backend: SlsBackend) -> None:
+def test_search_headers_have_progress_and_count(backend: SlsBackend) -> None:
     """GET ?type=log answers a bare list; the rest is in headers."""
     put(backend, PLAIN)
     now = int(VirtualClock().now())
@@ -276,7 +276,7 @@ def test_search_headers_tell_progress_and_count(backend: SlsBackend) -> None:
 
 
 def test_fractions_of_a_second_order_and_limit_a_search(backend: SlsBackend) -> None:
-    """Nanoseconds count: in the order, in the answer, and in fromNs."""
+    """Nanoseconds apply to the order, the answer, and fromNs."""
     now, message = int(VirtualClock().now()), pb.LogGroup()
     for name, nanoseconds in (("late", 700_000_000), ("early", 200_000_000)):
         message.Logs.add(Time=now, Time_ns=nanoseconds).Contents.add(Key="a", Value=name)
@@ -289,7 +289,7 @@ def test_fractions_of_a_second_order_and_limit_a_search(backend: SlsBackend) -> 
 
 
 def test_web_tracking_writes_json(backend: SlsBackend) -> None:
-    """POST /track takes JSON, where the logstore allows it."""
+    """POST /track takes JSON if the logstore allows it."""
     body = json.dumps({"__topic__": "t", "__tags__": {"z": "1"}, "__logs__": [{"a": "b"}, {"a": "c"}]}).encode()
     assert call(backend, "POST", "/logstores/store/track", body, content_type="application/json").status == 200
     assert [(log["a"], log["__topic__"], log["__tag__:z"]) for log in found(backend)] == [
@@ -320,7 +320,7 @@ def test_web_tracking_writes_json(backend: SlsBackend) -> None:
     ],
 )
 def test_action_is_named_as_the_api_names_it(backend: SlsBackend, method: str, target: str, name: str) -> None:
-    """Faults and counts go by these names; what is no operation is refused."""
+    """Faults and counts use these names; unknown operations are refused."""
     path, _, query = target.partition("?")
     assert sls_wire.action(Request(method, path, query, {"host": "proj.localhost"})) == name
     if name == "Unknown":
@@ -328,8 +328,8 @@ def test_action_is_named_as_the_api_names_it(backend: SlsBackend, method: str, t
 
 
 @pytest.mark.parametrize("page", ["offset=-1", "size=-1", "size=501", "offset=x"])
-def test_a_page_that_is_none_is_refused(backend: SlsBackend, page: str) -> None:
-    """Of logstores, as of projects and dashboards."""
+def test_an_invalid_page_is_refused(backend: SlsBackend, page: str) -> None:
+    """For logstores, dashboards and alert rules."""
     for target in ("/logstores", "/dashboards", "/jobs"):
         assert refused(call(backend, "GET", f"{target}?{page}")) == (400, "ParameterInvalid")
 
@@ -344,10 +344,10 @@ def test_a_page_that_is_none_is_refused(backend: SlsBackend, page: str) -> None:
         ("cn-beijing.log.aliyuncs.com", "other", (404, "ProjectNotExist")),
     ],
 )
-def test_a_project_is_made_where_the_host_says(
+def test_a_project_is_created_where_the_host_says(
     backend: SlsBackend, host: str, name: str, expected: tuple[int, str] | None
 ) -> None:
-    """A host that names a project or a region, and a body that names another: nothing is made."""
+    """If the host names another project or region than the body, nothing is created."""
     body = json.dumps({"projectName": name, "description": ""}).encode()
     answer = call(backend, "POST", "/", body, host=host, content_type="application/json")
     assert (answer.status == 200) if expected is None else (refused(answer) == expected)
@@ -361,13 +361,13 @@ def test_list_project_is_asked_of_the_bare_endpoint() -> None:
 
 
 def test_error_of_the_gateway_is_rendered() -> None:
-    """A refusal from before the backend (a wrong signature, say) has the same form."""
+    """A refusal before the backend (a wrong signature, for example) has the same form."""
     answer = sls_wire.error(ApiError("SignatureNotMatch", 401, "no"))
     assert refused(answer) == (401, "SignatureNotMatch")
     assert answer.headers["Content-Type"] == "application/json"
 
 
-def test_an_empty_parameter_is_one_that_was_left_out(backend: SlsBackend) -> None:
-    """The Node client writes `logstoreName=&offset=&size=` when its caller named none of them; that lists all."""
+def test_an_empty_parameter_counts_as_omitted(backend: SlsBackend) -> None:
+    """The Node client sends `logstoreName=&offset=&size=` for omitted parameters; that lists everything."""
     answer = call(backend, "GET", "/logstores?logstoreName=&offset=&size=")
     assert (answer.status, json.loads(answer.body)["logstores"]) == (200, ["store"])

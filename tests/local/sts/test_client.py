@@ -1,4 +1,4 @@
-"""STS as its official client sees it: who is calling, and who may become which role for how long."""
+"""STS through its official client: who is calling, and who may assume which role for how long."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def client(access_key_id: str, secret: str, token: str | None = None) -> Client:
 
 
 def function_client(cloud: LocalCloud) -> Client:
-    """A client with the keys that the home account's functions have."""
+    """A client with the keys of the home account's functions."""
     role = cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
     key = cloud.identity.issue(role, "fc", cloud.clock.now() + 3600)
     return client(key.access_key_id, key.secret, key.token)
@@ -67,7 +67,7 @@ def test_an_accounts_keys_are_that_account(local_cloud: LocalCloud) -> None:
 
 
 def test_the_functions_role_enters_the_peer_account(local_cloud: LocalCloud) -> None:
-    """A trusted role gets keys of the peer's role, and those keys are the peer's role."""
+    """A trusted role gets keys of the peer's role, and they act as that role."""
     keys = assume(function_client(local_cloud)).credentials
     body = client(keys.access_key_id, keys.access_key_secret, keys.security_token).get_caller_identity().body
     assert body.identity_type == "AssumedRoleUser"
@@ -76,20 +76,20 @@ def test_the_functions_role_enters_the_peer_account(local_cloud: LocalCloud) -> 
 
 
 def test_the_answer_names_the_session(local_cloud: LocalCloud) -> None:
-    """AssumedRoleUser carries the ARN and the id of the session."""
+    """AssumedRoleUser has the ARN and the id of the session."""
     user = assume(client_of(local_cloud, HOME)).assumed_role_user
     assert user.arn == f"acs:ram::{PEER}:assumed-role/link-peer/link-1"
     assert user.assumed_role_id.endswith(":link-1")
 
 
 @pytest.mark.parametrize(("seconds", "expiration"), [(None, "2026-11-25T01:00:00Z"), (900, "2026-11-25T00:15:00Z")])
-def test_keys_last_as_long_as_asked(local_cloud: LocalCloud, seconds: int | None, expiration: str) -> None:
-    """An hour by default; the expiration has the form that the credentials library parses."""
+def test_keys_are_valid_as_long_as_requested(local_cloud: LocalCloud, seconds: int | None, expiration: str) -> None:
+    """One hour by default; the credentials library can parse the expiration."""
     assert assume(client_of(local_cloud, HOME), duration_seconds=seconds).credentials.expiration == expiration
 
 
 def test_keys_expire(local_cloud: LocalCloud) -> None:
-    """After their time the keys are refused."""
+    """Afterwards they are refused."""
     keys = assume(client_of(local_cloud, HOME), duration_seconds=900).credentials
     sts = client(keys.access_key_id, keys.access_key_secret, keys.security_token)
     assert isinstance(local_cloud.clock, VirtualClock)
@@ -103,31 +103,31 @@ def test_keys_expire(local_cloud: LocalCloud) -> None:
 
 @pytest.mark.parametrize("external_id", [None, "another-id"])
 def test_the_external_id_must_be_the_roles(local_cloud: LocalCloud, external_id: str | None) -> None:
-    """Without the role's ExternalId a trusted caller is refused as an untrusted one is."""
+    """Without it a trusted caller is refused like an untrusted one."""
     assert refusal(function_client(local_cloud), external_id=external_id) == (403, "NoPermission")
 
 
 def test_a_stranger_is_not_trusted(local_cloud: LocalCloud) -> None:
-    """A role admits only whom its trust policy names, whatever external id they know."""
+    """A role admits only whom its trust policy names, even with the right external id."""
     local_cloud.identity.add_account("1000000000000003", "c@aliyun.com")
     assert refusal(client_of(local_cloud, "1000000000000003")) == (403, "NoPermission")
 
 
-def test_a_trust_in_a_role_is_no_trust_in_its_account(local_cloud: LocalCloud) -> None:
-    """When the trust names a role, other principals of that account stay outside."""
+def test_trusting_a_role_does_not_trust_its_account(local_cloud: LocalCloud) -> None:
+    """Other principals of that account are refused."""
     local_cloud.identity.roles[PEER_ROLE].trusted = [f"acs:ram::{HOME}:role/link-peer-fc"]
     assert refusal(client_of(local_cloud, HOME)) == (403, "NoPermission")
     assert assume(function_client(local_cloud)).credentials.access_key_id.startswith("STS.")
 
 
-def test_a_trust_in_a_service_admits_no_person(local_cloud: LocalCloud) -> None:
-    """A role for fc.aliyuncs.com cannot be assumed by keys, not even of its own account."""
+def test_trusting_a_service_admits_no_keys(local_cloud: LocalCloud) -> None:
+    """A role for fc.aliyuncs.com cannot be assumed with keys, not even of its own account."""
     arn = f"acs:ram::{HOME}:role/link-peer-fc"
     assert refusal(client_of(local_cloud, HOME), role_arn=arn, external_id=None) == (403, "NoPermission")
 
 
 def test_the_callers_own_policy_must_allow_it_too(local_cloud: LocalCloud) -> None:
-    """A role whose policy lacks sts:AssumeRole cannot go on to another one, though that one trusts it."""
+    """A role without sts:AssumeRole cannot assume another one, even if that one trusts it."""
     role = local_cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
     role.allowed_actions = ["ecs:*"]
     assert refusal(function_client(local_cloud)) == (403, "NoPermission")
@@ -135,8 +135,8 @@ def test_the_callers_own_policy_must_allow_it_too(local_cloud: LocalCloud) -> No
     assume(function_client(local_cloud))
 
 
-def test_an_unknown_role(local_cloud: LocalCloud) -> None:
-    """A role that does not exist is EntityNotExist.Role, 404."""
+def test_an_unknown_role_is_not_found(local_cloud: LocalCloud) -> None:
+    """EntityNotExist.Role, 404."""
     arn = f"acs:ram::{PEER}:role/nobody"
     assert refusal(client_of(local_cloud, HOME), role_arn=arn) == (404, "EntityNotExist.Role")
 
@@ -167,13 +167,13 @@ def test_an_unknown_role(local_cloud: LocalCloud) -> None:
         ({"role_arn": None}, "MissingParameter.RoleArn"),
     ],
 )
-def test_bad_parameters(local_cloud: LocalCloud, changes: dict[str, Any], code: str) -> None:
-    """Each parameter is held to its documented form."""
+def test_invalid_parameters_are_refused(local_cloud: LocalCloud, changes: dict[str, Any], code: str) -> None:
+    """Each parameter must have its documented syntax."""
     assert refusal(client_of(local_cloud, HOME), **changes) == (400, code)
 
 
-def test_the_widest_parameters_pass(local_cloud: LocalCloud) -> None:
-    """A session name of 64 characters, a policy of just under 2048 and the role's own maximum are good."""
+def test_the_largest_parameters_are_accepted(local_cloud: LocalCloud) -> None:
+    """A session name of 64 characters, a policy of 2048 and the role's own maximum duration."""
     local_cloud.identity.roles[PEER_ROLE].max_session_seconds = 43200
     sts = client_of(local_cloud, HOME)
     assume(
@@ -182,7 +182,7 @@ def test_the_widest_parameters_pass(local_cloud: LocalCloud) -> None:
 
 
 def may(cloud: LocalCloud, session_policy: str | None) -> set[str]:
-    """Which of three actions a session that was narrowed so may do."""
+    """Which of three actions a session with this policy may do."""
     keys = assume(client_of(cloud, HOME), policy=session_policy).credentials
     caller = cloud.identity.keys[keys.access_key_id].caller
     actions = ("DescribeSecurityGroups", "CreateSecurityGroup", "DeleteSecurityGroup")
@@ -209,18 +209,18 @@ DESCRIBE, CREATE, DELETE = "DescribeSecurityGroups", "CreateSecurityGroup", "Del
     ],
 )
 def test_a_sessions_policy_narrows_it(local_cloud: LocalCloud, session_policy: str | None, allowed: set[str]) -> None:
-    """Allow, Deny (which wins), wildcards; where resources or conditions matter, nothing more than the real one allows."""
+    """Allow, Deny (which wins), wildcards; with resources or conditions never more than the real cloud would allow."""
     assert may(local_cloud, session_policy) == allowed
 
 
-def test_a_sessions_policy_gives_nothing_that_the_role_has_not(local_cloud: LocalCloud) -> None:
-    """The rights are those that both have."""
+def test_a_sessions_policy_grants_nothing_beyond_the_role(local_cloud: LocalCloud) -> None:
+    """A session has the permissions that both allow."""
     local_cloud.identity.roles[PEER_ROLE].allowed_actions = ["ecs:D*"]
     assert may(local_cloud, policy(allow("ecs:De*", "ecs:Create*"))) == {DESCRIBE, DELETE}
 
 
 def test_a_narrowed_session_is_refused_by_ecs_and_sts(local_cloud: LocalCloud) -> None:
-    """As a role without the right is."""
+    """Like a role without the permission."""
     keys = assume(client_of(local_cloud, HOME), policy=policy(allow("ecs:Describe*"))).credentials
     config = Config(
         access_key_id=keys.access_key_id,
@@ -235,8 +235,8 @@ def test_a_narrowed_session_is_refused_by_ecs_and_sts(local_cloud: LocalCloud) -
     assert refusal(sts) == (403, "NoPermission")
 
 
-def test_a_role_without_external_id(local_cloud: LocalCloud) -> None:
-    """A role that asks for no ExternalId takes callers with and without one."""
+def test_a_role_without_external_id_admits_any(local_cloud: LocalCloud) -> None:
+    """Callers with and without one."""
     local_cloud.identity.add_role(Role(PEER, "open", trusted=[f"acs:ram::{HOME}:root"]))
     sts = client_of(local_cloud, HOME)
     assume(sts, role_arn=f"acs:ram::{PEER}:role/open", external_id=None)
