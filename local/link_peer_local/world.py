@@ -115,9 +115,9 @@ class _Loader:
         )
 
     def _queues_and_log(self) -> None:
-        """Create what the home account's functions need: two queues, and the audit log with its index."""
+        """Create what the home account's functions need: its queues, and the audit log with its index."""
         home, audit = self.text["home"], self.text["audit"]
-        for name in (self.text["queue"], self.text["dead_letter_queue"]):
+        for name in (self.text["queue"], self.text["dead_letter_queue"], *self.text.get("queues", ())):
             self.cloud.mns.create_queue(home, name)
         index = json.loads(_AUDIT_INDEX.read_text(encoding="utf-8"))
         self.cloud.sls.create_project(home, audit["project"])
@@ -132,6 +132,7 @@ class _Loader:
             name=group["name"],
             type=group.get("type", "normal"),
             managed=group.get("managed", False),
+            inner_access=group.get("inner_access", ""),
             tags=group.get("tags", {}),
             group_id=group.get("id"),
         )

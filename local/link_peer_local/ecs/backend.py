@@ -78,7 +78,7 @@ class EcsBackend(Store):
 
 
 def _resources(params: Params) -> list[str]:
-    """The ids of instances and groups in a write's parameters, for its event."""
-    single = [params.get("InstanceId"), params.get("SecurityGroupId")]
+    """The ids of resources in a write's parameters, for its event."""
+    single = [params.get(name) for name in ("InstanceId", "SecurityGroupId", "NetworkInterfaceId", "ResourceId")]
     listed = [*params.listed("InstanceId"), *params.listed("ResourceId"), *params.listed("SecurityGroupIds")]
     return [resource for resource in (*single, *listed) if resource]

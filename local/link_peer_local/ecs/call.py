@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.ecs.params import Params
-from link_peer_local.ecs.state import AccountState, Group, Instance, InstanceState
+from link_peer_local.ecs.state import AccountState, Group, Instance, InstanceState, Interface
 from link_peer_local.ecs.store import Store
 
 
@@ -47,6 +47,21 @@ class Call(Struct):
         if group.managed:
             raise managed_by_product(group.id)
         return group
+
+    def interface(self, interface_id: str) -> Interface:
+        """A secondary interface of the caller's own account."""
+        interface = self.account.interfaces.get(interface_id)
+        if interface is None:
+            raise ApiError("InvalidEniId.NotFound", 404, "The specified EniId does not exist.")
+        return interface
+
+    def shown_ip(self, instance: Instance) -> str:
+        """The private address; empty while it cannot be read yet (`ip_delay`).
+
+        Whether an instance has an address as soon as it is Created is unknown.
+        """
+        seen = self.now - self.store.read_lag.instances
+        return instance.private_ip if seen >= instance.ip_visible_from else ""
 
     def instance(self, instance_id: str) -> tuple[Instance, InstanceState]:
         """An instance of the caller's own account that still exists, and its present state."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from link_peer_local.core.clock import utc
 from link_peer_local.core.errors import ApiError
-from link_peer_local.ecs import tags
+from link_peer_local.ecs import interfaces, tags
 from link_peer_local.ecs.call import Call
 from link_peer_local.ecs.paging import numbered, page
 from link_peer_local.ecs.params import invalid
@@ -103,7 +103,7 @@ def _filter(call: Call) -> Callable[[Seen], bool]:
             and params.get("ImageId") in ("", instance.image_id)
             and since <= instance.created // 60 * 60 <= until  # to the minute, as the answer shows it
             and fnmatch.fnmatchcase(instance.name, _glob(params.get("InstanceName")))
-            and (addresses is None or network == "classic" or shown_ip(call, instance) in addresses)
+            and (addresses is None or network == "classic" or call.shown_ip(instance) in addresses)
             and (inner is None or network != "classic")  # each address filter applies to its own network type [doc]
             and public is None
             and eips is None  # no instance here has a public address
@@ -135,24 +135,10 @@ def _glob(name: str) -> str:
     return name.replace("[", "[[]").replace("?", "[?]") or "*"
 
 
-def shown_ip(call: Call, instance: Instance) -> str:
-    """The private address; empty while it cannot be read yet (`ip_delay`).
-
-    Whether an instance has an address as soon as it is Created is unknown.
-    """
-    seen = call.now - call.store.read_lag.instances
-    return instance.private_ip if seen >= instance.ip_visible_from else ""
-
-
 def _answer(call: Call, instance: Instance, state: InstanceState) -> dict[str, Any]:
-    address = shown_ip(call, instance)
+    address = call.shown_ip(instance)
     created = utc(instance.created)[:16] + "Z"  # to the minute [doc]
-    interface = {
-        "NetworkInterfaceId": instance.interface_id,
-        "Type": "Primary",
-        "PrimaryIpAddress": address,
-        "PrivateIpSets": {"PrivateIpSet": [{"PrivateIpAddress": address, "Primary": True}] if address else []},
-    }
+    attached = [interfaces.primary(call, instance, state), *interfaces.attached(call, instance)]
     return {
         "InstanceId": instance.id,
         "InstanceName": instance.name,
@@ -189,7 +175,9 @@ def _answer(call: Call, instance: Instance, state: InstanceState) -> dict[str, A
             "NatIpAddress": "",
             "PrivateIpAddress": {"IpAddress": [address] if address else []},
         },
-        "NetworkInterfaces": {"NetworkInterface": [] if instance.classic else [interface]},
+        "NetworkInterfaces": {
+            "NetworkInterface": [] if instance.classic else [interfaces.summary(call, each) for each in attached]
+        },
         "OperationLocks": {"LockReason": []},
         "Tags": tags.as_answer(instance.tags.at(call.now - call.store.read_lag.tags)),
         "ResourceGroupId": "",

@@ -12,7 +12,7 @@ from link_peer_local.core.identity import Caller
 
 CHINA = timezone(timedelta(hours=8))
 
-REFERENCED = {"i": "ACS::ECS::Instance", "sg": "ACS::ECS::SecurityGroup"}
+REFERENCED = {"i": "ACS::ECS::Instance", "sg": "ACS::ECS::SecurityGroup", "eni": "ACS::ECS::NetworkInterface"}
 
 
 def _envelope(kind: str, account: str, region: str, resource: str, when: float, data: dict[str, Any]) -> dict[str, Any]:

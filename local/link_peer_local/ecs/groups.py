@@ -53,6 +53,19 @@ def modify_security_group_attribute(call: Call) -> dict[str, Any]:
     return {}
 
 
+def modify_security_group_policy(call: Call) -> dict[str, Any]:
+    """Set whether members of a basic group may reach each other [doc 57315]. The error codes are [inferred]."""
+    group = call.writable_group(call.params.require("SecurityGroupId"))
+    policy = call.params.require("InnerAccessPolicy").capitalize()
+    if policy not in ("Accept", "Drop"):
+        raise ApiError("InvalidPolicy.Malformed", 400, "The specified parameter InnerAccessPolicy is not valid.")
+    if group.type == "enterprise":
+        message = "The inner access policy of enterprise level security groups is not allowed to be modified."
+        raise ApiError("InvalidGroupParameter.OperationDenied", 400, message)
+    group.inner_access = policy
+    return {}
+
+
 def _vpc_id(call: Call) -> str:
     vpc_id = call.params.get("VpcId")
     if vpc_id:
@@ -67,10 +80,14 @@ def _vpc_id(call: Call) -> str:
 
 
 def delete_security_group(call: Call) -> dict[str, Any]:
-    """Delete a group; refused while an instance is in it or a rule of another group, of any account, names it [doc]."""
+    """Delete a group; refused while an instance or network interface is in it, or a rule of another group names it.
+
+    The other group may belong to any account [doc].
+    """
     group = call.writable_group(call.params.require("SecurityGroupId"))
     instances = (instance.states.at(call.now) for instance in call.account.instances.values())
-    if any(state is not None and group.id in state.groups for state in instances):
+    used = any(state is not None and group.id in state.groups for state in instances)
+    if used or any(group.id in interface.groups for interface in call.account.interfaces.values()):
         message = "There is still instance(s) in the specified security group."
         raise ApiError("DependencyViolation", 403, message)
     if call.store.referencing(group.id, call.now):

@@ -39,14 +39,16 @@ def _create(call: Call, amount: int) -> list[Instance]:
     params = call.params
     for name in ("ImageId", "InstanceType"):
         params.require(name)
-    groups = _groups(call)
-    vpc = _vpc(call, groups[0])
+    groups = requested_groups(call)
+    vpc = requested_vpc(call, groups[0])
     wanted = tags.from_request(call)
     if len(wanted) > call.store.quotas.tags_per_resource:
         raise tags.quota_exceeded()
     address = params.get("PrivateIpAddress")
     if address:
-        _check_address(vpc, address, amount)
+        check_address(vpc, address)
+        if amount > 1:
+            raise _outside_the_block()
     call.dry_run()
     addresses = [_take(call, vpc, address) for _ in range(amount)]
     if vpc and None in addresses:
@@ -78,7 +80,7 @@ def _create(call: Call, amount: int) -> list[Instance]:
     return created
 
 
-def _groups(call: Call) -> list[Group]:
+def requested_groups(call: Call) -> list[Group]:
     """The groups in SecurityGroupId or SecurityGroupIds.N, not both; all of one VPC and one type."""
     single, several = call.params.get("SecurityGroupId"), call.params.listed("SecurityGroupIds")
     if single and several:
@@ -109,7 +111,7 @@ def _mixed_types() -> ApiError:
     return ApiError("InvalidOperation.MultiGroupType", 400, message)
 
 
-def _vpc(call: Call, group: Group) -> Vpc | None:
+def requested_vpc(call: Call, group: Group) -> Vpc | None:
     """The VPC of the vSwitch, which must be the group's; a VPC group needs a vSwitch [doc RunInstances]."""
     vswitch_id = call.params.get("VSwitchId")
     if not group.vpc_id:
@@ -125,15 +127,20 @@ def _vpc(call: Call, group: Group) -> Vpc | None:
     return vpc
 
 
-def _check_address(vpc: Vpc | None, address: str, amount: int) -> None:
+def check_address(vpc: Vpc | None, address: str) -> None:
+    """Check that an address has valid syntax and belongs to the vSwitch."""
     try:
         inside = vpc is not None and ipaddress.IPv4Address(address) in vpc.subnet
     except ValueError:
         message = "The specified parameter PrivateIpAddress is not valid."
         raise ApiError("InvalidPrivateIpAddress.Malformed", 400, message) from None
-    if not inside or amount > 1:
-        message = "Specified private IP address is not in the CIDR block of virtual switch."
-        raise ApiError("InvalidPrivateIpAddress", 400, message)
+    if not inside:
+        raise _outside_the_block()
+
+
+def _outside_the_block() -> ApiError:
+    message = "Specified private IP address is not in the CIDR block of virtual switch."
+    return ApiError("InvalidPrivateIpAddress", 400, message)
 
 
 def _take(call: Call, vpc: Vpc | None, wanted: str) -> str | None:
@@ -202,7 +209,7 @@ def modify_instance_attribute(call: Call) -> dict[str, Any]:
 def _move(call: Call, instance: Instance, state: InstanceState) -> None:
     if state.status not in ("Running", "Stopped"):
         raise incorrect_status()
-    groups = _groups(call)
+    groups = requested_groups(call)
     if groups[0].vpc_id != instance.vpc_id:
         raise _other_vpc()
     ids = tuple(group.id for group in groups)
@@ -244,7 +251,9 @@ def _delete(call: Call, ids: list[str]) -> dict[str, Any]:
 
 def _membership(call: Call) -> tuple[Group, Instance, InstanceState]:
     if call.params.get("NetworkInterfaceId"):
-        raise ApiError("InvalidEniId.NotFound", 404, "The specified EniId does not exist.")
+        call.interface(call.params.get("NetworkInterfaceId"))
+        message = "Joining and leaving groups with a network interface is not offered by the local cloud."
+        raise ApiError("NotOfferedByLocalCloud", 501, message)
     group_id, instance_id = call.params.require("SecurityGroupId"), call.params.require("InstanceId")
     group = call.writable_group(group_id)
     instance, state = call.instance(instance_id)

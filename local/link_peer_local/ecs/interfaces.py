@@ -1,72 +1,133 @@
-"""Network interfaces: each instance in a VPC has a primary one; there are no others."""
+"""Network interfaces as they are read: an instance in a VPC has a primary one, and may have secondary ones."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from link_peer_local.core.clock import utc
+from link_peer_local.ecs import tags
 from link_peer_local.ecs.call import Call
-from link_peer_local.ecs.describe_instances import shown_ip
+from link_peer_local.ecs.history import History
 from link_peer_local.ecs.paging import page
 from link_peer_local.ecs.params import invalid
-from link_peer_local.ecs.state import Instance, InstanceState
+from link_peer_local.ecs.state import Instance, InstanceState, Interface
 
-_NOBODY = ("NetworkInterfaceName", "ResourceGroupId", "SecurityGroupId")
-"""Filters by properties that no interface here has. SecurityGroupId finds secondary ones only [doc SDK 7.11.8]."""
+
+def primary(call: Call, instance: Instance, state: InstanceState) -> Interface:
+    """The primary interface of an instance: it has the instance's groups, but none of its tags."""
+    return Interface(
+        id=instance.interface_id,
+        account=instance.account,
+        vpc_id=instance.vpc_id,
+        vswitch_id=instance.vswitch_id,
+        private_ip=call.shown_ip(instance),
+        groups=state.groups,
+        created=instance.created,
+        sequence=instance.sequence,
+        tags=History[dict[str, str]]({}),
+        secondary_ips=instance.secondary_ips,
+        instance_id=instance.id,
+    )
+
+
+def attached(call: Call, instance: Instance) -> list[Interface]:
+    """The secondary interfaces of an instance."""
+    return [each for each in call.account.interfaces.values() if each.instance_id == instance.id]
+
+
+def kind_of(call: Call, interface: Interface) -> str:
+    """Primary or Secondary."""
+    return "Secondary" if interface.id in call.account.interfaces else "Primary"
+
+
+def address_sets(interface: Interface) -> dict[str, Any]:
+    """Every address, the primary one first, as the API shows them."""
+    addresses = [(interface.private_ip, True), *((address, False) for address in interface.secondary_ips)]
+    return {
+        "PrivateIpSet": [{"PrivateIpAddress": address, "Primary": first} for address, first in addresses if address]
+    }
+
+
+def summary(call: Call, interface: Interface) -> dict[str, Any]:
+    """The interface as DescribeInstances shows it."""
+    return {
+        "NetworkInterfaceId": interface.id,
+        "Type": kind_of(call, interface),
+        "PrimaryIpAddress": interface.private_ip,
+        "PrivateIpSets": address_sets(interface),
+    }
+
+
+def details(call: Call, interface: Interface) -> dict[str, Any]:
+    """The interface as DescribeNetworkInterfaces and CreateNetworkInterface show it."""
+    return {
+        "NetworkInterfaceId": interface.id,
+        "NetworkInterfaceName": interface.name,
+        "Description": interface.description,
+        "Type": kind_of(call, interface),
+        "Status": interface.status,
+        "InstanceId": interface.instance_id,
+        "OwnerId": interface.account,
+        "VpcId": interface.vpc_id,
+        "VSwitchId": interface.vswitch_id,
+        "ZoneId": call.store.zone,
+        "PrivateIpAddress": interface.private_ip,
+        "PrivateIpSets": address_sets(interface),
+        "SecurityGroupIds": {"SecurityGroupId": list(interface.groups)},
+        "CreationTime": utc(interface.created),
+        "ServiceManaged": False,
+        "ResourceGroupId": "",
+        "Tags": tags.as_answer(interface.tags.at(call.now - call.store.read_lag.tags)),
+    }
 
 
 def describe_network_interfaces(call: Call) -> dict[str, Any]:
-    """Interfaces, newest first; unknown ids are left out."""
+    """Interfaces of both types, newest first; unknown ids are left out."""
+    wanted = _filter(call)
+    existing: list[Interface] = list(call.account.interfaces.values())
+    for instance in call.account.instances.values():
+        state = instance.states.at(call.now - call.store.read_lag.instances)
+        if state and not instance.classic:
+            existing.append(primary(call, instance, state))
+    found = sorted(filter(wanted, existing), key=lambda each: each.sequence, reverse=True)
+    chosen, paging = page(
+        call, found, lambda each: each.sequence, least=10, most=500, most_by_number=500, descending=True
+    )
+    return {"NetworkInterfaceSets": {"NetworkInterfaceSet": [details(call, each) for each in chosen]}, **paging}
+
+
+def _filter(call: Call) -> Callable[[Interface], bool]:
+    """All filters combined. `PrivateIpAddress.N` matches primary and secondary addresses [doc SDK 7.11.8]."""
     params = call.params
     if params.get("Type") not in ("", "Primary", "Secondary"):
         raise invalid("Type")
     ids, addresses = params.listed("NetworkInterfaceId"), params.listed("PrivateIpAddress")
     if len(ids) > 100:
         raise invalid("NetworkInterfaceId")
-    nobody = any(map(params.get, _NOBODY)) or params.listed("Ipv6Address") or params.records("Tag")
-    found = []
-    for instance in sorted(call.account.instances.values(), key=lambda instance: instance.sequence, reverse=True):
-        state = instance.states.at(call.now - call.store.read_lag.instances)
-        address = shown_ip(call, instance)
-        if (
-            state
-            and not instance.classic
-            and not nobody
-            and (not ids or instance.interface_id in ids)
-            and (not addresses or address in addresses)
-            and params.get("PrimaryIpAddress") in ("", address)
-            and params.get("InstanceId") in ("", instance.id)
-            and params.get("VpcId") in ("", instance.vpc_id)
-            and params.get("VSwitchId") in ("", instance.vswitch_id)
-            and params.get("Type") in ("", "Primary")
-            and params.get("Status") in ("", "InUse")
-            and not params.flag("ServiceManaged")
-        ):
-            found.append((instance, state))
-    chosen, paging = page(
-        call, found, lambda seen: seen[0].sequence, least=10, most=500, most_by_number=500, descending=True
-    )
-    return {"NetworkInterfaceSets": {"NetworkInterfaceSet": [_answer(call, *seen) for seen in chosen]}, **paging}
+    tagged, seen = tags.filters(call), call.now - call.store.read_lag.tags
+    if params.get("ResourceGroupId") or params.listed("Ipv6Address") or params.flag("ServiceManaged"):
+        return lambda _interface: False  # no interface here has any of these
+
+    def wanted(interface: Interface) -> bool:
+        kind = kind_of(call, interface)
+        return (
+            (not ids or interface.id in ids)
+            and (not addresses or not {interface.private_ip, *interface.secondary_ips}.isdisjoint(addresses))
+            and params.get("PrimaryIpAddress") in ("", interface.private_ip)
+            and params.get("InstanceId") in ("", interface.instance_id)
+            and params.get("VpcId") in ("", interface.vpc_id)
+            and params.get("VSwitchId") in ("", interface.vswitch_id)
+            and params.get("NetworkInterfaceName") in ("", interface.name)
+            and params.get("Type") in ("", kind)
+            and params.get("Status") in ("", interface.status)
+            # the group filter finds secondary interfaces only; DescribeInstances finds primary ones [doc SDK 7.11.8]
+            and (not params.get("SecurityGroupId") or (kind == "Secondary" and _in_group(call, interface)))
+            and tags.match(tagged, interface.tags.at(seen))
+        )
+
+    return wanted
 
 
-def _answer(call: Call, instance: Instance, state: InstanceState) -> dict[str, Any]:
-    address = shown_ip(call, instance)
-    return {
-        "NetworkInterfaceId": instance.interface_id,
-        "NetworkInterfaceName": "",
-        "Description": "",
-        "Type": "Primary",
-        "Status": "InUse",
-        "InstanceId": instance.id,
-        "OwnerId": instance.account,
-        "VpcId": instance.vpc_id,
-        "VSwitchId": instance.vswitch_id,
-        "ZoneId": call.store.zone,
-        "PrivateIpAddress": address,
-        "PrivateIpSets": {"PrivateIpSet": [{"PrivateIpAddress": address, "Primary": True}] if address else []},
-        "SecurityGroupIds": {"SecurityGroupId": list(state.groups)},
-        "CreationTime": utc(instance.created),
-        "ServiceManaged": False,
-        "ResourceGroupId": "",
-        "Tags": {"Tag": []},
-    }
+def _in_group(call: Call, interface: Interface) -> bool:
+    return call.params.get("SecurityGroupId") in interface.groups

@@ -86,10 +86,10 @@ def page(
     return numbered(params, items, most=most_by_number)
 
 
-def numbered(params: Params, items: Sequence[T], *, most: int) -> tuple[Sequence[T], dict[str, Any]]:
+def numbered(params: Params, items: Sequence[T], *, most: int, default: int = 10) -> tuple[Sequence[T], dict[str, Any]]:
     """A page by PageNumber and PageSize, and the answer's paging fields."""
     number = params.integer("PageNumber", 1)
-    size = params.integer("PageSize", 10)
+    size = params.integer("PageSize", default)
     if number < 1:
         raise invalid("PageNumber")
     if size < 1:

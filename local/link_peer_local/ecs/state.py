@@ -134,7 +134,10 @@ class Rule(Struct, frozen=True):
 
 
 class Group(Struct):
-    """A security group: `normal` (basic) or `enterprise` (advanced); `vpc_id` is empty in the classic network."""
+    """A security group: `normal` (basic) or `enterprise` (advanced); `vpc_id` is empty in the classic network.
+
+    With `inner_access` Accept, members may reach each other whatever the rules say; with Drop, the rules decide.
+    """
 
     id: str
     account: str
@@ -142,15 +145,11 @@ class Group(Struct):
     name: str
     description: str
     type: str
+    inner_access: str
     managed: bool
     created: float
     tags: History[dict[str, str]]
     rules: History[tuple[Rule, ...]]
-
-    @property
-    def inner_access(self) -> str:
-        """Accept in basic groups, whose members may reach each other; Drop in advanced ones [doc "Basic and advanced"]."""
-        return "Accept" if self.type == "normal" else "Drop"
 
 
 class InstanceState(Struct, frozen=True):
@@ -180,11 +179,35 @@ class Instance(Struct):
     interface_id: str
     states: History[InstanceState | None]
     tags: History[dict[str, str]]
+    secondary_ips: list[str] = field(default_factory=list)  # of its primary interface
 
     @property
     def classic(self) -> bool:
         """Whether it is in the classic network, which has no VPC."""
         return not self.vpc_id
+
+
+class Interface(Struct):
+    """A network interface; `instance_id` is empty while it is not attached."""
+
+    id: str
+    account: str
+    vpc_id: str
+    vswitch_id: str
+    private_ip: str
+    groups: tuple[str, ...]
+    created: float
+    sequence: int
+    tags: History[dict[str, str]]
+    secondary_ips: list[str] = field(default_factory=list)
+    instance_id: str = ""
+    name: str = ""
+    description: str = ""
+
+    @property
+    def status(self) -> str:
+        """InUse while attached, else Available."""
+        return "InUse" if self.instance_id else "Available"
 
 
 class Invocation(Struct, frozen=True):
@@ -208,3 +231,4 @@ class AccountState(Struct):
     uid: str
     groups: dict[str, Group] = field(default_factory=dict)
     instances: dict[str, Instance] = field(default_factory=dict)
+    interfaces: dict[str, Interface] = field(default_factory=dict)  # secondary ones

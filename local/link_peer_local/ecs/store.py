@@ -107,6 +107,7 @@ class Store:
         tags: Mapping[str, str],
         now: float,
         managed: bool = False,
+        inner_access: str = "",
         group_id: str | None = None,
     ) -> Group:
         """Add a group to an account."""
@@ -117,6 +118,7 @@ class Store:
             name=name,
             description=description,
             type=type,
+            inner_access=inner_access or ("Accept" if type == "normal" else "Drop"),
             managed=managed,
             created=now,
             tags=History(dict(tags)),
@@ -186,11 +188,18 @@ class Store:
         instance.states.change(when, lambda old: old and InstanceState(status, old.groups))
 
     def release(self, account: AccountState, instance_id: str, now: float) -> None:
-        """Release an instance and its address; drop instances that no lagging read can see any more."""
+        """Release an instance and its addresses, and detach its secondary interfaces.
+
+        Instances that no lagging read can see any more are dropped.
+        """
         instance = account.instances[instance_id]
         instance.states.change(now, lambda _: None)
         if instance.vpc_id:
-            self.vpcs[instance.vpc_id].release(instance.private_ip)
+            for address in (instance.private_ip, *instance.secondary_ips):
+                self.vpcs[instance.vpc_id].release(address)
+        for interface in account.interfaces.values():
+            if interface.instance_id == instance_id:
+                interface.instance_id = ""
         for old in list(account.instances.values()):
             if old.states.at(now) is None and old.states.at(now - HORIZON) is None and old.created < now - HORIZON:
                 del account.instances[old.id]
@@ -214,8 +223,12 @@ class Store:
         managed: bool = False,
         tags: Mapping[str, str] | None = None,
         group_id: str | None = None,
+        inner_access: str = "",
     ) -> Group:
-        """Create a group without an event. An empty `vpc_id` means the classic network, which no API call offers."""
+        """Create a group without an event. An empty `vpc_id` means the classic network, which no API call offers.
+
+        `inner_access` is Accept or Drop; empty means the default of the type: Accept for basic groups.
+        """
         with self.lock:
             return self.add_group(
                 self.account(account),
@@ -226,6 +239,7 @@ class Store:
                 tags=tags or {},
                 now=self.clock.now(),
                 managed=managed,
+                inner_access=inner_access,
                 group_id=group_id,
             )
 

@@ -1,4 +1,4 @@
-"""Tags of instances and groups: writing them, reading them, filtering by them."""
+"""Tags of instances, groups and network interfaces: writing them, reading them, filtering by them."""
 
 from __future__ import annotations
 
@@ -63,9 +63,8 @@ def check_matches(call: Call, wanted: Filter, found: Sequence[object]) -> None:
         raise ApiError("InvalidTagCount", 400, "The specified tags are beyond the permitted range.")
 
 
-def _resources(call: Call) -> dict[str, History[dict[str, str]]]:
-    """The caller's existing resources of the type that the call names, with their tags."""
-    kind = call.params.get("ResourceType").lower()
+def resources(call: Call, kind: str) -> dict[str, History[dict[str, str]]]:
+    """The caller's existing resources of a type (instance, securitygroup, eni), with their tags."""
     if not kind:
         message = "The parameter - ResourceType should not be null"
         raise ApiError("MissingParameter.ResourceType", 404, message)
@@ -74,19 +73,21 @@ def _resources(call: Call) -> dict[str, History[dict[str, str]]]:
         return {instance.id: instance.tags for instance in instances if instance.states.at(call.now)}
     if kind == "securitygroup":
         return {group.id: group.tags for group in call.account.groups.values()}
+    if kind == "eni":
+        return {interface.id: interface.tags for interface in call.account.interfaces.values()}
     message = "The ResourceType provided does not exist in our records."
     raise ApiError("InvalidResourceType.NotFound", 404, message)
 
 
-def _named(call: Call) -> list[History[dict[str, str]]]:
-    resources = _resources(call)
-    ids = _ids(call)
+def named(call: Call, ids: list[str]) -> list[History[dict[str, str]]]:
+    """The tags of these resources; ApiError unless all of them exist."""
+    existing = resources(call, call.params.get("ResourceType").lower())
     if not ids:
         raise ApiError("MissingParameter.ResourceIds", 404, "The parameter - ResourceIds should not be null")
-    if not all(resource in resources for resource in ids):
+    if not all(resource in existing for resource in ids):
         message = "The specified ResourceIds are not found in our records."
         raise ApiError("InvalidResourceId.NotFound", 404, message)
-    return [resources[resource] for resource in dict.fromkeys(ids)]
+    return [existing[resource] for resource in dict.fromkeys(ids)]
 
 
 def _ids(call: Call) -> list[str]:
@@ -98,15 +99,23 @@ def _ids(call: Call) -> list[str]:
 
 def tag_resources(call: Call) -> dict[str, Any]:
     """Tag all of the resources or none."""
-    named = _named(call)
-    new = from_request(call)
-    if not new:
-        raise ApiError("MissingParameter.Tags", 404, "The parameter - Tags should not be null")
-    if any(len({**tags.at(call.now), **new}) > call.store.quotas.tags_per_resource for tags in named):
-        raise quota_exceeded()
-    for tags in named:
-        tags.change(call.now, lambda old: {**old, **new})
+    write(call, named(call, _ids(call)), from_request(call))
     return {}
+
+
+def write(call: Call, resources: list[History[dict[str, str]]], new: Mapping[str, str]) -> None:
+    """Add tags to resources, or overwrite their values; ApiError without tags or beyond the quota."""
+    if not new:
+        raise no_tags()
+    if any(len({**tags.at(call.now), **new}) > call.store.quotas.tags_per_resource for tags in resources):
+        raise quota_exceeded()
+    for tags in resources:
+        tags.change(call.now, lambda old: {**old, **new})
+
+
+def no_tags() -> ApiError:
+    """The refusal of a call that names no tags."""
+    return ApiError("MissingParameter.Tags", 404, "The parameter - Tags should not be null")
 
 
 def quota_exceeded() -> ApiError:
@@ -116,30 +125,33 @@ def quota_exceeded() -> ApiError:
 
 def untag_resources(call: Call) -> dict[str, Any]:
     """Remove tags; missing keys are no error, and `All` applies only without keys [doc]."""
-    named = _named(call)
+    tagged = named(call, _ids(call))
     keys = call.params.listed("TagKey")
     if len(keys) > 20:
         raise ApiError("NumberExceed.Tags", 400, "The Tags parameter's number is exceed , Valid : 20")
     every = not keys and call.params.flag("All")
     if not keys and not every:
-        raise ApiError("MissingParameter.Tags", 404, "The parameter - Tags should not be null")
-    for tags in named:
+        raise no_tags()
+    for tags in tagged:
         tags.change(call.now, lambda old: {} if every else {key: old[key] for key in old if key not in keys})
     return {}
 
 
 def list_tag_resources(call: Call) -> dict[str, Any]:
-    """List every tag of the resources that match: by id, or by having all of the given tags [doc]. One is required."""
-    resources, ids, wanted = _resources(call), _ids(call), filters(call)
-    if not ids and not wanted:
-        raise ApiError("MissingParameter.Tags", 404, "The parameter - Tags should not be null")
+    """List every tag of the resources that match: by id, or by having all of the given tags [doc]. One is required.
+
+    Unlike the tag filters of Describe calls, this reads any number of resources, 50 rows a page.
+    """
     kind = call.params.get("ResourceType").lower()
+    existing, ids, wanted = resources(call, kind), _ids(call), filters(call)
+    if not ids and not wanted:
+        raise no_tags()
     seen = call.now - call.store.read_lag.tags
     rows = [
         {"ResourceType": kind, "ResourceId": resource, "TagKey": key, "TagValue": value}
-        for resource in sorted(ids or resources)
-        if resource in resources and match(wanted, resources[resource].at(seen))
-        for key, value in sorted(resources[resource].at(seen).items())
+        for resource in sorted(ids or existing)
+        if resource in existing and match(wanted, existing[resource].at(seen))
+        for key, value in sorted(existing[resource].at(seen).items())
     ]
     chosen, token = tokens(call, rows, lambda row: [row["ResourceId"], row["TagKey"]], default=50, least=50, most=50)
     return {"NextToken": token, "TagResources": {"TagResource": list(chosen)}}

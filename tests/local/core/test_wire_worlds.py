@@ -94,6 +94,19 @@ def test_the_audit_log_is_indexed(local_cloud: LocalCloud, query: str, found: in
     assert client.get_log("link-peer-audit", "decisions", now - 1, now + 1, query=query).get_count() == found
 
 
+def test_a_world_may_have_more_queues_and_isolated_groups(tmp_path: Path) -> None:
+    """`queues` of the home account, and `inner_access` of a group."""
+    text = yaml.safe_load((world.WORLDS / "shop.yaml").read_text(encoding="utf-8"))
+    text["queues"] = ["requests-b"]
+    text["groups"][0]["inner_access"] = "Drop"
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(text), encoding="utf-8")
+    cloud = LocalCloud(VirtualClock())
+    world.load(cloud, path)
+    assert "requests-b" in [queue.name for queue in cloud.mns.queues(HOME)]
+    assert cloud.ecs.account(HOME).groups[text["groups"][0]["id"]].inner_access == "Drop"
+
+
 def test_a_world_can_be_any_file(tmp_path: Path) -> None:
     """Its `policy` part becomes a policy file."""
     text = yaml.safe_load((world.WORLDS / "shop.yaml").read_text(encoding="utf-8"))

@@ -138,6 +138,50 @@ def test_filters_are_combined(local_cloud: LocalCloud) -> None:
         ids(ecs, dry_run=True)
 
 
+def test_a_tag_filter_fails_beyond_its_limit_of_matches(local_cloud: LocalCloud) -> None:
+    """1,000 on the platform; without the filter all groups can be read."""
+    ecs, vpc = client(local_cloud), next(iter(local_cloud.ecs.vpcs))
+    local_cloud.ecs.quotas.tag_filter_matches = 2
+    any_value = models.DescribeSecurityGroupsRequestTag(key="link-managed")
+    made = [local_cloud.ecs.create_group(HOME, vpc, tags={"link-managed": "true"}).id for _ in range(2)]
+    assert sorted(ids(ecs, tag=[any_value])) == sorted(made)
+    made.append(local_cloud.ecs.create_group(HOME, vpc, tags={"link-managed": "true"}).id)
+    with refused("InvalidTagCount", 400):
+        ids(ecs, tag=[any_value])
+    assert sorted(ids(ecs)) == sorted(made)
+
+
+def test_the_inner_access_policy_of_a_basic_group_is_changed(local_cloud: LocalCloud) -> None:
+    """In any case; DescribeSecurityGroupAttribute shows it. That of an advanced or managed group is fixed."""
+    ecs, vpc = client(local_cloud), next(iter(local_cloud.ecs.vpcs))
+    group, advanced = new_group(ecs), new_group(ecs, security_group_type="enterprise")
+
+    def policy(of: str) -> str:
+        request = models.DescribeSecurityGroupAttributeRequest(region_id=REGION, security_group_id=of)
+        return str(ecs.describe_security_group_attribute(request).body.inner_access_policy)
+
+    def modify(of: str, value: str | None) -> None:
+        request = models.ModifySecurityGroupPolicyRequest(
+            region_id=REGION, security_group_id=of, inner_access_policy=value
+        )
+        ecs.modify_security_group_policy(request)
+
+    assert (policy(group), policy(advanced)) == ("Accept", "Drop")
+    modify(group, "drop")
+    assert policy(group) == "Drop"
+    modify(group, "ACCEPT")
+    assert policy(group) == "Accept"
+    with refused("InvalidPolicy.Malformed", 400):
+        modify(group, "maybe")
+    with refused("MissingParameter", 400):
+        modify(group, None)
+    with refused("InvalidGroupParameter.OperationDenied", 400):
+        modify(advanced, "Accept")
+    with refused("InvalidOperation.ResourceManagedByCloudProduct", 403):
+        modify(local_cloud.ecs.create_group(HOME, vpc, managed=True).id, "Drop")
+    assert policy(group) == "Accept"
+
+
 def test_a_group_with_an_instance_or_a_reference_cannot_be_deleted(local_cloud: LocalCloud) -> None:
     """A rule in another account's group is such a reference; the group's own rules are not."""
     ecs, peer, shared = client(local_cloud), client(local_cloud, PEER), list(local_cloud.ecs.vpcs)[2]

@@ -132,6 +132,27 @@ def test_members_of_one_basic_group_reach_each_other_whatever_the_rules(w: World
     assert not may_reach(w.backend, HOME, one.id, HOME, two.id, "tcp", 22).ok
 
 
+def test_with_inner_access_drop_the_rules_decide_inside_a_group(w: World) -> None:
+    """ModifySecurityGroupPolicy isolates the members; a CIDR rule admits them again, and Accept ignores the rules."""
+    fellow = w.backend.create_instance(HOME, [w.group_a])
+
+    def reach() -> bool:
+        return may_reach(w.backend, HOME, fellow.id, HOME, w.a.id, "tcp", 22).ok
+
+    def modify(policy: str) -> None:
+        params = {"RegionId": "cn-qingdao", "SecurityGroupId": w.group_a.id, "InnerAccessPolicy": policy}
+        w.backend.call(Caller(HOME, "root"), "ModifySecurityGroupPolicy", params)
+
+    modify("Drop")
+    assert not reach()
+    w.rule(w.group_a, SourceCidrIp=f"{fellow.private_ip}/32", PortRange="22/22")
+    assert reach()
+    w.rule(w.group_a, SourceCidrIp="10.0.0.0/8", Policy="drop", PortRange="22/22")
+    assert not reach()
+    modify("Accept")
+    assert reach()
+
+
 def test_basic_groups_allow_outbound_unless_dropped(w: World) -> None:
     """An egress rule names the destination."""
     w.admit()

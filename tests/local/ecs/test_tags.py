@@ -153,3 +153,23 @@ def test_listing_requires_ids_or_tags_and_is_paged(w: World) -> None:
     assert sorted((row.resource_id, row.tag_key) for row in rows) == sorted(
         (other, f"k{n:02}") for other in others for n in range(20)
     )
+
+
+def test_list_tag_resources_reads_beyond_the_limit_of_tag_filters(w: World) -> None:
+    """Describe calls fail beyond 1,000 matches of a tag filter; this one pages through all of them."""
+    tags, vpc = {"link-managed": "true"}, next(iter(w.cloud.ecs.vpcs))
+    made = {w.cloud.ecs.create_group(HOME, vpc, tags=tags).id for _ in range(1001)}
+    wanted = [models.DescribeSecurityGroupsRequestTag(key="link-managed", value="true")]
+    with refused("InvalidTagCount", 400):
+        w.ecs.describe_security_groups(models.DescribeSecurityGroupsRequest(region_id=REGION, tag=wanted))
+    found: list[str] = []
+    token: str | None = None
+    while token != "":
+        page = w.listed(
+            resource_type="securitygroup",
+            tag=[models.ListTagResourcesRequestTag(key="link-managed", value="true")],
+            next_token=token,
+        )
+        found += [row.resource_id for row in page.tag_resources.tag_resource]
+        token = page.next_token
+    assert sorted(found) == sorted(made)

@@ -1,0 +1,266 @@
+"""Secondary network interfaces and addresses through the official SDK."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from alibabacloud_ecs20140526 import models
+from link_peer_local.cloud import LocalCloud
+
+from tests.local.ecs.helpers import HOME, PEER, REGION, client, instances, new_group, refused
+
+
+class World:
+    """One group with one instance, which has 10.0.0.1, in the home account's own VPC."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        self.cloud, self.ecs = cloud, client(cloud)
+        self.vpc = cloud.ecs.default_vpc(HOME)
+        self.group = new_group(self.ecs)
+        self.instance = cloud.ecs.create_instance(HOME, [self.group])
+
+    def create(self, **fields: Any) -> Any:
+        request = models.CreateNetworkInterfaceRequest(
+            **{
+                "region_id": REGION,
+                "v_switch_id": self.vpc.vswitch_id,
+                "security_group_id": self.group,
+                **fields,
+            }
+        )
+        return self.ecs.create_network_interface(request).body
+
+    def found(self, **filters: Any) -> list[str]:
+        request = models.DescribeNetworkInterfacesRequest(region_id=REGION, **filters)
+        body = self.ecs.describe_network_interfaces(request).body
+        return [each.network_interface_id for each in body.network_interface_sets.network_interface_set]
+
+    def one(self, interface: str) -> Any:
+        request = models.DescribeNetworkInterfacesRequest(region_id=REGION, network_interface_id=[interface])
+        (found,) = self.ecs.describe_network_interfaces(request).body.network_interface_sets.network_interface_set
+        return found
+
+    def addresses(self, interface: str) -> list[tuple[str, bool]]:
+        return [(each.private_ip_address, each.primary) for each in self.one(interface).private_ip_sets.private_ip_set]
+
+    def attach(self, interface: str, instance: str) -> None:
+        request = models.AttachNetworkInterfaceRequest(
+            region_id=REGION, network_interface_id=interface, instance_id=instance
+        )
+        self.ecs.attach_network_interface(request)
+
+    def detach(self, interface: str, instance: str) -> None:
+        request = models.DetachNetworkInterfaceRequest(
+            region_id=REGION, network_interface_id=interface, instance_id=instance
+        )
+        self.ecs.detach_network_interface(request)
+
+    def delete(self, interface: str) -> None:
+        request = models.DeleteNetworkInterfaceRequest(region_id=REGION, network_interface_id=interface)
+        self.ecs.delete_network_interface(request)
+
+    def assign(self, interface: str, **fields: Any) -> list[str]:
+        request = models.AssignPrivateIpAddressesRequest(region_id=REGION, network_interface_id=interface, **fields)
+        body = self.ecs.assign_private_ip_addresses(request).body
+        return list(body.assigned_private_ip_addresses_set.private_ip_set.private_ip_address)
+
+    def unassign(self, interface: str, *addresses: str) -> None:
+        request = models.UnassignPrivateIpAddressesRequest(
+            region_id=REGION, network_interface_id=interface, private_ip_address=list(addresses)
+        )
+        self.ecs.unassign_private_ip_addresses(request)
+
+
+@pytest.fixture(name="w")
+def _world(local_cloud: LocalCloud) -> World:
+    return World(local_cloud)
+
+
+def test_a_new_interface_is_available_with_its_addresses(w: World) -> None:
+    """The answer and DescribeNetworkInterfaces show the same; the addresses are in use from then on."""
+    tag = models.CreateNetworkInterfaceRequestTag(key="a", value="b")
+    made = w.create(
+        primary_ip_address="10.0.0.9", private_ip_address=["10.0.0.7"], network_interface_name="nic", tag=[tag]
+    )
+    assert (made.status, made.type, made.owner_id, made.vpc_id) == ("Available", "Secondary", HOME, w.vpc.id)
+    assert w.addresses(made.network_interface_id) == [("10.0.0.9", True), ("10.0.0.7", False)]
+    shown = w.one(made.network_interface_id)
+    assert (shown.private_ip_address, shown.network_interface_name, shown.instance_id) == ("10.0.0.9", "nic", "")
+    assert shown.security_group_ids.security_group_id == [w.group]
+    assert [(tag.tag_key, tag.tag_value) for tag in shown.tags.tag] == [("a", "b")]
+    with refused("InvalidIp.IpAssigned", 400):
+        w.create(primary_ip_address="10.0.0.7")
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "status"),
+    [
+        ({"v_switch_id": None}, "MissingParameter", 400),
+        ({"v_switch_id": "vsw-none"}, "InvalidVSwitchId.NotFound", 404),
+        ({"security_group_id": None}, "MissingParameter", 400),
+        ({"security_group_id": "sg-none"}, "InvalidSecurityGroupId.NotFound", 404),
+        ({"primary_ip_address": "10.200.0.1"}, "InvalidPrivateIpAddress", 400),
+        ({"primary_ip_address": "here"}, "InvalidPrivateIpAddress.Malformed", 400),
+        ({"primary_ip_address": "10.0.0.1"}, "InvalidIp.IpAssigned", 400),
+        ({"private_ip_address": ["10.0.0.8", "10.0.0.1"]}, "InvalidIp.IpAssigned", 400),
+        ({"private_ip_address": ["10.0.0.8", "10.0.0.8"]}, "InvalidIp.IpRepeated", 400),
+        ({"secondary_private_ip_address_count": 50}, "InvalidParameter", 400),
+        (
+            {"private_ip_address": ["10.0.0.8"], "secondary_private_ip_address_count": 1},
+            "InvalidParameter.Conflict",
+            400,
+        ),
+    ],
+)
+def test_an_invalid_interface_is_not_created(w: World, fields: dict[str, Any], code: str, status: int) -> None:
+    """No address stays in use."""
+    with refused(code, status):
+        w.create(**fields)
+    assert w.found(type="Secondary") == []
+    assert w.create(private_ip_address=["10.0.0.8"]).private_ip_address == "10.0.0.2"
+
+
+def test_an_address_is_found_in_its_vpc(w: World) -> None:
+    """VpcId and PrivateIpAddress find the interface that has the address, as primary or as secondary one."""
+    (primary,) = w.found()
+    made = w.create(primary_ip_address="10.0.0.9", private_ip_address=["10.0.0.7"]).network_interface_id
+    for address, owner in (("10.0.0.1", primary), ("10.0.0.9", made), ("10.0.0.7", made)):
+        assert w.found(vpc_id=w.vpc.id, private_ip_address=[address]) == [owner]
+        assert w.found(vpc_id="vpc-other", private_ip_address=[address]) == []
+    assert w.found(vpc_id=w.vpc.id, private_ip_address=["10.0.0.1", "10.0.0.7"]) == [made, primary]
+    assert w.found(vpc_id=w.vpc.id, private_ip_address=["10.0.0.99"]) == []
+    assert w.found(primary_ip_address="10.0.0.7") == []
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({"type": "Secondary", "status": "Available", "network_interface_name": "nic"}, True),
+        ({"tag": [models.DescribeNetworkInterfacesRequestTag(key="a", value="b")]}, True),
+        ({"tag": [models.DescribeNetworkInterfacesRequestTag(key="a", value="c")]}, False),
+        ({"status": "InUse", "type": "Secondary"}, False),
+        ({"network_interface_name": "other"}, False),
+        ({"security_group_id": "sg-none"}, False),
+    ],
+)
+def test_secondary_interfaces_are_filtered(w: World, filters: dict[str, Any], found: bool) -> None:
+    """By type, status, name, tag and group."""
+    tag = models.CreateNetworkInterfaceRequestTag(key="a", value="b")
+    made = w.create(network_interface_name="nic", tag=[tag]).network_interface_id
+    assert w.found(**filters) == ([made] if found else [])
+    assert w.found(security_group_id=w.group) == [made]
+
+
+def test_an_interface_is_attached_and_detached(w: World) -> None:
+    """DescribeInstances shows it beside the primary one; releasing the instance detaches it."""
+    made = w.create(primary_ip_address="10.0.0.9").network_interface_id
+    w.attach(made, w.instance.id)
+    assert (w.one(made).status, w.one(made).instance_id) == ("InUse", w.instance.id)
+    (shown,) = instances(w.ecs)
+    assert [(each.type, each.primary_ip_address) for each in shown.network_interfaces.network_interface] == [
+        ("Primary", "10.0.0.1"),
+        ("Secondary", "10.0.0.9"),
+    ]
+    for again in (lambda: w.attach(made, w.instance.id), lambda: w.delete(made)):
+        with refused("InvalidOperation.InvalidEniState", 403):
+            again()
+    with refused("InvalidOperation.DetachPrimaryEniNotAllowed", 400):
+        w.detach(w.instance.interface_id, w.instance.id)
+    w.detach(made, w.instance.id)
+    assert w.one(made).status == "Available"
+    w.attach(made, w.instance.id)
+    w.ecs.delete_instance(models.DeleteInstanceRequest(instance_id=w.instance.id, force=True))
+    assert w.one(made).status == "Available"
+
+
+def test_an_interface_is_attached_within_its_vpc_only(w: World) -> None:
+    """To an instance that is Running or Stopped; unknown interfaces are not found."""
+    other = w.cloud.ecs.create_group(HOME, list(w.cloud.ecs.vpcs)[2])
+    elsewhere = w.cloud.ecs.create_instance(HOME, [other])
+    pending = w.cloud.ecs.create_instance(HOME, [w.group], status="Pending")
+    made = w.create().network_interface_id
+    with refused("InvalidParameter.Mismatch", 400):
+        w.attach(made, elsewhere.id)
+    with refused("IncorrectInstanceStatus", 403):
+        w.attach(made, pending.id)
+    with refused("InvalidEniId.NotFound", 404):
+        w.attach("eni-none", w.instance.id)
+    assert w.one(made).status == "Available"
+
+
+def test_a_deleted_interface_frees_its_addresses_and_its_group(w: World) -> None:
+    """A group cannot be deleted while an interface is in it."""
+    group = new_group(w.ecs)
+    made = w.create(security_group_id=group, primary_ip_address="10.0.0.9").network_interface_id
+    delete = models.DeleteSecurityGroupRequest(region_id=REGION, security_group_id=group)
+    with refused("DependencyViolation", 403):
+        w.ecs.delete_security_group(delete)
+    w.delete(made)
+    assert w.found(network_interface_id=[made]) == []
+    w.ecs.delete_security_group(delete)
+    w.create(primary_ip_address="10.0.0.9")
+
+
+@pytest.mark.parametrize("kind", ["primary", "secondary"])
+def test_secondary_addresses_are_assigned_and_unassigned(w: World, kind: str) -> None:
+    """By address or by count, on either type of interface; a released address can be assigned again."""
+    interface = w.instance.interface_id if kind == "primary" else w.create().network_interface_id
+    assert w.assign(interface, private_ip_address=["10.0.0.20", "10.0.0.21"]) == ["10.0.0.20", "10.0.0.21"]
+    (more,) = w.assign(interface, secondary_private_ip_address_count=1)
+    assert [address for address, first in w.addresses(interface) if not first] == ["10.0.0.20", "10.0.0.21", more]
+    assert w.found(vpc_id=w.vpc.id, private_ip_address=["10.0.0.21"]) == [interface]
+    with refused("InvalidIp.IpUnassigned", 400):
+        w.unassign(interface, "10.0.0.20", "10.0.0.99")
+    w.unassign(interface, "10.0.0.20", more)
+    assert [address for address, first in w.addresses(interface) if not first] == ["10.0.0.21"]
+    w.create(primary_ip_address="10.0.0.20")
+
+
+def test_secondary_addresses_are_limited(w: World) -> None:
+    """49 per interface; none is assigned when one of them is in use."""
+    made = w.create(secondary_private_ip_address_count=49).network_interface_id
+    with refused("InvalidOperation.Ipv4CountExceeded", 403):
+        w.assign(made, secondary_private_ip_address_count=1)
+    with refused("InvalidIp.IpAssigned", 400):
+        w.assign(w.instance.interface_id, private_ip_address=["10.0.0.200", "10.0.0.1"])
+    with refused("MissingParameter", 400):
+        w.assign(w.instance.interface_id)
+    assert w.addresses(w.instance.interface_id) == [("10.0.0.1", True)]
+    w.ecs.delete_instance(models.DeleteInstanceRequest(instance_id=w.instance.id, force=True))
+    with refused("InvalidEniId.NotFound", 404):
+        w.assign(w.instance.interface_id, secondary_private_ip_address_count=1)
+
+
+def test_the_secondary_addresses_of_a_released_instance_are_free(w: World) -> None:
+    """Like its primary address."""
+    w.assign(w.instance.interface_id, private_ip_address=["10.0.0.20"])
+    w.ecs.delete_instance(models.DeleteInstanceRequest(instance_id=w.instance.id, force=True))
+    w.create(primary_ip_address="10.0.0.1", private_ip_address=["10.0.0.20"])
+
+
+def test_another_accounts_interfaces_are_not_visible(w: World) -> None:
+    """Not even in a shared VPC."""
+    made = w.create().network_interface_id
+    peer = World.__new__(World)
+    peer.cloud, peer.ecs = w.cloud, client(w.cloud, PEER)
+    assert peer.found() == []
+    with refused("InvalidEniId.NotFound", 404):
+        peer.delete(made)
+
+
+def test_interfaces_have_tags(w: World) -> None:
+    """Written and listed with the resource type eni."""
+    made = w.create().network_interface_id
+    w.ecs.tag_resources(
+        models.TagResourcesRequest(
+            region_id=REGION,
+            resource_type="eni",
+            resource_id=[made],
+            tag=[models.TagResourcesRequestTag(key="a", value="b")],
+        )
+    )
+    listed = w.ecs.list_tag_resources(
+        models.ListTagResourcesRequest(region_id=REGION, resource_type="eni", resource_id=[made])
+    ).body.tag_resources.tag_resource
+    assert [(row.resource_id, row.tag_key, row.tag_value) for row in listed] == [(made, "a", "b")]
