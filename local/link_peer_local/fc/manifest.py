@@ -81,7 +81,7 @@ class _Resolver:
             return self._account
         head, *path = expression.split(".")
         if head not in ("vars", "resources") or not path:
-            raise ValueError(f"${{{expression}}}: this variable is not supported here")
+            raise ValueError(f"${{{expression}}}: not a variable that is supported here")
         node: Any = self._document.get(head)
         for step in path:
             if not isinstance(node, dict) or step not in node:

@@ -61,7 +61,8 @@ class Tasks:
     """The asynchronous invocations of every function.
 
     Until `start`, nothing runs by itself: `step` runs one call in the caller's thread, `drain` all of them.
-    The interval before a retry after a function error is undocumented; here it is `retry_seconds`, doubled each time.
+    The interval before a retry after a function error is undocumented, so it is a knob: `retry_seconds` before the
+    first retry, then `retry_factor` times the interval before.
     """
 
     def __init__(self, clock: Clock, run: Run, stop: Callable[[str], None]) -> None:
@@ -75,6 +76,7 @@ class Tasks:
         self._threads: list[threading.Thread] = []
         self._closed = False
         self.retry_seconds = 1.0
+        self.retry_factor = 2.0
         self.deliver: Deliver | None = None
 
     def submit(self, account: str, function: Function, payload: bytes, request_id: str, task_id: str | None) -> Task:
@@ -211,7 +213,7 @@ class Tasks:
                 self._finish(task, "Expired")
                 return True
             if task.retries < task.function.max_retries:
-                task.due = now + self.retry_seconds * 2**task.retries
+                task.due = now + self.retry_seconds * self.retry_factor**task.retries
                 task.retries += 1
                 task.enter("Retrying", now, task.error)
                 self._waiting.append(task)

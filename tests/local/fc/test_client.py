@@ -355,6 +355,17 @@ def test_retries_wait_longer_each_time(setup: Setup) -> None:
     assert setup.task("fail", "job").status == "Failed"
 
 
+def test_the_interval_of_retries_can_be_set(setup: Setup) -> None:
+    """It is undocumented for the platform: here it is `retry_seconds`, multiplied by `retry_factor` each time."""
+    setup.fc.tasks.retry_seconds, setup.fc.tasks.retry_factor = 60, 1
+    setup.invoke("fail", x_fc_invocation_type="Async", x_fc_async_task_id="job")
+    ran = [setup.fc.tasks.step()]
+    for seconds in (59, 1, 59, 1):
+        setup.clock.advance(seconds)
+        ran.append(setup.fc.tasks.step())
+    assert ran == [True, False, True, False, True]
+
+
 def test_a_call_that_waited_too_long_is_never_run(setup: Setup) -> None:
     """After maxAsyncEventAgeInSeconds it is Expired and sent to the destination."""
     setup.deploy("echo", max_age=60)

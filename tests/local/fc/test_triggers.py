@@ -38,6 +38,17 @@ def handler(event, context):
 """
 
 
+def _is_stream(trigger: Trigger) -> bool:
+    return bool(trigger.config.get("eventSourceConfig", {}).get("eventSourceType") == "MNS")
+
+
+def _for_queue(trigger: Trigger, queue: str) -> Trigger:
+    """The same trigger for another queue."""
+    config = json.loads(json.dumps(trigger.config))
+    config["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]["QueueName"] = queue
+    return Trigger(f"{trigger.name}-{queue}", trigger.kind, config)
+
+
 class Setup:
     """The project's s.yaml, with every function replaced by one that records its calls and fails on request."""
 
@@ -46,6 +57,7 @@ class Setup:
         folder: Path,
         adapt: Callable[[Trigger], Trigger] = lambda trigger: trigger,
         clock: Clock | None = None,
+        more_queues: tuple[str, ...] = (),
     ) -> None:
         (folder / "trigger_sample.py").write_text(SAMPLE, encoding="utf-8")
         self.clock = clock or VirtualClock()
@@ -53,18 +65,21 @@ class Setup:
         self.cloud.identity.add_account(HOME, "a@example.com")
         self.cloud.identity.add_role(Role(HOME, "link-peer-fc", trusted=["fc.aliyuncs.com"]))
         self.mns = self.cloud.mns
-        for queue in (QUEUE, DEAD_LETTERS):
+        for queue in (QUEUE, DEAD_LETTERS, *more_queues):
             self.mns.create_queue(HOME, queue)
         manifest = load(ROOT / "s.yaml", env={}, account=HOME)
-        functions = tuple(self._function(item, adapt) for item in manifest.functions)
+        functions = tuple(self._function(item, adapt, more_queues) for item in manifest.functions)
         runtime = InProcessRuntime(self.clock, code=[folder])
         self.triggers: Triggers = install(self.cloud, Manifest(manifest.region, functions), HOME, runtime)
-        [self.stream] = self.triggers.streams
+        self.stream = self.triggers.streams[0]
         self.fail(0)
         self.sample.seen.clear()
 
     @staticmethod
-    def _function(item: Function, adapt: Callable[[Trigger], Trigger]) -> Function:
+    def _function(item: Function, adapt: Callable[[Trigger], Trigger], more_queues: tuple[str, ...]) -> Function:
+        triggers = [adapt(trigger) for trigger in item.triggers]
+        streams = [trigger for trigger in triggers if _is_stream(trigger)]
+        triggers += [_for_queue(stream, queue) for stream in streams for queue in more_queues]
         return Function(
             name=item.name,
             handler="trigger_sample.handler",
@@ -73,7 +88,7 @@ class Setup:
             max_retries=item.max_retries,
             on_failure=item.on_failure,
             async_task=item.async_task,
-            triggers=tuple(adapt(trigger) for trigger in item.triggers),
+            triggers=tuple(triggers),
         )
 
     @property
@@ -230,7 +245,7 @@ def test_a_poison_message_does_not_block_the_others(setup: Setup) -> None:
 def _changed(**options: Any) -> Callable[[Trigger], Trigger]:
     def adapt(trigger: Trigger) -> Trigger:
         config = json.loads(json.dumps(trigger.config))
-        if config.get("eventSourceConfig", {}).get("eventSourceType") == "MNS":
+        if _is_stream(trigger):
             config["runOptions"].update(options)
         return Trigger(trigger.name, trigger.kind, config)
 
@@ -285,6 +300,42 @@ def test_a_trigger_that_the_platform_would_refuse_is_refused(
     """At installation, not at the first message."""
     with pytest.raises(ValueError, match=problem):
         Setup(tmp_path, _changed(**options))
+
+
+def test_a_function_may_consume_several_queues(tmp_path: Path) -> None:
+    """One trigger per queue; the subject of an event names the queue of its message."""
+    setup = Setup(tmp_path, more_queues=("requests-b", "requests-c"))
+    for queue in (QUEUE, "requests-b", "requests-c"):
+        setup.mns.send(HOME, queue, f"to {queue}")
+    delivered = {event["subject"]: event["data"]["messageBody"] for _, [event] in setup.seen()}
+    assert delivered == {
+        f"acs:mns:cn-qingdao:{HOME}:queues/{queue}": f"to {queue}" for queue in (QUEUE, "requests-b", "requests-c")
+    }
+    assert [setup.mns.depth(HOME, queue).inactive for queue in ("requests-b", "requests-c")] == [0, 0]
+
+
+def test_queues_are_delivered_independently(tmp_path: Path) -> None:
+    """A message that fails in one queue does not block another queue."""
+    setup = Setup(tmp_path, _changed(errorsTolerance="NONE", maximumTasks=1), more_queues=("requests-b",))
+    setup.fail(1)
+    setup.mns.send(HOME, QUEUE, "poison")
+    setup.triggers.streams[0].max_retries = 0
+    assert setup.triggers.streams[0].step()
+    setup.mns.send(HOME, "requests-b", "good")
+    setup.seen()
+    assert [stream.blocked for stream in setup.triggers.streams] == [True, False]
+    assert [event["data"]["messageBody"] for _, [event] in setup.sample.seen] == ["poison", "good"]
+
+
+def test_a_delayed_message_is_delivered_after_its_delay(setup: Setup) -> None:
+    """DelaySeconds of SendMessage."""
+    setup.mns.send(HOME, QUEUE, "later", delay=600)
+    assert setup.seen() == []
+    assert isinstance(setup.clock, VirtualClock)
+    setup.clock.advance(599)
+    assert setup.seen() == []
+    setup.clock.advance(1)
+    assert [event["data"]["messageBody"] for _, [event] in setup.seen()] == ["later"]
 
 
 def test_without_its_queue_a_stream_waits(tmp_path: Path) -> None:
