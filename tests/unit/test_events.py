@@ -152,7 +152,7 @@ def test_a_batch_is_decoded_element_by_element() -> None:
     """A bad one spoils itself alone."""
     first, bad, last = elements((EVENTS / "batch.json").read_bytes())
     assert read(first) == sample("ecs-created")
-    with pytest.raises(BadInput, match=r"^resourceId: 'i-BP1NOTANID' is not i-"):
+    with pytest.raises(BadInput, match=r"^resourceId: 'i-BP1NOTANID' is not an instance id"):
         read(bad)
     assert read(last) == sample("tags-added")
 

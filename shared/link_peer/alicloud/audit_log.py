@@ -1,4 +1,4 @@
-"""The audit logstore, through aliyun-log-python-sdk."""
+"""Writes the audit log to SLS, through aliyun-log-python-sdk."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from link_peer.runtime.ports import Record
 from link_peer.runtime.settings import Settings
 
 WRITE_BYTES, WRITE_RECORDS = 3_000_000, 4_000
-"""Of one call: 10 MB at most [doc PutLogs], most of it names and escapes."""
+"""Limits of one call, well below the 10 MB of the API [doc PutLogs]: field names and encoding add to the size."""
 
 
 class SlsAuditLog:
-    """The `AuditLog` port over SLS. Raises Transient where the settings name no logstore."""
+    """The `AuditLog` port over SLS. The constructor raises Transient if the settings name no logstore."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         if not settings.audit_project or not settings.audit_logstore:
-            raise Transient("LINK_PEER_AUDIT_PROJECT and LINK_PEER_AUDIT_LOGSTORE are not set: nothing may be changed")
+            raise Transient("LINK_PEER_AUDIT_PROJECT and LINK_PEER_AUDIT_LOGSTORE are not set: nothing can be changed")
         self._project = settings.audit_project
         self._logstore = settings.audit_logstore
         self._settings = settings
@@ -38,7 +38,7 @@ class SlsAuditLog:
             second, fraction = int(now), int(now % 1 * 1e9)
             items = []
             for record in part:
-                # The fraction keeps records of one moment in order; 0 would make the SDK read the machine's clock.
+                # Nanoseconds that keep simultaneous records in order; for 0 the SDK would read the system clock.
                 self._written += 1
                 items.append(LogItem(second, list(record.items()), fraction + self._written))
             request = PutLogsRequest(self._project, self._logstore, "link-peer", self._settings.region, items)
@@ -57,7 +57,7 @@ class SlsAuditLog:
 
 
 def in_parts(records: Sequence[Record]) -> Iterator[list[Record]]:
-    """The records, as many at a time as one call takes."""
+    """Splits records into parts, each small enough for one call."""
     part: list[Record] = []
     size = 0
     for record in records:

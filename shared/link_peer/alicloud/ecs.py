@@ -1,4 +1,4 @@
-"""One account's ECS through the official SDK: whole reads, strict writes, errors by meaning."""
+"""One account's ECS, through the official SDK. Reads follow every page; changes are attempted once."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from link_peer.domain.tags import managed_tag
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials, Settings
 
-IDS_A_CALL = 100  # [doc DescribeInstances, DescribeSecurityGroups: at most 100 ids]
+IDS_PER_CALL = 100  # [doc DescribeInstances, DescribeSecurityGroups: at most 100 ids]
 PAGE = 100  # [doc: MaxResults <= 100]
-RULES_A_PAGE = 1000  # [doc DescribeSecurityGroupAttribute: 10..1000]
+RULES_PER_PAGE = 1000  # [doc DescribeSecurityGroupAttribute: 10..1000]
 
 _HOST_CIDR = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}/32", re.ASCII)
 _GROUP_NOT_FOUND = "InvalidSecurityGroupId.NotFound"
 
 
 class SdkEcs:
-    """The `Ecs` protocol over alibabacloud_ecs20140526."""
+    """The `Ecs` port over alibabacloud_ecs20140526; which errors it raises is described there."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class SdkEcs:
         retry: Retry,
         calls: Counter[str],
     ) -> None:
-        """`keys(renew)` gives this account's credentials, fresh ones if asked to; `calls` is counted up by action."""
+        """`keys(renew)` returns this account's credentials, new ones if `renew`; `calls` counts API calls by action."""
         self.account = account
         self._settings = settings
         self._region = settings.region
@@ -49,13 +49,15 @@ class SdkEcs:
     # reads
 
     def instances(self, ids: Sequence[str]) -> list[Instance]:
+        """Instances by id; ids that do not exist are left out."""
         wanted = sorted(set(ids))
         found: list[Instance] = []
-        for start in range(0, len(wanted), IDS_A_CALL):
-            found += self._instances(instance_ids=json.dumps(wanted[start : start + IDS_A_CALL]))
+        for start in range(0, len(wanted), IDS_PER_CALL):
+            found += self._instances(instance_ids=json.dumps(wanted[start : start + IDS_PER_CALL]))
         return found
 
     def members(self, group: str) -> list[Instance]:
+        """Every instance of a group; none if the group does not exist."""
         try:
             return list(self._instances(security_group_id=group))
         except CloudError as error:
@@ -64,37 +66,43 @@ class SdkEcs:
             raise
 
     def all_instances(self) -> list[Instance]:
+        """Every instance of the account."""
         return list(self._instances())
 
     def shows_instances(self) -> bool:
+        """Whether an unfiltered read returns any instance."""
         models = _models()
         request = models.DescribeInstancesRequest(region_id=self._region, max_results=10)
         body = self._read("describe_instances", request)
         return bool(_page(body, "instances", "instance"))
 
     def groups(self, ids: Sequence[str]) -> list[Group]:
+        """Security groups by id; ids that do not exist are left out."""
         wanted = sorted(set(ids))
         found: list[Group] = []
-        for start in range(0, len(wanted), IDS_A_CALL):
-            chunk = wanted[start : start + IDS_A_CALL]
+        for start in range(0, len(wanted), IDS_PER_CALL):
+            chunk = wanted[start : start + IDS_PER_CALL]
             try:
                 found += self._groups(security_group_ids=json.dumps(chunk))
             except CloudError as error:
                 if error.code != _GROUP_NOT_FOUND:
                     raise
-                if len(chunk) > 1:  # one stranger among them must not hide the others
+                if len(chunk) > 1:  # one unknown id fails the whole call, so ask for each id alone
                     for one in chunk:
                         found += self.groups([one])
         return found
 
     def all_groups(self) -> list[Group]:
+        """Every security group of the account."""
         return list(self._groups())
 
     def managed_groups(self, deployment: str) -> list[Group]:
+        """The groups that have the managed tag of a deployment."""
         tag = _models().DescribeSecurityGroupsRequestTag(key=managed_tag(deployment), value="true")
         return list(self._groups(tag=[tag]))
 
     def rules(self, group: str) -> list[Rule]:
+        """The ingress rules of a group. Raises CloudError if the group does not exist."""
         models = _models()
         found: list[Rule] = []
         token: str | None = None
@@ -104,7 +112,7 @@ class SdkEcs:
                 security_group_id=group,
                 direction="ingress",
                 nic_type="intranet",
-                max_results=RULES_A_PAGE,
+                max_results=RULES_PER_PAGE,
                 next_token=token,
             )
             body = self._read("describe_security_group_attribute", request)
@@ -116,17 +124,22 @@ class SdkEcs:
     # changes
 
     def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
+        """Adds ingress rules, each with its description. Returns the RequestId.
+
+        Raises ValueError for a rule that link-peer must not write, before any call.
+        """
         models = _models()
         request = models.AuthorizeSecurityGroupRequest(
             region_id=self._region,
             security_group_id=group,
-            # fresh for each attempt: a remembered token may answer for a rule that has been revoked since
+            # new for each attempt: with a used token the API may report success for a rule that was revoked since
             client_token=uuid.uuid4().hex,
             permissions=[self._permission(group, key, description) for key, description in rules],
         )
         return self._change("authorize_security_group", request)
 
     def modify(self, group: str, rule_id: str, description: str) -> str:
+        """Sets a rule's description, and its priority to ours. Returns the RequestId."""
         request = _models().ModifySecurityGroupRuleRequest(
             region_id=self._region,
             security_group_id=group,
@@ -138,6 +151,7 @@ class SdkEcs:
         return self._change("modify_security_group_rule", request)
 
     def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
+        """Removes ingress rules by id. Returns the RequestId."""
         request = _models().RevokeSecurityGroupRequest(
             region_id=self._region,
             security_group_id=group,
@@ -147,6 +161,7 @@ class SdkEcs:
         return self._change("revoke_security_group", request)
 
     def tag_managed(self, group: str, deployment: str) -> str:
+        """Adds the managed tag of a deployment to a group. Returns the RequestId."""
         models = _models()
         request = models.TagResourcesRequest(
             region_id=self._region,
@@ -157,6 +172,7 @@ class SdkEcs:
         return self._change("tag_resources", request)
 
     def untag_managed(self, group: str, deployment: str) -> str:
+        """Removes the managed tag of a deployment from a group. Returns the RequestId."""
         request = _models().UntagResourcesRequest(
             region_id=self._region,
             resource_type="securitygroup",
@@ -165,7 +181,7 @@ class SdkEcs:
         )
         return self._change("untag_resources", request)
 
-    # the platform's shapes
+    # calls, and conversion between SDK models and our values
 
     def _connect(self, *, renew: bool) -> Any:
         lazy_models.install()
@@ -174,7 +190,7 @@ class SdkEcs:
         return Client(client_config(self._settings, "ecs", self._keys(renew)))
 
     def _send(self, operation: str, request: Any) -> Any:
-        """One call. Keys that end in the middle of a run are replaced once."""
+        """Makes one call. Credentials that expire during a run are renewed once."""
         self._calls[operation.title().replace("_", "")] += 1
         try:
             return call(lambda: getattr(self._client, operation)(request)).body
@@ -189,7 +205,7 @@ class SdkEcs:
         return self._retry(lambda: self._send(operation, request))
 
     def _change(self, operation: str, request: Any) -> str:
-        """One attempt: whoever asked for a change looks whether it was made before it asks again."""
+        """Attempts a change once. After a failure the caller reads whether it was made, before trying again."""
         return str(self._send(operation, request).request_id or "")
 
     def _instances(self, **filters: Any) -> Iterator[Instance]:
@@ -241,7 +257,7 @@ class SdkEcs:
         )
 
     def _permission(self, group: str, key: RuleKey, description: str) -> Any:
-        """The only place where a rule of ours takes the platform's form: one source, never both, never a wide range."""
+        """The parameters of a rule. Every rule that link-peer writes passes here: its source is one group or one /32."""
         fields: dict[str, Any] = {
             "policy": "accept",
             "priority": str(PRIORITY),
@@ -251,7 +267,7 @@ class SdkEcs:
             "description": description,
         }
         if key.group != Party(self.account, group):
-            raise ValueError(f"a rule of {key.group} was about to be written on {group}@{self.account}")
+            raise ValueError(f"refusing to write a rule of {key.group} on {group}@{self.account}")
         if _HOST_CIDR.fullmatch(key.source) and _HOST_CIDR.fullmatch(key.dest):
             fields |= {"source_cidr_ip": key.source, "dest_cidr_ip": key.dest}
         elif key.source.startswith("sg-") and not key.dest:
@@ -260,7 +276,7 @@ class SdkEcs:
             if owner != self.account:
                 fields["source_group_owner_id"] = int(owner)
         else:
-            raise ValueError(f"not a source that may be written: {key.source!r} to {key.dest!r}")
+            raise ValueError(f"refusing to write a rule from {key.source!r} to {key.dest!r}: not one group or one /32")
         return _models().AuthorizeSecurityGroupRequestPermissions(**fields)
 
     def _rule(self, group: str, item: Any) -> Rule:
@@ -276,7 +292,7 @@ class SdkEcs:
         )
 
     def _key(self, group: Party, item: Any) -> RuleKey | None:
-        """The rule's identity, or None for a form that we never write."""
+        """The rule's identity, or None for a rule of a kind that we never write."""
         foreign = (
             item.ipv_6source_cidr_ip,
             item.ipv_6dest_cidr_ip,
@@ -291,7 +307,7 @@ class SdkEcs:
         except ValueError:
             return None
         if item.source_group_id:
-            # the owner comes back as a uid, and is empty for the account's own groups [doc 2016-09-23 notice]
+            # the API returns the owner as a uid, and nothing for a group of the same account [doc 2016-09-23 notice]
             source = f"{item.source_group_id}@{item.source_group_owner_account or self.account}"
         else:
             source = _host(item.source_cidr_ip)
@@ -302,21 +318,24 @@ class SdkEcs:
 
 
 def _host(cidr: str | None) -> str:
-    """A single address, which is read back with or without its /32; empty for a wider range."""
+    """A single address as a /32, which the API returns with or without the mask; empty for a wider range."""
     address, _, length = (cidr or "").partition("/")
     return f"{address}/32" if address and length in ("", "32") else ""
 
 
 def _items(holder: Any, name: str) -> list[Any]:
-    """`{"Instances": {"Instance": […]}}` with either level missing: the SDK answers None for what is not there."""
+    """The list `holder.name`, such as `instances.instance`. In SDK models either level is None if it is missing."""
     return list(getattr(holder, name, None) or [])
 
 
 def _page(body: Any, holder: str, name: str) -> list[Any]:
-    """A page of a Describe answer. The SDK turns a wrongly shaped 200 into an empty model without an error:
-    such an answer is no answer, or an outage would read as "everything is gone"."""
+    """The items of one page of a Describe call. Raises Ambiguous if the response has no list.
+
+    The SDK turns a 200 of the wrong shape into an empty model, without an error. If that counted as an empty page, an
+    outage would look as if everything had been deleted.
+    """
     if getattr(body, holder, None) is None:
-        raise Ambiguous(f"an answer without {holder}")
+        raise Ambiguous(f"the response has no {holder}")
     return _items(getattr(body, holder), name)
 
 

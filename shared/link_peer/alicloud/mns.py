@@ -1,4 +1,4 @@
-"""Posting to the request queue through aliyun-mns-sdk."""
+"""Puts requests on the request queue, through aliyun-mns-sdk."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ TIMEOUT_SECONDS = 5
 
 
 class MnsQueue:
-    """The request queue of the home account. One connection a post: the SDK's Account is not safe to share."""
+    """The request queue of the home account. Each post has its own connection: the SDK's Account is not safe to share."""
 
     def __init__(self, settings: Settings, account: str) -> None:
         self._settings = settings
         self._account = account
 
     def post(self, request: Request) -> None:
-        """Puts a request on the queue. Raises Transient when the queue may not have it."""
+        """Puts a request on the queue. Raises Transient if it may not have been accepted."""
         from mns.mns_exception import MNSExceptionBase
         from mns.queue import Message
 
         if not self._settings.queue:
-            raise Transient("LINK_PEER_QUEUE is not set: nothing can be put on the queue for the other account")
+            raise Transient("LINK_PEER_QUEUE is not set: cannot queue a request for the other account")
         try:
-            # the SDK base64-encodes the body, which the stream undoes (IsBase64Decode)
+            # the SDK encodes the body in base64, and the event stream decodes it (IsBase64Decode)
             account(self._settings, self._account).get_queue(self._settings.queue).send_message(
                 Message(encode(request).decode())
             )
         except MNSExceptionBase as error:
-            raise Transient(f"the queue {self._settings.queue} did not take the request: {error.type}") from error
+            raise Transient(f"cannot put the request on the queue {self._settings.queue}: {error.type}") from error
 
 
 def account(settings: Settings, uid: str) -> Any:
-    """The MNS of the home account `uid`, on a connection of its own."""
+    """An MNS client for the home account `uid`, with its own connection."""
     from mns.account import Account
 
     scheme, host = settings.endpoint("mns")

@@ -1,4 +1,4 @@
-"""What the official SDKs have in common: how a client is configured, and what its errors mean."""
+"""What all clients of the official SDKs share: their configuration, and the translation of their errors to ours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 CONNECT_TIMEOUT_MS = 5_000
 READ_TIMEOUT_MS = 10_000
 
-# [doc common errors; ecs.md 1.12] the rest of 4xx is final
+# [doc common errors; ecs.md 1.12] the other 4xx codes are final
 _TRANSIENT = frozenset({"LastTokenProcessing", "InvalidGressFlow.Malformed", "Rejected.Throttling"})
 _NO_ACCESS_PREFIX = ("Forbidden", "NoPermission", "InvalidAccessKeyId", "InvalidSecurityToken", "EntityNotExist.Role")
 _NO_ACCESS = frozenset(
@@ -22,7 +22,7 @@ _NO_ACCESS = frozenset(
 
 
 def client_config(settings: Settings, service: str, credentials: Credentials) -> Any:
-    """alibabacloud_tea_openapi Config for one service: short time-outs, no retries of its own."""
+    """An alibabacloud_tea_openapi Config for one service, with short timeouts. The SDK does not retry by itself."""
     from alibabacloud_tea_openapi.models import Config
 
     scheme, host = settings.endpoint(service)
@@ -39,20 +39,20 @@ def client_config(settings: Settings, service: str, credentials: Credentials) ->
 
 
 def call(send: Callable[[], T]) -> T:
-    """Makes one SDK call. What it raises is turned into one of our errors, by its code."""
+    """Makes one SDK call, and raises its errors as ours: see `meaning`."""
     try:
         return send()
     except Exception as error:
         meant = meaning(error)
         if meant is error:
             raise
-        raise meant from None  # the SDK's own error may quote the whole answer: of STS, that is keys
+        raise meant from None  # the SDK's error may quote the whole response, which for STS contains keys
 
 
 def meaning(error: Exception) -> Exception:
-    """What an error of the SDK means for us. An error without a code (reset, time-out, HTML page) is ambiguous.
+    """Our error for an error of the SDK, by its code. Without a code (reset, timeout, HTML page) it is Ambiguous.
 
-    Programming errors are returned unchanged: they must not look like an outage.
+    Programming errors are returned unchanged, so that they do not look like an outage.
     """
     code = str(getattr(error, "code", None) or "")
     if not code:
@@ -82,7 +82,7 @@ def meaning(error: Exception) -> Exception:
 
 
 def _kind(error: BaseException) -> str:
-    """The class of an error and of what lies under it, and none of its words: they may hold a URL or an answer."""
+    """The class names of an error and its causes. Their messages are left out: they may contain a URL or a response."""
     names = [type(error).__name__]
     while (under := error.__cause__ or error.__context__) is not None and len(names) < 4:
         names.append(type(under).__name__)
@@ -91,6 +91,6 @@ def _kind(error: BaseException) -> str:
 
 
 def _short(error: Exception) -> str:
-    """The message that came with a code, capped: an HTML page or a signed URL must not fill a log."""
+    """The message of an error with a code, cut short: it may contain an HTML page or a signed URL."""
     text = str(getattr(error, "message", None) or error)
     return text.split("server string to sign is:")[0].split("?")[0][:300]

@@ -1,4 +1,4 @@
-"""The SLS client as this project uses it: one attempt a call, and any endpoint."""
+"""The SLS client: one attempt for each call, and any endpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TIMEOUT_SECONDS = 5
 
 
 class AuditUnavailable(Exception):
-    """A refused or failed call. Not a LogException, so that the SDK's own ten attempts, a second apart, do not happen."""
+    """A call failed. Not a LogException, because the SDK would retry that ten times, a second apart."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -22,7 +22,7 @@ class AuditUnavailable(Exception):
 
 
 class OneAttemptClient(LogClient):
-    """LogClient without its retry loop: retries are ours, bounded by the function's time."""
+    """LogClient without its retry loop: we retry ourselves, within the time limit of the function."""
 
     def _sendRequest(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802  # the SDK's name
         try:
@@ -41,12 +41,12 @@ def client(settings: Settings) -> LogClient:
         credentials.access_key_id,
         credentials.access_key_secret,
         credentials.security_token,
-        source="link-peer",  # else the SDK opens a socket to find out this host's address
+        source="link-peer",  # without it the SDK opens a socket to find this host's address
         region=settings.region,
     )
     made.timeout = TIMEOUT_SECONDS
     if re.fullmatch(r"[\d.]+(:\d+)?", host):
-        # the SDK looks up <project>.<host>, which an address has not; with this the project travels in Host only.
-        # It sets this itself for an address without a port (Util.is_row_ip).
+        # The SDK would connect to <project>.<host>, which does not resolve for an IP address. With this flag it puts the
+        # project into the Host header only. It sets the flag itself for an address without a port (Util.is_row_ip).
         made._isRowIp = True
     return cast(LogClient, made)

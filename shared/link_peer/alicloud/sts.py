@@ -1,6 +1,6 @@
-"""The way into each account: home with the function's own keys, the others by AssumeRole.
+"""Access to each account: to home with the function's own credentials, to the others through AssumeRole.
 
-Roles and external ids come from the policy file alone; no message and no tag can name one.
+Roles and external ids come from the policy file alone; no message or tag can name one.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from link_peer.runtime.ports import Ecs
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials, Settings
 
-SESSION_SECONDS = 900  # the shortest STS gives
-MARGIN_SECONDS = 300  # keys are given up this long before they end
-TRUST_WAITS = (0.3, 0.6)  # seconds until a refused role is asked for again: an edited trust policy needs a moment
+SESSION_SECONDS = 900  # the minimum of STS
+MARGIN_SECONDS = 300  # a session is renewed this long before it expires
+TRUST_WAITS = (0.3, 0.6)  # seconds between attempts at a denied role: a change of the trust policy takes a moment
 
 
 class Session(msgspec.Struct, frozen=True):
-    """Temporary keys of a role, and when they end (epoch seconds)."""
+    """Temporary credentials of a role, and when they expire, in epoch seconds."""
 
     credentials: Credentials
     expires: float
 
 
 class SessionCache:
-    """Sessions by (account, role, external id, own key). Lives as long as the function's instance, and holds no data of
-    a request."""
+    """Sessions by (account, role, external id, own access key id), shared by all deliveries of a function instance."""
 
     def __init__(self) -> None:
         self.sessions: dict[tuple[str, str, str, str], Session] = {}
 
 
 CACHE = SessionCache()
+"""The cache of this process."""
 
 
 class Accounts:
-    """The `Cloud` protocol over the official SDKs."""
+    """The `Cloud` port over the official SDKs."""
 
     def __init__(
         self,
@@ -67,13 +67,14 @@ class Accounts:
         self.calls: Counter[str] = Counter()
 
     def ecs(self, account: str) -> Ecs:
+        """An account's ECS; the account must be in the policy. Raises NoAccess if the account cannot be entered."""
         if account not in self._made:
             keys = functools.partial(self._credentials, account)
             self._made[account] = SdkEcs(self._settings, account, keys, self._retry, self.calls)
         return self._made[account]
 
     def identity(self, account: str) -> tuple[str, str]:
-        """(account uid, ARN) of the caller as whom an account is read [doc GetCallerIdentity]. Raises as `ecs` does."""
+        """(account uid, ARN) of the identity used in an account [doc GetCallerIdentity]. Raises as `ecs` does."""
         from alibabacloud_sts20150401.client import Client
 
         client = Client(self._sts_config(self._credentials(account, False)))
@@ -115,7 +116,7 @@ class Accounts:
                 return call(lambda: client.assume_role(request)).body.credentials
             except NoAccess:
                 raise
-            except CloudError as error:  # whatever the code, the account cannot be entered
+            except CloudError as error:  # with any code, the account cannot be entered
                 raise NoAccess(error.code, error.message, error.request_id) from error
 
         given = self._retry.refused(assume, TRUST_WAITS)
@@ -123,14 +124,14 @@ class Accounts:
             credentials = Credentials(given.access_key_id, given.access_key_secret, given.security_token)
             return Session(credentials, parse_instant(given.expiration))
         except (AttributeError, TypeError, BadInput):
-            # The SDK makes an empty model of an answer with the wrong shape, without an error.
-            raise Ambiguous("an answer of AssumeRole without credentials") from None
+            # The SDK turns a response of the wrong shape into an empty model, without an error.
+            raise Ambiguous("the AssumeRole response has no credentials") from None
 
 
 def session_name_for(text: str) -> str:
-    """A RoleSessionName (2-64 of letters, digits and .@-_): in ActionTrail it names the delivery that opened the session.
+    """A RoleSessionName (2 to 64 letters, digits and .@-_). In ActionTrail it names the delivery that opened the session.
 
-    Later deliveries of the same function instance use it too, until it ends: what ties each change to its record is the
-    RequestId.
+    Later deliveries of the same function instance use the session too, until it expires. So a change is matched to its
+    audit record by RequestId.
     """
     return re.sub(r"[^A-Za-z0-9.@_-]", "-", f"link-peer-{text}")[:64]

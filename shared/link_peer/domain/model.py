@@ -1,8 +1,8 @@
-"""The values that every other module works with. Frozen, compared by value, free of I/O and clocks.
+"""The values that every other module works with. They are frozen and compared by value.
 
 A *party* is a security group or an instance in an account; a *link* lets one party reach another; a *rule* is one ingress
-rule on one group; a *claim* is why a link is wanted; the *marker* in a rule's Description makes the rule ours, and lists
-its claims.
+rule on one group; a *claim* is a reason for which a link is wanted; the *marker* in a rule's Description identifies the
+rule as ours and lists its claims.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Party(msgspec.Struct, frozen=True, order=True):
 
     @property
     def is_group(self) -> bool:
-        """Whether the party is a security group; else it is an instance."""
+        """Whether the party is a security group rather than an instance."""
         return self.id.startswith("sg-")
 
     def __str__(self) -> str:
@@ -29,7 +29,7 @@ class Party(msgspec.Struct, frozen=True, order=True):
 
 
 class Port(msgspec.Struct, frozen=True, order=True):
-    """What one rule admits: `tcp` or `udp` with 1 ≤ low ≤ high ≤ 65535; `icmp` and `all` with -1/-1."""
+    """The protocol and ports of one rule: `tcp` or `udp` with 1 ≤ low ≤ high ≤ 65535; `icmp` and `all` with -1/-1."""
 
     protocol: str
     low: int = -1
@@ -37,7 +37,7 @@ class Port(msgspec.Struct, frozen=True, order=True):
 
     @property
     def range(self) -> str:
-        """As the API writes it: `3306/3306`, `-1/-1`."""
+        """The port range as the API writes it: `3306/3306`, `-1/-1`."""
         return f"{self.low}/{self.high}"
 
     def __str__(self) -> str:
@@ -47,22 +47,25 @@ class Port(msgspec.Struct, frozen=True, order=True):
 
 
 ALL = Port("all")
-"""Every protocol and port: a mutual link, and nothing else, is written with it."""
+"""Every protocol and port. Only the rules of a mutual link have it."""
 
 PRIORITY = 100
-"""Of every rule of ours: the weakest, so that an operator's drop always wins, also on a tie."""
+"""The priority of every rule of ours: the lowest, so that an operator's drop rule always wins, even on a tie."""
 
 Ports = tuple[Port, ...]
-"""The ports of a link. Empty means mutual: everything, both ways."""
+"""The ports of a link. An empty tuple means a mutual link: everything, in both directions."""
 
 
 def ports_text(ports: Iterable[Port]) -> str:
-    """Ports as tags, records and link ids spell them: sorted as strings, joined by `+`; `mutual` when there are none."""
+    """Ports as tags, records and link ids write them: sorted as strings, joined by `+`; `mutual` if there are none."""
     return "+".join(sorted({str(port) for port in ports})) or "mutual"
 
 
 class Link(msgspec.Struct, frozen=True, order=True):
-    """`source` may reach `target` on `ports`; without ports both may reach each other. Both groups or both instances."""
+    """`source` may reach `target` on `ports`; without ports, each may reach the other on everything.
+
+    Both parties are groups, or both are instances.
+    """
 
     source: Party
     target: Party
@@ -70,11 +73,14 @@ class Link(msgspec.Struct, frozen=True, order=True):
 
     @property
     def mutual(self) -> bool:
-        """Whether both sides may reach each other on everything."""
+        """Whether each party may reach the other on everything."""
         return not self.ports
 
     def id(self, region: str, *, ordered: bool = False) -> str:
-        """The audit's `link`. For a mutual link the smaller `account/party` comes first, unless `ordered`."""
+        """The id that audit records call `link`: 16 hex digits.
+
+        A mutual link has the same id in both directions, unless `ordered`.
+        """
         ends = [f"{p.account}/{p.id}" for p in (self.source, self.target)]
         if self.mutual and not ordered:
             ends.sort()
@@ -82,7 +88,7 @@ class Link(msgspec.Struct, frozen=True, order=True):
 
 
 class RuleKey(msgspec.Struct, frozen=True, order=True):
-    """What makes two rules the same rule. Priority, policy and description are not part of it.
+    """The identity of a rule. Priority, policy and description are not part of it.
 
     `source` is `sg-…@<uid>` or `10.0.0.1/32`; `dest` is empty or a /32 (instance rules).
     """
@@ -93,7 +99,7 @@ class RuleKey(msgspec.Struct, frozen=True, order=True):
     port: Port
 
     def id(self, deployment: str, region: str) -> str:
-        """The marker's `id`: 16 hex digits that only this rule of this deployment has."""
+        """The `id` in the marker: 16 hex digits that only this rule of this deployment has."""
         group = f"{self.group.account}/{self.group.id}"
         return short_hash(
             f"link-peer/1|{deployment}|{region}|{group}|{self.source}|{self.dest}|{self.port.protocol}|{self.port.range}"
@@ -101,24 +107,29 @@ class RuleKey(msgspec.Struct, frozen=True, order=True):
 
 
 class Claim(msgspec.Struct, frozen=True, order=True):
-    """Why a link is wanted: an instance's tag (`request` empty), or a request; for ever, or until an instant (epoch
-    seconds). A rule is kept as long as its marker carries one claim."""
+    """A reason for which a link is wanted: an instance's tag if `request` is empty, else the request with that id.
+
+    `until` is when the claim expires, in epoch seconds; None for never. A rule is kept while its marker has any claim.
+    """
 
     request: str = ""
     until: int | None = None
 
     @property
     def is_tag(self) -> bool:
-        """Whether an instance's tag is the claim."""
+        """Whether the claim is an instance's tag rather than a request."""
         return not self.request
 
 
 TAG = Claim()
-"""The claim of an instance's tag, whichever instance it is."""
+"""The claim of an instance's tag. It does not name the instance."""
 
 
 class Marker(msgspec.Struct, frozen=True):
-    """The Description of a rule of ours. `ends` are the source's and the destination's instance, on instance rules only."""
+    """The content of the Description of a rule of ours.
+
+    `ends` are the source and the target instance of an instance rule; None for a group rule.
+    """
 
     deployment: str
     id: str
@@ -127,8 +138,10 @@ class Marker(msgspec.Struct, frozen=True):
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """One ingress rule as the cloud shows it. `key` is None where the rule has a form that we never write
-    (IPv6, prefix list, source ports, a range wider than /32, several sources)."""
+    """One ingress rule as DescribeSecurityGroupAttribute returns it.
+
+    `key` is None if the rule is of a kind that we never write: IPv6, a prefix list, source ports, a range wider than /32.
+    """
 
     group: Party
     id: str
@@ -136,31 +149,31 @@ class Rule(msgspec.Struct, frozen=True):
     policy: str  # accept | drop
     priority: int
     description: str = ""
-    created: str = ""  # an instant, as the API writes it
+    created: str = ""  # CreateTime, as the API writes it
 
 
 class Group(msgspec.Struct, frozen=True):
-    """A security group as DescribeSecurityGroups shows it."""
+    """A security group as DescribeSecurityGroups returns it."""
 
     party: Party
     vpc: str
     advanced: bool = False
     managed: bool = False
     tags: Mapping[str, str] = {}
-    group_rules: int = 0  # rules that name a group: GroupToGroupRuleCount
+    group_rules: int = 0  # GroupToGroupRuleCount: rules whose source is a group
 
 
 class Instance(msgspec.Struct, frozen=True):
-    """An instance as DescribeInstances shows it. `groups` are ids of its own account, in the API's order."""
+    """An instance as DescribeInstances returns it. `groups` are ids in the instance's account, in the API's order."""
 
     party: Party
     vpc: str
     groups: tuple[str, ...]
-    ip: str = ""  # private address of the primary interface; empty while there is none
+    ip: str = ""  # private address of the primary interface; empty if it has none yet
     tags: Mapping[str, str] = {}
     classic: bool = False
 
 
 def short_hash(text: str) -> str:
-    """First 16 hex digits of SHA-256. Half a character, which JSON escapes can spell, counts as its escape."""
+    """The first 16 hex digits of SHA-256. A lone surrogate, which JSON can escape, is hashed as its escape sequence."""
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The policy file as values: accounts, what is allowed, what is never opened, limits. Read by inbound.policy_file."""
+"""The policy file as values. inbound.policy_file reads the file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from link_peer.domain.tags import Who
 
 
 class AccountPolicy(msgspec.Struct, frozen=True):
-    """An account and how to enter it. The one without a role is home; `name` is for people."""
+    """An account and the role through which it is entered; the home account has none. `name` is only displayed."""
 
     name: str
     role: str | None = None
@@ -17,7 +17,7 @@ class AccountPolicy(msgspec.Struct, frozen=True):
 
 
 class Allow(msgspec.Struct, frozen=True):
-    """A reviewed pair, one direction. Without ports: everything. `text` is how records name it."""
+    """An entry of `allow`: consent in one direction. Without ports, it covers everything. `text` names it in records."""
 
     source: Who
     target: Who
@@ -26,12 +26,16 @@ class Allow(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
+    """Limits of the policy: rules removed in one run, ports of a link, and ports in one range."""
+
     removals_per_run: int = 50
     max_ports: int = 16
     max_port_span: int = 1024
 
 
 class Policy(msgspec.Struct, frozen=True):
+    """A valid policy. `accounts` are by uid, and exactly one has no role; `deny` are ports that are never opened."""
+
     deployment: str
     accounts: dict[str, AccountPolicy]
     accept_tags: bool = True
@@ -42,5 +46,5 @@ class Policy(msgspec.Struct, frozen=True):
 
     @property
     def home(self) -> str:
-        """The function's own account."""
+        """The uid of the home account, in which the functions run."""
         return next(uid for uid, account in self.accounts.items() if account.role is None)

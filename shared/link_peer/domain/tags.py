@@ -1,12 +1,12 @@
-"""The grammar of tags: parties, ports, peers, consent and instants, from text to values.
+"""The syntax of tags: parses parties, ports, peers, consents and instants into values.
 
     party = sg-…  |  i-…  |  sg-…@<account uid>
     who   = *  |  sg-…  |  i-…  |  *@<uid>  |  sg-…@<uid>  |  i-…@<uid>
     ports = port ("+" port)*        port = tcp/3306 | tcp/8000-8010 | udp/53 | icmp
     peer  = party[:ports]           accept = who[:ports]
 
-Tags are written by many hands, so whatever is not the grammar, to the letter, is a BadInput that names the place.
-No pattern has nested quantifiers: a hostile text costs linear time.
+Many people write tags, so parsing is strict: text with invalid syntax is a BadInput that names the tag.
+No regular expression has nested quantifiers, so that hostile text is parsed in linear time.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """Whom a tagged instance wants to reach. Without ports: a mutual link."""
+    """A party that a tagged instance wants to reach. Without ports, the link is mutual."""
 
     party: Party
     ports: Ports = ()
 
 
 class Who(msgspec.Struct, frozen=True):
-    """Whom a consent names: one group, one instance, or (`*`) any group or instance of the account."""
+    """Who is consented to: one group, one instance or, as `*`, every group and instance of the account."""
 
     account: str
     id: str
 
 
 class Accept(msgspec.Struct, frozen=True):
-    """One consent. Without ports: everything. `text` is the tag it was read from: `link-accept=sg-app:tcp/3306`."""
+    """One consent. Without ports, it covers everything. `text` is its tag entry: `link-accept=sg-app:tcp/3306`."""
 
     who: Who
     ports: Ports
@@ -61,29 +61,32 @@ class Accept(msgspec.Struct, frozen=True):
 
 
 def managed_tag(deployment: str) -> str:
-    """The tag, with value `true`, by which a sweep finds the groups that hold rules of a deployment."""
+    """The key of the tag, with value `true`, by which a sweep finds the groups that have rules of a deployment."""
     return f"{MANAGED_TAG}.{deployment}"
 
 
 def quoted(text: str) -> str:
-    """A text from outside, fit for a message: ASCII, escaped, clipped."""
+    """Untrusted text as it may appear in a message: in quotes, escaped to ASCII, cut to 80 characters."""
     return ascii(text if len(text) <= 80 else text[:80] + "...")
 
 
 def is_group_id(text: str) -> bool:
+    """Whether the text is a security group id, `sg-…`."""
     return _GROUP.fullmatch(text) is not None
 
 
 def is_instance_id(text: str) -> bool:
+    """Whether the text is an instance id, `i-…`."""
     return _INSTANCE.fullmatch(text) is not None
 
 
 def is_account_uid(text: str) -> bool:
+    """Whether the text is the uid of an Alibaba Cloud account: 15 to 20 digits."""
     return _ACCOUNT.fullmatch(text) is not None
 
 
 def parse_party(text: str, home: str) -> Party:
-    """`sg-…`, `i-…` (of the account `home`) or `sg-…@<uid>`."""
+    """Parses `sg-…` or `i-…`, which are in the account `home`, or `sg-…@<uid>`. Raises BadInput."""
     name, at, account = text.partition("@")
     if not at:
         if is_group_id(name) or is_instance_id(name):
@@ -94,7 +97,10 @@ def parse_party(text: str, home: str) -> Party:
 
 
 def parse_who(text: str, home: str | None) -> Who:
-    """`*`, `sg-…` or `i-…`, with or without `@<uid>`; where `home` is None the account must be written."""
+    """Parses `*`, `sg-…` or `i-…`, each with `@<uid>` or in the account `home`. Raises BadInput.
+
+    If `home` is None, `@<uid>` is required.
+    """
     name, at, account = text.partition("@")
     if name == "*" or is_group_id(name) or is_instance_id(name):
         if at and is_account_uid(account):
@@ -106,7 +112,7 @@ def parse_who(text: str, home: str | None) -> Who:
 
 
 def parse_port(text: str) -> Port:
-    """`tcp/3306`, `tcp/8000-8010`, `udp/53` or `icmp`."""
+    """Parses `tcp/3306`, `tcp/8000-8010`, `udp/53` or `icmp`. Raises BadInput."""
     if text == "icmp":
         return Port("icmp")
     match = _PORT.fullmatch(text)
@@ -119,27 +125,31 @@ def parse_port(text: str) -> Port:
 
 
 def parse_ports(text: str) -> Ports:
-    """`tcp/1+udp/53`; each port once, sorted as strings."""
+    """Parses `tcp/1+udp/53`. Each port is in the result once, sorted as strings. Raises BadInput."""
     return unique_ports([parse_port(piece) for piece in text.split("+")])
 
 
 def unique_ports(ports: list[Port]) -> Ports:
-    """Each port once, sorted as strings: the order of every record and id."""
+    """The ports without duplicates, sorted as strings: the order that records and ids use."""
     return tuple(sorted(set(ports), key=str))
 
 
 def split(value: str) -> list[str]:
-    """The entries of a tag value. Only comma and space separate; other white space stays in its entry and spoils it."""
+    """The entries of a tag value. Only commas and spaces separate them; other white space makes an entry invalid."""
     return [piece for piece in value.replace(" ", ",").split(",") if piece]
 
 
 def parse_peer(text: str, home: str) -> Peer:
+    """Parses `party` or `party:ports`. Raises BadInput."""
     party, colon, ports = text.partition(":")
     return Peer(parse_party(party, home), parse_ports(ports) if colon else ())
 
 
 def peers(tags: Mapping[str, str], home: str) -> list[tuple[str, Peer | BadInput]]:
-    """What an instance of account `home` asks for: (`link-peer=sg-db`, the peer or what is wrong), each once."""
+    """The peers in the tags of an instance of account `home`, as (entry, peer or error); duplicates are left out.
+
+    An entry is written like `link-peer=sg-db`.
+    """
     found: dict[Peer | str, tuple[str, Peer | BadInput]] = {}
     for key, piece in _entries(tags, PEER_TAG):
         text = f"{key}={piece}"
@@ -153,17 +163,17 @@ def peers(tags: Mapping[str, str], home: str) -> list[tuple[str, Peer | BadInput
 
 
 def accepts(tags: Mapping[str, str], own_account: str) -> list[Accept]:
-    """The consents on a group of `own_account`. An entry that does not parse consents to nothing."""
+    """The consents in the tags of a group of `own_account`. An entry with invalid syntax consents to nothing."""
     return [read for _, read in _read_accepts(tags, own_account) if isinstance(read, Accept)]
 
 
 def bad_accepts(tags: Mapping[str, str], own_account: str) -> list[tuple[str, BadInput]]:
-    """The entries that consent to nothing, and why."""
+    """The consent entries with invalid syntax, as (entry, error)."""
     return [(text, read) for text, read in _read_accepts(tags, own_account) if isinstance(read, BadInput)]
 
 
 def covers(accept_ports: Ports, port: Port) -> bool:
-    """Whether one consent covers one port. A consent without ports covers everything, and it alone covers ALL."""
+    """Whether the ports of one consent cover a port. Only a consent without ports covers ALL; it covers everything."""
     if not accept_ports:
         return True
     if port == ALL:
@@ -179,13 +189,13 @@ def covers(accept_ports: Ports, port: Port) -> bool:
 
 
 def parse_instant(text: str) -> float:
-    """Epoch seconds of an RFC 3339 instant. The zone is required; only dates of the calendar; no leap second."""
+    """Epoch seconds of an RFC 3339 instant, which must have a zone. Raises BadInput, also for a leap second."""
     match = _INSTANT.fullmatch(text)
     if match:
         sign, hours, minutes = match[8], int(match[9] or 0), int(match[10] or 0)
         if hours <= 23 and minutes <= 59:
             offset = timedelta(hours=hours, minutes=minutes)
-            # Milliseconds are kept: finer ones would be rounded by a float, perhaps into the next second.
+            # Digits after milliseconds are dropped: a float would round them, possibly up to the next second.
             millis = int((match[7] or "0")[:3].ljust(3, "0"))
             whole = _epoch(match.groups()[:6], -offset if sign == "-" else offset)
             if whole is not None:
@@ -194,17 +204,18 @@ def parse_instant(text: str) -> float:
 
 
 def iso(epoch: float) -> str:
-    """The whole second of an instant as records write it: `2026-11-25T00:00:00Z`."""
+    """An instant as records write it, rounded down to the second: `2026-11-25T00:00:00Z`."""
     return (_EPOCH + timedelta(seconds=math.floor(epoch))).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def compact(epoch: float) -> str:
-    """The whole second of an instant as markers write it: `20270101T000000Z`."""
+    """An instant as markers write it, rounded down to the second: `20270101T000000Z`."""
     when = _EPOCH + timedelta(seconds=math.floor(epoch))
     return f"{when.year:04d}{when.month:02d}{when.day:02d}T{when.hour:02d}{when.minute:02d}{when.second:02d}Z"
 
 
 def parse_compact(text: str) -> int:
+    """Epoch seconds of an instant as `compact` writes it. Raises BadInput."""
     match = _COMPACT.fullmatch(text)
     epoch = _epoch(match.groups(), timedelta()) if match else None
     if epoch is None:
@@ -213,7 +224,7 @@ def parse_compact(text: str) -> int:
 
 
 def link_until(tags: Mapping[str, str]) -> int | BadInput | None:
-    """When the links that an instance asks for end: None for never; a BadInput where the tag cannot be read."""
+    """When the links of an instance expire, in epoch seconds: None for never, a BadInput if the tag is invalid."""
     if UNTIL_TAG not in tags:
         return None
     try:
@@ -223,7 +234,7 @@ def link_until(tags: Mapping[str, str]) -> int | BadInput | None:
 
 
 def _entries(tags: Mapping[str, str], tag: str) -> list[tuple[str, str]]:
-    """(key, entry) over `tag` and `tag.<any>`, in the order of the keys."""
+    """(key, entry) for the keys `tag` and `tag.<any>`, sorted by key."""
     keys = sorted(key for key in tags if key == tag or key.startswith(tag + "."))
     return [(key, piece) for key in keys for piece in split(tags[key])]
 
@@ -243,7 +254,7 @@ def _read_accepts(tags: Mapping[str, str], own_account: str) -> list[tuple[str, 
 
 
 def _epoch(parts: tuple[str | None, ...], offset: timedelta) -> int | None:
-    """Epoch seconds of year, month, day, hour, minute, second at an offset; None where no calendar has them."""
+    """Epoch seconds of (year, month, day, hour, minute, second) at an offset; None if there is no such instant."""
     year, month, day, hour, minute, second = (int(part or 0) for part in parts)
     try:
         when = datetime(year, month, day, hour, minute, second, tzinfo=timezone(offset)).astimezone(timezone.utc)

@@ -1,8 +1,8 @@
-"""Platform events, from bytes to hints: which instance to look at, and why.
+"""Parses platform events into hints: which instance to look at, and why.
 
-An event is a hint, never a fact: anybody who may put to the bus can write one, and it may come twice, late, or never.
-So only ids are taken from it, checked by the grammar; everything else is read from the cloud.
-Three forms are read: EventBridge's `ecs:Instance:StateChange` [doc ecs-events], the older form of CloudMonitor
+An event is a hint, never a fact: anyone who may put events on the bus can forge one, and it may arrive twice, late or
+never. So only ids are taken from it, after a check of their syntax; everything else is read from the cloud.
+There are three kinds of event: EventBridge's `ecs:Instance:StateChange` [doc ecs-events], CloudMonitor's older one
 [doc Instance event notification], and ActionTrail's record of a call that changed tags [doc actiontrail-events].
 """
 
@@ -17,12 +17,13 @@ from link_peer.domain.hint import Hint
 from link_peer.domain.tags import is_account_uid, is_instance_id, parse_instant, quoted
 
 MAX_BYTES = 1024 * 1024  # an event is at most 256 KB [doc limits]
-MAX_BATCH_BYTES = 32 * 1024 * 1024  # of queue messages, as many as one synchronous call may carry [doc limits]
+MAX_BATCH_BYTES = 32 * 1024 * 1024  # a batch of queue messages is one synchronous call, at most 32 MB [doc limits]
 
 STATES = frozenset({"Created", "Pending", "Running", "Deleted"})
-"""The states that matter. Older documents say Pending where newer ones say Created."""
+"""The states that can change links. Older documents call Pending what newer ones call Created."""
 
 TAG_CALLS = frozenset({"TagResources", "UntagResources"})
+"""The API calls, as ActionTrail names them, that change tags."""
 
 _TRAIL = re.compile(r"ecs:ActionTrail:(ApiCall|ConsoleOperation|AliyunServiceEvent)")
 _RESOURCE_ID = re.compile(r"resourceids?(\.[0-9]{1,4})?")
@@ -34,7 +35,10 @@ _OLD_TIME = re.compile(
 
 
 def elements(event: bytes, limit: int = MAX_BYTES) -> list[object]:
-    """The elements of a delivery, which is one object or an array of them. Each is decoded on its own later."""
+    """The elements of a delivery, which is one JSON object or an array. They are not validated yet.
+
+    Raises BadInput if the delivery is longer than `limit` bytes or is not JSON.
+    """
     if len(event) > limit:
         raise BadInput("event", f"longer than {limit // 1024} KB")
     try:
@@ -51,8 +55,11 @@ def elements(event: bytes, limit: int = MAX_BYTES) -> list[object]:
 
 
 def decode(element: object, *, home: str, region: str) -> list[Hint | BadInput]:
-    """The instances that an event is about, and what is wrong with others that it names; none where none of ours.
-    Raises BadInput where it is no event for us."""
+    """The hints of an event, one for each instance, and an error for each invalid instance id that it names.
+
+    The list is empty if the event cannot change links. Raises BadInput if the event is invalid, or is not for the account
+    `home` and this region.
+    """
     event = _mapping(element, "event")
     if "specversion" not in event and "product" in event:
         return _old_state_change(event, home, region)
@@ -74,19 +81,20 @@ def decode(element: object, *, home: str, region: str) -> list[Hint | BadInput]:
     }
     if trail:
         return [
-            BadInput("data", f"{_shown(instance)} is not i-…")
+            BadInput("data", f"{_shown(instance)} is not an instance id (i-…)")
             if not isinstance(instance, str) or not is_instance_id(instance)
             else Hint(instance=instance, kind="tags", **common)
             for instance in _tagged(data, region)
         ]
-    # The documents show the content itself as data; receivers in the field also read data.content.
+    # In the documentation, data is the content itself; existing receivers also read data.content.
     return _state_change(_mapping(data["content"], "data.content") if "content" in data else data, common)
 
 
 def queue_message(element: object) -> tuple[str, str]:
-    """(event id, message body) of an element of a queue's stream: a CloudEvent, its data alone (RawData), or the body.
+    """(event id, message body) of an element of the queue's stream: a CloudEvent, its data alone (RawData), or the body.
 
-    Read with tolerance: a message carries no authority, so its wrapping needs none. An id that cannot be read is empty.
+    Lenient on purpose: the message is validated later and its envelope grants nothing. The id is empty if it is invalid.
+    Raises BadInput if there is no body.
     """
     if isinstance(element, str):
         return "", element
@@ -97,13 +105,13 @@ def queue_message(element: object) -> tuple[str, str]:
         return queue_id(event), inner
     inner = _mapping(inner, "data")
     if "messageBody" not in inner:
-        return queue_id(event), _dumped(inner)  # the request itself, if it is one
+        return queue_id(event), _dumped(inner)  # without an envelope: perhaps the request itself
     body = inner["messageBody"]
     return queue_id(event), body if isinstance(body, str) else _dumped(_mapping(body, "messageBody"))
 
 
 def queue_id(element: object) -> str:
-    """The id of an element of a queue's stream, of the event or of the message; empty where it cannot be read."""
+    """The event id or else the message id of an element of the queue's stream; empty if neither is valid."""
     if not isinstance(element, dict):
         return ""
     for field in ("id", "messageId"):
@@ -132,13 +140,16 @@ def _state_change(content: dict[str, Any], common: dict[str, Any]) -> list[Hint 
     state = _text(content, "state")
     instance = _text(content, "resourceId")
     if not is_instance_id(instance):
-        raise BadInput("resourceId", f"{quoted(instance)} is not i-…")
+        raise BadInput("resourceId", f"{quoted(instance)} is not an instance id (i-…)")
     return [Hint(instance=instance, kind="state", state=state, **common)] if state in STATES else []
 
 
 def _tagged(data: dict[str, Any], region: str) -> list[object]:
-    """What a call names as the instances whose tags it changed, each once. A refused call is recorded too, with its error:
-    it changed nothing. Where ids and kinds stand differs between documents, so all of their places are read."""
+    """The ids, unchecked and without duplicates, of the instances whose tags a call changed.
+
+    ActionTrail also records a refused call, with its errorCode: that one changed nothing. The documentation disagrees on
+    which fields hold the ids and the resource type, so all of them are read.
+    """
     if _text(data, "eventName") not in TAG_CALLS or data.get("errorCode"):
         return []
     _region(data.get("acsRegion"), "data.acsRegion", region)
@@ -159,12 +170,12 @@ def _tagged(data: dict[str, Any], region: str) -> list[object]:
             for key, value in parameters.items():
                 found += _list(value) if _RESOURCE_ID.fullmatch(key) else []
     if not found and (not kinds or kinds & _INSTANCE_KINDS):
-        raise BadInput("data", "a change of tags that names no resource")
+        raise BadInput("data", "the tag change names no resource")
     return list({repr(instance): instance for instance in found}.values())
 
 
 def _parsed(value: object) -> dict[str, Any]:
-    """Parameters, which may come as the JSON text of an object."""
+    """Request parameters: an object, or its JSON text."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -174,7 +185,7 @@ def _parsed(value: object) -> dict[str, Any]:
 
 
 def _list(value: object) -> list[object]:
-    """ActionTrail writes one id as a text, several as a list or as the JSON text of one."""
+    """ActionTrail writes one id as a string, and several as an array or as the JSON text of an array."""
     if isinstance(value, str) and value.startswith("["):
         try:
             value = json.loads(value)
@@ -187,14 +198,14 @@ def _list(value: object) -> list[object]:
 
 def _mapping(value: object, field: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise BadInput(field, "missing, or not an object")
+        raise BadInput(field, "missing or not an object")
     return value
 
 
 def _text(event: dict[str, Any], field: str) -> str:
     value = event.get(field)
     if not isinstance(value, str) or not 1 <= len(value) <= 128 or not value.isprintable():
-        raise BadInput(field, "missing, or not a text of 1 to 128 printable characters")
+        raise BadInput(field, "missing or not a string of 1 to 128 printable characters")
     return value
 
 
@@ -209,14 +220,14 @@ def _account(value: object, field: str, home: str) -> str | None:
 
 
 def _region(value: object, field: str, region: str) -> str:
-    """The function's own region, which an event may leave out but not contradict."""
+    """The function's own region. An event may omit it, but may not name another."""
     if value is not None and value != region:
         raise BadInput(field, f"{_shown(value)} is not this function's region")
     return region
 
 
 def _time(value: object) -> float | None:
-    """An event's time only says how fresh it is: an unreadable one is no reason to lose the event."""
+    """Epoch seconds, or None if invalid: the time only tells how old the event is, so it is no reason to reject it."""
     try:
         return parse_instant(value) if isinstance(value, str) else None
     except BadInput:
@@ -224,7 +235,7 @@ def _time(value: object) -> float | None:
 
 
 def _shown(value: object) -> str:
-    return quoted(value) if isinstance(value, str) else "what stands there"
+    return quoted(value) if isinstance(value, str) else "the value"
 
 
 def _dumped(value: dict[str, Any]) -> str:

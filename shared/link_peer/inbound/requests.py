@@ -1,7 +1,7 @@
-"""Requests from the queue: JSON, plain or base64, read strictly into a value; and written.
+"""Decodes and encodes the requests on the queue: JSON, plain or in base64, parsed strictly.
 
-Anybody who may send to the queue may send anything, and the queue carries no authority: a message names accounts and
-parties only. What is not the form is a BadRequest, with as much of it as could be read, for the record.
+Anyone who may send to the queue can send anything, and a message grants nothing: it only names accounts and parties. A
+message that does not match the schema is a BadRequest, which keeps the fields that could be read, for the audit record.
 """
 
 from __future__ import annotations
@@ -33,22 +33,21 @@ from link_peer.domain.tags import (
 )
 
 MAX_BYTES = 64 * 1024  # of a message [doc SMQ limits]
-LATE = 300  # seconds that `expires_at` may be past: clocks differ, and deliveries come again
-AHEAD = 24 * 3600 + 300
+LATE = 300  # seconds for which a request is accepted after `expires_at`: clocks differ, and messages are redelivered
+AHEAD = 24 * 3600 + 300  # seconds that `expires_at` may be ahead of now
 ACTIONS = ("link", "unlink", "sync")
-_CLAIM = 256  # characters of `reason` and `requested_by`
-_NUMBER = 9  # digits; the form's only number is the version
+_MAX_TEXT = 256  # characters of `reason` and of `requested_by`
+_MAX_DIGITS = 9  # the only number in the schema is the version
 
-# JSON escapes can spell it; nothing can write it down again.
-_HALF = "holds half a character (a lone surrogate)"
+_SURROGATE = "contains a lone surrogate"  # a JSON escape can produce one, but it cannot be encoded as UTF-8
 _REGION = re.compile(r"[a-z0-9-]{1,64}")
-_PLACE = re.compile(r"(?s)(.*) - at `\$\.?([a-z_.0-9\[\]]*)`")
+_VALIDATION_ERROR = re.compile(r"(?s)(.*) - at `\$\.?([a-z_.0-9\[\]]*)`")
 
 T = TypeVar("T")
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What could be read of a message that is not the form; empty and None where it could not."""
+    """The fields that could be read of an invalid message; empty or None if they could not."""
 
     request_id: str = ""
     action: str = ""
@@ -59,7 +58,7 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class BadRequest(BadInput):
-    """A message that is not the form, with what is known of it."""
+    """A message that does not match the schema, with the fields that could be read."""
 
     def __init__(self, error: BadInput, known: Known) -> None:
         super().__init__(error.field, error.problem)
@@ -67,7 +66,7 @@ class BadRequest(BadInput):
 
 
 class DeniedRequest(LinkDenied):
-    """A valid request that is denied here or now: `different-region` or `expired`."""
+    """A valid request that is denied because of its region (`different-region`) or its age (`expired`)."""
 
     def __init__(self, request: Request, denial: Denial) -> None:
         super().__init__(denial)
@@ -94,7 +93,11 @@ class _Message(msgspec.Struct, forbid_unknown_fields=True, rename={"source": "fr
 
 
 def decode(body: bytes | str, *, region: str, now: float) -> Request:
-    """The request in a message. BadRequest where it is not the form; DeniedRequest where it is, but not here or now."""
+    """The request in a message. `now` is in epoch seconds.
+
+    Raises BadRequest if the message does not match the schema, and DeniedRequest if the request is for another region or
+    has expired.
+    """
     document: object = None
     try:
         document, problem = _json(body_of(body))
@@ -113,7 +116,7 @@ def decode(body: bytes | str, *, region: str, now: float) -> Request:
 
 
 def encode(request: Request) -> bytes:
-    """The message, as `decode` reads it."""
+    """The JSON message of a request; `decode` reads it back."""
     ends = {
         name: {"account": party.account, "party": party.id}
         for name, party in (("from", request.link.source), ("to", request.link.target))
@@ -138,37 +141,40 @@ def encode(request: Request) -> bytes:
 
 
 def body_of(raw: bytes | str) -> bytes:
-    """The JSON of a message: as it is, or taken out of base64, the queue's usual coding."""
+    """The JSON of a message, decoded from base64 if necessary: most clients of the queue encode bodies. Raises BadInput."""
     data = _utf8(raw, "body") if isinstance(raw, str) else raw
     if len(data) > MAX_BYTES:
         raise BadInput("body", f"longer than {MAX_BYTES // 1024} KB")
     if data.lstrip(b" \t\r\n").startswith(b"{"):
         return data
     try:
-        # Encoders wrap lines; whatever else is not of the alphabet is refused.
+        # Some encoders wrap lines, so white space is allowed.
         return base64.b64decode(b"".join(data.split()), validate=True)
     except binascii.Error:
         raise BadInput("body", "neither a JSON object nor base64 of one") from None
 
 
 def _json(data: bytes) -> tuple[object, BadInput | None]:
-    """Strict JSON: UTF-8 without byte order mark, no key twice, no number but short whole ones. A document that breaks only
-    the last two rules is returned with what is wrong, so that its record can say whose it is."""
+    """Parses strict JSON: UTF-8 without a byte order mark, no duplicate keys, and only short whole numbers.
+
+    A document that breaks only the last two rules is returned with the error, so that its audit record can name the
+    parties.
+    """
     problems: list[BadInput] = []
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, value in pairs:
             if key in found:
-                problems.append(BadInput(quoted(key), "stands in the message twice"))
+                problems.append(BadInput(quoted(key), "duplicate key"))
             found[key] = value
         return found
 
     def refuse(text: str) -> None:
-        problems.append(BadInput("body", f"the number {quoted(text)} has no place in a request"))
+        problems.append(BadInput("body", f"the number {quoted(text)} is not allowed in a request"))
 
     def whole(text: str) -> int | None:
-        if len(text) <= _NUMBER:
+        if len(text) <= _MAX_DIGITS:
             return int(text)
         refuse(text)
         return None
@@ -189,16 +195,16 @@ def _json(data: bytes) -> tuple[object, BadInput | None]:
 def _request(document: object, now: float) -> Request:
     message = _convert(document, _Message)
     if not is_request_id(message.request_id):
-        raise BadInput("request_id", f"{quoted(message.request_id)} is not 1 to 48 of A-Z a-z 0-9 . _ -")
+        raise BadInput("request_id", f"{quoted(message.request_id)} is not 1 to 48 characters of A-Z a-z 0-9 . _ -")
     if not _REGION.fullmatch(message.region):
-        raise BadInput("region", f"{quoted(message.region)} is not the name of a region")
+        raise BadInput("region", f"{quoted(message.region)} is not a region id")
     source, target = _party(message.source, "from"), _party(message.target, "to")
     if source.is_group != target.is_group:
-        raise BadInput("to", "both ends must be groups, or both instances")
+        raise BadInput("to", "both parties must be groups, or both must be instances")
     if message.action == "sync" and message.ports is not msgspec.UNSET:
-        raise BadInput("ports", "a sync has no ports")
+        raise BadInput("ports", "not allowed in a sync")
     if message.action != "link" and message.until is not msgspec.UNSET:
-        raise BadInput("until", f"{'an' if message.action == 'unlink' else 'a'} {message.action} has no until")
+        raise BadInput("until", f"not allowed in {'an' if message.action == 'unlink' else 'a'} {message.action}")
     expires_at = _instant(message.expires_at, "expires_at")
     if expires_at > now + AHEAD:
         raise BadInput("expires_at", "more than 24 hours ahead")
@@ -209,8 +215,8 @@ def _request(document: object, now: float) -> Request:
         Link(source, target, () if message.ports is msgspec.UNSET else _ports(message.ports)),
         expires_at,
         None if message.until is msgspec.UNSET else math.floor(_instant(message.until, "until")),
-        _claim(message.reason, "reason"),
-        _claim(message.requested_by, "requested_by"),
+        _short_text(message.reason, "reason"),
+        _short_text(message.requested_by, "requested_by"),
     )
 
 
@@ -218,12 +224,12 @@ def _convert(value: object, into: type[T]) -> T:
     try:
         return msgspec.convert(value, into)
     except msgspec.ValidationError as error:
-        match = _PLACE.fullmatch(str(error))
+        match = _VALIDATION_ERROR.fullmatch(str(error))
         problem, place = (match[1], match[2]) if match else (str(error), None)
-        # The problem may repeat the sender's own names.
+        # msgspec repeats field names of the sender in its message.
         raise BadInput(place or "body", problem.encode("ascii", "backslashreplace").decode()[:300]) from None
     except UnicodeEncodeError:
-        raise BadInput("body", _HALF) from None
+        raise BadInput("body", _SURROGATE) from None
 
 
 def _party(end: _End, field: str) -> Party:
@@ -236,7 +242,7 @@ def _party(end: _End, field: str) -> Party:
 
 def _ports(texts: list[str]) -> Ports:
     if not texts:
-        raise BadInput("ports", "empty: list the ports, or leave `ports` out for a mutual link")
+        raise BadInput("ports", "empty: list the ports, or omit `ports` for a mutual link")
     ports = []
     for number, text in enumerate(texts):
         try:
@@ -253,9 +259,9 @@ def _instant(text: str, field: str) -> float:
         raise BadInput(field, error.problem) from None
 
 
-def _claim(text: str, field: str) -> str:
-    if len(text) > _CLAIM:
-        raise BadInput(field, f"longer than {_CLAIM} characters")
+def _short_text(text: str, field: str) -> str:
+    if len(text) > _MAX_TEXT:
+        raise BadInput(field, f"longer than {_MAX_TEXT} characters")
     _utf8(text, field)
     return text
 
@@ -264,11 +270,11 @@ def _utf8(text: str, field: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise BadInput(field, _HALF) from None
+        raise BadInput(field, _SURROGATE) from None
 
 
 def _known(document: object) -> Known:
-    """What is well-formed by itself in a message that is not the form."""
+    """The fields of an invalid message that are valid by themselves."""
     if not isinstance(document, dict):
         return Known()
     ends: list[Party | None] = []
@@ -284,6 +290,6 @@ def _known(document: object) -> Known:
         action if action in ACTIONS else "",
         ends[0],
         ends[1],
-        texts.get("reason", "")[:_CLAIM],
-        texts.get("requested_by", "")[:_CLAIM],
+        texts.get("reason", "")[:_MAX_TEXT],
+        texts.get("requested_by", "")[:_MAX_TEXT],
     )

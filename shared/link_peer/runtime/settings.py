@@ -1,4 +1,4 @@
-"""Settings from the environment, and what the platform says of this invocation."""
+"""Settings of an invocation, from the environment and from the context that the platform passes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from link_peer.domain.errors import LinkPeerError
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """Keys of the function's role (or of a person at a laptop, without token)."""
+    """Keys of the function's role; of a person at the command line, without a security token."""
 
     access_key_id: str
     access_key_secret: str
     security_token: str | None = None
 
     def __repr__(self) -> str:
-        return f"Credentials({self.access_key_id[:4]}…)"  # a secret never reaches a log
+        return f"Credentials({self.access_key_id[:4]}…)"  # so that no log contains the secret
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What the environment says. `endpoints` hold URLs by service: ecs, sts, sls, mns, fc."""
+    """The settings of one invocation. `endpoints` maps a service (ecs, sts, sls, mns, fc) to a URL or host."""
 
     policy_path: str
     region: str
@@ -32,10 +32,10 @@ class Settings(msgspec.Struct, frozen=True):
     queue: str
     endpoints: Mapping[str, str]
     credentials: Credentials
-    account: str = ""  # the function's own, where the platform tells
+    account: str = ""  # the function's own account uid; empty if the platform does not give it
 
     def endpoint(self, service: str) -> tuple[str, str]:
-        """(`http` or `https`, host[:port]) of a service; "" as host means the SDK's own choice."""
+        """(`http` or `https`, host[:port]) of a service. An empty host means the default endpoint."""
         url = self.endpoints.get(service, "")
         if "://" not in url:
             return "https", url
@@ -45,17 +45,19 @@ class Settings(msgspec.Struct, frozen=True):
 
 _KEYS = ("access_key_id", "access_key_secret", "security_token")
 SERVICES = ("ecs", "sts", "sls", "mns", "fc")
+"""The services that have an endpoint setting, `LINK_PEER_<SERVICE>_ENDPOINT`."""
 
 
 def load(context: Any = None, env: Mapping[str, str] | None = None) -> Settings:
-    """Settings of this invocation.
+    """The settings of this invocation. `context` is the one that FC passes to the handler; `env` defaults to os.environ.
 
-    Credentials come from the environment (where FC python3.12 has them), else from `context.credentials` (python3.10).
+    Credentials come from the environment, where FC's python3.12 runtime puts them, else from `context.credentials`
+    (python3.10). Raises LinkPeerError if there are none, or no region.
     """
     env = os.environ if env is None else env
     region = env.get("LINK_PEER_REGION") or env.get("FC_REGION") or str(getattr(context, "region", "") or "")
     if not region:
-        raise LinkPeerError("LINK_PEER_REGION is not set, and the platform names no region")
+        raise LinkPeerError("LINK_PEER_REGION is not set, and the platform gives no region")
     everything = env.get("LINK_PEER_CLOUD", "")
     endpoints = {s: env.get(f"LINK_PEER_{s.upper()}_ENDPOINT") or everything for s in SERVICES}
     here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -77,9 +79,11 @@ def _credentials(context: Any, env: Mapping[str, str]) -> Credentials:
         return Credentials(key, secret, env.get("ALIBABA_CLOUD_SECURITY_TOKEN") or None)
     given = getattr(context, "credentials", None)
     if given is not None:
-        # FC's class has attributes; stand-ins for it often hand a mapping
+        # FC passes an object with attributes; test doubles often pass a mapping
         found = given if isinstance(given, Mapping) else {name: getattr(given, name, None) for name in _KEYS}
         key, secret, token = (str(found.get(name) or "") for name in _KEYS)
         if key and secret:
             return Credentials(key, secret, token or None)
-    raise LinkPeerError("no credentials: set ALIBABA_CLOUD_ACCESS_KEY_ID and _SECRET, or give the function a role")
+    raise LinkPeerError(
+        "no credentials: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or give the function a role"
+    )
