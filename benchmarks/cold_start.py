@@ -1,7 +1,7 @@
-"""Measures what the first call of a function costs before any network: imports and client, with and without lazy models.
+"""Measures the cost of a function's first call before it uses the network, with and without lazy SDK models.
 
-`python -m benchmarks.cold_start [rounds]`. Each variant runs in processes of its own, alternating with the others.
-Prints medians of wall time and peak memory, and the number of modules. Byte code is on disk in all variants.
+`python -m benchmarks.cold_start [rounds]`. Each round starts one process for each variant. Prints
+the medians of wall time and peak memory, and the number of modules. Bytecode is cached on disk for all variants.
 """
 
 from __future__ import annotations
@@ -35,9 +35,8 @@ models.DescribeInstancesRequest(region_id="cn-qingdao")
 VARIANTS = {
     "nothing": "",
     "our own code (import auto_link)": "import auto_link",
-    "typed ECS SDK as it is": CLIENT,
-    "typed ECS SDK, models on demand (ours)": "from link_peer.alicloud import lazy_models; lazy_models.install()"
-    + CLIENT,
+    "typed ECS SDK, unchanged": CLIENT,
+    "typed ECS SDK, lazy models (ours)": "from link_peer.alicloud import lazy_models; lazy_models.install()" + CLIENT,
     "generic tea-openapi client": (
         "from alibabacloud_tea_openapi.client import Client\n"
         "from alibabacloud_tea_openapi.models import Config\n"
@@ -50,14 +49,14 @@ VARIANTS = {
 
 
 def main(rounds: int) -> None:
-    """Run every variant `rounds` times and print the medians."""
+    """Runs every variant `rounds` times and prints the medians."""
     samples: dict[str, list[list[float]]] = {name: [] for name in VARIANTS}
     env = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     for number in range(rounds + 1):
         for name, code in VARIANTS.items():
             script = MEASURE.format(root=str(ROOT), code=code)
             out = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, check=True, text=True)
-            if number:  # the first round writes byte code and warms the page cache
+            if number:  # not counted: the first round writes bytecode and warms the page cache
                 samples[name].append(json.loads(out.stdout))
     print(f"{'median of ' + str(rounds):45} {'ms':>6} {'MB':>6} {'modules':>8}")
     for name, rows in samples.items():

@@ -1,4 +1,4 @@
-"""Measures what one event costs: API calls by action, on the local cloud over HTTP with the official SDK.
+"""Measures the cost of one event: API calls by action, on the local cloud over HTTP, with the official SDK.
 
 `make bench`, or `PYTHONPATH=functions python -m benchmarks.event_cost [managed groups ...]`: an event for an untagged
 instance, the event that makes a link, the same event again, and the tag change that removes the link, in accounts with
@@ -36,7 +36,7 @@ def event(instance: Instance, tags: bool, now: float) -> bytes:
 
 
 def tagged(cloud: LocalCloud, instance: Instance, value: str | None) -> None:
-    """Set the instance's link-peer tag, or remove it if `value` is None."""
+    """Sets the instance's link-peer tag, or removes it if `value` is None."""
     caller = Caller(HOME, f"acs:ram::{HOME}:root")
     base = {"RegionId": cloud.region, "ResourceType": "instance", "ResourceId.1": instance.id}
     if value is None:
@@ -46,7 +46,7 @@ def tagged(cloud: LocalCloud, instance: Instance, value: str | None) -> None:
 
 
 def measure(managed: int) -> None:
-    """Print one line for each of the four events, in an account with this many other managed groups."""
+    """Prints one line for each of the four events, in an account with this many other managed groups."""
     cloud = build(managed, managed)
     server = serve(cloud)
     point_at(cloud, server.endpoint)
@@ -77,7 +77,7 @@ def measure(managed: int) -> None:
 
 
 def main(sizes: list[str]) -> None:
-    """Measure with each number of managed groups."""
+    """Measures with each number of managed groups."""
     logging.disable(logging.WARNING)
     print(f"{'managed':>7} {'event':11} {'calls':>5} {'ms':>6}  by action")
     for size in sizes or ["0", "20", "200"]:

@@ -1,4 +1,4 @@
-"""Measures what a sweep costs: API calls by action, and seconds, on the local cloud over HTTP with the official SDK.
+"""Measures the cost of a sweep: API calls by action, and seconds, on the local cloud over HTTP, with the official SDK.
 
 `python -m benchmarks.sweep_cost [100x20 1000x200 10000x1000]` (tagged instances x groups). Each group accepts one other
 group. The first sweep adds all rules; the second, in the same world and process, finds nothing to do.
@@ -44,7 +44,7 @@ def _with_tag(key: str, value: str, tags: dict[str, str]) -> dict[str, str]:
 
 
 def point_at(cloud: LocalCloud, endpoint: str) -> None:
-    """Set the environment variables that a deployed function has, with the local cloud as endpoint."""
+    """Sets the environment variables of a deployed function, with the local cloud as the endpoint."""
     keys = cloud.identity.accounts[HOME]
     os.environ.update(
         LINK_PEER_CLOUD=endpoint,
@@ -59,7 +59,7 @@ def point_at(cloud: LocalCloud, endpoint: str) -> None:
 
 
 def measure(instances: int, groups: int) -> None:
-    """Print one line for each of two sweeps over a world of this size."""
+    """Prints one line for each of two sweeps over a world of this size."""
     cloud = build(instances, groups)
     server = serve(cloud)
     point_at(cloud, server.endpoint)
@@ -76,7 +76,7 @@ def measure(instances: int, groups: int) -> None:
 
 
 def main(sizes: list[str]) -> None:
-    """Measure each size, given as `<instances>x<groups>`."""
+    """Measures each size, given as `<instances>x<groups>`."""
     logging.disable(logging.WARNING)
     print(f"{'inst.':>6} {'groups':>6} {'sweep':7} {'seconds':>7} {'calls':>6}  by action")
     for size in sizes or ["100x20", "1000x200", "10000x1000"]:

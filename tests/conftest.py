@@ -1,4 +1,4 @@
-"""Fixtures that every test may ask for: the local cloud, in-process or over HTTP."""
+"""Fixtures for all tests: the local cloud, in-process or over HTTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_mock import MockerFixture
 
 @pytest.fixture(name="local_cloud")
 def _local_cloud(mocker: MockerFixture) -> LocalCloud:
-    """The default world on a clock that tests move; official clients reach it without sockets, by any host name."""
+    """The default world, on a clock that tests advance. Official clients reach it in-process, by any host name."""
     cloud = LocalCloud(VirtualClock())
     world.load(cloud)
     inprocess.install(mocker, cloud)
@@ -23,7 +23,7 @@ def _local_cloud(mocker: MockerFixture) -> LocalCloud:
 
 @pytest.fixture(name="server")
 def _server() -> Iterator[Server]:
-    """The default world behind a real server on loopback: `server.endpoint`, `server.cloud`."""
+    """The default world, behind a real server on loopback: `server.endpoint`, `server.cloud`."""
     cloud = LocalCloud(VirtualClock())
     world.load(cloud)
     running = serve(cloud)

@@ -1,12 +1,13 @@
-"""Coverage-guided fuzzing of everything that reads a text from outside. Run by hand; pytest does not collect it.
+"""Coverage-guided fuzzing of everything that parses untrusted text. Run it by hand; pytest does not collect it.
 
-    pip install atheris                                   # Linux, Python 3.11 to 3.13; not among the requirements
+    pip install atheris                                   # Linux, Python 3.11 to 3.13; not in requirements-dev.txt
     python tests/fuzz/fuzz_texts.py tags -max_total_time=60
-    python tests/fuzz/fuzz_texts.py requests tests/fuzz/corpus -max_total_time=600     # keeps what it finds there
+    python tests/fuzz/fuzz_texts.py requests tests/fuzz/corpus -max_total_time=600     # keeps interesting inputs there
 
-Readers: tags, requests, events, markers, policy. Whatever follows is libFuzzer's. It stops at the first input that makes a
-reader raise anything but our own errors, or break its round trip, and writes that input to `crash-<hash>`; give the
-file's name in place of a folder to run it again. A crash that is mended becomes a case of tests/unit/test_hostile.py.
+The first argument is a reader: tags, requests, events, markers or policy. The others are passed to libFuzzer. It stops at
+the first input for which a reader raises an error that is not ours, or fails its round trip, and writes that input to
+`crash-<hash>`. To reproduce it, pass that file instead of a folder. When the crash is fixed, add the input as a case to
+tests/unit/test_hostile.py.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "shared")]
 
 with atheris.instrument_imports(include=["link_peer", "yaml"]):
-    from link_peer.domain.errors import BadInput, Denied, PolicyError
+    from link_peer.domain.denial import LinkDenied
+    from link_peer.domain.errors import BadInput, PolicyError
     from link_peer.domain.marker import fits, parse, render
     from link_peer.domain.tags import Accept, Peer, accepts, bad_accepts, link_until, parse_instant, peers
     from link_peer.inbound.events import decode as decode_event
@@ -36,7 +38,7 @@ NOW = parse_instant("2026-11-25T07:00:00Z")
 
 
 def tags(data: bytes) -> None:
-    """A peer or a consent that is read is read again from what it says."""
+    """A peer or consent that was parsed is written as text that parses to the same value."""
     value = text(data)
     for _, read in peers({"link-peer": value}, HOME):
         if isinstance(read, Peer) and read.party.is_group:
@@ -50,15 +52,16 @@ def tags(data: bytes) -> None:
 
 
 def requests(data: bytes) -> None:
-    """A request that is accepted is the same after another round."""
+    """A request that was decoded is encoded as a message that decodes to the same request."""
     try:
         request = decode(data, region=REGION, now=NOW)
-    except (BadInput, Denied):
+    except (BadInput, LinkDenied):
         return
     assert decode(encode(request), region=REGION, now=NOW) == request
 
 
 def events(data: bytes) -> None:
+    """A delivery is split and decoded, or raises BadInput."""
     try:
         found = elements(data)
     except BadInput:
@@ -72,7 +75,7 @@ def events(data: bytes) -> None:
 
 
 def markers(data: bytes) -> None:
-    """A marker that is read is one that we could have written."""
+    """A marker that was parsed is rendered as text that fits into a Description and parses to the same marker."""
     marker = parse(text(data), HOME)
     if marker is not None:
         written = render(marker, HOME)
@@ -81,6 +84,7 @@ def markers(data: bytes) -> None:
 
 
 def policy(data: bytes) -> None:
+    """A policy that was parsed has its home account in its list of accounts."""
     try:
         read = parse_policy(text(data))
     except PolicyError:
@@ -89,7 +93,7 @@ def policy(data: bytes) -> None:
 
 
 def text(data: bytes) -> str:
-    """Any text, lone surrogates too; bytes that are none are read one by one."""
+    """Fuzzer bytes as text: UTF-8 with lone surrogates allowed, else Latin-1."""
     try:
         return data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
@@ -114,8 +118,9 @@ SEEDS: dict[str, list[bytes]] = {
 
 
 def main() -> None:
+    """Fuzzes the reader that the command line names."""
     if len(sys.argv) < 2 or sys.argv[1] not in READERS:
-        sys.exit(f"usage: fuzz_texts.py {'|'.join(READERS)} [libFuzzer's options]")
+        sys.exit(f"usage: fuzz_texts.py {'|'.join(READERS)} [libFuzzer options]")
     name = sys.argv.pop(1)
     with tempfile.TemporaryDirectory() as folder:
         for number, seed in enumerate(SEEDS[name]):
