@@ -1,10 +1,9 @@
-"""How records become calls: never more in one than the log takes, and never half of a record."""
+"""The audit writer: complete records, written with retries and counted once."""
 
 from __future__ import annotations
 
 import json
 
-from link_peer.alicloud.audit_log import WRITE_BYTES, WRITE_RECORDS, in_parts
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import ALL, Party, RuleKey
 from link_peer.engine.records import rules_text
@@ -40,19 +39,6 @@ class Hurried(SystemClock):
 def writer(log: Kept) -> AuditWriter:
     clock = Hurried()
     return AuditWriter(log, {"function": "sweep"}, Retry(clock, clock.now() + 60))
-
-
-def test_records_are_written_in_parts_that_a_call_takes() -> None:
-    many: Records = [{"record": "outcome", "detail": "x"}] * (2 * WRITE_RECORDS + 1)
-    assert [len(part) for part in in_parts(many)] == [WRITE_RECORDS, WRITE_RECORDS, 1]
-    big: Records = [{"record": "outcome", "detail": "天" * (WRITE_BYTES // 9)}] * 7
-    assert [len(part) for part in in_parts(big)] == [2, 2, 2, 1]
-    assert list(in_parts([])) == []
-
-
-def test_a_record_that_is_larger_than_a_part_is_a_part_of_its_own() -> None:
-    small, large = {"record": "outcome"}, {"record": "outcome", "rules": "x" * (2 * WRITE_BYTES)}
-    assert list(in_parts([small, large, small])) == [[small], [large], [small]]
 
 
 def test_the_rules_of_a_record_are_whole_json_however_many_they_are() -> None:

@@ -16,7 +16,7 @@ from link_peer.inbound.policy_file import MAX_BYTES, load, parse
 
 A = "1000000000000001"
 B = "1000000000000002"
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 GOOD = f"""\
 deployment: prod

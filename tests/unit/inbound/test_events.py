@@ -17,7 +17,7 @@ from link_peer.inbound.events import MAX_BYTES, Hint, decode, elements, queue_me
 
 A, B = "1000000000000001", "1000000000000002"
 REGION = "cn-qingdao"
-EVENTS = Path(__file__).parents[2] / "events"
+EVENTS = Path(__file__).parents[3] / "events"
 WHEN = parse_instant("2026-11-25T07:00:00Z")
 
 

@@ -29,7 +29,7 @@ A, B = "1000000000000001", "1000000000000002"
 APP, LEDGER = Party(A, "sg-bp1azkttqpldxgtedxxx"), Party(B, "sg-bp15ed6xe1yxeycg7xxx")
 REGION = "cn-qingdao"
 NOW = parse_instant("2026-11-25T07:00:00Z")
-EVENTS = Path(__file__).parents[2] / "events"
+EVENTS = Path(__file__).parents[3] / "events"
 
 GOOD: dict[str, Any] = {
     "version": 1,

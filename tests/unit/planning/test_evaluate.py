@@ -1,4 +1,4 @@
-"""What tags ask for, and whether a link may stand: tables over views, without a cloud."""
+"""Whether a link may exist, and as which rules: tables over snapshots, without a cloud."""
 
 from __future__ import annotations
 
@@ -7,128 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 from link_peer.domain.errors import NoAccess
-from link_peer.domain.model import ALL, TAG, Group, Link, Party, RuleKey
-from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.model import ALL, Group, Link, Party, RuleKey
 from link_peer.domain.tags import parse_ports
-from link_peer.planning.claims import DesiredLink, links_from_tags, representative
 from link_peer.planning.evaluate import evaluate
 
-from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, POLICY, A, B, group, instance, key, policy, view
+from tests.unit.views import APP, DB, HOME, POLICY, A, B, group, instance, key, policy, view
 
 STRANGER = Party("1000000000000003", "sg-x")
-LEDGER = Party(PEER, "sg-ledger")
 
-
-def claims(seen: Snapshot, *groups: Party, **tags: str) -> list[DesiredLink]:
-    found = links_from_tags(seen, instance(A, *groups, **tags), NOW)
-    assert all(claim.claim == TAG and claim.instance == A for claim in found)
-    return found
-
-
-# which group stands for an instance
-
-ADVANCED, MANAGED, ELSEWHERE, CLASSIC = (
-    Party(HOME, f"sg-{n}") for n in ("advanced", "managed", "elsewhere", "classic")
-)
-GROUPS = [
-    group(APP),
-    group(DB),
-    group(CACHE),
-    group(ADVANCED, advanced=True),
-    group(MANAGED, managed=True),
-    group(ELSEWHERE, vpc="vpc-2"),
-    group(CLASSIC, vpc=""),
-]
-
-
-@pytest.mark.parametrize(
-    ("groups", "chosen"),
-    [
-        ([APP], APP),
-        ([DB, APP], DB),
-        ([MANAGED, APP, DB], APP),
-        ([ADVANCED, APP], APP),
-        ([ELSEWHERE, APP], APP),  # of two that could, the one in the peer's VPC
-        ([ELSEWHERE], ELSEWHERE),  # none in the peer's VPC: named in the denial
-        ([ADVANCED], None),
-        ([MANAGED], None),
-        ([CLASSIC], None),
-        ([Party(HOME, "sg-unseen")], None),
-        ([], None),
-    ],
-)
-def test_the_first_group_that_can_stands_for_the_instance(groups: list[Party], chosen: Party | None) -> None:
-    """In the API's order: basic, not managed, and in the VPC of the peer (cache, in vpc-1)."""
-    assert representative(view(GROUPS), instance(A, *groups), group(CACHE)) == chosen
-
-
-@pytest.mark.parametrize(
-    ("groups", "reason"),
-    [
-        ([ADVANCED], "advanced-group"),
-        ([MANAGED], "managed-group"),
-        ([CLASSIC], "classic-network"),
-        ([Party(HOME, "sg-unseen")], "peer-not-found"),
-    ],
-)
-def test_where_no_group_can_the_claim_says_why(groups: list[Party], reason: str) -> None:
-    (claim,) = claims(view(GROUPS), *groups, link_peer="sg-cache")
-    assert claim.denial is not None
-    assert claim.denial.code == reason
-
-
-# what tags ask for
-
-
-@pytest.mark.parametrize(
-    ("peer", "link"),
-    [
-        ("sg-db", Link(APP, DB)),
-        ("sg-db:tcp/1", Link(APP, DB, parse_ports("tcp/1"))),
-        (f"sg-db@{HOME}", Link(APP, DB)),
-        (f"sg-ledger@{PEER}:icmp", Link(APP, LEDGER, parse_ports("icmp"))),
-        ("i-b", Link(A, B)),
-        ("i-b:tcp/1", Link(A, B, parse_ports("tcp/1"))),
-    ],
-)
-def test_a_peer_becomes_a_link_of_groups_or_of_instances(peer: str, link: Link) -> None:
-    """A group peer is reached by the group that stands for the instance, an instance peer by the instance."""
-    (claim,) = claims(view(GROUPS), APP, link_peer=peer)
-    assert (claim.link, claim.denial, claim.same_group) == (link, None, False)
-
-
-@pytest.mark.parametrize("peer", ["sg-app", "sg-app:tcp/1", "i-a", f"sg-app@{HOME}"])
-def test_the_own_group_and_oneself_need_no_link(peer: str) -> None:
-    (claim,) = claims(view(GROUPS), APP, link_peer=peer)
-    assert claim.same_group
-
-
-@pytest.mark.parametrize(
-    ("until", "reason"),
-    [
-        ("2026-11-25T00:00:01Z", None),
-        ("2026-11-25T00:00:00Z", "expired"),
-        ("2026-11-25T08:00:00+08:00", "expired"),
-        ("2026-11-24T23:59:59Z", "expired"),
-        ("whenever", "bad-tag"),
-        ("", "bad-tag"),
-    ],
-)
-def test_an_end_concerns_all_links_of_the_instance(until: str, reason: str | None) -> None:
-    """It is 2026-11-25T00:00:00Z."""
-    found = claims(view(GROUPS), APP, link_peer="sg-db i-b", link_until=until)
-    assert [claim.denial.code if claim.denial else None for claim in found] == [reason, reason]
-
-
-def test_an_unreadable_peer_is_a_claim_of_its_own_with_its_denial() -> None:
-    good, bad = sorted(claims(view(GROUPS), APP, link_peer="sg-db,sg-DB"), key=lambda claim: claim.raw)
-    assert (good.denial, good.link) == (None, Link(APP, DB))
-    assert bad.raw == "sg-DB"
-    assert bad.denial is not None
-    assert bad.denial.code == "bad-tag"
-
-
-# may the link stand
 
 OPEN = [group(APP, "*"), group(DB, "*")]
 PORTS = parse_ports("tcp/1")
