@@ -1,0 +1,219 @@
+"""Small fakes for the ports: a clock that never waits, an ECS in memory, an audit log and a queue that keep everything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from link_peer.domain.errors import NoAccess
+from link_peer.domain.model import PRIORITY, Group, Instance, Rule, RuleKey
+from link_peer.domain.policy import Policy
+from link_peer.domain.request import Request
+from link_peer.domain.tags import managed_tag
+from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.ports import Record
+
+from tests.unit.views import HOME, NOW, POLICY, REGION
+
+
+class FakeClock:
+    """A clock that is moved by waiting alone. `waits` are the seconds of each wait."""
+
+    def __init__(self, now: float = NOW) -> None:
+        self.time = now
+        self.waits: list[float] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.time += seconds
+
+
+class FakeEcs:
+    """One account's ECS in memory. `calls` names every call: `rules sg-db`.
+
+    `errors` are raised before a call does anything, `lost` after it has done its work; each is raised once, in order, by
+    method name. A subclass in a test overrides a method where that is not enough.
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[Group] = (),
+        instances: Iterable[Instance] = (),
+        rules: Iterable[Rule] = (),
+        *,
+        account: str = HOME,
+        calls: list[str] | None = None,
+    ) -> None:
+        self.account = account
+        self.known = {group.party.id: group for group in groups}
+        self.running = {instance.party.id: instance for instance in instances}
+        self.existing = list(rules)
+        self.calls = [] if calls is None else calls
+        self.errors: dict[str, list[Exception]] = {}
+        self.lost: dict[str, list[Exception]] = {}
+
+    def instances(self, ids: Sequence[str]) -> list[Instance]:
+        self._called("instances", *ids)
+        return [self.running[name] for name in ids if name in self.running]
+
+    def members(self, group: str) -> list[Instance]:
+        self._called("members", group)
+        return [instance for instance in self.running.values() if group in instance.groups]
+
+    def all_instances(self) -> list[Instance]:
+        self._called("all_instances")
+        return list(self.running.values())
+
+    def shows_instances(self) -> bool:
+        self._called("shows_instances")
+        return bool(self.running)
+
+    def groups(self, ids: Sequence[str]) -> list[Group]:
+        self._called("groups", *ids)
+        return [self.known[name] for name in ids if name in self.known]
+
+    def all_groups(self) -> list[Group]:
+        self._called("all_groups")
+        return list(self.known.values())
+
+    def managed_groups(self, deployment: str) -> list[Group]:
+        self._called("managed_groups")
+        return [group for group in self.known.values() if group.tags.get(managed_tag(deployment)) == "true"]
+
+    def rules(self, group: str) -> list[Rule]:
+        self._called("rules", group)
+        return self.rules_now(group)
+
+    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
+        self._called("authorize", group)
+        for key, description in rules:
+            if not any(rule.key == key and rule.priority == PRIORITY for rule in self.existing):
+                self.existing.append(
+                    Rule(key.group, f"sgr-new-{len(self.calls)}-{key.port}", key, "accept", PRIORITY, description)
+                )
+        return self._answer("authorize")
+
+    def modify(self, group: str, rule_id: str, description: str) -> str:
+        self._called("modify", group)
+        self.existing = [
+            msgspec.structs.replace(rule, description=description, priority=PRIORITY) if rule.id == rule_id else rule
+            for rule in self.existing
+        ]
+        return self._answer("modify")
+
+    def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
+        self._called("revoke", group)
+        self.existing = [rule for rule in self.existing if rule.id not in rule_ids]
+        return self._answer("revoke")
+
+    def tag_managed(self, group: str, deployment: str) -> str:
+        self._called("tag_managed", group)
+        self._tag(group, {managed_tag(deployment): "true"})
+        return self._answer("tag_managed")
+
+    def untag_managed(self, group: str, deployment: str) -> str:
+        self._called("untag_managed", group)
+        self._tag(group, {managed_tag(deployment): ""})
+        return self._answer("untag_managed")
+
+    # for tests
+
+    def rules_now(self, group: str) -> list[Rule]:
+        """The group's rules, without a call."""
+        return [rule for rule in self.existing if rule.group.id == group]
+
+    def descriptions(self) -> list[str]:
+        """The description of every rule."""
+        return [rule.description for rule in self.existing]
+
+    def changes(self) -> list[str]:
+        """The calls that change something."""
+        return [call for call in self.calls if call.split()[0] in _CHANGES]
+
+    def _tag(self, group: str, tags: Mapping[str, str]) -> None:
+        shown = self.known[group]
+        merged = {name: value for name, value in {**shown.tags, **tags}.items() if value}
+        self.known[group] = msgspec.structs.replace(shown, tags=merged)
+
+    def _called(self, method: str, *args: str) -> None:
+        self.calls.append(" ".join((method, *args)))
+        if self.errors.get(method):
+            raise self.errors[method].pop(0)
+
+    def _answer(self, method: str) -> str:
+        if self.lost.get(method):
+            raise self.lost[method].pop(0)
+        return f"request-{len(self.calls)}"
+
+
+_CHANGES = ("authorize", "modify", "revoke", "tag_managed", "untag_managed")
+
+
+class FakeCloud:
+    """The accounts that can be entered."""
+
+    def __init__(self, *accounts: FakeEcs) -> None:
+        self.accounts = {ecs.account: ecs for ecs in accounts}
+        self.calls: Counter[str] = Counter()
+
+    def ecs(self, account: str) -> FakeEcs:
+        if account not in self.accounts:
+            raise NoAccess("NoPermission", "the role does not trust us")
+        return self.accounts[account]
+
+
+class FakeLog:
+    """An audit log. `calls` gets the kind of every record, so that a test can compare its order with that of API calls.
+    `errors` are raised by the next writes."""
+
+    def __init__(self, calls: list[str] | None = None) -> None:
+        self.records: list[Record] = []
+        self.calls = [] if calls is None else calls
+        self.errors: list[Exception] = []
+
+    def write(self, records: Sequence[Record]) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.records += records
+        self.calls += [record["record"] for record in records]
+
+    def kinds(self) -> list[str]:
+        """The kind of every record, in the order in which they were written."""
+        return [record["record"] for record in self.records]
+
+    def outcomes(self) -> list[tuple[str, str]]:
+        """(outcome, reason) of every outcome."""
+        return [(r["outcome"], r.get("reason", "")) for r in self.records if r["record"] == "outcome"]
+
+
+class FakeQueue:
+    """A queue that keeps the requests posted to it."""
+
+    def __init__(self) -> None:
+        self.posted: list[Request] = []
+
+    def post(self, request: Request) -> None:
+        self.posted.append(request)
+
+
+def delivery(
+    *accounts: FakeEcs, log: FakeLog | None = None, policy: Policy = POLICY, clock: Any = None, seconds: float = 600
+) -> Delivery:
+    """A delivery in a world of fakes; one read at a time, so that calls have an order."""
+    cloud = FakeCloud(*accounts)
+    return Delivery(
+        function="test",
+        region=REGION,
+        policy=policy,
+        clock=clock or FakeClock(),
+        open_cloud=lambda _name, _retry: cloud,
+        log=log or FakeLog(),
+        queue=FakeQueue(),
+        seconds=seconds,
+        readers=1,
+    )
