@@ -1,0 +1,61 @@
+"""A small Scope for the parts that need one: everything of it is a constructor argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from link_peer.domain.model import Claim, Marker, Rule
+from link_peer.domain.snapshot import Snapshot
+from link_peer.engine.apply import Report
+from link_peer.engine.converge import Scope
+from link_peer.engine.reader import Reader
+from link_peer.planning.actual import link_of
+from link_peer.planning.claims import DesiredLink
+from link_peer.planning.decision import Context, Decision, Plan
+from link_peer.runtime.delivery import Delivery
+
+MayLose = Callable[[Snapshot, Rule, Marker, Claim], "bool | None"]
+
+
+def once_covered(snapshot: Snapshot, rule: Rule, marker: Marker, _claim: Claim) -> bool | None:
+    """Every claim may be taken once all that could want its link was read."""
+    return snapshot.covers(link_of(rule.key, marker)) or None  # type: ignore[arg-type]
+
+
+class FakeScope(Scope):
+    """Desires fixed links, answers for all of them, and counts its passes in `plans`."""
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        desired: Sequence[DesiredLink] = (),
+        *,
+        may_lose: MayLose = lambda *_: True,
+        look_again: bool = False,
+    ) -> None:
+        reader = Reader(delivery.cloud("test"), delivery.policy)
+        super().__init__(delivery, reader, delivery.audit({}))
+        self.plans: list[Plan] = []
+        self._desired = list(desired)
+        self._may_lose = may_lose
+        self._look_again = look_again
+
+    @property
+    def context(self) -> Context:
+        return Context(self.policy, self.delivery.region, self.started)
+
+    def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
+        return self._desired
+
+    def concerns(self, wanted: DesiredLink) -> bool:
+        return True
+
+    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> bool | None:
+        return self._may_lose(snapshot, rule, marker, claim)
+
+    def select(self, plan: Plan) -> list[Decision]:
+        self.plans.append(plan)
+        return plan.decisions
+
+    def look_again(self, plan: Plan, report: Report) -> bool:
+        return self._look_again

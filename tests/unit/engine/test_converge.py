@@ -1,0 +1,164 @@
+"""The reconcile loop: reads until a plan misses nothing, applies, and answers refused links again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from link_peer.domain.errors import CloudError, Transient
+from link_peer.domain.model import TAG, Instance, Link, Rule, RuleKey
+from link_peer.domain.policy import Limits, Policy
+from link_peer.domain.tags import parse_ports
+from link_peer.engine.converge import PASSES, converge, decisions_due
+from link_peer.planning.claims import DesiredLink
+from link_peer.planning.removal_guard import RemovalGuard
+
+from tests.unit.engine.scope import FakeScope, once_covered
+from tests.unit.fakes import FakeEcs, FakeLog, delivery
+from tests.unit.views import APP, CACHE, DB, POLICY, A, group, instance, key, ours, policy
+
+K1 = key(DB, APP, "tcp/1")
+LINK, MUTUAL = Link(APP, DB, parse_ports("tcp/1")), Link(APP, DB)
+GROUPS = [group(APP, "*"), group(DB, "*"), group(CACHE, "*")]
+FULL = CloudError("AuthorizedGroupRule.LimitExceed", "full")
+
+
+class Converging:
+    """A FakeScope whose groups and rules were read, and no instances."""
+
+    def __init__(
+        self,
+        *rules: Rule,
+        desired: Sequence[Link] = (),
+        instances: Sequence[Instance] = (),
+        with_policy: Policy = POLICY,
+        kind: type[FakeEcs] = FakeEcs,
+        **options: Any,
+    ) -> None:
+        self.ecs = kind(GROUPS, instances, rules)
+        self.log = FakeLog()
+        world = delivery(self.ecs, log=self.log, policy=with_policy)
+        self.scope = FakeScope(world, [DesiredLink(link, TAG) for link in desired], **options)
+        self.scope.reader.parties([APP, DB, CACHE])
+        self.scope.reader.rules([APP, DB, CACHE])
+        self.guard = RemovalGuard(with_policy.limits.removals_per_run)
+        self.ecs.calls.clear()
+
+    def run(self) -> Any:
+        return converge(self.scope, self.guard)
+
+
+def test_a_desired_link_is_written_in_one_pass() -> None:
+    """And a second run finds nothing to change."""
+    found = Converging(desired=[LINK])
+    assert found.run().changed == 1
+    assert len(found.scope.plans) == 1
+    assert [rule.key for rule in found.ecs.existing] == [K1]
+    assert found.run().changed == 0
+
+
+def test_what_a_plan_could_not_decide_is_read_first() -> None:
+    """The members of sg-app could want the rule: none does, so it is removed."""
+    found = Converging(ours(K1), instances=[instance(A, APP)], may_lose=once_covered)
+    assert found.run().removed == 1
+    assert "members sg-app" in found.ecs.calls
+    assert found.ecs.existing == []
+
+
+def test_a_rule_is_kept_where_reading_more_does_not_help() -> None:
+    """The loop ends although the scope never allows the claim to be taken."""
+    found = Converging(ours(K1), instances=[instance(A, APP)], may_lose=lambda *_: None)
+    assert found.run().removed == 0
+    assert found.scope.plans[0].unread == {LINK}
+
+
+def test_an_account_is_probed_once_before_anything_there_is_removed() -> None:
+    """It shows no instance, so the rule is kept."""
+    found = Converging(ours(K1))
+    assert found.run().removed == 0
+    assert found.ecs.calls.count("shows_instances") == 1
+    assert found.ecs.existing == [ours(K1)]
+
+
+def test_what_is_missing_is_read_again_before_a_rule_is_removed() -> None:
+    """The members of the asking group, right before the removal."""
+    found = Converging(ours(K1), instances=[instance(A, APP)])
+    found.run()
+    assert found.ecs.calls.index("members sg-app") < found.ecs.calls.index("revoke sg-db")
+
+
+def test_removals_over_the_limit_are_not_confirmed() -> None:
+    """They are held anyway."""
+    strict = policy(limits=Limits(removals_per_run=0))
+    found = Converging(ours(K1), instances=[instance(A, APP)], with_policy=strict)
+    report = found.run()
+    assert (report.removed, report.held) == (0, 1)
+    assert "members sg-app" not in found.ecs.calls
+
+
+def test_passes_end() -> None:
+    """Also where the scope asks for another one each time; what is held counts once."""
+    strict = policy(limits=Limits(removals_per_run=0))
+    found = Converging(ours(K1), instances=[instance(A, APP)], with_policy=strict, look_again=True)
+    assert found.run().held == 1
+    assert len(found.scope.plans) == PASSES
+
+
+class FullApp(FakeEcs):
+    """sg-app takes no more rules."""
+
+    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
+        if group == "sg-app":
+            self._called("authorize", group)
+            raise FULL
+        return super().authorize(group, rules)
+
+
+def test_a_refused_link_is_answered_again_and_rolled_back() -> None:
+    """The first side of the mutual link was written, the second is refused: the first is removed, and one outcome says
+    why."""
+    found = Converging(desired=[MUTUAL], kind=FullApp)
+    report = found.run()
+    assert set(report.refused) == {MUTUAL}
+    assert len(found.scope.plans) == 2
+    assert [call for call in found.ecs.changes() if "tag" not in call] == [
+        "authorize sg-db",
+        "authorize sg-app",
+        "revoke sg-db",
+    ]
+    assert found.ecs.existing == []
+    assert found.log.outcomes() == [("failed", "quota")]
+
+
+def test_after_a_refusal_the_other_links_are_not_answered_again() -> None:
+    """Each link has one outcome."""
+    found = Converging(desired=[MUTUAL, Link(APP, CACHE, parse_ports("tcp/1"))], kind=FullApp)
+    found.run()
+    assert sorted(found.log.outcomes()) == [("applied", ""), ("failed", "quota")]
+
+
+def test_trouble_with_one_change_is_reported_and_the_rest_is_done() -> None:
+    """The report says that the delivery must be redelivered."""
+    found = Converging(desired=[LINK, Link(APP, CACHE, parse_ports("tcp/1"))])
+    found.ecs.errors["authorize"] = [Transient("503")] * 4
+    report = found.run()
+    assert (report.changed, len(report.pending)) == (1, 1)
+    assert sorted(set(found.log.kinds())) == ["attempt", "intent", "outcome"]
+
+
+def test_a_read_that_fails_ends_the_run() -> None:
+    """Nothing can be decided; nothing is changed."""
+    found = Converging(ours(K1), instances=[instance(A, APP)], may_lose=once_covered)
+    found.ecs.errors["members"] = [Transient("timeout")]
+    with pytest.raises(Transient, match="timeout"):
+        found.run()
+    assert found.ecs.changes() == []
+
+
+def test_decisions_that_are_due_are_not_carried_out() -> None:
+    """They are read for in the same way, and nothing is recorded."""
+    found = Converging(ours(K1), instances=[instance(A, APP)], may_lose=once_covered)
+    (removal,) = decisions_due(found.scope)
+    assert (removal.outcome, removal.removals, removal.counts_toward_cap) == ("removed", 1, True)
+    assert (found.ecs.changes(), found.log.records) == ([], [])

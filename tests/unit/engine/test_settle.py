@@ -1,0 +1,313 @@
+"""Settling one group: what counts is the group as it is read after a change, not the answer to the change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from link_peer.domain import marker as markers
+from link_peer.domain.denial import EXPIRED_MEANWHILE, LinkDenied, ReasonCode
+from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled, Transient
+from link_peer.domain.model import TAG, Claim, Rule, RuleKey
+from link_peer.engine.reader import Reader
+from link_peer.engine.settle import RULES_PER_CALL, Settler
+from link_peer.planning.decision import Edit
+from link_peer.runtime.retry import ATTEMPTS, Retry
+
+from tests.unit.fakes import FakeClock, FakeCloud, FakeEcs
+from tests.unit.views import APP, DB, HOME, NOW, POLICY, REGION, group, key, ours, theirs
+
+K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
+REQ, REQ2 = Claim("chg-1"), Claim("chg-2")
+FULL = CloudError("AuthorizedGroupRule.LimitExceed", "full", "request-x")
+
+
+class Settling:
+    """A Settler on one FakeEcs, whose group sg-db was read for the plan."""
+
+    def __init__(self, ecs: FakeEcs) -> None:
+        self.ecs = ecs
+        self.clock = FakeClock()
+        self.reader = Reader(FakeCloud(ecs), POLICY)
+        self.reader.parties([DB])
+        self.reader.rules([DB])
+        self.settler = Settler(self.reader, POLICY, REGION, Retry(self.clock, NOW + 600))
+        self.requests: list[str] = []
+        self.batches: list[list[Edit]] = []
+
+    def __call__(self, *edits: Edit, before_write: Callable[[Sequence[Edit]], None] | None = None) -> dict:
+        def note(batch: Sequence[Edit]) -> None:
+            self.batches.append(list(batch))
+
+        return self.settler.settle(DB, edits, before_write or note, self.requests)
+
+
+def settling(*rules: Rule, kind: type[FakeEcs] = FakeEcs) -> Settling:
+    return Settling(kind([group(DB, "*")], rules=rules))
+
+
+def add(rule_key: RuleKey = K1, *claims: Claim) -> Edit:
+    gain = claims or (TAG,)
+    return Edit(rule_key, frozenset(gain), claims=tuple(sorted(gain)))
+
+
+def mark(rule: Rule, gain: Sequence[Claim] = (), lose: Sequence[Claim] = (), claims: Sequence[Claim] = ()) -> Edit:
+    assert rule.key is not None
+    return Edit(rule.key, frozenset(gain), frozenset(lose), rule=rule, claims=tuple(claims))
+
+
+def claims_of(rules: Sequence[Rule]) -> list[tuple[Claim, ...]]:
+    """The claims of every rule, None where a rule is not ours."""
+    found = [markers.owned(rule, "prod", REGION, HOME) for rule in rules]
+    return [marker.claims if marker else () for marker in found]
+
+
+def test_a_new_rule_is_written_once_and_read_back() -> None:
+    """The rule that is returned is the one that the group shows."""
+    settle = settling()
+    found = settle(add())
+    assert settle.ecs.changes() == ["authorize sg-db"]
+    assert list(found.values()) == settle.ecs.existing
+    assert claims_of(settle.ecs.existing) == [(TAG,)]
+    assert (settle.batches, settle.requests) == ([[add()]], ["request-3"])
+
+
+def test_new_rules_are_written_in_one_call() -> None:
+    """Of at most 100 rules."""
+    settle = settling()
+    settle(*(add(key(DB, APP, f"tcp/{port}")) for port in range(1, RULES_PER_CALL + 2)))
+    assert settle.ecs.changes() == ["authorize sg-db"] * 2
+    assert len(settle.ecs.existing) == RULES_PER_CALL + 1
+
+
+def test_a_rule_that_shows_its_claims_already_is_not_written() -> None:
+    """A redelivery finds its work done."""
+    settle = settling(ours(K1))
+    assert set(settle(add(), mark(ours(K1), [TAG], claims=[TAG]))) == {K1}
+    assert settle.ecs.changes() == []
+
+
+# answers that are lost, or late
+
+
+def test_a_change_whose_answer_was_lost_is_found_by_reading() -> None:
+    """It is not written a second time."""
+    settle = settling()
+    settle.ecs.lost["authorize"] = [Ambiguous("reset", request_id="request-lost")]
+    settle(add())
+    assert settle.ecs.changes() == ["authorize sg-db"]
+    assert settle.requests == ["request-lost"]
+
+
+@pytest.mark.parametrize("error", [Ambiguous("reset"), Throttled("wait"), Transient("503")])
+def test_a_change_that_was_not_made_is_written_again(error: Transient) -> None:
+    """After another read."""
+    settle = settling()
+    settle.ecs.errors["authorize"] = [error]
+    settle(add())
+    assert settle.ecs.changes() == ["authorize sg-db"] * 2
+    assert claims_of(settle.ecs.existing) == [(TAG,)]
+
+
+class Lagging(FakeEcs):
+    """Shows a change only in the third read after it."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.before: list[Rule] = list(self.existing)
+        self.hidden = 0
+
+    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
+        self.before, self.hidden = list(self.existing), 2
+        return super().authorize(group, rules)
+
+    def rules(self, group: str) -> list[Rule]:
+        found = super().rules(group)
+        self.hidden -= 1
+        return self.before if self.hidden >= 0 else found
+
+
+def test_a_change_that_is_shown_late_is_awaited() -> None:
+    """It is not written a second time."""
+    settle = settling(kind=Lagging)
+    assert set(settle(add())) == {K1}
+    assert settle.ecs.changes() == ["authorize sg-db"]
+    assert len(settle.clock.waits) == 2
+
+
+class Deaf(FakeEcs):
+    """Accepts a change, and does not make it."""
+
+    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
+        self._called("authorize", group)
+        return "request"
+
+
+def test_a_change_that_is_never_shown_is_given_up() -> None:
+    """After it was written once per attempt: the delivery must be redelivered."""
+    settle = settling(kind=Deaf)
+    with pytest.raises(Ambiguous, match="does not show the change"):
+        settle(add())
+    assert settle.ecs.changes() == ["authorize sg-db"] * ATTEMPTS
+
+
+# refusals
+
+
+class Partly(FakeEcs):
+    """Makes the first rule of a call, and refuses the call."""
+
+    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
+        super().authorize(group, rules[:1])
+        raise FULL
+
+
+def test_a_call_that_is_refused_in_part_denies_the_link_and_what_it_wrote_is_seen() -> None:
+    """So that it can be rolled back."""
+    settle = settling(kind=Partly)
+    with pytest.raises(LinkDenied) as refused:
+        settle(add(K1), add(K2))
+    assert refused.value.denial.code is ReasonCode.QUOTA
+    assert [rule.key for rule in settle.reader.rules_of(DB)] == [K1]
+    assert settle.requests == ["request-x"]
+
+
+@pytest.mark.parametrize("where", ["authorize", "rules"])
+def test_lost_access_denies_the_link(where: str) -> None:
+    """Whether a read or a change is refused."""
+    settle = settling(ours(K1))
+    settle.ecs.errors[where] = [NoAccess("Forbidden.RAM", "no")]
+    with pytest.raises(LinkDenied) as refused:
+        settle(add(K2), mark(ours(K1), lose=[TAG]))
+    assert refused.value.denial.code is ReasonCode.NO_ACCESS
+    assert "Forbidden.RAM" in refused.value.denial.detail
+
+
+def test_a_rule_that_is_gone_already_when_it_is_revoked_is_removed() -> None:
+    """Reading the group decides, not the error code."""
+    settle = settling(ours(K1))
+
+    def revoke(group: str, _ids: Sequence[str]) -> str:
+        settle.ecs.existing.clear()
+        raise CloudError("InvalidSecurityGroupRuleId.NotFound", "gone")
+
+    settle.ecs.revoke = revoke  # type: ignore[method-assign]
+    assert settle(mark(ours(K1), lose=[TAG])) == {}
+
+
+def test_what_runs_before_a_write_may_stop_it() -> None:
+    """A claim that ended meanwhile is not written."""
+
+    def expired(_batch: Sequence[Edit]) -> None:
+        raise LinkDenied(EXPIRED_MEANWHILE)
+
+    settle = settling()
+    with pytest.raises(LinkDenied):
+        settle(add(), before_write=expired)
+    assert settle.ecs.changes() == []
+
+
+# what others did meanwhile
+
+
+def test_claims_that_another_delivery_added_meanwhile_are_kept() -> None:
+    """The marker is read right before it is written."""
+    planned = ours(K1, REQ)
+    settle = settling(ours(K1, REQ, REQ2))
+    settle(mark(planned, gain=[TAG], claims=[TAG, REQ]))
+    assert claims_of(settle.ecs.existing) == [(TAG, REQ, REQ2)]
+
+
+def test_a_rule_that_gained_a_claim_meanwhile_is_not_removed() -> None:
+    """It loses only the claim that was planned to be taken."""
+    settle = settling(ours(K1, TAG, REQ))
+    settle(mark(ours(K1), lose=[TAG]))
+    assert settle.ecs.changes() == ["modify sg-db"]
+    assert claims_of(settle.ecs.existing) == [(REQ,)]
+
+
+def test_a_claim_of_the_same_request_is_replaced() -> None:
+    """A request has one claim: the one that is written last."""
+    settle = settling(ours(K1, Claim("chg-1", int(NOW) + 9)))
+    settle(mark(ours(K1), gain=[REQ], claims=[REQ]))
+    assert claims_of(settle.ecs.existing) == [(REQ,)]
+
+
+def test_a_rule_that_someone_deleted_is_not_recreated_by_losing_a_claim() -> None:
+    """Nothing is written."""
+    settle = settling()
+    assert settle(mark(ours(K1, TAG, REQ), lose=[TAG], claims=[REQ])) == {}
+    assert settle.ecs.changes() == []
+
+
+def test_a_rule_that_someone_deleted_is_recreated_with_the_new_claim_alone() -> None:
+    """Its other claims went with it: an unlink may have removed them."""
+    settle = settling()
+    settle(mark(ours(K1, REQ), gain=[TAG], claims=[TAG, REQ]))
+    assert claims_of(settle.ecs.existing) == [(TAG,)]
+
+
+@pytest.mark.parametrize("edit", [add(), mark(ours(K1), gain=[REQ], claims=[TAG, REQ]), mark(ours(K1), lose=[TAG])])
+def test_another_persons_rule_counts_as_present_and_is_never_changed(edit: Edit) -> None:
+    """They made it meanwhile, in place of ours."""
+    settle = settling()
+    settle.ecs.existing = [theirs(K1, "db access", priority=100)]
+    settle(edit)
+    assert settle.ecs.descriptions() == ["db access"]
+    assert [call for call in settle.ecs.changes() if not call.startswith("authorize")] == []
+
+
+def test_a_changed_priority_is_put_back() -> None:
+    """A modify gives our priority."""
+    settle = settling(ours(K1, priority=1))
+    settle(mark(ours(K1, priority=1), claims=[TAG]))
+    assert [rule.priority for rule in settle.ecs.existing] == [100]
+
+
+def test_copies_of_a_rule_are_removed_with_its_edit() -> None:
+    """The one at our priority stays."""
+    copy = msgspec.structs.replace(ours(K1, priority=1), id="sgr-copy")
+    settle = settling(copy, ours(K1))
+    settle(mark(ours(K1), claims=[TAG]))
+    assert settle.ecs.existing == [ours(K1)]
+
+
+def test_each_marker_is_changed_after_a_read_of_its_own() -> None:
+    """The API has no compare-and-set, so the time between read and write is kept short."""
+    settle = settling(ours(K1), ours(K2))
+    settle.ecs.calls.clear()
+    settle(*(mark(ours(k), gain=[REQ], claims=[TAG, REQ]) for k in (K1, K2)))
+    assert settle.ecs.calls == ["rules sg-db", "modify sg-db", "rules sg-db", "modify sg-db", "rules sg-db"]
+
+
+def test_a_description_without_room_denies_the_link() -> None:
+    """Other deliveries have filled it since the plan was made."""
+    claims = tuple(Claim(f"chg-{number:044}") for number in range(7))
+    settle = settling(ours(K1, *claims))
+    settle.ecs.existing[0] = ours(K1, *claims)
+    with pytest.raises(LinkDenied) as refused:
+        settle(mark(ours(K1), gain=[Claim("c" * 48), Claim("d" * 48)], claims=[TAG]))
+    assert refused.value.denial.code is ReasonCode.QUOTA
+    assert settle.ecs.changes() == []
+
+
+# the managed tag
+
+
+def test_the_managed_tag_is_written_once() -> None:
+    settle = settling()
+    for _ in range(2):
+        settle.settler.tag(DB, "link-managed.prod", settle.requests)
+    assert settle.ecs.changes() == ["tag_managed sg-db"]
+
+
+def test_the_managed_tag_is_tried_again_and_refused_for_good_by_its_quota() -> None:
+    """A group holds at most 20 tags."""
+    settle = settling()
+    settle.ecs.errors["tag_managed"] = [Ambiguous("reset"), CloudError("OperationDenied.QuotaExceed", "full")]
+    with pytest.raises(LinkDenied) as refused:
+        settle.settler.tag(DB, "link-managed.prod", settle.requests)
+    assert refused.value.denial.code is ReasonCode.QUOTA
+    assert settle.ecs.changes() == ["tag_managed sg-db"] * 2

@@ -1,0 +1,151 @@
+"""The managed tag is removed from groups on which no rule of ours is left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from link_peer.domain.errors import NoAccess, Transient
+from link_peer.domain.model import TAG, Group, Link, Party, Rule
+from link_peer.domain.policy import Policy
+from link_peer.domain.tags import parse_ports
+from link_peer.engine.scopes.untag import untag_empty_groups
+from link_peer.planning.claims import DesiredLink
+
+from tests.unit.engine.scope import FakeScope
+from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
+from tests.unit.views import APP, DB, POLICY, group, key, ours, policy, theirs
+
+K1 = key(DB, APP, "tcp/1")
+MANAGED = "link-managed.prod"
+
+
+def tagged(party: Party) -> Group:
+    shown = group(party, "*")
+    return msgspec.structs.replace(shown, tags={**shown.tags, MANAGED: "true"})
+
+
+class Untagging:
+    """A scope on sg-app and sg-db, of which sg-db has the managed tag; its rules were read."""
+
+    def __init__(
+        self,
+        *rules: Rule,
+        desired: Any = (),
+        with_policy: Policy = POLICY,
+        kind: type[FakeEcs] = FakeEcs,
+        read: bool = True,
+    ) -> None:
+        self.calls: list[str] = []
+        self.ecs = kind([group(APP, "*"), tagged(DB)], rules=rules, calls=self.calls)
+        self.log = FakeLog(self.calls)
+        self.clock = FakeClock()
+        world = delivery(self.ecs, log=self.log, policy=with_policy, clock=self.clock)
+        self.scope = FakeScope(world, desired)
+        self.scope.reader.parties([APP, DB])
+        if read:
+            self.scope.reader.rules([APP, DB])
+        self.calls.clear()
+
+    def run(self) -> int:
+        return untag_empty_groups(self.scope, self.scope.reader)
+
+    @property
+    def has_tag(self) -> bool:
+        return self.ecs.known["sg-db"].tags.get(MANAGED) == "true"
+
+
+def test_the_tag_of_an_empty_group_is_removed_between_two_reads() -> None:
+    """The intent is recorded before the change, and the outcome after it."""
+    untag = Untagging(theirs(K1))
+    assert untag.run() == 1
+    assert not untag.has_tag
+    assert untag.calls == ["rules sg-db", "intent", "untag_managed sg-db", "rules sg-db", "outcome"]
+    assert untag.log.outcomes() == [("removed", "")]
+
+
+def test_a_group_that_holds_a_rule_of_ours_keeps_its_tag() -> None:
+    """Without a call."""
+    untag = Untagging(ours(K1))
+    assert (untag.run(), untag.has_tag, untag.calls) == (0, True, [])
+
+
+def test_a_rule_that_was_written_since_the_group_was_read_keeps_the_tag() -> None:
+    """The group is read once more before the change."""
+    untag = Untagging()
+    untag.ecs.existing.append(ours(K1))
+    assert (untag.run(), untag.has_tag, untag.calls) == (0, True, ["rules sg-db"])
+
+
+class Racing(FakeEcs):
+    """Another delivery writes a rule while the tag is removed."""
+
+    def untag_managed(self, group: str, deployment: str) -> str:
+        self.existing.append(ours(K1))
+        return super().untag_managed(group, deployment)
+
+
+def test_a_rule_that_is_written_meanwhile_gets_the_tag_back() -> None:
+    """The outcome is `unchanged`, and names both requests."""
+    untag = Untagging(kind=Racing)
+    assert untag.run() == 0
+    assert untag.has_tag
+    assert untag.ecs.changes() == ["untag_managed sg-db", "tag_managed sg-db"]
+    assert untag.log.outcomes() == [("unchanged", "")]
+    assert len(untag.log.records[-1]["api_requests"].split(",")) == 2
+
+
+class Failing(FakeEcs):
+    """The read that follows the change fails."""
+
+    def untag_managed(self, group: str, deployment: str) -> str:
+        self.errors["rules"] = [Transient("timeout")]
+        return super().untag_managed(group, deployment)
+
+
+def test_a_group_that_cannot_be_read_after_the_change_gets_the_tag_back() -> None:
+    """A failed read does not prove that the group is empty."""
+    untag = Untagging(kind=Failing)
+    assert (untag.run(), untag.has_tag) == (0, True)
+
+
+@pytest.mark.parametrize("error", [Transient("timeout"), NoAccess("Forbidden.RAM", "no")])
+def test_trouble_keeps_the_tag_and_is_noted(error: Any) -> None:
+    """Nothing is raised: the next sweep tries again."""
+    untag = Untagging()
+    untag.ecs.errors["rules"] = [error]
+    assert (untag.run(), untag.has_tag, untag.log.records) == (0, True, [])
+    assert not untag.scope.reader.readable(DB.account)
+
+
+def test_a_group_whose_rules_were_not_read_keeps_its_tag() -> None:
+    """There was no time to read it."""
+    untag = Untagging(read=False)
+    assert (untag.run(), untag.has_tag, untag.calls) == (0, True, [])
+
+
+def test_a_group_that_waits_for_a_rule_keeps_its_tag() -> None:
+    """The rule is refused each time, so the tag would come and go."""
+    wanted = DesiredLink(Link(APP, DB, parse_ports("tcp/1")), TAG)
+    untag = Untagging(desired=[wanted])
+    assert (untag.run(), untag.has_tag) == (0, True)
+
+
+def test_a_link_that_another_persons_rule_makes_does_not_keep_the_tag() -> None:
+    """No rule of ours is going to be written there."""
+    wanted = DesiredLink(Link(APP, DB, parse_ports("tcp/1")), TAG)
+    untag = Untagging(theirs(K1), desired=[wanted])
+    assert (untag.run(), untag.has_tag) == (1, False)
+
+
+def test_nothing_is_changed_while_the_policy_pauses_link_peer() -> None:
+    untag = Untagging(with_policy=policy(paused=True))
+    assert (untag.run(), untag.has_tag, untag.calls) == (0, True, [])
+
+
+def test_nothing_is_changed_after_the_deadline() -> None:
+    """The time that is left is for the summary."""
+    untag = Untagging()
+    untag.clock.time = untag.scope.delivery.retry.deadline
+    assert (untag.run(), untag.has_tag, untag.calls) == (0, True, [])
