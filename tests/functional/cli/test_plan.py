@@ -195,3 +195,34 @@ def test_removals_that_would_be_held_are_reported(lab: Lab, cli: Cli) -> None:
     code, [summary], commands = planned(cli, instance.id)
     assert (code, commands) == (1, [])
     assert (summary["record"], summary["reason"]) == ("summary", "removals-held")
+
+
+@pytest.mark.parametrize(("limit", "held"), [(1, True), (2, False)])
+def test_removals_of_several_messages_are_counted_together(
+    lab: Lab, cli: Cli, tmp_path: Any, limit: int, held: bool
+) -> None:
+    """Each sync is due to remove one rule. Together they exceed the limit of 1, so the plan previews a failed summary and
+    no removal, as cross_account would record it; within the limit it previews both removals."""
+    a, b = lab.pair()
+    c = lab.group(f"*@{PEER}")
+    askers = [lab.instance(group, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"}) for group in (a, c)]
+    lab.instance(b)
+    syncs = [lab.request(group, b, action="sync", request_id=f"tag-{group.id}") for group in (a, c)]
+    assert lab.cross_account(*syncs) == {"applied": 2}
+    for asker in askers:
+        lab.tag(asker, link_peer=None)
+    lab.policy(limits={"removals_per_run": limit})
+    path = tmp_path / "syncs.json"
+    path.write_text(json.dumps(syncs), encoding="utf-8")
+    code, decisions, commands = planned(cli, str(path))
+    if held:
+        [summary] = [record for record in decisions if record["record"] == "summary"]
+        assert (code, commands) == (1, [])
+        assert (summary["outcome"], summary["reason"]) == ("failed", "removals-held")
+        assert [record["outcome"] for record in decisions if record["record"] == "outcome"] == []
+    else:
+        assert (code, [record["outcome"] for record in decisions]) == (0, ["removed", "removed"])
+        assert len(commands) == 2
+    assert len(lab.rules(b)) == 2
+    lab.cross_account(*syncs)
+    assert len(lab.rules(b)) == (2 if held else 0)

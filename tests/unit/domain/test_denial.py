@@ -1,0 +1,112 @@
+"""Reason codes: each is described and documented, and each error code of ECS has one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from link_peer.domain import denial as denials
+from link_peer.domain.denial import ALREADY_GONE, DESCRIPTIONS, UNSEEN, Denial, LinkDenied, ReasonCode, refused_by_ecs
+
+DOCS = Path(__file__).parents[3] / "docs"
+GROUP = "sg-db@1000000000000001"
+
+
+def documented(page: str) -> list[str]:
+    """The first column of the table of reasons on a page."""
+    table = (DOCS / page).read_text(encoding="utf-8").partition("| `no-consent` |")
+    return re.findall(r"^\| `([a-z-]+)` \|", table[1] + table[2], re.MULTILINE)
+
+
+def test_every_code_but_none_has_a_description() -> None:
+    assert set(DESCRIPTIONS) == set(ReasonCode) - {ReasonCode.NONE}
+    assert all(DESCRIPTIONS.values())
+
+
+def test_the_codes_are_those_of_the_documentation() -> None:
+    """The table in docs/requests.md has each once, in the order of the enum."""
+    assert documented("requests.md") == [code.value for code in ReasonCode if code is not ReasonCode.NONE]
+
+
+def test_a_code_is_written_as_its_value() -> None:
+    """In records and messages."""
+    assert (str(ReasonCode.NO_CONSENT), f"{ReasonCode.QUOTA}") == ("no-consent", "quota")
+
+
+@pytest.mark.parametrize(
+    ("ecs_code", "code"),
+    [
+        ("AuthorizedGroupRule.LimitExceed", ReasonCode.QUOTA),
+        ("AuthorizationLimitExceed", ReasonCode.QUOTA),
+        ("OperationDenied.QuotaExceed", ReasonCode.QUOTA),
+        ("InvalidSourceGroupId.NotFound", ReasonCode.PEER_NOT_FOUND),
+        ("InvalidSourceGroup.NotFound", ReasonCode.PEER_NOT_FOUND),
+        ("InvalidSecurityGroupId.NotFound", ReasonCode.PEER_NOT_FOUND),
+        ("InvalidResourceId.NotFound", ReasonCode.PEER_NOT_FOUND),
+        ("InvalidSourceGroupId.Mismatch", ReasonCode.DIFFERENT_VPC),
+        ("InvalidGroupAuthParameter.OperationDenied", ReasonCode.ADVANCED_GROUP),
+        ("InvalidGroupParameter.OperationDenied", ReasonCode.ADVANCED_GROUP),
+        ("InvalidOperation.ResourceManagedByCloudProduct", ReasonCode.MANAGED_GROUP),
+        ("InvalidNetworkType.Mismatch", ReasonCode.CLASSIC_NETWORK),
+        ("InvalidNetworkType.Conflict", ReasonCode.CLASSIC_NETWORK),
+        ("InvalidSecurityGroup.InvalidNetworkType", ReasonCode.CLASSIC_NETWORK),
+        ("VPCDisabled", ReasonCode.CLASSIC_NETWORK),
+        ("InvalidSecurityGroup.IsSame", ReasonCode.SAME_GROUP),
+    ],
+)
+def test_a_refusal_by_ecs_has_a_code_and_names_what_ecs_said(ecs_code: str, code: ReasonCode) -> None:
+    """The detail names the group, the error code and the message."""
+    denial = refused_by_ecs(GROUP, ecs_code, "words of ECS")
+    assert denial.code is code
+    assert denial.detail.startswith(f"{GROUP}: ")
+    assert denial.detail.endswith(f"({ecs_code}: words of ECS)")
+
+
+def test_an_error_code_that_is_not_known_is_not_allowed() -> None:
+    """With the advice to look it up. Such a change is refused for good, and must not be redelivered for ever."""
+    denial = refused_by_ecs(GROUP, "Strange.Code", "words of ECS")
+    assert denial.code is ReasonCode.NOT_ALLOWED
+    assert denial.advice.startswith("look the code up")
+
+
+def test_a_code_of_a_rule_that_is_gone_is_no_refusal() -> None:
+    """The two sets have no code in common: reading the group decides about those."""
+    for code in ALREADY_GONE:
+        assert refused_by_ecs(GROUP, code, "").code is ReasonCode.NOT_ALLOWED
+
+
+@pytest.mark.parametrize("code", list(ReasonCode))
+def test_only_a_full_quota_fails(code: ReasonCode) -> None:
+    """Every other refusal is `denied`. Three codes say only that the cloud does not show something."""
+    denial = Denial(code, "")
+    assert denial.outcome == ("failed" if code is ReasonCode.QUOTA else "denied")
+    assert denial.unseen == (code in UNSEEN)
+
+
+def test_a_denied_link_says_why_in_its_message() -> None:
+    denied = LinkDenied(denials.HUMAN_RULE)
+    assert (denied.denial, str(denied)) == (
+        denials.HUMAN_RULE,
+        "human-rule: a person's rule already admits the same traffic",
+    )
+
+
+@pytest.mark.parametrize(
+    ("requests", "kept", "detail"),
+    [
+        ([], False, "the link has ended"),
+        (["chg-2", "chg-1"], False, "the link has ended (of chg-1, chg-2)"),
+        ([], True, "the link has ended; the rule is kept, since other claims want it"),
+    ],
+)
+def test_a_removal_names_its_requests_and_whether_the_rule_is_kept(
+    requests: list[str], kept: bool, detail: str
+) -> None:
+    """Code and advice stay those of the cause."""
+    found = denials.in_detail(denials.CLAIM_EXPIRED, requests, kept=kept)
+    assert (found.code, found.detail, found.advice) == (
+        ReasonCode.EXPIRED,
+        detail,
+        denials.CLAIM_EXPIRED.advice,
+    )
