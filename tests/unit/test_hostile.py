@@ -1,6 +1,6 @@
-"""Hostile texts against every reader: nothing but our own errors, and nothing accepted that the grammar forbids.
+"""Hostile texts for every parser: only our own errors are raised, and no invalid syntax is accepted.
 
-The grammar is written down here a second time, by hand and without regular expressions, from the contract's words.
+The syntax is implemented here a second time, from the contract, by hand and without regular expressions.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ quick = settings(max_examples=150, derandomize=True, deadline=None)
 
 DIGITS, LOWER = "0123456789", "abcdefghijklmnopqrstuvwxyz"
 
-# the grammar, once more
+# an independent parser
 
 
 def is_id(text: str, kind: str) -> bool:
@@ -69,7 +69,7 @@ def pieces(value: str) -> list[str]:
     return [piece for part in value.split(",") for piece in part.split(" ") if piece]
 
 
-# texts that nearly are the grammar
+# texts with almost valid syntax
 
 near = st.lists(
     st.sampled_from(
@@ -87,8 +87,8 @@ near = st.lists(
 @quick
 @given(near)
 @example(f"sg-{'a' * 60}@{A}:tcp/1+udp/65535,i-{'b' * 61}")
-def test_a_peer_is_accepted_if_and_only_if_the_grammar_has_it(value: str) -> None:
-    """Each entry by itself; and what is accepted says what was written."""
+def test_a_peer_is_accepted_if_and_only_if_its_syntax_is_valid(value: str) -> None:
+    """Each entry by itself; an accepted peer has the value that was written."""
     for text, read in peers({"link-peer": value}, A):
         written = text.removeprefix("link-peer=")
         assert isinstance(read, Peer) is is_peer(written, who=False), ascii(written)
@@ -100,8 +100,8 @@ def test_a_peer_is_accepted_if_and_only_if_the_grammar_has_it(value: str) -> Non
 
 @quick
 @given(near)
-def test_a_consent_is_read_if_and_only_if_the_grammar_has_it(value: str) -> None:
-    """An entry that is not the grammar consents to nothing, and spoils no other."""
+def test_a_consent_is_read_if_and_only_if_its_syntax_is_valid(value: str) -> None:
+    """An entry with invalid syntax consents to nothing, and does not affect the others."""
     good = [accept.text.removeprefix("link-accept=") for accept in accepts({"link-accept": value}, A)]
     bad = [text.removeprefix("link-accept=") for text, _ in bad_accepts({"link-accept": value}, A)]
     assert good == [piece for piece in pieces(value) if is_peer(piece, who=True)]
@@ -128,8 +128,8 @@ instants = st.lists(
 @quick
 @given(instants)
 @example("2027-02-29T00:00:00Z")
-def test_an_end_that_is_read_is_an_instant_of_the_calendar(text: str) -> None:
-    """Of a real day, with a zone; anything else is a bad tag, by which links are not opened for ever."""
+def test_link_until_is_an_instant_of_the_calendar_or_bad_input(text: str) -> None:
+    """A real date with a zone. Anything else is a bad tag, and opens no link for ever."""
     read = link_until({"link-until": text})
     if isinstance(read, BadInput):
         return
@@ -166,8 +166,8 @@ def message(changes: dict[str, Any]) -> dict[str, Any]:
     | near,
     st.booleans(),
 )
-def test_a_request_is_refused_in_our_own_words_or_is_the_form(text: str, coded: bool) -> None:
-    """Whatever was sent, plain or in base64; and an accepted request is the same after another round."""
+def test_a_request_matches_the_schema_or_raises_our_own_error(text: str, coded: bool) -> None:
+    """Plain or in base64; an accepted request stays the same when it is encoded and decoded again."""
     body: str | bytes = base64.b64encode(text.encode("utf-8", "replace")) if coded else text
     try:
         request = decode(body, region=REGION, now=NOW)
@@ -189,7 +189,7 @@ def test_a_request_is_refused_in_our_own_words_or_is_the_form(text: str, coded: 
 @example(b'{"a":' * 100_000)
 @example(b"1" * 5000)
 def test_a_delivery_of_any_bytes_is_elements_or_bad_input(event: bytes) -> None:
-    """And each element is hints, a message's body, or bad input: never another exception."""
+    """Each element gives hints, a message's body, or bad input: never another exception."""
     try:
         found = elements(event)
     except BadInput:
@@ -219,7 +219,7 @@ descriptions = st.lists(
 @quick
 @given(descriptions | st.text(max_size=80))
 def test_a_description_is_a_marker_only_if_we_could_have_written_it(text: str) -> None:
-    """What is read as a marker is written again as the same text, but for the order of its reasons."""
+    """A marker is rendered as the text that it was read from, except for the order of its claims."""
     marker = parse(text, A)
     if marker is None:
         return
@@ -276,8 +276,8 @@ yaml_texts = st.lists(
 
 @quick
 @given(yaml_texts)
-def test_a_policy_is_refused_in_our_own_words_or_is_whole(text: str) -> None:
-    """A policy that is read has one home and only what it lists."""
+def test_a_policy_is_complete_or_raises_our_own_error(text: str) -> None:
+    """A policy that is read has one home account, and only what the file lists."""
     for written in (text, f'deployment: prod\naccounts:\n  "{A}": {{name: a}}\n{text}'):
         refusal = ""
         try:
@@ -293,8 +293,8 @@ def test_a_policy_is_refused_in_our_own_words_or_is_whole(text: str) -> None:
         assert all(who.account in policy.accounts for allow in policy.allow for who in (allow.source, allow.target))
 
 
-def test_the_second_grammar_knows_good_from_bad() -> None:
-    """So that the comparison above means something."""
+def test_the_independent_parser_tells_valid_from_invalid() -> None:
+    """Otherwise the comparisons above would mean nothing."""
     assert is_peer(f"sg-a@{B}:tcp/1+icmp", who=False)
     assert is_peer(f"*@{B}", who=True)
     assert not is_peer(f"i-a@{B}", who=False)

@@ -1,4 +1,4 @@
-"""Views of a small world, for the pure parts: app, db and cache are groups of one VPC; a and b are instances."""
+"""Snapshots of a small world for the pure parts: app, db and cache are groups of one VPC; a and b are instances."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def key(target: Party, source: Party, port: str = "all") -> RuleKey:
 def view(
     groups: Iterable[Group] = (), instances: Iterable[Instance] = (), rules: Iterable[Rule] = (), alive: bool = True
 ) -> Snapshot:
-    """Everything of the world was asked for, and this is what was shown."""
+    """The snapshot after everything was read, and this is what the cloud showed."""
     by_party = {g.party: g for g in groups}
     found: dict[Party, tuple[Rule, ...]] = dict.fromkeys(by_party, ())
     for rule in rules:

@@ -1,4 +1,4 @@
-"""The ECS SDK's models on demand: same classes, fewer of them loaded."""
+"""The ECS SDK's models are loaded on demand: the same classes, fewer modules."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ print(sum(name.startswith("alibabacloud_ecs20140526.models.") for name in sys.mo
 
 
 def test_only_the_models_in_use_are_loaded() -> None:
-    """Of more than a thousand model modules those in use are loaded, and they work as usual."""
+    """Of more than a thousand model modules only those in use are loaded, and they behave as usual."""
     script = SCRIPT.format(root=str(ROOT / "shared"))
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, text=True)  # noqa: S603
     assert run.returncode == 0, run.stderr

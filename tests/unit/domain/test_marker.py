@@ -1,4 +1,4 @@
-"""The marker: rendered, read back, and believed only on the rule it was made for."""
+"""The marker: rendered and parsed, and valid only on the rule that it was made for."""
 
 from __future__ import annotations
 
@@ -52,19 +52,19 @@ markers = st.builds(
     ],
 )
 def test_a_marker_is_rendered_as_the_contract_says(marker: Marker, text: str) -> None:
-    """The tag first, then requests by id; an account only where it is not home."""
+    """The tag first, then requests by id; an account only if it is not home."""
     assert render(marker, A) == text
 
 
 @settings(max_examples=80, derandomize=True, deadline=None)
 @given(markers)
-def test_markers_survive_the_description(marker: Marker) -> None:
-    """What is rendered is read back as the same marker, unless it is too long for a Description."""
+def test_a_rendered_marker_parses_to_the_same_marker(marker: Marker) -> None:
+    """Unless it is too long for a Description."""
     text = render(marker, A)
     assert parse(text, A) == (marker if fits(text) else None)
 
 
-def test_reasons_are_read_in_any_order_and_come_sorted() -> None:
+def test_claims_are_read_in_any_order_and_returned_sorted() -> None:
     """So that a marker has one rendering."""
     marker = parse(f"{HEAD} by=req:b,tag,req:a", A)
     assert marker is not None
@@ -117,15 +117,15 @@ def test_reasons_are_read_in_any_order_and_come_sorted() -> None:
         f"{HEAD} by=" + ",".join(f"req:{'x' * 40}{n}" for n in range(12)),
     ],
 )
-def test_whatever_is_not_exactly_the_form_is_no_marker(text: str) -> None:
-    """Such a Description is a person's, and so is its rule."""
+def test_any_other_text_is_not_a_marker(text: str) -> None:
+    """A rule with such a Description belongs to a person."""
     assert parse(text, A) is None
 
 
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(markers, st.integers(0, 200), st.characters())
-def test_a_marker_with_a_strange_character_is_no_marker(marker: Marker, place: int, character: str) -> None:
-    """Only ASCII is the form; hostile text never raises."""
+def test_a_marker_with_an_inserted_character_is_not_a_marker(marker: Marker, place: int, character: str) -> None:
+    """Only ASCII is valid; hostile text never raises."""
     text = render(marker, A)
     place %= len(text) + 1
     read = parse(text[:place] + character + text[place:], A)
@@ -137,12 +137,12 @@ def rule(key: RuleKey | None, description: str, policy: str = "accept") -> Rule:
 
 
 def test_a_rule_is_ours_by_its_marker_deployment_and_recomputed_id() -> None:
-    """The published vector's rule."""
+    """With the rule of the published vector."""
     assert owned(rule(GROUP_KEY, f"{HEAD} by=tag"), "prod", REGION, A) == Marker("prod", ID, (TAG,))
 
 
 def test_an_instance_rule_is_ours_with_its_ends() -> None:
-    """They say whose addresses it holds."""
+    """The ends name the instances whose addresses it has."""
     marker = Marker("prod", INSTANCE_KEY.id("prod", REGION), (TAG,), (Party(A, "i-a"), Party(A, "i-b")))
     assert owned(rule(INSTANCE_KEY, render(marker, A)), "prod", REGION, A) == marker
 
@@ -166,7 +166,7 @@ NOT_OURS = {
 
 
 @pytest.mark.parametrize("theirs", NOT_OURS.values(), ids=NOT_OURS)
-def test_every_other_rule_is_a_persons(theirs: Rule) -> None:
+def test_every_other_rule_belongs_to_a_person(theirs: Rule) -> None:
     """It is never changed or removed."""
     assert owned(theirs, "prod", REGION, A) is None
 

@@ -1,4 +1,4 @@
-"""The values: ids that other programs compute too, and the spelling of ports."""
+"""The values: ids that other programs compute too, and how ports are written."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def sha(text: str) -> str:
 
 
 def test_rule_id_is_the_published_vector() -> None:
-    """The contract's vector: whoever computes ids elsewhere can compare with it."""
+    """Other programs that compute ids can compare theirs with this vector of the contract."""
     key = RuleKey(DB, f"{APP.id}@{A}", "", MYSQL)
     assert key.id("prod", REGION) == "daed3c026b1eb6c4"
 
 
-def test_rule_id_of_an_instance_rule_holds_both_addresses() -> None:
-    """Source and destination stand where the contract puts them."""
+def test_rule_id_of_an_instance_rule_includes_both_addresses() -> None:
+    """Source and destination, in the order of the contract."""
     key = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", ALL)
     assert key.id("prod", REGION) == sha(f"link-peer/1|prod|{REGION}|{B}/{DB.id}|10.0.0.1/32|10.0.0.2/32|all|-1/-1")
 
@@ -41,7 +41,7 @@ def test_rule_id_of_an_instance_rule_holds_both_addresses() -> None:
     ],
 )
 def test_rule_id_differs_with_every_part(other: RuleKey) -> None:
-    """A marker copied to another rule is therefore not ours there."""
+    """So a marker that is copied to another rule is not ours there."""
     assert other.id("prod", REGION) != "daed3c026b1eb6c4"
 
 
@@ -59,7 +59,7 @@ def test_link_id_is_direction_and_sorted_ports() -> None:
 
 
 def test_mutual_link_id_is_the_same_from_both_sides() -> None:
-    """The smaller account/party comes first, unless the order is asked for."""
+    """The smaller account/party comes first, unless `ordered` is set."""
     link, back = Link(APP, DB), Link(DB, APP)
     assert link.mutual
     assert link.id(REGION) == back.id(REGION) == sha(f"{REGION}|{A}/{APP.id}|{B}/{DB.id}|mutual")
@@ -76,31 +76,31 @@ def test_mutual_link_id_is_the_same_from_both_sides() -> None:
     ],
 )
 def test_ports_are_spelled_for_people_and_for_the_api(port: Port, text: str, api: str) -> None:
-    """Tags and records use the one spelling, the API the other."""
+    """Tags and records use one spelling, the API the other."""
     assert (str(port), port.range) == (text, api)
 
 
-def test_ports_text_names_each_port_once_and_a_link_without_ports_mutual() -> None:
+def test_ports_text_names_each_port_once_or_says_mutual() -> None:
     """Sorted as strings: tcp/22 after tcp/1000."""
     assert ports_text([Port("tcp", 22, 22), Port("tcp", 1000, 1000), Port("tcp", 22, 22)]) == "tcp/1000+tcp/22"
     assert ports_text([]) == "mutual"
 
 
 def test_a_party_is_a_group_or_an_instance() -> None:
-    """Told by the id; shown with its account."""
+    """By its id; shown with its account."""
     assert APP.is_group
     assert not Party(A, "i-bp1").is_group
     assert str(APP) == f"{APP.id}@{A}"
 
 
-def test_only_the_reason_without_a_request_is_the_tag() -> None:
-    """TAG is that reason."""
+def test_only_the_claim_without_a_request_is_the_tags() -> None:
+    """TAG is that claim."""
     assert TAG.is_tag
     assert not Claim("chg-1").is_tag
 
 
 def test_values_are_frozen() -> None:
-    """A value handed on cannot be changed behind one's back."""
+    """No caller can change a value that another one holds."""
     marker = Marker("prod", "0" * 16, (TAG,))
     with pytest.raises(AttributeError):
         marker.id = "1"  # type: ignore[misc]

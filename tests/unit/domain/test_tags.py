@@ -1,4 +1,4 @@
-"""The grammar of tags: what is read, and what is not, to the letter."""
+"""The syntax of tags: which texts are valid, and which are not."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ hostile = st.text(st.characters() | st.sampled_from("sgi-@:+,/*tcpudp019 \n\u200
         ("sg-db@12345678901234567890", Party("12345678901234567890", "sg-db")),
     ],
 )
-def test_a_party_is_a_group_anywhere_or_an_instance_at_home(text: str, party: Party) -> None:
-    """Bare means one's own account."""
+def test_a_party_is_a_group_of_any_account_or_an_instance_of_home(text: str, party: Party) -> None:
+    """A name without an account means the own account."""
     assert parse_party(text, A) == party
 
 
@@ -92,8 +92,8 @@ def test_a_party_is_a_group_anywhere_or_an_instance_at_home(text: str, party: Pa
         "eni-db",
     ],
 )
-def test_whatever_else_is_no_party(text: str) -> None:
-    """Not even an instance of another account, which a tag cannot name."""
+def test_any_other_text_is_not_a_party(text: str) -> None:
+    """Nor is an instance of another account, which a tag cannot name."""
     with pytest.raises(BadInput, match=r"^party: "):
         parse_party(text, A)
 
@@ -110,19 +110,19 @@ def test_whatever_else_is_no_party(text: str) -> None:
     ],
 )
 def test_consent_names_a_group_an_instance_or_a_whole_account(text: str, who: Who) -> None:
-    """Bare means one's own account."""
+    """A name without an account means the own account."""
     assert parse_who(text, A) == who
 
 
 @pytest.mark.parametrize("text", ["", "**", "sg-*", "@", f"@{B}", "*@", "*@all", "10.0.0.1/32", "sg-app@home"])
-def test_whatever_else_is_no_who(text: str) -> None:
-    """An address, say, cannot be consented to."""
+def test_any_other_text_is_not_a_party_of_a_consent(text: str) -> None:
+    """An address, for example, cannot be accepted."""
     with pytest.raises(BadInput, match=r"^who: "):
         parse_who(text, A)
 
 
-def test_the_policy_file_has_no_bare_who() -> None:
-    """Where there is no own account, the account must be written."""
+def test_the_policy_file_must_write_the_account() -> None:
+    """It has no own account that a bare name could mean."""
     assert parse_who(f"sg-app@{B}", None) == Who(B, "sg-app")
     with pytest.raises(BadInput, match=r"is not \*@<uid>"):
         parse_who("sg-app", None)
@@ -139,8 +139,8 @@ def test_the_policy_file_has_no_bare_who() -> None:
         ("icmp", Port("icmp", -1, -1)),
     ],
 )
-def test_a_port_is_one_or_a_range_or_icmp(text: str, port: Port) -> None:
-    """Of TCP and UDP; ICMP has none."""
+def test_a_port_is_a_number_a_range_or_icmp(text: str, port: Port) -> None:
+    """TCP and UDP have port numbers; ICMP has none."""
     assert parse_port(text) == port
 
 
@@ -180,14 +180,14 @@ def test_a_port_is_one_or_a_range_or_icmp(text: str, port: Port) -> None:
         "tcp/" + "9" * 5000,
     ],
 )
-def test_whatever_else_is_no_port(text: str) -> None:
-    """`all` least of all: only a mutual link is everything."""
+def test_any_other_text_is_not_a_port(text: str) -> None:
+    """`all` is not: only a mutual link opens everything."""
     with pytest.raises(BadInput, match=r"^port: "):
         parse_port(text)
 
 
-def test_ports_are_each_once_and_sorted_as_strings() -> None:
-    """So that two spellings of one wish are one wish."""
+def test_ports_are_unique_and_sorted_as_strings() -> None:
+    """So that two spellings of one link are equal."""
     assert parse_ports("udp/53+tcp/22+tcp/1000+udp/53") == (
         Port("tcp", 1000, 1000),
         Port("tcp", 22, 22),
@@ -196,8 +196,8 @@ def test_ports_are_each_once_and_sorted_as_strings() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "+", "tcp/1+", "+tcp/1", "tcp/1++tcp/2", "tcp/1 +tcp/2", "tcp/1,tcp/2"])
-def test_an_empty_place_in_a_list_of_ports_is_not_the_grammar(text: str) -> None:
-    """One bad port spoils the list."""
+def test_an_empty_item_in_a_list_of_ports_is_invalid(text: str) -> None:
+    """One invalid port invalidates the list."""
     with pytest.raises(BadInput):
         parse_ports(text)
 
@@ -206,7 +206,7 @@ def test_an_empty_place_in_a_list_of_ports_is_not_the_grammar(text: str) -> None
     "text", ["", "1" * 14, "1" * 21, "1" * 15 + "\n", "１" * 16, "-" + "1" * 15, "1.5e15" + "0" * 10]
 )
 def test_an_account_uid_is_15_to_20_ascii_digits(text: str) -> None:
-    """Anything else is none."""
+    """Any other text is not an account."""
     assert is_account_uid("1" * 15)
     assert is_account_uid("1" * 20)
     assert not is_account_uid(text)
@@ -225,12 +225,12 @@ def test_an_account_uid_is_15_to_20_ascii_digits(text: str) -> None:
     ],
 )
 def test_only_comma_and_space_separate(value: str, pieces: list[str]) -> None:
-    """Other white space stays in its piece, and spoils it."""
+    """Other white space stays in the piece, and makes it invalid."""
     assert split(value) == pieces
 
 
 def test_peers_are_read_from_the_tag_and_its_suffixes_in_the_order_of_keys() -> None:
-    """`link-peer` and `link-peer.<any>`; other keys are other people's."""
+    """From `link-peer` and `link-peer.<any>`; other keys are ignored."""
     tags = {
         "link-peer.cache": "i-redis:tcp/6379",
         "link-peer.2": f"sg-x@{B}",
@@ -248,8 +248,8 @@ def test_peers_are_read_from_the_tag_and_its_suffixes_in_the_order_of_keys() -> 
     ]
 
 
-def test_one_bad_peer_spoils_itself_alone() -> None:
-    """The others still link, and the bad one names its tag and its text."""
+def test_one_invalid_peer_does_not_affect_the_others() -> None:
+    """It is returned with its tag and its text."""
     good, bad = sorted(peers({"link-peer.a": "sg-db:,sg-log"}, A), key=lambda found: isinstance(found[1], BadInput))
     assert good == ("link-peer.a=sg-log", Peer(Party(A, "sg-log")))
     text, error = bad
@@ -259,8 +259,8 @@ def test_one_bad_peer_spoils_itself_alone() -> None:
     assert error.problem.startswith("'' is not tcp/3306")
 
 
-def test_equal_peers_count_once_and_peers_that_differ_in_ports_both() -> None:
-    """However they are spelled, and in whichever tag."""
+def test_equal_peers_count_once_and_peers_with_other_ports_count_too() -> None:
+    """In any spelling, and from any of the tags."""
     tags = {
         "link-peer": f"sg-db:tcp/1+tcp/2 sg-db:tcp/2+tcp/1 sg-db@{A}:tcp/1+tcp/2 sg-db",
         "link-peer.2": "sg-db no no",
@@ -270,14 +270,14 @@ def test_equal_peers_count_once_and_peers_that_differ_in_ports_both() -> None:
 
 
 @pytest.mark.parametrize("text", ["sg-db:", ":tcp/1", "sg-db:tcp/1:tcp/2", "sg-db::tcp/1", "sg-db:mutual", "sg-db/tcp"])
-def test_whatever_else_is_no_peer(text: str) -> None:
+def test_any_other_text_is_not_a_peer(text: str) -> None:
     """An empty list of ports is not a mutual link."""
     with pytest.raises(BadInput):
         parse_peer(text, A)
 
 
-def test_consents_that_parse_are_kept_with_their_text_and_the_others_consent_to_nothing() -> None:
-    """The text is what the audit shows; the bad ones can be shown too."""
+def test_a_consent_keeps_its_text_and_an_invalid_entry_consents_to_nothing() -> None:
+    """Records show the text; invalid entries can be listed too."""
     tags = {
         "link-accept.b": f"*@{B}:icmp",
         "link-accept": "sg-app:tcp/3306+tcp/33060 sg-bad: 0.0.0.0/0",
@@ -313,10 +313,8 @@ def test_consents_that_parse_are_kept_with_their_text_and_the_others_consent_to_
         ("icmp", "tcp/1", False),
     ],
 )
-def test_a_port_is_covered_where_it_lies_wholly_inside_the_consents_own_ports(
-    consent: str, port: str, covered: bool
-) -> None:
-    """Of the same protocol."""
+def test_a_port_is_covered_if_the_consents_ports_include_all_of_it(consent: str, port: str, covered: bool) -> None:
+    """Only ports of the same protocol cover it."""
     assert covers(parse_ports(consent), parse_port(port)) is covered
 
 
@@ -378,15 +376,15 @@ def test_an_instant_is_rfc3339_with_a_zone(text: str, epoch: float) -> None:
         "2026-11-25T08:00:00." + "1" * 5000 + "Z",
     ],
 )
-def test_whatever_else_is_no_instant(text: str) -> None:
-    """No zone, no calendar date, no leap second: no instant."""
+def test_any_other_text_is_not_an_instant(text: str) -> None:
+    """Such as one without a zone, a date that does not exist, or a leap second."""
     with pytest.raises(BadInput, match=r"^instant: "):
         parse_instant(text)
 
 
 @quick
 @given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)), st.integers(-1439, 1439))
-def test_instants_survive_their_rendering(when: datetime, minutes: int) -> None:
+def test_a_rendered_instant_parses_to_the_same_instant(when: datetime, minutes: int) -> None:
     """Every second of the calendar, from every zone, to the compact form and back."""
     aware = when.replace(microsecond=0, tzinfo=timezone(timedelta(minutes=minutes)))
     epoch = parse_instant(aware.isoformat())
@@ -395,7 +393,7 @@ def test_instants_survive_their_rendering(when: datetime, minutes: int) -> None:
 
 
 def test_the_compact_form_has_whole_seconds_and_sixteen_characters() -> None:
-    """As markers write it; a fraction is cut off, so that nothing lasts longer than was asked."""
+    """As markers write it. A fraction is dropped, so that no link lasts longer than was asked."""
     assert compact(1795593600.999) == "20261125T080000Z"
     assert compact(-0.5) == "19691231T235959Z"
 
@@ -403,14 +401,14 @@ def test_the_compact_form_has_whole_seconds_and_sixteen_characters() -> None:
 @pytest.mark.parametrize(
     "text", ["", "20261125T080000", "20261325T080000Z", "20261125t080000z", "2026-11-25T08:00:00Z"]
 )
-def test_whatever_else_is_not_compact(text: str) -> None:
-    """One spelling only."""
+def test_any_other_text_is_not_a_compact_instant(text: str) -> None:
+    """There is one spelling only."""
     with pytest.raises(BadInput):
         parse_compact(text)
 
 
-def test_link_until_is_none_an_instant_or_what_is_wrong() -> None:
-    """An unreadable end is told from no end: it ends the links, rather than leaving them for ever."""
+def test_link_until_is_none_an_instant_or_an_error() -> None:
+    """An invalid end is not the same as no end: it ends the links, so that they do not last for ever."""
     assert link_until({"link-until.x": "2026-11-25T08:00:00Z"}) is None
     assert link_until({"link-until": "2026-11-25T08:00:00.9Z"}) == 1795593600
     for text in ("", "never", " 2026-11-25T08:00:00Z"):
@@ -420,15 +418,15 @@ def test_link_until_is_none_an_instant_or_what_is_wrong() -> None:
 
 
 def test_a_text_from_outside_is_escaped_and_clipped_in_messages() -> None:
-    """A message cannot be made to hold control or bidi characters, or a megabyte."""
+    """So that a message has no control or bidi characters, and not a megabyte of text."""
     assert quoted("a\u202e\n\ud800") == "'a\\u202e\\n\\ud800'"
     assert len(quoted("x" * 1000)) < 100
 
 
 @quick
 @given(st.lists(port_values, min_size=1, max_size=5), names, st.sampled_from(["sg", "i"]))
-def test_peers_survive_their_spelling(ports: list[Port], name: str, kind: str) -> None:
-    """Rendered as a tag and read again, a peer is the same peer."""
+def test_a_rendered_peer_parses_to_the_same_peer(ports: list[Port], name: str, kind: str) -> None:
+    """Written as a tag and read again."""
     peer = parse_peer(f"{kind}-{name}:{ports_text(ports)}", A)
     assert peer.party == Party(A, f"{kind}-{name}")
     assert set(peer.ports) == set(ports)
@@ -437,7 +435,7 @@ def test_peers_survive_their_spelling(ports: list[Port], name: str, kind: str) -
 
 @quick
 @given(st.lists(port_values, min_size=1, max_size=6), port_values)
-def test_coverage_is_what_counting_ports_says(own: list[Port], asked: Port) -> None:
+def test_coverage_equals_counting_every_port(own: list[Port], asked: Port) -> None:
     """The union of the consent's ranges, port by port."""
     union = {(p.protocol, n) for p in own for n in range(p.low, p.high + 1)}
     wanted = {(asked.protocol, n) for n in range(asked.low, asked.high + 1)}
@@ -446,8 +444,8 @@ def test_coverage_is_what_counting_ports_says(own: list[Port], asked: Port) -> N
 
 @quick
 @given(hostile)
-def test_hostile_text_is_bad_input_and_nothing_else(text: str) -> None:
-    """No reader raises anything but BadInput, and tags are read whatever stands in them."""
+def test_hostile_text_raises_only_bad_input(text: str) -> None:
+    """No parser raises anything else, and tags with any value are read."""
     for read in (parse_port, parse_ports, parse_instant, parse_compact):
         with suppress(BadInput):
             read(text)

@@ -1,4 +1,4 @@
-"""Platform events: every sample of events/ is read here, and hostile ones are refused as what they are."""
+"""Platform events: every sample of events/ is decoded here, and invalid ones are refused with their field."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sample(name: str) -> list[Hint]:
 
 
 def changed(name: str, /, **more: object) -> dict[str, Any]:
-    """A sample with other fields; those that start with `data_` go into its data; None takes one away."""
+    """A sample with other fields; those that start with `data_` go into its data; None removes a field."""
     event = copy.deepcopy(load(name))
     for key, value in more.items():
         where = event["data"] if key.startswith("data_") else event
@@ -55,15 +55,15 @@ def changed(name: str, /, **more: object) -> dict[str, Any]:
         ("ecs-deleted", "Deleted", True),
     ],
 )
-def test_a_state_change_is_a_hint_at_its_instance(name: str, state: str, shrinks: bool) -> None:
-    """Only a deletion can make fewer links wanted."""
+def test_a_state_change_gives_a_hint_for_its_instance(name: str, state: str, shrinks: bool) -> None:
+    """Only a deletion can mean that fewer links are wanted."""
     (hint,) = sample(name)
     assert hint == Hint(load(name)["id"], "acs.ecs", load(name)["data"]["resourceId"], A, REGION, WHEN, "state", state)
     assert hint.shrinks is shrinks
 
 
-def test_the_older_form_of_cloudmonitor_says_the_same() -> None:
-    """Its own spelling of the time, too."""
+def test_the_older_cloudmonitor_format_gives_the_same_hint() -> None:
+    """With its own time format."""
     assert sample("ecs-legacy-running") == [
         Hint(
             "2256A988-0B26-4E2B-820A-000000000005",
@@ -78,8 +78,8 @@ def test_the_older_form_of_cloudmonitor_says_the_same() -> None:
     ]
 
 
-def test_the_content_may_stand_inside_data() -> None:
-    """Receivers in the field read both places."""
+def test_the_content_may_be_inside_data() -> None:
+    """Receivers in production read both places."""
     event = changed("ecs-created")
     event["data"] = {"content": event["data"]}
     assert read(event) == sample("ecs-created")
@@ -93,8 +93,8 @@ def test_the_content_may_stand_inside_data() -> None:
         ("tags-console", ["i-bp1console0000000000a"]),
     ],
 )
-def test_a_tag_change_is_a_hint_at_each_of_its_instances(name: str, instances: list[str]) -> None:
-    """Each once, though the event names it twice; and any of them may have lost a peer."""
+def test_a_tag_change_gives_a_hint_for_each_of_its_instances(name: str, instances: list[str]) -> None:
+    """Each instance once, even if the event names it twice; each may have lost a peer."""
     hints = sample(name)
     assert [hint.instance for hint in hints] == instances
     assert {(hint.kind, hint.state, hint.shrinks, hint.event_id) for hint in hints} == {
@@ -119,15 +119,15 @@ def test_a_tag_change_is_a_hint_at_each_of_its_instances(name: str, instances: l
     ],
 )
 def test_ids_are_read_from_the_parameters_too(parameters: object, instances: list[str]) -> None:
-    """Of instances only: a group's tags are the sweep's business."""
+    """Only ids of instances: the sweep handles the tags of groups."""
     event = changed("tags-added", data_referencedResources={"ACS::ECS::SecurityGroup": ["sg-a"]})
     event["data"]["requestParameters"] = parameters
     assert [hint.instance for hint in read(event)] == instances
 
 
 @pytest.mark.parametrize("bad", ["i-a*", "i-A", 'i-a","i-b', "i-", 1, {"id": "i-a"}, ["i-a"], ""])
-def test_of_several_tagged_ones_a_bad_one_spoils_itself_alone(bad: object) -> None:
-    """The others are still looked at."""
+def test_one_bad_id_in_a_tag_change_does_not_affect_the_others(bad: object) -> None:
+    """The other instances are still looked at."""
     referenced = {"ACS::ECS::Instance": ["i-a", bad, "i-b"]}
     event = changed("tags-added", data_referencedResources=referenced, data_requestParameters={})
     first, problem, last = decode(event, home=A, region=REGION)
@@ -136,7 +136,7 @@ def test_of_several_tagged_ones_a_bad_one_spoils_itself_alone(bad: object) -> No
     assert problem.field == "data"
 
 
-def test_what_does_not_concern_us_gives_no_hint() -> None:
+def test_irrelevant_events_give_no_hint() -> None:
     """Other states, refused calls, other calls, other events of ECS."""
     assert sample("ignored-stopping") == []
     assert sample("tags-failed") == []
@@ -149,7 +149,7 @@ def test_what_does_not_concern_us_gives_no_hint() -> None:
 
 
 def test_a_batch_is_decoded_element_by_element() -> None:
-    """A bad one spoils itself alone."""
+    """A bad element does not affect the others."""
     first, bad, last = elements((EVENTS / "batch.json").read_bytes())
     assert read(first) == sample("ecs-created")
     with pytest.raises(BadInput, match=r"^resourceId: 'i-BP1NOTANID' is not an instance id"):
@@ -157,15 +157,15 @@ def test_a_batch_is_decoded_element_by_element() -> None:
     assert read(last) == sample("tags-added")
 
 
-def test_an_event_may_leave_out_account_and_time_but_not_contradict() -> None:
-    """They are then unknown; the region is the function's own."""
+def test_an_event_may_omit_account_and_time_but_not_name_another_account() -> None:
+    """An omitted field is unknown; an omitted region is the function's own."""
     event = changed("ecs-created", aliyunaccountid=None, aliyunregionid=None, time=None)
     (hint,) = read(event)
     assert (hint.account, hint.region, hint.time) == (None, REGION, None)
 
 
-def test_an_unreadable_time_does_not_lose_the_event() -> None:
-    """ActionTrail's own time stands in."""
+def test_an_event_with_an_invalid_time_is_kept() -> None:
+    """ActionTrail's own time is used instead."""
     (hint,) = read(changed("tags-added", time="yesterday"))
     assert hint.time == parse_instant("2026-11-25T07:02:00Z")
     (hint,) = read(changed("ecs-created", time=5))
@@ -218,7 +218,7 @@ BAD: dict[str, tuple[object, str]] = {
 
 
 @pytest.mark.parametrize(("element", "field"), BAD.values(), ids=BAD)
-def test_what_is_no_event_for_us_is_bad_and_names_the_field(element: object, field: str) -> None:
+def test_an_event_that_is_not_for_us_is_bad_input_that_names_the_field(element: object, field: str) -> None:
     """Another account's, another region's, another source's, or not an event at all."""
     with pytest.raises(BadInput) as caught:
         read(element)
@@ -227,7 +227,7 @@ def test_what_is_no_event_for_us_is_bad_and_names_the_field(element: object, fie
 
 
 def test_a_delivery_is_one_object_or_an_array() -> None:
-    """Elements of an array may be anything: each is judged by itself."""
+    """Elements of an array may be anything: each is checked by itself."""
     assert elements(b'{"a": 1}') == [{"a": 1}]
     assert elements(b'[{"a": 1}, "text", 5, null]') == [{"a": 1}, "text", 5, None]
     assert elements(b"[]") == []
@@ -253,8 +253,8 @@ def test_a_delivery_is_one_object_or_an_array() -> None:
     ],
     ids=range(14),
 )
-def test_what_cannot_be_read_as_a_delivery_is_bad(event: bytes) -> None:
-    """No other error comes out of it."""
+def test_a_delivery_that_cannot_be_parsed_is_bad_input(event: bytes) -> None:
+    """No other error is raised."""
     with pytest.raises(BadInput, match=r"^event: "):
         elements(event)
 
@@ -267,8 +267,8 @@ def test_the_timers_event_is_one_object_with_its_time() -> None:
     assert parse_instant(timer["triggerTime"]) == WHEN + 600
 
 
-def test_a_queues_element_gives_event_id_and_body() -> None:
-    """A CloudEvent's id; a message's own id where only the data comes; none where only the body does."""
+def test_an_element_of_the_queue_gives_event_id_and_body() -> None:
+    """A CloudEvent's id; a message's own id if only the data is delivered; none if only the body is."""
     event = load("queue-link")[0]
     data = event["data"]
     assert queue_message(event) == (event["id"], data["messageBody"])
@@ -277,8 +277,8 @@ def test_a_queues_element_gives_event_id_and_body() -> None:
     assert queue_message({"version": 1, "reason": "天"}) == ("", '{"version": 1, "reason": "天"}')
 
 
-def test_a_queues_element_is_read_in_whatever_wrapping() -> None:
-    """A message carries no authority, so its wrapping needs none: a lost id or type loses no request."""
+def test_an_element_of_the_queue_is_read_in_any_envelope() -> None:
+    """A message carries no authority, so neither does its envelope: a missing id or type loses no request."""
     _, body = queue_message(load("queue-plain"))
     message_id = load("queue-plain")["data"]["messageId"]
     assert queue_message(changed("queue-plain", id=None)) == ("", body)
@@ -308,8 +308,8 @@ def test_a_queues_element_is_read_in_whatever_wrapping() -> None:
         ([], "event"),
     ],
 )
-def test_whatever_else_is_no_queues_element(element: object, field: str) -> None:
-    """No text, and nothing that could hold one."""
+def test_anything_else_is_not_an_element_of_the_queue(element: object, field: str) -> None:
+    """Neither text, nor anything that could hold text."""
     with pytest.raises(BadInput) as caught:
         queue_message(element)
     assert caught.value.field == field
@@ -333,8 +333,8 @@ json_values = st.recursive(
 
 @settings(max_examples=200, derandomize=True, deadline=None)
 @given(st.sampled_from(["ecs-created", "ecs-legacy-running", "tags-removed", "queue-plain"]), st.data())
-def test_hostile_fields_are_bad_input_or_ids_of_the_grammar(name: str, data: st.DataObject) -> None:
-    """Whatever stands in any field, nothing but BadInput is raised and nothing but an id comes out."""
+def test_hostile_fields_are_bad_input_or_valid_ids(name: str, data: st.DataObject) -> None:
+    """With any value in any field, nothing but BadInput is raised, and only valid instance ids are returned."""
     event = load(name)
     where = event
     inner = [key for key, value in event.items() if isinstance(value, dict)]

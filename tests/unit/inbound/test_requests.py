@@ -1,4 +1,4 @@
-"""Requests from the queue: what is read, what is refused and with which field, and what is denied."""
+"""Requests from the queue: which are read, which are refused and for which field, and which are denied."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_contracts_message_is_read() -> None:
 
 
 @pytest.mark.parametrize("name", ["queue-link", "queue-plain", "queue-base64"])
-def test_a_message_reads_the_same_however_it_comes(name: str) -> None:
+def test_a_message_reads_the_same_in_every_encoding(name: str) -> None:
     """As text, as an object, or in base64."""
     assert [read(body) for body in sample(name)] == [LINK]
 
@@ -95,7 +95,7 @@ def test_raw_data_reads_the_same() -> None:
 
 
 def test_an_unlink_and_a_sync_are_read() -> None:
-    """An unlink with ports closes those; a sync is of the pair."""
+    """An unlink with ports removes those ports; a sync has none."""
     (unlink,) = map(read, sample("queue-unlink"))
     assert (unlink.action, unlink.link, unlink.until) == ("unlink", LINK.link, None)
     (sync,) = map(read, sample("queue-sync"))
@@ -103,14 +103,14 @@ def test_an_unlink_and_a_sync_are_read() -> None:
 
 
 def test_a_batch_is_read_message_by_message() -> None:
-    """The bad one in the middle spoils itself alone."""
+    """The invalid one in the middle does not affect the others."""
     first, bad, last = sample("queue-batch")
     assert read(first) == LINK
     assert refused(bad).known.request_id == "chg-1044"
     assert read(last).action == "unlink"
 
 
-def test_a_message_cannot_bring_a_role() -> None:
+def test_a_message_cannot_name_a_role() -> None:
     """The queue carries no authority: roles come from the policy file only."""
     (body,) = sample("queue-bad-request")
     error = refused(body)
@@ -120,27 +120,27 @@ def test_a_message_cannot_bring_a_role() -> None:
 
 
 def test_the_expired_sample_is_denied() -> None:
-    """With the request, so that it can be recorded whole."""
+    """The denial has the whole request, so that all of it can be recorded."""
     (body,) = sample("queue-expired")
     with pytest.raises(DeniedRequest) as caught:
         read(body)
     assert (caught.value.denial.code, caught.value.request.request_id) == ("expired", "chg-1045")
 
 
-def test_without_ports_a_link_is_mutual_and_the_claims_are_optional() -> None:
-    """`until`, `reason` and `requested_by` may be left out too."""
+def test_ports_until_reason_and_requested_by_are_optional() -> None:
+    """Without ports a link is mutual."""
     request = read(less("ports", "until", "reason", "requested_by"))
     assert request.link == Link(APP, LEDGER)
     assert (request.until, request.justification, request.requested_by) == (None, "", "")
 
 
 def test_two_instances_of_one_account_can_be_linked() -> None:
-    """Kinds must match; accounts need not differ."""
+    """Both parties must be of one kind; their accounts may be equal."""
     request = read(less(**{"from": {"account": A, "party": "i-a"}, "to": {"account": A, "party": "i-b"}}))
     assert request.link.source == Party(A, "i-a")
 
 
-def test_ports_are_each_once_and_sorted() -> None:
+def test_ports_are_unique_and_sorted() -> None:
     """So that equal links have equal ids."""
     request = read(less(ports=["udp/53", "tcp/22", "udp/53", "icmp"]))
     assert request.link.ports == (Port("icmp"), Port("tcp", 22, 22), Port("udp", 53, 53))
@@ -226,13 +226,15 @@ BAD: dict[str, tuple[object, str]] = {
 
 
 @pytest.mark.parametrize(("message", "field"), BAD.values(), ids=BAD)
-def test_what_is_not_the_form_is_a_bad_request_that_names_the_field(message: object, field: str) -> None:
-    """`body` where it is the message as a whole."""
+def test_a_message_that_does_not_match_the_schema_is_a_bad_request_that_names_the_field(
+    message: object, field: str
+) -> None:
+    """`body` if it concerns the message as a whole."""
     assert refused(message).field == field
 
 
-def test_a_bad_request_tells_what_could_be_read_of_it() -> None:
-    """For the record: each of id, from and to, by itself."""
+def test_a_bad_request_has_the_fields_that_could_be_read() -> None:
+    """For the record: id, from and to, each by itself."""
     whole = Known("chg-1042", "link", APP, LEDGER, "orders service reads the ledger", "team-orders")
     assert refused(less(ports=["tcp/0"])).known == whole
     known = refused(less(request_id="chg 1", action="open", to={"account": B, "party": "*"})).known
@@ -245,14 +247,14 @@ def test_a_bad_request_tells_what_could_be_read_of_it() -> None:
 
 
 @pytest.mark.parametrize("more", ['"action": "unlink"', '"ports": 1.5', '"ports": NaN', f'"ports": {"9" * 5000}'])
-def test_whose_a_message_is_shows_even_where_it_is_no_strict_json(more: str) -> None:
-    """A key twice, or a number that has no place: it is refused, and its record still says whose it was."""
+def test_the_sender_of_a_message_that_is_not_strict_json_is_recorded(more: str) -> None:
+    """A duplicate key, or a number where none is allowed: the message is refused, and its record still has its id and parties."""
     known = refused(f"{json.dumps(GOOD)[:-1]}, {more}}}").known
     assert (known.request_id, known.source, known.target) == ("chg-1042", APP, LEDGER)
 
 
-def test_a_hostile_name_cannot_pose_as_a_place_in_the_message() -> None:
-    """It is escaped, and at most words of our own become the field."""
+def test_a_hostile_field_name_cannot_fake_the_location_of_an_error() -> None:
+    """It is escaped, and `field` names the part of the schema that it was in."""
     error = refused(less(**{"from": {"account": A, "party": "sg-a", "\u202ex` - at `$.\u202ey": 1}}))
     assert error.field == "from"
     assert "\\u202e" in error.problem
@@ -260,7 +262,7 @@ def test_a_hostile_name_cannot_pose_as_a_place_in_the_message() -> None:
 
 @pytest.mark.parametrize(("late", "denied"), [(0, False), (300, False), (300.001, True)])
 def test_a_request_is_expired_once_it_is_more_than_five_minutes_past(late: float, denied: bool) -> None:
-    """Clocks differ, and the queue delivers again."""
+    """Clocks differ, and the queue redelivers."""
     request = json.dumps(less("until", expires_at="2026-11-25T08:00:00Z"))
     now = parse_instant("2026-11-25T08:00:00Z") + late
     if not denied:
@@ -271,14 +273,14 @@ def test_a_request_is_expired_once_it_is_more_than_five_minutes_past(late: float
     assert caught.value.denial.code == "expired"
 
 
-def test_expires_at_lies_at_most_a_day_and_five_minutes_ahead() -> None:
-    """One second more is a bad request: no message is good for ever."""
+def test_expires_at_is_at_most_a_day_and_five_minutes_ahead() -> None:
+    """One second more is a bad request: no message is valid for ever."""
     assert read(less(expires_at="2026-11-26T07:05:00Z")).request_id == "chg-1042"
     assert refused(less(expires_at="2026-11-26T07:05:01Z")).field == "expires_at"
 
 
 def test_a_link_whose_end_is_past_is_expired() -> None:
-    """The end itself is past."""
+    """`until` itself counts as past."""
     with pytest.raises(DeniedRequest) as caught:
         read(less(until="2026-11-25T07:00:00Z"))
     assert caught.value.denial.code == "expired"
@@ -286,7 +288,7 @@ def test_a_link_whose_end_is_past_is_expired() -> None:
 
 
 def test_a_request_for_another_region_is_denied() -> None:
-    """Even where it has expired too: its place is told first."""
+    """The region is reported first, also if the request has expired."""
     with pytest.raises(DeniedRequest) as caught:
         read(less(region="cn-hangzhou", expires_at="2020-01-01T00:00:00Z"))
     assert caught.value.denial.code == "different-region"
@@ -300,7 +302,7 @@ def test_base64_may_be_wrapped_into_lines() -> None:
 
 
 def test_a_message_of_64_kb_is_read() -> None:
-    """One byte more is not."""
+    """One byte more is refused."""
     text = json.dumps(GOOD)
     assert read(text + " " * (MAX_BYTES - len(text))) == LINK
     assert body_of(b"{" + b" " * (MAX_BYTES - 1))
@@ -308,7 +310,7 @@ def test_a_message_of_64_kb_is_read() -> None:
 
 
 def test_a_sync_has_one_id_for_a_pair_in_its_direction() -> None:
-    """Whatever the ports; the way back is another pair. It lives an hour."""
+    """Whatever its ports; the opposite direction has another id. It expires after an hour."""
     sync = sync_request(Link(APP, LEDGER, (Port("tcp", 1, 1),)), REGION, NOW)
     assert sync.request_id == f"tag-{Link(APP, LEDGER).id(REGION, ordered=True)}"
     assert sync.request_id != sync_request(Link(LEDGER, APP), REGION, NOW).request_id
@@ -325,10 +327,10 @@ ports = st.lists(
 
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(links, ports, st.none() | st.integers(1, 10**9), st.text(st.characters(codec="utf-8"), max_size=256))
-def test_requests_survive_their_message(
+def test_an_encoded_request_decodes_to_the_same_request(
     ends: tuple[Party, Party], opened: list[Port], lasts: int | None, claim: str
 ) -> None:
-    """Encoded and decoded, plain or in base64, a request is the same request."""
+    """Plain or in base64."""
     link = Link(*ends, tuple(sorted(opened, key=str)))
     until = None if lasts is None else int(NOW) + lasts
     request = Request("chg-1", "link", REGION, link, NOW + 60, until, claim, claim[:9])
@@ -340,8 +342,8 @@ def test_requests_survive_their_message(
 @given(
     st.integers(0, 500), st.binary(max_size=4) | st.sampled_from([b"\\ud800", b"null", b"{", b'"']), st.integers(0, 4)
 )
-def test_a_damaged_message_is_refused_or_read_but_never_crashes(place: int, inserted: bytes, cut: int) -> None:
-    """Whatever is written over a good one."""
+def test_a_damaged_message_raises_only_our_own_errors(place: int, inserted: bytes, cut: int) -> None:
+    """A valid message with bytes inserted and cut anywhere."""
     body = json.dumps(GOOD).encode()
     try:
         request = read(body[:place] + inserted + body[place + cut :])

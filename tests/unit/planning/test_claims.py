@@ -19,7 +19,7 @@ def claims(seen: Snapshot, *groups: Party, **tags: str) -> list[DesiredLink]:
     return found
 
 
-# which group stands for an instance
+# which group represents an instance
 
 ADVANCED, MANAGED, ELSEWHERE, CLASSIC = (
     Party(HOME, f"sg-{n}") for n in ("advanced", "managed", "elsewhere", "classic")
@@ -51,7 +51,7 @@ GROUPS = [
         ([], None),
     ],
 )
-def test_the_first_group_that_can_stands_for_the_instance(groups: list[Party], chosen: Party | None) -> None:
+def test_the_first_suitable_group_represents_the_instance(groups: list[Party], chosen: Party | None) -> None:
     """In the API's order: basic, not managed, and in the VPC of the peer (cache, in vpc-1)."""
     assert representative(view(GROUPS), instance(A, *groups), group(CACHE)) == chosen
 
@@ -65,7 +65,7 @@ def test_the_first_group_that_can_stands_for_the_instance(groups: list[Party], c
         ([Party(HOME, "sg-unseen")], "peer-not-found"),
     ],
 )
-def test_where_no_group_can_the_claim_says_why(groups: list[Party], reason: str) -> None:
+def test_without_a_suitable_group_the_link_is_denied_with_the_reason(groups: list[Party], reason: str) -> None:
     (claim,) = claims(view(GROUPS), *groups, link_peer="sg-cache")
     assert claim.denial is not None
     assert claim.denial.code == reason
@@ -86,13 +86,13 @@ def test_where_no_group_can_the_claim_says_why(groups: list[Party], reason: str)
     ],
 )
 def test_a_peer_becomes_a_link_of_groups_or_of_instances(peer: str, link: Link) -> None:
-    """A group peer is reached by the group that stands for the instance, an instance peer by the instance."""
+    """A group peer is linked with the group that represents the instance, an instance peer with the instance."""
     (claim,) = claims(view(GROUPS), APP, link_peer=peer)
     assert (claim.link, claim.denial, claim.same_group) == (link, None, False)
 
 
 @pytest.mark.parametrize("peer", ["sg-app", "sg-app:tcp/1", "i-a", f"sg-app@{HOME}"])
-def test_the_own_group_and_oneself_need_no_link(peer: str) -> None:
+def test_a_peer_that_is_the_instance_or_its_own_group_needs_no_link(peer: str) -> None:
     (claim,) = claims(view(GROUPS), APP, link_peer=peer)
     assert claim.same_group
 
@@ -108,13 +108,13 @@ def test_the_own_group_and_oneself_need_no_link(peer: str) -> None:
         ("", "bad-tag"),
     ],
 )
-def test_an_end_concerns_all_links_of_the_instance(until: str, reason: str | None) -> None:
-    """It is 2026-11-25T00:00:00Z."""
+def test_link_until_applies_to_every_link_of_the_instance(until: str, reason: str | None) -> None:
+    """The time is 2026-11-25T00:00:00Z."""
     found = claims(view(GROUPS), APP, link_peer="sg-db i-b", link_until=until)
     assert [claim.denial.code if claim.denial else None for claim in found] == [reason, reason]
 
 
-def test_an_unreadable_peer_is_a_claim_of_its_own_with_its_denial() -> None:
+def test_a_peer_with_invalid_syntax_is_denied_on_its_own() -> None:
     good, bad = sorted(claims(view(GROUPS), APP, link_peer="sg-db,sg-DB"), key=lambda claim: claim.raw)
     assert (good.denial, good.link) == (None, Link(APP, DB))
     assert bad.raw == "sg-DB"

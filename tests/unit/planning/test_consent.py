@@ -1,4 +1,4 @@
-"""Consent as a table: which entries let whom in, and on what."""
+"""Consent as tables: which entries accept which source, and on which ports."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def ports(text: str) -> Ports:
     ],
 )
 def test_tags_on_the_accepting_group(accept: str, asked: str, uncovered: str) -> None:
-    """sg-app of home asks, sg-db of home has these entries."""
+    """sg-app of home asks; sg-db of home has these entries."""
     _, missing = consent.consents(POLICY, group(DB, accept), APP, DB, ports(asked))
     assert missing == ([] if not uncovered else list(ports(uncovered)))
 
@@ -55,7 +55,7 @@ def test_tags_on_the_accepting_group(accept: str, asked: str, uncovered: str) ->
         ("*@1000000000000001", False),
     ],
 )
-def test_bare_names_are_of_the_own_account(accept: str, covered: bool) -> None:
+def test_a_name_without_an_account_means_the_groups_own_account(accept: str, covered: bool) -> None:
     """sg-app of another account asks: only an entry with that account's uid names it."""
     _, missing = consent.consents(POLICY, group(DB, accept), FOREIGN, DB, ports("tcp/1"))
     assert (not missing) == covered
@@ -87,7 +87,7 @@ def test_an_instance_is_named_by_itself_or_any_of_its_groups(accept: str, covere
     ],
 )
 def test_reviewed_pairs_of_the_policy(source: str, target: str, entry_ports: str, covered: bool) -> None:
-    """With tags off, the allow list alone consents; tags on the group then count for nothing."""
+    """With tags off, only the allow list consents; tags on the group do not count."""
     allow = Allow(parse_who(source, None), parse_who(target, None), ports(entry_ports) if entry_ports else (), "text")
     listed = policy(accept_tags=False, allow=(allow,))
     used, missing = consent.consents(listed, group(DB, "sg-app"), APP, DB, ports("tcp/1"))
@@ -135,15 +135,15 @@ def test_what_the_policy_never_opens(deny: str, limits: Limits, asked: str, refu
         (A, (Port("tcp", 1, 9),), "i-a:tcp/1-9"),
     ],
 )
-def test_the_entry_that_would_consent_does(source: Party, asked: Ports, entry: str) -> None:
-    """What the advice says to write is, once written, consent."""
+def test_the_advised_tag_consents_once_it_is_set(source: Party, asked: Ports, entry: str) -> None:
+    """The tags that a denial advises cover every port that was asked for."""
     assert consent.tags_for(group(DB), source, asked) == [f"link-accept={entry}"]
     who = instance(source, APP) if not source.is_group else source
     assert consent.consents(POLICY, group(DB, entry), who, DB, asked)[1] == []
 
 
-def test_the_tags_that_would_consent_replace_none_and_are_no_longer_than_a_tag_may_be() -> None:
-    """Set over another entry, the advice would close somebody else's link."""
+def test_the_advised_tags_replace_no_tag_and_fit_into_128_characters() -> None:
+    """If one replaced another tag, following the advice would close someone else's link."""
     asked = parse_ports("+".join(f"tcp/{port}" for port in range(10_001, 10_041)))
     there = msgspec.structs.replace(group(DB), tags={"link-accept": "sg-other", "link-accept.3": "sg-more"})
     tags = dict(tag.split("=") for tag in consent.tags_for(there, APP, asked))

@@ -104,7 +104,7 @@ def test_a_link_to_the_own_group_wants_and_denies_nothing() -> None:
     assert (found.wanted, found.denied) == ({}, {})
 
 
-def test_a_rule_that_nobody_wants_has_no_claims() -> None:
+def test_an_unwanted_rule_has_no_claims() -> None:
     """Asking for it does not add it."""
     found = desired()
     assert (found.claims(K1), found.requests(K1), found.wanted) == (set(), set(), {})

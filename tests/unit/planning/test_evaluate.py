@@ -43,7 +43,7 @@ PORTS = parse_ports("tcp/1")
         ([group(APP, advanced=True), group(DB, "*")], Link(APP, DB, PORTS), {}, "advanced-group"),
         ([group(APP), group(DB, "*", advanced=True)], Link(APP, DB, PORTS), {}, "advanced-group"),
         ([group(APP), group(DB, "*", vpc="vpc-2")], Link(APP, DB, PORTS), {}, "different-vpc"),
-        # several hold: the one that cannot be helped by a tag is told
+        # several hold: the one that no tag can resolve is reported
         ([group(APP), group(DB, vpc="vpc-2")], Link(APP, DB, PORTS), {}, "different-vpc"),
         (OPEN, Link(APP, STRANGER), {"deny": PORTS}, "unknown-account"),
     ],
@@ -64,14 +64,14 @@ def test_a_mutual_link_needs_one_rule_on_each_side() -> None:
     assert {need.key for need in verdict.needs} == {key(DB, APP), key(APP, DB)}
 
 
-def test_what_a_denied_link_would_need_is_known_all_the_same() -> None:
-    """Else nobody could tell which standing rules have to go."""
+def test_a_denied_link_still_lists_the_rules_it_would_need() -> None:
+    """Removals look up existing rules by them."""
     verdict = evaluate(view([group(APP), group(DB)]), POLICY, Link(APP, DB))
     assert verdict.denial is not None
     assert {need.key for need in verdict.needs} == {key(DB, APP), key(APP, DB)}
 
 
-def test_an_account_that_cannot_be_read_is_not_judged() -> None:
+def test_a_link_with_an_account_that_refuses_access_is_denied_no_access() -> None:
     seen = msgspec.structs.replace(view(OPEN), refused_accounts={HOME: NoAccess("Forbidden.RAM", "no")})
     verdict = evaluate(seen, POLICY, Link(APP, DB, PORTS))
     assert verdict.denial is not None
@@ -91,7 +91,7 @@ def test_links_of_instances_are_rules_between_two_addresses() -> None:
 
 @pytest.mark.parametrize("lacking", ["a", "b"])
 def test_without_both_addresses_there_is_no_rule(lacking: str) -> None:
-    """Never one with an empty source."""
+    """Never a rule with an empty source."""
     ips = {"a": "10.0.0.1", "b": "10.0.0.2", lacking: ""}
     seen = view(OPEN, [instance(A, APP, ip=ips["a"]), instance(B, DB, ip=ips["b"])])
     verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
@@ -99,8 +99,8 @@ def test_without_both_addresses_there_is_no_rule(lacking: str) -> None:
     assert (verdict.denial.code, verdict.needs) == ("no-private-ip", ())
 
 
-def test_consent_comes_before_the_address() -> None:
-    """A link that nobody has accepted is not waited for."""
+def test_missing_consent_is_reported_before_a_missing_address() -> None:
+    """A link without consent is not retried until the instance has an address."""
     seen = view([group(APP), group(DB)], [instance(A, APP), instance(B, DB)])
     verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
     assert verdict.denial is not None
@@ -110,8 +110,8 @@ def test_consent_comes_before_the_address() -> None:
 @pytest.mark.parametrize(
     ("shown", "unseen"), [([A, B], False), ([A], True), ([B], True)], ids=["both", "no target", "no source"]
 )
-def test_an_instance_that_is_not_shown_is_gone(shown: list[Party], unseen: bool) -> None:
-    """And such a denial is one of "not seen", which is believed of living accounts only."""
+def test_a_denial_for_an_instance_that_is_not_shown_is_marked_unseen(shown: list[Party], unseen: bool) -> None:
+    """Removals for such a denial need a live account."""
     seen = view(OPEN, [instance(party, APP if party == A else DB, ip="10.0.0.9") for party in shown])
     denial = evaluate(seen, POLICY, Link(A, B, PORTS)).denial
     assert (denial is not None and denial.unseen) == unseen
