@@ -23,7 +23,7 @@ from tests.unit.views import APP, CACHE, DB, NOW, POLICY, group, key, ours, poli
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 LINK, OTHER = Link(APP, DB, parse_ports("tcp/1")), Link(APP, CACHE, parse_ports("tcp/1"))
-FULL = CloudError("AuthorizedGroupRule.LimitExceed", "full")
+FULL = CloudError("AuthorizedGroupRule.LimitExceed", "full", "request-refused")
 
 
 class Applying:
@@ -166,6 +166,8 @@ def test_the_outcome_of_a_refused_link_is_recorded_after_its_rollback() -> None:
     applying.applier.finish()
     assert applying.steps()[-3:] == ["intent", "revoke sg-db", "outcome"]
     assert applying.log.outcomes() == [("failed", "quota")]
+    refused, revoked = applying.log.records[-1]["api_requests"].split(",")
+    assert (refused, revoked.startswith("request-")) == ("request-refused", True)
     assert applying.ecs.existing == []
 
 
@@ -253,6 +255,33 @@ def test_consent_that_was_read_a_while_ago_is_read_again(late: float, written: b
     report = applying(link())
     assert bool(applying.ecs.existing) == written
     assert [refusal.denial.code for refusal in report.refused.values()] == ([] if written else [ReasonCode.NO_CONSENT])
+
+
+class Unlinking(FakeEcs):
+    """An unlink removes the rule on sg-db while one is written on sg-app."""
+
+    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
+        self.existing = [rule for rule in self.existing if rule.group != DB]
+        return super().authorize(group, rules)
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome", "left"), [(FakeEcs, "applied", 2), (Unlinking, "unchanged", 0)], ids=["linked", "unlinked"]
+)
+def test_a_sweep_does_not_complete_a_link_that_an_unlink_removes_meanwhile(
+    kind: type[FakeEcs], outcome: str, left: int
+) -> None:
+    """The other side is read again after the write. Where the request's claim has disappeared there, it is removed here
+    too, with an intent of its own."""
+    here, there, request = key(APP, DB), key(DB, APP), Claim("chg-1")
+    applying = Applying(ours(there, request), kind=kind)
+    edit = Edit(here, frozenset({request}), claims=(request,))
+    verdict = Verdict(Link(APP, DB), (Need(there), Need(here)))
+    applying(Decision(Link(APP, DB), "repair", "applied", edits=(edit,), verdict=verdict))
+    assert len(applying.ecs.existing) == left
+    assert applying.log.outcomes() == [(outcome, "")]
+    undone = ["intent", "revoke sg-app"] if kind is Unlinking else []
+    assert applying.steps() == ["intent", "authorize sg-app", *undone, "outcome"]
 
 
 def test_many_outcomes_are_written_as_they_come() -> None:

@@ -259,6 +259,14 @@ def test_another_persons_rule_counts_as_present_and_is_never_changed(edit: Edit)
     assert [call for call in settle.ecs.changes() if not call.startswith("authorize")] == []
 
 
+def test_a_call_skips_a_rule_that_is_another_persons() -> None:
+    """Given rules as they were just read, a call of its own changes only ours."""
+    settle = settling(theirs(K1, priority=100), ours(K2))
+    edits = [mark(ours(k), lose=[TAG]) for k in (K1, K2)]
+    settle.settler.send(DB, edits, settle.ecs.existing, lambda _batch: None, settle.requests)
+    assert settle.ecs.existing == [theirs(K1, priority=100)]
+
+
 def test_a_changed_priority_is_put_back() -> None:
     """A modify gives our priority."""
     settle = settling(ours(K1, priority=1))
