@@ -1,7 +1,7 @@
-"""All histories of a tiny world: every order of the deliveries, each of them clean or with a fault at any call.
+"""Try all histories of a small world: every order of the deliveries, each without a fault or with one at any call.
 
-Worlds that are equal in everything that a later delivery or a check can see are explored once and counted as often as they
-are reached, as a model checker does; `merge=False` walks every history by itself, and a test compares the two.
+Worlds that are equal in everything a later delivery or check can see are explored once and counted as often as they are
+reached, as a model checker does. With `merge=False` every history is run separately; a test compares the two.
 """
 
 from __future__ import annotations
@@ -12,21 +12,23 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 from link_peer.domain.policy import Policy
 
-from tests.simulation import invariants, run
+from tests.simulation import invariants
+from tests.simulation.driver import deliver, reset
 from tests.simulation.invariants import Broken
-from tests.simulation.run import Message, deliver, kinds_for
+from tests.simulation.messages import Message
+from tests.simulation.run import kinds_for
 from tests.simulation.world import World
 
 Fact = tuple[str, ...]
 Facts = frozenset[Fact]
-"""What later checks need of the past: ("acked", message), ("fault", kind), (message, outcome, reason)."""
+"""What happened so far, for the final check: ("acked", message), ("fault", kind), (message, outcome, reason)."""
 
 Plan = tuple[tuple[int, str], ...]
-"""Faults of one delivery: (call number, kind)."""
+"""The faults of one delivery, as (call number, kind)."""
 
 
 class Act(msgspec.Struct, frozen=True):
-    """Something a person does between deliveries."""
+    """Something that changes the world between deliveries: a person or an instance does it."""
 
     name: str
     do: Callable[[World], None]
@@ -36,7 +38,10 @@ Step = Message | Act
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """`lanes` are sequences of steps; every interleaving of them is tried. `end` judges a finished history."""
+    """A small world and the steps to try on it.
+
+    The steps of one lane keep their order; all interleavings of the lanes are tried. `end` checks a finished history.
+    """
 
     name: str
     world: Callable[[], World]
@@ -44,59 +49,60 @@ class Scenario(msgspec.Struct, frozen=True):
     lanes: tuple[tuple[Step, ...], ...]
     end: Callable[[World, Facts], None]
     kinds: tuple[str, ...] = ("kill", "kill-after")
-    faults: int = 1  # at most so many in one delivery
-    calls: int = 99  # faults at the first so many calls of a delivery
+    faults: int = 1  # the most faults in one delivery
+    calls: int = 99  # faults are injected only at this many first calls of a delivery
 
 
 class Result(msgspec.Struct):
-    """What was tried. `ends` are the different final states."""
+    """What was tried."""
 
     histories: int = 0
-    deliveries: int = 0
-    ends: int = 0
+    deliveries: int = 0  # that were run, which is fewer than all histories contain
+    ends: int = 0  # different final states
     calls: int = 0  # of the longest delivery
     checked: dict[str, int] = {}
     finals: frozenset[object] = frozenset()
 
 
 def explore(scenario: Scenario, *, merge: bool = True) -> Result:
-    """Tries every history. Raises Broken, with the history that led there."""
+    """Tries every history. Raises Broken, with the history in its text."""
     before = Counter(invariants.checked)
     result = Result()
     start = scenario.world()
+    # all states after the same number of steps: (histories that reach it, world, facts, steps done per lane, trace)
     level: dict[object, tuple[int, World, Facts, tuple[int, ...], tuple[str, ...]]] = {
         0: (1, start, frozenset(), (0,) * len(scenario.lanes), ())
     }
     finals: set[object] = set()
     for _ in range(sum(map(len, scenario.lanes))):
         following: dict[object, tuple[int, World, Facts, tuple[int, ...], tuple[str, ...]]] = {}
-        for count, world, facts, at, trace in level.values():
+        for count, world, facts, done, trace in level.values():
             for lane, steps in enumerate(scenario.lanes):
-                if at[lane] == len(steps):
+                if done[lane] == len(steps):
                     continue
-                there = (*at[:lane], at[lane] + 1, *at[lane + 1 :])
-                for plan, after, learnt, calls in _outcomes(scenario, steps[at[lane]], world, trace):
+                now_done = (*done[:lane], done[lane] + 1, *done[lane + 1 :])
+                for plan, after, new_facts, calls in _outcomes(scenario, steps[done[lane]], world, trace):
                     result.deliveries += 1
                     result.calls = max(result.calls, calls)
-                    known = facts | learnt
-                    key = (there, fingerprint(after), known) if merge else len(following)
+                    all_facts = facts | new_facts
+                    key: object = (now_done, fingerprint(after), all_facts) if merge else len(following)
                     if key in following:
                         old = following[key]
                         following[key] = (old[0] + count, *old[1:])
                     else:
-                        said = f"{steps[at[lane]].name}{_shown(plan)}"
-                        following[key] = (count, after, known, there, (*trace, said))
+                        entry = f"{steps[done[lane]].name}{_plan_text(plan)}"
+                        following[key] = (count, after, all_facts, now_done, (*trace, entry))
         level = following
     for count, world, facts, _, trace in level.values():
         result.histories += count
-        key = (fingerprint(world), facts)
-        if key in finals:
+        final = (fingerprint(world), facts)
+        if final in finals:
             continue
-        finals.add(key)
+        finals.add(final)
         try:
             scenario.end(world.copy(), facts)
         except Broken as broken:
-            raise _told(broken, trace) from None
+            raise _with_history(broken, trace) from None
     result.ends = len(finals)
     result.finals = frozenset(finals)
     result.checked = dict(invariants.checked - before)
@@ -106,7 +112,7 @@ def explore(scenario: Scenario, *, merge: bool = True) -> Result:
 def _outcomes(
     scenario: Scenario, step: Step, world: World, trace: Sequence[str]
 ) -> Iterator[tuple[Plan, World, Facts, int]]:
-    """Every way in which one step can go."""
+    """Every way a step can go: without a fault, and with each plan of faults; with what it adds to the facts."""
     if isinstance(step, Act):
         after = world.copy()
         step.do(after)
@@ -116,44 +122,46 @@ def _outcomes(
     while todo:
         plan = todo.pop()
         after = world.copy()
-        run.reset(after, step.after)
+        reset(after, step.after)
         try:
-            ran = deliver(after, step, scenario.policy, dict(plan))
+            run = deliver(after, step, scenario.policy, dict(plan))
         except Broken as broken:
-            raise _told(broken, [*trace, step.name + _shown(plan)]) from None
-        facts: set[Fact] = {(step.name, r["outcome"], r.get("reason", "")) for r in ran.watch.outcomes}
-        facts |= {("fault", kind) for _, kind in plan if kind in ("forbidden", "stale", "empty", "short", "withdrawn")}
-        if ran.end == "acked":
+            raise _with_history(broken, [*trace, step.name + _plan_text(plan)]) from None
+        facts: set[Fact] = {(step.name, r["outcome"], r.get("reason", "")) for r in run.watch.outcomes}
+        facts |= {
+            ("fault", kind) for _, kind in plan if kind in ("forbidden", "stale", "empty", "omit-one", "withdrawn")
+        }
+        if run.end == "acked":
             facts.add(("acked", step.name))
-        yield plan, after, frozenset(facts), len(ran.calls)
-        if len(plan) < scenario.faults and ran.end != "killed":
+        yield plan, after, frozenset(facts), len(run.calls)
+        if len(plan) < scenario.faults and run.end != "killed":
             first = plan[-1][0] + 1 if plan else 0
-            for number, name in enumerate(ran.calls[: scenario.calls]):
+            for number, name in enumerate(run.calls[: scenario.calls]):
                 if number >= first:
                     todo += [(*plan, (number, kind)) for kind in kinds_for(name) if kind in scenario.kinds]
 
 
-def _told(broken: Broken, trace: Sequence[str]) -> Broken:
-    """The break with the history that led to it."""
+def _with_history(broken: Broken, trace: Sequence[str]) -> Broken:
+    """The same error with the history in its text."""
     return Broken(broken.invariant, f"{broken}\n  after: {'; '.join(trace)}")
 
 
 def fingerprint(world: World) -> object:
-    """Everything in a world that a later delivery or a check can see; not rule ids, which are opaque, nor time."""
+    """Everything in a world that a later delivery or check can see. Leaves out rule ids, which are opaque, and the time."""
     rules = frozenset(
-        (rule.key, rule.policy, rule.priority, rule.description, rule.id in world.human)
-        for standing in world.rules.values()
-        for rule in standing.values()
+        (rule.key, rule.policy, rule.priority, rule.description, rule.id in world.manual_rules)
+        for by_id in world.rules.values()
+        for rule in by_id.values()
     )
-    before = frozenset(
+    previous = frozenset(
         (rule.key, rule.policy, rule.priority, rule.description)
-        for old in world.before.values()
-        for rule in old.values()
+        for by_id in world.previous_rules.values()
+        for rule in by_id.values()
     )
     tags = frozenset((party, key, value) for party, group in world.groups.items() for key, value in group.tags.items())
     instances = frozenset((i.party, i.ip, i.groups, tuple(sorted(i.tags.items()))) for i in world.instances.values())
-    return rules, before, tags, instances, tuple(world.queue), frozenset(world.hidden)
+    return rules, previous, tags, instances, tuple(world.queue), frozenset(world.hidden)
 
 
-def _shown(plan: Plan) -> str:
+def _plan_text(plan: Plan) -> str:
     return "[" + ",".join(f"{kind}@{number}" for number, kind in plan) + "]" if plan else ""

@@ -1,24 +1,21 @@
-"""Every scenario and race by its name, and one way to try it."""
+"""Find a broken invariant by the name of a scenario or race."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from tests.simulation.explore import Scenario, explore
+from tests.simulation.explore import explore
 from tests.simulation.interleave import race
-from tests.simulation.lifecycle import LIVES
 from tests.simulation.races import RACES
-from tests.simulation.scenarios import REQUESTS
+from tests.simulation.scenarios import SCENARIOS
 
-SCENARIOS: dict[str, Callable[..., Scenario]] = {make().name: make for make in [*REQUESTS, *LIVES]}
-BY_NAME = {race.name: race for race in RACES}
+RACE_BY_NAME = {race.name: race for race in RACES}
 
 
 def hunt(name: str, **options: Any) -> None:
-    """Tries a scenario, its clean histories first; or a race, with two turns. Raises Broken."""
-    if name in BY_NAME:
-        race(BY_NAME[name], 2)
+    """Tries a scenario, its histories without faults first, or a race with up to two switches. Raises Broken."""
+    if name in RACE_BY_NAME:
+        race(RACE_BY_NAME[name], 2)
         return
     explore(SCENARIOS[name](faults=0))
     explore(SCENARIOS[name](**options))

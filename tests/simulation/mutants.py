@@ -34,13 +34,14 @@ from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
-from tests.simulation import run
+from tests.simulation import driver
+from tests.simulation.sim_cloud import SimEcs
 
 Patch = pytest.MonkeyPatch
 
-KINDS = ("kill-after", "lost-after", "empty", "out")
+KINDS = ("kill-after", "lost-after", "empty", "outage")
 CALLS = 8
-"""Faults with which a wrong design is looked for, at so many of a delivery's first calls."""
+"""The faults used to find a wrong design, at this many first calls of each delivery."""
 
 
 class Mutant(msgspec.Struct, frozen=True):
@@ -86,9 +87,9 @@ def rule_owned_by_the_request(patch: Patch) -> None:
 def fixed_client_token(patch: Patch) -> None:
     """The token is a hash of the rule: the platform remembers the answer, though the rule has been revoked since."""
     remembered: set[object] = set()
-    authorize = run.SimEcs.authorize
+    authorize = SimEcs.authorize
 
-    def with_memory(self: run.SimEcs, group: str, rules: Sequence[Any]) -> str:
+    def with_memory(self: SimEcs, group: str, rules: Sequence[Any]) -> str:
         token = (self.account, group, tuple(rules))
         if token in remembered:
             self.call("authorize", lambda: None)
@@ -97,7 +98,7 @@ def fixed_client_token(patch: Patch) -> None:
         remembered.add(token)
         return answer
 
-    patch.setattr(run.SimEcs, "authorize", with_memory)
+    patch.setattr(SimEcs, "authorize", with_memory)
 
 
 def no_read_back(patch: Patch) -> None:
@@ -123,7 +124,7 @@ def errors_swallowed(patch: Patch) -> None:
         return handler
 
     for name in ("auto_link", "cross_account"):
-        patch.setitem(run.HANDLERS, name, swallowing(run.HANDLERS[name]))
+        patch.setitem(driver.HANDLERS, name, swallowing(driver.HANDLERS[name]))
 
 
 def empty_read_means_gone(patch: Patch) -> None:
@@ -354,36 +355,36 @@ def attempts_not_recorded(patch: Patch) -> None:
 
 
 MUTANTS = [
-    Mutant("no consent check", no_consent_check, "consent withdrawn meanwhile", ("withdrawn",)),
-    Mutant("consent is read once", consent_read_once, "consent withdrawn meanwhile", ("withdrawn",)),
-    Mutant("compensate by tuple", compensate_by_tuple, "a person's rule, and a refusal"),
+    Mutant("no consent check", no_consent_check, "consent withdrawn during a delivery", ("withdrawn",)),
+    Mutant("consent is read once", consent_read_once, "consent withdrawn during a delivery", ("withdrawn",)),
+    Mutant("compensate by tuple", compensate_by_tuple, "a manual rule and a refusal"),
     Mutant("a rule is owned by the request", rule_owned_by_the_request, "two requests, one link"),
-    Mutant("fixed ClientToken", fixed_client_token, "half deleted"),
+    Mutant("fixed ClientToken", fixed_client_token, "one side deleted"),
     Mutant("no read-back", no_read_back, "two requests for one new link"),
     Mutant("errors are swallowed", errors_swallowed, "two requests, one link"),
-    Mutant("an empty read means gone", empty_read_means_gone, "nothing shown, sg-db:tcp/3306"),
+    Mutant("an empty read means gone", empty_read_means_gone, "empty reads, sg-db:tcp/3306"),
     Mutant("the outcome before the change", outcome_before_the_change, "two requests, one link"),
     Mutant("no intent", no_intent, "two requests, one link"),
     Mutant("any marker is ours", any_marker_is_ours, "a copied marker"),
-    Mutant("every equal rule is ours", own_every_equal_rule, "a person's rule"),
-    Mutant("an event is a fact", event_is_a_fact, "nothing shown, i-store"),
-    Mutant("a sweep forgets requests", sweep_forgets_requests, "half deleted"),
-    Mutant("unlimited removals", unlimited_removals, "too many at once"),
+    Mutant("every equal rule is ours", own_every_equal_rule, "a manual rule"),
+    Mutant("an event is a fact", event_is_a_fact, "empty reads, i-store"),
+    Mutant("a sweep forgets requests", sweep_forgets_requests, "one side deleted"),
+    Mutant("unlimited removals", unlimited_removals, "too many removals"),
     Mutant("one side is enough", one_side_is_enough, "sg-app refuses"),
     Mutant("an unlink takes everything", unlink_takes_everything, "tag and unlink"),
     Mutant("a sweep looks once", one_look_before_completing, "a half-open link, an unlink and a sweep"),
-    Mutant("one claim's end is every claim's", one_requests_end_is_everybodys, "an end beside a tag, unseen"),
-    Mutant("the tag is checked once", tag_checked_once, "a request, and sweep takes the tag's reason"),
-    Mutant("old claims are written back", old_claims_written_back, "a second request, and an unlink"),
+    Mutant("one claim's end is every claim's", one_requests_end_is_everybodys, "a request expires beside a tag"),
+    Mutant("the tag is checked once", tag_checked_once, "a request, and sweep removes a tag's claim"),
+    Mutant("old claims are written back", old_claims_written_back, "a second request and an unlink"),
     Mutant("paused is not looked at", paused_all_the_same, "paused"),
     Mutant("every deployment is ours", every_deployment_is_ours, "a copied marker"),
-    Mutant("one look is trusted", one_look_is_trusted, "left out, sg-db:tcp/3306", ("short",)),
-    Mutant("refused is not made", refused_is_not_made, "made in part"),
+    Mutant("one look is trusted", one_look_is_trusted, "omitted once, sg-db:tcp/3306", ("omit-one",)),
+    Mutant("refused is not made", refused_is_not_made, "partial authorize"),
     Mutant("a batch is its first message", first_of_a_batch, "a batch"),
     Mutant("never too late", never_too_late, "a late duplicate"),
-    Mutant("records may be lost", records_may_be_lost, "a batch", ("mute",)),
-    Mutant("removals are counted by link", removals_counted_by_link, "too many at once"),
-    Mutant("no end", no_end, "an end", ()),
+    Mutant("records may be lost", records_may_be_lost, "a batch", ("log-down",)),
+    Mutant("removals are counted by link", removals_counted_by_link, "too many removals"),
+    Mutant("no end", no_end, "a request expires", ()),
     Mutant("the message is the wish", the_message_is_the_wish, "tag and unlink"),
     Mutant("attempts are not recorded", attempts_not_recorded, "a batch"),
 ]

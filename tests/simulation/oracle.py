@@ -1,6 +1,7 @@
-"""What the contract says should stand, told a second time and in the plainest way: the production code's witness.
+"""A second, independent implementation of the contract: which rules are ours, allowed and wanted.
 
-Shares the values of link_peer.domain.model with it, and no decision: tags are read, ids are hashed and consent is judged anew here.
+It shares the value classes of `link_peer.domain` with production code, but no logic: it parses tags, hashes rule ids and
+evaluates consent itself.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ MARKER = re.compile(r"link-peer/1 dep=(\S+) id=([0-9a-f]{16}) by=(\S+)( from=\S+
 
 
 def rule_id(key: RuleKey, deployment: str) -> str:
-    """The `id` of a marker."""
+    """The `id` field of a rule's marker."""
     port = f"{key.port.protocol}|{key.port.low}/{key.port.high}"
     text = f"link-peer/1|{deployment}|{REGION}|{key.group.account}/{key.group.id}|{key.source}|{key.dest}|{port}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def reasons(rule: Rule, policy: Policy) -> frozenset[str]:
-    """The reasons in the marker of a rule of ours, as written; empty for a person's rule."""
+def claims(rule: Rule, policy: Policy) -> frozenset[str]:
+    """The claims in a rule's marker, as written; empty if the rule is not ours."""
     match = MARKER.fullmatch(rule.description)
     if rule.key is None or rule.policy != "accept" or match is None:
         return frozenset()
@@ -39,27 +40,24 @@ def reasons(rule: Rule, policy: Policy) -> frozenset[str]:
 
 
 def owned(world: World, policy: Policy) -> dict[RuleKey, frozenset[str]]:
-    """Every rule of ours, with its reasons."""
+    """Every rule of ours, with its claims."""
     found = {}
-    for standing in world.rules.values():
-        for rule in standing.values():
-            if rule.key is not None and (why := reasons(rule, policy)):
-                found[rule.key] = why
+    for by_id in world.rules.values():
+        for rule in by_id.values():
+            if rule.key is not None and (ours := claims(rule, policy)):
+                found[rule.key] = ours
     return found
 
 
 def present(world: World) -> frozenset[RuleKey]:
-    """Every accepting rule, whoever made it."""
+    """Every accept rule, ours and manual ones."""
     return frozenset(
-        rule.key
-        for standing in world.rules.values()
-        for rule in standing.values()
-        if rule.key and rule.policy == "accept"
+        rule.key for by_id in world.rules.values() for rule in by_id.values() if rule.key and rule.policy == "accept"
     )
 
 
 def allowed(world: World, policy: Policy, key: RuleKey) -> bool:
-    """No rule stands without its group's consent, nor against the policy."""
+    """Whether the policy permits a rule, and the group's tags or the allow list consent to it."""
     group = world.groups.get(key.group)
     if group is None or key.group.account not in policy.accounts:
         return False
@@ -83,7 +81,7 @@ def allowed(world: World, policy: Policy, key: RuleKey) -> bool:
         name, _, uid = who.partition("@")
         if (uid or group.party.account) != account or not (name == "*" or name in names):
             continue
-        if not ports or (key.port != ALL and any(_within(key.port, _port(p)) for p in ports.split("+"))):
+        if not ports or (key.port != ALL and any(_within(key.port, parse_port(p)) for p in ports.split("+"))):
             return True
     targets = _owners(world, key.dest) | {key.group.id, "*"}
     for allow in policy.allow:
@@ -97,10 +95,10 @@ def allowed(world: World, policy: Policy, key: RuleKey) -> bool:
 
 
 def wanted_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[str]]:
-    """Every rule that some instance's tags ask for and may have, with the instances that ask."""
+    """Every allowed rule that tags of instances ask for, with the ids of these instances."""
     found: dict[RuleKey, set[str]] = {}
     for instance in world.instances.values():
-        if instance.party.account not in policy.accounts or _ended(instance, world.now):
+        if instance.party.account not in policy.accounts or _expired(instance, world.now):
             continue
         for party, ports in _peers(instance):
             keys = _rules_of(world, instance, party, ports)
@@ -111,7 +109,7 @@ def wanted_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[str]]:
 
 
 def _rules_of(world: World, instance: Instance, peer: Party, ports: list[Port]) -> list[RuleKey]:
-    """The rules of one link of an instance; none where it cannot be had."""
+    """The rules of one link of an instance; none if the link is impossible."""
     if peer.id.startswith("sg-"):
         target = world.groups.get(peer)
         if (
@@ -130,15 +128,15 @@ def _rules_of(world: World, instance: Instance, peer: Party, ports: list[Port]) 
     other = world.instances.get(peer)
     if other is None or other.party == instance.party or not other.ip or not instance.ip:
         return []
-    ways = [(instance, other)] if ports else [(instance, other), (other, instance)]
+    directions = [(instance, other)] if ports else [(instance, other), (other, instance)]
     found = []
-    for source_instance, to in ways:
-        own = (world.groups.get(Party(to.party.account, name)) for name in to.groups)
+    for source_instance, target_instance in directions:
+        own = (world.groups.get(Party(target_instance.party.account, name)) for name in target_instance.groups)
         group = next((group for group in own if group and not group.managed), None)
         if group is None:
             return []
         for port in ports or [ALL]:
-            found.append(RuleKey(group.party, f"{source_instance.ip}/32", f"{to.ip}/32", port))
+            found.append(RuleKey(group.party, f"{source_instance.ip}/32", f"{target_instance.ip}/32", port))
     return found
 
 
@@ -153,11 +151,11 @@ def _peers(instance: Instance) -> Iterator[tuple[Party, list[Port]]]:
         for entry in re.split("[ ,]", value):
             match = re.fullmatch(r"(sg-[0-9a-z]+|i-[0-9a-z]+)(?:@([0-9]+))?(?::([a-z0-9/+-]+))?", entry)
             if match:
-                ports = sorted({_port(text) for text in match[3].split("+")}) if match[3] else []
+                ports = sorted({parse_port(text) for text in match[3].split("+")}) if match[3] else []
                 yield Party(match[2] or instance.party.account, match[1]), ports
 
 
-def _ended(instance: Instance, now: float) -> bool:
+def _expired(instance: Instance, now: float) -> bool:
     text = instance.tags.get("link-until")
     if text is None:
         return False
@@ -168,7 +166,7 @@ def _ended(instance: Instance, now: float) -> bool:
 
 
 def _sources(world: World, key: RuleKey) -> tuple[str, set[str]] | None:
-    """The account of a rule's source, and the names under which it may be consented to."""
+    """The account of a rule's source, and the ids by which consent may name it; None if no instance has the address."""
     if key.source.startswith("sg-"):
         name, _, account = key.source.partition("@")
         return account, {name}
@@ -182,7 +180,8 @@ def _owners(world: World, dest: str) -> set[str]:
     return {instance.party.id for instance in world.instances.values() if dest and f"{instance.ip}/32" == dest}
 
 
-def _port(text: str) -> Port:
+def parse_port(text: str) -> Port:
+    """A port as tags and records write it: `icmp`, `tcp/3306`, `tcp/20-30`."""
     if text == "icmp":
         return Port("icmp")
     protocol, _, numbers = text.partition("/")

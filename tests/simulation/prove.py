@@ -1,7 +1,7 @@
-"""The whole proof, on all cores: `make prove`, or `python -m tests.simulation.prove [random lives]`.
+"""Run the whole simulation on all cores: `make prove`, or `python -m tests.simulation.prove [random runs]`.
 
-Tries every history of every tiny world, every schedule of two deliveries at once, and a great many random lives; prints
-what was tried, what was checked, and how long it took. Ends with 1 and the history that led there when an invariant broke.
+Tries every history of every scenario, every schedule of every race, thousands of random runs, and every mutant. Prints what
+was tried, what was checked, and how long it took. Exits with 1, and prints the history, if an invariant broke.
 """
 
 from __future__ import annotations
@@ -17,34 +17,36 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.simulation import invariants, machine
+from tests.simulation import invariants, random_run
 from tests.simulation.explore import explore
-from tests.simulation.hunt import BY_NAME, SCENARIOS, hunt
+from tests.simulation.hunt import RACE_BY_NAME, hunt
 from tests.simulation.interleave import race
 from tests.simulation.invariants import Broken
 from tests.simulation.mutants import CALLS, MUTANTS
+from tests.simulation.random_inputs import FAULTS
+from tests.simulation.scenarios import SCENARIOS
 
-LIVES = 4_000
-LIVES_A_JOB = 500
-STEPS = 30  # of a random life, at most
+RUNS = 4_000
+RUNS_PER_JOB = 500
+STEPS = 30  # at most, per random run
 SWITCHES = 3
-HEAVY = (  # their histories with every fault take an hour; killed, and with the scenario's own faults, they are all tried
+HEAVY = (  # with every fault these take an hour, so they are tried only with the scenario's own faults (kills by default)
     "link and unlink",
     "consent withdrawn",
-    "an end",
-    "a port of a group",
-    "a whole group",
-    "an instance",
-    "ports, twice asked",
-    "group, twice asked",
-    "instance, twice asked",
-    "nothing shown, sg-db:tcp/3306",
-    "nothing shown, i-store",
+    "a request expires",
+    "lifecycle, group port",
+    "lifecycle, whole group",
+    "lifecycle, instance",
+    "two instances, ports",
+    "two instances, whole group",
+    "two instances, instance",
+    "empty reads, sg-db:tcp/3306",
+    "empty reads, i-store",
 )
-FIRST = [
-    ("histories", name) for name in ("consent withdrawn", "an instance", "instance, twice asked", "link and unlink")
+LONGEST = [
+    ("histories", name)
+    for name in ("consent withdrawn", "lifecycle, instance", "two instances, instance", "link and unlink")
 ]
-EVERY_FAULT = machine.FAULTS
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -56,7 +58,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Tried(msgspec.Struct):
-    """What came of it; `deliveries` are a random life's steps; `broken` tells the history when an invariant broke."""
+    """The result of a job. `deliveries` counts the steps of random runs; `broken` is the history if an invariant broke."""
 
     job: Job
     tried: int = 0
@@ -69,13 +71,13 @@ class Tried(msgspec.Struct):
 
 
 def work(job: Job) -> Tried:
-    """Does one job, in a process of its own."""
+    """Does one job. Called in a worker process."""
     done = Tried(job)
     before = Counter(invariants.checked)
     start = time.perf_counter()
     try:
         _DO[job.kind](job, done)
-    except (Broken, AssertionError) as broken:  # hypothesis reports a life that broke as an AssertionError
+    except (Broken, AssertionError) as broken:  # random runs raise AssertionError
         done.broken = "\n".join([str(broken), *getattr(broken, "__notes__", ())])
     done.seconds = time.perf_counter() - start
     done.checked = dict(invariants.checked - before)
@@ -83,37 +85,37 @@ def work(job: Job) -> Tried:
 
 
 def _histories(job: Job, done: Tried) -> None:
-    """Each delivery as it comes, or killed before or after any of its calls (or as the scenario says)."""
+    """Every history with the scenario's own faults: by default, a kill before or after any call."""
     result = explore(SCENARIOS[job.name]())
     done.tried, done.deliveries, done.ends = result.histories, result.deliveries, result.ends
 
 
 def _faults(job: Job, done: Tried) -> None:
-    """Each delivery as it comes, or with any one fault at any of its calls."""
-    result = explore(SCENARIOS[job.name](kinds=EVERY_FAULT))
+    """Every history with any one fault at any call of each delivery."""
+    result = explore(SCENARIOS[job.name](kinds=FAULTS))
     done.tried, done.deliveries, done.ends = result.histories, result.deliveries, result.ends
 
 
 def _races(job: Job, done: Tried) -> None:
-    outcome = race(BY_NAME[job.name], SWITCHES)
+    outcome = race(RACE_BY_NAME[job.name], SWITCHES)
     done.tried, done.deliveries = outcome.schedules, 2 * outcome.schedules
     done.ends, done.lost = outcome.ends, outcome.lost
 
 
 def _random(job: Job, done: Tried) -> None:
     options = settings(
-        max_examples=LIVES_A_JOB,
+        max_examples=RUNS_PER_JOB,
         stateful_step_count=STEPS,
         derandomize=False,
-        phases=[Phase.generate],  # to shrink a life takes many minutes; the seed brings it back
+        phases=[Phase.generate],  # shrinking takes many minutes; the seed reproduces the run
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    before = sum(machine.steps.values())
-    run_state_machine_as_test(seed(job.number)(machine.Life), settings=options)  # type: ignore[no-untyped-call]
-    done.tried = LIVES_A_JOB
-    done.deliveries = sum(machine.steps.values()) - before
+    before = sum(random_run.steps.values())
+    run_state_machine_as_test(seed(job.number)(random_run.Life), settings=options)  # type: ignore[no-untyped-call]
+    done.tried = RUNS_PER_JOB
+    done.deliveries = sum(random_run.steps.values()) - before
 
 
 def _mutants(job: Job, done: Tried) -> None:
@@ -141,14 +143,14 @@ _DO: dict[str, Callable[[Job, Tried], None]] = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    lives = int(arguments[0]) if arguments else LIVES
-    # the longest first, so that no core waits for one job at the end
+    runs = int(arguments[0]) if arguments else RUNS
+    # the longest jobs first, so that no core is idle at the end
     jobs = [Job("histories", name) for name in SCENARIOS]
     jobs += [Job("faults", name) for name in SCENARIOS if name not in HEAVY]
-    jobs += [Job("random", f"lives, seed {number}", number) for number in range(lives // LIVES_A_JOB)]
-    jobs += [Job("races", name) for name in BY_NAME]
+    jobs += [Job("random", f"seed {number}", number) for number in range(runs // RUNS_PER_JOB)]
+    jobs += [Job("races", name) for name in RACE_BY_NAME]
     jobs += [Job("mutants", mutant.name, number) for number, mutant in enumerate(MUTANTS)]
-    jobs.sort(key=lambda job: (job.kind, job.name) not in FIRST)
+    jobs.sort(key=lambda job: (job.kind, job.name) not in LONGEST)
     start = time.perf_counter()
     totals: dict[str, Tried] = {}
     failures = []
@@ -156,7 +158,7 @@ def main(arguments: Sequence[str]) -> int:
     with multiprocessing.Pool() as pool:
         for done in pool.imap_unordered(work, jobs):
             job = done.job
-            lost = f"  {done.lost} of them lose a reason: the known limit" if done.lost else ""
+            lost = f"  {done.lost} of them lose a claim (a known limit)" if done.lost else ""
             print(
                 f"{job.kind:10} {job.name:42} {done.tried:16,} {done.deliveries:10,} {done.ends:6,} "
                 f"{done.seconds:6.1f}{lost}{'  BROKEN' if done.broken else ''}",
@@ -174,7 +176,7 @@ def main(arguments: Sequence[str]) -> int:
         checked.update(total.checked)
     print()
     for kind, total in totals.items():
-        lost = f", {total.lost:,} lose a reason (the known limit)" if total.lost else ""
+        lost = f", {total.lost:,} lose a claim (a known limit)" if total.lost else ""
         print(f"{kind}: {total.tried:,} tried in {total.deliveries:,} steps{lost}")
     print("checks by invariant: " + ", ".join(f"{name} {count:,}" for name, count in sorted(checked.items())))
     print(f"{time.perf_counter() - start:.0f} s on {multiprocessing.cpu_count()} cores; {len(failures)} broken")

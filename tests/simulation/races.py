@@ -1,153 +1,192 @@
-"""Which deliveries are run at once, and what must be left."""
+"""Which deliveries run concurrently, and what must hold afterwards."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from link_peer.domain.model import Party, RuleKey
 
 from tests.simulation import oracle
+from tests.simulation.driver import deliver
 from tests.simulation.interleave import Race
 from tests.simulation.invariants import hold
-from tests.simulation.lifecycle import OTHER, born, event, home_world
-from tests.simulation.run import Message, Run, deliver, sweep_message
-from tests.simulation.scenarios import APP, DB, POLICY, TCP, mutual_rules, redelivered, request, two_accounts
-from tests.simulation.world import HOME, PEER, World
+from tests.simulation.messages import Message, sweep_message
+from tests.simulation.run import Run
+from tests.simulation.scenarios.common import (
+    APP,
+    DB,
+    POLICY,
+    SYNC,
+    TCP,
+    TCP_RULE,
+    UDP,
+    mutual_rules,
+    redeliver_and_check,
+    request,
+    two_accounts,
+    two_accounts_and_a_tag,
+)
+from tests.simulation.scenarios.instances import OTHER, event, home_world, start_one
+from tests.simulation.world import HOME, World
 
 R1, R2, R3 = request("r-1", "r-1"), request("r-2", "r-2"), request("r-3", "r-3")
 UNLINK = request("u-1", "u-1", action="unlink")
-SYNC = request("s-1", "tag-0000000000000000", action="sync")
-PORT = request("r-1", "r-1", "tcp/3306")
+ONE_PORT = request("r-1", "r-1", "tcp/3306")
 P1, P2, P3 = (request(f"r-{n}", f"r-{n}", "tcp/3306", "udp/53") for n in (1, 2, 3))
 
+End = Callable[[World, Sequence[Run]], bool]
 
-def settled(world: World, runs: Sequence[Run], *messages: Message) -> None:
-    """What raised comes again, and a sweep follows: the world is at rest, whatever was lost."""
+
+def redeliver(world: World, runs: Sequence[Run], *messages: Message) -> None:
+    """Redelivers what raised, then sweeps and checks the world at rest."""
     facts = frozenset(("acked", m.name) for m, run in zip(messages, runs, strict=True) if run.end == "acked")
-    redelivered(world, facts, messages)
-
-
-def two_links(world: World, runs: Sequence[Run]) -> bool:
-    settled(world, runs, R1, R2)
-    found = oracle.owned(world, POLICY)
-    hold("I3", set(found) == set(mutual_rules()), f"both were applied, and {found} stands")
-    return any(why != frozenset({"req:r-1", "req:r-2"}) for why in found.values())
-
-
-def two_markers(world: World, runs: Sequence[Run]) -> bool:
-    settled(world, runs, R2, R3)
-    found = oracle.owned(world, POLICY)
-    hold("I3", set(found) == set(mutual_rules()), f"all were applied, and {found} stands")
-    return any(why != frozenset({"req:r-1", "req:r-2", "req:r-3"}) for why in found.values())
-
-
-def two_ports(world: World, runs: Sequence[Run]) -> bool:
-    settled(world, runs, P2, P3)
-    found = oracle.owned(world, POLICY)
-    hold("I3", len(found) == 2, f"all were applied, and {found} stands")
-    return any(why != frozenset({"req:r-1", "req:r-2", "req:r-3"}) for why in found.values())
-
-
-def same_twice(world: World, runs: Sequence[Run]) -> bool:
-    settled(world, runs, R1, R1)
-    found = oracle.owned(world, POLICY)
-    hold("I6", found == dict.fromkeys(mutual_rules(), frozenset({"req:r-1"})), f"applied twice at once; now {found}")
-    return False
-
-
-def link_against_unlink(world: World, runs: Sequence[Run]) -> bool:
-    """Either order is right: both sides or none."""
-    settled(world, runs, R2, UNLINK)
-    found = oracle.owned(world, POLICY)
-    hold("I3", set(found) in (set(), set(mutual_rules())), f"half of it: {found}")
-    hold("I9", set(found.values()) <= {frozenset({"req:r-2"})}, f"r-1 was unlinked, and {found} stands")
-    return False
+    redeliver_and_check(world, facts, messages)
 
 
 def linked() -> World:
+    """r-1 has made a mutual link."""
     world = two_accounts()
     deliver(world, R1, POLICY)
     return world
 
 
 def ports_linked() -> World:
+    """r-1 has made a link of two ports."""
     world = two_accounts()
     deliver(world, P1, POLICY)
     return world
 
 
 def half_open() -> World:
-    """Linked by a request; then a person takes away the rule on sg-db."""
+    """r-1 has made a mutual link; then a person deleted the rule on sg-db."""
     world = linked()
     for rule_id in list(world.rules[DB]):
-        world.hand_delete(DB, rule_id)
+        world.delete_manually(DB, rule_id)
     return world
 
 
-def all_closed(world: World, runs: Sequence[Run]) -> bool:
-    settled(world, runs, UNLINK, sweep_message())
-    hold("I6", oracle.owned(world, POLICY) == {}, f"unlinked, and {oracle.owned(world, POLICY)} stands")
-    return False
-
-
-def tag_gone() -> World:
-    """sg-db admits sg-app on a port for a tag that has just been taken off."""
-    world = two_accounts(**{"link-peer": f"sg-db@{PEER}:tcp/3306"})
+def tag_removed() -> World:
+    """sg-db admits sg-app on a port because of a tag that has just been removed."""
+    world = two_accounts_and_a_tag()
     deliver(world, SYNC, POLICY)
     world.set_tag(Party(HOME, "i-app"), "link-peer", None)
     return world
 
 
-def request_against_tag(removal: Message, may_lose: int) -> Race:
-    def end(world: World, runs: Sequence[Run]) -> bool:
-        settled(world, runs, PORT, removal)
-        found = oracle.owned(world, POLICY)
-        key = RuleKey(DB, str(APP), "", TCP)
-        hold("I9", found in ({}, {key: frozenset({"req:r-1"})}), f"now {found}")
-        return found == {}
-
-    return Race(
-        f"a request, and {removal.name} takes the tag's reason", tag_gone, POLICY, (PORT, removal), end, may_lose
-    )
-
-
-def neighbours() -> World:
-    """Two instances of sg-web with one wish."""
+def two_tagged_instances() -> World:
+    """Two instances of sg-web with the same tag."""
     world = home_world("*", "*")
-    born("sg-db:tcp/3306+udp/53")(world)
+    start_one(world, "sg-db:tcp/3306+udp/53")
     world.set_tag(OTHER, "link-peer", "sg-db:tcp/3306+udp/53")
     return world
 
 
-def by_tags(*messages: Message) -> Race:
+def all_applied(messages: tuple[Message, Message], rules: Collection[RuleKey], *claims: str) -> End:
+    """A check that exactly these rules exist; returns whether one of them lacks a claim."""
+
     def end(world: World, runs: Sequence[Run]) -> bool:
-        settled(world, runs, *messages)
-        found, wanted = oracle.owned(world, POLICY), oracle.wanted_by_tags(world, POLICY)
-        hold("I9", found.keys() == wanted.keys() and bool(found), f"{wanted} are wanted, {found} stand")
-        return False
+        redeliver(world, runs, *messages)
+        found = oracle.owned(world, POLICY)
+        hold("I3", set(found) == set(rules), f"all requests were applied, but the rules are {found}")
+        return any(found_claims != frozenset(claims) for found_claims in found.values())
 
-    first, second = messages
-    return Race(f"{first.name} and {second.name}", neighbours, POLICY, (first, second), end)
+    return end
 
 
-def with_sweep(world: World, runs: Sequence[Run]) -> bool:
-    settled(world, runs, R2, sweep_message())
+def same_request(world: World, runs: Sequence[Run]) -> bool:
+    redeliver(world, runs, R1, R1)
     found = oracle.owned(world, POLICY)
-    hold("I6", found == dict.fromkeys(mutual_rules(), frozenset({"req:r-1", "req:r-2"})), f"now {found}")
+    expected = dict.fromkeys(mutual_rules(), frozenset({"req:r-1"}))
+    hold("I6", found == expected, f"one request was applied twice concurrently, and the rules are {found}")
     return False
 
 
+def link_and_unlink(world: World, runs: Sequence[Run]) -> bool:
+    """Either order is correct: both sides or neither."""
+    redeliver(world, runs, R2, UNLINK)
+    found = oracle.owned(world, POLICY)
+    hold("I3", set(found) in (set(), set(mutual_rules())), f"only one side exists: {found}")
+    hold("I9", set(found.values()) <= {frozenset({"req:r-2"})}, f"r-1 was unlinked, but the rules are {found}")
+    return False
+
+
+def all_closed(world: World, runs: Sequence[Run]) -> bool:
+    redeliver(world, runs, UNLINK, sweep_message())
+    found = oracle.owned(world, POLICY)
+    hold("I6", found == {}, f"rules exist after the unlink: {found}")
+    return False
+
+
+def request_and_sweep(world: World, runs: Sequence[Run]) -> bool:
+    redeliver(world, runs, R2, sweep_message())
+    found = oracle.owned(world, POLICY)
+    expected = dict.fromkeys(mutual_rules(), frozenset({"req:r-1", "req:r-2"}))
+    hold("I6", found == expected, f"r-1 and r-2 were applied, but the rules are {found}")
+    return False
+
+
+def request_and_tag_removal(removal: Message, max_lost: int) -> Race:
+    """A request adds its claim while `removal` removes the claim of a tag: the rule may be lost."""
+
+    def end(world: World, runs: Sequence[Run]) -> bool:
+        redeliver(world, runs, ONE_PORT, removal)
+        found = oracle.owned(world, POLICY)
+        expected = {TCP_RULE: frozenset({"req:r-1"})}
+        hold("I9", found in ({}, expected), f"only r-1's claim may exist, but the rules are {found}")
+        return found == {}
+
+    name = f"a request, and {removal.name} removes a tag's claim"
+    return Race(name, tag_removed, POLICY, (ONE_PORT, removal), end, max_lost)
+
+
+def instance_events(first: Message, second: Message) -> Race:
+    """Two deliveries for instances with the same tag."""
+
+    def end(world: World, runs: Sequence[Run]) -> bool:
+        redeliver(world, runs, first, second)
+        found, wanted = oracle.owned(world, POLICY), oracle.wanted_by_tags(world, POLICY)
+        equal = found.keys() == wanted.keys() and bool(found)
+        hold("I9", equal, f"tags ask for {wanted.keys()}, but the rules are {found.keys()}")
+        return False
+
+    name = f"instances: {first.name} and {second.name}"
+    return Race(name, two_tagged_instances, POLICY, (first, second), end)
+
+
+PORT_RULES = [RuleKey(DB, str(APP), "", port) for port in (TCP, UDP)]
+TWO, THREE = ("req:r-1", "req:r-2"), ("req:r-1", "req:r-2", "req:r-3")
+
 RACES = [
-    Race("two requests for one new link", two_accounts, POLICY, (R1, R2), two_links),
-    Race("two requests for a link that stands", linked, POLICY, (R2, R3), two_markers, may_lose=4),
-    Race("two requests for two ports that stand", ports_linked, POLICY, (P2, P3), two_ports, may_lose=300),
-    Race("one request twice", two_accounts, POLICY, (R1, R1), same_twice),
-    Race("a second request, and an unlink", linked, POLICY, (R2, UNLINK), link_against_unlink),
+    Race(
+        "two requests for one new link",
+        two_accounts,
+        POLICY,
+        (R1, R2),
+        all_applied((R1, R2), mutual_rules(), *TWO),
+    ),
+    Race(
+        "two requests for an existing link",
+        linked,
+        POLICY,
+        (R2, R3),
+        all_applied((R2, R3), mutual_rules(), *THREE),
+        max_lost=4,
+    ),
+    Race(
+        "two requests for an existing link of two ports",
+        ports_linked,
+        POLICY,
+        (P2, P3),
+        all_applied((P2, P3), PORT_RULES, *THREE),
+        max_lost=300,
+    ),
+    Race("one request twice", two_accounts, POLICY, (R1, R1), same_request),
+    Race("a second request and an unlink", linked, POLICY, (R2, UNLINK), link_and_unlink),
     Race("a half-open link, an unlink and a sweep", half_open, POLICY, (UNLINK, sweep_message()), all_closed),
-    Race("a request and a sweep", linked, POLICY, (R2, sweep_message()), with_sweep),
-    request_against_tag(SYNC, 81),
-    request_against_tag(sweep_message(), 87),
-    by_tags(event("one", "Running"), event("other", "tags", OTHER)),
-    by_tags(event("one", "Running"), sweep_message()),
-    by_tags(event("one", "Running"), event("one", "Running")),
+    Race("a request and a sweep", linked, POLICY, (R2, sweep_message()), request_and_sweep),
+    request_and_tag_removal(SYNC, 81),
+    request_and_tag_removal(sweep_message(), 87),
+    instance_events(event("one", "Running"), event("other", "tags", OTHER)),
+    instance_events(event("one", "Running"), sweep_message()),
+    instance_events(event("one", "Running"), event("one", "Running")),
 ]

@@ -1,4 +1,4 @@
-"""A fixed slice of `make prove`: every history of the smaller worlds, every schedule with one switch of the races."""
+"""A fixed part of `make prove`: every history of the smaller scenarios, every schedule with one switch of the races."""
 
 from __future__ import annotations
 
@@ -7,57 +7,59 @@ import itertools
 import pytest
 
 from tests.simulation import oracle
+from tests.simulation.driver import deliver
 from tests.simulation.explore import explore
-from tests.simulation.hunt import BY_NAME, SCENARIOS
+from tests.simulation.hunt import RACE_BY_NAME
 from tests.simulation.interleave import race
-from tests.simulation.lifecycle import ONE, STORE, born, event, home_world
-from tests.simulation.run import deliver, sweep_message
-from tests.simulation.scenarios import POLICY
+from tests.simulation.messages import sweep_message
+from tests.simulation.scenarios import SCENARIOS
+from tests.simulation.scenarios.common import POLICY
+from tests.simulation.scenarios.instances import ONE, STORE, event, home_world, start_one
 from tests.simulation.world import World
 
-SLICE = {  # the histories that there are: fewer means that something is not tried any more
+SLICE = {  # the least number of histories: fewer would mean that something is no longer tried
     "two requests, one link": 2_000_000,
     "ports and mutual": 1_000_000,
     "tag and request": 1_000_000,
-    "consent withdrawn meanwhile": 1_000,
-    "a person's rule": 10_000,
-    "a person's rule, and a refusal": 10_000,
+    "consent withdrawn during a delivery": 1_000,
+    "a manual rule": 10_000,
+    "a manual rule and a refusal": 10_000,
     "a copied marker": 20_000,
-    "made in part": 1_000,
+    "partial authorize": 1_000,
     "a late duplicate": 1_000,
     "a batch": 1_000,
     "paused": 100,
-    "left out, sg-db:tcp/3306": 1_000,
-    "left out, i-store": 1_000,
-    "too many at once": 10_000,
+    "omitted once, sg-db:tcp/3306": 1_000,
+    "omitted once, i-store": 1_000,
+    "too many removals": 10_000,
     "sg-app refuses": 4_000_000,
     "sg-db refuses": 400_000,
 }
 
 
 @pytest.mark.parametrize("name", SLICE)
-def test_every_history_ends_well(name: str) -> None:
-    """No invariant breaks on the way or at the end."""
+def test_no_history_breaks_an_invariant(name: str) -> None:
+    """Neither during its deliveries nor at its end."""
     assert explore(SCENARIOS[name]()).histories >= SLICE[name]
 
 
-def test_merging_equal_worlds_loses_no_end() -> None:
-    """Explored one by one, the histories of a small world are as many and end the same."""
+def test_merging_equal_worlds_loses_no_final_state() -> None:
+    """Run separately, the histories of a small scenario have the same number and the same final states."""
     merged = explore(SCENARIOS["two requests, one link"](calls=1))
-    single = explore(SCENARIOS["two requests, one link"](calls=1), merge=False)
-    assert merged.histories == single.histories
-    assert merged.finals == single.finals
+    separate = explore(SCENARIOS["two requests, one link"](calls=1), merge=False)
+    assert merged.histories == separate.histories
+    assert merged.finals == separate.finals
 
 
-@pytest.mark.parametrize("name", BY_NAME)
-def test_two_deliveries_at_once_end_well(name: str) -> None:
-    """However their calls interleave, with one switch."""
-    assert race(BY_NAME[name], 1).schedules > 1
+@pytest.mark.parametrize("name", RACE_BY_NAME)
+def test_no_race_breaks_an_invariant(name: str) -> None:
+    """In no interleaving of the calls with one switch."""
+    assert race(RACE_BY_NAME[name], 1).schedules > 1
 
 
-def test_a_tag_and_its_event_in_the_middle_of_a_sweep_keep_their_rule() -> None:
-    """At every call of the sweep: what it reads of rules is older than what it reads of tags, so that a rule which it sees
-    is not taken for unwanted."""
+def test_a_rule_added_during_a_sweep_is_not_removed_by_it() -> None:
+    """At every call of the sweep: it reads rules before tags, so it never sees a new rule without the tag that asks for
+    it."""
 
     def tagged(world: World) -> None:
         world.set_tag(ONE, "link-peer", "sg-db:tcp/3306")
@@ -66,17 +68,17 @@ def test_a_tag_and_its_event_in_the_middle_of_a_sweep_keep_their_rule() -> None:
     calls = 0
     for call in itertools.count():
         world = home_world("", "*")
-        born("")(world)
+        start_one(world)
         deliver(world, event("other", "tags", STORE), POLICY)
-        ran = deliver(
+        run = deliver(
             world,
             sweep_message(),
             POLICY,
             None,
-            lambda number, at=call, there=world: tagged(there) if number == at else None,
+            lambda number, at=call, world=world: tagged(world) if number == at else None,
         )
-        if call >= len(ran.calls):
+        if call >= len(run.calls):
             break
         calls += 1
-        assert oracle.owned(world, POLICY), f"the rule is gone after a tag at call {call}: {ran.calls}"
+        assert oracle.owned(world, POLICY), f"the sweep removed the rule that was added at its call {call}: {run.calls}"
     assert calls > 5

@@ -1,4 +1,4 @@
-"""The simulation bites: each wrong design breaks an invariant, where the right one breaks none."""
+"""The simulation detects wrong designs: each breaks an invariant where the correct design breaks none."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tests.simulation.mutants import CALLS, MUTANTS, Mutant
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_a_wrong_design_is_found_out(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_design_breaks_an_invariant(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant.change(monkeypatch)
     with pytest.raises(Broken) as found:
         hunt(mutant.hunt, kinds=mutant.kinds, calls=CALLS)
-    assert found.value.invariant.startswith("I")  # by what it does, not because it does not run
+    assert found.value.invariant.startswith("I")  # not because it failed to run
 
 
 @pytest.mark.parametrize(("name", "kinds"), sorted({(mutant.hunt, mutant.kinds) for mutant in MUTANTS}))
-def test_the_right_design_passes_the_same(name: str, kinds: tuple[str, ...]) -> None:
+def test_the_correct_design_passes_the_same_scenario(name: str, kinds: tuple[str, ...]) -> None:
     hunt(name, kinds=kinds, calls=CALLS)

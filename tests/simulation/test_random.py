@@ -1,14 +1,14 @@
-"""Random lives, always the same ones here; `python -m tests.simulation.prove` lives many more."""
+"""A few random runs, the same ones every time; `make prove` tries thousands."""
 
 from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.simulation.machine import Life
+from tests.simulation.random_run import Life
 
 
-def test_no_random_life_breaks_an_invariant() -> None:
+def test_no_random_run_breaks_an_invariant() -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Life,
         settings=settings(

@@ -1,4 +1,4 @@
-"""Lives in which an invariant once broke, each as short as it could be made."""
+"""Random runs that once broke an invariant, shortened as far as possible."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.simulation import oracle
-from tests.simulation.machine import INSTANCES, A, B, Life, X
-from tests.simulation.run import deliver
-from tests.simulation.scenarios import POLICY
+from tests.simulation.driver import deliver
+from tests.simulation.random_inputs import INSTANCES, A, B, X
+from tests.simulation.random_run import Life
+from tests.simulation.scenarios.common import POLICY
 
 ONE, TWO, _, FOUR, _ = INSTANCES
 
@@ -22,32 +23,32 @@ def _life() -> Iterator[Life]:
 
 
 def test_the_intent_of_an_instance_link_names_the_group_that_gets_the_tag(life: Life) -> None:
-    """I5: the second delivery finds the rules there and the tag not, and puts it on."""
-    life.begin(wishes=[])
-    life.request(ends=(ONE, TWO), name="r-1", action="link", wish=[], until=0, plan={}, within=True, at=2)
+    """I5: a second delivery finds the rules without the managed tag, and adds it."""
+    life.begin(tags=[])
+    life.request(ends=(ONE, TWO), name="r-1", action="link", wanted_ports=[], until=0, plan={}, within=True, at=2)
 
 
 def test_an_instance_that_names_itself_keeps_no_tag_on_its_group(life: Life) -> None:
-    """I9: its group has lost its last rule of ours, and the wish that is none must not hold the managed tag."""
-    life.begin(wishes=[(FOUR, B, [])])
-    life.tag(party=FOUR, peer=A, wish=["tcp/20-30", "udp/53"], key="link-peer")
-    life.tag(party=FOUR, peer=FOUR, wish=[], key="link-peer.2")
+    """I9: the group has lost its last rule of ours, and an invalid tag is no reason to keep the managed tag."""
+    life.begin(tags=[(FOUR, B, [])])
+    life.tag(party=FOUR, peer=A, wanted_ports=["tcp/20-30", "udp/53"], key="link-peer")
+    life.tag(party=FOUR, peer=FOUR, wanted_ports=[], key="link-peer.2")
     assert "link-managed.prod" in life.world.groups[X].tags
     life.rest()
 
 
-def test_a_requests_end_says_nothing_of_the_tag_beside_it(life: Life) -> None:
-    """I9: the request has ended, and the cloud shows no instance: the tag's reason stays."""
-    life.begin(wishes=[(FOUR, A, [])])
-    life.request(ends=(A, X), name="r-2", action="link", wish=[], until=600, plan={}, within=False, at=0)
+def test_an_expired_request_does_not_remove_a_tags_claim(life: Life) -> None:
+    """I9: the request has expired and reads show no instance: the tag's claim stays."""
+    life.begin(tags=[(FOUR, A, [])])
+    life.request(ends=(A, X), name="r-2", action="link", wanted_ports=[], until=600, plan={}, within=False, at=0)
     life.later(policy=POLICY, seconds=700)
     life.sweep(plan={-1: "empty"}, within=False, at=0)
     assert set(oracle.owned(life.world, POLICY).values()) == {frozenset({"tag"})}
 
 
-def test_an_account_that_closes_in_the_middle_of_an_event_ends_it(life: Life) -> None:
-    """The rules were read and then no instance may be: the function asked for them again and again, for ever."""
-    life.begin(wishes=[(ONE, B, [])])
+def test_an_account_that_denies_access_during_an_event_ends_the_delivery(life: Life) -> None:
+    """The rules were readable but the instances were not: the function once read them again and again."""
+    life.begin(tags=[(ONE, B, [])])
     life.untag(party=ONE, key="link-peer", text="")
     life.event(party=ONE, state="tags", plan={0: "kill"}, within=False, at=0)
     calls = deliver(life.world.copy(), life.sent[-1], POLICY).calls

@@ -1,7 +1,7 @@
-"""A cloud in plain dicts: strict like the platform, cheap to copy, with a fault at any call of a delivery.
+"""A small in-memory cloud: it refuses what the platform refuses, and is cheap to copy.
 
-Production code runs on it unmodified through the seams it has anyway: cloud, clock, queue and audit are passed in. A world
-holds what outlives a delivery; a `Run` (see run.py) is one delivery's way to it.
+Production code runs on it unmodified, because cloud, clock, queue and audit log are passed in. A `World` holds the state
+that outlives a delivery. Each delivery accesses it through a `Run` (run.py), which counts calls and injects faults.
 """
 
 from __future__ import annotations
@@ -16,65 +16,74 @@ from link_peer.domain.model import Group, Instance, Party, Rule, RuleKey
 HOME = "1000000000000001"
 PEER = "1000000000000002"
 REGION = "cn-qingdao"
-START = 1_800_000_030.0  # half past a minute: a throttled call can still wait for the minute's turn
+START = (
+    1_800_000_030.0  # 30 s into a minute: a throttled call can wait for the next minute before the function times out
+)
 
-Standing = dict[str, Rule]  # the rules of a group, by rule id
+RulesById = dict[str, Rule]
+"""The rules of one group, by rule id."""
 
 
 class World:
-    """Both accounts' groups, rules and instances, the queue and the audit log. Values in it are frozen."""
+    """The groups, rules and instances of both accounts, the queue and the audit log. All values in it are frozen."""
 
     def __init__(self) -> None:
         self.now = START
         self.groups: dict[Party, Group] = {}
-        self.rules: dict[Party, Standing] = {}
-        self.before: dict[Party, Standing] = {}  # each group's rules before their last change: what a stale read shows
+        self.rules: dict[Party, RulesById] = {}
+        self.previous_rules: dict[Party, RulesById] = {}  # before each group's last change, for stale reads
         self.instances: dict[Party, Instance] = {}
-        self.hidden: dict[Party, float] = {}  # instances that reads do not show before that time
-        self.human: dict[str, Rule] = {}  # rules that a person made or took over, as they left them
+        self.hidden: dict[Party, float] = {}  # instances that reads omit until that time
+        self.manual_rules: dict[str, Rule] = {}  # rules that a person added or edited, in the state they left them
         self.queue: list[bytes] = []
         self.records: list[dict[str, str]] = []
         self.throttled: dict[tuple[str, str], float] = {}
         self.group_rules = 20  # [doc limits] rules of a group that name a group
         self.all_rules = 200
-        self.full: set[Party] = set()  # groups that take no further rule, which no read tells beforehand
-        self.one_by_one = False  # a call of several permissions is made in part, where one of them is refused
-        self.made = 0
+        self.full: set[Party] = set()  # groups that refuse new rules, which no read shows beforehand
+        self.partial_authorize = False  # if one permission of a call is refused, those before it are still made
+        self.rules_made = 0  # for rule ids
 
     def copy(self) -> World:
+        """An independent copy. The frozen values are shared."""
         other = World.__new__(World)
         other.__dict__ = {
             name: value.copy() if isinstance(value, dict | list | set) else value
             for name, value in self.__dict__.items()
         }
-        other.rules = {group: standing.copy() for group, standing in self.rules.items()}
+        other.rules = {group: rules.copy() for group, rules in self.rules.items()}
         return other
 
-    # what is there
+    # reads
 
     def rule_list(self, group: Party, *, stale: bool = False) -> list[Rule]:
+        """The rules of a group; if `stale`, as they were before the last change."""
         if group not in self.groups:
             raise CloudError("InvalidSecurityGroupId.NotFound", "The specified SecurityGroupId does not exist.")
-        standing = self.before.get(group, {}) if stale else self.rules[group]
-        return sorted(standing.values(), key=lambda rule: (str(rule.key), rule.priority, rule.policy))
+        by_id = self.previous_rules.get(group, {}) if stale else self.rules[group]
+        return sorted(by_id.values(), key=lambda rule: (str(rule.key), rule.priority, rule.policy))
 
     def group(self, party: Party) -> Group:
+        """A group with the number of its rules that name a group."""
         named = sum(bool(r.key and r.key.source.startswith("sg-")) for r in self.rules[party].values())
         return msgspec.structs.replace(self.groups[party], group_rules=named)
 
-    def shown(self, account: str) -> list[Instance]:
+    def visible_instances(self, account: str) -> list[Instance]:
+        """The instances that a read of the account returns now."""
         return [
             instance
             for party, instance in sorted(self.instances.items())
             if party.account == account and self.hidden.get(party, 0.0) <= self.now
         ]
 
-    # changes, as the platform makes and refuses them [doc ecs.md 1.2-1.12]
+    # changes through the API, with the errors of the platform [doc ecs.md 1.2-1.12]
 
     def authorize(self, group: Party, rules: Sequence[tuple[RuleKey, str]], priority: int = PRIORITY) -> list[Rule]:
-        """One bad permission writes none, or those before it. A rule that stands already is success, and keeps its
-        description."""
-        if self.one_by_one and len(rules) > 1:
+        """Adds rules; returns those that are new. An equal rule that exists is success, and keeps its description.
+
+        If a permission is refused, none is made, or with `partial_authorize` only those before it.
+        """
+        if self.partial_authorize and len(rules) > 1:
             return [rule for one in rules for rule in self.authorize(group, [one], priority)]
         holder = self._writable(group)
         if len({key for key, _ in rules}) < len(rules):
@@ -92,13 +101,14 @@ class World:
             raise CloudError("AuthorizationLimitExceed", "The limit of authorization records reaches.")
         added = []
         for key, text in new:
-            self.made += 1
-            added.append(Rule(group, f"sgr-{self.made}", key, "accept", priority, text))
+            self.rules_made += 1
+            added.append(Rule(group, f"sgr-{self.rules_made}", key, "accept", priority, text))
         if added:
             self._put(group, {**self.rules[group], **{rule.id: rule for rule in added}})
         return added
 
     def modify(self, group: Party, rule_id: str, description: str, priority: int = PRIORITY) -> Rule:
+        """Changes a rule's description and priority; returns the rule as it was."""
         self._writable(group)
         old = self.rules[group].get(rule_id)
         if old is None:
@@ -112,16 +122,16 @@ class World:
         return old
 
     def revoke(self, group: Party, rule_ids: Sequence[str]) -> list[Rule]:
-        """By id: one that is not there is an error, and nothing goes."""
+        """Removes rules by id; returns them. If one id does not exist, none is removed."""
         self._writable(group)
-        standing = self.rules[group]
-        if len(set(rule_ids)) < len(rule_ids) or not set(rule_ids) <= standing.keys():
+        by_id = self.rules[group]
+        if len(set(rule_ids)) < len(rule_ids) or not set(rule_ids) <= by_id.keys():
             raise CloudError("InvalidParam.SecurityGroupRuleId", "The SecurityGroupRuleId is not valid.")
-        self._put(group, {rule_id: rule for rule_id, rule in standing.items() if rule_id not in rule_ids})
-        return [standing[rule_id] for rule_id in rule_ids]
+        self._put(group, {rule_id: rule for rule_id, rule in by_id.items() if rule_id not in rule_ids})
+        return [by_id[rule_id] for rule_id in rule_ids]
 
     def tag(self, group: Party, deployment: str, *, on: bool) -> bool:
-        """Sets or takes off the managed tag; whether that changed anything."""
+        """Adds or removes the managed tag; returns whether that changed anything."""
         holder = self.groups.get(group)
         if holder is None:
             raise CloudError("InvalidResourceId.NotFound", "The specified ResourceIds are not found.")
@@ -133,9 +143,9 @@ class World:
         self.groups[group] = msgspec.structs.replace(holder, tags=tags)
         return changed
 
-    def _put(self, group: Party, standing: Standing) -> None:
-        self.before[group] = self.rules[group]
-        self.rules[group] = standing
+    def _put(self, group: Party, by_id: RulesById) -> None:
+        self.previous_rules[group] = self.rules[group]
+        self.rules[group] = by_id
 
     def _others(self, group: Party, rule_id: str) -> list[Rule]:
         return [rule for rule in self.rules[group].values() if rule.id != rule_id]
@@ -166,14 +176,14 @@ class World:
         if source.vpc != holder.vpc:
             raise CloudError("InvalidSourceGroupId.Mismatch", "The groups are not in the same VPC.")
 
-    # what people do
+    # what people do, outside link-peer
 
     def add_group(self, account: str, name: str, accept: str = "", **fields: object) -> Party:
         party = Party(account, f"sg-{name}")
         tags = {"link-accept": accept} if accept else {}
         self.groups[party] = Group(party, **{"vpc": "vpc-1", "tags": tags, **fields})  # type: ignore[arg-type]
         self.rules[party] = {}
-        self.before[party] = {}
+        self.previous_rules[party] = {}
         return party
 
     def add_instance(self, account: str, name: str, *groups: Party, peer: str = "", **fields: object) -> Party:
@@ -184,7 +194,7 @@ class World:
         return party
 
     def set_tag(self, party: Party, name: str, value: str | None) -> None:
-        """A person tags a group or an instance, or takes a tag off."""
+        """Sets a tag of a group or an instance, or removes it if `value` is None."""
         holders: dict[Party, Group] | dict[Party, Instance] = self.groups if party.is_group else self.instances
         thing = holders[party]
         tags = {key: text for key, text in thing.tags.items() if key != name}
@@ -192,20 +202,23 @@ class World:
             tags[name] = value
         holders[party] = msgspec.structs.replace(thing, tags=tags)  # type: ignore[index, assignment]
 
-    def hand_rule(self, key: RuleKey, description: str = "by hand", priority: int = 1, policy: str = "accept") -> str:
-        """A rule that a person makes."""
-        self.made += 1
-        rule = Rule(key.group, f"sgr-{self.made}", key, policy, priority, description)
+    def add_manual_rule(
+        self, key: RuleKey, description: str = "by hand", priority: int = 1, policy: str = "accept"
+    ) -> str:
+        """Adds a rule as a person does in the console; returns its id."""
+        self.rules_made += 1
+        rule = Rule(key.group, f"sgr-{self.rules_made}", key, policy, priority, description)
         self._put(key.group, {**self.rules[key.group], rule.id: rule})
-        self.human[rule.id] = rule
+        self.manual_rules[rule.id] = rule
         return rule.id
 
-    def hand_delete(self, group: Party, rule_id: str) -> None:
+    def delete_manually(self, group: Party, rule_id: str) -> None:
+        """Deletes a rule as a person does, whoever made it."""
         self._put(group, {r: rule for r, rule in self.rules[group].items() if r != rule_id})
-        self.human.pop(rule_id, None)
+        self.manual_rules.pop(rule_id, None)
 
-    def hand_edit(self, group: Party, rule_id: str, description: str) -> None:
-        """A person writes another description, which makes the rule theirs; `strengthen` gives it another priority."""
+    def edit_manually(self, group: Party, rule_id: str, description: str) -> None:
+        """Replaces the description of a rule, which makes it a manual rule; "strengthen" sets priority 1 instead."""
         old = self.rules[group][rule_id]
         if description == "strengthen":
             new = msgspec.structs.replace(old, priority=1)
@@ -216,5 +229,5 @@ class World:
         ):
             return  # the platform refuses a duplicate
         self._put(group, {**self.rules[group], rule_id: new})
-        if description != "strengthen" or rule_id in self.human:
-            self.human[rule_id] = new
+        if description != "strengthen" or rule_id in self.manual_rules:
+            self.manual_rules[rule_id] = new

@@ -1,0 +1,84 @@
+"""Deliver a message to production code on a World."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from link_peer.domain.errors import Transient
+from link_peer.domain.policy import Policy
+from link_peer.inbound import dispatch
+from link_peer.runtime.delivery import Delivery
+
+from tests.simulation.invariants import Broken
+from tests.simulation.messages import Message, requests_in, stream
+from tests.simulation.run import TIMEOUT, Killed, Run
+from tests.simulation.sim_cloud import SimClock, SimCloud
+from tests.simulation.world import REGION, START, World
+
+HANDLERS: dict[str, Callable[[bytes, Delivery], Mapping[str, int]]] = {
+    "auto_link": dispatch.handle_events,
+    "cross_account": dispatch.handle_messages,
+    "sweep": dispatch.handle_timer,
+}
+
+
+def deliver(
+    world: World,
+    message: Message,
+    policy: Policy,
+    faults: Mapping[int, str] | None = None,
+    before_call: Callable[[int], None] | None = None,
+) -> Run:
+    """Runs the function once for a message. Raises Broken if an invariant breaks, or on an unexpected exception."""
+    run = Run(world, policy, faults, before_call)
+    run.watch.requests = requests_in(message)
+    delivery = Delivery(
+        function=message.function,
+        region=REGION,
+        policy=policy,
+        clock=SimClock(world),
+        open_cloud=lambda _name, retry: SimCloud(run, retry),
+        log=run,
+        queue=run,
+        seconds=TIMEOUT,
+        readers=1,  # no parallel reads, so that the order of calls is always the same
+    )
+    try:
+        HANDLERS[message.function](message.body, delivery)
+        run.end = "acked"
+    except Transient:
+        run.end = "raised"
+    except Killed:
+        run.end = "killed"
+    except Exception as error:
+        raise Broken("errors", f"{message.function} raised {type(error).__name__}: {error}") from error
+    disturbed = bool(faults) or before_call is not None
+    run.watch.ended(message.function, run.end, disturbed=disturbed, log_failed=run.log_failed)
+    return run
+
+
+def deliver_without_faults(world: World, message: Message, policy: Policy) -> Run:
+    """Delivers until the message is acknowledged: at the first attempt, or a minute later if an API is still throttled."""
+    for _ in range(2):
+        run = deliver(world, message, policy)
+        if run.end == "acked":
+            return run
+        world.now += 60
+    raise Broken("I10", f"{message.name} was not acknowledged, without any fault: {world.records[-1]}")
+
+
+def deliver_queue(world: World, policy: Policy) -> None:
+    """Delivers the messages of the queue, without faults, until it is empty."""
+    while world.queue:
+        body = world.queue.pop(0)
+        deliver_without_faults(world, Message("queued", "cross_account", stream(body)), policy)
+
+
+def reset(world: World, after: float = 0.0) -> None:
+    """Sets the time to `after` seconds from the start, and clears throttling and records.
+
+    Exhaustive exploration does this before each delivery, so that worlds do not differ by the time that passed.
+    """
+    world.now = START + after
+    world.throttled = {}
+    world.records = []

@@ -1,0 +1,111 @@
+"""The small world of random runs, and the values that hypothesis chooses from."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+from link_peer.domain.model import Party, Port, RuleKey
+from link_peer.domain.policy import Allow
+from link_peer.domain.tags import iso, parse_port, parse_who
+
+from tests.simulation import oracle
+from tests.simulation.messages import Message, stream
+from tests.simulation.scenarios.common import HOSTILE, POLICY
+from tests.simulation.world import HOME, PEER, REGION, World
+
+A, B, FAR, ADVANCED = (Party(HOME, f"sg-{name}") for name in ("a", "b", "far", "advanced"))
+X, Y, MANAGED = (Party(PEER, f"sg-{name}") for name in ("x", "y", "managed"))
+GROUPS = (A, B, FAR, ADVANCED, X, Y, MANAGED)
+INSTANCES = tuple([Party(HOME, f"i-{n}") for n in (1, 2, 3)] + [Party(PEER, f"i-{n}") for n in (4, 5)])
+PORTS = ("tcp/3306", "tcp/20-30", "udp/53", "icmp")
+POLICIES = (
+    POLICY,
+    POLICY,
+    POLICY,
+    msgspec.structs.replace(POLICY, deny=(Port("tcp", 22, 22),)),
+    msgspec.structs.replace(
+        POLICY,
+        accept_tags=False,
+        allow=(
+            Allow(parse_who(f"*@{HOME}", None), parse_who(f"sg-x@{PEER}", None), (parse_port("tcp/3306"),), "one"),
+            Allow(parse_who(f"sg-a@{HOME}", None), parse_who(f"sg-b@{HOME}", None), (), "two"),
+        ),
+    ),
+    msgspec.structs.replace(POLICY, paused=True),
+)
+FAULTS = (
+    *("kill", "kill-after", "lost", "lost-after", "outage", "account-down", "log-down", "throttle", "forbidden"),
+    *("stale", "empty", "omit-one"),
+)
+UNTILS = ("", "+600", "-600", "tomorrow")
+EDITS = ("delete", "strengthen", "copy", "mine now", "", "link-peer/1 dep=prod")
+"""What a person does to a rule: these words, or the new description."""
+
+groups = st.sampled_from((A, B, X) * 4 + GROUPS)  # mostly three, so that links share rules more often
+instances = st.sampled_from(INSTANCES)
+ports = st.lists(st.sampled_from(PORTS), max_size=2, unique=True)
+faults = st.one_of(
+    st.dictionaries(st.integers(0, 16), st.sampled_from(FAULTS), max_size=2),
+    st.just({-1: "empty"}),  # no read of this delivery shows an instance
+)
+
+
+def peer_tag(party: Party, peer: Party, ports: list[str]) -> str:
+    """The value of a link-peer tag of `party`."""
+    name = peer.id if peer.account == party.account else f"{peer.id}@{peer.account}"
+    return name + (":" + "+".join(ports) if ports else "")
+
+
+def random_world() -> World:
+    """Seven groups in two accounts, all with consent, five instances, and a rule of another deployment."""
+    world = World()
+    for party in GROUPS:
+        world.add_group(
+            party.account,
+            party.id[3:],
+            f"*@{HOME} *@{PEER}",
+            vpc="vpc-2" if party == FAR else "vpc-1",
+            advanced=party == ADVANCED,
+            managed=party == MANAGED,
+        )
+    for party, group in zip(INSTANCES, (A, A, B, X, Y), strict=True):
+        world.add_instance(party.account, party.id[2:], group)
+    # the first instance also has a group that cannot be used for its links
+    one = world.instances[INSTANCES[0]]
+    world.instances[INSTANCES[0]] = msgspec.structs.replace(one, groups=(ADVANCED.id, A.id))
+    other = RuleKey(B, str(A), "", Port("tcp", 3306, 3306))
+    world.add_manual_rule(other, f"link-peer/1 dep=other id={oracle.rule_id(other, 'other')} by=tag")
+    return world
+
+
+def event_message(name: str, party: Party, state: str, now: float) -> Message:
+    """A state change of an instance; with `tags` as state, a tag change."""
+    body: dict[str, Any] = {
+        "id": name,
+        "source": "acs.ecs",
+        "specversion": "1.0",
+        "type": "ecs:Instance:StateChange",
+        "time": iso(now),
+        "data": {"resourceId": party.id, "state": state},
+    }
+    if state == "tags":
+        body["type"] = "ecs:ActionTrail:ApiCall"
+        body["data"] = {"eventName": "TagResources", "referencedResources": {"ACS::ECS::Instance": party.id}}
+    return Message(name, "auto_link", json.dumps(body).encode())
+
+
+def request_message(name: str, source: Party, target: Party, now: float, **fields: Any) -> Message:
+    """A request as the stream delivers it; `fields` are request_id, action, ports, until."""
+    body: dict[str, Any] = {
+        "version": 1,
+        "region": REGION,
+        "from": {"account": source.account, "party": source.id},
+        "to": {"account": target.account, "party": target.id},
+        "expires_at": iso(now + 3600),
+        "reason": HOSTILE,
+        **fields,
+    }
+    return Message(name, "cross_account", stream(json.dumps(body).encode()))

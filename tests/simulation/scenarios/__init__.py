@@ -1,0 +1,16 @@
+"""The scenarios whose histories are all tried, by subject."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.simulation.explore import Scenario
+from tests.simulation.scenarios.claims import CLAIMS
+from tests.simulation.scenarios.instances import INSTANCES
+from tests.simulation.scenarios.people import PEOPLE
+from tests.simulation.scenarios.refusals import REFUSALS
+
+SCENARIOS: dict[str, Callable[..., Scenario]] = {
+    make().name: make for make in [*CLAIMS, *PEOPLE, *REFUSALS, *INSTANCES]
+}
+"""What makes each scenario, by its name; takes the options of `Scenario` (kinds, faults, calls)."""

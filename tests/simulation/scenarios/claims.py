@@ -1,0 +1,229 @@
+"""Several requests and tags that ask for the same link, unlinks, and requests that expire."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from link_peer.domain.model import Party, Port, RuleKey
+from link_peer.domain.tags import iso
+
+from tests.simulation import oracle
+from tests.simulation.driver import deliver_without_faults, reset
+from tests.simulation.explore import Act, Facts, Scenario
+from tests.simulation.invariants import hold
+from tests.simulation.messages import Message, requests_in, stream, sweep_message
+from tests.simulation.scenarios.common import (
+    APP,
+    DB,
+    POLICY,
+    SYNC,
+    TCP,
+    TCP_RULE,
+    UDP,
+    had_fault,
+    mutual_rules,
+    outcomes_of,
+    redeliver_and_check,
+    request,
+    sweep_and_check,
+    two_accounts,
+    two_accounts_and_a_tag,
+)
+from tests.simulation.world import HOME, START, World
+
+
+def _both_applied(*messages: Message, expect: dict[RuleKey, str]) -> Callable[[World, Facts], None]:
+    """A check that every message ends `applied`, and exactly the rules `expect` exist, with these claims."""
+
+    def end(world: World, facts: Facts) -> None:
+        not_redelivered = world.copy()  # as if all failed messages went to the dead-letter queue
+        sweep_and_check(not_redelivered)
+        ours = oracle.owned(not_redelivered, POLICY)
+        # after a rollback, a stale read may still show the rules: docs/guarantees.md, limits
+        rolled_back_unseen = {("fault", "forbidden"), ("fault", "stale")} <= facts
+        for message in messages:
+            if (message.name, "applied", "") in facts and not rolled_back_unseen:
+                claim = f"req:{message.name}"
+                keys = [key for key, claims in expect.items() if claim in claims]
+                kept = all(claim in ours.get(key, ()) for key in keys)
+                hold("I6", kept, f"{message.name} was applied, but the rules are {ours}")
+        all_facts = redeliver_and_check(world, facts, messages)
+        if had_fault(facts, "forbidden"):
+            return
+        for message in messages:
+            outcomes = outcomes_of(all_facts, message.name)
+            hold("I4", len(outcomes) == 1, f"{message.name} has several outcomes: {outcomes}")
+            hold("I13", outcomes == {("applied", "")}, f"{message.name} was not applied: {outcomes}")
+        found = oracle.owned(world, POLICY)
+        expected = {key: frozenset(claims.split(",")) for key, claims in expect.items()}
+        hold("I6", found == expected, f"expected rules {expected}, found {found}")
+
+    return end
+
+
+def two_requests(**options: Any) -> Scenario:
+    """Two requests for one mutual link, each delivered twice."""
+    r1, r2 = request("r-1", "r-1"), request("r-2", "r-2")
+    expect = dict.fromkeys(mutual_rules(), "req:r-1,req:r-2")
+    end = _both_applied(r1, r2, expect=expect)
+    return Scenario("two requests, one link", two_accounts, POLICY, ((r1, r1), (r2, r2)), end, **options)
+
+
+def ports_and_mutual(**options: Any) -> Scenario:
+    """A link of two ports and a mutual link between the same groups: they share no rule."""
+    r1, r2 = request("r-1", "r-1", "tcp/3306", "udp/53"), request("r-2", "r-2")
+    expect = {RuleKey(DB, str(APP), "", port): "req:r-1" for port in (TCP, UDP)}
+    expect |= dict.fromkeys(mutual_rules(), "req:r-2")
+    end = _both_applied(r1, r2, expect=expect)
+    return Scenario("ports and mutual", two_accounts, POLICY, ((r1, r1), (r2, r2)), end, **options)
+
+
+def overlapping_ports(**options: Any) -> Scenario:
+    """Two requests that have one port in common."""
+    r1, r2 = request("r-1", "r-1", "tcp/3306", "udp/53"), request("r-2", "r-2", "tcp/3306", "icmp")
+    expect = {
+        TCP_RULE: "req:r-1,req:r-2",
+        RuleKey(DB, str(APP), "", UDP): "req:r-1",
+        RuleKey(DB, str(APP), "", Port("icmp")): "req:r-2",
+    }
+    end = _both_applied(r1, r2, expect=expect)
+    return Scenario("overlapping ports", two_accounts, POLICY, ((r1, r1), (r2, r2)), end, **options)
+
+
+def link_and_unlink(**options: Any) -> Scenario:
+    """Two requests for one link, and an unlink of both: in every order, both sides exist or neither."""
+    r1, r2 = request("r-1", "r-1"), request("r-2", "r-2")
+    unlink = request("u-1", "u-1", action="unlink")
+    lanes = ((r1, r1), (r2,), (unlink, unlink))
+
+    def end(world: World, facts: Facts) -> None:
+        sweep_and_check(world.copy())
+        all_facts = redeliver_and_check(world, facts, (r1, r2))
+        run = deliver_without_faults(world, unlink, POLICY)
+        sweep_and_check(world)
+        ours = oracle.owned(world, POLICY)
+        hold("I6", ours == {}, f"rules exist after the unlink: {ours}")
+        outcomes = {r["outcome"] for r in run.watch.outcomes}
+        hold("I4", outcomes <= {"removed", "unchanged"}, f"outcomes of the unlink: {run.watch.outcomes}")
+        hold("I10", bool(all_facts), "no outcome was recorded")
+
+    return Scenario("link and unlink", two_accounts, POLICY, lanes, end, **options)
+
+
+def tag_and_request(**options: Any) -> Scenario:
+    """A tag and a request ask for one link; when the tag is removed, the request's rule stays."""
+    link = request("r-1", "r-1", "tcp/3306")
+    untag = Act("untag", lambda world: world.set_tag(Party(HOME, "i-app"), "link-peer", None))
+
+    def end(world: World, facts: Facts) -> None:
+        sweep_and_check(world.copy())
+        redeliver_and_check(world, facts, (SYNC, link))
+        found = oracle.owned(world, POLICY)
+        # a read that is older than another delivery's change can cost a claim: docs/guarantees.md, limits
+        if not had_fault(facts, "forbidden", "stale"):
+            hold("I9", found == {TCP_RULE: frozenset({"req:r-1"})}, f"only the request's claim should exist: {found}")
+
+    lanes = ((SYNC, untag, SYNC), (link, link))
+    return Scenario("tag and request", two_accounts_and_a_tag, POLICY, lanes, end, **options)
+
+
+def tag_and_unlink(**options: Any) -> Scenario:
+    """An unlink removes the request's claim; the tag's claim stays, and so does the rule."""
+    link, unlink = request("r-1", "r-1", "tcp/3306"), request("u-1", "u-1", action="unlink")
+
+    def end(world: World, facts: Facts) -> None:
+        redeliver_and_check(world, facts, (SYNC, link))
+        deliver_without_faults(world, unlink, POLICY)
+        found = oracle.owned(world, POLICY)
+        if not had_fault(facts, "stale"):
+            hold("I9", found == {TCP_RULE: frozenset({"tag"})}, f"only the tag's claim should exist: {found}")
+
+    lanes = ((SYNC, unlink), (link, link))
+    return Scenario("tag and unlink", two_accounts_and_a_tag, POLICY, lanes, end, **options)
+
+
+def batch(**options: Any) -> Scenario:
+    """One delivery with two requests and an invalid one between them: each is answered, despite a manual drop rule."""
+    r1, r2 = request("r-1", "r-1", "tcp/1"), request("r-2", "r-2", "tcp/2")
+    bodies = [json.dumps(body).encode() for message in (r1, r2) for body in requests_in(message)]
+    both = Message("both", "cross_account", stream(bodies[0], b'{"request_id": "r-3", "version": 2}', bodies[1]))
+
+    def start() -> World:
+        world = two_accounts()
+        world.add_manual_rule(RuleKey(DB, str(APP), "", Port("tcp", 1, 1)), policy="drop")
+        return world
+
+    def end(world: World, facts: Facts) -> None:
+        redeliver_and_check(world, facts, (both,))
+        found = sorted(key.port.low for key in oracle.owned(world, POLICY))
+        complete = found == [1, 2] or had_fault(facts, "forbidden")
+        hold("I13", complete, f"ports 1 and 2 were requested, but rules exist for {found}")
+
+    return Scenario("a batch", start, POLICY, ((both, both), (sweep_message(),)), end, **options)
+
+
+def late_duplicate(**options: Any) -> Scenario:
+    """A request is redelivered after an unlink, and after its `expires_at`: it is denied."""
+    link, unlink = request("r-1", "r-1"), request("u-1", "u-1", action="unlink")
+    late = msgspec.structs.replace(link, name="late", after=3901)
+
+    def end(world: World, facts: Facts) -> None:
+        if {("acked", "r-1"), ("acked", "u-1"), ("acked", "late")} <= facts:
+            outcomes = outcomes_of(facts, "late")
+            hold("I4", outcomes == {("denied", "expired")}, f"outcomes of the late duplicate: {outcomes}")
+        sweep_and_check(world)
+
+    return Scenario("a late duplicate", two_accounts, POLICY, ((link,), (unlink,), (late,)), end, **options)
+
+
+def request_expires(**options: Any) -> Scenario:
+    """A request with `until`, one without, and sweeps before and after that time: only the second claim remains."""
+    temporary = request("r-1", "r-1", until=iso(START + 1800))
+    permanent = request("r-2", "r-2")
+    early, late = sweep_message(), msgspec.structs.replace(sweep_message(3000), name="late sweep")
+
+    def end(world: World, facts: Facts) -> None:
+        redeliver_and_check(world, facts, (permanent,))
+        reset(world, 3000)
+        deliver_without_faults(world, late, POLICY)
+        found = oracle.owned(world, POLICY)
+        if not had_fault(facts, "forbidden", "stale"):
+            expected = dict.fromkeys(mutual_rules(), frozenset({"req:r-2"}))
+            hold("I9", found == expected, f"only r-2's claim should exist: {found}")
+
+    lanes = ((temporary, early, late), (permanent, permanent))
+    return Scenario("a request expires", two_accounts, POLICY, lanes, end, **options)
+
+
+def request_expires_beside_a_tag(**options: Any) -> Scenario:
+    """A tag and a request with `until` ask for one link; when the request expires, reads show no instance: the tag's claim
+    stays."""
+    temporary = request("r-1", "r-1", "tcp/3306", until=iso(START + 1800))
+    late = msgspec.structs.replace(sweep_message(3000), name="late sweep")
+
+    def end(world: World, facts: Facts) -> None:
+        found = oracle.owned(world, POLICY)
+        if ("acked", "s-1") in facts and not had_fault(facts, "empty", "forbidden", "stale", "omit-one"):
+            hold("I9", "tag" in found.get(TCP_RULE, ()), f"the tag's claim should exist: {found}")
+        sweep_and_check(world)
+
+    lanes = ((SYNC, temporary, late), (temporary,))
+    options = {"kinds": ("kill", "kill-after", "empty"), **options}
+    return Scenario("a request expires beside a tag", two_accounts_and_a_tag, POLICY, lanes, end, **options)
+
+
+CLAIMS: list[Callable[..., Scenario]] = [
+    two_requests,
+    ports_and_mutual,
+    overlapping_ports,
+    link_and_unlink,
+    tag_and_request,
+    tag_and_unlink,
+    batch,
+    late_duplicate,
+    request_expires,
+    request_expires_beside_a_tag,
+]

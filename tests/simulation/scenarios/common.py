@@ -1,0 +1,106 @@
+"""The world of two accounts that most scenarios use, requests between its groups, and the checks at the end of a history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from link_peer.domain.model import ALL, Party, Port, RuleKey
+from link_peer.domain.policy import AccountPolicy, Policy
+from link_peer.domain.tags import iso
+
+from tests.simulation import invariants
+from tests.simulation.driver import deliver, deliver_queue, deliver_without_faults, reset
+from tests.simulation.explore import Facts
+from tests.simulation.invariants import hold
+from tests.simulation.messages import Message, stream, sweep_message
+from tests.simulation.run import CHANGES
+from tests.simulation.world import HOME, PEER, REGION, START, World
+
+POLICY = Policy(
+    "prod",
+    {HOME: AccountPolicy("a"), PEER: AccountPolicy("b", f"acs:ram::{PEER}:role/link-peer", "link-peer-external-id")},
+)
+APP, DB = Party(HOME, "sg-app"), Party(PEER, "sg-db")
+TCP, UDP = Port("tcp", 3306, 3306), Port("udp", 53, 53)
+TCP_RULE = RuleKey(DB, str(APP), "", TCP)
+HOSTILE = "\r\nred \x1b[31m, turned \u202e, hidden \u200b, {} %s"
+"""Free text of a request, with control characters that no record may contain."""
+
+
+def request(name: str, request_id: str, *ports: str, action: str = "link", **fields: Any) -> Message:
+    """A request from APP to DB, as the stream delivers it."""
+    body = {
+        "version": 1,
+        "request_id": request_id,
+        "action": action,
+        "region": REGION,
+        "from": {"account": HOME, "party": "sg-app"},
+        "to": {"account": PEER, "party": "sg-db"},
+        "expires_at": iso(START + 3600),
+        "reason": HOSTILE,
+        "requested_by": HOSTILE,
+        **({"ports": list(ports)} if ports else {}),
+        **fields,
+    }
+    return Message(name, "cross_account", stream(json.dumps(body).encode()))
+
+
+SYNC = request("s-1", "tag-0000000000000000", action="sync")
+
+
+def two_accounts(**tags: str) -> World:
+    """sg-app and sg-db in a shared VPC; each consents to the other on all ports. Each has one instance; i-app has `tags`."""
+    world = World()
+    world.add_group(HOME, "app", f"sg-db@{PEER}")
+    world.add_group(PEER, "db", f"sg-app@{HOME}")
+    world.add_instance(HOME, "app", APP, tags=tags)
+    world.add_instance(PEER, "db", DB)
+    return world
+
+
+def two_accounts_and_a_tag() -> World:
+    """The same, and i-app has a tag that asks for TCP_RULE."""
+    return two_accounts(**{"link-peer": f"sg-db@{PEER}:tcp/3306"})
+
+
+def mutual_rules() -> list[RuleKey]:
+    """The rules of a mutual link of APP and DB: first the one on DB."""
+    return [RuleKey(DB, str(APP), "", ALL), RuleKey(APP, str(DB), "", ALL)]
+
+
+def sweep_and_check(world: World, policy: Policy = POLICY) -> None:
+    """Sweeps and checks the world at rest; then sweeps again, which must change nothing (I11)."""
+    reset(world)
+    deliver_without_faults(world, sweep_message(), policy)
+    deliver_queue(world, policy)
+    invariants.at_rest(world, policy)
+    reset(world)
+    second = deliver(world, sweep_message(), policy)
+    hold("I11", not set(second.calls) & CHANGES, f"a second sweep makes changes: {second.calls} {world.records}")
+    outcomes = [r["outcome"] for r in world.records if r["record"] == "outcome"]
+    hold("I11", all(outcome in ("denied", "failed") for outcome in outcomes), f"outcomes of a second sweep: {outcomes}")
+
+
+def redeliver_and_check(world: World, facts: Facts, messages: Sequence[Message], policy: Policy = POLICY) -> Facts:
+    """Redelivers what was not acknowledged, without faults (I10), then sweeps and checks. Returns all facts."""
+    known = set(facts)
+    for message in messages:
+        if ("acked", message.name) not in facts:
+            reset(world, message.after)
+            run = deliver_without_faults(world, message, policy)
+            known |= {(message.name, r["outcome"], r.get("reason", "")) for r in run.watch.outcomes}
+    deliver_queue(world, policy)
+    sweep_and_check(world, policy)
+    return frozenset(known)
+
+
+def outcomes_of(facts: Facts, message: str) -> set[tuple[str, ...]]:
+    """Every (outcome, reason) that was recorded for a message."""
+    return {fact[1:] for fact in facts if fact[0] == message and len(fact) == 3}
+
+
+def had_fault(facts: Facts, *kinds: str) -> bool:
+    """Whether the history contains a fault of one of these kinds."""
+    return any(("fault", kind) in facts for kind in kinds)

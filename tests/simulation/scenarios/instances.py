@@ -1,0 +1,244 @@
+"""Instances that start, are tagged and released, with events in every order, duplicated and late."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from link_peer.domain.model import Party
+from link_peer.domain.policy import Limits
+from link_peer.domain.tags import iso
+
+from tests.simulation import oracle
+from tests.simulation.driver import deliver, deliver_queue, deliver_without_faults, reset
+from tests.simulation.explore import Act, Facts, Scenario
+from tests.simulation.invariants import hold
+from tests.simulation.messages import Message, sweep_message
+from tests.simulation.scenarios.common import POLICY, had_fault, sweep_and_check
+from tests.simulation.world import HOME, PEER, REGION, START, World
+
+WEB, DB, EXTRA = Party(HOME, "sg-web"), Party(HOME, "sg-db"), Party(HOME, "sg-extra")
+ONE, STORE, OTHER = Party(HOME, "i-one"), Party(HOME, "i-store"), Party(HOME, "i-other")
+
+
+def event(name: str, state: str, instance: Party = ONE, after: float = 0.0) -> Message:
+    """A state change of an instance; with `tags` as state, a tag change as ActionTrail reports it."""
+    body: dict[str, Any] = {
+        "id": f"e-{name}",
+        "source": "acs.ecs",
+        "specversion": "1.0",
+        "type": "ecs:Instance:StateChange",
+        "time": iso(START),
+        "aliyunaccountid": HOME,
+        "aliyunregionid": REGION,
+        "data": {"resourceId": instance.id, "resourceType": "ALIYUN::ECS::Instance", "state": state},
+    }
+    if state == "tags":
+        body["type"] = "ecs:ActionTrail:ApiCall"
+        body["data"] = {
+            "eventName": "TagResources",
+            "acsRegion": REGION,
+            "referencedResources": {"ACS::ECS::Instance": [instance.id]},
+        }
+    return Message(name, "auto_link", json.dumps(body).encode(), after)
+
+
+def home_world(accept_web: str, accept_db: str = "") -> World:
+    """sg-web with i-other and sg-db with i-store in one account, sg-far with i-far in the other.
+
+    sg-extra is only ever an instance's second group, so that no link may use it.
+    """
+    world = World()
+    world.add_group(HOME, "web", accept_web)
+    world.add_group(HOME, "db", accept_db)
+    world.add_group(HOME, "extra")
+    world.add_group(PEER, "far", f"sg-web@{HOME}:tcp/3306")
+    world.add_instance(HOME, "other", WEB)
+    world.add_instance(HOME, "store", DB, EXTRA)
+    world.add_instance(PEER, "far", Party(PEER, "sg-far"))
+    return world
+
+
+def start_one(world: World, peer: str = "") -> None:
+    """Starts i-one in sg-web, with `peer` as its link-peer tag."""
+    world.add_instance(HOME, "one", WEB, EXTRA, peer=peer, ip="10.0.0.77")
+
+
+def lifecycle(name: str, world: Callable[[], World], peer: str, **options: Any) -> Scenario:
+    """i-one starts, is tagged and is released; the events of these arrive in any order, before or after the facts."""
+    created, running = event("created", "Created"), event("running", "Running")
+    tagged, deleted = event("tagged", "tags"), event("deleted", "Deleted")
+
+    def release(world: World) -> None:
+        del world.instances[ONE]
+
+    facts_in_order = (
+        Act("start", start_one),
+        Act("tag", lambda world: world.set_tag(ONE, "link-peer", peer)),
+        Act("release", release),
+    )
+    lanes = (facts_in_order, (created,), (running, running), (tagged,), (deleted,))
+
+    def end(world: World, facts: Facts) -> None:
+        sweep_and_check(world.copy())
+        # one late event about the released instance is enough to remove its rules, without a sweep
+        for message in (created, running, tagged):
+            if ("acked", message.name) not in facts:
+                reset(world, 400)  # by now reads show every change
+                deliver_without_faults(world, message, POLICY)
+        reset(world, 400)
+        deliver_without_faults(world, deleted, POLICY)
+        deliver_queue(world, POLICY)
+        for key in list(oracle.owned(world, POLICY)):
+            cross_account = key.source.endswith(PEER) or key.group.account == PEER
+            hold("I9", cross_account, f"{key} exists though its instance was released")
+        sweep_and_check(world)
+        ours = oracle.owned(world, POLICY)
+        hold("I9", ours == {}, f"rules exist after a sweep, though the instance was released: {ours}")
+
+    return Scenario(name, world, POLICY, lanes, end, **options)
+
+
+def two_instances(name: str, world: Callable[[], World], peer: str, **options: Any) -> Scenario:
+    """i-one starts with a tag, i-other gets the same tag, i-one's is removed: the events alone lead to the right rules."""
+    running, tagged = event("running", "Running"), event("tagged", "tags")
+    other_tagged = event("other tagged", "tags", OTHER)
+    facts_in_order = (
+        Act("start", lambda world: start_one(world, peer)),
+        Act("tag the other", lambda world: world.set_tag(OTHER, "link-peer", peer)),
+        Act("untag", lambda world: world.set_tag(ONE, "link-peer", None)),
+    )
+    lanes = (facts_in_order, (running, running), (tagged, tagged), (other_tagged,))
+
+    def end(world: World, facts: Facts) -> None:
+        sweep_and_check(world.copy())
+        for message in (running, tagged, other_tagged):
+            reset(world, 400)
+            deliver_without_faults(world, message, POLICY)
+        deliver_queue(world, POLICY)
+        found, wanted = oracle.owned(world, POLICY), oracle.wanted_by_tags(world, POLICY)
+        if not had_fault(facts, "forbidden"):
+            equal = found.keys() == wanted.keys() and bool(wanted)
+            hold("I13", equal, f"tags ask for {wanted.keys()}, but the rules are {found.keys()}")
+        sweep_and_check(world)
+
+    return Scenario(name, world, POLICY, lanes, end, **options)
+
+
+def reused_address(**options: Any) -> Scenario:
+    """i-store is released and a new instance gets its address: i-one's link to i-store must not reach the new one."""
+    running = event("running", "Running")
+    deleted = event("deleted", "Deleted", STORE)
+
+    def start() -> World:
+        world = home_world("i-store", "i-one")
+        start_one(world, "i-store")
+        return world
+
+    def release(world: World) -> None:
+        del world.instances[STORE]
+
+    def reuse(world: World) -> None:
+        world.add_instance(HOME, "new", DB, ip="10.0.0.2")
+
+    lanes = ((running, running), (Act("release i-store", release), Act("reuse its address", reuse)), (deleted,))
+
+    def end(world: World, _facts: Facts) -> None:
+        sweep_and_check(world.copy())
+        reset(world, 400)
+        deliver_without_faults(world, deleted, POLICY)
+        ours = oracle.owned(world, POLICY)
+        hold("I1", ours == {}, f"rules exist though i-store was released: {ours}")
+        sweep_and_check(world)
+
+    return Scenario("reused address", start, POLICY, lanes, end, **options)
+
+
+def empty_reads(peer: str, **options: Any) -> Scenario:
+    """Two instances ask for a link; reads may show no instance, and a false event reports a release: the link stays."""
+    tagged, other, false = event("tagged", "tags"), event("other", "tags", OTHER), event("false", "Deleted")
+
+    def start() -> World:
+        world = home_world("*", "*")
+        start_one(world, peer)
+        world.set_tag(OTHER, "link-peer", peer)
+        deliver(world, tagged, POLICY)
+        return world
+
+    def end(world: World, _facts: Facts) -> None:
+        wanted = [key for key, instances in oracle.wanted_by_tags(world, POLICY).items() if ONE.id in instances]
+        ours = oracle.owned(world, POLICY)
+        hold("I9", bool(wanted) and set(wanted) <= ours.keys(), f"{wanted} should still exist, the rules are {ours}")
+        sweep_and_check(world)
+
+    lanes = ((tagged, sweep_message()), (false, false), (other,))
+    options = {"kinds": ("kill", "kill-after", "lost", "empty", "omit-one", "account-down"), **options}
+    return Scenario(f"empty reads, {peer}", start, POLICY, lanes, end, **options)
+
+
+def omitted_once(peer: str, **options: Any) -> Scenario:
+    """i-one asks for a link and i-other does not; any one read may omit i-one: its link stays."""
+    running, other = event("running", "Running"), event("other", "tags", OTHER)
+
+    def start() -> World:
+        world = home_world("*", "*")
+        start_one(world, peer)
+        deliver(world, running, POLICY)
+        return world
+
+    def end(world: World, _facts: Facts) -> None:
+        wanted, ours = oracle.wanted_by_tags(world, POLICY).keys(), oracle.owned(world, POLICY).keys()
+        hold("I9", bool(wanted) and wanted <= ours, f"{wanted} should still exist, the rules are {ours}")
+        sweep_and_check(world)
+
+    lanes = ((running, sweep_message()), (other, other))
+    options = {"kinds": ("kill", "omit-one", "account-down"), **options}
+    return Scenario(f"omitted once, {peer}", start, POLICY, lanes, end, **options)
+
+
+def too_many_removals(**options: Any) -> Scenario:
+    """The tags of three rules are removed at once, and the limit is two removals: all stay until the limit is raised."""
+    limited = msgspec.structs.replace(POLICY, limits=Limits(removals_per_run=2))
+    peer = "sg-db:tcp/1+tcp/2 sg-cache:tcp/3"
+    untagged = event("untagged", "tags")
+
+    def start() -> World:
+        world = home_world("*", "*")
+        world.add_group(HOME, "cache", "*")
+        start_one(world, peer)
+        deliver(world, untagged, POLICY)
+        world.set_tag(ONE, "link-peer", None)
+        return world
+
+    def end(world: World, facts: Facts) -> None:
+        ours = oracle.owned(world, POLICY)
+        # removals of rules that a stale read does not show are not counted
+        kept = len(ours) == 3 or had_fault(facts, "stale")
+        hold("I9", kept, f"three removals exceed the limit, but the rules are {ours}")
+        sweep_and_check(world)
+        ours = oracle.owned(world, POLICY)
+        hold("I9", ours == {}, f"rules exist after the limit was raised: {ours}")
+
+    lanes = ((untagged, untagged), (sweep_message(),))
+    return Scenario("too many removals", start, limited, lanes, end, **options)
+
+
+FAR_PORT = f"sg-far@{PEER}:tcp/3306"
+INSTANCES: list[Callable[..., Scenario]] = [
+    lambda **o: lifecycle("lifecycle, group port", lambda: home_world("", "sg-web:tcp/3306"), "sg-db:tcp/3306", **o),
+    lambda **o: lifecycle("lifecycle, whole group", lambda: home_world("sg-db", "*"), "sg-db", **o),
+    lambda **o: lifecycle("lifecycle, instance", lambda: home_world("i-store", "sg-web"), "i-store", **o),
+    lambda **o: lifecycle("lifecycle, other account", lambda: home_world("sg-db"), FAR_PORT, **o),
+    lambda **o: two_instances("two instances, ports", lambda: home_world("", "*"), "sg-db:tcp/3306+udp/53", **o),
+    lambda **o: two_instances("two instances, whole group", lambda: home_world("*", "*"), "sg-db", **o),
+    lambda **o: two_instances("two instances, instance", lambda: home_world("*", "*"), "i-store", **o),
+    lambda **o: two_instances("two instances, other account", lambda: home_world("sg-db"), FAR_PORT, **o),
+    reused_address,
+    lambda **o: empty_reads("sg-db:tcp/3306", **o),
+    lambda **o: empty_reads("i-store", **o),
+    lambda **o: omitted_once("sg-db:tcp/3306", **o),
+    lambda **o: omitted_once("i-store", **o),
+    too_many_removals,
+]
