@@ -247,7 +247,7 @@ class Life(RuleBasedStateMachine):
             fields["until"] = iso(self.world.now + until)
         message = request_message(f"m-{self.number}", source, target, self.world.now, action=action, **fields)
         self.sent.append(message)
-        if action == "unlink":
+        if action == "unlink" or "until" in fields:  # the same request_id with another `until` replaces its claim
             self.applied.clear()
         run = self._deliver(message, plan, self._old_message(within), at)
         applied = any(r["outcome"] == "applied" and r.get("request_id") == name for r in run.watch.outcomes)

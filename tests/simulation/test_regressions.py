@@ -56,3 +56,11 @@ def test_an_account_that_denies_access_during_an_event_ends_the_delivery(life: L
     for number in range(len(calls)):
         run = deliver(life.world.copy(), life.sent[-1], POLICY, {number: "forbidden"})
         assert run.end in ("acked", "raised")
+
+
+def test_the_same_request_id_with_an_end_replaces_its_claim(life: Life) -> None:
+    """I6 is about the latest request only: the rules then have the claim that expires."""
+    life.begin(tags=[])
+    for until in (0, 600):
+        life.request(ends=(X, A), name="r-1", action="link", wanted_ports=[], until=until, plan={}, within=False, at=0)
+    assert set(oracle.owned(life.world, POLICY).values()) == {frozenset({"req:r-1~20270115T081030Z"})}
