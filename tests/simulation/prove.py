@@ -113,7 +113,7 @@ def _random(job: Job, done: Tried) -> None:
         suppress_health_check=list(HealthCheck),
     )
     before = sum(random_run.steps.values())
-    run_state_machine_as_test(seed(job.number)(random_run.Life), settings=options)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(seed(job.number)(random_run.RandomRun), settings=options)  # type: ignore[no-untyped-call]
     done.tried = RUNS_PER_JOB
     done.deliveries = sum(random_run.steps.values()) - before
 

@@ -53,7 +53,7 @@ def _as_assertion() -> Iterator[None]:
         raise AssertionError(str(broken)) from broken
 
 
-class Life(RuleBasedStateMachine):
+class RandomRun(RuleBasedStateMachine):
     """One random run."""
 
     def __init__(self) -> None:
@@ -67,6 +67,7 @@ class Life(RuleBasedStateMachine):
 
     @initialize(tags=st.lists(st.tuples(instances, groups, ports), min_size=1, max_size=3))
     def begin(self, tags: list[tuple[Party, Party, list[str]]]) -> None:
+        """Starts from a world with up to three tags, after a sweep."""
         self.world = random_world()
         for party, group, wanted_ports in tags:
             self.world.set_tag(party, "link-peer", peer_tag(party, group, wanted_ports))
@@ -87,6 +88,7 @@ class Life(RuleBasedStateMachine):
         key=st.sampled_from(["link-peer", "link-peer.2"]),
     )
     def tag(self, party: Party, peer: Party, wanted_ports: list[str], key: str) -> None:
+        """Tags an instance."""
         if party in self.world.instances and (peer.is_group or peer.account == party.account):
             steps["tag"] += 1
             self.world.set_tag(party, key, peer_tag(party, peer, wanted_ports))
@@ -104,9 +106,9 @@ class Life(RuleBasedStateMachine):
     @rule(
         group=groups, who=st.one_of(groups, instances), limits=ports, kind=st.sampled_from(["*", "*", "who", "nobody"])
     )
-    def accept(self, group: Party, who: Party, limits: list[str], kind: str) -> None:
+    def set_consent(self, group: Party, who: Party, limits: list[str], kind: str) -> None:
         """Sets a group's consent: to everyone, to one party, or to nobody."""
-        self._changed("accept")
+        self._changed("consent")
         name = (
             f"*@{HOME} *@{PEER}"
             if kind == "*"
@@ -115,7 +117,7 @@ class Life(RuleBasedStateMachine):
         self.world.set_tag(group, "link-accept", None if kind == "nobody" else name)
 
     @rule(party=instances, group=groups, ip=st.sampled_from(["10.0.0.2", "10.0.0.3", "10.0.0.5", ""]))
-    def life(self, party: Party, group: Party, ip: str) -> None:
+    def change_instance(self, party: Party, group: Party, ip: str) -> None:
         """Starts an instance, perhaps with an address that was used before or none yet; or releases or moves it.
 
         One instance per account is never released: an account that shows none is not trusted.
@@ -134,9 +136,9 @@ class Life(RuleBasedStateMachine):
             self.world.instances[party] = msgspec.structs.replace(instance, groups=(group.id,))
 
     @rule(policy=st.sampled_from(POLICIES), seconds=st.sampled_from([30, 301, 700]))
-    def later(self, policy: Any, seconds: int) -> None:
+    def advance_time(self, policy: Any, seconds: int) -> None:
         """Advances the time; the policy may change."""
-        steps["later"] += 1
+        steps["advance time"] += 1
         if policy != self.policy:
             self._changed("policy")
         self.policy = policy
@@ -148,7 +150,7 @@ class Life(RuleBasedStateMachine):
         priority=st.sampled_from([1, 50, 100]),
         policy=st.sampled_from(["accept", "accept", "drop"]),
     )
-    def hand_rule(self, ends: tuple[Party, Party], port: str, priority: int, policy: str) -> None:
+    def add_manual_rule(self, ends: tuple[Party, Party], port: str, priority: int, policy: str) -> None:
         """Adds a manual rule."""
         source, target = ends
         key = RuleKey(target, str(source), "", ALL if port == "all" else parse_port(port))
@@ -158,7 +160,7 @@ class Life(RuleBasedStateMachine):
             self.world.add_manual_rule(key, "by hand", priority, policy)
 
     @rule(group=groups, number=st.integers(0, 9), text=st.sampled_from(EDITS))
-    def hand_edit(self, group: Party, number: int, text: str) -> None:
+    def edit_rule(self, group: Party, number: int, text: str) -> None:
         """Deletes a rule, changes its description or priority, or copies its marker to a manual rule."""
         ids = sorted(self.world.rules[group])
         if not ids:
@@ -205,15 +207,15 @@ class Life(RuleBasedStateMachine):
         party=instances,
         state=st.sampled_from(["Created", "Running", "Deleted", "tags"]),
         plan=faults,
-        within=st.booleans(),
+        inside=st.booleans(),
         at=st.integers(0, 10),
     )
-    def event(self, party: Party, state: str, plan: dict[int, str], within: bool, at: int) -> None:
+    def event(self, party: Party, state: str, plan: dict[int, str], inside: bool, at: int) -> None:
         """An event, which may be false."""
         self.number += 1
         message = event_message(f"e-{self.number}", party, state, self.world.now)
         self.sent.append(message)
-        self._deliver(message, plan, self._old_message(within), at)
+        self._deliver(message, plan, self._old_message(inside), at)
 
     @rule(
         ends=st.one_of(st.tuples(groups, groups), st.tuples(instances, instances)),
@@ -222,7 +224,7 @@ class Life(RuleBasedStateMachine):
         wanted_ports=ports,
         until=st.sampled_from([0, 0, 600]),
         plan=faults,
-        within=st.booleans(),
+        inside=st.booleans(),
         at=st.integers(0, 14),
     )
     def request(
@@ -233,9 +235,10 @@ class Life(RuleBasedStateMachine):
         wanted_ports: list[str],
         until: int,
         plan: dict[int, str],
-        within: bool,
+        inside: bool,
         at: int,
     ) -> None:
+        """A request; `name` is its request_id if it is a link, so that ids are used again."""
         source, target = ends
         if source == target:
             return
@@ -249,18 +252,18 @@ class Life(RuleBasedStateMachine):
         self.sent.append(message)
         if action == "unlink" or "until" in fields:  # the same request_id with another `until` replaces its claim
             self.applied.clear()
-        run = self._deliver(message, plan, self._old_message(within), at)
+        run = self._deliver(message, plan, self._old_message(inside), at)
         applied = any(r["outcome"] == "applied" and r.get("request_id") == name for r in run.watch.outcomes)
         # deliveries inside others, stale reads and `until` may cost a claim: docs/guarantees.md, limits
-        exact = not within and not until and "stale" not in plan.values()
+        exact = not inside and not until and "stale" not in plan.values()
         if applied and run.end == "acked" and source.is_group and exact:
             keys = invariants.group_rules(source, target, "+".join(wanted_ports) or "mutual")
             ours = oracle.owned(self.world, self.policy)
             self.applied.setdefault(name, {}).update({key: f"req:{name}" for key in keys if key in ours})
 
     @rule(number=st.integers(0, 30), plan=faults)
-    def again(self, number: int, plan: dict[int, str]) -> None:
-        """Delivers an old message again, however late."""
+    def redeliver(self, number: int, plan: dict[int, str]) -> None:
+        """Redelivers an old message, however late."""
         if self.sent:
             self.applied.clear()  # it may be an unlink, or a link with `until`
             self._deliver(self.sent[number % len(self.sent)], plan, None, 0)
@@ -276,28 +279,29 @@ class Life(RuleBasedStateMachine):
             self._deliver(Message(f"b-{self.number}", "cross_account", stream(*bodies)), plan, None, 0)
 
     @rule(number=st.integers(0, 5), plan=faults)
-    def from_the_queue(self, number: int, plan: dict[int, str]) -> None:
+    def deliver_queued(self, number: int, plan: dict[int, str]) -> None:
         """Delivers a request that link-peer itself has put into the queue."""
         if self.world.queue:
             self.number += 1
             body = self.world.queue.pop(number % len(self.world.queue))
             self._deliver(Message(f"q-{self.number}", "cross_account", stream(body)), plan, None, 0)
 
-    @rule(plan=faults, within=st.booleans(), at=st.integers(0, 20))
-    def sweep(self, plan: dict[int, str], within: bool, at: int) -> None:
-        self._deliver(sweep_message(), plan, self._old_message(within), at)
+    @rule(plan=faults, inside=st.booleans(), at=st.integers(0, 20))
+    def sweep(self, plan: dict[int, str], inside: bool, at: int) -> None:
+        """A sweep."""
+        self._deliver(sweep_message(), plan, self._old_message(inside), at)
 
     # at rest
 
     @rule()
-    def rest(self) -> None:
+    def come_to_rest(self) -> None:
         """In a copy of the world, faults stop, messages are redelivered and one sweep runs: the rules are as they should
         be, and a second sweep changes nothing."""
         steps["rest"] += 1
         with _as_assertion():
-            self._check_rest()
+            self._check_at_rest()
 
-    def _check_rest(self) -> None:
+    def _check_at_rest(self) -> None:
         world = self.world.copy()
         world.now += 400
         if self.policy.paused:
@@ -322,4 +326,5 @@ class Life(RuleBasedStateMachine):
                 hold("I6", claim in ours.get(key, ()), f"{name} was applied, but {key} has claims {ours.get(key)}")
 
     def teardown(self) -> None:
-        self.rest()
+        """Checks the world at rest at the end of every run."""
+        self.come_to_rest()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.simulation.random_run import Life
+from tests.simulation.random_run import RandomRun
 
 
 def test_no_random_run_breaks_an_invariant() -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        Life,
+        RandomRun,
         settings=settings(
             max_examples=25,
             stateful_step_count=20,
