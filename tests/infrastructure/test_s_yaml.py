@@ -204,7 +204,7 @@ def test_names_can_be_set_by_environment_variables() -> None:
     [
         ("${env('LINK_PEER_UNSET')}", "not set"),
         ("${vars.missing}", "no missing"),
-        ("${output.x}", "not supported here"),
+        ("${output.x}", "not a variable that is supported here"),
     ],
 )
 def test_a_variable_that_cannot_be_resolved_is_an_error(tmp_path: Path, expression: str, problem: str) -> None:
