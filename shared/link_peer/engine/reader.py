@@ -151,6 +151,13 @@ class Reader:
         """The group's rules as they were last read."""
         return self._rules.get(group, ())
 
+    def reread_rules(self, groups: Iterable[Party]) -> None:
+        """Reads the rules of these groups once more, as `rules` does: an account that refuses access is noted."""
+        groups = set(groups)
+        for group in groups:
+            self._rules.pop(group, None)
+        self.rules(groups)
+
     def refresh_rules(self, group: Party) -> tuple[Rule, ...]:
         """The group's rules as they are now. Raises NoAccess or Transient, also where this reader is tolerant."""
         self._rules.pop(group, None)

@@ -117,8 +117,7 @@ class PairScope(Scope):
         snapshot = self.reader.snapshot()
         for instance in map(snapshot.instances.get, self.ends):
             groups |= {Party(instance.party.account, group) for group in instance.groups} if instance else set()
-        for group in sorted(groups & snapshot.rules.keys()):
-            self.reader.refresh_rules(group)
+        self.reader.reread_rules(groups & snapshot.rules.keys())
         return True
 
     def record(self, outcome: str, why: Denial) -> None:
