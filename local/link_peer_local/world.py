@@ -103,6 +103,7 @@ class _Loader:
             function_role=text["function_role"],
             policy=str(policy),
             deployment=text["deployment"],
+            queues=list(text.get("queues", ())),
             vpcs=[
                 {
                     "id": self.vpcs[vpc["name"]].id,

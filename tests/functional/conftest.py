@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from link_peer_local import inprocess, world
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import SystemClock, VirtualClock
+from link_peer_local.core.clock import VirtualClock
 from link_peer_local.server import serve
 from pytest_mock import MockerFixture
 
 from tests.functional.lab import PEER, Lab
 from tests.functional.records import Watch, said
-from tests.functional.wire_lab import WireLab
+from tests.functional.wire_lab import CloudClock, WireLab
 
 
 @pytest.fixture(name="record_watch", autouse=True)
@@ -55,8 +55,9 @@ def _make_lab(mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 @pytest.fixture(name="wire_lab")
 def _wire_lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WireLab]:
-    """The default world behind a real server, on the machine's clock."""
-    cloud = LocalCloud(SystemClock())
+    """The default world behind a real server, in real time; `drain` lets more of it pass."""
+    clock = CloudClock()
+    cloud = LocalCloud(clock)
     world.load(cloud)
     with serve(cloud) as server:
-        yield WireLab(server, monkeypatch, tmp_path)
+        yield WireLab(server, clock, monkeypatch, tmp_path)

@@ -15,8 +15,8 @@ import pytest
 import sweep
 import yaml
 from link_peer.alicloud.sts import CACHE
-from link_peer.domain.model import Party, RuleKey
-from link_peer.domain.tags import parse_party, parse_port
+from link_peer.domain.model import ALL, Party, RuleKey
+from link_peer.domain.tags import iso_millis, parse_party, parse_port
 from link_peer.runtime import compose
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Fault
@@ -27,6 +27,8 @@ from link_peer_local.ecs.state import Group, Instance
 HOME = "1000000000000001"
 PEER = "1000000000000002"
 REGION = "cn-qingdao"
+MANAGED = f"link-managed.prod.{HOME}"
+"""The tag by which a sweep finds the groups with rules of ours."""
 
 POLICY: dict[str, Any] = {
     "deployment": "prod",
@@ -71,6 +73,12 @@ class Lab:
     def policy(self, **changes: Any) -> None:
         """Writes the policy file, with these top-level keys replaced."""
         self.policy_path.write_text(yaml.safe_dump({**POLICY, **changes}, sort_keys=False), encoding="utf-8")
+
+    def policy_account(self, account: str, **changes: Any) -> None:
+        """The policy file with more said of one account."""
+        text = yaml.safe_load(self.policy_path.read_text(encoding="utf-8"))
+        text["accounts"][account] = {**text["accounts"][account], **changes}
+        self.policy_path.write_text(yaml.safe_dump(text, sort_keys=False), encoding="utf-8")
 
     def group(self, *accepts: str, account: str = HOME, vpc: str = "", **fields: Any) -> Group:
         """Creates a group in the shared VPC, with these `link-accept` entries."""
@@ -156,11 +164,11 @@ class Lab:
     def reasons(self, group: Group) -> list[str]:
         """The claims (`by=`) of every rule of ours on a group."""
         descriptions = [rule["Description"] for rule in self.raw_rules(group)]
-        return sorted(d.split("by=")[1].split(" ")[0] for d in descriptions if d.startswith("link-peer/1 "))
+        return sorted(d.split("by=")[1].split(" ")[0] for d in descriptions if d.startswith("link-peer/2 "))
 
     def rule_id(self, group: Group, source: Group, port: str) -> str:
         """The id in the marker of our rule for this source and port."""
-        return RuleKey(party(group), str(party(source)), "", parse_port(port)).id("prod", REGION)
+        return RuleKey(party(group), str(party(source)), "", parse_port(port)).id(HOME, "prod", REGION)
 
     def tags(self, thing: Group | Instance) -> dict[str, str]:
         """The current tags."""
@@ -237,9 +245,42 @@ class Lab:
         }
         return event
 
+    def group_event(self, group: Group, name: str = "TagResources") -> dict[str, Any]:
+        """A change of a group's tags as ActionTrail reports it."""
+        event = self.event(group.id, type="ecs:ActionTrail:ApiCall")
+        event["data"] = {
+            "eventName": name,
+            "eventRW": "Write",
+            "serviceName": "Ecs",
+            "acsRegion": REGION,
+            "referencedResources": {"ACS::ECS::SecurityGroup": [group.id]},
+        }
+        return event
+
+    def forge(self, group: Group, source: Group, by: str, port: str = "all", created: float = 0) -> None:
+        """Writes a rule with a marker of ours by hand, as anyone who may write rules can."""
+        key = RuleKey(party(group), str(party(source)), "", parse_port(port) if port != "all" else ALL)
+        rule_id = key.id(HOME, "prod", REGION)
+        fields = {
+            "IpProtocol": key.port.protocol.upper(),
+            "PortRange": key.port.range,
+            "SourceGroupId": source.id,
+            "Priority": "100",
+            "Policy": "accept",
+            "NicType": "intranet",
+            "Description": f"link-peer/2 dep=prod home={HOME} id={rule_id} by={by}",
+        }
+        if source.account != group.account:
+            fields["SourceGroupOwnerId"] = source.account
+        self.authorize(group, **fields)
+
     def iso(self, seconds: float = 0) -> str:
         moment = datetime.fromtimestamp(self.cloud.clock.now() + seconds, timezone.utc)
         return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def iso_millis(self, seconds: float = 0) -> str:
+        """The same with milliseconds, as records and the functions' own messages have it."""
+        return iso_millis(self.cloud.clock.now() + seconds)
 
     def auto_link(self, *events: Any) -> dict[str, int]:
         """Runs the function on one event, or on an array of them."""
@@ -263,15 +304,15 @@ class Lab:
             request["ports"] = list(ports)
         return {**request, **fields}
 
-    def message(self, body: Any) -> dict[str, Any]:
-        """A queue message as the stream pushes it."""
+    def message(self, body: Any, queue: str = "link-peer-requests") -> dict[str, Any]:
+        """A message of a queue of home, as the stream pushes it."""
         self._events += 1
         return {
             "id": f"message-{self._events}",
             "source": "MNS-link-peer",
             "specversion": "1.0",
             "type": "mns:Queue:SendMessage",
-            "subject": f"acs:mns:{REGION}:{HOME}:queues/link-peer-requests",
+            "subject": f"acs:mns:{REGION}:{HOME}:queues/{queue}",
             "time": self.iso(),
             "aliyunaccountid": HOME,
             "data": {
@@ -281,10 +322,10 @@ class Lab:
             },
         }
 
-    def cross_account(self, *bodies: Any) -> dict[str, int]:
-        """Runs the function on an array of messages with these bodies."""
+    def cross_account(self, *bodies: Any, queue: str = "link-peer-requests") -> dict[str, int]:
+        """Runs the function on an array of messages with these bodies, which came through a queue."""
         self._tick()
-        event = json.dumps([self.message(body) for body in bodies]).encode()
+        event = json.dumps([self.message(body, queue) for body in bodies]).encode()
         answer: dict[str, int] = json.loads(cross_account.handler(event, self.context))["outcomes"]
         return answer
 
@@ -298,14 +339,41 @@ class Lab:
         answer: dict[str, int] = json.loads(sweep.handler(json.dumps(event).encode(), self.context))["outcomes"]
         return answer
 
-    def queued(self) -> list[dict[str, Any]]:
-        """Receives and deletes the requests in the queue."""
+    def queued(self, queue: str = "", after: float = 0) -> list[dict[str, Any]]:
+        """Receives and deletes the messages in a queue, those that become visible within `after` seconds too."""
         import base64
 
-        found = self.cloud.mns.receive(HOME, self.cloud.world.queue, max_n=16)
-        for message in found:
-            self.cloud.mns.delete(HOME, self.cloud.world.queue, message.receipt_handle)
-        return [json.loads(base64.b64decode(message.body)) for message in found]
+        if after:
+            self.cloud.clock.advance(after)
+        queue = queue or self.cloud.world.queue
+        bodies: list[dict[str, Any]] = []
+        while found := self.cloud.mns.receive(HOME, queue, max_n=16):
+            for message in found:
+                self.cloud.mns.delete(HOME, queue, message.receipt_handle)
+            bodies += [json.loads(base64.b64decode(message.body)) for message in found]
+        return bodies
+
+    def look(self, thing: Group | Instance | str, expires_at: str) -> dict[str, Any]:
+        """The message by which auto_link has a party of home looked at again."""
+        name = thing if isinstance(thing, str) else thing.id
+        return {
+            "version": 1,
+            "request_id": f"look-{name}"[:48],
+            "action": "look",
+            "region": REGION,
+            "party": {"account": HOME, "party": name},
+            "expires_at": expires_at,
+        }
+
+    def drain(self, seconds: float = 600) -> dict[str, int]:
+        """Delivers what the queue holds, and what becomes visible within so many seconds, one message at a time."""
+        outcomes: dict[str, int] = {}
+        end = self.cloud.clock.now() + seconds
+        while self.cloud.clock.now() < end:
+            for body in self.queued(after=10):
+                for outcome, count in self.cross_account(body).items():
+                    outcomes[outcome] = outcomes.get(outcome, 0) + count
+        return outcomes
 
     # records and calls
 

@@ -26,3 +26,11 @@ def test_without_credentials_the_function_does_not_start(lab: Lab, monkeypatch: 
     monkeypatch.delenv("ALIBABA_CLOUD_ACCESS_KEY_ID")
     with pytest.raises(LinkPeerError, match="no credentials"):
         lab.sweep()
+
+
+def test_the_shared_queue_is_no_account_s_own(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anyone may post to it, so it would prove nothing."""
+    lab.policy_account(PEER, queue="link-peer-requests")
+    monkeypatch.setenv("LINK_PEER_QUEUE", "link-peer-requests")
+    with pytest.raises(PolicyError, match=f"give {PEER} a queue of its own"):
+        lab.sweep()

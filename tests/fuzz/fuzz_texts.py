@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT / "shared")]
 with atheris.instrument_imports(include=["link_peer", "yaml"]):
     from link_peer.domain.denial import LinkDenied
     from link_peer.domain.errors import BadInput, PolicyError
-    from link_peer.domain.marker import fits, parse, render
+    from link_peer.domain.marker import MAX_LENGTH, parse, render
     from link_peer.domain.tags import Accept, Peer, accepts, bad_accepts, link_until, parse_instant, peers
     from link_peer.inbound.events import decode as decode_event
     from link_peer.inbound.events import elements, queue_message
@@ -52,12 +52,12 @@ def tags(data: bytes) -> None:
 
 
 def requests(data: bytes) -> None:
-    """A request that was decoded is encoded as a message that decodes to the same request."""
+    """A request or look that was decoded is encoded as a message that decodes to the same value."""
     try:
-        request = decode(data, region=REGION, now=NOW)
+        message = decode(data, region=REGION, now=NOW)
     except (BadInput, LinkDenied):
         return
-    assert decode(encode(request), region=REGION, now=NOW) == request
+    assert decode(encode(message), region=REGION, now=NOW) == message
 
 
 def events(data: bytes) -> None:
@@ -67,20 +67,20 @@ def events(data: bytes) -> None:
     except BadInput:
         return
     for element in found:
-        for read in (lambda e: decode_event(e, home=HOME, region=REGION), queue_message):
+        for read in (decode_event, queue_message):
             try:
-                read(element)
+                read(element, home=HOME, region=REGION)
             except BadInput:
                 continue
 
 
 def markers(data: bytes) -> None:
     """A marker that was parsed is rendered as text that fits into a Description and parses to the same marker."""
-    marker = parse(text(data), HOME)
+    marker = parse(text(data))
     if marker is not None:
-        written = render(marker, HOME)
-        assert fits(written)
-        assert parse(written, HOME) == marker
+        written = render(marker)
+        assert len(written) <= MAX_LENGTH
+        assert parse(written) == marker
 
 
 def policy(data: bytes) -> None:
@@ -104,14 +104,20 @@ READERS: dict[str, Callable[[bytes], None]] = {
     reader.__name__: reader for reader in (tags, requests, events, markers, policy)
 }
 SEEDS: dict[str, list[bytes]] = {
-    "tags": [f"sg-a@{HOME}:tcp/8000-8010+udp/53+icmp,i-b *@{HOME}".encode(), b"2027-01-01T00:00:00.5+08:00"],
+    "tags": [
+        f"sg-a@{HOME}:tcp/8000-8010+udp/53+icmp,i-b *@{HOME}~20270101T000000Z".encode(),
+        b"2027-01-01T00:00:00.5+08:00",
+    ],
     "requests": [
         b'{"version":1,"request_id":"r","action":"link","region":"cn-qingdao","from":{"account":"1000000000000001","party":'
-        b'"sg-a"},"to":{"account":"1000000000000002","party":"sg-b"},"ports":["tcp/1"],"expires_at":"2026-11-25T08:00:00Z"}'
+        b'"sg-a"},"to":{"account":"1000000000000002","party":"sg-b"},"ports":["tcp/1"],"expires_at":"2026-11-25T08:00:00Z"}',
+        b'{"version":1,"request_id":"look-i-a","action":"look","region":"cn-qingdao","party":{"account":"1000000000000001",'
+        b'"party":"i-a"},"expires_at":"2026-11-25T07:05:00.922Z","attempt":1}',
     ],
     "events": [path.read_bytes() for path in sorted((ROOT / "events").glob("*.json"))],
     "markers": [
-        b"link-peer/1 dep=prod id=daed3c026b1eb6c4 by=tag,req:chg-1~20270101T000000Z from=i-a to=i-b@1000000000000002"
+        b"link-peer/2 dep=prod home=1000000000000001 id=0f4701091c58a844 by=tag,req:chg-1~20270101T000000Z "
+        b"from=i-a to=i-b@1000000000000002"
     ],
     "policy": [(ROOT / "policy.yaml").read_bytes()],
 }

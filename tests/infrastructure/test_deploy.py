@@ -7,15 +7,17 @@ import json
 import operator
 import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from link_peer.domain.tags import managed_tag
 from link_peer.runtime import audit
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.sls import LogGroup, LogRecord
+from link_peer_local.world import WORLDS
 
 from deploy import prepare
 from tests.functional.lab import HOME, PEER, REGION, Lab
@@ -33,13 +35,16 @@ VALUES = {
     "HOME_ACCOUNT": HOME,
     "PEER_ACCOUNT": PEER,
     "PEER_ROLE": "link-peer",
+    "DEPLOYMENT": "prod",
     "EXTERNAL_ID": "link-peer-local-example",
     "REQUESTER_EXTERNAL_ID": "link-peer-requester-example",
 }
 DASHBOARD = yaml.safe_load((DEPLOY / "dashboard.yaml").read_text(encoding="utf-8"))
 ALERTS = yaml.safe_load((DEPLOY / "alerts.yaml").read_text(encoding="utf-8"))
 POLICIES = sorted(path.name for path in DEPLOY.glob("ram-*.json"))
-NO_RESOURCE_LEVEL = {"ecs:AuthorizeSecurityGroup", "ecs:ModifySecurityGroupRule"}  # [doc ECS RAM authorization]
+NO_RESOURCE_LEVEL = {"ecs:AuthorizeSecurityGroup", "ecs:ModifySecurityGroupRule", "ecs:ListTagResources"}
+"""[doc ECS RAM authorization]"""
+MANAGED_TAG = f"link-managed.prod.{HOME}"
 
 
 @pytest.fixture(name="lab")
@@ -70,7 +75,7 @@ def called() -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
-        and node.func.attr in ("_read", "_change")
+        and node.func.attr in ("_read", "_change", "_pages", "_all")
         and isinstance(node.args[0], ast.Constant)
     }
     return {"ecs:" + str(operation).title().replace("_", "") for operation in operations}
@@ -91,6 +96,14 @@ def test_a_role_allows_exactly_the_ecs_actions_that_the_code_calls(name: str) ->
     assert allowed(name, "ecs:") == called()
 
 
+@pytest.mark.parametrize("path", sorted(WORLDS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_roles_of_the_local_worlds_allow_the_same(path: Path) -> None:
+    """So that a missing permission is found before the real cloud refuses it."""
+    for role in yaml.safe_load(path.read_text(encoding="utf-8"))["roles"]:
+        name = "ram-function-role.json" if role["account"] == HOME else "ram-peer-role.json"
+        assert set(role["allowed_actions"]) == allowed(name)
+
+
 def test_outside_ecs_the_function_role_only_writes_logs_and_queues_and_assumes_peer_roles() -> None:
     """It can neither read nor delete the audit log, nor receive messages from a queue."""
     others = [
@@ -103,7 +116,14 @@ def test_outside_ecs_the_function_role_only_writes_logs_and_queues_and_assumes_p
     assert others == [
         (["sts:AssumeRole"], [f"acs:ram::{PEER}:role/link-peer"]),
         (["log:PostLogStoreLogs"], [f"{log}decisions", f"{log}functions"]),
-        (["mns:SendMessage"], [f"{queue}link-peer-requests/messages", f"{queue}link-peer-dead-letters/messages"]),
+        (
+            ["mns:SendMessage"],
+            [
+                f"{queue}link-peer-requests/messages",
+                f"{queue}link-peer-requests-*/messages",  # the queues of single accounts
+                f"{queue}link-peer-dead-letters/messages",
+            ],
+        ),
     ]
 
 
@@ -114,7 +134,7 @@ def test_a_peer_role_allows_only_ecs() -> None:
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_every_allow_is_restricted_to_resources_if_possible(name: str) -> None:
-    """`*` is allowed for the two actions without a resource level; every other Allow names region and account."""
+    """`*` is allowed for the actions without a resource level; every other Allow names region and account."""
     for statement in statements(document(name), "Allow"):
         if "Principal" in statement:
             continue
@@ -128,7 +148,8 @@ def test_every_allow_is_restricted_to_resources_if_possible(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["ram-function-role.json", "ram-peer-role.json"])
 def test_no_role_may_open_to_the_world_or_consent_for_itself(name: str) -> None:
-    """A second line of defence: no source 0.0.0.0/0 or ::/0, and no `link-accept` tag written by link-peer itself."""
+    """A second line of defence: no source 0.0.0.0/0 or ::/0, and no consent or lock written or removed by link-peer itself,
+    not even beside its own tag in one call."""
     denied = {
         (action, key): values
         for statement in statements(document(name), "Deny")
@@ -138,7 +159,22 @@ def test_no_role_may_open_to_the_world_or_consent_for_itself(name: str) -> None:
     }
     for action in ("ecs:AuthorizeSecurityGroup", "ecs:ModifySecurityGroupRule"):
         assert denied[action, "ecs:SecurityGroupSourceCidrIps"] == ["0.0.0.0/0", "::/0"]
-    assert denied["ecs:TagResources", "acs:RequestTag/link-accept"] == ["*"]
+    for action in ("ecs:TagResources", "ecs:UntagResources"):
+        assert denied[action, "acs:RequestTag/link-accept"] == ["*"]
+        assert denied[action, "acs:RequestTag/link-lock"] == ["*"]
+
+
+@pytest.mark.parametrize("name", ["ram-function-role.json", "ram-peer-role.json"])
+def test_a_role_may_write_and_remove_only_its_own_tag(name: str) -> None:
+    """That of this deployment and home, on security groups."""
+    tagging = [
+        s for s in statements(document(name), "Allow") if set(s["Action"]) & {"ecs:TagResources", "ecs:UntagResources"}
+    ]
+    assert [(s["Action"], s["Condition"]) for s in tagging] == [
+        (["ecs:TagResources", "ecs:UntagResources"], {"StringLike": {f"acs:RequestTag/{MANAGED_TAG}": ["*"]}})
+    ]
+    assert all(resource.endswith(":securitygroup/*") for s in tagging for resource in s["Resource"])
+    assert managed_tag("prod", HOME) == MANAGED_TAG
 
 
 def test_the_deny_policy_covers_all_tagging_of_groups() -> None:
@@ -153,6 +189,8 @@ def test_the_deny_policy_covers_all_tagging_of_groups() -> None:
     groups = "acs:ecs:*:*:securitygroup/*"
     assert {("ecs:TagResources", groups), ("ecs:UntagResources", groups)} <= unconditional
     assert {("ecs:AddTags", "*"), ("ecs:RemoveTags", "*"), ("tag:TagResources", "*")} <= unconditional
+    assert ("ecs:CreateSecurityGroup", "*") in unconditional  # it takes tags, too
+    assert not [s for s in document("ram-deny-accept-tags.json")["Statement"] if "Condition" in s]
     assert not statements(document("ram-deny-accept-tags.json"), "Allow")
 
 
@@ -191,6 +229,7 @@ def test_the_ros_template_creates_the_same_role_as_the_json_files() -> None:
         "FunctionRole": template["Parameters"]["FunctionRole"]["Default"],
         "RoleName": template["Parameters"]["RoleName"]["Default"],
         "ExternalId": VALUES["EXTERNAL_ID"],
+        "ManagedTag": {f"acs:RequestTag/{MANAGED_TAG}": ["*"]},
         "ALIYUN::Region": REGION,
         "ALIYUN::TenantId": PEER,
     }
@@ -200,7 +239,7 @@ def test_the_ros_template_creates_the_same_role_as_the_json_files() -> None:
     assert f"acs:ram::{PEER}:role/{role['RoleName']}" in allowed_roles()
 
 
-def rendered(value: Any, parameters: dict[str, str]) -> Any:
+def rendered(value: Any, parameters: Mapping[str, Any]) -> Any:
     """Evaluates ROS's `Ref` and `Fn::Sub`."""
     if isinstance(value, list):
         return [rendered(item, parameters) for item in value]
@@ -252,7 +291,7 @@ def test_the_roles_suffice_to_open_and_close_links(lab: Lab, monkeypatch: pytest
     assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
     lab.sweep()
     assert (lab.rules(database), lab.rules(ledger)) == ([], [])
-    assert "link-managed.prod" not in lab.tags(database) | lab.tags(ledger)
+    assert MANAGED_TAG not in lab.tags(database) | lab.tags(ledger)
 
 
 def test_every_field_of_a_record_is_indexed() -> None:

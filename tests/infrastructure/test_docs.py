@@ -31,7 +31,7 @@ AUDIT_INDEX = sls_index.parse(json.loads((ROOT / "deploy/sls-index.json").read_t
 CONTRACT_REASONS = """
     no-consent not-allowed bad-tag bad-request bad-event expired paused unknown-account no-access peer-not-found
     instance-gone no-private-ip same-group different-region different-vpc classic-network advanced-group managed-group
-    quota removals-held human-rule
+    locked isolated-group address-conflict id-in-use half-open quota removals-held human-rule
 """
 
 

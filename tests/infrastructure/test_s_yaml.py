@@ -152,7 +152,7 @@ def test_auto_link_receives_instance_state_changes(state: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ApiCall", "ConsoleOperation"])
-@pytest.mark.parametrize("name", ["TagResources", "UntagResources"])
+@pytest.mark.parametrize("name", ["TagResources", "UntagResources", "AddTags", "RemoveTags"])
 def test_auto_link_receives_tag_changes(kind: str, name: str) -> None:
     """ECS publishes no event for a tag change, so ActionTrail's record of the call is used."""
     event = {"source": "acs.ecs", "type": f"ecs:ActionTrail:{kind}", "data": {"eventName": name}}

@@ -9,11 +9,14 @@ from link_peer.domain.policy import Policy
 from link_peer.inbound import dispatch
 from link_peer.runtime.delivery import Delivery
 
-from tests.simulation.invariants import Broken
-from tests.simulation.messages import Message, requests_in, stream
+from tests.simulation.invariants import Broken, hold
+from tests.simulation.messages import Message, from_queue, messages_in
 from tests.simulation.run import TIMEOUT, Killed, Run
 from tests.simulation.sim_cloud import SimClock, SimCloud
 from tests.simulation.world import REGION, START, World
+
+ENOUGH = 200
+"""Deliveries after which a queue that has no faults must be empty."""
 
 HANDLERS: dict[str, Callable[[bytes, Delivery], Mapping[str, int]]] = {
     "auto_link": dispatch.handle_events,
@@ -30,8 +33,8 @@ def deliver(
     before_call: Callable[[int], None] | None = None,
 ) -> Run:
     """Runs the function once for a message. Raises Broken if an invariant breaks, or on an unexpected exception."""
-    run = Run(world, policy, faults, before_call)
-    run.watch.requests = requests_in(message)
+    run = Run(message.function, world, policy, faults, before_call)
+    run.watch.messages, run.watch.queue = messages_in(message), message.queue
     delivery = Delivery(
         function=message.function,
         region=REGION,
@@ -42,6 +45,7 @@ def deliver(
         queue=run,
         seconds=TIMEOUT,
         readers=1,  # no parallel reads, so that the order of calls is always the same
+        current_policy=lambda: run.policy,
     )
     try:
         HANDLERS[message.function](message.body, delivery)
@@ -53,7 +57,7 @@ def deliver(
     except Exception as error:
         raise Broken("errors", f"{message.function} raised {type(error).__name__}: {error}") from error
     disturbed = bool(faults) or before_call is not None
-    run.watch.ended(message.function, run.end, disturbed=disturbed, log_failed=run.log_failed)
+    run.watch.ended(run.end, disturbed=disturbed, log_failed=run.log_failed)
     return run
 
 
@@ -67,11 +71,16 @@ def deliver_without_faults(world: World, message: Message, policy: Policy) -> Ru
     raise Broken("I10", f"{message.name} was not acknowledged, without any fault: {world.records[-1]}")
 
 
-def deliver_queue(world: World, policy: Policy) -> None:
-    """Delivers the messages of the queue, without faults, until it is empty."""
+def deliver_queue(world: World, policy: Policy) -> list[Run]:
+    """Delivers the messages of the queues when they are due, without faults, until none is left."""
+    runs = []
     while world.queue:
-        body = world.queue.pop(0)
-        deliver_without_faults(world, Message("queued", "cross_account", stream(body)), policy)
+        hold("I13", len(runs) < ENOUGH, f"the queue never becomes empty: {world.queue}")
+        first = min(world.queue, key=lambda queued: queued.due)
+        world.queue.remove(first)
+        world.now = max(world.now, first.due)
+        runs.append(deliver_without_faults(world, from_queue(first), policy))
+    return runs
 
 
 def reset(world: World, after: float = 0.0) -> None:

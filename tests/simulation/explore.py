@@ -15,9 +15,11 @@ from link_peer.domain.policy import Policy
 from tests.simulation import invariants
 from tests.simulation.driver import deliver, reset
 from tests.simulation.invariants import Broken
-from tests.simulation.messages import Message
-from tests.simulation.run import kinds_for
-from tests.simulation.world import World
+from tests.simulation.messages import Message, from_queue
+from tests.simulation.run import SLOW, kinds_for
+from tests.simulation.world import START, World
+
+PERIOD = 60  # seconds
 
 Fact = tuple[str, ...]
 Facts = frozenset[Fact]
@@ -27,6 +29,10 @@ Plan = tuple[tuple[int, str], ...]
 """The faults of one delivery, as (call number, kind)."""
 
 
+NOTED = frozenset({"forbidden", "stale", "empty", "omit-one", "omit-group", *SLOW})
+"""Faults after which a history may end otherwise."""
+
+
 class Act(msgspec.Struct, frozen=True):
     """Something that changes the world between deliveries: a person or an instance does it."""
 
@@ -34,7 +40,13 @@ class Act(msgspec.Struct, frozen=True):
     do: Callable[[World], None]
 
 
-Step = Message | Act
+class NextQueued(msgspec.Struct, frozen=True):
+    """Delivers what is next on the queues, if anything is."""
+
+    name: str = "next on the queue"
+
+
+Step = Message | Act | NextQueued
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -118,21 +130,30 @@ def _outcomes(
         step.do(after)
         yield (), after, frozenset(), 0
         return
+    queued = min(world.queue, key=lambda one: one.due) if world.queue and isinstance(step, NextQueued) else None
+    if isinstance(step, NextQueued):
+        if queued is None:
+            yield (), world.copy(), frozenset(), 0
+            return
+        step = from_queue(queued)
     todo: list[Plan] = [()]
     while todo:
         plan = todo.pop()
         after = world.copy()
         reset(after, step.after)
+        if queued:
+            after.queue.remove(queued)
+            after.now = max(after.now, queued.due)
         try:
             run = deliver(after, step, scenario.policy, dict(plan))
         except Broken as broken:
             raise _with_history(broken, [*trace, step.name + _plan_text(plan)]) from None
         facts: set[Fact] = {(step.name, r["outcome"], r.get("reason", "")) for r in run.watch.outcomes}
-        facts |= {
-            ("fault", kind) for _, kind in plan if kind in ("forbidden", "stale", "empty", "omit-one", "withdrawn")
-        }
+        facts |= {("fault", kind) for _, kind in plan if kind in NOTED}
         if run.end == "acked":
             facts.add(("acked", step.name))
+        elif queued:
+            after.queue.append(queued)
         yield plan, after, frozenset(facts), len(run.calls)
         if len(plan) < scenario.faults and run.end != "killed":
             first = plan[-1][0] + 1 if plan else 0
@@ -147,9 +168,10 @@ def _with_history(broken: Broken, trace: Sequence[str]) -> Broken:
 
 
 def fingerprint(world: World) -> object:
-    """Everything in a world that a later delivery or check can see. Leaves out rule ids, which are opaque, and the time."""
+    """Everything in a world that a later delivery or check can see. Leaves out rule ids, which are opaque, and the time;
+    when a rule was made, and when a message is due, counts by periods only."""
     rules = frozenset(
-        (rule.key, rule.policy, rule.priority, rule.description, rule.id in world.manual_rules)
+        (rule.key, rule.policy, rule.priority, rule.description, rule.id in world.manual_rules, rule.created[:15])
         for by_id in world.rules.values()
         for rule in by_id.values()
     )
@@ -160,7 +182,9 @@ def fingerprint(world: World) -> object:
     )
     tags = frozenset((party, key, value) for party, group in world.groups.items() for key, value in group.tags.items())
     instances = frozenset((i.party, i.ip, i.groups, tuple(sorted(i.tags.items()))) for i in world.instances.values())
-    return rules, previous, tags, instances, tuple(world.queue), frozenset(world.hidden)
+    queue = tuple(sorted((one.body, one.queue, (one.due - START) // PERIOD) for one in world.queue))
+    hidden = (frozenset(world.hidden), frozenset(world.revoked), frozenset(world.interfaces))
+    return rules, previous, tags, instances, queue, *hidden
 
 
 def _plan_text(plan: Plan) -> str:

@@ -16,7 +16,7 @@ from link_peer.domain.policy import Policy
 
 from tests.simulation.driver import deliver, reset
 from tests.simulation.explore import fingerprint
-from tests.simulation.invariants import Broken, hold
+from tests.simulation.invariants import Broken, hold, stripped
 from tests.simulation.messages import Message
 from tests.simulation.run import Run
 from tests.simulation.world import World
@@ -53,6 +53,8 @@ def race(race: Race, switches: int) -> Outcome:
         outcome.schedules += 1
         try:
             runs = _run(world, race, first, turns)
+            found = any(run.end != "acked" for run in runs) or not stripped(world, race.policy)
+            hold("I9", found, "both were acknowledged, and a group with a rule of ours has no managed tag")
             key = (fingerprint(world), tuple(run.end for run in runs), tuple(str(_outcomes(run)) for run in runs))
             if key not in ends:
                 ends[key] = race.end(world, runs)

@@ -6,11 +6,14 @@ import calendar
 import time
 from collections import Counter
 
-from link_peer.domain.model import ALL, Party, RuleKey
-from link_peer.domain.policy import Policy
+from link_peer.domain.model import ALL, Party, Rule, RuleKey
+from link_peer.domain.policy import Pause, Policy
 
 from tests.simulation import oracle
+from tests.simulation.oracle import Owned
 from tests.simulation.world import World
+
+HALF_OPEN_SECONDS = 1800  # a sweep removes a request's half of a mutual link once the rule is older
 
 checked: Counter[str] = Counter()
 """How often each invariant was checked in this process."""
@@ -34,37 +37,53 @@ def hold(invariant: str, holds: bool, text: str) -> None:
 def at_rest(world: World, policy: Policy) -> None:
     """Checks a world after a sweep without faults: I1, I2, I3, I3' and I9.
 
-    Whether a request's claim must exist is not checked here: only the scenario knows.
+    Whether a request's claim must exist is not checked here: only the scenario knows. Groups of an account that refuses
+    access can be neither read nor changed, so nothing is checked there.
     """
-    ours = oracle.owned(world, policy)
-    present = oracle.present(world)
+    ours = [one for one in oracle.owned_rules(world, policy) if one.key.group.account not in world.revoked]
     tags = oracle.wanted_by_tags(world, policy)
-    for key, claims in ours.items():
-        hold("I1", oracle.allowed(world, policy, key), f"{key} exists ({claims}) without consent or against the policy")
-        hold("I9", ("tag" in claims) == (key in tags), f"{key} has claims {claims}, but is tagged by {tags.get(key)}")
-        if key.port == ALL:
-            other = _other_side(world, key)
-            whole = other is not None and (ours.get(other) == claims or (other in present and other not in ours))
-            other_claims = ours.get(other) if other else None
-            hold("I3", whole, f"{key} has claims {claims}, but its other side {other} has {other_claims}")
-        tagged = world.groups[key.group].tags.get("link-managed.prod") == "true"
-        hold("I9", tagged, f"{key.group} has a rule of ours, but no managed tag")
-    for key in tags:
+    opening = policy.paused is Pause.NONE
+    for one in ours:
+        may = oracle.allowed(world, policy, one.key, one.pair)
+        hold("I1", may, f"{one.rule} exists without consent, locked, or against the policy")
+        if not _accounts(one) & world.revoked:
+            asked = one.pair in tags.get(one.key, ())
+            right = ("tag" in one.claims) == asked or (asked and not opening)
+            hold("I9", right, f"{one.rule} is {'' if asked else 'not '}what tags ask for")
+        ends = [end for _, _, end in (claim.partition("~") for claim in one.claims) if end]
+        expired = [end for end in ends if claim_end(end) <= world.now]
+        hold("I9", not expired, f"{one.rule} has a claim that expired at {expired}")
+        hold("I3'", one.rule.priority == 100, f"{one.rule} is ours and overrides an operator's drop rule")
+        tagged = world.groups[one.key.group].tags.get(oracle.managed_tag(policy)) == "true"
+        hold("I9", tagged, f"{one.key.group} has a rule of ours, but no managed tag")
+    for one in half_open(world, policy):
+        young = not opening or ("tag" not in one.claims and world.now - created(one.rule) < HALF_OPEN_SECONDS)
+        hold("I3", young, f"{one.rule} is half of a mutual link, and its other side does not exist")
+    present = oracle.present(world)
+    for key in tags if opening else ():
         hold("I9", key in present, f"tags ask for {key}, but it does not exist")
-    for party, group in world.groups.items():
-        has_rule = any(key.group == party for key in ours)
-        # a group that refuses a wanted rule keeps the tag
-        needless = "link-managed.prod" in group.tags and not has_rule and party not in world.full
-        hold("I9", not needless, f"{party} has the managed tag, but no rule of ours")
-    for by_id in world.rules.values():
-        for rule in by_id.values():
-            if claims := oracle.claims(rule, policy):
-                hold("I3'", rule.priority == 100, f"{rule} is ours and overrides an operator's drop rule")
-                ends = [end for _, _, end in (claim.partition("~") for claim in claims) if end]
-                expired = [end for end in ends if claim_end(end) <= world.now]
-                hold("I9", not expired, f"{rule} has a claim that expired at {expired}")
+    waiting = set() if opening else {key.group for key in tags}
+    _managed_tags(world, policy, {one.key.group for one in ours} | waiting)
     for rule_id, rule in world.manual_rules.items():
         hold("I2", world.rules[rule.group].get(rule_id) == rule, f"manual rule was changed: {rule}")
+
+
+def half_open(world: World, policy: Policy) -> list[Owned]:
+    """The rules of ours whose mutual link lacks the other side, as far as both accounts can be read."""
+    mutual = [one for one in oracle.owned_rules(world, policy) if one.key.port == ALL]
+    return [one for one in mutual if not _accounts(one) & world.revoked and not _other_side_exists(world, one)]
+
+
+def stripped(world: World, policy: Policy) -> set[Party]:
+    """The groups with a rule of ours that lack the managed tag."""
+    tag = oracle.managed_tag(policy)
+    groups = {one.key.group for one in oracle.owned_rules(world, policy)}
+    return {group for group in groups if group.account not in world.revoked and tag not in world.groups[group].tags}
+
+
+def created(rule: Rule) -> int:
+    """When a rule was made, in epoch seconds."""
+    return calendar.timegm(time.strptime(rule.created, "%Y-%m-%dT%H:%M:%SZ"))
 
 
 def group_rules(source: Party, target: Party, ports: str) -> list[RuleKey]:
@@ -79,12 +98,28 @@ def claim_end(text: str) -> int:
     return calendar.timegm(time.strptime(text, "%Y%m%dT%H%M%SZ"))
 
 
-def _other_side(world: World, key: RuleKey) -> RuleKey | None:
-    """The rule of the opposite direction that belongs to the same mutual link."""
+def _managed_tags(world: World, policy: Policy, holding: set[Party]) -> None:
+    """A group without a rule of ours, or one that waits to be written, has no managed tag, unless a wanted rule is refused
+    there, or a marker is damaged."""
+    damaged = {
+        group for group, by_id in world.rules.items() if any(oracle.damaged(rule, policy) for rule in by_id.values())
+    }
+    for party, group in world.groups.items():
+        tagged = oracle.managed_tag(policy) in group.tags and party.account not in world.revoked
+        needless = tagged and party not in holding | damaged | world.full
+        hold("I9", not needless, f"{party} has the managed tag, but no rule of ours")
+
+
+def _accounts(one: Owned) -> set[str]:
+    source = one.pair[0].account if one.pair else one.key.source.partition("@")[2]
+    return {source, one.key.group.account}
+
+
+def _other_side_exists(world: World, one: Owned) -> bool:
+    """Whether the rule of the opposite direction exists, ours or a person's."""
+    key = one.key
     if not key.dest:
         name, _, account = key.source.partition("@")
-        return RuleKey(Party(account, name), str(key.group), "", ALL)
-    for other in oracle.present(world):
-        if (other.source, other.dest, other.port) == (key.dest, key.source, ALL):
-            return other
-    return None
+        return RuleKey(Party(account, name), str(key.group), "", ALL) in oracle.present(world)
+    turned = (key.dest, key.source, ALL)
+    return any((other.source, other.dest, other.port) == turned for other in oracle.present(world))

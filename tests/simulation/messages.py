@@ -7,28 +7,47 @@ from typing import Any
 
 import msgspec
 
+from tests.simulation.world import HOME, REGION, SHARED_QUEUE, Queued
+
 
 class Message(msgspec.Struct, frozen=True):
-    """One delivery: `name` is unique in a scenario, `after` is its time in seconds from the start of the scenario."""
+    """One delivery: `name` is unique in a scenario, `after` is its time in seconds from the start of the scenario, `queue`
+    the queue that it came through."""
 
     name: str
     function: str
     body: bytes
     after: float = 0.0
+    queue: str = SHARED_QUEUE
 
 
-def stream(*bodies: bytes) -> bytes:
-    """Queue messages in the JSON that the stream sends to the function."""
-    return json.dumps(
-        [{"messageId": f"m-{number}", "messageBody": body.decode()} for number, body in enumerate(bodies, 1)]
-    ).encode()
+def stream(*bodies: bytes, queue: str = SHARED_QUEUE) -> bytes:
+    """Queue messages in the JSON that the stream sends to the function; those of a queue with a name say which it is."""
+    elements: list[dict[str, Any]] = [
+        {"messageId": f"m-{number}", "messageBody": body.decode()} for number, body in enumerate(bodies, 1)
+    ]
+    if queue:
+        subject = f"acs:mns:{REGION}:{HOME}:queues/{queue}"
+        elements = [{"id": one["messageId"], "specversion": "1.0", "subject": subject, "data": one} for one in elements]
+    return json.dumps(elements).encode()
+
+
+def from_queue(queued: Queued) -> Message:
+    """A message of a queue, as the stream delivers it."""
+    return Message("queued", "cross_account", stream(queued.body, queue=queued.queue), queue=queued.queue)
+
+
+def messages_in(message: Message) -> list[dict[str, Any]]:
+    """The requests and looks of a delivery to cross_account; none for other functions."""
+    if message.function != "cross_account":
+        return []
+    elements = [element.get("data", element) for element in json.loads(message.body)]
+    return [json.loads(element["messageBody"]) for element in elements]
 
 
 def requests_in(message: Message) -> list[dict[str, Any]]:
-    """The requests of a delivery to cross_account; none for other functions."""
-    if message.function != "cross_account":
-        return []
-    return [json.loads(element["messageBody"]) for element in json.loads(message.body)]
+    """The requests alone."""
+    return [body for body in messages_in(message) if body.get("action") != "look"]
 
 
 def sweep_message(after: float = 0.0) -> Message:

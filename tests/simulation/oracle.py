@@ -12,41 +12,86 @@ import re
 import time
 from collections.abc import Iterator
 
+import msgspec
 from link_peer.domain.model import ALL, Group, Instance, Party, Port, Rule, RuleKey
 from link_peer.domain.policy import Policy
 
 from tests.simulation.world import REGION, World
 
-MARKER = re.compile(r"link-peer/1 dep=(\S+) id=([0-9a-f]{16}) by=(\S+)( from=\S+ to=\S+)?")
+MARKER = re.compile(
+    r"link-peer/2 dep=(\S+) home=([0-9]+) id=([0-9a-f]{16}) by=([^\s,]+(?:,[^\s,]+)*)(?: from=(\S+) to=(\S+))?"
+)
+PRIVATE = re.compile(r"10\.|172\.(1[6-9]|2[0-9]|3[01])\.|192\.168\.|100\.(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\.")
+
+Pair = tuple[Party, Party] | None
+"""The source's and the destination's instance of an instance rule; None for a rule between groups."""
 
 
-def rule_id(key: RuleKey, deployment: str) -> str:
+class Owned(msgspec.Struct, frozen=True):
+    """A rule of ours with what its marker says; claims as written."""
+
+    rule: Rule
+    key: RuleKey
+    claims: frozenset[str]
+    pair: Pair
+
+
+def managed_tag(policy: Policy) -> str:
+    """The key of the tag by which a sweep finds a group."""
+    return f"link-managed.{policy.deployment}.{policy.home}"
+
+
+def rule_id(key: RuleKey, deployment: str, home: str) -> str:
     """The `id` field of a rule's marker."""
     port = f"{key.port.protocol}|{key.port.low}/{key.port.high}"
-    text = f"link-peer/1|{deployment}|{REGION}|{key.group.account}/{key.group.id}|{key.source}|{key.dest}|{port}"
+    group = f"{key.group.account}/{key.group.id}"
+    text = f"link-peer/2|{home}|{deployment}|{REGION}|{group}|{key.source}|{key.dest}|{port}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def claims(rule: Rule, policy: Policy) -> frozenset[str]:
-    """The claims in a rule's marker, as written; empty if the rule is not ours."""
+def marker(key: RuleKey, policy: Policy, claims: str, pair: Pair = None) -> str:
+    """A marker as a person may forge it."""
+    text = f"link-peer/2 dep={policy.deployment} home={policy.home}"
+    text += f" id={rule_id(key, policy.deployment, policy.home)} by={claims}"
+    names = [end.id if end.account == policy.home else str(end) for end in pair or ()]
+    return text + (f" from={names[0]} to={names[1]}" if names else "")
+
+
+def ours(rule: Rule, policy: Policy) -> Owned | None:
+    """A rule as ours, or None if it is not."""
     match = MARKER.fullmatch(rule.description)
     if rule.key is None or rule.policy != "accept" or match is None:
-        return frozenset()
-    if match[1] != policy.deployment or match[2] != rule_id(rule.key, policy.deployment):
-        return frozenset()
-    if bool(match[4]) != bool(rule.key.dest):
-        return frozenset()
-    return frozenset(match[3].split(","))
+        return None
+    if (match[1], match[2]) != (policy.deployment, policy.home):
+        return None
+    if match[3] != rule_id(rule.key, policy.deployment, policy.home) or bool(match[5]) != bool(rule.key.dest):
+        return None
+    pair = (_end(match[5], policy), _end(match[6], policy)) if match[5] else None
+    return Owned(rule, rule.key, frozenset(match[4].split(",")), pair)
+
+
+def claims(rule: Rule, policy: Policy) -> frozenset[str]:
+    """The claims in a rule's marker; empty if the rule is not ours."""
+    found = ours(rule, policy)
+    return found.claims if found else frozenset()
+
+
+def damaged(rule: Rule, policy: Policy) -> bool:
+    """Whether a rule's description names our deployment and home, but is not its marker."""
+    words = rule.description.split(" ")
+    names_us = {f"dep={policy.deployment}", f"home={policy.home}"} <= set(words)
+    return words[0].startswith("link-peer/") and names_us and ours(rule, policy) is None
+
+
+def owned_rules(world: World, policy: Policy) -> list[Owned]:
+    """Every rule of ours, copies of one rule each."""
+    rules = [rule for by_id in world.rules.values() for rule in by_id.values()]
+    return [found for rule in rules if (found := ours(rule, policy))]
 
 
 def owned(world: World, policy: Policy) -> dict[RuleKey, frozenset[str]]:
     """Every rule of ours, with its claims."""
-    found = {}
-    for by_id in world.rules.values():
-        for rule in by_id.values():
-            if rule.key is not None and (ours := claims(rule, policy)):
-                found[rule.key] = ours
-    return found
+    return {found.key: found.claims for found in owned_rules(world, policy)}
 
 
 def present(world: World) -> frozenset[RuleKey]:
@@ -56,88 +101,154 @@ def present(world: World) -> frozenset[RuleKey]:
     )
 
 
-def allowed(world: World, policy: Policy, key: RuleKey) -> bool:
-    """Whether the policy permits a rule, and the group's tags or the allow list consent to it."""
+def allowed(world: World, policy: Policy, key: RuleKey, pair: Pair = None) -> bool:
+    """Whether a rule may be on its group: the policy permits it, no lock forbids it, and the group's tags or the allow list
+    consent to its source. For an instance rule, `pair` are the instances that it is for."""
     group = world.groups.get(key.group)
-    if group is None or key.group.account not in policy.accounts:
+    if group is None or "link-lock" in group.tags or not _permitted(policy, key.port):
         return False
-    if any(key.port == ALL or _overlap(denied, key.port) for denied in policy.deny):
+    source = Party(*reversed(key.source.split("@"))) if pair is None else pair[0]
+    if not {source.account, key.group.account} <= policy.accounts.keys():
         return False
-    if key.port.high - key.port.low + 1 > policy.limits.max_port_span:
+    names = {source.id}
+    if pair is not None:
+        if source.account not in world.revoked:
+            if not _is_rule_of(world, policy, key, pair):
+                return False
+            names |= set(world.instances[source].groups)
+    elif not key.source.startswith("sg-"):
         return False
-    sources = _sources(world, key)
-    if sources is None:
-        return False
-    account, names = sources
-    if account not in policy.accounts:
-        return False
-    entries = []
-    if policy.accept_tags:
-        for name, value in group.tags.items():
-            if name == "link-accept" or name.startswith("link-accept."):
-                entries += [entry for entry in re.split("[ ,]", value) if entry]
-    for entry in entries:
-        who, _, ports = entry.partition(":")
-        name, _, uid = who.partition("@")
-        if (uid or group.party.account) != account or not (name == "*" or name in names):
+    targets = {key.group.id, "*"} | ({pair[1].id} if pair else set())
+    return _consented(world, policy, group, key.port, source.account, names, targets)
+
+
+def wanted_by_tags(world: World, policy: Policy, only: Party | None = None) -> dict[RuleKey, set[Pair]]:
+    """Every allowed rule that tags of instances, or of `only` one, ask for, with the instances for which it is (None
+    between groups)."""
+    found: dict[RuleKey, set[Pair]] = {}
+    holders = {one.key: one.pair for one in owned_rules(world, policy) if one.pair}
+    for instance in world.instances.values() if only is None else [world.instances[only]]:
+        if instance.party.account not in policy.accounts or _expired(instance, world.now):
             continue
-        if not ports or (key.port != ALL and any(_within(key.port, parse_port(p)) for p in ports.split("+"))):
-            return True
-    targets = _owners(world, key.dest) | {key.group.id, "*"}
+        for party, ports in list(_peers(instance))[: policy.limits.max_peers]:
+            if {party.account, instance.party.account} & world.revoked or len(ports) > policy.limits.max_ports:
+                continue
+            rules = _rules_of(world, instance, party, ports)
+            if rules and all(_may_be(world, policy, key, pair, holders) for key, pair in rules):
+                for key, pair in rules:
+                    found.setdefault(key, set()).add(pair)
+    return found
+
+
+def _may_be(world: World, policy: Policy, key: RuleKey, pair: Pair, holders: dict[RuleKey, Pair]) -> bool:
+    """Whether a wanted rule is allowed, and is not that of another pair with the same addresses."""
+    if not allowed(world, policy, key, pair):
+        return False
+    holder = holders.get(key, pair)
+    return holder == pair or not _is_rule_of(world, policy, key, holder)
+
+
+def _permitted(policy: Policy, port: Port) -> bool:
+    if any(port == ALL or _overlap(denied, port) for denied in policy.deny):
+        return False
+    return port.high - port.low + 1 <= policy.limits.max_port_span
+
+
+def _consented(
+    world: World, policy: Policy, group: Group, port: Port, account: str, names: set[str], targets: set[str]
+) -> bool:
+    for name, value in group.tags.items() if policy.accept_tags else ():
+        if name != "link-accept" and not name.startswith("link-accept."):
+            continue
+        for entry in filter(None, re.split("[ ,]", value)):
+            text, _, end = entry.partition("~")
+            who, _, ports = text.partition(":")
+            source, _, uid = who.partition("@")
+            if (uid or group.party.account) != account or source not in {"*", *names} or _ended(entry, end, world.now):
+                continue
+            if not ports or (port != ALL and any(_within(port, parse_port(p)) for p in ports.split("+"))):
+                return True
     for allow in policy.allow:
-        if allow.source.account != account or not (allow.source.id == "*" or allow.source.id in names):
+        if allow.source.account != account or allow.source.id not in {"*", *names}:
             continue
-        if allow.target.account != key.group.account or allow.target.id not in targets:
+        if allow.target.account != group.party.account or allow.target.id not in targets:
             continue
-        if not allow.ports or (key.port != ALL and any(_within(key.port, port) for port in allow.ports)):
+        if allow.until is not None and allow.until <= world.now:
+            continue
+        if not allow.ports or (port != ALL and any(_within(port, one) for one in allow.ports)):
             return True
     return False
 
 
-def wanted_by_tags(world: World, policy: Policy) -> dict[RuleKey, set[str]]:
-    """Every allowed rule that tags of instances ask for, with the ids of these instances."""
-    found: dict[RuleKey, set[str]] = {}
-    for instance in world.instances.values():
-        if instance.party.account not in policy.accounts or _expired(instance, world.now):
-            continue
-        for party, ports in _peers(instance):
-            keys = _rules_of(world, instance, party, ports)
-            if keys and len(ports) <= policy.limits.max_ports and all(allowed(world, policy, key) for key in keys):
-                for key in keys:
-                    found.setdefault(key, set()).add(instance.party.id)
-    return found
+def _ended(entry: str, end: str, now: float) -> bool:
+    if "~" not in entry:
+        return False
+    try:
+        return calendar.timegm(time.strptime(end, "%Y%m%dT%H%M%SZ")) <= now
+    except ValueError:
+        return True
 
 
-def _rules_of(world: World, instance: Instance, peer: Party, ports: list[Port]) -> list[RuleKey]:
+def _is_rule_of(world: World, policy: Policy, key: RuleKey, pair: Pair) -> bool:
+    """Whether an instance rule is the one for these instances, as they are now, and its source's address may be used."""
+    if pair is None:
+        return False
+    source, dest = world.instances.get(pair[0]), world.instances.get(pair[1])
+    if source is None or dest is None or not source.ip or not dest.ip:
+        return False
+    if (f"{source.ip}/32", f"{dest.ip}/32") != (key.source, key.dest) or _rule_group(world, dest) != key.group:
+        return False
+    ranges = policy.accounts[source.party.account].ranges
+    if not PRIVATE.match(source.ip) or (ranges and not any(_in_range(source.ip, cidr) for cidr in ranges)):
+        return False
+    return source.vpc == dest.vpc or not world.address_taken(dest.party.account, dest.vpc, source.ip)
+
+
+def _in_range(ip: str, cidr: str) -> bool:
+    network, _, bits = cidr.partition("/")
+    shift = 32 - int(bits)
+    return _number(ip) >> shift == _number(network) >> shift
+
+
+def _number(ip: str) -> int:
+    a, b, c, d = map(int, ip.split("."))
+    return ((a * 256 + b) * 256 + c) * 256 + d
+
+
+def _rule_group(world: World, instance: Instance) -> Party | None:
+    """The group on which an instance's rules are: its first that is not managed."""
+    own = (world.groups.get(Party(instance.party.account, name)) for name in instance.groups)
+    return next((group.party for group in own if group and not group.managed), None)
+
+
+def _rules_of(world: World, instance: Instance, peer: Party, ports: list[Port]) -> list[tuple[RuleKey, Pair]]:
     """The rules of one link of an instance; none if the link is impossible."""
     if peer.id.startswith("sg-"):
-        target = world.groups.get(peer)
-        if (
-            target is None
-            or not _basic(target)
-            or (peer.account == instance.party.account and peer.id in instance.groups)
-        ):
-            return []
-        own = (world.groups.get(Party(instance.party.account, name)) for name in instance.groups)
-        source = next((group for group in own if group and _basic(group) and group.vpc == target.vpc), None)
-        if source is None:
-            return []
-        if ports:
-            return [RuleKey(peer, str(source.party), "", port) for port in ports]
-        return [RuleKey(peer, str(source.party), "", ALL), RuleKey(source.party, str(peer), "", ALL)]
+        return [(key, None) for key in _group_rules(world, instance, peer, ports)]
     other = world.instances.get(peer)
     if other is None or other.party == instance.party or not other.ip or not instance.ip:
         return []
-    directions = [(instance, other)] if ports else [(instance, other), (other, instance)]
-    found = []
-    for source_instance, target_instance in directions:
-        own = (world.groups.get(Party(target_instance.party.account, name)) for name in target_instance.groups)
-        group = next((group for group in own if group and not group.managed), None)
+    found: list[tuple[RuleKey, Pair]] = []
+    for source, dest in [(instance, other)] if ports else [(instance, other), (other, instance)]:
+        group = _rule_group(world, dest)
         if group is None:
             return []
-        for port in ports or [ALL]:
-            found.append(RuleKey(group.party, f"{source_instance.ip}/32", f"{target_instance.ip}/32", port))
+        keys = [RuleKey(group, f"{source.ip}/32", f"{dest.ip}/32", port) for port in ports or [ALL]]
+        found += [(key, (source.party, dest.party)) for key in keys]
     return found
+
+
+def _group_rules(world: World, instance: Instance, peer: Party, ports: list[Port]) -> list[RuleKey]:
+    target = world.groups.get(peer)
+    if target is None or not _basic(target) or (peer.account == instance.party.account and peer.id in instance.groups):
+        return []
+    own = (world.groups.get(Party(instance.party.account, name)) for name in instance.groups)
+    source = next((group for group in own if group and _basic(group) and group.vpc == target.vpc), None)
+    if source is None:
+        return []
+    if ports:
+        return [RuleKey(peer, str(source.party), "", port) for port in ports]
+    return [RuleKey(peer, str(source.party), "", ALL), RuleKey(source.party, str(peer), "", ALL)]
 
 
 def _basic(group: Group) -> bool:
@@ -145,14 +256,19 @@ def _basic(group: Group) -> bool:
 
 
 def _peers(instance: Instance) -> Iterator[tuple[Party, list[Port]]]:
-    for name, value in instance.tags.items():
+    """The peers of an instance's tags, by tag key and position, each once."""
+    seen = set()
+    for name, value in sorted(instance.tags.items()):
         if name != "link-peer" and not name.startswith("link-peer."):
             continue
         for entry in re.split("[ ,]", value):
             match = re.fullmatch(r"(sg-[0-9a-z]+|i-[0-9a-z]+)(?:@([0-9]+))?(?::([a-z0-9/+-]+))?", entry)
             if match:
                 ports = sorted({parse_port(text) for text in match[3].split("+")}) if match[3] else []
-                yield Party(match[2] or instance.party.account, match[1]), ports
+                peer = Party(match[2] or instance.party.account, match[1])
+                if (peer, *ports) not in seen:
+                    seen.add((peer, *ports))
+                    yield peer, ports
 
 
 def _expired(instance: Instance, now: float) -> bool:
@@ -165,19 +281,9 @@ def _expired(instance: Instance, now: float) -> bool:
         return True
 
 
-def _sources(world: World, key: RuleKey) -> tuple[str, set[str]] | None:
-    """The account of a rule's source, and the ids by which consent may name it; None if no instance has the address."""
-    if key.source.startswith("sg-"):
-        name, _, account = key.source.partition("@")
-        return account, {name}
-    for instance in world.instances.values():
-        if f"{instance.ip}/32" == key.source:
-            return instance.party.account, {instance.party.id, *instance.groups}
-    return None
-
-
-def _owners(world: World, dest: str) -> set[str]:
-    return {instance.party.id for instance in world.instances.values() if dest and f"{instance.ip}/32" == dest}
+def _end(text: str, policy: Policy) -> Party:
+    name, _, account = text.partition("@")
+    return Party(account or policy.home, name)
 
 
 def parse_port(text: str) -> Port:

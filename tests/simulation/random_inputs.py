@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 from link_peer.domain.model import Party, Port, RuleKey
-from link_peer.domain.policy import Allow
+from link_peer.domain.policy import Allow, Limits, Pause
 from link_peer.domain.tags import iso, parse_port, parse_who
 
 from tests.simulation import oracle
 from tests.simulation.messages import Message, stream
-from tests.simulation.scenarios.common import HOSTILE, POLICY
+from tests.simulation.run import SLOW
+from tests.simulation.scenarios.common import HOSTILE, POLICY, SECOND_HOME
 from tests.simulation.world import HOME, PEER, REGION, World
 
 A, B, FAR, ADVANCED = (Party(HOME, f"sg-{name}") for name in ("a", "b", "far", "advanced"))
@@ -34,21 +35,29 @@ POLICIES = (
             Allow(parse_who(f"sg-a@{HOME}", None), parse_who(f"sg-b@{HOME}", None), (), "two"),
         ),
     ),
-    msgspec.structs.replace(POLICY, paused=True),
+    msgspec.structs.replace(POLICY, paused=Pause.ALL),
+    msgspec.structs.replace(POLICY, paused=Pause.OPENING),
+    msgspec.structs.replace(
+        POLICY,
+        limits=Limits(max_peers=1),
+        accounts={**POLICY.accounts, HOME: msgspec.structs.replace(POLICY.accounts[HOME], ranges=("10.0.0.0/30",))},
+    ),
 )
 FAULTS = (
     *("kill", "kill-after", "lost", "lost-after", "outage", "account-down", "log-down", "throttle", "forbidden"),
     *("stale", "empty", "omit-one"),
 )
+FORGED = ("tag", "req:r-1", "req:forged", "tag,req:forged~20270115T080500Z")
+IPS = ("10.0.0.2", "10.0.0.3", "10.0.0.5", "203.0.113.9", "")
 UNTILS = ("", "+600", "-600", "tomorrow")
-EDITS = ("delete", "strengthen", "copy", "mine now", "", "link-peer/1 dep=prod")
+EDITS = ("delete", "strengthen", "copy", "mine now", "", f"link-peer/2 dep=prod home={HOME} note")
 """What a person does to a rule: these words, or the new description."""
 
 groups = st.sampled_from((A, B, X) * 4 + GROUPS)  # mostly three, so that links share rules more often
 instances = st.sampled_from(INSTANCES)
 ports = st.lists(st.sampled_from(PORTS), max_size=2, unique=True)
 faults = st.one_of(
-    st.dictionaries(st.integers(0, 16), st.sampled_from(FAULTS), max_size=2),
+    st.dictionaries(st.integers(0, 16), st.sampled_from((*FAULTS, *sorted(SLOW))), max_size=2),
     st.just({-1: "empty"}),  # no read of this delivery shows an instance
 )
 
@@ -60,7 +69,7 @@ def peer_tag(party: Party, peer: Party, ports: list[str]) -> str:
 
 
 def random_world() -> World:
-    """Seven groups in two accounts, all with consent, five instances, and a rule of another deployment."""
+    """Seven groups in two accounts, all with consent, five instances, and a rule of another deployment and of a second home."""
     world = World()
     for party in GROUPS:
         world.add_group(
@@ -77,12 +86,13 @@ def random_world() -> World:
     one = world.instances[INSTANCES[0]]
     world.instances[INSTANCES[0]] = msgspec.structs.replace(one, groups=(ADVANCED.id, A.id))
     other = RuleKey(B, str(A), "", Port("tcp", 3306, 3306))
-    world.add_manual_rule(other, f"link-peer/1 dep=other id={oracle.rule_id(other, 'other')} by=tag")
+    for policy in (msgspec.structs.replace(POLICY, deployment="other"), SECOND_HOME):
+        world.add_manual_rule(other, oracle.marker(other, policy, "tag"), priority=50 + len(world.manual_rules))
     return world
 
 
 def event_message(name: str, party: Party, state: str, now: float) -> Message:
-    """A state change of an instance; with `tags` as state, a tag change."""
+    """A state change of an instance; with `tags` as state, a tag change of it or of a group."""
     body: dict[str, Any] = {
         "id": name,
         "source": "acs.ecs",
@@ -93,7 +103,10 @@ def event_message(name: str, party: Party, state: str, now: float) -> Message:
     }
     if state == "tags":
         body["type"] = "ecs:ActionTrail:ApiCall"
-        body["data"] = {"eventName": "TagResources", "referencedResources": {"ACS::ECS::Instance": party.id}}
+        body["data"] = {
+            "eventName": "TagResources",
+            "referencedResources": {f"ACS::ECS::{'SecurityGroup' if party.is_group else 'Instance'}": party.id},
+        }
     return Message(name, "auto_link", json.dumps(body).encode())
 
 

@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from link_peer.domain.model import ALL, Party, Port, RuleKey
-from link_peer.domain.tags import iso, parse_port
+from hypothesis.stateful import initialize, rule
+from link_peer.domain.model import Party
+from link_peer.domain.policy import Pause
+from link_peer.domain.tags import iso
 
 from tests.simulation import invariants, oracle
-from tests.simulation.driver import deliver, deliver_queue, deliver_without_faults
+from tests.simulation.driver import deliver, deliver_without_faults
 from tests.simulation.invariants import Broken, hold
-from tests.simulation.messages import Message, requests_in, stream, sweep_message
+from tests.simulation.messages import Message, from_queue, requests_in, stream, sweep_message
 from tests.simulation.random_inputs import (
-    EDITS,
-    POLICIES,
-    PORTS,
-    UNTILS,
     event_message,
     faults,
     groups,
@@ -36,12 +31,10 @@ from tests.simulation.random_inputs import (
     random_world,
     request_message,
 )
-from tests.simulation.run import CHANGES, Run
-from tests.simulation.scenarios.common import POLICY
-from tests.simulation.world import HOME, PEER, World
-
-steps: Counter[str] = Counter()
-"""How many steps of each kind were taken in this process."""
+from tests.simulation.random_people import People, steps
+from tests.simulation.run import CHANGES, SLOW, Run
+from tests.simulation.scenarios.common import half_an_hour_later, sweep_to_rest
+from tests.simulation.world import World
 
 
 @contextlib.contextmanager
@@ -53,17 +46,8 @@ def _as_assertion() -> Iterator[None]:
         raise AssertionError(str(broken)) from broken
 
 
-class RandomRun(RuleBasedStateMachine):
+class RandomRun(People):
     """One random run."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.world = World()
-        self.policy = POLICY
-        self.sent: list[Message] = []
-        self.pending: list[Message] = []  # not acknowledged yet
-        self.applied: dict[str, dict[RuleKey, str]] = {}  # by request id: rules that must have its claim
-        self.number = 0
 
     @initialize(tags=st.lists(st.tuples(instances, groups, ports), min_size=1, max_size=3))
     def begin(self, tags: list[tuple[Party, Party, list[str]]]) -> None:
@@ -73,109 +57,6 @@ class RandomRun(RuleBasedStateMachine):
             self.world.set_tag(party, "link-peer", peer_tag(party, group, wanted_ports))
         with _as_assertion():
             deliver(self.world, sweep_message(), self.policy)
-
-    def _changed(self, kind: str) -> None:
-        """Notes a change after which applied rules may rightly be gone."""
-        steps[kind] += 1
-        self.applied.clear()
-
-    # what people do: one rule per kind of change, so that deliveries are about as frequent
-
-    @rule(
-        party=instances,
-        peer=st.one_of(groups, instances),
-        wanted_ports=ports,
-        key=st.sampled_from(["link-peer", "link-peer.2"]),
-    )
-    def tag(self, party: Party, peer: Party, wanted_ports: list[str], key: str) -> None:
-        """Tags an instance."""
-        if party in self.world.instances and (peer.is_group or peer.account == party.account):
-            steps["tag"] += 1
-            self.world.set_tag(party, key, peer_tag(party, peer, wanted_ports))
-
-    @rule(
-        party=instances, key=st.sampled_from(["link-peer", "link-peer.2", "link-until"]), text=st.sampled_from(UNTILS)
-    )
-    def untag(self, party: Party, key: str, text: str) -> None:
-        """Removes a tag, or sets link-until."""
-        if party in self.world.instances:
-            steps["untag"] += 1
-            value = iso(self.world.now + int(text)) if text[1:].isdigit() else text
-            self.world.set_tag(party, key, value if key == "link-until" and value else None)
-
-    @rule(
-        group=groups, who=st.one_of(groups, instances), limits=ports, kind=st.sampled_from(["*", "*", "who", "nobody"])
-    )
-    def set_consent(self, group: Party, who: Party, limits: list[str], kind: str) -> None:
-        """Sets a group's consent: to everyone, to one party, or to nobody."""
-        self._changed("consent")
-        name = (
-            f"*@{HOME} *@{PEER}"
-            if kind == "*"
-            else f"{who.id}@{who.account}" + (":" + "+".join(limits) if limits else "")
-        )
-        self.world.set_tag(group, "link-accept", None if kind == "nobody" else name)
-
-    @rule(party=instances, group=groups, ip=st.sampled_from(["10.0.0.2", "10.0.0.3", "10.0.0.5", ""]))
-    def change_instance(self, party: Party, group: Party, ip: str) -> None:
-        """Starts an instance, perhaps with an address that was used before or none yet; or releases or moves it.
-
-        One instance per account is never released: an account that shows none is not trusted.
-        """
-        used = {instance.ip for instance in self.world.instances.values()}
-        if party not in self.world.instances:
-            if group.account == party.account and (not ip or ip not in used):
-                self._changed("start")
-                self.world.add_instance(party.account, party.id[2:], group, ip=ip)
-        elif ip and party.id not in ("i-1", "i-4"):
-            self._changed("release")
-            del self.world.instances[party]
-        elif group.account == party.account:
-            self._changed("move")
-            instance = self.world.instances[party]
-            self.world.instances[party] = msgspec.structs.replace(instance, groups=(group.id,))
-
-    @rule(policy=st.sampled_from(POLICIES), seconds=st.sampled_from([30, 301, 700]))
-    def advance_time(self, policy: Any, seconds: int) -> None:
-        """Advances the time; the policy may change."""
-        steps["advance time"] += 1
-        if policy != self.policy:
-            self._changed("policy")
-        self.policy = policy
-        self.world.now += seconds
-
-    @rule(
-        ends=st.tuples(groups, groups),
-        port=st.sampled_from([*PORTS, "all"]),
-        priority=st.sampled_from([1, 50, 100]),
-        policy=st.sampled_from(["accept", "accept", "drop"]),
-    )
-    def add_manual_rule(self, ends: tuple[Party, Party], port: str, priority: int, policy: str) -> None:
-        """Adds a manual rule."""
-        source, target = ends
-        key = RuleKey(target, str(source), "", ALL if port == "all" else parse_port(port))
-        existing = self.world.rules[target].values()
-        if source != target and not any((r.key, r.priority) == (key, priority) for r in existing):
-            self._changed(f"manual {policy}")
-            self.world.add_manual_rule(key, "by hand", priority, policy)
-
-    @rule(group=groups, number=st.integers(0, 9), text=st.sampled_from(EDITS))
-    def edit_rule(self, group: Party, number: int, text: str) -> None:
-        """Deletes a rule, changes its description or priority, or copies its marker to a manual rule."""
-        ids = sorted(self.world.rules[group])
-        if not ids:
-            return
-        rule_id = ids[number % len(ids)]
-        self._changed(f"manual {text}" if text in ("delete", "strengthen", "copy") else "manual edit")
-        if text == "delete":
-            self.world.delete_manually(group, rule_id)
-        elif text == "copy":
-            old = self.world.rules[group][rule_id]
-            if old.key is not None and old.key.port != Port("udp", 1, 1):
-                key = msgspec.structs.replace(old.key, port=Port("udp", 1, 1))
-                self.world.add_manual_rule(key, old.description, 99)
-        else:
-            self.world.edit_manually(group, rule_id, text)
 
     # deliveries
 
@@ -196,7 +77,7 @@ class RandomRun(RuleBasedStateMachine):
             self.pending.append(message)
         if inner and inner[0].end != "acked" and inside is not None:
             self.pending.append(inside)
-        if inside is not None or "stale" in plan.values():
+        if inside is not None or {"stale", *SLOW} & set(plan.values()):
             self.applied.clear()  # a claim may be lost: docs/guarantees.md, limits
         return run
 
@@ -204,7 +85,7 @@ class RandomRun(RuleBasedStateMachine):
         return self.sent[self.number * 7 % len(self.sent)] if wanted and self.sent else None
 
     @rule(
-        party=instances,
+        party=st.one_of(instances, groups),
         state=st.sampled_from(["Created", "Running", "Deleted", "tags"]),
         plan=faults,
         inside=st.booleans(),
@@ -213,6 +94,7 @@ class RandomRun(RuleBasedStateMachine):
     def event(self, party: Party, state: str, plan: dict[int, str], inside: bool, at: int) -> None:
         """An event, which may be false."""
         self.number += 1
+        state = "tags" if party.is_group else state
         message = event_message(f"e-{self.number}", party, state, self.world.now)
         self.sent.append(message)
         self._deliver(message, plan, self._old_message(inside), at)
@@ -250,7 +132,7 @@ class RandomRun(RuleBasedStateMachine):
             fields["until"] = iso(self.world.now + until)
         message = request_message(f"m-{self.number}", source, target, self.world.now, action=action, **fields)
         self.sent.append(message)
-        if action == "unlink" or "until" in fields:  # the same request_id with another `until` replaces its claim
+        if action == "unlink" or "until" in fields:
             self.applied.clear()
         run = self._deliver(message, plan, self._old_message(inside), at)
         applied = any(r["outcome"] == "applied" and r.get("request_id") == name for r in run.watch.outcomes)
@@ -280,11 +162,13 @@ class RandomRun(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 5), plan=faults)
     def deliver_queued(self, number: int, plan: dict[int, str]) -> None:
-        """Delivers a request that link-peer itself has put into the queue."""
+        """Delivers a message that link-peer itself has put on a queue, when it is due."""
         if self.world.queue:
+            self.applied.clear()  # it may be an unlink, or a link with `until`
             self.number += 1
-            body = self.world.queue.pop(number % len(self.world.queue))
-            self._deliver(Message(f"q-{self.number}", "cross_account", stream(body)), plan, None, 0)
+            queued = self.world.queue.pop(number % len(self.world.queue))
+            self.world.now = max(self.world.now, queued.due)
+            self._deliver(from_queue(queued), plan, None, 0)
 
     @rule(plan=faults, inside=st.booleans(), at=st.integers(0, 20))
     def sweep(self, plan: dict[int, str], inside: bool, at: int) -> None:
@@ -304,17 +188,17 @@ class RandomRun(RuleBasedStateMachine):
     def _check_at_rest(self) -> None:
         world = self.world.copy()
         world.now += 400
-        if self.policy.paused:
+        if self.policy.paused is Pause.ALL:
             return
         for message in dict.fromkeys(self.pending):
             if message.function != "sweep":
                 deliver_without_faults(world, message, self.policy)
-        deliver_queue(world, self.policy)
-        deliver_without_faults(world, sweep_message(), self.policy)
-        deliver_queue(world, self.policy)
+        sweep_to_rest(world, self.policy)
         invariants.at_rest(world, self.policy)
-        if not self.pending:
+        if not self.pending and not self.world.queue:
             self._check_applied(world)
+        if invariants.half_open(world, self.policy):
+            invariants.at_rest(half_an_hour_later(world, self.policy), self.policy)
         world.records.clear()
         second = deliver(world, sweep_message(), self.policy)
         hold("I11", not set(second.calls) & CHANGES, f"a second sweep makes changes: {second.calls} {world.records}")

@@ -10,10 +10,15 @@
 | account-down | the same, for calls to this account only                                                    |
 | log-down     | the same, for the audit log only                                                            |
 | throttle     | this API of this account is throttled until the next minute                                 |
+| slow         | the call takes SLOW_SECONDS                                                                 |
 | withdrawn    | the same, and every group withdraws its consent in the meantime                             |
+| locked       | the same, and every group is locked in the meantime                                         |
+| policy       | the same, and the policy file denies every port in the meantime                             |
+| paused       | the same, and the policy file pauses link-peer in the meantime                              |
 | forbidden    | the role may not make this one call                                                         |
 | stale        | a read of rules returns the group's rules as they were before their last change             |
 | omit-one     | a read of instances omits one                                                               |
+| omit-group   | a read of groups omits one                                                                  |
 | empty        | this and all later reads of the delivery return no instance (at -1: from the start)         |
 """
 
@@ -22,21 +27,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+import msgspec
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled
-from link_peer.domain.model import Party
-from link_peer.domain.policy import Policy
-from link_peer.domain.request import Request
+from link_peer.domain.model import Party, Port
+from link_peer.domain.policy import Pause, Policy
+from link_peer.domain.request import Message
 from link_peer.inbound.requests import encode
 
 from tests.simulation.invariants import hold
 from tests.simulation.watch import Watch
-from tests.simulation.world import World
+from tests.simulation.world import SHARED_QUEUE, World
 
 T = TypeVar("T")
 
-READS = frozenset({"instances", "members", "all_instances", "shows_instances", "groups", "managed_groups", "rules"})
+INSTANCE_READS = frozenset({"instances", "members", "all_instances"})
+GROUP_READS = frozenset({"groups", "all_groups", "tagged_groups"})
+READS = INSTANCE_READS | GROUP_READS | {"shows_instances", "rules", "inner_access", "address_taken"}
 CHANGES = frozenset({"authorize", "modify", "revoke", "tag", "untag"})
 TIMEOUT = 60.0  # of the function, in seconds
+SLOW_SECONDS = 20.0
+SLOW = frozenset({"slow", "withdrawn", "locked", "policy", "paused"})
+EVERY_PORT = tuple(Port(protocol, 1, 65535) for protocol in ("tcp", "udp"))
 
 
 class Killed(BaseException):
@@ -45,29 +56,32 @@ class Killed(BaseException):
 
 def kinds_for(call: str) -> tuple[str, ...]:
     """The faults that make a difference at a call."""
-    always = ("kill", "kill-after", "lost", "outage")
-    if call in ("authorize", "modify"):
-        return (*always, "lost-after", "account-down", "throttle", "withdrawn", "forbidden")
+    always = ("kill", "kill-after", "lost", "outage", *sorted(SLOW))
     if call in CHANGES:
         return (*always, "lost-after", "account-down", "throttle", "forbidden")
+    if call not in READS:
+        return (*always, "lost-after", "log-down")  # the audit log and the queue
+    always = (*always, "account-down", "throttle", "forbidden")
     if call == "rules":
-        return (*always, "account-down", "throttle", "forbidden", "stale")
-    if call in ("instances", "members", "all_instances"):
-        return (*always, "account-down", "throttle", "forbidden", "empty", "omit-one")
-    if call in READS:
-        return (*always, "account-down", "throttle", "forbidden", "empty")
-    return (*always, "lost-after", "log-down")  # the audit log and the queue
+        return (*always, "stale")
+    if call in INSTANCE_READS:
+        return (*always, "empty", "omit-one")
+    if call in GROUP_READS:
+        return (*always, "empty", "omit-group")
+    return (*always, "empty")
 
 
 class Run:
     """The calls of one delivery on a world. It is also the delivery's audit log and queue.
 
-    `calls` are the names of the calls in order; `end` is acked, raised or killed. `faults` maps the number of a call,
+    `calls` are the names of the calls in order; `end` is acked, raised or killed. `policy` is the policy file as it is
+    now. `faults` maps the number of a call,
     counted from 0, to a fault. `before_call` is called with that number before each call.
     """
 
     def __init__(
         self,
+        function: str,
         world: World,
         policy: Policy,
         faults: Mapping[int, str] | None = None,
@@ -83,7 +97,7 @@ class Run:
         self.last_read: Party | None = None  # the group whose rules the previous cloud call read
         self.deadline = world.now + TIMEOUT
         self.log_failed = False  # a write of audit records failed
-        self.watch = Watch(world, policy)
+        self.watch = Watch(function, world, policy)
         self._before_call = before_call
 
     def call(self, account: str, name: str, do: Callable[[], T]) -> T:
@@ -99,11 +113,9 @@ class Run:
         world = self.world
         if fault == "kill":
             raise Killed(name)
-        if fault == "withdrawn":
-            for party in world.groups:
-                world.set_tag(party, "link-accept", None)
-            self.watch.observe()
-        if fault in ("throttle", "withdrawn"):
+        if fault in SLOW and name not in CHANGES:
+            self._pass_time(fault)
+        if fault == "throttle":
             world.throttled[account, name] = world.now - world.now % 60 + 60
         if world.throttled.get((account, name), 0.0) > world.now:
             raise Throttled("Throttling.User: Request was denied due to user flow control.")
@@ -125,6 +137,8 @@ class Run:
         except CloudError:
             self.watch.refused = True
             raise
+        if fault in SLOW and name in CHANGES:
+            self._pass_time(fault)
         self.watch.observe()
         if fault == "kill-after":
             raise Killed(name)
@@ -146,12 +160,27 @@ class Run:
 
         self.call("", "audit", store)
 
-    def post(self, request: Request) -> None:
-        """Puts a request into the queue."""
-        body = encode(request)
+    def post(self, message: Message, *, queue: str = SHARED_QUEUE, delay: int = 0) -> None:
+        """Puts a message on a queue."""
+        body = encode(message)
 
         def store() -> None:
-            self.watch.posted(body)
-            self.world.queue.append(body)
+            self.watch.posted(body, queue, delay, log_failed=self.log_failed)
+            self.world.send(body, queue, delay)
 
         self.call("", "post", store)
+
+    def _pass_time(self, fault: str) -> None:
+        """A call that takes long, and what happens meanwhile."""
+        for party in self.world.groups:
+            if fault == "withdrawn":
+                self.world.set_tag(party, "link-accept", None)
+            if fault == "locked":
+                self.world.set_tag(party, "link-lock", "incident")
+        if fault == "policy":
+            self.policy = msgspec.structs.replace(self.policy, deny=EVERY_PORT)
+        if fault == "paused":
+            self.policy = msgspec.structs.replace(self.policy, paused=Pause.ALL)
+        self.watch.policy = self.policy
+        self.watch.observe()
+        self.world.now += SLOW_SECONDS

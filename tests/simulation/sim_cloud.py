@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import Group, Instance, Party, Rule, RuleKey
 from link_peer.runtime.retry import Retry
 
@@ -40,6 +41,9 @@ class SimCloud:
     def ecs(self, account: str) -> SimEcs:
         if account not in self._run.policy.accounts:
             raise Broken("I7", f"account {account} was entered, but is not in the policy")
+        if account in self._run.world.revoked:
+            self._run.watch.refused = True
+            raise NoAccess("NoPermission", "You are not authorized to do this action.")
         return SimEcs(account, self._run, self._retry)
 
 
@@ -66,20 +70,20 @@ class SimEcs:
         return self._read("shows_instances", lambda: bool(self._visible()))
 
     def groups(self, ids: Sequence[str]) -> list[Group]:
-        wanted = [Party(self.account, name) for name in sorted(set(ids))]
-        world = self._world
-        return self._read("groups", lambda: [world.group(p) for p in wanted if p in world.groups]) if wanted else []
+        wanted = set(ids)
+        return self._read("groups", lambda: [g for g in self._groups() if g.party.id in wanted]) if wanted else []
 
-    def managed_groups(self, deployment: str) -> list[Group]:
-        tag = f"link-managed.{deployment}"
-        return self._read(
-            "managed_groups",
-            lambda: [
-                self._world.group(party)
-                for party, group in sorted(self._world.groups.items())
-                if party.account == self.account and group.tags.get(tag) == "true"
-            ],
-        )
+    def all_groups(self) -> list[Group]:
+        return self._read("all_groups", self._groups)
+
+    def tagged_groups(self, tag: str) -> list[Group]:
+        return self._read("tagged_groups", lambda: [g for g in self._groups() if g.tags.get(tag) == "true"])
+
+    def inner_access(self, group: str) -> bool:
+        return self._read("inner_access", lambda: Party(self.account, group) not in self._world.isolated)
+
+    def address_taken(self, vpc: str, address: str) -> bool:
+        return self._read("address_taken", lambda: self._world.address_taken(self.account, vpc, address))
 
     def rules(self, group: str) -> list[Rule]:
         party = Party(self.account, group)
@@ -123,22 +127,31 @@ class SimEcs:
 
         return self._change("revoke", do)
 
-    def tag_managed(self, group: str, deployment: str) -> str:
-        return self._tag("tag", group, deployment, on=True)
+    def tag(self, group: str, key: str) -> str:
+        return self._tag("tag", group, key, on=True)
 
-    def untag_managed(self, group: str, deployment: str) -> str:
-        return self._tag("untag", group, deployment, on=False)
+    def untag(self, group: str, key: str) -> str:
+        return self._tag("untag", group, key, on=False)
 
-    def _tag(self, name: str, group: str, deployment: str, *, on: bool) -> str:
+    def _tag(self, name: str, group: str, key: str, *, on: bool) -> str:
         party = Party(self.account, group)
         just_read = self._run.last_read == party
 
         def do() -> None:
-            self._run.watch.before_tag(party)
+            self._run.watch.before_tag(party, key)
             hold("I9", on or just_read, f"{party} was untagged without reading its rules right before")
-            self._run.watch.tagged(party, self._world.tag(party, deployment, on=on))
+            self._run.watch.tagged(party, self._world.tag(party, key, on=on))
 
         return self._change(name, do)
+
+    def _groups(self) -> list[Group]:
+        world = self._world
+        found = [world.group(party) for party in sorted(world.groups) if party.account == self.account]
+        if self._run.current_fault_is("omit-group"):  # one that a rule names, if any does
+            named = {r.key.source for by_id in world.rules.values() for r in by_id.values() if r.key}
+            omitted = next((group for group in found if str(group.party) in named), found[0] if found else None)
+            found = [group for group in found if group is not omitted]
+        return found
 
     def _visible(self) -> list[Instance]:
         visible = [] if self._run.empty else self._world.visible_instances(self.account)

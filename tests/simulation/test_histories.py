@@ -24,7 +24,7 @@ SLICE = {  # the least number of histories: fewer would mean that something is n
     "consent withdrawn during a delivery": 1_000,
     "a manual rule": 10_000,
     "a manual rule and a refusal": 10_000,
-    "a copied marker": 20_000,
+    "a copied marker": 10_000,
     "partial authorize": 1_000,
     "a late duplicate": 1_000,
     "a batch": 1_000,
@@ -34,6 +34,15 @@ SLICE = {  # the least number of histories: fewer would mean that something is n
     "too many removals": 10_000,
     "sg-app refuses": 4_000_000,
     "sg-db refuses": 400_000,
+    "a second home": 500_000,
+    "a hidden account": 50_000,
+    "removals of two accounts": 1_000,
+    "a change during a delivery": 5_000,
+    "expiry during a delivery": 10,
+    "events of a group": 2_000,
+    "a tag changes": 50_000,
+    "put back": 50_000,
+    "a late instance": 2_000,
 }
 
 
@@ -81,4 +90,4 @@ def test_a_rule_added_during_a_sweep_is_not_removed_by_it() -> None:
             break
         calls += 1
         assert oracle.owned(world, POLICY), f"the sweep removed the rule that was added at its call {call}: {run.calls}"
-    assert calls > 5
+    assert calls >= 5

@@ -33,7 +33,7 @@ def test_an_instance_that_names_itself_keeps_no_tag_on_its_group(run: RandomRun)
     run.begin(tags=[(FOUR, B, [])])
     run.tag(party=FOUR, peer=A, wanted_ports=["tcp/20-30", "udp/53"], key="link-peer")
     run.tag(party=FOUR, peer=FOUR, wanted_ports=[], key="link-peer.2")
-    assert "link-managed.prod" in run.world.groups[X].tags
+    assert oracle.managed_tag(POLICY) in run.world.groups[X].tags
     run.come_to_rest()
 
 
@@ -58,9 +58,16 @@ def test_an_account_that_denies_access_during_an_event_ends_the_delivery(run: Ra
         assert delivery.end in ("acked", "raised")
 
 
-def test_the_same_request_id_with_an_end_replaces_its_claim(run: RandomRun) -> None:
-    """I6 is about the latest request only: the rules then have the claim that expires."""
+def test_the_same_request_id_with_another_end_is_denied(run: RandomRun) -> None:
+    """I6: what the id stands for already is kept as it was, without an end."""
     run.begin(tags=[])
     for until in (0, 600):
         run.request(ends=(X, A), name="r-1", action="link", wanted_ports=[], until=until, plan={}, inside=False, at=0)
-    assert set(oracle.owned(run.world, POLICY).values()) == {frozenset({"req:r-1~20270115T081030Z"})}
+    assert set(oracle.owned(run.world, POLICY).values()) == {frozenset({"req:r-1"})}
+
+
+def test_a_removal_beside_an_equal_rule_of_another_home_is_recorded_exactly(run: RandomRun) -> None:
+    """I4, I12: the record named the other home's rule, and the group was tagged for nothing."""
+    run.begin(tags=[])
+    run.forge(ends=(A, B), port="tcp/3306", claim="tag")
+    run.sweep(plan={}, inside=False, at=0)

@@ -7,17 +7,24 @@ import json
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from link_peer.domain.model import Group, Instance, Party, Rule, RuleKey
-from link_peer.domain.policy import Policy
+from link_peer.domain.model import Party, Rule, RuleKey
+from link_peer.domain.policy import Pause, Policy
 
 from tests.simulation import oracle
 from tests.simulation.invariants import claim_end, group_rules, hold
+from tests.simulation.oracle import Owned
+from tests.simulation.states import States
 from tests.simulation.world import World
 
-CONSENT_SECONDS = 30  # a rule may be written on consent that is at most this old
+ACTIONS = {
+    "auto_link": {"link", "unlink", "sync", "look", "repair", "expire"},
+    "cross_account": {"link", "unlink", "sync", "look", "repair", "expire"},
+    "sweep": {"repair", "expire"},
+}
+"""What the outcomes of each function may say was done."""
 
 SECRETS = ("link-peer-external-id", "acs:ram::")
 """External ids and roles of the policy, which no record may contain. Tests over HTTP look for access keys."""
@@ -29,24 +36,43 @@ RuleName = tuple[str, ...]
 class Watch:
     """Observes one delivery. `Run` and `SimEcs` call it before and after each call; a broken invariant raises Broken."""
 
-    def __init__(self, world: World, policy: Policy) -> None:
+    def __init__(self, function: str, world: World, policy: Policy) -> None:
+        self.function = function
         self.world = world
-        self.policy = policy
+        self.policy = policy  # as the file is now
         self.refused = False  # the platform refused a call, so changes on the other side may be rolled back
         self.stale_read = False  # a read of rules was stale, so a claim added since may be lost
         self.outcomes: list[dict[str, str]] = []
-        self.requests: list[dict[str, Any]] = []  # the requests of this delivery
-        self._attempt_recorded = self._removals_held = False
-        self._states: list[tuple[Mapping[Party, Group], Mapping[Party, Instance]]] = []  # all during this delivery
-        self._state_starts: list[float] = []  # when each of these states began
+        self.messages: list[dict[str, Any]] = []  # the requests and looks of this delivery
+        self.queue = ""  # that they came through
+        self.put_back: list[str] = []  # request ids
+        self._first_policy = policy
+        self._attempt_recorded = False
+        self.states = States(world)
         self._seen: set[RuleKey] = set()  # rules that existed, or were read, at some moment
         self._intents: set[RuleName] = set()
         self._intended_tags: set[tuple[str, ...]] = set()  # (account, group)
         self._intended_posts: set[str] = set()
+        self._named_parties: set[tuple[str, ...]] = set()  # (account, id) of intents and attempts
         self._calls_without_effect: list[str] = []
         self._changes: Counter[str] = Counter()
+        self._changed_rules: set[RuleName] = set()
+        self._opened: list[RuleKey] = []
+        self._closed_late: list[str] = []
+        self._first_rules = {rule.id: rule.description for by_id in world.rules.values() for rule in by_id.values()}
+        self._foreign_rules = {
+            rule.id
+            for by_id in world.rules.values()
+            for rule in by_id.values()
+            if rule.id in world.manual_rules and oracle.ours(rule, policy) is None
+        }
         self._last_rules: dict[Party, object] = {}
         self.observe()
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        """The requests of this delivery."""
+        return [message for message in self.messages if message.get("action") != "look"]
 
     def observe(self) -> None:
         """Notes the current state: people or another delivery may have changed it between two calls."""
@@ -54,97 +80,90 @@ class Watch:
             if self._last_rules.get(group) is not by_id:
                 self._last_rules[group] = by_id
                 self._seen |= {rule.key for rule in by_id.values() if rule.key and rule.policy == "accept"}
-        groups, instances = self.world.groups, self.world.instances
-        if not self._states or (groups, instances) != self._states[-1]:
-            self._states.append((groups.copy(), instances.copy()))
-            self._state_starts.append(self.world.now)
+        self.states.note(self.policy)
 
     # before a change
 
     def before_authorize(self, group: Party, rules: Sequence[tuple[RuleKey, str]]) -> None:
         """I1, I3', I5, I9 of rules that are about to be added."""
         for key, description in rules:
-            self._check_may_change()
-            written = Rule(group, "", key, "accept", 100, description)
-            claims = oracle.claims(written, self.policy)
-            self._check_may_gain(key, claims)
+            written = oracle.ours(Rule(group, "", key, "accept", 100, description), self.policy)
+            hold("I3'", written is not None, f"{key} gets a marker that is not ours: {description}")
+            assert written is not None
             hold("I5", _rule_name(key) in self._intents, f"{key} is added without an intent")
-            hold("I1", self._recently_allowed(key), f"{key} is added without consent or against the policy")
-            hold("I3'", bool(claims), f"{key} gets a marker that is not ours: {description}")
             two_sources = key.source.startswith("sg-") == bool(key.dest)
             hold("I3'", key.group == group and not two_sources, f"{key} does not have exactly one source")
+            self._check_gain(written, written.claims)
 
     def before_rule_change(self, group: Party, rule_ids: Sequence[str], description: str | None = None) -> None:
-        """I1, I2, I3', I5, I9 of rules that are about to get this description, or to be revoked if it is None."""
+        """I1, I2, I3', I5, I9, I14 of rules that are about to get this description, or to be revoked if it is None."""
+        self.observe()
         for rule_id in rule_ids:
             rule = self.world.rules.get(group, {}).get(rule_id)
             if rule is None or rule.key is None:
                 continue
-            self._check_may_change()
-            before = oracle.claims(rule, self.policy)
-            hold("I2", bool(before), f"manual rule is about to be changed: {rule}")
+            hold("I1", self._first_policy.paused is not Pause.ALL, "a rule is changed while paused")
+            before = oracle.ours(rule, self.policy)
+            hold("I2", before is not None, f"manual rule is about to be changed: {rule}")
+            assert before is not None
             hold("I5", _rule_name(rule.key) in self._intents, f"{rule} is changed without an intent")
+            self._changed_rules.add(_rule_name(rule.key))
             after = frozenset[str]()
             if description is not None:
-                after = oracle.claims(Rule(group, "", rule.key, "accept", 100, description), self.policy)
-                hold("I3'", bool(after), f"{rule} gets a marker that is not ours: {description}")
-                gained = after - before
-                self._check_may_gain(rule.key, gained)
-                hold("I1", not gained or self._recently_allowed(rule.key), f"{rule} gains {gained} without consent")
-            if "tag" in before - after and not self.refused and not self.stale_read:
-                kept = self._always_wanted(rule.key)
+                written = oracle.ours(Rule(group, "", rule.key, "accept", 100, description), self.policy)
+                hold("I3'", written is not None, f"{rule} gets a marker that is not ours: {description}")
+                assert written is not None
+                after = written.claims
+                if after - before.claims:
+                    self._check_gain(written, after - before.claims)
+            lost = before.claims - after
+            if lost and after <= before.claims and self._opened and rule_id in self._first_rules:
+                self._closed_late.append(f"{rule} loses {lost} after {self._opened} was opened")
+            if "tag" in lost and not self.refused and not self.stale_read:
+                kept = self.states.always_wanted(rule.key, before.pair)
                 hold("I9", not kept, f"{rule} loses its tag's claim, though the tag existed throughout")
 
-    def before_tag(self, group: Party) -> None:
+    def before_tag(self, group: Party, key: str) -> None:
         """I1, I5 of a managed tag that is about to be added or removed."""
-        hold("I1", not self.policy.paused, f"the managed tag of {group} is changed while paused")
+        hold("I2", key == oracle.managed_tag(self.policy), f"the tag {key} of {group} is changed, which is not ours")
+        hold("I1", self._first_policy.paused is not Pause.ALL, f"the managed tag of {group} is changed while paused")
         intended = (group.account, group.id) in self._intended_tags
         hold("I5", intended, f"the managed tag of {group} is changed without an intent")
 
-    def _check_may_change(self) -> None:
-        """No change is made while paused, nor for requests that have all expired."""
-        hold("I1", not self.policy.paused, "a rule is changed while paused")
-        late = bool(self.requests) and all(epoch(r["expires_at"]) + 300 < self.world.now for r in self.requests)
-        hold("I1", not late, "a rule is changed for a message that is past its expires_at")
-
-    def _check_may_gain(self, key: RuleKey, gained: frozenset[str]) -> None:
-        """A rule gains no expired claim, and a tag's claim only if a tag asks for it."""
+    def _check_gain(self, written: Owned, gained: frozenset[str]) -> None:
+        """I1 and I9 of a rule that is added, or gains claims: nothing is opened while paused, nor without consent or
+        against the policy, nor for a message past its `expires_at`. It gains no expired claim, a tag's claim only if a tag
+        asks for it, and a request's only in a delivery of that request."""
+        self.observe()
+        key = written.key
+        self._opened.append(key)
+        hold(
+            "I1",
+            self.states.recently_allowed(written),
+            f"{key} gains {gained} paused, without consent or against the policy",
+        )
         ends = [claim.partition("~")[2] for claim in gained]
         past = [end for end in ends if end and claim_end(end) <= self.world.now]
         hold("I9", not past, f"{key} gains a claim that expired at {past}")
-        hold("I9", "tag" not in gained or self._once_wanted(key), f"{key} gains a tag's claim, but no tag asks for it")
+        wanted = "tag" not in gained or self.states.once_wanted(key, written.pair)
+        hold("I9", wanted, f"{key} gains a tag's claim, but no tag asks for it")
+        for claim in gained - {"tag"}:
+            name, _, until = claim.removeprefix("req:").partition("~")
+            asked = [r for r in self.requests if r["request_id"] == name and r["action"] == "link"]
+            asked = [r for r in asked if compact(r.get("until", "")) == until]
+            hold("I9", bool(asked), f"{self.function} adds {claim} to {key}, which no message of the delivery asks for")
+            for one in asked:
+                self._check_queue(one)
+            in_time = any(epoch(r["expires_at"]) + 300 >= self.world.now for r in asked)
+            hold("I1", in_time, f"{key} gains {claim}, whose message is past its expires_at")
 
-    def _worlds(self) -> Iterator[World]:
-        """The current world, then the world as it was in each state of this delivery, oldest first."""
-        yield self.world
-        yield from self._past_worlds()
-
-    def _past_worlds(self) -> Iterator[World]:
-        for groups, instances in self._states:
-            then = self.world.copy()
-            then.groups, then.instances = dict(groups), dict(instances)
-            yield then
-
-    def _once_wanted(self, key: RuleKey) -> bool:
-        """Whether tags asked for a rule at some moment of this delivery."""
-        return any(key in oracle.wanted_by_tags(world, self.policy) for world in self._worlds())
-
-    def _always_wanted(self, key: RuleKey) -> bool:
-        """Whether tags asked for a rule throughout this delivery."""
-        return all(key in oracle.wanted_by_tags(world, self.policy) for world in self._worlds())
-
-    def _recently_allowed(self, key: RuleKey) -> bool:
-        """Whether a rule is allowed now, or was within the last CONSENT_SECONDS of this delivery.
-
-        Production code cannot notice that consent was withdrawn since it read it, but may not rely on an older read.
-        """
-        if oracle.allowed(self.world, self.policy, key):
-            return True
-        state_ends = [*self._state_starts[1:], self.world.now]
-        return any(
-            self.world.now - end <= CONSENT_SECONDS and oracle.allowed(then, self.policy, key)
-            for then, end in zip(self._past_worlds(), state_ends, strict=True)
-        )
+    def _check_queue(self, request: Mapping[str, Any]) -> None:
+        """I1: where the policy binds queues to accounts, a link from an account comes through its own queue only."""
+        accounts = self._first_policy.accounts
+        source = request["from"]["account"]
+        of_queue = [uid for uid, account in accounts.items() if self.queue and account.queue == self.queue]
+        proven = of_queue in ([], [source]) and (not accounts[source].queue or of_queue == [source])
+        hold("I1", proven, f"a link from {source} is made for a message that came through {self.queue!r}")
 
     # after a read or a change
 
@@ -193,62 +212,94 @@ class Watch:
             # when a sweep removes a managed tag, `from` is the group
             self._intended_tags.add((record.get("from_account", ""), record.get("from", "")))
             self._intended_posts.add(record.get("request_id", ""))
+        if kind in ("intent", "attempt"):
+            self._named_parties.add((record.get("from_account", ""), record.get("from", "")))
+            self._named_parties.add(tuple(record.get("instance", "").split("@")[::-1]))
         self._attempt_recorded |= kind == "attempt"
-        self._removals_held |= record.get("reason") == "removals-held"
         if kind == "outcome":
             self.outcomes.append(dict(record))
             self._check_outcome(record)
 
-    def posted(self, body: bytes) -> None:
-        """I5 of a request that is put into the queue."""
-        request = json.loads(body)
-        hold("I5", request["request_id"] in self._intended_posts, f"a request is posted without an intent: {request}")
+    def posted(self, body: bytes, queue: str, delay: int, *, log_failed: bool) -> None:
+        """I5 and I10 of a message that is put on a queue: one that is put back is as it was, but for its attempt, and has a
+        delay; the posting of any other is on record."""
+        message = json.loads(body)
+        name = message["request_id"]
+        before = [one for one in self.messages if one.get("request_id") == name]
+        if before:
+            again = [_plain({**one, "attempt": one.get("attempt", 0) + 1}) for one in before]
+            hold("I10", _plain(message) in again, f"{name} is put back, but not as it was: {message}")
+            hold("I10", 10 <= delay <= 600, f"{name} is put back with a delay of {delay} s")
+            hold("I10", queue == self.queue, f"{name} came through {self.queue!r} and is put back on {queue!r}")
+            self.put_back.append(name)
+            return
+        intended = name in self._intended_posts
+        if message["action"] == "look":
+            party = (message["party"]["account"], message["party"]["party"])
+            intended = party in self._named_parties or self._attempt_recorded or log_failed
+        hold("I5", intended, f"a message is posted, but there is no record of it: {message}")
 
     def _check_outcome(self, record: Mapping[str, str]) -> None:
         """I4: what an outcome says was true at some moment of the delivery."""
-        outcome = record["outcome"]
+        outcome, action = record["outcome"], record["action"]
         rules = json.loads(record.get("rules", "[]"))
-        if outcome == "applied" and "to" in record and record["action"] != "repair":
+        asked = {r.get("action", "link") for r in self.requests if r.get("request_id") == record.get("request_id")}
+        actions = {*asked, "repair", "expire"} if asked else ACTIONS[self.function]
+        hold("I4", action in actions, f"{self.function} records the action {action}: {dict(record)}")
+        if outcome == "applied" and record.get("to") and action != "repair":
             seen = {_rule_name(key) for key in self._seen}
             existed = [rule for rule in rules if _recorded_name(rule) in seen]
             needed = 2 if record["ports"] == "mutual" else len(record["ports"].split("+"))
-            hold("I4", len(existed) >= needed, f"applied, but only {len(existed)} of its rules existed: {dict(record)}")
-        if outcome == "removed" and rules:
-            present = {rule_id for by_id in self.world.rules.values() for rule_id in by_id}
-            changed = any(change.startswith(("revoke", "modify")) for change in self._changes)
-            absent = not any(rule["rule_id"] in present for rule in rules)
+            exact = len(existed) == needed == len(rules)
+            hold("I4", exact, f"applied, but of {needed} rules {len(existed)} existed: {dict(record)}")
+        if outcome == "removed":
+            # another delivery may have taken the rule, or its claim, meanwhile
+            now = {rule.id: rule.description for by_id in self.world.rules.values() for rule in by_id.values()}
+            same = {rule_id for rule_id, text in now.items() if self._first_rules.get(rule_id, text) == text}
+            kept = [r for r in rules if r["rule_id"] in same and _recorded_name(r) not in self._changed_rules]
             # in a stale read they may be absent already: docs/guarantees.md, limits
-            hold("I4", changed or absent or self.stale_read, f"removed, but nothing was changed: {dict(record)}")
-        if "to" in record and record.get("from", "").startswith("sg-"):
+            true = bool(rules) and (not kept or self.stale_read)
+            hold("I4", true, f"removed, but {kept} were not changed: {dict(record)}")
+            foreign = [rule["rule_id"] for rule in rules if rule["rule_id"] in self._foreign_rules]
+            hold("I4", not foreign, f"removed, but the record names rules that are not ours: {dict(record)}")
+        if record.get("to") and record.get("from", "").startswith("sg-"):
             self._check_group_outcome(record, rules)
 
     def _check_group_outcome(self, record: Mapping[str, str], rules: Sequence[Mapping[str, str]]) -> None:
         source = Party(record["from_account"], record["from"])
         target = Party(record["to_account"], record["to"])
+        named = {_recorded_name(rule) for rule in rules}
         if record["outcome"] == "applied":
             keys = group_rules(source, target, record["ports"])
             if record["action"] == "repair":  # may name one rule only, of a link whose other side was not read
-                repaired = {(r["group"], r["source"], r["protocol"]) for r in rules}
-                keys = [key for key in keys if (key.group.id, key.source, key.port.protocol) in repaired]
+                keys = [key for key in keys if _rule_name(key) in named]
             missing = [key for key in keys if key not in self._seen]
             hold("I4", not missing, f"applied, but {missing} never existed: {dict(record)}")
-        if record["outcome"] == "denied" and record.get("reason", "") == "no-consent":
+            exact = named == {_rule_name(key) for key in keys}
+            hold("I4", exact, f"applied, but the record names other rules: {dict(record)}")
+        if record["outcome"] == "removed":
+            between = {(s.account, s.id, str(o)) for s, o in ((source, target), (target, source))}
+            others = [name for name in named if name[:3] not in between]
+            hold("I4", not others, f"removed, but the record names rules of another pair: {dict(record)}")
+        if record["outcome"] == "denied" and record.get("reason", "") in ("no-consent", "locked"):
             keys = group_rules(source, target, record["ports"])
-            lacking = not all(oracle.allowed(world, self.policy, key) for world in self._worlds() for key in keys)
-            hold("I4", lacking, f"no-consent, but consent existed throughout: {dict(record)}")
+            lacking = not all(
+                oracle.allowed(then, state.policy, key) for then, state in self.states.pasts() for key in keys
+            )
+            hold("I4", lacking, f"{record['reason']}, but consent existed throughout: {dict(record)}")
 
     # the end
 
-    def ended(self, function: str, end: str, *, disturbed: bool, log_failed: bool) -> None:
-        """I10: an acknowledged delivery has an outcome for each request, a failed one an attempt if the log accepted it.
-        I12: an undisturbed delivery makes no change twice and no needless call. A marker may be changed and changed back
-        if the other side refuses."""
-        answered = {record.get("request_id") for record in self.outcomes}
+    def ended(self, end: str, *, disturbed: bool, log_failed: bool) -> None:
+        """I10: in an acknowledged delivery each request has an outcome or is back on its queue, with an attempt if the log
+        accepted it; so has a failed one. I12: an undisturbed delivery makes no change twice and no needless call. A marker
+        may be changed and changed back if the other side refuses. I14: and it closes before it opens."""
+        answered = {record.get("request_id") for record in self.outcomes} | set(self.put_back)
         unanswered = [request["request_id"] for request in self.requests if request["request_id"] not in answered]
-        complete = end != "acked" or self._removals_held or not unanswered
-        hold("I10", complete, f"acknowledged without an outcome for {unanswered}")
-        recorded = end != "raised" or self._attempt_recorded or log_failed
-        hold("I10", recorded, f"{function} raised without an attempt on record")
+        hold("I10", end != "acked" or not unanswered, f"acknowledged without an outcome for {unanswered}")
+        unfinished = end == "raised" or bool(self.put_back)
+        recorded = not unfinished or self._attempt_recorded or log_failed
+        hold("I10", recorded, f"{self.function} met trouble without an attempt on record")
         if disturbed:
             return
         # a marker may change again for a claim that was added meanwhile; a tag is removed again if the rule was refused
@@ -256,6 +307,19 @@ class Watch:
         repeated = [change for change, times in self._changes.items() if times > 1 + change.startswith(may_repeat)]
         hold("I12", not repeated, f"changed twice in one delivery: {repeated}")
         hold("I12", not self._calls_without_effect, f"calls that changed nothing: {self._calls_without_effect}")
+        # a batch carries out one message after the other
+        in_order = self.refused or len(self.messages) > 1 or not self._closed_late
+        hold("I14", in_order, f"closed after opening: {self._closed_late}")
+
+
+def compact(instant: str) -> str:
+    """An instant of a request as a marker writes it."""
+    return instant.replace("-", "").replace(":", "")
+
+
+def _plain(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A message without what its writers may order or leave out."""
+    return {name: sorted(value) if name == "ports" else value for name, value in message.items() if value != ""}
 
 
 def epoch(instant: str) -> int:

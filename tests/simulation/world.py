@@ -9,23 +9,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from link_peer.alicloud.ecs import PRIORITY, managed_tag
 from link_peer.domain.errors import CloudError
-from link_peer.domain.model import Group, Instance, Party, Rule, RuleKey
+from link_peer.domain.model import PRIORITY, Group, Instance, Party, Rule, RuleKey
+from link_peer.domain.tags import iso
 
 HOME = "1000000000000001"
 PEER = "1000000000000002"
 REGION = "cn-qingdao"
-START = (
-    1_800_000_030.0  # 30 s into a minute: a throttled call can wait for the next minute before the function times out
-)
+START = 1_800_000_030.0  # 30 s into a minute: a call that is throttled until the next one is given up
+SHARED_QUEUE = ""
+"""The name that production code uses for the queue of its settings."""
 
 RulesById = dict[str, Rule]
 """The rules of one group, by rule id."""
 
 
+class Queued(msgspec.Struct, frozen=True):
+    """A message on a queue of the home account, delivered from `due` on (epoch seconds)."""
+
+    due: float
+    queue: str
+    body: bytes
+
+
 class World:
-    """The groups, rules and instances of both accounts, the queue and the audit log. All values in it are frozen."""
+    """The groups, rules and instances of both accounts, the queues and the audit log. All values in it are frozen."""
 
     def __init__(self) -> None:
         self.now = START
@@ -35,9 +43,12 @@ class World:
         self.instances: dict[Party, Instance] = {}
         self.hidden: dict[Party, float] = {}  # instances that reads omit until that time
         self.manual_rules: dict[str, Rule] = {}  # rules that a person added or edited, in the state they left them
-        self.queue: list[bytes] = []
+        self.queue: list[Queued] = []
         self.records: list[dict[str, str]] = []
         self.throttled: dict[tuple[str, str], float] = {}
+        self.revoked: set[str] = set()  # accounts whose role may not be assumed any more
+        self.isolated: set[Party] = set()  # groups with InnerAccessPolicy Drop
+        self.interfaces: set[tuple[str, str, str]] = set()  # (account, vpc, ip) of interfaces beside those of instances
         self.group_rules = 20  # [doc limits] rules of a group that name a group
         self.all_rules = 200
         self.full: set[Party] = set()  # groups that refuse new rules, which no read shows beforehand
@@ -65,8 +76,9 @@ class World:
 
     def group(self, party: Party) -> Group:
         """A group with the number of its rules that name a group."""
-        named = sum(bool(r.key and r.key.source.startswith("sg-")) for r in self.rules[party].values())
-        return msgspec.structs.replace(self.groups[party], group_rules=named)
+        rules = self.rules[party].values()
+        named = sum(bool(r.key and r.key.source.startswith("sg-")) for r in rules)
+        return msgspec.structs.replace(self.groups[party], group_rules=named, rule_count=len(rules))
 
     def visible_instances(self, account: str) -> list[Instance]:
         """The instances that a read of the account returns now."""
@@ -75,6 +87,11 @@ class World:
             for party, instance in sorted(self.instances.items())
             if party.account == account and self.hidden.get(party, 0.0) <= self.now
         ]
+
+    def address_taken(self, account: str, vpc: str, ip: str) -> bool:
+        """Whether an instance or interface in the VPC, as the account sees it, has the address."""
+        own = {(party.account, one.vpc, one.ip) for party, one in self.instances.items()}
+        return (account, vpc, ip) in own | self.interfaces
 
     # changes through the API, with the errors of the platform [doc ecs.md 1.2-1.12]
 
@@ -102,7 +119,8 @@ class World:
         added = []
         for key, text in new:
             self.rules_made += 1
-            added.append(Rule(group, f"sgr-{self.rules_made}", key, "accept", priority, text))
+            rule_id, created = f"sgr-{self.rules_made}", iso(self.now)
+            added.append(Rule(group, rule_id, key, "accept", priority, text, created))
         if added:
             self._put(group, {**self.rules[group], **{rule.id: rule for rule in added}})
         return added
@@ -130,12 +148,11 @@ class World:
         self._put(group, {rule_id: rule for rule_id, rule in by_id.items() if rule_id not in rule_ids})
         return [by_id[rule_id] for rule_id in rule_ids]
 
-    def tag(self, group: Party, deployment: str, *, on: bool) -> bool:
-        """Adds or removes the managed tag; returns whether that changed anything."""
+    def tag(self, group: Party, name: str, *, on: bool) -> bool:
+        """Adds a tag with the value `true`, or removes it; returns whether that changed anything."""
         holder = self.groups.get(group)
         if holder is None:
             raise CloudError("InvalidResourceId.NotFound", "The specified ResourceIds are not found.")
-        name = managed_tag(deployment)
         tags = {key: value for key, value in holder.tags.items() if key != name}
         if on:
             tags[name] = "true"
@@ -207,10 +224,25 @@ class World:
     ) -> str:
         """Adds a rule as a person does in the console; returns its id."""
         self.rules_made += 1
-        rule = Rule(key.group, f"sgr-{self.rules_made}", key, policy, priority, description)
+        rule = Rule(key.group, f"sgr-{self.rules_made}", key, policy, priority, description, iso(self.now))
         self._put(key.group, {**self.rules[key.group], rule.id: rule})
         self.manual_rules[rule.id] = rule
         return rule.id
+
+    def forge(self, key: RuleKey, marker: str) -> None:
+        """Adds a rule with a valid marker of ours, as anyone may who can write rules. From then on it is a rule of ours."""
+        equal = any((r.key, r.priority, r.policy) == (key, PRIORITY, "accept") for r in self.rules[key.group].values())
+        if not equal:
+            self.manual_rules.pop(self.add_manual_rule(key, marker, PRIORITY))
+
+    def strip_tags(self, group: Party) -> None:
+        """Removes every tag but consent, as Terraform does with tags that its configuration does not name."""
+        kept = {key: text for key, text in self.groups[group].tags.items() if key.startswith("link-accept")}
+        self.groups[group] = msgspec.structs.replace(self.groups[group], tags=kept)
+
+    def send(self, body: bytes, queue: str = SHARED_QUEUE, delay: float = 0) -> None:
+        """Puts a message on a queue."""
+        self.queue.append(Queued(self.now + delay, queue, body))
 
     def delete_manually(self, group: Party, rule_id: str) -> None:
         """Deletes a rule as a person does, whoever made it."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import PRIORITY, Group, Instance, Rule, RuleKey
 from link_peer.domain.policy import Policy
-from link_peer.domain.request import Request
-from link_peer.domain.tags import managed_tag
+from link_peer.domain.request import Message
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
@@ -53,6 +52,8 @@ class FakeEcs:
         self.known = {group.party.id: group for group in groups}
         self.running = {instance.party.id: instance for instance in instances}
         self.existing = list(rules)
+        self.isolated: set[str] = set()  # groups whose members do not reach each other
+        self.addresses: set[tuple[str, str]] = set()  # (VPC, address) that something has
         self.calls = [] if calls is None else calls
         self.errors: dict[str, list[Exception]] = {}
         self.lost: dict[str, list[Exception]] = {}
@@ -81,9 +82,17 @@ class FakeEcs:
         self._called("all_groups")
         return list(self.known.values())
 
-    def managed_groups(self, deployment: str) -> list[Group]:
-        self._called("managed_groups")
-        return [group for group in self.known.values() if group.tags.get(managed_tag(deployment)) == "true"]
+    def tagged_groups(self, tag: str) -> list[Group]:
+        self._called("tagged_groups", tag)
+        return [group for group in self.known.values() if group.tags.get(tag) == "true"]
+
+    def inner_access(self, group: str) -> bool:
+        self._called("inner_access", group)
+        return group not in self.isolated
+
+    def address_taken(self, vpc: str, ip: str) -> bool:
+        self._called("address_taken", vpc, ip)
+        return (vpc, ip) in self.addresses
 
     def rules(self, group: str) -> list[Rule]:
         self._called("rules", group)
@@ -111,15 +120,15 @@ class FakeEcs:
         self.existing = [rule for rule in self.existing if rule.id not in rule_ids]
         return self._answer("revoke")
 
-    def tag_managed(self, group: str, deployment: str) -> str:
-        self._called("tag_managed", group)
-        self._tag(group, {managed_tag(deployment): "true"})
-        return self._answer("tag_managed")
+    def tag(self, group: str, key: str) -> str:
+        self._called("tag", group)
+        self._tag(group, {key: "true"})
+        return self._answer("tag")
 
-    def untag_managed(self, group: str, deployment: str) -> str:
-        self._called("untag_managed", group)
-        self._tag(group, {managed_tag(deployment): ""})
-        return self._answer("untag_managed")
+    def untag(self, group: str, key: str) -> str:
+        self._called("untag", group)
+        self._tag(group, {key: ""})
+        return self._answer("untag")
 
     # for tests
 
@@ -151,7 +160,7 @@ class FakeEcs:
         return f"request-{len(self.calls)}"
 
 
-_CHANGES = ("authorize", "modify", "revoke", "tag_managed", "untag_managed")
+_CHANGES = ("authorize", "modify", "revoke", "tag", "untag")
 
 
 class FakeCloud:
@@ -192,17 +201,29 @@ class FakeLog:
 
 
 class FakeQueue:
-    """A queue that keeps the requests posted to it."""
+    """Queues that keep what is posted to them. `sent` are the queue's name and the delay of each message; `errors` are
+    raised by the next posts."""
 
     def __init__(self) -> None:
-        self.posted: list[Request] = []
+        self.posted: list[Message] = []
+        self.sent: list[tuple[str, int]] = []
+        self.errors: list[Exception] = []
 
-    def post(self, request: Request) -> None:
-        self.posted.append(request)
+    def post(self, message: Message, *, queue: str = "", delay: int = 0) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.posted.append(message)
+        self.sent.append((queue, delay))
 
 
 def delivery(
-    *accounts: FakeEcs, log: FakeLog | None = None, policy: Policy = POLICY, clock: Any = None, seconds: float = 600
+    *accounts: FakeEcs,
+    log: FakeLog | None = None,
+    policy: Policy = POLICY,
+    clock: Any = None,
+    queue: FakeQueue | None = None,
+    seconds: float = 600,
+    current_policy: Callable[[], Policy] | None = None,
 ) -> Delivery:
     """A delivery in a world of fakes; one read at a time, so that calls have an order."""
     cloud = FakeCloud(*accounts)
@@ -213,7 +234,8 @@ def delivery(
         clock=clock or FakeClock(),
         open_cloud=lambda _name, _retry: cloud,
         log=log or FakeLog(),
-        queue=FakeQueue(),
+        queue=queue or FakeQueue(),
         seconds=seconds,
         readers=1,
+        current_policy=current_policy,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -15,8 +15,9 @@ from link_peer_cli.io.tables import print_table
 
 if TYPE_CHECKING:
     from link_peer.engine.scopes.everything import Sweep
+    from link_peer.runtime.ports import Record
 
-    from link_peer_cli.clients.whatif import Kept, WhatIf
+    from link_peer_cli.clients.whatif.cloud import WhatIf
     from link_peer_cli.io.environment import Environment
 
 FILTERS = frozenset({"record", "outcome", "reason", "link", "request_id", "event_id", "from", "to"})
@@ -42,11 +43,12 @@ def doctor(
     account: Annotated[str, typer.Argument(help="An account's uid. Default: all accounts of the policy.")] = "",
     as_json: JsonLines = False,
 ) -> None:
-    """Check queue, log, roles, quotas, and every requested link: consent, group types, VPCs. Changes nothing."""
+    """Check queues, log, roles, quotas, and every requested link: consent, group types, VPCs. Changes nothing."""
     from link_peer.engine.scopes.everything import Sweep
     from link_peer.inbound.dispatch import run_sweep
 
-    from link_peer_cli.clients.whatif import suppose
+    from link_peer_cli.clients.swept import denied_records
+    from link_peer_cli.clients.whatif.delivery import suppose
     from link_peer_cli.io.environment import load_environment, require_known
     from link_peer_cli.io.inputs import account_uid
     from link_peer_cli.io.records import print_advice
@@ -57,7 +59,9 @@ def doctor(
     delivery, cloud, kept = suppose(env, "doctor")
     sweep = Sweep(delivery, "doctor")
     run_sweep(sweep)
-    found = [*_queue(env), *_log(env), *_accounts(env, sweep, cloud), *_quotas(sweep), *_denied(kept)]
+    refused = [*kept.outcomes, *denied_records(sweep, kept.outcomes)]
+    found = [*_queues(env), *_log(env), *_policy(env), *_accounts(env, sweep, cloud)]
+    found += [*_quotas(sweep), *_damaged(sweep), *_denied(refused)]
     found = [finding for finding in found if not account or finding.where in ("", account)]
     if as_json:
         for finding in found:
@@ -71,22 +75,38 @@ def doctor(
         raise typer.Exit(Exit.REFUSED)
 
 
-def _queue(env: Environment) -> Iterator[Finding]:
+def _queues(env: Environment) -> Iterator[Finding]:
+    """The shared queue, and those of single accounts."""
+    advice = "set LINK_PEER_QUEUE; run deploy/prepare.py"
+    if env.settings.queue:
+        yield _queue(env, env.settings.queue, "", advice)
+    else:
+        yield Finding("missing", "", "queue", "not set", advice)
+    for name, account in sorted(env.policy.bound_queues.items()):
+        yield _queue(
+            env, name, account, f"create the queue {name} in the home account, with a trigger of its own (s.yaml)"
+        )
+
+
+def _queue(env: Environment, name: str, account: str, advice: str) -> Finding:
     from link_peer.domain.errors import LinkPeerError
 
     from link_peer_cli.clients.queue import check_queue
 
-    name = env.settings.queue
-    advice = "set LINK_PEER_QUEUE; run deploy/prepare.py"
-    if not name:
-        yield Finding("missing", "", "queue", "not set", advice)
-        return
     try:
-        check_queue(env.settings, env.policy.home)
+        check_queue(env.settings, env.policy.home, name)
     except LinkPeerError as error:
-        yield Finding("missing", "", f"queue {name}", str(error), advice)
-    else:
-        yield Finding("ok", "", f"queue {name}", "exists")
+        return Finding("missing", account, f"queue {name}", str(error), advice)
+    return Finding("ok", account, f"queue {name}", "exists")
+
+
+def _policy(env: Environment) -> Iterator[Finding]:
+    """Whether the policy pauses anything."""
+    from link_peer.domain.policy import Pause
+
+    what = {Pause.OPENING: "nothing is opened; closing goes on", Pause.ALL: "nothing is changed"}.get(env.policy.paused)
+    if what:
+        yield Finding("warning", "", f"paused: {env.policy.paused.value}", what, "set paused: false in the policy file")
 
 
 def _log(env: Environment) -> Iterator[Finding]:
@@ -115,7 +135,7 @@ def _log(env: Environment) -> Iterator[Finding]:
 
 def _accounts(env: Environment, sweep: Sweep, cloud: WhatIf) -> Iterator[Finding]:
     """Whether each account could be read, and with which identity."""
-    from link_peer_cli.clients.unread import gaps_of
+    from link_peer_cli.clients.swept import gaps_of
 
     gaps, snapshot = gaps_of(sweep), sweep.reader.snapshot()
     for what in sorted(env.policy.accounts.keys() | gaps.keys()):
@@ -155,21 +175,30 @@ def _identity(cloud: WhatIf, account: str) -> tuple[str, str]:
 
 
 def _quotas(sweep: Sweep) -> Iterator[Finding]:
-    from link_peer.planning.quota import GROUP_RULES
+    from link_peer.planning.quota import GROUP_SOURCES
 
     for party, group in sorted(sweep.reader.snapshot().groups.items()):
-        left = GROUP_RULES - group.group_rules
+        left = GROUP_SOURCES - group.group_rules
         if left <= NEARLY_FULL:
             state, advice = (
                 ("warning", "") if left > 0 else ("missing", "remove rules, or link instances (i-…) instead of groups")
             )
-            detail = f"{group.group_rules} of {GROUP_RULES} rules with a group as source"
+            detail = f"{group.group_rules} of {GROUP_SOURCES} rules with a group as source"
             yield Finding(state, party.account, f"quota of {party.id}", detail, advice)
 
 
-def _denied(kept: Kept) -> Iterator[Finding]:
+def _damaged(sweep: Sweep) -> Iterator[Finding]:
+    """Rules whose description names this deployment, but is not their marker. No function touches them."""
+    for rule in sweep.damaged:
+        advice = f"if nobody needs rule {rule.id}, remove it; links that are still wanted are opened again"
+        yield Finding(
+            "warning", rule.group.account, f"marker of {rule.id} on {rule.group.id}", rule.description, advice
+        )
+
+
+def _denied(records: Iterable[Record]) -> Iterator[Finding]:
     """Links that a sweep would deny now: no consent, or unsuitable groups or VPCs."""
-    for record in kept.outcomes:
+    for record in records:
         if record["outcome"] in ("denied", "failed") and record.get("to"):
             where = record.get("to_account") or record.get("from_account", "")
             yield Finding(

@@ -65,16 +65,17 @@ def _read(env: Environment) -> tuple[list[Arrow], list[str]]:
     Rules between the same parties with the same claims are one arrow.
     """
     from link_peer.domain.model import Party, Port
+    from link_peer.domain.tags import managed_tag
     from link_peer.engine.reader import Reader
     from link_peer.planning.actual import link_of, owned_rules
 
-    from link_peer_cli.clients.whatif import suppose
+    from link_peer_cli.clients.whatif.delivery import suppose
     from link_peer_cli.io.drawing.arrows import Arrow
 
     policy = env.policy
     delivery, cloud, _ = suppose(env, "map")
-    reader = Reader(cloud, policy, threads=delivery.readers, tolerant=True)
-    reader.rules(reader.managed_groups(sorted(policy.accounts), policy.deployment))
+    reader = Reader(cloud, policy, env.clock, threads=delivery.readers, tolerant=True)
+    reader.rules(reader.tagged_groups(sorted(policy.accounts), managed_tag(policy.deployment, policy.home)))
     snapshot = reader.snapshot()
     ports: dict[tuple[Party, Party, tuple[str, ...]], set[Port]] = {}
     for rule, marker in owned_rules(snapshot, policy, env.settings.region):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from link_peer.domain.hint import Hint
     from link_peer.runtime.ports import Record
 
-    from link_peer_cli.clients.whatif import Change
+    from link_peer_cli.clients.whatif.cloud import Change
     from link_peer_cli.io.environment import Environment
 
 
@@ -50,8 +50,7 @@ def plan(
             raise BadInput(
                 "instance", f"{what} is not in the home account: link-peer sweep --dry-run covers all accounts"
             )
-        hint = Hint("plan", "person", instance.id, instance.account, env.settings.region, None, "tags")
-        records, changes = planned(env, b"", [hint])
+        records, changes = planned(env, b"", [Hint("plan", instance, "tags")])
     if as_json:
         print_json({"decisions": records, "commands": [msgspec.to_builtins(change) for change in changes]})
     else:
@@ -67,12 +66,12 @@ def planned(env: Environment, raw: bytes, hints: Sequence[Hint] = ()) -> tuple[l
     """Return the records and the changes that the functions would make of a file's elements, or of hints.
 
     The records are outcomes, attempts (the delivery would be retried) and failed summaries (removals would be held).
-    The functions' own code runs, and so do the messages that auto_link would post.
+    The functions' own code runs, also for the messages that they would post for delivery at once.
     """
     from link_peer.inbound import dispatch, events
     from link_peer.inbound.requests import encode
 
-    from link_peer_cli.clients.whatif import suppose
+    from link_peer_cli.clients.whatif.delivery import suppose
 
     delivery, cloud, kept = suppose(env, "plan")
     elements: dict[str, list[object]] = {"auto_link": [], "cross_account": [], "sweep": []}
@@ -84,9 +83,16 @@ def planned(env: Environment, raw: bytes, hints: Sequence[Hint] = ()) -> tuple[l
         dispatch.handle_event_elements(elements["auto_link"], delivery)
     with _unless_recorded():
         if hints:
-            dispatch.look_at_instances(hints, delivery)
-    with _unless_recorded():
-        dispatch.handle_elements([*messages, *(encode(request).decode() for request in kept.posted)], delivery)
+            dispatch.handle_hints(hints, delivery)
+    done: set[str] = set()
+    while True:
+        posted = {one.request_id: one for one in kept.posted if one.request_id not in done}
+        if not messages and not posted:
+            break
+        done |= posted.keys()
+        with _unless_recorded():
+            dispatch.handle_elements([*messages, *(encode(one).decode() for one in posted.values())], delivery)
+        messages = []
     with _unless_recorded():
         if elements["sweep"]:
             dispatch.handle_timer(b"", delivery)

@@ -53,7 +53,7 @@ def request(
     timeout: Annotated[int, typer.Option(help="How many seconds to wait.", min=1)] = WAIT_SECONDS,
     as_json: JsonLines = False,
 ) -> None:
-    """Validate a request and put it on the queue.
+    """Validate a request and put it on the queue of the account that asks, or on the shared one.
 
     The cross_account function then decides whether the link is allowed.
     """
@@ -89,7 +89,8 @@ def request(
                 reason,
                 requested_by,
             )
-            return decode(encode(asked), region=region, now=now)
+            decode(encode(asked), region=region, now=now)
+            return asked
         except BadInput as error:
             raise BadInput(OPTIONS.get(error.field, error.field), error.problem) from None
 
@@ -99,12 +100,14 @@ def request(
     log = AuditLog(env.settings, env.clock) if wait else None
     # The same id may have outcomes of earlier requests.
     known = len(log.read(_outcomes(request_id))) if log else 0
-    post(env.settings, env.policy.home, asked)
+    asker = env.policy.accounts.get(asked.link.source.account)
+    queue = (asker and asker.queue) or env.settings.queue  # the queue proves which account asks
+    post(env.settings, env.policy.home, asked, queue)
     # Print the id before waiting, and on stderr, so that it is known even if the wait is interrupted.
     if as_json:
         print_json({"request_id": request_id, "posted": json.loads(encode(asked))}, stderr=wait)
     else:
-        console(stderr=wait).print(escape(f"posted to {env.settings.queue} as {request_id}"), soft_wrap=True)
+        console(stderr=wait).print(escape(f"posted to {queue} as {request_id}"), soft_wrap=True)
     if log is not None:
         _finish(request_id, _wait_for_outcome(log, request_id, known, timeout), as_json=as_json)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Stale(msgspec.Struct, frozen=True):
-    """One finding. `kind` is rule, half-open or consent. `created` is when the rule was created; empty for a tag."""
+    """One finding. `kind` is rule, half-open, marker or consent. `created` is when the rule was created; empty for a tag."""
 
     kind: str
     account: str
@@ -40,19 +40,20 @@ class Stale(msgspec.Struct, frozen=True):
 
 
 def stale(as_json: JsonLines = False) -> None:
-    """List rules that the sweep would remove, half-open links, and consents to parties that no longer exist."""
+    """List rules that the sweep would remove, half-open links, damaged markers, and consents that have ended or that name
+    parties which no longer exist."""
     from link_peer.engine.scopes.everything import Sweep
     from link_peer.inbound.dispatch import run_sweep
 
-    from link_peer_cli.clients.unread import gaps_of
-    from link_peer_cli.clients.whatif import suppose
+    from link_peer_cli.clients.swept import gaps_of
+    from link_peer_cli.clients.whatif.delivery import suppose
     from link_peer_cli.io.environment import load_environment
 
     env = load_environment()
     delivery, _, _ = suppose(env, "stale")
     sweep = Sweep(delivery, "stale")
     run_sweep(sweep)
-    found = [*_rules(sweep.decisions or []), *_consents(env.policy, sweep)]
+    found = [*_rules(sweep.decisions), *_markers(sweep.damaged), *_consents(env, sweep)]
     gaps = gaps_of(sweep)
     if as_json:
         for item in found:
@@ -70,13 +71,17 @@ def stale(as_json: JsonLines = False) -> None:
 
 
 def _rules(decisions: Iterable[Decision]) -> Iterator[Stale]:
-    """Claims that a sweep would remove, and mutual links with a rule on one side only."""
+    """Claims that a sweep would remove, and mutual links with a rule on one side only: those of tags it completes, those of
+    requests it removes."""
+    from link_peer.domain.denial import ReasonCode
+
     for decision in decisions:
         if decision.outcome == "removed":
             for edit in decision.edits:
                 if edit.rule is not None:
                     lost = " ".join(sorted(claim.request or "tag" for claim in edit.lose))
-                    yield _of("rule", edit.rule, f"claimed by {lost}", decision.why.detail)
+                    kind = "half-open" if decision.why.code is ReasonCode.HALF_OPEN else "rule"
+                    yield _of(kind, edit.rule, f"claimed by {lost}", decision.why.detail)
         elif decision.outcome == "applied" and decision.link.mutual and any(e.kind == "add" for e in decision.edits):
             for rule in decision.rules:
                 missing = next(edit.key.group for edit in decision.edits if edit.kind == "add")
@@ -85,16 +90,22 @@ def _rules(decisions: Iterable[Decision]) -> Iterator[Stale]:
                 )
 
 
+def _markers(damaged: Iterable[Rule]) -> Iterator[Stale]:
+    """Rules that no function touches, because someone changed their description, or copied it from another rule."""
+    for rule in damaged:
+        yield _of("marker", rule, rule.description, "not the marker of this rule: it is left alone")
+
+
 def _of(kind: str, rule: Rule, what: str, why: str) -> Stale:
     return Stale(kind, rule.group.account, rule.group.id, what, why, rule.id, rule.created)
 
 
-def _consents(policy: Policy, sweep: Sweep) -> Iterator[Stale]:
-    """Entries of tags and of the policy's allow list that are invalid or name a party that does not exist."""
+def _consents(env: Environment, sweep: Sweep) -> Iterator[Stale]:
+    """Entries of tags and of the policy's allow list that are invalid, have ended, or name a party that does not exist."""
     from link_peer.domain.tags import accepts, bad_accepts
 
-    reader = sweep.reader
-    groups = [group for account in sorted(policy.accounts) for group in reader.all_groups(account)]
+    policy, reader = env.policy, sweep.reader
+    groups = [group for _, group in sorted(reader.snapshot().groups.items())]  # the sweep has read all of them
     named = {entry.who for group in groups for entry in accepts(group.tags, group.party.account)}
     named |= {who for allow in policy.allow for who in (allow.source, allow.target)}
     reader.parties(_party(who) for who in named if who.id != "*" and who.account in policy.accounts)
@@ -104,12 +115,19 @@ def _consents(policy: Policy, sweep: Sweep) -> Iterator[Stale]:
         for text, problem in bad_accepts(group.tags, account):
             yield Stale("consent", account, name, text, f"invalid syntax: {problem}")
         for entry in accepts(group.tags, account):
-            if why := _gone(policy, snapshot, entry.who):
+            if why := _ended(env, entry.until) or _gone(policy, snapshot, entry.who):
                 yield Stale("consent", account, name, entry.text, why)
     for allow in policy.allow:
         for who in (allow.source, allow.target):
-            if why := _gone(policy, snapshot, who):
+            if why := _ended(env, allow.until) or _gone(policy, snapshot, who):
                 yield Stale("consent", allow.target.account, allow.target.id, f"policy allow {allow.text}", why)
+
+
+def _ended(env: Environment, until: int | None) -> str:
+    """Why a consent is over; empty while it lasts."""
+    from link_peer.domain.tags import iso
+
+    return f"ended at {iso(until)}" if until is not None and until <= env.clock.now() else ""
 
 
 def _gone(policy: Policy, snapshot: Snapshot, who: Who) -> str:

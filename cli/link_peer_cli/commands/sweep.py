@@ -31,7 +31,9 @@ def sweep(
     from link_peer.runtime.compose import open_delivery
     from rich.progress import Progress
 
-    from link_peer_cli.clients.whatif import SECONDS, Kept, suppose
+    from link_peer_cli.clients.swept import denied_records
+    from link_peer_cli.clients.whatif.delivery import SECONDS, patient, suppose
+    from link_peer_cli.clients.whatif.kept import Kept
     from link_peer_cli.io.environment import load_environment, require_known
     from link_peer_cli.io.inputs import account_uid
     from link_peer_cli.io.records import print_changes, print_records
@@ -44,7 +46,7 @@ def sweep(
         changes = cloud.changes
     else:
         kept = Kept()
-        delivery = open_delivery("sweep", None, clock=env.clock, wrap_log=kept.over, seconds=SECONDS)
+        delivery = patient(open_delivery("sweep", None, clock=env.clock, wrap_log=kept.over, seconds=SECONDS))
         changes = []
     err = console(stderr=True)
     with Progress(console=err, transient=True, disable=as_json or not err.is_terminal) as bar:
@@ -56,13 +58,14 @@ def sweep(
             progress=lambda what, done, all_: bar.update(tasks[what], completed=done, total=all_),
         )
         run_sweep(run)
+    decisions = [*kept.outcomes, *denied_records(run, kept.outcomes)]
     summary = next(record for record in reversed(kept.records) if record["record"] == "summary")
     if as_json:
         commands = [msgspec.to_builtins(change) for change in changes]
-        print_json({"decisions": kept.outcomes, "summary": summary, **({"commands": commands} if dry_run else {})})
+        print_json({"decisions": decisions, "summary": summary, **({"commands": commands} if dry_run else {})})
     else:
         out = console()
-        print_records(out, "planned decisions" if dry_run else "decisions", kept.outcomes)
+        print_records(out, "planned decisions" if dry_run else "decisions", decisions)
         counts = ("instances", "groups", "changed", "removed", "held", "denied", "seconds")
         out.print("   ".join(f"{name} {summary[name]}" for name in counts))
         if summary.get("detail"):

@@ -38,7 +38,7 @@ def verify(
     from link_peer.domain.tags import parse_port
 
     from link_peer_cli.clients.ecs import PersonalEcs
-    from link_peer_cli.clients.whatif import suppose
+    from link_peer_cli.clients.whatif.delivery import suppose
     from link_peer_cli.io.environment import load_environment, require_known
     from link_peer_cli.io.inputs import party
 

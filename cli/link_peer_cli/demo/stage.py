@@ -19,6 +19,7 @@ from link_peer_cli.clients.fc.fc3 import Fc3
 from link_peer_cli.clients.fc.port import AUTO_LINK, WAITING
 from link_peer_cli.clients.log import AuditLog
 from link_peer_cli.clients.query import condition
+from link_peer_cli.clients.queue import waiting_messages
 from link_peer_cli.demo.narrator import CheckFailed, Narrator
 from link_peer_cli.io.tables import print_table
 
@@ -133,12 +134,17 @@ class Stage:
         query = condition({"record": "outcome", **{name.rstrip("_"): value for name, value in fields.items()}})
         return self.log.wait(query, bool, self.started, WAIT_SECONDS, POLL_SECONDS)[-1]
 
-    def wait_for_auto_link(self) -> None:
-        """Wait until auto_link has handled every event that was sent to it."""
-        self._until(
-            lambda: not any(task.status in WAITING for task in self.functions.tasks(AUTO_LINK)),
-            "auto_link has not finished",
-        )
+    def wait_for_functions(self) -> None:
+        """Wait until auto_link has handled every event, and cross_account every message.
+
+        What one does may be an event or a message for the other, so both must have nothing to do twice in a row.
+        """
+        self._until(lambda: self._idle() and self._idle(), "the functions have not finished")
+
+    def _idle(self) -> bool:
+        if waiting_messages(self.settings, self.home, self.settings.queue):
+            return False
+        return not any(task.status in WAITING for task in self.functions.tasks(AUTO_LINK))
 
     def _until(self, done: Callable[[], bool], problem: str) -> None:
         deadline = self.clock.now() + WAIT_SECONDS

@@ -1,4 +1,4 @@
-"""Third act: what no event reports. The sweep restores a deleted rule and removes one without consent."""
+"""Third act: what no event reports. The sweep restores a deleted rule; withdrawn consent closes at its own event."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def play(stage: Stage) -> None:
     ecs.tag("securitygroup", search, link_accept=f"{web}:tcp/{PORT}")
     stage.launch(home, "search-1", search)
     stage.launch(home, "web-1", web, link_peer=f"{search}:tcp/{PORT}")
-    stage.wait_for_auto_link()
+    stage.wait_for_functions()
     narrator.check("web is linked to search", stage.rules(home, search), [f"web tcp/{PORT}"])
 
     narrator.say("\nSomeone deletes the rule. No event reports it, but the next sweep finds out:")
@@ -29,9 +29,10 @@ def play(stage: Stage) -> None:
     narrator.check("the rule is back", stage.rules(home, search), [f"web tcp/{PORT}"])
 
     narrator.say("\nThe owner of search withdraws consent, while the tag on web-1 still asks for the link:")
+    narrator.say("ECS reports the change of the group's tags, and auto_link closes the link at once:")
     ecs.untag("securitygroup", search, "link-accept")
-    _sweep(stage)
-    removed = stage.outcome(function="sweep", from_=web, to=search, outcome="removed")
+    stage.wait_for_functions()
+    removed = stage.outcome(function="auto_link", from_=web, to=search, outcome="removed")
     narrator.show_record(removed)
     narrator.check("it was removed for lack of consent", removed["reason"], "no-consent")
     narrator.check("search has no rules any more", stage.rules(home, search), [])

@@ -23,7 +23,7 @@ def play(stage: Stage) -> None:
     narrator.say(f"A second app instance is launched with the tag link-peer={peers}")
     app_2 = stage.launch(home, "app-2", app, link_peer=peers)
     narrator.say("ECS sends an event to EventBridge, which invokes auto_link. It reads the tags and adds the rules:")
-    stage.wait_for_auto_link()
+    stage.wait_for_functions()
     narrator.show_record(stage.outcome(from_=app, to=db))
     stage.show_rules((home, db))
     narrator.check(
@@ -43,7 +43,7 @@ def play(stage: Stage) -> None:
 
     narrator.say("\nThe tag is removed from app-2:")
     ecs.untag("instance", app_2.id, "link-peer")
-    stage.wait_for_auto_link()
+    stage.wait_for_functions()
     narrator.show_record(stage.outcome(from_=app, to=db, outcome="removed"))
     narrator.check("db has no rules any more", stage.rules(home, db), [])
     again = stage.reach("app-2", "db-1")

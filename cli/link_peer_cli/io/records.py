@@ -13,7 +13,7 @@ from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.tables import print_table
 
 if TYPE_CHECKING:
-    from link_peer_cli.clients.whatif import Change
+    from link_peer_cli.clients.whatif.cloud import Change
 
 COLUMNS = ("time", "function", "action", "outcome", "reason", "from", "to", "ports", "detail")
 

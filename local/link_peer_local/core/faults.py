@@ -6,6 +6,7 @@
 | error     | `code` and `status`, or the service's internal error (500)         |
 | html      | 502 and an HTML page, as from a gateway                            |
 | truncated | 200 and half of the JSON                                           |
+| empty     | 200 and `{}`: a response without its fields (ECS and STS only)     |
 | reset     | the connection is reset                                            |
 | no-answer | silence until its read timeout                                     |
 | kill      | nothing: the caller's process ends there (in-process only)         |
@@ -27,7 +28,7 @@ from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import ConnectionDropped, NoAnswer, Response
 
-_REPLACING = ("error", "html", "truncated", "reset", "no-answer", "kill")
+_REPLACING = ("error", "html", "truncated", "empty", "reset", "no-answer", "kill")
 KINDS = frozenset({"throttle", "slow", *_REPLACING, *(f"{kind}-after" for kind in _REPLACING)})
 REMEMBERED_CALLS = 100_000
 
@@ -78,11 +79,13 @@ class Fault(Struct):
     seconds: float = 0.0
 
     def matches(self, call: Call) -> bool:
-        """Whether service, action and account are those of the call."""
+        """Whether service, action and account are those of the call, and its service has such faults."""
         return (
             fnmatchcase(call.service, self.service)
             and fnmatchcase(call.action, self.action)
             and self.account in (None, call.account)
+            # for the REST services, a 200 means that the write was accepted, whatever its body
+            and (not self.kind.startswith("empty") or call.service in ("ecs", "sts"))
         )
 
 
@@ -136,6 +139,8 @@ class Faults:
             raise Killed(call.action)
         if kind == "html":
             return Response(502, {"Content-Type": "text/html"}, _PAGE)
+        if kind == "empty":
+            return Response(200, {"Content-Type": "application/json;charset=utf-8"}, b"{}")
         if kind == "truncated":
             return _truncated(answer)
         return error(_refusal(fault, kind, call))

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 class World(Struct):
     """What a world file names besides the resources themselves: the home account's uid, queues, log, role, service.
 
-    `policy` is the path of the policy file; `vpcs` are `{id, vswitch_id, owner, shared_with}` in the file's order.
+    `queues` are those of single accounts, beside the shared `queue`; `policy` is the path of the policy file; `vpcs` are `{id, vswitch_id, owner, shared_with}` in the file's order.
     """
 
     home: str
@@ -23,3 +23,4 @@ class World(Struct):
     policy: str
     deployment: str
     vpcs: list[dict[str, Any]] = field(default_factory=list)
+    queues: list[str] = field(default_factory=list)

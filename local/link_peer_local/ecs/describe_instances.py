@@ -78,7 +78,7 @@ def _filter(call: Call) -> Callable[[Seen], bool]:
         raise ApiError("InvalidNetworkType.NotFound", 404, message)
     if status and status not in STATUSES:
         raise ApiError("InvalidStatus.NotFound", 404, "The specified Status is not found")
-    ids = params.json_list("InstanceIds", "InvalidInstanceIds.Malformed")
+    ids = params.ids("InstanceIds", "InvalidInstanceIds.Malformed", strict=call.store.strict_ids)
     addresses = params.json_list("PrivateIpAddresses", "InvalidPrivateIpAddresses.Malformed")
     inner = params.json_list("InnerIpAddresses", "InvalidInnerIpAddresses.Malformed")
     public = params.json_list("PublicIpAddresses", "InvalidPublicIpAddresses.Malformed")

@@ -98,9 +98,11 @@ def delete_security_group(call: Call) -> dict[str, Any]:
 
 
 def describe_security_groups(call: Call) -> dict[str, Any]:
-    """Groups in descending order of their ids [doc]; unknown ids are left out."""
+    """Groups in descending order of their ids [doc]; unknown ids are left out, unless `strict_ids`."""
     params = call.params
-    ids = params.json_list("SecurityGroupIds", "InvalidSecurityGroupId.Malformed")
+    ids = params.ids("SecurityGroupIds", "InvalidSecurityGroupId.Malformed", strict=call.store.strict_ids)
+    if call.store.strict_ids and not set(ids or ()) <= call.account.groups.keys():
+        raise ApiError("InvalidSecurityGroupId.NotFound", 404, "The specified SecurityGroupId does not exist.")
     kind, network = params.get("SecurityGroupType"), params.get("NetworkType")
     if kind not in ("", "normal", "enterprise"):
         raise invalid("SecurityGroupType")

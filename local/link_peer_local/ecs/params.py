@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.json_text import loads
 
+_ID = re.compile(r"(?:sg|i)-[0-9a-z]{15,30}", re.ASCII)
+
 
 def missing(name: str) -> ApiError:
     """The refusal of a call without a mandatory parameter."""
@@ -92,3 +94,10 @@ class Params:
         if not isinstance(value, list) or len(value) > most or not all(isinstance(item, str) for item in value):
             raise malformed
         return value
+
+    def ids(self, name: str, code: str, *, strict: bool) -> list[str] | None:
+        """A JSON array of resource ids; where `strict`, one that is not in the platform's form refuses the call."""
+        found = self.json_list(name, code)
+        if strict and not all(_ID.fullmatch(one) for one in found or ()):
+            raise ApiError(code, 400, f'The specified parameter "{name}" is not valid.')
+        return found

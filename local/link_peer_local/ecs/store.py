@@ -32,7 +32,8 @@ class Store:
 
     Knobs: `quotas`, `read_lag`, `tag_delay` and `ip_delay` (tags and address of a new instance appear that many
     seconds later), `boot_delay` (seconds from Pending to Running, with the events spread over them),
-    `ip_pool` (the only addresses handed out), `peerings` (pairs of VPC ids with a route between them).
+    `ip_pool` (the only addresses handed out), `peerings` (pairs of VPC ids with a route between them), `strict_ids` (a
+    Describe call by a list of ids is refused for one unknown group or one malformed id; whether it is, is unknown).
     """
 
     def __init__(self, clock: Clock, region: str = "cn-qingdao") -> None:
@@ -48,6 +49,7 @@ class Store:
         self.read_lag = ReadLag()
         self.tag_delay = self.ip_delay = self.boot_delay = 0.0
         self.ip_pool: Sequence[str] | None = None
+        self.strict_ids = False
         self.on_event: Callable[[str, Event], None] | None = None
         self.lock = threading.RLock()
         self._sequence = 0

@@ -118,9 +118,10 @@ class QueueStream:
         return any(worked)
 
     def idle(self) -> bool:
-        """Whether no message can be received and no batch is in progress."""
+        """Whether no message can be received, now or after its delay, and no batch is in progress."""
         try:
-            waiting = self._mns.depth(self._account, self.settings.queue).active
+            depth = self._mns.depth(self._account, self.settings.queue)
+            waiting = depth.active + depth.delayed
         except ApiError:
             waiting = 0
         return not waiting and not any(self._busy) and not any(self._batches)
@@ -134,8 +135,14 @@ class QueueStream:
             if self._threads:
                 self._clock.sleep(0.02)
             elif not self.step():
-                pause = min((batch.due for batch in self._batches if batch), default=0.0) - self._clock.now()
-                self._clock.sleep(max(pause, 0.0))
+                self._clock.sleep(self._until_due())
+
+    def _until_due(self) -> float:
+        """Seconds until a task has something to do: its batch is tried again, or a message can be received."""
+        due = [batch.due for batch in self._batches if batch]
+        if None in self._batches:  # a free task
+            due.append(self._mns.next_visible_at(self._account, self.settings.queue) or 0.0)
+        return max(min(due) - self._clock.now(), 0.0)
 
     def start(self) -> None:
         """Deliver in threads from now on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import threading
@@ -142,10 +143,32 @@ def deploy(cloud: Cloud, *, in_process: bool = False, connected: bool = True, pa
     }
     env = {"LINK_PEER_POLICY": world.policy} | ({"LINK_PEER_CLOUD": cloud.endpoint} if cloud.endpoint else {})
     runtime: Runtime = InProcessRuntime(cloud.clock, env=env) if in_process else WorkerRuntime(env=env)
-    manifest = load(path, env=names, account=world.home)
+    manifest = _with_queues(load(path, env=names, account=world.home), world)
     if not connected:
         manifest = replace(manifest, functions=tuple(replace(function, triggers=()) for function in manifest.functions))
     return install(cloud, manifest, world.home, runtime, world.fc_service)
+
+
+def _with_queues(manifest: Manifest, world: World) -> Manifest:
+    """The manifest with a copy of the shared queue's trigger for each queue of a single account, as s.yaml says to add."""
+
+    def all_of(trigger: Trigger) -> list[Trigger]:
+        source = trigger.config.get("eventSourceConfig", {}).get("eventSourceParameters", {})
+        if source.get("sourceMNSParameters", {}).get("QueueName") != world.queue:
+            return [trigger]
+        return [trigger, *(_on_queue(trigger, queue) for queue in world.queues)]
+
+    functions = (
+        replace(function, triggers=tuple(one for trigger in function.triggers for one in all_of(trigger)))
+        for function in manifest.functions
+    )
+    return replace(manifest, functions=tuple(functions))
+
+
+def _on_queue(trigger: Trigger, queue: str) -> Trigger:
+    config = copy.deepcopy(dict(trigger.config))
+    config["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]["QueueName"] = queue
+    return replace(trigger, name=f"{trigger.name}-{queue}", config=config)
 
 
 def _add_rule(cloud: Cloud, account: str, trigger: Trigger, function: Function) -> None:

@@ -1,11 +1,11 @@
-"""Puts requests on the request queue, through aliyun-mns-sdk."""
+"""Puts messages on the queues of the home account, through aliyun-mns-sdk."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from link_peer.domain.errors import Transient
-from link_peer.domain.request import Request
+from link_peer.domain.request import Message
 from link_peer.inbound.requests import encode
 from link_peer.runtime.settings import Settings
 
@@ -13,26 +13,28 @@ TIMEOUT_SECONDS = 5
 
 
 class MnsQueue:
-    """The request queue of the home account. Each post has its own connection: the SDK's Account is not safe to share."""
+    """The `Queue` port over MNS. Each post has its own connection: the SDK's Account is not safe to share."""
 
     def __init__(self, settings: Settings, account: str) -> None:
         self._settings = settings
         self._account = account
 
-    def post(self, request: Request) -> None:
-        """Puts a request on the queue. Raises Transient if it may not have been accepted."""
+    def post(self, message: Message, *, queue: str = "", delay: int = 0) -> None:
+        """Puts a message on a queue of the home account; without a name, on the one of the settings. It is delivered after
+        `delay` seconds, at most seven days [doc SendMessage]. Raises Transient if it may not have been accepted."""
+        from mns import queue as sdk
         from mns.mns_exception import MNSExceptionBase
-        from mns.queue import Message
 
-        if not self._settings.queue:
-            raise Transient("LINK_PEER_QUEUE is not set: cannot queue a request for the other account")
+        name = queue or self._settings.queue
+        if not name:
+            raise Transient("LINK_PEER_QUEUE is not set: no message can be put on the queue")
         try:
             # the SDK encodes the body in base64, and the event stream decodes it (IsBase64Decode)
-            account(self._settings, self._account).get_queue(self._settings.queue).send_message(
-                Message(encode(request).decode())
+            account(self._settings, self._account).get_queue(name).send_message(
+                sdk.Message(encode(message).decode(), delay_seconds=delay or None)
             )
         except MNSExceptionBase as error:
-            raise Transient(f"cannot put the request on the queue {self._settings.queue}: {error.type}") from error
+            raise Transient(f"cannot put the message on the queue {name}: {error.type}") from error
 
 
 def account(settings: Settings, uid: str) -> Any:

@@ -110,22 +110,31 @@ class Accounts:
             external_id=external_id or None,
         )
 
-        def assume() -> Any:
+        def assume() -> Session:
             self.calls["AssumeRole"] += 1
             try:
-                return call(lambda: client.assume_role(request)).body.credentials
+                return _session(call(lambda: client.assume_role(request)).body)
             except NoAccess:
                 raise
             except CloudError as error:  # with any code, the account cannot be entered
                 raise NoAccess(error.code, error.message, error.request_id) from error
 
-        given = self._retry.refused(assume, TRUST_WAITS)
-        try:
-            credentials = Credentials(given.access_key_id, given.access_key_secret, given.security_token)
-            return Session(credentials, parse_instant(given.expiration))
-        except (AttributeError, TypeError, BadInput):
-            # The SDK turns a response of the wrong shape into an empty model, without an error.
-            raise Ambiguous("the AssumeRole response has no credentials") from None
+        return self._retry.refused(assume, TRUST_WAITS)
+
+
+def _session(body: Any) -> Session:
+    """The session in an AssumeRole response. The SDK turns a response of the wrong shape into an empty model, without an
+    error; without keys it is Ambiguous."""
+    given = getattr(body, "credentials", None)
+    names = ("access_key_id", "access_key_secret", "security_token", "expiration")
+    key, secret, token, expiration = (str(getattr(given, name, None) or "") for name in names)
+    try:
+        expires = parse_instant(expiration)
+    except BadInput:
+        raise Ambiguous("the AssumeRole response has no expiry") from None
+    if not (key and secret and token):
+        raise Ambiguous("the AssumeRole response has no credentials")
+    return Session(Credentials(key, secret, token), expires)
 
 
 def session_name_for(text: str) -> str:

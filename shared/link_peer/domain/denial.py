@@ -36,6 +36,11 @@ class ReasonCode(str, Enum):
     CLASSIC_NETWORK = "classic-network"
     ADVANCED_GROUP = "advanced-group"
     MANAGED_GROUP = "managed-group"
+    LOCKED = "locked"
+    ISOLATED_GROUP = "isolated-group"
+    ADDRESS_CONFLICT = "address-conflict"
+    ID_IN_USE = "id-in-use"
+    HALF_OPEN = "half-open"
     QUOTA = "quota"
     REMOVALS_HELD = "removals-held"
     HUMAN_RULE = "human-rule"
@@ -62,6 +67,11 @@ DESCRIPTIONS: dict[ReasonCode, str] = {
     ReasonCode.CLASSIC_NETWORK: "one side is in the classic network",
     ReasonCode.ADVANCED_GROUP: "one side is an advanced group, which cannot be the source or target of a group rule",
     ReasonCode.MANAGED_GROUP: "a cloud product manages the group",
+    ReasonCode.LOCKED: "the group carries link-lock: no rule of ours may be on it",
+    ReasonCode.ISOLATED_GROUP: "the peer is the instance's own group, whose members do not reach each other",
+    ReasonCode.ADDRESS_CONFLICT: "the source's address does not safely identify the instance that was consented to",
+    ReasonCode.ID_IN_USE: "another link of the same pair carries this request id",
+    ReasonCode.HALF_OPEN: "one side of a mutual link is missing, and a sweep does not open it for a request",
     ReasonCode.QUOTA: "a group, or a rule's description, is full",
     ReasonCode.REMOVALS_HELD: "more rules are due for removal at once than the policy allows",
     ReasonCode.HUMAN_RULE: "a person's rule already admits the same traffic",
@@ -110,7 +120,7 @@ UNWANTED = Denial(ReasonCode.NONE, "no tag or request asks for it any more")
 UNLINKED = Denial(ReasonCode.NONE, "removed by an unlink request")
 PAUSED = Denial(
     ReasonCode.PAUSED,
-    "link-peer is paused: it reads and records, and changes nothing",
+    "the policy pauses link-peer: nothing is opened",
     "set paused: false in the policy file, then post the request or touch the tag again",
 )
 CLAIM_EXPIRED = Denial(ReasonCode.EXPIRED, "the link has ended", "post a new request with a later until")
@@ -197,9 +207,63 @@ def no_access_to_group(group: object, code: str = "") -> Denial:
     )
 
 
-def not_allowed(detail: str) -> Denial:
-    """Ports that the policy file never opens."""
-    return Denial(ReasonCode.NOT_ALLOWED, detail, "ask for fewer ports, or have the policy file changed")
+def _not_allowed(detail: str, advice: str = "ask for fewer ports, or have the policy file changed") -> Denial:
+    return Denial(ReasonCode.NOT_ALLOWED, detail, advice)
+
+
+def mutual_not_allowed() -> Denial:
+    """A mutual link under a policy that denies some ports."""
+    return _not_allowed("a mutual link opens every port, and the policy denies some")
+
+
+def too_many_ports(count: int, limit: int) -> Denial:
+    """A link with more ports than the policy allows."""
+    return _not_allowed(f"{count} ports in one link; at most {limit} are allowed")
+
+
+def port_span_too_wide(port: object, span: int, limit: int) -> Denial:
+    """A port range that is wider than the policy allows."""
+    return _not_allowed(f"{port} spans {span} ports; at most {limit} are allowed")
+
+
+def port_denied(port: object, denied: object) -> Denial:
+    """A port that overlaps one which the policy never opens."""
+    return _not_allowed(f"{port} overlaps {denied}, which the policy never opens")
+
+
+def too_many_peers(limit: int) -> Denial:
+    """A peer beyond the first `limit` of an instance's tags."""
+    return _not_allowed(
+        f"an instance may name {limit} peers, and this one comes after them", "remove peers from its tags"
+    )
+
+
+def until_not_allowed(limit: int) -> Denial:
+    """A request without an end, or with one later than limits.max_days allows."""
+    return _not_allowed(
+        f"the policy allows links for at most {limit} days", f"send it again with an until of at most {limit} days"
+    )
+
+
+def wrong_queue(account: str, queue: str) -> Denial:
+    """A request that did not come through the queue of the account it speaks for."""
+    return _not_allowed(
+        f"account {account} has a queue of its own, and this request did not come through it",
+        f"send it to the queue {queue}",
+    )
+
+
+def not_its_queue(queue: str, account: str) -> Denial:
+    """A request on an account's own queue that speaks for another account."""
+    return _not_allowed(
+        f"the queue {queue} takes only requests of account {account}",
+        "send it to the queue of the account it speaks for",
+    )
+
+
+def not_home(account: str) -> Denial:
+    """A look at a party of another account."""
+    return _not_allowed(f"a look is at a party of the home account, and {account} is not it", "send a sync of the pair")
 
 
 def no_consent(missing: Sequence[str], tags: Sequence[str], *, by_tag: bool) -> Denial:
@@ -216,7 +280,7 @@ def instance_gone(party: object) -> Denial:
     return Denial(ReasonCode.INSTANCE_GONE, f"{party} does not exist", _CHECK_ID)
 
 
-def instance_never_shown() -> Denial:
+def instance_not_shown() -> Denial:
     """The instance of an old event, which the cloud does not show."""
     detail = "the cloud does not show the instance, and its event is more than five minutes old"
     advice = "check that it exists in this region, and that the function's role may read it"
@@ -229,8 +293,8 @@ def peer_not_found(party: object) -> Denial:
 
 
 def own_groups_not_found(instance: str, groups: str) -> Denial:
-    """None of an instance's own groups is shown."""
-    return Denial(ReasonCode.PEER_NOT_FOUND, f"the cloud does not show the groups of {instance} ({groups})")
+    """Not all of an instance's own groups are shown."""
+    return Denial(ReasonCode.PEER_NOT_FOUND, f"the cloud does not show all groups of {instance} ({groups})")
 
 
 def no_private_ip(party: object) -> Denial:
@@ -241,6 +305,55 @@ def no_private_ip(party: object) -> Denial:
 def same_group(target: str, *, is_group: bool) -> Denial:
     """A tag that names the instance itself, or one of its own groups."""
     return Denial(ReasonCode.SAME_GROUP, f"{target} is the instance's own group" if is_group else "it names itself")
+
+
+def locked(group: object) -> Denial:
+    """A group with a `link-lock` tag."""
+    return Denial(ReasonCode.LOCKED, f"{group} carries the tag link-lock", f"remove the tag link-lock from {group}")
+
+
+def isolated_group(group: object) -> Denial:
+    """An instance's own group whose members do not reach each other."""
+    detail = f"{group} is the instance's own group, and its members do not reach each other"
+    return Denial(ReasonCode.ISOLATED_GROUP, detail, "name instances (i-…) instead of the group")
+
+
+def public_address(party: object, address: str) -> Denial:
+    """An instance link whose source has no private address."""
+    detail = f"the address of {party}, {address}, is not private (RFC 1918 or 100.64.0.0/10)"
+    return Denial(ReasonCode.ADDRESS_CONFLICT, detail, "use an instance with a private address, or link groups")
+
+
+def address_out_of_range(party: object, address: str, ranges: Sequence[str]) -> Denial:
+    """An instance link whose source lies outside its account's ranges in the policy."""
+    detail = f"the address of {party}, {address}, is outside the account's ranges in the policy ({', '.join(ranges)})"
+    return Denial(
+        ReasonCode.ADDRESS_CONFLICT, detail, "use an address in those ranges, or have the policy file changed"
+    )
+
+
+def address_in_target_vpc(party: object, address: str, vpc: str) -> Denial:
+    """An instance link across VPCs whose source's address also belongs to something in the target's VPC."""
+    detail = f"{vpc} has an instance or network interface with the address of {party}, {address}"
+    return Denial(ReasonCode.ADDRESS_CONFLICT, detail, "use an address that the target's VPC does not use")
+
+
+def address_of_another(party: object, other: object) -> Denial:
+    """An instance link whose rule exists already, for another instance with the same address."""
+    detail = f"the rule that {party} needs exists already for {other}, which has the same address"
+    return Denial(ReasonCode.ADDRESS_CONFLICT, detail, "give the instances different addresses, or link groups")
+
+
+def id_in_use(request_id: str) -> Denial:
+    """A request id that another link of the same pair carries."""
+    detail = f"{request_id} is the id of another link between the two: other ports, direction or until"
+    return Denial(ReasonCode.ID_IN_USE, detail, "send it again with a new request_id, or unlink the other first")
+
+
+def half_open(missing: object) -> Denial:
+    """Half of a request's mutual link: the rule on the other side is missing."""
+    detail = f"the rule on {missing} is missing, and a sweep opens nothing for a request"
+    return Denial(ReasonCode.HALF_OPEN, detail, "post the request again")
 
 
 def same_party() -> Denial:
@@ -297,13 +410,19 @@ def different_vpc(source: object, source_vpc: str, target: object, target_vpc: s
     return Denial(ReasonCode.DIFFERENT_VPC, detail, f"{instead}; {NO_ROUTE}")
 
 
-def nothing_to_do(action: str, silent_accounts: Sequence[str], other_side: Sequence[str]) -> Denial:
-    """Why an `unlink` or a `sync` changes nothing. `silent_accounts` show no instances; `other_side` are the instances
-    whose tags ask for the pair from the other side."""
+def nothing_to_unlink(between: Sequence[str]) -> Denial:
+    """Why an unlink changes nothing; `between` are the rules of ours between the two, which other claims keep."""
+    detail = "no rule between the two carries a request's claim"
+    if between:
+        detail += f"; there are: {'; '.join(between)}"
+    return Denial(ReasonCode.NONE, detail)
+
+
+def nothing_to_do(silent_accounts: Sequence[str], other_side: Sequence[str]) -> Denial:
+    """Why a sync changes nothing. `silent_accounts` show no instances; `other_side` are the instances whose tags ask for
+    the pair from the other side."""
     detail = "no tag asks for this pair, and no rule of it carries a tag's claim"
-    if action == "unlink":
-        detail = "no rule between the two carries a request's claim"
-    elif silent_accounts:
+    if silent_accounts:
         shown = ", ".join(silent_accounts)
         detail = (
             f"no tag that can be read asks for this pair, but {shown} shows no instances, so nothing is removed there"
@@ -342,16 +461,17 @@ def description_full() -> Denial:
     return Denial(ReasonCode.QUOTA, detail, "unlink requests that are no longer needed")
 
 
-def group_full(group: object, left: int, needed: int, limit: int) -> Denial:
-    """A group that holds as many rules that name groups as are allowed."""
-    detail = f"{group} has room for {max(left, 0)} of {needed} rules that name a group (the limit is {limit})"
+def group_full(group: object, named: int, limit: int) -> Denial:
+    """A group whose rules name as many groups as are allowed."""
+    detail = f"the rules of {group} name {named} groups already (the limit is {limit})"
     return Denial(ReasonCode.QUOTA, detail, "remove rules that are not needed, or name instances (i-…)")
 
 
-def removals_held(count: int, limit: int) -> Denial:
-    """More removals at once than the policy allows."""
+def removals_held(account: str, count: int, limit: int) -> Denial:
+    """More removals at once than the policy allows, only because an account does not show something."""
     detail = (
-        f"{count} rules lost their last claim at once, and at most {limit} may be removed in one run: none was removed"
+        f"{count} rules would be removed only because account {account} does not show an instance or group, and at most "
+        f"{limit} may be removed for that in one run: none was removed"
     )
     advice = "list them with `link-peer stale`; raise limits.removals_per_run if they may be removed"
     return Denial(ReasonCode.REMOVALS_HELD, detail, advice)

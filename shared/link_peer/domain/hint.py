@@ -1,24 +1,25 @@
-"""What an event says: which instance to look at, and why. A hint, never a fact."""
+"""What an event, or a look, says: which party to look at, and why. A hint, never a fact."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
+
+from link_peer.domain.model import Party
 
 
 class Hint(msgspec.Struct, frozen=True):
-    """An instance to look at. `account` and `time` (epoch seconds) are None where the event does not give them. `kind` is
-    `state` or `tags`; `state` is the instance's new state."""
+    """A party of the home account to look at.
+
+    `kind` is `state` (an instance's new `state`), `tags`, or `look` (asked for again). `time` is the event's, `expires` the
+    end of a look (epoch seconds); None where the event does not give it. `attempt` counts how often a look was put back.
+    """
 
     event_id: str
-    source: str
-    instance: str
-    account: str | None
-    region: str
-    time: float | None
-    kind: str
+    party: Party
+    kind: Literal["state", "tags", "look"]
+    time: float | None = None
     state: str = ""
-
-    @property
-    def shrinks(self) -> bool:
-        """Whether fewer links may be wanted than before: a tag may have been removed, or the instance released."""
-        return self.kind == "tags" or self.state == "Deleted"
+    expires: float | None = None
+    attempt: int = 0

@@ -1,7 +1,7 @@
 """The marker: the Description that makes a rule ours, and lists its claims.
 
-    link-peer/1 dep=prod id=daed3c026b1eb6c4 by=tag,req:chg-1042~20270101T000000Z
-    link-peer/1 dep=prod id=… by=tag from=i-… to=i-…@<uid>                          (instance rules)
+    link-peer/2 dep=prod home=1000000000000001 id=0f4701091c58a844 by=tag,req:chg-1042~20270101T000000Z
+    link-peer/2 dep=prod home=… id=… by=tag from=i-… to=i-…@<uid>                   (instance rules)
 
 Anyone who may write rules may write such a text. So it counts only where it has exactly this form and its id is the hash
 of this very rule: a marker copied to another rule means nothing.
@@ -10,6 +10,8 @@ of this very rule: a marker copied to another rule means nothing.
 from __future__ import annotations
 
 import re
+
+import msgspec
 
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import TAG, Claim, Marker, Party, Rule
@@ -20,7 +22,7 @@ MAX_LENGTH = 512
 
 # Pieces are cut at spaces and commas first, then matched: no pattern repeats a group.
 _MARKER = re.compile(
-    r"link-peer/1 dep=([a-z0-9-]{1,32}) id=([0-9a-f]{16}) by=([!-~]{1,512})"
+    r"link-peer/2 dep=([a-z0-9-]{1,32}) home=([0-9]{15,20}) id=([0-9a-f]{16}) by=([!-~]{1,512})"
     r"(?: from=([a-z0-9@-]{1,100}) to=([a-z0-9@-]{1,100}))?"
 )
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,48}")
@@ -30,44 +32,57 @@ def is_request_id(text: str) -> bool:
     return _REQUEST_ID.fullmatch(text) is not None
 
 
-def render(marker: Marker, home: str) -> str:
-    """The Description. `home` is the function's own account: an end in another account is written with its `@<uid>`."""
-    text = f"link-peer/1 dep={marker.deployment} id={marker.id} by={','.join(map(_claim, _sorted(marker.claims)))}"
+def render(marker: Marker) -> str:
+    """The Description. An end in another account than home is written with its `@<uid>`."""
+    text = f"link-peer/2 dep={marker.deployment} home={marker.home} id={marker.id}"
+    text += f" by={','.join(map(_claim, _sorted(marker.claims)))}"
     if marker.ends:
-        source, target = (end.id if end.account == home else str(end) for end in marker.ends)
+        source, target = (end.id if end.account == marker.home else str(end) for end in marker.ends)
         text += f" from={source} to={target}"
     return text
 
 
-def fits(text: str) -> bool:
-    """Whether a Description can hold the text; one that no longer fits is `failed`, `quota`."""
-    return len(text) <= MAX_LENGTH
+def fits(marker: Marker) -> bool:
+    """Whether a Description can hold the marker. Room for the tag's claim is always kept, so that requests cannot keep an
+    instance's tag out."""
+    return len(render(msgspec.structs.replace(marker, claims=(*{TAG, *marker.claims},)))) <= MAX_LENGTH
 
 
-def parse(description: str, home: str) -> Marker | None:
+def parse(description: str) -> Marker | None:
     """The marker in a Description, or None for any other text. Claims come sorted."""
-    match = _MARKER.fullmatch(description) if fits(description) else None
+    match = _MARKER.fullmatch(description) if len(description) <= MAX_LENGTH else None
     if match is None:
         return None
+    home = match[2]
     try:
-        claims = [_parse_claim(piece) for piece in match[3].split(",")]
-        ends = (_parse_end(match[4], home), _parse_end(match[5], home)) if match[4] else None
+        claims = [_parse_claim(piece) for piece in match[4].split(",")]
+        ends = (_parse_end(match[5], home), _parse_end(match[6], home)) if match[5] else None
     except BadInput:
         return None
     if len({claim.request for claim in claims}) < len(claims):
         return None
-    return Marker(match[1], match[2], _sorted(tuple(claims)), ends)
+    return Marker(home, match[1], match[3], _sorted(tuple(claims)), ends)
 
 
 def owned(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
     """The marker of a rule that is ours, else None: such a rule is a person's, and is never changed or removed."""
     if rule.key is None or rule.policy != "accept":
         return None
-    marker = parse(rule.description, home)
-    if marker is None or marker.deployment != deployment or marker.id != rule.key.id(deployment, region):
+    marker = parse(rule.description)
+    if marker is None or (marker.home, marker.deployment) != (home, deployment):
+        return None
+    if marker.id != rule.key.id(home, deployment, region):
         return None
     # Only instance rules have a destination, and only they have ends.
     return marker if bool(rule.key.dest) == (marker.ends is not None) else None
+
+
+def damaged(rule: Rule, deployment: str, region: str, home: str) -> bool:
+    """Whether a rule's description names this deployment and home, but is not the marker of this rule: someone added a note
+    to it, or copied it. Such a rule is left alone and reported."""
+    words = rule.description.split(" ")
+    claims_to_be_ours = words[0].startswith("link-peer/") and {f"dep={deployment}", f"home={home}"} <= set(words)
+    return claims_to_be_ours and owned(rule, deployment, region, home) is None
 
 
 def _sorted(claims: tuple[Claim, ...]) -> tuple[Claim, ...]:

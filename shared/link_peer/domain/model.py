@@ -98,11 +98,12 @@ class RuleKey(msgspec.Struct, frozen=True, order=True):
     dest: str
     port: Port
 
-    def id(self, deployment: str, region: str) -> str:
-        """The `id` in the marker: 16 hex digits that only this rule of this deployment has."""
+    def id(self, home: str, deployment: str, region: str) -> str:
+        """The marker's `id`: 16 hex digits that only this rule of this deployment, run from this home account, has."""
         group = f"{self.group.account}/{self.group.id}"
         return short_hash(
-            f"link-peer/1|{deployment}|{region}|{group}|{self.source}|{self.dest}|{self.port.protocol}|{self.port.range}"
+            f"link-peer/2|{home}|{deployment}|{region}|{group}|{self.source}|{self.dest}"
+            f"|{self.port.protocol}|{self.port.range}"
         )
 
 
@@ -126,11 +127,10 @@ TAG = Claim()
 
 
 class Marker(msgspec.Struct, frozen=True):
-    """The content of the Description of a rule of ours.
+    """The Description of a rule of ours. `home` is the account of the functions that wrote it. `ends` are the source's and
+    the destination's instance, on instance rules only."""
 
-    `ends` are the source and the target instance of an instance rule; None for a group rule.
-    """
-
+    home: str
     deployment: str
     id: str
     claims: tuple[Claim, ...]
@@ -160,7 +160,8 @@ class Group(msgspec.Struct, frozen=True):
     advanced: bool = False
     managed: bool = False
     tags: Mapping[str, str] = {}
-    group_rules: int = 0  # GroupToGroupRuleCount: rules whose source is a group
+    group_rules: int = 0  # rules that name a group: GroupToGroupRuleCount
+    rule_count: int = 0  # all rules: RuleCount
 
 
 class Instance(msgspec.Struct, frozen=True):

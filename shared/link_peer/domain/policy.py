@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import Enum
+
 import msgspec
 
 from link_peer.domain.model import Ports
@@ -9,28 +12,59 @@ from link_peer.domain.tags import Who
 
 
 class AccountPolicy(msgspec.Struct, frozen=True):
-    """An account and the role through which it is entered; the home account has none. `name` is only displayed."""
+    """An account and the role through which it is entered; the home account has none. `name` is only displayed.
+
+    `ranges` are the IPv4 networks (`10.20.0.0/16`) from which instances of the account may be linked by their address;
+    any private address if there are none. `queue` is the name of the queue through which the account's own requests come;
+    empty if they come through the shared queue.
+    """
 
     name: str
     role: str | None = None
     external_id: str | None = None
+    ranges: tuple[str, ...] = ()
+    queue: str = ""
 
 
 class Allow(msgspec.Struct, frozen=True):
-    """An entry of `allow`: consent in one direction. Without ports, it covers everything. `text` names it in records."""
+    """An entry of `allow`: consent in one direction. Without ports, it covers everything. `text` names it in records.
+    `until` is when it ends, in epoch seconds; None for never."""
 
     source: Who
     target: Who
     ports: Ports
     text: str
+    until: int | None = None
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Limits of the policy: rules removed in one run, ports of a link, and ports in one range."""
+    """Limits of the policy: rules removed in one run because an account no longer shows their parties, ports of a link,
+    ports in one range, peers of an instance, and days until a request's link must end (None: it need not end)."""
 
     removals_per_run: int = 50
     max_ports: int = 16
     max_port_span: int = 1024
+    max_peers: int = 50
+    max_days: int | None = None
+
+
+class Pause(str, Enum):
+    """What is paused. The values are the words of the policy file."""
+
+    NONE = "false"
+    OPENING = "opening"  # nothing is opened; closing goes on
+    ALL = "true"  # nothing is changed; decisions are still recorded
+
+
+class PolicyTest(msgspec.Struct, frozen=True):
+    """An entry of `tests`: links from `source` that must be allowed, and links that must not be.
+
+    Each link is its target and its ports; without ports, it is the mutual link.
+    """
+
+    source: Who
+    accept: tuple[tuple[Who, Ports], ...] = ()
+    deny: tuple[tuple[Who, Ports], ...] = ()
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -42,9 +76,15 @@ class Policy(msgspec.Struct, frozen=True):
     allow: tuple[Allow, ...] = ()
     deny: Ports = ()
     limits: Limits = Limits()
-    paused: bool = False
+    paused: Pause = Pause.NONE
+    tests: tuple[PolicyTest, ...] = ()
 
     @property
     def home(self) -> str:
         """The uid of the home account, in which the functions run."""
         return next(uid for uid, account in self.accounts.items() if account.role is None)
+
+    @property
+    def bound_queues(self) -> Mapping[str, str]:
+        """The account that each account's own queue speaks for: uids by queue name."""
+        return {account.queue: uid for uid, account in self.accounts.items() if account.queue}

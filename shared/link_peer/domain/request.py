@@ -1,4 +1,4 @@
-"""A request for a link, as a value. Its JSON form is read and written by inbound.requests."""
+"""What the queue carries, as values: requests for links, and looks at a party. inbound.requests reads and writes them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from typing import Literal
 
 import msgspec
 
-from link_peer.domain.model import Link
+from link_peer.domain.model import Link, Party
 
-SYNC_LIFE = 3600  # seconds until a sync that auto_link posts expires
+SYNC_SECONDS = 3600  # until a sync that auto_link posts expires
+LOOK_SECONDS = 3600  # until a look that is posted for trouble of the moment expires
+LATE_SECONDS = 300  # that `expires_at` may be past: clocks differ, and deliveries are repeated
+_ID_LENGTH = 48
 
 
 class Request(msgspec.Struct, frozen=True):
     """A request that matches the schema. Without ports in the message, `link` is mutual. Instants are epoch seconds.
-    `justification` and `requested_by` are recorded as claimed."""
+    `justification` and `requested_by` are recorded as claimed. `attempt` counts how often it was put back on its queue."""
 
     request_id: str
     action: Literal["link", "unlink", "sync"]
@@ -24,11 +27,31 @@ class Request(msgspec.Struct, frozen=True):
     justification: str = ""
     requested_by: str = ""
     version: Literal[1] = 1
+    attempt: int = 0
+
+
+class Look(msgspec.Struct, frozen=True):
+    """ "Look at this party again", as an event of it would. It carries no wish, so anyone may post it and gain nothing."""
+
+    request_id: str
+    region: str
+    party: Party
+    expires_at: float
+    attempt: int = 0
+    version: Literal[1] = 1
+
+
+Message = Request | Look
 
 
 def sync_request(link: Link, region: str, now: float) -> Request:
     """The request to look at a pair again: one request id for the pair in its direction, whatever the ports."""
     pair = Link(link.source, link.target)
     return Request(
-        f"tag-{pair.id(region, ordered=True)}", "sync", region, pair, now + SYNC_LIFE, requested_by="auto_link"
+        f"tag-{pair.id(region, ordered=True)}", "sync", region, pair, now + SYNC_SECONDS, requested_by="auto_link"
     )
+
+
+def look_request(party: Party, region: str, expires_at: float) -> Look:
+    """The message to look at a party again until `expires_at`."""
+    return Look(f"look-{party.id}"[:_ID_LENGTH], region, party, expires_at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Set
 
 import msgspec
@@ -10,12 +11,22 @@ from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import Group, Instance, Link, Party, Rule
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Address(msgspec.Struct, frozen=True, order=True):
+    """An IPv4 address in a VPC, as one account sees it."""
+
+    account: str
+    vpc: str
+    ip: str
+
+
+class Snapshot(msgspec.Struct, frozen=True, dict=True):
     """One reading of the cloud. A party in `requested` that is in neither `instances` nor `groups` was not shown.
 
     `rules` holds the ingress rules of each group that was read; a group that does not exist has none.
     `complete_groups` are groups all of whose members were read, `whole_accounts` accounts whose every instance was.
     `live_accounts` showed at least one instance in an unfiltered read.
+    `inner_access` says whether a group's members reach each other, `taken_addresses` whether something in a VPC has an
+    address; both only where that was read.
     `refused_accounts` may not be read, with the error; `failed_accounts` met trouble of the moment, in words.
     """
 
@@ -26,6 +37,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     complete_groups: Set[Party] = frozenset()
     whole_accounts: Set[str] = frozenset()
     live_accounts: Set[str] = frozenset()
+    inner_access: Mapping[Party, bool] = {}
+    taken_addresses: Mapping[Address, bool] = {}
     refused_accounts: Mapping[str, NoAccess] = {}
     failed_accounts: Mapping[str, str] = {}
 
@@ -39,6 +52,21 @@ class Snapshot(msgspec.Struct, frozen=True):
         return all(self._was_read(party) for party in askers) and (
             link.target in self.requested or link.target in self.groups
         )
+
+    def shows_members(self, party: Party) -> bool:
+        """Whether the instance, or any instance of the group, was shown."""
+        if not party.is_group:
+            return party in self.instances
+        return party in self.member_groups
+
+    def shows_tags(self, account: str) -> bool:
+        """Whether any instance of the account was shown with a tag: if none was, missing tags prove nothing."""
+        return any(party.account == account and instance.tags for party, instance in self.instances.items())
+
+    @functools.cached_property
+    def member_groups(self) -> frozenset[Party]:
+        """The groups of which any instance was shown."""
+        return frozenset(Party(i.party.account, group) for i in self.instances.values() for group in i.groups)
 
     def groups_of(self, instance: Instance) -> list[Group]:
         """The instance's groups that were read, in the API's order."""

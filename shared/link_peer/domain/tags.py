@@ -3,7 +3,7 @@
     party = sg-…  |  i-…  |  sg-…@<account uid>
     who   = *  |  sg-…  |  i-…  |  *@<uid>  |  sg-…@<uid>  |  i-…@<uid>
     ports = port ("+" port)*        port = tcp/3306 | tcp/8000-8010 | udp/53 | icmp
-    peer  = party[:ports]           accept = who[:ports]
+    peer  = party[:ports]           accept = who[:ports][~<end>]       end = 20270101T000000Z
 
 Many people write tags, so parsing is strict: text with invalid syntax is a BadInput that names the tag.
 No regular expression has nested quantifiers, so that hostile text is parsed in linear time.
@@ -25,6 +25,7 @@ PEER_TAG = "link-peer"
 ACCEPT_TAG = "link-accept"
 UNTIL_TAG = "link-until"
 MANAGED_TAG = "link-managed"
+LOCK_TAG = "link-lock"
 
 _GROUP = re.compile(r"sg-[0-9a-z]{1,60}")
 _INSTANCE = re.compile(r"i-[0-9a-z]{1,60}")
@@ -53,16 +54,21 @@ class Who(msgspec.Struct, frozen=True):
 
 
 class Accept(msgspec.Struct, frozen=True):
-    """One consent. Without ports, it covers everything. `text` is its tag entry: `link-accept=sg-app:tcp/3306`."""
+    """One consent. Without ports, it covers everything. `text` is its tag entry: `link-accept=sg-app:tcp/3306`.
+    `until` is when it ends, in epoch seconds; None for never."""
 
     who: Who
     ports: Ports
     text: str
+    until: int | None = None
 
 
-def managed_tag(deployment: str) -> str:
-    """The key of the tag, with value `true`, by which a sweep finds the groups that have rules of a deployment."""
-    return f"{MANAGED_TAG}.{deployment}"
+def managed_tag(deployment: str, home: str) -> str:
+    """The key of the tag, with value `true`, by which a sweep finds the groups that have rules of a deployment.
+
+    `home` is the uid of the account of its functions: two homes may use one deployment name in a shared account.
+    """
+    return f"{MANAGED_TAG}.{deployment}.{home}"
 
 
 def quoted(text: str) -> str:
@@ -208,6 +214,13 @@ def iso(epoch: float) -> str:
     return (_EPOCH + timedelta(seconds=math.floor(epoch))).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def iso_millis(epoch: float) -> str:
+    """An instant rounded down to the millisecond: `2026-11-25T00:00:00.123Z`."""
+    # timedelta rounds to the microsecond first, so that the float nearest to .123 is not cut to .122.
+    when = _EPOCH + timedelta(seconds=epoch)
+    return when.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
 def compact(epoch: float) -> str:
     """An instant as markers write it, rounded down to the second: `20270101T000000Z`."""
     when = _EPOCH + timedelta(seconds=math.floor(epoch))
@@ -243,14 +256,22 @@ def _read_accepts(tags: Mapping[str, str], own_account: str) -> list[tuple[str, 
     read: list[tuple[str, Accept | BadInput]] = []
     for key, piece in _entries(tags, ACCEPT_TAG):
         text = f"{key}={piece}"
-        who, colon, ports = piece.partition(":")
         try:
-            accept = Accept(parse_who(who, own_account), parse_ports(ports) if colon else (), text)
+            read.append((text, _parse_accept(piece, own_account, text)))
         except BadInput as error:
             read.append((text, BadInput(key, error.problem)))
-        else:
-            read.append((text, accept))
     return read
+
+
+def _parse_accept(piece: str, own_account: str, text: str) -> Accept:
+    consent, tilde, end = piece.partition("~")
+    who, colon, ports = consent.partition(":")
+    return Accept(
+        parse_who(who, own_account),
+        parse_ports(ports) if colon else (),
+        text,
+        parse_compact(end) if tilde else None,
+    )
 
 
 def _epoch(parts: tuple[str | None, ...], offset: timedelta) -> int | None:

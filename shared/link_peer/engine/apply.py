@@ -1,4 +1,4 @@
-"""From plan to rules: intent, change, read back, outcome.
+"""From plan to rules: intent, change, read back, outcome. Closing comes before opening.
 
 intents durable ─▶ per link: managed tag ─▶ rules of the target's group ─▶ rules of the source's group
                 ─▶ outcomes
@@ -6,47 +6,54 @@ intents durable ─▶ per link: managed tag ─▶ rules of the target's group 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from link_peer.domain.denial import EXPIRED_MEANWHILE, PAUSED, Denial, LinkDenied, removals_held
+from link_peer.domain.denial import EXPIRED_MEANWHILE, PAUSED, LinkDenied, removals_held, request_expired
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import Link, Party, Rule, RuleKey
-from link_peer.domain.tags import managed_tag
+from link_peer.domain.policy import Pause
+from link_peer.domain.request import LATE_SECONDS
+from link_peer.domain.tags import iso, managed_tag
 from link_peer.engine.reader import Reader
 from link_peer.engine.records import decision_record, why_fields
 from link_peer.engine.settle import Requests, Settler
-from link_peer.planning import unlink_guard
-from link_peer.planning.decision import Decision, Edit, Refusal
+from link_peer.planning.decision import Decision, Edit, Refusal, Unseen
 from link_peer.planning.evaluate import evaluate
 from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
-CONSENT_SECONDS = 30  # consent that was read longer ago is read again before a rule is written
+CONSENT_SECONDS = 5  # tags that were read longer ago are read again right before a rule is written
 
 OUTCOMES_PER_WRITE = 200  # written as they come, so that a run which dies has recorded most of them
 
 
 class Report(msgspec.Struct):
-    """What came of a plan. `refused` links must be rolled back; `pending` is trouble of the moment for which the delivery
-    must be redelivered, recorded as attempts already."""
+    """What came of a plan. `refused` links must be rolled back; `pending` is trouble of the moment for which the work must
+    be done again, recorded as attempts already. `held` counts removals that the guard held back, `refused_keys` are rules
+    whose change was refused for good."""
 
     changed: int = 0
     removed: int = 0
-    held: int = 0
+    held: dict[Unseen, int] = {}
     refused: dict[Link, Refusal] = {}
     pending: list[Transient] = []
+    refused_keys: set[RuleKey] = set()
+    reasons: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)  # (outcome, reason) of what was recorded
 
     def add(self, other: Report) -> None:
         """Adds a later pass. What is held is planned again in every pass, so it counts once."""
         self.changed += other.changed
         self.removed += other.removed
-        self.held = max(self.held, other.held)
+        self.held |= other.held
         self.refused |= other.refused
         self.pending += other.pending
+        self.refused_keys |= other.refused_keys
+        self.reasons += other.reasons
 
 
 class _Partial(msgspec.Struct, frozen=True):
@@ -60,75 +67,66 @@ class Applier:
     """Carries out the decisions of one delivery."""
 
     def __init__(
-        self, reader: Reader, delivery: Delivery, audit: AuditWriter, guard: RemovalGuard, since: float
+        self,
+        reader: Reader,
+        delivery: Delivery,
+        audit: AuditWriter,
+        guard: RemovalGuard,
+        expires_at: float | None = None,
     ) -> None:
-        """`since` is when reading began (epoch seconds)."""
+        """`expires_at` is a request's (epoch seconds): shortly after it, nothing is opened for the request any more."""
         self._reader = reader
         self._delivery = delivery
         self._policy = delivery.policy
         self._region = delivery.region
         self._audit = audit
         self._guard = guard
-        self._since = since
+        self._expires_at = expires_at
         self._settler = Settler(reader, delivery.policy, delivery.region, delivery.retry)
-        self._tag = managed_tag(delivery.policy.deployment)
+        self._tag = managed_tag(delivery.policy.deployment, delivery.policy.home)
         self._partial: dict[Link, _Partial] = {}
         self._failed_keys: set[RuleKey] = set()  # rules whose change was refused, or met trouble, in this pass
-        self._consent_read: dict[Party, float] = {}
 
     def apply(self, decisions: Sequence[Decision]) -> Report:
         """Intents, changes, outcomes. Raises Transient if the audit log cannot be written; other trouble is reported."""
         report = Report()
-        decisions = self._admitted(decisions, report)
-        if self._policy.paused:
-            decisions = [paused(decision) for decision in decisions]
+        decisions = sorted((paused(decision, self._policy.paused) for decision in decisions), key=_order)
         changing = [d for d in decisions if d.edits or d.missing_managed_tag]
         self._audit.write([decision_record(d, self._region, "intent") for d in changing])
-        decisions = sorted(decisions, key=_order)
-        snapshot = self._reader.snapshot()  # before anything is changed
-        seen = [unlink_guard.seen_elsewhere(snapshot, self._policy, self._region, d) for d in decisions]
         earlier, self._partial = self._partial, {}
         self._failed_keys = set()
         outcomes: list[Record] = []
-        for decision, where in zip(decisions, seen, strict=True):
+        for decision in decisions:
             partial = earlier.pop(decision.link, None)
-            outcomes += self._carry_out(decision, report, where, list(partial.requests) if partial else [])
+            outcomes += self._carry_out(decision, report, list(partial.requests) if partial else [])
             if len(outcomes) >= OUTCOMES_PER_WRITE:
                 self._audit.write(outcomes)
                 outcomes = []
-        outcomes += [self._outcome(partial.decision, partial.requests) for partial in earlier.values()]
+        outcomes += [self._outcome(partial.decision, report, partial.requests) for partial in earlier.values()]
         self._audit.write(outcomes)
         return report
 
-    def finish(self) -> None:
+    def finish(self) -> Report:
         """Records the links that were refused in the last pass, too."""
+        report = Report()
         partial, self._partial = self._partial, {}
-        self._audit.write([self._outcome(one.decision, one.requests) for one in partial.values()])
+        self._audit.write([self._outcome(one.decision, report, one.requests) for one in partial.values()])
+        return report
 
-    def _admitted(self, decisions: Sequence[Decision], report: Report) -> list[Decision]:
-        admitted = self._guard.admit(decisions)
-        report.held = admitted.held
-        if admitted.held and not self._guard.reported:
-            self._audit.write([held_record(admitted.due, self._policy.limits.removals_per_run)])
-            self._guard.reported = True
-        return admitted.decisions
-
-    def _carry_out(
-        self, decision: Decision, report: Report, seen: unlink_guard.Seen, requests: Requests
-    ) -> list[Record]:
+    def _carry_out(self, decision: Decision, report: Report, requests: Requests) -> list[Record]:
         rules: dict[RuleKey, Rule] = {rule.key: rule for rule in decision.rules if rule.key}
         if decision.outcome == "removed" and not decision.edits and rules.keys() & self._failed_keys:
             return []  # the shared edit failed, so do not report this removal
         try:
-            self._write(decision, requests, rules)
-            decision = self._unless_unlinked(decision, seen, requests, rules)
+            decision = self._write(decision, requests, rules)
         except LinkDenied as refused:
-            self._failed_keys |= {edit.key for edit in decision.edits}
+            report.refused_keys |= {edit.key for edit in decision.edits}
+            self._failed_keys |= report.refused_keys
             answer = decision.refused(refused.denial)
             if decision.outcome == "applied":
                 self._roll_back_later(decision, answer, report, requests)
                 return []
-            return [self._outcome(answer, requests, rules.values())]
+            return [self._outcome(answer, report, requests, rules.values())]
         except Transient as trouble:
             report.pending.append(trouble)
             self._failed_keys |= {edit.key for edit in decision.edits}
@@ -137,13 +135,17 @@ class Applier:
         report.changed += len(decision.edits)
         report.removed += decision.removals
         self._guard.made(decision)
-        return [self._outcome(decision, requests, rules.values())]
+        return [self._outcome(decision, report, requests, rules.values())]
 
-    def _write(self, decision: Decision, requests: Requests, rules: dict[RuleKey, Rule]) -> None:
+    def _write(self, decision: Decision, requests: Requests, rules: dict[RuleKey, Rule]) -> Decision:
+        """Makes the changes. Returns the decision with the consent as it was judged right before the last write."""
+        judged = decision
+
         def before_write(batch: Sequence[Edit]) -> None:
+            nonlocal judged
             self._in_time(batch)
             if any(edit.gain for edit in batch):
-                self._still_consented(decision)
+                judged = self._still_allowed(judged)
 
         for group, edits in _by_group(decision):
             self._in_time(edits)
@@ -156,6 +158,7 @@ class Applier:
                 # a sweep that found the group empty a moment ago may have removed the tag since
                 self._settler.read_tags(group)
                 self._settler.tag(group, self._tag, requests)
+        return judged
 
     def _roll_back_later(self, decision: Decision, answer: Decision, report: Report, requests: Requests) -> None:
         """The outcome is recorded once the next pass has rolled back what was written."""
@@ -167,56 +170,82 @@ class Applier:
 
     def _in_time(self, edits: Sequence[Edit]) -> None:
         now = self._delivery.clock.now()
-        if now >= self._delivery.retry.deadline:
+        if self._delivery.out_of_time():
             raise Transient("the function's time is nearly over")
-        if any(claim.until is not None and claim.until <= now for edit in edits for claim in edit.gain):
+        gains = [claim for edit in edits for claim in edit.gain]
+        if any(claim.until is not None and claim.until <= now for claim in gains):
             raise LinkDenied(EXPIRED_MEANWHILE)
+        if gains and self._expires_at is not None and now > self._expires_at + LATE_SECONDS:
+            raise LinkDenied(request_expired("expires_at", iso(self._expires_at)))
 
-    def _still_consented(self, decision: Decision) -> None:
-        """Raises LinkDenied where consent was read a while ago and has been withdrawn since."""
-        if decision.outcome != "applied" or decision.verdict is None:
-            return
-        now = self._delivery.clock.now()
-        groups = {need.key.group for need in decision.verdict.needs}
-        old = [group for group in sorted(groups) if now - self._consent_read.get(group, self._since) > CONSENT_SECONDS]
-        for group in old:
-            self._settler.read_tags(group)
-            self._consent_read[group] = now
-        denial = evaluate(self._reader.snapshot(), self._policy, decision.link).denial if old else None
-        if denial:
-            raise LinkDenied(denial)
-
-    def _unless_unlinked(
-        self, decision: Decision, seen: unlink_guard.Seen, requests: Requests, rules: dict[RuleKey, Rule]
-    ) -> Decision:
-        """A request's claim that disappeared where it was read, while it was written here, is removed here too."""
-        for group in sorted(unlink_guard.groups(seen)):
-            self._settler.read(group)
-        lost = unlink_guard.vanished(self._reader.snapshot(), self._policy, self._region, seen) if seen else frozenset()
-        back = tuple(
-            Edit(edit.key, lose=lost & edit.gain, ends=edit.ends, rule=rules[edit.key])
-            for edit in decision.edits
-            if lost & edit.gain and edit.key in rules
-        )
-        if not back:
+    def _still_allowed(self, decision: Decision) -> Decision:
+        """Judges a link right before a rule is written for it: by the policy as it is now, and by tags that were read a
+        moment ago. Raises LinkDenied where it may not exist any more."""
+        if decision.verdict is None or decision.outcome != "applied":
             return decision
-        undone = msgspec.structs.replace(decision, edits=back, missing_managed_tag=())
-        self._audit.write([decision_record(undone, self._region, "intent")])
-        for group, edits in _by_group(undone):
-            settled = self._settler.settle(group, edits, self._in_time, requests)
-            for edit in edits:
-                rules.pop(edit.key)
-            rules.update(settled)
-        why = Denial(decision.why.code, "an unlink removed it meanwhile, so what was written is removed too")
-        return msgspec.structs.replace(decision, outcome="unchanged", why=why)
+        policy = self._delivery.current_policy()
+        if (policy.home, policy.deployment) != (self._policy.home, self._policy.deployment):
+            raise Transient("the policy file now names another deployment or home account")
+        if policy.paused is not Pause.NONE:
+            raise LinkDenied(PAUSED)
+        now = self._delivery.clock.now()
+        for group in sorted({need.key.group for need in decision.verdict.needs}):
+            if now - self._reader.group_read_at(group) > CONSENT_SECONDS:
+                self._settler.read_tags(group)
+        verdict = evaluate(self._reader.now_known(), policy, decision.link, now)
+        if verdict.denial:
+            raise LinkDenied(verdict.denial)
+        return msgspec.structs.replace(decision, verdict=verdict)
 
-    def _outcome(self, decision: Decision, requests: Requests, rules: Iterable[Rule] = ()) -> Record:
-        return decision_record(decision, self._region, "outcome", rules=rules, api_requests=requests)
+    def _outcome(self, decision: Decision, report: Report, requests: Requests, rules: Iterable[Rule] = ()) -> Record:
+        report.reasons[decision.outcome, decision.why.code.value] += 1
+        rules = list(rules)
+        record = decision_record(decision, self._region, "outcome", rules=rules, api_requests=requests)
+        return {**record, "instances": self._admitted(rule.key for rule in rules if rule.key)}
+
+    def _admitted(self, keys: Iterable[RuleKey]) -> str:
+        """How many instances these rules admit, as far as that is known without another read."""
+        sources = {key.source for key in keys}
+        groups = [Party(account, name) for name, _, account in (s.partition("@") for s in sources if "@" in s)]
+        counts = [self._reader.member_count(group) for group in groups]
+        known = [count for count in counts if count is not None]
+        if not sources or len(known) < len(counts):
+            return ""
+        return str(sum(known) + len(sources) - len(groups))
 
 
-def held_record(due: int, limit: int) -> Record:
-    """The summary of so many removals that are held back."""
-    return {"record": "summary", "outcome": "failed", **why_fields(removals_held(due, limit))}
+def held_records(held: Mapping[Unseen, int], limit: int) -> list[Record]:
+    """A summary for each account whose removals are held back."""
+    return [
+        {
+            "record": "summary",
+            "outcome": "failed",
+            "from_account": unseen.account,
+            **why_fields(removals_held(unseen.account, count, limit)),
+        }
+        for unseen, count in held.items()
+    ]
+
+
+def paused(decision: Decision, pause: Pause) -> Decision:
+    """The decision as the policy's pause leaves it: nothing is changed, or nothing is opened."""
+    if pause is Pause.NONE:
+        return decision
+    if pause is Pause.ALL:
+        decision = msgspec.structs.replace(decision, missing_managed_tag=())
+        return msgspec.structs.replace(decision.refused(PAUSED), edits=()) if decision.edits else decision
+    if not any(edit.gain for edit in decision.edits):
+        return decision
+    closing = tuple(kept for edit in decision.edits if (kept := _without_gain(edit)))
+    return msgspec.structs.replace(decision.refused(PAUSED), edits=closing, missing_managed_tag=())
+
+
+def _without_gain(edit: Edit) -> Edit | None:
+    """What an edit takes away; None for a rule that would be new."""
+    if edit.rule is None:
+        return None
+    claims = tuple(claim for claim in edit.claims if claim not in edit.gain)
+    return msgspec.structs.replace(edit, gain=frozenset(), claims=claims) if edit.lose or not edit.gain else None
 
 
 def _by_group(decision: Decision) -> list[tuple[Party, list[Edit]]]:
@@ -230,16 +259,7 @@ def _by_group(decision: Decision) -> list[tuple[Party, list[Edit]]]:
 
 
 def _order(decision: Decision) -> int:
-    """Additions before removals, unless a quota makes an addition wait for what is removed."""
+    """Closing before opening; last what another decision's change makes."""
     if decision.outcome == "removed" and not decision.edits:
-        return 3  # another decision's change makes it
-    if decision.removes_first:
         return 2
-    return 1 if decision.outcome == "removed" else 0
-
-
-def paused(decision: Decision) -> Decision:
-    """The decision while the policy pauses link-peer: nothing is changed."""
-    if decision.edits:
-        decision = msgspec.structs.replace(decision.refused(PAUSED), edits=())
-    return msgspec.structs.replace(decision, missing_managed_tag=())
+    return 0 if decision.outcome == "removed" or decision.removals else 1

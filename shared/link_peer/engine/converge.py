@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from link_peer.domain.denial import Denial
-from link_peer.domain.model import Claim, Link, Marker, Rule
+from link_peer.domain.denial import Denial, ReasonCode
+from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
 from link_peer.domain.snapshot import Snapshot
-from link_peer.engine.apply import Applier, Report
+from link_peer.engine.apply import Applier, Report, held_records
 from link_peer.engine.reader import Reader
-from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Context, Decision, Plan, Refusal
+from link_peer.planning.claims import DesiredLink, links_from_tags
+from link_peer.planning.decision import Context, Decision, Plan, Question, Refusal
+from link_peer.planning.evaluate import Verdict, evaluate
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removal_guard import RemovalGuard
+from link_peer.planning.removals import May
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 
@@ -31,6 +33,9 @@ class Scope(ABC):
 
     withdrawn: Denial | None = None
     """Why claims are taken whatever the verdict: an unlink."""
+
+    expires_at: float | None = None
+    """When a request expires: shortly after it, nothing is opened for it any more."""
 
     def __init__(self, delivery: Delivery, reader: Reader, audit: AuditWriter) -> None:
         self.delivery = delivery
@@ -53,44 +58,67 @@ class Scope(ABC):
         """Whether this delivery answers for a desired link; the others only keep rules from being removed."""
 
     @abstractmethod
-    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> bool | None:
-        """Whether this delivery may take a claim from a rule of ours. None: once all that could want the link is read."""
+    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
+        """How far this delivery may take a claim from a rule of ours."""
 
     def select(self, plan: Plan) -> list[Decision]:
         """The decisions of a plan that are carried out and recorded now."""
         return plan.decisions
 
-    def look_again(self, plan: Plan, report: Report) -> bool:
-        """Whether another pass is needed although no link was refused. Reads what that pass needs."""
-        return False
+    def wishes(self, snapshot: Snapshot, instances: Iterable[Instance]) -> list[DesiredLink]:
+        """The links that the tags of these instances ask for."""
+        limit = self.policy.limits.max_peers
+        return [wanted for i in instances if i.tags for wanted in links_from_tags(snapshot, i, self.started, limit)]
+
+    def evaluate(self, snapshot: Snapshot, link: Link) -> Verdict:
+        """Whether a link may exist, by the policy and the time of this delivery."""
+        return evaluate(snapshot, self.policy, link, self.started)
 
 
 def converge(scope: Scope, guard: RemovalGuard) -> Report:
-    """Brings the rules in scope to what is desired. `Report.pending` is trouble for which it must be redelivered.
+    """Brings the rules in scope to what is desired. `Report.pending` is trouble for which the work must be done again.
     Raises Transient where nothing could be read, or the audit log could not be written."""
-    applier = Applier(scope.reader, scope.delivery, scope.audit, guard, scope.started)
-    planner = Planner(scope)
+    applier = Applier(scope.reader, scope.delivery, scope.audit, guard, scope.expires_at)
+    planner = Planner(scope, guard)
     total = Report()
+    focus: set[Link] | None = None
     for _ in range(PASSES):
-        plan = planner.plan(total.refused)
+        plan = planner.plan(total.refused, focus)
         report = applier.apply(scope.select(plan))
+        report.held = dict(plan.held)
         total.add(report)
-        if not scope.look_again(plan, report) and not report.refused:
+        freed = _waiting_for_an_address(plan) if report.removed else set()
+        if not report.refused and not freed:
             break
-    applier.finish()
+        focus = total.refused.keys() | freed
+    total.add(applier.finish())
     return total
+
+
+def _waiting_for_an_address(plan: Plan) -> set[Link]:
+    """The links that were denied because another instance held their rule, which may have been removed by now."""
+    return {d.link for d in plan.decisions if d.why.code is ReasonCode.ADDRESS_CONFLICT and d.outcome == "denied"}
+
+
+def report_held(scope: Scope, report: Report, guard: RemovalGuard) -> None:
+    """Records the removals that the guard holds back, once per delivery."""
+    fresh = {unseen: count for unseen, count in report.held.items() if unseen not in guard.reported}
+    scope.audit.write(held_records(fresh, guard.limit))
+    guard.reported |= fresh.keys()
 
 
 class Planner:
     """Plans for one scope, and reads what a plan says is missing until it misses nothing."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, guard: RemovalGuard) -> None:
         self._scope = scope
+        self._guard = guard
         self._probed: set[str] = set()
-        self._confirmed: set[object] = set()
+        self._confirmed: set[Party] = set()
+        self._asked: set[Question] = set()
 
-    def plan(self, refused: dict[Link, Refusal]) -> Plan:
-        """The plan for what can be read now. After a refusal, only the refused links are answered again."""
+    def plan(self, refused: dict[Link, Refusal], focus: set[Link] | None = None) -> Plan:
+        """The plan for what can be read now. After the first pass, only the links in `focus` are answered again."""
         scope = self._scope
         while True:
             snapshot = scope.reader.snapshot()
@@ -98,8 +126,9 @@ class Planner:
                 snapshot,
                 scope.context,
                 scope.desired(snapshot),
-                in_focus=lambda wanted: (not refused or wanted.link in refused) and scope.concerns(wanted),
+                in_focus=lambda wanted: (focus is None or wanted.link in focus) and scope.concerns(wanted),
                 may_lose=functools.partial(scope.may_lose, snapshot),
+                guard=self._guard,
                 refused=refused,
                 withdrawn=scope.withdrawn,
             )
@@ -115,19 +144,21 @@ class Planner:
             reader.members(party for party in ends if party.is_group)
             if reader.snapshot() != snapshot:
                 return True
+        if questions := plan.questions - self._asked:
+            self._asked |= questions
+            reader.questions(questions)
+            return True
         if unprobed := plan.doubted_accounts - snapshot.whole_accounts - self._probed:
             self._probed |= unprobed
             reader.probe_liveness(unprobed)
             return True
-        unconfirmed = plan.unconfirmed - self._confirmed
-        within_limit = plan.removals_toward_cap <= self._scope.policy.limits.removals_per_run  # more are held anyway
-        if unconfirmed and within_limit:
+        if unconfirmed := plan.unconfirmed - self._confirmed:
             self._confirmed |= unconfirmed
             reader.confirm_absent(unconfirmed)
             return True
         return False
 
 
-def decisions_due(scope: Scope) -> Sequence[Decision]:
+def plan_only(scope: Scope, guard: RemovalGuard) -> Plan:
     """What the scope would decide now, without carrying it out."""
-    return Planner(scope).plan({}).decisions
+    return Planner(scope, guard).plan({})

@@ -12,7 +12,9 @@ import msgspec
 from link_peer.domain.errors import CloudError, NoAccess, Transient
 from link_peer.domain.model import Group, Instance, Party, Rule
 from link_peer.domain.policy import Policy
-from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.snapshot import Address, Snapshot
+from link_peer.planning.decision import Question
+from link_peer.runtime.clock import Clock
 from link_peer.runtime.ports import Cloud, Ecs
 
 T = TypeVar("T")
@@ -22,16 +24,22 @@ class Reader:
     """What was read so far. An account that refuses access is noted as such. Trouble of the moment is raised as Transient;
     a `tolerant` reader notes the account as failed instead, and goes on with the others."""
 
-    def __init__(self, cloud: Cloud, policy: Policy, *, threads: int = 1, tolerant: bool = False) -> None:
+    def __init__(self, cloud: Cloud, policy: Policy, clock: Clock, *, threads: int = 1, tolerant: bool = False) -> None:
         """`threads` is how many calls may run side by side where a method reads many things."""
         self._cloud = cloud
         self._policy = policy
+        self._clock = clock
         self._threads = threads
         self._tolerant = tolerant
         self._instances: dict[Party, Instance] = {}
         self._groups: dict[Party, Group] = {}
+        self._read_at: dict[Party, float] = {}
         self._rules: dict[Party, tuple[Rule, ...]] = {}
         self._requested: set[Party] = set()
+        self._inner_access: dict[Party, bool] = {}
+        self._taken: dict[Address, bool] = {}
+        self._listed_accounts: set[str] = set()
+        self._reread: set[Party] = set()  # asked for by id although the whole account was read
         self._complete_groups: set[Party] = set()
         self._whole_accounts: set[str] = set()
         self._live_accounts: set[str] = set()
@@ -42,20 +50,35 @@ class Reader:
     def snapshot(self) -> Snapshot:
         """What was read so far, frozen."""
         return Snapshot(
-            dict(self._instances),
-            dict(self._groups),
-            dict(self._rules),
-            frozenset(self._requested),
-            frozenset(self._complete_groups),
-            frozenset(self._whole_accounts),
-            frozenset(self._live_accounts),
-            dict(self._refused),
-            dict(self._failed),
+            instances=dict(self._instances),
+            groups=dict(self._groups),
+            rules=dict(self._rules),
+            requested=frozenset(self._requested),
+            complete_groups=frozenset(self._complete_groups),
+            whole_accounts=frozenset(self._whole_accounts),
+            live_accounts=frozenset(self._live_accounts),
+            inner_access=dict(self._inner_access),
+            taken_addresses=dict(self._taken),
+            refused_accounts=dict(self._refused),
+            failed_accounts=dict(self._failed),
+        )
+
+    def now_known(self) -> Snapshot:
+        """What was read so far, not frozen and not copied: for one decision, right before a write."""
+        return Snapshot(
+            instances=self._instances,
+            groups=self._groups,
+            rules=self._rules,
+            requested=self._requested,
+            inner_access=self._inner_access,
+            taken_addresses=self._taken,
+            refused_accounts=self._refused,
+            failed_accounts=self._failed,
         )
 
     def ecs(self, account: str) -> Ecs | None:
-        """The account's ECS; None where the policy does not list it, or it cannot be read."""
-        if account not in self._policy.accounts or account in self._refused or account in self._failed:
+        """The account's ECS; None where the policy does not list it, or it refuses access."""
+        if account not in self._policy.accounts or account in self._refused:
             return None
         try:
             return self._cloud.ecs(account)
@@ -75,10 +98,12 @@ class Reader:
         """Reads groups and instances by id, and the groups that those instances are in."""
         asked = [p for p in set(parties) if p not in self._requested]
         instances = [p for p in asked if not p.is_group]
-        self._each_account(instances, lambda ecs, ids: self._keep_instances(ecs.instances(ids)))
+        unknown = [p for p in instances if p.account not in self._whole_accounts or p in self._reread]
+        self._each_account(unknown, lambda ecs, ids: self._keep_instances(ecs.instances(ids)))
         groups = {p for p in asked if p.is_group}
         groups |= self._groups_of(self._instances[p] for p in instances if p in self._instances)
         groups = {g for g in groups if g not in self._groups and g not in self._requested}
+        groups = {g for g in groups if g.account not in self._listed_accounts or g in self._reread}
         self._each_account(groups, lambda ecs, ids: self._keep_groups(ecs.groups(ids)))
         self._requested |= {*asked, *groups}
 
@@ -89,13 +114,17 @@ class Reader:
         self.groups_of_instances()
 
     def confirm_absent(self, parties: Iterable[Party]) -> None:
-        """Reads these instances, and the members of these groups, once more. A Describe call may omit members; this is
-        done before any is treated as gone."""
+        """Reads these instances, and the members of these groups, once more, and what was not shown of both by its id. A
+        Describe call may omit members; this is done before any is treated as gone."""
         parties = set(parties)
-        self._complete_groups -= parties
-        self._requested -= {party for party in parties if not party.is_group}
-        self.members(party for party in parties if party.is_group)
-        self.parties(party for party in parties if not party.is_group)
+        groups = {party for party in parties if party.is_group}
+        known = (self._instances[party] for party in parties - groups if party in self._instances)
+        again = (parties - groups) | {g for g in groups | self._groups_of(known) if g not in self._groups}
+        self._reread |= again
+        self._requested -= again
+        self._complete_groups -= groups
+        self.parties(again)
+        self.members(groups)
 
     def groups_of_instances(self) -> None:
         """Reads the groups of all instances read so far."""
@@ -120,23 +149,35 @@ class Reader:
         """Treats these accounts as live: a person has said that they are really empty."""
         self._live_accounts |= set(accounts)
 
-    def managed_groups(self, accounts: Sequence[str], deployment: str) -> list[Party]:
-        """The groups of these accounts that hold, or held, rules of ours."""
+    def tagged_groups(self, accounts: Sequence[str], tag: str) -> list[Party]:
+        """The groups of these accounts that carry a tag."""
         found: list[Group] = []
 
         def read(account: str) -> None:
-            self._read(account, lambda ecs: found.extend(ecs.managed_groups(deployment)))
+            self._read(account, lambda ecs: found.extend(ecs.tagged_groups(tag)))
 
         self._side_by_side(read, accounts)
         self._keep_groups(found)
         return sorted(group.party for group in found)
 
-    def all_groups(self, account: str) -> list[Group]:
-        """Every group of an account."""
+    def all_groups(self, accounts: Sequence[str]) -> list[Group]:
+        """Every group of these accounts. Afterwards no group of theirs is asked for by id: a name that a tag invents costs
+        no call."""
         found: list[Group] = []
-        self._read(account, lambda ecs: found.extend(ecs.all_groups()))
-        self._keep_groups(found)
+
+        def read(account: str) -> None:
+            self._read(account, functools.partial(self._read_all_groups, account, found))
+
+        self._side_by_side(read, accounts)
         return found
+
+    def questions(self, questions: Iterable[Question]) -> None:
+        """Reads what evaluating a link needs besides its parties: used addresses, and groups' inner access."""
+        for question in questions:
+            if isinstance(question, Address):
+                self._read(question.account, functools.partial(self._read_address, question))
+            else:
+                self._read(question.account, functools.partial(self._read_inner_access, question))
 
     def rules(self, groups: Iterable[Party]) -> None:
         """Reads the ingress rules of these groups. A group that does not exist has none."""
@@ -151,13 +192,6 @@ class Reader:
         """The group's rules as they were last read."""
         return self._rules.get(group, ())
 
-    def reread_rules(self, groups: Iterable[Party]) -> None:
-        """Reads the rules of these groups once more, as `rules` does: an account that refuses access is noted."""
-        groups = set(groups)
-        for group in groups:
-            self._rules.pop(group, None)
-        self.rules(groups)
-
     def refresh_rules(self, group: Party) -> tuple[Rule, ...]:
         """The group's rules as they are now. Raises NoAccess or Transient, also where this reader is tolerant."""
         self._rules.pop(group, None)
@@ -169,9 +203,19 @@ class Reader:
         self._refresh(group.account, lambda ecs: self._keep_groups(ecs.groups([group.id])))
         return self._groups.get(group)
 
+    def group_read_at(self, group: Party) -> float:
+        """When the group's tags were last read (epoch seconds)."""
+        return self._read_at.get(group, 0.0)
+
     def group(self, group: Party) -> Group | None:
         """The group as it was last read."""
         return self._groups.get(group)
+
+    def member_count(self, group: Party) -> int | None:
+        """How many instances a group has; None where not all of them were read."""
+        if group not in self._complete_groups and group.account not in self._whole_accounts:
+            return None
+        return sum(group.id in i.groups and i.party.account == group.account for i in self._instances.values())
 
     def note_tag(self, group: Party, tag: str) -> None:
         """Notes that a group now has the managed tag, which this delivery has just written."""
@@ -184,9 +228,20 @@ class Reader:
             self._refused[account] = error
         else:
             self._failed.setdefault(account, str(error))
-            self._whole_accounts.discard(account)
 
     # one read
+
+    def _read_all_groups(self, account: str, found: list[Group], ecs: Ecs) -> None:
+        groups = ecs.all_groups()
+        self._keep_groups(groups)
+        found.extend(groups)
+        self._listed_accounts.add(account)
+
+    def _read_address(self, address: Address, ecs: Ecs) -> None:
+        self._taken[address] = ecs.address_taken(address.vpc, address.ip)
+
+    def _read_inner_access(self, group: Party, ecs: Ecs) -> None:
+        self._inner_access[group] = ecs.inner_access(group.id)
 
     def _read_members(self, group: Party, ecs: Ecs) -> None:
         self._keep_instances(ecs.members(group.id))
@@ -198,6 +253,8 @@ class Reader:
         self._whole_accounts.add(account)
         if found:
             self._live_accounts.add(account)
+        else:  # whatever an earlier read showed
+            self._live_accounts.discard(account)
 
     def _probe(self, account: str, ecs: Ecs) -> None:
         if ecs.shows_instances():
@@ -216,7 +273,7 @@ class Reader:
     def _read(self, account: str, read: Callable[[Ecs], object]) -> None:
         """One read of an account that can be entered; what goes wrong is noted or raised, as this reader does."""
         try:
-            if ecs := self.ecs(account):
+            if account not in self._failed and (ecs := self.ecs(account)):
                 read(ecs)
         except (Transient, CloudError) as error:
             if not self._tolerant and not isinstance(error, NoAccess):
@@ -224,12 +281,12 @@ class Reader:
             self.note_trouble(account, error)
 
     def _refresh(self, account: str, read: Callable[[Ecs], object]) -> None:
-        """One read whose failure must not go unnoticed, since a change depends on it."""
-        ecs = self.ecs(account)
-        if ecs is None:
-            raise self._refused.get(account) or Transient(self._failed.get(account, f"account {account} is not listed"))
+        """One read whose failure must not go unnoticed, since a change depends on it. It is made also where an earlier
+        read failed."""
+        if error := self._refused.get(account):
+            raise error
         try:
-            read(ecs)
+            read(self._cloud.ecs(account))
         except NoAccess as error:
             self._refused[account] = error
             raise
@@ -260,8 +317,10 @@ class Reader:
             self._requested.add(instance.party)
 
     def _keep_groups(self, groups: Iterable[Group]) -> None:
+        now = self._clock.now()
         for group in groups:
             self._groups[group.party] = group
+            self._read_at[group.party] = now
 
 
 def _transient(account: str, error: Transient | CloudError) -> Transient:

@@ -72,7 +72,8 @@ class Settler:
                 rules = self.read(group)
             else:
                 break
-        return {key: existing.rule for key, existing in self.existing(rules, edits).items()}
+        gaining = {edit.key for edit in edits if edit.gain}  # where someone else's equal rule counts as present
+        return {key: one.rule for key, one in self.existing(rules, edits).items() if one.marker or key in gaining}
 
     def read(self, group: Party) -> tuple[Rule, ...]:
         """The group's rules as they are now. Raises LinkDenied where the account refuses access."""
@@ -97,7 +98,7 @@ class Settler:
         for attempt in self._retry.attempts():  # tagging twice is harmless
             with attempt:
                 try:
-                    requests.append(ecs.tag_managed(group.id, self._policy.deployment))
+                    requests.append(ecs.tag(group.id, tag))
                 except CloudError as error:
                     requests.append(error.request_id)
                     raise self._denied(group, error) from error
@@ -195,7 +196,7 @@ class _Call:
                 # If the rule disappeared meanwhile, so did its claims: an unlink may have removed them.
                 marker = edit.marker(self._policy, self._region)
                 marker = msgspec.structs.replace(marker, claims=tuple(sorted(edit.gain)))
-                writes.append((edit.key, markers.render(marker, self._policy.home)))
+                writes.append((edit.key, markers.render(marker)))
                 continue
             gone += found.copies
             if found.marker is None:  # someone else's, made meanwhile
@@ -211,10 +212,9 @@ class _Call:
 
     def _mark(self, edit: Edit, rule: Rule, marker: Marker, claims: frozenset[Claim]) -> None:
         marker = msgspec.structs.replace(marker, claims=tuple(sorted(claims)), ends=edit.ends)
-        text = markers.render(marker, self._policy.home)
-        if not markers.fits(text):
+        if edit.gain and not markers.fits(marker):
             raise LinkDenied(denials.description_full())
-        self._requests.append(self._ecs.modify(self._group.id, rule.id, text))
+        self._requests.append(self._ecs.modify(self._group.id, rule.id, markers.render(marker)))
 
 
 def _next_call(edits: Sequence[Edit], existing: dict[RuleKey, Existing]) -> list[Edit]:

@@ -1,7 +1,8 @@
 """From what the platform delivers to the engine: what the handlers run, and what `link-peer plan` previews.
 
-Every function takes the bytes of one delivery, gives every element of it its own outcome, and raises only after the last
-one: RedeliveryNeeded where `attempt` records say why, Transient where the audit log took none.
+Every function takes the bytes of one delivery and gives every element of it its own outcome. Trouble of the moment holds
+nothing up: what met it is recorded as an `attempt` and put on the queue again, with a delay; a function raises only where
+that fails, so that the platform delivers again.
 """
 
 from __future__ import annotations
@@ -15,19 +16,26 @@ import msgspec
 from link_peer.domain import denial as denials
 from link_peer.domain.errors import BadInput, RedeliveryNeeded, Transient
 from link_peer.domain.hint import Hint
-from link_peer.domain.model import RuleKey, short_hash
-from link_peer.domain.request import Request
-from link_peer.engine.apply import held_record
+from link_peer.domain.model import Party, RuleKey, short_hash
+from link_peer.domain.request import Look, Message, Request, look_request
+from link_peer.domain.tags import iso
+from link_peer.engine.apply import held_records
+from link_peer.engine.later import LOOK_AGAIN_SECONDS, Later
 from link_peer.engine.records import denied_record, link_fields, party_fields
 from link_peer.engine.scopes.everything import Sweep
-from link_peer.engine.scopes.instances import reconcile_instances
+from link_peer.engine.scopes.group import reconcile_group
+from link_peer.engine.scopes.instances import one_per_party, reconcile_instances
 from link_peer.engine.scopes.pair import reconcile_pair, removals_due
 from link_peer.inbound import events
 from link_peer.inbound.requests import BadRequest, DeniedRequest, Known, decode
+from link_peer.planning.decision import Unseen
 from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
+
+FIRST_DELAY, LONGEST_DELAY = 10, 600
+"""Seconds until a message that was put back is delivered again: doubled for each attempt."""
 
 Outcomes = Counter[str]
 """How many decisions came to each outcome."""
@@ -67,19 +75,55 @@ def handle_event_elements(elements: Iterable[object], delivery: Delivery) -> Out
         for bad in found:
             if isinstance(bad, BadInput):
                 outcomes += _deny_event(delivery, element, bad)
-    return outcomes + look_at_instances(hints, delivery) if hints else outcomes
+    return outcomes + handle_hints(hints, delivery)
 
 
-def look_at_instances(hints: Sequence[Hint], delivery: Delivery) -> Outcomes:
-    """Settles the instances that hints name."""
-    by_instance = {f"{hint.instance}@{delivery.policy.home}": hint.event_id for hint in hints}
-    audit = delivery.audit({"event_id": hints[0].event_id}, by_instance)
+def handle_hints(hints: Sequence[Hint], delivery: Delivery) -> Outcomes:
+    """Looks at the parties that hints name: instances together, then each group. What must be looked at again is posted
+    as a `look`. Raises RedeliveryNeeded where it cannot be posted."""
     guard = RemovalGuard(delivery.policy.limits.removals_per_run)
+    outcomes: Outcomes = Counter()
+    later: list[Later] = []
+    instances = [hint for hint in hints if not hint.party.is_group]
+    groups = one_per_party(hint for hint in hints if hint.party.is_group).values()
+    for part in [instances, *([hint] for hint in groups)]:
+        if part:
+            audit = _audit_of(part, delivery)
+            later += _look_at(part, delivery, audit, guard)
+            outcomes += audit.outcomes
+    _post_looks(later, delivery)
+    return outcomes
+
+
+def _audit_of(hints: Sequence[Hint], delivery: Delivery) -> AuditWriter:
+    return delivery.audit({"event_id": hints[0].event_id}, {str(hint.party): hint.event_id for hint in hints})
+
+
+def _look_at(hints: Sequence[Hint], delivery: Delivery, audit: AuditWriter, guard: RemovalGuard) -> list[Later]:
+    """Instances together, or one group; what must be looked at again."""
     try:
-        reconcile_instances(delivery, hints, audit, guard)
+        if hints[0].party.is_group:
+            return reconcile_group(delivery, hints[0], audit, guard)
+        return reconcile_instances(delivery, hints, audit, guard)
     except Transient as trouble:
-        raise _redelivery(audit, trouble, {"action": "link"}) from trouble
-    return audit.outcomes
+        parties = one_per_party(hints)
+        if not isinstance(trouble, RedeliveryNeeded):
+            audit.attempts([(str(trouble), {"action": "look", **_party_fields(party)}) for party in parties])
+        expires = delivery.clock.now() + LOOK_AGAIN_SECONDS
+        return [Later(party, str(trouble), expires) for party in parties]
+
+
+def _party_fields(party: Party) -> Record:
+    return {"from_account": party.account, "from": party.id} | ({} if party.is_group else {"instance": str(party)})
+
+
+def _post_looks(later: Sequence[Later], delivery: Delivery) -> None:
+    for one in later:
+        look = look_request(one.party, delivery.region, one.expires_at)
+        try:
+            delivery.post(look, delay=FIRST_DELAY)
+        except Transient as trouble:
+            raise RedeliveryNeeded(f"{one.why}; and {trouble}") from trouble
 
 
 def _decoded(element: object, delivery: Delivery) -> list[Hint | BadInput]:
@@ -93,7 +137,7 @@ def _deny_event(delivery: Delivery, element: object, problem: BadInput) -> Outco
     known = element.get("id") if isinstance(element, dict) else None
     body = short_hash(element if isinstance(element, str) else repr(element))
     event_id = known if known and isinstance(known, str) else f"unreadable-{body}"
-    audit = delivery.audit({"event_id": event_id, "body": body})
+    audit = delivery.audit({"event_id": event_id})
     audit.write([denied_record(denials.bad_event(problem), "link")])
     return audit.outcomes
 
@@ -101,18 +145,18 @@ def _deny_event(delivery: Delivery, element: object, problem: BadInput) -> Outco
 # cross_account: requests
 
 
-class _Message(msgspec.Struct, frozen=True):
-    """One message of a delivery: a request, or the record of why it is denied."""
+class _Arrived(msgspec.Struct, frozen=True):
+    """One message of a delivery and the queue it came through, or the record of why it is denied."""
 
     event_id: str
-    body: str
-    request: Request | None = None
+    queue: str = ""
+    message: Message | None = None
     denied: Record = {}
 
 
 def handle_messages(event: bytes, delivery: Delivery) -> Outcomes:
     """What the queue's stream pushes: an array of CloudEvents, a single one, or raw data. Every message has an outcome of
-    its own; where one must be redelivered, the whole batch is, and the others find their work done."""
+    its own, or is put back on its queue."""
     return handle_elements(_message_elements(event), delivery)
 
 
@@ -120,11 +164,11 @@ def handle_elements(elements: Iterable[object], delivery: Delivery) -> Outcomes:
     """Queue messages, each as an element of the stream or as a bare body."""
     outcomes: Outcomes = Counter()
     troubles: list[Exception] = []
-    messages = [_read_message(element, delivery) for element in elements]
-    guard = _guard_for([message.request for message in messages if message.request], delivery)
-    for message in messages:
+    arrived = [_arrived(element, delivery) for element in elements]
+    guard = _guard_for([one.message for one in arrived], delivery)
+    for one in arrived:
         try:
-            outcomes += _carry_out(message, delivery, guard)
+            outcomes += _carry_out(one, delivery, guard)
         except Exception as trouble:  # also a bug of ours must not cost the other messages
             troubles.append(trouble)
     _raise_first(troubles)
@@ -150,15 +194,20 @@ def _message_elements(event: bytes) -> list[object]:
         return [event.decode("utf-8", "replace")]
 
 
-def _read_message(element: object, delivery: Delivery) -> _Message:
-    event_id, body = events.queue_id(element), ""
+def _arrived(element: object, delivery: Delivery) -> _Arrived:
+    event_id, body, queue = events.queue_id(element), "", ""
     try:
-        event_id, body = events.queue_message(element)
-        return _Message(event_id, body, decode(body, region=delivery.region, now=delivery.clock.now()))
+        envelope = events.queue_message(element, home=delivery.policy.home, region=delivery.region)
+        event_id, body, queue = envelope.event_id, envelope.body, envelope.queue
+        message = decode(body, region=delivery.region, now=delivery.clock.now())
+        return _Arrived(event_id, queue, message)
     except DeniedRequest as denied:
-        request = denied.request
-        fields = {**_claimed(request), "request_id": request.request_id, **link_fields(request.link, delivery.region)}
-        record = denied_record(denied.denial, request.action, **fields)
+        said = denied.request
+        if isinstance(said, Look):
+            fields = {"request_id": said.request_id, **_party_fields(said.party)}
+        else:
+            fields = {**_claimed(said), "request_id": said.request_id, **link_fields(said.link, delivery.region)}
+        record = denied_record(denied.denial, _action(said), **fields)
     except BadRequest as error:
         known = error.known
         fields = {**_claimed(known), "request_id": known.request_id, **party_fields(known.source, known.target)}
@@ -168,7 +217,11 @@ def _read_message(element: object, delivery: Delivery) -> _Message:
         record = denied_record(denials.bad_request(error), "link")
     if not event_id and not record.get("request_id"):
         event_id = f"unreadable-{short_hash(body)}"
-    return _Message(event_id, body, denied=record)
+    return _Arrived(event_id, queue, denied=record)
+
+
+def _action(message: Message) -> str:
+    return "look" if isinstance(message, Look) else message.action
 
 
 def _claimed(said: Request | Known) -> Record:
@@ -176,34 +229,75 @@ def _claimed(said: Request | Known) -> Record:
     return {"claimed_by": said.requested_by, "claimed_reason": said.justification}
 
 
-def _guard_for(requests: Sequence[Request], delivery: Delivery) -> RemovalGuard:
+def _guard_for(messages: Sequence[Message | None], delivery: Delivery) -> RemovalGuard:
     """The removal guard of a batch. Where its syncs together are due to remove more than the policy allows, none does."""
     guard = RemovalGuard(delivery.policy.limits.removals_per_run)
-    syncs = [request for request in requests if request.action == "sync"]
+    syncs = [message for message in messages if isinstance(message, Request) and message.action == "sync"]
     if len(syncs) < 2:
         return guard  # a single message is counted when it is carried out
-    due = frozenset[RuleKey]().union(*(removals_due(delivery, request) for request in syncs))
-    if guard.expect(len(due)):
-        audit = delivery.audit({"action": "sync"})
-        audit.write([held_record(len(due), delivery.policy.limits.removals_per_run)])
-        guard.reported = True
+    rules: dict[Unseen, frozenset[RuleKey]] = {}
+    for request in syncs:
+        for unseen, keys in removals_due(delivery, request).items():
+            rules[unseen] = rules.get(unseen, frozenset()) | keys  # a rule that several messages name counts once
+    due = {unseen: len(keys) for unseen, keys in rules.items()}
+    guard.expect(due)
+    held = {unseen: count for unseen, count in due.items() if count > guard.limit}
+    if held:
+        delivery.audit({"action": "sync"}).write(held_records(held, guard.limit))
+        guard.reported |= held.keys()
     return guard
 
 
-def _carry_out(message: _Message, delivery: Delivery, guard: RemovalGuard) -> Outcomes:
-    common = {"event_id": message.event_id, "body": short_hash(message.body)}
-    request = message.request
-    if request is None:
+def _carry_out(one: _Arrived, delivery: Delivery, guard: RemovalGuard) -> Outcomes:
+    common = {"event_id": one.event_id, "queue": one.queue}
+    message = one.message
+    if message is None:
         audit = delivery.audit(common)
-        audit.write([message.denied])
+        audit.write([one.denied])
         return audit.outcomes
-    audit = delivery.audit({**common, "request_id": request.request_id, **_claimed(request)})
+    if isinstance(message, Look):
+        return _carry_out_look(
+            message, one, delivery.audit({**common, "request_id": message.request_id}), delivery, guard
+        )
+    audit = delivery.audit({**common, "request_id": message.request_id, **_claimed(message)})
+    fields = {"action": message.action, **link_fields(message.link, delivery.region)}
     try:
-        reconcile_pair(delivery, request, audit, guard)
+        reconcile_pair(delivery, message, one.queue, audit, guard)
     except Transient as trouble:
-        fields = {"action": request.action, **link_fields(request.link, delivery.region)}
-        raise _redelivery(audit, trouble, fields) from trouble
+        _put_back(message, one.queue, trouble, delivery, audit, fields)
     return audit.outcomes
+
+
+def _carry_out_look(look: Look, one: _Arrived, audit: AuditWriter, delivery: Delivery, guard: RemovalGuard) -> Outcomes:
+    """An expired look is carried out once more, and is then final."""
+    if look.party.account != delivery.policy.home:
+        audit.write([denied_record(denials.not_home(look.party.account), "look", **_party_fields(look.party))])
+        return audit.outcomes
+    hint = Hint(one.event_id or look.request_id, look.party, "look", expires=look.expires_at, attempt=look.attempt)
+    later = _look_at([hint], delivery, audit, guard)
+    expired = delivery.clock.now() >= look.expires_at
+    if later and expired:
+        why = denials.request_expired("expires_at", iso(look.expires_at))
+        audit.write([denied_record(why, "look", **_party_fields(look.party))])
+    elif later:
+        _put_back(look, one.queue, RedeliveryNeeded(later[0].why), delivery, audit, {"action": "look"})
+    return audit.outcomes
+
+
+def _put_back(
+    message: Message, queue: str, trouble: Transient, delivery: Delivery, audit: AuditWriter, fields: Record
+) -> None:
+    """Records the trouble where the log takes it, and puts the message on its queue again with one attempt more and a
+    delay. Raises where it cannot be put back, so that the platform redelivers it."""
+    if not isinstance(trouble, RedeliveryNeeded):
+        trouble = RedeliveryNeeded(str(trouble)) if audit.attempt(str(trouble), fields) else trouble
+    known = {"", *delivery.policy.bound_queues}
+    delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(message.attempt, 10))
+    again = msgspec.structs.replace(message, attempt=message.attempt + 1)
+    try:
+        delivery.post(again, queue=queue if queue in known else "", delay=delay)
+    except Transient as failure:
+        raise trouble from failure
 
 
 # sweep: the timer
@@ -221,7 +315,8 @@ def run_sweep(sweep: Sweep) -> None:
     try:
         sweep.run()
     except Transient as trouble:
-        raise _redelivery(sweep.audit, trouble, {"action": "repair"}) from trouble
+        recorded = sweep.audit.attempt(str(trouble), {"action": "repair"})
+        raise RedeliveryNeeded(str(trouble)) if recorded else trouble from trouble
     if sweep.report.pending:
         raise RedeliveryNeeded(str(sweep.report.pending[0]))
 
@@ -232,10 +327,3 @@ def _sweep_id(event: bytes, delivery: Delivery) -> str:
     except (ValueError, KeyError, TypeError, RecursionError):
         time = None
     return f"sweep-{time}" if isinstance(time, str) and len(time) <= 64 else f"sweep-{int(delivery.clock.now())}"
-
-
-def _redelivery(audit: AuditWriter, trouble: Transient, fields: Record) -> Transient:
-    """What to raise for trouble of the moment: RedeliveryNeeded once an `attempt` record says why."""
-    if isinstance(trouble, RedeliveryNeeded):
-        return trouble
-    return RedeliveryNeeded(str(trouble)) if audit.attempt(trouble, fields) else trouble

@@ -1,4 +1,4 @@
-"""Parses platform events into hints: which instance to look at, and why.
+"""Parses platform events into hints: which instance or security group to look at, and why.
 
 An event is a hint, never a fact: anyone who may put events on the bus can forge one, and it may arrive twice, late or
 never. So only ids are taken from it, after a check of their syntax; everything else is read from the cloud.
@@ -12,9 +12,23 @@ import json
 import re
 from typing import Any, NoReturn
 
+import msgspec
+
 from link_peer.domain.errors import BadInput
 from link_peer.domain.hint import Hint
-from link_peer.domain.tags import is_account_uid, is_instance_id, parse_instant, quoted
+from link_peer.domain.model import Party
+from link_peer.domain.tags import (
+    ACCEPT_TAG,
+    LOCK_TAG,
+    MANAGED_TAG,
+    PEER_TAG,
+    UNTIL_TAG,
+    is_account_uid,
+    is_group_id,
+    is_instance_id,
+    parse_instant,
+    quoted,
+)
 
 MAX_BYTES = 1024 * 1024  # an event is at most 256 KB [doc limits]
 MAX_BATCH_BYTES = 32 * 1024 * 1024  # a batch of queue messages is one synchronous call, at most 32 MB [doc limits]
@@ -22,16 +36,39 @@ MAX_BATCH_BYTES = 32 * 1024 * 1024  # a batch of queue messages is one synchrono
 STATES = frozenset({"Created", "Pending", "Running", "Deleted"})
 """The states that can change links. Older documents call Pending what newer ones call Created."""
 
-TAG_CALLS = frozenset({"TagResources", "UntagResources"})
+TAG_CALLS = frozenset({"TagResources", "UntagResources", "AddTags", "RemoveTags"})
 """The API calls, as ActionTrail names them, that change tags."""
 
+_REMOVALS = frozenset({"UntagResources", "RemoveTags"})
+_LINK_TAGS = (PEER_TAG, UNTIL_TAG, ACCEPT_TAG, LOCK_TAG)
+_TAG_KEY = re.compile(r"tag\.[0-9]{1,4}\.key|tagkey\.[0-9]{1,4}")
 _TRAIL = re.compile(r"ecs:ActionTrail:(ApiCall|ConsoleOperation|AliyunServiceEvent)")
 _RESOURCE_ID = re.compile(r"resourceids?(\.[0-9]{1,4})?")
-_INSTANCE_KINDS = frozenset({"instance", "acs::ecs::instance"})
+_INSTANCE, _GROUP = "an instance id (i-…)", "a security group id (sg-…)"
+_KINDS = {
+    "instance": _INSTANCE,
+    "acs::ecs::instance": _INSTANCE,
+    "securitygroup": _GROUP,
+    "acs::ecs::securitygroup": _GROUP,
+}
+"""What the id of a resource must be, by the resource's type in lower case. Tags of other resources change no link."""
+_IS_ID = {_INSTANCE: is_instance_id, _GROUP: is_group_id}
+_QUEUE_SUBJECT = re.compile(r"acs:mns:([a-z0-9-]{1,64}):([0-9]{15,20}):queues/([A-Za-z0-9-]{1,120})")
 # "20190409T121826.922+0800"
 _OLD_TIME = re.compile(
     r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})(\.[0-9]{1,9})?([+-][0-9]{2})([0-9]{2})"
 )
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """One element of the queue's stream. `body` is the message. `event_id` is empty if the element has no valid id.
+
+    `queue` is the name of the queue through which the message came; empty if the element does not prove it.
+    """
+
+    event_id: str
+    body: str
+    queue: str
 
 
 def elements(event: bytes, limit: int = MAX_BYTES) -> list[object]:
@@ -55,7 +92,7 @@ def elements(event: bytes, limit: int = MAX_BYTES) -> list[object]:
 
 
 def decode(element: object, *, home: str, region: str) -> list[Hint | BadInput]:
-    """The hints of an event, one for each instance, and an error for each invalid instance id that it names.
+    """The hints of an event, one for each instance or group, and an error for each invalid id that it names.
 
     The list is empty if the event cannot change links. Raises BadInput if the event is invalid, or is not for the account
     `home` and this region.
@@ -71,43 +108,49 @@ def decode(element: object, *, home: str, region: str) -> list[Hint | BadInput]:
     if not trail and kind != "ecs:Instance:StateChange":
         return []
     data = _mapping(event.get("data"), "data")
+    event_id = _text(event, "id")
+    _check_account(event.get("aliyunaccountid"), "aliyunaccountid", home)
+    _check_region(event.get("aliyunregionid"), "aliyunregionid", region)
     when = _time(event.get("time"))
-    common: dict[str, Any] = {
-        "event_id": _text(event, "id"),
-        "source": source,
-        "account": _account(event.get("aliyunaccountid"), "aliyunaccountid", home),
-        "region": _region(event.get("aliyunregionid"), "aliyunregionid", region),
-        "time": when if when is not None else _time(data.get("eventTime")),
-    }
     if trail:
+        when = when if when is not None else _time(data.get("eventTime"))
         return [
-            BadInput("data", f"{_shown(instance)} is not an instance id (i-…)")
-            if not isinstance(instance, str) or not is_instance_id(instance)
-            else Hint(instance=instance, kind="tags", **common)
-            for instance in _tagged(data, region)
+            Hint(event_id, Party(home, name), "tags", when)
+            if isinstance(name, str) and _IS_ID[kind](name)
+            else BadInput("data", f"{_shown(name)} is not {kind}")
+            for kind, name in _tagged(data, region)
         ]
     # In the documentation, data is the content itself; existing receivers also read data.content.
-    return _state_change(_mapping(data["content"], "data.content") if "content" in data else data, common)
+    content = _mapping(data["content"], "data.content") if "content" in data else data
+    return _state_change(content, event_id, home, when)
 
 
-def queue_message(element: object) -> tuple[str, str]:
-    """(event id, message body) of an element of the queue's stream: a CloudEvent, its data alone (RawData), or the body.
+def queue_message(element: object, *, home: str, region: str) -> Envelope:
+    """The message in an element of the queue's stream: a CloudEvent, its data alone (RawData), or the body.
 
-    Lenient on purpose: the message is validated later and its envelope grants nothing. The id is empty if it is invalid.
-    Raises BadInput if there is no body.
+    Lenient on purpose: the message is validated later, and a missing id or type loses no request. But only the subject of
+    a CloudEvent, `acs:mns:<region>:<home>:queues/<name>`, proves the queue: EventBridge writes it, and a sender writes only
+    the body (so the trigger must deliver whole CloudEvents). Raises BadInput if there is no body.
     """
     if isinstance(element, str):
-        return "", element
+        return Envelope("", element, "")
     event = _mapping(element, "event")
     wrapped = "specversion" in event or ("data" in event and "action" not in event)
     inner = event.get("data") if wrapped else event
     if isinstance(inner, str):
-        return queue_id(event), inner
+        return Envelope(queue_id(event), inner, "")
     inner = _mapping(inner, "data")
     if "messageBody" not in inner:
-        return queue_id(event), _dumped(inner)  # without an envelope: perhaps the request itself
+        return Envelope(queue_id(event), _dumped(inner), "")  # perhaps the request itself
     body = inner["messageBody"]
-    return queue_id(event), body if isinstance(body, str) else _dumped(_mapping(body, "messageBody"))
+    text = body if isinstance(body, str) else _dumped(_mapping(body, "messageBody"))
+    return Envelope(queue_id(event), text, _queue(event, home, region))
+
+
+def _queue(event: dict[str, Any], home: str, region: str) -> str:
+    subject = event.get("subject") if "specversion" in event else None
+    match = _QUEUE_SUBJECT.fullmatch(subject) if isinstance(subject, str) else None
+    return match[3] if match and (match[1], match[2]) == (region, home) else ""
 
 
 def queue_id(element: object) -> str:
@@ -126,52 +169,54 @@ def _old_state_change(event: dict[str, Any], home: str, region: str) -> list[Hin
     if event.get("product") != "ECS" or event.get("name") != "Instance:StateChange":
         return []
     when = _OLD_TIME.fullmatch(event["eventTime"]) if isinstance(event.get("eventTime"), str) else None
-    common: dict[str, Any] = {
-        "event_id": _text(event, "id"),
-        "source": "acs.ecs",
-        "account": _account(event.get("userId"), "userId", home),
-        "region": _region(event.get("regionId"), "regionId", region),
-        "time": _time("{}-{}-{}T{}:{}:{}{}{}:{}".format(*when.groups(""))) if when else None,
-    }
-    return _state_change(_mapping(event.get("content"), "content"), common)
+    event_id = _text(event, "id")
+    _check_account(event.get("userId"), "userId", home)
+    _check_region(event.get("regionId"), "regionId", region)
+    time = _time("{}-{}-{}T{}:{}:{}{}{}:{}".format(*when.groups(""))) if when else None
+    return _state_change(_mapping(event.get("content"), "content"), event_id, home, time)
 
 
-def _state_change(content: dict[str, Any], common: dict[str, Any]) -> list[Hint | BadInput]:
+def _state_change(content: dict[str, Any], event_id: str, home: str, time: float | None) -> list[Hint | BadInput]:
     state = _text(content, "state")
     instance = _text(content, "resourceId")
     if not is_instance_id(instance):
-        raise BadInput("resourceId", f"{quoted(instance)} is not an instance id (i-…)")
-    return [Hint(instance=instance, kind="state", state=state, **common)] if state in STATES else []
+        raise BadInput("resourceId", f"{quoted(instance)} is not {_INSTANCE}")
+    return [Hint(event_id, Party(home, instance), "state", time, state)] if state in STATES else []
 
 
-def _tagged(data: dict[str, Any], region: str) -> list[object]:
-    """The ids, unchecked and without duplicates, of the instances whose tags a call changed.
+def _tagged(data: dict[str, Any], region: str) -> list[tuple[str, object]]:
+    """What a call tagged, as (what the id must be, id): unchecked and without duplicates. Instances and groups only.
 
     ActionTrail also records a refused call, with its errorCode: that one changed nothing. The documentation disagrees on
     which fields hold the ids and the resource type, so all of them are read.
     """
     if _text(data, "eventName") not in TAG_CALLS or data.get("errorCode"):
         return []
-    _region(data.get("acsRegion"), "data.acsRegion", region)
-    found: list[object] = []
-    kinds: set[str] = set()
+    _check_region(data.get("acsRegion"), "data.acsRegion", region)
+    named: list[tuple[str, list[object]]] = []  # resource types and ids
     referenced = data.get("referencedResources")
     if isinstance(referenced, dict):
-        kinds |= {str(kind).lower() for kind in referenced}
-        found += _list(referenced.get("ACS::ECS::Instance"))
+        named += [(str(type_), _list(ids)) for type_, ids in referenced.items()]
     if isinstance(data.get("resourceType"), str):
-        kinds.add(data["resourceType"].lower())
-        if data["resourceType"].lower() in _INSTANCE_KINDS and isinstance(data.get("resourceName"), str):
-            found += data["resourceName"].split(";")
+        names = data.get("resourceName")
+        named.append((data["resourceType"], [*names.split(";")] if isinstance(names, str) else []))
     parameters = {str(key).lower(): value for key, value in _parsed(data.get("requestParameters")).items()}
     if isinstance(parameters.get("resourcetype"), str):
-        kinds.add(parameters["resourcetype"].lower())
-        if parameters["resourcetype"].lower() in _INSTANCE_KINDS:
-            for key, value in parameters.items():
-                found += _list(value) if _RESOURCE_ID.fullmatch(key) else []
-    if not found and (not kinds or kinds & _INSTANCE_KINDS):
+        ids = [_list(value) for key, value in parameters.items() if _RESOURCE_ID.fullmatch(key)]
+        named.append((parameters["resourcetype"], [name for some in ids for name in some]))
+    ours = [(_KINDS[type_.lower()], ids) for type_, ids in named if type_.lower() in _KINDS]
+    found = {(kind, repr(name)): (kind, name) for kind, ids in ours for name in ids}
+    if not found and (ours or not named):
         raise BadInput("data", "the tag change names no resource")
-    return list({repr(instance): instance for instance in found}.values())
+    return list(found.values()) if _changes_links(parameters, removed=data["eventName"] in _REMOVALS) else []
+
+
+def _changes_links(parameters: dict[str, Any], *, removed: bool) -> bool:
+    """Whether a call that names its tag keys names any that links depend on. The managed tag, which the functions write
+    themselves, matters only where someone removed it."""
+    keys = [value for name, value in parameters.items() if _TAG_KEY.fullmatch(name) and isinstance(value, str)]
+    tags = (*_LINK_TAGS, MANAGED_TAG) if removed else _LINK_TAGS
+    return not keys or any(key == tag or key.startswith(tag + ".") for key in keys for tag in tags)
 
 
 def _parsed(value: object) -> dict[str, Any]:
@@ -209,21 +254,20 @@ def _text(event: dict[str, Any], field: str) -> str:
     return value
 
 
-def _account(value: object, field: str, home: str) -> str | None:
+def _check_account(value: object, field: str, home: str) -> None:
+    """An event may omit its account, but may not name another."""
     if value is None:
-        return None
+        return
     if not isinstance(value, str) or not is_account_uid(value):
         raise BadInput(field, "not an account uid")
     if value != home:
         raise BadInput(field, f"{value} is not this function's account")
-    return value
 
 
-def _region(value: object, field: str, region: str) -> str:
-    """The function's own region. An event may omit it, but may not name another."""
+def _check_region(value: object, field: str, region: str) -> None:
+    """An event may omit its region, but may not name another."""
     if value is not None and value != region:
         raise BadInput(field, f"{_shown(value)} is not this function's region")
-    return region
 
 
 def _time(value: object) -> float | None:

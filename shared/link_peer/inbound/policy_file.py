@@ -1,4 +1,4 @@
-"""The schema of the policy file: the accounts, what consents besides tags, and what is never opened.
+"""The schema of the policy file: the accounts, what consents besides tags, what is never opened, and the policy's tests.
 
 Roles and external ids come from this file alone, so it is read strictly: a file that does not match the schema is a
 PolicyError that gives the file, the line and what to do, and the function does not start.
@@ -6,14 +6,26 @@ PolicyError that gives the file, the line and what to do, and the function does 
 
 from __future__ import annotations
 
+import ipaddress
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from link_peer.domain.errors import BadInput, PolicyError
 from link_peer.domain.model import Ports, ports_text
-from link_peer.domain.policy import AccountPolicy, Allow, Limits, Policy
-from link_peer.domain.tags import Who, is_account_uid, parse_port, parse_who, quoted, unique_ports
+from link_peer.domain.policy import AccountPolicy, Allow, Limits, Pause, Policy, PolicyTest
+from link_peer.domain.tags import (
+    Who,
+    compact,
+    is_account_uid,
+    parse_instant,
+    parse_port,
+    parse_ports,
+    parse_who,
+    quoted,
+    unique_ports,
+)
 from link_peer.inbound.yaml_reader import YamlReader
 
 if TYPE_CHECKING:
@@ -24,6 +36,7 @@ MAX_BYTES = 256 * 1024
 _DEPLOYMENT = re.compile(r"[a-z0-9-]{1,32}")
 _ROLE = re.compile(r"acs:ram::([0-9]{15,20}):role/[A-Za-z0-9._-]{1,64}")
 _EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)  # [doc AssumeRole]
+_QUEUE = re.compile(r"[A-Za-z0-9-]{1,120}")  # [doc SMQ limits]
 _ONE_HOME = "exactly one account, the home account, must have no role"
 
 
@@ -51,7 +64,7 @@ def parse(text: str, name: str = "policy.yaml") -> Policy:
         document,
         "",
         required=("deployment", "accounts"),
-        optional=("accept_tags", "allow", "deny", "limits", "paused"),
+        optional=("accept_tags", "allow", "deny", "limits", "paused", "tests"),
     )
     deployment = read.text(top["deployment"], "deployment")
     if not _DEPLOYMENT.fullmatch(deployment):
@@ -64,13 +77,15 @@ def parse(text: str, name: str = "policy.yaml") -> Policy:
         _allow(read, top["allow"], accounts) if "allow" in top else (),
         _deny(read, top["deny"]) if "deny" in top else (),
         _limits(read, top["limits"]) if "limits" in top else Limits(),
-        read.boolean(top["paused"], "paused") if "paused" in top else False,
+        Pause(read.word(top["paused"], "paused", "true", "false", "opening")) if "paused" in top else Pause.NONE,
+        _tests(read, top["tests"], accounts) if "tests" in top else (),
     )
 
 
 def _accounts(read: YamlReader, node: Node) -> dict[str, AccountPolicy]:
     accounts: dict[str, AccountPolicy] = {}
     home = ""
+    owners: dict[str, str] = {}  # accounts by the name of their queue
     for key, value in read.pairs(node, "accounts"):
         uid = read.text(key, f"accounts[{quoted(key.value)}]")
         if not is_account_uid(uid):
@@ -81,20 +96,25 @@ def _accounts(read: YamlReader, node: Node) -> dict[str, AccountPolicy]:
             if home:
                 read.fail(key, at, f"has no role, and neither has {home}: {_ONE_HOME}")
             home = uid
+        queue = accounts[uid].queue
+        if queue and owners.setdefault(queue, uid) != uid:
+            read.fail(value, f"{at}.queue", f"{queue} is already the queue of {owners[queue]}: give each its own")
     if not home:
         read.fail(node, "accounts", f"{_ONE_HOME}: add the function's own account")
     return accounts
 
 
 def _account(read: YamlReader, node: Node, at: str, uid: str) -> AccountPolicy:
-    parts = read.mapping(node, at, optional=("name", "role", "external_id"))
+    parts = read.mapping(node, at, optional=("name", "role", "external_id", "ranges", "queue"))
     name = read.text(parts["name"], f"{at}.name") if "name" in parts else uid
     if not name.isprintable() or not 1 <= len(name) <= 128:
         read.fail(parts["name"], f"{at}.name", "must be 1 to 128 printable characters")
+    ranges = _ranges(read, parts["ranges"], f"{at}.ranges") if "ranges" in parts else ()
+    queue = _queue(read, parts["queue"], f"{at}.queue") if "queue" in parts else ""
     if "role" not in parts:
         if "external_id" in parts:
             read.fail(parts["external_id"], f"{at}.external_id", "is only for a role: add `role`, or remove it")
-        return AccountPolicy(name)
+        return AccountPolicy(name, ranges=ranges, queue=queue)
     role = read.text(parts["role"], f"{at}.role")
     match = _ROLE.fullmatch(role)
     if match is None or match[1] != uid:
@@ -106,26 +126,65 @@ def _account(read: YamlReader, node: Node, at: str, uid: str) -> AccountPolicy:
         read.fail(
             parts["external_id"], f"{at}.external_id", "must be 2 to 1224 characters of A-Z a-z 0-9 _ + = , . @ : / -"
         )
-    return AccountPolicy(name, role, external_id)
+    return AccountPolicy(name, role, external_id, ranges, queue)
+
+
+def _ranges(read: YamlReader, node: Node, at: str) -> tuple[str, ...]:
+    networks: list[str] = []
+    for number, item in enumerate(read.sequence(node, at)):
+        text = read.text(item, f"{at}[{number}]")
+        try:
+            network = str(ipaddress.IPv4Network(text))
+        except ValueError:
+            network = ""
+        # IPv4Network also reads a netmask, and an address without a prefix length.
+        if network != text:
+            problem = f"{quoted(text)} is not an IPv4 network like 10.20.0.0/16, without host bits"
+            read.fail(item, f"{at}[{number}]", problem)
+        networks.append(network)
+    if not networks:
+        read.fail(node, at, "empty: list the networks, or leave `ranges` out to accept every private address")
+    return tuple(networks)
+
+
+def _queue(read: YamlReader, node: Node, at: str) -> str:
+    name = read.text(node, at)
+    if not _QUEUE.fullmatch(name):
+        read.fail(node, at, f"{quoted(name)} is not a queue name: 1 to 120 characters of A-Z a-z 0-9 and hyphen")
+    return name
 
 
 def _allow(read: YamlReader, node: Node, accounts: dict[str, AccountPolicy]) -> tuple[Allow, ...]:
     allow: list[Allow] = []
     for number, item in enumerate(read.sequence(node, "allow")):
         at = f"allow[{number}]"
-        parts = read.mapping(item, at, required=("from", "to"), optional=("ports",))
+        parts = read.mapping(item, at, required=("from", "to"), optional=("ports", "until"))
         source, target = (_who(read, parts[end], f"{at}.{end}", accounts) for end in ("from", "to"))
         ports = _ports(read, parts["ports"], f"{at}.ports") if "ports" in parts else ()
         if "ports" in parts and not ports:
             read.fail(parts["ports"], f"{at}.ports", "empty: list the ports, or leave `ports` out to allow everything")
+        until = _until(read, parts["until"], f"{at}.until") if "until" in parts else None
         text = f"allow={source.id}@{source.account}->{target.id}@{target.account}"
-        allow.append(Allow(source, target, ports, f"{text}:{ports_text(ports)}" if ports else text))
+        text += f":{ports_text(ports)}" if ports else ""
+        text += f"~{compact(until)}" if until is not None else ""
+        allow.append(Allow(source, target, ports, text, until))
     return tuple(allow)
 
 
-def _who(read: YamlReader, node: Node, at: str, accounts: dict[str, AccountPolicy]) -> Who:
+def _until(read: YamlReader, node: Node, at: str) -> int:
     try:
-        who = parse_who(read.text(node, at), None)
+        return math.floor(parse_instant(read.text(node, at)))
+    except BadInput as error:
+        read.fail(node, at, error.problem)
+
+
+def _who(read: YamlReader, node: Node, at: str, accounts: dict[str, AccountPolicy]) -> Who:
+    return _listed(read, node, at, read.text(node, at), accounts)
+
+
+def _listed(read: YamlReader, node: Node, at: str, text: str, accounts: dict[str, AccountPolicy]) -> Who:
+    try:
+        who = parse_who(text, None)
     except BadInput as error:
         read.fail(node, at, error.problem)
     if who.account not in accounts:
@@ -149,6 +208,44 @@ def _ports(read: YamlReader, node: Node, at: str) -> Ports:
 
 
 def _limits(read: YamlReader, node: Node) -> Limits:
-    lowest = {"removals_per_run": 0, "max_ports": 1, "max_port_span": 1}
+    lowest = {"removals_per_run": 0, "max_ports": 1, "max_port_span": 1, "max_peers": 1, "max_days": 1}
     parts = read.mapping(node, "limits", optional=tuple(lowest))
+    if "max_days" in parts and read.is_null(parts["max_days"]):
+        del parts["max_days"]
     return Limits(**{key: read.integer(value, f"limits.{key}", lowest[key]) for key, value in parts.items()})
+
+
+def _tests(read: YamlReader, node: Node, accounts: dict[str, AccountPolicy]) -> tuple[PolicyTest, ...]:
+    tests: list[PolicyTest] = []
+    for number, item in enumerate(read.sequence(node, "tests")):
+        at = f"tests[{number}]"
+        parts = read.mapping(item, at, required=("from",), optional=("accept", "deny"))
+        source = _who(read, parts["from"], f"{at}.from", accounts)
+        _one_party(read, parts["from"], f"{at}.from", source)
+        accept, deny = (
+            _links(read, parts[name], f"{at}.{name}", accounts) if name in parts else () for name in ("accept", "deny")
+        )
+        if not accept and not deny:
+            read.fail(item, at, "tests nothing: list links under `accept` or `deny`")
+        tests.append(PolicyTest(source, accept, deny))
+    return tuple(tests)
+
+
+def _links(read: YamlReader, node: Node, at: str, accounts: dict[str, AccountPolicy]) -> tuple[tuple[Who, Ports], ...]:
+    """The links of a test: `sg-db@<uid>:tcp/3306`, without ports for the mutual link."""
+    links: list[tuple[Who, Ports]] = []
+    for number, item in enumerate(read.sequence(node, at)):
+        where = f"{at}[{number}]"
+        name, colon, ports = read.text(item, where).partition(":")
+        who = _listed(read, item, where, name, accounts)
+        _one_party(read, item, where, who)
+        try:
+            links.append((who, parse_ports(ports) if colon else ()))
+        except BadInput as error:
+            read.fail(item, where, error.problem)
+    return tuple(links)
+
+
+def _one_party(read: YamlReader, node: Node, at: str, who: Who) -> None:
+    if who.id == "*":
+        read.fail(node, at, "a test names one group or instance: write sg-…@<uid> or i-…@<uid>")

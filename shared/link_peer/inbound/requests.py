@@ -1,4 +1,6 @@
-"""Decodes and encodes the requests on the queue: JSON, plain or in base64, parsed strictly.
+"""Decodes and encodes the messages on the queue: JSON, plain or in base64, parsed strictly.
+
+A message is a request (`link`, `unlink`, `sync`) or a `look`, which asks only to look at a party again.
 
 Anyone who may send to the queue can send anything, and a message grants nothing: it only names accounts and parties. A
 message that does not match the schema is a BadRequest, which keeps the fields that could be read, for the audit record.
@@ -6,12 +8,10 @@ message that does not match the schema is a BadRequest, which keeps the fields t
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import math
 import re
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -20,26 +20,27 @@ from link_peer.domain.denial import Denial, LinkDenied
 from link_peer.domain.errors import BadInput
 from link_peer.domain.marker import is_request_id
 from link_peer.domain.model import Link, Party, Ports
-from link_peer.domain.request import Request
+from link_peer.domain.request import LATE_SECONDS, Look, Message, Request
 from link_peer.domain.tags import (
     is_account_uid,
     is_group_id,
     is_instance_id,
     iso,
+    iso_millis,
     parse_instant,
     parse_port,
     quoted,
     unique_ports,
 )
+from link_peer.inbound.message_body import SURROGATE, body_of, parse_json, utf8
 
-MAX_BYTES = 64 * 1024  # of a message [doc SMQ limits]
-LATE = 300  # seconds for which a request is accepted after `expires_at`: clocks differ, and messages are redelivered
+LATE = LATE_SECONDS
 AHEAD = 24 * 3600 + 300  # seconds that `expires_at` may be ahead of now
-ACTIONS = ("link", "unlink", "sync")
+ACTIONS = ("link", "unlink", "sync", "look")
+MAX_ATTEMPT = 10_000
 _MAX_TEXT = 256  # characters of `reason` and of `requested_by`
-_MAX_DIGITS = 9  # the only number in the schema is the version
+_RESERVED = {"tag-": "sync", "look-": "look"}  # request ids that start so are those of one action
 
-_SURROGATE = "contains a lone surrogate"  # a JSON escape can produce one, but it cannot be encoded as UTF-8
 _REGION = re.compile(r"[a-z0-9-]{1,64}")
 _VALIDATION_ERROR = re.compile(r"(?s)(.*) - at `\$\.?([a-z_.0-9\[\]]*)`")
 
@@ -66,11 +67,14 @@ class BadRequest(BadInput):
 
 
 class DeniedRequest(LinkDenied):
-    """A valid request that is denied because of its region (`different-region`) or its age (`expired`)."""
+    """A valid message that is denied because of its region (`different-region`) or, except a look, its age (`expired`)."""
 
-    def __init__(self, request: Request, denial: Denial) -> None:
+    def __init__(self, request: Message, denial: Denial) -> None:
         super().__init__(denial)
         self.request = request
+
+
+_Attempt = Annotated[int, msgspec.Meta(ge=0, le=MAX_ATTEMPT)]
 
 
 class _End(msgspec.Struct, forbid_unknown_fields=True):
@@ -78,7 +82,7 @@ class _End(msgspec.Struct, forbid_unknown_fields=True):
     party: str
 
 
-class _Message(msgspec.Struct, forbid_unknown_fields=True, rename={"source": "from", "target": "to"}):
+class _Request(msgspec.Struct, forbid_unknown_fields=True, rename={"source": "from", "target": "to"}):
     version: Literal[1]
     request_id: str
     action: Literal["link", "unlink", "sync"]
@@ -90,24 +94,37 @@ class _Message(msgspec.Struct, forbid_unknown_fields=True, rename={"source": "fr
     until: str | msgspec.UnsetType = msgspec.UNSET
     reason: str = ""
     requested_by: str = ""
+    attempt: _Attempt = 0
 
 
-def decode(body: bytes | str, *, region: str, now: float) -> Request:
-    """The request in a message. `now` is in epoch seconds.
+class _Look(msgspec.Struct, forbid_unknown_fields=True):
+    version: Literal[1]
+    request_id: str
+    action: Literal["look"]
+    region: str
+    party: _End
+    expires_at: str
+    attempt: _Attempt = 0
 
-    Raises BadRequest if the message does not match the schema, and DeniedRequest if the request is for another region or
-    has expired.
+
+def decode(body: bytes | str, *, region: str, now: float) -> Message:
+    """The request or the look in a message. `now` is in epoch seconds.
+
+    Raises BadRequest if the message does not match the schema, and DeniedRequest if it is for another region or is a
+    request that has expired. A look that has expired is carried out once more, so it is not denied.
     """
     document: object = None
     try:
-        document, problem = _json(body_of(body))
+        document, problem = parse_json(body_of(body))
         if problem:
             raise problem
-        request = _request(document, now)
+        request = _message(document, now)
     except BadInput as error:
         raise BadRequest(error, _known(document)) from None
     if request.region != region:
         raise DeniedRequest(request, denials.different_region(quoted(request.region), region))
+    if isinstance(request, Look):
+        return request
     if now > request.expires_at + LATE:
         raise DeniedRequest(request, denials.request_expired("expires_at", iso(request.expires_at)))
     if request.until is not None and request.until <= now:
@@ -115,89 +132,73 @@ def decode(body: bytes | str, *, region: str, now: float) -> Request:
     return request
 
 
-def encode(request: Request) -> bytes:
-    """The JSON message of a request; `decode` reads it back."""
-    ends = {
-        name: {"account": party.account, "party": party.id}
-        for name, party in (("from", request.link.source), ("to", request.link.target))
+def encode(message: Message) -> bytes:
+    """The JSON of a message; `decode` reads it back."""
+    fields: dict[str, object] = {
+        "version": message.version,
+        "request_id": message.request_id,
+        "action": "look" if isinstance(message, Look) else message.action,
+        "region": message.region,
+        "expires_at": _written(message.expires_at),
     }
-    message: dict[str, object] = {
-        "version": request.version,
-        "request_id": request.request_id,
-        "action": request.action,
-        "region": request.region,
-        **ends,
-        "expires_at": iso(request.expires_at),
-    }
-    if request.link.ports:
-        message["ports"] = [str(port) for port in request.link.ports]
-    if request.until is not None:
-        message["until"] = iso(request.until)
-    if request.justification:
-        message["reason"] = request.justification
-    if request.requested_by:
-        message["requested_by"] = request.requested_by
-    return json.dumps(message).encode()
+    if message.attempt:
+        fields["attempt"] = min(message.attempt, MAX_ATTEMPT)
+    if isinstance(message, Look):
+        return json.dumps({**fields, "party": _end(message.party)}).encode()
+    fields |= {"from": _end(message.link.source), "to": _end(message.link.target)}
+    if message.link.ports:
+        fields["ports"] = [str(port) for port in message.link.ports]
+    if message.until is not None:
+        fields["until"] = iso(message.until)
+    if message.justification:
+        fields["reason"] = message.justification
+    if message.requested_by:
+        fields["requested_by"] = message.requested_by
+    return json.dumps(fields).encode()
 
 
-def body_of(raw: bytes | str) -> bytes:
-    """The JSON of a message, decoded from base64 if necessary: most clients of the queue encode bodies. Raises BadInput."""
-    data = _utf8(raw, "body") if isinstance(raw, str) else raw
-    if len(data) > MAX_BYTES:
-        raise BadInput("body", f"longer than {MAX_BYTES // 1024} KB")
-    if data.lstrip(b" \t\r\n").startswith(b"{"):
-        return data
-    try:
-        # Some encoders wrap lines, so white space is allowed.
-        return base64.b64decode(b"".join(data.split()), validate=True)
-    except binascii.Error:
-        raise BadInput("body", "neither a JSON object nor base64 of one") from None
+def _end(party: Party) -> dict[str, str]:
+    return {"account": party.account, "party": party.id}
 
 
-def _json(data: bytes) -> tuple[object, BadInput | None]:
-    """Parses strict JSON: UTF-8 without a byte order mark, no duplicate keys, and only short whole numbers.
+def _written(epoch: float) -> str:
+    """With milliseconds where the instant has them: a message that is put back on its queue keeps its `expires_at`."""
+    return iso(epoch) if epoch == math.floor(epoch) else iso_millis(epoch)
 
-    A document that breaks only the last two rules is returned with the error, so that its audit record can name the
-    parties.
-    """
-    problems: list[BadInput] = []
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in found:
-                problems.append(BadInput(quoted(key), "duplicate key"))
-            found[key] = value
-        return found
+def _message(document: object, now: float) -> Message:
+    if isinstance(document, dict) and document.get("action") == "look":
+        return _look(document, now)
+    return _request(document, now)
 
-    def refuse(text: str) -> None:
-        problems.append(BadInput("body", f"the number {quoted(text)} is not allowed in a request"))
 
-    def whole(text: str) -> int | None:
-        if len(text) <= _MAX_DIGITS:
-            return int(text)
-        refuse(text)
-        return None
+def _look(document: dict[str, Any], now: float) -> Look:
+    message = _convert(document, _Look)
+    _check_head(message)
+    party, expires_at = _party(message.party, "party"), _expires_at(message.expires_at, now)
+    return Look(message.request_id, message.region, party, expires_at, message.attempt)
 
-    try:
-        document = json.loads(
-            data.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse, parse_float=refuse, parse_int=whole
-        )
-    except UnicodeDecodeError:
-        raise BadInput("body", "not UTF-8") from None
-    except RecursionError:
-        raise BadInput("body", "nested too deeply") from None
-    except json.JSONDecodeError as error:
-        raise BadInput("body", f"not JSON: {error.msg}, at character {error.pos}") from None
-    return document, problems[0] if problems else None
+
+def _check_head(message: _Request | _Look) -> None:
+    if not is_request_id(message.request_id):
+        raise BadInput("request_id", f"{quoted(message.request_id)} is not 1 to 48 characters of A-Z a-z 0-9 . _ -")
+    for start, action in _RESERVED.items():
+        if message.request_id.startswith(start) and message.action != action:
+            raise BadInput("request_id", f"ids that start with {start} are reserved for {action}: choose another")
+    if not _REGION.fullmatch(message.region):
+        raise BadInput("region", f"{quoted(message.region)} is not a region id")
+
+
+def _expires_at(text: str, now: float) -> float:
+    expires_at = _instant(text, "expires_at")
+    if expires_at > now + AHEAD:
+        raise BadInput("expires_at", "more than 24 hours ahead")
+    return expires_at
 
 
 def _request(document: object, now: float) -> Request:
-    message = _convert(document, _Message)
-    if not is_request_id(message.request_id):
-        raise BadInput("request_id", f"{quoted(message.request_id)} is not 1 to 48 characters of A-Z a-z 0-9 . _ -")
-    if not _REGION.fullmatch(message.region):
-        raise BadInput("region", f"{quoted(message.region)} is not a region id")
+    message = _convert(document, _Request)
+    _check_head(message)
     source, target = _party(message.source, "from"), _party(message.target, "to")
     if source.is_group != target.is_group:
         raise BadInput("to", "both parties must be groups, or both must be instances")
@@ -205,9 +206,7 @@ def _request(document: object, now: float) -> Request:
         raise BadInput("ports", "not allowed in a sync")
     if message.action != "link" and message.until is not msgspec.UNSET:
         raise BadInput("until", f"not allowed in {'an' if message.action == 'unlink' else 'a'} {message.action}")
-    expires_at = _instant(message.expires_at, "expires_at")
-    if expires_at > now + AHEAD:
-        raise BadInput("expires_at", "more than 24 hours ahead")
+    expires_at = _expires_at(message.expires_at, now)
     return Request(
         message.request_id,
         message.action,
@@ -217,6 +216,7 @@ def _request(document: object, now: float) -> Request:
         None if message.until is msgspec.UNSET else math.floor(_instant(message.until, "until")),
         _short_text(message.reason, "reason"),
         _short_text(message.requested_by, "requested_by"),
+        attempt=message.attempt,
     )
 
 
@@ -229,7 +229,7 @@ def _convert(value: object, into: type[T]) -> T:
         # msgspec repeats field names of the sender in its message.
         raise BadInput(place or "body", problem.encode("ascii", "backslashreplace").decode()[:300]) from None
     except UnicodeEncodeError:
-        raise BadInput("body", _SURROGATE) from None
+        raise BadInput("body", SURROGATE) from None
 
 
 def _party(end: _End, field: str) -> Party:
@@ -262,15 +262,8 @@ def _instant(text: str, field: str) -> float:
 def _short_text(text: str, field: str) -> str:
     if len(text) > _MAX_TEXT:
         raise BadInput(field, f"longer than {_MAX_TEXT} characters")
-    _utf8(text, field)
+    utf8(text, field)
     return text
-
-
-def _utf8(text: str, field: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise BadInput(field, _SURROGATE) from None
 
 
 def _known(document: object) -> Known:

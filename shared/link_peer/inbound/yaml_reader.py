@@ -110,10 +110,14 @@ class YamlReader:
 
     def boolean(self, node: Node, at: str) -> bool:
         """`true` or `false`; not yes, on or OFF, which YAML 1.1 would accept too."""
-        value = _scalar(node, "bool")
-        if value not in ("true", "false"):
-            self.fail(node, at, "must be true or false")
-        return value == "true"
+        return self.word(node, at, "true", "false") == "true"
+
+    def word(self, node: Node, at: str, *words: str) -> str:
+        """One of two or more words in exactly their spelling. `true` and `false` are YAML's, without quotes."""
+        found = [word for word in words if _scalar(node, "bool" if word in ("true", "false") else "str") == word]
+        if not found:
+            self.fail(node, at, f"must be {', '.join(words[:-1])} or {words[-1]}")
+        return found[0]
 
     def integer(self, node: Node, at: str, lowest: int) -> int:
         """A decimal whole number of at least `lowest`; YAML 1.1 would read 010 as 8 and 1:30 as 90."""
@@ -121,6 +125,10 @@ class YamlReader:
         if value is None or not _INTEGER.fullmatch(value) or int(value) < lowest:
             self.fail(node, at, f"must be a whole number, {lowest} or more, of at most nine digits")
         return int(value)
+
+    def is_null(self, node: Node) -> bool:
+        """Whether the value is `null`; not empty, ~ or NULL, which YAML 1.1 would accept too."""
+        return _scalar(node, "null") == "null"
 
 
 def _line(marked: object) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from link_peer.domain import marker as markers
-from link_peer.domain.model import ALL, PRIORITY, Link, Marker, Party, Rule, RuleKey
+from link_peer.domain.model import ALL, PRIORITY, Claim, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 
@@ -18,6 +20,12 @@ def owned_rules(snapshot: Snapshot, policy: Policy, region: str) -> list[OwnedRu
             if marker := markers.owned(rule, policy.deployment, region, policy.home):
                 found.append((rule, marker))
     return found
+
+
+def damaged_rules(snapshot: Snapshot, policy: Policy, region: str) -> list[Rule]:
+    """Every rule whose description names this deployment and home, but is not the marker of that rule."""
+    ours = (policy.deployment, region, policy.home)
+    return [rule for rules in snapshot.rules.values() for rule in rules if markers.damaged(rule, *ours)]
 
 
 def link_of(key: RuleKey, marker: Marker) -> Link:
@@ -52,6 +60,10 @@ class ActualState:
             for rule in rules
             if rule.key and rule.policy == "accept" and rule.key not in self.owned
         }
+
+    def claims(self, key: RuleKey) -> Set[Claim]:
+        """The claims that a rule of ours carries; none where there is no such rule."""
+        return set(self.owned[key][1].claims) if key in self.owned else frozenset()
 
     def __contains__(self, key: RuleKey) -> bool:
         return key in self.owned or key in self.equal

@@ -16,8 +16,9 @@ class DesiredLink(msgspec.Struct, frozen=True):
     """A link that someone wants, and the claim for it.
 
     `instance` and `tag` say whose tag asks. `denial` is a refusal that needs no look at the link: a peer that cannot be
-    parsed, an end that is past. `same_group` marks a peer that is the instance itself or one of its own groups. `raw` is
-    the peer as written, where it cannot be parsed.
+    parsed, an end that is past, a peer too many. `same_group` marks a peer that is the instance itself or one of its own
+    groups. `raw` is the peer as written, where it cannot be parsed. `opens` is false for a claim that is only read from a
+    rule: it keeps the rule, and never opens anything, since anyone who may write rules may write a marker.
     """
 
     link: Link
@@ -27,10 +28,12 @@ class DesiredLink(msgspec.Struct, frozen=True):
     denial: Denial | None = None
     same_group: bool = False
     raw: str = ""
+    opens: bool = True
 
 
-def links_from_tags(snapshot: Snapshot, instance: Instance, now: float) -> list[DesiredLink]:
-    """The links that an instance's tags ask for, in the order of tag keys and positions."""
+def links_from_tags(snapshot: Snapshot, instance: Instance, now: float, max_peers: int) -> list[DesiredLink]:
+    """The links that an instance's tags ask for, in the order of tag keys and positions. Those after the first
+    `max_peers` are denied."""
     until = link_until(instance.tags)
     ended: Denial | None = None
     if isinstance(until, BadInput):
@@ -38,12 +41,13 @@ def links_from_tags(snapshot: Snapshot, instance: Instance, now: float) -> list[
     elif until is not None and until <= now:
         ended = denials.tag_expired()
     found = []
-    for tag, peer in peers(instance.tags, instance.party.account):
+    for number, (tag, peer) in enumerate(peers(instance.tags, instance.party.account), start=1):
         if isinstance(peer, BadInput):
             found.append(_unreadable(snapshot, instance, tag, peer))
             continue
         wanted = _desired(snapshot, instance, tag, peer)
-        found.append(msgspec.structs.replace(wanted, denial=ended) if ended and not wanted.same_group else wanted)
+        denial = denials.too_many_peers(max_peers) if number > max_peers else ended
+        found.append(msgspec.structs.replace(wanted, denial=denial) if denial and not wanted.same_group else wanted)
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+from link_peer.domain import denial as denials
+from link_peer.domain.denial import Denial
 from link_peer.domain.model import ALL, Group, Instance, Party, Port
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import ACCEPT_TAG, Accept, Who, accepts, covers
@@ -15,29 +17,30 @@ TAG_VALUE = 128  # characters [doc limits]
 
 
 def consents(
-    policy: Policy, group: Group, source: Party | Instance, target: Party, ports: PortsAsked
+    policy: Policy, group: Group, source: Party | Instance, target: Party, ports: PortsAsked, now: float
 ) -> tuple[list[str], list[Port]]:
     """(the entries that consent, the ports that none covers) for `source` to reach `target`, on `group`.
 
-    Every port must be covered by one single entry. Consent that names a group covers the instances in it; consent that
-    names an instance covers that instance only, never its group. `ports` is `(ALL,)` for a mutual link.
+    Each port must be covered by one single entry that has not ended. Consent that names a group covers the instances in
+    it; consent that names an instance covers that instance only, never its group. `ports` is `(ALL,)` for a mutual link.
     """
     entries: list[tuple[str, Accept]] = []
     if policy.accept_tags:
         entries += [
             (f"{group.party} {entry.text}", entry)
             for entry in accepts(group.tags, group.party.account)
-            if _names(entry.who, source)
+            if names(entry.who, source)
         ]
     entries += [
-        (f"policy allow {allow.text}", Accept(allow.source, allow.ports, allow.text))
+        (f"policy allow {allow.text}", Accept(allow.source, allow.ports, allow.text, allow.until))
         for allow in policy.allow
-        if _names(allow.source, source) and _reaches(allow.target, group.party, target)
+        if names(allow.source, source) and _reaches(allow.target, group.party, target)
     ]
+    current = [(label, entry) for label, entry in entries if entry.until is None or now < entry.until]
     used: list[str] = []
     missing: list[Port] = []
     for port in ports:
-        evidence = next((label for label, entry in entries if covers(entry.ports, port)), None)
+        evidence = next((label for label, entry in current if covers(entry.ports, port)), None)
         if evidence is None:
             missing.append(port)
         elif evidence not in used:
@@ -45,21 +48,21 @@ def consents(
     return used, missing
 
 
-def denied_by_policy(policy: Policy, ports: tuple[Port, ...]) -> str:
-    """Why the policy never opens these ports, whatever the consent; empty when it may. No ports: mutual."""
+def denied_by_policy(policy: Policy, ports: tuple[Port, ...]) -> Denial | None:
+    """Why the policy never opens these ports, whatever the consent. No ports: mutual."""
     limits = policy.limits
     if not ports and policy.deny:
-        return "a mutual link opens every port, and the policy denies some"
+        return denials.mutual_not_allowed()
     if len(ports) > limits.max_ports:
-        return f"{len(ports)} ports in one link, at most {limits.max_ports} are allowed"
+        return denials.too_many_ports(len(ports), limits.max_ports)
     for port in ports:
         span = port.high - port.low + 1
         if span > limits.max_port_span:
-            return f"{port} spans {span} ports, at most {limits.max_port_span} are allowed"
+            return denials.port_span_too_wide(port, span, limits.max_port_span)
         for denied in policy.deny:
             if denied.protocol == port.protocol and denied.low <= port.high and port.low <= denied.high:
-                return f"{port} overlaps {denied}, which the policy never opens"
-    return ""
+                return denials.port_denied(port, denied)
+    return None
 
 
 def tags_for(group: Group, source: Party, ports: PortsAsked) -> list[str]:
@@ -83,7 +86,8 @@ def _keys() -> Iterator[str]:
         yield f"{ACCEPT_TAG}.{number}"
 
 
-def _names(who: Who, source: Party | Instance) -> bool:
+def names(who: Who, source: Party | Instance) -> bool:
+    """Whether a consent's `who` names this group or instance, or a group that the instance is in."""
     party = source.party if isinstance(source, Instance) else source
     if who.account != party.account:
         return False

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from link_peer.domain.denial import NOTHING, Denial
 from link_peer.domain.model import Claim, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
+from link_peer.domain.snapshot import Address
 from link_peer.planning.evaluate import Verdict
 
 
@@ -14,7 +17,8 @@ class Context(msgspec.Struct, frozen=True):
     """Under which policy, where and when (epoch seconds) a plan is made.
 
     `actions` name the record of a link and of a removal: (`link`, `unlink`), (`repair`, `repair`)… `is_request`: a request
-    that finds its link complete is `applied` again, not `unchanged`.
+    that finds its link complete is `applied` again, not `unchanged`. `deleted` are instances that the platform says were
+    released. `completes_tags_only`: half of a request's mutual link is removed once it is old enough (a sweep).
     """
 
     policy: Policy
@@ -22,6 +26,8 @@ class Context(msgspec.Struct, frozen=True):
     now: float
     actions: tuple[str, str] = ("link", "unlink")
     is_request: bool = False
+    deleted: frozenset[Party] = frozenset()
+    completes_tags_only: bool = False
 
     def expired(self, claim: Claim) -> bool:
         """Whether the claim has ended."""
@@ -48,7 +54,16 @@ class Edit(msgspec.Struct, frozen=True):
 
     def marker(self, policy: Policy, region: str) -> Marker:
         """The marker that the rule will carry."""
-        return Marker(policy.deployment, self.key.id(policy.deployment, region), self.claims, self.ends)
+        rule_id = self.key.id(policy.home, policy.deployment, region)
+        return Marker(policy.home, policy.deployment, rule_id, self.claims, self.ends)
+
+
+class Unseen(msgspec.Struct, frozen=True, order=True):
+    """Removals on groups of account `holder` whose only cause is that `account` does not show something. They are counted
+    apart for each pair, so that no account can hold up removals in another."""
+
+    account: str
+    holder: str  # for a mutual link both accounts, so that its two rules are held or removed together
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -56,8 +71,8 @@ class Decision(msgspec.Struct, frozen=True):
     removed, denied or failed; `why` gives its reason, detail and advice.
 
     `missing_managed_tag` are groups that hold rules of ours, or soon will, and lack the tag by which a sweep finds them.
-    `counts_toward_cap`: the removal's only cause is that something is not shown. `removes_first`: the quota makes the
-    additions wait for what is removed. `rules` are those of the link that exist already.
+    `unseen`: the removal's only cause is that an account does not show something; which one, on whose groups. `rules` are
+    those of the link that exist already.
     """
 
     link: Link
@@ -66,8 +81,7 @@ class Decision(msgspec.Struct, frozen=True):
     why: Denial = NOTHING
     edits: tuple[Edit, ...] = ()
     missing_managed_tag: tuple[Party, ...] = ()
-    counts_toward_cap: bool = False
-    removes_first: bool = False
+    unseen: frozenset[Unseen] = frozenset()
     verdict: Verdict | None = None
     instance: Party | None = None
     raw: str = ""
@@ -83,6 +97,10 @@ class Decision(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, outcome=denial.outcome, why=denial)
 
 
+Question = Address | Party
+"""Something to read before a plan is complete: whether an address is used in a VPC, or a group's inner access."""
+
+
 class Refusal(msgspec.Struct, frozen=True):
     """A link that could not be written. `partial` are the claims that this delivery has put on rules for its sake."""
 
@@ -93,25 +111,17 @@ class Refusal(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """Decisions, and what would have to be read to make more of them.
 
-    `unread` are links whose rules look unwanted, though not everything that could want them was read; `doubted_accounts`
-    have shown no instances yet, so that nothing there is treated as gone.
+    `unread` are links whose rules look unwanted, though not everything that could want them was read; `questions` are
+    addresses, and groups whose inner access matters; `doubted_accounts` have shown no instances yet, so that nothing there
+    is treated as gone. `unconfirmed` are parties whose absence, or whose missing tag, is why a rule is removed: a Describe
+    call may omit members, so these are read once more. `due` are the rules that would be removed only because something is
+    not shown; `held` counts those that the guard holds back.
     """
 
     decisions: list[Decision]
     unread: frozenset[Link] = frozenset()
+    questions: frozenset[Question] = frozenset()
     doubted_accounts: frozenset[str] = frozenset()
-
-    @property
-    def unconfirmed(self) -> frozenset[Party]:
-        """The parties whose tags, or whose existence, a removal misses: the askers of links that are removed because
-        something is not shown. A Describe call may omit members; re-read these before treating them as gone."""
-        links = [decision.link for decision in self.decisions if decision.counts_toward_cap]
-        askers = (
-            (link.source, link.target) if link.mutual or not link.source.is_group else (link.source,) for link in links
-        )
-        return frozenset(party for ends in askers for party in ends)
-
-    @property
-    def removals_toward_cap(self) -> int:
-        """How many rules would be removed only because something is not shown."""
-        return sum(decision.removals for decision in self.decisions if decision.counts_toward_cap)
+    unconfirmed: frozenset[Party] = frozenset()
+    due: Mapping[Unseen, frozenset[RuleKey]] = {}
+    held: Mapping[Unseen, int] = {}

@@ -6,50 +6,115 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from link_peer.domain import denial as denials
 from link_peer.domain.denial import CLAIM_EXPIRED, Denial
-from link_peer.domain.model import Claim, Link, RuleKey
+from link_peer.domain.model import Claim, Link, Marker, Party, RuleKey
 from link_peer.domain.snapshot import Snapshot
+from link_peer.planning.actual import ActualState, link_of
 from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Context, Refusal
-from link_peer.planning.evaluate import Verdict, evaluate
+from link_peer.planning.decision import Context, Question, Refusal
+from link_peer.planning.evaluate import Need, Verdict, evaluate
+
+Ends = tuple[Party, Party]
+"""The instances of an instance rule: its source's and its destination's."""
 
 
 class Verdicts:
-    """The verdict of each link, worked out once. A link that the cloud has just refused to write is denied."""
+    """The verdict of each link, worked out once. A link that the cloud has just refused to write is denied, and so is one
+    whose rule belongs to other instances with the same addresses.
 
-    def __init__(self, snapshot: Snapshot, context: Context, refused: Mapping[Link, Refusal]) -> None:
+    `unread` are links, and `questions` things, that must be read before all verdicts count.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, context: Context, actual: ActualState, refused: Mapping[Link, Refusal]
+    ) -> None:
         self._snapshot = snapshot
         self._context = context
+        self._actual = actual
         self._known: dict[Link, Verdict] = {}
+        self._holders: dict[RuleKey, Ends] = {}
         self.refused = refused
         self.refusals = {refusal.denial for refusal in refused.values()}
+        self.unread: set[Link] = set()
+        self.questions: set[Question] = set()
 
     def of(self, link: Link) -> Verdict:
         """The link's verdict."""
         if link not in self._known:
-            verdict = evaluate(self._snapshot, self._context.policy, link)
+            verdict = evaluate(self._snapshot, self._context.policy, link, self._context.now)
+            self._known[link] = verdict  # before the next look, which may lead back here
+            self.questions |= set(verdict.open_questions)
             if verdict.denial is None and link in self.refused:
                 verdict = msgspec.structs.replace(verdict, denial=self.refused[link].denial)
+            if verdict.denial is None and (other := self._other_holder(verdict.needs)):
+                verdict = msgspec.structs.replace(verdict, denial=denials.address_of_another(link.source, other))
             self._known[link] = verdict
         return self._known[link]
 
     def denial(self, wanted: DesiredLink) -> Denial | None:
         """Why a desired link is denied, if it is."""
+        if wanted.same_group:
+            return self._isolated(wanted.link)
         if wanted.denial:
             return wanted.denial
         if self._context.expired(wanted.claim):
             return CLAIM_EXPIRED
-        return self.of(wanted.link).denial
+        return self.of(wanted.link).denial or self._taken_by_another(wanted.link)
 
     def needs(self, link: Link) -> set[RuleKey]:
         """The rules that the link needs."""
         return {need.key for need in self.of(link).needs}
 
+    def address_moved(self, key: RuleKey, marker: Marker) -> bool:
+        """Whether the instances that an instance rule was written for have other addresses now, or do not exist. False
+        where they were not read; they are then noted as unread."""
+        old = link_of(key, marker)
+        if not {old.source, old.target} <= self._snapshot.requested:
+            self.unread.add(old)
+            return False
+        return key not in self.needs(old)
+
+    def _other_holder(self, needs: Iterable[Need]) -> Party | None:
+        """The instance whose rule one of these already is. Two instances with one address cannot be told apart by a /32:
+        the one that the rule was written for keeps it, unless they have other addresses now."""
+        for need in needs:
+            if need.ends is None or need.key not in self._actual.owned:
+                continue
+            _, marker = self._actual.owned[need.key]
+            if marker.ends and marker.ends != need.ends and not self.address_moved(need.key, marker):
+                return _first_difference(marker.ends, need.ends)
+        return None
+
+    def _taken_by_another(self, link: Link) -> Denial | None:
+        """The denial where an instance with the same address was granted one of these rules before."""
+        granted = {need.key: need.ends for need in self.of(link).needs if need.ends}
+        for key, ends in granted.items():
+            if (holder := self._holders.get(key, ends)) != ends:
+                return denials.address_of_another(link.source, _first_difference(holder, ends))
+        self._holders.update(granted)
+        return None
+
+    def _isolated(self, link: Link) -> Denial | None:
+        """Why the members of an instance's own group do not reach each other, if they do not."""
+        group = self._snapshot.groups.get(link.target)
+        if group is None:
+            return None
+        if group.advanced:
+            return denials.isolated_group(group.party)
+        if group.party not in self._snapshot.inner_access:
+            self.questions.add(group.party)
+        return None if self._snapshot.inner_access.get(group.party, True) else denials.isolated_group(group.party)
+
+
+def _first_difference(holder: Ends, ends: Ends) -> Party:
+    return next(one for one, ours in zip(holder, ends, strict=True) if one != ours)
+
 
 class DesiredState:
     """`wanted` are the claims of each rule that may exist; `denied` says, by rule and request id, why a claim may not."""
 
-    def __init__(self, links: Iterable[DesiredLink], verdicts: Verdicts) -> None:
+    def __init__(self, links: Iterable[DesiredLink], verdicts: Verdicts, actual: ActualState) -> None:
         self.wanted: dict[RuleKey, set[Claim]] = {}
         self.denied: dict[tuple[RuleKey, str], Denial] = {}
         for wanted in links:
@@ -57,10 +122,10 @@ class DesiredState:
                 continue
             denial = verdicts.denial(wanted)
             for need in verdicts.of(wanted.link).needs:
-                if denial is None:
-                    self.wanted[need.key] = _one_per_request({*self.claims(need.key), wanted.claim})
-                else:
+                if denial is not None:
                     self.denied[need.key, wanted.claim.request] = denial
+                elif wanted.opens or wanted.claim in actual.claims(need.key):
+                    self.wanted[need.key] = _one_per_request({*self.claims(need.key), wanted.claim})
 
     def claims(self, key: RuleKey) -> set[Claim]:
         """The claims that want this rule."""

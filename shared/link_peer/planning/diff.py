@@ -16,7 +16,7 @@ from __future__ import annotations
 from link_peer.domain.model import Claim, Party, RuleKey
 from link_peer.planning.actual import ActualState
 from link_peer.planning.decision import Context, Edit
-from link_peer.planning.desired import DesiredState
+from link_peer.planning.desired import DesiredState, Verdicts
 from link_peer.planning.evaluate import Need
 from link_peer.planning.removals import Removals
 
@@ -24,22 +24,25 @@ from link_peer.planning.removals import Removals
 class Diff:
     """The edits of a plan. Each rule of ours is edited once, with all that it gains and loses."""
 
-    def __init__(self, context: Context, actual: ActualState, desired: DesiredState, removals: Removals) -> None:
+    def __init__(
+        self, context: Context, actual: ActualState, desired: DesiredState, verdicts: Verdicts, removals: Removals
+    ) -> None:
         self._context = context
         self._actual = actual
         self._desired = desired
+        self._verdicts = verdicts
         self._removals = removals
         self._edited: set[RuleKey] = set()
 
-    def for_need(self, need: Need, claims: frozenset[Claim]) -> list[Edit]:
-        """The edit by which a rule comes to carry these claims: a new rule, or claims that one of ours gains. What a rule
-        only loses is left for `for_rule`."""
+    def for_need(self, need: Need) -> list[Edit]:
+        """The edit by which a rule comes to carry the claims that want it: a new rule, or claims that one of ours gains.
+        What a rule only loses is left for `for_rule`."""
         if need.key in self._actual.owned:
             return self.for_rule(need.key, need.ends) if self._gains(need) else []
         if need.key in self._actual.equal:
             return []
-        gain = frozenset(self._desired.claims(need.key)) or claims
-        return [Edit(need.key, gain, ends=need.ends, claims=tuple(sorted(gain)))]
+        gain = frozenset(self._desired.claims(need.key))
+        return [Edit(need.key, gain, ends=need.ends, claims=tuple(sorted(gain)))] if gain else []
 
     def for_rule(self, key: RuleKey, ends: tuple[Party, Party] | None = None) -> list[Edit]:
         """The edit of a rule of ours that exists: its claims, or a priority that someone changed; once per plan.
@@ -48,7 +51,7 @@ class Diff:
         are dropped.
         """
         rule, marker = self._actual.owned[key]
-        inherited = ends is not None and ends != marker.ends and self._removals.address_moved(key)
+        inherited = ends is not None and ends != marker.ends and self._verdicts.address_moved(key, marker)
         claims = self._claims_after(key, inherited=inherited)
         unchanged = claims == set(marker.claims) and not inherited
         if key in self._edited or (unchanged and not self._actual.tampered(key)):
@@ -75,6 +78,6 @@ class Diff:
         if self._actual.tampered(need.key):
             return True
         _, marker = self._actual.owned[need.key]
-        if need.ends != marker.ends and self._removals.address_moved(need.key):
+        if need.ends != marker.ends and self._verdicts.address_moved(need.key, marker):
             return True
         return not self._desired.claims(need.key) <= set(marker.claims)

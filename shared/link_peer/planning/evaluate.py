@@ -1,4 +1,4 @@
-"""May this link exist, and as which rules? Pure: everything comes from the snapshot and the policy.
+"""May this link exist, and as which rules? Pure: everything comes from the snapshot, the policy and the time passed in.
 
 tag of an instance  ─┐
 request             ─┼─▶ desired link (a link and a claim) ─▶ evaluate ─▶ Verdict: the rules it needs, or a denial
@@ -15,9 +15,9 @@ from link_peer.domain import denial as denials
 from link_peer.domain.denial import Denial
 from link_peer.domain.model import ALL, Group, Instance, Link, Party, RuleKey
 from link_peer.domain.policy import Policy
-from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import accepts
-from link_peer.planning import consent
+from link_peer.domain.snapshot import Address, Snapshot
+from link_peer.domain.tags import LOCK_TAG, accepts
+from link_peer.planning import addresses, consent
 
 
 class Need(msgspec.Struct, frozen=True):
@@ -29,7 +29,8 @@ class Need(msgspec.Struct, frozen=True):
 
 class Verdict(msgspec.Struct, frozen=True):
     """`needs` are the rules of the link as far as they could be worked out, also when it is denied. `consent` names the
-    tags and allow entries that cover it. `reachability` is same-vpc, different-vpc or unknown."""
+    tags and allow entries that cover it. `reachability` is same-vpc, different-vpc or unknown. `open_questions` must be
+    read before the verdict counts; until then the link is neither granted nor denied for good."""
 
     link: Link
     needs: tuple[Need, ...] = ()
@@ -37,20 +38,26 @@ class Verdict(msgspec.Struct, frozen=True):
     reachability: str = "unknown"
     consent: tuple[str, ...] = ()
     advice: str = ""
+    open_questions: tuple[Address, ...] = ()
 
 
-def evaluate(snapshot: Snapshot, policy: Policy, link: Link) -> Verdict:
+class _Side(msgspec.Struct, frozen=True):
+    """One side of an instance link: `group` is given the rule that lets `source` reach `dest`."""
+
+    group: Group
+    source: Instance
+    dest: Instance
+
+
+def evaluate(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
     """Whether a link may exist as things are now. Where several checks fail, the first one is reported."""
     needs = _group_needs(link) if link.source.is_group else ()
-    if denial := unknown_account(policy, link):
-        return Verdict(link, needs, denial)
-    if why := consent.denied_by_policy(policy, link.ports):
-        return Verdict(link, needs, denials.not_allowed(why))
-    if denial := no_access(snapshot, link):
+    denial = unknown_account(policy, link) or consent.denied_by_policy(policy, link.ports) or no_access(snapshot, link)
+    if denial:
         return Verdict(link, needs, denial)
     if link.source.is_group:
-        return _evaluate_groups(snapshot, policy, link, needs)
-    return _evaluate_instances(snapshot, policy, link)
+        return _evaluate_groups(snapshot, policy, link, needs, now)
+    return _evaluate_instances(snapshot, policy, link, now)
 
 
 def unknown_account(policy: Policy, link: Link) -> Denial | None:
@@ -71,22 +78,28 @@ def no_access(snapshot: Snapshot, link: Link) -> Denial | None:
     return None
 
 
-def consent_withdrawn(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link) -> Denial | None:
-    """Whether the group that holds a rule no longer accepts its source. Needs no look at the other side, so that a peer
-    which cannot be read keeps nothing open (fail closed). An instance that is not shown may be in any group, so consent to
-    any group of its account counts."""
+def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link, now: float) -> Denial | None:
+    """Whether the group that holds a rule is locked, or no longer accepts the rule's source. Needs no look at the other
+    side, so that a peer which cannot be read keeps nothing open (fail closed).
+
+    An instance that is not shown may be in any group, so consent to any group of its account counts; but where the
+    source's account refuses access, only consent that names that very party, or `*` of its account, does.
+    """
     group = snapshot.groups.get(key.group)
     if group is None:
         return None
+    if LOCK_TAG in group.tags:
+        return denials.locked(group.party)
     source: Party | Instance = link.source
-    if not link.source.is_group:
+    if not link.source.is_group and link.source.account not in snapshot.refused_accounts:
         named = [entry.who.id for entry in accepts(group.tags, group.party.account)]
         named += [allow.source.id for allow in policy.allow]
-        source = snapshot.instances.get(link.source) or Instance(link.source, "", tuple(named))
-    return _with_consent(policy, Verdict(link), [(group, source)]).denial
+        groups = tuple(name for name in named if name.startswith("sg-"))
+        source = snapshot.instances.get(link.source) or Instance(link.source, "", groups)
+    return _with_consent(policy, Verdict(link), [(group, source)], now).denial
 
 
-def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tuple[Need, ...]) -> Verdict:
+def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tuple[Need, ...], now: float) -> Verdict:
     for party in (link.source, link.target):
         if denial := _group_denial(snapshot.groups.get(party), party):
             return Verdict(link, needs, denial)
@@ -95,7 +108,10 @@ def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tupl
         one_account = source.party.account == target.party.account
         denial = denials.different_vpc(source.party, source.vpc, target.party, target.vpc, one_account=one_account)
         return Verdict(link, needs, denial, "different-vpc")
-    return _with_consent(policy, Verdict(link, needs, None, "same-vpc"), [(target, link.source), (source, link.target)])
+    verdict = Verdict(link, needs, None, "same-vpc")
+    if denial := _locked([target, source] if link.mutual else [target]):
+        return msgspec.structs.replace(verdict, denial=denial)
+    return _with_consent(policy, verdict, [(target, link.source), (source, link.target)], now)
 
 
 def _group_denial(group: Group | None, party: Party) -> Denial | None:
@@ -109,42 +125,92 @@ def _group_denial(group: Group | None, party: Party) -> Denial | None:
     return denials.advanced_group(party) if group.advanced else None
 
 
-def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link) -> Verdict:
+def _locked(groups: Sequence[Group]) -> Denial | None:
+    """The first group that would be given a rule although it is locked."""
+    return next((denials.locked(group.party) for group in groups if LOCK_TAG in group.tags), None)
+
+
+def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
     for party in (link.source, link.target):
-        instance = snapshot.instances.get(party)
-        if instance is None:
-            return Verdict(link, (), denials.instance_gone(party))
-        if instance.classic or not instance.vpc:
-            return Verdict(link, (), denials.classic_instance(party))
+        if denial := _instance_denial(snapshot.instances.get(party), party):
+            return Verdict(link, (), denial)
     source, target = snapshot.instances[link.source], snapshot.instances[link.target]
     reachability = "same-vpc" if source.vpc == target.vpc else "different-vpc"
-    sides: list[tuple[Group, Instance, Instance]] = []  # the group that is given the rule, who is let in, to whom
+    sides: list[_Side] = []
     for to, other in ((target, source), (source, target))[: 2 if link.mutual else 1]:
-        group = next((group for group in snapshot.groups_of(to) if not group.managed), None)
-        if group is None:
-            return Verdict(link, (), denials.no_group_takes_rules(to.party), reachability)
-        sides.append((group, other, to))
+        group = _group_for_rules(snapshot, to)
+        if isinstance(group, Denial):
+            return Verdict(link, (), group, reachability)
+        sides.append(_Side(group, other, to))
     advice = denials.NO_ROUTE if reachability == "different-vpc" else ""
     verdict = Verdict(link, _instance_needs(link, sides), None, reachability, advice=advice)
-    verdict = _with_consent(policy, verdict, [(group, other) for group, other, _ in sides])
-    if verdict.denial is None and not verdict.needs:
+    if denial := _locked([side.group for side in sides]):
+        return msgspec.structs.replace(verdict, denial=denial)
+    verdict = _with_consent(policy, verdict, [(side.group, side.source) for side in sides], now)
+    if verdict.denial is not None:
+        return verdict
+    if not verdict.needs:
         lacking = source if not source.ip else target
         return msgspec.structs.replace(verdict, denial=denials.no_private_ip(lacking.party))
-    return verdict
+    return _with_safe_addresses(snapshot, policy, verdict, sides)
 
 
-def _instance_needs(link: Link, sides: Sequence[tuple[Group, Instance, Instance]]) -> tuple[Need, ...]:
+def _group_for_rules(snapshot: Snapshot, instance: Instance) -> Group | Denial:
+    """The first of an instance's groups that no product manages, or why it cannot be told."""
+    shown = snapshot.groups_of(instance)
+    if len(shown) < len(instance.groups):  # it may be one of those that are not shown
+        return denials.own_groups_not_found(instance.party.id, ", ".join(instance.groups))
+    first = next((group for group in shown if not group.managed), None)
+    return first or denials.no_group_takes_rules(instance.party)
+
+
+def _instance_denial(instance: Instance | None, party: Party) -> Denial | None:
+    """Why an instance cannot be one side of a link."""
+    if instance is None:
+        return denials.instance_gone(party)
+    return denials.classic_instance(party) if instance.classic or not instance.vpc else None
+
+
+def _instance_needs(link: Link, sides: Sequence[_Side]) -> tuple[Need, ...]:
     """A five-part rule for each side and port; none while an address is missing."""
-    if not all(other.ip and to.ip for _, other, to in sides):
+    if not all(side.source.ip and side.dest.ip for side in sides):
         return ()
     return tuple(
-        Need(RuleKey(group.party, f"{other.ip}/32", f"{to.ip}/32", port), (other.party, to.party))
-        for group, other, to in sides
+        Need(
+            RuleKey(side.group.party, f"{side.source.ip}/32", f"{side.dest.ip}/32", port),
+            (side.source.party, side.dest.party),
+        )
+        for side in sides
         for port in link.ports or (ALL,)
     )
 
 
-def _with_consent(policy: Policy, verdict: Verdict, sides: Sequence[tuple[Group, Party | Instance]]) -> Verdict:
+def _with_safe_addresses(snapshot: Snapshot, policy: Policy, verdict: Verdict, sides: Sequence[_Side]) -> Verdict:
+    """A /32 must mean the instance that was consented to. Its owner picks the address, so it must be private, in the
+    account's ranges, and belong to nothing in the target's VPC."""
+    questions: list[Address] = []
+    for side in sides:
+        source = side.source
+        if denial := addresses.denied(source.party, source.ip, policy.accounts[source.party.account].ranges):
+            return msgspec.structs.replace(verdict, denial=denial)
+        if source.vpc == side.dest.vpc:
+            continue
+        question = Address(side.dest.party.account, side.dest.vpc, source.ip)
+        taken = snapshot.taken_addresses.get(question)
+        if taken:
+            denial = denials.address_in_target_vpc(source.party, source.ip, side.dest.vpc)
+            return msgspec.structs.replace(verdict, denial=denial)
+        if taken is None:
+            questions.append(question)
+    if questions:
+        denial = denials.unreadable(questions[0].account, f"whether {questions[0].ip} is used in {questions[0].vpc}")
+        return msgspec.structs.replace(verdict, denial=denial, open_questions=tuple(questions))
+    return verdict
+
+
+def _with_consent(
+    policy: Policy, verdict: Verdict, sides: Sequence[tuple[Group, Party | Instance]], now: float
+) -> Verdict:
     """The verdict with the consent of the target's group and, for a mutual link, of the source's group too."""
     link = verdict.link
     ports = link.ports or (ALL,)
@@ -153,7 +219,7 @@ def _with_consent(policy: Policy, verdict: Verdict, sides: Sequence[tuple[Group,
     tags: list[str] = []
     targets = (link.target, link.source)
     for (group, source), target in zip(sides[: 2 if link.mutual else 1], targets, strict=False):
-        evidence, uncovered = consent.consents(policy, group, source, target, ports)
+        evidence, uncovered = consent.consents(policy, group, source, target, ports, now)
         used += evidence
         if uncovered:
             party = source.party if isinstance(source, Instance) else source

@@ -20,11 +20,12 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import managed_tag
 from link_peer.planning.actual import ActualState, link_of
 from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Context, Decision, Plan, Refusal
+from link_peer.planning.decision import Context, Decision, Edit, Plan, Refusal
 from link_peer.planning.desired import DesiredState, Verdicts
 from link_peer.planning.diff import Diff
 from link_peer.planning.evaluate import Need
 from link_peer.planning.quota import QuotaLedger
+from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.planning.removals import Loss, MayLose, Removals
 
 Asked = tuple[Link, str]
@@ -38,6 +39,7 @@ def make_plan(
     *,
     in_focus: Callable[[DesiredLink], bool],
     may_lose: MayLose,
+    guard: RemovalGuard,
     refused: Mapping[Link, Refusal] | None = None,
     withdrawn: Denial | None = None,
 ) -> Plan:
@@ -48,10 +50,10 @@ def make_plan(
     """
     denied = dict(refused or {})
     while True:
-        planning = _Planning(snapshot, context, links, in_focus, may_lose, denied, withdrawn)
+        planning = _Planning(snapshot, context, links, in_focus, may_lose, guard, denied, withdrawn)
         decisions = planning.decisions()
         if not planning.without_room:
-            return Plan(decisions, frozenset(planning.removals.unread), frozenset(planning.removals.doubted_accounts))
+            return planning.plan(decisions)
         denied |= planning.without_room
 
 
@@ -65,6 +67,7 @@ class _Planning:
         links: Sequence[DesiredLink],
         in_focus: Callable[[DesiredLink], bool],
         may_lose: MayLose,
+        guard: RemovalGuard,
         refused: Mapping[Link, Refusal],
         withdrawn: Denial | None,
     ) -> None:
@@ -74,28 +77,42 @@ class _Planning:
         self._refused = refused
         self._asked = _by_link(wanted for wanted in links if in_focus(wanted))
         self._asked_links = {link for link, _ in self._asked}
-        self._verdicts = Verdicts(snapshot, context, refused)
         self._actual = ActualState(snapshot, context.policy, context.region)
-        self._desired = DesiredState(links, self._verdicts)
-        self.removals = Removals(snapshot, context, self._actual, self._desired, self._verdicts, may_lose, withdrawn)
-        self._quota = QuotaLedger(snapshot, context, self.removals.freed_groups())
-        self._diff = Diff(context, self._actual, self._desired, self.removals)
+        self._verdicts = Verdicts(snapshot, context, self._actual, refused)
+        self._desired = DesiredState(links, self._verdicts, self._actual)
+        self._removals = Removals(
+            snapshot, context, self._actual, self._desired, self._verdicts, may_lose, guard, withdrawn
+        )
+        self._quota = QuotaLedger(snapshot, context, self._removals.freed())
+        self._diff = Diff(context, self._actual, self._desired, self._verdicts, self._removals)
         self.without_room: dict[Link, Refusal] = {}
+
+    def plan(self, decisions: list[Decision]) -> Plan:
+        """The decisions, with what would have to be read to make more of them."""
+        return Plan(
+            decisions,
+            frozenset(self._removals.unread | self._verdicts.unread),
+            frozenset(self._verdicts.questions),
+            frozenset(self._removals.doubted_accounts),
+            frozenset(self._removals.unconfirmed()),
+            self._removals.due,
+            self._removals.held,
+        )
 
     def decisions(self) -> list[Decision]:
         answers = {asked: self._answer(asked[0], wanted) for asked, wanted in self._asked.items()}
         removed = self._removed(answers)
-        return [*answers.values(), *removed, *self._repairs()]
+        decided = [answer for answer in answers.values() if not _undecided(answer)]
+        return [*decided, *removed, *self._repairs()]
 
     # desired links
 
     def _answer(self, link: Link, wanted: list[DesiredLink]) -> Decision:
-        granted = [one for one in wanted if self._verdicts.denial(one) is None and not one.same_group]
+        granted = [one for one in wanted if not one.same_group and self._verdicts.denial(one) is None]
         if not granted:
             return self._denied(link, wanted)
         verdict = self._verdicts.of(link)
-        claims = frozenset(one.claim for one in granted)
-        edits = [edit for need in verdict.needs for edit in self._diff.for_need(need, claims)]
+        edits = [edit for need in verdict.needs for edit in self._diff.for_need(need)]
         answer = Decision(
             link,
             self._context.actions[0],
@@ -117,19 +134,19 @@ class _Planning:
             answer,
             outcome="applied" if edits or self._context.is_request else "unchanged",
             edits=tuple(edits),
-            removes_first=reservation.removes_first,
-            missing_managed_tag=self._missing_managed_tag(need.key for need in verdict.needs),
+            missing_managed_tag=self._missing_managed_tag(verdict.needs, edits),
         )
 
     def _denied(self, link: Link, wanted: list[DesiredLink]) -> Decision:
         first = wanted[0]
         answer = Decision(link, self._context.actions[0], "unchanged", instance=first.instance, raw=first.raw)
-        if any(one.same_group for one in wanted):
+        if first.same_group and self._verdicts.denial(first) is None:
             why = denials.same_group(link.target.id, is_group=link.target.is_group)
             return msgspec.structs.replace(answer, why=why)
         denial = self._verdicts.denial(first)
         assert denial is not None  # noqa: S101  # else the link would have been granted
-        return msgspec.structs.replace(answer, verdict=self._verdicts.of(link)).refused(denial)
+        verdict = None if first.same_group else self._verdicts.of(link)
+        return msgspec.structs.replace(answer, verdict=verdict).refused(denial)
 
     def _existing(self, keys: Iterable[RuleKey]) -> tuple[Rule, ...]:
         owned, equal = self._actual.owned, self._actual.equal
@@ -138,9 +155,12 @@ class _Planning:
     def _only_other_peoples(self, needs: Sequence[Need]) -> bool:
         return all(need.key in self._actual.equal for need in needs)
 
-    def _missing_managed_tag(self, keys: Iterable[RuleKey]) -> tuple[Party, ...]:
-        tag = managed_tag(self._context.policy.deployment)
-        parties = dict.fromkeys(key.group for key in keys if key not in self._actual.equal)
+    def _missing_managed_tag(self, needs: Iterable[Need], edits: Iterable[Edit]) -> tuple[Party, ...]:
+        """The groups of rules of ours, and of new ones, that lack the tag."""
+        tag = managed_tag(self._context.policy.deployment, self._context.policy.home)
+        kept = self._actual.owned.keys() - set(self._removals.freed())
+        keys = [*(need.key for need in needs if need.key in kept), *(edit.key for edit in edits)]
+        parties = dict.fromkeys(key.group for key in keys)
         groups = (self._snapshot.groups.get(party) for party in parties)
         return tuple(group.party for group in groups if group and group.tags.get(tag) != "true")
 
@@ -167,7 +187,7 @@ class _Planning:
                         kept=not any(edit.kind == "remove" for edit in edits),
                     ),
                     edits=edits,
-                    counts_toward_cap=loss.counts_toward_cap,
+                    unseen=loss.unseen,
                     rules=rules,
                 )
             )
@@ -175,7 +195,7 @@ class _Planning:
 
     def _by_pair(self) -> dict[tuple[tuple[Party, Party], bool, Loss], list[RuleKey]]:
         grouped: dict[tuple[tuple[Party, Party], bool, Loss], list[RuleKey]] = {}
-        for key, loss in self.removals.lost.items():
+        for key, loss in self._removals.lost.items():
             link = link_of(key, self._actual.owned[key][1])
             ends = (link.source, link.target)
             if link.mutual:
@@ -218,3 +238,8 @@ def _by_link(links: Iterable[DesiredLink]) -> dict[Asked, list[DesiredLink]]:
     for wanted in links:
         grouped.setdefault((wanted.link, wanted.raw), []).append(wanted)
     return grouped
+
+
+def _undecided(answer: Decision) -> bool:
+    """Whether an account could not be read, or a question is open: then there is nothing to record."""
+    return answer.outcome == "denied" and answer.why.code is ReasonCode.NONE

@@ -5,7 +5,6 @@ What visibly has no room is not tried: `failed`, `quota`, without a write.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -17,50 +16,50 @@ from link_peer.domain.model import Party, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.decision import Context, Edit
 
-GROUP_RULES = 20
-"""Rules that name a group which a basic group may hold [doc security group limits]; the stricter of the two readings."""
+GROUP_SOURCES = 20
+"""Distinct groups that the rules of a basic group may name. The documents disagree whether 20 rules or 20 groups is the
+limit [doc AuthorizeSecurityGroup, security group limits]: only what both refuse is refused without a write."""
 
 
 class Reservation(msgspec.Struct, frozen=True):
-    """`denial` where there is no room, `group_full` where it is a group that has none. `removes_first`: there is room only
-    once other rules have been removed."""
+    """`denial` where there is no room, `group_full` where it is a group that has none."""
 
     denial: Denial | None = None
     group_full: bool = False
-    removes_first: bool = False
 
 
 class QuotaLedger:
-    """The room of one plan, reserved link by link. `freed` are the groups of rules that the plan removes."""
+    """The room of one plan, reserved link by link. `freed` are the rules that the plan removes: closing comes first."""
 
-    def __init__(self, snapshot: Snapshot, context: Context, freed: Iterable[Party]) -> None:
+    def __init__(self, snapshot: Snapshot, context: Context, freed: Iterable[RuleKey]) -> None:
         self._snapshot = snapshot
         self._context = context
-        self._freed = Counter(freed)
-        self._left: dict[Party, int] = {}
-        self._adding: set[RuleKey] = set()  # two links may need one rule: it takes room once
+        self._freed = set(freed)
+        self._sources: dict[Party, set[str]] = {}
 
     def reserve(self, edits: Sequence[Edit]) -> Reservation:
         """Reserves room for all of these edits, or for none."""
         if not all(self._fits(edit) for edit in edits):
             return Reservation(denials.description_full())
-        added = [edit for edit in edits if edit.kind == "add" and edit.key not in self._adding]
-        needed = Counter(edit.key.group for edit in added if edit.key.source.startswith("sg-"))
-        removes_first = False
-        for party, count in needed.items():
-            left = self._room(party)
-            if left + self._freed[party] < count:
-                return Reservation(denials.group_full(party, left, count, GROUP_RULES), group_full=True)
-            removes_first |= left < count
-        for party, count in needed.items():
-            self._left[party] = self._room(party) - count
-        self._adding |= {edit.key for edit in added}
-        return Reservation(removes_first=removes_first)
+        added: dict[Party, set[str]] = {}
+        for edit in edits:
+            if edit.kind == "add" and edit.key.source.startswith("sg-"):
+                added.setdefault(edit.key.group, set()).add(edit.key.source)
+        for party, sources in added.items():
+            known = self._known_sources(party)
+            if not sources <= known and len(known | sources) > GROUP_SOURCES:
+                return Reservation(denials.group_full(party, len(known), GROUP_SOURCES), group_full=True)
+        for party, sources in added.items():
+            self._known_sources(party).update(sources)
+        return Reservation()
 
     def _fits(self, edit: Edit) -> bool:
-        policy = self._context.policy
-        return markers.fits(markers.render(edit.marker(policy, self._context.region), policy.home))
+        return not edit.gain or markers.fits(edit.marker(self._context.policy, self._context.region))
 
-    def _room(self, party: Party) -> int:
-        group = self._snapshot.groups.get(party)
-        return self._left.get(party, GROUP_RULES - (group.group_rules if group else 0))
+    def _known_sources(self, party: Party) -> set[str]:
+        """The groups that the group's rules name, once the plan's removals and earlier reservations are made."""
+        if party not in self._sources:
+            rules = self._snapshot.rules.get(party, ())
+            keys = (rule.key for rule in rules if rule.key and rule.key.source.startswith("sg-"))
+            self._sources[party] = {key.source for key in keys if key not in self._freed}
+        return self._sources[party]

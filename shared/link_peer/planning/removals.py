@@ -1,46 +1,68 @@
 """Which claims each rule of ours loses, and why. Pure.
 
-A delivery may take a claim only if its scope says so (`may_lose`), and only when everything that could want the rule was
-read. What is removed because something is not shown needs a live account, and counts toward the cap.
+A delivery may take a claim only as far as its scope says so (`MayLose`). Explicit causes are a claim's end, an unlink,
+the policy, a lock, and consent; what is removed because nothing shown asks for it any more needs more: everything that
+could want the rule must have been read, in a live account, and the removal guard must let it pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from enum import Enum
 
 import msgspec
 
+from link_peer.domain import denial as denials
 from link_peer.domain.denial import CLAIM_EXPIRED, UNWANTED, Denial, ReasonCode
-from link_peer.domain.model import Claim, Link, Marker, Party, Rule, RuleKey
+from link_peer.domain.errors import BadInput
+from link_peer.domain.model import ALL, Claim, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import parse_instant
 from link_peer.planning.actual import ActualState, link_of
-from link_peer.planning.decision import Context
+from link_peer.planning.decision import Context, Unseen
 from link_peer.planning.desired import DesiredState, Verdicts
-from link_peer.planning.evaluate import consent_withdrawn
-from link_peer.planning.removal_guard import doubted_accounts
+from link_peer.planning.evaluate import closed_by_group
+from link_peer.planning.removal_guard import RemovalGuard, exists, unseen_accounts
 
-MayLose = Callable[[Rule, Marker, Claim], "bool | None"]
-"""Whether this delivery may take that claim. None: it may, once everything that could want the rule's link is read."""
+HALF_OPEN_SECONDS = 1800
+"""How old a half-open rule of a request must be before a sweep removes it: a delivery may still be writing the other
+half."""
+
+
+class May(Enum):
+    """How far a delivery may take a claim."""
+
+    KEEP = "keep"  # another delivery's business
+    CLOSE = "close"  # for an explicit cause only
+    TAKE = "take"  # also when nothing asks for it any more
+    READ = "read"  # as TAKE, once everything that could want the rule's link is read; until then as CLOSE
+
+
+MayLose = Callable[[Rule, Marker, Claim], May]
 
 _CANNOT_TELL = frozenset({ReasonCode.NO_ACCESS, ReasonCode.NONE})
 """Verdicts that say nothing about the link itself: an account refuses access, or could not be read."""
 
 
 class Loss(msgspec.Struct, frozen=True):
-    """The claims that a rule of ours loses, and why."""
+    """The claims that a rule of ours loses, and why. `unseen` where the only cause is that something is not shown;
+    `by_absence` where the cause is what a read did not show: a party, or a tag."""
 
     claims: frozenset[Claim]
     why: Denial
-    counts_toward_cap: bool
+    unseen: frozenset[Unseen] = frozenset()
+    by_absence: bool = False
 
 
 class _Cause(msgspec.Struct, frozen=True):
     why: Denial
-    counts_toward_cap: bool = False
+    unseen: frozenset[Unseen] = frozenset()
+    by_absence: bool = False
 
 
 class Removals:
-    """`lost` by rule; `unread` links and `doubted_accounts` that kept further claims from being taken."""
+    """`lost` by rule. `due` are the rules that would be removed only because something is not shown, `held` counts those
+    that the guard holds back. `unread` links and `doubted_accounts` kept further claims from being taken."""
 
     def __init__(
         self,
@@ -50,6 +72,7 @@ class Removals:
         desired: DesiredState,
         verdicts: Verdicts,
         may_lose: MayLose,
+        guard: RemovalGuard,
         withdrawn: Denial | None = None,
     ) -> None:
         """`withdrawn` is why claims are taken whatever the verdict (an unlink)."""
@@ -60,51 +83,59 @@ class Removals:
         self._verdicts = verdicts
         self._may_lose = may_lose
         self._withdrawn = withdrawn
-        self.lost: dict[RuleKey, Loss] = {}
         self.unread: set[Link] = set()
         self.doubted_accounts: set[str] = set()
-        for key in actual.owned:
-            self._look_at(key)
+        causes = {key: found for key in actual.owned if (found := self._causes(key))}
+        self.due = self._due(causes)
+        held = guard.held({unseen: len(keys) for unseen, keys in self.due.items()})
+        self.held: Mapping[Unseen, int] = {unseen: len(self.due[unseen]) for unseen in sorted(held)}
+        self.lost = {key: loss for key, found in causes.items() if (loss := _loss(found, held))}
 
     def claims(self, key: RuleKey) -> Collection[Claim]:
         """The claims that a rule loses."""
         return self.lost[key].claims if key in self.lost else ()
 
-    def freed_groups(self) -> list[Party]:
-        """The group of each rule that will be removed and names a group as its source: room in that group's quota."""
-        return [
-            key.group
-            for key, loss in self.lost.items()
-            if key.source.startswith("sg-") and set(self._actual.owned[key][1].claims) == loss.claims
-        ]
+    def freed(self) -> list[RuleKey]:
+        """The rules that lose every claim, and so are removed."""
+        return [key for key, loss in self.lost.items() if self._actual.claims(key) == loss.claims]
 
-    def address_moved(self, key: RuleKey) -> bool:
-        """Whether the instances that an instance rule was written for have other addresses now, or do not exist. False
-        where they were not read; they are then noted as unread."""
-        old = link_of(key, self._actual.owned[key][1])
-        if not {old.source, old.target} <= self._snapshot.requested:
-            self.unread.add(old)
-            return False
-        return key not in self._verdicts.needs(old)
-
-    def _look_at(self, key: RuleKey) -> None:
+    def _causes(self, key: RuleKey) -> dict[Claim, _Cause]:
+        """Why each claim of a rule is taken, for those that are."""
         rule, marker = self._actual.owned[key]
         wanted, requests = self._desired.claims(key), self._desired.requests(key)
-        causes: dict[_Cause, set[Claim]] = {}
+        found: dict[Claim, _Cause] = {}
         for claim in marker.claims:
             if claim in wanted or claim.request in requests:
                 continue
             may = self._may_lose(rule, marker, claim)
-            if may is None:
+            if may is May.READ:
                 self.unread.add(link_of(key, marker))
-            if may and (cause := self._cause(key, marker, claim)):
-                causes.setdefault(cause, set()).add(claim)
-        if causes:
-            first = min(causes, key=lambda cause: cause.counts_toward_cap)  # an explicit cause is reported first
-            claims = frozenset(claim for found in causes.values() for claim in found)
-            self.lost[key] = Loss(claims, first.why, any(cause.counts_toward_cap for cause in causes))
+            if may is not May.KEEP and (cause := self._cause(key, marker, claim, may)):
+                found[claim] = cause
+        return found
 
-    def _cause(self, key: RuleKey, marker: Marker, claim: Claim) -> _Cause | None:
+    def unconfirmed(self) -> set[Party]:
+        """The parties whose absence, or whose missing tag, is why rules lose claims: the askers, and ends that are not
+        shown."""
+        found: set[Party] = set()
+        for key, loss in self.lost.items():
+            if loss.by_absence:
+                link = link_of(key, self._actual.owned[key][1])
+                ends = (link.source, link.target)
+                found |= set(ends if link.mutual or not link.source.is_group else ends[:1])
+                found |= {party for party in ends if not exists(self._snapshot, party)}
+        return found
+
+    def _due(self, causes: Mapping[RuleKey, Mapping[Claim, _Cause]]) -> dict[Unseen, frozenset[RuleKey]]:
+        """The rules that would be removed, by what is not shown."""
+        due: dict[Unseen, set[RuleKey]] = {}
+        for key, found in causes.items():
+            if found.keys() == self._actual.claims(key):
+                for unseen in {unseen for cause in found.values() for unseen in cause.unseen}:
+                    due.setdefault(unseen, set()).add(key)
+        return {unseen: frozenset(keys) for unseen, keys in due.items()}
+
+    def _cause(self, key: RuleKey, marker: Marker, claim: Claim, may: May) -> _Cause | None:
         """Why a claim is taken; None where it is kept."""
         if self._withdrawn is not None:
             return _Cause(self._withdrawn)
@@ -113,24 +144,46 @@ class Removals:
         link = link_of(key, marker)
         denial = self._desired.denied.get((key, claim.request)) or self._verdicts.of(link).denial
         if denial is None:
-            return self._unless_doubted(link, UNWANTED)
+            return self._half_open(key, claim) or self._by_absence(key, link, None, may)
         hidden = denial.unseen or denial.code in _CANNOT_TELL
-        if hidden and (closed := consent_withdrawn(self._snapshot, self._context.policy, key, link)):
+        policy, now = self._context.policy, self._context.now
+        if hidden and (closed := closed_by_group(self._snapshot, policy, key, link, now)):
             return _Cause(closed)
-        return self._of_denial(key, claim, link, denial)
+        return self._of_denial(key, claim, link, denial, may)
 
-    def _of_denial(self, key: RuleKey, claim: Claim, link: Link, denial: Denial) -> _Cause | None:
+    def _of_denial(self, key: RuleKey, claim: Claim, link: Link, denial: Denial, may: May) -> _Cause | None:
         if denial in self._verdicts.refusals:
             # the cloud's answer to a write says nothing about what it shows
             return _Cause(denial) if self._must_roll_back(key, claim) else None
         if denial.code in _CANNOT_TELL:
             return None
-        return self._unless_doubted(link, denial) if denial.unseen else _Cause(denial)
+        return self._by_absence(key, link, denial, may) if denial.unseen else _Cause(denial)
 
-    def _unless_doubted(self, link: Link, why: Denial) -> _Cause | None:
-        doubted = doubted_accounts(self._snapshot, self._context.policy, link, why)
+    def _by_absence(self, key: RuleKey, link: Link, denial: Denial | None, may: May) -> _Cause | None:
+        """Nothing asks for the link any more, or one of its parties is not shown."""
+        released = bool({link.source, link.target} & self._context.deleted)
+        if may is not May.TAKE and not (denial and released):
+            return None
+        accounts = unseen_accounts(self._snapshot, self._context, link, denial)
+        doubted = accounts - self._snapshot.live_accounts
         self.doubted_accounts |= doubted
-        return None if doubted else _Cause(why, counts_toward_cap=True)
+        if doubted:
+            return None
+        holders = {link.source.account, link.target.account} if link.mutual else {key.group.account}
+        holder = "+".join(sorted(holders))
+        unseen = frozenset(Unseen(account, holder) for account in accounts)
+        return _Cause(denial or UNWANTED, unseen, by_absence=True)
+
+    def _half_open(self, key: RuleKey, claim: Claim) -> _Cause | None:
+        """Whether a request's rule is half of a mutual link for good. What a tag wants is completed instead."""
+        if claim.is_tag or key.port != ALL or not self._context.completes_tags_only:
+            return None
+        rule, marker = self._actual.owned[key]
+        others = self._verdicts.needs(link_of(key, marker)) - {key}
+        missing = [other for other in others if other.group in self._snapshot.rules and other not in self._actual]
+        if not missing or self._context.now - _created(rule) < HALF_OPEN_SECONDS:
+            return None
+        return _Cause(denials.half_open(missing[0].group))
 
     def _must_roll_back(self, key: RuleKey, claim: Claim) -> bool:
         """Of a link that could not be written, these go: what this delivery wrote, half of a mutual link, and what an
@@ -141,3 +194,21 @@ class Removals:
             if key in needs and (half or self._context.is_request or (key, claim) in refusal.partial):
                 return True
         return False
+
+
+def _loss(causes: Mapping[Claim, _Cause], held: Collection[Unseen]) -> Loss | None:
+    """What a rule loses, without what the guard holds back. An explicit cause is reported before the others."""
+    taken = {claim: cause for claim, cause in causes.items() if not cause.unseen & set(held)}
+    if not taken:
+        return None
+    first = min(taken.values(), key=lambda cause: bool(cause.unseen))
+    unseen = frozenset(unseen for cause in taken.values() for unseen in cause.unseen)
+    return Loss(frozenset(taken), first.why, unseen, any(cause.by_absence for cause in taken.values()))
+
+
+def _created(rule: Rule) -> float:
+    """When the rule was made (epoch seconds); long ago where the cloud does not say."""
+    try:
+        return parse_instant(rule.created)
+    except BadInput:
+        return 0.0

@@ -6,20 +6,21 @@ The functions write the audit log and never read it; what they know of the past 
 from __future__ import annotations
 
 import contextlib
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import short_hash
-from link_peer.domain.tags import iso
+from link_peer.domain.tags import iso_millis
 from link_peer.runtime.ports import AuditLog, Record
 from link_peer.runtime.retry import Retry
 
 # Every record of a decision has every field of docs/audit.md, so that a reader need not ask which exist.
 DECISION_FIELDS = {
     **dict.fromkeys(("reason", "detail", "advice", "link", "from_account", "from", "to_account", "to", "ports"), ""),
-    **dict.fromkeys(("api_requests", "claimed_by", "consent"), ""),
+    **dict.fromkeys(("api_requests", "claimed_by", "consent", "queue", "instances"), ""),
     "rules": "[]",
     "reachability": "unknown",
 }
@@ -56,25 +57,24 @@ class AuditWriter:
             self._retry(lambda: self._log.write(complete))
             self.outcomes.update(record["outcome"] for record in records if record["record"] == "outcome")
 
-    def attempt(self, trouble: Transient, fields: Record) -> bool:
-        """Writes an `attempt` record of trouble for which the delivery must be redelivered. Returns whether the log took
-        it."""
+    def attempt(self, trouble: str, fields: Record) -> bool:
+        """Writes an `attempt` record of trouble for which the work must be done again. Returns whether the log took it."""
+        return self.attempts([(trouble, fields)])
+
+    def attempts(self, troubles: Sequence[tuple[str, Record]]) -> bool:
+        """Writes an `attempt` record for each trouble, in one call."""
         with contextlib.suppress(Transient):
-            self.write([{"record": "attempt", **fields, "detail": str(trouble)}])
+            self.write([{"record": "attempt", **fields, "detail": trouble} for trouble, fields in troubles])
             return True
         return False
 
     def _complete(self, record: Record) -> Record:
         fields = {} if record["record"] == "summary" else DECISION_FIELDS
         given = {name: value for name, value in record.items() if value != ""}
-        whole = {"time": iso(self._retry.clock.now()), **fields, **self._common, **given}
+        whole = {"time": iso_millis(self._retry.clock.now()), **fields, **self._common, **given}
         if event := self._events.get(whole.get("instance", "")):
             whole["event_id"] = event
-        body = whole.pop("body", "")
-        # Each delivery of a message from the queue is another event, so a request is known by its id and its body.
-        event_id = "" if body and "request_id" in whole else whole.get("event_id", "")
-        identity = (event_id, whole.get("request_id", ""), body)
-        same = "|".join([*identity, *(whole.get(k, "") for k in ("record", "link", "outcome", "reason", "ports"))])
         # `rules` is ours alone, and JSON: it would not be JSON any more if it were cut.
         cut = {name: clean(value, None if name == "rules" else FIELD_LIMIT) for name, value in whole.items()}
-        return {**cut, "key": short_hash(same)}
+        # Equal copies of one write, of which only the first got its answer through, are one record.
+        return {**cut, "key": short_hash(json.dumps(cut, sort_keys=True))}

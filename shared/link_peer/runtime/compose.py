@@ -44,6 +44,12 @@ def open_delivery(
             f"{settings.policy_path}: home is {policy.home}, but this function runs in {settings.account}: "
             "the account without a role must be the function's own"
         )
+    for uid, account in policy.accounts.items():
+        if account.queue and account.queue == settings.queue:
+            raise PolicyError(
+                f"{settings.policy_path}: {account.queue} is the queue that all accounts share, so it cannot prove that "
+                f"{uid} asks: give {uid} a queue of its own"
+            )
     clock = clock or clock_for_functions()
     log: AuditLog = SlsAuditLog(settings, clock)
     limit = getattr(getattr(context, "function", None), "timeout", None)
@@ -56,6 +62,7 @@ def open_delivery(
         log=wrap_log(log) if wrap_log else log,
         queue=MnsQueue(settings, policy.home),
         seconds=seconds or float(limit or DEFAULT_SECONDS),
+        current_policy=functools.partial(load_policy, settings.policy_path),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from link_peer.domain.policy import Policy
-from link_peer.domain.request import Request
+from link_peer.domain.request import Message
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.ports import AuditLog, Cloud, Queue
@@ -18,7 +18,7 @@ READERS = 4  # threads; ECS limits calls per minute, so more of them gain little
 
 class Delivery:
     """The world of one delivery. `open_cloud(name, retry)` opens the accounts; the name ties role sessions to the event
-    or request. `readers` is how many reads may run side by side."""
+    or request. `readers` is how many reads may run side by side. `current_policy` reads the policy again."""
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class Delivery:
         queue: Queue,
         seconds: float = DEFAULT_SECONDS,
         readers: int = READERS,
+        current_policy: Callable[[], Policy] | None = None,
     ) -> None:
         self.function = function
         self.region = region
@@ -42,14 +43,23 @@ class Delivery:
         self.queue = queue
         self.readers = readers
         self._open_cloud = open_cloud
+        self._current_policy = current_policy
 
     def cloud(self, name: str) -> Cloud:
         """The way into each account, for one event or request."""
         return self._open_cloud(name, self.retry)
 
-    def post(self, request: Request) -> None:
-        """Puts a request on its queue, with retries. Raises Transient."""
-        self.retry(lambda: self.queue.post(request))
+    def post(self, message: Message, *, queue: str = "", delay: int = 0) -> None:
+        """Puts a message on a queue (as `Queue.post`), with retries. Raises Transient."""
+        self.retry(lambda: self.queue.post(message, queue=queue, delay=delay))
+
+    def current_policy(self) -> Policy:
+        """The policy as it is now: it is looked at again right before each write."""
+        return self._current_policy() if self._current_policy else self.policy
+
+    def out_of_time(self) -> bool:
+        """Whether the function's time is nearly over: no change may begin."""
+        return self.clock.now() >= self.retry.deadline
 
     def audit(self, common: Mapping[str, str], events: Mapping[str, str] | None = None) -> AuditWriter:
         """A writer of this delivery's records; `common` is what they share beside function, deployment and region."""

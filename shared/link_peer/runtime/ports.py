@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from link_peer.domain.model import Group, Instance, Rule, RuleKey
-from link_peer.domain.request import Request
+from link_peer.domain.request import Message
 
 Record = dict[str, str]
 """One flat audit record; every value is a string."""
@@ -46,8 +46,16 @@ class Ecs(Protocol):
         """Every security group of the account."""
         ...
 
-    def managed_groups(self, deployment: str) -> list[Group]:
-        """The groups that carry the managed tag of a deployment."""
+    def tagged_groups(self, tag: str) -> list[Group]:
+        """The groups that carry a tag with this key and the value `true`."""
+        ...
+
+    def inner_access(self, group: str) -> bool:
+        """Whether the members of a basic group reach each other: InnerAccessPolicy Accept."""
+        ...
+
+    def address_taken(self, vpc: str, ip: str) -> bool:
+        """Whether an instance or network interface in a VPC, as this account sees it, has a private IPv4 address."""
         ...
 
     def rules(self, group: str) -> list[Rule]:
@@ -66,12 +74,12 @@ class Ecs(Protocol):
         """Removes ingress rules by id."""
         ...
 
-    def tag_managed(self, group: str, deployment: str) -> str:
-        """Puts the managed tag of a deployment on a group."""
+    def tag(self, group: str, key: str) -> str:
+        """Puts a tag with the value `true` on a group."""
         ...
 
-    def untag_managed(self, group: str, deployment: str) -> str:
-        """Takes the managed tag of a deployment off a group."""
+    def untag(self, group: str, key: str) -> str:
+        """Removes a tag from a group."""
         ...
 
 
@@ -94,8 +102,9 @@ class AuditLog(Protocol):
 
 
 class Queue(Protocol):
-    """Where requests go."""
+    """Where messages go."""
 
-    def post(self, request: Request) -> None:
-        """Puts a request on its queue. Raises Transient when the queue may not have it."""
+    def post(self, message: Message, *, queue: str = "", delay: int = 0) -> None:
+        """Puts a message on a queue of the home account, by its name; without one, on the shared queue of the settings.
+        It is delivered after `delay` seconds. Raises Transient when the queue may not have it."""
         ...

@@ -1,8 +1,8 @@
 """The one place where a cloud call is retried.
 
 The SDKs' own retries stay off: they re-send a change without checking whether it was made, and they know nothing of the
-function's time. ECS refuses a throttled API until the next minute (help page 437902), so a throttled call waits for the
-next minute, or gives the delivery back to the platform if the function does not have that long.
+function's time. No wait is longer than five seconds: ECS refuses a throttled API until the next minute (help page 437902),
+and a handler that sleeps through it holds up everything behind it, so such a call is given up and made again later.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ FIRST_WAIT = 0.3  # seconds; doubles, with full jitter
 POLLS = 4  # reads of a group until it shows a change; the lag has been observed, its size is unknown
 FIRST_POLL = 0.2  # seconds; doubles
 MINUTE = 60.0
+LONGEST_WAIT = 5.0  # seconds
 
 
 class Attempt:
@@ -43,9 +44,11 @@ class Attempt:
 class Retry:
     """Retries what failed for the moment, until `deadline` (epoch seconds)."""
 
-    def __init__(self, clock: Clock, deadline: float) -> None:
+    def __init__(self, clock: Clock, deadline: float, longest_wait: float = LONGEST_WAIT) -> None:
+        """`longest_wait` is in seconds; a command may wait longer than a function."""
         self.clock = clock
         self.deadline = deadline
+        self._longest = longest_wait
         self._random = random.Random(0)  # noqa: S311  # jitter, not a secret
 
     def __call__(self, call: Callable[[], T]) -> T:
@@ -63,7 +66,7 @@ class Retry:
             if attempt.failure is None:
                 return
             wait = self._wait(number, attempt.failure)
-            if number == ATTEMPTS or self.clock.now() + wait >= self.deadline:
+            if number == ATTEMPTS or wait > self._longest or self.clock.now() + wait >= self.deadline:
                 raise attempt.failure
             self.clock.sleep(wait)
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from link_peer.domain.errors import Transient
+from link_peer.runtime import compose
 from link_peer_local import inprocess, world
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import VirtualClock
+from link_peer_local.core.clock import Clock, VirtualClock
 from link_peer_local.core.faults import KINDS, Killed
 from pytest_mock import MockerFixture
 
-from tests.functional.lab import PEER, Lab
+from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
 Event = dict[str, Any]
 State = dict[str, Any]
@@ -62,7 +63,7 @@ class Case:
         for name, group in (("app", self.app), ("db", self.db)):
             rules = [f"{rule} {_kept(raw)}" for rule, raw in self.lab.rules_of(group)]
             found[name] = sorted(r.replace(self.app.id, "app").replace(self.db.id, "db") for r in rules)
-            found[f"{name} tags"] = self.lab.tags(group).get("link-managed.prod")
+            found[f"{name} tags"] = self.lab.tags(group).get(MANAGED)
         return found
 
 
@@ -99,15 +100,10 @@ def clean(make_case: MakeCase, name: str) -> tuple[State, int]:
 
 
 def converge(case: Case) -> None:
-    """Redelivers until the function acknowledges, as the platform does."""
-    for _ in range(4):
-        try:
-            case.deliver()
-        except Transient:
-            case.lab.cloud.clock.advance(30)
-        else:
-            return
-    pytest.fail("four deliveries were not enough")
+    """Delivers the event, then what the function put on the queue because of trouble."""
+    case.deliver()
+    case.lab.drain(60)
+    assert case.lab.queued(after=600) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -139,7 +135,7 @@ def test_a_delivery_killed_at_any_call_is_completed_by_the_redelivery(
     ],
 )
 def test_one_fault_at_any_call_does_not_change_the_final_state(make_case: MakeCase, name: str, kind: str) -> None:
-    """It is retried or redelivered; nothing is done twice."""
+    """The event is acknowledged: the call is retried, or the instance looked at again. Nothing is done twice."""
     wanted, calls = clean(make_case, name)
     for k in range(calls):
         case = make_case(name)
@@ -167,87 +163,143 @@ def test_a_change_whose_response_is_lost_is_not_repeated(make_case: MakeCase, na
 
 @pytest.mark.parametrize("kind", ["error", "html", "reset", "no-answer", "truncated"])
 @pytest.mark.parametrize("action", ["AuthorizeSecurityGroup", "TagResources"])
-def test_a_change_that_keeps_failing_is_redelivered(make_case: MakeCase, action: str, kind: str) -> None:
-    """The function raises, with an attempt and no outcome on record. Once the fault is over, the redelivery makes
-    the change."""
+def test_a_change_that_keeps_failing_is_made_by_a_later_look(make_case: MakeCase, action: str, kind: str) -> None:
+    """The event is acknowledged, with an attempt and no outcome on record, and so is each look while the fault lasts.
+    Once it is over, the next look makes the change."""
     wanted, _ = clean(make_case, "mutual")
     case = make_case("mutual")
     case.lab.fault(service="ecs", action=action, kind=kind, times=None)
-    with pytest.raises(Transient):
-        case.deliver()
+    case.deliver()
+    assert case.lab.drain(60) == {}
     assert case.state()["app"] == case.state()["db"] == []
     assert case.lab.records() == []
-    assert case.lab.records("attempt")
+    assert case.lab.records("attempt", function="auto_link")
+    assert case.lab.records("attempt", function="cross_account")
     case.lab.cloud.faults.clear()
-    case.deliver()
+    assert case.lab.drain(60) == {"applied": 1}
     assert case.state() == wanted
 
 
-def test_a_throttled_call_is_retried_in_the_next_minute(lab: Lab) -> None:
-    """ECS rejects the call until the minute is over, so an earlier retry is useless."""
-    app, db = lab.group(), lab.group("*")
-    lab.cloud.clock.advance(20)
-    event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
-    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="throttle")
-    begun = lab.cloud.clock.now()
-    assert lab.auto_link(event) == {"applied": 1}
-    assert 40 <= lab.cloud.clock.now() - begun < 50
-
-
 @pytest.mark.parametrize("action", ["DescribeInstances", "DescribeSecurityGroups", "AuthorizeSecurityGroup"])
-def test_a_throttled_call_raises_if_the_next_minute_is_after_the_timeout(lab: Lab, action: str) -> None:
-    """At once: waiting would only end in a timeout, and cost money."""
+def test_a_throttled_call_is_given_up_at_once(lab: Lab, action: str) -> None:
+    """ECS rejects the call until the minute is over; waiting for that would hold up the events behind this one. A look,
+    posted with a delay, makes the link."""
     app, db = lab.group(), lab.group("*")
-    lab.context.function.timeout = 30
-    event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.fault(service="ecs", action=action, kind="throttle")
     begun = lab.cloud.clock.now()
-    with pytest.raises(Transient, match="Throttling"):
-        lab.auto_link(event)
+    assert lab.auto_link(lab.event(instance)) == {}
     assert lab.cloud.clock.now() - begun < 1
+    assert lab.cloud.faults.count("ecs", action) == 1
     assert lab.rules(db) == []
-    lab.cloud.clock.advance(60)
-    assert lab.auto_link(event) == {"applied": 1}
+    assert "Throttling" in lab.records("attempt")[-1]["detail"]
+    assert lab.queued() == []
+    (look,) = lab.queued(after=10)
+    assert look == lab.look(instance, look["expires_at"])
+    assert lab.cross_account(look) == {"applied": 1}
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+
+
+def test_a_look_for_trouble_expires_after_an_hour(lab: Lab) -> None:
+    """It is repeated until then, after delays that grow from ten seconds to ten minutes. The last one is final."""
+    instance = lab.instance(lab.group(), tags={"link-peer": f"{lab.group('*').id}:tcp/1"})
+    lab.fault(service="ecs", kind="throttle", times=None)
+    lab.auto_link(lab.event(instance))
+    expires = lab.iso_millis(3600)
+    delays, looks = [], []
+    while (due := lab.cloud.mns.next_visible_at(HOME, lab.cloud.world.queue)) is not None:
+        delays.append(round(due - lab.cloud.clock.now()))
+        (look,) = lab.queued(after=due - lab.cloud.clock.now())
+        looks.append(look)
+        lab.cross_account(look)
+    assert delays == [10, 10, 20, 40, 80, 160, 320, *[600] * 5]
+    assert [look.pop("attempt", 0) for look in looks] == list(range(12))
+    assert looks == [lab.look(instance, expires)] * 12
+    assert [record["reason"] for record in lab.records()] == ["expired"]
+
+
+class PatientClock:
+    """The cloud's clock, with a note of every wait of the functions (seconds)."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.waits = [0.0]
+        self.now = clock.now
+        self._sleep = clock.sleep
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self._sleep(seconds)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS - {"slow", "kill", "kill-after"}))
+@pytest.mark.parametrize("service", ["ecs", "sls"])
+def test_no_wait_is_longer_than_five_seconds(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, service: str, kind: str
+) -> None:
+    """Whatever fails, and for however long: a handler that sleeps holds up what is behind it. (The time that a client
+    waits for an answer is not counted.)"""
+    instance = lab.instance(lab.group(), tags={"link-peer": f"{lab.group('*').id}:tcp/1"})
+    lab.cloud.ecs.read_lag.rules = 300
+    event = lab.event(instance)
+    clock = PatientClock(lab.cloud.clock)
+    monkeypatch.setattr(compose, "clock_for_functions", lambda: clock)
+    for skip in (0, 1, 4):
+        lab.fault(service=service, kind=kind, skip=skip, times=None)
+        lab.auto_link(event)
+        lab.cloud.faults.clear()
+    assert max(clock.waits) <= 5
 
 
 @pytest.mark.parametrize("kind", ["error", "throttle", "html", "reset", "no-answer"])
 def test_without_the_audit_log_nothing_is_changed(lab: Lab, kind: str) -> None:
-    """The intent cannot be written, so not even a tag is set, and the event is redelivered."""
+    """The intent cannot be written, so not even a tag is set, and the instance is looked at again."""
     app, db = lab.group(), lab.group("*")
     event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
     lab.fault(service="sls", kind=kind, times=None)
-    with pytest.raises(Transient):
-        lab.auto_link(event)
+    assert lab.auto_link(event) == {}
     assert lab.changes() == 0
     lab.cloud.faults.clear()
-    assert lab.auto_link(event) == {"applied": 1}
+    assert lab.drain(60) == {"applied": 1}
 
 
 @pytest.mark.parametrize("kind", ["error", "reset", "no-answer"])
-def test_an_outcome_that_could_not_be_written_is_recorded_by_the_redelivery(lab: Lab, kind: str) -> None:
+def test_an_outcome_that_could_not_be_written_is_recorded_by_the_look(lab: Lab, kind: str) -> None:
     """By then the rule exists, so the outcome is `unchanged`, and no second change is made."""
     app, db = lab.group(), lab.group("*")
     event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
     lab.fault(service="sls", kind=kind, skip=1, times=None)
-    with pytest.raises(Transient):
-        lab.auto_link(event)
+    assert lab.auto_link(event) == {}
     assert lab.rules(db) == [f"{app.id} tcp/1"]
     lab.cloud.faults.clear()
     assert lab.records() == []
     calls = lab.changes()
-    assert lab.auto_link(event) == {"unchanged": 1}
+    assert lab.drain(60) == {"unchanged": 1}
     assert lab.changes() == calls
 
 
-def test_a_denial_that_could_not_be_recorded_is_redelivered(lab: Lab) -> None:
+def test_a_denial_that_could_not_be_recorded_is_recorded_by_the_look(lab: Lab) -> None:
     """Otherwise it would be lost."""
     app, db = lab.group(), lab.group()
     event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
     lab.fault(service="sls", kind="error", times=None)
+    assert lab.auto_link(event) == {}
+    lab.cloud.faults.clear()
+    assert lab.drain(60) == {"denied": 1}
+
+
+@pytest.mark.parametrize("kind", ["error", "throttle", "reset", "no-answer"])
+@pytest.mark.parametrize("service", ["ecs", "sls"])
+def test_an_event_in_trouble_is_redelivered_if_the_queue_is_unavailable(lab: Lab, service: str, kind: str) -> None:
+    """Nothing else would look at the instance again, so the function raises."""
+    app, db = lab.group(), lab.group("*")
+    event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
+    lab.fault(service=service, kind="error", times=None)
+    lab.fault(service="mns", kind=kind, times=None)
     with pytest.raises(Transient):
         lab.auto_link(event)
     lab.cloud.faults.clear()
-    assert lab.auto_link(event) == {"denied": 1}
+    assert lab.auto_link(event) == {"applied": 1}
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
 @pytest.mark.parametrize("lag", [0.5, 2.0])
@@ -262,15 +314,14 @@ def test_a_new_rule_that_is_shown_late_is_awaited(lab: Lab, lag: float) -> None:
 
 @pytest.mark.parametrize("lag", [30.0, 300.0])
 def test_a_rule_that_is_never_shown_in_time_is_not_reported_as_applied(lab: Lab, lag: float) -> None:
-    """The function raises. Once reads have caught up, the redelivery finds the rule, written once."""
+    """The instance is looked at again. Once reads have caught up, the look finds the rule, written once."""
     app, db = lab.group(), lab.group("*")
     event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
     lab.cloud.ecs.read_lag.rules = lag
-    with pytest.raises(Transient):
-        lab.auto_link(event)
+    assert lab.auto_link(event) == {}
     assert lab.records() == []
-    lab.cloud.clock.advance(lag)
-    assert lab.auto_link(event) == {"unchanged": 1}
+    (look,) = lab.queued(after=lag)
+    assert lab.cross_account(look) == {"unchanged": 1}
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
@@ -301,13 +352,12 @@ def test_a_link_can_be_removed_and_added_again(lab: Lab) -> None:
 
 
 def test_no_change_is_started_shortly_before_the_timeout(lab: Lab) -> None:
-    """It could be cut off in the middle. The function raises instead, with an attempt on record."""
+    """It could be cut off in the middle. A look is posted instead, with an attempt on record."""
     app, db = lab.group(), lab.group("*")
     event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
     lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", kind="slow", seconds=110)
-    with pytest.raises(Transient):
-        lab.auto_link(event)
+    assert lab.auto_link(event) == {}
     assert lab.rules(db) == []
     assert lab.records() == []
     assert lab.records("attempt")
-    assert lab.auto_link(event) == {"applied": 1}
+    assert lab.drain(60) == {"applied": 1}

@@ -9,41 +9,62 @@ from tests.functional.lab import Lab
 
 
 @pytest.mark.parametrize("age", [0, 299])
-def test_a_new_instance_that_is_not_shown_yet_is_redelivered(lab: Lab, age: int) -> None:
-    """The function raises; the log has an attempt and no outcome."""
+def test_a_new_instance_that_is_not_shown_yet_is_looked_at_again(lab: Lab, age: int) -> None:
+    """A look is posted with a delay; it expires five minutes after the event's time. The log has an attempt and no
+    outcome."""
     lab.instance(lab.group())
-    with pytest.raises(Transient, match="i-bp1late"):
-        lab.auto_link(lab.event("i-bp1late", "Created", time=lab.iso(-age)))
+    expires = lab.iso(300 - age)
+    assert lab.auto_link(lab.event("i-bp1late", "Created", time=lab.iso(-age))) == {}
     assert lab.records() == []
     (attempt,) = lab.records("attempt")
     assert "i-bp1late" in attempt["detail"]
+    assert lab.queued() == []
+    assert lab.queued(after=10) == [lab.look("i-bp1late", expires)]
+
+
+def test_a_look_at_an_instance_that_is_never_shown_ends_without_a_record(lab: Lab) -> None:
+    """It was released before it was ever seen: no denial and no dead letter. The look that has expired is the last."""
+    lab.instance(lab.group())
+    lab.auto_link(lab.event("i-bp1late", "Created"))
+    assert lab.drain(290) == {}
+    assert lab.queued(after=60) != []
+    lab.auto_link(lab.event("i-bp1late", "Created"))
+    assert lab.drain(700) == {}
+    assert lab.queued(after=3600) == []
+    assert lab.records() == []
+
+
+def test_an_instance_that_is_not_shown_yet_is_redelivered_if_the_queue_is_unavailable(lab: Lab) -> None:
+    """The look cannot be posted, so the function raises."""
+    lab.fault(service="mns", kind="error", times=None)
+    with pytest.raises(Transient, match="i-bp1late"):
+        lab.auto_link(lab.event("i-bp1late", "Created"))
 
 
 def test_an_event_dated_in_the_future_is_not_awaited(lab: Lab) -> None:
     """A clock may be slightly ahead, but anyone who may publish events can date them freely."""
-    with pytest.raises(Transient):
-        lab.auto_link(lab.event("i-bp1late", "Created", time=lab.iso(60)))
+    assert lab.auto_link(lab.event("i-bp1late", "Created", time=lab.iso(60))) == {}
+    assert len(lab.queued(after=10)) == 1
     assert lab.auto_link(lab.event("i-bp1late", "Created", time=lab.iso(302))) == {"denied": 1}
     assert lab.outcome()["reason"] == "instance-gone"
+    assert lab.queued(after=10) == []
 
 
 def test_an_instance_that_is_still_not_shown_after_five_minutes_is_gone(lab: Lab) -> None:
-    """Denied and acknowledged: a redelivery would not help."""
+    """Denied and acknowledged: another look would not help."""
     lab.instance(lab.group())
     assert lab.auto_link(lab.event("i-bp1late", "Created", time=lab.iso(-300))) == {"denied": 1}
     record = lab.outcome()
     assert (record["reason"], record["from"]) == ("instance-gone", "i-bp1late")
+    assert lab.queued(after=10) == []
 
 
-def test_an_instance_that_is_shown_late_is_linked_by_the_redelivery(lab: Lab) -> None:
+def test_an_instance_that_is_shown_late_is_linked_by_a_look(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")
     lab.cloud.ecs.read_lag.instances = 30
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    event = lab.event(instance, "Created")
-    with pytest.raises(Transient):
-        lab.auto_link(event)
-    lab.cloud.clock.advance(31)
-    assert lab.auto_link(event) == {"applied": 1}
+    assert lab.auto_link(lab.event(instance, "Created")) == {}
+    assert lab.drain(60) == {"applied": 1}
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
@@ -71,35 +92,31 @@ def test_events_out_of_order_end_in_the_same_state(lab: Lab) -> None:
 
 @pytest.mark.parametrize("end", ["source", "target"])
 def test_an_instance_link_waits_for_the_address_of_a_new_instance(lab: Lab, end: str) -> None:
-    """The function raises within five minutes of the event and denies `no-private-ip` after; it never writes a rule
+    """The instance is looked at again for five minutes, and the last look denies `no-private-ip`; no rule is ever written
     with an empty address."""
     db = lab.group("*")
     target = lab.instance(db)
     instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/1"})
     late = instance if end == "source" else target
     late.ip_visible_from = lab.cloud.clock.now() + 3600
-    event = lab.event(instance)
-    with pytest.raises(Transient, match="no private address"):
-        lab.auto_link(event)
+    assert lab.auto_link(lab.event(instance)) == {}
     assert lab.rules(db) == []
+    assert "no private address" in lab.records("attempt")[-1]["detail"]
 
-    lab.cloud.clock.advance(301)
-    assert lab.auto_link(event) == {"denied": 1}
+    assert lab.drain(290) == {}
+    assert lab.drain(400) == {"denied": 1}
     assert lab.outcome()["reason"] == "no-private-ip"
     assert late.id in lab.outcome()["detail"]
     assert lab.changes() == 0
 
 
-def test_an_address_that_is_shown_late_is_used_by_the_redelivery(lab: Lab) -> None:
+def test_an_address_that_is_shown_late_is_used_by_a_look(lab: Lab) -> None:
     db = lab.group("*")
     target = lab.instance(db)
     instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/1"})
     instance.ip_visible_from = lab.cloud.clock.now() + 20
-    event = lab.event(instance)
-    with pytest.raises(Transient):
-        lab.auto_link(event)
-    lab.cloud.clock.advance(20)
-    assert lab.auto_link(event) == {"applied": 1}
+    assert lab.auto_link(lab.event(instance)) == {}
+    assert lab.drain(60) == {"applied": 1}
     assert lab.rules(db) == [f"{instance.private_ip}/32>{target.private_ip}/32 tcp/1"]
 
 
@@ -110,36 +127,53 @@ def test_a_group_link_needs_no_address(lab: Lab) -> None:
     assert lab.auto_link(lab.event(instance, "Created")) == {"applied": 1}
 
 
-def test_a_new_peer_instance_that_is_not_shown_yet_is_redelivered(lab: Lab) -> None:
+def test_a_new_peer_instance_that_is_not_shown_yet_is_awaited(lab: Lab) -> None:
     """Of two instances launched together, one may be shown first. The other link is made meanwhile."""
     app, db = lab.group(), lab.group("*")
     tags = {"link-peer": f"i-bp1late:tcp/1 {db.id}:tcp/2"}
-    event = lab.event(lab.instance(app, tags=tags))
-    with pytest.raises(Transient, match="i-bp1late"):
-        lab.auto_link(event)
+    instance = lab.instance(app, tags=tags)
+    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
     assert lab.rules(db) == [f"{app.id} tcp/2"]
+    assert "i-bp1late" in lab.records("attempt")[-1]["detail"]
+
+    (look,) = lab.queued(after=10)
+    assert look["party"]["party"] == instance.id
+    lab.cross_account(look)
     assert lab.records(outcome="denied") == []
 
-    lab.cloud.clock.advance(300)
-    assert lab.auto_link(event) == {"denied": 1, "unchanged": 1}
-    assert lab.records(outcome="denied")[0]["reason"] == "instance-gone"
+    assert lab.drain(600)["denied"] == 1
+    assert [record["reason"] for record in lab.records(outcome="denied")] == ["instance-gone"]
+    assert lab.queued(after=600) == []
 
 
-def test_an_event_without_a_time_is_not_redelivered(lab: Lab) -> None:
-    """It would be unknown when to stop waiting."""
+def test_a_new_peer_instance_that_is_shown_late_is_linked(lab: Lab) -> None:
+    """By the look at the instance that names it."""
+    db = lab.group("*")
+    instance = lab.instance(lab.group(), tags={"link-peer": "i-bp1late:tcp/1"})
+    assert lab.auto_link(lab.event(instance)) == {}
+    target = lab.instance(db, instance_id="i-bp1late")
+    assert lab.drain(60) == {"applied": 1}
+    assert lab.rules(db) == [f"{instance.private_ip}/32>{target.private_ip}/32 tcp/1"]
+
+
+def test_an_event_without_a_time_is_not_looked_at_again(lab: Lab) -> None:
+    """It would be unknown when to stop."""
     lab.instance(lab.group())
     event = lab.event("i-bp1late", "Created")
     del event["time"]
     assert lab.auto_link(event) == {"denied": 1}
+    assert lab.queued(after=10) == []
 
 
 def test_a_rule_stays_while_its_peers_address_is_not_shown(lab: Lab) -> None:
-    """The function raises for a recent event, and the existing rule stays."""
+    """The instance is looked at again, and the existing rule stays throughout."""
     db = lab.group("*")
     target = lab.instance(db)
     instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/1"})
     lab.auto_link(lab.event(instance))
+    (rule,) = lab.raw_rules(db)
     target.ip_visible_from = lab.cloud.clock.now() + 60
-    with pytest.raises(Transient):
-        lab.auto_link(lab.event(instance))
-    assert lab.rules(db) == [f"{instance.private_ip}/32>{target.private_ip}/32 tcp/1"]
+    assert lab.auto_link(lab.event(instance)) == {}
+    assert lab.raw_rules(db) == [rule]
+    assert lab.drain(120) == {"unchanged": 1}
+    assert lab.raw_rules(db) == [rule]

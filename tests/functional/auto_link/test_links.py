@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.functional.lab import Lab
+from tests.functional.lab import MANAGED, Lab
 
 
 def test_a_tag_with_consent_becomes_one_rule_on_the_peers_group(lab: Lab) -> None:
@@ -37,15 +37,18 @@ def test_the_rule_has_the_specified_fields(lab: Lab) -> None:
     assert (rule["NicType"], rule["Policy"], int(rule["Priority"])) == ("intranet", "Accept", 100)
     assert (rule["IpProtocol"], rule["PortRange"]) == ("TCP", "8000/8010")
     assert (rule["SourceGroupId"], rule["SourceCidrIp"], rule["DestCidrIp"]) == (app.id, "", "")
-    assert rule["Description"] == f"link-peer/1 dep=prod id={lab.rule_id(db, app, 'tcp/8000-8010')} by=tag"
+    assert (
+        rule["Description"]
+        == f"link-peer/2 dep=prod home=1000000000000001 id={lab.rule_id(db, app, 'tcp/8000-8010')} by=tag"
+    )
 
 
 def test_a_group_that_holds_our_rules_carries_the_managed_tag(lab: Lab) -> None:
-    """A sweep finds the group by `link-managed.<deployment>=true`. A group without rules of ours does not have it."""
+    """A sweep finds the group by `link-managed.<deployment>.<home uid>=true`. A group without rules of ours does not have it."""
     app, db = lab.group(), lab.group("*")
     lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})))
-    assert lab.tags(db)["link-managed.prod"] == "true"
-    assert "link-managed.prod" not in lab.tags(app)
+    assert lab.tags(db)[MANAGED] == "true"
+    assert MANAGED not in lab.tags(app)
 
 
 def test_a_removed_managed_tag_is_restored_at_the_next_delivery(lab: Lab) -> None:
@@ -53,10 +56,10 @@ def test_a_removed_managed_tag_is_restored_at_the_next_delivery(lab: Lab) -> Non
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.auto_link(lab.event(instance))
-    lab.tag(db, **{"link-managed.prod": None})
+    lab.tag(db, **{MANAGED: None})
 
     assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}
-    assert lab.tags(db)["link-managed.prod"] == "true"
+    assert lab.tags(db)[MANAGED] == "true"
 
 
 def test_without_ports_a_link_is_mutual(lab: Lab) -> None:
@@ -67,7 +70,7 @@ def test_without_ports_a_link_is_mutual(lab: Lab) -> None:
     assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": db.id}))) == {"applied": 1}
     assert lab.rules(db) == [f"{app.id} all"]
     assert lab.rules(app) == [f"{db.id} all"]
-    assert lab.tags(app)["link-managed.prod"] == lab.tags(db)["link-managed.prod"] == "true"
+    assert lab.tags(app)[MANAGED] == lab.tags(db)[MANAGED] == "true"
 
 
 @pytest.mark.parametrize("separator", [",", " ", ", ", ",,", " , "])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from link_peer_local.ecs.state import Group
 
-from tests.functional.lab import HOME, Lab
+from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
 PORT = {"IpProtocol": "TCP", "PortRange": "3306/3306"}
 
@@ -80,21 +80,24 @@ def test_an_operators_drop_rule_stays_and_wins(lab: Lab) -> None:
     assert lab.raw_rules(db) == [drop]
 
 
-@pytest.mark.parametrize("forgery", ["other-id", "other-deployment", "copied", "with-tail", "unknown-version", "ends"])
+@pytest.mark.parametrize(
+    "forgery", ["other-id", "other-deployment", "other-home", "copied", "with-tail", "unknown-version", "ends"]
+)
 def test_a_rule_with_an_invalid_or_foreign_marker_is_not_ours(lab: Lab, forgery: str) -> None:
-    """No claim holds these rules, and they stay: a marker counts only for this deployment and for the rule it was
-    made for."""
+    """No claim holds these rules, and they stay: a marker counts only for this deployment of this home account, and
+    for the rule it was made for."""
     app, db = lab.group(), lab.group("*")
     right = lab.rule_id(db, app, "tcp/3306")
     marker = {
-        "other-id": "link-peer/1 dep=prod id=0123456789abcdef by=tag",
-        "other-deployment": f"link-peer/1 dep=test id={right} by=tag",
-        "copied": f"link-peer/1 dep=prod id={lab.rule_id(db, app, 'tcp/3307')} by=tag",
-        "with-tail": f"link-peer/1 dep=prod id={right} by=tag (do not remove)",
-        "unknown-version": f"link-peer/2 dep=prod id={right} by=tag",
-        "ends": f"link-peer/1 dep=prod id={right} by=tag from=i-a to=i-b",
+        "other-id": "link-peer/2 dep=prod home=1000000000000001 id=0123456789abcdef by=tag",
+        "other-deployment": f"link-peer/2 dep=test home=1000000000000001 id={right} by=tag",
+        "other-home": f"link-peer/2 dep=prod home={PEER} id={right} by=tag",
+        "copied": f"link-peer/2 dep=prod home=1000000000000001 id={lab.rule_id(db, app, 'tcp/3307')} by=tag",
+        "with-tail": f"link-peer/2 dep=prod home=1000000000000001 id={right} by=tag (do not remove)",
+        "unknown-version": f"link-peer/3 dep=prod home=1000000000000001 id={right} by=tag",
+        "ends": f"link-peer/2 dep=prod home=1000000000000001 id={right} by=tag from=i-a to=i-b",
     }[forgery]
-    lab.tag(db, **{"link-managed.prod": "true"})
+    lab.tag(db, **{MANAGED: "true"})
     before = by_hand(lab, db, app, Priority="100", Description=marker)
     instance = lab.instance(app)
     assert lab.auto_link(lab.tag_event(instance)) == {}

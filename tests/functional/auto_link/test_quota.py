@@ -5,18 +5,24 @@ from __future__ import annotations
 import pytest
 from link_peer_local.ecs.state import Group
 
-from tests.functional.lab import Lab
+from tests.functional.lab import HOME, Lab
 
 
 def fill(lab: Lab, group: Group, count: int) -> None:
-    """Adds `count` rules with a source group."""
+    """Adds `count` rules, each with a source group of its own."""
+    for port in range(1, count + 1):
+        lab.authorize(group, IpProtocol="UDP", PortRange=f"{port}/{port}", SourceGroupId=lab.group().id)
+
+
+def fill_from_one(lab: Lab, group: Group, count: int) -> None:
+    """Adds `count` rules with one source group."""
     source = lab.group()
     for port in range(1, count + 1):
         lab.authorize(group, IpProtocol="UDP", PortRange=f"{port}/{port}", SourceGroupId=source.id)
 
 
 def test_a_full_group_is_detected_before_the_write(lab: Lab) -> None:
-    """`failed`, `quota`, without a changing call."""
+    """A 21st source group: `failed`, `quota`, without a changing call."""
     app, db = lab.group(), lab.group("*")
     fill(lab, db, 20)
     assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))) == {"failed": 1}
@@ -28,7 +34,30 @@ def test_a_full_group_is_detected_before_the_write(lab: Lab) -> None:
     assert lab.records("intent") == []
 
 
-def test_a_link_that_does_not_fit_is_not_started(lab: Lab) -> None:
+@pytest.mark.parametrize(("limit", "outcome"), [(20, "failed"), (1000, "applied")])
+def test_a_twenty_first_rule_of_few_groups_is_tried(lab: Lab, limit: int, outcome: str) -> None:
+    """The documents disagree whether 20 rules or 20 source groups are the limit, so the API decides: where it counts rules
+    it refuses, and nothing is left."""
+    app, db = lab.group(), lab.group("*")
+    fill_from_one(lab, db, 20)
+    lab.cloud.ecs.quotas.group_source_rules = limit
+    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))) == {outcome: 1}
+    assert (f"{app.id} tcp/1" in lab.rules(db)) is (outcome == "applied")
+    assert lab.outcome()["reason"] == ("quota" if outcome == "failed" else "")
+    assert lab.cloud.faults.count("ecs", "AuthorizeSecurityGroup") == 1
+
+
+@pytest.mark.parametrize("side", ["app", "db"])
+def test_a_mutual_link_that_one_side_refuses_is_opened_on_neither(lab: Lab, side: str) -> None:
+    """The API counts rules, which cannot be known in advance: the side that was written is taken back."""
+    app, db = lab.group("*"), lab.group("*")
+    fill_from_one(lab, app if side == "app" else db, 20)
+    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": db.id}))) == {"failed": 1}
+    assert lab.outcome()["reason"] == "quota"
+    assert lab.reasons(app) == lab.reasons(db) == []
+
+
+def test_a_link_that_does_not_fit_is_not_opened_in_part(lab: Lab) -> None:
     """A link is one decision: all of its rules or none."""
     app, db = lab.group(), lab.group("*")
     fill(lab, db, 18)
@@ -127,22 +156,43 @@ def test_a_link_keeps_a_rule_that_it_shares_with_a_failed_link(lab: Lab) -> None
 
 
 def test_a_claim_that_does_not_fit_the_description_fails(lab: Lab) -> None:
-    """512 characters at most: the rule and its existing claims stay."""
+    """512 characters at most: the rule and its existing claims stay. (Only a marker that was written by hand is so long:
+    ours keep room for a tag.)"""
     app, db = lab.group(), lab.group("*")
-    marker = ",".join(f"req:change-request-number-{n:06d}" for n in range(14)) + "-last"
+    marker = f"link-peer/2 dep=prod home={HOME} id={lab.rule_id(db, app, 'tcp/1')} by="
+    marker += ",".join(f"req:change-request-number-{n:06d}" for n in range(13))
     lab.authorize(
         db,
         IpProtocol="TCP",
         PortRange="1/1",
         Priority="100",
         SourceGroupId=app.id,
-        Description=f"link-peer/1 dep=prod id={lab.rule_id(db, app, 'tcp/1')} by={marker}",
+        Description=marker.ljust(512, "x"),
     )
     before = lab.raw_rules(db)
-    assert len(before[0]["Description"]) > 512 - len(",tag")
+    assert len(before[0]["Description"]) == 512
     assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))) == {"failed": 1}
     assert lab.outcome()["reason"] == "quota"
     assert lab.raw_rules(db) == before
+
+
+def test_requests_leave_room_for_the_tags_claim(lab: Lab) -> None:
+    """A request whose claim fits, but would leave no room for `tag`, fails; the tag's claim then fits."""
+    app, db = lab.group(), lab.group("*")
+    room = 512 - len(f"link-peer/2 dep=prod home={HOME} id={lab.rule_id(db, app, 'tcp/1')} by=")
+    ids = [f"chg-{n}-".ljust(43, "x") for n in range(room // 48)]  # each takes 48 characters, with `req:` and a comma
+    for request_id in ids:
+        assert lab.cross_account(lab.request(app, db, "tcp/1", request_id=request_id)) == {"applied": 1}
+    (rule,) = lab.raw_rules(db)
+    left = 512 - len(rule["Description"])
+    assert len(",req:a") < left < 50
+    last = "z" * (left - len(",req:"))
+    assert lab.cross_account(lab.request(app, db, "tcp/1", request_id=last)) == {"failed": 1}
+    assert lab.outcome()["reason"] == "quota"
+    assert lab.raw_rules(db) == [rule]
+
+    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))) == {"applied": 1}
+    assert lab.reasons(db)[0].split(",")[0] == "tag"
 
 
 def test_a_group_without_room_for_the_managed_tag_gets_no_rule(lab: Lab) -> None:

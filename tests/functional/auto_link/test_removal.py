@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from link_peer.domain.errors import Transient
 from link_peer_local.ecs.state import Instance
 
-from tests.functional.lab import HOME, Lab
+from tests.functional.lab import HOME, MANAGED, Lab
 
 
 def delete(lab: Lab, instance: Instance) -> None:
@@ -249,18 +248,47 @@ def test_more_than_a_hundred_rules_are_removed_in_several_calls(lab: Lab) -> Non
 
 
 def test_removals_over_the_cap_are_all_held(lab: Lab) -> None:
-    """Two rules have lost their claim and one removal is allowed: none is made, and a summary says so. Additions are
-    made."""
+    """No instance of the source group is shown, so two rules are due and one removal is allowed: none is made, and a summary
+    names the account. Additions are made."""
     lab.policy(limits={"removals_per_run": 1})
+    app, web, db, cache = lab.group(), lab.group(), lab.group("*"), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
+    lab.auto_link(lab.event(instance))
+    delete(lab, instance)
+    other = lab.instance(web, tags={"link-peer": f"{cache.id}:tcp/3"})
+    lab.auto_link(lab.event(instance, "Deleted"), lab.event(other))
+    assert lab.rules(db) == [f"{app.id} tcp/1", f"{app.id} tcp/2"]
+    assert lab.rules(cache) == [f"{web.id} tcp/3"]
+    (summary,) = lab.records("summary")
+    assert (summary["outcome"], summary["reason"]) == ("failed", "removals-held")
+    assert summary["from_account"] == HOME
+    assert HOME in summary["detail"]
+
+
+def test_removals_that_reach_the_cap_exactly_are_made(lab: Lab) -> None:
+    lab.policy(limits={"removals_per_run": 2})
+    app, db = lab.group(), lab.group("*")
+    lab.instance(lab.group())
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
+    lab.auto_link(lab.event(instance))
+    delete(lab, instance)
+    assert lab.auto_link(lab.event(instance, "Deleted")) == {"removed": 1}
+    assert lab.rules(db) == []
+    assert lab.records("summary") == []
+
+
+@pytest.mark.parametrize("cap", [0, 1])
+def test_the_links_that_a_shown_instance_no_longer_asks_for_are_never_held(lab: Lab, cap: int) -> None:
+    """The account's read shows tags, and this instance without the one that asked: nothing is in doubt."""
+    lab.policy(limits={"removals_per_run": cap})
     app, db, cache = lab.group(), lab.group("*"), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
     lab.auto_link(lab.event(instance))
     lab.tag(instance, link_peer=f"{cache.id}:tcp/3")
-    lab.auto_link(lab.tag_event(instance))
-    assert lab.rules(db) == [f"{app.id} tcp/1", f"{app.id} tcp/2"]
+    assert lab.auto_link(lab.tag_event(instance)) == {"applied": 1, "removed": 1}
+    assert lab.rules(db) == []
     assert lab.rules(cache) == [f"{app.id} tcp/3"]
-    (summary,) = lab.records("summary")
-    assert (summary["outcome"], summary["reason"]) == ("failed", "removals-held")
+    assert lab.records("summary") == []
 
 
 @pytest.mark.parametrize("cause", ["consent", "policy", "expiry"])
@@ -282,6 +310,7 @@ def test_explicit_removals_do_not_count_toward_the_cap(lab: Lab, cause: str) -> 
 
 
 def test_with_a_cap_of_zero_no_rule_is_removed_for_a_missing_tag(lab: Lab) -> None:
+    """The account's read shows no tag at all, as to a caller who may not read them."""
     lab.policy(limits={"removals_per_run": 0})
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
@@ -320,16 +349,19 @@ def test_the_links_of_the_last_instance_of_an_account_stay(lab: Lab) -> None:
 @pytest.mark.parametrize("action", ["DescribeInstances", "DescribeSecurityGroups", "DescribeSecurityGroupAttribute"])
 @pytest.mark.parametrize("fault", [{"kind": "error"}, {"kind": "html"}, {"kind": "truncated-after"}])
 def test_a_failed_read_removes_nothing(lab: Lab, action: str, fault: dict[str, Any]) -> None:
-    """The event is redelivered."""
+    """The instance is looked at again until the read succeeds."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.instance(app)
     lab.auto_link(lab.event(instance))
     lab.tag(instance, link_peer=None)
     lab.fault(service="ecs", action=action, times=None, **fault)
-    with pytest.raises(Transient):
-        lab.auto_link(lab.tag_event(instance))
+    assert lab.auto_link(lab.tag_event(instance)) == {}
+    assert lab.drain(60) == {}
     assert lab.rules(db) == [f"{app.id} tcp/1"]
+    lab.cloud.faults.clear()
+    assert lab.drain(60) == {"removed": 1}
+    assert lab.rules(db) == []
 
 
 def test_a_tag_change_checks_all_managed_groups(lab: Lab) -> None:
@@ -339,7 +371,7 @@ def test_a_tag_change_checks_all_managed_groups(lab: Lab) -> None:
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.auto_link(lab.event(instance))
     for _ in range(25):
-        lab.group(tags={"link-managed.prod": "true"})
+        lab.group(tags={MANAGED: "true"})
     assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}
     lab.tag(instance, link_peer=None)
     assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}

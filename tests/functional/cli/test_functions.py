@@ -63,7 +63,8 @@ def test_a_function_that_fails_fails_the_command(
     lab: Lab, cli: Cli, service: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """FC answers 200 even then; a header names the error."""
-    stdin(monkeypatch, lab.event("i-late"))  # not shown yet: the function raises
+    lab.fault(service="mns", action="SendMessage", kind="error", times=None)
+    stdin(monkeypatch, lab.event("i-late"))  # not shown yet, and no look can be posted: the function raises
     code, [answer] = cli.json("invoke", AUTO_LINK, "-", *service)
     assert (code, answer["error"]) == (1, "UnhandledInvocationError")
     assert "not shown yet" in answer["body"]
@@ -86,6 +87,7 @@ def test_a_failed_invocation_is_listed_and_replayed(
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.cloud.faults.clear()
     lab.fault(service="sls", action="PutLogs", kind="html", times=None)
+    lab.fault(service="mns", action="SendMessage", kind="error", times=None)  # else it would look again later
     stdin(monkeypatch, lab.event(instance))
     asked = lab.iso()
     assert cli("invoke", AUTO_LINK, "-", "--async", *service) == 0

@@ -142,7 +142,8 @@ def test_each_element_of_a_file_is_planned_on_its_own(lab: Lab, cli: Cli, tmp_pa
     """Events, messages and requests in one file: an invalid one does not stop the others."""
     app, db, cache = lab.group(), lab.group("*"), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    good = [lab.event(instance), lab.message(lab.request(app, cache, "tcp/6379")), lab.request(app, cache, "tcp/6380")]
+    good = [lab.event(instance), lab.message(lab.request(app, cache, "tcp/6379"))]
+    good.append(lab.request(app, cache, "tcp/6380", request_id="chg-2"))
     bad = [lab.event("db-1"), lab.message("hello"), lab.request(app, cache, ports=[]), {"a": 1}, 7]
     path = tmp_path / "batch.json"
     path.write_text(json.dumps([*bad, *good]), encoding="utf-8")
@@ -164,6 +165,21 @@ def test_an_event_that_would_be_retried_is_an_attempt(lab: Lab, cli: Cli, tmp_pa
     assert (code, attempt["record"], "not shown yet" in attempt["detail"]) == (1, "attempt", True)
     assert cli("plan", str(path)) == 1
     assert ("(attempt)" in cli.out, "Nothing would change" in cli.out) == (True, False)
+
+
+def test_new_consent_is_planned_completely(lab: Lab, cli: Cli, tmp_path: Any) -> None:
+    """The function only posts a sync of the pair and a look at the instance; the plan shows what comes of them."""
+    app, db = lab.group(f"*@{HOME}"), lab.group()
+    peer, target = lab.instance(app), lab.instance(db)
+    lab.tag(peer, link_peer=f"{db.id}:tcp/1 {target.id}:tcp/2")
+    lab.tag(db, link_accept=f"{app.id}:tcp/1 {peer.id}:tcp/2")
+    path = tmp_path / "consent.json"
+    path.write_text(json.dumps(lab.group_event(db)), encoding="utf-8")
+    _, decisions, commands = planned(cli, str(path))
+    applied = {(d["to"], d["ports"]) for d in decisions if d["outcome"] == "applied"}
+    assert applied == {(db.id, "tcp/1"), (target.id, "tcp/2")}
+    assert len([c for c in commands if "AuthorizeSecurityGroup" in c["command"]]) == 2
+    assert (lab.rules(db), lab.queued()) == ([], [])
 
 
 def test_a_timer_event_is_planned_as_a_sweep(living_lab: Lab, cli: Cli) -> None:
@@ -219,7 +235,8 @@ def test_removals_of_several_messages_are_counted_together(
         [summary] = [record for record in decisions if record["record"] == "summary"]
         assert (code, commands) == (1, [])
         assert (summary["outcome"], summary["reason"]) == ("failed", "removals-held")
-        assert [record["outcome"] for record in decisions if record["record"] == "outcome"] == []
+        outcomes = [(r["outcome"], r["reason"]) for r in decisions if r["record"] == "outcome"]
+        assert outcomes == [("failed", "removals-held")] * 2
     else:
         assert (code, [record["outcome"] for record in decisions]) == (0, ["removed", "removed"])
         assert len(commands) == 2

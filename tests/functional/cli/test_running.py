@@ -63,7 +63,7 @@ def test_the_tour_in_the_readme_works(capsys: pytest.CaptureFixture[str]) -> Non
     assert {what: code for what, code in codes.items() if code} == {denied: 1}
     advice = f"link-accept={APP}:tcp/6379"
     assert advice in printed[denied]
-    assert advice in printed["audit"]
+    assert advice in printed["sweep"]
     assert "applied" in printed["request link"]
     assert "removed" in printed["request unlink"]
     exec(block("python"), {})  # noqa: S102  # what a reader of the README would run

@@ -132,15 +132,54 @@ def test_stale_lists_a_rule_whose_consent_was_withdrawn(lab: Lab, cli: Cli) -> N
 
 
 def test_stale_lists_a_half_open_link(lab: Lab, cli: Cli) -> None:
-    """The rule that exists, and the group whose rule is missing."""
+    """Of a request: the sweep removes the rule that exists, once it is old enough. With the group whose rule is missing."""
     ours, theirs = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER)
     lab.cross_account(lab.request(ours, theirs))
     [rule] = lab.raw_rules(theirs)
     params = {"SecurityGroupId": theirs.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
     lab.call(PEER, "RevokeSecurityGroup", params)
+    assert cli.json("stale") == (0, [])
+    lab.cloud.clock.sleep(31 * 60)
     _, [found] = cli.json("stale")
     assert (found["kind"], found["account"], found["group"]) == ("half-open", HOME, ours.id)
-    assert found["why"] == f"{theirs.id}@{PEER} has no rule"
+    assert found["why"].startswith(f"the rule on {theirs.id}@{PEER} is missing")
+
+
+def test_stale_lists_a_half_open_link_of_a_tag(lab: Lab, cli: Cli) -> None:
+    """The sweep completes it."""
+    ours, theirs = lab.group("*"), lab.group("*")
+    lab.auto_link(lab.event(lab.instance(ours, tags={"link-peer": theirs.id})))
+    lab.revoke(theirs)
+    _, [found] = cli.json("stale")
+    assert (found["kind"], found["group"]) == ("half-open", ours.id)
+    assert found["why"] == f"{theirs.id}@{HOME} has no rule"
+
+
+def test_stale_and_doctor_list_a_damaged_marker(lab: Lab, cli: Cli) -> None:
+    """Someone added a note to the description of a rule of ours: no function touches the rule any more."""
+    app, db = lab.group(), lab.group("*")
+    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})))
+    [rule] = lab.raw_rules(db)
+    lab.modify(db, rule, Description=rule["Description"] + " see ticket 7")
+    _, found = cli.json("stale")
+    [marker] = [item for item in found if item["kind"] == "marker"]
+    assert (marker["group"], marker["rule_id"]) == (db.id, rule["SecurityGroupRuleId"])
+    assert marker["what"].endswith("see ticket 7")
+    _, checks = cli.json("doctor")
+    assert any(rule["SecurityGroupRuleId"] in check["what"] for check in checks if check["state"] == "warning")
+
+
+def test_stale_lists_consent_that_has_ended(lab: Lab, cli: Cli) -> None:
+    """Of a tag and of the policy's allow list."""
+    app = lab.group()
+    db = lab.group(f"{app.id}:tcp/1~20200101T000000Z", f"{app.id}:tcp/2~20990101T000000Z")
+    allow = {"from": f"{app.id}@{HOME}", "to": f"{db.id}@{HOME}", "ports": ["tcp/3"], "until": "2020-01-01T00:00:00Z"}
+    lab.policy(allow=[allow])
+    _, found = cli.json("stale")
+    assert {item["kind"] for item in found} == {"consent"}
+    assert {item["why"] for item in found} == {"ended at 2020-01-01T00:00:00Z"}
+    assert any("tcp/1" in item["what"] for item in found)
+    assert not any("tcp/2" in item["what"] for item in found)
 
 
 def test_stale_lists_consents_that_match_nothing(lab: Lab, cli: Cli) -> None:

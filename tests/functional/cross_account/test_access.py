@@ -40,9 +40,11 @@ def test_the_role_is_assumed_with_external_id_and_a_session_name_of_the_request(
 
 
 def test_keys_in_a_damaged_sts_response_stay_out_of_records_and_tracebacks(lab: Lab) -> None:
-    """The SDK's own error quotes the whole AssumeRole response, including the keys."""
+    """The SDK's own error quotes the whole AssumeRole response, including the keys. The request cannot be put back
+    either, so that the function raises."""
     a, b = lab.pair()
     lab.fault(service="sts", kind="truncated-after", times=None)
+    lab.fault(service="mns", times=None)
     with pytest.raises(Transient) as raised:
         lab.cross_account(lab.request(a, b))
     text = "".join(traceback.format_exception(raised.value)) + str(lab.records("intent", "attempt", "outcome"))
@@ -169,21 +171,36 @@ def test_a_refused_assume_role_is_retried_twice(lab: Lab) -> None:
 
 @pytest.mark.parametrize("side", ["from", "to"])
 @pytest.mark.parametrize("kind", ["throttle", "error", "html", "reset", "no-answer", "truncated"])
-def test_lasting_sts_errors_are_redelivered(lab: Lab, kind: str, side: str) -> None:
-    """The function raises, with an attempt and no outcome on record; nothing is changed on the other side."""
+def test_a_request_that_meets_lasting_sts_errors_is_put_back(lab: Lab, kind: str, side: str) -> None:
+    """With an attempt and no outcome on record; nothing is changed on the other side."""
     a, b = lab.pair()
     request = lab.request(a, b) if side == "to" else lab.request(b, a)
     lab.fault(service="sts", action="AssumeRole", kind=kind, times=None)
-    with pytest.raises(Transient):
-        lab.cross_account(request)
+    assert lab.cross_account(request) == {}
     assert lab.changes() == 0
     assert lab.records() == []
-    assert lab.records("attempt")[0]["request_id"] == "chg-1"
+    (attempt,) = lab.records("attempt")
+    assert attempt["request_id"] == "chg-1"
     lab.cloud.faults.clear()
-    assert lab.cross_account(request) == {"applied": 1}
+    assert lab.queued() == []
+    (again,) = lab.queued(after=10)
+    assert again == {**request, "attempt": 1}
+    assert lab.cross_account(again) == {"applied": 1}
 
 
-@pytest.mark.parametrize("kind", ["throttle", "error", "html", "reset", "no-answer", "truncated"])
+def test_a_throttled_assume_role_is_not_awaited(lab: Lab) -> None:
+    """The API refuses until the next minute: the request is put back, and no other waits for it."""
+    a, b = lab.pair()
+    lab.cloud.clock.sleep(5 - lab.cloud.clock.now() % 60)
+    before = lab.cloud.clock.now()
+    lab.fault(service="sts", action="AssumeRole", kind="throttle")
+    assert lab.cross_account(lab.request(a, b)) == {}
+    assert len(assumed(lab)) == 1
+    assert lab.cloud.clock.now() - before < 5
+    assert lab.drain(60) == {"applied": 1}
+
+
+@pytest.mark.parametrize("kind", ["error", "html", "reset", "no-answer", "truncated"])
 def test_a_transient_sts_error_is_retried(lab: Lab, kind: str) -> None:
     a, b = lab.pair()
     lab.fault(service="sts", action="AssumeRole", kind=kind)
@@ -230,15 +247,16 @@ def test_an_unlink_without_write_permission_is_denied(lab: Lab) -> None:
 
 
 def test_no_secret_is_ever_recorded(lab: Lab) -> None:
-    """No key, token or external id, even if calls fail."""
+    """No key, token or external id, even if calls fail; none is put on the queue either."""
     a, b = lab.pair()
     for kind in ("error", "html", "reset", "truncated"):
         lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind=kind, times=4)
-        with pytest.raises(Transient):
-            lab.cross_account(lab.request(a, b, "tcp/1"))
+        assert lab.cross_account(lab.request(a, b, "tcp/1")) == {}
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", code="SignatureDoesNotMatch", status=400)
     lab.cross_account(lab.request(a, b, "tcp/1"))
-    text = str(lab.records("outcome", "attempt", "intent", "summary"))
+    put_back = lab.queued(after=600)
+    assert len(put_back) >= 4
+    text = str(lab.records("outcome", "attempt", "intent", "summary")) + str(put_back)
     for key in lab.cloud.identity.keys.values():
         assert key.secret not in text
         assert key.access_key_id not in text

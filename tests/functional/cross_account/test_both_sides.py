@@ -127,12 +127,25 @@ def test_consent_withdrawn_between_deliveries_rolls_back_the_first_side(lab: Lab
     assert lab.rules(b) == []
 
 
-def test_a_failed_rollback_is_redelivered(lab: Lab) -> None:
-    """The rule still exists, so the delivery raises; the redelivery ends with neither side."""
+def test_a_rollback_that_fails_is_made_later(lab: Lab) -> None:
+    """The rule still exists, so the request is put back without an outcome; its next delivery ends with neither side."""
+    a, b = lab.pair()
+    block(lab, a, "AuthorizationLimitExceed", 400)
+    lab.fault(service="ecs", action="RevokeSecurityGroup", kind="error", times=4)
+    assert lab.cross_account(lab.request(a, b)) == {}
+    assert len(lab.rules(b)) == 1
+    assert lab.records("attempt")
+    assert lab.drain(60) == {"failed": 1}
+    assert lab.rules(b) == []
+
+
+def test_a_rollback_that_fails_and_cannot_be_put_back_is_redelivered(lab: Lab) -> None:
+    """The function raises, so that the platform delivers the message again."""
     a, b = lab.pair()
     event = posted(lab, a, b)
     block(lab, a, "AuthorizationLimitExceed", 400)
     lab.fault(service="ecs", action="RevokeSecurityGroup", kind="error", times=4)
+    lab.fault(service="mns", kind="error", times=4)
     with pytest.raises(Transient):
         run(lab, event)
     assert len(lab.rules(b)) == 1
@@ -150,40 +163,59 @@ def test_a_group_deleted_before_the_write_rolls_back_the_other_side(lab: Lab) ->
 
 
 @pytest.mark.parametrize("consents", [True, False])
-def test_the_sweep_settles_a_link_that_a_dead_letter_left_half_open(lab: Lab, consents: bool) -> None:
-    """The other account fails until the queue gives up. The sweep completes the link if both groups still consent,
-    and removes it otherwise."""
+def test_the_sweep_removes_a_link_that_an_expired_request_left_half_open(lab: Lab, consents: bool) -> None:
+    """The other account fails until the request expires. The sweep opens nothing for a request: the half is removed once
+    it is older than 30 minutes, and at once if a group consents no more."""
     a, b = lab.pair()
-    event = posted(lab, a, b)
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", account=a.account, kind="error", times=None)
-    for _ in range(3):
-        with pytest.raises(Transient):
-            run(lab, event)
+    lab.cross_account(lab.request(a, b, expires_at=lab.iso(60)))
+    assert lab.drain(900) == {"denied": 1}
+    assert lab.outcome()["reason"] == "expired"
     assert (lab.rules(a), len(lab.rules(b))) == ([], 1)
     lab.cloud.faults.clear()
     if not consents:
         lab.tag(a, link_accept=None)
     lab.sweep()
-    assert len(lab.rules(a)) == len(lab.rules(b)) == int(consents)
-
-
-def test_consent_withdrawn_while_a_throttled_call_waits_is_noticed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first side is written and the second waits for the next minute, by which time the earlier read is too old."""
-    a, b = lab.pair()
-    lab.cloud.clock.sleep(5 - lab.cloud.clock.now() % 60)  # so that the wait is a long one
-    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="throttle", skip=1)
-    sleep = lab.cloud.clock.sleep
-
-    def withdrawn(seconds: float) -> None:
-        if seconds > 30:
-            lab.tag(a, link_accept=None)
-        sleep(seconds)
-
-    monkeypatch.setattr(lab.cloud.clock, "sleep", withdrawn)
-    assert lab.cross_account(lab.request(a, b)) == {"denied": 1}
+    assert (lab.rules(a), len(lab.rules(b))) == ([], int(consents))
+    lab.cloud.clock.advance(1800)
+    lab.sweep()
     assert (lab.rules(a), lab.rules(b)) == ([], [])
-    assert lab.outcome()["reason"] == "no-consent"
-    assert "link-accept" in lab.outcome()["advice"]
+    (removed,) = lab.records(outcome="removed")
+    assert removed["reason"] == ("half-open" if consents else "no-consent")
+
+
+def test_consent_withdrawn_while_a_request_waits_on_the_queue_is_noticed(lab: Lab) -> None:
+    """The first side is written and the second is throttled, so the request is put back. Its next delivery finds no
+    consent and rolls back the first side."""
+    a, b = lab.pair()
+    lab.cloud.clock.sleep(5 - lab.cloud.clock.now() % 60)  # the next minute, when the API answers again, is far
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="throttle", skip=1)
+    assert lab.cross_account(lab.request(a, b)) == {}
+    assert (lab.rules(a), len(lab.rules(b))) == ([], 1)
+    lab.tag(a, link_accept=None)
+    lab.drain(60)
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+    (denied,) = lab.records(outcome="denied")
+    assert denied["reason"] == "no-consent"
+    assert "link-accept" in denied["advice"]
+
+
+@pytest.mark.parametrize("seconds", [6, 4])
+def test_consent_that_was_read_more_than_five_seconds_ago_is_read_again(lab: Lab, seconds: int) -> None:
+    """It is withdrawn while the first side is written, which takes long: the second side is not, and the first is rolled
+    back."""
+    a, b = lab.pair()
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="slow", seconds=seconds)
+    lab.meanwhile("AuthorizeSecurityGroup", lambda: lab.tag(a, link_accept=None))
+    outcomes = lab.cross_account(lab.request(a, b))
+    if seconds > 5:
+        assert outcomes == {"denied": 1}
+        assert lab.outcome()["reason"] == "no-consent"
+        assert (lab.rules(a), lab.rules(b)) == ([], [])
+    else:  # a change within these seconds is for the next delivery, or the sweep
+        assert outcomes == {"applied": 1}
+        lab.sweep()
+        assert (lab.rules(a), lab.rules(b)) == ([], [])
 
 
 def test_a_rolled_back_link_has_one_record(lab: Lab) -> None:

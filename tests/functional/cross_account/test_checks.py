@@ -11,10 +11,11 @@ from link_peer_local.ecs.state import Group
 from tests.functional.lab import HOME, PEER, Lab
 
 
-def fill(lab: Lab, group: Group, count: int = 20) -> None:
-    """Adds `count` rules with a source group."""
-    source = lab.group(account=group.account)
+def fill(lab: Lab, group: Group, count: int = 20, sources: int = 20) -> None:
+    """Adds `count` rules, whose sources are that many groups at most."""
+    groups = [lab.group(account=group.account) for _ in range(min(count, sources))]
     for port in range(1, count + 1):
+        source = groups[port % len(groups)]
         lab.authorize(group, IpProtocol="UDP", PortRange=f"{port}/{port}", SourceGroupId=source.id)
 
 
@@ -124,13 +125,40 @@ def test_a_classic_instance_is_denied(lab: Lab) -> None:
 
 @pytest.mark.parametrize("full", ["a", "b"])
 def test_a_full_group_on_either_side_is_detected_before_the_first_write(lab: Lab, full: str) -> None:
-    """`failed`, `quota`: twenty rules with a source group."""
+    """`failed`, `quota`: twenty source groups, which is the limit by every reading of the documents."""
     a, b = lab.pair()
     group = a if full == "a" else b
     fill(lab, group)
     record = refused(lab, lab.request(a, b), "failed")
     assert record["reason"] == "quota"
     assert group.id in record["detail"]
+
+
+@pytest.mark.parametrize("full", ["a", "b"])
+def test_twenty_rules_of_fewer_source_groups_are_for_the_api_to_judge(lab: Lab, full: str) -> None:
+    """The documents disagree whether the limit counts rules or groups. The link is tried; where the API refuses it,
+    neither side is open, and where it does not, the link is made."""
+    a, b = lab.pair()
+    group, other = (a, b) if full == "a" else (b, a)
+    fill(lab, group, sources=1)
+    assert lab.cross_account(lab.request(a, b)) == {"failed": 1}
+    record = lab.outcome()
+    assert record["reason"] == "quota"
+    assert group.id in record["detail"]
+    assert (len(lab.rules(group)), lab.rules(other)) == (20, [])
+    lab.cloud.ecs.quotas.group_source_rules = 100
+    assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
+    assert f"{other.id} all" in lab.rules(group)
+
+
+def test_another_rule_of_a_source_group_is_tried_in_a_full_group(lab: Lab) -> None:
+    """It adds no source group: only one of the two readings refuses it."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, "tcp/1"))
+    fill(lab, b, 19)
+    lab.cloud.ecs.quotas.group_source_rules = 100
+    assert lab.cross_account(lab.request(a, b, "tcp/2", request_id="chg-2")) == {"applied": 1}
+    assert f"{a.id} tcp/2" in lab.rules(b)
 
 
 def test_a_persons_equal_rule_needs_no_room(lab: Lab) -> None:

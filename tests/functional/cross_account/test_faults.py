@@ -1,8 +1,13 @@
-"""cross_account under faults: wherever a fault hits, the redelivery reaches the state of a clean delivery."""
+"""cross_account under faults: wherever a fault hits, a later delivery reaches the state of a clean one.
+
+What meets trouble of the moment is put back on the queue and acknowledged; the platform delivers again what was killed, or
+could not be put back.
+"""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +21,7 @@ from tests.functional.lab import HOME, PEER, Lab
 TROUBLE = ["throttle", "error", "html", "truncated", "reset", "no-answer"]
 AFTER = ["error-after", "html-after", "truncated-after", "reset-after", "no-answer-after"]
 MAX_DELIVERIES = 6
+LONGEST_DELAY = 600  # seconds until a message that was put back is shown again
 
 
 def run(lab: Lab, event: bytes) -> dict[str, int]:
@@ -25,12 +31,17 @@ def run(lab: Lab, event: bytes) -> dict[str, int]:
 
 
 def until_taken(lab: Lab, event: bytes) -> dict[str, int]:
-    """Delivers an event until the function answers, as the stream does."""
+    """Delivers an event until the function answers, as the stream does, and then whatever was put back on the queue."""
     for _ in range(MAX_DELIVERIES):
         try:
-            return run(lab, event)
+            outcomes = Counter(run(lab, event))
         except (Transient, Killed):
             lab.cloud.clock.advance(1)
+            continue
+        if again := lab.queued(after=LONGEST_DELAY):
+            event = json.dumps([lab.message(body) for body in again]).encode()
+            continue
+        return outcomes
     raise AssertionError("it never answered")
 
 
@@ -63,7 +74,8 @@ class Case:
         self.first = lab.calls()
 
     def ended_well(self) -> None:
-        """Both sides are as expected, with an intent, one distinct outcome, and nothing half-open."""
+        """Both sides are as expected, with an intent, an outcome (and one more where a delivery died after it was
+        written), and nothing half-open."""
         for group, expected in ((self.a, self.end[0]), (self.b, self.end[1])):
             assert self.lab.reasons(group) == ([expected] if expected else [])
             assert len(self.lab.raw_rules(group)) == bool(expected)
@@ -130,42 +142,78 @@ def test_a_fault_at_any_call_does_not_change_the_final_state(make_lab: Callable[
 @pytest.mark.parametrize(
     "action", ["DescribeSecurityGroups", "DescribeSecurityGroupAttribute", "AuthorizeSecurityGroup", "TagResources"]
 )
-def test_a_lasting_fault_raises_without_an_outcome(lab: Lab, action: str, kind: str) -> None:
+def test_a_request_that_meets_a_lasting_fault_is_put_back_without_an_outcome(lab: Lab, action: str, kind: str) -> None:
     """Every call of one action fails in the other account: an attempt and no outcome on record; once the fault is
     over, the link is applied."""
     case = Case(lab, "link")
     lab.fault(service="ecs", action=action, account=PEER, kind=kind, times=None)
-    applied = False
-    try:
-        applied = bool(run(lab, case.event).get("applied"))
-    except Transient:
-        assert lab.records(request_id="chg-1") == []
-        assert lab.records("attempt", request_id="chg-1")
+    outcomes = run(lab, case.event)
     # a change that only lost its response is found by the read-back; a read that failed is not
-    assert not applied or kind in AFTER
+    assert outcomes == {} or (outcomes == {"applied": 1} and kind in AFTER)
+    assert len(lab.records(request_id="chg-1")) == len(outcomes)
+    assert bool(lab.records("attempt", request_id="chg-1")) == (not outcomes)
     lab.cloud.faults.clear()
-    until_taken(lab, case.event)
+    assert lab.drain(60) == ({} if outcomes else {"applied": 1})
     case.ended_well()
 
 
-def test_a_throttled_call_is_retried_in_the_next_minute(lab: Lab) -> None:
-    """ECS rejects the call until then, so an earlier retry is useless."""
+def at_second(lab: Lab, second: float) -> None:
+    """Moves the clock to this second of a minute."""
+    lab.cloud.clock.sleep((second - lab.cloud.clock.now()) % 60)
+
+
+def test_a_throttled_call_is_given_up_at_once(lab: Lab) -> None:
+    """ECS rejects the call until the next minute: an earlier retry is useless, and a wait would hold up the others. The
+    request is put back."""
     case = Case(lab, "link")
-    lab.cloud.clock.advance(10)
+    at_second(lab, 10)
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="throttle")
+    before = lab.cloud.clock.now()
+    assert run(lab, case.event) == {}
+    assert lab.cloud.clock.now() - before < 5
+    assert "Throttling.User" in lab.records("attempt")[-1]["detail"]
+    assert lab.drain(60) == {"applied": 1}
+    case.ended_well()
+
+
+def test_a_throttled_call_waits_for_a_minute_that_starts_soon(lab: Lab) -> None:
+    """Within five seconds, the longest wait there is."""
+    case = Case(lab, "link")
+    at_second(lab, 58)
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="throttle")
     before = lab.cloud.clock.now()
     assert run(lab, case.event) == {"applied": 1}
     assert lab.cloud.clock.now() // 60 == before // 60 + 1
+    assert lab.cloud.clock.now() - before < 10
 
 
-def test_a_throttled_call_raises_if_the_next_minute_is_after_the_timeout(lab: Lab) -> None:
-    """It is not cut off in the middle."""
+def test_a_call_is_not_made_again_shortly_before_the_timeout(lab: Lab) -> None:
+    """It could be cut off in the middle: the request is put back instead."""
     case = Case(lab, "link")
-    lab.context.function.timeout = 20
+    at_second(lab, 57)
+    lab.context.function.timeout = 3
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="throttle")
-    with pytest.raises(Transient, match=r"Throttling\.User"):
-        run(lab, case.event)
-    assert run(lab, case.event) == {"applied": 1}
+    assert run(lab, case.event) == {}
+    assert "Throttling.User" in lab.records("attempt")[-1]["detail"]
+    assert lab.drain(60) == {"applied": 1}
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_no_wait_is_longer_than_five_seconds(lab: Lab, monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
+    """Whatever every call of the other account answers."""
+    case = Case(lab, "link")
+    waits: list[float] = []
+    sleep = lab.cloud.clock.sleep
+
+    def measured(seconds: float) -> None:
+        waits.append(seconds)
+        sleep(seconds)
+
+    monkeypatch.setattr(lab.cloud.clock, "sleep", measured)
+    kind = "error-after" if after else "throttle"
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", account=PEER, kind=kind, times=None)
+    run(lab, case.event)
+    assert max(waits, default=0) <= 5
 
 
 @pytest.mark.parametrize("lag", [0.5, 2.0])
@@ -195,16 +243,29 @@ def test_without_the_audit_log_nothing_is_changed(lab: Lab) -> None:
     case = Case(lab, "link")
     before = lab.changes()
     lab.fault(service="sls", kind="error", times=None)
+    assert run(lab, case.event) == {}
+    assert lab.changes() == before
+    lab.cloud.faults.clear()
+    assert lab.drain(60) == {"applied": 1}
+    case.ended_well()
+
+
+def test_without_the_audit_log_and_the_queue_the_message_is_redelivered(lab: Lab) -> None:
+    """Then the function raises, and says why."""
+    case = Case(lab, "link")
+    before = lab.changes()
+    lab.fault(service="sls", kind="error", times=None)
+    lab.fault(service="mns", kind="error", times=None)
     with pytest.raises(Transient, match="audit log"):
         run(lab, case.event)
     assert lab.changes() == before
     lab.cloud.faults.clear()
-    until_taken(lab, case.event)
+    assert run(lab, case.event) == {"applied": 1}
     case.ended_well()
 
 
 def test_a_denial_that_cannot_be_recorded_is_redelivered(lab: Lab) -> None:
-    """No message may disappear without a record, however malformed it is."""
+    """No message may disappear without a record, however malformed it is. It is no request that could be put back."""
     lab.fault(service="sls", kind="error", times=None)
     event = json.dumps([lab.message("no request")]).encode()
     with pytest.raises(Transient, match="audit log"):
@@ -214,15 +275,19 @@ def test_a_denial_that_cannot_be_recorded_is_redelivered(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("kind", ["error", "no-answer-after"])
-def test_an_outcome_that_could_not_be_written_is_recorded_by_the_redelivery(lab: Lab, kind: str) -> None:
-    """It finds the rules and writes the outcome; copies of the record have one key."""
+def test_an_outcome_that_could_not_be_written_is_recorded_by_the_next_delivery(lab: Lab, kind: str) -> None:
+    """It finds the rules and writes the outcome; copies that one write stored have one key."""
     case = Case(lab, "link")
     lab.fault(service="sls", kind=kind, skip=1, times=4)
-    with pytest.raises(Transient, match="audit log"):
-        run(lab, case.event)
-    assert run(lab, case.event) == {"applied": 1}
+    assert run(lab, case.event) == {}
+    stored = lab.records()
+    assert len(stored) == (4 if kind == "no-answer-after" else 0)
+    assert len({record["key"] for record in stored}) == bool(stored)
+    before = lab.changes()
+    assert lab.drain(60) == {"applied": 1}
+    assert lab.changes() == before
     case.ended_well()
-    assert len({record["key"] for record in lab.records()}) == 1
+    assert len({record["key"] for record in lab.records()}) == 1 + bool(stored)
 
 
 @pytest.mark.parametrize("kind", [*TROUBLE, *AFTER])
@@ -256,10 +321,10 @@ def test_a_link_delivered_during_another_loses_no_claim(make_lab: Callable[[], L
     assert FIRST < k < LAST
 
 
-def test_an_unlink_delivered_during_a_link_leaves_nothing_half_open_after_a_sweep(
+def test_an_unlink_delivered_during_a_link_leaves_nothing_half_open_for_longer_than_a_sweep_allows(
     make_lab: Callable[[], Lab],
 ) -> None:
-    """Whichever wins, it wins on both sides."""
+    """Whichever wins, it wins on both sides: a half that is left is removed after 30 minutes, and never completed."""
     for k in range(LAST):
         lab = make_lab()
         case = Case(lab, "link")
@@ -268,8 +333,11 @@ def test_an_unlink_delivered_during_a_link_leaves_nothing_half_open_after_a_swee
         until_taken(lab, case.event)
         if not reached():
             break
+        open_before = (bool(lab.rules(case.a)), bool(lab.rules(case.b)))
+        lab.cloud.clock.advance(1800)
         lab.sweep()
         assert lab.reasons(case.a) == lab.reasons(case.b), f"at call {k}"
+        assert bool(lab.rules(case.a)) == all(open_before), f"at call {k}"
     assert FIRST < k < LAST
 
 

@@ -10,7 +10,7 @@ from link_peer.domain.tags import parse_port
 from link_peer_local.ecs.reach import may_reach
 from link_peer_local.ecs.state import Group
 
-from tests.functional.lab import HOME, PEER, REGION, Lab, party
+from tests.functional.lab import HOME, MANAGED, PEER, REGION, Lab, party
 
 
 def test_a_request_with_ports_becomes_one_rule_in_the_other_account(lab: Lab) -> None:
@@ -30,9 +30,11 @@ def test_the_rule_has_the_specified_fields(lab: Lab) -> None:
     assert (rule["NicType"], rule["Policy"], int(rule["Priority"])) == ("intranet", "Accept", 100)
     assert (rule["SourceGroupId"], rule["SourceGroupOwnerAccount"]) == (a.id, HOME)
     assert (rule["SourceCidrIp"], rule["DestCidrIp"]) == ("", "")
-    marker = f"link-peer/1 dep=prod id={lab.rule_id(b, a, 'tcp/3306')} by=req:chg-1~20270101T000000Z"
+    marker = (
+        f"link-peer/2 dep=prod home=1000000000000001 id={lab.rule_id(b, a, 'tcp/3306')} by=req:chg-1~20270101T000000Z"
+    )
     assert rule["Description"] == marker
-    assert lab.tags(b)["link-managed.prod"] == "true"
+    assert lab.tags(b)[MANAGED] == "true"
 
 
 def test_without_ports_a_request_is_mutual(lab: Lab) -> None:
@@ -41,7 +43,7 @@ def test_without_ports_a_request_is_mutual(lab: Lab) -> None:
     assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
     assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
     assert lab.reasons(a) == lab.reasons(b) == ["req:chg-1"]
-    assert lab.tags(a)["link-managed.prod"] == lab.tags(b)["link-managed.prod"] == "true"
+    assert lab.tags(a)[MANAGED] == lab.tags(b)[MANAGED] == "true"
 
 
 @pytest.mark.parametrize("account", [HOME, PEER])
@@ -101,17 +103,23 @@ def test_a_duplicate_message_is_applied_again_without_a_change(lab: Lab) -> None
     assert (lab.raw_rules(a), lab.raw_rules(b)) == rules
 
 
-def test_copies_of_one_message_have_records_with_one_key(lab: Lab) -> None:
-    """The queue delivers at least once, each time as another event."""
+def test_each_delivery_of_a_message_has_records_with_a_key_of_their_own(lab: Lab) -> None:
+    """The queue delivers at least once, each time as another event. A message that opens again after an unlink is not
+    mistaken for a copy of the first opening."""
     a, b = lab.pair()
     request = lab.request(a, b)
-    for _ in range(3):
-        lab.cross_account(request)
-    assert len({record["key"] for record in lab.records()}) == 1
+    lab.cross_account(request)
+    lab.cross_account(lab.request(a, b, action="unlink", request_id="chg-2"))
+    for _ in range(2):
+        assert lab.cross_account(request) == {"applied": 1}
     lab.tag(b, link_accept=None)
     for _ in range(2):
-        lab.cross_account(lab.request(a, b, request_id="chg-2"))
-    assert len({record["key"] for record in lab.records(outcome="denied")}) == 1
+        lab.cross_account(lab.request(a, b, request_id="chg-3"))
+    records = lab.records("intent", "outcome")
+    assert [record["outcome"] for record in records if "outcome" in record] == [
+        "applied", "removed", "applied", "applied", "denied", "denied",
+    ]  # fmt: skip
+    assert len({record["key"] for record in records}) == len(records)
 
 
 def test_a_second_request_adds_its_claim_to_the_marker(lab: Lab) -> None:
@@ -133,18 +141,30 @@ def test_a_tag_and_two_requests_share_a_rule(lab: Lab) -> None:
     assert lab.reasons(b) == ["tag,req:chg-1,req:chg-2"]
 
 
-def test_a_new_until_of_the_same_request_replaces_the_old(lab: Lab) -> None:
-    """A request id has one claim: with another until, then with none, then with one again."""
+@pytest.mark.parametrize("first", ["2027-01-01T00:00:00Z", None])
+@pytest.mark.parametrize("until", ["2026-12-01T00:00:00Z", "2027-06-01T00:00:00Z", "2027-01-01T00:00:00+08:00", None])
+def test_the_end_of_a_request_never_changes(lab: Lab, first: str | None, until: str | None) -> None:
+    """A request id with another end, or with none, is `id-in-use`: neither earlier nor later."""
     a, b = lab.pair()
-    for until, reason in (
-        ("2027-01-01T00:00:00Z", "req:chg-1~20270101T000000Z"),
-        ("2026-12-01T00:00:00Z", "req:chg-1~20261201T000000Z"),
-        (None, "req:chg-1"),
-        ("2027-01-01T00:00:00+08:00", "req:chg-1~20261231T160000Z"),
-    ):
-        fields = {"until": until} if until else {}
-        assert lab.cross_account(lab.request(a, b, **fields)) == {"applied": 1}
-        assert lab.reasons(a) == lab.reasons(b) == [reason]
+    assert lab.cross_account(lab.request(a, b, **_until(first))) == {"applied": 1}
+    reasons = lab.reasons(a), lab.reasons(b)
+    before = lab.changes()
+    same = first == until
+    assert lab.cross_account(lab.request(a, b, **_until(until))) == ({"applied": 1} if same else {"denied": 1})
+    assert lab.outcome()["reason"] == ("" if same else "id-in-use")
+    assert (lab.reasons(a), lab.reasons(b)) == reasons
+    assert lab.changes() == before
+
+
+def test_the_same_end_in_another_zone_is_the_same(lab: Lab) -> None:
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, until="2027-01-01T00:00:00Z"))
+    assert lab.cross_account(lab.request(a, b, until="2027-01-01T08:00:00+08:00")) == {"applied": 1}
+    assert lab.reasons(b) == ["req:chg-1~20270101T000000Z"]
+
+
+def _until(instant: str | None) -> dict[str, str]:
+    return {"until": instant} if instant else {}
 
 
 def test_each_claim_has_its_own_end(lab: Lab) -> None:
@@ -294,13 +314,43 @@ def test_the_intent_is_written_before_the_first_change(lab: Lab) -> None:
     assert intent["rules"].count("sg-") == 4
 
 
-def test_another_message_with_the_same_request_id_only_adds(lab: Lab) -> None:
-    """With other ports: the first ones stay until an unlink removes them."""
+@pytest.mark.parametrize("ports", [("tcp/3",), ("tcp/1",), ("tcp/1", "tcp/3"), ()])
+def test_a_request_id_that_a_rule_carries_for_other_ports_is_in_use(lab: Lab, ports: tuple[str, ...]) -> None:
+    """Other ports, fewer, some others, or all traffic: nothing changes."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, "tcp/1", "tcp/2"))
+    before = lab.changes()
+    assert lab.cross_account(lab.request(a, b, *ports)) == {"denied": 1}
+    assert lab.outcome()["reason"] == "id-in-use"
+    assert "chg-1" in lab.outcome()["detail"]
+    assert lab.changes() == before
+    assert (lab.rules(a), lab.rules(b)) == ([], [f"{a.id} tcp/1", f"{a.id} tcp/2"])
+
+
+def test_a_request_id_is_in_use_whatever_the_direction(lab: Lab) -> None:
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b, "tcp/1"))
-    assert lab.cross_account(lab.request(a, b, "tcp/2")) == {"applied": 1}
+    assert lab.cross_account(lab.request(b, a, "tcp/1")) == {"denied": 1}
+    assert lab.outcome()["reason"] == "id-in-use"
+    assert lab.rules(a) == []
+
+
+def test_a_request_id_of_another_pair_is_free(lab: Lab) -> None:
+    """Ids are the senders' own: they are compared within a pair only."""
+    a, b = lab.pair()
+    c, _ = lab.pair()
+    lab.cross_account(lab.request(a, b, "tcp/1"))
+    assert lab.cross_account(lab.request(c, b, "tcp/2")) == {"applied": 1}
+    assert lab.rules(b) == sorted([f"{a.id} tcp/1", f"{c.id} tcp/2"])
+
+
+def test_a_message_that_needs_every_rule_of_its_id_completes_them(lab: Lab) -> None:
+    """As the redelivery of one that died half-way does."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, "tcp/1"))
+    assert lab.cross_account(lab.request(a, b, "tcp/1", "tcp/2")) == {"applied": 1}
     assert lab.rules(b) == [f"{a.id} tcp/1", f"{a.id} tcp/2"]
-    lab.cross_account(lab.request(a, b, action="unlink"))
+    assert lab.cross_account(lab.request(a, b, action="unlink", request_id="chg-2")) == {"removed": 1}
     assert lab.rules(b) == []
 
 

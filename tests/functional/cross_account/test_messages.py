@@ -260,31 +260,71 @@ def test_every_message_of_a_batch_has_its_own_outcome(lab: Lab) -> None:
     ]
 
 
-def test_a_transient_error_of_one_message_raises_after_the_others_are_done(lab: Lab) -> None:
-    """The whole batch is redelivered, and the others find their work done."""
+def test_only_the_message_that_meets_trouble_is_put_back(lab: Lab) -> None:
+    """The batch is acknowledged; the other messages are done, and nothing is done twice."""
     a, b, requests = _three(lab)
-    batch = [lab.message(request) for request in requests]
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="error", skip=1, times=4)
-    with pytest.raises(Transient, match="1 messages"):
-        run(lab, batch)
+    assert lab.cross_account(*requests) == {"applied": 2}
     assert lab.rules(b) == [f"{a.id} tcp/1", f"{a.id} tcp/3"]
     assert [record["request_id"] for record in lab.records()] == ["chg-1", "chg-3"]
     assert [record["request_id"] for record in lab.records("attempt")] == ["chg-2"]
     lab.cloud.faults.clear()
     before = lab.changes()
+    (again,) = lab.queued(after=10)
+    assert again == {**requests[1], "attempt": 1}
+    assert lab.cross_account(again) == {"applied": 1}
+    assert lab.changes() == before + 1
+    assert lab.rules(b) == [f"{a.id} tcp/{n}" for n in (1, 2, 3)]
+    assert [record["request_id"] for record in lab.records()] == ["chg-1", "chg-3", "chg-2"]
+
+
+def test_a_message_that_cannot_be_put_back_raises_after_the_others_are_done(lab: Lab) -> None:
+    """The whole batch is redelivered, and the others find their work done."""
+    a, b, requests = _three(lab)
+    batch = [lab.message(request) for request in requests]
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="error", skip=1, times=4)
+    lab.fault(service="mns", kind="error", times=None)
+    with pytest.raises(Transient, match="1 messages"):
+        run(lab, batch)
+    assert lab.rules(b) == [f"{a.id} tcp/1", f"{a.id} tcp/3"]
+    assert [record["request_id"] for record in lab.records("attempt")] == ["chg-2"]
+    lab.cloud.faults.clear()
+    before = lab.changes()
     assert run(lab, batch) == {"applied": 3}
     assert lab.changes() == before + 1
-    assert len({record["key"] for record in lab.records()}) == 3
+
+
+def test_a_message_waits_longer_after_each_attempt(lab: Lab) -> None:
+    """10 s, doubled each time up to 10 min. Nothing in it changes but `attempt`."""
+    a, b = lab.pair()
+    message = request = lab.request(a, b, reason="orders", requested_by="team", until=lab.iso(9000))
+    lab.fault(service="ecs", kind="error", account=PEER, times=None)
+    for attempt, delay in enumerate((10, 20, 40, 80, 160, 320, 600, 600), 1):
+        assert lab.cross_account(message) == {}
+        assert lab.queued(after=delay - 2) == []
+        (message,) = lab.queued(after=2)
+        assert message == {**request, "attempt": attempt}
+
+
+def test_an_attempt_says_what_the_trouble_was(lab: Lab) -> None:
+    """One record per delivery of the message, without an outcome."""
+    a, b = lab.pair()
+    lab.fault(service="ecs", action="DescribeSecurityGroups", kind="error", times=None, account=PEER)
+    lab.cross_account(lab.request(a, b, "tcp/1"))
+    (record,) = lab.records("attempt")
+    assert (record["action"], record["request_id"], record["queue"]) == ("link", "chg-1", "link-peer-requests")
+    assert (record["from"], record["to"], record["ports"]) == (a.id, b.id, "tcp/1")
+    assert "InternalError" in record["detail"]
+    assert "outcome" not in record
 
 
 def test_an_unknown_error_code_does_not_affect_the_other_messages(lab: Lab) -> None:
-    """A message that meets an unknown code is redelivered and finally dead-lettered; the other messages are carried
-    out."""
+    """A message that meets an unknown code is put back until it expires; the other messages are carried out."""
     a, b, requests = _three(lab)
-    bad = lab.request(lab.instance(a), lab.instance(b), "tcp/9", request_id="chg-9")
-    batch = [lab.message(request) for request in (requests[0], bad, requests[1])]
-    lab.fault(service="ecs", action="DescribeInstances", kind="error", code="InvalidStatus.Odd", status=400)
-    with pytest.raises(Transient):
-        run(lab, batch)
+    bad = lab.request(lab.instance(a), lab.instance(b), "tcp/9", request_id="chg-9", expires_at=lab.iso(60))
+    lab.fault(service="ecs", action="DescribeInstances", kind="error", code="InvalidStatus.Odd", status=400, times=None)
+    assert lab.cross_account(requests[0], bad, requests[1]) == {"applied": 2}
     assert lab.rules(b) == [f"{a.id} tcp/1", f"{a.id} tcp/2"]
     assert [record["request_id"] for record in lab.records("attempt")] == ["chg-9"]
+    assert lab.drain(900) == {"denied": 1}
+    assert (lab.outcome()["request_id"], lab.outcome()["reason"]) == ("chg-9", "expired")

@@ -6,9 +6,10 @@ from __future__ import annotations
 import json
 
 from link_peer.domain.model import ALL, Rule, RuleKey
+from link_peer.domain.request import Request
 from link_peer.engine.scopes.pair import reconcile_pair
 from link_peer.inbound.requests import decode
-from link_peer.planning.decision import Decision, Edit
+from link_peer.planning.decision import Decision, Edit, Unseen
 from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.runtime.compose import open_delivery
 from link_peer_local.ecs.state import Group, Instance
@@ -248,11 +249,14 @@ def test_removals_of_earlier_messages_count_toward_the_cap(lab: Lab) -> None:
     lab.policy(limits={"removals_per_run": 1})
     delivery = open_delivery("cross_account", lab.context)
     request = decode(json.dumps(lab.request(a, b, action="sync")), region=REGION, now=delivery.clock.now())
+    assert isinstance(request, Request)
     guard = RemovalGuard(1)
     removal = Edit(RuleKey(party(b), "sg-x", "", ALL), rule=Rule(party(b), "sgr-1", None, "accept", 100))
-    guard.made(Decision(request.link, "sync", "removed", edits=(removal,), counts_toward_cap=True))
-    reconcile_pair(delivery, request, delivery.audit({}), guard)
+    guard.made(Decision(request.link, "sync", "removed", edits=(removal,), unseen=frozenset({Unseen(HOME, PEER)})))
+    reconcile_pair(delivery, request, "", delivery.audit({}), guard)
     assert len(lab.rules(b)) == 1
-    assert lab.records("summary")[-1]["reason"] == "removals-held"
-    reconcile_pair(delivery, request, delivery.audit({}), RemovalGuard(1))
+    (held,) = lab.records("summary")
+    assert (held["reason"], held["from_account"]) == ("removals-held", HOME)
+    assert [record["reason"] for record in lab.records(outcome="failed")] == ["removals-held"]
+    reconcile_pair(delivery, request, "", delivery.audit({}), RemovalGuard(1))
     assert lab.rules(b) == []

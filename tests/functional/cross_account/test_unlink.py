@@ -111,9 +111,17 @@ def test_other_rules_between_the_two_stay(lab: Lab) -> None:
     base = {"IpProtocol": "TCP", "SourceGroupId": a.id, "SourceGroupOwnerId": HOME, "Priority": "100"}
     lab.authorize(b, **base, PortRange="1/1", Description="by hand")
     lab.authorize(
-        b, **base, PortRange="2/2", Description=f"link-peer/1 dep=test id={lab.rule_id(b, a, 'tcp/2')} by=tag"
+        b,
+        **base,
+        PortRange="2/2",
+        Description=f"link-peer/2 dep=test home=1000000000000001 id={lab.rule_id(b, a, 'tcp/2')} by=tag",
     )
-    lab.authorize(b, **base, PortRange="3/3", Description="link-peer/1 dep=prod id=0123456789abcdef by=req:chg-1")
+    lab.authorize(
+        b,
+        **base,
+        PortRange="3/3",
+        Description="link-peer/2 dep=prod home=1000000000000001 id=0123456789abcdef by=req:chg-1",
+    )
     before = lab.raw_rules(b)
     assert lab.cross_account(lab.request(a, b, action="unlink")) == {"unchanged": 1}
     assert lab.raw_rules(b) == before

@@ -11,31 +11,35 @@ import pytest
 from link_peer.domain.errors import Transient
 from link_peer_local.core.faults import Killed
 
-from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
 LAST = 60  # more calls than a run makes
 
 
 class Neglect:
-    """A world with everything that a sweep repairs, and its expected final state."""
+    """A world with everything that a sweep repairs, and its expected final state: a tag's mutual link with one side
+    missing (c, d) is completed, a request's (a, b) is removed."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.a, self.b = lab.pair()
+        self.c, self.d = lab.pair()
+        wanting = lab.instance(self.c, tags={"link-peer": f"{self.d.id}@{PEER}"})
         self.app, self.db, self.old = lab.group(), lab.group("*"), lab.group("*")
         one, two = lab.instance(self.a), lab.instance(self.b)
         self.ports = f"{self.app.id} tcp/1"
         instance = lab.instance(self.app, tags={"link-peer": f"{self.db.id}:tcp/1 {self.old.id}:tcp/2"})
-        lab.auto_link(lab.event(instance))
+        lab.auto_link(lab.event(instance), lab.event(wanting))
+        lab.cross_account(*lab.queued())
         lab.cross_account(
             lab.request(self.a, self.b),
             lab.request(self.a, self.b, "tcp/7", request_id="chg-2", until=lab.iso(60)),
             lab.request(one, two, "tcp/8", request_id="chg-3"),
         )
         self.gone = one
-        lab.cloud.clock.advance(60)  # chg-2 is over
+        lab.cloud.clock.advance(1800)  # chg-2 is over
         lab.tag(instance, link_peer=f"{self.db.id}:tcp/1")  # the event was lost
-        for group in (self.a, self.db):  # a person deletes a rule
+        for group in (self.a, self.c, self.db):  # a person deletes a rule
             rule = next(r for r in lab.raw_rules(group) if r["IpProtocol"] in ("ALL", "TCP"))
             params = {"SecurityGroupId": group.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
             lab.call(HOME, "RevokeSecurityGroup", params)
@@ -43,12 +47,15 @@ class Neglect:
 
     def repaired(self) -> None:
         lab = self.lab
-        assert lab.rules(self.a) == [f"{self.b.id} all"]
-        assert lab.rules(self.b) == [f"{self.a.id} all"]
+        assert (lab.rules(self.a), lab.rules(self.b)) == ([], [])
+        assert lab.rules(self.c) == [f"{self.d.id} all"]
+        assert lab.rules(self.d) == [f"{self.c.id} all"]
         assert lab.rules(self.db) == [self.ports]
         assert lab.rules(self.old) == []
-        for group, holds in ((self.a, True), (self.b, True), (self.db, True), (self.old, False)):
-            assert (lab.tags(group).get("link-managed.prod") == "true") == holds
+        for group in (self.a, self.b, self.old):
+            assert MANAGED not in lab.tags(group)
+        for group in (self.c, self.d, self.db):
+            assert lab.tags(group)[MANAGED] == "true"
 
 
 def test_one_run_repairs_everything(lab: Lab) -> None:
@@ -73,7 +80,7 @@ def test_a_run_hit_by_a_fault_at_any_call_is_completed_by_the_next(make_lab: Cal
         lab.fault(kind=kind, skip=k)
         with contextlib.suppress(Transient, Killed):
             lab.sweep()
-        assert f"{neglect.a.id} all" in lab.rules(neglect.b)
+        assert f"{neglect.c.id} all" in lab.rules(neglect.d)
         done = bool(lab.cloud.faults.waiting())
         lab.cloud.faults.clear()
         lab.sweep()
@@ -85,8 +92,13 @@ def test_a_run_hit_by_a_fault_at_any_call_is_completed_by_the_next(make_lab: Cal
 
 
 @pytest.mark.parametrize("action", ["link", "unlink"])
-def test_a_request_during_a_sweep_is_in_effect_after_the_next(make_lab: Callable[[], Lab], action: str) -> None:
-    """At every call: both sides or neither, as requested, and the sweep loses no claim."""
+def test_a_request_during_a_sweep_is_in_effect_on_both_sides_or_neither(
+    make_lab: Callable[[], Lab], action: str
+) -> None:
+    """At every call: both sides or neither, as requested, and the sweep loses no claim, but for a claim that joins a
+    marker between the read and the removal of the rule: the API has no compare-and-set. The other half goes then, once it
+    is 30 minutes old."""
+    losses: list[int] = []
     for k in range(LAST):
         lab = make_lab()
         a, b = lab.pair()
@@ -97,13 +109,21 @@ def test_a_request_during_a_sweep_is_in_effect_after_the_next(make_lab: Callable
         request = lab.request(a, b, request_id="chg-2", action=action)
         reached = lab.interrupt(k, lambda lab=lab, request=request: lab.cross_account(request))  # type: ignore[misc]
         lab.sweep()
-        lab.sweep()
         if not reached():
             break
-        expected = ["req:chg-2"] if action == "link" else []
+        lost = next((g for g in (a, b) if action == "link" and lab.reasons(g) == []), None)
+        if lost:
+            revoked = [c for c in lab.cloud.faults.calls if c.action == "RevokeSecurityGroup"]
+            assert lost.id in [call.params["SecurityGroupId"] for call in revoked], f"at call {k}"
+            losses.append(k)
+        lab.sweep()
+        lab.cloud.clock.advance(1800)
+        lab.sweep()
+        expected = ["req:chg-2"] if action == "link" and not lost else []
         assert (lab.reasons(a), lab.reasons(b)) == (expected, expected), f"at call {k}"
-        assert ("link-managed.prod" in lab.tags(a)) == bool(expected), f"at call {k}"
+        assert (MANAGED in lab.tags(a)) == bool(expected), f"at call {k}"
     assert k > 8
+    assert len(losses) == (2 if action == "link" else 0)
 
 
 def test_a_link_made_by_an_event_during_a_sweep_stays(make_lab: Callable[[], Lab]) -> None:
@@ -123,7 +143,7 @@ def test_a_link_made_by_an_event_during_a_sweep_stays(make_lab: Callable[[], Lab
         if not reached():
             break
         assert lab.rules(db) == [f"{app.id} tcp/1"], f"at call {k}"
-        assert lab.tags(db)["link-managed.prod"] == "true", f"at call {k}"
+        assert lab.tags(db)[MANAGED] == "true", f"at call {k}"
     assert k > 2
 
 
@@ -135,7 +155,9 @@ def test_a_killed_run_leaves_its_intents(lab: Lab) -> None:
         lab.sweep()
     intents = {(r["from"], r["to"]) for r in lab.records("intent", function="sweep")}
     assert (neglect.app.id, neglect.db.id) in intents
-    assert lab.records(function="sweep") == []
+    # what is closed first has its outcome already
+    assert {record["outcome"] for record in lab.records(function="sweep")} == {"removed"}
+    assert lab.records("summary", function="sweep") == []
 
 
 def test_the_other_account_is_swept_while_home_is_throttled(lab: Lab) -> None:

@@ -10,7 +10,7 @@ from link_peer.alicloud.sts import CACHE
 from link_peer.domain.model import RuleKey
 from link_peer.domain.tags import parse_port
 
-from tests.functional.lab import HOME, PEER, REGION, Lab, party
+from tests.functional.lab import HOME, MANAGED, PEER, REGION, Lab, party
 
 ROLE = f"acs:ram::{PEER}:role/link-peer"
 READS = ["ecs:Describe*"]
@@ -150,23 +150,39 @@ def test_withdrawn_consent_closes_a_link_if_the_other_account_is_unreadable(
     assert lab.rules(a) == []
 
 
-@pytest.mark.parametrize("way", ["no role", "no instances"])
+@pytest.mark.parametrize("way", ["no role", "no instances", "sts down"])
 @pytest.mark.parametrize("accept", ["{one}@{peer}", "*@{peer}:tcp/1", "{group}@{peer}:tcp/1+tcp/2"])
 def test_a_link_with_consent_stays_while_the_other_account_is_unreadable(lab: Lab, way: str, accept: str) -> None:
-    """The role may be misconfigured, and an instance that is not shown may be in the accepted group."""
+    """The role may be misconfigured, and an instance that is not shown may be in the accepted group. Where access is
+    refused, though, consent to a group counts no more: nothing proves that the instance is in it."""
     a, b = lab.pair()
     one, two = lab.instance(b), lab.instance(a)
     lab.cross_account(lab.request(one, two, "tcp/1"))
     lab.tag(a, link_accept=accept.format(one=one.id, group=b.id, peer=PEER))
     hide(lab, way)
     lab.sweep()
-    assert len(lab.rules(a)) == 1
+    refused = way == "no role" and "{group}" in accept
+    assert len(lab.rules(a)) == (0 if refused else 1)
+    assert [record["reason"] for record in lab.records(outcome="removed")] == (["no-consent"] if refused else [])
+
+
+@pytest.mark.parametrize("way", ["no role", "no instances", "sts down"])
+def test_a_group_link_with_consent_stays_while_the_other_account_is_unreadable(lab: Lab, way: str) -> None:
+    """The consent names that very group."""
+    a, b = lab.pair()
+    lab.tag(a, link_accept=f"{b.id}@{PEER}:tcp/1")
+    lab.cross_account(lab.request(b, a, "tcp/1"))
+    hide(lab, way)
+    lab.sweep()
+    assert lab.rules(a) == [f"{b.id} tcp/1"]
 
 
 def hide(lab: Lab, way: str) -> None:
-    """Makes the other account unreadable: reads are refused, or return nothing."""
+    """Makes the other account unreadable: reads are refused, return nothing, or meet trouble of the moment."""
     CACHE.sessions.clear()
-    if way == "no role":
+    if way == "sts down":
+        lab.fault(service="sts", kind="error", times=None)
+    elif way == "no role":
         del lab.cloud.identity.roles[ROLE]
     else:
         lab.cloud.identity.roles[ROLE].allowed_actions = ["ecs:DescribeSecurityGroup*"]
@@ -187,23 +203,28 @@ def test_a_failed_read_of_rules_does_not_affect_the_other_account(lab: Lab) -> N
 
 
 def test_removals_over_the_cap_are_held_and_reported(lab: Lab) -> None:
-    """None of them is made. Explicit removals and additions are made."""
+    """None of them is made: the account does not show the instances that asked. Explicit removals, those of another
+    account, and additions are made."""
     one, _, first = lab.linked()
     two, _, second = lab.linked()
+    other, _, elsewhere = lab.linked(PEER)
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b, "tcp/9", until=lab.iso(60)))
     lab.cloud.clock.advance(60)
-    for instance in (one, two):
-        lab.tag(instance, link_peer=None)
+    for instance in (one, two, other):
+        lab.release(instance)
     app, db = lab.group(), lab.group("*")
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.policy(limits={"removals_per_run": 1})
     lab.sweep()
     assert (len(lab.rules(first)), len(lab.rules(second))) == (1, 1)
     assert lab.rules(b) == []
+    assert lab.rules(elsewhere) == []
     assert lab.rules(db) == [f"{app.id} tcp/1"]
     record = lab.summary()
     assert (record["outcome"], record["reason"], record["held"]) == ("failed", "removals-held", "2")
+    assert HOME in record["detail"]
+    assert PEER not in record["detail"]
     text = " ".join(r.get("detail", "") + r.get("advice", "") for r in lab.records("summary"))
     assert "2 rules" in text
     assert "removals_per_run" in text
@@ -213,7 +234,7 @@ def test_removals_up_to_the_cap_are_made(lab: Lab) -> None:
     one, _, first = lab.linked()
     two, _, second = lab.linked()
     for instance in (one, two):
-        lab.tag(instance, link_peer=None)
+        lab.release(instance)
     lab.policy(limits={"removals_per_run": 2})
     lab.sweep()
     assert lab.rules(first) == lab.rules(second) == []
@@ -222,10 +243,46 @@ def test_removals_up_to_the_cap_are_made(lab: Lab) -> None:
 def test_the_cap_counts_rules_not_links(lab: Lab) -> None:
     """A mutual link counts as two."""
     instance, app, db = lab.linked(HOME, "")
-    lab.tag(instance, link_peer=None)
+    lab.release(instance)
     lab.policy(limits={"removals_per_run": 1})
     lab.sweep()
     assert len(lab.rules(app)) == len(lab.rules(db)) == 1
+
+
+def test_the_cap_never_holds_one_side_of_a_mutual_link_alone(lab: Lab) -> None:
+    """Its rules are in two accounts, and more removals are due in one of them than in the other."""
+    a, b = lab.pair()
+    asking = lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})
+    lab.instance(b, tags={"team": "ledger"})
+    another, _, db = lab.linked()
+    assert len(lab.rules(a)) == len(lab.rules(b)) == 1
+    for instance in (asking, another):
+        lab.release(instance)
+    lab.policy(limits={"removals_per_run": 1})
+    lab.sweep()
+    assert lab.summary()["reason"] == "removals-held"
+    assert lab.rules(db) == []  # counted apart
+    assert len(lab.rules(a)) == len(lab.rules(b))
+
+
+def test_removals_whose_instance_is_shown_do_not_count(lab: Lab) -> None:
+    """The tag was removed, in an account whose read shows tags: nothing is missing."""
+    instance, _, db = lab.linked(ports=":tcp/1+tcp/2")
+    lab.instance(lab.group(), tags={"team": "orders"})
+    lab.tag(instance, link_peer=None)
+    lab.policy(limits={"removals_per_run": 0})
+    lab.sweep()
+    assert lab.rules(db) == []
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_removals_in_an_account_that_shows_no_tags_count(lab: Lab, limit: int) -> None:
+    """The tags may be what is not shown."""
+    instance, _, db = lab.linked(ports=":tcp/1+tcp/2")
+    lab.tag(instance, link_peer=None)
+    lab.policy(limits={"removals_per_run": limit})
+    lab.sweep()
+    assert len(lab.rules(db)) == (2 if limit == 1 else 0)
 
 
 # other people's rules
@@ -238,12 +295,23 @@ def test_no_rule_that_a_person_made_is_touched(lab: Lab) -> None:
     base = {"IpProtocol": "TCP", "SourceGroupId": app.id, "Priority": "100"}
     lab.authorize(db, **base, PortRange="2/2", Description="by hand")
     lab.authorize(db, **base, PortRange="3/3", Description=ours["Description"])
-    lab.authorize(db, **base, PortRange="4/4", Description="link-peer/1 dep=prod id=0123456789abcdef by=req:x")
     lab.authorize(
-        db, **base, PortRange="5/5", Description=f"link-peer/1 dep=test id={lab.rule_id(db, app, 'tcp/5')} by=tag"
+        db,
+        **base,
+        PortRange="4/4",
+        Description="link-peer/2 dep=prod home=1000000000000001 id=0123456789abcdef by=req:x",
     )
     lab.authorize(
-        db, **base, PortRange="6/6", Description=f"link-peer/1 dep=prod id={lab.rule_id(db, app, 'tcp/6')} by="
+        db,
+        **base,
+        PortRange="5/5",
+        Description=f"link-peer/2 dep=test home=1000000000000001 id={lab.rule_id(db, app, 'tcp/5')} by=tag",
+    )
+    lab.authorize(
+        db,
+        **base,
+        PortRange="6/6",
+        Description=f"link-peer/2 dep=prod home=1000000000000001 id={lab.rule_id(db, app, 'tcp/6')} by=",
     )
     lab.authorize(db, IpProtocol="TCP", PortRange="1/1", SourceGroupId=app.id, Policy="drop", Priority="1")
     lab.authorize(db, IpProtocol="TCP", PortRange="22/22", SourceCidrIp="0.0.0.0/0")
@@ -267,7 +335,7 @@ def test_while_paused_nothing_is_changed(lab: Lab) -> None:
     lab.tag(instance, link_peer=None)
     waiting = lab.group("*")
     lab.instance(lab.group(), tags={"link-peer": f"{waiting.id}:tcp/1"})
-    empty = lab.group(tags={"link-managed.prod": "true"})
+    empty = lab.group(tags={MANAGED: "true"})
     lab.policy(paused=True)
     before = lab.changes()
     outcomes = lab.sweep()
@@ -275,7 +343,7 @@ def test_while_paused_nothing_is_changed(lab: Lab) -> None:
     assert set(outcomes) == {"denied"}
     assert {record["reason"] for record in lab.records(outcome="denied")} == {"paused"}
     assert (len(lab.rules(db)), lab.rules(waiting)) == (1, [])
-    assert lab.tags(empty)["link-managed.prod"] == "true"
+    assert lab.tags(empty)[MANAGED] == "true"
     lab.policy()
     lab.sweep()
     assert (lab.rules(db), len(lab.rules(waiting))) == ([], 1)
@@ -300,12 +368,18 @@ def test_a_group_without_write_permission_is_reported_without_retries(lab: Lab, 
     assert refused <= 2 + 3
 
 
-def test_a_removal_without_permission_is_reported(lab: Lab) -> None:
+@pytest.mark.parametrize("cause", ["tag", "consent"])
+def test_a_removal_without_permission_is_reported(lab: Lab, cause: str) -> None:
+    """Once in a run, whether nothing asks for the rule any more or the group withdrew its consent."""
     instance, _, db = lab.linked(PEER)
-    lab.tag(instance, link_peer=None)
+    if cause == "tag":
+        lab.tag(instance, link_peer=None)
+    else:
+        lab.tag(db, link_accept=None)
     lab.cloud.identity.roles[ROLE].allowed_actions = READS
     lab.sweep()
-    assert lab.records(outcome="denied")[-1]["reason"] == "no-access"
+    (record,) = lab.records(outcome="denied")
+    assert (record["reason"], record["to"]) == ("no-access", db.id)
     assert len(lab.rules(db)) == 1
 
 
@@ -320,9 +394,9 @@ def test_rules_without_read_permission_are_reported(lab: Lab) -> None:
 
 def test_a_rule_for_a_wide_range_is_never_ours(lab: Lab) -> None:
     """Whatever its description says: link-peer writes only single addresses."""
-    group = lab.group(tags={"link-managed.prod": "true"})
+    group = lab.group(tags={MANAGED: "true"})
     key = RuleKey(party(group), "10.0.0.0/8", "", parse_port("tcp/22"))
-    marker = f"link-peer/1 dep=prod id={key.id('prod', REGION)} by=tag from=i-a to=i-b"
+    marker = f"link-peer/2 dep=prod home=1000000000000001 id={key.id(HOME, 'prod', REGION)} by=tag from=i-a to=i-b"
     lab.authorize(
         group, IpProtocol="TCP", PortRange="22/22", SourceCidrIp="10.0.0.0/8", Priority="100", Description=marker
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from link_peer_local.ecs.state import Group, Instance
 
 from tests.functional.lab import HOME, PEER, Lab
 
@@ -136,12 +139,16 @@ def test_link_until_ends_the_links_of_the_instance(lab: Lab) -> None:
 
 
 def test_an_invalid_link_until_ends_them_too(lab: Lab) -> None:
-    """It is unknown when they should end: `bad-tag`, and the rules are removed."""
+    """It is unknown when they should end: `bad-tag`, and the rules are removed. The denial stays in the summary."""
     instance, _, db = lab.linked()
     lab.tag(instance, link_until="next week")
     lab.sweep()
     assert lab.rules(db) == []
-    assert lab.records(outcome="denied")[-1]["reason"] == "bad-tag"
+    assert [record["reason"] for record in lab.records(outcome="removed")] == ["bad-tag"]
+    assert json.loads(lab.summary()["counts"]) == {"denied bad-tag": 1, "removed bad-tag": 1}
+    lab.sweep()
+    assert json.loads(lab.summary()["counts"]) == {"denied bad-tag": 1}
+    assert lab.records(outcome="denied") == []
 
 
 @pytest.mark.parametrize("kind", ["tag", "request"])
@@ -176,20 +183,48 @@ def test_consent_withdrawn_on_one_side_closes_both_sides_of_a_mutual_link(lab: L
 
 
 @pytest.mark.parametrize("gone", ["a", "b"])
-@pytest.mark.parametrize("kind", ["tag", "request"])
-def test_a_mutual_link_with_one_side_missing_is_completed(lab: Lab, gone: str, kind: str) -> None:
+def test_a_tags_mutual_link_with_one_side_missing_is_completed(lab: Lab, gone: str) -> None:
     """If both groups still consent."""
     a, b = lab.pair()
-    if kind == "tag":
-        lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})
-        lab.sweep()
-    else:
-        lab.cross_account(lab.request(a, b))
-    before = (lab.reasons(a), lab.reasons(b))
+    lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})
+    lab.sweep()
     lab.revoke(a if gone == "a" else b)
     assert lab.sweep()["applied"] == 1
     assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
-    assert (lab.reasons(a), lab.reasons(b)) == before
+    assert lab.reasons(a) == lab.reasons(b) == ["tag"]
+
+
+@pytest.mark.parametrize("gone", ["a", "b"])
+@pytest.mark.parametrize("kind", ["groups", "instances"])
+def test_a_requests_mutual_link_with_one_side_missing_is_removed(lab: Lab, gone: str, kind: str) -> None:
+    """Half an hour after it was made, however many sweeps run meanwhile: the sweep opens nothing for a request, since a
+    marker is no request. The removal is `half-open`."""
+    a, b = lab.pair()
+    ends: list[Group | Instance] = [a, b] if kind == "groups" else [lab.instance(a), lab.instance(b)]
+    lab.cross_account(lab.request(*ends))
+    lab.revoke(a if gone == "a" else b)
+    left = b if gone == "a" else a
+    for _ in range(2):
+        lab.sweep()
+        assert len(lab.rules(a)) + len(lab.rules(b)) == len(lab.rules(left)) == 1
+        lab.cloud.clock.advance(890)
+    lab.cloud.clock.advance(30)
+    lab.sweep()
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+    (record,) = lab.records(outcome="removed")
+    assert record["reason"] == "half-open"
+    assert {record["from"], record["to"]} == {end.id for end in ends}
+    assert lab.records(outcome="applied", function="sweep") == []
+
+
+def test_a_tag_completes_the_half_that_a_request_left(lab: Lab) -> None:
+    """For the tag alone: the missing side is written with its claim, and the request's stays where it is."""
+    a, b = lab.pair()
+    lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})
+    lab.cross_account(lab.request(a, b), lab.request(a, b, action="sync", request_id="tag-1"))
+    lab.revoke(b)
+    lab.sweep()
+    assert (lab.reasons(a), lab.reasons(b)) == (["tag,req:chg-1"], ["tag"])
 
 
 @pytest.mark.parametrize("gone", ["a", "b"])
@@ -203,23 +238,27 @@ def test_a_half_open_link_without_consent_is_removed(lab: Lab, gone: str) -> Non
     assert (lab.rules(group), lab.rules(other)) == ([], [])
 
 
-def test_a_half_open_link_that_cannot_be_completed_is_removed(lab: Lab) -> None:
-    """The group has no room: both sides or neither."""
+@pytest.mark.parametrize("sources", [1, 20])
+def test_a_half_open_link_that_cannot_be_completed_is_removed(lab: Lab, sources: int) -> None:
+    """The group has no room: both sides or neither, whether that is known in advance or the API says so."""
     a, b = lab.pair()
-    lab.cross_account(lab.request(a, b))
+    lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})
+    lab.sweep()
     lab.revoke(a)
-    source = lab.group()
+    groups = [lab.group() for _ in range(sources)]
     for port in range(1, 21):
-        lab.authorize(a, IpProtocol="UDP", PortRange=f"{port}/{port}", SourceGroupId=source.id)
+        lab.authorize(a, IpProtocol="UDP", PortRange=f"{port}/{port}", SourceGroupId=groups[port % sources].id)
     lab.sweep()
     assert lab.rules(b) == []
     assert lab.records(outcome="failed")[0]["reason"] == "quota"
 
 
 def test_a_half_open_link_of_instances_is_completed(lab: Lab) -> None:
-    a, b = lab.pair()
-    one, two = lab.instance(a), lab.instance(b)
-    lab.cross_account(lab.request(one, two))
+    """If a tag asks for it."""
+    a, b = lab.group("*"), lab.group("*")
+    two = lab.instance(b)
+    one = lab.instance(a, tags={"link-peer": two.id})
+    lab.sweep()
     lab.revoke(a)
     lab.sweep()
     assert lab.rules(a) == [f"{two.private_ip}/32>{one.private_ip}/32 all"]

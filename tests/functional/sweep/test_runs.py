@@ -10,7 +10,7 @@ import sweep as function
 from link_peer.domain.errors import Transient
 from link_peer_local.ecs.state import Group, Instance
 
-from tests.functional.lab import PEER, Lab
+from tests.functional.lab import MANAGED, PEER, Lab
 
 
 @pytest.fixture(name="lab")
@@ -21,14 +21,42 @@ def _living(living_lab: Lab) -> Lab:
 # order and idempotency
 
 
-def test_additions_come_before_removals(lab: Lab) -> None:
-    """So changing a tag causes no interruption."""
-    instance, _, db = lab.linked()
+def order(lab: Lab, start: int) -> list[str]:
+    """The actions of the calls since `start`, in order."""
+    return [call.action for call in list(lab.cloud.faults.calls)[start:]]
+
+
+def test_removals_come_before_additions(lab: Lab) -> None:
+    """So no amount of wishes keeps what ended from being closed in time."""
+    instance, app, db = lab.linked()
     lab.tag(instance, link_peer=f"{db.id}:tcp/2")
     start = lab.calls()
     lab.sweep()
-    order = [call.action for call in list(lab.cloud.faults.calls)[start:]]
-    assert order.index("AuthorizeSecurityGroup") < order.index("RevokeSecurityGroup")
+    actions = order(lab, start)
+    assert actions.index("RevokeSecurityGroup") < actions.index("AuthorizeSecurityGroup")
+    assert lab.rules(db) == [f"{app.id} tcp/2"]
+
+
+@pytest.mark.parametrize("cause", ["until", "consent", "lock", "policy"])
+def test_what_ended_is_closed_before_instances_are_read(lab: Lab, cause: str) -> None:
+    """Wishes are read afterwards, however many there are."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, "tcp/22", until=lab.iso(60)))
+    lab.instance(lab.group(), tags={"link-peer": f"{lab.group('*').id}:tcp/1"})
+    if cause == "until":
+        lab.cloud.clock.advance(60)
+    elif cause == "policy":
+        lab.policy(deny={"ports": ["tcp/22"]})
+    elif cause == "lock":
+        lab.tag(b, link_lock="incident")
+    else:
+        lab.tag(b, link_accept=None)
+    start = lab.calls()
+    lab.sweep()
+    actions = order(lab, start)
+    assert lab.rules(b) == []
+    assert actions.index("RevokeSecurityGroup") < actions.index("DescribeInstances")
+    assert actions.index("RevokeSecurityGroup") < actions.index("AuthorizeSecurityGroup")
 
 
 def test_in_a_full_group_removals_come_first(lab: Lab) -> None:
@@ -44,7 +72,7 @@ def test_in_a_full_group_removals_come_first(lab: Lab) -> None:
 
 
 def test_a_second_sweep_changes_nothing(lab: Lab) -> None:
-    """No changing call and no outcome, for tags, requests, instances, a denied link and one without room."""
+    """No changing call and no outcome, for tags, requests, instances and a denied link, which is counted only."""
     lab.linked()
     lab.linked(PEER, "")
     a, b = lab.pair()
@@ -57,8 +85,9 @@ def test_a_second_sweep_changes_nothing(lab: Lab) -> None:
     lab.instance(a, tags={"link-peer": f"{lab.group().id}:tcp/1"})
     lab.sweep()
     before, rules = lab.changes(), (lab.raw_rules(a), lab.raw_rules(b))
-    assert set(lab.sweep()) <= {"denied"}
+    assert lab.sweep() == {}
     assert lab.changes() == before
+    assert json.loads(lab.summary()["counts"]) == {"denied no-consent": 1}
     assert (lab.raw_rules(a), lab.raw_rules(b)) == rules
     assert lab.summary()["outcome"] == "unchanged"
 
@@ -80,6 +109,17 @@ def test_a_transient_error_raises_after_the_other_links_are_done(lab: Lab) -> No
     assert len(lab.rules(first)) == len(lab.rules(second)) == 1
 
 
+def test_a_closing_that_meets_trouble_is_made_later_in_the_same_run(lab: Lab) -> None:
+    """There is nothing left to do then, so the function does not raise."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, "tcp/1"))
+    lab.tag(b, link_accept=None)
+    lab.fault(service="ecs", action="RevokeSecurityGroup", kind="error", times=4)
+    assert lab.sweep() == {"removed": 1}
+    assert lab.rules(b) == []
+    assert len(lab.records("attempt")) == 1
+
+
 def test_without_the_audit_log_nothing_is_changed(lab: Lab) -> None:
     instance, _, db = lab.linked()
     lab.tag(instance, link_peer=None)
@@ -92,11 +132,11 @@ def test_without_the_audit_log_nothing_is_changed(lab: Lab) -> None:
 
 
 def test_without_the_audit_log_the_managed_tag_is_not_removed(lab: Lab) -> None:
-    group = lab.group(tags={"link-managed.prod": "true"})
+    group = lab.group(tags={MANAGED: "true"})
     lab.fault(service="sls", kind="error", times=None)
     with pytest.raises(Transient, match="audit log"):
         lab.sweep()
-    assert lab.tags(group)["link-managed.prod"] == "true"
+    assert lab.tags(group)[MANAGED] == "true"
 
 
 def test_groups_that_were_not_read_in_time_are_left_to_the_next_runs(lab: Lab) -> None:
@@ -144,7 +184,7 @@ def test_no_change_is_started_shortly_before_the_timeout(lab: Lab) -> None:
 
 def test_the_summary_reports_work_and_cost(lab: Lab) -> None:
     """One per run: counts, calls, seconds, what was skipped and why."""
-    instance, _, _ = lab.linked()
+    instance, _, old = lab.linked()
     lab.tag(instance, link_peer=None)
     app, db = lab.group(), lab.group("*")
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
@@ -153,12 +193,13 @@ def test_the_summary_reports_work_and_cost(lab: Lab) -> None:
     start = lab.calls()
     lab.sweep()
     assert len(lab.records("summary")) == runs + 1
+    assert MANAGED not in lab.tags(old)
     record = lab.summary()
     expected = {
         "function": "sweep",
         "deployment": "prod",
         "outcome": "applied",
-        "changed": "3",  # a rule added, a rule removed, and the managed tag of its group removed
+        "changed": "2",  # a rule added and a rule removed; the managed tag of its group is no outcome
         "removed": "1",
         "held": "0",
         "denied": "1",
@@ -166,6 +207,8 @@ def test_the_summary_reports_work_and_cost(lab: Lab) -> None:
         "event_id": f"sweep-{lab.iso()}",
     }
     assert {name: record[name] for name in expected} == expected
+    assert json.loads(record["counts"]) == {"applied": 1, "denied no-consent": 1, "removed": 1}
+    assert len(record["api_requests"].split(",")) == 1  # the managed tag of the empty group was removed
     assert float(record["seconds"]) >= 0
     counted: dict[str, int] = json.loads(record["api_calls"])
     made: dict[str, int] = {}

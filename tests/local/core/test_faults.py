@@ -16,8 +16,9 @@ from mns.mns_exception import MNSClientNetworkException, MNSServerException
 from mns.queue import Message
 
 HOME = "1000000000000001"
-BEFORE = sorted(kind for kind in KINDS if not kind.endswith("-after") and kind != "slow")
-AFTER = sorted(kind for kind in KINDS if kind.endswith("-after"))
+UNNOTICED = {"slow", "empty", "empty-after"}  # the client raises nothing
+BEFORE = sorted(kind for kind in KINDS - UNNOTICED if not kind.endswith("-after"))
+AFTER = sorted(kind for kind in KINDS - UNNOTICED if kind.endswith("-after"))
 
 
 @pytest.fixture(name="ecs")
@@ -98,6 +99,25 @@ def test_a_slow_call_takes_its_seconds(local_cloud: LocalCloud, ecs: Ecs) -> Non
     before = local_cloud.clock.now()
     create(ecs)
     assert local_cloud.clock.now() == before + 30
+
+
+@pytest.mark.parametrize(("kind", "made"), [("empty", 0), ("empty-after", 1)])
+def test_an_empty_object_is_a_success_without_fields(local_cloud: LocalCloud, ecs: Ecs, kind: str, made: int) -> None:
+    """The client raises nothing, and its model has no field, whether the change was made or not."""
+    local_cloud.faults.add(Fault(kind=kind))
+    request = CreateSecurityGroupRequest(region_id="cn-qingdao", security_group_name="sg-app")
+    answer = ecs.create_security_group(request)
+    assert (answer.status_code, answer.body.to_map()) == (200, {})
+    assert groups(local_cloud) == made
+
+
+def test_an_empty_object_is_no_answer_of_a_rest_service(local_cloud: LocalCloud) -> None:
+    """There, 200 means that the write was accepted, whatever the body."""
+    keys = local_cloud.identity.accounts[HOME]
+    account = Account(f"http://{HOME}.mns.cn-qingdao.aliyuncs.com", keys.access_key_id, keys.access_key_secret)
+    local_cloud.faults.add(Fault("mns", kind="empty"))
+    account.get_queue("link-peer-requests").send_message(Message("hello"))
+    assert len(local_cloud.mns.receive(HOME, "link-peer-requests", max_n=1)) == 1
 
 
 def test_silence_lasts_until_the_read_timeout(local_cloud: LocalCloud, ecs: Ecs) -> None:

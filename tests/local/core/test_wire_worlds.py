@@ -12,6 +12,7 @@ from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.identity import Caller
+from link_peer_local.fc.triggers import deploy
 from link_peer_local.server import Server
 
 HOME, PEER = "1000000000000001", "1000000000000002"
@@ -95,7 +96,7 @@ def test_the_audit_log_is_indexed(local_cloud: LocalCloud, query: str, found: in
 
 
 def test_a_world_may_have_more_queues_and_isolated_groups(tmp_path: Path) -> None:
-    """`queues` of the home account, and `inner_access` of a group."""
+    """`queues` of the home account, which the deployed cross_account reads too, and `inner_access` of a group."""
     text = yaml.safe_load((world.WORLDS / "shop.yaml").read_text(encoding="utf-8"))
     text["queues"] = ["requests-b"]
     text["groups"][0]["inner_access"] = "Drop"
@@ -104,6 +105,8 @@ def test_a_world_may_have_more_queues_and_isolated_groups(tmp_path: Path) -> Non
     cloud = LocalCloud(VirtualClock())
     world.load(cloud, path)
     assert "requests-b" in [queue.name for queue in cloud.mns.queues(HOME)]
+    streams = deploy(cloud, in_process=True).streams
+    assert [stream.settings.queue for stream in streams] == [cloud.world.queue, "requests-b"]
     assert cloud.ecs.account(HOME).groups[text["groups"][0]["id"]].inner_access == "Drop"
 
 

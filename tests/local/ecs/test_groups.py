@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import pytest
@@ -254,3 +255,39 @@ def test_the_number_of_groups_is_limited(local_cloud: LocalCloud) -> None:
     new_group(ecs)
     with refused("QuotaExceed.SecurityGroup", 403):
         new_group(ecs)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "status"),
+    [
+        ("sg-bp1" + "z" * 17, "InvalidSecurityGroupId.NotFound", 404),
+        ("sg-x", "InvalidSecurityGroupId.Malformed", 400),
+    ],
+)
+def test_a_wrong_id_among_others_is_left_out_or_refuses_the_call(
+    local_cloud: LocalCloud, wrong: str, code: str, status: int
+) -> None:
+    """By the knob `strict_ids`: which of the two the platform does is unknown."""
+    ecs = client(local_cloud)
+    group = new_group(ecs)
+    assert ids(ecs, security_group_ids=json.dumps([group, wrong])) == [group]
+    local_cloud.ecs.strict_ids = True
+    assert ids(ecs, security_group_ids=json.dumps([group])) == [group]
+    with refused(code, status):
+        listed(ecs, security_group_ids=json.dumps([group, wrong]))
+
+
+def test_a_malformed_instance_id_is_left_out_or_refuses_the_call(local_cloud: LocalCloud) -> None:
+    """By the same knob. An unknown one is always left out."""
+    ecs = client(local_cloud)
+    machine = local_cloud.ecs.create_instance(HOME, [new_group(ecs)]).id
+
+    def found(*wanted: str) -> list[str]:
+        request = models.DescribeInstancesRequest(region_id=REGION, instance_ids=json.dumps(wanted))
+        return [each.instance_id for each in ecs.describe_instances(request).body.instances.instance]
+
+    assert found(machine, "i-x") == [machine]
+    local_cloud.ecs.strict_ids = True
+    assert found(machine, "i-bp1" + "z" * 17) == [machine]
+    with refused("InvalidInstanceIds.Malformed", 400):
+        found(machine, "i-x")

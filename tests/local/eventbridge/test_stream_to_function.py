@@ -31,12 +31,16 @@ class Deployed(Lab):
         queue.send_message(Message(text))
 
     def settle(self) -> None:
-        """Work until every call, message and retry is finished."""
+        """Work until every call, message and retry is finished, messages that are delayed too."""
         self.triggers.drain(86_400)
+        while (due := self.cloud.mns.next_visible_at(HOME, self.cloud.world.queue)) is not None:
+            self.cloud.clock.advance(max(due - self.cloud.clock.now(), 0))
+            self.triggers.drain(86_400)
 
     def depth(self) -> int:
+        """The messages on the queue, those that are delayed too."""
         depth = self.cloud.mns.depth(HOME, self.cloud.world.queue)
-        return depth.active + depth.inactive
+        return depth.active + depth.inactive + depth.delayed
 
     def dead(self) -> list[Any]:
         """The messages on the dead-letter queue."""
@@ -72,8 +76,8 @@ def test_a_request_that_cannot_succeed_is_deleted_from_the_queue(lab: Deployed) 
     assert (lab.depth(), lab.dead()) == (0, [])
 
 
-def test_a_transient_failure_is_retried_by_the_stream(lab: Deployed) -> None:
-    """Each attempt is recorded, then one outcome; the message stays in the queue until then."""
+def test_a_request_that_meets_trouble_is_put_back_until_it_succeeds(lab: Deployed) -> None:
+    """Each attempt is recorded, then one outcome; a message is on the queue until then."""
     a, b = lab.pair()
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", account=PEER, kind="error", times=9)
     lab.post(lab.request(a, b))
@@ -96,21 +100,40 @@ def test_a_function_that_is_killed_is_called_again(lab: Deployed) -> None:
     assert [record["outcome"] for record in lab.records()] == ["applied"]
 
 
-def test_a_lasting_failure_is_dead_lettered_and_blocks_no_other_request(lab: Deployed) -> None:
-    """The dead letter holds the whole event, so its body can be sent again; other requests proceed meanwhile."""
+def test_a_lasting_failure_ends_at_expiry_and_blocks_no_other_request(lab: Deployed) -> None:
+    """The request is put back again and again, with an attempt on record each time; other requests proceed meanwhile."""
     a, b = lab.pair()
     one, two = lab.instance(a), lab.instance(b)
-    bad = lab.request(one, two, "tcp/9", request_id="chg-bad")
     lab.fault(service="ecs", action="DescribeInstances", kind="error", times=None)
-    lab.post(bad)
+    lab.post(lab.request(one, two, "tcp/9", request_id="chg-bad"))
     for number in range(4):
         lab.post(lab.request(a, b, f"tcp/{number + 1}", request_id=f"chg-{number}"))
     lab.triggers.streams[0].step()
     lab.triggers.streams[0].step()
     assert len(lab.rules(b)) == 4
     lab.settle()
+    (record,) = lab.records(request_id="chg-bad")
+    assert (record["outcome"], record["reason"]) == ("denied", "expired")
+    assert len(lab.records("attempt", request_id="chg-bad")) > 5
+    assert (lab.depth(), lab.dead()) == (0, [])
+
+
+def unable_to_put_back(lab: Deployed) -> None:
+    """From now on, requests meet trouble, and what the function sends to the queue does too."""
+    lab.fault(service="sts", kind="error", times=None)
+    lab.fault(service="mns", action="SendMessage", kind="error", times=None)
+
+
+def test_what_cannot_be_put_back_is_dead_lettered(lab: Deployed) -> None:
+    """The function raises, the stream retries it, and at last the dead letter holds the whole event, so that its body can
+    be sent again."""
+    a, b = lab.pair()
+    request = lab.request(a, b, request_id="chg-bad")
+    lab.post(request)
+    unable_to_put_back(lab)
+    lab.settle()
     (dead,) = lab.dead()
-    assert json.loads(dead["data"]["messageBody"]) == bad
+    assert json.loads(dead["data"]["messageBody"]) == request
     assert lab.records(request_id="chg-bad") == []
     assert lab.depth() == 0
 
@@ -123,8 +146,8 @@ def test_a_lasting_failure_is_dead_lettered_and_blocks_no_other_request(lab: Dep
 def test_a_dead_letter_that_is_replayed_after_expiry_opens_nothing(lab: Deployed) -> None:
     """The request has expired and is denied."""
     a, b = lab.pair()
-    lab.fault(service="sts", kind="error", times=None)
     lab.post(lab.request(a, b))
+    unable_to_put_back(lab)
     lab.settle()
     lab.cloud.faults.clear()
     (dead,) = lab.dead()
@@ -147,16 +170,19 @@ def test_while_the_audit_log_is_down_requests_wait(lab: Deployed) -> None:
     assert lab.outcome()["outcome"] == "applied"
 
 
-def test_a_message_delivered_twice_has_one_outcome(lab: Deployed) -> None:
-    """Each delivery is a new event, but the records have one key."""
+def test_a_message_sent_twice_is_applied_twice_and_changes_nothing_the_second_time(lab: Deployed) -> None:
+    """Each delivery is a new event with a record of its own: only equal copies of one write share a key."""
     a, b = lab.pair()
     request = lab.request(a, b)
     lab.post(request)
+    lab.settle()
+    before = lab.changes()
     lab.post(request)
     lab.settle()
-    assert len(lab.records()) == 2
+    assert lab.changes() == before
+    assert [record["outcome"] for record in lab.records()] == ["applied", "applied"]
     assert len({record["event_id"] for record in lab.records()}) == 2
-    assert len({record["key"] for record in lab.records()}) == 1
+    assert len({record["key"] for record in lab.records()}) == 2
 
 
 def test_a_tag_opens_the_other_account_through_every_trigger(lab: Deployed) -> None:

@@ -330,12 +330,23 @@ def test_queues_are_delivered_independently(tmp_path: Path) -> None:
 def test_a_delayed_message_is_delivered_after_its_delay(setup: Setup) -> None:
     """DelaySeconds of SendMessage."""
     setup.mns.send(HOME, QUEUE, "later", delay=600)
-    assert setup.seen() == []
+    assert not setup.stream.step()
     assert isinstance(setup.clock, VirtualClock)
     setup.clock.advance(599)
-    assert setup.seen() == []
+    assert not setup.stream.step()
+    assert not setup.stream.idle()
     setup.clock.advance(1)
+    assert setup.stream.step()
     assert [event["data"]["messageBody"] for _, [event] in setup.seen()] == ["later"]
+
+
+def test_a_stream_has_settled_once_the_delayed_messages_are_delivered(setup: Setup) -> None:
+    """A function puts a message back with a delay; the test's clock moves on until it is due."""
+    started = setup.clock.now()
+    for delay in (600, 10):
+        setup.mns.send(HOME, QUEUE, f"after {delay}", delay=delay)
+    assert [event["data"]["messageBody"] for _, [event] in setup.seen()] == ["after 10", "after 600"]
+    assert setup.clock.now() == started + 600
 
 
 def test_without_its_queue_a_stream_waits(tmp_path: Path) -> None:

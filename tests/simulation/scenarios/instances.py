@@ -24,7 +24,7 @@ ONE, STORE, OTHER = Party(HOME, "i-one"), Party(HOME, "i-store"), Party(HOME, "i
 
 
 def event(name: str, state: str, instance: Party = ONE, after: float = 0.0) -> Message:
-    """A state change of an instance; with `tags` as state, a tag change as ActionTrail reports it."""
+    """A state change of an instance; with `tags` as state, a tag change of it or of a group as ActionTrail reports it."""
     body: dict[str, Any] = {
         "id": f"e-{name}",
         "source": "acs.ecs",
@@ -40,7 +40,7 @@ def event(name: str, state: str, instance: Party = ONE, after: float = 0.0) -> M
         body["data"] = {
             "eventName": "TagResources",
             "acsRegion": REGION,
-            "referencedResources": {"ACS::ECS::Instance": [instance.id]},
+            "referencedResources": {f"ACS::ECS::{'SecurityGroup' if instance.is_group else 'Instance'}": [instance.id]},
         }
     return Message(name, "auto_link", json.dumps(body).encode(), after)
 
@@ -168,7 +168,7 @@ def empty_reads(peer: str, **options: Any) -> Scenario:
         return world
 
     def end(world: World, _facts: Facts) -> None:
-        wanted = [key for key, instances in oracle.wanted_by_tags(world, POLICY).items() if ONE.id in instances]
+        wanted = list(oracle.wanted_by_tags(world, POLICY, ONE))
         ours = oracle.owned(world, POLICY)
         hold("I9", bool(wanted) and set(wanted) <= ours.keys(), f"{wanted} should still exist, the rules are {ours}")
         sweep_and_check(world)
@@ -179,7 +179,7 @@ def empty_reads(peer: str, **options: Any) -> Scenario:
 
 
 def omitted_once(peer: str, **options: Any) -> Scenario:
-    """i-one asks for a link and i-other does not; any one read may omit i-one: its link stays."""
+    """i-one asks for a link and i-other does not; any one read may omit i-one, or a group: its link stays."""
     running, other = event("running", "Running"), event("other", "tags", OTHER)
 
     def start() -> World:
@@ -194,7 +194,7 @@ def omitted_once(peer: str, **options: Any) -> Scenario:
         sweep_and_check(world)
 
     lanes = ((running, sweep_message()), (other, other))
-    options = {"kinds": ("kill", "omit-one", "account-down"), **options}
+    options = {"kinds": ("kill", "omit-one", "omit-group", "account-down"), **options}
     return Scenario(f"omitted once, {peer}", start, POLICY, lanes, end, **options)
 
 

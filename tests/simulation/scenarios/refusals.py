@@ -15,6 +15,7 @@ from tests.simulation.scenarios.common import (
     APP,
     DB,
     POLICY,
+    half_an_hour_later,
     outcomes_of,
     redeliver_and_check,
     request,
@@ -35,11 +36,12 @@ def one_side_refuses(side: Party, **options: Any) -> Scenario:
 
     def end(world: World, facts: Facts) -> None:
         not_redelivered = world.copy()
+        not_redelivered.queue.clear()
         sweep_and_check(not_redelivered)
-        ours = oracle.owned(not_redelivered, POLICY)
+        ours = oracle.owned(half_an_hour_later(not_redelivered), POLICY)
         hold("I3", ours == {}, f"rules exist after a sweep, though {side} refuses: {ours}")
         all_facts = redeliver_and_check(world, facts, (r1, r2))
-        ours = oracle.owned(world, POLICY)
+        ours = oracle.owned(half_an_hour_later(world), POLICY)
         hold("I3", ours == {}, f"rules exist after redelivery, though {side} refuses: {ours}")
         for message in (r1, r2):
             outcomes = outcomes_of(all_facts, message.name) - {("denied", "no-access"), ("removed", "no-access")}

@@ -6,13 +6,13 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from link_peer.domain.marker import fits, owned, parse, render
+from link_peer.domain.marker import MAX_LENGTH, damaged, fits, owned, parse, render
 from link_peer.domain.model import ALL, TAG, Claim, Marker, Party, Port, Rule, RuleKey
 
 A, B = "1000000000000001", "1000000000000002"
 REGION = "cn-qingdao"
-ID = "daed3c026b1eb6c4"
-HEAD = f"link-peer/1 dep=prod id={ID}"
+ID = "0f4701091c58a844"
+HEAD = f"link-peer/2 dep=prod home={A} id={ID}"
 CHANGE = Claim("chg-1042")
 UNTIL = Claim("chg-1042", 1798761600)
 
@@ -30,6 +30,7 @@ reasons = st.one_of(
 ends = st.tuples(*[st.builds(Party, st.sampled_from([A, B]), st.from_regex(r"i-[0-9a-z]{1,20}", fullmatch=True))] * 2)
 markers = st.builds(
     Marker,
+    st.sampled_from([A, B, "12345678901234567890"]),
     st.from_regex(r"[a-z0-9-]{1,32}", fullmatch=True),
     st.from_regex(r"[0-9a-f]{16}", fullmatch=True),
     st.lists(reasons, min_size=1, max_size=4, unique_by=lambda reason: reason.request).map(
@@ -42,31 +43,31 @@ markers = st.builds(
 @pytest.mark.parametrize(
     ("marker", "text"),
     [
-        (Marker("prod", ID, (TAG,)), f"{HEAD} by=tag"),
-        (Marker("prod", ID, (CHANGE,)), f"{HEAD} by=req:chg-1042"),
-        (Marker("prod", ID, (UNTIL,)), f"{HEAD} by=req:chg-1042~20270101T000000Z"),
-        (Marker("prod", ID, (Claim("b"), TAG, Claim("a"))), f"{HEAD} by=tag,req:a,req:b"),
-        (Marker("prod", ID, (TAG,), (Party(A, "i-a"), Party(A, "i-b"))), f"{HEAD} by=tag from=i-a to=i-b"),
-        (Marker("prod", ID, (TAG,), (Party(A, "i-a"), Party(B, "i-b"))), f"{HEAD} by=tag from=i-a to=i-b@{B}"),
-        (Marker("prod", ID, (TAG,), (Party(B, "i-b"), Party(A, "i-a"))), f"{HEAD} by=tag from=i-b@{B} to=i-a"),
+        (Marker(A, "prod", ID, (TAG,)), f"{HEAD} by=tag"),
+        (Marker(A, "prod", ID, (CHANGE,)), f"{HEAD} by=req:chg-1042"),
+        (Marker(A, "prod", ID, (UNTIL,)), f"{HEAD} by=req:chg-1042~20270101T000000Z"),
+        (Marker(A, "prod", ID, (Claim("b"), TAG, Claim("a"))), f"{HEAD} by=tag,req:a,req:b"),
+        (Marker(A, "prod", ID, (TAG,), (Party(A, "i-a"), Party(A, "i-b"))), f"{HEAD} by=tag from=i-a to=i-b"),
+        (Marker(A, "prod", ID, (TAG,), (Party(A, "i-a"), Party(B, "i-b"))), f"{HEAD} by=tag from=i-a to=i-b@{B}"),
+        (Marker(A, "prod", ID, (TAG,), (Party(B, "i-b"), Party(A, "i-a"))), f"{HEAD} by=tag from=i-b@{B} to=i-a"),
     ],
 )
 def test_a_marker_is_rendered_as_the_contract_says(marker: Marker, text: str) -> None:
-    """The tag first, then requests by id; an account only if it is not home."""
-    assert render(marker, A) == text
+    """The tag first, then requests by id; an instance's account only if it is not home."""
+    assert render(marker) == text
 
 
 @settings(max_examples=80, derandomize=True, deadline=None)
 @given(markers)
 def test_a_rendered_marker_parses_to_the_same_marker(marker: Marker) -> None:
     """Unless it is too long for a Description."""
-    text = render(marker, A)
-    assert parse(text, A) == (marker if fits(text) else None)
+    text = render(marker)
+    assert parse(text) == (marker if len(text) <= MAX_LENGTH else None)
 
 
 def test_claims_are_read_in_any_order_and_returned_sorted() -> None:
     """So that a marker has one rendering."""
-    marker = parse(f"{HEAD} by=req:b,tag,req:a", A)
+    marker = parse(f"{HEAD} by=req:b,tag,req:a")
     assert marker is not None
     assert marker.claims == (TAG, Claim("a"), Claim("b"))
 
@@ -107,28 +108,37 @@ def test_claims_are_read_in_any_order_and_returned_sorted() -> None:
         f"{HEAD} by=tag from=i-a to=i-b@",
         f"{HEAD} by=tag from=i-a to=i-b@12",
         f"{HEAD} by=tag from=i-a to=i-b more",
+        f"{HEAD} by=tag reviewed by Li",
+        f"link-peer/1 dep=prod id={ID} by=tag",
+        f"link-peer/1 dep=prod home={A} id={ID} by=tag",
+        f"link-peer/3 dep=prod home={A} id={ID} by=tag",
         f"link-peer/2 dep=prod id={ID} by=tag",
-        f"link-peer/1 dep=PROD id={ID} by=tag",
-        f"link-peer/1 dep= id={ID} by=tag",
-        f"link-peer/1 dep={'p' * 33} id={ID} by=tag",
-        f"link-peer/1 dep=prod id={ID.upper()} by=tag",
-        f"link-peer/1 dep=prod id={ID[:-1]} by=tag",
-        f"link-peer/1 id={ID} dep=prod by=tag",
+        f"link-peer/2 dep=prod home= id={ID} by=tag",
+        f"link-peer/2 dep=prod home={A[:14]} id={ID} by=tag",
+        f"link-peer/2 dep=prod home={'1' * 21} id={ID} by=tag",
+        f"link-peer/2 dep=prod home=１000000000000001 id={ID} by=tag",
+        f"link-peer/2 home={A} dep=prod id={ID} by=tag",
+        f"link-peer/2 dep=PROD home={A} id={ID} by=tag",
+        f"link-peer/2 dep= home={A} id={ID} by=tag",
+        f"link-peer/2 dep={'p' * 33} home={A} id={ID} by=tag",
+        f"link-peer/2 dep=prod home={A} id={ID.upper()} by=tag",
+        f"link-peer/2 dep=prod home={A} id={ID[:-1]} by=tag",
+        f"link-peer/2 id={ID} dep=prod home={A} by=tag",
         f"{HEAD} by=" + ",".join(f"req:{'x' * 40}{n}" for n in range(12)),
     ],
 )
 def test_any_other_text_is_not_a_marker(text: str) -> None:
     """A rule with such a Description belongs to a person."""
-    assert parse(text, A) is None
+    assert parse(text) is None
 
 
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(markers, st.integers(0, 200), st.characters())
 def test_a_marker_with_an_inserted_character_is_not_a_marker(marker: Marker, place: int, character: str) -> None:
     """Only ASCII is valid; hostile text never raises."""
-    text = render(marker, A)
+    text = render(marker)
     place %= len(text) + 1
-    read = parse(text[:place] + character + text[place:], A)
+    read = parse(text[:place] + character + text[place:])
     assert read is None or character.isascii()
 
 
@@ -136,23 +146,30 @@ def rule(key: RuleKey | None, description: str, policy: str = "accept") -> Rule:
     return Rule(Party(A, "sg-db") if key is None else key.group, "sgr-1", key, policy, 100, description)
 
 
-def test_a_rule_is_ours_by_its_marker_deployment_and_recomputed_id() -> None:
+def test_a_rule_is_ours_by_its_marker_home_deployment_and_recomputed_id() -> None:
     """With the rule of the published vector."""
-    assert owned(rule(GROUP_KEY, f"{HEAD} by=tag"), "prod", REGION, A) == Marker("prod", ID, (TAG,))
+    assert owned(rule(GROUP_KEY, f"{HEAD} by=tag"), "prod", REGION, A) == Marker(A, "prod", ID, (TAG,))
 
 
 def test_an_instance_rule_is_ours_with_its_ends() -> None:
     """The ends name the instances whose addresses it has."""
-    marker = Marker("prod", INSTANCE_KEY.id("prod", REGION), (TAG,), (Party(A, "i-a"), Party(A, "i-b")))
-    assert owned(rule(INSTANCE_KEY, render(marker, A)), "prod", REGION, A) == marker
+    marker = Marker(A, "prod", INSTANCE_KEY.id(A, "prod", REGION), (TAG,), (Party(A, "i-a"), Party(A, "i-b")))
+    assert owned(rule(INSTANCE_KEY, render(marker)), "prod", REGION, A) == marker
 
 
-IN_ID = INSTANCE_KEY.id("prod", REGION)
+def text_of(key: RuleKey, home: str = A, deployment: str = "prod", ends: str = "") -> str:
+    return f"link-peer/2 dep={deployment} home={home} id={key.id(home, deployment, REGION)} by=tag{ends}"
+
+
 NOT_OURS = {
     "a person's description": rule(GROUP_KEY, "by hand"),
     "a form we never write": rule(None, f"{HEAD} by=tag"),
     "a drop": rule(GROUP_KEY, f"{HEAD} by=tag", "drop"),
-    "another deployment": rule(GROUP_KEY, f"link-peer/1 dep=test id={GROUP_KEY.id('test', REGION)} by=tag"),
+    "another deployment": rule(GROUP_KEY, text_of(GROUP_KEY, deployment="test")),
+    "another home": rule(GROUP_KEY, text_of(GROUP_KEY, home=B)),
+    "another home's id": rule(GROUP_KEY, f"link-peer/2 dep=prod home={A} id={GROUP_KEY.id(B, 'prod', REGION)} by=tag"),
+    "version 1": rule(GROUP_KEY, "link-peer/1 dep=prod id=daed3c026b1eb6c4 by=tag"),
+    "a marker with a note": rule(GROUP_KEY, f"{HEAD} by=tag reviewed"),
     "a marker copied to another port": rule(
         msgspec.structs.replace(GROUP_KEY, port=Port("tcp", 22, 22)), f"{HEAD} by=tag"
     ),
@@ -161,7 +178,7 @@ NOT_OURS = {
     ),
     "a marker copied to another source": rule(msgspec.structs.replace(GROUP_KEY, source=f"sg-x@{A}"), f"{HEAD} by=tag"),
     "a group rule with ends": rule(GROUP_KEY, f"{HEAD} by=tag from=i-a to=i-b"),
-    "an instance rule without ends": rule(INSTANCE_KEY, f"link-peer/1 dep=prod id={IN_ID} by=tag"),
+    "an instance rule without ends": rule(INSTANCE_KEY, text_of(INSTANCE_KEY)),
 }
 
 
@@ -176,7 +193,61 @@ def test_a_rule_of_another_region_is_not_ours() -> None:
     assert owned(rule(GROUP_KEY, f"{HEAD} by=tag"), "prod", "cn-hangzhou", A) is None
 
 
-def test_a_description_holds_512_characters() -> None:
-    """One more does not fit."""
-    assert fits("x" * 512)
-    assert not fits("x" * 513)
+DAMAGED = [
+    "a form we never write",
+    "a drop",
+    "another home's id",
+    "a marker with a note",
+    "a marker copied to another port",
+    "a marker copied to another group",
+    "a marker copied to another source",
+    "a group rule with ends",
+    "an instance rule without ends",
+]
+
+
+@pytest.mark.parametrize("name", NOT_OURS)
+def test_a_rule_that_names_our_deployment_and_home_but_is_not_ours_is_damaged(name: str) -> None:
+    """It is left alone and reported. A person's rule, another deployment's and another home's are not reported."""
+    assert damaged(NOT_OURS[name], "prod", REGION, A) is (name in DAMAGED)
+
+
+@pytest.mark.parametrize(
+    ("description", "reported"),
+    [
+        (f"{HEAD} by=tag", False),
+        (f"{HEAD} by=tag,tag", True),
+        (f"{HEAD} by=tag\n", True),
+        (f"link-peer/3 dep=prod home={A}", True),
+        (f"reviewed: {HEAD} by=tag", False),
+        (f"link-peer dep=prod home={A}", False),
+        (f"link-peer/2 dep=prod home={A}0", False),
+        (f"link-peer/2 dep=production home={A}", False),
+        ("", False),
+    ],
+)
+def test_a_description_that_starts_like_ours_is_reported_unless_it_is_the_rules_own(
+    description: str, reported: bool
+) -> None:
+    """It must start with `link-peer/` and have both words: our deployment and our home."""
+    assert damaged(rule(GROUP_KEY, description), "prod", REGION, A) is reported
+
+
+def long(length: int, *claims: Claim) -> Marker:
+    """A marker whose Description has this length."""
+    marker = Marker(A, "prod", ID, (*claims, *(Claim(f"{number:048d}") for number in range(8))))
+    rest = length - len(render(marker))
+    assert 5 < rest <= 54
+    filled = msgspec.structs.replace(marker, claims=(*marker.claims, Claim("x" * (rest - 5))))
+    assert len(render(filled)) == length
+    return filled
+
+
+def test_a_description_holds_512_characters_and_keeps_room_for_the_tag() -> None:
+    """A marker of 508 characters has no room left for `tag,`; with the tag, all 512 are used."""
+    assert fits(long(508))
+    assert not fits(long(509))
+    assert fits(long(512, TAG))
+    assert not fits(long(513, TAG))
+    assert parse(render(long(512))) is not None
+    assert parse(render(long(513))) is None

@@ -12,6 +12,7 @@ A, B = "1000000000000001", "1000000000000002"
 APP, DB = Party(A, "sg-bp1azkttqpldxgtedxxx"), Party(B, "sg-bp15ed6xe1yxeycg7xxx")
 REGION = "cn-qingdao"
 MYSQL = Port("tcp", 3306, 3306)
+VECTOR = "0f4701091c58a844"  # of the contract, section 4
 
 
 def sha(text: str) -> str:
@@ -21,13 +22,14 @@ def sha(text: str) -> str:
 def test_rule_id_is_the_published_vector() -> None:
     """Other programs that compute ids can compare theirs with this vector of the contract."""
     key = RuleKey(DB, f"{APP.id}@{A}", "", MYSQL)
-    assert key.id("prod", REGION) == "daed3c026b1eb6c4"
+    assert key.id(A, "prod", REGION) == VECTOR
 
 
 def test_rule_id_of_an_instance_rule_includes_both_addresses() -> None:
     """Source and destination, in the order of the contract."""
     key = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", ALL)
-    assert key.id("prod", REGION) == sha(f"link-peer/1|prod|{REGION}|{B}/{DB.id}|10.0.0.1/32|10.0.0.2/32|all|-1/-1")
+    text = f"link-peer/2|{A}|prod|{REGION}|{B}/{DB.id}|10.0.0.1/32|10.0.0.2/32|all|-1/-1"
+    assert key.id(A, "prod", REGION) == sha(text)
 
 
 @pytest.mark.parametrize(
@@ -42,13 +44,14 @@ def test_rule_id_of_an_instance_rule_includes_both_addresses() -> None:
 )
 def test_rule_id_differs_with_every_part(other: RuleKey) -> None:
     """So a marker that is copied to another rule is not ours there."""
-    assert other.id("prod", REGION) != "daed3c026b1eb6c4"
+    assert other.id(A, "prod", REGION) != VECTOR
 
 
-def test_rule_id_differs_between_deployments_and_regions() -> None:
-    """Two deployments never own each other's rules."""
+def test_rule_id_differs_between_homes_deployments_and_regions() -> None:
+    """Two deployments never own each other's rules, and neither do two homes that use one deployment name."""
     key = RuleKey(DB, f"{APP.id}@{A}", "", MYSQL)
-    assert len({key.id("prod", REGION), key.id("test", REGION), key.id("prod", "cn-hangzhou")}) == 3
+    contexts = [(A, "prod", REGION), (B, "prod", REGION), (A, "test", REGION), (A, "prod", "cn-hangzhou")]
+    assert len({key.id(*context) for context in contexts}) == 4
 
 
 def test_link_id_is_direction_and_sorted_ports() -> None:
@@ -101,7 +104,7 @@ def test_only_the_claim_without_a_request_is_the_tags() -> None:
 
 def test_values_are_frozen() -> None:
     """No caller can change a value that another one holds."""
-    marker = Marker("prod", "0" * 16, (TAG,))
+    marker = Marker(A, "prod", "0" * 16, (TAG,))
     with pytest.raises(AttributeError):
         marker.id = "1"  # type: ignore[misc]
     assert msgspec.structs.replace(marker, id="1" * 16) != marker

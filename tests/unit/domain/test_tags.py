@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, Party, Port, ports_text
 from link_peer.domain.tags import (
+    LOCK_TAG,
     Peer,
     Who,
     accepts,
@@ -18,7 +19,10 @@ from link_peer.domain.tags import (
     compact,
     covers,
     is_account_uid,
+    iso,
+    iso_millis,
     link_until,
+    managed_tag,
     parse_compact,
     parse_instant,
     parse_party,
@@ -293,6 +297,64 @@ def test_a_consent_keeps_its_text_and_an_invalid_entry_consents_to_nothing() -> 
     ]
 
 
+def test_a_consent_may_have_an_end() -> None:
+    """After the ports or, without ports, after the name. Its text keeps the end; without one, it never ends."""
+    tags = {"link-accept": f"sg-app:tcp/1+icmp~20270101T000000Z *@{B}~20270101T000001Z sg-app"}
+    assert [(found.who, ports_text(found.ports), found.until) for found in accepts(tags, A)] == [
+        (Who(A, "sg-app"), "icmp+tcp/1", 1798761600),
+        (Who(B, "*"), "mutual", 1798761601),
+        (Who(A, "sg-app"), "mutual", None),
+    ]
+    assert accepts(tags, A)[0].text == "link-accept=sg-app:tcp/1+icmp~20270101T000000Z"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "sg-app~",
+        "sg-app~never",
+        "sg-app~2027-01-01T00:00:00Z",
+        "sg-app~20270101T000000",
+        "sg-app~20270101t000000z",
+        "sg-app~20270230T000000Z",
+        "sg-app~20270101T000000Z~",
+        "sg-app~20270101T000000Z~20280101T000000Z",
+        "sg-app~20270101T000000Z:tcp/1",
+        "sg-app:~20270101T000000Z",
+        "~20270101T000000Z",
+        "sg-app:tcp/1~２0270101T000000Z",
+        "SG-APP",
+        "sg-app:TCP/1",
+        f"SG-app@{B}",
+    ],
+)
+def test_an_entry_with_an_unreadable_end_or_in_capitals_consents_to_nothing(entry: str) -> None:
+    """It never falls back to a consent without an end. The other entries of the tag count, and it can be listed."""
+    tags = {"link-accept": f"{entry},sg-ok:tcp/2"}
+    assert [found.who for found in accepts(tags, A)] == [Who(A, "sg-ok")]
+    ((text, error),) = bad_accepts(tags, A)
+    assert text == f"link-accept={entry}"
+    assert error.field == "link-accept"
+
+
+def test_a_tag_key_in_capitals_consents_to_nothing() -> None:
+    """Keys are case-sensitive."""
+    assert accepts({"Link-Accept": "*", "LINK-ACCEPT.b": "*"}, A) == []
+    assert bad_accepts({"Link-Accept": "?"}, A) == []
+
+
+def test_a_peer_has_no_end() -> None:
+    """Only `link-until` ends the links of an instance."""
+    ((_, read),) = peers({"link-peer": "sg-db:tcp/1~20270101T000000Z"}, A)
+    assert isinstance(read, BadInput)
+
+
+def test_the_managed_tag_names_deployment_and_home() -> None:
+    """Two homes with one deployment name do not share it."""
+    assert managed_tag("prod", A) == f"link-managed.prod.{A}"
+    assert LOCK_TAG == "link-lock"
+
+
 @pytest.mark.parametrize(
     ("consent", "port", "covered"),
     [
@@ -396,6 +458,24 @@ def test_the_compact_form_has_whole_seconds_and_sixteen_characters() -> None:
     """As markers write it. A fraction is dropped, so that no link lasts longer than was asked."""
     assert compact(1795593600.999) == "20261125T080000Z"
     assert compact(-0.5) == "19691231T235959Z"
+
+
+def test_records_write_instants_to_the_second_or_to_the_millisecond() -> None:
+    """Rounded down."""
+    assert iso(1795593600.999) == "2026-11-25T08:00:00Z"
+    assert iso_millis(1795593600) == "2026-11-25T08:00:00.000Z"
+    assert iso_millis(1795593600.1239) == "2026-11-25T08:00:00.123Z"
+    assert iso_millis(1795593600.9999) == "2026-11-25T08:00:00.999Z"
+    assert iso_millis(-0.0005) == "1969-12-31T23:59:59.999Z"
+
+
+@quick
+@given(st.integers(0, 7_258_118_400), st.integers(0, 999))
+def test_every_millisecond_is_read_back_as_it_was_written(second: int, millis: int) -> None:
+    """Up to the year 2200: the float nearest to an instant is not cut to the millisecond before."""
+    epoch = second + millis / 1000
+    assert iso_millis(epoch).endswith(f".{millis:03d}Z")
+    assert parse_instant(iso_millis(epoch)) == epoch
 
 
 @pytest.mark.parametrize(

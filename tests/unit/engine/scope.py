@@ -6,20 +6,21 @@ from collections.abc import Callable, Sequence
 
 from link_peer.domain.model import Claim, Marker, Rule
 from link_peer.domain.snapshot import Snapshot
-from link_peer.engine.apply import Report
 from link_peer.engine.converge import Scope
 from link_peer.engine.reader import Reader
 from link_peer.planning.actual import link_of
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan
+from link_peer.planning.removals import May
 from link_peer.runtime.delivery import Delivery
 
-MayLose = Callable[[Snapshot, Rule, Marker, Claim], "bool | None"]
+MayLose = Callable[[Snapshot, Rule, Marker, Claim], May]
 
 
-def once_covered(snapshot: Snapshot, rule: Rule, marker: Marker, _claim: Claim) -> bool | None:
+def once_covered(snapshot: Snapshot, rule: Rule, marker: Marker, _claim: Claim) -> May:
     """Every claim may be taken once all that could want its link was read."""
-    return snapshot.covers(link_of(rule.key, marker)) or None  # type: ignore[arg-type]
+    assert rule.key is not None
+    return May.TAKE if snapshot.covers(link_of(rule.key, marker)) else May.READ
 
 
 class FakeScope(Scope):
@@ -30,15 +31,15 @@ class FakeScope(Scope):
         delivery: Delivery,
         desired: Sequence[DesiredLink] = (),
         *,
-        may_lose: MayLose = lambda *_: True,
-        look_again: bool = False,
+        may_lose: MayLose = lambda *_: May.TAKE,
+        expires_at: float | None = None,
     ) -> None:
-        reader = Reader(delivery.cloud("test"), delivery.policy)
+        reader = Reader(delivery.cloud("test"), delivery.policy, delivery.clock)
         super().__init__(delivery, reader, delivery.audit({}))
         self.plans: list[Plan] = []
         self._desired = list(desired)
         self._may_lose = may_lose
-        self._look_again = look_again
+        self.expires_at = expires_at
 
     @property
     def context(self) -> Context:
@@ -50,12 +51,9 @@ class FakeScope(Scope):
     def concerns(self, wanted: DesiredLink) -> bool:
         return True
 
-    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> bool | None:
+    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
         return self._may_lose(snapshot, rule, marker, claim)
 
     def select(self, plan: Plan) -> list[Decision]:
         self.plans.append(plan)
         return plan.decisions
-
-    def look_again(self, plan: Plan, report: Report) -> bool:
-        return self._look_again

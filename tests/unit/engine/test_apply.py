@@ -10,16 +10,17 @@ import pytest
 from link_peer.domain.denial import UNWANTED, ReasonCode
 from link_peer.domain.errors import CloudError, Transient
 from link_peer.domain.model import TAG, Claim, Link, Rule, RuleKey
-from link_peer.domain.policy import Policy
+from link_peer.domain.policy import AccountPolicy, Pause, Policy
+from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import parse_ports
-from link_peer.engine.apply import CONSENT_SECONDS, OUTCOMES_PER_WRITE, Applier, Report
+from link_peer.engine.apply import CONSENT_SECONDS, OUTCOMES_PER_WRITE, Applier, Report, held_records, paused
 from link_peer.engine.reader import Reader
-from link_peer.planning.decision import Decision, Edit, Refusal
+from link_peer.planning.decision import Decision, Edit, Refusal, Unseen
 from link_peer.planning.evaluate import Need, Verdict
 from link_peer.planning.removal_guard import RemovalGuard
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
-from tests.unit.views import APP, CACHE, DB, NOW, POLICY, group, key, ours, policy
+from tests.unit.views import APP, CACHE, DB, HOME, MANAGED, NOW, PEER, POLICY, A, B, group, instance, key, ours, policy
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 LINK, OTHER = Link(APP, DB, parse_ports("tcp/1")), Link(APP, CACHE, parse_ports("tcp/1"))
@@ -36,19 +37,22 @@ class Applying:
         with_policy: Policy = POLICY,
         kind: type[FakeEcs] = FakeEcs,
         tagged: bool = True,
+        expires_at: float | None = None,
     ) -> None:
         self.calls: list[str] = []
-        self.ecs = kind([group(APP, "*"), group(DB, "*"), group(CACHE, "*")], rules=rules, calls=self.calls)
-        for name in self.ecs.known if tagged else ():
-            self.ecs.tag_managed(name, "prod")
+        groups = [group(party, "*", managed_tag=tagged) for party in (APP, DB, CACHE)]
+        self.ecs = kind(groups, rules=rules, calls=self.calls)
         self.log = FakeLog(self.calls)
         self.clock = FakeClock()
-        self.delivery = delivery(self.ecs, log=self.log, policy=with_policy, clock=self.clock)
-        self.reader = Reader(self.delivery.cloud("test"), with_policy)
+        self.policy = with_policy  # as the file says it now
+        self.delivery = delivery(
+            self.ecs, log=self.log, policy=with_policy, clock=self.clock, current_policy=lambda: self.policy
+        )
+        self.reader = Reader(self.delivery.cloud("test"), with_policy, self.clock)
         self.reader.parties([APP, DB, CACHE])
         self.reader.rules([APP, DB, CACHE])
         self.guard = RemovalGuard(limit)
-        self.applier = Applier(self.reader, self.delivery, self.delivery.audit({}), self.guard, NOW)
+        self.applier = Applier(self.reader, self.delivery, self.delivery.audit({}), self.guard, expires_at)
         self.calls.clear()
 
     def __call__(self, *decisions: Decision) -> Report:
@@ -65,10 +69,10 @@ def link(k: RuleKey = K1, of: Link = LINK, **fields: Any) -> Decision:
     return Decision(of, "link", "applied", edits=(edit,), verdict=Verdict(of, (Need(k),)), **fields)
 
 
-def removal(k: RuleKey = K1, *, counts: bool = False) -> Decision:
+def removal(k: RuleKey = K1, *unseen: Unseen) -> Decision:
     edit = Edit(k, lose=frozenset({TAG}), rule=ours(k))
     link = Link(APP, k.group, (k.port,))
-    return Decision(link, "unlink", "removed", UNWANTED, (edit,), counts_toward_cap=counts, rules=(ours(k),))
+    return Decision(link, "unlink", "removed", UNWANTED, (edit,), unseen=frozenset(unseen), rules=(ours(k),))
 
 
 def test_an_intent_is_recorded_before_the_change_and_the_outcome_after_it() -> None:
@@ -107,29 +111,37 @@ def test_the_managed_tag_is_written_before_the_rule() -> None:
     """So that a sweep finds the group although the function dies between the two."""
     applying = Applying(tagged=False)
     applying(link(missing_managed_tag=(DB,)))
-    assert applying.steps() == ["intent", "tag_managed sg-db", "authorize sg-db", "outcome"]
+    assert applying.steps() == ["intent", "tag sg-db", "authorize sg-db", "outcome"]
     assert applying.log.records[0]["tagged"] == str(DB)
 
 
 def test_a_group_that_lost_its_managed_tag_meanwhile_gets_it_back_after_the_rule() -> None:
     """A sweep that found the group empty a moment ago may have removed it since the plan was made."""
     applying = Applying()
-    applying.ecs.untag_managed("sg-db", "prod")
+    applying.ecs.untag("sg-db", MANAGED)
     applying.calls.clear()
     applying(link())
-    assert applying.steps() == ["intent", "authorize sg-db", "tag_managed sg-db", "outcome"]
+    assert applying.steps() == ["intent", "authorize sg-db", "tag sg-db", "outcome"]
 
 
-def test_additions_come_before_removals_unless_they_need_the_room() -> None:
-    """A link is not interrupted while it changes its rules."""
-    added = link(key(CACHE, APP, "tcp/1"), OTHER)
-    for wait, steps in (
-        (False, ["authorize sg-cache", "revoke sg-db"]),
-        (True, ["revoke sg-db", "authorize sg-cache"]),
-    ):
-        applying = Applying(ours(K1))
-        applying(removal(), msgspec.structs.replace(added, removes_first=wait))
-        assert applying.ecs.changes()[: len(steps)] == steps
+def test_closing_comes_before_opening() -> None:
+    """In whatever order they were decided: no amount of links keeps a closing from being done in time."""
+    opens = [link(), link(key(CACHE, APP, "tcp/1"), OTHER)]
+    loses = Edit(K2, lose=frozenset({TAG}), rule=ours(K2, TAG, Claim("chg-1")), claims=(Claim("chg-1"),))
+    lighter = Decision(Link(APP, DB, (K2.port,)), "expire", "removed", UNWANTED, (loses,))
+    k3 = key(APP, DB, "tcp/3")
+    applying = Applying(ours(K2, TAG, Claim("chg-1")), ours(k3))
+    applying(opens[0], removal(k3), opens[1], lighter)
+    assert applying.ecs.changes() == ["revoke sg-app", "modify sg-db", "authorize sg-db", "authorize sg-cache"]
+
+
+def test_a_link_that_also_removes_a_rule_comes_before_the_others() -> None:
+    """What was denied and takes its rules back."""
+    back = Edit(K2, lose=frozenset({TAG}), rule=ours(K2))
+    applying = Applying(ours(K2))
+    denied = Decision(OTHER, "link", "denied", msgspec.structs.replace(UNWANTED, code=ReasonCode.LOCKED), (back,))
+    applying(link(), denied)
+    assert applying.ecs.changes() == ["revoke sg-db", "authorize sg-db"]
 
 
 class Full(FakeEcs):
@@ -180,29 +192,155 @@ def test_a_link_that_is_refused_in_the_last_pass_is_recorded_at_the_end() -> Non
     assert applying.log.outcomes() == [("failed", "quota")]
 
 
+def mark(k: RuleKey = K1, *, gain: bool, lose: bool) -> Decision:
+    """A rule of a tag and two requests, on which one claim comes or goes, or both."""
+    left, gone, new = Claim("chg-1"), Claim("chg-2"), Claim("chg-3")
+    rule = ours(k, left, gone)
+    claims = tuple(sorted({left, *([new] if gain else []), *([] if lose else [gone])}))
+    edit = Edit(k, frozenset({new} if gain else ()), frozenset({gone} if lose else ()), rule=rule, claims=claims)
+    of = Link(APP, k.group, (k.port,))
+    return Decision(of, "link", "applied" if gain else "removed", edits=(edit,), verdict=Verdict(of, (Need(k),)))
+
+
 def test_while_paused_nothing_is_changed() -> None:
     """A change is `denied`, `paused`; no intent is recorded."""
-    applying = Applying(ours(K2), with_policy=policy(paused=True))
+    applying = Applying(ours(K2), with_policy=policy(paused=Pause.ALL))
     applying(link(missing_managed_tag=(DB,)), removal(K2), Decision(OTHER, "link", "unchanged"))
     assert applying.steps() == ["outcome"] * 3
     assert sorted(applying.log.outcomes()) == [("denied", "paused"), ("denied", "paused"), ("unchanged", "")]
 
 
-def test_removals_over_the_limit_are_held_and_reported_once() -> None:
-    """One failed summary in a delivery, however many passes; links are written all the same."""
-    applying = Applying(ours(K1), limit=0)
-    for _ in range(2):
-        report = applying(removal(counts=True), link(key(CACHE, APP, "tcp/1"), OTHER))
-        assert report.held == 1
-    assert applying.log.kinds().count("summary") == 1
-    assert applying.log.records[0]["reason"] == "removals-held"
-    assert (ours(K1) in applying.ecs.existing, "revoke sg-db" in applying.calls) == (True, False)
+def test_while_paused_no_group_is_tagged() -> None:
+    """A link that is complete but for the managed tag is unchanged."""
+    applying = Applying(with_policy=policy(paused=Pause.ALL))
+    applying(Decision(LINK, "link", "unchanged", missing_managed_tag=(DB,)))
+    assert (applying.steps(), applying.log.outcomes()) == (["outcome"], [("unchanged", "")])
 
 
-def test_removals_of_an_earlier_pass_count_toward_the_limit() -> None:
+def test_while_opening_is_paused_closing_goes_on() -> None:
+    """New rules and claims are `denied`, `paused`; what loses claims is done, and a claim that goes with one that would
+    come goes alone."""
+    k3 = key(DB, APP, "tcp/3")
+    both, loses = mark(K1, gain=True, lose=True), mark(k3, gain=False, lose=True)
+    rules = [rule for decision in (both, loses) for edit in decision.edits if (rule := edit.rule)]
+    applying = Applying(*rules, ours(K2), with_policy=policy(paused=Pause.OPENING))
+    applying(link(key(CACHE, APP, "tcp/1"), OTHER, missing_managed_tag=(CACHE,)), removal(K2), both, loses)
+    assert applying.ecs.changes() == ["revoke sg-db", "modify sg-db", "modify sg-db"]
+    assert {rule.key: rule.description.partition(" by=")[2] for rule in applying.ecs.existing} == {
+        K1: "req:chg-1",
+        k3: "req:chg-1",
+    }
+    assert sorted(applying.log.outcomes()) == [
+        ("denied", "paused"),
+        ("denied", "paused"),
+        ("removed", ""),
+        ("removed", ""),
+    ]
+
+
+@pytest.mark.parametrize("pause", list(Pause))
+def test_a_repaired_priority_opens_nothing(pause: Pause) -> None:
+    """An operator's drop must win while opening is paused, too. Only a full pause leaves the rule as it is."""
+    tampered = ours(K1, priority=1)
+    edit = Edit(K1, rule=tampered, claims=(TAG,))
+    applying = Applying(tampered, with_policy=policy(paused=pause))
+    applying(Decision(LINK, "repair", "applied", edits=(edit,), rules=(tampered,)))
+    assert [rule.priority for rule in applying.ecs.existing] == [1 if pause is Pause.ALL else 100]
+
+
+def test_a_link_that_gains_nothing_is_not_paused() -> None:
+    """A decision without a gain is carried out as it is."""
+    decision = Decision(LINK, "link", "unchanged", missing_managed_tag=(DB,))
+    assert paused(decision, Pause.OPENING) == decision
+    assert paused(removal(), Pause.OPENING) == removal()
+    assert paused(link(), Pause.NONE) == link()
+
+
+def test_a_new_rule_is_dropped_while_opening_is_paused() -> None:
+    """So is a claim that would join a rule; what goes back with it is kept."""
+    assert paused(link(), Pause.OPENING).edits == ()
+    assert paused(mark(gain=True, lose=False), Pause.OPENING).edits == ()
+    (edit,) = paused(mark(gain=True, lose=True), Pause.OPENING).edits
+    assert (edit.gain, edit.lose, edit.claims) == (frozenset(), {Claim("chg-2")}, (Claim("chg-1"),))
+
+
+# the policy, read again right before each write
+
+
+def test_a_pause_that_comes_meanwhile_stops_the_next_write() -> None:
+    """The policy file is read again: `denied`, `paused`."""
+    for pause in (Pause.ALL, Pause.OPENING):
+        applying = Applying()
+        applying.policy = policy(paused=pause)
+        report = applying(link())
+        assert report.refused[LINK].denial.code is ReasonCode.PAUSED
+        assert applying.ecs.existing == []
+
+
+def test_a_policy_that_denies_the_link_meanwhile_stops_the_write() -> None:
+    """Its other rules stay as they are read by the next delivery."""
+    applying = Applying()
+    applying.policy = policy(deny=parse_ports("tcp/1"))
+    report = applying(link())
+    assert report.refused[LINK].denial.code is ReasonCode.NOT_ALLOWED
+    assert applying.ecs.changes() == []
+
+
+def test_a_pause_that_comes_between_two_writes_stops_the_second() -> None:
+    """It is looked at before each."""
+
+    class Pausing(FakeEcs):
+        def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
+            applying.policy = policy(paused=Pause.ALL)
+            return super().authorize(group, rules)
+
+    applying = Applying(kind=Pausing)
+    report = applying(link(), link(key(CACHE, APP, "tcp/1"), OTHER))
+    assert applying.ecs.changes() == ["authorize sg-db"]
+    assert set(report.refused) == {OTHER}
+
+
+@pytest.mark.parametrize(
+    "changed", [policy(deployment="test"), policy(accounts={PEER: AccountPolicy("b")})], ids=["deployment", "home"]
+)
+def test_a_policy_of_another_deployment_is_trouble_of_the_moment(changed: Policy) -> None:
+    """Markers would be written in another name: the delivery starts anew instead."""
+    applying = Applying()
+    applying.policy = changed
+    report = applying(link())
+    assert (applying.ecs.changes(), len(report.pending), report.refused) == ([], 1, {})
+
+
+def test_a_removal_asks_no_policy() -> None:
+    """Closing needs nobody's leave."""
+    applying = Applying(ours(K1))
+    applying.policy = policy(paused=Pause.ALL)
+    applying(removal())
+    assert applying.ecs.existing == []
+
+
+def test_removals_made_are_counted_by_the_guard() -> None:
+    """Those whose cause is that something is not shown. What could not be made is not counted."""
+    unseen = Unseen(HOME, HOME)
     applying = Applying(ours(K1), ours(K2), limit=1)
-    assert applying(removal(K1, counts=True)).held == 0
-    assert applying(removal(K2, counts=True)).held == 1
+    applying(removal(K1, unseen))
+    assert applying.guard.held({unseen: 1}) == {unseen}
+    failing = Applying(ours(K1), limit=1)
+    failing.ecs.errors["revoke"] = [Transient("503")] * 4
+    failing(removal(K1, unseen))
+    assert failing.guard.held({unseen: 1}) == set()
+
+
+def test_held_removals_have_a_summary_for_each_account() -> None:
+    """Which account does not show its resources, and how many rules that would cost."""
+    held = {Unseen(HOME, HOME): 60, Unseen(PEER, HOME): 51}
+    records = held_records(held, 50)
+    assert [(r["record"], r["outcome"], r["reason"], r["from_account"]) for r in records] == [
+        ("summary", "failed", "removals-held", HOME),
+        ("summary", "failed", "removals-held", PEER),
+    ]
+    assert records[0]["detail"].startswith(f"60 rules would be removed only because account {HOME} does not show")
+    assert "at most 50 may be removed" in records[0]["detail"]
 
 
 def test_trouble_is_an_attempt_and_the_others_are_carried_out() -> None:
@@ -257,31 +395,63 @@ def test_consent_that_was_read_a_while_ago_is_read_again(late: float, written: b
     assert [refusal.denial.code for refusal in report.refused.values()] == ([] if written else [ReasonCode.NO_CONSENT])
 
 
-class Unlinking(FakeEcs):
-    """An unlink removes the rule on sg-db while one is written on sg-app."""
+def test_the_consent_that_is_recorded_is_the_one_at_the_write() -> None:
+    """The entry was replaced by another one since the plan was made."""
+    applying = Applying()
+    applying.ecs.known["sg-db"] = group(DB, "sg-app:tcp/1", managed_tag=True)
+    applying.clock.time += CONSENT_SECONDS + 1
+    applying(link())
+    assert applying.log.records[-1]["consent"] == f"{DB} link-accept=sg-app:tcp/1"
 
-    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
-        self.existing = [rule for rule in self.existing if rule.group != DB]
-        return super().authorize(group, rules)
+
+def test_a_lock_that_comes_meanwhile_stops_the_write() -> None:
+    applying = Applying()
+    applying.ecs.known["sg-db"] = group(DB, "*", lock=True)
+    applying.clock.time += CONSENT_SECONDS + 1
+    assert applying(link()).refused[LINK].denial.code is ReasonCode.LOCKED
+    assert applying.ecs.existing == []
 
 
-@pytest.mark.parametrize(
-    ("kind", "outcome", "left"), [(FakeEcs, "applied", 2), (Unlinking, "unchanged", 0)], ids=["linked", "unlinked"]
-)
-def test_a_sweep_does_not_complete_a_link_that_an_unlink_removes_meanwhile(
-    kind: type[FakeEcs], outcome: str, left: int
-) -> None:
-    """The other side is read again after the write. Where the request's claim has disappeared there, it is removed here
-    too, with an intent of its own."""
-    here, there, request = key(APP, DB), key(DB, APP), Claim("chg-1")
-    applying = Applying(ours(there, request), kind=kind)
-    edit = Edit(here, frozenset({request}), claims=(request,))
-    verdict = Verdict(Link(APP, DB), (Need(there), Need(here)))
-    applying(Decision(Link(APP, DB), "repair", "applied", edits=(edit,), verdict=verdict))
-    assert len(applying.ecs.existing) == left
-    assert applying.log.outcomes() == [(outcome, "")]
-    undone = ["intent", "revoke sg-app"] if kind is Unlinking else []
-    assert applying.steps() == ["intent", "authorize sg-app", *undone, "outcome"]
+# a request's end
+
+
+@pytest.mark.parametrize(("late", "written"), [(-1, True), (0, True), (LATE_SECONDS, True), (LATE_SECONDS + 1, False)])
+def test_a_request_that_expires_while_it_is_carried_out_opens_nothing(late: float, written: bool) -> None:
+    """It may be five minutes past: clocks differ."""
+    applying = Applying(expires_at=NOW - late)
+    report = applying(link())
+    assert bool(applying.ecs.existing) == written
+    assert [refusal.denial.code for refusal in report.refused.values()] == ([] if written else [ReasonCode.EXPIRED])
+
+
+def test_an_expired_request_still_closes() -> None:
+    """What it has written is taken back."""
+    applying = Applying(ours(K1), expires_at=NOW - LATE_SECONDS - 1)
+    applying(removal())
+    assert applying.ecs.existing == []
+
+
+# how many instances the rules admit
+
+
+def test_an_outcome_counts_the_instances_that_its_rules_admit() -> None:
+    """Where the members of the source group were read."""
+    applying = Applying()
+    applying.ecs.running = {"i-a": instance(A, APP), "i-b": instance(B, APP, DB)}
+    applying(link())
+    assert applying.log.records[-1].get("instances", "") == ""
+    applying.reader.members([APP])
+    applying(link(K2, Link(APP, DB, (K2.port,))))
+    assert applying.log.records[-1]["instances"] == "2"
+
+
+def test_an_instance_rule_admits_one_instance() -> None:
+    """Two rules of one source admit it once."""
+    addresses = [RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", port) for port in parse_ports("tcp/1+tcp/2")]
+    rules = tuple(ours(k, ends=(A, B)) for k in addresses)
+    applying = Applying(*rules)
+    applying(Decision(Link(A, B, parse_ports("tcp/1+tcp/2")), "link", "unchanged", rules=rules))
+    assert applying.log.records[-1]["instances"] == "1"
 
 
 def test_many_outcomes_are_written_as_they_come() -> None:
@@ -298,5 +468,23 @@ def test_reports_of_passes_add_up() -> None:
     """What is held is planned again in every pass, so it counts once."""
     total = Report()
     for _ in range(2):
-        total.add(Report(changed=2, removed=1, held=3, pending=[Transient("503")]))
-    assert (total.changed, total.removed, total.held, len(total.pending)) == (4, 2, 3, 2)
+        total.add(Report(changed=2, removed=1, held={Unseen(HOME, HOME): 3}, pending=[Transient("503")]))
+    assert (total.changed, total.removed, total.held, len(total.pending)) == (4, 2, {Unseen(HOME, HOME): 3}, 2)
+
+
+def test_reports_share_nothing() -> None:
+    """Each counts the outcomes of its own pass."""
+    first = Applying()
+    first(link())
+    report = Applying()(Decision(LINK, "link", "unchanged"))
+    assert dict(report.reasons) == {("unchanged", ""): 1}
+    assert dict(Report().reasons) == {}
+
+
+def test_a_report_counts_recorded_outcomes_by_reason() -> None:
+    """Those of all passes."""
+    applying = Applying(ours(K2), with_policy=policy(paused=Pause.OPENING))
+    total = Report()
+    total.add(applying(link(), removal(K2)))
+    total.add(applying(Decision(OTHER, "link", "unchanged")))
+    assert dict(total.reasons) == {("denied", "paused"): 1, ("removed", ""): 1, ("unchanged", ""): 1}

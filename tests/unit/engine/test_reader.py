@@ -8,10 +8,11 @@ from collections.abc import Callable
 import pytest
 from link_peer.domain.errors import CloudError, NoAccess, Transient
 from link_peer.domain.model import Party
+from link_peer.domain.snapshot import Address
 from link_peer.engine.reader import Reader
 
-from tests.unit.fakes import FakeCloud, FakeEcs
-from tests.unit.views import APP, DB, HOME, PEER, POLICY, A, B, group, instance, key, ours
+from tests.unit.fakes import FakeClock, FakeCloud, FakeEcs
+from tests.unit.views import APP, CACHE, DB, HOME, MANAGED, NOW, PEER, POLICY, A, B, group, instance, key, ours
 
 LEDGER = Party(PEER, "sg-ledger")
 K1 = key(DB, APP, "tcp/1")
@@ -26,7 +27,7 @@ def peer() -> FakeEcs:
 
 
 def reader(*accounts: FakeEcs, tolerant: bool = False) -> Reader:
-    return Reader(FakeCloud(*accounts), POLICY, tolerant=tolerant)
+    return Reader(FakeCloud(*accounts), POLICY, FakeClock(), tolerant=tolerant)
 
 
 READS: list[Callable[[Reader], object]] = [
@@ -35,10 +36,13 @@ READS: list[Callable[[Reader], object]] = [
     lambda r: r.members([APP]),
     lambda r: r.rules([DB, Party(HOME, "sg-gone")]),
     lambda r: r.probe_liveness([HOME]),
+    lambda r: (r.all_groups([HOME]) if not r.snapshot().groups else None, r.parties([DB, Party(HOME, "sg-no")])),
 ]
 
 
-@pytest.mark.parametrize("read", READS, ids=["parties", "missing parties", "members", "rules", "liveness"])
+@pytest.mark.parametrize(
+    "read", READS, ids=["parties", "missing parties", "members", "rules", "liveness", "all groups"]
+)
 def test_nothing_is_asked_for_twice(read: Callable[[Reader], object]) -> None:
     """A second read makes no call, also where the first found nothing."""
     ecs = home()
@@ -151,15 +155,25 @@ def test_a_tolerant_reader_notes_a_failed_account_and_goes_on(error: Exception) 
     assert ecs.calls == ["all_instances"]
 
 
-def test_an_account_that_fails_later_was_not_read_completely() -> None:
-    """What its tags ask for is not the whole story any more."""
+def test_an_account_that_fails_later_is_noted_as_failed() -> None:
+    """Though all of its instances were read: nothing is decided about its side any more, and nothing more is read there."""
     ecs = home()
     ecs.errors["rules"] = [Transient("timeout")]
     found = reader(ecs, tolerant=True)
     found.everything([HOME])
-    assert found.snapshot().whole_accounts == {HOME}
-    found.rules([DB])
-    assert found.snapshot().whole_accounts == set()
+    assert found.readable(HOME)
+    found.rules([APP, DB])
+    snapshot = found.snapshot()
+    assert (snapshot.failed_accounts, snapshot.readable(HOME), snapshot.rules) == ({HOME: "timeout"}, False, {})
+    assert not found.readable(HOME)
+    assert ecs.calls == ["all_instances", "rules sg-app"]
+
+
+def test_the_first_trouble_of_an_account_is_kept() -> None:
+    found = reader(home(), tolerant=True)
+    for text in ("first", "second"):
+        found.note_trouble(HOME, Transient(text))
+    assert found.snapshot().failed_accounts == {HOME: "first"}
 
 
 @pytest.mark.parametrize("tolerant", [False, True])
@@ -177,12 +191,19 @@ def test_a_refresh_raises_whatever_the_reader_tolerates(error: Exception, tolera
     assert found.rules_of(DB) == ()
 
 
-def test_a_refresh_of_an_account_that_failed_raises_what_was_noted() -> None:
+def test_a_refresh_is_made_although_an_earlier_read_failed() -> None:
+    """The trouble may be over, and a change waits for it."""
+    found = reader(home(), tolerant=True)
+    found.note_trouble(HOME, Transient("timeout"))
+    assert found.refresh_rules(DB) == (ours(K1),)
+
+
+def test_a_refresh_of_an_account_that_refused_access_raises_that_again() -> None:
     """Without a call."""
     ecs = home()
-    found = reader(ecs, tolerant=True)
-    found.note_trouble(HOME, Transient("timeout"))
-    with pytest.raises(Transient, match="timeout"):
+    found = reader(ecs)
+    found.note_trouble(HOME, NoAccess("Forbidden.RAM", "no"))
+    with pytest.raises(NoAccess, match=r"Forbidden\.RAM"):
         found.refresh_rules(DB)
     assert ecs.calls == []
 
@@ -255,17 +276,129 @@ def test_reads_side_by_side_find_the_same() -> None:
     """With threads, each group is still read once."""
     groups = [Party(HOME, f"sg-{number}") for number in range(20)]
     ecs = FakeEcs(map(group, groups))
-    found = Reader(FakeCloud(ecs), POLICY, threads=4)
+    found = Reader(FakeCloud(ecs), POLICY, FakeClock(), threads=4)
     found.rules(groups)
     assert set(found.snapshot().rules) == set(groups)
     assert set(Counter(ecs.calls).values()) == {1}
 
 
-def test_managed_groups_are_those_with_the_tag() -> None:
+def test_tagged_groups_are_those_with_the_tag() -> None:
     """Of every account that can be read, sorted."""
-    tagged = group(DB)
-    ecs = FakeEcs([group(APP), tagged])
-    ecs.tag_managed("sg-db", "prod")
+    ecs = FakeEcs([group(APP), group(DB, managed_tag=True)])
     found = reader(ecs, peer())
-    assert found.managed_groups([HOME, PEER], "prod") == [DB]
-    assert found.managed_groups([HOME], "test") == []
+    assert found.tagged_groups([HOME, PEER], MANAGED) == [DB]
+    assert found.tagged_groups([HOME], "link-managed.test.1000000000000001") == []
+    assert set(found.snapshot().groups) == {DB}
+
+
+def test_after_all_groups_no_group_is_asked_for_by_id() -> None:
+    """A name that a tag invents costs no call. Other accounts' groups are asked for."""
+    ecs, other = home(), peer()
+    found = reader(ecs, other)
+    assert [shown.party for shown in found.all_groups([HOME])] == [APP, DB]
+    found.parties([DB, Party(HOME, "sg-invented"), LEDGER])
+    assert (ecs.calls, other.calls) == (["all_groups"], ["groups sg-ledger"])
+    snapshot = found.snapshot()
+    assert set(snapshot.groups) == {APP, DB, LEDGER}
+    assert Party(HOME, "sg-invented") in snapshot.requested
+
+
+def test_groups_that_could_not_be_listed_are_asked_for_by_id() -> None:
+    """The list failed, so nothing is known of them."""
+    ecs = home()
+    ecs.errors["all_groups"] = [Transient("timeout")]
+    found = reader(ecs)
+    with pytest.raises(Transient):
+        found.all_groups([HOME])
+    found.parties([DB])
+    assert ecs.calls == ["all_groups", "groups sg-db"]
+
+
+def test_an_instance_of_a_whole_account_is_not_asked_for_by_id() -> None:
+    """Unless its absence must be confirmed: a Describe call may omit it."""
+    ecs = home()
+    found = reader(ecs)
+    found.everything([HOME])
+    gone = Party(HOME, "i-gone")
+    found.parties([gone])
+    assert (ecs.calls[0], [call for call in ecs.calls if "i-gone" in call]) == ("all_instances", [])
+    assert gone in found.snapshot().requested
+    ecs.running["i-gone"] = instance(gone)
+    found.confirm_absent([gone])
+    assert gone in found.snapshot().instances
+
+
+def test_questions_are_answered_by_the_account_that_they_are_about() -> None:
+    """Whether an address is used, in the account's own view of the VPC; whether a group's members reach each other."""
+    ecs, other = home(), peer()
+    ecs.isolated = {"sg-app"}
+    other.addresses = {("vpc-2", "10.0.0.1")}
+    found = reader(ecs, other)
+    used, free = Address(PEER, "vpc-2", "10.0.0.1"), Address(PEER, "vpc-2", "10.0.0.2")
+    found.questions([used, free, APP, DB])
+    snapshot = found.snapshot()
+    assert snapshot.taken_addresses == {used: True, free: False}
+    assert snapshot.inner_access == {APP: False, DB: True}
+    assert other.calls == ["address_taken vpc-2 10.0.0.1", "address_taken vpc-2 10.0.0.2"]
+    assert ecs.calls == ["inner_access sg-app", "inner_access sg-db"]
+
+
+def test_a_question_that_cannot_be_answered_stays_open() -> None:
+    """Trouble is raised; refused access is noted."""
+    ecs = home()
+    ecs.errors["inner_access"] = [Transient("timeout"), NoAccess("Forbidden.RAM", "no")]
+    found = reader(ecs)
+    with pytest.raises(Transient):
+        found.questions([APP])
+    found.questions([APP])
+    assert (found.snapshot().inner_access, set(found.snapshot().refused_accounts)) == ({}, {HOME})
+
+
+def test_what_is_known_now_is_what_the_snapshot_shows() -> None:
+    """For one decision, without the copy: it follows later reads."""
+    found = reader(home())
+    found.parties([A])
+    found.rules([DB])
+    found.questions([APP, Address(HOME, "vpc-1", "10.0.0.1")])
+    known, frozen = found.now_known(), found.snapshot()
+    for field in ("instances", "groups", "rules", "inner_access", "taken_addresses", "refused_accounts"):
+        assert getattr(known, field) == getattr(frozen, field) != ({} if field != "refused_accounts" else None)
+    found.note_trouble(PEER, NoAccess("NoPermission", "no"))
+    found.note_trouble(HOME, Transient("timeout"))
+    assert (set(known.refused_accounts), set(known.failed_accounts)) == ({PEER}, {HOME})
+
+
+def test_the_time_at_which_a_groups_tags_were_read_is_known() -> None:
+    """Each read counts anew; a group that was not read was read long ago."""
+    clock = FakeClock()
+    found = Reader(FakeCloud(home()), POLICY, clock)
+    assert found.group_read_at(DB) == 0.0
+    found.parties([DB])
+    clock.time += 7
+    found.parties([APP])
+    assert (found.group_read_at(DB), found.group_read_at(APP)) == (NOW, NOW + 7)
+    found.refresh_group(DB)
+    assert found.group_read_at(DB) == NOW + 7
+
+
+def test_the_members_of_a_group_are_counted_once_all_were_read() -> None:
+    """Its own members, or every instance of its account."""
+    found = reader(home())
+    found.parties([A])
+    assert found.member_count(APP) is None
+    found.members([APP])
+    assert (found.member_count(APP), found.member_count(DB)) == (2, None)
+    found.everything([HOME])
+    assert (found.member_count(DB), found.member_count(CACHE)) == (1, 0)
+
+
+def test_a_tag_that_was_just_written_is_noted() -> None:
+    """Beside the group's other tags, without a read."""
+    ecs = FakeEcs([group(DB, "sg-app")])
+    found = reader(ecs)
+    found.parties([DB])
+    found.note_tag(DB, MANAGED)
+    shown = found.group(DB)
+    assert shown is not None
+    assert shown.tags == {"link-accept": "sg-app", MANAGED: "true"}
+    assert ecs.calls == ["groups sg-db"]

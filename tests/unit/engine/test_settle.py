@@ -17,7 +17,7 @@ from link_peer.planning.decision import Edit
 from link_peer.runtime.retry import ATTEMPTS, Retry
 
 from tests.unit.fakes import FakeClock, FakeCloud, FakeEcs
-from tests.unit.views import APP, DB, HOME, NOW, POLICY, REGION, group, key, ours, theirs
+from tests.unit.views import APP, DB, HOME, MANAGED, NOW, POLICY, REGION, group, key, ours, theirs
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 REQ, REQ2 = Claim("chg-1"), Claim("chg-2")
@@ -30,7 +30,7 @@ class Settling:
     def __init__(self, ecs: FakeEcs) -> None:
         self.ecs = ecs
         self.clock = FakeClock()
-        self.reader = Reader(FakeCloud(ecs), POLICY)
+        self.reader = Reader(FakeCloud(ecs), POLICY, self.clock)
         self.reader.parties([DB])
         self.reader.rules([DB])
         self.settler = Settler(self.reader, POLICY, REGION, Retry(self.clock, NOW + 600))
@@ -101,7 +101,7 @@ def test_a_change_whose_answer_was_lost_is_found_by_reading() -> None:
     assert settle.requests == ["request-lost"]
 
 
-@pytest.mark.parametrize("error", [Ambiguous("reset"), Throttled("wait"), Transient("503")])
+@pytest.mark.parametrize("error", [Ambiguous("reset"), Transient("503")])
 def test_a_change_that_was_not_made_is_written_again(error: Transient) -> None:
     """After another read."""
     settle = settling()
@@ -109,6 +109,15 @@ def test_a_change_that_was_not_made_is_written_again(error: Transient) -> None:
     settle(add())
     assert settle.ecs.changes() == ["authorize sg-db"] * 2
     assert claims_of(settle.ecs.existing) == [(TAG,)]
+
+
+def test_a_throttled_change_is_given_up_at_once() -> None:
+    """The API refuses calls until the next minute, and no handler waits that long."""
+    settle = settling()
+    settle.ecs.errors["authorize"] = [Throttled("wait")]
+    with pytest.raises(Throttled):
+        settle(add())
+    assert (settle.ecs.changes(), settle.clock.waits) == (["authorize sg-db"], [])
 
 
 class Lagging(FakeEcs):
@@ -307,15 +316,15 @@ def test_a_description_without_room_denies_the_link() -> None:
 def test_the_managed_tag_is_written_once() -> None:
     settle = settling()
     for _ in range(2):
-        settle.settler.tag(DB, "link-managed.prod", settle.requests)
-    assert settle.ecs.changes() == ["tag_managed sg-db"]
+        settle.settler.tag(DB, MANAGED, settle.requests)
+    assert settle.ecs.changes() == ["tag sg-db"]
 
 
 def test_the_managed_tag_is_tried_again_and_refused_for_good_by_its_quota() -> None:
     """A group holds at most 20 tags."""
     settle = settling()
-    settle.ecs.errors["tag_managed"] = [Ambiguous("reset"), CloudError("OperationDenied.QuotaExceed", "full")]
+    settle.ecs.errors["tag"] = [Ambiguous("reset"), CloudError("OperationDenied.QuotaExceed", "full")]
     with pytest.raises(LinkDenied) as refused:
-        settle.settler.tag(DB, "link-managed.prod", settle.requests)
+        settle.settler.tag(DB, MANAGED, settle.requests)
     assert refused.value.denial.code is ReasonCode.QUOTA
-    assert settle.ecs.changes() == ["tag_managed sg-db"] * 2
+    assert settle.ecs.changes() == ["tag sg-db"] * 2

@@ -6,24 +6,19 @@ from typing import Any
 
 import msgspec
 import pytest
+from link_peer.domain.denial import UNWANTED
 from link_peer.domain.errors import NoAccess, Transient
-from link_peer.domain.model import TAG, Group, Link, Party, Rule
-from link_peer.domain.policy import Policy
+from link_peer.domain.model import TAG, Claim, Link, Rule
+from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.tags import parse_ports
 from link_peer.engine.scopes.untag import untag_empty_groups
 from link_peer.planning.claims import DesiredLink
 
 from tests.unit.engine.scope import FakeScope
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
-from tests.unit.views import APP, DB, POLICY, group, key, ours, policy, theirs
+from tests.unit.views import APP, DB, MANAGED, POLICY, group, key, ours, policy, theirs
 
 K1 = key(DB, APP, "tcp/1")
-MANAGED = "link-managed.prod"
-
-
-def tagged(party: Party) -> Group:
-    shown = group(party, "*")
-    return msgspec.structs.replace(shown, tags={**shown.tags, MANAGED: "true"})
 
 
 class Untagging:
@@ -38,7 +33,7 @@ class Untagging:
         read: bool = True,
     ) -> None:
         self.calls: list[str] = []
-        self.ecs = kind([group(APP, "*"), tagged(DB)], rules=rules, calls=self.calls)
+        self.ecs = kind([group(APP, "*"), group(DB, "*", managed_tag=True)], rules=rules, calls=self.calls)
         self.log = FakeLog(self.calls)
         self.clock = FakeClock()
         world = delivery(self.ecs, log=self.log, policy=with_policy, clock=self.clock)
@@ -48,7 +43,7 @@ class Untagging:
             self.scope.reader.rules([APP, DB])
         self.calls.clear()
 
-    def run(self) -> int:
+    def run(self) -> list[str]:
         return untag_empty_groups(self.scope, self.scope.reader)
 
     @property
@@ -57,57 +52,56 @@ class Untagging:
 
 
 def test_the_tag_of_an_empty_group_is_removed_between_two_reads() -> None:
-    """The intent is recorded before the change, and the outcome after it."""
+    """The intent is recorded before the change. No link changes, so there is no outcome; the RequestId is returned."""
     untag = Untagging(theirs(K1))
-    assert untag.run() == 1
+    (request,) = untag.run()
+    assert request.startswith("request-")
     assert not untag.has_tag
-    assert untag.calls == ["rules sg-db", "intent", "untag_managed sg-db", "rules sg-db", "outcome"]
-    assert untag.log.outcomes() == [("removed", "")]
+    assert untag.calls == ["rules sg-db", "intent", "untag sg-db", "rules sg-db"]
+    assert (untag.log.records[0]["from"], untag.log.records[0]["action"]) == ("sg-db", "repair")
 
 
 def test_a_group_that_holds_a_rule_of_ours_keeps_its_tag() -> None:
     """Without a call."""
     untag = Untagging(ours(K1))
-    assert (untag.run(), untag.has_tag, untag.calls) == (0, True, [])
+    assert (untag.run(), untag.has_tag, untag.calls) == ([], True, [])
 
 
 def test_a_rule_that_was_written_since_the_group_was_read_keeps_the_tag() -> None:
     """The group is read once more before the change."""
     untag = Untagging()
     untag.ecs.existing.append(ours(K1))
-    assert (untag.run(), untag.has_tag, untag.calls) == (0, True, ["rules sg-db"])
+    assert (untag.run(), untag.has_tag, untag.calls) == ([], True, ["rules sg-db"])
 
 
 class Racing(FakeEcs):
     """Another delivery writes a rule while the tag is removed."""
 
-    def untag_managed(self, group: str, deployment: str) -> str:
+    def untag(self, group: str, key: str) -> str:
         self.existing.append(ours(K1))
-        return super().untag_managed(group, deployment)
+        return super().untag(group, key)
 
 
 def test_a_rule_that_is_written_meanwhile_gets_the_tag_back() -> None:
-    """The outcome is `unchanged`, and names both requests."""
+    """Both requests are returned."""
     untag = Untagging(kind=Racing)
-    assert untag.run() == 0
+    assert len(untag.run()) == 2
     assert untag.has_tag
-    assert untag.ecs.changes() == ["untag_managed sg-db", "tag_managed sg-db"]
-    assert untag.log.outcomes() == [("unchanged", "")]
-    assert len(untag.log.records[-1]["api_requests"].split(",")) == 2
+    assert untag.ecs.changes() == ["untag sg-db", "tag sg-db"]
 
 
 class Failing(FakeEcs):
     """The read that follows the change fails."""
 
-    def untag_managed(self, group: str, deployment: str) -> str:
+    def untag(self, group: str, key: str) -> str:
         self.errors["rules"] = [Transient("timeout")]
-        return super().untag_managed(group, deployment)
+        return super().untag(group, key)
 
 
 def test_a_group_that_cannot_be_read_after_the_change_gets_the_tag_back() -> None:
     """A failed read does not prove that the group is empty."""
     untag = Untagging(kind=Failing)
-    assert (untag.run(), untag.has_tag) == (0, True)
+    assert (len(untag.run()), untag.has_tag) == (2, True)
 
 
 @pytest.mark.parametrize("error", [Transient("timeout"), NoAccess("Forbidden.RAM", "no")])
@@ -115,37 +109,75 @@ def test_trouble_keeps_the_tag_and_is_noted(error: Any) -> None:
     """Nothing is raised: the next sweep tries again."""
     untag = Untagging()
     untag.ecs.errors["rules"] = [error]
-    assert (untag.run(), untag.has_tag, untag.log.records) == (0, True, [])
+    assert (untag.run(), untag.has_tag, untag.log.records) == ([], True, [])
     assert not untag.scope.reader.readable(DB.account)
 
 
 def test_a_group_whose_rules_were_not_read_keeps_its_tag() -> None:
     """There was no time to read it."""
     untag = Untagging(read=False)
-    assert (untag.run(), untag.has_tag, untag.calls) == (0, True, [])
+    assert (untag.run(), untag.has_tag, untag.calls) == ([], True, [])
 
 
 def test_a_group_that_waits_for_a_rule_keeps_its_tag() -> None:
     """The rule is refused each time, so the tag would come and go."""
     wanted = DesiredLink(Link(APP, DB, parse_ports("tcp/1")), TAG)
     untag = Untagging(desired=[wanted])
-    assert (untag.run(), untag.has_tag) == (0, True)
+    assert (untag.run(), untag.has_tag) == ([], True)
 
 
 def test_a_link_that_another_persons_rule_makes_does_not_keep_the_tag() -> None:
     """No rule of ours is going to be written there."""
     wanted = DesiredLink(Link(APP, DB, parse_ports("tcp/1")), TAG)
     untag = Untagging(theirs(K1), desired=[wanted])
-    assert (untag.run(), untag.has_tag) == (1, False)
+    assert (len(untag.run()), untag.has_tag) == (1, False)
 
 
 def test_nothing_is_changed_while_the_policy_pauses_link_peer() -> None:
-    untag = Untagging(with_policy=policy(paused=True))
-    assert (untag.run(), untag.has_tag, untag.calls) == (0, True, [])
+    untag = Untagging(with_policy=policy(paused=Pause.ALL))
+    assert (untag.run(), untag.has_tag, untag.calls) == ([], True, [])
 
 
 def test_nothing_is_changed_after_the_deadline() -> None:
     """The time that is left is for the summary."""
     untag = Untagging()
     untag.clock.time = untag.scope.delivery.retry.deadline
-    assert (untag.run(), untag.has_tag, untag.calls) == (0, True, [])
+    assert (untag.run(), untag.has_tag, untag.calls) == ([], True, [])
+
+
+def test_a_paused_opening_does_not_keep_the_tag() -> None:
+    """The tag opens nothing."""
+    untag = Untagging(with_policy=policy(paused=Pause.OPENING))
+    assert (len(untag.run()), untag.has_tag) == (1, False)
+
+
+def test_a_group_with_a_damaged_marker_keeps_its_tag() -> None:
+    """So that every sweep reports it. It is no rule of ours, so nothing removes it."""
+    untag = Untagging(theirs(K1, ours(K1).description + " a note"))
+    assert (untag.run(), untag.has_tag, untag.calls) == ([], True, [])
+
+
+def test_a_request_that_is_only_read_from_a_rule_keeps_no_tag() -> None:
+    """It opens nothing, so no rule is going to be written there."""
+    wanted = DesiredLink(Link(APP, DB, parse_ports("tcp/1")), Claim("chg-1"), opens=False)
+    untag = Untagging(desired=[wanted])
+    assert (len(untag.run()), untag.has_tag) == (1, False)
+
+
+@pytest.mark.parametrize("refusal", [{"denial": UNWANTED}, {"same_group": True}])
+def test_a_link_that_is_denied_keeps_no_tag(refusal: Any) -> None:
+    """Nor does one that needs no rule."""
+    wanted = DesiredLink(Link(APP, DB, parse_ports("tcp/1")), TAG, **refusal)
+    untag = Untagging(desired=[wanted])
+    assert (len(untag.run()), untag.has_tag) == (1, False)
+
+
+def test_the_tag_of_another_deployment_or_home_is_left_alone() -> None:
+    """Others find their groups by it."""
+    untag = Untagging()
+    others = {"link-managed.test.1000000000000001": "true", "link-managed.prod.1000000000000002": "true"}
+    untag.ecs.known["sg-app"] = msgspec.structs.replace(group(APP), tags=others)
+    untag.scope.reader.refresh_group(APP)
+    untag.run()
+    assert untag.ecs.known["sg-app"].tags == others
+    assert not untag.has_tag

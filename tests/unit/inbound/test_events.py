@@ -12,8 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_peer.domain.errors import BadInput
+from link_peer.domain.hint import Hint
+from link_peer.domain.model import Party
 from link_peer.domain.tags import parse_instant
-from link_peer.inbound.events import MAX_BYTES, Hint, decode, elements, queue_message
+from link_peer.inbound.events import MAX_BYTES, Envelope, decode, elements
+from link_peer.inbound.events import queue_message as queue_message_of
 
 A, B = "1000000000000001", "1000000000000002"
 REGION = "cn-qingdao"
@@ -23,6 +26,14 @@ WHEN = parse_instant("2026-11-25T07:00:00Z")
 
 def load(name: str) -> Any:
     return json.loads((EVENTS / f"{name}.json").read_text())
+
+
+def queue_message(element: object) -> Envelope:
+    return queue_message_of(element, home=A, region=REGION)
+
+
+def ids(hints: list[Hint]) -> list[str]:
+    return [hint.party.id for hint in hints]
 
 
 def read(element: object) -> list[Hint]:
@@ -47,19 +58,18 @@ def changed(name: str, /, **more: object) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "state", "shrinks"),
+    ("name", "state"),
     [
-        ("ecs-created", "Created", False),
-        ("ecs-pending", "Pending", False),
-        ("ecs-running", "Running", False),
-        ("ecs-deleted", "Deleted", True),
+        ("ecs-created", "Created"),
+        ("ecs-pending", "Pending"),
+        ("ecs-running", "Running"),
+        ("ecs-deleted", "Deleted"),
     ],
 )
-def test_a_state_change_gives_a_hint_for_its_instance(name: str, state: str, shrinks: bool) -> None:
-    """Only a deletion can mean that fewer links are wanted."""
-    (hint,) = sample(name)
-    assert hint == Hint(load(name)["id"], "acs.ecs", load(name)["data"]["resourceId"], A, REGION, WHEN, "state", state)
-    assert hint.shrinks is shrinks
+def test_a_state_change_gives_a_hint_for_its_instance(name: str, state: str) -> None:
+    """With the event's time and the new state. The instance belongs to home."""
+    instance = Party(A, load(name)["data"]["resourceId"])
+    assert sample(name) == [Hint(load(name)["id"], instance, "state", WHEN, state)]
 
 
 def test_the_older_cloudmonitor_format_gives_the_same_hint() -> None:
@@ -67,12 +77,9 @@ def test_the_older_cloudmonitor_format_gives_the_same_hint() -> None:
     assert sample("ecs-legacy-running") == [
         Hint(
             "2256A988-0B26-4E2B-820A-000000000005",
-            "acs.ecs",
-            "i-bp1legacy00000000000a",
-            A,
-            REGION,
-            WHEN + 0.922,
+            Party(A, "i-bp1legacy00000000000a"),
             "state",
+            WHEN + 0.922,
             "Running",
         )
     ]
@@ -86,24 +93,26 @@ def test_the_content_may_be_inside_data() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "instances"),
+    ("name", "parties"),
     [
         ("tags-added", ["i-bp1tagged00000000000a"]),
         ("tags-removed", ["i-bp1tagged00000000000a", "i-bp1tagged00000000000b"]),
         ("tags-console", ["i-bp1console0000000000a"]),
+        ("tags-addtags", ["i-bp1tagged00000000000a"]),
+        ("tags-removetags", ["i-bp1tagged00000000000a"]),
+        ("tags-group-accept", ["sg-bp15ed6xe1yxeycg7xxx"]),
+        ("tags-group-lock", ["sg-bp15ed6xe1yxeycg7xxx"]),
+        ("tags-group-stripped", ["sg-bp15ed6xe1yxeycg7xxx", "sg-bp1azkttqpldxgtedxxx"]),
     ],
 )
-def test_a_tag_change_gives_a_hint_for_each_of_its_instances(name: str, instances: list[str]) -> None:
-    """Each instance once, even if the event names it twice; each may have lost a peer."""
-    hints = sample(name)
-    assert [hint.instance for hint in hints] == instances
-    assert {(hint.kind, hint.state, hint.shrinks, hint.event_id) for hint in hints} == {
-        ("tags", "", True, load(name)["id"])
-    }
+def test_a_tag_change_gives_a_hint_for_each_instance_and_group(name: str, parties: list[str]) -> None:
+    """Each once, even if the event names it twice, in the new calls and in the old ones (AddTags, RemoveTags)."""
+    when = parse_instant("2026-11-25T07:02:00Z")
+    assert sample(name) == [Hint(load(name)["id"], Party(A, party), "tags", when) for party in parties]
 
 
 @pytest.mark.parametrize(
-    ("parameters", "instances"),
+    ("parameters", "parties"),
     [
         ({"ResourceType": "instance", "ResourceId.1": "i-a", "ResourceId.2": "i-b"}, ["i-a", "i-b"]),
         ({"ResourceType": "Instance", "ResourceId": "i-a"}, ["i-a"]),
@@ -111,27 +120,68 @@ def test_a_tag_change_gives_a_hint_for_each_of_its_instances(name: str, instance
         ({"ResourceType": "instance", "ResourceIds": '["i-b", "i-a"]'}, ["i-b", "i-a"]),
         ({"resourceType": "INSTANCE", "resourceId": "i-a"}, ["i-a"]),
         ('{"ResourceType": "instance", "ResourceId.1": "i-a"}', ["i-a"]),
-        ({"ResourceType": "securitygroup", "ResourceId.1": "sg-a"}, []),
+        ({"ResourceType": "securitygroup", "ResourceId.1": "sg-a", "ResourceId.2": "sg-b"}, ["sg-a", "sg-b"]),
+        ({"ResourceType": "SecurityGroup", "ResourceId": ["sg-b", "sg-b"]}, ["sg-b"]),
+        ({"ResourceType": "ACS::ECS::SecurityGroup", "ResourceId": "sg-a"}, ["sg-a"]),
+        ({"ResourceType": "ACS::ECS::Instance", "ResourceId": "i-a"}, ["i-a"]),
+        ({"ResourceType": "disk", "ResourceId.1": "d-a"}, []),
         ({"ResourceType": ["instance"], "ResourceId.1": "i-a"}, []),
         ({"ResourceId.1": "sg-a"}, []),
         ("a text", []),
         (None, []),
     ],
 )
-def test_ids_are_read_from_the_parameters_too(parameters: object, instances: list[str]) -> None:
-    """Only ids of instances: the sweep handles the tags of groups."""
-    event = changed("tags-added", data_referencedResources={"ACS::ECS::SecurityGroup": ["sg-a"]})
+def test_ids_are_read_from_the_parameters_too(parameters: object, parties: list[str]) -> None:
+    """In any spelling of the type. The tags of other resources change no link."""
+    event = changed("tags-added", data_referencedResources={"ACS::ECS::Disk": ["d-a"]})
     event["data"]["requestParameters"] = parameters
-    assert [hint.instance for hint in read(event)] == instances
+    assert ids(read(event)) == parties
+
+
+@pytest.mark.parametrize(
+    ("type_", "names", "parties"),
+    [
+        ("ACS::ECS::Instance", "i-a;i-b", ["i-a", "i-b"]),
+        ("ACS::ECS::SecurityGroup", "sg-a;sg-b", ["sg-a", "sg-b"]),
+        ("ACS::ECS::Disk", "d-a", []),
+    ],
+)
+def test_ids_are_read_from_the_resource_name_too(type_: str, names: str, parties: list[str]) -> None:
+    """Older records join several by semicolons."""
+    event = changed("tags-added", data_referencedResources=None, data_requestParameters=None)
+    event["data"] |= {"resourceType": type_, "resourceName": names}
+    assert ids(read(event)) == parties
+
+
+def test_one_call_may_name_instances_and_groups() -> None:
+    """Each gets its own hint."""
+    referenced = {"ACS::ECS::Instance": ["i-a"], "ACS::ECS::SecurityGroup": "sg-a", "ACS::ECS::Disk": ["d-a"]}
+    event = changed("tags-added", data_referencedResources=referenced, data_requestParameters={})
+    assert ids(read(event)) == ["i-a", "sg-a"]
+
+
+@pytest.mark.parametrize(("kind", "bad"), [("SecurityGroup", "i-a"), ("Instance", "sg-a"), ("SecurityGroup", "sg-A")])
+def test_an_id_of_another_kind_is_bad_input(kind: str, bad: str) -> None:
+    """A group's id among instances, and an instance's among groups. The message says what was expected."""
+    good = "i-b" if kind == "Instance" else "sg-b"
+    event = changed(
+        "tags-added", data_referencedResources={f"ACS::ECS::{kind}": [bad, good]}, data_requestParameters={}
+    )
+    problem, hint = decode(event, home=A, region=REGION)
+    assert isinstance(problem, BadInput)
+    expected = "an instance id (i-…)" if kind == "Instance" else "a security group id (sg-…)"
+    assert problem.problem == f"'{bad}' is not {expected}"
+    assert isinstance(hint, Hint)
+    assert hint.party == Party(A, good)
 
 
 @pytest.mark.parametrize("bad", ["i-a*", "i-A", 'i-a","i-b', "i-", 1, {"id": "i-a"}, ["i-a"], ""])
 def test_one_bad_id_in_a_tag_change_does_not_affect_the_others(bad: object) -> None:
-    """The other instances are still looked at."""
+    """The other instances are still looked at, and the bad id is returned, so that it can be recorded."""
     referenced = {"ACS::ECS::Instance": ["i-a", bad, "i-b"]}
     event = changed("tags-added", data_referencedResources=referenced, data_requestParameters={})
     first, problem, last = decode(event, home=A, region=REGION)
-    assert [one.instance for one in (first, last) if isinstance(one, Hint)] == ["i-a", "i-b"]
+    assert ids([one for one in (first, last) if isinstance(one, Hint)]) == ["i-a", "i-b"]
     assert isinstance(problem, BadInput)
     assert problem.field == "data"
 
@@ -157,11 +207,11 @@ def test_a_batch_is_decoded_element_by_element() -> None:
     assert read(last) == sample("tags-added")
 
 
-def test_an_event_may_omit_account_and_time_but_not_name_another_account() -> None:
-    """An omitted field is unknown; an omitted region is the function's own."""
+def test_an_event_may_omit_account_region_and_time_but_not_name_another_account() -> None:
+    """The party is home's in any case."""
     event = changed("ecs-created", aliyunaccountid=None, aliyunregionid=None, time=None)
     (hint,) = read(event)
-    assert (hint.account, hint.region, hint.time) == (None, REGION, None)
+    assert (hint.party.account, hint.time) == (A, None)
 
 
 def test_an_event_with_an_invalid_time_is_kept() -> None:
@@ -198,6 +248,12 @@ BAD: dict[str, tuple[object, str]] = {
     "instance an ARN": (changed("ecs-created", data_resourceId=f"acs:ecs:{REGION}:{A}:instance/i-a"), "resourceId"),
     "instance a group": (changed("ecs-created", data_resourceId="sg-a"), "resourceId"),
     "instance with more": (changed("ecs-created", data_resourceId='i-a","i-b'), "resourceId"),
+    "a group's change of tags of none": (
+        changed(
+            "tags-group-lock", data_referencedResources=None, data_requestParameters={"ResourceType": "securitygroup"}
+        ),
+        "data",
+    ),
     "a change of tags of none": (
         changed(
             "tags-added",
@@ -224,6 +280,16 @@ def test_an_event_that_is_not_for_us_is_bad_input_that_names_the_field(element: 
         read(element)
     assert caught.value.field == field
     assert str(caught.value).replace("…", "").isascii()  # our own i-… is the only other character
+
+
+@pytest.mark.parametrize("name", ["ecs-created", "tags-added", "tags-group-lock"])
+@pytest.mark.parametrize("field", ["aliyunaccountid", "aliyunregionid"])
+def test_account_and_region_are_checked_for_every_kind_of_event(name: str, field: str) -> None:
+    """An event of another account or region gives no hint, though hints name neither."""
+    other = {"aliyunaccountid": B, "aliyunregionid": "cn-hangzhou"}[field]
+    with pytest.raises(BadInput) as caught:
+        read(changed(name, **{field: other}))
+    assert caught.value.field == field
 
 
 def test_a_delivery_is_one_object_or_an_array() -> None:
@@ -271,24 +337,75 @@ def test_an_element_of_the_queue_gives_event_id_and_body() -> None:
     """A CloudEvent's id; a message's own id if only the data is delivered; none if only the body is."""
     event = load("queue-link")[0]
     data = event["data"]
-    assert queue_message(event) == (event["id"], data["messageBody"])
-    assert queue_message(data) == (data["messageId"], data["messageBody"])
-    assert queue_message(data["messageBody"]) == ("", data["messageBody"])
-    assert queue_message({"version": 1, "reason": "天"}) == ("", '{"version": 1, "reason": "天"}')
+    assert queue_message(event) == Envelope(event["id"], data["messageBody"], "link-requests")
+    assert queue_message(data) == Envelope(data["messageId"], data["messageBody"], "")
+    assert queue_message(data["messageBody"]) == Envelope("", data["messageBody"], "")
+    assert queue_message({"version": 1, "reason": "天"}) == Envelope("", '{"version": 1, "reason": "天"}', "")
+
+
+SUBJECT = f"acs:mns:{REGION}:{A}:queues/"
+
+
+@pytest.mark.parametrize("queue", ["link-requests", "B", "0", "x" * 120])
+def test_the_subject_of_the_envelope_names_the_queue(queue: str) -> None:
+    """EventBridge writes the subject; a sender cannot."""
+    assert queue_message(changed("queue-plain", subject=SUBJECT + queue)).queue == queue
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        None,
+        "",
+        5,
+        [SUBJECT + "q"],
+        SUBJECT,
+        SUBJECT + "q/messages",
+        SUBJECT + "q\n",
+        SUBJECT + "q ",
+        SUBJECT + "q_b",
+        SUBJECT + "ｑ",
+        SUBJECT + "x" * 121,
+        " " + SUBJECT + "q",
+        SUBJECT.replace(":queues/", ":/queues/") + "q",
+        SUBJECT.replace(":queues/", ":topics/") + "q",
+        SUBJECT.replace("mns", "MNS") + "q",
+        SUBJECT.replace(REGION, "cn-hangzhou") + "q",
+        SUBJECT.replace(REGION, "") + "q",
+        SUBJECT.replace(A, B) + "q",
+        SUBJECT.replace(A, "") + "q",
+        "link-requests",
+    ],
+)
+def test_any_other_subject_proves_no_queue(subject: object) -> None:
+    """Such as one of another account or region, or one with more after the name. The message itself is still read."""
+    envelope = queue_message(changed("queue-plain", subject=subject))
+    assert envelope.queue == ""
+    assert '"chg-1042"' in envelope.body
+
+
+def test_without_an_envelope_no_queue_is_proven() -> None:
+    """A sender may write a subject into the message, and RawData has none."""
+    subject = SUBJECT + "link-requests"
+    event = load("queue-plain")
+    assert queue_message({**event["data"], "subject": subject}).queue == ""
+    assert queue_message({"subject": subject, "data": event["data"]}).queue == ""
+    assert queue_message({"version": 1, "action": "link", "subject": subject}).queue == ""
+    body = json.dumps({**event, "subject": subject})
+    assert queue_message(body) == Envelope("", body, "")
+    assert queue_message(changed("queue-plain", subject=None, data_messageBody=body)).queue == ""
 
 
 def test_an_element_of_the_queue_is_read_in_any_envelope() -> None:
-    """A message carries no authority, so neither does its envelope: a missing id or type loses no request."""
-    _, body = queue_message(load("queue-plain"))
+    """A missing id or type loses no request."""
+    body = queue_message(load("queue-plain")).body
     message_id = load("queue-plain")["data"]["messageId"]
-    assert queue_message(changed("queue-plain", id=None)) == ("", body)
-    assert queue_message(changed("queue-plain", id=["x"], type=None)) == ("", body)
-    assert queue_message({"messageBody": body}) == ("", body)
-    assert queue_message({"id": 5, "messageId": message_id, "messageBody": body}) == (message_id, body)
-    assert queue_message({"data": body}) == ("", body)
-    assert queue_message(changed("queue-plain", data_messageBody=None))[1].startswith(
-        "{"
-    )  # the request itself, perhaps
+    assert queue_message(changed("queue-plain", id=None)) == Envelope("", body, "link-requests")
+    assert queue_message(changed("queue-plain", id=["x"], type=None)) == Envelope("", body, "link-requests")
+    assert queue_message({"messageBody": body}) == Envelope("", body, "")
+    assert queue_message({"id": 5, "messageId": message_id, "messageBody": body}) == Envelope(message_id, body, "")
+    assert queue_message({"data": body}) == Envelope("", body, "")
+    assert queue_message(changed("queue-plain", data_messageBody=None)).body.startswith("{")  # perhaps the request
 
 
 @pytest.mark.parametrize(
@@ -332,9 +449,11 @@ json_values = st.recursive(
 
 
 @settings(max_examples=200, derandomize=True, deadline=None)
-@given(st.sampled_from(["ecs-created", "ecs-legacy-running", "tags-removed", "queue-plain"]), st.data())
+@given(
+    st.sampled_from(["ecs-created", "ecs-legacy-running", "tags-removed", "tags-group-lock", "queue-plain"]), st.data()
+)
 def test_hostile_fields_are_bad_input_or_valid_ids(name: str, data: st.DataObject) -> None:
-    """With any value in any field, nothing but BadInput is raised, and only valid instance ids are returned."""
+    """With any value in any field, nothing but BadInput is raised, and only valid ids of home are returned."""
     event = load(name)
     where = event
     inner = [key for key, value in event.items() if isinstance(value, dict)]
@@ -345,9 +464,30 @@ def test_hostile_fields_are_bad_input_or_valid_ids(name: str, data: st.DataObjec
         hints = [one for one in decode(event, home=A, region=REGION) if isinstance(one, Hint)]
     except BadInput:
         hints = []
-    assert all(hint.instance.startswith("i-") and hint.account in (A, None) for hint in hints)
+    assert all(hint.party.id.startswith(("i-", "sg-")) and hint.party.account == A for hint in hints)
     try:
-        _, body = queue_message(event)
+        envelope = queue_message(event)
     except BadInput:
         return
-    assert isinstance(body, str)
+    assert envelope.queue in ("", "link-requests")
+
+
+@pytest.mark.parametrize(
+    ("call", "key", "looked_at"),
+    [
+        ("TagResources", "link-accept", True),
+        ("TagResources", "link-accept.2", True),
+        ("TagResources", "link-lock", True),
+        ("TagResources", "cost-center", False),
+        ("TagResources", "link-acceptance", False),
+        ("TagResources", "link-managed.prod.1000000000000001", False),
+        ("UntagResources", "link-managed.prod.1000000000000001", True),
+        ("RemoveTags", "link-managed.prod.1000000000000001", True),
+    ],
+)
+def test_only_tags_that_links_depend_on_are_looked_at(call: str, key: str, looked_at: bool) -> None:
+    """The managed tag, which the functions write themselves, matters only where someone removed it."""
+    name = "TagKey.1" if call == "UntagResources" else "Tag.1.Key"
+    parameters = {"ResourceType": "securitygroup", "ResourceId.1": "sg-db", name: key}
+    event = changed("tags-group-lock", data_eventName=call, data_requestParameters=parameters)
+    assert bool(decode(event, home=A, region=REGION)) is looked_at

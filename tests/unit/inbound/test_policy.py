@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_peer.domain.errors import PolicyError
 from link_peer.domain.model import Port
-from link_peer.domain.policy import Limits
+from link_peer.domain.policy import Limits, Pause, PolicyTest
 from link_peer.domain.tags import Who
 from link_peer.inbound.policy_file import MAX_BYTES, load, parse
 
@@ -26,13 +26,17 @@ accounts:
     name: b@aliyun.com
     role: acs:ram::{B}:role/link-peer
     external_id: link-peer-local-example
+    ranges: [10.20.0.0/16, 192.168.0.1/32]
+    queue: link-peer-requests-b
 accept_tags: true
 allow:
   - {{from: "sg-app@{A}", to: "sg-db@{B}", ports: [tcp/443, tcp/1-9, tcp/443]}}
-  - {{from: "*@{B}", to: "i-db@{A}"}}
+  - {{from: "*@{B}", to: "i-db@{A}", until: "2027-01-01T08:00:00.5+08:00"}}
 deny: {{ports: [tcp/22, icmp]}}
-limits: {{removals_per_run: 0, max_ports: 2}}
+limits: {{removals_per_run: 0, max_ports: 2, max_peers: 3, max_days: 90}}
 paused: false
+tests:
+  - {{from: "sg-app@{A}", accept: ["sg-db@{B}:tcp/3306+icmp", "sg-log@{B}"], deny: ["sg-db@{B}:tcp/22"]}}
 """
 
 
@@ -50,14 +54,57 @@ def test_every_part_of_the_file_is_read() -> None:
     assert policy.accounts[B].external_id == "link-peer-local-example"
     assert policy.accept_tags is True
     assert policy.deny == (Port("icmp"), Port("tcp", 22, 22))
-    assert policy.limits == Limits(0, 2, 1024)
-    assert policy.paused is False
+    assert policy.limits == Limits(0, 2, 1024, 3, 90)
+    assert policy.paused is Pause.NONE
+    assert policy.accounts[B].ranges == ("10.20.0.0/16", "192.168.0.1/32")
+    assert (policy.accounts[A].ranges, policy.accounts[A].queue) == ((), "")
+    assert policy.bound_queues == {"link-peer-requests-b": B}
     app, anything = policy.allow
     assert (app.source, app.target) == (Who(A, "sg-app"), Who(B, "sg-db"))
     assert app.ports == (Port("tcp", 1, 9), Port("tcp", 443, 443))
     assert app.text == f"allow=sg-app@{A}->sg-db@{B}:tcp/1-9+tcp/443"
     assert (anything.source, anything.target, anything.ports) == (Who(B, "*"), Who(A, "i-db"), ())
-    assert anything.text == f"allow=*@{B}->i-db@{A}"
+    assert anything.text == f"allow=*@{B}->i-db@{A}~20270101T000000Z"
+    assert (app.until, anything.until) == (None, 1798761600)
+    database, ports = Who(B, "sg-db"), (Port("icmp"), Port("tcp", 3306, 3306))
+    assert policy.tests == (
+        PolicyTest(
+            Who(A, "sg-app"),
+            ((database, ports), (Who(B, "sg-log"), ())),
+            ((database, (Port("tcp", 22, 22),)),),
+        ),
+    )
+
+
+def test_home_may_have_ranges_and_a_queue_too() -> None:
+    """They need no role."""
+    account = parse(changed("{name: a@aliyun.com}", "{ranges: [10.0.0.0/8], queue: Q-1}")).accounts[A]
+    assert (account.ranges, account.queue, account.role) == (("10.0.0.0/8",), "Q-1", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "pause"),
+    [("true", Pause.ALL), ("false", Pause.NONE), ("opening", Pause.OPENING), ('"opening"', Pause.OPENING)],
+)
+def test_everything_or_only_opening_can_be_paused(text: str, pause: Pause) -> None:
+    """Or nothing."""
+    assert parse(changed("paused: false", f"paused: {text}")).paused is pause
+
+
+def test_max_days_may_be_null() -> None:
+    """As it is if it is left out: requests need no end."""
+    assert parse(changed("max_days: 90", "max_days: null")).limits.max_days is None
+    assert parse(changed(", max_days: 90", "")).limits.max_days is None
+    assert parse(changed("max_days: 90", "max_days: 1")).limits.max_days == 1
+
+
+def test_a_test_needs_links_of_one_kind_only() -> None:
+    """That are accepted, or that are denied."""
+    head = changed("tests:\n", "tests:\n  # one\n").partition("  # one")[0]
+    (only_accept,) = parse(f'{head}  - {{from: "i-a@{A}", accept: ["i-b@{B}:udp/53"]}}\n').tests
+    assert only_accept == PolicyTest(Who(A, "i-a"), ((Who(B, "i-b"), (Port("udp", 53, 53),)),))
+    (only_deny,) = parse(f'{head}  - {{from: "i-a@{A}", deny: ["i-b@{B}"]}}\n').tests
+    assert only_deny == PolicyTest(Who(A, "i-a"), (), ((Who(B, "i-b"), ()),))
 
 
 def test_home_is_the_account_without_a_role() -> None:
@@ -70,8 +117,10 @@ def test_home_is_the_account_without_a_role() -> None:
 def test_what_is_left_out_has_a_safe_default() -> None:
     """Tags consent, nothing is allowed beside them, and the limits are those of the contract."""
     policy = parse(f'deployment: prod\naccounts: {{"{A}": {{name: a}}}}\n')
-    assert (policy.accept_tags, policy.allow, policy.deny, policy.paused) == (True, (), (), False)
-    assert policy.limits == Limits(removals_per_run=50, max_ports=16, max_port_span=1024)
+    assert (policy.accept_tags, policy.allow, policy.deny, policy.tests) == (True, (), (), ())
+    assert policy.paused is Pause.NONE
+    assert policy.bound_queues == {}
+    assert policy.limits == Limits(removals_per_run=50, max_ports=16, max_port_span=1024, max_peers=50, max_days=None)
 
 
 def test_the_shipped_policy_validates() -> None:
@@ -79,19 +128,19 @@ def test_the_shipped_policy_validates() -> None:
     policy = load(ROOT / "policy.yaml")
     assert policy.home == A
     assert policy.accounts[B].external_id == "link-peer-local-example"
-    assert (policy.allow, policy.deny, policy.paused) == ((), (), False)
+    assert (policy.allow, policy.deny, policy.paused) == ((), (), Pause.NONE)
 
 
 REFUSED = {
     "unknown key": (
         changed("paused:", "pause:"),
-        14,
+        16,
         "unknown key 'pause': the known keys are deployment, accounts, accept_tags",
     ),
     "unknown key of an account": (changed("    name: b@", "    alias: b@"), 5, "unknown key 'alias'"),
-    "unknown key of an allow entry": (changed('to: "sg-db', 'too: "sg-db'), 10, "unknown key 'too'"),
-    "unknown limit": (changed("max_ports: 2", "max_port: 2"), 13, "unknown key 'max_port'"),
-    "a key twice": (changed("paused: false", "accept_tags: false"), 14, "duplicate key 'accept_tags': keep one"),
+    "unknown key of an allow entry": (changed('to: "sg-db', 'too: "sg-db'), 12, "unknown key 'too'"),
+    "unknown limit": (changed("max_ports: 2", "max_port: 2"), 15, "unknown key 'max_port'"),
+    "a key twice": (changed("paused: false", "accept_tags: false"), 16, "duplicate key 'accept_tags': keep one"),
     "an account twice": (changed(f'"{B}":', f"'{A}':"), 4, f"duplicate key '{A}'"),
     "no deployment": (changed("deployment: prod\n", ""), 1, "`deployment` is missing"),
     "deployment in capitals": (changed("prod", "Prod"), 1, "deployment: must be 1 to 32 characters of a-z"),
@@ -127,39 +176,119 @@ REFUSED = {
     "external id too short": (changed("link-peer-local-example", "x"), 7, "external_id: must be 2 to 1224"),
     "external id with a space": (changed("link-peer-local-example", "a b"), 7, "external_id: must be 2 to 1224"),
     "name with control characters": (changed("a@aliyun.com", '"a\\tb"'), 3, "printable"),
-    "yes for true": (changed("accept_tags: true", "accept_tags: yes"), 8, "accept_tags: must be true or false"),
-    "a quoted boolean": (changed("paused: false", 'paused: "false"'), 14, "paused: must be true or false"),
+    "yes for true": (changed("accept_tags: true", "accept_tags: yes"), 10, "accept_tags: must be true or false"),
+    "a quoted boolean": (changed("paused: false", 'paused: "false"'), 16, "paused: must be true, false or opening"),
     "allow a text": (
         "deployment: d\naccounts: {}\nallow: sg-a\n".replace("{}", f'{{"{A}": {{name: a}}}}'),
         3,
         "must be a list",
     ),
-    "allow without account": (changed(f"sg-app@{A}", "sg-app"), 10, "allow[0].from: 'sg-app' is not *@<uid>"),
+    "allow without account": (changed(f"sg-app@{A}", "sg-app"), 12, "allow[0].from: 'sg-app' is not *@<uid>"),
     "allow of an account not listed": (
         changed(f"*@{B}", "*@1000000000000003"),
-        11,
+        13,
         "allow[1].from: account 1000000000000003 is not listed",
     ),
-    "allow without ports": (changed("[tcp/443, tcp/1-9, tcp/443]", "[]"), 10, "leave `ports` out to allow everything"),
-    "allow port wrong": (changed("tcp/1-9", "tcp/9-1"), 10, "allow[0].ports[1]: 'tcp/9-1' is not"),
-    "deny a list": (changed("{ports: [tcp/22, icmp]}", "[tcp/22]"), 12, "deny: must be a mapping"),
-    "deny port a number": (changed("tcp/22", "22"), 12, "deny.ports[0]: must be a string, in quotes"),
-    "limit zero": (changed("max_ports: 2", "max_ports: 0"), 13, "limits.max_ports: must be a whole number, 1 or more"),
-    "limit negative": (changed("removals_per_run: 0", "removals_per_run: -1"), 13, "must be a whole number, 0 or more"),
-    "limit octal": (changed("max_ports: 2", "max_ports: 010"), 13, "must be a whole number"),
-    "limit text": (changed("max_ports: 2", 'max_ports: "2"'), 13, "must be a whole number"),
-    "limit a fraction": (changed("max_ports: 2", "max_ports: 2.5"), 13, "must be a whole number"),
-    "limit enormous": (changed("max_ports: 2", "max_ports: " + "9" * 5000), 13, "must be a whole number"),
+    "allow without ports": (changed("[tcp/443, tcp/1-9, tcp/443]", "[]"), 12, "leave `ports` out to allow everything"),
+    "allow port wrong": (changed("tcp/1-9", "tcp/9-1"), 12, "allow[0].ports[1]: 'tcp/9-1' is not"),
+    "deny a list": (changed("{ports: [tcp/22, icmp]}", "[tcp/22]"), 14, "deny: must be a mapping"),
+    "deny port a number": (changed("tcp/22", "22"), 14, "deny.ports[0]: must be a string, in quotes"),
+    "limit zero": (changed("max_ports: 2", "max_ports: 0"), 15, "limits.max_ports: must be a whole number, 1 or more"),
+    "limit negative": (changed("removals_per_run: 0", "removals_per_run: -1"), 15, "must be a whole number, 0 or more"),
+    "limit octal": (changed("max_ports: 2", "max_ports: 010"), 15, "must be a whole number"),
+    "limit text": (changed("max_ports: 2", 'max_ports: "2"'), 15, "must be a whole number"),
+    "limit a fraction": (changed("max_ports: 2", "max_ports: 2.5"), 15, "must be a whole number"),
+    "limit enormous": (changed("max_ports: 2", "max_ports: " + "9" * 5000), 15, "must be a whole number"),
+    "limit of peers zero": (
+        changed("max_peers: 3", "max_peers: 0"),
+        15,
+        "max_peers: must be a whole number, 1 or more",
+    ),
+    "limit of days zero": (changed("max_days: 90", "max_days: 0"), 15, "limits.max_days: must be a whole number, 1 or"),
+    "limit of days a tilde": (changed("max_days: 90", "max_days: ~"), 15, "limits.max_days: must be a whole number"),
+    "limit of days a quoted null": (changed("max_days: 90", 'max_days: "null"'), 15, "must be a whole number"),
+    "another limit null": (changed("max_peers: 3", "max_peers: null"), 15, "max_peers: must be a whole number"),
+    "paused closing": (changed("paused: false", "paused: closing"), 16, "paused: must be true, false or opening"),
+    "paused in capitals": (changed("paused: false", "paused: Opening"), 16, "paused: must be true, false or opening"),
+    "paused off": (changed("paused: false", "paused: off"), 16, "paused: must be true, false or opening"),
+    "paused empty": (changed("paused: false", "paused:"), 16, "paused: must be true, false or opening"),
+    "ranges a text": (
+        changed("[10.20.0.0/16, 192.168.0.1/32]", "10.20.0.0/16"),
+        8,
+        f"accounts.{B}.ranges: must be a list",
+    ),
+    "ranges empty": (changed("[10.20.0.0/16, 192.168.0.1/32]", "[]"), 8, "leave `ranges` out to accept every private"),
+    "range with host bits": (
+        changed("10.20.0.0/16", "10.20.0.1/16"),
+        8,
+        "ranges[0]: '10.20.0.1/16' is not an IPv4 network",
+    ),
+    "range without length": (changed("192.168.0.1/32", "192.168.0.1"), 8, "ranges[1]: '192.168.0.1' is not an IPv4"),
+    "range with a netmask": (changed("10.20.0.0/16", "10.20.0.0/255.255.0.0"), 8, "is not an IPv4 network"),
+    "range with leading zeros": (changed("10.20.0.0/16", "10.020.0.0/16"), 8, "is not an IPv4 network"),
+    "range with a long length": (changed("10.20.0.0/16", "10.20.0.0/016"), 8, "is not an IPv4 network"),
+    "range of 33 bits": (changed("10.20.0.0/16", "10.20.0.0/33"), 8, "is not an IPv4 network"),
+    "range of IPv6": (changed("10.20.0.0/16", '"fd00::/8"'), 8, "is not an IPv4 network"),
+    "range in other digits": (changed("10.20.0.0/16", '"１0.20.0.0/16"'), 8, "is not an IPv4 network"),
+    "range a number": (changed("10.20.0.0/16", "10"), 8, "ranges[0]: must be a string, in quotes"),
+    "queue empty": (changed("queue: link-peer-requests-b", 'queue: ""'), 9, "queue: '' is not a queue name"),
+    "queue too long": (changed("queue: link-peer-requests-b", "queue: " + "x" * 121), 9, "is not a queue name"),
+    "queue with an underscore": (changed("link-peer-requests-b", "link_peer"), 9, "is not a queue name: 1 to 120"),
+    "queue with a path": (changed("link-peer-requests-b", "queues/b"), 9, "'queues/b' is not a queue name"),
+    "queue a number": (changed("link-peer-requests-b", "12"), 9, "queue: must be a string, in quotes"),
+    "a queue twice": (
+        changed("{name: a@aliyun.com}", "{queue: link-peer-requests-b}"),
+        5,
+        f"accounts.{B}.queue: link-peer-requests-b is already the queue of {A}",
+    ),
+    "until a date of YAML": (
+        changed('until: "2027-01-01T08:00:00.5+08:00"', "until: 2027-01-01T00:00:00Z"),
+        13,
+        "allow[1].until: must be a string, in quotes",
+    ),
+    "until without zone": (changed(".5+08:00", ""), 13, "is not an RFC 3339 instant with a zone"),
+    "until no date": (
+        changed("2027-01-01T", "2027-02-30T"),
+        13,
+        "allow[1].until: '2027-02-30T08:00:00.5+08:00' is not",
+    ),
+    "tests a mapping": (changed("tests:\n  - {", "tests:\n  {"), 18, "tests: must be a list"),
+    "test without from": (
+        changed(f'  - {{from: "sg-app@{A}", accept', "  - {accept"),
+        18,
+        "tests[0]: `from` is missing",
+    ),
+    "test of nothing": (GOOD + f'  - {{from: "sg-app@{A}"}}\n', 19, "tests[1]: tests nothing: list links under"),
+    "test of empty lists": (GOOD + f'  - {{from: "sg-app@{A}", deny: []}}\n', 19, "tests[1]: tests nothing"),
+    "test from everyone": (
+        GOOD + f'  - {{from: "*@{A}", deny: ["sg-a@{B}"]}}\n',
+        19,
+        "tests[1].from: a test names one",
+    ),
+    "test to everyone": (
+        changed(f"sg-log@{B}", f"*@{B}"),
+        18,
+        "tests[0].accept[1]: a test names one group or instance",
+    ),
+    "test without account": (changed(f"sg-log@{B}", "sg-log"), 18, "tests[0].accept[1]: 'sg-log' is not *@<uid>"),
+    "test of an account not listed": (
+        changed(f"sg-log@{B}", "sg-log@1000000000000003"),
+        18,
+        "tests[0].accept[1]: account 1000000000000003 is not listed",
+    ),
+    "test of a bad port": (changed(f"sg-db@{B}:tcp/22", f"sg-db@{B}:tcp/0"), 18, "tests[0].deny[0]: 'tcp/0' is not"),
+    "test of no port": (changed(f"sg-db@{B}:tcp/22", f"sg-db@{B}:"), 18, "tests[0].deny[0]: '' is not"),
+    "test with another key": (changed('deny: ["sg-db', 'denied: ["sg-db'), 18, "unknown key 'denied'"),
     "anchor": (changed("{name: a@", "&a {name: a@"), 3, "anchors and aliases are not allowed"),
     "alias": (changed("{name: a@aliyun.com}", "*a"), 3, "anchors and aliases are not allowed"),
-    "merge key": (changed("paused: false", "<<: {paused: false}"), 14, "unknown key '<<'"),
+    "merge key": (changed("paused: false", "<<: {paused: false}"), 16, "unknown key '<<'"),
     "tag": (changed("prod", "!!python/name:os.system x"), 1, "YAML tags are not allowed"),
-    "second document": (GOOD + "---\na: 1\n", 15, "a second YAML document"),
+    "second document": (GOOD + "---\na: 1\n", 19, "a second YAML document"),
     "list at the top": ("- deployment\n", 1, "must be a mapping"),
-    "key a list": (changed("paused: false", "[paused]: false"), 14, "a key must be a plain string"),
+    "key a list": (changed("paused: false", "[paused]: false"), 16, "a key must be a plain string"),
     "empty": ("# nothing\n", 1, "the file is empty: add"),
-    "not YAML": (changed("paused: false", "paused: [false"), 15, "not valid YAML"),
-    "control character": (changed("paused: false", "paused: \x07"), 14, "a character that YAML does not allow"),
+    "not YAML": (changed("paused: false", "paused: [false"), 17, "not valid YAML"),
+    "control character": (changed("paused: false", "paused: \x07"), 16, "a character that YAML does not allow"),
     "nested deeply": ("a: " + "[" * 5000 + "\n", 1, "nested too deeply"),
     "enormous": ("#" * (MAX_BYTES + 1), 1, "longer than"),
 }

@@ -1,4 +1,4 @@
-"""Requests from the queue: which are read, which are refused and for which field, and which are denied."""
+"""Messages of the queue: which are read, which are refused and for which field, and which are denied."""
 
 from __future__ import annotations
 
@@ -12,18 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_peer.domain.model import Link, Party, Port
-from link_peer.domain.request import Request, sync_request
+from link_peer.domain.request import Look, Message, Request, look_request, sync_request
 from link_peer.domain.tags import iso, parse_instant
 from link_peer.inbound.events import elements, queue_message
-from link_peer.inbound.requests import (
-    MAX_BYTES,
-    BadRequest,
-    DeniedRequest,
-    Known,
-    body_of,
-    decode,
-    encode,
-)
+from link_peer.inbound.message_body import MAX_BYTES, body_of
+from link_peer.inbound.requests import MAX_ATTEMPT, BadRequest, DeniedRequest, Known, decode, encode
 
 A, B = "1000000000000001", "1000000000000002"
 APP, LEDGER = Party(A, "sg-bp1azkttqpldxgtedxxx"), Party(B, "sg-bp15ed6xe1yxeycg7xxx")
@@ -56,14 +49,32 @@ LINK = Request(
 )
 
 
-def read(message: object) -> Request:
+LOOK: dict[str, Any] = {
+    "version": 1,
+    "request_id": "look-i-bp1created0000000000a",
+    "action": "look",
+    "region": REGION,
+    "party": {"account": A, "party": "i-bp1created0000000000a"},
+    "expires_at": "2026-11-25T07:05:00.922Z",
+    "attempt": 1,
+}
+NEW = Party(A, "i-bp1created0000000000a")
+
+
+def read_any(message: object) -> Message:
     body = message if isinstance(message, (str, bytes)) else json.dumps(message)
     return decode(body, region=REGION, now=NOW)
 
 
+def read(message: object) -> Request:
+    request = read_any(message)
+    assert isinstance(request, Request)
+    return request
+
+
 def refused(message: object) -> BadRequest:
     with pytest.raises(BadRequest) as caught:
-        read(message)
+        read_any(message)
     assert str(caught.value).replace("…", "").isascii()  # our own sg-… is the only other character
     assert len(str(caught.value)) < 500
     return caught.value
@@ -73,9 +84,14 @@ def less(*names: str, **more: object) -> dict[str, Any]:
     return {key: value for key, value in GOOD.items() if key not in names} | more
 
 
+def look(*names: str, **more: object) -> dict[str, Any]:
+    return {key: value for key, value in LOOK.items() if key not in names} | more
+
+
 def sample(name: str) -> list[str]:
     """The bodies in a sample of the queue's stream."""
-    return [queue_message(element)[1] for element in elements((EVENTS / f"{name}.json").read_bytes())]
+    found = elements((EVENTS / f"{name}.json").read_bytes())
+    return [queue_message(element, home=A, region=REGION).body for element in found]
 
 
 def test_the_contracts_message_is_read() -> None:
@@ -100,6 +116,93 @@ def test_an_unlink_and_a_sync_are_read() -> None:
     assert (unlink.action, unlink.link, unlink.until) == ("unlink", LINK.link, None)
     (sync,) = map(read, sample("queue-sync"))
     assert sync == sync_request(LINK.link, REGION, NOW)
+
+
+def test_a_look_is_read() -> None:
+    """At an instance or a group. One that has expired is read too: it is carried out once more."""
+    first, expired = map(read_any, sample("queue-look"))
+    expires = parse_instant("2026-11-25T07:05:00.922Z")
+    assert first == Look("look-i-bp1created0000000000a", REGION, NEW, expires, 1) == read_any(LOOK)
+    assert expired == Look("look-sg-bp15ed6xe1yxeycg7xxx", REGION, Party(A, LEDGER.id), NOW - 3600)
+
+
+def test_a_look_may_name_any_account() -> None:
+    """Whether it is home is judged later, so that the denial can be recorded."""
+    request = read_any(look(party={"account": B, "party": "sg-b"}))
+    assert isinstance(request, Look)
+    assert request.party == Party(B, "sg-b")
+
+
+@pytest.mark.parametrize("late", [301, 86400, 10**8])
+def test_a_look_never_expires_in_the_queue(late: float) -> None:
+    """Unlike a request."""
+    assert isinstance(decode(json.dumps(LOOK), region=REGION, now=NOW + late), Look)
+
+
+def test_a_look_for_another_region_is_denied() -> None:
+    """The denial has the whole message."""
+    with pytest.raises(DeniedRequest) as caught:
+        read_any(look(region="cn-hangzhou"))
+    assert caught.value.denial.code == "different-region"
+    assert isinstance(caught.value.request, Look)
+
+
+@pytest.mark.parametrize("message", [less(request_id="tag-1"), less("until", action="unlink", request_id="tag-")])
+def test_only_a_sync_may_have_an_id_that_starts_with_tag(message: dict[str, Any]) -> None:
+    """So that a link of a sender cannot look like one of a tag."""
+    error = refused(message)
+    assert (error.field, error.problem) == (
+        "request_id",
+        "ids that start with tag- are reserved for sync: choose another",
+    )
+    assert error.known.request_id.startswith("tag-")
+    assert read(less("ports", "until", action="sync", request_id="tag-1")).request_id == "tag-1"
+    assert read(less(request_id="TAG-1")).request_id == "TAG-1"
+    assert read(less(request_id="tag.1")).request_id == "tag.1"
+
+
+@pytest.mark.parametrize("action", ["link", "unlink", "sync"])
+def test_only_a_look_may_have_an_id_that_starts_with_look(action: str) -> None:
+    """The same for looks."""
+    error = refused(less("ports", "until", action=action, request_id="look-i-a"))
+    assert (error.field, error.problem) == (
+        "request_id",
+        "ids that start with look- are reserved for look: choose another",
+    )
+    assert refused(look(request_id="tag-1")).field == "request_id"
+    assert read_any(look(request_id="look-1")).request_id == "look-1"
+
+
+@pytest.mark.parametrize("attempt", [0, 1, MAX_ATTEMPT])
+def test_any_message_may_count_its_attempts(attempt: int) -> None:
+    """From 0 to 10,000. It is written only if it is more than 0."""
+    for message in (less(attempt=attempt), less("until", action="unlink", attempt=attempt), look(attempt=attempt)):
+        request = read_any(message)
+        assert request.attempt == attempt
+        assert ("attempt" in json.loads(encode(request))) is (attempt > 0)
+        assert read_any(encode(request)) == request
+
+
+def test_a_message_is_never_written_with_an_attempt_that_cannot_be_read() -> None:
+    """A sender may start at the highest count: when the message is put back, it stays there."""
+    again = msgspec.structs.replace(read(less(attempt=MAX_ATTEMPT)), attempt=MAX_ATTEMPT + 1)
+    assert read(encode(again)).attempt == MAX_ATTEMPT
+
+
+@pytest.mark.parametrize("message", [less(expires_at="2026-11-25T08:00:00.123Z", attempt=2), LOOK])
+def test_a_message_that_is_put_back_changes_in_nothing_but_its_attempt(message: dict[str, Any]) -> None:
+    """Fractions of a second are kept too."""
+    request = read_any(message)
+    again = msgspec.structs.replace(request, attempt=request.attempt + 1)
+    assert json.loads(encode(again)) == {**message, "attempt": message["attempt"] + 1}
+
+
+def test_a_look_names_its_party_and_is_read_back() -> None:
+    """The longest id of a party is cut, so that the request id has 48 characters."""
+    long = Party(A, "sg-" + "z" * 60)
+    posted = look_request(long, REGION, NOW + 300)
+    assert posted.request_id == "look-sg-" + "z" * 40
+    assert read_any(encode(posted)) == posted
 
 
 def test_a_batch_is_read_message_by_message() -> None:
@@ -161,6 +264,36 @@ BAD: dict[str, tuple[object, str]] = {
     "request id with a tilde": (less(request_id="chg~20270101T000000Z"), "request_id"),
     "request id with a comma": (less(request_id="a,tag"), "request_id"),
     "request id with a line feed": (less(request_id="chg-1\n"), "request_id"),
+    "request id of a tag": (less(request_id="tag-37694c469067cb3c"), "request_id"),
+    "request id of a look": (less(request_id="look-i-a"), "request_id"),
+    "attempt negative": (less(attempt=-1), "attempt"),
+    "attempt too high": (less(attempt=10001), "attempt"),
+    "attempt enormous": (json.dumps(GOOD)[:-1] + ', "attempt": 1000000000000}', "body"),
+    "attempt true": (less(attempt=True), "attempt"),
+    "attempt a text": (less(attempt="1"), "attempt"),
+    "attempt null": (less(attempt=None), "attempt"),
+    "attempt 1.0": (json.dumps(GOOD)[:-1] + ', "attempt": 1.0}', "body"),
+    "look with ports": (look(ports=["tcp/1"]), "body"),
+    "look with until": (look(until="2027-01-01T00:00:00Z"), "body"),
+    "look with from": (look(**{"from": {"account": A, "party": "i-a"}}), "body"),
+    "look with reason": (look(reason="again"), "body"),
+    "look with requested_by": (look(requested_by="auto_link"), "body"),
+    "look without party": (look("party"), "body"),
+    "look without expires_at": (look("expires_at"), "body"),
+    "look without version": (look("version"), "body"),
+    "look without region": (look("region"), "body"),
+    "look with a strange region": (look(region="cn qingdao"), "region"),
+    "look without request id": (look("request_id"), "body"),
+    "look with a strange request id": (look(request_id="look i"), "request_id"),
+    "look at a text": (look(party=NEW.id), "party"),
+    "look at no account": (look(party={"account": "home", "party": NEW.id}), "party.account"),
+    "look at no party": (look(party={"account": A, "party": "eni-a"}), "party.party"),
+    "look at more": (look(party={"account": A, "party": "i-a", "role": "r"}), "party"),
+    "look far ahead": (look(expires_at="2026-11-26T07:05:01Z"), "expires_at"),
+    "look without zone": (look(expires_at="2026-11-25T07:05:00"), "expires_at"),
+    "look of attempt -1": (look(attempt=-1), "attempt"),
+    "look in capitals": (look(action="Look"), "action"),
+    "link with a party": (less(party={"account": A, "party": "i-a"}), "body"),
     "request id in other letters": (less(request_id="сhg-1"), "request_id"),
     "request id a number": (less(request_id=1042), "request_id"),
     "unknown action": (less(action="open"), "action"),
@@ -234,12 +367,13 @@ def test_a_message_that_does_not_match_the_schema_is_a_bad_request_that_names_th
 
 
 def test_a_bad_request_has_the_fields_that_could_be_read() -> None:
-    """For the record: id, from and to, each by itself."""
+    """For the record: id, from and to, each by itself. Of a look, the id and the action."""
     whole = Known("chg-1042", "link", APP, LEDGER, "orders service reads the ledger", "team-orders")
     assert refused(less(ports=["tcp/0"])).known == whole
     known = refused(less(request_id="chg 1", action="open", to={"account": B, "party": "*"})).known
     assert known == msgspec.structs.replace(whole, request_id="", action="", target=None)
     assert refused("not JSON").known == refused([GOOD]).known == Known()
+    assert refused(look(ports=[])).known == Known("look-i-bp1created0000000000a", "look")
     assert (
         refused(less(request_id=7, action=None, reason=["x"], requested_by={}, to=[], **{"from": 5})).known == Known()
     )
@@ -293,6 +427,7 @@ def test_a_request_for_another_region_is_denied() -> None:
         read(less(region="cn-hangzhou", expires_at="2020-01-01T00:00:00Z"))
     assert caught.value.denial.code == "different-region"
     assert "cn-hangzhou" in caught.value.denial.detail
+    assert isinstance(caught.value.request, Request)
     assert caught.value.request.link == LINK.link
 
 
@@ -326,14 +461,21 @@ ports = st.lists(
 
 
 @settings(max_examples=60, derandomize=True, deadline=None)
-@given(links, ports, st.none() | st.integers(1, 10**9), st.text(st.characters(codec="utf-8"), max_size=256))
+@given(
+    links,
+    ports,
+    st.none() | st.integers(1, 10**9),
+    st.text(st.characters(codec="utf-8"), max_size=256),
+    st.integers(0, MAX_ATTEMPT),
+    st.integers(0, 999),
+)
 def test_an_encoded_request_decodes_to_the_same_request(
-    ends: tuple[Party, Party], opened: list[Port], lasts: int | None, claim: str
+    ends: tuple[Party, Party], opened: list[Port], lasts: int | None, claim: str, attempt: int, millis: int
 ) -> None:
     """Plain or in base64."""
     link = Link(*ends, tuple(sorted(opened, key=str)))
     until = None if lasts is None else int(NOW) + lasts
-    request = Request("chg-1", "link", REGION, link, NOW + 60, until, claim, claim[:9])
+    request = Request("chg-1", "link", REGION, link, NOW + 60 + millis / 1000, until, claim, claim[:9], attempt=attempt)
     assert decode(encode(request), region=REGION, now=NOW) == request
     assert decode(base64.b64encode(encode(request)), region=REGION, now=NOW) == request
 
@@ -344,10 +486,11 @@ def test_an_encoded_request_decodes_to_the_same_request(
 )
 def test_a_damaged_message_raises_only_our_own_errors(place: int, inserted: bytes, cut: int) -> None:
     """A valid message with bytes inserted and cut anywhere."""
-    body = json.dumps(GOOD).encode()
-    try:
-        request = read(body[:place] + inserted + body[place + cut :])
-    except (BadRequest, DeniedRequest):
-        return
-    assert iso(request.expires_at)
-    assert str(request.link.source).isascii()
+    for message in (GOOD, LOOK):
+        body = json.dumps(message).encode()
+        try:
+            request = read_any(body[:place] + inserted + body[place + cut :])
+        except (BadRequest, DeniedRequest):
+            continue
+        assert iso(request.expires_at)
+        assert str(request.party if isinstance(request, Look) else request.link.source).isascii()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 from link_peer.domain.model import ALL, TAG, Claim, Link, Marker, Party, Port, Rule, RuleKey
-from link_peer.planning.actual import ActualState, link_of, owned_rules
+from link_peer.domain.policy import AccountPolicy
+from link_peer.planning.actual import ActualState, damaged_rules, link_of, owned_rules
 
-from tests.unit.views import APP, DB, POLICY, REGION, A, B, group, key, ours, policy, theirs, view
+from tests.unit.views import APP, DB, HOME, PEER, POLICY, REGION, A, B, group, key, ours, policy, theirs, view
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 
@@ -69,12 +70,34 @@ def test_of_two_copies_the_one_at_our_priority_counts(order: int) -> None:
     assert found.tampered(K1)
 
 
-def test_owned_rules_are_those_of_this_deployment() -> None:
-    """A marker of another deployment, or of another region, is not ours."""
+def test_owned_rules_are_those_of_this_deployment_and_home() -> None:
+    """A marker of another deployment, home account or region is not ours."""
     seen = view([group(DB)], rules=[ours(K1), theirs(K2)])
+    elsewhere = policy(accounts={PEER: AccountPolicy("b")})
     assert [rule.key for rule, _ in owned_rules(seen, POLICY, REGION)] == [K1]
     assert owned_rules(seen, policy(deployment="test"), REGION) == []
+    assert owned_rules(seen, elsewhere, REGION) == []
     assert owned_rules(seen, POLICY, "cn-beijing") == []
+
+
+def test_a_rule_whose_marker_someone_changed_is_damaged_and_not_ours() -> None:
+    """A note after the marker, or the marker of another rule: left alone, and reported. Rules of ours, of other deployments
+    and homes, and a person's are not reported."""
+    text = ours(K1).description
+    noted, copied = theirs(K1, text + " (db access)"), theirs(K2, text)
+    others = [ours(key(DB, APP, "tcp/3")), theirs(key(DB, APP, "tcp/4"), "db access")]
+    seen = view([group(DB)], rules=[noted, copied, *others])
+    assert damaged_rules(seen, POLICY, REGION) == [noted, copied]
+    assert [rule for rule, _ in owned_rules(seen, POLICY, REGION)] == others[:1]
+    assert damaged_rules(seen, policy(deployment="test"), REGION) == []
+    assert damaged_rules(seen, policy(accounts={PEER: AccountPolicy("b")}), REGION) == []
+
+
+def test_the_claims_of_a_rule_are_those_of_its_marker() -> None:
+    """None for another person's rule, or for no rule."""
+    found = actual(ours(K1, TAG, Claim("chg-1")), theirs(K2))
+    assert found.claims(K1) == {TAG, Claim("chg-1")}
+    assert found.claims(K2) == found.claims(key(DB, APP, "tcp/3")) == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -88,4 +111,4 @@ def test_owned_rules_are_those_of_this_deployment() -> None:
 )
 def test_a_rule_tells_its_link(rule_key: RuleKey, ends: tuple[Party, Party] | None, link: Link) -> None:
     """Of a group rule the source and its one port; of an instance rule the ends in its marker."""
-    assert link_of(rule_key, Marker("prod", "0" * 16, (TAG,), ends)) == link
+    assert link_of(rule_key, Marker(HOME, "prod", "0" * 16, (TAG,), ends)) == link

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from link_peer.domain.model import TAG, Link, Party
 from link_peer.domain.snapshot import Snapshot
@@ -13,8 +15,8 @@ from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, A, B, group, insta
 LEDGER = Party(PEER, "sg-ledger")
 
 
-def claims(seen: Snapshot, *groups: Party, **tags: str) -> list[DesiredLink]:
-    found = links_from_tags(seen, instance(A, *groups, **tags), NOW)
+def claims(seen: Snapshot, *groups: Party, max_peers: int = 50, **tags: str) -> list[DesiredLink]:
+    found = links_from_tags(seen, instance(A, *groups, **tags), NOW, max_peers)
     assert all(claim.claim == TAG and claim.instance == A for claim in found)
     return found
 
@@ -88,7 +90,8 @@ def test_without_a_suitable_group_the_link_is_denied_with_the_reason(groups: lis
 def test_a_peer_becomes_a_link_of_groups_or_of_instances(peer: str, link: Link) -> None:
     """A group peer is linked with the group that represents the instance, an instance peer with the instance."""
     (claim,) = claims(view(GROUPS), APP, link_peer=peer)
-    assert (claim.link, claim.denial, claim.same_group) == (link, None, False)
+    assert (claim.link, claim.denial, claim.same_group, claim.opens) == (link, None, False, True)
+    assert claim.tag == f"link-peer={peer}"
 
 
 @pytest.mark.parametrize("peer", ["sg-app", "sg-app:tcp/1", "i-a", f"sg-app@{HOME}"])
@@ -120,3 +123,45 @@ def test_a_peer_with_invalid_syntax_is_denied_on_its_own() -> None:
     assert bad.raw == "sg-DB"
     assert bad.denial is not None
     assert bad.denial.code == "bad-tag"
+
+
+@pytest.mark.parametrize(
+    ("limit", "denied"), [(4, []), (3, ["sg-cache"]), (1, ["sg-DB", "sg-db", "sg-cache"])], ids=["all", "three", "one"]
+)
+def test_peers_beyond_the_limit_are_denied(limit: int, denied: list[str]) -> None:
+    """In order of tag key and position; a peer that cannot be parsed has a place too, and keeps its own denial."""
+    found = claims(view(GROUPS), APP, max_peers=limit, **{"link-peer": "i-b sg-DB", "link-peer.2": "sg-db,sg-cache"})
+    assert [claim.raw or claim.link.target.id for claim in found] == ["i-b", "sg-DB", "sg-db", "sg-cache"]
+    beyond = [claim for claim in found if claim.denial is not None and claim.denial.code == "not-allowed"]
+    assert [claim.link.target.id for claim in beyond] == [name for name in denied if name != "sg-DB"]
+    assert found[1].denial is not None
+    assert found[1].denial.code == "bad-tag"
+    assert all(claim.denial is not None and f"may name {limit} peers" in claim.denial.detail for claim in beyond)
+
+
+def test_a_peer_beyond_the_limit_is_denied_for_that_although_link_until_is_past() -> None:
+    """Setting a later end would not help it."""
+    found = claims(view(GROUPS), APP, max_peers=1, link_peer="sg-db i-b", link_until="2026-11-24T00:00:00Z")
+    assert [claim.denial.code if claim.denial else None for claim in found] == ["expired", "not-allowed"]
+
+
+@pytest.mark.parametrize("tags", [{"link_until": "whenever"}, {"link_until": "2026-11-24T00:00:00Z"}, {"max_peers": 0}])
+def test_the_own_group_is_not_denied_for_an_end_or_a_limit(tags: Any) -> None:
+    """No rule is needed, so none can have ended."""
+    (claim,) = claims(view(GROUPS), APP, link_peer="sg-app", **tags)
+    assert (claim.same_group, claim.denial) == (True, None)
+
+
+def test_a_denied_peer_names_the_group_that_represents_the_instance() -> None:
+    """Or the instance, where no group does."""
+    (bad,) = claims(view(GROUPS), APP, link_peer="sg-DB")
+    (alone,) = claims(view(GROUPS), MANAGED, link_peer="sg-DB")
+    assert (bad.link.source, alone.link.source) == (APP, A)
+
+
+@pytest.mark.parametrize(("groups", "named"), [([Party(HOME, "sg-unseen")], "(sg-unseen)"), ([], "(none)")])
+def test_a_denial_names_the_instances_own_groups(groups: list[Party], named: str) -> None:
+    """Those that the cloud does not show."""
+    (claim,) = claims(view(GROUPS), *groups, link_peer="sg-cache")
+    assert claim.denial is not None
+    assert named in claim.denial.detail

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 from link_peer.domain.model import ALL, Party, Port, Ports
 from link_peer.domain.policy import Allow, Limits
-from link_peer.domain.tags import parse_ports, parse_who
+from link_peer.domain.tags import compact, parse_ports, parse_who
 from link_peer.planning import consent
 
-from tests.unit.views import APP, DB, HOME, PEER, POLICY, A, B, group, instance, policy
+from tests.unit.views import APP, DB, HOME, NOW, PEER, POLICY, A, B, group, instance, policy
 
 FOREIGN = Party(PEER, "sg-app")
 
@@ -41,7 +41,7 @@ def ports(text: str) -> Ports:
 )
 def test_tags_on_the_accepting_group(accept: str, asked: str, uncovered: str) -> None:
     """sg-app of home asks; sg-db of home has these entries."""
-    _, missing = consent.consents(POLICY, group(DB, accept), APP, DB, ports(asked))
+    _, missing = consent.consents(POLICY, group(DB, accept), APP, DB, ports(asked), NOW)
     assert missing == ([] if not uncovered else list(ports(uncovered)))
 
 
@@ -57,7 +57,7 @@ def test_tags_on_the_accepting_group(accept: str, asked: str, uncovered: str) ->
 )
 def test_a_name_without_an_account_means_the_groups_own_account(accept: str, covered: bool) -> None:
     """sg-app of another account asks: only an entry with that account's uid names it."""
-    _, missing = consent.consents(POLICY, group(DB, accept), FOREIGN, DB, ports("tcp/1"))
+    _, missing = consent.consents(POLICY, group(DB, accept), FOREIGN, DB, ports("tcp/1"), NOW)
     assert (not missing) == covered
 
 
@@ -67,7 +67,7 @@ def test_a_name_without_an_account_means_the_groups_own_account(accept: str, cov
 )
 def test_an_instance_is_named_by_itself_or_any_of_its_groups(accept: str, covered: bool) -> None:
     source = instance(A, APP, Party(HOME, "sg-second"))
-    _, missing = consent.consents(POLICY, group(DB, accept), source, B, ports("tcp/1"))
+    _, missing = consent.consents(POLICY, group(DB, accept), source, B, ports("tcp/1"), NOW)
     assert (not missing) == covered
 
 
@@ -90,13 +90,13 @@ def test_reviewed_pairs_of_the_policy(source: str, target: str, entry_ports: str
     """With tags off, only the allow list consents; tags on the group do not count."""
     allow = Allow(parse_who(source, None), parse_who(target, None), ports(entry_ports) if entry_ports else (), "text")
     listed = policy(accept_tags=False, allow=(allow,))
-    used, missing = consent.consents(listed, group(DB, "sg-app"), APP, DB, ports("tcp/1"))
+    used, missing = consent.consents(listed, group(DB, "sg-app"), APP, DB, ports("tcp/1"), NOW)
     assert (not missing) == covered
     assert used == (["policy allow text"] if covered else [])
 
 
 def test_each_entry_is_named_once_as_evidence() -> None:
-    used, _ = consent.consents(POLICY, group(DB, "* sg-app:tcp/9"), APP, DB, ports("tcp/1+tcp/2"))
+    used, _ = consent.consents(POLICY, group(DB, "* sg-app:tcp/9"), APP, DB, ports("tcp/1+tcp/2"), NOW)
     assert used == [f"{DB} link-accept=*"]
 
 
@@ -139,7 +139,7 @@ def test_the_advised_tag_consents_once_it_is_set(source: Party, asked: Ports, en
     """The tags that a denial advises cover every port that was asked for."""
     assert consent.tags_for(group(DB), source, asked) == [f"link-accept={entry}"]
     who = instance(source, APP) if not source.is_group else source
-    assert consent.consents(POLICY, group(DB, entry), who, DB, asked)[1] == []
+    assert consent.consents(POLICY, group(DB, entry), who, DB, asked, NOW)[1] == []
 
 
 def test_the_advised_tags_replace_no_tag_and_fit_into_128_characters() -> None:
@@ -150,4 +150,54 @@ def test_the_advised_tags_replace_no_tag_and_fit_into_128_characters() -> None:
     assert list(tags)[:3] == ["link-accept.2", "link-accept.4", "link-accept.5"]
     assert all(len(value) <= 128 for value in tags.values())
     accepting = msgspec.structs.replace(there, tags={**there.tags, **tags})
-    assert consent.consents(POLICY, accepting, APP, DB, asked)[1] == []
+    assert consent.consents(POLICY, accepting, APP, DB, asked, NOW)[1] == []
+
+
+def end(seconds: int) -> str:
+    """An instant so many seconds from now, as a consent writes it."""
+    return compact(NOW + seconds)
+
+
+@pytest.mark.parametrize(("seconds", "covered"), [(1, True), (0, False), (-1, False)])
+def test_consent_that_has_ended_covers_nothing(seconds: int, covered: bool) -> None:
+    """Of a tag, and of the allow list. The end itself counts as past."""
+    used, missing = consent.consents(POLICY, group(DB, f"sg-app:tcp/1~{end(seconds)}"), APP, DB, ports("tcp/1"), NOW)
+    assert (used, not missing) == ([f"{DB} link-accept=sg-app:tcp/1~{end(seconds)}"] if covered else [], covered)
+    allow = Allow(parse_who(str(APP), None), parse_who(str(DB), None), (), "text", int(NOW) + seconds)
+    used, missing = consent.consents(policy(allow=(allow,)), group(DB), APP, DB, ports("tcp/1"), NOW)
+    assert (used, not missing) == (["policy allow text"] if covered else [], covered)
+
+
+@pytest.mark.parametrize("accept", ["sg-app~20270230T000000Z", "sg-app~", "sg-app~never", "~20990101T000000Z"])
+def test_consent_whose_end_cannot_be_parsed_covers_nothing(accept: str) -> None:
+    """It does not become consent without an end."""
+    assert consent.consents(POLICY, group(DB, accept), APP, DB, ports("tcp/1"), NOW) == ([], [Port("tcp", 1, 1)])
+
+
+def test_an_entry_that_has_ended_leaves_the_next_one() -> None:
+    """Each port is covered by one entry of those that hold now, which is the evidence."""
+    accepting = group(DB, f"sg-app~{end(0)} sg-app:tcp/1")
+    used, missing = consent.consents(POLICY, accepting, APP, DB, ports("tcp/1+tcp/2"), NOW)
+    assert (used, missing) == ([f"{DB} link-accept=sg-app:tcp/1"], list(ports("tcp/2")))
+
+
+@pytest.mark.parametrize("target", ["i-b", "sg-db"])
+def test_an_allow_entry_that_names_the_target_instance_or_its_group_covers_an_instance_link(target: str) -> None:
+    """The rule is on sg-db, for i-b."""
+    allow = Allow(parse_who(f"i-a@{HOME}", None), parse_who(f"{target}@{HOME}", None), (), "text")
+    _, missing = consent.consents(policy(allow=(allow,)), group(DB), instance(A, APP), B, ports("tcp/1"), NOW)
+    assert missing == []
+
+
+@pytest.mark.parametrize("accept", ["SG-APP", "sg-App", "Sg-app", "sg-app:TCP/1", f"sg-app@{HOME} ".upper()])
+def test_consent_in_capitals_consents_to_nothing(accept: str) -> None:
+    """Ids and protocols are lower case."""
+    assert consent.consents(POLICY, group(DB, accept), APP, DB, ports("tcp/1"), NOW)[1] == [Port("tcp", 1, 1)]
+
+
+@pytest.mark.parametrize(("last", "lengths"), [("udp/2", [128]), ("udp/22", [122, 13])])
+def test_an_advised_tag_holds_up_to_128_characters(last: str, lengths: list[int]) -> None:
+    """What does not fit is advised as another tag."""
+    asked = parse_ports("+".join([*(f"tcp/{port}" for port in range(10_001, 10_012)), "udp/1", last]))
+    values = [tag.partition("=")[2] for tag in consent.tags_for(group(DB), APP, asked)]
+    assert [len(value) for value in values] == lengths

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 from link_peer.domain.denial import Denial, ReasonCode, tag_expired
-from link_peer.domain.model import TAG, Claim, Link
-from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.model import ALL, TAG, Claim, Instance, Link, Party, Rule, RuleKey
+from link_peer.domain.snapshot import Address, Snapshot
 from link_peer.domain.tags import parse_ports
+from link_peer.planning.actual import ActualState
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Refusal
 from link_peer.planning.desired import DesiredState, Verdicts
 
-from tests.unit.views import APP, CACHE, DB, NOW, POLICY, REGION, group, key, view
+from tests.unit.views import APP, CACHE, DB, HOME, NOW, POLICY, REGION, A, B, group, instance, key, ours, view
 
 OPEN = view([group(APP, "*"), group(DB, "*"), group(CACHE)])
 P1 = parse_ports("tcp/1")
@@ -23,11 +27,12 @@ FULL = Denial(ReasonCode.QUOTA, "the group is full")
 
 def verdicts(snapshot: Snapshot = OPEN, **refused: Refusal) -> Verdicts:
     """`link=…` is the refusal of LINK."""
-    return Verdicts(snapshot, Context(POLICY, REGION, NOW), {LINK: refused["link"]} if refused else {})
+    actual = ActualState(snapshot, POLICY, REGION)
+    return Verdicts(snapshot, Context(POLICY, REGION, NOW), actual, {LINK: refused["link"]} if refused else {})
 
 
-def desired(*links: DesiredLink, **refused: Refusal) -> DesiredState:
-    return DesiredState(links, verdicts(**refused))
+def desired(*links: DesiredLink, seen: Snapshot = OPEN, **refused: Refusal) -> DesiredState:
+    return DesiredState(links, verdicts(seen, **refused), ActualState(seen, POLICY, REGION))
 
 
 def test_a_link_with_consent_is_not_denied() -> None:
@@ -108,3 +113,175 @@ def test_an_unwanted_rule_has_no_claims() -> None:
     """Asking for it does not add it."""
     found = desired()
     assert (found.claims(K1), found.requests(K1), found.wanted) == (set(), set(), {})
+
+
+# claims that are only read from rules
+
+
+def test_a_claim_that_is_read_from_a_rule_keeps_that_rule() -> None:
+    """It opens nothing: the rule on the other side, which lacks the claim, is not wanted for it."""
+    link = DesiredLink(Link(APP, DB), REQ, opens=False)
+    half = view([group(APP, "*"), group(DB, "*")], rules=[ours(key(DB, APP), REQ)])
+    assert desired(link, seen=half).wanted == {key(DB, APP): {REQ}}
+    other = view([group(APP, "*"), group(DB, "*")], rules=[ours(key(DB, APP), REQ), ours(key(APP, DB), TAG)])
+    assert desired(link, seen=other).wanted == {key(DB, APP): {REQ}}
+    assert desired(link).wanted == {}
+
+
+def test_a_claim_that_is_read_from_a_rule_is_denied_like_any_other() -> None:
+    """Also on a rule that does not exist."""
+    found = desired(DesiredLink(DENIED, REQ, opens=False))
+    assert set(found.denied) == {(key(CACHE, APP, "tcp/1"), "chg-1")}
+
+
+# the instance's own group
+
+
+@pytest.mark.parametrize(
+    ("own", "access", "code", "asks"),
+    [
+        (group(APP), True, None, False),
+        (group(APP), False, ReasonCode.ISOLATED_GROUP, False),
+        (group(APP), None, None, True),
+        (group(APP, advanced=True), None, ReasonCode.ISOLATED_GROUP, False),
+        (group(APP, advanced=True), True, ReasonCode.ISOLATED_GROUP, False),
+    ],
+    ids=["accepts", "isolated", "not read", "advanced", "advanced and read"],
+)
+def test_the_own_group_is_denied_where_its_members_do_not_reach_each_other(
+    own: Any, access: bool | None, code: ReasonCode | None, asks: bool
+) -> None:
+    """A basic group whose inner access was not read is a question; it is not denied until that is read."""
+    seen = view([own], inner_access={} if access is None else {APP: access})
+    found = verdicts(seen)
+    denial = found.denial(DesiredLink(Link(APP, APP), TAG, same_group=True))
+    assert (denial.code if denial else None) == code
+    assert found.questions == ({APP} if asks else set())
+
+
+def test_the_own_group_is_judged_before_any_other_denial() -> None:
+    """No link is needed, so an end of it means nothing; a group that was not read is not denied."""
+    wanted = DesiredLink(Link(APP, APP), TAG, denial=tag_expired(), same_group=True)
+    assert verdicts(view([])).denial(wanted) is None
+
+
+# one address, two instances
+
+C = Party(HOME, "i-c")
+ADDRESSES = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", ALL)
+P9 = parse_ports("tcp/9")
+K9 = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", P9[0])
+A_TO_B, C_TO_B = Link(A, B, P9), Link(C, B, P9)
+
+
+def alike(*rules: Rule, a: str = "10.0.0.1", without: tuple[Party, ...] = ()) -> Snapshot:
+    """i-a and i-c have one address; `without` are instances that the cloud does not show, though they were asked for."""
+    shown: list[Instance] = [instance(A, APP, ip=a), instance(C, CACHE, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+    groups = [group(APP, "*"), group(DB, "*"), group(CACHE, "*")]
+    seen = view(groups, [one for one in shown if one.party not in without], rules)
+    return msgspec.structs.replace(seen, requested={*seen.requested, A, B, C})
+
+
+def denial_of(found: Verdicts, link: Link) -> Denial | None:
+    return found.denial(DesiredLink(link, TAG))
+
+
+def test_of_two_instances_with_one_address_the_first_is_linked() -> None:
+    """A /32 cannot tell them apart. The second is denied, and its denial names the first."""
+    found = verdicts(alike())
+    assert denial_of(found, A_TO_B) is None
+    second = denial_of(found, C_TO_B)
+    assert second is not None
+    assert (second.code, str(A) in second.detail) == (ReasonCode.ADDRESS_CONFLICT, True)
+    assert denial_of(found, A_TO_B) is None
+
+
+@pytest.mark.parametrize("order", [(A_TO_B, C_TO_B), (C_TO_B, A_TO_B)], ids=["holder first", "holder last"])
+def test_the_instance_whose_rule_exists_keeps_it(order: tuple[Link, Link]) -> None:
+    """Whichever is asked for first: no one takes another's link by choosing its address."""
+    found = verdicts(alike(ours(K9, ends=(A, B))))
+    denials = {link: denial_of(found, link) for link in order}
+    assert denials[A_TO_B] is None
+    refused = denials[C_TO_B]
+    assert refused is not None
+    assert (refused.code, str(A) in refused.detail) == (ReasonCode.ADDRESS_CONFLICT, True)
+
+
+def test_a_link_that_is_denied_itself_holds_no_address() -> None:
+    """The tag of i-c has ended, so no rule is written for it: i-a is linked."""
+    found = desired(DesiredLink(C_TO_B, TAG, denial=tag_expired()), DesiredLink(A_TO_B, REQ), seen=alike())
+    assert found.wanted == {K9: {REQ}}
+
+
+def test_an_address_that_moved_belongs_to_its_new_instance() -> None:
+    """i-a has another address now, or does not exist any more."""
+    for seen in (alike(ours(K9, ends=(A, B)), a="10.0.0.9"), alike(ours(K9, ends=(A, B)), without=(A,))):
+        assert denial_of(verdicts(seen), C_TO_B) is None
+
+
+def test_the_holder_of_a_rule_that_was_not_read_is_read_first() -> None:
+    """Until then the rule is its own."""
+    seen = alike(ours(K9, ends=(A, B)), without=(A,))
+    seen = msgspec.structs.replace(seen, requested=seen.requested - {A})
+    found = verdicts(seen)
+    denial = denial_of(found, C_TO_B)
+    assert denial is not None
+    assert (denial.code, found.unread) == (ReasonCode.ADDRESS_CONFLICT, {Link(A, B, P9)})
+
+
+def test_two_claims_of_one_instance_do_not_conflict() -> None:
+    """Nor do links of different ports, which need different rules."""
+    found = verdicts(alike())
+    assert denial_of(found, A_TO_B) is None
+    assert found.denial(DesiredLink(A_TO_B, REQ)) is None
+    assert denial_of(found, Link(C, B, P1)) is None
+
+
+def test_a_conflict_names_the_instance_that_differs() -> None:
+    """Here the target."""
+    d = Party(HOME, "i-d")
+    seen = alike()
+    seen = msgspec.structs.replace(seen, instances={**seen.instances, d: instance(d, DB, ip="10.0.0.2")})
+    found = verdicts(seen)
+    assert denial_of(found, A_TO_B) is None
+    denial = denial_of(found, Link(A, d, P9))
+    assert denial is not None
+    assert f"exists already for {B}" in denial.detail
+
+
+def test_another_persons_rule_on_the_addresses_is_no_conflict() -> None:
+    """It counts as present, whoever it was made for."""
+    person = Rule(DB, "sgr-1", K9, "accept", 1, "db access")
+    assert denial_of(verdicts(alike(person)), C_TO_B) is None
+
+
+@pytest.mark.parametrize(
+    ("ip", "moved"), [("10.0.0.1", False), ("10.0.0.9", True)], ids=["same address", "another address"]
+)
+def test_an_instance_rule_whose_instance_has_another_address_has_moved(ip: str, moved: bool) -> None:
+    """The address may belong to another instance now."""
+    rule = ours(ADDRESSES, ends=(A, B))
+    seen = alike(rule, a=ip)
+    found = verdicts(seen)
+    assert found.address_moved(ADDRESSES, ActualState(seen, POLICY, REGION).owned[ADDRESSES][1]) == moved
+    assert found.unread == set()
+
+
+def test_an_instance_rule_whose_instances_were_not_read_has_not_moved() -> None:
+    """Its link is noted as unread."""
+    seen = view([group(APP, "*"), group(DB, "*")], rules=[ours(ADDRESSES, ends=(A, B))])
+    found = verdicts(seen)
+    assert not found.address_moved(ADDRESSES, ActualState(seen, POLICY, REGION).owned[ADDRESSES][1])
+    assert found.unread == {Link(A, B)}
+
+
+def test_what_must_be_read_for_a_verdict_is_a_question() -> None:
+    """Whether an address is used in the target's VPC. Until then the link wants nothing, and is denied without a reason."""
+    seen = view(
+        [group(APP), group(DB, "*")], [instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), instance(B, DB, ip="10.0.0.2")]
+    )
+    found = verdicts(seen)
+    denial = denial_of(found, A_TO_B)
+    assert denial is not None
+    assert denial.code is ReasonCode.NONE
+    assert found.questions == {Address(HOME, "vpc-1", "10.0.0.1")}

@@ -8,12 +8,19 @@ import msgspec
 import pytest
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import ALL, Group, Link, Party, RuleKey
-from link_peer.domain.tags import parse_ports
-from link_peer.planning.evaluate import evaluate
+from link_peer.domain.policy import AccountPolicy, Allow, Policy
+from link_peer.domain.snapshot import Address, Snapshot
+from link_peer.domain.tags import compact, parse_ports, parse_who
+from link_peer.planning.evaluate import Verdict, closed_by_group
+from link_peer.planning.evaluate import evaluate as evaluate_at
 
-from tests.unit.views import APP, DB, HOME, POLICY, A, B, group, instance, key, policy, view
+from tests.unit.views import APP, DB, HOME, NOW, PEER, POLICY, A, B, group, instance, key, policy, view
 
 STRANGER = Party("1000000000000003", "sg-x")
+
+
+def evaluate(snapshot: Snapshot, with_policy: Policy, link: Link) -> Verdict:
+    return evaluate_at(snapshot, with_policy, link, NOW)
 
 
 OPEN = [group(APP, "*"), group(DB, "*")]
@@ -43,9 +50,16 @@ PORTS = parse_ports("tcp/1")
         ([group(APP, advanced=True), group(DB, "*")], Link(APP, DB, PORTS), {}, "advanced-group"),
         ([group(APP), group(DB, "*", advanced=True)], Link(APP, DB, PORTS), {}, "advanced-group"),
         ([group(APP), group(DB, "*", vpc="vpc-2")], Link(APP, DB, PORTS), {}, "different-vpc"),
+        ([group(APP), group(DB, "*", lock=True)], Link(APP, DB, PORTS), {}, "locked"),
+        ([group(APP, lock=True), group(DB, "*")], Link(APP, DB, PORTS), {}, None),  # no rule is on sg-app
+        ([group(APP, "*", lock=True), group(DB, "*")], Link(APP, DB), {}, "locked"),
+        ([group(APP, "*"), group(DB, "*", lock=True)], Link(APP, DB), {}, "locked"),
+        ([group(APP, "*"), group(DB, f"*~{compact(NOW)}")], Link(APP, DB, PORTS), {}, "no-consent"),
         # several hold: the one that no tag can resolve is reported
         ([group(APP), group(DB, vpc="vpc-2")], Link(APP, DB, PORTS), {}, "different-vpc"),
         (OPEN, Link(APP, STRANGER), {"deny": PORTS}, "unknown-account"),
+        ([group(APP), group(DB, lock=True)], Link(APP, DB, PORTS), {}, "locked"),
+        ([group(APP), group(DB, vpc="vpc-2", lock=True)], Link(APP, DB, PORTS), {}, "different-vpc"),
     ],
 )
 def test_links_of_groups(groups: list[Group], link: Link, changes: dict[str, Any], reason: str | None) -> None:
@@ -97,6 +111,7 @@ def test_without_both_addresses_there_is_no_rule(lacking: str) -> None:
     verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
     assert verdict.denial is not None
     assert (verdict.denial.code, verdict.needs) == ("no-private-ip", ())
+    assert verdict.denial.detail.startswith(f"i-{lacking}@")
 
 
 def test_missing_consent_is_reported_before_a_missing_address() -> None:
@@ -128,3 +143,306 @@ def test_the_advice_names_each_missing_tag(denial: Link, advice: str) -> None:
     found = evaluate(view([group(APP), group(DB)]), POLICY, denial).denial
     assert found is not None
     assert found.advice == advice
+
+
+# locks
+
+
+def test_a_lock_holds_against_the_policys_own_consent() -> None:
+    """Whatever consents: tags or the allow list. The denial names the group and its tag."""
+    listed = policy(allow=(Allow(parse_who(str(APP), None), parse_who(str(DB), None), (), "text"),))
+    denial = evaluate(view([group(APP), group(DB, lock=True)]), listed, Link(APP, DB, PORTS)).denial
+    assert denial is not None
+    assert (denial.code, f"{DB} carries the tag link-lock" in denial.detail) == ("locked", True)
+
+
+@pytest.mark.parametrize(
+    ("locked", "link", "denied"),
+    [
+        (DB, Link(A, B, PORTS), True),
+        (APP, Link(A, B, PORTS), False),
+        (APP, Link(A, B), True),
+        (DB, Link(A, B), True),
+    ],
+)
+def test_an_instance_link_puts_no_rule_on_a_locked_group(locked: Party, link: Link, denied: bool) -> None:
+    """Of a link with ports, the source's group gets no rule. The rules that it would need are still listed."""
+    groups = [group(party, "*", lock=party == locked) for party in (APP, DB)]
+    verdict = evaluate(view(groups, PAIR), POLICY, link)
+    assert (verdict.denial.code if verdict.denial else None) == ("locked" if denied else None)
+    assert len(verdict.needs) == (2 if link.mutual else 1)
+
+
+# addresses of instance links
+
+PAIR = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+FAR = [instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), instance(B, DB, ip="10.0.0.2")]
+A_IN_1, B_IN_2 = Address(HOME, "vpc-1", "10.0.0.1"), Address(HOME, "vpc-2", "10.0.0.2")
+
+
+def with_ranges(*ranges: str) -> Policy:
+    return policy(accounts={**POLICY.accounts, HOME: AccountPolicy("a", ranges=ranges)})
+
+
+@pytest.mark.parametrize(
+    ("ips", "link", "with_policy", "denied"),
+    [
+        (("8.8.8.8", "10.0.0.2"), Link(A, B, PORTS), POLICY, A),
+        (("10.0.0.1", "8.8.8.8"), Link(A, B, PORTS), POLICY, None),  # the target is no source
+        (("10.0.0.1", "8.8.8.8"), Link(A, B), POLICY, B),
+        (("8.8.8.8", "10.0.0.2"), Link(A, B), POLICY, A),
+        (("10.0.0.1", "10.0.0.2"), Link(A, B, PORTS), with_ranges("10.9.0.0/16"), A),
+        (("10.0.0.1", "10.9.0.2"), Link(A, B, PORTS), with_ranges("10.0.0.0/24"), None),
+        (("10.0.0.1", "10.9.0.2"), Link(A, B), with_ranges("10.0.0.0/24"), B),
+    ],
+)
+def test_the_address_of_a_source_must_be_private_and_in_its_accounts_ranges(
+    ips: tuple[str, str], link: Link, with_policy: Policy, denied: Party | None
+) -> None:
+    """Its owner picks the address. Both are sources of a mutual link. The denied link's rules are still listed."""
+    seen = view(OPEN, [instance(A, APP, ip=ips[0]), instance(B, DB, ip=ips[1])])
+    verdict = evaluate(seen, with_policy, link)
+    assert verdict.needs
+    if denied is None:
+        assert verdict.denial is None
+    else:
+        assert verdict.denial is not None
+        assert (verdict.denial.code, str(denied) in verdict.denial.detail) == ("address-conflict", True)
+
+
+def test_ranges_are_those_of_the_sources_own_account() -> None:
+    """The other account's say nothing."""
+    party = Party(PEER, "i-p")
+    accounts = {HOME: AccountPolicy("a", ranges=("10.9.0.0/16",)), PEER: AccountPolicy("b", "role")}
+    seen = view([*OPEN, group(Party(PEER, "sg-p"))], [instance(party, Party(PEER, "sg-p"), ip="10.0.0.1"), PAIR[1]])
+    accepting = msgspec.structs.replace(seen, groups={**seen.groups, DB: group(DB, f"*@{PEER}")})
+    assert evaluate(accepting, policy(accounts=accounts), Link(party, B, PORTS)).denial is None
+
+
+@pytest.mark.parametrize(("taken", "reason"), [(False, None), (True, "address-conflict"), (None, "")])
+def test_across_vpcs_the_targets_vpc_must_not_use_the_sources_address(taken: bool | None, reason: str | None) -> None:
+    """Where that was not read yet, it is a question, and the link is neither granted nor denied for a reason."""
+    seen = view(OPEN, FAR, taken_addresses={} if taken is None else {A_IN_1: taken})
+    verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
+    assert (verdict.denial.code if verdict.denial else None) == reason
+    assert verdict.open_questions == ((A_IN_1,) if taken is None else ())
+    assert (verdict.reachability, bool(verdict.needs)) == ("different-vpc", True)
+    if taken:
+        assert verdict.denial is not None
+        assert "vpc-1" in verdict.denial.detail
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_both_addresses_of_a_mutual_link_are_asked_about(first: bool) -> None:
+    """Each in the other's VPC. One that is used denies the link although the other was not read."""
+    seen = view(OPEN, FAR)
+    assert evaluate(seen, POLICY, Link(A, B)).open_questions == (A_IN_1, B_IN_2)
+    used, unknown = (A_IN_1, B_IN_2) if first else (B_IN_2, A_IN_1)
+    denial = evaluate(msgspec.structs.replace(seen, taken_addresses={used: True}), POLICY, Link(A, B)).denial
+    assert denial is not None
+    assert (denial.code, used.ip in denial.detail, unknown.ip in denial.detail) == ("address-conflict", True, False)
+
+
+def test_the_target_account_is_asked_about_its_own_vpc() -> None:
+    """Its view of the VPC counts: the source's account may not see it."""
+    party, app = Party(PEER, "i-p"), Party(PEER, "sg-p")
+    seen = view([group(app), group(DB, f"*@{PEER}")], [instance(party, app, ip="10.0.0.1", vpc="vpc-2"), PAIR[1]])
+    assert evaluate(seen, POLICY, Link(party, B, PORTS)).open_questions == (A_IN_1,)
+
+
+def test_within_a_vpc_no_address_is_asked_about() -> None:
+    """The VPC itself has it, of the source."""
+    verdict = evaluate(view(OPEN, PAIR), POLICY, Link(A, B))
+    assert (verdict.denial, verdict.open_questions, verdict.reachability) == (None, (), "same-vpc")
+
+
+def test_a_link_without_consent_asks_nothing() -> None:
+    """No wish of a stranger costs a call."""
+    seen = view([group(APP), group(DB)], FAR)
+    verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
+    assert verdict.denial is not None
+    assert (verdict.denial.code, verdict.open_questions) == ("no-consent", ())
+
+
+def test_an_address_outside_the_ranges_is_denied_before_anything_is_asked() -> None:
+    verdict = evaluate(view(OPEN, FAR), with_ranges("10.9.0.0/16"), Link(A, B, PORTS))
+    assert verdict.denial is not None
+    assert (verdict.denial.code, verdict.open_questions) == ("address-conflict", ())
+
+
+# which group takes an instance's rule, and evidence
+
+
+@pytest.mark.parametrize("groups", [[], [group(DB, "*", managed=True)], [group(APP)]])
+def test_an_instance_whose_groups_are_not_all_shown_is_not_denied_for_good(groups: list[Group]) -> None:
+    """A Describe call may omit a group: this is something unseen, which is confirmed before anything is removed for it."""
+    seen = view(groups, [PAIR[0], instance(B, DB, APP, ip="10.0.0.2")])
+    verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
+    assert verdict.denial is not None
+    assert (verdict.denial.code, verdict.denial.unseen) == ("peer-not-found", True)
+
+
+@pytest.mark.parametrize(
+    ("groups", "on"),
+    [
+        ([group(DB, "*", advanced=True), group(APP)], DB),
+        ([group(DB, "*", managed=True), group(APP, "*")], APP),
+        ([group(DB, "*", managed=True), group(APP, managed=True)], None),
+    ],
+    ids=["advanced", "managed and another", "managed"],
+)
+def test_an_instance_rule_is_on_the_first_group_that_no_product_manages(groups: list[Group], on: Party | None) -> None:
+    """Advanced ones too. Where there is none, the link is denied."""
+    seen = view(groups, [PAIR[0], instance(B, DB, APP, ip="10.0.0.2")])
+    verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
+    if on is None:
+        assert verdict.denial is not None
+        assert (verdict.denial.code, verdict.needs) == ("managed-group", ())
+    else:
+        assert (verdict.denial, [need.key.group for need in verdict.needs]) == (None, [on])
+
+
+@pytest.mark.parametrize(
+    ("which", "change"), [(A, {"classic": True}), (B, {"classic": True}), (A, {"vpc": ""}), (B, {"vpc": ""})]
+)
+def test_an_instance_in_the_classic_network_is_denied(which: Party, change: dict[str, Any]) -> None:
+    shown = [msgspec.structs.replace(one, **change) if one.party == which else one for one in PAIR]
+    denial = evaluate(view(OPEN, shown), POLICY, Link(A, B, PORTS)).denial
+    assert denial is not None
+    assert (denial.code, which.id in denial.detail) == ("classic-network", True)
+
+
+def test_an_instance_link_across_vpcs_is_granted_with_advice_about_routes() -> None:
+    seen = view(OPEN, FAR, taken_addresses={A_IN_1: False})
+    verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
+    assert (verdict.denial, verdict.reachability) == (None, "different-vpc")
+    assert "CEN" in verdict.advice
+    assert evaluate(view(OPEN, PAIR), POLICY, Link(A, B, PORTS)).advice == ""
+
+
+def test_a_mutual_link_names_the_consent_of_both_groups() -> None:
+    """The target's first. With ports, the target's alone."""
+    seen = view([group(APP, "sg-db"), group(DB, "sg-app")])
+    both = (f"{DB} link-accept=sg-app", f"{APP} link-accept=sg-db")
+    assert evaluate(seen, POLICY, Link(APP, DB)).consent == both
+    assert evaluate(seen, POLICY, Link(APP, DB, PORTS)).consent == both[:1]
+
+
+def test_a_missing_consent_is_named_with_its_group_source_and_ports() -> None:
+    seen = view([group(APP), group(DB, "sg-app:tcp/1")])
+    denial = evaluate(seen, POLICY, Link(APP, DB, parse_ports("tcp/2+tcp/1+icmp"))).denial
+    assert denial is not None
+    assert denial.detail == f"{DB} has not accepted {APP} on icmp+tcp/2"
+    mutual = evaluate(seen, POLICY, Link(APP, DB)).denial
+    assert mutual is not None
+    assert mutual.detail == f"{DB} has not accepted {APP} on everything; {APP} has not accepted {DB} on everything"
+
+
+def test_without_tags_the_advice_is_to_change_the_policy() -> None:
+    denial = evaluate(view(OPEN), policy(accept_tags=False), Link(APP, DB, PORTS)).denial
+    assert denial is not None
+    assert "policy file" in denial.advice
+
+
+# accounts that cannot be read
+
+FOREIGN, FAR_I = Party(PEER, "sg-x"), Party(PEER, "i-x")
+REFUSED = {PEER: NoAccess("NoPermission", "no")}
+
+
+@pytest.mark.parametrize("link", [Link(APP, FOREIGN, PORTS), Link(FOREIGN, APP, PORTS)])
+def test_an_account_that_met_trouble_is_denied_without_a_reason(link: Link) -> None:
+    """Nothing is decided about its side now."""
+    seen = view(OPEN, failed_accounts={PEER: "timeout"})
+    denial = evaluate(seen, POLICY, link).denial
+    assert denial is not None
+    assert (denial.code, "timeout" in denial.detail) == ("", True)
+
+
+def closed(accept: str, link: Link, lock: bool = False, allow: tuple[Allow, ...] = (), **seen: Any) -> str | None:
+    """Why sg-db closes its rule of a link with the other account, which is not shown."""
+    rule = (
+        key(DB, link.source, "tcp/1") if link.source.is_group else RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", PORTS[0])
+    )
+    found = view([group(DB, accept, lock=lock)], **seen)
+    denial = closed_by_group(found, policy(allow=allow), rule, link, NOW)
+    return denial.code.value if denial else None
+
+
+@pytest.mark.parametrize("seen", [{"refused_accounts": REFUSED}, {"failed_accounts": {PEER: "timeout"}}, {}])
+@pytest.mark.parametrize(
+    ("accept", "reason"),
+    [
+        (f"sg-x@{PEER}", None),
+        (f"*@{PEER}", None),
+        (f"sg-x@{PEER}:tcp/1", None),
+        (f"sg-x@{PEER}:tcp/2", "no-consent"),
+        (f"sg-other@{PEER}", "no-consent"),
+        ("sg-x", "no-consent"),
+        ("*", "no-consent"),
+        ("", "no-consent"),
+        (f"sg-x@{PEER}~20200101T000000Z", "no-consent"),
+    ],
+)
+def test_a_group_closes_what_it_does_not_accept_although_the_peer_cannot_be_read(
+    accept: str, reason: str | None, seen: dict[str, Any]
+) -> None:
+    """Fail closed: its own tags decide."""
+    assert closed(accept, Link(FOREIGN, DB, PORTS), **seen) == reason
+
+
+@pytest.mark.parametrize(
+    ("accept", "refused", "failed"),
+    [
+        (f"i-x@{PEER}", None, None),
+        (f"*@{PEER}", None, None),
+        (f"sg-any@{PEER}", "no-consent", None),
+        (f"i-other@{PEER}", "no-consent", "no-consent"),
+        (f"sg-any@{PEER}:tcp/2", "no-consent", "no-consent"),
+        ("sg-any", "no-consent", "no-consent"),
+        ("", "no-consent", "no-consent"),
+    ],
+)
+def test_an_instance_that_is_not_shown_may_be_in_any_group_unless_its_account_refuses_access(
+    accept: str, refused: str | None, failed: str | None
+) -> None:
+    """An account that revokes the role must not keep a rule open through consent to another of its groups. In trouble of the
+    moment, it may be in a group that is accepted."""
+    link = Link(FAR_I, B, PORTS)
+    assert closed(accept, link, refused_accounts=REFUSED) == refused
+    assert closed(accept, link, failed_accounts={PEER: "timeout"}) == failed
+    assert closed(accept, link) == failed
+
+
+def test_the_policys_groups_count_for_an_instance_that_is_not_shown() -> None:
+    """As the tags' do."""
+    allow = (Allow(parse_who(f"sg-any@{PEER}", None), parse_who(str(DB), None), (), "text"),)
+    assert closed("", Link(FAR_I, B, PORTS), allow=allow) is None
+    assert closed("", Link(FAR_I, B, PORTS), allow=allow, refused_accounts=REFUSED) == "no-consent"
+
+
+def test_an_instance_that_is_shown_is_in_its_own_groups_only() -> None:
+    link = Link(FAR_I, B, PORTS)
+    shown = [instance(FAR_I, FOREIGN, ip="10.0.0.1")]
+    assert closed(f"sg-any@{PEER}", link, instances=shown) == "no-consent"
+    assert closed(f"sg-x@{PEER}", link, instances=shown) is None
+
+
+@pytest.mark.parametrize("seen", [{"refused_accounts": REFUSED}, {"failed_accounts": {PEER: "timeout"}}])
+def test_a_lock_closes_although_the_peer_cannot_be_read(seen: dict[str, Any]) -> None:
+    """And although the group accepts everything."""
+    assert closed(f"*@{PEER}", Link(FOREIGN, DB, PORTS), lock=True, **seen) == "locked"
+    assert closed(f"*@{PEER}", Link(FAR_I, B, PORTS), lock=True, **seen) == "locked"
+
+
+def test_a_group_that_was_not_read_closes_nothing() -> None:
+    assert closed_by_group(view([]), POLICY, key(DB, FOREIGN, "tcp/1"), Link(FOREIGN, DB, PORTS), NOW) is None
+
+
+def test_the_source_side_of_a_mutual_link_is_closed_by_its_own_group() -> None:
+    """The rule on sg-app, for what sg-db accepts, is sg-app's to accept."""
+    seen = view([group(APP, f"sg-x@{PEER}"), group(DB, "")], refused_accounts=REFUSED)
+    rule = key(APP, FOREIGN)
+    assert closed_by_group(seen, POLICY, rule, Link(FOREIGN, APP), NOW) is None
+    bare = msgspec.structs.replace(seen, groups={APP: group(APP, "")})
+    assert closed_by_group(bare, POLICY, rule, Link(FOREIGN, APP), NOW) is not None

@@ -1,26 +1,33 @@
-"""The quota ledger: room for all the rules of a link, or for none."""
+"""The quota ledger: room for all the rules of a link, or for none. A group's rules may name 20 groups."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+from link_peer.domain import marker as markers
 from link_peer.domain.denial import ReasonCode
-from link_peer.domain.model import ALL, TAG, Claim, Group, Party, RuleKey
+from link_peer.domain.model import ALL, TAG, Claim, Party, Rule, RuleKey
+from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.decision import Context, Edit
-from link_peer.planning.quota import GROUP_RULES, QuotaLedger
+from link_peer.planning.quota import GROUP_SOURCES, QuotaLedger
 
-from tests.unit.views import APP, DB, NOW, POLICY, REGION, A, B, group, key, ours, view
+from tests.unit.views import APP, CACHE, DB, HOME, NOW, POLICY, REGION, A, B, group, key, ours, theirs, view
 
 ADDED = frozenset({TAG})
 
 
-def ledger(*groups: Group, freed: Iterable[Party] = ()) -> QuotaLedger:
-    return QuotaLedger(view(groups), Context(POLICY, REGION, NOW), freed)
+def source(number: int) -> Party:
+    return Party(HOME, f"sg-{number}")
 
 
-def with_room(party: Party, left: int) -> Group:
-    """A group that may take so many more rules that name a group."""
-    return group(party, group_rules=GROUP_RULES - left)
+def naming(count: int, target: Party = DB) -> list[Rule]:
+    """Rules of `target` that name so many groups."""
+    return [theirs(key(target, source(number), "tcp/1")) for number in range(count)]
+
+
+def ledger(*rules: Rule, freed: Iterable[RuleKey] = ()) -> QuotaLedger:
+    return QuotaLedger(view([group(DB), group(APP)], rules=rules), Context(POLICY, REGION, NOW), freed)
 
 
 def adds(target: Party, source: Party, *ports: str) -> list[Edit]:
@@ -28,87 +35,112 @@ def adds(target: Party, source: Party, *ports: str) -> list[Edit]:
     return [Edit(key(target, source, port), ADDED, claims=(TAG,)) for port in ports]
 
 
-def test_all_edits_are_reserved_where_they_fit() -> None:
-    """Exactly as many as there is room for."""
-    found = ledger(with_room(DB, 2)).reserve(adds(DB, APP, "tcp/1", "tcp/2"))
-    assert (found.denial, found.group_full, found.removes_first) == (None, False, False)
+def test_the_twentieth_source_group_has_room_and_the_twenty_first_has_none() -> None:
+    """Where the documents agree. The denial is `quota`, names the group and says how many it has."""
+    assert ledger(*naming(GROUP_SOURCES - 1)).reserve(adds(DB, APP, "tcp/1")).denial is None
+    found = ledger(*naming(GROUP_SOURCES)).reserve(adds(DB, APP, "tcp/1"))
+    assert found.denial is not None
+    assert (GROUP_SOURCES, found.denial.code, found.group_full) == (20, ReasonCode.QUOTA, True)
+    assert f"the rules of {DB} name 20 groups already" in found.denial.detail
 
 
-def test_none_is_reserved_where_one_does_not_fit() -> None:
-    """The denial is `quota` and names the group; the room is still there for a smaller link."""
-    room = ledger(with_room(DB, 2))
-    refused = room.reserve(adds(DB, APP, "tcp/1", "tcp/2", "tcp/3"))
-    assert refused.denial is not None
-    assert (refused.denial.code, refused.group_full) == (ReasonCode.QUOTA, True)
-    assert f"{DB} has room for 2 of 3" in refused.denial.detail
-    assert room.reserve(adds(DB, APP, "tcp/1", "tcp/2")).denial is None
+def test_more_rules_for_a_group_that_is_named_already_have_room() -> None:
+    """Whether 20 counts rules or groups is not known, so the cloud is asked: also in a group that is over the limit."""
+    many = naming(GROUP_SOURCES + 5)
+    assert ledger(*many).reserve(adds(DB, source(0), "tcp/2", "udp/3", "icmp")).denial is None
+
+
+def test_rules_for_named_and_new_groups_have_room_together_or_not_at_all() -> None:
+    """A new group makes one too many."""
+    full = ledger(*naming(GROUP_SOURCES))
+    assert full.reserve([*adds(DB, source(0), "tcp/2"), *adds(DB, APP, "tcp/2")]).group_full
 
 
 def test_one_full_side_refuses_both_sides_of_a_mutual_link() -> None:
-    """Nothing is reserved in the other side's group."""
-    room = ledger(with_room(DB, 1), with_room(APP, 0))
+    """Nothing is reserved in the other side's group, whose last room is still there."""
+    room = ledger(*naming(GROUP_SOURCES - 1), *naming(GROUP_SOURCES, APP))
     assert room.reserve([*adds(DB, APP, "all"), *adds(APP, DB, "all")]).group_full
-    assert room.reserve(adds(DB, APP, "tcp/1")).denial is None
+    assert room.reserve(adds(DB, CACHE, "tcp/1")).denial is None
 
 
 def test_room_is_reserved_once() -> None:
-    """A second link finds what the first has left."""
-    room = ledger(with_room(DB, 1))
+    """A second link, with another source, finds what the first has left. The same source needs no more room."""
+    room = ledger(*naming(GROUP_SOURCES - 1))
     assert room.reserve(adds(DB, APP, "tcp/1")).denial is None
-    assert room.reserve(adds(DB, APP, "tcp/2")).group_full
+    assert room.reserve(adds(DB, CACHE, "tcp/1")).group_full
+    assert room.reserve(adds(DB, APP, "tcp/2")).denial is None
 
 
-def test_a_rule_that_two_links_need_takes_room_once() -> None:
-    room = ledger(with_room(DB, 1))
+def test_a_group_whose_last_rule_is_removed_makes_room() -> None:
+    """Closing comes first. It is given out once, and only in the rule's own group."""
+    full = naming(GROUP_SOURCES)
+    freed = [rule.key for rule in full[:1] if rule.key]
+    room = ledger(*full, freed=freed)
     assert room.reserve(adds(DB, APP, "tcp/1")).denial is None
-    assert room.reserve(adds(DB, APP, "tcp/1")).denial is None
+    assert room.reserve(adds(DB, CACHE, "tcp/1")).group_full
+    other = ledger(*full, freed=[msgspec.structs.replace(one, group=APP) for one in freed])
+    assert other.reserve(adds(DB, APP, "tcp/1")).group_full
 
 
-def test_a_rule_that_will_be_removed_makes_room_and_must_be_removed_first() -> None:
-    """Only where the room is needed."""
-    full = ledger(with_room(DB, 0), freed=[DB]).reserve(adds(DB, APP, "tcp/1"))
-    assert (full.denial, full.removes_first) == (None, True)
-    empty = ledger(with_room(DB, 1), freed=[DB]).reserve(adds(DB, APP, "tcp/1"))
-    assert (empty.denial, empty.removes_first) == (None, False)
-
-
-def test_freed_room_is_given_out_once() -> None:
-    room = ledger(with_room(DB, 0), freed=[DB])
-    assert room.reserve(adds(DB, APP, "tcp/1")).denial is None
-    assert room.reserve(adds(DB, APP, "tcp/2")).group_full
-
-
-def test_a_rule_freed_in_one_group_makes_no_room_in_another() -> None:
-    assert ledger(with_room(DB, 0), freed=[APP]).reserve(adds(DB, APP, "tcp/1")).group_full
-
-
-def test_a_group_over_its_quota_has_no_room_and_no_less_than_none() -> None:
-    """The denial says 0, not -5."""
-    found = ledger(with_room(DB, -5)).reserve(adds(DB, APP, "tcp/1"))
-    assert found.denial is not None
-    assert "room for 0 of 1" in found.denial.detail
+def test_a_group_that_another_rule_still_names_makes_no_room() -> None:
+    """One of its two rules is removed."""
+    second = theirs(key(DB, source(0), "tcp/2"))
+    full = [*naming(GROUP_SOURCES), second]
+    assert second.key is not None
+    assert ledger(*full, freed=[second.key]).reserve(adds(DB, APP, "tcp/1")).group_full
 
 
 def test_a_group_that_was_not_read_is_taken_to_be_empty() -> None:
     """The cloud decides when the rule is written."""
-    assert ledger().reserve(adds(DB, APP, "tcp/1")).denial is None
+    unread = QuotaLedger(Snapshot(), Context(POLICY, REGION, NOW), [])
+    assert unread.reserve(adds(DB, APP, "tcp/1")).denial is None
 
 
-def test_instance_rules_and_changed_markers_take_no_room() -> None:
-    """The quota counts rules that name a group."""
-    addresses = Edit(RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", ALL), ADDED, ends=(A, B), claims=(TAG,))
+def test_rules_between_addresses_and_changed_markers_take_no_room() -> None:
+    """Nor do rules that exist with a source of another kind."""
+    addresses = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", ALL)
+    new = Edit(msgspec.structs.replace(addresses, source="10.0.0.3/32"), ADDED, ends=(A, B), claims=(TAG,))
     k1 = key(DB, APP, "tcp/1")
     mark = Edit(k1, frozenset({Claim("chg-1")}), rule=ours(k1), claims=(TAG, Claim("chg-1")))
-    assert ledger(with_room(DB, 0)).reserve([addresses, mark]).denial is None
+    full = naming(GROUP_SOURCES)
+    assert ledger(*full).reserve([new, mark]).denial is None
+    others = [ours(addresses, ends=(A, B)), Rule(DB, "sgr-prefix-list", None, "accept", 1)]
+    assert ledger(*full[1:], *others).reserve(adds(DB, APP, "tcp/1")).denial is None
+
+
+def requests_that_fill() -> tuple[Claim, ...]:
+    """As many request claims as fit into the description of a rule on sg-db, with room for the tag."""
+    claims: tuple[Claim, ...] = ()
+    while markers.fits(edit_of((*claims, Claim(f"chg-{len(claims):044}"))).marker(POLICY, REGION)):
+        claims = (*claims, Claim(f"chg-{len(claims):044}"))
+    return claims
+
+
+def edit_of(claims: tuple[Claim, ...]) -> Edit:
+    k1 = key(DB, APP, "tcp/1")
+    return Edit(k1, frozenset(claims), rule=ours(k1), claims=claims)
 
 
 def test_a_description_that_cannot_hold_the_claims_is_full() -> None:
-    """512 characters; it is not the group that is full, so no other rule need be removed."""
-    claims = tuple(Claim(f"chg-{number:044}") for number in range(10))
-    k1 = key(DB, APP, "tcp/1")
-    room = ledger(with_room(DB, 2))
-    found = room.reserve([*adds(DB, APP, "tcp/2", "tcp/3"), Edit(k1, frozenset(claims), rule=ours(k1), claims=claims)])
+    """512 characters; it is not the group that is full, so no other rule need be removed. Nothing is reserved."""
+    claims = requests_that_fill()
+    room = ledger(*naming(GROUP_SOURCES - 1))
+    found = room.reserve([*adds(DB, APP, "tcp/2"), edit_of((*claims, Claim("c" * 48)))])
     assert found.denial is not None
     assert (found.denial.code, found.group_full) == (ReasonCode.QUOTA, False)
     assert "description" in found.denial.detail
-    assert room.reserve(adds(DB, APP, "tcp/2", "tcp/3")).denial is None
+    assert room.reserve(adds(DB, CACHE, "tcp/2")).denial is None
+
+
+def test_the_tag_always_has_room_in_a_description() -> None:
+    """However many requests a sender has posted."""
+    claims = requests_that_fill()
+    assert ledger().reserve([edit_of(claims)]).denial is None
+    assert ledger().reserve([edit_of((TAG, *claims))]).denial is None
+
+
+def test_a_claim_leaves_a_description_that_is_too_long() -> None:
+    """Losing a claim needs no room."""
+    claims = (*requests_that_fill(), Claim("c" * 48))
+    edit = msgspec.structs.replace(edit_of(claims), gain=frozenset(), lose=frozenset({TAG}))
+    assert ledger().reserve([edit]).denial is None

@@ -1,4 +1,4 @@
-"""Which claims a rule of ours loses, why, and whether the loss counts toward the cap."""
+"""Which claims a rule of ours loses, why, and what the removal guard holds back."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ import msgspec
 import pytest
 from link_peer.domain.denial import CLAIM_EXPIRED, UNLINKED, UNWANTED, Denial, ReasonCode
 from link_peer.domain.errors import NoAccess
-from link_peer.domain.model import ALL, TAG, Claim, Link, Party, Rule, RuleKey
+from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
 from link_peer.planning.actual import ActualState
 from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Context, Refusal
+from link_peer.planning.decision import Context, Decision, Edit, Refusal, Unseen
 from link_peer.planning.desired import DesiredState, Verdicts
-from link_peer.planning.removals import Loss, Removals
+from link_peer.planning.removal_guard import RemovalGuard
+from link_peer.planning.removals import HALF_OPEN_SECONDS, Loss, May, Removals
 
 from tests.unit.views import (
     APP,
+    CACHE,
     DB,
     HOME,
     NOW,
@@ -38,31 +40,43 @@ from tests.unit.views import (
 )
 
 OPEN = [group(APP, "*"), group(DB, "*")]
-K1 = key(DB, APP, "tcp/1")
+K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 LINK = Link(APP, DB, parse_ports("tcp/1"))
 REQ = Claim("chg-1")
-FOREIGN = Party(PEER, "sg-x")
+ENDED = Claim("chg-9", int(NOW))
+FOREIGN, FAR = Party(PEER, "sg-x"), Party(PEER, "i-x")
 FULL = Denial(ReasonCode.QUOTA, "the group is full")
+AT_HOME = Unseen(HOME, HOME)
+TAGGED = instance(A, APP, link_peer="sg-other")
+REFUSED = {PEER: NoAccess("NoPermission", "no")}
 
 
 def removals(
     seen: Snapshot,
     *wanted: DesiredLink,
-    may_lose: Any = True,
+    may_lose: Any = May.TAKE,
     with_policy: Policy = POLICY,
     refused: dict[Link, Refusal] | None = None,
-    is_request: bool = False,
     withdrawn: Denial | None = None,
+    limit: int = 50,
+    guard: RemovalGuard | None = None,
+    **context_fields: Any,
 ) -> Removals:
-    context = Context(with_policy, REGION, NOW, is_request=is_request)
-    verdicts = Verdicts(seen, context, refused or {})
-    may = may_lose if callable(may_lose) else lambda *_: may_lose
+    context = Context(with_policy, REGION, NOW, **context_fields)
     actual = ActualState(seen, with_policy, REGION)
-    return Removals(seen, context, actual, DesiredState(wanted, verdicts), verdicts, may, withdrawn)
+    verdicts = Verdicts(seen, context, actual, refused or {})
+    may = may_lose if callable(may_lose) else lambda *_: may_lose
+    desired = DesiredState(wanted, verdicts, actual)
+    return Removals(seen, context, actual, desired, verdicts, may, guard or RemovalGuard(limit), withdrawn)
 
 
-def world(*rules: Rule, **view_options: Any) -> Snapshot:
-    return view(OPEN, rules=rules, **view_options)
+def world(*rules: Rule, shown: list[Instance] | None = None, **view_options: Any) -> Snapshot:
+    return view(OPEN, shown or [], rules, **view_options)
+
+
+def reasons(found: Removals) -> dict[RuleKey, tuple[str, bool]]:
+    """(reason, whether it is counted by the guard) of every loss."""
+    return {k: (loss.why.code.value, bool(loss.unseen)) for k, loss in found.lost.items()}
 
 
 def test_a_claim_that_is_still_wanted_is_kept() -> None:
@@ -71,29 +85,88 @@ def test_a_claim_that_is_still_wanted_is_kept() -> None:
     assert removals(seen, DesiredLink(LINK, TAG), DesiredLink(LINK, REQ)).lost == {}
 
 
-def test_an_unwanted_claim_is_lost_and_counts_toward_the_cap() -> None:
-    """Nothing that was shown asks for it, which an account that hides its resources would look like."""
-    assert removals(world(ours(K1))).lost == {K1: Loss(frozenset({TAG}), UNWANTED, counts_toward_cap=True)}
-
-
-def test_an_expired_claim_is_lost_and_does_not_count_toward_the_cap() -> None:
-    """Its end is on the rule itself."""
-    ended = Claim("chg-1", int(NOW))
-    assert removals(world(ours(K1, ended))).lost == {
-        K1: Loss(frozenset({ended}), CLAIM_EXPIRED, counts_toward_cap=False)
+def test_a_claim_that_nothing_shown_asks_for_is_lost_and_counted() -> None:
+    """An account that hides its resources would look like this."""
+    assert removals(world(ours(K1))).lost == {
+        K1: Loss(frozenset({TAG}), UNWANTED, frozenset({AT_HOME}), by_absence=True)
     }
 
 
-def test_a_claim_that_the_scope_may_not_take_is_kept() -> None:
-    """`may_lose` decides for each claim."""
-    found = removals(world(ours(K1, TAG, REQ)), may_lose=lambda _rule, _marker, claim: claim.is_tag)
+def test_a_claim_that_a_shown_instance_no_longer_asks_for_is_lost_and_not_counted() -> None:
+    """The instance is shown, in an account that shows tags, and asks for something else."""
+    assert removals(world(ours(K1), shown=[TAGGED])).lost == {K1: Loss(frozenset({TAG}), UNWANTED, by_absence=True)}
+
+
+def test_instances_without_any_tags_prove_nothing() -> None:
+    """A read that leaves tags out looks like an account in which all were removed."""
+    found = removals(world(ours(K1), shown=[instance(A, APP)]))
+    assert reasons(found) == {K1: ("", True)}
+
+
+def test_an_expired_claim_is_lost_and_not_counted() -> None:
+    """Its end is on the rule itself."""
+    assert removals(world(ours(K1, ENDED))).lost == {K1: Loss(frozenset({ENDED}), CLAIM_EXPIRED)}
+
+
+# how far a delivery may go
+
+
+EXPLICIT: list[tuple[str, list[Group], list[Rule], dict[str, Any]]] = [
+    ("expired", OPEN, [ours(K1, ENDED)], {}),
+    ("no-consent", [group(APP), group(DB)], [ours(K1)], {}),
+    ("locked", [group(APP), group(DB, "*", lock=True)], [ours(K1)], {}),
+    ("not-allowed", OPEN, [ours(K1)], {"with_policy": policy(deny=parse_ports("tcp/1"))}),
+    ("different-vpc", [group(APP, vpc="vpc-2"), group(DB, "*")], [ours(K1)], {}),
+    ("", OPEN, [ours(K1)], {"withdrawn": UNLINKED}),
+]
+
+
+@pytest.mark.parametrize("may", [May.CLOSE, May.READ, May.TAKE])
+@pytest.mark.parametrize(("reason", "groups", "rules", "options"), EXPLICIT)
+def test_an_explicit_cause_needs_no_look_at_who_asks(
+    may: May, reason: str, groups: list[Group], rules: list[Rule], options: dict[str, Any]
+) -> None:
+    """No account need be live, and nothing is counted."""
+    assert reasons(removals(view(groups, rules=rules, alive=False), may_lose=may, **options)) == {K1: (reason, False)}
+
+
+@pytest.mark.parametrize(("reason", "groups", "rules", "options"), EXPLICIT)
+def test_a_claim_that_is_another_deliverys_business_is_kept(
+    reason: str, groups: list[Group], rules: list[Rule], options: dict[str, Any]
+) -> None:
+    """Whatever the cause."""
+    assert removals(view(groups, rules=rules), may_lose=May.KEEP, **options).lost == {}
+
+
+@pytest.mark.parametrize("may", [May.KEEP, May.CLOSE, May.READ])
+@pytest.mark.parametrize("seen", [world(ours(K1)), world(ours(K1), shown=[TAGGED]), view([OPEN[1]], rules=[ours(K1)])])
+def test_what_is_unwanted_or_not_shown_is_taken_only_where_all_was_read(may: May, seen: Snapshot) -> None:
+    """`May.TAKE` alone goes that far."""
+    assert removals(seen, may_lose=may).lost == {}
+    assert set(removals(seen, may_lose=May.TAKE).lost) == {K1}
+
+
+def test_the_link_of_a_claim_that_may_be_taken_once_all_is_read_is_noted() -> None:
+    """So that it is read, also where the claim has an explicit cause."""
+    assert removals(world(ours(K1)), may_lose=May.READ).unread == {LINK}
+    assert removals(world(ours(K1, ENDED)), may_lose=May.READ).unread == {LINK}
+    for may in (May.KEEP, May.CLOSE, May.TAKE):
+        assert removals(world(ours(K1)), may_lose=may).unread == set()
+
+
+def test_each_claim_is_asked_about_by_itself() -> None:
+    """With its rule and its marker."""
+    found = removals(world(ours(K1, TAG, REQ)), may_lose=lambda *of: May.TAKE if of[2].is_tag else May.KEEP)
     assert set(found.claims(K1)) == {TAG}
 
 
-def test_a_claim_whose_askers_were_not_all_read_is_kept_and_its_link_is_noted() -> None:
-    """`may_lose` answers None: the link must be read before it is decided."""
-    found = removals(world(ours(K1)), may_lose=None)
-    assert (found.lost, found.unread) == ({}, {LINK})
+def test_a_wanted_claim_is_not_asked_about() -> None:
+    """Nothing need be read for it."""
+    found = removals(world(ours(K1)), DesiredLink(LINK, TAG), may_lose=May.READ)
+    assert (found.lost, found.unread) == ({}, set())
+
+
+# accounts that show nothing, or cannot be read
 
 
 def test_an_account_that_shows_no_instances_is_doubted_and_loses_nothing() -> None:
@@ -102,66 +175,169 @@ def test_an_account_that_shows_no_instances_is_doubted_and_loses_nothing() -> No
     assert (found.lost, found.doubted_accounts) == ({}, {HOME})
 
 
+def test_one_doubted_account_of_two_keeps_the_rule() -> None:
+    """Nothing is shown on either side of a mutual link, and only home is live."""
+    accepting = [group(APP, f"sg-x@{PEER}"), group(FOREIGN, f"sg-app@{HOME}")]
+    rule = ours(key(APP, FOREIGN))
+    found = removals(view(accepting, rules=[rule], live_accounts={HOME}))
+    assert (found.lost, found.doubted_accounts) == ({}, {PEER})
+    (loss,) = removals(view(accepting, rules=[rule])).lost.values()
+    both = f"{HOME}+{PEER}"  # its two rules are held or removed together
+    assert loss.unseen == {Unseen(HOME, both), Unseen(PEER, both)}
+
+
 def test_a_missing_group_is_doubted_like_a_missing_tag() -> None:
     """`peer-not-found` says only that the cloud does not show it."""
     for alive in (True, False):
-        seen = view([group(DB, "*")], rules=[ours(K1)], alive=alive)
-        found = removals(seen)
+        found = removals(view([group(DB, "*")], rules=[ours(K1)], alive=alive))
         assert found.doubted_accounts == (set() if alive else {HOME})
-        assert [(loss.why.code, loss.counts_toward_cap) for loss in found.lost.values()] == (
-            [(ReasonCode.PEER_NOT_FOUND, True)] if alive else []
-        )
+        assert reasons(found) == ({K1: ("peer-not-found", True)} if alive else {})
 
 
-def test_withdrawn_consent_takes_every_claim_although_no_instance_is_shown() -> None:
-    """An explicit cause: it needs no live account, and does not count toward the cap."""
+def test_withdrawn_consent_takes_every_claim() -> None:
+    """Also one whose link is desired still."""
     seen = view([group(APP), group(DB)], rules=[ours(K1, TAG, REQ)], alive=False)
     (loss,) = removals(seen, DesiredLink(LINK, REQ)).lost.values()
-    assert (loss.claims, loss.why.code, loss.counts_toward_cap) == ({TAG, REQ}, ReasonCode.NO_CONSENT, False)
+    assert (loss.claims, loss.why.code, loss.unseen) == ({TAG, REQ}, ReasonCode.NO_CONSENT, frozenset())
 
 
-@pytest.mark.parametrize(("accept", "lost"), [(f"sg-x@{PEER}", False), ("*", True)])
-def test_consent_is_checked_although_the_peer_refuses_access(accept: str, lost: bool) -> None:
-    """The group's own tags decide (fail closed); while they accept the peer, the claim is kept."""
+@pytest.mark.parametrize("claim", [TAG, REQ])
+@pytest.mark.parametrize("trouble", [{"refused_accounts": REFUSED}, {"failed_accounts": {PEER: "timeout"}}])
+@pytest.mark.parametrize(
+    ("accept", "lock", "reason"),
+    [(f"sg-x@{PEER}", False, None), ("*", False, "no-consent"), (f"*@{PEER}", True, "locked")],
+)
+def test_a_group_is_asked_although_its_peer_cannot_be_read(
+    accept: str, lock: bool, reason: str | None, trouble: dict[str, Any], claim: Claim
+) -> None:
+    """Its own tags decide (fail closed); while they accept the peer, the claim is kept."""
     foreign = key(DB, FOREIGN, "tcp/1")
-    seen = view([group(DB, accept)], rules=[ours(foreign, REQ)])
-    seen = msgspec.structs.replace(seen, refused_accounts={PEER: NoAccess("NoPermission", "no")})
-    assert bool(removals(seen).lost) == lost
+    seen = view([group(DB, accept, lock=lock)], rules=[ours(foreign, claim)], alive=False, **trouble)
+    assert reasons(removals(seen)) == ({foreign: (reason, False)} if reason else {})
+    assert removals(seen).doubted_accounts == set()
+
+
+def test_a_group_is_asked_although_its_peer_is_not_shown() -> None:
+    """Withdrawn consent is explicit, and a peer that is not shown is not."""
+    foreign = key(DB, FOREIGN, "tcp/1")
+    for accept, reason in (("", "no-consent"), (f"*@{PEER}", "peer-not-found")):
+        found = removals(view([group(DB, accept)], rules=[ours(foreign, REQ)]))
+        assert reasons(found) == {foreign: (reason, reason == "peer-not-found")}
 
 
 def test_an_account_that_could_not_be_read_keeps_its_claims() -> None:
     """Trouble of the moment says nothing about the link."""
-    seen = msgspec.structs.replace(world(ours(K1, TAG, REQ)), failed_accounts={HOME: "timeout"})
-    found = removals(seen)
+    found = removals(world(ours(K1, TAG, REQ), failed_accounts={HOME: "timeout"}))
     assert (found.lost, found.doubted_accounts, found.unread) == ({}, set(), set())
 
 
 def test_an_expired_claim_is_lost_although_its_account_could_not_be_read() -> None:
     """The end needs no look at the account."""
-    ended = Claim("chg-1", int(NOW))
-    seen = msgspec.structs.replace(world(ours(K1, TAG, ended)), failed_accounts={HOME: "timeout"})
-    assert set(removals(seen).claims(K1)) == {ended}
+    assert set(removals(world(ours(K1, TAG, ENDED), failed_accounts={HOME: "timeout"})).claims(K1)) == {ENDED}
 
 
 def test_an_account_that_left_the_policy_loses_its_claims() -> None:
     """An explicit cause."""
     foreign = key(DB, FOREIGN, "tcp/1")
     closed = policy(accounts={HOME: POLICY.accounts[HOME]})
-    (loss,) = removals(world(ours(foreign, REQ), alive=False), with_policy=closed).lost.values()
-    assert (loss.why.code, loss.counts_toward_cap) == (ReasonCode.UNKNOWN_ACCOUNT, False)
+    found = removals(world(ours(foreign, REQ), alive=False), with_policy=closed, may_lose=May.CLOSE)
+    assert reasons(found) == {foreign: ("unknown-account", False)}
 
 
 def test_an_unlink_takes_claims_whatever_the_verdict() -> None:
     """`withdrawn` is the cause; no account need be live."""
     found = removals(world(ours(K1, REQ), alive=False), withdrawn=UNLINKED)
-    assert found.lost == {K1: Loss(frozenset({REQ}), UNLINKED, counts_toward_cap=False)}
+    assert found.lost == {K1: Loss(frozenset({REQ}), UNLINKED)}
+
+
+def test_a_tag_that_has_ended_is_an_explicit_cause() -> None:
+    """`link-until` is past: the desired link's own denial, for the tag's claim alone."""
+    ended = DesiredLink(LINK, TAG, denial=Denial(ReasonCode.EXPIRED, "link-until is past"))
+    found = removals(world(ours(K1, TAG, REQ), alive=False), ended, may_lose=May.CLOSE)
+    assert (reasons(found), set(found.claims(K1))) == ({K1: ("expired", False)}, {TAG})
+
+
+def test_an_open_question_takes_nothing() -> None:
+    """Whether the source's address is used in the target's VPC was not read yet."""
+    addresses = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", ALL)
+    shown = [instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), instance(B, DB, ip="10.0.0.2")]
+    assert removals(world(ours(addresses, ends=(A, B)), shown=shown), may_lose=May.CLOSE).lost == {}
+
+
+@pytest.mark.parametrize(("deleted", "may", "counted"), [((), May.TAKE, True), ((A,), May.CLOSE, False)])
+def test_a_released_instance_is_an_explicit_cause_only_by_its_event(
+    deleted: tuple[Party, ...], may: May, counted: bool
+) -> None:
+    """A `Deleted` event names it; then no account need be live. Else it is merely not shown."""
+    addresses = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", parse_ports("tcp/1")[0])
+    seen = world(ours(addresses, ends=(A, B)), shown=[instance(B, DB, ip="10.0.0.2")], alive=not deleted)
+    found = removals(seen, may_lose=may, deleted=frozenset(deleted))
+    assert reasons(found) == {addresses: ("instance-gone", counted)}
+
+
+# the guard
+
+
+def many(count: int, target: Party = DB, source: Party = APP, *claims: Claim) -> list[Rule]:
+    return [ours(key(target, source, f"tcp/{port}"), *claims) for port in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(("count", "held"), [(2, {}), (3, {AT_HOME: 3})])
+def test_removals_beyond_the_limit_are_held(count: int, held: dict[Unseen, int]) -> None:
+    """None of them is made. The limit is 2."""
+    found = removals(world(*many(count)), limit=2)
+    assert (found.held, len(found.lost)) == (held, 0 if held else count)
+
+
+def test_removals_in_one_account_hold_none_in_another() -> None:
+    """The rules for the other account's group are due too, and are within the limit. So is what has an explicit cause."""
+    foreign = key(DB, FOREIGN, "tcp/9")
+    accepting = [group(APP, "*"), group(DB, f"* *@{PEER}"), group(FOREIGN)]
+    rules = [*many(3), ours(foreign), ours(key(CACHE, APP, "tcp/1"), ENDED)]
+    found = removals(view([*accepting, group(CACHE, "*")], rules=rules), limit=2)
+    assert found.held == {AT_HOME: 3}
+    assert set(found.lost) == {foreign, key(CACHE, APP, "tcp/1")}
+    assert found.lost[foreign].unseen == {Unseen(PEER, HOME)}
+
+
+def test_removals_on_another_accounts_groups_are_counted_by_themselves() -> None:
+    """What home does not show is due on its own groups and on the other account's."""
+    groups = [group(APP), group(DB, "*"), group(FOREIGN, f"*@{HOME}")]
+    found = removals(view(groups, rules=[*many(3), *many(2, FOREIGN)]), limit=2)
+    assert found.held == {AT_HOME: 3}
+    assert {loss.unseen for loss in found.lost.values()} == {frozenset({Unseen(HOME, PEER)})}
+    assert len(found.lost) == 2
+
+
+def test_a_held_claim_keeps_a_rule_whose_other_claim_goes() -> None:
+    """The ended claim goes, for its own reason; the held one keeps the rule."""
+    found = removals(world(ours(K1, TAG, ENDED), ours(K2, TAG, ENDED)), limit=1)
+    assert found.held == {AT_HOME: 2}
+    assert found.lost == {k: Loss(frozenset({ENDED}), CLAIM_EXPIRED) for k in (K1, K2)}
+
+
+def test_a_claim_that_leaves_its_rule_in_place_is_not_counted() -> None:
+    """No rule is removed, so a limit of 0 does not hold it."""
+    found = removals(world(ours(K1, TAG, REQ)), DesiredLink(LINK, REQ), limit=0)
+    assert (found.held, set(found.claims(K1))) == ({}, {TAG})
+
+
+def test_what_an_earlier_pass_has_removed_counts() -> None:
+    """The guard belongs to the delivery."""
+    guard = RemovalGuard(1)
+    edit = Edit(K2, lose=frozenset({TAG}), rule=ours(K2))
+    guard.made(Decision(LINK, "unlink", "removed", UNWANTED, (edit,), unseen=frozenset({AT_HOME})))
+    found = removals(world(ours(K1)), guard=guard)
+    assert (found.held, found.lost) == ({AT_HOME: 1}, {})
 
 
 def test_of_several_causes_the_explicit_one_is_reported() -> None:
-    """And the loss counts toward the cap, since one of them does."""
-    ended = Claim("chg-1", int(NOW))
-    found = removals(world(ours(K1, TAG, ended)))
-    assert found.lost == {K1: Loss(frozenset({TAG, ended}), CLAIM_EXPIRED, counts_toward_cap=True)}
+    """And the loss counts for the guard, since one of them does."""
+    found = removals(world(ours(K1, TAG, ENDED)))
+    assert found.lost == {K1: Loss(frozenset({TAG, ENDED}), CLAIM_EXPIRED, frozenset({AT_HOME}), by_absence=True)}
+
+
+# what was refused
 
 
 @pytest.mark.parametrize(
@@ -172,8 +348,9 @@ def test_of_several_causes_the_explicit_one_is_reported() -> None:
 def test_a_refused_link_rolls_back_what_was_written_for_it(partial: Any, is_request: bool, lost: bool) -> None:
     """A tag's link keeps the rules that it had before; a request's rules are all its own."""
     refused = {LINK: Refusal(FULL, partial)}
-    found = removals(world(ours(K1)), DesiredLink(LINK, TAG), refused=refused, is_request=is_request)
-    assert found.lost == ({K1: Loss(frozenset({TAG}), FULL, counts_toward_cap=False)} if lost else {})
+    for may in (May.TAKE, May.CLOSE):
+        found = removals(world(ours(K1)), DesiredLink(LINK, TAG), refused=refused, is_request=is_request, may_lose=may)
+        assert found.lost == ({K1: Loss(frozenset({TAG}), FULL)} if lost else {})
 
 
 def test_a_refused_mutual_link_keeps_no_half() -> None:
@@ -186,30 +363,116 @@ def test_a_refused_mutual_link_keeps_no_half() -> None:
     assert whole.lost == {}
 
 
-def test_a_removed_group_rule_frees_room_in_its_group() -> None:
-    """Not one that keeps a claim, nor an instance rule."""
-    addresses = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", ALL)
-    k2, k3 = key(DB, APP, "tcp/2"), key(APP, DB, "tcp/3")
-    rules = [ours(K1), ours(k2, TAG, REQ), ours(k3), ours(addresses, ends=(A, B)), theirs(key(DB, APP, "tcp/9"))]
-    found = removals(world(*rules), DesiredLink(Link(APP, DB, parse_ports("tcp/2")), REQ))
-    assert sorted(found.freed_groups()) == sorted([DB, APP])
+def test_a_refused_link_takes_back_nothing_of_another() -> None:
+    """Though both were refused for the same reason: the one is half a mutual link, the other stood before."""
+    half = Link(APP, CACHE)
+    refused = {half: Refusal(FULL), LINK: Refusal(FULL)}
+    seen = view([*OPEN, group(CACHE, "*")], rules=[ours(key(CACHE, APP)), ours(K1)])
+    found = removals(seen, DesiredLink(half, TAG), DesiredLink(LINK, TAG), refused=refused)
+    assert set(found.lost) == {key(CACHE, APP)}
+
+
+def test_a_refusal_because_something_does_not_exist_is_not_counted() -> None:
+    """The cloud's answer to a write says nothing about what it shows: it is rolled back although home shows nothing."""
+    gone = Denial(ReasonCode.PEER_NOT_FOUND, "the source group does not exist")
+    refused = {LINK: Refusal(gone, frozenset({(K1, TAG)}))}
+    found = removals(world(ours(K1), alive=False), DesiredLink(LINK, TAG), refused=refused)
+    assert found.lost == {K1: Loss(frozenset({TAG}), gone)}
+
+
+# half-open links of requests
+
+HERE, THERE = key(DB, APP), key(APP, DB)
+
+
+def half_open(rule: Rule, *others: Rule, sweep: bool = True, may: May = May.CLOSE, **seen: Any) -> Removals:
+    return removals(world(rule, *others, **seen), may_lose=may, completes_tags_only=sweep)
 
 
 @pytest.mark.parametrize(
-    ("ip", "moved"), [("10.0.0.1", False), ("10.0.0.9", True)], ids=["same address", "another address"]
+    ("age", "lost"),
+    [(0, False), (HALF_OPEN_SECONDS - 1, False), (HALF_OPEN_SECONDS, True), (10**6, True), (None, True)],
 )
-def test_an_instance_rule_whose_instance_has_another_address_has_moved(ip: str, moved: bool) -> None:
-    """The address may belong to another instance now."""
-    addresses = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", ALL)
-    shown = [instance(A, APP, ip=ip), instance(B, DB, ip="10.0.0.2")]
-    found = removals(view(OPEN, shown, [ours(addresses, ends=(A, B))]), may_lose=False)
-    assert found.address_moved(addresses) == moved
-    assert found.unread == set()
+def test_half_of_a_requests_mutual_link_is_removed_once_it_is_old(age: int | None, lost: bool) -> None:
+    """After 30 minutes: a delivery may still be writing the other half. A rule of unknown age counts as old. The cause is
+    explicit, and the denial names the group that lacks its rule."""
+    found = half_open(ours(HERE, REQ, age=age), alive=False)
+    assert HALF_OPEN_SECONDS == 30 * 60
+    assert reasons(found) == ({HERE: ("half-open", False)} if lost else {})
+    if lost:
+        assert f"the rule on {APP} is missing" in found.lost[HERE].why.detail
 
 
-def test_an_instance_rule_whose_instances_were_not_read_has_not_moved() -> None:
-    """Its link is noted as unread."""
+def test_only_a_sweep_removes_a_half() -> None:
+    """Another delivery cannot know that none is writing the other half."""
+    assert half_open(ours(HERE, REQ, age=10**6), sweep=False).lost == {}
+
+
+@pytest.mark.parametrize(
+    "other", [ours(THERE, Claim("chg-2")), theirs(THERE), ours(THERE, REQ)], ids=["another's", "a person's", "its own"]
+)
+def test_a_link_with_a_rule_on_both_sides_is_not_half_open(other: Rule) -> None:
+    """Whoever's the other rule is."""
+    assert half_open(ours(HERE, REQ, age=10**6), other).lost == {}
+
+
+def test_a_drop_on_the_other_side_is_no_rule_of_the_link() -> None:
+    assert set(half_open(ours(HERE, REQ, age=10**6), theirs(THERE, act="drop")).lost) == {HERE}
+
+
+def test_a_side_whose_rules_were_not_read_is_not_missing() -> None:
+    """There was no time to read it."""
+    seen = world(ours(HERE, REQ, age=10**6))
+    seen = msgspec.structs.replace(seen, rules={DB: seen.rules[DB]})
+    assert removals(seen, completes_tags_only=True, may_lose=May.CLOSE).lost == {}
+
+
+def test_half_of_a_tags_link_is_not_removed_but_completed() -> None:
+    """On a rule of both, the request's claim goes and the tag's stays."""
+    assert half_open(ours(HERE, TAG, age=10**6)).lost == {}
+    found = half_open(ours(HERE, TAG, REQ, age=10**6))
+    assert set(found.claims(HERE)) == {REQ}
+
+
+def test_a_rule_with_a_port_is_no_half() -> None:
+    """It needs no other side."""
+    assert half_open(ours(K1, REQ, age=10**6)).lost == {}
+
+
+def test_the_half_of_an_instance_link_is_removed_too() -> None:
+    """Its other rule is on the source's group, with the addresses the other way round."""
     addresses = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", ALL)
-    found = removals(view(OPEN, rules=[ours(addresses, ends=(A, B))]), may_lose=False)
-    assert not found.address_moved(addresses)
-    assert found.unread == {Link(A, B)}
+    back = RuleKey(APP, "10.0.0.2/32", "10.0.0.1/32", ALL)
+    shown = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+    rule = ours(addresses, REQ, ends=(A, B), age=10**6)
+    assert reasons(half_open(rule, shown=shown)) == {addresses: ("half-open", False)}
+    assert half_open(rule, ours(back, REQ, ends=(B, A)), shown=shown).lost == {}
+
+
+def test_a_half_without_consent_is_removed_for_that() -> None:
+    """However young it is."""
+    found = removals(view([group(APP, "*"), group(DB)], rules=[ours(HERE, REQ, age=0)]), completes_tags_only=True)
+    assert reasons(found) == {HERE: ("no-consent", False)}
+
+
+def test_a_locked_side_takes_the_other_half_with_it() -> None:
+    """Both rules of the mutual link, whichever group is locked."""
+    seen = view([group(APP, "*", lock=True), group(DB, "*")], rules=[ours(HERE), ours(THERE)], alive=False)
+    assert reasons(removals(seen, may_lose=May.CLOSE)) == dict.fromkeys((HERE, THERE), ("locked", False))
+
+
+# what the plan does with it
+
+
+def test_a_rule_that_loses_its_last_claim_frees_its_room() -> None:
+    """Not one that keeps a claim."""
+    k3 = key(APP, DB, "tcp/3")
+    rules = [ours(K1), ours(K2, TAG, REQ), ours(k3), theirs(key(DB, APP, "tcp/9"))]
+    found = removals(world(*rules), DesiredLink(Link(APP, DB, parse_ports("tcp/2")), REQ))
+    assert sorted(found.freed()) == sorted([K1, k3])
+    assert removals(world(*many(3)), limit=0).freed() == []
+
+
+def test_a_rule_that_loses_nothing_has_no_claims_to_lose() -> None:
+    found = removals(world(ours(K1)), may_lose=May.KEEP)
+    assert (found.claims(K1), found.claims(K2)) == ((), ())

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import ALL, Party, RuleKey
 from link_peer.engine.records import rules_text
-from link_peer.runtime.audit import AuditWriter
+from link_peer.runtime.audit import DECISION_FIELDS, AuditWriter, clean
+from link_peer.runtime.ports import Record
 from link_peer.runtime.retry import Retry
 
 from tests.unit.fakes import FakeClock, FakeLog
+from tests.unit.views import NOW
 
 GROUP = Party("1000000000000001", "sg-db")
 
@@ -36,3 +39,83 @@ def test_a_write_that_fails_is_retried_and_counted_once() -> None:
     records = writer(log)
     records.write([{"record": "outcome", "outcome": "applied"}])
     assert (len(log.records), dict(records.outcomes)) == (1, {"applied": 1})
+
+
+def test_a_record_says_when_it_was_written_to_the_millisecond() -> None:
+    """Rounded down."""
+    log = FakeLog()
+    clock = FakeClock(NOW + 0.1239)
+    AuditWriter(log, {}, Retry(clock, clock.now() + 60)).write([{"record": "outcome", "outcome": "applied"}])
+    assert log.records[0]["time"] == "2026-11-25T00:00:00.123Z"
+
+
+def test_records_that_differ_have_different_keys() -> None:
+    """In any field: another time, rule id, event or outcome. The key itself does not count."""
+    log, clock = FakeLog(), FakeClock()
+    records = AuditWriter(log, {"function": "sweep"}, Retry(clock, clock.now() + 60))
+    first = {"record": "outcome", "outcome": "applied", "link": "0" * 16, "rules": "[]"}
+    for changes in (
+        {},
+        {"outcome": "unchanged"},
+        {"rules": '[{"rule_id":"sgr-1"}]'},
+        {"event_id": "e-1"},
+        {"detail": "x"},
+    ):
+        records.write([{**first, **changes}])
+    clock.time += 0.001
+    records.write([first])
+    other = AuditWriter(log, {"function": "auto_link"}, Retry(clock, clock.now() + 60))
+    other.write([first])
+    assert len({record["key"] for record in log.records}) == len(log.records) == 7
+
+
+def test_equal_copies_of_one_write_have_one_key() -> None:
+    """The first write got through, and its answer did not: the log holds the record twice, under one key."""
+
+    class Deaf(FakeLog):
+        def write(self, records: Sequence[Record]) -> None:
+            super().write(records)
+            if len(self.records) == 1:
+                raise Transient("no answer")
+
+    log = Deaf()
+    writer(log).write([{"record": "outcome", "outcome": "applied"}])
+    assert len(log.records) == 2
+    assert log.records[0] == log.records[1]
+
+
+def test_a_record_of_a_decision_has_every_field() -> None:
+    """Empty ones too; a summary has its own."""
+    log = FakeLog()
+    writer(log).write([{"record": "outcome", "outcome": "applied"}, {"record": "summary", "outcome": "applied"}])
+    outcome, summary = log.records
+    assert set(DECISION_FIELDS) <= set(outcome)
+    assert (outcome["queue"], outcome["reachability"], outcome["rules"]) == ("", "unknown", "[]")
+    assert not set(DECISION_FIELDS) & set(summary)
+
+
+def test_attempts_are_written_together_and_tell_the_trouble() -> None:
+    """The caller learns whether the log took them."""
+    log = FakeLog()
+    assert writer(log).attempts([("503", {"action": "link"}), ("timeout", {"action": "sync"})])
+    assert [(r["record"], r["action"], r["detail"]) for r in log.records] == [
+        ("attempt", "link", "503"),
+        ("attempt", "sync", "timeout"),
+    ]
+    log.errors = [Transient("down")] * 9
+    assert not writer(log).attempt("503", {"action": "link"})
+
+
+def test_a_record_of_an_instance_names_its_own_event() -> None:
+    """Where one delivery has several events."""
+    log, clock = FakeLog(), FakeClock()
+    again = Retry(clock, clock.now() + 60)
+    records = AuditWriter(log, {"event_id": "e-1"}, again, {"i-b@1": "e-2"})
+    records.write([{"record": "intent", "instance": name} for name in ("i-a@1", "i-b@1", "")])
+    assert [record["event_id"] for record in log.records] == ["e-1", "e-2", "e-1"]
+
+
+def test_control_characters_are_escaped() -> None:
+    """A line break, a reversed text, an invisible character, half of a surrogate pair."""
+    assert clean("a\nb\u202ec\u200bd\ud800\u2028") == "a\\u000ab\\u202ec\\u200bd\\ud800\\u2028"
+    assert clean("ä 中") == "ä 中"

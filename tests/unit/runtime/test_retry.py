@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled, Transient
-from link_peer.runtime.retry import ATTEMPTS, FIRST_POLL, FIRST_WAIT, MINUTE, POLLS, Retry
+from link_peer.runtime.retry import ATTEMPTS, FIRST_POLL, FIRST_WAIT, LONGEST_WAIT, MINUTE, POLLS, Retry
 
 from tests.unit.fakes import FakeClock
 from tests.unit.views import NOW  # a full minute
@@ -69,20 +70,48 @@ def test_other_errors_are_raised_at_once(error: Any) -> None:
     assert (call.made, clock.waits) == (1, [])
 
 
-@pytest.mark.parametrize(("second", "least"), [(0, 60), (1, 59), (59, 1)])
-def test_a_throttled_call_waits_for_the_next_minute(second: int, least: int) -> None:
-    """And up to three seconds more, so that not everyone calls at once."""
+@pytest.mark.parametrize("second", [0, 1, 30, 54])
+def test_a_throttled_call_is_given_up_at_once(second: int) -> None:
+    """The API refuses calls until the next minute: a handler that sleeps through it holds up everything behind it."""
     again, clock = retry(at=NOW + second)
+    call = Call(Throttled("wait"))
+    with pytest.raises(Throttled):
+        again(call)
+    assert (call.made, clock.waits) == (1, [])
+
+
+def test_a_throttled_call_waits_for_a_minute_that_is_nearly_over() -> None:
+    """And up to three seconds more, so that not everyone calls at once."""
+    again, clock = retry(at=NOW + 59)
     assert again(Call(Throttled("wait"))) == "done"
-    assert least <= clock.waits[0] <= least + 3
+    assert 1 <= clock.waits[0] <= 4
     assert clock.now() % MINUTE <= 3
 
 
+def test_a_command_may_wait_for_the_next_minute() -> None:
+    """A person waits for it, and nothing is behind it."""
+    clock = FakeClock(NOW + 1)
+    again = Retry(clock, NOW + 600, longest_wait=70)
+    assert again(Call(Throttled("wait"))) == "done"
+    assert 59 <= clock.waits[0] <= 62
+
+
+def test_no_wait_of_a_handler_is_longer_than_five_seconds() -> None:
+    """Whatever the trouble, at whatever second of the minute."""
+    assert LONGEST_WAIT == 5
+    for error in (Transient("503"), Ambiguous("reset"), Throttled("wait")):
+        for second in range(60):
+            again, clock = retry(at=NOW + second)
+            with contextlib.suppress(Transient):
+                again(Call(*[error] * ATTEMPTS))
+            assert all(wait <= LONGEST_WAIT for wait in clock.waits)
+
+
 def test_a_call_is_not_awaited_beyond_the_deadline() -> None:
-    """The function does not have until the next minute, so the delivery goes back to the platform at once."""
-    again, clock = retry(seconds=30)
-    call = Call(Throttled("wait"))
-    with pytest.raises(Throttled):
+    """The delivery goes back to the platform at once."""
+    again, clock = retry(seconds=0.1)
+    call = Call(Transient("503"))
+    with pytest.raises(Transient):
         again(call)
     assert (call.made, clock.waits) == (1, [])
 

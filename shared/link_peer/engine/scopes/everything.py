@@ -1,32 +1,36 @@
 """The scope of the timer: every rule of ours is what tags, requests and consent say now, in all accounts of the policy.
 
-    read accounts side by side ─▶ desired: every instance's tags, every request's claim on a rule
-      ─▶ converge ─▶ remove the tag of groups that hold nothing of ours any more ─▶ summary
+    groups of every account, rules of managed groups, and a share of the others
+      ─▶ close: what has ended, lost its consent, is locked, or is against the policy
+      ─▶ read instances: wishes of every tag ─▶ converge
+      ─▶ remove the tag of groups that hold nothing of ours any more ─▶ summary
 
-What the function's time does not allow is left as it is, safely: each run starts reading at another place, and finds the
-remaining changes by itself, since every run decides anew.
+Closing needs no wishes, so no amount of them keeps it from being done in time. What the function's time does not allow is
+left as it is, safely: each run starts reading at another place, and finds the remaining changes by itself.
 """
 
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from link_peer.domain import denial as denials
-from link_peer.domain.errors import Transient
-from link_peer.domain.model import ALL, Claim, Link, Marker, Party, Port, Rule
+from link_peer.domain.model import ALL, TAG, Claim, Group, Link, Marker, Party, Port, Rule
 from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import managed_tag
 from link_peer.engine.apply import Report
 from link_peer.engine.converge import Scope, converge
 from link_peer.engine.reader import Reader
 from link_peer.engine.records import denied_record
 from link_peer.engine.scopes.summary import skipped, summary_record
 from link_peer.engine.scopes.untag import untag_empty_groups
-from link_peer.planning.actual import link_of, owned_rules
-from link_peer.planning.claims import DesiredLink, links_from_tags
+from link_peer.planning.actual import damaged_rules, link_of, owned_rules
+from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan
-from link_peer.planning.evaluate import evaluate
 from link_peer.planning.removal_guard import RemovalGuard
+from link_peer.planning.removals import May
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
@@ -35,16 +39,20 @@ CHUNK = 32  # groups whose rules are read before the time is checked again
 GOLDEN = (
     0.6180339887498949  # one step of this part of a circle per minute spreads evenly: every group has its turn soon
 )
+RUN_SECONDS = 600  # between two runs, as deployed
+RUNS_A_DAY = 144
+MAX_EXTRA_READS = 200  # of groups without the managed tag, in one run
 
 Progress = Callable[[str, int, int], None]
 """(what is being done, how many are done, of how many)."""
 
 
 class Sweep(Scope):
-    """One run over everything. `decisions` are those of the first plan; `report` what came of them.
+    """One run over everything. `decisions` are those that change something, `denied` the wishes that stay denied; `report`
+    what came of them.
 
-    `managed` are the groups with the managed tag; `doubted_accounts` showed no instances, so that nothing there was
-    treated as gone; `unread` counts groups that there was no time to read.
+    `managed` are the groups with the managed tag, or found to hold rules of ours without it; `doubted_accounts` showed no
+    instances, so that nothing there was treated as gone; `unread` counts groups that there was no time to read.
     """
 
     def __init__(
@@ -56,76 +64,125 @@ class Sweep(Scope):
         progress: Progress = lambda _what, _done, _all: None,
     ) -> None:
         """`believe_empty` names accounts that a person has confirmed to hold no instances."""
-        reader = Reader(delivery.cloud(event_id), delivery.policy, threads=delivery.readers, tolerant=True)
+        cloud = delivery.cloud(event_id)
+        reader = Reader(cloud, delivery.policy, delivery.clock, threads=delivery.readers, tolerant=True)
         super().__init__(delivery, reader, delivery.audit({"event_id": event_id}))
         self.believe_empty = frozenset(believe_empty)
         self.progress = progress
         self.managed: list[Party] = []
-        self.decisions: list[Decision] | None = None
+        self.decisions: list[Decision] = []
+        self.denied: dict[tuple[Link, str], Decision] = {}
         self.doubted_accounts: frozenset[str] = frozenset()
         self.unread = 0
         self.report = Report()
+        self._closing = True
 
     def run(self) -> None:
-        """Reads, plans and changes. Raises Transient if the audit log could not be written; trouble with single changes
-        is in `report.pending`."""
-        self._read()
-        self.report = converge(self, RemovalGuard(self.policy.limits.removals_per_run, reported=True))
-        self.report.changed += untag_empty_groups(self, self.reader)
-        self._record_failed_accounts()
-        self.audit.write([self._summary()])
+        """Closes, then reads wishes and converges. Raises Transient if the audit log could not be written; trouble with
+        single changes is in `report.pending`."""
+        guard = RemovalGuard(self.policy.limits.removals_per_run)
+        self._read_standing()
+        self.report.add(converge(self, guard))
+        self._closing = False
+        self._read_wishes()
+        self.report.pending.clear()  # what met trouble while closing is due again now
+        self.report.add(converge(self, guard))
+        recorded = self.report.refused.keys() | {d.link for d in self.decisions if d.outcome == "applied"}
+        self.denied = {key: decision for key, decision in self.denied.items() if decision.link not in recorded}
+        untagged = untag_empty_groups(self, self.reader)
+        self._record_accounts()
+        self.audit.write([self._summary(untagged)])
 
     @property
     def context(self) -> Context:
         """Everything that a sweep does is recorded as `repair`."""
-        return Context(self.policy, self.delivery.region, self.started, ("repair", "repair"))
+        actions = ("repair", "repair")
+        return Context(self.policy, self.delivery.region, self.started, actions, completes_tags_only=True)
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
-        """What all tags and all requests' claims ask for."""
-        return [*self._from_tags(snapshot), *self._from_requests(snapshot)]
+        """What all tags ask for, and the claims of requests that keep their rules. While closing: nothing is read yet."""
+        if self._closing:
+            return []
+        return [*self.wishes(snapshot, snapshot.instances.values()), *self._from_requests(snapshot)]
 
     def concerns(self, wanted: DesiredLink) -> bool:
         """Every link whose two accounts could be read."""
         return self.reader.readable(wanted.link.source.account) and self.reader.readable(wanted.link.target.account)
 
-    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> bool:
-        """Every claim, where the rule's own account was read completely. Where the other side's account could not be read,
-        nothing is decided about that side: the rule is removed only for causes that need no look there, which are its
-        end, the policy, and its group's own consent."""
-        return rule.group.account in snapshot.whole_accounts
+    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
+        """Every claim, where the rule's own account was read completely; else those with an explicit cause, which need no
+        look at instances."""
+        return May.TAKE if not self._closing and rule.group.account in snapshot.whole_accounts else May.CLOSE
 
     def select(self, plan: Plan) -> list[Decision]:
-        """Changes, and tags' links that are denied; of those only what is known about groups that were read."""
+        """Changes. Wishes that stay denied are counted in the summary, not recorded at every run."""
         self.doubted_accounts = plan.doubted_accounts
         snapshot = self.reader.snapshot()
-        removed = {(_ends(d.link), d.why.code) for d in plan.decisions if d.outcome == "removed"}
-        chosen = [d for d in plan.decisions if _worth_recording(d, removed) and self._was_read(d, snapshot)]
-        if self.decisions is None:
-            self.decisions = chosen
+        chosen = []
+        for decision in plan.decisions:
+            if self._refused_before(decision):
+                continue  # while closing, and recorded then
+            if decision.edits or decision.missing_managed_tag or decision.outcome == "removed":
+                if self._was_read(decision, snapshot):
+                    chosen.append(decision)
+            elif decision.outcome in ("denied", "failed") and decision.instance is not None:
+                self.denied[decision.link, decision.raw] = decision
+        self.decisions += chosen
         return chosen
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """The accounts that could not be read, and why."""
+        snapshot = self.reader.snapshot()
+        found = {account: f"no-access: {error}" for account, error in snapshot.refused_accounts.items()}
+        return {**found, **{a: f"could not be read: {why}" for a, why in snapshot.failed_accounts.items()}}
+
+    @property
+    def damaged(self) -> list[Rule]:
+        """Rules that name this deployment and home, but carry no valid marker of ours. They are left alone."""
+        return damaged_rules(self.reader.snapshot(), self.policy, self.delivery.region)
 
     # reading
 
-    def _read(self) -> None:
-        """Rules are read before the tags that want them: a rule that an event adds meanwhile is then not in the plan,
-        while one that is in it is wanted by tags that are read later, or by nothing."""
+    def _read_standing(self) -> None:
+        """Every group, and the rules of those that hold rules of ours. Rules are read before the tags that want them: a
+        rule that an event adds meanwhile is then not in the plan, while one that is in it is wanted by tags that are read
+        later, or by nothing."""
         reader, accounts = self.reader, sorted(self.policy.accounts)
-        self.managed = reader.managed_groups(accounts, self.policy.deployment)
-        self._rules(self.managed)
+        groups = reader.all_groups(accounts)
+        tag = managed_tag(self.policy.deployment, self.policy.home)
+        tagged = [group.party for group in groups if group.tags.get(tag) == "true"]
+        self._rules(tagged)
+        extra = self._share([group for group in groups if group.tags.get(tag) != "true"])
+        self._rules(extra)
+        snapshot = reader.snapshot()
+        owned = owned_rules(snapshot, self.policy, self.delivery.region)
+        stripped = {rule.group for rule, _ in owned} & set(extra)
+        self.managed = sorted({*tagged, *stripped})
+        links = [link_of(rule.key, marker) for rule, marker in owned if rule.key]
+        reader.parties({party for link in links for party in _ends(link)})
+        snapshot = reader.snapshot()
+        halves = [DesiredLink(link, TAG) for link in links if link.mutual]  # is the other half there?
+        self._rules(self._groups_needed(snapshot, halves))
+
+    def _share(self, untagged: Sequence[Group]) -> list[Party]:
+        """The groups without the managed tag that this run looks at. Tools that rewrite tags remove it (Terraform does), so
+        every group with rules is looked at within a day."""
+        groups = sorted(group.party for group in untagged if group.rule_count)
+        size = min(MAX_EXTRA_READS, max(1, math.ceil(len(groups) / RUNS_A_DAY) + 1))
+        parts = math.ceil(len(groups) / size)
+        number = int(self.started // RUN_SECONDS) % parts if parts else 0
+        return groups[number * size : (number + 1) * size]
+
+    def _read_wishes(self) -> None:
+        reader, accounts = self.reader, sorted(self.policy.accounts)
         reader.everything(accounts, lambda done: self.progress("accounts read", done, len(accounts)))
         reader.assume_live(self.believe_empty)
         snapshot = reader.snapshot()
-        parties = {party for wanted in self._from_tags(snapshot) for party in _ends(wanted.link) if party.id}
-        parties |= {Party(i.party.account, group) for i in snapshot.instances.values() for group in i.groups}
-        reader.parties(parties)
-        snapshot = reader.snapshot()  # only now is it known which group represents an instance
-        self._rules(self._groups_needed(snapshot, self._from_tags(snapshot)))
+        wishes = self.wishes(snapshot, snapshot.instances.values())
+        reader.parties({party for wanted in wishes for party in _ends(wanted.link) if party.id})
         snapshot = reader.snapshot()
-        owned = owned_rules(snapshot, self.policy, self.delivery.region)
-        reader.parties({party for rule, marker in owned if rule.key for party in _ends(link_of(rule.key, marker))})
-        snapshot = reader.snapshot()
-        self._rules(self._groups_needed(snapshot, self._from_requests(snapshot)))
-        self._record_refused_accounts()
+        self._rules(self._groups_needed(snapshot, self.desired(snapshot)))
 
     def _rules(self, groups: Iterable[Party]) -> None:
         """Reads rules for as long as there is time; from another place each minute, since nothing remembers where the last
@@ -143,17 +200,12 @@ class Sweep(Scope):
 
     def _groups_needed(self, snapshot: Snapshot, links: Sequence[DesiredLink]) -> set[Party]:
         wanted = {one.link for one in links if not one.denial}
-        needs = (need.key.group for link in wanted for need in evaluate(snapshot, self.policy, link).needs)
+        needs = (need.key.group for link in wanted for need in self.evaluate(snapshot, link).needs)
         return {group for group in needs if group in snapshot.groups and group not in snapshot.rules}
 
-    # desired links
-
-    def _from_tags(self, snapshot: Snapshot) -> list[DesiredLink]:
-        instances = (instance for instance in snapshot.instances.values() if instance.tags)
-        return [wanted for i in instances for wanted in links_from_tags(snapshot, i, self.started)]
-
     def _from_requests(self, snapshot: Snapshot) -> list[DesiredLink]:
-        """What requests asked for, as their claims on rules show: one link for a request's rules of a pair."""
+        """What requests asked for, as their claims on rules show: one link for a request's rules of a pair. A marker is no
+        request, so these keep rules and open none."""
         asked: dict[tuple[Party, Party, bool, Claim], set[Port]] = {}
         for rule, marker in owned_rules(snapshot, self.policy, self.delivery.region):
             if rule.key is None:
@@ -162,10 +214,18 @@ class Sweep(Scope):
             for claim in marker.claims:
                 if not claim.is_tag:
                     asked.setdefault((link.source, link.target, link.mutual, claim), set()).add(rule.key.port)
-        return [
-            DesiredLink(Link(source, target, () if mutual else tuple(sorted(p for p in ports if p != ALL))), claim)
-            for (source, target, mutual, claim), ports in asked.items()
-        ]
+        found = []
+        for (source, target, mutual, claim), ports in asked.items():
+            single = [(port,) for port in sorted(ports) if port != ALL]
+            found += [DesiredLink(Link(source, target, p), claim, opens=False) for p in ([()] if mutual else single)]
+        return found
+
+    def _refused_before(self, decision: Decision) -> bool:
+        """Whether a change that the decision needs was refused for good in this run."""
+        keys = {edit.key for edit in decision.edits}
+        if decision.outcome == "removed":
+            keys |= {rule.key for rule in decision.rules if rule.key}
+        return bool(keys & self.report.refused_keys)
 
     def _was_read(self, decision: Decision, snapshot: Snapshot) -> bool:
         """A rule cannot be called missing on a group whose rules were not read this time."""
@@ -173,50 +233,43 @@ class Sweep(Scope):
 
     # records
 
-    @property
-    def unreadable(self) -> dict[str, str]:
-        """The accounts that could not be read, and why."""
+    def _record_accounts(self) -> None:
+        """One record for each account that was not read: refused access is denied; an outage is trouble of the moment, and
+        the next sweep tries again."""
         snapshot = self.reader.snapshot()
-        found = {account: f"no-access: {error}" for account, error in snapshot.refused_accounts.items()}
-        return {**found, **{a: f"could not be read: {why}" for a, why in snapshot.failed_accounts.items()}}
+        self.audit.write(
+            [
+                denied_record(denials.sweep_no_access(account, error.code), "repair", from_account=account)
+                for account, error in sorted(snapshot.refused_accounts.items())
+            ]
+        )
+        self.audit.attempts(
+            [
+                (f"account {account} could not be read: {problem}", {"action": "repair", "from_account": account})
+                for account, problem in sorted(snapshot.failed_accounts.items())
+            ]
+        )
 
     def skipped(self) -> dict[str, str]:
         """What could not be looked at, or was left alone, and why: by account, and by a number of groups."""
         return skipped(self.reader.snapshot(), self.doubted_accounts, self.unread)
 
-    def _summary(self) -> Record:
-        limit = self.policy.limits.removals_per_run
+    def _summary(self, untagged: Sequence[str]) -> Record:
+        reasons = self.report.reasons + Counter(
+            (decision.outcome, decision.why.code.value) for decision in self.denied.values()
+        )
         counts = summary_record(
-            self.reader.snapshot(), self.report, self.audit.outcomes, self.skipped().values(), limit
+            self.reader.snapshot(), self.report, reasons, self.skipped().values(), self.policy.limits.removals_per_run
         )
         seconds = self.delivery.clock.now() - self.started
+        damaged = sorted({str(rule.group) for rule in self.damaged})
         return {
             **counts,
+            "damaged_markers": ",".join(damaged),
+            "api_requests": ",".join(untagged),
             "api_calls": json.dumps(self.reader.calls, sort_keys=True),
             "seconds": f"{seconds:.1f}",
         }
-
-    def _record_refused_accounts(self) -> None:
-        refused = sorted(self.reader.snapshot().refused_accounts.items())
-        self.audit.write(
-            [
-                denied_record(denials.sweep_no_access(account, error.code), "repair", from_account=account)
-                for account, error in refused
-            ]
-        )
-
-    def _record_failed_accounts(self) -> None:
-        """An outage of an account is trouble of the moment, not lost access: the next sweep tries again."""
-        for account, problem in sorted(self.reader.snapshot().failed_accounts.items()):
-            trouble = Transient(f"account {account} could not be read: {problem}")
-            self.audit.attempt(trouble, {"action": "repair", "from_account": account})
-
-
-def _worth_recording(decision: Decision, removed: set[tuple[tuple[Party, Party], denials.ReasonCode]]) -> bool:
-    """Changes, and tags' links that are denied. Nobody is asking now for a request's rule that is removed."""
-    if decision.outcome == "denied" and decision.instance is None:
-        return (_ends(decision.link), decision.why.code) not in removed
-    return decision.outcome != "unchanged" or bool(decision.missing_managed_tag)
 
 
 def _ends(link: Link) -> tuple[Party, Party]:

@@ -6,57 +6,66 @@ lost answer ends where a clean delivery ends.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from link_peer.domain import denial as denials
-from link_peer.domain.denial import UNLINKED, Denial
+from link_peer.domain.denial import UNLINKED, Denial, ReasonCode
 from link_peer.domain.errors import RedeliveryNeeded, Transient
-from link_peer.domain.model import Claim, Marker, Party, Rule, RuleKey
+from link_peer.domain.model import Claim, Link, Marker, Rule, RuleKey
 from link_peer.domain.request import Request
 from link_peer.domain.snapshot import Snapshot
-from link_peer.engine.apply import Report
-from link_peer.engine.converge import Scope, converge, decisions_due
+from link_peer.domain.tags import managed_tag
+from link_peer.engine.converge import Scope, converge, plan_only, report_held
 from link_peer.engine.reader import Reader
 from link_peer.engine.records import decision_record
-from link_peer.planning.actual import link_of
-from link_peer.planning.claims import DesiredLink, links_from_tags
-from link_peer.planning.decision import Context, Decision, Plan
-from link_peer.planning.evaluate import evaluate, no_access, unknown_account
+from link_peer.planning.actual import link_of, owned_rules
+from link_peer.planning.authority import request_denial
+from link_peer.planning.claims import DesiredLink
+from link_peer.planning.decision import Context, Decision, Plan, Unseen
+from link_peer.planning.evaluate import no_access, unknown_account
 from link_peer.planning.removal_guard import RemovalGuard
+from link_peer.planning.removals import May
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 
 
-def reconcile_pair(delivery: Delivery, request: Request, audit: AuditWriter, guard: RemovalGuard) -> None:
-    """Carries out one request. Raises Transient when it must be redelivered, RedeliveryNeeded once that is recorded."""
+def reconcile_pair(delivery: Delivery, request: Request, queue: str, audit: AuditWriter, guard: RemovalGuard) -> None:
+    """Carries out one request that came through `queue` (empty where that is not proven). Raises Transient when it must be
+    done again, RedeliveryNeeded once that is recorded."""
     scope = PairScope(delivery, request, audit)
-    if why := scope.read():
-        scope.record("unchanged" if why.code is denials.ReasonCode.SAME_GROUP else why.outcome, why)
+    if why := request_denial(delivery.policy, request, queue, scope.started) or scope.read():
+        scope.record("unchanged" if why.code is ReasonCode.SAME_GROUP else why.outcome, why)
         return
     report = converge(scope, guard)
+    report_held(scope, report, guard)
     if report.pending:
         raise RedeliveryNeeded(str(report.pending[0]))
 
 
-def removals_due(delivery: Delivery, request: Request) -> frozenset[RuleKey]:
-    """The rules that a request would remove only because nothing shown asks for them any more. Reads only; none where
-    it cannot read, since the request itself reports why."""
+def removals_due(delivery: Delivery, request: Request) -> Mapping[Unseen, frozenset[RuleKey]]:
+    """The rules that a request would remove only because something is not shown. Reads only; none where it cannot read,
+    since the request itself reports why."""
     scope = PairScope(delivery, request, delivery.audit({}))
     try:
-        decisions = [] if scope.read() else decisions_due(scope)
+        if scope.read():
+            return {}
+        return plan_only(scope, RemovalGuard(delivery.policy.limits.removals_per_run)).due
     except Transient:
-        return frozenset()
-    return frozenset(e.key for d in decisions if d.counts_toward_cap for e in d.edits if e.kind == "remove")
+        return {}
 
 
 class PairScope(Scope):
     """The two parties of one request."""
 
     def __init__(self, delivery: Delivery, request: Request, audit: AuditWriter) -> None:
-        reader = Reader(delivery.cloud(request.request_id), delivery.policy, threads=delivery.readers)
+        cloud = delivery.cloud(request.request_id)
+        reader = Reader(cloud, delivery.policy, delivery.clock, threads=delivery.readers)
         super().__init__(delivery, reader, audit)
         self.request = request
         self.link = request.link
         self.ends = {self.link.source, self.link.target}
         self.withdrawn = UNLINKED if request.action == "unlink" else None
+        self.expires_at = request.expires_at
         self._answered = False
 
     @property
@@ -72,7 +81,7 @@ class PairScope(Scope):
         if denial := self._barred():
             return denial
         self._read_sides()
-        return self._barred()
+        return self._barred() or self._id_in_use()
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """The request's own link, or for a sync what the tags of both sides' instances ask for."""
@@ -84,41 +93,32 @@ class PairScope(Scope):
         """A sync answers for its `from` side; the other side's wishes are another sync's."""
         return self.request.action == "link" or wanted.link.source == self.link.source
 
-    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> bool:
-        """A link replaces its own request's claim; a sync takes tags' claims; an unlink takes requests' claims."""
-        if rule.key is None:
-            return False
-        link = link_of(rule.key, marker)
-        if {link.source, link.target} != self.ends:
-            return False
+    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
+        """A link may only lose its own request's claim, a sync takes tags' claims, an unlink takes requests' claims."""
+        link = link_of(rule.key, marker) if rule.key else None
+        if link is None or {link.source, link.target} != self.ends:
+            return May.KEEP
+        forward = link.source == self.link.source
         if self.request.action == "link":
-            needs = {need.key for need in evaluate(snapshot, self.policy, self.link).needs}
-            return claim.request == self.request.request_id and (not needs or rule.key in needs)
+            return May.CLOSE if claim.request == self.request.request_id else May.KEEP
         if self.request.action == "sync":
-            forward = link.mutual or link.source == self.link.source
-            return claim.is_tag and forward and snapshot.covers(link)
-        if self.link.ports:
-            return not claim.is_tag and link.source == self.link.source and rule.key.port in self.link.ports
-        return not claim.is_tag
+            if not claim.is_tag or not (link.mutual or forward):
+                return May.KEEP
+            return May.TAKE if snapshot.covers(link) else May.CLOSE
+        if claim.is_tag or (self.link.ports and not (forward and set(link.ports) & set(self.link.ports))):
+            return May.KEEP
+        return May.TAKE
 
     def select(self, plan: Plan) -> list[Decision]:
-        """Records `unchanged` where the first plan decides nothing about the pair."""
-        if not self._answered and all(decision.action == "repair" for decision in plan.decisions):
-            self.record("unchanged", denials.nothing_to_do(*self._found(plan, self.reader.snapshot())))
+        """Records that removals are held, or `unchanged` where the first plan decides nothing about the pair."""
+        if not self._answered and plan.held:
+            for unseen, count in plan.held.items():
+                limit = self.policy.limits.removals_per_run
+                self.record("failed", denials.removals_held(unseen.account, count, limit))
+        elif not self._answered and all(decision.action == "repair" for decision in plan.decisions):
+            self.record("unchanged", self._nothing_to_do(plan, self.reader.snapshot()))
         self._answered = True
         return plan.decisions
-
-    def look_again(self, plan: Plan, report: Report) -> bool:
-        """After an unlink removed something: a sweep may have completed the link meanwhile (planning.unlink_guard)."""
-        if self.request.action != "unlink" or not report.changed:
-            return False
-        groups = {edit.key.group for decision in plan.decisions for edit in decision.edits}
-        groups |= {party for party in self.ends if party.is_group}
-        snapshot = self.reader.snapshot()
-        for instance in map(snapshot.instances.get, self.ends):
-            groups |= {Party(instance.party.account, group) for group in instance.groups} if instance else set()
-        self.reader.reread_rules(groups & snapshot.rules.keys())
-        return True
 
     def record(self, outcome: str, why: Denial) -> None:
         """Writes the one outcome of a request that is not planned, or finds nothing to do."""
@@ -128,14 +128,33 @@ class PairScope(Scope):
     def _barred(self) -> Denial | None:
         return unknown_account(self.policy, self.link) or no_access(self.reader.snapshot(), self.link)
 
+    def _id_in_use(self) -> Denial | None:
+        """Whether another link of the same pair carries this request's id: other ports, another direction or end."""
+        if self.request.action != "link":
+            return None
+        for rule, marker in owned_rules(self.reader.snapshot(), self.policy, self.delivery.region):
+            link = link_of(rule.key, marker) if rule.key else None
+            if link is None or {link.source, link.target} != self.ends:
+                continue
+            for claim in marker.claims:
+                if claim.request == self.request.request_id and not self._is_part(link, claim):
+                    return denials.id_in_use(claim.request)
+        return None
+
+    def _is_part(self, link: Link, claim: Claim) -> bool:
+        """Whether a rule's link and claim are what this request asks for."""
+        same_way = self.link.mutual or link.source == self.link.source
+        ports = link.mutual if self.link.mutual else bool(link.ports) and set(link.ports) <= set(self.link.ports)
+        return same_way and ports and claim.until == self.request.until
+
     def _read_sides(self) -> None:
         """Rules are read before the tags that want them, so that a rule whose tag came in between does not look
         unwanted."""
         reader, accounts = self.reader, sorted({party.account for party in self.ends})
         if not self.link.source.is_group and self.request.action != "link":
             # An instance may be gone or have changed its groups: its rules are wherever they were written.
-            for account in accounts:
-                reader.rules(reader.managed_groups([account], self.policy.deployment))
+            tag = managed_tag(self.policy.deployment, self.policy.home)
+            reader.rules(reader.tagged_groups(accounts, tag))
         reader.parties(self.ends)
         if not all(reader.readable(account) for account in accounts):
             return
@@ -146,23 +165,30 @@ class PairScope(Scope):
             if self.request.action == "sync":
                 reader.members(groups)
         elif self.request.action == "link":
-            reader.rules(need.key.group for need in evaluate(snapshot, self.policy, self.link).needs)
+            reader.rules(need.key.group for need in self.evaluate(snapshot, self.link).needs)
         else:
             reader.groups_of_instances()
             snapshot = reader.snapshot()
             links = [wanted.link for wanted in self._from_tags(snapshot)]
-            reader.rules(n.key.group for link in links for n in evaluate(snapshot, self.policy, link).needs)
+            reader.rules(need.key.group for link in links for need in self.evaluate(snapshot, link).needs)
 
     def _from_tags(self, snapshot: Snapshot) -> list[DesiredLink]:
         """What the tags of both sides' instances say of this pair."""
-        return [
-            wanted
-            for instance in snapshot.instances.values()
-            for wanted in links_from_tags(snapshot, instance, self.started)
-            if {wanted.link.source, wanted.link.target} == self.ends and not wanted.raw
-        ]
+        wishes = self.wishes(snapshot, snapshot.instances.values())
+        return [w for w in wishes if {w.link.source, w.link.target} == self.ends and not w.raw]
 
-    def _found(self, plan: Plan, snapshot: Snapshot) -> tuple[str, list[str], list[str]]:
-        """What explains that there is nothing to do: the action, accounts that show nothing, the other side's wishes."""
+    def _nothing_to_do(self, plan: Plan, snapshot: Snapshot) -> Denial:
         others = {str(w.instance) for w in self._from_tags(snapshot) if w.link.source != self.link.source}
-        return self.request.action, sorted(plan.doubted_accounts), sorted(others)
+        if self.request.action == "unlink":
+            return denials.nothing_to_unlink(self._claims_between(snapshot))
+        return denials.nothing_to_do(sorted(plan.doubted_accounts), sorted(others))
+
+    def _claims_between(self, snapshot: Snapshot) -> list[str]:
+        """What the rules of ours between the two carry, each as `<group> <port> by <claims>`."""
+        found = []
+        for rule, marker in owned_rules(snapshot, self.policy, self.delivery.region):
+            link = link_of(rule.key, marker) if rule.key else None
+            if rule.key and link and {link.source, link.target} == self.ends:
+                claims = ",".join(claim.request or "tag" for claim in marker.claims)
+                found.append(f"{rule.group} {rule.key.port} by {claims}")
+        return sorted(found)

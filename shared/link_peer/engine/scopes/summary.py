@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 
-from link_peer.domain.denial import NOTHING
+from link_peer.domain.denial import NOTHING, removals_held
 from link_peer.domain.snapshot import Snapshot
-from link_peer.engine.apply import Report, held_record
+from link_peer.engine.apply import Report
 from link_peer.engine.records import why_fields
 from link_peer.runtime.ports import Record
 
 
 def summary_record(
-    snapshot: Snapshot, report: Report, outcomes: Counter[str], skipped: Iterable[str], limit: int
+    snapshot: Snapshot, report: Report, reasons: Counter[tuple[str, str]], skipped: Iterable[str], limit: int
 ) -> Record:
-    """Counts of what was read and changed, and what was skipped and why. `limit` is that of removals in one run."""
+    """Counts of what was read and changed, and what was skipped and why. `reasons` counts decisions by (outcome, reason),
+    those that were not recorded one by one too; `limit` is that of removals in one run."""
+    held = [removals_held(unseen.account, count, limit) for unseen, count in sorted(report.held.items())]
     outcome: Record = {"outcome": "applied" if report.changed else "unchanged", **why_fields(NOTHING)}
-    if report.held:
-        outcome = held_record(report.held, limit)
+    if held:
+        outcome = {"outcome": "failed", **why_fields(held[0])}
+    counts = {" ".join(filter(None, pair)): count for pair, count in sorted(reasons.items())}
     return {
         **outcome,
         "record": "summary",
         "action": "repair",
-        "detail": "; ".join([*filter(None, [outcome["detail"]]), *skipped]),
+        "detail": "; ".join([*(one.detail for one in held), *skipped]),
         "instances": str(len(snapshot.instances)),
         "groups": str(len(snapshot.rules)),
         "changed": str(report.changed),
         "removed": str(report.removed),
-        "held": str(report.held),
-        "denied": str(outcomes["denied"]),
+        "held": str(sum(report.held.values())),
+        "denied": str(sum(count for (result, _), count in reasons.items() if result == "denied")),
+        "counts": json.dumps(counts),
     }
 
 

@@ -5,40 +5,47 @@ from __future__ import annotations
 from link_peer.domain import marker as markers
 from link_peer.domain.errors import CloudError, Transient
 from link_peer.domain.model import Party
+from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import managed_tag
 from link_peer.engine.converge import Scope
 from link_peer.engine.reader import Reader
-from link_peer.planning.actual import owned_rules
+from link_peer.planning.actual import damaged_rules, owned_rules
 from link_peer.planning.evaluate import evaluate
 
 
-def untag_empty_groups(scope: Scope, reader: Reader) -> int:
-    """Removes the tag where it is no longer needed, after another read, and returns how often. The intent is recorded
-    first.
+def untag_empty_groups(scope: Scope, reader: Reader) -> list[str]:
+    """Removes the tag where it is no longer needed, after another read, and returns the RequestIds. The intent is recorded
+    first; the sweep's summary counts the rest, since no link changes.
 
     Another delivery may write a rule between that read and the change. It looks for the tag after writing, and here the
-    rules are read after the tag is removed: one of the two sees the other's change, and the tag is set again.
+    rules are read after the tag is removed: one of the two sees the other's change, and the tag is set again. A group with
+    a damaged marker keeps the tag, so that every sweep reports it.
     """
-    snapshot, retry = reader.snapshot(), scope.delivery.retry
-    holding = {rule.group for rule, _ in owned_rules(snapshot, scope.policy, scope.delivery.region)}
+    snapshot, policy, region = reader.snapshot(), scope.policy, scope.delivery.region
+    holding = {rule.group for rule, _ in owned_rules(snapshot, policy, region)}
+    holding |= {rule.group for rule in damaged_rules(snapshot, policy, region)}
     holding |= _waiting_for_a_rule(scope, snapshot)
-    tag = managed_tag(scope.policy.deployment)
-    removed = 0
+    tag = managed_tag(policy.deployment, policy.home)
+    requests: list[str] = []
     # also groups that were tagged in this run, for a rule which was then refused
     for group in sorted(party for party, shown in snapshot.groups.items() if shown.tags.get(tag) == "true"):
         empty = group in snapshot.rules and group not in holding
-        if empty and not scope.policy.paused and scope.delivery.clock.now() < retry.deadline:
-            removed += _Untag(scope, reader, group).run()
-    return removed
+        if empty and policy.paused is not Pause.ALL and not scope.delivery.out_of_time():
+            requests += _Untag(scope, reader, group).run()
+    return requests
 
 
 def _waiting_for_a_rule(scope: Scope, snapshot: Snapshot) -> set[Party]:
     """Groups that should hold a rule and do not, since it is refused each time: their tag is kept, so that it does not
     come and go."""
     existing = {rule.key for rules in snapshot.rules.values() for rule in rules if rule.policy == "accept"}
-    links = {wanted.link for wanted in scope.desired(snapshot) if not wanted.denial and not wanted.same_group}
-    verdicts = (evaluate(snapshot, scope.policy, link) for link in links)
+    links = {
+        wanted.link
+        for wanted in scope.desired(snapshot)
+        if wanted.opens and not wanted.denial and not wanted.same_group
+    }
+    verdicts = (evaluate(snapshot, scope.policy, link, scope.started) for link in links)
     needs = (need for verdict in verdicts if verdict.denial is None for need in verdict.needs)
     return {need.key.group for need in needs if need.key not in existing}
 
@@ -50,20 +57,20 @@ class _Untag:
         self._scope = scope
         self._reader = reader
         self._group = group
-        self._deployment = scope.policy.deployment
+        self._tag = managed_tag(scope.policy.deployment, scope.policy.home)
 
-    def run(self) -> bool:
-        """Whether the tag was removed."""
+    def run(self) -> list[str]:
+        """The RequestIds of what was changed."""
         try:
-            return not self._holds_rules() and self._remove()
+            return [] if self._holds_rules() else self._remove()
         except (Transient, CloudError) as error:
             self._reader.note_trouble(self._group.account, error)
-            return False
+            return []
 
-    def _remove(self) -> bool:
+    def _remove(self) -> list[str]:
         ecs = self._reader.ecs(self._group.account)
         if ecs is None:
-            return False
+            return []
         intent = {
             "record": "intent",
             "action": "repair",
@@ -72,18 +79,14 @@ class _Untag:
             "detail": "no rule of ours is left, so the tag by which the sweep finds the group is removed",
         }
         self._scope.audit.write([intent])
-        requests = [ecs.untag_managed(self._group.id, self._deployment)]
+        requests = [ecs.untag(self._group.id, self._tag)]
         try:
             taken = self._holds_rules()
         except (Transient, CloudError):
             taken = True  # a read that fails does not prove that the group is empty
-        outcome = {**intent, "record": "outcome", "outcome": "removed"}
-        if taken:
-            requests.append(ecs.tag_managed(self._group.id, self._deployment))
-            detail = "another delivery has written a rule meanwhile, so the tag is set again"
-            outcome |= {"outcome": "unchanged", "detail": detail}
-        self._scope.audit.write([{**outcome, "api_requests": ",".join(requests)}])
-        return not taken
+        if taken:  # another delivery has written a rule meanwhile
+            requests.append(ecs.tag(self._group.id, self._tag))
+        return requests
 
     def _holds_rules(self) -> bool:
         """Whether the group holds a rule of ours, read now."""

@@ -1,8 +1,4 @@
-"""Wrong designs, each a small change of the production code's behaviour, and where each must be detected.
-
-They are the designs that people build first, and those that this simulation found in our own code. Each is put in at a
-public seam: a port (the cloud, the audit log), a method of a public class, or a function of a module.
-"""
+"""The wrong designs that people build first, and those that this simulation found in our own code."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from link_peer.domain import marker
+from link_peer.domain.denial import CLAIM_EXPIRED
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import TAG, Claim, Marker, Rule
 from link_peer.domain.snapshot import Snapshot
@@ -25,11 +22,11 @@ from link_peer.engine.scopes.instances import InstanceScope
 from link_peer.engine.scopes.pair import PairScope
 from link_peer.engine.settle import Settler
 from link_peer.inbound import dispatch, requests
-from link_peer.planning import consent, plan, removals, unlink_guard
+from link_peer.planning import consent
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision
-from link_peer.planning.desired import DesiredState
-from link_peer.planning.removal_guard import Admitted, RemovalGuard
+from link_peer.planning.removal_guard import RemovalGuard
+from link_peer.planning.removals import May, Removals
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
@@ -38,19 +35,6 @@ from tests.simulation import driver
 from tests.simulation.sim_cloud import SimEcs
 
 Patch = pytest.MonkeyPatch
-
-KINDS = ("kill-after", "lost-after", "empty", "outage")
-CALLS = 8
-"""The faults used to find a wrong design, at this many first calls of each delivery."""
-
-
-class Mutant(msgspec.Struct, frozen=True):
-    """`hunt` is the name of the scenario or race that must break; where the scenario needs faults of its own, `kinds`."""
-
-    name: str
-    change: Callable[[Patch], None]
-    hunt: str
-    kinds: tuple[str, ...] = KINDS
 
 
 def no_consent_check(patch: Patch) -> None:
@@ -128,7 +112,15 @@ def errors_swallowed(patch: Patch) -> None:
 
 
 def empty_read_means_gone(patch: Patch) -> None:
-    patch.setattr(removals, "doubted_accounts", lambda *_args: set())
+    """What an account shows nothing of is gone."""
+    everything = Reader._read_everything
+
+    def live(self: Reader, account: str, ecs: Any) -> None:
+        everything(self, account, ecs)
+        self.assume_live([account])
+
+    patch.setattr(Reader, "_read_everything", live)
+    patch.setattr(Reader, "probe_liveness", Reader.assume_live)
 
 
 def outcome_before_the_change(patch: Patch) -> None:
@@ -162,8 +154,8 @@ def no_intent(patch: Patch) -> None:
 def any_marker_is_ours(patch: Patch) -> None:
     """A description that looks like a marker makes a rule ours."""
 
-    def owned(rule: Rule, _deployment: str, _region: str, home: str) -> Marker | None:
-        return marker.parse(rule.description, home) if rule.key else None
+    def owned(rule: Rule, *_ours: str) -> Marker | None:
+        return marker.parse(rule.description) if rule.key else None
 
     patch.setattr(marker, "owned", owned)
 
@@ -175,7 +167,7 @@ def own_every_equal_rule(patch: Patch) -> None:
     def equal(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
         if rule.key is None or rule.policy != "accept":
             return None
-        made = Marker(deployment, rule.key.id(deployment, region), (Claim("r-1"),))
+        made = Marker(home, deployment, rule.key.id(home, deployment, region), (Claim("r-1"),))
         return owned(rule, deployment, region, home) or made
 
     patch.setattr(marker, "owned", equal)
@@ -212,7 +204,7 @@ def sweep_forgets_requests(patch: Patch) -> None:
 
 
 def unlimited_removals(patch: Patch) -> None:
-    patch.setattr(RemovalGuard, "admit", lambda _self, decisions: Admitted(list(decisions)))
+    patch.setattr(RemovalGuard, "held", lambda *_args: set())
 
 
 def one_side_is_enough(patch: Patch) -> None:
@@ -240,30 +232,22 @@ def unlink_takes_everything(patch: Patch) -> None:
     """An unlink removes the rules, whoever else wants them."""
     may_lose = PairScope.may_lose
 
-    def everything(self: PairScope, *seen: Any) -> bool:
-        return self.request.action == "unlink" or may_lose(self, *seen)
+    def everything(self: PairScope, *seen: Any) -> May:
+        return May.TAKE if self.request.action == "unlink" else may_lose(self, *seen)
 
     patch.setattr(PairScope, "may_lose", everything)
 
 
-def one_look_before_completing(patch: Patch) -> None:
-    """A sweep completes a half-open link by what it read, and does not look again after it has written."""
-    patch.setattr(unlink_guard, "seen_elsewhere", lambda *_args: {})
-
-
 def one_requests_end_is_everybodys(patch: Patch) -> None:
-    """Found by the random lives: one claim's denial counted for every claim on that rule."""
+    """When one claim of a rule has expired, the whole rule goes."""
+    causes = Removals._causes
 
-    class ByRule(dict[Any, Any]):
-        def get(self, key: Any, default: Any = None) -> Any:
-            return next((denial for (rule, _), denial in self.items() if rule == key[0]), default)
+    def merged(self: Removals, key: Any) -> Any:
+        found = causes(self, key)
+        expired = [cause for cause in found.values() if cause.why == CLAIM_EXPIRED]
+        return dict.fromkeys(self._actual.claims(key), expired[0]) if expired else found
 
-    class Merged(DesiredState):
-        def __init__(self, *given: Any) -> None:
-            super().__init__(*given)
-            self.denied = ByRule(self.denied)
-
-    patch.setattr(plan, "DesiredState", Merged)
+    patch.setattr(Removals, "_causes", merged)
 
 
 def tag_checked_once(patch: Patch) -> None:
@@ -272,7 +256,7 @@ def tag_checked_once(patch: Patch) -> None:
 
 
 def consent_read_once(patch: Patch) -> None:
-    """What was read when the delivery began holds however long a throttled call waits."""
+    """What was read when the delivery began holds however long its calls take."""
     patch.setattr(apply, "CONSENT_SECONDS", float("inf"))
 
 
@@ -289,14 +273,14 @@ def old_claims_written_back(patch: Patch) -> None:
 
 
 def paused_all_the_same(patch: Patch) -> None:
-    patch.setattr(apply, "paused", lambda decision: decision)
+    patch.setattr(apply, "paused", lambda decision, _pause: decision)
 
 
 def every_deployment_is_ours(patch: Patch) -> None:
     owned = marker.owned
 
     def any_deployment(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
-        found = marker.parse(rule.description, home) if rule.key else None
+        found = marker.parse(rule.description) if rule.key else None
         return owned(rule, found.deployment if found else deployment, region, home)
 
     patch.setattr(marker, "owned", any_deployment)
@@ -320,6 +304,7 @@ def first_of_a_batch(patch: Patch) -> None:
 def never_too_late(patch: Patch) -> None:
     """A message's `expires_at` is not checked."""
     patch.setattr(requests, "LATE", 10**9)
+    patch.setattr(apply, "LATE_SECONDS", 10**9)
 
 
 def records_may_be_lost(patch: Patch) -> None:
@@ -333,11 +318,14 @@ def records_may_be_lost(patch: Patch) -> None:
     patch.setattr(AuditWriter, "write", careless)
 
 
-def removals_counted_by_link(patch: Patch) -> None:
-    def admit(self: RemovalGuard, decisions: Sequence[Decision]) -> Admitted:
-        return Admitted([d for d in decisions if not d.counts_toward_cap or d.removals <= self.limit])
-
-    patch.setattr(RemovalGuard, "admit", admit)
+def removals_counted_once(patch: Patch) -> None:
+    """However many rules an account no longer stands for, they count as one."""
+    due = Removals._due
+    patch.setattr(
+        Removals,
+        "_due",
+        lambda self, causes: {unseen: frozenset(sorted(keys)[:1]) for unseen, keys in due(self, causes).items()},
+    )
 
 
 def no_end(patch: Patch) -> None:
@@ -351,40 +339,4 @@ def the_message_is_the_wish(patch: Patch) -> None:
 
 
 def attempts_not_recorded(patch: Patch) -> None:
-    patch.setattr(AuditWriter, "attempt", lambda *_args: True)
-
-
-MUTANTS = [
-    Mutant("no consent check", no_consent_check, "consent withdrawn during a delivery", ("withdrawn",)),
-    Mutant("consent is read once", consent_read_once, "consent withdrawn during a delivery", ("withdrawn",)),
-    Mutant("compensate by tuple", compensate_by_tuple, "a manual rule and a refusal"),
-    Mutant("a rule is owned by the request", rule_owned_by_the_request, "two requests, one link"),
-    Mutant("fixed ClientToken", fixed_client_token, "one side deleted"),
-    Mutant("no read-back", no_read_back, "two requests for one new link"),
-    Mutant("errors are swallowed", errors_swallowed, "two requests, one link"),
-    Mutant("an empty read means gone", empty_read_means_gone, "empty reads, sg-db:tcp/3306"),
-    Mutant("the outcome before the change", outcome_before_the_change, "two requests, one link"),
-    Mutant("no intent", no_intent, "two requests, one link"),
-    Mutant("any marker is ours", any_marker_is_ours, "a copied marker"),
-    Mutant("every equal rule is ours", own_every_equal_rule, "a manual rule"),
-    Mutant("an event is a fact", event_is_a_fact, "empty reads, i-store"),
-    Mutant("a sweep forgets requests", sweep_forgets_requests, "one side deleted"),
-    Mutant("unlimited removals", unlimited_removals, "too many removals"),
-    Mutant("one side is enough", one_side_is_enough, "sg-app refuses"),
-    Mutant("an unlink takes everything", unlink_takes_everything, "tag and unlink"),
-    Mutant("a sweep looks once", one_look_before_completing, "a half-open link, an unlink and a sweep"),
-    Mutant("one claim's end is every claim's", one_requests_end_is_everybodys, "a request expires beside a tag"),
-    Mutant("the tag is checked once", tag_checked_once, "a request, and sweep removes a tag's claim"),
-    Mutant("old claims are written back", old_claims_written_back, "a second request and an unlink"),
-    Mutant("paused is not looked at", paused_all_the_same, "paused"),
-    Mutant("every deployment is ours", every_deployment_is_ours, "a copied marker"),
-    Mutant("one look is trusted", one_look_is_trusted, "omitted once, sg-db:tcp/3306", ("omit-one",)),
-    Mutant("refused is not made", refused_is_not_made, "partial authorize"),
-    Mutant("a batch is its first message", first_of_a_batch, "a batch"),
-    Mutant("never too late", never_too_late, "a late duplicate"),
-    Mutant("records may be lost", records_may_be_lost, "a batch", ("log-down",)),
-    Mutant("removals are counted by link", removals_counted_by_link, "too many removals"),
-    Mutant("no end", no_end, "a request expires", ()),
-    Mutant("the message is the wish", the_message_is_the_wish, "tag and unlink"),
-    Mutant("attempts are not recorded", attempts_not_recorded, "a batch"),
-]
+    patch.setattr(AuditWriter, "attempts", lambda *_args: True)

@@ -1,0 +1,45 @@
+"""Deliveries of commands: dry runs, and what a command may do that a function may not."""
+
+from __future__ import annotations
+
+from link_peer.alicloud.sts import Accounts
+from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.ports import Cloud
+from link_peer.runtime.retry import Retry
+
+from link_peer_cli.clients.whatif.cloud import WhatIf
+from link_peer_cli.clients.whatif.kept import Kept
+from link_peer_cli.io.environment import Environment
+
+SECONDS = 3600  # time limit of a run; a command may take longer than a function
+LONGEST_WAIT = (
+    70.0  # seconds: until the next minute, when a throttled API takes calls again; nothing waits behind a command
+)
+
+
+def patient(delivery: Delivery) -> Delivery:
+    """Return a delivery whose calls wait until a throttled API takes them again."""
+    delivery.retry = Retry(delivery.clock, delivery.retry.deadline, LONGEST_WAIT)
+    return delivery
+
+
+def suppose(env: Environment, function: str) -> tuple[Delivery, WhatIf, Kept]:
+    """Return a delivery that changes, records and posts nothing, with its cloud and its records."""
+    kept = Kept()
+    retry = Retry(env.clock, env.clock.now() + SECONDS, LONGEST_WAIT)
+    cloud = WhatIf(Accounts(env.settings, env.policy, env.clock, retry, function), env.settings.region)
+
+    def enter(_name: str, _retry: Retry) -> Cloud:
+        return cloud
+
+    made = Delivery(
+        function=function,
+        region=env.settings.region,
+        policy=env.policy,
+        clock=env.clock,
+        open_cloud=enter,
+        log=kept,
+        queue=kept,
+        seconds=SECONDS,
+    )
+    return made, cloud, kept

@@ -1,0 +1,136 @@
+"""Conversion between the ECS SDK's models and our values. No calls are made here."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from link_peer.domain.errors import Ambiguous
+from link_peer.domain.model import PRIORITY, Group, Instance, Party, Port, Rule, RuleKey
+
+_HOST_CIDR = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}/32", re.ASCII)
+
+
+def models() -> Any:
+    """The SDK's models, imported when first used."""
+    from alibabacloud_ecs20140526 import models as found
+
+    return found
+
+
+def present(body: Any, name: str) -> Any:
+    """A field that every response of the call has, such as its list. Raises Ambiguous without it.
+
+    The SDK turns a 200 of the wrong shape into an empty model, without an error. If that counted as an empty page, an
+    outage would look as if everything had been deleted.
+    """
+    found = getattr(body, name, None)
+    if found is None:
+        raise Ambiguous(f"the response has no {name}")
+    return found
+
+
+def items(holder: Any, name: str) -> list[Any]:
+    """The list `holder.name`, such as `instances.instance`. In SDK models either level is None if it is missing."""
+    return list(getattr(holder, name, None) or [])
+
+
+def instance(account: str, item: Any) -> Instance:
+    """An instance of DescribeInstances."""
+    vpc = item.vpc_attributes
+    ips = items(getattr(vpc, "private_ip_address", None), "ip_address")
+    return Instance(
+        party=Party(account, item.instance_id),
+        vpc=getattr(vpc, "vpc_id", None) or "",
+        groups=tuple(items(item.security_group_ids, "security_group_id")),
+        ip=ips[0] if ips else "",
+        tags=_tags(item),
+        classic=item.instance_network_type == "classic",
+    )
+
+
+def group(account: str, item: Any) -> Group:
+    """A group of DescribeSecurityGroups."""
+    return Group(
+        party=Party(account, item.security_group_id),
+        vpc=item.vpc_id or "",
+        advanced=item.security_group_type == "enterprise",
+        managed=bool(item.service_managed),
+        tags=_tags(item),
+        group_rules=int(item.group_to_group_rule_count or 0),
+        rule_count=int(item.rule_count or 0),
+    )
+
+
+def rule(party: Party, item: Any) -> Rule:
+    """An ingress rule of DescribeSecurityGroupAttribute."""
+    return Rule(
+        group=party,
+        id=item.security_group_rule_id or "",
+        key=_key(party, item),
+        policy=(item.policy or "").lower(),
+        priority=int(item.priority or 1),
+        description=item.description or "",
+        created=item.create_time or "",
+    )
+
+
+def permission(party: Party, key: RuleKey, description: str) -> Any:
+    """The parameters of a rule on a group. Every rule that link-peer writes passes here: its source is one group or one
+    /32. Raises ValueError for any other."""
+    fields: dict[str, Any] = {
+        "policy": "accept",
+        "priority": str(PRIORITY),
+        "nic_type": "intranet",
+        "ip_protocol": key.port.protocol.upper(),
+        "port_range": key.port.range,
+        "description": description,
+    }
+    if key.group != party:
+        raise ValueError(f"refusing to write a rule of {key.group} on {party}")
+    if _HOST_CIDR.fullmatch(key.source) and _HOST_CIDR.fullmatch(key.dest):
+        fields |= {"source_cidr_ip": key.source, "dest_cidr_ip": key.dest}
+    elif key.source.startswith("sg-") and not key.dest:
+        source, _, owner = key.source.partition("@")
+        fields["source_group_id"] = source
+        if owner != party.account:
+            fields["source_group_owner_id"] = int(owner)
+    else:
+        raise ValueError(f"refusing to write a rule from {key.source!r} to {key.dest!r}: not one group or one /32")
+    return models().AuthorizeSecurityGroupRequestPermissions(**fields)
+
+
+def _key(party: Party, item: Any) -> RuleKey | None:
+    """The rule's identity, or None for a rule of a kind that we never write."""
+    foreign = (
+        item.ipv_6source_cidr_ip,
+        item.ipv_6dest_cidr_ip,
+        item.source_prefix_list_id,
+        item.port_range_list_id,
+    )
+    source_ports = item.source_port_range or ""
+    if any(foreign) or source_ports not in ("", "-1/-1"):
+        return None
+    try:
+        low, high = (int(end) for end in (item.port_range or "").split("/"))
+    except ValueError:
+        return None
+    if item.source_group_id:
+        # the API returns the owner as a uid, and nothing for a group of the same account [doc 2016-09-23 notice]
+        source = f"{item.source_group_id}@{item.source_group_owner_account or party.account}"
+    else:
+        source = _host(item.source_cidr_ip)
+    dest = _host(item.dest_cidr_ip)
+    if not source or (item.dest_cidr_ip and not dest):
+        return None
+    return RuleKey(party, source, dest, Port((item.ip_protocol or "").lower(), low, high))
+
+
+def _host(cidr: str | None) -> str:
+    """A single address as a /32, which the API returns with or without the mask; empty for a wider range."""
+    address, _, length = (cidr or "").partition("/")
+    return f"{address}/32" if address and length in ("", "32") else ""
+
+
+def _tags(item: Any) -> dict[str, str]:
+    return {tag.tag_key: tag.tag_value or "" for tag in items(item.tags, "tag") if tag.tag_key}

@@ -1,0 +1,117 @@
+"""The scope of events about a group's tags: what the group no longer allows is closed at once, and what it newly allows is
+looked at soon.
+
+A lock or withdrawn consent takes the rules of ours on the group, and with half of a mutual link the other half. A managed
+tag that was removed from a group with rules of ours is set again.
+"""
+
+from __future__ import annotations
+
+from link_peer.domain import denial as denials
+from link_peer.domain.hint import Hint
+from link_peer.domain.model import Claim, Link, Marker, Party, Rule
+from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import accepts
+from link_peer.engine.converge import Scope, converge
+from link_peer.engine.later import LOOK_AGAIN_SECONDS, Later
+from link_peer.engine.reader import Reader
+from link_peer.engine.records import denied_record
+from link_peer.engine.scopes.handover import post_looks, post_syncs
+from link_peer.planning.actual import OwnedRule, link_of, owned_rules
+from link_peer.planning.claims import DesiredLink
+from link_peer.planning.decision import Context, Decision, Plan
+from link_peer.planning.removal_guard import RemovalGuard
+from link_peer.planning.removals import May
+from link_peer.runtime.audit import AuditWriter
+from link_peer.runtime.delivery import Delivery
+
+
+def reconcile_group(delivery: Delivery, hint: Hint, audit: AuditWriter, guard: RemovalGuard) -> list[Later]:
+    """Looks at one group of home. Returns what must be looked at again, recorded as attempts. Raises Transient where
+    nothing could be decided."""
+    scope = GroupScope(delivery, hint, audit)
+    scope.read()
+    if error := scope.reader.refusal(hint.party.account):
+        audit.write([denied_record(denials.no_access(hint.party.account, error.code), "look")])
+        return []
+    report = converge(scope, guard)
+    scope.announce_consent()
+    if report.pending:
+        return [Later(hint.party, str(report.pending[0]), scope.started + LOOK_AGAIN_SECONDS)]
+    return []
+
+
+class GroupScope(Scope):
+    """One security group of the home account."""
+
+    def __init__(self, delivery: Delivery, hint: Hint, audit: AuditWriter) -> None:
+        cloud = delivery.cloud(hint.event_id)
+        reader = Reader(cloud, delivery.policy, delivery.clock, threads=delivery.readers)
+        super().__init__(delivery, reader, audit)
+        self.party = hint.party
+
+    @property
+    def context(self) -> Context:
+        """Rules that are kept are recorded as `repair`, removals as `unlink`."""
+        return Context(self.policy, self.delivery.region, self.started, ("repair", "unlink"))
+
+    def read(self) -> None:
+        """The group, its rules, the parties of their links, and the rules of the other side of mutual ones."""
+        reader = self.reader
+        reader.parties([self.party])
+        if not reader.readable(self.party.account) or reader.group(self.party) is None:
+            return
+        reader.rules([self.party])
+        links = [link for link, _ in self._standing(reader.snapshot())]
+        reader.parties({party for link in links for party in (link.source, link.target)})
+        snapshot = reader.snapshot()
+        others = {n.key.group for link in links if link.mutual for n in self.evaluate(snapshot, link).needs}
+        reader.rules(group for group in others if group in snapshot.groups)
+
+    def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
+        """What the claims on the group's rules ask for. They keep rules, and open none."""
+        return [
+            DesiredLink(link, claim, opens=False)
+            for link, (_, marker) in self._standing(snapshot)
+            for claim in marker.claims
+        ]
+
+    def concerns(self, wanted: DesiredLink) -> bool:
+        """Every link of the group."""
+        return True
+
+    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
+        """Links of this group lose what it, its peer or the policy no longer allows; nothing else is decided here."""
+        link = link_of(rule.key, marker) if rule.key else None
+        links = {one for one, _ in self._standing(snapshot)}
+        turned = Link(link.target, link.source, link.ports) if link else None
+        return May.CLOSE if link in links or turned in links else May.KEEP
+
+    def select(self, plan: Plan) -> list[Decision]:
+        """Changes only: a group's links that are as they should be are not recorded again."""
+        return [d for d in plan.decisions if d.outcome == "removed" or d.edits or d.missing_managed_tag]
+
+    def announce_consent(self) -> None:
+        """New consent opens soon: posts a sync with each group that the group's tags accept, and a look at each instance of
+        home. What other entries allow, the sweep finds."""
+        group = self.reader.group(self.party)
+        if group is None:
+            return
+        named = [entry.who for entry in accepts(group.tags, self.party.account) if entry.who.id != "*"]
+        known = [Party(who.account, who.id) for who in named if who.account in self.policy.accounts]
+        parties = [party for party in dict.fromkeys(known) if party.is_group or party.account == self.policy.home]
+        parties = [party for party in parties if party != self.party][: self.policy.limits.max_peers]
+        pairs: dict[Link, Party | None] = {Link(party, self.party): None for party in parties if party.is_group}
+        post_syncs(self, pairs, f"{self.party} may have new consent: the pair is looked at")
+        instances = [party for party in parties if not party.is_group]
+        expires = self.started + LOOK_AGAIN_SECONDS
+        post_looks(self, instances, expires, f"{self.party} may have new consent: the instance is looked at")
+
+    def _standing(self, snapshot: Snapshot) -> list[tuple[Link, OwnedRule]]:
+        """The links of the rules of ours on this group."""
+        owned = owned_rules(snapshot, self.policy, self.delivery.region)
+        return [
+            (link_of(rule.key, marker), (rule, marker))
+            for rule, marker in owned
+            if rule.key is not None and rule.group == self.party
+        ]

@@ -1,0 +1,40 @@
+"""Who may ask for what, as far as the queue proves who asked. Pure.
+
+The policy may give an account a queue of its own; RAM decides who may send to it. A message proves nothing by itself.
+"""
+
+from __future__ import annotations
+
+from link_peer.domain import denial as denials
+from link_peer.domain.denial import Denial
+from link_peer.domain.policy import Policy
+from link_peer.domain.request import Request
+
+DAY = 86400
+
+
+def request_denial(policy: Policy, request: Request, queue: str, now: float) -> Denial | None:
+    """Why a request may not be carried out, whatever the cloud shows: it came through the wrong queue, or its link would
+    last longer than the policy allows. `queue` is the one it came through; empty where that is not proven."""
+    return _queue_denial(policy, request, queue) or _length_denial(policy, request, now)
+
+
+def _queue_denial(policy: Policy, request: Request, queue: str) -> Denial | None:
+    ends = (request.link.source.account, request.link.target.account)
+    owner = policy.bound_queues.get(queue)
+    speakers = ends[:1] if request.action == "link" else ends
+    if owner is not None:
+        return None if owner in speakers else denials.not_its_queue(queue, owner)
+    bound = [account for account in speakers if policy.accounts.get(account) and policy.accounts[account].queue]
+    if request.action == "sync" or len(bound) < len(speakers):
+        return None  # of an unlink, either side may close: one without a queue of its own uses the shared one
+    return denials.wrong_queue(bound[0], policy.accounts[bound[0]].queue)
+
+
+def _length_denial(policy: Policy, request: Request, now: float) -> Denial | None:
+    days = policy.limits.max_days
+    if request.action != "link" or days is None:
+        return None
+    if request.until is not None and request.until <= now + days * DAY:
+        return None
+    return denials.until_not_allowed(days)

@@ -1,0 +1,173 @@
+"""What lost its consent is closed first and at once, whatever else there is to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from link_peer.alicloud.sts import CACHE
+
+from tests.functional.lab import HOME, PEER, Lab
+
+ROLE = f"acs:ram::{PEER}:role/link-peer"
+
+
+@pytest.mark.parametrize("consents", ["tag", "policy"])
+def test_a_lock_closes_at_its_tag_event(lab: Lab, consents: str) -> None:
+    """Whatever consents, tags or the policy say."""
+    _, app, db = lab.linked()
+    if consents == "policy":
+        lab.policy(allow=[{"from": f"{app.id}@{HOME}", "to": f"{db.id}@{HOME}"}])
+    lab.tag(db, link_lock="incident-7")
+    assert lab.auto_link(lab.group_event(db)) == {"removed": 1}
+    assert (lab.rules(db), lab.outcome()["reason"]) == ([], "locked")
+
+
+def test_a_lock_takes_the_other_half_of_a_mutual_link(lab: Lab) -> None:
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b))
+    lab.tag(a, link_lock="")
+    lab.auto_link(lab.group_event(a))
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+
+
+def test_nothing_is_opened_on_a_locked_group(lab: Lab) -> None:
+    a, b = lab.pair()
+    lab.tag(b, link_lock="x")
+    assert lab.cross_account(lab.request(a, b, "tcp/1")) == {"denied": 1}
+    assert (lab.outcome()["reason"], f"link-lock from {b.id}" in lab.outcome()["advice"]) == ("locked", True)
+
+
+def test_the_sweep_closes_a_lock_that_no_event_told(lab: Lab) -> None:
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b))
+    lab.tag(b, link_lock="x")
+    lab.sweep()
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+
+
+def test_withdrawn_consent_closes_at_its_tag_event(lab: Lab) -> None:
+    _, _, db = lab.linked()
+    lab.tag(db, link_accept=None)
+    assert lab.auto_link(lab.group_event(db, "UntagResources")) == {"removed": 1}
+    assert (lab.rules(db), lab.outcome()["reason"]) == ([], "no-consent")
+
+
+def test_consent_that_comes_after_the_wish_opens_at_its_tag_event(lab: Lab) -> None:
+    """Attack 18: within the queue's delivery, not at the next sweep."""
+    app, db = lab.group(), lab.group()
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.auto_link(lab.event(instance))
+    assert lab.rules(db) == []
+    lab.tag(db, link_accept=f"{app.id}:tcp/1")
+    lab.auto_link(lab.group_event(db))
+    lab.drain(30)
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+
+
+def test_consent_to_an_instance_opens_at_its_tag_event(lab: Lab) -> None:
+    app, db = lab.group(), lab.group()
+    target = lab.instance(db)
+    instance = lab.instance(app, tags={"link-peer": f"{target.id}:tcp/1"})
+    lab.auto_link(lab.event(instance))
+    lab.tag(db, link_accept=f"{instance.id}:tcp/1")
+    lab.auto_link(lab.group_event(db))
+    lab.drain(30)
+    assert len(lab.rules(db)) == 1
+
+
+def test_consent_ends(lab: Lab) -> None:
+    app = lab.group()
+    db = lab.group(f"{app.id}:tcp/1~20261125T001000Z")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
+    lab.cloud.clock.advance(601)
+    lab.sweep()
+    assert (lab.rules(db), lab.records(outcome="removed")[-1]["reason"]) == ([], "no-consent")
+
+
+def test_a_hidden_account_keeps_nothing_open_by_an_unrelated_consent(lab: Lab) -> None:
+    """Attack 9: an account that revokes the role; only consent that names that very instance counts then."""
+    other = lab.group(account=PEER)
+    source_group = lab.group(account=PEER)
+    source = lab.instance(source_group)
+    target_group = lab.group(f"{source.id}@{PEER} {other.id}@{PEER}")
+    target = lab.instance(target_group)
+    assert lab.cross_account(lab.request(source, target, "tcp/1")) == {"applied": 1}
+    lab.tag(target_group, link_accept=f"{other.id}@{PEER}")
+    del lab.cloud.identity.roles[ROLE]
+    CACHE.sessions.clear()
+    lab.sweep()
+    assert lab.rules(target_group) == []
+
+
+def test_a_withdrawn_consent_is_closed_before_any_wish_is_read(lab: Lab) -> None:
+    """Attack 14: with hundreds of links to make, closing is done first."""
+    _, _, db = lab.linked()
+    lab.tag(db, link_accept=None)
+    order: list[str] = []
+    handle = lab.cloud.handle
+
+    def watched(request: Any) -> Any:
+        response = handle(request)
+        order.append(lab.cloud.faults.calls[-1].action if lab.cloud.faults.calls else "")
+        return response
+
+    for _ in range(5):
+        lab.instance(lab.group(), tags={"link-peer": f"{lab.group('*').id}:tcp/1"})
+    lab.cloud.handle = watched  # type: ignore[method-assign]
+    lab.sweep()
+    assert "DescribeInstances" not in order[: order.index("RevokeSecurityGroup")]
+
+
+def test_a_write_is_judged_by_the_policy_as_it_is_then(lab: Lab) -> None:
+    """Attack 12: the policy denies the port while the delivery is under way."""
+    a, b = lab.pair()
+    lab.meanwhile("TagResources", lambda: lab.policy(deny={"ports": ["tcp/1"]}))
+    assert lab.cross_account(lab.request(a, b, "tcp/1")) == {"denied": 1}
+    assert (lab.rules(b), lab.outcome()["reason"]) == ([], "not-allowed")
+
+
+def test_a_pause_stops_the_next_write(lab: Lab) -> None:
+    """Attack 12."""
+    a, b = lab.pair()
+    lab.meanwhile("TagResources", lambda: lab.policy(paused=True))
+    assert lab.cross_account(lab.request(a, b, "tcp/1")) == {"denied": 1}
+    assert (lab.rules(b), lab.outcome()["reason"]) == ([], "paused")
+
+
+def test_a_request_that_expires_while_it_is_carried_out_opens_nothing(lab: Lab) -> None:
+    """Attack 12."""
+    a, b = lab.pair()
+    lab.meanwhile("TagResources", lambda: lab.cloud.clock.advance(400))
+    context, lab.context.function.timeout = lab.context, 3600
+    assert lab.cross_account(lab.request(a, b, "tcp/1", expires_at=lab.iso(10))) == {"denied": 1}
+    assert (lab.rules(b), lab.outcome()["reason"], context is lab.context) == ([], "expired", True)
+
+
+def test_the_recorded_consent_is_that_of_the_write(lab: Lab) -> None:
+    """Attack 12: an entry that was replaced meanwhile is not the one on record."""
+    a, b = lab.pair()
+
+    def replace() -> None:
+        lab.tag(b, link_accept=f"{a.id}@{HOME}:tcp/1")
+        lab.cloud.clock.advance(6)
+
+    lab.meanwhile("TagResources", replace)
+    assert lab.cross_account(lab.request(a, b, "tcp/1")) == {"applied": 1}
+    assert f"{a.id}@{HOME}:tcp/1" in lab.outcome()["consent"]
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_paused_opening_opens_nothing_and_goes_on_closing(lab: Lab, opens: bool) -> None:
+    _, _, db = lab.linked()
+    lab.policy(paused="opening")
+    if opens:
+        other = lab.group("*")
+        lab.instance(lab.group(), tags={"link-peer": f"{other.id}:tcp/1"})
+        lab.sweep()
+        assert lab.rules(other) == []
+    else:
+        lab.tag(db, link_accept=None)
+        lab.sweep()
+        assert lab.rules(db) == []

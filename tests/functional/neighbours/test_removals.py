@@ -1,0 +1,113 @@
+"""No account holds up the removals of another, and nothing that someone withdrew waits for the removal guard."""
+
+from __future__ import annotations
+
+from tests.functional.lab import HOME, PEER, Lab
+
+MANY = 56  # more removals than limits.removals_per_run
+
+
+def tag_managed(lab: Lab, *groups: object) -> None:
+    for group in groups:
+        lab.tag(group, **{f"link-managed.prod.{HOME}": "true"})  # type: ignore[arg-type]
+
+
+def test_forged_markers_of_one_account_do_not_hold_removals_of_another(lab: Lab) -> None:
+    """Attack 1: an account fills its own groups with rules that look unwanted; the other accounts' removals go on."""
+    instance, app, db = lab.linked()
+    lab.instance(app)
+    sources = [lab.group(account=PEER) for _ in range(15)]
+    targets = [lab.group("*", account=PEER) for _ in range(4)]
+    for target in targets:
+        for source in sources[: MANY // 4]:
+            lab.forge(target, source, "tag", "tcp/1")
+    lab.instance(lab.group(account=PEER), tags={"name": "alive"})
+    tag_managed(lab, *targets)
+    lab.tag(instance, link_peer=None)
+    lab.sweep()
+    assert lab.rules(db) == []
+    assert lab.summary()["reason"] == "removals-held"
+    assert PEER in lab.summary()["detail"]
+    assert all(len(lab.rules(target)) == MANY // 4 for target in targets)
+
+
+def test_forged_sources_of_another_account_do_not_hold_its_removals(lab: Lab) -> None:
+    """Attack 1, turned round: the forged rules name the victim's empty groups as their sources."""
+    instance, app, db = lab.linked()
+    lab.instance(app)
+    victims = [lab.group() for _ in range(MANY // 4)]
+    targets = [lab.group(f"*@{HOME}", account=PEER) for _ in range(4)]
+    for target in targets:
+        for victim in victims:
+            lab.forge(target, victim, "tag", "tcp/1")
+    lab.instance(lab.group(account=PEER), tags={"name": "alive"})
+    tag_managed(lab, *targets)
+    lab.tag(instance, link_peer=None)
+    lab.sweep()
+    assert lab.rules(db) == []
+
+
+def test_an_untagged_instance_that_is_shown_is_never_held(lab: Lab) -> None:
+    """Attack 1: 56 links of tags that were removed are removed at once, since the instances are shown without them."""
+    app = lab.group()
+    peers = [lab.group("*") for _ in range(4)]
+    ports = "+".join(f"tcp/{n}" for n in range(1, 15))
+    instance = lab.instance(app, tags={f"link-peer.{n}": f"{peer.id}:{ports}" for n, peer in enumerate(peers)})
+    lab.instance(app, tags={"name": "other"})
+    lab.sweep()
+    assert sum(len(lab.rules(peer)) for peer in peers) == MANY
+    for n in range(4):
+        lab.call(
+            HOME,
+            "UntagResources",
+            {"ResourceType": "instance", "ResourceId.1": instance.id, "TagKey.1": f"link-peer.{n}"},
+        )
+    lab.sweep()
+    assert [lab.rules(peer) for peer in peers] == [[]] * 4
+
+
+def test_a_deleted_event_is_never_held(lab: Lab) -> None:
+    """Attack 1: the address of a released instance goes to a stranger, so its rules are removed whatever else is due."""
+    lab.policy(limits={"removals_per_run": 1})
+    app, db = lab.group(), lab.group("*")
+    other = lab.instance(db)
+    instance = lab.instance(app, tags={"link-peer": f"{other.id}:tcp/1+tcp/2+tcp/3"})
+    lab.instance(app, tags={"name": "alive"})
+    lab.auto_link(lab.event(instance))
+    assert len(lab.rules(db)) == 3
+    lab.release(instance)
+    lab.auto_link(lab.event(instance.id, "Deleted"))
+    assert lab.rules(db) == []
+
+
+def test_an_expiry_is_not_held_where_the_rule_also_lost_a_tag(lab: Lab) -> None:
+    """Attack 1: the ended claim is removed, and the held one keeps the rule."""
+    lab.policy(limits={"removals_per_run": 0})
+    a, b = lab.pair()
+    instance = lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"})
+    lab.instance(lab.group(), tags={"name": "alive"})
+    lab.instance(b, tags={"name": "alive"})
+    lab.sweep()
+    lab.cross_account(lab.request(a, b, "tcp/1", until=lab.iso(60)))
+    assert [claims.partition("~")[0] for claims in lab.reasons(b)] == ["tag,req:chg-1"]
+    lab.release(instance)
+    lab.cloud.clock.advance(120)
+    lab.sweep()
+    assert lab.reasons(b) == ["tag"]
+    assert lab.summary()["reason"] == "removals-held"
+
+
+def test_each_message_of_a_batch_over_the_limit_has_its_own_record(lab: Lab) -> None:
+    """Attack 11: the messages are acknowledged, and each one's record says that its removals are held."""
+    lab.policy(limits={"removals_per_run": 1})
+    pairs = [lab.pair() for _ in range(2)]
+    wanting = [lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"}) for a, b in pairs]
+    lab.instance(lab.group(), tags={"name": "alive"})
+    lab.sweep()
+    for instance in wanting:
+        lab.release(instance)
+    syncs = [lab.request(a, b, action="sync", request_id=f"tag-{n}") for n, (a, b) in enumerate(pairs)]
+    assert lab.cross_account(*syncs) == {"failed": 2}
+    held = lab.records("outcome", reason="removals-held")
+    assert [record["request_id"] for record in held] == ["tag-0", "tag-1"]
+    assert all(HOME in record["detail"] for record in held)

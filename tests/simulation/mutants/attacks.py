@@ -1,0 +1,189 @@
+"""Wrong designs that let neighbours harm each other, or let trouble lose a message."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+import pytest
+from link_peer.domain import marker
+from link_peer.domain.model import Link, Marker, Rule, RuleKey
+from link_peer.domain.request import Message
+from link_peer.domain.snapshot import Snapshot
+from link_peer.engine import apply
+from link_peer.engine.apply import Applier
+from link_peer.engine.scopes import pair
+from link_peer.engine.scopes.everything import Sweep
+from link_peer.engine.scopes.pair import PairScope
+from link_peer.inbound import dispatch
+from link_peer.planning import consent, desired, evaluate, removals
+from link_peer.planning.claims import DesiredLink
+from link_peer.planning.decision import Decision, Unseen
+from link_peer.planning.removal_guard import RemovalGuard
+from link_peer.runtime.delivery import Delivery
+
+Patch = pytest.MonkeyPatch
+
+
+def sweep_completes_requests(patch: Patch) -> None:
+    """A marker is taken for a request."""
+    from_requests = Sweep._from_requests
+
+    def opening(self: Sweep, snapshot: Snapshot) -> list[DesiredLink]:
+        return [msgspec.structs.replace(one, opens=True) for one in from_requests(self, snapshot)]
+
+    patch.setattr(Sweep, "_from_requests", opening)
+
+
+def half_open_for_ever(patch: Patch) -> None:
+    """Half of a request's link is left as it is."""
+    patch.setattr(removals, "HALF_OPEN_SECONDS", float("inf"))
+
+
+def shared_cap(patch: Patch) -> None:
+    """The removals of all accounts are counted together."""
+
+    def held(self: RemovalGuard, due: Counter[Unseen]) -> set[Unseen]:
+        return set(due) if sum(due.values()) > self.limit else set()
+
+    patch.setattr(RemovalGuard, "held", held)
+
+
+def id_without_home(patch: Patch) -> None:
+    """Every home account with our deployment's name is taken for ours."""
+    owned = marker.owned
+
+    def any_home(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
+        found = marker.parse(rule.description)
+        return owned(rule, deployment, region, found.home if found else home)
+
+    patch.setattr(marker, "owned", any_home)
+
+
+def any_group_of_a_hidden_account(patch: Patch) -> None:
+    """Where the source's account hides, its instance may be in any group that has consent."""
+    closed = removals.closed_by_group
+
+    def lenient(snapshot: Snapshot, *more: Any) -> Any:
+        return closed(msgspec.structs.replace(snapshot, refused_accounts={}), *more)
+
+    patch.setattr(removals, "closed_by_group", lenient)
+
+
+def openings_first(patch: Patch) -> None:
+    order = apply._order
+    patch.setattr(apply, "_order", lambda decision: -order(decision))
+
+
+def request_id_reused(patch: Patch) -> None:
+    """What else carries the request's id is not looked at."""
+    patch.setattr(PairScope, "_id_in_use", lambda _self: None)
+
+
+def put_back_dropped(patch: Patch) -> None:
+    """A message that met trouble is acknowledged and forgotten."""
+    patch.setattr(dispatch, "_put_back", lambda *_args: None)
+
+
+def looks_dropped(patch: Patch) -> None:
+    """An event that met trouble is acknowledged and forgotten."""
+    patch.setattr(dispatch, "_post_looks", lambda *_args: None)
+
+
+def attempt_not_counted(patch: Patch) -> None:
+    """A message is put back as it came, so that its delay never grows."""
+    post = Delivery.post
+
+    def same(self: Delivery, message: Message, *, queue: str = "", delay: int = 0) -> None:
+        post(self, msgspec.structs.replace(message, attempt=max(0, message.attempt - 1)), queue=queue, delay=delay)
+
+    patch.setattr(Delivery, "post", same)
+
+
+def put_back_at_once(patch: Patch) -> None:
+    """A message is put back without a delay."""
+    post = Delivery.post
+
+    def hasty(self: Delivery, message: Message, *, queue: str = "", delay: int = 0) -> None:
+        post(self, message, queue=queue)
+
+    patch.setattr(Delivery, "post", hasty)
+
+
+def put_back_on_the_shared_queue(patch: Patch) -> None:
+    """A message of an account's own queue is put back where it proves nothing."""
+    post = Delivery.post
+
+    def shared(self: Delivery, message: Message, *, queue: str = "", delay: int = 0) -> None:
+        post(self, message, delay=delay)
+
+    patch.setattr(Delivery, "post", shared)
+
+
+def address_trusted(patch: Patch) -> None:
+    """An instance's owner may choose any address."""
+    patch.setattr(evaluate, "_with_safe_addresses", lambda _snapshot, _policy, verdict, _sides: verdict)
+
+
+def address_shared(patch: Patch) -> None:
+    """Two instances with one address share a rule, whose marker knows the first alone."""
+    patch.setattr(desired.Verdicts, "_other_holder", lambda *_args: None)
+
+
+def managed_tag_trusted(patch: Patch) -> None:
+    """A group without the managed tag is never looked at."""
+    patch.setattr(Sweep, "_share", lambda *_args: [])
+
+
+def lock_ignored(patch: Patch) -> None:
+    """A lock is read with a group's consent, and the policy's consent needs no look at tags."""
+    locked = evaluate._locked
+    judge = evaluate.evaluate
+
+    def by_policy(snapshot: Snapshot, policy: Any, link: Link, now: float) -> Any:
+        patch.setattr(evaluate, "_locked", (lambda _groups: None) if policy.allow else locked)
+        return judge(snapshot, policy, link, now)
+
+    for module in (evaluate, desired, apply):
+        patch.setattr(module, "evaluate", by_policy)
+
+
+def policy_read_once(patch: Patch) -> None:
+    patch.setattr(Delivery, "current_policy", lambda self: self.policy)
+
+
+def expiry_checked_once(patch: Patch) -> None:
+    """A message's `expires_at` is checked when it arrives, and never after."""
+    patch.setattr(Applier, "_in_time", lambda *_args: None)
+
+
+def consent_without_end(patch: Patch) -> None:
+    """The end of a consent entry is read and ignored."""
+    consents = consent.consents
+    patch.setattr(consent, "consents", lambda *given: consents(*given[:-1], 0.0))
+
+
+def queue_ignored(patch: Patch) -> None:
+    """Whatever queue a message came through, it may speak for everyone."""
+    patch.setattr(pair, "request_denial", lambda *_args: None)
+
+
+def events_of_groups_ignored(patch: Patch) -> None:
+    """What happens to a group waits for the sweep."""
+    patch.setattr(dispatch, "reconcile_group", lambda *_args: [])
+
+
+def other_rules_in_the_record(patch: Patch) -> None:
+    """An outcome names every rule of the group, not those of its link."""
+    record = apply.decision_record
+
+    def wide(decision: Decision, region: str, kind: str, *, rules: Any = (), api_requests: Any = ()) -> Any:
+        named = list(rules)
+        if kind == "outcome" and named and named[0].key is not None:
+            key: RuleKey = named[0].key
+            other = msgspec.structs.replace(key, port=msgspec.structs.replace(key.port, protocol="udp", low=1, high=1))
+            named.append(msgspec.structs.replace(named[0], key=other))
+        return record(decision, region, kind, rules=named, api_requests=api_requests)
+
+    patch.setattr(apply, "decision_record", wide)

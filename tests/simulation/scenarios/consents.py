@@ -1,0 +1,174 @@
+"""Locks, consent that ends or changes, and what changes while a delivery runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from link_peer.domain.model import Party
+from link_peer.domain.policy import Allow
+from link_peer.domain.tags import iso, parse_who
+
+from tests.simulation import oracle
+from tests.simulation.driver import deliver, deliver_queue, deliver_without_faults, reset
+from tests.simulation.explore import Act, Facts, Scenario
+from tests.simulation.invariants import hold
+from tests.simulation.messages import sweep_message
+from tests.simulation.run import SLOW
+from tests.simulation.scenarios.common import (
+    DB,
+    POLICY,
+    SYNC,
+    had_fault,
+    redeliver_and_check,
+    request,
+    sweep_and_check,
+    two_accounts,
+    two_accounts_and_a_tag,
+)
+from tests.simulation.scenarios.instances import DB as HOME_DB
+from tests.simulation.scenarios.instances import event, home_world, start_one
+from tests.simulation.watch import compact
+from tests.simulation.world import HOME, PEER, START, World
+
+BY_POLICY = msgspec.structs.replace(
+    POLICY,
+    accept_tags=False,
+    allow=(
+        Allow(parse_who(f"*@{HOME}", None), parse_who(f"*@{PEER}", None), (), "to b"),
+        Allow(parse_who(f"*@{PEER}", None), parse_who(f"*@{HOME}", None), (), "to a"),
+    ),
+)
+"""The policy consents, whatever the tags say."""
+
+
+def locked_group(**options: Any) -> Scenario:
+    """A security engineer locks one group of a mutual link that the policy itself allows: neither side stays."""
+    mutual, port = request("r-1", "r-1"), request("r-2", "r-2", "tcp/3306")
+    lock = Act("lock", lambda world: world.set_tag(DB, "link-lock", "INC-7"))
+
+    def end(world: World, facts: Facts) -> None:
+        sweep_and_check(world.copy(), BY_POLICY)
+        redeliver_and_check(world, facts, (mutual, port), BY_POLICY)
+        ours = oracle.owned(world, BY_POLICY)
+        hold("I1", ours == {}, f"rules exist though sg-db is locked: {ours}")
+
+    lanes = ((mutual, mutual), (lock,), (port,), (sweep_message(),))
+    return Scenario("a lock", two_accounts, BY_POLICY, lanes, end, **options)
+
+
+def consent_ends(**options: Any) -> Scenario:
+    """sg-db's consent has an end: after it, no rule exists, and none is written."""
+    mutual = request("r-1", "r-1")
+    early, late = sweep_message(), msgspec.structs.replace(sweep_message(3000), name="late sweep")
+
+    def start() -> World:
+        world = two_accounts_and_a_tag()
+        world.set_tag(DB, "link-accept", f"sg-app@{HOME}~{compact(iso(START + 1800))}")
+        return world
+
+    def end(world: World, facts: Facts) -> None:
+        redeliver_and_check(world, facts, ())
+        reset(world, 3000)
+        deliver_without_faults(world, late, POLICY)
+        ours = oracle.owned(world, POLICY)
+        hold("I1", ours == {} or had_fault(facts, "forbidden"), f"rules exist though consent has ended: {ours}")
+
+    lanes = ((mutual, early, late), (msgspec.structs.replace(SYNC, name="late sync", after=3000),))
+    return Scenario("consent ends", start, POLICY, lanes, end, **options)
+
+
+def change_during_a_delivery(**options: Any) -> Scenario:
+    """A call takes long, and meanwhile consent is withdrawn, a group is locked, or the policy denies the port or pauses: no
+    rule is written after that."""
+    link = request("r-1", "r-1")
+
+    def end(world: World, facts: Facts) -> None:
+        redeliver_and_check(world, facts, (link, SYNC))
+        withdrawn = had_fault(facts, "withdrawn", "locked")
+        without_rules = not oracle.owned(world, POLICY)
+        hold("I1", without_rules == withdrawn, f"consent withdrawn: {withdrawn}, but the rules are {world.rules}")
+
+    lanes = ((link,), (SYNC,))
+    options = {"kinds": tuple(sorted(SLOW)), **options}
+    return Scenario("a change during a delivery", two_accounts_and_a_tag, POLICY, lanes, end, **options)
+
+
+def expiry_during_a_delivery(**options: Any) -> Scenario:
+    """A request is delivered ten seconds before it is too late, and a call takes twenty: nothing is opened after that."""
+    link = msgspec.structs.replace(request("r-1", "r-1"), after=3600 + 290)
+
+    def end(world: World, facts: Facts) -> None:
+        redeliver_and_check(world, facts, (link,))
+
+    options = {"kinds": ("slow",), **options}
+    return Scenario("expiry during a delivery", two_accounts, POLICY, ((link,),), end, **options)
+
+
+def group_events(**options: Any) -> Scenario:
+    """A group consents to what an instance's tag already asks for, loses its managed tag, and is locked. Each time its
+    event alone, without a sweep, leads to the right rules."""
+    consented, locked = event("consented", "tags", HOME_DB), event("locked", "tags", HOME_DB)
+
+    def start() -> World:
+        world = home_world("", "")
+        start_one(world, "sg-db:tcp/3306 i-store:udp/53")
+        deliver(world, event("started", "Running"), POLICY)
+        return world
+
+    def check(what: str) -> Act:
+        return Act(f"check {what}", lambda world: right(world.copy(), what))
+
+    acts = (
+        Act("consent", lambda world: world.set_tag(HOME_DB, "link-accept", "sg-web i-one")),
+        consented,
+        check("after consent"),
+        Act("strip", lambda world: world.strip_tags(HOME_DB)),
+        locked,
+        check("after the tag was stripped"),
+        Act("lock", lambda world: world.set_tag(HOME_DB, "link-lock", "yes")),
+        locked,
+        check("after the lock"),
+    )
+
+    def right(world: World, what: str) -> None:
+        reset(world, 400)
+        deliver_without_faults(world, msgspec.structs.replace(consented, name=what), POLICY)
+        deliver_queue(world, POLICY)
+        found, wanted = oracle.owned(world, POLICY), oracle.wanted_by_tags(world, POLICY)
+        hold(
+            "I13", found.keys() == wanted.keys(), f"{what}: tags ask for {wanted.keys()}, the rules are {found.keys()}"
+        )
+        tagged = oracle.managed_tag(POLICY) in world.groups[HOME_DB].tags
+        hold("I9", tagged or not found, f"{what}: sg-db has rules and no managed tag")
+
+    def end(world: World, facts: Facts) -> None:
+        right(world, "at the end")
+        sweep_and_check(world)
+
+    return Scenario("events of a group", start, POLICY, (acts,), end, **options)
+
+
+def tag_changes(**options: Any) -> Scenario:
+    """An instance's tag names another port: the old rule is closed before the new one is opened (I14)."""
+    app = Party(HOME, "i-app")
+    change = Act("change the tag", lambda world: world.set_tag(app, "link-peer", f"sg-db@{PEER}:udp/53"))
+
+    def end(world: World, facts: Facts) -> None:
+        redeliver_and_check(world, facts, (SYNC,))
+        found, wanted = oracle.owned(world, POLICY), oracle.wanted_by_tags(world, POLICY)
+        hold("I9", found.keys() == wanted.keys(), f"tags ask for {wanted.keys()}, but the rules are {found.keys()}")
+
+    lanes = ((SYNC, change, SYNC), (sweep_message(),))
+    return Scenario("a tag changes", two_accounts_and_a_tag, POLICY, lanes, end, **options)
+
+
+CONSENTS: list[Callable[..., Scenario]] = [
+    locked_group,
+    consent_ends,
+    change_during_a_delivery,
+    expiry_during_a_delivery,
+    group_events,
+    tag_changes,
+]

@@ -1,0 +1,211 @@
+"""What neighbours do to each other: forged markers, a second home, stripped tags, hidden accounts, borrowed addresses, and
+many removals at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from link_peer.domain.model import Party, Port, RuleKey
+from link_peer.domain.policy import Limits
+
+from tests.simulation import oracle
+from tests.simulation.driver import deliver, deliver_without_faults, reset
+from tests.simulation.explore import Act, Facts, Scenario
+from tests.simulation.invariants import hold
+from tests.simulation.messages import sweep_message
+from tests.simulation.scenarios.common import (
+    APP,
+    DB,
+    POLICY,
+    SECOND_HOME,
+    TCP,
+    had_fault,
+    half_an_hour_later,
+    mutual_rules,
+    redeliver_and_check,
+    request,
+    sweep_and_check,
+    two_accounts,
+)
+from tests.simulation.scenarios.instances import ONE, event, home_world, start_one
+from tests.simulation.world import HOME, PEER, World
+
+LATER_SWEEP = msgspec.structs.replace(sweep_message(3000), name="later sweep")
+
+
+def forged_half(**options: Any) -> Scenario:
+    """A tenant writes valid markers on its own groups: half of a link in a request's name, half in a tag's, and a port. No
+    sweep opens the other side, and the halves are removed."""
+    unlink = request("u-1", "u-1", action="unlink")
+    on_db, on_app = mutual_rules()
+    port = RuleKey(DB, str(APP), "", TCP)
+
+    def forge(key: RuleKey, claims: str) -> Act:
+        return Act(f"forge {claims}", lambda world: world.forge(key, oracle.marker(key, POLICY, claims)))
+
+    def end(world: World, facts: Facts) -> None:
+        redeliver_and_check(world, facts, (unlink,))
+        mutual = set(mutual_rules()) & oracle.owned(half_an_hour_later(world), POLICY).keys()
+        hold("I3", not mutual, f"half of a forged link still exists: {mutual}")
+
+    lanes = (
+        (forge(on_db, "req:forged"), forge(on_app, "tag"), forge(port, "req:port")),
+        (sweep_message(), LATER_SWEEP),
+        (unlink,),
+    )
+    return Scenario("forged markers", two_accounts, POLICY, lanes, end, **options)
+
+
+def second_home(**options: Any) -> Scenario:
+    """Another home account uses the same deployment name and shares the peer account: neither touches the other's rules and
+    tags."""
+    link, unlink = request("r-1", "r-1", "tcp/3306"), request("u-1", "u-1", action="unlink")
+    other_rules = [RuleKey(DB, str(APP), "", Port("tcp", 1, 1)), RuleKey(DB, f"sg-other@{PEER}", "", TCP)]
+
+    def start() -> World:
+        world = two_accounts()
+        world.add_group(PEER, "other", f"sg-db@{PEER}")
+        for key in other_rules:
+            world.add_manual_rule(key, oracle.marker(key, SECOND_HOME, "req:theirs"), priority=100)
+        world.set_tag(DB, oracle.managed_tag(SECOND_HOME), "true")
+        return world
+
+    def end(world: World, facts: Facts) -> None:
+        theirs = world.copy()
+        before = oracle.owned(theirs, POLICY)
+        reset(theirs)
+        deliver_without_faults(theirs, sweep_message(), SECOND_HOME)
+        hold("I2", oracle.owned(theirs, POLICY) == before, "the second home's sweep changed our rules")
+        redeliver_and_check(world, facts, (link, unlink))
+        kept = oracle.managed_tag(SECOND_HOME) in world.groups[DB].tags
+        hold("I2", kept, "the second home's managed tag was removed")
+
+    lanes = ((link, link), (unlink,), (sweep_message(),))
+    return Scenario("a second home", start, POLICY, lanes, end, **options)
+
+
+def stripped_tags(**options: Any) -> Scenario:
+    """Terraform strips the managed tags, then consent is withdrawn or a request ends: sweeps find the rules all the same."""
+    link = request("r-1", "r-1")
+
+    def strip(world: World) -> None:
+        world.strip_tags(APP)
+        world.strip_tags(DB)
+
+    withdraw = Act("withdraw", lambda world: world.set_tag(DB, "link-accept", None))
+
+    def end(world: World, facts: Facts) -> None:
+        sweep_and_check(world.copy())
+        redeliver_and_check(world, facts, (link,))
+        ours = oracle.owned(world, POLICY)
+        hold("I1", ours == {}, f"rules exist though consent was withdrawn: {ours}")
+
+    lanes = ((link, link), (Act("strip", strip), withdraw), (sweep_message(),))
+    return Scenario("stripped tags", two_accounts, POLICY, lanes, end, **options)
+
+
+def hidden_account(**options: Any) -> Scenario:
+    """The source's account revokes its role while a rule for one of its instances exists: consent to a group no longer
+    counts for the instance, whose groups cannot be seen; nor does consent to another group of that account."""
+    fields = {"from": {"account": PEER, "party": "i-db"}, "to": {"account": HOME, "party": "i-app"}}
+    link = request("r-1", "r-1", "tcp/3306", **fields)
+
+    def start() -> World:
+        world = two_accounts()
+        world.set_tag(APP, "link-accept", f"sg-db@{PEER} sg-else@{PEER}")
+        return world
+
+    def end(world: World, facts: Facts) -> None:
+        redeliver_and_check(world, facts, (link,))
+        ours = oracle.owned(world, POLICY)
+        hold("I1", ours == {}, f"rules exist though the source's account hides: {ours}")
+
+    acts = (
+        Act("revoke the role", lambda world: world.revoked.add(PEER)),
+        Act("withdraw", lambda world: world.set_tag(APP, "link-accept", f"sg-else@{PEER}")),
+    )
+    return Scenario("a hidden account", start, POLICY, ((link, link), acts, (sweep_message(),)), end, **options)
+
+
+def borrowed_address(**options: Any) -> Scenario:
+    """An instance to which sg-db has consented has a public address, takes one of an instance in sg-db's VPC, and then the
+    same as another linked instance, until it asks no more."""
+    evil, twin, store = Party(HOME, "i-evil"), Party(HOME, "i-twin"), Party(HOME, "i-store")
+    tagged, twin_tagged = event("tagged", "tags", evil), event("twin tagged", "tags", twin)
+
+    def start() -> World:
+        world = home_world("", "i-evil:tcp/3306 i-twin:tcp/3306")
+        for name, vpc, ip in (("evil", "vpc-2", "203.0.113.9"), ("twin", "vpc-3", "10.0.9.9")):
+            group = world.add_group(HOME, f"of{name}", vpc=vpc)
+            world.add_instance(HOME, name, group, vpc=vpc, ip=ip, peer="i-store:tcp/3306")
+        return world
+
+    def move(ip: str) -> Callable[[World], None]:
+        def change(world: World) -> None:
+            world.instances[evil] = msgspec.structs.replace(world.instances[evil], ip=ip)
+
+        return change
+
+    acts = (
+        Act("take i-other's address", move("10.0.0.1")),
+        Act("take the twin's address", move("10.0.9.9")),
+        Act("untag i-evil", lambda world: world.set_tag(evil, "link-peer", None)),
+    )
+
+    def end(world: World, facts: Facts) -> None:
+        sweep_and_check(world.copy())
+        for message in (tagged, twin_tagged):
+            reset(world, 400)
+            deliver_without_faults(world, message, POLICY)
+        pairs = [one.pair for one in oracle.owned_rules(world, POLICY)]
+        hold("I9", pairs == [(twin, store)], f"only i-twin should be linked, not {pairs}")
+        redeliver_and_check(world, facts, ())
+
+    lanes = ((tagged, tagged), (twin_tagged,), acts)
+    return Scenario("borrowed addresses", start, POLICY, lanes, end, **options)
+
+
+def removals_of_two_accounts(**options: Any) -> Scenario:
+    """A tenant's instance with three links is released, which is more than the limit of two, while one instance of home is
+    released: the tenant's rules stay, and home's rule is removed. Where an instance is shown and asks no more, nothing is
+    held."""
+    limited = msgspec.structs.replace(POLICY, limits=Limits(removals_per_run=2))
+    tenant = Party(PEER, "i-tenant")
+
+    def start() -> World:
+        world = home_world("*", "*")
+        group = world.add_group(PEER, "tenant", "*")
+        world.set_tag(Party(PEER, "sg-far"), "link-accept", "*")
+        world.add_instance(PEER, "tenant", group, peer="sg-far:tcp/1+tcp/2+tcp/3")
+        start_one(world, "sg-db:tcp/3306")
+        deliver(world, sweep_message(), POLICY)
+        del world.instances[tenant]
+        return world
+
+    def release(world: World) -> None:
+        del world.instances[ONE]
+
+    def end(world: World, facts: Facts) -> None:
+        reset(world)
+        deliver_without_faults(world, sweep_message(), limited)
+        ours = oracle.owned(world, POLICY)
+        of_home = [key for key in ours if key.group.account == HOME]
+        hold("I15", not of_home, f"{of_home} stay, since another account's removals are held")
+        held = len(ours) == 3 or had_fault(facts, "stale")
+        hold("I15", held, f"three removals exceed the limit, but the rules are {ours}")
+        sweep_and_check(world)
+
+    lanes = ((Act("release", release),), (sweep_message(), sweep_message()))
+    return Scenario("removals of two accounts", start, limited, lanes, end, **options)
+
+
+NEIGHBOURS: list[Callable[..., Scenario]] = [
+    forged_half,
+    second_home,
+    stripped_tags,
+    hidden_account,
+    borrowed_address,
+    removals_of_two_accounts,
+]

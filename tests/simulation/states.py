@@ -1,0 +1,73 @@
+"""The world as it was at each moment of a delivery: what production code may have read when it decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+from link_peer.domain.model import Group, Instance, Party, RuleKey
+from link_peer.domain.policy import Pause, Policy
+
+from tests.simulation import oracle
+from tests.simulation.oracle import Owned, Pair
+from tests.simulation.world import World
+
+FRESH_SECONDS = 5  # a rule may be written on tags and a policy file that are at most this old
+
+
+class State(msgspec.Struct, frozen=True):
+    """What decides whether a rule may be written, as it was from `since` on (epoch seconds)."""
+
+    since: float
+    groups: Mapping[Party, Group]
+    instances: Mapping[Party, Instance]
+    revoked: frozenset[str]
+    policy: Policy
+
+
+class States:
+    """The states of one delivery, oldest first. `Watch` notes one whenever something has changed."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._states: list[State] = []
+
+    def note(self, policy: Policy) -> None:
+        """Notes the current state, with the policy file as it is now."""
+        world = self.world
+        now = (world.groups, world.instances, world.revoked, policy)
+        last = self._states[-1] if self._states else None
+        if last is None or now != (last.groups, last.instances, last.revoked, last.policy):
+            kept = (world.groups.copy(), world.instances.copy(), frozenset(world.revoked), policy)
+            self._states.append(State(world.now, *kept))
+
+    def pasts(self) -> Iterator[tuple[World, State]]:
+        """The world as it was in each state of this delivery, oldest first."""
+        for state in self._states:
+            then = self.world.copy()
+            then.groups, then.instances, then.revoked = dict(state.groups), dict(state.instances), set(state.revoked)
+            yield then, state
+
+    def once_wanted(self, key: RuleKey, pair: Pair) -> bool:
+        """Whether tags asked for a rule at some moment of this delivery."""
+        return any(pair in oracle.wanted_by_tags(then, state.policy).get(key, ()) for then, state in self.pasts())
+
+    def always_wanted(self, key: RuleKey, pair: Pair) -> bool:
+        """Whether tags asked for a rule throughout this delivery."""
+        return all(pair in oracle.wanted_by_tags(then, state.policy).get(key, ()) for then, state in self.pasts())
+
+    def recently_allowed(self, written: Owned) -> bool:
+        """Whether a rule may be opened now, or could be within the last FRESH_SECONDS of this delivery.
+
+        Production code cannot notice that consent was withdrawn since it read it, but may not rely on an older read.
+        """
+        ends = [*(state.since for state in self._states[1:]), self.world.now]
+        accounts = {written.key.group.account}
+        accounts.add(written.pair[0].account if written.pair else written.key.source.partition("@")[2])
+        return any(
+            self.world.now - end <= FRESH_SECONDS
+            and state.policy.paused is Pause.NONE
+            and not accounts & state.revoked
+            and oracle.allowed(then, state.policy, written.key, written.pair)
+            for (then, state), end in zip(self.pasts(), ends, strict=True)
+        )

@@ -1,0 +1,265 @@
+"""The ECS adapter in front of the local cloud: what it reads, in how many calls, and what it does not believe."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import pytest
+from link_peer.alicloud.ecs import SdkEcs
+from link_peer.domain.errors import Ambiguous, CloudError, NoAccess
+from link_peer.domain.model import ALL, Party, Port, RuleKey
+from link_peer.runtime.settings import Credentials
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.faults import Fault
+from link_peer_local.core.identity import Caller
+from link_peer_local.ecs.state import Group
+
+from tests.unit.alicloud.adapter import HOME, PEER, Adapter, ids, retry
+
+TAG = f"link-managed.prod.{HOME}"
+UNKNOWN = "sg-bp1" + "z" * 17
+MALFORMED = "sg-x"
+
+
+@pytest.fixture(name="adapter")
+def _adapter(local_cloud: LocalCloud) -> Adapter:
+    return Adapter(local_cloud)
+
+
+def test_groups_by_tag_are_found_beyond_the_limit_of_tag_filters(adapter: Adapter) -> None:
+    """10,000 of them; a tag filter of DescribeSecurityGroups ends at 1,000."""
+    tagged = adapter.groups(10_000, tags={TAG: "true"})
+    adapter.groups(3, tags={TAG: "false"})
+    adapter.groups(3, tags={"link-managed.test.1": "true"})
+    assert {group.party.id for group in adapter.ecs.tagged_groups(TAG)} == ids(tagged)
+    assert adapter.calls == {"ListTagResources": 200, "DescribeSecurityGroups": 100}
+
+
+def test_no_group_has_the_tag(adapter: Adapter) -> None:
+    adapter.groups(2)
+    assert adapter.ecs.tagged_groups(TAG) == []
+    assert adapter.calls == {"ListTagResources": 1}
+
+
+def test_a_group_is_read_with_its_tags_and_counts(adapter: Adapter) -> None:
+    """`rule_count` counts every rule, `group_rules` those that name a group."""
+    app, db = adapter.groups(2, tags={"link-accept": "*"})
+    adapter.ecs.authorize(
+        db.id,
+        [
+            (RuleKey(Party(HOME, db.id), f"{app.id}@{HOME}", "", Port("tcp", 1, 1)), "a"),
+            (RuleKey(Party(HOME, db.id), "10.0.0.1/32", "10.0.0.2/32", ALL), "b"),
+        ],
+    )
+    [read] = adapter.ecs.groups([db.id])
+    assert (read.party, read.vpc, read.tags) == (Party(HOME, db.id), adapter.vpc, {"link-accept": "*"})
+    assert (read.rule_count, read.group_rules) == (2, 1)
+    assert (read.advanced, read.managed) == (False, False)
+
+
+@pytest.mark.parametrize("wrong", [UNKNOWN, MALFORMED])
+def test_a_wrong_id_costs_neither_the_others_nor_many_calls(adapter: Adapter, wrong: str) -> None:
+    adapter.cloud.ecs.strict_ids = True
+    groups = adapter.groups(150)
+    assert {g.party.id for g in adapter.ecs.groups([*ids(groups), wrong])} == ids(groups)
+    assert adapter.made() <= 20
+
+
+def test_a_malformed_instance_id_costs_neither_the_others_nor_many_calls(adapter: Adapter) -> None:
+    adapter.cloud.ecs.strict_ids = True
+    [group] = adapter.groups(1)
+    machines = [adapter.cloud.ecs.create_instance(HOME, [group.id]) for _ in range(120)]
+    wanted = [*(machine.id for machine in machines), "i-x", "i-bp1" + "0" * 17]
+    assert {i.party.id for i in adapter.ecs.instances(wanted)} == {machine.id for machine in machines}
+    assert adapter.made() <= 20
+
+
+def test_thousands_of_unknown_names_cost_tens_of_calls(adapter: Adapter) -> None:
+    """Even where the account has 2,000 groups."""
+    adapter.cloud.ecs.strict_ids = True
+    groups = adapter.groups(2_000)
+    wanted = [f"sg-bp1{number:017}" for number in range(5_950)]
+    found = adapter.ecs.groups([*wanted, groups[0].id])
+    assert [group.party.id for group in found] == [groups[0].id]
+    assert adapter.made() <= 60
+
+
+@pytest.mark.parametrize(("policy", "reach"), [("Accept", True), ("Drop", False)])
+def test_inner_access_is_the_policy_of_the_group(adapter: Adapter, policy: str, reach: bool) -> None:
+    [group] = adapter.groups(1, inner_access=policy)
+    assert adapter.ecs.inner_access(group.id) is reach
+
+
+def test_inner_access_of_an_unknown_group_is_an_error(adapter: Adapter) -> None:
+    with pytest.raises(CloudError, match="InvalidSecurityGroupId"):
+        adapter.ecs.inner_access(UNKNOWN)
+
+
+def test_an_address_is_taken_by_an_instance_or_a_secondary_interface(adapter: Adapter) -> None:
+    """By its first address and by others; in that VPC alone."""
+    [group] = adapter.groups(1)
+    machine = adapter.cloud.ecs.create_instance(HOME, [group.id])
+    interface = _interface(adapter, group)
+    taken = adapter.ecs.address_taken
+    assert taken(adapter.vpc, machine.private_ip)
+    assert taken(adapter.vpc, interface["PrivateIpAddress"])
+    other = {s["PrivateIpAddress"] for s in interface["PrivateIpSets"]["PrivateIpSet"]} - {
+        interface["PrivateIpAddress"]
+    }
+    assert taken(adapter.vpc, other.pop())
+    assert not taken(adapter.vpc, "10.0.99.99")
+    assert not taken(adapter.cloud.world.vpcs[2]["id"], machine.private_ip)
+
+
+def _interface(adapter: Adapter, group: Group) -> dict[str, object]:
+    vswitch = adapter.cloud.world.vpcs[0]["vswitch_id"]
+    params = {"VSwitchId": vswitch, "SecurityGroupId": group.id, "SecondaryPrivateIpAddressCount": "1"}
+    caller = Caller(HOME, f"acs:ram::{HOME}:root")
+    return adapter.cloud.ecs.call(caller, "CreateNetworkInterface", {"RegionId": "cn-qingdao", **params})
+
+
+def test_a_tag_is_put_on_a_group_and_removed(adapter: Adapter) -> None:
+    """The others stay. Each change returns its RequestId."""
+    [group] = adapter.groups(1, tags={"owner": "b"})
+    assert adapter.ecs.tag(group.id, TAG)
+    assert adapter.ecs.groups([group.id])[0].tags == {"owner": "b", TAG: "true"}
+    assert adapter.ecs.untag(group.id, TAG)
+    assert adapter.ecs.groups([group.id])[0].tags == {"owner": "b"}
+
+
+READS: dict[str, Callable[[Adapter], object]] = {
+    "DescribeInstances": lambda a: a.ecs.all_instances(),
+    "DescribeInstances by id": lambda a: a.ecs.instances(["i-1"]),
+    "DescribeInstances of a group": lambda a: a.ecs.members(UNKNOWN),
+    "DescribeInstances at all": lambda a: a.ecs.shows_instances(),
+    "DescribeSecurityGroups": lambda a: a.ecs.all_groups(),
+    "DescribeSecurityGroups by id": lambda a: a.ecs.groups([UNKNOWN]),
+    "DescribeSecurityGroupAttribute": lambda a: a.ecs.rules(UNKNOWN),
+    "DescribeSecurityGroupAttribute for access": lambda a: a.ecs.inner_access(UNKNOWN),
+    "ListTagResources": lambda a: a.ecs.tagged_groups(TAG),
+    "DescribeNetworkInterfaces": lambda a: a.ecs.address_taken(a.vpc, "10.0.0.1"),
+}
+CHANGES: dict[str, Callable[[Adapter], object]] = {
+    "AuthorizeSecurityGroup": lambda a: a.ecs.authorize("sg-a", [(_key("sg-a"), "d")]),
+    "ModifySecurityGroupRule": lambda a: a.ecs.modify("sg-a", "sgr-1", "d"),
+    "RevokeSecurityGroup": lambda a: a.ecs.revoke("sg-a", ["sgr-1"]),
+    "TagResources": lambda a: a.ecs.tag("sg-a", TAG),
+    "UntagResources": lambda a: a.ecs.untag("sg-a", TAG),
+}
+
+
+def _key(group: str) -> RuleKey:
+    return RuleKey(Party(HOME, group), f"sg-b@{HOME}", "", ALL)
+
+
+@pytest.mark.parametrize("what", [*READS, *CHANGES])
+def test_a_200_without_its_fields_is_ambiguous(adapter: Adapter, what: str) -> None:
+    """Never an empty page, and never a change that was made."""
+    adapter.cloud.faults.add(Fault("ecs", what.split()[0], "empty", times=None))
+    with pytest.raises(Ambiguous, match="the response has no"):
+        {**READS, **CHANGES}[what](adapter)
+
+
+@pytest.mark.parametrize("what", READS)
+def test_a_read_that_is_empty_once_is_repeated(adapter: Adapter, what: str) -> None:
+    """The second attempt is answered as usual."""
+    adapter.cloud.faults.add(Fault("ecs", what.split()[0], "empty"))
+    with contextlib.suppress(CloudError):  # the group does not exist
+        READS[what](adapter)
+    assert adapter.calls[what.split()[0]] == 2
+
+
+def test_the_second_page_must_have_its_list_too(adapter: Adapter) -> None:
+    """Half of the groups must not look like all of them."""
+    adapter.groups(150)
+    adapter.cloud.faults.add(Fault("ecs", "DescribeSecurityGroups", "empty", skip=1, times=None))
+    with pytest.raises(Ambiguous):
+        adapter.ecs.all_groups()
+
+
+@pytest.mark.parametrize("count", [0, 1, 1001])
+def test_all_rules_of_a_group_are_read(adapter: Adapter, count: int) -> None:
+    """Over every page; egress rules are left out."""
+    [group] = adapter.groups(1)
+    adapter.cloud.ecs.quotas.rules_per_group = 2_000
+    keys = [RuleKey(Party(HOME, group.id), f"10.0.{n // 250}.{n % 250}/32", "10.1.0.1/32", ALL) for n in range(count)]
+    for start in range(0, count, 100):
+        adapter.ecs.authorize(group.id, [(key, "d") for key in keys[start : start + 100]])
+    assert {rule.key for rule in adapter.ecs.rules(group.id)} == set(keys)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        RuleKey(Party(PEER, "sg-a"), f"sg-b@{PEER}", "", ALL),
+        RuleKey(Party(HOME, "sg-a"), "10.0.0.0/24", "10.0.0.1/32", ALL),
+        RuleKey(Party(HOME, "sg-a"), "0.0.0.0/0", "", ALL),
+        RuleKey(Party(HOME, "sg-a"), f"sg-b@{HOME}", "10.0.0.1/32", ALL),
+        RuleKey(Party(HOME, "sg-a"), "10.0.0.1/32", "", ALL),
+    ],
+)
+def test_no_other_rule_than_of_one_group_or_one_address_is_written(adapter: Adapter, key: RuleKey) -> None:
+    """It is refused before any call."""
+    with pytest.raises(ValueError, match="refusing to write a rule"):
+        adapter.ecs.authorize("sg-a", [(key, "d")])
+    assert adapter.made() == 0
+
+
+def test_a_group_that_does_not_exist_has_no_members(adapter: Adapter) -> None:
+    """Where the API refuses its id, too; any other refusal is raised."""
+    assert adapter.ecs.members(UNKNOWN) == []
+    for code in ("InvalidSecurityGroupId.NotFound", "OperationDenied"):
+        adapter.cloud.faults.add(Fault("ecs", "DescribeInstances", code=code, status=404))
+    assert adapter.ecs.members(UNKNOWN) == []
+    with pytest.raises(CloudError, match="OperationDenied"):
+        adapter.ecs.members(UNKNOWN)
+
+
+def test_members_are_those_of_the_group(adapter: Adapter) -> None:
+    """With address, groups and tags, over every page."""
+    one, other = adapter.groups(2)
+    inside = [adapter.cloud.ecs.create_instance(HOME, [one.id], tags={"a": "b"}) for _ in range(120)]
+    outside = adapter.cloud.ecs.create_instance(HOME, [other.id])
+    found = adapter.ecs.members(one.id)
+    assert {i.party.id for i in found} == {i.id for i in inside}
+    assert {(i.vpc, i.groups, i.tags["a"], i.classic) for i in found} == {(adapter.vpc, (one.id,), "b", False)}
+    assert {i.ip for i in found} == {i.private_ip for i in inside}
+    assert outside.id in {i.party.id for i in adapter.ecs.all_instances()}
+
+
+@pytest.mark.parametrize(("times", "refused"), [(1, False), (2, True)])
+def test_expired_keys_are_renewed_once(local_cloud: LocalCloud, times: int, refused: bool) -> None:
+    """A session may end during a run; keys that are refused again are no access."""
+    asked: list[bool] = []
+    adapter = Adapter(local_cloud)
+
+    def keys(renew: bool) -> Credentials:
+        asked.append(renew)
+        return adapter.settings.credentials
+
+    ecs = SdkEcs(adapter.settings, HOME, keys, retry(local_cloud), adapter.calls)
+    fault = Fault("ecs", code="InvalidSecurityToken.Expired", status=403, times=times)
+    local_cloud.faults.add(fault)
+    with pytest.raises(NoAccess) if refused else contextlib.nullcontext():
+        assert ecs.all_groups() == []
+    assert asked == [False, True]
+
+
+def test_a_rule_of_a_kind_that_we_never_write_has_no_identity(adapter: Adapter) -> None:
+    """A wider range, and source ports; a person's rule of one group has one."""
+    app, db = adapter.groups(2)
+    caller = Caller(HOME, f"acs:ram::{HOME}:root")
+    common = {"IpProtocol": "TCP", "PortRange": "22/22", "NicType": "intranet"}
+    for source in (
+        {"SourceCidrIp": "10.0.0.0/8"},
+        {"SourceCidrIp": "10.0.0.9/32", "SourcePortRange": "1/2"},
+        {"SourceGroupId": app.id},
+        {"SourceCidrIp": "10.0.0.9", "DestCidrIp": "10.0.0.0/24"},
+    ):
+        given = {f"Permissions.1.{name}": value for name, value in {**common, **source}.items()}
+        params = {"RegionId": "cn-qingdao", "SecurityGroupId": db.id, **given}
+        adapter.cloud.ecs.call(caller, "AuthorizeSecurityGroup", params)
+    keys = [rule.key for rule in adapter.ecs.rules(db.id)]
+    assert len(keys) == 4
+    assert [key for key in keys if key] == [RuleKey(Party(HOME, db.id), f"{app.id}@{HOME}", "", Port("tcp", 22, 22))]

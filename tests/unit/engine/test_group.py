@@ -1,0 +1,269 @@
+"""Events about a group's tags: what the group no longer allows is closed, and what it newly allows is looked at soon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from link_peer.domain.errors import NoAccess, Transient
+from link_peer.domain.hint import Hint
+from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
+from link_peer.domain.policy import Limits, Pause, Policy
+from link_peer.domain.request import look_request, sync_request
+from link_peer.engine.later import LOOK_AGAIN_SECONDS, Later
+from link_peer.engine.scopes.group import reconcile_group
+from link_peer.planning.removal_guard import RemovalGuard
+
+from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
+from tests.unit.views import (
+    APP,
+    CACHE,
+    DB,
+    HOME,
+    MANAGED,
+    NOW,
+    PEER,
+    POLICY,
+    REGION,
+    A,
+    B,
+    group,
+    instance,
+    key,
+    ours,
+    policy,
+    theirs,
+)
+
+K1, HERE, THERE = key(DB, APP, "tcp/1"), key(DB, APP), key(APP, DB)
+FOREIGN = Party(PEER, "sg-x")
+REQ = Claim("chg-1")
+
+
+class Looking:
+    """A look at sg-db, in a world of groups, instances and rules of home, and sg-x of the other account."""
+
+    def __init__(
+        self,
+        db: Group | None,
+        *rules: Rule,
+        app: Group | None = None,
+        instances: Sequence[Instance] = (),
+        with_policy: Policy = POLICY,
+        peer: bool = True,
+        limit: int = 50,
+        foreign: Sequence[Rule] = (),
+    ) -> None:
+        home = [app or group(APP, "*", managed_tag=True), group(CACHE, "*", managed_tag=True)]
+        self.ecs = FakeEcs([*home, *([db] if db else [])], instances, rules)
+        self.peer = FakeEcs([group(FOREIGN, f"*@{HOME}", managed_tag=True)], rules=foreign, account=PEER)
+        self.log, self.queue, self.clock = FakeLog(), FakeQueue(), FakeClock()
+        accounts = [self.ecs, self.peer] if peer else [self.ecs]
+        self.delivery = delivery(*accounts, log=self.log, policy=with_policy, clock=self.clock, queue=self.queue)
+        self.guard = RemovalGuard(limit)
+
+    def __call__(self) -> list[Later]:
+        hint = Hint("event-1", DB, "tags", NOW)
+        return reconcile_group(self.delivery, hint, self.delivery.audit({}), self.guard)
+
+
+def accepting(accept: str = "*", **fields: Any) -> Group:
+    return group(DB, accept, managed_tag=True, **fields)
+
+
+# closing
+
+
+@pytest.mark.parametrize(
+    ("db", "reason"),
+    [(accepting(lock=True), "locked"), (accepting(""), "no-consent"), (accepting("sg-app:tcp/2"), "no-consent")],
+)
+@pytest.mark.parametrize("claims", [(TAG,), (REQ,), (TAG, REQ)])
+def test_what_the_group_no_longer_allows_is_closed_at_once(db: Group, reason: str, claims: tuple[Claim, ...]) -> None:
+    """Whoever asks for it. The guard does not count it, and no instance need be shown."""
+    look = Looking(db, ours(K1, *claims), limit=0)
+    assert look() == []
+    assert look.ecs.existing == []
+    assert look.log.outcomes() == [("removed", reason)]
+
+
+def test_with_half_of_a_mutual_link_the_other_half_goes() -> None:
+    """The other side's rule is read and removed, though that group accepts everything."""
+    for other in (THERE, key(APP, DB, "tcp/5")):
+        look = Looking(accepting(lock=True), ours(HERE, REQ), ours(other))
+        look()
+        assert [rule.key for rule in look.ecs.existing] == ([other] if other != THERE else [])
+
+
+def test_the_other_half_goes_in_another_account_too() -> None:
+    """With that account's role."""
+    far = ours(key(FOREIGN, DB), REQ)
+    look = Looking(accepting(lock=True), ours(key(DB, FOREIGN), REQ), foreign=[far])
+    look()
+    assert (look.ecs.existing, look.peer.existing) == ([], [])
+
+
+def test_a_group_whose_peer_refuses_access_still_closes() -> None:
+    """Its own tags decide. The account that cannot be entered keeps nothing open."""
+    look = Looking(accepting(""), ours(key(DB, FOREIGN, "tcp/1"), REQ), peer=False)
+    look()
+    assert look.ecs.existing == []
+
+
+@pytest.mark.parametrize("rules", [[ours(K1)], [ours(HERE), ours(THERE)], [ours(HERE, REQ)], [theirs(K1)]])
+def test_what_the_group_still_allows_is_left_alone(rules: list[Rule]) -> None:
+    """Nothing that is missing is treated as gone, no half is completed or removed, and nothing is recorded."""
+    look = Looking(accepting(), *rules)
+    look()
+    assert (look.ecs.existing, look.ecs.changes(), look.log.outcomes()) == (rules, [], [])
+
+
+def test_rules_between_other_groups_are_left_alone() -> None:
+    """They are another delivery's business, also where they have lost their consent."""
+    other = ours(key(APP, CACHE, "tcp/1"))
+    look = Looking(accepting(lock=True), other, app=group(APP, "", managed_tag=True))
+    look()
+    assert look.ecs.existing == [other]
+
+
+def test_a_claim_that_has_ended_goes_with_the_look() -> None:
+    """An explicit cause."""
+    look = Looking(accepting(), ours(K1, TAG, Claim("chg-9", int(NOW))))
+    look()
+    assert [rule.description.partition(" by=")[2] for rule in look.ecs.existing] == ["tag"]
+
+
+def test_an_instance_rule_on_the_group_is_closed_too() -> None:
+    addresses = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", ALL)
+    shown = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+    look = Looking(accepting(lock=True), ours(addresses, ends=(A, B)), instances=shown)
+    look()
+    assert look.ecs.existing == []
+
+
+# the managed tag
+
+
+def test_a_managed_tag_that_was_removed_is_set_again() -> None:
+    """Terraform removes tags that it does not know. The intent is recorded first."""
+    look = Looking(group(DB, "*"), ours(K1))
+    look()
+    assert look.ecs.known["sg-db"].tags[MANAGED] == "true"
+    assert (look.ecs.changes(), look.log.kinds()[0]) == (["tag sg-db"], "intent")
+
+
+def test_a_group_without_rules_of_ours_gets_no_tag() -> None:
+    """Nor one with other people's."""
+    look = Looking(group(DB, "*"), theirs(K1))
+    look()
+    assert look.ecs.changes() == []
+
+
+def test_a_kept_half_tags_no_empty_group() -> None:
+    """The other side's group holds no rule of ours, and gets none."""
+    look = Looking(accepting(), ours(HERE, REQ), app=group(APP, "*"))
+    look()
+    assert (look.ecs.changes(), look.log.records) == ([], [])
+
+
+# new consent
+
+
+def looked_at(accept: str, **options: Any) -> Looking:
+    look = Looking(accepting(accept), **options)
+    look()
+    return look
+
+
+def test_each_group_that_is_accepted_is_synced_with_this_one() -> None:
+    """Groups of other accounts too, but none of an unknown account. Each has an intent."""
+    look = looked_at(f"sg-app sg-x@{PEER}:tcp/1 sg-y@1000000000000003")
+    assert look.queue.posted == [sync_request(Link(party, DB), REGION, NOW) for party in (APP, FOREIGN)]
+    assert [(r["record"], r["action"], r["from"], r["to"]) for r in look.log.records] == [
+        ("intent", "sync", "sg-app", "sg-db"),
+        ("intent", "sync", "sg-x", "sg-db"),
+    ]
+
+
+def test_each_instance_of_home_that_is_accepted_is_looked_at() -> None:
+    """For up to an hour. An instance of another account is left to the sweep."""
+    look = looked_at(f"i-a i-x@{PEER} i-b:tcp/1")
+    assert look.queue.posted == [look_request(party, REGION, NOW + LOOK_AGAIN_SECONDS) for party in (A, B)]
+    assert [(r["record"], r["action"], r["from"]) for r in look.log.records] == [
+        ("intent", "look", "i-a"),
+        ("intent", "look", "i-b"),
+    ]
+
+
+def test_other_entries_are_left_to_the_sweep() -> None:
+    """`*`, the group itself, and what cannot be parsed."""
+    assert looked_at(f"* *@{PEER} sg-db sg-DB").queue.posted == []
+
+
+def test_one_group_that_is_named_twice_is_synced_once() -> None:
+    assert len(looked_at("sg-app:tcp/1 sg-app:tcp/2 i-a i-a:tcp/1").queue.posted) == 2
+
+
+def test_at_most_so_many_parties_are_posted() -> None:
+    """The policy's limit of peers, of groups and instances together."""
+    few = policy(limits=Limits(max_peers=2))
+    assert len(looked_at("sg-app i-a sg-cache i-b", with_policy=few).queue.posted) == 2
+
+
+def test_while_all_is_paused_nothing_is_synced() -> None:
+    """`denied`, `paused`."""
+    look = looked_at("sg-app", with_policy=policy(paused=Pause.ALL))
+    assert (look.queue.posted, look.log.outcomes()) == ([], [("denied", "paused")])
+
+
+def test_closing_comes_before_the_posts() -> None:
+    """A queue that is down does not keep a rule open."""
+    look = Looking(accepting("sg-app:tcp/2"), ours(K1))
+    look.queue.errors = [Transient("queue down")] * 4
+    with pytest.raises(Transient, match="queue down"):
+        look()
+    assert look.ecs.existing == []
+
+
+# what goes wrong
+
+
+def test_a_group_that_does_not_exist_is_nothing_to_do() -> None:
+    look = Looking(None)
+    assert (look(), look.log.records, look.queue.posted) == ([], [], [])
+
+
+def test_trouble_with_a_change_is_looked_at_again() -> None:
+    """For up to an hour; the applier has recorded the attempt."""
+    look = Looking(accepting(lock=True), ours(K1))
+    look.ecs.errors["revoke"] = [Transient("503")] * 4
+    assert look() == [Later(DB, "503", NOW + LOOK_AGAIN_SECONDS)]
+    assert "attempt" in look.log.kinds()
+
+
+def test_trouble_with_a_read_is_raised() -> None:
+    look = Looking(accepting(lock=True), ours(K1))
+    look.ecs.errors["rules"] = [Transient("timeout")]
+    with pytest.raises(Transient):
+        look()
+    assert look.ecs.changes() == []
+
+
+def test_refused_access_is_one_denied_look() -> None:
+    """Nothing is changed."""
+    look = Looking(accepting(lock=True), ours(K1))
+    look.ecs.errors["groups"] = [NoAccess("Forbidden.RAM", "no")]
+    assert look() == []
+    assert look.log.outcomes() == [("denied", "no-access")]
+    assert (look.log.records[0]["action"], look.ecs.changes()) == ("look", [])
+
+
+def test_the_calls_of_a_look_do_not_grow_with_the_groups_of_the_account() -> None:
+    """Only the group, its rules and the parties of those are read."""
+    look = Looking(accepting(), ours(HERE), ours(THERE))
+    for number in range(100):
+        name = Party(HOME, f"sg-{number}")
+        look.ecs.known[name.id] = group(name, managed_tag=True)
+    look()
+    assert sorted(look.ecs.calls) == ["groups sg-app", "groups sg-db", "rules sg-app", "rules sg-db"]

@@ -1,0 +1,125 @@
+"""Who may ask for what: which queue proves which account, and how long a request's link may last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from link_peer.domain.denial import ReasonCode
+from link_peer.domain.model import Link, Party
+from link_peer.domain.policy import AccountPolicy, Limits, Policy
+from link_peer.domain.request import Request
+from link_peer.planning.authority import DAY, request_denial
+
+from tests.unit.views import HOME, NOW, PEER, POLICY, REGION, policy
+
+THIRD = "1000000000000003"
+QUEUES = {HOME: "", PEER: "requests-b", THIRD: "requests-c"}
+PARTIES = {uid: Party(uid, f"sg-{uid[-1]}") for uid in QUEUES}
+
+
+def bound() -> Policy:
+    """Three accounts, of which PEER and the third have a queue of their own."""
+    accounts = {
+        uid: AccountPolicy(uid, None if uid == HOME else f"acs:ram::{uid}:role/r", queue=queue)
+        for uid, queue in QUEUES.items()
+    }
+    return policy(accounts=accounts)
+
+
+def request(action: Any, source: str, target: str, **fields: Any) -> Request:
+    link = Link(PARTIES[source], PARTIES[target])
+    return Request("chg-1", action, REGION, link, NOW + 600, **fields)
+
+
+@pytest.mark.parametrize(
+    ("action", "source", "target", "queue", "allowed"),
+    [
+        # a link speaks for its `from`
+        ("link", HOME, PEER, "", True),
+        ("link", HOME, PEER, "requests", True),
+        ("link", PEER, HOME, "requests-b", True),
+        ("link", PEER, HOME, "", False),
+        ("link", PEER, HOME, "requests", False),
+        ("link", PEER, HOME, "requests-c", False),
+        ("link", HOME, PEER, "requests-b", False),
+        ("link", THIRD, PEER, "requests-b", False),
+        ("link", PEER, PEER, "requests-b", True),
+        # an unlink for either of the two
+        ("unlink", PEER, HOME, "requests-b", True),
+        ("unlink", HOME, PEER, "requests-b", True),
+        ("unlink", PEER, HOME, "requests-c", False),
+        ("unlink", PEER, HOME, "", True),
+        ("unlink", HOME, PEER, "", True),
+        ("unlink", PEER, THIRD, "", False),
+        ("unlink", PEER, PEER, "", False),
+        ("unlink", PEER, THIRD, "requests-c", True),
+        # a sync carries no wish, but a queue of its own speaks for no one else
+        ("sync", PEER, THIRD, "", True),
+        ("sync", PEER, HOME, "", True),
+        ("sync", PEER, HOME, "requests-b", True),
+        ("sync", HOME, PEER, "requests-b", True),
+        ("sync", PEER, HOME, "requests-c", False),
+    ],
+)
+def test_a_queue_speaks_for_its_account(action: Any, source: str, target: str, queue: str, allowed: bool) -> None:
+    """An account with a queue of its own is `from` of a link through that queue only."""
+    denial = request_denial(bound(), request(action, source, target), queue, NOW)
+    assert (denial is None) == allowed
+    assert denial is None or denial.code is ReasonCode.NOT_ALLOWED
+
+
+def test_the_denial_names_the_queue_to_use() -> None:
+    """On the shared queue: that of the account. On another account's: whose it is."""
+    shared = request_denial(bound(), request("link", PEER, HOME), "", NOW)
+    other = request_denial(bound(), request("link", PEER, HOME), "requests-c", NOW)
+    assert shared is not None
+    assert (PEER in shared.detail, shared.advice) == (True, "send it to the queue requests-b")
+    assert other is not None
+    assert ("requests-c" in other.detail, THIRD in other.detail) == (True, True)
+
+
+def test_an_account_that_the_policy_does_not_list_has_no_queue() -> None:
+    """The verdict denies it as `unknown-account`; who sent the request does not matter."""
+    stranger = Link(Party("1000000000000009", "sg-x"), PARTIES[HOME])
+    asked = Request("chg-1", "link", REGION, stranger, NOW + 600)
+    assert request_denial(bound(), asked, "", NOW) is None
+
+
+def test_without_queues_of_their_own_anyone_may_ask() -> None:
+    """Consent of the groups decides then."""
+    for action in ("link", "unlink", "sync"):
+        assert request_denial(POLICY, request(action, PEER, HOME), "", NOW) is None
+        assert request_denial(POLICY, request(action, PEER, HOME), "anything", NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("action", "until", "max_days", "allowed"),
+    [
+        ("link", None, None, True),
+        ("link", int(NOW) + 1000 * DAY, None, True),
+        ("link", None, 7, False),
+        ("link", int(NOW) + 7 * DAY, 7, True),
+        ("link", int(NOW) + 7 * DAY + 1, 7, False),
+        ("unlink", None, 7, True),
+        ("sync", None, 7, True),
+    ],
+)
+def test_a_link_ends_within_the_days_that_the_policy_allows(
+    action: Any, until: int | None, max_days: int | None, allowed: bool
+) -> None:
+    """A missing end is later than any."""
+    limited = policy(limits=Limits(max_days=max_days))
+    denial = request_denial(limited, request(action, HOME, PEER, until=until), "", NOW)
+    assert (denial is None) == allowed
+    if denial is not None:
+        assert (denial.code, "at most 7 days" in denial.detail) == (ReasonCode.NOT_ALLOWED, True)
+
+
+def test_the_queue_is_judged_before_the_length() -> None:
+    """A sender that may not ask learns nothing of the limits."""
+    strict = bound()
+    strict = Policy(strict.deployment, strict.accounts, limits=Limits(max_days=7))
+    denial = request_denial(strict, request("link", PEER, HOME), "", NOW)
+    assert denial is not None
+    assert "queue" in denial.detail
