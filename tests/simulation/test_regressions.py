@@ -71,3 +71,19 @@ def test_a_removal_beside_an_equal_rule_of_another_home_is_recorded_exactly(run:
     run.begin(tags=[])
     run.forge(ends=(A, B), port="tcp/3306", claim="tag")
     run.sweep(plan={}, inside=False, at=0)
+
+
+def test_a_stripped_tag_is_written_again_while_the_peer_account_refuses_access(run: RandomRun) -> None:
+    """I9: the rule stays, since consent names its source, and sweeps must go on finding it."""
+    run.begin(tags=[(FOUR, A, [])])
+    run.change_role(hide=True)
+    run.change_group(group=A, kind="strip")
+    run.come_to_rest()
+
+
+def test_a_rule_with_a_raised_priority_beside_an_equal_rule_is_removed(run: RandomRun) -> None:
+    """I3': the platform refuses to put our rule back to priority 100 while a person's equal rule has it."""
+    run.begin(tags=[(FOUR, A, ["tcp/3306"])])
+    run.edit_rule(group=A, number=0, text="strengthen")
+    run.add_manual_rule(ends=(X, A), port="tcp/3306", priority=100, policy="accept")
+    run.come_to_rest()

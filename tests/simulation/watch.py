@@ -120,8 +120,14 @@ class Watch:
             if lost and after <= before.claims and self._opened and rule_id in self._first_rules:
                 self._closed_late.append(f"{rule} loses {lost} after {self._opened} was opened")
             if "tag" in lost and not self.refused and not self.stale_read:
-                kept = self.states.always_wanted(rule.key, before.pair)
+                kept = self.states.always_wanted(rule.key, before.pair) and not self._displaced(rule)
                 hold("I9", not kept, f"{rule} loses its tag's claim, though the tag existed throughout")
+
+    def _displaced(self, rule: Rule) -> bool:
+        """Whether a person's equal rule has the priority that a raised rule of ours should have."""
+        others = [o for o in self.world.rules[rule.group].values() if o.key == rule.key and o.policy == "accept"]
+        taken = any(o.priority == 100 and oracle.ours(o, self.policy) is None for o in others)
+        return rule.priority != 100 and taken
 
     def before_tag(self, group: Party, key: str) -> None:
         """I1, I5 of a managed tag that is about to be added or removed."""

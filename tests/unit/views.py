@@ -35,6 +35,11 @@ def group(party: Party, accept: str = "", *, lock: bool = False, managed_tag: bo
     return Group(**{"party": party, "vpc": "vpc-1", "tags": tags, **fields})
 
 
+def managed(party: Party, accept: str = "", **fields: Any) -> Group:
+    """A group with the managed tag."""
+    return group(party, accept, managed_tag=True, **fields)
+
+
 def instance(party: Party, *groups: Party, ip: str = "", vpc: str = "vpc-1", **tags: str) -> Instance:
     """`link_peer="sg-db"`: `_` stands for `-`."""
     named = {name.replace("_", "-"): value for name, value in tags.items()}

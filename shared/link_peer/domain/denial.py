@@ -452,6 +452,19 @@ def repaired(priority: int, ours: int) -> Denial:
     return Denial(ReasonCode.NONE, f"its priority was {priority}, and is {ours} again")
 
 
+def displaced(priority: int) -> Denial:
+    """Why a rule of ours with another priority goes: a person's equal rule has the priority that ours should have."""
+    detail = (
+        f"its priority was {priority}, where it would win over an operator's drop, and a person's equal rule stands"
+    )
+    return Denial(ReasonCode.HUMAN_RULE, detail)
+
+
+def tag_was_missing(group: object) -> Denial:
+    """What a repair of a group does that holds rules of ours without the managed tag."""
+    return Denial(ReasonCode.NONE, f"{group} had lost the tag by which the sweep finds it")
+
+
 # quota and guard
 
 

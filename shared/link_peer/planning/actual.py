@@ -41,25 +41,32 @@ class ActualState:
     """The rules of a snapshot by their identity.
 
     `owned` are ours: of two copies of one rule, the one at our priority. `duplicated` are those of which someone made a
-    copy with another priority. `equal` are other people's accept rules.
+    copy with another priority. `equal` are other people's accept rules. `displaced` are rules of ours with another priority
+    beside an equal rule of a person at our priority, which ECS does not let ours have again: the person's counts.
     """
 
     def __init__(self, snapshot: Snapshot, policy: Policy, region: str) -> None:
         self.owned: dict[RuleKey, OwnedRule] = {}
         self.duplicated: set[RuleKey] = set()
+        ours = set()
         for rule, marker in owned_rules(snapshot, policy, region):
+            ours.add(rule.id)
             if rule.key is None:
                 continue
             if rule.key in self.owned:
                 self.duplicated.add(rule.key)
             if rule.key not in self.owned or rule.priority == PRIORITY:
                 self.owned[rule.key] = (rule, marker)
-        self.equal = {
-            rule.key: rule
+        others = [
+            rule
             for rules in snapshot.rules.values()
             for rule in rules
-            if rule.key and rule.policy == "accept" and rule.key not in self.owned
-        }
+            if rule.key and rule.policy == "accept" and rule.id not in ours
+        ]
+        taken = {rule.key for rule in others if rule.priority == PRIORITY}
+        lost = [key for key, (rule, _) in self.owned.items() if rule.priority != PRIORITY and key in taken]
+        self.displaced = {key: self.owned.pop(key) for key in lost}
+        self.equal = {rule.key: rule for rule in others if rule.key and rule.key not in self.owned}
 
     def claims(self, key: RuleKey) -> Set[Claim]:
         """The claims that a rule of ours carries; none where there is no such rule."""

@@ -16,6 +16,7 @@ import msgspec
 from link_peer.domain import denial as denials
 from link_peer.domain.denial import HUMAN_RULE, NOTHING, Denial, ReasonCode
 from link_peer.domain.model import PRIORITY, Link, Party, Rule, RuleKey
+from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import managed_tag
 from link_peer.planning.actual import ActualState, link_of
@@ -103,7 +104,7 @@ class _Planning:
         answers = {asked: self._answer(asked[0], wanted) for asked, wanted in self._asked.items()}
         removed = self._removed(answers)
         decided = [answer for answer in answers.values() if not _undecided(answer)]
-        return [*decided, *removed, *self._repairs()]
+        return [*self._displaced(), *decided, *removed, *self._repairs(), *self._untagged(decided)]
 
     # desired links
 
@@ -155,14 +156,41 @@ class _Planning:
     def _only_other_peoples(self, needs: Sequence[Need]) -> bool:
         return all(need.key in self._actual.equal for need in needs)
 
+    # the managed tag
+
     def _missing_managed_tag(self, needs: Iterable[Need], edits: Iterable[Edit]) -> tuple[Party, ...]:
         """The groups of rules of ours, and of new ones, that lack the tag."""
-        tag = managed_tag(self._context.policy.deployment, self._context.policy.home)
         kept = self._actual.owned.keys() - set(self._removals.freed())
         keys = [*(need.key for need in needs if need.key in kept), *(edit.key for edit in edits)]
-        parties = dict.fromkeys(key.group for key in keys)
-        groups = (self._snapshot.groups.get(party) for party in parties)
-        return tuple(group.party for group in groups if group and group.tags.get(tag) != "true")
+        return tuple(group for group in dict.fromkeys(key.group for key in keys) if self._lacks_tag(group))
+
+    def _untagged(self, decided: Iterable[Decision]) -> list[Decision]:
+        """The other groups that keep rules of ours and lack the managed tag, whatever the verdict on their links: by that
+        tag the next sweep finds them. Nothing is opened, so it is written also while opening is paused."""
+        pause = self._context.policy.paused
+        if pause is Pause.ALL:
+            return []
+        written = [d for d in decided if pause is Pause.NONE or not any(edit.gain for edit in d.edits)]
+        done = {group for decision in written for group in decision.missing_managed_tag}
+        kept = sorted(self._actual.owned.keys() - set(self._removals.freed()), reverse=True)
+        first = {key.group: self._actual.owned[key] for key in kept if key.group not in done}
+        return [
+            Decision(
+                link_of(key, marker),
+                "repair",
+                "unchanged",
+                denials.tag_was_missing(group),
+                missing_managed_tag=(group,),
+                rules=(rule,),
+            )
+            for group, (rule, marker) in first.items()
+            if (key := rule.key) and self._lacks_tag(group)
+        ]
+
+    def _lacks_tag(self, group: Party) -> bool:
+        shown = self._snapshot.groups.get(group)
+        tag = managed_tag(self._context.policy.deployment, self._context.policy.home)
+        return shown is not None and shown.tags.get(tag) != "true"
 
     # claims that rules lose
 
@@ -218,6 +246,20 @@ class _Planning:
         return turned if link.mutual and turned in self._asked_links else link
 
     # rules that someone changed
+
+    def _displaced(self) -> list[Decision]:
+        """Rules of ours with another priority, beside a person's equal rule that has ours. The person's counts from now on."""
+        return [
+            Decision(
+                link_of(key, marker),
+                "repair",
+                "removed",
+                denials.displaced(rule.priority),
+                edits=(Edit(key, lose=frozenset(marker.claims), ends=marker.ends, rule=rule),),
+                rules=(rule,),
+            )
+            for key, (rule, marker) in self._actual.displaced.items()
+        ]
 
     def _repairs(self) -> list[Decision]:
         """Rules of ours to which someone gave another priority."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from link_peer_local.ecs.state import Group
 
-from tests.functional.lab import HOME, Lab
+from tests.functional.lab import HOME, MANAGED, Lab
 
 
 def fill(lab: Lab, group: Group, count: int) -> None:
@@ -159,6 +159,7 @@ def test_a_claim_that_does_not_fit_the_description_fails(lab: Lab) -> None:
     """512 characters at most: the rule and its existing claims stay. (Only a marker that was written by hand is so long:
     ours keep room for a tag.)"""
     app, db = lab.group(), lab.group("*")
+    lab.tag(db, **{MANAGED: "true"})
     marker = f"link-peer/2 dep=prod home={HOME} id={lab.rule_id(db, app, 'tcp/1')} by="
     marker += ",".join(f"req:change-request-number-{n:06d}" for n in range(13))
     lab.authorize(

@@ -19,12 +19,12 @@ from link_peer.planning.removals import May
 
 from tests.unit.engine.scope import FakeScope, once_covered
 from tests.unit.fakes import FakeEcs, FakeLog, delivery
-from tests.unit.views import APP, CACHE, DB, HOME, NOW, POLICY, A, B, group, instance, key, ours, policy
+from tests.unit.views import APP, CACHE, DB, HOME, NOW, POLICY, A, B, instance, key, managed, ours, policy
 
 K1 = key(DB, APP, "tcp/1")
 AT_HOME = Unseen(HOME, HOME)
 LINK, MUTUAL = Link(APP, DB, parse_ports("tcp/1")), Link(APP, DB)
-GROUPS = [group(APP, "*"), group(DB, "*"), group(CACHE, "*")]
+GROUPS = [managed(APP, "*"), managed(DB, "*"), managed(CACHE, "*")]
 UNSURE = instance(A, APP)
 """A member of sg-app. No instance of the account is shown with a tag, so that nothing is proven by missing ones."""
 FULL = CloudError("AuthorizedGroupRule.LimitExceed", "full")

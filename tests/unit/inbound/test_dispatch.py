@@ -17,10 +17,10 @@ from link_peer.inbound.requests import decode, encode
 from link_peer.runtime.delivery import Delivery
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
-from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B, group, instance, key, ours, policy
+from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B, instance, key, managed, ours, policy
 
 P1 = parse_ports("tcp/1")
-GROUPS = [group(APP, "*"), group(DB, "*"), group(CACHE, "*")]
+GROUPS = [managed(APP, "*"), managed(DB, "*"), managed(CACHE, "*")]
 
 
 def message(target: Party, name: str = "chg-1", action: Any = "link") -> str:
@@ -446,7 +446,7 @@ def tagged(*names: str, kind: str = "securitygroup") -> dict[str, Any]:
 
 def test_the_tags_of_a_group_are_looked_at() -> None:
     """Each group by itself: trouble with one does not cost the other, and is looked at again."""
-    locked = [group(APP, "*"), group(DB, "*", lock=True), group(CACHE, "*", lock=True)]
+    locked = [managed(APP, "*"), managed(DB, "*", lock=True), managed(CACHE, "*", lock=True)]
     ecs = FakeEcs(locked, rules=[ours(key(DB, APP, "tcp/1")), ours(key(CACHE, APP, "tcp/1"))])
     ecs.errors["groups"] = [Transient("timeout")]
     _, log, delivered = world(ecs)

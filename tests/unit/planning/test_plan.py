@@ -11,7 +11,7 @@ import pytest
 from link_peer.domain.denial import Denial, ReasonCode
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import TAG, Claim, Link, Party, Port, Rule, RuleKey
-from link_peer.domain.policy import Limits
+from link_peer.domain.policy import Limits, Pause
 from link_peer.domain.snapshot import Address, Snapshot
 from link_peer.domain.tags import parse_ports
 from link_peer.planning import consent
@@ -36,13 +36,14 @@ from tests.unit.views import (
     group,
     instance,
     key,
+    managed,
     ours,
     policy,
     theirs,
     view,
 )
 
-OPEN = [group(APP, "*"), group(DB, "*"), group(CACHE, "*")]
+OPEN = [managed(APP, "*"), managed(DB, "*"), managed(CACHE, "*")]
 P1, P2 = parse_ports("tcp/1"), parse_ports("tcp/2")
 REQ, REQ2 = Claim("chg-1"), Claim("chg-2")
 
@@ -137,7 +138,7 @@ def test_one_request_has_one_claim_on_a_rule(before: Claim, after: Claim) -> Non
 
 def test_a_denied_link_writes_nothing_and_its_rules_are_removed() -> None:
     """Withdrawn consent is an explicit cause, so the guard does not count the removal."""
-    seen = view([group(APP), group(DB)], rules=[ours(K1)])
+    seen = view([managed(APP), managed(DB)], rules=[ours(K1)])
     denied, removed = plan(seen, desired(LINK)).decisions
     assert (denied.outcome, denied.why.code, denied.edits) == ("denied", "no-consent", ())
     assert (removed.outcome, removed.why.code, removed.unseen) == ("removed", "no-consent", frozenset())
@@ -172,7 +173,7 @@ def test_an_account_without_instances_is_doubted_and_keeps_its_rules() -> None:
 
 
 def test_an_explicit_cause_needs_no_live_account() -> None:
-    seen = view([group(APP), group(DB)], rules=[ours(K1)], alive=False)
+    seen = view([managed(APP), managed(DB)], rules=[ours(K1)], alive=False)
     assert edits(plan(seen).decisions) == [("remove", "tcp/1", ())]
 
 
@@ -207,7 +208,7 @@ def naming(count: int) -> list[Rule]:
 @pytest.mark.parametrize(("count", "outcome"), [(19, "applied"), (20, "failed"), (25, "failed")])
 def test_a_full_group_fails_the_link_without_a_write(count: int, outcome: str) -> None:
     """A group whose rules name 20 groups takes no other one."""
-    seen = view([group(APP), group(DB, "*")], rules=naming(count))
+    seen = view([managed(APP), managed(DB, "*")], rules=naming(count))
     (decision,) = plan(seen, desired(LINK)).decisions
     assert (decision.outcome, bool(decision.edits)) == (outcome, outcome == "applied")
     assert decision.why.code == ("quota" if outcome == "failed" else "")
@@ -215,21 +216,21 @@ def test_a_full_group_fails_the_link_without_a_write(count: int, outcome: str) -
 
 def test_the_last_room_in_a_group_goes_to_one_source() -> None:
     """And then to all of its links."""
-    seen = view([group(APP), group(CACHE), group(DB, "*")], rules=naming(19))
+    seen = view([managed(APP), managed(CACHE), managed(DB, "*")], rules=naming(19))
     links = [Link(APP, DB, P1), Link(CACHE, DB, P1), Link(APP, DB, P2)]
     assert [d.outcome for d in plan(seen, *map(desired, links)).decisions] == ["applied", "failed", "applied"]
 
 
 def test_a_removed_rule_makes_room() -> None:
     """Closing comes before opening, so the room is there when the new rule is written."""
-    seen = view([group(APP), group(CACHE), group(DB, "*")], rules=[ours(key(DB, CACHE, "tcp/1")), *naming(19)])
+    seen = view([managed(APP), managed(CACHE), managed(DB, "*")], rules=[ours(key(DB, CACHE, "tcp/1")), *naming(19)])
     added, removed = plan(seen, desired(LINK)).decisions
     assert (added.outcome, removed.outcome, removed.removals) == ("applied", "removed", 1)
 
 
 def test_a_removal_that_is_held_makes_no_room() -> None:
     """It is not made."""
-    seen = view([group(APP), group(CACHE), group(DB, "*")], rules=[ours(key(DB, CACHE, "tcp/1")), *naming(19)])
+    seen = view([managed(APP), managed(CACHE), managed(DB, "*")], rules=[ours(key(DB, CACHE, "tcp/1")), *naming(19)])
     (failed,) = plan(seen, desired(LINK), limit=0).decisions
     assert (failed.outcome, failed.why.code) == ("failed", "quota")
 
@@ -238,7 +239,7 @@ def test_a_request_that_exists_in_part_and_has_no_room_for_the_rest_is_rolled_ba
     """Both sides or neither: sg-db is full, and sg-app holds the other half. The room that this frees is used in a new
     round."""
     link = Link(APP, DB)
-    seen = view([group(APP, "*"), group(DB, "*")], rules=[ours(key(APP, DB), REQ), *naming(20)])
+    seen = view([managed(APP, "*"), managed(DB, "*")], rules=[ours(key(APP, DB), REQ), *naming(20)])
     (failed,) = plan(seen, desired(link, REQ), is_request=True).decisions
     assert (failed.outcome, failed.why.code) == ("failed", "quota")
     assert edits([failed]) == [("remove", "all", ())]
@@ -312,10 +313,63 @@ def test_an_expired_claim_is_dropped_when_its_rule_is_changed_anyway() -> None:
 
 def test_a_decision_names_groups_that_lack_the_managed_tag() -> None:
     """Also where the rule exists already; not where only a person's rule does."""
-    tagged = msgspec.structs.replace(OPEN[1], tags={**OPEN[1].tags, "link-managed.prod.1000000000000001": "true"})
-    assert plan(view(OPEN, rules=[ours(K1)]), desired(LINK)).decisions[0].missing_managed_tag == (DB,)
-    assert plan(view([OPEN[0], tagged], rules=[ours(K1)]), desired(LINK)).decisions[0].missing_managed_tag == ()
-    assert plan(view(OPEN, rules=[theirs(K1)]), desired(LINK)).decisions[0].missing_managed_tag == ()
+    bare = [managed(APP, "*"), group(DB, "*")]
+    assert plan(view(bare), desired(LINK)).decisions[0].missing_managed_tag == (DB,)
+    assert plan(view(bare, rules=[ours(K1)]), desired(LINK)).decisions[0].missing_managed_tag == (DB,)
+    assert plan(view(OPEN, rules=[ours(K1)]), desired(LINK)).decisions[0].missing_managed_tag == ()
+    assert plan(view(bare, rules=[theirs(K1)]), desired(LINK)).decisions[0].missing_managed_tag == ()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ([], [("repair", "unchanged")]),
+        ([desired(LINK)], [("link", "unchanged")]),
+        ([desired(Link(APP, DB, P2))], [("link", "applied")]),
+        ([desired(Link(APP, DB))], [("repair", "unchanged")]),
+    ],
+    ids=["nobody asks", "the rule's link", "another link", "a link that is denied"],
+)
+def test_a_group_that_keeps_a_rule_gets_its_managed_tag_back_once(
+    wanted: list[DesiredLink], found: list[tuple[str, str]]
+) -> None:
+    """Whatever the verdict on its links."""
+    seen = view([managed(APP), group(DB, "*")], rules=[ours(K1)])
+    decisions = plan(seen, *wanted, may_lose=May.KEEP).decisions
+    assert [(d.action, d.outcome) for d in decisions if d.missing_managed_tag == (DB,)] == found
+    assert {d.missing_managed_tag for d in decisions} <= {(DB,), ()}
+
+
+def test_the_managed_tag_is_written_again_while_opening_is_paused() -> None:
+    """It opens nothing. While everything is paused, nothing is written."""
+    seen = view([managed(APP, "*"), group(DB, "*")], rules=[ours(K1)])
+    for pause, tagged in ((Pause.OPENING, ["repair"]), (Pause.ALL, [])):
+        wanted = desired(Link(APP, DB, P2))
+        found = plan(seen, wanted, may_lose=May.KEEP, with_policy=policy(paused=pause)).decisions
+        assert [d.action for d in found if d.missing_managed_tag and not d.edits] == tagged
+
+
+def test_a_group_that_loses_its_last_rule_gets_no_managed_tag() -> None:
+    """The sweep would remove it again."""
+    seen = view([managed(APP, "*"), group(DB, "*")], rules=[ours(K1)])
+    assert [d.missing_managed_tag for d in plan(seen).decisions] == [()]
+
+
+def test_a_raised_rule_beside_a_persons_equal_rule_is_removed() -> None:
+    """ECS refuses ours the priority that the person's rule has. The person's counts as present."""
+    seen = view(OPEN, rules=[ours(K1, TAG, REQ, priority=1), theirs(K1, priority=100)])
+    removed, answer = plan(seen, desired(LINK), may_lose=May.KEEP).decisions
+    assert (removed.action, removed.outcome, removed.why.code) == ("repair", "removed", ReasonCode.HUMAN_RULE)
+    assert edits([removed]) == [("remove", "tcp/1", ())]
+    assert removed.edits[0].lose == {TAG, REQ}
+    assert (answer.outcome, answer.why.code, answer.edits) == ("unchanged", ReasonCode.HUMAN_RULE, ())
+
+
+def test_a_raised_rule_is_put_back_where_no_rule_is_in_the_way() -> None:
+    """A person's drop, or an accept with another priority, is none."""
+    for other in (theirs(K1, priority=50), theirs(K1, act="drop", priority=100)):
+        seen = view(OPEN, rules=[ours(K1, priority=1), other])
+        assert edits(plan(seen, may_lose=May.KEEP).decisions) == [("mark", "tcp/1", (TAG,))]
 
 
 def test_two_links_of_one_rule_edit_it_once() -> None:
@@ -342,7 +396,7 @@ def test_rules_for_an_account_that_cannot_be_read_are_kept_while_the_group_accep
 ) -> None:
     """The group's own consent is checked without reading the other account."""
     foreign = key(DB, Party(PEER, "sg-x"), "tcp/1")
-    seen = view([group(APP), group(DB, accept)], rules=[ours(foreign, REQ)])
+    seen = view([managed(APP), managed(DB, accept)], rules=[ours(foreign, REQ)])
     seen = msgspec.structs.replace(seen, refused_accounts={PEER: NoAccess("NoPermission", "no")})
     decisions = plan(seen).decisions
     assert sum(decision.removals for decision in decisions) == removes
@@ -396,7 +450,7 @@ def test_the_askers_of_what_is_not_shown_are_confirmed() -> None:
     assert found.unconfirmed == {APP}
     assert plan(view(OPEN, rules=[ours(key(DB, APP)), ours(key(APP, DB))])).unconfirmed == {APP, DB}
     assert plan(view(OPEN, rules=[ours(addresses, ends=(A, B))])).unconfirmed == {A, B}
-    assert plan(view([group(APP), group(DB)], rules=[ours(K1)])).unconfirmed == set()
+    assert plan(view([managed(APP), managed(DB)], rules=[ours(K1)])).unconfirmed == set()
     assert plan(view(OPEN, [instance(A, APP, link_peer="x")], [ours(K1)])).unconfirmed == {APP}
 
 
@@ -432,8 +486,8 @@ def test_a_tag_completes_its_link_and_adds_no_request() -> None:
 
 def test_a_half_that_is_only_kept_tags_no_other_group() -> None:
     """The other side's group holds no rule of ours, and none is written there."""
-    tagged = group(DB, "*", managed_tag=True)
-    seen = view([group(APP, "*"), tagged], rules=[ours(key(DB, APP), REQ)])
+    tagged = managed(DB, "*")
+    seen = view([managed(APP, "*"), tagged], rules=[ours(key(DB, APP), REQ)])
     found = plan(seen, DesiredLink(Link(APP, DB), REQ, opens=False)).decisions
     assert [decision.missing_managed_tag for decision in found] == [()]
 
@@ -451,7 +505,7 @@ def test_a_removal_names_the_requests_whose_claims_go() -> None:
 
 def test_a_mutual_removal_is_named_as_the_link_was_asked_for() -> None:
     """The way round in which someone asks for it now, though it is denied."""
-    seen = view([group(APP), group(DB)], rules=[ours(key(DB, APP)), ours(key(APP, DB))])
+    seen = view([managed(APP), managed(DB)], rules=[ours(key(DB, APP)), ours(key(APP, DB))])
     for link in (Link(APP, DB), Link(DB, APP)):
         assert {d.link for d in plan(seen, desired(link)).decisions} == {link}
 
@@ -516,7 +570,7 @@ def some_world(dice: random.Random) -> Snapshot:
     parties = (APP, DB, CACHE)
     accepts = ["", "*", "sg-app", "sg-db:tcp/1", "sg-app:tcp/1 sg-cache"]
     peers = ["", "sg-db", "sg-db:tcp/1", "sg-cache:tcp/1+tcp/2", "sg-app", "i-b", "i-a:tcp/2", "sg-db:tcp/1 sg-db", "x"]
-    groups = [group(p, dice.choice(accepts), lock=dice.random() < 0.1) for p in parties]
+    groups = [managed(p, dice.choice(accepts), lock=dice.random() < 0.1) for p in parties]
     instances = [
         instance(i, *dice.sample(parties, dice.choice([1, 2])), ip=f"10.0.0.{n}", link_peer=dice.choice(peers))
         for n, i in enumerate((A, B), start=1)

@@ -122,6 +122,8 @@ class Sweep(Scope):
         for decision in plan.decisions:
             if self._refused_before(decision):
                 continue  # while closing, and recorded then
+            if self._closing and decision.missing_managed_tag and not decision.edits:
+                continue  # whether the group keeps a rule is known once wishes are read
             if decision.edits or decision.missing_managed_tag or decision.outcome == "removed":
                 if self._was_read(decision, snapshot):
                     chosen.append(decision)
