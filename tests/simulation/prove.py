@@ -53,14 +53,11 @@ OWN_FAULTS = (  # those whose end is exact, or that say what happens while a cal
     "consent withdrawn during a delivery",
     "a change during a delivery",
     "expiry during a delivery",
-    "put back",
-    "trouble during events",
-    "borrowed addresses",
 )
 LONGEST = [
     ("histories", name)
     for name in ("consent withdrawn", "lifecycle, instance", "two instances, instance", "link and unlink")
-]
+] + [("faults", "borrowed addresses"), ("faults", "trouble during events")]
 
 
 class Job(msgspec.Struct, frozen=True):

@@ -93,7 +93,9 @@ class Watch:
             hold("I5", _rule_name(key) in self._intents, f"{key} is added without an intent")
             two_sources = key.source.startswith("sg-") == bool(key.dest)
             hold("I3'", key.group == group and not two_sources, f"{key} does not have exactly one source")
-            self._check_gain(written, written.claims)
+            exists = any(rule.key == key for rule in self.world.rules.get(group, {}).values())
+            if not (exists and self.stale_read):  # what exists is not added again, and a stale read does not show it
+                self._check_gain(written, written.claims)
 
     def before_rule_change(self, group: Party, rule_ids: Sequence[str], description: str | None = None) -> None:
         """I1, I2, I3', I5, I9, I14 of rules that are about to get this description, or to be revoked if it is None."""
@@ -114,6 +116,9 @@ class Watch:
                 hold("I3'", written is not None, f"{rule} gets a marker that is not ours: {description}")
                 assert written is not None
                 after = written.claims
+                if written.pair != before.pair:
+                    taken = self.states.once_wanted(rule.key, written.pair)
+                    hold("I9", taken, f"{rule} is taken for {written.pair}, while it is still that of {before.pair}")
                 if after - before.claims:
                     self._check_gain(written, after - before.claims)
             lost = before.claims - after

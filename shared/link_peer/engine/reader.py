@@ -244,7 +244,13 @@ class Reader:
         self._inner_access[group] = ecs.inner_access(group.id)
 
     def _read_members(self, group: Party, ecs: Ecs) -> None:
-        self._keep_instances(ecs.members(group.id))
+        members = ecs.members(group.id)
+        known = {i.party for i in self._instances.values() if group in self._groups_of([i])}
+        missing = known - {instance.party for instance in members}
+        if missing and not self._tolerant:
+            # either it was released a moment ago, or the account has stopped showing what it holds
+            raise Transient(f"{group} does not show {min(missing)}, which was shown a moment ago")
+        self._keep_instances(members)
         self._complete_groups.add(group)
 
     def _read_everything(self, account: str, ecs: Ecs) -> None:

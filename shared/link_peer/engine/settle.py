@@ -201,6 +201,7 @@ class _Call:
             gone += found.copies
             if found.marker is None:  # someone else's, made meanwhile
                 continue
+            _same_instances(edit, found.marker)
             if claims := claims_after(edit, found.marker):
                 self._mark(edit, found.rule, found.marker, claims)
             else:
@@ -215,6 +216,15 @@ class _Call:
         if edit.gain and not markers.fits(marker):
             raise LinkDenied(denials.description_full())
         self._requests.append(self._ecs.modify(self._group.id, rule.id, markers.render(marker)))
+
+
+def _same_instances(edit: Edit, marker: Marker) -> None:
+    """Raises LinkDenied where the rule is now that of other instances with the same addresses than it was for the plan."""
+    planned = markers.parse(edit.rule.description) if edit.rule else None
+    if edit.ends is None or marker.ends is None or marker.ends in (edit.ends, planned and planned.ends):
+        return
+    other = next(holder for holder, own in zip(marker.ends, edit.ends, strict=True) if holder != own)
+    raise LinkDenied(denials.address_of_another(edit.ends[0], other))
 
 
 def _next_call(edits: Sequence[Edit], existing: dict[RuleKey, Existing]) -> list[Edit]:

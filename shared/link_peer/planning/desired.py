@@ -23,7 +23,8 @@ class Verdicts:
     """The verdict of each link, worked out once. A link that the cloud has just refused to write is denied, and so is one
     whose rule belongs to other instances with the same addresses.
 
-    `unread` are links, and `questions` things, that must be read before all verdicts count.
+    `unread` are links, and `questions` things, that must be read before all verdicts count. `absent` are instances whose
+    rules others may have, as nothing shows them; `doubted_accounts` are theirs, where these show no instances at all.
     """
 
     def __init__(
@@ -38,6 +39,8 @@ class Verdicts:
         self.refusals = {refusal.denial for refusal in refused.values()}
         self.unread: set[Link] = set()
         self.questions: set[Question] = set()
+        self.absent: set[Party] = set()
+        self.doubted_accounts: set[str] = set()
 
     def of(self, link: Link) -> Verdict:
         """The link's verdict."""
@@ -68,12 +71,22 @@ class Verdicts:
 
     def address_moved(self, key: RuleKey, marker: Marker) -> bool:
         """Whether the instances that an instance rule was written for have other addresses now, or do not exist. False
-        where they were not read; they are then noted as unread."""
+        where they were not read; they are then noted as unread. That one does not exist is believed of a live account."""
         old = link_of(key, marker)
-        if not {old.source, old.target} <= self._snapshot.requested:
+        ends = {old.source, old.target}
+        if not ends <= self._snapshot.requested:
             self.unread.add(old)
             return False
-        return key not in self.needs(old)
+        if needs := self.needs(old):
+            return key not in needs
+        missing = ends - self._snapshot.instances.keys()
+        if not missing or not all(self._snapshot.readable(end.account) for end in ends):
+            return False
+        missing -= self._context.deleted
+        doubted = {end.account for end in missing} - self._snapshot.live_accounts
+        self.absent |= missing
+        self.doubted_accounts |= doubted
+        return not doubted
 
     def _other_holder(self, needs: Iterable[Need]) -> Party | None:
         """The instance whose rule one of these already is. Two instances with one address cannot be told apart by a /32:

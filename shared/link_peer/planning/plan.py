@@ -94,8 +94,8 @@ class _Planning:
             decisions,
             frozenset(self._removals.unread | self._verdicts.unread),
             frozenset(self._verdicts.questions),
-            frozenset(self._removals.doubted_accounts),
-            frozenset(self._removals.unconfirmed()),
+            frozenset(self._removals.doubted_accounts | self._verdicts.doubted_accounts),
+            frozenset(self._removals.unconfirmed() | self._verdicts.absent),
             self._removals.due,
             self._removals.held,
         )

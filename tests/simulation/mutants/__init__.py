@@ -71,6 +71,7 @@ MUTANTS = [
     Mutant("a request id is used again", attacks.request_id_reused, "a request id used twice", ()),
     Mutant("an address is trusted", attacks.address_trusted, "borrowed addresses", ()),
     Mutant("an address is shared", attacks.address_shared, "borrowed addresses", ()),
+    Mutant("a rule is taken from its instance", attacks.rule_taken, "borrowed addresses", ("stale", "empty")),
     Mutant("the managed tag is trusted", attacks.managed_tag_trusted, "stripped tags", ()),
     Mutant("a lock is ignored where the policy consents", attacks.lock_ignored, "a lock", ()),
     Mutant("consent never ends", attacks.consent_without_end, "consent ends", ()),

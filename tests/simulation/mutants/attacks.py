@@ -11,7 +11,7 @@ from link_peer.domain import marker
 from link_peer.domain.model import Link, Marker, Rule, RuleKey
 from link_peer.domain.request import Message
 from link_peer.domain.snapshot import Snapshot
-from link_peer.engine import apply
+from link_peer.engine import apply, settle
 from link_peer.engine.apply import Applier
 from link_peer.engine.scopes import pair
 from link_peer.engine.scopes.everything import Sweep
@@ -129,6 +129,11 @@ def address_trusted(patch: Patch) -> None:
 def address_shared(patch: Patch) -> None:
     """Two instances with one address share a rule, whose marker knows the first alone."""
     patch.setattr(desired.Verdicts, "_other_holder", lambda *_args: None)
+
+
+def rule_taken(patch: Patch) -> None:
+    """A rule that the plan did not see is made that of another instance with the same address."""
+    patch.setattr(settle, "_same_instances", lambda *_args: None)
 
 
 def managed_tag_trusted(patch: Patch) -> None:

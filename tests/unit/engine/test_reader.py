@@ -72,6 +72,21 @@ def test_members_are_read_with_all_of_their_groups() -> None:
     assert snapshot.complete_groups == {DB}
 
 
+@pytest.mark.parametrize("tolerant", [False, True])
+def test_a_group_without_a_member_that_was_just_shown_was_not_read_completely(tolerant: bool) -> None:
+    """An account that stops showing instances during a delivery proves nothing. A sweep has read the whole account."""
+    ecs = home()
+    reading = reader(ecs, tolerant=tolerant)
+    reading.parties([A])
+    ecs.running.clear()
+    if tolerant:
+        reading.members([APP])
+    else:
+        with pytest.raises(Transient, match="does not show i-a"):
+            reading.members([APP])
+    assert (reading.member_count(APP) is not None) is tolerant
+
+
 def test_a_party_that_does_not_exist_counts_as_requested() -> None:
     """So that it is known to be missing, and not merely unread."""
     found = reader(home())

@@ -10,18 +10,24 @@ import pytest
 from link_peer.domain import marker as markers
 from link_peer.domain.denial import EXPIRED_MEANWHILE, LinkDenied, ReasonCode
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled, Transient
-from link_peer.domain.model import TAG, Claim, Rule, RuleKey
+from link_peer.domain.model import TAG, Claim, Party, Port, Rule, RuleKey
 from link_peer.engine.reader import Reader
 from link_peer.engine.settle import RULES_PER_CALL, Settler
 from link_peer.planning.decision import Edit
 from link_peer.runtime.retry import ATTEMPTS, Retry
 
 from tests.unit.fakes import FakeClock, FakeCloud, FakeEcs
-from tests.unit.views import APP, DB, HOME, MANAGED, NOW, POLICY, REGION, group, key, ours, theirs
+from tests.unit.views import APP, DB, HOME, MANAGED, NOW, POLICY, REGION, A, B, group, key, ours, theirs
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 REQ, REQ2 = Claim("chg-1"), Claim("chg-2")
 FULL = CloudError("AuthorizedGroupRule.LimitExceed", "full", "request-x")
+
+
+EVIL_ONE, TWIN = Party(HOME, "i-evil"), Party(HOME, "i-twin")
+K32 = RuleKey(DB, "10.0.0.9/32", "10.0.0.2/32", Port("tcp", 1, 1))
+TWINS_RULE, INSTANCE_RULE = ours(K32, ends=(TWIN, B)), ours(K32, ends=(A, B))
+EVIL = Edit(K32, frozenset({TAG}), ends=(EVIL_ONE, B), claims=(TAG,))
 
 
 class Settling:
@@ -274,6 +280,28 @@ def test_a_call_skips_a_rule_that_is_another_persons() -> None:
     edits = [mark(ours(k), lose=[TAG]) for k in (K1, K2)]
     settle.settler.send(DB, edits, settle.ecs.existing, lambda _batch: None, settle.requests)
     assert settle.ecs.existing == [theirs(K1, priority=100)]
+
+
+@pytest.mark.parametrize(
+    "edit", [EVIL, msgspec.structs.replace(EVIL, rule=INSTANCE_RULE, gain=frozenset(), claims=(TAG,))]
+)
+def test_a_rule_that_another_instance_got_meanwhile_is_not_taken(edit: Edit) -> None:
+    """Two instances have one address. The plan did not see the rule, or saw it while it was a third pair's."""
+    settle = settling(TWINS_RULE)
+    with pytest.raises(LinkDenied) as denied:
+        settle(edit)
+    assert denied.value.denial.code is ReasonCode.ADDRESS_CONFLICT
+    assert settle.ecs.existing == [TWINS_RULE]
+
+
+def test_a_rule_whose_instances_have_moved_is_taken_as_planned() -> None:
+    """The plan saw whose rule it was."""
+    settle = settling(TWINS_RULE)
+    settle(msgspec.structs.replace(EVIL, rule=TWINS_RULE))
+    (rule,) = settle.ecs.existing
+    marker = markers.parse(rule.description)
+    assert marker is not None
+    assert marker.ends == (EVIL_ONE, B)
 
 
 def test_a_changed_priority_is_put_back() -> None:

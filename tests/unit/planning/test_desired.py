@@ -214,9 +214,23 @@ def test_a_link_that_is_denied_itself_holds_no_address() -> None:
 
 
 def test_an_address_that_moved_belongs_to_its_new_instance() -> None:
-    """i-a has another address now, or does not exist any more."""
-    for seen in (alike(ours(K9, ends=(A, B)), a="10.0.0.9"), alike(ours(K9, ends=(A, B)), without=(A,))):
-        assert denial_of(verdicts(seen), C_TO_B) is None
+    """i-a is shown with another address."""
+    seen = alike(ours(K9, ends=(A, B)), a="10.0.0.9")
+    assert denial_of(verdicts(seen), C_TO_B) is None
+
+
+def test_the_address_of_an_instance_that_is_gone_belongs_to_its_new_instance() -> None:
+    """Another read has to confirm it. An account that shows nothing proves nothing."""
+    live = alike(ours(K9, ends=(A, B)), without=(A,))
+    silent = msgspec.structs.replace(live, live_accounts=set())
+    found = verdicts(live)
+    assert denial_of(found, C_TO_B) is None
+    assert (found.absent, found.doubted_accounts) == ({A}, set())
+    found = verdicts(silent)
+    denial = denial_of(found, C_TO_B)
+    assert denial is not None
+    assert denial.code is ReasonCode.ADDRESS_CONFLICT
+    assert found.doubted_accounts == {HOME}
 
 
 def test_the_holder_of_a_rule_that_was_not_read_is_read_first() -> None:
