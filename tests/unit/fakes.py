@@ -223,9 +223,11 @@ def delivery(
     clock: Any = None,
     queue: FakeQueue | None = None,
     seconds: float = 600,
+    lanes: int = 1,
     current_policy: Callable[[], Policy] | None = None,
 ) -> Delivery:
-    """A delivery in a world of fakes; one read at a time, so that calls have an order."""
+    """A delivery in a world of fakes; one read at a time, so that calls have an order, and one message of a batch
+    after the other unless there are more `lanes`."""
     cloud = FakeCloud(*accounts)
     return Delivery(
         function="test",
@@ -237,5 +239,6 @@ def delivery(
         queue=queue or FakeQueue(),
         seconds=seconds,
         readers=1,
+        lanes=lanes,
         current_policy=current_policy,
     )

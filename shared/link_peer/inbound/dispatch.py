@@ -7,6 +7,7 @@ that fails, so that the platform delivers again.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -26,12 +27,14 @@ from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.group import reconcile_group
 from link_peer.engine.scopes.instances import one_per_party, reconcile_instances
 from link_peer.engine.scopes.pair import reconcile_pair, removals_due
+from link_peer.engine.shared_guard import SharedGuard
 from link_peer.inbound import events
 from link_peer.inbound.requests import BadRequest, DeniedRequest, Known, decode
 from link_peer.planning.decision import Unseen
 from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.lanes import Job, run_jobs
 from link_peer.runtime.ports import Record
 
 FIRST_DELAY, LONGEST_DELAY = 10, 600
@@ -161,18 +164,35 @@ def handle_messages(event: bytes, delivery: Delivery) -> Outcomes:
 
 
 def handle_elements(elements: Iterable[object], delivery: Delivery) -> Outcomes:
-    """Queue messages, each as an element of the stream or as a bare body."""
+    """Queue messages, each as an element of the stream or as a bare body. Those that touch none of the same groups are
+    carried out side by side, the others in the order in which they came."""
     outcomes: Outcomes = Counter()
     troubles: list[Exception] = []
     arrived = [_arrived(element, delivery) for element in elements]
-    guard = _guard_for([one.message for one in arrived], delivery)
-    for one in arrived:
-        try:
-            outcomes += _carry_out(one, delivery, guard)
-        except Exception as trouble:  # also a bug of ours must not cost the other messages
-            troubles.append(trouble)
+    shared = delivery.merged(_batch_name(arrived)) if len(arrived) > 1 and delivery.lanes > 1 else delivery
+    guard = _guard_for([one.message for one in arrived], shared)
+    for done in run_jobs([_job(one, delivery, shared, guard) for one in arrived], delivery.lanes):
+        if isinstance(done, Exception):  # also a bug of ours must not cost the other messages
+            troubles.append(done)
+        else:
+            outcomes += done
     _raise_first(troubles)
     return outcomes
+
+
+def _batch_name(arrived: Sequence[_Arrived]) -> str:
+    """What names the role sessions of a batch: its first request."""
+    return next((one.message.request_id for one in arrived if one.message), arrived[0].event_id)
+
+
+def _job(one: _Arrived, delivery: Delivery, shared: Delivery, guard: SharedGuard) -> Job[Outcomes]:
+    """Carries out one message. A link between groups touches the rules and the quota of these two. Which groups a link
+    between instances or a look touches is known only once it has been read."""
+    message = one.message
+    if isinstance(message, Look) or (message and not message.link.source.is_group):
+        return Job(functools.partial(_carry_out, one, delivery, guard), None)
+    touches = frozenset((message.link.source, message.link.target) if message else ())
+    return Job(functools.partial(_carry_out, one, shared, guard), touches)
 
 
 def _raise_first(troubles: Sequence[Exception]) -> None:
@@ -229,15 +249,18 @@ def _claimed(said: Request | Known) -> Record:
     return {"claimed_by": said.requested_by, "claimed_reason": said.justification}
 
 
-def _guard_for(messages: Sequence[Message | None], delivery: Delivery) -> RemovalGuard:
+def _guard_for(messages: Sequence[Message | None], delivery: Delivery) -> SharedGuard:
     """The removal guard of a batch. Where its syncs together are due to remove more than the policy allows, none does."""
-    guard = RemovalGuard(delivery.policy.limits.removals_per_run)
+    guard = SharedGuard(delivery.policy.limits.removals_per_run)
     syncs = [message for message in messages if isinstance(message, Request) and message.action == "sync"]
     if len(syncs) < 2:
         return guard  # a single message is counted when it is carried out
+    looks = [Job(functools.partial(removals_due, delivery, request), frozenset()) for request in syncs]
     rules: dict[Unseen, frozenset[RuleKey]] = {}
-    for request in syncs:
-        for unseen, keys in removals_due(delivery, request).items():
+    for found in run_jobs(looks, delivery.lanes):
+        if isinstance(found, Exception):
+            raise found
+        for unseen, keys in found.items():
             rules[unseen] = rules.get(unseen, frozenset()) | keys  # a rule that several messages name counts once
     due = {unseen: len(keys) for unseen, keys in rules.items()}
     guard.expect(due)
@@ -248,7 +271,14 @@ def _guard_for(messages: Sequence[Message | None], delivery: Delivery) -> Remova
     return guard
 
 
-def _carry_out(one: _Arrived, delivery: Delivery, guard: RemovalGuard) -> Outcomes:
+def _carry_out(one: _Arrived, delivery: Delivery, guard: SharedGuard) -> Outcomes:
+    try:
+        return _carry_out_message(one, delivery, guard)
+    finally:
+        guard.done()
+
+
+def _carry_out_message(one: _Arrived, delivery: Delivery, guard: RemovalGuard) -> Outcomes:
     common = {"event_id": one.event_id, "queue": one.queue}
     message = one.message
     if message is None:

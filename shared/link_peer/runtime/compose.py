@@ -15,7 +15,7 @@ from link_peer.domain.policy import Policy
 from link_peer.inbound import policy_file
 from link_peer.runtime import settings as settings_module
 from link_peer.runtime.clock import Clock, SystemClock
-from link_peer.runtime.delivery import DEFAULT_SECONDS, Delivery
+from link_peer.runtime.delivery import DEFAULT_SECONDS, LANES, Delivery
 from link_peer.runtime.ports import AuditLog, Cloud
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Settings
@@ -62,6 +62,7 @@ def open_delivery(
         log=wrap_log(log) if wrap_log else log,
         queue=MnsQueue(settings, policy.home),
         seconds=seconds or float(limit or DEFAULT_SECONDS),
+        lanes=LANES,
         current_policy=functools.partial(load_policy, settings.policy_path),
     )
 

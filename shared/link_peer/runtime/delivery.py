@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 
 from link_peer.domain.policy import Policy
 from link_peer.domain.request import Message
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.clock import Clock
+from link_peer.runtime.merged import MergedCloud, MergedLog
 from link_peer.runtime.ports import AuditLog, Cloud, Queue
 from link_peer.runtime.retry import Retry
 
 MARGIN = 0.15  # of the function's time is kept for the outcomes
 DEFAULT_SECONDS = 60.0  # where nothing says how long the function may run
 READERS = 4  # threads; ECS limits calls per minute, so more of them gain little
+LANES = 16  # threads; as many as a batch has messages, since most of their time is spent waiting for answers
 
 
 class Delivery:
     """The world of one delivery. `open_cloud(name, retry)` opens the accounts; the name ties role sessions to the event
-    or request. `readers` is how many reads may run side by side. `current_policy` reads the policy again."""
+    or request. `readers` is how many reads may run side by side, `lanes` how many messages of a batch. `current_policy` reads
+    the policy again."""
 
     def __init__(
         self,
@@ -32,6 +36,7 @@ class Delivery:
         queue: Queue,
         seconds: float = DEFAULT_SECONDS,
         readers: int = READERS,
+        lanes: int = 1,
         current_policy: Callable[[], Policy] | None = None,
     ) -> None:
         self.function = function
@@ -42,12 +47,21 @@ class Delivery:
         self.log = log
         self.queue = queue
         self.readers = readers
+        self.lanes = lanes
         self._open_cloud = open_cloud
         self._current_policy = current_policy
 
     def cloud(self, name: str) -> Cloud:
         """The way into each account, for one event or request."""
         return self._open_cloud(name, self.retry)
+
+    def merged(self, name: str) -> Delivery:
+        """The same delivery for messages that are handled side by side: one thread each, and what they read or record at the
+        same time is one call. `name` ties their role sessions to the batch."""
+        made = copy.copy(self)
+        cloud = MergedCloud(self.cloud(name))
+        made.readers, made.log, made._open_cloud = 1, MergedLog(self.log), lambda _name, _retry: cloud
+        return made
 
     def post(self, message: Message, *, queue: str = "", delay: int = 0) -> None:
         """Puts a message on a queue (as `Queue.post`), with retries. Raises Transient."""

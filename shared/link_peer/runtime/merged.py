@@ -1,0 +1,119 @@
+"""One way into the cloud for messages that are handled side by side: what they ask for at the same time is one call.
+
+A call begins after everything that it answers was asked for, so no answer is older than its question.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar, cast
+
+from link_peer.domain.errors import NoAccess, Transient
+from link_peer.domain.model import Group, Instance
+from link_peer.runtime.ports import AuditLog, Cloud, Ecs, Record
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+IDS = 12
+"""Ids of one call. When a call is refused for one id, it is split until that id is alone; with so few, what is unknown never
+costs a read of the whole account (`alicloud.by_id`)."""
+
+
+class Merged(Generic[Item, Answer]):
+    """A call that takes many items. While one is under way, what other threads ask for is gathered for the next. `limit` is
+    how many items calls are joined to."""
+
+    def __init__(self, call: Callable[[list[Item]], Answer], limit: float = math.inf) -> None:
+        self._call = call
+        self._limit = limit
+        self._asked: list[tuple[Sequence[Item], Future[Answer]]] = []
+        self._lock = threading.Lock()
+        self._turn = threading.Lock()  # held while a call is under way
+
+    def __call__(self, items: Sequence[Item]) -> Answer:
+        """The answer for these items, and perhaps others. Raises what the call raises."""
+        future: Future[Answer] = Future()
+        with self._lock:
+            self._asked.append((items, future))
+        with self._turn:
+            while not future.done():
+                self._answer(self._next())
+        return future.result()
+
+    def _next(self) -> list[tuple[Sequence[Item], Future[Answer]]]:
+        with self._lock:
+            sizes = itertools.accumulate(len(items) for items, _ in self._asked)
+            count = max(1, sum(size <= self._limit for size in sizes))
+            asked, self._asked = self._asked[:count], self._asked[count:]
+            return asked
+
+    def _answer(self, asked: Sequence[tuple[Sequence[Item], Future[Answer]]]) -> None:
+        try:
+            answer = self._call([item for items, _ in asked for item in items])
+        except BaseException as error:
+            if len(asked) > 1 and not isinstance(error, (Transient, NoAccess)):
+                for one in asked:  # the error may be about what one of them asks for
+                    self._answer([one])
+                return
+            for _, future in asked:
+                future.set_exception(error)
+        else:
+            for _, future in asked:
+                future.set_result(answer)
+
+
+class MergedLog:
+    """An audit log whose records are written together."""
+
+    def __init__(self, log: AuditLog) -> None:
+        self._write = Merged[Record, None](log.write)
+
+    def write(self, records: Sequence[Record]) -> None:
+        """As `AuditLog.write`."""
+        self._write(records)
+
+
+class MergedCloud:
+    """A cloud each of whose accounts is entered once, and whose groups and instances are read together."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.calls = cloud.calls
+        self._cloud = cloud
+        self._entered: dict[str, Future[Ecs]] = {}
+        self._lock = threading.Lock()
+
+    def ecs(self, account: str) -> Ecs:
+        """As `Cloud.ecs`. A thread that comes while another one enters the account waits for that one's result."""
+        with self._lock:
+            known = self._entered.get(account)
+            future = known or self._entered.setdefault(account, Future())
+        if known is None:
+            try:
+                future.set_result(cast(Ecs, _MergedEcs(self._cloud.ecs(account))))
+            except BaseException as error:
+                del self._entered[account]  # the next message tries again
+                future.set_exception(error)
+        return future.result()
+
+
+class _MergedEcs:
+    """An account whose groups and instances are read together. Everything else is a call of its own."""
+
+    def __init__(self, ecs: Ecs) -> None:
+        self._ecs = ecs
+        self._groups = Merged(ecs.groups, IDS)
+        self._instances = Merged(ecs.instances, IDS)
+
+    def groups(self, ids: Sequence[str]) -> list[Group]:
+        return [group for group in self._groups(ids) if group.party.id in ids] if ids else []
+
+    def instances(self, ids: Sequence[str]) -> list[Instance]:
+        return [instance for instance in self._instances(ids) if instance.party.id in ids] if ids else []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ecs, name)

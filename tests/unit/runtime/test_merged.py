@@ -1,0 +1,205 @@
+"""Calls of several threads that are made as one. Threads wait for conditions, never for time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from link_peer.domain.errors import CloudError, NoAccess, Transient
+from link_peer.domain.model import Party
+from link_peer.runtime.merged import IDS, Merged, MergedCloud, MergedLog
+
+from tests.unit.fakes import FakeCloud, FakeEcs, FakeLog
+from tests.unit.views import APP, CACHE, DB, HOME, PEER, A, B, group, instance
+
+
+class Held:
+    """A call whose first use waits until `waiting` others have been asked for."""
+
+    def __init__(self, waiting: int, fails: Callable[[list[str]], Exception | None] = lambda _items: None) -> None:
+        self.made: list[list[str]] = []
+        self.begun = threading.Event()
+        self.waiting = waiting
+        self.fails = fails
+        self.merged: Any = None
+
+    def __call__(self, items: list[str]) -> str:
+        self.made.append(items)
+        if len(self.made) == 1:
+            self.begun.set()
+            while len(self.merged._asked) < self.waiting:
+                time.sleep(0)
+        if error := self.fails(items):
+            raise error
+        return f"answer {len(self.made)}"
+
+
+def ask(held: Held, first: Sequence[str], *others: Sequence[str], limit: float = 99) -> list[Future[str]]:
+    """Asks for `first`, and for the others from threads of their own while that call is under way, in this order."""
+    held.merged = Merged[str, str](held, limit)
+    with ThreadPoolExecutor(1 + len(others)) as pool:
+        futures = [pool.submit(held.merged, first)]
+        held.begun.wait()
+        for number, items in enumerate(others, 1):
+            futures.append(pool.submit(held.merged, items))
+            while len(held.merged._asked) < number and not futures[0].done():
+                time.sleep(0)
+    return futures
+
+
+def test_what_is_asked_while_a_call_is_under_way_is_the_next_call() -> None:
+    """It begins after they have asked, so its answer is no older than their questions."""
+    held = Held(3)
+    answers = ask(held, ["a"], ["b"], ["c", "d"], ["e"])
+    assert held.made == [["a"], ["b", "c", "d", "e"]]
+    assert [answer.result() for answer in answers] == ["answer 1", *["answer 2"] * 3]
+
+
+def test_a_call_is_not_joined_beyond_its_limit() -> None:
+    """What a single thread asks for is not divided."""
+    held = Held(4)
+    ask(held, ["a"], ["b"], ["c"], ["d"], ["e", "f", "g"], limit=2)
+    assert held.made == [["a"], ["b", "c"], ["d"], ["e", "f", "g"]]
+
+
+@pytest.mark.parametrize("error", [Transient("timeout"), NoAccess("NoPermission", "no")])
+def test_trouble_of_a_joined_call_is_that_of_all(error: Exception) -> None:
+    """Each alone would meet it too: it is of the moment, or of the account."""
+    held = Held(2, lambda items: error if "b" in items else None)
+    first, *others = ask(held, ["a"], ["b"], ["c"])
+    assert first.result() == "answer 1"
+    assert [other.exception() for other in others] == [error, error]
+    assert len(held.made) == 2
+
+
+@pytest.mark.parametrize("error", [CloudError("Odd", "about b"), ZeroDivisionError("b")])
+def test_an_error_about_one_item_is_no_one_elses(error: Exception) -> None:
+    """Each is asked for again by itself."""
+    held = Held(3, lambda items: error if "b" in items else None)
+    first, other, bad, last = ask(held, ["a"], ["c"], ["b"], ["d"])
+    assert held.made == [["a"], ["c", "b", "d"], ["c"], ["b"], ["d"]]
+    assert bad.exception() is error
+    assert [one.exception() for one in (first, other, last)] == [None] * 3
+
+
+def test_a_call_after_a_failure_is_made_anew() -> None:
+    """Nothing is kept, neither answers nor errors."""
+    errors = [Transient("timeout")]
+
+    def call(_items: list[str]) -> str:
+        if errors:
+            raise errors.pop()
+        return "answer"
+
+    merged = Merged[str, str](call)
+    with pytest.raises(Transient):
+        merged(["a"])
+    assert merged(["a"]) == "answer"
+
+
+def test_records_are_written_in_the_order_of_each_writer() -> None:
+    log = FakeLog()
+    merged = MergedLog(log)
+    merged.write([{"record": "intent"}, {"record": "intent"}])
+    merged.write([{"record": "outcome"}])
+    assert log.kinds() == ["intent", "intent", "outcome"]
+
+
+def test_a_reader_gets_what_it_asked_for_alone() -> None:
+    """Another one's groups would look as if this one had read them."""
+    ecs = FakeEcs([group(APP), group(DB), group(CACHE)], [instance(A, APP), instance(B, DB)])
+    held = Held(2)
+
+    def groups(ids: Sequence[str]) -> Any:
+        held([*ids])
+        return FakeEcs.groups(ecs, ids)
+
+    ecs.groups = groups  # type: ignore[method-assign]
+    shown = MergedCloud(FakeCloud(ecs)).ecs(HOME)
+    held.merged = shown._groups  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(shown.groups, [APP.id])]
+        held.begun.wait()
+        asked += [pool.submit(shown.groups, [name]) for name in (DB.id, "sg-none")]
+    assert [[one.party for one in future.result()] for future in asked] == [[APP], [DB], []]
+    assert len(held.made) == 2
+    assert [one.party for one in shown.instances([B.id])] == [B]
+
+
+def test_no_ids_are_no_call() -> None:
+    ecs = FakeEcs()
+    shown = MergedCloud(FakeCloud(ecs)).ecs(HOME)
+    assert (shown.groups([]), shown.instances([]), ecs.calls) == ([], [], [])
+
+
+def test_everything_else_is_a_call_of_its_own() -> None:
+    ecs = FakeEcs([group(DB)])
+    shown = MergedCloud(FakeCloud(ecs)).ecs(HOME)
+    assert (shown.account, shown.rules(DB.id), shown.tag(DB.id, "key")) == (HOME, [], "request-2")
+    assert ecs.calls == ["rules sg-db", "tag sg-db"]
+
+
+class Door(FakeCloud):
+    """A cloud that notes who enters, and may refuse."""
+
+    def __init__(self, *accounts: FakeEcs) -> None:
+        super().__init__(*accounts)
+        self.entered: list[str] = []
+        self.errors: list[Exception] = []
+        self.open = threading.Event()
+        self.open.set()
+        self.begun = threading.Event()
+
+    def ecs(self, account: str) -> FakeEcs:
+        self.entered.append(account)
+        self.begun.set()
+        self.open.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        return super().ecs(account)
+
+
+def test_an_account_is_entered_once() -> None:
+    """However many threads want to; another account's door is not waited for."""
+    door = Door(FakeEcs(), FakeEcs(account=PEER))
+    merged = MergedCloud(door)
+    assert merged.ecs(PEER).account == PEER
+    door.open.clear()
+    door.begun.clear()
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(merged.ecs, HOME)]
+        door.begun.wait()
+        waiting += [pool.submit(merged.ecs, HOME) for _ in range(2)]
+        assert merged.ecs(PEER).account == PEER
+        door.open.set()
+    assert {future.result() for future in waiting} == {merged.ecs(HOME)}
+    assert door.entered == [PEER, HOME]
+
+
+@pytest.mark.parametrize("error", [NoAccess("NoPermission", "no"), Transient("timeout")])
+def test_an_account_that_could_not_be_entered_is_tried_again(error: Exception) -> None:
+    """By the next message that needs it."""
+    door = Door(FakeEcs())
+    door.errors = [error]
+    merged = MergedCloud(door)
+    with pytest.raises(type(error)):
+        merged.ecs(HOME)
+    assert merged.ecs(HOME).account == HOME
+
+
+def test_unknown_ids_of_a_joined_call_never_need_a_read_of_the_whole_account() -> None:
+    """It is split until each is alone, which takes fewer splits than are allowed."""
+    from link_peer.alicloud.by_id import MAX_SPLITS, read_by_id
+
+    def read(ids: Sequence[str]) -> list[Any]:
+        raise CloudError("InvalidSecurityGroupId.NotFound", "one of them")
+
+    def read_all() -> list[Any]:
+        raise AssertionError("everything was read")
+
+    assert IDS <= MAX_SPLITS + 1
+    assert read_by_id([str(Party(HOME, f"sg-{n}")) for n in range(IDS)], read, read_all) == []
