@@ -21,6 +21,7 @@ from link_peer.domain.model import Party, RuleKey, short_hash
 from link_peer.domain.request import Look, Message, Request, look_request
 from link_peer.domain.tags import iso
 from link_peer.engine.apply import held_records
+from link_peer.engine.batch import Batch
 from link_peer.engine.later import LOOK_AGAIN_SECONDS, Later
 from link_peer.engine.records import denied_record, link_fields, party_fields
 from link_peer.engine.scopes.everything import Sweep
@@ -169,9 +170,10 @@ def handle_elements(elements: Iterable[object], delivery: Delivery) -> Outcomes:
     outcomes: Outcomes = Counter()
     troubles: list[Exception] = []
     arrived = [_arrived(element, delivery) for element in elements]
-    shared = delivery.merged(_batch_name(arrived)) if len(arrived) > 1 and delivery.lanes > 1 else delivery
-    guard = _guard_for([one.message for one in arrived], shared)
-    for done in run_jobs([_job(one, delivery, shared, guard) for one in arrived], delivery.lanes):
+    messages = [one.message for one in arrived]
+    batch = Batch(delivery, messages)
+    guard = _guard_for(messages, batch.delivery)
+    for done in run_jobs([_job(one, delivery, batch, guard) for one in arrived], delivery.lanes):
         if isinstance(done, Exception):  # also a bug of ours must not cost the other messages
             troubles.append(done)
         else:
@@ -180,19 +182,10 @@ def handle_elements(elements: Iterable[object], delivery: Delivery) -> Outcomes:
     return outcomes
 
 
-def _batch_name(arrived: Sequence[_Arrived]) -> str:
-    """What names the role sessions of a batch: its first request."""
-    return next((one.message.request_id for one in arrived if one.message), arrived[0].event_id)
-
-
-def _job(one: _Arrived, delivery: Delivery, shared: Delivery, guard: SharedGuard) -> Job[Outcomes]:
-    """Carries out one message. A link between groups touches the rules and the quota of these two. Which groups a link
-    between instances or a look touches is known only once it has been read."""
-    message = one.message
-    if isinstance(message, Look) or (message and not message.link.source.is_group):
-        return Job(functools.partial(_carry_out, one, delivery, guard), None)
-    touches = frozenset((message.link.source, message.link.target) if message else ())
-    return Job(functools.partial(_carry_out, one, shared, guard), touches)
+def _job(one: _Arrived, delivery: Delivery, batch: Batch, guard: SharedGuard) -> Job[Outcomes]:
+    touches = batch.touches(one.message) if one.message else frozenset()
+    # what runs alone need not share its reads, and may read several things at a time
+    return Job(functools.partial(_carry_out, one, delivery if touches is None else batch.delivery, guard), touches)
 
 
 def _raise_first(troubles: Sequence[Exception]) -> None:
@@ -259,7 +252,7 @@ def _guard_for(messages: Sequence[Message | None], delivery: Delivery) -> Shared
     rules: dict[Unseen, frozenset[RuleKey]] = {}
     for found in run_jobs(looks, delivery.lanes):
         if isinstance(found, Exception):
-            raise found
+            continue  # a bug of ours, which the message will meet again
         for unseen, keys in found.items():
             rules[unseen] = rules.get(unseen, frozenset()) | keys  # a rule that several messages name counts once
     due = {unseen: len(keys) for unseen, keys in rules.items()}

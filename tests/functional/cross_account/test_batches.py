@@ -128,3 +128,49 @@ def test_a_refused_account_costs_the_others_nothing(lab: Lab) -> None:
     assert outcomes == {"applied": 1, "denied": SIZE}
     assert lab.rules(b) == [f"{a.id} tcp/1"]
     assert {r["reason"] for r in lab.records() if r["outcome"] == "denied"} == {"no-access"}
+
+
+def apart(lab: Lab, a: Group, b: Group, number: int) -> dict[str, Any]:
+    """A request for a link between two new instances of these groups."""
+    return lab.request(lab.instance(a), lab.instance(b), "tcp/1", request_id=f"chg-{number}")
+
+
+def test_instances_of_different_groups_are_linked_side_by_side(lab: Lab, together: Callable[[int], None]) -> None:
+    """Their groups are read once for the whole batch."""
+    together(4)
+    pairs = [lab.pair() for _ in range(4)]
+    assert lab.cross_account(*(apart(lab, a, b, n) for n, (a, b) in enumerate(pairs))) == {"applied": 4}
+    assert [len(lab.rules(b)) for _, b in pairs] == [1] * 4
+
+
+def test_instances_of_one_group_are_linked_one_after_the_other(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order of their requests."""
+    order: list[str] = []
+
+    def noted(delivery: Any, request: Any, *more: Any) -> None:
+        order.append(request.request_id)
+        reconcile_pair(delivery, request, *more)
+        order.append(request.request_id)
+
+    monkeypatch.setattr(dispatch, "reconcile_pair", noted)
+    shared = lab.group(f"*@{PEER}")
+    requests = [apart(lab, shared, lab.pair()[1], number) for number in range(4)]
+    assert lab.cross_account(*requests) == {"applied": 4}
+    assert order == [f"chg-{number}" for number in range(4) for _ in range(2)]
+
+
+def test_syncs_side_by_side_remove_no_more_than_the_policy_allows(living_lab: Lab) -> None:
+    """Each by itself is due to remove one rule."""
+    lab = living_lab
+    pairs = [lab.pair() for _ in range(4)]
+    askers = [lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"}) for a, b in pairs]
+    syncs = [lab.request(a, b, action="sync", request_id=f"tag-{n}") for n, (a, b) in enumerate(pairs)]
+    assert lab.cross_account(*syncs) == {"applied": 4}
+    for asker in askers:
+        lab.release(asker)
+    lab.policy(limits={"removals_per_run": 3})
+    assert lab.cross_account(*syncs) == {"failed": 4}
+    assert [len(lab.rules(b)) for _, b in pairs] == [1] * 4
+    assert [r["reason"] for r in lab.records("summary")] == ["removals-held"]
+    lab.policy(limits={"removals_per_run": 4})
+    assert lab.cross_account(*syncs) == {"removed": 4}

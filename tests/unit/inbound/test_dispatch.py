@@ -265,6 +265,29 @@ def test_syncs_that_together_remove_too_much_remove_nothing(limit: int, left: in
     assert named == {(name, "removals-held" if held else "") for name in ("tag-1", "tag-2")}
 
 
+def test_a_bug_while_removals_are_counted_costs_no_message() -> None:
+    """Each is carried out, and counted then."""
+    ecs = FakeEcs(GROUPS, [instance(A, APP)], [ours(key(DB, APP, "tcp/1")), ours(key(CACHE, APP, "tcp/1"))])
+    _, _, delivered = world(ecs, policy=policy(limits=Limits(removals_per_run=1)))
+    ecs.errors["groups"] = [ZeroDivisionError("bug")]
+    outcomes = dispatch.handle_elements([message(DB, "tag-1", "sync"), message(CACHE, "tag-2", "sync")], delivered)
+    assert outcomes == {"removed": 1, "failed": 1}
+    assert len(ecs.existing) == 1
+
+
+@pytest.mark.parametrize("lanes", [1, 8])
+def test_messages_side_by_side_have_the_outcomes_of_a_batch_in_order(lanes: int) -> None:
+    """What cannot be read, a look, and requests that share a group or none."""
+    ecs, log, delivered = world(lanes=lanes)
+    elsewhere = encode(Request("chg-9", "link", REGION, Link(CACHE, DB, P1), NOW + 600)).decode()
+    found = [message(DB), "hello", elsewhere, encode(look()).decode(), message(CACHE, "chg-2"), message(DB, "chg-3")]
+    assert dispatch.handle_elements(found, delivered) == {"applied": 5, "denied": 1}
+    assert sorted(str(rule.group) for rule in ecs.existing) == [str(CACHE), str(DB), str(DB)]
+    (rule,) = [rule for rule in ecs.existing if rule.key == key(DB, APP, "tcp/1")]
+    assert "by=tag,req:chg-1,req:chg-3" in rule.description
+    assert [r["record"] for r in log.records if r.get("request_id") == "chg-9"] == ["intent", "outcome"]
+
+
 def test_a_sync_over_the_limit_has_an_outcome_of_its_own() -> None:
     """Not in a batch."""
     ecs = FakeEcs(GROUPS, [instance(A, APP)], [ours(key(DB, APP, "tcp/1"))])
