@@ -134,9 +134,10 @@ class Watch:
         taken = any(o.priority == 100 and oracle.ours(o, self.policy) is None for o in others)
         return rule.priority != 100 and taken
 
-    def before_tag(self, group: Party, key: str) -> None:
-        """I1, I5 of a managed tag that is about to be added or removed."""
-        hold("I2", key == oracle.managed_tag(self.policy), f"the tag {key} of {group} is changed, which is not ours")
+    def before_tag(self, group: Party, keys: Sequence[str]) -> None:
+        """I1, I5 of managed tags that are about to be added or removed."""
+        ours = {oracle.managed_tag(self.policy), oracle.instances_tag(self.policy)}
+        hold("I2", set(keys) <= ours, f"the tags {keys} of {group} are changed, which are not ours")
         hold("I1", self._first_policy.paused is not Pause.ALL, f"the managed tag of {group} is changed while paused")
         intended = (group.account, group.id) in self._intended_tags
         hold("I5", intended, f"the managed tag of {group} is changed without an intent")

@@ -139,9 +139,9 @@ class Planner:
         """Reads what the plan misses; False when it misses nothing that was not read already."""
         reader = self._scope.reader
         if plan.unread:
-            ends = {party for link in plan.unread for party in (link.source, link.target)}
-            reader.parties(ends)
-            reader.members(party for party in ends if party.is_group)
+            reader.parties({party for link in plan.unread for party in (link.source, link.target)})
+            askers = {link.source for link in plan.unread} | {link.target for link in plan.unread if link.mutual}
+            reader.members(party for party in askers if party.is_group)
             if reader.snapshot() != snapshot:
                 return True
         if questions := plan.questions - self._asked:

@@ -16,12 +16,16 @@ from link_peer.inbound import policy_file
 from link_peer.runtime import settings as settings_module
 from link_peer.runtime.clock import Clock, SystemClock
 from link_peer.runtime.delivery import DEFAULT_SECONDS, Delivery
+from link_peer.runtime.memory import Memory
 from link_peer.runtime.ports import AuditLog, Cloud
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Settings
 
 clock_for_functions: Callable[[], Clock] = SystemClock
 """The one seam for time: tests that run whole handlers put their own clock here."""
+
+
+_memory = Memory()
 
 
 def open_delivery(
@@ -63,6 +67,7 @@ def open_delivery(
         queue=MnsQueue(settings, policy.home),
         seconds=seconds or float(limit or DEFAULT_SECONDS),
         current_policy=functools.partial(load_policy, settings.policy_path),
+        memory=_memory,
     )
 
 

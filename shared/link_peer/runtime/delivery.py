@@ -8,6 +8,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.request import Message
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.clock import Clock
+from link_peer.runtime.memory import Memory
 from link_peer.runtime.ports import AuditLog, Cloud, Queue
 from link_peer.runtime.retry import Retry
 
@@ -18,7 +19,8 @@ READERS = 4  # threads; ECS limits calls per minute, so more of them gain little
 
 class Delivery:
     """The world of one delivery. `open_cloud(name, retry)` opens the accounts; the name ties role sessions to the event
-    or request. `readers` is how many reads may run side by side. `current_policy` reads the policy again."""
+    or request. `readers` is how many reads may run side by side. `current_policy` reads the policy again.
+    `memory` outlives the delivery."""
 
     def __init__(
         self,
@@ -33,6 +35,7 @@ class Delivery:
         seconds: float = DEFAULT_SECONDS,
         readers: int = READERS,
         current_policy: Callable[[], Policy] | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.function = function
         self.region = region
@@ -42,6 +45,7 @@ class Delivery:
         self.log = log
         self.queue = queue
         self.readers = readers
+        self.memory = memory or Memory()
         self._open_cloud = open_cloud
         self._current_policy = current_policy
 

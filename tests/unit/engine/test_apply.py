@@ -118,10 +118,29 @@ def test_the_managed_tag_is_written_before_the_rule() -> None:
 def test_a_group_that_lost_its_managed_tag_meanwhile_gets_it_back_after_the_rule() -> None:
     """A sweep that found the group empty a moment ago may have removed it since the plan was made."""
     applying = Applying()
-    applying.ecs.untag("sg-db", MANAGED)
+    applying.ecs.untag("sg-db", [MANAGED])
     applying.calls.clear()
     applying(link())
     assert applying.steps() == ["intent", "authorize sg-db", "tag sg-db", "outcome"]
+
+
+def test_the_groups_of_a_plan_are_tagged_in_one_call() -> None:
+    """Each request id is that of the call which tagged the decision's groups."""
+    applying = Applying(tagged=False)
+    far = link(key(CACHE, APP, "tcp/1"), OTHER, missing_managed_tag=(CACHE,))
+    applying(link(missing_managed_tag=(DB,)), far)
+    assert applying.ecs.changes() == ["tag sg-db sg-cache", "authorize sg-db", "authorize sg-cache"]
+    tagged = [record["api_requests"].split(",")[0] for record in applying.log.records if record["record"] == "outcome"]
+    assert len(set(tagged)) == 1
+
+
+def test_groups_that_cannot_be_tagged_together_are_tagged_one_by_one() -> None:
+    """One group that refuses its tag costs the others nothing."""
+    applying = Applying(tagged=False)
+    applying.ecs.errors["tag"] = [CloudError("InvalidResourceId.NotFound", "gone", "request-x")]
+    far = link(key(CACHE, APP, "tcp/1"), OTHER, missing_managed_tag=(CACHE,))
+    applying(link(missing_managed_tag=(DB,)), far)
+    assert applying.ecs.changes()[1:] == ["tag sg-db", "authorize sg-db", "tag sg-cache", "authorize sg-cache"]
 
 
 def test_closing_comes_before_opening() -> None:

@@ -1,0 +1,25 @@
+"""What a function's process remembers between deliveries."""
+
+from __future__ import annotations
+
+import pytest
+from link_peer.runtime import memory
+from link_peer.runtime.memory import Memory
+
+from tests.unit.views import APP, DB, A, B, instance
+
+
+def test_the_groups_in_which_an_instance_was_last_seen_are_remembered() -> None:
+    remembered = Memory()
+    assert remembered.groups(A) == set()
+    remembered.note(instance(A, APP))
+    remembered.note(instance(A, APP, DB))
+    assert (remembered.groups(A), remembered.groups(B)) == ({APP, DB}, set())
+
+
+def test_the_instance_noted_first_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "REMEMBERED", 1)
+    remembered = Memory()
+    remembered.note(instance(A, APP))
+    remembered.note(instance(B, DB))
+    assert (remembered.groups(A), remembered.groups(B)) == (set(), {DB})
