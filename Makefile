@@ -26,10 +26,8 @@ lint: setup  ## run the linters, the type checker and the check of imports
 prove: setup  ## try every crash, duplicate and order of events (minutes)
 	$(BIN)/python -m tests.simulation.prove
 
-bench: setup  ## measure cold start, API calls of an event, cost of a sweep
-	$(BIN)/python -m benchmarks.cold_start
-	PYTHONPATH=functions $(BIN)/python -m benchmarks.event_cost
-	$(BIN)/python -m benchmarks.sweep_cost
+bench: package  ## measure build/package beside a plain handler: one table, and build/bench.json (minutes)
+	$(BIN)/python -m benchmarks
 
 package: setup  ## build build/package, which s.yaml deploys
 	$(BIN)/python deploy/package.py

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import time
 import traceback
@@ -43,7 +44,10 @@ def main() -> None:
         parser.error("build/package is missing: run `make package`")
     python = os.environ.get("RUNTIME_PYTHON") or f"python{VERSION}"
     bench = Bench(Code(python, [str(package)]), given.rounds)
-    print(runner.machine(bench), file=sys.stderr)
+    try:
+        print(runner.machine(bench), file=sys.stderr)
+    except (OSError, subprocess.CalledProcessError):
+        parser.error(f"no {python} here: install Python {VERSION}, or set RUNTIME_PYTHON to one")
     rows: list[Row] = []
     for name in given.figures or FIGURES:
         start = time.perf_counter()
@@ -53,7 +57,7 @@ def main() -> None:
             traceback.print_exc()
             rows.append(Row(name, "", f"fails: {type(problem).__name__}", met=False))
         print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
-    runner.write(bench, rows)
+    runner.write(runner.machine(bench), rows)
     print(f"{runner.machine(bench)}; commit {runner.commit()}; medians (smallest..largest)\n")
     print(runner.table(rows))
 

@@ -114,8 +114,8 @@ def commit() -> str:
     return name.strip() + (" with changes" if changed.strip() else "")
 
 
-def write(bench: Bench, rows: Sequence[Row], path: Path = RESULT) -> None:
+def write(machine: str, rows: Sequence[Row], path: Path = RESULT) -> None:
     """Write every sample."""
-    result = {"machine": machine(bench), "commit": commit(), "rows": [asdict(row) for row in rows]}
+    result = {"machine": machine, "commit": commit(), "rows": [asdict(row) for row in rows]}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
