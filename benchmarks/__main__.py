@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 
 from benchmarks import runner
-from benchmarks.figures import cold_start, events, launches, queue, scale, sweep
+from benchmarks.figures import cold_start, cost, events, launches, queue, scale, sweep
 from benchmarks.process import Code
 from benchmarks.runner import Bench, Row
 from deploy.package import VERSION
@@ -27,6 +27,7 @@ FIGURES: dict[str, Callable[[Bench], list[Row]]] = {
     "queue": queue.measure,
     "sweep": sweep.measure,
     "beside": sweep.beside,
+    "cost": cost.measure,
 }
 
 
@@ -45,7 +46,7 @@ def main() -> None:
     python = os.environ.get("RUNTIME_PYTHON") or f"python{VERSION}"
     bench = Bench(Code(python, [str(package)]), given.rounds)
     try:
-        print(runner.machine(bench), file=sys.stderr)
+        machine = runner.machine(bench)
     except (OSError, subprocess.CalledProcessError):
         parser.error(f"no {python} here: install Python {VERSION}, or set RUNTIME_PYTHON to one")
     rows: list[Row] = []
@@ -57,8 +58,8 @@ def main() -> None:
             traceback.print_exc()
             rows.append(Row(name, "", f"fails: {type(problem).__name__}", met=False))
         print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
-    runner.write(runner.machine(bench), rows)
-    print(f"{runner.machine(bench)}; commit {runner.commit()}; medians (smallest..largest)\n")
+    runner.write(machine, rows)
+    print(f"{machine}; commit {runner.commit()}; medians (smallest..largest)\n")
     print(runner.table(rows))
 
 

@@ -28,7 +28,10 @@ Cell = list[float] | str
 
 
 class Row(Struct, frozen=True):
-    """One figure: what was measured of the functions, beside the plain handler and the floor."""
+    """One figure: what was measured of the functions, beside the plain handler and the floor.
+
+    `before` is what was measured of the functions on 2026-11-26, before they were made fast.
+    """
 
     figure: str
     unit: str
@@ -38,6 +41,7 @@ class Row(Struct, frozen=True):
     plain: Cell = "–"
     plain_bytecode: Cell = "–"
     floor: Cell = "–"
+    before: str = "–"
 
 
 class Bench(Struct, frozen=True):
@@ -80,18 +84,19 @@ def _number(value: float) -> str:
 
 def table(rows: Sequence[Row]) -> str:
     """All rows as one table in Markdown."""
-    head = ["figure", "floor", "plain handler", "… with bytecode", "link-peer", "target", "met"]
-    lines = [head, ["---", *["---:"] * 4, "---", "---"]]
+    head = ["figure", "floor", "plain handler", "… with bytecode", "before", "now", "target", "met"]
+    lines = [head, ["---", *["---:"] * 5, "---", "---"]]
     for row in rows:
         met = "" if row.met is None else "yes" if row.met else "**no**"
-        cells = [shown(cell) for cell in (row.floor, row.plain, row.plain_bytecode, row.ours)]
+        cells = [shown(cell) for cell in (row.floor, row.plain, row.plain_bytecode, row.before, row.ours)]
         lines.append([f"{row.figure}, {row.unit}" if row.unit else row.figure, *cells, row.target, met])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def machine(bench: Bench) -> str:
-    """Where the figures were measured, in words."""
-    return f"Python {python_version(bench.ours.python)}, {os.cpu_count()} CPUs, {_cpu()}, {platform.system()}"
+    """Where the figures were measured, in words, and how many processes competed for the CPUs at that moment."""
+    load = f"load {os.getloadavg()[0]:.1f}"
+    return f"Python {python_version(bench.ours.python)}, {os.cpu_count()} CPUs, {_cpu()}, {platform.system()}, {load}"
 
 
 def _cpu() -> str:

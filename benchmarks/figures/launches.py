@@ -26,6 +26,7 @@ def measure(bench: Bench) -> list[Row]:
             target="≤ 120 changes, ≤ 8,000 calls",
             met=_changes(hundred) <= 120 and hundred.total() <= 8000,
             floor="100 rules",
+            before="200 changes, 100,154 calls",
         ),
         Row(
             f"{LAUNCHES:,} launches of one link, {WORKERS} workers",
@@ -34,6 +35,7 @@ def measure(bench: Bench) -> list[Row]:
             target="≤ 8 changes",
             met=_changes(one) <= 8,
             floor="1 rule",
+            before="16 changes, 6,040 calls",
         ),
     ]
 

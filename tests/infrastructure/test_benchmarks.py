@@ -71,11 +71,11 @@ def test_calls_in_a_row_do_not_overlap(times: list[tuple[float, float]], most: i
 def test_the_table_shows_medians_and_the_file_every_sample(tmp_path: Path) -> None:
     """Numbers are shortened in the table only; a missed target is marked."""
     rows = [
-        Row("CPU", "ms", [349.4, 300.0, 400.0], **runner.at_most([349.4], 42)),  # type: ignore[arg-type]
+        Row("CPU", "ms", [349.4, 300.0, 400.0], before="350", **runner.at_most([349.4], 42)),  # type: ignore[arg-type]
         Row("works", "", "yes", floor=[0.094]),
     ]
     lines = runner.table(rows).splitlines()
-    assert lines[2] == "| CPU, ms | – | – | – | 349 (300..400) | ≤ 42 | **no** |"
-    assert lines[3] == "| works | 0.094 | – | – | yes |  |  |"
+    assert lines[2] == "| CPU, ms | – | – | – | 350 | 349 (300..400) | ≤ 42 | **no** |"
+    assert lines[3] == "| works | 0.094 | – | – | – | yes |  |  |"
     runner.write("a machine", rows, tmp_path / "bench.json")
     assert json.loads((tmp_path / "bench.json").read_text())["rows"][0]["ours"] == [349.4, 300.0, 400.0]
