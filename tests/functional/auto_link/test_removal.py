@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -388,3 +390,28 @@ def test_an_instance_omitted_from_one_read_keeps_the_link(lab: Lab) -> None:
     lab.leave_out(second)
     lab.auto_link(lab.tag_event(instance))
     assert lab.rules(db) == [f"{app.id} tcp/1"]
+
+
+@pytest.mark.parametrize("run", ["event", "sweep"])
+def test_nothing_is_removed_where_the_read_after_one_that_omits_an_instance_fails(
+    make_lab: Callable[[], Lab], run: str
+) -> None:
+    """Whichever read of instances omits it, and from whichever on they fail. Without the failure, the link stays too."""
+    for passed in itertools.count():
+        lab = make_lab()
+        app, db = lab.group(), lab.group("*")
+        tags = {"link-peer": f"{db.id}:tcp/1"}
+        instance, second = lab.instance(app, tags=tags), lab.instance(app, tags=tags)
+        lab.auto_link(lab.event(instance))
+        lab.tag(instance, link_peer=None)
+        lab.leave_out(second)
+        before = lab.cloud.faults.count("ecs", "DescribeInstances")
+        lab.fault(service="ecs", action="DescribeInstances", kind="error", skip=passed, times=None)
+        if run == "event":
+            lab.auto_link(lab.tag_event(instance))
+        else:
+            lab.sweep()
+        assert lab.rules(db) == [f"{app.id} tcp/1"]
+        if lab.cloud.faults.count("ecs", "DescribeInstances") - before <= passed:
+            break
+    assert passed >= 2
