@@ -252,7 +252,7 @@ def _is_done(edit: Edit, existing: Existing | None) -> bool:
         return True  # someone else's rule counts as present, and is never touched
     claims = claims_after(edit, existing.marker)
     same = claims == frozenset(existing.marker.claims) and edit.ends == existing.marker.ends
-    return bool(claims) and same and existing.rule.priority == PRIORITY and not existing.copies
+    return same and existing.rule.priority == PRIORITY and not existing.copies
 
 
 def claims_after(edit: Edit, marker: Marker) -> frozenset[Claim]:
