@@ -351,14 +351,11 @@ class Watch:
             hold("I4", not missing, f"applied, but {missing} never existed: {dict(record)}")
             exact = named == {_rule_name(key) for key in keys}
             hold("I4", exact, f"applied, but the record names other rules: {dict(record)}")
-        if (
-            record["outcome"] == "unchanged"
-            and record["action"] in ("link", "repair")
-            and record.get("reason") != "same-group"
-        ):
-            keys = group_rules(source, target, record["ports"])
-            exact = named == {_rule_name(key) for key in keys}
+        if record["outcome"] == "unchanged" and record["action"] == "link" and record.get("reason") != "same-group":
+            exact = named == {_rule_name(key) for key in group_rules(source, target, record["ports"])}
             hold("I4", exact, f"unchanged, but the record does not name the link's rules: {dict(record)}")
+        if record["outcome"] == "unchanged" and record["action"] == "repair":  # the link may lack its other side
+            hold("I4", bool(named), f"unchanged, but the record names no rule: {dict(record)}")
         if record["outcome"] == "denied" and record.get("reason", "") in ("no-consent", "locked"):
             keys = group_rules(source, target, record["ports"])
             lacking = not all(

@@ -61,9 +61,9 @@ class Scope(ABC):
     def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
         """How far this delivery may take a claim from a rule of ours."""
 
+    @abstractmethod
     def select(self, plan: Plan) -> list[Decision]:
         """The decisions of a plan that are carried out and recorded now."""
-        return plan.decisions
 
     def wishes(self, snapshot: Snapshot, instances: Iterable[Instance]) -> list[DesiredLink]:
         """The links that the tags of these instances ask for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -84,6 +85,15 @@ def test_an_intent_is_recorded_before_the_change_and_the_outcome_after_it() -> N
     outcome = applying.log.records[-1]
     assert applying.ecs.existing[0].id in outcome["rules"]
     assert outcome["api_requests"].startswith("request-")
+
+
+def test_an_intent_names_the_rules_that_will_change() -> None:
+    """A rule that exists has its id, and a new one has none yet."""
+    applying = Applying(ours(K1))
+    applying(removal(), link(K2))
+    intents = [json.loads(r["rules"]) for r in applying.log.records if r["record"] == "intent"]
+    named = [(rule["ports"], rule["rule_id"]) for rules in intents for rule in rules]
+    assert named == [("1/1", ours(K1).id), ("2/2", "")]
 
 
 def test_nothing_is_changed_where_the_intent_cannot_be_recorded() -> None:
@@ -184,6 +194,23 @@ def test_a_refused_link_is_reported_to_be_rolled_back_and_has_no_outcome_yet() -
     refusal = report.refused[LINK]
     assert (refusal.denial.code, refusal.partial) == (ReasonCode.QUOTA, {(K1, TAG), (K2, TAG)})
     assert (report.changed, applying.log.outcomes()) == (0, [])
+
+
+def test_a_link_that_is_refused_twice_in_a_pass_takes_back_what_either_wrote() -> None:
+    """Two decisions may be about one link: two rules of it."""
+    applying = Applying(kind=Full)
+    report = applying(link(K1), link(K2))
+    assert report.refused[LINK].partial == {(K1, TAG), (K2, TAG)}
+
+
+def test_what_goes_back_is_not_judged_by_the_policy_of_that_moment() -> None:
+    """Its rule gains a claim that another link wants, in the same change. That link was judged for the plan."""
+    applying = Applying(ours(K1, TAG))
+    applying.policy = policy(paused=Pause.ALL)
+    back = Edit(K1, frozenset({Claim("chg-1")}), frozenset({TAG}), rule=ours(K1, TAG), claims=(Claim("chg-1"),))
+    denied = Decision(LINK, "link", "denied", UNWANTED, (back,), verdict=Verdict(LINK, (Need(K1),)))
+    applying(denied)
+    assert applying.ecs.descriptions() == [ours(K1, Claim("chg-1")).description]
 
 
 def test_the_outcome_of_a_refused_link_is_recorded_after_its_rollback() -> None:

@@ -132,6 +132,16 @@ def test_the_shipped_policy_validates() -> None:
 
 
 REFUSED = {
+    "no account without a role": (
+        changed("{name: a@aliyun.com}", f'{{role: "acs:ram::{A}:role/r", external_id: ab}}'),
+        3,
+        "accounts: exactly one account, the home account, must have no role: add the function's own account",
+    ),
+    "two accounts without a role": (
+        GOOD.replace("    role: ", "    # role: ").replace("    external_id: ", "    # external_id: "),
+        4,
+        f"has no role, and neither has {A}: exactly one account, the home account, must have no role",
+    ),
     "unknown key": (
         changed("paused:", "pause:"),
         16,
