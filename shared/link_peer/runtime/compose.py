@@ -78,12 +78,10 @@ def _open_cloud(settings: Settings, policy: Policy, clock: Clock, name: str, ret
 
 
 def load_policy(path: str) -> Policy:
-    """The policy file, read again only when it changed. Raises PolicyError: the function does not start."""
-    try:
-        stamp = os.stat(path)
-        return _policy(path, stamp.st_mtime_ns, stamp.st_size)
-    except OSError:
-        return policy_file.load(path)  # its error says what is wrong
+    """The policy file, read again only when it changed. Raises PolicyError, or OSError if it cannot be read: the function
+    does not start."""
+    stamp = os.stat(path)
+    return _policy(path, stamp.st_mtime_ns, stamp.st_size)
 
 
 @functools.lru_cache(maxsize=4)
