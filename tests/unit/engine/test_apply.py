@@ -426,7 +426,8 @@ def test_a_claim_that_ended_meanwhile_is_not_written() -> None:
     ended = Claim("chg-1", int(NOW))
     edit = Edit(K1, frozenset({ended}), claims=(ended,))
     report = applying(Decision(LINK, "link", "applied", edits=(edit,)))
-    assert report.refused[LINK].denial.code is ReasonCode.EXPIRED
+    denial = report.refused[LINK].denial
+    assert (denial.code, denial.detail) == (ReasonCode.EXPIRED, "the link ended while it was being written")
     assert applying.ecs.changes() == []
 
 
