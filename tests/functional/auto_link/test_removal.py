@@ -157,6 +157,18 @@ def test_a_deleted_event_does_not_remove_the_links_of_an_existing_instance(lab: 
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
+def test_a_deleted_event_does_not_remove_a_requests_link_of_an_existing_instance(lab: Lab) -> None:
+    """A rule of its own address, for which no tag asks."""
+    app, db = lab.group(), lab.group("*")
+    instance, target = lab.instance(app), lab.instance(db)
+    lab.cross_account(lab.request(instance, target, "tcp/3306"))
+    before = lab.raw_rules(db)
+    assert len(before) == 1
+    for released in (instance, target):
+        lab.auto_link(lab.event(released, "Deleted"))
+        assert lab.raw_rules(db) == before
+
+
 def test_the_links_of_an_instance_are_removed_when_link_until_has_passed(lab: Lab) -> None:
     """The link is denied `expired` while the tag exists, and its rule is removed."""
     app, db = lab.group(), lab.group("*")

@@ -275,6 +275,15 @@ def test_a_released_instance_is_an_explicit_cause_only_by_its_event(
     assert reasons(found) == {addresses: ("instance-gone", counted)}
 
 
+@pytest.mark.parametrize("may", [May.CLOSE, May.READ])
+def test_a_deleted_event_proves_nothing_of_an_instance_that_is_shown(may: May) -> None:
+    """Anyone who may put events on the bus can forge one. Nothing asks for the rule, but not all was read."""
+    addresses = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", parse_ports("tcp/1")[0])
+    shown = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+    found = removals(world(ours(addresses, ends=(A, B)), shown=shown), may_lose=may, deleted=frozenset({A, B}))
+    assert found.lost == {}
+
+
 # the guard
 
 
