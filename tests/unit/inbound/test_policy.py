@@ -297,7 +297,7 @@ REFUSED = {
     "list at the top": ("- deployment\n", 1, "must be a mapping"),
     "key a list": (changed("paused: false", "[paused]: false"), 16, "a key must be a plain string"),
     "empty": ("# nothing\n", 1, "the file is empty: add"),
-    "not YAML": (changed("paused: false", "paused: [false"), 17, "not valid YAML"),
+    "not YAML": (changed("paused: false", "paused: [false"), 17, "not valid YAML: expected ',' or ']'"),
     "control character": (changed("paused: false", "paused: \x07"), 16, "a character that YAML does not allow"),
     "nested deeply": ("a: " + "[" * 5000 + "\n", 1, "nested too deeply"),
     "enormous": ("#" * (MAX_BYTES + 1), 1, "longer than"),
