@@ -123,12 +123,11 @@ class _Planning:
             instance=granted[0].instance,
             rules=self._existing(need.key for need in verdict.needs),
         )
-        reservation = self._quota.reserve(edits)
-        if reservation.denial:
-            if reservation.group_full and any(need.key in self._actual.owned for need in verdict.needs):
-                self.without_room[link] = Refusal(reservation.denial)
+        if denial := self._quota.reserve(edits):
+            if any(need.key in self._actual.owned for need in verdict.needs):
+                self.without_room[link] = Refusal(denial)
             self._diff.drop(edits)
-            return answer.refused(reservation.denial)
+            return answer.refused(denial)
         if not edits and self._only_other_peoples(verdict.needs):
             return msgspec.structs.replace(answer, why=HUMAN_RULE)
         return msgspec.structs.replace(
