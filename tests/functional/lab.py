@@ -18,6 +18,7 @@ from link_peer.alicloud.sts import CACHE
 from link_peer.domain.model import ALL, Party, RuleKey
 from link_peer.domain.tags import iso_millis, parse_party, parse_port
 from link_peer.runtime import compose
+from link_peer.runtime.memory import Memory
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Fault
 from link_peer_local.core.http import Request, Response
@@ -48,6 +49,8 @@ class Lab:
 
     def __init__(self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, folder: Any) -> None:
         self.cloud = cloud
+        self._monkeypatch = monkeypatch
+        self.forget()
         self.policy_path = folder / "policy.yaml"
         self.policy()
         keys = cloud.identity.accounts[HOME]
@@ -169,6 +172,10 @@ class Lab:
     def rule_id(self, group: Group, source: Group, port: str) -> str:
         """The id in the marker of our rule for this source and port."""
         return RuleKey(party(group), str(party(source)), "", parse_port(port)).id(HOME, "prod", REGION)
+
+    def forget(self) -> None:
+        """What the functions' process remembers is lost, as when Function Compute starts another."""
+        self._monkeypatch.setattr(compose, "_memory", Memory())
 
     def tags(self, thing: Group | Instance) -> dict[str, str]:
         """The current tags."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from link_peer.domain.errors import LinkPeerError, PolicyError
+from link_peer_local.core.identity import Role
 
 from tests.functional.lab import HOME, PEER, Lab
 
@@ -33,4 +36,26 @@ def test_the_shared_queue_is_no_account_s_own(lab: Lab, monkeypatch: pytest.Monk
     lab.policy_account(PEER, queue="link-peer-requests")
     monkeypatch.setenv("LINK_PEER_QUEUE", "link-peer-requests")
     with pytest.raises(PolicyError, match=f"give {PEER} a queue of its own"):
+        lab.sweep()
+
+
+def test_a_missing_policy_stops_the_function_and_names_the_file(lab: Lab) -> None:
+    lab.policy_path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"policy\.yaml"):
+        lab.sweep()
+
+
+@pytest.mark.parametrize("form", ["mapping", "object"])
+def test_a_function_runs_with_the_keys_of_its_context(lab: Lab, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """As python3.10 gives them, with none in the environment: a session of a role, whose token every service checks."""
+    for name in ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"):
+        monkeypatch.delenv(name)
+    role = lab.cloud.identity.add_role(Role(HOME, "link-peer-function"))
+    key = lab.cloud.identity.issue(role, "fc", lab.cloud.clock.now() + 3600)
+    given = {"access_key_id": key.access_key_id, "access_key_secret": key.secret, "security_token": key.token}
+    lab.context.credentials = given if form == "mapping" else SimpleNamespace(**given)
+    app, db = lab.group(), lab.group("*")
+    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))) == {"applied": 1}
+    lab.context.credentials = None
+    with pytest.raises(LinkPeerError, match="no credentials"):
         lab.sweep()

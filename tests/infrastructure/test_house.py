@@ -92,6 +92,23 @@ def test_ci_runs_everything_on_every_supported_python() -> None:
     assert re.findall(r"^make ([a-z-]+)$", read(".ci/run"), re.MULTILINE) == ["lint", "test", "test-wheel", "package"]
 
 
+def test_coverage_has_a_floor() -> None:
+    """`make test` fails below it, and where one of the files that must be executed whole is not."""
+    measured, whole, _rest = commands_of("test")
+    assert " tests/unit tests/functional --cov " in measured
+    assert whole == ".venv/bin/coverage report --include='$(WHOLE)' --fail-under=100"
+    [patterns] = re.findall(r"^WHOLE := (.+)$", read("Makefile"), re.MULTILINE)
+    for pattern in patterns.split(","):
+        assert len(list((ROOT / "shared").glob(pattern))) == 1, pattern
+    [least] = re.findall(r"^fail_under = ([0-9.]+)$", read("pyproject.toml"), re.MULTILINE)
+    assert float(least) >= 99
+
+
+def test_a_part_of_the_tests_runs_in_another_time_zone() -> None:
+    """CI's own is UTC, in which a local time passes for an instant."""
+    assert commands_of("test")[0].startswith("TZ=Asia/Shanghai ")
+
+
 def test_issue_forms_are_complete() -> None:
     """What GitHub requires of a form: name, description, and a label on every field that a person fills in."""
     for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*_*.yml"):

@@ -56,6 +56,8 @@ def at_rest(world: World, policy: Policy) -> None:
         hold("I3'", one.rule.priority == 100, f"{one.rule} is ours and overrides an operator's drop rule")
         tagged = world.groups[one.key.group].tags.get(oracle.managed_tag(policy)) == "true"
         hold("I9", tagged, f"{one.key.group} has a rule of ours, but no managed tag")
+        found = one.pair is None or oracle.instances_tag(policy) in world.groups[one.key.group].tags
+        hold("I9", found, f"{one.key.group} has a rule between instances, but no tag that says so")
     for one in half_open(world, policy):
         young = not opening or ("tag" not in one.claims and world.now - created(one.rule) < HALF_OPEN_SECONDS)
         hold("I3", young, f"{one.rule} is half of a mutual link, and its other side does not exist")
@@ -76,9 +78,14 @@ def half_open(world: World, policy: Policy) -> list[Owned]:
 
 def stripped(world: World, policy: Policy) -> set[Party]:
     """The groups with a rule of ours that lack the managed tag."""
-    tag = oracle.managed_tag(policy)
-    groups = {one.key.group for one in oracle.owned_rules(world, policy)}
-    return {group for group in groups if group.account not in world.revoked and tag not in world.groups[group].tags}
+    managed, instances = oracle.managed_tag(policy), oracle.instances_tag(policy)
+    found = set()
+    for one in oracle.owned_rules(world, policy):
+        group = one.key.group
+        wanted = {managed, instances} if one.pair else {managed}
+        if group.account not in world.revoked and not wanted <= world.groups[group].tags.keys():
+            found.add(group)
+    return found
 
 
 def created(rule: Rule) -> int:

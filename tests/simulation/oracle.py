@@ -41,6 +41,11 @@ def managed_tag(policy: Policy) -> str:
     return f"link-managed.{policy.deployment}.{policy.home}"
 
 
+def instances_tag(policy: Policy) -> str:
+    """The key of the tag by which groups with rules between instances are found."""
+    return f"{managed_tag(policy)}.instances"
+
+
 def rule_id(key: RuleKey, deployment: str, home: str) -> str:
     """The `id` field of a rule's marker."""
     port = f"{key.port.protocol}|{key.port.low}/{key.port.high}"

@@ -79,6 +79,19 @@ class SimEcs:
     def tagged_groups(self, tag: str) -> list[Group]:
         return self._read("tagged_groups", lambda: [g for g in self._groups() if g.tags.get(tag) == "true"])
 
+    def references(self, groups: Sequence[str]) -> list[Party]:
+        named = {str(Party(self.account, group)) for group in groups}
+
+        def do() -> list[Party]:
+            stale = self._run.current_fault_is("stale")
+            return [g for g in sorted(self._world.groups) if self._names(g, named, stale)]
+
+        return self._read("references", do)
+
+    def _names(self, group: Party, named: set[str], stale: bool) -> bool:
+        """Whether a rule of the group names one of these groups."""
+        return any(rule.key and rule.key.source in named for rule in self._world.rule_list(group, stale=stale))
+
     def inner_access(self, group: str) -> bool:
         return self._read("inner_access", lambda: Party(self.account, group) not in self._world.isolated)
 
@@ -127,20 +140,23 @@ class SimEcs:
 
         return self._change("revoke", do)
 
-    def tag(self, group: str, key: str) -> str:
-        return self._tag("tag", group, key, on=True)
+    def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:
+        return self._tag("tag", groups, keys, on=True)
 
-    def untag(self, group: str, key: str) -> str:
-        return self._tag("untag", group, key, on=False)
+    def untag(self, group: str, keys: Sequence[str]) -> str:
+        return self._tag("untag", [group], keys, on=False)
 
-    def _tag(self, name: str, group: str, key: str, *, on: bool) -> str:
-        party = Party(self.account, group)
-        just_read = self._run.last_read == party
+    def _tag(self, name: str, groups: Sequence[str], keys: Sequence[str], *, on: bool) -> str:
+        parties = [Party(self.account, group) for group in groups]
+        just_read = self._run.last_read
 
         def do() -> None:
-            self._run.watch.before_tag(party, key)
-            hold("I9", on or just_read, f"{party} was untagged without reading its rules right before")
-            self._run.watch.tagged(party, self._world.tag(party, key, on=on))
+            for party in parties:
+                self._run.watch.before_tag(party, keys)
+                hold("I9", on or just_read == party, f"{party} was untagged without reading its rules right before")
+            for party in parties:
+                changed = [self._world.tag(party, key, on=on) for key in keys]
+                self._run.watch.tagged(party, any(changed))
 
         return self._change(name, do)
 

@@ -7,24 +7,44 @@ import json
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from link_peer.domain.model import Party, Rule, RuleKey
+from link_peer.domain.model import ALL, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause, Policy
 
 from tests.simulation import oracle
 from tests.simulation.invariants import claim_end, group_rules, hold
-from tests.simulation.oracle import Owned
+from tests.simulation.oracle import Owned, Pair
 from tests.simulation.states import States
 from tests.simulation.world import World
 
-ACTIONS = {
-    "auto_link": {"link", "unlink", "sync", "look", "repair", "expire"},
-    "cross_account": {"link", "unlink", "sync", "look", "repair", "expire"},
-    "sweep": {"repair", "expire"},
+REFUSED = {"denied", "failed"}
+
+ACTIONS: dict[str, dict[str, set[str]]] = {
+    "event": {
+        "link": {"applied", "unchanged", *REFUSED},
+        "unlink": {"removed", *REFUSED},
+        "repair": {"applied", "unchanged", *REFUSED},
+        "expire": {"removed", *REFUSED},
+        "sync": {"denied"},
+        "look": {"denied"},
+    },
+    "sweep": {"repair": {"applied", "unchanged", "removed", *REFUSED}, "expire": {"removed", *REFUSED}},
+    "link": {
+        "link": {"applied", "unchanged", "removed", *REFUSED},
+        "repair": {"applied", *REFUSED},
+        "expire": {"removed", *REFUSED},
+    },
+    "unlink": {"unlink": {"unchanged", "removed", *REFUSED}, "repair": {"applied", *REFUSED}},
+    "sync": {
+        "sync": {"applied", "unchanged", "removed", *REFUSED},
+        "repair": {"applied", *REFUSED},
+        "expire": {"removed", *REFUSED},
+    },
 }
-"""What the outcomes of each function may say was done."""
+"""What was delivered (an event or a look, the timer, a request) → the actions that its outcomes may say → the outcomes of
+each. A managed tag that someone stripped is put back without a change of the link: `repair`, `unchanged`."""
 
 SECRETS = ("link-peer-external-id", "acs:ram::")
 """External ids and roles of the policy, which no record may contain. Tests over HTTP look for access keys."""
@@ -50,6 +70,8 @@ class Watch:
         self._attempt_recorded = False
         self.states = States(world)
         self._seen: set[RuleKey] = set()  # rules that existed, or were read, at some moment
+        self._named: set[tuple[str, RuleName]] = set()  # the same, with their ids
+        self._pairs: dict[str, set[Pair]] = {}  # by id of an instance rule of ours: the instances that its marker named
         self._intents: set[RuleName] = set()
         self._intended_tags: set[tuple[str, ...]] = set()  # (account, group)
         self._intended_posts: set[str] = set()
@@ -79,8 +101,16 @@ class Watch:
         for group, by_id in self.world.rules.items():
             if self._last_rules.get(group) is not by_id:
                 self._last_rules[group] = by_id
-                self._seen |= {rule.key for rule in by_id.values() if rule.key and rule.policy == "accept"}
+                self._note_rules(by_id.values())
         self.states.note(self.policy)
+
+    def _note_rules(self, rules: Iterable[Rule]) -> None:
+        for rule in rules:
+            if rule.key and rule.policy == "accept":
+                self._seen.add(rule.key)
+                self._named.add((rule.id, _rule_name(rule.key)))
+                if rule.key.dest and (owned := oracle.ours(rule, self.policy)):
+                    self._pairs.setdefault(rule.id, set()).add(owned.pair)
 
     # before a change
 
@@ -134,9 +164,10 @@ class Watch:
         taken = any(o.priority == 100 and oracle.ours(o, self.policy) is None for o in others)
         return rule.priority != 100 and taken
 
-    def before_tag(self, group: Party, key: str) -> None:
-        """I1, I5 of a managed tag that is about to be added or removed."""
-        hold("I2", key == oracle.managed_tag(self.policy), f"the tag {key} of {group} is changed, which is not ours")
+    def before_tag(self, group: Party, keys: Sequence[str]) -> None:
+        """I1, I5 of managed tags that are about to be added or removed."""
+        ours = {oracle.managed_tag(self.policy), oracle.instances_tag(self.policy)}
+        hold("I2", set(keys) <= ours, f"the tags {keys} of {group} are changed, which are not ours")
         hold("I1", self._first_policy.paused is not Pause.ALL, f"the managed tag of {group} is changed while paused")
         intended = (group.account, group.id) in self._intended_tags
         hold("I5", intended, f"the managed tag of {group} is changed without an intent")
@@ -180,7 +211,7 @@ class Watch:
 
     def rules_read(self, rules: Sequence[Rule]) -> None:
         """A stale read counts as seen as well: production code cannot tell it from the present."""
-        self._seen |= {rule.key for rule in rules if rule.key and rule.policy == "accept"}
+        self._note_rules(rules)
 
     def authorized(self, added: Sequence[Rule]) -> None:
         """Notes which rules an Authorize call added."""
@@ -254,9 +285,9 @@ class Watch:
         """I4: what an outcome says was true at some moment of the delivery."""
         outcome, action = record["outcome"], record["action"]
         rules = json.loads(record.get("rules", "[]"))
-        asked = {r.get("action", "link") for r in self.requests if r.get("request_id") == record.get("request_id")}
-        actions = {*asked, "repair", "expire"} if asked else ACTIONS[self.function]
-        hold("I4", action in actions, f"{self.function} records the action {action}: {dict(record)}")
+        self._check_action(record)
+        unknown = [rule for rule in rules if (rule["rule_id"], _recorded_name(rule)) not in self._named]
+        hold("I4", not unknown, f"{outcome}, but {unknown} never existed: {dict(record)}")
         if outcome == "applied" and record.get("to") and action != "repair":
             seen = {_rule_name(key) for key in self._seen}
             existed = [rule for rule in rules if _recorded_name(rule) in seen]
@@ -273,8 +304,40 @@ class Watch:
             hold("I4", true, f"removed, but {kept} were not changed: {dict(record)}")
             foreign = [rule["rule_id"] for rule in rules if rule["rule_id"] in self._foreign_rules]
             hold("I4", not foreign, f"removed, but the record names rules that are not ours: {dict(record)}")
-        if record.get("to") and record.get("from", "").startswith("sg-"):
-            self._check_group_outcome(record, rules)
+        if record.get("to") and record.get("ports"):
+            self._check_rules_of_link(record, rules)
+            if record["from"].startswith("sg-"):
+                self._check_group_outcome(record, rules)
+
+    def _check_action(self, record: Mapping[str, str]) -> None:
+        """I4: the action agrees with what was delivered and what came of it."""
+        outcome, action = record["outcome"], record["action"]
+        asked = {r.get("action", "link") for r in self.requests if r.get("request_id") == record.get("request_id")}
+        delivered = asked or {"sweep" if self.function == "sweep" else "event"}
+        agrees = any(outcome in ACTIONS[one].get(action, ()) for one in delivered)
+        hold("I4", agrees, f"{self.function} records {outcome} of the action {action}: {dict(record)}")
+        ended = outcome != "removed" or (action == "expire") == (record.get("reason") == "expired")
+        hold("I4", ended, f"removed by {action}, but the reason is {record.get('reason')}: {dict(record)}")
+
+    def _check_rules_of_link(self, record: Mapping[str, str], rules: Sequence[Mapping[str, str]]) -> None:
+        """I4: an outcome names rules of its own link alone: of its two parties, in its direction, and on its ports."""
+        source = Party(record["from_account"], record["from"])
+        target = Party(record["to_account"], record["to"])
+        mutual = record["ports"] == "mutual"
+        ports = {ALL} if mutual else {oracle.parse_port(text) for text in record["ports"].split("+")}
+        named = {(rule["protocol"], rule["ports"]) for rule in rules}
+        of_link = {(port.protocol, port.range) for port in ports}
+        hold("I4", named <= of_link, f"the record names rules of other ports: {dict(record)}")
+        complete = named == of_link or record["outcome"] not in ("applied", "removed") or record["action"] == "repair"
+        hold("I4", complete, f"{record['outcome']}, but the record does not name every port: {dict(record)}")
+        ends = {(source, target), (target, source)} if mutual else {(source, target)}
+        if source.is_group:
+            sides = {(target.account, target.id, str(source)) for source, target in ends}
+            others = [rule for rule in rules if _recorded_name(rule)[:3] not in sides or rule["dest"]]
+        else:  # a person's equal rule names no instances
+            known = {rule["rule_id"]: self._pairs.get(rule["rule_id"], ends) for rule in rules}
+            others = [rule for rule in rules if not (known[rule["rule_id"]] & ends and rule["dest"])]
+        hold("I4", not others, f"the record names rules of another link, {others}: {dict(record)}")
 
     def _check_group_outcome(self, record: Mapping[str, str], rules: Sequence[Mapping[str, str]]) -> None:
         source = Party(record["from_account"], record["from"])
@@ -288,10 +351,11 @@ class Watch:
             hold("I4", not missing, f"applied, but {missing} never existed: {dict(record)}")
             exact = named == {_rule_name(key) for key in keys}
             hold("I4", exact, f"applied, but the record names other rules: {dict(record)}")
-        if record["outcome"] == "removed":
-            between = {(s.account, s.id, str(o)) for s, o in ((source, target), (target, source))}
-            others = [name for name in named if name[:3] not in between]
-            hold("I4", not others, f"removed, but the record names rules of another pair: {dict(record)}")
+        if record["outcome"] == "unchanged" and record["action"] == "link" and record.get("reason") != "same-group":
+            exact = named == {_rule_name(key) for key in group_rules(source, target, record["ports"])}
+            hold("I4", exact, f"unchanged, but the record does not name the link's rules: {dict(record)}")
+        if record["outcome"] == "unchanged" and record["action"] == "repair":  # the link may lack its other side
+            hold("I4", bool(named), f"unchanged, but the record names no rule: {dict(record)}")
         if record["outcome"] == "denied" and record.get("reason", "") in ("no-consent", "locked"):
             keys = group_rules(source, target, record["ports"])
             lacking = not all(

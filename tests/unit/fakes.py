@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from link_peer.domain.errors import NoAccess
-from link_peer.domain.model import PRIORITY, Group, Instance, Rule, RuleKey
+from link_peer.domain.model import PRIORITY, Group, Instance, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.request import Message
 from link_peer.runtime.delivery import Delivery
@@ -86,6 +86,11 @@ class FakeEcs:
         self._called("tagged_groups", tag)
         return [group for group in self.known.values() if group.tags.get(tag) == "true"]
 
+    def references(self, groups: Sequence[str]) -> list[Party]:
+        self._called("references", *groups)
+        named = {str(Party(self.account, group)) for group in groups}
+        return sorted({rule.group for rule in self.existing if rule.key and rule.key.source in named})
+
     def inner_access(self, group: str) -> bool:
         self._called("inner_access", group)
         return group not in self.isolated
@@ -120,14 +125,15 @@ class FakeEcs:
         self.existing = [rule for rule in self.existing if rule.id not in rule_ids]
         return self._answer("revoke")
 
-    def tag(self, group: str, key: str) -> str:
-        self._called("tag", group)
-        self._tag(group, {key: "true"})
+    def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:
+        self._called("tag", *groups)
+        for group in groups:
+            self._tag(group, dict.fromkeys(keys, "true"))
         return self._answer("tag")
 
-    def untag(self, group: str, key: str) -> str:
+    def untag(self, group: str, keys: Sequence[str]) -> str:
         self._called("untag", group)
-        self._tag(group, {key: ""})
+        self._tag(group, dict.fromkeys(keys, ""))
         return self._answer("untag")
 
     # for tests

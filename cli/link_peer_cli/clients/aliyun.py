@@ -41,18 +41,23 @@ def revoke(region: str, group: str, rule_ids: Sequence[str]) -> str:
     return _command("RevokeSecurityGroup", region, [("SecurityGroupId", group), *ids])
 
 
-def tag(region: str, group: str, name: str) -> str:
-    """Return the command that sets a security group's tag to `true`."""
-    return _command("TagResources", region, [*_group(group), ("Tag.1.Key", name), ("Tag.1.Value", "true")])
+def tag(region: str, groups: Sequence[str], names: Sequence[str]) -> str:
+    """Return the command that sets tags of security groups to `true`."""
+    tags = [
+        pair for n, name in enumerate(names, start=1) for pair in ((f"Tag.{n}.Key", name), (f"Tag.{n}.Value", "true"))
+    ]
+    return _command("TagResources", region, [*_groups(groups), *tags])
 
 
-def untag(region: str, group: str, name: str) -> str:
-    """Return the command that removes a security group's tag."""
-    return _command("UntagResources", region, [*_group(group), ("TagKey.1", name)])
+def untag(region: str, group: str, names: Sequence[str]) -> str:
+    """Return the command that removes tags of a security group."""
+    keys = [(f"TagKey.{number}", name) for number, name in enumerate(names, start=1)]
+    return _command("UntagResources", region, [*_groups([group]), *keys])
 
 
-def _group(group: str) -> list[tuple[str, str]]:
-    return [("ResourceType", "securitygroup"), ("ResourceId.1", group)]
+def _groups(groups: Sequence[str]) -> list[tuple[str, str]]:
+    named = [(f"ResourceId.{number}", group) for number, group in enumerate(groups, start=1)]
+    return [("ResourceType", "securitygroup"), *named]
 
 
 def _source(key: RuleKey, account: str) -> list[tuple[str, str]]:

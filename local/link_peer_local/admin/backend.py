@@ -75,6 +75,8 @@ def _fault(body: dict[str, Any]) -> Fault:
             raise TypeError(f"{name}: invalid value {body[name]!r}")
     if not 400 <= (fault.status or 400) <= 599:
         raise ValueError("status: must be from 400 to 599")
+    if fault.per_minute is not None and fault.per_minute < 0:
+        raise ValueError("per_minute: must not be negative")
     if not 0 <= fault.seconds <= MAX_SECONDS:
         raise ValueError("seconds: must be from 0 to ten years")
     return fault

@@ -13,6 +13,11 @@
 | slow      | the correct response, `seconds` later                              |
 
 All but throttle and slow also exist as `<kind>-after`: the change is made first, then its response is replaced.
+
+A slow call is also subject to the faults that were added later; `Fault(kind="slow", times=None, seconds=0.02)` is the
+latency of a network. With `per_minute`, a fault passes so many calls of each API and account in a minute of the clock and
+hits the others until the next minute; `Fault("ecs", kind="throttle", times=None, per_minute=200)` is how the platform
+limits rates: by API, account and region [doc help 437902].
 """
 
 from __future__ import annotations
@@ -53,19 +58,25 @@ class Killed(BaseException):
     """The caller's process ends here. Not an Exception, so that no client library can catch it."""
 
 
-class Call(Struct, frozen=True):
-    """One API call, as it is counted and matched against faults: `service` is ecs|sts|sls|mns|fc|eventbridge."""
+class Call(Struct):
+    """One API call, as it is counted and matched against faults: `service` is ecs|sts|sls|mns|fc|eventbridge.
+
+    `ended` is None until its response is ready; both times are the clock's.
+    """
 
     service: str
     action: str
     account: str
     params: Mapping[str, str] = field(default_factory=dict)
+    started: float = 0.0
+    ended: float | None = None
 
 
 class Fault(Struct):
     """What happens to the calls it matches: the first `skip` pass, the next `times` are hit (None: all of them).
 
-    `service` and `action` are shell patterns; `account` limits it to one caller's account; `seconds` is for slow.
+    `service` and `action` are shell patterns; `account` limits it to one caller's account; `seconds` is for slow. With
+    `per_minute`, only calls beyond that number of the same API and account in a minute count as matching.
     """
 
     service: str = "*"
@@ -77,6 +88,7 @@ class Fault(Struct):
     code: str | None = None
     status: int | None = None
     seconds: float = 0.0
+    per_minute: int | None = None
 
     def matches(self, call: Call) -> bool:
         """Whether service, action and account are those of the call, and its service has such faults."""
@@ -96,6 +108,7 @@ class Faults:
         self.calls: deque[Call] = deque(maxlen=REMEMBERED_CALLS)
         self._clock = clock
         self._waiting: list[Fault] = []
+        self._minutes: dict[tuple[int, str, str, str], tuple[int, int]] = {}
         self._lock = threading.Lock()
 
     def add(self, fault: Fault) -> Fault:
@@ -110,6 +123,7 @@ class Faults:
         """Remove every pending fault."""
         with self._lock:
             self._waiting.clear()
+            self._minutes.clear()
 
     def waiting(self) -> list[Fault]:
         """The pending faults, oldest first."""
@@ -122,45 +136,66 @@ class Faults:
         return sum(wanted.matches(call) for call in list(self.calls))
 
     def around(self, call: Call, run: Callable[[], Response], error: Callable[[ApiError], Response]) -> Response:
-        """Run a call, with the fault that matches it, if any. `error` renders a refusal in the service's format."""
-        fault = self._strike(call)
-        if fault is None:
-            return run()
-        if fault.kind == "slow":
-            self._clock.sleep(fault.seconds)
-            return run()
-        kind = fault.kind.removesuffix("-after")
-        answer = run() if kind != fault.kind else None
-        if kind == "reset":
-            raise ConnectionDropped(call.action)
-        if kind == "no-answer":
-            raise NoAnswer(call.action)
-        if kind == "kill":
-            raise Killed(call.action)
-        if kind == "html":
-            return Response(502, {"Content-Type": "text/html"}, _PAGE)
-        if kind == "empty":
-            return Response(200, {"Content-Type": "application/json;charset=utf-8"}, b"{}")
-        if kind == "truncated":
-            return _truncated(answer)
-        return error(_refusal(fault, kind, call))
+        """Run a call, with the faults that match it, if any. `error` renders a refusal in the service's format."""
+        seconds, fault = self._strike(call)
+        if seconds:
+            self._clock.sleep(seconds)
+        try:
+            return run() if fault is None else _hit(fault, call, run, error)
+        finally:
+            call.ended = self._clock.now()
 
-    def _strike(self, call: Call) -> Fault | None:
-        """The fault that hits this call, if any; counts it down."""
+    def _strike(self, call: Call) -> tuple[float, Fault | None]:
+        """How much slower this call is, and the fault that hits it, if any; counts them down."""
+        call.started, seconds = self._clock.now(), 0.0
         with self._lock:
             self.calls.append(call)
-            for fault in self._waiting:
-                if not fault.matches(call):
-                    continue
-                if fault.skip > 0:
-                    fault.skip -= 1
+            for fault in list(self._waiting):
+                if not self._applies(fault, call):
                     continue
                 if fault.times is not None:
                     fault.times -= 1
                     if fault.times <= 0:
                         self._waiting.remove(fault)
-                return fault
-        return None
+                if fault.kind != "slow":
+                    return seconds, fault
+                seconds += fault.seconds
+        return seconds, None
+
+    def _applies(self, fault: Fault, call: Call) -> bool:
+        """Whether a fault hits this call; counts the calls that it lets pass."""
+        if not fault.matches(call):
+            return False
+        if fault.per_minute is not None:
+            api, minute = (id(fault), call.service, call.action, call.account), int(call.started // 60)
+            known, passed = self._minutes.get(api, (minute, 0))
+            passed = passed + 1 if known == minute else 1
+            self._minutes[api] = (minute, passed)
+            if passed <= fault.per_minute:
+                return False
+        if fault.skip > 0:
+            fault.skip -= 1
+            return False
+        return True
+
+
+def _hit(fault: Fault, call: Call, run: Callable[[], Response], error: Callable[[ApiError], Response]) -> Response:
+    """What the client gets for a call that a fault hits."""
+    kind = fault.kind.removesuffix("-after")
+    answer = run() if kind != fault.kind else None
+    if kind == "reset":
+        raise ConnectionDropped(call.action)
+    if kind == "no-answer":
+        raise NoAnswer(call.action)
+    if kind == "kill":
+        raise Killed(call.action)
+    if kind == "html":
+        return Response(502, {"Content-Type": "text/html"}, _PAGE)
+    if kind == "empty":
+        return Response(200, {"Content-Type": "application/json;charset=utf-8"}, b"{}")
+    if kind == "truncated":
+        return _truncated(answer)
+    return error(_refusal(fault, kind, call))
 
 
 def _truncated(answer: Response | None) -> Response:

@@ -149,7 +149,7 @@ def describe_invocation_results(call: Call) -> dict[str, Any]:
         and params.get("CommandId") in ("", run.command_id)
         and params.get("InvokeRecordStatus") in ("", _record_status(run))
     ]
-    chosen, paging = page(call, found, lambda run: run.sequence, most=50, most_by_number=50, descending=True)
+    chosen, paging = page(call, lambda _: found, lambda run: run.sequence, most=50, most_by_number=50, descending=True)
     return {"Invocation": {"InvocationResults": {"InvocationResult": [_answer(r, encoding) for r in chosen]}, **paging}}
 
 

@@ -79,6 +79,8 @@ def _authorize(call: Call, direction: str) -> dict[str, Any]:
     )
     if added:
         group.rules.change(call.now, lambda old: old + added)
+    for rule in added:
+        call.store.names(group, rule)
     return {}
 
 
@@ -92,7 +94,7 @@ def _check_quotas(call: Call, group: Group, planned: list[Rule]) -> None:
         )
         raise ApiError("AuthorizedGroupRule.LimitExceed", 400, message)
     more = len(planned) - len(group.rules.at(call.now))
-    states = [instance.states.at(call.now) for instance in call.account.instances.values()]
+    states = [instance.states.at(call.now) for instance in call.account.ever_in(group.id).values()]
     fullest = max((call.rules_of(state.groups) for state in states if state and group.id in state.groups), default=0)
     if len(planned) > quotas.rules_per_group or fullest + more > quotas.rules_per_instance:
         message = "The limit of authorization records in the security group reaches."
@@ -195,6 +197,7 @@ def modify_security_group_rule(call: Call) -> dict[str, Any]:
         raise ApiError("InvalidOperation.RuleDuplicate", 400, message)
     new = replace(parsed, id=old.id, sequence=old.sequence, created=old.created)
     group.rules.change(call.now, lambda rows: tuple(new if rule.id == rule_id else rule for rule in rows))
+    call.store.names(group, new)
     return {}
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
 from link_peer_local.core.clock import utc
 from link_peer_local.core.errors import ApiError
+from link_peer_local.core.json_text import loads
 from link_peer_local.ecs import interfaces, tags
 from link_peer_local.ecs.call import Call
 from link_peer_local.ecs.paging import numbered, page
@@ -38,14 +39,27 @@ def describe_instances(call: Call) -> dict[str, Any]:
     tagged = tags.filters(call)
     wanted = _filter(call)
     call.dry_run()
-    found = []
-    for instance in sorted(call.account.instances.values(), key=lambda instance: instance.sequence, reverse=True):
-        state = instance.states.at(call.now - lag.instances)
-        if state and wanted((instance, state)) and tags.match(tagged, instance.tags.at(call.now - lag.tags)):
-            found.append((instance, state))
-    tags.check_matches(call, tagged, found)
-    chosen, paging = page(call, found, lambda seen: seen[0].sequence, least=10, descending=True)
+
+    def read(last: int | None) -> Iterator[Seen]:
+        for instance in _candidates(call, last):
+            state = instance.states.at(call.now - lag.instances)
+            if state and wanted((instance, state)) and tags.match(tagged, instance.tags.at(call.now - lag.tags)):
+                yield instance, state
+
+    tags.check_matches(call, tagged, read)
+    chosen, paging = page(call, read, lambda seen: seen[0].sequence, least=10, descending=True)
     return {"Instances": {"Instance": [_answer(call, *seen) for seen in chosen]}, **paging}
+
+
+def _candidates(call: Call, last: int | None) -> Iterable[Instance]:
+    """Every instance that the filters by id or by group may show, newest first, from `last` on or from an earlier one."""
+    instances, ids, group = call.account.instances, call.params.get("InstanceIds"), call.params.get("SecurityGroupId")
+    if ids:
+        named = (instances[each] for each in set(loads(ids)) if each in instances)
+        return sorted(named, key=instances.position, reverse=True)
+    if group:
+        return call.account.ever_in(group).descending(last)
+    return instances.descending(last)
 
 
 def describe_instance_status(call: Call) -> dict[str, Any]:
@@ -55,7 +69,7 @@ def describe_instance_status(call: Call) -> dict[str, Any]:
     if len(ids) > 100:
         raise invalid("InstanceId")
     found = []
-    for instance in sorted(call.account.instances.values(), key=lambda instance: instance.sequence, reverse=True):
+    for instance in call.account.instances.descending():
         state = instance.states.at(call.now - call.store.read_lag.instances)
         if state and (not ids or instance.id in ids) and params.get("ZoneId") in ("", call.store.zone):
             found.append({"InstanceId": instance.id, "Status": state.status})
@@ -66,7 +80,7 @@ def describe_instance_status(call: Call) -> dict[str, Any]:
 def nothing(call: Call) -> dict[str, Any]:
     """The answer for a caller who may not call DescribeInstances: an empty list, no error [doc SDK 6.1.0]."""
     none: list[Seen] = []
-    _, paging = page(call, none, lambda seen: seen[0].sequence)
+    _, paging = page(call, lambda _: none, lambda seen: seen[0].sequence)
     return {"Instances": {"Instance": none}, **paging}
 
 

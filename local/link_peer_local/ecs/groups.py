@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from link_peer_local.core.clock import utc
@@ -85,7 +86,7 @@ def delete_security_group(call: Call) -> dict[str, Any]:
     The other group may belong to any account [doc].
     """
     group = call.writable_group(call.params.require("SecurityGroupId"))
-    instances = (instance.states.at(call.now) for instance in call.account.instances.values())
+    instances = (instance.states.at(call.now) for instance in call.account.ever_in(group.id).values())
     used = any(state is not None and group.id in state.groups for state in instances)
     if used or any(group.id in interface.groups for interface in call.account.interfaces.values()):
         message = "There is still instance(s) in the specified security group."
@@ -112,23 +113,32 @@ def describe_security_groups(call: Call) -> dict[str, Any]:
     tagged = tags.filters(call)
     call.dry_run()
     seen = call.now - call.store.read_lag.tags
-    found = [
-        group
-        for group in sorted(call.account.groups.values(), key=lambda group: group.id, reverse=True)
-        if (ids is None or group.id in ids)
-        and params.get("SecurityGroupId") in ("", group.id)
-        and params.get("VpcId") in ("", group.vpc_id)
-        and params.get("SecurityGroupName") in ("", group.name)
-        and not params.get("ResourceGroupId")  # no group here is in one
-        and kind in ("", group.type)
-        and network in ("", "vpc" if group.vpc_id else "classic")
-        and managed in (None, group.managed)
-        and tags.match(tagged, group.tags.at(seen))
-    ]
-    tags.check_matches(call, tagged, found)
-    chosen, paging = page(call, found, lambda group: group.id, most_by_number=50, descending=True)
+
+    def read(last: str | None) -> Iterator[Group]:
+        return (
+            group
+            for group in _candidates(call, ids, last)
+            if params.get("SecurityGroupId") in ("", group.id)
+            and params.get("VpcId") in ("", group.vpc_id)
+            and params.get("SecurityGroupName") in ("", group.name)
+            and not params.get("ResourceGroupId")  # no group here is in one
+            and kind in ("", group.type)
+            and network in ("", "vpc" if group.vpc_id else "classic")
+            and managed in (None, group.managed)
+            and tags.match(tagged, group.tags.at(seen))
+        )
+
+    tags.check_matches(call, tagged, read)
+    chosen, paging = page(call, read, lambda group: group.id, most_by_number=50, descending=True)
     listed = [_summary(call, group) for group in chosen]
     return {"RegionId": call.store.region, "SecurityGroups": {"SecurityGroup": listed}, **paging}
+
+
+def _candidates(call: Call, ids: list[str] | None, last: str | None) -> Iterable[Group]:
+    groups = call.account.groups
+    if ids is None:
+        return groups.descending(last)
+    return [groups[each] for each in sorted(set(ids), reverse=True) if each in groups]
 
 
 def _summary(call: Call, group: Group) -> dict[str, Any]:
@@ -167,7 +177,7 @@ def describe_security_group_attribute(call: Call) -> dict[str, Any]:
         for rule in group.rules.at(call.now - call.store.read_lag.rules)
         if direction in ("all", rule.direction) and rule.nic_type == nic_type
     ]
-    chosen, token = tokens(call, rules, lambda rule: rule.sequence, default=500, least=10, most=1000)
+    chosen, token = tokens(call, lambda _: rules, lambda rule: rule.sequence, default=500, least=10, most=1000)
     return {
         "RegionId": call.store.region,
         "SecurityGroupId": group.id,
@@ -216,15 +226,20 @@ def _permission(call: Call, rule: Rule) -> dict[str, Any]:
 
 
 def describe_security_group_references(call: Call) -> dict[str, Any]:
-    """The groups whose rules name the caller's groups, those of other accounts included [doc]."""
+    """The groups whose rules, ingress or egress, name the caller's groups; those of other accounts included [doc].
+
+    Rules whose source is an address are not shown. An answer ends at 100 entries, and nothing says that there are more.
+    Groups that no rule names are left out [inferred].
+    """
     ids = call.params.listed("SecurityGroupId")
     if not ids:
         raise missing("SecurityGroupId")
     if len(ids) > 10:
         raise invalid("SecurityGroupId")
-    references = []
+    references, left = [], call.store.quotas.references
     for group in [call.group(group_id) for group_id in ids]:
-        referencing = call.store.referencing(group.id, call.now - call.store.read_lag.rules)
+        referencing = call.store.referencing(group.id, call.now - call.store.read_lag.rules)[:left]
+        left -= len(referencing)
         if referencing:
             named = [{"AliUid": other.account, "SecurityGroupId": other.id} for other in referencing]
             references.append(

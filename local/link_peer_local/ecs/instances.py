@@ -214,6 +214,7 @@ def _move(call: Call, instance: Instance, state: InstanceState) -> None:
         raise _other_vpc()
     ids = tuple(group.id for group in groups)
     instance.states.change(call.now, lambda old: old and replace(old, groups=ids))
+    call.account.join(instance, ids)
 
 
 def _other_vpc() -> ApiError:
@@ -278,6 +279,7 @@ def join_security_group(call: Call) -> dict[str, Any]:
     if call.rules_of([*state.groups, group.id]) > call.store.quotas.rules_per_instance:
         raise too_many_rules()
     instance.states.change(call.now, lambda old: old and replace(old, groups=(*old.groups, group.id)))
+    call.account.join(instance, [group.id])
     return {}
 
 

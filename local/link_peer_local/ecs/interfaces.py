@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import heapq
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from link_peer_local.core.clock import utc
@@ -85,16 +86,28 @@ def details(call: Call, interface: Interface) -> dict[str, Any]:
 def describe_network_interfaces(call: Call) -> dict[str, Any]:
     """Interfaces of both types, newest first; unknown ids are left out."""
     wanted = _filter(call)
-    existing: list[Interface] = list(call.account.interfaces.values())
-    for instance in call.account.instances.values():
-        state = instance.states.at(call.now - call.store.read_lag.instances)
-        if state and not instance.classic:
-            existing.append(primary(call, instance, state))
-    found = sorted(filter(wanted, existing), key=lambda each: each.sequence, reverse=True)
+
+    def read(last: int | None) -> Iterator[Interface]:
+        both = (_primaries(call, last), call.account.interfaces.descending(last))
+        return filter(wanted, heapq.merge(*both, key=lambda each: each.sequence, reverse=True))
+
     chosen, paging = page(
-        call, found, lambda each: each.sequence, least=10, most=500, most_by_number=500, descending=True
+        call, read, lambda each: each.sequence, least=10, most=500, most_by_number=500, descending=True
     )
     return {"NetworkInterfaceSets": {"NetworkInterfaceSet": [details(call, each) for each in chosen]}, **paging}
+
+
+def _primaries(call: Call, last: int | None) -> Iterator[Interface]:
+    """The primary interfaces that the filters by instance and by address may show, newest first."""
+    wanted, addresses = call.params.get("InstanceId"), set(call.params.listed("PrivateIpAddress"))
+    for instance in call.account.instances.descending(last):
+        if wanted and instance.id != wanted:
+            continue
+        if addresses and addresses.isdisjoint((instance.private_ip, *instance.secondary_ips)):
+            continue
+        state = instance.states.at(call.now - call.store.read_lag.instances)
+        if state and not instance.classic:
+            yield primary(call, instance, state)
 
 
 def _filter(call: Call) -> Callable[[Interface], bool]:

@@ -42,9 +42,11 @@ def describe_tags(call: Call) -> dict[str, Any]:
     wanted, seen = tags.filters(call), call.now - call.store.read_lag.tags
     counts: dict[tuple[str, str], Counter[str]] = {}
     for kind in kinds:
-        for resource, history in tags.resources(call, kind).items():
-            if params.get("ResourceId") in ("", resource) and tags.match(wanted, history.at(seen)):
-                for key, value in history.at(seen).items():
+        for resource in tags.resources(call, kind).values():
+            if not tags.exists(call, resource):
+                continue
+            if params.get("ResourceId") in ("", resource.id) and tags.match(wanted, resource.tags.at(seen)):
+                for key, value in resource.tags.at(seen).items():
                     counts.setdefault((key, value), Counter())[_COUNTERS[kind]] += 1
     rows = [
         {"TagKey": key, "TagValue": value, "ResourceTypeCount": dict(count)}

@@ -1,4 +1,8 @@
-"""Both ways of paging: MaxResults with NextToken, and PageNumber with PageSize. Only the latter has TotalCount."""
+"""Both ways of paging: MaxResults with NextToken, and PageNumber with PageSize. Only the latter has TotalCount.
+
+Lists are given as `read(last)`: the items that match, in order, from the one whose key is `last` on, or from some earlier
+one; all of them if `last` is None. So a page need not read what earlier pages have read.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import base64
 import hmac
 import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import dropwhile, islice
 from typing import Any, TypeVar
 
 from link_peer_local.ecs.call import Call
@@ -41,7 +46,7 @@ def _seal(call: Call, text: str) -> str:
 
 def tokens(
     call: Call,
-    items: Sequence[T],
+    read: Callable[[Any], Iterable[T]],
     key: Callable[[T], Any],
     *,
     default: int,
@@ -49,7 +54,7 @@ def tokens(
     most: int,
     descending: bool = False,
 ) -> tuple[Sequence[T], str]:
-    """A page by MaxResults and NextToken. `items` are sorted by `key`, so that deleting earlier items skips none.
+    """A page by MaxResults and NextToken. Items are sorted by `key`, so that deleting earlier items skips none.
 
     Values out of range are clamped, as documented for DescribeInstances (below 10 is 10, above 100 is 100) [doc] and
     assumed for the others [inferred]; where no minimum is documented, a page size below 1 is refused.
@@ -58,19 +63,17 @@ def tokens(
     if wanted < 1 and least == 1:
         raise invalid("MaxResults")
     size = min(max(wanted, least), most)
-    start = 0
-    if call.params.get("NextToken"):
-        last = _position(call)
-        after = (n for n, item in enumerate(items) if (key(item) < last if descending else key(item) > last))
-        start = next(after, len(items))
-    page = items[start : start + size]
-    more = start + size < len(items)
-    return page, _token(call, key(page[-1])) if more else ""
+    last = _position(call) if call.params.get("NextToken") else None
+    rest: Iterable[T] = read(last)
+    if last is not None:
+        rest = dropwhile(lambda item: key(item) >= last if descending else key(item) <= last, rest)
+    found = list(islice(rest, size + 1))
+    return found[:size], _token(call, key(found[size - 1])) if len(found) > size else ""
 
 
 def page(
     call: Call,
-    items: Sequence[T],
+    read: Callable[[Any], Iterable[T]],
     key: Callable[[T], Any],
     *,
     least: int = 1,
@@ -81,9 +84,9 @@ def page(
     """A page, and the answer's paging fields. With MaxResults or NextToken, page numbers have no effect [doc]."""
     params = call.params
     if "MaxResults" in params or "NextToken" in params:
-        chosen, token = tokens(call, items, key, default=10, least=least, most=most, descending=descending)
+        chosen, token = tokens(call, read, key, default=10, least=least, most=most, descending=descending)
         return chosen, {"NextToken": token}
-    return numbered(params, items, most=most_by_number)
+    return numbered(params, list(read(None)), most=most_by_number)
 
 
 def numbered(params: Params, items: Sequence[T], *, most: int, default: int = 10) -> tuple[Sequence[T], dict[str, Any]]:

@@ -6,11 +6,13 @@ import heapq
 import ipaddress
 import secrets
 import string
+from collections import deque
 from collections.abc import Iterable
 
 from msgspec import Struct, field
 
 from link_peer_local.ecs.history import History
+from link_peer_local.ecs.ordered import Ordered
 
 ALPHABET = string.ascii_lowercase + string.digits
 
@@ -30,6 +32,7 @@ class Quotas(Struct):
     groups: int = 100
     tags_per_resource: int = 20
     tag_filter_matches: int = 1000  # [doc DescribeInstances, Tag.N]
+    references: int = 100  # entries of one answer [doc DescribeSecurityGroupReferences]
 
 
 class ReadLag(Struct):
@@ -225,10 +228,33 @@ class Invocation(Struct, frozen=True):
     error: tuple[str, str] = ("", "")
 
 
+def _by_age() -> Ordered[Instance]:
+    return Ordered(lambda instance: instance.sequence)
+
+
 class AccountState(Struct):
     """What one account owns in the region."""
 
     uid: str
-    groups: dict[str, Group] = field(default_factory=dict)
-    instances: dict[str, Instance] = field(default_factory=dict)
-    interfaces: dict[str, Interface] = field(default_factory=dict)  # secondary ones
+    groups: Ordered[Group] = field(default_factory=lambda: Ordered[Group](lambda group: group.id))
+    instances: Ordered[Instance] = field(default_factory=_by_age)
+    interfaces: Ordered[Interface] = field(  # secondary ones
+        default_factory=lambda: Ordered[Interface](lambda interface: interface.sequence)
+    )
+    joined: dict[str, Ordered[Instance]] = field(default_factory=dict)
+    """Group id -> the instances that are, were or will be in it; check their state at the time in question."""
+    released: deque[tuple[float, str]] = field(default_factory=deque)
+
+    def join(self, instance: Instance, groups: Iterable[str]) -> None:
+        """Note that an instance is, or will be, in these groups."""
+        for group in groups:
+            self.joined.setdefault(group, _by_age())[instance.id] = instance
+
+    def ever_in(self, group: str) -> Ordered[Instance]:
+        """The instances that are, were or will be in a group."""
+        return self.joined.get(group) or _by_age()
+
+    def drop(self, instance_id: str) -> None:
+        """Forget an instance."""
+        for instances in (self.instances, *self.joined.values()):
+            instances.pop(instance_id, None)

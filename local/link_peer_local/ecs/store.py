@@ -53,6 +53,7 @@ class Store:
         self.on_event: Callable[[str, Event], None] | None = None
         self.lock = threading.RLock()
         self._sequence = 0
+        self._named: dict[str, set[tuple[str, str]]] = {}  # group id -> groups whose rules have ever named it
         self._due: list[tuple[float, int, str, Event]] = []
 
     # -- events -------------------------------------------------------------------------------------------------
@@ -95,8 +96,13 @@ class Store:
 
     def referencing(self, group_id: str, when: float) -> list[Group]:
         """The groups, of any account, whose rules name this one."""
-        everyone = (group for account in self.accounts.values() for group in account.groups.values())
-        return [group for group in everyone if any(rule.peer_group == group_id for rule in group.rules.at(when))]
+        known = (self.accounts[uid].groups.get(other) for uid, other in sorted(self._named.get(group_id, ())))
+        return [group for group in known if group and any(rule.peer_group == group_id for rule in group.rules.at(when))]
+
+    def names(self, group: Group, rule: Rule) -> None:
+        """Note that a rule of a group names another group. Every rule that is added or changed must be noted."""
+        if rule.peer_group:
+            self._named.setdefault(rule.peer_group, set()).add((group.account, group.id))
 
     def add_group(
         self,
@@ -170,6 +176,7 @@ class Store:
             tags=History[dict[str, str]]({}),
         )
         state = InstanceState(status, tuple(group.id for group in groups))
+        account.join(instance, state.groups)
         instance.states.change(now, lambda _: state)
         instance.tags.change(tags_from, lambda old: {**old, **tags})
         account.instances[instance.id] = instance
@@ -202,9 +209,11 @@ class Store:
         for interface in account.interfaces.values():
             if interface.instance_id == instance_id:
                 interface.instance_id = ""
-        for old in list(account.instances.values()):
-            if old.states.at(now) is None and old.states.at(now - HORIZON) is None and old.created < now - HORIZON:
-                del account.instances[old.id]
+        account.released.append((now, instance_id))
+        while account.released[0][0] < now - HORIZON:
+            old = account.instances.get(account.released.popleft()[1])
+            if old and old.states.at(now) is None:
+                account.drop(old.id)
 
     # -- filling a region -------------------------------------------------------------------------------------------
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.ecs.call import Call
 from link_peer_local.ecs.history import History
+from link_peer_local.ecs.ordered import Ordered
 from link_peer_local.ecs.paging import tokens
+from link_peer_local.ecs.state import Group, Instance, Interface
 
 Filter = list[tuple[str, str | None]]
+Tagged = Group | Instance | Interface
+Row = tuple[Any, str, str, str]  # position and id of a resource, key and value of one of its tags
 
 
 def as_answer(tags: Mapping[str, str]) -> dict[str, Any]:
@@ -57,37 +62,44 @@ def match(wanted: Filter, tags: Mapping[str, str]) -> bool:
     return all(key in tags and value in (None, tags[key]) for key, value in wanted)
 
 
-def check_matches(call: Call, wanted: Filter, found: Sequence[object]) -> None:
+def check_matches(call: Call, wanted: Filter, read: Callable[[None], Iterable[object]]) -> None:
     """A tag filter fails beyond 1,000 matches [doc]; the error code is [inferred]."""
-    if wanted and len(found) > call.store.quotas.tag_filter_matches:
+    most = call.store.quotas.tag_filter_matches
+    if wanted and sum(1 for _ in islice(read(None), most + 1)) > most:
         raise ApiError("InvalidTagCount", 400, "The specified tags are beyond the permitted range.")
 
 
-def resources(call: Call, kind: str) -> dict[str, History[dict[str, str]]]:
-    """The caller's existing resources of a type (instance, securitygroup, eni), with their tags."""
+def resources(call: Call, kind: str) -> Ordered[Any]:
+    """The caller's resources of a type (instance, securitygroup, eni), some of which may not `exist`."""
     if not kind:
         message = "The parameter - ResourceType should not be null"
         raise ApiError("MissingParameter.ResourceType", 404, message)
-    if kind == "instance":
-        instances = call.account.instances.values()
-        return {instance.id: instance.tags for instance in instances if instance.states.at(call.now)}
-    if kind == "securitygroup":
-        return {group.id: group.tags for group in call.account.groups.values()}
-    if kind == "eni":
-        return {interface.id: interface.tags for interface in call.account.interfaces.values()}
+    account = call.account
+    kinds: dict[str, Ordered[Any]] = {
+        "instance": account.instances,
+        "securitygroup": account.groups,
+        "eni": account.interfaces,
+    }
+    if kind in kinds:
+        return kinds[kind]
     message = "The ResourceType provided does not exist in our records."
     raise ApiError("InvalidResourceType.NotFound", 404, message)
 
 
+def exists(call: Call, resource: Tagged | None) -> bool:
+    """Whether there is such a resource; an instance that was released does not exist."""
+    return resource is not None and (not isinstance(resource, Instance) or resource.states.at(call.now) is not None)
+
+
 def named(call: Call, ids: list[str]) -> list[History[dict[str, str]]]:
     """The tags of these resources; ApiError unless all of them exist."""
-    existing = resources(call, call.params.get("ResourceType").lower())
+    known = resources(call, call.params.get("ResourceType").lower())
     if not ids:
         raise ApiError("MissingParameter.ResourceIds", 404, "The parameter - ResourceIds should not be null")
-    if not all(resource in existing for resource in ids):
+    if not all(exists(call, known.get(resource)) for resource in ids):
         message = "The specified ResourceIds are not found in our records."
         raise ApiError("InvalidResourceId.NotFound", 404, message)
-    return [existing[resource] for resource in dict.fromkeys(ids)]
+    return [known[resource].tags for resource in dict.fromkeys(ids)]
 
 
 def _ids(call: Call) -> list[str]:
@@ -143,15 +155,20 @@ def list_tag_resources(call: Call) -> dict[str, Any]:
     Unlike the tag filters of Describe calls, this reads any number of resources, 50 rows a page.
     """
     kind = call.params.get("ResourceType").lower()
-    existing, ids, wanted = resources(call, kind), _ids(call), filters(call)
+    known, ids, wanted = resources(call, kind), _ids(call), filters(call)
     if not ids and not wanted:
         raise no_tags()
     seen = call.now - call.store.read_lag.tags
+
+    def read(last: list[Any] | None) -> Iterator[Row]:
+        named = sorted((known[each] for each in set(ids) if each in known), key=known.position)
+        for resource in named if ids else known.ascending(last[0] if last else None):
+            tags = resource.tags.at(seen)
+            if exists(call, resource) and match(wanted, tags):
+                yield from ((known.position(resource), resource.id, key, tags[key]) for key in sorted(tags))
+
+    chosen, token = tokens(call, read, lambda row: [row[0], row[2]], default=50, least=50, most=50)
     rows = [
-        {"ResourceType": kind, "ResourceId": resource, "TagKey": key, "TagValue": value}
-        for resource in sorted(ids or existing)
-        if resource in existing and match(wanted, existing[resource].at(seen))
-        for key, value in sorted(existing[resource].at(seen).items())
+        {"ResourceType": kind, "ResourceId": name, "TagKey": key, "TagValue": value} for _, name, key, value in chosen
     ]
-    chosen, token = tokens(call, rows, lambda row: [row["ResourceId"], row["TagKey"]], default=50, least=50, most=50)
-    return {"NextToken": token, "TagResources": {"TagResource": list(chosen)}}
+    return {"NextToken": token, "TagResources": {"TagResource": rows}}

@@ -20,6 +20,7 @@ from link_peer.runtime.settings import Credentials, Settings
 
 PAGE = 100  # [doc DescribeInstances, DescribeSecurityGroups: MaxResults <= 100]
 RULES_PER_PAGE = 1000  # [doc DescribeSecurityGroupAttribute: 10..1000]
+GROUPS_PER_CALL = 10  # [doc DescribeSecurityGroupReferences]
 FEW = 10  # where one item answers the question: the smallest page
 
 _GROUP_NOT_FOUND = "InvalidSecurityGroupId.NotFound"
@@ -102,6 +103,20 @@ class SdkEcs:
         )
         return [shapes.rule(Party(self.account, group), row) for row in rows]
 
+    def references(self, groups: Sequence[str]) -> list[Party]:
+        """The groups, of any account, with a rule that names one of these groups. Each call shows the first hundred, and
+        does not say whether there are more."""
+        found: dict[Party, None] = {}
+        for start in range(0, len(groups), GROUPS_PER_CALL):
+            request = models().DescribeSecurityGroupReferencesRequest(
+                region_id=self._region, security_group_id=list(groups[start : start + GROUPS_PER_CALL])
+            )
+            body = self._read("describe_security_group_references", request, "security_group_references")
+            for item in shapes.items(body.security_group_references, "security_group_reference"):
+                for other in shapes.items(item.referencing_security_groups, "referencing_security_group"):
+                    found[Party(str(other.ali_uid or self.account), other.security_group_id)] = None
+        return list(found)
+
     def inner_access(self, group: str) -> bool:
         """Whether the members of a basic group reach each other. Raises CloudError if the group does not exist."""
         request = models().DescribeSecurityGroupAttributeRequest(
@@ -161,20 +176,20 @@ class SdkEcs:
         )
         return self._change("revoke_security_group", request)
 
-    def tag(self, group: str, key: str) -> str:
-        """Puts a tag with the value `true` on a group. Returns the RequestId."""
+    def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:
+        """Puts tags with the value `true` on groups, at most 50. Returns the RequestId."""
         request = models().TagResourcesRequest(
             region_id=self._region,
             resource_type="securitygroup",
-            resource_id=[group],
-            tag=[models().TagResourcesRequestTag(key=key, value="true")],
+            resource_id=list(groups),
+            tag=[models().TagResourcesRequestTag(key=key, value="true") for key in keys],
         )
         return self._change("tag_resources", request)
 
-    def untag(self, group: str, key: str) -> str:
-        """Removes a tag from a group. Returns the RequestId."""
+    def untag(self, group: str, keys: Sequence[str]) -> str:
+        """Removes tags from a group. Returns the RequestId."""
         request = models().UntagResourcesRequest(
-            region_id=self._region, resource_type="securitygroup", resource_id=[group], tag_key=[key]
+            region_id=self._region, resource_type="securitygroup", resource_id=[group], tag_key=list(keys)
         )
         return self._change("untag_resources", request)
 

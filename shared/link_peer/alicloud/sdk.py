@@ -14,7 +14,7 @@ CONNECT_TIMEOUT_MS = 5_000
 READ_TIMEOUT_MS = 10_000
 
 # [doc common errors; ecs.md 1.12] the other 4xx codes are final
-_TRANSIENT = frozenset({"LastTokenProcessing", "InvalidGressFlow.Malformed", "Rejected.Throttling"})
+_TRANSIENT = frozenset({"LastTokenProcessing", "InvalidGressFlow.Malformed", "ServiceUnavailable", "InternalError"})
 _NO_ACCESS_PREFIX = ("Forbidden", "NoPermission", "InvalidAccessKeyId", "InvalidSecurityToken", "EntityNotExist.Role")
 _NO_ACCESS = frozenset(
     {"InvalidOperation.SecurityGroupNotAuthorized", "AccessDenied", "SignatureDoesNotMatch", "IncompleteSignature"}
@@ -72,9 +72,9 @@ def meaning(error: Exception) -> Exception:
     status = int(getattr(error, "status_code", None) or getattr(error, "statusCode", None) or 0)
     request_id = str(getattr(error, "request_id", None) or "")
     message = _short(error)
-    if code.startswith("Throttling") or "Throttling" in code:
+    if "Throttling" in code:
         return Throttled(f"{code}: {message}", request_id=request_id)
-    if status == 409 or status >= 500 or code in _TRANSIENT or code in ("ServiceUnavailable", "InternalError"):
+    if status == 409 or status >= 500 or code in _TRANSIENT:
         return Ambiguous(f"{code}: {message}", request_id=request_id)
     if code in _NO_ACCESS or code.startswith(_NO_ACCESS_PREFIX):
         return NoAccess(code, message, request_id)

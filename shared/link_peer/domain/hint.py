@@ -13,7 +13,7 @@ class Hint(msgspec.Struct, frozen=True):
     """A party of the home account to look at.
 
     `kind` is `state` (an instance's new `state`), `tags`, or `look` (asked for again). `time` is the event's, `expires` the
-    end of a look (epoch seconds); None where the event does not give it. `attempt` counts how often a look was put back.
+    end of a look (epoch seconds); None where the event does not give it.
     """
 
     event_id: str
@@ -22,4 +22,3 @@ class Hint(msgspec.Struct, frozen=True):
     time: float | None = None
     state: str = ""
     expires: float | None = None
-    attempt: int = 0

@@ -71,6 +71,18 @@ def managed_tag(deployment: str, home: str) -> str:
     return f"{MANAGED_TAG}.{deployment}.{home}"
 
 
+def group_tags(deployment: str, home: str, *, instances: bool) -> tuple[str, ...]:
+    """The keys of the tags of a group that has rules of a deployment. One with rules between instances has a second one:
+    they are found by it when an instance is gone, since nothing else leads from an address to its rules."""
+    key = managed_tag(deployment, home)
+    return (key, instances_tag(deployment, home)) if instances else (key,)
+
+
+def instances_tag(deployment: str, home: str) -> str:
+    """The key of the tag, with value `true`, of groups that have rules of a deployment between instances."""
+    return f"{managed_tag(deployment, home)}.instances"
+
+
 def quoted(text: str) -> str:
     """Untrusted text as it may appear in a message: in quotes, escaped to ASCII, cut to 80 characters."""
     return ascii(text if len(text) <= 80 else text[:80] + "...")

@@ -6,17 +6,18 @@ intents durable ─▶ per link: managed tag ─▶ rules of the target's group 
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from link_peer.domain.denial import EXPIRED_MEANWHILE, PAUSED, LinkDenied, removals_held, request_expired
-from link_peer.domain.errors import Transient
+from link_peer.domain.errors import CloudError, Transient
 from link_peer.domain.model import Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import LATE_SECONDS
-from link_peer.domain.tags import iso, managed_tag
+from link_peer.domain.tags import group_tags, iso
 from link_peer.engine.reader import Reader
 from link_peer.engine.records import decision_record, why_fields
 from link_peer.engine.settle import Requests, Settler
@@ -28,6 +29,8 @@ from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
 CONSENT_SECONDS = 5  # tags that were read longer ago are read again right before a rule is written
+
+GROUPS_PER_TAG_CALL = 50  # [doc TagResources]
 
 OUTCOMES_PER_WRITE = 200  # written as they come, so that a run which dies has recorded most of them
 
@@ -83,7 +86,7 @@ class Applier:
         self._guard = guard
         self._expires_at = expires_at
         self._settler = Settler(reader, delivery.policy, delivery.region, delivery.retry)
-        self._tag = managed_tag(delivery.policy.deployment, delivery.policy.home)
+        self._tagged_ahead: dict[Party, str] = {}  # with the RequestId
         self._partial: dict[Link, _Partial] = {}
         self._failed_keys: set[RuleKey] = set()  # rules whose change was refused, or met trouble, in this pass
 
@@ -93,6 +96,7 @@ class Applier:
         decisions = sorted((paused(decision, self._policy.paused) for decision in decisions), key=_order)
         changing = [d for d in decisions if d.edits or d.missing_managed_tag]
         self._audit.write([decision_record(d, self._region, "intent") for d in changing])
+        self._tag_ahead(changing)
         earlier, self._partial = self._partial, {}
         self._failed_keys = set()
         outcomes: list[Record] = []
@@ -150,15 +154,40 @@ class Applier:
         for group, edits in _by_group(decision):
             self._in_time(edits)
             if group in decision.missing_managed_tag:
-                self._settler.tag(group, self._tag, requests)
+                self._settler.tag(group, self._tags(decision, group), requests)
+                requests += filter(None, [self._tagged_ahead.pop(group, "")])
             settled = self._settler.settle(group, edits, before_write, requests)
             rules.update(settled)
             known = {edit.rule.id for edit in edits if edit.rule}
             if any(rule.id not in known for rule in settled.values()):
-                # a sweep that found the group empty a moment ago may have removed the tag since
-                self._settler.read_tags(group)
-                self._settler.tag(group, self._tag, requests)
+                # a sweep that found the group empty a moment ago may have removed the tags since
+                self._settler.tag(group, self._tags(decision, group), requests)
         return judged
+
+    def _tag_ahead(self, decisions: Iterable[Decision]) -> None:
+        """Writes the tags of many groups in few calls. Where that fails, each decision writes those of its own groups."""
+        missing: dict[tuple[str, tuple[str, ...]], list[Party]] = {}
+        for decision in decisions:
+            for group in decision.missing_managed_tag:
+                missing.setdefault((group.account, self._tags(decision, group)), []).append(group)
+        for (account, tags), named in missing.items():
+            groups = list(dict.fromkeys(named))
+            for start in range(0, len(groups), GROUPS_PER_TAG_CALL):
+                part = groups[start : start + GROUPS_PER_TAG_CALL]
+                ecs = self._reader.ecs(account)
+                if len(part) < 2 or ecs is None or self._delivery.out_of_time():
+                    continue
+                with contextlib.suppress(Transient, CloudError):
+                    request = ecs.tag([group.id for group in part], tags)
+                    for group in part:
+                        self._reader.note_tags(group, tags)
+                        self._tagged_ahead[group] = request
+
+    def _tags(self, decision: Decision, group: Party) -> tuple[str, ...]:
+        """The tags by which the decision's rules on the group are found."""
+        keys = [*(edit.key for edit in decision.edits), *(rule.key for rule in decision.rules if rule.key)]
+        instances = any(key.dest for key in keys if key.group == group)
+        return group_tags(self._policy.deployment, self._policy.home, instances=instances)
 
     def _roll_back_later(self, decision: Decision, answer: Decision, report: Report, requests: Requests) -> None:
         """The outcome is recorded once the next pass has rolled back what was written."""

@@ -45,7 +45,7 @@ def _ends(message: Message) -> set[Party]:
 def _groups_of(instances: Set[Party], delivery: Delivery, name: str) -> Mapping[Party, Set[Party]]:
     reader = Reader(delivery.cloud(name), delivery.policy, delivery.clock, tolerant=True)
     try:
-        reader.parties(instances)
+        reader.instances(instances)
     except Exception:  # a bug of ours, which the messages that it concerns will meet again
         return {}
     shown = reader.snapshot().instances

@@ -61,9 +61,9 @@ class Scope(ABC):
     def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
         """How far this delivery may take a claim from a rule of ours."""
 
+    @abstractmethod
     def select(self, plan: Plan) -> list[Decision]:
         """The decisions of a plan that are carried out and recorded now."""
-        return plan.decisions
 
     def wishes(self, snapshot: Snapshot, instances: Iterable[Instance]) -> list[DesiredLink]:
         """The links that the tags of these instances ask for."""
@@ -139,9 +139,9 @@ class Planner:
         """Reads what the plan misses; False when it misses nothing that was not read already."""
         reader = self._scope.reader
         if plan.unread:
-            ends = {party for link in plan.unread for party in (link.source, link.target)}
-            reader.parties(ends)
-            reader.members(party for party in ends if party.is_group)
+            reader.parties({party for link in plan.unread for party in (link.source, link.target)})
+            askers = {link.source for link in plan.unread} | {link.target for link in plan.unread if link.mutual}
+            reader.members(party for party in askers if party.is_group)
             if reader.snapshot() != snapshot:
                 return True
         if questions := plan.questions - self._asked:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -107,6 +107,18 @@ class Reader:
         self._each_account(groups, lambda ecs, ids: self._keep_groups(ecs.groups(ids)))
         self._requested |= {*asked, *groups}
 
+    def instances(self, instances: Iterable[Party]) -> None:
+        """Reads instances by id, without their groups."""
+        asked = set(instances) - self._requested
+        self._each_account(asked, lambda ecs, ids: self._keep_instances(ecs.instances(ids)))
+        self._requested |= asked
+
+    def references(self, groups: Iterable[Party]) -> list[Party]:
+        """The groups with a rule that names one of these groups."""
+        found: set[Party] = set()
+        self._each_account(groups, lambda ecs, ids: found.update(ecs.references(ids)))
+        return sorted(found)
+
     def members(self, groups: Iterable[Party]) -> None:
         """Reads every instance of these groups, with all the groups that those instances are in."""
         for group in sorted(set(groups) - self._complete_groups):
@@ -188,6 +200,15 @@ class Reader:
 
         self._side_by_side(read, todo)
 
+    def suppose_rules(self, rules: Mapping[Party, tuple[Rule, ...]]) -> None:
+        """Takes these for the groups' rules, until they are forgotten."""
+        self._rules |= rules
+
+    def forget_rules(self, groups: Iterable[Party]) -> None:
+        """Makes the next read of these groups' rules a real one."""
+        for group in groups:
+            self._rules.pop(group, None)
+
     def rules_of(self, group: Party) -> tuple[Rule, ...]:
         """The group's rules as they were last read."""
         return self._rules.get(group, ())
@@ -217,10 +238,14 @@ class Reader:
             return None
         return sum(group.id in i.groups and i.party.account == group.account for i in self._instances.values())
 
-    def note_tag(self, group: Party, tag: str) -> None:
-        """Notes that a group now has the managed tag, which this delivery has just written."""
+    def note_tags(self, group: Party, keys: Iterable[str]) -> None:
+        """Notes that a group now has these tags, which this delivery has just written."""
         shown = self._groups[group]
-        self._groups[group] = msgspec.structs.replace(shown, tags={**shown.tags, tag: "true"})
+        self._groups[group] = msgspec.structs.replace(shown, tags={**shown.tags, **dict.fromkeys(keys, "true")})
+
+    def side_by_side(self, *reads: Callable[[], object]) -> None:
+        """Makes these reads at the same time, where threads are allowed."""
+        self._side_by_side(lambda read: read(), reads)
 
     def note_trouble(self, account: str, error: Transient | CloudError) -> None:
         """Notes that an account refuses access, or failed: nothing more is read or changed there."""
@@ -306,7 +331,7 @@ class Reader:
         for account, ids in by_account.items():
             self._read(account, functools.partial(lambda ids, ecs: read(ecs, ids), ids))
 
-    def _side_by_side(self, read: Callable[[T], None], items: Sequence[T]) -> None:
+    def _side_by_side(self, read: Callable[[T], object], items: Sequence[T]) -> None:
         if self._threads > 1 and len(items) > 1:
             with ThreadPoolExecutor(min(self._threads, len(items))) as pool:
                 list(pool.map(read, items))

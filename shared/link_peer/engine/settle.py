@@ -40,7 +40,8 @@ class Settler:
     def settle(
         self, group: Party, edits: Sequence[Edit], before_write: Callable[[Sequence[Edit]], None], requests: Requests
     ) -> dict[RuleKey, Rule]:
-        """Makes the edits, and returns the rules as they then are. `before_write` may raise to stop a write.
+        """Makes the edits, and returns the rules as they then are. `before_write` may raise to stop a write. Where a rule was
+        added, the group's tags are read again beside its rules: a sweep may have removed them meanwhile.
 
         Additions start from what was read for the plan. Each change of a marker, and removals, start from a read right
         before, since another delivery may have added a claim meanwhile, and the API has no compare-and-set.
@@ -52,7 +53,7 @@ class Settler:
         sent: set[RuleKey] = set()
         for number, attempt in enumerate(self._retry.attempts()):
             if number:
-                rules = self.read(group)
+                rules = self.read_with_tags(group)
             while todo := self._unfinished(edits, rules):
                 batch = _next_call([edit for edit in todo if edit.key not in sent], self.existing(rules, todo))
                 if not batch:
@@ -69,7 +70,8 @@ class Settler:
                     requests.append(attempt.failure.request_id)
                     break
                 sent |= {edit.key for edit in batch}
-                rules = self.read(group)
+                adds = {edit.key for edit in batch} - self.existing(rules, batch).keys()
+                rules = self.read_with_tags(group) if adds else self.read(group)
             else:
                 break
         gaining = {edit.key for edit in edits if edit.gain}  # where someone else's equal rule counts as present
@@ -89,22 +91,27 @@ class Settler:
         except NoAccess as error:
             raise self._denied(group, error) from error
 
-    def tag(self, group: Party, tag: str, requests: Requests) -> None:
-        """Puts the managed tag on a group, by which a sweep finds it, unless it was read there."""
+    def read_with_tags(self, group: Party) -> tuple[Rule, ...]:
+        """The group's rules as they are now; its tags are read beside them. Raises as `read` does."""
+        self.reader.side_by_side(lambda: self.read(group), lambda: self.read_tags(group))
+        return self.reader.rules_of(group)
+
+    def tag(self, group: Party, keys: Sequence[str], requests: Requests) -> None:
+        """Puts the tags on a group by which its rules are found, unless they were read there."""
         shown = self.reader.group(group)
-        if shown is None or shown.tags.get(tag) == "true":
+        if shown is None or all(shown.tags.get(key) == "true" for key in keys):
             return
         ecs = self._ecs(group)
         for attempt in self._retry.attempts():  # tagging twice is harmless
             with attempt:
                 try:
-                    requests.append(ecs.tag(group.id, tag))
+                    requests.append(ecs.tag([group.id], keys))
                 except CloudError as error:
                     requests.append(error.request_id)
                     raise self._denied(group, error) from error
             if attempt.failure:
                 requests.append(attempt.failure.request_id)
-        self.reader.note_tag(group, tag)
+        self.reader.note_tags(group, keys)
 
     def send(
         self,
@@ -245,7 +252,7 @@ def _is_done(edit: Edit, existing: Existing | None) -> bool:
         return True  # someone else's rule counts as present, and is never touched
     claims = claims_after(edit, existing.marker)
     same = claims == frozenset(existing.marker.claims) and edit.ends == existing.marker.ends
-    return bool(claims) and same and existing.rule.priority == PRIORITY and not existing.copies
+    return same and existing.rule.priority == PRIORITY and not existing.copies
 
 
 def claims_after(edit: Edit, marker: Marker) -> frozenset[Claim]:

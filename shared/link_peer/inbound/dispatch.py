@@ -296,7 +296,7 @@ def _carry_out_look(look: Look, one: _Arrived, audit: AuditWriter, delivery: Del
     if look.party.account != delivery.policy.home:
         audit.write([denied_record(denials.not_home(look.party.account), "look", **_party_fields(look.party))])
         return audit.outcomes
-    hint = Hint(one.event_id or look.request_id, look.party, "look", expires=look.expires_at, attempt=look.attempt)
+    hint = Hint(one.event_id or look.request_id, look.party, "look", expires=look.expires_at)
     later = _look_at([hint], delivery, audit, guard)
     expired = delivery.clock.now() >= look.expires_at
     if later and expired:

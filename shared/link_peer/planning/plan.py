@@ -18,7 +18,7 @@ from link_peer.domain.denial import HUMAN_RULE, NOTHING, Denial, ReasonCode
 from link_peer.domain.model import PRIORITY, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import managed_tag
+from link_peer.domain.tags import group_tags
 from link_peer.planning.actual import ActualState, link_of
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Edit, Plan, Refusal
@@ -123,12 +123,11 @@ class _Planning:
             instance=granted[0].instance,
             rules=self._existing(need.key for need in verdict.needs),
         )
-        reservation = self._quota.reserve(edits)
-        if reservation.denial:
-            if reservation.group_full and any(need.key in self._actual.owned for need in verdict.needs):
-                self.without_room[link] = Refusal(reservation.denial)
+        if denial := self._quota.reserve(edits):
+            if any(need.key in self._actual.owned for need in verdict.needs):
+                self.without_room[link] = Refusal(denial)
             self._diff.drop(edits)
-            return answer.refused(reservation.denial)
+            return answer.refused(denial)
         if not edits and self._only_other_peoples(verdict.needs):
             return msgspec.structs.replace(answer, why=HUMAN_RULE)
         return msgspec.structs.replace(
@@ -159,21 +158,21 @@ class _Planning:
     # the managed tag
 
     def _missing_managed_tag(self, needs: Iterable[Need], edits: Iterable[Edit]) -> tuple[Party, ...]:
-        """The groups of rules of ours, and of new ones, that lack the tag."""
+        """The groups of rules of ours, and of new ones, that lack their tags."""
         kept = self._actual.owned.keys() - set(self._removals.freed())
         keys = [*(need.key for need in needs if need.key in kept), *(edit.key for edit in edits)]
-        return tuple(group for group in dict.fromkeys(key.group for key in keys) if self._lacks_tag(group))
+        return tuple(dict.fromkeys(key.group for key in keys if self._lacks_tag(key)))
 
     def _untagged(self, decided: Iterable[Decision]) -> list[Decision]:
-        """The other groups that keep rules of ours and lack the managed tag, whatever the verdict on their links: by that
-        tag the next sweep finds them. Nothing is opened, so it is written also while opening is paused."""
+        """The other groups that keep rules of ours and lack their tags, whatever the verdict on their links: by these the
+        next sweep finds them. Nothing is opened, so they are written also while opening is paused."""
         pause = self._context.policy.paused
         if pause is Pause.ALL:
             return []
         written = [d for d in decided if pause is Pause.NONE or not any(edit.gain for edit in d.edits)]
         done = {group for decision in written for group in decision.missing_managed_tag}
-        kept = sorted(self._actual.owned.keys() - set(self._removals.freed()), reverse=True)
-        first = {key.group: self._actual.owned[key] for key in kept if key.group not in done}
+        kept = sorted(self._actual.owned.keys() - set(self._removals.freed()), key=lambda key: (bool(key.dest), key))
+        first = {key.group: self._actual.owned[key] for key in kept if key.group not in done and self._lacks_tag(key)}
         return [
             Decision(
                 link_of(key, marker),
@@ -184,13 +183,15 @@ class _Planning:
                 rules=(rule,),
             )
             for group, (rule, marker) in first.items()
-            if (key := rule.key) and self._lacks_tag(group)
+            if (key := rule.key)
         ]
 
-    def _lacks_tag(self, group: Party) -> bool:
-        shown = self._snapshot.groups.get(group)
-        tag = managed_tag(self._context.policy.deployment, self._context.policy.home)
-        return shown is not None and shown.tags.get(tag) != "true"
+    def _lacks_tag(self, key: RuleKey) -> bool:
+        """Whether a rule's group lacks a tag by which the rule is found."""
+        shown = self._snapshot.groups.get(key.group)
+        policy = self._context.policy
+        tags = group_tags(policy.deployment, policy.home, instances=bool(key.dest))
+        return shown is not None and any(shown.tags.get(tag) != "true" for tag in tags)
 
     # claims that rules lose
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from link_peer.domain import denial as denials
 from link_peer.domain import marker as markers
 from link_peer.domain.denial import Denial
@@ -21,13 +19,6 @@ GROUP_SOURCES = 20
 limit [doc AuthorizeSecurityGroup, security group limits]: only what both refuse is refused without a write."""
 
 
-class Reservation(msgspec.Struct, frozen=True):
-    """`denial` where there is no room, `group_full` where it is a group that has none."""
-
-    denial: Denial | None = None
-    group_full: bool = False
-
-
 class QuotaLedger:
     """The room of one plan, reserved link by link. `freed` are the rules that the plan removes: closing comes first."""
 
@@ -37,10 +28,10 @@ class QuotaLedger:
         self._freed = set(freed)
         self._sources: dict[Party, set[str]] = {}
 
-    def reserve(self, edits: Sequence[Edit]) -> Reservation:
-        """Reserves room for all of these edits, or for none."""
+    def reserve(self, edits: Sequence[Edit]) -> Denial | None:
+        """Reserves room for all of these edits, or for none. Returns why there is none."""
         if not all(self._fits(edit) for edit in edits):
-            return Reservation(denials.description_full())
+            return denials.description_full()
         added: dict[Party, set[str]] = {}
         for edit in edits:
             if edit.kind == "add" and edit.key.source.startswith("sg-"):
@@ -48,10 +39,10 @@ class QuotaLedger:
         for party, sources in added.items():
             known = self._known_sources(party)
             if not sources <= known and len(known | sources) > GROUP_SOURCES:
-                return Reservation(denials.group_full(party, len(known), GROUP_SOURCES), group_full=True)
+                return denials.group_full(party, len(known), GROUP_SOURCES)
         for party, sources in added.items():
             self._known_sources(party).update(sources)
-        return Reservation()
+        return None
 
     def _fits(self, edit: Edit) -> bool:
         return not edit.gain or markers.fits(edit.marker(self._context.policy, self._context.region))

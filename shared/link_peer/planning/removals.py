@@ -187,11 +187,14 @@ class Removals:
 
     def _must_roll_back(self, key: RuleKey, claim: Claim) -> bool:
         """Of a link that could not be written, these go: what this delivery wrote, half of a mutual link, and what an
-        earlier delivery of the same request wrote. A tag's link that could not grow stays as it was."""
+        earlier delivery of the same request wrote in part. A tag's link that could not grow stays as it was, and so does a
+        link that is complete, of which only a repair was refused."""
         for link, refusal in self._verdicts.refused.items():
             needs = self._verdicts.needs(link)
             half = link.mutual and not all(need in self._actual for need in needs)
-            if key in needs and (half or self._context.is_request or (key, claim) in refusal.partial):
+            complete = all(need in self._actual.equal or claim in self._actual.claims(need) for need in needs)
+            in_part = self._context.is_request and not complete
+            if key in needs and (half or in_part or (key, claim) in refusal.partial):
                 return True
         return False
 

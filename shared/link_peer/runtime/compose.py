@@ -16,12 +16,16 @@ from link_peer.inbound import policy_file
 from link_peer.runtime import settings as settings_module
 from link_peer.runtime.clock import Clock, SystemClock
 from link_peer.runtime.delivery import DEFAULT_SECONDS, LANES, Delivery
+from link_peer.runtime.memory import Memory
 from link_peer.runtime.ports import AuditLog, Cloud
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Settings
 
 clock_for_functions: Callable[[], Clock] = SystemClock
 """The one seam for time: tests that run whole handlers put their own clock here."""
+
+
+_memory = Memory()
 
 
 def open_delivery(
@@ -64,6 +68,7 @@ def open_delivery(
         seconds=seconds or float(limit or DEFAULT_SECONDS),
         lanes=LANES,
         current_policy=functools.partial(load_policy, settings.policy_path),
+        memory=_memory,
     )
 
 
@@ -74,12 +79,10 @@ def _open_cloud(settings: Settings, policy: Policy, clock: Clock, name: str, ret
 
 
 def load_policy(path: str) -> Policy:
-    """The policy file, read again only when it changed. Raises PolicyError: the function does not start."""
-    try:
-        stamp = os.stat(path)
-        return _policy(path, stamp.st_mtime_ns, stamp.st_size)
-    except OSError:
-        return policy_file.load(path)  # its error says what is wrong
+    """The policy file, read again only when it changed. Raises PolicyError, or OSError if it cannot be read: the function
+    does not start."""
+    stamp = os.stat(path)
+    return _policy(path, stamp.st_mtime_ns, stamp.st_size)
 
 
 @functools.lru_cache(maxsize=4)

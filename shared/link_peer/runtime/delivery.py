@@ -9,6 +9,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.request import Message
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.clock import Clock
+from link_peer.runtime.memory import Memory
 from link_peer.runtime.merged import MergedCloud, MergedLog
 from link_peer.runtime.ports import AuditLog, Cloud, Queue
 from link_peer.runtime.retry import Retry
@@ -22,7 +23,7 @@ LANES = 16  # threads; as many as a batch has messages, since most of their time
 class Delivery:
     """The world of one delivery. `open_cloud(name, retry)` opens the accounts; the name ties role sessions to the event
     or request. `readers` is how many reads may run side by side, `lanes` how many messages of a batch. `current_policy` reads
-    the policy again."""
+    the policy again. `memory` outlives the delivery."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Delivery:
         readers: int = READERS,
         lanes: int = 1,
         current_policy: Callable[[], Policy] | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.function = function
         self.region = region
@@ -48,6 +50,7 @@ class Delivery:
         self.queue = queue
         self.readers = readers
         self.lanes = lanes
+        self.memory = memory or Memory()
         self._open_cloud = open_cloud
         self._current_policy = current_policy
 

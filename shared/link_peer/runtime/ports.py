@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
-from link_peer.domain.model import Group, Instance, Rule, RuleKey
+from link_peer.domain.model import Group, Instance, Party, Rule, RuleKey
 from link_peer.domain.request import Message
 
 Record = dict[str, str]
@@ -50,6 +50,10 @@ class Ecs(Protocol):
         """The groups that carry a tag with this key and the value `true`."""
         ...
 
+    def references(self, groups: Sequence[str]) -> list[Party]:
+        """The groups with a rule that names one of these groups as its source or destination: at least the first hundred."""
+        ...
+
     def inner_access(self, group: str) -> bool:
         """Whether the members of a basic group reach each other: InnerAccessPolicy Accept."""
         ...
@@ -74,12 +78,12 @@ class Ecs(Protocol):
         """Removes ingress rules by id."""
         ...
 
-    def tag(self, group: str, key: str) -> str:
-        """Puts a tag with the value `true` on a group."""
+    def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:
+        """Puts tags with the value `true` on groups, at most 50."""
         ...
 
-    def untag(self, group: str, key: str) -> str:
-        """Removes a tag from a group."""
+    def untag(self, group: str, keys: Sequence[str]) -> str:
+        """Removes tags from a group."""
         ...
 
 

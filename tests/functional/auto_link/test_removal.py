@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -153,6 +155,18 @@ def test_a_deleted_event_does_not_remove_the_links_of_an_existing_instance(lab: 
     lab.auto_link(lab.event(instance))
     assert lab.auto_link(lab.event(instance, "Deleted")) == {"unchanged": 1}
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
+
+
+def test_a_deleted_event_does_not_remove_a_requests_link_of_an_existing_instance(lab: Lab) -> None:
+    """A rule of its own address, for which no tag asks."""
+    app, db = lab.group(), lab.group("*")
+    instance, target = lab.instance(app), lab.instance(db)
+    lab.cross_account(lab.request(instance, target, "tcp/3306"))
+    before = lab.raw_rules(db)
+    assert len(before) == 1
+    for released in (instance, target):
+        lab.auto_link(lab.event(released, "Deleted"))
+        assert lab.raw_rules(db) == before
 
 
 def test_the_links_of_an_instance_are_removed_when_link_until_has_passed(lab: Lab) -> None:
@@ -388,3 +402,28 @@ def test_an_instance_omitted_from_one_read_keeps_the_link(lab: Lab) -> None:
     lab.leave_out(second)
     lab.auto_link(lab.tag_event(instance))
     assert lab.rules(db) == [f"{app.id} tcp/1"]
+
+
+@pytest.mark.parametrize("run", ["event", "sweep"])
+def test_nothing_is_removed_where_the_read_after_one_that_omits_an_instance_fails(
+    make_lab: Callable[[], Lab], run: str
+) -> None:
+    """Whichever read of instances omits it, and from whichever on they fail. Without the failure, the link stays too."""
+    for passed in itertools.count():
+        lab = make_lab()
+        app, db = lab.group(), lab.group("*")
+        tags = {"link-peer": f"{db.id}:tcp/1"}
+        instance, second = lab.instance(app, tags=tags), lab.instance(app, tags=tags)
+        lab.auto_link(lab.event(instance))
+        lab.tag(instance, link_peer=None)
+        lab.leave_out(second)
+        before = lab.cloud.faults.count("ecs", "DescribeInstances")
+        lab.fault(service="ecs", action="DescribeInstances", kind="error", skip=passed, times=None)
+        if run == "event":
+            lab.auto_link(lab.tag_event(instance))
+        else:
+            lab.sweep()
+        assert lab.rules(db) == [f"{app.id} tcp/1"]
+        if lab.cloud.faults.count("ecs", "DescribeInstances") - before <= passed:
+            break
+    assert passed >= 2

@@ -234,6 +234,33 @@ def test_a_persons_equal_rule_counts_as_present(lab: Lab) -> None:
     assert lab.changes() == 0
 
 
+def test_a_rule_on_the_second_page_of_a_groups_rules_is_found(lab: Lab) -> None:
+    """A page has up to 1,000, all of them a person's here. The same message finds our rule, and an unlink removes it."""
+    a, b = lab.pair()
+    lab.cloud.ecs.quotas.rules_per_group = 2_000
+    for n in range(1_000):
+        fields = {"IpProtocol": "TCP", "PortRange": "22/22", "SourceCidrIp": f"10.0.{n // 250}.{n % 250}/32"}
+        given = {f"Permissions.1.{name}": value for name, value in fields.items()}
+        lab.call(PEER, "AuthorizeSecurityGroup", {"SecurityGroupId": b.id, **given})
+
+    def second_page() -> list[str]:
+        page = {"SecurityGroupId": b.id, "MaxResults": "1000"}
+        token = lab.call(PEER, "DescribeSecurityGroupAttribute", page)["NextToken"]
+        if not token:
+            return []
+        rest = lab.call(PEER, "DescribeSecurityGroupAttribute", {**page, "NextToken": token})
+        return [rule["SecurityGroupRuleId"] for rule in rest["Permissions"]["Permission"]]
+
+    request = lab.request(a, b, "tcp/1")
+    lab.cross_account(request)
+    ours = second_page()
+    before = lab.changes()
+    lab.cross_account(request)
+    assert (len(ours), second_page(), lab.changes()) == (1, ours, before)
+    assert lab.cross_account(lab.request(a, b, action="unlink")) == {"removed": 1}
+    assert second_page() == []
+
+
 @pytest.mark.parametrize("on", ["a", "b"])
 def test_a_persons_half_of_a_mutual_link_stays_when_ours_is_removed(lab: Lab, on: str) -> None:
     a, b = lab.pair()

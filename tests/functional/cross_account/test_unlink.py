@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from link_peer.domain.tags import compact, parse_instant
 from link_peer_local.ecs.state import Group
 
 from tests.functional.lab import HOME, PEER, Lab
@@ -208,3 +209,27 @@ def test_the_same_message_after_its_until_is_denied(lab: Lab) -> None:
     lab.cloud.clock.advance(600)
     assert lab.cross_account(request) == {"denied": 1}
     assert lab.outcome()["reason"] == "expired"
+
+
+def test_two_halves_of_one_request_with_different_ends_do_not_outlive_the_earlier_one(lab: Lab) -> None:
+    """Someone changed the end in one marker. Neither end can be asked for again, and once the earlier half has ended the
+    other is half of a link, which the sweep removes."""
+    a, b = lab.pair()
+    lab.instance(a)
+    lab.instance(b)
+    earlier, later = lab.iso(600), lab.iso(36_000)
+    lab.cross_account(lab.request(a, b, until=earlier))
+    (rule,) = lab.raw_rules(a)
+    lab.modify(a, rule, Description=rule["Description"].replace(*(compact(parse_instant(t)) for t in (earlier, later))))
+    before = lab.raw_rules(a), lab.raw_rules(b)
+    for until in (earlier, later):
+        assert lab.cross_account(lab.request(a, b, until=until)) == {"denied": 1}
+        assert lab.outcome()["reason"] == "id-in-use"
+    assert (lab.raw_rules(a), lab.raw_rules(b)) == before
+    lab.cloud.clock.advance(600)
+    lab.sweep()
+    assert (len(lab.rules(a)), lab.rules(b)) == (1, [])
+    lab.cloud.clock.advance(1800)
+    lab.sweep()
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+    assert lab.outcome()["reason"] == "half-open"

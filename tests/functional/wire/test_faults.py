@@ -49,7 +49,7 @@ def test_a_change_without_a_readable_response_is_ambiguous(wire_lab: WireLab, ki
     group = wire_lab.group()
     wire_lab.fault(service="ecs", action="TagResources", kind=kind)
     with pytest.raises(Ambiguous):
-        ecs(wire_lab).tag(group.id, MANAGED)
+        ecs(wire_lab).tag([group.id], [MANAGED])
     assert bool(wire_lab.tags(group)) is kind.endswith("-after")
 
 

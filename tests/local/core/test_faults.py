@@ -177,6 +177,40 @@ def test_an_unknown_kind_is_refused(local_cloud: LocalCloud) -> None:
         local_cloud.faults.add(Fault(kind="rset"))
 
 
+def test_a_rate_limit_counts_each_api_and_starts_anew_with_the_next_minute(local_cloud: LocalCloud, ecs: Ecs) -> None:
+    """Refused until the minute of the clock ends, whenever it began; other APIs and accounts have their own count."""
+    clock = local_cloud.clock
+    clock.sleep(45 - clock.now() % 60)
+    local_cloud.faults.add(Fault("ecs", kind="throttle", times=None, per_minute=2))
+    for _ in range(2):
+        create(ecs)
+    for _ in range(2):
+        with pytest.raises(ClientException) as refusal:
+            create(ecs)
+        assert (refusal.value.code, refusal.value.status_code) == ("Throttling.User", 400)
+    ecs.describe_security_groups(DescribeSecurityGroupsRequest(region_id="cn-qingdao"))
+    clock.sleep(14)
+    with pytest.raises(ClientException):
+        create(ecs)
+    clock.sleep(1)
+    create(ecs)
+    assert groups(local_cloud) == 3
+
+
+def test_latency_is_added_to_every_call_and_hides_no_other_fault(local_cloud: LocalCloud, ecs: Ecs) -> None:
+    """`slow` without an end; a fault that was added later still hits."""
+    local_cloud.faults.add(Fault(kind="slow", times=None, seconds=0.02))
+    local_cloud.faults.add(Fault("ecs", kind="error"))
+    before = local_cloud.clock.now()
+    with pytest.raises(ServerException):
+        create(ecs)
+    create(ecs)
+    assert local_cloud.clock.now() - before == pytest.approx(0.04)
+    call = local_cloud.faults.calls[-1]
+    assert call.ended is not None
+    assert call.ended - call.started == pytest.approx(0.02)
+
+
 def test_calls_are_recorded(local_cloud: LocalCloud, ecs: Ecs) -> None:
     """Each call is recorded with its account and parameters, failed ones included."""
     local_cloud.faults.add(Fault("ecs", kind="reset"))

@@ -75,6 +75,8 @@ def test_state_shows_no_secret(local_cloud: LocalCloud) -> None:
         ("POST", "faults", {"times": "2"}, 400),
         ("POST", "faults", {"status": 99}, 400),
         ("POST", "faults", {"kind": "slow", "seconds": -1}, 400),
+        ("POST", "faults", {"kind": "throttle", "per_minute": -1}, 400),
+        ("POST", "faults", {"kind": "throttle", "per_minute": 0.5}, 400),
         ("POST", "clock", b'{"advance": 1e999}', 400),
         ("POST", "clock", {"advance": 1e300}, 400),
         ("POST", "clock", {"advance": -1}, 400),

@@ -228,6 +228,64 @@ def test_references_include_other_accounts(local_cloud: LocalCloud) -> None:
         references(*[app] * 11)
 
 
+def references(ecs: Any, *groups: str) -> dict[str, list[tuple[str, str]]]:
+    """The groups whose rules name each of these, with their owners."""
+    request = models.DescribeSecurityGroupReferencesRequest(region_id=REGION, security_group_id=list(groups))
+    found = ecs.describe_security_group_references(request).body.security_group_references.security_group_reference
+    return {
+        one.security_group_id: [
+            (by.ali_uid, by.security_group_id) for by in one.referencing_security_groups.referencing_security_group
+        ]
+        for one in found
+    }
+
+
+def test_references_show_what_rules_say_now(local_cloud: LocalCloud) -> None:
+    """Rules of either direction count, rules with an address do not; a revoked rule and a deleted group end them."""
+    ecs = client(local_cloud)
+    app, db, cache, old = (new_group(ecs) for _ in range(4))
+    authorize(ecs, db, permission(source_group_id=app), permission(source_cidr_ip="10.0.0.1/32"))
+    authorize(ecs, old, permission(source_group_id=app))
+    egress = models.AuthorizeSecurityGroupEgressRequestPermissions(
+        ip_protocol="TCP", port_range="22/22", dest_group_id=app
+    )
+    ecs.authorize_security_group_egress(
+        models.AuthorizeSecurityGroupEgressRequest(region_id=REGION, security_group_id=cache, permissions=[egress])
+    )
+    delete(ecs, old)
+    assert references(ecs, app, db) == {app: sorted([(HOME, db), (HOME, cache)])}
+    revoked = models.RevokeSecurityGroupRequestPermissions(**permission(source_group_id=app).__dict__)
+    ecs.revoke_security_group(
+        models.RevokeSecurityGroupRequest(region_id=REGION, security_group_id=db, permissions=[revoked])
+    )
+    assert references(ecs, app) == {app: [(HOME, cache)]}
+
+
+def test_an_answer_has_at_most_a_hundred_references(local_cloud: LocalCloud) -> None:
+    """All groups of the call together; nothing says that there are more."""
+    assert local_cloud.ecs.quotas.references == 100
+    local_cloud.ecs.quotas.references = 3
+    ecs = client(local_cloud)
+    app, web, lonely = new_group(ecs), new_group(ecs), new_group(ecs)
+    for _ in range(2):
+        authorize(ecs, new_group(ecs), permission(source_group_id=app), permission(source_group_id=web))
+    found = references(ecs, app, web, lonely)
+    assert [len(found[app]), len(found[web])] == [2, 1]
+    assert lonely not in found
+
+
+def test_references_of_an_unknown_group_fail(local_cloud: LocalCloud) -> None:
+    """One unknown or malformed id fails the whole call."""
+    ecs = client(local_cloud)
+    app = new_group(ecs)
+    with refused("InvalidSecurityGroupId.NotFound", 404):
+        references(ecs, app, "sg-none")
+    with refused("InvalidSecurityGroupId.Malformed", 400):
+        references(ecs, app, "app")
+    with refused("MissingParameter", 400):
+        references(ecs)
+
+
 def test_group_rules_are_counted_separately(local_cloud: LocalCloud) -> None:
     """So that one read can check the quota of group sources."""
     ecs = client(local_cloud)

@@ -273,6 +273,26 @@ def test_a_tag_filter_fails_beyond_its_limit_of_matches(w: World) -> None:
     assert len(w.ids()) == 3
 
 
+def test_the_group_filter_follows_every_change_of_groups(w: World) -> None:
+    """Joining, leaving, moving and releasing; each page of a group's members continues where the last one ended."""
+    second = new_group(w.ecs)
+    made = w.run(amount=14)
+    for each in made:
+        w.ecs.join_security_group(models.JoinSecurityGroupRequest(security_group_id=second, instance_id=each))
+    w.ecs.leave_security_group(models.LeaveSecurityGroupRequest(security_group_id=second, instance_id=made[0]))
+    w.ecs.modify_instance_attribute(
+        models.ModifyInstanceAttributeRequest(instance_id=made[1], security_group_ids=[second])
+    )
+    w.ecs.delete_instance(models.DeleteInstanceRequest(instance_id=made[2], force=True))
+    request = models.DescribeInstancesRequest(region_id=REGION, security_group_id=second, max_results=10)
+    first = w.ecs.describe_instances(request).body
+    request.next_token = first.next_token
+    rest = w.ecs.describe_instances(request).body
+    listed = [one.instance_id for page in (first, rest) for one in page.instances.instance]
+    assert listed == [made[n] for n in range(13, 0, -1) if n != 2]
+    assert set(w.ids(security_group_id=w.group, max_results=100)) == {made[0], *made[3:]}
+
+
 def test_join_and_leave_change_the_groups_in_order(w: World) -> None:
     """The last group cannot be left; a group of another VPC or type cannot be joined."""
     (made,) = w.run()

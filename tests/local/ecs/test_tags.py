@@ -173,3 +173,30 @@ def test_list_tag_resources_reads_beyond_the_limit_of_tag_filters(w: World) -> N
         found += [row.resource_id for row in page.tag_resources.tag_resource]
         token = page.next_token
     assert sorted(found) == sorted(made)
+
+
+def test_list_tag_resources_shows_every_tag_of_what_matches(w: World) -> None:
+    """A key alone matches any value; several tags must all match. Other types and other accounts are not shown."""
+    vpc = next(iter(w.cloud.ecs.vpcs))
+    both = w.cloud.ecs.create_group(HOME, vpc, tags={"team": "a", "env": "prod"}).id
+    w.cloud.ecs.create_group(HOME, vpc, tags={"team": "b"})
+    w.tag(team="a")
+
+    def found(*tags: tuple[str, str | None]) -> list[tuple[str, str, str]]:
+        wanted = [models.ListTagResourcesRequestTag(key=key, value=value) for key, value in tags]
+        rows = w.listed(resource_type="securitygroup", tag=wanted).tag_resources.tag_resource
+        assert all(row.resource_type == "securitygroup" for row in rows)
+        return [(row.resource_id, row.tag_key, row.tag_value) for row in rows]
+
+    assert found(("team", "a")) == [(both, "env", "prod"), (both, "team", "a")]
+    assert len(found(("team", None))) == 3
+    assert found(("team", "b"), ("env", "prod")) == []
+
+
+def test_a_released_instance_has_no_tags_to_list(w: World) -> None:
+    """Nor can it be tagged, although lagging reads may still show it."""
+    w.tag(team="a")
+    w.ecs.delete_instance(models.DeleteInstanceRequest(instance_id=w.instance, force=True))
+    assert w.listed(resource_id=[w.instance]).tag_resources.tag_resource == []
+    with refused("InvalidResourceId.NotFound", 404):
+        w.tag(team="b")

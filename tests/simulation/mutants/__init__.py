@@ -77,6 +77,9 @@ MUTANTS = [
     Mutant("consent never ends", attacks.consent_without_end, "consent ends", ()),
     Mutant("events of groups are ignored", attacks.events_of_groups_ignored, "events of a group", ()),
     Mutant("an outcome names other rules", attacks.other_rules_in_the_record, "two requests, one link", ()),
+    Mutant("an outcome names the whole group", attacks.whole_group_in_the_record, "a copied marker", ()),
+    Mutant("an outcome mixes up ids", attacks.ids_mixed_up_in_the_record, "two requests, one link", ()),
+    Mutant("an end is recorded as a repair", attacks.an_end_is_a_repair, "a request expires beside a tag", ()),
     # trouble of the moment
     Mutant("a message is not put back", attacks.put_back_dropped, "put back", TROUBLE),
     Mutant("a look is not posted", attacks.looks_dropped, "trouble during events", TROUBLE),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -192,3 +193,40 @@ def other_rules_in_the_record(patch: Patch) -> None:
         return record(decision, region, kind, rules=named, api_requests=api_requests)
 
     patch.setattr(apply, "decision_record", wide)
+
+
+def whole_group_in_the_record(patch: Patch) -> None:
+    """An outcome names every rule of the groups of its link, also rules of other links and of people."""
+    outcome = Applier._outcome
+
+    def wide(self: Applier, decision: Decision, report: Any, requests: Any, rules: Iterable[Rule] = ()) -> Any:
+        groups = {rule.group for rule in rules}
+        every = [rule for group in sorted(groups) for rule in self._reader.rules_of(group)]
+        return outcome(self, decision, report, requests, [*rules, *(rule for rule in every if rule not in rules)])
+
+    patch.setattr(Applier, "_outcome", wide)
+
+
+def ids_mixed_up_in_the_record(patch: Patch) -> None:
+    """An outcome gives each rule the id of another."""
+    record = apply.decision_record
+
+    def mixed(decision: Decision, region: str, kind: str, *, rules: Any = (), api_requests: Any = ()) -> Any:
+        named = list(rules)
+        ids = [rule.id for rule in named]
+        mixed_up = [msgspec.structs.replace(r, id=i) for r, i in zip(named, ids[1:] + ids[:1], strict=True)]
+        return record(decision, region, kind, rules=mixed_up, api_requests=api_requests)
+
+    patch.setattr(apply, "decision_record", mixed)
+
+
+def an_end_is_a_repair(patch: Patch) -> None:
+    """The record of a claim that ended says that something was repaired."""
+    record = apply.decision_record
+
+    def repaired(decision: Decision, *rest: Any, **more: Any) -> Any:
+        if decision.action == "expire":
+            decision = msgspec.structs.replace(decision, action="repair")
+        return record(decision, *rest, **more)
+
+    patch.setattr(apply, "decision_record", repaired)

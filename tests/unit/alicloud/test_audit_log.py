@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from link_peer.alicloud.audit_log import WRITE_BYTES, WRITE_RECORDS, in_parts
+import msgspec
+import pytest
+from link_peer.alicloud.audit_log import WRITE_BYTES, WRITE_RECORDS, SlsAuditLog, in_parts
+from link_peer.domain.errors import Transient
+from link_peer_local.cloud import LocalCloud
+
+from tests.unit.alicloud.adapter import settings
 
 Records = list[dict[str, str]]
 
@@ -18,3 +24,12 @@ def test_records_are_split_into_calls_within_the_limits_of_sls() -> None:
 def test_a_record_larger_than_the_limit_is_sent_alone() -> None:
     small, large = {"record": "outcome"}, {"record": "outcome", "rules": "x" * (2 * WRITE_BYTES)}
     assert list(in_parts([small, large, small])) == [[small], [large], [small]]
+
+
+@pytest.mark.parametrize("missing", ["audit_project", "audit_logstore"])
+def test_without_a_logstore_nothing_can_be_changed(local_cloud: LocalCloud, missing: str) -> None:
+    """The function does not start, and says what is not set. The event comes again once it is."""
+    without = msgspec.structs.replace(settings(local_cloud), **{missing: ""})
+    with pytest.raises(Transient, match="LINK_PEER_AUDIT_PROJECT and LINK_PEER_AUDIT_LOGSTORE are not set"):
+        SlsAuditLog(without, local_cloud.clock)
+    SlsAuditLog(settings(local_cloud), local_cloud.clock)

@@ -122,10 +122,24 @@ def _interface(adapter: Adapter, group: Group) -> dict[str, object]:
 def test_a_tag_is_put_on_a_group_and_removed(adapter: Adapter) -> None:
     """The others stay. Each change returns its RequestId."""
     [group] = adapter.groups(1, tags={"owner": "b"})
-    assert adapter.ecs.tag(group.id, TAG)
-    assert adapter.ecs.groups([group.id])[0].tags == {"owner": "b", TAG: "true"}
-    assert adapter.ecs.untag(group.id, TAG)
+    assert adapter.ecs.tag([group.id], [TAG, "more"])
+    assert adapter.ecs.groups([group.id])[0].tags == {"owner": "b", TAG: "true", "more": "true"}
+    assert adapter.ecs.untag(group.id, [TAG, "more"])
     assert adapter.ecs.groups([group.id])[0].tags == {"owner": "b"}
+
+
+def test_groups_are_found_by_the_groups_that_their_rules_name(adapter: Adapter) -> None:
+    """Ten groups are asked for in a call. Rules between addresses name no group."""
+    groups = adapter.groups(12)
+    names = [group.id for group in groups]
+    for target, source in ((groups[0], groups[1]), (groups[2], groups[11])):
+        rule = RuleKey(Party(HOME, target.id), f"{source.id}@{HOME}", "", _key("sg-a").port)
+        adapter.ecs.authorize(target.id, [(rule, "d")])
+    address = RuleKey(Party(HOME, names[3]), "10.0.0.1/32", "10.0.0.2/32", _key("sg-a").port)
+    adapter.ecs.authorize(names[3], [(address, "d")])
+    assert adapter.ecs.references(names) == [Party(HOME, names[0]), Party(HOME, names[2])]
+    assert adapter.ecs.references(names[2:3]) == []
+    assert adapter.ecs.references([]) == []
 
 
 READS: dict[str, Callable[[Adapter], object]] = {
@@ -138,14 +152,15 @@ READS: dict[str, Callable[[Adapter], object]] = {
     "DescribeSecurityGroupAttribute": lambda a: a.ecs.rules(UNKNOWN),
     "DescribeSecurityGroupAttribute for access": lambda a: a.ecs.inner_access(UNKNOWN),
     "ListTagResources": lambda a: a.ecs.tagged_groups(TAG),
+    "DescribeSecurityGroupReferences": lambda a: a.ecs.references([UNKNOWN]),
     "DescribeNetworkInterfaces": lambda a: a.ecs.address_taken(a.vpc, "10.0.0.1"),
 }
 CHANGES: dict[str, Callable[[Adapter], object]] = {
     "AuthorizeSecurityGroup": lambda a: a.ecs.authorize("sg-a", [(_key("sg-a"), "d")]),
     "ModifySecurityGroupRule": lambda a: a.ecs.modify("sg-a", "sgr-1", "d"),
     "RevokeSecurityGroup": lambda a: a.ecs.revoke("sg-a", ["sgr-1"]),
-    "TagResources": lambda a: a.ecs.tag("sg-a", TAG),
-    "UntagResources": lambda a: a.ecs.untag("sg-a", TAG),
+    "TagResources": lambda a: a.ecs.tag(["sg-a"], [TAG]),
+    "UntagResources": lambda a: a.ecs.untag("sg-a", [TAG]),
 }
 
 

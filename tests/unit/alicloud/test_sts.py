@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
-from link_peer.alicloud.sts import Accounts, SessionCache
-from link_peer.domain.errors import Ambiguous
+from link_peer.alicloud.sts import MARGIN_SECONDS, SESSION_SECONDS, Accounts, SessionCache, session_name_for
+from link_peer.domain.errors import Ambiguous, NoAccess
 from link_peer.domain.policy import AccountPolicy, Policy
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Fault
@@ -62,3 +63,88 @@ def test_a_response_without_one_of_the_keys_is_ambiguous(
     mocker.patch.object(local_cloud, "handle", without)
     with pytest.raises(Ambiguous, match="AssumeRole"):
         accounts(local_cloud, SessionCache()).ecs(PEER)
+
+
+def hosts(cloud: LocalCloud, mocker: MockerFixture) -> list[str]:
+    """The host of every request from now on."""
+    handle = cloud.handle
+    found: list[str] = []
+
+    def listening(request: Request) -> Response:
+        found.append(request.headers["host"])
+        return handle(request)
+
+    mocker.patch.object(cloud, "handle", listening)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "host"),
+    [("http://sts.example.com", "sts.example.com"), (None, "sts.cn-qingdao.aliyuncs.com")],
+)
+def test_sts_has_an_endpoint_of_its_own(
+    local_cloud: LocalCloud, mocker: MockerFixture, endpoint: str | None, host: str
+) -> None:
+    """That of the settings, else the region's: its global one is far away, and may be switched off."""
+    called = hosts(local_cloud, mocker)
+    given = settings(local_cloud)
+    endpoints = {"ecs": "http://ecs.example.com", **({"sts": endpoint} if endpoint else {})}
+    given = msgspec.structs.replace(given, endpoints=endpoints)
+    entered = Accounts(given, POLICY, local_cloud.clock, retry(local_cloud), "test", SessionCache())
+    entered.ecs(PEER).all_groups()
+    assert called == [host, "ecs.example.com"]
+
+
+def test_a_role_that_is_refused_for_any_reason_is_no_access(local_cloud: LocalCloud) -> None:
+    """The account cannot be entered; the code and the RequestId are those of STS."""
+    local_cloud.faults.add(Fault("sts", "AssumeRole", code="InvalidParameter.RoleArn", status=400, times=None))
+    with pytest.raises(NoAccess) as refused:
+        accounts(local_cloud, SessionCache()).ecs(PEER)
+    assert refused.value.code == "InvalidParameter.RoleArn"
+    assert refused.value.request_id
+    assert refused.value.message
+
+
+def test_an_account_is_entered_once(local_cloud: LocalCloud) -> None:
+    """Home without STS."""
+    entered = accounts(local_cloud, SessionCache())
+    assert entered.ecs(PEER) is entered.ecs(PEER)
+    assert (entered.ecs(HOME).account, entered.ecs(PEER).account) == (HOME, PEER)
+    assert entered.calls == {"AssumeRole": 1}
+
+
+@pytest.mark.parametrize(("left", "assumed"), [(MARGIN_SECONDS, 2), (MARGIN_SECONDS + 1, 1)])
+def test_a_session_is_renewed_five_minutes_before_it_expires(local_cloud: LocalCloud, left: int, assumed: int) -> None:
+    """So that no delivery begins with keys that expire on its way."""
+    assert MARGIN_SECONDS == 300
+    cache = SessionCache()
+    made = 0
+    for seconds in (0, SESSION_SECONDS - left):
+        local_cloud.clock.sleep(seconds)
+        entered = accounts(local_cloud, cache)
+        entered.ecs(PEER)
+        made += entered.calls["AssumeRole"]
+    assert made == assumed
+
+
+def test_the_identity_in_an_account_is_that_of_its_role(local_cloud: LocalCloud) -> None:
+    """Its account, and the ARN that names role and session."""
+    entered = accounts(local_cloud, SessionCache())
+    uid, arn = entered.identity(PEER)
+    assert (uid, arn.partition("/")[2]) == (PEER, "link-peer/link-peer-test")
+    assert entered.identity(HOME)[0] == HOME
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("event-1", "link-peer-event-1"),
+        ("a b/c:d", "link-peer-a-b-c-d"),
+        ("A.@_-9", "link-peer-A.@_-9"),
+        ("\u00e9", "link-peer--"),
+        ("x" * 99, "link-peer-" + "x" * 54),
+    ],
+)
+def test_a_session_is_named_for_its_delivery(text: str, name: str) -> None:
+    """With the characters and the length that STS allows."""
+    assert session_name_for(text) == name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -86,6 +87,15 @@ def test_an_intent_is_recorded_before_the_change_and_the_outcome_after_it() -> N
     assert outcome["api_requests"].startswith("request-")
 
 
+def test_an_intent_names_the_rules_that_will_change() -> None:
+    """A rule that exists has its id, and a new one has none yet."""
+    applying = Applying(ours(K1))
+    applying(removal(), link(K2))
+    intents = [json.loads(r["rules"]) for r in applying.log.records if r["record"] == "intent"]
+    named = [(rule["ports"], rule["rule_id"]) for rules in intents for rule in rules]
+    assert named == [("1/1", ours(K1).id), ("2/2", "")]
+
+
 def test_nothing_is_changed_where_the_intent_cannot_be_recorded() -> None:
     """The delivery must be redelivered."""
     applying = Applying()
@@ -118,10 +128,29 @@ def test_the_managed_tag_is_written_before_the_rule() -> None:
 def test_a_group_that_lost_its_managed_tag_meanwhile_gets_it_back_after_the_rule() -> None:
     """A sweep that found the group empty a moment ago may have removed it since the plan was made."""
     applying = Applying()
-    applying.ecs.untag("sg-db", MANAGED)
+    applying.ecs.untag("sg-db", [MANAGED])
     applying.calls.clear()
     applying(link())
     assert applying.steps() == ["intent", "authorize sg-db", "tag sg-db", "outcome"]
+
+
+def test_the_groups_of_a_plan_are_tagged_in_one_call() -> None:
+    """Each request id is that of the call which tagged the decision's groups."""
+    applying = Applying(tagged=False)
+    far = link(key(CACHE, APP, "tcp/1"), OTHER, missing_managed_tag=(CACHE,))
+    applying(link(missing_managed_tag=(DB,)), far)
+    assert applying.ecs.changes() == ["tag sg-db sg-cache", "authorize sg-db", "authorize sg-cache"]
+    tagged = [record["api_requests"].split(",")[0] for record in applying.log.records if record["record"] == "outcome"]
+    assert len(set(tagged)) == 1
+
+
+def test_groups_that_cannot_be_tagged_together_are_tagged_one_by_one() -> None:
+    """One group that refuses its tag costs the others nothing."""
+    applying = Applying(tagged=False)
+    applying.ecs.errors["tag"] = [CloudError("InvalidResourceId.NotFound", "gone", "request-x")]
+    far = link(key(CACHE, APP, "tcp/1"), OTHER, missing_managed_tag=(CACHE,))
+    applying(link(missing_managed_tag=(DB,)), far)
+    assert applying.ecs.changes()[1:] == ["tag sg-db", "authorize sg-db", "tag sg-cache", "authorize sg-cache"]
 
 
 def test_closing_comes_before_opening() -> None:
@@ -165,6 +194,23 @@ def test_a_refused_link_is_reported_to_be_rolled_back_and_has_no_outcome_yet() -
     refusal = report.refused[LINK]
     assert (refusal.denial.code, refusal.partial) == (ReasonCode.QUOTA, {(K1, TAG), (K2, TAG)})
     assert (report.changed, applying.log.outcomes()) == (0, [])
+
+
+def test_a_link_that_is_refused_twice_in_a_pass_takes_back_what_either_wrote() -> None:
+    """Two decisions may be about one link: two rules of it."""
+    applying = Applying(kind=Full)
+    report = applying(link(K1), link(K2))
+    assert report.refused[LINK].partial == {(K1, TAG), (K2, TAG)}
+
+
+def test_what_goes_back_is_not_judged_by_the_policy_of_that_moment() -> None:
+    """Its rule gains a claim that another link wants, in the same change. That link was judged for the plan."""
+    applying = Applying(ours(K1, TAG))
+    applying.policy = policy(paused=Pause.ALL)
+    back = Edit(K1, frozenset({Claim("chg-1")}), frozenset({TAG}), rule=ours(K1, TAG), claims=(Claim("chg-1"),))
+    denied = Decision(LINK, "link", "denied", UNWANTED, (back,), verdict=Verdict(LINK, (Need(K1),)))
+    applying(denied)
+    assert applying.ecs.descriptions() == [ours(K1, Claim("chg-1")).description]
 
 
 def test_the_outcome_of_a_refused_link_is_recorded_after_its_rollback() -> None:
@@ -380,7 +426,8 @@ def test_a_claim_that_ended_meanwhile_is_not_written() -> None:
     ended = Claim("chg-1", int(NOW))
     edit = Edit(K1, frozenset({ended}), claims=(ended,))
     report = applying(Decision(LINK, "link", "applied", edits=(edit,)))
-    assert report.refused[LINK].denial.code is ReasonCode.EXPIRED
+    denial = report.refused[LINK].denial
+    assert (denial.code, denial.detail) == (ReasonCode.EXPIRED, "the link ended while it was being written")
     assert applying.ecs.changes() == []
 
 

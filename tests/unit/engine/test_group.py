@@ -134,6 +134,14 @@ def test_a_claim_that_has_ended_goes_with_the_look() -> None:
     assert [rule.description.partition(" by=")[2] for rule in look.ecs.existing] == ["tag"]
 
 
+def test_a_claim_that_ends_on_a_rule_that_is_repaired_is_recorded_too() -> None:
+    """One change of the rule, and an outcome for each of the two."""
+    look = Looking(accepting(), ours(K1, REQ, Claim("chg-9", int(NOW)), priority=1))
+    look()
+    assert look.log.outcomes() == [("applied", ""), ("removed", "expired")]
+    assert (len(look.ecs.changes()), look.ecs.existing) == (1, [ours(K1, REQ)])
+
+
 def test_an_instance_rule_on_the_group_is_closed_too() -> None:
     addresses = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", ALL)
     shown = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]

@@ -170,6 +170,14 @@ def test_removals_that_would_be_held_are_counted_too() -> None:
     assert {unseen: len(keys) for unseen, keys in due.items()} == {Unseen(HOME, HOME): 2}
 
 
+def test_a_request_that_is_denied_is_due_to_remove_nothing() -> None:
+    """Its own delivery says why: here both sides are the same."""
+    asking = Asking(ours(K1), instances=[instance(A, APP)])
+    sync = Request("tag-1", "sync", REGION, Link(APP, APP), NOW + 600)
+    assert removals_due(asking.delivery, sync) == {}
+    assert asking.log.records == []
+
+
 def test_trouble_with_a_change_must_be_redelivered() -> None:
     """The applier has recorded the attempt."""
     asking = Asking()

@@ -412,7 +412,7 @@ def test_a_tag_that_was_just_written_is_noted() -> None:
     ecs = FakeEcs([group(DB, "sg-app")])
     found = reader(ecs)
     found.parties([DB])
-    found.note_tag(DB, MANAGED)
+    found.note_tags(DB, [MANAGED])
     shown = found.group(DB)
     assert shown is not None
     assert shown.tags == {"link-accept": "sg-app", MANAGED: "true"}

@@ -356,3 +356,26 @@ def test_the_managed_tag_is_tried_again_and_refused_for_good_by_its_quota() -> N
         settle.settler.tag(DB, MANAGED, settle.requests)
     assert refused.value.denial.code is ReasonCode.QUOTA
     assert settle.ecs.changes() == ["tag sg-db"] * 2
+
+
+@pytest.mark.parametrize("tags", [True, False])
+def test_an_account_that_refuses_access_meanwhile_denies_the_link(tags: bool) -> None:
+    """Whether its rules or its tags are read again."""
+    settle = settling(ours(K1))
+    settle.ecs.errors["groups" if tags else "rules"] = [NoAccess("Forbidden.RAM", "no")]
+    with pytest.raises(LinkDenied) as refused:
+        settle.settler.read_tags(DB) if tags else settle.settler.read(DB)
+    assert refused.value.denial.code is ReasonCode.NO_ACCESS
+    assert "Forbidden.RAM" in refused.value.denial.detail
+
+
+def test_nothing_is_written_in_an_account_that_has_refused_access() -> None:
+    """Another read of this delivery has met it. The denial names the code, without a call."""
+    settle = settling()
+    settle.reader.note_trouble(HOME, NoAccess("Forbidden.RAM", "no"))
+    settle.ecs.calls.clear()
+    with pytest.raises(LinkDenied) as refused:
+        settle.settler.tag(DB, MANAGED, settle.requests)
+    assert refused.value.denial.code is ReasonCode.NO_ACCESS
+    assert "Forbidden.RAM" in refused.value.denial.detail
+    assert (settle.ecs.calls, settle.requests) == ([], [])

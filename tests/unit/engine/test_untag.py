@@ -16,7 +16,7 @@ from link_peer.planning.claims import DesiredLink
 
 from tests.unit.engine.scope import FakeScope
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
-from tests.unit.views import APP, DB, MANAGED, POLICY, group, key, ours, policy, theirs
+from tests.unit.views import APP, DB, HOME, MANAGED, POLICY, group, key, ours, policy, theirs
 
 K1 = key(DB, APP, "tcp/1")
 
@@ -181,3 +181,17 @@ def test_the_tag_of_another_deployment_or_home_is_left_alone() -> None:
     untag.run()
     assert untag.ecs.known["sg-app"].tags == others
     assert not untag.has_tag
+
+
+def test_an_account_that_refuses_access_keeps_its_tags() -> None:
+    """Another read of the same group met it meanwhile. Nothing is recorded or changed."""
+    untag = Untagging()
+    holds = untag.ecs.rules
+
+    def refusing(name: str) -> list[Rule]:
+        untag.scope.reader.note_trouble(HOME, NoAccess("Forbidden.RAM", "no"))
+        return holds(name)
+
+    untag.ecs.rules = refusing  # type: ignore[method-assign]
+    assert untag.run() == []
+    assert (untag.has_tag, untag.log.records) == (True, [])

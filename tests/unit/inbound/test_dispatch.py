@@ -259,7 +259,8 @@ def test_syncs_that_together_remove_too_much_remove_nothing(limit: int, left: in
     _, log, delivered = world(ecs, policy=policy(limits=Limits(removals_per_run=limit)))
     outcomes = dispatch.handle_elements([message(DB, "tag-1", "sync"), message(CACHE, "tag-2", "sync")], delivered)
     assert len(ecs.existing) == left
-    assert [r["reason"] for r in log.records if r["record"] == "summary"] == ["removals-held"] * held
+    summaries = [(r["action"], r["reason"]) for r in log.records if r["record"] == "summary"]
+    assert summaries == [("sync", "removals-held")] * held
     assert outcomes == ({"failed": 2} if held else {"removed": 2})
     named = {(r["request_id"], r["reason"]) for r in log.records if r["record"] == "outcome"}
     assert named == {(name, "removals-held" if held else "") for name in ("tag-1", "tag-2")}

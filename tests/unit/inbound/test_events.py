@@ -124,6 +124,8 @@ def test_a_tag_change_gives_a_hint_for_each_instance_and_group(name: str, partie
         ({"ResourceType": "SecurityGroup", "ResourceId": ["sg-b", "sg-b"]}, ["sg-b"]),
         ({"ResourceType": "ACS::ECS::SecurityGroup", "ResourceId": "sg-a"}, ["sg-a"]),
         ({"ResourceType": "ACS::ECS::Instance", "ResourceId": "i-a"}, ["i-a"]),
+        ({"ResourceType": "instance", "ResourceIds": '["i-b", "i-a"'}, None),
+        ({"ResourceType": "instance", "ResourceIds": "[" * 100_000}, None),
         ({"ResourceType": "disk", "ResourceId.1": "d-a"}, []),
         ({"ResourceType": ["instance"], "ResourceId.1": "i-a"}, []),
         ({"ResourceId.1": "sg-a"}, []),
@@ -131,11 +133,17 @@ def test_a_tag_change_gives_a_hint_for_each_instance_and_group(name: str, partie
         (None, []),
     ],
 )
-def test_ids_are_read_from_the_parameters_too(parameters: object, parties: list[str]) -> None:
-    """In any spelling of the type. The tags of other resources change no link."""
+def test_ids_are_read_from_the_parameters_too(parameters: object, parties: list[str] | None) -> None:
+    """In any spelling of the type. The tags of other resources change no link. Text that only looks like a list is one id,
+    and a bad one."""
     event = changed("tags-added", data_referencedResources={"ACS::ECS::Disk": ["d-a"]})
     event["data"]["requestParameters"] = parameters
-    assert ids(read(event)) == parties
+    if parties is None:
+        (problem,) = decode(event, home=A, region=REGION)
+        assert isinstance(problem, BadInput)
+        assert "is not an instance id" in problem.problem
+    else:
+        assert ids(read(event)) == parties
 
 
 @pytest.mark.parametrize(
@@ -491,3 +499,9 @@ def test_only_tags_that_links_depend_on_are_looked_at(call: str, key: str, looke
     parameters = {"ResourceType": "securitygroup", "ResourceId.1": "sg-db", name: key}
     event = changed("tags-group-lock", data_eventName=call, data_requestParameters=parameters)
     assert bool(decode(event, home=A, region=REGION)) is looked_at
+
+
+def test_a_region_that_is_no_text_is_not_repeated() -> None:
+    """The message says what it should have been."""
+    with pytest.raises(BadInput, match=r"^regionId: the value is not this function's region$"):
+        read(changed("ecs-legacy-running", regionId=["cn-qingdao"]))

@@ -132,6 +132,16 @@ def test_the_shipped_policy_validates() -> None:
 
 
 REFUSED = {
+    "no account without a role": (
+        changed("{name: a@aliyun.com}", f'{{role: "acs:ram::{A}:role/r", external_id: ab}}'),
+        3,
+        "accounts: exactly one account, the home account, must have no role: add the function's own account",
+    ),
+    "two accounts without a role": (
+        GOOD.replace("    role: ", "    # role: ").replace("    external_id: ", "    # external_id: "),
+        4,
+        f"has no role, and neither has {A}: exactly one account, the home account, must have no role",
+    ),
     "unknown key": (
         changed("paused:", "pause:"),
         16,
@@ -287,7 +297,7 @@ REFUSED = {
     "list at the top": ("- deployment\n", 1, "must be a mapping"),
     "key a list": (changed("paused: false", "[paused]: false"), 16, "a key must be a plain string"),
     "empty": ("# nothing\n", 1, "the file is empty: add"),
-    "not YAML": (changed("paused: false", "paused: [false"), 17, "not valid YAML"),
+    "not YAML": (changed("paused: false", "paused: [false"), 17, "not valid YAML: expected ',' or ']'"),
     "control character": (changed("paused: false", "paused: \x07"), 16, "a character that YAML does not allow"),
     "nested deeply": ("a: " + "[" * 5000 + "\n", 1, "nested too deeply"),
     "enormous": ("#" * (MAX_BYTES + 1), 1, "longer than"),

@@ -626,3 +626,14 @@ def test_a_link_with_a_port_is_not_written_as_all() -> None:
     """Only a mutual link is written as ALL."""
     found = plan(view(OPEN), desired(Link(APP, DB, (Port("icmp"),)))).decisions
     assert edits(found) == [("add", "icmp", (TAG,))]
+
+
+def test_a_link_without_room_gains_no_claim_by_the_edit_of_another_decision() -> None:
+    """The claim that has ended goes from tcp/1 all the same."""
+    many = [Claim(f"chg-{n:044}") for n in range(8)]  # the description of tcp/2 has no room for another
+    rules = [ours(K1, REQ, Claim("chg-9", int(NOW) - 5)), ours(key(DB, APP, "tcp/2"), *many)]
+    new = Claim("c" * 48)
+    both = Link(APP, DB, parse_ports("tcp/1+tcp/2"))
+    found = plan(view(OPEN, rules=rules), desired(both, new), may_lose=May.CLOSE, is_request=True)
+    assert [d.outcome for d in found.decisions] == ["failed", "removed"]
+    assert new not in {claim for d in found.decisions for edit in d.edits for claim in edit.gain}

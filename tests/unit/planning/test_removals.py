@@ -275,6 +275,15 @@ def test_a_released_instance_is_an_explicit_cause_only_by_its_event(
     assert reasons(found) == {addresses: ("instance-gone", counted)}
 
 
+@pytest.mark.parametrize("may", [May.CLOSE, May.READ])
+def test_a_deleted_event_proves_nothing_of_an_instance_that_is_shown(may: May) -> None:
+    """Anyone who may put events on the bus can forge one. Nothing asks for the rule, but not all was read."""
+    addresses = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", parse_ports("tcp/1")[0])
+    shown = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+    found = removals(world(ours(addresses, ends=(A, B)), shown=shown), may_lose=may, deleted=frozenset({A, B}))
+    assert found.lost == {}
+
+
 # the guard
 
 
@@ -342,15 +351,24 @@ def test_of_several_causes_the_explicit_one_is_reported() -> None:
 
 @pytest.mark.parametrize(
     ("partial", "is_request", "lost"),
-    [(frozenset(), False, False), (frozenset({(K1, TAG)}), False, True), (frozenset(), True, True)],
-    ids=["stood before", "written by this delivery", "of a request"],
+    [(frozenset(), False, False), (frozenset({(K1, TAG)}), False, True), (frozenset(), True, False)],
+    ids=["stood before", "written by this delivery", "of a request, complete"],
 )
 def test_a_refused_link_rolls_back_what_was_written_for_it(partial: Any, is_request: bool, lost: bool) -> None:
-    """A tag's link keeps the rules that it had before; a request's rules are all its own."""
+    """A link keeps the rules that it had before."""
     refused = {LINK: Refusal(FULL, partial)}
     for may in (May.TAKE, May.CLOSE):
         found = removals(world(ours(K1)), DesiredLink(LINK, TAG), refused=refused, is_request=is_request, may_lose=may)
         assert found.lost == ({K1: Loss(frozenset({TAG}), FULL)} if lost else {})
+
+
+@pytest.mark.parametrize("is_request", [False, True])
+def test_a_refused_request_loses_what_an_earlier_delivery_wrote_in_part(is_request: bool) -> None:
+    """A request's rules exist all together or not at all. A tag's link keeps what it had."""
+    both = Link(APP, DB, parse_ports("tcp/1+tcp/2"))
+    wanted, refused = DesiredLink(both, TAG), {both: Refusal(FULL)}
+    found = removals(world(ours(K1)), wanted, refused=refused, is_request=is_request, may_lose=May.CLOSE)
+    assert found.lost == ({K1: Loss(frozenset({TAG}), FULL)} if is_request else {})
 
 
 def test_a_refused_mutual_link_keeps_no_half() -> None:

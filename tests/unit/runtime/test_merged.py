@@ -139,7 +139,7 @@ def test_no_ids_are_no_call() -> None:
 def test_everything_else_is_a_call_of_its_own() -> None:
     ecs = FakeEcs([group(DB)])
     shown = MergedCloud(FakeCloud(ecs)).ecs(HOME)
-    assert (shown.account, shown.rules(DB.id), shown.tag(DB.id, "key")) == (HOME, [], "request-2")
+    assert (shown.account, shown.rules(DB.id), shown.tag([DB.id], ["key"])) == (HOME, [], "request-2")
     assert ecs.calls == ["rules sg-db", "tag sg-db"]
 
 

@@ -74,6 +74,11 @@ class _Ecs:
         found |= {group.party.id: group for group in self.groups(new)} if new else {}
         return [group for group in found.values() if group.tags.get(tag) == "true"]
 
+    def references(self, groups: Sequence[str]) -> list[Party]:
+        named = {str(Party(self.account, group)) for group in groups}
+        new = [rule.group for rules in self._rules.values() for rule in rules if rule.key and rule.key.source in named]
+        return list(dict.fromkeys([*self._real.references(groups), *new]))
+
     def rules(self, group: str) -> list[Rule]:
         return list(self._rules[group]) if group in self._rules else self._real.rules(group)
 
@@ -101,13 +106,14 @@ class _Ecs:
         self._rules[group] = [rule for rule in self.rules(group) if rule.id not in rule_ids]
         return self._note(aliyun.revoke(self._region, group, rule_ids))
 
-    def tag(self, group: str, key: str) -> str:
-        self._tags.setdefault(group, {})[key] = True
-        return self._note(aliyun.tag(self._region, group, key))
+    def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:
+        for group in groups:
+            self._tags.setdefault(group, {}).update(dict.fromkeys(keys, True))
+        return self._note(aliyun.tag(self._region, groups, keys))
 
-    def untag(self, group: str, key: str) -> str:
-        self._tags.setdefault(group, {})[key] = False
-        return self._note(aliyun.untag(self._region, group, key))
+    def untag(self, group: str, keys: Sequence[str]) -> str:
+        self._tags.setdefault(group, {}).update(dict.fromkeys(keys, False))
+        return self._note(aliyun.untag(self._region, group, keys))
 
     def _note(self, command: str) -> str:
         self._changes.append(Change(self.account, command))

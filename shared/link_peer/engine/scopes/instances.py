@@ -6,6 +6,7 @@ another account is handed to the queue, where cross_account looks at the pair.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 
 from link_peer.domain import denial as denials
@@ -13,8 +14,8 @@ from link_peer.domain.denial import ReasonCode
 from link_peer.domain.hint import Hint
 from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import managed_tag
-from link_peer.engine.converge import Scope, converge, report_held
+from link_peer.domain.tags import Peer, instances_tag, managed_tag, peers
+from link_peer.engine.converge import Scope, converge, plan_only, report_held
 from link_peer.engine.later import LOOK_AGAIN_SECONDS, Later
 from link_peer.engine.reader import Reader
 from link_peer.engine.records import denied_record
@@ -29,7 +30,8 @@ from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
 YOUNG_SECONDS = 300  # the cloud may not show an instance, or its address, for that long
-SCAN_ALWAYS = 100  # managed groups: up to so many are read for every event, more only when something may have gone
+AHEAD = 8  # so many groups that tags name have their rules read before it is known whether they exist
+FEW_OTHERS = 20  # groups whose rules name an instance's group: more are read only when tags have changed
 
 _NO_PAIR = frozenset(
     {
@@ -53,7 +55,9 @@ def reconcile_instances(
     if error := scope.reader.refusal(delivery.policy.home):
         audit.write([denied_record(denials.no_access(delivery.policy.home, error.code), "link")])
         return []
+    scope.confirm_changes(guard)
     report = converge(scope, guard)
+    scope.remember()
     report_held(scope, report, guard)
     post_syncs(scope, scope.foreign_pairs(), "the peer is in another account: the pair is put on the queue")
     audit.attempts([(later.why, {"action": "link", "instance": str(later.party)}) for later in scope.waiting.values()])
@@ -74,6 +78,8 @@ class InstanceScope(Scope):
         self.hints = one_per_party(hints)
         self.shrinks = any(hint.kind != "state" or hint.state == "Deleted" for hint in hints)
         self.waiting: dict[Party, Later] = {}
+        self.former: set[Party] = set()
+        self.supposed: dict[Party, tuple[Rule, ...]] = {}
         self.gone: set[Party] = set()
         self.shown: list[Instance] = []
 
@@ -84,24 +90,67 @@ class InstanceScope(Scope):
         return Context(self.policy, self.delivery.region, self.started, deleted=deleted)
 
     def read(self) -> None:
-        """The instances, their groups, their peers at home, and the rules that may be concerned."""
+        """The instances; beside each other their groups, their peers at home, and the groups whose rules name theirs; then
+        the rules that may be concerned. Nothing here grows with the number of groups in the account."""
         reader = self.reader
-        reader.parties(self.hints)
+        reader.instances(self.hints)
         if not reader.readable(self.home):
             return
         snapshot = reader.snapshot()
         unseen = [self._classify(party, hint, snapshot) for party, hint in self.hints.items()]
         self.audit.write([record for record in unseen if record])
-        peers = {w.link.target for w in self.wishes(snapshot, self.shown) if w.link.target.id}
-        reader.parties(peer for peer in peers if peer.account == self.home)
-        managed = reader.tagged_groups([self.home], managed_tag(self.policy.deployment, self.home))
-        if not (self.shrinks or self.gone or len(managed) <= SCAN_ALWAYS):
-            own = self._own_groups()
-            managed = [group for group in managed if group in own]
+        at_home = self._peers_at_home()
+        own = self._own_groups()
+        if former := self._former_groups() - own:
+            reader.parties(former)
+            self.former = former & reader.snapshot().groups.keys()
+        named = [peer for peer in at_home if peer.is_group]
+        rules_of: set[Party] = set()
+        reader.side_by_side(
+            lambda: reader.parties([*self.hints, *own, *at_home]),
+            lambda: rules_of.update(reader.references(own | self.former)),
+            lambda: rules_of.update(self._groups_with_instance_rules(at_home)),
+            *([functools.partial(reader.rules, [peer]) for peer in named] if len(named) <= AHEAD else []),
+        )
         snapshot = reader.snapshot()
         links = {wanted.link for wanted in self.wishes(snapshot, self.shown)}
         needed = {need.key.group for link in links for need in self.evaluate(snapshot, link).needs}
-        reader.rules({*managed, *(needed & snapshot.groups.keys())})
+        managed = managed_tag(self.policy.deployment, self.home)
+        marked = {
+            group
+            for group in (own | self.former) & snapshot.groups.keys()
+            if snapshot.groups[group].tags.get(managed) == "true"
+        }
+        others = {group for group in rules_of - needed if group.account == self.home}
+        if not self.shrinks and len(others) > FEW_OTHERS:
+            others = set()  # what these hold concerns this instance only if an event was lost: the sweep looks at it
+        todo = (needed & snapshot.groups.keys()) | marked | others
+        if not self.shrinks and not self.gone:
+            self._suppose(todo & rules_of - snapshot.rules.keys())
+        reader.rules(todo)
+        reader.parties(others)
+
+    def confirm_changes(self, guard: RemovalGuard) -> None:
+        """Rules that were remembered may only show that there is nothing to do. Otherwise they are read."""
+        if not self.supposed:
+            return
+        plan = plan_only(self, guard)
+        if any(d.edits or d.missing_managed_tag or d.outcome != "unchanged" for d in plan.decisions) or plan.due:
+            self.reader.forget_rules(self.supposed)
+            self.reader.rules(self.supposed)
+            self.supposed = {}
+
+    def remember(self) -> None:
+        """Keeps the rules that were read, for the next event of this process."""
+        read = {group: rules for group, rules in self.reader.snapshot().rules.items() if group not in self.supposed}
+        self.delivery.memory.note_rules(read, self.started)
+
+    def _suppose(self, groups: Iterable[Party]) -> None:
+        """Where this process read a group's rules a moment ago, and they still name the instance's group, they are taken as
+        they were."""
+        memory = self.delivery.memory
+        self.supposed = {group: found for group in groups if (found := memory.rules(group, self.started)) is not None}
+        self.reader.suppose_rules(self.supposed)
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """Every instance that was read counts, so that a rule which a neighbour wants is kept."""
@@ -119,7 +168,7 @@ class InstanceScope(Scope):
             return May.KEEP
         asking = {link.source, link.target} if link.mutual else {link.source}
         if link.source.is_group:
-            concerned = bool(self.gone or asking & self._own_groups())
+            concerned = bool(asking & (self._own_groups() | self.former))
         else:
             concerned = bool({link.source, link.target} & self.hints.keys())
         if not concerned or not snapshot.readable(self.home):
@@ -184,6 +233,27 @@ class InstanceScope(Scope):
         if hint.expires is not None:
             return self.started < hint.expires
         return hint.time is not None and abs(self.started - hint.time) < YOUNG_SECONDS
+
+    def _former_groups(self) -> set[Party]:
+        """The groups in which this process saw the instances before; those of now are remembered for later."""
+        former = {group for party in self.hints for group in self.delivery.memory.groups(party)}
+        for instance in self.shown:
+            self.delivery.memory.note(instance)
+        return former
+
+    def _peers_at_home(self) -> list[Party]:
+        """The peers that the shown instances name, as far as they are wished for and in this account."""
+        limit = self.policy.limits.max_peers
+        named = [peer for instance in self.shown for _, peer in peers(instance.tags, self.home)[:limit]]
+        parties = [peer.party for peer in named if isinstance(peer, Peer)]
+        return [party for party in dict.fromkeys(parties) if party.account == self.home]
+
+    def _groups_with_instance_rules(self, peers: Iterable[Party]) -> list[Party]:
+        """Where an instance may be gone, may have moved or may ask no more, its rules are on any of these: an address leads
+        to no rule."""
+        if not (self.shrinks or self.gone or any(not peer.is_group for peer in peers)):
+            return []
+        return self.reader.tagged_groups([self.home], instances_tag(self.policy.deployment, self.home))
 
     def _own_groups(self) -> set[Party]:
         return {Party(self.home, group) for instance in self.shown for group in instance.groups}

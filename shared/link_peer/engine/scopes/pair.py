@@ -14,7 +14,7 @@ from link_peer.domain.errors import RedeliveryNeeded, Transient
 from link_peer.domain.model import Claim, Link, Marker, Rule, RuleKey
 from link_peer.domain.request import Request
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import managed_tag
+from link_peer.domain.tags import instances_tag
 from link_peer.engine.converge import Scope, converge, plan_only, report_held
 from link_peer.engine.reader import Reader
 from link_peer.engine.records import decision_record
@@ -153,7 +153,7 @@ class PairScope(Scope):
         reader, accounts = self.reader, sorted({party.account for party in self.ends})
         if not self.link.source.is_group and self.request.action != "link":
             # An instance may be gone or have changed its groups: its rules are wherever they were written.
-            tag = managed_tag(self.policy.deployment, self.policy.home)
+            tag = instances_tag(self.policy.deployment, self.policy.home)
             reader.rules(reader.tagged_groups(accounts, tag))
         reader.parties(self.ends)
         if not all(reader.readable(account) for account in accounts):

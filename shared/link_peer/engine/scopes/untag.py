@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 from link_peer.domain import marker as markers
 from link_peer.domain.errors import CloudError, Transient
 from link_peer.domain.model import Party
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import managed_tag
+from link_peer.domain.tags import group_tags, managed_tag
 from link_peer.engine.converge import Scope
 from link_peer.engine.reader import Reader
 from link_peer.planning.actual import damaged_rules, owned_rules
@@ -57,7 +59,7 @@ class _Untag:
         self._scope = scope
         self._reader = reader
         self._group = group
-        self._tag = managed_tag(scope.policy.deployment, scope.policy.home)
+        self._tags = functools.partial(group_tags, scope.policy.deployment, scope.policy.home)
 
     def run(self) -> list[str]:
         """The RequestIds of what was changed."""
@@ -79,13 +81,13 @@ class _Untag:
             "detail": "no rule of ours is left, so the tag by which the sweep finds the group is removed",
         }
         self._scope.audit.write([intent])
-        requests = [ecs.untag(self._group.id, self._tag)]
+        requests = [ecs.untag(self._group.id, self._tags(instances=True))]
         try:
             taken = self._holds_rules()
         except (Transient, CloudError):
             taken = True  # a read that fails does not prove that the group is empty
         if taken:  # another delivery has written a rule meanwhile
-            requests.append(ecs.tag(self._group.id, self._tag))
+            requests.append(ecs.tag([self._group.id], self._tags(instances=True)))
         return requests
 
     def _holds_rules(self) -> bool:

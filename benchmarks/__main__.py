@@ -1,0 +1,67 @@
+"""`python -m benchmarks [figures …] [--rounds N]`: measures build/package, prints one table, writes build/bench.json.
+
+Needs the Python of the runtime: `python3.10`, or the one that RUNTIME_PYTHON names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+
+from benchmarks import runner
+from benchmarks.figures import cold_start, cost, events, launches, queue, scale, sweep
+from benchmarks.process import Code
+from benchmarks.runner import Bench, Row
+from deploy.package import VERSION
+
+FIGURES: dict[str, Callable[[Bench], list[Row]]] = {
+    "cold": cold_start.measure,
+    "events": events.measure,
+    "scale": scale.measure,
+    "launches": launches.measure,
+    "queue": queue.measure,
+    "sweep": sweep.measure,
+    "beside": sweep.beside,
+    "cost": cost.measure,
+}
+
+
+def main() -> None:
+    """Measure the figures that were named, or all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("figures", nargs="*", metavar="figure", help=", ".join(FIGURES))
+    parser.add_argument("--rounds", type=int, default=7, help="how often what takes seconds is measured (default 7)")
+    given = parser.parse_args()
+    unknown = set(given.figures) - FIGURES.keys()
+    if unknown:
+        parser.error(f"no such figure: {', '.join(sorted(unknown))}")
+    package = runner.ROOT / "build" / "package"
+    if not package.is_dir():
+        parser.error("build/package is missing: run `make package`")
+    python = os.environ.get("RUNTIME_PYTHON") or f"python{VERSION}"
+    bench = Bench(Code(python, [str(package)]), given.rounds)
+    try:
+        machine = runner.machine(bench)
+    except (OSError, subprocess.CalledProcessError):
+        parser.error(f"no {python} here: install Python {VERSION}, or set RUNTIME_PYTHON to one")
+    rows: list[Row] = []
+    for name in given.figures or FIGURES:
+        start = time.perf_counter()
+        try:
+            rows += FIGURES[name](bench)
+        except Exception as problem:
+            traceback.print_exc()
+            rows.append(Row(name, "", f"fails: {type(problem).__name__}", met=False))
+        print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+    runner.write(machine, rows)
+    print(f"{machine}; commit {runner.commit()}; medians (smallest..largest)\n")
+    print(runner.table(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The local cloud in a process of its own, so that neither its CPU time nor its memory counts as the function's."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Mapping
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from link_peer_local import world
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.clock import SystemClock
+from link_peer_local.server import serve
+
+from benchmarks import worlds
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class CloudProcess:
+    """Ask it with a function of `benchmarks.worlds`: `cloud(worlds.tag, instance, "link-peer", "sg-…")`."""
+
+    def __init__(self) -> None:
+        context = get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other,), daemon=True)
+        self._lock = threading.Lock()
+        self._process.start()
+        self.env: Mapping[str, str] = self(worlds.settings)
+        """The environment variables of a function that uses this cloud."""
+
+    def __call__(self, ask: Callable[Concatenate[LocalCloud, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a function on the cloud in its process. Its problem is raised here."""
+        with self._lock:
+            self._pipe.send((ask, args, kwargs))
+            answer: Any = self._pipe.recv()
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.join()
+
+    def __enter__(self) -> CloudProcess:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+
+def _serve(pipe: Connection) -> None:
+    cloud = LocalCloud(SystemClock())
+    world.load(cloud)
+    serve(cloud)
+    while True:
+        try:
+            ask, args, kwargs = pipe.recv()
+        except EOFError:
+            return
+        try:
+            answer = ask(cloud, *args, **kwargs)
+        except Exception as problem:
+            answer = problem
+        gc.collect()
+        gc.freeze()  # a large world should not be looked at again and again
+        pipe.send(answer)

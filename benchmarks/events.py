@@ -1,0 +1,51 @@
+"""What the functions are given: state changes, tag changes, messages of a queue, a timer."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.worlds import HOME
+
+TIMER = json.dumps({"triggerTime": "2026-11-26T00:00:00Z", "triggerName": "every-10m", "payload": "sweep"})
+
+_numbers = itertools.count(1)
+
+
+def launched(instance: str) -> str:
+    """An instance runs now."""
+    return _event("ecs:Instance:StateChange", {"resourceId": instance, "state": "Running"})
+
+
+def untagged(instance: str) -> str:
+    """A person removed a tag of an instance."""
+    named = {"ACS::ECS::Instance": [instance]}
+    return _event("ecs:ActionTrail:ApiCall", {"eventName": "UntagResources", "referencedResources": named})
+
+
+def _event(kind: str, data: dict[str, Any]) -> str:
+    return json.dumps({**_envelope("acs.ecs", kind), "data": data})
+
+
+def messages(bodies: Sequence[str], queue: str) -> str:
+    """A batch, as the queue's stream pushes it."""
+    subject = f"acs:mns:cn-qingdao:{HOME}:queues/{queue}"
+    return json.dumps(
+        [
+            {
+                **_envelope("MNS-Function-requests", "mns:Queue:SendMessage"),
+                "subject": subject,
+                "data": {"messageBody": body},
+            }
+            for body in bodies
+        ]
+    )
+
+
+def _envelope(source: str, kind: str) -> dict[str, Any]:
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    common = {"specversion": "1.0", "time": when, "aliyunaccountid": HOME}
+    return {"id": f"bench-{next(_numbers)}", "source": source, "type": kind, **common}

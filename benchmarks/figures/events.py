@@ -1,0 +1,104 @@
+"""API calls of one event, in accounts with few and with many managed groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks import events, worlds
+from benchmarks.cloud import CloudProcess
+from benchmarks.process import Code, Worker
+from benchmarks.runner import LATENCY, Bench, Row, at_most
+from benchmarks.worlds import Seen
+
+ACCOUNTS = (0, 20, 90)
+LARGE = 200
+
+
+def measure(bench: Bench) -> list[Row]:
+    """Counts are exact, so each is taken once; the chain of calls depends on threads, so it is measured in each round."""
+    plain = bench.plain(bytecode=True)
+    return [*untagged(bench, plain, ACCOUNTS), *link(bench, plain)]
+
+
+def untagged(bench: Bench, plain: Code | None, accounts: Sequence[int]) -> list[Row]:
+    """An event of an instance that asks for nothing. Every account with managed groups has an instance in each."""
+    ours, others = [], []
+    for groups in accounts:
+        with CloudProcess() as cloud, Worker(bench.ours, {**cloud.env, **bench.env}) as worker:
+            if groups:
+                cloud(worlds.ring, groups, groups, groups)
+            (asker,) = cloud(worlds.askers, 1, 1, asking=False)
+            ours.append(float(len(handled(cloud, worker, "auto_link", events.launched(asker.instance)))))
+            if plain is not None:
+                with Worker(plain, cloud.env) as other:
+                    others.append(float(len(handled(cloud, other, "plain_handler", events.launched(asker.instance)))))
+    name = f"calls, untagged instance, {' / '.join(map(str, accounts))} managed groups"
+    target = at_most([max(ours)], 3)
+    plain_counts = _each(others) if others else "–"
+    return [Row(name, "", _each(ours), plain_bytecode=plain_counts, before="3 / 23 / 93", **target)]  # type: ignore[arg-type]
+
+
+def link(bench: Bench, plain: Code) -> list[Row]:
+    """The event that makes a link, the same again, and the removal of the tag, in an account with 200 managed groups."""
+    chains: list[float] = []
+    with CloudProcess() as cloud, Worker(bench.ours, {**cloud.env, **bench.env}) as worker:
+        cloud(worlds.ring, LARGE, LARGE, LARGE)
+        handled(cloud, worker, "auto_link", events.launched(cloud(worlds.askers, 1, 1)[0].instance))  # warm
+        (asker,) = cloud(worlds.askers, 1, 1)
+        first = len(handled(cloud, worker, "auto_link", events.launched(asker.instance)))
+        assert cloud(worlds.standing, [asker.group]) == 1
+        seen = handled(cloud, worker, "auto_link", events.launched(asker.instance))
+        again = sum(call.service != "sls" for call in seen)
+        cloud(worlds.tag, asker.instance, None)
+        removed = len(handled(cloud, worker, "auto_link", events.untagged(asker.instance)))
+        assert cloud(worlds.standing, [asker.group]) == 0
+        (other,) = cloud(worlds.askers, 1, 1)
+        with Worker(plain, cloud.env) as plain_worker:
+            by_plain = handled(cloud, plain_worker, "plain_handler", events.launched(other.instance))
+        cloud(worlds.slow, LATENCY)
+        for _ in range(bench.rounds):
+            (asker,) = cloud(worlds.askers, 1, 1)
+            chains.append(float(in_a_row(handled(cloud, worker, "auto_link", events.launched(asker.instance)))))
+    counts = [float(first), float(again), float(removed)]
+    met = first <= 11 and again <= 4 and removed <= 14
+    return [
+        Row(
+            f"calls, first link / same again (without its record) / tag removed ({LARGE} groups)",
+            "",
+            _each(counts),
+            target="≤ 11 / ≤ 4 / ≤ 14",
+            met=met,
+            plain_bytecode=f"{len(by_plain)} / – / –",
+            floor="5 / 3 / 10",
+            before="11 / 6 / 215",
+        ),
+        Row(
+            "dependent calls in a row, first link",
+            "",
+            chains,
+            plain_bytecode=f"{in_a_row(by_plain)}",
+            before="11",
+            **at_most(chains, 7),  # type: ignore[arg-type]
+        ),
+    ]
+
+
+def handled(cloud: CloudProcess, worker: Worker, module: str, event: str) -> list[Seen]:
+    """The calls that a handler makes for an event."""
+    cloud(worlds.calls)
+    answer = worker.call(module, event)
+    assert answer.error is None, answer.error
+    return cloud(worlds.calls)
+
+
+def in_a_row(calls: Sequence[Seen]) -> int:
+    """The most calls of which each began after the one before had ended: an upper bound of what depends on each other."""
+    count, free = 0, 0.0
+    for call in sorted(calls, key=lambda call: call.ended):
+        if call.started >= free:
+            count, free = count + 1, call.ended
+    return count
+
+
+def _each(counts: Sequence[float]) -> str:
+    return " / ".join(f"{count:.0f}" for count in counts)

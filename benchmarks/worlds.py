@@ -1,0 +1,191 @@
+"""What the benchmarks ask of the local cloud: worlds to measure in, and what was called.
+
+Every function runs in the cloud's process; see `benchmarks.cloud`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+
+from link_peer.domain import marker
+from link_peer.domain.model import TAG, Marker, Party, Port, RuleKey
+from link_peer.domain.tags import managed_tag
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.faults import Fault
+from link_peer_local.core.identity import Caller
+from link_peer_local.ecs.state import Group
+from msgspec import Struct
+
+HOME, PEER = "1000000000000001", "1000000000000002"
+PORT = Port("tcp", 3306, 3306)
+WRITES = ("Authorize", "Revoke", "Modify")
+PER_VPC = 4000  # instances that the addresses of one VPC suffice for
+
+
+class Seen(Struct, frozen=True):
+    """One call that the cloud got; times in seconds of its clock."""
+
+    service: str
+    action: str
+    started: float
+    ended: float
+
+
+class Asker(Struct, frozen=True):
+    """An instance that asks for a link with `wish`, and the group that accepts it."""
+
+    instance: str
+    wish: str
+    group: str
+
+
+def settings(cloud: LocalCloud) -> dict[str, str]:
+    """The environment of a deployed function, with this cloud as the endpoint of every service."""
+    keys = cloud.identity.accounts[HOME]
+    return {
+        "LINK_PEER_CLOUD": cloud.endpoint,
+        "LINK_PEER_REGION": cloud.region,
+        "LINK_PEER_AUDIT_PROJECT": cloud.world.audit_project,
+        "LINK_PEER_AUDIT_LOGSTORE": cloud.world.audit_logstore,
+        "LINK_PEER_QUEUE": cloud.world.queue,
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": keys.access_key_id,
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys.access_key_secret,
+    }
+
+
+def ring(cloud: LocalCloud, groups: int, instances: int, asking: int) -> None:
+    """Managed groups, each of which admits the one before it by a rule of ours, which the tag of an instance asks for.
+
+    Of all instances, which are spread evenly over the groups, the first `asking` carry the tag.
+    """
+    deployment, per_group = "prod", math.ceil(instances / groups)
+    per_vpc = max(2, PER_VPC // max(1, per_group))
+    tag = managed_tag(deployment, HOME)
+    made: list[Group] = []
+    rings: list[tuple[Group, Group]] = []
+    for first in range(0, groups, per_vpc):
+        vpc = cloud.ecs.create_vpc(HOME, "10.0.0.0/16")
+        part = [cloud.ecs.create_group(HOME, vpc.id) for _ in range(min(per_vpc, groups - first))]
+        rings += zip(part, part[1:] + part[:1], strict=True)
+        made += part
+    accepted = {target.id: source for source, target in rings}
+    asks_for = {source.id: target for source, target in rings}
+    for group in made:
+        source = accepted[group.id]
+        new = {tag: "true", "link-accept": f"{source.id}:{PORT}"}
+        group.tags.change(0, lambda old, new=new: {**old, **new})  # type: ignore[misc]
+        key = RuleKey(Party(HOME, group.id), f"{source.id}@{HOME}", "", PORT)
+        mark = Marker(HOME, deployment, key.id(HOME, deployment, cloud.region), (TAG,))
+        _authorize(cloud, group.id, source.id, marker.render(mark))
+    for number in range(instances):
+        group = made[number % groups]
+        wish = {"link-peer": f"{asks_for[group.id].id}:{PORT}"} if number < asking else {}
+        cloud.ecs.create_instance(HOME, [group.id], tags=wish)
+
+
+def _authorize(cloud: LocalCloud, group: str, source: str, description: str) -> None:
+    fields = {
+        "IpProtocol": "tcp",
+        "PortRange": PORT.range,
+        "SourceGroupId": source,
+        "SourceGroupOwnerId": HOME,
+        "NicType": "intranet",
+        "Policy": "accept",
+        "Priority": "100",
+        "Description": description,
+    }
+    params = {f"Permissions.1.{name}": value for name, value in fields.items()}
+    call(cloud, "AuthorizeSecurityGroup", SecurityGroupId=group, **params)
+
+
+def askers(cloud: LocalCloud, links: int, instances: int, *, asking: bool = True) -> list[Asker]:
+    """Instances in new groups, each of which asks for one of `links` links, or will: no rule stands yet."""
+    made = []
+    vpc = cloud.ecs.create_vpc(HOME, "10.128.0.0/16")
+    pairs = []
+    for _ in range(links):
+        source = cloud.ecs.create_group(HOME, vpc.id)
+        target = cloud.ecs.create_group(HOME, vpc.id, tags={"link-accept": f"{source.id}:{PORT}"})
+        pairs.append((source, target))
+    for number in range(instances):
+        source, target = pairs[number % links]
+        wish = f"{target.id}:{PORT}"
+        instance = cloud.ecs.create_instance(HOME, [source.id], tags={"link-peer": wish} if asking else {})
+        made.append(Asker(instance.id, wish, target.id))
+    return made
+
+
+def requests(cloud: LocalCloud, count: int) -> list[str]:
+    """Requests for links between `count` disjoint pairs of new groups, of home and of the other account."""
+    vpc = next(vpc.id for vpc in cloud.ecs.vpcs.values() if vpc.shared_with)
+    expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+    until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86_400))
+    made = []
+    for _ in range(count):
+        source = cloud.ecs.create_group(HOME, vpc)
+        target = cloud.ecs.create_group(PEER, vpc, tags={"link-accept": f"{source.id}@{HOME}:{PORT}"})
+        request = {
+            "version": 1,
+            "request_id": f"chg-{source.id[-12:]}",
+            "action": "link",
+            "region": cloud.region,
+            "from": {"account": HOME, "party": source.id},
+            "to": {"account": PEER, "party": target.id},
+            "ports": [str(PORT)],
+            "expires_at": expires,
+            "until": until,
+        }
+        made.append(json.dumps(request))
+    return made
+
+
+def received(cloud: LocalCloud) -> list[str]:
+    """The messages on the queue that are due, which are taken off it."""
+    messages = cloud.mns.receive(HOME, cloud.world.queue, 16, visibility=600)
+    for message in messages:
+        cloud.mns.delete(HOME, cloud.world.queue, message.receipt_handle)
+    return [message.body for message in messages]
+
+
+def tag(cloud: LocalCloud, instance: str, value: str | None) -> None:
+    """Set the instance's link-peer tag, or remove it."""
+    named = {"ResourceType": "instance", "ResourceId.1": instance}
+    if value is None:
+        call(cloud, "UntagResources", **named, **{"TagKey.1": "link-peer"})
+    else:
+        call(cloud, "TagResources", **named, **{"Tag.1.Key": "link-peer", "Tag.1.Value": value})
+
+
+def call(cloud: LocalCloud, action: str, **params: str) -> None:
+    """Make a call as the owner of the home account; it is not counted."""
+    caller = Caller(HOME, f"acs:ram::{HOME}:root")
+    cloud.ecs.call(caller, action, {"RegionId": cloud.region, **params})
+
+
+def slow(cloud: LocalCloud, seconds: float, per_minute: int | None = None) -> None:
+    """Add latency to every call, and a limit to the calls of each API of ECS; these replace what was set before."""
+    cloud.faults.clear()
+    if seconds:
+        cloud.faults.add(Fault(kind="slow", times=None, seconds=seconds))
+    if per_minute is not None:
+        cloud.faults.add(Fault("ecs", kind="throttle", times=None, per_minute=per_minute))
+
+
+def calls(cloud: LocalCloud) -> list[Seen]:
+    """The calls since this was last asked, oldest first."""
+    seen = []
+    while cloud.faults.calls:
+        one = cloud.faults.calls.popleft()
+        seen.append(Seen(one.service, one.action, one.started, one.ended or math.inf))
+    return seen
+
+
+def standing(cloud: LocalCloud, groups: Sequence[str]) -> int:
+    """How many rules stand on groups of either account."""
+    now = cloud.clock.now()
+    owners = [cloud.ecs.account(HOME), cloud.ecs.account(PEER)]
+    found = [owner.groups[group] for group in groups for owner in owners if group in owner.groups]
+    return sum(len(group.rules.at(now)) for group in found)

@@ -1,0 +1,196 @@
+"""Values of the ECS SDK's models: which of their fields may be missing, and what a rule of ours looks like there."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from link_peer.alicloud import ecs_shapes as shapes
+from link_peer.domain.errors import Ambiguous
+from link_peer.domain.model import ALL, Instance, Party, Port, RuleKey
+
+HOME, PEER = "1000000000000001", "1000000000000002"
+DB = Party(HOME, "sg-db")
+KEY = RuleKey(DB, f"sg-app@{HOME}", "", Port("tcp", 22, 22))
+
+
+def model(**fields: Any) -> Any:
+    return SimpleNamespace(**fields)
+
+
+def permission(**changes: Any) -> Any:
+    """A rule of one group on TCP 22, as DescribeSecurityGroupAttribute shows it."""
+    names = (
+        "ipv_6source_cidr_ip ipv_6dest_cidr_ip source_prefix_list_id port_range_list_id source_port_range "
+        "source_group_owner_account source_cidr_ip dest_cidr_ip security_group_rule_id policy priority description create_time"
+    )
+    fields = {**dict.fromkeys(names.split()), "ip_protocol": "TCP", "port_range": "22/22", "source_group_id": "sg-app"}
+    return model(**{**fields, **changes})
+
+
+def tags(*pairs: tuple[str | None, str | None]) -> Any:
+    return model(tag=[model(tag_key=key, tag_value=value) for key, value in pairs])
+
+
+# rules
+
+
+def test_a_rule_is_read_with_every_field() -> None:
+    shown = permission(
+        security_group_rule_id="sgr-1",
+        policy="Accept",
+        priority="100",
+        description="d",
+        create_time="2027-01-01T00:00:00Z",
+    )
+    found = shapes.rule(DB, shown)
+    assert (found.group, found.id, found.key, found.policy) == (DB, "sgr-1", KEY, "accept")
+    assert (found.priority, found.description, found.created) == (100, "d", "2027-01-01T00:00:00Z")
+
+
+def test_fields_that_a_rule_does_not_have_are_empty() -> None:
+    """Its priority is then 1, the platform's default."""
+    found = shapes.rule(DB, permission())
+    assert (found.id, found.policy, found.priority, found.description, found.created) == ("", "", 1, "", "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "source", "dest"),
+    [
+        ({"source_group_owner_account": PEER}, f"sg-app@{PEER}", ""),
+        ({"source_group_id": "", "source_cidr_ip": "10.0.0.1"}, "10.0.0.1/32", ""),
+        (
+            {"source_group_id": None, "source_cidr_ip": "10.0.0.1/32", "dest_cidr_ip": "10.0.0.2"},
+            "10.0.0.1/32",
+            "10.0.0.2/32",
+        ),
+    ],
+)
+def test_the_source_is_a_group_with_its_account_or_one_address(changes: dict[str, Any], source: str, dest: str) -> None:
+    """Without an owner the group is of the same account. An address may come without its mask."""
+    assert shapes.rule(DB, permission(**changes)).key == RuleKey(DB, source, dest, KEY.port)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "ports", "port"),
+    [("ALL", "-1/-1", ALL), ("Tcp", "8000/8010", Port("tcp", 8000, 8010)), ("icmp", "-1/-1", Port("icmp"))],
+)
+def test_protocol_and_ports_are_read_in_either_case(protocol: str, ports: str, port: Port) -> None:
+    """Rules on ALL and ICMP show a range of source ports that means none."""
+    shown = permission(ip_protocol=protocol, port_range=ports, source_port_range="-1/-1")
+    key = shapes.rule(DB, shown).key
+    assert key is not None
+    assert key.port == port
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ipv_6source_cidr_ip": "fd00::/8"},
+        {"ipv_6dest_cidr_ip": "fd00::/8"},
+        {"source_prefix_list_id": "pl-1"},
+        {"port_range_list_id": "prl-1"},
+        {"source_port_range": "1/2"},
+        {"port_range": None},
+        {"port_range": ""},
+        {"port_range": "22"},
+        {"port_range": "a/b"},
+        {"port_range": "1/2/3"},
+        {"source_group_id": None},
+        {"source_group_id": None, "source_cidr_ip": "10.0.0.0/24"},
+        {"dest_cidr_ip": "10.0.0.0/24"},
+    ],
+)
+def test_a_rule_of_a_kind_that_we_never_write_has_no_key(changes: dict[str, Any]) -> None:
+    """It is kept with its id and description, and is nobody's equal."""
+    found = shapes.rule(DB, permission(security_group_rule_id="sgr-1", **changes))
+    assert (found.key, found.id) == (None, "sgr-1")
+
+
+@pytest.mark.parametrize(
+    ("key", "source"),
+    [
+        (KEY, {"SourceGroupId": "sg-app"}),
+        (RuleKey(DB, f"sg-app@{PEER}", "", KEY.port), {"SourceGroupId": "sg-app", "SourceGroupOwnerId": int(PEER)}),
+        (
+            RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", KEY.port),
+            {"SourceCidrIp": "10.0.0.1/32", "DestCidrIp": "10.0.0.2/32"},
+        ),
+    ],
+)
+def test_a_rule_of_ours_is_narrow_and_weak(key: RuleKey, source: dict[str, object]) -> None:
+    """One source, priority 100, intranet; the owner is named for a group of another account only."""
+    common = {"IpProtocol": "TCP", "PortRange": "22/22", "NicType": "intranet", "Policy": "accept", "Priority": "100"}
+    assert shapes.permission(DB, key, "d").to_map() == {**common, "Description": "d", **source}
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        (RuleKey(Party(HOME, "sg-x"), KEY.source, "", ALL), f"a rule of sg-x@{HOME} on sg-db@{HOME}"),
+        (RuleKey(DB, "0.0.0.0/0", "10.0.0.2/32", ALL), "a rule from '0.0.0.0/0' to '10.0.0.2/32': not one group"),
+        (RuleKey(DB, "10.0.0.1/32", "", ALL), "a rule from '10.0.0.1/32' to '': not one group or one /32"),
+        (RuleKey(DB, "10.0.0.1/321", "10.0.0.2/32", ALL), "'10.0.0.1/321'"),
+    ],
+)
+def test_any_other_rule_is_refused_with_what_is_wrong(key: RuleKey, problem: str) -> None:
+    with pytest.raises(ValueError, match="refusing to write") as refused:
+        shapes.permission(DB, key, "d")
+    assert problem in str(refused.value)
+
+
+# instances and groups
+
+
+def test_an_instance_is_read_with_every_field() -> None:
+    shown = model(
+        instance_id="i-a",
+        vpc_attributes=model(vpc_id="vpc-1", private_ip_address=model(ip_address=["10.0.0.1", "10.0.0.2"])),
+        security_group_ids=model(security_group_id=["sg-b", "sg-a"]),
+        instance_network_type="vpc",
+        tags=tags(("link-peer", "sg-db"), ("empty", None), (None, "x"), ("", "y")),
+    )
+    expected = {"link-peer": "sg-db", "empty": ""}  # a tag without a key is none
+    assert shapes.instance(HOME, shown) == Instance(Party(HOME, "i-a"), "vpc-1", ("sg-b", "sg-a"), "10.0.0.1", expected)
+
+
+def test_an_instance_may_have_neither_vpc_nor_address_nor_groups_nor_tags() -> None:
+    """In the classic network, or right after its creation; either level of a list may be missing."""
+    bare = {"instance_id": "i-a", "security_group_ids": None, "instance_network_type": "classic", "tags": None}
+    expected = Instance(Party(HOME, "i-a"), "", (), "", {}, classic=True)
+    for vpc in (
+        None,
+        model(vpc_id=None, private_ip_address=None),
+        model(vpc_id="", private_ip_address=model(ip_address=None)),
+    ):
+        assert shapes.instance(HOME, model(**bare, vpc_attributes=vpc)) == expected
+
+
+@pytest.mark.parametrize(("kind", "advanced"), [("normal", False), ("enterprise", True), (None, False)])
+@pytest.mark.parametrize("managed", [True, False, None])
+def test_a_group_is_read_with_its_kind_and_counts(kind: str | None, advanced: bool, managed: bool | None) -> None:
+    """Counts that the cloud does not give are 0."""
+    fields = {"security_group_id": "sg-db", "security_group_type": kind, "service_managed": managed, "tags": None}
+    full = shapes.group(HOME, model(**fields, vpc_id="vpc-1", group_to_group_rule_count=3, rule_count="7"))
+    assert (full.party, full.vpc, full.advanced, full.managed) == (DB, "vpc-1", advanced, bool(managed))
+    assert (full.group_rules, full.rule_count, full.tags) == (3, 7, {})
+    bare = shapes.group(HOME, model(**fields, vpc_id=None, group_to_group_rule_count=None, rule_count=None))
+    assert (bare.vpc, bare.group_rules, bare.rule_count) == ("", 0, 0)
+
+
+# responses
+
+
+def test_a_field_that_every_response_has_must_be_there() -> None:
+    """An empty list is there; a response without the list is no empty page."""
+    assert shapes.present(model(instances=[]), "instances") == []
+    for body in (None, model(), model(instances=None)):
+        with pytest.raises(Ambiguous, match=r"^the response has no instances$"):
+            shapes.present(body, "instances")
+
+
+def test_a_list_may_be_missing_at_either_level() -> None:
+    assert shapes.items(model(tag=("a", "b")), "tag") == ["a", "b"]
+    for holder in (None, model(), model(tag=None)):
+        assert shapes.items(holder, "tag") == []

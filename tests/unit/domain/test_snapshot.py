@@ -1,0 +1,64 @@
+"""What a snapshot can answer: whether enough was read to say that nobody asks for a link."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from link_peer.domain.model import Link, Party
+from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import parse_ports
+
+from tests.unit.views import APP, DB, HOME, PEER, A, B, instance
+
+PORT = parse_ports("tcp/1")
+
+
+@pytest.mark.parametrize(
+    ("link", "read", "covered"),
+    [
+        # one direction: the askers are the source, or the members of its group
+        (Link(APP, DB, PORT), {"complete_groups": {APP}, "groups": {DB: None}}, True),
+        (Link(APP, DB, PORT), {"complete_groups": {APP}, "requested": {DB}}, True),
+        (Link(APP, DB, PORT), {"complete_groups": {APP}}, False),
+        (Link(APP, DB, PORT), {"complete_groups": {DB}, "requested": {APP, DB}}, False),
+        (Link(APP, DB, PORT), {"whole_accounts": {HOME}, "requested": {DB}}, True),
+        (Link(APP, DB, PORT), {"whole_accounts": {PEER}, "requested": {DB}}, False),
+        (Link(A, B, PORT), {"requested": {A, B}}, True),
+        (Link(A, B, PORT), {"requested": {B}}, False),
+        # both directions: both sides may ask
+        (Link(APP, DB), {"complete_groups": {APP}, "requested": {DB}}, False),
+        (Link(APP, DB), {"complete_groups": {APP, DB}, "requested": {DB}}, True),
+        (Link(A, B), {"requested": {A, B}}, True),
+    ],
+)
+def test_a_link_is_covered_once_all_that_could_ask_for_it_were_read(
+    link: Link, read: dict[str, Any], covered: bool
+) -> None:
+    """And its target was asked for: whether it exists is known."""
+    assert Snapshot(**read).covers(link) is covered
+
+
+def test_an_account_that_refused_access_or_failed_is_not_readable() -> None:
+    snapshot = Snapshot(refused_accounts={PEER: None}, failed_accounts={"1000000000000003": "timeout"})  # type: ignore[dict-item]
+    assert [snapshot.readable(account) for account in (HOME, PEER, "1000000000000003")] == [True, False, False]
+
+
+def test_tags_are_shown_once_an_instance_of_the_account_has_one() -> None:
+    """Another account's tags prove nothing about this one's."""
+    tagged, bare = instance(A, APP, link_peer="sg-db"), instance(B, DB)
+    assert Snapshot(instances={A: tagged, B: bare}).shows_tags(HOME)
+    assert not Snapshot(instances={A: tagged}).shows_tags(PEER)
+    assert not Snapshot(instances={B: bare}).shows_tags(HOME)
+
+
+def test_a_group_is_shown_by_its_members() -> None:
+    """Of its own account: the same name in another one is another group."""
+    snapshot = Snapshot(instances={A: instance(A, APP)})
+    assert [snapshot.shows_members(party) for party in (A, B, APP, DB, Party(PEER, APP.id))] == [
+        True,
+        False,
+        True,
+        False,
+        False,
+    ]

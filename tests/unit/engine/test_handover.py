@@ -1,0 +1,78 @@
+"""Messages that auto_link posts: each is on record first, and none is posted when the function's time is over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from link_peer.domain.errors import Transient
+from link_peer.domain.model import Link, Party
+from link_peer.domain.policy import Pause, Policy
+from link_peer.domain.request import look_request, sync_request
+from link_peer.engine.scopes.handover import post_looks, post_syncs
+
+from tests.unit.engine.scope import FakeScope
+from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
+from tests.unit.views import APP, DB, NOW, PEER, POLICY, REGION, A, B, policy
+
+LEDGER = Party(PEER, "sg-ledger")
+PAIRS: dict[Link, Party | None] = {Link(DB, LEDGER): None, Link(APP, LEDGER): A}
+
+
+class Handing:
+    """A scope whose queue and log keep everything."""
+
+    def __init__(self, with_policy: Policy = POLICY) -> None:
+        self.log, self.queue, self.clock = FakeLog(), FakeQueue(), FakeClock()
+        self.delivery = delivery(FakeEcs(), log=self.log, queue=self.queue, clock=self.clock, policy=with_policy)
+        self.scope = FakeScope(self.delivery)
+
+    def said(self, *names: str) -> list[tuple[Any, ...]]:
+        return [tuple(record.get(name, "") for name in names) for record in self.log.records]
+
+
+def test_each_pair_is_posted_once_with_its_record_before_it() -> None:
+    """The record names the request, the pair, and the instance whose tag names it."""
+    handing = Handing()
+    post_syncs(handing.scope, PAIRS, "why")
+    requests = [sync_request(pair, REGION, NOW) for pair in (Link(APP, LEDGER), Link(DB, LEDGER))]
+    assert handing.queue.posted == requests
+    assert handing.said("record", "action", "request_id", "from", "to", "instance", "detail") == [
+        ("intent", "sync", requests[0].request_id, APP.id, LEDGER.id, str(A), "why"),
+        ("intent", "sync", requests[1].request_id, DB.id, LEDGER.id, "", "why"),
+    ]
+
+
+def test_while_everything_is_paused_a_pair_is_denied() -> None:
+    """While only opening is paused it is posted: the sync may have to close."""
+    handing = Handing(policy(paused=Pause.ALL))
+    post_syncs(handing.scope, PAIRS, "why")
+    assert (handing.queue.posted, handing.log.outcomes()) == ([], [("denied", "paused")] * 2)
+    opening = Handing(policy(paused=Pause.OPENING))
+    post_syncs(opening.scope, PAIRS, "why")
+    assert len(opening.queue.posted) == 2
+
+
+def test_pairs_that_time_is_not_left_for_are_posted_by_a_later_look() -> None:
+    """Those before stay posted: a second sync of a pair changes nothing."""
+    handing = Handing()
+    post = handing.queue.post
+
+    def slow(*message: Any, **where: Any) -> None:
+        post(*message, **where)
+        handing.clock.time = handing.delivery.retry.deadline
+
+    handing.queue.post = slow  # type: ignore[method-assign]
+    with pytest.raises(Transient, match="not every pair is on the queue yet"):
+        post_syncs(handing.scope, PAIRS, "why")
+    assert len(handing.queue.posted) == 1
+    assert handing.log.kinds() == ["intent", "intent"]
+
+
+def test_each_party_is_posted_with_its_record_before_it() -> None:
+    handing = Handing()
+    post_looks(handing.scope, [B, A], NOW + 60, "why")
+    assert handing.queue.posted == [look_request(party, REGION, NOW + 60) for party in (B, A)]
+    assert handing.said("record", "action", "from_account", "from", "detail") == [
+        ("intent", "look", party.account, party.id, "why") for party in (B, A)
+    ]
