@@ -281,7 +281,6 @@ def main(package: Path, python: str) -> int:
             with Instance(tried, python, environment(cloud, server.endpoint, home)) as instance:
                 outcomes = instance.deliver(function, body)
                 imported = instance.imported()
-            if "-v" in sys.argv: print(imported.packages)
             print(f"{function}: {sum(imported.packages.values())} modules of {len(imported.packages)} packages")
             over += [f"{function} imports {what}" for what in imported.excess(BUDGET[function])]
             if outcomes != expected:

@@ -135,9 +135,9 @@ class _Deferred(ModuleType):
         with self._lock:
             if type(self) is _Deferred:
                 self.__class__ = ModuleType  # type: ignore[assignment]
-                spec = self.__spec__
-                assert spec is not None and isinstance(spec.loader, _Deferring)  # noqa: S101
-                spec.loader.real.exec_module(self)
+                loader = self.__loader__
+                assert isinstance(loader, _Deferring)  # noqa: S101
+                loader.real.exec_module(self)
         return getattr(self, name)
 
 
