@@ -66,7 +66,9 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold
 def main() -> None:
     """Replace build/package and build/package.zip, and print what they contain."""
     parser = argparse.ArgumentParser(description="Build the package that s.yaml deploys.")
-    parser.add_argument("--uncompiled", action="store_true", help="build without the runtime's Python, for a test of it")
+    parser.add_argument(
+        "--uncompiled", action="store_true", help="build without the runtime's Python, for a test of it"
+    )
     options = parser.parse_args()
     if RUNTIME not in GLIBC:
         sys.exit(f"package: LINK_PEER_RUNTIME is {RUNTIME}, and can be {' or '.join(GLIBC)}")
@@ -166,7 +168,8 @@ def check_glibc(package: Path) -> None:
     for path in package.rglob("*.so"):
         needed = [(int(major), int(minor)) for major, minor in re.findall(rb"GLIBC_(\d+)\.(\d+)", path.read_bytes())]
         if needed and max(needed) > GLIBC[RUNTIME]:
-            sys.exit(f"package: {path.relative_to(package)} needs glibc {max(needed)}, {RUNTIME} has {GLIBC[RUNTIME]}")
+            needs, has = ("{}.{}".format(*pair) for pair in (max(needed), GLIBC[RUNTIME]))
+            sys.exit(f"package: {path.relative_to(package)} needs glibc {needs}, and {RUNTIME} has {has}")
 
 
 def compile_modules(package: Path, python: str) -> None:

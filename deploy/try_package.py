@@ -146,7 +146,9 @@ class Instance:
     def __init__(self, package: Path, python: str, env: Mapping[str, str]) -> None:
         """`env` is the function's whole environment."""
         command = [python, "-I", "-S", "-c", _DRIVER, str(package)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(env), text=True)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(env), text=True
+        )
 
     def deliver(
         self, function: str, body: object, *, ahead: float = 0, patience: float | None = None, timeout: float = 120
@@ -235,7 +237,8 @@ def local_policy(cloud: LocalCloud) -> dict[str, Any]:
     """The policy for the accounts of a local world."""
     roles = {role.account: role for role in cloud.identity.roles.values() if role.account != cloud.world.home}
     entered = {
-        uid: {"role": f"acs:ram::{uid}:role/{role.name}", "external_id": role.external_id} for uid, role in roles.items()
+        uid: {"role": f"acs:ram::{uid}:role/{role.name}", "external_id": role.external_id}
+        for uid, role in roles.items()
     }
     return {"deployment": "prod", "accounts": {cloud.world.home: {}, **entered}}
 

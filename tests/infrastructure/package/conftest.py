@@ -49,7 +49,7 @@ def _package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package, with the policy of the default world."""
     folder = tmp_path_factory.mktemp("package")
     if given := os.environ.get("LINK_PEER_PACKAGE"):
-        built = Path(given)
+        built = Path(given).resolve()
     else:
         built = installed(folder / "built")
         build.leave_out(built)
@@ -77,6 +77,7 @@ class PackageLab(WireLab):
     """The lab over sockets whose handlers are those of the package: `process` runs them."""
 
     process: Instance
+    endpoint: str
 
 
 @pytest.fixture(name="wire_lab")
@@ -89,6 +90,7 @@ def _wire_lab(
     world.load(cloud)
     with serve(cloud) as server:
         lab = PackageLab(server, clock, monkeypatch, tmp_path)
+        lab.endpoint = server.endpoint
         lab.process = start(server.endpoint, cloud)
         for function in (auto_link, cross_account, sweep):
             monkeypatch.setattr(function, "handler", _delegate(function.__name__, lab.process, clock))

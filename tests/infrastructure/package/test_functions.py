@@ -145,9 +145,7 @@ def test_a_call_without_a_readable_response_is_ambiguous(wire_lab: PackageLab, k
         ("InvalidParameter", 400, "CloudError"),
     ],
 )
-def test_an_error_response_is_classified_by_its_code(
-    wire_lab: PackageLab, code: str, status: int, means: str
-) -> None:
+def test_an_error_response_is_classified_by_its_code(wire_lab: PackageLab, code: str, status: int, means: str) -> None:
     wire_lab.fault(service="ecs", action="DescribeInstances", code=code, status=status)
     run = f"{ACCOUNTS}\nanswer = attempt(lambda: accounts.ecs({HOME!r}).all_instances())"
     assert wire_lab.process.run(run) == means
