@@ -42,8 +42,9 @@ UNUSED = (
     "bin",  # scripts
     "*/tests",
     "wrapt-stubs",
-    "aliyun/__init__.py",  # both import what is left out; without them, the folders are namespace packages
+    "aliyun/__init__.py",  # these import what is not used; without them, the folders are namespace packages
     "aliyun/log/__init__.py",
+    "urllib3/http2/__init__.py",
     "aliyun/log/_proto_py2",
     "google/protobuf/compiler",
     "google/protobuf/testdata",

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,7 @@ from link_peer_local.core.clock import SystemClock
 from link_peer_local.server import serve
 from msgspec import Struct
 
+STANDARD = "the standard library"
 _SDKS = {
     "Tea": 9,
     "alibabacloud_credentials": 18,
@@ -43,7 +44,7 @@ _SDKS = {
     "requests": 20,
     "six": 3,
     "urllib3": 35,
-    "the standard library": 330,
+    STANDARD: 330,
 }
 _STS = {"alibabacloud_sts20150401": 14}
 _MNS = {"deprecated": 4, "mns": 20, "wrapt": 15}
@@ -93,10 +94,12 @@ def call(order):
     return handler(order["body"].encode(), Context)
 
 def modules():
+    from link_peer.alicloud.leave_out import StandInModule
     kinds = {}
     for name, module in list(sys.modules.items()):
-        stand_in = type(module).__module__ == "link_peer.alicloud.leave_out" and type(module).__name__ == "StandInModule"
-        kinds[name] = "stand-in" if stand_in else getattr(module, "__file__", None) or ""
+        top = name.partition(".")[0]
+        standard = top in sys.stdlib_module_names or top.startswith("_sysconfig")
+        kinds[name] = "stand-in" if type(module) is StandInModule else "standard" if standard else "other"
     return kinds
 
 for line in sys.stdin:
@@ -124,7 +127,7 @@ class HandlerError(Exception):
 
 
 class Imported(Struct, frozen=True):
-    """The modules of an instance: by package (`the standard library` is one), their names, and those of stand-ins."""
+    """The modules of an instance: by package (STANDARD is one), their names, and those of stand-ins."""
 
     packages: Mapping[str, int]
     names: frozenset[str]
@@ -170,8 +173,10 @@ class Instance:
     def imported(self) -> Imported:
         """What has been imported so far."""
         found: dict[str, str] = self._ask({"function": "modules"})
-        real = {name for name, where in found.items() if where != "stand-in"}
-        return Imported(Counter(_packages(real)), frozenset(real), frozenset(found) - real)
+        real = {name: kind for name, kind in found.items() if kind != "stand-in"}
+        packages = Counter(_package(name) if kind == "other" else STANDARD for name, kind in real.items())
+        del packages[""]
+        return Imported(packages, frozenset(real), frozenset(found) - set(real))
 
     def close(self) -> None:
         """Ends the process."""
@@ -198,15 +203,12 @@ class Instance:
         return answer["answer"]
 
 
-def _packages(modules: Iterable[str]) -> Iterable[str]:
-    """The package of each module. The handlers count as link_peer, and requests' other names for modules as none."""
-    for module in modules:
-        top = module.partition(".")[0]
-        if top in ("__main__", "requests") and (module == "__main__" or module.startswith("requests.packages.")):
-            continue
-        if top in BUDGET:
-            top = "link_peer"
-        yield "the standard library" if top in sys.stdlib_module_names or top.startswith("_sysconfig") else top
+def _package(module: str) -> str:
+    """The package of a module. The handlers count as link_peer; the driver, and requests' second names for modules, as none."""
+    top = module.partition(".")[0]
+    if module == "__main__" or module.startswith("requests.packages."):
+        return ""
+    return "link_peer" if top in BUDGET else top
 
 
 def environment(cloud: LocalCloud, endpoint: str, home: str) -> dict[str, str]:

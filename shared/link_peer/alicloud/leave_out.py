@@ -19,7 +19,6 @@ import warnings
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import spec_from_loader
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -115,7 +114,7 @@ class _Finder(MetaPathFinder, Loader):
     ) -> ModuleSpec | None:
         parts = fullname.split(".")
         if any(".".join(parts[: end + 1]) in LEFT_OUT for end in range(len(parts))):
-            return spec_from_loader(fullname, self, is_package=True)
+            return ModuleSpec(fullname, self, is_package=True)
         return None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
