@@ -3,7 +3,7 @@
 `alibabacloud_ecs20140526.models` imports every model of every operation, in an `__init__` of 6,000 lines. `install()` adds an
 import finder that gives this one package a `__getattr__` (PEP 562) instead. A class is looked for in the module whose name is
 the longest beginning of its own: `DescribeInstancesRequestTag` in `_describe_instances_request`. Where that is not the module,
-the `__init__` is read. The SDK on disk is not changed.
+the `__init__` is read, and if it has none of the expected import lines, it is imported as usual. The SDK on disk is not changed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ class _LazyLoader(SourceFileLoader):
         value = getattr(_imported(likely_home(name, files)), name, None)
         if value is None and not name.startswith("_"):
             homes = {found: home for home, found in _LINE.findall(self.get_source(self.name) or "")}
-            value = getattr(_imported(homes.get(name)), name, None)
+            if homes:
+                value = getattr(_imported(homes.get(name)), name, None)
+            else:
+                super().exec_module(module)
+                value = vars(module).get(name)
         if value is None:
             raise AttributeError(f"module {PACKAGE!r} has no attribute {name!r}")
         setattr(module, name, value)

@@ -53,3 +53,22 @@ def test_nearly_every_class_is_where_its_name_says() -> None:
     assert len(homes) > 2_000
     assert len(elsewhere) < 100
     assert not any("Group" in name or "DescribeInstances" in name for name in elsewhere)
+
+
+def test_an_sdk_of_another_form_is_imported_as_usual(tmp_path: Path) -> None:
+    """A release may name its modules in another way: that costs time, and no model."""
+    models = tmp_path / "alibabacloud_ecs20140526" / "models"
+    models.mkdir(parents=True)
+    (tmp_path / "alibabacloud_ecs20140526" / "__init__.py").touch()
+    (models / "__init__.py").write_text("from .everything import *\n")
+    (models / "everything.py").write_text("class TagResourcesRequest:\n    pass\n")
+    script = f"""
+import sys
+sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT / "shared")!r}]
+from link_peer.alicloud import lazy_models
+lazy_models.install()
+from alibabacloud_ecs20140526 import models
+print(models.TagResourcesRequest.__module__, hasattr(models, "NoSuchModel"))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, text=True)  # noqa: S603
+    assert run.stdout == "alibabacloud_ecs20140526.models.everything False\n", run.stderr
