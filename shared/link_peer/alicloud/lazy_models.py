@@ -35,6 +35,7 @@ class _LazyLoader(SourceFileLoader):
             if homes:
                 value = getattr(_imported(homes.get(name)), name, None)
             else:
+                del module.__getattr__
                 super().exec_module(module)
                 value = vars(module).get(name)
         if value is None:
