@@ -28,32 +28,33 @@ from msgspec import Struct
 
 STANDARD = "the standard library"
 _SDKS = {
-    "Tea": 9,
-    "alibabacloud_credentials": 18,
+    "Tea": 8,
+    "alibabacloud_credentials": 15,
     "alibabacloud_credentials_api": 2,
-    "alibabacloud_ecs20140526": 120,
+    "alibabacloud_ecs20140526": 40,
     "alibabacloud_gateway_spi": 3,
-    "alibabacloud_tea_openapi": 20,
-    "aliyun": 85,
+    "alibabacloud_tea_openapi": 16,
+    "aliyun": 79,
     "certifi": 2,
-    "darabonba": 18,
-    "google": 35,
-    "link_peer": 75,
+    "darabonba": 14,
+    "google": 31,
+    "link_peer": 80,
     "lz4": 5,
-    "msgspec": 14,
-    "requests": 20,
-    "six": 3,
-    "urllib3": 35,
-    STANDARD: 330,
+    "msgspec": 12,
+    "requests": 18,
+    "six": 1,
+    "urllib3": 30,
+    STANDARD: 250,
 }
 _STS = {"alibabacloud_sts20150401": 14}
-_MNS = {"deprecated": 4, "mns": 20, "wrapt": 15}
+_MNS = {"deprecated": 3, "mns": 14, "wrapt": 15}
 BUDGET: dict[str, dict[str, int]] = {
     "auto_link": {**_SDKS, **_MNS},
     "cross_account": {**_SDKS, **_STS, **_MNS},
     "sweep": {**_SDKS, **_STS},
 }
-"""The packages that each function may import, and how many modules of each: somewhat more than it does today."""
+"""The packages that each function may import, and how many modules of each. Ours, and those that differ between runtimes, have
+room for a few more."""
 NEVER = frozenset({"asyncio.events", "concurrent.futures.process", "multiprocessing", "unittest", "yaml"})
 """Modules that no function may import: the large ones of the standard library, and the YAML parser."""
 

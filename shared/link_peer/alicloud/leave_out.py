@@ -73,11 +73,17 @@ class NotInPackage(RuntimeError):
 
 def named_in(error: BaseException) -> NotInPackage | None:
     """The NotInPackage among an error and its causes: SDKs wrap what is raised in the middle of a call."""
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, NotInPackage):
-        # the first is [src Tea.exceptions.UnretryableException], which is raised outside of any `except`
-        found = getattr(found, "inner_exception", None) or found.__cause__ or found.__context__
-    return found
+    pending: list[object] = [error]
+    seen: set[int] = set()  # causes may lead back to the error
+    while pending:
+        found = pending.pop()
+        if isinstance(found, NotInPackage):
+            return found
+        if isinstance(found, BaseException) and id(found) not in seen:
+            seen.add(id(found))
+            # the last is [src Tea.exceptions.UnretryableException], which is raised outside of any `except`
+            pending += [found.__cause__, found.__context__, getattr(found, "inner_exception", None)]
+    return None
 
 
 class _StandIn(type):

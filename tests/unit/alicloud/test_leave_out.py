@@ -45,3 +45,12 @@ def test_the_use_of_a_left_out_part_is_found_below_other_errors() -> None:
         assert named_in(error) is missing
         assert meaning(error) is missing
     assert named_in(OSError("reset")) is None
+
+
+def test_causes_that_lead_back_to_the_error_end_the_search() -> None:
+    """urllib3 raises one error again while it handles another: such causes are a circle."""
+    first, second = OSError("reset"), ValueError("closed")
+    first.__context__, second.__context__ = second, first
+    assert named_in(first) is None
+    second.__cause__ = NotInPackage("idna.encode is not part of the package")
+    assert named_in(first) is second.__cause__
