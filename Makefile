@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help run test test-wheel lint prove bench package setup
+.PHONY: help run test test-wheel test-package lint prove bench package setup
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ bench: package  ## measure build/package beside a plain handler: one table, and 
 
 package: setup  ## build build/package, which s.yaml deploys
 	$(BIN)/python deploy/package.py
+
+test-package: package  ## build the package and run its handlers on the runtime's Python
+	LINK_PEER_PACKAGE=build/package $(BIN)/pytest -n auto tests/infrastructure/package
 
 setup: $(INSTALLED)  ## install the pinned dependencies and the project into .venv
 

@@ -17,7 +17,7 @@ from benchmarks import runner
 from benchmarks.figures import cold_start, cost, events, launches, queue, scale, sweep
 from benchmarks.process import Code
 from benchmarks.runner import Bench, Row
-from deploy.package import VERSION
+from deploy.package import RUNTIME
 
 FIGURES: dict[str, Callable[[Bench], list[Row]]] = {
     "cold": cold_start.measure,
@@ -43,12 +43,12 @@ def main() -> None:
     package = runner.ROOT / "build" / "package"
     if not package.is_dir():
         parser.error("build/package is missing: run `make package`")
-    python = os.environ.get("RUNTIME_PYTHON") or f"python{VERSION}"
+    python = os.environ.get("RUNTIME_PYTHON") or RUNTIME
     bench = Bench(Code(python, [str(package)]), given.rounds)
     try:
         machine = runner.machine(bench)
     except (OSError, subprocess.CalledProcessError):
-        parser.error(f"no {python} here: install Python {VERSION}, or set RUNTIME_PYTHON to one")
+        parser.error(f"no {python} here: install it, or set RUNTIME_PYTHON to one of that version")
     rows: list[Row] = []
     for name in given.figures or FIGURES:
         start = time.perf_counter()

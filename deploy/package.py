@@ -1,59 +1,132 @@
-"""Builds build/package: one flat folder for all three functions, as Function Compute unpacks it into /code.
+"""Builds build/package: one flat folder for all three functions, as Function Compute unpacks it into /code; and its zip.
 
-The package is built for the runtime that s.yaml names (python3.10: Debian 10, glibc 2.28), whatever Python this runs
-on. pip installs for another Python from wheels only, and some of the pinned packages are published as source only.
-Those are pure Python, so wheels are built from them first.
+Run as `python deploy/package.py`. The package is built for one runtime of Function Compute, `python3.10` unless LINK_PEER_RUNTIME
+names another, whatever Python this runs on. pip installs for another Python from wheels only, and some of the pinned packages
+are published as source only. Those are pure Python, so wheels are built from them first.
 
-Modules are compiled by Python 3.10 if there is one (`python3.10`, or the one that RUNTIME_PYTHON names). The byte code
-is not checked against the sources when it is loaded: the upload changes file times, so checked byte code would look
-stale and be compiled again at each cold start.
+What the SDKs bring along and no call of ours uses is left out: link_peer/alicloud/leave_out.py says what, and stands in for it.
+
+Modules are compiled by the runtime's Python: `python3.10`, or the one that RUNTIME_PYTHON names. Without it, a cold start
+takes four times as long, so there is no package, unless `--uncompiled` asks for one. The byte code is not checked against the
+sources when it is loaded: the upload changes file times, so checked byte code would look stale and be compiled again at each
+cold start.
+
+Two builds from the same sources are equal, byte for byte.
 """
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
+from link_peer.alicloud.leave_out import LEFT_OUT
+from link_peer.domain.errors import PolicyError
+from link_peer.inbound import policy_file
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
-VERSION = "3.10"
-SOURCE_ONLY = frozenset(
-    {
-        "alibabacloud-endpoint-util",
-        "alibabacloud-fc-open20210406",
-        "alibabacloud-gateway-fc-util",
-        "alibabacloud-tea",
-        "aliyun-log-python-sdk",
-    }
-)
+RUNTIME = os.environ.get("LINK_PEER_RUNTIME") or "python3.10"
+GLIBC = {"python3.10": (2, 28), "python3.12": (2, 31)}
+"""The runtimes that the package can be built for, each with the glibc of its system: Debian 10 and Debian 11 [doc FC runtimes]."""
+SOURCE_ONLY = frozenset({"alibabacloud-tea", "aliyun-log-python-sdk"})
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
-UNUSED = ("bin", "*/tests")  # scripts, and the tests of the dependencies
-LOADED = "import auto_link, cross_account, sweep, link_peer.alicloud.ecs, link_peer.alicloud.sls, link_peer.alicloud.sts, mns.account"
+UNUSED = (
+    "bin",  # scripts
+    "*/tests",
+    "wrapt-stubs",
+    "aliyun/__init__.py",  # these import what is not used; without them, the folders are namespace packages
+    "aliyun/log/__init__.py",
+    "urllib3/http2/__init__.py",
+    "aliyun/log/_proto_py2",
+    "google/protobuf/compiler",
+    "google/protobuf/testdata",
+    "google/protobuf/util",
+    "_yaml",  # libyaml, without which PyYAML does the same
+    "yaml/_yaml.*",
+    "*.dist-info/INSTALLER",
+    "*.dist-info/RECORD",
+    "*.dist-info/REQUESTED",
+    "*.dist-info/WHEEL",
+    "*.dist-info/direct_url.json",
+    "*.dist-info/entry_points.txt",
+    "*.dist-info/top_level.txt",
+)
+"""Files that nothing asks for."""
+MAX_ZIP, MAX_UNPACKED = 10_000_000, 40_000_000
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold
 
 
 def main() -> None:
-    """Replace build/package, and print its size."""
+    """Replace build/package and build/package.zip, and print what they contain."""
+    parser = argparse.ArgumentParser(description="Build the package that s.yaml deploys.")
+    parser.add_argument(
+        "--uncompiled", action="store_true", help="build without the runtime's Python, for a test of it"
+    )
+    options = parser.parse_args()
+    if RUNTIME not in GLIBC:
+        sys.exit(f"package: LINK_PEER_RUNTIME is {RUNTIME}, and can be {' or '.join(GLIBC)}")
+    python = None if options.uncompiled else runtime_python()
     package = ROOT / "build" / "package"
     shutil.rmtree(package, ignore_errors=True)
     package.mkdir(parents=True)
     dependencies(package)
+    leave_out(package)
     own_code(package)
-    compiled = compile_modules(package)
+    check_glibc(package)
+    if python:
+        compile_modules(package, python)
+    archive = pack(package)
     size = sum(file.stat().st_size for file in package.rglob("*") if file.is_file())
-    print(f"build/package: {size / 1e6:.0f} MB for Python {VERSION}, {compiled}")
+    print(
+        f"build/package: {size / 1e6:.1f} MB for {RUNTIME}, {'compiled' if python else 'NOT COMPILED'}\n"
+        f"build/package.zip: {archive.stat().st_size / 1e6:.1f} MB, SHA-256 {hashlib.sha256(archive.read_bytes()).hexdigest()}"
+    )
+    if size > MAX_UNPACKED or archive.stat().st_size > MAX_ZIP:
+        sys.exit(f"package: more than {MAX_UNPACKED / 1e6:.0f} MB, or {MAX_ZIP / 1e6:.0f} MB as a zip")
+    if python:
+        subprocess.run([sys.executable, "-m", "deploy.try_package", str(package), python], check=True, cwd=ROOT)
+
+
+def runtime_python() -> str:
+    """The Python that compiles. Exits if there is none, or if it is another version than the runtime's."""
+    python = os.environ.get("RUNTIME_PYTHON") or RUNTIME
+    try:
+        found = subprocess.run([python, "-VV"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        sys.exit(f"package: there is no {python} here to compile with: set RUNTIME_PYTHON, or pass --uncompiled")
+    if not found.startswith(f"Python {version()}."):
+        sys.exit(f"package: {python} is {found.strip()}, and the functions run on {RUNTIME}")
+    return python
+
+
+def version() -> str:
+    """The runtime's version of Python, such as `3.10`."""
+    return RUNTIME.removeprefix("python")
 
 
 def own_code(package: Path) -> None:
-    """Copy the handlers, link_peer/ and the policy file into the package folder."""
+    """Copy the handlers, link_peer/ and the policy file into the package folder, and compile the policy.
+
+    Exits if the policy is invalid.
+    """
     for source in (ROOT / "functions").glob("*.py"):
         shutil.copy(source, package)
     shutil.copytree(ROOT / "shared" / "link_peer", package / "link_peer", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "policy.yaml", package)
+    policy = ROOT / "policy.yaml"
+    try:
+        compiled = policy_file.compile_for_package(policy)
+    except PolicyError as error:
+        sys.exit(f"package: {error}")
+    shutil.copy(policy, package)
+    (package / "link_peer" / "inbound" / policy_file.COMPILED.name).write_bytes(compiled)
 
 
 def dependencies(package: Path) -> None:
@@ -62,14 +135,11 @@ def dependencies(package: Path) -> None:
     sources = [pin for pin in wanted if pin.partition("==")[0] in SOURCE_ONLY]
     with tempfile.TemporaryDirectory() as wheels:
         _pip("wheel", "--no-deps", "--wheel-dir", wheels, *sources)
-        target = ["--implementation", "cp", "--python-version", VERSION, "--only-binary", ":all:"]
+        target = ["--implementation", "cp", "--python-version", version(), "--only-binary", ":all:"]
         for platform in PLATFORMS:
             target += ["--platform", platform]
         target += ["--target", str(package)]
         _pip("install", "--no-deps", "--no-compile", "--find-links", wheels, *target, *wanted)
-    for pattern in UNUSED:
-        for folder in package.glob(pattern):
-            shutil.rmtree(folder)
 
 
 def pins(requirements: str) -> list[str]:
@@ -77,31 +147,51 @@ def pins(requirements: str) -> list[str]:
 
     pip evaluates markers for the Python it runs on, even when it installs for another.
     """
-    environment = {"python_version": VERSION, "sys_platform": "linux"}
+    environment = {"python_version": version(), "sys_platform": "linux"}
     lines = (line.partition("#")[0].strip() for line in requirements.splitlines())
     read = [Requirement(line) for line in lines if line]
     return [f"{r.name}{r.specifier}" for r in read if r.marker is None or r.marker.evaluate(environment)]
 
 
-def compile_modules(package: Path) -> str:
-    """Compile with the runtime's Python and import the functions with it; return a short report.
+def leave_out(package: Path) -> None:
+    """Remove what nothing asks for, and the modules of the SDKs that have stand-ins."""
+    modules = [name.replace(".", "/") for name in LEFT_OUT if "." in name]
+    for pattern in (*UNUSED, *modules, *(f"{module}.py" for module in modules)):
+        for path in package.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
-    Exits if RUNTIME_PYTHON is another version. Without a Python 3.10 nothing is compiled.
-    """
-    python = os.environ.get("RUNTIME_PYTHON") or f"python{VERSION}"
-    try:
-        found = subprocess.run([python, "-VV"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return f"not compiled: no {python} here (set RUNTIME_PYTHON), so each cold start takes a second or two longer"
-    if not found.startswith(f"Python {VERSION}."):
-        sys.exit(f"package: {python} is {found.strip()}, the functions run on {VERSION}")
+
+def check_glibc(package: Path) -> None:
+    """Exit if a compiled module needs a newer glibc than the runtime's: it would fail to load there, and only there."""
+    for path in package.rglob("*.so"):
+        needed = [(int(major), int(minor)) for major, minor in re.findall(rb"GLIBC_(\d+)\.(\d+)", path.read_bytes())]
+        if needed and max(needed) > GLIBC[RUNTIME]:
+            needs, has = ("{}.{}".format(*pair) for pair in (max(needed), GLIBC[RUNTIME]))
+            sys.exit(f"package: {path.relative_to(package)} needs glibc {needs}, and {RUNTIME} has {has}")
+
+
+def compile_modules(package: Path, python: str) -> None:
+    """Compile with the runtime's Python."""
     files = ["-s", str(package), "-p", "/code"]  # /code is what tracebacks show
     subprocess.run(
-        [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", *files, package], check=True
+        [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", *files, package],
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "0"},  # it decides the order of the constants in sets
     )
-    loaded = f"import sys; sys.path[:0] = [{str(package)!r}]; {LOADED}"
-    subprocess.run([python, "-I", "-S", "-c", loaded], check=True)
-    return "compiled, and its functions load"
+
+
+def pack(package: Path) -> Path:
+    """Write the package as a zip: files in order, all with the same time and mode."""
+    archive = package.with_suffix(".zip")
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as made:
+        for path in sorted(path for path in package.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(str(path.relative_to(package)), EPOCH)
+            entry.external_attr = 0o100644 << 16
+            made.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+    return archive
 
 
 def _pip(*arguments: str) -> None:

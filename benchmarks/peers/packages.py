@@ -16,23 +16,31 @@ FLOOR = Path(__file__).with_name("floor.py")
 PLAIN = Path(__file__).with_name("plain_handler.py")
 
 
+SDKS = ("alibabacloud-ecs20140526", "alibabacloud-tea-openapi", "aliyun-log-python-sdk")
+
+
 def plain(python: str, *, bytecode: bool) -> str:
-    """The folder of the plain handler, built once for each version of requirements.txt."""
-    requirements = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    """The folder of the plain handler, built once for each version of the requirements: its SDKs with all that they require,
+    in the versions that the project pins."""
+    files = [(ROOT / name).read_text(encoding="utf-8") for name in ("requirements.txt", "requirements-dev.txt")]
+    requirements = "\n".join(pin for text in files for pin in pins(text.replace("-r requirements.txt", "")))
     folder = ROOT / "build" / ("plain-bytecode" if bytecode else "plain")
     done = folder / "requirements.txt"
     if not done.exists() or done.read_text(encoding="utf-8") != requirements:
         shutil.rmtree(folder, ignore_errors=True)
+        constraints = folder.with_suffix(".constraints.txt")
+        constraints.write_text(requirements, encoding="utf-8")
         options = [
             "-qq",
             "--root-user-action=ignore",
             "--disable-pip-version-check",
-            "--no-deps",
+            "--constraint",
+            str(constraints),
             "--no-compile",
             "--target",
             str(folder),
         ]
-        subprocess.run([python, "-m", "pip", "install", *options, *pins(requirements)], check=True)
+        subprocess.run([python, "-m", "pip", "install", *options, *SDKS], check=True)
         if bytecode:
             compiled = ["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(folder)]
             subprocess.run([python, *compiled], check=True)

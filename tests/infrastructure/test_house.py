@@ -89,7 +89,8 @@ def test_ci_runs_everything_on_every_supported_python() -> None:
     supported = re.findall(r"Python :: (3\.\d+)", read("pyproject.toml"))
     assert job["strategy"]["matrix"]["python"] == supported
     assert job["steps"][-1] == {"run": ".ci/run"}
-    assert re.findall(r"^make ([a-z-]+)$", read(".ci/run"), re.MULTILINE) == ["lint", "test", "test-wheel", "package"]
+    made = re.findall(r"^ *make ([a-z-]+)$", read(".ci/run"), re.MULTILINE)
+    assert made == ["lint", "test", "test-wheel", "test-package"]
 
 
 def test_coverage_has_a_floor() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
+from link_peer.alicloud import leave_out
 from link_peer.domain.errors import Transient
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.ports import Record
@@ -24,14 +24,14 @@ class SlsAuditLog:
         self._logstore = settings.audit_logstore
         self._settings = settings
         self._clock = clock
-        self._client: Any = None
         self._written = 0
 
     def write(self, records: Sequence[Record]) -> None:
         """Returns once SLS has accepted every record. Raises Transient when it may not have."""
-        from aliyun.log import LogItem, PutLogsRequest
+        from aliyun.log.logitem import LogItem
+        from aliyun.log.putlogsrequest import PutLogsRequest
 
-        from link_peer.alicloud.sls import AuditUnavailable
+        from link_peer.alicloud.sls import AuditUnavailable, client
 
         for part in in_parts(records):
             now = self._clock.now()
@@ -43,17 +43,12 @@ class SlsAuditLog:
                 items.append(LogItem(second, list(record.items()), fraction + self._written))
             request = PutLogsRequest(self._project, self._logstore, "link-peer", self._settings.region, items)
             try:
-                self._open().put_logs(request)
+                client(self._settings).put_logs(request)
             except Exception as error:
+                if missing := leave_out.named_in(error):
+                    raise missing from error
                 code = error.code if isinstance(error, AuditUnavailable) else type(error).__name__
                 raise Transient(f"the audit log cannot be written: {code}") from error
-
-    def _open(self) -> Any:
-        if self._client is None:
-            from link_peer.alicloud.sls import client
-
-            self._client = client(self._settings)
-        return self._client
 
 
 def in_parts(records: Sequence[Record]) -> Iterator[list[Record]]:

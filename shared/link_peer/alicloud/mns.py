@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from link_peer.alicloud import leave_out
 from link_peer.domain.errors import Transient
 from link_peer.domain.request import Message
 from link_peer.inbound.requests import encode
@@ -34,6 +35,8 @@ class MnsQueue:
                 sdk.Message(encode(message).decode(), delay_seconds=delay or None)
             )
         except MNSExceptionBase as error:
+            if missing := leave_out.named_in(error):
+                raise missing from error
             raise Transient(f"cannot put the message on the queue {name}: {error.type}") from error
 
 

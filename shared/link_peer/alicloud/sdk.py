@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from link_peer.alicloud import leave_out
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled
 from link_peer.runtime.settings import Credentials, Settings
 
@@ -52,8 +53,11 @@ def call(send: Callable[[], T]) -> T:
 def meaning(error: Exception) -> Exception:
     """Our error for an error of the SDK, by its code. Without a code (reset, timeout, HTML page) it is Ambiguous.
 
-    Programming errors are returned unchanged, so that they do not look like an outage.
+    Programming errors are returned unchanged, so that they do not look like an outage; so is the use of something that the
+    package leaves out, which the SDK wraps.
     """
+    if missing := leave_out.named_in(error):
+        return missing
     code = str(getattr(error, "code", None) or "")
     if not code:
         sdk = type(error).__module__.split(".")[0] in (

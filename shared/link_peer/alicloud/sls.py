@@ -1,16 +1,21 @@
-"""The SLS client: one attempt for each call, and any endpoint."""
+"""The SLS client: one attempt for each call, and any endpoint.
+
+Names are imported from the SDK's modules, not from `aliyun.log`: the package leaves out the `__init__` that imports them all.
+"""
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any, cast
 
-from aliyun.log import LogClient
+from aliyun.log.logclient import LogClient
 from aliyun.log.logexception import LogException
 
-from link_peer.runtime.settings import Settings
+from link_peer.runtime.settings import Credentials, Settings
 
 TIMEOUT_SECONDS = 5
+CLIENTS = 4  # kept; a function instance needs one, and another when its credentials are renewed
 
 
 class AuditUnavailable(Exception):
@@ -32,19 +37,27 @@ class OneAttemptClient(LogClient):
 
 
 def client(settings: Settings) -> LogClient:
-    """A client for the region's endpoint, or for the one in the settings."""
+    """The client for the region's endpoint, or for the one in the settings.
+
+    One client is kept for each endpoint and key, because its connection is kept with it: an event that follows another saves
+    the TCP and TLS handshakes. It may be used by several threads.
+    """
     scheme, host = settings.endpoint("sls")
-    endpoint = f"{scheme}://{host}" if host else f"https://{settings.region}.log.aliyuncs.com"
-    credentials = settings.credentials
+    return _client(scheme, host, settings.region, settings.credentials, TIMEOUT_SECONDS)
+
+
+@functools.lru_cache(maxsize=CLIENTS)
+def _client(scheme: str, host: str, region: str, credentials: Credentials, timeout: float) -> LogClient:
+    endpoint = f"{scheme}://{host}" if host else f"https://{region}.log.aliyuncs.com"
     made: Any = OneAttemptClient(
         endpoint,
         credentials.access_key_id,
         credentials.access_key_secret,
         credentials.security_token,
         source="link-peer",  # without it the SDK opens a socket to find this host's address
-        region=settings.region,
+        region=region,
     )
-    made.timeout = TIMEOUT_SECONDS
+    made.timeout = timeout
     if re.fullmatch(r"[\d.]+(:\d+)?", host):
         # The SDK would connect to <project>.<host>, which does not resolve for an IP address. With this flag it puts the
         # project into the Host header only. It sets the flag itself for an address without a port (Util.is_row_ip).

@@ -2,15 +2,22 @@
 
 Roles and external ids come from this file alone, so it is read strictly: a file that does not match the schema is a
 PolicyError that gives the file, the line and what to do, and the function does not start.
+
+The package also carries its policy compiled (`compile_for_package`), so that a cold start need not load a YAML parser. The
+compiled form holds the digest of the file that it was made from, and stands for a file with that digest alone: a policy that
+was edited after packaging, or that LINK_PEER_POLICY names, is read from its own text.
 """
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from link_peer.domain.errors import BadInput, PolicyError
 from link_peer.domain.model import Ports, ports_text
@@ -44,12 +51,41 @@ def load(path: str | Path) -> Policy:
     """The policy in a file. Raises PolicyError if it does not match the schema, OSError if it cannot be read."""
     path = Path(path)
     raw = path.read_bytes()
+    if (compiled := _compiled()) is not None and compiled.digest == _digest(raw):
+        return compiled.policy
     try:
         return parse(raw.decode("utf-8"), path.name)
     except UnicodeDecodeError as error:
         raise PolicyError(
             f"{path.name}:{raw[: error.start].count(10) + 1}: not UTF-8: save the file as UTF-8"
         ) from None
+
+
+class _Compiled(msgspec.Struct, frozen=True):
+    """A policy, and the digest of the file that it is."""
+
+    digest: str
+    policy: Policy
+
+
+COMPILED = Path(__file__).with_name("policy.compiled.json")
+"""Part of the package only."""
+
+
+def compile_for_package(path: str | Path) -> bytes:
+    """What COMPILED contains for a policy file. Raises as `load`."""
+    return msgspec.json.encode(_Compiled(_digest(Path(path).read_bytes()), load(path)))
+
+
+def _compiled() -> _Compiled | None:
+    try:
+        return msgspec.json.decode(COMPILED.read_bytes(), type=_Compiled)
+    except FileNotFoundError:
+        return None
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()
 
 
 def parse(text: str, name: str = "policy.yaml") -> Policy:

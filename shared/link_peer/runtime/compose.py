@@ -6,6 +6,7 @@ The only module of the library that imports `link_peer.alicloud`.
 from __future__ import annotations
 
 import functools
+import gc
 import os
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +27,17 @@ clock_for_functions: Callable[[], Clock] = SystemClock
 
 
 _memory = Memory()
+COLLECT_AFTER = 50_000  # objects; the default is 700
+
+
+@functools.cache
+def start() -> None:
+    """Prepares this process for the SDKs, once: their unused parts may be missing, and the tens of thousands of objects that
+    their import makes stay, so the garbage collector need not look at them again and again."""
+    from link_peer.alicloud import leave_out
+
+    leave_out.install()
+    gc.set_threshold(COLLECT_AFTER)
 
 
 def open_delivery(
@@ -38,6 +50,7 @@ def open_delivery(
 ) -> Delivery:
     """The delivery of a function. `context` is Function Compute's, or None. A command passes a clock and a log of its
     own (`wrap_log` is given the SLS one), and how long it may take."""
+    start()
     from link_peer.alicloud.audit_log import SlsAuditLog
     from link_peer.alicloud.mns import MnsQueue
 

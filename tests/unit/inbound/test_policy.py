@@ -12,7 +12,9 @@ from link_peer.domain.errors import PolicyError
 from link_peer.domain.model import Port
 from link_peer.domain.policy import Limits, Pause, PolicyTest
 from link_peer.domain.tags import Who
+from link_peer.inbound import policy_file
 from link_peer.inbound.policy_file import MAX_BYTES, load, parse
+from pytest_mock import MockerFixture
 
 A = "1000000000000001"
 B = "1000000000000002"
@@ -342,3 +344,44 @@ def test_an_account_needs_no_name() -> None:
     policy = parse(f'deployment: prod\naccounts: {{"{A}": {{}}}}\n')
     assert policy.accounts[A].name == A
     assert policy.home == A
+
+
+# the compiled policy of the package
+
+
+@pytest.fixture(name="packaged")
+def _packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A policy file that is packaged with its compiled form"""
+    path = tmp_path / "policy.yaml"
+    path.write_text(GOOD, encoding="utf-8")
+    monkeypatch.setattr(policy_file, "COMPILED", tmp_path / policy_file.COMPILED.name)
+    policy_file.COMPILED.write_bytes(policy_file.compile_for_package(path))
+    return path
+
+
+def test_the_compiled_policy_is_the_policy(packaged: Path, mocker: MockerFixture) -> None:
+    """Every value, without a look at the YAML."""
+    expected = parse(GOOD)
+    mocker.patch.object(policy_file, "parse", side_effect=AssertionError("the file was parsed"))
+    assert load(packaged) == expected
+
+
+def test_a_policy_that_was_edited_after_packaging_is_read_itself(packaged: Path) -> None:
+    """In the deployed folder, or with LINK_PEER_POLICY: the compiled form stands for its own file alone."""
+    packaged.write_text(changed("paused: false", "paused: true"), encoding="utf-8")
+    assert load(packaged).paused is Pause.ALL
+    packaged.write_text(changed("paused: false", "paused: maybe"), encoding="utf-8")
+    with pytest.raises(PolicyError, match="paused"):
+        load(packaged)
+
+
+def test_an_invalid_policy_is_not_compiled(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(changed("deployment: prod", "deployment: PROD"), encoding="utf-8")
+    with pytest.raises(PolicyError, match=r"policy\.yaml:1: deployment"):
+        policy_file.compile_for_package(path)
+
+
+def test_the_sources_have_no_compiled_policy() -> None:
+    """It would be one of a file that nobody edits."""
+    assert not policy_file.COMPILED.exists()

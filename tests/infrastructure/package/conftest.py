@@ -1,0 +1,111 @@
+"""Fixtures of the package's tests: the package folder, and function instances that have nothing else.
+
+With LINK_PEER_PACKAGE, as `make test-package` sets it, the package is that folder, and RUNTIME_PYTHON runs it. Without, as in
+`make test`, it is put together from the distributions that are installed here, and this Python runs it: no network is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import auto_link
+import cross_account
+import pytest
+import sweep
+from link_peer.alicloud import sdk
+from link_peer.domain.errors import Transient
+from link_peer_local import world
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.server import serve
+
+from deploy import package as build
+from deploy.try_package import HandlerError, Instance, environment, local_policy, with_policy
+from tests.functional.lab import HOME
+from tests.functional.wire_lab import CloudClock, WireLab
+
+PYTHON = os.environ.get("RUNTIME_PYTHON") or build.RUNTIME if os.environ.get("LINK_PEER_PACKAGE") else sys.executable
+
+
+def installed(folder: Path) -> Path:
+    """The distributions that requirements.txt pins, copied from this environment as pip would install them."""
+    for pin in build.pins((build.ROOT / "requirements.txt").read_text(encoding="utf-8")):
+        for file in distribution(pin.partition("==")[0]).files or []:
+            if ".." not in file.parts and file.suffix != ".pyc":
+                target = folder / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file.locate(), target)
+    return folder
+
+
+@pytest.fixture(name="package", scope="session")
+def _package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package, with the policy of the default world."""
+    folder = tmp_path_factory.mktemp("package")
+    if given := os.environ.get("LINK_PEER_PACKAGE"):
+        built = Path(given).resolve()
+    else:
+        built = installed(folder / "built")
+        build.leave_out(built)
+        build.own_code(built)
+    cloud = LocalCloud(CloudClock())
+    world.load(cloud)
+    return with_policy(built, folder / "code", local_policy(cloud))
+
+
+@pytest.fixture(name="start")
+def _start(package: Path) -> Iterator[Callable[[str, LocalCloud], Instance]]:
+    """`start(endpoint, cloud)` starts an instance, which ends with the test."""
+    running: list[Instance] = []
+
+    def start(endpoint: str, cloud: LocalCloud, **env: str) -> Instance:
+        running.append(Instance(package, PYTHON, {**environment(cloud, endpoint, HOME), **env}))
+        return running[-1]
+
+    yield start
+    for instance in running:
+        instance.close()
+
+
+class PackageLab(WireLab):
+    """The lab over sockets whose handlers are those of the package: `process` runs them."""
+
+    process: Instance
+    endpoint: str
+
+
+@pytest.fixture(name="wire_lab")
+def _wire_lab(
+    start: Callable[[str, LocalCloud], Instance], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[PackageLab]:
+    """In place of the fixture of the functional tests, so that those tests run here too."""
+    clock = CloudClock()
+    cloud = LocalCloud(clock)
+    world.load(cloud)
+    with serve(cloud) as server:
+        lab = PackageLab(server, clock, monkeypatch, tmp_path)
+        lab.endpoint = server.endpoint
+        lab.process = start(server.endpoint, cloud)
+        for function in (auto_link, cross_account, sweep):
+            monkeypatch.setattr(function, "handler", _delegate(function.__name__, lab.process, clock))
+        yield lab
+
+
+def _delegate(name: str, instance: Instance, clock: CloudClock) -> Callable[[bytes, Any], str]:
+    def handler(event: bytes, _context: Any) -> str:
+        ahead = clock.now() - CloudClock().now()
+        try:
+            outcomes = instance.deliver(name, event.decode(), ahead=ahead, patience=sdk.READ_TIMEOUT_MS / 1000)
+        except HandlerError as error:
+            if "Transient" in error.kinds:
+                raise Transient(str(error)) from error
+            raise
+        return json.dumps({"outcomes": outcomes})
+
+    return handler

@@ -1,0 +1,176 @@
+"""The functions, from the package alone: every sample is answered, every link is made, and faults end as they do elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import auto_link
+import cross_account
+import pytest
+import sweep
+
+from deploy.try_package import BUDGET, NEVER, HandlerError
+from tests.functional.lab import HOME, PEER
+from tests.functional.wire.test_faults import (
+    POST_TROUBLE,
+    SPOILT,
+    TROUBLE,
+    WRITE_TROUBLE,
+    test_a_change_is_recorded_even_if_the_next_one_fails,  # noqa: F401  # run here with the package's handlers
+    test_a_sync_is_posted_despite_faults_of_the_queue,  # noqa: F401
+    test_auto_link_reaches_the_state_of_a_clean_delivery,  # noqa: F401
+    test_cross_account_opens_both_sides,  # noqa: F401
+    test_under_a_lasting_fault_the_message_is_put_back,  # noqa: F401
+)
+from tests.infrastructure.package.conftest import PackageLab
+
+pytestmark = pytest.mark.http
+
+EVENTS = sorted((Path(__file__).resolve().parents[3] / "events").glob("*.json"))
+FUNCTIONS = {"queue": "cross_account", "timer": "sweep"}
+ACCOUNTS = """
+from link_peer.runtime import compose, retry, settings
+compose.start()
+from link_peer.alicloud import audit_log, mns, sdk, sls, sts
+from link_peer.domain.errors import Transient
+from link_peer.domain.model import Party
+from link_peer.domain.request import look_request
+from link_peer.runtime.clock import SystemClock
+sdk.READ_TIMEOUT_MS, sls.TIMEOUT_SECONDS, mns.TIMEOUT_SECONDS = 1000, 1, 1
+sts.CACHE.sessions.clear()
+now, given = SystemClock(), settings.load()
+once = retry.Retry(now, deadline=now.now())
+accounts = sts.Accounts(given, compose.load_policy(given.policy_path), now, once, "test")
+def attempt(what):
+    try:
+        return repr(what())
+    except Exception as error:
+        return type(error).__name__
+"""
+
+
+@pytest.mark.parametrize("path", EVENTS, ids=lambda path: path.stem)
+def test_a_sample_is_answered(wire_lab: PackageLab, path: Path) -> None:
+    """Every file of events/, with nothing imported that is not in the budget."""
+    function = FUNCTIONS.get(path.stem.partition("-")[0], "auto_link")
+    outcomes = wire_lab.process.deliver(function, path.read_text(encoding="utf-8"))
+    assert set(outcomes) <= {"denied", "unchanged"}
+    assert wire_lab.process.imported().excess(BUDGET[function]) == []
+
+
+def test_a_link_in_one_account(wire_lab: PackageLab) -> None:
+    """By the event of an instance, and removed with its tag."""
+    app, db = wire_lab.group("*"), wire_lab.group("*")
+    instance = wire_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    assert wire_lab.deliver(auto_link, wire_lab.event(instance)) == {"applied": 1}
+    assert wire_lab.rules(db) == [f"{app.id} tcp/3306"]
+    wire_lab.tag(instance, link_peer=None)
+    assert wire_lab.deliver(auto_link, wire_lab.tag_event(instance)) == {"removed": 1}
+    assert wire_lab.rules(db) == []
+
+
+def test_a_link_of_two_accounts_by_tag(wire_lab: PackageLab) -> None:
+    """auto_link posts a message, and cross_account enters the second account and opens both sides."""
+    a, b = wire_lab.pair()
+    wire_lab.deliver(auto_link, wire_lab.event(wire_lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})))
+    [posted] = wire_lab.queued()
+    assert wire_lab.deliver(cross_account, [wire_lab.message(posted)]) == {"applied": 1}
+    assert (wire_lab.rules(a), wire_lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
+    assert not wire_lab.process.imported().names & NEVER
+
+
+def test_a_look_is_posted_and_carried_out(wire_lab: PackageLab) -> None:
+    """For an instance that the cloud does not show yet."""
+    db = wire_lab.group("*")
+    instance = wire_lab.instance(wire_lab.group(), tags={"link-peer": f"{db.id}:tcp/1"})
+    wire_lab.leave_out(instance)
+    wire_lab.deliver(auto_link, wire_lab.event(instance))
+    assert wire_lab.rules(db) == []
+    assert wire_lab.drain(60) == {"applied": 1}
+    assert len(wire_lab.rules(db)) == 1
+
+
+def test_the_sweep_of_two_accounts(wire_lab: PackageLab) -> None:
+    """It makes what events missed, and enters the second account."""
+    app, db = wire_lab.group("*", account=PEER), wire_lab.group("*", account=PEER)
+    wire_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    assert wire_lab.deliver(sweep, {"triggerName": "every-10m"}) == {"applied": 1}
+    assert wire_lab.rules(db) == [f"{app.id} tcp/1"]
+
+
+def test_a_refused_role_is_a_denial(wire_lab: PackageLab) -> None:
+    a, b = wire_lab.pair()
+    wire_lab.fault(service="sts", code="NoPermission", status=403, times=None)
+    assert wire_lab.deliver(cross_account, [wire_lab.message(wire_lab.request(a, b))]) == {"denied": 1}
+    assert wire_lab.outcome()["reason"] == "no-access"
+
+
+def test_a_policy_that_was_edited_after_packaging_counts(wire_lab: PackageLab, package: Path) -> None:
+    """The compiled one stands for the file that it was made from alone. An invalid edit stops the function."""
+    path = package / "policy.yaml"
+    packaged = path.read_bytes()
+    app, db = wire_lab.group("*"), wire_lab.group("*")
+    event = wire_lab.event(wire_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
+    try:
+        path.write_text(json.dumps({**json.loads(packaged), "paused": True}), encoding="utf-8")
+        assert wire_lab.deliver(auto_link, event) == {"denied": 1}
+        path.write_text("deployment: prod\naccounts: none\n", encoding="utf-8")
+        with pytest.raises(HandlerError, match=r"policy\.yaml:2: accounts"):
+            wire_lab.deliver(auto_link, event)
+    finally:
+        path.write_bytes(packaged)
+    assert wire_lab.deliver(auto_link, event) == {"applied": 1}
+
+
+# how faults are classified, with the SDKs as they are in the package
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_a_call_without_a_readable_response_is_ambiguous(wire_lab: PackageLab, kind: str) -> None:
+    """A read of ECS, and a change."""
+    group = wire_lab.group()
+    for action, call in (("DescribeInstances", "all_instances()"), ("TagResources", f"tag({group.id!r}, 'k')")):
+        wire_lab.fault(service="ecs", action=action, kind=kind)
+        code = f"{ACCOUNTS}\nanswer = attempt(lambda: accounts.ecs({HOME!r}).{call})"
+        assert wire_lab.process.run(code) == "Ambiguous", action
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "means"),
+    [
+        ("Throttling", 400, "Throttled"),
+        ("ServiceUnavailable", 503, "Ambiguous"),
+        ("Forbidden.RAM", 403, "NoAccess"),
+        ("InvalidParameter", 400, "CloudError"),
+    ],
+)
+def test_an_error_response_is_classified_by_its_code(wire_lab: PackageLab, code: str, status: int, means: str) -> None:
+    wire_lab.fault(service="ecs", action="DescribeInstances", code=code, status=status)
+    run = f"{ACCOUNTS}\nanswer = attempt(lambda: accounts.ecs({HOME!r}).all_instances())"
+    assert wire_lab.process.run(run) == means
+
+
+@pytest.mark.parametrize("kind", TROUBLE)
+def test_a_failed_assume_role_is_trouble_of_the_moment(wire_lab: PackageLab, kind: str) -> None:
+    wire_lab.fault(service="sts", kind=kind)
+    code = f"{ACCOUNTS}\nanswer = attempt(lambda: accounts.ecs({PEER!r}))"
+    assert wire_lab.process.run(code) == ("Throttled" if kind == "throttle" else "Ambiguous")
+
+
+@pytest.mark.parametrize("kind", WRITE_TROUBLE)
+def test_a_record_that_may_not_be_durable_is_trouble_of_the_moment(wire_lab: PackageLab, kind: str) -> None:
+    wire_lab.fault(service="sls", kind=kind)
+    record = {"record": "intent", "time": wire_lab.iso()}
+    code = f"{ACCOUNTS}\nanswer = attempt(lambda: audit_log.SlsAuditLog(given, now).write([{record!r}]))"
+    assert wire_lab.process.run(code) == "Transient"
+    assert wire_lab.process.run(code) == "None"
+
+
+@pytest.mark.parametrize("kind", POST_TROUBLE)
+def test_a_post_that_may_be_lost_is_trouble_of_the_moment(wire_lab: PackageLab, kind: str) -> None:
+    wire_lab.fault(service="mns", kind=kind)
+    look = f"look_request(Party({HOME!r}, 'i-web'), given.region, now.now() + 60)"
+    code = f"{ACCOUNTS}\nanswer = attempt(lambda: mns.MnsQueue(given, {HOME!r}).post({look}))"
+    assert wire_lab.process.run(code) == "Transient"
+    assert wire_lab.process.run(code) == "None"

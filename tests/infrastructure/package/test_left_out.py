@@ -1,0 +1,131 @@
+"""What is not in the package: its stand-ins, and what happens when one is used after all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from link_peer.alicloud.leave_out import LEFT_OUT
+from link_peer_local.cloud import LocalCloud
+
+from deploy import package as build
+from deploy.try_package import NEVER, HandlerError, Instance
+from tests.infrastructure.package.conftest import installed
+
+SDKS = """
+from link_peer.runtime import compose
+compose.start()
+from link_peer.alicloud import lazy_models, sdk
+lazy_models.install()
+import sys
+from alibabacloud_ecs20140526.client import Client
+from alibabacloud_ecs20140526.models import DescribeRegionsRequest
+from alibabacloud_tea_openapi.models import Config
+client = Client(Config(access_key_id="a", access_key_secret="b", region_id="cn-qingdao", endpoint="127.0.0.1:9"))
+"""
+
+
+@pytest.fixture(name="instance")
+def _instance(start: Callable[[str, LocalCloud], Instance], local_cloud: LocalCloud) -> Instance:
+    return start("http://127.0.0.1:9", local_cloud)
+
+
+@pytest.mark.parametrize(
+    ("code", "used"),
+    [
+        (
+            "import asyncio; asyncio.run(client.describe_regions_async(DescribeRegionsRequest()))",
+            "aiohttp.TCPConnector",
+        ),
+        (
+            "from alibabacloud_tea_openapi import utils; utils.signature_method('key', 'text', 'ACS3-RSA-SHA256')",
+            "cryptography.hazmat.primitives.serialization.load_pem_private_key",
+        ),
+        (
+            "from alibabacloud_credentials.client import Client as Keys; Keys()",
+            "alibabacloud_credentials.provider.default.DefaultCredentialsProvider",
+        ),
+        (
+            "from link_peer.alicloud import sls; sls.LogClient('http://127.0.0.1', 'a', 'b', source='s').copy_project(None, 'p', 'q')",
+            "aliyun.log.logclient_operator.copy_project",
+        ),
+        ("from aliyun.log.util import parse_timestamp; parse_timestamp('yesterday')", "dateutil.parser.parse"),
+    ],
+    ids=["asynchronous", "rsa", "credentials", "copy", "times"],
+)
+def test_using_what_is_left_out_says_what_was_used(instance: Instance, code: str, used: str) -> None:
+    """Not an outage, for which a delivery would be tried again and again."""
+    with pytest.raises(HandlerError, match="is not part of the package") as raised:
+        instance.run(f"{SDKS}\ndef use():\n    {code}\nanswer = sdk.call(use)")
+    assert raised.value.kinds[0] == "NotInPackage"
+    assert str(raised.value).startswith(f"NotInPackage: {used} is not part of the package")
+
+
+def test_the_use_of_a_stand_in_is_found_when_an_sdk_wraps_it(instance: Instance) -> None:
+    """tea-openapi catches whatever is raised during a call, and raises an error of its own afterwards."""
+    code = """
+from darabonba.core import DaraCore
+def broken(*_given, **_named):
+    import aiohttp
+    aiohttp.ClientSession()
+DaraCore.do_action = broken
+answer = sdk.call(lambda: client.describe_regions(DescribeRegionsRequest()))
+"""
+    with pytest.raises(HandlerError, match=r"aiohttp\.ClientSession") as raised:
+        instance.run(SDKS + code)
+    assert raised.value.kinds[0] == "NotInPackage"
+
+
+def test_a_stand_in_can_be_named_where_python_allows_a_class(instance: Instance) -> None:
+    """In `except`, as a base class and in annotations; a name that Python itself looks for is missing."""
+    code = """
+import typing, aiohttp, cryptography.hazmat.primitives as deep
+class Session(aiohttp.ClientSession): pass
+def call(session: typing.Optional[aiohttp.ClientSession]) -> "int | None": ...
+try:
+    raise OSError("real")
+except aiohttp.ClientError:
+    answer = "matched"
+except OSError as error:
+    answer = [str(error), isinstance(error, aiohttp.ClientError), hasattr(aiohttp, "__version__"), deep.__name__]
+"""
+    assert instance.run(SDKS + code) == ["real", False, False, "cryptography.hazmat.primitives"]
+    with pytest.raises(HandlerError, match=r"aiohttp\.ClientSession is not part"):
+        instance.run("import aiohttp\nclass Session(aiohttp.ClientSession): pass\nanswer = Session()")
+
+
+def test_asyncio_is_loaded_by_its_use(instance: Instance) -> None:
+    """The SDKs import it and our calls do not use it; for whoever does it is as always."""
+    assert instance.run(f"{SDKS}\nanswer = 'asyncio' in sys.modules and 'asyncio.events' not in sys.modules")
+    code = "import asyncio\nasync def three(): return 3\nanswer = [asyncio.run(three()), type(asyncio).__name__]"
+    assert instance.run(code) == [3, "module"]
+
+
+def test_nothing_that_is_left_out_is_in_the_package(package: Path) -> None:
+    for name in LEFT_OUT:
+        where = package / name.replace(".", "/")
+        assert not where.exists(), name
+        assert not where.with_suffix(".py").exists(), name
+
+
+def test_every_entry_of_the_lists_leaves_something_out(tmp_path: Path) -> None:
+    """What no SDK brings along any more should not be listed: modules, and patterns of files."""
+    full = installed(tmp_path)
+    for name in LEFT_OUT:
+        assert find_spec(name.partition(".")[0]), name
+        if "." in name:
+            path = full / name.replace(".", "/")
+            assert path.exists() or path.with_suffix(".py").exists(), name
+    written_by_pip = {pattern for pattern in build.UNUSED if pattern.startswith("*.dist-info/")}
+    for pattern in {*build.UNUSED} - written_by_pip - {"bin", "*/tests", "_yaml"}:
+        assert list(full.glob(pattern)), pattern
+
+
+def test_the_package_holds_no_module_that_is_never_imported_but_large(package: Path) -> None:
+    """What issues named: each was megabytes, and nothing of it was imported."""
+    for name in ("Crypto", "elasticsearch", "regex", "dateparser", "aiohttp", "cryptography", "pytz", "tzdata", "cffi"):
+        assert not (package / name).exists(), name
+    assert not list(package.glob("alibabacloud_fc*"))
+    assert "yaml" in NEVER  # in the package, for a policy that was not compiled, but not imported
