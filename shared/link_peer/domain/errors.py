@@ -8,6 +8,7 @@ LinkPeerError
 │   └── NoAccess       the account, or the call, is refused to us
 └── Transient          trouble of the moment: the delivery must be redelivered
     ├── Throttled      the API is over its rate limit until the next minute
+    ├── OutOfTime      the delivery's time does not suffice for a call
     ├── Ambiguous      no readable answer: the change may have been made, so read back before going on
     └── RedeliveryNeeded   what a handler raises once the audit log has recorded the trouble
 """
@@ -56,6 +57,10 @@ class Transient(LinkPeerError):
 
 class Throttled(Transient):
     """The API refuses calls until the next minute [doc ECS API throttling, help page 437902]."""
+
+
+class OutOfTime(Transient):
+    """A call may not be made before the time of the delivery is over."""
 
 
 class Ambiguous(Transient):

@@ -82,6 +82,7 @@ def open_delivery(
         lanes=LANES,
         current_policy=functools.partial(load_policy, settings.policy_path),
         memory=_memory,
+        calls_per_minute=settings.calls_per_minute,
     )
 
 

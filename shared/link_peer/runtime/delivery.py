@@ -23,7 +23,8 @@ LANES = 16  # threads; as many as a batch has messages, since most of their time
 class Delivery:
     """The world of one delivery. `open_cloud(name, retry)` opens the accounts; the name ties role sessions to the event
     or request. `readers` is how many reads may run side by side, `lanes` how many messages of a batch. `current_policy` reads
-    the policy again. `memory` outlives the delivery."""
+    the policy again. `memory` outlives the delivery. `calls_per_minute` is how many calls of each API of ECS an account may
+    make; None where that is not known."""
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Delivery:
         lanes: int = 1,
         current_policy: Callable[[], Policy] | None = None,
         memory: Memory | None = None,
+        calls_per_minute: int | None = None,
     ) -> None:
         self.function = function
         self.region = region
@@ -51,6 +53,7 @@ class Delivery:
         self.readers = readers
         self.lanes = lanes
         self.memory = memory or Memory()
+        self.calls_per_minute = calls_per_minute
         self._open_cloud = open_cloud
         self._current_policy = current_policy
 

@@ -14,7 +14,7 @@ Record = dict[str, str]
 
 
 class Ecs(Protocol):
-    """One account's ECS in one region. Reads return every page or raise; ids that do not exist are left out.
+    """One account's ECS in one region. Reads return every page or raise, but for `instance_page`; ids that do not exist are left out.
 
     Every method raises Transient (Ambiguous when no answer could be read), NoAccess, or CloudError with the platform's
     code. Changes return the cloud's RequestId.
@@ -30,8 +30,8 @@ class Ecs(Protocol):
         """Every instance of a group."""
         ...
 
-    def all_instances(self) -> list[Instance]:
-        """Every instance of the account."""
+    def instance_page(self, token: str = "") -> tuple[list[Instance], str]:
+        """One page of the account's instances, and the token of the next one; empty after the last."""
         ...
 
     def shows_instances(self) -> bool:

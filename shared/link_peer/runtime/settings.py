@@ -32,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True):
     queue: str
     endpoints: Mapping[str, str]
     credentials: Credentials
+    calls_per_minute: int | None = None  # of each API of ECS in an account; None where that is not known
     account: str = ""  # the function's own account uid; empty if the platform does not give it
 
     def endpoint(self, service: str) -> tuple[str, str]:
@@ -52,7 +53,7 @@ def load(context: Any = None, env: Mapping[str, str] | None = None) -> Settings:
     """The settings of this invocation. `context` is the one that FC passes to the handler; `env` defaults to os.environ.
 
     Credentials come from the environment, where FC's python3.12 runtime puts them, else from `context.credentials`
-    (python3.10). Raises LinkPeerError if there are none, or no region.
+    (python3.10). Raises LinkPeerError if there are none, or no region, or a setting that is not a number.
     """
     env = os.environ if env is None else env
     region = env.get("LINK_PEER_REGION") or env.get("FC_REGION") or str(getattr(context, "region", "") or "")
@@ -69,8 +70,19 @@ def load(context: Any = None, env: Mapping[str, str] | None = None) -> Settings:
         queue=env.get("LINK_PEER_QUEUE", ""),
         endpoints={service: url for service, url in endpoints.items() if url},
         credentials=_credentials(context, env),
+        calls_per_minute=_number(env, "LINK_PEER_CALLS_PER_MINUTE"),
         account=env.get("FC_ACCOUNT_ID", ""),
     )
+
+
+def _number(env: Mapping[str, str], name: str) -> int | None:
+    """A setting that is a positive number; None if it is not set."""
+    text = env.get(name, "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise LinkPeerError(f"{name} is {text!a}: it must be a positive number")
+    return int(text)
 
 
 def _credentials(context: Any, env: Mapping[str, str]) -> Credentials:

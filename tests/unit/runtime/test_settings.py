@@ -169,3 +169,19 @@ def test_one_setting_points_every_service_at_one_cloud() -> None:
         found = load(None, {**ENV, **everything, **own}).endpoints
         assert found == {**dict.fromkeys(SERVICES, "http://127.0.0.1:1"), service: "http://own"}
         assert load(None, {**ENV, **own}).endpoints == {service: "http://own"}
+
+
+# the limit of calls
+
+
+@pytest.mark.parametrize(("text", "number"), [("", None), ("1", 1), ("2000", 2000)])
+def test_the_calls_of_a_minute_are_a_number(text: str, number: int | None) -> None:
+    """Not known, if not set."""
+    assert load(env={**ENV, "LINK_PEER_CALLS_PER_MINUTE": text}).calls_per_minute == number
+    assert load(env=ENV).calls_per_minute is None
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1e3", "1 000", "²"])
+def test_another_limit_is_refused_at_start(text: str) -> None:
+    with pytest.raises(LinkPeerError, match="LINK_PEER_CALLS_PER_MINUTE"):
+        load(env={**ENV, "LINK_PEER_CALLS_PER_MINUTE": text})

@@ -1,0 +1,144 @@
+"""The pace: a share of what an account may call in a minute, less after a refusal, and never beyond the deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from link_peer.domain.errors import OutOfTime, Throttled, Transient
+from link_peer.runtime.pace import AFTER_MINUTE, FEWEST, Pace
+from link_peer.runtime.retry import LONGEST_WAIT
+
+from tests.unit.fakes import FakeClock
+
+MINUTE = 60.0
+START = 28_333_334 * MINUTE
+API = ("1000000000000001", "DescribeInstances")
+
+
+def made_at(pace: Pace, clock: FakeClock, count: int, api: tuple[str, str] = API) -> list[float]:
+    """When each of so many calls was made, in seconds after the first."""
+    begin = clock.now()
+    return [pace.call(*api, lambda: clock.now() - begin) for _ in range(count)]
+
+
+def failing(*errors: Exception) -> Callable[[], str]:
+    """A call that raises these first."""
+    left = list(errors)
+
+    def call() -> str:
+        if left:
+            raise left.pop(0)
+        return "done"
+
+    return call
+
+
+@pytest.mark.parametrize("per_minute", [None, 200])
+def test_far_from_the_limit_nothing_waits(per_minute: int | None) -> None:
+    clock = FakeClock(START)
+    made_at(Pace(clock, START + 600, per_minute), clock, 100)
+    assert clock.waits == []
+
+
+def test_half_of_the_calls_of_a_minute_are_left_to_others() -> None:
+    """The rest are made in the next minutes of the clock."""
+    clock = FakeClock(START + 20)
+    times = made_at(Pace(clock, START + 600, 4), clock, 5)
+    assert times == [0, 0, 40, 40, 100]
+
+
+def test_each_api_and_account_has_a_share_of_its_own() -> None:
+    clock = FakeClock(START)
+    pace = Pace(clock, START + 600, 2)
+    for api in (API, ("1000000000000002", API[1]), (API[0], "DescribeSecurityGroups")):
+        made_at(pace, clock, 1, api)
+    assert clock.waits == []
+
+
+def test_a_call_that_could_not_wait_takes_the_place_of_another() -> None:
+    clock = FakeClock(START)
+    pace = Pace(clock, START + 600, 4)
+    pace.made(*API)
+    assert made_at(pace, clock, 2) == [0, 60]
+
+
+def test_no_wait_is_longer_than_five_seconds() -> None:
+    """Many of them fill a minute."""
+    clock = FakeClock(START + 0.5)
+    made_at(Pace(clock, START + 600, 2), clock, 2)
+    assert max(clock.waits) <= LONGEST_WAIT
+    assert sum(clock.waits) == 59.5
+
+
+def test_a_throttled_call_is_made_again_in_the_next_minute() -> None:
+    clock = FakeClock(START + 50)
+    assert Pace(clock, START + 600).call(*API, failing(Throttled("no"))) == "done"
+    assert clock.now() == START + 60 + AFTER_MINUTE
+
+
+def test_after_a_refusal_half_of_what_was_let_through_is_called_in_a_minute() -> None:
+    """That is how a limit shows which no setting gives."""
+    clock = FakeClock(START)
+    pace = Pace(clock, START + 600)
+    made_at(pace, clock, 100)
+    pace.call(*API, failing(Throttled("no")))  # made in the next minute
+    times = made_at(pace, clock, 50)
+    assert (times.count(0), times.count(59)) == (49, 1)
+
+
+def test_each_refusal_halves_the_share_again() -> None:
+    """Others may be calling too. A few calls are left."""
+    clock = FakeClock(START)
+    pace = Pace(clock, START + 6000, 400)
+    made_at(pace, clock, 100)
+    pace.call(*API, failing(Throttled("no")))
+    made_at(pace, clock, 49)
+    pace.call(*API, failing(Throttled("no"), Throttled("no")))
+    assert made_at(pace, clock, FEWEST)[-1] == 59
+    assert made_at(pace, clock, FEWEST - 1)[-1] == 0
+
+
+def test_calls_refused_together_count_as_one_refusal() -> None:
+    clock = FakeClock(START)
+    pace = Pace(clock, START + 600)
+    for _ in range(104):
+        assert pace.may(*API)
+    for _ in range(4):
+        pace.throttled(*API)
+    assert not pace.may(*API)
+    assert pace.next_minute(START + 600)
+    assert [pace.may(*API) for _ in range(52)] == [True] * 51 + [False]
+
+
+def test_no_call_waits_beyond_the_deadline() -> None:
+    """It fails at once instead."""
+    clock = FakeClock(START)
+    pace = Pace(clock, START + 60, 2)
+    made_at(pace, clock, 1)
+    with pytest.raises(OutOfTime, match="DescribeInstances"):
+        made_at(pace, clock, 1)
+    assert clock.waits == []
+
+
+def test_no_call_is_made_after_the_deadline() -> None:
+    clock = FakeClock(START)
+    pace = Pace(clock, START + 60)
+    clock.time = START + 60
+    with pytest.raises(OutOfTime):
+        made_at(pace, clock, 1)
+
+
+@pytest.mark.parametrize(("until", "waited"), [(61, False), (62, True), (1000, True)])
+def test_the_next_minute_is_waited_for_if_it_begins_in_time(until: float, waited: bool) -> None:
+    clock = FakeClock(START)
+    assert Pace(clock, START + 100).next_minute(START + until) is waited
+    assert clock.now() == START + (61 if waited else 0)
+    assert Pace(clock, START).next_minute(START + 1000) is False
+
+
+def test_other_trouble_is_raised_at_once() -> None:
+    clock = FakeClock(START)
+    with pytest.raises(Transient, match="timeout"):
+        Pace(clock, START + 600).call(*API, failing(Transient("timeout")))
+    assert clock.waits == []
