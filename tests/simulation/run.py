@@ -40,7 +40,7 @@ from tests.simulation.world import SHARED_QUEUE, World
 
 T = TypeVar("T")
 
-INSTANCE_READS = frozenset({"instances", "members", "all_instances"})
+INSTANCE_READS = frozenset({"instances", "members", "instance_page"})
 GROUP_READS = frozenset({"groups", "all_groups", "tagged_groups"})
 READS = INSTANCE_READS | GROUP_READS | {"shows_instances", "rules", "inner_access", "address_taken"}
 CHANGES = frozenset({"authorize", "modify", "revoke", "tag", "untag"})

@@ -52,6 +52,7 @@ class FakeEcs:
         self.known = {group.party.id: group for group in groups}
         self.running = {instance.party.id: instance for instance in instances}
         self.existing = list(rules)
+        self.page = 100  # instances on a page
         self.isolated: set[str] = set()  # groups whose members do not reach each other
         self.addresses: set[tuple[str, str]] = set()  # (VPC, address) that something has
         self.calls = [] if calls is None else calls
@@ -66,9 +67,11 @@ class FakeEcs:
         self._called("members", group)
         return [instance for instance in self.running.values() if group in instance.groups]
 
-    def all_instances(self) -> list[Instance]:
-        self._called("all_instances")
-        return list(self.running.values())
+    def instance_page(self, token: str = "") -> tuple[list[Instance], str]:
+        self._called("instance_page", *filter(None, [token]))
+        start = int(token or 0)
+        end = start + self.page
+        return list(self.running.values())[start:end], str(end) if end < len(self.running) else ""
 
     def shows_instances(self) -> bool:
         self._called("shows_instances")
@@ -231,6 +234,7 @@ def delivery(
     seconds: float = 600,
     lanes: int = 1,
     current_policy: Callable[[], Policy] | None = None,
+    calls_per_minute: int | None = None,
 ) -> Delivery:
     """A delivery in a world of fakes; one read at a time, so that calls have an order, and one message of a batch
     after the other unless there are more `lanes`."""
@@ -247,4 +251,5 @@ def delivery(
         readers=1,
         lanes=lanes,
         current_policy=current_policy,
+        calls_per_minute=calls_per_minute,
     )

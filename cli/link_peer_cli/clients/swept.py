@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def gaps_of(sweep: Sweep) -> dict[str, str]:
     """Return why each account (by uid) could not be read, and how many groups the sweep had no time to read."""
     found = sweep.unreadable
-    if sweep.unread:
-        found[f"{sweep.unread} groups"] = "there was no time to read them"
+    for account, count in sweep.unread.items():
+        found[f"{count} groups of {account}"] = "there was no time to read them"
     return dict(sorted(found.items()))
 
 

@@ -143,7 +143,7 @@ def _accounts(env: Environment, sweep: Sweep, cloud: WhatIf) -> Iterator[Finding
             yield Finding("missing", "", what, gaps[what])
             continue
         owner, arn = _identity(cloud, what)
-        instances = sum(party.account == what for party in snapshot.instances)
+        instances = snapshot.instances_in(what)
         managed = sum(group.account == what for group in sweep.managed)
         seen = f"{instances} instances, {managed} groups with our rules, read as {arn}"
         if what in gaps:

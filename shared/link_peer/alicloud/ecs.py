@@ -66,6 +66,11 @@ class SdkEcs:
         """Every instance of the account."""
         return self._instances()
 
+    def instance_page(self, token: str = "") -> tuple[list[Instance], str]:
+        """One page of the account's instances, and the token of the next one; empty after the last."""
+        rows, following = self._page("describe_instances", "instances.instance", token, max_results=PAGE)
+        return [shapes.instance(self.account, row) for row in rows], following
+
     def shows_instances(self) -> bool:
         """Whether an unfiltered read returns any instance."""
         first = next(self._pages("describe_instances", "instances.instance", max_results=FEW))
@@ -227,25 +232,30 @@ class SdkEcs:
         """Attempts a change once. After a failure the caller reads whether it was made, before trying again."""
         return str(shapes.present(self._send(operation, request), "request_id"))
 
-    def _pages(self, operation: str, where: str, **filters: Any) -> Iterator[list[Any]]:
-        """The pages of a read; `where` is their list, such as `instances.instance`."""
+    def _page(self, operation: str, where: str, token: str, **filters: Any) -> tuple[list[Any], str]:
+        """One page of a read, and the token of the next; `where` is their list, such as `instances.instance`."""
         request_type = getattr(models(), operation.title().replace("_", "") + "Request")
         holder, _, name = where.partition(".")
-        token: str | None = None
-        while True:
-            request = request_type(region_id=self._region, next_token=token, **filters)
-            body = self._read(operation, request, holder)
-            yield shapes.items(getattr(body, holder), name)
-            token = body.next_token
-            if not token:
-                return
+        request = request_type(region_id=self._region, next_token=token or None, **filters)
+        body = self._read(operation, request, holder)
+        return shapes.items(getattr(body, holder), name), body.next_token or ""
+
+    def _pages(self, operation: str, where: str, **filters: Any) -> Iterator[list[Any]]:
+        """The pages of a read."""
+        rows, token = self._page(operation, where, "", **filters)
+        yield rows
+        while token:
+            rows, token = self._page(operation, where, token, **filters)
+            yield rows
 
     def _all(self, operation: str, where: str, **filters: Any) -> list[Any]:
         return [item for page in self._pages(operation, where, **filters) for item in page]
 
     def _instances(self, **filters: Any) -> list[Instance]:
-        found = self._all("describe_instances", "instances.instance", max_results=PAGE, **filters)
-        return [shapes.instance(self.account, item) for item in found]
+        pages = self._pages("describe_instances", "instances.instance", max_results=PAGE, **filters)
+        return [
+            shapes.instance(self.account, item) for page in pages for item in page
+        ]  # the SDK's rows take far more room
 
     def _groups(self, **filters: Any) -> list[Group]:
         found = self._all("describe_security_groups", "security_groups.security_group", max_results=PAGE, **filters)

@@ -19,11 +19,21 @@ class Address(msgspec.Struct, frozen=True, order=True):
     ip: str
 
 
+class Listing(msgspec.Struct, frozen=True):
+    """What an unfiltered read of a whole account showed: the `ids` of all instances, how many `members` each group (by id)
+    has, and whether any instance has a tag (`tagged`)."""
+
+    ids: Set[str] = frozenset()
+    members: Mapping[str, int] = {}
+    tagged: bool = False
+
+
 class Snapshot(msgspec.Struct, frozen=True, dict=True):
     """One reading of the cloud. A party in `requested` that is in neither `instances` nor `groups` was not shown.
 
     `rules` holds the ingress rules of each group that was read; a group that does not exist has none.
-    `complete_groups` are groups all of whose members were read, `whole_accounts` accounts whose every instance was.
+    `complete_groups` are groups all of whose members were read, `whole_accounts` accounts whose every instance was; their
+    `listings` say what that read showed. Not all of it need be in `instances`: see `set_aside`.
     `live_accounts` showed at least one instance in an unfiltered read.
     `inner_access` says whether a group's members reach each other, `taken_addresses` whether something in a VPC has an
     address; both only where that was read.
@@ -36,6 +46,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     requested: Set[Party] = frozenset()
     complete_groups: Set[Party] = frozenset()
     whole_accounts: Set[str] = frozenset()
+    listings: Mapping[str, Listing] = {}
     live_accounts: Set[str] = frozenset()
     inner_access: Mapping[Party, bool] = {}
     taken_addresses: Mapping[Address, bool] = {}
@@ -53,20 +64,36 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
             link.target in self.requested or link.target in self.groups
         )
 
+    def set_aside(self, party: Party) -> bool:
+        """Whether the instance was shown by a read of its whole account and not kept: it exists, and nothing more is known of
+        it until it is read by its id."""
+        listing = self.listings.get(party.account)
+        unread = party not in self.instances and party not in self.requested
+        return unread and listing is not None and party.id in listing.ids
+
     def shows_members(self, party: Party) -> bool:
         """Whether the instance, or any instance of the group, was shown."""
         if not party.is_group:
-            return party in self.instances
-        return party in self.member_groups
+            return party in self.instances or self.set_aside(party)
+        listing = self.listings.get(party.account)
+        return party in self.member_groups or (listing is not None and party.id in listing.members)
 
     def shows_tags(self, account: str) -> bool:
         """Whether any instance of the account was shown with a tag: if none was, missing tags prove nothing."""
+        listing = self.listings.get(account)
+        if listing is not None and listing.tagged:
+            return True
         return any(party.account == account and instance.tags for party, instance in self.instances.items())
 
     @functools.cached_property
     def member_groups(self) -> frozenset[Party]:
-        """The groups of which any instance was shown."""
+        """The groups of the instances."""
         return frozenset(Party(i.party.account, group) for i in self.instances.values() for group in i.groups)
+
+    def instances_in(self, account: str) -> int:
+        """How many instances of the account were shown."""
+        ids = self.listings[account].ids if account in self.listings else frozenset()
+        return len(ids) + sum(p.account == account and p.id not in ids for p in self.instances)
 
     def groups_of(self, instance: Instance) -> list[Group]:
         """The instance's groups that were read, in the API's order."""

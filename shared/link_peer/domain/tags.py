@@ -180,6 +180,11 @@ def peers(tags: Mapping[str, str], home: str) -> list[tuple[str, Peer | BadInput
     return list(found.values())
 
 
+def asks_for_links(tags: Mapping[str, str]) -> bool:
+    """Whether the tags of an instance name peers, readable or not."""
+    return any(_is(key, PEER_TAG) for key in tags)
+
+
 def accepts(tags: Mapping[str, str], own_account: str) -> list[Accept]:
     """The consents in the tags of a group of `own_account`. An entry with invalid syntax consents to nothing."""
     return [read for _, read in _read_accepts(tags, own_account) if isinstance(read, Accept)]
@@ -260,8 +265,12 @@ def link_until(tags: Mapping[str, str]) -> int | BadInput | None:
 
 def _entries(tags: Mapping[str, str], tag: str) -> list[tuple[str, str]]:
     """(key, entry) for the keys `tag` and `tag.<any>`, sorted by key."""
-    keys = sorted(key for key in tags if key == tag or key.startswith(tag + "."))
+    keys = sorted(key for key in tags if _is(key, tag))
     return [(key, piece) for key in keys for piece in split(tags[key])]
+
+
+def _is(key: str, tag: str) -> bool:
+    return key == tag or key.startswith(tag + ".")
 
 
 def _read_accepts(tags: Mapping[str, str], own_account: str) -> list[tuple[str, Accept | BadInput]]:

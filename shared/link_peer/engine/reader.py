@@ -3,34 +3,54 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import msgspec
 
-from link_peer.domain.errors import CloudError, NoAccess, Transient
+from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import Group, Instance, Party, Rule
 from link_peer.domain.policy import Policy
-from link_peer.domain.snapshot import Address, Snapshot
+from link_peer.domain.snapshot import Address, Listing, Snapshot
+from link_peer.engine.listing import Page, read_listing
 from link_peer.planning.decision import Question
 from link_peer.runtime.clock import Clock
+from link_peer.runtime.pace import Pace
 from link_peer.runtime.ports import Cloud, Ecs
 
 T = TypeVar("T")
+
+_READ_RULES = "DescribeSecurityGroupAttribute"
 
 
 class Reader:
     """What was read so far. An account that refuses access is noted as such. Trouble of the moment is raised as Transient;
     a `tolerant` reader notes the account as failed instead, and goes on with the others."""
 
-    def __init__(self, cloud: Cloud, policy: Policy, clock: Clock, *, threads: int = 1, tolerant: bool = False) -> None:
-        """`threads` is how many calls may run side by side where a method reads many things."""
+    def __init__(
+        self,
+        cloud: Cloud,
+        policy: Policy,
+        clock: Clock,
+        *,
+        threads: int = 1,
+        tolerant: bool = False,
+        pace: Pace | None = None,
+        keep: Callable[[Instance], bool] = lambda _instance: True,
+    ) -> None:
+        """`threads` is how many calls may run side by side where a method reads many things. With a `pace`, reads of
+        rules and of many instances keep to it, and one that is throttled is made again. `keep` says which instances of a
+        whole account are kept; the others are set aside until they are asked for by id."""
         self._cloud = cloud
         self._policy = policy
         self._clock = clock
         self._threads = threads
         self._tolerant = tolerant
+        self._pace = pace
+        self._keep = keep
+        self._listings: dict[str, Listing] = {}
         self._instances: dict[Party, Instance] = {}
         self._groups: dict[Party, Group] = {}
         self._read_at: dict[Party, float] = {}
@@ -56,6 +76,7 @@ class Reader:
             requested=frozenset(self._requested),
             complete_groups=frozenset(self._complete_groups),
             whole_accounts=frozenset(self._whole_accounts),
+            listings=dict(self._listings),
             live_accounts=frozenset(self._live_accounts),
             inner_access=dict(self._inner_access),
             taken_addresses=dict(self._taken),
@@ -70,6 +91,7 @@ class Reader:
             groups=self._groups,
             rules=self._rules,
             requested=self._requested,
+            listings=self._listings,
             inner_access=self._inner_access,
             taken_addresses=self._taken,
             refused_accounts=self._refused,
@@ -98,7 +120,7 @@ class Reader:
         """Reads groups and instances by id, and the groups that those instances are in."""
         asked = [p for p in set(parties) if p not in self._requested]
         instances = [p for p in asked if not p.is_group]
-        unknown = [p for p in instances if p.account not in self._whole_accounts or p in self._reread]
+        unknown = [p for p in instances if p in self._reread or not self._known_from_listing(p)]
         self._each_account(unknown, lambda ecs, ids: self._keep_instances(ecs.instances(ids)))
         groups = {p for p in asked if p.is_group}
         groups |= self._groups_of(self._instances[p] for p in instances if p in self._instances)
@@ -143,7 +165,8 @@ class Reader:
         self.parties(self._groups_of(self._instances.values()))
 
     def everything(self, accounts: Sequence[str], progress: Callable[[int], None] = lambda _done: None) -> None:
-        """Reads every instance of these accounts, unfiltered: tags named `link-peer.<any>` cannot be filtered by."""
+        """Reads every instance of these accounts, unfiltered: tags named `link-peer.<any>` cannot be filtered by. What need
+        not be kept is not, so that an account of any size takes little memory."""
 
         def read(account: str) -> None:
             self._read(account, functools.partial(self._read_everything, account))
@@ -184,19 +207,23 @@ class Reader:
         return found
 
     def questions(self, questions: Iterable[Question]) -> None:
-        """Reads what evaluating a link needs besides its parties: used addresses, and groups' inner access."""
+        """Reads what evaluating a link needs besides its parties: used addresses, groups' inner access, and instances that
+        were set aside."""
+        questions = list(questions)
+        self.parties(q for q in questions if isinstance(q, Party) and not q.is_group)
         for question in questions:
             if isinstance(question, Address):
                 self._read(question.account, functools.partial(self._read_address, question))
-            else:
+            elif question.is_group:
                 self._read(question.account, functools.partial(self._read_inner_access, question))
 
-    def rules(self, groups: Iterable[Party]) -> None:
-        """Reads the ingress rules of these groups. A group that does not exist has none."""
+    def rules(self, groups: Iterable[Party], until: float = math.inf) -> None:
+        """Reads the ingress rules of these groups. A group that does not exist has none. What the pace does not let through
+        at once is left unread, as is the rest from `until` (epoch seconds) on: see `has_rules`."""
         todo = sorted(set(groups) - self._rules.keys())
 
         def read(group: Party) -> None:
-            self._read(group.account, functools.partial(self._read_rules, group))
+            self._read(group.account, functools.partial(self._read_due_rules, group, until))
 
         self._side_by_side(read, todo)
 
@@ -213,15 +240,19 @@ class Reader:
         """The group's rules as they were last read."""
         return self._rules.get(group, ())
 
+    def has_rules(self, group: Party) -> bool:
+        """Whether the group's rules were read."""
+        return group in self._rules
+
     def refresh_rules(self, group: Party) -> tuple[Rule, ...]:
         """The group's rules as they are now. Raises NoAccess or Transient, also where this reader is tolerant."""
         self._rules.pop(group, None)
-        self._refresh(group.account, functools.partial(self._read_rules, group))
+        self._refresh(group.account, functools.partial(self._read_rules, group), _READ_RULES)
         return self.rules_of(group)
 
     def refresh_group(self, group: Party) -> Group | None:
         """The group with its tags as they are now. Raises as `refresh_rules` does."""
-        self._refresh(group.account, lambda ecs: self._keep_groups(ecs.groups([group.id])))
+        self._refresh(group.account, lambda ecs: self._keep_groups(ecs.groups([group.id])), "DescribeSecurityGroups")
         return self._groups.get(group)
 
     def group_read_at(self, group: Party) -> float:
@@ -234,8 +265,9 @@ class Reader:
 
     def member_count(self, group: Party) -> int | None:
         """How many instances a group has; None where not all of them were read."""
-        if group not in self._complete_groups and group.account not in self._whole_accounts:
-            return None
+        if group not in self._complete_groups:
+            listing = self._listings.get(group.account)
+            return None if listing is None else listing.members.get(group.id, 0)
         return sum(group.id in i.groups and i.party.account == group.account for i in self._instances.values())
 
     def note_tags(self, group: Party, keys: Iterable[str]) -> None:
@@ -269,20 +301,24 @@ class Reader:
         self._inner_access[group] = ecs.inner_access(group.id)
 
     def _read_members(self, group: Party, ecs: Ecs) -> None:
-        members = ecs.members(group.id)
-        known = {i.party for i in self._instances.values() if group in self._groups_of([i])}
-        missing = known - {instance.party for instance in members}
-        if missing and not self._tolerant:
-            # either it was released a moment ago, or the account has stopped showing what it holds
-            raise Transient(f"{group} does not show {min(missing)}, which was shown a moment ago")
+        members = self._in_pace(group.account, functools.partial(ecs.members, group.id))
+        if not self._tolerant:
+            known = {i.party for i in self._instances.values() if group in self._groups_of([i])}
+            if missing := known - {instance.party for instance in members}:
+                # either it was released a moment ago, or the account has stopped showing what it holds
+                raise Transient(f"{group} does not show {min(missing)}, which was shown a moment ago")
         self._keep_instances(members)
         self._complete_groups.add(group)
 
     def _read_everything(self, account: str, ecs: Ecs) -> None:
-        found = ecs.all_instances()
-        self._keep_instances(found)
+        def page(token: str) -> Page:
+            return self._in_pace(account, functools.partial(ecs.instance_page, token))
+
+        listing, kept = read_listing(page, lambda one: self._keep(one) or one.party in self._requested)
+        self._keep_instances(kept)
+        self._listings[account] = listing
         self._whole_accounts.add(account)
-        if found:
+        if listing.ids:
             self._live_accounts.add(account)
         else:  # whatever an earlier read showed
             self._live_accounts.discard(account)
@@ -290,6 +326,15 @@ class Reader:
     def _probe(self, account: str, ecs: Ecs) -> None:
         if ecs.shows_instances():
             self._live_accounts.add(account)
+
+    def _read_due_rules(self, group: Party, until: float, ecs: Ecs) -> None:
+        if self._pace is None:
+            self._read_rules(group, ecs)
+        elif self._clock.now() < until and self._pace.may(group.account, _READ_RULES):
+            try:
+                self._read_rules(group, ecs)
+            except Throttled:
+                self._pace.throttled(group.account, _READ_RULES)
 
     def _read_rules(self, group: Party, ecs: Ecs) -> None:
         try:
@@ -301,6 +346,11 @@ class Reader:
                 raise
             self._rules[group] = ()
 
+    def _known_from_listing(self, instance: Party) -> bool:
+        """Whether a read of its whole account tells all about an instance: it was not shown, or is kept."""
+        listing = self._listings.get(instance.account)
+        return listing is not None and (instance in self._instances or instance.id not in listing.ids)
+
     def _read(self, account: str, read: Callable[[Ecs], object]) -> None:
         """One read of an account that can be entered; what goes wrong is noted or raised, as this reader does."""
         try:
@@ -311,9 +361,15 @@ class Reader:
                 raise _transient(account, error) from error
             self.note_trouble(account, error)
 
-    def _refresh(self, account: str, read: Callable[[Ecs], object]) -> None:
+    def _in_pace(self, account: str, read: Callable[[], T]) -> T:
+        """Reads instances once the pace allows it. Raises OutOfTime."""
+        return self._pace.call(account, "DescribeInstances", read) if self._pace else read()
+
+    def _refresh(self, account: str, read: Callable[[Ecs], object], action: str) -> None:
         """One read whose failure must not go unnoticed, since a change depends on it. It is made also where an earlier
-        read failed."""
+        read failed, and without a wait: what was read before may be old after it."""
+        if self._pace is not None:
+            self._pace.made(account, action)
         if error := self._refused.get(account):
             raise error
         try:

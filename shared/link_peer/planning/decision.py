@@ -98,7 +98,8 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 Question = Address | Party
-"""Something to read before a plan is complete: whether an address is used in a VPC, or a group's inner access."""
+"""Something to read before a plan is complete: whether an address is used in a VPC, a group's inner access, or an instance
+that was set aside."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -112,7 +113,7 @@ class Plan(msgspec.Struct, frozen=True):
     """Decisions, and what would have to be read to make more of them.
 
     `unread` are links whose rules look unwanted, though not everything that could want them was read; `questions` are
-    addresses, and groups whose inner access matters; `doubted_accounts` have shown no instances yet, so that nothing there
+    addresses, groups whose inner access matters, and instances set aside; `doubted_accounts` have shown no instances yet, so that nothing there
     is treated as gone. `unconfirmed` are parties whose absence, or whose missing tag, is why a rule is removed: a Describe
     call may omit members, so these are read once more. `due` are the rules that would be removed only because something is
     not shown; `held` counts those that the guard holds back.

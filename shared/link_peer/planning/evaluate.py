@@ -38,7 +38,7 @@ class Verdict(msgspec.Struct, frozen=True):
     reachability: str = "unknown"
     consent: tuple[str, ...] = ()
     advice: str = ""
-    open_questions: tuple[Address, ...] = ()
+    open_questions: tuple[Address | Party, ...] = ()
 
 
 class _Side(msgspec.Struct, frozen=True):
@@ -57,6 +57,9 @@ def evaluate(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verd
         return Verdict(link, needs, denial)
     if link.source.is_group:
         return _evaluate_groups(snapshot, policy, link, needs, now)
+    if aside := tuple(party for party in (link.source, link.target) if snapshot.set_aside(party)):
+        unread = denials.unreadable(aside[0].account, f"instance {aside[0].id} was not read yet")
+        return Verdict(link, (), unread, open_questions=aside)
     return _evaluate_instances(snapshot, policy, link, now)
 
 

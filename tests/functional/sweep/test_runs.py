@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import sweep as function
 from link_peer.domain.errors import Transient
 from link_peer_local.ecs.state import Group, Instance
 
-from tests.functional.lab import MANAGED, PEER, Lab
+from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
 
 @pytest.fixture(name="lab")
@@ -162,19 +163,19 @@ def test_groups_that_were_not_read_in_time_are_left_to_the_next_runs(lab: Lab) -
         lab.cloud.faults.clear()
         left.append(sum(bool(lab.rules(db)) for _, db in unwanted))
         if len(left) == 2:
-            assert "6 groups: no time was left" in lab.summary()["detail"]
+            assert re.search(f"1[6-9] groups of {HOME}: no time was left", lab.summary()["detail"])
     assert left[1] > left[-1] == 0
 
 
 def test_no_change_is_started_shortly_before_the_timeout(lab: Lab) -> None:
-    """It could be cut off in the middle. The function raises instead, and the next run makes the change."""
+    """It could be cut off in the middle. That is no failure: the summary says so, and the next run makes the change."""
     app, db = lab.group(), lab.group("*")
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     before = lab.changes()
     lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", kind="slow", seconds=110)
-    with pytest.raises(Transient, match="nearly over"):
-        lab.sweep()
+    assert lab.sweep() == {}
     assert lab.changes() == before
+    assert "1 changes: no time was left" in lab.summary()["detail"]
     lab.sweep()
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 

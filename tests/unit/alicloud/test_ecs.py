@@ -119,6 +119,17 @@ def _interface(adapter: Adapter, group: Group) -> dict[str, object]:
     return adapter.cloud.ecs.call(caller, "CreateNetworkInterface", {"RegionId": "cn-qingdao", **params})
 
 
+def test_instances_are_listed_page_by_page(adapter: Adapter) -> None:
+    """A hundred a call; the last page has no token."""
+    [group] = adapter.groups(1)
+    machines = {adapter.cloud.ecs.create_instance(HOME, [group.id]).id for _ in range(101)}
+    first, token = adapter.ecs.instance_page()
+    last, end = adapter.ecs.instance_page(token)
+    assert (len(first), len(last), end) == (100, 1, "")
+    assert {one.party.id for one in [*first, *last]} == machines
+    assert adapter.calls == {"DescribeInstances": 2}
+
+
 def test_a_tag_is_put_on_a_group_and_removed(adapter: Adapter) -> None:
     """The others stay. Each change returns its RequestId."""
     [group] = adapter.groups(1, tags={"owner": "b"})

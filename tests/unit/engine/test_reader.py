@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from link_peer.domain.errors import CloudError, NoAccess, Transient
+from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import Party
 from link_peer.domain.snapshot import Address
+from link_peer.domain.tags import asks_for_links
 from link_peer.engine.reader import Reader
+from link_peer.runtime.pace import Pace
 
 from tests.unit.fakes import FakeClock, FakeCloud, FakeEcs
 from tests.unit.views import APP, CACHE, DB, HOME, MANAGED, NOW, PEER, POLICY, A, B, group, instance, key, ours
@@ -28,6 +30,18 @@ def peer() -> FakeEcs:
 
 def reader(*accounts: FakeEcs, tolerant: bool = False) -> Reader:
     return Reader(FakeCloud(*accounts), POLICY, FakeClock(), tolerant=tolerant)
+
+
+def frugal(*accounts: FakeEcs) -> Reader:
+    """A reader that sets instances without wishes aside."""
+    return Reader(FakeCloud(*accounts), POLICY, FakeClock(), tolerant=True, keep=lambda one: asks_for_links(one.tags))
+
+
+def paced(*accounts: FakeEcs, per_minute: int | None = None, seconds: float = 600) -> tuple[Reader, FakeClock]:
+    """A tolerant reader with a pace that ends after so many seconds, and its clock."""
+    clock = FakeClock()
+    pace = Pace(clock, NOW + seconds, per_minute)
+    return Reader(FakeCloud(*accounts), POLICY, clock, tolerant=True, pace=pace), clock
 
 
 READS: list[Callable[[Reader], object]] = [
@@ -160,14 +174,14 @@ def test_trouble_of_the_moment_is_raised() -> None:
 def test_a_tolerant_reader_notes_a_failed_account_and_goes_on(error: Exception) -> None:
     """Nothing more is read there; the other account is read completely."""
     ecs = home()
-    ecs.errors["all_instances"] = [error]
+    ecs.errors["instance_page"] = [error]
     found = reader(ecs, FakeEcs(instances=[instance(Party(PEER, "i-x"))], account=PEER), tolerant=True)
     found.everything([HOME, PEER])
     found.rules([DB])
     snapshot = found.snapshot()
     assert snapshot.failed_accounts == {HOME: str(error)}
     assert (snapshot.whole_accounts, snapshot.live_accounts, snapshot.rules) == ({PEER}, {PEER}, {})
-    assert ecs.calls == ["all_instances"]
+    assert ecs.calls == ["instance_page"]
 
 
 def test_an_account_that_fails_later_is_noted_as_failed() -> None:
@@ -181,7 +195,7 @@ def test_an_account_that_fails_later_is_noted_as_failed() -> None:
     snapshot = found.snapshot()
     assert (snapshot.failed_accounts, snapshot.readable(HOME), snapshot.rules) == ({HOME: "timeout"}, False, {})
     assert not found.readable(HOME)
-    assert ecs.calls == ["all_instances", "rules sg-app"]
+    assert ecs.calls == ["instance_page", "rules sg-app"]
 
 
 def test_the_first_trouble_of_an_account_is_kept() -> None:
@@ -336,11 +350,195 @@ def test_an_instance_of_a_whole_account_is_not_asked_for_by_id() -> None:
     found.everything([HOME])
     gone = Party(HOME, "i-gone")
     found.parties([gone])
-    assert (ecs.calls[0], [call for call in ecs.calls if "i-gone" in call]) == ("all_instances", [])
+    assert (ecs.calls[0], [call for call in ecs.calls if "i-gone" in call]) == ("instance_page", [])
     assert gone in found.snapshot().requested
     ecs.running["i-gone"] = instance(gone)
     found.confirm_absent([gone])
     assert gone in found.snapshot().instances
+
+
+def crowd() -> FakeEcs:
+    """Two of seven instances have wishes, one has another tag; on pages of two."""
+    members = [instance(Party(HOME, f"i-{n}"), APP) for n in range(4)]
+    wishing = [instance(A, APP, link_peer="i-2 sg-db"), instance(Party(HOME, "i-9"), DB, **{"link_peer.x": "?"})]
+    found = FakeEcs([group(APP), group(DB)], [*members, *wishing, instance(B, APP, owner="b")])
+    found.page = 2
+    return found
+
+
+def test_of_a_whole_account_only_instances_with_wishes_are_kept() -> None:
+    """On whatever page. Of the others it is known that they exist, and of which groups they are members."""
+    ecs = crowd()
+    found = frugal(ecs)
+    found.everything([HOME])
+    snapshot = found.snapshot()
+    assert set(snapshot.instances) == {A, Party(HOME, "i-9")}
+    assert ecs.calls == ["instance_page", "instance_page 2", "instance_page 4", "instance_page 6"]
+    assert (snapshot.instances_in(HOME), snapshot.instances_in(PEER)) == (7, 0)
+    assert (found.member_count(APP), found.member_count(DB), found.member_count(CACHE)) == (6, 1, 0)
+    assert [snapshot.shows_members(party) for party in (APP, DB, CACHE, B, Party(HOME, "i-gone"))] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert (snapshot.whole_accounts, snapshot.live_accounts) == ({HOME}, {HOME})
+
+
+def test_an_instance_that_was_asked_for_before_is_kept() -> None:
+    """It is the end of a rule, say."""
+    found = frugal(crowd())
+    found.parties([B])
+    found.everything([HOME])
+    assert B in found.snapshot().instances
+
+
+def test_an_instance_set_aside_is_read_by_its_id_when_it_is_asked_for() -> None:
+    """One that the account does not show, and one that is kept, cost no call."""
+    ecs = crowd()
+    found = frugal(ecs)
+    found.everything([HOME])
+    before = len(ecs.calls)
+    aside, gone = Party(HOME, "i-2"), Party(HOME, "i-gone")
+    assert [found.snapshot().set_aside(party) for party in (aside, gone, A)] == [True, False, False]
+    found.parties([aside, gone, A])
+    assert ecs.calls[before] == "instances i-2"
+    assert found.snapshot().instances[aside].groups == ("sg-app",)
+    assert not found.snapshot().set_aside(aside)
+
+
+def test_an_instance_that_is_released_after_it_was_set_aside_is_gone_once_asked_for() -> None:
+    ecs = crowd()
+    found = frugal(ecs)
+    found.everything([HOME])
+    del ecs.running["i-2"]
+    released = Party(HOME, "i-2")
+    found.questions([released])
+    snapshot = found.snapshot()
+    assert (released in snapshot.instances, released in snapshot.requested) == (False, True)
+    assert not snapshot.set_aside(released)
+    assert not snapshot.shows_members(released)
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+def test_an_account_shows_tags_if_any_instance_set_aside_has_one(tagged: bool) -> None:
+    """Whatever the tag."""
+    found = frugal(FakeEcs(instances=[instance(A, APP), instance(B, APP, **({"owner": "b"} if tagged else {}))]))
+    found.everything([HOME])
+    assert found.snapshot().instances == {}
+    assert found.snapshot().shows_tags(HOME) is tagged
+    assert not found.snapshot().shows_tags(PEER)
+
+
+def test_an_account_whose_second_page_fails_was_not_read() -> None:
+    """Nothing of the first page counts."""
+
+    class Broken(FakeEcs):
+        def instance_page(self, token: str = "") -> tuple[list, str]:
+            if token:
+                raise Transient("timeout")
+            return super().instance_page(token)
+
+    ecs = Broken(instances=crowd().running.values())
+    ecs.page = 2
+    found = frugal(ecs)
+    found.everything([HOME])
+    snapshot = found.snapshot()
+    assert (snapshot.instances, snapshot.listings, snapshot.whole_accounts) == ({}, {}, set())
+    assert snapshot.failed_accounts == {HOME: "timeout"}
+
+
+def test_an_instance_shown_on_two_pages_counts_once() -> None:
+    """A new one moves the others to later pages."""
+
+    class Moving(FakeEcs):
+        def instance_page(self, token: str = "") -> tuple[list, str]:
+            return [instance(A, APP)], "" if token else "2"
+
+    found = frugal(Moving())
+    found.everything([HOME])
+    assert (found.member_count(APP), found.snapshot().instances_in(HOME)) == (1, 1)
+
+
+def test_pages_keep_to_the_pace() -> None:
+    """Two of the four calls of a minute."""
+    found, clock = paced(crowd(), per_minute=4)
+    found.everything([HOME])
+    assert (found.snapshot().whole_accounts, sum(clock.waits)) == ({HOME}, 60)
+
+
+def test_a_throttled_page_is_read_again_in_the_next_minute() -> None:
+    """The pages before it are not."""
+    ecs = crowd()
+
+    class Limited(FakeEcs):
+        def instance_page(self, token: str = "") -> tuple[list, str]:
+            self.errors["instance_page"] = [Throttled("no")] if token == "4" and clock.time < NOW + 60 else []
+            return super().instance_page(token)
+
+    limited = Limited(instances=ecs.running.values())
+    limited.page = 2
+    found, clock = paced(limited)
+    found.everything([HOME])
+    assert limited.calls == [f"instance_page {n}".removesuffix(" 0") for n in (0, 2, 4, 4, 6)]
+    assert (found.snapshot().instances_in(HOME), clock.waits[:2]) == (7, [5, 5])
+
+
+def test_an_account_that_cannot_be_read_in_time_was_not_read() -> None:
+    """It is noted as failed, so that nothing is decided about its side. The other is read."""
+    other = FakeEcs(instances=[instance(Party(PEER, "i-x"))], account=PEER)
+    found, clock = paced(crowd(), other, per_minute=4, seconds=50)
+    found.everything([HOME, PEER])
+    snapshot = found.snapshot()
+    assert (snapshot.whole_accounts, set(snapshot.failed_accounts), clock.waits) == ({PEER}, {HOME}, [])
+    assert "no time is left" in snapshot.failed_accounts[HOME]
+
+
+def test_members_that_cannot_be_read_in_time_are_not_confirmed() -> None:
+    """The account counts as failed, so that no absence in it is believed."""
+    found, _ = paced(home(), per_minute=2, seconds=50)
+    found.everything([HOME])
+    found.confirm_absent([APP])
+    assert set(found.snapshot().failed_accounts) == {HOME}
+
+
+def test_rules_beyond_the_pace_are_left_unread_without_a_wait() -> None:
+    """Those of an account that may be called more often are read."""
+    other = peer()
+    found, clock = paced(home(), other, per_minute=2)
+    found.rules([APP, DB, LEDGER])
+    assert [found.has_rules(one) for one in (APP, DB, LEDGER)] == [True, False, True]
+    assert clock.waits == []
+    clock.time += 60
+    found.rules([APP, DB])
+    assert found.has_rules(DB)
+    assert found.readable(HOME)
+
+
+def test_throttled_rules_are_left_unread_and_the_account_readable() -> None:
+    ecs = home()
+    ecs.errors["rules"] = [Throttled("no")]
+    found, clock = paced(ecs)
+    found.rules([APP, DB])
+    assert (ecs.calls, found.readable(HOME), clock.waits) == (["rules sg-app"], True, [])
+
+
+def test_no_rules_are_read_when_the_time_for_them_is_over() -> None:
+    ecs = home()
+    found, _ = paced(ecs)
+    found.rules([APP, DB], until=NOW)
+    assert (ecs.calls, found.has_rules(APP)) == ([], False)
+
+
+def test_a_read_that_a_change_depends_on_does_not_wait_but_counts() -> None:
+    """What was read before may be old after a wait."""
+    found, clock = paced(home(), per_minute=4)
+    for _ in range(3):
+        found.refresh_rules(DB)
+    assert clock.waits == []
+    found.rules([APP])
+    assert not found.has_rules(APP)
 
 
 def test_questions_are_answered_by_the_account_that_they_are_about() -> None:

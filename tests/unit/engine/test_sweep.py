@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from link_peer.domain.errors import NoAccess, Transient
-from link_peer.domain.model import Claim, Group, Instance, Party, Rule
+from link_peer.domain.model import ALL, Claim, Group, Instance, Party, Rule, RuleKey
 from link_peer.domain.policy import Limits, Policy
 from link_peer.engine.scopes.everything import MAX_EXTRA_READS, RUN_SECONDS, RUNS_A_DAY, Sweep
 from link_peer.planning.removals import HALF_OPEN_SECONDS
@@ -52,6 +54,7 @@ class Sweeping:
         with_policy: Policy = POLICY,
         clock: FakeClock | None = None,
         kind: type[FakeEcs] = FakeEcs,
+        **fields: Any,
     ) -> None:
         self.calls: list[str] = []
         shown = groups or [group(party, "*", managed_tag=True) for party in (APP, DB, CACHE)]
@@ -60,7 +63,7 @@ class Sweeping:
         self.log = FakeLog(self.calls)
         self.clock = clock or FakeClock()
         accounts = (self.ecs, self.peer)
-        self.delivery = delivery(*accounts, log=self.log, policy=with_policy, clock=self.clock)
+        self.delivery = delivery(*accounts, log=self.log, policy=with_policy, clock=self.clock, **fields)
 
     def __call__(self, **options: Any) -> Sweep:
         sweep = Sweep(self.delivery, "sweep-1", **options)
@@ -89,7 +92,7 @@ def test_closing_comes_before_wishes_are_read() -> None:
     """An ended claim is removed before the first instance of the account is listed."""
     sweep = Sweeping(ours(K1, Claim("chg-9", int(NOW))))
     sweep()
-    assert sweep.calls.index("revoke sg-db") < sweep.calls.index("all_instances")
+    assert sweep.calls.index("revoke sg-db") < sweep.calls.index("instance_page")
 
 
 @pytest.mark.parametrize(
@@ -109,9 +112,9 @@ def test_wishes_that_take_all_the_time_leave_the_closing_done() -> None:
     """The time is over once the first instances are listed."""
 
     class Slow(FakeEcs):
-        def all_instances(self) -> list[Instance]:
+        def instance_page(self, token: str = "") -> tuple[list[Instance], str]:
             sweep.clock.time += 10_000
-            return super().all_instances()
+            return super().instance_page(token)
 
     asking = instance(A, APP, link_peer="sg-cache:tcp/1")
     sweep = Sweeping(ours(K1, Claim("chg-9", int(NOW))), instances=[asking], kind=Slow)
@@ -266,6 +269,202 @@ def test_every_group_with_rules_is_looked_at_within_a_day(count: int) -> None:
         assert len(share) <= MAX_EXTRA_READS
         seen |= set(share)
     assert seen == {shown.party for shown in groups}
+
+
+# instances that are set aside
+
+
+HERE_I, THERE_I = (
+    RuleKey(on, f"{source}/32", f"{dest}/32", ALL)
+    for on, source, dest in ((DB, "10.0.0.1", "10.0.0.2"), (APP, "10.0.0.2", "10.0.0.1"))
+)
+
+
+@pytest.mark.parametrize("first", [A, B], ids=["asker first", "peer first"])
+@pytest.mark.parametrize("standing", [True, False], ids=["standing", "new"])
+def test_an_instance_without_tags_that_a_tag_names_is_found(first: Party, standing: bool) -> None:
+    """Wherever it was listed: it was set aside, which does not mean that it is gone."""
+    asker = instance(A, APP, ip="10.0.0.1", link_peer="i-b")
+    peer = instance(B, DB, ip="10.0.0.2")
+    shown = [asker, peer] if first == A else [peer, asker]
+    rules = [ours(HERE_I, ends=(A, B)), ours(THERE_I, ends=(B, A))] if standing else []
+    sweep = Sweeping(*rules, instances=shown)
+    sweep()
+    assert sweep.claims() == {HERE_I: "tag from=i-a to=i-b", THERE_I: "tag from=i-b to=i-a"}
+    assert sweep.log.outcomes() == ([] if standing else [("applied", "")])
+
+
+def test_a_requests_link_between_instances_without_tags_stays() -> None:
+    """No tag names them; the rules do."""
+    rules = [ours(HERE_I, REQ, ends=(A, B), age=OLD), ours(THERE_I, REQ, ends=(B, A), age=OLD)]
+    ends = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+    sweep = Sweeping(*rules, instances=ends)
+    sweep()
+    assert sweep.ecs.existing == rules
+    assert sweep.log.outcomes() == []
+
+
+def test_rules_of_a_group_read_late_are_kept_for_instances_set_aside() -> None:
+    """The group lost its managed tag, and is read since a tag wants a link to it. Nobody asked for the ends before."""
+    c, d = Party(HOME, "i-c"), Party(HOME, "i-d")
+    rule = ours(key(DB, APP, "tcp/1"))
+    late = RuleKey(CACHE, "10.0.0.3/32", "10.0.0.4/32", ALL)
+    there = RuleKey(APP, "10.0.0.4/32", "10.0.0.3/32", ALL)
+    rules = [rule, ours(late, REQ, ends=(c, d), age=60), ours(there, REQ, ends=(d, c), age=60)]
+    shown = [
+        instance(c, APP, ip="10.0.0.3"),
+        instance(d, CACHE, ip="10.0.0.4"),
+        instance(A, APP, link_peer="sg-db:tcp/1 sg-cache:tcp/2"),
+    ]
+    groups = [group(APP, "*"), group(DB, "*", managed_tag=True), group(CACHE, "*")]
+    sweep = Sweeping(*rules, groups=groups, instances=shown)
+    sweep()
+    assert {rule.key for rule in rules} < set(sweep.claims())
+
+
+def test_an_instance_that_a_tag_invents_costs_no_call() -> None:
+    """Every instance is listed, so it is known that it does not exist. Its absence is confirmed once it closes a link."""
+    peers = " ".join(f"i-no{number}" for number in range(50))
+    sweep = Sweeping(instances=[instance(A, APP, ip="10.0.0.1", link_peer=peers)])
+    sweep()
+    assert [call for call in sweep.calls if call.startswith("instances")] == []
+    assert json.loads(sweep.summary["counts"]) == {"denied instance-gone": 50}
+
+
+def test_an_end_that_cannot_be_read_any_more_closes_nothing() -> None:
+    """It was set aside, and its account fails before it is read by its id."""
+    sweep = Sweeping(
+        ours(HERE_I, ends=(A, B)),
+        ours(THERE_I, ends=(B, A)),
+        instances=[instance(A, APP, ip="10.0.0.1", link_peer="i-b"), instance(B, DB, ip="10.0.0.2")],
+    )
+    sweep.ecs.errors["instances"] = [Transient("timeout")]
+    sweep()
+    assert set(sweep.claims()) == {HERE_I, THERE_I}
+
+
+def test_the_summary_counts_every_instance() -> None:
+    """Also those set aside."""
+    crowd = [instance(Party(HOME, f"i-{number}"), APP) for number in range(120)]
+    sweep = Sweeping(instances=[*crowd, BYSTANDER])
+    sweep.peer.running["i-x"] = instance(Party(PEER, "i-x"))
+    sweep()
+    assert sweep.summary["instances"] == "122"
+
+
+# the share of an API's calls, and the time
+
+
+class Counting(FakeEcs):
+    """Counts the calls of each kind in each minute."""
+
+    clock: FakeClock
+
+    def _called(self, method: str, *args: str) -> None:
+        self.minutes[method, int(self.clock.now() // 60)] += 1
+        super()._called(method, *args)
+
+    @functools.cached_property
+    def minutes(self) -> Counter[tuple[str, int]]:
+        return Counter()
+
+
+def crowded(**fields: Any) -> Sweeping:
+    """A sweep over 30 groups with rules that nobody wants, and 30 pages of instances."""
+    groups = [group(Party(HOME, f"sg-{number:02}"), "*", managed_tag=True) for number in range(30)]
+    rules = [ours(key(one.party, APP, "tcp/1"), Claim("chg-9", int(NOW))) for one in groups]
+    sweep = Sweeping(*rules, groups=[group(APP, "*"), *groups], kind=Counting, **fields)
+    sweep.ecs.clock = sweep.clock  # type: ignore[attr-defined]
+    sweep.ecs.running |= {f"i-{n}": instance(Party(HOME, f"i-{n}"), APP) for n in range(59)}
+    sweep.ecs.page = 2
+    return sweep
+
+
+def most(sweep: Sweeping, method: str) -> int:
+    """The most calls of a kind in one minute."""
+    minutes: Counter[tuple[str, int]] = sweep.ecs.minutes  # type: ignore[attr-defined]
+    return max(count for (name, _), count in minutes.items() if name == method)
+
+
+def test_a_sweep_reads_at_once_where_no_limit_is_known() -> None:
+    sweep = crowded()
+    sweep()
+    assert most(sweep, "instance_page") == 30
+    assert not [wait for wait in sweep.clock.waits if wait >= 1]
+
+
+def test_a_sweep_leaves_half_of_each_apis_calls_to_others() -> None:
+    """What it reads takes some minutes then, in waits that are short."""
+    sweep = crowded(calls_per_minute=20)
+    sweep()
+    assert (most(sweep, "instance_page"), len([c for c in sweep.calls if c.startswith("instance_page")])) == (10, 30)
+    assert sweep.ecs.existing == []
+    assert max(sweep.clock.waits) <= 5
+
+
+def test_an_account_whose_calls_are_used_up_holds_no_other_up() -> None:
+    """Its rules are left; the other's are read, and closed."""
+    sweep = crowded(calls_per_minute=2, seconds=60)
+    foreign = group(FOREIGN, f"*@{HOME}", managed_tag=True)
+    rule = ours(key(FOREIGN, APP, "tcp/1"), Claim("chg-9", int(NOW)))
+    sweep.peer.known["sg-x"], sweep.peer.existing = foreign, [rule]
+    done = sweep()
+    assert sweep.peer.existing == []
+    assert done.unread == {HOME: 29}
+    assert f"29 groups of {HOME}: no time was left" in sweep.summary["detail"]
+
+
+def test_a_sweep_that_could_not_list_all_instances_removes_nothing_for_their_absence() -> None:
+    """Nor opens anything in that account. It is no failure, and the summary says so."""
+    asking = instance(A, APP, link_peer="sg-cache:tcp/1")
+    filler = [instance(Party(HOME, f"i-{number}"), APP) for number in range(9)]
+    sweep = Sweeping(ours(K1), instances=[asking, *filler], calls_per_minute=4, seconds=60)
+    sweep.ecs.page = 2
+    done = sweep()
+    assert set(sweep.claims()) == {K1}
+    assert done.report.pending == []
+    assert f"{HOME}: no time is left" in sweep.summary["detail"]
+
+
+def test_changes_for_which_no_time_is_left_are_no_failure() -> None:
+    """The summary counts them, and the next run makes them."""
+    clock = FakeClock()
+
+    class Late(FakeEcs):
+        def instance_page(self, token: str = "") -> tuple[list[Instance], str]:
+            clock.time = NOW + 600
+            return super().instance_page(token)
+
+    sweep = Sweeping(instances=[instance(A, APP, link_peer="sg-db:tcp/1")], kind=Late, clock=clock)
+    done = sweep()
+    assert (sweep.claims(), done.report.pending, done.undone) == ({}, [], 1)
+    assert "1 changes: no time was left" in sweep.summary["detail"]
+
+
+def test_trouble_in_a_run_with_time_left_is_a_failure() -> None:
+    """The platform retries it."""
+    sweep = Sweeping(instances=[instance(A, APP, link_peer="sg-db:tcp/1")])
+    sweep.ecs.errors["authorize"] = [Transient("timeout")] * 9
+    done = sweep()
+    assert done.report.pending
+    assert done.undone == 0
+
+
+def test_another_account_is_listed_first_in_each_minute() -> None:
+    """So that none is always the last when time runs out."""
+    firsts = set()
+    for minute in range(2):
+        calls: list[str] = []
+
+        class Named(FakeEcs):
+            def instance_page(self, token: str = "") -> tuple[list[Instance], str]:
+                calls.append(self.account)  # noqa: B023
+                return super().instance_page(token)
+
+        world = delivery(Named(), Named(account=PEER), clock=FakeClock(NOW + 60 * minute))
+        Sweep(world, "sweep-1").run()
+        firsts.add(calls[0])
+    assert firsts == {HOME, PEER}
 
 
 # what is recorded

@@ -6,10 +6,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from link_peer.domain.denial import ReasonCode
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import ALL, Group, Link, Party, RuleKey
 from link_peer.domain.policy import AccountPolicy, Allow, Policy
-from link_peer.domain.snapshot import Address, Snapshot
+from link_peer.domain.snapshot import Address, Listing, Snapshot
 from link_peer.domain.tags import compact, parse_ports, parse_who
 from link_peer.planning.evaluate import Verdict, closed_by_group
 from link_peer.planning.evaluate import evaluate as evaluate_at
@@ -446,3 +447,17 @@ def test_the_source_side_of_a_mutual_link_is_closed_by_its_own_group() -> None:
     assert closed_by_group(seen, POLICY, rule, Link(FOREIGN, APP), NOW) is None
     bare = msgspec.structs.replace(seen, groups={APP: group(APP, "")})
     assert closed_by_group(bare, POLICY, rule, Link(FOREIGN, APP), NOW) is not None
+
+
+@pytest.mark.parametrize("aside", [A, B])
+def test_nothing_is_decided_about_an_instance_that_was_set_aside(aside: Party) -> None:
+    """It exists, so it is not gone; it must be read by its id first."""
+    shown = [one for one in (instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")) if one.party != aside]
+    seen = view(OPEN, shown, listings={HOME: Listing({"i-a", "i-b"})})
+    verdict = evaluate(seen, POLICY, Link(A, B))
+    assert verdict.denial is not None
+    assert (verdict.denial.code, verdict.denial.unseen, verdict.open_questions) == (ReasonCode.NONE, False, (aside,))
+    read = msgspec.structs.replace(seen, requested=seen.requested | {aside})
+    gone = evaluate(read, POLICY, Link(A, B))
+    assert gone.denial is not None
+    assert (gone.denial.code, gone.open_questions) == (ReasonCode.INSTANCE_GONE, ())

@@ -56,8 +56,8 @@ class _Ecs:
     def members(self, group: str) -> list[Instance]:
         return self._real.members(group)
 
-    def all_instances(self) -> list[Instance]:
-        return self._real.all_instances()
+    def instance_page(self, token: str = "") -> tuple[list[Instance], str]:
+        return self._real.instance_page(token)
 
     def shows_instances(self) -> bool:
         return self._real.shows_instances()

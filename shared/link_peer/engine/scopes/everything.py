@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from link_peer.domain import denial as denials
 from link_peer.domain.model import ALL, TAG, Claim, Group, Link, Marker, Party, Port, Rule
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import managed_tag
+from link_peer.domain.tags import asks_for_links, managed_tag
 from link_peer.engine.apply import Report
 from link_peer.engine.converge import Scope, converge
 from link_peer.engine.reader import Reader
@@ -32,10 +32,12 @@ from link_peer.planning.decision import Context, Decision, Plan
 from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.planning.removals import May
 from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.pace import Pace
 from link_peer.runtime.ports import Record
 
-READING_SHARE = 0.6  # of the time left may be spent reading rules
-CHUNK = 32  # groups whose rules are read before the time is checked again
+RULES_SHARE = 0.6  # of the time left may have passed when the last rules are read that closing needs
+READING_SHARE = 0.85  # and when anything is read that need not be read right before a change
+CHUNK = 32  # groups whose rules are read between two reports of progress
 GOLDEN = (
     0.6180339887498949  # one step of this part of a circle per minute spreads evenly: every group has its turn soon
 )
@@ -52,7 +54,8 @@ class Sweep(Scope):
     what came of them.
 
     `managed` are the groups with the managed tag, or found to hold rules of ours without it; `doubted_accounts` showed no
-    instances, so that nothing there was treated as gone; `unread` counts groups that there was no time to read.
+    instances, so that nothing there was treated as gone. There was no time to read `unread` groups of an account,
+    nor to carry out `undone` decisions: that is no failure, since the next runs do.
     """
 
     def __init__(
@@ -65,15 +68,26 @@ class Sweep(Scope):
     ) -> None:
         """`believe_empty` names accounts that a person has confirmed to hold no instances."""
         cloud = delivery.cloud(event_id)
-        reader = Reader(cloud, delivery.policy, delivery.clock, threads=delivery.readers, tolerant=True)
+        self._pace = Pace(delivery.clock, _after(delivery, READING_SHARE), delivery.calls_per_minute)
+        reader = Reader(
+            cloud,
+            delivery.policy,
+            delivery.clock,
+            threads=delivery.readers,
+            tolerant=True,
+            pace=self._pace,
+            keep=lambda instance: asks_for_links(instance.tags),
+        )
         super().__init__(delivery, reader, delivery.audit({"event_id": event_id}))
+        self._rules_end = _after(delivery, RULES_SHARE)
         self.believe_empty = frozenset(believe_empty)
         self.progress = progress
         self.managed: list[Party] = []
         self.decisions: list[Decision] = []
         self.denied: dict[tuple[Link, str], Decision] = {}
         self.doubted_accounts: frozenset[str] = frozenset()
-        self.unread = 0
+        self.unread: Counter[str] = Counter()
+        self.undone = 0
         self.report = Report()
         self._closing = True
 
@@ -88,6 +102,9 @@ class Sweep(Scope):
         self.report.pending.clear()  # what met trouble while closing is due again now
         self.report.add(converge(self, guard))
         recorded = self.report.refused.keys() | {d.link for d in self.decisions if d.outcome == "applied"}
+        if self.delivery.out_of_time():
+            self.undone += len(self.report.pending)
+            self.report.pending.clear()
         self.denied = {key: decision for key, decision in self.denied.items() if decision.link not in recorded}
         untagged = untag_empty_groups(self, self.reader)
         self._record_accounts()
@@ -111,7 +128,7 @@ class Sweep(Scope):
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
         """Every claim, where the rule's own account was read completely; else those with an explicit cause, which need no
-        look at instances."""
+        look at instances. What the other end's account did not show decides nothing: see `evaluate.no_access`."""
         return May.TAKE if not self._closing and rule.group.account in snapshot.whole_accounts else May.CLOSE
 
     def select(self, plan: Plan) -> list[Decision]:
@@ -154,9 +171,9 @@ class Sweep(Scope):
         groups = reader.all_groups(accounts)
         tag = managed_tag(self.policy.deployment, self.policy.home)
         tagged = [group.party for group in groups if group.tags.get(tag) == "true"]
-        self._rules(tagged)
+        self._rules(tagged, self._rules_end)
         extra = self._share([group for group in groups if group.tags.get(tag) != "true"])
-        self._rules(extra)
+        self._rules(extra, self._rules_end)
         snapshot = reader.snapshot()
         owned = owned_rules(snapshot, self.policy, self.delivery.region)
         stripped = {rule.group for rule, _ in owned} & set(extra)
@@ -165,7 +182,7 @@ class Sweep(Scope):
         reader.parties({party for link in links for party in _ends(link)})
         snapshot = reader.snapshot()
         halves = [DesiredLink(link, TAG) for link in links if link.mutual]  # is the other half there?
-        self._rules(self._groups_needed(snapshot, halves))
+        self._rules(self._groups_needed(snapshot, halves), self._rules_end)
 
     def _share(self, untagged: Sequence[Group]) -> list[Party]:
         """The groups without the managed tag that this run looks at. Tools that rewrite tags remove it (Terraform does), so
@@ -178,27 +195,36 @@ class Sweep(Scope):
 
     def _read_wishes(self) -> None:
         reader, accounts = self.reader, sorted(self.policy.accounts)
-        reader.everything(accounts, lambda done: self.progress("accounts read", done, len(accounts)))
+        first = int(self.started // 60) % len(accounts)  # so that no account is always the last
+        reader.everything(
+            accounts[first:] + accounts[:first], lambda done: self.progress("accounts read", done, len(accounts))
+        )
         reader.assume_live(self.believe_empty)
         snapshot = reader.snapshot()
         wishes = self.wishes(snapshot, snapshot.instances.values())
         reader.parties({party for wanted in wishes for party in _ends(wanted.link) if party.id})
         snapshot = reader.snapshot()
-        self._rules(self._groups_needed(snapshot, self.desired(snapshot)))
+        self._rules(self._groups_needed(snapshot, self.desired(snapshot)), self._pace.deadline)
 
-    def _rules(self, groups: Iterable[Party]) -> None:
+    def _rules(self, groups: Iterable[Party], until: float) -> None:
         """Reads rules for as long as there is time; from another place each minute, since nothing remembers where the last
         run stopped."""
         todo = sorted(group for group in set(groups) if self.reader.readable(group.account))
         first = int(self.started // 60 * GOLDEN % 1 * len(todo))
         todo = todo[first:] + todo[:first]
-        stop = self.started + (self.delivery.retry.deadline - self.started) * READING_SHARE
+        count = len(todo)
+        while todo := self._read_rules(todo, count, until):
+            if not self._pace.next_minute(until):
+                break
+        self.unread += Counter(group.account for group in todo)
+
+    def _read_rules(self, todo: Sequence[Party], count: int, until: float) -> list[Party]:
+        """Reads the rules that may be read now, and returns the groups that are left."""
+        done = count - len(todo)
         for start in range(0, len(todo), CHUNK):
-            if self.delivery.clock.now() >= stop and start:
-                self.unread += len(todo) - start
-                return
-            self.reader.rules(todo[start : start + CHUNK])
-            self.progress("groups read", min(start + CHUNK, len(todo)), len(todo))
+            self.reader.rules(todo[start : start + CHUNK], until)
+            self.progress("groups read", done + min(start + CHUNK, len(todo)), count)
+        return [one for one in todo if not self.reader.has_rules(one) and self.reader.readable(one.account)]
 
     def _groups_needed(self, snapshot: Snapshot, links: Sequence[DesiredLink]) -> set[Party]:
         wanted = {one.link for one in links if not one.denial}
@@ -254,7 +280,7 @@ class Sweep(Scope):
 
     def skipped(self) -> dict[str, str]:
         """What could not be looked at, or was left alone, and why: by account, and by a number of groups."""
-        return skipped(self.reader.snapshot(), self.doubted_accounts, self.unread)
+        return skipped(self.reader.snapshot(), self.doubted_accounts, self.unread, self.undone)
 
     def _summary(self, untagged: Sequence[str]) -> Record:
         reasons = self.report.reasons + Counter(
@@ -272,6 +298,12 @@ class Sweep(Scope):
             "api_calls": json.dumps(self.reader.calls, sort_keys=True),
             "seconds": f"{seconds:.1f}",
         }
+
+
+def _after(delivery: Delivery, share: float) -> float:
+    """When this share of the time that is left has passed (epoch seconds)."""
+    now = delivery.clock.now()
+    return now + (delivery.retry.deadline - now) * share
 
 
 def _ends(link: Link) -> tuple[Party, Party]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from link_peer.domain.denial import NOTHING, removals_held
 from link_peer.domain.snapshot import Snapshot
@@ -19,6 +19,7 @@ def summary_record(
     """Counts of what was read and changed, and what was skipped and why. `reasons` counts decisions by (outcome, reason),
     those that were not recorded one by one too; `limit` is that of removals in one run."""
     held = [removals_held(unseen.account, count, limit) for unseen, count in sorted(report.held.items())]
+    accounts = snapshot.listings.keys() | {party.account for party in snapshot.instances}
     outcome: Record = {"outcome": "applied" if report.changed else "unchanged", **why_fields(NOTHING)}
     if held:
         outcome = {"outcome": "failed", **why_fields(held[0])}
@@ -28,7 +29,7 @@ def summary_record(
         "record": "summary",
         "action": "repair",
         "detail": "; ".join([*(one.detail for one in held), *skipped]),
-        "instances": str(len(snapshot.instances)),
+        "instances": str(sum(snapshot.instances_in(account) for account in accounts)),
         "groups": str(len(snapshot.rules)),
         "changed": str(report.changed),
         "removed": str(report.removed),
@@ -38,12 +39,18 @@ def summary_record(
     }
 
 
-def skipped(snapshot: Snapshot, doubted_accounts: Iterable[str], unread: int) -> dict[str, str]:
-    """What a sweep could not look at, or left alone, and why: by account, and by a number of groups."""
+def skipped(
+    snapshot: Snapshot, doubted_accounts: Iterable[str], unread: Mapping[str, int], undone: int
+) -> dict[str, str]:
+    """What a sweep could not look at, or left alone, and why: by account, and by a number of groups or
+    changes."""
     found = {account: f"{account}: {why}" for account, why in sorted(snapshot.failed_accounts.items())}
     found |= {a: f"{a}: no access ({error.code})" for a, error in sorted(snapshot.refused_accounts.items())}
     for account in sorted(doubted_accounts):
         found.setdefault(account, f"{account}: shows no instances, so nothing there is treated as gone")
-    if unread:
-        found[f"{unread} groups"] = f"{unread} groups: no time was left to read them; the next runs start elsewhere"
+    for account, count in sorted(unread.items()):
+        what = f"{count} groups of {account}"
+        found[what] = f"{what}: no time was left to read them; the next runs start elsewhere"
+    if undone:
+        found[f"{undone} changes"] = f"{undone} changes: no time was left to make them; the next run does"
     return found
