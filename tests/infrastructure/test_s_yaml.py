@@ -23,6 +23,7 @@ KNOWN_SETTINGS = {
     "LINK_PEER_AUDIT_PROJECT",
     "LINK_PEER_AUDIT_LOGSTORE",
     "LINK_PEER_QUEUE",
+    "LINK_PEER_CALLS_PER_MINUTE",
 }
 DOCUMENT = resolved(S_YAML, env={}, account=HOME)
 FUNCTIONS: dict[str, dict[str, Any]] = {name: item["props"] for name, item in DOCUMENT["resources"].items()}

@@ -387,11 +387,13 @@ def test_of_a_whole_account_only_instances_with_wishes_are_kept() -> None:
 
 
 def test_an_instance_that_was_asked_for_before_is_kept() -> None:
-    """It is the end of a rule, say."""
-    found = frugal(crowd())
+    """It is the end of a rule, say. What the later read shows of it counts."""
+    ecs = crowd()
+    found = frugal(ecs)
     found.parties([B])
+    ecs.running["i-b"] = instance(B, APP, ip="10.0.0.9")
     found.everything([HOME])
-    assert B in found.snapshot().instances
+    assert found.snapshot().instances[B].ip == "10.0.0.9"
 
 
 def test_an_instance_set_aside_is_read_by_its_id_when_it_is_asked_for() -> None:
