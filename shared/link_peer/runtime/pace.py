@@ -46,14 +46,17 @@ class Pace:
         self._lock = threading.Lock()  # reads run side by side
 
     def call(self, account: str, action: str, call: Callable[[], T]) -> T:
-        """The result of `call`, made once it may be. If it is throttled, it is made again in the next minute. Raises
-        OutOfTime."""
-        while True:
+        """The result of `call`, made once it may be. If it is throttled, it is made again in the next minute, once: an API
+        that others use up completely holds nobody up for longer. Raises OutOfTime, or Throttled."""
+        for last in (False, True):
             self._wait(account, action)
             try:
                 return call()
             except Throttled:
                 self.throttled(account, action)
+                if last:
+                    raise
+        raise AssertionError("unreachable: the last attempt raises")
 
     def may(self, account: str, action: str) -> bool:
         """Whether a call may be made now. If so, it is counted."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from link_peer.domain.errors import NoAccess, Transient
+from link_peer.domain.errors import NoAccess, Throttled, Transient
 from link_peer.domain.model import ALL, Claim, Group, Instance, Party, Rule, RuleKey
 from link_peer.domain.policy import Limits, Policy
 from link_peer.engine.scopes.everything import MAX_EXTRA_READS, RUN_SECONDS, RUNS_A_DAY, Sweep
@@ -412,6 +412,20 @@ def test_an_account_whose_calls_are_used_up_holds_no_other_up() -> None:
     assert sweep.peer.existing == []
     assert done.unread == {HOME: 29}
     assert f"29 groups of {HOME}: no time was left" in sweep.summary["detail"]
+
+
+def test_rules_that_are_throttled_minute_after_minute_cost_one_minute() -> None:
+    """Others use that API up completely. The wishes of the other account are still opened."""
+    sweep = crowded()
+    sweep.ecs.errors["rules"] = [Throttled("no")] * 99
+    foreign = group(FOREIGN, "*")
+    sweep.peer.known["sg-x"] = foreign
+    sweep.peer.known["sg-y"] = group(Party(PEER, "sg-y"))
+    sweep.peer.running["i-x"] = instance(Party(PEER, "i-x"), Party(PEER, "sg-y"), link_peer="sg-x:tcp/1")
+    done = sweep()
+    assert done.unread == {HOME: 30}
+    assert [rule.key.source for rule in sweep.peer.existing if rule.key] == [f"sg-y@{PEER}"]
+    assert 60 <= sum(sweep.clock.waits) < 125
 
 
 def test_a_sweep_that_could_not_list_all_instances_removes_nothing_for_their_absence() -> None:

@@ -77,6 +77,14 @@ def test_a_throttled_call_is_made_again_in_the_next_minute() -> None:
     assert clock.now() == START + 60 + AFTER_MINUTE
 
 
+def test_a_call_that_is_throttled_again_is_given_up() -> None:
+    """Others use the API up completely: this costs a minute, and not all of the time."""
+    clock = FakeClock(START)
+    with pytest.raises(Throttled, match="second"):
+        Pace(clock, START + 600).call(*API, failing(Throttled("first"), Throttled("second")))
+    assert clock.now() == START + 60 + AFTER_MINUTE
+
+
 def test_after_a_refusal_half_of_what_was_let_through_is_called_in_a_minute() -> None:
     """That is how a limit shows which no setting gives."""
     clock = FakeClock(START)
@@ -94,9 +102,9 @@ def test_each_refusal_halves_the_share_again() -> None:
     made_at(pace, clock, 100)
     pace.call(*API, failing(Throttled("no")))
     made_at(pace, clock, 49)
-    pace.call(*API, failing(Throttled("no"), Throttled("no")))
-    assert made_at(pace, clock, FEWEST)[-1] == 59
-    assert made_at(pace, clock, FEWEST - 1)[-1] == 0
+    with pytest.raises(Throttled):
+        pace.call(*API, failing(Throttled("no"), Throttled("no")))
+    assert made_at(pace, clock, FEWEST + 1) == [60] * FEWEST + [119]
 
 
 def test_calls_refused_together_count_as_one_refusal() -> None:

@@ -212,10 +212,9 @@ class Sweep(Scope):
         todo = sorted(group for group in set(groups) if self.reader.readable(group.account))
         first = int(self.started // 60 * GOLDEN % 1 * len(todo))
         todo = todo[first:] + todo[:first]
-        count = len(todo)
-        while todo := self._read_rules(todo, count, until):
-            if not self._pace.next_minute(until):
-                break
+        count, before = len(todo), math.inf
+        while (todo := self._read_rules(todo, count, until)) and len(todo) < before and self._pace.next_minute(until):
+            before = len(todo)  # a minute in which nothing could be read is not followed by another
         self.unread += Counter(group.account for group in todo)
 
     def _read_rules(self, todo: Sequence[Party], count: int, until: float) -> list[Party]:
