@@ -143,8 +143,12 @@ class Reader:
 
     def members(self, groups: Iterable[Party]) -> None:
         """Reads every instance of these groups, with all the groups that those instances are in."""
-        for group in sorted(set(groups) - self._complete_groups):
+
+        def read(group: Party) -> None:
             self._read(group.account, functools.partial(self._read_members, group))
+
+        # one after the other where a group is compared with what earlier reads showed
+        self._side_by_side(read, sorted(set(groups) - self._complete_groups), self._threads if self._tolerant else 1)
         self.groups_of_instances()
 
     def confirm_absent(self, parties: Iterable[Party]) -> None:
@@ -387,9 +391,10 @@ class Reader:
         for account, ids in by_account.items():
             self._read(account, functools.partial(lambda ids, ecs: read(ecs, ids), ids))
 
-    def _side_by_side(self, read: Callable[[T], object], items: Sequence[T]) -> None:
-        if self._threads > 1 and len(items) > 1:
-            with ThreadPoolExecutor(min(self._threads, len(items))) as pool:
+    def _side_by_side(self, read: Callable[[T], object], items: Sequence[T], threads: int | None = None) -> None:
+        threads = threads or self._threads
+        if threads > 1 and len(items) > 1:
+            with ThreadPoolExecutor(min(threads, len(items))) as pool:
                 list(pool.map(read, items))
         else:
             for item in items:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 
@@ -309,6 +310,25 @@ def test_reads_side_by_side_find_the_same() -> None:
     found.rules(groups)
     assert set(found.snapshot().rules) == set(groups)
     assert set(Counter(ecs.calls).values()) == {1}
+
+
+@pytest.mark.parametrize(("tolerant", "most"), [(True, 4), (False, 1)])
+def test_members_are_read_side_by_side_by_a_tolerant_reader_only(tolerant: bool, most: int) -> None:
+    """The other one compares each group with what earlier reads showed."""
+    both = threading.Barrier(most, timeout=10)
+
+    class Waiting(FakeEcs):
+        def members(self, group: str) -> list:
+            both.wait()
+            return super().members(group)
+
+    groups = [Party(HOME, f"sg-{number}") for number in range(4)]
+    ecs = Waiting(map(group, groups))
+    found = Reader(FakeCloud(ecs), POLICY, FakeClock(), threads=4, tolerant=tolerant)
+    found.members(groups)
+    assert found.snapshot().complete_groups == set(groups)
+    if not tolerant:
+        assert ecs.calls[:4] == [f"members sg-{number}" for number in range(4)]
 
 
 def test_tagged_groups_are_those_with_the_tag() -> None:
