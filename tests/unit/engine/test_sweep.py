@@ -402,6 +402,16 @@ def test_a_sweep_leaves_half_of_each_apis_calls_to_others() -> None:
     assert max(sweep.clock.waits) <= 5
 
 
+def test_a_quiet_sweep_reads_no_group_twice() -> None:
+    """Neither its rules nor its tags, and each instance without wishes once."""
+    rules = [ours(K1), ours(HERE_I, REQ, ends=(A, B), age=60), ours(THERE_I, REQ, ends=(B, A), age=60)]
+    shown = [instance(A, APP, ip="10.0.0.1", link_peer="sg-db:tcp/1"), instance(B, DB, ip="10.0.0.2")]
+    groups = [group(party, "*", managed_tag=True) for party in (APP, DB)]
+    sweep = Sweeping(*rules, groups=groups, instances=[*shown, instance(Party(HOME, "i-c"), APP)])
+    sweep()
+    assert sweep.calls == ["all_groups", "rules sg-app", "rules sg-db", "instances i-a i-b", "instance_page", "summary"]
+
+
 def test_an_account_whose_calls_are_used_up_holds_no_other_up() -> None:
     """Its rules are left; the other's are read, and closed."""
     sweep = crowded(calls_per_minute=2, seconds=60)
