@@ -29,7 +29,7 @@ SLICE = {  # the least number of histories: fewer would mean that something is n
     "a late duplicate": 7_000,
     "a batch": 50_000,
     "paused": 9_000,
-    "omitted once, sg-db:tcp/3306": 600_000,
+    "omitted once, sg-db:tcp/3306": 500_000,
     "omitted once, i-store": 500_000,
     "too many removals": 19_000,
     "sg-app refuses": 4_000_000,

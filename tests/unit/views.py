@@ -16,6 +16,7 @@ HOME = "1000000000000001"
 PEER = "1000000000000002"
 REGION = "cn-qingdao"
 MANAGED = f"link-managed.prod.{HOME}"
+INSTANCES = f"{MANAGED}.instances"
 NOW = 1_795_564_800.0  # 2026-11-25T00:00:00Z
 
 APP, DB, CACHE = (Party(HOME, f"sg-{name}") for name in ("app", "db", "cache"))
@@ -31,7 +32,7 @@ def policy(**changes: Any) -> Policy:
 def group(party: Party, accept: str = "", *, lock: bool = False, managed_tag: bool = False, **fields: Any) -> Group:
     tags = {"link-accept": accept} if accept else {}
     tags |= {"link-lock": ""} if lock else {}
-    tags |= {MANAGED: "true"} if managed_tag else {}
+    tags |= {MANAGED: "true", INSTANCES: "true"} if managed_tag else {}
     return Group(**{"party": party, "vpc": "vpc-1", "tags": tags, **fields})
 
 

@@ -27,6 +27,7 @@ from tests.unit.views import (
     CACHE,
     DB,
     HOME,
+    MANAGED,
     NOW,
     PEER,
     POLICY,
@@ -338,6 +339,16 @@ def test_a_group_that_keeps_a_rule_gets_its_managed_tag_back_once(
     decisions = plan(seen, *wanted, may_lose=May.KEEP).decisions
     assert [(d.action, d.outcome) for d in decisions if d.missing_managed_tag == (DB,)] == found
     assert {d.missing_managed_tag for d in decisions} <= {(DB,), ()}
+
+
+def test_a_group_with_a_rule_between_instances_needs_its_second_tag() -> None:
+    """By it, the event of a released instance finds the rule. The decision names a rule that says so."""
+    bare = msgspec.structs.replace(managed(DB, "*"), tags={MANAGED: "true", "link-accept": "*"})
+    between = ours(RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", P1[0]), ends=(A, B))
+    for rules, missing in (([ours(K1)], []), ([between], [(DB,)]), ([between, ours(K1)], [(DB,)])):
+        found = plan(view([managed(APP, "*"), bare], rules=rules), may_lose=May.KEEP).decisions
+        assert [decision.missing_managed_tag for decision in found] == missing
+        assert all(rule.key and rule.key.dest for decision in found for rule in decision.rules)
 
 
 def test_the_managed_tag_is_written_again_while_opening_is_paused() -> None:
