@@ -58,6 +58,9 @@ LEFT_OUT = frozenset(
         "dateutil",
         # SLS: the compression that our calls do not ask for
         "lz4.frame",
+        # protocol buffers without their C library, which the package has
+        "google.protobuf.internal.python_message",
+        "google.protobuf.text_format",
         # host names beyond ASCII
         "idna",
     }
