@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from link_peer.runtime.delivery import LANES
 from link_peer_local.eventbridge.pattern import Pattern
 from link_peer_local.fc.manifest import load, resolved
 
@@ -172,12 +173,12 @@ def test_auto_link_is_not_triggered_by_its_own_calls(event: dict[str, Any]) -> N
     assert not any(pattern.matches(event) for pattern in _patterns())
 
 
-def test_the_stream_pushes_one_request_at_a_time() -> None:
-    """A batch fails as a whole, and only a synchronous call lets the stream see the failure."""
+def test_the_stream_pushes_small_batches_at_once() -> None:
+    """A batch is no larger than what is carried out side by side. Only a synchronous call lets the stream see a failure."""
     [trigger] = FUNCTIONS["cross_account"]["triggers"]
     config = trigger["triggerConfig"]
     assert config["asyncInvocationType"] is False
-    assert config["runOptions"]["batchWindow"]["CountBasedWindow"] == 1
+    assert config["runOptions"]["batchWindow"] == {"CountBasedWindow": LANES, "TimeBasedWindow": 0}
     source = config["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]
     assert source == {"RegionId": "cn-qingdao", "QueueName": "link-peer-requests", "IsBase64Decode": True}
 
