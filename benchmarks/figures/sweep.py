@@ -45,7 +45,8 @@ def beside(bench: Bench) -> list[Row]:
         cloud(worlds.ring, GROUPS, INSTANCES, ASKING)
         askers = cloud(worlds.askers, EVENTS, EVENTS, asking=False)
         cloud(worlds.slow, LATENCY, PER_MINUTE)
-        with Worker(bench.ours, {**cloud.env, **bench.env}, SHARE) as sweeper:
+        limit = {"LINK_PEER_CALLS_PER_MINUTE": str(PER_MINUTE)}  # as deployed where the account's limit is known
+        with Worker(bench.ours, {**cloud.env, **bench.env, **limit}, SHARE) as sweeper:
             threading.Thread(target=_ignore_the_end, args=(sweeper,), daemon=True).start()
             seconds = _events(bench, cloud, askers)
     name = f"event beside a sweep, {PER_MINUTE} calls a minute per API"

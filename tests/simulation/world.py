@@ -245,7 +245,7 @@ class World:
         self.queue.append(Queued(self.now + delay, queue, body))
 
     def delete_manually(self, group: Party, rule_id: str) -> None:
-        """Deletes a rule as a person does, whoever made it."""
+        """Deletes a rule as a person does, no matter who made it."""
         self._put(group, {r: rule for r, rule in self.rules[group].items() if r != rule_id})
         self.manual_rules.pop(rule_id, None)
 

@@ -23,8 +23,7 @@ def read_by_id(
     """The resources with these ids; ids that are unknown or malformed are left out.
 
     A call that is refused for its ids is split in two until the wrong id is alone. After MAX_SPLITS of them, or for a code
-    that does not say that an id is wrong, `read_all` answers for the rest: 5,950 unknown names cost tens of calls, whoever
-    made them up.
+    that does not say that an id is wrong, `read_all` answers for the rest: 5,950 unknown names cost tens of calls.
     """
     wanted = sorted(set(ids))
     chunks: list[list[str]] = [wanted[start : start + IDS_PER_CALL] for start in range(0, len(wanted), IDS_PER_CALL)]

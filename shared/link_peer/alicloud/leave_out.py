@@ -4,7 +4,7 @@ The SDKs are deployed as their makers ship them, but a part that none of our cal
 distribution, or a module of an SDK. `install()` adds import finders.
 
 - A module of LEFT_OUT that cannot be found is imported as a stand-in. Its names can be imported, named as base classes, in
-  annotations and in `except`; whoever calls one gets NotInPackage, which says what was used. Where the module is installed,
+  annotations and in `except`; calling one raises NotInPackage, which says what was used. Where the module is installed,
   as in the environment of the commands and tests, it is found first and there is no stand-in.
 - A standard module of DEFERRED is loaded when one of its names is used for the first time.
 

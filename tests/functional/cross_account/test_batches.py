@@ -108,7 +108,7 @@ def test_an_unavailable_log_stops_every_message_before_its_first_change(lab: Lab
 
 
 def test_groups_that_do_not_exist_cost_neither_the_others_nor_a_read_of_the_whole_account(lab: Lab) -> None:
-    """Whoever may post requests could name them."""
+    """Anyone who may post requests could name them."""
     pairs, requests = disjoint(lab)
     for number, request in enumerate(requests[:-1]):
         request["to"]["party"] = f"sg-none{number}"

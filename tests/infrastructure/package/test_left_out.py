@@ -97,7 +97,7 @@ except OSError as error:
 
 
 def test_asyncio_is_loaded_by_its_use(instance: Instance) -> None:
-    """The SDKs import it and our calls do not use it; for whoever does it is as always."""
+    """The SDKs import it and our calls do not use it; for code that does, it is as always."""
     assert instance.run(f"{SDKS}\nanswer = 'asyncio' in sys.modules and 'asyncio.events' not in sys.modules")
     code = "import asyncio\nasync def three(): return 3\nanswer = [asyncio.run(three()), type(asyncio).__name__]"
     assert instance.run(code) == [3, "module"]

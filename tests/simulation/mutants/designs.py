@@ -42,7 +42,7 @@ def no_consent_check(patch: Patch) -> None:
 
 
 def compensate_by_tuple(patch: Patch) -> None:
-    """A saga takes back what it sent, by its parameters, whoever owns that rule."""
+    """A saga takes back what it sent, by its parameters, no matter who owns that rule."""
 
     class Saga(Applier):
         def __init__(self, reader: Reader, *more: Any) -> None:
@@ -229,7 +229,7 @@ def one_side_is_enough(patch: Patch) -> None:
 
 
 def unlink_takes_everything(patch: Patch) -> None:
-    """An unlink removes the rules, whoever else wants them."""
+    """An unlink removes the rules, although others want them."""
     may_lose = PairScope.may_lose
 
     def everything(self: PairScope, *seen: Any) -> May:

@@ -81,7 +81,7 @@ def accepting(accept: str = "*", **fields: Any) -> Group:
 )
 @pytest.mark.parametrize("claims", [(TAG,), (REQ,), (TAG, REQ)])
 def test_what_the_group_no_longer_allows_is_closed_at_once(db: Group, reason: str, claims: tuple[Claim, ...]) -> None:
-    """Whoever asks for it. The guard does not count it, and no instance need be shown."""
+    """No matter who asks for it. The guard does not count it, and no instance need be shown."""
     look = Looking(db, ours(K1, *claims), limit=0)
     assert look() == []
     assert look.ecs.existing == []

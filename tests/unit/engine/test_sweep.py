@@ -100,7 +100,7 @@ def test_closing_comes_before_wishes_are_read() -> None:
     [(group(DB, "", managed_tag=True), "no-consent"), (group(DB, "*", lock=True, managed_tag=True), "locked")],
 )
 def test_what_a_group_no_longer_allows_is_closed_although_no_instance_is_shown(db: Group, reason: str) -> None:
-    """Whoever asks for it. The guard does not count it."""
+    """No matter who asks for it. The guard does not count it."""
     strict = policy(limits=Limits(removals_per_run=0))
     sweep = Sweeping(ours(K1), ours(HERE, REQ), groups=[group(APP, "*"), db], instances=[], with_policy=strict)
     sweep()

@@ -264,7 +264,7 @@ def test_a_conflict_names_the_instance_that_differs() -> None:
 
 
 def test_another_persons_rule_on_the_addresses_is_no_conflict() -> None:
-    """It counts as present, whoever it was made for."""
+    """It counts as present, no matter for whom it was made."""
     person = Rule(DB, "sgr-1", K9, "accept", 1, "db access")
     assert denial_of(verdicts(alike(person)), C_TO_B) is None
 

@@ -483,7 +483,7 @@ def test_an_instance_whose_rule_another_holds_is_read_first() -> None:
 
 
 def test_a_request_on_one_side_does_not_open_the_other() -> None:
-    """A marker is no request: whoever may write rules may write one."""
+    """A marker is no request: anyone who may write rules may write one."""
     seen = view(OPEN, rules=[ours(key(DB, APP), REQ)])
     assert edits(plan(seen, DesiredLink(Link(APP, DB), REQ, opens=False)).decisions) == []
 

@@ -430,7 +430,7 @@ def test_only_a_sweep_removes_a_half() -> None:
     "other", [ours(THERE, Claim("chg-2")), theirs(THERE), ours(THERE, REQ)], ids=["another's", "a person's", "its own"]
 )
 def test_a_link_with_a_rule_on_both_sides_is_not_half_open(other: Rule) -> None:
-    """Whoever's the other rule is."""
+    """No matter whose the other rule is."""
     assert half_open(ours(HERE, REQ, age=10**6), other).lost == {}
 
 
