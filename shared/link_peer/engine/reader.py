@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -230,15 +230,6 @@ class Reader:
             self._read(group.account, functools.partial(self._read_due_rules, group, until))
 
         self._side_by_side(read, todo)
-
-    def suppose_rules(self, rules: Mapping[Party, tuple[Rule, ...]]) -> None:
-        """Takes these for the groups' rules, until they are forgotten."""
-        self._rules |= rules
-
-    def forget_rules(self, groups: Iterable[Party]) -> None:
-        """Makes the next read of these groups' rules a real one."""
-        for group in groups:
-            self._rules.pop(group, None)
 
     def rules_of(self, group: Party) -> tuple[Rule, ...]:
         """The group's rules as they were last read."""

@@ -6,7 +6,6 @@ import itertools
 from collections import Counter
 
 import pytest
-from link_peer.engine.scopes.instances import AHEAD
 from link_peer_local.ecs.state import Group
 
 from tests.functional.auto_link.test_removal import delete
@@ -95,34 +94,3 @@ def test_the_rules_of_a_group_whose_instance_is_gone_are_found_where_it_was_seen
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
     lab.sweep()
     assert lab.rules(db) == []
-
-
-def asking_for(groups: list[Group]) -> dict[str, str]:
-    """Tags that ask for two ports of each group; a value holds 128 characters."""
-    return {f"link-peer.{number:02}": f"{group.id}:tcp/1+tcp/2" for number, group in enumerate(groups)}
-
-
-def test_rules_that_were_read_a_moment_ago_are_not_read_again_to_find_nothing_to_do(lab: Lab) -> None:
-    """A thousand instances with the same tags are launched: the first makes the rules, the others need none."""
-    app, groups = lab.group(), [lab.group("*") for _ in range(AHEAD + 1)]
-    lab.auto_link(lab.event(lab.instance(app, tags=asking_for(groups))))
-    assert calls(lab, lab.event(lab.instance(app, tags=asking_for(groups)))) == {
-        "DescribeInstances": 1,
-        "DescribeSecurityGroups": 1,
-        "DescribeSecurityGroupReferences": 1,
-        "PutLogs": 1,
-    }
-
-
-def test_nothing_is_changed_by_rules_that_are_only_remembered(lab: Lab) -> None:
-    """A group that no longer names the instance's group is read, and so are all where there is something to do."""
-    app, groups = lab.group(), [lab.group("*") for _ in range(AHEAD + 2)]
-    lab.auto_link(lab.event(lab.instance(app, tags=asking_for(groups[:-1]))))
-    both = [f"{app.id} tcp/1", f"{app.id} tcp/2"]
-    lab.revoke(groups[0])
-    lab.revoke(groups[0])
-    lab.auto_link(lab.event(lab.instance(app, tags=asking_for(groups[:-1]))))
-    assert lab.rules(groups[0]) == both
-    lab.revoke(groups[1])
-    lab.auto_link(lab.event(lab.instance(app, tags=asking_for(groups))))
-    assert [lab.rules(group) for group in groups] == [both] * len(groups)

@@ -15,7 +15,7 @@ from link_peer.domain.hint import Hint
 from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Peer, instances_tag, managed_tag, peers
-from link_peer.engine.converge import Scope, converge, plan_only, report_held
+from link_peer.engine.converge import Scope, converge, report_held
 from link_peer.engine.later import LOOK_AGAIN_SECONDS, Later
 from link_peer.engine.reader import Reader
 from link_peer.engine.records import denied_record
@@ -55,9 +55,7 @@ def reconcile_instances(
     if error := scope.reader.refusal(delivery.policy.home):
         audit.write([denied_record(denials.no_access(delivery.policy.home, error.code), "link")])
         return []
-    scope.confirm_changes(guard)
     report = converge(scope, guard)
-    scope.remember()
     report_held(scope, report, guard)
     post_syncs(scope, scope.foreign_pairs(), "the peer is in another account: the pair is put on the queue")
     audit.attempts([(later.why, {"action": "link", "instance": str(later.party)}) for later in scope.waiting.values()])
@@ -79,7 +77,6 @@ class InstanceScope(Scope):
         self.shrinks = any(hint.kind != "state" or hint.state == "Deleted" for hint in hints)
         self.waiting: dict[Party, Later] = {}
         self.former: set[Party] = set()
-        self.supposed: dict[Party, tuple[Rule, ...]] = {}
         self.gone: set[Party] = set()
         self.shown: list[Instance] = []
 
@@ -124,33 +121,8 @@ class InstanceScope(Scope):
         others = {group for group in rules_of - needed if group.account == self.home}
         if not self.shrinks and len(others) > FEW_OTHERS:
             others = set()  # what these hold concerns this instance only if an event was lost: the sweep looks at it
-        todo = (needed & snapshot.groups.keys()) | marked | others
-        if not self.shrinks and not self.gone:
-            self._suppose(todo & rules_of - snapshot.rules.keys())
-        reader.rules(todo)
+        reader.rules((needed & snapshot.groups.keys()) | marked | others)
         reader.parties(others)
-
-    def confirm_changes(self, guard: RemovalGuard) -> None:
-        """Rules that were remembered may only show that there is nothing to do. Otherwise they are read."""
-        if not self.supposed:
-            return
-        plan = plan_only(self, guard)
-        if any(d.edits or d.missing_managed_tag or d.outcome != "unchanged" for d in plan.decisions) or plan.due:
-            self.reader.forget_rules(self.supposed)
-            self.reader.rules(self.supposed)
-            self.supposed = {}
-
-    def remember(self) -> None:
-        """Keeps the rules that were read, for the next event of this process."""
-        read = {group: rules for group, rules in self.reader.snapshot().rules.items() if group not in self.supposed}
-        self.delivery.memory.note_rules(read, self.started)
-
-    def _suppose(self, groups: Iterable[Party]) -> None:
-        """Where this process read a group's rules a moment ago, and they still name the instance's group, they are taken as
-        they were."""
-        memory = self.delivery.memory
-        self.supposed = {group: found for group in groups if (found := memory.rules(group, self.started)) is not None}
-        self.reader.suppose_rules(self.supposed)
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """Every instance that was read counts, so that a rule which a neighbour wants is kept."""
