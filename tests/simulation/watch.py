@@ -21,30 +21,33 @@ from tests.simulation.world import World
 
 REFUSED = {"denied", "failed"}
 
+REPAIRED = {"applied", "unchanged", "removed", *REFUSED}
+
 ACTIONS: dict[str, dict[str, set[str]]] = {
     "event": {
         "link": {"applied", "unchanged", *REFUSED},
         "unlink": {"removed", *REFUSED},
-        "repair": {"applied", "unchanged", *REFUSED},
+        "repair": REPAIRED,
         "expire": {"removed", *REFUSED},
         "sync": {"denied"},
         "look": {"denied"},
     },
-    "sweep": {"repair": {"applied", "unchanged", "removed", *REFUSED}, "expire": {"removed", *REFUSED}},
+    "sweep": {"repair": REPAIRED, "expire": {"removed", *REFUSED}},
     "link": {
         "link": {"applied", "unchanged", "removed", *REFUSED},
-        "repair": {"applied", *REFUSED},
+        "repair": REPAIRED,
         "expire": {"removed", *REFUSED},
     },
-    "unlink": {"unlink": {"unchanged", "removed", *REFUSED}, "repair": {"applied", *REFUSED}},
+    "unlink": {"unlink": {"unchanged", "removed", *REFUSED}, "repair": REPAIRED},
     "sync": {
         "sync": {"applied", "unchanged", "removed", *REFUSED},
-        "repair": {"applied", *REFUSED},
+        "repair": REPAIRED,
         "expire": {"removed", *REFUSED},
     },
 }
 """What was delivered (an event or a look, the timer, a request) → the actions that its outcomes may say → the outcomes of
-each. A managed tag that someone stripped is put back without a change of the link: `repair`, `unchanged`."""
+each. A managed tag that someone stripped is put back without a change of the link: `repair`, `unchanged`. A raised rule
+beside a person's equal rule goes: `repair`, `removed`."""
 
 SECRETS = ("link-peer-external-id", "acs:ram::")
 """External ids and roles of the policy, which no record may contain. Tests over HTTP look for access keys."""
