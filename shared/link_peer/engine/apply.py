@@ -87,6 +87,7 @@ class Applier:
         self._expires_at = expires_at
         self._settler = Settler(reader, delivery.policy, delivery.region, delivery.retry)
         self._tagged_ahead: dict[Party, str] = {}  # with the RequestId
+        self._between_instances: set[Party] = set()  # groups on which this pass has rules between instances
         self._partial: dict[Link, _Partial] = {}
         self._failed_keys: set[RuleKey] = set()  # rules whose change was refused, or met trouble, in this pass
 
@@ -96,6 +97,7 @@ class Applier:
         decisions = sorted((paused(decision, self._policy.paused) for decision in decisions), key=_order)
         changing = [d for d in decisions if d.edits or d.missing_managed_tag]
         self._audit.write([decision_record(d, self._region, "intent") for d in changing])
+        self._between_instances = {key.group for d in changing for key in _keys(d) if key.dest}
         self._tag_ahead(changing)
         earlier, self._partial = self._partial, {}
         self._failed_keys = set()
@@ -154,14 +156,14 @@ class Applier:
         for group, edits in _by_group(decision):
             self._in_time(edits)
             if group in decision.missing_managed_tag:
-                self._settler.tag(group, self._tags(decision, group), requests)
+                self._settler.tag(group, self._tags(group), requests)
                 requests += filter(None, [self._tagged_ahead.pop(group, "")])
             settled = self._settler.settle(group, edits, before_write, requests)
             rules.update(settled)
             known = {edit.rule.id for edit in edits if edit.rule}
             if any(rule.id not in known for rule in settled.values()):
                 # a sweep that found the group empty a moment ago may have removed the tags since
-                self._settler.tag(group, self._tags(decision, group), requests)
+                self._settler.tag(group, self._tags(group), requests)
         return judged
 
     def _tag_ahead(self, decisions: Iterable[Decision]) -> None:
@@ -169,7 +171,7 @@ class Applier:
         missing: dict[tuple[str, tuple[str, ...]], list[Party]] = {}
         for decision in decisions:
             for group in decision.missing_managed_tag:
-                missing.setdefault((group.account, self._tags(decision, group)), []).append(group)
+                missing.setdefault((group.account, self._tags(group)), []).append(group)
         for (account, tags), named in missing.items():
             groups = list(dict.fromkeys(named))
             for start in range(0, len(groups), GROUPS_PER_TAG_CALL):
@@ -183,10 +185,9 @@ class Applier:
                         self._reader.note_tags(group, tags)
                         self._tagged_ahead[group] = request
 
-    def _tags(self, decision: Decision, group: Party) -> tuple[str, ...]:
-        """The tags by which the decision's rules on the group are found."""
-        keys = [*(edit.key for edit in decision.edits), *(rule.key for rule in decision.rules if rule.key)]
-        instances = any(key.dest for key in keys if key.group == group)
+    def _tags(self, group: Party) -> tuple[str, ...]:
+        """The tags by which the group's rules are found."""
+        instances = group in self._between_instances
         return group_tags(self._policy.deployment, self._policy.home, instances=instances)
 
     def _roll_back_later(self, decision: Decision, answer: Decision, report: Report, requests: Requests) -> None:
@@ -275,6 +276,11 @@ def _without_gain(edit: Edit) -> Edit | None:
         return None
     claims = tuple(claim for claim in edit.claims if claim not in edit.gain)
     return msgspec.structs.replace(edit, gain=frozenset(), claims=claims) if edit.lose or not edit.gain else None
+
+
+def _keys(decision: Decision) -> list[RuleKey]:
+    """The rules that the decision changes, and those of its link that exist."""
+    return [*(edit.key for edit in decision.edits), *(rule.key for rule in decision.rules if rule.key)]
 
 
 def _by_group(decision: Decision) -> list[tuple[Party, list[Edit]]]:

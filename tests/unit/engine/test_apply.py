@@ -144,6 +144,18 @@ def test_the_groups_of_a_plan_are_tagged_in_one_call() -> None:
     assert len(set(tagged)) == 1
 
 
+def test_a_group_gets_all_of_its_tags_at_once() -> None:
+    """Also where only the second decision brings a rule between instances."""
+    applying = Applying(tagged=False)
+    between = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", K1.port)
+    ends = (A, B)
+    edit = Edit(between, frozenset({TAG}), ends=ends, claims=(TAG,))
+    second = Decision(Link(*ends, (K1.port,)), "link", "applied", edits=(edit,), missing_managed_tag=(DB,))
+    applying(link(missing_managed_tag=(DB,)), second)
+    assert applying.steps().count("tag sg-db") == 1
+    assert {MANAGED, f"{MANAGED}.instances"} <= applying.ecs.known["sg-db"].tags.keys()
+
+
 def test_groups_that_cannot_be_tagged_together_are_tagged_one_by_one() -> None:
     """One group that refuses its tag costs the others nothing."""
     applying = Applying(tagged=False)
