@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 HOME = "1000000000000001"
 QUEUE = "link-peer-requests"
 DEAD_LETTERS = "link-peer-dead-letters"
+ONE_BY_ONE = {"CountBasedWindow": 1, "TimeBasedWindow": 0}
 SAMPLE = """
 import json
 seen = []
@@ -232,8 +233,9 @@ def test_the_strategy_retries_for_a_day(setup: Setup) -> None:
     assert 86_000 < setup.clock.now() - started < 87_000
 
 
-def test_a_poison_message_does_not_block_the_others(setup: Setup) -> None:
-    """There are three tasks, each with its own batch."""
+def test_a_poison_message_does_not_block_the_others(tmp_path: Path) -> None:
+    """There are three tasks, each with its own batch, of one message here."""
+    setup = Setup(tmp_path, _changed(batchWindow=ONE_BY_ONE))
     setup.fail(1)
     for body in ("a", "b", "c"):
         setup.mns.send(HOME, QUEUE, body)
@@ -254,7 +256,7 @@ def _changed(**options: Any) -> Callable[[Trigger], Trigger]:
 
 def test_without_tolerance_the_stream_blocks(tmp_path: Path) -> None:
     """With errorsTolerance NONE, nothing is dead-lettered after the retries and nothing more is delivered."""
-    setup = Setup(tmp_path, _changed(errorsTolerance="NONE", maximumTasks=1))
+    setup = Setup(tmp_path, _changed(errorsTolerance="NONE", maximumTasks=1, batchWindow=ONE_BY_ONE))
     setup.fail(100)
     setup.mns.send(HOME, QUEUE, "poison")
     setup.mns.send(HOME, QUEUE, "good")
