@@ -71,7 +71,7 @@ class Verdicts:
 
     def address_moved(self, key: RuleKey, marker: Marker) -> bool:
         """Whether the instances that an instance rule was written for have other addresses now, or do not exist. False
-        where they were not read; they are then noted as unread. That one does not exist is believed of a live account."""
+        where they were not read; they are then noted as unread. An account that shows instances is taken at its word that one does not exist."""
         old = link_of(key, marker)
         ends = {old.source, old.target}
         if not ends <= self._snapshot.requested:

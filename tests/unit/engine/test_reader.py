@@ -518,7 +518,7 @@ def test_an_account_that_cannot_be_read_in_time_was_not_read() -> None:
 
 
 def test_members_that_cannot_be_read_in_time_are_not_confirmed() -> None:
-    """The account counts as failed, so that no absence in it is believed."""
+    """The account counts as failed, so that nothing in it is treated as gone."""
     found, _ = paced(home(), per_minute=2, seconds=50)
     found.everything([HOME])
     found.confirm_absent([APP])
