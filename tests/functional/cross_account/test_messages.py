@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,7 +203,7 @@ def test_a_message_without_any_id_is_identified_by_its_content(lab: Lab) -> None
     """Its record's event_id is derived from the body."""
     assert run(lab, ["nonsense", "other nonsense", "nonsense"]) == {"denied": 3}
     ids = [record["event_id"] for record in lab.records(outcome="denied")]
-    assert ids[0] == ids[2] != ids[1]
+    assert sorted(Counter(ids).values()) == [1, 2]
     assert all(one.startswith("unreadable-") for one in ids)
 
 
