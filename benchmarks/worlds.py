@@ -44,7 +44,8 @@ class Asker(Struct, frozen=True):
 
 def settings(cloud: LocalCloud) -> dict[str, str]:
     """The environment of a deployed function, with this cloud as the endpoint of every service."""
-    keys = cloud.identity.accounts[HOME]
+    role = cloud.identity.roles[f"acs:ram::{HOME}:role/{cloud.world.function_role}"]
+    keys = cloud.identity.issue(role, "benchmark", cloud.clock.now() + 86_400)
     return {
         "LINK_PEER_CLOUD": cloud.endpoint,
         "LINK_PEER_REGION": cloud.region,
@@ -52,7 +53,8 @@ def settings(cloud: LocalCloud) -> dict[str, str]:
         "LINK_PEER_AUDIT_LOGSTORE": cloud.world.audit_logstore,
         "LINK_PEER_QUEUE": cloud.world.queue,
         "ALIBABA_CLOUD_ACCESS_KEY_ID": keys.access_key_id,
-        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys.access_key_secret,
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys.secret,
+        "ALIBABA_CLOUD_SECURITY_TOKEN": str(keys.token),
     }
 
 

@@ -23,6 +23,7 @@ from link_peer.inbound import policy_file
 from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import SystemClock
+from link_peer_local.ram.documents import READER
 from link_peer_local.server import serve
 from msgspec import Struct
 
@@ -214,7 +215,8 @@ def _package(module: str) -> str:
 
 def environment(cloud: LocalCloud, endpoint: str, home: str) -> dict[str, str]:
     """The environment of a function on a local cloud."""
-    keys = cloud.identity.accounts[home]
+    role = cloud.identity.roles[f"acs:ram::{home}:role/{cloud.world.function_role}"]
+    keys = cloud.identity.issue(role, "package", cloud.clock.now() + 86_400)
     return {
         "LINK_PEER_CLOUD": endpoint,
         "LINK_PEER_REGION": cloud.region,
@@ -222,7 +224,8 @@ def environment(cloud: LocalCloud, endpoint: str, home: str) -> dict[str, str]:
         "LINK_PEER_AUDIT_LOGSTORE": cloud.world.audit_logstore,
         "LINK_PEER_QUEUE": cloud.world.queue,
         "ALIBABA_CLOUD_ACCESS_KEY_ID": keys.access_key_id,
-        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys.access_key_secret,
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys.secret,
+        "ALIBABA_CLOUD_SECURITY_TOKEN": str(keys.token),
         "LANG": "C.UTF-8",
     }
 
@@ -238,10 +241,10 @@ def with_policy(package: Path, folder: Path, policy: Mapping[str, Any]) -> Path:
 
 def local_policy(cloud: LocalCloud) -> dict[str, Any]:
     """The policy for the accounts of a local world."""
-    roles = {role.account: role for role in cloud.identity.roles.values() if role.account != cloud.world.home}
     entered = {
-        uid: {"role": f"acs:ram::{uid}:role/{role.name}", "external_id": role.external_id}
-        for uid, role in roles.items()
+        role.account: {"role": role.arn, "external_id": role.external_id}
+        for role in cloud.identity.roles.values()
+        if role.account != cloud.world.home and not role.name.endswith(READER)
     }
     return {"deployment": "prod", "accounts": {cloud.world.home: {}, **entered}}
 
@@ -251,7 +254,7 @@ def main(package: Path, python: str) -> int:
     cloud = LocalCloud(SystemClock())
     world.load(cloud)
     home, shared = cloud.world.home, cloud.world.vpcs[-1]["id"]
-    [peer] = (role.account for role in cloud.identity.roles.values() if role.account != home)
+    [peer] = {role.account for role in cloud.identity.roles.values()} - {home}
     app, db = (cloud.ecs.create_group(home, shared, tags={"link-accept": "* " + f"*@{peer}"}) for _ in range(2))
     far = cloud.ecs.create_group(peer, shared, tags={"link-accept": f"*@{home}"})
     wish = f"{db.id}:tcp/3306 {far.id}@{peer}:tcp/3306"

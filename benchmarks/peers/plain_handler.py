@@ -18,13 +18,23 @@ from aliyun.log import LogClient, LogItem, PutLogsRequest
 
 REGION = os.environ["LINK_PEER_REGION"]
 KEY, SECRET = os.environ["ALIBABA_CLOUD_ACCESS_KEY_ID"], os.environ["ALIBABA_CLOUD_ACCESS_KEY_SECRET"]
+TOKEN = os.environ["ALIBABA_CLOUD_SECURITY_TOKEN"]
 SCHEME, _, HOST = os.environ["LINK_PEER_CLOUD"].partition("://")
 
 
 def handler(event: bytes, _context: Any) -> str:
     """What Function Compute calls."""
     instance_id = json.loads(event)["data"]["resourceId"]
-    ecs = Client(Config(access_key_id=KEY, access_key_secret=SECRET, region_id=REGION, endpoint=HOST, protocol=SCHEME))
+    ecs = Client(
+        Config(
+            access_key_id=KEY,
+            access_key_secret=SECRET,
+            security_token=TOKEN,
+            region_id=REGION,
+            endpoint=HOST,
+            protocol=SCHEME,
+        )
+    )
     request = models.DescribeInstancesRequest(region_id=REGION, instance_ids=json.dumps([instance_id]))
     (instance,) = ecs.describe_instances(request).body.instances.instance
     tags = {tag.tag_key: tag.tag_value for tag in instance.tags.tag} if instance.tags else {}
@@ -51,7 +61,7 @@ def handler(event: bytes, _context: Any) -> str:
 
 def log(instance: str, target: str, outcome: str) -> str:
     """Write one record, and return the outcome."""
-    client: Any = LogClient(f"{SCHEME}://{HOST}", KEY, SECRET)
+    client: Any = LogClient(f"{SCHEME}://{HOST}", KEY, SECRET, TOKEN)
     if HOST[0].isdigit():
         client._isRowIp = True  # the local cloud has an address; the SDK would put the project's name before it
     item = LogItem(int(time.time()), contents=[("from", instance), ("to", target), ("outcome", outcome)])

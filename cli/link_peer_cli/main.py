@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from link_peer_cli.access import keys
 from link_peer_cli.commands import (
     audit,
     demo,
@@ -49,8 +50,10 @@ def _options(
     _version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
+    profile: Annotated[str, typer.Option(help="Use the keys and the region of this profile of the `aliyun` CLI.")] = "",
 ) -> None:
     """Options of `link-peer` itself."""
+    keys.CHOSEN[:] = [profile] if profile else []
 
 
 COMMANDS = (

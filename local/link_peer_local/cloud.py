@@ -17,19 +17,26 @@ from link_peer_local.core.faults import Call, Faults
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller, Identity
 from link_peer_local.core.names import World
+from link_peer_local.core.policy import Access
 from link_peer_local.ecs import EcsBackend
 from link_peer_local.ecs import wire as ecs_wire
+from link_peer_local.eventbridge import permissions as eventbridge_permissions
 from link_peer_local.eventbridge import rest as eventbridge_rest
 from link_peer_local.eventbridge import wire as eventbridge_wire
 from link_peer_local.eventbridge.backend import EventBridge
+from link_peer_local.fc import permissions as fc_permissions
 from link_peer_local.fc import wire as fc_wire
 from link_peer_local.fc.backend import FcBackend
 from link_peer_local.fc.credentials import role_keys
 from link_peer_local.fc.routes import VERSIONS as FC_VERSIONS
 from link_peer_local.fc.runtime import InProcessRuntime
+from link_peer_local.mns import permissions as mns_permissions
 from link_peer_local.mns import wire as mns_wire
 from link_peer_local.mns.backend import MnsBackend
+from link_peer_local.ram import wire as ram_wire
+from link_peer_local.ram.backend import RamBackend
 from link_peer_local.sls import SlsBackend
+from link_peer_local.sls import permissions as sls_permissions
 from link_peer_local.sls import wire as sls_wire
 from link_peer_local.sts import wire as sts_wire
 from link_peer_local.sts.backend import StsBackend
@@ -50,6 +57,16 @@ class RestWire(Protocol):
         """Render a refusal."""
 
 
+class Permissions(Protocol):
+    """The `permissions` module of a REST-style service."""
+
+    def access(self, request: Request, region: str, account: str, /) -> Access | None:
+        """What a caller of the account asks for; None for what is no operation."""
+
+    def refused(self, asked: Access, /) -> ApiError:
+        """The refusal of what RAM does not allow."""
+
+
 class LocalCloud:
     """One region of Alibaba Cloud in memory. It has no accounts until `link_peer_local.world.load` fills it.
 
@@ -67,11 +84,12 @@ class LocalCloud:
         self.admin = AdminBackend(self.clock, self.faults, self.identity, region)
         self.ecs = EcsBackend(self.clock, region)
         self.sts = StsBackend(self.clock, self.identity)
+        self.ram = RamBackend(self.clock, self.identity)
         self.sls = SlsBackend(self.clock, region)
         self.mns = MnsBackend(self.clock, region)
         self.events = EventBridge(self.clock, region)
         self.fc = FcBackend(self.clock, region, InProcessRuntime(self.clock), role_keys(self.identity, self.clock))
-        self.ecs.permitted = lambda caller, action: self.identity.permitted(caller, f"ecs:{action}")
+        self.ecs.permitted = self.identity.permitted
         self.ecs.on_event = self.events.publish
 
     def handle(self, request: Request) -> Response:
@@ -93,32 +111,49 @@ class LocalCloud:
         run: Callable[[Caller, rpc.Call], Response] = {
             "ecs": partial(ecs_wire.handle, self.ecs),
             "sts": partial(sts_wire.handle, self.sts),
+            "ram": partial(ram_wire.handle, self.ram),
             "eventbridge": partial(eventbridge_wire.handle, self.events),
         }[call.service]
         counted = Call(call.service, call.action, caller.account, call.params)
-        return self.faults.around(counted, _safely(partial(run, caller, call), error), error)
+        return self.faults.around(counted, _safely(partial(self._call, run, caller, call), error), error)
 
-    def _rest(self, request: Request, service: str, wire: RestWire, backend: object) -> Response:
+    def _call(self, run: Callable[[Caller, rpc.Call], Response], caller: Caller, call: rpc.Call) -> Response:
+        """Run an RPC call that RAM allows. ECS and STS ask RAM themselves: their refusals depend on the call."""
+        if call.service == "eventbridge":
+            asked = eventbridge_permissions.called(call.action, call.params, self.region, caller.account)
+            if not self.identity.permitted(caller, asked):
+                raise eventbridge_permissions.refused(asked)
+        return run(caller, call)
+
+    def _rest(
+        self, request: Request, service: str, wire: RestWire, permissions: Permissions, backend: object
+    ) -> Response:
         try:
             caller = signatures.verify(service, request, {}, self.identity, self.clock.now())
         except ApiError as refusal:
             return wire.error(refusal)
         params = dict(parse_qsl(request.query, keep_blank_values=True))
         counted = Call(service, wire.action(request), caller.account, {**params, "path": request.path})
-        run = _safely(partial(wire.handle, backend, caller, request), wire.error)
-        return self.faults.around(counted, run, wire.error)
 
-    def _service(self, request: Request) -> tuple[str, RestWire, object]:
+        def run() -> Response:
+            asked = permissions.access(request, self.region, caller.account)
+            if asked is not None and not self.identity.permitted(caller, asked):
+                raise permissions.refused(asked)
+            return wire.handle(backend, caller, request)
+
+        return self.faults.around(counted, _safely(run, wire.error), wire.error)
+
+    def _service(self, request: Request) -> tuple[str, RestWire, Permissions, object]:
         """The REST-style service that a request is for, by its authorization, version header or path."""
         headers = request.headers
         scheme = headers.get("authorization", "").partition(" ")[0]
         if scheme == "MNS" or "x-mns-version" in headers:
-            return "mns", mns_wire, self.mns
+            return "mns", mns_wire, mns_permissions, self.mns
         if scheme == "FC" or request.path.startswith(tuple(f"/{version}/" for version in FC_VERSIONS)):
-            return "fc", fc_wire, self.fc
+            return "fc", fc_wire, fc_permissions, self.fc
         if scheme.startswith("acs:") or request.path.startswith("/openapi/"):
-            return "eventbridge", eventbridge_rest, self.events
-        return "sls", sls_wire, self.sls
+            return "eventbridge", eventbridge_rest, eventbridge_permissions, self.events
+        return "sls", sls_wire, sls_permissions, self.sls
 
 
 def _safely(run: Callable[[], Response], error: Callable[[ApiError], Response]) -> Callable[[], Response]:

@@ -1,4 +1,10 @@
-"""Worlds to start from: YAML files of accounts, roles, VPCs, groups, instances, queues and an audit log."""
+"""Worlds to start from: YAML files of accounts, VPCs, groups and instances.
+
+Queues, log, service and roles have the names that a deployment with the prefix `link-peer` has; a file may name others.
+The roles are those of deploy/, unless the file lists `roles` of its own:
+`{account, name, trusted, external_id, allowed_actions}`, where `trusted` are ARNs and service names, and no
+`allowed_actions` means all.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +12,22 @@ import atexit
 import json
 import shutil
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.identity import Caller, Role
+from link_peer_local.core.identity import Caller
 from link_peer_local.core.names import World
+from link_peer_local.core.principals import Role, trust_text
 from link_peer_local.core.project import ROOT
+from link_peer_local.ram.documents import READER, RoleFiles, home_roles, peer_roles, render
 
 WORLDS = Path(__file__).parent / "worlds"
 DEFAULT = "two-accounts"
+PREFIX = "link-peer"
 _AUDIT_INDEX = ROOT / "deploy" / "sls-index.json"
 
 
@@ -43,7 +53,7 @@ def load(cloud: LocalCloud, world: str | Path = DEFAULT) -> World:
 def describe(cloud: LocalCloud) -> dict[str, Any]:
     """The first line of `link-peer local --json`: the endpoint and the names of what the cloud holds."""
     world, identity = cloud.world, cloud.identity
-    peers = [role for role in identity.roles.values() if role.account != world.home]
+    peers = [role for role in identity.roles.values() if role.account != world.home and not role.name.endswith(READER)]
     return {
         "endpoint": cloud.endpoint,
         "region": cloud.region,
@@ -80,50 +90,80 @@ class _Loader:
         for uid, name in text["accounts"].items():
             cloud.identity.add_account(uid, name)
             cloud.ecs.account_names[name] = uid
-        for role in text["roles"]:
-            cloud.identity.add_role(Role(**role))
-        self._queues_and_log()
+        policy = self._policy()
+        world = World(
+            home=text["home"],
+            queue=text.get("queue", f"{PREFIX}-requests"),
+            dead_letter_queue=text.get("dead_letter_queue", f"{PREFIX}-dead-letters"),
+            audit_project=text.get("audit", {}).get("project", f"{PREFIX}-{text['home']}"),
+            audit_logstore=text.get("audit", {}).get("logstore", "decisions"),
+            fc_service=text.get("fc_service", PREFIX),
+            function_role=text.get("function_role", f"{PREFIX}-fc"),
+            policy=str(policy),
+            deployment=text["deployment"],
+            queues=list(text.get("queues", ())),
+        )
+        if "roles" in text:
+            self._listed_roles()
+        else:
+            self._shipped_roles(world, yaml.safe_load(policy.read_text(encoding="utf-8"))["accounts"])
+        self._queues_and_log(world)
         for vpc in text["vpcs"]:
-            self.vpcs[vpc["name"]] = cloud.ecs.create_vpc(
+            made = self.vpcs[vpc["name"]] = cloud.ecs.create_vpc(
                 vpc["owner"], vpc["cidr"], shared_with=tuple(vpc.get("shared_with", ()))
+            )
+            shared_with = list(vpc.get("shared_with", ()))
+            world.vpcs.append(
+                {"id": made.id, "vswitch_id": made.vswitch_id, "owner": vpc["owner"], "shared_with": shared_with}
             )
         for group in text.get("groups", ()):
             self._group(group)
         for instance in text.get("instances", ()):
             self._instance(instance)
-        audit = text["audit"]
-        policy = self._policy()
-        return World(
-            home=text["home"],
-            queue=text["queue"],
-            dead_letter_queue=text["dead_letter_queue"],
-            audit_project=audit["project"],
-            audit_logstore=audit["logstore"],
-            fc_service=text["fc_service"],
-            function_role=text["function_role"],
-            policy=str(policy),
-            deployment=text["deployment"],
-            queues=list(text.get("queues", ())),
-            vpcs=[
-                {
-                    "id": self.vpcs[vpc["name"]].id,
-                    "vswitch_id": self.vpcs[vpc["name"]].vswitch_id,
-                    "owner": vpc["owner"],
-                    "shared_with": list(vpc.get("shared_with", ())),
-                }
-                for vpc in text["vpcs"]
-            ],
-        )
+        return world
 
-    def _queues_and_log(self) -> None:
+    def _listed_roles(self) -> None:
+        """Create the roles that the file lists. ValueError for a string where a list of strings is expected: it would be
+        read letter by letter."""
+        for listed in self.text["roles"]:
+            given = dict(listed)
+            for name in ("trusted", "allowed_actions"):
+                value = given.get(name)
+                if value is not None and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+                    raise ValueError(f"role {given['name']}: {name} must be a list of strings")
+            actions = given.pop("allowed_actions", None)
+            trust = trust_text(given.pop("trusted", None) or [], given.pop("external_id", None))
+            role = self.cloud.identity.add_role(Role(**given, trust=trust))
+            self.cloud.identity.allow_only(role.arn, ["*"] if actions is None else actions)
+
+    def _shipped_roles(self, world: World, accounts: dict[str, Any]) -> None:
+        """Create the roles of deploy/: at home, and in each account for which the policy file names one."""
+        peers = {uid: of["role"] for uid, of in accounts.items() if "role" in of}
+        values = {
+            "LINK_PEER_REGION": self.cloud.region,
+            "LINK_PEER_PREFIX": PREFIX,
+            "HOME_ACCOUNT": world.home,
+            "DEPLOYMENT": world.deployment,
+        }
+        self._add(world.home, home_roles(PREFIX), values, list(peers.values()))
+        for uid, arn in peers.items():
+            its = {**values, "PEER_ACCOUNT": uid, "EXTERNAL_ID": accounts[uid]["external_id"]}
+            self._add(uid, peer_roles(arn.partition(":role/")[2]), its)
+
+    def _add(self, account: str, roles: Iterable[RoleFiles], values: dict[str, str], peers: Sequence[str] = ()) -> None:
+        for files in roles:
+            policies = {name: json.dumps(render(file, values, peers)) for name, file in files.policies.items()}
+            trust = json.dumps(render(files.trust, values))
+            self.cloud.identity.add_role(Role(account, files.name, trust), policies)
+
+    def _queues_and_log(self, world: World) -> None:
         """Create what the home account's functions need: its queues, and the audit log with its index."""
-        home, audit = self.text["home"], self.text["audit"]
-        for name in (self.text["queue"], self.text["dead_letter_queue"], *self.text.get("queues", ())):
-            self.cloud.mns.create_queue(home, name)
+        for name in (world.queue, world.dead_letter_queue, *world.queues):
+            self.cloud.mns.create_queue(world.home, name)
         index = json.loads(_AUDIT_INDEX.read_text(encoding="utf-8"))
-        self.cloud.sls.create_project(home, audit["project"])
-        self.cloud.sls.create_logstore(home, audit["project"], audit["logstore"])
-        self.cloud.sls.create_index(home, audit["project"], audit["logstore"], index)
+        self.cloud.sls.create_project(world.home, world.audit_project)
+        self.cloud.sls.create_logstore(world.home, world.audit_project, world.audit_logstore)
+        self.cloud.sls.create_index(world.home, world.audit_project, world.audit_logstore, index)
 
     def _group(self, group: dict[str, Any]) -> None:
         account = group["account"]

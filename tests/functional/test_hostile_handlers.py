@@ -65,7 +65,7 @@ ELEMENTS: dict[str, Any] = {
 @pytest.mark.parametrize("function", [auto_link, cross_account, sweep], ids=lambda function: function.__name__)
 def test_any_bytes_are_answered(lab: Lab, function: ModuleType, body: bytes) -> None:
     """The answer is JSON and nothing is changed; an invalid event or request is denied on record."""
-    answer = json.loads(function.handler(body, lab.context))
+    answer = json.loads(lab.run(function.handler, body))
     assert set(answer) == {"outcomes"}
     assert lab.changes() == 0
     assert len(lab.records(outcome="denied")) == sum(answer["outcomes"].values())
@@ -86,7 +86,7 @@ def test_an_invalid_event_does_not_affect_the_others(lab: Lab, element: Any) -> 
     apps, db = [lab.group(), lab.group()], lab.group("*")
     events = [lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})) for app in apps]
     body = json.dumps([events[0], element, events[1]]).encode()
-    answer = json.loads(auto_link.handler(body, lab.context))["outcomes"]
+    answer = json.loads(lab.run(auto_link.handler, body))["outcomes"]
     assert lab.rules(db) == sorted(f"{app.id} tcp/1" for app in apps)
     assert answer == {"applied": 2, "denied": 1}
     assert len(lab.records(reason="bad-event")) == 1
@@ -98,7 +98,7 @@ def test_an_invalid_message_does_not_affect_the_others(lab: Lab, element: Any) -
     pairs = [lab.pair(), lab.pair()]
     messages = [lab.message(lab.request(a, b, "tcp/1")) for a, b in pairs]
     body = json.dumps([messages[0], element, messages[1]]).encode()
-    answer = json.loads(cross_account.handler(body, lab.context))["outcomes"]
+    answer = json.loads(lab.run(cross_account.handler, body))["outcomes"]
     assert [lab.rules(b) for _, b in pairs] == [[f"{a.id} tcp/1"] for a, _ in pairs]
     assert answer == {"applied": 2, "denied": 1}
     assert len(lab.records(reason="bad-request")) == 1
@@ -109,7 +109,7 @@ def test_a_transient_error_of_one_message_does_not_affect_the_others(lab: Lab) -
     (a, b), (c, d) = lab.pair(), (lab.group("*"), lab.group("*"))  # only the first pair touches the account in trouble
     lab.fault(service="ecs", action="DescribeSecurityGroups", kind="error", account=PEER, times=4)
     body = json.dumps([lab.message(lab.request(a, b)), 1, lab.message(lab.request(c, d))]).encode()
-    assert json.loads(cross_account.handler(body, lab.context))["outcomes"] == {"applied": 1, "denied": 1}
+    assert json.loads(lab.run(cross_account.handler, body))["outcomes"] == {"applied": 1, "denied": 1}
     assert lab.rules(b) == []
     assert lab.rules(d) == [f"{c.id} all"]
     assert sorted(record["outcome"] for record in lab.records()) == ["applied", "denied"]

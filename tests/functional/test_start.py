@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from link_peer.domain.errors import LinkPeerError, PolicyError
-from link_peer_local.core.identity import Role
+from link_peer_local.core.principals import Role
 
 from tests.functional.lab import HOME, PEER, Lab
 
@@ -50,7 +50,8 @@ def test_a_function_runs_with_the_keys_of_its_context(lab: Lab, monkeypatch: pyt
     """As python3.10 gives them, with none in the environment: a session of a role, whose token every service checks."""
     for name in ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"):
         monkeypatch.delenv(name)
-    role = lab.cloud.identity.add_role(Role(HOME, "link-peer-function"))
+    role = lab.cloud.identity.add_role(Role(HOME, "link-peer-function", ""))
+    lab.cloud.identity.allow_only(role.arn, ["*"])
     key = lab.cloud.identity.issue(role, "fc", lab.cloud.clock.now() + 3600)
     given = {"access_key_id": key.access_key_id, "access_key_secret": key.secret, "security_token": key.token}
     lab.context.credentials = given if form == "mapping" else SimpleNamespace(**given)

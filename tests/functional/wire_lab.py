@@ -60,6 +60,8 @@ class WireLab(Lab):
         """`clock` is that of the server's cloud."""
         super().__init__(server.cloud, monkeypatch, folder)
         monkeypatch.setenv("LINK_PEER_CLOUD", server.endpoint)
+        for name, value in self.function_keys().items():
+            monkeypatch.setenv(name, value)
         monkeypatch.setattr(compose, "clock_for_functions", lambda: HurriedClock(clock))
         self._clock = clock
         self._monkeypatch = monkeypatch

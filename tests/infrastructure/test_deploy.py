@@ -4,47 +4,50 @@ from __future__ import annotations
 
 import ast
 import json
-import operator
 import re
-import string
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from link_peer.domain.tags import managed_tag
-from link_peer.runtime import audit
+from link_peer.domain.tags import group_tags
+from link_peer_cli.names import Names
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.sls import LogGroup, LogRecord
-from link_peer_local.world import WORLDS
+from link_peer_local.core.clock import VirtualClock
+from link_peer_local.core.policy import like
+from link_peer_local.ram.documents import home_roles, peer_roles, render
+from link_peer_local.world import WORLDS, load
 
-from deploy import prepare
 from tests.functional.lab import HOME, PEER, REGION, Lab
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
+PEER_ROLE = f"acs:ram::{PEER}:role/link-peer"
 VALUES = {
     "LINK_PEER_REGION": REGION,
-    "LINK_PEER_ROLE": "link-peer-fc",
-    "LINK_PEER_QUEUE": "link-peer-requests",
-    "LINK_PEER_DEAD_LETTER_QUEUE": "link-peer-dead-letters",
-    "LINK_PEER_AUDIT_PROJECT": "link-peer-audit",
-    "LINK_PEER_AUDIT_LOGSTORE": "decisions",
-    "LINK_PEER_FUNCTION_LOGSTORE": "functions",
+    "LINK_PEER_PREFIX": "link-peer",
     "HOME_ACCOUNT": HOME,
     "PEER_ACCOUNT": PEER,
-    "PEER_ROLE": "link-peer",
     "DEPLOYMENT": "prod",
     "EXTERNAL_ID": "link-peer-local-example",
+    "QUEUE": "link-peer-requests",
     "REQUESTER_EXTERNAL_ID": "link-peer-requester-example",
 }
-DASHBOARD = yaml.safe_load((DEPLOY / "dashboard.yaml").read_text(encoding="utf-8"))
-ALERTS = yaml.safe_load((DEPLOY / "alerts.yaml").read_text(encoding="utf-8"))
 POLICIES = sorted(path.name for path in DEPLOY.glob("ram-*.json"))
-NO_RESOURCE_LEVEL = {"ecs:AuthorizeSecurityGroup", "ecs:ModifySecurityGroupRule", "ecs:ListTagResources"}
-"""[doc ECS RAM authorization]"""
+NO_RESOURCE_LEVEL = {
+    "ecs:AuthorizeSecurityGroup",
+    "ecs:ModifySecurityGroupRule",
+    "ecs:ListTagResources",
+    "cms:DescribeContactGroupList",
+    "cms:DescribeMetricRuleList",
+    "cms:DescribeMetricRuleTargets",
+}
+"""[doc RAM authorization of ECS and of CloudMonitor]"""
 MANAGED_TAG = f"link-managed.prod.{HOME}"
+TAGGING = ["ecs:TagResources", "ecs:UntagResources"]
+WRITERS = ["ram-function-role.json", "ram-operator.json", "ram-peer-role.json"]
+READERS = ["ram-audit-reader.json", "ram-operator-read.json", "ram-peer-reader.json"]
 
 
 @pytest.fixture(name="lab")
@@ -54,8 +57,7 @@ def _lab(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 def document(name: str) -> dict[str, Any]:
     """A policy with its placeholders filled in; KeyError for a placeholder that no page explains."""
-    found: dict[str, Any] = json.loads(string.Template((DEPLOY / name).read_text(encoding="utf-8")).substitute(VALUES))
-    return found
+    return render(name, VALUES, [PEER_ROLE])
 
 
 def statements(policy: dict[str, Any], effect: str) -> list[dict[str, Any]]:
@@ -89,50 +91,125 @@ def test_a_policy_has_only_known_placeholders(name: str) -> None:
     assert {statement["Effect"] for statement in policy["Statement"]} <= {"Allow", "Deny"}
 
 
-@pytest.mark.parametrize("name", ["ram-function-role.json", "ram-peer-role.json"])
-def test_a_role_allows_exactly_the_ecs_actions_that_the_code_calls(name: str) -> None:
+@pytest.mark.parametrize(
+    ("names", "peer"),
+    [
+        (["ram-function-role.json"], False),
+        (["ram-operator-read.json", "ram-operator.json"], False),
+        (["ram-peer-role.json"], True),
+    ],
+)
+def test_a_role_allows_exactly_the_ecs_actions_that_the_code_calls(names: list[str], peer: bool) -> None:
     """A missing action would deny links; an unneeded one would help an attacker. Only events look for the groups whose rules
     name a group, and only at home."""
     needed = called()
     assert {"ecs:AuthorizeSecurityGroup", "ecs:DescribeSecurityGroupReferences"} <= needed
-    needed -= {"ecs:DescribeSecurityGroupReferences"} if name == "ram-peer-role.json" else set()
-    assert allowed(name, "ecs:") == needed
+    needed -= {"ecs:DescribeSecurityGroupReferences"} if peer else set()
+    assert {action for name in names for action in allowed(name, "ecs:")} == needed
 
 
-@pytest.mark.parametrize("path", sorted(WORLDS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_roles_of_the_local_worlds_allow_the_same(path: Path) -> None:
-    """So that a missing permission is found before the real cloud refuses it."""
-    for role in yaml.safe_load(path.read_text(encoding="utf-8"))["roles"]:
-        name = "ram-function-role.json" if role["account"] == HOME else "ram-peer-role.json"
-        assert set(role["allowed_actions"]) == allowed(name)
+@pytest.mark.parametrize("name", READERS)
+def test_a_reader_can_change_nothing(name: str) -> None:
+    """Its actions are named one by one, and each only reads. It enters other accounts through their readers' roles alone."""
+    verbs = re.compile(r"\w+:(Describe|List|Get|Peek)\w+")
+    assert {action for action in allowed(name) if not verbs.fullmatch(action)} <= {"sts:AssumeRole"}
+    assert not [action for action in allowed(name) if "*" in action]
+    assert statements(document(name), "Deny") == []
+    assert allowed_roles(name) <= {f"{PEER_ROLE}-reader"}
+
+
+@pytest.mark.parametrize("world", sorted(path.stem for path in WORLDS.glob("*.yaml")))
+def test_the_roles_of_the_local_worlds_are_the_shipped_ones(world: str) -> None:
+    """So that a missing permission is found before the real cloud refuses it: the same trust, and the same policies."""
+    cloud = LocalCloud(VirtualClock())
+    load(cloud, world)
+    others = [uid for uid in cloud.identity.accounts if uid != HOME]
+    peers = [f"acs:ram::{uid}:role/link-peer" for uid in others]
+    expected = {(HOME, files.name): files for files in home_roles("link-peer")}
+    expected |= {(uid, files.name): files for uid in others for files in peer_roles("link-peer")}
+    assert {(role.account, role.name) for role in cloud.identity.roles.values()} == set(expected)
+    for role in cloud.identity.roles.values():
+        files = expected[role.account, role.name]
+        assert json.loads(role.trust) == render(files.trust, VALUES)
+        attached = {name: json.loads(cloud.identity.policies[role.account, name].document) for _, name in role.attached}
+        assert attached == {name: render(file, VALUES, peers) for name, file in files.policies.items()}
+
+
+def test_the_names_of_the_roles_are_those_of_the_commands() -> None:
+    """Which look for the roles of their prefix."""
+    names = Names(HOME, "staging")
+    assert [files.name for files in home_roles("staging")] == [
+        names.function_role,
+        names.reader_role,
+        names.operator_role,
+    ]
+    assert [files.name for files in peer_roles(names.peer_role)] == [names.peer_role, f"{names.peer_role}-reader"]
+
+
+@pytest.mark.parametrize("name", [*WRITERS, *READERS])
+def test_two_deployments_share_nothing_but_what_has_no_name(name: str) -> None:
+    """No statement of one, except on ECS, covers a resource of another in the same account, whatever their prefixes."""
+    resources = {
+        prefix: {
+            resource
+            for statement in render(name, {**VALUES, "LINK_PEER_PREFIX": prefix, "QUEUE": f"{prefix}-requests"})[
+                "Statement"
+            ]
+            for resource in statement["Resource"]
+            if resource != "*" and not resource.startswith(("acs:ecs:", "acs:eventbridge:"))
+        }
+        for prefix in ("link-peer", "link-peer-dev")
+    }
+    shared = resources["link-peer"] & resources["link-peer-dev"]
+    assert shared <= {f"acs:fc:{REGION}:{HOME}:functions/*", f"acs:mns:{REGION}:{HOME}:/queues"}  # to list names
+    for pattern in resources["link-peer"] - shared:
+        assert not [other for other in resources["link-peer-dev"] if like(pattern, other)], pattern
 
 
 def test_outside_ecs_the_function_role_only_writes_logs_and_queues_and_assumes_peer_roles() -> None:
     """It can neither read nor delete the audit log, nor receive messages from a queue."""
-    others = [
-        (statement["Action"], statement["Resource"])
-        for statement in statements(document("ram-function-role.json"), "Allow")
-        if not statement["Action"][0].startswith("ecs:")
-    ]
-    log = f"acs:log:{REGION}:{HOME}:project/link-peer-audit/logstore/"
-    queue = f"acs:mns:{REGION}:{HOME}:/queues/"
-    assert others == [
-        (["sts:AssumeRole"], [f"acs:ram::{PEER}:role/link-peer"]),
+    log = f"acs:log:{REGION}:{HOME}:project/link-peer-{HOME}/logstore/"
+    queue = f"acs:mns:{REGION}:{HOME}:/queues/link-peer-"
+    assert outside_ecs("ram-function-role.json") == [
+        (["sts:AssumeRole"], [PEER_ROLE]),
         (["log:PostLogStoreLogs"], [f"{log}decisions", f"{log}functions"]),
         (
             ["mns:SendMessage"],
             [
-                f"{queue}link-peer-requests/messages",
-                f"{queue}link-peer-requests-*/messages",  # the queues of single accounts
-                f"{queue}link-peer-dead-letters/messages",
+                f"{queue}requests/messages",
+                f"{queue}requests-*/messages",  # the queues of single accounts
+                f"{queue}dead-letters/messages",
             ],
         ),
     ]
 
 
-def test_a_peer_role_allows_only_ecs() -> None:
+def test_outside_ecs_an_operator_writes_records_and_requests_and_invokes_the_functions() -> None:
+    """What `sweep`, `request`, `invoke` and `replay` need; everything else that an operator may do is reading."""
+    queue, function = f"acs:mns:{REGION}:{HOME}:/queues/link-peer-", f"acs:fc:{REGION}:{HOME}:functions/link-peer-"
+    invoked = [f"{function}{name}{rest}" for name in ("auto-link", "cross-account", "sweep") for rest in ("", "/*")]
+    service = f"acs:fc:{REGION}:{HOME}:services/link-peer"
+    assert outside_ecs("ram-operator.json") == [
+        (["sts:AssumeRole"], [PEER_ROLE]),
+        (["log:PostLogStoreLogs"], [f"acs:log:{REGION}:{HOME}:project/link-peer-{HOME}/logstore/decisions"]),
+        (["mns:SendMessage"], [f"{queue}requests/messages", f"{queue}requests-*/messages"]),
+        (["fc:InvokeFunction"], [*invoked, f"{service}/*", f"{service}.*/*"]),
+    ]
+
+
+def outside_ecs(name: str) -> list[tuple[list[str], list[str]]]:
+    """The actions and resources of the Allow statements for other services."""
+    return [
+        (statement["Action"], statement["Resource"])
+        for statement in statements(document(name), "Allow")
+        if not statement["Action"][0].startswith("ecs:")
+    ]
+
+
+@pytest.mark.parametrize("name", ["ram-peer-role.json", "ram-peer-reader.json"])
+def test_a_peer_role_allows_only_ecs(name: str) -> None:
     """The second account grants access to its security groups and instances only."""
-    assert allowed("ram-peer-role.json") == allowed("ram-peer-role.json", "ecs:")
+    assert allowed(name) == allowed(name, "ecs:")
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -149,10 +226,19 @@ def test_every_allow_is_restricted_to_resources_if_possible(name: str) -> None:
             assert account in (HOME, PEER), resource
 
 
-@pytest.mark.parametrize("name", ["ram-function-role.json", "ram-peer-role.json"])
+def test_a_policy_is_as_short_as_ram_requires() -> None:
+    """At most 6,144 characters, with room for forty accounts."""
+    peers = [f"acs:ram::{uid}:role/link-peer" for uid in range(1000000000000002, 1000000000000042)]
+    values = {**VALUES, "LINK_PEER_PREFIX": "l" * 24, "LINK_PEER_REGION": "cn-zhangjiakou", "DEPLOYMENT": "d" * 24}
+    for name in POLICIES:
+        text = json.dumps(render(name, values, peers), separators=(",", ":"))
+        assert len(text) <= (2048 if name.endswith("trust.json") else 6144), name
+
+
+@pytest.mark.parametrize("name", WRITERS)
 def test_no_role_may_open_to_the_world_or_consent_for_itself(name: str) -> None:
-    """A second line of defence: no source 0.0.0.0/0 or ::/0, and no consent or lock written or removed by link-peer itself,
-    not even beside its own tag in one call."""
+    """A second line of defence: no source 0.0.0.0/0 or ::/0, and no consent written or removed by link-peer itself, not even
+    beside its own tag in one call. The same for locks, which only operators write."""
     denied = {
         (action, key): values
         for statement in statements(document(name), "Deny")
@@ -162,22 +248,20 @@ def test_no_role_may_open_to_the_world_or_consent_for_itself(name: str) -> None:
     }
     for action in ("ecs:AuthorizeSecurityGroup", "ecs:ModifySecurityGroupRule"):
         assert denied[action, "ecs:SecurityGroupSourceCidrIps"] == ["0.0.0.0/0", "::/0"]
-    for action in ("ecs:TagResources", "ecs:UntagResources"):
+    for action in TAGGING:
         assert denied[action, "acs:RequestTag/link-accept"] == ["*"]
-        assert denied[action, "acs:RequestTag/link-lock"] == ["*"]
+        assert denied.get((action, "acs:RequestTag/link-lock")) == (None if name == "ram-operator.json" else ["*"])
 
 
-@pytest.mark.parametrize("name", ["ram-function-role.json", "ram-peer-role.json"])
-def test_a_role_may_write_and_remove_only_its_own_tag(name: str) -> None:
-    """That of this deployment and home, on security groups."""
-    tagging = [
-        s for s in statements(document(name), "Allow") if set(s["Action"]) & {"ecs:TagResources", "ecs:UntagResources"}
-    ]
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_role_may_write_and_remove_only_its_own_tags(name: str) -> None:
+    """Those of this deployment and home, on security groups, together or alone; an operator also locks."""
+    tagging = [s for s in statements(document(name), "Allow") if set(s["Action"]) & set(TAGGING)]
+    keys = [*group_tags("prod", HOME, instances=True), *(["link-lock"] if name == "ram-operator.json" else [])]
     assert [(s["Action"], s["Condition"]) for s in tagging] == [
-        (["ecs:TagResources", "ecs:UntagResources"], {"StringLike": {f"acs:RequestTag/{MANAGED_TAG}": ["*"]}})
+        (TAGGING, {"StringLike": {f"acs:RequestTag/{key}": ["*"]}}) for key in keys
     ]
     assert all(resource.endswith(":securitygroup/*") for s in tagging for resource in s["Resource"])
-    assert managed_tag("prod", HOME) == MANAGED_TAG
 
 
 def test_the_deny_policy_covers_all_tagging_of_groups() -> None:
@@ -211,10 +295,13 @@ def test_a_requester_may_only_send_to_the_request_queue() -> None:
     assert statement["Resource"] == [f"acs:mns:{REGION}:{HOME}:/queues/link-peer-requests/messages"]
 
 
-def test_the_peer_role_trusts_one_role_with_the_external_id() -> None:
+@pytest.mark.parametrize(
+    ("name", "trusted"), [("ram-peer-role-trust.json", ["fc", "operator"]), ("ram-peer-reader-trust.json", ["reader"])]
+)
+def test_a_peer_role_trusts_roles_of_home_with_the_external_id(name: str, trusted: list[str]) -> None:
     """Not the whole home account, and no caller without this account's external id."""
-    [statement] = document("ram-peer-role-trust.json")["Statement"]
-    assert statement["Principal"] == {"RAM": [f"acs:ram::{HOME}:role/link-peer-fc"]}
+    [statement] = document(name)["Statement"]
+    assert statement["Principal"] == {"RAM": [f"acs:ram::{HOME}:role/link-peer-{role}" for role in trusted]}
     assert statement["Condition"] == {"StringEquals": {"sts:ExternalId": "link-peer-local-example"}}
 
 
@@ -224,22 +311,32 @@ def test_the_function_role_is_for_function_compute_only() -> None:
     assert statement["Principal"] == {"Service": ["fc.aliyuncs.com"]}
 
 
-def test_the_ros_template_creates_the_same_role_as_the_json_files() -> None:
-    """peer-account.yaml has the same trust policy and policy, for people who use ROS."""
+def test_people_of_home_alone_assume_its_readers_and_operators_roles() -> None:
+    """Which of them, their own policies decide."""
+    [statement] = document("ram-operator-trust.json")["Statement"]
+    assert statement["Principal"] == {"RAM": [f"acs:ram::{HOME}:root"]}
+
+
+def test_the_ros_template_creates_the_same_roles_as_the_json_files() -> None:
+    """peer-account.yaml has the same trust policies and policies, for people who use ROS."""
     template = yaml.safe_load((DEPLOY / "peer-account.yaml").read_text(encoding="utf-8"))
     parameters = {
         "HomeAccount": HOME,
-        "FunctionRole": template["Parameters"]["FunctionRole"]["Default"],
+        "Prefix": template["Parameters"]["Prefix"]["Default"],
         "RoleName": template["Parameters"]["RoleName"]["Default"],
         "ExternalId": VALUES["EXTERNAL_ID"],
         "ManagedTag": {f"acs:RequestTag/{MANAGED_TAG}": ["*"]},
+        "InstancesTag": {f"acs:RequestTag/{MANAGED_TAG}.instances": ["*"]},
         "ALIYUN::Region": REGION,
         "ALIYUN::TenantId": PEER,
     }
-    role = rendered(template["Resources"]["Role"]["Properties"], parameters)
-    assert role["AssumeRolePolicyDocument"] == document("ram-peer-role-trust.json")
-    assert [policy["PolicyDocument"] for policy in role["Policies"]] == [document("ram-peer-role.json")]
-    assert f"acs:ram::{PEER}:role/{role['RoleName']}" in allowed_roles()
+    for resource, files in zip(("Role", "Reader"), peer_roles("link-peer"), strict=True):
+        role = rendered(template["Resources"][resource]["Properties"], parameters)
+        assert role["RoleName"] == files.name
+        assert role["AssumeRolePolicyDocument"] == document(files.trust)
+        documents = {policy["PolicyName"]: policy["PolicyDocument"] for policy in role["Policies"]}
+        assert documents == {name: document(file) for name, file in files.policies.items()}
+    assert set(template["Parameters"]) == {name for name in parameters if "::" not in name}
 
 
 def rendered(value: Any, parameters: Mapping[str, Any]) -> Any:
@@ -255,32 +352,25 @@ def rendered(value: Any, parameters: Mapping[str, Any]) -> Any:
     return {key: rendered(item, parameters) for key, item in value.items()}
 
 
-def allowed_roles() -> set[str]:
+def allowed_roles(name: str) -> set[str]:
     return {
         resource
-        for statement in statements(document("ram-function-role.json"), "Allow")
+        for statement in statements(document(name), "Allow")
         if statement["Action"] == ["sts:AssumeRole"]
         for resource in statement["Resource"]
     }
 
 
-def test_the_placeholders_are_variables_of_s_yaml() -> None:
-    """One `export` block serves policies, queues, logs and functions."""
-    read = set(re.findall(r"env\('(LINK_PEER_\w+)'", (ROOT / "s.yaml").read_text(encoding="utf-8")))
-    assert {name for name in VALUES if name.startswith("LINK_PEER_")} <= read
+def test_two_variables_name_everything() -> None:
+    """One `export` serves policies and functions; the rest are the accounts and the deployment."""
+    used = {
+        name for path in POLICIES for name in re.findall(r"\$\{(LINK_PEER_\w+)\}", (DEPLOY / path).read_text("utf-8"))
+    }
+    assert used == {"LINK_PEER_REGION", "LINK_PEER_PREFIX"}
 
 
-def test_the_roles_suffice_to_open_and_close_links(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With these two roles, and ECS denying everything else, in one account and across two."""
-    roles = lab.cloud.identity.roles
-    function, peer = roles[f"acs:ram::{HOME}:role/link-peer-fc"], roles[f"acs:ram::{PEER}:role/link-peer"]
-    function.allowed_actions = sorted(allowed("ram-function-role.json"))
-    peer.allowed_actions = sorted(allowed("ram-peer-role.json"))
-    keys = lab.cloud.identity.issue(function, "test", lab.cloud.clock.now() + 3600)
-    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", keys.access_key_id)
-    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", keys.secret)
-    monkeypatch.setenv("ALIBABA_CLOUD_SECURITY_TOKEN", str(keys.token))
-
+def test_the_roles_suffice_to_open_and_close_links(lab: Lab) -> None:
+    """With the roles of the shipped files, in one account and across two, by group and by instance."""
     app = lab.group()
     database = lab.group(f"{app.id}:tcp/3306")
     ledger = lab.group(f"{app.id}@{HOME}:tcp/443", account=PEER)
@@ -295,126 +385,3 @@ def test_the_roles_suffice_to_open_and_close_links(lab: Lab, monkeypatch: pytest
     lab.sweep()
     assert (lab.rules(database), lab.rules(ledger)) == ([], [])
     assert MANAGED_TAG not in lab.tags(database) | lab.tags(ledger)
-
-
-def test_every_field_of_a_record_is_indexed() -> None:
-    """The fields of the contract and our own; the deployed index and the local cloud's are the same file."""
-    document = json.loads((DEPLOY / "sls-index.json").read_text(encoding="utf-8"))
-    assert all(key["doc_value"] for key in document["keys"].values())
-    assert {
-        *audit.DECISION_FIELDS,
-        "record",
-        "time",
-        "function",
-        "deployment",
-        "region",
-        "event_id",
-        "request_id",
-    } <= set(document["keys"])
-    assert {"instance", "tagged", "claimed_reason", "changed", "removed", "held", "seconds"} <= set(document["keys"])
-
-
-def test_prepare_creates_queues_and_logs_and_keeps_existing_ones(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """With the official clients; a second run changes nothing and does not fail."""
-    for name, value in VALUES.items():
-        if name.startswith("LINK_PEER_"):
-            monkeypatch.setenv(name, value.replace("link-peer-", "new-"))
-    assert prepare.main() == 0
-    assert prepare.main() == 0
-    out = capsys.readouterr().out
-    assert out.count("queue new-dead-letters") == 2
-    assert out.count("no alerts: set LINK_PEER_ACTION_POLICY") == 2
-    for queue in ("new-requests", "new-dead-letters"):
-        assert lab.cloud.mns.receive(HOME, queue, max_n=1) == []
-    local = lab.cloud.sls.index(HOME, lab.cloud.world.audit_project, lab.cloud.world.audit_logstore)
-    made = lab.cloud.sls.index(HOME, "new-audit", "decisions")
-    assert (made.line, made.keys, made.analysed) == (local.line, local.keys, local.analysed)
-
-
-def test_prepare_creates_the_dashboard_and_the_alerts_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dashboard or alert rule that someone has changed since is kept."""
-    for name, value in VALUES.items():
-        if name.startswith("LINK_PEER_"):
-            monkeypatch.setenv(name, value.replace("link-peer-", "new-"))
-    monkeypatch.setenv("LINK_PEER_ACTION_POLICY", "on-call")
-    assert prepare.main() == 0
-    project = lab.cloud.sls.project(HOME, "new-audit")
-    [shown] = project.dashboards.values()
-    places = {(chart["display"]["xPos"], chart["display"]["yPos"]) for chart in shown["charts"]}
-    assert len(places) == len(shown["charts"]) == len(DASHBOARD)
-    assert set(project.alerts) == {rule["name"] for rule in ALERTS}
-    for rule in project.alerts.values():
-        assert rule["configuration"]["policyConfiguration"]["actionPolicyId"] == "on-call"
-    shown["charts"].pop()
-    assert prepare.main() == 0
-    assert len(project.dashboards["link-peer"]["charts"]) == len(DASHBOARD) - 1
-
-
-@pytest.mark.parametrize("chart", DASHBOARD, ids=lambda chart: chart["title"])
-def test_a_chart_has_data(lab: Lab, chart: dict[str, Any]) -> None:
-    """Its query runs on the log of a link that is opened, one that is denied, and a sweep."""
-    run_once(lab)
-    rows = asked(lab, chart["query"], 7 * 86400)
-    assert rows
-    assert {chart[axis] for axis in "xy" if axis in chart} <= set(rows[0])
-
-
-def test_duplicate_records_count_once(lab: Lab) -> None:
-    """Each sweep records a lasting denial again, and SLS may store a record twice."""
-    run_once(lab)
-    lab.sweep()
-    counts = {row["outcome"]: row["links"] for row in asked(lab, DASHBOARD[0]["query"], 86400)}
-    assert counts == {"applied": "1", "denied": "1"}
-    [quota] = [rule for rule in ALERTS if rule["name"] == "link-peer-quota"]
-    for _ in range(2):
-        write(lab, 3, record="outcome", outcome="failed", reason="quota")
-    assert asked(lab, quota["query"], 3600) == [{"count": "3"}]
-
-
-@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["name"])
-def test_an_alert_fires_only_on_its_condition(lab: Lab, rule: dict[str, Any]) -> None:
-    """It is silent in normal operation and fires in the situation that it is for."""
-    run_once(lab)
-    lab.sweep()
-    assert not fires(lab, rule)
-    situations: dict[str, Callable[[], Any]] = {
-        "link-peer-removals-held": lambda: write(lab, 1, record="summary", outcome="failed", reason="removals-held"),
-        "link-peer-no-access": lambda: write(lab, 1, record="outcome", outcome="denied", reason="no-access"),
-        "link-peer-no-sweep": lambda: lab.cloud.clock.sleep(1900),
-        "link-peer-trouble": lambda: write(lab, 21, record="attempt", detail="throttled"),
-        "link-peer-quota": lambda: write(lab, 1, record="outcome", outcome="failed", reason="quota"),
-        "link-peer-knocking": lambda: write(lab, 51, record="outcome", outcome="denied", reason="bad-request", link=""),
-    }
-    situations[rule["name"]]()
-    assert fires(lab, rule)
-
-
-def run_once(lab: Lab) -> None:
-    """Opens one link, denies another for lack of consent, and runs a sweep."""
-    app, db, cache = lab.group(), lab.group("*"), lab.group()
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306 {cache.id}:tcp/6379"})
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1, "denied": 1}
-    lab.sweep()
-
-
-def write(lab: Lab, count: int, **fields: str) -> None:
-    """Writes records as a function does, each with its own key."""
-    now = int(lab.cloud.clock.now())
-    records = tuple(LogRecord(now, number + 1, {**fields, "key": f"{number:016x}"}) for number in range(count))
-    lab.cloud.sls.put(HOME, lab.cloud.world.audit_project, lab.cloud.world.audit_logstore, LogGroup(records))
-
-
-def asked(lab: Lab, query: str, seconds: int) -> list[dict[str, str]]:
-    now = lab.cloud.clock.now() + 1
-    return lab.cloud.sls.search(
-        HOME, lab.cloud.world.audit_project, lab.cloud.world.audit_logstore, now - seconds, now, query
-    ).logs
-
-
-def fires(lab: Lab, rule: dict[str, Any]) -> bool:
-    """Evaluates a condition as SLS does: the names in it are the columns of the row."""
-    [row] = asked(lab, rule["query"], rule["minutes"] * 60)
-    name, compare, number = rule["when"].split()
-    return {">": operator.gt, "==": operator.eq}[compare](int(row[name]), int(number))

@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from link_peer.domain.errors import LinkPeerError, Transient
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.ports import Record
 from link_peer.runtime.retry import Retry
-from link_peer.runtime.settings import Settings
+from link_peer.runtime.settings import Credentials, Settings
 
 PAGE = 100  # [doc GetLogs: at most 100 lines per response]
 POLL_SECONDS = 0.2
@@ -18,23 +19,30 @@ SKEW_SECONDS = 60  # the time of a record may be a little ahead of our clock
 
 
 class AuditLog:
-    """The audit logstore named in the settings. Raises LinkPeerError if the settings name none."""
+    """The audit logstore named in the settings. Raises LinkPeerError if the settings name none.
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        from link_peer.alicloud.sls import client
+    `keys` gives the keys of each read, where those of the settings may expire before the last one.
+    """
 
+    def __init__(self, settings: Settings, clock: Clock, keys: Callable[[], Credentials] | None = None) -> None:
         if not settings.audit_project or not settings.audit_logstore:
             raise LinkPeerError("set LINK_PEER_AUDIT_PROJECT and LINK_PEER_AUDIT_LOGSTORE")
-        self._client: Any = client(settings)
+        self._settings = settings
+        self._keys = keys or (lambda: settings.credentials)
         self._clock = clock
         self._place = (settings.audit_project, settings.audit_logstore)
+
+    def _client(self) -> Any:
+        from link_peer.alicloud.sls import client
+
+        return client(msgspec.structs.replace(self._settings, credentials=self._keys()))
 
     def indexed_fields(self) -> set[str]:
         """Return the fields that the logstore's index covers. Raises LinkPeerError if it has none, or cannot be read."""
         from link_peer.alicloud.sls import AuditUnavailable
 
         try:
-            index = self._client.get_index_config(*self._place).get_index_config()
+            index = self._client().get_index_config(*self._place).get_index_config()
         except AuditUnavailable as error:
             raise read_error(error) from error
         return set(index.key_config_list or {})
@@ -56,7 +64,7 @@ class AuditLog:
         found: list[Record] = []
         while True:
             try:
-                answer = self._client.get_log(
+                answer = self._client().get_log(
                     *self._place, int(since), until, query=query, size=PAGE, offset=len(found), reverse=False
                 )
             except (AuditUnavailable, LogException) as error:

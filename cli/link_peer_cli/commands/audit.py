@@ -54,8 +54,8 @@ def audit(
         query += f" and {party_condition(party, '--party')}"
     clock = compose.clock_for_functions()
     start = moment(since, "--since", clock.now())
-    env = load_environment()
-    log = AuditLog(env.settings, env.clock)
+    env = load_environment(reading=True)
+    log = AuditLog(env.settings, env.clock, env.keys)
     if not follow:
         _print(log.read(query, start), as_json=as_json)
         return

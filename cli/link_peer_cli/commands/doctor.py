@@ -54,7 +54,7 @@ def doctor(
     from link_peer_cli.io.records import print_advice
 
     asked = [account_uid(account, "account")] if account else []
-    env = load_environment()
+    env = load_environment(reading=True)
     require_known(env, asked, "account")
     delivery, cloud, kept = suppose(env, "doctor")
     sweep = Sweep(delivery, "doctor")

@@ -17,7 +17,7 @@ def failed(service: Service = "", as_json: JsonLines = False) -> None:
     from link_peer_cli.clients.fc.failed import error_message, failed_tasks
     from link_peer_cli.io.environment import load_environment
 
-    env = load_environment()
+    env = load_environment(reading=True)
     tasks = failed_tasks(deployed_functions(env.settings, env.policy.home, service))
     if as_json:
         for task in tasks:

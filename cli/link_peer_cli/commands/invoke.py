@@ -25,7 +25,7 @@ def invoke(
     from link_peer_cli.io.inputs import document
 
     payload = document(event)
-    env = load_environment()
+    env = load_environment(reading=False)
     answer = deployed_functions(env.settings, env.policy.home, service).invoke(function, payload, wait=not no_wait)
     body = answer.body.decode("utf-8", "replace")
     if as_json:

@@ -32,7 +32,7 @@ def draw_map(
     forms = {"mermaid": mermaid, "svg": svg, "html": html}
     if form not in forms:
         raise BadInput("--format", f"{form} is not one of {', '.join(forms)}")
-    env = load_environment()
+    env = load_environment(reading=True)
     arrows, problems = _read(env)
     if as_json:
         for arrow in arrows:

@@ -41,7 +41,7 @@ def plan(
     raw = None if is_instance_id(what.partition("@")[0]) else document(what)
     if raw is not None:
         events.elements(raw, events.MAX_BATCH_BYTES)  # report an invalid file before a missing environment
-    env = load_environment()
+    env = load_environment(reading=True)
     if raw is not None:
         records, changes = planned(env, raw)
     else:

@@ -26,7 +26,7 @@ def replay(
     from link_peer_cli.clients.fc.failed import failed_tasks
     from link_peer_cli.io.environment import load_environment
 
-    env = load_environment()
+    env = load_environment(reading=False)
     functions = deployed_functions(env.settings, env.policy.home, service)
     known = {task.id: task for task in failed_tasks(functions)}
     if unknown := [task_id for task_id in ids if task_id not in known]:

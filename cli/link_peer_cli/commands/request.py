@@ -95,7 +95,7 @@ def request(
             raise BadInput(OPTIONS.get(error.field, error.field), error.problem) from None
 
     checked("0" * 16, "any")  # report invalid options before a missing environment
-    env = load_environment()
+    env = load_environment(reading=False)
     asked = checked(env.policy.home, env.settings.region)
     log = AuditLog(env.settings, env.clock) if wait else None
     # The same id may have outcomes of earlier requests.

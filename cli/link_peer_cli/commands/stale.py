@@ -49,7 +49,7 @@ def stale(as_json: JsonLines = False) -> None:
     from link_peer_cli.clients.whatif.delivery import suppose
     from link_peer_cli.io.environment import load_environment
 
-    env = load_environment()
+    env = load_environment(reading=True)
     delivery, _, _ = suppose(env, "stale")
     sweep = Sweep(delivery, "stale")
     run_sweep(sweep)

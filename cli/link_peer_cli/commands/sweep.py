@@ -31,6 +31,7 @@ def sweep(
     from link_peer.runtime.compose import open_delivery
     from rich.progress import Progress
 
+    from link_peer_cli.access.roles import through_roles
     from link_peer_cli.clients.swept import denied_records
     from link_peer_cli.clients.whatif.delivery import SECONDS, patient, suppose
     from link_peer_cli.clients.whatif.kept import Kept
@@ -39,14 +40,24 @@ def sweep(
     from link_peer_cli.io.records import print_changes, print_records
 
     believed = [account_uid(uid, "--believe-empty") for uid in believe_empty or []]
-    env = load_environment()
+    env = load_environment(reading=dry_run)
     require_known(env, believed, "--believe-empty")
     if dry_run:
         delivery, cloud, kept = suppose(env, "sweep")
         changes = cloud.changes
     else:
         kept = Kept()
-        delivery = patient(open_delivery("sweep", None, clock=env.clock, wrap_log=kept.over, seconds=SECONDS))
+        delivery = patient(
+            open_delivery(
+                "sweep",
+                None,
+                clock=env.clock,
+                wrap_log=kept.over,
+                seconds=SECONDS,
+                settings=env.settings,
+                open_cloud=through_roles,
+            )
+        )
         changes = []
     err = console(stderr=True)
     with Progress(console=err, transient=True, disable=as_json or not err.is_terminal) as bar:

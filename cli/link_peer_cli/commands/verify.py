@@ -50,7 +50,7 @@ def verify(
         return party(source, "--from", home), to
 
     ends("")  # report invalid options before a missing environment
-    env = load_environment()
+    env = load_environment(reading=True)
     home = env.policy.home
     start, end = ends(home)
     if start.account != home:
@@ -59,7 +59,7 @@ def verify(
     _, cloud, _ = suppose(env, "verify")
     first = _instance(cloud, start).party.id if start.is_group else start.id
     address = _instance(cloud, end).ip if end else target
-    ecs = PersonalEcs(env.settings, env.settings.credentials, env.clock)
+    ecs = PersonalEcs(env.settings, env.own(), env.clock)
     results = [ecs.run(first, command.format(address)) for command in commands]
     tested = list(zip(ports, results, strict=True))
     if as_json:

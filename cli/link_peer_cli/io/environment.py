@@ -1,8 +1,9 @@
-"""What a command works with: the settings, policy and clock that the environment gives."""
+"""What a command works with: the settings, policy, keys and clock that the environment gives."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 
 import msgspec
 from link_peer.domain.errors import BadInput, LinkPeerError
@@ -10,19 +11,31 @@ from link_peer.domain.policy import Policy
 from link_peer.runtime import compose
 from link_peer.runtime import settings as settings_module
 from link_peer.runtime.clock import Clock
-from link_peer.runtime.settings import Settings
+from link_peer.runtime.settings import Credentials, Settings
 
+from link_peer_cli.access import keys
 from link_peer_cli.io.console import console
+from link_peer_cli.names import DEFAULT_PREFIX, Names
 
 LONG_WAIT_SECONDS = 3.0  # a longer silence looks like a command that hangs
+DEFAULT_POLICY = "policy.yaml"
+"""The policy file of a command, in the current folder, if LINK_PEER_POLICY names no other."""
 
 
 class Environment(msgspec.Struct, frozen=True):
-    """The same settings and policy that the functions would load in this environment."""
+    """The policy and settings that the functions would load, with a person's keys.
+
+    `settings.credentials` are what the command acts with in the home account, as it starts; `keys` gives those that are
+    valid later. `own` gives the person's own keys. `reading`: the command changes nothing.
+    """
 
     settings: Settings
     policy: Policy
     clock: Clock
+    names: Names
+    keys: Callable[[], Credentials]
+    own: Callable[[], Credentials]
+    reading: bool
 
 
 class NoticeClock:
@@ -42,17 +55,56 @@ class NoticeClock:
         self._clock.sleep(seconds)
 
 
-def load_environment() -> Environment:
-    """Load the settings from the environment variables and the policy file that they name.
+def load_environment(*, reading: bool) -> Environment:
+    """Load the settings, the policy file and the keys, and take on the role for what the command does: `<prefix>-reader` if
+    it only reads, else `<prefix>-operator`.
 
-    Raises LinkPeerError if either is missing or invalid.
+    Raises LinkPeerError that names everything that is missing.
     """
-    settings = settings_module.load()
+    from link_peer_cli.access.roles import HomeKeys
+
+    settings, policy, own = _load()
+    names = Names(policy.home, os.environ.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX)
+    settings = msgspec.structs.replace(
+        settings,
+        queue=settings.queue or names.queue,
+        audit_project=settings.audit_project or names.audit_project,
+        audit_logstore=settings.audit_logstore or names.audit_logstore,
+    )
+    clock = NoticeClock(compose.clock_for_functions())
+    role = names.reader_role if reading else names.operator_role
+    acting = HomeKeys(own, settings, policy, clock, role)
+    return Environment(
+        msgspec.structs.replace(settings, credentials=acting()), policy, clock, names, acting, own, reading
+    )
+
+
+def _load() -> tuple[Settings, Policy, Callable[[], Credentials]]:
+    """The settings, with the person's own keys; the policy; and what gives the keys."""
+    env, missing = dict(os.environ), list[str]()
+    profile = keys.CHOSEN[0] if keys.CHOSEN else ""
+    if not (env.get("LINK_PEER_REGION") or env.get("FC_REGION")):
+        env["LINK_PEER_REGION"] = keys.region_of(env, profile)
+        if not env["LINK_PEER_REGION"]:
+            missing.append("there is no region: set LINK_PEER_REGION, or run `aliyun configure`")
+    path = env["LINK_PEER_POLICY"] = env.get("LINK_PEER_POLICY") or DEFAULT_POLICY
     try:
-        policy = compose.load_policy(settings.policy_path)
+        policy = compose.load_policy(path)
     except OSError as error:
-        raise LinkPeerError(f"the policy file cannot be read: {error}") from None
-    return Environment(settings, policy, NoticeClock(compose.clock_for_functions()))
+        missing.append(f"the policy file {path} cannot be read ({error.strerror}): set LINK_PEER_POLICY")
+    try:
+        own = keys.own_keys(env, profile)
+    except LinkPeerError as error:
+        missing.append(str(error))
+    if missing:
+        raise LinkPeerError("\n".join(missing))
+    mine = own()
+    env["ALIBABA_CLOUD_ACCESS_KEY_ID"], env["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = (
+        mine.access_key_id,
+        mine.access_key_secret,
+    )
+    env["ALIBABA_CLOUD_SECURITY_TOKEN"] = mine.security_token or ""
+    return settings_module.load(env=env), policy, own
 
 
 def require_known(env: Environment, accounts: Iterable[str], field: str) -> None:

@@ -1,23 +1,33 @@
-"""Accounts, access keys and roles: who may sign a request, and on whose behalf."""
+"""Accounts and their keys, users, roles and policies: who may sign a request, on whose behalf, and what they may do."""
 
 from __future__ import annotations
 
 import secrets
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 
-from msgspec import Struct, field
+from msgspec import Struct
 
-from link_peer_local.core.policy import Policy, matches
+from link_peer_local.core.policy import Access, Policy, allowed
+from link_peer_local.core.principals import SYSTEM, ManagedPolicy, Role, User, Version, policy_text
 
 
 class Caller(Struct, frozen=True):
-    """Who signed a request: an account's administrator, or an assumed role of that account."""
+    """Who signed a request: an account's administrator, a user of it, or an assumed role of it."""
 
     account: str
-    arn: str  # acs:ram::<uid>:root | acs:ram::<uid>:role/<name> | acs:ram::<uid>:assumed-role/<name>/<session>
+    arn: str  # acs:ram::<uid>:root | …:user/<name> | …:role/<name> | …:assumed-role/<name>/<session>
     role: str | None = None  # the role's name, when assumed
     policy: Policy | None = None  # the session's own policy, when it has one
+    user: str | None = None  # the user's name, when one
+
+    @property
+    def principals(self) -> frozenset[str]:
+        """What a trust policy may call the caller: trusting `…:root` admits all of an account [doc trust policies]."""
+        account = f"acs:ram::{self.account}:"
+        own = f"role/{self.role}" if self.role else f"user/{self.user}" if self.user else "root"
+        return frozenset({f"{account}root", f"{account}{own}"})
 
 
 class Key(Struct, frozen=True):
@@ -28,33 +38,6 @@ class Key(Struct, frozen=True):
     caller: Caller
     token: str | None = None
     expires: float | None = None
-
-
-class Role(Struct):
-    """A RAM role: who may assume it, with which ExternalId, and what it may do.
-
-    `trusted` lists ARNs of accounts (`acs:ram::<uid>:root`), ARNs of roles, or service names. `allowed_actions` is
-    None for everything, else patterns like `ecs:Describe*`; ECS and STS check them.
-    """
-
-    account: str
-    name: str
-    trusted: list[str] = field(default_factory=list)
-    external_id: str | None = None
-    max_session_seconds: int = 3600
-    allowed_actions: list[str] | None = None
-
-    def __post_init__(self) -> None:
-        """ValueError for a string where a list of strings is expected: it would be read letter by letter."""
-        for name in ("trusted", "allowed_actions"):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
-                raise ValueError(f"role {self.name}: {name} must be a list of strings")
-
-    @property
-    def arn(self) -> str:
-        """`acs:ram::<uid>:role/<name>`."""
-        return f"acs:ram::{self.account}:role/{self.name}"
 
 
 class Account(Struct):
@@ -86,26 +69,45 @@ class Nonces:
 
 
 class Identity:
-    """The directory of accounts (by uid), keys (by id) and roles (by ARN) of one local cloud."""
+    """The directory of one local cloud: accounts (by uid), keys (by id), roles and users (by ARN), and policies.
+
+    A custom policy is found by its account and name, a system policy by its name.
+    """
 
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
         self.keys: dict[str, Key] = {}
         self.roles: dict[str, Role] = {}
+        self.users: dict[str, User] = {}
+        self.policies: dict[tuple[str, str], ManagedPolicy] = {}
+        self.system = {
+            name: ManagedPolicy(name, {"v1": Version(policy_text([statement]), 0)}, type="System")
+            for name, statement in SYSTEM.items()
+        }
         self.nonces = Nonces()
 
     def add_account(self, uid: str, name: str) -> Account:
         """Create an account with a new access key."""
-        account = Account(uid, name, f"LTAI5t{secrets.token_hex(9)}", secrets.token_hex(15))
+        account = Account(uid, name, *_new_key())
         self.accounts[uid] = account
         caller = Caller(uid, f"acs:ram::{uid}:root")
         self.keys[account.access_key_id] = Key(account.access_key_id, account.access_key_secret, caller)
         return account
 
-    def add_role(self, role: Role) -> Role:
-        """Create a role, or replace the one with the same ARN."""
+    def add_role(self, role: Role, policies: Mapping[str, str] | None = None) -> Role:
+        """Create a role, or replace the one with the same ARN, with these custom policies (documents by name)."""
         self.roles[role.arn] = role
+        for name, document in (policies or {}).items():
+            self.policies[role.account, name] = ManagedPolicy(name, {"v1": Version(document, role.created)})
+            role.attached["Custom", name] = role.created
         return role
+
+    def allow_only(self, role_arn: str, actions: Sequence[str]) -> None:
+        """Let a role do these actions (`ecs:Describe*`) on all resources and nothing else, in place of its policies."""
+        role = self.roles[role_arn]
+        role.attached.clear()
+        statements = [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}] if actions else []
+        self.add_role(role, {f"{role.name}-only": policy_text(statements)} if statements else {})
 
     def issue(self, role: Role, session: str, expires: float, policy: Policy | None = None) -> Key:
         """Issue temporary keys of an assumed role, as STS does."""
@@ -117,13 +119,31 @@ class Identity:
         self.keys[key.access_key_id] = key
         return key
 
-    def permitted(self, caller: Caller, action: str) -> bool:
-        """Whether the caller may do `ecs:DescribeInstances` and the like. Only roles and sessions have limits."""
-        if caller.role is None:
+    def add_key(self, user: User, created: float) -> Key:
+        """Create an access key of a user."""
+        key = Key(*_new_key(), Caller(user.account, user.arn, user=user.name))
+        self.keys[key.access_key_id] = key
+        user.keys[key.access_key_id] = created
+        return key
+
+    def policy(self, account: str, kind: str, name: str) -> ManagedPolicy | None:
+        """A policy that an account may attach; `kind` is Custom or System."""
+        return self.system.get(name) if kind == "System" else self.policies.get((account, name))
+
+    def permitted(self, caller: Caller, access: Access) -> bool:
+        """Whether a caller may do this. An account's administrator may do everything in it."""
+        if caller.role is None and caller.user is None:
             return True
-        if caller.policy is not None and not caller.policy.allows(action):
+        if caller.policy is not None and not caller.policy.allows(access):
             return False
-        role = self.roles.get(f"acs:ram::{caller.account}:role/{caller.role}")
-        if role is None or role.allowed_actions is None:
-            return role is not None
-        return matches(action, role.allowed_actions)
+        holder = (
+            self.roles.get(f"acs:ram::{caller.account}:role/{caller.role}")
+            if caller.role
+            else self.users.get(f"acs:ram::{caller.account}:user/{caller.user}")
+        )
+        attached = [self.policy(caller.account, *one) for one in list(holder.attached)] if holder else []
+        return allowed([managed.policy for managed in attached if managed], access)
+
+
+def _new_key() -> tuple[str, str]:
+    return f"LTAI5t{secrets.token_hex(9)}", secrets.token_hex(15)

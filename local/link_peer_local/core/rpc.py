@@ -1,4 +1,4 @@
-"""The RPC style on the wire (ECS, STS, EventBridge): parameters in, JSON or XML out.
+"""The RPC style on the wire (ECS, STS, RAM, EventBridge): parameters in, JSON or XML out.
 
 There are two forms: current clients send action and version as x-acs-* headers; older ones (and those that read XML)
 send `Action`, `Version` and `Format` among the other parameters.
@@ -18,8 +18,8 @@ from msgspec import Struct
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, Response
 
-SERVICES = {"2014-05-26": "ecs", "2015-04-01": "sts", "2020-04-01": "eventbridge"}
-_PRODUCTS = {"ecs": "Ecs", "sts": "Sts", "eventbridge": "eventbridge"}
+SERVICES = {"2014-05-26": "ecs", "2015-04-01": "sts", "2015-05-01": "ram", "2020-04-01": "eventbridge"}
+_PRODUCTS = {"ecs": "Ecs", "sts": "Sts", "ram": "Ram", "eventbridge": "eventbridge"}
 _PROTOCOL = frozenset(
     {
         "Action",

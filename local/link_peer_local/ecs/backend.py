@@ -9,25 +9,27 @@ from typing import Any
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError, unknown_action
 from link_peer_local.core.identity import Caller
+from link_peer_local.core.policy import Access
 from link_peer_local.ecs import describe_instances, events
 from link_peer_local.ecs.actions import ACTIONS, REGIONLESS, WRITES
 from link_peer_local.ecs.call import Call
 from link_peer_local.ecs.idempotency import ClientTokens
 from link_peer_local.ecs.params import Params
+from link_peer_local.ecs.permissions import access
 from link_peer_local.ecs.store import Store
 
 
 class EcsBackend(Store):
     """The region's state plus `call`; safe to use from many threads.
 
-    `permitted(caller, action)` says what a caller's policy allows; `tokens.retention` is how many seconds a
+    `permitted(caller, access)` says what a caller's policies allow; `tokens.retention` is how many seconds a
     ClientToken is remembered.
     """
 
     def __init__(self, clock: Clock, region: str = "cn-qingdao") -> None:
         super().__init__(clock, region)
         self.tokens = ClientTokens()
-        self.permitted: Callable[[Caller, str], bool] = lambda _caller, _action: True
+        self.permitted: Callable[[Caller, Access], bool] = lambda _caller, _access: True
 
     def call(self, caller: Caller, action: str, params: Mapping[str, str], request_id: str = "") -> dict[str, Any]:
         """Run one API call; the response and its ActionTrail event share `request_id`."""
@@ -59,7 +61,7 @@ class EcsBackend(Store):
         return answer
 
     def _answer(self, caller: Caller, call: Call) -> dict[str, Any]:
-        if not self.permitted(caller, call.action):
+        if not self.permitted(caller, access(call.action, call.params.values, self.region, caller.account)):
             if call.action == "DescribeInstances" and not call.params.flag("DryRun"):
                 return describe_instances.nothing(call)
             message = "User not authorized to operate on the specified resource, or this API doesn't support RAM."

@@ -83,6 +83,6 @@ def api_call(
 
 
 def _identity(caller: Caller) -> dict[str, str]:
-    kind = "assumed-role" if caller.role else "root-account"
-    name = caller.arn.rsplit("assumed-role/", 1)[-1].replace("/", ":") if caller.role else "root"
+    kind = "assumed-role" if caller.role else "ram-user" if caller.user else "root-account"
+    name = caller.arn.rsplit("assumed-role/", 1)[-1].replace("/", ":") if caller.role else caller.user or "root"
     return {"accountId": caller.account, "principalId": caller.account, "type": kind, "userName": name}

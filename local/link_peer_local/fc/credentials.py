@@ -19,7 +19,7 @@ def role_keys(identity: Identity, clock: Clock) -> Keys:
 
     def keys(account: str, function: Function) -> Key:
         role = identity.roles.get(function.role)
-        if role is None or role.account != account or "fc.aliyuncs.com" not in role.trusted:
+        if role is None or role.account != account or not role.trusts(frozenset({"fc.aliyuncs.com"})):
             raise ApiError("AccessDenied", 403, f"the service fc.aliyuncs.com cannot assume the role '{function.role}'")
         return identity.issue(role, function.name, clock.now() + SESSION_SECONDS)
 

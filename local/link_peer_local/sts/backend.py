@@ -8,8 +8,9 @@ from typing import Any
 
 from link_peer_local.core.clock import Clock, utc
 from link_peer_local.core.errors import ApiError, unknown_action
-from link_peer_local.core.identity import Caller, Identity, Role
-from link_peer_local.core.policy import Policy, parse
+from link_peer_local.core.identity import Caller, Identity
+from link_peer_local.core.policy import Access, Policy, parse
+from link_peer_local.core.principals import Role, User
 
 MIN_SECONDS = 900
 DEFAULT_SECONDS = 3600
@@ -32,7 +33,7 @@ class StsBackend:
         if action == "AssumeRole":
             return self._assume_role(caller, params)
         if action == "GetCallerIdentity":
-            return _caller_identity(caller)
+            return self._caller_identity(caller)
         raise unknown_action()
 
     def _assume_role(self, caller: Caller, params: Mapping[str, str]) -> dict[str, Any]:
@@ -43,9 +44,8 @@ class StsBackend:
         if role is None:
             raise ApiError("EntityNotExist.Role", 404, "The specified Role not exists.")
         if not (
-            self._identity.permitted(caller, "sts:AssumeRole")
-            and _trusts(role, caller)
-            and role.external_id in (None, external_id)
+            self._identity.permitted(caller, Access("sts:AssumeRole", [role.arn]))
+            and role.trusts(caller.principals, external_id)
         ):
             message = "You are not authorized to do this action. You should be authorized by RAM."
             raise ApiError("NoPermission", 403, message)
@@ -53,7 +53,7 @@ class StsBackend:
             raise _invalid("DurationSeconds", "The Min/Max value of DurationSeconds is 15min/the role's maximum.")
         key = self._identity.issue(role, session, self._clock.now() + seconds, policy)
         return {
-            "AssumedRoleUser": {"Arn": key.caller.arn, "AssumedRoleId": f"{_principal(role.arn)}:{session}"},
+            "AssumedRoleUser": {"Arn": key.caller.arn, "AssumedRoleId": f"{role.id}:{session}"},
             "Credentials": {
                 "AccessKeyId": key.access_key_id,
                 "AccessKeySecret": key.secret,
@@ -62,24 +62,22 @@ class StsBackend:
             },
         }
 
-
-def _caller_identity(caller: Caller) -> dict[str, Any]:
-    if caller.role is None:
-        return {
-            "IdentityType": "Account",
-            "AccountId": caller.account,
-            "PrincipalId": caller.account,
-            "UserId": caller.account,
-            "Arn": caller.arn,
-        }
-    role_id = _principal(f"acs:ram::{caller.account}:role/{caller.role}")
-    return {
-        "IdentityType": "AssumedRoleUser",
-        "AccountId": caller.account,
-        "PrincipalId": f"{role_id}:{caller.arn.rsplit('/', 1)[-1]}",
-        "RoleId": role_id,
-        "Arn": caller.arn,
-    }
+    def _caller_identity(self, caller: Caller) -> dict[str, Any]:
+        """Everyone may ask who they are."""
+        answer = {"AccountId": caller.account, "Arn": caller.arn}
+        if caller.role is not None:
+            role_id = Role(caller.account, caller.role, "").id
+            session = caller.arn.rsplit("/", 1)[-1]
+            return {
+                **answer,
+                "IdentityType": "AssumedRoleUser",
+                "PrincipalId": f"{role_id}:{session}",
+                "RoleId": role_id,
+            }
+        if caller.user is not None:
+            user_id = User(caller.account, caller.user).id
+            return {**answer, "IdentityType": "RAMUser", "PrincipalId": user_id, "UserId": user_id}
+        return {**answer, "IdentityType": "Account", "PrincipalId": caller.account, "UserId": caller.account}
 
 
 def _check_names(params: Mapping[str, str]) -> tuple[str, str, str | None]:
@@ -97,13 +95,6 @@ def _check_names(params: Mapping[str, str]) -> tuple[str, str, str | None]:
     if external_id is not None and not re.fullmatch(r"[\w+=,.@:/-]{2,1224}", external_id, re.ASCII):
         raise _invalid("ExternalId", "The parameter ExternalId is wrongly formed.")
     return arn, session, external_id
-
-
-def _trusts(role: Role, caller: Caller) -> bool:
-    """Trusting `…:root` admits every principal of that account; trusting a role admits that role [doc trust policies]."""
-    if f"acs:ram::{caller.account}:root" in role.trusted:
-        return True
-    return caller.role is not None and f"acs:ram::{caller.account}:role/{caller.role}" in role.trusted
 
 
 def _duration(text: str | None) -> int:
@@ -128,8 +119,3 @@ def _session_policy(text: str | None) -> Policy | None:
 
 def _invalid(what: str, message: str) -> ApiError:
     return ApiError(f"InvalidParameter.{what}", 400, message)
-
-
-def _principal(role_arn: str) -> str:
-    """A role's id: as on the platform a number that starts with 3, and always the same for one role."""
-    return str(300_000_000_000_000_000 + int.from_bytes(role_arn.encode(), "big") % 10**15)

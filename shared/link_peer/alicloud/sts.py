@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -91,14 +92,19 @@ class Accounts:
         entry = self._policy.accounts[account]
         if entry.role is None:
             return self._settings.credentials
-        key = (account, entry.role, entry.external_id or "", self._settings.credentials.access_key_id)
+        return self._through(account, entry.role, renew, TRUST_WAITS)
+
+    def _through(self, account: str, role: str, renew: bool, waits: Sequence[float]) -> Credentials:
+        external_id = self._policy.accounts[account].external_id or ""
+        key = (account, role, external_id, self._settings.credentials.access_key_id)
         session = self._cache.sessions.get(key)
         if renew or session is None or session.expires - MARGIN_SECONDS <= self._clock.now():
-            session = self._assume(entry.role, entry.external_id or "")
-            self._cache.sessions[key] = session
+            session = self._cache.sessions[key] = self.assume(role, external_id, waits)
         return session.credentials
 
-    def _assume(self, role: str, external_id: str) -> Session:
+    def assume(self, role: str, external_id: str, waits: Sequence[float], seconds: int = SESSION_SECONDS) -> Session:
+        """A session of a role (its ARN), with the keys of the settings. `waits` are those before further attempts where it is
+        refused. Raises NoAccess if the role cannot be assumed."""
         from alibabacloud_sts20150401 import models
         from alibabacloud_sts20150401.client import Client
 
@@ -106,7 +112,7 @@ class Accounts:
         request = models.AssumeRoleRequest(
             role_arn=role,
             role_session_name=self._session_name,
-            duration_seconds=SESSION_SECONDS,
+            duration_seconds=seconds,
             external_id=external_id or None,
         )
 
@@ -119,7 +125,7 @@ class Accounts:
             except CloudError as error:  # with any code, the account cannot be entered
                 raise NoAccess(error.code, error.message, error.request_id) from error
 
-        return self._retry.refused(assume, TRUST_WAITS)
+        return self._retry.refused(assume, waits)
 
 
 def _session(body: Any) -> Session:

@@ -47,14 +47,16 @@ def open_delivery(
     clock: Clock | None = None,
     wrap_log: Callable[[AuditLog], AuditLog] | None = None,
     seconds: float | None = None,
+    settings: Settings | None = None,
+    open_cloud: Callable[[Settings, Policy, Clock, str, Retry], Cloud] | None = None,
 ) -> Delivery:
-    """The delivery of a function. `context` is Function Compute's, or None. A command passes a clock and a log of its
-    own (`wrap_log` is given the SLS one), and how long it may take."""
+    """The delivery of a function. `context` is Function Compute's, or None. A command passes a clock, settings, a way into the
+    accounts and a log of its own (`wrap_log` is given the SLS one), and how long it may take."""
     start()
     from link_peer.alicloud.audit_log import SlsAuditLog
     from link_peer.alicloud.mns import MnsQueue
 
-    settings = settings_module.load(context)
+    settings = settings or settings_module.load(context)
     policy = load_policy(settings.policy_path)
     if settings.account not in ("", policy.home):
         raise PolicyError(
@@ -75,7 +77,7 @@ def open_delivery(
         region=settings.region,
         policy=policy,
         clock=clock,
-        open_cloud=functools.partial(_open_cloud, settings, policy, clock),
+        open_cloud=functools.partial(open_cloud or _open_cloud, settings, policy, clock),
         log=wrap_log(log) if wrap_log else log,
         queue=MnsQueue(settings, policy.home),
         seconds=seconds or float(limit or DEFAULT_SECONDS),

@@ -16,7 +16,7 @@ SAMPLES = Path(__file__).parents[3] / "events"
 
 
 def handle(lab: Lab, body: bytes) -> dict[str, int]:
-    outcomes: dict[str, int] = json.loads(auto_link.handler(body, lab.context))["outcomes"]
+    outcomes: dict[str, int] = json.loads(lab.run(auto_link.handler, body))["outcomes"]
     return outcomes
 
 

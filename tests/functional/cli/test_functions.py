@@ -71,9 +71,10 @@ def test_a_function_that_fails_fails_the_command(
 
 
 def test_a_function_that_is_not_deployed_fails_the_command(
-    cli: Cli, service: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    lab: Lab, cli: Cli, service: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the platform's error code."""
+    lab.cloud.identity.allow_only(f"acs:ram::{HOME}:role/link-peer-operator", ["fc:InvokeFunction"])
     stdin(monkeypatch, {})
     assert cli("invoke", "nothing", "-", *service) == 1
     assert "FunctionNotFound" in cli.err

@@ -9,6 +9,7 @@ import pytest
 from link_peer.alicloud.sts import CACHE
 from link_peer.domain.errors import Transient
 from link_peer_local.core.faults import Call
+from link_peer_local.core.principals import trust_text
 
 from tests.functional.lab import HOME, PEER, POLICY, Lab
 
@@ -22,7 +23,7 @@ def assumed(lab: Lab) -> list[Call]:
 
 def forbid(lab: Lab, *allowed: str) -> None:
     """Restricts the peer's role to these actions."""
-    lab.cloud.identity.roles[ROLE].allowed_actions = list(allowed)
+    lab.cloud.identity.allow_only(ROLE, allowed)
 
 
 READS = ("ecs:Describe*",)
@@ -136,11 +137,11 @@ def _no_role(lab: Lab) -> None:
 
 
 def _no_trust(lab: Lab) -> None:
-    lab.cloud.identity.roles[ROLE].trusted.clear()
+    lab.cloud.identity.roles[ROLE].trust = trust_text([f"acs:ram::{PEER}:root"], "link-peer-local-example")
 
 
 def _other_external_id(lab: Lab) -> None:
-    lab.cloud.identity.roles[ROLE].external_id = "another"
+    lab.cloud.identity.roles[ROLE].trust = trust_text([f"acs:ram::{HOME}:role/link-peer-fc"], "another")
 
 
 @pytest.mark.parametrize("lock", [_no_role, _no_trust, _other_external_id])

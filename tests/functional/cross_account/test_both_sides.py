@@ -15,7 +15,7 @@ from tests.functional.lab import Lab
 
 def run(lab: Lab, event: bytes) -> dict[str, int]:
     """One delivery of exactly this event."""
-    answer: dict[str, int] = json.loads(cross_account.handler(event, lab.context))["outcomes"]
+    answer: dict[str, int] = json.loads(lab.run(cross_account.handler, event))["outcomes"]
     return answer
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from link_peer.domain.model import ALL, Rule, RuleKey
 from link_peer.domain.request import Request
 from link_peer.engine.scopes.pair import reconcile_pair
@@ -238,7 +239,7 @@ def test_an_instance_omitted_from_one_read_keeps_its_link(lab: Lab) -> None:
     assert lab.rules(b) == [f"{a.id} tcp/1"]
 
 
-def test_removals_of_earlier_messages_count_toward_the_cap(lab: Lab) -> None:
+def test_removals_of_earlier_messages_count_toward_the_cap(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if they could not be counted beforehand."""
     a, b = lab.pair()
     instance = wanting(lab, a, b)
@@ -247,6 +248,8 @@ def test_removals_of_earlier_messages_count_toward_the_cap(lab: Lab) -> None:
     sync(lab, a, b)
     lab.tag(instance, link_peer=None)
     lab.policy(limits={"removals_per_run": 1})
+    for name, value in lab.function_keys().items():
+        monkeypatch.setenv(name, value)
     delivery = open_delivery("cross_account", lab.context)
     request = decode(json.dumps(lab.request(a, b, action="sync")), region=REGION, now=delivery.clock.now())
     assert isinstance(request, Request)

@@ -61,9 +61,8 @@ def test_a_partial_read_removes_nothing(lab: Lab) -> None:
 def test_an_empty_read_removes_nothing(lab: Lab) -> None:
     """A role without permission to describe instances gets an empty list and no error."""
     _, _, db = lab.linked(PEER)
-    lab.cloud.identity.roles[ROLE].allowed_actions = [
-        "ecs:DescribeSecurityGroup*", "ecs:RevokeSecurityGroup", "ecs:UntagResources",
-    ]  # fmt: skip
+    actions = ["ecs:DescribeSecurityGroup*", "ecs:RevokeSecurityGroup", "ecs:UntagResources"]
+    lab.cloud.identity.allow_only(ROLE, actions)
     lab.sweep()
     assert len(lab.rules(db)) == 1
     assert f"{PEER}: shows no instances" in lab.summary()["detail"]
@@ -185,7 +184,7 @@ def hide(lab: Lab, way: str) -> None:
     elif way == "no role":
         del lab.cloud.identity.roles[ROLE]
     else:
-        lab.cloud.identity.roles[ROLE].allowed_actions = ["ecs:DescribeSecurityGroup*"]
+        lab.cloud.identity.allow_only(ROLE, ["ecs:DescribeSecurityGroup*"])
 
 
 def test_a_failed_read_of_rules_does_not_affect_the_other_account(lab: Lab) -> None:
@@ -357,7 +356,7 @@ def test_a_group_without_write_permission_is_reported_without_retries(lab: Lab, 
     home_app, home_db = lab.group(), lab.group("*")
     lab.instance(home_app, tags={"link-peer": f"{home_db.id}:tcp/1"})
     allowed = {"everything": [], "rules": ["ecs:TagResources"], "tag": ["ecs:AuthorizeSecurityGroup"]}
-    lab.cloud.identity.roles[ROLE].allowed_actions = [*READS, *allowed[lacking]]
+    lab.cloud.identity.allow_only(ROLE, [*READS, *allowed[lacking]])
     outcomes = lab.sweep()
     assert outcomes == {"applied": 1, "denied": 1}
     (record,) = lab.records(outcome="denied")
@@ -376,7 +375,7 @@ def test_a_removal_without_permission_is_reported(lab: Lab, cause: str) -> None:
         lab.tag(instance, link_peer=None)
     else:
         lab.tag(db, link_accept=None)
-    lab.cloud.identity.roles[ROLE].allowed_actions = READS
+    lab.cloud.identity.allow_only(ROLE, READS)
     lab.sweep()
     (record,) = lab.records(outcome="denied")
     assert (record["reason"], record["to"]) == ("no-access", db.id)
@@ -386,7 +385,7 @@ def test_a_removal_without_permission_is_reported(lab: Lab, cause: str) -> None:
 def test_rules_without_read_permission_are_reported(lab: Lab) -> None:
     """The account shows its instances and groups, but not its rules: one `no-access` record."""
     lab.linked(PEER)
-    lab.cloud.identity.roles[ROLE].allowed_actions = ["ecs:DescribeInstances", "ecs:DescribeSecurityGroups"]
+    lab.cloud.identity.allow_only(ROLE, ["ecs:DescribeInstances", "ecs:DescribeSecurityGroups"])
     lab.sweep()
     (record,) = lab.records(reason="no-access")
     assert record["from_account"] == PEER

@@ -239,5 +239,5 @@ def test_the_cost_does_not_grow_with_instances_without_tags(lab: Lab) -> None:
 def test_any_timer_event_starts_a_sweep(lab: Lab, event: bytes) -> None:
     app, db = lab.group(), lab.group("*")
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    answer: dict[str, Any] = json.loads(function.handler(event, lab.context))
+    answer: dict[str, Any] = json.loads(lab.run(function.handler, event))
     assert answer == {"outcomes": {"applied": 1}}

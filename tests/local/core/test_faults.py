@@ -235,7 +235,9 @@ def test_what_the_sls_client_raises(local_cloud: LocalCloud, fault: Fault, code:
     keys = local_cloud.identity.accounts[HOME]
     client = LogClient("cn-qingdao.log.aliyuncs.com", keys.access_key_id, keys.access_key_secret, source="10.0.0.9")
     local_cloud.faults.add(fault)
-    rows = PutLogsRequest("link-peer-audit", "decisions", "", "10.0.0.9", [LogItem(contents=[("outcome", "applied")])])
+    rows = PutLogsRequest(
+        f"link-peer-{HOME}", "decisions", "", "10.0.0.9", [LogItem(contents=[("outcome", "applied")])]
+    )
     with pytest.raises(LogException) as raised:
         client.put_logs(rows)
     assert raised.value.get_error_code() == code

@@ -123,7 +123,7 @@ def test_a_refusal_has_the_gateways_fields(local_cloud: LocalCloud) -> None:
 def test_a_role_without_permission_is_refused(local_cloud: LocalCloud) -> None:
     """Except for DescribeInstances, which returns an empty list instead [doc RAM]."""
     role = local_cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
-    role.allowed_actions = ["ecs:DescribeSecurityGroups"]
+    local_cloud.identity.allow_only(role.arn, ["ecs:DescribeSecurityGroups"])
     key = local_cloud.identity.issue(role, "test", local_cloud.clock.now() + 900)
     ecs = OpenApi(
         Config(

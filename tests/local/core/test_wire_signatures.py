@@ -80,8 +80,8 @@ def sls(version: str) -> Callable[[LocalCloud, Key], None]:
             region=cloud.region,
         )
         row = LogItem(int(cloud.clock.now()), contents=[("outcome", "ü")])
-        client.put_logs(PutLogsRequest("link-peer-audit", "decisions", "", "", [row]))
-        client.get_histograms(GetHistogramsRequest("link-peer-audit", "decisions", 1, 2, "", '"a&b = ü+%2F"'))
+        client.put_logs(PutLogsRequest(f"link-peer-{HOME}", "decisions", "", "", [row]))
+        client.get_histograms(GetHistogramsRequest(f"link-peer-{HOME}", "decisions", 1, 2, "", '"a&b = ü+%2F"'))
 
     return put
 
@@ -156,6 +156,7 @@ class Captured:
         return self.cloud.identity.keys[self.cloud.identity.accounts[HOME].access_key_id]
 
     def temporary(self) -> Key:
+        self.cloud.identity.allow_only(ROLE, ["*"])
         return self.cloud.identity.issue(self.cloud.identity.roles[ROLE], "test", self.cloud.clock.now() + 900)
 
     def again(self, request: Request, **headers: str | None) -> tuple[int, str]:

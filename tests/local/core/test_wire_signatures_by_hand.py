@@ -56,9 +56,8 @@ def test_the_credentials_library_assumes_a_role(local_cloud: LocalCloud, key: Ke
             type="ram_role_arn",
             access_key_id=key.access_key_id,
             access_key_secret=key.secret,
-            role_arn="acs:ram::1000000000000002:role/link-peer",
+            role_arn=f"acs:ram::{HOME}:role/link-peer-reader",
             role_session_name="link-1",
-            external_id="link-peer-local-example",
         )
     )
     assert provider.get_credential().access_key_id.startswith("STS.")

@@ -31,7 +31,7 @@ def test_the_description_names_everything(server: Server) -> None:
     assert [(vpc["owner"], vpc["shared_with"]) for vpc in line["vpcs"]] == [(HOME, []), (PEER, []), (HOME, [PEER])]
     assert all(vpc["id"].startswith("vpc-") and vpc["vswitch_id"].startswith("vsw-") for vpc in line["vpcs"])
     assert (line["queue"], line["dead_letter_queue"]) == ("link-peer-requests", "link-peer-dead-letters")
-    assert (line["audit_project"], line["audit_logstore"]) == ("link-peer-audit", "decisions")
+    assert (line["audit_project"], line["audit_logstore"]) == (f"link-peer-{HOME}", "decisions")
     assert line["role_arn"] == f"acs:ram::{PEER}:role/link-peer"
     assert line["external_id"] == "link-peer-local-example"
     assert (line["fc_service"], line["deployment"]) == ("link-peer", "prod")
@@ -91,8 +91,8 @@ def test_the_audit_log_is_indexed(local_cloud: LocalCloud, query: str, found: in
     now = int(local_cloud.clock.now())
     record = {"outcome": "denied", "from": "sg-app", "detail": "sg-db has not accepted sg-app", "ports": "tcp/3306"}
     row = LogItem(now, contents=list(record.items()))
-    client.put_logs(PutLogsRequest("link-peer-audit", "decisions", "", "", [row]))
-    assert client.get_log("link-peer-audit", "decisions", now - 1, now + 1, query=query).get_count() == found
+    client.put_logs(PutLogsRequest(f"link-peer-{HOME}", "decisions", "", "", [row]))
+    assert client.get_log(f"link-peer-{HOME}", "decisions", now - 1, now + 1, query=query).get_count() == found
 
 
 def test_a_world_may_have_more_queues_and_isolated_groups(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_world_can_be_any_file(tmp_path: Path) -> None:
         ("- a", "indices must be integers"),
         *(
             (
-                f"{{accounts: {{}}, roles: [{{account: '1', name: r, {name}: 'ecs:*'}}]}}",
+                f"{{home: '1', deployment: d, accounts: {{}}, roles: [{{account: '1', name: r, {name}: 'ecs:*'}}]}}",
                 f"{name} must be a list of strings",
             )
             for name in ("trusted", "allowed_actions")

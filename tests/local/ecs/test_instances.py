@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.identity import Caller, Role
+from link_peer_local.core.identity import Caller
+from link_peer_local.core.principals import Role
 
 from tests.local.ecs.helpers import HOME, PEER, REGION, client, instances, new_group, refused
 
@@ -326,7 +327,8 @@ def test_join_and_leave_change_the_groups_in_order(w: World) -> None:
 def test_a_role_that_may_not_describe_instances_sees_an_empty_list(w: World) -> None:
     """Only a dry run shows the missing permission. Every other action is refused with Forbidden.RAM."""
     w.run()
-    role = w.cloud.identity.add_role(Role(HOME, "narrow", allowed_actions=["ecs:DescribeSecurityGroups"]))
+    role = w.cloud.identity.add_role(Role(HOME, "narrow", ""))
+    w.cloud.identity.allow_only(role.arn, ["ecs:DescribeSecurityGroups"])
     key = w.cloud.identity.issue(role, "test", w.cloud.clock.now() + 900)
 
     def call(action: str, **params: str) -> dict[str, Any]:

@@ -203,15 +203,6 @@ def test_a_tag_opens_the_other_account_through_every_trigger(lab: Deployed) -> N
     assert lab.rules(b) == []
 
 
-def test_the_functions_role_needs_only_the_peers_trust(lab: Deployed) -> None:
-    """The function enters the other account by its own role and no other keys."""
-    a, b = lab.pair()
-    lab.cloud.identity.roles[f"acs:ram::{PEER}:role/link-peer"].trusted = [f"acs:ram::{HOME}:role/link-peer-fc"]
-    lab.post(lab.request(a, b))
-    lab.settle()
-    assert lab.outcome()["outcome"] == "applied"
-
-
 def test_a_failing_sweep_is_retried_once_and_then_dead_lettered(lab: Deployed) -> None:
     """The next sweep runs ten minutes later anyway."""
     app, db = lab.group(), lab.group("*")

@@ -21,7 +21,8 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request
-from link_peer_local.core.identity import Caller, Role
+from link_peer_local.core.identity import Caller
+from link_peer_local.core.principals import Role, trust_text
 from link_peer_local.fc import wire as fc_wire
 from link_peer_local.fc.backend import FcBackend
 from link_peer_local.fc.credentials import role_keys
@@ -76,7 +77,7 @@ class Setup:
         self.clock: Any = cloud.clock
         for uid in (HOME, OTHER):
             cloud.identity.add_account(uid, f"{uid}@example.com")
-        cloud.identity.add_role(Role(HOME, "fn", trusted=["fc.aliyuncs.com"]))
+        cloud.identity.add_role(Role(HOME, "fn", trust_text(["fc.aliyuncs.com"])))
         runtime = InProcessRuntime(cloud.clock, code=[code], env={"COLOUR": "blue"})
         self.fc = cloud.fc = FcBackend(cloud.clock, REGION, runtime, role_keys(cloud.identity, cloud.clock))
         self.delivered: list[tuple[str, str, Any]] = []
@@ -249,7 +250,7 @@ def test_an_operation_that_is_not_offered_is_refused(setup: Setup) -> None:
 
 def test_a_role_that_does_not_trust_function_compute_gives_no_credentials(setup: Setup) -> None:
     """FC assumes the role as fc.aliyuncs.com."""
-    setup.cloud.identity.roles[ROLE].trusted = ["ecs.aliyuncs.com"]
+    setup.cloud.identity.roles[ROLE].trust = trust_text(["ecs.aliyuncs.com"])
     with pytest.raises(ClientException) as refusal:
         setup.invoke("echo")
     assert (refusal.value.code, refusal.value.status_code) == ("AccessDenied", 403)

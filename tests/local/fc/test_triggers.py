@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import Clock, SystemClock, VirtualClock
-from link_peer_local.core.identity import Role
 from link_peer_local.core.names import World
+from link_peer_local.core.principals import Role, trust_text
 from link_peer_local.fc.manifest import Function, Manifest, Trigger, load
 from link_peer_local.fc.runtime import InProcessRuntime
 from link_peer_local.fc.triggers import Triggers, deploy, install
@@ -64,7 +64,7 @@ class Setup:
         self.clock = clock or VirtualClock()
         self.cloud = LocalCloud(self.clock)
         self.cloud.identity.add_account(HOME, "a@example.com")
-        self.cloud.identity.add_role(Role(HOME, "link-peer-fc", trusted=["fc.aliyuncs.com"]))
+        self.cloud.identity.add_role(Role(HOME, "link-peer-fc", trust_text(["fc.aliyuncs.com"])))
         self.mns = self.cloud.mns
         for queue in (QUEUE, DEAD_LETTERS, *more_queues):
             self.mns.create_queue(HOME, queue)

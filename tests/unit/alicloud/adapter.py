@@ -36,8 +36,10 @@ class Adapter:
 
 
 def settings(cloud: LocalCloud) -> Settings:
-    """Settings with the home account's keys."""
-    keys = cloud.identity.accounts[HOME]
+    """Settings with keys of the functions' role."""
+    role = cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
+    issued = [key for key in cloud.identity.keys.values() if key.caller.role == role.name]
+    keys = issued[0] if issued else cloud.identity.issue(role, "functions", cloud.clock.now() + 10 * 366 * 86_400)
     return Settings(
         policy_path="",
         region=REGION,
@@ -45,7 +47,7 @@ def settings(cloud: LocalCloud) -> Settings:
         audit_logstore=cloud.world.audit_logstore,
         queue=cloud.world.queue,
         endpoints=dict.fromkeys(("ecs", "sts", "sls", "mns"), "http://127.0.0.1:1"),
-        credentials=Credentials(keys.access_key_id, keys.access_key_secret),
+        credentials=Credentials(keys.access_key_id, keys.secret, keys.token),
     )
 
 

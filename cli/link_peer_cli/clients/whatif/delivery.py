@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from link_peer.alicloud.sts import Accounts
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Cloud
 from link_peer.runtime.retry import Retry
 
+from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.clients.whatif.cloud import WhatIf
 from link_peer_cli.clients.whatif.kept import Kept
 from link_peer_cli.io.environment import Environment
@@ -27,7 +27,8 @@ def suppose(env: Environment, function: str) -> tuple[Delivery, WhatIf, Kept]:
     """Return a delivery that changes, records and posts nothing, with its cloud and its records."""
     kept = Kept()
     retry = Retry(env.clock, env.clock.now() + SECONDS, LONGEST_WAIT)
-    cloud = WhatIf(Accounts(env.settings, env.policy, env.clock, retry, function), env.settings.region)
+    accounts = PersonsAccounts(env.settings, env.policy, env.clock, retry, function, reading=env.reading)
+    cloud = WhatIf(accounts, env.settings.region)
 
     def enter(_name: str, _retry: Retry) -> Cloud:
         return cloud

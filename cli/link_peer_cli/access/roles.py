@@ -1,0 +1,98 @@
+"""With which identity a person's command acts: in the home account, and in each of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from link_peer.alicloud.sts import CACHE, MARGIN_SECONDS, Accounts, Session, SessionCache
+from link_peer.domain.errors import LinkPeerError, NoAccess
+from link_peer.domain.policy import Policy
+from link_peer.runtime.clock import Clock
+from link_peer.runtime.retry import Retry
+from link_peer.runtime.settings import Credentials, Settings
+
+HOME_SECONDS = 3600  # the maximum of a role, unless its owner raises it [doc AssumeRole]; as long as a command may run
+PATIENCE_SECONDS = 15.0  # how long STS may be in trouble before the keys act themselves
+
+
+def reader_of(role: str) -> str:
+    """The ARN of the role that may only read, beside the role (an ARN) of the policy file."""
+    return f"{role}-reader"
+
+
+class HomeKeys:
+    """The keys of a command in the home account: those of the role for what it does, where the person may assume it.
+
+    Where the role is refused or does not exist, or STS gives no answer, the person's own keys act. They may be those of a
+    role themselves.
+    """
+
+    def __init__(
+        self, own: Callable[[], Credentials], settings: Settings, policy: Policy, clock: Clock, role: str
+    ) -> None:
+        """`own` returns the person's keys as they are now; `settings` are those of the command, with any keys; `role` is
+        the name of a role in the home account."""
+        self._own = own
+        self._settings = settings
+        self._policy = policy
+        self._clock = clock
+        self._role = f"acs:ram::{policy.home}:role/{role}"
+        self._session: Session | None = None
+        self._refused = False
+
+    def __call__(self) -> Credentials:
+        """Return keys that are valid for some minutes."""
+        if self._refused:
+            return self._own()
+        if self._session is None or self._session.expires - MARGIN_SECONDS <= self._clock.now():
+            settings = msgspec.structs.replace(self._settings, credentials=self._own())
+            retry = Retry(self._clock, self._clock.now() + PATIENCE_SECONDS)
+            accounts = Accounts(settings, self._policy, self._clock, retry, "command")
+            try:
+                self._session = accounts.assume(self._role, "", waits=(), seconds=HOME_SECONDS)
+            except LinkPeerError:
+                self._refused = True
+                return self._own()
+        return self._session.credentials
+
+
+class PersonsAccounts(Accounts):
+    """`Accounts` for a command. One that only reads enters an account through its reader role, and through the role of the
+    policy file where that one is refused. An account that refuses both is not asked again."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        policy: Policy,
+        clock: Clock,
+        retry: Retry,
+        session_name: str,
+        cache: SessionCache = CACHE,
+        *,
+        reading: bool,
+    ) -> None:
+        super().__init__(settings, policy, clock, retry, session_name, cache)
+        self._reading = reading
+        self._without_reader: set[str] = set()
+        self._refusals: dict[str, NoAccess] = {}
+
+    def _credentials(self, account: str, renew: bool) -> Credentials:
+        if account in self._refusals:
+            raise self._refusals[account]
+        role = self._policy.accounts[account].role
+        if role is not None and self._reading and account not in self._without_reader:
+            try:
+                return self._through(account, reader_of(role), renew, waits=())
+            except NoAccess:
+                self._without_reader.add(account)
+        try:
+            return super()._credentials(account, renew)
+        except NoAccess as error:
+            self._refusals[account] = error
+            raise
+
+
+def through_roles(settings: Settings, policy: Policy, clock: Clock, name: str, retry: Retry) -> Accounts:
+    """Open the accounts for a command that changes them, as `compose.open_delivery` takes it."""
+    return PersonsAccounts(settings, policy, clock, retry, name, reading=False)

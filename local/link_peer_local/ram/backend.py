@@ -1,0 +1,69 @@
+"""RAM 2015-05-01: roles, policies with their versions, users with their keys, and what is attached to whom.
+
+Refusals [doc RAM "error messages"; src terraform-provider-alicloud for those of roles]. Answers have the fields of the
+SDK's models. Changes take effect at once; on the platform after some seconds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+
+from link_peer_local.core.clock import Clock
+from link_peer_local.core.errors import ApiError, unknown_action
+from link_peer_local.core.identity import Caller, Identity
+from link_peer_local.ram import attachments, policies, roles, users, versions
+from link_peer_local.ram.answers import Answer
+from link_peer_local.ram.call import Call
+from link_peer_local.ram.permissions import access
+
+
+class RamBackend:
+    """The RAM of every account; safe to use from many threads."""
+
+    def __init__(self, clock: Clock, identity: Identity) -> None:
+        self._clock = clock
+        self._identity = identity
+        self._lock = threading.RLock()
+
+    def call(self, caller: Caller, action: str, params: Mapping[str, str]) -> Answer:
+        """Run one action: the answer without RequestId, or ApiError."""
+        operation = _OPERATIONS.get(action)
+        if operation is None:
+            raise unknown_action()
+        if not self._identity.permitted(caller, access(action, params, caller.account)):
+            raise ApiError("NoPermission", 403, "You are not authorized to do this action.")
+        with self._lock:
+            return operation(Call(self._identity, caller.account, params, self._clock.now()))
+
+
+_OPERATIONS: dict[str, Callable[[Call], Answer]] = {
+    "AttachPolicyToRole": attachments.attach_policy_to_role,
+    "AttachPolicyToUser": attachments.attach_policy_to_user,
+    "CreateAccessKey": users.create_access_key,
+    "CreatePolicy": policies.create_policy,
+    "CreatePolicyVersion": versions.create_policy_version,
+    "CreateRole": roles.create_role,
+    "CreateUser": users.create_user,
+    "DeleteAccessKey": users.delete_access_key,
+    "DeletePolicy": policies.delete_policy,
+    "DeletePolicyVersion": versions.delete_policy_version,
+    "DeleteRole": roles.delete_role,
+    "DeleteUser": users.delete_user,
+    "DetachPolicyFromRole": attachments.detach_policy_from_role,
+    "DetachPolicyFromUser": attachments.detach_policy_from_user,
+    "GetPolicy": policies.get_policy,
+    "GetPolicyVersion": versions.get_policy_version,
+    "GetRole": roles.get_role,
+    "GetUser": users.get_user,
+    "ListAccessKeys": users.list_access_keys,
+    "ListEntitiesForPolicy": attachments.list_entities_for_policy,
+    "ListPolicies": policies.list_policies,
+    "ListPoliciesForRole": attachments.list_policies_for_role,
+    "ListPoliciesForUser": attachments.list_policies_for_user,
+    "ListPolicyVersions": versions.list_policy_versions,
+    "ListRoles": roles.list_roles,
+    "ListUsers": users.list_users,
+    "SetDefaultPolicyVersion": versions.set_default_policy_version,
+    "UpdateRole": roles.update_role,
+}

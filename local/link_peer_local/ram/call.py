@@ -1,0 +1,56 @@
+"""One call of RAM: what an operation works with, and how it finds what the parameters name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.identity import Identity
+from link_peer_local.core.principals import ManagedPolicy, Role, User
+from link_peer_local.ram import params as given
+
+Holder = Role | User
+
+
+class Call(Struct, frozen=True):
+    """The directory, the caller's account, the parameters, and the time in epoch seconds."""
+
+    identity: Identity
+    account: str
+    params: Mapping[str, str]
+    now: float
+
+    def role(self) -> Role:
+        """The role of the account that RoleName names."""
+        role = self.identity.roles.get(f"acs:ram::{self.account}:role/{given.name_in(self.params, 'RoleName')}")
+        if role is None:
+            raise ApiError("EntityNotExist.Role", 404, "The role does not exist.")
+        return role
+
+    def user(self) -> User:
+        """The user of the account that UserName names."""
+        user = self.identity.users.get(f"acs:ram::{self.account}:user/{given.name_in(self.params, 'UserName')}")
+        if user is None:
+            raise ApiError("EntityNotExist.User", 404, "The user does not exist.")
+        return user
+
+    def policy(self) -> ManagedPolicy:
+        """The policy that PolicyType and PolicyName name."""
+        return self._known(given.policy_type(self.params))
+
+    def custom(self) -> ManagedPolicy:
+        """The policy that PolicyName names among those that the account may change."""
+        return self._known("Custom")
+
+    def _known(self, kind: str) -> ManagedPolicy:
+        policy = self.identity.policy(self.account, kind, given.name_in(self.params, "PolicyName"))
+        if policy is None:
+            raise ApiError("EntityNotExist.Policy", 404, "The policy does not exist.")
+        return policy
+
+    def holders(self, policy: ManagedPolicy) -> list[Holder]:
+        """The roles and users of the account that have a policy."""
+        everyone: list[Holder] = [*self.identity.roles.values(), *self.identity.users.values()]
+        return [one for one in everyone if one.account == self.account and (policy.type, policy.name) in one.attached]

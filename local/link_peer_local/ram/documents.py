@@ -1,0 +1,80 @@
+"""The RAM documents of deploy/: which roles a deployment has, and their trust policies and policies with names filled in.
+
+`setup`, `account add`, the local worlds and the tests all render the shipped files here, so that what is tried on the
+local cloud is what the real cloud gets.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from string import Template
+from typing import Any
+
+from msgspec import Struct
+
+from link_peer_local.core.project import ROOT
+
+PEER_ROLES = "${PEER_ROLE_ARNS}"
+PEER_READERS = "${PEER_READER_ARNS}"
+READER = "-reader"
+"""What follows a peer role's name in the name of the role that can only read there."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9._:/=+,@-]+")
+"""A value without the wildcards and variables of policies, which would widen a statement."""
+
+
+class RoleFiles(Struct, frozen=True):
+    """A role of a deployment: its name, the file of its trust policy, and its policies by name with their files."""
+
+    name: str
+    trust: str
+    policies: Mapping[str, str]
+
+
+def home_roles(prefix: str) -> tuple[RoleFiles, RoleFiles, RoleFiles]:
+    """The roles in the account of the functions: theirs, the reader's and the operator's, who may do what a reader may."""
+    function, reader, operator = f"{prefix}-fc", f"{prefix}{READER}", f"{prefix}-operator"
+    read = {reader: "ram-operator-read.json"}
+    return (
+        RoleFiles(function, "ram-function-role-trust.json", {function: "ram-function-role.json"}),
+        RoleFiles(reader, "ram-operator-trust.json", read),
+        RoleFiles(operator, "ram-operator-trust.json", {**read, operator: "ram-operator.json"}),
+    )
+
+
+def peer_roles(name: str) -> tuple[RoleFiles, RoleFiles]:
+    """The roles in any other account: that of the policy file, for functions and operators, and the reader's."""
+    reader = f"{name}{READER}"
+    return (
+        RoleFiles(name, "ram-peer-role-trust.json", {name: "ram-peer-role.json"}),
+        RoleFiles(reader, "ram-peer-reader-trust.json", {reader: "ram-peer-reader.json"}),
+    )
+
+
+def render(name: str, values: Mapping[str, str], peers: Sequence[str] = ()) -> dict[str, Any]:
+    """A file of deploy/ with its placeholders filled in. `peers` are the ARNs of the peer accounts' roles.
+
+    A list item that is `${PEER_ROLE_ARNS}` becomes these ARNs, one that is `${PEER_READER_ARNS}` those of the reader roles
+    beside them; a statement that is left without resources is dropped. Raises KeyError for a placeholder without a value,
+    and ValueError for a value that has more than the characters of names and ARNs.
+    """
+    for value in (*values.values(), *peers):
+        if not _PLAIN.fullmatch(value):
+            raise ValueError(f"{value!a} has characters that no name or ARN has")
+    lists = {PEER_ROLES: list(peers), PEER_READERS: [f"{arn}{READER}" for arn in peers]}
+    document: dict[str, Any] = _filled(json.loads((ROOT / "deploy" / name).read_text(encoding="utf-8")), values, lists)
+    document["Statement"] = [statement for statement in document["Statement"] if statement.get("Resource") != []]
+    return document
+
+
+def _filled(part: Any, values: Mapping[str, str], lists: Mapping[str, list[str]]) -> Any:
+    if isinstance(part, dict):
+        return {Template(key).substitute(values): _filled(value, values, lists) for key, value in part.items()}
+    if isinstance(part, list):
+        found: list[Any] = []
+        for item in part:
+            found += lists[item] if isinstance(item, str) and item in lists else [_filled(item, values, lists)]
+        return found
+    return Template(part).substitute(values) if isinstance(part, str) else part

@@ -1,0 +1,66 @@
+"""Roles: made, shown, changed and deleted."""
+
+from __future__ import annotations
+
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.policy import parse_trust
+from link_peer_local.core.principals import Role
+from link_peer_local.ram import params as given
+from link_peer_local.ram.answers import Answer, paging, shown_role, without
+from link_peer_local.ram.call import Call
+
+
+def create_role(call: Call) -> Answer:
+    """Create a role that nothing is attached to."""
+    name = given.name_in(call.params, "RoleName")
+    role = Role(
+        call.account,
+        name,
+        given.document(call.params, "AssumeRolePolicyDocument", given.MAX_TRUST, parse_trust),
+        given.description(call.params, "Description"),
+        given.session_seconds(call.params, "MaxSessionDuration", 3600),
+        created=call.now,
+        updated=call.now,
+    )
+    if role.arn in call.identity.roles:
+        raise ApiError("EntityAlreadyExists.Role", 409, "The role does already EXIST.")
+    call.identity.add_role(role)
+    return {"Role": without(shown_role(role), "UpdateDate")}
+
+
+def get_role(call: Call) -> Answer:
+    """One role."""
+    role = call.role()
+    return {"Role": {**shown_role(role), "IsServiceLinkedRole": False}}
+
+
+def update_role(call: Call) -> Answer:
+    """Change a role's trust policy, description or longest session."""
+    role = call.role()
+    trust, description = role.trust, role.description
+    if "NewAssumeRolePolicyDocument" in call.params:
+        trust = given.document(call.params, "NewAssumeRolePolicyDocument", given.MAX_TRUST, parse_trust)
+    if "NewDescription" in call.params:
+        description = given.description(call.params, "NewDescription")
+    role.max_session_seconds = given.session_seconds(call.params, "NewMaxSessionDuration", role.max_session_seconds)
+    role.trust, role.description = trust, description
+    role.updated = call.now
+    return {"Role": shown_role(role)}
+
+
+def delete_role(call: Call) -> Answer:
+    """Delete a role that nothing is attached to."""
+    role = call.role()
+    if role.attached:
+        message = "The role CAN NOT has any attached policy while deleting the role."
+        raise ApiError("DeleteConflict.Role.Policy", 409, message)
+    del call.identity.roles[role.arn]
+    return {}
+
+
+def list_roles(call: Call) -> Answer:
+    """The roles of the account, by name."""
+    known = {role.name: role for role in call.identity.roles.values() if role.account == call.account}
+    names, marker = given.page(call.params, list(known))
+    rows = [without(shown_role(known[name]), "AssumeRolePolicyDocument") for name in names]
+    return {**paging(marker), "Roles": {"Role": rows}}

@@ -1,0 +1,201 @@
+"""With which keys and roles a command acts, and what it says where they are missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alibabacloud_credentials.utils import auth_constant, auth_util
+from link_peer_local.core.identity import Key
+from link_peer_local.core.principals import Role, trust_text
+
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, REGION, Lab
+
+KEYS = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET")
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """With an instance in each account: one that shows none gives a warning."""
+    lab.instance(lab.group(account=PEER))
+    lab.instance(lab.group())
+    return Cli(capsys)
+
+
+@pytest.fixture(name="assumed")
+def _assumed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The roles (`<account>/<name>`) that were assumed, in order."""
+    found: list[str] = []
+    issue = lab.cloud.identity.issue
+
+    def watched(role: Role, *given: Any) -> Key:
+        found.append(f"{role.account}/{role.name}")
+        return issue(role, *given)
+
+    monkeypatch.setattr(lab.cloud.identity, "issue", watched)
+    return found
+
+
+@pytest.fixture(name="home")
+def _home(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:  # after its variables
+    """An empty home folder, on a machine that is no ECS instance. The SDK reads both when it is imported."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setattr(auth_constant, "HOME", str(home))
+    monkeypatch.setattr(auth_util, "environment_ecs_metadata_disabled", "true")
+    for name in (*KEYS, "LINK_PEER_REGION", "LINK_PEER_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(home)
+    return home
+
+
+def configure(lab: Lab, home: Path, **profiles: dict[str, str]) -> None:
+    """Write the configuration of the `aliyun` CLI, whose current profile is the first, and a policy file beside it."""
+    (home / "policy.yaml").write_bytes(lab.policy_path.read_bytes())
+    (home / ".aliyun").mkdir()
+    listed = [{"name": name, "mode": "AK", **profile} for name, profile in profiles.items()]
+    (home / ".aliyun" / "config.json").write_text(json.dumps({"current": next(iter(profiles)), "profiles": listed}))
+
+
+def keys_of(lab: Lab, account: str) -> dict[str, str]:
+    """The keys of an account, as a profile has them."""
+    keys = lab.cloud.identity.accounts[account]
+    return {"access_key_id": keys.access_key_id, "access_key_secret": keys.access_key_secret, "region_id": REGION}
+
+
+def read_as(found: list[dict[str, str]]) -> dict[str, str]:
+    """The ARN that read each account, from the lines of the doctor."""
+    return {f["where"]: f["detail"].split("read as ")[1] for f in found if f["what"] == "access"}
+
+
+@pytest.mark.parametrize(
+    "command", ["doctor", "stale", "map", "sweep --dry-run", "plan i-1", "audit", f"doctor {PEER}"]
+)
+def test_commands_that_read_assume_the_readers_roles(cli: Cli, assumed: list[str], command: str) -> None:
+    """Each role once, and no role that may change anything."""
+    cli(*command.split(), "--json")
+    assert assumed in ([f"{HOME}/link-peer-reader"], [f"{HOME}/link-peer-reader", f"{PEER}/link-peer-reader"])
+
+
+def test_the_doctor_reads_both_accounts_as_reader(cli: Cli) -> None:
+    """The identities are those of the sessions, which the command name ends."""
+    code, found = cli.json("doctor")
+    assert (code, {account: arn.split("/")[1] for account, arn in read_as(found).items()}) == (
+        0,
+        {HOME: "link-peer-reader", PEER: "link-peer-reader"},
+    )
+
+
+def test_a_sweep_assumes_the_operators_roles(lab: Lab, cli: Cli, assumed: list[str]) -> None:
+    """The operator's in home, and from there the role of the policy file."""
+    app, db = lab.pair()
+    lab.instance(app, tags={"link-peer": f"{db.id}@{PEER}"})
+    assert cli("sweep") == 0
+    assert assumed == [f"{HOME}/link-peer-operator", f"{PEER}/link-peer"]
+    assert lab.rules(db) == [f"{app.id} all"]
+
+
+@pytest.mark.parametrize("refusal", ["NoPermission", "EntityNotExist.Role", "ServiceUnavailable"])
+def test_where_the_role_is_refused_the_keys_act_themselves(lab: Lab, cli: Cli, refusal: str) -> None:
+    """They may be allowed more, or be those of a role already. Then only a peer role that trusts them opens."""
+    lab.fault(
+        service="sts",
+        action="AssumeRole",
+        code=refusal,
+        status=503 if refusal == "ServiceUnavailable" else 403,
+        times=None,
+    )
+    _, found = cli.json("doctor", HOME)
+    assert read_as(found) == {HOME: f"acs:ram::{HOME}:root"}
+    assert cli("doctor", PEER) == 1
+
+
+def test_an_account_without_a_readers_role_is_read_through_the_role(lab: Lab, cli: Cli) -> None:
+    """Where that one trusts who reads, and they may assume it."""
+    del lab.cloud.identity.roles[f"acs:ram::{PEER}:role/link-peer-reader"]
+    reader = f"acs:ram::{HOME}:role/link-peer-reader"
+    lab.cloud.identity.roles[f"acs:ram::{PEER}:role/link-peer"].trust = trust_text([reader], "link-peer-local-example")
+    lab.cloud.identity.allow_only(reader, ["sts:AssumeRole"])
+    _, found = cli.json("doctor", PEER)
+    assert read_as(found)[PEER].startswith(f"acs:ram::{PEER}:assumed-role/link-peer/")
+
+
+def test_an_account_that_refuses_is_asked_once(lab: Lab, cli: Cli) -> None:
+    """For each of its roles; the role of the policy file is asked again while a new trust policy may not be in force."""
+    for name in ("link-peer", "link-peer-reader"):
+        del lab.cloud.identity.roles[f"acs:ram::{PEER}:role/{name}"]
+    asked: list[str] = []
+    call = lab.cloud.sts.call
+
+    def watched(caller: Any, action: str, params: Any) -> Any:
+        asked.append(params.get("RoleArn", ""))
+        return call(caller, action, params)
+
+    lab.cloud.sts.call = watched  # type: ignore[method-assign]
+    assert cli("stale") == 1
+    assert [arn.split("/")[1] for arn in asked if PEER in arn] == ["link-peer-reader", *["link-peer"] * 3]
+
+
+def test_the_session_of_a_long_command_is_renewed(lab: Lab, cli: Cli, assumed: list[str]) -> None:
+    """`audit --follow` reads for as long as it runs; a session ends after an hour."""
+    from link_peer_cli.io.environment import load_environment
+
+    env = load_environment(reading=True)
+    first = env.keys()
+    lab.cloud.clock.sleep(3000)
+    assert env.keys() == first
+    lab.cloud.clock.sleep(500)
+    assert env.keys() != first
+    assert assumed == [f"{HOME}/link-peer-reader"] * 2
+
+
+@pytest.mark.usefixtures("cli")
+def test_the_prefix_names_the_roles(lab: Lab, cli: Cli, assumed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another deployment in the same account has roles of its own."""
+    monkeypatch.setenv("LINK_PEER_PREFIX", "staging")
+    lab.cloud.identity.add_role(Role(HOME, "staging-reader", trust_text([f"acs:ram::{HOME}:root"])))
+    cli("doctor", HOME)
+    assert assumed[0] == f"{HOME}/staging-reader"
+
+
+@pytest.mark.usefixtures("home")
+def test_everything_that_is_missing_is_said_at_once(cli: Cli) -> None:
+    """Region, policy and keys, each with what to do."""
+    assert cli("doctor") == 1
+    assert cli.err.splitlines() == [
+        "there is no region: set LINK_PEER_REGION, or run `aliyun configure`",
+        "the policy file policy.yaml cannot be read (No such file or directory): set LINK_PEER_POLICY",
+        "there is no access key: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or run "
+        "`aliyun configure`",
+    ]
+
+
+def test_keys_and_region_come_from_the_profile_of_the_aliyun_cli(lab: Lab, cli: Cli, home: Path) -> None:
+    """The current one, or that of `--profile`. The policy file is the one in the current folder."""
+    configure(lab, home, prod=keys_of(lab, HOME), other={**keys_of(lab, PEER), "region_id": "cn-hangzhou"})
+    code, found = cli.json("doctor", HOME)
+    assert (code, read_as(found)[HOME].split("/")[0]) == (0, f"acs:ram::{HOME}:assumed-role")
+    assert cli("--profile", "other", "doctor") == 1
+    assert cli("--profile", "prod", "doctor") == 0
+
+
+def test_a_profile_beats_the_keys_of_the_environment(
+    lab: Lab, cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with the `aliyun` CLI."""
+    configure(lab, home, prod=keys_of(lab, HOME))
+    for name in KEYS:
+        monkeypatch.setenv(name, "wrong")
+    assert cli("doctor") == 1
+    assert cli("--profile", "prod", "doctor") == 0
+
+
+def test_a_profile_that_does_not_exist_is_named(lab: Lab, cli: Cli, home: Path) -> None:
+    """The message says which file has no such profile."""
+    configure(lab, home, prod=keys_of(lab, HOME))
+    assert cli("--profile", "absent", "doctor") == 1
+    assert f"profile absent of {home}/.aliyun/config.json" in cli.err

@@ -1,0 +1,363 @@
+"""RAM through its official client: roles, policies and their versions, users and their keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from alibabacloud_ram20150501 import models
+from alibabacloud_ram20150501.client import Client
+from alibabacloud_tea_openapi.exceptions import ClientException
+from alibabacloud_tea_openapi.models import Config
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.clock import VirtualClock
+from link_peer_local.core.identity import Key
+
+HOME, PEER = "1000000000000001", "1000000000000002"
+Call = Callable[..., Any]
+
+
+def document(action: str = "ecs:Describe*", **more: Any) -> str:
+    return json.dumps({"Version": "1", "Statement": [{"Effect": "Allow", "Action": action, "Resource": "*", **more}]})
+
+
+def trust(*principals: str) -> str:
+    one = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": list(principals)}}
+    return json.dumps({"Version": "1", "Statement": [one]})
+
+
+TRUST = trust(f"acs:ram::{HOME}:root")
+
+
+def ram_of(key: Key) -> Call:
+    """`ram("CreateRole", role_name=…)` calls RAM with these keys and returns the body of the answer."""
+    config = Config(
+        access_key_id=key.access_key_id, access_key_secret=key.secret, security_token=key.token, region_id="cn-qingdao"
+    )
+    client = Client(config)
+
+    def call(action: str, **fields: Any) -> Any:
+        snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in action)[1:]
+        return getattr(client, snake)(getattr(models, f"{action}Request")(**fields)).body
+
+    return call
+
+
+@pytest.fixture(name="ram")
+def _ram(local_cloud: LocalCloud) -> Call:
+    """RAM with the keys of the home account's administrator."""
+    return ram_of(local_cloud.identity.keys[local_cloud.identity.accounts[HOME].access_key_id])
+
+
+@contextmanager
+def refused(code: str, status: int) -> Iterator[None]:
+    with pytest.raises(ClientException) as problem:
+        yield
+    assert (problem.value.code, problem.value.status_code) == (code, status)
+
+
+def make_role(ram: Call, name: str = "auditor") -> Any:
+    return ram("CreateRole", role_name=name, assume_role_policy_document=TRUST, description="looks").role
+
+
+def make_policy(ram: Call, name: str = "look", text: str = "") -> Any:
+    return ram("CreatePolicy", policy_name=name, policy_document=text or document(), description="to look").policy
+
+
+# roles
+
+
+def test_a_role_is_shown_as_it_was_made(ram: Call) -> None:
+    """CreateRole and GetRole answer with its ARN, trust policy and times."""
+    made, shown = make_role(ram), ram("GetRole", role_name="auditor").role
+    assert made.arn == shown.arn == f"acs:ram::{HOME}:role/auditor"
+    assert (shown.role_name, shown.description, shown.max_session_duration) == ("auditor", "looks", 3600)
+    assert made.assume_role_policy_document == shown.assume_role_policy_document == TRUST
+    assert made.create_date == shown.create_date == shown.update_date == "2026-11-25T00:00:00Z"
+    assert made.role_id == shown.role_id
+
+
+def test_a_role_is_changed(local_cloud: LocalCloud, ram: Call) -> None:
+    """UpdateRole changes what it names and leaves the rest."""
+    make_role(ram)
+    assert isinstance(local_cloud.clock, VirtualClock)
+    local_cloud.clock.advance(60)
+    other = trust(f"acs:ram::{PEER}:root")
+    changed = ram("UpdateRole", role_name="auditor", new_assume_role_policy_document=other).role
+    assert (changed.assume_role_policy_document, changed.description) == (other, "looks")
+    changed = ram("UpdateRole", role_name="auditor", new_description="audits", new_max_session_duration=7200).role
+    assert (changed.description, changed.max_session_duration) == ("audits", 7200)
+    assert ram("GetRole", role_name="auditor").role.update_date == "2026-11-25T00:01:00Z"
+    with refused("MalformedPolicyDocument", 400):
+        ram("UpdateRole", role_name="auditor", new_assume_role_policy_document="{}", new_description="x")
+    assert ram("GetRole", role_name="auditor").role.description == "audits"
+
+
+def test_a_role_is_deleted_once_nothing_is_attached(ram: Call) -> None:
+    """DeleteConflict.Role.Policy until then, and its name is free afterwards."""
+    make_role(ram)
+    make_policy(ram)
+    attached = {"policy_type": "Custom", "policy_name": "look", "role_name": "auditor"}
+    ram("AttachPolicyToRole", **attached)
+    with refused("DeleteConflict.Role.Policy", 409):
+        ram("DeleteRole", role_name="auditor")
+    ram("DetachPolicyFromRole", **attached)
+    ram("DeleteRole", role_name="auditor")
+    with refused("EntityNotExist.Role", 404):
+        ram("GetRole", role_name="auditor")
+    make_role(ram)
+
+
+def test_roles_are_listed_by_page(ram: Call) -> None:
+    """By name; the marker leads to the next page."""
+    make_role(ram)
+    names, marker = [], None
+    for _ in range(4):
+        page = ram("ListRoles", max_items=1, marker=marker)
+        names += [role.role_name for role in page.roles.role]
+        marker = page.marker
+        assert page.is_truncated is (marker is not None)
+    assert names == ["auditor", "link-peer-fc", "link-peer-operator", "link-peer-reader"]
+    assert marker is None
+    with refused("InvalidParameter.MaxItems", 400):
+        ram("ListRoles", max_items=1001)
+
+
+def test_another_accounts_roles_do_not_exist(ram: Call) -> None:
+    """Each account has a directory of its own."""
+    with refused("EntityNotExist.Role", 404):
+        ram("GetRole", role_name="link-peer")
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "status"),
+    [
+        ({"role_name": "link-peer-fc"}, "EntityAlreadyExists.Role", 409),
+        ({"role_name": None}, "MissingParameter.RoleName", 400),
+        ({"role_name": "a_b"}, "InvalidParameter.RoleName.InvalidChars", 400),
+        ({"role_name": "a" * 65}, "InvalidParameter.RoleName.Length", 400),
+        ({"description": "d" * 1025}, "InvalidParameter.Description.Length", 400),
+        ({"max_session_duration": 3599}, "InvalidParameter.MaxSessionDuration", 400),
+        ({"max_session_duration": 43201}, "InvalidParameter.MaxSessionDuration", 400),
+        ({"assume_role_policy_document": None}, "MissingParameter.AssumeRolePolicyDocument", 400),
+        ({"assume_role_policy_document": document()}, "MalformedPolicyDocument", 400),
+        ({"assume_role_policy_document": "x" * 2049}, "InvalidParameter.AssumeRolePolicyDocument.Length", 400),
+    ],
+)
+def test_an_invalid_role_is_refused(ram: Call, fields: dict[str, Any], code: str, status: int) -> None:
+    with refused(code, status):
+        ram("CreateRole", **{"role_name": "auditor", "assume_role_policy_document": TRUST, **fields})
+
+
+# policies
+
+
+def test_a_policy_is_shown_with_its_default_version(ram: Call) -> None:
+    """GetPolicy has the document; ListPolicies has custom and system policies, with how many have them."""
+    made = make_policy(ram)
+    assert (made.policy_name, made.policy_type, made.default_version) == ("look", "Custom", "v1")
+    shown = ram("GetPolicy", policy_type="Custom", policy_name="look")
+    assert shown.default_policy_version.policy_document == document()
+    assert (shown.default_policy_version.version_id, shown.default_policy_version.is_default_version) == ("v1", True)
+    assert (shown.policy.attachment_count, shown.policy.description) == (0, "to look")
+    custom = ram("ListPolicies", policy_type="Custom").policies.policy
+    counts = {policy.policy_name: policy.attachment_count for policy in custom}
+    assert counts == {"link-peer-fc": 1, "link-peer-operator": 1, "link-peer-reader": 2, "look": 0}
+    system = ram("ListPolicies", policy_type="System").policies.policy
+    assert {policy.policy_type for policy in system} == {"System"}
+    assert len(ram("ListPolicies").policies.policy) == len(custom) + len(system)
+
+
+def test_a_version_takes_effect_when_it_is_the_default(ram: Call) -> None:
+    """Another one can be put back."""
+    make_policy(ram)
+    made = ram("CreatePolicyVersion", policy_name="look", policy_document=document("ecs:List*"), set_as_default=False)
+    assert (made.policy_version.version_id, made.policy_version.is_default_version) == ("v2", False)
+    assert ram("GetPolicy", policy_type="Custom", policy_name="look").policy.default_version == "v1"
+    ram("SetDefaultPolicyVersion", policy_name="look", version_id="v2")
+    shown = ram("GetPolicyVersion", policy_type="Custom", policy_name="look", version_id="v2").policy_version
+    assert (shown.is_default_version, shown.policy_document) == (True, document("ecs:List*"))
+    with refused("DeleteConflict.Policy.Version.Default", 409):
+        ram("DeletePolicyVersion", policy_name="look", version_id="v2")
+    ram("DeletePolicyVersion", policy_name="look", version_id="v1")
+    versions = ram("ListPolicyVersions", policy_type="Custom", policy_name="look").policy_versions.policy_version
+    assert [version.version_id for version in versions] == ["v2"]
+    with refused("EntityNotExist.Policy.Version", 404):
+        ram("SetDefaultPolicyVersion", policy_name="look", version_id="v1")
+
+
+def test_a_policy_has_at_most_five_versions(ram: Call) -> None:
+    """The sixth is refused, or with a RotateStrategy takes the place of the oldest that is not the default."""
+    make_policy(ram)
+    for _ in range(4):
+        ram("CreatePolicyVersion", policy_name="look", policy_document=document(), set_as_default=False)
+    with refused("LimitExceeded.Policy.Version", 409):
+        ram("CreatePolicyVersion", policy_name="look", policy_document=document(), set_as_default=True)
+    rotate = "DeleteOldestNonDefaultVersionWhenLimitExceeded"
+    ram("CreatePolicyVersion", policy_name="look", policy_document=document(), rotate_strategy=rotate)
+    versions = ram("ListPolicyVersions", policy_type="Custom", policy_name="look").policy_versions.policy_version
+    assert [version.version_id for version in versions] == ["v1", "v3", "v4", "v5", "v6"]
+
+
+def test_a_policy_is_deleted_once_nobody_has_it(ram: Call) -> None:
+    """And once it has one version, unless all are to go."""
+    make_policy(ram)
+    make_role(ram)
+    attached = {"policy_type": "Custom", "policy_name": "look", "role_name": "auditor"}
+    ram("AttachPolicyToRole", **attached)
+    with refused("DeleteConflict.Role.Policy", 409):
+        ram("DeletePolicy", policy_name="look", cascading_delete=True)
+    ram("DetachPolicyFromRole", **attached)
+    ram("CreatePolicyVersion", policy_name="look", policy_document=document())
+    with refused("DeleteConflict.Policy.Version", 409):
+        ram("DeletePolicy", policy_name="look")
+    ram("DeletePolicy", policy_name="look", cascading_delete=True)
+    with refused("EntityNotExist.Policy", 404):
+        ram("GetPolicy", policy_type="Custom", policy_name="look")
+
+
+def test_a_policy_is_attached_once(ram: Call) -> None:
+    """ListPoliciesForRole and ListEntitiesForPolicy show it, custom or of the platform."""
+    make_policy(ram)
+    make_role(ram)
+    attached = {"policy_type": "Custom", "policy_name": "look", "role_name": "auditor"}
+    ram("AttachPolicyToRole", **attached)
+    with refused("EntityAlreadyExists.Role.Policy", 409):
+        ram("AttachPolicyToRole", **attached)
+    ram("AttachPolicyToRole", policy_type="System", policy_name="AliyunSTSAssumeRoleAccess", role_name="auditor")
+    of_role = ram("ListPoliciesForRole", role_name="auditor").policies.policy
+    assert [(policy.policy_type, policy.policy_name, policy.default_version) for policy in of_role] == [
+        ("Custom", "look", "v1"),
+        ("System", "AliyunSTSAssumeRoleAccess", "v1"),
+    ]
+    entities = ram("ListEntitiesForPolicy", policy_type="Custom", policy_name="look")
+    assert [role.role_name for role in entities.roles.role] == ["auditor"]
+    assert (entities.users.user, entities.groups.group) == ([], [])
+    ram("DetachPolicyFromRole", **attached)
+    with refused("EntityNotExist.Role.Policy", 404):
+        ram("DetachPolicyFromRole", **attached)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "status"),
+    [
+        ({"policy_name": "link-peer-fc"}, "EntityAlreadyExists.Policy", 409),
+        ({"policy_name": "a.b"}, "InvalidParameter.PolicyName.InvalidChars", 400),
+        ({"policy_name": "a" * 129}, "InvalidParameter.PolicyName.Length", 400),
+        ({"policy_document": "{"}, "MalformedPolicyDocument", 400),
+        ({"policy_document": trust("acs:ram::1:root")}, "MalformedPolicyDocument", 400),
+        ({"policy_document": document().ljust(6145)}, "InvalidParameter.PolicyDocument.Length", 400),
+        ({"policy_document": None}, "MissingParameter.PolicyDocument", 400),
+    ],
+)
+def test_an_invalid_policy_is_refused(ram: Call, fields: dict[str, Any], code: str, status: int) -> None:
+    with refused(code, status):
+        ram("CreatePolicy", **{"policy_name": "look", "policy_document": document(), **fields})
+
+
+def test_a_system_policy_cannot_be_changed(ram: Call) -> None:
+    """The account has no policy of that name."""
+    with refused("EntityNotExist.Policy", 404):
+        ram("CreatePolicyVersion", policy_name="AdministratorAccess", policy_document=document())
+    with refused("EntityNotExist.Policy", 404):
+        ram("DeletePolicy", policy_name="AdministratorAccess")
+    with refused("InvalidParameter.PolicyType", 400):
+        ram("GetPolicy", policy_type="Own", policy_name="look")
+
+
+# users
+
+
+def person(cloud: LocalCloud, ram: Call, *policies: str) -> Key:
+    """Keys of a new user with these policies (documents)."""
+    ram("CreateUser", user_name="ana")
+    for number, text in enumerate(policies):
+        make_policy(ram, f"of-ana-{number}", text)
+        ram("AttachPolicyToUser", policy_type="Custom", policy_name=f"of-ana-{number}", user_name="ana")
+    made = ram("CreateAccessKey", user_name="ana").access_key
+    assert made.status == "Active"
+    key = cloud.identity.keys[made.access_key_id]
+    assert key.secret == made.access_key_secret
+    return key
+
+
+def test_a_user_may_do_what_the_attached_policies_allow(local_cloud: LocalCloud, ram: Call) -> None:
+    """Nothing without one. A new version takes effect, and detaching takes it away."""
+    key = person(local_cloud, ram)
+    theirs = ram_of(key)
+    with refused("NoPermission", 403):
+        theirs("GetRole", role_name="link-peer-fc")
+    make_policy(ram, "rolls", document("ram:GetRole"))
+    attached = {"policy_type": "Custom", "policy_name": "rolls", "user_name": "ana"}
+    ram("AttachPolicyToUser", **attached)
+    assert theirs("GetRole", role_name="link-peer-fc").role.role_name == "link-peer-fc"
+    with refused("NoPermission", 403):
+        theirs("DeleteRole", role_name="link-peer-fc")
+    ram("CreatePolicyVersion", policy_name="rolls", policy_document=document("ram:ListRoles"), set_as_default=True)
+    with refused("NoPermission", 403):
+        theirs("GetRole", role_name="link-peer-fc")
+    ram("DetachPolicyFromUser", **attached)
+    with refused("NoPermission", 403):
+        theirs("ListRoles")
+
+
+def test_a_user_is_deleted_after_keys_and_policies(local_cloud: LocalCloud, ram: Call) -> None:
+    """The keys are refused from then on."""
+    key = person(local_cloud, ram, document())
+    assert [user.user_name for user in ram("ListUsers").users.user] == ["ana"]
+    assert [one.access_key_id for one in ram("ListAccessKeys", user_name="ana").access_keys.access_key] == [
+        key.access_key_id
+    ]
+    with refused("DeleteConflict.User.AccessKey", 409):
+        ram("DeleteUser", user_name="ana")
+    ram("DeleteAccessKey", user_name="ana", user_access_key_id=key.access_key_id)
+    with refused("DeleteConflict.User.Policy", 409):
+        ram("DeleteUser", user_name="ana")
+    with refused("DeleteConflict.Policy.User", 409):
+        ram("DeletePolicy", policy_name="of-ana-0")
+    ram("DetachPolicyFromUser", policy_type="Custom", policy_name="of-ana-0", user_name="ana")
+    ram("DeleteUser", user_name="ana")
+    with refused("EntityNotExist.User", 404):
+        ram("GetUser", user_name="ana")
+    with refused("InvalidAccessKeyId.NotFound", 404):
+        ram_of(key)("ListRoles")
+
+
+def test_a_user_has_at_most_two_keys(local_cloud: LocalCloud, ram: Call) -> None:
+    person(local_cloud, ram)
+    ram("CreateAccessKey", user_name="ana")
+    with refused("LimitExceeded.User.AccessKey", 409):
+        ram("CreateAccessKey", user_name="ana")
+    with refused("EntityNotExist.User.AccessKey", 404):
+        ram("DeleteAccessKey", user_name="ana", user_access_key_id="LTAI.unknown")
+    with refused("EntityAlreadyExists.User", 409):
+        ram("CreateUser", user_name="ana")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "policy"),
+    [
+        ("acs:ram:*:1000000000000001:role/auditor", "look"),
+        ("acs:ram:*:1000000000000001:policy/look", "look"),
+        ("acs:ram:*:1000000000000001:*", "AdministratorAccess"),
+    ],
+)
+def test_attaching_needs_both_the_role_and_the_policy(
+    local_cloud: LocalCloud, ram: Call, allowed: str, policy: str
+) -> None:
+    """So who may manage one role cannot give it every policy."""
+    make_role(ram)
+    make_policy(ram)
+    theirs = ram_of(person(local_cloud, ram, document("ram:AttachPolicyToRole", Resource=allowed)))
+    kind = "System" if policy.startswith("A") else "Custom"
+    with refused("NoPermission", 403):
+        theirs("AttachPolicyToRole", policy_type=kind, policy_name=policy, role_name="auditor")
+
+
+def test_an_action_that_is_not_offered_is_unknown(ram: Call) -> None:
+    """Never an empty success."""
+    with refused("InvalidAction.NotFound", 404):
+        ram("CreateGroup", group_name="ops")

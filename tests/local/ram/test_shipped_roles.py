@@ -1,0 +1,345 @@
+"""What the shipped roles may do on every service, and what they may not, through the official clients."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from alibabacloud_ecs20140526 import models as ecs
+from alibabacloud_ecs20140526.client import Client as Ecs
+from alibabacloud_eventbridge20200401 import models as eventbridge
+from alibabacloud_eventbridge20200401.client import Client as EventBridge
+from alibabacloud_fc20230330 import models as fc
+from alibabacloud_fc20230330.client import Client as Fc
+from alibabacloud_sts20150401 import models as sts
+from alibabacloud_sts20150401.client import Client as Sts
+from alibabacloud_tea_openapi.models import Config
+from aliyun.log import LogClient, LogException, LogItem, PutLogsRequest
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.identity import Key
+from link_peer_local.ecs.state import Group
+from link_peer_local.fc.triggers import deploy
+from mns.account import Account
+from mns.mns_exception import MNSExceptionBase
+from mns.queue import Message
+
+from tests.local.ecs.helpers import HOME, PEER, REGION, permission, refused
+
+FUNCTION, READER, OPERATOR = (f"acs:ram::{HOME}:role/link-peer-{name}" for name in ("fc", "reader", "operator"))
+PEER_ROLE, PEER_READER = (f"acs:ram::{PEER}:role/link-peer{name}" for name in ("", "-reader"))
+ROLES = (FUNCTION, READER, OPERATOR, PEER_ROLE, PEER_READER)
+MANAGED = f"link-managed.prod.{HOME}"
+EXTERNAL_ID = "link-peer-local-example"
+
+
+class As:
+    """The services, with a session of a role; its account has a group with a rule."""
+
+    def __init__(self, cloud: LocalCloud, role: str, policy: str | None = None) -> None:
+        self.cloud = cloud
+        self.account = role.split(":")[3]
+        self.key: Key = cloud.identity.issue(cloud.identity.roles[role], "test", cloud.clock.now() + 3600)
+        if policy is not None:
+            self.key = self._narrowed(role, policy)
+        self.group: Group = cloud.ecs.create_group(
+            self.account, cloud.world.vpcs[0 if self.account == HOME else 1]["id"]
+        )
+        self.ecs = Ecs(self.config())
+
+    def _narrowed(self, role: str, policy: str) -> Key:
+        """A session with a policy of its own, of a role that the account's people may assume."""
+        keys = self.cloud.identity.accounts[HOME]
+        config = Config(access_key_id=keys.access_key_id, access_key_secret=keys.access_key_secret, region_id=REGION)
+        request = sts.AssumeRoleRequest(role_arn=role, role_session_name="test", policy=policy)
+        return self.cloud.identity.keys[Sts(config).assume_role(request).body.credentials.access_key_id]
+
+    def config(self) -> Config:
+        return Config(
+            access_key_id=self.key.access_key_id,
+            access_key_secret=self.key.secret,
+            security_token=self.key.token,
+            region_id=REGION,
+            protocol="http",
+        )
+
+    # ECS
+
+    def revoke(self) -> None:
+        given = ecs.RevokeSecurityGroupRequestPermissions(
+            ip_protocol="TCP", port_range="1/1", source_cidr_ip="10.0.0.1"
+        )
+        request = ecs.RevokeSecurityGroupRequest(region_id=REGION, security_group_id=self.group.id, permissions=[given])
+        self.ecs.revoke_security_group(request)
+
+    def authorize(self, *sources: str) -> None:
+        given = [permission(source_cidr_ip=source) for source in sources or ["10.0.0.1"]]
+        request = ecs.AuthorizeSecurityGroupRequest(
+            region_id=REGION, security_group_id=self.group.id, permissions=given
+        )
+        self.ecs.authorize_security_group(request)
+
+    def egress(self) -> None:
+        given = ecs.AuthorizeSecurityGroupEgressRequestPermissions(
+            ip_protocol="TCP", port_range="1/1", dest_cidr_ip="10.0.0.1"
+        )
+        request = ecs.AuthorizeSecurityGroupEgressRequest(
+            region_id=REGION, security_group_id=self.group.id, permissions=[given]
+        )
+        self.ecs.authorize_security_group_egress(request)
+
+    def tag(self, *keys: str, kind: str = "securitygroup") -> None:
+        given = [ecs.TagResourcesRequestTag(key=key, value="true") for key in keys]
+        self.ecs.tag_resources(
+            ecs.TagResourcesRequest(region_id=REGION, resource_type=kind, resource_id=[self.group.id], tag=given)
+        )
+
+    def untag(self, *keys: str, **more: Any) -> None:
+        self.ecs.untag_resources(
+            ecs.UntagResourcesRequest(
+                region_id=REGION,
+                resource_type="securitygroup",
+                resource_id=[self.group.id],
+                tag_key=list(keys) or None,
+                **more,
+            )
+        )
+
+    def delete_group(self) -> None:
+        self.ecs.delete_security_group(
+            ecs.DeleteSecurityGroupRequest(region_id=REGION, security_group_id=self.group.id)
+        )
+
+    def show(self) -> None:
+        request = ecs.DescribeSecurityGroupAttributeRequest(region_id=REGION, security_group_id=self.group.id)
+        self.ecs.describe_security_group_attribute(request)
+
+    # the other services
+
+    def assume(self, role: str) -> None:
+        Sts(self.config()).assume_role(
+            sts.AssumeRoleRequest(role_arn=role, role_session_name="test", external_id=EXTERNAL_ID)
+        )
+
+    @property
+    def log(self) -> LogClient:
+        return LogClient(
+            "cn-qingdao.log.aliyuncs.com", self.key.access_key_id, self.key.secret, securityToken=self.key.token
+        )
+
+    def put(self, store: str = "decisions") -> None:
+        row = LogItem(int(self.cloud.clock.now()), contents=[("outcome", "applied")])
+        self.log.put_logs(PutLogsRequest(f"link-peer-{HOME}", store, "", "10.0.0.9", [row]))
+
+    def read(self, project: str = f"link-peer-{HOME}") -> None:
+        now = int(self.cloud.clock.now())
+        self.log.get_log(project, "decisions", now - 60, now, query="*")
+
+    def queue(self, name: str) -> Any:
+        address = f"http://{HOME}.mns.cn-qingdao.aliyuncs.com"
+        return Account(address, self.key.access_key_id, self.key.secret, str(self.key.token)).get_queue(name)
+
+    def invoke(self, function: str = "link-peer-sweep", **more: Any) -> None:
+        config = self.config()
+        config.endpoint = f"{HOME}.cn-qingdao.fc.aliyuncs.com"
+        Fc(config).invoke_function(function, fc.InvokeFunctionRequest(body=b"{}", **more))
+
+    def put_events(self) -> None:
+        event = eventbridge.PutEventsRequest(event_bus_name="default", event_list=[])
+        EventBridge(self.config()).put_events(event)
+
+
+@contextmanager
+def denied_by_log() -> Iterator[None]:
+    with pytest.raises(LogException, match="denied by sts or ram, action: log:") as problem:
+        yield
+    assert (problem.value.get_error_code(), problem.value.resp_status) == ("Unauthorized", 401)
+
+
+@contextmanager
+def denied_by_mns() -> Iterator[None]:
+    with pytest.raises(MNSExceptionBase) as problem:
+        yield
+    assert problem.value.type == "AccessDenied"
+
+
+CHANGES: dict[str, Callable[[As], None]] = {
+    "revoke": As.revoke,
+    "authorize": As.authorize,
+    "authorize egress": As.egress,
+    "tag as managed": lambda who: who.tag(MANAGED),
+    "tag as consent": lambda who: who.tag("link-accept"),
+    "lock": lambda who: who.tag("link-lock"),
+    "untag": lambda who: who.untag(MANAGED),
+    "untag all": lambda who: who.untag(all=True),
+    "delete": As.delete_group,
+}
+MAY = {
+    FUNCTION: {"revoke", "authorize", "tag as managed", "untag"},
+    OPERATOR: {"revoke", "authorize", "tag as managed", "untag", "lock"},
+    PEER_ROLE: {"revoke", "authorize", "tag as managed", "untag"},
+    READER: set(),
+    PEER_READER: set(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("role", ROLES, ids=lambda arn: arn.split("::")[1])
+def test_who_may_change_groups(local_cloud: LocalCloud, role: str, change: str) -> None:
+    """Readers nothing; nobody consents, deletes groups or opens them outwards."""
+    who = As(local_cloud, role)
+    who.show()
+    if change in MAY[role]:
+        CHANGES[change](who)
+    else:
+        before = dict(who.group.tags.at(local_cloud.clock.now())), who.group.rules.at(local_cloud.clock.now())
+        with refused("Forbidden.RAM", 403):
+            CHANGES[change](who)
+        assert before == (who.group.tags.at(local_cloud.clock.now()), who.group.rules.at(local_cloud.clock.now()))
+
+
+@pytest.mark.parametrize("role", [FUNCTION, OPERATOR, PEER_ROLE])
+@pytest.mark.parametrize("keys", [(MANAGED,), (f"{MANAGED}.instances",), (MANAGED, f"{MANAGED}.instances")])
+def test_both_managed_tags_are_written_and_removed_together_or_alone(
+    local_cloud: LocalCloud, role: str, keys: tuple[str, ...]
+) -> None:
+    who = As(local_cloud, role)
+    who.tag(*keys)
+    assert set(who.group.tags.at(local_cloud.clock.now())) == set(keys)
+    who.untag(*keys)
+    assert who.group.tags.at(local_cloud.clock.now()) == {}
+
+
+@pytest.mark.parametrize("role", [FUNCTION, OPERATOR, PEER_ROLE])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        (MANAGED, "link-accept"),
+        ("link-accept", MANAGED),
+        ("link-managed.prod.1000000000000009",),
+        (f"link-managed.dev.{HOME}",),
+        (f"{MANAGED}.x",),
+        ("owner",),
+    ],
+)
+def test_no_other_tag_is_written(local_cloud: LocalCloud, role: str, keys: tuple[str, ...]) -> None:
+    """Consent not even beside a tag that may be; nor that of another deployment or home."""
+    who = As(local_cloud, role)
+    for change in (who.tag, who.untag):
+        with refused("Forbidden.RAM", 403):
+            change(*keys)
+
+
+def test_the_tags_of_instances_are_nobodys(local_cloud: LocalCloud) -> None:
+    """A wish is a person's, so no role of ours writes one."""
+    for role in ROLES:
+        with refused("Forbidden.RAM", 403):
+            As(local_cloud, role).tag(MANAGED, kind="instance")
+
+
+@pytest.mark.parametrize("role", [FUNCTION, OPERATOR, PEER_ROLE])
+@pytest.mark.parametrize("sources", [("0.0.0.0/0",), ("10.0.0.1", "0.0.0.0/0")])
+def test_no_group_is_opened_to_the_world(local_cloud: LocalCloud, role: str, sources: tuple[str, ...]) -> None:
+    """Not as the second of two permissions either."""
+    with refused("Forbidden.RAM", 403):
+        As(local_cloud, role).authorize(*sources)
+
+
+ENTERS = {(FUNCTION, PEER_ROLE), (OPERATOR, PEER_ROLE), (READER, PEER_READER)}
+
+
+@pytest.mark.parametrize("target", ROLES, ids=lambda arn: arn.split("::")[1])
+@pytest.mark.parametrize("role", ROLES, ids=lambda arn: arn.split("::")[1])
+def test_who_may_take_on_which_role(local_cloud: LocalCloud, role: str, target: str) -> None:
+    """Readers become readers, and nobody else anything that would allow more; not even their own role again."""
+    who = As(local_cloud, role)
+    if (role, target) in ENTERS:
+        who.assume(target)
+    else:
+        with refused("NoPermission", 403):
+            who.assume(target)
+
+
+def test_a_session_policy_cannot_widen_a_role(local_cloud: LocalCloud) -> None:
+    everything = json.dumps({"Version": "1", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+    who = As(local_cloud, READER, everything)
+    with refused("Forbidden.RAM", 403):
+        who.revoke()
+    with refused("NoPermission", 403):
+        who.assume(PEER_ROLE)
+    with denied_by_log():
+        who.put()
+    who.show()
+    who.read()
+
+
+def test_the_log_is_written_by_functions_and_operators_and_read_by_people(local_cloud: LocalCloud) -> None:
+    """Only of this deployment's project. Nobody deletes it."""
+    local_cloud.sls.create_project(HOME, "link-peer-other")
+    local_cloud.sls.create_logstore(HOME, "link-peer-other", "decisions")
+    for role in (READER, OPERATOR):
+        who = As(local_cloud, role)
+        who.read()
+        who.log.get_index_config(f"link-peer-{HOME}", "decisions")
+        with denied_by_log():
+            who.read("link-peer-other")
+    with denied_by_log():
+        As(local_cloud, READER).put()
+    with denied_by_log():
+        As(local_cloud, FUNCTION).read()
+    for role in (FUNCTION, OPERATOR):
+        who = As(local_cloud, role)
+        who.put()
+        place = (f"link-peer-{HOME}", "decisions")
+        with denied_by_log():
+            who.log.delete_logstore(*place)
+        with denied_by_log():
+            who.log.update_logstore(*place, ttl=1)
+        with denied_by_log():
+            who.log.delete_index(*place)
+        with denied_by_log():
+            who.log.delete_project(place[0])
+
+
+def test_requests_are_sent_and_dead_letters_looked_at(local_cloud: LocalCloud) -> None:
+    """Nobody receives or deletes a message: that is the platform's part."""
+    local_cloud.mns.create_queue(HOME, f"link-peer-requests-{PEER}")
+    local_cloud.mns.create_queue(HOME, "orders")
+    local_cloud.mns.send(HOME, "link-peer-dead-letters", "lost")
+    for role in (FUNCTION, OPERATOR):
+        for name in ("link-peer-requests", f"link-peer-requests-{PEER}"):
+            As(local_cloud, role).queue(name).send_message(Message("{}"))
+        with denied_by_mns():
+            As(local_cloud, role).queue("orders").send_message(Message("{}"))
+    reader = As(local_cloud, READER)
+    assert reader.queue("link-peer-dead-letters").peek_message().message_body
+    reader.queue("link-peer-requests").get_attributes()
+    with denied_by_mns():
+        reader.queue("link-peer-requests").send_message(Message("{}"))
+    with denied_by_mns():
+        reader.queue("link-peer-requests").peek_message()
+    for role in (FUNCTION, READER, OPERATOR):
+        for name in ("link-peer-requests", "link-peer-dead-letters"):
+            with denied_by_mns():
+                As(local_cloud, role).queue(name).receive_message(0)
+
+
+def test_functions_are_invoked_by_operators_alone(local_cloud: LocalCloud) -> None:
+    """And only those of the deployment."""
+    deploy(local_cloud, in_process=True)
+    for role in (FUNCTION, READER):
+        with refused("AccessDenied", 403):
+            As(local_cloud, role).invoke()
+    with refused("AccessDenied", 403):
+        As(local_cloud, OPERATOR).invoke("payroll")
+    with refused("AccessDenied", 403):
+        As(local_cloud, OPERATOR).invoke("link-peer-sweep-other")
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda arn: arn.split("::")[1])
+def test_no_role_puts_events_on_the_bus(local_cloud: LocalCloud, role: str) -> None:
+    """A made-up event would only make a function look, but nobody needs it."""
+    with refused("NoPermission", 403):
+        As(local_cloud, role).put_events()
