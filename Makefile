@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help run test test-wheel test-package lint prove bench package setup
+.PHONY: help run test test-wheel test-package test-deploy lint prove bench package setup
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,11 +34,17 @@ prove: setup  ## try every crash, duplicate and order of events (minutes)
 bench: package  ## measure build/package beside a plain handler: one table, and build/bench.json (minutes)
 	$(BIN)/python -m benchmarks
 
-package: setup  ## build build/package, which s.yaml deploys
-	$(BIN)/python deploy/package.py
+package: setup  ## build build/package.zip, which s.yaml deploys
+	$(BIN)/python -m deploy.package
 
 test-package: package  ## build the package and run its handlers on the runtime's Python
 	LINK_PEER_PACKAGE=build/package $(BIN)/pytest -n auto tests/infrastructure/package
+
+test-deploy: setup  ## run the real Serverless Devs CLI on s.yaml, with a stub in place of Function Compute; needs npm
+	mkdir -p build/serverless-devs
+	cp tests/infrastructure/deploy/package.json tests/infrastructure/deploy/package-lock.json build/serverless-devs
+	npm ci --prefix build/serverless-devs --no-audit --no-fund
+	LINK_PEER_TEST_DEPLOY=1 $(BIN)/pytest tests/infrastructure/deploy
 
 setup: $(INSTALLED)  ## install the pinned dependencies and the project into .venv
 

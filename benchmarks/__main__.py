@@ -1,13 +1,11 @@
 """`python -m benchmarks [figures …] [--rounds N]`: measures build/package, prints one table, writes build/bench.json.
 
-Needs the Python of the runtime: `python3.10`, or the one that RUNTIME_PYTHON names.
+Needs the Python of the runtime that the package is for (LINK_PEER_RUNTIME), found as `make package` finds it.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 import time
 import traceback
@@ -17,6 +15,7 @@ from benchmarks import runner
 from benchmarks.figures import cold_start, cost, events, launches, queue, scale, sweep
 from benchmarks.process import Code
 from benchmarks.runner import Bench, Row
+from deploy import runtime_python
 from deploy.package import RUNTIME
 
 FIGURES: dict[str, Callable[[Bench], list[Row]]] = {
@@ -43,12 +42,12 @@ def main() -> None:
     package = runner.ROOT / "build" / "package"
     if not package.is_dir():
         parser.error("build/package is missing: run `make package`")
-    python = os.environ.get("RUNTIME_PYTHON") or RUNTIME
-    bench = Bench(Code(python, [str(package)]), given.rounds)
     try:
-        machine = runner.machine(bench)
-    except (OSError, subprocess.CalledProcessError):
-        parser.error(f"no {python} here: install it, or set RUNTIME_PYTHON to one of that version")
+        python = runtime_python.find(RUNTIME)
+    except runtime_python.NotFound as missing:
+        parser.error(f"{missing}: install it, or set RUNTIME_PYTHON")
+    bench = Bench(Code(python, [str(package)]), given.rounds)
+    machine = runner.machine(bench)
     rows: list[Row] = []
     for name in given.figures or FIGURES:
         start = time.perf_counter()

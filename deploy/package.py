@@ -1,15 +1,18 @@
 """Builds build/package: one flat folder for all three functions, as Function Compute unpacks it into /code; and its zip.
 
-Run as `python deploy/package.py`. The package is built for one runtime of Function Compute, `python3.10` unless LINK_PEER_RUNTIME
+Run as `python -m deploy.package`. The package is built for one runtime of Function Compute, `python3.12` unless LINK_PEER_RUNTIME
 names another, whatever Python this runs on. pip installs for another Python from wheels only, and some of the pinned packages
 are published as source only. Those are pure Python, so wheels are built from them first.
 
 What the SDKs bring along and no call of ours uses is left out: link_peer/alicloud/leave_out.py says what, and stands in for it.
 
-Modules are compiled by the runtime's Python: `python3.10`, or the one that RUNTIME_PYTHON names. Without it, a cold start
-takes four times as long, so there is no package, unless `--uncompiled` asks for one. The byte code is not checked against the
+Modules are compiled by the runtime's Python, which deploy/runtime_python.py finds. Without it, a cold start takes four times as
+long, so there is no package, unless `--uncompiled` asks for one. The byte code is not checked against the
 sources when it is loaded: the upload changes file times, so checked byte code would look stale and be compiled again at each
 cold start.
+
+The package holds the policy: one that is invalid, or contradicts its own `tests`, stops the build. The queues that it gives
+accounts become triggers, in build/request-triggers.json, which s.yaml includes.
 
 Two builds from the same sources are equal, byte for byte.
 """
@@ -18,22 +21,29 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
 from link_peer.alicloud.leave_out import LEFT_OUT
 from link_peer.domain.errors import PolicyError
+from link_peer.domain.policy import Policy
 from link_peer.inbound import policy_file
+from link_peer.planning import policy_tests
+from link_peer_local.fc.manifest import REQUEST_TRIGGERS, request_triggers
 from packaging.requirements import Requirement
 
+from deploy import runtime_python
+
 ROOT = Path(__file__).resolve().parents[1]
-RUNTIME = os.environ.get("LINK_PEER_RUNTIME") or "python3.10"
+RUNTIME = os.environ.get("LINK_PEER_RUNTIME") or "python3.12"
 GLIBC = {"python3.10": (2, 28), "python3.12": (2, 31)}
 """The runtimes that the package can be built for, each with the glibc of its system: Debian 10 and Debian 11 [doc FC runtimes]."""
 SOURCE_ONLY = frozenset({"alibabacloud-tea", "aliyun-log-python-sdk"})
@@ -73,10 +83,16 @@ def main() -> None:
     options = parser.parse_args()
     if RUNTIME not in GLIBC:
         sys.exit(f"package: LINK_PEER_RUNTIME is {RUNTIME}, and can be {' or '.join(GLIBC)}")
-    python = None if options.uncompiled else runtime_python()
+    try:
+        python = None if options.uncompiled else runtime_python.find(RUNTIME)
+    except runtime_python.NotFound as missing:
+        sys.exit(f"package: {missing}: install it, set RUNTIME_PYTHON, or pass --uncompiled")
     package = ROOT / "build" / "package"
     shutil.rmtree(package, ignore_errors=True)
+    package.with_suffix(".zip").unlink(missing_ok=True)  # `s deploy` must not find an older one if this build fails
+    policy = checked_policy()
     package.mkdir(parents=True)
+    write_triggers(policy, ROOT / REQUEST_TRIGGERS)
     dependencies(package)
     leave_out(package)
     own_code(package)
@@ -92,19 +108,12 @@ def main() -> None:
     if size > MAX_UNPACKED or archive.stat().st_size > MAX_ZIP:
         sys.exit(f"package: more than {MAX_UNPACKED / 1e6:.0f} MB, or {MAX_ZIP / 1e6:.0f} MB as a zip")
     if python:
-        subprocess.run([sys.executable, "-m", "deploy.try_package", str(package), python], check=True, cwd=ROOT)
-
-
-def runtime_python() -> str:
-    """The Python that compiles. Exits if there is none, or if it is another version than the runtime's."""
-    python = os.environ.get("RUNTIME_PYTHON") or RUNTIME
-    try:
-        found = subprocess.run([python, "-VV"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        sys.exit(f"package: there is no {python} here to compile with: set RUNTIME_PYTHON, or pass --uncompiled")
-    if not found.startswith(f"Python {version()}."):
-        sys.exit(f"package: {python} is {found.strip()}, and the functions run on {RUNTIME}")
-    return python
+        tried = subprocess.run(
+            [sys.executable, "-m", "deploy.try_package", str(package), python], check=False, cwd=ROOT
+        )
+        if tried.returncode:
+            archive.unlink()
+            sys.exit("package: it does not work, as the lines above say: there is no build/package.zip")
 
 
 def version() -> str:
@@ -113,20 +122,37 @@ def version() -> str:
 
 
 def own_code(package: Path) -> None:
-    """Copy the handlers, link_peer/ and the policy file into the package folder, and compile the policy.
-
-    Exits if the policy is invalid.
-    """
+    """Copy the handlers, link_peer/ and the policy file into the package folder, and compile the policy."""
     for source in (ROOT / "functions").glob("*.py"):
         shutil.copy(source, package)
     shutil.copytree(ROOT / "shared" / "link_peer", package / "link_peer", ignore=shutil.ignore_patterns("__pycache__"))
     policy = ROOT / "policy.yaml"
+    shutil.copy(policy, package)
+    compiled = policy_file.compile_for_package(policy)
+    (package / "link_peer" / "inbound" / policy_file.COMPILED.name).write_bytes(compiled)
+
+
+def checked_policy() -> Policy:
+    """The policy. Exits if it is invalid, or if it contradicts one of its tests.
+
+    A test that depends on the tags of groups is not judged here, where nothing is read from the cloud.
+    """
     try:
-        compiled = policy_file.compile_for_package(policy)
+        policy = policy_file.load(ROOT / "policy.yaml")
     except PolicyError as error:
         sys.exit(f"package: {error}")
-    shutil.copy(policy, package)
-    (package / "link_peer" / "inbound" / policy_file.COMPILED.name).write_bytes(compiled)
+    findings = policy_tests.judge(policy, time.time())
+    if failed := [finding for finding in findings if finding.failed]:
+        sys.exit("\n".join(f"package: policy.yaml: {finding}" for finding in failed))
+    if findings:
+        opened = sum(finding.verdict is policy_tests.Verdict.OPEN for finding in findings)
+        print(f"policy.yaml: {len(findings) - opened} tests hold, {opened} depend on tags and are not judged")
+    return policy
+
+
+def write_triggers(policy: Policy, path: Path) -> None:
+    """Write the triggers of cross_account: on the shared queue, and on each queue that the policy gives an account."""
+    path.write_text(json.dumps(request_triggers(policy.bound_queues), indent=1) + "\n", encoding="utf-8")
 
 
 def dependencies(package: Path) -> None:

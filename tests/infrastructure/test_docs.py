@@ -131,7 +131,7 @@ def test_the_exported_variables_are_the_defaults_of_s_yaml() -> None:
     """Copying the export block changes nothing about what `s deploy` uses by default."""
     exported = dict(re.findall(r"^export (LINK_PEER_\w+)=(\S+)", page("operations.md"), re.MULTILINE))
     read = dict(re.findall(r"env\('(LINK_PEER_\w+)', '([^']+)'\)", (ROOT / "s.yaml").read_text(encoding="utf-8")))
-    assert exported == read
+    assert read.items() <= exported.items()
 
 
 def test_every_placeholder_in_deploy_is_exported_by_a_page() -> None:

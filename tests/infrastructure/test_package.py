@@ -8,18 +8,18 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-import yaml
+from link_peer_local.fc.manifest import load, request_triggers
 
-from deploy import package
+from deploy import package, runtime_python
 
 ROOT = Path(__file__).resolve().parents[2]
+HOME, PEER = "1000000000000001", "1000000000000002"
 LOAD = """
 import json, sys
 sys.path[:0] = [{folder!r}]
@@ -59,13 +59,12 @@ def test_our_part_runs_from_one_flat_folder(tmp_path: Path) -> None:
 
 
 def test_it_is_built_for_the_runtime_of_every_function() -> None:
-    """The one of s.yaml, unless LINK_PEER_RUNTIME names another."""
-    document = yaml.safe_load((ROOT / "s.yaml").read_text(encoding="utf-8"))
-    runtimes = {resource["props"]["runtime"] for resource in document["resources"].values()}
-    assert runtimes == {"python3.10"}
-    assert runtimes < set(package.GLIBC)
-    if "LINK_PEER_RUNTIME" not in os.environ:
-        assert runtimes == {package.RUNTIME}
+    """LINK_PEER_RUNTIME decides both; python3.12 without it."""
+    for env in ({}, {"LINK_PEER_RUNTIME": "python3.10"}):
+        built = run("from deploy.package import RUNTIME; print(RUNTIME)", **env).stdout.strip()
+        functions = load(ROOT / "s.yaml", env=env, account=HOME).functions
+        assert {function.runtime for function in functions} == {built} == {env.get("LINK_PEER_RUNTIME", "python3.12")}
+        assert built in package.GLIBC
 
 
 def test_pins_are_those_of_the_runtime_not_of_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,28 +85,63 @@ def test_everything_that_is_deployed_is_pinned() -> None:
 # what stops a build
 
 
-def built(*options: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """What `python deploy/package.py` says. Only for builds that stop before they download anything."""
-    command = [sys.executable, str(ROOT / "deploy" / "package.py"), *options]
-    return subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=False)  # noqa: S603
+def run(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Code run by this Python, without the variables that choose a runtime but for those of `env`."""
+    unset = {name: value for name, value in os.environ.items() if name not in ("LINK_PEER_RUNTIME", "RUNTIME_PYTHON")}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env={**unset, **env}, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+
+
+def built(**env: str) -> subprocess.CompletedProcess[str]:
+    """What `python -m deploy.package` says. Only for builds that stop before they change anything."""
+    return run("import runpy, sys; sys.argv[1:] = []; runpy.run_module('deploy.package', run_name='__main__')", **env)
 
 
 def test_without_the_runtimes_python_there_is_no_package() -> None:
     """An uncompiled package takes four times as long to start; one that nobody asked for would go unnoticed."""
     done = built(RUNTIME_PYTHON="no-such-python")
     assert done.returncode == 1
-    assert "no no-such-python here" in done.stderr
+    assert "package: there is no no-such-python here" in done.stderr
     assert "--uncompiled" in done.stderr
+
+
+def python_of(version: str, path: Path) -> Path:
+    """A command that says it is this version of Python; of no version, one that fails as a shim of pyenv does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho Python {version} '(main)'\n" if version else "#!/bin/sh\nexit 127\n")
+    path.chmod(0o755)
+    return path
 
 
 def test_another_version_of_python_does_not_compile(tmp_path: Path) -> None:
     """The runtime would not load its byte code, and compile at each cold start."""
-    other = tmp_path / "python"
-    other.write_text("#!/bin/sh\necho Python 3.9.1 '(main)'\n")
-    other.chmod(0o755)
+    other = python_of("3.9.1", tmp_path / "python")
     done = built(RUNTIME_PYTHON=str(other))
     assert done.returncode == 1
-    assert f"is Python 3.9.1 (main), and the functions run on {package.RUNTIME}" in done.stderr
+    assert f"{other} is Python 3.9.1 (main), and the functions run on python3.12" in done.stderr
+
+
+def test_the_runtimes_python_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RUNTIME_PYTHON; else on PATH, if it runs; else pyenv's newest; else uv's."""
+    monkeypatch.delenv("RUNTIME_PYTHON", raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
+    shim = python_of("", tmp_path / "bin" / "python3.99")
+    with pytest.raises(runtime_python.NotFound, match=r"^there is no python3\.99 here"):
+        runtime_python.find("python3.99")
+    uvs = python_of("3.99.0", tmp_path / "uv" / "python3.99")
+    uv = tmp_path / "bin" / "uv"
+    uv.write_text(f'#!/bin/sh\n[ "$*" = "python find --no-project 3.99" ] && echo {uvs}\n')
+    uv.chmod(0o755)
+    assert runtime_python.find("python3.99") == str(uvs)
+    python_of("3.99.9", tmp_path / "pyenv" / "versions" / "3.99.9" / "bin" / "python3.99")
+    newest = python_of("3.99.10", tmp_path / "pyenv" / "versions" / "3.99.10" / "bin" / "python3.99")
+    python_of("3.99.11", tmp_path / "pyenv" / "versions" / "3.99.11-dev" / "bin" / "python3.99")
+    assert runtime_python.find("python3.99") == str(newest)
+    python_of("3.99.1", shim)
+    assert runtime_python.find("python3.99") == "python3.99"
+    monkeypatch.setenv("RUNTIME_PYTHON", str(newest))
+    assert runtime_python.find("python3.99") == str(newest)
 
 
 def test_an_unknown_runtime_has_no_package() -> None:
@@ -116,16 +150,55 @@ def test_an_unknown_runtime_has_no_package() -> None:
     assert "LINK_PEER_RUNTIME is python3.9, and can be python3.10 or python3.12" in done.stderr
 
 
-def test_an_invalid_policy_has_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the line; nothing invalid is deployed."""
-    for name in ("functions", "shared"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "policy.yaml").write_text("deployment: prod\naccounts: none\n")
+POLICY = f"""
+deployment: prod
+accounts:
+  "{HOME}": {{}}
+  "{PEER}": {{role: "acs:ram::{PEER}:role/link-peer", external_id: secret, queue: link-peer-requests-b}}
+deny: {{ports: [tcp/22]}}
+"""
+
+
+@pytest.fixture(name="policy")
+def _policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that would be packaged."""
     monkeypatch.setattr(package, "ROOT", tmp_path)
-    folder = tmp_path / "code"
-    folder.mkdir()
+    return tmp_path / "policy.yaml"
+
+
+def test_an_invalid_policy_has_no_package(policy: Path) -> None:
+    """The error names the line; nothing invalid is deployed."""
+    policy.write_text("deployment: prod\naccounts: none\n")
     with pytest.raises(SystemExit, match=r"^package: policy\.yaml:2: accounts"):
-        package.own_code(folder)
+        package.checked_policy()
+
+
+def test_a_policy_that_contradicts_its_tests_has_no_package(policy: Path) -> None:
+    """The error names the test and the fact that decided."""
+    policy.write_text(f'{POLICY}tests: [{{from: "sg-app@{HOME}", accept: ["sg-db@{PEER}:tcp/22"]}}]\n')
+    with pytest.raises(SystemExit) as stopped:
+        package.checked_policy()
+    assert str(stopped.value).startswith(
+        f"package: policy.yaml: tests[0].accept[0]: sg-app@{HOME} -> sg-db@{PEER}:tcp/22 must be allowed, and is denied: "
+    )
+
+
+def test_tests_that_depend_on_tags_are_counted(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are not judged while packaging, which reads nothing from the cloud."""
+    links = f'deny: ["sg-db@{PEER}:tcp/22"], accept: ["sg-db@{PEER}:tcp/443"]'
+    policy.write_text(f'{POLICY}tests: [{{from: "sg-app@{HOME}", {links}}}]\n')
+    package.checked_policy()
+    assert capsys.readouterr().out == "policy.yaml: 1 tests hold, 1 depend on tags and are not judged\n"
+
+
+def test_the_triggers_are_those_of_the_policys_queues(policy: Path) -> None:
+    """s.yaml includes the file, so they cannot differ from the policy that is packaged with it."""
+    policy.write_text(POLICY)
+    path = policy.with_name("triggers.json")
+    package.write_triggers(package.checked_policy(), path)
+    triggers = json.loads(path.read_text(encoding="utf-8"))
+    assert triggers == request_triggers(["link-peer-requests-b"])
+    assert [trigger["triggerName"] for trigger in triggers] == ["requests", "requests-link-peer-requests-b"]
 
 
 def test_a_module_for_a_newer_system_stops_the_build(tmp_path: Path) -> None:

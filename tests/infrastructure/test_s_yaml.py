@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import ast
+import copy
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from link_peer.runtime.delivery import LANES
+from link_peer_cli.names import ALIAS, Names
 from link_peer_local.eventbridge.pattern import Pattern
-from link_peer_local.fc.manifest import load, resolved
+from link_peer_local.fc.manifest import load, request_triggers, resolved
+
+from tests.infrastructure import fc3_props
 
 ROOT = Path(__file__).resolve().parents[2]
 S_YAML = ROOT / "s.yaml"
 HOME = "1000000000000001"
-KNOWN_SETTINGS = {
-    "PYTHONPATH",
-    "LINK_PEER_POLICY",
-    "LINK_PEER_REGION",
-    "LINK_PEER_AUDIT_PROJECT",
-    "LINK_PEER_AUDIT_LOGSTORE",
-    "LINK_PEER_QUEUE",
-    "LINK_PEER_CALLS_PER_MINUTE",
-}
-DOCUMENT = resolved(S_YAML, env={}, account=HOME)
-FUNCTIONS: dict[str, dict[str, Any]] = {name: item["props"] for name, item in DOCUMENT["resources"].items()}
+PEER_QUEUE = "link-peer-requests-1000000000000002"
+
+
+def document(*queues: str, **env: str) -> dict[str, Any]:
+    """s.yaml with its variables replaced; its props by function are the second value."""
+    return resolved(S_YAML, env=env, account=HOME, queues=queues)
+
+
+def props_of(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: item["props"] for name, item in found["resources"].items()}
+
+
+DOCUMENT = document()
+FUNCTIONS = props_of(DOCUMENT)
 TRIGGERS = [
     pytest.param(name, trigger, id=f"{name}-{trigger['triggerName']}")
     for name, props in FUNCTIONS.items()
@@ -48,7 +57,135 @@ def test_there_are_exactly_three_functions() -> None:
 
 def test_the_component_is_pinned() -> None:
     """An unpinned component could change its behaviour between two deploys."""
-    assert {item["component"] for item in DOCUMENT["resources"].values()} == {"fc3@0.1.22"}
+    used = [item["component"] for item in DOCUMENT["resources"].values()]
+    used += [step["component"].split()[0] for step in STEPS if "component" in step]
+    assert set(used) == {"fc3@0.1.22"}
+
+
+# no unknown key, no wrong value
+
+
+STEPS: list[dict[str, str]] = DOCUMENT["resources"]["auto_link"]["actions"]["pre-deploy"]
+
+
+@pytest.mark.parametrize("runtime", ["python3.12", "python3.10"])
+@pytest.mark.parametrize("queues", [(), (PEER_QUEUE, "other")], ids=["shared", "bound"])
+@each_function
+def test_the_props_match_the_closed_types(
+    name: str, props: dict[str, Any], runtime: str, queues: tuple[str, ...]
+) -> None:
+    """For both runtimes, and with queues of single accounts."""
+    found = props_of(document(*queues, LINK_PEER_RUNTIME=runtime))[name]
+    assert fc3_props.props(found).runtime == runtime
+    assert props["runtime"] == "python3.12"
+
+
+def places(node: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value in a document."""
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in children:
+        yield (*at, key)
+        yield from places(value, (*at, key))
+
+
+def changed(name: str, at: tuple[Any, ...], key: Any, value: Any) -> dict[str, Any]:
+    """A copy of a function's props; at that place, the last key is replaced by another key or value."""
+    found = copy.deepcopy(FUNCTIONS[name])
+    node: Any = found
+    for step in at[:-1]:
+        node = node[step]
+    del node[at[-1]]
+    if isinstance(node, list):
+        node.insert(at[-1], value)
+    else:
+        node[key] = value
+    return found
+
+
+@each_function
+def test_every_misspelt_key_is_found(name: str, props: dict[str, Any]) -> None:
+    """At any depth."""
+    keys = [at for at in places(props) if isinstance(at[-1], str)]
+    assert len(keys) > 30
+    for at in keys:
+        with pytest.raises(msgspec.ValidationError):
+            fc3_props.props(changed(name, at, at[-1][:-2] + at[-1][-1], _value(props, at)))
+
+
+@each_function
+def test_every_value_has_a_type(name: str, props: dict[str, Any]) -> None:
+    """At any depth: a value in place of a mapping, a mapping in place of a value."""
+    for at in places(props):
+        wrong = 1 if isinstance(_value(props, at), (dict, list)) else {"a": 1}
+        with pytest.raises(msgspec.ValidationError):
+            fc3_props.props(changed(name, at, at[-1], wrong))
+
+
+def _value(node: Any, at: tuple[Any, ...]) -> Any:
+    for step in at:
+        node = node[step]
+    return node
+
+
+TRIGGER = ("triggers", 0, "triggerConfig")
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "value"),
+    [
+        ("sweep", ("timeout",), 0),
+        ("sweep", ("timeout",), "300"),
+        ("sweep", ("memorySize",), 400),
+        ("sweep", ("runtime",), "python3.11"),
+        ("sweep", ("role",), "link-peer-fc"),
+        ("sweep", ("cpu",), 0.01),
+        ("sweep", (*TRIGGER, "cronExpression"), "@evry 10m"),
+        ("sweep", (*TRIGGER, "cronExpression"), "@every 10"),
+        ("sweep", ("triggers", 0, "qualifier"), "LATEST"),
+        ("sweep", ("triggers", 0, "triggerType"), "timr"),
+        ("sweep", ("asyncInvokeConfig", "maxAsyncRetryAttempts"), 9),
+        ("sweep", ("asyncInvokeConfig", "qualifier"), "LATEST"),
+        ("auto_link", (*TRIGGER, "eventSourceConfig", "eventSourceType"), "Defaults"),
+        ("auto_link", (*TRIGGER, "eventSinkConfig", "deliveryOption", "mode"), "event-drive"),
+        ("auto_link", (*TRIGGER, "runOptions", "errorsTolerance"), "SOME"),
+        ("auto_link", (*TRIGGER, "runOptions", "retryStrategy", "PushRetryStrategy"), "BACKOFF"),
+        ("auto_link", (*TRIGGER, "runOptions", "deadLetterQueue", "Arn"), "link-peer-dead-letters"),
+        ("cross_account", (*TRIGGER, "runOptions", "batchWindow", "TimeBasedWindow"), 16),
+        ("cross_account", (*TRIGGER, "runOptions", "maximumTasks"), 0),
+    ],
+)
+def test_a_wrong_value_is_found(name: str, at: tuple[Any, ...], value: Any) -> None:
+    """Each of these passes `s verify` with fc3's own schema, or is refused only by the API."""
+    with pytest.raises(msgspec.ValidationError):
+        fc3_props.props(changed(name, at, at[-1], value))
+
+
+def test_around_the_props_there_are_known_keys_only() -> None:
+    """Serverless Devs ignores others."""
+    assert set(DOCUMENT) == {"edition", "name", "access", "vars", "resources"}
+    assert set(DOCUMENT["vars"]) == {"region", "prefix", "runtime", "calls_per_minute"}
+    for resource in DOCUMENT["resources"].values():
+        assert set(resource) == {"component", "actions", "props"}
+        assert resource["actions"] == {"pre-deploy": STEPS}
+
+
+# versions behind an alias
+
+
+def test_a_deploy_publishes_and_moves_the_alias_before_triggers_name_it() -> None:
+    """The stamp makes every deploy a change, so that nothing is refused or skipped for being unchanged."""
+    assert [
+        {"plugin": "./deploy/stamp.js"},
+        {"component": "fc3@0.1.22 deploy --function -y"},
+        {"component": "fc3@0.1.22 version publish"},
+        {"component": f"fc3@0.1.22 alias publish --alias-name {ALIAS} --version-id latest --vw {{}}"},
+    ] == STEPS
+    assert {case.values[1]["qualifier"] for case in TRIGGERS} == {ALIAS}
+
+
+def test_the_credentials_alias_is_a_literal() -> None:
+    """The CLI looks it up as it stands: with a variable there, `${config('AccountID')}` is not found. `-a` overrides it."""
+    assert yaml.safe_load(S_YAML.read_text(encoding="utf-8"))["access"] == "default"
 
 
 @each_function
@@ -64,8 +201,8 @@ def test_the_handler_exists(name: str, props: dict[str, Any]) -> None:
 
 @each_function
 def test_all_functions_use_one_package(name: str, props: dict[str, Any]) -> None:
-    """The same code and runtime, so they always run the same version of the shared library."""
-    assert (props["code"], props["runtime"]) == ("./build/package", "python3.10")
+    """The same code, so they always run the same version of the shared library."""
+    assert props["code"] == "./build/package.zip"
 
 
 @each_function
@@ -87,14 +224,9 @@ def test_a_function_has_a_role_and_a_log(name: str, props: dict[str, Any]) -> No
 
 
 @each_function
-def test_the_environment_has_only_known_settings(name: str, props: dict[str, Any]) -> None:
-    """The function would ignore a misspelt variable. Values must be strings, at most 4 KB in total."""
-    env = props["environmentVariables"]
-    assert set(env) <= KNOWN_SETTINGS
-    assert {"LINK_PEER_AUDIT_PROJECT", "LINK_PEER_AUDIT_LOGSTORE", "LINK_PEER_QUEUE"} <= set(env)
-    assert env["PYTHONPATH"] == "/code"
-    assert all(isinstance(value, str) for value in env.values())
-    assert sum(len(key) + len(value) for key, value in env.items()) < 4096
+def test_the_environment_is_small(name: str, props: dict[str, Any]) -> None:
+    """At most 4 KB in total [doc environment-variables]."""
+    assert sum(len(key) + len(value) for key, value in props["environmentVariables"].items()) < 4096
 
 
 @each_trigger
@@ -108,7 +240,6 @@ def test_a_trigger_is_enabled(name: str, trigger: dict[str, Any]) -> None:
     """A trigger that was left disabled after a test would go unnoticed."""
     config = trigger["triggerConfig"]
     assert config.get("triggerEnable", config.get("enable")) is True
-    assert trigger["qualifier"] == "LATEST"
 
 
 @each_event_trigger
@@ -135,47 +266,50 @@ def test_asynchronous_functions_have_task_records_and_dead_letters(name: str, pr
     assert 0 <= config["maxAsyncRetryAttempts"] <= 8
 
 
-@each_function
-def test_eventbridge_triggers_come_last(name: str, props: dict[str, Any]) -> None:
-    """fc3 stops at an unchanged eventbridge trigger and would never update one listed after it."""
-    kinds = [item["triggerType"] for item in props["triggers"]]
-    assert kinds == sorted(kinds, key=lambda kind: kind == "eventbridge")
-
-
 def _patterns() -> list[Pattern]:
     return [Pattern(item["triggerConfig"]["eventRuleFilterPattern"]) for item in FUNCTIONS["auto_link"]["triggers"]]
 
 
-@pytest.mark.parametrize("state", ["Created", "Pending", "Running", "Deleted"])
-def test_auto_link_receives_instance_state_changes(state: str) -> None:
-    """Created, in older documents Pending; Running, when it has its address; Deleted."""
-    event = {"source": "acs.ecs", "type": "ecs:Instance:StateChange", "data": {"state": state}}
-    assert sum(pattern.matches(event) for pattern in _patterns()) == 1
+def _matching(event: Any) -> list[int]:
+    return [index for index, pattern in enumerate(_patterns()) if pattern.matches(event)]
 
 
-@pytest.mark.parametrize("kind", ["ApiCall", "ConsoleOperation"])
-@pytest.mark.parametrize("name", ["TagResources", "UntagResources", "AddTags", "RemoveTags"])
-def test_auto_link_receives_tag_changes(kind: str, name: str) -> None:
-    """ECS publishes no event for a tag change, so ActionTrail's record of the call is used."""
-    event = {"source": "acs.ecs", "type": f"ecs:ActionTrail:{kind}", "data": {"eventName": name}}
-    assert sum(pattern.matches(event) for pattern in _patterns()) == 1
+def sample_events() -> dict[str, dict[str, Any]]:
+    """The samples that are one event, by the name of their file."""
+    read = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "events").glob("*.json")}
+    return {name: event for name, event in read.items() if isinstance(event, dict)}
 
 
-@pytest.mark.parametrize(
-    "event",
-    [
-        {"source": "acs.ecs", "type": "ecs:Instance:StateChange", "data": {"state": "Stopping"}},
-        {"source": "acs.ecs", "type": "ecs:ActionTrail:ApiCall", "data": {"eventName": "AuthorizeSecurityGroup"}},
-    ],
-)
-def test_auto_link_is_not_triggered_by_its_own_calls(event: dict[str, Any]) -> None:
-    """Otherwise every rule that it writes would invoke it again."""
-    assert not any(pattern.matches(event) for pattern in _patterns())
+@pytest.mark.parametrize("name", sorted(sample_events()))
+def test_the_patterns_match_our_samples_and_nothing_else(name: str) -> None:
+    """Instance events the first, tag events the second; neither a queue's message, nor a state that does not matter."""
+    event = sample_events()[name]
+    kind = {"ecs:Instance:StateChange": [0], "ecs:ActionTrail:ApiCall": [1], "ecs:ActionTrail:ConsoleOperation": [1]}
+    ignored = event.get("source") != "acs.ecs" or name in ("ignored-stopping.json", "malformed.json")
+    assert _matching(event) == ([] if ignored else kind[event["type"]])
+
+
+@pytest.mark.parametrize("name", [name for name, event in sample_events().items() if _matching(event)])
+def test_a_change_of_what_a_pattern_names_no_longer_matches(name: str) -> None:
+    """Of the source, the type, or the state or call; of nothing else."""
+    event = sample_events()[name]
+    decides = "state" if event["type"] == "ecs:Instance:StateChange" else "eventName"
+    kinds = {"ecs:Instance:StateChange", "ecs:ActionTrail:ApiCall", "ecs:ActionTrail:ConsoleOperation"}
+    for key in event:
+        matches = _matching({**event, key: "x"})
+        assert bool(matches) is (key not in ("source", "type", "data")), key
+    for kind in kinds - {event["type"]}:
+        assert len(_matching({**event, "type": kind})) == (
+            decides == "eventName" and kind != "ecs:Instance:StateChange"
+        )
+    for value in ("Stopping", "Starting", "AuthorizeSecurityGroup", "TagResource", event["data"][decides].lower(), ""):
+        assert not _matching({**event, "data": {**event["data"], decides: value}})
+    assert not _matching({**event, "data": {key: value for key, value in event["data"].items() if key != decides}})
 
 
 def test_the_stream_pushes_small_batches_at_once() -> None:
     """A batch is no larger than what is carried out side by side. Only a synchronous call lets the stream see a failure."""
-    [trigger] = FUNCTIONS["cross_account"]["triggers"]
+    (trigger,) = FUNCTIONS["cross_account"]["triggers"]
     config = trigger["triggerConfig"]
     assert config["asyncInvocationType"] is False
     assert config["runOptions"]["batchWindow"] == {"CountBasedWindow": LANES, "TimeBasedWindow": 0}
@@ -188,17 +322,71 @@ def test_the_file_contains_no_account_and_no_key() -> None:
     assert not re.search(r"\d{15,20}|LTAI", S_YAML.read_text(encoding="utf-8"))
 
 
-def test_names_can_be_set_by_environment_variables() -> None:
-    """Every name in vars has a variable."""
-    names = ["REGION", "QUEUE", "DEAD_LETTER_QUEUE", "AUDIT_PROJECT", "AUDIT_LOGSTORE", "FUNCTION_LOGSTORE"]
-    env = {f"LINK_PEER_{name}": f"{name.lower()}-x" for name in names} | {"LINK_PEER_ROLE": "Fn"}
-    manifest = load(S_YAML, env=env, account=HOME)
-    assert manifest.region == "region-x"
-    function = next(item for item in manifest.functions if item.name == "link-peer-auto-link")
-    assert function.env["LINK_PEER_QUEUE"] == "queue-x"
-    assert (function.log_project, function.log_store) == ("audit_project-x", "function_logstore-x")
-    assert function.on_failure == "acs:mns:region-x::/queues/dead_letter_queue-x/messages"
-    assert function.role == f"acs:ram::{HOME}:role/fn"
+def test_each_queue_of_the_policy_has_a_trigger() -> None:
+    """Beside the shared queue's: equal but for its name and the queue."""
+    shared, *bound = props_of(document("b-queue", "a-queue"))["cross_account"]["triggers"]
+    assert [trigger["triggerName"] for trigger in bound] == ["requests-a-queue", "requests-b-queue"]
+    for trigger, queue in zip(bound, ("a-queue", "b-queue"), strict=True):
+        source = trigger["triggerConfig"]["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]
+        assert source.pop("QueueName") == queue
+        trigger["triggerName"] = shared["triggerName"]
+    source = shared["triggerConfig"]["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]
+    assert source.pop("QueueName") == "link-peer-requests"
+    assert bound == [shared, shared]
+
+
+# names
+
+
+def strings(node: Any) -> Iterator[str]:
+    """Every text in a document but its keys."""
+    if isinstance(node, str):
+        yield node
+    for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from strings(value)
+
+
+def test_two_deployments_share_no_name() -> None:
+    """Each name begins with the prefix. Nothing else has it in it."""
+    ours, other = (
+        sorted(strings(props_of(document(LINK_PEER_PREFIX=prefix)))) for prefix in ("link-peer", "other-prefix")
+    )
+    assert not [text for text in other if "link-peer" in text]
+    named = [text for text in ours if "link-peer" in text]
+    assert sorted(text.replace("link-peer", "other-prefix") for text in named) == sorted(set_of(other, "other-prefix"))
+    assert not {*named} & {*other}
+
+
+def set_of(texts: list[str], prefix: str) -> list[str]:
+    return [text for text in texts if prefix in text]
+
+
+@pytest.mark.parametrize("prefix", ["link-peer", "a1"])
+def test_the_names_are_those_of_the_commands(prefix: str) -> None:
+    """`link-peer setup` makes what s.yaml names, and the commands look for it."""
+    names = Names(HOME, prefix)
+    found = props_of(document(LINK_PEER_PREFIX=prefix, LINK_PEER_REGION="cn-hangzhou"))
+    assert {name: props["functionName"] for name, props in found.items()} == names.functions
+    manifest = load(S_YAML, env={"LINK_PEER_PREFIX": prefix, "LINK_PEER_REGION": "cn-hangzhou"}, account=HOME)
+    assert manifest.region == "cn-hangzhou"
+    for function in manifest.functions:
+        assert function.role == f"acs:ram::{HOME}:role/{names.function_role}"
+        assert (function.log_project, function.log_store) == (names.audit_project, names.function_logstore)
+        assert function.env["LINK_PEER_AUDIT_PROJECT"] == names.audit_project
+        assert function.env["LINK_PEER_AUDIT_LOGSTORE"] == names.audit_logstore
+        assert function.env["LINK_PEER_QUEUE"] == names.queue
+        assert function.on_failure in (None, f"acs:mns:cn-hangzhou::/queues/{names.dead_letters}/messages")
+        for trigger in function.triggers:
+            assert trigger.qualifier == ALIAS
+            if trigger.kind == "eventbridge":
+                arn = f"acs:mns:cn-hangzhou:{HOME}:/queues/{names.dead_letters}"
+                assert trigger.config["runOptions"]["deadLetterQueue"] == {"Arn": arn}
+
+
+def test_variables_of_request_triggers_are_left_to_the_cli() -> None:
+    """The file that `make package` writes fits every prefix and account."""
+    assert "${vars.prefix}-requests" in json.dumps(request_triggers(()))
+    assert HOME not in json.dumps(request_triggers(()))
 
 
 @pytest.mark.parametrize(

@@ -24,3 +24,8 @@ class World(Struct):
     deployment: str
     vpcs: list[dict[str, Any]] = field(default_factory=list)
     queues: list[str] = field(default_factory=list)
+
+    @property
+    def prefix(self) -> str:
+        """What all of these names begin with: LINK_PEER_PREFIX of the deployment."""
+        return self.function_role.removesuffix("-fc")

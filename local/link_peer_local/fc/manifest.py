@@ -1,16 +1,25 @@
-"""Reads s.yaml as Serverless Devs does: resolves variables, then returns a plain value per function and trigger."""
+"""Reads s.yaml as Serverless Devs does: resolves variables, then returns a plain value per function and trigger.
+
+`make test-deploy` compares it with what the CLI gives its component [src @serverless-devs/parse-spec 0.0.29].
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct, field
 
+from link_peer_local.core.project import ROOT
+
+REQUEST_TRIGGERS = "build/request-triggers.json"
+"""The file that `make package` writes: the triggers of cross_account, which s.yaml includes."""
+
 _VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 _CALL = re.compile(r"(env|config)\(\s*'([^']*)'\s*(?:,\s*'([^']*)'\s*)?\)")
+_JSON_FILE = re.compile(r"json\(file\('([^']*)'\)\)")
 
 
 class Trigger(Struct, frozen=True):
@@ -19,6 +28,7 @@ class Trigger(Struct, frozen=True):
     name: str
     kind: str  # eventbridge | timer
     config: Mapping[str, Any]
+    qualifier: str = "LATEST"  # the version or alias that it invokes
 
 
 class Function(Struct, frozen=True):
@@ -53,10 +63,13 @@ class Manifest(Struct, frozen=True):
 class _Resolver:
     """Replaces `${…}`. A value that is a single variable keeps its type, as in Serverless Devs."""
 
-    def __init__(self, document: Mapping[str, Any], env: Mapping[str, str], account: str) -> None:
+    def __init__(
+        self, document: Mapping[str, Any], env: Mapping[str, str], account: str, files: Mapping[str, Any]
+    ) -> None:
         self._document = document
         self._env = env
         self._account = account
+        self._files = files
 
     def resolve(self, node: Any) -> Any:
         if isinstance(node, dict):
@@ -73,12 +86,14 @@ class _Resolver:
     def _value(self, expression: str) -> Any:
         call = _CALL.fullmatch(expression)
         if call and call[1] == "env":
-            value = self._env.get(call[2], call[3])
+            value = self._env.get(call[2]) or call[3]  # the CLI takes an empty variable for one that is not set
             if value is None:
                 raise ValueError(f"environment variable {call[2]} is not set and has no default")
             return value
         if call and call[2] == "AccountID":
             return self._account
+        if (file := _JSON_FILE.fullmatch(expression)) and file[1] in self._files:
+            return self.resolve(self._files[file[1]])
         head, *path = expression.split(".")
         if head not in ("vars", "resources") or not path:
             raise ValueError(f"${{{expression}}}: not a variable that is supported here")
@@ -90,22 +105,45 @@ class _Resolver:
         return self.resolve(node)
 
 
-def resolved(path: Path, *, env: Mapping[str, str], account: str) -> dict[str, Any]:
-    """The whole document with its variables replaced. `account` is the value of `${config('AccountID')}`."""
+def request_triggers(queues: Iterable[str]) -> list[dict[str, Any]]:
+    """The triggers of cross_account, as REQUEST_TRIGGERS holds them: on the shared queue, and on each of `queues`.
+
+    `queues` are the names of those that the policy gives accounts. Variables are left for Serverless Devs to replace.
+    """
     import yaml  # imported here because worker processes import this module and never read a manifest
 
+    text = (ROOT / "deploy" / "request-trigger.yaml").read_text(encoding="utf-8")
+    triggers: list[dict[str, Any]] = [yaml.safe_load(text)]
+    for queue in sorted(queues):
+        trigger = yaml.safe_load(text)
+        trigger["triggerName"] += f"-{queue}"
+        trigger["triggerConfig"]["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]["QueueName"] = (
+            queue
+        )
+        triggers.append(trigger)
+    return triggers
+
+
+def resolved(path: Path, *, env: Mapping[str, str], account: str, queues: Iterable[str] = ()) -> dict[str, Any]:
+    """The whole document with its variables replaced. `account` is the value of `${config('AccountID')}`.
+
+    `queues` are the names of those that the policy gives accounts: REQUEST_TRIGGERS is taken to be written for them.
+    """
+    import yaml  # see request_triggers
+
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    result = _Resolver(document, env, account).resolve(document)
+    files = {REQUEST_TRIGGERS: request_triggers(queues)}
+    result = _Resolver(document, env, account, files).resolve(document)
     if not isinstance(result, dict):
         raise ValueError(f"{path}: must be a mapping")
     return result
 
 
-def load(path: Path, *, env: Mapping[str, str], account: str) -> Manifest:
-    """The functions of an s.yaml (edition 3.0.0, component fc3)."""
+def load(path: Path, *, env: Mapping[str, str], account: str, queues: Iterable[str] = ()) -> Manifest:
+    """The functions of an s.yaml (edition 3.0.0, component fc3). Arguments as for `resolved`."""
     functions = []
     regions = set()
-    for resource in resolved(path, env=env, account=account)["resources"].values():
+    for resource in resolved(path, env=env, account=account, queues=queues)["resources"].values():
         if not str(resource["component"]).startswith("fc3"):
             continue
         props = resource["props"]
@@ -145,7 +183,7 @@ def _function(props: Mapping[str, Any], account: str) -> Function:
         max_age=asynchronous.get("maxAsyncEventAgeInSeconds", 18000),
         on_failure=(destinations.get("onFailure") or {}).get("destination"),
         triggers=tuple(
-            Trigger(item["triggerName"], item["triggerType"], item["triggerConfig"])
+            Trigger(item["triggerName"], item["triggerType"], item["triggerConfig"], item.get("qualifier") or "LATEST")
             for item in props.get("triggers") or []
         ),
     )

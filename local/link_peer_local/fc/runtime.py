@@ -97,7 +97,7 @@ class InProcessRuntime:
                 return fc_worker.load(function.handler)
 
             try:
-                failed, body = fc_worker.call(handler, event, context)
+                failed, body = fc_worker.call(handler, event, context, function.runtime)
             except KeyboardInterrupt:
                 raise
             except BaseException:  # SystemExit, or an injected fault that ends the process
@@ -142,10 +142,10 @@ def _captured() -> Iterator[io.StringIO]:
 class _Instance:
     """One warm process of a function; it serves one call at a time."""
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    def __init__(self, env: Mapping[str, str], runtime: str) -> None:
         self._pipe, theirs = Pipe()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the instance
-        command = [sys.executable, "-u", "-m", "link_peer_local.fc.worker", str(theirs.fileno())]
+        command = [sys.executable, "-u", "-m", "link_peer_local.fc.worker", str(theirs.fileno()), runtime]
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             command,
             cwd=ROOT,
@@ -212,7 +212,7 @@ class WorkerRuntime:
             with self._lock:
                 instance = pool.idle.pop() if pool.idle else None
             if instance is None:
-                instance = _Instance(environment(function, context, self.env, self._code))
+                instance = _Instance(environment(function, context, self.env, self._code), function.runtime)
             with self._lock:
                 self._running[context.request_id] = instance
             try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 import threading
@@ -133,42 +132,24 @@ def deploy(cloud: Cloud, *, in_process: bool = False, connected: bool = True, pa
     but no event, message or timer calls them.
     """
     world = cloud.world
-    names = {
-        "LINK_PEER_REGION": cloud.region,
-        "LINK_PEER_ROLE": world.function_role,
-        "LINK_PEER_QUEUE": world.queue,
-        "LINK_PEER_DEAD_LETTER_QUEUE": world.dead_letter_queue,
-        "LINK_PEER_AUDIT_PROJECT": world.audit_project,
-        "LINK_PEER_AUDIT_LOGSTORE": world.audit_logstore,
-    }
+    names = {"LINK_PEER_REGION": cloud.region, "LINK_PEER_PREFIX": world.prefix}
     env = {"LINK_PEER_POLICY": world.policy} | ({"LINK_PEER_CLOUD": cloud.endpoint} if cloud.endpoint else {})
     runtime: Runtime = InProcessRuntime(cloud.clock, env=env) if in_process else WorkerRuntime(env=env)
-    manifest = _with_queues(load(path, env=names, account=world.home), world)
+    manifest = load(path, env=names, account=world.home, queues=world.queues)
+    manifest = replace(manifest, functions=tuple(_in_world(function, world) for function in manifest.functions))
     if not connected:
         manifest = replace(manifest, functions=tuple(replace(function, triggers=()) for function in manifest.functions))
     return install(cloud, manifest, world.home, runtime, world.fc_service)
 
 
-def _with_queues(manifest: Manifest, world: World) -> Manifest:
-    """The manifest with a copy of the shared queue's trigger for each queue of a single account, as s.yaml says to add."""
-
-    def all_of(trigger: Trigger) -> list[Trigger]:
-        source = trigger.config.get("eventSourceConfig", {}).get("eventSourceParameters", {})
-        if source.get("sourceMNSParameters", {}).get("QueueName") != world.queue:
-            return [trigger]
-        return [trigger, *(_on_queue(trigger, queue) for queue in world.queues)]
-
-    functions = (
-        replace(function, triggers=tuple(one for trigger in function.triggers for one in all_of(trigger)))
-        for function in manifest.functions
-    )
-    return replace(manifest, functions=tuple(functions))
-
-
-def _on_queue(trigger: Trigger, queue: str) -> Trigger:
-    config = copy.deepcopy(dict(trigger.config))
-    config["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]["QueueName"] = queue
-    return replace(trigger, name=f"{trigger.name}-{queue}", config=config)
+def _in_world(function: Function, world: World) -> Function:
+    """The function with the world's audit log. Worlds name everything else as s.yaml does."""
+    env = {
+        **function.env,
+        "LINK_PEER_AUDIT_PROJECT": world.audit_project,
+        "LINK_PEER_AUDIT_LOGSTORE": world.audit_logstore,
+    }
+    return replace(function, env=env, log_project=world.audit_project)
 
 
 def _add_rule(cloud: Cloud, account: str, trigger: Trigger, function: Function) -> None:

@@ -1,6 +1,6 @@
-"""One function instance: the context object, the calling convention of python3.10, and the process serving calls.
+"""One function instance: the context object of each runtime, the calling convention, and the process serving calls.
 
-`runtime.WorkerRuntime` runs it as `python -m link_peer_local.fc.worker <file descriptor>`.
+`runtime.WorkerRuntime` runs it as `python -m link_peer_local.fc.worker <file descriptor> <runtime>`.
 Sources: [doc functioncompute/fc/context-1, event-handlers-1-1, error-handling-1-1].
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 from msgspec import Struct, convert
 
-Handler = Callable[[bytes, "Context"], Any]
+Handler = Callable[[bytes, Any], Any]
 
 
 class Credentials(Struct, frozen=True):
@@ -59,16 +59,51 @@ class Context(Struct, frozen=True):
     account_id: str
 
 
+class FunctionMeta312(Struct, frozen=True):
+    """The running function, as python3.12 describes it."""
+
+    name: str
+    handler: str
+    memory: int
+    timeout: int
+    version_id: str
+    qualifier: str
+
+
+class Context312(Struct, frozen=True):
+    """The context that python3.12 passes to a handler: the keys are in the environment alone. `getLogger` is not offered here."""
+
+    request_id: str
+    function: FunctionMeta312
+    region: str
+    account_id: str
+    log_project: str
+    log_store: str
+
+
+def passed(context: Context, runtime: str) -> Context | Context312:
+    """What a handler gets for this context in a runtime of Function Compute."""
+    if runtime != "python3.12":
+        return context
+    about, service = context.function, context.service
+    function = FunctionMeta312(
+        about.name, about.handler, about.memory, about.timeout, service.version_id, service.qualifier
+    )
+    return Context312(
+        context.request_id, function, context.region, context.account_id, service.log_project, service.log_store
+    )
+
+
 def load(handler: str) -> Handler:
     """Import a handler `file.method`; the only documented form is a file in the root of the package."""
     module, _, name = handler.partition(".")
     return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
 
 
-def call(handler: Callable[[], Handler], event: bytes, context: Context) -> tuple[bool, bytes]:
+def call(handler: Callable[[], Handler], event: bytes, context: Context, runtime: str) -> tuple[bool, bytes]:
     """Run a handler: (failed, body). The body of a failure is the platform's error document."""
     try:
-        return False, _body(handler()(event, context))
+        return False, _body(handler()(event, passed(context, runtime)))
     except Exception as error:
         return True, failure(str(error), type(error).__name__, _frames(error))
 
@@ -110,7 +145,7 @@ class _Log(logging.Handler):
         print(f"{now}.{record.msecs:03.0f}Z {self.request_id} [{record.levelname}] {self.format(record)}")
 
 
-def serve(pipe: Connection) -> None:
+def serve(pipe: Connection, runtime: str) -> None:
     """Serve calls until the other side closes the pipe. The first call loads the handler, which then stays loaded."""
     log = _Log()
     root = logging.getLogger()
@@ -130,18 +165,18 @@ def serve(pipe: Connection) -> None:
                 loaded.append(load(name))
             return loaded[0]
 
-        result = call(handler, event, context)
+        result = call(handler, event, context, runtime)
         sys.stdout.flush()
         sys.stderr.flush()
         pipe.send(result)
 
 
 def main() -> None:
-    """Serve the pipe whose file descriptor is the first argument."""
+    """Serve the pipe whose file descriptor is the first argument, in the runtime that is the second."""
     # `-m` puts the working directory first on the path, but the function must import its own code.
     code = os.environ["FC_FUNC_CODE_PATH"].split(os.pathsep)
     sys.path[:] = [*code, *(path for path in sys.path[1:] if path not in code)]
-    serve(Connection(int(sys.argv[1])))
+    serve(Connection(int(sys.argv[1])), sys.argv[2])
 
 
 if __name__ == "__main__":

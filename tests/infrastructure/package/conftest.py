@@ -1,6 +1,6 @@
 """Fixtures of the package's tests: the package folder, and function instances that have nothing else.
 
-With LINK_PEER_PACKAGE, as `make test-package` sets it, the package is that folder, and RUNTIME_PYTHON runs it. Without, as in
+With LINK_PEER_PACKAGE, as `make test-package` sets it, the package is that folder, and the runtime's Python runs it. Without, as in
 `make test`, it is put together from the distributions that are installed here, and this Python runs it: no network is needed.
 """
 
@@ -26,11 +26,12 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.server import serve
 
 from deploy import package as build
+from deploy import runtime_python
 from deploy.try_package import HandlerError, Instance, environment, local_policy, with_policy
 from tests.functional.lab import HOME
 from tests.functional.wire_lab import CloudClock, WireLab
 
-PYTHON = os.environ.get("RUNTIME_PYTHON") or build.RUNTIME if os.environ.get("LINK_PEER_PACKAGE") else sys.executable
+PYTHON = runtime_python.find(build.RUNTIME) if os.environ.get("LINK_PEER_PACKAGE") else sys.executable
 
 
 def installed(folder: Path) -> Path:

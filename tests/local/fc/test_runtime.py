@@ -36,15 +36,22 @@ def handler(event, context):
         logging.getLogger().info("opened %s", "tcp/3306")
         print("to stderr", file=sys.stderr)
     return {
-        "pid": os.getpid(), "calls": len(calls), "key": context.credentials.access_key_id,
+        "pid": os.getpid(), "calls": len(calls), "key": getattr(context, "credentials", None) and context.credentials.access_key_id,
+        "context": sorted(context.__struct_fields__), "function": sorted(context.function.__struct_fields__),
         "env": {key: value for key, value in os.environ.items() if key.startswith(("LINK_", "ALIBABA_", "SECRET_"))},
         "path": sys.path[0], "shadowed": "fc_worker" in sys.modules,
     }
 """
 
 
-def function(timeout: float = 30) -> Function:
-    return Function(name="sample", handler="worker_sample.handler", timeout=timeout, env={"LINK_PEER_QUEUE": "q"})  # type: ignore[arg-type]
+def function(timeout: float = 30, runtime: str = "python3.10") -> Function:
+    return Function(
+        name="sample",
+        handler="worker_sample.handler",
+        runtime=runtime,
+        timeout=timeout,  # type: ignore[arg-type]
+        env={"LINK_PEER_QUEUE": "q"},
+    )
 
 
 def context(request_id: str = "1-a", key: str = "STS.1") -> Context:
@@ -106,6 +113,14 @@ def test_credentials_of_the_context_are_those_of_the_call(runtime: WorkerRuntime
     answer_of(runtime.run(function(), b"", context(key="STS.1")))
     answer = answer_of(runtime.run(function(), b"", context(key="STS.2")))
     assert (answer["key"], answer["env"]["ALIBABA_CLOUD_ACCESS_KEY_ID"]) == ("STS.2", "STS.1")
+
+
+def test_python312_has_the_keys_in_the_environment_alone(runtime: WorkerRuntime) -> None:
+    """Its context has no credentials and no service; it names the qualifier and the log itself."""
+    answer = answer_of(runtime.run(function(runtime="python3.12"), b"", context()))
+    assert (answer["key"], answer["env"]["ALIBABA_CLOUD_ACCESS_KEY_ID"]) == (None, "STS.1")
+    assert answer["context"] == ["account_id", "function", "log_project", "log_store", "region", "request_id"]
+    assert {"qualifier", "version_id"} <= set(answer["function"])
 
 
 def test_output_and_log_records_are_captured(runtime: WorkerRuntime) -> None:

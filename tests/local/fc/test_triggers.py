@@ -366,15 +366,16 @@ def test_a_deployment_follows_its_world(tmp_path: Path) -> None:
     cloud = LocalCloud(VirtualClock())
     cloud.endpoint = "http://127.0.0.1:4"
     cloud.world = World(
-        home=HOME, queue="in", dead_letter_queue="dead", audit_project="log", audit_logstore="store",
-        fc_service="svc", function_role="fn", policy="/p.yaml", deployment="test",
+        home=HOME, queue="lp-requests", dead_letter_queue="lp-dead-letters", audit_project="log", audit_logstore="store",
+        fc_service="svc", function_role="lp-fc", policy="/p.yaml", deployment="test", queues=["lp-requests-b"],
     )  # fmt: skip
     triggers = deploy(cloud, in_process=True)
-    function = cloud.fc.function(HOME, "link-peer-auto-link").function
-    assert function.role == f"acs:ram::{HOME}:role/fn"
-    assert function.on_failure == "acs:mns:cn-qingdao::/queues/dead/messages"
-    assert (function.env["LINK_PEER_QUEUE"], function.env["LINK_PEER_AUDIT_LOGSTORE"]) == ("in", "store")
-    assert (cloud.fc.service, triggers.streams[0].settings.queue) == ("svc", "in")
+    function = cloud.fc.function(HOME, "lp-auto-link").function
+    assert function.role == f"acs:ram::{HOME}:role/lp-fc"
+    assert function.on_failure == "acs:mns:cn-qingdao::/queues/lp-dead-letters/messages"
+    assert (function.env["LINK_PEER_QUEUE"], function.env["LINK_PEER_AUDIT_LOGSTORE"]) == ("lp-requests", "store")
+    queues = [stream.settings.queue for stream in triggers.streams]
+    assert (cloud.fc.service, queues) == ("svc", ["lp-requests", "lp-requests-b"])
     assert cloud.fc.runtime.env == {"LINK_PEER_POLICY": "/p.yaml", "LINK_PEER_CLOUD": "http://127.0.0.1:4"}
 
 

@@ -1,0 +1,55 @@
+"""Finds the Python of a runtime of Function Compute on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class NotFound(Exception):
+    """There is no such Python here. The text says where it was looked for."""
+
+
+def find(runtime: str) -> str:
+    """A command that runs the runtime's Python, such as `python3.12`.
+
+    It is RUNTIME_PYTHON if that is set, else the first that runs of: the runtime's name on PATH, what pyenv installed, and
+    what uv installed. Raises NotFound; also for a RUNTIME_PYTHON of another version.
+    """
+    version = runtime.removeprefix("python")
+    if given := os.environ.get("RUNTIME_PYTHON"):
+        found = _version(given)
+        if not found:
+            raise NotFound(f"there is no {given} here")
+        if not found.startswith(f"Python {version}."):
+            raise NotFound(f"{given} is {found}, and the functions run on {runtime}")
+        return given
+    for python in _candidates(runtime, version):
+        if _version(python).startswith(f"Python {version}."):
+            return python
+    raise NotFound(f"there is no {runtime} here, neither on PATH nor in pyenv or uv")
+
+
+def _candidates(runtime: str, version: str) -> Iterator[str]:
+    yield runtime
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    installed = (path for path in (pyenv / "versions").glob(f"{version}.*") if path.name.rpartition(".")[2].isdecimal())
+    for folder in sorted(installed, key=lambda path: int(path.name.rpartition(".")[2]), reverse=True):
+        yield str(folder / "bin" / runtime)
+    if uv := shutil.which("uv"):
+        done = subprocess.run(
+            [uv, "python", "find", "--no-project", version], capture_output=True, text=True, check=False
+        )
+        if done.returncode == 0:
+            yield done.stdout.strip()
+
+
+def _version(python: str) -> str:
+    """What `python -VV` says; empty if it does not run. A shim of pyenv is found on PATH also where it has nothing to run."""
+    try:
+        return subprocess.run([python, "-VV"], capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -1,0 +1,90 @@
+"""What the policy alone says about its tests, as a table."""
+
+from __future__ import annotations
+
+import pytest
+from link_peer.inbound.policy_file import parse
+from link_peer.planning.policy_tests import Verdict, judge
+
+A, B = "1000000000000001", "1000000000000002"
+NOW = 1_798_000_000.0  # before 2027
+POLICY = f"""
+deployment: prod
+accounts:
+  "{A}": {{{{}}}}
+  "{B}": {{{{role: "acs:ram::{B}:role/link-peer", external_id: secret}}}}
+accept_tags: {{tags}}
+allow:
+  - {{{{from: "sg-app@{A}", to: "sg-db@{B}", ports: [tcp/3306, tcp/8000-8010]}}}}
+  - {{{{from: "sg-app@{A}", to: "sg-log@{B}"}}}}
+  - {{{{from: "sg-log@{B}", to: "sg-app@{A}", until: "2027-01-01T00:00:00Z"}}}}
+  - {{{{from: "*@{A}", to: "i-metrics@{B}", ports: [tcp/9090]}}}}
+deny: {{{{ports: [{{deny}}]}}}}
+tests:
+  - {{{{from: "{{source}}", {{word}}: ["{{target}}"]}}}}
+"""
+
+
+def policy(source: str, word: str, target: str, *, tags: str = "false", deny: str = "") -> str:
+    return POLICY.format(source=source, word=word, target=target, tags=tags, deny=deny)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "verdict", "with_tags"),
+    [
+        (f"sg-app@{A}", f"sg-db@{B}:tcp/3306", "allowed", "allowed"),
+        (f"sg-app@{A}", f"sg-db@{B}:tcp/3306+tcp/8000-8005", "allowed", "allowed"),
+        (f"sg-app@{A}", f"sg-db@{B}:tcp/3306+tcp/22", "denied", "open"),  # each port must be covered
+        (f"sg-app@{A}", f"sg-db@{B}:tcp/8005-8011", "denied", "open"),
+        (f"sg-app@{A}", f"sg-db@{B}", "denied", "open"),  # no ceiling is everything
+        (f"sg-app@{A}", f"sg-log@{B}", "allowed", "allowed"),  # consent in both directions
+        (f"sg-app@{A}", f"sg-other@{B}:icmp", "denied", "open"),
+        (f"sg-db@{B}", f"sg-app@{A}:tcp/3306", "denied", "open"),  # an entry is one direction
+        (f"i-a@{A}", f"i-metrics@{B}:tcp/9090", "allowed", "allowed"),
+        (f"i-a@{A}", f"i-b@{B}:tcp/3306", "open", "open"),  # they may be in sg-app and sg-db
+        (f"i-a@{A}", f"i-b@{B}:tcp/22", "open", "open"),  # or in sg-app and sg-log
+        (f"i-b@{B}", f"i-a@{A}:tcp/22", "open", "open"),
+        (f"i-b@{B}", f"i-c@{B}:tcp/22", "denied", "open"),
+        (f"sg-app@{A}", f"i-metrics@{B}:tcp/9090", "denied", "denied"),  # mixed kinds are no link
+        (f"sg-app@{A}", f"sg-log@{B}:tcp/1-1025", "denied", "denied"),  # wider than limits.max_port_span
+    ],
+)
+def test_what_the_policy_alone_says(source: str, target: str, verdict: str, with_tags: str) -> None:
+    """Without counting tags as consent, and with it."""
+    for tags, expected in (("false", verdict), ("true", with_tags)):
+        [finding] = judge(parse(policy(source, "accept", target, tags=tags)), NOW)
+        assert finding.verdict is Verdict(expected), finding.why
+
+
+@pytest.mark.parametrize(
+    ("target", "accept_fails", "deny_fails"),
+    [(f"sg-db@{B}:tcp/3306", False, True), (f"sg-db@{B}:tcp/22", True, False)],
+)
+def test_a_test_fails_only_where_the_policy_contradicts_it(target: str, accept_fails: bool, deny_fails: bool) -> None:
+    """What depends on tags contradicts nothing."""
+    for word, fails in (("accept", accept_fails), ("deny", deny_fails)):
+        [finding] = judge(parse(policy(f"sg-app@{A}", word, target)), NOW)
+        assert finding.failed is fails
+        [opened] = judge(parse(policy(f"sg-app@{A}", word, f"sg-db@{B}:tcp/22", tags="true")), NOW)
+        assert not opened.failed
+
+
+def test_denied_ports_win_over_the_list() -> None:
+    """And a mutual link is denied as long as any port is."""
+    for target, tags in ((f"sg-db@{B}:tcp/3306", "false"), (f"sg-log@{B}", "true")):
+        [finding] = judge(parse(policy(f"sg-app@{A}", "accept", target, tags=tags, deny="tcp/3000-4000")), NOW)
+        assert finding.verdict is Verdict.DENIED
+
+
+def test_an_entry_that_has_ended_consents_to_nothing() -> None:
+    """The mutual link loses one of its directions in 2027."""
+    text = policy(f"sg-app@{A}", "accept", f"sg-log@{B}")
+    assert [judge(parse(text), now)[0].failed for now in (1_798_761_599.0, 1_798_761_600.0)] == [False, True]
+
+
+def test_a_finding_names_its_place_and_the_fact_that_decided() -> None:
+    [finding] = judge(parse(policy(f"sg-app@{A}", "deny", f"sg-db@{B}:tcp/3306")), NOW)
+    assert str(finding) == (
+        f"tests[0].deny[0]: sg-app@{A} -> sg-db@{B}:tcp/3306 must be denied, and is allowed: "
+        "entries of `allow` consent to it"
+    )
