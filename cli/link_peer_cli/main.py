@@ -22,6 +22,7 @@ from link_peer_cli.commands import (
     plan,
     replay,
     request,
+    setup,
     stale,
     sweep,
     verify,
@@ -57,6 +58,7 @@ def _options(
 
 
 COMMANDS = (
+    setup.setup,
     local.local,
     demo.demo,
     plan.plan,

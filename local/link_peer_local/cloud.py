@@ -10,7 +10,10 @@ from urllib.parse import parse_qsl
 
 from link_peer_local.admin import wire as admin_wire
 from link_peer_local.admin.backend import AdminBackend
+from link_peer_local.cms import wire as cms_wire
+from link_peer_local.cms.backend import CmsBackend
 from link_peer_local.core import rpc, signatures
+from link_peer_local.core.activation import not_activated
 from link_peer_local.core.clock import Clock, SystemClock
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.faults import Call, Faults
@@ -87,6 +90,8 @@ class LocalCloud:
         self.ram = RamBackend(self.clock, self.identity)
         self.sls = SlsBackend(self.clock, region)
         self.mns = MnsBackend(self.clock, region)
+        self.cms = CmsBackend()
+        self.inactive: set[str] = set()  # services that the accounts have not activated
         self.events = EventBridge(self.clock, region)
         self.fc = FcBackend(self.clock, region, InProcessRuntime(self.clock), role_keys(self.identity, self.clock))
         self.ecs.permitted = self.identity.permitted
@@ -112,17 +117,21 @@ class LocalCloud:
             "ecs": partial(ecs_wire.handle, self.ecs),
             "sts": partial(sts_wire.handle, self.sts),
             "ram": partial(ram_wire.handle, self.ram),
+            "cms": partial(cms_wire.handle, self.cms),
             "eventbridge": partial(eventbridge_wire.handle, self.events),
         }[call.service]
         counted = Call(call.service, call.action, caller.account, call.params)
         return self.faults.around(counted, _safely(partial(self._call, run, caller, call), error), error)
 
     def _call(self, run: Callable[[Caller, rpc.Call], Response], caller: Caller, call: rpc.Call) -> Response:
-        """Run an RPC call that RAM allows. ECS and STS ask RAM themselves: their refusals depend on the call."""
+        """Run an RPC call that RAM allows. ECS, STS and RAM ask RAM themselves: their refusals depend on the call."""
+        self._require_active(call.service)
         if call.service == "eventbridge":
             asked = eventbridge_permissions.called(call.action, call.params, self.region, caller.account)
             if not self.identity.permitted(caller, asked):
                 raise eventbridge_permissions.refused(asked)
+        elif call.service == "cms" and not self.identity.permitted(caller, Access(f"cms:{call.action}")):
+            raise ApiError("NoPermission", 403, "You are not authorized to do this action.")
         return run(caller, call)
 
     def _rest(
@@ -136,12 +145,18 @@ class LocalCloud:
         counted = Call(service, wire.action(request), caller.account, {**params, "path": request.path})
 
         def run() -> Response:
+            self._require_active(service)
             asked = permissions.access(request, self.region, caller.account)
             if asked is not None and not self.identity.permitted(caller, asked):
                 raise permissions.refused(asked)
             return wire.handle(backend, caller, request)
 
         return self.faults.around(counted, _safely(run, wire.error), wire.error)
+
+    def _require_active(self, service: str) -> None:
+        """Raise the refusal of a service that the accounts have not activated."""
+        if service in self.inactive:
+            raise not_activated(service)
 
     def _service(self, request: Request) -> tuple[str, RestWire, Permissions, object]:
         """The REST-style service that a request is for, by its authorization, version header or path."""

@@ -3,7 +3,8 @@
 Queues, log, service and roles have the names that a deployment with the prefix `link-peer` has; a file may name others.
 The roles are those of deploy/, unless the file lists `roles` of its own:
 `{account, name, trusted, external_id, allowed_actions}`, where `trusted` are ARNs and service names, and no
-`allowed_actions` means all.
+`allowed_actions` means all. With `bare: true`, there are no roles, queues or logs at all: what `link-peer setup` starts
+from. `inactive` lists services that the accounts have not activated.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import yaml
 
 from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.activation import SERVICES
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.names import World
 from link_peer_local.core.principals import Role, trust_text
@@ -101,13 +103,16 @@ class _Loader:
             function_role=text.get("function_role", f"{PREFIX}-fc"),
             policy=str(policy),
             deployment=text["deployment"],
+            bare=bool(text.get("bare")),
             queues=list(text.get("queues", ())),
         )
-        if "roles" in text:
-            self._listed_roles()
-        else:
-            self._shipped_roles(world, yaml.safe_load(policy.read_text(encoding="utf-8"))["accounts"])
-        self._queues_and_log(world)
+        cloud.inactive.update(self._inactive())
+        if not world.bare:
+            if "roles" in text:
+                self._listed_roles()
+            else:
+                self._shipped_roles(world, yaml.safe_load(policy.read_text(encoding="utf-8"))["accounts"])
+            self._queues_and_log(world)
         for vpc in text["vpcs"]:
             made = self.vpcs[vpc["name"]] = cloud.ecs.create_vpc(
                 vpc["owner"], vpc["cidr"], shared_with=tuple(vpc.get("shared_with", ()))
@@ -121,6 +126,13 @@ class _Loader:
         for instance in text.get("instances", ()):
             self._instance(instance)
         return world
+
+    def _inactive(self) -> set[str]:
+        """The services of the file's `inactive`."""
+        named = set(self.text.get("inactive", ()))
+        if not named <= SERVICES:
+            raise ValueError(f"inactive: there are {', '.join(sorted(SERVICES))}")
+        return named
 
     def _listed_roles(self) -> None:
         """Create the roles that the file lists. ValueError for a string where a list of strings is expected: it would be

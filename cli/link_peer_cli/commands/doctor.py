@@ -77,7 +77,7 @@ def doctor(
 
 def _queues(env: Environment) -> Iterator[Finding]:
     """The shared queue, and those of single accounts."""
-    advice = "set LINK_PEER_QUEUE; run deploy/prepare.py"
+    advice = "set LINK_PEER_QUEUE; run: link-peer setup"
     if env.settings.queue:
         yield _queue(env, env.settings.queue, "", advice)
     else:
@@ -116,7 +116,7 @@ def _log(env: Environment) -> Iterator[Finding]:
 
     settings = env.settings
     what = f"log {settings.audit_project}/{settings.audit_logstore}"
-    advice = "set LINK_PEER_AUDIT_PROJECT and _LOGSTORE; run deploy/prepare.py"
+    advice = "set LINK_PEER_AUDIT_PROJECT and _LOGSTORE; run: link-peer setup"
     if not settings.audit_project or not settings.audit_logstore:
         yield Finding("missing", "", what, "not set", advice)
         return

@@ -22,6 +22,7 @@ class World(Struct):
     function_role: str
     policy: str
     deployment: str
+    bare: bool = False  # nothing of a deployment exists: no roles, queues, logs or functions
     vpcs: list[dict[str, Any]] = field(default_factory=list)
     queues: list[str] = field(default_factory=list)
 

@@ -18,8 +18,14 @@ from msgspec import Struct
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, Response
 
-SERVICES = {"2014-05-26": "ecs", "2015-04-01": "sts", "2015-05-01": "ram", "2020-04-01": "eventbridge"}
-_PRODUCTS = {"ecs": "Ecs", "sts": "Sts", "ram": "Ram", "eventbridge": "eventbridge"}
+SERVICES = {
+    "2014-05-26": "ecs",
+    "2015-04-01": "sts",
+    "2015-05-01": "ram",
+    "2019-01-01": "cms",
+    "2020-04-01": "eventbridge",
+}
+_PRODUCTS = {"ecs": "Ecs", "sts": "Sts", "ram": "Ram", "cms": "Cms", "eventbridge": "eventbridge"}
 _PROTOCOL = frozenset(
     {
         "Action",

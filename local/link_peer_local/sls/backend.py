@@ -11,12 +11,16 @@ from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError
 from link_peer_local.sls import analysis, shards
 from link_peer_local.sls import index as indexes
+from link_peer_local.sls.documents import Documents, records
 from link_peer_local.sls.index import Index
 from link_peer_local.sls.query import compile_query
 from link_peer_local.sls.state import LogGroup, Logstore, Page, Project, StoredLog, Write
 
 _PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _LOGSTORE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,61}[a-z0-9]")
+TABLES = frozenset({"sls.common.user", "sls.common.user_group", "sls.alert.action_policy"})
+"""The tables of the alert centre that are offered here."""
+
 _FOREVER_DAYS = 3650
 _OLDEST_SECONDS, _NEWEST_SECONDS = (
     7 * 86400,
@@ -28,14 +32,17 @@ _HISTOGRAM_BARS = 60
 class SlsBackend:
     """All projects of one region. Names are global; another account's project does not exist for the caller.
 
-    `visible_after`: seconds until a written log can be found (the real service promises 3).
+    `visible_after`: seconds until a written log can be found (the real service promises 3). `project_visible_after`: seconds
+    until anything but CreateProject sees a new project.
     """
 
     def __init__(self, clock: Clock, region: str) -> None:
         self._clock = clock
         self.region = region
         self.visible_after = 0.0
+        self.project_visible_after = 0.0
         self._projects: dict[str, Project] = {}
+        self._records: dict[tuple[str, str], Documents] = {}
         self._arrivals = itertools.count()
         self._lock = threading.RLock()
 
@@ -60,7 +67,8 @@ class SlsBackend:
         """One project; ApiError ProjectNotExist."""
         with self._lock:
             project = self._projects.get(name)
-            if project is None or project.owner != account:
+            hidden = project is not None and self._clock.now() < project.created + self.project_visible_after
+            if project is None or project.owner != account or hidden:
                 raise ApiError("ProjectNotExist", 404, f"The Project does not exist : {name}")
             return project
 
@@ -79,6 +87,15 @@ class SlsBackend:
         """Delete a project and its logs."""
         with self._lock:
             del self._projects[self.project(account, name).name]
+
+    # The alert centre
+
+    def records(self, account: str, table: str) -> Documents:
+        """The records of one of the account's tables, which are of no project and no region."""
+        if table not in TABLES:
+            raise ApiError("ResourceNotExist", 404, f"resource {table} does not exist")
+        with self._lock:
+            return self._records.setdefault((account, table), records())
 
     # Logstores
 

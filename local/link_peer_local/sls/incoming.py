@@ -40,8 +40,13 @@ class Incoming:
 
     def json_body(self) -> dict[str, Any]:
         """The body as a JSON object."""
+        return self.json_object(self.body("application/json"))
+
+    @staticmethod
+    def json_object(text: bytes) -> dict[str, Any]:
+        """A text as a JSON object."""
         try:
-            value = loads(self.body("application/json"))
+            value = loads(text)
         except ValueError as problem:
             raise ApiError("PostBodyInvalid", 400, "The request body is not valid JSON object.") from problem
         if not isinstance(value, dict):

@@ -33,7 +33,10 @@ _KINDS = {"logstores": "logstore", "dashboards": "dashboard", "jobs": "job", "sa
 
 def access(request: Request, region: str, account: str) -> Access:
     """What a caller of `account` asks for."""
-    operation, _ = route(request)
+    operation, names = route(request)
+    if "table" in names:
+        record = names.get("name", "*")
+        return Access(f"log:{operation}", [f"acs:log::{account}:resource/{names['table']}/record/{record}"])
     project = project_and_region(request)[0] or "*"
     kind, _, rest = request.path.strip("/").partition("/")
     below = f"/{_KINDS.get(kind, kind)}/{unquote(rest.partition('/')[0]) or '*'}" if kind else ""

@@ -44,6 +44,16 @@ _ROUTES: list[tuple[str, re.Pattern[str], str | None, str]] = [
         ("GET", r"/jobs/(?P<name>[^/]+)", None, "GetAlert"),
         ("PUT", r"/jobs/(?P<name>[^/]+)", None, "UpdateAlert"),
         ("DELETE", r"/jobs/(?P<name>[^/]+)", None, "DeleteAlert"),
+        ("POST", r"/savedsearches", None, "CreateSavedSearch"),
+        ("GET", r"/savedsearches", None, "ListSavedSearch"),
+        ("GET", r"/savedsearches/(?P<name>[^/]+)", None, "GetSavedSearch"),
+        ("PUT", r"/savedsearches/(?P<name>[^/]+)", None, "UpdateSavedSearch"),
+        ("DELETE", r"/savedsearches/(?P<name>[^/]+)", None, "DeleteSavedSearch"),
+        ("POST", r"/resources/(?P<table>[^/]+)/records", None, "CreateResourceRecord"),
+        ("GET", r"/resources/(?P<table>[^/]+)/records", None, "ListResourceRecords"),
+        ("DELETE", r"/resources/(?P<table>[^/]+)/records", None, "DeleteResourceRecord"),
+        ("GET", r"/resources/(?P<table>[^/]+)/records/(?P<name>[^/]+)", None, "GetResourceRecord"),
+        ("PUT", r"/resources/(?P<table>[^/]+)/records/(?P<name>[^/]+)", None, "UpdateResourceRecord"),
     )
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from link_peer_local.core.errors import ApiError
@@ -135,12 +136,13 @@ class Settings(Incoming):
         self.backend.delete_index(*self.store)
         return empty()
 
-    # Dashboards and alert rules
+    # Dashboards, alert rules and saved searches
 
     @property
     def _documents(self) -> Documents:
         project = self.backend.project(self.account, self.project)
-        return project.dashboards if self.name.endswith("Dashboard") else project.alerts
+        kinds = {"Dashboard": project.dashboards, "SavedSearch": project.searches}
+        return next((found for kind, found in kinds.items() if self.name.endswith(kind)), project.alerts)
 
     def _create_document(self) -> Response:
         self._documents.create(self.json_body())
@@ -157,13 +159,16 @@ class Settings(Incoming):
         self._documents.delete(self.path["name"])
         return empty()
 
-    _CreateDashboard = _CreateAlert = _create_document
-    _GetDashboard = _GetAlert = _get_document
-    _UpdateDashboard = _update_document
-    _DeleteDashboard = _DeleteAlert = _delete_document
+    _CreateDashboard = _CreateAlert = _CreateSavedSearch = _create_document
+    _GetDashboard = _GetAlert = _GetSavedSearch = _get_document
+    _UpdateDashboard = _UpdateSavedSearch = _update_document
+    _DeleteDashboard = _DeleteAlert = _DeleteSavedSearch = _delete_document
 
     def _ListDashboard(self) -> Response:  # noqa: N802
         return self._listing("dashboards", list(self._documents))
+
+    def _ListSavedSearch(self) -> Response:  # noqa: N802
+        return self._listing("savedsearches", list(self._documents))
 
     def _ListAlerts(self) -> Response:  # noqa: N802
         if self.query.get("jobType", "Alert") != "Alert":
@@ -178,4 +183,36 @@ class Settings(Incoming):
             raise ApiError("ParameterInvalid", 400, f"action {action} is invalid")
         name, state = self.path["name"], f"{action}d".capitalize()
         self._documents.update(name, {**self._documents.read(name), "state": state, "status": state})
+        return empty()
+
+    # Records of the alert centre
+
+    @property
+    def _records(self) -> Documents:
+        return self.backend.records(self.account, self.path["table"])
+
+    def _record(self) -> dict[str, Any]:
+        """The record in the body. The official Python client names no Content-Type [src create_resource_record]."""
+        record = self.json_object(self.request.body)
+        record.setdefault("id", self.path.get("name") or uuid.uuid4().hex)
+        return record
+
+    def _CreateResourceRecord(self) -> Response:  # noqa: N802
+        record = self._record()
+        self._records.create(record)
+        return as_json({"id": record["id"]})
+
+    def _GetResourceRecord(self) -> Response:  # noqa: N802
+        return as_json(self._records.read(self.path["name"]))
+
+    def _ListResourceRecords(self) -> Response:  # noqa: N802
+        return self._listing("items", list(self._records.values()))
+
+    def _UpdateResourceRecord(self) -> Response:  # noqa: N802
+        self._records.update(self.path["name"], self._record())
+        return empty()
+
+    def _DeleteResourceRecord(self) -> Response:  # noqa: N802
+        for name in self.query.get("ids", "").split(","):
+            self._records.delete(name)
         return empty()

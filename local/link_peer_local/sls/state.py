@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from link_peer_local.sls.documents import Documents, alerts, dashboards
+from link_peer_local.sls.documents import Documents, alerts, dashboards, saved_searches
 from link_peer_local.sls.index import Index
 
 
@@ -76,6 +76,7 @@ class Project(Struct):
     logstores: dict[str, Logstore] = field(default_factory=dict)
     dashboards: Documents = field(default_factory=dashboards)
     alerts: Documents = field(default_factory=alerts)
+    searches: Documents = field(default_factory=saved_searches)
 
 
 class Page(Struct, frozen=True):

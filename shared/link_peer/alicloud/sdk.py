@@ -76,7 +76,7 @@ def meaning(error: Exception) -> Exception:
     status = int(getattr(error, "status_code", None) or getattr(error, "statusCode", None) or 0)
     request_id = str(getattr(error, "request_id", None) or "")
     message = _short(error)
-    if "Throttling" in code:
+    if "Throttl" in code or status == 429:  # Throttling.User; ResourceThrottled of FC, TooManyRequests of EventBridge
         return Throttled(f"{code}: {message}", request_id=request_id)
     if status == 409 or status >= 500 or code in _TRANSIENT:
         return Ambiguous(f"{code}: {message}", request_id=request_id)

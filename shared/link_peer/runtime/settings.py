@@ -23,7 +23,7 @@ class Credentials(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """The settings of one invocation. `endpoints` maps a service (ecs, sts, sls, mns, fc) to a URL or host."""
+    """The settings of one invocation. `endpoints` maps a service (see SERVICES) to a URL or host."""
 
     policy_path: str
     region: str
@@ -45,7 +45,7 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 _KEYS = ("access_key_id", "access_key_secret", "security_token")
-SERVICES = ("ecs", "sts", "sls", "mns", "fc")
+SERVICES = ("ecs", "sts", "sls", "mns", "fc", "eventbridge", "ram", "cms")
 """The services that have an endpoint setting, `LINK_PEER_<SERVICE>_ENDPOINT`."""
 
 

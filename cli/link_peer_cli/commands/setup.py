@@ -1,0 +1,251 @@
+"""`link-peer setup`: create, check and remove what a deployment needs besides its functions."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.exits import Exit
+from link_peer_cli.io.options import JsonLines
+
+if TYPE_CHECKING:
+    from link_peer.domain.errors import Transient
+    from rich.console import Console
+
+    from link_peer_cli.setup.engine import Stopped
+    from link_peer_cli.setup.resource import Change, Deployment
+
+SIGNS = {"create": "[green]+[/green]", "update": "[yellow]~[/yellow]", "delete": "[red]-[/red]", "skip": "[dim]![/dim]"}
+_REGION = re.compile(r"[a-z]{2}(-[a-z0-9]+){1,3}")
+
+
+def setup(
+    region: Annotated[str, typer.Option(help="The region of the functions. Default: LINK_PEER_REGION.")] = "",
+    prefix: Annotated[
+        str, typer.Option(help="What every name begins with. Default: LINK_PEER_PREFIX, else link-peer.")
+    ] = "",
+    notify: Annotated[
+        str, typer.Option(help="Whom alerts and alarms notify: an e-mail address, or a contact group of CloudMonitor.")
+    ] = "",
+    action_policy: Annotated[
+        str, typer.Option(help="The id of an action policy of SLS that exists, for the alerts.")
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would change.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove everything but the logs.")] = False,
+    with_logs: Annotated[
+        bool, typer.Option("--with-logs", help="With --remove: delete the audit log and the functions' log too.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --remove: although functions or rules of the deployment are left.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    as_json: JsonLines = False,
+) -> None:
+    """Create the roles, queues, logs, alerts and alarms of a deployment, or update what differs. Safe to run again."""
+    from link_peer.domain.errors import BadInput
+
+    from link_peer_cli.setup.queues import require_names
+    from link_peer_cli.setup.services import require_home
+
+    if (with_logs or force) and not remove:
+        raise BadInput("--with-logs" if with_logs else "--force", "only together with --remove")
+    ask = sys.stdin.isatty() and not (yes or as_json)
+    deployment = _deployment(region, prefix, notify, action_policy, ask)
+    out, talk = console(), _Talk(as_json)
+    require_home(deployment)
+    require_names(deployment)
+    if remove:
+        _remove(deployment, out, talk, dry_run=dry_run, with_logs=with_logs, force=force, yes=yes, ask=ask)
+    else:
+        _create(deployment, out, talk, dry_run=dry_run)
+
+
+def _deployment(region: str, prefix: str, notify: str, action_policy: str, ask: bool) -> Deployment:
+    """The deployment that the options, the environment and the answers name, with the person's own keys."""
+    from link_peer.domain.errors import BadInput, LinkPeerError
+    from link_peer.runtime import compose
+    from link_peer.runtime import settings as settings_module
+
+    from link_peer_cli.access import keys
+    from link_peer_cli.io.environment import DEFAULT_POLICY
+    from link_peer_cli.names import DEFAULT_PREFIX, Names
+    from link_peer_cli.setup.resource import Deployment
+
+    env = dict(os.environ)
+    profile = keys.CHOSEN[0] if keys.CHOSEN else ""
+    known_region = env.get("LINK_PEER_REGION") or keys.region_of(env, profile)
+    known_prefix = env.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX
+    if ask:
+        region = region or typer.prompt("Region of the functions", default=known_region or None)
+        prefix = prefix or typer.prompt("Prefix of every name", default=known_prefix)
+    region, prefix = region or known_region, prefix or known_prefix
+    if not _REGION.fullmatch(region):
+        raise BadInput("--region", f"{region!a} is not a region such as cn-hangzhou" if region else "give a region")
+    path = env.get("LINK_PEER_POLICY") or DEFAULT_POLICY
+    try:
+        policy = compose.load_policy(path)
+    except OSError as error:
+        raise LinkPeerError(f"the policy file {path} cannot be read ({error.strerror}): set LINK_PEER_POLICY") from None
+    mine = keys.own_keys(env, profile)()
+    env |= {
+        "LINK_PEER_REGION": region,
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": mine.access_key_id,
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": mine.access_key_secret,
+        "ALIBABA_CLOUD_SECURITY_TOKEN": mine.security_token or "",
+    }
+    return Deployment(
+        settings=settings_module.load(env=env),
+        policy=policy,
+        names=Names(policy.home, prefix),
+        clock=compose.clock_for_functions(),
+        notify=notify,
+        action_policy=action_policy,
+    )
+
+
+class _Talk:
+    """What is printed while the changes are carried out: one line, or with `--json` one object, for each."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def change(self, out: Console, change: Change, result: str, problem: str = "") -> None:
+        """Print one change and what became of it: planned, done, failed, or missing."""
+        if self.as_json:
+            print_json(_object(change, result, problem))
+        elif change.action.value in SIGNS:
+            out.print(f"{SIGNS[change.action.value]} {escape(str(change))}", soft_wrap=True)
+
+    def wait(self, seconds: float, problem: Transient) -> None:
+        """Say that a wait begins, and why."""
+        if not self.as_json and seconds >= 4:
+            text = f"waiting {seconds:.0f} s: {problem}"
+            console(stderr=True).print(f"[dim]{escape(text)}[/dim]", soft_wrap=True)
+
+    def line(self, out: Console, text: str) -> None:
+        """Print a line for people."""
+        if not self.as_json:
+            out.print(escape(text), soft_wrap=True)
+
+
+def _object(change: Change, result: str, problem: str) -> dict[str, object]:
+    resource = change.resource
+    found = {"kind": resource.kind, "name": resource.name, "action": change.action.value, "result": result}
+    more = {"fields": list(change.fields), "detail": change.detail, "problem": problem}
+    return {**found, **{name: value for name, value in more.items() if value}}
+
+
+def _create(deployment: Deployment, out: Console, talk: _Talk, *, dry_run: bool) -> None:
+    from link_peer_cli.setup import plan, resources
+
+    _require_services(deployment, talk)
+    changes = plan(resources(deployment), deployment.clock, talk.wait)
+    counts = {action: sum(change.action.value == action for change in changes) for action in (*SIGNS, "keep")}
+    if dry_run:
+        for change in changes:
+            talk.change(out, change, "planned")
+        talk.line(
+            out,
+            f"To create: {counts['create']}, to update: {counts['update']}, as wanted: {counts['keep']}, "
+            f"left out: {counts['skip']}.",
+        )
+        return
+    _carry_out(deployment, out, talk, changes)
+    if counts["create"] or counts["update"]:
+        done = f"Created: {counts['create']}, updated: {counts['update']}"
+    else:
+        done = "Nothing to change"
+    talk.line(out, f"{done}; as wanted: {counts['keep']}, left out: {counts['skip']}.")
+    talk.line(
+        out,
+        f"Next: export LINK_PEER_REGION={deployment.settings.region} LINK_PEER_PREFIX={deployment.names.prefix}; "
+        "make package; s deploy -y",
+    )
+
+
+def _require_services(deployment: Deployment, talk: _Talk) -> None:
+    """Raise LinkPeerError that names each service that cannot be used."""
+    from link_peer.domain.errors import LinkPeerError
+
+    from link_peer_cli.setup.services import unusable
+
+    problems = [f"{found.service}: {found.problem}: {found.advice}" for found in unusable(deployment, talk.wait)]
+    if problems:
+        raise LinkPeerError("nothing was changed, because services cannot be used:\n" + "\n".join(problems))
+
+
+def _carry_out(deployment: Deployment, out: Console, talk: _Talk, changes: Sequence[Change]) -> None:
+    """Carry out the changes. Exit with 1 after naming what is missing, if one fails."""
+    from link_peer_cli.setup.engine import Stopped, carry_out
+
+    tell: Callable[[Change], None] = lambda change: talk.change(out, change, "done")  # noqa: E731
+    try:
+        carry_out(changes, deployment.clock, tell, talk.wait)
+    except Stopped as stopped:
+        _report(out, talk, stopped)
+        raise typer.Exit(Exit.REFUSED) from None
+
+
+def _report(out: Console, talk: _Talk, stopped: Stopped) -> None:
+    """Print what failed and what is missing because of it."""
+    open_changes = [change for change in stopped.left if change.action.value in ("create", "update", "delete")]
+    if talk.as_json:
+        talk.change(out, stopped.failed, "failed", str(stopped))
+        for change in open_changes:
+            talk.change(out, change, "missing")
+        return
+    err = console(stderr=True)
+    err.print(f"[red]{stopped.failed.action.value} failed:[/red] {escape(str(stopped))}", soft_wrap=True)
+    for change in open_changes:
+        err.print(f"not done: {change.action.value} {escape(change.resource.label)}", soft_wrap=True)
+    err.print("Run the same command again to continue.")
+
+
+def _remove(
+    deployment: Deployment,
+    out: Console,
+    talk: _Talk,
+    *,
+    dry_run: bool,
+    with_logs: bool,
+    force: bool,
+    yes: bool,
+    ask: bool,
+) -> None:
+    from link_peer.domain.errors import BadInput, LinkPeerError
+
+    from link_peer_cli.setup import resources
+    from link_peer_cli.setup.engine import plan_removal
+    from link_peer_cli.setup.in_use import in_use
+
+    if not (yes or ask or dry_run):
+        raise BadInput("--remove", "it would ask before it deletes: give --yes, or --dry-run to see what")
+    changes = plan_removal(resources(deployment), deployment.clock, talk.wait, with_logs=with_logs)
+    going = [change for change in changes if change.action.value == "delete"]
+    left = list(in_use(deployment)) if going and not force else []
+    if left and not dry_run:
+        advice = "Close the links first (docs/operations.md), or remove everything all the same with --force."
+        raise LinkPeerError("\n".join(["nothing was removed:", *left, advice]))
+    if dry_run or not going:
+        for change in changes:
+            talk.change(out, change, "planned")
+        for text in left:
+            talk.line(out, f"in the way: {text}")
+        talk.line(out, f"To delete: {len(going)}." if going else "Nothing is left to delete.")
+        return
+    if not yes:
+        for change in going:
+            talk.change(out, change, "planned")
+        typer.confirm(f"Delete these {len(going)}?", abort=True)
+    _carry_out(deployment, out, talk, changes)
+    kept = [change.resource.label for change in changes if change.resource.of_the_logs and change not in going]
+    talk.line(out, f"Deleted: {len(going)}.")
+    if kept:
+        talk.line(out, f"Kept: {', '.join(kept)}. Delete them with --remove --with-logs.")

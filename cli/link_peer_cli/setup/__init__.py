@@ -1,0 +1,14 @@
+"""What a deployment needs besides its functions, as a list of resources that `setup` makes and `doctor` checks."""
+
+from __future__ import annotations
+
+from link_peer_cli.setup import alarms, alerts, logs, queues, roles
+from link_peer_cli.setup.engine import plan
+from link_peer_cli.setup.resource import Action, Change, Deployment, Resource, State
+
+__all__ = ["Action", "Change", "Deployment", "Resource", "State", "plan", "resources"]
+
+
+def resources(deployment: Deployment) -> list[Resource]:
+    """Every resource of a deployment but its functions, in the order in which they are created."""
+    return [resource for service in (roles, queues, logs, alerts, alarms) for resource in service.resources(deployment)]

@@ -1,0 +1,289 @@
+"""The dashboard and the alert rules of the audit log, and whom the alerts notify."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from link_peer.alicloud import sls
+from msgspec.structs import replace
+
+from link_peer_cli.setup.files import read, reduced
+from link_peer_cli.setup.logs import GONE, InProject, Logs
+from link_peer_cli.setup.resource import Deployment, Resource, State
+from link_peer_cli.setup.sdk import log_call
+
+MAIN_REGION = "cn-heyuan"
+"""Users and action policies are kept there, for the projects of all regions [doc terraform alicloud_log_resource_record]."""
+
+DASHBOARD = "link-peer"
+CHART = {"width": 10, "height": 8}
+"""A dashboard is 20 columns wide."""
+
+NOBODY = "give --notify <e-mail address> or --action-policy <id>: without one it would notify nobody"
+
+
+def resources(deployment: Deployment) -> list[Resource]:
+    """The dashboard; the user and the action policy that --notify asks for; the alert rules."""
+    logs = Logs(deployment)
+    records = Records(deployment)
+    return [
+        Dashboard(logs),
+        Record(records, "sls.common.user", "user", _user(deployment)),
+        Record(records, "sls.alert.action_policy", "action policy", _action_policy(deployment)),
+        *(Alert(logs, rule) for rule in read("alerts.yaml")),
+    ]
+
+
+class Dashboard(InProject):
+    """One dashboard with the charts of deploy/dashboard.yaml."""
+
+    kind = "dashboard"
+    name = DASHBOARD
+
+    @property
+    def wanted(self) -> State:
+        """Its name and charts."""
+        return {
+            "displayName": DASHBOARD,
+            "charts": [self._chart(number, chart) for number, chart in enumerate(read("dashboard.yaml"))],
+        }
+
+    @property
+    def _detail(self) -> State:
+        return {"dashboardName": DASHBOARD, "description": "", **self.wanted}
+
+    def _chart(self, number: int, chart: Mapping[str, str]) -> dict[str, Any]:
+        """A chart in the format of CreateDashboard [doc SLS CreateDashboard]. Two stand side by side."""
+        place = {"xPos": number % 2 * CHART["width"], "yPos": number // 2 * CHART["height"], **CHART}
+        axes = {f"{axis}Axis": [chart[axis]] if axis in chart else [] for axis in "xy"}
+        logstore = self.logs.deployment.names.audit_logstore
+        return {
+            "title": f"link-peer-{number}",
+            "type": chart["type"],
+            "search": {
+                "logstore": logstore,
+                "topic": "",
+                "query": chart["query"],
+                "start": chart["start"],
+                "end": "now",
+            },
+            "display": {"displayName": chart["title"], **axes, **place},
+            "action": {},
+        }
+
+    def read(self) -> State | None:
+        """Its name and charts as they are."""
+        found = log_call(lambda: self.client.get_dashboard(self.project, self.name), {*GONE, "DashboardNotExist"})
+        shown: State | None = found and reduced(found.get_entity(), self.wanted)
+        return shown
+
+    def create(self) -> None:
+        """Create it."""
+        log_call(lambda: self.client.create_dashboard(self.project, self._detail), late=GONE)
+
+    def update(self) -> None:
+        """Replace its charts."""
+        log_call(lambda: self.client.update_dashboard(self.project, self._detail))
+
+    def delete(self) -> None:
+        """Delete it."""
+        log_call(lambda: self.client.delete_dashboard(self.project, self.name), {*GONE, "DashboardNotExist"})
+
+
+class Records:
+    """The records of an account's alert centre, which are of no project."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._settings = deployment.settings
+
+    @functools.cached_property
+    def client(self) -> Any:
+        """The SLS client of the main region."""
+        return sls.client(replace(self._settings, region=MAIN_REGION))
+
+
+class Record(Resource):
+    """A user or an action policy of the alert centre, for an e-mail address; both have the deployment's prefix as id."""
+
+    def __init__(self, records: Records, table: str, kind: str, value: Mapping[str, Any]) -> None:
+        """`value` is None where no e-mail address is given: what exists is then left as it is."""
+        self._records = records
+        self._table = table
+        self.kind = kind
+        self.name = value["name"]
+        self._value = value["value"]
+
+    @property
+    def wanted(self) -> State:
+        """The whole record, or nothing in particular."""
+        return {} if self._value is None else {"value": self._value}
+
+    @property
+    def lacks(self) -> str:
+        """An address."""
+        return "" if self._value else "only with --notify <e-mail address>"
+
+    @property
+    def _record(self) -> Any:
+        from aliyun.log.resource_params import ResourceRecord
+
+        return ResourceRecord(record_id=self.name, tag=self.name, value=self._value)
+
+    def read(self) -> State | None:
+        """The record as it is."""
+        found = log_call(
+            lambda: self._records.client.get_resource_record(self._table, self.name),
+            {"ResourceRecordNotExist"},
+        )
+        if found is None:
+            return None
+        value = found.get_record().get_value()
+        return {"value": reduced(json.loads(value) if isinstance(value, str) else value, self._value)}
+
+    def create(self) -> None:
+        """Create it."""
+        log_call(lambda: self._records.client.create_resource_record(self._table, self._record))
+
+    def update(self) -> None:
+        """Replace it."""
+        log_call(lambda: self._records.client.update_resource_record(self._table, self._record))
+
+    def delete(self) -> None:
+        """Delete it."""
+        log_call(
+            lambda: self._records.client.delete_resource_record(self._table, [self.name]),
+            {"ResourceRecordNotExist"},
+        )
+
+
+def _user(deployment: Deployment) -> dict[str, Any]:
+    """[doc SLS "Data structure of alert resource data"]"""
+    name = deployment.names.prefix
+    value = {"user_id": name, "user_name": name, "email": [deployment.notify], "enabled": True}
+    return {"name": name, "value": value if deployment.mail else None}
+
+
+def _action_policy(deployment: Deployment) -> dict[str, Any]:
+    """Mails every alert to that user. The second script only serves escalation, which is off [doc as above]."""
+    name = deployment.names.prefix
+    script = (
+        f'fire(type="email", users=["{name}"], groups=[], oncall_groups=[], receiver_type="static", external_url="", '
+        'external_headers={}, template_id="sls.builtin.en", period="any")'
+    )
+    value = {
+        "action_policy_id": name,
+        "action_policy_name": name,
+        "labels": {},
+        "is_default": False,
+        "primary_policy_script": script,
+        "secondary_policy_script": script,
+        "escalation_start_enabled": False,
+        "escalation_start_timeout": "10m",
+        "escalation_inprogress_enabled": False,
+        "escalation_inprogress_timeout": "30m",
+        "escalation_enabled": False,
+        "escalation_timeout": "1h",
+    }
+    return {"name": name, "value": value if deployment.mail else None}
+
+
+class Alert(InProject):
+    """An alert rule of deploy/alerts.yaml."""
+
+    kind = "alert"
+
+    def __init__(self, logs: Logs, rule: Mapping[str, Any]) -> None:
+        super().__init__(logs)
+        self.name = rule["name"]
+        self._rule = rule
+
+    @property
+    def _notifies(self) -> str:
+        """The id of the action policy; empty where none is given."""
+        deployment = self.logs.deployment
+        return deployment.action_policy or (deployment.names.prefix if deployment.mail else "")
+
+    @property
+    def wanted(self) -> State:
+        """The rule, and which action policy it uses if one is given."""
+        return {"rule": self._detail(), **({"action policy": self._notifies} if self._notifies else {})}
+
+    @property
+    def lacks(self) -> str:
+        """Somebody to notify."""
+        return "" if self._notifies else NOBODY
+
+    def read(self) -> State | None:
+        """The rule as it is, and its action policy."""
+        found = log_call(lambda: self.client.get_alert(self.project, self.name), {*GONE, "JobNotExist"})
+        if found is None:
+            return None
+        shown = found.get_entity()
+        policy = shown.get("configuration", {}).get("policyConfiguration", {})
+        return {"rule": reduced(shown, self._detail()), "action policy": policy.get("actionPolicyId", "")}
+
+    def create(self) -> None:
+        """Create it."""
+        log_call(lambda: self.client.create_alert(self.project, self._detail(self._notifies)), late=GONE)
+
+    def update(self) -> None:
+        """Replace it; without another action policy it keeps the one it has."""
+        detail = self._detail(self._notifies or (self.read() or {}).get("action policy", ""))
+        log_call(lambda: self.client.update_alert(self.project, detail))
+
+    def delete(self) -> None:
+        """Delete it."""
+        log_call(lambda: self.client.delete_alert(self.project, self.name), {*GONE, "JobNotExist"})
+
+    def _detail(self, action_policy: str = "") -> dict[str, Any]:
+        """The rule in the format of CreateAlert; without an action policy, only what must be the same for all.
+
+        [doc SLS "Data structure of an alert rule"; older pages call the switch `state`, newer ones `status`: both are sent]
+        """
+        deployment, rule = self.logs.deployment, self._rule
+        notified = {"actionPolicyId": action_policy} if action_policy else {}
+        query = {
+            "storeType": "log",
+            "region": deployment.settings.region,
+            "project": self.project,
+            "store": deployment.names.audit_logstore,
+            "query": rule["query"],
+            "timeSpanType": "Relative",
+            "start": f"-{rule['minutes']}m",
+            "end": "now",
+            "powerSqlMode": "auto",
+        }
+        return {
+            "name": rule["name"],
+            "displayName": rule["name"],
+            "type": "Alert",
+            "state": "Enabled",
+            "status": "Enabled",
+            "schedule": {"type": "FixedRate", "interval": "5m"},
+            "configuration": {
+                "version": "2.0",
+                "type": "default",
+                "dashboard": DASHBOARD,
+                "queryList": [query],
+                "groupConfiguration": {"type": "no_group", "fields": []},
+                "joinConfigurations": [],
+                "severityConfigurations": [
+                    {"severity": rule["severity"], "evalCondition": {"condition": rule["when"], "countCondition": ""}}
+                ],
+                "labels": [],
+                "annotations": [{"key": "title", "value": rule["name"]}, {"key": "desc", "value": rule["says"]}],
+                "autoAnnotation": True,
+                "sendResolved": False,
+                "threshold": 1,
+                "noDataFire": False,
+                "noDataSeverity": 6,
+                "policyConfiguration": {
+                    "alertPolicyId": "sls.builtin.dynamic",
+                    **notified,
+                    "repeatInterval": "4h",
+                },
+            },
+        }

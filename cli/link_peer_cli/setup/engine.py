@@ -1,0 +1,104 @@
+"""Carries out a plan: one resource after the other, patiently, and again from where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from link_peer.domain.errors import LinkPeerError, Transient
+from link_peer.runtime.clock import Clock
+
+from link_peer_cli.setup.resource import Action, Change, Resource, change_of
+
+T = TypeVar("T")
+
+Wait = Callable[[float, Transient], None]
+"""Told before each wait: how many seconds, and why."""
+
+WAITS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Seconds before each further attempt: together a minute, the longest for which an API throttles, and more than it takes
+until a new log project or role is known everywhere."""
+
+
+class Stopped(LinkPeerError):
+    """A change failed for good: `failed`, and what follows it in the plan, was not carried out."""
+
+    def __init__(self, failed: Change, left: Sequence[Change], problem: LinkPeerError) -> None:
+        super().__init__(f"{failed.resource.label}: {problem}")
+        self.failed = failed
+        self.left = left
+
+
+def patiently(call: Callable[[], T], clock: Clock, wait: Wait | None = None) -> T:
+    """The result of `call`, which is made again after each of the WAITS while it raises Transient. Raises the last one."""
+    for seconds in WAITS:
+        try:
+            return call()
+        except Transient as error:
+            if wait is not None:
+                wait(seconds, error)
+            clock.sleep(seconds)
+    return call()
+
+
+def plan(resources: Sequence[Resource], clock: Clock, wait: Wait | None = None) -> list[Change]:
+    """What it takes to bring the resources to their wanted state, in the order in which it must be done. Only reads."""
+    return [patiently(lambda one=one: change_of(one), clock, wait) for one in resources]  # type: ignore[misc]
+
+
+def plan_removal(
+    resources: Sequence[Resource], clock: Clock, wait: Wait | None = None, *, with_logs: bool
+) -> list[Change]:
+    """What of the resources is to be deleted, in the order in which it must be done. Only reads.
+
+    Without `with_logs`, the log project, its logstores and their indexes are kept.
+    """
+    return list(_removal(resources, clock, wait, with_logs))
+
+
+def _removal(resources: Sequence[Resource], clock: Clock, wait: Wait | None, with_logs: bool) -> Iterator[Change]:
+    for resource in reversed(resources):
+        current = patiently(resource.read, clock, wait)
+        if current is None:
+            continue
+        if resource.of_the_logs and not with_logs:
+            yield Change(resource, Action.KEEP, detail="deleted only together with the logs")
+        else:
+            yield Change(resource, Action.DELETE)
+
+
+def carry_out(
+    changes: Sequence[Change], clock: Clock, done: Callable[[Change], None], wait: Wait | None = None
+) -> None:
+    """Carry out the changes in their order; `done` is called after each. Raises Stopped at the first that fails.
+
+    Each attempt after the first reads the resource again and does what is left to do, so an answer that was lost does no
+    harm.
+    """
+    for number, change in enumerate(changes):
+        try:
+            patiently(_Attempts(change), clock, wait)
+        except LinkPeerError as problem:
+            raise Stopped(change, changes[number + 1 :], problem) from problem
+        done(change)
+
+
+class _Attempts:
+    """The attempts at one change."""
+
+    def __init__(self, change: Change) -> None:
+        self._change = change
+        self._first = True
+
+    def __call__(self) -> None:
+        resource, action = self._change.resource, self._change.action
+        if not self._first and action is not Action.DELETE:
+            action = change_of(resource).action
+        self._first = False
+        {Action.CREATE: resource.create, Action.UPDATE: resource.update, Action.DELETE: resource.delete}.get(
+            action, _nothing
+        )()
+
+
+def _nothing() -> None:
+    """What is kept or skipped needs no call."""

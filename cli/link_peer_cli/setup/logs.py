@@ -1,0 +1,225 @@
+"""The log project: its logstores with their indexes, and the saved searches."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from link_peer.alicloud import sls
+
+from link_peer_cli.setup.files import read, reduced
+from link_peer_cli.setup.resource import Deployment, Resource, State
+from link_peer_cli.setup.sdk import log_call
+
+NO_PROJECT = "ProjectNotExist"
+NO_LOGSTORE = "LogStoreNotExist"
+GONE = frozenset({NO_PROJECT, NO_LOGSTORE})
+"""What a resource within a project or a logstore that does not exist is answered, and for a while one that is new."""
+
+AUDIT_DAYS = 365
+FUNCTION_DAYS = 30
+
+
+def resources(deployment: Deployment) -> list[Resource]:
+    """The project, its two logstores with an index each, and the saved searches, in the order of creation."""
+    logs, names = Logs(deployment), deployment.names
+    stores = {names.audit_logstore: AUDIT_DAYS, names.function_logstore: FUNCTION_DAYS}
+    indexes = {names.audit_logstore: "sls-index.json", names.function_logstore: "sls-index-functions.json"}
+    return [
+        LogProject(logs),
+        *(Logstore(logs, name, days) for name, days in stores.items()),
+        *(LogIndex(logs, name, read(file)) for name, file in indexes.items()),
+        *(SavedSearch(logs, search) for search in read("searches.yaml")),
+    ]
+
+
+class Logs:
+    """SLS through its official SDK, and the project of the deployment."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.project = deployment.names.audit_project
+
+    @functools.cached_property
+    def client(self) -> Any:
+        """One client for all resources."""
+        return sls.client(self.deployment.settings)
+
+
+class InProject(Resource):
+    """A resource within the log project."""
+
+    def __init__(self, logs: Logs) -> None:
+        self.logs = logs
+
+    @property
+    def client(self) -> Any:
+        """The SLS client."""
+        return self.logs.client
+
+    @property
+    def project(self) -> str:
+        """The project's name."""
+        return self.logs.project
+
+
+class LogProject(InProject):
+    """The log project. Deleting it deletes the audit log."""
+
+    kind = "log project"
+    of_the_logs = True
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """Its name, which no other customer of the region may have."""
+        return self.project
+
+    @property
+    def wanted(self) -> State:
+        """Nothing but that it exists."""
+        return {}
+
+    def read(self) -> State | None:
+        """Whether it exists."""
+        found = log_call(lambda: self.client.get_project(self.project), {NO_PROJECT})
+        return None if found is None else {}
+
+    def create(self) -> None:
+        """Create it."""
+        log_call(lambda: self.client.create_project(self.project, "link-peer"))
+
+    def update(self) -> None:
+        """Nothing of it is ever changed."""
+
+    def delete(self) -> None:
+        """Delete it with everything in it."""
+        log_call(lambda: self.client.delete_project(self.project), {NO_PROJECT})
+
+
+class Logstore(InProject):
+    """A logstore. Deleting it deletes its logs."""
+
+    kind = "logstore"
+    of_the_logs = True
+
+    def __init__(self, logs: Logs, name: str, days: int) -> None:
+        super().__init__(logs)
+        self.name = name
+        self._days = days
+
+    @property
+    def wanted(self) -> State:
+        """How long it keeps a log."""
+        return {"days": self._days}
+
+    def read(self) -> State | None:
+        """How long it keeps a log."""
+        found = log_call(lambda: self.client.get_logstore(self.project, self.name), GONE)
+        return None if found is None else {"days": found.get_ttl()}
+
+    def create(self) -> None:
+        """Create it; it may grow to 64 shards by itself."""
+        log_call(
+            lambda: self.client.create_logstore(
+                self.project, self.name, ttl=self._days, auto_split=True, max_split_shard=64
+            ),
+            late=GONE,
+        )
+
+    def update(self) -> None:
+        """Keep logs for as long as wanted."""
+        log_call(lambda: self.client.update_logstore(self.project, self.name, ttl=self._days))
+
+    def delete(self) -> None:
+        """Delete it with its logs."""
+        log_call(lambda: self.client.delete_logstore(self.project, self.name), GONE)
+
+
+class LogIndex(InProject):
+    """The index of a logstore. It covers what is written after its last change."""
+
+    kind = "index"
+    of_the_logs = True
+
+    def __init__(self, logs: Logs, logstore: str, document: Mapping[str, Any]) -> None:
+        super().__init__(logs)
+        self.name = logstore
+        self._document = document
+
+    @property
+    def wanted(self) -> State:
+        """The whole index."""
+        return self._document
+
+    @property
+    def _config(self) -> Any:
+        from aliyun.log.index_config import IndexConfig
+
+        config = IndexConfig()
+        config.from_json(self._document)
+        return config
+
+    def read(self) -> State | None:
+        """The index as it is, without what SLS adds."""
+        found = log_call(lambda: self.client.get_index_config(self.project, self.name), {*GONE, "IndexConfigNotExist"})
+        shown: State | None = found and reduced(found.get_index_config().to_json(), self._document)
+        return shown
+
+    def create(self) -> None:
+        """Create it."""
+        log_call(lambda: self.client.create_index(self.project, self.name, self._config), late=GONE)
+
+    def update(self) -> None:
+        """Replace it."""
+        log_call(lambda: self.client.update_index(self.project, self.name, self._config), late=GONE)
+
+    def delete(self) -> None:
+        """Delete it; the logs stay."""
+        log_call(lambda: self.client.delete_index(self.project, self.name), {*GONE, "IndexConfigNotExist"})
+
+
+class SavedSearch(InProject):
+    """A query of the audit log that is offered in its console."""
+
+    kind = "saved search"
+
+    def __init__(self, logs: Logs, search: Mapping[str, str]) -> None:
+        super().__init__(logs)
+        self.name = search["name"]
+        self._detail = {
+            "savedsearchName": search["name"],
+            "displayName": search["title"],
+            "searchQuery": search["query"],
+            "logstore": logs.deployment.names.audit_logstore,
+            "topic": "",
+        }
+
+    @property
+    def wanted(self) -> State:
+        """The search as SLS keeps it."""
+        return self._detail
+
+    def read(self) -> State | None:
+        """The search as it is."""
+        found = log_call(
+            lambda: self.client.get_savedsearch(self.project, self.name),
+            {*GONE, "SavedSearchNotExist"},
+        )
+        shown: State | None = found and reduced(found.get_entity(), self._detail)
+        return shown
+
+    def create(self) -> None:
+        """Create it."""
+        log_call(lambda: self.client.create_savedsearch(self.project, self._detail), late=GONE)
+
+    def update(self) -> None:
+        """Replace it."""
+        log_call(lambda: self.client.update_savedsearch(self.project, self._detail))
+
+    def delete(self) -> None:
+        """Delete it."""
+        log_call(
+            lambda: self.client.delete_savedsearch(self.project, self.name),
+            {*GONE, "SavedSearchNotExist"},
+        )

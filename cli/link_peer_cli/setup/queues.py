@@ -1,0 +1,71 @@
+"""The queues: for requests that all accounts share, of single accounts, and for what could not be delivered."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from link_peer.alicloud import mns
+from link_peer.domain.errors import LinkPeerError
+
+from link_peer_cli.setup.resource import Deployment, Resource, State
+from link_peer_cli.setup.sdk import queue_call
+
+WEEK = 7 * 24 * 3600
+"""Seconds; the longest that a queue keeps a message [doc SMQ limits]."""
+
+
+def resources(deployment: Deployment) -> list[Resource]:
+    """The dead-letter queue, the shared queue, and the bound queues of the policy."""
+    names, policy = deployment.names, deployment.policy
+    return [Queue(deployment, name) for name in (names.dead_letters, names.queue, *sorted(policy.bound_queues))]
+
+
+def require_names(deployment: Deployment) -> None:
+    """Raise LinkPeerError for a bound queue that the functions' role does not cover: they put messages back on it."""
+    start = f"{deployment.names.queue}-"
+    for name, uid in sorted(deployment.policy.bound_queues.items()):
+        if not name.startswith(start):
+            raise LinkPeerError(f"accounts.{uid}.queue is {name}: its name must begin with {start}")
+
+
+class Queue(Resource):
+    """A queue that keeps a message for a week. Its other attributes are its owner's choice."""
+
+    kind = "queue"
+
+    def __init__(self, deployment: Deployment, name: str) -> None:
+        self._deployment = deployment
+        self.name = name
+
+    @property
+    def wanted(self) -> State:
+        """How many seconds it keeps a message."""
+        return {"seconds": WEEK}
+
+    @property
+    def _queue(self) -> Any:
+        return mns.account(self._deployment.settings, self._deployment.policy.home).get_queue(self.name)
+
+    def read(self) -> State | None:
+        """How many seconds it keeps a message."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the SDK reads its own deprecated fields
+            found = queue_call(self._queue.get_attributes, {"QueueNotExist"})
+        return None if found is None else {"seconds": found.message_retention_period}
+
+    def create(self) -> None:
+        """Create it."""
+        from mns.queue import QueueMeta
+
+        queue_call(lambda: self._queue.create(QueueMeta(msg_ttl=WEEK)))
+
+    def update(self) -> None:
+        """Set its attributes."""
+        from mns.queue import QueueMeta
+
+        queue_call(lambda: self._queue.set_attributes(QueueMeta(msg_ttl=WEEK)))
+
+    def delete(self) -> None:
+        """Delete it with its messages."""
+        queue_call(self._queue.delete, {"QueueNotExist"})

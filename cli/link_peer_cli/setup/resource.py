@@ -1,0 +1,115 @@
+"""What a deployment has in the cloud: a list of resources that can be read, created, updated and deleted.
+
+`setup` makes every resource as it is wanted; `doctor` only plans, and reports what is missing or differs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+import msgspec
+from link_peer.domain.policy import Policy
+from link_peer.runtime.clock import Clock
+from link_peer.runtime.settings import Settings
+
+from link_peer_cli.names import Names
+
+State = Mapping[str, Any]
+"""What setup controls of a resource, by field. What the cloud shows besides is left out."""
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """Which deployment the resources are of, and with which keys they are read and changed.
+
+    `notify` is an e-mail address, or a contact group of CloudMonitor that exists; `action_policy` the id of an action
+    policy of SLS that exists. Where both are empty, alerts and alarms that exist keep whom they notify.
+    """
+
+    settings: Settings
+    policy: Policy
+    names: Names
+    clock: Clock
+    notify: str = ""
+    action_policy: str = ""
+
+    @property
+    def mail(self) -> str:
+        """`notify`, where it is an e-mail address."""
+        return self.notify if "@" in self.notify else ""
+
+
+class Resource(ABC):
+    """One resource. Its methods raise LinkPeerError: CloudError what is refused, Transient what may succeed later."""
+
+    kind: str
+    name: str
+    of_the_logs = False
+    """Whether it is deleted only together with the logs, which cannot be made again."""
+
+    @property
+    def label(self) -> str:
+        """Kind and name, for people."""
+        return f"{self.kind} {self.name}"
+
+    @property
+    @abstractmethod
+    def wanted(self) -> State:
+        """The state that it should have."""
+
+    @property
+    def lacks(self) -> str:
+        """What a person must give before it can be created; empty if nothing."""
+        return ""
+
+    @abstractmethod
+    def read(self) -> State | None:
+        """Its state in the cloud, with the fields of `wanted`; None if it does not exist."""
+
+    @abstractmethod
+    def create(self) -> None:
+        """Create it as it is wanted."""
+
+    @abstractmethod
+    def update(self) -> None:
+        """Bring it to the wanted state; it exists."""
+
+    @abstractmethod
+    def delete(self) -> None:
+        """Delete it. It is no error if it is gone."""
+
+
+class Action(str, Enum):
+    """What is to be done with a resource."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    KEEP = "keep"  # it is as wanted
+    SKIP = "skip"  # it cannot be created before a person gives something
+    DELETE = "delete"
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What is to be done with one resource. `fields` of an update are those that differ; `detail` says why it is skipped."""
+
+    resource: Resource
+    action: Action
+    fields: tuple[str, ...] = ()
+    detail: str = ""
+
+    def __str__(self) -> str:
+        """One line for people."""
+        more = ", ".join(self.fields) or self.detail
+        return self.resource.label + (f": {more}" if more else "")
+
+
+def change_of(resource: Resource) -> Change:
+    """What it takes to bring one resource to its wanted state."""
+    current = resource.read()
+    if current is None:
+        lacking = resource.lacks
+        return Change(resource, Action.SKIP if lacking else Action.CREATE, detail=lacking)
+    fields = tuple(name for name, value in resource.wanted.items() if current.get(name) != value)
+    return Change(resource, Action.UPDATE if fields else Action.KEEP, fields)

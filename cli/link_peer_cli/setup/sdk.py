@@ -1,0 +1,71 @@
+"""Calls of the official SDKs for setup: their errors become ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
+
+from link_peer.alicloud import sls
+from link_peer.alicloud.sdk import call
+from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
+
+T = TypeVar("T")
+
+_SLS_TRANSIENT = frozenset(
+    {"InternalServerError", "ServerBusy", "RequestTimeout", "LogRequestError", "BadResponse", "RequestError"}
+)
+_SLS_THROTTLED = frozenset({"WriteQuotaExceed", "ReadQuotaExceed", "ProjectQuotaExceed", "ExceedQuota"})
+_SLS_NO_ACCESS = frozenset({"Unauthorized", "SignatureNotMatch", "SecurityTokenExpired", "SecurityTokenInvalid"})
+
+
+def unless(missing: Collection[str], send: Callable[[], T]) -> T | None:
+    """The answer of an RPC call; None if it is refused with one of the codes `missing`."""
+    try:
+        return call(send)
+    except CloudError as error:
+        if error.code in missing:
+            return None
+        raise
+
+
+def log_call(send: Callable[[], T], missing: Collection[str] = (), late: Collection[str] = ()) -> T | None:
+    """The answer of a call of SLS; None if it is refused with one of the codes `missing`.
+
+    The codes `late` are Transient: SLS shows a new project or logstore only after a while.
+    """
+    try:
+        return send()
+    except sls.AuditUnavailable as error:
+        if error.code in missing:
+            return None
+        raise _log_error(error, late) from error
+
+
+def _log_error(error: sls.AuditUnavailable, late: Collection[str]) -> Exception:
+    if error.code in late or error.code in _SLS_TRANSIENT:
+        return Transient(str(error))
+    if error.code in _SLS_THROTTLED:
+        return Throttled(str(error))
+    message = str(error).removeprefix(f"{error.code}: ")
+    return (NoAccess if error.code in _SLS_NO_ACCESS else CloudError)(error.code, message)
+
+
+def queue_call(send: Callable[[], T], missing: Collection[str] = ()) -> T | None:
+    """The answer of a call of MNS; None if it is refused with one of the codes `missing`."""
+    from mns.mns_exception import MNSExceptionBase, MNSServerException
+
+    try:
+        return send()
+    except MNSServerException as error:
+        if error.type in missing:
+            return None
+        if error.type in ("InternalServerError", "QpsLimitExceeded", "ServiceUnavailable"):
+            raise Transient(f"{error.type}: {error.message}") from error
+        raise CloudError(error.type, str(error.message)) from error
+    except MNSExceptionBase as error:  # no readable answer
+        raise Transient(f"{error.type}: {error.message}") from error
+
+
+def shown(value: Any, *names: str) -> dict[str, Any]:
+    """Some fields of a JSON object, those that it lacks as None."""
+    return {name: (value or {}).get(name) for name in names}

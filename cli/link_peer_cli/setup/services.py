@@ -1,0 +1,124 @@
+"""Whether the services that a deployment needs are activated, and whether the keys are those of its account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+from link_peer.alicloud import mns, sls
+from link_peer.alicloud.sdk import call, client_config
+from link_peer.domain.errors import CloudError, LinkPeerError, Transient
+
+from link_peer_cli.setup.alarms import Monitor
+from link_peer_cli.setup.engine import Wait, patiently
+from link_peer_cli.setup.resource import Deployment
+from link_peer_cli.setup.roles import Ram
+from link_peer_cli.setup.sdk import log_call, queue_call
+
+
+class Service(msgspec.Struct, frozen=True):
+    """A service, a harmless read of it, the page that activates it, and codes or texts with which it refuses an account
+    that has not activated it."""
+
+    name: str
+    read: Callable[[Deployment], object]
+    page: str
+    not_active: tuple[str, ...] = ()
+
+
+class Unusable(msgspec.Struct, frozen=True):
+    """A service that cannot be used, why, and what a person can do."""
+
+    service: str
+    problem: str
+    advice: str
+
+
+def require_home(deployment: Deployment) -> None:
+    """Raise LinkPeerError unless the keys belong to the policy's home account."""
+    from alibabacloud_sts20150401.client import Client
+
+    config = client_config(deployment.settings, "sts", deployment.settings.credentials)
+    config.endpoint = config.endpoint or f"sts.{deployment.settings.region}.aliyuncs.com"
+    client = Client(config)
+    found = patiently(lambda: call(client.get_caller_identity).body, deployment.clock)
+    home = deployment.policy.home
+    if str(found.account_id) != home:
+        raise LinkPeerError(
+            f"the keys belong to account {found.account_id} ({found.arn}), but the policy file's home account is {home}, "
+            "the only one without a role: use keys of it, or change the policy file"
+        )
+
+
+def unusable(deployment: Deployment, wait: Wait | None = None) -> Iterator[Unusable]:
+    """The services that refuse a harmless read."""
+    for service in SERVICES:
+        try:
+            patiently(lambda service=service: service.read(deployment), deployment.clock, wait)  # type: ignore[misc]
+        except (CloudError, Transient) as error:
+            if any(text in str(error) for text in service.not_active):
+                yield Unusable(service.name, "not activated", f"activate it at {service.page}")
+            else:
+                advice = f"give the keys permission, or if it is not activated, activate it at {service.page}"
+                yield Unusable(service.name, str(error), advice)
+
+
+def _ram(deployment: Deployment) -> object:
+    ram = Ram(deployment)
+    return call(lambda: ram.client.list_roles(ram.models.ListRolesRequest(max_items=1)))
+
+
+def _functions(deployment: Deployment) -> object:
+    from alibabacloud_fc20230330 import models
+    from alibabacloud_fc20230330.client import Client
+
+    config = client_config(deployment.settings, "fc", deployment.settings.credentials)
+    config.endpoint = config.endpoint or f"{deployment.policy.home}.{deployment.settings.region}.fc.aliyuncs.com"
+    return call(lambda: Client(config).list_functions(models.ListFunctionsRequest(limit=1)))
+
+
+def _events(deployment: Deployment) -> object:
+    from alibabacloud_eventbridge20200401 import models
+    from alibabacloud_eventbridge20200401.client import Client
+
+    config = client_config(deployment.settings, "eventbridge", deployment.settings.credentials)
+    config.endpoint = config.endpoint or f"eventbridge-console.{deployment.settings.region}.aliyuncs.com"
+    body = call(lambda: Client(config).list_event_buses(models.ListEventBusesRequest(limit=1))).body
+    if body.success is False:  # answered with 200
+        raise CloudError(str(body.code), str(body.message))
+    return body
+
+
+def _queues(deployment: Deployment) -> object:
+    account = mns.account(deployment.settings, deployment.policy.home)
+    return queue_call(lambda: account.list_queue(ret_number=1))
+
+
+def _logs(deployment: Deployment) -> object:
+    client = sls.client(deployment.settings)
+    return log_call(lambda: client.list_project(size=1))
+
+
+def _monitor(deployment: Deployment) -> object:
+    monitor = Monitor(deployment)
+    request = monitor.models.DescribeMetricRuleListRequest(page_size=1)
+    return monitor.call(monitor.client.describe_metric_rule_list, request)
+
+
+SERVICES = (
+    Service("RAM", _ram, "https://ram.console.aliyun.com"),
+    Service(
+        "Function Compute",
+        _functions,
+        "https://fcnext.console.aliyun.com",
+        ("service is not enabled for current user",),
+    ),
+    Service(
+        "EventBridge", _events, "https://eventbridge.console.aliyun.com", ("ServiceAccessDenied", "ServiceNotEnable")
+    ),
+    Service("SMQ (MNS)", _queues, "https://mns.console.aliyun.com"),
+    Service("SLS", _logs, "https://sls.console.aliyun.com", ("is inactive",)),
+    Service("CloudMonitor", _monitor, "https://cloudmonitor.console.aliyun.com"),
+)
+"""The texts are those of `local/link_peer_local/core/activation.py`, with their sources; for MNS none is known. The default
+bus of EventBridge carries the events of ECS and of ActionTrail, which needs no activation of its own."""

@@ -1,0 +1,1 @@
+"""CloudMonitor (CMS): alarm rules with thresholds, contacts and contact groups. No metric is collected or evaluated."""

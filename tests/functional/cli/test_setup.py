@@ -1,0 +1,585 @@
+"""`link-peer setup` brings an account that has nothing to what a deployment needs, and takes it away again."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from link_peer.alicloud.sts import CACHE
+from link_peer.runtime import compose
+from link_peer_cli.clients.local_cloud import environment, running
+from link_peer_cli.setup.roles import VERSIONS
+from link_peer_local import inprocess, world
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.cms.state import Account as Monitored
+from link_peer_local.core.clock import VirtualClock
+from link_peer_local.core.faults import Fault
+from link_peer_local.core.principals import Role, Version
+from link_peer_local.mns.state import QueueAttributes
+from link_peer_local.ram.documents import peer_roles, render
+from msgspec.structs import replace
+from pytest_mock import MockerFixture
+
+from tests.functional.command import Cli
+
+HOME, PEER, REGION = "1000000000000001", "1000000000000002", "cn-qingdao"
+PROJECT = f"link-peer-{HOME}"
+MAIL = ("--notify", "ops@example.com")
+VALUES = {
+    "LINK_PEER_REGION": REGION,
+    "LINK_PEER_PREFIX": "link-peer",
+    "HOME_ACCOUNT": HOME,
+    "DEPLOYMENT": "prod",
+}
+PEER_ROLE = f"acs:ram::{PEER}:role/link-peer"
+
+
+@pytest.fixture(name="cloud")
+def _cloud(mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> LocalCloud:
+    """Two accounts without anything; the keys are those of home's administrator."""
+    cloud = LocalCloud(VirtualClock())
+    world.load(cloud, "empty")
+    inprocess.install(mocker, cloud)
+    monkeypatch.setattr(compose, "clock_for_functions", lambda: cloud.clock)
+    monkeypatch.setenv("LINK_PEER_REGION", REGION)
+    policy = tmp_path / "policy.yaml"
+    policy.write_bytes(Path(cloud.world.policy).read_bytes())
+    monkeypatch.setenv("LINK_PEER_POLICY", str(policy))
+    CACHE.sessions.clear()
+    use_keys(cloud, monkeypatch, HOME)
+    return cloud
+
+
+def use_keys(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, uid: str) -> None:
+    keys = cloud.identity.accounts[uid]
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", keys.access_key_id)
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", keys.access_key_secret)
+
+
+@pytest.fixture(name="cli")
+def _cli(capsys: pytest.CaptureFixture[str], cloud: LocalCloud) -> Cli:
+    return Cli(capsys)
+
+
+def writes(cloud: LocalCloud) -> list[str]:
+    """The calls that may have changed something."""
+    return [call.action for call in cloud.faults.calls if not call.action.startswith(("Get", "List", "Describe"))]
+
+
+def results(cli: Cli, *options: str) -> tuple[int, dict[str, tuple[str, str]]]:
+    """Run setup with `--json`: its exit code, and (action, result) by `<kind> <name>`."""
+    code, found = cli.json("setup", *options)
+    return code, {f"{one['kind']} {one['name']}": (one["action"], one["result"]) for one in found}
+
+
+# Creating
+
+
+def test_one_run_creates_everything(cloud: LocalCloud, cli: Cli) -> None:
+    """Roles, queues, logs, searches, dashboard, alerts and alarms; with the shipped documents and the address to notify."""
+    code, found = results(cli, *MAIL)
+    assert (code, set(found.values())) == (0, {("create", "done")})
+    identity, project = cloud.identity, cloud.sls.project(HOME, PROJECT)
+    assert {arn.rpartition("/")[2] for arn in identity.roles} == {
+        "link-peer-fc",
+        "link-peer-reader",
+        "link-peer-operator",
+    }
+    for role in identity.roles.values():
+        assert ("Custom", role.name) in role.attached
+    document = json.loads(identity.policies[HOME, "link-peer-fc"].document)
+    assert document == render("ram-function-role.json", VALUES, [PEER_ROLE])
+    for queue in ("link-peer-requests", "link-peer-dead-letters"):
+        assert cloud.mns.queue(HOME, queue).attributes.message_retention_period == 7 * 86400
+    assert {name: store.settings["ttl"] for name, store in project.logstores.items()} == {
+        "decisions": 365,
+        "functions": 30,
+    }
+    assert all(store.index is not None for store in project.logstores.values())
+    assert len(project.searches) > 8
+    assert list(project.dashboards) == ["link-peer"]
+    policies = {rule["configuration"]["policyConfiguration"]["actionPolicyId"] for rule in project.alerts.values()}
+    assert policies == {"link-peer"}
+    user = json.loads(cloud.sls.records(HOME, "sls.common.user")["link-peer"]["value"])
+    assert user["email"] == ["ops@example.com"]
+    mailing = json.loads(cloud.sls.records(HOME, "sls.alert.action_policy")["link-peer"]["value"])
+    assert 'type="email", users=["link-peer"]' in mailing["primary_policy_script"]
+    monitor = cloud.cms.accounts[HOME]
+    assert (monitor.contacts, monitor.groups) == ({"link-peer": "ops@example.com"}, {"link-peer": ["link-peer"]})
+    assert {alarm.contact_groups for alarm in monitor.alarms.values()} == {"link-peer"}
+    [watched] = json.loads(monitor.alarms["link-peer-dead-letters"].resources)
+    assert watched == {"userId": HOME, "region": REGION, "queue": "link-peer-dead-letters"}
+    errors = json.loads(monitor.alarms["link-peer-function-errors"].resources)
+    assert [one["functionName"] for one in errors] == [
+        "link-peer-auto-link",
+        "link-peer-cross-account",
+        "link-peer-sweep",
+    ]
+
+
+def test_a_second_run_changes_nothing_and_says_so(cloud: LocalCloud, cli: Cli) -> None:
+    """Also without the options, which alerts and alarms then keep."""
+    cli("setup", *MAIL)
+    before = writes(cloud)
+    for options in (MAIL, ()):
+        assert cli("setup", *options) == 0
+        assert cli.out.startswith("Nothing to change; as wanted: 37, left out: 0.\n")
+    assert writes(cloud) == before
+
+
+def test_a_dry_run_changes_nothing(cloud: LocalCloud, cli: Cli) -> None:
+    """It prints the plan with its counts."""
+    assert cli("setup", "--dry-run", *MAIL) == 0
+    assert "+ role link-peer-fc\n" in cli.out
+    assert "To create: 37, to update: 0, as wanted: 0, left out: 0." in cli.out
+    assert writes(cloud) == []
+
+
+def test_the_functions_role_lets_the_log_be_written(cloud: LocalCloud, cli: Cli) -> None:
+    """The names in the policies are those of the resources that were created."""
+    cli("setup")
+    role = cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
+    text = cloud.identity.policies[HOME, role.name].document
+    for name in (f"project/{PROJECT}/logstore/decisions", "queues/link-peer-requests/messages"):
+        assert name in text
+
+
+def test_a_queue_of_a_single_account_is_created(cloud: LocalCloud, cli: Cli, tmp_path: Path) -> None:
+    """Under the name that the policy file gives it."""
+    path = tmp_path / "policy.yaml"
+    policy = yaml.safe_load(path.read_text(encoding="utf-8"))
+    policy["accounts"][PEER]["queue"] = f"link-peer-requests-{PEER}"
+    path.write_text(yaml.safe_dump(policy), encoding="utf-8")
+    assert cli("setup") == 0
+    assert cloud.mns.queue(HOME, f"link-peer-requests-{PEER}")
+
+
+def test_a_queue_that_the_functions_could_not_send_to_is_refused(cloud: LocalCloud, cli: Cli, tmp_path: Path) -> None:
+    """Their role covers the names that begin with the deployment's; messages are put back on the queue they came from."""
+    path = tmp_path / "policy.yaml"
+    policy = yaml.safe_load(path.read_text(encoding="utf-8"))
+    policy["accounts"][PEER]["queue"] = "link-peer-requests-b"
+    path.write_text(yaml.safe_dump(policy), encoding="utf-8")
+    assert cli("setup", "--prefix", "other") == 1
+    assert f"accounts.{PEER}.queue is link-peer-requests-b: its name must begin with other-requests-" in cli.err
+    assert writes(cloud) == []
+
+
+def test_two_deployments_share_no_resource(cloud: LocalCloud, cli: Cli) -> None:
+    """In one account and region. Within a log project of their own, names may be the same."""
+    names: dict[str, set[str]] = {}
+    for prefix in ("link-peer", "other"):
+        _, found = results(cli, "--prefix", prefix, *MAIL)
+        assert ("keep", "done") not in found.values()
+        inner = ("index ", "logstore ", "saved search ", "dashboard ", "alert ")
+        names[prefix] = {name for name in found if not name.startswith(inner)}
+    assert not names["link-peer"] & names["other"]
+    assert set(results(cli, "--prefix", "link-peer", *MAIL)[1].values()) == {("keep", "done")}
+
+
+@pytest.mark.http
+def test_it_works_over_http(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every service at one address, as `link-peer local --world empty` serves them; no function is there yet."""
+    cli = Cli(capsys)
+    with running("empty") as cloud:
+        for name, value in environment(world.describe(cloud)).items():
+            monkeypatch.setenv(name, value)
+        code, found = results(cli, *MAIL)
+        assert (code, set(found.values())) == (0, {("create", "done")})
+        assert cli("setup") == 0
+        assert cli.out.startswith("Nothing to change")
+        assert cli("setup", "--remove", "--dry-run") == 0
+        assert "function" not in cli.out.replace("function-errors", "")
+
+
+# Whom to notify
+
+
+def test_without_anybody_to_notify_there_are_no_alerts(cloud: LocalCloud, cli: Cli) -> None:
+    """The output says what to give; everything else is created."""
+    assert cli("setup") == 0
+    assert "! alert link-peer-no-sweep: give --notify <e-mail address> or --action-policy <id>" in cli.out
+    assert "! alarm link-peer-dead-letters: give --notify <e-mail address or contact group>" in cli.out
+    project = cloud.sls.project(HOME, PROJECT)
+    assert (len(project.alerts), len(project.dashboards)) == (0, 1)
+    assert results(cli, *MAIL)[1]["alert link-peer-no-sweep"] == ("create", "done")
+
+
+def test_an_action_policy_and_a_contact_group_that_exist_are_used(cloud: LocalCloud, cli: Cli) -> None:
+    """Then setup creates no user, contact or group of its own, and a later run without the options keeps them."""
+    cloud.cms.accounts[HOME] = Monitored(groups={"on-call": []})
+    assert cli("setup", "--notify", "on-call", "--action-policy", "sls-ops") == 0
+    assert cli("setup") == 0
+    rules = cloud.sls.project(HOME, PROJECT).alerts.values()
+    assert {rule["configuration"]["policyConfiguration"]["actionPolicyId"] for rule in rules} == {"sls-ops"}
+    monitor = cloud.cms.accounts[HOME]
+    assert {alarm.contact_groups for alarm in monitor.alarms.values()} == {"on-call"}
+    assert (monitor.contacts, list(monitor.groups)) == ({}, ["on-call"])
+    assert len(cloud.sls.records(HOME, "sls.common.user")) == 0
+
+
+def test_another_address_replaces_the_first(cloud: LocalCloud, cli: Cli) -> None:
+    """In both services that notify."""
+    cli("setup", *MAIL)
+    code, found = results(cli, "--notify", "new@example.com")
+    assert code == 0
+    assert {name for name, what in found.items() if what == ("update", "done")} == {
+        "user link-peer",
+        "alarm contact link-peer",
+    }
+    assert cloud.cms.accounts[HOME].contacts == {"link-peer": "new@example.com"}
+
+
+# Drift
+
+Drift = Callable[[LocalCloud], object]
+
+
+def _policy_edited(cloud: LocalCloud) -> None:
+    policy = cloud.identity.policies[HOME, "link-peer-fc"]
+    for number in range(2, VERSIONS + 1):
+        policy.versions[f"v{number}"] = Version('{"Version": "1", "Statement": []}', 0)
+    policy.default, policy.made = f"v{VERSIONS}", VERSIONS
+
+
+def _trust_edited(cloud: LocalCloud) -> None:
+    role = cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
+    role.trust = role.trust.replace("fc.aliyuncs.com", "ecs.aliyuncs.com")
+
+
+def _index_edited(cloud: LocalCloud) -> None:
+    index = {"line": {"token": [" "]}, "keys": {"record": {"type": "text", "token": []}}}
+    cloud.sls.update_index(HOME, PROJECT, "decisions", index)
+
+
+def _edited(kind: str, name: str, field: str, value: object) -> Drift:
+    def edit(cloud: LocalCloud) -> None:
+        getattr(cloud.sls.project(HOME, PROJECT), kind)[name][field] = value
+
+    return edit
+
+
+def _alarm_edited(cloud: LocalCloud) -> None:
+    alarms = cloud.cms.accounts[HOME].alarms
+    alarm = alarms["link-peer-dead-letters"]
+    critical = replace(alarm.escalations["Critical"], threshold="100")
+    alarms[alarm.rule_id] = replace(alarm, escalations={"Critical": critical})
+
+
+DRIFTS: dict[str, tuple[str, Drift]] = {
+    "policy link-peer-fc: document": ("update", _policy_edited),
+    "role link-peer-fc: trust": ("update", _trust_edited),
+    "role link-peer-operator: policies": (
+        "update",
+        lambda cloud: cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-operator"].attached.clear(),
+    ),
+    "queue link-peer-requests: seconds": (
+        "update",
+        lambda cloud: cloud.mns.set_attributes(HOME, "link-peer-requests", QueueAttributes()),
+    ),
+    "queue link-peer-dead-letters": (
+        "create",
+        lambda cloud: cloud.mns.delete_queue(HOME, "link-peer-dead-letters"),
+    ),
+    "logstore decisions: days": (
+        "update",
+        lambda cloud: cloud.sls.update_logstore(HOME, PROJECT, "decisions", ttl=7),
+    ),
+    "index decisions: line, keys": ("update", _index_edited),
+    "index functions": ("create", lambda cloud: cloud.sls.delete_index(HOME, PROJECT, "functions")),
+    "saved search link-peer-opened: searchQuery": (
+        "update",
+        _edited("searches", "link-peer-opened", "searchQuery", "*"),
+    ),
+    "dashboard link-peer: charts": ("update", _edited("dashboards", "link-peer", "charts", [])),
+    "alert link-peer-quota: rule": ("update", _edited("alerts", "link-peer-quota", "schedule", {"type": "Daily"})),
+    "alarm link-peer-dead-letters: threshold": ("update", _alarm_edited),
+    "contact group link-peer: contacts": (
+        "update",
+        lambda cloud: cloud.cms.accounts[HOME].groups["link-peer"].clear(),
+    ),
+}
+
+
+@pytest.mark.parametrize("line", DRIFTS)
+def test_what_differs_is_named_and_mended(cloud: LocalCloud, cli: Cli, line: str) -> None:
+    """And nothing else is touched; the next run finds it as wanted."""
+    action, drift = DRIFTS[line]
+    cli("setup", *MAIL)
+    drift(cloud)
+    assert cli("setup", *MAIL) == 0
+    sign = {"update": "~", "create": "+"}[action]
+    assert [one for one in cli.out.splitlines() if one[0] in "~+-"] == [f"{sign} {line}"]
+    assert cli("setup") == 0
+    assert cli.out.startswith("Nothing to change")
+
+
+def test_the_oldest_version_of_a_policy_makes_room(cloud: LocalCloud, cli: Cli) -> None:
+    """RAM keeps five; the default one is never deleted."""
+    cli("setup")
+    _policy_edited(cloud)
+    cli("setup")
+    policy = cloud.identity.policies[HOME, "link-peer-fc"]
+    assert sorted(policy.versions) == ["v2", "v3", "v4", "v5", "v6"]
+    assert policy.default == "v6"
+
+
+def test_what_a_person_added_is_kept(cloud: LocalCloud, cli: Cli) -> None:
+    """Another policy of a role; a field of an index that ours does not have is no difference."""
+    cli("setup")
+    role = cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-reader"]
+    role.attached["System", "AdministratorAccess"] = 0
+    document = dict(cloud.sls.index(HOME, PROJECT, "decisions").document)
+    document["keys"] = {**document["keys"], "extra": {"type": "long"}}
+    cloud.sls.update_index(HOME, PROJECT, "decisions", document)
+    assert cli("setup") == 0
+    assert not [one for one in cli.out.splitlines() if one[0] in "~+-"]
+    assert ("System", "AdministratorAccess") in role.attached
+
+
+# Trouble
+
+
+def test_a_run_that_fails_says_what_is_missing_and_the_next_continues(cloud: LocalCloud, cli: Cli) -> None:
+    """Exit code 1; what was done stays done."""
+    cloud.faults.add(Fault("sls", "CreateIndex", code="ParameterInvalid", status=400, times=1))
+    assert cli("setup", *MAIL) == 1
+    assert "+ logstore functions" in cli.out
+    assert "create failed: index decisions: ParameterInvalid" in cli.err
+    assert "not done: create alarm link-peer-dead-letters" in cli.err
+    code, found = results(cli, *MAIL)
+    assert (code, found["logstore functions"], found["index decisions"]) == (0, ("keep", "done"), ("create", "done"))
+
+
+def test_a_failure_is_in_the_json_too(cloud: LocalCloud, cli: Cli) -> None:
+    """With its problem; what is missing because of it has the result `missing`."""
+    cloud.faults.add(Fault("ram", "CreateRole", code="NoPermission", status=403, times=None))
+    code, found = cli.json("setup", *MAIL)
+    by_result = {one["result"]: one for one in reversed(found)}
+    assert code == 1
+    assert by_result["failed"]["name"] == "link-peer-fc"
+    assert "NoPermission" in by_result["failed"]["problem"]
+    assert by_result["missing"]["name"] == "link-peer-reader"
+
+
+@pytest.mark.parametrize(
+    ("service", "action"),
+    [
+        ("ram", "CreatePolicy"),
+        ("ram", "CreateRole"),
+        ("ram", "AttachPolicyToRole"),
+        ("mns", "CreateQueue"),
+        ("sls", "CreateProject"),
+        ("sls", "CreateLogStore"),
+        ("sls", "CreateIndex"),
+        ("sls", "CreateSavedSearch"),
+        ("sls", "CreateResourceRecord"),
+        ("sls", "CreateAlert"),
+        ("cms", "PutContact"),
+        ("cms", "PutResourceMetricRule"),
+    ],
+)
+def test_an_answer_that_is_lost_does_no_harm(cloud: LocalCloud, cli: Cli, service: str, action: str) -> None:
+    """The change was made; the next attempt finds it."""
+    cloud.faults.add(Fault(service, action, kind="reset-after"))
+    code, found = results(cli, *MAIL)
+    assert (code, set(found.values())) == (0, {("create", "done")})
+    assert cli("setup") == 0
+    assert cli.out.startswith("Nothing to change")
+
+
+@pytest.mark.parametrize("service", ["ram", "mns", "sls", "cms", "sts", "fc", "eventbridge"])
+def test_throttling_is_waited_out(cloud: LocalCloud, cli: Cli, service: str) -> None:
+    """For up to a minute for each call, in the clock that is passed in."""
+    before = cloud.clock.now()
+    cloud.faults.add(Fault(service, kind="throttle", times=4))
+    assert cli("setup", *MAIL) == 0
+    assert 15 <= cloud.clock.now() - before < 60
+
+
+def test_throttling_that_does_not_end_is_a_failure(cloud: LocalCloud, cli: Cli) -> None:
+    """After a minute."""
+    cloud.faults.add(Fault("cms", "Put*", kind="throttle", times=None))
+    before = cloud.clock.now()
+    assert cli("setup", *MAIL) == 1
+    assert "create failed: alarm contact link-peer: Throttling.User" in cli.err
+    assert cloud.clock.now() - before == 60
+
+
+@pytest.mark.parametrize("seconds", [5, 40])
+def test_a_new_log_project_may_take_a_while_to_appear(cloud: LocalCloud, cli: Cli, seconds: float) -> None:
+    """Its logstores are created as soon as it does."""
+    cloud.sls.project_visible_after = seconds
+    code, found = results(cli, *MAIL)
+    assert (code, set(found.values())) == (0, {("create", "done")})
+
+
+def test_keys_of_another_account_are_refused(cloud: LocalCloud, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is read or changed."""
+    use_keys(cloud, monkeypatch, PEER)
+    assert cli("setup") == 1
+    assert f"the keys belong to account {PEER}" in cli.err
+    assert f"home account is {HOME}" in cli.err
+    assert {call.action for call in cloud.faults.calls} == {"GetCallerIdentity"}
+
+
+@pytest.mark.parametrize(
+    ("service", "said"),
+    [
+        ("fc", "Function Compute: not activated: activate it at https://fcnext.console.aliyun.com"),
+        ("eventbridge", "EventBridge: not activated: activate it at https://eventbridge.console.aliyun.com"),
+        ("sls", "SLS: not activated: activate it at https://sls.console.aliyun.com"),
+        ("mns", "activate it at https://mns.console.aliyun.com"),  # its refusal does not tell
+    ],
+)
+def test_a_service_that_is_not_activated_is_named(cloud: LocalCloud, cli: Cli, service: str, said: str) -> None:
+    """With the page that activates it; nothing is created."""
+    cloud.inactive.add(service)
+    assert cli("setup", *MAIL) == 1
+    assert said in cli.err
+    assert writes(cloud) == []
+
+
+def test_every_service_that_is_not_activated_is_named_at_once(cloud: LocalCloud, cli: Cli) -> None:
+    """So that one visit to the console is enough."""
+    cloud.inactive.update(("fc", "sls"))
+    assert cli("setup") == 1
+    assert ("Function Compute" in cli.err, "SLS" in cli.err, "RAM:" in cli.err) == (True, True, False)
+
+
+# Options
+
+
+def test_the_region_and_the_prefix_are_asked_on_a_terminal(
+    cloud: LocalCloud, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the environment's as defaults."""
+    monkeypatch.delenv("LINK_PEER_REGION")
+    terminal = io.StringIO(f"{REGION}\nasked\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    assert cli("setup", "--dry-run", *MAIL) == 0
+    assert "+ role asked-fc" in cli.out
+    assert "+ alert link-peer-no-sweep" in cli.out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--region", "Qingdao"), "--region"),
+        (("--prefix", "Link"), "LINK_PEER_PREFIX"),
+        (("--with-logs",), "only together with --remove"),
+        (("--force",), "only together with --remove"),
+        (("--remove",), "give --yes"),
+    ],
+)
+def test_wrong_options_are_usage_errors(cloud: LocalCloud, cli: Cli, options: tuple[str, ...], said: str) -> None:
+    """Exit code 2, and nothing changes."""
+    cli("setup")
+    before = writes(cloud)
+    assert cli("setup", *options) == 2
+    assert said in cli.err
+    assert writes(cloud) == before
+
+
+def test_a_policy_file_that_is_missing_is_named(cloud: LocalCloud, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default it is policy.yaml in the current folder."""
+    monkeypatch.setenv("LINK_PEER_POLICY", "nowhere.yaml")
+    assert cli("setup") == 1
+    assert "nowhere.yaml" in cli.err
+
+
+# Removing
+
+
+@pytest.fixture(name="joined")
+def _joined(cloud: LocalCloud) -> None:
+    """The second account has the roles of the policy file, so that its groups can be read."""
+    values = {**VALUES, "PEER_ACCOUNT": PEER, "EXTERNAL_ID": "link-peer-local-example"}
+    for role in peer_roles("link-peer"):
+        documents = {name: json.dumps(render(file, values)) for name, file in role.policies.items()}
+        cloud.identity.add_role(Role(PEER, role.name, json.dumps(render(role.trust, values))), documents)
+
+
+def home_roles(cloud: LocalCloud) -> list[str]:
+    return [role.name for role in cloud.identity.roles.values() if role.account == HOME]
+
+
+@pytest.mark.usefixtures("joined")
+def test_removing_takes_away_what_setup_created_but_the_logs(cloud: LocalCloud, cli: Cli) -> None:
+    """Also where a person attached another policy to a role; a second time there is nothing left."""
+    cli("setup", *MAIL)
+    cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-reader"].attached["System", "AdministratorAccess"] = 0
+    assert cli("setup", "--remove", "--yes") == 0
+    assert "Kept: index functions, index decisions, logstore functions, logstore decisions, log project" in cli.out
+    assert home_roles(cloud) == []
+    assert [name for uid, name in cloud.identity.policies if uid == HOME] == []
+    assert cloud.mns.queues(HOME) == []
+    monitor, project = cloud.cms.accounts[HOME], cloud.sls.project(HOME, PROJECT)
+    assert (monitor.alarms, monitor.contacts, monitor.groups) == ({}, {}, {})
+    assert (dict(project.alerts), dict(project.dashboards), dict(project.searches)) == ({}, {}, {})
+    assert set(project.logstores) == {"decisions", "functions"}
+    assert project.logstores["decisions"].index is not None
+    before = writes(cloud)
+    assert cli("setup", "--remove", "--yes") == 0
+    assert "Nothing is left to delete." in cli.out
+    assert writes(cloud) == before
+
+
+@pytest.mark.usefixtures("joined")
+def test_the_logs_go_only_when_told(cloud: LocalCloud, cli: Cli) -> None:
+    """Then with the project."""
+    cli("setup", *MAIL)
+    assert cli("setup", "--remove", "--with-logs", "--yes") == 0
+    assert cloud.sls.projects(HOME) == []
+    assert cli("setup", *MAIL) == 0  # and everything can be created again
+
+
+@pytest.mark.usefixtures("joined")
+def test_what_would_be_removed_is_shown_first(cloud: LocalCloud, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --dry-run, and before the question; another answer than y leaves everything."""
+    cli("setup")
+    before = writes(cloud)
+    assert cli("setup", "--remove", "--dry-run") == 0
+    assert "- role link-peer-fc" in cli.out
+    terminal = io.StringIO("\n\nn\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    assert cli("setup", "--remove") == 1
+    assert "- role link-peer-fc" in cli.out
+    assert set(writes(cloud)[len(before) :]) <= {"AssumeRole"}
+
+
+@pytest.mark.usefixtures("joined")
+def test_nothing_is_removed_while_groups_hold_our_rules(cloud: LocalCloud, cli: Cli) -> None:
+    """They would be left without anybody who closes them; --force removes all the same."""
+    cli("setup")
+    vpc = cloud.world.vpcs[0]["id"]
+    group = cloud.ecs.create_group(HOME, vpc, tags={f"link-managed.prod.{HOME}": "true"})
+    before = writes(cloud)
+    assert cli("setup", "--remove", "--yes") == 1
+    assert f"account {HOME} has groups with rules of link-peer: {group.id}" in cli.err
+    assert set(writes(cloud)[len(before) :]) == {"AssumeRole"}
+    assert cli("setup", "--remove", "--yes", "--force") == 0
+    assert home_roles(cloud) == []
+
+
+def test_an_account_that_cannot_be_read_may_hold_our_rules(cloud: LocalCloud, cli: Cli) -> None:
+    """The second account has no role yet."""
+    cli("setup")
+    assert cli("setup", "--remove", "--yes") == 1
+    assert f"account {PEER} cannot be read" in cli.err
+
+
+def test_removing_goes_on_after_an_answer_that_is_lost(cloud: LocalCloud, cli: Cli) -> None:
+    """What is gone already is no error."""
+    cli("setup", *MAIL)
+    for service in ("ram", "mns", "sls", "cms"):
+        cloud.faults.add(Fault(service, "Delete*", kind="reset-after"))
+    assert cli("setup", "--remove", "--with-logs", "--yes", "--force") == 0
+    assert home_roles(cloud) == []

@@ -1,0 +1,126 @@
+"""deploy/: the index, dashboard, alerts and saved searches of the log have what their queries need."""
+
+from __future__ import annotations
+
+import json
+import operator
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from link_peer.runtime import audit
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.sls import LogGroup, LogRecord
+
+from tests.functional.lab import HOME, Lab
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+
+
+def described(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load((DEPLOY / name).read_text(encoding="utf-8"))
+    return found
+
+
+DASHBOARD, ALERTS, SEARCHES = (described(f"{name}.yaml") for name in ("dashboard", "alerts", "searches"))
+
+
+@pytest.fixture(name="lab")
+def _lab(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lab:
+    return Lab(local_cloud, monkeypatch, tmp_path)
+
+
+def test_every_field_of_a_record_is_indexed() -> None:
+    """The fields of the contract and our own; the deployed index and the local cloud's are the same file."""
+    document = json.loads((DEPLOY / "sls-index.json").read_text(encoding="utf-8"))
+    assert all(key["doc_value"] for key in document["keys"].values())
+    assert {
+        *audit.DECISION_FIELDS,
+        "record",
+        "time",
+        "function",
+        "deployment",
+        "region",
+        "event_id",
+        "request_id",
+    } <= set(document["keys"])
+    assert {"instance", "tagged", "claimed_reason", "changed", "removed", "held", "seconds"} <= set(document["keys"])
+
+
+@pytest.mark.parametrize("chart", DASHBOARD, ids=lambda chart: chart["title"])
+def test_a_chart_has_data(lab: Lab, chart: dict[str, Any]) -> None:
+    """Its query runs on the log of a link that is opened, one that is denied, and a sweep."""
+    run_once(lab)
+    rows = asked(lab, chart["query"], 7 * 86400)
+    assert rows
+    assert {chart[axis] for axis in "xy" if axis in chart} <= set(rows[0])
+
+
+def test_duplicate_records_count_once(lab: Lab) -> None:
+    """Each sweep records a lasting denial again, and SLS may store a record twice."""
+    run_once(lab)
+    lab.sweep()
+    counts = {row["outcome"]: row["links"] for row in asked(lab, DASHBOARD[0]["query"], 86400)}
+    assert counts == {"applied": "1", "denied": "1"}
+    [quota] = [rule for rule in ALERTS if rule["name"] == "link-peer-quota"]
+    for _ in range(2):
+        write(lab, 3, record="outcome", outcome="failed", reason="quota")
+    assert asked(lab, quota["query"], 3600) == [{"count": "3"}]
+
+
+@pytest.mark.parametrize("search", SEARCHES, ids=lambda search: search["name"])
+def test_a_saved_search_runs_and_is_explained(lab: Lab, search: dict[str, Any]) -> None:
+    """SLS accepts its query and name, and docs/audit.md has it among its questions."""
+    run_once(lab)
+    asked(lab, search["query"], 86400)
+    assert 3 <= len(search["name"]) <= 63
+    assert search["query"] in (DEPLOY.parent / "docs" / "audit.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["name"])
+def test_an_alert_fires_only_on_its_condition(lab: Lab, rule: dict[str, Any]) -> None:
+    """It is silent in normal operation and fires in the situation that it is for."""
+    run_once(lab)
+    lab.sweep()
+    assert not fires(lab, rule)
+    situations: dict[str, Callable[[], Any]] = {
+        "link-peer-removals-held": lambda: write(lab, 1, record="summary", outcome="failed", reason="removals-held"),
+        "link-peer-no-access": lambda: write(lab, 1, record="outcome", outcome="denied", reason="no-access"),
+        "link-peer-no-sweep": lambda: lab.cloud.clock.sleep(1900),
+        "link-peer-trouble": lambda: write(lab, 21, record="attempt", detail="throttled"),
+        "link-peer-quota": lambda: write(lab, 1, record="outcome", outcome="failed", reason="quota"),
+        "link-peer-knocking": lambda: write(lab, 51, record="outcome", outcome="denied", reason="bad-request", link=""),
+    }
+    situations[rule["name"]]()
+    assert fires(lab, rule)
+
+
+def run_once(lab: Lab) -> None:
+    """Opens one link, denies another for lack of consent, and runs a sweep."""
+    app, db, cache = lab.group(), lab.group("*"), lab.group()
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306 {cache.id}:tcp/6379"})
+    assert lab.auto_link(lab.event(instance)) == {"applied": 1, "denied": 1}
+    lab.sweep()
+
+
+def write(lab: Lab, count: int, **fields: str) -> None:
+    """Writes records as a function does, each with its own key."""
+    now = int(lab.cloud.clock.now())
+    records = tuple(LogRecord(now, number + 1, {**fields, "key": f"{number:016x}"}) for number in range(count))
+    lab.cloud.sls.put(HOME, lab.cloud.world.audit_project, lab.cloud.world.audit_logstore, LogGroup(records))
+
+
+def asked(lab: Lab, query: str, seconds: int) -> list[dict[str, str]]:
+    now = lab.cloud.clock.now() + 1
+    return lab.cloud.sls.search(
+        HOME, lab.cloud.world.audit_project, lab.cloud.world.audit_logstore, now - seconds, now, query
+    ).logs
+
+
+def fires(lab: Lab, rule: dict[str, Any]) -> bool:
+    """Evaluates a condition as SLS does: the names in it are the columns of the row."""
+    [row] = asked(lab, rule["query"], rule["minutes"] * 60)
+    name, compare, number = rule["when"].split()
+    return {">": operator.gt, "==": operator.eq}[compare](int(row[name]), int(number))

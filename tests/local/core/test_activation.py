@@ -1,0 +1,90 @@
+"""Services that an account has not activated refuse it in their own words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from alibabacloud_eventbridge20200401 import models as events
+from alibabacloud_eventbridge20200401.client import Client as EventBridge
+from alibabacloud_fc20230330 import models as functions
+from alibabacloud_fc20230330.client import Client as Functions
+from alibabacloud_tea_openapi.exceptions import ClientException
+from alibabacloud_tea_openapi.models import Config
+from aliyun.log import LogClient, LogException
+from link_peer_local import inprocess, world
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.clock import VirtualClock
+from mns.account import Account
+from mns.mns_exception import MNSServerException
+from pytest_mock import MockerFixture
+
+HOME = "1000000000000001"
+
+
+@pytest.fixture(name="cloud")
+def _cloud(mocker: MockerFixture, tmp_path: Path) -> LocalCloud:
+    """The empty world with nothing activated."""
+    text = (world.WORLDS / "empty.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "inactive.yaml"
+    path.write_text(f"{text}inactive: [fc, mns, sls, eventbridge]\n", encoding="utf-8")
+    cloud = LocalCloud(VirtualClock())
+    world.load(cloud, path)
+    inprocess.install(mocker, cloud)
+    return cloud
+
+
+def config(cloud: LocalCloud, endpoint: str) -> Config:
+    keys = cloud.identity.accounts[HOME]
+    return Config(access_key_id=keys.access_key_id, access_key_secret=keys.access_key_secret, endpoint=endpoint)
+
+
+def test_function_compute(cloud: LocalCloud) -> None:
+    """AccessDenied, as where a permission is missing: only the message tells."""
+    client = Functions(config(cloud, f"{HOME}.cn-qingdao.fc.aliyuncs.com"))
+    with pytest.raises(ClientException) as refused:
+        client.list_functions(functions.ListFunctionsRequest())
+    assert (refused.value.status_code, refused.value.code) == (403, "AccessDenied")
+    assert "FC service is not enabled for current user." in str(refused.value)
+
+
+def test_eventbridge(cloud: LocalCloud) -> None:
+    """ServiceAccessDenied."""
+    client = EventBridge(config(cloud, "eventbridge-console.cn-qingdao.aliyuncs.com"))
+    with pytest.raises(ClientException) as refused:
+        client.list_event_buses(events.ListEventBusesRequest())
+    assert (refused.value.status_code, refused.value.code) == (403, "ServiceAccessDenied")
+
+
+def test_sls(cloud: LocalCloud) -> None:
+    """Unauthorized, for an inactive key."""
+    keys = cloud.identity.accounts[HOME]
+    client = LogClient("cn-qingdao.log.aliyuncs.com", keys.access_key_id, keys.access_key_secret)
+    with pytest.raises(LogException) as refused:
+        client.list_project()
+    assert refused.value.get_error_code() == "Unauthorized"
+
+
+def test_mns(cloud: LocalCloud) -> None:
+    """AccessDenied."""
+    keys = cloud.identity.accounts[HOME]
+    host = f"http://{HOME}.mns.cn-qingdao.aliyuncs.com"
+    with pytest.raises(MNSServerException) as refused:
+        Account(host, keys.access_key_id, keys.access_key_secret).list_queue()
+    assert refused.value.type == "AccessDenied"
+
+
+def test_an_unknown_service_in_a_world_file_is_named(tmp_path: Path) -> None:
+    """With those that exist."""
+    path = tmp_path / "wrong.yaml"
+    path.write_text((world.WORLDS / "empty.yaml").read_text(encoding="utf-8") + "inactive: [oss]\n", encoding="utf-8")
+    with pytest.raises(world.WorldError, match="eventbridge, fc, mns, sls"):
+        world.load(LocalCloud(VirtualClock()), path)
+
+
+def test_the_default_bus_is_listed_once_it_is_activated(cloud: LocalCloud) -> None:
+    """Every account has it."""
+    cloud.inactive.clear()
+    client = EventBridge(config(cloud, "eventbridge-console.cn-qingdao.aliyuncs.com"))
+    [bus] = client.list_event_buses(events.ListEventBusesRequest()).body.data.event_buses
+    assert bus.event_bus_name == "default"
