@@ -40,6 +40,7 @@ NO_RESOURCE_LEVEL = {
     "ecs:ModifySecurityGroupRule",
     "ecs:ListTagResources",
     "cms:DescribeContactGroupList",
+    "cms:DescribeContactList",
     "cms:DescribeMetricRuleList",
     "cms:DescribeMetricRuleTargets",
 }

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import msgspec
 from link_peer.domain.errors import LinkPeerError
 
 if TYPE_CHECKING:
     from link_peer.domain.request import Message
     from link_peer.runtime.settings import Settings
+
+
+LETTERS = 16
+"""How many messages can be looked at: each look begins at the head of the queue [doc BatchPeekMessage]."""
 
 
 def post(settings: Settings, home: str, message: Message, queue: str = "") -> None:
@@ -23,8 +30,39 @@ def post(settings: Settings, home: str, message: Message, queue: str = "") -> No
 def waiting_messages(settings: Settings, home: str, queue: str) -> int:
     """Return how many messages of a queue are not delivered yet, or not acknowledged; delayed ones are not counted. Raises
     as `check_queue` does."""
-    found = _attributes(settings, home, queue)
-    return int(found.active_messages) + int(found.inactive_messages)
+    return _attributes(settings, home, queue)
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """A message that waits on a queue. `time` is when it was put there, in epoch seconds; `body` is plain text."""
+
+    id: str
+    time: float
+    body: str
+
+
+def peek(settings: Settings, home: str, queue: str) -> list[Letter]:
+    """Return the first messages of a queue, at most LETTERS, and leave them there. Raises as `check_queue` does."""
+    from link_peer.alicloud.mns import account
+    from mns.mns_exception import MNSExceptionBase
+
+    client = account(settings, home).get_queue(queue)
+    client.set_encoding(False)  # it is undocumented whether the platform encodes dead letters in base64
+    try:
+        found = client.batch_peek_message(LETTERS)
+    except MNSExceptionBase as error:
+        if error.type == "MessageNotExist":
+            return []
+        raise LinkPeerError(str(error.type)) from error
+    return [Letter(one.message_id, int(one.enqueue_time) / 1000, _plain(one.message_body)) for one in found]
+
+
+def _plain(body: str | bytes) -> str:
+    """A body that may be encoded in base64."""
+    raw = body.encode() if isinstance(body, str) else body
+    with contextlib.suppress(ValueError):
+        raw = base64.b64decode(raw, validate=True)
+    return raw.decode("utf-8", "replace")
 
 
 def check_queue(settings: Settings, home: str, queue: str) -> None:
@@ -32,13 +70,15 @@ def check_queue(settings: Settings, home: str, queue: str) -> None:
     _attributes(settings, home, queue)
 
 
-def _attributes(settings: Settings, home: str, queue: str) -> Any:
+def _attributes(settings: Settings, home: str, queue: str) -> int:
+    """How many messages are visible, or delivered and not acknowledged."""
     from link_peer.alicloud.mns import account
     from mns.mns_exception import MNSExceptionBase
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the SDK reads its own deprecated fields
-            return account(settings, home).get_queue(queue).get_attributes()
+            found = account(settings, home).get_queue(queue).get_attributes()
+            return int(found.active_messages) + int(found.inactive_messages)
     except MNSExceptionBase as error:
         raise LinkPeerError(str(error.type)) from error

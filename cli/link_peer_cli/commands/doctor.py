@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from link_peer_cli.checks.finding import FAILING, MISSING, OK, Finding, unreadable
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import JsonLines
@@ -26,27 +27,19 @@ FILTERS = frozenset({"record", "outcome", "reason", "link", "request_id", "event
 NEARLY_FULL = 4  # warn if a group has room for this many or fewer rules with a group as source
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """The result of one check.
-
-    `state` is ok, warning or missing. `where` is an account's uid, or empty for link-peer itself.
-    """
-
-    state: str
-    where: str
-    what: str
-    detail: str
-    advice: str = ""
-
-
 def doctor(
     account: Annotated[str, typer.Argument(help="An account's uid. Default: all accounts of the policy.")] = "",
     as_json: JsonLines = False,
 ) -> None:
-    """Check queues, log, roles, quotas, and every requested link: consent, group types, VPCs. Changes nothing."""
+    """Check every deployed piece, the access to each account, and every requested link. Changes nothing.
+
+    States: ok; warning; differs from what is shipped; missing; unknown: it could not be read. The last three end the command
+    with 1.
+    """
     from link_peer.engine.scopes.everything import Sweep
     from link_peer.inbound.dispatch import run_sweep
 
+    from link_peer_cli.checks import functions, resources, running
     from link_peer_cli.clients.swept import denied_records
     from link_peer_cli.clients.whatif.delivery import suppose
     from link_peer_cli.io.environment import load_environment, require_known
@@ -60,7 +53,9 @@ def doctor(
     sweep = Sweep(delivery, "doctor")
     run_sweep(sweep)
     refused = [*kept.outcomes, *denied_records(sweep, kept.outcomes)]
-    found = [*_queues(env), *_log(env), *_policy(env), *_accounts(env, sweep, cloud)]
+    pieces = () if account else (functions, resources, running)
+    found = [finding for part in pieces for finding in part.check(env)]
+    found += [*_queue(env), *_log(env), *_policy(env), *_accounts(env, sweep, cloud)]
     found += [*_quotas(sweep), *_damaged(sweep), *_denied(refused)]
     found = [finding for finding in found if not account or finding.where in ("", account)]
     if as_json:
@@ -71,33 +66,31 @@ def doctor(
         rows = [(finding.state, finding.where, finding.what, finding.detail) for finding in found]
         print_table(out, "doctor", ("state", "account", "what", "detail"), rows)
         print_advice(out, (finding.advice for finding in found))
-    if any(finding.state == "missing" for finding in found):
+    if any(finding.state in FAILING for finding in found):
         raise typer.Exit(Exit.REFUSED)
 
 
-def _queues(env: Environment) -> Iterator[Finding]:
-    """The shared queue, and those of single accounts."""
-    advice = "set LINK_PEER_QUEUE; run: link-peer setup"
-    if env.settings.queue:
-        yield _queue(env, env.settings.queue, "", advice)
-    else:
-        yield Finding("missing", "", "queue", "not set", advice)
-    for name, account in sorted(env.policy.bound_queues.items()):
-        yield _queue(
-            env, name, account, f"create the queue {name} in the home account, with a trigger of its own (s.yaml)"
-        )
-
-
-def _queue(env: Environment, name: str, account: str, advice: str) -> Finding:
+def _queue(env: Environment) -> Iterator[Finding]:
+    """The shared queue, if it is not the one that `setup` makes."""
     from link_peer.domain.errors import LinkPeerError
 
     from link_peer_cli.clients.queue import check_queue
 
+    name = env.settings.queue
+    if name == env.names.queue:
+        return
     try:
         check_queue(env.settings, env.policy.home, name)
     except LinkPeerError as error:
-        return Finding("missing", account, f"queue {name}", str(error), advice)
-    return Finding("ok", account, f"queue {name}", "exists")
+        yield _refused(f"queue {name}", error, "LINK_PEER_QUEUE names another queue than `link-peer setup` makes")
+    else:
+        yield Finding(OK, "", f"queue {name}", "exists")
+
+
+def _refused(what: str, error: Exception, advice: str) -> Finding:
+    """What does not exist is missing; what could not be read for another reason is unknown."""
+    gone = any(code in str(error) for code in ("NotExist", "NotFound"))
+    return Finding(MISSING, "", what, str(error), advice) if gone else unreadable("", what, error)
 
 
 def _policy(env: Environment) -> Iterator[Finding]:
@@ -110,27 +103,27 @@ def _policy(env: Environment) -> Iterator[Finding]:
 
 
 def _log(env: Environment) -> Iterator[Finding]:
+    """The audit log, if it is not the one that `setup` makes."""
     from link_peer.domain.errors import LinkPeerError
 
     from link_peer_cli.clients.log import AuditLog
 
-    settings = env.settings
-    what = f"log {settings.audit_project}/{settings.audit_logstore}"
-    advice = "set LINK_PEER_AUDIT_PROJECT and _LOGSTORE; run: link-peer setup"
-    if not settings.audit_project or not settings.audit_logstore:
-        yield Finding("missing", "", what, "not set", advice)
+    settings, names = env.settings, env.names
+    if (settings.audit_project, settings.audit_logstore) == (names.audit_project, names.audit_logstore):
         return
+    what = f"log {settings.audit_project}/{settings.audit_logstore}"
     try:
         lacking = sorted(FILTERS - AuditLog(settings, env.clock).indexed_fields())
     except LinkPeerError as error:
-        yield Finding("missing", "", what, str(error), advice)
+        yield _refused(
+            what, error, "LINK_PEER_AUDIT_PROJECT and _LOGSTORE name another log than `link-peer setup` makes"
+        )
         return
     if lacking:
-        yield Finding(
-            "missing", "", what, f"not searchable by {', '.join(lacking)}", "apply the index in deploy/sls-index.json"
-        )
+        advice = "apply the index in deploy/sls-index.json"
+        yield Finding(MISSING, "", what, f"not searchable by {', '.join(lacking)}", advice)
     else:
-        yield Finding("ok", "", what, "searchable")
+        yield Finding(OK, "", what, "searchable")
 
 
 def _accounts(env: Environment, sweep: Sweep, cloud: WhatIf) -> Iterator[Finding]:

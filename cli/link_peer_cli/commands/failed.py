@@ -1,16 +1,28 @@
-"""`link-peer failed`: list failed asynchronous invocations."""
+"""`link-peer failed`: list failed asynchronous invocations and dead letters."""
 
 from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.options import JsonLines, Service
 from link_peer_cli.io.tables import print_table
 
+if TYPE_CHECKING:
+    from link_peer_cli.clients.queue import Letter
+    from link_peer_cli.io.environment import Environment
+
 ERROR_WIDTH = 100  # characters of an error in the table; --json prints all of it
 
 
 def failed(service: Service = "", as_json: JsonLines = False) -> None:
-    """List failed asynchronous invocations of auto_link and sweep, newest first."""
+    """List failed asynchronous invocations of auto_link and sweep, newest first, and the messages of the dead-letter queue.
+
+    `link-peer replay` takes the ids of invocations. Nothing is removed.
+    """
     from link_peer.domain.tags import iso
 
     from link_peer_cli.clients.fc.deployed import deployed_functions
@@ -18,13 +30,51 @@ def failed(service: Service = "", as_json: JsonLines = False) -> None:
     from link_peer_cli.io.environment import load_environment
 
     env = load_environment(reading=True)
-    tasks = failed_tasks(deployed_functions(env.settings, env.policy.home, service))
+    letters, waiting = _dead_letters(env)
+    tasks = failed_tasks(deployed_functions(env.settings, env.policy.home, service), env.names)
     if as_json:
         for task in tasks:
             time = iso(task.started / 1000)
             print_json(
                 {"id": task.id, "function": task.function, "time": time, "status": task.status, "error": task.error}
             )
+        for letter in letters:
+            function, error = _about(letter)
+            shown = {"id": letter.id, "function": function, "time": iso(letter.time), "status": "dead-letter"}
+            print_json({**shown, "error": error, "body": letter.body})
         return
+    out = console()
     rows = [(t.id, t.function, iso(t.started / 1000), t.status, error_message(t.error)[:ERROR_WIDTH]) for t in tasks]
-    print_table(console(), "failed invocations", ("id", "function", "time", "status", "error"), rows)
+    print_table(out, "failed invocations", ("id", "function", "time", "status", "error"), rows)
+    found = [(letter.id, iso(letter.time), *_about(letter)) for letter in letters]
+    print_table(
+        out,
+        "dead letters",
+        ("id", "time", "function", "error or message"),
+        [(*where, error_message(error)[:ERROR_WIDTH]) for *where, error in found],
+    )
+    if waiting > len(letters):
+        out.print(f"{waiting - len(letters)} more dead letters wait behind these")
+
+
+def _dead_letters(env: Environment) -> tuple[list[Letter], int]:
+    """The first dead letters, and how many there are; none, with a message, if the queue cannot be read."""
+    from link_peer.domain.errors import LinkPeerError
+
+    from link_peer_cli.clients.queue import peek, waiting_messages
+
+    name, home = env.names.dead_letters, env.policy.home
+    try:
+        return peek(env.settings, home, name), waiting_messages(env.settings, home, name)
+    except LinkPeerError as error:
+        console(stderr=True).print(f"[yellow]queue {name}: {escape(str(error))}[/yellow]", soft_wrap=True)
+        return [], 0
+
+
+def _about(letter: Letter) -> tuple[str, str]:
+    """(function, error) of a failed call that Function Compute put there; else nothing, and the message."""
+    try:
+        call = json.loads(letter.body)
+        return str(call["requestContext"]["functionArn"]).rpartition("functions/")[2], str(call["responsePayload"])
+    except (ValueError, KeyError, TypeError):
+        return "", letter.body

@@ -9,13 +9,14 @@ from rich.markup import escape
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import Json, Service
+from link_peer_cli.io.options import Json, Qualifier, Service
 
 
 def invoke(
-    function: Annotated[str, typer.Argument(help="The function's deployed name, such as link-peer-sweep.")],
+    function: Annotated[str, typer.Argument(help="auto_link, cross_account or sweep, or a deployed name.")],
     event: Annotated[str, typer.Argument(help="A file with the event, or - for stdin.")],
     service: Service = "",
+    qualifier: Qualifier = "",
     no_wait: Annotated[bool, typer.Option("--async", help="Do not wait for the result.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -26,7 +27,8 @@ def invoke(
 
     payload = document(event)
     env = load_environment(reading=False)
-    answer = deployed_functions(env.settings, env.policy.home, service).invoke(function, payload, wait=not no_wait)
+    functions = deployed_functions(env.settings, env.policy.home, service)
+    answer = functions.invoke(env.names.function(function), payload, wait=not no_wait, qualifier=qualifier)
     body = answer.body.decode("utf-8", "replace")
     if as_json:
         print_json({"body": body, "error": answer.error, "log": answer.log, "request_id": answer.request_id})

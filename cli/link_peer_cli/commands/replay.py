@@ -28,12 +28,12 @@ def replay(
 
     env = load_environment(reading=False)
     functions = deployed_functions(env.settings, env.policy.home, service)
-    known = {task.id: task for task in failed_tasks(functions)}
+    known = {task.id: task for task in failed_tasks(functions, env.names)}
     if unknown := [task_id for task_id in ids if task_id not in known]:
         raise BadInput("id", f"{', '.join(unknown)}: no failed invocation has this id")
     for task_id in ids:
         task = known[task_id]
-        answer = functions.invoke(task.function, task.payload.encode(), wait=False)
+        answer = functions.invoke(task.function, task.payload.encode(), wait=False, qualifier=task.qualifier)
         if as_json:
             print_json({"id": task_id, "function": task.function, "request_id": answer.request_id})
         else:

@@ -16,12 +16,13 @@ from rich.console import Console
 
 from link_peer_cli.clients.ecs import PersonalEcs
 from link_peer_cli.clients.fc.fc3 import Fc3
-from link_peer_cli.clients.fc.port import AUTO_LINK, WAITING
+from link_peer_cli.clients.fc.port import WAITING
 from link_peer_cli.clients.log import AuditLog
 from link_peer_cli.clients.query import condition
 from link_peer_cli.clients.queue import waiting_messages
 from link_peer_cli.demo.narrator import CheckFailed, Narrator
 from link_peer_cli.io.tables import print_table
+from link_peer_cli.names import Names
 
 WAIT_SECONDS = 120  # generous: the demo must pass on a slow machine
 POLL_SECONDS = 0.1
@@ -55,6 +56,7 @@ class Stage:
         self.vpc = next(vpc for vpc in described["vpcs"] if vpc["shared_with"])
         self.log = AuditLog(settings, self.clock)
         self.functions = Fc3(settings, self.home)
+        self.names = Names(self.home)
         self.started = self.clock.now()
         self.machines: dict[str, Machine] = {}
 
@@ -144,7 +146,7 @@ class Stage:
     def _idle(self) -> bool:
         if waiting_messages(self.settings, self.home, self.settings.queue):
             return False
-        return not any(task.status in WAITING for task in self.functions.tasks(AUTO_LINK))
+        return not any(task.status in WAITING for task in self.functions.tasks(self.names.functions["auto_link"]))
 
     def _until(self, done: Callable[[], bool], problem: str) -> None:
         deadline = self.clock.now() + WAIT_SECONDS

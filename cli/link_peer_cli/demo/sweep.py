@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-from link_peer_cli.clients.fc.port import SWEEP
 from link_peer_cli.demo.narrator import CheckFailed
 from link_peer_cli.demo.stage import PORT, Stage
 
@@ -45,7 +44,9 @@ def play(stage: Stage) -> None:
 
 def _sweep(stage: Stage) -> None:
     """Invoke the deployed sweep, as its timer does every ten minutes."""
-    answer = stage.functions.invoke(SWEEP, json.dumps({"triggerName": "demo", "payload": ""}).encode())
+    answer = stage.functions.invoke(
+        stage.names.functions["sweep"], json.dumps({"triggerName": "demo", "payload": ""}).encode()
+    )
     stage.narrator.say(f"  sweep: {answer.body.decode()}")
     if answer.error:
         raise CheckFailed(f"the sweep failed: {answer.error}")

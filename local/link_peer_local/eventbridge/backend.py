@@ -6,19 +6,15 @@ import json
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-from msgspec import Struct
 
 from link_peer_local.core.clock import Clock, utc
 from link_peer_local.core.errors import ApiError, unknown_action
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.json_text import loads
 from link_peer_local.eventbridge.pattern import Pattern
-
-Event = dict[str, Any]
-Target = Callable[[Event], None]
+from link_peer_local.eventbridge.rules import RULE_ACTIONS, Event, Rule, Target, answer
 
 # [doc EventBridge limits]
 RULES_PER_BUS = 50
@@ -37,14 +33,6 @@ _ATTRIBUTES = {
 }
 
 
-class Rule(Struct, frozen=True):
-    """A rule of a bus: every matching event is passed to the target."""
-
-    name: str
-    pattern: Pattern
-    target: Target
-
-
 class EventBridge:
     """The bus of every account. Delivery is at least once: with `copies = 2` every event is delivered twice.
 
@@ -59,9 +47,20 @@ class EventBridge:
         self.copies = 1
         self.recent: deque[Event] = deque(maxlen=1000)
 
-    def add_rule(self, account: str, name: str, pattern: str, target: Target, bus: str = "default") -> None:
+    def add_rule(
+        self,
+        account: str,
+        name: str,
+        pattern: str,
+        target: Target,
+        bus: str = "default",
+        *,
+        endpoint: str = "",
+        dead_letters: str = "",
+        enabled: bool = True,
+    ) -> None:
         """Add a rule to a bus, or replace the one with its name. ValueError for an invalid pattern or a full bus."""
-        rule = Rule(name, Pattern(pattern), target)
+        rule = Rule(name, Pattern(pattern), target, pattern, endpoint, dead_letters, enabled, self._clock.now())
         with self._lock:
             rules = [old for old in self._rules.get((account, bus), []) if old.name != name]
             if len(rules) >= RULES_PER_BUS:
@@ -78,6 +77,14 @@ class EventBridge:
             return self._put_events(caller, params)
         if action == "ListEventBuses":
             return self._list_event_buses(caller)
+        if action in RULE_ACTIONS:
+            bus = params.get("EventBusName", "")
+            if bus != "default":
+                raise ApiError("EventBusNotExist", 404, f"The event bus [{bus}] not existed!")
+            with self._lock:
+                rules = list(self._rules.get((caller.account, bus), []))
+            place = f"acs:eventbridge:{self._region}:{caller.account}:eventbus/{bus}"
+            return {"Code": "Success", "Success": True, "Message": "", "Data": answer(action, params, rules, place)}
         raise unknown_action()
 
     def _list_event_buses(self, caller: Caller) -> dict[str, Any]:
@@ -137,7 +144,11 @@ class EventBridge:
         }
         with self._lock:
             self.recent.append(event)
-            targets = [rule.target for rule in self._rules.get((account, bus), []) if rule.pattern.matches(event)]
+            targets = [
+                rule.target
+                for rule in self._rules.get((account, bus), [])
+                if rule.enabled and rule.pattern.matches(event)
+            ]
         for target in targets:
             for _ in range(self.copies):
                 target(json.loads(json.dumps(event)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
@@ -13,16 +14,22 @@ from link_peer_local.core.identity import Key
 from link_peer_local.fc.manifest import Function
 from link_peer_local.fc.runtime import Result, Runtime
 from link_peer_local.fc.tasks import Task, Tasks, new_request_id
+from link_peer_local.fc.versions import LATEST, Published
 from link_peer_local.fc.worker import Context, Credentials, FunctionMeta, ServiceMeta
 
 MAX_SYNC_PAYLOAD = 32 * 1024 * 1024
 
 
+LIVE = "live"
+"""The alias that each deployment moves to the version it publishes, as the actions of s.yaml do."""
+
+
 class Deployed(Struct, frozen=True):
-    """A deployed function; `created` in epoch seconds."""
+    """A deployed function, or a version of it (`LATEST`, `1`, …); `created` in epoch seconds."""
 
     function: Function
     created: float
+    version: str = LATEST
 
 
 class Invocation(Struct, frozen=True):
@@ -52,23 +59,36 @@ class FcBackend:
         self._credentials = credentials
         self._lock = threading.RLock()
         self._functions: dict[tuple[str, str], Deployed] = {}
+        self._published: dict[tuple[str, str], Published] = {}
         self._keys: dict[tuple[str, str], Key] = {}
-        self.tasks = Tasks(clock, self._run, runtime.stop)
+        self.tasks = Tasks(clock, self._run_task, runtime.stop)
 
     def deploy(self, account: str, function: Function) -> None:
-        """Create a function, or replace the one with its name."""
+        """Create a function, or replace the one with its name; publish a version if it changed, and move `live` to it."""
         with self._lock:
-            self._functions[account, function.name] = Deployed(function, self._clock.now())
+            now = self._clock.now()
+            self._functions[account, function.name] = Deployed(function, now)
+            published = self._published.setdefault((account, function.name), Published(function.name))
+            last = next(reversed(published.versions.values()), None)
+            if last is None or last.function != function:
+                published.point(LIVE, published.publish(function, "", now).id, now)
 
     def function(self, account: str, name: str, qualifier: str = "") -> Deployed:
-        """One function; ApiError FunctionNotFound or VersionNotFound."""
+        """One function, or the version that the qualifier stands for; FunctionNotFound, VersionNotFound, AliasNotFound."""
         with self._lock:
             deployed = self._functions.get((account, name))
-        if deployed is None:
-            raise ApiError("FunctionNotFound", 404, f"function '{name}' does not exist")
-        if qualifier not in ("", "LATEST"):
-            raise ApiError("VersionNotFound", 404, f"version or alias '{qualifier}' does not exist")
-        return deployed
+            if deployed is None:
+                raise ApiError("FunctionNotFound", 404, f"function '{name}' does not exist")
+            if qualifier in ("", LATEST):
+                return deployed
+            version = self._published[account, name].resolve(qualifier)
+            return Deployed(version.function, version.created, version.id)
+
+    @contextlib.contextmanager
+    def published(self, account: str, name: str) -> Iterator[tuple[Function, Published, float]]:
+        """The function, its versions and aliases, which nobody else changes meanwhile, and the time."""
+        with self._lock:
+            yield self.function(account, name).function, self._published[account, name], self._clock.now()
 
     def functions(self, account: str) -> list[Deployed]:
         """The account's functions, sorted by name."""
@@ -77,23 +97,26 @@ class FcBackend:
 
     def invoke(self, account: str, name: str, payload: bytes, qualifier: str = "") -> Invocation:
         """Run a function now. Retrying is up to the caller."""
-        function = self.function(account, name, qualifier).function
+        deployed = self.function(account, name, qualifier)
         if len(payload) > MAX_SYNC_PAYLOAD:
             raise ApiError(
                 "EntityTooLarge", 400, f"payload size exceeds maximum allowed size ({MAX_SYNC_PAYLOAD} bytes)"
             )
         request_id = new_request_id()
         started = self._clock.now()
-        result = self._run(account, function, payload, request_id)
+        result = self._run(account, deployed.function, payload, request_id, qualifier or LATEST, deployed.version)
         return Invocation(request_id, result, seconds=self._clock.now() - started)
 
     def invoke_async(
         self, account: str, name: str, payload: bytes, task_id: str | None = None, qualifier: str = ""
     ) -> Invocation:
         """Accept a call that runs later, in a worker thread or in `drain`."""
-        function = self.function(account, name, qualifier).function
+        deployed = self.function(account, name, qualifier)
         request_id = new_request_id()
-        return Invocation(request_id, task=self.tasks.submit(account, function, payload, request_id, task_id))
+        task = self.tasks.submit(
+            account, deployed.function, payload, request_id, task_id, qualifier or LATEST, deployed.version
+        )
+        return Invocation(request_id, task=task)
 
     def drain(self, timeout: float = 600.0) -> None:
         """Return when no asynchronous call is waiting or running."""
@@ -104,13 +127,18 @@ class FcBackend:
         self.tasks.close()
         self.runtime.close()
 
-    def _run(self, account: str, function: Function, payload: bytes, request_id: str) -> Result:
+    def _run_task(self, task: Task) -> Result:
+        return self._run(task.account, task.function, task.payload, task.request_id, task.qualifier, task.version)
+
+    def _run(
+        self, account: str, function: Function, payload: bytes, request_id: str, qualifier: str, version: str
+    ) -> Result:
         key = self._key(account, function)
         context = Context(
             request_id,
             Credentials(key.access_key_id, key.secret, key.token or ""),
             FunctionMeta(function.name, function.handler, function.memory, function.timeout),
-            ServiceMeta(function.log_project, function.log_store, "LATEST", ""),
+            ServiceMeta(function.log_project, function.log_store, qualifier, "" if version == LATEST else version),
             self.region,
             account,
         )

@@ -15,6 +15,20 @@ from link_peer_local.core.http import Request
 VERSIONS = ("2023-03-30", "2021-04-06", "2016-08-15")
 
 
+_CONTROL = {
+    ("POST", "versions", 0): "PublishFunctionVersion",
+    ("GET", "versions", 0): "ListFunctionVersions",
+    ("POST", "aliases", 0): "CreateAlias",
+    ("GET", "aliases", 0): "ListAliases",
+    ("GET", "aliases", 1): "GetAlias",
+    ("PUT", "aliases", 1): "UpdateAlias",
+    ("GET", "triggers", 0): "ListTriggers",
+    ("GET", "triggers", 1): "GetTrigger",
+    ("GET", "async-invoke-config", 0): "GetAsyncInvokeConfig",
+}
+"""Operations of FC 3.0 on what a function has: by method, the word after its name, and how many parts follow."""
+
+
 class Route(Struct, frozen=True):
     """The operation and what the path names; `v2` for FC 2.0."""
 
@@ -24,6 +38,7 @@ class Route(Struct, frozen=True):
     function: str = ""
     task: str = ""
     qualifier: str = ""
+    name: str = ""  # of an alias or a trigger
 
 
 def parse(request: Request) -> Route | None:
@@ -42,6 +57,8 @@ def parse(request: Request) -> Route | None:
     method = request.method
     if len(rest) <= 2 or rest[2:] == ["invocations"]:
         return _function(method, rest[1:], v2, service, qualifier)
+    if not v2 and (found := _control(method, *rest[1:])):
+        return found
     return _records(method, rest[1], rest[2], rest[3:], v2, service)
 
 
@@ -54,6 +71,13 @@ def _function(method: str, path: list[str], v2: bool, service: str, qualifier: s
         case "POST", [function, "invocations"]:
             return Route("InvokeFunction", v2, service, function, qualifier=qualifier)
     return None
+
+
+def _control(method: str, function: str, kind: str, *path: str) -> Route | None:
+    """Versions, aliases, triggers and the configuration of asynchronous invocations."""
+    name = path[0] if path else ""
+    action = _CONTROL.get((method, kind, len(path)))
+    return Route(action, False, function=function, name=name) if action else None
 
 
 def _records(method: str, function: str, kind: str, path: list[str], v2: bool, service: str) -> Route | None:

@@ -22,7 +22,7 @@ from link_peer_local.fc.runtime import Result
 
 log = logging.getLogger(__name__)
 
-Run = Callable[[str, Function, bytes, str], Result]  # account, function, payload, request id
+Run = Callable[["Task"], Result]
 Deliver = Callable[[str, str, str], object]  # account, destination ARN, message body
 
 MAX_PAYLOAD = 128 * 1024
@@ -49,6 +49,8 @@ class Task(Struct):
     error: str = ""
     answer: str = ""
     destination_status: str = ""
+    qualifier: str = "LATEST"
+    version: str = "LATEST"
     events: list[tuple[float, str, str]] = field(default_factory=list)
 
     def enter(self, status: str, now: float, detail: str = "") -> None:
@@ -79,14 +81,24 @@ class Tasks:
         self.retry_factor = 2.0
         self.deliver: Deliver | None = None
 
-    def submit(self, account: str, function: Function, payload: bytes, request_id: str, task_id: str | None) -> Task:
-        """Accept a call; 409 for a task id that this function has seen before."""
+    def submit(
+        self,
+        account: str,
+        function: Function,
+        payload: bytes,
+        request_id: str,
+        task_id: str | None,
+        qualifier: str = "LATEST",
+        version: str = "LATEST",
+    ) -> Task:
+        """Accept a call of a version through a qualifier; 409 for a task id that this function has seen before."""
         if len(payload) > MAX_PAYLOAD:
             raise ApiError("EntityTooLarge", 400, f"payload size exceeds maximum allowed size ({MAX_PAYLOAD} bytes)")
         if task_id is not None and not _TASK_ID.fullmatch(task_id):
             raise ApiError("InvalidArgument", 400, f"the async task id '{task_id}' is invalid")
         now = self._clock.now()
         task = Task(task_id or request_id, account, function, payload, request_id, now, now)
+        task.qualifier, task.version = qualifier, version
         key = (account, function.name, task.id)
         with self._changed:
             if key in self._tasks:
@@ -145,7 +157,7 @@ class Tasks:
                 task.started = task.started or now
                 task.enter("Running", now)
         try:
-            result = expired or self._run(task.account, task.function, task.payload, task.request_id)
+            result = expired or self._run(task)
             if self._settle(task, result):
                 self._notify_destination(task, result)
         finally:

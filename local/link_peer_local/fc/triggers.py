@@ -22,6 +22,7 @@ from link_peer_local.fc.backend import FcBackend
 from link_peer_local.fc.credentials import role_keys
 from link_peer_local.fc.manifest import Function, Manifest, Trigger, load
 from link_peer_local.fc.runtime import InProcessRuntime, Runtime, WorkerRuntime
+from link_peer_local.fc.versions import LATEST
 from link_peer_local.mns.backend import MnsBackend
 
 _EVERY = re.compile(r"@every (\d+)([smh])")
@@ -47,6 +48,7 @@ class Timer(Struct, frozen=True):
     function: str
     seconds: int
     payload: str
+    qualifier: str = LATEST
 
 
 class Triggers:
@@ -64,7 +66,9 @@ class Triggers:
         """Fire a timer trigger now. Timers invoke asynchronously."""
         timer = next(timer for timer in self.timers if timer.name == name)
         event = {"triggerTime": utc(self._cloud.clock.now()), "triggerName": timer.name, "payload": timer.payload}
-        self._cloud.fc.invoke_async(self._account, timer.function, json.dumps(event).encode())
+        self._cloud.fc.invoke_async(
+            self._account, timer.function, json.dumps(event).encode(), qualifier=timer.qualifier
+        )
 
     def drain(self, timeout: float = 600.0) -> None:
         """Work until all asynchronous calls and queue messages are settled, or wait for the threads to."""
@@ -155,18 +159,27 @@ def _in_world(function: Function, world: World) -> Function:
 def _add_rule(cloud: Cloud, account: str, trigger: Trigger, function: Function) -> None:
     if not trigger.config["asyncInvocationType"]:
         raise ValueError(f"{trigger.name}: events of cloud services can only invoke asynchronously here")
-    if not trigger.config["triggerEnable"]:
-        return
+    qualifier = trigger.qualifier
 
     def deliver(event: dict[str, Any]) -> None:
-        cloud.fc.invoke_async(account, function.name, json.dumps(event).encode())
+        cloud.fc.invoke_async(account, function.name, json.dumps(event).encode(), qualifier=qualifier)
 
-    cloud.events.add_rule(account, trigger.name, trigger.config["eventRuleFilterPattern"], deliver)
+    cloud.events.add_rule(
+        account,
+        f"{function.name}-{trigger.name}",  # how the platform names the rule of a trigger is not documented
+        trigger.config["eventRuleFilterPattern"],
+        deliver,
+        endpoint=f"acs:fc:{cloud.region}:{account}:functions/{function.name}/{qualifier}",
+        dead_letters=trigger.config.get("runOptions", {}).get("deadLetterQueue", {}).get("Arn", ""),
+        enabled=trigger.config["triggerEnable"],
+    )
 
 
 def _stream(cloud: Cloud, account: str, trigger: Trigger, function: Function) -> QueueStream:
+    qualifier = trigger.qualifier
+
     def invoke(batch: bytes) -> str:
-        result = cloud.fc.invoke(account, function.name, batch).result
+        result = cloud.fc.invoke(account, function.name, batch, qualifier).result
         return result.error_type if result else ""
 
     settings = Settings.of(trigger.name, trigger.config)
@@ -186,4 +199,4 @@ def _timer(trigger: Trigger, function: Function) -> Timer:
     if every is None:
         raise ValueError(f"{trigger.name}: only `@every <n>[smh]` is offered here")
     seconds = int(every[1]) * {"s": 1, "m": 60, "h": 3600}[every[2]]
-    return Timer(trigger.name, function.name, seconds, trigger.config.get("payload", ""))
+    return Timer(trigger.name, function.name, seconds, trigger.config.get("payload", ""), trigger.qualifier)

@@ -19,10 +19,12 @@ from link_peer_local.core.clock import utc
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller
-from link_peer_local.fc import routes
+from link_peer_local.fc import control, routes
+from link_peer_local.fc.answers import answer, number, page
 from link_peer_local.fc.backend import Deployed, FcBackend, Invocation
 from link_peer_local.fc.routes import Route
 from link_peer_local.fc.tasks import STATUSES, Task, new_request_id
+from link_peer_local.fc.versions import LATEST
 
 _HOST = re.compile(r"(\d+)\.([a-z0-9-]+?)(?:-internal)?\.fc\.aliyuncs\.com")
 MAX_TAIL = 4096  # "the last 4 KB of the log" [doc InvokeFunction]
@@ -59,19 +61,24 @@ def handle(backend: FcBackend, caller: Caller, request: Request) -> Response:
     query = dict(parse_qsl(request.query, keep_blank_values=True))
     if route.action == "ListFunctions":
         found = [item for item in backend.functions(caller.account) if item.function.name.startswith(_prefix(query))]
-        page, token = _page(found, query)
+        rows, token = page(found, query)
         render = _render_function(backend, caller.account, route.v2)
-        return _json({"functions": [render(item) for item in page], "nextToken": token})
+        return answer({"functions": [render(item) for item in rows], "nextToken": token})
+    if route.action in control.ACTIONS:
+        return control.handle(backend, caller, route, query, request.body)
+    qualifier = query.get("qualifier") or route.qualifier
+    if route.action == "ListAsyncTasks":
+        qualifier = ""  # here it says which records are wanted
     try:
-        deployed = backend.function(caller.account, route.function, query.get("qualifier") or route.qualifier)
+        deployed = backend.function(caller.account, route.function, qualifier)
     except ApiError as refusal:
         if route.v2 and refusal.code == "FunctionNotFound":
             refusal = ApiError(refusal.code, 404, f"{refusal.message} in service '{route.service}'")
         raise refusal
     if route.action == "GetFunction":
-        return _json(_render_function(backend, caller.account, route.v2)(deployed))
+        return answer(_render_function(backend, caller.account, route.v2)(deployed))
     if route.action == "InvokeFunction":
-        return _invoke(backend, caller, route, request)
+        return _invoke(backend, caller, route, request, qualifier)
     return _records(backend, caller, route, query, deployed)
 
 
@@ -91,7 +98,7 @@ def _check_digest(request: Request) -> None:
         raise ApiError("InvalidArgument", 400, "the Content-MD5 does not match the body")
 
 
-def _invoke(backend: FcBackend, caller: Caller, route: Route, request: Request) -> Response:
+def _invoke(backend: FcBackend, caller: Caller, route: Route, request: Request, qualifier: str) -> Response:
     kind = request.headers.get("x-fc-invocation-type", "Sync")
     log_type = request.headers.get("x-fc-log-type", "None")
     if kind not in ("Sync", "Async"):
@@ -101,10 +108,10 @@ def _invoke(backend: FcBackend, caller: Caller, route: Route, request: Request) 
     if kind == "Async":
         header = "X-Fc-Stateful-Async-Invocation-Id" if route.v2 else "X-Fc-Async-Task-Id"
         task_id = request.headers.get(header.lower())
-        accepted = backend.invoke_async(caller.account, route.function, request.body, task_id)
+        accepted = backend.invoke_async(caller.account, route.function, request.body, task_id, qualifier)
         task = accepted.task.id if accepted.task else ""
         return Response(202, {"X-Fc-Request-Id": accepted.request_id, header: task})
-    done = backend.invoke(caller.account, route.function, request.body)
+    done = backend.invoke(caller.account, route.function, request.body, qualifier)
     return Response(200, _headers(done, log_type), done.result.body if done.result else b"")
 
 
@@ -131,45 +138,29 @@ def _records(
         if route.action.startswith("Stop"):
             backend.tasks.cancel(task)
             return Response(204, {"X-Fc-Request-Id": new_request_id()})
-        return _json(_render_task(task, backend, route.v2, payload=True))
+        return answer(_render_task(task, backend, route.v2, payload=True))
     _one_of(query, "status", STATUSES)
-    found = [task for task in backend.tasks.of(caller.account, function) if _wanted(task, query)]
+    found = [task for task in backend.tasks.of(caller.account, function) if _wanted(task, query, route.v2)]
     found.sort(key=lambda task: task.started or task.enqueued)
     if _one_of(query, "sortOrderByTime", ("asc", "desc")) == "desc":
         found.reverse()
-    page, token = _page(found, query)
-    rows = [_render_task(task, backend, route.v2, payload) for task in page]
-    return _json({"invocations" if route.v2 else "tasks": rows, "nextToken": token})
+    some, token = page(found, query)
+    rows = [_render_task(task, backend, route.v2, payload) for task in some]
+    return answer({"invocations" if route.v2 else "tasks": rows, "nextToken": token})
 
 
 def _prefix(query: Mapping[str, str]) -> str:
     return query.get("invocationIdPrefix") or query.get("prefix") or ""
 
 
-def _wanted(task: Task, query: Mapping[str, str]) -> bool:
+def _wanted(task: Task, query: Mapping[str, str], v2: bool) -> bool:
     started = (task.started or task.enqueued) * 1000
     return (
         task.id.startswith(_prefix(query))
         and (query.get("status") or task.status) == task.status
-        and _number(query, "startedTimeBegin", 0) <= started <= _number(query, "startedTimeEnd", 1 << 62)
+        and (v2 or (query.get("qualifier") or LATEST) == task.qualifier)
+        and number(query, "startedTimeBegin", 0) <= started <= number(query, "startedTimeEnd", 1 << 62)
     )
-
-
-def _page(items: list[Any], query: Mapping[str, str]) -> tuple[list[Any], str]:
-    """20 by default, 100 at most [src ListAsyncTasksRequest]."""
-    limit = _number(query, "limit", 20)
-    if not 1 <= limit <= 100:
-        raise ApiError("InvalidArgument", 400, f"limit {limit} is invalid (allowed values: 1 to 100)")
-    start = _number(query, "nextToken", 0)
-    end = start + limit
-    return items[start:end], str(end) if end < len(items) else ""
-
-
-def _number(query: Mapping[str, str], name: str, default: int) -> int:
-    text = query.get(name) or str(default)
-    if not re.fullmatch(r"\d{1,19}", text, re.ASCII):
-        raise ApiError("InvalidArgument", 400, f"{name} '{text}' is invalid")
-    return int(text)
 
 
 def _one_of(query: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
@@ -177,11 +168,6 @@ def _one_of(query: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> st
     if text and text not in allowed:
         raise ApiError("InvalidArgument", 400, f"{name} '{text}' is invalid (allowed values: {', '.join(allowed)})")
     return text
-
-
-def _json(document: Mapping[str, Any]) -> Response:
-    headers = {"Content-Type": "application/json", "X-Fc-Request-Id": new_request_id()}
-    return Response(200, headers, json.dumps(document).encode())
 
 
 def _render_function(backend: FcBackend, account: str, v2: bool) -> Callable[[Deployed], dict[str, Any]]:
@@ -221,7 +207,7 @@ def _render_task(task: Task, backend: FcBackend, v2: bool, payload: bool) -> dic
         "invocationId" if v2 else "taskId": task.id,
         "invocationErrorMessage" if v2 else "taskErrorMessage": task.error,
         "requestId": task.request_id,
-        "qualifier": "LATEST",
+        "qualifier": task.qualifier,
         "status": task.status,
         "alreadyRetriedTimes": task.retries,
         "destinationStatus": task.destination_status,

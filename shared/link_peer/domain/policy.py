@@ -68,7 +68,8 @@ class PolicyTest(msgspec.Struct, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """A valid policy. `accounts` are by uid, and exactly one has no role; `deny` are ports that are never opened."""
+    """A valid policy. `accounts` are by uid, and exactly one has no role; `deny` are ports that are never opened. `digest` is
+    the first 16 hex digits of the file's SHA-256; empty if it was read from no file."""
 
     deployment: str
     accounts: dict[str, AccountPolicy]
@@ -78,6 +79,7 @@ class Policy(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     paused: Pause = Pause.NONE
     tests: tuple[PolicyTest, ...] = ()
+    digest: str = ""
 
     @property
     def home(self) -> str:

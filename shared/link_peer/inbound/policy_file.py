@@ -54,7 +54,7 @@ def load(path: str | Path) -> Policy:
     if (compiled := _compiled()) is not None and compiled.digest == _digest(raw):
         return compiled.policy
     try:
-        return parse(raw.decode("utf-8"), path.name)
+        return msgspec.structs.replace(parse(raw.decode("utf-8"), path.name), digest=_digest(raw)[:16])
     except UnicodeDecodeError as error:
         raise PolicyError(
             f"{path.name}:{raw[: error.start].count(10) + 1}: not UTF-8: save the file as UTF-8"

@@ -2,33 +2,63 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from link_peer_local.fc.triggers import Triggers, deploy
+from msgspec.structs import replace
 
 from tests.functional.command import Cli
-from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.lab import HOME, PEER, REGION, Lab
+
+
+@pytest.fixture(name="triggers")
+def _triggers(lab: Lab) -> Triggers:
+    """The functions of s.yaml, deployed on the lab's cloud."""
+    lab.instance(lab.group(account=PEER))
+    lab.instance(lab.group())
+    lab.cloud.world.policy = str(lab.policy_path)
+    lab.cloud.endpoint = "http://127.0.0.1:1"
+    return deploy(lab.cloud, in_process=True)
 
 
 @pytest.fixture(name="cli")
-def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    lab.instance(lab.group(account=PEER))
-    lab.instance(lab.group())
-    return Cli(capsys)
+def _cli(lab: Lab, triggers: Triggers, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """A whole deployment, as the three commands make it, after its first sweep."""
+    cli = Cli(capsys)
+    assert cli("setup", "--yes", "--region", REGION, "--notify", "ops@example.com") == 0
+    sweep(triggers)
+    lab.cloud.faults.calls.clear()
+    return cli
 
 
-def missing(cli: Cli, *options: str) -> list[tuple[str, str, str]]:
-    """Run the doctor; return (account, what, detail) of each check with the state `missing`."""
+def sweep(triggers: Triggers) -> None:
+    """Run the timer's sweep."""
+    triggers.fire_timer("every-10m")
+    triggers.drain()
+
+
+def failing(cli: Cli, *options: str) -> list[tuple[str, str, str]]:
+    """Run the doctor; return (state, what, detail) of each check that ends the command with 1."""
     code, found = cli.json("doctor", *options)
-    lacking = [(f["where"], f["what"], f["detail"]) for f in found if f["state"] == "missing"]
+    lacking = [(f["state"], f["what"], f["detail"]) for f in found if f["state"] in ("missing", "differs", "unknown")]
     assert code == (1 if lacking else 0)
     return lacking
 
 
+def missing(cli: Cli, *options: str) -> list[tuple[str, str, str]]:
+    """Run the doctor; return (account, what, detail) of each check with the state `missing`."""
+    _, found = cli.json("doctor", *options)
+    return [(f["where"], f["what"], f["detail"]) for f in found if f["state"] == "missing"]
+
+
 def test_a_healthy_deployment_has_nothing_missing(lab: Lab, cli: Cli) -> None:
-    """Queue, log and both accounts are ok. The doctor changes nothing and records nothing."""
+    """All that setup and s.yaml make, and both accounts, are ok. The doctor changes nothing and records nothing."""
+    before = lab.records()
     code, found = cli.json("doctor")
-    assert (code, {f["state"] for f in found}) == (0, {"ok"})
-    assert {f["where"] for f in found} == {"", HOME, PEER}
-    assert (lab.changes(), lab.records()) == (0, [])
+    assert [f for f in found if f["state"] != "ok"] == []
+    assert (code, {f["where"] for f in found}) == (0, {"", HOME, PEER})
+    assert (lab.changes(), lab.records()) == (0, before)
 
 
 def test_the_doctor_shows_the_identity_that_reads_each_account(lab: Lab, cli: Cli) -> None:
@@ -111,22 +141,178 @@ def test_a_group_that_is_full_or_nearly_full_is_reported(lab: Lab, cli: Cli) -> 
 def test_a_missing_queue_or_log_is_reported(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, value: str, what: str
 ) -> None:
-    """Without a setting, the name is made of the prefix."""
+    """Without a setting, the name is made of the prefix. Another name is one that the reader's role may not read."""
     if name == "LINK_PEER_PREFIX":
         monkeypatch.delenv("LINK_PEER_QUEUE")
     monkeypatch.setenv(name, value)
-    assert ("", what) in [(where, found) for where, found, _ in missing(cli)]
+    assert what in [found for _, found, _ in failing(cli)]
 
 
-def test_a_log_without_the_needed_index_is_reported(lab: Lab, cli: Cli) -> None:
-    """With the fields that `link-peer audit` searches and the index lacks."""
+def test_another_index_is_reported(lab: Lab, cli: Cli) -> None:
+    """`link-peer audit` needs that of deploy/."""
     world = lab.cloud.world
     lab.cloud.sls.update_index(HOME, world.audit_project, world.audit_logstore, {"line": {"token": [" "]}, "keys": {}})
-    [(_, what, detail)] = missing(cli)
-    assert what == f"log link-peer-{HOME}/decisions"
-    assert "request_id" in detail
+    [differing, *_] = failing(cli)
+    assert differing == ("differs", "index decisions", "differs from what is shipped in: line, keys")
 
 
 def test_an_account_that_is_not_in_the_policy_is_a_usage_error(cli: Cli) -> None:
     """Exit code 2."""
     assert cli("doctor", "1000000000000009") == 2
+
+
+# what is deployed
+
+
+def redeploy(lab: Lab, name: str, **changes: Any) -> None:
+    """Deploy a function of the home account again, with some of its fields changed."""
+    deployed = lab.cloud.fc.function(HOME, name).function
+    lab.cloud.fc.deploy(HOME, replace(deployed, **changes))
+
+
+def test_a_function_that_is_not_deployed_is_missing(lab: Lab, cli: Cli) -> None:
+    """With its triggers, of which nothing more is said."""
+    lab.cloud.fc._functions.pop((HOME, "link-peer-cross-account"))
+    assert failing(cli) == [("missing", "function link-peer-cross-account", "is not deployed")]
+
+
+def test_the_version_and_the_package_behind_live_are_shown(lab: Lab, cli: Cli) -> None:
+    """Time and package are in the description; functions of different packages are a finding."""
+    for name, package in (("auto-link", "abc123"), ("cross-account", "abc123"), ("sweep", "def456")):
+        text = f"Does its work (deployed 2026-11-26T10:00:00Z, package {package})"
+        redeploy(lab, f"link-peer-{name}", description=text)
+    _, found = cli.json("doctor")
+    details = {f["what"]: f["detail"] for f in found}
+    assert details["function link-peer-sweep"] == (
+        "version 2 is live, python3.12, deployed 2026-11-26T10:00:00Z, package def456"
+    )
+    assert [what for state, what, _ in failing(cli)] == ["package"]
+
+
+def test_a_canary_release_is_a_warning(lab: Lab, cli: Cli) -> None:
+    """It says which share of the calls goes where."""
+    redeploy(lab, "link-peer-sweep", memory=512)
+    with lab.cloud.fc.published(HOME, "link-peer-sweep") as (_, published, now):
+        published.update_alias("live", "1", None, {"2": 0.1}, now)
+    code, found = cli.json("doctor")
+    [warning] = [f["detail"] for f in found if f["state"] == "warning"]
+    assert (code, warning) == (0, "version 1 is live, python3.12; 10% of the calls go to version 2")
+
+
+def test_a_function_without_the_alias_is_reported(lab: Lab, cli: Cli) -> None:
+    """Its triggers could invoke nothing."""
+    lab.cloud.fc._published[HOME, "link-peer-sweep"].aliases.clear()
+    assert failing(cli) == [("missing", "function link-peer-sweep", "python3.12, but there is no alias live")]
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "detail"),
+    [
+        ({}, "missing", "does not exist"),
+        ({"qualifier": "LATEST"}, "differs", "differs from s.yaml in: qualifier"),
+        ({"config": {"triggerEnable": False}}, "missing", "is disabled"),
+        ({"config": {"eventRuleFilterPattern": "{}"}}, "differs", "differs from s.yaml in: filter pattern"),
+    ],
+)
+def test_a_trigger_that_is_missing_or_another_is_reported(
+    lab: Lab, cli: Cli, change: dict[str, Any], state: str, detail: str
+) -> None:
+    """A deploy that died halfway creates no more triggers."""
+    deployed = lab.cloud.fc.function(HOME, "link-peer-auto-link").function
+    first, *others = deployed.triggers
+    changed = [replace(first, **{**change, "config": {**first.config, **change.get("config", {})}})] if change else []
+    redeploy(lab, "link-peer-auto-link", triggers=(*changed, *others))
+    assert failing(cli) == [(state, "trigger instance-state of link-peer-auto-link", detail)]
+
+
+def test_each_bound_queue_needs_a_trigger(lab: Lab, cli: Cli) -> None:
+    """And the queue itself."""
+    lab.policy_account(PEER, queue=f"link-peer-requests-{PEER}")
+    found = [(state, what) for state, what, _ in failing(cli)]
+    assert ("missing", f"trigger requests-link-peer-requests-{PEER} of link-peer-cross-account") in found
+    assert ("missing", f"queue link-peer-requests-{PEER}") in found
+
+
+@pytest.mark.parametrize(
+    ("pattern", "enabled", "detail"),
+    [
+        ('{"source":["acs.oss"]}', True, "none invokes link-peer-auto-link with the pattern of s.yaml"),
+        ("", False, "link-peer-auto-link-instance-tags is disabled"),
+    ],
+)
+def test_a_rule_that_is_missing_or_disabled_is_reported(
+    lab: Lab, cli: Cli, pattern: str, enabled: bool, detail: str
+) -> None:
+    """The rules of EventBridge carry the events: without them nothing happens until the next sweep."""
+    rules = lab.cloud.events._rules[HOME, "default"]
+    [rule] = [rule for rule in rules if rule.name.endswith("instance-tags")]
+    rules[rules.index(rule)] = replace(rule, text=pattern or rule.text, enabled=enabled)
+    [(state, what, said)] = failing(cli)
+    assert (state, what) == ("missing", "rule for instance-tags on the bus default")
+    assert said.startswith(detail)
+
+
+def test_a_rule_without_dead_letter_queue_is_a_warning(lab: Lab, cli: Cli) -> None:
+    """The platform may not offer one for such rules."""
+    rules = lab.cloud.events._rules[HOME, "default"]
+    rules[0] = replace(rules[0], dead_letters="")
+    code, found = cli.json("doctor")
+    assert (code, [f["what"] for f in found if f["state"] == "warning"]) == (
+        0,
+        ["rule for instance-state on the bus default"],
+    )
+
+
+def test_what_setup_makes_is_checked(lab: Lab, cli: Cli) -> None:
+    """What does not exist is missing; a policy that someone changed differs."""
+    lab.cloud.mns.delete_queue(HOME, "link-peer-requests")
+    role = lab.cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
+    role.trust = role.trust.replace("fc.aliyuncs.com", "ecs.aliyuncs.com")
+    assert failing(cli) == [
+        ("differs", "role link-peer-fc", "differs from what is shipped in: trust"),
+        ("missing", "queue link-peer-requests", "does not exist"),
+    ]
+
+
+def test_what_may_not_be_read_is_unknown(lab: Lab, cli: Cli) -> None:
+    """Not missing: the keys lack a right, not the deployment a piece."""
+    for service, action in (("fc", "GetAlias"), ("eventbridge", "ListRules"), ("ram", "GetPolicy")):
+        lab.fault(service=service, action=action, code="NoPermission", status=403, times=None)
+    found = failing(cli)
+    assert {state for state, _, _ in found} == {"unknown"}
+    assert {what.split()[0] for _, what, _ in found} == {"function", "rules", "policy"}
+
+
+def test_dead_letters_are_counted(lab: Lab, cli: Cli) -> None:
+    """`link-peer failed` shows them."""
+    lab.cloud.mns.send(HOME, "link-peer-dead-letters", "{}")
+    code, found = cli.json("doctor")
+    [warning] = [f for f in found if f["state"] == "warning"]
+    assert (code, warning["what"], warning["detail"], warning["advice"]) == (0, "dead letters", "1", "link-peer failed")
+
+
+def test_the_deployed_policy_is_compared_with_the_local_file(lab: Lab, cli: Cli, triggers: Triggers) -> None:
+    """By the sweep's record, which has the checksum of the policy that the function had; not by a person's sweep."""
+    lab.policy(deny={"ports": ["tcp/22"]})
+    lab.cloud.clock.sleep(60)
+    assert cli("sweep") == 0
+    [(state, what, _)] = failing(cli)
+    assert (state, what) == ("differs", "policy")
+    lab.cloud.clock.sleep(60)
+    sweep(triggers)
+    assert failing(cli) == []
+
+
+def test_a_sweep_that_is_overdue_is_reported(lab: Lab, cli: Cli) -> None:
+    """After half an hour a warning, after a day it is missing."""
+    lab.cloud.clock.sleep(2400)
+    code, found = cli.json("doctor")
+    assert (code, [f["what"] for f in found if f["state"] == "warning"]) == (0, ["last sweep"])
+    lab.cloud.clock.sleep(86_400)
+    assert failing(cli) == [("missing", "last sweep", "no sweep was recorded within a day")]
+
+
+def test_with_an_account_only_that_account_is_checked(lab: Lab, cli: Cli) -> None:
+    """What is deployed in home is left out."""
+    _, found = cli.json("doctor", PEER)
+    assert [(f["where"], f["what"]) for f in found] == [(PEER, "access")]

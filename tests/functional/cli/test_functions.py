@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from link_peer_cli.clients.fc.port import AUTO_LINK, WITH_TASKS
+from link_peer_cli.clients.fc.port import WITH_TASKS
+from link_peer_cli.names import Names
 from link_peer_local.fc.manifest import load
 from link_peer_local.fc.triggers import Triggers, deploy
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, Lab
 
+NAMES = Names(HOME)
+AUTO_LINK = NAMES.functions["auto_link"]
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -44,7 +49,7 @@ def stdin(monkeypatch: pytest.MonkeyPatch, event: object) -> None:
 def test_the_functions_with_tasks_are_those_of_s_yaml() -> None:
     """`failed` lists the tasks of every function for which the platform keeps tasks."""
     deployed = load(ROOT / "s.yaml", env={}, account=HOME).functions
-    assert {function.name for function in deployed if function.async_task} == set(WITH_TASKS)
+    assert {function.name for function in deployed if function.async_task} == {NAMES.functions[n] for n in WITH_TASKS}
 
 
 def test_invoke_prints_the_response(
@@ -95,10 +100,12 @@ def test_a_failed_invocation_is_listed_and_replayed(
     triggers.drain()
     lab.cloud.faults.clear()
     assert lab.rules(db) == []
-    code, [task] = cli.json("failed", *service)
+    code, [task, letter] = cli.json("failed", *service)
     assert (code, task["function"], task["status"], task["time"]) == (0, AUTO_LINK, "Failed", asked)
+    assert (letter["function"], letter["status"]) == (AUTO_LINK, "dead-letter")
+    assert json.loads(letter["body"])["requestContext"]["requestId"] == task["id"]
     assert cli("failed", *service) == 0
-    assert "the audit log cannot be written" in cli.out
+    assert cli.out.count("the audit log cannot be written") == 2
     assert cli("replay", task["id"], *service) == 0
     triggers.drain()
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
@@ -108,3 +115,50 @@ def test_replay_accepts_only_failed_invocations(cli: Cli, service: tuple[str, ..
     """Any other id is a usage error, and the message names it."""
     assert cli("replay", "no-such-id", *service) == 2
     assert "no-such-id" in cli.err
+
+
+@pytest.mark.parametrize("name", ["auto_link", "auto-link", AUTO_LINK])
+def test_a_function_is_called_by_its_handler_or_its_name(
+    cli: Cli, service: tuple[str, ...], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The prefix makes the deployed name of a handler."""
+    stdin(monkeypatch, [])
+    assert cli("invoke", name, "-", *service) == 0
+
+
+def test_invoke_calls_the_version_behind_live(
+    lab: Lab, cli: Cli, service: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On FC 3.0, where every deployment moves that alias; a qualifier chooses another version, on both."""
+    seen: list[str] = []
+    invoke = lab.cloud.fc.invoke
+
+    def watched(account: str, name: str, payload: bytes, qualifier: str = "") -> Any:
+        seen.append(qualifier)
+        return invoke(account, name, payload, qualifier)
+
+    monkeypatch.setattr(lab.cloud.fc, "invoke", watched)
+    for options in ((), ("--qualifier", "1")):
+        stdin(monkeypatch, [])
+        assert cli("invoke", "auto_link", "-", *options, *service) == 0
+    assert seen == ["" if service else "live", "1"]
+
+
+@pytest.mark.parametrize("body", ['{"a": 1}', base64.b64encode(b'{"a": 1}').decode()], ids=["plain", "base64"])
+def test_dead_letters_are_listed_and_stay(lab: Lab, cli: Cli, body: str) -> None:
+    """Plain or in base64, at most 16, with how many more there are."""
+    queue = NAMES.dead_letters
+    for _ in range(18):
+        lab.cloud.mns.send(HOME, queue, body)
+    for _ in range(2):
+        code, found = cli.json("failed")
+        assert (code, [letter["body"] for letter in found]) == (0, ['{"a": 1}'] * 16)
+    assert cli("failed") == 0
+    assert "2 more dead letters" in cli.out
+
+
+def test_a_missing_dead_letter_queue_is_said(lab: Lab, cli: Cli) -> None:
+    """The failed invocations are listed all the same."""
+    lab.cloud.mns.delete_queue(HOME, NAMES.dead_letters)
+    assert cli("failed") == 0
+    assert f"queue {NAMES.dead_letters}: QueueNotExist" in cli.err

@@ -90,7 +90,8 @@ def test_an_asynchronous_call_has_an_empty_answer(local_cloud: LocalCloud, key: 
     [
         (SERVICE, "other", "FunctionNotFound"),
         ("other", "echo", "ServiceNotFound"),
-        (f"{SERVICE}.prod", "echo", "VersionNotFound"),
+        (f"{SERVICE}.prod", "echo", "AliasNotFound"),
+        (f"{SERVICE}.7", "echo", "VersionNotFound"),
     ],
 )
 def test_these_clients_read_errorcode(

@@ -185,3 +185,52 @@ def test_an_unknown_action_is_not_found(setup: Setup) -> None:
     with pytest.raises(ApiError) as refusal:
         setup.events.call(Caller(HOME, ""), "DeleteRule", {})
     assert (refusal.value.code, refusal.value.status) == ("InvalidAction.NotFound", 404)
+
+
+def test_rules_and_their_targets_are_listed(setup: Setup) -> None:
+    """With pattern, status, and the ARN of the target; the dead-letter queue only where one rule is read."""
+    arn, letters = f"acs:fc:cn-qingdao:{HOME}:functions/f/live", f"acs:mns:cn-qingdao:{HOME}:/queues/dead"
+    setup.events.add_rule(
+        HOME, "f-one", '{"source":["acs.ecs"]}', setup.taken.append, endpoint=arn, dead_letters=letters
+    )
+    setup.events.add_rule(HOME, "f-two", "{}", setup.taken.append, enabled=False)
+    listed = setup.client.list_rules(models.ListRulesRequest(event_bus_name="default", rule_name_prefix="f-")).body
+    assert (listed.success, listed.data.total) == (True, 2)
+    assert [(rule.rule_name, rule.status) for rule in listed.data.rules] == [("f-one", "ENABLE"), ("f-two", "DISABLE")]
+    assert listed.data.rules[0].targets[0].endpoint == arn
+    rule = setup.client.get_rule(models.GetRuleRequest(event_bus_name="default", rule_name="f-one")).body.data
+    assert (rule.filter_pattern, rule.targets[0].dead_letter_queue.arn) == ('{"source":["acs.ecs"]}', letters)
+    targets = setup.client.list_targets(models.ListTargetsRequest(event_bus_name="default", rule_name="f-one")).body
+    assert [(target.type, target.endpoint) for target in targets.data.targets] == [("acs.fc.function", arn)]
+
+
+def test_rules_come_in_pages(setup: Setup) -> None:
+    """The token of a page is the start of the next; the last has none."""
+    for number in range(4):
+        setup.events.add_rule(HOME, f"r{number}", "{}", setup.taken.append)
+    found: list[str] = []
+    token = None
+    for size in (2, 2, 1):
+        request = models.ListRulesRequest(event_bus_name="default", limit=2, next_token=token)
+        page = setup.client.list_rules(request).body.data
+        assert len(page.rules) == size
+        found += [rule.rule_name for rule in page.rules]
+        token = page.next_token
+    assert (found, token) == (["all", "r0", "r1", "r2", "r3"], None)
+
+
+@pytest.mark.parametrize(
+    ("bus", "rule", "code"), [("other", "all", "EventBusNotExist"), ("default", "x", "EventRuleNotExisted")]
+)
+def test_an_unknown_rule_or_bus_is_refused(setup: Setup, bus: str, rule: str, code: str) -> None:
+    """Each with its code."""
+    with pytest.raises(ClientException) as refusal:
+        setup.client.get_rule(models.GetRuleRequest(event_bus_name=bus, rule_name=rule))
+    assert refusal.value.code == code
+
+
+def test_a_rule_that_is_disabled_delivers_nothing(setup: Setup) -> None:
+    """Its events are not kept for later."""
+    setup.events.add_rule(HOME, "all", "{}", setup.taken.append, enabled=False)
+    setup.put(ENTRY)
+    assert setup.taken == []

@@ -48,4 +48,5 @@ def pages(page: Callable[[str | None], Any]) -> Iterator[Any]:
 
 def task(function: str, item: Any, task_id: str, error: str | None, payload: str | None) -> Task:
     """Return a Task from the fields that both generations name alike (`item`) and those that they do not."""
-    return Task(task_id, function, item.status or "", error or "", payload or "", int(item.started_time or 0))
+    started, qualifier = int(item.started_time or 0), item.qualifier or ""
+    return Task(task_id, function, item.status or "", error or "", payload or "", started, qualifier)

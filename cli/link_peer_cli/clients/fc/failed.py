@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 
 from link_peer_cli.clients.fc.port import WITH_TASKS, Functions, Task
+from link_peer_cli.names import Names
 
 FAILED = ("Failed", "Expired", "Invalid")
 """Final task states without success [doc task states]."""
 
 
-def failed_tasks(functions: Functions) -> list[Task]:
+def failed_tasks(functions: Functions, names: Names) -> list[Task]:
     """Return the failed invocations of all functions that have tasks, newest first."""
-    found = [task for name in WITH_TASKS for task in functions.tasks(name) if task.status in FAILED]
+    deployed = [names.functions[handler] for handler in WITH_TASKS]
+    found = [task for name in deployed for task in functions.tasks(name) if task.status in FAILED]
     return sorted(found, key=lambda task: -task.started)
 
 

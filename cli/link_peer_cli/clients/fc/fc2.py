@@ -24,10 +24,10 @@ class Fc2:
         self._runtime: Any = RuntimeOptions(read_timeout=READ_TIMEOUT_MS)
         self._service = service
 
-    def invoke(self, function: str, event: bytes, *, wait: bool = True) -> Answer:
-        """Call InvokeFunction."""
+    def invoke(self, function: str, event: bytes, *, wait: bool = True, qualifier: str = "") -> Answer:
+        """Call InvokeFunction, by default of the code that was uploaded last: versions are those of the service."""
         headers = self._models.InvokeFunctionHeaders(**invocation_headers(wait))
-        request = self._models.InvokeFunctionRequest(body=event)
+        request = self._models.InvokeFunctionRequest(body=event, qualifier=qualifier or None)
         response = call(
             lambda: self._client.invoke_function_with_options(self._service, function, request, headers, self._runtime)
         )

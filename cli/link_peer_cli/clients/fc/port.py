@@ -6,9 +6,8 @@ from typing import Protocol
 
 import msgspec
 
-# The names in s.yaml. The queue's stream invokes cross_account synchronously, so the platform keeps no tasks of it.
-AUTO_LINK, SWEEP = "link-peer-auto-link", "link-peer-sweep"
-WITH_TASKS = (AUTO_LINK, SWEEP)
+WITH_TASKS = ("auto_link", "sweep")
+"""The handlers of which the platform keeps tasks. The queue's stream invokes cross_account synchronously."""
 
 WAITING = ("Enqueued", "Dequeued", "Running", "Retrying")
 """Task states that are not final [doc task states]."""
@@ -24,7 +23,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True):
-    """One asynchronous invocation. The platform keeps it for seven days. `started` is in epoch milliseconds."""
+    """One asynchronous invocation. The platform keeps it for seven days. `started` is in epoch milliseconds; `qualifier` is the
+    version or alias that was invoked."""
 
     id: str
     function: str
@@ -32,13 +32,14 @@ class Task(msgspec.Struct, frozen=True):
     error: str
     payload: str
     started: int
+    qualifier: str = ""
 
 
 class Functions(Protocol):
     """The deployed functions. Raises the errors of link_peer.domain.errors."""
 
-    def invoke(self, function: str, event: bytes, *, wait: bool = True) -> Answer:
-        """Invoke a function. Without `wait`, the platform accepts the event and retries failures itself."""
+    def invoke(self, function: str, event: bytes, *, wait: bool = True, qualifier: str = "") -> Answer:
+        """Invoke a version or alias of a function (default: the one that its triggers invoke). Without `wait`, the platform accepts the event and retries failures itself."""
         ...
 
     def tasks(self, function: str) -> list[Task]:

@@ -292,6 +292,7 @@ class Sweep(Scope):
         damaged = sorted({str(rule.group) for rule in self.damaged})
         return {
             **counts,
+            "policy": self.policy.digest,
             "damaged_markers": ",".join(damaged),
             "api_requests": ",".join(untagged),
             "api_calls": json.dumps(self.reader.calls, sort_keys=True),

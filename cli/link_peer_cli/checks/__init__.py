@@ -1,0 +1,1 @@
+"""The checks of `link-peer doctor`. Each yields findings and changes nothing."""

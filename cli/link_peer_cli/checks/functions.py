@@ -1,0 +1,164 @@
+"""The functions, their triggers, and the rules of EventBridge that those of auto_link are made of."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from link_peer.domain.errors import LinkPeerError
+
+from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, Finding, unreadable
+from link_peer_cli.names import ALIAS
+
+if TYPE_CHECKING:
+    from link_peer_local.fc.manifest import Function
+    from link_peer_local.fc.manifest import Trigger as Shipped
+
+    from link_peer_cli.clients.fc.deployment import Deployed, Live, Trigger
+    from link_peer_cli.clients.rules import BusRule
+    from link_peer_cli.io.environment import Environment
+
+DEPLOY = "make package; s deploy -y"
+_STAMP = re.compile(r"\((deployed .*?, package ([0-9a-f]+))\)$")
+
+
+def check(env: Environment) -> Iterator[Finding]:
+    """Every function of s.yaml with the version behind its alias; each of its triggers; the two rules of auto_link."""
+    from link_peer_local.core.project import ROOT
+    from link_peer_local.fc.manifest import load
+
+    from link_peer_cli.clients.fc.deployment import Deployed
+
+    policy = env.policy
+    given = {"LINK_PEER_REGION": env.settings.region, "LINK_PEER_PREFIX": env.names.prefix}
+    shipped = load(ROOT / "s.yaml", env=given, account=policy.home, queues=policy.bound_queues).functions
+    deployed = Deployed(env.settings, policy.home)
+    packages: dict[str, str] = {}
+    for function in shipped:
+        yield from _function(deployed, function, packages)
+    if len(set(packages.values())) > 1:
+        found = ", ".join(f"{name}: {package}" for name, package in sorted(packages.items()))
+        yield Finding(DIFFERS, "", "package", f"the functions run different packages: {found}", DEPLOY)
+    yield from _rules(env, shipped)
+
+
+def _function(deployed: Deployed, function: Function, packages: dict[str, str]) -> Iterator[Finding]:
+    what = f"function {function.name}"
+    try:
+        live = deployed.live(function.name)
+        found = deployed.triggers(function.name) if live else {}
+    except LinkPeerError as error:
+        yield unreadable("", what, error)
+        return
+    if live is None:
+        yield Finding(MISSING, "", what, "is not deployed", DEPLOY)
+        return
+    yield _live(what, live)
+    if stamp := _STAMP.search(live.description):
+        packages[function.name] = stamp[2]
+    for trigger in function.triggers:
+        yield _trigger(function, trigger, found.get(trigger.name))
+
+
+def _live(what: str, live: Live) -> Finding:
+    if not live.version:
+        return Finding(MISSING, "", what, f"{live.runtime}, but there is no alias {ALIAS}", DEPLOY)
+    stamp = _STAMP.search(live.description)
+    detail = f"version {live.version} is {ALIAS}, {live.runtime}" + (f", {stamp[1]}" if stamp else "")
+    if live.weights:
+        shares = ", ".join(f"{share:.0%} of the calls go to version {n}" for n, share in sorted(live.weights.items()))
+        return Finding(WARNING, "", what, f"{detail}; {shares}", "end the canary release: docs/operations.md")
+    return Finding(OK, "", what, detail)
+
+
+def _trigger(function: Function, shipped: Shipped, found: Trigger | None) -> Finding:
+    what = f"trigger {shipped.name} of {function.name}"
+    resource = function.handler.partition(".")[0]
+    advice = f"s {resource} deploy --trigger {shipped.name} -y"
+    if found is None:
+        return Finding(MISSING, "", what, "does not exist", advice)
+    if not found.config.get("triggerEnable", found.config.get("enable", True)):
+        return Finding(MISSING, "", what, "is disabled", advice)
+    differing = [
+        name
+        for name, wanted, is_ in (
+            ("type", shipped.kind, found.kind),
+            ("qualifier", shipped.qualifier, found.qualifier),
+            *((field, value(shipped.config), value(found.config)) for field, value in _FIELDS.items()),
+        )
+        if wanted != is_
+    ]
+    if differing:
+        return Finding(DIFFERS, "", what, f"differs from s.yaml in: {', '.join(differing)}", advice)
+    return Finding(OK, "", what, f"invokes {found.qualifier}")
+
+
+def _queue(config: Mapping[str, Any]) -> Any:
+    source = config.get("eventSourceConfig", {}).get("eventSourceParameters", {}) or {}
+    return (source.get("sourceMNSParameters") or {}).get("QueueName")
+
+
+_FIELDS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "filter pattern": lambda config: parsed(config.get("eventRuleFilterPattern", "{}")),
+    "queue": _queue,
+    "schedule": lambda config: config.get("cronExpression"),
+}
+"""What is compared of a trigger's configuration; the platform adds fields of its own."""
+
+
+def parsed(text: str) -> Any:
+    """A filter pattern, without its layout; the text itself if it is not JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _rules(env: Environment, shipped: Sequence[Function]) -> Iterator[Finding]:
+    """How the platform names the rule of a trigger is not documented: it is known by its pattern and its target."""
+    from link_peer_cli.clients.rules import Bus
+
+    wanted = [
+        (function.name, trigger)
+        for function in shipped
+        for trigger in function.triggers
+        if trigger.config.get("eventSourceConfig", {}).get("eventSourceType") == "Default"
+    ]
+    bus = Bus(env.settings)
+    try:
+        rules = list(bus.rules())
+    except LinkPeerError as error:
+        yield unreadable("", "rules of EventBridge", error)
+        return
+    for function, trigger in wanted:
+        yield _rule(env, bus.dead_letter_queues, rules, function, trigger)
+
+
+def _rule(
+    env: Environment,
+    dead_letters: Callable[[str], list[str]],
+    rules: Sequence[BusRule],
+    function: str,
+    trigger: Shipped,
+) -> Finding:
+    what = f"rule for {trigger.name} on the bus default"
+    pattern = parsed(trigger.config["eventRuleFilterPattern"])
+    to_us = re.compile(rf"functions/{re.escape(function)}(?![A-Za-z0-9_-])")
+    ours = [rule for rule in rules if any(to_us.search(endpoint) for endpoint in rule.endpoints)]
+    rule = next((rule for rule in ours if parsed(rule.pattern) == pattern), None)
+    advice = f"s auto_link deploy --trigger {trigger.name} -y"
+    if rule is None:
+        names = ", ".join(rule.name for rule in ours)
+        detail = f"none invokes {function} with the pattern of s.yaml" + (f" (others do: {names})" if ours else "")
+        return Finding(MISSING, "", what, detail, advice)
+    if not rule.enabled:
+        return Finding(MISSING, "", what, f"{rule.name} is disabled", advice)
+    try:
+        queues = dead_letters(rule.name)
+    except LinkPeerError as error:
+        return unreadable("", what, error)
+    if not any(arn.rpartition("/")[2] == env.names.dead_letters for arn in queues):
+        return Finding(WARNING, "", what, f"{rule.name} is enabled, but has no dead-letter queue", advice)
+    return Finding(OK, "", what, f"{rule.name} is enabled, with dead-letter queue")

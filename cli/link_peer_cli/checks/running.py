@@ -1,0 +1,86 @@
+"""Whether the deployment does its work: dead letters, the last sweep, and the policy that it had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from link_peer.domain.errors import LinkPeerError
+
+from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, Finding, unreadable
+
+if TYPE_CHECKING:
+    from link_peer.runtime.ports import Record
+
+    from link_peer_cli.io.environment import Environment
+
+DAY = 86_400
+LATE_SECONDS = 30 * 60
+"""Three sweeps are due in it."""
+
+
+def check(env: Environment) -> Iterator[Finding]:
+    """Dead letters that wait; the age of the last sweep; and whether its policy is the local file."""
+    yield _dead_letters(env)
+    what = "last sweep"
+    try:
+        summary = _last_summary(env)
+    except LinkPeerError as error:
+        yield unreadable("", what, error)
+        return
+    if summary is None:
+        advice = "link-peer audit --all; the function's own output is in the logstore functions"
+        yield Finding(MISSING, "", what, "no sweep was recorded within a day", advice)
+        return
+    yield _age(env, what, summary)
+    yield _policy(env, summary)
+
+
+def _dead_letters(env: Environment) -> Finding:
+    from link_peer_cli.clients.queue import waiting_messages
+
+    what = "dead letters"
+    try:
+        count = waiting_messages(env.settings, env.policy.home, env.names.dead_letters)
+    except LinkPeerError as error:
+        return unreadable("", what, error)
+    return Finding(WARNING if count else OK, "", what, str(count), "link-peer failed" if count else "")
+
+
+def _last_summary(env: Environment) -> Record | None:
+    """The summary of the last sweep that the function made; that of a person's `link-peer sweep` has another policy."""
+    from link_peer_cli.clients.log import AuditLog
+    from link_peer_cli.clients.query import condition
+
+    log = AuditLog(env.settings, env.clock)
+    query = condition({"record": "summary", "function": "sweep", "deployment": env.policy.deployment})
+    found = log.read(query, env.clock.now() - DAY)
+    own = [record for record in found if not record.get("event_id", "").startswith("sweep-cli-")]
+    return max(own, key=lambda record: record["time"], default=None)
+
+
+def _age(env: Environment, what: str, summary: Record) -> Finding:
+    from link_peer.domain.tags import parse_instant
+
+    age = env.clock.now() - parse_instant(summary["time"])
+    detail = f"{age / 60:.0f} minutes ago, {summary.get('seconds', '?')} s: {summary['outcome']}"
+    if summary["outcome"] == "failed":
+        return Finding(WARNING, "", what, f"{detail}: {summary.get('detail', '')}", summary.get("advice", ""))
+    if age > LATE_SECONDS:
+        return Finding(WARNING, "", what, detail, "look at the errors of the function in the logstore functions")
+    return Finding(OK, "", what, detail)
+
+
+def _policy(env: Environment, summary: Record) -> Finding:
+    what, local = "policy", env.policy.digest
+    deployed = summary.get("policy", "")
+    if deployed == local:
+        return Finding(OK, "", what, f"{local}: deployed as in {env.settings.policy_path}")
+    advice = "make package; s deploy -y; or, if the deployed one is right, take that file. The next sweep shows it"
+    return Finding(
+        DIFFERS,
+        "",
+        what,
+        f"{env.settings.policy_path} is {local}, deployed is {deployed or 'an older package'}",
+        advice,
+    )

@@ -1,0 +1,62 @@
+"""The rules of EventBridge's default bus, to which ECS and ActionTrail publish."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+from link_peer.alicloud.sdk import call, client_config
+from link_peer.domain.errors import CloudError
+from link_peer.runtime.settings import Settings
+
+BUS = "default"
+PAGE = 100  # [doc ListRules]
+
+
+class BusRule(msgspec.Struct, frozen=True):
+    """A rule of the bus. `pattern` is JSON text, `endpoints` are the ARNs of its targets."""
+
+    name: str
+    pattern: str
+    enabled: bool
+    endpoints: tuple[str, ...]
+
+
+class Bus:
+    """The default bus of the keys' account. Raises the errors of link_peer.domain.errors."""
+
+    def __init__(self, settings: Settings) -> None:
+        from alibabacloud_eventbridge20200401 import models
+        from alibabacloud_eventbridge20200401.client import Client
+
+        config = client_config(settings, "eventbridge", settings.credentials)
+        config.endpoint = config.endpoint or f"eventbridge-console.{settings.region}.aliyuncs.com"
+        self._models: Any = models
+        self._client: Any = Client(config)
+
+    def rules(self) -> Iterator[BusRule]:
+        """Every rule, page by page."""
+        token = None
+        while True:
+            request = self._models.ListRulesRequest(event_bus_name=BUS, limit=PAGE, next_token=token)
+            data = self._ask(functools.partial(self._client.list_rules, request))
+            for rule in data.rules or []:
+                endpoints = tuple(target.endpoint or "" for target in rule.targets or [])
+                yield BusRule(rule.rule_name, rule.filter_pattern or "", rule.status == "ENABLE", endpoints)
+            token = data.next_token
+            if not token:
+                return
+
+    def dead_letter_queues(self, rule: str) -> list[str]:
+        """The ARNs of the queues that take what the rule's targets do not; empty ones where a target has none."""
+        request = self._models.GetRuleRequest(event_bus_name=BUS, rule_name=rule)
+        data = self._ask(functools.partial(self._client.get_rule, request))
+        return [(target.dead_letter_queue and target.dead_letter_queue.arn) or "" for target in data.targets or []]
+
+    def _ask(self, send: Callable[[], Any]) -> Any:
+        body = call(send).body
+        if body.success is False:  # a refusal may come with 200
+            raise CloudError(str(body.code), str(body.message))
+        return body.data

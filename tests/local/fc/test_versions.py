@@ -1,0 +1,162 @@
+"""Versions, aliases, triggers and asynchronous configuration of FC 3.0, through the official client."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from alibabacloud_fc20230330 import models
+from alibabacloud_fc20230330.client import Client
+from alibabacloud_tea_openapi.exceptions import ClientException
+from alibabacloud_tea_openapi.models import Config
+from darabonba.runtime import RuntimeOptions
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.principals import Role, trust_text
+from link_peer_local.fc.manifest import Function, Trigger
+
+HOME = "1000000000000001"
+SAMPLE = "def which(event, context):\n    return [context.function.memory, context.service.qualifier]\n"
+
+
+class Setup:
+    """A function `f`, deployed twice with 128 and then 256 MB, and a client."""
+
+    def __init__(self, cloud: LocalCloud, folder: Any) -> None:
+        (folder / "versioned_sample.py").write_text(SAMPLE, encoding="utf-8")
+        cloud.fc.runtime._code = [folder]  # type: ignore[attr-defined]
+        cloud.identity.add_role(Role(HOME, "fn", trust_text(["fc.aliyuncs.com"])))
+        self.fc = cloud.fc
+        self.clock: Any = cloud.clock
+        self.deploy(128)
+        self.clock.sleep(60)
+        self.deploy(256)
+        keys = cloud.identity.accounts[HOME]
+        self.client = Client(
+            Config(
+                access_key_id=keys.access_key_id,
+                access_key_secret=keys.access_key_secret,
+                endpoint=f"{HOME}.cn-qingdao.fc.aliyuncs.com",
+                protocol="http",
+            )
+        )
+
+    def deploy(self, memory: int) -> None:
+        timer = Trigger("tick", "timer", {"cronExpression": "@every 10m", "enable": True})
+        role = f"acs:ram::{HOME}:role/fn"
+        self.fc.deploy(
+            HOME,
+            Function(
+                "f", "versioned_sample.which", memory=memory, role=role, async_task=True, triggers=(timer,), timeout=9
+            ),
+        )
+
+    def which(self, qualifier: str | None = None) -> Any:
+        """[memory, qualifier] as the function that was called sees them."""
+        request = models.InvokeFunctionRequest(qualifier=qualifier)
+        answer = self.client.invoke_function_with_options(
+            "f", request, models.InvokeFunctionHeaders(), RuntimeOptions()
+        )
+        return json.loads(answer.body.read())
+
+    def alias(self, **given: Any) -> Any:
+        request = models.UpdateAliasRequest(body=models.UpdateAliasInput(**given))
+        return self.client.update_alias("f", "live", request).body
+
+
+@pytest.fixture(name="setup")
+def _setup(local_cloud: LocalCloud, tmp_path: Any) -> Setup:
+    return Setup(local_cloud, tmp_path)
+
+
+def test_each_deployment_publishes_a_version_and_moves_live(setup: Setup) -> None:
+    """The newest version comes first; what is deployed again unchanged publishes none."""
+    setup.deploy(256)
+    found = setup.client.list_function_versions("f", models.ListFunctionVersionsRequest()).body
+    assert [version.version_id for version in found.versions] == ["2", "1"]
+    assert setup.client.get_alias("f", "live").body.version_id == "2"
+    assert [alias.alias_name for alias in setup.client.list_aliases("f", models.ListAliasesRequest()).body.aliases] == [
+        "live"
+    ]
+
+
+def test_a_qualifier_chooses_the_version(setup: Setup) -> None:
+    """A version by its number, an alias by its name; without one, LATEST."""
+    assert setup.which() == [256, "LATEST"]
+    assert [setup.which("1"), setup.which("2"), setup.which("live")] == [[128, "1"], [256, "2"], [256, "live"]]
+
+
+def test_a_rollback_moves_the_alias(setup: Setup) -> None:
+    """Calls through the alias run the earlier version from then on."""
+    assert setup.alias(version_id="1").version_id == "1"
+    assert setup.which("live") == [128, "live"]
+
+
+def test_a_canary_release_shares_the_calls(setup: Setup) -> None:
+    """A weight sends that share of the calls to another version."""
+    setup.alias(version_id="1", additional_version_weight={"2": 0.5})
+    assert {setup.which("live")[0] for _ in range(20)} == {128, 256}
+
+
+def test_a_version_is_published_only_after_a_change(setup: Setup) -> None:
+    """As the platform refuses it."""
+    request = models.PublishFunctionVersionRequest(body=models.PublishVersionInput(description="again"))
+    with pytest.raises(ClientException, match="No changes were made since last publish") as refusal:
+        setup.client.publish_function_version("f", request)
+    assert refusal.value.code == "VersionPublishError"
+
+
+def test_an_alias_is_created_once(setup: Setup) -> None:
+    """409 the second time; its version must exist."""
+    given = models.CreateAliasInput(alias_name="canary", version_id="1", description="d")
+    made = setup.client.create_alias("f", models.CreateAliasRequest(body=given)).body
+    assert (made.alias_name, made.version_id, made.description) == ("canary", "1", "d")
+    with pytest.raises(ClientException) as refusal:
+        setup.client.create_alias("f", models.CreateAliasRequest(body=given))
+    assert (refusal.value.code, refusal.value.status_code) == ("AliasAlreadyExists", 409)
+    with pytest.raises(ClientException) as refusal:
+        setup.alias(version_id="7")
+    assert refusal.value.code == "VersionNotFound"
+
+
+@pytest.mark.parametrize(("qualifier", "code"), [("7", "VersionNotFound"), ("prod", "AliasNotFound")])
+def test_an_unknown_qualifier_is_refused(setup: Setup, qualifier: str, code: str) -> None:
+    """A number means a version, anything else an alias."""
+    with pytest.raises(ClientException) as refusal:
+        setup.which(qualifier)
+    assert (refusal.value.code, refusal.value.status_code) == (code, 404)
+
+
+def test_triggers_are_listed(setup: Setup) -> None:
+    """Their configuration is JSON text."""
+    [trigger] = setup.client.list_triggers("f", models.ListTriggersRequest()).body.triggers
+    assert (trigger.trigger_name, trigger.trigger_type, trigger.qualifier) == ("tick", "timer", "LATEST")
+    assert json.loads(trigger.trigger_config) == {"cronExpression": "@every 10m", "enable": True}
+    assert setup.client.get_trigger("f", "tick").body.trigger_id == trigger.trigger_id
+    with pytest.raises(ClientException) as refusal:
+        setup.client.get_trigger("f", "tock")
+    assert refusal.value.code == "TriggerNotFound"
+
+
+def test_the_asynchronous_configuration_is_read(setup: Setup) -> None:
+    """That of the function or of one of its aliases."""
+    found = setup.client.get_async_invoke_config("f", models.GetAsyncInvokeConfigRequest(qualifier="live")).body
+    assert (found.async_task, found.max_async_retry_attempts, found.function_arn.split("/")[1:]) == (
+        True,
+        3,
+        ["f", "live"],
+    )
+
+
+def test_tasks_are_listed_by_qualifier(setup: Setup) -> None:
+    """Without one, those of LATEST."""
+    for qualifier in (None, "live", "live"):
+        request = models.InvokeFunctionRequest(qualifier=qualifier)
+        headers = models.InvokeFunctionHeaders(x_fc_invocation_type="Async")
+        setup.client.invoke_function_with_options("f", request, headers, RuntimeOptions())
+    setup.fc.drain()
+
+    def count(qualifier: str | None) -> int:
+        return len(setup.client.list_async_tasks("f", models.ListAsyncTasksRequest(qualifier=qualifier)).body.tasks)
+
+    assert (count(None), count("live")) == (1, 2)
