@@ -1,0 +1,286 @@
+# What `link-peer setup` creates, from the same files: the RAM documents, index, alerts and so on of deploy/.
+
+locals {
+  files  = "${path.module}/.."
+  policy = yamldecode(file(var.policy_file))
+  home   = one([for uid, account in local.policy.accounts : uid if try(account.role, "") == ""])
+  peers  = [for uid, account in local.policy.accounts : account.role if try(account.role, "") != ""]
+
+  project         = "${var.prefix}-${local.home}"
+  audit_logstore  = "decisions"
+  request_queue   = "${var.prefix}-requests"
+  dead_letters    = "${var.prefix}-dead-letters"
+  bound_queues    = compact([for uid, account in local.policy.accounts : try(account.queue, "")])
+  dead_letter_arn = "acs:mns:${var.region}:${local.home}:/queues/${local.dead_letters}"
+}
+
+# Roles and policies
+
+locals {
+  # A list item that is a placeholder for ARNs becomes one item per account.
+  placeholders = {
+    LINK_PEER_REGION = var.region
+    LINK_PEER_PREFIX = var.prefix
+    HOME_ACCOUNT     = local.home
+    DEPLOYMENT       = local.policy.deployment
+    PEER_ROLE_ARNS   = join("\",\"", local.peers)
+    PEER_READER_ARNS = join("\",\"", [for arn in local.peers : "${arn}-reader"])
+  }
+
+  policies = {
+    "${var.prefix}-fc"       = "ram-function-role.json"
+    "${var.prefix}-reader"   = "ram-operator-read.json"
+    "${var.prefix}-operator" = "ram-operator.json"
+  }
+
+  roles = {
+    "${var.prefix}-fc"       = { trust = "ram-function-role-trust.json", policies = ["${var.prefix}-fc"] }
+    "${var.prefix}-reader"   = { trust = "ram-operator-trust.json", policies = ["${var.prefix}-reader"] }
+    "${var.prefix}-operator" = { trust = "ram-operator-trust.json", policies = ["${var.prefix}-reader", "${var.prefix}-operator"] }
+  }
+
+  attachments = merge([
+    for role, parts in local.roles : { for policy in parts.policies : "${role}/${policy}" => { role = role, policy = policy } }
+  ]...)
+
+  documents = { for name, file in local.policies : name => jsondecode(templatefile("${local.files}/${file}", local.placeholders)) }
+}
+
+resource "alicloud_ram_policy" "this" {
+  for_each = local.policies
+
+  policy_name = each.key
+  description = "link-peer"
+
+  # Without other accounts, the statements about their roles are left out: a statement must name a resource.
+  policy_document = jsonencode({
+    Version   = local.documents[each.key].Version
+    Statement = [for statement in local.documents[each.key].Statement : statement if !contains(statement.Resource, "")]
+  })
+
+  rotate_strategy = "DeleteOldestNonDefaultVersionWhenLimitExceeded"
+}
+
+resource "alicloud_ram_role" "this" {
+  for_each = local.roles
+
+  role_name                   = each.key
+  description                 = "link-peer"
+  assume_role_policy_document = templatefile("${local.files}/${each.value.trust}", local.placeholders)
+}
+
+resource "alicloud_ram_role_policy_attachment" "this" {
+  for_each = local.attachments
+
+  role_name   = alicloud_ram_role.this[each.value.role].role_name
+  policy_name = alicloud_ram_policy.this[each.value.policy].policy_name
+  policy_type = "Custom"
+}
+
+# Queues
+
+resource "alicloud_message_service_queue" "this" {
+  for_each = toset(concat([local.dead_letters, local.request_queue], local.bound_queues))
+
+  queue_name               = each.key
+  message_retention_period = 604800 # a week, the longest
+}
+
+# Logs
+
+locals {
+  logstores = {
+    (local.audit_logstore) = { days = 365, index = "sls-index.json" }
+    functions              = { days = 30, index = "sls-index-functions.json" }
+  }
+
+  indexes = { for name, store in local.logstores : name => jsondecode(file("${local.files}/${store.index}")) }
+}
+
+resource "alicloud_log_project" "this" {
+  project_name = local.project
+  description  = "link-peer"
+
+  lifecycle {
+    prevent_destroy = true # the audit log is in it
+  }
+}
+
+resource "alicloud_log_store" "this" {
+  for_each = local.logstores
+
+  project_name          = alicloud_log_project.this.project_name
+  logstore_name         = each.key
+  retention_period      = each.value.days
+  auto_split            = true
+  max_split_shard_count = 64
+
+  lifecycle {
+    prevent_destroy = true
+  }
+}
+
+resource "alicloud_sls_index" "this" {
+  for_each = local.indexes
+
+  project_name  = alicloud_log_project.this.project_name
+  logstore_name = alicloud_log_store.this[each.key].logstore_name
+  keys          = jsonencode(each.value.keys)
+
+  line {
+    token          = each.value.line.token
+    case_sensitive = each.value.line.caseSensitive
+    chn            = false
+  }
+}
+
+locals {
+  charts = yamldecode(file("${local.files}/dashboard.yaml"))
+}
+
+resource "alicloud_log_dashboard" "this" {
+  project_name   = alicloud_log_project.this.project_name
+  dashboard_name = "link-peer"
+  display_name   = "link-peer"
+
+  char_list = jsonencode([for number, chart in local.charts : {
+    title  = "link-peer-${number}"
+    type   = chart.type
+    action = {}
+    search = {
+      logstore = alicloud_log_store.this[local.audit_logstore].logstore_name
+      topic    = ""
+      query    = chart.query
+      start    = chart.start
+      end      = "now"
+    }
+    display = {
+      displayName = chart.title
+      xAxis       = can(chart.x) ? [chart.x] : []
+      yAxis       = can(chart.y) ? [chart.y] : []
+      xPos        = number % 2 * 10
+      yPos        = floor(number / 2) * 8
+      width       = 10
+      height      = 8
+    }
+  }])
+}
+
+# Alerts
+
+locals {
+  alerts = { for rule in yamldecode(file("${local.files}/alerts.yaml")) : rule.name => rule if var.action_policy != "" }
+}
+
+resource "alicloud_sls_alert" "this" {
+  for_each = local.alerts
+
+  project_name = alicloud_log_project.this.project_name
+  alert_name   = each.key
+  display_name = each.key
+
+  schedule {
+    type     = "FixedRate"
+    interval = "5m"
+  }
+
+  configuration {
+    version          = "2.0"
+    type             = "default"
+    dashboard        = alicloud_log_dashboard.this.dashboard_name
+    auto_annotation  = true
+    send_resolved    = false
+    threshold        = 1
+    no_data_fire     = false
+    no_data_severity = 6
+
+    query_list {
+      store_type     = "log"
+      region         = var.region
+      project        = alicloud_log_project.this.project_name
+      store          = alicloud_sls_index.this[local.audit_logstore].logstore_name
+      query          = each.value.query
+      time_span_type = "Relative"
+      start          = "-${each.value.minutes}m"
+      end            = "now"
+      power_sql_mode = "auto"
+    }
+
+    group_configuration {
+      type = "no_group"
+    }
+
+    severity_configurations {
+      severity = each.value.severity
+
+      eval_condition {
+        condition       = each.value.when
+        count_condition = ""
+      }
+    }
+
+    annotations {
+      key   = "title"
+      value = each.key
+    }
+
+    annotations {
+      key   = "desc"
+      value = each.value.says
+    }
+
+    policy_configuration {
+      alert_policy_id  = "sls.builtin.dynamic"
+      action_policy_id = var.action_policy
+      repeat_interval  = "4h"
+    }
+  }
+}
+
+# Alarms
+
+locals {
+  contact_group = var.mail == "" ? var.contact_group : var.prefix
+
+  alarms = {
+    for rule in yamldecode(templatefile("${local.files}/alarms.yaml", local.placeholders)) : rule.name => rule
+    if local.contact_group != ""
+  }
+}
+
+resource "alicloud_cms_alarm_contact" "this" {
+  count = var.mail == "" ? 0 : 1
+
+  alarm_contact_name = var.prefix
+  describe           = "link-peer"
+  channels_mail      = var.mail
+  lang               = "en"
+}
+
+resource "alicloud_cms_alarm_contact_group" "this" {
+  count = var.mail == "" ? 0 : 1
+
+  alarm_contact_group_name = var.prefix
+  describe                 = "link-peer"
+  contacts                 = [alicloud_cms_alarm_contact.this[0].alarm_contact_name]
+}
+
+resource "alicloud_cms_alarm" "this" {
+  for_each   = local.alarms
+  depends_on = [alicloud_cms_alarm_contact_group.this]
+
+  name              = each.key
+  project           = each.value.namespace
+  metric            = each.value.metric
+  metric_dimensions = jsonencode(each.value.resources)
+  contact_groups    = [local.contact_group]
+  period            = each.value.period
+  silence_time      = each.value.silence
+
+  escalations_critical {
+    statistics          = each.value.statistics
+    comparison_operator = ">"
+    threshold           = each.value.above
+    times               = 1
+  }
+}

@@ -1,0 +1,45 @@
+# The roles of another account that link-peer enters, from the same files as `link-peer account add`.
+
+locals {
+  files = "${path.module}/../.."
+
+  placeholders = {
+    LINK_PEER_REGION = var.region
+    LINK_PEER_PREFIX = var.prefix
+    HOME_ACCOUNT     = var.home_account
+    PEER_ACCOUNT     = var.account
+    DEPLOYMENT       = var.deployment
+    EXTERNAL_ID      = var.external_id
+  }
+
+  # Each role has one policy of its own name.
+  roles = {
+    (var.role_name)           = { trust = "ram-peer-role-trust.json", policy = "ram-peer-role.json" }
+    "${var.role_name}-reader" = { trust = "ram-peer-reader-trust.json", policy = "ram-peer-reader.json" }
+  }
+}
+
+resource "alicloud_ram_policy" "this" {
+  for_each = local.roles
+
+  policy_name     = each.key
+  description     = "link-peer"
+  policy_document = templatefile("${local.files}/${each.value.policy}", local.placeholders)
+  rotate_strategy = "DeleteOldestNonDefaultVersionWhenLimitExceeded"
+}
+
+resource "alicloud_ram_role" "this" {
+  for_each = local.roles
+
+  role_name                   = each.key
+  description                 = "link-peer"
+  assume_role_policy_document = templatefile("${local.files}/${each.value.trust}", local.placeholders)
+}
+
+resource "alicloud_ram_role_policy_attachment" "this" {
+  for_each = local.roles
+
+  role_name   = alicloud_ram_role.this[each.key].role_name
+  policy_name = alicloud_ram_policy.this[each.key].policy_name
+  policy_type = "Custom"
+}

@@ -1,0 +1,52 @@
+variable "region" {
+  type        = string
+  description = "Region of the functions; the roles may act in no other."
+}
+
+variable "account" {
+  type        = string
+  description = "Uid of the account that the roles are created in: the one of the provider's credentials."
+
+  validation {
+    condition     = can(regex("^[0-9]{15,20}$", var.account))
+    error_message = "15 to 20 digits."
+  }
+}
+
+variable "home_account" {
+  type        = string
+  description = "Uid of the account that has the functions."
+
+  validation {
+    condition     = can(regex("^[0-9]{15,20}$", var.home_account))
+    error_message = "15 to 20 digits."
+  }
+}
+
+variable "deployment" {
+  type        = string
+  description = "The deployment of the policy file: part of the only tag that link-peer may write."
+}
+
+variable "prefix" {
+  type        = string
+  default     = "link-peer"
+  description = "Prefix of the deployment's names in the home account (LINK_PEER_PREFIX)."
+}
+
+variable "role_name" {
+  type        = string
+  default     = "link-peer"
+  description = "Name of the role, as in the policy file. The reader's role has -reader after it."
+}
+
+variable "external_id" {
+  type        = string
+  sensitive   = true
+  description = "The account's external id in the policy file, at least 16 characters."
+
+  validation {
+    condition     = length(var.external_id) >= 16
+    error_message = "At least 16 characters."
+  }
+}

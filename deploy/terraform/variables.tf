@@ -1,0 +1,44 @@
+variable "region" {
+  type        = string
+  description = "Region of the functions, queues and log project; the provider's region must be the same."
+}
+
+variable "policy_file" {
+  type        = string
+  description = "Path of the policy file: its deployment, accounts, roles and queues are used."
+}
+
+variable "prefix" {
+  type        = string
+  default     = "link-peer"
+  description = "What every name of this deployment begins with (LINK_PEER_PREFIX)."
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,22}[a-z0-9]$", var.prefix))
+    error_message = "2 to 24 of a-z, 0-9 and -, beginning with a letter."
+  }
+}
+
+variable "mail" {
+  type        = string
+  default     = ""
+  description = "E-mail address that alarms of CloudMonitor go to; a contact and a contact group are created for it. Empty: see contact_group."
+}
+
+variable "contact_group" {
+  type        = string
+  default     = ""
+  description = "Contact group of CloudMonitor that exists. Where this and mail are empty, no alarms are created."
+}
+
+variable "action_policy" {
+  type        = string
+  default     = ""
+  description = "Id of an action policy of SLS that exists: whom the alerts notify. Empty: no alerts are created."
+}
+
+variable "event_rules" {
+  type        = bool
+  default     = false
+  description = "Create EventBridge rules, and event streams from the queues, instead of the triggers of s.yaml. The functions must be deployed."
+}
