@@ -1,0 +1,158 @@
+"""docs/permissions.md: every command is there, needs no more than it says, and its role allows that."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from link_peer_cli.main import app
+from link_peer_local.core.identity import Caller, Identity
+from link_peer_local.core.policy import Access
+from link_peer_local.fc.triggers import deploy
+
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, Lab
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "permissions.md").read_text(encoding="utf-8")
+POLICIES = {
+    "reader": ("ram-operator-read.json",),
+    "operator": ("ram-operator-read.json", "ram-operator.json"),
+}
+PEER_POLICIES = {"reader": "ram-peer-reader.json", "operator": "ram-peer-role.json"}
+ROLES = {"reader": ("link-peer-reader", "link-peer-reader"), "operator": ("link-peer-operator", "link-peer")}
+"""The role in the account of the functions and in another account."""
+
+COMMANDS = {
+    "plan": ("plan", "{instance}"),
+    "map": ("map",),
+    "stale": ("stale",),
+    "sweep --dry-run": ("sweep", "--dry-run"),
+    "audit": ("audit",),
+    "doctor": ("doctor",),
+    "failed": ("failed",),
+    "verify": ("verify", "--from", "{instance}", "--to", "10.0.0.9"),
+    "request": ("request", "link", "--from", "sg-a", "--to", f"sg-b@{PEER}", "--port", "icmp"),
+    "sweep": ("sweep",),
+    "invoke": ("invoke", "auto_link", "-"),
+    "replay": ("replay", "1-0"),
+}
+"""A run of each command whose row names a role."""
+
+
+def rows() -> dict[str, list[str]]:
+    """The cells of each row of the table of commands, by command."""
+    [table] = re.findall(r"^\| command \|.*\n\|---.*\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
+    lines = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in table.splitlines()]
+    return {command.strip("`"): cells for command, *cells in lines}
+
+
+def rights(text: str) -> set[str]:
+    """The rights that a cell names. What a person's own keys or other keys need is after a semicolon or a colon."""
+    groups = dict(re.findall(r"^\| \*\*(.*)\*\* \| (.*) \|$", PAGE, re.MULTILINE))
+    for name, members in groups.items():
+        text = text.replace(f"**{name}**", members)
+    found = set(re.findall(r"`([a-z]+:\w+)`", text))
+    if "every other right of" in text:
+        found |= allowed("ram-operator-read.json")
+    return found
+
+
+def allowed(file: str) -> set[str]:
+    """The actions that a file of deploy/ allows."""
+    statements = json.loads((ROOT / "deploy" / file).read_text(encoding="utf-8"))["Statement"]
+    return {action for statement in statements if statement["Effect"] == "Allow" for action in statement["Action"]}
+
+
+def names(command: Any, prefix: str = "") -> Iterator[str]:
+    """Every command of the command line, subcommands after their group."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from names(inner, f"{prefix}{name} ") if hasattr(inner, "commands") else [prefix + name]
+
+
+@pytest.fixture(name="asked")
+def _asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Caller, str]]:
+    """Who asked for which action, of the local cloud that the test makes after this."""
+    found: list[tuple[Caller, str]] = []
+    permitted = Identity.permitted
+
+    def watched(self: Identity, caller: Caller, access: Access) -> bool:
+        found.append((caller, access.action))
+        return permitted(self, caller, access)
+
+    monkeypatch.setattr(Identity, "permitted", watched)
+    return found
+
+
+def test_every_command_is_there() -> None:
+    """The table names every command that there is."""
+    assert set(names(typer.main.get_command(app))) <= rows().keys()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_needs_no_more(
+    asked: list[tuple[Caller, str]],
+    lab: Lab,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    """In each account it acts as the table says, and asks for what the table names."""
+    app_group, db = lab.pair()
+    instance = lab.instance(app_group, tags={"link-peer": f"{db.id}@{PEER}"})
+    lab.instance(db)
+    lab.cloud.world.policy = str(lab.policy_path)
+    lab.cloud.endpoint = "http://127.0.0.1:1"
+    deploy(lab.cloud, in_process=True)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(lab.event(instance)).encode())))
+    asked.clear()
+    Cli(capsys)(*(part.format(instance=instance.id) for part in COMMANDS[command]))
+    role, home, peer = rows()[command]
+    used: dict[tuple[str, str], set[str]] = {}
+    for caller, action in asked:
+        if caller.role != "link-peer-fc":
+            used.setdefault((caller.account, caller.role or "own keys"), set()).add(action)
+    reader, inside = ROLES[role]
+    own = {"sts:AssumeRole"} | (rights(home.split("own keys:")[1]) if "own keys:" in home else set())
+    expected = {(HOME, "own keys"): own, (HOME, reader): rights(home.split(";")[0]), (PEER, inside): rights(peer)}
+    assert used.keys() <= expected.keys()
+    assert {where: actions - expected[where] for where, actions in used.items()} == {where: set() for where in used}
+    assert (
+        HOME,
+        reader,
+    ) in used or command == "verify"  # which reads nothing when it is given an instance and an address
+
+
+def test_setup_needs_no_more(
+    asked: list[tuple[Caller, str]],
+    lab: Lab,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It creates and removes with the person's own keys, and asks for what its table names."""
+    cli = Cli(capsys)
+    asked.clear()
+    assert cli("setup", "--prefix", "other", "--notify", "operations@example.com") == 0, cli.err
+    assert cli("setup", "--prefix", "other", "--remove", "--with-logs", "--yes", "--force") == 0, cli.err
+    used = {action for caller, action in asked if caller.account == HOME}
+    assert {caller.role for caller, _ in asked if caller.account == HOME} == {None}
+    assert {"ram:CreateRole", "log:DeleteProject"} <= used <= rights(PAGE.split("## setup")[1])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_its_role_allows_that(command: str) -> None:
+    """The shipped policies of the role have every right that the table names, in both kinds of account."""
+    role, home, peer = rows()[command]
+    assert rights(home.split(";")[0]) <= set().union(*(allowed(file) for file in POLICIES[role]))
+    assert rights(peer) <= allowed(PEER_POLICIES[role])
+
+
+def test_no_right_is_without_a_command() -> None:
+    """Every right of the operator's role is one that some command needs."""
+    needed = set().union(*(rights(home) for role, home, _ in rows().values() if role == "operator"))
+    assert allowed("ram-operator.json") <= needed
