@@ -69,6 +69,12 @@ def test_a_resource_is_matched_part_by_part(resource: Any, matches: bool) -> Non
     assert allows(Access("ecs:RevokeSecurityGroup", [GROUP]), statement(resource=resource)) is matches
 
 
+def test_a_star_for_the_region_does_not_reach_into_another_account() -> None:
+    """A resource whose own name looks like the rest of an ARN."""
+    access = Access("ecs:RevokeSecurityGroup", [f"acs:ecs:cn-qingdao:{UID}:x:1000000000000002:securitygroup/sg-1"])
+    assert not allows(access, statement(resource="acs:ecs:*:1000000000000002:securitygroup/*"))
+
+
 @pytest.mark.parametrize("resource", ["acs:ecs:*", "securitygroup/*", "acs:ecs:*:securitygroup/*", "", {}, [""]])
 def test_what_is_no_resource_is_no_policy(resource: Any) -> None:
     with pytest.raises(ValueError):

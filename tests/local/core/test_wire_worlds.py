@@ -12,6 +12,7 @@ from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.identity import Caller
+from link_peer_local.core.policy import Access
 from link_peer_local.fc.triggers import deploy
 from link_peer_local.server import Server
 
@@ -149,3 +150,30 @@ def test_an_unknown_world_is_an_error() -> None:
     """The error names the file that was looked for."""
     with pytest.raises(world.WorldError, match=r"atlantis\.yaml"):
         world.load(LocalCloud(VirtualClock()), "atlantis")
+
+
+def test_a_world_may_list_roles_of_its_own(tmp_path: Path) -> None:
+    """Then it has those and no others: `trusted` are ARNs or services, and no `allowed_actions` means all."""
+    text = yaml.safe_load((world.WORLDS / "two-accounts.yaml").read_text(encoding="utf-8"))
+    text["roles"] = [
+        {"account": HOME, "name": "fn", "trusted": ["fc.aliyuncs.com"], "allowed_actions": ["ecs:Describe*"]},
+        {"account": PEER, "name": "enter", "trusted": [f"acs:ram::{HOME}:root"], "external_id": "of-this-file"},
+        {"account": PEER, "name": "nobody"},
+    ]
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(text), encoding="utf-8")
+    cloud = LocalCloud(VirtualClock())
+    world.load(cloud, path)
+    function, enter, nobody = cloud.identity.roles.values()
+    assert (function.name, enter.name, nobody.name) == ("fn", "enter", "nobody")
+    assert function.trusts(frozenset({"fc.aliyuncs.com"}))
+    assert not function.trusts(frozenset({f"acs:ram::{HOME}:root"}))
+    assert enter.trusts(frozenset({f"acs:ram::{HOME}:root"}), "of-this-file")
+    assert not enter.trusts(frozenset({f"acs:ram::{HOME}:root"}), "another")
+    assert not nobody.trusts(frozenset({f"acs:ram::{PEER}:root"}))
+    limited, free = (cloud.identity.issue(role, "test", 1).caller for role in (function, enter))
+    assert cloud.identity.permitted(limited, Access("ecs:DescribeInstances", ["acs:ecs:cn-qingdao:1:instance/*"]))
+    assert not cloud.identity.permitted(limited, Access("log:PostLogStoreLogs", ["acs:log:cn-qingdao:1:project/x"]))
+    assert cloud.identity.permitted(free, Access("log:PostLogStoreLogs", ["acs:log:cn-qingdao:1:project/x"]))
+    described = world.describe(cloud)
+    assert (described["role_arn"], described["external_id"]) == (enter.arn, "of-this-file")
