@@ -13,6 +13,7 @@ import typer
 
 from link_peer_cli.access import keys
 from link_peer_cli.commands import (
+    account,
     audit,
     demo,
     doctor,
@@ -75,6 +76,7 @@ COMMANDS = (
 for command in COMMANDS:
     app.command()(command)
 app.command("map")(map_command.draw_map)
+app.add_typer(account.app, name="account")
 
 
 def main(args: list[str] | None = None) -> NoReturn:

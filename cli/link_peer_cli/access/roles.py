@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 from link_peer.alicloud.sts import CACHE, MARGIN_SECONDS, Accounts, Session, SessionCache
@@ -59,7 +59,8 @@ class HomeKeys:
 
 class PersonsAccounts(Accounts):
     """`Accounts` for a command. One that only reads enters an account through its reader role, and through the role of the
-    policy file where that one is refused. An account that refuses both is not asked again."""
+    policy file where that one is refused. An account that refuses both is not asked again. An account of which the person has
+    keys (`own`, by uid) is entered with these."""
 
     def __init__(
         self,
@@ -71,13 +72,17 @@ class PersonsAccounts(Accounts):
         cache: SessionCache = CACHE,
         *,
         reading: bool,
+        own: Mapping[str, Credentials] | None = None,
     ) -> None:
         super().__init__(settings, policy, clock, retry, session_name, cache)
         self._reading = reading
+        self._own = own or {}
         self._without_reader: set[str] = set()
         self._refusals: dict[str, NoAccess] = {}
 
     def _credentials(self, account: str, renew: bool) -> Credentials:
+        if account in self._own:
+            return self._own[account]
         if account in self._refusals:
             raise self._refusals[account]
         role = self._policy.accounts[account].role

@@ -14,12 +14,17 @@ from link_peer.runtime.clock import Clock
 from link_peer.runtime.settings import Credentials, Settings
 
 from link_peer_cli.access import keys
+from link_peer_cli.access.roles import HomeKeys
 from link_peer_cli.io.console import console
 from link_peer_cli.names import DEFAULT_PREFIX, Names
 
 LONG_WAIT_SECONDS = 3.0  # a longer silence looks like a command that hangs
 DEFAULT_POLICY = "policy.yaml"
 """The policy file of a command, in the current folder, if LINK_PEER_POLICY names no other."""
+
+
+NO_KEYS = Credentials("", "")
+"""The credentials of a command that found none, and may do without."""
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -61,9 +66,20 @@ def load_environment(*, reading: bool) -> Environment:
 
     Raises LinkPeerError that names everything that is missing.
     """
-    from link_peer_cli.access.roles import HomeKeys
+    env = load_own()
+    role = env.names.reader_role if reading else env.names.operator_role
+    acting = HomeKeys(env.own, env.settings, env.policy, env.clock, role)
+    settings = msgspec.structs.replace(env.settings, credentials=acting())
+    return msgspec.structs.replace(env, settings=settings, keys=acting, reading=reading)
 
-    settings, policy, own = _load()
+
+def load_own(*, without_keys: bool = False) -> Environment:
+    """Load the settings, the policy file and the keys, with which the command acts itself.
+
+    If `without_keys`, missing keys are no error: `settings.credentials` are then empty. Raises LinkPeerError that names
+    everything that is missing.
+    """
+    settings, policy, own = _load(without_keys)
     names = Names(policy.home, os.environ.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX)
     settings = msgspec.structs.replace(
         settings,
@@ -72,14 +88,10 @@ def load_environment(*, reading: bool) -> Environment:
         audit_logstore=settings.audit_logstore or names.audit_logstore,
     )
     clock = NoticeClock(compose.clock_for_functions())
-    role = names.reader_role if reading else names.operator_role
-    acting = HomeKeys(own, settings, policy, clock, role)
-    return Environment(
-        msgspec.structs.replace(settings, credentials=acting()), policy, clock, names, acting, own, reading
-    )
+    return Environment(settings, policy, clock, names, own, own, reading=False)
 
 
-def _load() -> tuple[Settings, Policy, Callable[[], Credentials]]:
+def _load(without_keys: bool) -> tuple[Settings, Policy, Callable[[], Credentials]]:
     """The settings, with the person's own keys; the policy; and what gives the keys."""
     env, missing = dict(os.environ), list[str]()
     profile = keys.CHOSEN[0] if keys.CHOSEN else ""
@@ -92,19 +104,17 @@ def _load() -> tuple[Settings, Policy, Callable[[], Credentials]]:
         policy = compose.load_policy(path)
     except OSError as error:
         missing.append(f"the policy file {path} cannot be read ({error.strerror}): set LINK_PEER_POLICY")
+    own: Callable[[], Credentials] = lambda: NO_KEYS  # noqa: E731
     try:
         own = keys.own_keys(env, profile)
     except LinkPeerError as error:
-        missing.append(str(error))
+        if not without_keys:
+            missing.append(str(error))
     if missing:
         raise LinkPeerError("\n".join(missing))
     mine = own()
-    env["ALIBABA_CLOUD_ACCESS_KEY_ID"], env["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = (
-        mine.access_key_id,
-        mine.access_key_secret,
-    )
-    env["ALIBABA_CLOUD_SECURITY_TOKEN"] = mine.security_token or ""
-    return settings_module.load(env=env), policy, own
+    env["ALIBABA_CLOUD_ACCESS_KEY_ID"], env["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "-", "-"  # those of `mine` are put in
+    return msgspec.structs.replace(settings_module.load(env=env), credentials=mine), policy, own
 
 
 def require_known(env: Environment, accounts: Iterable[str], field: str) -> None:

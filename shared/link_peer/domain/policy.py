@@ -69,7 +69,8 @@ class PolicyTest(msgspec.Struct, frozen=True):
 
 class Policy(msgspec.Struct, frozen=True):
     """A valid policy. `accounts` are by uid, and exactly one has no role; `deny` are ports that are never opened. `digest` is
-    the first 16 hex digits of the file's SHA-256; empty if it was read from no file."""
+    the first 16 hex digits of the file's SHA-256; empty if it was read from no file. `leaving` are accounts that are read, but
+    have no links, as if the file did not list them: `link-peer account remove` closes with it. No file can say it."""
 
     deployment: str
     accounts: dict[str, AccountPolicy]
@@ -80,6 +81,7 @@ class Policy(msgspec.Struct, frozen=True):
     paused: Pause = Pause.NONE
     tests: tuple[PolicyTest, ...] = ()
     digest: str = ""
+    leaving: frozenset[str] = frozenset()
 
     @property
     def home(self) -> str:

@@ -66,7 +66,7 @@ def evaluate(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verd
 def unknown_account(policy: Policy, link: Link) -> Denial | None:
     """An account that the policy does not list has no links."""
     for account in (link.source.account, link.target.account):
-        if account not in policy.accounts:
+        if account not in policy.accounts or account in policy.leaving:
             return denials.unknown_account(account)
     return None
 

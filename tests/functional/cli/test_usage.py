@@ -21,6 +21,8 @@ from tests.functional.command import Cli
         "plan README.md",
         "sweep --believe-empty b",
         "doctor b",
+        "account add b",
+        "account remove b",
         "verify --from i-a --to i-b --port udp/53",
         "verify --from app --to i-b",
         "verify --from i-a --to db",

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import msgspec
+from link_peer.alicloud.audit_log import SlsAuditLog
+from link_peer.domain.policy import Pause
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Cloud
 from link_peer.runtime.retry import Retry
+from link_peer.runtime.settings import Credentials
 
 from link_peer_cli.access.roles import PersonsAccounts
-from link_peer_cli.clients.whatif.cloud import WhatIf
+from link_peer_cli.clients.whatif.cloud import Change, WhatIf
 from link_peer_cli.clients.whatif.kept import Kept
 from link_peer_cli.io.environment import Environment
 
@@ -44,3 +50,32 @@ def suppose(env: Environment, function: str) -> tuple[Delivery, WhatIf, Kept]:
         seconds=SECONDS,
     )
     return made, cloud, kept
+
+
+def closing(
+    env: Environment, account: str, own: Mapping[str, Credentials], *, dry_run: bool
+) -> tuple[Delivery, Kept, list[Change]]:
+    """Return a delivery in which an account has no links and nothing is opened, with its records and, if `dry_run`, the
+    changes that it would make. `own` are the person's keys of other accounts, by uid."""
+    policy = msgspec.structs.replace(env.policy, leaving=frozenset({account}), paused=Pause.OPENING)
+    kept = Kept()
+
+    def enter(name: str, retry: Retry) -> PersonsAccounts:
+        return PersonsAccounts(env.settings, policy, env.clock, retry, name, reading=dry_run, own=own)
+
+    supposed = WhatIf(enter("account", Retry(env.clock, env.clock.now() + SECONDS, LONGEST_WAIT)), env.settings.region)
+
+    def open_cloud(name: str, retry: Retry) -> Cloud:
+        return supposed if dry_run else enter(name, retry)
+
+    made = Delivery(
+        function="sweep",
+        region=env.settings.region,
+        policy=policy,
+        clock=env.clock,
+        open_cloud=open_cloud,
+        log=kept if dry_run else kept.over(SlsAuditLog(env.settings, env.clock)),
+        queue=kept,
+        seconds=SECONDS,
+    )
+    return patient(made), kept, supposed.changes

@@ -1,0 +1,61 @@
+"""Closes everything between one account and the others, and says what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+from link_peer.domain.model import Rule
+from link_peer.domain.tags import managed_tag
+from link_peer.engine.reader import Reader
+from link_peer.engine.scopes.everything import Sweep
+from link_peer.inbound.dispatch import run_sweep
+from link_peer.planning.actual import link_of, owned_rules
+from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.ports import Record
+from link_peer.runtime.settings import Credentials
+
+from link_peer_cli.clients.whatif.cloud import Change
+from link_peer_cli.clients.whatif.delivery import closing
+from link_peer_cli.io.environment import Environment
+
+Progress = Callable[[str, int, int], None]
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """What a closing run did: its outcomes; in a dry run, the changes that it would make; the rules that are left; and why
+    an account could not be read."""
+
+    records: list[Record]
+    changes: list[Change]
+    left: list[Rule]
+    problems: dict[str, str]
+
+
+def close(
+    env: Environment, account: str, own: Mapping[str, Credentials], progress: Progress, *, dry_run: bool
+) -> Closed:
+    """Run a sweep in which the account has no links and nothing is opened, with records of every change; then read what
+    stands. `own` are the person's keys of other accounts, by uid."""
+    delivery, kept, changes = closing(env, account, own, dry_run=dry_run)
+    sweep = Sweep(delivery, f"sweep-cli-{int(env.clock.now())}", progress=progress)
+    run_sweep(sweep)
+    left, problems = ([], {}) if dry_run else _left(env, delivery, account)
+    return Closed(kept.outcomes, changes, left, {**sweep.unreadable, **problems})
+
+
+def _left(env: Environment, delivery: Delivery, account: str) -> tuple[list[Rule], dict[str, str]]:
+    """The rules of ours that the account has a part in: on all of its own groups, and on groups of others that carry the
+    managed tag; and why an account could not be read."""
+    policy = env.policy
+    reader = Reader(delivery.cloud("account"), policy, env.clock, threads=delivery.readers, tolerant=True)
+    tagged = reader.tagged_groups(sorted(policy.accounts), managed_tag(policy.deployment, policy.home))
+    reader.rules({*tagged, *(group.party for group in reader.all_groups([account]))})
+    snapshot = reader.snapshot()
+    found = []
+    for rule, marker in owned_rules(snapshot, policy, env.settings.region):
+        ends = link_of(rule.key, marker) if rule.key else None
+        if account in {rule.group.account, *((ends.source.account, ends.target.account) if ends else ())}:
+            found.append(rule)
+    failed = {**snapshot.refused_accounts, **snapshot.failed_accounts}
+    return found, {uid: str(error) for uid, error in failed.items()}

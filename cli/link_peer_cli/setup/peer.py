@@ -1,0 +1,127 @@
+"""The roles of link-peer in another account, and the commands by which its owner makes them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from link_peer_local.core.project import ROOT
+from link_peer_local.ram.documents import RoleFiles, peer_roles, render
+
+from link_peer_cli.setup.resource import Deployment, Resource
+from link_peer_cli.setup.roles import NO_ROLE, Ram, RamPolicy, RamRole
+from link_peer_cli.setup.sdk import unless
+
+TEMPLATE = "peer-account.yaml"
+
+
+class Peer:
+    """An account that joins: its uid, the name of the role there, and the external id that the role asks for."""
+
+    def __init__(self, deployment: Deployment, uid: str, role: str, external_id: str) -> None:
+        """`deployment` has the policy and names of home; its credentials are those of the other account, if any."""
+        self.deployment = deployment
+        self.uid = uid
+        self.role = role
+        self.external_id = external_id
+
+    @property
+    def arn(self) -> str:
+        """The ARN of the role, as the policy file names it."""
+        return f"acs:ram::{self.uid}:role/{self.role}"
+
+    def resources(self) -> list[Resource]:
+        """The policies and the two roles, in the order of creation."""
+        ram, roles = Ram(self.deployment), peer_roles(self.role)
+        policies = [
+            RamPolicy(ram, name, self._document(file)) for role in roles for name, file in role.policies.items()
+        ]
+        return [*policies, *(RamRole(ram, role, self._document(role.trust)) for role in roles)]
+
+    def commands(self) -> list[str]:
+        """The `aliyun` commands that make the roles, one by one."""
+        return [command for role in peer_roles(self.role) for command in self._commands(role)]
+
+    def ros_command(self) -> str:
+        """The one command that makes them with the ROS template, which is deploy/peer-account.yaml."""
+        deployment = self.deployment
+        tag = f"acs:RequestTag/link-managed.{deployment.policy.deployment}.{deployment.policy.home}"
+        given = {
+            "HomeAccount": deployment.policy.home,
+            "ExternalId": self.external_id,
+            "Prefix": deployment.names.prefix,
+            "RoleName": self.role,
+            "ManagedTag": json.dumps({tag: ["*"]}),
+            "InstancesTag": json.dumps({f"{tag}.instances": ["*"]}),
+        }
+        words = ["aliyun", "ros", "CreateStack", "--RegionId", deployment.settings.region, "--StackName", self.role]
+        for number, (key, value) in enumerate(given.items(), 1):
+            words += [f"--Parameters.{number}.ParameterKey", key, f"--Parameters.{number}.ParameterValue", value]
+        return f'{shlex.join(words)} --TemplateBody "$(cat {TEMPLATE})"'
+
+    @property
+    def template(self) -> str:
+        """The path of the ROS template."""
+        return str(ROOT / "deploy" / TEMPLATE)
+
+    def _commands(self, role: RoleFiles) -> list[str]:
+        made = [["CreateRole", "--RoleName", role.name, "--AssumeRolePolicyDocument", self._text(role.trust)]]
+        for name, file in role.policies.items():
+            attach = ["--PolicyType", "Custom", "--PolicyName", name, "--RoleName", role.name]
+            made += [
+                ["CreatePolicy", "--PolicyName", name, "--PolicyDocument", self._text(file)],
+                ["AttachPolicyToRole", *attach],
+            ]
+        return [shlex.join(["aliyun", "ram", *words]) for words in made]
+
+    def _text(self, file: str) -> str:
+        return json.dumps(self._document(file))
+
+    def _document(self, file: str) -> dict[str, Any]:
+        deployment = self.deployment
+        values = {
+            "LINK_PEER_REGION": deployment.settings.region,
+            "LINK_PEER_PREFIX": deployment.names.prefix,
+            "HOME_ACCOUNT": deployment.policy.home,
+            "DEPLOYMENT": deployment.policy.deployment,
+            "PEER_ACCOUNT": self.uid,
+            "EXTERNAL_ID": self.external_id,
+        }
+        return render(file, values)
+
+
+def removal_commands(role: str) -> list[str]:
+    """The `aliyun` commands that delete the roles and their policies."""
+    found = []
+    for one in peer_roles(role):
+        for name in one.policies:
+            given = ["--PolicyType", "Custom", "--PolicyName", name, "--RoleName", one.name]
+            found += [["DetachPolicyFromRole", *given], ["DeletePolicy", "--PolicyName", name]]
+        found.append(["DeleteRole", "--RoleName", one.name])
+    return [shlex.join(["aliyun", "ram", *words]) for words in found]
+
+
+def external_id_of(deployment: Deployment, role: str) -> str:
+    """The external id that a role asks for already; empty if there is no such role, or it asks for none."""
+    ram = Ram(deployment)
+    found = unless({NO_ROLE}, lambda: ram.client.get_role(ram.models.GetRoleRequest(role_name=role)))
+    if found is None:
+        return ""
+    for statement in json.loads(found.body.role.assume_role_policy_document).get("Statement", []):
+        given: Mapping[str, Any] = statement.get("Condition", {}).get("StringEquals", {})
+        value = given.get("sts:ExternalId", "")
+        if value:
+            return str(value[0] if isinstance(value, list) else value)
+    return ""
+
+
+def caller_of(deployment: Deployment) -> str:
+    """The uid of the account that the credentials of a deployment belong to."""
+    from alibabacloud_sts20150401.client import Client
+    from link_peer.alicloud.sdk import call, client_config
+
+    config = client_config(deployment.settings, "sts", deployment.settings.credentials)
+    config.endpoint = config.endpoint or f"sts.{deployment.settings.region}.aliyuncs.com"
+    return str(call(Client(config).get_caller_identity).body.account_id)

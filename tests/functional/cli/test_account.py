@@ -1,0 +1,270 @@
+"""`link-peer account`: an account joins, is listed, and leaves without a rule or role left behind."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from alibabacloud_credentials.utils import auth_constant
+from link_peer.inbound import policy_file
+from link_peer_local.core.principals import Role
+
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, REGION, Lab
+
+NEW = "1000000000000003"
+KEYS = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET")
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """A third account with an instance, and a profile of the `aliyun` CLI for it and for the second."""
+    lab.cloud.identity.add_account(NEW, "c@aliyun.com")
+    vpc = lab.cloud.ecs.create_vpc(NEW, "10.9.0.0/16").id
+    lab.instance(lab.group(account=NEW, vpc=vpc))
+    for account in (HOME, PEER):
+        lab.instance(lab.group(account=account))
+    folder = tmp_path / ".aliyun"
+    folder.mkdir()
+    profiles = []
+    for name, uid in (("peer", PEER), ("new", NEW)):
+        keys = lab.cloud.identity.accounts[uid]
+        given = {"access_key_id": keys.access_key_id, "access_key_secret": keys.access_key_secret}
+        profiles.append({"name": name, "mode": "AK", "region_id": REGION, **given})
+    (folder / "config.json").write_text(json.dumps({"current": "peer", "profiles": profiles}))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(auth_constant, "HOME", str(tmp_path))
+    return Cli(capsys)
+
+
+def roles(lab: Lab, account: str) -> dict[str, Role]:
+    """The roles of an account by name."""
+    return {role.name: role for role in lab.cloud.identity.roles.values() if role.account == account}
+
+
+def reached(cli: Cli) -> dict[str, bool]:
+    """Whether each account of the policy file can be entered."""
+    code, found = cli.json("account", "list")
+    assert code == (0 if all(row["reached"] for row in found) else 1)
+    return {row["uid"]: row["reached"] for row in found}
+
+
+def may_enter(lab: Lab, role: str) -> set[str]:
+    """The accounts whose roles the policy of a home role names."""
+    statements = json.loads(lab.cloud.identity.policies[HOME, role].document)["Statement"]
+    return {arn.split(":")[3] for s in statements if s["Action"] == ["sts:AssumeRole"] for arn in s["Resource"]}
+
+
+# add
+
+
+def test_an_account_joins_with_one_command(lab: Lab, cli: Cli) -> None:
+    """With keys of both: roles there, home's policies, the lines in the policy file. Then commands reach it."""
+    assert cli("account", "add", NEW, "--name", "c@aliyun.com", "--profile", "new", "--write") == 0
+    made = roles(lab, NEW)
+    assert set(made) == {"link-peer", "link-peer-reader"}
+    entry = policy_file.load(lab.policy_path).accounts[NEW]
+    assert (entry.name, entry.role) == ("c@aliyun.com", f"acs:ram::{NEW}:role/link-peer")
+    assert entry.external_id == made["link-peer"].external_id == made["link-peer-reader"].external_id
+    assert may_enter(lab, "link-peer-fc") == may_enter(lab, "link-peer-operator") == {PEER, NEW}
+    assert reached(cli) == {HOME: True, PEER: True, NEW: True}
+    assert lab.sweep() == {}
+
+
+def test_each_account_has_an_external_id_of_its_own(cli: Cli) -> None:
+    """A random one of 128 bits."""
+    found = []
+    for _ in range(2):
+        _, [shown] = cli.json("account", "add", NEW)
+        found.append(yaml.safe_load(shown["policy"])[NEW]["external_id"])
+    assert len({*found}) == 2
+    assert all(len(value) == 32 for value in found)
+
+
+def test_adding_an_account_again_changes_nothing(lab: Lab, cli: Cli) -> None:
+    """The external id in use stays, whether the policy file has the account already or not."""
+    assert cli("account", "add", NEW, "--profile", "new") == 0
+    external_id = roles(lab, NEW)["link-peer"].external_id
+    _, [again] = cli.json("account", "add", NEW, "--profile", "new", "--write")
+    assert (again["changes"], again["written"]) == ([], True)
+    text = lab.policy_path.read_text()
+    _, [third] = cli.json("account", "add", NEW, "--profile", "new", "--write")
+    assert (third["changes"], third["written"], lab.policy_path.read_text()) == ([], False, text)
+    assert policy_file.load(lab.policy_path).accounts[NEW].external_id == external_id
+
+
+def test_without_keys_of_the_account_its_owner_is_told_what_to_run(lab: Lab, cli: Cli) -> None:
+    """The commands make exactly the roles that `--profile` makes."""
+    _, [shown] = cli.json("account", "add", NEW, "--external-id", "0123456789abcdef")
+    assert roles(lab, NEW) == {}
+    documents = {}
+    for command in shown["commands"]:
+        words = shlex.split(command)
+        if words[2] == "CreateRole":
+            documents[words[4]] = json.loads(words[6])
+    assert cli("account", "add", NEW, "--external-id", "0123456789abcdef", "--profile", "new") == 0
+    assert documents == {name: json.loads(role.trust) for name, role in roles(lab, NEW).items()}
+    assert "ParameterKey ExternalId --Parameters.2.ParameterValue 0123456789abcdef" in shown["ros"]
+    assert shown["ros"].endswith('--TemplateBody "$(cat peer-account.yaml)"')
+
+
+def test_an_account_may_have_a_queue_and_ranges(lab: Lab, cli: Cli) -> None:
+    """The queue has the name that cross_account's role may send to, and is made at home."""
+    options = ("--queue", "--range", "10.20.0.0/16", "--range", "10.21.0.0/16", "--profile", "new", "--write")
+    assert cli("account", "add", NEW, *options) == 0
+    entry = policy_file.load(lab.policy_path).accounts[NEW]
+    assert (entry.queue, entry.ranges) == (f"link-peer-requests-{NEW}", ("10.20.0.0/16", "10.21.0.0/16"))
+    assert lab.cloud.mns.queue(HOME, entry.queue).name == entry.queue
+
+
+def test_home_stays_as_it_is_without_keys_of_it(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the command says what to run there."""
+    for name, value in zip(KEYS, ("access_key_id", "access_key_secret"), strict=True):
+        monkeypatch.setenv(name, getattr(lab.cloud.identity.accounts[NEW], value))
+    assert cli("account", "add", NEW, "--profile", "new") == 0
+    assert may_enter(lab, "link-peer-fc") == {PEER}
+    assert f"Home was not changed: the keys belong to account {NEW}" in cli.out
+    assert "link-peer setup" in cli.out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((HOME,), "home account"),
+        (("b",), "not an account uid"),
+        ((NEW, "--profile", "peer"), f"belong to account {PEER}, not to {NEW}"),
+        ((NEW, "--external-id", "a b"), "--external-id"),
+        ((PEER, "--external-id", "another-external-id"), "--external-id"),
+        ((PEER, "--role", "another"), "the policy file names link-peer"),
+    ],
+)
+def test_what_contradicts_is_a_usage_error(cli: Cli, options: tuple[str, ...], said: str) -> None:
+    """Before anything is changed."""
+    assert cli("account", "add", *options) == 2
+    assert said in cli.err
+
+
+def test_a_range_that_is_none_is_refused_before_anything_is_made(lab: Lab, cli: Cli) -> None:
+    """With the words of the policy file."""
+    assert cli("account", "add", NEW, "--range", "somewhere", "--profile", "new") == 1
+    assert "ranges" in cli.err
+    assert roles(lab, NEW) == {}
+
+
+# list
+
+
+def test_an_account_that_cannot_be_entered_fails_the_list(lab: Lab, cli: Cli) -> None:
+    """With the reason, in the table."""
+    for name in ("link-peer", "link-peer-reader"):
+        del lab.cloud.identity.roles[f"acs:ram::{PEER}:role/{name}"]
+    assert cli("account", "list") == 1
+    assert "EntityNotExist.Role" in cli.out
+    assert reached(cli) == {HOME: True, PEER: False}
+
+
+# remove
+
+
+class Linked:
+    """Links by tag and by request between home and the second account, both ways, and one that home has with itself."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.app, self.db = lab.pair()
+        lab.instance(self.app, tags={"link-peer": f"{self.db.id}@{PEER}"})
+        self.other, self.cache = lab.group(f"*@{PEER}"), lab.group("*")
+        caller = lab.group(account=PEER)
+        lab.instance(caller)
+        lab.instance(lab.group(), tags={"link-peer": f"{self.cache.id}:tcp/6379"})
+        lab.cross_account(lab.request(caller, self.other, "tcp/443"))
+        lab.sweep()
+        lab.drain()
+        assert [len(lab.rules(g)) for g in (self.app, self.db, self.other, self.cache)] == [1, 1, 1, 1]
+
+
+def test_an_account_leaves_with_one_command(lab: Lab, cli: Cli) -> None:
+    """Every link with it is closed on both sides and recorded; its roles and home's statement are gone; others stay."""
+    links = Linked(lab)
+    assert cli("account", "remove", PEER, "--profile", "peer", "--yes") == 0
+    assert [lab.rules(g) for g in (links.app, links.db, links.other)] == [[], [], []]
+    assert len(lab.rules(links.cache)) == 1
+    assert roles(lab, PEER) == {}
+    assert may_enter(lab, "link-peer-fc") == set()
+    removed = [r for r in lab.records("outcome") if r["outcome"] == "removed"]
+    assert {r["reason"] for r in removed} == {"unknown-account"}
+    assert f'Now delete "{PEER}"' in cli.out
+
+
+def test_a_dry_run_closes_nothing(lab: Lab, cli: Cli) -> None:
+    """It prints the commands that the closing is worth."""
+    links = Linked(lab)
+    before = lab.records()
+    code, [shown] = cli.json("account", "remove", PEER, "--dry-run")
+    assert (code, len(lab.rules(links.db)), lab.records()) == (0, 1, before)
+    assert sum("RevokeSecurityGroup" in change["command"] for change in shown["commands"]) == 3
+
+
+def test_no_role_goes_before_the_rules(lab: Lab, cli: Cli) -> None:
+    """What cannot be closed, or an account that cannot be read, keeps the roles: run it again later."""
+    links = Linked(lab)
+    lab.fault(service="ecs", action="RevokeSecurityGroup", account=PEER, code="Forbidden.RAM", status=403, times=None)
+    assert cli("account", "remove", PEER, "--profile", "peer", "--yes") == 1
+    assert "still open" in cli.err
+    assert (set(roles(lab, PEER)), may_enter(lab, "link-peer-fc")) == ({"link-peer", "link-peer-reader"}, {PEER})
+    lab.cloud.faults.clear()
+    lab.fault(service="ecs", action="DescribeSecurityGroups", account=PEER, kind="error", times=None)
+    assert cli("account", "remove", PEER, "--profile", "peer", "--yes") == 1
+    assert "link-peer" in roles(lab, PEER)
+    lab.cloud.faults.clear()
+    assert cli("account", "remove", PEER, "--profile", "peer", "--yes") == 0
+    assert lab.rules(links.db) == []
+
+
+def test_with_its_own_keys_a_removal_can_be_repeated_without_the_roles(lab: Lab, cli: Cli) -> None:
+    """A command that died after it deleted them, or an owner who did so too early."""
+    links = Linked(lab)
+    for name in ("link-peer", "link-peer-reader"):
+        del lab.cloud.identity.roles[f"acs:ram::{PEER}:role/{name}"]
+    assert cli("account", "remove", PEER, "--yes") == 1
+    assert f"could not read {PEER}" in cli.err
+    assert cli("account", "remove", PEER, "--profile", "peer", "--yes") == 0
+    assert lab.rules(links.db) == []
+
+
+def test_what_a_function_opens_meanwhile_is_closed_too(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the closing and the end of the roles, a function with the old policy may reconcile once more."""
+    from link_peer_cli.commands import account
+
+    links = Linked(lab)
+    remove_roles = account._remove_roles
+
+    def later(*given: Any, **named: Any) -> Any:
+        lab.sweep()
+        assert len(lab.rules(links.db)) == 1
+        return remove_roles(*given, **named)
+
+    monkeypatch.setattr(account, "_remove_roles", later)
+    assert cli("account", "remove", PEER, "--profile", "peer", "--yes") == 0
+    assert (lab.rules(links.app), lab.rules(links.db)) == ([], [])
+
+
+def test_without_keys_of_the_account_its_owner_is_told_what_to_delete(lab: Lab, cli: Cli) -> None:
+    """The roles stay until then; home may not enter the account any more."""
+    Linked(lab)
+    _, [shown] = cli.json("account", "remove", PEER, "--yes")
+    assert [shlex.split(command)[2] for command in shown["commands"]] == [
+        "DetachPolicyFromRole",
+        "DeletePolicy",
+        "DeleteRole",
+    ] * 2
+    assert (set(roles(lab, PEER)), may_enter(lab, "link-peer-fc")) == ({"link-peer", "link-peer-reader"}, set())
+
+
+@pytest.mark.parametrize("options", [(HOME,), (NEW,), ("b",), (PEER,)])
+def test_what_cannot_be_removed_is_a_usage_error(cli: Cli, options: tuple[str, ...]) -> None:
+    """Home, an account that is not in the policy file, no uid, and a removal that nobody confirms."""
+    assert cli("account", "remove", *options) == 2

@@ -1,0 +1,49 @@
+"""An account's lines go into the policy file's text, and every comment stays where it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from link_peer.domain.errors import LinkPeerError
+from link_peer.inbound.policy_file import parse
+from link_peer_cli.io.policy_text import entry, with_entry
+
+NEW = "1000000000000003"
+ADDED = entry(NEW, "c", f"acs:ram::{NEW}:role/link-peer", "abcdef0123456789", "q-3", ["10.0.0.0/8"])
+HOME_LINE = '  "1000000000000001": {name: a}\n'
+
+
+def test_the_sample_policy_keeps_its_comments() -> None:
+    """The new account stands after the comments about the last one, and before the next key."""
+    text = (Path(__file__).parents[2] / "policy.yaml").read_text(encoding="utf-8")
+    new = with_entry(text, ADDED)
+    assert new.replace(ADDED, "") == text
+    assert new.index("# queue: ") < new.index(NEW) < new.index("# Whether")
+    policy = parse(new)
+    assert list(policy.accounts)[-1] == NEW
+    assert (policy.accounts[NEW].ranges, policy.accounts[NEW].queue) == (("10.0.0.0/8",), "q-3")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"deployment: a\naccounts:\n{HOME_LINE}",
+        f"accounts:\n{HOME_LINE}deployment: a\n",
+        f"accounts:\n{HOME_LINE}\n# next\ndeployment: a\n",
+        'accounts:\n    "1000000000000001":\n        name: a\ndeployment: a',
+        'accounts:\n "1000000000000001": {name: a}\ndeployment: a\n',
+        'deployment: a\naccounts:\n  "1000000000000001": {name: a}',
+    ],
+)
+def test_any_layout_of_blocks_is_understood(text: str) -> None:
+    """Whatever the order, the indentation and the end of the file."""
+    policy = parse(with_entry(text, ADDED))
+    assert list(policy.accounts) == ["1000000000000001", NEW]
+
+
+@pytest.mark.parametrize("text", ['{accounts: {"1000000000000001": {name: a}}}', "accounts:\n", "deployment: a\n"])
+def test_other_layouts_are_left_to_the_person(text: str) -> None:
+    """Nothing is guessed."""
+    with pytest.raises(LinkPeerError, match="add the lines yourself"):
+        with_entry(text, ADDED)
