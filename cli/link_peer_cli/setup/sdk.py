@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from link_peer.alicloud import sls
 from link_peer.alicloud.sdk import call
-from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
+from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled, Transient
 
 T = TypeVar("T")
 
@@ -19,9 +19,17 @@ _SLS_NO_ACCESS = frozenset({"Unauthorized", "SignatureNotMatch", "SecurityTokenE
 
 
 def unless(missing: Collection[str], send: Callable[[], T]) -> T | None:
-    """The answer of an RPC call; None if it is refused with one of the codes `missing`."""
+    """The answer of an RPC call; None if it is refused with one of the codes `missing`.
+
+    RAM's DeleteConflict (409) is final: somebody must detach what a person attached.
+    """
     try:
         return call(send)
+    except Ambiguous as error:
+        code, _, message = str(error).partition(": ")
+        if code.startswith("DeleteConflict"):
+            raise CloudError(code, message, error.request_id) from error
+        raise
     except CloudError as error:
         if error.code in missing:
             return None

@@ -319,6 +319,18 @@ def test_what_differs_is_named_and_mended(cloud: LocalCloud, cli: Cli, line: str
     assert cli.out.startswith("Nothing to change")
 
 
+def test_what_is_mended_without_an_address_keeps_whom_it_notifies(cloud: LocalCloud, cli: Cli) -> None:
+    """An alert and an alarm are replaced as a whole."""
+    cli("setup", *MAIL)
+    _edited("alerts", "link-peer-quota", "schedule", {"type": "Daily"})(cloud)
+    _alarm_edited(cloud)
+    assert cli("setup") == 0
+    assert "updated: 2" in cli.out
+    rule = cloud.sls.project(HOME, PROJECT).alerts["link-peer-quota"]
+    assert rule["configuration"]["policyConfiguration"]["actionPolicyId"] == "link-peer"
+    assert cloud.cms.accounts[HOME].alarms["link-peer-dead-letters"].contact_groups == "link-peer"
+
+
 def test_the_oldest_version_of_a_policy_makes_room(cloud: LocalCloud, cli: Cli) -> None:
     """RAM keeps five; the default one is never deleted."""
     cli("setup")
@@ -529,6 +541,18 @@ def test_removing_takes_away_what_setup_created_but_the_logs(cloud: LocalCloud, 
     assert cli("setup", "--remove", "--yes") == 0
     assert "Nothing is left to delete." in cli.out
     assert writes(cloud) == before
+
+
+@pytest.mark.usefixtures("joined")
+def test_a_policy_that_a_person_attached_elsewhere_stays(cloud: LocalCloud, cli: Cli) -> None:
+    """It is named at once; what else was to be deleted after it is named too."""
+    cli("setup")
+    cloud.identity.roles["other"] = Role(HOME, "other", "", attached={("Custom", "link-peer-operator"): 0})
+    before = cloud.clock.now()
+    assert cli("setup", "--remove", "--yes") == 1
+    assert "delete failed: policy link-peer-operator: DeleteConflict" in cli.err
+    assert "not done: delete policy link-peer-fc" in cli.err
+    assert cloud.clock.now() == before
 
 
 @pytest.mark.usefixtures("joined")
