@@ -136,7 +136,7 @@ def test_an_account_that_refuses_is_asked_once(lab: Lab, cli: Cli) -> None:
         return call(caller, action, params)
 
     lab.cloud.sts.call = watched  # type: ignore[method-assign]
-    assert cli("stale") == 1
+    assert cli("doctor", PEER) == 1
     assert [arn.split("/")[1] for arn in asked if PEER in arn] == ["link-peer-reader", *["link-peer"] * 3]
 
 
