@@ -52,8 +52,8 @@ SERVICES = ("ecs", "sts", "sls", "mns", "fc", "eventbridge", "ram", "cms")
 def load(context: Any = None, env: Mapping[str, str] | None = None) -> Settings:
     """The settings of this invocation. `context` is the one that FC passes to the handler; `env` defaults to os.environ.
 
-    Credentials come from the environment, where FC's python3.12 runtime puts them, else from `context.credentials`
-    (python3.10). Raises LinkPeerError if there are none, or no region, or a setting that is not a number.
+    Credentials come from `context.credentials` (FC's python3.10 runtime), else from the environment, where python3.12 puts
+    them. Raises LinkPeerError if there are none, or no region, or a setting that is not a number.
     """
     env = os.environ if env is None else env
     region = env.get("LINK_PEER_REGION") or env.get("FC_REGION") or str(getattr(context, "region", "") or "")
@@ -86,9 +86,7 @@ def _number(env: Mapping[str, str], name: str) -> int | None:
 
 
 def _credentials(context: Any, env: Mapping[str, str]) -> Credentials:
-    key, secret = env.get("ALIBABA_CLOUD_ACCESS_KEY_ID"), env.get("ALIBABA_CLOUD_ACCESS_KEY_SECRET")
-    if key and secret:
-        return Credentials(key, secret, env.get("ALIBABA_CLOUD_SECURITY_TOKEN") or None)
+    # the context's first: they are fresh at each call, while an instance that is kept warm may outlive those it started with
     given = getattr(context, "credentials", None)
     if given is not None:
         # FC passes an object with attributes; test doubles often pass a mapping
@@ -96,6 +94,9 @@ def _credentials(context: Any, env: Mapping[str, str]) -> Credentials:
         key, secret, token = (str(found.get(name) or "") for name in _KEYS)
         if key and secret:
             return Credentials(key, secret, token or None)
+    key, secret = env.get("ALIBABA_CLOUD_ACCESS_KEY_ID", ""), env.get("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "")
+    if key and secret:
+        return Credentials(key, secret, env.get("ALIBABA_CLOUD_SECURITY_TOKEN") or None)
     raise LinkPeerError(
         "no credentials: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or give the function a role"
     )
