@@ -12,7 +12,7 @@ module.exports = async (inputs) => {
   const zip = resolve(dirname(inputs.yaml.path), inputs.props.code);
   if (!existsSync(zip)) throw new Error(`there is no ${inputs.props.code}: run \`make package\` first`);
   const digest = createHash("sha256").update(readFileSync(zip)).digest("hex").slice(0, 12);
-  const stamp = `(deployed ${new Date().toISOString().slice(0, 19)}Z, package ${digest})`;
+  const stamp = `(deployed ${new Date().toISOString()}, package ${digest})`;
   for (const described of [inputs.props, ...inputs.props.triggers]) {
     described.description = [described.description, stamp].filter(Boolean).join(" ");
   }

@@ -26,7 +26,7 @@ CLI = ROOT / "build" / "serverless-devs" / "node_modules" / ".bin" / "s"
 HOME, OTHER = "1000000000000001", "1000000000000003"
 QUEUE = "link-peer-requests-1000000000000002"
 FUNCTIONS = ("auto_link", "cross_account", "sweep")
-STAMP = re.compile(r" ?\(deployed \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, package [0-9a-f]{12}\)")
+STAMP = re.compile(r" ?\(deployed \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z, package [0-9a-f]{12}\)")
 
 pytestmark = pytest.mark.skipif("LINK_PEER_TEST_DEPLOY" not in os.environ, reason="needs npm: `make test-deploy`")
 
