@@ -19,6 +19,7 @@ from link_peer_local.core.errors import ApiError
 from link_peer_local.core.faults import Call, Faults
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller, Identity
+from link_peer_local.core.knobs import Knobs
 from link_peer_local.core.names import World
 from link_peer_local.core.policy import Access
 from link_peer_local.ecs import EcsBackend
@@ -77,15 +78,16 @@ class LocalCloud:
     NoAnswer or Killed when an injected fault says so.
     """
 
-    def __init__(self, clock: Clock | None = None, region: str = "cn-qingdao") -> None:
+    def __init__(self, clock: Clock | None = None, region: str = "cn-qingdao", knobs: Knobs | None = None) -> None:
         self.clock: Clock = clock or SystemClock()
+        self.knobs = knobs or Knobs()
         self.region = region
         self.endpoint = ""  # set while a server listens
         self.world: World  # set by link_peer_local.world.load
         self.identity = Identity()
         self.faults = Faults(self.clock)
         self.admin = AdminBackend(self.clock, self.faults, self.identity, region)
-        self.ecs = EcsBackend(self.clock, region)
+        self.ecs = EcsBackend(self.clock, region, self.knobs)
         self.sts = StsBackend(self.clock, self.identity)
         self.ram = RamBackend(self.clock, self.identity)
         self.sls = SlsBackend(self.clock, region)
@@ -95,6 +97,7 @@ class LocalCloud:
         self.events = EventBridge(self.clock, region)
         self.fc = FcBackend(self.clock, region, InProcessRuntime(self.clock), role_keys(self.identity, self.clock))
         self.ecs.permitted = self.identity.permitted
+        self.fc.tasks.knobs = self.knobs
         self.ecs.on_event = self.events.publish
 
     def handle(self, request: Request) -> Response:

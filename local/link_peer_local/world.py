@@ -89,6 +89,7 @@ class _Loader:
 
     def load(self) -> World:
         text, cloud = self.text, self.cloud
+        cloud.knobs.change(text.get("knobs") or {})
         for uid, name in text["accounts"].items():
             cloud.identity.add_account(uid, name)
             cloud.ecs.account_names[name] = uid

@@ -34,6 +34,14 @@ def revoke_security_group_egress(call: Call) -> dict[str, Any]:
     return _revoke(call, "egress")
 
 
+_MISSING_RULE = {
+    "InvalidParam.SecurityGroupRuleId": 400,
+    "InvalidSecurityGroupRule.RuleNotExist": 400,
+    "InvalidSecurityGroupRuleId.NotFound": 404,
+    "InvalidGroupAuthItem.NotFound": 403,
+}
+
+
 def _permissions(call: Call) -> list[Mapping[str, str]]:
     """The permissions in either form, which cannot be mixed. The flat form is deprecated and holds one permission."""
     listed = call.params.records("Permissions")
@@ -67,6 +75,13 @@ def _authorize(call: Call, direction: str) -> dict[str, Any]:
     if len({rule.identity for rule in wanted}) < len(wanted):
         message = "There are duplicate permissions in the specified parameter Permissions."
         raise ApiError("InvalidParam.DuplicatePermissions", 400, message)
+    for step in [[rule] for rule in wanted] if call.store.knobs.partial_writes else [wanted]:
+        _add(call, group, step)
+    return {}
+
+
+def _add(call: Call, group: Group, wanted: list[Rule]) -> None:
+    """Add the rules that the group does not have yet: all of them or none."""
     for rule in wanted:
         _check_peer(call, group, rule)
     present = group.rules.at(call.now)
@@ -81,12 +96,13 @@ def _authorize(call: Call, direction: str) -> dict[str, Any]:
         group.rules.change(call.now, lambda old: old + added)
     for rule in added:
         call.store.names(group, rule)
-    return {}
 
 
 def _check_quotas(call: Call, group: Group, planned: list[Rule]) -> None:
     quotas = call.store.quotas
-    if sum(bool(rule.peer_group) for rule in planned) > quotas.group_source_rules:
+    sources = [(rule.direction, rule.peer_owner, rule.peer_group) for rule in planned if rule.peer_group]
+    counted = set(sources) if call.store.knobs.group_sources == "groups" else sources
+    if len(counted) > quotas.group_source_rules:
         message = (
             "You have reached the limit on the number of group authorization rules"
             " that you can add to a security group."
@@ -104,7 +120,7 @@ def _check_quotas(call: Call, group: Group, planned: list[Rule]) -> None:
 def _check_peer(call: Call, group: Group, rule: Rule) -> None:
     """Check that `group` may hold the rule and that the rule may name its source (or destination) group."""
     peer = rules.peer_end(rule.direction)
-    if group.type == "enterprise" and (rule.peer_group or rule.policy == "Drop"):
+    if group.type == "enterprise" and rule.peer_group:  # drops and priorities are allowed [doc 120621]
         message = (
             "The attributes Policy, SourceGroupId, DestGroupId of enterprise level security groups"
             " are not allowed to be set or modified."
@@ -162,7 +178,8 @@ def _known_ids(call: Call, group: Group, direction: str, ids: list[str]) -> set[
         raise ApiError("InvalidParam.SecurityGroupRuleIdRepeated", 400, message)
     if len(ids) > 100 or not existing.issuperset(ids):
         message = "The specified parameter SecurityGroupRuleId is not valid."
-        raise ApiError("InvalidParam.SecurityGroupRuleId", 400, message)
+        code = call.store.knobs.missing_rule
+        raise ApiError(code, _MISSING_RULE[code], message)
     return set(ids)
 
 
@@ -176,7 +193,7 @@ def modify_security_group_rule(call: Call) -> dict[str, Any]:
         message = "The specified SecurityGroupRuleId is not exists."
         raise ApiError("InvalidSecurityGroupRuleId.NotFound", 404, message)
     given = {name: value for name, value in call.params.values.items() if name in rules.FIELDS}
-    if not given or any(not value for name, value in given.items() if name != "Description"):
+    if not given:
         raise ApiError("InvalidParam.InvalidModifyRuleRequest", 400, "The request parameters are illegal.")
     if given.get("NicType", old.nic_type) != old.nic_type:
         raise ApiError("InvalidOperation.ModifyNicType", 400, "NicType is not allowed to modify.")
@@ -216,7 +233,7 @@ def _as_fields(rule: Rule, given: Mapping[str, str]) -> dict[str, str]:
         "Ipv6SourceCidrIp": rule.peer_ipv6,
         "DestCidrIp": rule.own_cidr,
         "Ipv6DestCidrIp": rule.own_ipv6,
-        "SourcePortRange": rule.source_port_range,
+        "SourcePortRange": rule.source_port_range if rule.source_port_range != rules.NO_PORTS else "",
         "Description": rule.description,
     }
     return {name: value for name, value in fields.items() if value}

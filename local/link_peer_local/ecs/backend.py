@@ -9,12 +9,13 @@ from typing import Any
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError, unknown_action
 from link_peer_local.core.identity import Caller
+from link_peer_local.core.knobs import Knobs
 from link_peer_local.core.policy import Access
 from link_peer_local.ecs import describe_instances, events
 from link_peer_local.ecs.actions import ACTIONS, REGIONLESS, WRITES
 from link_peer_local.ecs.call import Call
 from link_peer_local.ecs.idempotency import ClientTokens
-from link_peer_local.ecs.params import Params
+from link_peer_local.ecs.params import Params, missing
 from link_peer_local.ecs.permissions import access
 from link_peer_local.ecs.store import Store
 
@@ -26,8 +27,8 @@ class EcsBackend(Store):
     ClientToken is remembered.
     """
 
-    def __init__(self, clock: Clock, region: str = "cn-qingdao") -> None:
-        super().__init__(clock, region)
+    def __init__(self, clock: Clock, region: str = "cn-qingdao", knobs: Knobs | None = None) -> None:
+        super().__init__(clock, region, knobs)
         self.tokens = ClientTokens()
         self.permitted: Callable[[Caller, Access], bool] = lambda _caller, _access: True
 
@@ -66,7 +67,9 @@ class EcsBackend(Store):
                 return describe_instances.nothing(call)
             message = "User not authorized to operate on the specified resource, or this API doesn't support RAM."
             raise ApiError("Forbidden.RAM", 403, message)
-        region = call.params.get("RegionId") if call.action in REGIONLESS else call.params.require("RegionId")
+        region = call.params.get("RegionId")
+        if not region and call.action not in REGIONLESS:
+            raise _no_region(call.action)
         if region not in ("", self.region):
             raise ApiError("InvalidRegionId.NotFound", 404, "The specified RegionId does not exist.")
         if call.action not in WRITES:
@@ -77,6 +80,18 @@ class EcsBackend(Store):
         answer = ACTIONS[call.action](call)
         self.tokens.remember(caller.account, call.action, call.params, call.now, answer)
         return answer
+
+
+def _no_region(action: str) -> ApiError:
+    """The refusal in the spelling of the action's own error table, where that is known."""
+    if action in ("DescribeSecurityGroups", "RunCommand", "DescribeInvocationResults"):
+        message = missing("RegionId").message.replace('"', "")
+        return ApiError("MissingParameter.RegionId", 400, message)
+    if action == "DescribeSecurityGroupAttribute":
+        return ApiError("MissingParameter.RegionId", 400, "The parameter RegionId is missing.")
+    if action in ("TagResources", "UntagResources", "ListTagResources", "AddTags", "RemoveTags", "DescribeTags"):
+        return ApiError("MissingParameter.RegionId", 404, "The parameter - RegionId should not be null")
+    return missing("RegionId")
 
 
 def _resources(params: Params) -> list[str]:

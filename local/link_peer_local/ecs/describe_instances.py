@@ -92,7 +92,7 @@ def _filter(call: Call) -> Callable[[Seen], bool]:
         raise ApiError("InvalidNetworkType.NotFound", 404, message)
     if status and status not in STATUSES:
         raise ApiError("InvalidStatus.NotFound", 404, "The specified Status is not found")
-    ids = params.ids("InstanceIds", "InvalidInstanceIds.Malformed", strict=call.store.strict_ids)
+    ids = params.ids("InstanceIds", "InvalidInstanceIds.Malformed", strict=call.store.knobs.strict_ids)
     addresses = params.json_list("PrivateIpAddresses", "InvalidPrivateIpAddresses.Malformed")
     inner = params.json_list("InnerIpAddresses", "InvalidInnerIpAddresses.Malformed")
     public = params.json_list("PublicIpAddresses", "InvalidPublicIpAddresses.Malformed")
@@ -153,46 +153,46 @@ def _answer(call: Call, instance: Instance, state: InstanceState) -> dict[str, A
     address = call.shown_ip(instance)
     created = utc(instance.created)[:16] + "Z"  # to the minute [doc]
     attached = [interfaces.primary(call, instance, state), *interfaces.attached(call, instance)]
-    return {
-        "InstanceId": instance.id,
-        "InstanceName": instance.name,
-        "HostName": instance.host_name,
-        "Description": instance.description,
-        "Status": state.status,
-        "RegionId": call.store.region,
-        "ZoneId": call.store.zone,
-        "CreationTime": created,
-        "StartTime": created,
-        "ExpiredTime": "2099-12-31T15:59Z",
-        "InstanceChargeType": "PostPaid",
-        "InstanceType": instance.instance_type,
-        "InstanceTypeFamily": _family(instance),
-        "Cpu": 2,
+    return {  # in the order of captures: older clients of Alibaba's read EipAddress before PublicIpAddress
+        "ResourceGroupId": "",
         "Memory": 8192,
-        "ImageId": instance.image_id,
-        "OSType": "linux",
+        "InstanceChargeType": "PostPaid",
+        "Cpu": 2,
         "OSName": "Alibaba Cloud Linux 3",
-        "SerialNumber": instance.serial_number,
-        "DeviceAvailable": True,
-        "IoOptimized": True,
-        "DeletionProtection": False,
-        "InternetChargeType": "PayByTraffic",
-        "InternetMaxBandwidthOut": 0,
         "InstanceNetworkType": "classic" if instance.classic else "vpc",
-        "SecurityGroupIds": {"SecurityGroupId": list(state.groups)},
-        "PublicIpAddress": {"IpAddress": []},
         "InnerIpAddress": {"IpAddress": []},
+        "ExpiredTime": "2099-12-31T15:59Z",
+        "ImageId": instance.image_id,
         "EipAddress": {"AllocationId": "", "IpAddress": "", "InternetChargeType": ""},
+        "HostName": instance.host_name,
+        **tags.unless_empty(instance.tags.at(call.now - call.store.read_lag.tags)),
+        "Status": state.status,
+        "InstanceId": instance.id,
+        "StartTime": created,
+        "DeletionProtection": False,
+        "SecurityGroupIds": {"SecurityGroupId": list(state.groups)},
         "VpcAttributes": {
+            "PrivateIpAddress": {"IpAddress": [address] if address else []},
             "VpcId": instance.vpc_id,
             "VSwitchId": instance.vswitch_id,
             "NatIpAddress": "",
-            "PrivateIpAddress": {"IpAddress": [address] if address else []},
         },
+        "InternetChargeType": "PayByTraffic",
+        "InstanceName": instance.name,
+        "InternetMaxBandwidthOut": 0,
+        "SerialNumber": instance.serial_number,
+        "OSType": "linux",
+        "CreationTime": created,
+        "Description": instance.description,
+        "InstanceTypeFamily": _family(instance),
+        "PublicIpAddress": {"IpAddress": []},
         "NetworkInterfaces": {
             "NetworkInterface": [] if instance.classic else [interfaces.summary(call, each) for each in attached]
         },
+        "DeviceAvailable": True,
+        "InstanceType": instance.instance_type,
+        "IoOptimized": True,
+        "ZoneId": call.store.zone,
         "OperationLocks": {"LockReason": []},
-        "Tags": tags.as_answer(instance.tags.at(call.now - call.store.read_lag.tags)),
-        "ResourceGroupId": "",
+        "RegionId": call.store.region,
     }

@@ -101,12 +101,18 @@ def delete_security_group(call: Call) -> dict[str, Any]:
 def describe_security_groups(call: Call) -> dict[str, Any]:
     """Groups in descending order of their ids [doc]; unknown ids are left out, unless `strict_ids`."""
     params = call.params
-    ids = params.ids("SecurityGroupIds", "InvalidSecurityGroupId.Malformed", strict=call.store.strict_ids)
-    if call.store.strict_ids and not set(ids or ()) <= call.account.groups.keys():
+    ids = params.ids("SecurityGroupIds", "InvalidSecurityGroupId.Malformed", strict=call.store.knobs.strict_ids)
+    if call.store.knobs.strict_ids and not set(ids or ()) <= call.account.groups.keys():
         raise ApiError("InvalidSecurityGroupId.NotFound", 404, "The specified SecurityGroupId does not exist.")
+    if not call.store.knobs.page_numbers and ("PageNumber" in params or "PageSize" in params):
+        message = (
+            "The parameters PageNumber and PageSize are currently not supported,"
+            " please use NextToken and MaxResults instead."
+        )
+        raise ApiError("NotSupported.PageNumberAndPageSize", 400, message)
     kind, network = params.get("SecurityGroupType"), params.get("NetworkType")
     if kind not in ("", "normal", "enterprise"):
-        raise invalid("SecurityGroupType")
+        raise ApiError("InvalidParameter.SecurityGroupType", 400, "The specified SecurityGroupType is not valid.")
     if network not in ("", "vpc", "classic"):
         raise invalid("NetworkType")
     managed = params.flag("ServiceManaged") if params.get("ServiceManaged") else None
@@ -191,11 +197,21 @@ def describe_security_group_attribute(call: Call) -> dict[str, Any]:
 
 
 def _permission(call: Call, rule: Rule) -> dict[str, Any]:
-    """One rule as read. Priority is a number, though the SDK types it as a string; the owner is a uid [doc]."""
+    """One rule as read, in the order of captures. Priority is a number, though the SDK types it as a string.
+
+    The owner of another account's group is a uid, and that group's name is not shown [capture].
+    """
     peer, own = ("Source", "Dest") if rule.direction == "ingress" else ("Dest", "Source")
-    owner = call.store.accounts.get(rule.peer_owner)
-    named = owner.groups.get(rule.peer_group) if owner else None
-    return {
+    foreign = rule.peer_owner != call.account.uid
+    named = None if foreign else call.account.groups.get(rule.peer_group)
+    shown = {
+        f"{peer}GroupId": rule.peer_group,
+        f"{peer}GroupName": named.name if named else "",
+        f"{peer}GroupOwnerAccount": rule.peer_owner if foreign or call.store.knobs.own_source_owner == "uid" else "",
+        f"{peer}CidrIp": _shown_block(call, rule.peer_cidr),
+        f"Ipv6{peer}CidrIp": rule.peer_ipv6,
+        f"{own}CidrIp": _shown_block(call, rule.own_cidr),
+        f"Ipv6{own}CidrIp": rule.own_ipv6,
         "SecurityGroupRuleId": rule.id,
         "Direction": rule.direction,
         "IpProtocol": rule.protocol,
@@ -206,23 +222,42 @@ def _permission(call: Call, rule: Rule) -> dict[str, Any]:
         "Priority": rule.priority,
         "Description": rule.description,
         "CreateTime": utc(rule.created),
-        f"{peer}GroupId": rule.peer_group,
-        f"{peer}GroupName": named.name if named else "",
-        f"{peer}GroupOwnerAccount": rule.peer_owner,
-        f"{peer}CidrIp": rule.peer_cidr,
-        f"Ipv6{peer}CidrIp": rule.peer_ipv6,
-        f"{own}GroupId": "",
-        f"{own}GroupName": "",
-        f"{own}GroupOwnerAccount": "",
-        f"{own}CidrIp": rule.own_cidr,
-        f"Ipv6{own}CidrIp": rule.own_ipv6,
-        "SourcePrefixListId": "",
-        "SourcePrefixListName": "",
-        "DestPrefixListId": "",
-        "DestPrefixListName": "",
-        "PortRangeListId": "",
-        "PortRangeListName": "",
     }
+    return {name: shown.get(name, "") for name in _PERMISSION}
+
+
+_PERMISSION = (
+    "SourceGroupId",
+    "Policy",
+    "Description",
+    "SourcePortRange",
+    "Priority",
+    "CreateTime",
+    "DestPrefixListName",
+    "Ipv6SourceCidrIp",
+    "NicType",
+    "DestGroupId",
+    "Direction",
+    "SourceGroupName",
+    "PortRange",
+    "DestGroupOwnerAccount",
+    "DestPrefixListId",
+    "SourceCidrIp",
+    "SourcePrefixListName",
+    "IpProtocol",
+    "DestCidrIp",
+    "DestGroupName",
+    "SecurityGroupRuleId",
+    "Ipv6DestCidrIp",
+    "SourceGroupOwnerAccount",
+    "SourcePrefixListId",
+    "PortRangeListId",
+    "PortRangeListName",
+)
+
+
+def _shown_block(call: Call, cidr: str) -> str:
+    return cidr.removesuffix("/32") if call.store.knobs.host_mask == "dropped" else cidr
 
 
 def describe_security_group_references(call: Call) -> dict[str, Any]:

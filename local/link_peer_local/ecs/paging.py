@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import dropwhile, islice
 from typing import Any, TypeVar
 
+from link_peer_local.core.errors import ApiError
 from link_peer_local.ecs.call import Call
 from link_peer_local.ecs.params import Params, invalid
 
@@ -34,8 +35,15 @@ def _token(call: Call, last: object) -> str:
 def _position(call: Call) -> Any:
     text, _, seal = call.params.get("NextToken").partition(".")
     if not hmac.compare_digest(seal.encode(), _seal(call, text).encode()):
-        raise invalid("NextToken")
+        raise _invalid_token(call)
     return json.loads(base64.urlsafe_b64decode(text))
+
+
+def _invalid_token(call: Call) -> ApiError:
+    """The refusal in the spelling of the action's own error table."""
+    if call.action == "DescribeSecurityGroups":
+        return ApiError("InValidParameter.NextToken", 400, "The parameter NextToken is invalid.")
+    return invalid("NextToken")
 
 
 def _seal(call: Call, text: str) -> str:

@@ -22,21 +22,27 @@ def invalid(name: str) -> ApiError:
     return ApiError("InvalidParameter", 400, f'The specified parameter "{name}" is not valid.')
 
 
+_TAG_VALUE = re.compile(r"Tag\.\d+\.[Vv]alue", re.ASCII)
+
+
 class Params:
-    """The parameters of one call as sent."""
+    """The parameters of one call. An empty one counts as absent, except a tag's value, which may be empty [doc].
+
+    Alibaba's own tools send empty ones: ansible's ali_security_group revokes with an empty Description [src].
+    """
 
     def __init__(self, values: Mapping[str, str]) -> None:
-        self.values = values
+        self.values = {name: value for name, value in values.items() if value or _TAG_VALUE.fullmatch(name)}
 
     def __contains__(self, name: str) -> bool:
         return name in self.values
 
     def get(self, name: str, default: str = "") -> str:
-        """The value as sent, or the default."""
+        """The value, or the default."""
         return self.values.get(name, default)
 
     def require(self, name: str) -> str:
-        """The value; ApiError MissingParameter when it is absent or empty."""
+        """The value; ApiError MissingParameter when it is absent."""
         value = self.values.get(name, "")
         if not value:
             raise missing(name)

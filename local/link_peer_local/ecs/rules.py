@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from link_peer_local.core.errors import ApiError
-from link_peer_local.ecs.state import Rule
+from link_peer_local.ecs.state import Rule, block
 
 FIELDS = frozenset(
     {
@@ -28,6 +28,7 @@ FIELDS = frozenset(
 """The fields of a permission; the deprecated flat form spells them without `Permissions.N.`."""
 
 NAMES = {name.upper(): name for name in ("TCP", "UDP", "ICMP", "ICMPv6", "GRE", "ALL")}
+NO_PORTS = "-1/-1"
 NUMBERS = {1: "ICMP", 6: "TCP", 17: "UDP", 47: "GRE", 58: "ICMPv6"}
 
 
@@ -53,7 +54,7 @@ def parse(fields: Mapping[str, str], *, direction: str, home: str, classic: bool
     own_cidr, own_ipv6 = _cidr4(fields, f"{own}CidrIp"), _cidr6(fields, f"Ipv6{own}CidrIp")
     if own_cidr and own_ipv6:
         raise _both_families(own)
-    if cidr and cidr == own_cidr:
+    if cidr and block(cidr) == block(own_cidr):
         message = "The specified SourceCidrIp should be different from the DestCidrIp."
         raise ApiError("InvalidParamter.Conflict", 400, message)
     _check_family(protocol, v4=bool(cidr or own_cidr), v6=bool(ipv6 or own_ipv6))
@@ -109,8 +110,9 @@ def _port_range(fields: Mapping[str, str], protocol: str) -> str:
 
 
 def _source_ports(text: str, protocol: str) -> str:
+    """Protocols without ports read back as `-1/-1` [capture, of ALL and ICMP; inferred for GRE and ICMPv6]."""
     if not text:
-        return ""
+        return "" if protocol in ("TCP", "UDP") else NO_PORTS
     try:
         return _ports(text, "SourcePortRange", protocol)
     except ApiError:
@@ -119,14 +121,15 @@ def _source_ports(text: str, protocol: str) -> str:
 
 
 def _cidr4(fields: Mapping[str, str], name: str) -> str:
-    """A block or a bare address, read back as a block. Netmasks are refused, though Python would accept them."""
+    """A block or a bare address, which stays bare [capture]. Netmasks are refused, though Python would accept them."""
     text = fields.get(name, "")
     if not text:
         return ""
     try:
         if not re.fullmatch(r"[0-9.]+(/[0-9]{1,2})?", text):
             raise ValueError
-        return str(ipaddress.IPv4Network(text, strict=False))
+        block = ipaddress.IPv4Network(text, strict=False)
+        return str(block) if "/" in text else str(block.network_address)
     except ValueError:
         raise ApiError(f"Invalid{name}.Malformed", 400, f"The specified parameter {name} is not valid.") from None
 
@@ -206,8 +209,8 @@ def _owner(fields: Mapping[str, str], peer: str, home: str, names: Mapping[str, 
 
 
 def _description(fields: Mapping[str, str]) -> str:
-    text = fields.get("Description")
-    if text is not None and not 1 <= len(text) <= 512:
+    text = fields.get("Description", "")
+    if len(text) > 512:
         message = "The specified security group rule description is not valid."
         raise ApiError("InvalidSecurityGroupDiscription.Malformed", 400, message)
-    return text or ""
+    return text

@@ -22,11 +22,16 @@ def new_id(prefix: str) -> str:
     return f"{prefix}-bp1" + "".join(secrets.choice(ALPHABET) for _ in range(17))
 
 
+def block(address: str) -> str:
+    """A bare address as a /32; anything else as it is."""
+    return f"{address}/32" if address and "/" not in address else address
+
+
 class Quotas(Struct):
     """Limits of the platform; settable, so that tests can reach them with few resources."""
 
     rules_per_group: int = 200  # [doc AuthorizeSecurityGroup 2021; newer pages give no number per group]
-    group_source_rules: int = 20  # [doc "security group limits"]: rules, not groups
+    group_source_rules: int = 20  # of rules or groups, by the knob `group_sources`
     groups_per_instance: int = 10
     rules_per_instance: int = 1000  # both directions, all groups of one network interface [doc "security group limits"]
     groups: int = 100
@@ -118,7 +123,7 @@ class Rule(Struct, frozen=True):
     @property
     def identity(self) -> tuple[object, ...]:
         """The fields that make two rules the same: the priority is one [inferred, terraform-provider], the description
-        is not."""
+        is not, nor whether an address has its mask [inferred]."""
         return (
             self.direction,
             self.protocol,
@@ -128,9 +133,9 @@ class Rule(Struct, frozen=True):
             self.nic_type,
             self.peer_group,
             self.peer_owner,
-            self.peer_cidr,
+            block(self.peer_cidr),
             self.peer_ipv6,
-            self.own_cidr,
+            block(self.own_cidr),
             self.own_ipv6,
             self.source_port_range,
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from link_peer_local.core.clock import Clock, SystemClock
+from link_peer_local.core.knobs import Knobs
 from link_peer_local.ecs import events
 from link_peer_local.ecs.history import HORIZON, History
 from link_peer_local.ecs.state import (
@@ -30,14 +31,14 @@ Event = dict[str, Any]
 class Store:
     """State in memory, guarded by `lock`. Events are published after the lock is released.
 
-    Knobs: `quotas`, `read_lag`, `tag_delay` and `ip_delay` (tags and address of a new instance appear that many
-    seconds later), `boot_delay` (seconds from Pending to Running, with the events spread over them),
-    `ip_pool` (the only addresses handed out), `peerings` (pairs of VPC ids with a route between them), `strict_ids` (a
-    Describe call by a list of ids is refused for one unknown group or one malformed id; whether it is, is unknown).
+    Beside the `knobs`, tests set `quotas`, `read_lag`, `tag_delay` and `ip_delay` (tags and address of a new instance
+    appear that many seconds later), `boot_delay` (seconds from Pending to Running, with the events spread over them),
+    `ip_pool` (the only addresses handed out) and `peerings` (pairs of VPC ids with a route between them).
     """
 
-    def __init__(self, clock: Clock, region: str = "cn-qingdao") -> None:
+    def __init__(self, clock: Clock, region: str = "cn-qingdao", knobs: Knobs | None = None) -> None:
         self.clock = clock
+        self.knobs = knobs or Knobs()
         self.region = region
         self.zone = f"{region}-b"
         self.accounts: dict[str, AccountState] = {}
@@ -49,7 +50,6 @@ class Store:
         self.read_lag = ReadLag()
         self.tag_delay = self.ip_delay = self.boot_delay = 0.0
         self.ip_pool: Sequence[str] | None = None
-        self.strict_ids = False
         self.on_event: Callable[[str, Event], None] | None = None
         self.lock = threading.RLock()
         self._sequence = 0

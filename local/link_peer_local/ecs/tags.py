@@ -23,6 +23,11 @@ def as_answer(tags: Mapping[str, str]) -> dict[str, Any]:
     return {"Tag": [{"TagKey": key, "TagValue": value} for key, value in tags.items()]}
 
 
+def unless_empty(tags: Mapping[str, str]) -> dict[str, Any]:
+    """The key `Tags` of an instance, which an untagged one does not have [capture, of Alibaba's own]."""
+    return {"Tags": as_answer(tags)} if tags else {}
+
+
 def check(tags: Mapping[str, str]) -> None:
     """Check syntax: keys of 1-128 characters, not `aliyun…` or `acs:…`; values up to 128; no URL [doc SDK 7.11.8]."""
     for key, value in tags.items():

@@ -17,6 +17,7 @@ from msgspec import Struct, field
 
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError
+from link_peer_local.core.knobs import Knobs
 from link_peer_local.fc.manifest import Function
 from link_peer_local.fc.runtime import Result
 
@@ -63,8 +64,7 @@ class Tasks:
     """The asynchronous invocations of every function.
 
     Until `start`, nothing runs by itself: `step` runs one call in the caller's thread, `drain` all of them.
-    The interval before a retry after a function error is undocumented, so it is a knob: `retry_seconds` before the
-    first retry, then `retry_factor` times the interval before.
+    The interval before a retry after a function error is undocumented, so the `knobs` have it.
     """
 
     def __init__(self, clock: Clock, run: Run, stop: Callable[[str], None]) -> None:
@@ -77,8 +77,7 @@ class Tasks:
         self._running = 0
         self._threads: list[threading.Thread] = []
         self._closed = False
-        self.retry_seconds = 1.0
-        self.retry_factor = 2.0
+        self.knobs = Knobs()
         self.deliver: Deliver | None = None
 
     def submit(
@@ -225,7 +224,7 @@ class Tasks:
                 self._finish(task, "Expired")
                 return True
             if task.retries < task.function.max_retries:
-                task.due = now + self.retry_seconds * self.retry_factor**task.retries
+                task.due = now + self.knobs.retry_seconds * self.knobs.retry_factor**task.retries
                 task.retries += 1
                 task.enter("Retrying", now, task.error)
                 self._waiting.append(task)

@@ -92,7 +92,7 @@ def test_next_token_skips_no_group_when_one_is_deleted(local_cloud: LocalCloud) 
     rest = listed(ecs, max_results=100, next_token=page.next_token)
     assert [group.security_group_id for group in rest.security_groups.security_group] == made[3:]
     assert rest.next_token == ""
-    with refused("InvalidParameter", 400):
+    with refused("InValidParameter.NextToken", 400):  # their spelling
         listed(ecs, max_results=3, next_token=page.next_token, vpc_id="vpc-other")
 
 
@@ -105,7 +105,7 @@ def test_a_token_works_only_for_its_query_and_account(local_cloud: LocalCloud) -
     token = listed(ecs, max_results=1).next_token
     deep = base64.urlsafe_b64encode(b"[" * 100_000).decode()
     for asking, made_up in ((peer, token), (ecs, deep), (ecs, f"{deep}."), (ecs, f"eyJ9{token}"), (ecs, "é.é")):
-        with refused("InvalidParameter", 400):
+        with refused("InValidParameter.NextToken", 400):
             listed(asking, max_results=1, next_token=made_up)
     assert len(ids(ecs, max_results=1, next_token=token)) == 1
     for nothing in (0, -1):
@@ -296,10 +296,16 @@ def test_group_rules_are_counted_separately(local_cloud: LocalCloud) -> None:
 
 
 def test_the_region_is_required_and_must_be_this_one(local_cloud: LocalCloud) -> None:
-    """400 without a region, 404 with another."""
-    ecs = client(local_cloud)
-    with refused("MissingParameter", 400):
+    """The error for a missing one depends on the action; another one is not found."""
+    ecs, group = client(local_cloud), new_group(client(local_cloud))
+    with refused("MissingParameter.RegionId", 400):
         ecs.describe_security_groups(models.DescribeSecurityGroupsRequest())
+    with refused("MissingParameter.RegionId", 400):
+        ecs.describe_security_group_attribute(models.DescribeSecurityGroupAttributeRequest(security_group_id=group))
+    with refused("MissingParameter.RegionId", 404):
+        ecs.tag_resources(models.TagResourcesRequest(resource_type="securitygroup", resource_id=[group]))
+    with refused("MissingParameter", 400):
+        ecs.describe_instances(models.DescribeInstancesRequest())
     with refused("InvalidRegionId.NotFound", 404):
         ecs.describe_security_groups(models.DescribeSecurityGroupsRequest(region_id="cn-atlantis"))
     (region,) = ecs.describe_regions(models.DescribeRegionsRequest()).body.regions.region
@@ -329,7 +335,7 @@ def test_a_wrong_id_among_others_is_left_out_or_refuses_the_call(
     ecs = client(local_cloud)
     group = new_group(ecs)
     assert ids(ecs, security_group_ids=json.dumps([group, wrong])) == [group]
-    local_cloud.ecs.strict_ids = True
+    local_cloud.knobs.strict_ids = True
     assert ids(ecs, security_group_ids=json.dumps([group])) == [group]
     with refused(code, status):
         listed(ecs, security_group_ids=json.dumps([group, wrong]))
@@ -345,7 +351,7 @@ def test_a_malformed_instance_id_is_left_out_or_refuses_the_call(local_cloud: Lo
         return [each.instance_id for each in ecs.describe_instances(request).body.instances.instance]
 
     assert found(machine, "i-x") == [machine]
-    local_cloud.ecs.strict_ids = True
+    local_cloud.knobs.strict_ids = True
     assert found(machine, "i-bp1" + "z" * 17) == [machine]
     with refused("InvalidInstanceIds.Malformed", 400):
         found(machine, "i-x")

@@ -35,7 +35,7 @@ class World:
 
     def tags(self) -> dict[str, str]:
         (instance,) = instances(self.ecs)
-        return {tag.tag_key: tag.tag_value for tag in instance.tags.tag}
+        return {tag.tag_key: tag.tag_value for tag in instance.tags.tag} if instance.tags else {}
 
     def described(self, **filters: Any) -> Any:
         return self.ecs.describe_tags(models.DescribeTagsRequest(region_id=REGION, **filters)).body

@@ -69,7 +69,7 @@ def test_modifying_changes_the_given_fields_and_keeps_the_id(w: RuleWorld) -> No
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
-        ({"description": ""}, "InvalidSecurityGroupDiscription.Malformed"),
+        ({"description": ""}, "InvalidParam.InvalidModifyRuleRequest"),
         ({"description": "x" * 513}, "InvalidSecurityGroupDiscription.Malformed"),
         ({"source_cidr_ip": "10.0.0.0/8"}, "InvalidOperation.ModifySgRuleEntityType"),
         ({"nic_type": "internet"}, "InvalidOperation.ModifyNicType"),

@@ -19,7 +19,7 @@ def _world(local_cloud: LocalCloud) -> RuleWorld:
 
 
 def test_a_rule_is_read_back_in_the_platforms_spelling(w: RuleWorld) -> None:
-    """TCP and Accept are capitalised, Priority is a JSON number, the owner is a uid, defaults are filled in."""
+    """TCP and Accept are capitalised, Priority is a JSON number, defaults are filled in."""
     w.authorize(w.db, permission(source_group_id=w.app, description="why"))
     raw = w.cloud.ecs.call(
         Caller(HOME, "root"), "DescribeSecurityGroupAttribute", {"RegionId": REGION, "SecurityGroupId": w.db}
@@ -35,7 +35,6 @@ def test_a_rule_is_read_back_in_the_platforms_spelling(w: RuleWorld) -> None:
             "NicType": "intranet",
             "Direction": "ingress",
             "SourceGroupId": w.app,
-            "SourceGroupOwnerAccount": HOME,
             "SourceCidrIp": "",
             "DestCidrIp": "",
             "Description": "why",
@@ -103,7 +102,7 @@ def test_the_deprecated_flat_form_still_works(w: RuleWorld) -> None:
     """For one rule per call."""
     w.authorize(w.db, ip_protocol="udp", port_range="53/53", source_cidr_ip="10.0.0.7", priority="7")
     (rule,) = w.rules(w.db)
-    assert (rule.ip_protocol, rule.source_cidr_ip, rule.priority) == ("UDP", "10.0.0.7/32", 7)
+    assert (rule.ip_protocol, rule.source_cidr_ip, rule.priority) == ("UDP", "10.0.0.7", 7)
 
 
 def test_at_most_a_hundred_permissions_a_call(w: RuleWorld) -> None:
@@ -216,15 +215,17 @@ def test_a_group_cannot_name_itself_or_a_group_of_another_vpc(w: RuleWorld) -> N
 
 
 def test_advanced_groups_neither_hold_nor_are_group_sources(w: RuleWorld) -> None:
-    """They may hold CIDR rules."""
+    """They may hold rules for addresses, with any priority, and drops [doc 120621]."""
     advanced = new_group(w.ecs, w.shared, security_group_type="enterprise")
     with refused("InvalidGroupParameter.OperationDenied", 400):
         w.authorize(advanced, permission(source_group_id=w.app))
     with refused("InvalidGroupAuthParameter.OperationDenied", 400):
         w.authorize(w.db, permission(source_group_id=advanced))
     w.authorize(advanced, permission(source_cidr_ip="10.0.0.1/32", dest_cidr_ip="10.0.0.2/32"))
-    (rule,) = w.rules(advanced)
-    assert rule.dest_cidr_ip == "10.0.0.2/32"
+    w.authorize(advanced, permission(source_cidr_ip="10.0.0.3/32", policy="drop", priority="7"))
+    kept, dropped = w.rules(advanced)
+    assert kept.dest_cidr_ip == "10.0.0.2/32"
+    assert (dropped.policy, dropped.priority) == ("Drop", 7)
 
 
 def test_managed_groups_are_read_only_and_cannot_be_named(w: RuleWorld) -> None:

@@ -43,7 +43,7 @@ class World:
 
     def tags(self) -> dict[str, str]:
         (instance,) = instances(self.ecs)
-        return {tag.tag_key: tag.tag_value for tag in instance.tags.tag}
+        return {tag.tag_key: tag.tag_value for tag in instance.tags.tag} if instance.tags else {}
 
     def listed(self, **query: Any) -> Any:
         request = models.ListTagResourcesRequest(region_id=REGION, **{"resource_type": "instance", **query})

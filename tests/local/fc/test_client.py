@@ -22,6 +22,7 @@ from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request
 from link_peer_local.core.identity import Caller
+from link_peer_local.core.knobs import Knobs
 from link_peer_local.core.principals import Role, trust_text
 from link_peer_local.fc import wire as fc_wire
 from link_peer_local.fc.backend import FcBackend
@@ -358,7 +359,7 @@ def test_retries_wait_longer_each_time(setup: Setup) -> None:
 
 def test_the_interval_of_retries_can_be_set(setup: Setup) -> None:
     """It is undocumented for the platform: here it is `retry_seconds`, multiplied by `retry_factor` each time."""
-    setup.fc.tasks.retry_seconds, setup.fc.tasks.retry_factor = 60, 1
+    setup.fc.tasks.knobs = Knobs(retry_seconds=60, retry_factor=1)
     setup.invoke("fail", x_fc_invocation_type="Async", x_fc_async_task_id="job")
     ran = [setup.fc.tasks.step()]
     for seconds in (59, 1, 59, 1):

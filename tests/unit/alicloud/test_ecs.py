@@ -60,14 +60,14 @@ def test_a_group_is_read_with_its_tags_and_counts(adapter: Adapter) -> None:
 
 @pytest.mark.parametrize("wrong", [UNKNOWN, MALFORMED])
 def test_a_wrong_id_costs_neither_the_others_nor_many_calls(adapter: Adapter, wrong: str) -> None:
-    adapter.cloud.ecs.strict_ids = True
+    adapter.cloud.knobs.strict_ids = True
     groups = adapter.groups(150)
     assert {g.party.id for g in adapter.ecs.groups([*ids(groups), wrong])} == ids(groups)
     assert adapter.made() <= 20
 
 
 def test_a_malformed_instance_id_costs_neither_the_others_nor_many_calls(adapter: Adapter) -> None:
-    adapter.cloud.ecs.strict_ids = True
+    adapter.cloud.knobs.strict_ids = True
     [group] = adapter.groups(1)
     machines = [adapter.cloud.ecs.create_instance(HOME, [group.id]) for _ in range(120)]
     wanted = [*(machine.id for machine in machines), "i-x", "i-bp1" + "0" * 17]
@@ -77,7 +77,7 @@ def test_a_malformed_instance_id_costs_neither_the_others_nor_many_calls(adapter
 
 def test_thousands_of_unknown_names_cost_tens_of_calls(adapter: Adapter) -> None:
     """Even where the account has 2,000 groups."""
-    adapter.cloud.ecs.strict_ids = True
+    adapter.cloud.knobs.strict_ids = True
     groups = adapter.groups(2_000)
     wanted = [f"sg-bp1{number:017}" for number in range(5_950)]
     found = adapter.ecs.groups([*wanted, groups[0].id])

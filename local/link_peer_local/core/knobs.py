@@ -1,0 +1,91 @@
+"""Knobs: what the platform does where neither its documentation nor any capture of it settles the matter.
+
+Each knob can be set to every reading of the sources. Code that works under all of them depends on none. Documented or
+captured behaviour is no knob.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_type_hints
+
+import msgspec
+from msgspec import Struct
+
+
+class Knobs(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The readings in force; the defaults are those that more of the sources speak for."""
+
+    own_source_owner: Literal["empty", "uid"] = "empty"
+    """SourceGroupOwnerAccount of a rule whose source is a group of the same account, as read. That of another account's
+    group is a uid [capture]."""
+
+    host_mask: Literal["as-written", "dropped"] = "as-written"
+    """Whether an address that was written as a /32 is read back with its mask. One written bare stays bare [capture]."""
+
+    group_sources: Literal["rules", "groups"] = "rules"
+    """What the quota of 20 counts: rules whose source is a group [doc limits], or the groups [doc 25554, 2026-01]."""
+
+    missing_rule: Literal[
+        "InvalidParam.SecurityGroupRuleId",
+        "InvalidSecurityGroupRule.RuleNotExist",
+        "InvalidSecurityGroupRuleId.NotFound",
+        "InvalidGroupAuthItem.NotFound",
+    ] = "InvalidParam.SecurityGroupRuleId"
+    """The error of RevokeSecurityGroup for a rule id that does not exist: all four are documented or were reported."""
+
+    partial_writes: bool = False
+    """Whether a call with one invalid permission has written those before it. The contract of this cloud says no."""
+
+    strict_ids: bool = False
+    """Whether a Describe call by a list of ids is refused for one unknown group or one malformed id."""
+
+    page_numbers: bool = True
+    """Whether DescribeSecurityGroups takes PageNumber and PageSize: its page documents both the parameters and
+    `NotSupported.PageNumberAndPageSize`."""
+
+    inner_access_first: bool = True
+    """Whether Accept inside a basic group lets packets pass that an egress rule drops: two official pages disagree."""
+
+    retry_seconds: float = 1.0
+    """Seconds before the first retry of an asynchronous invocation [undocumented, page of 2026-04-01]."""
+
+    retry_factor: float = 2.0
+    """By how much each further interval is longer."""
+
+    def change(self, changes: Mapping[str, Any]) -> None:
+        """Set some knobs. ValueError for an unknown name or reading; nothing is changed then."""
+        try:
+            checked = msgspec.convert({**msgspec.structs.asdict(self), **changes}, Knobs)
+        except (msgspec.ValidationError, TypeError) as problem:
+            raise ValueError(f"knobs: {problem}") from None
+        if not all(0 <= value < math.inf for value in (checked.retry_seconds, checked.retry_factor)):
+            raise ValueError("knobs: retry_seconds and retry_factor must not be negative")
+        for name in changes:
+            setattr(self, name, getattr(checked, name))
+
+
+def readings() -> dict[str, tuple[Any, ...]]:
+    """Each knob that has a fixed set of readings, with all of them: the default first."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for name, kind in get_type_hints(Knobs).items():
+        default = getattr(Knobs(), name)
+        choices = (False, True) if kind is bool else get_args(kind)
+        if choices:
+            found[name] = (default, *(choice for choice in choices if choice != default))
+    return found
+
+
+def mixed(number: int) -> Knobs:
+    """One combination of readings: every number gives the same one each time, and 0 gives the defaults."""
+    chosen = {}
+    for name, choices in readings().items():
+        number, which = divmod(number, len(choices))
+        chosen[name] = choices[which]
+    return Knobs(**chosen)
+
+
+def opposite() -> Knobs:
+    """The combination in which no knob has its default."""
+    return Knobs(**{name: choices[-1] for name, choices in readings().items()})

@@ -1,0 +1,206 @@
+"""The forms in which captures of the real API answer, and the knobs for those that no capture settles."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from alibabacloud_ecs20140526 import models
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.identity import Caller
+
+from tests.local.ecs.helpers import HOME, PEER, REGION, RuleWorld, client, new_group, permission, refused
+
+
+@pytest.fixture(name="w")
+def _world(local_cloud: LocalCloud) -> RuleWorld:
+    return RuleWorld(local_cloud)
+
+
+def raw(w: RuleWorld, action: str, **params: str) -> dict[str, Any]:
+    """An answer as it is sent, which the SDK's models would complete."""
+    return w.cloud.ecs.call(Caller(HOME, f"acs:ram::{HOME}:root"), action, {"RegionId": REGION, **params})
+
+
+def raw_rules(w: RuleWorld, group: str) -> list[dict[str, Any]]:
+    return raw(w, "DescribeSecurityGroupAttribute", SecurityGroupId=group)["Permissions"]["Permission"]
+
+
+# captured forms
+
+
+@pytest.mark.parametrize(
+    ("protocol", "ports", "source_ports"),
+    [("tcp", "22/22", ""), ("udp", "53/53", ""), ("all", "-1/-1", "-1/-1"), ("icmp", "-1/-1", "-1/-1")],
+)
+def test_a_rule_without_ports_shows_minus_one_for_its_source_ports(
+    w: RuleWorld, protocol: str, ports: str, source_ports: str
+) -> None:
+    """Whether it was written with them or without; both are the same rule."""
+    given = permission(ip_protocol=protocol, port_range=ports, source_group_id=w.app)
+    w.authorize(w.db, given)
+    if source_ports:
+        given.source_port_range = source_ports
+        w.authorize(w.db, given)
+    (rule,) = w.rules(w.db)
+    assert rule.source_port_range == source_ports
+    w.modify(w.db, rule.security_group_rule_id, ip_protocol="tcp", port_range="22/22")
+    assert [rule.source_port_range for rule in w.rules(w.db)] == [""]
+
+
+def test_an_address_is_read_back_as_it_was_written(w: RuleWorld) -> None:
+    """A bare one without a mask. It makes the same rule as with its mask, which therefore changes nothing."""
+    w.authorize(w.db, permission(source_cidr_ip="10.0.0.7", dest_cidr_ip="10.0.0.8"))
+    w.authorize(w.db, permission(source_cidr_ip="10.0.0.7/32", dest_cidr_ip="10.0.0.8/32"))
+    w.authorize(w.db, permission(source_cidr_ip="10.0.0.9/32"))
+    w.authorize(w.db, permission(source_cidr_ip="10.1.2.3/8"))
+    shown = [(rule.source_cidr_ip, rule.dest_cidr_ip) for rule in w.rules(w.db)]
+    assert shown == [("10.0.0.7", "10.0.0.8"), ("10.0.0.9/32", ""), ("10.0.0.0/8", "")]
+    with refused("InvalidParamter.Conflict", 400):
+        w.authorize(w.db, permission(source_cidr_ip="10.0.0.7", dest_cidr_ip="10.0.0.7/32"))
+
+
+def test_only_own_source_groups_show_their_names(w: RuleWorld) -> None:
+    """Another account's group shows its owner's uid and no name."""
+    named = new_group(w.ecs, w.shared, security_group_name="app")
+    w.authorize(w.db, permission(source_group_id=named))
+    w.authorize(w.db, permission(source_group_id=w.peer, source_group_owner_id=int(PEER)))
+    own, foreign = raw_rules(w, w.db)
+    assert (own["SourceGroupName"], own["SourceGroupOwnerAccount"]) == ("app", "")
+    assert (foreign["SourceGroupName"], foreign["SourceGroupOwnerAccount"]) == ("", PEER)
+
+
+def test_an_untagged_instance_has_no_tags_at_all(w: RuleWorld) -> None:
+    """An untagged group has an empty list."""
+    w.cloud.ecs.create_instance(HOME, [w.app])
+    (instance,) = raw(w, "DescribeInstances")["Instances"]["Instance"]
+    assert "Tags" not in instance
+    groups = raw(w, "DescribeSecurityGroups")["SecurityGroups"]["SecurityGroup"]
+    assert [group["Tags"] for group in groups] == [{"Tag": []}] * 2
+
+
+def test_the_keys_of_an_instance_come_in_the_captured_order(w: RuleWorld) -> None:
+    """Alibaba's older Python library recurses without end when it meets PublicIpAddress before EipAddress."""
+    w.cloud.ecs.create_instance(HOME, [w.app], tags={"a": "1"})
+    (instance,) = raw(w, "DescribeInstances")["Instances"]["Instance"]
+    keys = list(instance)
+    captured = ["ResourceGroupId", "Memory", "InnerIpAddress", "ImageId", "EipAddress", "HostName", "Tags", "Status"]
+    captured += ["InstanceId", "SecurityGroupIds", "VpcAttributes", "PublicIpAddress", "NetworkInterfaces", "RegionId"]
+    assert [key for key in keys if key in captured] == captured
+
+
+def test_the_counts_of_a_group_come_unasked(w: RuleWorld) -> None:
+    """GroupToGroupRuleCount and ServiceManaged are in every answer."""
+    w.authorize(w.db, permission(source_group_id=w.app), permission(source_cidr_ip="10.0.0.0/8"))
+    groups = raw(w, "DescribeSecurityGroups", SecurityGroupIds=json.dumps([w.db]))["SecurityGroups"]["SecurityGroup"]
+    assert [(g["GroupToGroupRuleCount"], g["RuleCount"], g["ServiceManaged"]) for g in groups] == [(1, 2, False)]
+
+
+# knobs
+
+
+def test_the_owner_of_ones_own_source_group_is_a_knob(w: RuleWorld) -> None:
+    w.authorize(w.db, permission(source_group_id=w.app))
+    shown = []
+    for reading in ("empty", "uid"):
+        w.cloud.knobs.own_source_owner = reading  # type: ignore[assignment]
+        shown += [rule.source_group_owner_account for rule in w.rules(w.db)]
+    assert shown == ["", HOME]
+
+
+def test_whether_a_mask_of_32_is_read_back_is_a_knob(w: RuleWorld) -> None:
+    w.authorize(w.db, permission(source_cidr_ip="10.0.0.7/32", dest_cidr_ip="10.0.0.8/32"))
+    w.authorize(w.db, permission(source_cidr_ip="10.0.0.0/8"))
+    w.cloud.knobs.host_mask = "dropped"
+    shown = [(rule.source_cidr_ip, rule.dest_cidr_ip) for rule in w.rules(w.db)]
+    assert shown == [("10.0.0.7", "10.0.0.8"), ("10.0.0.0/8", "")]
+
+
+def test_what_the_quota_of_sources_counts_is_a_knob(w: RuleWorld) -> None:
+    """Rules whose source is a group, or the groups."""
+    w.cloud.ecs.quotas.group_source_rules = 1
+    w.authorize(w.db, permission(source_group_id=w.app))
+    with refused("AuthorizedGroupRule.LimitExceed", 400):
+        w.authorize(w.db, permission(source_group_id=w.app, port_range="22/22"))
+    w.cloud.knobs.group_sources = "groups"
+    w.authorize(w.db, permission(source_group_id=w.app, port_range="22/22"))
+    with refused("AuthorizedGroupRule.LimitExceed", 400):
+        w.authorize(w.db, permission(source_group_id=w.peer, source_group_owner_id=int(PEER)))
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("InvalidParam.SecurityGroupRuleId", 400),
+        ("InvalidSecurityGroupRule.RuleNotExist", 400),
+        ("InvalidSecurityGroupRuleId.NotFound", 404),
+        ("InvalidGroupAuthItem.NotFound", 403),
+    ],
+)
+def test_the_error_for_a_missing_rule_is_a_knob(w: RuleWorld, code: str, status: int) -> None:
+    w.cloud.knobs.change({"missing_rule": code})
+    with refused(code, status):
+        w.revoke(w.db, "sgr-bp1missing")
+
+
+def test_whether_a_refused_call_has_written_its_first_permissions_is_a_knob(w: RuleWorld) -> None:
+    w.cloud.knobs.partial_writes = True
+    with refused("InvalidSourceGroupId.NotFound", 404):
+        w.authorize(w.db, permission(source_group_id=w.app), permission(source_group_id="sg-none"))
+    assert [rule.source_group_id for rule in w.rules(w.db)] == [w.app]
+
+
+def test_whether_groups_have_page_numbers_is_a_knob(w: RuleWorld) -> None:
+    """Its page documents both. MaxResults and NextToken work either way, as does no paging at all."""
+
+    def listed(**paging: int) -> int:
+        request = models.DescribeSecurityGroupsRequest(region_id=REGION, **paging)
+        return len(w.ecs.describe_security_groups(request).body.security_groups.security_group)
+
+    assert listed(page_number=1, page_size=10) == 2
+    w.cloud.knobs.page_numbers = False
+    for given in ({"page_number": 1}, {"page_size": 10}):
+        with refused("NotSupported.PageNumberAndPageSize", 400):
+            listed(**given)
+    assert listed() == listed(max_results=10) == 2
+
+
+def test_another_accounts_view_has_its_own_owner(w: RuleWorld) -> None:
+    """`own` is meant from the side of the account that reads."""
+    group = w.peer
+    peers = client(w.cloud, PEER)
+    request = models.AuthorizeSecurityGroupRequest(
+        region_id=REGION,
+        security_group_id=group,
+        permissions=[permission(source_group_id=w.app, source_group_owner_id=int(HOME))],
+    )
+    peers.authorize_security_group(request)
+    describe = models.DescribeSecurityGroupAttributeRequest(region_id=REGION, security_group_id=group)
+    (rule,) = peers.describe_security_group_attribute(describe).body.permissions.permission
+    assert rule.source_group_owner_account == HOME
+
+
+# what tools send
+
+
+def test_an_empty_optional_parameter_counts_as_absent(w: RuleWorld) -> None:
+    """Alibaba's Ansible module revokes with an empty Description; others send every parameter they know."""
+    empty = dict.fromkeys(("description", "policy", "priority", "source_group_id", "dest_cidr_ip", "nic_type"), "")
+    w.authorize(w.db, permission(source_cidr_ip="10.0.0.7", description="kept"))
+    w.authorize(w.db, permission(**{**empty, "source_cidr_ip": "10.0.0.7"}))
+    assert [rule.description for rule in w.rules(w.db)] == ["kept"]
+    w.revoke(w.db, ip_protocol="tcp", port_range="3306/3306", source_cidr_ip="10.0.0.7", description="", policy="")
+    assert w.rules(w.db) == []
+    given = {"SecurityGroupIds": "", "VpcId": "", "MaxResults": "", "NextToken": "", "Tag.1.Key": ""}
+    assert raw(w, "DescribeSecurityGroups", **given)["TotalCount"] == 2
+
+
+def test_a_tag_may_have_an_empty_value(w: RuleWorld) -> None:
+    """So an empty value is no absent one: it is found by it, and not by another."""
+    made = w.cloud.ecs.create_instance(HOME, [w.app], tags={"a": "1"}).id
+    tag = {"ResourceType": "instance", "ResourceId.1": made, "Tag.1.Key": "a", "Tag.1.Value": ""}
+    filtered = {"Tag.1.Key": "a", "Tag.1.Value": ""}
+    assert raw(w, "DescribeInstances", **filtered)["TotalCount"] == 0
+    raw(w, "TagResources", **tag)
+    assert raw(w, "DescribeInstances", **filtered)["TotalCount"] == 1
