@@ -8,14 +8,21 @@ import pytest
 from link_peer_local import inprocess, world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
+from link_peer_local.core.knobs import Knobs
 from link_peer_local.server import Server, serve
 from pytest_mock import MockerFixture
 
 
+@pytest.fixture(name="knobs")
+def _knobs() -> Knobs:
+    """What the local cloud does where nobody knows; the functional tests replace it."""
+    return Knobs()
+
+
 @pytest.fixture(name="local_cloud")
-def _local_cloud(mocker: MockerFixture) -> LocalCloud:
+def _local_cloud(mocker: MockerFixture, knobs: Knobs) -> LocalCloud:
     """The default world, on a clock that tests advance. Official clients reach it in-process, by any host name."""
-    cloud = LocalCloud(VirtualClock())
+    cloud = LocalCloud(VirtualClock(), knobs=knobs)
     world.load(cloud)
     inprocess.install(mocker, cloud)
     return cloud

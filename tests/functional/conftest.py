@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
+from copy import copy
 from pathlib import Path
 
 import pytest
 from link_peer_local import inprocess, world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
+from link_peer_local.core.knobs import Knobs, mixed, opposite
 from link_peer_local.server import serve
 from pytest_mock import MockerFixture
 
 from tests.functional.lab import PEER, Lab
 from tests.functional.records import Watch, said
 from tests.functional.wire_lab import CloudClock, WireLab
+
+BOTH = ("drift", "links", "ownership", "recorded_rules", "replaced_rules", "addresses", "markers")
+"""The modules whose tests are about rules as they are read: each of their tests runs under both sets of readings."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--knobs default` or `--knobs opposite` puts one set of readings under every functional test."""
+    parser.addoption("--knobs", choices=("default", "opposite"), help="readings of the local cloud's knobs")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests about rules twice."""
+    module = metafunc.module.__name__.rpartition(".test_")[2]
+    if module in BOTH and "knobs" in metafunc.fixturenames and not metafunc.config.getoption("--knobs"):
+        metafunc.parametrize("knobs", ["default", "opposite"], indirect=True)
+
+
+@pytest.fixture(name="knobs")
+def _knobs(request: pytest.FixtureRequest) -> Knobs:
+    """The readings for this test. Outside of BOTH they are a mixture that depends only on the test's name.
+
+    A test whose subject is one of them fixes it: `@pytest.mark.knobs(group_sources="rules")`.
+    """
+    chosen = getattr(request, "param", None) or request.config.getoption("--knobs")
+    if chosen:
+        knobs = opposite() if chosen == "opposite" else Knobs()
+    else:
+        knobs = mixed(zlib.crc32(request.node.nodeid.encode()))
+    for fixed in request.node.iter_markers("knobs"):
+        knobs.change(fixed.kwargs)
+    return knobs
 
 
 @pytest.fixture(name="record_watch", autouse=True)
@@ -41,11 +75,13 @@ def _living_lab(lab: Lab) -> Lab:
 
 
 @pytest.fixture(name="make_lab")
-def _make_lab(mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], Lab]:
+def _make_lab(
+    mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, knobs: Knobs
+) -> Callable[[], Lab]:
     """Each call builds a new world, which replaces the one before: for loops over the calls of a function."""
 
     def make() -> Lab:
-        cloud = LocalCloud(VirtualClock())
+        cloud = LocalCloud(VirtualClock(), knobs=copy(knobs))
         world.load(cloud)
         inprocess.install(mocker, cloud)
         return Lab(cloud, monkeypatch, tmp_path)
@@ -54,10 +90,10 @@ def _make_lab(mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 @pytest.fixture(name="wire_lab")
-def _wire_lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WireLab]:
+def _wire_lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, knobs: Knobs) -> Iterator[WireLab]:
     """The default world behind a real server, in real time; `drain` lets more of it pass."""
     clock = CloudClock()
-    cloud = LocalCloud(clock)
+    cloud = LocalCloud(clock, knobs=knobs)
     world.load(cloud)
     with serve(cloud) as server:
         yield WireLab(server, clock, monkeypatch, tmp_path)

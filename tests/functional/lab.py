@@ -24,7 +24,7 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Fault
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller
-from link_peer_local.ecs.state import Group, Instance
+from link_peer_local.ecs.state import Group, Instance, block
 
 HOME = "1000000000000001"
 PEER = "1000000000000002"
@@ -154,14 +154,14 @@ class Lab:
         return found
 
     def rules(self, group: Group) -> list[str]:
-        """The rules of a group as `sg-… tcp/3306` or `10.2.0.1/32>10.2.0.2/32 all`, sorted."""
+        """The rules of a group as `sg-… tcp/3306` or `10.2.0.1/32>10.2.0.2/32 all`, sorted; masks by the knob are added."""
         return sorted(text for text, _ in self.rules_of(group))
 
     def rules_of(self, group: Group) -> list[tuple[str, dict[str, Any]]]:
         """Each rule as `rules` shows it, with all of its fields."""
         found = []
         for rule in self.raw_rules(group):
-            source = rule["SourceGroupId"] or f"{rule['SourceCidrIp']}>{rule['DestCidrIp']}"
+            source = rule["SourceGroupId"] or f"{block(rule['SourceCidrIp'])}>{block(rule['DestCidrIp'])}"
             low, high = rule["PortRange"].split("/")
             protocol = rule["IpProtocol"].lower()
             ports = "" if low == "-1" else f"/{low}" if low == high else f"/{low}-{high}"

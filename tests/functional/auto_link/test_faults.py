@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from link_peer.domain.errors import Transient
 from link_peer.runtime import compose
-from link_peer_local import inprocess, world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import Clock, VirtualClock
+from link_peer_local.core.clock import Clock
 from link_peer_local.core.faults import KINDS, Killed
-from pytest_mock import MockerFixture
 
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
@@ -76,16 +72,9 @@ MakeCase = Callable[[str], Case]
 
 
 @pytest.fixture(name="make_case")
-def _make_case(mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MakeCase:
+def _make_case(make_lab: Callable[[], Lab]) -> MakeCase:
     """Builds a case in a new world."""
-
-    def make(name: str) -> Case:
-        cloud = LocalCloud(VirtualClock())
-        world.load(cloud)
-        inprocess.install(mocker, cloud)
-        return Case(Lab(cloud, monkeypatch, tmp_path), name)
-
-    return make
+    return lambda name: Case(make_lab(), name)
 
 
 NAMES = ["mutual", "instances", "change", "reasons"]

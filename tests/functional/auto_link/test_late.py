@@ -148,10 +148,10 @@ def test_a_new_peer_instance_that_is_not_shown_yet_is_awaited(lab: Lab) -> None:
 
 def test_a_new_peer_instance_that_is_shown_late_is_linked(lab: Lab) -> None:
     """By the look at the instance that names it."""
-    db = lab.group("*")
-    instance = lab.instance(lab.group(), tags={"link-peer": "i-bp1late:tcp/1"})
+    db, late = lab.group("*"), "i-bp1late000000000000"
+    instance = lab.instance(lab.group(), tags={"link-peer": f"{late}:tcp/1"})
     assert lab.auto_link(lab.event(instance)) == {}
-    target = lab.instance(db, instance_id="i-bp1late")
+    target = lab.instance(db, instance_id=late)
     assert lab.drain(60) == {"applied": 1}
     assert lab.rules(db) == [f"{instance.private_ip}/32>{target.private_ip}/32 tcp/1"]
 

@@ -34,6 +34,7 @@ def test_a_full_group_is_detected_before_the_write(lab: Lab) -> None:
     assert lab.records("intent") == []
 
 
+@pytest.mark.knobs(group_sources="rules")
 @pytest.mark.parametrize(("limit", "outcome"), [(20, "failed"), (1000, "applied")])
 def test_a_twenty_first_rule_of_few_groups_is_tried(lab: Lab, limit: int, outcome: str) -> None:
     """The documents disagree whether 20 rules or 20 source groups are the limit, so the API decides: where it counts rules
@@ -47,6 +48,7 @@ def test_a_twenty_first_rule_of_few_groups_is_tried(lab: Lab, limit: int, outcom
     assert lab.cloud.faults.count("ecs", "AuthorizeSecurityGroup") == 1
 
 
+@pytest.mark.knobs(group_sources="rules")
 @pytest.mark.parametrize("side", ["app", "db"])
 def test_a_mutual_link_that_one_side_refuses_is_opened_on_neither(lab: Lab, side: str) -> None:
     """The API counts rules, which cannot be known in advance: the side that was written is taken back."""
@@ -57,6 +59,7 @@ def test_a_mutual_link_that_one_side_refuses_is_opened_on_neither(lab: Lab, side
     assert lab.reasons(app) == lab.reasons(db) == []
 
 
+@pytest.mark.knobs(group_sources="rules")
 def test_a_link_that_does_not_fit_is_not_opened_in_part(lab: Lab) -> None:
     """A link is one decision: all of its rules or none."""
     app, db = lab.group(), lab.group("*")
@@ -69,6 +72,7 @@ def test_a_link_that_does_not_fit_is_not_opened_in_part(lab: Lab) -> None:
     assert len(lab.rules(db)) == 20
 
 
+@pytest.mark.knobs(group_sources="rules")
 def test_two_links_compete_for_the_last_free_rule(lab: Lab) -> None:
     """The first gets it, the second fails."""
     app, db = lab.group(), lab.group("*")

@@ -69,6 +69,7 @@ def test_an_account_that_cannot_be_entered_fails_the_command(lab: Lab, cli: Cli)
     assert PEER in cli.out
 
 
+@pytest.mark.knobs(group_sources="rules")
 def test_an_exhausted_quota_fails_the_command(lab: Lab, cli: Cli) -> None:
     """Unlike a denied link, an outcome `failed` is a failure of the sweep."""
     app, db = lab.group(), lab.group("*")

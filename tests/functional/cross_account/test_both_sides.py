@@ -100,6 +100,7 @@ def test_a_rollback_keeps_a_persons_rule(lab: Lab) -> None:
     assert lab.raw_rules(b) == before
 
 
+@pytest.mark.knobs(group_sources="rules")
 def test_a_group_that_fills_up_between_deliveries_rolls_back_the_first_side(lab: Lab) -> None:
     """The first delivery dies half-way; the redelivery finds the second side full."""
     a, b = lab.pair()

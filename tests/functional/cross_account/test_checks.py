@@ -134,6 +134,7 @@ def test_a_full_group_on_either_side_is_detected_before_the_first_write(lab: Lab
     assert group.id in record["detail"]
 
 
+@pytest.mark.knobs(group_sources="rules")
 @pytest.mark.parametrize("full", ["a", "b"])
 def test_twenty_rules_of_fewer_source_groups_are_for_the_api_to_judge(lab: Lab, full: str) -> None:
     """The documents disagree whether the limit counts rules or groups. The link is tried; where the API refuses it,

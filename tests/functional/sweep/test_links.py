@@ -238,6 +238,7 @@ def test_a_half_open_link_without_consent_is_removed(lab: Lab, gone: str) -> Non
     assert (lab.rules(group), lab.rules(other)) == ([], [])
 
 
+@pytest.mark.knobs(group_sources="rules")
 @pytest.mark.parametrize("sources", [1, 20])
 def test_a_half_open_link_that_cannot_be_completed_is_removed(lab: Lab, sources: int) -> None:
     """The group has no room: both sides or neither, whether that is known in advance or the API says so."""

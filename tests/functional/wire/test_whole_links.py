@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.functional.lab import HOME, Lab
 
 
+@pytest.mark.knobs(group_sources="rules")
 def test_a_link_that_outgrows_its_group_keeps_its_rules(lab: Lab) -> None:
     """tcp/1 is open, the tag now says tcp/1+tcp/2, and the group is full: tcp/1 stays open, and the record says why."""
     app, db = lab.group(), lab.group("*")
