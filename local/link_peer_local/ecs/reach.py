@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from link_peer_local.core.knobs import Knobs
 from link_peer_local.ecs.state import Group, Instance, InstanceState, Rule
 from link_peer_local.ecs.store import Store
 
@@ -59,7 +60,7 @@ def may_reach(
         packet = _Packet(protocol.upper(), port, source, from_state.groups, dest, to_state.groups)
         sending = [store.account(account_a).groups[group] for group in from_state.groups]
         receiving = [store.account(account_b).groups[group] for group in to_state.groups]
-        return _through(packet, sending, receiving, now)
+        return _through(packet, sending, receiving, now, store.knobs)
 
 
 def _end(store: Store, account: str, instance_id: str, now: float) -> tuple[Instance | None, InstanceState | None]:
@@ -67,10 +68,14 @@ def _end(store: Store, account: str, instance_id: str, now: float) -> tuple[Inst
     return instance, instance.states.at(now) if instance else None
 
 
-def _through(packet: _Packet, sending: list[Group], receiving: list[Group], now: float) -> Verdict:
-    """Inside a basic group nothing stops a packet, not even a drop rule [doc]; otherwise both directions must pass."""
+def _through(packet: _Packet, sending: list[Group], receiving: list[Group], now: float, knobs: Knobs) -> Verdict:
+    """Inside a basic group with inner access no ingress rule stops a packet, nor by the knob `inner_access_first` an
+    egress one [doc]; otherwise both directions must pass."""
     common = [group.id for group in sending if group.id in packet.dest_groups and group.inner_access == "Accept"]
     if common:
+        outbound = _decide(packet, sending, "egress", now, default=True)
+        if not outbound.ok and not knobs.inner_access_first:
+            return outbound
         return Verdict(True, f"both are in {common[0]}, whose members may reach each other")
     # By default basic groups allow all outbound traffic, advanced ones none [doc "Basic and advanced security groups"].
     outbound = _decide(packet, sending, "egress", now, default=all(group.type == "normal" for group in sending))

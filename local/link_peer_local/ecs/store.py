@@ -126,7 +126,7 @@ class Store:
             name=name,
             description=description,
             type=type,
-            inner_access=inner_access or ("Accept" if type == "normal" else "Drop"),
+            inner_access=(inner_access or "Accept") if type == "normal" else "Drop",
             managed=managed,
             created=now,
             tags=History(dict(tags)),
@@ -238,7 +238,7 @@ class Store:
     ) -> Group:
         """Create a group without an event. An empty `vpc_id` means the classic network, which no API call offers.
 
-        `inner_access` is Accept or Drop; empty means the default of the type: Accept for basic groups.
+        `inner_access` of a basic group is Accept (the default) or Drop; advanced ones always isolate their members.
         """
         with self.lock:
             return self.add_group(

@@ -87,6 +87,8 @@ def test_a_group_rule_admits_members_of_that_group_only(w: World) -> None:
         ("10.2.0.1/32", "", True),
         ("10.2.0.0/24", "", True),
         ("10.2.0.9/32", "", False),
+        ("10.2.0.1", "10.2.0.2", True),
+        ("10.2.0.9", "", False),
         ("10.2.0.1/32", "10.2.0.2/32", True),
         ("10.2.0.1/32", "10.2.0.3/32", False),
     ],
@@ -170,6 +172,46 @@ def test_advanced_groups_deny_outbound_by_default(w: World) -> None:
     assert may_reach(w.backend, HOME, sender.id, PEER, w.b.id, "tcp", 3306).why.startswith("no egress rule")
     w.rule(advanced, "egress", DestCidrIp="10.2.0.0/16")
     assert may_reach(w.backend, HOME, sender.id, PEER, w.b.id, "tcp", 3306).ok
+
+
+def advanced(w: World) -> tuple[Group, str, str]:
+    """An advanced group with two members, which it lets connect to each other by rules for addresses."""
+    group = w.backend.create_group(HOME, w.group_a.vpc_id, type="enterprise", inner_access="Accept")
+    one, two = w.backend.create_instance(HOME, [group]), w.backend.create_instance(HOME, [group])
+    return group, one.id, two.id
+
+
+def test_members_of_an_advanced_group_are_always_isolated(w: World) -> None:
+    """They need an egress rule and an ingress rule, like strangers."""
+    group, one, two = advanced(w)
+    for direction, end in (("egress", "DestCidrIp"), ("ingress", "SourceCidrIp")):
+        assert not may_reach(w.backend, HOME, one, HOME, two, "tcp", 3306).ok
+        w.rule(group, direction, **{end: "10.2.0.0/16"})
+    assert may_reach(w.backend, HOME, one, HOME, two, "tcp", 3306).ok
+
+
+@pytest.mark.parametrize(("priority", "ok"), [("1", False), ("50", False), ("51", True)])
+def test_an_advanced_group_may_drop_by_priority(w: World, priority: str, ok: bool) -> None:
+    """As a basic one: drop wins a tie."""
+    group, one, two = advanced(w)
+    w.rule(group, "egress", DestCidrIp="10.2.0.0/16")
+    w.rule(group, SourceCidrIp="10.2.0.0/16", Priority=50)
+    w.rule(group, SourceCidrIp="10.2.0.0/16", Policy="drop", Priority=priority)
+    assert may_reach(w.backend, HOME, one, HOME, two, "tcp", 3306).ok is ok
+
+
+@pytest.mark.parametrize(
+    ("inner_first", "direction", "ok"), [(True, "egress", True), (False, "egress", False), (False, "ingress", True)]
+)
+def test_whether_inner_access_comes_before_an_egress_drop_is_a_knob(
+    w: World, inner_first: bool, direction: str, ok: bool
+) -> None:
+    """Two official pages disagree. An ingress drop never stops packets inside the group."""
+    w.backend.knobs.inner_access_first = inner_first
+    member = w.backend.create_instance(HOME, [w.group_a])
+    end = "DestCidrIp" if direction == "egress" else "SourceCidrIp"
+    w.rule(w.group_a, direction, Policy="drop", **{end: "10.0.0.0/8"})
+    assert may_reach(w.backend, HOME, w.a.id, HOME, member.id, "tcp", 3306).ok is ok
 
 
 def test_an_egress_rule_may_name_a_group(w: World) -> None:
