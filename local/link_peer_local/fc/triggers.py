@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from link_peer_local.core.clock import Clock, utc
 from link_peer_local.core.identity import Identity
+from link_peer_local.core.knobs import Knobs
 from link_peer_local.core.names import World
 from link_peer_local.core.project import ROOT
 from link_peer_local.eventbridge.backend import EventBridge
@@ -38,6 +39,7 @@ class Cloud(Protocol):
     events: EventBridge
     mns: MnsBackend
     fc: FcBackend
+    knobs: Knobs
     world: World
 
 
@@ -108,6 +110,7 @@ def install(cloud: Cloud, manifest: Manifest, account: str, runtime: Runtime, se
     if manifest.region != cloud.region:
         raise ValueError(f"the manifest is for {manifest.region}, the cloud is {cloud.region}")
     fc = cloud.fc = FcBackend(cloud.clock, cloud.region, runtime, role_keys(cloud.identity, cloud.clock), service)
+    fc.tasks.knobs = cloud.knobs
     fc.tasks.deliver = lambda owner, arn, body: cloud.mns.send(owner, queue_of(arn), body)
     streams: list[QueueStream] = []
     timers: list[Timer] = []
