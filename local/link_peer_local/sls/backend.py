@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError
 from link_peer_local.sls import analysis, shards
 from link_peer_local.sls import index as indexes
+from link_peer_local.sls.consumers import ConsumerGroups
 from link_peer_local.sls.documents import Documents, records
 from link_peer_local.sls.index import Index
 from link_peer_local.sls.query import compile_query
@@ -21,6 +24,7 @@ _LOGSTORE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,61}[a-z0-9]")
 TABLES = frozenset({"sls.common.user", "sls.common.user_group", "sls.alert.action_policy"})
 """The tables of the alert centre that are offered here."""
 
+_LOGSTORE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]")
 _FOREVER_DAYS = 3650
 _OLDEST_SECONDS, _NEWEST_SECONDS = (
     7 * 86400,
@@ -290,6 +294,12 @@ class SlsBackend:
             stop = min(position + count, len(writes) if end is None else shards.position(end))
             groups = [write.group for write in writes[position:stop]]
             return groups, shards.cursor(position + len(groups))
+
+    @contextmanager
+    def consumer_groups(self, account: str, project: str, name: str) -> Iterator[ConsumerGroups]:
+        """The consumer groups of a logstore, for one operation that nothing else interrupts."""
+        with self._lock:
+            yield self.logstore(account, project, name).consumer_groups
 
     def _shard(self, account: str, project: str, name: str, shard: int) -> list[Write]:
         shards = self.logstore(account, project, name).shards

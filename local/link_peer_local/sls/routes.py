@@ -8,6 +8,8 @@ from urllib.parse import parse_qsl, unquote
 from link_peer_local.core.http import Request
 from link_peer_local.sls.address import project_and_region
 
+_GROUPS = r"/logstores/(?P<logstore>[^/]+)/consumergroups"
+
 # Method, path, value of ?type= (None when absent), operation.
 _ROUTES: list[tuple[str, re.Pattern[str], str | None, str]] = [
     (method, re.compile(path), kind, name)
@@ -34,6 +36,13 @@ _ROUTES: list[tuple[str, re.Pattern[str], str | None, str]] = [
         ("GET", r"/logstores/(?P<logstore>[^/]+)/shards/(?P<shard>[0-9]{1,9})", "cursor", "GetCursor"),
         ("GET", r"/logstores/(?P<logstore>[^/]+)/shards/(?P<shard>[0-9]{1,9})", "cursor_time", "GetCursorTime"),
         ("GET", r"/logstores/(?P<logstore>[^/]+)/shards/(?P<shard>[0-9]{1,9})", "log", "PullLogs"),
+        ("POST", _GROUPS, None, "CreateConsumerGroup"),
+        ("GET", _GROUPS, None, "ListConsumerGroup"),
+        ("PUT", rf"{_GROUPS}/(?P<group>[^/]+)", None, "UpdateConsumerGroup"),
+        ("DELETE", rf"{_GROUPS}/(?P<group>[^/]+)", None, "DeleteConsumerGroup"),
+        ("POST", rf"{_GROUPS}/(?P<group>[^/]+)", "heartbeat", "ConsumerGroupHeartBeat"),
+        ("POST", rf"{_GROUPS}/(?P<group>[^/]+)", "checkpoint", "ConsumerGroupUpdateCheckPoint"),
+        ("GET", rf"{_GROUPS}/(?P<group>[^/]+)", None, "GetCheckPoint"),
         ("POST", r"/dashboards", None, "CreateDashboard"),
         ("GET", r"/dashboards", None, "ListDashboard"),
         ("GET", r"/dashboards/(?P<name>[^/]+)", None, "GetDashboard"),

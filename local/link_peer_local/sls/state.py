@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from link_peer_local.sls.consumers import ConsumerGroups
 from link_peer_local.sls.documents import Documents, alerts, dashboards, saved_searches
 from link_peer_local.sls.index import Index
 
@@ -63,6 +64,7 @@ class Logstore(Struct):
     index: Index | None = None
     shards: list[list[Write]] = field(default_factory=list)
     turn: Iterator[int] = field(default_factory=itertools.count)
+    consumer_groups: ConsumerGroups = field(default_factory=ConsumerGroups)
 
 
 class Project(Struct):

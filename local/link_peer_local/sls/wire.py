@@ -11,9 +11,9 @@ from link_peer_local.core.identity import Caller
 from link_peer_local.sls import codec
 from link_peer_local.sls.answers import as_json, empty, headers
 from link_peer_local.sls.backend import SlsBackend
+from link_peer_local.sls.consuming import Consuming
 from link_peer_local.sls.incoming import as_text
 from link_peer_local.sls.routes import route
-from link_peer_local.sls.settings import Settings
 from link_peer_local.sls.shards import shard_ranges
 from link_peer_local.sls.state import Page
 
@@ -39,7 +39,7 @@ def error(problem: ApiError) -> Response:
     return as_json({"errorCode": problem.code, "errorMessage": problem.message}, status=problem.status)
 
 
-class _Call(Settings):
+class _Call(Consuming):
     """One request: checks what every operation needs, then runs the operation's method."""
 
     def answer(self) -> Response:

@@ -1,0 +1,235 @@
+"""Consumer groups: through the official client, and through its ConsumerWorker, as a shipper to a SIEM runs it."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from aliyun.log import LogClient, LogException, LogItem
+from aliyun.log.consumer import ConsumerProcessorBase, ConsumerWorker, CursorPosition, LogHubConfig
+from aliyun.log.putlogsrequest import PutLogsRequest
+from link_peer_local.cloud import LocalCloud
+
+HOME = "1000000000000001"
+ENDPOINT = "cn-qingdao.log.aliyuncs.com"
+WHERE = ("proj", "store")
+GROUP = ("proj", "store", "siem")
+CURSOR = base64.b64encode(b"7").decode()
+TIMEOUT = 40
+
+
+@pytest.fixture(name="client")
+def _client(local_cloud: LocalCloud) -> LogClient:
+    """A client with a logstore of four shards."""
+    keys = local_cloud.identity.accounts[HOME]
+    client = LogClient(ENDPOINT, keys.access_key_id, keys.access_key_secret, source="10.0.0.9")
+    client.create_project("proj", "")
+    client.create_logstore(*WHERE, shard_count=4)
+    return client
+
+
+@pytest.fixture(name="group")
+def _group(client: LogClient) -> LogClient:
+    """The same, with a consumer group."""
+    client.create_consumer_group(*GROUP, TIMEOUT)
+    return client
+
+
+def refusal(call: Callable[[], object]) -> tuple[int, str]:
+    with pytest.raises(LogException) as refused:
+        call()
+    return refused.value.get_resp_status(), refused.value.get_error_code()
+
+
+def listed(client: LogClient) -> list[tuple[str, int, bool]]:
+    groups = client.list_consumer_group(*WHERE).get_consumer_groups()
+    return [(one.get_consumer_group_name(), one.get_timeout(), one.is_in_order()) for one in groups]
+
+
+def beat(client: LogClient, consumer: str, *shards: int) -> list[int]:
+    found: list[int] = client.heart_beat(*GROUP, consumer, list(shards)).get_shards()
+    return found
+
+
+def checkpoints(client: LogClient, shard: int = -1) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.get_check_point(*GROUP, shard).get_consumer_group_check_points()
+    return found
+
+
+# groups
+
+
+def test_a_groups_life(client: LogClient) -> None:
+    """It is created, listed, changed and deleted."""
+    assert listed(client) == []
+    client.create_consumer_group(*GROUP, TIMEOUT, in_order=True)
+    assert listed(client) == [("siem", TIMEOUT, True)]
+    assert refusal(lambda: client.create_consumer_group(*GROUP, 1)) == (400, "ConsumerGroupAlreadyExist")
+    client.update_consumer_group(*GROUP, timeout=60)
+    client.update_consumer_group(*GROUP, in_order=False)
+    assert listed(client) == [("siem", 60, False)]
+    client.delete_consumer_group(*GROUP)
+    assert listed(client) == []
+
+
+@pytest.mark.parametrize(("name", "timeout"), [("x", 1), ("-a", 1), ("a b", 1), ("siem", 0), ("siem", "1")])
+def test_an_invalid_group_is_refused(client: LogClient, name: str, timeout: Any) -> None:
+    """By its name or its timeout."""
+    assert refusal(lambda: client.create_consumer_group(*WHERE, name, timeout)) == (400, "JsonInfoInvalid")
+    assert listed(client) == []
+
+
+def test_every_operation_needs_its_group(client: LogClient) -> None:
+    for call in (
+        lambda: client.update_consumer_group(*GROUP, timeout=1),
+        lambda: client.delete_consumer_group(*GROUP),
+        lambda: client.heart_beat(*GROUP, "one"),
+        lambda: client.get_check_point(*GROUP),
+        lambda: client.update_check_point(*GROUP, 0, CURSOR),
+    ):
+        assert refusal(call) == (404, "ConsumerGroupNotExist")
+    missing = ("proj", "none", "siem")
+    assert refusal(lambda: client.create_consumer_group(*missing, 1)) == (404, "LogStoreNotExist")
+
+
+# shards
+
+
+def test_a_single_consumer_gets_every_shard(group: LogClient) -> None:
+    assert beat(group, "one") == beat(group, "one", 0, 1, 2, 3) == [0, 1, 2, 3]
+
+
+def test_a_shard_changes_hands_when_its_reader_has_stopped(group: LogClient) -> None:
+    """The first consumer is told to leave two shards; the second gets each when the first no longer reports it."""
+    beat(group, "one")
+    beat(group, "one", 0, 1, 2, 3)
+    assert beat(group, "two") == []
+    assert beat(group, "one", 0, 1, 2, 3) == [0, 1]
+    assert beat(group, "two") == []
+    assert beat(group, "one", 0, 1, 2) == [0, 1]
+    assert beat(group, "two") == [3]
+    assert beat(group, "one", 0, 1) == [0, 1]
+    assert beat(group, "two", 3) == [2, 3]
+
+
+def test_the_shards_of_a_silent_consumer_go_to_the_others(group: LogClient, local_cloud: LocalCloud) -> None:
+    """After `timeout` seconds without a heartbeat."""
+    beat(group, "one")
+    local_cloud.clock.sleep(TIMEOUT)
+    assert beat(group, "two") == []
+    local_cloud.clock.sleep(1)
+    assert beat(group, "two") == [0, 1, 2, 3]
+
+
+def test_more_consumers_than_shards_leave_some_idle(group: LogClient) -> None:
+    names = [f"c{number}" for number in range(6)]
+    for _ in range(2):
+        held = {name: beat(group, name) for name in names}
+    for _ in range(3):
+        held = {name: beat(group, name, *held[name]) for name in names}
+    assert sorted(shard for shards in held.values() for shard in shards) == [0, 1, 2, 3]
+    assert max(map(len, held.values())) == 1
+
+
+# checkpoints
+
+
+def test_a_checkpoint_says_how_far_a_shard_was_read(group: LogClient, local_cloud: LocalCloud) -> None:
+    """A shard that nobody has read has an empty one. The time is in microseconds."""
+    assert [(one["shard"], one["checkpoint"]) for one in checkpoints(group)] == [(n, "") for n in range(4)]
+    group.update_check_point(*GROUP, 2, CURSOR, "one")
+    now = int(local_cloud.clock.now() * 1_000_000)
+    assert checkpoints(group, 2) == [{"shard": 2, "checkpoint": CURSOR, "updateTime": now, "consumer": "one"}]
+
+
+def test_without_force_only_the_shards_reader_may_save(group: LogClient) -> None:
+    """So that a consumer that lost a shard does not set another one back."""
+
+    def save(consumer: str, shard: int = 0) -> None:
+        group.update_check_point(*GROUP, shard, CURSOR, consumer, force_success=False)
+
+    for consumer in ("", "one"):
+        assert refusal(lambda name=consumer: save(name)) == (404, "ConsumerNotExist")
+    beat(group, "one")
+    beat(group, "two")
+    save("one")
+    assert refusal(lambda: save("two")) == (400, "ConsumerNotMatch")
+    group.update_check_point(*GROUP, 1, CURSOR, "two")
+    assert [one["consumer"] for one in checkpoints(group)] == ["one", "two", "", ""]
+
+
+def test_an_invalid_checkpoint_is_refused(group: LogClient) -> None:
+    assert refusal(lambda: group.update_check_point(*GROUP, 0, "not base64!")) == (400, "InvalidShardCheckPoint")
+    assert refusal(lambda: group.update_check_point(*GROUP, 9, CURSOR)) == (404, "ShardNotExist")
+    assert refusal(lambda: group.get_check_point(*GROUP, 9)) == (404, "ShardNotExist")
+
+
+# the official worker
+
+
+class Shipper(ConsumerProcessorBase):
+    """Hands each log to a SIEM, here a list, and saves how far it came."""
+
+    def __init__(self, shipped: list[str], enough: threading.Event, expected: int) -> None:
+        super().__init__()
+        self.shipped, self.enough, self.expected = shipped, enough, expected
+
+    def process(self, log_groups: Any, tracker: Any) -> None:
+        for group in log_groups.LogGroups:
+            for log in group.Logs:
+                self.shipped += [content.Value for content in log.Contents if content.Key == "record"]
+        self.save_checkpoint(tracker, force=True)
+        if len(self.shipped) >= self.expected:
+            self.enough.set()
+
+
+@pytest.fixture(name="ship")
+def _ship(client: LogClient, local_cloud: LocalCloud) -> Iterator[Callable[[int], list[str]]]:
+    """Runs the SDK's ConsumerWorker until it has shipped so many logs, and stops it."""
+    keys = local_cloud.identity.accounts[HOME]
+
+    def ship(expected: int) -> list[str]:
+        shipped: list[str] = []
+        enough = threading.Event()
+        config = LogHubConfig(
+            ENDPOINT,
+            keys.access_key_id,
+            keys.access_key_secret,
+            *GROUP,
+            "siem-1",
+            cursor_position=CursorPosition.BEGIN_CURSOR,
+            heartbeat_interval=0.1,
+            data_fetch_interval=0.1,
+        )
+        config.consumer_group_time_out = 2  # the client derives it from the interval; it is in whole seconds
+        worker = ConsumerWorker(Shipper, config, args=(shipped, enough, expected))
+        worker.start()
+        assert enough.wait(60)
+        worker.shutdown()
+        worker.join(60)
+        assert not worker.is_alive()
+        return shipped
+
+    return ship
+
+
+def write(client: LogClient, local_cloud: LocalCloud, *names: str) -> None:
+    for name in names:
+        item = LogItem(int(local_cloud.clock.now()), [("record", name)], time_nano_part=1)
+        client.put_logs(PutLogsRequest(*WHERE, "", "10.0.0.9", [item]))
+
+
+def test_the_official_worker_ships_every_log_once(
+    client: LogClient, local_cloud: LocalCloud, ship: Callable[[int], list[str]]
+) -> None:
+    """It creates the group itself. Started again, it continues at its checkpoints."""
+    first = [f"a{number}" for number in range(9)]
+    write(client, local_cloud, *first)
+    assert sorted(ship(len(first))) == first
+    assert listed(client) == [("siem", 2, False)]
+    write(client, local_cloud, "b0", "b1")
+    local_cloud.clock.sleep(3)
+    assert sorted(ship(2)) == ["b0", "b1"]
