@@ -224,7 +224,8 @@ class SlsBackend:
         query, sql = analysis.split(query)
         found, processed = self._matching(account, project, name, start, end, query, topic)
         if sql:
-            rows = analysis.select(sql, self.index(account, project, name), (log.rendered() for log in found))
+            shown = (log.rendered() for log in found)
+            rows = analysis.select(sql, self.index(account, project, name), shown, (start, end))
             return Page(rows, processed, sql)
         found.sort(key=lambda log: log.order, reverse=reverse)
         return Page([log.rendered() for log in found[offset : offset + line]], processed)

@@ -65,11 +65,19 @@ def rows(client: LogClient, cloud: LocalCloud, query: str) -> list[dict[str, str
         ('* | select "from" as "who", max(count) as most group by "who" order by "who" limit 1', [{"who": "sg-a", "most": "10"}]),
         ("* | select sum(count) as total, count(count) as numbers", [{"total": "17", "numbers": "2"}]),
         ("* | select max(count) as most where outcome = 'from nowhere'", [{"most": "null"}]),
-        ("* | select date_format(from_unixtime(0), '%Y-%m-%d %H:%i:%s') as t limit 1", [{"t": "1970-01-01 00:00:00"}]),
+        ("* | select date_format(from_unixtime(0), '%Y-%m-%d %H:%i:%s') as t limit 1", [{"t": "1970-01-01 08:00:00"}]),
         ("* | select outcome where outcome = 'a'", []),
         ("* | select count(*) as c where outcome like 'den%' or outcome like 'APPLIED'", [{"c": "2"}]),
         ("* | select sum(c) as c from (select outcome, count(*) as c from log group by outcome)", [{"c": "3"}]),
-        ("* | select date_format(0, '%d %M, %T') as t limit 1", [{"t": "01 January, 00:00:00"}]),
+        ("* | select from_unixtime(1592374067) as t limit 1", [{"t": "2020-06-17 14:07:47.000"}]),
+        ("* | select to_unixtime(from_unixtime(1592374067)) as t limit 1", [{"t": "1592374067.0"}]),
+        ("* | select date_trunc('hour', 1592374067) as t limit 1", [{"t": "2020-06-17 14:00:00.000"}]),
+        ("* | select date_format(date_trunc('minute', from_unixtime(1592374067)), '%T') as t limit 1", [{"t": "14:07:00"}]),
+        ("* | select date_trunc('week', 1592374067) as w, date_trunc('quarter', 1592374067) as q limit 1", [{"w": "2020-06-15 00:00:00.000", "q": "2020-04-01 00:00:00.000"}]),
+        ("* | select date_trunc('second', 0) as s, date_trunc('day', 0) as d, date_trunc('month', 0) as m, date_trunc('year', 0) as y limit 1", [{"s": "1970-01-01 08:00:00.000", "d": "1970-01-01 00:00:00.000", "m": "1970-01-01 00:00:00.000", "y": "1970-01-01 00:00:00.000"}]),
+        ("* | select from_unixtime(null) as a, to_unixtime(null) as b, date_trunc('day', null) as c limit 1", [{"a": "null", "b": "null", "c": "null"}]),
+        ("* | select approx_distinct(outcome) as o, approx_distinct(count) as c", [{"o": "2", "c": "2"}]),
+        ("* | select date_format(0, '%d %M, %T') as t limit 1", [{"t": "01 January, 08:00:00"}]),
     ],
 )  # fmt: skip
 def test_sql_runs_over_the_matching_logs(
@@ -96,6 +104,11 @@ def test_sql_runs_over_the_matching_logs(
         ("* | select * from json_each('[1]')", "prohibited"),
         ("* | select zeroblob(1000000000)", "not authorized"),
         ("* | select date_format(1, '%9999999Y')", "raised exception"),
+        ("* | select date_trunc('century', 0)", "raised exception"),
+        ("* | select time_series(__time__, '1h', '%T', '0'), count(*) group by 1", "as name"),
+        ("* | select time_series(__time__, '1h', '%T', 'avg') as t, count(*) as c group by t", "fillings"),
+        ("* | select time_series(__time__, '1h', '%T', '0') as t, outcome group by t, outcome", "group by name"),
+        ("* | select time_series(__time__, '0h', '%T', '0') as t, count(*) as c group by t", "raised exception"),
         ("* | select cast(x'ff' as text) as b", "UTF-8"),
         ("* | select '\0'", "null character"),
         ("* | select " + "a" * 64 * 1024, "too long"),
@@ -122,6 +135,15 @@ def test_a_statement_is_limited_by_time_and_steps(
     monkeypatch.setattr(analysis, "_SECONDS", 0)
     with pytest.raises(Exception, match="interrupted"):
         rows(store, local_cloud, query)
+
+
+def test_a_time_series_has_every_window_of_the_searched_time(store: LogClient, local_cloud: LocalCloud) -> None:
+    """The clock is 08:00 at UTC+8 on 2026-11-25; an hour before and after are searched."""
+    query = "outcome: {} | select time_series(__time__, '30m', '%H:%i', '{}') as t, count(*) as c group by t order by t"
+    counted = {row["t"]: row["c"] for row in rows(store, local_cloud, query.format("denied", "0"))}
+    assert counted == {"07:00": "0", "07:30": "0", "08:00": "2", "08:30": "0"}
+    nothing = [row["t"] for row in rows(store, local_cloud, query.format("other", "null"))]
+    assert nothing == ["07:00", "07:30", "08:00", "08:30"]
 
 
 def test_a_field_may_have_any_name(store: LogClient, local_cloud: LocalCloud) -> None:
