@@ -8,14 +8,15 @@ from functools import partial
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
+from link_peer_local import coverage
 from link_peer_local.admin import wire as admin_wire
 from link_peer_local.admin.backend import AdminBackend
 from link_peer_local.cms import wire as cms_wire
 from link_peer_local.cms.backend import CmsBackend
-from link_peer_local.core import rpc, signatures
 from link_peer_local.core.activation import not_activated
+from link_peer_local.core import real_api, rpc, signatures
 from link_peer_local.core.clock import Clock, SystemClock
-from link_peer_local.core.errors import ApiError
+from link_peer_local.core.errors import ApiError, unknown_action
 from link_peer_local.core.faults import Call, Faults
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller, Identity
@@ -85,8 +86,8 @@ class LocalCloud:
         self.endpoint = ""  # set while a server listens
         self.world: World  # set by link_peer_local.world.load
         self.identity = Identity()
-        self.faults = Faults(self.clock)
-        self.admin = AdminBackend(self.clock, self.faults, self.identity, region)
+        self.faults = Faults(self.clock, coverage.OFFERED)
+        self.admin = AdminBackend(self.clock, self.faults, self.identity, region, self.knobs)
         self.ecs = EcsBackend(self.clock, region, self.knobs)
         self.sts = StsBackend(self.clock, self.identity)
         self.ram = RamBackend(self.clock, self.identity)
@@ -135,7 +136,7 @@ class LocalCloud:
                 raise eventbridge_permissions.refused(asked)
         elif call.service == "cms" and not self.identity.permitted(caller, Access(f"cms:{call.action}")):
             raise ApiError("NoPermission", 403, "You are not authorized to do this action.")
-        return run(caller, call)
+        return _offered(run, caller, call)
 
     def _rest(
         self, request: Request, service: str, wire: RestWire, permissions: Permissions, backend: object
@@ -149,6 +150,9 @@ class LocalCloud:
 
         def run() -> Response:
             self._require_active(service)
+            real = real_api.asked(service, request.method, request.path) if counted.action == "Unknown" else ""
+            if real and real not in coverage.OFFERED[service]:
+                raise real_api.not_offered(service, real)
             asked = permissions.access(request, self.region, caller.account)
             if asked is not None and not self.identity.permitted(caller, asked):
                 raise permissions.refused(asked)
@@ -172,6 +176,16 @@ class LocalCloud:
         if scheme.startswith("acs:") or request.path.startswith("/openapi/"):
             return "eventbridge", eventbridge_rest, eventbridge_permissions, self.events
         return "sls", sls_wire, sls_permissions, self.sls
+
+
+def _offered(run: Callable[[Caller, rpc.Call], Response], caller: Caller, call: rpc.Call) -> Response:
+    """Run an RPC call; one of an action that only the real service has is answered as not offered."""
+    try:
+        return run(caller, call)
+    except ApiError as refusal:
+        if refusal.code == unknown_action().code and call.action in real_api.names(call.service):
+            raise real_api.not_offered(call.service, call.action) from None
+        raise
 
 
 def _safely(run: Callable[[], Response], error: Callable[[ApiError], Response]) -> Callable[[], Response]:

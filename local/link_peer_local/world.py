@@ -89,7 +89,6 @@ class _Loader:
 
     def load(self) -> World:
         text, cloud = self.text, self.cloud
-        cloud.knobs.change(text.get("knobs") or {})
         for uid, name in text["accounts"].items():
             cloud.identity.add_account(uid, name)
             cloud.ecs.account_names[name] = uid
@@ -107,6 +106,7 @@ class _Loader:
             bare=bool(text.get("bare")),
             queues=list(text.get("queues", ())),
         )
+        cloud.knobs.change(text.get("knobs") or {})
         cloud.inactive.update(self._inactive())
         if not world.bare:
             if "roles" in text:

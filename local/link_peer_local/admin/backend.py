@@ -10,18 +10,20 @@ from link_peer_local.core.clock import Clock, VirtualClock, utc
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.faults import Fault, Faults
 from link_peer_local.core.identity import Identity
+from link_peer_local.core.knobs import Knobs, readings
 
 MAX_SECONDS = 10 * 366 * 86_400
 
 
 class AdminBackend:
-    """Reads and changes a cloud's clock and faults. Refusals are ApiErrors whose message says what is wrong."""
+    """Reads and changes a cloud's clock, faults and knobs. Refusals are ApiErrors whose message says what is wrong."""
 
-    def __init__(self, clock: Clock, faults: Faults, identity: Identity, region: str) -> None:
+    def __init__(self, clock: Clock, faults: Faults, identity: Identity, region: str, knobs: Knobs) -> None:
         self._clock = clock
         self._faults = faults
         self._identity = identity
         self._region = region
+        self._knobs = knobs
 
     def health(self) -> dict[str, Any]:
         """That the cloud runs, and its time."""
@@ -55,6 +57,18 @@ class AdminBackend:
             except (TypeError, ValueError) as problem:
                 raise _invalid(str(problem)) from None
         return self.faults()
+
+    def knobs(self) -> dict[str, Any]:
+        """The readings in force, and all that each knob can be set to."""
+        return {"knobs": asdict(self._knobs), "readings": readings()}
+
+    def change_knobs(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Set some knobs: `{name: reading}`."""
+        try:
+            self._knobs.change(body)
+        except ValueError as problem:
+            raise _invalid(str(problem)) from None
+        return self.knobs()
 
     def advance(self, body: dict[str, Any]) -> dict[str, Any]:
         """Advance a virtual clock: `{"advance": seconds}`. 409 when the cloud runs on the machine's clock."""

@@ -1,4 +1,4 @@
-"""The local cloud's own paths, unsigned: `GET health|state|faults`, `POST faults`, `POST clock`.
+"""The local cloud's own paths, unsigned: `GET health|state|faults|knobs`, `POST faults|knobs|clock`.
 
 Requests must use a loopback host name, and changes must be JSON, so that no web page can make a browser call them.
 """
@@ -33,17 +33,13 @@ def error(refusal: ApiError) -> Response:
 def _answer(backend: AdminBackend, request: Request) -> dict[str, Any]:
     if request.host not in _LOOPBACK:
         raise ApiError("Forbidden", 403, "only by a loopback name")
-    match request.method, request.path.removeprefix(PREFIX):
-        case "GET", "health":
-            return backend.health()
-        case "GET", "state":
-            return backend.state()
-        case "GET", "faults":
-            return backend.faults()
-        case "POST", "faults":
-            return backend.change_faults(_body(request))
-        case "POST", "clock":
-            return backend.advance(_body(request))
+    reads = {"health": backend.health, "state": backend.state, "faults": backend.faults, "knobs": backend.knobs}
+    changes = {"faults": backend.change_faults, "knobs": backend.change_knobs, "clock": backend.advance}
+    name = request.path.removeprefix(PREFIX)
+    if request.method == "GET" and name in reads:
+        return reads[name]()
+    if request.method == "POST" and name in changes:
+        return changes[name](_body(request))
     raise ApiError("NotFound", 404, f"no such path: {request.method} {request.path}")
 
 

@@ -22,9 +22,10 @@ limits rates: by API, account and region [doc help 437902].
 
 from __future__ import annotations
 
+import fnmatch
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
 
 from msgspec import Struct, field
@@ -102,9 +103,10 @@ class Fault(Struct):
 
 
 class Faults:
-    """The pending faults, and `calls`: the calls made so far, oldest first."""
+    """The pending faults, and `calls`: the calls made so far, oldest first. `offered`: the actions of each service."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, offered: Mapping[str, Collection[str]]) -> None:
+        self._offered = offered
         self.calls: deque[Call] = deque(maxlen=REMEMBERED_CALLS)
         self._clock = clock
         self._waiting: list[Fault] = []
@@ -112,9 +114,14 @@ class Faults:
         self._lock = threading.Lock()
 
     def add(self, fault: Fault) -> Fault:
-        """Register a fault for coming calls. ValueError for an unknown kind."""
+        """Register a fault for coming calls. ValueError for a kind, service or action that does not exist here."""
         if fault.kind not in KINDS:
             raise ValueError(f"no such fault: {fault.kind!r}; there are {', '.join(sorted(KINDS))}")
+        services = fnmatch.filter(self._offered, fault.service)
+        if not services:
+            raise ValueError(f"no such service: {fault.service!r}; there are {', '.join(sorted(self._offered))}")
+        if not any(fnmatch.filter(self._offered[service], fault.action) for service in services):
+            raise ValueError(f"{', '.join(services)} has no action {fault.action!r} here")
         with self._lock:
             self._waiting.append(fault)
         return fault

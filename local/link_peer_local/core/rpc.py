@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape
 
 from msgspec import Struct
 
+from link_peer_local.core import real_api
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, Response
 
@@ -26,6 +27,18 @@ SERVICES = {
     "2020-04-01": "eventbridge",
 }
 _PRODUCTS = {"ecs": "Ecs", "sts": "Sts", "ram": "Ram", "cms": "Cms", "eventbridge": "eventbridge"}
+_ELSEWHERE = {
+    "2016-04-28": "VPC",
+    "2017-09-12": "CEN",
+    "2018-08-28": "Tag",
+    "2019-06-01": "OOS",
+    "2019-09-10": "ROS",
+    "2020-03-31": "Resource Management",
+    "2020-07-06": "ActionTrail",
+    "2020-09-07": "Cloud Config",
+    "2022-01-01": "VPC peering",
+}
+"""Versions of services near these that the local cloud has not."""
 _PROTOCOL = frozenset(
     {
         "Action",
@@ -94,6 +107,8 @@ def check(call: Call) -> None:
         raise ApiError(
             "MissingParameter", 400, 'The input parameter "Action" that is mandatory for this request is not supplied.'
         )
+    if call.version in _ELSEWHERE:
+        raise real_api.not_offered(_ELSEWHERE[call.version], call.action)
     if not call.service:
         raise ApiError("InvalidVersion", 400, "Specified parameter Version is not valid.")
 

@@ -287,3 +287,7 @@ def _some(messages: list[Message]) -> list[Message]:
     if not messages:
         raise ApiError("MessageNotExist", 404, "Message not exist.")
     return messages
+
+
+OPERATIONS = frozenset(name[1:] for name in vars(_Call) if re.fullmatch(r"_[A-Z]\w*", name))
+"""The operations that are offered."""

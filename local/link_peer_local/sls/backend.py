@@ -20,7 +20,6 @@ from link_peer_local.sls.query import compile_query
 from link_peer_local.sls.state import LogGroup, Logstore, Page, Project, StoredLog, Write
 
 _PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-_LOGSTORE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,61}[a-z0-9]")
 TABLES = frozenset({"sls.common.user", "sls.common.user_group", "sls.alert.action_policy"})
 """The tables of the alert centre that are offered here."""
 

@@ -66,6 +66,9 @@ _ROUTES: list[tuple[str, re.Pattern[str], str | None, str]] = [
     )
 ]
 
+OPERATIONS = frozenset({"ListProject", *(name for *_, name in _ROUTES)})
+"""The operations that are offered."""
+
 
 def route(request: Request) -> tuple[str, dict[str, str]]:
     """The operation's name (`Unknown` for any other path) and the names in its path."""

@@ -177,6 +177,26 @@ def test_an_unknown_kind_is_refused(local_cloud: LocalCloud) -> None:
         local_cloud.faults.add(Fault(kind="rset"))
 
 
+@pytest.mark.parametrize(
+    ("service", "action", "problem"),
+    [
+        ("ec2", "*", "no such service: 'ec2'; there are "),
+        ("ecs", "AuthoriseSecurityGroup", "ecs has no action 'AuthoriseSecurityGroup' here"),
+        ("ecs", "PutLogs", "ecs has no action 'PutLogs' here"),
+        ("*", "NoSuch*", "has no action 'NoSuch*' here"),
+        ("ecs", "DescribeImages", "ecs has no action 'DescribeImages' here"),  # the real service has it
+    ],
+)
+def test_a_fault_that_could_hit_nothing_is_refused(
+    local_cloud: LocalCloud, service: str, action: str, problem: str
+) -> None:
+    """A test with a misspelt action would pass without its fault."""
+    with pytest.raises(ValueError) as refused:
+        local_cloud.faults.add(Fault(service, action))
+    assert problem in str(refused.value)
+    assert local_cloud.faults.waiting() == []
+
+
 def test_a_rate_limit_counts_each_api_and_starts_anew_with_the_next_minute(local_cloud: LocalCloud, ecs: Ecs) -> None:
     """Refused until the minute of the clock ends, whenever it began; other APIs and accounts have their own count."""
     clock = local_cloud.clock

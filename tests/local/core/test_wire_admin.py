@@ -67,6 +67,13 @@ def test_state_shows_no_secret(local_cloud: LocalCloud) -> None:
         ("DELETE", "faults", None, 404),
         ("POST", "faults", {"kind": "rset"}, 400),
         ("POST", "faults", {"colour": "red"}, 400),
+        ("POST", "faults", {"service": "ec2"}, 400),
+        ("POST", "faults", {"service": "ecs", "action": "AuthoriseSecurityGroup"}, 400),
+        ("POST", "knobs", {"colour": "red"}, 400),
+        ("POST", "knobs", {"own_source_owner": "red"}, 400),
+        ("POST", "knobs", {"strict_ids": 1}, 400),
+        ("POST", "knobs", {"retry_seconds": -1}, 400),
+        ("POST", "knobs", b'{"retry_factor": 1e999}', 400),
         ("POST", "faults", [], 400),
         ("POST", "faults", b"{", 400),
         ("POST", "faults", b'{"code": ' + b"[" * 100_000, 400),
@@ -89,6 +96,16 @@ def test_invalid_requests_are_refused(cloud: LocalCloud, method: str, path: str,
     seen, answer = ask(cloud, method, path, body)
     assert seen == status
     assert answer["error"]
+
+
+def test_knobs_are_shown_and_set(cloud: LocalCloud) -> None:
+    """With what each can be set to. The others keep their readings."""
+    status, body = ask(cloud, "GET", "knobs")
+    assert (status, body["knobs"]["own_source_owner"], body["knobs"]["strict_ids"]) == (200, "empty", False)
+    assert body["readings"]["own_source_owner"] == ["empty", "uid"]
+    status, body = ask(cloud, "POST", "knobs", {"own_source_owner": "uid", "retry_seconds": 60})
+    assert (status, body["knobs"]["own_source_owner"], body["knobs"]["strict_ids"]) == (200, "uid", False)
+    assert (cloud.knobs.own_source_owner, cloud.knobs.retry_seconds) == ("uid", 60.0)
 
 
 def test_web_pages_cannot_call_it(cloud: LocalCloud) -> None:

@@ -12,7 +12,7 @@ from alibabacloud_fc20230330 import models as fc3
 from alibabacloud_fc20230330.client import Client as Fc3
 from alibabacloud_fc_open20210406 import models as fc2
 from alibabacloud_fc_open20210406.client import Client as Fc2
-from alibabacloud_tea_openapi.exceptions import ClientException
+from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
 from alibabacloud_tea_openapi.models import Config
 from alibabacloud_tea_util.models import RuntimeOptions
 from darabonba.runtime import RuntimeOptions as DaraRuntimeOptions
@@ -243,10 +243,10 @@ def test_an_unknown_service_is_not_found(setup: Setup) -> None:
 
 
 def test_an_operation_that_is_not_offered_is_refused(setup: Setup) -> None:
-    """The code is PathNotSupported."""
-    with pytest.raises(ClientException) as refusal:
+    """As a gap of the local cloud, not as a mistake of the caller's. It raises the SDK's error of a server."""
+    with pytest.raises(ServerException) as refusal:
         setup.fc3.delete_function("echo")
-    assert (refusal.value.code, refusal.value.status_code) == ("PathNotSupported", 400)
+    assert (refusal.value.code, refusal.value.status_code) == ("NotOfferedByLocalCloud", 501)
 
 
 def test_a_role_that_does_not_trust_function_compute_gives_no_credentials(setup: Setup) -> None:

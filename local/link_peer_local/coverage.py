@@ -1,0 +1,61 @@
+"""What the local cloud offers of each service, and the table of it in docs/local.md.
+
+`python -m link_peer_local.coverage FILE` writes the table into a file, between its marks.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from link_peer_local.core import real_api
+from link_peer_local.ecs.actions import ACTIONS as ECS
+from link_peer_local.mns.wire import OPERATIONS as MNS
+from link_peer_local.sls.routes import OPERATIONS as SLS
+
+OFFERED: dict[str, frozenset[str]] = {
+    "ecs": frozenset(ECS),
+    "eventbridge": frozenset({"PutEvents"}),
+    "fc": frozenset(
+        {
+            *("GetAsyncTask", "GetFunction", "GetStatefulAsyncInvocation", "InvokeFunction", "ListAsyncTasks"),
+            *("ListFunctions", "ListStatefulAsyncInvocations", "StopAsyncTask", "StopStatefulAsyncInvocation"),
+        }
+    ),
+    "mns": MNS,
+    "sls": SLS,
+    "sts": frozenset({"AssumeRole", "GetCallerIdentity"}),
+}
+"""Service -> the names of the operations that are answered here, as faults and counts name them."""
+
+_TITLES = {
+    "cms": "CloudMonitor (2019-01-01)",
+    "ecs": "ECS (2014-05-26)",
+    "eventbridge": "EventBridge (2020-04-01)",
+    "fc": "Function Compute (2023-03-30, 2021-04-06)",
+    "mns": "MNS (2015-06-06)",
+    "ram": "RAM (2015-05-01)",
+    "sls": "SLS (0.6.0)",
+    "sts": "STS (2015-04-01)",
+}
+_MARKS = re.compile(r"(?<=<!-- coverage -->\n\n).*?(?=\n<!-- /coverage -->)", re.DOTALL)
+
+
+def table() -> str:
+    """A Markdown table: each service, how many of its operations are offered, and which."""
+    rows = ["| service | offered | operations |", "|---|---|---|"]
+    for service, offered in sorted(OFFERED.items()):
+        count = f"{len(offered)} of {len(real_api.names(service) | offered)}"
+        rows.append(f"| {_TITLES[service]} | {count} | {', '.join(sorted(offered))} |")
+    return "\n".join(rows) + "\n"
+
+
+def write(path: Path) -> None:
+    """Replace the table between the marks of a file."""
+    text = path.read_text(encoding="utf-8")
+    path.write_text(_MARKS.sub(lambda _: table(), text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
