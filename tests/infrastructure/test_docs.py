@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import re
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,8 +18,10 @@ from link_peer.inbound import requests
 from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import KINDS
+from link_peer_local.core.knobs import Knobs, readings
 from link_peer_local.sls import index as sls_index
 from link_peer_local.sls.query import compile_query
+from link_peer_local.sls.state import LogGroup, LogRecord
 from pytest_mock import MockerFixture
 
 from tests.functional.lab import HOME, REGION, Lab
@@ -61,7 +64,7 @@ def anchors(text: str) -> set[str]:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_are_not_broken(path: Path) -> None:
-    """Every relative link points at an existing page and, if it has an anchor, an existing heading."""
+    """Every relative link points at an existing page and, if it has an anchor, an existing heading. Others are https."""
     for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
         if target.startswith("https://"):
             continue
@@ -173,6 +176,16 @@ def test_every_kind_of_fault_is_listed() -> None:
     assert {row[0].strip("`") for row in rows} == {kind for kind in KINDS if not kind.endswith("-after")}
 
 
+def test_every_knob_is_listed() -> None:
+    """local.md lists exactly the knobs of the local cloud, each with its default first."""
+    rows = column(page("local.md"), "| knob | readings")
+    listed = {name: row[1] for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    assert set(listed) == set(Knobs.__struct_fields__)
+    for name, choices in readings().items():
+        first = str(choices[0]).lower() if isinstance(choices[0], bool) else choices[0]
+        assert listed[name].startswith(f"`{first}`"), name
+
+
 def test_every_world_is_listed() -> None:
     """local.md lists exactly the world files of the local cloud."""
     rows = column(page("local.md"), "| | |\n|---|---|\n| `two-accounts`")
@@ -185,3 +198,39 @@ def test_the_in_process_snippet_runs(mocker: MockerFixture) -> None:
     names: dict[str, Any] = {"mocker": mocker}
     exec(snippet, names)  # noqa: S102  # the page's own text
     assert names["cloud"].world.home == HOME
+
+
+def test_the_shipper_snippet_runs(local_cloud: LocalCloud) -> None:
+    """It ships the record that is in the log."""
+    keys, audit = local_cloud.identity.accounts[HOME], local_cloud.world
+    record = LogRecord(int(local_cloud.clock.now()), 0, {"record": "outcome"})
+    local_cloud.sls.put(HOME, audit.audit_project, audit.audit_logstore, LogGroup((record,)))
+    shipped: queue.Queue[dict[str, str]] = queue.Queue()
+    names: dict[str, Any] = {
+        "send": shipped.put,
+        "endpoint": "cn-qingdao.log.aliyuncs.com",
+        "key_id": keys.access_key_id,
+        "key_secret": keys.access_key_secret,
+        "project": audit.audit_project,
+    }
+    exec(blocks("audit.md", "python")[-1], names)  # noqa: S102  # the page's own text
+    assert shipped.get(timeout=60) == {"record": "outcome"}
+    names["worker"].shutdown()
+    names["worker"].join(60)
+    assert not names["worker"].is_alive()
+
+
+def test_the_dead_letter_snippet_runs(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It prints dead letters, base64-encoded or plain, and reports an empty queue."""
+    [snippet] = blocks("operations.md", "python")
+    monkeypatch.setenv("LINK_PEER_DEAD_LETTER_QUEUE", lab.cloud.world.dead_letter_queue)
+    exec(snippet, {})  # noqa: S102  # the page's own text
+    assert capsys.readouterr().out.strip() == "MessageNotExist"
+    for letter in ('{"requestContext": {}}', base64.b64encode(b'{"specversion": "1.0"}').decode()):
+        lab.cloud.mns.send(HOME, lab.cloud.world.dead_letter_queue, letter)
+    exec(snippet, {})  # noqa: S102
+    shown = capsys.readouterr().out
+    assert '{"requestContext": {}}' in shown
+    assert '{"specversion": "1.0"}' in shown
