@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 from link_peer_local import coverage
+from link_peer_local.actiontrail.backend import ActionTrail
 from link_peer_local.admin import wire as admin_wire
 from link_peer_local.admin.backend import AdminBackend
 from link_peer_local.cms import wire as cms_wire
 from link_peer_local.cms.backend import CmsBackend
-from link_peer_local.core.activation import not_activated
 from link_peer_local.core import real_api, rpc, signatures
+from link_peer_local.core.activation import not_activated
 from link_peer_local.core.clock import Clock, SystemClock
 from link_peer_local.core.errors import ApiError, unknown_action
 from link_peer_local.core.faults import Call, Faults
@@ -45,6 +46,8 @@ from link_peer_local.sls import permissions as sls_permissions
 from link_peer_local.sls import wire as sls_wire
 from link_peer_local.sts import wire as sts_wire
 from link_peer_local.sts.backend import StsBackend
+from link_peer_local.tag.backend import TagBackend
+from link_peer_local.vpc.backend import VpcBackend
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +102,17 @@ class LocalCloud:
         self.fc = FcBackend(self.clock, region, InProcessRuntime(self.clock), role_keys(self.identity, self.clock))
         self.ecs.permitted = self.identity.permitted
         self.fc.tasks.knobs = self.knobs
-        self.ecs.on_event = self.events.publish
+        self.vpc = VpcBackend(self.ecs, partial(self._permitted, "vpc"))
+        self.tag = TagBackend(self.ecs, partial(self._permitted, "tag"))
+        self.trail = ActionTrail(self.clock, region, partial(self._permitted, "actiontrail"))
+        self.ecs.on_event = self._publish
+
+    def _permitted(self, service: str, caller: Caller, action: str) -> bool:
+        return self.identity.permitted(caller, Access(f"{service}:{action}"))
+
+    def _publish(self, account: str, event: dict[str, Any]) -> None:
+        self.trail.record(account, event)
+        self.events.publish(account, event)
 
     def handle(self, request: Request) -> Response:
         """Answer one request: find the service, verify the signature, apply faults, call the backend."""
@@ -123,6 +136,9 @@ class LocalCloud:
             "ram": partial(ram_wire.handle, self.ram),
             "cms": partial(cms_wire.handle, self.cms),
             "eventbridge": partial(eventbridge_wire.handle, self.events),
+            "vpc": partial(_answer, self.vpc),
+            "tag": partial(_answer, self.tag),
+            "actiontrail": partial(_answer, self.trail),
         }[call.service]
         counted = Call(call.service, call.action, caller.account, call.params)
         return self.faults.around(counted, _safely(partial(self._call, run, caller, call), error), error)
@@ -176,6 +192,17 @@ class LocalCloud:
         if scheme.startswith("acs:") or request.path.startswith("/openapi/"):
             return "eventbridge", eventbridge_rest, eventbridge_permissions, self.events
         return "sls", sls_wire, sls_permissions, self.sls
+
+
+class Backend(Protocol):
+    """An RPC service whose answers depend on nothing but the call."""
+
+    def call(self, caller: Caller, action: str, params: Mapping[str, str], /) -> dict[str, Any]:
+        """Run one action: the answer without RequestId, or ApiError."""
+
+
+def _answer(backend: Backend, caller: Caller, call: rpc.Call) -> Response:
+    return rpc.answer(call, backend.call(caller, call.action, call.params))
 
 
 def _offered(run: Callable[[Caller, rpc.Call], Response], caller: Caller, call: rpc.Call) -> Response:

@@ -9,12 +9,16 @@ import re
 import sys
 from pathlib import Path
 
+from link_peer_local.actiontrail.backend import ACTIONS as ACTIONTRAIL
 from link_peer_local.core import real_api
 from link_peer_local.ecs.actions import ACTIONS as ECS
 from link_peer_local.mns.wire import OPERATIONS as MNS
 from link_peer_local.sls.routes import OPERATIONS as SLS
+from link_peer_local.tag.backend import ACTIONS as TAG
+from link_peer_local.vpc.backend import ACTIONS as VPC
 
 OFFERED: dict[str, frozenset[str]] = {
+    "actiontrail": frozenset(ACTIONTRAIL),
     "ecs": frozenset(ECS),
     "eventbridge": frozenset({"PutEvents"}),
     "fc": frozenset(
@@ -26,10 +30,13 @@ OFFERED: dict[str, frozenset[str]] = {
     "mns": MNS,
     "sls": SLS,
     "sts": frozenset({"AssumeRole", "GetCallerIdentity"}),
+    "tag": frozenset(TAG),
+    "vpc": frozenset(VPC),
 }
 """Service -> the names of the operations that are answered here, as faults and counts name them."""
 
 _TITLES = {
+    "actiontrail": "ActionTrail (2020-07-06)",
     "cms": "CloudMonitor (2019-01-01)",
     "ecs": "ECS (2014-05-26)",
     "eventbridge": "EventBridge (2020-04-01)",
@@ -38,6 +45,8 @@ _TITLES = {
     "ram": "RAM (2015-05-01)",
     "sls": "SLS (0.6.0)",
     "sts": "STS (2015-04-01)",
+    "tag": "Tag (2018-08-28)",
+    "vpc": "VPC (2016-04-28)",
 }
 _MARKS = re.compile(r"(?<=<!-- coverage -->\n\n).*?(?=\n<!-- /coverage -->)", re.DOTALL)
 

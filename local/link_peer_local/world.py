@@ -116,7 +116,7 @@ class _Loader:
             self._queues_and_log(world)
         for vpc in text["vpcs"]:
             made = self.vpcs[vpc["name"]] = cloud.ecs.create_vpc(
-                vpc["owner"], vpc["cidr"], shared_with=tuple(vpc.get("shared_with", ()))
+                vpc["owner"], vpc["cidr"], shared_with=tuple(vpc.get("shared_with", ())), name=vpc["name"]
             )
             shared_with = list(vpc.get("shared_with", ()))
             world.vpcs.append(

@@ -218,19 +218,3 @@ def test_the_shipper_snippet_runs(local_cloud: LocalCloud) -> None:
     names["worker"].shutdown()
     names["worker"].join(60)
     assert not names["worker"].is_alive()
-
-
-def test_the_dead_letter_snippet_runs(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It prints dead letters, base64-encoded or plain, and reports an empty queue."""
-    [snippet] = blocks("operations.md", "python")
-    monkeypatch.setenv("LINK_PEER_DEAD_LETTER_QUEUE", lab.cloud.world.dead_letter_queue)
-    exec(snippet, {})  # noqa: S102  # the page's own text
-    assert capsys.readouterr().out.strip() == "MessageNotExist"
-    for letter in ('{"requestContext": {}}', base64.b64encode(b'{"specversion": "1.0"}').decode()):
-        lab.cloud.mns.send(HOME, lab.cloud.world.dead_letter_queue, letter)
-    exec(snippet, {})  # noqa: S102
-    shown = capsys.readouterr().out
-    assert '{"requestContext": {}}' in shown
-    assert '{"specversion": "1.0"}' in shown

@@ -1,4 +1,4 @@
-"""The RPC style on the wire (ECS, STS, RAM, EventBridge): parameters in, JSON or XML out.
+"""The RPC style on the wire (ECS, STS, RAM, EventBridge and others): parameters in, JSON or XML out.
 
 There are two forms: current clients send action and version as x-acs-* headers; older ones (and those that read XML)
 send `Action`, `Version` and `Format` among the other parameters.
@@ -23,22 +23,31 @@ SERVICES = {
     "2014-05-26": "ecs",
     "2015-04-01": "sts",
     "2015-05-01": "ram",
+    "2016-04-28": "vpc",
+    "2018-08-28": "tag",
     "2019-01-01": "cms",
     "2020-04-01": "eventbridge",
+    "2020-07-06": "actiontrail",
 }
-_PRODUCTS = {"ecs": "Ecs", "sts": "Sts", "ram": "Ram", "cms": "Cms", "eventbridge": "eventbridge"}
 _ELSEWHERE = {
-    "2016-04-28": "VPC",
     "2017-09-12": "CEN",
-    "2018-08-28": "Tag",
     "2019-06-01": "OOS",
     "2019-09-10": "ROS",
     "2020-03-31": "Resource Management",
-    "2020-07-06": "ActionTrail",
     "2020-09-07": "Cloud Config",
     "2022-01-01": "VPC peering",
 }
 """Versions of services near these that the local cloud has not."""
+_PRODUCTS = {
+    "ecs": "Ecs",
+    "sts": "Sts",
+    "ram": "Ram",
+    "cms": "Cms",
+    "eventbridge": "eventbridge",
+    "vpc": "Vpc",
+    "tag": "Tag",
+    "actiontrail": "Actiontrail",
+}
 _PROTOCOL = frozenset(
     {
         "Action",

@@ -51,17 +51,33 @@ class ReadLag(Struct):
 class Vpc:
     """A VPC with one vSwitch; its owner may share it with other accounts (a shared vSwitch)."""
 
-    def __init__(self, owner: str, cidr: str, vpc_id: str, vswitch_id: str, shared_with: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        owner: str,
+        cidr: str,
+        vpc_id: str,
+        vswitch_id: str,
+        shared_with: Iterable[str] = (),
+        name: str = "",
+        created: float = 0.0,
+    ) -> None:
         self.owner = owner
         self.cidr = cidr
         self.id = vpc_id
         self.vswitch_id = vswitch_id
         self.shared_with = tuple(shared_with)
+        self.name = name
+        self.created = created
         network = ipaddress.IPv4Network(cidr)
         self.subnet = network if network.prefixlen >= 20 else next(network.subnets(new_prefix=20))
         self._used: set[str] = set()
         self._freed: list[int] = []
         self._next = int(self.subnet.network_address) + 1
+
+    @property
+    def used(self) -> int:
+        """How many addresses of the vSwitch are in use."""
+        return len(self._used)
 
     def usable_by(self, account: str) -> bool:
         """Whether the account owns the VPC or it is shared with the account."""

@@ -93,11 +93,11 @@ def test_an_action_that_nobody_has_is_unknown(send: Send) -> None:
 def test_a_service_that_is_not_here_is_answered_as_not_offered(local_cloud: LocalCloud) -> None:
     """By its version; a version that no service has is invalid."""
     codes = {}
-    for version in ("2016-04-28", "1999-01-01"):
-        headers = {"host": "localhost", "x-acs-action": "DescribeVpcs", "x-acs-version": version}
+    for version in ("2022-01-01", "1999-01-01"):
+        headers = {"host": "localhost", "x-acs-action": "ListVpcPeerConnections", "x-acs-version": version}
         answer = local_cloud.handle(Request("POST", "/", "", headers, b""))
         codes[version] = (answer.status, json.loads(answer.body)["Code"])
-    assert codes == {"2016-04-28": (501, "NotOfferedByLocalCloud"), "1999-01-01": (400, "InvalidVersion")}
+    assert codes == {"2022-01-01": (501, "NotOfferedByLocalCloud"), "1999-01-01": (400, "InvalidVersion")}
 
 
 def test_the_documented_table_is_that_of_the_code(tmp_path: Path) -> None:

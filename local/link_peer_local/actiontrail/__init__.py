@@ -1,0 +1,1 @@
+"""ActionTrail of the local cloud: looking up the recorded write calls of ECS."""

@@ -1,0 +1,1 @@
+"""The Tag service of the local cloud: tags of ECS resources, by ARN."""

@@ -1,0 +1,144 @@
+"""The Tag service: tags of instances, groups and network interfaces, by their ARNs.
+
+Unlike ECS's own actions it answers 200 with `FailedResources` for resources that it could not tag [doc 164375, 164376].
+How ActionTrail reports its writes is unknown, so no event is published for them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from link_peer_local.core.errors import ApiError, unknown_action
+from link_peer_local.core.identity import Caller
+from link_peer_local.core.json_text import loads
+from link_peer_local.ecs import tags
+from link_peer_local.ecs.call import Call
+from link_peer_local.ecs.paging import tokens
+from link_peer_local.ecs.params import Params, invalid, missing
+from link_peer_local.ecs.store import Store
+
+_ARN = re.compile(
+    r"arn:acs:ecs:(?P<region>[a-z0-9-]+|\*):(?P<account>\d+|\*):(?P<kind>instance|securitygroup|eni)/(?P<id>[\w-]+)"
+)
+KINDS = ("instance", "securitygroup", "eni")
+
+
+class TagBackend:
+    """The calls of the Tag service. `permitted(caller, action)` says what a caller's policy allows."""
+
+    def __init__(self, store: Store, permitted: Callable[[Caller, str], bool]) -> None:
+        self._store = store
+        self._permitted = permitted
+
+    def call(self, caller: Caller, action: str, params: Mapping[str, str]) -> dict[str, Any]:
+        """Run one action: the answer without RequestId, or ApiError."""
+        if action not in ACTIONS:
+            raise unknown_action()
+        if not self._permitted(caller, action):
+            raise ApiError("NoPermission", 403, "You are not authorized to do this action.")
+        store = self._store
+        with store.lock:
+            call = Call(store, store.account(caller.account), action, Params(params), store.clock.now())
+            if call.params.require("RegionId") != store.region:
+                raise ApiError("InvalidRegionId.NotFound", 404, "The specified RegionId does not exist.")
+            return ACTIONS[action](call)
+
+
+def tag_resources(call: Call) -> dict[str, Any]:
+    """Add the tags, a JSON object, to each resource that exists."""
+    wanted = _tags(call)
+    if not wanted:
+        raise missing("Tags")
+    tags.check(wanted)
+    return _each(call, lambda one, named: tags.write(one, named, wanted))
+
+
+def untag_resources(call: Call) -> dict[str, Any]:
+    """Remove the keys from each resource that exists."""
+    keys = call.params.listed("TagKey")
+    if not keys:
+        raise missing("TagKey")
+
+    def remove(one: Call, named: list[Any]) -> None:
+        for history in named:
+            history.change(one.now, lambda old: {key: old[key] for key in old if key not in keys})
+
+    return _each(call, remove)
+
+
+def list_tag_resources(call: Call) -> dict[str, Any]:
+    """The resources that match, by ARN or by having all of the tags, each with all of its tags."""
+    wanted = _tags(call)
+    arns = [_parse(call, arn) for arn in _arns(call, required=False)]
+    if not wanted and not arns:
+        raise missing("ResourceARN")
+    seen = call.now - call.store.read_lag.tags
+    rows = []
+    for kind in KINDS:
+        for resource in tags.resources(call, kind).values():
+            shown = resource.tags.at(seen)
+            named = not arns or (kind, resource.id) in arns
+            if shown and named and tags.exists(call, resource) and wanted.items() <= shown.items():
+                arn = f"arn:acs:ecs:{call.store.region}:{call.account.uid}:{kind}/{resource.id}"
+                listed = [{"Key": key, "Value": value, "Category": "Custom"} for key, value in sorted(shown.items())]
+                rows.append({"ResourceARN": arn, "Tags": listed})
+    rows.sort(key=lambda row: str(row["ResourceARN"]))
+    size = call.params.integer("PageSize", 50)
+    if not 1 <= size <= 1000:
+        raise invalid("PageSize")
+    paged = Call(
+        call.store, call.account, call.action, Params({**call.params.values, "MaxResults": str(size)}), call.now
+    )
+    chosen, token = tokens(paged, lambda _: rows, lambda row: row["ResourceARN"], default=50, least=1, most=1000)
+    return {"TagResources": list(chosen), "NextToken": token}
+
+
+def _each(call: Call, change: Callable[[Call, list[Any]], None]) -> dict[str, Any]:
+    failed = []
+    for arn in _arns(call, required=True):
+        try:
+            kind, resource = _parse(call, arn)
+            one = Call(call.store, call.account, call.action, Params({"ResourceType": kind}), call.now)
+            change(one, tags.named(one, [resource]))
+        except ApiError as refusal:
+            failed.append({"ResourceARN": arn, "Result": {"Code": refusal.code, "Message": refusal.message}})
+    return {"FailedResources": {"FailedResource": failed}}
+
+
+def _arns(call: Call, *, required: bool) -> list[str]:
+    arns = call.params.listed("ResourceARN")
+    if required and not arns:
+        raise missing("ResourceARN")
+    if len(arns) > 50:
+        raise invalid("ResourceARN")
+    return arns
+
+
+def _parse(call: Call, arn: str) -> tuple[str, str]:
+    """Type and id of a resource of the caller's."""
+    found = _ARN.fullmatch(arn)
+    if found is None:
+        raise ApiError("InvalidParameter.ResourceARN", 400, "The specified ResourceARN is invalid.")
+    if found["region"] not in ("*", call.store.region) or found["account"] not in ("*", call.account.uid):
+        raise ApiError("InvalidResourceId.NotFound", 404, "The specified ResourceIds are not found in our records.")
+    return found["kind"], found["id"]
+
+
+def _tags(call: Call) -> dict[str, str]:
+    text = call.params.get("Tags")
+    try:
+        value = loads(text) if text else {}
+    except ValueError:
+        value = None
+    if not isinstance(value, dict) or len(value) > 10 or not all(isinstance(each, str) for each in value.values()):
+        raise invalid("Tags")
+    return value
+
+
+ACTIONS: dict[str, Callable[[Call], dict[str, Any]]] = {
+    "ListTagResources": list_tag_resources,
+    "TagResources": tag_resources,
+    "UntagResources": untag_resources,
+}

@@ -1,0 +1,1 @@
+"""VPC of the local cloud: reading VPCs and vSwitches."""

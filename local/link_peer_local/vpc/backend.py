@@ -1,0 +1,112 @@
+"""VPC: the VPCs and vSwitches that an account may use, which the ECS backend holds.
+
+Fields [src alibabacloud-vpc20160428 7.2.2]. That an account also sees those that others share with it is [inferred] from
+the parameters `VpcOwnerId` and `VSwitchOwnerId`. Here nothing creates or changes a VPC by API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from link_peer_local.core.clock import utc
+from link_peer_local.core.errors import ApiError, unknown_action
+from link_peer_local.core.identity import Caller
+from link_peer_local.ecs.paging import numbered
+from link_peer_local.ecs.params import Params
+from link_peer_local.ecs.state import Vpc
+from link_peer_local.ecs.store import Store
+
+
+class VpcBackend:
+    """The calls of VPC. `permitted(caller, action)` says what a caller's policy allows."""
+
+    def __init__(self, store: Store, permitted: Callable[[Caller, str], bool]) -> None:
+        self._store = store
+        self._permitted = permitted
+
+    def call(self, caller: Caller, action: str, params: Mapping[str, str]) -> dict[str, Any]:
+        """Run one action: the answer without RequestId, or ApiError."""
+        if action not in ACTIONS:
+            raise unknown_action()
+        if not self._permitted(caller, action):
+            message = "User not authorized to operate on the specified resource, or this API doesn't support RAM."
+            raise ApiError("Forbidden.RAM", 403, message)
+        asked = Params(params)
+        if asked.require("RegionId") != self._store.region:
+            raise ApiError("InvalidRegionId.NotFound", 404, "The specified RegionId does not exist.")
+        with self._store.lock:
+            usable = [vpc for vpc in self._store.vpcs.values() if vpc.usable_by(caller.account)]
+            return ACTIONS[action](self._store, caller.account, asked, usable)
+
+
+def describe_vpcs(store: Store, _account: str, params: Params, vpcs: Iterable[Vpc]) -> dict[str, Any]:
+    """The VPCs that match: `VpcId` holds up to 20 ids, separated by commas. An unknown id gives none."""
+    wanted = [each for each in params.get("VpcId").split(",") if each]
+    if len(wanted) > 20:
+        raise ApiError("InvalidVpcId.Malformed", 400, "The specified VpcId is not valid.")
+    found = [
+        {
+            "VpcId": vpc.id,
+            "VpcName": vpc.name,
+            "Description": "",
+            "Status": "Available",
+            "CidrBlock": vpc.cidr,
+            "RegionId": store.region,
+            "OwnerId": int(vpc.owner),
+            "IsDefault": False,
+            "CreationTime": utc(vpc.created),
+            "ResourceGroupId": "",
+            "VRouterId": "",
+            "VSwitchIds": {"VSwitchId": [vpc.vswitch_id]},
+            "SecondaryCidrBlocks": {"SecondaryCidrBlock": []},
+            "UserCidrs": {"UserCidr": []},
+            "RouterTableIds": {"RouterTableIds": []},
+            "NatGatewayIds": {"NatGatewayIds": []},
+            "Tags": {"Tag": []},
+        }
+        for vpc in vpcs
+        if (not wanted or vpc.id in wanted)
+        and params.get("VpcName") in ("", vpc.name)
+        and params.get("VpcOwnerId") in ("", vpc.owner)
+        and not params.flag("IsDefault")
+        and not params.records("Tag")
+    ]
+    chosen, paging = numbered(params, found, most=50)
+    return {"Vpcs": {"Vpc": list(chosen)}, **paging}
+
+
+def describe_vswitches(store: Store, account: str, params: Params, vpcs: Iterable[Vpc]) -> dict[str, Any]:
+    """The vSwitches that match; each VPC has one here. Three addresses at its end and one at its start are reserved."""
+    found: list[dict[str, Any]] = [
+        {
+            "VSwitchId": vpc.vswitch_id,
+            "VSwitchName": "",
+            "Description": "",
+            "VpcId": vpc.id,
+            "Status": "Available",
+            "CidrBlock": str(vpc.subnet),
+            "ZoneId": store.zone,
+            "OwnerId": int(vpc.owner),
+            "ShareType": ("Shared" if vpc.owner != account else "Sharing") if vpc.shared_with else "",
+            "IsDefault": False,
+            "CreationTime": utc(vpc.created),
+            "AvailableIpAddressCount": vpc.subnet.num_addresses - 4 - vpc.used,
+            "ResourceGroupId": "",
+            "NetworkAclId": "",
+            "Tags": {"Tag": []},
+        }
+        for vpc in vpcs
+        if params.get("VSwitchId") in ("", vpc.vswitch_id)
+        and params.get("VpcId") in ("", vpc.id)
+        and params.get("ZoneId") in ("", store.zone)
+        and params.get("VSwitchOwnerId") in ("", vpc.owner)
+    ]
+    chosen, paging = numbered(params, found, most=50)
+    return {"VSwitches": {"VSwitch": list(chosen)}, **paging}
+
+
+ACTIONS: dict[str, Callable[[Store, str, Params, Iterable[Vpc]], dict[str, Any]]] = {
+    "DescribeVSwitches": describe_vswitches,
+    "DescribeVpcs": describe_vpcs,
+}

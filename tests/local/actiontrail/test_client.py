@@ -1,0 +1,113 @@
+"""ActionTrail through its official SDK: who changed what, with the RequestId of the call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from alibabacloud_actiontrail20200706 import models
+from alibabacloud_actiontrail20200706.client import Client
+from alibabacloud_ecs20140526 import models as ecs_models
+from alibabacloud_tea_openapi.exceptions import ClientException
+from alibabacloud_tea_openapi.models import Config
+from link_peer_local.cloud import LocalCloud
+
+from tests.local.ecs.helpers import HOME, REGION, RuleWorld, permission, refused
+
+
+class World(RuleWorld):
+    """Groups, and a client that looks events up."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        super().__init__(cloud)
+        keys = cloud.identity.accounts[HOME]
+        endpoint = f"actiontrail.{REGION}.aliyuncs.com"
+        self.trail = Client(Config(keys.access_key_id, keys.access_key_secret, endpoint=endpoint, protocol="http"))
+
+    def found(self, key: str = "", value: str = "", **more: Any) -> list[dict[str, Any]]:
+        condition = [models.LookupEventsRequestLookupAttribute(key=key, value=value)] if key else None
+        request = models.LookupEventsRequest(lookup_attribute=condition, **more)
+        events: list[dict[str, Any]] = self.trail.lookup_events(request).body.events
+        return events
+
+
+@pytest.fixture(name="w")
+def _world(local_cloud: LocalCloud) -> World:
+    return World(local_cloud)
+
+
+def test_a_change_is_found_with_its_request_id_and_caller(w: World) -> None:
+    """Reads are not recorded here, and another account's calls are in its own trail."""
+    given = permission(source_group_id=w.app)
+    request_id = w.ecs.authorize_security_group(
+        ecs_models.AuthorizeSecurityGroupRequest(region_id=REGION, security_group_id=w.db, permissions=[given])
+    ).body.request_id
+    w.rules(w.db)
+    (event,) = w.found("EventName", "AuthorizeSecurityGroup")
+    assert (event["requestId"], event["eventRW"], event["serviceName"]) == (request_id, "Write", "Ecs")
+    assert (event["userIdentity"]["accountId"], event["userIdentity"]["type"]) == (HOME, "root-account")
+    assert event["requestParameters"]["SecurityGroupId"] == w.db
+    assert [one["eventName"] for one in w.found("ResourceName", w.db)] == [
+        "AuthorizeSecurityGroup",
+        "CreateSecurityGroup",
+    ]
+    assert w.found("ResourceName", w.peer) == []
+
+
+def test_a_refused_change_is_recorded_with_its_error(w: World) -> None:
+    with refused("InvalidSourceGroupId.NotFound", 404):
+        w.authorize(w.db, permission(source_group_id="sg-none"))
+    assert w.found()[0]["errorCode"] == "InvalidSourceGroupId.NotFound"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "count"),
+    [
+        ("ServiceName", "Ecs", 2),
+        ("ServiceName", "Sts", 0),
+        ("User", "root", 2),
+        ("EventRW", "Read", 0),
+        ("ResourceType", "ACS::ECS::SecurityGroup", 2),
+    ],
+)
+def test_events_are_found_by_one_condition(w: World, key: str, value: str, count: int) -> None:
+    assert len(w.found(key, value)) == count
+
+
+def test_events_come_newest_first_in_pages(w: World) -> None:
+    first = w.trail.lookup_events(models.LookupEventsRequest(max_results="1")).body
+    second = w.trail.lookup_events(models.LookupEventsRequest(max_results="1", next_token=first.next_token)).body
+    assert [body.events[0]["referencedResources"]["ACS::ECS::SecurityGroup"] for body in (first, second)] == [
+        [w.db],
+        [w.app],
+    ]
+    assert second.next_token is None
+    assert w.found(direction="FORWARD") == list(reversed(w.found()))
+
+
+def test_events_have_a_range_of_time_and_may_appear_late(w: World) -> None:
+    """Seven days by default."""
+    w.cloud.trail.visible_after = 600
+    assert w.found() == []
+    w.cloud.clock.sleep(600)
+    assert len(w.found()) == 2
+    assert w.found(start_time="2026-11-25T00:00:01Z") == w.found(end_time="2026-11-24T23:59:59Z") == []
+    w.cloud.clock.sleep(7 * 86_400)
+    assert w.found() == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"max_results": "51"},
+        {"direction": "SIDEWAYS"},
+        {"start_time": "yesterday"},
+        {"start_time": "2026-11-25T00:00:01Z", "end_time": "2026-11-25T00:00:00Z"},
+        {"lookup_attribute": [models.LookupEventsRequestLookupAttribute(key="Colour", value="red")]},
+        {"lookup_attribute": [models.LookupEventsRequestLookupAttribute(key="EventRW", value="Read")] * 2},
+    ],
+)
+def test_an_invalid_query_is_refused(w: World, fields: dict[str, Any]) -> None:
+    with pytest.raises(ClientException) as problem:
+        w.trail.lookup_events(models.LookupEventsRequest(**fields))
+    assert problem.value.status_code == 400

@@ -1,0 +1,69 @@
+"""VPCs and vSwitches through the official SDK."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from alibabacloud_tea_openapi.exceptions import ClientException
+from alibabacloud_tea_openapi.models import Config
+from alibabacloud_vpc20160428 import models
+from alibabacloud_vpc20160428.client import Client
+from link_peer_local.cloud import LocalCloud
+
+HOME, PEER, REGION = "1000000000000001", "1000000000000002", "cn-qingdao"
+
+
+def client(cloud: LocalCloud, account: str = HOME) -> Client:
+    keys = cloud.identity.accounts[account]
+    endpoint = f"vpc.{REGION}.aliyuncs.com"
+    return Client(Config(keys.access_key_id, keys.access_key_secret, endpoint=endpoint, protocol="http"))
+
+
+def vpcs(client: Client, **filters: Any) -> list[Any]:
+    request = models.DescribeVpcsRequest(region_id=REGION, **filters)
+    return client.describe_vpcs(request).body.vpcs.vpc
+
+
+def vswitches(client: Client, **filters: Any) -> list[Any]:
+    request = models.DescribeVSwitchesRequest(region_id=REGION, **filters)
+    return client.describe_vswitches(request).body.v_switches.v_switch
+
+
+def test_an_account_sees_its_vpcs_and_those_shared_with_it(local_cloud: LocalCloud) -> None:
+    own, other, shared = local_cloud.ecs.vpcs.values()
+    assert [vpc.vpc_id for vpc in vpcs(client(local_cloud))] == [own.id, shared.id]
+    assert [vpc.vpc_id for vpc in vpcs(client(local_cloud, PEER))] == [other.id, shared.id]
+    (vpc,) = vpcs(client(local_cloud, PEER), vpc_id=shared.id)
+    assert (vpc.owner_id, vpc.cidr_block, vpc.status, vpc.region_id) == (int(HOME), shared.cidr, "Available", REGION)
+    assert vpc.v_switch_ids.v_switch_id == [shared.vswitch_id]
+
+
+def test_filters_are_combined_and_lists_are_paged(local_cloud: LocalCloud) -> None:
+    """Unknown ids give nothing."""
+    home = client(local_cloud)
+    own, _, shared = local_cloud.ecs.vpcs.values()
+    assert len(vpcs(home, vpc_id=f"{own.id},{shared.id},vpc-none")) == 2
+    assert vpcs(home, vpc_id="vpc-none") == vpcs(home, is_default=True) == []
+    assert [vpc.vpc_id for vpc in vpcs(home, vpc_name=own.name)] == [own.id]
+    assert vpcs(client(local_cloud, PEER), vpc_owner_id=int(HOME))[0].vpc_id == shared.id
+    body = home.describe_vpcs(models.DescribeVpcsRequest(region_id=REGION, page_size=1, page_number=2)).body
+    assert (body.total_count, [vpc.vpc_id for vpc in body.vpcs.vpc]) == (2, [shared.id])
+
+
+def test_a_vswitch_counts_its_free_addresses(local_cloud: LocalCloud) -> None:
+    """A /20 has 4,092. Sharing is shown from either side."""
+    shared = list(local_cloud.ecs.vpcs.values())[2]
+    group = local_cloud.ecs.create_group(HOME, shared.id)
+    local_cloud.ecs.create_instance(HOME, [group])
+    (mine,) = vswitches(client(local_cloud), vpc_id=shared.id)
+    (theirs,) = vswitches(client(local_cloud, PEER), v_switch_id=shared.vswitch_id)
+    assert (mine.available_ip_address_count, mine.share_type, theirs.share_type) == (4091, "Sharing", "Shared")
+    assert (mine.cidr_block, mine.zone_id) == (str(shared.subnet), local_cloud.ecs.zone)
+    assert vswitches(client(local_cloud), zone_id="cn-qingdao-z") == []
+
+
+def test_another_region_is_not_here(local_cloud: LocalCloud) -> None:
+    with pytest.raises(ClientException) as refused:
+        client(local_cloud).describe_vpcs(models.DescribeVpcsRequest(region_id="cn-atlantis"))
+    assert (refused.value.code, refused.value.status_code) == ("InvalidRegionId.NotFound", 404)
