@@ -35,6 +35,12 @@ class Knobs(Struct, kw_only=True, forbid_unknown_fields=True):
     ] = "InvalidParam.SecurityGroupRuleId"
     """The error of RevokeSecurityGroup for a rule id that does not exist: all four are documented or were reported."""
 
+    missing_permission: Literal["nothing", "RuleNotExist"] = "nothing"
+    """What revoking a rule by its content does when there is none: nothing [doc], or an error, as a user reported."""
+
+    cross_vpc_sources: bool = False
+    """Whether a source group may be in another VPC: error tables refuse it, a test of Terraform's provider expects it."""
+
     partial_writes: bool = False
     """Whether a call with one invalid permission has written those before it. The contract of this cloud says no."""
 

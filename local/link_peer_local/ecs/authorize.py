@@ -149,14 +149,14 @@ def _check_peer(call: Call, group: Group, rule: Rule) -> None:
             "The specified SecurityGroup network type should be same with SourceGroup network type (vpc or classic)."
         )
         raise ApiError("InvalidNetworkType.Mismatch", 403, message)
-    if named.vpc_id != group.vpc_id:
+    if named.vpc_id != group.vpc_id and not call.store.knobs.cross_vpc_sources:
         other = "source group" if rule.direction == "ingress" else "destination group"
         message = f"Specified security group and {other} are not in the same VPC."
         raise ApiError(f"Invalid{peer}GroupId.Mismatch", 400, message)
 
 
 def _revoke(call: Call, direction: str) -> dict[str, Any]:
-    """Revoke by rule id or by permission; a missing rule is an error only by id (since 2024-07-08) [doc]."""
+    """Revoke by rule id or by permission; by id a missing rule is an error (since 2024-07-08) [doc]."""
     group = call.writable_group(call.params.require("SecurityGroupId"))
     ids = call.params.listed("SecurityGroupRuleId")
     if ids:
@@ -166,6 +166,8 @@ def _revoke(call: Call, direction: str) -> dict[str, Any]:
     else:
         wanted = {rule.identity for rule in _parse(call, group, direction)}
         revoked = {rule.id for rule in group.rules.at(call.now) if rule.identity in wanted}
+        if not revoked and call.store.knobs.missing_permission == "RuleNotExist":
+            raise ApiError("InvalidSecurityGroupRule.RuleNotExist", 400, "The specified rule does not exist.")
     if revoked:
         group.rules.change(call.now, lambda old: tuple(rule for rule in old if rule.id not in revoked))
     return {}

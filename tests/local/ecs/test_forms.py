@@ -144,6 +144,24 @@ def test_the_error_for_a_missing_rule_is_a_knob(w: RuleWorld, code: str, status:
         w.revoke(w.db, "sgr-bp1missing")
 
 
+def test_revoking_what_is_not_there_is_a_knob(w: RuleWorld) -> None:
+    """By content. By id it is an error under every reading."""
+    missing = {"ip_protocol": "tcp", "port_range": "3306/3306", "source_group_id": w.app}
+    w.revoke(w.db, **missing)
+    w.cloud.knobs.missing_permission = "RuleNotExist"
+    with refused("InvalidSecurityGroupRule.RuleNotExist", 400):
+        w.revoke(w.db, **missing)
+
+
+def test_whether_a_source_may_be_in_another_vpc_is_a_knob(w: RuleWorld) -> None:
+    other = new_group(w.ecs)
+    with refused("InvalidSourceGroupId.Mismatch", 400):
+        w.authorize(w.db, permission(source_group_id=other))
+    w.cloud.knobs.cross_vpc_sources = True
+    w.authorize(w.db, permission(source_group_id=other))
+    assert [rule.source_group_id for rule in w.rules(w.db)] == [other]
+
+
 def test_whether_a_refused_call_has_written_its_first_permissions_is_a_knob(w: RuleWorld) -> None:
     w.cloud.knobs.partial_writes = True
     with refused("InvalidSourceGroupId.NotFound", 404):
