@@ -10,24 +10,31 @@ import sys
 from pathlib import Path
 
 from link_peer_local.actiontrail.backend import ACTIONS as ACTIONTRAIL
+from link_peer_local.cms.backend import OPERATIONS as CMS
 from link_peer_local.core import real_api
 from link_peer_local.ecs.actions import ACTIONS as ECS
+from link_peer_local.eventbridge.rules import RULE_ACTIONS
+from link_peer_local.fc.control import ACTIONS as FC_CONTROL
 from link_peer_local.mns.wire import OPERATIONS as MNS
+from link_peer_local.ram.backend import OPERATIONS as RAM
 from link_peer_local.sls.routes import OPERATIONS as SLS
 from link_peer_local.tag.backend import ACTIONS as TAG
 from link_peer_local.vpc.backend import ACTIONS as VPC
 
 OFFERED: dict[str, frozenset[str]] = {
     "actiontrail": frozenset(ACTIONTRAIL),
+    "cms": frozenset(CMS),
     "ecs": frozenset(ECS),
-    "eventbridge": frozenset({"PutEvents"}),
+    "eventbridge": frozenset({"ListEventBuses", "PutEvents"}) | RULE_ACTIONS,
     "fc": frozenset(
         {
             *("GetAsyncTask", "GetFunction", "GetStatefulAsyncInvocation", "InvokeFunction", "ListAsyncTasks"),
             *("ListFunctions", "ListStatefulAsyncInvocations", "StopAsyncTask", "StopStatefulAsyncInvocation"),
+            *FC_CONTROL,
         }
     ),
     "mns": MNS,
+    "ram": frozenset(RAM),
     "sls": SLS,
     "sts": frozenset({"AssumeRole", "GetCallerIdentity"}),
     "tag": frozenset(TAG),

@@ -44,7 +44,7 @@ class CmsBackend:
 
     def call(self, caller: Caller, action: str, params: Params) -> Answer:
         """Run one action: the answer without RequestId, or ApiError."""
-        operation = _OPERATIONS.get(action)
+        operation = OPERATIONS.get(action)
         if operation is None:
             raise unknown_action()
         with self._lock:
@@ -197,7 +197,7 @@ def _delete_contact_group(account: Account, params: Params) -> Answer:
     return {}
 
 
-_OPERATIONS: dict[str, Callable[[Account, Params], Answer]] = {
+OPERATIONS: dict[str, Callable[[Account, Params], Answer]] = {
     "PutResourceMetricRule": _put_resource_metric_rule,
     "DescribeMetricRuleList": _describe_metric_rule_list,
     "DeleteMetricRules": _delete_metric_rules,

@@ -28,7 +28,7 @@ class RamBackend:
 
     def call(self, caller: Caller, action: str, params: Mapping[str, str]) -> Answer:
         """Run one action: the answer without RequestId, or ApiError."""
-        operation = _OPERATIONS.get(action)
+        operation = OPERATIONS.get(action)
         if operation is None:
             raise unknown_action()
         if not self._identity.permitted(caller, access(action, params, caller.account)):
@@ -37,7 +37,7 @@ class RamBackend:
             return operation(Call(self._identity, caller.account, params, self._clock.now()))
 
 
-_OPERATIONS: dict[str, Callable[[Call], Answer]] = {
+OPERATIONS: dict[str, Callable[[Call], Answer]] = {
     "AttachPolicyToRole": attachments.attach_policy_to_role,
     "AttachPolicyToUser": attachments.attach_policy_to_user,
     "CreateAccessKey": users.create_access_key,

@@ -25,6 +25,7 @@ _ACTIONS = {  # operations whose action has another name
     "CreateAlert": "CreateJob",
     "GetAlert": "GetJob",
     "ListAlerts": "ListJobs",
+    "GetCheckPoint": "GetConsumerGroupCheckPoint",
     "UpdateAlert": "UpdateJob",
     "DeleteAlert": "DeleteJob",
 }
@@ -40,6 +41,8 @@ def access(request: Request, region: str, account: str) -> Access:
     project = project_and_region(request)[0] or "*"
     kind, _, rest = request.path.strip("/").partition("/")
     below = f"/{_KINDS.get(kind, kind)}/{unquote(rest.partition('/')[0]) or '*'}" if kind else ""
+    if "/consumergroups" in request.path:
+        below += f"/consumergroup/{names.get('group', '*')}"
     action = f"log:{_ACTIONS.get(operation, operation)}"
     return Access(action, [f"acs:log:{region}:{account}:project/{project}{below}"])
 

@@ -12,6 +12,8 @@ from aliyun.log import LogClient, LogException, LogItem
 from aliyun.log.consumer import ConsumerProcessorBase, ConsumerWorker, CursorPosition, LogHubConfig
 from aliyun.log.putlogsrequest import PutLogsRequest
 from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.http import Request
+from link_peer_local.sls import permissions
 
 HOME = "1000000000000001"
 ENDPOINT = "cn-qingdao.log.aliyuncs.com"
@@ -165,6 +167,22 @@ def test_an_invalid_checkpoint_is_refused(group: LogClient) -> None:
     assert refusal(lambda: group.update_check_point(*GROUP, 0, "not base64!")) == (400, "InvalidShardCheckPoint")
     assert refusal(lambda: group.update_check_point(*GROUP, 9, CURSOR)) == (404, "ShardNotExist")
     assert refusal(lambda: group.get_check_point(*GROUP, 9)) == (404, "ShardNotExist")
+
+
+def test_a_consumer_group_is_a_resource_of_its_own() -> None:
+    """RAM sees the group's name, and `*` where none is in the path; the checkpoint's action has another name."""
+    where = f"acs:log:cn-qingdao:{HOME}:project/proj/logstore/store/consumergroup"
+    asked = {}
+    for method, rest in (("GET", ""), ("GET", "/siem"), ("POST", "/siem?type=heartbeat")):
+        path, _, query = f"/logstores/store/consumergroups{rest}".partition("?")
+        request = Request(method, path, query, {"host": f"proj.{ENDPOINT}"})
+        found = permissions.access(request, "cn-qingdao", HOME)
+        asked[found.action] = found.resources
+    assert asked == {
+        "log:ListConsumerGroup": [f"{where}/*"],
+        "log:GetConsumerGroupCheckPoint": [f"{where}/siem"],
+        "log:ConsumerGroupHeartBeat": [f"{where}/siem"],
+    }
 
 
 # the official worker
