@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from link_peer.engine.effects import Effects
 from link_peer.engine.records import decision_record
 from link_peer.runtime.audit import DECISION_FIELDS
 
@@ -26,7 +27,11 @@ def denied_records(sweep: Sweep, recorded: Iterable[Record]) -> list[Record]:
     already are left out."""
     region = sweep.delivery.region
     known = {record.get("link") for record in recorded if record.get("outcome") in ("denied", "failed")}
-    found = [decision_record(decision, region, "outcome") for decision in sweep.denied.values()]
+    effects = Effects(sweep.reader)
+    found = [
+        {**decision_record(decision, region, "outcome"), **effects.fields(decision)}
+        for decision in sweep.denied.values()
+    ]
     return [
         {**DECISION_FIELDS, **{name: value for name, value in record.items() if value}}
         for record in found

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from link_peer.domain.errors import Ambiguous
-from link_peer.domain.model import PRIORITY, Group, Instance, Party, Port, Rule, RuleKey
+from link_peer.domain.model import PRIORITY, Group, Instance, Party, Port, Rule, RuleKey, Traffic
 
 _HOST_CIDR = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}/32", re.ASCII)
 
@@ -58,20 +58,22 @@ def group(account: str, item: Any) -> Group:
         managed=bool(item.service_managed),
         tags=_tags(item),
         group_rules=int(item.group_to_group_rule_count or 0),
-        rule_count=int(item.rule_count or 0),
+        rule_count=-1 if item.rule_count is None else int(item.rule_count),
     )
 
 
 def rule(party: Party, item: Any) -> Rule:
-    """An ingress rule of DescribeSecurityGroupAttribute."""
+    """A rule of DescribeSecurityGroupAttribute."""
+    key = _key(party, item)
     return Rule(
         group=party,
         id=item.security_group_rule_id or "",
-        key=_key(party, item),
+        key=key,
         policy=(item.policy or "").lower(),
         priority=int(item.priority or 1),
         description=item.description or "",
         created=item.create_time or "",
+        other=None if key else _traffic(party, item),
     )
 
 
@@ -108,22 +110,64 @@ def _key(party: Party, item: Any) -> RuleKey | None:
         item.source_prefix_list_id,
         item.port_range_list_id,
     )
-    source_ports = item.source_port_range or ""
-    if any(foreign) or source_ports not in ("", "-1/-1"):
+    if _is_egress(item) or any(foreign) or (item.source_port_range or "-1/-1") != "-1/-1":
         return None
+    port = _port(item)
+    source = _source_group(party, item) or _host(item.source_cidr_ip)
+    dest = _host(item.dest_cidr_ip)
+    if port is None or not source or (item.dest_cidr_ip and not dest):
+        return None
+    return RuleKey(party, source, dest, port)
+
+
+def _traffic(party: Party, item: Any) -> Traffic | None:
+    """What a rule applies to that has no identity as ours; None for IPv6."""
+    if item.ipv_6source_cidr_ip or item.ipv_6dest_cidr_ip:
+        return None
+    if _is_egress(item):
+        direction, own = "egress", item.source_cidr_ip
+        peer = _group(item.dest_group_id, item.dest_group_owner_account, party) or _cidr(item.dest_cidr_ip)
+    else:
+        direction, own = "ingress", item.dest_cidr_ip
+        peer = _source_group(party, item) or _cidr(item.source_cidr_ip)
+    port = _port(item)
+    if (item.source_port_range or "-1/-1") == "-1/-1":
+        return Traffic(direction, peer, _cidr(own), port)
+    source_ports = _range(item.source_port_range)
+    return Traffic(direction, peer, _cidr(own), port if source_ports else None, source_ports)
+
+
+def _is_egress(item: Any) -> bool:
+    return (item.direction or "").lower() == "egress"
+
+
+def _source_group(party: Party, item: Any) -> str:
+    return _group(item.source_group_id, item.source_group_owner_account, party)
+
+
+def _group(group: str | None, owner: str | None, party: Party) -> str:
+    """`sg-…@<uid>`: the API returns the owner as a uid, and nothing for a group of the same account [doc 2016-09-23 notice]."""
+    return f"{group}@{owner or party.account}" if group else ""
+
+
+def _port(item: Any) -> Port | None:
+    """The rule's protocol and ports; None for a port list."""
+    ports = _range(item.port_range)
+    return Port((item.ip_protocol or "").lower(), *ports) if ports else None
+
+
+def _range(ports: str | None) -> tuple[int, int] | None:
+    """`low/high` as numbers; None for any other text."""
     try:
-        low, high = (int(end) for end in (item.port_range or "").split("/"))
+        low, high = (int(end) for end in (ports or "").split("/"))
     except ValueError:
         return None
-    if item.source_group_id:
-        # the API returns the owner as a uid, and nothing for a group of the same account [doc 2016-09-23 notice]
-        source = f"{item.source_group_id}@{item.source_group_owner_account or party.account}"
-    else:
-        source = _host(item.source_cidr_ip)
-    dest = _host(item.dest_cidr_ip)
-    if not source or (item.dest_cidr_ip and not dest):
-        return None
-    return RuleKey(party, source, dest, Port((item.ip_protocol or "").lower(), low, high))
+    return low, high
+
+
+def _cidr(addresses: str | None) -> str:
+    """Addresses as a CIDR; the API returns a single one with or without the mask."""
+    return f"{addresses}/32" if addresses and "/" not in addresses else addresses or ""
 
 
 def _host(cidr: str | None) -> str:

@@ -137,10 +137,26 @@ class Marker(msgspec.Struct, frozen=True):
     ends: tuple[Party, Party] | None = None
 
 
-class Rule(msgspec.Struct, frozen=True):
-    """One ingress rule as DescribeSecurityGroupAttribute returns it.
+class Traffic(msgspec.Struct, frozen=True):
+    """The IPv4 packets that a rule applies to.
 
-    `key` is None if the rule is of a kind that we never write: IPv6, a prefix list, source ports, a range wider than /32.
+    `peer` is the other end: `sg-…@<uid>`, or addresses as a CIDR; empty for a prefix list, whose entries are not read.
+    `own` restricts the end that is in the rule's group, as a CIDR, where it is restricted. `port` is None for a port list, and
+    for what cannot be read.
+    """
+
+    direction: str  # ingress | egress
+    peer: str
+    own: str
+    port: Port | None
+    source_ports: tuple[int, int] | None = None  # low, high; None: any
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One rule as DescribeSecurityGroupAttribute returns it.
+
+    `key` is None if the rule is of a kind that we never write: egress, IPv6, a prefix list, source ports, a range wider than
+    /32. `other` is what such a rule applies to; None for IPv6.
     """
 
     group: Party
@@ -150,6 +166,13 @@ class Rule(msgspec.Struct, frozen=True):
     priority: int
     description: str = ""
     created: str = ""  # CreateTime, as the API writes it
+    other: Traffic | None = None
+
+    @property
+    def traffic(self) -> Traffic | None:
+        """The IPv4 packets that the rule applies to; None if there are none."""
+        key = self.key
+        return self.other if key is None else Traffic("ingress", key.source, key.dest, key.port)
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -161,7 +184,7 @@ class Group(msgspec.Struct, frozen=True):
     managed: bool = False
     tags: Mapping[str, str] = {}
     group_rules: int = 0  # rules that name a group: GroupToGroupRuleCount
-    rule_count: int = 0  # all rules: RuleCount
+    rule_count: int = 0  # all rules, of both directions: RuleCount; -1 where the answer has none
 
 
 class Instance(msgspec.Struct, frozen=True):

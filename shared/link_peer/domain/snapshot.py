@@ -31,7 +31,7 @@ class Listing(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True, dict=True):
     """One reading of the cloud. A party in `requested` that is in neither `instances` nor `groups` was not shown.
 
-    `rules` holds the ingress rules of each group that was read; a group that does not exist has none.
+    `rules` holds the rules, ingress and egress, of each group that was read; a group that does not exist has none.
     `complete_groups` are groups all of whose members were read, `whole_accounts` accounts whose every instance was; their
     `listings` say what that read showed. Not all of it need be in `instances`: see `set_aside`.
     `live_accounts` showed at least one instance in an unfiltered read.

@@ -18,6 +18,7 @@ from link_peer.domain.model import Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import group_tags, iso
+from link_peer.engine.effects import Effects
 from link_peer.engine.reader import Reader
 from link_peer.engine.records import decision_record, why_fields
 from link_peer.engine.settle import Requests, Settler
@@ -86,6 +87,7 @@ class Applier:
         self._guard = guard
         self._expires_at = expires_at
         self._settler = Settler(reader, delivery.policy, delivery.region, delivery.retry)
+        self._effects = Effects(reader)
         self._tagged_ahead: dict[Party, str] = {}  # with the RequestId
         self._between_instances: set[Party] = set()  # groups on which this pass has rules between instances
         self._partial: dict[Link, _Partial] = {}
@@ -231,7 +233,12 @@ class Applier:
         report.reasons[decision.outcome, decision.why.code.value] += 1
         rules = list(rules)
         record = decision_record(decision, self._region, "outcome", rules=rules, api_requests=requests)
-        return {**record, "instances": self._admitted(rule.key for rule in rules if rule.key)}
+        changed = bool(decision.edits) and decision.outcome in ("applied", "removed")
+        return {
+            **record,
+            "instances": self._admitted(rule.key for rule in rules if rule.key),
+            **self._effects.fields(decision, changed=changed and not self._delivery.out_of_time()),
+        }
 
     def _admitted(self, keys: Iterable[RuleKey]) -> str:
         """How many instances these rules admit, as far as that is known without another read."""

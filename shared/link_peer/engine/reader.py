@@ -222,7 +222,7 @@ class Reader:
                 self._read(question.account, functools.partial(self._read_inner_access, question))
 
     def rules(self, groups: Iterable[Party], until: float = math.inf) -> None:
-        """Reads the ingress rules of these groups. A group that does not exist has none. What the pace does not let through
+        """Reads the rules of these groups. A group that does not exist has none. What the pace does not let through
         at once is left unread, as is the rest from `until` (epoch seconds) on: see `has_rules`."""
         todo = sorted(set(groups) - self._rules.keys())
 
@@ -238,6 +238,17 @@ class Reader:
     def has_rules(self, group: Party) -> bool:
         """Whether the group's rules were read."""
         return group in self._rules
+
+    def rules_aside(self, group: Party) -> tuple[Rule, ...] | None:
+        """The group's rules, read now and not kept, so that no decision is made from them. None where they cannot be read
+        at this moment."""
+        ecs = self.ecs(group.account) if self.readable(group.account) else None
+        if ecs is None or (self._pace is not None and not self._pace.may(group.account, _READ_RULES)):
+            return None
+        try:
+            return tuple(ecs.rules(group.id))
+        except (Transient, CloudError):
+            return None
 
     def refresh_rules(self, group: Party) -> tuple[Rule, ...]:
         """The group's rules as they are now. Raises NoAccess or Transient, also where this reader is tolerant."""

@@ -20,9 +20,10 @@ from link_peer.runtime.retry import Retry
 # Every record of a decision has every field of docs/audit.md, so that a reader need not ask which exist.
 DECISION_FIELDS = {
     **dict.fromkeys(("reason", "detail", "advice", "link", "from_account", "from", "to_account", "to", "ports"), ""),
-    **dict.fromkeys(("api_requests", "claimed_by", "consent", "queue", "instances"), ""),
+    **dict.fromkeys(("api_requests", "claimed_by", "consent", "queue", "instances", "effect_detail"), ""),
     "rules": "[]",
     "reachability": "unknown",
+    "effect": "unknown",
 }
 
 FIELD_LIMIT = 8_000

@@ -63,7 +63,7 @@ class Ecs(Protocol):
         ...
 
     def rules(self, group: str) -> list[Rule]:
-        """The ingress rules of a group."""
+        """The rules of a group, of both directions. Only ingress rules have a key."""
         ...
 
     def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:

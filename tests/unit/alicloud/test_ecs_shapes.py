@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from link_peer.alicloud import ecs_shapes as shapes
 from link_peer.domain.errors import Ambiguous
-from link_peer.domain.model import ALL, Instance, Party, Port, RuleKey
+from link_peer.domain.model import ALL, Instance, Party, Port, RuleKey, Traffic
 
 HOME, PEER = "1000000000000001", "1000000000000002"
 DB = Party(HOME, "sg-db")
@@ -23,7 +23,8 @@ def permission(**changes: Any) -> Any:
     """A rule of one group on TCP 22, as DescribeSecurityGroupAttribute shows it."""
     names = (
         "ipv_6source_cidr_ip ipv_6dest_cidr_ip source_prefix_list_id port_range_list_id source_port_range "
-        "source_group_owner_account source_cidr_ip dest_cidr_ip security_group_rule_id policy priority description create_time"
+        "source_group_owner_account source_cidr_ip dest_cidr_ip security_group_rule_id policy priority description create_time "
+        "direction dest_group_id dest_group_owner_account dest_prefix_list_id"
     )
     fields = {**dict.fromkeys(names.split()), "ip_protocol": "TCP", "port_range": "22/22", "source_group_id": "sg-app"}
     return model(**{**fields, **changes})
@@ -100,12 +101,48 @@ def test_protocol_and_ports_are_read_in_either_case(protocol: str, ports: str, p
         {"source_group_id": None},
         {"source_group_id": None, "source_cidr_ip": "10.0.0.0/24"},
         {"dest_cidr_ip": "10.0.0.0/24"},
+        {"direction": "egress"},
+        {"direction": "egress", "source_group_id": None, "dest_group_id": "sg-app"},
     ],
 )
 def test_a_rule_of_a_kind_that_we_never_write_has_no_key(changes: dict[str, Any]) -> None:
     """It is kept with its id and description, and is nobody's equal."""
     found = shapes.rule(DB, permission(security_group_rule_id="sgr-1", **changes))
     assert (found.key, found.id) == (None, "sgr-1")
+
+
+TCP22 = KEY.port
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, Traffic("ingress", f"sg-app@{HOME}", "", TCP22)),
+        ({"source_group_id": None, "source_cidr_ip": "10.0.0.0/24"}, Traffic("ingress", "10.0.0.0/24", "", TCP22)),
+        ({"dest_cidr_ip": "10.0.0.0/24"}, Traffic("ingress", f"sg-app@{HOME}", "10.0.0.0/24", TCP22)),
+        ({"source_port_range": "1/2"}, Traffic("ingress", f"sg-app@{HOME}", "", TCP22, (1, 2))),
+        ({"source_port_range": "1"}, Traffic("ingress", f"sg-app@{HOME}", "", None)),
+        ({"source_group_id": None, "source_prefix_list_id": "pl-1"}, Traffic("ingress", "", "", TCP22)),
+        ({"port_range": None, "port_range_list_id": "prl-1"}, Traffic("ingress", f"sg-app@{HOME}", "", None)),
+        ({"ipv_6source_cidr_ip": "fd00::/8", "source_group_id": None}, None),
+        ({"ipv_6dest_cidr_ip": "fd00::/8"}, None),
+        (
+            {"direction": "egress", "source_group_id": None, "dest_group_id": "sg-x", "source_cidr_ip": "10.0.0.1"},
+            Traffic("egress", f"sg-x@{HOME}", "10.0.0.1/32", TCP22),
+        ),
+        (
+            {"direction": "egress", "source_group_id": "", "dest_group_id": "sg-x", "dest_group_owner_account": PEER},
+            Traffic("egress", f"sg-x@{PEER}", "", TCP22),
+        ),
+        (
+            {"direction": "egress", "source_group_id": None, "dest_cidr_ip": "10.0.0.2"},
+            Traffic("egress", "10.0.0.2/32", "", TCP22),
+        ),
+    ],
+)
+def test_what_a_rule_applies_to_is_read_for_both_directions(changes: dict[str, Any], expected: Traffic | None) -> None:
+    """Prefix lists and port lists are not read; IPv6 is left out."""
+    assert shapes.rule(DB, permission(**changes)).traffic == expected
 
 
 @pytest.mark.parametrize(
@@ -170,13 +207,13 @@ def test_an_instance_may_have_neither_vpc_nor_address_nor_groups_nor_tags() -> N
 @pytest.mark.parametrize(("kind", "advanced"), [("normal", False), ("enterprise", True), (None, False)])
 @pytest.mark.parametrize("managed", [True, False, None])
 def test_a_group_is_read_with_its_kind_and_counts(kind: str | None, advanced: bool, managed: bool | None) -> None:
-    """Counts that the cloud does not give are 0."""
+    """Where the cloud does not give a count, a group may have rules, and its quota is not taken as used."""
     fields = {"security_group_id": "sg-db", "security_group_type": kind, "service_managed": managed, "tags": None}
     full = shapes.group(HOME, model(**fields, vpc_id="vpc-1", group_to_group_rule_count=3, rule_count="7"))
     assert (full.party, full.vpc, full.advanced, full.managed) == (DB, "vpc-1", advanced, bool(managed))
     assert (full.group_rules, full.rule_count, full.tags) == (3, 7, {})
     bare = shapes.group(HOME, model(**fields, vpc_id=None, group_to_group_rule_count=None, rule_count=None))
-    assert (bare.vpc, bare.group_rules, bare.rule_count) == ("", 0, 0)
+    assert (bare.vpc, bare.group_rules, bare.rule_count) == ("", 0, -1)
 
 
 # responses

@@ -16,6 +16,7 @@ from link_peer.domain.request import Request
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import instances_tag
 from link_peer.engine.converge import Scope, converge, plan_only, report_held
+from link_peer.engine.effects import Effects
 from link_peer.engine.reader import Reader
 from link_peer.engine.records import decision_record
 from link_peer.planning.actual import link_of, owned_rules
@@ -123,7 +124,8 @@ class PairScope(Scope):
     def record(self, outcome: str, why: Denial) -> None:
         """Writes the one outcome of a request that is not planned, or finds nothing to do."""
         decision = Decision(self.link, self.request.action, outcome, why)
-        self.audit.write([decision_record(decision, self.delivery.region, "outcome")])
+        record = decision_record(decision, self.delivery.region, "outcome")
+        self.audit.write([{**record, **Effects(self.reader).fields(decision)}])
 
     def _barred(self) -> Denial | None:
         return unknown_account(self.policy, self.link) or no_access(self.reader.snapshot(), self.link)

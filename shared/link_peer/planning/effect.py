@@ -1,0 +1,397 @@
+"""Would a packet get through, as far as security groups decide? Pure; it informs, and never decides what is written.
+
+    both ends in one basic group with InnerAccessPolicy Accept ─▶ passes, whatever the rules say
+    else: egress rules of all of the sender's groups    ─▶ the smallest priority, drop on a tie; none: by the groups' type
+     and: ingress rules of all of the receiver's groups ─▶ the smallest priority, drop on a tie; none: dropped
+
+[doc] help pages "Security group rules": the rules of all groups of an instance are sorted and applied together with the
+defaults, and groups are stateful, so that answers need no rule; "Basic and advanced security groups": a basic group lets
+everything out, an advanced one nothing, and one instance has groups of one type only; ModifySecurityGroupPolicy (2026-01):
+Accept holds regardless of custom rules, Drop leaves it to the rules.
+
+What was not read is never guessed: the answer is then unknown, unless nothing that is missing could change it.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule, Traffic, ports_text
+from link_peer.domain.snapshot import Snapshot
+
+EPHEMERAL = (32768, 65535)
+"""The ports that connections come from: Linux and Windows begin at 32768 and 49152."""
+
+_NUMBERS = {"1": "icmp", "6": "tcp", "17": "udp", "47": "gre", "58": "icmpv6"}
+_WITH_PORTS = ("tcp", "udp")
+_LAST_PORT = 65535
+_REASONS = 3  # named in a text, of many
+
+
+class End(msgspec.Struct, frozen=True):
+    """One end of a packet: an instance, or any instance that is in these groups only, whose address is not known."""
+
+    groups: tuple[Party, ...]
+    vpc: str
+    ip: str = ""
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """The answer: None where it is not known. `detail` names what decides, `rules` are the rules among it. `blocked` and
+    `passed` are the packets that were found to be so. The groups in `unread` would have to be read to know more."""
+
+    passes: bool | None
+    detail: str
+    rules: tuple[Rule, ...] = ()
+    blocked: tuple[Port, ...] = ()
+    passed: tuple[Port, ...] = ()
+    unread: frozenset[Party] = frozenset()
+
+    @property
+    def word(self) -> str:
+        """`passes`, `blocked` or `unknown`, as records have it."""
+        return {True: "passes", False: "blocked", None: "unknown"}[self.passes]
+
+
+def of_link(snapshot: Snapshot, link: Link, asker: Party | None = None) -> Effect:
+    """What becomes of the packets of a link; for a mutual link, in both directions.
+
+    Between groups these are packets between instances that are in no other group, and have any address. `asker` is an
+    instance of one of the two groups that stands for its group, with all of its groups and its address.
+    """
+    ends = _ends(snapshot, link, asker)
+    missing = [party for party, end in zip((link.source, link.target), ends, strict=True) if end is None]
+    source, target = ends
+    if source is None or target is None:
+        return Effect(None, f"{' and '.join(map(str, missing))} was not read" if all(p.id for p in missing) else "")
+    ports = link.ports or (ALL,)
+    effects = [between(snapshot, source, target, ports)]
+    if link.mutual:
+        effects.append(between(snapshot, target, source, ports))
+    return together(effects)
+
+
+def end_of(instance: Instance) -> End:
+    """An instance as one end."""
+    return End(tuple(Party(instance.party.account, group) for group in instance.groups), instance.vpc, instance.ip)
+
+
+def end_in(snapshot: Snapshot, group: Party) -> End | None:
+    """Any instance that is in this group only, as one end; None for a group that was not read."""
+    shown = snapshot.groups.get(group)
+    return None if shown is None else End((group,), shown.vpc)
+
+
+def between(snapshot: Snapshot, source: End, dest: End, ports: Sequence[Port]) -> Effect:
+    """What becomes of packets from one end to the other. It is blocked if any of them is."""
+    path = _Path(snapshot, source, dest)
+    return _effect([(packet, path.step(packet)) for port in ports for packet in path.packets(port)], ports)
+
+
+def together(effects: Sequence[Effect]) -> Effect:
+    """One answer for several: blocked if one is, else unknown if one is."""
+    worst: bool | None = True
+    for effect in effects:
+        worst = False if worst is False or effect.passes is False else worst and effect.passes
+    chosen = [effect for effect in effects if effect.passes == worst]
+    return Effect(
+        worst,
+        _listed(effect.detail for effect in chosen),
+        tuple(dict.fromkeys(rule for effect in chosen for rule in effect.rules)),
+        tuple(port for effect in effects for port in effect.blocked),
+        tuple(port for effect in effects for port in effect.passed),
+        frozenset(group for effect in effects for group in effect.unread),
+    )
+
+
+def _ends(snapshot: Snapshot, link: Link, asker: Party | None) -> tuple[End | None, End | None]:
+    found: list[End | None] = []
+    for party in (link.source, link.target):
+        if not party.is_group:
+            shown = snapshot.instances.get(party)
+            found.append(end_of(shown) if shown else None)
+            continue
+        member = snapshot.instances.get(asker) if asker else None
+        if member and party.account == member.party.account and party.id in member.groups:
+            found.append(end_of(member))
+            asker = None  # it is one end, not both
+        else:
+            found.append(end_in(snapshot, party))
+    return found[0], found[1]
+
+
+class _Reason(msgspec.Struct, frozen=True):
+    """Why packets pass or not; `before` and `after` enclose the packets in a text."""
+
+    before: str
+    after: str = ""
+    rule: Rule | None = None
+
+    def text(self, packets: Sequence[Port], asked: Sequence[Port]) -> str:
+        return f"{self.before} {_packets_text(packets, asked)}{self.after}"
+
+
+class _Step(msgspec.Struct, frozen=True):
+    """What becomes of a packet at one gate, or on its whole path."""
+
+    passes: bool | None
+    reasons: tuple[_Reason, ...]
+    unread: frozenset[Party] = frozenset()
+
+
+class _Candidate(msgspec.Struct, frozen=True):
+    """A rule that may apply between two ends. `sure`: whether it does is known, but for protocol and ports."""
+
+    rule: Rule
+    traffic: Traffic
+    sure: bool
+
+    @property
+    def accepts(self) -> bool:
+        return self.rule.policy != "drop"
+
+
+class _Path:
+    """From one end to the other."""
+
+    def __init__(self, snapshot: Snapshot, source: End, dest: End) -> None:
+        self._common = [group for group in source.groups if group in dest.groups]
+        self._access = {group: _inner_access(snapshot, group) for group in self._common}
+        self._egress = _Gate(snapshot, "egress", source, dest)
+        self._ingress = _Gate(snapshot, "ingress", dest, source)
+
+    def step(self, packet: Port) -> _Step:
+        """What becomes of a packet, of a protocol that has ports on the first one."""
+        for group, access in self._access.items():
+            if access:
+                return _Step(True, (_Reason(f"members of {group} reach each other (InnerAccessPolicy Accept):"),))
+        steps = [self._egress.step(packet), self._ingress.step(packet)]
+        passing = [step.passes for step in steps]
+        unread = frozenset(group for step in steps for group in step.unread)
+        if all(passing):
+            return _Step(True, _reasons(steps, True))
+        if unknown := [group for group, access in self._access.items() if access is None]:
+            why = _Reason(f"whether members of {unknown[0]} reach each other was not read:")
+            return _Step(None, (why,), frozenset(unknown))
+        if False not in passing:
+            return _Step(None, _reasons(steps, None), unread)
+        isolated = tuple(_Reason(f"members of {group} are isolated:") for group in self._common)
+        return _Step(False, (*_reasons(steps, False), *isolated))
+
+    def packets(self, port: Port) -> Iterator[Port]:
+        """Parts of a port range, in each of which one rule decides for all packets."""
+        if port == ALL:
+            named = {_protocol(traffic.port) for traffic in self._traffics() if traffic.port}
+            others = sorted(named - {"all", "tcp", "udp", "icmp", "gre", "icmpv6"})
+            for protocol in ("tcp", "udp", "icmp", "gre", *others):
+                yield from self.packets(Port(protocol, 1, _LAST_PORT) if protocol in _WITH_PORTS else Port(protocol))
+        elif port.low == port.high:
+            yield port
+        else:
+            cuts = sorted({port.low, *(cut for cut in self._cuts(port.protocol) if port.low < cut <= port.high)})
+            for low, following in zip(cuts, [*cuts[1:], port.high + 1], strict=True):
+                yield Port(port.protocol, low, following - 1)
+
+    def _traffics(self) -> Iterator[Traffic]:
+        return (one.traffic for gate in (self._egress, self._ingress) for one in gate.candidates)
+
+    def _cuts(self, protocol: str) -> Iterator[int]:
+        for traffic in self._traffics():
+            if traffic.port and _protocol(traffic.port) == protocol:
+                yield from (traffic.port.low, traffic.port.high + 1)
+
+
+class _Gate:
+    """The rules of one direction at one end, of all of its groups together."""
+
+    def __init__(self, snapshot: Snapshot, direction: str, own: End, peer: End) -> None:
+        self._direction = direction
+        self._groups = " and ".join(map(str, own.groups)) or "an instance without groups"
+        self._unread: list[Party] = []
+        self.candidates: list[_Candidate] = []
+        for group in own.groups:
+            rules = _rules(snapshot, group)
+            if rules is None:
+                self._unread.append(group)
+            self.candidates += [found for rule in rules or () if (found := _candidate(rule, direction, own, peer))]
+        self.candidates.sort(key=lambda one: (one.rule.priority, one.accepts, one.rule.id))
+        self._default = self._by_default(snapshot, own)
+
+    def step(self, packet: Port) -> _Step:
+        """What becomes of a packet here."""
+        doubtful: list[_Candidate] = []
+        decided = self._default
+        strongest = False
+        for one in self.candidates:
+            fits = _fits(one, packet)
+            if fits is False:
+                continue
+            if fits:
+                decided = _Step(one.accepts, (self._by_rule(one),))
+                strongest = not one.accepts and one.rule.priority == 1  # a drop that no other rule can override
+                break
+            doubtful.append(one)
+        if self._unread and not strongest:
+            names = " and ".join(map(str, self._unread))
+            why = _Reason(f"the rules of {names} were not read ({self._direction}):")
+            return _Step(None, (why,), frozenset(self._unread))
+        for one in doubtful:
+            if one.accepts != decided.passes:
+                what = "accepts" if one.accepts else "drops"
+                return _Step(None, (_Reason(f"it is not known whether {_name(one.rule)} {what}", rule=one.rule),))
+        return decided
+
+    def _by_rule(self, one: _Candidate) -> _Reason:
+        what = "accepts" if one.accepts else "drops"
+        place = f" ({self._direction}, priority {one.rule.priority})"
+        return _Reason(f"{_name(one.rule)} {what}", place, one.rule)
+
+    def _by_default(self, snapshot: Snapshot, own: End) -> _Step:
+        if self._direction == "ingress":
+            return _Step(False, (_Reason(f"no ingress rule of {self._groups} admits"),))
+        shown = [snapshot.groups.get(group) for group in own.groups]
+        if any(group.advanced for group in shown if group):
+            what = f"no egress rule of {self._groups} lets out"
+            return _Step(False, (_Reason(what, " (an advanced group lets nothing out by default)"),))
+        if None in shown:
+            unread = [group for group in own.groups if group not in snapshot.groups]
+            return _Step(None, (_Reason(f"the type of {unread[0]} was not read (egress):"),), frozenset(unread))
+        return _Step(True, ())
+
+
+def _inner_access(snapshot: Snapshot, group: Party) -> bool | None:
+    """Whether the group's members reach each other; None if that was not read."""
+    shown = snapshot.groups.get(group)
+    return False if shown and shown.advanced else snapshot.inner_access.get(group)
+
+
+def _rules(snapshot: Snapshot, group: Party) -> Sequence[Rule] | None:
+    """The group's rules; None where they were not read, unless the group is known to have none."""
+    shown = snapshot.groups.get(group)
+    return snapshot.rules.get(group, () if shown and shown.rule_count == 0 else None)
+
+
+def _candidate(rule: Rule, direction: str, own: End, peer: End) -> _Candidate | None:
+    """The rule, unless it cannot apply between the two ends."""
+    traffic = rule.traffic
+    if traffic is None or traffic.direction != direction:
+        return None
+    answers = [_peer_fits(traffic, own, peer), _source_ports_fit(traffic)]
+    if traffic.own:
+        answers.append(_inside(own.ip, traffic.own))
+    return None if False in answers else _Candidate(rule, traffic, None not in answers)
+
+
+def _peer_fits(traffic: Traffic, own: End, peer: End) -> bool | None:
+    """Whether the other end is what the rule names."""
+    if "@" not in traffic.peer:
+        return _inside(peer.ip, traffic.peer) if traffic.peer else None
+    if traffic.peer not in map(str, peer.groups):
+        return False
+    return True if own.vpc == peer.vpc else None  # nothing says whether a group rule applies across VPCs
+
+
+def _source_ports_fit(traffic: Traffic) -> bool | None:
+    if traffic.source_ports is None:
+        return True
+    low, high = traffic.source_ports
+    if low <= EPHEMERAL[0] and EPHEMERAL[1] <= high:
+        return True
+    return False if high < EPHEMERAL[0] or EPHEMERAL[1] < low else None
+
+
+def _fits(one: _Candidate, packet: Port) -> bool | None:
+    """Whether the rule applies to a packet; None if that is not known."""
+    port = one.traffic.port
+    if port is None:
+        return None
+    if _protocol(port) not in ("all", packet.protocol):
+        return False
+    if port.low != -1 and not port.low <= packet.low <= port.high:
+        return False
+    return one.sure or None
+
+
+def _protocol(port: Port) -> str:
+    """The protocol's name, also where the rule has its number."""
+    return _NUMBERS.get(port.protocol, port.protocol)
+
+
+def _inside(ip: str, cidr: str) -> bool | None:
+    """Whether an address is in a range; None if it is not known, unless every address is."""
+    try:
+        network = _network(cidr)
+        if not ip:
+            return True if network.prefixlen == 0 else None
+        return ipaddress.IPv4Address(ip) in network
+    except ValueError:  # not a form that the documentation shows
+        return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _network(cidr: str) -> ipaddress.IPv4Network:
+    return ipaddress.IPv4Network(cidr, strict=False)
+
+
+# texts
+
+
+def _effect(steps: Sequence[tuple[Port, _Step]], asked: Sequence[Port]) -> Effect:
+    found = {step.passes for _, step in steps}
+    passes = False if False in found else None if None in found else True
+    packets: dict[_Reason, list[Port]] = {}
+    for packet, step in steps:
+        if step.passes is passes:
+            for reason in step.reasons:
+                packets.setdefault(reason, []).append(packet)
+    detail = _listed(reason.text(ports, asked) for reason, ports in packets.items())
+    blocked = tuple(packet for packet, step in steps if step.passes is False)
+    passed = tuple(packet for packet, step in steps if step.passes)
+    if passes is False and passed:
+        detail += f"; {_packets_text(passed, asked)} passes"
+    return Effect(
+        passes,
+        detail,
+        tuple(dict.fromkeys(reason.rule for reason in packets if reason.rule)),
+        blocked,
+        passed,
+        frozenset(group for _, step in steps for group in step.unread),
+    )
+
+
+def _reasons(steps: Iterable[_Step], passes: bool | None) -> tuple[_Reason, ...]:
+    return tuple(reason for step in steps if step.passes is passes for reason in step.reasons)
+
+
+def _name(rule: Rule) -> str:
+    return f"{rule.id or 'a rule'} of {rule.group}"
+
+
+def _listed(texts: Iterable[str]) -> str:
+    """Distinct texts, of many the first few."""
+    distinct = list(dict.fromkeys(filter(None, texts)))
+    more = [f"and {len(distinct) - _REASONS} more"] if len(distinct) > _REASONS else []
+    return "; ".join([*distinct[:_REASONS], *more])
+
+
+def _packets_text(packets: Sequence[Port], asked: Sequence[Port]) -> str:
+    """Packets as a text: `tcp/3306+tcp/3310-3320`; `everything` where everything was asked for and meant."""
+    merged: list[Port] = []
+    for packet in packets:
+        last = merged[-1] if merged else None
+        if last and last.protocol == packet.protocol and last.high + 1 == packet.low:
+            merged[-1] = Port(last.protocol, last.low, packet.high)
+        elif packet not in merged:
+            merged.append(packet)
+    whole = {Port("tcp", 1, _LAST_PORT), Port("udp", 1, _LAST_PORT), Port("icmp"), Port("gre")}
+    if ALL in asked and whole <= set(merged):
+        return "everything"
+    shown = [
+        Port(port.protocol) if (port.low, port.high) == (1, _LAST_PORT) and ALL in asked else port for port in merged
+    ]
+    texts = [port.protocol if port.low == -1 else ports_text([port]) for port in shown]
+    return "+".join(texts[:_REASONS]) + (f" and {len(texts) - _REASONS} more" if len(texts) > _REASONS else "")
