@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule, Traffic, ports_text
+from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule, Traffic
 from link_peer.domain.snapshot import Snapshot
 
 EPHEMERAL = (32768, 65535)
@@ -89,7 +89,7 @@ def end_in(snapshot: Snapshot, group: Party) -> End | None:
 def between(snapshot: Snapshot, source: End, dest: End, ports: Sequence[Port]) -> Effect:
     """What becomes of packets from one end to the other. It is blocked if any of them is."""
     path = _Path(snapshot, source, dest)
-    return _effect([(packet, path.step(packet)) for port in ports for packet in path.packets(port)], ports)
+    return _effect([(packet, path.step(packet)) for port in ports for packet in path.packets(port)])
 
 
 def together(effects: Sequence[Effect]) -> Effect:
@@ -116,7 +116,7 @@ def _ends(snapshot: Snapshot, link: Link, asker: Party | None) -> tuple[End | No
             found.append(end_of(shown) if shown else None)
             continue
         member = snapshot.instances.get(asker) if asker else None
-        if member and party.account == member.party.account and party.id in member.groups:
+        if member and party in end_of(member).groups:
             found.append(end_of(member))
             asker = None  # it is one end, not both
         else:
@@ -131,8 +131,8 @@ class _Reason(msgspec.Struct, frozen=True):
     after: str = ""
     rule: Rule | None = None
 
-    def text(self, packets: Sequence[Port], asked: Sequence[Port]) -> str:
-        return f"{self.before} {_packets_text(packets, asked)}{self.after}"
+    def text(self, packets: Sequence[Port]) -> str:
+        return f"{self.before} {_packets_text(packets)}{self.after}"
 
 
 class _Step(msgspec.Struct, frozen=True):
@@ -240,7 +240,7 @@ class _Gate:
             why = _Reason(f"the rules of {names} were not read ({self._direction}):")
             return _Step(None, (why,), frozenset(self._unread))
         for one in doubtful:
-            if one.accepts != decided.passes:
+            if decided.passes not in (None, one.accepts):
                 what = "accepts" if one.accepts else "drops"
                 return _Step(None, (_Reason(f"it is not known whether {_name(one.rule)} {what}", rule=one.rule),))
         return decided
@@ -301,7 +301,7 @@ def _source_ports_fit(traffic: Traffic) -> bool | None:
     low, high = traffic.source_ports
     if low <= EPHEMERAL[0] and EPHEMERAL[1] <= high:
         return True
-    return False if high < EPHEMERAL[0] or EPHEMERAL[1] < low else None
+    return False if high < EPHEMERAL[0] else None
 
 
 def _fits(one: _Candidate, packet: Port) -> bool | None:
@@ -340,7 +340,7 @@ def _network(cidr: str) -> ipaddress.IPv4Network:
 # texts
 
 
-def _effect(steps: Sequence[tuple[Port, _Step]], asked: Sequence[Port]) -> Effect:
+def _effect(steps: Sequence[tuple[Port, _Step]]) -> Effect:
     found = {step.passes for _, step in steps}
     passes = False if False in found else None if None in found else True
     packets: dict[_Reason, list[Port]] = {}
@@ -348,11 +348,11 @@ def _effect(steps: Sequence[tuple[Port, _Step]], asked: Sequence[Port]) -> Effec
         if step.passes is passes:
             for reason in step.reasons:
                 packets.setdefault(reason, []).append(packet)
-    detail = _listed(reason.text(ports, asked) for reason, ports in packets.items())
+    detail = _listed(reason.text(ports) for reason, ports in packets.items())
     blocked = tuple(packet for packet, step in steps if step.passes is False)
     passed = tuple(packet for packet, step in steps if step.passes)
     if passes is False and passed:
-        detail += f"; {_packets_text(passed, asked)} passes"
+        detail += f"; {_packets_text(passed)} passes"
     return Effect(
         passes,
         detail,
@@ -378,20 +378,20 @@ def _listed(texts: Iterable[str]) -> str:
     return "; ".join([*distinct[:_REASONS], *more])
 
 
-def _packets_text(packets: Sequence[Port], asked: Sequence[Port]) -> str:
-    """Packets as a text: `tcp/3306+tcp/3310-3320`; `everything` where everything was asked for and meant."""
+def _packets_text(packets: Sequence[Port]) -> str:
+    """Packets as a text: `tcp/3306+tcp/3310-3320`; `udp` for all of its ports, `everything` for all protocols."""
     merged: list[Port] = []
     for packet in packets:
         last = merged[-1] if merged else None
         if last and last.protocol == packet.protocol and last.high + 1 == packet.low:
             merged[-1] = Port(last.protocol, last.low, packet.high)
-        elif packet not in merged:
+        else:
             merged.append(packet)
-    whole = {Port("tcp", 1, _LAST_PORT), Port("udp", 1, _LAST_PORT), Port("icmp"), Port("gre")}
-    if ALL in asked and whole <= set(merged):
+    if {_packet_text(port) for port in merged} >= {"tcp", "udp", "icmp", "gre"}:
         return "everything"
-    shown = [
-        Port(port.protocol) if (port.low, port.high) == (1, _LAST_PORT) and ALL in asked else port for port in merged
-    ]
-    texts = [port.protocol if port.low == -1 else ports_text([port]) for port in shown]
+    texts = [_packet_text(port) for port in merged]
     return "+".join(texts[:_REASONS]) + (f" and {len(texts) - _REASONS} more" if len(texts) > _REASONS else "")
+
+
+def _packet_text(port: Port) -> str:
+    return port.protocol if (port.low, port.high) in ((1, _LAST_PORT), (-1, -1)) else str(port)

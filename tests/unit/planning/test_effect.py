@@ -1,0 +1,425 @@
+"""Whether a packet passes, as far as security groups decide: each rule of the semantics on the smallest world."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from link_peer.domain.model import Group, Instance, Link, Party, Port, Rule, Traffic
+from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import parse_ports
+from link_peer.planning.effect import Effect, End, between, end_in, end_of, of_link
+
+from tests.unit.views import APP, CACHE, DB, HOME, PEER, A, B, group, instance, key, ours, theirs, view
+
+IN_A, IN_B = "10.0.0.1", "10.0.0.2"
+SQL = parse_ports("tcp/3306")
+OURS = key(DB, APP, "tcp/3306")
+
+
+def world(*rules: Rule, groups: tuple[Group, ...] = (), **fields: Any) -> Snapshot:
+    """A is in sg-app, B in sg-db; both groups are basic, and read."""
+    instances = [instance(A, APP, ip=IN_A), instance(B, DB, ip=IN_B)]
+    return view([group(APP), group(DB), *groups], instances, rules, **fields)
+
+
+def reach(snapshot: Snapshot, ports: str = "tcp/3306", source: Party = A, dest: Party = B) -> Effect:
+    ends = [end_of(snapshot.instances[party]) for party in (source, dest)]
+    return between(snapshot, *ends, parse_ports(ports))
+
+
+def rule(
+    on: Party,
+    peer: str,
+    *,
+    direction: str = "ingress",
+    act: str = "accept",
+    priority: int = 1,
+    port: Port | None = SQL[0],
+    own: str = "",
+    source_ports: tuple[int, int] | None = None,
+) -> Rule:
+    """A rule of a person, of any kind."""
+    traffic = Traffic(direction, peer, own, port, source_ports)
+    return Rule(on, f"sgr-{act}", None, act, priority, other=traffic)
+
+
+def egress(on: Party, peer: str, **fields: Any) -> Rule:
+    return rule(on, peer, direction="egress", **fields)
+
+
+# one gate
+
+
+def test_without_a_rule_nothing_comes_in() -> None:
+    effect = reach(world())
+    assert (effect.word, effect.rules) == ("blocked", ())
+    assert effect.detail == f"no ingress rule of {DB} admits tcp/3306"
+
+
+def test_an_accept_rule_admits_and_is_named() -> None:
+    """With its direction and priority."""
+    admitting = ours(OURS)
+    effect = reach(world(admitting))
+    assert (effect.word, effect.rules) == ("passes", (admitting,))
+    assert effect.detail == f"{admitting.id} of {DB} accepts tcp/3306 (ingress, priority 100)"
+
+
+@pytest.mark.parametrize(
+    ("accept", "drop", "passes"), [(100, 100, False), (100, 1, False), (1, 100, True), (50, 51, True), (50, 49, False)]
+)
+def test_the_smaller_priority_decides_and_a_drop_wins_a_tie(accept: int, drop: int, passes: bool) -> None:
+    effect = reach(world(theirs(OURS, priority=accept), theirs(OURS, act="drop", priority=drop)))
+    assert effect.passes is passes
+    assert ("drops" in effect.detail) is not passes
+    assert [found.policy for found in effect.rules] == ["accept" if passes else "drop"]
+
+
+@pytest.mark.parametrize(
+    ("peer", "passes"),
+    [
+        ("10.0.0.1/32", True),
+        ("10.0.0.0/24", True),
+        ("10.0.0.9/24", True),
+        ("0.0.0.0/0", True),
+        ("10.0.0.2/32", False),
+        (f"sg-app@{HOME}", True),
+        (f"sg-app@{PEER}", False),
+        (f"sg-db@{HOME}", False),
+    ],
+)
+def test_a_rule_applies_to_what_its_source_names(peer: str, passes: bool) -> None:
+    """The address of the other end, or one of its groups, of the same account."""
+    assert reach(world(rule(DB, peer))).passes is passes
+
+
+@pytest.mark.parametrize(
+    ("own", "passes"), [("", True), ("10.0.0.2/32", True), ("10.0.0.0/8", True), ("10.0.0.3/32", False)]
+)
+def test_a_rule_with_a_destination_applies_to_that_only(own: str, passes: bool) -> None:
+    assert reach(world(rule(DB, "10.0.0.1/32", own=own))).passes is passes
+
+
+@pytest.mark.parametrize(
+    ("port", "asked", "passes"),
+    [
+        (Port("all"), "tcp/3306", True),
+        (Port("all"), "icmp", True),
+        (Port("icmp"), "icmp", True),
+        (Port("icmp"), "tcp/3306", False),
+        (Port("tcp", 1, 65535), "tcp/3306", True),
+        (Port("tcp", 3306, 3310), "tcp/3306", True),
+        (Port("tcp", 3307, 3310), "tcp/3306", False),
+        (Port("tcp", 3300, 3305), "tcp/3306", False),
+        (Port("udp", 3306, 3306), "tcp/3306", False),
+        (Port("6", 3306, 3306), "tcp/3306", True),
+        (Port("47"), "tcp/3306", False),
+        (Port("icmpv6"), "icmp", False),
+    ],
+)
+def test_a_rule_applies_to_its_protocol_and_ports(port: Port, asked: str, passes: bool) -> None:
+    """A protocol may be a number."""
+    assert reach(world(rule(DB, "0.0.0.0/0", port=port)), asked).passes is passes
+
+
+@pytest.mark.parametrize(
+    ("ports", "passes"), [((1, 65535), True), ((32768, 65535), True), ((1, 1024), False), ((1, 40000), None)]
+)
+def test_connections_come_from_a_high_port(ports: tuple[int, int], passes: bool | None) -> None:
+    assert reach(world(rule(DB, "0.0.0.0/0", source_ports=ports))).passes is passes
+
+
+def test_an_ipv6_rule_does_not_apply() -> None:
+    assert reach(world(Rule(DB, "sgr-6", None, "accept", 1))).passes is False
+
+
+def test_the_rules_of_all_groups_of_an_instance_count_together() -> None:
+    """A drop in one stops what another admits; an accept in another admits."""
+    both = instance(B, DB, CACHE, ip=IN_B)
+    drop = rule(CACHE, "10.0.0.0/8", act="drop", priority=50)
+    stopped = view([group(APP), group(DB), group(CACHE)], [instance(A, APP, ip=IN_A), both], [ours(OURS), drop])
+    assert reach(stopped).detail == f"sgr-drop of {CACHE} drops tcp/3306 (ingress, priority 50)"
+    admitted = view(
+        [group(APP), group(DB), group(CACHE)], [instance(A, APP, ip=IN_A), both], [rule(CACHE, "0.0.0.0/0")]
+    )
+    assert reach(admitted).passes is True
+
+
+# egress
+
+
+def test_a_basic_group_lets_everything_out_unless_a_rule_drops_it() -> None:
+    drop = egress(APP, "10.0.0.2/32", act="drop")
+    assert reach(world(ours(OURS), drop)).detail == f"sgr-drop of {APP} drops tcp/3306 (egress, priority 1)"
+    elsewhere = egress(APP, "10.0.0.3/32", act="drop")
+    assert reach(world(ours(OURS), elsewhere)).passes is True
+    by_group = egress(APP, str(DB), act="drop", priority=100)
+    assert reach(world(ours(OURS), by_group)).passes is False
+    overridden = egress(APP, "0.0.0.0/0", priority=99)
+    assert reach(world(ours(OURS), by_group, overridden)).passes is True
+
+
+def test_egress_rules_of_the_receiver_and_ingress_rules_of_the_sender_do_not_count() -> None:
+    """Groups are stateful: answers need no rule."""
+    others = egress(DB, "0.0.0.0/0", act="drop"), rule(APP, "0.0.0.0/0", act="drop")
+    assert reach(world(ours(OURS), *others)).passes is True
+
+
+def test_an_advanced_group_lets_nothing_out_unless_a_rule_accepts_it() -> None:
+    sender = instance(A, CACHE, ip=IN_A)
+    rules = [rule(DB, "10.0.0.1/32")]
+    groups = [group(CACHE, advanced=True), group(DB)]
+    shut = view(groups, [sender, instance(B, DB, ip=IN_B)], rules)
+    effect = reach(shut)
+    assert effect.word == "blocked"
+    assert effect.detail == (
+        f"no egress rule of {CACHE} lets out tcp/3306 (an advanced group lets nothing out by default)"
+    )
+    opened = view(groups, [sender, instance(B, DB, ip=IN_B)], [*rules, egress(CACHE, "10.0.0.0/8")])
+    assert reach(opened).passes is True
+
+
+def test_both_ends_that_block_are_named() -> None:
+    effect = reach(world(egress(APP, "0.0.0.0/0", act="drop")))
+    assert effect.detail == (
+        f"sgr-drop of {APP} drops tcp/3306 (egress, priority 1); no ingress rule of {DB} admits tcp/3306"
+    )
+
+
+# one group
+
+
+def neighbours(*rules: Rule, access: bool | None, advanced: bool = False) -> Snapshot:
+    """A and B are both in sg-db."""
+    instances = [instance(A, DB, ip=IN_A), instance(B, CACHE, DB, ip=IN_B)]
+    groups = [group(DB, advanced=advanced), group(CACHE, advanced=advanced)]
+    return view(groups, instances, rules, inner_access={} if access is None else {DB: access})
+
+
+def test_members_of_a_basic_group_reach_each_other_whatever_the_rules_say() -> None:
+    drop = rule(DB, "0.0.0.0/0", act="drop"), egress(DB, "0.0.0.0/0", act="drop")
+    effect = reach(neighbours(*drop, access=True))
+    assert (effect.word, effect.detail) == (
+        "passes",
+        f"members of {DB} reach each other (InnerAccessPolicy Accept): tcp/3306",
+    )
+
+
+@pytest.mark.parametrize("advanced", [False, True])
+def test_members_of_an_isolated_group_reach_each_other_by_rules_only(advanced: bool) -> None:
+    """InnerAccessPolicy Drop, or an advanced group, of which the policy need not be read."""
+    access = None if advanced else False
+    effect = reach(neighbours(access=access, advanced=advanced))
+    assert effect.passes is False
+    assert f"members of {DB} are isolated: tcp/3306" in effect.detail
+    opened = rule(DB, "10.0.0.1/32"), egress(DB, "0.0.0.0/0")
+    assert reach(neighbours(*opened, access=access, advanced=advanced)).passes is True
+
+
+def test_an_unread_inner_access_policy_leaves_open_what_the_rules_do_not_admit() -> None:
+    """A drop decides nothing then, and an accept is enough."""
+    effect = reach(neighbours(rule(DB, "0.0.0.0/0", act="drop"), access=None))
+    assert (effect.word, effect.unread) == ("unknown", {DB})
+    assert reach(neighbours(rule(DB, "0.0.0.0/0"), access=None)).passes is True
+
+
+# what is not known
+
+
+def unread(*rules: Rule, app: Group | None = None) -> Snapshot:
+    """The rules of sg-app were not read."""
+    instances = {A: instance(A, APP, ip=IN_A), B: instance(B, DB, ip=IN_B)}
+    groups = {APP: app or group(APP, rule_count=3), DB: group(DB)}
+    return Snapshot(groups=groups, instances=instances, rules={DB: rules})
+
+
+def test_rules_that_were_not_read_leave_open_what_they_could_stop() -> None:
+    effect = reach(unread(ours(OURS)))
+    assert (effect.word, effect.unread) == ("unknown", {APP})
+    assert effect.detail == f"the rules of {APP} were not read (egress): tcp/3306"
+
+
+@pytest.mark.parametrize(("count", "passes"), [(0, True), (-1, None), (1, None)])
+def test_a_group_without_rules_need_not_be_read(count: int, passes: bool | None) -> None:
+    """Where the cloud gives no number, it may have some."""
+    assert reach(unread(ours(OURS), app=group(APP, rule_count=count))).passes is passes
+
+
+def test_what_one_end_stops_is_blocked_whatever_was_not_read_at_the_other() -> None:
+    assert reach(unread()).passes is False
+
+
+def test_only_a_drop_of_the_first_priority_decides_over_rules_that_were_not_read() -> None:
+    """No rule comes before it."""
+    both = [instance(A, APP, ip=IN_A), instance(B, DB, CACHE, ip=IN_B)]
+    groups = [group(APP), group(DB), group(CACHE, rule_count=1)]
+    for priority, passes in ((1, False), (2, None)):
+        snapshot = view(groups, both, [theirs(OURS, act="drop", priority=priority)])
+        snapshot = Snapshot(
+            groups=snapshot.groups, instances=snapshot.instances, rules={APP: (), **_but(snapshot, CACHE)}
+        )
+        assert reach(snapshot).passes is passes
+
+
+def _but(snapshot: Snapshot, party: Party) -> dict[Party, tuple[Rule, ...]]:
+    return {group: rules for group, rules in snapshot.rules.items() if group != party}
+
+
+@pytest.mark.parametrize(
+    "doubtful",
+    [rule(DB, "", act="drop"), rule(DB, "0.0.0.0/0", act="drop", port=None), rule(DB, "nonsense", act="drop")],
+)
+def test_a_rule_whose_addresses_or_ports_are_not_read_may_apply(doubtful: Rule) -> None:
+    """A prefix list or a port list. It decides nothing where the next rule comes to the same."""
+    effect = reach(world(doubtful, ours(OURS)))
+    assert (effect.word, effect.detail) == (
+        "unknown",
+        f"it is not known whether sgr-drop of {DB} drops tcp/3306",
+    )
+    assert reach(world(doubtful)).passes is False
+    assert reach(world(doubtful, ours(OURS), theirs(OURS, act="drop"))).passes is False
+
+
+def test_whether_a_rule_that_names_a_group_applies_across_vpcs_is_not_known() -> None:
+    """A rule that names an address does."""
+    instances = [instance(A, APP, ip=IN_A, vpc="vpc-2"), instance(B, DB, ip=IN_B)]
+    groups = [group(APP, vpc="vpc-2"), group(DB)]
+    assert reach(view(groups, instances, [ours(OURS)])).passes is None
+    assert reach(view(groups, instances, [rule(DB, "10.0.0.1/32")])).passes is True
+
+
+def test_a_group_whose_type_was_not_read_may_let_nothing_out() -> None:
+    snapshot = view(
+        [group(DB)], [instance(A, APP, ip=IN_A), instance(B, DB, ip=IN_B)], [ours(OURS), egress(APP, "::/0")]
+    )
+    effect = reach(snapshot)
+    assert (effect.word, effect.unread) == ("unknown", {APP})
+    assert effect.detail == f"the type of {APP} was not read (egress): tcp/3306"
+
+
+# ends whose address is not known
+
+
+def test_between_groups_a_range_of_addresses_decides_only_if_it_holds_all() -> None:
+    """An instance of sg-app may have any address."""
+
+    def effect(peer: str) -> Effect:
+        return of_link(world(ours(OURS), rule(DB, peer, act="drop")), Link(APP, DB, SQL))
+
+    assert effect("10.0.0.0/8").word == "unknown"
+    assert effect("0.0.0.0/0").word == "blocked"
+    assert effect(str(APP)).word == "blocked"
+    assert effect(str(CACHE)).word == "passes"
+
+
+def test_the_instance_that_asked_stands_for_its_group() -> None:
+    """With its address, and all of its groups."""
+    snapshot = world(ours(OURS), rule(DB, "10.0.0.0/31", act="drop"))
+    assert of_link(snapshot, Link(APP, DB, SQL), A).word == "blocked"
+    other = world(ours(OURS), rule(DB, "10.0.0.2/31", act="drop"))
+    assert of_link(other, Link(APP, DB, SQL), A).word == "passes"
+    two = view(
+        [group(APP), group(DB), group(CACHE)],
+        [instance(A, APP, CACHE, ip=IN_A)],
+        [ours(OURS), egress(CACHE, "0.0.0.0/0", act="drop")],
+    )
+    assert of_link(two, Link(APP, DB, SQL), A).word == "blocked"
+    assert of_link(two, Link(APP, DB, SQL), B).word == "passes"
+    assert of_link(two, Link(APP, DB, SQL)).word == "passes"
+
+
+def test_the_instance_that_asked_is_one_end_of_a_link_of_its_own_group() -> None:
+    """The other is any other member, which is in none of its other groups."""
+    groups, asker = [group(DB), group(CACHE)], [instance(A, DB, CACHE, ip=IN_A)]
+    inside = f"members of {DB} reach each other (InnerAccessPolicy Accept): everything"
+    effect = of_link(view(groups, asker, inner_access={DB: True, CACHE: False}), Link(DB, DB), A)
+    assert (effect.word, effect.detail) == ("passes", inside)
+    isolated = view(groups, asker, inner_access={DB: False, CACHE: True})
+    assert of_link(isolated, Link(DB, DB, SQL), A).word == "blocked"
+
+
+# links
+
+
+def test_a_mutual_link_passes_if_it_does_both_ways() -> None:
+    one, other = ours(key(DB, APP)), ours(key(APP, DB))
+    effect = of_link(world(one, other), Link(APP, DB))
+    assert effect.detail == (
+        f"{one.id} of {DB} accepts everything (ingress, priority 100); "
+        f"{other.id} of {APP} accepts everything (ingress, priority 100)"
+    )
+    half = of_link(world(one), Link(APP, DB))
+    assert (half.word, half.detail) == ("blocked", f"no ingress rule of {APP} admits everything")
+
+
+def test_a_mutual_link_is_blocked_if_one_way_is_whatever_is_not_known_of_the_other() -> None:
+    """A prefix list leaves open whether sg-db admits sg-app."""
+    doubtful = rule(DB, "", act="drop", port=Port("all"))
+    assert of_link(world(ours(key(DB, APP)), doubtful), Link(APP, DB)).word == "blocked"
+    both = world(ours(key(DB, APP)), ours(key(APP, DB)), doubtful)
+    assert of_link(both, Link(APP, DB)).word == "unknown"
+
+
+def test_a_drop_of_one_port_blocks_a_link_of_everything_and_is_all_that_is_named() -> None:
+    """The rest passes."""
+    rules = ours(key(DB, APP)), ours(key(APP, DB)), theirs(key(DB, APP, "tcp/22"), act="drop")
+    effect = of_link(world(*rules), Link(APP, DB))
+    assert (effect.word, effect.blocked) == ("blocked", (Port("tcp", 22, 22),))
+    assert effect.detail == (
+        f"sgr-drop-1 of {DB} drops tcp/22 (ingress, priority 1); tcp/1-21+tcp/23-65535+udp and 2 more passes"
+    )
+
+
+def test_a_drop_inside_a_range_of_ports_blocks_that_part() -> None:
+    rules = ours(key(DB, APP, "tcp/80-90")), rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 85, 100))
+    effect = of_link(world(*rules), Link(APP, DB, parse_ports("tcp/80-90")))
+    assert (effect.blocked, effect.passed) == ((Port("tcp", 85, 90),), (Port("tcp", 80, 84),))
+    assert effect.detail == f"sgr-drop of {DB} drops tcp/85-90 (ingress, priority 1); tcp/80-84 passes"
+
+
+@pytest.mark.parametrize("dropped", [80, 85, 90])
+def test_a_drop_of_one_port_of_a_range_blocks_that_port(dropped: int) -> None:
+    """Whatever is not known of the others."""
+    drop = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", dropped, dropped))
+    rules = [ours(key(DB, APP, "tcp/80-90")), drop]
+    ports = parse_ports("tcp/80-90")
+    assert of_link(world(*rules), Link(APP, DB, ports)).blocked == (Port("tcp", dropped, dropped),)
+    rules.append(rule(DB, "", act="drop", priority=50, port=ports[0]))
+    effect = of_link(world(*rules), Link(APP, DB, ports))
+    assert (effect.word, effect.passed) == ("blocked", ())
+
+
+def test_a_drop_of_a_numbered_protocol_blocks_a_link_of_everything() -> None:
+    rules = ours(key(DB, APP)), ours(key(APP, DB)), rule(DB, "0.0.0.0/0", act="drop", port=Port("50"))
+    assert of_link(world(*rules), Link(APP, DB)).blocked == (Port("50"),)
+
+
+def test_every_port_of_a_link_counts() -> None:
+    effect = of_link(world(ours(OURS)), Link(APP, DB, parse_ports("tcp/3306+udp/53")))
+    assert (effect.word, effect.detail) == ("blocked", f"no ingress rule of {DB} admits udp/53; tcp/3306 passes")
+
+
+def test_a_link_between_instances_is_judged_with_all_of_their_groups() -> None:
+    standing = rule(DB, "10.0.0.1/32", own="10.0.0.2/32")
+    assert of_link(world(standing), Link(A, B, SQL)).word == "passes"
+    assert of_link(world(standing, egress(APP, "10.0.0.2/32", act="drop")), Link(A, B, SQL)).word == "blocked"
+
+
+@pytest.mark.parametrize(("link", "detail"), [(Link(A, Party(HOME, "i-x"), SQL), f"i-x@{HOME} was not read"),
+    (Link(Party(HOME, "sg-x"), DB, SQL), f"sg-x@{HOME} was not read"), (Link(APP, Party(HOME, ""), SQL), "")])  # fmt: skip
+def test_a_party_that_was_not_read_leaves_it_open(link: Link, detail: str) -> None:
+    """A peer that could not be parsed has no name."""
+    effect = of_link(world(), link)
+    assert (effect.word, effect.detail) == ("unknown", detail)
+
+
+def test_an_end_in_a_group_is_in_that_group_only() -> None:
+    assert end_in(world(), APP) == End((APP,), "vpc-1")
+    assert end_in(world(), CACHE) is None
+
+
+def test_an_instance_without_groups_admits_nothing() -> None:
+    """As one looks right after its creation."""
+    bare = Instance(B, "vpc-1", (), IN_B)
+    snapshot = view([group(APP)], [instance(A, APP, ip=IN_A), bare])
+    assert reach(snapshot).detail == "no ingress rule of an instance without groups admits tcp/3306"
