@@ -144,11 +144,11 @@ class _Step(msgspec.Struct, frozen=True):
 
 
 class _Candidate(msgspec.Struct, frozen=True):
-    """A rule that may apply between two ends. `sure`: whether it does is known, but for protocol and ports."""
+    """A rule that may apply between two ends; `doubt` says why that is not known, apart from protocol and ports."""
 
     rule: Rule
     traffic: Traffic
-    sure: bool
+    doubt: str = ""
 
     @property
     def accepts(self) -> bool:
@@ -223,26 +223,26 @@ class _Gate:
 
     def step(self, packet: Port) -> _Step:
         """What becomes of a packet here."""
-        doubtful: list[_Candidate] = []
+        doubtful: list[tuple[_Candidate, str]] = []
         decided = self._default
         strongest = False
         for one in self.candidates:
             fits = _fits(one, packet)
             if fits is False:
                 continue
-            if fits:
+            if fits is True:
                 decided = _Step(one.accepts, (self._by_rule(one),))
                 strongest = not one.accepts and one.rule.priority == 1  # a drop that no other rule can override
                 break
-            doubtful.append(one)
+            doubtful.append((one, fits))
         if self._unread and not strongest:
             names = " and ".join(map(str, self._unread))
             why = _Reason(f"the rules of {names} were not read ({self._direction}):")
             return _Step(None, (why,), frozenset(self._unread))
-        for one in doubtful:
+        for one, doubt in doubtful:
             if decided.passes not in (None, one.accepts):
-                what = "accepts" if one.accepts else "drops"
-                return _Step(None, (_Reason(f"it is not known whether {_name(one.rule)} {what}", rule=one.rule),))
+                what = f"it is not known whether {_name(one.rule)} {'accepts' if one.accepts else 'drops'}"
+                return _Step(None, (_Reason(what, f" ({self._direction}): {doubt}", one.rule),))
         return decided
 
     def _by_rule(self, one: _Candidate) -> _Reason:
@@ -275,6 +275,12 @@ def _rules(snapshot: Snapshot, group: Party) -> Sequence[Rule] | None:
     return snapshot.rules.get(group, () if shown and shown.rule_count == 0 else None)
 
 
+_Fit = bool | str
+"""Whether a rule applies, or why that is not known."""
+
+_ADDRESS = "it depends on an address that was not read"
+
+
 def _candidate(rule: Rule, direction: str, own: End, peer: End) -> _Candidate | None:
     """The rule, unless it cannot apply between the two ends."""
     traffic = rule.traffic
@@ -283,37 +289,39 @@ def _candidate(rule: Rule, direction: str, own: End, peer: End) -> _Candidate | 
     answers = [_peer_fits(traffic, own, peer), _source_ports_fit(traffic)]
     if traffic.own:
         answers.append(_inside(own.ip, traffic.own))
-    return None if False in answers else _Candidate(rule, traffic, None not in answers)
+    if False in answers:
+        return None
+    return _Candidate(rule, traffic, next((doubt for doubt in answers if isinstance(doubt, str)), ""))
 
 
-def _peer_fits(traffic: Traffic, own: End, peer: End) -> bool | None:
+def _peer_fits(traffic: Traffic, own: End, peer: End) -> _Fit:
     """Whether the other end is what the rule names."""
     if "@" not in traffic.peer:
-        return _inside(peer.ip, traffic.peer) if traffic.peer else None
+        return _inside(peer.ip, traffic.peer) if traffic.peer else "its prefix list is not read"
     if traffic.peer not in map(str, peer.groups):
         return False
-    return True if own.vpc == peer.vpc else None  # nothing says whether a group rule applies across VPCs
+    return True if own.vpc == peer.vpc else "nothing documents rules that name a group of another VPC"
 
 
-def _source_ports_fit(traffic: Traffic) -> bool | None:
+def _source_ports_fit(traffic: Traffic) -> _Fit:
     if traffic.source_ports is None:
         return True
     low, high = traffic.source_ports
     if low <= EPHEMERAL[0] and EPHEMERAL[1] <= high:
         return True
-    return False if high < EPHEMERAL[0] else None
+    return False if high < EPHEMERAL[0] else f"it is restricted to the source ports {low}-{high}"
 
 
-def _fits(one: _Candidate, packet: Port) -> bool | None:
-    """Whether the rule applies to a packet; None if that is not known."""
+def _fits(one: _Candidate, packet: Port) -> _Fit:
+    """Whether the rule applies to a packet."""
     port = one.traffic.port
     if port is None:
-        return None
+        return "its port list is not read"
     if _protocol(port) not in ("all", packet.protocol):
         return False
     if port.low != -1 and not port.low <= packet.low <= port.high:
         return False
-    return one.sure or None
+    return one.doubt or True
 
 
 def _protocol(port: Port) -> str:
@@ -321,15 +329,15 @@ def _protocol(port: Port) -> str:
     return _NUMBERS.get(port.protocol, port.protocol)
 
 
-def _inside(ip: str, cidr: str) -> bool | None:
-    """Whether an address is in a range; None if it is not known, unless every address is."""
+def _inside(ip: str, cidr: str) -> _Fit:
+    """Whether an address is in a range. One that is not known is in the range of all addresses only."""
     try:
         network = _network(cidr)
         if not ip:
-            return True if network.prefixlen == 0 else None
+            return True if network.prefixlen == 0 else _ADDRESS
         return ipaddress.IPv4Address(ip) in network
     except ValueError:  # not a form that the documentation shows
-        return None
+        return f"{cidr} cannot be read"
 
 
 @functools.lru_cache(maxsize=1024)

@@ -266,15 +266,20 @@ def _but(snapshot: Snapshot, party: Party) -> dict[Party, tuple[Rule, ...]]:
 
 
 @pytest.mark.parametrize(
-    "doubtful",
-    [rule(DB, "", act="drop"), rule(DB, "0.0.0.0/0", act="drop", port=None), rule(DB, "nonsense", act="drop")],
+    ("doubtful", "why"),
+    [
+        (rule(DB, "", act="drop"), "its prefix list is not read"),
+        (rule(DB, "0.0.0.0/0", act="drop", port=None), "its port list is not read"),
+        (rule(DB, "nonsense", act="drop"), "nonsense cannot be read"),
+        (rule(DB, "0.0.0.0/0", act="drop", source_ports=(1, 40000)), "it is restricted to the source ports 1-40000"),
+    ],
 )
-def test_a_rule_whose_addresses_or_ports_are_not_read_may_apply(doubtful: Rule) -> None:
+def test_a_rule_whose_addresses_or_ports_are_not_read_may_apply(doubtful: Rule, why: str) -> None:
     """A prefix list or a port list. It decides nothing where the next rule comes to the same."""
     effect = reach(world(doubtful, ours(OURS)))
     assert (effect.word, effect.detail) == (
         "unknown",
-        f"it is not known whether sgr-drop of {DB} drops tcp/3306",
+        f"it is not known whether sgr-drop of {DB} drops tcp/3306 (ingress): {why}",
     )
     assert reach(world(doubtful)).passes is False
     assert reach(world(doubtful, ours(OURS), theirs(OURS, act="drop"))).passes is False
@@ -307,6 +312,7 @@ def test_between_groups_a_range_of_addresses_decides_only_if_it_holds_all() -> N
         return of_link(world(ours(OURS), rule(DB, peer, act="drop")), Link(APP, DB, SQL))
 
     assert effect("10.0.0.0/8").word == "unknown"
+    assert effect("10.0.0.0/8").detail.endswith("(ingress): it depends on an address that was not read")
     assert effect("0.0.0.0/0").word == "blocked"
     assert effect(str(APP)).word == "blocked"
     assert effect(str(CACHE)).word == "passes"
@@ -387,6 +393,15 @@ def test_a_drop_of_one_port_of_a_range_blocks_that_port(dropped: int) -> None:
     rules.append(rule(DB, "", act="drop", priority=50, port=ports[0]))
     effect = of_link(world(*rules), Link(APP, DB, ports))
     assert (effect.word, effect.passed) == ("blocked", ())
+
+
+def test_packets_that_one_rule_decides_are_named_together() -> None:
+    """Though another rule, which decides nothing, divides them."""
+    weaker = theirs(key(DB, APP, "tcp/85"), act="drop", priority=100)
+    rules = rule(DB, str(APP), port=Port("tcp", 80, 90)), weaker
+    assert of_link(world(*rules), Link(APP, DB, parse_ports("tcp/80-90"))).detail == (
+        f"sgr-accept of {DB} accepts tcp/80-90 (ingress, priority 1)"
+    )
 
 
 def test_a_drop_of_a_numbered_protocol_blocks_a_link_of_everything() -> None:

@@ -1,0 +1,200 @@
+"""What the records say of a link's packets: `effect` and the rule or setting that decides, checked against packets."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from link_peer_local.ecs import may_reach
+from link_peer_local.ecs.state import Group, Instance
+
+from tests.functional.auto_link.test_calls import calls
+from tests.functional.lab import HOME, PEER, Lab
+
+ANY = {"IpProtocol": "ALL", "PortRange": "-1/-1"}
+
+
+def egress(lab: Lab, group: Group, **permission: str) -> None:
+    """Adds an egress rule as a person."""
+    given = {f"Permissions.1.{name}": value for name, value in permission.items()}
+    lab.call(group.account, "AuthorizeSecurityGroupEgress", {"SecurityGroupId": group.id, **given})
+
+
+def effect(lab: Lab, outcome: str = "") -> tuple[str, str]:
+    """The last outcome's effect, with what decides."""
+    record = lab.records(outcome=outcome)[-1] if outcome else lab.records()[-1]
+    return record["effect"], record["effect_detail"]
+
+
+class Pair:
+    """An instance of sg-app that asks for sg-db on TCP 3306, and an instance of sg-db."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.app, self.db = lab.group("*"), lab.group("*")
+        self.a = lab.instance(self.app, tags={"link-peer": f"{self.db.id}:tcp/3306"})
+        self.b = lab.instance(self.db)
+
+    def run(self) -> tuple[str, str]:
+        """Handles an event of the instance. The effect must be what becomes of a packet."""
+        self.lab.auto_link(self.lab.event(self.a))
+        found = effect(self.lab)
+        arrives = may_reach(self.lab.cloud.ecs, HOME, self.a.id, HOME, self.b.id, "tcp", 3306)
+        assert found[0] == ("passes" if arrives.ok else "blocked")
+        return found
+
+
+@pytest.fixture(name="pair")
+def _pair(lab: Lab) -> Pair:
+    return Pair(lab)
+
+
+def test_a_link_that_nothing_stops_passes_and_names_our_rule(pair: Pair) -> None:
+    assert pair.run()[0] == "passes"
+    record = pair.lab.outcome()
+    (rule,) = json.loads(record["rules"])
+    assert (
+        record["effect_detail"] == f"{rule['rule_id']} of {pair.db.id}@{HOME} accepts tcp/3306 (ingress, priority 100)"
+    )
+
+
+def test_an_operators_drop_blocks_an_applied_link(pair: Pair) -> None:
+    """The outcome is applied: the rule is there. The drop is named."""
+    drop = pair.lab.authorize(pair.db, **ANY, SourceCidrIp="10.0.0.0/8", Policy="drop", Priority="1")
+    assert pair.run() == ("blocked", f"{drop} of {pair.db.id}@{HOME} drops tcp/3306 (ingress, priority 1)")
+    assert pair.lab.outcome()["outcome"] == "applied"
+
+
+def test_an_egress_rule_of_the_senders_group_blocks(pair: Pair) -> None:
+    """Its rules are read because something changed; nothing is read where nothing did."""
+    egress(pair.lab, pair.app, **ANY, DestGroupId=pair.db.id, Policy="drop")
+    word, detail = pair.run()
+    assert word == "blocked"
+    assert detail.endswith(f"of {pair.app.id}@{HOME} drops tcp/3306 (egress, priority 1)")
+    counted = calls(pair.lab, pair.lab.event(pair.a))
+    assert counted["DescribeSecurityGroupAttribute"] == 1
+    assert effect(pair.lab) == ("unknown", f"the rules of {pair.app.id}@{HOME} were not read (egress): tcp/3306")
+
+
+def test_a_drop_of_some_addresses_leaves_it_open_where_the_peers_instances_were_not_read(pair: Pair) -> None:
+    """sg-db may have instances with other addresses. The rule is named."""
+    egress(pair.lab, pair.app, **ANY, DestCidrIp="10.0.0.0/8", Policy="drop")
+    pair.lab.auto_link(pair.lab.event(pair.a))
+    word, detail = effect(pair.lab)
+    assert word == "unknown"
+    assert detail.endswith("drops tcp/3306 (egress): it depends on an address that was not read")
+
+
+def test_a_drop_in_another_group_of_the_instance_that_asks_blocks(lab: Lab) -> None:
+    app, other, db = lab.group(), lab.group(), lab.group("*")
+    egress(lab, other, **ANY, DestCidrIp="0.0.0.0/0", Policy="drop")
+    instance = lab.instance(app, other, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.auto_link(lab.event(instance))
+    word, detail = effect(lab)
+    assert (word, other.id in detail) == ("blocked", True)
+
+
+def test_a_mutual_link_is_judged_both_ways(lab: Lab) -> None:
+    app, db = lab.group("*"), lab.group("*")
+    drop = lab.authorize(app, IpProtocol="TCP", PortRange="22/22", SourceGroupId=db.id, Policy="drop", Priority="1")
+    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": db.id})))
+    word, detail = effect(lab)
+    assert word == "blocked"
+    assert detail.startswith(f"{drop} of {app.id}@{HOME} drops tcp/22 (ingress, priority 1)")
+
+
+def test_what_a_persons_rule_admits_passes_without_ours(pair: Pair) -> None:
+    """A person's equal rule counts as present; one that is wider lets a denied link's packets through."""
+    standing = pair.lab.authorize(
+        pair.db, IpProtocol="TCP", PortRange="1/9999", SourceCidrIp="10.0.0.0/8", Priority="9"
+    )
+    pair.lab.tag(pair.db, link_accept=None)
+    word, detail = pair.run()
+    assert (pair.lab.outcome()["outcome"], word) == ("denied", "passes")
+    assert detail.startswith(standing)
+
+
+def test_a_removed_link_is_blocked_unless_something_else_admits_it(pair: Pair) -> None:
+    pair.run()
+    pair.lab.tag(pair.a, link_peer=None)
+    pair.lab.auto_link(pair.lab.tag_event(pair.a))
+    assert effect(pair.lab, "removed") == ("blocked", f"no ingress rule of {pair.db.id}@{HOME} admits tcp/3306")
+
+
+@pytest.mark.parametrize(("inner_access", "word"), [("Accept", "passes"), ("Drop", "blocked")])
+def test_a_peer_that_is_the_instances_own_group(lab: Lab, inner_access: str, word: str) -> None:
+    """Members reach each other by InnerAccessPolicy, or not at all."""
+    group = lab.group("*")
+    lab.call(HOME, "ModifySecurityGroupPolicy", {"SecurityGroupId": group.id, "InnerAccessPolicy": inner_access})
+    lab.auto_link(lab.event(lab.instance(group, tags={"link-peer": f"{group.id}:tcp/1"})))
+    assert effect(lab)[0] == word
+    assert lab.outcome()["reason"] == ("same-group" if word == "passes" else "isolated-group")
+
+
+def linked_instances(lab: Lab, kind: str) -> tuple[Instance, Instance]:
+    """An instance that asks for another one by tag; its group is basic or advanced."""
+    vpc = lab.group().vpc_id
+    app = lab.cloud.ecs.create_group(HOME, vpc, type=kind, tags={"link-accept": "*"})
+    target = lab.instance(lab.group("*"))
+    return lab.instance(app, tags={"link-peer": f"{target.id}:tcp/1"}), target
+
+
+@pytest.mark.parametrize(("kind", "word"), [("normal", "passes"), ("enterprise", "blocked")])
+def test_an_advanced_group_lets_nothing_out_by_default(lab: Lab, kind: str, word: str) -> None:
+    """The link between instances is applied, and does not work until someone adds an egress rule."""
+    asker, target = linked_instances(lab, kind)
+    lab.auto_link(lab.event(asker))
+    assert (lab.outcome()["outcome"], lab.outcome()["effect"]) == ("applied", word)
+    assert may_reach(lab.cloud.ecs, HOME, asker.id, HOME, target.id, "tcp", 1).ok == (word == "passes")
+    if word == "blocked":
+        assert lab.outcome()["effect_detail"].endswith("(an advanced group lets nothing out by default)")
+
+
+def test_a_request_between_accounts_is_judged_with_both_sides_rules(lab: Lab) -> None:
+    """Rules of both groups are read anyway."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b, "tcp/3306"))
+    assert effect(lab)[0] == "passes"
+    egress(lab, a, **ANY, DestGroupId=b.id, DestGroupOwnerId=PEER, Policy="drop")
+    lab.cross_account(lab.request(a, b, "tcp/3306"))
+    assert effect(lab)[0] == "blocked"
+    lab.cross_account(lab.request(a, b, action="unlink", request_id="chg-2"))
+    lab.cross_account(lab.request(a, b, action="unlink", request_id="chg-3"))
+    assert lab.outcome()["outcome"] == "unchanged"
+    assert effect(lab)[0] == "blocked"
+
+
+def test_a_party_that_is_not_shown_leaves_it_open(lab: Lab) -> None:
+    lab.auto_link(lab.event(lab.instance(lab.group(), tags={"link-peer": "sg-nowhere:tcp/1"})))
+    assert effect(lab) == ("unknown", f"sg-nowhere@{HOME} was not read")
+
+
+def test_a_record_without_a_link_does_not_say(lab: Lab) -> None:
+    lab.cross_account("{")
+    assert effect(lab) == ("unknown", "")
+
+
+@pytest.mark.parametrize("fault", [{"kind": "error"}, {"kind": "error", "code": "Forbidden.RAM", "status": 403}])
+def test_a_read_for_the_record_that_fails_changes_nothing_else(pair: Pair, fault: dict[str, Any]) -> None:
+    """The link is applied, once."""
+    egress(pair.lab, pair.app, **ANY, DestCidrIp="10.0.0.0/8", Policy="drop")
+    pair.lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", times=None, skip=2, **fault)
+    assert pair.lab.auto_link(pair.lab.event(pair.a)) == {"applied": 1}
+    assert effect(pair.lab) == ("unknown", f"the rules of {pair.app.id}@{HOME} were not read (egress): tcp/3306")
+    assert pair.lab.records("attempt") == []
+
+
+def test_a_sweeps_changes_are_judged_too(pair: Pair) -> None:
+    egress(pair.lab, pair.app, **ANY, DestCidrIp="0.0.0.0/0", Policy="drop")
+    pair.lab.sweep()
+    assert effect(pair.lab, "applied")[0] == "blocked"
+
+
+def test_what_is_read_for_the_record_decides_nothing(pair: Pair) -> None:
+    """sg-app holds a rule of ours that nobody wants. An event of its instance reads it, and leaves it to the sweep."""
+    other = pair.lab.group("*")
+    pair.lab.forge(pair.app, other, "tag", "tcp/9")
+    pair.lab.auto_link(pair.lab.event(pair.a))
+    assert effect(pair.lab)[0] == "passes"
+    assert f"{other.id} tcp/9" in pair.lab.rules(pair.app)
