@@ -46,6 +46,7 @@ def instance(account: str, item: Any) -> Instance:
         ip=ips[0] if ips else "",
         tags=_tags(item),
         classic=item.instance_network_type == "classic",
+        name=item.instance_name or "",
     )
 
 
@@ -59,6 +60,7 @@ def group(account: str, item: Any) -> Group:
         tags=_tags(item),
         group_rules=int(item.group_to_group_rule_count or 0),
         rule_count=-1 if item.rule_count is None else int(item.rule_count),
+        name=item.security_group_name or "",
     )
 
 

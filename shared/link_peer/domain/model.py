@@ -185,6 +185,7 @@ class Group(msgspec.Struct, frozen=True):
     tags: Mapping[str, str] = {}
     group_rules: int = 0  # rules that name a group: GroupToGroupRuleCount
     rule_count: int = 0  # all rules, of both directions: RuleCount; -1 where the answer has none
+    name: str = ""
 
 
 class Instance(msgspec.Struct, frozen=True):
@@ -196,6 +197,7 @@ class Instance(msgspec.Struct, frozen=True):
     ip: str = ""  # private address of the primary interface; empty if it has none yet
     tags: Mapping[str, str] = {}
     classic: bool = False
+    name: str = ""
 
 
 def short_hash(text: str) -> str:

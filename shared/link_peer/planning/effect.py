@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
+from enum import Enum
 
 import msgspec
 
@@ -40,9 +41,21 @@ class End(msgspec.Struct, frozen=True):
     ip: str = ""
 
 
+class Cause(Enum):
+    """What decides."""
+
+    RULE = "a rule"
+    INNER_ACCESS = "InnerAccessPolicy Accept"
+    NO_INGRESS = "no ingress rule applies"
+    NO_EGRESS = "no egress rule of an advanced group applies"
+    ISOLATED = "members of the group do not reach each other by themselves"
+    UNKNOWN = "something was not read"
+
+
 class Effect(msgspec.Struct, frozen=True):
-    """The answer: None where it is not known. `detail` names what decides, `rules` are the rules among it. `blocked` and
-    `passed` are the packets that were found to be so. The groups in `unread` would have to be read to know more."""
+    """The answer: None where it is not known. `detail` names what decides, `rules` are the rules among it, `causes` its
+    kinds. `blocked` and `passed` are the packets that were found to be so. The groups in `unread` would have to be read to
+    know more."""
 
     passes: bool | None
     detail: str
@@ -50,6 +63,7 @@ class Effect(msgspec.Struct, frozen=True):
     blocked: tuple[Port, ...] = ()
     passed: tuple[Port, ...] = ()
     unread: frozenset[Party] = frozenset()
+    causes: frozenset[Cause] = frozenset()
 
     @property
     def word(self) -> str:
@@ -92,6 +106,14 @@ def between(snapshot: Snapshot, source: End, dest: End, ports: Sequence[Port]) -
     return _effect([(packet, path.step(packet)) for port in ports for packet in path.packets(port)])
 
 
+def applying(snapshot: Snapshot, source: End, dest: End, ports: Sequence[Port]) -> list[Rule]:
+    """The rules that apply, or may apply, to any of these packets: egress before ingress, each in the order in which they
+    count."""
+    path = _Path(snapshot, source, dest)
+    packets = [packet for port in ports for packet in path.packets(port)]
+    return [one.rule for one in path.candidates() if any(_fits(one, packet) is not False for packet in packets)]
+
+
 def together(effects: Sequence[Effect]) -> Effect:
     """One answer for several: blocked if one is, else unknown if one is."""
     worst: bool | None = True
@@ -105,6 +127,7 @@ def together(effects: Sequence[Effect]) -> Effect:
         tuple(port for effect in effects for port in effect.blocked),
         tuple(port for effect in effects for port in effect.passed),
         frozenset(group for effect in effects for group in effect.unread),
+        frozenset(cause for effect in chosen for cause in effect.causes),
     )
 
 
@@ -127,6 +150,7 @@ def _ends(snapshot: Snapshot, link: Link, asker: Party | None) -> tuple[End | No
 class _Reason(msgspec.Struct, frozen=True):
     """Why packets pass or not; `before` and `after` enclose the packets in a text."""
 
+    cause: Cause
     before: str
     after: str = ""
     rule: Rule | None = None
@@ -168,24 +192,28 @@ class _Path:
         """What becomes of a packet, of a protocol that has ports on the first one."""
         for group, access in self._access.items():
             if access:
-                return _Step(True, (_Reason(f"members of {group} reach each other (InnerAccessPolicy Accept):"),))
+                return _Step(
+                    True,
+                    (_Reason(Cause.INNER_ACCESS, f"members of {group} reach each other (InnerAccessPolicy Accept):"),),
+                )
         steps = [self._egress.step(packet), self._ingress.step(packet)]
         passing = [step.passes for step in steps]
         unread = frozenset(group for step in steps for group in step.unread)
         if all(passing):
             return _Step(True, _reasons(steps, True))
         if unknown := [group for group, access in self._access.items() if access is None]:
-            why = _Reason(f"whether members of {unknown[0]} reach each other was not read:")
+            why = _Reason(Cause.UNKNOWN, f"whether members of {unknown[0]} reach each other was not read:")
             return _Step(None, (why,), frozenset(unknown))
         if False not in passing:
             return _Step(None, _reasons(steps, None), unread)
-        isolated = tuple(_Reason(f"members of {group} are isolated:") for group in self._common)
+        isolated = tuple(_Reason(Cause.ISOLATED, f"members of {group} are isolated:") for group in self._common)
         return _Step(False, (*_reasons(steps, False), *isolated))
 
     def packets(self, port: Port) -> Iterator[Port]:
         """Parts of a port range, in each of which one rule decides for all packets."""
         if port == ALL:
-            named = {_protocol(traffic.port) for traffic in self._traffics() if traffic.port}
+            ports = [one.traffic.port for one in self.candidates()]
+            named = {_protocol(port) for port in ports if port}
             others = sorted(named - {"all", "tcp", "udp", "icmp", "gre", "icmpv6"})
             for protocol in ("tcp", "udp", "icmp", "gre", *others):
                 yield from self.packets(Port(protocol, 1, _LAST_PORT) if protocol in _WITH_PORTS else Port(protocol))
@@ -196,13 +224,15 @@ class _Path:
             for low, following in zip(cuts, [*cuts[1:], port.high + 1], strict=True):
                 yield Port(port.protocol, low, following - 1)
 
-    def _traffics(self) -> Iterator[Traffic]:
-        return (one.traffic for gate in (self._egress, self._ingress) for one in gate.candidates)
+    def candidates(self) -> list[_Candidate]:
+        """The rules that may apply between the two ends, in the order in which they count at each."""
+        return [*self._egress.candidates, *self._ingress.candidates]
 
     def _cuts(self, protocol: str) -> Iterator[int]:
-        for traffic in self._traffics():
-            if traffic.port and _protocol(traffic.port) == protocol:
-                yield from (traffic.port.low, traffic.port.high + 1)
+        for one in self.candidates():
+            port = one.traffic.port
+            if port and _protocol(port) == protocol:
+                yield from (port.low, port.high + 1)
 
 
 class _Gate:
@@ -237,29 +267,31 @@ class _Gate:
             doubtful.append((one, fits))
         if self._unread and not strongest:
             names = " and ".join(map(str, self._unread))
-            why = _Reason(f"the rules of {names} were not read ({self._direction}):")
+            why = _Reason(Cause.UNKNOWN, f"the rules of {names} were not read ({self._direction}):")
             return _Step(None, (why,), frozenset(self._unread))
         for one, doubt in doubtful:
             if decided.passes not in (None, one.accepts):
                 what = f"it is not known whether {_name(one.rule)} {'accepts' if one.accepts else 'drops'}"
-                return _Step(None, (_Reason(what, f" ({self._direction}): {doubt}", one.rule),))
+                return _Step(None, (_Reason(Cause.UNKNOWN, what, f" ({self._direction}): {doubt}", one.rule),))
         return decided
 
     def _by_rule(self, one: _Candidate) -> _Reason:
         what = "accepts" if one.accepts else "drops"
         place = f" ({self._direction}, priority {one.rule.priority})"
-        return _Reason(f"{_name(one.rule)} {what}", place, one.rule)
+        return _Reason(Cause.RULE, f"{_name(one.rule)} {what}", place, one.rule)
 
     def _by_default(self, snapshot: Snapshot, own: End) -> _Step:
         if self._direction == "ingress":
-            return _Step(False, (_Reason(f"no ingress rule of {self._groups} admits"),))
+            return _Step(False, (_Reason(Cause.NO_INGRESS, f"no ingress rule of {self._groups} admits"),))
         shown = [snapshot.groups.get(group) for group in own.groups]
         if any(group.advanced for group in shown if group):
             what = f"no egress rule of {self._groups} lets out"
-            return _Step(False, (_Reason(what, " (an advanced group lets nothing out by default)"),))
+            return _Step(False, (_Reason(Cause.NO_EGRESS, what, " (an advanced group lets nothing out by default)"),))
         if None in shown:
             unread = [group for group in own.groups if group not in snapshot.groups]
-            return _Step(None, (_Reason(f"the type of {unread[0]} was not read (egress):"),), frozenset(unread))
+            return _Step(
+                None, (_Reason(Cause.UNKNOWN, f"the type of {unread[0]} was not read (egress):"),), frozenset(unread)
+            )
         return _Step(True, ())
 
 
@@ -368,6 +400,7 @@ def _effect(steps: Sequence[tuple[Port, _Step]]) -> Effect:
         blocked,
         passed,
         frozenset(group for _, step in steps for group in step.unread),
+        frozenset(reason.cause for reason in packets),
     )
 
 

@@ -186,15 +186,19 @@ def test_an_instance_is_read_with_every_field() -> None:
         vpc_attributes=model(vpc_id="vpc-1", private_ip_address=model(ip_address=["10.0.0.1", "10.0.0.2"])),
         security_group_ids=model(security_group_id=["sg-b", "sg-a"]),
         instance_network_type="vpc",
+        instance_name="orders-1",
         tags=tags(("link-peer", "sg-db"), ("empty", None), (None, "x"), ("", "y")),
     )
     expected = {"link-peer": "sg-db", "empty": ""}  # a tag without a key is none
-    assert shapes.instance(HOME, shown) == Instance(Party(HOME, "i-a"), "vpc-1", ("sg-b", "sg-a"), "10.0.0.1", expected)
+    assert shapes.instance(HOME, shown) == Instance(
+        Party(HOME, "i-a"), "vpc-1", ("sg-b", "sg-a"), "10.0.0.1", expected, name="orders-1"
+    )
 
 
 def test_an_instance_may_have_neither_vpc_nor_address_nor_groups_nor_tags() -> None:
     """In the classic network, or right after its creation; either level of a list may be missing."""
     bare = {"instance_id": "i-a", "security_group_ids": None, "instance_network_type": "classic", "tags": None}
+    bare["instance_name"] = None
     expected = Instance(Party(HOME, "i-a"), "", (), "", {}, classic=True)
     for vpc in (
         None,
@@ -209,9 +213,10 @@ def test_an_instance_may_have_neither_vpc_nor_address_nor_groups_nor_tags() -> N
 def test_a_group_is_read_with_its_kind_and_counts(kind: str | None, advanced: bool, managed: bool | None) -> None:
     """Where the cloud does not give a count, a group may have rules, and its quota is not taken as used."""
     fields = {"security_group_id": "sg-db", "security_group_type": kind, "service_managed": managed, "tags": None}
+    fields["security_group_name"] = "ledger"
     full = shapes.group(HOME, model(**fields, vpc_id="vpc-1", group_to_group_rule_count=3, rule_count="7"))
     assert (full.party, full.vpc, full.advanced, full.managed) == (DB, "vpc-1", advanced, bool(managed))
-    assert (full.group_rules, full.rule_count, full.tags) == (3, 7, {})
+    assert (full.group_rules, full.rule_count, full.tags, full.name) == (3, 7, {}, "ledger")
     bare = shapes.group(HOME, model(**fields, vpc_id=None, group_to_group_rule_count=None, rule_count=None))
     assert (bare.vpc, bare.group_rules, bare.rule_count) == ("", 0, -1)
 
