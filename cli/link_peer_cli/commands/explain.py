@@ -1,0 +1,223 @@
+"""`link-peer explain`: does a packet pass, and what decides?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.exits import Exit
+from link_peer_cli.io.options import Json
+from link_peer_cli.io.tables import print_table
+
+if TYPE_CHECKING:
+    from link_peer.domain.model import Party, Port, Rule
+
+    from link_peer_cli.inventory.pairs import Reach
+    from link_peer_cli.inventory.reading import View
+    from link_peer_cli.inventory.scene import Scene
+    from link_peer_cli.inventory.standing import Standing
+    from link_peer_cli.io.environment import Environment
+
+COLORS = {"passes": "green", "blocked": "red", "unknown": "yellow"}
+
+
+def explain(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="A",
+            help="Who sends: sg-…, i-… or an instance's name; with @<account uid or name> where that is not clear.",
+        ),
+    ],
+    target: Annotated[str, typer.Argument(metavar="B", help="Who is to be reached.")],
+    port: Annotated[
+        str, typer.Argument(help="tcp/3306, udp/53, icmp, or several with +. Default: what the links of the two open.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Say whether packets from A reach B, as far as security groups decide, what decides, and what to do.
+
+    Rules of link-peer and of people count alike. Routes, network ACLs and firewalls inside instances are not considered.
+    """
+    from link_peer.domain.tags import parse_ports
+    from link_peer.engine.reader import Reader
+
+    from link_peer_cli.clients.whatif.delivery import suppose
+    from link_peer_cli.inventory.reading import View
+    from link_peer_cli.io.environment import load_environment
+
+    asked = parse_ports(port) if port else ()
+    env = load_environment()
+    delivery, cloud, _ = suppose(env, "explain")
+    view = View(Reader(cloud, env.policy, env.clock, threads=delivery.readers, tolerant=True), env.policy)
+    document, code = _answer(env, view, (view.find(source, "A"), view.find(target, "B")), asked)
+    if as_json:
+        print_json(document)
+    else:
+        _show(document, env.clock.now())
+    for problem in document["not_read"]:
+        console(stderr=True).print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)
+    if code:
+        raise typer.Exit(code)
+
+
+def _answer(
+    env: Environment, view: View, ends: tuple[Party, Party], asked: tuple[Port, ...]
+) -> tuple[dict[str, Any], Exit]:
+    from link_peer_cli.inventory.advice import Adviser
+    from link_peer_cli.inventory.askers import Asked
+    from link_peer_cli.inventory.pairs import reach
+    from link_peer_cli.inventory.shown import link_document, party_fields, rule_document
+    from link_peer_cli.inventory.standing import judge
+
+    source, target = ends
+    links = _links(env, view, ends)
+    scene = view.scene
+    ports = asked or _ports(scene, links, source)
+    found = reach(scene, source, target, ports)
+    told = Asked()
+    if requests := [request for link in links for request in link.requests]:
+        told.read(env, requests, min(link.since or 0 for link in links))
+    adviser = Adviser(view, env.settings.region, env.clock.now())
+    people = _people(scene, found, ends, ports, [rule for link in links for rule in link.rules])
+    document = {
+        "verdict": found.effect.word,
+        "detail": found.detail,
+        **party_fields(scene, "from", source),
+        **party_fields(scene, "to", target),
+        "ports": _ports_text(ports),
+        "pairs": found.pairs,
+        "passing": found.passing,
+        "reachability": _reachability(scene, ends),
+        "links": [link_document(scene, link, judge(scene, link), told) for link in links],
+        "rules": [rule_document(rule, decides=rule in found.effect.rules) for rule in people],
+        "do": [{"why": one.why, "command": one.command} for one in adviser.advise(source, target, ports, found)],
+        "not_read": [*view.problems, *filter(None, [told.problem])],
+    }
+    return document, Exit.DONE if found.effect.passes else Exit.REFUSED
+
+
+def _links(env: Environment, view: View, ends: tuple[Party, Party]) -> list[Standing]:
+    """The links that stand between the two, their groups and their instances, in either direction."""
+    from link_peer_cli.inventory.standing import standing
+
+    view.around(ends)
+    view.deciding([ends])
+    region, now = env.settings.region, env.clock.now()
+
+    def between() -> list[Standing]:
+        scene = view.scene
+        sides = [frozenset({end, *scene.groups(end), *(one.party for one in scene.members(end))}) for end in ends]
+        return [
+            link for link in standing(scene.snapshot, env.policy, region, now) if link.between((sides[0], sides[1]))
+        ]
+
+    found = between()
+    view.around(party for link in found for party in (link.source, link.target))  # for who asks, and who is admitted
+    view.deciding((link.source, link.target) for link in found)
+    return between()
+
+
+def _ports(scene: Scene, links: list[Standing], source: Party) -> tuple[Port, ...]:
+    """What the links from A open; everything if there are none."""
+    from link_peer.domain.model import ALL
+
+    own = {source, *scene.groups(source), *(one.party for one in scene.members(source))}
+    ports = {port for link in links if link.mutual or link.source in own for port in link.ports}
+    return (ALL,) if ALL in ports or not ports else tuple(sorted(ports, key=str))
+
+
+def _ports_text(ports: tuple[Port, ...]) -> str:
+    from link_peer.domain.model import ALL, ports_text
+
+    return "everything" if ALL in ports else ports_text(ports)
+
+
+def _people(
+    scene: Scene, found: Reach, ends: tuple[Party, Party], ports: tuple[Port, ...], ours: list[Rule]
+) -> list[Rule]:
+    """The rules of people that apply between the two; of many instances, between the two that fare worst."""
+    from link_peer.planning.effect import applying, end_in, end_of
+
+    parties = found.ends or ends
+    known = [
+        end_in(scene.snapshot, party) if party.is_group else next(map(end_of, scene.members(party)), None)
+        for party in parties
+    ]
+    start, end = known
+    if start is None or end is None:
+        return []
+    mine = {rule.id for rule in ours}
+    return [rule for rule in applying(scene.snapshot, start, end, ports) if rule.id not in mine]
+
+
+def _reachability(scene: Scene, ends: tuple[Party, Party]) -> str:
+    snapshot = scene.snapshot
+    vpcs = {shown.vpc for end in ends if (shown := snapshot.groups.get(end) or snapshot.instances.get(end))}
+    return "same-vpc" if len(vpcs) == 1 else "different-vpc"
+
+
+# for people
+
+
+def _show(document: dict[str, Any], now: float) -> None:
+    out = console()
+    color = COLORS[document["verdict"]]
+    ends = [_titled(document, end) for end in ("from", "to")]
+    head = f"[bold {color}]{document['verdict'].upper()}[/]  {document['ports']}  {escape(ends[0])} → {escape(ends[1])}"
+    out.print(head, soft_wrap=True)
+    out.print(escape(document["detail"]), soft_wrap=True)
+    if document["reachability"] == "different-vpc":
+        from link_peer.domain.denial import NO_ROUTE
+
+        out.print(f"They are in different VPCs: {NO_ROUTE}.", soft_wrap=True)
+    out.print()
+    if document["links"]:
+        print_table(out, "links", LINK_COLUMNS, [_link_row(link, now) for link in document["links"]])
+    else:
+        out.print("No link of link-peer stands between them.")
+    if document["rules"]:
+        rows = [[str(rule[name]) for name in RULE_FIELDS] + [_mark(rule)] for rule in document["rules"]]
+        print_table(out, "rules of people that apply", (*RULE_FIELDS, ""), rows)
+    for one in document["do"]:
+        out.print(escape(f"# {one['why']}"), soft_wrap=True)
+        if one["command"]:
+            out.print(escape(one["command"]), soft_wrap=True)
+
+
+LINK_COLUMNS = ("from", "to", "ports", "age", "until", "why", "asked by", "consent", "effect", "rules")
+RULE_FIELDS = ("rule_id", "group", "direction", "policy", "priority", "peer", "ports", "description")
+
+
+def _mark(rule: dict[str, Any]) -> str:
+    return "decides" if rule["decides"] else ""
+
+
+def _titled(document: dict[str, Any], end: str) -> str:
+    name = document[f"{end}_name"]
+    return f"{document[end]}@{document[f'{end}_account']}" + (f" ({name})" if name else "")
+
+
+def _link_row(link: dict[str, Any], now: float) -> list[str]:
+    from link_peer.domain.tags import parse_instant
+
+    from link_peer_cli.inventory.shown import age, until
+
+    since = parse_instant(link["since"]) if link["since"] else None
+    ends = [parse_instant(link[name]) if link[name] else None for name in ("until", "consent_until")]
+    consent = "; ".join(link["consent"]) or "none covers it now"
+    return [
+        _titled(link, "from"),
+        _titled(link, "to"),
+        link["ports"],
+        age(now, since),
+        until(now, ends[0]),
+        " ".join(link["why"]),
+        "; ".join(link["asked_by"]),
+        f"{consent}, until {until(now, ends[1])}" if ends[1] is not None else consent,
+        link["effect"] + (" (half-open)" if link["half_open"] else ""),
+        " ".join(rule["rule_id"] for rule in link["rules"]),
+    ]

@@ -1,0 +1,158 @@
+"""`link-peer links`: the inventory of what stands."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.exits import Exit
+from link_peer_cli.io.options import JsonLines
+from link_peer_cli.io.tables import print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from link_peer_cli.inventory.reading import View
+    from link_peer_cli.inventory.standing import Standing
+    from link_peer_cli.io.environment import Environment
+
+COLUMNS = ("from", "to", "ports", "since", "until", "why", "asked by", "consent", "instances", "effect")
+CSV_FIELDS = [
+    "from",
+    "from_account",
+    "from_name",
+    "to",
+    "to_account",
+    "to_name",
+    "ports",
+    "since",
+    "until",
+    "why",
+    "asked_by",
+    "reasons",
+    "consent",
+    "consent_until",
+    "instances",
+    "effect",
+    "effect_detail",
+    "half_open",
+    "rules",
+]
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the start of a formula, in a cell."""
+
+
+def links(
+    expiring: Annotated[str, typer.Option(help="Only what ends within this time: 7d. Its consent counts too.")] = "",
+    party: Annotated[
+        str, typer.Option(help="Only links of this group or instance: an id or a name, optionally with @<account>.")
+    ] = "",
+    account: Annotated[str, typer.Option(help="Only links of this account: its uid, or its name in the policy.")] = "",
+    blocked: Annotated[
+        bool, typer.Option("--blocked", help="Only links whose packets do not pass, or may not.")
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with a line of names.")] = False,
+    as_json: JsonLines = False,
+) -> None:
+    """List the links that stand: who, since when, until when, why, who asked, which consent, and whether packets pass."""
+    from link_peer.engine.reader import Reader
+
+    from link_peer_cli.clients.whatif.delivery import suppose
+    from link_peer_cli.inventory.reading import View, account_named
+    from link_peer_cli.io.environment import load_environment
+    from link_peer_cli.io.inputs import duration
+
+    seconds = duration(expiring, "--expiring") if expiring else None
+    env = load_environment()
+    uid = account_named(env.policy, account, "--account") if account else ""
+    delivery, cloud, _ = suppose(env, "links")
+    view = View(Reader(cloud, env.policy, env.clock, threads=delivery.readers, tolerant=True), env.policy)
+    view.everything()
+    found = _standing(env, view)
+    if party:
+        wanted = view.find(party, "--party")
+        near = {wanted, *view.scene.groups(wanted)} if not wanted.is_group else {wanted}
+        found = [link for link in found if near & {link.source, link.target}]
+    if uid:
+        found = [link for link in found if uid in (link.source.account, link.target.account)]
+    if seconds is not None:
+        found = [link for link in found if _ends_by(link, env.clock.now() + seconds)]
+    documents, problem = _documents(env, view, found)
+    if blocked:
+        documents = [one for one in documents if one["effect"] != "passes"]
+    _print(documents, as_csv=as_csv, as_json=as_json)
+    problems = view.problems
+    for text in [*problems, *filter(None, [problem])]:
+        console(stderr=True).print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
+    if problems:
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _standing(env: Environment, view: View) -> list[Standing]:
+    from link_peer_cli.inventory.standing import standing
+
+    return standing(view.scene.snapshot, env.policy, env.settings.region, env.clock.now())
+
+
+def _ends_by(link: Standing, moment: float) -> bool:
+    return any(end is not None and end <= moment for end in (link.until, link.consent_until))
+
+
+def _documents(env: Environment, view: View, found: Sequence[Standing]) -> tuple[list[dict[str, Any]], str]:
+    """Each link as JSON, and why the audit log could not be read, if so."""
+    from link_peer_cli.inventory.askers import Asked
+    from link_peer_cli.inventory.shown import link_document
+    from link_peer_cli.inventory.standing import judge
+
+    view.deciding((link.source, link.target) for link in found)
+    scene, asked = view.scene, Asked()
+    if requests := [request for link in found for request in link.requests]:
+        since = min(link.since or 0 for link in found if link.requests)
+        asked.read(env, requests, since)
+    return [link_document(scene, link, judge(scene, link), asked) for link in found], asked.problem
+
+
+def _print(documents: Sequence[dict[str, Any]], *, as_csv: bool, as_json: bool) -> None:
+    if as_json:
+        for document in documents:
+            print_json(document)
+    elif as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(CSV_FIELDS)
+        writer.writerows([_cell(document[name]) for name in CSV_FIELDS] for document in documents)
+    else:
+        rows = [_row(document) for document in documents]
+        print_table(console(), f"{len(rows)} links", COLUMNS, rows)
+
+
+def _cell(value: Any) -> str:
+    """A value in one cell of a spreadsheet, which must not take a name or a reason for a formula."""
+    if isinstance(value, list):
+        value = "; ".join(one["rule_id"] if isinstance(one, dict) else str(one) for one in value)
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _row(document: dict[str, Any]) -> list[str]:
+    def titled(end: str) -> str:
+        name = document[f"{end}_name"]
+        return f"{document[end]}@{document[f'{end}_account']}" + (f" ({name})" if name else "")
+
+    consent = "; ".join(document["consent"]) or "none covers it now"
+    return [
+        titled("from"),
+        titled("to"),
+        document["ports"],
+        document["since"],
+        document["until"] or "open-ended",
+        " ".join(document["why"]),
+        "; ".join(document["asked_by"]),
+        f"{consent}, until {document['consent_until']}" if document["consent_until"] else consent,
+        "" if document["instances"] is None else str(document["instances"]),
+        document["effect"] + (" (half-open)" if document["half_open"] else ""),
+    ]

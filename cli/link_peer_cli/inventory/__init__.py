@@ -1,0 +1,1 @@
+"""What `explain` and `links` know: the links that stand, with all that explains them."""

@@ -1,0 +1,217 @@
+"""What to do about packets that do not pass: each piece of advice is a command that can be pasted."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+from link_peer.domain.denial import NO_ROUTE, ReasonCode
+from link_peer.domain.model import ALL, Group, Instance, Link, Party, Port, Rule
+from link_peer.domain.tags import LOCK_TAG
+from link_peer.planning.claims import representative
+from link_peer.planning.consent import consents, tags_for
+from link_peer.planning.effect import Cause
+from link_peer.planning.evaluate import Need, evaluate
+
+from link_peer_cli.inventory.pairs import Reach
+from link_peer_cli.inventory.reading import View
+from link_peer_cli.inventory.standing import Wishes
+
+_FEW = 3  # addresses that are named in one command
+
+
+class Advice(msgspec.Struct, frozen=True):
+    """What to do and why; `command` is empty where no command does it."""
+
+    why: str
+    command: str = ""
+
+
+class Adviser:
+    """Advises about packets from one party to another."""
+
+    def __init__(self, view: View, region: str, now: float) -> None:
+        self._view = view
+        self._scene = view.scene
+        self._policy = view.policy
+        self._region = region
+        self._now = now
+
+    def advise(self, source: Party, target: Party, ports: Sequence[Port], reach: Reach) -> list[Advice]:
+        """What would let the packets through; for those that pass, how to test it."""
+        if reach.effect.passes:
+            return list(self._test(ports, reach))
+        causes = reach.effect.causes
+        found: list[Advice] = []
+        if Cause.RULE in causes:
+            found += [self._take_away(rule) for rule in reach.effect.rules]
+        if Cause.NO_EGRESS in causes:
+            found += self._let_out(source, target, ports, reach)
+        if Cause.ISOLATED in causes:
+            found += self._isolated(source, target)
+        if Cause.NO_INGRESS in causes:
+            found += self._link(*self._linkable(source, target, reach), ports)
+        return list(dict.fromkeys(found))
+
+    def _test(self, ports: Sequence[Port], reach: Reach) -> Iterator[Advice]:
+        """`verify` runs on instances of home only."""
+        tested = [
+            port for port in ports if port.protocol == "icmp" or (port.protocol == "tcp" and port.low == port.high)
+        ]
+        if reach.ends and reach.ends[0].account == self._policy.home:
+            words = [word for port in tested for word in ("--port", str(port))]
+            yield Advice(
+                "security groups let it through; test it with a packet",
+                shlex.join(["link-peer", "verify", "--from", reach.ends[0].id, "--to", str(reach.ends[1]), *words]),
+            )
+
+    def _take_away(self, rule: Rule) -> Advice:
+        egress = "Egress" if rule.traffic and rule.traffic.direction == "egress" else ""
+        note = f" ({rule.description})" if rule.description else ""
+        return Advice(
+            f"in account {rule.group.account}: {rule.id}{note} is a person's rule. If it is not meant for these, remove it",
+            self._aliyun(
+                f"RevokeSecurityGroup{egress}",
+                [("SecurityGroupId", rule.group.id), ("SecurityGroupRuleId.1", rule.id)],
+            ),
+        )
+
+    def _let_out(self, source: Party, target: Party, ports: Sequence[Port], reach: Reach) -> Iterator[Advice]:
+        """An egress rule on the sender's first advanced group."""
+        sender = reach.ends[0] if reach.ends else source
+        shown = self._scene.snapshot.groups
+        groups = [group for group in sorted(self._scene.groups(sender)) if group in shown and shown[group].advanced]
+        addresses = [one.ip for one in self._scene.members(target) if one.ip][:_FEW]
+        if not groups or not addresses:
+            return
+        rules = [
+            [
+                ("IpProtocol", port.protocol.upper()),
+                ("PortRange", port.range),
+                ("DestCidrIp", f"{address}/32"),
+                ("Policy", "accept"),
+            ]
+            for port in ports
+            for address in addresses
+        ]
+        fields = [(f"Permissions.{n}.{name}", value) for n, rule in enumerate(rules, 1) for name, value in rule]
+        yield Advice(
+            f"in account {groups[0].account}: an advanced group lets nothing out by default; add an egress rule to {groups[0].id}",
+            self._aliyun("AuthorizeSecurityGroupEgress", [("SecurityGroupId", groups[0].id), *fields]),
+        )
+
+    def _isolated(self, source: Party, target: Party) -> Iterator[Advice]:
+        shown = self._scene.snapshot.groups
+        for group in sorted(self._scene.groups(source) & self._scene.groups(target)):
+            if group in shown and not shown[group].advanced:
+                yield Advice(
+                    f"in account {group.account}: this lets all members of {group.id} reach each other on everything",
+                    self._aliyun(
+                        "ModifySecurityGroupPolicy", [("SecurityGroupId", group.id), ("InnerAccessPolicy", "Accept")]
+                    ),
+                )
+
+    # a link
+
+    def _linkable(self, source: Party, target: Party, reach: Reach) -> tuple[Party, Party]:
+        """The two parties as a link could name them: both groups, or both instances."""
+        common = self._scene.groups(source) & self._scene.groups(target)
+        if reach.ends and (common or not (source.is_group or target.is_group)):
+            return reach.ends
+        return self._group_of(source, target), self._group_of(target, source)
+
+    def _group_of(self, party: Party, other: Party) -> Party:
+        if party.is_group:
+            return party
+        shown = self._scene.snapshot.groups
+        peer = next((shown[group] for group in sorted(self._scene.groups(other)) if group in shown), None)
+        instance = self._scene.snapshot.instances.get(party)
+        return (instance and representative(self._scene.snapshot, instance, peer)) or party
+
+    def _link(self, source: Party, target: Party, ports: Sequence[Port]) -> Iterator[Advice]:
+        """What a link between the two still needs, and the request for it."""
+        link = Link(source, target, () if ALL in ports else tuple(ports))
+        verdict = evaluate(self._scene.snapshot, self._policy, link, self._now)
+        if verdict.open_questions:
+            self._view.answer(verdict.open_questions)
+            self._scene = self._view.scene
+            verdict = evaluate(self._scene.snapshot, self._policy, link, self._now)
+        denial = verdict.denial
+        if denial is None or denial.code is ReasonCode.NO_CONSENT:
+            if denial is not None:
+                yield from self._consent(link, verdict.needs)
+            if asking := self._asking(source, target, ports):
+                why = f"the tags of {', '.join(str(one.party) for one in asking[:_FEW])} ask for it; this opens it now"
+                yield Advice(why, "link-peer sweep")
+            else:
+                yield Advice("ask for the link", self._request(link))
+            if verdict.reachability == "different-vpc":
+                yield Advice(NO_ROUTE)
+        elif denial.code is ReasonCode.LOCKED:
+            yield from self._unlock({need.key.group for need in verdict.needs})
+        else:
+            yield Advice(f"no link can open it: {denial.detail}; {denial.advice}")
+
+    def _asking(self, source: Party, target: Party, ports: Sequence[Port]) -> list[Instance]:
+        """The instances whose tags ask for a link between the two, or between groups of theirs."""
+        wishes = Wishes(self._scene.snapshot, self._policy, self._now)
+        sides = [sorted({party, *self._scene.groups(party)}) for party in (source, target)]
+        return [one for start in sides[0] for end in sides[1] for one in wishes.for_link(start, end, ports)]
+
+    def _consent(self, link: Link, needs: Iterable[Need]) -> Iterator[Advice]:
+        """The tags that are missing, each on its group."""
+        ports = link.ports or (ALL,)
+        seen: set[Party] = set()
+        for group, source, target in self._sides(link, needs):
+            shown = self._scene.snapshot.groups.get(group)
+            _, missing = consents(self._policy, shown, source, target, ports, self._now) if shown else ([], [])
+            party = source.party if isinstance(source, Instance) else source
+            if not shown or not missing or party in seen:
+                continue
+            seen.add(party)
+            why = f"in account {group.account}: consent of {group.id} to {party}"
+            if self._policy.accept_tags:
+                yield Advice(why, self._tag(shown, party, ports))
+            else:
+                yield Advice(f"{why}: add it to `allow` in the policy file, since tags do not consent here")
+
+    def _sides(self, link: Link, needs: Iterable[Need]) -> Iterator[tuple[Party, Party | Instance, Party]]:
+        """(the group that must consent, who it must accept, what is reached) for each rule."""
+        instances = self._scene.snapshot.instances
+        for need in needs:
+            if need.ends:
+                yield need.key.group, instances.get(need.ends[0], need.ends[0]), need.ends[1]
+            else:
+                yield need.key.group, link.source if need.key.group == link.target else link.target, need.key.group
+
+    def _tag(self, group: Group, party: Party, ports: Sequence[Port]) -> str:
+        tags = [tag.partition("=") for tag in tags_for(group, party, tuple(ports))]
+        fields = [
+            (f"Tag.{n}.{name}", value)
+            for n, tag in enumerate(tags, 1)
+            for name, value in (("Key", tag[0]), ("Value", tag[2]))
+        ]
+        return self._aliyun(
+            "TagResources", [("ResourceType", "securitygroup"), ("ResourceId.1", group.party.id), *fields]
+        )
+
+    def _unlock(self, groups: Iterable[Party]) -> Iterator[Advice]:
+        shown = self._scene.snapshot.groups
+        for group in sorted(groups):
+            if group in shown and LOCK_TAG in shown[group].tags:
+                fields = [("ResourceType", "securitygroup"), ("ResourceId.1", group.id), ("TagKey.1", LOCK_TAG)]
+                why = f"in account {group.account}: {group.id} is locked; ask who locked it before you unlock it"
+                yield Advice(why, self._aliyun("UntagResources", fields))
+
+    def _request(self, link: Link) -> str:
+        words = ["link-peer", "request", "link", "--from", str(link.source), "--to", str(link.target)]
+        for port in link.ports:
+            words += ["--port", str(port)]
+        return shlex.join(words)
+
+    def _aliyun(self, action: str, fields: Iterable[tuple[str, str]]) -> str:
+        words = ["aliyun", "ecs", action, "--RegionId", self._region]
+        for name, value in fields:
+            words += [f"--{name}", value]
+        return shlex.join(words)

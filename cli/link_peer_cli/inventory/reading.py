@@ -1,0 +1,100 @@
+"""Reads what `explain` and `links` answer from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.model import Party
+from link_peer.domain.policy import Policy
+from link_peer.domain.tags import is_account_uid, is_group_id, is_instance_id, managed_tag, quoted
+from link_peer.engine.reader import Reader
+from link_peer.planning.decision import Question
+
+from link_peer_cli.inventory.scene import Scene
+
+PARTY = "sg-…, i-… or an instance's name, optionally with @<account uid or name>"
+
+
+class View:
+    """What was read of the accounts of a policy. An account that cannot be read is noted in `problems`."""
+
+    def __init__(self, reader: Reader, policy: Policy) -> None:
+        self.policy = policy
+        self._reader = reader
+
+    @property
+    def scene(self) -> Scene:
+        """What was read so far."""
+        return Scene(self._reader.snapshot())
+
+    @property
+    def problems(self) -> list[str]:
+        """A message for each account that could not be read."""
+        snapshot = self._reader.snapshot()
+        failed = {**snapshot.refused_accounts, **snapshot.failed_accounts}
+        return [f"account {account} could not be read: {error}" for account, error in sorted(failed.items())]
+
+    def everything(self) -> None:
+        """Reads every group and instance, and the rules of the groups that hold rules of ours."""
+        accounts = sorted(self.policy.accounts)
+        tag = managed_tag(self.policy.deployment, self.policy.home)
+        managed = [group.party for group in self._reader.all_groups(accounts) if group.tags.get(tag) == "true"]
+        self._reader.side_by_side(lambda: self._reader.everything(accounts), lambda: self._reader.rules(managed))
+
+    def around(self, parties: Iterable[Party]) -> None:
+        """Reads these parties, the members of groups, and all the groups that members are in."""
+        ends = set(parties)
+        self._reader.parties(ends)
+        self._reader.members(party for party in ends if party.is_group)
+
+    def deciding(self, links: Iterable[tuple[Party, Party]]) -> None:
+        """Reads what decides about packets between these parties and is not read yet: the rules of all of their instances'
+        groups, and whether members of a common group reach each other."""
+        scene = self.scene
+        groups: set[Party] = set()
+        common: set[Party] = set()
+        for source, target in links:
+            ends = scene.groups(source), scene.groups(target)
+            groups |= ends[0] | ends[1]
+            common |= ends[0] & ends[1]
+        shown = scene.snapshot.groups
+        self._reader.rules(group for group in groups if group in shown and shown[group].rule_count)
+        self._reader.questions(group for group in sorted(common) if group in shown and not shown[group].advanced)
+
+    def answer(self, questions: Iterable[Question]) -> None:
+        """Reads what evaluating a link needs besides its parties."""
+        self._reader.questions(questions)
+
+    def find(self, text: str, field: str) -> Party:
+        """The party that a person means: an id or an instance's name, in the account given with `@`, else in whichever has
+        it. Raises BadInput for `field` if there is none, or more than one."""
+        name, at, where = text.partition("@")
+        accounts = [account_named(self.policy, where, field)] if at else sorted(self.policy.accounts)
+        if is_group_id(name) or is_instance_id(name):
+            parties = [Party(account, name) for account in accounts]
+            self._reader.parties(parties)
+            snapshot = self._reader.snapshot()
+            found = [party for party in parties if party in snapshot.groups or party in snapshot.instances]
+        else:
+            self._reader.everything(accounts)
+            shown = self._reader.snapshot().instances
+            found = sorted(party for party, one in shown.items() if one.name == name and party.account in accounts)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise BadInput(field, f"{quoted(name)} is the name of {', '.join(map(str, found))}: name one by its id")
+        if self.problems:
+            raise LinkPeerError(f"{field}: {quoted(text)} was not found; {'; '.join(self.problems)}")
+        raise BadInput(field, f"{quoted(text)} does not exist in the accounts of the policy ({PARTY})")
+
+
+def account_named(policy: Policy, text: str, field: str) -> str:
+    """The uid of an account, given by its uid or by its name in the policy. Raises BadInput for `field`."""
+    if is_account_uid(text) and text in policy.accounts:
+        return text
+    found = [uid for uid, account in policy.accounts.items() if account.name == text]
+    if len(found) != 1:
+        known = ", ".join(f"{uid} ({account.name})" for uid, account in policy.accounts.items())
+        raise BadInput(field, f"{quoted(text)} is no account of the policy, which lists {known}")
+    return found[0]

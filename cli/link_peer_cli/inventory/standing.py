@@ -1,0 +1,194 @@
+"""The links that stand, as a person asks about them: who may reach whom, since when, until when, why, and who asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+from link_peer.domain.errors import BadInput
+from link_peer.domain.model import ALL, Claim, Instance, Link, Marker, Party, Port, Rule, ports_text
+from link_peer.domain.policy import Policy
+from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import accepts, link_until, parse_instant
+from link_peer.planning.actual import link_of, owned_rules
+from link_peer.planning.claims import links_from_tags
+from link_peer.planning.consent import consents
+
+from link_peer_cli.inventory.pairs import Reach, reach
+from link_peer_cli.inventory.scene import Scene
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """One link that stands, with its rules. Instants are epoch seconds; `until` is None where it need not end.
+
+    `half` is the party that lacks its rule of a mutual link. `askers` are the instances whose tags ask for it. `consent` are
+    the entries that cover it now, `consent_until` when the first of them ends; without an entry, nothing covers it.
+    """
+
+    source: Party
+    target: Party
+    ports: tuple[Port, ...]
+    claims: tuple[Claim, ...]
+    rules: tuple[Rule, ...]
+    half: Party | None = None
+    since: float | None = None
+    until: int | None = None
+    askers: tuple[Party, ...] = ()
+    consent: tuple[str, ...] = ()
+    consent_until: int | None = None
+
+    @property
+    def mutual(self) -> bool:
+        """Whether each party may reach the other on everything."""
+        return ALL in self.ports
+
+    @property
+    def ports_text(self) -> str:
+        """The ports as tags and records have them; `mutual` for everything."""
+        return ports_text(() if self.mutual else self.ports)
+
+    @property
+    def requests(self) -> tuple[str, ...]:
+        """The ids of the requests that claim it."""
+        return tuple(claim.request for claim in self.claims if claim.request)
+
+    @property
+    def why(self) -> str:
+        """The claims: `tag`, and request ids."""
+        return " ".join(claim.request or "tag" for claim in self.claims)
+
+    def between(self, ends: tuple[frozenset[Party], frozenset[Party]]) -> bool:
+        """Whether it links a party of one set with one of the other, in either direction."""
+        one, other = ends
+        return (self.source in one and self.target in other) or (self.source in other and self.target in one)
+
+
+_Key = tuple[Party, Party, tuple[Claim, ...], bool]
+
+
+def standing(snapshot: Snapshot, policy: Policy, region: str, now: float) -> list[Standing]:
+    """The links whose rules were read, sorted. Rules between the same parties with the same claims are one link, and so are
+    the two rules of a mutual one."""
+    grouped: dict[_Key, list[tuple[Rule, Marker]]] = {}
+    for rule, marker in owned_rules(snapshot, policy, region):
+        if rule.key is None:
+            continue
+        link = link_of(rule.key, marker)
+        ends = (
+            (min(link.source, link.target), max(link.source, link.target))
+            if link.mutual
+            else (link.source, link.target)
+        )
+        claims = () if link.mutual else tuple(sorted(marker.claims))
+        grouped.setdefault((*ends, claims, link.mutual), []).append((rule, marker))
+    wishes = Wishes(snapshot, policy, now)
+    return [
+        _one(snapshot, policy, now, key, rules, wishes) for key, rules in sorted(grouped.items(), key=lambda i: i[0])
+    ]
+
+
+def judge(scene: Scene, link: Standing) -> Reach:
+    """What becomes of the link's packets; of a mutual link, in the direction that fares worse."""
+    ports = (ALL,) if link.mutual else link.ports
+    there = reach(scene, link.source, link.target, ports)
+    if not link.mutual:
+        return there
+    back = reach(scene, link.target, link.source, ports)
+    order = {False: 0, None: 1, True: 2}
+    return min(there, back, key=lambda one: order[one.effect.passes])
+
+
+def admitted(scene: Scene, link: Standing) -> int | None:
+    """How many instances the link's rules admit as sources; None where they were not read."""
+    sources = [link.source, link.target] if link.mutual else [link.source]
+    if not all(scene.complete(party) for party in sources):
+        return None
+    return sum(len(scene.members(party)) for party in sources)
+
+
+class Wishes:
+    """Which instances ask for which links by tag."""
+
+    def __init__(self, snapshot: Snapshot, policy: Policy, now: float) -> None:
+        self._asked: dict[tuple[Party, Party], list[tuple[Link, Instance]]] = {}
+        for instance in snapshot.instances.values():
+            if instance.tags:
+                for wanted in links_from_tags(snapshot, instance, now, policy.limits.max_peers):
+                    if not wanted.raw and not wanted.denial:
+                        ends = (wanted.link.source, wanted.link.target)
+                        self._asked.setdefault(ends, []).append((wanted.link, instance))
+
+    def for_link(self, source: Party, target: Party, ports: Sequence[Port]) -> list[Instance]:
+        """The instances whose tags ask for a link, or for a part of it."""
+        found = [one for link, one in self._asked.get((source, target), []) if set(link.ports or (ALL,)) & set(ports)]
+        if ALL in ports:
+            found += [one for link, one in self._asked.get((target, source), []) if link.mutual]
+        return list({instance.party: instance for instance in found}.values())
+
+
+def _one(
+    snapshot: Snapshot, policy: Policy, now: float, key: _Key, found: Sequence[tuple[Rule, Marker]], wishes: Wishes
+) -> Standing:
+    source, target, _, mutual = key
+    rules = tuple(rule for rule, _ in found)
+    ports = tuple(sorted({rule.key.port for rule in rules if rule.key}, key=str))
+    claims = tuple(sorted({claim for _, marker in found for claim in marker.claims}))
+    askers = wishes.for_link(source, target, ports) if any(claim.is_tag for claim in claims) else []
+    created = [parse_instant(rule.created) for rule in rules if rule.created]
+    entries = _consent(snapshot, policy, now, found)
+    ends = [until for until in entries.values() if until is not None]
+    lacking = {source, target} - {rule_target(rule, marker) for rule, marker in found} if mutual else set()
+    return Standing(
+        source,
+        target,
+        ports,
+        claims,
+        rules,
+        next(iter(lacking), None),
+        min(created, default=None),
+        _until(claims, askers),
+        tuple(sorted(instance.party for instance in askers)),
+        tuple(entries),
+        min(ends, default=None),
+    )
+
+
+def rule_target(rule: Rule, marker: Marker) -> Party:
+    """The party that a rule of ours opens."""
+    return marker.ends[1] if marker.ends else rule.group
+
+
+def _until(claims: Iterable[Claim], askers: Sequence[Instance]) -> int | None:
+    """When the last claim ends; None where one need not end. A tag's claim ends with the last instance that asks."""
+    ends: list[int | None] = []
+    for claim in claims:
+        if not claim.is_tag:
+            ends.append(claim.until)
+            continue
+        tags = [link_until(instance.tags) for instance in askers] or [None]
+        ends += [None if isinstance(end, BadInput) else end for end in tags]
+    known = [end for end in ends if end is not None]
+    return max(known) if known and len(known) == len(ends) else None
+
+
+def _consent(
+    snapshot: Snapshot, policy: Policy, now: float, found: Sequence[tuple[Rule, Marker]]
+) -> dict[str, int | None]:
+    """The entries that cover these rules, each with its end."""
+    entries: dict[str, int | None] = {}
+    for rule, marker in found:
+        group = snapshot.groups.get(rule.group)
+        if group is None or rule.key is None:
+            continue
+        link = link_of(rule.key, marker)
+        source: Party | Instance = snapshot.instances.get(link.source, link.source)
+        labels, _ = consents(policy, group, source, link.target, (rule.key.port,), now)
+        ends = _ends(policy, group.tags, rule.group)
+        entries |= {label: ends.get(label) for label in labels}
+    return entries
+
+
+def _ends(policy: Policy, tags: Mapping[str, str], group: Party) -> dict[str, int | None]:
+    """When each entry of a group's tags and of the policy ends, by its label in records."""
+    found = {f"{group} {entry.text}": entry.until for entry in accepts(tags, group.account)}
+    return {**found, **{f"policy allow {allow.text}": allow.until for allow in policy.allow}}

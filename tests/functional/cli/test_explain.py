@@ -1,0 +1,395 @@
+"""`link-peer explain` says whether packets pass, what decides, and what to do. Its verdict is checked against packets, and
+its advice is carried out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+import pytest
+from link_peer_local.ecs import may_reach
+from link_peer_local.ecs.state import Group, Instance
+
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.test_effects import ANY, egress
+
+
+class Asking:
+    """`ask(a, b)` runs `link-peer explain`, and checks its verdict and exit code against a packet between instances."""
+
+    def __init__(self, lab: Lab, cli: Cli) -> None:
+        self.lab = lab
+        self.cli = cli
+
+    def __call__(self, *args: str) -> dict[str, Any]:
+        code, (document,) = self.cli.json("explain", *args)
+        assert code == (0 if document["verdict"] == "passes" else 1)
+        return dict(document)
+
+    def checked(self, a: Instance, b: Instance, port: str = "tcp/3306") -> dict[str, Any]:
+        """Asks about two instances."""
+        document = self(f"{a.id}@{a.account}", f"{b.id}@{b.account}", port)
+        protocol, _, number = port.partition("/")
+        arrives = may_reach(self.lab.cloud.ecs, a.account, a.id, b.account, b.id, protocol, int(number or -1))
+        assert document["verdict"] == ("passes" if arrives.ok else "blocked")
+        return document
+
+    def follow(self, document: dict[str, Any]) -> None:
+        """Carries out the commands that `explain` gives, each in the account that it names."""
+        for advice in document["do"]:
+            words = shlex.split(advice["command"])
+            if words[:2] == ["aliyun", "ecs"]:
+                account = PEER if PEER in advice["why"].split(":")[0] else HOME
+                pairs = zip(words[3::2], words[4::2], strict=True)
+                self.lab.call(account, words[2], {name.removeprefix("--"): value for name, value in pairs})
+            elif words[0] == "link-peer":
+                assert self.cli(*words[1:]) == 0
+                for message in self.lab.queued():
+                    self.lab.cross_account(message)
+
+
+@pytest.fixture(name="ask")
+def _ask(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Asking:
+    return Asking(lab, Cli(capsys))
+
+
+def pair(lab: Lab, *accepts: str) -> tuple[Group, Group, Instance, Instance]:
+    """orders-1 in sg-app, and ledger-1 in sg-db, which accepts these."""
+    app, db = lab.group(name="app"), lab.group(*accepts, name="ledger")
+    return app, db, lab.instance(app, name="orders-1"), lab.instance(db, name="ledger-1")
+
+
+def linked(lab: Lab, **fields: Any) -> tuple[Group, Group, Instance, Instance]:
+    """The same, linked on TCP 3306 by a request."""
+    app, db, a, b = pair(lab, "*:tcp/3306~20270301T000000Z")
+    lab.cross_account(lab.request(app, db, "tcp/3306", **fields))
+    return app, db, a, b
+
+
+# verdict and what explains it
+
+
+def test_a_link_that_passes_is_explained(lab: Lab, ask: Asking) -> None:
+    """The rule, its age, who asked and why, the claim and its end, the consent and its end."""
+    app, db, a, b = linked(
+        lab, requested_by="team-orders", reason="orders reads the ledger", until="2027-01-01T00:00:00Z"
+    )
+    lab.cloud.clock.sleep(3 * 86400)
+    document = ask.checked(a, b)
+    (rule,) = lab.raw_rules(db)
+    assert document["detail"] == (
+        f"{rule['SecurityGroupRuleId']} of {db.id}@{HOME} accepts tcp/3306 (ingress, priority 100)"
+    )
+    (link,) = document["links"]
+    assert (link["from"], link["from_name"], link["to"], link["to_name"]) == (app.id, "app", db.id, "ledger")
+    assert (link["since"], link["until"]) == ("2026-11-25T00:00:00Z", "2027-01-01T00:00:00Z")
+    assert (link["why"], link["ports"], link["instances"]) == (["chg-1"], "tcp/3306", 1)
+    assert link["asked_by"] == ["chg-1: team-orders through link-peer-requests"]
+    assert link["reasons"] == ["orders reads the ledger"]
+    assert link["consent"] == [f"{db.id}@{HOME} link-accept=*:tcp/3306~20270301T000000Z"]
+    assert link["consent_until"] == "2027-03-01T00:00:00Z"
+    assert (link["effect"], link["half_open"]) == ("passes", "")
+    assert link["rules"] == [{"account": HOME, "group": db.id, "rule_id": rule["SecurityGroupRuleId"]}]
+    assert (document["reachability"], document["rules"], document["not_read"]) == ("same-vpc", [], [])
+
+
+def test_for_people_the_verdict_comes_first(lab: Lab, ask: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With names; ids are never broken, however narrow the terminal."""
+    monkeypatch.setenv("COLUMNS", "60")
+    app, db, a, b = linked(lab)
+    assert ask.cli("explain", a.id, b.id) == 0
+    first = ask.cli.out.splitlines()[0]
+    assert first == f"PASSES  tcp/3306  {a.id}@{HOME} (orders-1) → {b.id}@{HOME} (ledger-1)"
+    assert f"{app.id}@{HOME} (app)" in ask.cli.out
+    assert f"{db.id}@{HOME} (ledger)" in ask.cli.out
+
+
+def test_a_tags_link_names_the_instances_that_ask(lab: Lab, ask: Asking) -> None:
+    """Other members of their group too, of which it was not asked. It ends when the last of them says so."""
+    app, db = lab.group("*"), lab.group("*")
+    tags = {"link-peer": f"{db.id}:tcp/3306", "link-until": "2027-01-01T00:00:00Z"}
+    a, c = lab.instance(app, tags=tags), lab.instance(app, tags={**tags, "link-until": "2027-02-01T00:00:00Z"})
+    b = lab.instance(db)
+    lab.auto_link(lab.event(a))
+    (link,) = ask.checked(a, b)["links"]
+    assert link["asked_by"] == sorted(f"{one.id}@{HOME}" for one in (a, c))
+    assert (link["why"], link["until"], link["instances"]) == (["tag"], "2027-02-01T00:00:00Z", 2)
+
+
+def test_without_a_port_the_links_ports_are_meant_and_without_a_link_everything(lab: Lab, ask: Asking) -> None:
+    _, _, a, b = linked(lab)
+    assert ask(a.id, b.id)["ports"] == "tcp/3306"
+    assert ask(b.id, a.id)["ports"] == "everything"
+
+
+def test_a_mutual_link_with_one_rule_is_half_open(lab: Lab, ask: Asking) -> None:
+    """It names the side that lacks its rule."""
+    app, db = lab.group("*"), lab.group("*")
+    a, b = lab.instance(app), lab.instance(db)
+    lab.cross_account(lab.request(app, db))
+    lab.revoke(app)
+    document = ask.checked(a, b)
+    (link,) = document["links"]
+    assert (link["ports"], link["half_open"], link["effect"]) == ("mutual", f"{app.id}@{HOME}", "blocked")
+    assert ask.checked(b, a)["verdict"] == "blocked"
+
+
+def test_a_link_between_accounts_and_instances_is_found(lab: Lab, ask: Asking) -> None:
+    """Both accounts are read with their own roles."""
+    app, db = lab.pair()
+    a, b = lab.instance(app), lab.instance(db)
+    lab.cross_account(lab.request(a, b, "tcp/3306"))
+    (link,) = ask.checked(a, b)["links"]
+    assert (link["from"], link["to_account"], link["to"]) == (a.id, PEER, b.id)
+    assert ask(app.id, db.id)["links"] == ask(a.id, b.id)["links"]
+
+
+# how parties are named
+
+
+def test_parties_are_named_by_id_or_name_and_accounts_by_uid_or_name(lab: Lab, ask: Asking) -> None:
+    """An id is looked up in all accounts."""
+    app, db = lab.pair()
+    a, b = lab.instance(app, name="orders-1"), lab.instance(db, name="ledger-1")
+    named = [(a.id, b.id), (f"{a.id}@{HOME}", f"{b.id}@{PEER}"), ("orders-1", "ledger-1")]
+    named.append(("orders-1@a@aliyun.com", "ledger-1@b@aliyun.com"))
+    for source, target in named:
+        document = ask(source, target, "tcp/1")
+        assert (document["from"], document["to"], document["to_account"]) == (a.id, b.id, PEER)
+    assert ask(app.id, f"{db.id}@b@aliyun.com")["to"] == db.id
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("sg-nowhere", "'sg-nowhere' does not exist in the accounts of the policy"),
+        ("web", "'web' is the name of i-"),
+        ("web@c@aliyun.com", "'c@aliyun.com' is no account of the policy, which lists"),
+        (f"i-x@{PEER}", f"'i-x@{PEER}' does not exist"),
+    ],
+)
+def test_a_party_that_is_not_clear_is_a_usage_error(lab: Lab, ask: Asking, text: str, problem: str) -> None:
+    """The message names the argument."""
+    group = lab.group()
+    lab.instance(group, name="web")
+    lab.instance(group, name="web")
+    assert ask.cli("explain", group.id, text) == 2
+    assert f"B: {problem}" in ask.cli.err.replace("\n", " ")
+
+
+def test_an_account_that_cannot_be_read_is_no_proof_that_a_party_does_not_exist(lab: Lab, ask: Asking) -> None:
+    lab.policy_account(PEER, external_id="wrong")
+    assert ask.cli("explain", lab.group().id, "sg-nowhere") == 1
+    assert f"account {PEER} could not be read" in ask.cli.err.replace("\n", " ")
+
+
+# advice
+
+
+def test_without_consent_the_tag_and_the_request_are_given_and_work(lab: Lab, ask: Asking) -> None:
+    _, _, a, b = pair(lab)
+    document = ask.checked(a, b)
+    assert [one["command"].split()[2] for one in document["do"]] == ["TagResources", "link"]
+    ask.follow(document)
+    assert ask.checked(a, b)["verdict"] == "passes"
+
+
+def test_consent_of_both_groups_is_given_for_everything(lab: Lab, ask: Asking) -> None:
+    """Other consents of the group are kept."""
+    app, db, a, b = pair(lab, "sg-other")
+    ask.follow(ask(a.id, b.id))
+    assert lab.tags(db)["link-accept"] == "sg-other"
+    assert lab.tags(db)["link-accept.2"] == a.id
+    assert lab.tags(app)["link-accept"] == b.id
+    assert (ask(a.id, b.id)["verdict"], ask(b.id, a.id)["verdict"]) == ("passes", "passes")
+
+
+def test_a_request_between_accounts_is_given_with_the_other_accounts_consent(lab: Lab, ask: Asking) -> None:
+    app, db = lab.group(), lab.group(account=PEER)
+    a, b = lab.instance(app), lab.instance(db)
+    ask.follow(ask.checked(a, b))  # for the two instances alone
+    assert lab.tags(db)["link-accept"] == f"{a.id}@{HOME}:tcp/3306"
+    assert ask.checked(a, b)["verdict"] == "passes"
+
+
+def test_between_groups_the_group_is_consented_to(lab: Lab, ask: Asking) -> None:
+    """Also where one of the two was named by an instance: a link is between groups, or between instances."""
+    app, db, a, b = pair(lab)
+    ask.follow(ask(a.id, db.id, "tcp/1-9"))
+    assert lab.tags(db)["link-accept"] == f"{app.id}:tcp/1-9"
+    assert ask.checked(a, b, "tcp/9")["verdict"] == "passes"
+
+
+def test_where_tags_do_not_consent_the_policy_file_is_named(lab: Lab, ask: Asking) -> None:
+    lab.policy(accept_tags=False)
+    _, _, a, b = pair(lab, "*")
+    first = ask.checked(a, b)["do"][0]
+    assert "`allow` in the policy file" in first["why"]
+    assert first["command"] == ""
+
+
+def test_a_tag_that_asks_needs_no_request(lab: Lab, ask: Asking) -> None:
+    """A sweep opens it."""
+    app, db = lab.group(), lab.group("*")
+    a, b = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"}), lab.instance(db)
+    document = ask.checked(a, b)
+    assert [one["command"] for one in document["do"]] == ["link-peer sweep"]
+    assert a.id in document["do"][0]["why"]
+
+
+def test_a_locked_group_is_named_with_the_command_that_unlocks_it(lab: Lab, ask: Asking) -> None:
+    _, db, a, b = pair(lab, "*")
+    lab.tag(db, link_lock="incident 7")
+    document = ask.checked(a, b)
+    ask.follow(document)
+    assert "link-lock" not in lab.tags(db)
+    assert "ask who locked it" in document["do"][0]["why"]
+
+
+def test_what_no_link_can_open_is_said(lab: Lab, ask: Asking) -> None:
+    """Two groups of different VPCs; of two instances, an instance link can."""
+    near, far = lab.group(), lab.group("*", vpc=lab.a)
+    document = ask(near.id, far.id, "tcp/1")
+    assert document["reachability"] == "different-vpc"
+    (advice,) = document["do"]
+    assert advice["why"].startswith("no link can open it")
+    a, b = lab.instance(near), lab.instance(far)
+    document = ask(a.id, b.id, "tcp/1")
+    assert document["do"][0]["command"].startswith(f"link-peer request link --from {a.id}@{HOME} --to {b.id}@{HOME}")
+    assert "CEN" in document["do"][1]["why"]
+    ask.cli("explain", a.id, b.id)
+    assert "They are in different VPCs" in ask.cli.out
+
+
+@pytest.mark.parametrize("direction", ["ingress", "egress"])
+def test_a_drop_of_a_person_is_named_with_the_command_that_removes_it(lab: Lab, ask: Asking, direction: str) -> None:
+    """The link stands, and does not pass. Rules that do not decide are listed as well."""
+    app, db, a, b = linked(lab)
+    lab.authorize(db, **ANY, SourceCidrIp="10.0.0.0/8", Priority="90", Description="office")
+    drop = {**ANY, "Policy": "drop", "Priority": "1", "Description": "keep out"}
+    if direction == "ingress":
+        lab.authorize(db, **drop, SourceCidrIp=f"{a.private_ip}/32")
+    else:
+        egress(lab, app, **drop, DestCidrIp=f"{b.private_ip}/32")
+    document = ask.checked(a, b)
+    assert (document["verdict"], document["links"][0]["effect"]) == ("blocked", "blocked")
+    shown = {rule["description"]: (rule["policy"], rule["direction"], rule["decides"]) for rule in document["rules"]}
+    assert shown == {"keep out": ("drop", direction, True), "office": ("accept", "ingress", False)}
+    (advice,) = document["do"]
+    assert "(keep out) is a person's rule" in advice["why"]
+    assert ask.cli("explain", a.id, b.id) == 1
+    assert "keep out" in ask.cli.out
+    assert advice["command"] in ask.cli.out
+    ask.follow(document)
+    assert ask.checked(a, b)["verdict"] == "passes"
+
+
+def test_an_advanced_groups_egress_is_opened_by_the_command(lab: Lab, ask: Asking) -> None:
+    sender = lab.cloud.ecs.create_group(HOME, lab.shared, type="enterprise")
+    db = lab.group("*")
+    a, b = lab.instance(sender), lab.instance(db)
+    lab.cross_account(lab.request(a, b, "tcp/3306"))
+    document = ask.checked(a, b)
+    (advice,) = document["do"]
+    assert "an advanced group lets nothing out" in advice["why"]
+    ask.follow(document)
+    assert ask.checked(a, b)["verdict"] == "passes"
+
+
+def test_members_of_an_isolated_group_are_let_in_by_its_policy_or_an_instance_link(lab: Lab, ask: Asking) -> None:
+    group = lab.group("*")
+    lab.call(HOME, "ModifySecurityGroupPolicy", {"SecurityGroupId": group.id, "InnerAccessPolicy": "Drop"})
+    a, b = lab.instance(group), lab.instance(group)
+    document = ask.checked(a, b)
+    policy, request = document["do"]
+    assert policy["command"].endswith(f"--SecurityGroupId {group.id} --InnerAccessPolicy Accept")
+    assert request["command"].startswith(f"link-peer request link --from {a.id}@{HOME} --to {b.id}@{HOME}")
+    ask.follow({"do": [request]})
+    assert ask.checked(a, b)["verdict"] == "passes"
+    assert ask(group.id, group.id, "tcp/3306")["verdict"] == "blocked"
+    ask.follow({"do": [policy]})
+    assert ask(group.id, group.id, "tcp/3306")["verdict"] == "passes"
+
+
+def test_what_passes_can_be_tested_from_home_with_a_command(lab: Lab, ask: Asking) -> None:
+    """Ports that verify cannot test are left out; from another account it cannot."""
+    app, db = lab.pair()
+    a, b = lab.instance(app), lab.instance(db)
+    lab.authorize(db, **ANY, SourceCidrIp="10.0.0.0/8")
+    (advice,) = ask.checked(a, b)["do"]
+    assert advice["command"] == f"link-peer verify --from {a.id} --to {b.id}@{PEER} --port tcp/3306"
+    assert "--port" not in ask(a.id, b.id, "udp/53")["do"][0]["command"]
+    lab.authorize(app, **ANY, SourceCidrIp="10.0.0.0/8")
+    assert ask.checked(b, a)["do"] == []
+
+
+# many instances
+
+
+def test_one_of_many_instances_that_is_stopped_makes_the_verdict_and_is_named(lab: Lab, ask: Asking) -> None:
+    """A drop of one address; those of the others pass."""
+    app, db, a, _ = linked(lab)
+    others = [lab.instance(app) for _ in range(3)]
+    drop = lab.authorize(db, **ANY, SourceCidrIp=f"{others[1].private_ip}/32", Policy="drop", Priority="1")
+    document = ask(app.id, db.id, "tcp/3306")
+    assert (document["verdict"], document["pairs"], document["passing"]) == ("blocked", 4, 3)
+    assert document["detail"].startswith(f"from {others[1].id} to ")
+    assert drop in document["detail"]
+    assert document["detail"].endswith("3 of 4 pairs of instances pass")
+    assert [rule["rule_id"] for rule in document["rules"]] == [drop]
+    assert ask(a.id, db.id, "tcp/3306")["verdict"] == "passes"
+
+
+def test_a_drop_in_another_group_of_a_member_counts(lab: Lab, ask: Asking) -> None:
+    """Groups that were not asked about are read with their rules."""
+    app, db, _, _ = linked(lab)
+    other = lab.group()
+    egress(lab, other, **ANY, DestCidrIp="0.0.0.0/0", Policy="drop")
+    lab.instance(app, other)
+    document = ask(app.id, db.id)
+    assert (document["verdict"], document["passing"]) == ("blocked", 1)
+    assert other.id in document["detail"]
+
+
+def test_groups_without_instances_are_judged_by_themselves(lab: Lab, ask: Asking) -> None:
+    app, db = lab.group(), lab.group("*")
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    assert (ask(app.id, db.id)["verdict"], ask(app.id, db.id)["pairs"]) == ("passes", 0)
+
+
+# trouble
+
+
+def test_what_cannot_be_read_leaves_it_open(lab: Lab, ask: Asking) -> None:
+    """The rules of one group are refused: the verdict is unknown, and the exit code 1."""
+    _, _, a, b = linked(lab)
+    lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", kind="error", code="Forbidden.RAM", status=403)
+    document = ask(a.id, b.id, "tcp/3306")
+    assert document["verdict"] == "unknown"
+    assert f"account {HOME} could not be read" in document["not_read"][0]
+
+
+def test_without_the_audit_log_who_asked_is_not_known(lab: Lab, ask: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The verdict is the same."""
+    _, _, a, b = linked(lab)
+    monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
+    document = ask.checked(a, b)
+    assert document["links"][0]["asked_by"] == []
+    assert document["not_read"][0].startswith("who asked is not known: the audit log cannot be read")
+
+
+def test_names_are_printed_as_text(lab: Lab, ask: Asking) -> None:
+    """Whoever may rename an instance does not control anybody's terminal."""
+    group = lab.group()
+    a, b = lab.instance(group, name="\x1b[31m[bold]evil"), lab.instance(group)
+    ask.cli("explain", a.id, b.id)
+    assert "\x1b" not in ask.cli.out
+    assert "\\u001b[31m[bold]evil" in ask.cli.out
+    assert json.loads(json.dumps(ask(a.id, b.id)))["from_name"] == "\\u001b[31m[bold]evil"
+
+
+def test_a_port_that_does_not_parse_is_a_usage_error(ask: Asking) -> None:
+    assert ask.cli("explain", "i-a", "i-b", "3306") == 2
+    assert "3306" in ask.cli.err
