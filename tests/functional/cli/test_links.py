@@ -1,0 +1,225 @@
+"""`link-peer links` lists what stands: who, since, until, why, who asked, which consent, and whether packets pass."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+from link_peer_local.ecs.state import Group
+
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.test_effects import ANY, egress
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(capsys)
+
+
+def linked(lab: Lab) -> tuple[Group, Group, Group]:
+    """orders-1 of app asks by tag for db, until February; app and ledger, of the other account, are linked until January."""
+    app, db = lab.group(name="app"), lab.group("*~20270301T000000Z", name="db")
+    ledger = lab.group(f"*@{HOME}", account=PEER)
+    lab.instance(db)
+    tags = {"link-peer": f"{db.id}:tcp/3306+icmp", "link-until": "2027-02-01T00:00:00Z"}
+    lab.auto_link(lab.event(lab.instance(app, name="orders-1", tags=tags)))
+    until = "2027-01-01T00:00:00Z"
+    lab.cross_account(lab.request(app, ledger, "tcp/443", until=until, requested_by="team-orders", reason="audits"))
+    return app, db, ledger
+
+
+def found(cli: Cli, *args: str) -> list[dict[str, Any]]:
+    code, documents = cli.json("links", *args)
+    assert code == 0
+    return documents
+
+
+def test_every_link_is_listed_with_all_that_explains_it(lab: Lab, cli: Cli) -> None:
+    """People's rules are no links."""
+    app, db, ledger = linked(lab)
+    lab.authorize(lab.group(), IpProtocol="TCP", PortRange="22/22", SourceCidrIp="10.0.0.0/8")
+    listed = {one["to"]: one for one in found(cli)}
+    assert listed.keys() == {db.id, ledger.id}
+    tagged, asked = listed[db.id], listed[ledger.id]
+    (instance,) = tagged["asked_by"]
+    assert (tagged["from"], tagged["from_name"], tagged["to_name"]) == (app.id, "app", "db")
+    assert instance.endswith(" (orders-1)")
+    assert (tagged["ports"], tagged["why"], tagged["instances"]) == ("icmp+tcp/3306", ["tag"], 1)
+    assert (tagged["since"], tagged["until"]) == ("2026-11-25T00:00:00Z", "2027-02-01T00:00:00Z")
+    assert tagged["consent"] == [f"{db.id}@{HOME} link-accept=*~20270301T000000Z"]
+    assert (tagged["consent_until"], tagged["effect"]) == ("2027-03-01T00:00:00Z", "passes")
+    assert len(tagged["rules"]) == 2
+    assert (asked["from_account"], asked["to_account"], asked["ports"]) == (HOME, PEER, "tcp/443")
+    assert (asked["why"], asked["until"], asked["reasons"]) == (["chg-1"], "2027-01-01T00:00:00Z", ["audits"])
+    assert asked["asked_by"] == ["chg-1: team-orders through link-peer-requests"]
+
+
+def test_a_mutual_link_is_one_link(lab: Lab, cli: Cli) -> None:
+    """With both of its rules, both consents, and the instances of both groups. Half of it is shown as such."""
+    app, db = lab.group("*"), lab.group("*")
+    lab.instance(app), lab.instance(db), lab.instance(db)
+    lab.cross_account(lab.request(app, db))
+    (link,) = found(cli)
+    assert {link["from"], link["to"]} == {app.id, db.id}
+    assert (link["ports"], link["instances"], len(link["rules"]), len(link["consent"])) == ("mutual", 3, 2, 2)
+    assert (link["effect"], link["half_open"]) == ("passes", "")
+    lab.revoke(app)
+    (link,) = found(cli)
+    assert (link["effect"], link["half_open"]) == ("blocked", f"{app.id}@{HOME}")
+
+
+def test_a_link_between_instances_names_them(lab: Lab, cli: Cli) -> None:
+    a, b = lab.instance(lab.group("*")), lab.instance(lab.group("*"))
+    lab.cross_account(lab.request(a, b, "tcp/1"))
+    (link,) = found(cli)
+    assert (link["from"], link["to"], link["instances"], link["effect"]) == (a.id, b.id, 1, "passes")
+
+
+def test_a_link_without_an_end_has_none(lab: Lab, cli: Cli) -> None:
+    """One claim without an end is enough; else the last end counts."""
+    app, db = lab.group(), lab.group("*")
+    lab.cross_account(lab.request(app, db, "tcp/1", until="2027-01-01T00:00:00Z"))
+    lab.cross_account(lab.request(app, db, "tcp/1", until="2027-02-01T00:00:00Z", request_id="chg-2"))
+    assert [(link["until"], link["why"]) for link in found(cli)] == [("2027-02-01T00:00:00Z", ["chg-1", "chg-2"])]
+    lab.cross_account(lab.request(app, db, "tcp/1", request_id="chg-3"))
+    assert [link["until"] for link in found(cli)] == [""]
+
+
+def test_a_link_whose_consent_is_gone_has_none(lab: Lab, cli: Cli) -> None:
+    app, db = lab.group(), lab.group("*")
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    lab.tag(db, link_accept=None)
+    (link,) = found(cli)
+    assert link["consent"] == []
+    assert cli("links") == 0
+    assert "none covers it now" in cli.out
+
+
+# filters
+
+
+@pytest.mark.parametrize(("within", "count"), [("1d", 0), ("36d", 0), ("37d", 1), ("67d", 1), ("68d", 2), ("200d", 2)])
+def test_expiring_lists_what_ends_within_a_time(lab: Lab, cli: Cli, within: str, count: int) -> None:
+    """On 25 November: the request's link ends in 37 days, the tag's in 68."""
+    linked(lab)
+    assert len(found(cli, "--expiring", within)) == count
+
+
+def test_a_consent_that_ends_counts_as_an_end(lab: Lab, cli: Cli) -> None:
+    app, db = lab.group(), lab.group("*~20261201T000000Z")
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    assert len(found(cli, "--expiring", "5d")) == 0
+    assert len(found(cli, "--expiring", "6d")) == 1
+
+
+def test_party_lists_the_links_of_a_group_or_an_instance(lab: Lab, cli: Cli) -> None:
+    """An instance's are those of its groups too. It may be given by its name."""
+    app, db, ledger = linked(lab)
+    other = lab.instance(lab.group())
+    for party, expected in (
+        (app.id, {db.id, ledger.id}),
+        (db.id, {db.id}),
+        (f"{ledger.id}@b@aliyun.com", {ledger.id}),
+        ("orders-1", {db.id, ledger.id}),
+        (other.id, set()),
+    ):
+        assert {link["to"] for link in found(cli, "--party", party)} == expected
+
+
+@pytest.mark.parametrize(("account", "count"), [(HOME, 2), (PEER, 1), ("b@aliyun.com", 1)])
+def test_account_lists_the_links_of_an_account(lab: Lab, cli: Cli, account: str, count: int) -> None:
+    """On either side, by its uid or its name in the policy."""
+    linked(lab)
+    assert len(found(cli, "--account", account)) == count
+
+
+def test_blocked_lists_links_that_do_not_pass(lab: Lab, cli: Cli) -> None:
+    """A drop of one member's address, an egress rule, and what is not known."""
+    app, db, _ = linked(lab)
+    assert found(cli, "--blocked") == []
+    late = lab.instance(app)
+    drop = lab.authorize(db, **ANY, SourceCidrIp=f"{late.private_ip}/32", Policy="drop", Priority="1")
+    (link,) = found(cli, "--blocked")
+    assert (link["to"], link["effect"]) == (db.id, "blocked")
+    assert drop in link["effect_detail"]
+    assert link["effect_detail"].endswith("1 of 2 pairs of instances pass")
+    egress(lab, app, **ANY, DestCidrIp="0.0.0.0/0", Policy="drop")
+    assert [one["effect"] for one in found(cli, "--blocked")] == ["blocked", "blocked"]
+
+
+@pytest.mark.parametrize("args", [("--expiring", "soon"), ("--account", "c@aliyun.com"), ("--party", "sg-nowhere")])
+def test_an_invalid_filter_is_a_usage_error(lab: Lab, cli: Cli, args: tuple[str, str]) -> None:
+    """That names the option."""
+    lab.group()
+    assert cli("links", *args) == 2
+    assert args[0] in cli.err
+
+
+# forms
+
+
+def test_the_table_never_breaks_an_id(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However narrow the terminal; names stand beside ids."""
+    app, db, ledger = linked(lab)
+    for columns in ("40", "80", "400"):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert cli("links") == 0
+        assert cli.out.startswith("2 links\n")
+        for text in (f"{app.id}@{HOME} (app)", f"{db.id}@{HOME} (db)", f"{ledger.id}@{PEER}"):
+            assert text in cli.out
+
+
+def test_csv_has_every_field_and_starts_no_formula(lab: Lab, cli: Cli) -> None:
+    """A name that somebody chose is text in a spreadsheet."""
+    app, db = lab.group(name="=HYPERLINK(1)"), lab.group("*", name="a,b")
+    lab.cross_account(lab.request(app, db, "tcp/1", reason="+1"))
+    assert cli("links", "--csv") == 0
+    (row,) = csv.DictReader(io.StringIO(cli.out))
+    assert (row["from"], row["from_name"], row["to_name"]) == (app.id, "'=HYPERLINK(1)", "a,b")
+    assert (row["why"], row["reasons"], row["half_open"]) == ("chg-1", "'+1", "")
+    (document,) = found(cli)
+    assert row.keys() == document.keys()
+    assert document["from_name"] == "=HYPERLINK(1)"
+
+
+def test_without_links_there_is_an_empty_list(lab: Lab, cli: Cli) -> None:
+    lab.group()
+    assert found(cli) == []
+    assert cli("links") == 0
+    assert cli.out.startswith("0 links")
+
+
+# trouble
+
+
+def test_an_account_that_cannot_be_read_is_named(lab: Lab, cli: Cli) -> None:
+    """The others' links are listed, and the exit code is 1. What a link of both comes to is not known."""
+    _, db, _ = linked(lab)
+    lab.policy_account(PEER, external_id="wrong")
+    code, documents = cli.json("links")
+    assert code == 1
+    assert [link["to"] for link in documents] == [db.id]
+    assert f"account {PEER} could not be read" in cli.err
+
+
+def test_without_the_audit_log_who_asked_is_not_known(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything else is."""
+    linked(lab)
+    monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
+    code, documents = cli.json("links")
+    assert (code, len(documents)) == (0, 2)
+    assert "who asked is not known" in cli.err
+
+
+def test_who_asked_is_read_for_many_requests(lab: Lab, cli: Cli) -> None:
+    """More than one query takes."""
+    app = lab.group()
+    for number in range(25):
+        db = lab.group("*")
+        lab.cross_account(lab.request(app, db, "tcp/1", request_id=f"chg-{number}", requested_by=f"team-{number}"))
+    listed = found(cli)
+    assert len(listed) == 25
+    assert all(link["asked_by"][0].startswith(f"{link['why'][0]}: team-") for link in listed)
