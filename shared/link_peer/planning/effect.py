@@ -1,13 +1,14 @@
 """Would a packet get through, as far as security groups decide? Pure; it informs, and never decides what is written.
 
-    both ends in one basic group with InnerAccessPolicy Accept ─▶ passes, whatever the rules say
+    both ends in one basic group with InnerAccessPolicy Accept ─▶ passes, whatever the ingress rules say
     else: egress rules of all of the sender's groups    ─▶ the smallest priority, drop on a tie; none: by the groups' type
      and: ingress rules of all of the receiver's groups ─▶ the smallest priority, drop on a tie; none: dropped
 
 [doc] help pages "Security group rules": the rules of all groups of an instance are sorted and applied together with the
 defaults, and groups are stateful, so that answers need no rule; "Basic and advanced security groups": a basic group lets
 everything out, an advanced one nothing, and one instance has groups of one type only; ModifySecurityGroupPolicy (2026-01):
-Accept holds regardless of custom rules, Drop leaves it to the rules.
+Accept holds regardless of custom rules, Drop leaves it to the rules. Another text lets an egress drop come before Accept,
+so with one it is unknown.
 
 What was not read is never guessed: the answer is then unknown, unless nothing that is missing could change it.
 """
@@ -190,13 +191,9 @@ class _Path:
 
     def step(self, packet: Port) -> _Step:
         """What becomes of a packet, of a protocol that has ports on the first one."""
-        for group, access in self._access.items():
-            if access:
-                return _Step(
-                    True,
-                    (_Reason(Cause.INNER_ACCESS, f"members of {group} reach each other (InnerAccessPolicy Accept):"),),
-                )
         steps = [self._egress.step(packet), self._ingress.step(packet)]
+        if inside := [group for group, access in self._access.items() if access]:
+            return self._inside(inside[0], steps[0])
         passing = [step.passes for step in steps]
         unread = frozenset(group for step in steps for group in step.unread)
         if all(passing):
@@ -208,6 +205,19 @@ class _Path:
             return _Step(None, _reasons(steps, None), unread)
         isolated = tuple(_Reason(Cause.ISOLATED, f"members of {group} are isolated:") for group in self._common)
         return _Step(False, (*_reasons(steps, False), *isolated))
+
+    def _inside(self, group: Party, egress: _Step) -> _Step:
+        """What becomes of a packet between members of a group with inner access. [doc] Two official texts disagree whether
+        an egress drop stops it; no ingress rule does."""
+        if egress.passes is False:
+            what = f"it is not known whether InnerAccessPolicy Accept of {group} comes before this:"
+            return _Step(
+                None,
+                tuple(_Reason(Cause.UNKNOWN, f"{what} {one.before}", one.after, one.rule) for one in egress.reasons),
+            )
+        return _Step(
+            True, (_Reason(Cause.INNER_ACCESS, f"members of {group} reach each other (InnerAccessPolicy Accept):"),)
+        )
 
     def packets(self, port: Port) -> Iterator[Port]:
         """Parts of a port range, in each of which one rule decides for all packets."""

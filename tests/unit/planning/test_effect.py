@@ -196,13 +196,28 @@ def neighbours(*rules: Rule, access: bool | None, advanced: bool = False) -> Sna
     return view(groups, instances, rules, inner_access={} if access is None else {DB: access})
 
 
-def test_members_of_a_basic_group_reach_each_other_whatever_the_rules_say() -> None:
-    drop = rule(DB, "0.0.0.0/0", act="drop"), egress(DB, "0.0.0.0/0", act="drop")
-    effect = reach(neighbours(*drop, access=True))
+def test_members_of_a_basic_group_reach_each_other_whatever_ingress_rules_say() -> None:
+    """Also where their rules were not read."""
+    effect = reach(neighbours(rule(DB, "0.0.0.0/0", act="drop"), access=True))
     assert (effect.word, effect.detail) == (
         "passes",
         f"members of {DB} reach each other (InnerAccessPolicy Accept): tcp/3306",
     )
+    snapshot = neighbours(access=True)
+    groups = {party: group(party, rule_count=1) for party in (DB, CACHE)}
+    assert reach(Snapshot(groups=groups, instances=snapshot.instances, inner_access={DB: True})).word == "passes"
+
+
+def test_whether_an_egress_drop_stops_members_of_one_group_is_not_known() -> None:
+    """Two official texts disagree. Without inner access it does."""
+    drop = egress(DB, "10.0.0.2/32", act="drop"), rule(DB, "0.0.0.0/0")
+    effect = reach(neighbours(*drop, access=True))
+    assert (effect.word, effect.rules) == ("unknown", (drop[0],))
+    assert effect.detail == (
+        f"it is not known whether InnerAccessPolicy Accept of {DB} comes before this: "
+        f"sgr-drop of {DB} drops tcp/3306 (egress, priority 1)"
+    )
+    assert reach(neighbours(*drop, access=False)).word == "blocked"
 
 
 @pytest.mark.parametrize("advanced", [False, True])
