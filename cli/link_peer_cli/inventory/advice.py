@@ -162,14 +162,12 @@ class Adviser:
     def _consent(self, link: Link, needs: Iterable[Need]) -> Iterator[Advice]:
         """The tags that are missing, each on its group."""
         ports = link.ports or (ALL,)
-        seen: set[Party] = set()
         for group, source, target in self._sides(link, needs):
             shown = self._scene.snapshot.groups.get(group)
             _, missing = consents(self._policy, shown, source, target, ports, self._now) if shown else ([], [])
             party = source.party if isinstance(source, Instance) else source
-            if not shown or not missing or party in seen:
+            if not shown or not missing:
                 continue
-            seen.add(party)
             why = f"in account {group.account}: consent of {group.id} to {party}"
             if self._policy.accept_tags:
                 yield Advice(why, self._tag(shown, party, ports))

@@ -233,7 +233,7 @@ class Applier:
         report.reasons[decision.outcome, decision.why.code.value] += 1
         rules = list(rules)
         record = decision_record(decision, self._region, "outcome", rules=rules, api_requests=requests)
-        changed = bool(decision.edits) and decision.outcome in ("applied", "removed")
+        changed = bool(decision.edits)
         return {
             **record,
             "instances": self._admitted(rule.key for rule in rules if rule.key),

@@ -71,6 +71,20 @@ def test_a_mutual_link_is_one_link(lab: Lab, cli: Cli) -> None:
     assert (link["effect"], link["half_open"]) == ("blocked", f"{app.id}@{HOME}")
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_instance_of_either_group_may_ask_for_a_mutual_link(lab: Lab, cli: Cli, turned: bool) -> None:
+    """Whichever side the inventory names first. Of two consents, the end of the first counts."""
+    groups = sorted((lab.group(), lab.group()), key=lambda group: group.id)
+    app, db = reversed(groups) if turned else groups
+    lab.tag(app, link_accept="*~20270301T000000Z")
+    lab.tag(db, link_accept="*~20270201T000000Z")
+    instance = lab.instance(app, tags={"link-peer": db.id})
+    lab.auto_link(lab.event(instance))
+    (link,) = found(cli)
+    assert (link["from"], link["to"]) == (groups[0].id, groups[1].id)
+    assert (link["asked_by"], link["consent_until"]) == ([f"{instance.id}@{HOME}"], "2027-02-01T00:00:00Z")
+
+
 def test_a_link_between_instances_names_them(lab: Lab, cli: Cli) -> None:
     a, b = lab.instance(lab.group("*")), lab.instance(lab.group("*"))
     lab.cross_account(lab.request(a, b, "tcp/1"))
