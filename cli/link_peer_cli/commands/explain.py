@@ -42,6 +42,7 @@ def explain(
 
     Rules of link-peer and of people count alike. Routes, network ACLs and firewalls inside instances are not considered.
     """
+    from link_peer.domain.errors import BadInput
     from link_peer.domain.tags import parse_ports
     from link_peer.engine.reader import Reader
 
@@ -50,10 +51,13 @@ def explain(
     from link_peer_cli.io.environment import load_environment
 
     asked = parse_ports(port) if port else ()
-    env = load_environment()
+    env = load_environment(reading=True)
     delivery, cloud, _ = suppose(env, "explain")
     view = View(Reader(cloud, env.policy, env.clock, threads=delivery.readers, tolerant=True), env.policy)
-    document, code = _answer(env, view, (view.find(source, "A"), view.find(target, "B")), asked)
+    ends = view.find(source, "A"), view.find(target, "B")
+    if ends[0] == ends[1] and not ends[0].is_group:
+        raise BadInput("B", f"{target} is the same instance as A")
+    document, code = _answer(env, view, ends, asked)
     if as_json:
         print_json(document)
     else:

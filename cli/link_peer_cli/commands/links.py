@@ -68,7 +68,7 @@ def links(
     from link_peer_cli.io.inputs import duration
 
     seconds = duration(expiring, "--expiring") if expiring else None
-    env = load_environment()
+    env = load_environment(reading=True)
     uid = account_named(env.policy, account, "--account") if account else ""
     delivery, cloud, _ = suppose(env, "links")
     view = View(Reader(cloud, env.policy, env.clock, threads=delivery.readers, tolerant=True), env.policy)

@@ -25,7 +25,7 @@ class Asked:
         """Reads the first applied outcome of each request, from `since` (epoch seconds) on."""
         ids = sorted(set(requests))
         try:
-            log = AuditLog(env.settings, env.clock)
+            log = AuditLog(env.settings, env.clock, env.keys)
             for start in range(0, len(ids), IDS_PER_QUERY):
                 named = " or ".join(condition({"request_id": one}) for one in ids[start : start + IDS_PER_QUERY])
                 query = condition({"record": "outcome", "outcome": "applied"})

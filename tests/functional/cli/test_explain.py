@@ -396,3 +396,9 @@ def test_names_are_printed_as_text(lab: Lab, ask: Asking) -> None:
 def test_a_port_that_does_not_parse_is_a_usage_error(ask: Asking) -> None:
     assert ask.cli("explain", "i-a", "i-b", "3306") == 2
     assert "3306" in ask.cli.err
+
+
+def test_an_instance_and_itself_are_a_usage_error(lab: Lab, ask: Asking) -> None:
+    instance = lab.instance(lab.group(), name="web")
+    assert ask.cli("explain", instance.id, "web") == 2
+    assert "B: web is the same instance as A" in ask.cli.err

@@ -32,6 +32,8 @@ ROLES = {"reader": ("link-peer-reader", "link-peer-reader"), "operator": ("link-
 COMMANDS = {
     "plan": ("plan", "{instance}"),
     "map": ("map",),
+    "explain": ("explain", "{instance}", "{group}"),
+    "links": ("links",),
     "stale": ("stale",),
     "sweep --dry-run": ("sweep", "--dry-run"),
     "audit": ("audit",),
@@ -107,12 +109,13 @@ def test_a_command_needs_no_more(
     app_group, db = lab.pair()
     instance = lab.instance(app_group, tags={"link-peer": f"{db.id}@{PEER}"})
     lab.instance(db)
+    lab.cross_account(lab.request(app_group, db, "tcp/1"))
     lab.cloud.world.policy = str(lab.policy_path)
     lab.cloud.endpoint = "http://127.0.0.1:1"
     deploy(lab.cloud, in_process=True)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(lab.event(instance)).encode())))
     asked.clear()
-    Cli(capsys)(*(part.format(instance=instance.id) for part in COMMANDS[command]))
+    Cli(capsys)(*(part.format(instance=instance.id, group=db.id) for part in COMMANDS[command]))
     role, home, peer = rows()[command]
     used: dict[tuple[str, str], set[str]] = {}
     for caller, action in asked:
