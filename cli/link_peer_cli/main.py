@@ -25,6 +25,7 @@ from link_peer_cli.commands import (
     plan,
     replay,
     request,
+    selftest,
     setup,
     stale,
     sweep,
@@ -76,6 +77,7 @@ COMMANDS = (
     invoke.invoke,
     failed.failed,
     replay.replay,
+    selftest.selftest,
 )
 for command in COMMANDS:
     app.command()(command)

@@ -71,6 +71,11 @@ class PersonalEcs:
 
         Returns whether its exit code was 0, and its output. A command without a result in time counts as failed.
         """
+        code, output = self.execute(instance, command)
+        return code == 0, output
+
+    def execute(self, instance: str, command: str) -> tuple[int | None, str]:
+        """Like `run`, with the exit code; None if the command did not run to its end, or Cloud Assistant is not there."""
         asked = self.ask(
             "run_command",
             type="RunShellScript",
@@ -85,7 +90,7 @@ class PersonalEcs:
             if results and results[0].invocation_status in FINISHED:
                 result = results[0]
                 output = base64.b64decode(result.output or "").decode("utf-8", "replace")
-                return result.exit_code == 0, output or str(result.error_info or result.invocation_status)
+                return result.exit_code, output or str(result.error_info or result.invocation_status)
             if self._clock.now() > deadline:
-                return False, "Cloud Assistant returned no result in time"
+                return None, "Cloud Assistant returned no result in time"
             self._clock.sleep(POLL_SECONDS)

@@ -117,6 +117,11 @@ def _load(without_keys: bool) -> tuple[Settings, Policy, Callable[[], Credential
     return msgspec.structs.replace(settings_module.load(env=env), credentials=mine), policy, own
 
 
+def bare_environment() -> tuple[Settings, Clock]:
+    """The settings and the clock, for a command that needs no policy file. Raises LinkPeerError if a setting is missing."""
+    return settings_module.load(), NoticeClock(compose.clock_for_functions())
+
+
 def require_known(env: Environment, accounts: Iterable[str], field: str) -> None:
     """Raise BadInput for `field` unless the policy lists every one of these accounts."""
     for uid in accounts:

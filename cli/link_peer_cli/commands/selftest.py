@@ -1,0 +1,241 @@
+"""`link-peer selftest`: answer the open questions about the real cloud on an account that is marked for it."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import string
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+from rich.markup import escape
+
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.exits import Exit
+from link_peer_cli.io.options import Json
+from link_peer_cli.io.tables import print_table
+
+if TYPE_CHECKING:
+    from link_peer_cli.clients.sdks import Sdks
+    from link_peer_cli.selftest.bench import Bench, Options
+    from link_peer_cli.selftest.journal import Journal
+    from link_peer_cli.selftest.model import Row
+    from link_peer_cli.selftest.run import Result
+
+
+def selftest(
+    yes: Annotated[bool, typer.Option("--yes", help="Start. Without it, only what would happen is shown.")] = False,
+    row: Annotated[list[int] | None, typer.Option(help="A row's number; repeat for more. Default: all.")] = None,
+    vpc: Annotated[
+        str, typer.Option(help="The VPC for throw-away groups. Default: the first with a marked group.")
+    ] = "",
+    instances: Annotated[bool, typer.Option(help="Also launch up to ten small instances, for minutes.")] = False,
+    image: Annotated[str, typer.Option(help="Their image; one with Cloud Assistant, sshd, ping and nc.")] = "",
+    instance_type: Annotated[str, typer.Option(help="Their type.")] = "",
+    vswitch: Annotated[str, typer.Option(help="A vSwitch of the VPC, for instances and network interfaces.")] = "",
+    role: Annotated[str, typer.Option(help="ARN of a role that your keys may assume, for the rows about RAM.")] = "",
+    peer: Annotated[
+        str, typer.Option(help="Uid of a second account in the policy file, entered through its role.")
+    ] = "",
+    prefix: Annotated[
+        str, typer.Option(envvar="LINK_PEER_PREFIX", help="Names begin with <prefix>-selftest-.")
+    ] = "link-peer",
+    journal: Annotated[Path, typer.Option(help="Names everything that was created and is not removed yet.")] = Path(
+        "selftest.journal"
+    ),
+    report: Annotated[Path | None, typer.Option(help="Write the report here, as JSON.")] = None,
+    clean_up: Annotated[
+        bool, typer.Option("--clean-up", help="Remove what an earlier run left, and do no more.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Answer the rows of docs/verify-on-cloud.md on this account, with throw-away resources that are removed again.
+
+    The account's owner permits it by a security group with the tag link-peer-selftest=yes in the VPC to be used.
+    """
+    from link_peer.domain.errors import BadInput, LinkPeerError
+
+    from link_peer_cli.clients.sdks import Sdks
+    from link_peer_cli.io.environment import bare_environment
+    from link_peer_cli.selftest.bench import Bench, Options
+    from link_peer_cli.selftest.journal import Journal
+
+    if instances and not (image and instance_type and vswitch):
+        raise BadInput("--instances", "needs --image, --instance-type and --vswitch")
+    rows = _chosen(row or [])
+    options = Options(prefix, vpc, instances, image, instance_type, vswitch, role, **_peer(peer))
+    settings, clock = bare_environment()
+    sdks, book = Sdks(settings, clock), Journal(journal)
+    account, arn = sdks.identity()
+    if clean_up:
+        raise typer.Exit(_clean_up(sdks, options, book, account, yes, as_json))
+    bench = Bench(sdks, options, book, account, _run_id())
+    _require_mark(bench)
+    if book.left():
+        raise LinkPeerError(f"{journal} names what an earlier run left: link-peer selftest --clean-up")
+    if not yes:
+        _show_plan(bench, rows, arn, as_json)
+        return
+    results, left, interrupted = _run(bench, rows, as_json)
+    raise typer.Exit(_finish(bench, results, left, interrupted, report, as_json))
+
+
+def _chosen(numbers: Sequence[int]) -> list[Row]:
+    from link_peer.domain.errors import BadInput
+
+    from link_peer_cli.selftest.rows import ROWS
+
+    if unknown := set(numbers) - {row.number for row in ROWS}:
+        raise BadInput("--row", f"there is no row {min(unknown)}")
+    return [row for row in ROWS if not numbers or row.number in numbers]
+
+
+def _peer(account: str) -> dict[str, Any]:
+    """The second account's role and external id, from the policy file."""
+    if not account:
+        return {}
+    from link_peer_cli.io.environment import load_environment, require_known
+
+    env = load_environment()
+    require_known(env, [account], "--peer")
+    entry = env.policy.accounts[account]
+    return {"peer": account, "peer_role": entry.role or "", "external_id": entry.external_id or ""}
+
+
+def _run_id() -> str:
+    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
+
+
+def _require_mark(bench: Bench) -> None:
+    """Raise LinkPeerError unless the VPC has a marked group.
+
+    The mark is in the account, not on the command line: an option would be repeated from the shell's history with the keys
+    of another account. It is on a security group because ECS alone can then read it, for just one region and VPC.
+    """
+    from link_peer.domain.errors import LinkPeerError
+
+    from link_peer_cli.selftest.bench import MARK
+
+    if bench.vpc not in bench.vpcs:
+        where = f"VPC {bench.vpc} of account" if bench.vpc else "account"
+        key, value = MARK
+        raise LinkPeerError(
+            f"{where} {bench.account} is not marked for the selftest in {bench.region}. Its owner permits it by tagging a "
+            f"security group, which may be empty, in a VPC that may be used: aliyun ecs TagResources --RegionId {bench.region}"
+            f" --ResourceType securitygroup --ResourceId.1 sg-… --Tag.1.Key {key} --Tag.1.Value {value}"
+        )
+
+
+def _show_plan(bench: Bench, rows: Sequence[Row], arn: str, as_json: bool) -> None:
+    """What would be done, row by row."""
+    planned = [(row, row.by_hand or bench.lacking(tuple(row.needs))) for row in rows]
+    if as_json:
+        shown = [
+            {"number": row.number, "assumed": row.assumed, "cleanup": row.cleanup, "why": why} for row, why in planned
+        ]
+        print_json({"account": bench.account, "vpc": bench.vpc, "rows": shown})
+        return
+    out = console()
+    title = f"selftest in VPC {bench.vpc} of account {bench.account} ({bench.region}), as {arn}"
+    lines = [
+        (row.number, row.assumed, f"no: {why}" if why else "yes", "" if why else row.cleanup) for row, why in planned
+    ]
+    print_table(out, title, ("row", "assumed", "answered", "cleanup"), lines)
+    count = sum(not why for _, why in planned)
+    out.print(f"{count} of {len(rows)} rows would be answered, with resources named {bench.options.prefix}-selftest-…")
+    out.print("Nothing was created. Add --yes to start.")
+
+
+def _run(bench: Bench, rows: Sequence[Row], as_json: bool) -> tuple[list[Result], list[str], bool]:
+    """Answer the rows; (results, what could not be removed, whether it was interrupted). Removes everything in any case."""
+    from rich.progress import Progress
+
+    from link_peer_cli.selftest.run import run_rows
+
+    err = console(stderr=True)
+    results: list[Result] = []
+    interrupted = False
+    with Progress(console=err, transient=True, disable=as_json or not err.is_terminal) as bar, _terminable():
+        task = bar.add_task("rows", total=len(rows))
+
+        def progress(result: Result) -> None:
+            results.append(result)
+            bar.update(task, advance=1, description=f"row {result.number}")
+
+        try:
+            run_rows(bench, rows, progress)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            left, interrupted = _close(bench, interrupted)
+    return results, left, interrupted
+
+
+def _close(bench: Bench, interrupted: bool) -> tuple[list[str], bool]:
+    """Remove everything; a second Ctrl-C ends that too, and leaves the rest to --clean-up."""
+    try:
+        return bench.close(), interrupted
+    except KeyboardInterrupt:
+        return [f"{each.kind} {each.name}" for each in bench.journal.left()], True
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C, so that it cleans up too."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _finish(
+    bench: Bench, results: Sequence[Result], left: Sequence[str], interrupted: bool, path: Path | None, as_json: bool
+) -> Exit:
+    """Write and print the report."""
+    import json
+
+    from link_peer_cli.selftest.model import Verdict
+    from link_peer_cli.selftest.run import report
+
+    made = report(bench, results)
+    if path:
+        path.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if as_json:
+        print_json({**made, "left": list(left), "interrupted": interrupted})
+    else:
+        out = console()
+        lines = [(r.number, r.verdict.value, r.seen or r.why, r.expected) for r in results]
+        print_table(out, "selftest", ("row", "verdict", "seen", "expected"), lines)
+        out.print("   ".join(f"{name} {count}" for name, count in made["counts"].items()))
+        if interrupted:
+            out.print("[yellow]interrupted[/yellow]: the rows above are all that were answered")
+        for what in left:
+            out.print(f"[red]not removed:[/red] {escape(what)}; link-peer selftest --clean-up", soft_wrap=True)
+    different = any(result.verdict is Verdict.DIFFERENT for result in results)
+    return Exit.REFUSED if different or left or interrupted else Exit.DONE
+
+
+def _clean_up(sdks: Sdks, options: Options, book: Journal, account: str, yes: bool, as_json: bool) -> Exit:
+    """Remove what the journal names in this account and region, and what has the name and the tag of a run."""
+    from link_peer_cli.selftest import leftovers
+
+    noted = [each for each in book.left() if (each.account, each.region) == (account, sdks.settings.region)]
+    names = {each.name for each in noted}
+    found = [each for each in leftovers.search(sdks, options.prefix, account) if each.name not in names]
+    everything = [*noted, *found]
+    problems = leftovers.remove(sdks, book, everything) if yes else []
+    if as_json:
+        print_json({"found": [msgspec.to_builtins(each) for each in everything], "removed": yes, "left": problems})
+    else:
+        out = console()
+        print_table(out, "leftovers", ("kind", "name", "id"), [(each.kind, each.name, each.id) for each in everything])
+        for what in problems:
+            out.print(f"[red]not removed:[/red] {escape(what)}", soft_wrap=True)
+        if everything and not yes:
+            out.print("Nothing was removed. Add --yes to remove them.")
+    return Exit.REFUSED if problems else Exit.DONE

@@ -1,0 +1,23 @@
+"""The rows, one module for each heading of docs/verify-on-cloud.md.
+
+To add one: take the next free number, and write in the module that fits either a function under `@section.row(…)` or a
+call of `section.by_hand(…)`; then run `python -m link_peer_cli.selftest.page`, which writes the tables of the page.
+"""
+
+from __future__ import annotations
+
+from link_peer_cli.selftest.model import sorted_rows
+from link_peer_cli.selftest.rows import events, forms, functions, logs, ram, reads, rules, traffic
+
+SECTIONS = (
+    rules.section,
+    traffic.section,
+    reads.section,
+    forms.section,
+    ram.section,
+    events.section,
+    functions.section,
+    logs.section,
+)
+
+ROWS = sorted_rows(SECTIONS)
