@@ -182,7 +182,7 @@ def _queues(sdks: Sdks, account: str, start: str) -> list[str]:
     found: list[str] = []
     marker = ""
     while True:
-        urls, marker, _ = sdks.queues(account).list_queue(prefix=start, marker=marker)
+        urls, marker = sdks.queues(account).list_queue(prefix=start, marker=marker)
         found += [str(url).rsplit("/", 1)[-1] for url in urls]
         if not marker:
             return found
