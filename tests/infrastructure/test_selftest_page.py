@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from link_peer_cli.selftest import page
-from link_peer_cli.selftest.model import Need, Seen, Section, sorted_rows
+from link_peer_cli.selftest.model import Need, Section, Seen, sorted_rows
 from link_peer_cli.selftest.rows import ROWS, SECTIONS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

@@ -27,14 +27,14 @@ class PersonalEcs:
 
         self.region = settings.region
         self.models: Any = models
-        self._client: Any = Client(client_config(settings, "ecs", credentials))
+        self.client: Any = Client(client_config(settings, "ecs", credentials))
         self._clock = clock
 
     def ask(self, operation: str, **fields: Any) -> Any:
         """Call one operation, such as `describe_instances`, and return the body of its response."""
         name = "".join(part.title() for part in operation.split("_")) + "Request"
         request = getattr(self.models, name)(region_id=self.region, **fields)
-        return call(lambda: getattr(self._client, operation)(request)).body
+        return call(lambda: getattr(self.client, operation)(request)).body
 
     def rules(self, group: str) -> list[Any]:
         """Return the ingress rules of a group, as the SDK models them."""

@@ -44,6 +44,13 @@ class Sdks:
         return PersonalEcs(self.settings, self.settings.credentials, self.clock)
 
     @functools.cached_property
+    def sts(self) -> Any:
+        """The STS client. Its errors are the SDK's own: use it through `link_peer.alicloud.sdk.call`."""
+        from alibabacloud_sts20150401.client import Client
+
+        return Client(self._config("sts", "sts.{region}.aliyuncs.com"))
+
+    @functools.cached_property
     def log(self) -> Any:
         """The SLS client. Raises AuditUnavailable."""
         from link_peer.alicloud.sls import client
@@ -111,18 +118,13 @@ class Sdks:
 
     def identity(self) -> tuple[str, str]:
         """(account uid, ARN) of the keys [doc GetCallerIdentity]."""
-        from alibabacloud_sts20150401.client import Client
-
-        client = Client(self._config("sts", "sts.{region}.aliyuncs.com"))
-        found = call(client.get_caller_identity).body
+        found = call(self.sts.get_caller_identity).body
         return str(found.account_id), str(found.arn)
 
     def assume(self, role: str, session: str, external_id: str = "", policy: str = "") -> Sdks:
         """A session of a role, narrowed by a session policy. Raises CloudError if it is refused."""
         from alibabacloud_sts20150401 import models
-        from alibabacloud_sts20150401.client import Client
 
-        client = Client(self._config("sts", "sts.{region}.aliyuncs.com"))
         request = models.AssumeRoleRequest(
             role_arn=role,
             role_session_name=session,
@@ -130,7 +132,7 @@ class Sdks:
             external_id=external_id or None,
             policy=policy or None,
         )
-        keys = call(lambda: client.assume_role(request)).body.credentials
+        keys = call(lambda: self.sts.assume_role(request)).body.credentials
         given = Credentials(str(keys.access_key_id), str(keys.access_key_secret), str(keys.security_token))
         return Sdks(msgspec.structs.replace(self.settings, credentials=given), self.clock)
 

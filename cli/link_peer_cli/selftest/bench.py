@@ -112,15 +112,15 @@ class Bench:
             fields = {"security_group_name": name, "vpc_id": vpc or self.vpc, "security_group_type": kind, "tag": given}
             return str((sdks or self.sdks).ask("create_security_group", **fields).security_group_id)
 
-        return self._create("group", create)
+        return self.create("group", create)
 
     def instance(self, *groups: str, tags: Mapping[str, str] | None = None) -> str:
         """Launch an instance and return its id, without waiting for it."""
-        return self._create("instance", lambda name, own: self._launch(name, {**own, **(tags or {})}, groups))
+        return self.create("instance", lambda name, own: self._launch(name, {**own, **(tags or {})}, groups))
 
     def interface(self, group: str, secondary: int = 0) -> Any:
         """Create a network interface with so many secondary addresses; return it as DescribeNetworkInterfaces shows it."""
-        found = self._create("interface", lambda name, tags: self._create_interface(name, tags, group, secondary))
+        found = self.create("interface", lambda name, tags: self._create_interface(name, tags, group, secondary))
 
         def read() -> list[Any]:
             body = self.sdks.ask("describe_network_interfaces", network_interface_id=[found], max_results=10)
@@ -132,7 +132,7 @@ class Bench:
         """Create a queue and return its name."""
         from mns.queue import QueueMeta
 
-        return self._create("queue", lambda name, _: self.queue_client(name).create(QueueMeta()) and name)
+        return self.create("queue", lambda name, _: self.queue_client(name).create(QueueMeta()) and name)
 
     def queue_client(self, name: str, sdks: Sdks | None = None) -> Any:
         """The MNS client of one queue."""
@@ -145,7 +145,7 @@ class Bench:
             self.sdks.log.create_project(name, "link-peer selftest: throw-away")
             return name
 
-        return self._create("project", create)
+        return self.create("project", create)
 
     def logstore(self, *long_fields: str, text_fields: Sequence[str] = ()) -> tuple[str, str]:
         """Create a log project with an indexed logstore, and wait until the logstore is there."""
@@ -167,7 +167,7 @@ class Bench:
         request = PutLogsRequest(project, logstore, "selftest", "selftest", list(items))
         self.retry(lambda: self.sdks.log.put_logs(request))
 
-    def _create(self, kind: str, create: Callable[[str, Mapping[str, str]], Any]) -> str:
+    def create(self, kind: str, create: Callable[[str, Mapping[str, str]], Any]) -> str:
         """Note a resource in the journal, create it, and note its id."""
         self._count += 1
         name = leftovers.name(self.options.prefix, self.run, self._count)

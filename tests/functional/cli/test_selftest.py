@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -208,9 +209,8 @@ def test_a_crash_leaves_nothing_that_is_not_found_again(selftest: Selftest, lab:
     command = ["selftest", "--yes", "--journal", str(selftest.journal), "--row", "8", "--row", "35", "--role", ROLE]
     while reached:
         ended = on_call(lab, number, True, Killed, dead=True)
-        with pytest.raises(Killed):
+        with contextlib.suppress(Killed):
             selftest.cli(*command)
-            raise Killed  # it ended before that call
         reached = ended()
         if selftest.journal.exists() and journal:
             assert selftest.cli(*command) == 1

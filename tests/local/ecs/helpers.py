@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,8 @@ from alibabacloud_tea_openapi.exceptions import ClientException
 from alibabacloud_tea_openapi.models import Config
 from link_peer_local.cloud import LocalCloud
 
-HOME, PEER, REGION = "1000000000000001", "1000000000000002", "cn-qingdao"
+HOME, PEER = "1000000000000001", "1000000000000002"
+REGION = os.environ.get("LINK_PEER_TEST_REGION", "cn-qingdao")  # set by --real-account
 
 
 def client(cloud: LocalCloud, account: str = HOME) -> Client:
@@ -69,14 +71,12 @@ def instances(ecs: Client, **filters: Any) -> list[Any]:
     return ecs.describe_instances(request).body.instances.instance
 
 
-class RuleWorld:
-    """Two groups of the home account and one of the peer account, all in the shared VPC."""
+class Rules:
+    """Two groups of one account in one VPC, of either cloud."""
 
-    def __init__(self, cloud: LocalCloud) -> None:
-        self.cloud, self.ecs, self.peer_ecs = cloud, client(cloud), client(cloud, PEER)
-        self.shared = next(vpc.id for vpc in cloud.ecs.vpcs.values() if vpc.shared_with)
-        self.app, self.db = new_group(self.ecs, self.shared), new_group(self.ecs, self.shared)
-        self.peer = new_group(self.peer_ecs, self.shared)
+    def __init__(self, ecs: Any, vpc: str) -> None:
+        self.ecs, self.shared = ecs, vpc
+        self.app, self.db = new_group(ecs, vpc), new_group(ecs, vpc)
 
     def authorize(self, group: str, *permissions: Any, **more: Any) -> None:
         authorize(self.ecs, group, *permissions, **more)
@@ -95,3 +95,12 @@ class RuleWorld:
             region_id=REGION, security_group_id=group, security_group_rule_id=rule, **fields
         )
         self.ecs.modify_security_group_rule(request)
+
+
+class RuleWorld(Rules):
+    """On the local cloud: also a group of the peer account. All are in the shared VPC."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        super().__init__(client(cloud), next(vpc.id for vpc in cloud.ecs.vpcs.values() if vpc.shared_with))
+        self.cloud, self.peer_ecs = cloud, client(cloud, PEER)
+        self.peer = new_group(self.peer_ecs, self.shared)

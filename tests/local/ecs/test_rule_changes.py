@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 from alibabacloud_ecs20140526 import models
-from link_peer_local.cloud import LocalCloud
 
 from tests.local.ecs.helpers import PEER, REGION, RuleWorld, permission, refused
 
 
 @pytest.fixture(name="w")
-def _world(local_cloud: LocalCloud) -> RuleWorld:
-    return RuleWorld(local_cloud)
+def _world(rule_world: RuleWorld) -> RuleWorld:
+    return rule_world
 
 
+@pytest.mark.real_cloud
 def test_revoking_by_id_removes_those_rules_only(w: RuleWorld) -> None:
     """One missing id refuses the whole call."""
     w.authorize(w.db, *(permission(source_group_id=w.app, port_range=f"{n}/{n}") for n in (1, 2, 3)))
@@ -31,6 +31,7 @@ def test_revoking_by_id_removes_those_rules_only(w: RuleWorld) -> None:
         w.revoke(w.db, ids[0])
 
 
+@pytest.mark.real_cloud
 def test_revoking_by_permission_matches_the_priority_which_defaults_to_one(w: RuleWorld) -> None:
     """Without a match the call succeeds and removes nothing."""
 
@@ -47,6 +48,7 @@ def test_revoking_by_permission_matches_the_priority_which_defaults_to_one(w: Ru
     assert w.rules(w.db) == []
 
 
+@pytest.mark.real_cloud
 def test_revoking_by_id_and_by_permission_together_is_refused(w: RuleWorld) -> None:
     """In either form of the permission."""
     one = models.RevokeSecurityGroupRequestPermissions(ip_protocol="tcp", port_range="3306/3306", source_group_id=w.app)
@@ -78,6 +80,7 @@ def test_modifying_changes_the_given_fields_and_keeps_the_id(w: RuleWorld) -> No
         ({}, "InvalidParam.InvalidModifyRuleRequest"),
     ],
 )
+@pytest.mark.real_cloud
 def test_modifying_cannot_turn_a_rule_into_another_kind_or_a_copy(
     w: RuleWorld, fields: dict[str, Any], code: str
 ) -> None:
@@ -98,6 +101,7 @@ def test_modifying_cannot_turn_a_rule_into_another_kind_or_a_copy(
         ({"source_cidr_ip": "10.0.0.0/255.0.0.0"}, "InvalidSourceCidrIp.Malformed"),
     ],
 )
+@pytest.mark.real_cloud
 def test_a_cidr_rule_stays_a_cidr_rule(w: RuleWorld, fields: dict[str, Any], code: str) -> None:
     """Another type of source is refused; next to a group the CIDR wins, as it does in a new rule."""
     w.authorize(w.db, permission(source_cidr_ip="10.0.0.0/8"))
@@ -109,6 +113,7 @@ def test_a_cidr_rule_stays_a_cidr_rule(w: RuleWorld, fields: dict[str, Any], cod
     assert (rule.source_cidr_ip, rule.source_group_id) == ("10.0.0.0/9", "")
 
 
+@pytest.mark.real_cloud
 def test_a_missing_rule_cannot_be_modified(w: RuleWorld) -> None:
     """404, unlike the 400 of a revoke."""
     with refused("InvalidSecurityGroupRuleId.NotFound", 404):

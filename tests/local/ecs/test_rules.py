@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from alibabacloud_ecs20140526 import models
-from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs.params import Params
 
@@ -14,8 +13,8 @@ from tests.local.ecs.helpers import HOME, PEER, REGION, RuleWorld, new_group, pe
 
 
 @pytest.fixture(name="w")
-def _world(local_cloud: LocalCloud) -> RuleWorld:
-    return RuleWorld(local_cloud)
+def _world(rule_world: RuleWorld) -> RuleWorld:
+    return rule_world
 
 
 def test_a_rule_is_read_back_in_the_platforms_spelling(w: RuleWorld) -> None:
@@ -62,6 +61,7 @@ def test_a_peer_accounts_group_needs_its_owners_id(w: RuleWorld) -> None:
     assert (rule.source_group_id, rule.source_group_owner_account) == (w.peer, PEER)
 
 
+@pytest.mark.real_cloud
 def test_a_cidr_beside_a_group_wins_and_the_owner_is_ignored(w: RuleWorld) -> None:
     """Without an error: the group need not even exist."""
     w.authorize(w.db, permission(source_cidr_ip="10.9.0.0/16", source_group_id="sg-none", source_group_owner_id=1))
@@ -69,6 +69,7 @@ def test_a_cidr_beside_a_group_wins_and_the_owner_is_ignored(w: RuleWorld) -> No
     assert (rule.source_cidr_ip, rule.source_group_id, rule.source_group_owner_account) == ("10.9.0.0/16", "", "")
 
 
+@pytest.mark.real_cloud
 def test_the_same_rule_again_succeeds_and_changes_nothing(w: RuleWorld) -> None:
     """No second rule and no new description; another priority makes another rule."""
     w.authorize(w.db, permission(source_group_id=w.app, description="first"))
@@ -78,6 +79,7 @@ def test_the_same_rule_again_succeeds_and_changes_nothing(w: RuleWorld) -> None:
     assert [rule.priority for rule in w.rules(w.db)] == [1, 100]
 
 
+@pytest.mark.real_cloud
 def test_duplicates_inside_one_call_are_refused(w: RuleWorld) -> None:
     """Even if only their descriptions differ."""
     with refused("InvalidParam.DuplicatePermissions", 400):
@@ -85,6 +87,7 @@ def test_duplicates_inside_one_call_are_refused(w: RuleWorld) -> None:
     assert w.rules(w.db) == []
 
 
+@pytest.mark.real_cloud
 def test_one_invalid_permission_writes_none_of_the_call(w: RuleWorld) -> None:
     """Not even the valid one before it."""
     with refused("InvalidSourceGroupId.NotFound", 404):
@@ -92,12 +95,14 @@ def test_one_invalid_permission_writes_none_of_the_call(w: RuleWorld) -> None:
     assert w.rules(w.db) == []
 
 
+@pytest.mark.real_cloud
 def test_the_two_request_forms_cannot_be_mixed(w: RuleWorld) -> None:
     """That is, flat fields next to Permissions.N."""
     with refused("InvalidParam.Permissions", 400):
         w.authorize(w.db, permission(source_group_id=w.app), nic_type="intranet")
 
 
+@pytest.mark.real_cloud
 def test_the_deprecated_flat_form_still_works(w: RuleWorld) -> None:
     """For one rule per call."""
     w.authorize(w.db, ip_protocol="udp", port_range="53/53", source_cidr_ip="10.0.0.7", priority="7")
@@ -155,6 +160,7 @@ def test_at_most_a_hundred_permissions_a_call(w: RuleWorld) -> None:
         ({"source_port_range": "1/0"}, "InvalidSourcePortRange.Malformed", 400),
     ],
 )
+@pytest.mark.real_cloud
 def test_an_invalid_permission_is_refused(w: RuleWorld, fields: dict[str, Any], code: str, status: int) -> None:
     """Each with the platform's own code."""
     with refused(code, status):
@@ -162,6 +168,7 @@ def test_an_invalid_permission_is_refused(w: RuleWorld, fields: dict[str, Any], 
     assert w.rules(w.db) == []
 
 
+@pytest.mark.real_cloud
 def test_protocols_are_read_in_any_case_and_as_numbers(w: RuleWorld) -> None:
     """cn-qingdao is one of the regions that accept IANA numbers; an IPv6 block ending in /0 reads back as ::/0."""
     w.authorize(
@@ -175,6 +182,7 @@ def test_protocols_are_read_in_any_case_and_as_numbers(w: RuleWorld) -> None:
     assert read == [("ICMP", "10.0.0.0/8"), ("TCP", "10.0.0.0/8"), ("50", "10.0.0.0/8"), ("ALL", "::/0")]
 
 
+@pytest.mark.real_cloud
 def test_a_vpc_has_only_the_intranet(w: RuleWorld) -> None:
     """A CIDR rule for internet becomes intranet; a group rule for internet is refused with 403."""
     w.authorize(w.db, permission(source_cidr_ip="10.0.0.0/8", nic_type="internet"))
@@ -214,6 +222,7 @@ def test_a_group_cannot_name_itself_or_a_group_of_another_vpc(w: RuleWorld) -> N
         w.authorize(w.db, permission(source_group_id=new_group(w.ecs)))
 
 
+@pytest.mark.real_cloud
 def test_advanced_groups_neither_hold_nor_are_group_sources(w: RuleWorld) -> None:
     """They may hold rules for addresses, with any priority, and drops [doc 120621]."""
     advanced = new_group(w.ecs, w.shared, security_group_type="enterprise")
@@ -251,6 +260,7 @@ def test_group_sources_have_a_quota_of_their_own(w: RuleWorld) -> None:
         w.authorize(w.db, permission(source_cidr_ip="10.0.0.0/9"))
 
 
+@pytest.mark.real_cloud
 def test_the_real_quota_is_twenty_group_sources(w: RuleWorld) -> None:
     """A call that exceeds it writes nothing."""
     ports = [permission(source_group_id=w.app, port_range=f"{n}/{n}") for n in range(1, 22)]
@@ -282,6 +292,7 @@ def test_the_rules_of_an_instance_are_limited(w: RuleWorld) -> None:
         w.ecs.run_instances(create)
 
 
+@pytest.mark.real_cloud
 def test_egress_rules_name_a_destination(w: RuleWorld) -> None:
     """They are listed with the ingress rules and revoked by their own action."""
     request = models.AuthorizeSecurityGroupEgressRequest(

@@ -68,14 +68,23 @@ def test_tagging_adds_and_overwrites_and_untagging_removes(w: World) -> None:
         w.untag()
 
 
-def test_groups_have_tags_too(w: World) -> None:
+@pytest.mark.real_cloud
+def test_groups_have_tags_too(ecs: Any) -> None:
     """ListTagResources reads them by id or by tag."""
-    w.tag(w.group, kind="securitygroup", **{"link-accept": "*"})
-    by_id = w.listed(resource_type="securitygroup", resource_id=[w.group]).tag_resources.tag_resource
-    by_tag = w.listed(
-        resource_type="securitygroup", tag=[models.ListTagResourcesRequestTag(key="link-accept", value="*")]
-    ).tag_resources.tag_resource
-    assert [(row.resource_id, row.tag_key, row.tag_value) for row in by_id] == [(w.group, "link-accept", "*")]
+    group, key = new_group(ecs), "link-peer-selftest.tag"
+    tag = models.TagResourcesRequestTag(key=key, value="*")
+    ecs.tag_resources(
+        models.TagResourcesRequest(region_id=REGION, resource_type="securitygroup", resource_id=[group], tag=[tag])
+    )
+
+    def listed(**query: Any) -> list[Any]:
+        request = models.ListTagResourcesRequest(region_id=REGION, resource_type="securitygroup", **query)
+        rows = ecs.list_tag_resources(request).body.tag_resources.tag_resource
+        return [row for row in rows if row.tag_key == key]
+
+    by_id = listed(resource_id=[group])
+    by_tag = listed(tag=[models.ListTagResourcesRequestTag(key=key, value="*")])
+    assert [(row.resource_id, row.tag_key, row.tag_value) for row in by_id] == [(group, key, "*")]
     assert [row.to_map() for row in by_tag] == [row.to_map() for row in by_id]
 
 

@@ -21,14 +21,14 @@ HOME, PEER = "1000000000000001", "1000000000000002"
 
 
 @pytest.fixture(name="account")
-def _account(local_cloud: LocalCloud) -> Account:
-    return account_of(local_cloud, HOME)
+def _account(mns_account: Account) -> Account:
+    return mns_account
 
 
 @pytest.fixture(name="queue")
-def _queue(account: Account) -> Queue:
-    """Queue `jobs` with visibility timeout 30 s."""
-    queue = account.get_queue("jobs")
+def _queue(account: Account, queue_name: str) -> Queue:
+    """A queue with visibility timeout 30 s."""
+    queue = account.get_queue(queue_name)
     queue.create(QueueMeta())
     return queue
 
@@ -74,9 +74,10 @@ def test_queue_lifecycle(local_cloud: LocalCloud, account: Account) -> None:
     assert refusal(queue.delete) == "QueueNotExist"
 
 
-def test_creating_again_needs_the_same_attributes(account: Account) -> None:
+@pytest.mark.real_cloud
+def test_creating_again_needs_the_same_attributes(account: Account, queue_name: str) -> None:
     """With other attributes it is an error."""
-    queue = account.get_queue("jobs")
+    queue = account.get_queue(queue_name)
     queue.create(QueueMeta(vis_timeout=60))
     queue.create(QueueMeta(vis_timeout=60))
     assert refusal(lambda: queue.create(QueueMeta(vis_timeout=61))) == "QueueAlreadyExist"
@@ -94,14 +95,16 @@ def test_creating_again_needs_the_same_attributes(account: Account) -> None:
         {"polling_wait_sec": 31},
     ],
 )
-def test_attributes_out_of_limits_are_refused(account: Account, meta: dict[str, int]) -> None:
+@pytest.mark.real_cloud
+def test_attributes_out_of_limits_are_refused(account: Account, queue_name: str, meta: dict[str, int]) -> None:
     """Each attribute has its limits."""
-    assert refusal(lambda: account.get_queue("jobs").create(QueueMeta(**meta))) == "InvalidArgument"
+    assert refusal(lambda: account.get_queue(queue_name).create(QueueMeta(**meta))) == "InvalidArgument"
 
 
 @pytest.mark.parametrize(
     ("name", "code"), [("-dash", "InvalidQueueName"), ("a_b", "InvalidQueueName"), ("x" * 121, "QueueNameLengthError")]
 )
+@pytest.mark.real_cloud
 def test_invalid_queue_name_is_refused(account: Account, name: str, code: str) -> None:
     """Names have up to 120 letters, digits and dashes."""
     assert refusal(lambda: account.get_queue(name).create(QueueMeta())) == code
@@ -128,6 +131,7 @@ def test_queues_belong_to_their_account(local_cloud: LocalCloud, queue: Queue) -
 
 
 @pytest.mark.parametrize("encoded", [True, False])
+@pytest.mark.real_cloud
 def test_body_is_returned_exactly(queue: Queue, encoded: bool) -> None:
     """Markup, line ends and other alphabets survive in base64 or plain text; the MD5 is upper-case hex of the body as sent."""
     body = ' {"a": "<b>&amp;\'\r\n\t✓"} '
@@ -224,6 +228,7 @@ def test_message_is_deleted_after_its_retention_period(local_cloud: LocalCloud, 
     assert queue.get_attributes().active_messages == 0
 
 
+@pytest.mark.real_cloud
 def test_urgent_messages_go_first(queue: Queue) -> None:
     """Priority 1 is the most urgent; within a priority, first in is first out."""
     for body, priority in (("a", 8), ("b", 16), ("c", 1), ("d", 8)):
@@ -231,6 +236,7 @@ def test_urgent_messages_go_first(queue: Queue) -> None:
     assert [queue.receive_message().message_body for _ in range(4)] == [b"c", b"a", b"d", b"b"]
 
 
+@pytest.mark.real_cloud
 def test_peek_receives_nothing(queue: Queue) -> None:
     """A peeked message can still be received, for the first time."""
     queue.send_message(Message("x"))
@@ -239,9 +245,10 @@ def test_peek_receives_nothing(queue: Queue) -> None:
     assert refusal(queue.peek_message) == "MessageNotExist"
 
 
-def test_too_large_body_is_refused(account: Account) -> None:
+@pytest.mark.real_cloud
+def test_too_large_body_is_refused(account: Account, queue_name: str) -> None:
     """The limit is in bytes of the body as sent, after base64."""
-    queue = account.get_queue("small")
+    queue = account.get_queue(queue_name)
     queue.create(QueueMeta(max_msg_size=1024))
     queue.send_message(Message("x" * 768))
     assert refusal(lambda: queue.send_message(Message("x" * 769))) == "InvalidArgument"
@@ -263,6 +270,7 @@ def test_batches_have_up_to_sixteen_messages(local_cloud: LocalCloud, queue: Que
     assert refusal(lambda: queue.batch_receive_message(16)) == "MessageNotExist"
 
 
+@pytest.mark.real_cloud
 def test_more_than_a_batch_is_refused(queue: Queue) -> None:
     """17 messages, or more than 64 KB together, are refused as a whole."""
     assert refusal(lambda: queue.batch_send_message([Message("x")] * 17)) == "InvalidArgument"
@@ -271,6 +279,7 @@ def test_more_than_a_batch_is_refused(queue: Queue) -> None:
     assert refusal(queue.receive_message) == "MessageNotExist"
 
 
+@pytest.mark.real_cloud
 def test_batch_delete_names_the_handles_that_failed(queue: Queue) -> None:
     """The valid handles are deleted, the invalid ones are named."""
     queue.send_message(Message("x"))

@@ -61,6 +61,13 @@ def allow(*actions: str, **more: Any) -> dict[str, Any]:
     return {"Effect": "Allow", "Action": list(actions), "Resource": "*", **more}
 
 
+@pytest.mark.real_cloud
+def test_keys_name_their_account(sts: Client, uid: str) -> None:
+    """GetCallerIdentity works for every kind of identity."""
+    body = sts.get_caller_identity().body
+    assert (body.account_id, body.arn.split(":")[:4]) == (uid, ["acs", "ram", "", uid])
+
+
 def test_an_accounts_keys_are_that_account(local_cloud: LocalCloud) -> None:
     """GetCallerIdentity of an account's keys names the account."""
     body = client_of(local_cloud, PEER).get_caller_identity().body
@@ -135,10 +142,11 @@ def test_the_callers_own_policy_must_allow_it_too(local_cloud: LocalCloud) -> No
     assume(function_client(local_cloud))
 
 
-def test_an_unknown_role_is_not_found(local_cloud: LocalCloud) -> None:
+@pytest.mark.real_cloud
+def test_an_unknown_role_is_not_found(sts: Client, uid: str) -> None:
     """EntityNotExist.Role, 404."""
-    arn = f"acs:ram::{PEER}:role/nobody"
-    assert refusal(client_of(local_cloud, HOME), role_arn=arn) == (404, "EntityNotExist.Role")
+    arn = f"acs:ram::{uid}:role/link-peer-selftest-nobody"
+    assert refusal(sts, role_arn=arn) == (404, "EntityNotExist.Role")
 
 
 @pytest.mark.parametrize(
@@ -167,9 +175,10 @@ def test_an_unknown_role_is_not_found(local_cloud: LocalCloud) -> None:
         ({"role_arn": None}, "MissingParameter.RoleArn"),
     ],
 )
-def test_invalid_parameters_are_refused(local_cloud: LocalCloud, changes: dict[str, Any], code: str) -> None:
+@pytest.mark.real_cloud
+def test_invalid_parameters_are_refused(sts: Client, changes: dict[str, Any], code: str) -> None:
     """Each parameter must have its documented syntax."""
-    assert refusal(function_client(local_cloud), **changes) == (400, code)
+    assert refusal(sts, **changes) == (400, code)
 
 
 def test_the_largest_parameters_are_accepted(local_cloud: LocalCloud) -> None:
