@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 from alibabacloud_ecs20140526 import models
+from alibabacloud_tea_openapi.exceptions import ClientException
 from aliyun.log import LogClient
+from link_peer.alicloud.sdk import meaning
+from link_peer.domain.errors import CloudError
 from link_peer.runtime import settings
 from link_peer.runtime.clock import SystemClock
 from link_peer_cli.clients.sdks import Sdks
@@ -109,14 +112,23 @@ class RealEcs(Settled):
     def create_security_group(self, request: models.CreateSecurityGroupRequest) -> Any:
         """Create a group with the run's tag, by default in the marked VPC and with the run's name."""
         answers: list[Any] = []
+        refusals: list[ClientException] = []
 
         def create(name: str, tags: Mapping[str, str]) -> str:
             request.security_group_name = request.security_group_name or name
             request.vpc_id = request.vpc_id or self._bench.vpc
             own = [models.CreateSecurityGroupRequestTag(key=key, value=value) for key, value in tags.items()]
             request.tag = [*(request.tag or []), *own]
-            answers.append(self._client.create_security_group(request))
+            try:
+                answers.append(self._client.create_security_group(request))
+            except ClientException as refusal:
+                refusals.append(refusal)
+                raise meaning(refusal) from None
             return str(answers[0].body.security_group_id)
 
-        self._bench.create("group", create)
+        try:
+            self._bench.create("group", create)
+        except CloudError:
+            raise refusals[0] from None  # as the SDK raises it
+        time.sleep(self._seconds)
         return answers[0]

@@ -47,7 +47,7 @@ def run(server: Server, folder: Path, uid: str, *options: str, keys_of: str = HO
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys.access_key_secret,
     }
     command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
-    command += ["-p", "no:cacheprovider", "--real-account", uid, *options, str(ROOT / "tests/local")]
+    command += ["--durations=12", "-p", "no:cacheprovider", "--real-account", uid, *options, str(ROOT / "tests/local")]
     return subprocess.run(  # noqa: S603
         command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False
     )

@@ -67,8 +67,8 @@ def selftest(
     if instances and not (image and instance_type and vswitch):
         raise BadInput("--instances", "needs --image, --instance-type and --vswitch")
     rows = _chosen(row or [])
-    options = Options(prefix, vpc, instances, image, instance_type, vswitch, role, **_peer(peer))
     settings, clock = bare_environment()
+    options = Options(prefix, vpc, instances, image, instance_type, vswitch, role, **_peer(settings.policy_path, peer))
     sdks, book = Sdks(settings, clock), Journal(journal)
     account, arn = sdks.identity()
     if clean_up:
@@ -94,15 +94,20 @@ def _chosen(numbers: Sequence[int]) -> list[Row]:
     return [row for row in ROWS if not numbers or row.number in numbers]
 
 
-def _peer(account: str) -> dict[str, Any]:
+def _peer(policy_path: str, account: str) -> dict[str, Any]:
     """The second account's role and external id, from the policy file."""
+    from link_peer.domain.errors import BadInput
+    from link_peer.runtime import compose
+
     if not account:
         return {}
-    from link_peer_cli.io.environment import load_environment, require_known
-
-    env = load_environment()
-    require_known(env, [account], "--peer")
-    entry = env.policy.accounts[account]
+    try:
+        policy = compose.load_policy(policy_path)
+    except OSError as error:
+        raise BadInput("--peer", f"the policy file cannot be read: {error}") from None
+    entry = policy.accounts.get(account)
+    if entry is None or not entry.role:
+        raise BadInput("--peer", f"account {account} has no role in {policy_path}")
     return {"peer": account, "peer_role": entry.role or "", "external_id": entry.external_id or ""}
 
 

@@ -172,7 +172,11 @@ class Bench:
         self._count += 1
         name = leftovers.name(self.options.prefix, self.run, self._count)
         planned = self.journal.plan(Resource(kind, name, self.account, self.region, self.run))
-        found = str(create(name, {leftovers.RUN_TAG: self.run}))
+        try:
+            found = str(create(name, {leftovers.RUN_TAG: self.run}))
+        except CloudError:  # refused for good: it does not exist
+            self.journal.gone(planned)
+            raise
         self.journal.made(planned, found)
         return found
 
@@ -317,9 +321,25 @@ class Bench:
         document = json.dumps({"Version": "1", "Statement": list(statements)}, separators=(",", ":"))
         return self.sdks.assume(self.options.role, f"selftest-{self.run}", policy=document)
 
+    def doorway(self) -> Sdks:
+        """The identity that may assume the peer's role: the person's keys, else the operator's role of this account."""
+        operator = f"acs:ram::{self.account}:role/{self.options.prefix}-operator"
+        for role in ("", operator):
+            try:
+                identity = self.sdks.assume(role, f"selftest-{self.run}") if role else self.sdks
+                self.enter(identity, self.options.external_id)
+            except CloudError:
+                continue
+            return identity
+        raise NotAnswered(f"neither these keys nor {operator} may assume {self.options.peer_role}")
+
+    def enter(self, identity: Sdks, external_id: str) -> Sdks:
+        """A session of the peer's role. Raises CloudError if it is refused."""
+        return identity.assume(self.options.peer_role, f"selftest-{self.run}", external_id)
+
     def peer(self) -> Peer:
         """The other account, entered through its role, and a marked group of it in the VPC under test."""
-        inside = self.sdks.assume(self.options.peer_role, f"selftest-{self.run}", self.options.external_id)
+        inside = self.enter(self.doorway(), self.options.external_id)
         return Peer(self.options.peer, marked_vpcs(inside).get(self.vpc, ""))
 
     # waiting

@@ -129,18 +129,15 @@ def _identify(sdks: Sdks, resource: Resource) -> None:
     """Set the id of a resource, if the cloud shows it; it may appear a little later."""
     if resource.id:
         return
+    if resource.kind in ("queue", "project"):  # they have no other id
+        resource.id = resource.name
+        return
     for seconds in LOOKS:
         sdks.clock.sleep(seconds)
-        if resource.kind == "queue":
-            names = _queues(sdks, resource.account, resource.name)
-            found = [(each, each) for each in names]
-        elif resource.kind == "project":
-            found = [(each, each) for each in _projects(sdks, resource.name)]
-        else:
-            found = [(each, text) for each, text, run in _tagged(sdks, resource.kind) if run == resource.run]
-        if match := [each for each, text in found if text == resource.name]:
-            resource.id = match[0]
-            return
+        for found, text, run in _tagged(sdks, resource.kind):
+            if (text, run) == (resource.name, resource.run):
+                resource.id = found
+                return
 
 
 def _tagged(sdks: Sdks, kind: str) -> list[tuple[str, str, str]]:

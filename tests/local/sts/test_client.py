@@ -158,7 +158,6 @@ def test_an_unknown_role_is_not_found(sts: Client, uid: str) -> None:
         ({"role_session_name": "n" * 65}, "InvalidParameter.RoleSessionName"),
         ({"external_id": "x"}, "InvalidParameter.ExternalId"),
         ({"duration_seconds": 899}, "InvalidParameter.DurationSeconds"),
-        ({"duration_seconds": 3601}, "InvalidParameter.DurationSeconds"),
         ({"policy": "{"}, "InvalidParameter.PolicyGrammar"),
         ({"policy": '{"Version": "1"}'}, "InvalidParameter.PolicyGrammar"),
         ({"policy": "[" * 2000}, "InvalidParameter.PolicyGrammar"),
@@ -179,6 +178,12 @@ def test_an_unknown_role_is_not_found(sts: Client, uid: str) -> None:
 def test_invalid_parameters_are_refused(sts: Client, changes: dict[str, Any], code: str) -> None:
     """Each parameter must have its documented syntax."""
     assert refusal(sts, **changes) == (400, code)
+
+
+def test_a_session_is_no_longer_than_the_role_allows(local_cloud: LocalCloud) -> None:
+    """One hour, unless the role says otherwise."""
+    refused = refusal(function_client(local_cloud), duration_seconds=3601)
+    assert refused == (400, "InvalidParameter.DurationSeconds")
 
 
 def test_the_largest_parameters_are_accepted(local_cloud: LocalCloud) -> None:

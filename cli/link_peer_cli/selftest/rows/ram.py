@@ -49,10 +49,8 @@ def external_id(bench: Bench) -> Seen:
     given = {"wrong": "wrong-external-id", "missing": "", "right": bench.options.external_id}
     if not bench.options.external_id:
         raise NotAnswered("the policy file has no external id for the peer")
-    outcomes = {
-        what: _outcome(lambda text=text: bench.sdks.assume(bench.options.peer_role, f"selftest-{bench.run}", text))  # type: ignore[misc]
-        for what, text in given.items()
-    }
+    identity = bench.doorway()
+    outcomes = {what: _outcome(lambda text=text: bench.enter(identity, text)) for what, text in given.items()}  # type: ignore[misc]
     return _seen(outcomes, {"wrong": "denied", "missing": "denied", "right": "allowed"})
 
 
