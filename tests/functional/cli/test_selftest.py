@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from link_peer_cli.selftest import rows as row_modules
 from link_peer_cli.selftest.bench import Bench
+from link_peer_cli.selftest.journal import Journal, Resource
 from link_peer_cli.selftest.model import GROUPS, Row, Seen
 from link_peer_local.core.faults import Killed
 from link_peer_local.core.http import Request, Response
@@ -362,3 +363,39 @@ def test_the_table_shows_verdicts(selftest: Selftest) -> None:
     assert selftest.cli("selftest", "--yes", "--row", "1", "--journal", str(selftest.journal)) == 0
     assert "as expected 1" in selftest.cli.out
     assert "1 rule(s)" in selftest.cli.out
+
+
+def test_groups_that_name_each_other_are_removed(selftest: Selftest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither could be deleted while the other's rule names it. Egress rules count, too."""
+    before = selftest.existing()
+
+    def mutual(bench: Bench) -> Seen:
+        a, b = bench.group(), bench.group()
+        bench.authorize(a, {"source_group_id": b})
+        bench.authorize(b, {"source_group_id": a})
+        to = bench.models.AuthorizeSecurityGroupEgressRequestPermissions(
+            ip_protocol="TCP", port_range="1/1", dest_group_id=a, nic_type="intranet"
+        )
+        bench.sdks.ask("authorize_security_group_egress", security_group_id=b, permissions=[to])
+        return Seen("x", True)
+
+    only(monkeypatch, mutual)
+    assert selftest("--yes")["left"] == []
+    assert selftest.existing() == before
+
+
+def test_a_journal_survives_the_process(tmp_path: Path) -> None:
+    """With the ids it knows; a line that a crash cut short says nothing. With the last resource, the file is deleted."""
+    path = tmp_path / "journal"
+    journal = Journal(path)
+    made = journal.plan(Resource("group", "a", HOME, "cn-qingdao", "run"))
+    journal.made(made, "sg-a")
+    journal.plan(Resource("queue", "b", HOME, "cn-qingdao", "run"))
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"what": "plan", "na')
+    again = Journal(path)
+    assert [(each.name, each.id) for each in again.left()] == [("b", ""), ("a", "sg-a")]
+    for each in again.left():
+        assert path.exists()
+        again.gone(each)
+    assert not path.exists()
