@@ -118,8 +118,17 @@ def _load(without_keys: bool) -> tuple[Settings, Policy, Callable[[], Credential
 
 
 def bare_environment() -> tuple[Settings, Clock]:
-    """The settings and the clock, for a command that needs no policy file. Raises LinkPeerError if a setting is missing."""
-    return settings_module.load(), NoticeClock(compose.clock_for_functions())
+    """The settings with the person's own keys, and the clock, for a command that needs no policy file.
+
+    Raises LinkPeerError if there is no region, or no key.
+    """
+    env, profile = dict(os.environ), keys.CHOSEN[0] if keys.CHOSEN else ""
+    env["LINK_PEER_REGION"] = env.get("LINK_PEER_REGION") or env.get("FC_REGION") or keys.region_of(env, profile)
+    env["LINK_PEER_POLICY"] = env.get("LINK_PEER_POLICY") or DEFAULT_POLICY
+    mine = keys.own_keys(env, profile)()
+    env["ALIBABA_CLOUD_ACCESS_KEY_ID"], env["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "-", "-"  # those of `mine` are put in
+    settings = msgspec.structs.replace(settings_module.load(env=env), credentials=mine)
+    return settings, NoticeClock(compose.clock_for_functions())
 
 
 def require_known(env: Environment, accounts: Iterable[str], field: str) -> None:

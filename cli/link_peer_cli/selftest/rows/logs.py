@@ -147,9 +147,9 @@ def consumer_groups(bench: Bench) -> Seen:
 section.by_hand(
     49,
     why="a person must look at the dashboard, and wait for an alert",
-    assumed="SLS accepts the dashboard and the alert rules as they are sent (chart types `table`, `bar`, `line`; `state` or `status`; time span `Relative`)",
+    assumed="SLS accepts the dashboard and the alert rules as `link-peer setup` sends them (chart types `table`, `bar`, `line`; `state` or `status`; time span `Relative`)",
     depends="the dashboard and the alerts; nothing else",
-    test="`link-peer setup`; open the dashboard; break the peer role's trust policy and wait for `link-peer-no-access`",
+    test="`link-peer setup --notify <address>`; open the dashboard; break the peer role's trust policy and wait for `link-peer-no-access`",
     expected="every chart shows data; the alert fires within 15 minutes",
     cleanup="restore the trust policy; `link-peer setup --remove`",
 )

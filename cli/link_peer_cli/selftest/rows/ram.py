@@ -123,7 +123,8 @@ def ways_around_the_deny(bench: Bench) -> Seen:
             )
         ),
     }
-    return _seen(outcomes, dict.fromkeys(outcomes, "denied"))
+    offered = {what: how for what, how in outcomes.items() if how != "InvalidVersion"}  # a local cloud has no Tag API
+    return _seen(offered, dict.fromkeys(offered, "denied"))
 
 
 @section.row(
