@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from link_peer_cli.selftest.journal import Journal, Resource
 from link_peer_cli.selftest.model import GROUPS, Row, Seen
 from link_peer_local.core.faults import Killed
 from link_peer_local.core.http import Request, Response
+from link_peer_local.core.identity import Caller, Identity
+from link_peer_local.core.policy import Access
 from link_peer_local.core.principals import Role, trust_text
 
 from tests.functional.command import Cli
@@ -399,3 +402,29 @@ def test_a_journal_survives_the_process(tmp_path: Path) -> None:
         assert path.exists()
         again.gone(each)
     assert not path.exists()
+
+
+@pytest.fixture(name="asked")
+def _asked(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The actions for which the account's own keys are asked, of the local cloud that is made after this."""
+    asked: set[str] = set()
+    permitted = Identity.permitted
+
+    def watched(self: Identity, caller: Caller, access: Access) -> bool:
+        if (caller.account, caller.role) == (HOME, None):
+            asked.add(access.action)
+        return permitted(self, caller, access)
+
+    monkeypatch.setattr(Identity, "permitted", watched)
+    return asked
+
+
+def test_the_page_names_the_rights_that_it_needs(asked: set[str], selftest: Selftest, everything: list[str]) -> None:
+    """The person's keys are asked for no other action."""
+    asked.clear()
+    selftest.rows(*everything)
+    selftest.clean_up()
+    page = (Path(__file__).parents[3] / "docs" / "verify-on-cloud.md").read_text(encoding="utf-8")
+    [line] = [line for line in page.splitlines() if line.startswith("- Your keys need ")]
+    assert asked - {"log:Unknown"} <= set(re.findall(r"`([a-z]+:\w+)`", line))  # what is not offered here
+    assert len(asked) > 30
