@@ -354,3 +354,23 @@ def older_tag_actions(bench: Bench) -> Seen:
             return Seen(code, False)
         seen.append(bench.until(shown, lambda now, there=there: now is there))  # type: ignore[misc]
     return Seen(f"shown: {seen[0]}, then {seen[1]}", seen == [True, False])
+
+
+section.by_hand(
+    120,
+    why="needs rules in both directions on one group",
+    assumed="DescribeSecurityGroupAttribute without `Direction` gives both directions; an egress rule has its destination in `DestGroupId` or `DestCidrIp`, and the owner in `DestGroupOwnerAccount`",
+    depends="`effect`",
+    test="`aliyun ecs DescribeSecurityGroupAttribute $R --SecurityGroupId $B --NicType intranet` on a group with an ingress and an egress rule",
+    expected="both rules, with `Direction` and these fields",
+    cleanup="delete the groups",
+)
+section.by_hand(
+    121,
+    why="needs an egress rule",
+    assumed="`RuleCount` counts egress rules",
+    depends="`effect`: the rules of a group without any are not read",
+    test="`aliyun ecs DescribeSecurityGroups $R --SecurityGroupIds '[\"$B\"]'` on a group with one egress rule only",
+    expected="`RuleCount` is 1",
+    cleanup="delete the groups",
+)

@@ -141,3 +141,14 @@ def _egress(bench: Bench, pair: Pair, policy: str) -> None:
     )
     bench.sdks.ask("authorize_security_group_egress", security_group_id=pair.group_a, permissions=[permission])
     bench.rules(pair.group_a, 1, "egress")
+
+
+section.by_hand(
+    122,
+    why="needs an instance in two groups",
+    assumed="A drop wins over an accept of equal priority in another group of the same instance",
+    depends="`effect`",
+    test="an accept at priority 100 in one group and a drop at 100 in the other, for the same source; `ping`",
+    expected="no answer",
+    cleanup="delete the groups and instances",
+)
