@@ -13,6 +13,7 @@ from link_peer_local.core.clock import Clock, utc
 from link_peer_local.core.errors import ApiError, unknown_action
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.json_text import loads
+from link_peer_local.eventbridge import traces
 from link_peer_local.eventbridge.pattern import Pattern
 from link_peer_local.eventbridge.rules import RULE_ACTIONS, Event, Rule, Target, answer
 
@@ -77,15 +78,23 @@ class EventBridge:
             return self._put_events(caller, params)
         if action == "ListEventBuses":
             return self._list_event_buses(caller)
-        if action in RULE_ACTIONS:
+        if action in RULE_ACTIONS or action in traces.TRACE_ACTIONS:
             bus = params.get("EventBusName", "")
             if bus != "default":
                 raise ApiError("EventBusNotExist", 404, f"The event bus [{bus}] not existed!")
-            with self._lock:
-                rules = list(self._rules.get((caller.account, bus), []))
-            place = f"acs:eventbridge:{self._region}:{caller.account}:eventbus/{bus}"
-            return {"Code": "Success", "Success": True, "Message": "", "Data": answer(action, params, rules, place)}
+            data = self._look(caller.account, action, params)
+            return {"Code": "Success", "Success": True, "Message": "", "Data": data}
         raise unknown_action()
+
+    def _look(self, account: str, action: str, params: Mapping[str, str]) -> dict[str, Any]:
+        """What a caller may read of the default bus: its rules, and the events that it received."""
+        with self._lock:
+            rules = list(self._rules.get((account, "default"), []))
+            events = [event for event in self.recent if event["aliyunaccountid"] == account]
+        if action in RULE_ACTIONS:
+            place = f"acs:eventbridge:{self._region}:{account}:eventbus/default"
+            return answer(action, params, rules, place)
+        return traces.answer(action, params, events)
 
     def _list_event_buses(self, caller: Caller) -> dict[str, Any]:
         """The default bus, which every account has; there are no others here [doc SDK eventbridge20200401]."""

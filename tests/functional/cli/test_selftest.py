@@ -36,7 +36,7 @@ DIFFERENT_HERE = {
 }
 """Rows that the local cloud may answer unlike what the code assumes, and why. Nothing else may differ."""
 
-NOT_OFFERED_HERE = {36, 37, 38, 39, 40, 44, 48, 59, 81, 87}
+NOT_OFFERED_HERE = {38, 39, 40, 44, 48}
 """Rows that may stay unanswered: traces of events, quotas, ROS, ActionTrail, Tag, and 40 (no deployment)."""
 
 ROWS = {row.number: row for row in row_modules.ROWS}

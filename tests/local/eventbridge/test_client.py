@@ -234,3 +234,66 @@ def test_a_rule_that_is_disabled_delivers_nothing(setup: Setup) -> None:
     setup.events.add_rule(HOME, "all", "{}", setup.taken.append, enabled=False)
     setup.put(ENTRY)
     assert setup.taken == []
+
+
+# Traces
+
+
+def _traced(setup: Setup, **asked: Any) -> models.QueryTracedEventsResponseBodyData:
+    window = {"start_time": 0, "end_time": int(setup.events._clock.now() * 1000), "event_bus_name": "default"}
+    return setup.client.query_traced_events(models.QueryTracedEventsRequest(**{**window, **asked})).body.data
+
+
+def test_received_events_are_listed_newest_first_and_shown_whole(setup: Setup) -> None:
+    """Of the caller's account only, whatever rules there are."""
+    for n in range(3):
+        setup.events.publish(HOME, {"id": f"e-{n}", "source": "acs.ecs", "type": "t", "data": {"n": n}})
+    setup.events.publish(OTHER, {"id": "e-9", "source": "acs.ecs", "type": "t"})
+    first = _traced(setup, limit=2)
+    assert ([event.event_id for event in first.events], first.total) == (["e-2", "e-1"], 3)
+    rest = _traced(setup, limit=2, next_token=first.next_token)
+    assert ([event.event_id for event in rest.events], rest.next_token) == (["e-0"], None)
+    asked = models.QueryEventRequest(event_bus_name="default", event_id="e-1", event_source="acs.ecs")
+    assert setup.client.query_event(asked).body.data["data"] == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"event_source": "acs.oss"}, ["b"]),
+        ({"event_type": "t"}, ["a"]),
+        ({"subject": "s"}, ["b"]),
+        ({"end_time": 1}, []),
+        ({"event_source": "acs.x"}, []),
+    ],
+)
+def test_traces_are_filtered(setup: Setup, asked: dict[str, Any], found: list[str]) -> None:
+    setup.events.publish(HOME, {"id": "a", "source": "acs.ecs", "type": "t"})
+    setup.events.publish(HOME, {"id": "b", "source": "acs.oss", "type": "u", "subject": "s"})
+    assert [event.event_id for event in _traced(setup, **asked).events] == found
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ({"event_bus_name": "other"}, "EventBusNotExist"),
+        ({"limit": 0}, "InvalidParameter"),
+        ({"limit": 101}, "InvalidParameter"),
+        ({"next_token": "x"}, "InvalidParameter"),
+        ({"start_time": None}, "MissingParameter"),
+    ],
+)
+def test_unusable_queries_of_traces_are_refused(setup: Setup, asked: dict[str, Any], code: str) -> None:
+    with pytest.raises(ClientException) as refusal:
+        _traced(setup, **asked)
+    assert refusal.value.code == code
+
+
+def test_an_unknown_event_is_not_shown(setup: Setup) -> None:
+    """Neither is one of another source."""
+    setup.events.publish(HOME, {"id": "a", "source": "acs.ecs", "type": "t"})
+    for event_id, source in (("a", "acs.oss"), ("b", "acs.ecs")):
+        asked = models.QueryEventRequest(event_bus_name="default", event_id=event_id, event_source=source)
+        with pytest.raises(ClientException) as refusal:
+            setup.client.query_event(asked)
+        assert refusal.value.code == "EventNotExist"

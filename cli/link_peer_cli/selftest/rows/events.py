@@ -21,7 +21,7 @@ Event = Mapping[str, Any]
 
 
 def _wait_for(bench: Bench, source: str, since: float, wanted: Callable[[Event], bool]) -> tuple[Event, float]:
-    """The first event of a source on the default bus that is wanted, and how many seconds after `since` it was found."""
+    """The earliest event of a source on the default bus that is wanted, and how many seconds after `since` it was found."""
     read: dict[str, Event] = {}
 
     def look() -> Event | None:
@@ -39,7 +39,8 @@ def _wait_for(bench: Bench, source: str, since: float, wanted: Callable[[Event],
                 asked = {"event_bus_name": "default", "event_id": traced.event_id, "event_source": source}
                 body = bench.sdks.events("query_event", "QueryEventRequest", **asked)
                 read[traced.event_id] = dict(body.data or {})
-        return next((event for event in read.values() if wanted(event)), None)
+        earliest_first = sorted(reversed(read.values()), key=lambda event: str(event.get("time", "")))
+        return next((event for event in earliest_first if wanted(event)), None)
 
     deadline = since + bench.options.event_seconds
     while (event := look()) is None:
