@@ -153,3 +153,25 @@ section.by_hand(
     expected="every chart shows data; the alert fires within 15 minutes",
     cleanup="restore the trust policy; `link-peer setup --remove`",
 )
+
+
+@section.row(
+    124,
+    assumed="SQL of SLS counts days and hours in UTC+8",
+    depends="the dashboard's `hour`; docs/audit.md",
+    test="`* | select from_unixtime(1592374067) as t limit 1` in the console",
+    expected="2020-06-17 14:07:47",
+    cleanup=CLEANUP,
+)
+def zone_of_analysis(bench: Bench) -> Seen:
+    """One instant as text."""
+    from aliyun.log.logitem import LogItem
+
+    project, logstore = bench.logstore(text_fields=["what"])
+    bench.put_logs(project, logstore, [LogItem(int(bench.clock.now()), [("what", "a")], 1)])
+    _query(bench, project, logstore, "*")
+    now = int(bench.clock.now())
+    statement = "* | select from_unixtime(1592374067) as t limit 1"
+    logs = bench.sdks.log.get_log(project, logstore, now - 60, now + 60, query=statement).get_logs()
+    text = str(logs[0].get_contents().get("t", "")) if logs else "no answer"
+    return Seen(text, text.startswith("2020-06-17 14:07:47"))

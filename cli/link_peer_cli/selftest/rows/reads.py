@@ -374,3 +374,11 @@ section.by_hand(
     expected="`RuleCount` is 1",
     cleanup="delete the groups",
 )
+section.by_hand(
+    125,
+    why="needs a shared VPC",
+    assumed="DescribeVpcs shows a shared VPC to the account it is shared with, with the owner's uid",
+    depends="nothing yet",
+    test="`aliyun vpc DescribeVpcs --RegionId cn-qingdao` as the other account",
+    expected="the VPC, with `OwnerId` of its owner",
+)

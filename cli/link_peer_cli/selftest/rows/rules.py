@@ -482,3 +482,19 @@ section.by_hand(
     expected="`AuthorizationLimitExceed`",
     cleanup="release the instance, delete the groups",
 )
+
+
+@section.row(
+    123,
+    assumed="A bare source address makes the same rule as its /32",
+    depends="read-back: a rule of ours is found in either spelling",
+    test="*write B* with `--Permissions.1.SourceCidrIp 10.0.0.7` in place of the group, then with `10.0.0.7/32`; *read B*",
+    expected="one rule",
+)
+def bare_address_is_its_mask(bench: Bench) -> Seen:
+    """The same address without and with its mask."""
+    b = bench.group()
+    for address in ("10.0.0.7", "10.0.0.7/32"):
+        bench.authorize(b, {"source_cidr_ip": address})
+    found = [str(rule.source_cidr_ip) for rule in bench.rules(b, 1)]
+    return Seen(f"{len(found)} rule(s): {', '.join(found)}", len(found) == 1)
