@@ -39,8 +39,8 @@ def _wait_for(bench: Bench, source: str, since: float, wanted: Callable[[Event],
                 asked = {"event_bus_name": "default", "event_id": traced.event_id, "event_source": source}
                 body = bench.sdks.events("query_event", "QueryEventRequest", **asked)
                 read[traced.event_id] = dict(body.data or {})
-        earliest_first = sorted(reversed(read.values()), key=lambda event: str(event.get("time", "")))
-        return next((event for event in earliest_first if wanted(event)), None)
+        found = [event for event in reversed(read.values()) if wanted(event)]
+        return min(found, key=lambda event: str(event.get("time", "")), default=None)
 
     deadline = since + bench.options.event_seconds
     while (event := look()) is None:
