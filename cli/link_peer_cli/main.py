@@ -15,6 +15,7 @@ from link_peer_cli.access import keys
 from link_peer_cli.commands import (
     account,
     audit,
+    consent,
     demo,
     doctor,
     explain,
@@ -69,6 +70,8 @@ COMMANDS = (
     request.request,
     explain.explain,
     links.links,
+    consent.accept,
+    consent.withdraw,
     audit.audit,
     sweep.sweep,
     stale.stale,

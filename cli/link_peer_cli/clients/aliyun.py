@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from link_peer.domain.model import PRIORITY, RuleKey
 
@@ -43,10 +43,17 @@ def revoke(region: str, group: str, rule_ids: Sequence[str]) -> str:
 
 def tag(region: str, groups: Sequence[str], names: Sequence[str]) -> str:
     """Return the command that sets tags of security groups to `true`."""
-    tags = [
-        pair for n, name in enumerate(names, start=1) for pair in ((f"Tag.{n}.Key", name), (f"Tag.{n}.Value", "true"))
+    return set_tags(region, groups, dict.fromkeys(names, "true"))
+
+
+def set_tags(region: str, groups: Sequence[str], tags: Mapping[str, str]) -> str:
+    """Return the command that sets tags of security groups."""
+    given = [
+        pair
+        for n, (name, value) in enumerate(tags.items(), start=1)
+        for pair in ((f"Tag.{n}.Key", name), (f"Tag.{n}.Value", value))
     ]
-    return _command("TagResources", region, [*_groups(groups), *tags])
+    return _command("TagResources", region, [*_groups(groups), *given])
 
 
 def untag(region: str, group: str, names: Sequence[str]) -> str:

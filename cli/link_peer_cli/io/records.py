@@ -21,7 +21,7 @@ COLUMNS = ("time", "function", "action", "outcome", "reason", "from", "to", "por
 def print_records(out: Console, title: str, records: Sequence[Record]) -> None:
     """Print a table of records and, below it, the advice for those that were denied."""
     print_table(out, title, COLUMNS, [[_cell(record, column) for column in COLUMNS] for record in records])
-    print_advice(out, (record.get("advice", "") for record in records))
+    print_advice(out, map(_advice, records))
 
 
 def print_advice(out: Console, advice: Iterable[str]) -> None:
@@ -36,6 +36,14 @@ def print_changes(out: Console, changes: Sequence[Change]) -> None:
         out.print(escape(f"# account {change.account}\n{change.command}"), soft_wrap=True)
     if not changes:
         out.print("Nothing would change.")
+
+
+def _advice(record: Record) -> str:
+    """The advice of a record; for a denial for want of consent, the command that does it, too."""
+    advice, name = record.get("advice", ""), record.get("request_id") or record.get("link")
+    if advice.startswith("tag ") and record.get("reason") == "no-consent" and name:
+        return f"{advice}, or: link-peer accept {name}"
+    return advice
 
 
 def exit_code(records: Sequence[Record]) -> Exit:

@@ -1,0 +1,136 @@
+"""Changes to the `link-accept` tags of a security group: entries that are added, replaced and taken off. Pure."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.model import Party
+from link_peer.domain.tags import ACCEPT_TAG, Accept, accepts, bad_accepts, compact, parse_party, split
+from link_peer.planning.consent import TAG_VALUE
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """What changes on a group's tags: those to set (key to value), those to delete, and the entries that come and go."""
+
+    put: dict[str, str]
+    drop: list[str]
+    added: list[str]
+    removed: list[str]
+
+    def __bool__(self) -> bool:
+        """Whether anything changes."""
+        return bool(self.put or self.drop)
+
+
+def entry(text: str, account: str, field: str) -> Accept:
+    """Parse `<who>[:<ports>][~<end>]`, as a tag of a group of `account` has it. Raises BadInput that names `field`."""
+    tags = {ACCEPT_TAG: text}
+    for _, error in bad_accepts(tags, account):
+        raise BadInput(field, error.problem)
+    found = accepts(tags, account)
+    if len(found) != 1:
+        raise BadInput(field, "one entry is expected: <who>[:<ports>]")
+    return found[0]
+
+
+def adding(tags: Mapping[str, str], account: str, wanted: Sequence[Accept]) -> Edit:
+    """The change that adds entries. One for the same party and ports gets the new end; an equal one stays as it is.
+
+    It is put into the first tag with room, else into a new one; an entry longer than a tag is divided by its ports.
+    """
+    values = _values(tags)
+    added: list[str] = []
+    removed: list[str] = []
+    for text in [text for one in wanted for text in _texts(one, account)]:
+        one = entry(text, account, "entry")
+        same = [(key, piece) for key, piece, read in _read(values, account) if read and _about(read) == _about(one)]
+        if any(_parsed(piece, account).until == one.until for _, piece in same):
+            continue
+        for key, piece in same:
+            values[key].remove(piece)
+            removed.append(piece)
+        _place(values, text)
+        added.append(text)
+    return _edit(tags, values, added, removed)
+
+
+def removing(tags: Mapping[str, str], account: str, chosen: Callable[[Accept], bool]) -> Edit:
+    """The change that takes off every entry that is `chosen`. A tag without entries is deleted."""
+    values = _values(tags)
+    removed = [(key, piece) for key, piece, read in _read(values, account) if read and chosen(read)]
+    for key, piece in removed:
+        values[key].remove(piece)
+    return _edit(tags, values, [], [piece for _, piece in removed])
+
+
+def advised(advice: str, home: str) -> list[tuple[Party, list[str]]]:
+    """The groups and the entries that the advice of a `no-consent` denial names: `tag sg-…@<uid> link-accept=…; …`.
+
+    Raises LinkPeerError where it advises something else.
+    """
+    found = []
+    for part in advice.split("; "):
+        match = re.fullmatch(r"tag (sg-\S+)((?: link-accept(?:\.[0-9]+)?=\S+)+)", part)
+        if match is None:
+            raise LinkPeerError(f"the denial does not name a tag: {advice}")
+        found.append((parse_party(match[1], home), [tag.partition("=")[2] for tag in match[2].split()]))
+    return found
+
+
+def _about(accept: Accept) -> tuple[object, ...]:
+    return accept.who, accept.ports
+
+
+def _parsed(piece: str, account: str) -> Accept:
+    return accepts({ACCEPT_TAG: piece}, account)[0]
+
+
+def _read(values: Mapping[str, list[str]], account: str) -> list[tuple[str, str, Accept | None]]:
+    """(key, entry, what it says; None where it has invalid syntax)."""
+    return [
+        (key, piece, next(iter(accepts({ACCEPT_TAG: piece}, account)), None))
+        for key in sorted(values)
+        for piece in values[key]
+    ]
+
+
+def _values(tags: Mapping[str, str]) -> dict[str, list[str]]:
+    keys = (key for key in tags if key == ACCEPT_TAG or key.startswith(f"{ACCEPT_TAG}."))
+    return {key: split(tags[key]) for key in keys}
+
+
+def _texts(accept: Accept, account: str) -> list[str]:
+    """The entry as it is written; several, with some of the ports each, where it is longer than a tag."""
+    who = accept.who.id if accept.who.account == account else f"{accept.who.id}@{accept.who.account}"
+    end = f"~{compact(accept.until)}" if accept.until is not None else ""
+    if not accept.ports:
+        return [who + end]
+    parts: list[str] = []
+    for port in map(str, accept.ports):
+        longer = f"{parts[-1]}+{port}" if parts else f"{who}:{port}"
+        if parts and len(longer + end) <= TAG_VALUE:
+            parts[-1] = longer
+        else:
+            parts.append(f"{who}:{port}")
+    return [part + end for part in parts]
+
+
+def _place(values: dict[str, list[str]], text: str) -> None:
+    """Put an entry into the first tag with room, else into the first free one."""
+    for key in sorted(values):
+        if len(",".join([*values[key], text])) <= TAG_VALUE:
+            values[key].append(text)
+            return
+    keys = itertools.chain([ACCEPT_TAG], (f"{ACCEPT_TAG}.{number}" for number in itertools.count(2)))
+    values[next(key for key in keys if key not in values)] = [text]
+
+
+def _edit(tags: Mapping[str, str], values: Mapping[str, list[str]], added: list[str], removed: list[str]) -> Edit:
+    before = _values(tags)
+    changed = {key: pieces for key, pieces in values.items() if pieces != before.get(key)}
+    put = {key: ",".join(pieces) for key, pieces in changed.items() if pieces}
+    return Edit(put, [key for key, pieces in changed.items() if not pieces], added, removed)

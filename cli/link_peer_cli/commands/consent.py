@@ -1,0 +1,279 @@
+"""`link-peer accept` and `link-peer withdraw`: whom a security group accepts, written as its `link-accept` tags."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+from rich.markup import escape
+
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.exits import Exit
+from link_peer_cli.io.options import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from link_peer.domain.model import Party
+    from link_peer.domain.tags import Accept
+    from link_peer.runtime.ports import Record
+
+    from link_peer_cli.clients.consents import Edit
+    from link_peer_cli.clients.group_tags import GroupTags
+    from link_peer_cli.io.environment import Environment
+
+Profile = Annotated[str, typer.Option(help="A profile of the `aliyun` CLI with keys of the group's account.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")]
+
+
+def accept(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="GROUP|ID", help="The group that accepts: sg-…, or the id of a denied request or link."),
+    ],
+    who: Annotated[
+        str, typer.Argument(help="Whom, as in the tag: sg-…, i-… or *, with @<uid>, with ports as :tcp/3306+udp/53.")
+    ] = "",
+    until: Annotated[str, typer.Option(help="When the consent ends: 2027-01-01T00:00:00Z, or in 12h, 30d.")] = "",
+    profile: Profile = "",
+    dry_run: DryRun = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With an id: ask nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Let others reach a group: write the tag, with your own keys. An equal entry stays as it is.
+
+    With the id of a request or a link: what its last denial for want of consent advised, after showing it.
+    """
+    from link_peer.domain.errors import BadInput
+    from link_peer.domain.tags import is_group_id
+
+    from link_peer_cli.clients.consents import adding, entry
+    from link_peer_cli.clients.group_tags import GroupTags
+    from link_peer_cli.io.environment import load_own, require_known
+
+    env = load_own()
+    end = _end(until, env)
+    tags = GroupTags(env, [profile] if profile else [])
+    denial: Record | None = None
+    if is_group_id(what.partition("@")[0]):
+        if not who:
+            raise BadInput("who", "give whom the group is to accept: sg-…, i-… or *, optionally with @<uid> and ports")
+        group = _group(what, tags)
+        wanted = [(group, [entry(who, group.account, "who")])]
+    elif who:
+        raise BadInput("group", f"{what} is not sg-…")
+    else:
+        denial = _denial(what)
+        wanted = _advised(denial, env)
+    for _, entries in wanted:
+        require_known(env, [one.who.account for one in entries], "who")
+    wanted = [(group, [_with_end(one, end, env) for one in entries]) for group, entries in wanted]
+
+    def edits() -> list[tuple[Party, Edit]]:
+        return [(group, adding(tags.read(group), group.account, entries)) for group, entries in wanted]
+
+    planned = edits()
+    if denial and not (yes or dry_run) and any(edit for _, edit in planned):
+        if as_json or not sys.stdin.isatty():
+            raise BadInput("--yes", "it would ask before it writes: give --yes, or --dry-run to see what")
+        _show(planned, denial)
+        typer.confirm("Write this?", abort=True)
+        if edits() != planned:
+            raise BadInput(what, "the tags were changed meanwhile: run it again")
+    _carry_out(planned, tags, env, denial, dry_run=dry_run, as_json=as_json)
+
+
+def withdraw(
+    group: Annotated[str, typer.Argument(help="The group: sg-…, optionally with @<uid>.")],
+    who: Annotated[str, typer.Argument(help="The entry to take off: sg-app, sg-app:tcp/3306, *@<uid>….")],
+    every: Annotated[bool, typer.Option("--all", help="Every entry that names this party, with any ports.")] = False,
+    profile: Profile = "",
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Take an entry off a group's `link-accept` tags, with your own keys. What it alone allowed is then closed."""
+    from link_peer.domain.errors import BadInput
+
+    from link_peer_cli.clients.consents import entry, removing
+    from link_peer_cli.clients.group_tags import GroupTags
+    from link_peer_cli.io.environment import load_own
+
+    env = load_own()
+    tags = GroupTags(env, [profile] if profile else [])
+    party = _group(group, tags)
+    given = entry(who, party.account, "who")
+    if every and (given.ports or given.until is not None):
+        raise BadInput("who", "with --all, give a party without ports")
+
+    def chosen(one: Accept) -> bool:
+        exact = one.ports == given.ports and given.until in (None, one.until)
+        return one.who == given.who and (every or exact)
+
+    edit = removing(tags.read(party), party.account, chosen)
+    if not edit:
+        raise BadInput("who", f"{party.id} has no entry {who}{_others(tags.read(party), party, given)}")
+    _carry_out([(party, edit)], tags, env, None, dry_run=dry_run, as_json=as_json, given=given)
+
+
+def _end(until: str, env: Environment) -> int | None:
+    """The end of a consent in epoch seconds: an instant, or a duration from now."""
+    from link_peer.domain.errors import BadInput
+
+    from link_peer_cli.io.inputs import duration, moment
+
+    if not until:
+        return None
+    now = env.clock.now()
+    end = now + duration(until, "--until") if until[-1] in "smhd" else moment(until, "--until", now)
+    if end <= now:
+        raise BadInput("--until", f"{until} is past")
+    return int(end)
+
+
+def _with_end(accept: Accept, end: int | None, env: Environment) -> Accept:
+    from link_peer.domain.errors import BadInput
+
+    if end is not None and accept.until is not None:
+        raise BadInput("--until", "the entry has an end already")
+    if accept.until is not None and accept.until <= env.clock.now():
+        raise BadInput("who", "the end of the entry is past")
+    return accept if end is None else msgspec.structs.replace(accept, until=end)
+
+
+def _group(text: str, tags: GroupTags) -> Party:
+    """A group, in the account of the keys unless it ends with `@<uid>`."""
+    from link_peer.domain.errors import BadInput
+
+    from link_peer_cli.io.inputs import party
+
+    found = party(text, "group", tags.main)
+    if not found.is_group:
+        raise BadInput("group", f"{text} is an instance: consent is a tag of a group that it is in")
+    return found
+
+
+def _denial(name: str) -> Record:
+    """The last denial of a request or link (by its id) for want of consent. Raises LinkPeerError if there is none."""
+    from link_peer.domain.errors import LinkPeerError
+
+    from link_peer_cli.clients.log import AuditLog
+    from link_peer_cli.clients.query import condition
+    from link_peer_cli.io.environment import load_environment
+    from link_peer_cli.io.inputs import matching
+
+    matching(name, "id", "[A-Za-z0-9._-]{1,48}")
+    env = load_environment(reading=True)
+    denied = condition({"record": "outcome", "reason": "no-consent", "deployment": env.policy.deployment})
+    ids = " or ".join(condition({field: name}) for field in ("request_id", "link"))
+    found = AuditLog(env.settings, env.clock).read(f"{denied} and ({ids})")
+    found = [record for record in found if name in (record.get("request_id"), record.get("link"))]
+    if not found:
+        raise LinkPeerError(
+            f"the audit log has no denial of {name} for want of consent: link-peer audit shows what it has"
+        )
+    return max(found, key=lambda record: record["time"])
+
+
+def _advised(denial: Record, env: Environment) -> list[tuple[Party, list[Accept]]]:
+    from link_peer.domain.errors import LinkPeerError
+
+    from link_peer_cli.clients.consents import advised, entry
+
+    if denial.get("region") != env.settings.region:
+        raise LinkPeerError(f"the denial is of region {denial.get('region')}: set LINK_PEER_REGION")
+    found = advised(denial.get("advice", ""), env.policy.home)
+    return [(group, [entry(text, group.account, "advice") for text in texts]) for group, texts in found]
+
+
+def _others(tags: dict[str, str], group: Party, given: Accept) -> str:
+    """The entries by which a group (still) accepts a party."""
+    from link_peer.domain.tags import accepts
+
+    names = {given.who.id, "*"}
+    found = [a.text for a in accepts(tags, group.account) if a.who.account == given.who.account and a.who.id in names]
+    return f"; it has {', '.join(found)}" if found else ""
+
+
+def _show(planned: Sequence[tuple[Party, Edit]], denial: Record | None) -> None:
+    """Print the denial, and each tag that changes."""
+    out = console()
+    if denial:
+        source, target = (f"{denial.get(side, '')}@{denial.get(f'{side}_account', '')}" for side in ("from", "to"))
+        ports = denial.get("ports") or "everything, both ways"
+        out.print(escape(f"denied {denial['time']}: {source} -> {target}, {ports}"), soft_wrap=True)
+        for name in ("claimed_by", "claimed_reason", "detail"):
+            if denial.get(name):
+                out.print(escape(f"  {name}: {denial[name]}"), soft_wrap=True)
+    for group, edit in planned:
+        if not edit:
+            out.print(f"{group}: nothing to do, the entry is there")
+            continue
+        for sign, entries in (("-", edit.removed), ("+", edit.added)):
+            for text in entries:
+                out.print(escape(f"{sign} {group} accepts {text}"), soft_wrap=True)
+
+
+def _carry_out(
+    planned: Sequence[tuple[Party, Edit]],
+    tags: GroupTags,
+    env: Environment,
+    denial: Record | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+    given: Accept | None = None,
+) -> None:
+    """Write the changes of accounts of which there are keys, and print the commands for the owners of others."""
+    due = [(group, edit) for group, edit in planned if edit]
+    foreign = {group for group, _ in due if group.account not in tags.accounts}
+    for group, edit in () if dry_run else due:
+        if group in foreign:
+            continue
+        if edit.put:
+            tags.put([group], edit.put)
+        if edit.drop:
+            tags.drop([group], edit.drop)
+    commands = {group: tags.commands(group, edit.put, edit.drop) for group, edit in due}
+    still = [
+        text for group, _ in planned if given and not dry_run and (text := _others(tags.read(group), group, given))
+    ]
+    if as_json:
+        rows = [
+            {
+                "group": group.id,
+                "account": group.account,
+                "added": edit.added,
+                "removed": edit.removed,
+                "commands": commands.get(group, []),
+                "written": bool(edit) and not dry_run and group not in foreign,
+            }
+            for group, edit in planned
+        ]
+        print_json({"groups": rows, "denial": denial})
+    else:
+        _show(planned, denial)
+        for group in commands if dry_run else foreign:
+            who = "" if group not in foreign else f"the owner of account {group.account} runs, or give --profile: "
+            console().print(escape(f"{who}{' && '.join(commands[group])}"), soft_wrap=True)
+        if due and not dry_run:
+            _say_next(env, due, denial, still)
+    raise typer.Exit(Exit.REFUSED if foreign and not dry_run else Exit.DONE)
+
+
+def _say_next(env: Environment, due: Sequence[tuple[Party, Edit]], denial: Record | None, still: Sequence[str]) -> None:
+    """What happens now, and what does not."""
+    out = console()
+    at_once = all(group.account == env.policy.home for group, _ in due)
+    when = "within seconds" if at_once else "with the next sweep"
+    if any(edit.added for _, edit in due):
+        if not env.policy.accept_tags:
+            out.print("[yellow]The policy counts its allow list only: this tag opens nothing.[/yellow]")
+        out.print(f"Links by tag that were denied for it are opened {when}.")
+        if denial and denial.get("request_id"):
+            out.print(escape(f"A request must be posted again: {denial['request_id']} was denied for good."))
+    else:
+        out.print(f"What it alone allowed is closed {when}; link-peer sweep does it now.")
+    for text in still:
+        out.print(escape(f"The group still accepts it{text.replace('; it has', ':')}"), soft_wrap=True)

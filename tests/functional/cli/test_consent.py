@@ -1,0 +1,158 @@
+"""`link-peer accept` and `withdraw`: the exact tag entries, with keys of the group's account."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from alibabacloud_credentials.utils import auth_constant
+
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, REGION, Lab
+
+ACCEPT = "link-accept"
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """A profile `peer` of the `aliyun` CLI for the second account."""
+    folder = tmp_path / ".aliyun"
+    folder.mkdir()
+    keys = lab.cloud.identity.accounts[PEER]
+    profile = {"name": "peer", "mode": "AK", "region_id": REGION, "access_key_id": keys.access_key_id}
+    profile["access_key_secret"] = keys.access_key_secret
+    (folder / "config.json").write_text(json.dumps({"current": "peer", "profiles": [profile]}))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(auth_constant, "HOME", str(tmp_path))
+    return Cli(capsys)
+
+
+def test_consent_opens_what_was_denied(lab: Lab, cli: Cli) -> None:
+    """As the function reads it; the same again is nothing to do."""
+    app, db = lab.group(), lab.group()
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    assert lab.auto_link(lab.event(instance)) == {"denied": 1}
+    assert cli("accept", db.id, f"{app.id}:tcp/3306") == 0, cli.err
+    assert lab.tags(db) == {ACCEPT: f"{app.id}:tcp/3306"}
+    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
+    changes = lab.changes()
+    assert cli("accept", db.id, f"{app.id}@{HOME}:tcp/3306") == 0
+    assert "nothing to do" in cli.out
+    assert lab.changes() == changes
+
+
+def test_an_entry_joins_the_others_and_makes_room(lab: Lab, cli: Cli) -> None:
+    """In the first tag with room for it; else in a new one. Entries that nobody can read stay."""
+    db = lab.group(tags={ACCEPT: "sg-one what?", f"{ACCEPT}.x": "sg-" + "a" * 60})
+    assert cli("accept", db.id, "sg-two:udp/53+tcp/53") == 0
+    assert lab.tags(db)[ACCEPT] == "sg-one,what?,sg-two:tcp/53+udp/53"
+    ports = "+".join(f"tcp/{port}" for port in range(40001, 40017))
+    assert cli("accept", db.id, f"sg-two:{ports}") == 0
+    tags = lab.tags(db)
+    assert set(tags) == {ACCEPT, f"{ACCEPT}.x", f"{ACCEPT}.2"}
+    assert all(len(value) <= 128 for value in tags.values())
+    entries = [entry for value in tags.values() for entry in value.split(",") if "tcp/4" in entry]
+    told = [port for entry in entries for port in entry.removeprefix("sg-two:").split("+")]
+    assert (len(entries), sorted(told)) == (2, sorted(ports.split("+")))
+
+
+def test_consent_gets_an_end_and_another(lab: Lab, cli: Cli) -> None:
+    """An entry for the same party and ports is replaced, so that a shorter end counts."""
+    db = lab.group("sg-one:icmp")
+    assert cli("accept", db.id, "sg-one:icmp", "--until", "2099-01-01T00:00:00Z") == 0
+    assert lab.tags(db) == {ACCEPT: "sg-one:icmp~20990101T000000Z"}
+    assert cli("accept", db.id, "sg-one:icmp", "--until", "1d") == 0
+    assert lab.tags(db)[ACCEPT].startswith("sg-one:icmp~20")
+    assert "2099" not in lab.tags(db)[ACCEPT]
+    assert cli("accept", db.id, "sg-one:icmp", "--until", "2001-01-01T00:00:00Z") == 2
+
+
+def test_a_dry_run_writes_nothing(lab: Lab, cli: Cli) -> None:
+    """It prints the `aliyun` command."""
+    db = lab.group()
+    code, [shown] = cli.json("accept", db.id, "*", "--dry-run")
+    assert (code, lab.tags(db), shown["groups"][0]["written"]) == (0, {}, False)
+    [command] = shown["groups"][0]["commands"]
+    assert shlex.split(command)[-4:] == ["--Tag.1.Key", ACCEPT, "--Tag.1.Value", "*"]
+
+
+def test_it_takes_keys_of_the_groups_account(lab: Lab, cli: Cli) -> None:
+    """A role of link-peer is never used to write consent: without keys, the owner gets the command."""
+    db = lab.group(account=PEER)
+    assert cli("accept", f"{db.id}@{PEER}", f"sg-app@{HOME}") == 1
+    assert f"aliyun ecs TagResources --RegionId {REGION}" in cli.out
+    assert lab.tags(db) == {}
+    assert cli("accept", db.id, f"sg-app@{HOME}", "--profile", "peer") == 0, cli.err
+    assert lab.tags(db) == {ACCEPT: f"sg-app@{HOME}"}
+
+
+def test_a_denied_request_is_accepted_by_its_id(lab: Lab, cli: Cli) -> None:
+    """Both groups of a mutual link; then the same request is applied."""
+    app, db = lab.group(), lab.group(account=PEER)
+    for group in (app, db):
+        lab.instance(group)
+    assert lab.cross_account(lab.request(app, db, requested_by="team-orders")) == {"denied": 1}
+    code, [shown] = cli.json("accept", "chg-1", "--dry-run")
+    assert (code, shown["denial"]["claimed_by"]) == (0, "team-orders")
+    assert cli("accept", "chg-1") == 2  # it asks, and there is no terminal
+    assert (lab.tags(app), lab.tags(db)) == ({}, {})
+    assert cli("accept", "chg-1", "--yes", "--profile", "peer", "--until", "30d") == 0, cli.err
+    assert lab.tags(app)[ACCEPT].startswith(f"{db.id}@{PEER}~")
+    assert lab.cross_account(lab.request(app, db, request_id="chg-2")) == {"applied": 1}
+    assert cli("accept", "chg-1", "--yes", "--profile", "peer") == 0
+    assert lab.tags(app)[ACCEPT] == f"{db.id}@{PEER}"
+
+
+def test_a_denied_tag_is_accepted_by_the_id_of_its_link(lab: Lab, cli: Cli) -> None:
+    """The field `link` of its record; `audit` says so."""
+    app, db = lab.group(), lab.group()
+    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:icmp"})))
+    link = lab.outcome()["link"]
+    assert cli("audit") == 0
+    assert f"or: link-peer accept {link}" in cli.out
+    assert cli("accept", link, "--yes") == 0, cli.err
+    assert lab.tags(db) == {ACCEPT: f"{app.id}:icmp"}
+    assert cli("accept", "0123456789abcdef", "--yes") == 1
+    assert "no denial" in cli.err
+
+
+def test_withdrawing_takes_the_exact_entry(lab: Lab, cli: Cli) -> None:
+    """The others stay, unless all that name the party are meant; an empty tag is deleted."""
+    db = lab.group("sg-one:tcp/1", "sg-one:tcp/1+tcp/2", "sg-two", "*", "what?")
+    assert cli("withdraw", db.id, "sg-one:tcp/2") == 2
+    assert "it has link-accept=sg-one:tcp/1, link-accept=sg-one:tcp/1+tcp/2, link-accept=*" in cli.err
+    assert cli("withdraw", db.id, "sg-one:tcp/2+tcp/1") == 0, cli.err
+    assert lab.tags(db) == {ACCEPT: "sg-one:tcp/1,sg-two,*,what?"}
+    assert "still accepts it: link-accept=sg-one:tcp/1, link-accept=*" in cli.out
+    assert cli("withdraw", db.id, "sg-one", "--all") == 0
+    assert lab.tags(db) == {ACCEPT: "sg-two,*,what?"}
+    alone = lab.group("sg-two~20990101T000000Z")
+    assert cli("withdraw", alone.id, "sg-two") == 0
+    assert lab.tags(alone) == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("accept", "sg-db"), "who"),
+        (("accept", "i-db", "sg-app"), "not sg-"),
+        (("accept", "sg-db", "sg-app:tcp/0"), "who: 'tcp/0' is not"),
+        (("accept", "sg-db", "sg-app sg-b"), "one entry"),
+        (("accept", "sg-db", "sg-app@1000000000000009"), "not in the policy"),
+        (("accept", "sg-db", "sg-app~20990101T000000Z", "--until", "1d"), "end already"),
+        (("accept", "chg 1"), "id"),
+        (("withdraw", "sg-db", "sg-app:icmp", "--all"), "without ports"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error(cli: Cli, options: tuple[str, ...], said: str) -> None:
+    """Before anything is read or written."""
+    assert cli(*options) == 2
+    assert said in cli.err
+
+
+def test_a_group_that_is_not_there_is_named(cli: Cli) -> None:
+    """With its account."""
+    assert cli("accept", "sg-none", "sg-app") == 1
+    assert f"sg-none does not exist in account {HOME}" in cli.err
