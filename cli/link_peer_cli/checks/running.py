@@ -36,6 +36,17 @@ def check(env: Environment) -> Iterator[Finding]:
     yield _policy(env, summary)
 
 
+def other_policy(env: Environment) -> str:
+    """Why a command that goes by the local policy file may do what the functions would not; empty if the deployed policy is
+    that file, or cannot be told."""
+    try:
+        summary = _last_summary(env)
+    except LinkPeerError:
+        return ""
+    finding = _policy(env, summary) if summary else None
+    return finding.detail if finding and finding.state == DIFFERS else ""
+
+
 def _dead_letters(env: Environment) -> Finding:
     from link_peer_cli.clients.queue import waiting_messages
 

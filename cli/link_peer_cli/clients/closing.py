@@ -1,16 +1,21 @@
-"""Closes everything between one account and the others, and says what is left."""
+"""Closes everything between one account and the others, or what locked groups hold, and says what is left."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 import msgspec
-from link_peer.domain.model import Rule
-from link_peer.domain.tags import managed_tag
+from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.hint import Hint
+from link_peer.domain.model import Party, Rule
+from link_peer.domain.tags import LOCK_TAG, managed_tag
+from link_peer.engine.converge import converge
 from link_peer.engine.reader import Reader
 from link_peer.engine.scopes.everything import Sweep
+from link_peer.engine.scopes.group import GroupScope
 from link_peer.inbound.dispatch import run_sweep
 from link_peer.planning.actual import link_of, owned_rules
+from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 from link_peer.runtime.settings import Credentials
@@ -37,11 +42,53 @@ def close(
 ) -> Closed:
     """Run a sweep in which the account has no links and nothing is opened, with records of every change; then read what
     stands. `own` are the person's keys of other accounts, by uid."""
-    delivery, kept, changes = closing(env, account, own, dry_run=dry_run)
+    delivery, kept, changes = closing(env, [account], own, dry_run=dry_run)
     sweep = Sweep(delivery, f"sweep-cli-{int(env.clock.now())}", progress=progress)
     run_sweep(sweep)
     left, problems = ([], {}) if dry_run else _left(env, delivery, account)
     return Closed(kept.outcomes, changes, left, {**sweep.unreadable, **problems})
+
+
+def close_locked(
+    env: Environment, locks: Mapping[Party, str], caller: str, progress: Callable[[], None], *, dry_run: bool
+) -> Closed:
+    """Remove the rules of ours from groups that carry `link-lock`, and the other halves of mutual links, with records that
+    name the `caller`; then read what stands. `locks` has the groups and, where a dry run supposes it, the lock's command;
+    `progress` is called after each group."""
+    delivery, kept, changes = closing(env, [], {}, dry_run=dry_run)
+    event = f"close-cli-{int(env.clock.now())}"
+    cloud = delivery.cloud(event)
+    guard = RemovalGuard(delivery.policy.limits.removals_per_run)
+    left: list[Rule] = []
+    problems: dict[str, str] = {}
+    for group, command in locks.items():
+        try:
+            if command:
+                cloud.ecs(group.account).tag([group.id], [LOCK_TAG])
+                changes[-1] = Change(group.account, command)
+            scope = GroupScope(delivery, Hint(event, group, "look"), delivery.audit(_names(event, caller)))
+            scope.read()
+            report = converge(scope, guard)
+            left += [] if dry_run else _standing(delivery, group)
+            if report.pending:
+                problems[str(group)] = str(report.pending[0])
+        except LinkPeerError as error:
+            problems[str(group)] = str(error)
+        progress()
+    return Closed(kept.outcomes, changes, left, problems)
+
+
+def _names(event: str, caller: str) -> dict[str, str]:
+    return {"event_id": event, "claimed_by": caller}
+
+
+def _standing(delivery: Delivery, group: Party) -> list[Rule]:
+    """The rules of ours on a group, read again. Raises LinkPeerError if it cannot be read."""
+    reader = Reader(delivery.cloud("close"), delivery.policy, delivery.clock)
+    reader.rules([group])
+    if error := reader.refusal(group.account):
+        raise error
+    return [rule for rule, _ in owned_rules(reader.snapshot(), delivery.policy, delivery.region)]
 
 
 def _left(env: Environment, delivery: Delivery, account: str) -> tuple[list[Rule], dict[str, str]]:

@@ -22,7 +22,7 @@ PAGE = 50  # groups that one TagResources may name [doc TagResources]
 
 class GroupTags:
     """Reads and changes tags of groups. `accounts` are those of which there are keys, by uid; `main` is the account of those
-    that were asked for: of the last `profile`, else the person's own; `caller` is the ARN of the person."""
+    that were asked for: of the last `profile`, else the person's own; `own` is that of the person's own, `caller` their ARN."""
 
     def __init__(self, env: Environment, profiles: Sequence[str] = ()) -> None:
         """`env` has the person's own keys (`load_own`)."""
@@ -30,7 +30,8 @@ class GroupTags:
 
         self._env = env
         own = env.own()
-        self.main, self.caller = caller(env.settings, own)
+        self.own, self.caller = caller(env.settings, own)
+        self.main = self.own
         self.accounts: dict[str, Credentials] = {self.main: own}
         for profile in profiles:
             keys = own_keys(os.environ, profile)()

@@ -42,6 +42,8 @@ COMMANDS = {
     "verify": ("verify", "--from", "{instance}", "--to", "10.0.0.9"),
     "request": ("request", "link", "--from", "sg-a", "--to", f"sg-b@{PEER}", "--port", "icmp"),
     "sweep": ("sweep",),
+    "close": ("close", "--all", "--yes"),
+    "reopen": ("reopen", "--all"),
     "invoke": ("invoke", "auto_link", "-"),
     "replay": ("replay", "1-0"),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from link_peer.alicloud.audit_log import SlsAuditLog
@@ -53,11 +53,11 @@ def suppose(env: Environment, function: str) -> tuple[Delivery, WhatIf, Kept]:
 
 
 def closing(
-    env: Environment, account: str, own: Mapping[str, Credentials], *, dry_run: bool
+    env: Environment, leaving: Iterable[str], own: Mapping[str, Credentials], *, dry_run: bool
 ) -> tuple[Delivery, Kept, list[Change]]:
-    """Return a delivery in which an account has no links and nothing is opened, with its records and, if `dry_run`, the
-    changes that it would make. `own` are the person's keys of other accounts, by uid."""
-    policy = msgspec.structs.replace(env.policy, leaving=frozenset({account}), paused=Pause.OPENING)
+    """Return a delivery in which the accounts that are `leaving` have no links and nothing is opened, with its records and,
+    if `dry_run`, the changes that it would make. `own` are the person's keys of other accounts, by uid."""
+    policy = msgspec.structs.replace(env.policy, leaving=frozenset(leaving), paused=Pause.OPENING)
     kept = Kept()
 
     def enter(name: str, retry: Retry) -> PersonsAccounts:

@@ -1,0 +1,177 @@
+"""`link-peer close` and `reopen`: locks that are respected at once, and rules that are gone when the command ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from alibabacloud_credentials.utils import auth_constant
+
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, REGION, Lab
+
+LOCK = "link-lock"
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """A profile `peer` of the `aliyun` CLI for the second account."""
+    folder = tmp_path / ".aliyun"
+    folder.mkdir()
+    keys = lab.cloud.identity.accounts[PEER]
+    profile = {"name": "peer", "mode": "AK", "region_id": REGION, "access_key_id": keys.access_key_id}
+    profile["access_key_secret"] = keys.access_key_secret
+    (folder / "config.json").write_text(json.dumps({"current": "peer", "profiles": [profile]}))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(auth_constant, "HOME", str(tmp_path))
+    return Cli(capsys)
+
+
+class Linked:
+    """A mutual link across accounts, and one of the home account on a port."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.app, self.db = lab.pair()
+        lab.instance(self.app, tags={"link-peer": f"{self.db.id}@{PEER}"})
+        lab.instance(self.db)
+        self.cache = lab.group("*")
+        lab.instance(lab.group(), tags={"link-peer": f"{self.cache.id}:tcp/6379"})
+        lab.sweep()
+        lab.drain()
+        self.groups = (self.app, self.db, self.cache)
+        self.lab = lab
+        assert self.counts() == [1, 1, 1]
+
+    def counts(self) -> list[int]:
+        """How many rules each group has."""
+        return [len(self.lab.rules(group)) for group in self.groups]
+
+
+def test_a_group_is_closed_at_once(lab: Lab, cli: Cli) -> None:
+    """With the other half of its mutual link, a record of each, and who did it; no sweep opens it again."""
+    links = Linked(lab)
+    assert cli("close", links.app.id) == 0, cli.err
+    assert links.counts() == [0, 0, 1]
+    assert lab.tags(links.app)[LOCK].startswith(f"link-peer close by acs:ram::{HOME}:")
+    assert len(lab.tags(links.app)[LOCK]) <= 128
+    record = lab.outcome()
+    assert (record["outcome"], record["reason"]) == ("removed", "locked")
+    assert record["claimed_by"].startswith(f"acs:ram::{HOME}:")
+    assert lab.records("intent")[-1]["event_id"] == record["event_id"]
+    lab.sweep()
+    lab.drain()
+    assert links.counts() == [0, 0, 1]
+    assert "1 groups are locked; links closed: 1; rules left: 0" in cli.out
+
+
+def test_reopening_lets_tags_open_again(lab: Lab, cli: Cli) -> None:
+    """The next sweep does it."""
+    links = Linked(lab)
+    assert cli("close", links.app.id, links.cache.id) == 0
+    assert links.counts() == [0, 0, 0]
+    assert cli("reopen", "--all") == 0, cli.err
+    assert "2 groups are not locked any more" in cli.out
+    assert LOCK not in lab.tags(links.app)
+    lab.sweep()
+    lab.drain()
+    assert links.counts() == [1, 1, 1]
+
+
+def test_everything_is_closed(lab: Lab, cli: Cli) -> None:
+    """In the other account with keys of it; asked first."""
+    links = Linked(lab)
+    assert cli("close", "--all") == 2
+    assert links.counts() == [1, 1, 1]
+    assert cli("close", "--all", "--yes", "--profile", "peer") == 0, cli.err
+    assert links.counts() == [0, 0, 0]
+    assert all(LOCK in lab.tags(group) for group in links.groups)
+    assert cli("close", "--all", "--yes", "--profile", "peer") == 0
+    assert cli("reopen", "--account", PEER, "--profile", "peer") == 0
+    assert [LOCK in lab.tags(group) for group in links.groups] == [True, False, True]
+
+
+def test_without_keys_of_an_account_its_owner_gets_the_command(lab: Lab, cli: Cli) -> None:
+    """Link-peer's own role may not lock there; home's half of the link goes, and so does theirs."""
+    links = Linked(lab)
+    code, [shown] = cli.json("close", "--all", "--yes")
+    assert (code, links.counts()) == (1, [0, 0, 0])
+    assert list(shown["foreign"]) == [f"{links.db.id}@{PEER}"]
+    assert f"--ResourceId.1 {links.db.id} --Tag.1.Key {LOCK}" in shown["foreign"][f"{links.db.id}@{PEER}"]
+    assert (LOCK in lab.tags(links.db), shown["left"]) == (False, [])
+
+
+def test_a_dry_run_closes_nothing(lab: Lab, cli: Cli) -> None:
+    """It prints the lock, and what that removes."""
+    links = Linked(lab)
+    before = (links.counts(), len(lab.records()), lab.tags(links.cache))
+    code, [shown] = cli.json("close", links.cache.id, "--dry-run")
+    assert (code, shown["locked"]) == (0, [])
+    assert [change["command"].split()[2] for change in shown["commands"]] == ["TagResources", "RevokeSecurityGroup"]
+    assert "link-peer close by" in shown["commands"][0]["command"]
+    assert (links.counts(), len(lab.records()), lab.tags(links.cache)) == before
+
+
+def test_what_could_not_be_removed_is_said(lab: Lab, cli: Cli) -> None:
+    """The lock stands, so that the next sweep removes it; the exit code says that it is not done."""
+    links = Linked(lab)
+    lab.fault(service="ecs", action="RevokeSecurityGroup", code="Forbidden.RAM", status=403, times=None)
+    assert cli("close", links.cache.id) == 1
+    assert "still open: rule" in cli.err
+    lab.cloud.faults.clear()
+    lab.sweep()
+    assert links.counts() == [1, 1, 0]
+
+
+def test_the_lock_of_another_stays(lab: Lab, cli: Cli) -> None:
+    """Unless it is forced; closing keeps its value."""
+    links = Linked(lab)
+    lab.tag(links.cache, link_lock="audit 2026")
+    assert cli("close", links.cache.id) == 0
+    assert (lab.tags(links.cache)[LOCK], links.counts()) == ("audit 2026", [1, 1, 0])
+    assert cli("reopen", links.cache.id) == 1
+    assert "stays locked (audit 2026)" in cli.out
+    assert cli("reopen", "--all") == 0
+    assert LOCK in lab.tags(links.cache)
+    code, [shown] = cli.json("reopen", links.cache.id, "--force", "--dry-run")
+    assert (code, shown["reopened"], LOCK in lab.tags(links.cache)) == (0, [], True)
+    assert "UntagResources" in shown["commands"][0]["command"]
+    assert cli("reopen", links.cache.id, "--force") == 0
+    assert LOCK not in lab.tags(links.cache)
+
+
+def test_a_pause_does_not_stop_a_closing(lab: Lab, cli: Cli) -> None:
+    """Whoever closes wants it closed. That the functions have another policy is said."""
+    links = Linked(lab)
+    lab.policy(paused=True)
+    assert cli("close", links.cache.id) == 0
+    assert links.counts() == [1, 1, 0]
+    assert "the functions have another policy" in cli.err
+
+
+def test_an_owner_locks_with_keys_of_another_account(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rules are removed by the next sweep, since these keys cannot enter home."""
+    links = Linked(lab)
+    keys = lab.cloud.identity.accounts[PEER]
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", keys.access_key_id)
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", keys.access_key_secret)
+    assert cli("close", links.db.id) == 0, cli.err
+    assert "the next sweep removes the rules" in cli.out
+    assert LOCK in lab.tags(links.db)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "give groups"),
+        (("sg-a", "--all"), "give groups"),
+        (("i-a",), "instance"),
+        (("sg-a@1000000000000009",), "not in the policy"),
+        (("--account", "b"), "uid"),
+    ],
+)
+@pytest.mark.parametrize("command", ["close", "reopen"])
+def test_what_cannot_be_meant_is_a_usage_error(cli: Cli, command: str, options: tuple[str, ...], said: str) -> None:
+    """Before anything is locked."""
+    assert cli(command, *options) == 2
+    assert said in cli.err
