@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import msgspec
 import typer
@@ -82,6 +82,7 @@ def accept(
         typer.confirm("Write this?", abort=True)
         if edits() != planned:
             raise BadInput(what, "the tags were changed meanwhile: run it again")
+        _carry_out(planned, tags, env, denial, asked=True)
     _carry_out(planned, tags, env, denial, dry_run=dry_run, as_json=as_json)
 
 
@@ -221,11 +222,13 @@ def _carry_out(
     env: Environment,
     denial: Record | None,
     *,
-    dry_run: bool,
-    as_json: bool,
+    dry_run: bool = False,
+    as_json: bool = False,
+    asked: bool = False,
     given: Accept | None = None,
-) -> None:
-    """Write the changes of accounts of which there are keys, and print the commands for the owners of others."""
+) -> NoReturn:
+    """Write the changes of accounts of which there are keys, print the commands for the owners of others, and exit.
+    `asked`: the changes were shown already."""
     due = [(group, edit) for group, edit in planned if edit]
     foreign = {group for group, _ in due if group.account not in tags.accounts}
     for group, edit in () if dry_run else due:
@@ -253,12 +256,15 @@ def _carry_out(
         ]
         print_json({"groups": rows, "denial": denial})
     else:
-        _show(planned, denial)
+        if not asked:
+            _show(planned, denial)
         for group in commands if dry_run else foreign:
-            who = "" if group not in foreign else f"the owner of account {group.account} runs, or give --profile: "
-            console().print(escape(f"{who}{' && '.join(commands[group])}"), soft_wrap=True)
-        if due and not dry_run:
-            _say_next(env, due, denial, still)
+            owner = f"not written; the owner of account {group.account} runs, or give --profile: "
+            console().print(
+                escape(f"{owner if group in foreign else ''}{' && '.join(commands[group])}"), soft_wrap=True
+            )
+        if (written := [one for one in due if one[0] not in foreign]) and not dry_run:
+            _say_next(env, written, denial, still)
     raise typer.Exit(Exit.REFUSED if foreign and not dry_run else Exit.DONE)
 
 

@@ -252,7 +252,7 @@ def _report(
             err.print(f"[yellow]the functions have another policy: {escape(warning)}[/yellow]", soft_wrap=True)
         if not dry_run:
             removed = sum(record["outcome"] == "removed" for record in records)
-            out.print(f"{len(locked)} groups are locked; links closed: {removed}; rules left: {len(left)}")
+            out.print(f"groups locked: {len(locked)}; links closed: {removed}; rules left: {len(left)}")
         if closed is None:
             out.print(f"The keys are not of account {env.policy.home}: the next sweep removes the rules.")
     raise typer.Exit(Exit.REFUSED if left or problems or foreign else Exit.DONE)
@@ -276,12 +276,12 @@ def _say_reopened(
         err.print(f"[red]{escape(where)}: {escape(why)}[/red]", soft_wrap=True)
     _print_foreign(foreign)
     if not dry_run:
-        out.print(f"{len(done)} groups are not locked any more.")
+        out.print(f"locks taken off: {len(done)}")
         if done:
             out.print("What tags ask for is opened by the next sweep; requests must be posted again.")
 
 
 def _print_foreign(foreign: dict[Party, str]) -> None:
     for group, command in foreign.items():
-        text = f"the owner of account {group.account} runs, or give --profile: {command}"
+        text = f"not changed; the owner of account {group.account} runs, or give --profile: {command}"
         console().print(escape(text), soft_wrap=True)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
-from alibabacloud_credentials.utils import auth_constant
 from link_peer.inbound import policy_file
 from link_peer_local.core.principals import Role
 
 from tests.functional.command import Cli
-from tests.functional.lab import HOME, PEER, REGION, Lab
+from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.profiles import write_profiles
 
 NEW = "1000000000000003"
 KEYS = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET")
@@ -28,16 +28,7 @@ def _cli(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pyte
     lab.instance(lab.group(account=NEW, vpc=vpc))
     for account in (HOME, PEER):
         lab.instance(lab.group(account=account))
-    folder = tmp_path / ".aliyun"
-    folder.mkdir()
-    profiles = []
-    for name, uid in (("peer", PEER), ("new", NEW)):
-        keys = lab.cloud.identity.accounts[uid]
-        given = {"access_key_id": keys.access_key_id, "access_key_secret": keys.access_key_secret}
-        profiles.append({"name": name, "mode": "AK", "region_id": REGION, **given})
-    (folder / "config.json").write_text(json.dumps({"current": "peer", "profiles": profiles}))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(auth_constant, "HOME", str(tmp_path))
+    write_profiles(lab, monkeypatch, tmp_path, {"peer": PEER, "new": NEW})
     return Cli(capsys)
 
 

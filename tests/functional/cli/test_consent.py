@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import io
 import shlex
 from pathlib import Path
 
 import pytest
-from alibabacloud_credentials.utils import auth_constant
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, REGION, Lab
+from tests.functional.profiles import write_profiles
 
 ACCEPT = "link-accept"
 
@@ -18,14 +18,7 @@ ACCEPT = "link-accept"
 @pytest.fixture(name="cli")
 def _cli(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
     """A profile `peer` of the `aliyun` CLI for the second account."""
-    folder = tmp_path / ".aliyun"
-    folder.mkdir()
-    keys = lab.cloud.identity.accounts[PEER]
-    profile = {"name": "peer", "mode": "AK", "region_id": REGION, "access_key_id": keys.access_key_id}
-    profile["access_key_secret"] = keys.access_key_secret
-    (folder / "config.json").write_text(json.dumps({"current": "peer", "profiles": [profile]}))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(auth_constant, "HOME", str(tmp_path))
+    write_profiles(lab, monkeypatch, tmp_path, {"peer": PEER})
     return Cli(capsys)
 
 
@@ -103,6 +96,24 @@ def test_a_denied_request_is_accepted_by_its_id(lab: Lab, cli: Cli) -> None:
     assert lab.cross_account(lab.request(app, db, request_id="chg-2")) == {"applied": 1}
     assert cli("accept", "chg-1", "--yes", "--profile", "peer") == 0
     assert lab.tags(app)[ACCEPT] == f"{db.id}@{PEER}"
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_it_asks_before_it_does_what_a_denial_advised(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    """After showing who asked for what."""
+    app, db = lab.group(), lab.group()
+    for group in (app, db):
+        lab.instance(group)
+    lab.cross_account(lab.request(app, db, "icmp", requested_by="team-orders"))
+    typed = io.StringIO(f"{answer}\n")
+    monkeypatch.setattr(typed, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdin", typed)
+    assert cli("accept", "chg-1") == (0 if answer == "y" else 1)
+    assert "claimed_by: team-orders" in cli.out
+    assert cli.out.count(f"+ {db.id}@{HOME} accepts {app.id}:icmp") == 1
+    assert lab.tags(db) == ({ACCEPT: f"{app.id}:icmp"} if answer == "y" else {})
 
 
 def test_a_denied_tag_is_accepted_by_the_id_of_its_link(lab: Lab, cli: Cli) -> None:

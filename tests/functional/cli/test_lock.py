@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-from alibabacloud_credentials.utils import auth_constant
 
 from tests.functional.command import Cli
-from tests.functional.lab import HOME, PEER, REGION, Lab
+from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.profiles import write_profiles
 
 LOCK = "link-lock"
 
@@ -17,14 +16,7 @@ LOCK = "link-lock"
 @pytest.fixture(name="cli")
 def _cli(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
     """A profile `peer` of the `aliyun` CLI for the second account."""
-    folder = tmp_path / ".aliyun"
-    folder.mkdir()
-    keys = lab.cloud.identity.accounts[PEER]
-    profile = {"name": "peer", "mode": "AK", "region_id": REGION, "access_key_id": keys.access_key_id}
-    profile["access_key_secret"] = keys.access_key_secret
-    (folder / "config.json").write_text(json.dumps({"current": "peer", "profiles": [profile]}))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(auth_constant, "HOME", str(tmp_path))
+    write_profiles(lab, monkeypatch, tmp_path, {"peer": PEER})
     return Cli(capsys)
 
 
@@ -62,7 +54,7 @@ def test_a_group_is_closed_at_once(lab: Lab, cli: Cli) -> None:
     lab.sweep()
     lab.drain()
     assert links.counts() == [0, 0, 1]
-    assert "1 groups are locked; links closed: 1; rules left: 0" in cli.out
+    assert "groups locked: 1; links closed: 1; rules left: 0" in cli.out
 
 
 def test_reopening_lets_tags_open_again(lab: Lab, cli: Cli) -> None:
@@ -71,7 +63,7 @@ def test_reopening_lets_tags_open_again(lab: Lab, cli: Cli) -> None:
     assert cli("close", links.app.id, links.cache.id) == 0
     assert links.counts() == [0, 0, 0]
     assert cli("reopen", "--all") == 0, cli.err
-    assert "2 groups are not locked any more" in cli.out
+    assert "locks taken off: 2" in cli.out
     assert LOCK not in lab.tags(links.app)
     lab.sweep()
     lab.drain()
