@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from link_peer_local.core.identity import Caller
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, REGION, Lab
@@ -81,6 +82,19 @@ def test_it_takes_keys_of_the_groups_account(lab: Lab, cli: Cli) -> None:
     assert lab.tags(db) == {ACCEPT: f"sg-app@{HOME}"}
 
 
+def test_it_writes_with_the_persons_own_keys(asked: list[tuple[Caller, str]], lab: Lab, cli: Cli) -> None:
+    """In the account of the functions, too."""
+    db = lab.group()
+    asked.clear()
+    assert cli("accept", db.id, "sg-app") == 0
+    assert cli("withdraw", db.id, "sg-app") == 0
+    assert {(caller.role, action) for caller, action in asked} == {
+        (None, "ecs:DescribeSecurityGroups"),
+        (None, "ecs:TagResources"),
+        (None, "ecs:UntagResources"),
+    }
+
+
 def test_a_denied_request_is_accepted_by_its_id(lab: Lab, cli: Cli) -> None:
     """Both groups of a mutual link; then the same request is applied."""
     app, db = lab.group(), lab.group(account=PEER)
@@ -116,6 +130,32 @@ def test_it_asks_before_it_does_what_a_denial_advised(
     assert lab.tags(db) == ({ACCEPT: f"{app.id}:icmp"} if answer == "y" else {})
 
 
+def test_tags_that_changed_meanwhile_are_shown_again(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written is what was shown."""
+    app, db = lab.group(), lab.group()
+    for group in (app, db):
+        lab.instance(group)
+    lab.cross_account(lab.request(app, db, "icmp"))
+    typed = io.StringIO("y\n")
+    monkeypatch.setattr(typed, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdin", typed)
+    monkeypatch.setattr("typer.confirm", lambda *_args, **_more: lab.tag(db, link_accept="sg-other"))
+    assert cli("accept", "chg-1") == 2
+    assert "changed meanwhile" in cli.err
+    assert lab.tags(db) == {ACCEPT: "sg-other"}
+
+
+def test_an_id_is_exact_and_of_this_region(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search of SLS finds parts of words, and one log may serve several regions."""
+    app, db = lab.group(), lab.group()
+    lab.cross_account(lab.request(app, db, "icmp"))
+    assert cli("accept", "chg", "--yes") == 1
+    assert "no denial of chg" in cli.err
+    monkeypatch.setenv("LINK_PEER_REGION", "cn-beijing")
+    assert cli("accept", "chg-1", "--yes") == 1
+    assert "of region cn-qingdao" in cli.err
+
+
 def test_a_denied_tag_is_accepted_by_the_id_of_its_link(lab: Lab, cli: Cli) -> None:
     """The field `link` of its record; `audit` says so."""
     app, db = lab.group(), lab.group()
@@ -140,6 +180,7 @@ def test_withdrawing_takes_the_exact_entry(lab: Lab, cli: Cli) -> None:
     assert cli("withdraw", db.id, "sg-one", "--all") == 0
     assert lab.tags(db) == {ACCEPT: "sg-two,*,what?"}
     alone = lab.group("sg-two~20990101T000000Z")
+    assert cli("withdraw", alone.id, "sg-two~20990101T000001Z") == 2
     assert cli("withdraw", alone.id, "sg-two") == 0
     assert lab.tags(alone) == {}
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from link_peer_local.core.identity import Caller
 
 from tests.functional.command import Cli
-from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.lab import HOME, MANAGED, PEER, Lab
 from tests.functional.profiles import write_profiles
 
 LOCK = "link-lock"
@@ -70,6 +71,25 @@ def test_reopening_lets_tags_open_again(lab: Lab, cli: Cli) -> None:
     assert links.counts() == [1, 1, 1]
 
 
+def test_home_is_locked_as_the_operator(asked: list[tuple[Caller, str]], lab: Lab, cli: Cli) -> None:
+    """Whose role may write link-lock there: a person needs no more rights of their own."""
+    links = Linked(lab)
+    asked.clear()
+    assert cli("close", links.cache.id) == 0
+    assert cli("reopen", links.cache.id) == 0
+    roles = {caller.role for caller, action in asked if action in ("ecs:TagResources", "ecs:UntagResources")}
+    assert roles == {"link-peer-operator"}
+
+
+def test_more_groups_are_locked_than_one_call_takes(lab: Lab, cli: Cli) -> None:
+    """TagResources takes 50."""
+    groups = [lab.group(tags={MANAGED: "true"}) for _ in range(51)]
+    assert cli("close", "--all", "--yes") == 0, cli.err
+    assert all(LOCK in lab.tags(group) for group in groups)
+    assert cli("reopen", "--all") == 0, cli.err
+    assert not any(LOCK in lab.tags(group) for group in groups)
+
+
 def test_everything_is_closed(lab: Lab, cli: Cli) -> None:
     """In the other account with keys of it; asked first."""
     links = Linked(lab)
@@ -113,6 +133,14 @@ def test_what_could_not_be_removed_is_said(lab: Lab, cli: Cli) -> None:
     lab.cloud.faults.clear()
     lab.sweep()
     assert links.counts() == [1, 1, 0]
+
+
+def test_trouble_of_the_moment_is_said(lab: Lab, cli: Cli) -> None:
+    """When it outlasts the command's patience."""
+    links = Linked(lab)
+    lab.fault(service="ecs", action="RevokeSecurityGroup", kind="error", times=None)
+    assert cli("close", links.cache.id) == 1
+    assert f"{links.cache.id}@{HOME}: " in cli.err
 
 
 def test_the_lock_of_another_stays(lab: Lab, cli: Cli) -> None:

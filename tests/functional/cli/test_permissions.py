@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 import typer
 from link_peer_cli.main import app
-from link_peer_local.core.identity import Caller, Identity
-from link_peer_local.core.policy import Access
+from link_peer_local.core.identity import Caller
 from link_peer_local.fc.triggers import deploy
 
 from tests.functional.command import Cli
@@ -78,20 +77,6 @@ def names(command: Any, prefix: str = "") -> Iterator[str]:
     """Every command of the command line, subcommands after their group."""
     for name, inner in getattr(command, "commands", {}).items():
         yield from names(inner, f"{prefix}{name} ") if hasattr(inner, "commands") else [prefix + name]
-
-
-@pytest.fixture(name="asked")
-def _asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Caller, str]]:
-    """Who asked for which action, of the local cloud that the test makes after this."""
-    found: list[tuple[Caller, str]] = []
-    permitted = Identity.permitted
-
-    def watched(self: Identity, caller: Caller, access: Access) -> bool:
-        found.append((caller, access.action))
-        return permitted(self, caller, access)
-
-    monkeypatch.setattr(Identity, "permitted", watched)
-    return found
 
 
 def test_every_command_is_there() -> None:
