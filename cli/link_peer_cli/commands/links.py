@@ -63,6 +63,7 @@ def links(
     from link_peer.engine.reader import Reader
 
     from link_peer_cli.clients.whatif.delivery import suppose
+    from link_peer_cli.inventory.documents import documents_of
     from link_peer_cli.inventory.reading import View, account_named
     from link_peer_cli.io.environment import load_environment
     from link_peer_cli.io.inputs import duration
@@ -82,7 +83,7 @@ def links(
         found = [link for link in found if uid in (link.source.account, link.target.account)]
     if seconds is not None:
         found = [link for link in found if _ends_by(link, env.clock.now() + seconds)]
-    documents, problem = _documents(env, view, found)
+    documents, problem = documents_of(env, view, found)
     if blocked:
         documents = [one for one in documents if one["effect"] != "passes"]
     _print(documents, as_csv=as_csv, as_json=as_json)
@@ -101,20 +102,6 @@ def _standing(env: Environment, view: View) -> list[Standing]:
 
 def _ends_by(link: Standing, moment: float) -> bool:
     return any(end is not None and end <= moment for end in (link.until, link.consent_until))
-
-
-def _documents(env: Environment, view: View, found: Sequence[Standing]) -> tuple[list[dict[str, Any]], str]:
-    """Each link as JSON, and why the audit log could not be read, if so."""
-    from link_peer_cli.inventory.askers import Asked
-    from link_peer_cli.inventory.shown import link_document
-    from link_peer_cli.inventory.standing import judge
-
-    view.deciding((link.source, link.target) for link in found)
-    scene, asked = view.scene, Asked()
-    if requests := [request for link in found for request in link.requests]:
-        since = min(link.since or 0 for link in found if link.requests)
-        asked.read(env, requests, since)
-    return [link_document(scene, link, judge(scene, link), asked) for link in found], asked.problem
 
 
 def _print(documents: Sequence[dict[str, Any]], *, as_csv: bool, as_json: bool) -> None:

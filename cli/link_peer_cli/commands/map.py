@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -12,39 +13,100 @@ from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 
 if TYPE_CHECKING:
+    from link_peer.domain.model import Party, Port
+
+    from link_peer_cli.inventory.reading import View
     from link_peer_cli.io.drawing.arrows import Arrow
     from link_peer_cli.io.environment import Environment
 
 
+FORMS = {".html": "html", ".htm": "html", ".svg": "svg", ".mmd": "mermaid", ".json": "json"}
+"""The format of a file, by its suffix."""
+
+
 def draw_map(
-    form: Annotated[str, typer.Option("--format", help="mermaid, svg or html.")] = "mermaid",
-    output: Annotated[str, typer.Option("--output", "-o", help="The file to write. Default: stdout.")] = "",
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", help="The file to write: .html, .svg, .mmd or .json. Default: Mermaid on stdout."
+        ),
+    ] = "",
+    form: Annotated[
+        str, typer.Option("--format", help="html, svg, mermaid or json. Default: what the file's suffix says.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per arrow and line.")] = False,
 ) -> None:
-    """Draw who may reach whom: every link that is open now, in all accounts of the policy."""
-    from link_peer.domain.errors import BadInput
+    """Draw who may reach whom: every link that stands now, in all accounts of the policy.
 
-    from link_peer_cli.io.drawing.html import html
-    from link_peer_cli.io.drawing.mermaid import mermaid
-    from link_peer_cli.io.drawing.svg import svg
+    A file map.html is a page to search, filter and click in; it needs no network.
+    """
+    from link_peer.engine.reader import Reader
+
+    from link_peer_cli.clients.whatif.delivery import suppose
+    from link_peer_cli.inventory.reading import View
     from link_peer_cli.io.environment import load_environment
 
-    forms = {"mermaid": mermaid, "svg": svg, "html": html}
-    if form not in forms:
-        raise BadInput("--format", f"{form} is not one of {', '.join(forms)}")
+    form = _form(form, output)
     env = load_environment(reading=True)
-    arrows, problems = _read(env)
+    delivery, cloud, _ = suppose(env, "map")
+    view = View(Reader(cloud, env.policy, env.clock, threads=delivery.readers, tolerant=True), env.policy)
+    view.everything()
+    unknown = ""
     if as_json:
-        for arrow in arrows:
+        for arrow in _arrows(env, view):
             ends = {"from": str(arrow.source), "to": str(arrow.target)}
             print_json({**ends, "ports": arrow.label, "reasons": list(arrow.reasons)})
     else:
-        names = {uid: account.name for uid, account in env.policy.accounts.items()}
-        _write(forms[form](arrows, names), output)
-    for problem in problems:
-        console(stderr=True).print(f"[yellow]{escape(problem)}[/yellow]")
-    if problems:
+        text, unknown = _text(env, view, form)
+        _write(text, output)
+    for problem in [*view.problems, *filter(None, [unknown])]:
+        console(stderr=True).print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)
+    if view.problems:
         raise typer.Exit(Exit.REFUSED)
+
+
+def _form(form: str, output: str) -> str:
+    """The format to write: the one that is asked for, else that of the file's suffix."""
+    from link_peer.domain.errors import BadInput
+
+    if form:
+        if form not in FORMS.values():
+            raise BadInput("--format", f"{form} is not one of html, svg, mermaid, json")
+        return form
+    if not output:
+        return "mermaid"
+    suffix = Path(output).suffix.lower()
+    if suffix not in FORMS:
+        raise BadInput("--output", f"{output} does not end in .html, .svg, .mmd or .json: say which with --format")
+    return FORMS[suffix]
+
+
+def _text(env: Environment, view: View, form: str) -> tuple[str, str]:
+    """The map in a format, and why the audit log could not be read, if so."""
+    from link_peer_cli.io.drawing.html import html
+    from link_peer_cli.io.drawing.mermaid import mermaid
+    from link_peer_cli.io.drawing.svg import svg
+
+    names = {uid: account.name for uid, account in env.policy.accounts.items()}
+    if form in ("mermaid", "svg"):
+        return {"mermaid": mermaid, "svg": svg}[form](_arrows(env, view), names), ""
+    document, unknown = _document(env, view, names)
+    return html(document) if form == "html" else json.dumps(document, ensure_ascii=False, indent=2) + "\n", unknown
+
+
+def _document(env: Environment, view: View, names: dict[str, str]) -> tuple[dict[str, Any], str]:
+    """When the map was made, the accounts' names, the links as `link-peer links --json` has them, and what is missing."""
+    from link_peer.domain.tags import iso
+
+    from link_peer_cli.inventory.documents import documents_of
+    from link_peer_cli.inventory.standing import standing
+
+    now = env.clock.now()
+    found = standing(view.scene.snapshot, env.policy, env.settings.region, now)
+    links, unknown = documents_of(env, view, found)
+    problems = [*view.problems, *filter(None, [unknown])]
+    made = {"made": iso(int(now)), "region": env.settings.region, "accounts": names}
+    return {**made, "links": links, "problems": problems}, unknown
 
 
 def _write(text: str, output: str) -> None:
@@ -59,33 +121,19 @@ def _write(text: str, output: str) -> None:
         raise BadInput("--output", f"{output}: {error.strerror}") from None
 
 
-def _read(env: Environment) -> tuple[list[Arrow], list[str]]:
-    """The arrows of all managed groups, and a message for each account that could not be read.
-
-    Rules between the same parties with the same claims are one arrow.
-    """
-    from link_peer.domain.model import Party, Port
-    from link_peer.domain.tags import managed_tag
-    from link_peer.engine.reader import Reader
+def _arrows(env: Environment, view: View) -> list[Arrow]:
+    """The links as arrows. Rules between the same parties with the same claims are one arrow."""
     from link_peer.planning.actual import link_of, owned_rules
 
-    from link_peer_cli.clients.whatif.delivery import suppose
     from link_peer_cli.io.drawing.arrows import Arrow
 
-    policy = env.policy
-    delivery, cloud, _ = suppose(env, "map")
-    reader = Reader(cloud, policy, env.clock, threads=delivery.readers, tolerant=True)
-    reader.rules(reader.tagged_groups(sorted(policy.accounts), managed_tag(policy.deployment, policy.home)))
-    snapshot = reader.snapshot()
     ports: dict[tuple[Party, Party, tuple[str, ...]], set[Port]] = {}
-    for rule, marker in owned_rules(snapshot, policy, env.settings.region):
+    for rule, marker in owned_rules(view.scene.snapshot, env.policy, env.settings.region):
         if rule.key is not None:
             link = link_of(rule.key, marker)
             claims = tuple(claim.request or "tag" for claim in sorted(marker.claims))
             ports.setdefault((link.source, link.target, claims), set()).add(rule.key.port)
-    arrows = [
+    return [
         Arrow(source, target, tuple(sorted(found, key=str)), claims)
         for (source, target, claims), found in sorted(ports.items())
     ]
-    failed = {**snapshot.refused_accounts, **snapshot.failed_accounts}
-    return arrows, [f"account {account} could not be read: {error}" for account, error in sorted(failed.items())]

@@ -1,24 +1,55 @@
-"""The map as an HTML page that loads nothing and runs no script."""
+"""The map as an HTML page that loads nothing: its style, its data and its scripts are inside.
+
+Cytoscape.js draws the graph and dagre places it; both are in page/vendor/ as npm publishes them, with their licences.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from string import Template
+from typing import Any
 
-from link_peer_cli.io.drawing.arrows import Arrow, Names
-from link_peer_cli.io.drawing.svg import svg
-
-_STYLE = "body{font:14px sans-serif;margin:2em}td,th{text-align:left;padding:.2em 1em .2em 0}"
+SCRIPTS = ("model", "graph", "matrix", "story", "main")
 
 
-def html(arrows: Sequence[Arrow], names: Names) -> str:
-    """Return a page with the SVG drawing and a table of all arrows with their claims."""
-    rows = "\n".join(
-        f"<tr><td>{escape(str(a.source))}<td>{escape(str(a.target))}<td>{a.label}<td>{escape(', '.join(a.reasons))}"
-        for a in arrows
+def html(document: Mapping[str, Any]) -> str:
+    """Return the page for the document of `link-peer map --format json`.
+
+    Names and tags are other people's texts: the data is JSON in which no character can end a script element, and the page
+    only runs scripts whose hashes are in its Content-Security-Policy.
+    """
+    script = "".join(_read(f"{name}.js") for name in SCRIPTS)
+    inlined = {
+        "cytoscape": _read("vendor/cytoscape.min.js"),
+        "dagre": _read("vendor/cytoscape-dagre.min.js"),
+        "script": f'(() => {{\n"use strict";\n{script}}})();\n',
+    }
+    hashes = " ".join(f"'sha256-{_sha256(text)}'" for text in inlined.values())
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {hashes}"
+    return Template(_read("page.html")).substitute(
+        inlined,
+        policy=policy,
+        css=_read("page.css"),
+        data=_embedded(document),
+        licences=_read("vendor/LICENSES.txt"),
     )
-    return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>link-peer</title><style>{_STYLE}</style>\n'
-        f"<h1>Who may reach whom</h1>\n{svg(arrows, names)}"
-        f"<table><tr><th>from<th>to<th>ports<th>claimed by\n{rows}\n</table></html>\n"
-    )
+
+
+def _embedded(document: Mapping[str, Any]) -> str:
+    """JSON that can stand in a script element: without `<`, `>`, `&` and characters beyond ASCII."""
+    text = json.dumps(document)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _read(name: str) -> str:
+    return files(__package__).joinpath("page", name).read_text(encoding="utf-8")
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,22 @@
+"""The links that stand, as documents: what `links` lists and `map` draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from link_peer_cli.inventory.askers import Asked
+from link_peer_cli.inventory.reading import View
+from link_peer_cli.inventory.shown import link_document
+from link_peer_cli.inventory.standing import Standing, judge
+from link_peer_cli.io.environment import Environment
+
+
+def documents_of(env: Environment, view: View, found: Sequence[Standing]) -> tuple[list[dict[str, Any]], str]:
+    """Each link as JSON, and why the audit log could not be read, if so."""
+    view.deciding((link.source, link.target) for link in found)
+    scene, asked = view.scene, Asked()
+    if requests := [request for link in found for request in link.requests]:
+        since = min(link.since or 0 for link in found if link.requests)
+        asked.read(env, requests, since)
+    return [link_document(scene, link, judge(scene, link), asked) for link in found], asked.problem

@@ -1,0 +1,75 @@
+// The matrix: a row for each box that may reach others, a column for each that may be reached.
+
+function drawMatrix(shown) {
+  const { boxes, arrows } = drawing(shown);
+  const place = (one, other) => boxTitle(one).localeCompare(boxTitle(other)) || one.key.localeCompare(other.key);
+  boxes.sort((one, other) => accountName(one.account).localeCompare(accountName(other.account)) || place(one, other));
+  const cells = new Map();
+  const put = (from, to, links) => {
+    const key = `${from.key} ${to.key}`;
+    if (!cells.has(key)) cells.set(key, { source: from, target: to, mutual: false, links: [] });
+    cells.get(key).links.push(...links);
+  };
+  for (const arrow of arrows) {
+    put(arrow.source, arrow.target, arrow.links);
+    if (arrow.mutual) put(arrow.target, arrow.source, arrow.links);
+  }
+  for (const box of boxes.filter((one) => one.inside.length)) put(box, box, box.inside);
+  const found = [...cells.values()];
+  const rows = boxes.filter((box) => found.some((cell) => cell.source === box));
+  const columns = boxes.filter((box) => found.some((cell) => cell.target === box));
+  const grid = element("div", { className: "grid" });
+  grid.style.gridTemplate = `130px repeat(${rows.length}, 24px) / 200px repeat(${columns.length}, 24px)`;
+  grid.append(element("div", { className: "corner", textContent: "from ↓  to →" }));
+  const heads = new Map();
+  const head = (box, kind, row, column) => {
+    const button = at(element("button", { type: "button", className: kind, textContent: boxTitle(box) }), row, column);
+    button.title = box.party ? `${box.party.name}\n${box.key}` : box.account;
+    button.onclick = () => showBox(box);
+    listen(button, grid, () => box, () => found.filter((cell) => cell.source === box || cell.target === box));
+    heads.set(`${kind} ${box.key}`, button);
+    return button;
+  };
+  rows.forEach((box, n) => {
+    if (n % 2) grid.append(at(element("div", { className: "stripe" }), n + 2, `2 / ${columns.length + 2}`));
+  });
+  rows.forEach((box, n) => grid.append(head(box, "from", n + 2, 1)));
+  columns.forEach((box, n) => grid.append(head(box, "to", 1, n + 2)));
+  const row = new Map(rows.map((box, n) => [box, n + 2])), column = new Map(columns.map((box, n) => [box, n + 2]));
+  for (const cell of found) {
+    const button = element("button", { type: "button", className: `cell ${worst(cell.links)}` });
+    if (cell.links.some((link) => link.soon)) button.classList.add("soon");
+    button.textContent = cell.links.length > 1 ? cell.links.length : "";
+    button.setAttribute("aria-label", `${boxTitle(cell.source)} → ${boxTitle(cell.target)}: ${arrowTitle(cell)}`);
+    button.onclick = () => showLinks(`${boxTitle(cell.source)} → ${boxTitle(cell.target)}`, cell.links);
+    listen(button, grid, () => cell, () => [cell]);
+    cell.button = button;
+    grid.append(at(button, row.get(cell.source), column.get(cell.target)));
+  }
+  document.getElementById("matrix").replaceChildren(grid);
+
+  function listen(button, grid, subject, near) {
+    const clear = () => {
+      grid.classList.remove("hovering");
+      grid.querySelectorAll(".near").forEach((one) => one.classList.remove("near"));
+      hint(null);
+    };
+    button.onmouseenter = button.onfocus = () => {
+      clear();
+      grid.classList.add("hovering");
+      hint(subject());
+      for (const cell of near()) {
+        for (const one of [cell.button, heads.get(`from ${cell.source.key}`), heads.get(`to ${cell.target.key}`)]) {
+          one.classList.add("near");
+        }
+      }
+    };
+    button.onmouseleave = button.onblur = clear;
+  }
+}
+
+function at(node, row, column) {
+  node.style.gridRow = row;
+  node.style.gridColumn = column;
+  return node;
+}

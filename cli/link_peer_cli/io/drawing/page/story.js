@@ -1,0 +1,117 @@
+// The panel: what a click tells. All text is set as text, never as markup.
+
+const story = document.getElementById("story");
+const LISTED = 300;
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+/** The accounts, and the links that pass the filters. */
+function showAll() {
+  const shown = visible();
+  const accounts = [...new Set(shown.flatMap((link) => ends(link).map((one) => one.account)))];
+  accounts.sort((one, other) => accountName(one).localeCompare(accountName(other)));
+  const rows = accounts.map((account) => {
+    const members = new Set(shown.flatMap(ends).filter((one) => one.account === account));
+    const folded = state.collapsed.has(account);
+    const button = element("button", { type: "button", textContent: folded ? "Expand" : "Collapse" });
+    button.onclick = () => toggle(account);
+    button.setAttribute("aria-label", `${button.textContent} ${accountName(account)}`);
+    const about = element("span", {}, accountName(account), element("small", { textContent: `${account} · ${members.size} linked` }));
+    return element("div", { className: "account" }, about, button);
+  });
+  story.replaceChildren(element("h2", { textContent: "Accounts" }), ...rows, ...linkList(shown, "Links"));
+}
+
+function linkList(some, title) {
+  const more = some.length > LISTED ? [element("p", { textContent: `and ${some.length - LISTED} more: search or filter` })] : [];
+  return [element("h3", { textContent: `${title} (${some.length})` }), ...some.slice(0, LISTED).map(linkRow), ...more];
+}
+
+function linkRow(link) {
+  const facts = element("small", {}, link.mutual ? "everything" : link.ports.replaceAll("+", ", "));
+  if (link.effect !== "passes") facts.append(" · ", element("span", { className: link.effect, textContent: effectText(link) }));
+  if (link.ends) facts.append(" · ", element("span", { className: link.soon ? "soon" : "", textContent: when(link.ends) }));
+  const row = element("button", { type: "button", className: "row" }, linkTitle(link), facts);
+  row.onclick = () => showLinks(linkTitle(link), [link]);
+  return row;
+}
+
+function effectText(link) {
+  return link.effect === "unknown" ? "not known" : link.effect;
+}
+
+function backButton() {
+  const back = element("button", { type: "button", className: "back", textContent: "← All links" });
+  back.onclick = showAll;
+  return back;
+}
+
+/** A party with its links, or a collapsed account. */
+function showBox(box) {
+  const mine = visible().filter((link) => ends(link).some((one) => (box.party ? one === box.party : one.account === box.account)));
+  const action = element("button", { type: "button", textContent: box.party ? "Show only its links" : "Expand" });
+  action.onclick = () => (box.party ? setFilter("party", box.party.key) : toggle(box.account));
+  story.replaceChildren(backButton(), element("h2", { textContent: boxTitle(box) }),
+    element("p", {}, element("code", { textContent: box.party ? box.party.key : box.account })),
+    element("p", { textContent: accountName(box.account) }), element("p", {}, action));
+  const leaving = mine.filter((link) => !link.mutual && owns(box, link.source));
+  const arriving = mine.filter((link) => !link.mutual && owns(box, link.target));
+  const mutual = mine.filter((link) => link.mutual);
+  for (const [title, some] of [["May reach", leaving], ["May be reached by", arriving], ["Mutual", mutual]]) {
+    if (some.length) story.append(...linkList(some, title));
+  }
+}
+
+function owns(box, one) {
+  return box.party ? one === box.party : one.account === box.account;
+}
+
+/** The whole story of some links. */
+function showLinks(title, some) {
+  story.replaceChildren(backButton(), element("h2", { textContent: title }));
+  if (some.length > 1) story.append(...linkList(some, "Links"));
+  else story.append(linkStory(some[0]));
+}
+
+function linkStory(link) {
+  const side = (one) => [one.name === one.id ? "" : one.name, element("code", { textContent: one.key }), accountName(one.account)];
+  const effect = element("span", { className: link.effect, textContent: effectText(link) });
+  const consent = link.consent.length ? link.consent : ["none covers it now"];
+  const list = element("dl");
+  for (const [term, lines] of [
+    ["From", side(link.source)],
+    ["To", side(link.target)],
+    ["Ports", [link.mutual ? "everything, in both directions" : link.ports.replaceAll("+", ", ")]],
+    ["Effect", [effect, link.effect_detail]],
+    ["Half-open", [link.half_open && `${link.half_open} lacks its rule`]],
+    ["Claims", link.why.map((claim) => (claim === "tag" ? "tag of an instance" : `request ${claim}`))],
+    ["Asked by", link.asked_by],
+    ["Reason", link.reasons],
+    ["Since", [link.since && `${link.since} (${span(made - Date.parse(link.since))} old)`]],
+    ["Until", [link.until ? `${link.until} (${when(link.until)})` : "open-ended"]],
+    ["Consent", [...consent, link.consent_until && `${link.consent_until} (${when(link.consent_until)})`]],
+    ["Instances", [typeof link.instances === "number" ? counted(link.instances, "instance").concat(" let through") : ""]],
+    ["Rules", link.rules.map((rule) => element("code", { textContent: `${rule.rule_id} in ${rule.group}` }))],
+  ]) {
+    const shown = lines.filter(Boolean);
+    if (shown.length) {
+      list.append(element("dt", { textContent: term }), element("dd", {}, ...shown.map((line) => element("div", {}, line))));
+    }
+  }
+  return element("article", {}, list);
+}
+
+/** A line about what the pointer is on. */
+function hint(subject) {
+  let text = "";
+  if (subject && subject.links) {
+    text = `${boxTitle(subject.source)} ${subject.mutual ? "↔" : "→"} ${boxTitle(subject.target)}: ${arrowTitle(subject)}, ${worst(subject.links)}`;
+  } else if (subject) {
+    text = subject.party ? `${subject.party.name} (${subject.party.key})` : accountName(subject.account);
+  }
+  document.getElementById("hint").textContent = text;
+}
