@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help run test test-wheel test-package test-deploy test-terraform lint prove bench package setup
+.PHONY: help run test test-wheel test-package test-deploy test-terraform test-browser lint prove bench package setup
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,14 @@ test-terraform: setup  ## plan deploy/terraform with a real Terraform, which it 
 	$(PYTHON) -m venv build/terraform
 	build/terraform/bin/pip install --quiet --disable-pip-version-check --requirement tests/infrastructure/terraform/requirements.txt
 	LINK_PEER_TERRAFORM=$(CURDIR)/build/terraform/bin/python $(BIN)/pytest -n auto tests/infrastructure/terraform
+
+# The browser needs root to be installed; what drives it goes beside .venv, not into it.
+test-browser: setup  ## click through the page of `link-peer map` in a headless Chromium, which it installs on Debian; needs npm
+	command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target build/browser --requirement tests/browser/requirements.txt
+	cp tests/browser/package.json tests/browser/package-lock.json build/browser
+	npm ci --prefix build/browser --no-audit --no-fund
+	PYTHONPATH=build/browser LINK_PEER_NODE_MODULES=$(CURDIR)/build/browser/node_modules LINK_PEER_CHROMIUM="$$(command -v chromium)" $(BIN)/pytest tests/browser
 
 setup: $(INSTALLED)  ## install the pinned dependencies and the project into .venv
 

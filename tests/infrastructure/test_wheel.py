@@ -86,6 +86,14 @@ def test_it_holds_the_worlds(wheel: zipfile.ZipFile) -> None:
     assert {Path(name).name for name in wheel.namelist() if "/worlds/" in name} == worlds
 
 
+def test_it_holds_the_page_of_the_map(wheel: zipfile.ZipFile) -> None:
+    """Its markup, style and scripts, and those of others with their licences: the checkout's, byte for byte."""
+    folder = ROOT / "cli/link_peer_cli/io/drawing/page"
+    files = {str(path.relative_to(ROOT / "cli")): path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
+    assert any(name.endswith("vendor/LICENSES.txt") for name in files)
+    assert {name: wheel.read(name) for name in wheel.namelist() if "/drawing/page/" in name} == files
+
+
 def test_it_holds_what_the_local_cloud_deploys(wheel: zipfile.ZipFile) -> None:
     """s.yaml, the policy, the handlers, and the JSON and YAML files of deploy/: the checkout's, byte for byte."""
     prefix = "link_peer_local/deployed/"

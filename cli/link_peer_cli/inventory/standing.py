@@ -70,7 +70,8 @@ def standing(snapshot: Snapshot, policy: Policy, region: str, now: float) -> lis
     """The links whose rules were read, sorted. Rules between the same parties with the same claims are one link, and so are
     the two rules of a mutual one."""
     grouped: dict[_Key, list[tuple[Rule, Marker]]] = {}
-    for rule, marker in owned_rules(snapshot, policy, region):
+    # Accounts are read side by side: without an order, which rule of a mutual link comes first would be chance.
+    for rule, marker in sorted(owned_rules(snapshot, policy, region), key=lambda one: (one[0].group, one[0].id)):
         if rule.key is None:
             continue
         link = link_of(rule.key, marker)

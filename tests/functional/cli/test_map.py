@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -56,7 +60,7 @@ def test_svg_is_well_formed_and_draws_no_box_over_another(lab: Lab, cli: Cli, tm
     """One box per party, all inside the drawing; one path per arrow."""
     linked(lab)
     path = tmp_path / "map.svg"
-    assert cli("map", "--format", "svg", "-o", str(path)) == 0
+    assert cli("map", "-o", str(path)) == 0
     root = ElementTree.fromstring(path.read_text(encoding="utf-8"))  # noqa: S314  # our own output
     boxes = [
         tuple(int(rect.attrib[name]) for name in ("x", "y", "width", "height"))
@@ -114,21 +118,50 @@ def test_svg_labels_do_not_overlap(lab: Lab, cli: Cli) -> None:
     assert (background["width"], background["height"]) == (root.attrib["width"], root.attrib["height"])
 
 
-def test_html_names_every_link_and_loads_nothing(lab: Lab, cli: Cli) -> None:
-    """A page that works when it is sent by mail."""
+def test_the_page_holds_every_link_with_its_story(lab: Lab, cli: Cli, tmp_path: Path) -> None:
+    """As `link-peer links --json` has it, in JSON that no name can end; the format is that of the file's suffix."""
     app, db, _ = linked(lab)
+    evil = "</script><script>alert(1)</script>"
+    lab.instance(lab.group("*", name=evil), tags={"link-peer": f"{db}:tcp/22"})
+    lab.sweep()
+    path = tmp_path / "map.html"
+    assert cli("map", "-o", str(path)) == 0
+    page = path.read_text(encoding="utf-8")
+    [embedded] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)
+    document = json.loads(embedded)
+    assert cli("map", "-o", str(tmp_path / "map.json")) == 0
+    assert json.loads((tmp_path / "map.json").read_text(encoding="utf-8")) == document
+    code, links = cli.json("links")
+    assert (code, document["links"], document["problems"]) == (0, links, [])
+    assert (document["made"], document["accounts"][HOME]) == ("2026-11-25T00:00:00Z", "a@aliyun.com")
+    assert evil in {link["from_name"] for link in links}
+    assert evil not in page
+    assert ("icmp+tcp/3306", app) in {(link["ports"], link["from"]) for link in links}
+
+
+def test_the_page_loads_nothing_and_runs_only_its_own_scripts(lab: Lab, cli: Cli) -> None:
+    """The policy in it names the hash of each of its scripts, and allows nothing else."""
+    linked(lab)
     assert cli("map", "--format", "html") == 0
-    assert f"<td>{app}@{HOME}<td>{db}@{HOME}<td>icmp+tcp/3306<td>tag" in cli.out
-    assert "<script" not in cli.out
-    assert "src=" not in cli.out
+    [policy] = re.findall(r'Content-Security-Policy" content="(.*?)"', cli.out)
+    scripts = re.findall(r"<script>(.*?)</script>", cli.out, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+    wanted = " ".join(f"'sha256-{value}'" for value in hashes)
+    assert len(hashes) == 3
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {wanted}"
+    assert " src=" not in cli.out.partition("<script")[0]
 
 
 def test_without_links_the_drawing_is_empty(lab: Lab, cli: Cli) -> None:
     """In every format. An unknown format or an unwritable file is a usage error."""
-    for form in ("mermaid", "svg", "html"):
+    for form in ("mermaid", "svg", "html", "json"):
         assert cli("map", "--format", form) == 0
         assert cli.out
     assert cli("map", "--format", "png") == 2
+    assert (cli("map", "-o", "map.png"), cli.err) == (
+        2,
+        "--output: map.png does not end in .html, .svg, .mmd or .json: say which with --format\n",
+    )
     assert (cli("map", "-o", "/nowhere/map.svg"), cli.err) == (
         2,
         "--output: /nowhere/map.svg: No such file or directory\n",

@@ -1,22 +1,26 @@
 // The graph: Cytoscape.js draws it, dagre places it.
 
+const COMPACT_ABOVE = 20; // boxes
+const LEGIBLE = 0.4; // the smallest zoom at which names can be read
+
 let graph = null;
 
 function drawGraph(shown) {
   const { boxes, arrows } = drawing(shown);
   const elements = [];
+  const small = boxes.length > COMPACT_ABOVE;
   const open = new Set(boxes.filter((box) => box.party).map((box) => box.account));
   for (const account of open) {
     elements.push({ data: { id: `account ${account}`, label: accountName(account) }, classes: "account" });
   }
   for (const box of boxes) {
     const parent = box.party ? `account ${box.account}` : undefined;
-    elements.push({ data: { id: box.key, parent, label: boxLabel(box), box }, classes: box.party ? "party" : "collapsed" });
+    elements.push({ data: { id: box.key, parent, label: boxLabel(box, small), box }, classes: [box.party ? "party" : "collapsed", small ? "small" : ""] });
   }
   for (const arrow of arrows) {
-    const classes = [worst(arrow.links)];
+    const classes = [effectOf(arrow.links)];
     if (arrow.mutual) classes.push("mutual");
-    if (arrow.links.some((link) => link.soon)) classes.push("soon");
+    if (arrow.links.length === 1 && arrow.links[0].soon) classes.push("soon");
     if (arrows.length > MATRIX_ABOVE) classes.push("quiet");
     elements.push({
       data: { id: arrow.key, source: arrow.source.key, target: arrow.target.key, label: arrowTitle(arrow), arrow },
@@ -28,11 +32,15 @@ function drawGraph(shown) {
     container: document.getElementById("graph"), elements, style: graphStyle(), minZoom: 0.03, maxZoom: 2.5,
     boxSelectionEnabled: false, autounselectify: true,
     layout: {
-      name: "dagre", rankDir: "LR", nodeSep: 26, rankSep: 170, edgeSep: 22, fit: false,
-      ranker: arrows.length > 200 ? "longest-path" : "network-simplex",
+      name: "dagre", rankDir: "TB", nodeSep: small ? 24 : 40, rankSep: small ? 64 : 84, edgeSep: small ? 30 : 60, fit: false,
+      useDagreEdgeControlPoints: true,
     },
   });
   fitGraph();
+  if (graph.zoom() < LEGIBLE) {
+    const { x1, y1 } = graph.elements().boundingBox();
+    graph.viewport({ zoom: 0.7, pan: { x: 24 - 0.7 * x1, y: 24 - 0.7 * y1 } });
+  }
   graph.on("mouseover", "node.party, node.collapsed, edge", (event) => hoverGraph(event.target));
   graph.on("mouseout", "node, edge", () => hoverGraph(null));
   graph.on("tap", (event) => {
@@ -51,13 +59,13 @@ function fitGraph() {
   graph.center();
 }
 
-function boxLabel(box) {
+function boxLabel(box, small) {
   if (!box.party) {
     const inside = box.inside.length ? `, ${counted(box.inside.length, "link")} inside` : "";
     return `${shortened(accountName(box.account))}\n${counted(box.members.size, "party").replace("partys", "parties")}${inside}`;
   }
   const { name, id } = box.party;
-  return name === id ? id : `${shortened(name)}\n${id}`;
+  return name === id || small ? shortened(name) : `${shortened(name)}\n${id}`;
 }
 
 function shortened(text) {
@@ -92,6 +100,7 @@ function graphStyle() {
         "text-max-width": 196, "line-height": 1.3, "background-color": value("raised"), "border-width": 1, "border-color": value("line"),
       },
     },
+    { selector: "node.party.small", style: { width: 178, height: 32, "font-size": 14 } },
     { selector: "node.collapsed", style: { "border-width": 3, "border-style": "double", "border-color": value("muted") } },
     {
       selector: "node.account", style: {
@@ -102,14 +111,17 @@ function graphStyle() {
     },
     {
       selector: "edge", style: {
-        width: 2, "curve-style": "bezier", "control-point-step-size": 56, "target-arrow-shape": "triangle", "arrow-scale": 1.1,
-        label: "data(label)", "font-family": value("sans"), "font-size": 11, "text-background-color": value("bg"),
+        // The points that dagre gives lead the lines around boxes.
+        width: 2, "curve-style": "unbundled-bezier", "control-point-weights": (edge) => edge.scratch("controlPointWeights"),
+        "control-point-distances": (edge) => edge.scratch("controlPointDistances"), "edge-distances": "intersection", "target-arrow-shape": "triangle", "arrow-scale": 1.1,
+        label: "data(label)", "font-family": value("sans"), "font-size": 11, "min-zoomed-font-size": 7, "text-background-color": value("bg"),
         "text-background-opacity": 1, "text-background-padding": 3, "text-background-shape": "round-rectangle",
       },
     },
     { selector: "edge.passes", style: line("accent", "solid") },
     { selector: "edge.unknown", style: line("unknown", "dotted") },
     { selector: "edge.blocked", style: line("blocked", "dashed") },
+    { selector: "edge.mixed", style: { ...line("accent", "solid"), color: value("blocked") } },
     { selector: "edge.soon", style: { color: value("soon") } },
     { selector: "edge.mutual", style: { "source-arrow-shape": "triangle" } },
     { selector: "edge.quiet", style: { "text-opacity": 0, "text-background-opacity": 0, width: 1.5 } },

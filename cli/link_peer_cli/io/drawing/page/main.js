@@ -29,7 +29,7 @@ function draw() {
   const linked = new Set(shown.flatMap(ends)).size;
   const of = shown.length < links.length ? ` of ${links.length}` : "";
   byId("summary").textContent =
-    `${shown.length}${of} ${links.length === 1 ? "link" : "links"} of ${linked} groups and instances · ${data.region} · as of ${data.made}`;
+    `${shown.length}${of} ${links.length === 1 ? "link" : "links"} of ${linked} groups and instances · ${data.region} · as of ${instant(data.made)}`;
   hint(null);
   if (matrix) drawMatrix(shown);
   else drawGraph(shown);
@@ -50,8 +50,6 @@ options("effect", [["passes", "passes"], ["blocked", "blocked"], ["unknown", "no
 
 byId("filters").addEventListener("input", () => {
   for (const name of FILTERS) state[name] = byId(name).value;
-  const named = known.filter((one) => one.name === state.party);
-  if (named.length === 1) state.party = named[0].key;
   draw();
 });
 byId("filters").addEventListener("submit", (event) => event.preventDefault());

@@ -1,23 +1,17 @@
 // The matrix: a row for each box that may reach others, a column for each that may be reached.
 
 function drawMatrix(shown) {
-  const { boxes, arrows } = drawing(shown);
+  const { boxes, cells } = drawing(shown);
   const place = (one, other) => boxTitle(one).localeCompare(boxTitle(other)) || one.key.localeCompare(other.key);
   boxes.sort((one, other) => accountName(one.account).localeCompare(accountName(other.account)) || place(one, other));
-  const cells = new Map();
-  const put = (from, to, links) => {
-    const key = `${from.key} ${to.key}`;
-    if (!cells.has(key)) cells.set(key, { source: from, target: to, mutual: false, links: [] });
-    cells.get(key).links.push(...links);
-  };
-  for (const arrow of arrows) {
-    put(arrow.source, arrow.target, arrow.links);
-    if (arrow.mutual) put(arrow.target, arrow.source, arrow.links);
-  }
-  for (const box of boxes.filter((one) => one.inside.length)) put(box, box, box.inside);
-  const found = [...cells.values()];
-  const rows = boxes.filter((box) => found.some((cell) => cell.source === box));
-  const columns = boxes.filter((box) => found.some((cell) => cell.target === box));
+  const rows = boxes.filter((box) => cells.some((cell) => cell.source === box));
+  const row = new Map(rows.map((box, n) => [box, n + 2]));
+  // A column stands near the rows that reach it, so that cells are where one looks first.
+  const from = new Map();
+  for (const cell of cells) from.set(cell.target, [...(from.get(cell.target) || []), row.get(cell.source)]);
+  const first = (box) => Math.min(...from.get(box));
+  const columns = [...from.keys()].sort((one, other) => first(one) - first(other) || place(one, other));
+  const column = new Map(columns.map((box, n) => [box, n + 2]));
   const grid = element("div", { className: "grid" });
   grid.style.gridTemplate = `130px repeat(${rows.length}, 24px) / 200px repeat(${columns.length}, 24px)`;
   grid.append(element("div", { className: "corner", textContent: "from ↓  to →" }));
@@ -26,18 +20,21 @@ function drawMatrix(shown) {
     const button = at(element("button", { type: "button", className: kind, textContent: boxTitle(box) }), row, column);
     button.title = box.party ? `${box.party.name}\n${box.key}` : box.account;
     button.onclick = () => showBox(box);
-    listen(button, grid, () => box, () => found.filter((cell) => cell.source === box || cell.target === box));
+    listen(button, grid, () => box, () => cells.filter((cell) => cell.source === box || cell.target === box));
     heads.set(`${kind} ${box.key}`, button);
     return button;
   };
   rows.forEach((box, n) => {
     if (n % 2) grid.append(at(element("div", { className: "stripe" }), n + 2, `2 / ${columns.length + 2}`));
   });
-  rows.forEach((box, n) => grid.append(head(box, "from", n + 2, 1)));
+  rows.forEach((box, n) => {
+    const button = head(box, "from", n + 2, 1);
+    if (n && rows[n - 1].account !== box.account) button.classList.add("next");
+    grid.append(button);
+  });
   columns.forEach((box, n) => grid.append(head(box, "to", 1, n + 2)));
-  const row = new Map(rows.map((box, n) => [box, n + 2])), column = new Map(columns.map((box, n) => [box, n + 2]));
-  for (const cell of found) {
-    const button = element("button", { type: "button", className: `cell ${worst(cell.links)}` });
+  for (const cell of cells) {
+    const button = element("button", { type: "button", className: `cell ${effectOf(cell.links)}` });
     if (cell.links.some((link) => link.soon)) button.classList.add("soon");
     button.textContent = cell.links.length > 1 ? cell.links.length : "";
     button.setAttribute("aria-label", `${boxTitle(cell.source)} → ${boxTitle(cell.target)}: ${arrowTitle(cell)}`);

@@ -3,7 +3,6 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const MATRIX_ABOVE = 60; // links
 const SOON = 7 * 86400e3; // milliseconds
-const WORST = ["blocked", "unknown", "passes"];
 const made = Date.parse(data.made);
 
 const parties = new Map();
@@ -36,19 +35,31 @@ function accountName(uid) {
 /** The links that pass the filters. */
 function visible() {
   const text = state.text.trim().toLowerCase();
+  const wanted = named(state.party.trim());
   return links.filter((link) =>
     (!text || link.words.includes(text)) &&
-    (!state.party || ends(link).some((one) => one.key === state.party)) &&
+    (!wanted || ends(link).some((one) => wanted.has(one))) &&
     (!state.account || ends(link).some((one) => one.account === state.account)) &&
     (!state.port || link.ports.split("+").includes(state.port)) &&
     (!state.effect || link.effect === state.effect));
+}
+
+/** The parties with this name or id, else those in whose name or id the text is; null for no text. */
+function named(text) {
+  if (!text) return null;
+  const all = [...parties.values()];
+  const exact = all.filter((one) => [one.name, one.id, one.key].includes(text));
+  return new Set(exact.length ? exact : all.filter((one) => `${one.name} ${one.key}`.toLowerCase().includes(text.toLowerCase())));
 }
 
 function ends(link) {
   return [link.source, link.target];
 }
 
-/** The boxes and arrows for some links: a collapsed account is one box, and links between the same boxes are one arrow. */
+/**
+ * The boxes and arrows for some links. A collapsed account is one box; the links between it and another box are one arrow,
+ * which has a head at each end that can be reached.
+ */
 function drawing(shown) {
   const boxes = new Map(), arrows = new Map();
   const box = (one) => {
@@ -58,22 +69,35 @@ function drawing(shown) {
     boxes.get(key).members.add(one.key);
     return boxes.get(key);
   };
+  const cells = new Map();
+  const put = (source, target, link) => {
+    const key = `${source.key} ${target.key}`;
+    if (!cells.has(key)) cells.set(key, { key, source, target, mutual: false, links: [] });
+    cells.get(key).links.push(link);
+  };
   for (const link of shown) {
     const source = box(link.source), target = box(link.target);
+    put(source, target, link);
     if (source === target) {
       source.inside.push(link);
       continue;
     }
-    const key = `${source.key} ${target.key} ${link.mutual}`;
+    if (link.mutual) put(target, source, link);
+    const folded = !source.party || !target.party;
+    let key = `${source.key} ${target.key} ${folded || link.mutual}`;
+    const back = `${target.key} ${source.key} true`;
+    if (folded && arrows.has(back)) key = back;
     if (!arrows.has(key)) arrows.set(key, { key, source, target, mutual: link.mutual, links: [] });
+    arrows.get(key).mutual ||= key === back;
+    arrows.get(key).mutual ||= link.mutual;
     arrows.get(key).links.push(link);
   }
-  return { boxes: [...boxes.values()], arrows: [...arrows.values()] };
+  return { boxes: [...boxes.values()], arrows: [...arrows.values()], cells: [...cells.values()] };
 }
 
-/** The effect of the link that fares worst. */
-function worst(some) {
-  return WORST.find((effect) => some.some((link) => link.effect === effect));
+/** The effect of some links; `mixed` if they differ. */
+function effectOf(some) {
+  return some.every((link) => link.effect === some[0].effect) ? some[0].effect : "mixed";
 }
 
 function boxTitle(box) {
@@ -81,7 +105,10 @@ function boxTitle(box) {
 }
 
 function arrowTitle(arrow) {
-  if (arrow.links.length > 1) return `${arrow.links.length} links`;
+  if (arrow.links.length > 1) {
+    const blocked = arrow.links.filter((link) => link.effect === "blocked").length;
+    return counted(arrow.links.length, "link") + (blocked ? `, ${blocked} blocked` : "");
+  }
   const [link] = arrow.links;
   const ports = link.ports.split("+");
   const text = link.mutual ? "everything" : ports.length > 2 ? `${ports.length} ports` : ports.join(", ");
@@ -90,6 +117,11 @@ function arrowTitle(arrow) {
 
 function linkTitle(link) {
   return `${link.source.name} ${link.mutual ? "↔" : "→"} ${link.target.name}`;
+}
+
+/** An instant for people: 2026-11-26 14:05 UTC. */
+function instant(text) {
+  return text.replace(/^(.{10})T(.{5}).*Z$/, "$1 $2 UTC");
 }
 
 /** How far off an instant is, as of the moment that the map was made. */

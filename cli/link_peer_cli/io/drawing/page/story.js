@@ -56,7 +56,7 @@ function showBox(box) {
   const action = element("button", { type: "button", textContent: box.party ? "Show only its links" : "Expand" });
   action.onclick = () => (box.party ? setFilter("party", box.party.key) : toggle(box.account));
   story.replaceChildren(backButton(), element("h2", { textContent: boxTitle(box) }),
-    element("p", {}, element("code", { textContent: box.party ? box.party.key : box.account })),
+    element("p", {}, element("code", { textContent: box.party ? box.party.id : box.account })),
     element("p", { textContent: accountName(box.account) }), element("p", {}, action));
   const leaving = mine.filter((link) => !link.mutual && owns(box, link.source));
   const arriving = mine.filter((link) => !link.mutual && owns(box, link.target));
@@ -78,7 +78,7 @@ function showLinks(title, some) {
 }
 
 function linkStory(link) {
-  const side = (one) => [one.name === one.id ? "" : one.name, element("code", { textContent: one.key }), accountName(one.account)];
+  const side = (one) => [one.name === one.id ? "" : one.name, element("code", { textContent: one.id }), accountName(one.account)];
   const effect = element("span", { className: link.effect, textContent: effectText(link) });
   const consent = link.consent.length ? link.consent : ["none covers it now"];
   const list = element("dl");
@@ -91,25 +91,32 @@ function linkStory(link) {
     ["Claims", link.why.map((claim) => (claim === "tag" ? "tag of an instance" : `request ${claim}`))],
     ["Asked by", link.asked_by],
     ["Reason", link.reasons],
-    ["Since", [link.since && `${link.since} (${span(made - Date.parse(link.since))} old)`]],
-    ["Until", [link.until ? `${link.until} (${when(link.until)})` : "open-ended"]],
-    ["Consent", [...consent, link.consent_until && `${link.consent_until} (${when(link.consent_until)})`]],
+    ["Since", [instant(link.since), link.since && `${span(made - Date.parse(link.since))} old`]],
+    ["Until", link.until ? [instant(link.until), when(link.until)] : ["open-ended"]],
+    ["Consent", [...consent, link.consent_until && `${instant(link.consent_until)}, ${when(link.consent_until)}`]],
     ["Instances", [typeof link.instances === "number" ? counted(link.instances, "instance").concat(" let through") : ""]],
-    ["Rules", link.rules.map((rule) => element("code", { textContent: `${rule.rule_id} in ${rule.group}` }))],
+    ["Rules", link.rules.map((rule) => element("code", { textContent: rule.rule_id }))],
   ]) {
     const shown = lines.filter(Boolean);
     if (shown.length) {
-      list.append(element("dt", { textContent: term }), element("dd", {}, ...shown.map((line) => element("div", {}, line))));
+      list.append(element("dt", { textContent: term }), element("dd", {}, ...shown.map((line) => element("div", {}, ...breakable(line)))));
     }
   }
   return element("article", {}, list);
+}
+
+/** A text that is broken at spaces and before `@`, but not in an id. */
+function breakable(line) {
+  if (typeof line !== "string") return [line];
+  return line.split(/(?=@)|(?<=\s)/).flatMap((part) =>
+    [element("wbr"), element("span", { className: part.length < 36 ? "whole" : "", textContent: part })]);
 }
 
 /** A line about what the pointer is on. */
 function hint(subject) {
   let text = "";
   if (subject && subject.links) {
-    text = `${boxTitle(subject.source)} ${subject.mutual ? "↔" : "→"} ${boxTitle(subject.target)}: ${arrowTitle(subject)}, ${worst(subject.links)}`;
+    text = `${boxTitle(subject.source)} ${subject.mutual ? "↔" : "→"} ${boxTitle(subject.target)}: ${arrowTitle(subject)}, ${effectOf(subject.links)}`;
   } else if (subject) {
     text = subject.party ? `${subject.party.name} (${subject.party.key})` : accountName(subject.account);
   }

@@ -1,0 +1,112 @@
+"""Maps of 5, 40 and 300 groups, as `link-peer map --format json` writes them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+MADE = "2026-11-26T00:00:00Z"
+ACCOUNTS = {
+    "1000000000000001": "platform@example.com",
+    "1000000000000002": "payments@example.com",
+    "1000000000000003": "data@example.com",
+    "1000000000000004": "shops@example.com",
+    "1000000000000005": "lab@example.com",
+}
+SERVICES = ("orders", "billing", "ledger", "search", "users", "mail", "stock", "prices", "reports", "gateway")
+TIERS = ("web", "app", "db", "cache", "queue", "batch")
+PORTS = ("tcp/443", "tcp/3306", "tcp/6379", "tcp/8080-8089", "icmp+tcp/5432", "udp/53")
+Party = tuple[str, str, str]
+"""Id, account and name."""
+
+
+def link(source: Party, target: Party, ports: str = "tcp/443", **changed: Any) -> dict[str, Any]:
+    """A link as `link-peer links --json` prints it."""
+    ends = {"from": source[0], "from_account": source[1], "from_name": source[2]}
+    ends |= {"to": target[0], "to_account": target[1], "to_name": target[2]}
+    return {
+        **ends,
+        "ports": ports,
+        "since": "2026-11-01T08:00:00Z",
+        "until": "",
+        "why": ["tag"],
+        "asked_by": [],
+        "reasons": [],
+        "consent": [f"{target[0]}@{target[1]} link-accept={source[0]}"],
+        "consent_until": "",
+        "instances": 2,
+        "effect": "passes",
+        "effect_detail": "",
+        "half_open": "",
+        "rules": [{"account": target[1], "group": target[0], "rule_id": "sgr-bp10000000000000001"}],
+        **changed,
+    }
+
+
+def document(links: Sequence[dict[str, Any]], problems: Sequence[str] = ()) -> dict[str, Any]:
+    """A map of these links."""
+    made = {"made": MADE, "region": "cn-hangzhou", "accounts": ACCOUNTS}
+    return {**made, "links": list(links), "problems": list(problems)}
+
+
+def groups(number: int, accounts: int) -> list[Party]:
+    """This many groups, in turn in each of the accounts, with different names."""
+    uids = list(ACCOUNTS)[:accounts]
+    return [
+        (
+            f"sg-bp1{n:017}",
+            uids[n % accounts],
+            f"{SERVICES[n // 6 % 10]}-{TIERS[n % 6]}" + (f"-{n // 60}" if n >= 60 else ""),
+        )
+        for n in range(number)
+    ]
+
+
+def five() -> dict[str, Any]:
+    """Five groups in two accounts: a link of each kind."""
+    home, peer = list(ACCOUNTS)[:2]
+    web, app = ("sg-bp1web0000000000001", home, "web"), ("sg-bp1app0000000000002", home, "orders")
+    db, cache = ("sg-bp1db00000000000003", home, "orders-db"), ("sg-bp1cache00000000004", home, "cache")
+    ledger = ("sg-bp1ledger0000000005", peer, "ledger")
+    asked = {"why": ["chg-1042"], "asked_by": ["chg-1042: team-orders through link-peer-requests"]}
+    drop = "drop of tcp/3306 by sgr-bp1drop at priority 1"
+    return document(
+        [
+            link(web, app),
+            link(app, db, "tcp/3306", effect="blocked", effect_detail=drop),
+            link(app, ledger, "mutual", **asked, reasons=["audits"], until="2026-11-29T00:00:00Z"),
+            link(app, cache, "tcp/6379+tcp/6380+tcp/6381", effect="unknown"),
+            link(ledger, db, "tcp/3306", until="2027-03-01T00:00:00Z"),
+        ]
+    )
+
+
+def forty() -> dict[str, Any]:
+    """Forty groups in three accounts, with 45 links."""
+    return document(_links(groups(40, 3), 45))
+
+
+def three_hundred() -> dict[str, Any]:
+    """300 groups in five accounts, with 420 links."""
+    return document(_links(groups(300, 5), 420))
+
+
+def _links(parties: Sequence[Party], number: int) -> list[dict[str, Any]]:
+    """Every group has a link, most of them from a lower to a higher number, as from a web tier down."""
+    chance = random.Random(7)
+    pairs: set[tuple[int, int]] = set()
+    while len(pairs) < number:
+        source = len(pairs) % len(parties)
+        target = (source + chance.choice((1, 1, 2, 3, 6, 11))) % len(parties)
+        pairs.add((source, target))
+        if chance.random() < 0.3:
+            pairs.add((chance.randrange(len(parties) - 1), len(parties) - 1))
+    made = []
+    for n, (source, target) in enumerate(sorted(pair for pair in pairs if pair[0] != pair[1])):
+        changed: dict[str, Any] = {"effect": "blocked"} if n % 11 == 3 else {}
+        if n % 13 == 5:
+            changed["until"] = "2026-11-28T12:00:00Z"
+        ports = "mutual" if n % 17 == 8 else PORTS[n % len(PORTS)]
+        made.append(link(parties[source], parties[target], ports, **changed))
+    return made
