@@ -30,7 +30,7 @@ ROLES = {"reader": ("link-peer-reader", "link-peer-reader"), "operator": ("link-
 
 COMMANDS = {
     "plan": ("plan", "{instance}"),
-    "map": ("map",),
+    "map": ("map", "--format", "html"),
     "explain": ("explain", "{instance}", "{group}"),
     "links": ("links",),
     "stale": ("stale",),

@@ -48,7 +48,7 @@ def _embedded(document: Mapping[str, Any]) -> str:
 
 
 def _read(name: str) -> str:
-    return files(__package__).joinpath("page", name).read_text(encoding="utf-8")
+    return files(__package__).joinpath(f"page/{name}").read_text(encoding="utf-8")
 
 
 def _sha256(text: str) -> str:
