@@ -157,7 +157,7 @@ def test_a_collapsed_account_is_one_box(show: Show) -> None:
     """And expands again from its panel."""
     page = show(maps.five())
     page.click("[aria-label='Collapse platform@example.com']")
-    assert labels(page, "node.collapsed") == ["platform@example.com\n4 parties, 3 links inside"]
+    assert labels(page, "node.collapsed") == ["platform@example.com\n4 linked, 3 links inside"]
     assert labels(page, "edge") == ["2 links"]
     click(page, "edge", "2 links")
     assert "Links (2)" in story(page)

@@ -62,7 +62,7 @@ function fitGraph() {
 function boxLabel(box, small) {
   if (!box.party) {
     const inside = box.inside.length ? `, ${counted(box.inside.length, "link")} inside` : "";
-    return `${shortened(accountName(box.account))}\n${counted(box.members.size, "party").replace("partys", "parties")}${inside}`;
+    return `${shortened(accountName(box.account))}\n${box.members.size} linked${inside}`;
   }
   const { name, id } = box.party;
   return name === id || small ? shortened(name) : `${shortened(name)}\n${id}`;

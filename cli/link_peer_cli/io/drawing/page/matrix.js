@@ -29,7 +29,7 @@ function drawMatrix(shown) {
   });
   rows.forEach((box, n) => {
     const button = head(box, "from", n + 2, 1);
-    if (n && rows[n - 1].account !== box.account) button.classList.add("next");
+    if (n && box.party && rows[n - 1].account !== box.account) button.classList.add("next");
     grid.append(button);
   });
   columns.forEach((box, n) => grid.append(head(box, "to", 1, n + 2)));

@@ -88,8 +88,7 @@ function drawing(shown) {
     const back = `${target.key} ${source.key} true`;
     if (folded && arrows.has(back)) key = back;
     if (!arrows.has(key)) arrows.set(key, { key, source, target, mutual: link.mutual, links: [] });
-    arrows.get(key).mutual ||= key === back;
-    arrows.get(key).mutual ||= link.mutual;
+    arrows.get(key).mutual ||= link.mutual || key === back;
     arrows.get(key).links.push(link);
   }
   return { boxes: [...boxes.values()], arrows: [...arrows.values()], cells: [...cells.values()] };
