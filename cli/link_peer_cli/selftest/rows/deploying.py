@@ -278,3 +278,20 @@ section.by_hand(
     expected="exit code 0",
     cleanup="`terraform destroy`",
 )
+section.by_hand(
+    126,
+    why="needs the roles of a deployment",
+    assumed="TagResources takes a value with an ARN inside, and the operator may set and take off `link-lock` at home; DescribeSecurityGroups shows it at once",
+    depends="`close` and `reopen`",
+    test="`link-peer close sg-…` on a test group with a rule, then `link-peer reopen sg-…`, as a person who may only assume `link-peer-operator`",
+    expected="exit code 0 both times, and `rules left: 0`",
+    cleanup="delete the group",
+)
+section.by_hand(
+    127,
+    why="needs the roles of a second account",
+    assumed="RAM refuses the peer role a lock",
+    depends="consent and locks are the account's own",
+    test="as role `link-peer` there: `aliyun ecs TagResources $R --ResourceType securitygroup --ResourceId.1 $B --Tag.1.Key link-lock --Tag.1.Value x`",
+    expected="`Forbidden.RAM`",
+)
