@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,10 +11,29 @@ from rich.markup import escape
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.options import JsonLines
+from link_peer_cli.io.spreadsheet import print_csv
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from link_peer.domain.errors import Transient
     from link_peer.runtime.ports import Record
+
+LIMIT = 100  # lines, for a person
+FIELDS = (
+    *("time", "record", "function", "action", "outcome", "reason", "detail", "advice"),
+    *("from_account", "from", "to_account", "to", "ports", "link", "instance", "request_id", "event_id"),
+    *("claimed_by", "claimed_reason", "consent", "queue", "instances", "effect", "effect_detail", "api_requests"),
+)
+"""The columns of CSV."""
+
+
+class Form(Enum):
+    """How records are printed."""
+
+    LINES = "lines"
+    JSON = "json"
+    CSV = "csv"
 
 
 def audit(
@@ -28,17 +48,29 @@ def audit(
             help="A party on either side: sg-… or i-… in any account, the same with @<uid>, or *@<uid> for an account."
         ),
     ] = "",
-    since: Annotated[str, typer.Option(help="How far back: 90s, 30m, 2h, 7d, or an instant.")] = "24h",
+    story: Annotated[
+        str, typer.Option(help="A request's or link's id: every record of it and of its links, with later removals.")
+    ] = "",
+    since: Annotated[
+        str, typer.Option(help="How far back: 90s, 30m, 2h, 7d, or an instant. Default: 24h; of a story, 365d.")
+    ] = "",
+    limit: Annotated[
+        int | None,
+        typer.Option(min=0, help="Print the newest so many; 0 for all. Default: 100 lines, all of JSON and CSV."),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Include intents, attempts and summaries.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new records until Ctrl-C.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with a line of names.")] = False,
     as_json: JsonLines = False,
 ) -> None:
-    """Read the audit log: what was decided, why, and how to resolve denials."""
+    """Read the audit log, the newest last: what was decided, who asked, why, and how to resolve denials. Times are UTC."""
+    from link_peer.domain.errors import BadInput
     from link_peer.runtime import compose
 
     from link_peer_cli.clients.follow import follow as follow_log
     from link_peer_cli.clients.log import AuditLog
     from link_peer_cli.clients.query import condition, party_condition
+    from link_peer_cli.clients.story import story as whole_story
     from link_peer_cli.io.environment import load_environment
     from link_peer_cli.io.inputs import matching, moment
 
@@ -52,27 +84,50 @@ def audit(
     query = condition({"record": "" if everything else "outcome", **fields})
     if party:
         query += f" and {party_condition(party, '--party')}"
+    if story and (follow or everything or party or any(fields.values())):
+        raise BadInput("--story", "it prints every record of one request or link: give no other filter")
+    if as_csv and as_json:
+        raise BadInput("--csv", "it cannot be printed together with --json")
+    matching(story, "--story", r"[A-Za-z0-9._-]{1,48}")
     clock = compose.clock_for_functions()
-    start = moment(since, "--since", clock.now())
+    start = moment(since or ("365d" if story else "24h"), "--since", clock.now())
     env = load_environment(reading=True)
     log = AuditLog(env.settings, env.clock, env.keys)
+    form = Form.JSON if as_json else Form.CSV if as_csv else Form.LINES
+    if form is Form.CSV:
+        print_csv([FIELDS])
     if not follow:
-        _print(log.read(query, start), as_json=as_json)
+        records = whole_story(log, story, start) if story else log.read(query, start)
+        _print(records, form, limit, f"the story of {story}" if story else "audit log")
         return
     with contextlib.suppress(KeyboardInterrupt):
         for records in follow_log(log, clock, query, start, _print_trouble):
-            if records:
-                _print(records, as_json=as_json)
+            _print(records, form, limit or 0)
 
 
-def _print(records: list[Record], *, as_json: bool) -> None:
-    from link_peer_cli.io.records import print_records
+def _print(records: Sequence[Record], form: Form, limit: int | None, title: str = "") -> None:
+    """Print the newest records, repeats folded. Without a title: what has just come, one line each."""
+    from link_peer_cli.io.lines import Line, folded, texts
+    from link_peer_cli.io.records import print_advice
 
-    if as_json:
-        for record in records:
-            print_json(record)
-    else:
-        print_records(console(), f"audit log, {len(records)} records", records)
+    if form is not Form.LINES:
+        for record in records[-limit:] if limit else records:
+            if form is Form.JSON:
+                print_json(record)
+            else:
+                print_csv([[record.get(name, "") for name in FIELDS]])
+        return
+    lines = folded(records) if title else [Line(record) for record in records]
+    shown = lines[-(LIMIT if limit is None else limit) :]
+    out = console()
+    if title:
+        out.print(f"[bold]{escape(title)}, {len(records)} records[/bold]")
+    if older := len(lines) - len(shown):
+        out.print(f"[dim]… {older} older lines: --limit 0 prints all[/dim]")
+    for text in texts(shown):
+        out.print(text, soft_wrap=True)
+    if title:
+        print_advice(out, (line.record.get("advice", "") for line in shown))
 
 
 def _print_trouble(error: Transient, wait: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from link_peer.runtime.ports import Record
@@ -10,17 +10,18 @@ from rich.console import Console
 from rich.markup import escape
 
 from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.tables import print_table
+from link_peer_cli.io.lines import folded, texts
 
 if TYPE_CHECKING:
     from link_peer_cli.clients.whatif.cloud import Change
 
-COLUMNS = ("time", "function", "action", "outcome", "reason", "from", "to", "ports", "detail")
 
-
-def print_records(out: Console, title: str, records: Sequence[Record]) -> None:
-    """Print a table of records and, below it, the advice for those that were denied."""
-    print_table(out, title, COLUMNS, [[_cell(record, column) for column in COLUMNS] for record in records])
+def print_records(out: Console, title: str, records: Sequence[Record], words: Mapping[str, str] | None = None) -> None:
+    """Print one line a record, repeats folded, and below them the advice for those that were denied. `words` may give other
+    words for outcomes."""
+    out.print(f"[bold]{escape(title)}[/bold]")
+    for text in texts(folded(records), words):
+        out.print(text, soft_wrap=True)
     print_advice(out, map(_advice, records))
 
 
@@ -50,13 +51,3 @@ def exit_code(records: Sequence[Record]) -> Exit:
     """Return 1 if any record says that something was denied or failed, or could not be decided yet."""
     bad = any(record.get("outcome") in ("denied", "failed") or record["record"] == "attempt" for record in records)
     return Exit.REFUSED if bad else Exit.DONE
-
-
-def _cell(record: Record, column: str) -> str:
-    """A cell's text: parties with their account; the record's kind in brackets if it is not an outcome."""
-    if column in ("from", "to"):
-        name, account = record.get(column, ""), record.get(f"{column}_account", "")
-        return f"{name}@{account}" if name and account else name
-    if column == "outcome":
-        return record.get("outcome") or f"({record.get('record', '')})"
-    return record.get(column, "")

@@ -1,0 +1,108 @@
+"""Audit records as lines: one a record, repeats folded into one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from link_peer.runtime.ports import Record
+from rich.markup import escape
+
+COLOURS = {"applied": "green", "removed": "magenta", "denied": "yellow", "failed": "red"}
+PLANNED = {"applied": "would be applied", "removed": "would be removed"}
+"""What an outcome is called before it has happened."""
+
+_SAME = (
+    "record",
+    "action",
+    "outcome",
+    "reason",
+    "detail",
+    "from",
+    "from_account",
+    "to",
+    "to_account",
+    "ports",
+    "instance",
+)
+_COUNTS = ("changed", "removed", "held", "denied")
+
+
+class Line(msgspec.Struct, frozen=True):
+    """The newest of some records that say the same in a row about one link, how many they are, and the oldest one's time."""
+
+    record: Record
+    times: int = 1
+    first: str = ""
+
+
+def folded(records: Sequence[Record]) -> list[Line]:
+    """Fold a record into the one before it about the same link, if both say the same. Each stands where its newest is."""
+    latest: dict[tuple[str, ...], Line] = {}
+    lines: dict[int, Line] = {}
+    places: dict[tuple[str, ...], int] = {}
+    for place, record in enumerate(records):
+        about = tuple(record.get(name, "") for name in ("record", "link", "event_id" if not record.get("link") else ""))
+        before = latest.get(about)
+        line = Line(record, 1, record.get("time", ""))
+        if before is not None and all(before.record.get(name) == record.get(name) for name in _SAME):
+            del lines[places[about]]
+            line = Line(record, before.times + 1, before.first)
+        latest[about], places[about], lines[place] = line, place, line
+    return list(lines.values())
+
+
+def texts(lines: Sequence[Line], words: Mapping[str, str] | None = None) -> list[str]:
+    """The lines as rich markup, the columns before the last one aligned. `words` may give other words for outcomes."""
+    rows = [(_when(line.record), *_middle(line.record, words or {}), _why(line)) for line in lines]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
+    return [_text(line.record, row, widths) for line, row in zip(lines, rows, strict=True)]
+
+
+def _text(record: Record, row: Sequence[str], widths: Sequence[int]) -> str:
+    when, outcome, link, by = (f"{cell:{width}}" for cell, width in zip(row[:4], widths, strict=True))
+    colour = COLOURS.get(record.get("outcome", ""), "dim")
+    columns = [f"[dim]{when}[/dim]", f"[{colour}]{outcome}[/{colour}]", escape(link), escape(by), escape(row[4])]
+    return "  ".join(column for column, width in zip(columns, [*widths, 1], strict=True) if width).rstrip()
+
+
+def _when(record: Record) -> str:
+    """`2026-11-25 08:00:00`, UTC."""
+    return record.get("time", "")[:19].replace("T", " ")
+
+
+def _middle(record: Record, words: Mapping[str, str]) -> tuple[str, str, str]:
+    """The outcome, the link and who asked."""
+    outcome = record.get("outcome") or f"({record.get('record', '')})"
+    ends = [_party(record, side) for side in ("from", "to")]
+    link = " ".join(filter(None, [" → ".join(filter(None, ends)), record.get("ports", "")]))
+    return words.get(outcome, outcome), link, _by(record)
+
+
+def _party(record: Record, side: str) -> str:
+    name, account = record.get(side, ""), record.get(f"{side}_account", "")
+    return f"{name}@{account}" if name and account else name
+
+
+def _by(record: Record) -> str:
+    """What asked for it: a tag, a request with what it says of its sender, or the function itself."""
+    if instance := record.get("instance"):
+        return f"tag of {instance.partition('@')[0]}"
+    if request := record.get("request_id"):
+        claimed = record.get("claimed_by")
+        return f"{request} ({claimed})" if claimed else request
+    return record.get("function", "")
+
+
+def _why(line: Line) -> str:
+    record = line.record
+    told = [": ".join(filter(None, [record.get("reason"), record.get("detail")]))]
+    if record.get("record") == "summary":
+        told.insert(0, ", ".join(f"{name} {record[name]}" for name in _COUNTS if record.get(name)))
+    elif not told[0]:
+        told = [record.get("claimed_reason") or record.get("consent", "")]
+    if record.get("effect") == "blocked":
+        told.append(f"packets are blocked: {record.get('effect_detail', '')}")
+    if line.times > 1:
+        told.append(f"({line.times}×, first {_when({'time': line.first})})" if line.first else f"({line.times}×)")
+    return "  ".join(filter(None, told))
