@@ -316,6 +316,7 @@ def _close(env: Environment, uid: str, own: dict[str, Credentials], *, dry_run: 
 
 def _report(closed: Closed, *, dry_run: bool, as_json: bool) -> None:
     """Print what was or would be closed, and what stands in the way of going on."""
+    from link_peer_cli.io.lines import PLANNED
     from link_peer_cli.io.records import print_changes, print_records
 
     left = [f"{rule.id} on {rule.group}" for rule in closed.left]
@@ -324,7 +325,7 @@ def _report(closed: Closed, *, dry_run: bool, as_json: bool) -> None:
         print_json({"decisions": closed.records, "commands": commands, "left": left, "problems": closed.problems})
         return
     out, err = console(), console(stderr=True)
-    print_records(out, "planned decisions" if dry_run else "decisions", closed.records)
+    print_records(out, "planned" if dry_run else "decisions", closed.records, PLANNED if dry_run else None)
     if dry_run:
         print_changes(out, closed.changes)
     for text in left:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +10,8 @@ import msgspec
 import typer
 
 from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.options import Json
-from link_peer_cli.io.tables import print_table
+from link_peer_cli.io.exits import Exit
+from link_peer_cli.io.options import Commands, Detailed, Json, Markdown
 
 if TYPE_CHECKING:
     from link_peer.domain.hint import Hint
@@ -20,15 +19,19 @@ if TYPE_CHECKING:
 
     from link_peer_cli.clients.whatif.cloud import Change
     from link_peer_cli.io.environment import Environment
+    from link_peer_cli.io.plans import Shown
 
 
 def plan(
     what: Annotated[
         str, typer.Argument(help="An instance's id, or a file with one or an array of events or requests; - for stdin.")
     ],
+    commands: Commands = False,
+    as_markdown: Markdown = False,
+    detailed: Detailed = False,
     as_json: Json = False,
 ) -> None:
-    """Preview decisions and the equivalent aliyun commands. Changes nothing and writes no audit record."""
+    """Preview what would change, group by group. Changes nothing and writes no audit record."""
     from link_peer.domain.errors import BadInput
     from link_peer.domain.hint import Hint
     from link_peer.domain.tags import is_instance_id
@@ -36,33 +39,42 @@ def plan(
 
     from link_peer_cli.io.environment import load_environment
     from link_peer_cli.io.inputs import document, party
-    from link_peer_cli.io.records import exit_code, print_changes, print_records
+    from link_peer_cli.io.plans import documents, markdown, print_plan
+    from link_peer_cli.io.records import exit_code
 
     raw = None if is_instance_id(what.partition("@")[0]) else document(what)
     if raw is not None:
         events.elements(raw, events.MAX_BATCH_BYTES)  # report an invalid file before a missing environment
     env = load_environment(reading=True)
     if raw is not None:
-        records, changes = planned(env, raw)
+        made = planned(env, raw)
     else:
         instance = party(what, "instance", env.policy.home)
         if instance.account != env.policy.home:
             raise BadInput(
                 "instance", f"{what} is not in the home account: link-peer sweep --dry-run covers all accounts"
             )
-        records, changes = planned(env, b"", [Hint("plan", instance, "tags")])
+        made = planned(env, b"", [Hint("plan", instance, "tags")])
+    shown, code = made.shown, exit_code(made.records)
     if as_json:
-        print_json({"decisions": records, "commands": [msgspec.to_builtins(change) for change in changes]})
+        calls = [msgspec.to_builtins(change) for change in made.changes]
+        print_json({"decisions": made.records, "commands": calls, **documents(shown)})
+    elif as_markdown:
+        print(markdown(shown, "What would change", ("add", "change", "remove")))
     else:
-        out = console()
-        print_records(out, "decisions", records)
-        print_table(out, "rules", ("account", "group", "source", "to", "protocol", "ports"), _rules(records))
-        if changes or all(record["record"] == "outcome" for record in records):
-            print_changes(out, changes)
-    raise typer.Exit(exit_code(records))
+        print_plan(console(), shown, made.changes if commands else None)
+    raise typer.Exit(Exit.CHANGES if detailed and code is Exit.DONE and shown.groups else code)
 
 
-def planned(env: Environment, raw: bytes, hints: Sequence[Hint] = ()) -> tuple[list[Record], list[Change]]:
+class Planned(msgspec.Struct, frozen=True):
+    """The records and calls that the functions would make, and the same for people."""
+
+    records: list[Record]
+    changes: list[Change]
+    shown: Shown
+
+
+def planned(env: Environment, raw: bytes, hints: Sequence[Hint] = ()) -> Planned:
     """Return the records and the changes that the functions would make of a file's elements, or of hints.
 
     The records are outcomes, attempts (the delivery would be retried) and failed summaries (removals would be held).
@@ -72,6 +84,8 @@ def planned(env: Environment, raw: bytes, hints: Sequence[Hint] = ()) -> tuple[l
     from link_peer.inbound.requests import encode
 
     from link_peer_cli.clients.whatif.delivery import suppose
+    from link_peer_cli.clients.whatif.edits import with_instances
+    from link_peer_cli.io.plans import Shown, notable
 
     delivery, cloud, kept = suppose(env, "plan")
     elements: dict[str, list[object]] = {"auto_link": [], "cross_account": [], "sweep": []}
@@ -97,7 +111,8 @@ def planned(env: Environment, raw: bytes, hints: Sequence[Hint] = ()) -> tuple[l
         if elements["sweep"]:
             dispatch.handle_timer(b"", delivery)
     shown = [r for r in kept.records if r["record"] in ("outcome", "attempt") or r.get("outcome") == "failed"]
-    return shown, cloud.changes
+    groups = with_instances(delivery, cloud.changed_groups())
+    return Planned(shown, cloud.changes, Shown(groups, kept.records, notable(shown)))
 
 
 @contextlib.contextmanager
@@ -107,8 +122,3 @@ def _unless_recorded() -> Iterator[None]:
 
     with contextlib.suppress(RedeliveryNeeded):
         yield
-
-
-def _rules(records: Sequence[Record]) -> list[list[str]]:
-    rules = [rule for record in records for rule in json.loads(record.get("rules") or "[]")]
-    return [[rule[name] for name in ("account", "group", "source", "dest", "protocol", "ports")] for rule in rules]

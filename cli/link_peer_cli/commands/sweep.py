@@ -10,11 +10,14 @@ from rich.markup import escape
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import Json
+from link_peer_cli.io.options import Commands, Detailed, Json
 
 if TYPE_CHECKING:
     from link_peer.engine.scopes.everything import Sweep
     from link_peer.runtime.ports import Record
+    from rich.console import Console
+
+    from link_peer_cli.clients.whatif.cloud import WhatIf
 
 
 def sweep(
@@ -23,9 +26,12 @@ def sweep(
         list[str] | None,
         typer.Option(help="An account that really has no instances: make removals there. Repeat for more."),
     ] = None,
+    commands: Commands = False,
+    detailed: Detailed = False,
     as_json: Json = False,
 ) -> None:
     """Reconcile all rules with tags, requests and consent, in all accounts of the policy."""
+    from link_peer.domain.errors import BadInput
     from link_peer.engine.scopes.everything import Sweep
     from link_peer.inbound.dispatch import run_sweep
     from link_peer.runtime.compose import open_delivery
@@ -34,14 +40,19 @@ def sweep(
     from link_peer_cli.access.roles import through_roles
     from link_peer_cli.clients.swept import denied_records
     from link_peer_cli.clients.whatif.delivery import SECONDS, patient, suppose
+    from link_peer_cli.clients.whatif.edits import with_instances
     from link_peer_cli.clients.whatif.kept import Kept
     from link_peer_cli.io.environment import load_environment, require_known
     from link_peer_cli.io.inputs import account_uid
-    from link_peer_cli.io.records import print_changes, print_records
+    from link_peer_cli.io.plans import Shown, documents, notable, print_plan
+    from link_peer_cli.io.records import print_records
 
+    if not dry_run and (commands or detailed):
+        raise BadInput("--commands" if commands else "--detailed-exitcode", "it goes with --dry-run")
     believed = [account_uid(uid, "--believe-empty") for uid in believe_empty or []]
     env = load_environment(reading=dry_run)
     require_known(env, believed, "--believe-empty")
+    cloud: WhatIf | None
     if dry_run:
         delivery, cloud, kept = suppose(env, "sweep")
         changes = cloud.changes
@@ -58,7 +69,7 @@ def sweep(
                 open_cloud=through_roles,
             )
         )
-        changes = []
+        cloud, changes = None, []
     err = console(stderr=True)
     with Progress(console=err, transient=True, disable=as_json or not err.is_terminal) as bar:
         tasks = {what: bar.add_task(what, total=None) for what in ("accounts read", "groups read")}
@@ -71,19 +82,30 @@ def sweep(
         run_sweep(run)
     decisions = [*kept.outcomes, *denied_records(run, kept.outcomes)]
     summary = next(record for record in reversed(kept.records) if record["record"] == "summary")
+    groups = with_instances(delivery, cloud.changed_groups()) if cloud else []
+    shown = Shown(groups, kept.records, notable(decisions))
+    code = _exit_code(kept.records, run)
+    out = console()
     if as_json:
-        commands = [msgspec.to_builtins(change) for change in changes]
-        print_json({"decisions": decisions, "summary": summary, **({"commands": commands} if dry_run else {})})
+        calls = [msgspec.to_builtins(change) for change in changes]
+        planned = {"commands": calls, **documents(shown)} if dry_run else {}
+        print_json({"decisions": decisions, "summary": summary, **planned})
+    elif dry_run:
+        print_plan(out, shown, changes if commands else None)
     else:
-        out = console()
-        print_records(out, "planned decisions" if dry_run else "decisions", decisions)
-        counts = ("instances", "groups", "changed", "removed", "held", "denied", "seconds")
+        print_records(out, "decisions", decisions)
+    if not as_json:
+        _print_summary(out, summary, dry_run=dry_run)
+    raise typer.Exit(Exit.CHANGES if detailed and code is Exit.DONE and groups else code)
+
+
+def _print_summary(out: Console, summary: Record, *, dry_run: bool) -> None:
+    """Print the counts of a sweep; of a dry run, which has its own, only what was skipped."""
+    counts = ("instances", "groups", "changed", "removed", "held", "denied", "seconds")
+    if not dry_run:
         out.print("   ".join(f"{name} {summary[name]}" for name in counts))
-        if summary.get("detail"):
-            out.print(f"[yellow]skipped:[/yellow] {escape(summary['detail'])}", soft_wrap=True)
-        if dry_run:
-            print_changes(out, changes)
-    raise typer.Exit(_exit_code(kept.records, run))
+    if summary.get("detail"):
+        out.print(f"[yellow]skipped:[/yellow] {escape(summary['detail'])}", soft_wrap=True)
 
 
 def _exit_code(records: list[Record], run: Sweep) -> Exit:

@@ -20,6 +20,7 @@ class Exit(IntEnum):
     DONE = 0
     REFUSED = 1  # denied or failed
     USAGE = 2
+    CHANGES = 2  # with --detailed-exitcode, as terraform has it: nothing failed, and something would change
 
 
 def run(app: Typer, args: list[str]) -> NoReturn:

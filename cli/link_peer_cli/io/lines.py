@@ -54,7 +54,7 @@ def folded(records: Sequence[Record]) -> list[Line]:
 
 def texts(lines: Sequence[Line], words: Mapping[str, str] | None = None) -> list[str]:
     """The lines as rich markup, the columns before the last one aligned. `words` may give other words for outcomes."""
-    rows = [(_when(line.record), *_middle(line.record, words or {}), _why(line)) for line in lines]
+    rows = [(_when(line.record), *_middle(line.record, words or {}), _last(line)) for line in lines]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
     return [_text(line.record, row, widths) for line, row in zip(lines, rows, strict=True)]
 
@@ -76,7 +76,7 @@ def _middle(record: Record, words: Mapping[str, str]) -> tuple[str, str, str]:
     outcome = record.get("outcome") or f"({record.get('record', '')})"
     ends = [_party(record, side) for side in ("from", "to")]
     link = " ".join(filter(None, [" → ".join(filter(None, ends)), record.get("ports", "")]))
-    return words.get(outcome, outcome), link, _by(record)
+    return words.get(outcome, outcome), link, asker(record)
 
 
 def _party(record: Record, side: str) -> str:
@@ -84,7 +84,7 @@ def _party(record: Record, side: str) -> str:
     return f"{name}@{account}" if name and account else name
 
 
-def _by(record: Record) -> str:
+def asker(record: Record) -> str:
     """What asked for it: a tag, a request with what it says of its sender, or the function itself."""
     if instance := record.get("instance"):
         return f"tag of {instance.partition('@')[0]}"
@@ -94,15 +94,20 @@ def _by(record: Record) -> str:
     return record.get("function", "")
 
 
-def _why(line: Line) -> str:
-    record = line.record
+def why(record: Record) -> str:
+    """What decided: the reason and its detail, else what the request says, else the consent."""
     told = [": ".join(filter(None, [record.get("reason"), record.get("detail")]))]
     if record.get("record") == "summary":
         told.insert(0, ", ".join(f"{name} {record[name]}" for name in _COUNTS if record.get(name)))
     elif not told[0]:
-        told = [record.get("claimed_reason") or record.get("consent", "")]
+        consent = record.get("consent")
+        told = [record.get("claimed_reason") or (f"consent: {consent}" if consent else "")]
     if record.get("effect") == "blocked":
         told.append(f"packets are blocked: {record.get('effect_detail', '')}")
-    if line.times > 1:
-        told.append(f"({line.times}×, first {_when({'time': line.first})})" if line.first else f"({line.times}×)")
     return "  ".join(filter(None, told))
+
+
+def _last(line: Line) -> str:
+    """Why, and how often."""
+    times = f"({line.times}×, first {_when({'time': line.first})})" if line.first else f"({line.times}×)"
+    return "  ".join(filter(None, [why(line.record), times if line.times > 1 else ""]))

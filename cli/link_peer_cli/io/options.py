@@ -12,3 +12,9 @@ Service = Annotated[str, typer.Option(help="The FC 2.0 service that holds the fu
 Qualifier = Annotated[
     str, typer.Option(help="A version or an alias. Default: live on FC 3.0, the latest code in an FC 2.0 service.")
 ]
+Commands = Annotated[bool, typer.Option("--commands", help="Print the equivalent aliyun commands, too.")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")]
+Detailed = Annotated[
+    bool,
+    typer.Option("--detailed-exitcode", help="Exit with 0 if nothing would change, with 2 if something would."),
+]

@@ -243,3 +243,66 @@ def test_removals_of_several_messages_are_counted_together(
     assert len(lab.rules(b)) == 2
     lab.cross_account(*syncs)
     assert len(lab.rules(b)) == (2 if held else 0)
+
+
+def test_a_plan_is_printed_by_group(lab: Lab, cli: Cli) -> None:
+    """Each rule with who asked, the instances that a change of the group affects, the counts last. It says of nothing that
+    it was applied, and prints commands only if asked."""
+    app, db = lab.group(), lab.group("*")
+    member = lab.instance(db)
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    assert cli("plan", instance.id) == 0
+    group, rule, tag, total = cli.out.splitlines()
+    assert group == f"{db.id}@{HOME}  affects 1 instance: {member.id}"
+    assert rule.startswith(f"  + tcp/3306 from {app.id}@{HOME}  tag of {instance.id}")
+    assert tag.startswith("  + tag link-managed.")
+    assert total == "Rules: 1 to add, 0 to remove. Affected: 1 instance in 1 group."
+    assert "applied" not in cli.out
+    assert cli("plan", instance.id, "--commands") == 0
+    assert "aliyun ecs AuthorizeSecurityGroup" in cli.out
+    assert cli.out.splitlines()[-1] == total
+    _, [document] = cli.json("plan", instance.id)
+    [shown] = document["groups"]
+    assert (shown["add"], shown["instances"]) == ([f"tcp/3306 from {app.id}@{HOME}"], [member.id])
+    assert {name: count for name, count in document["counts"].items() if count} == {
+        "add": 1,
+        "groups": 1,
+        "instances": 1,
+    }
+
+
+def test_changed_and_removed_rules_have_their_own_signs(lab: Lab, cli: Cli) -> None:
+    """A rule that another claim keeps is changed; one without a claim is removed."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
+    lab.auto_link(lab.event(instance))
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    lab.tag(instance, link_peer=None)
+    assert cli("plan", instance.id) == 0
+    signs = [line.split()[:2] for line in cli.out.splitlines() if line.startswith("  ")]
+    assert signs == [["-", "tcp/2"], ["~", "tcp/1"]]
+    assert cli.out.splitlines()[-1] == "Rules: 0 to add, 1 to change, 1 to remove. Affected: 0 instances in 1 group."
+
+
+def test_detailed_exit_codes(lab: Lab, cli: Cli) -> None:
+    """As of terraform: 2 if something would change, 0 if nothing would, 1 if a link is denied."""
+    app, db, cache = lab.group(), lab.group("*"), lab.group()
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    assert cli("plan", instance.id, "--detailed-exitcode") == 2
+    assert cli("plan", instance.id) == 0
+    lab.auto_link(lab.event(instance))
+    assert cli("plan", instance.id, "--detailed-exitcode") == 0
+    assert cli.out == "Nothing would change.\n"
+    lab.tag(instance, link_peer=f"{db.id}:tcp/1+tcp/2 {cache.id}:tcp/1")
+    assert cli("plan", instance.id, "--detailed-exitcode") == 1
+
+
+def test_markdown_is_literal(lab: Lab, cli: Cli, tmp_path: Any) -> None:
+    """What people wrote cannot break the table or become a link in it."""
+    app, db = lab.group(), lab.group("*")
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps(lab.request(app, db, "tcp/1", reason="a|b `[x](y)`")), encoding="utf-8")
+    assert cli("plan", str(path), "--markdown") == 0
+    assert cli.out.startswith("### What would change\n\n**Rules: 1 to add, 0 to remove.")
+    [row] = [line for line in cli.out.splitlines() if line.startswith("| `+`")]
+    assert row.endswith("| `chg-1  a\\|b '[x](y)'` |")

@@ -46,6 +46,22 @@ def test_a_sweep_prints_a_table(lab: Lab, cli: Cli) -> None:
     assert cli.err == ""  # no progress bar if stderr is not a terminal
 
 
+def test_a_dry_run_prints_only_what_would_change(lab: Lab, cli: Cli) -> None:
+    """Nothing about links that are as they should be; the exit code says whether anything would change, if asked."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    assert cli("sweep", "--dry-run", "--detailed-exitcode") == 2
+    assert f"+ tcp/1 from {app.id}@{HOME}" in cli.out
+    assert ("applied" in cli.out, "aliyun" in cli.out) == (False, False)
+    assert cli("sweep", "--dry-run", "--commands") == 0
+    assert "aliyun ecs AuthorizeSecurityGroup" in cli.out
+    lab.auto_link(lab.event(instance))
+    assert cli("sweep", "--dry-run", "--detailed-exitcode") == 0
+    assert cli.out == "Nothing would change.\n"
+    assert cli("sweep", "--detailed-exitcode") == 2
+    assert "--dry-run" in cli.err
+
+
 def test_held_removals_fail_the_command(lab: Lab, cli: Cli) -> None:
     """More removals than the policy allows in one run: exit code 1, also in a dry run."""
     app, db = lab.group(), lab.group("*")

@@ -11,6 +11,7 @@ from link_peer.domain.model import PRIORITY, Group, Instance, Party, Rule, RuleK
 from link_peer.runtime.ports import Ecs
 
 from link_peer_cli.clients import aliyun
+from link_peer_cli.clients.whatif.edits import GroupChange, net
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -36,6 +37,12 @@ class WhatIf:
             self._made[account] = _Ecs(self._cloud.ecs(account), self._region, self.changes)
         return self._made[account]
 
+    def changed_groups(self) -> list[GroupChange]:
+        """What is different in each group from what was read of it, by group. A rule that was added and removed again is
+        not."""
+        found = [change for ecs in self._made.values() for change in ecs.changed_groups()]
+        return sorted(found, key=lambda change: change.group)
+
     def identity(self, account: str) -> tuple[str, str]:
         """Return the (account uid, ARN) of the caller that reads an account."""
         return self._cloud.identity(account)
@@ -48,7 +55,18 @@ class _Ecs:
         self._region = region
         self._changes = changes
         self._rules: dict[str, list[Rule]] = {}
+        self._before: dict[str, list[Rule]] = {}
         self._tags: dict[str, dict[str, bool]] = {}  # by group: each changed tag, and whether it is set
+
+    def changed_groups(self) -> list[GroupChange]:
+        """What is different in each group."""
+        found = []
+        for group in dict.fromkeys([*self._rules, *self._tags]):
+            edits = net(self._before.get(group, []), self._rules.get(group, []))
+            tags = tuple(("+" if there else "-", name) for name, there in self._tags.get(group, {}).items())
+            if edits or tags:
+                found.append(GroupChange(Party(self.account, group), tuple(edits), tags))
+        return found
 
     def instances(self, ids: Sequence[str]) -> list[Instance]:
         return self._real.instances(ids)
@@ -89,7 +107,7 @@ class _Ecs:
         return self._real.address_taken(vpc, ip)
 
     def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
-        standing = self.rules(group)
+        standing = self._to_change(group)
         for number, (key, description) in enumerate(rules, len(self._changes)):
             standing.append(Rule(Party(self.account, group), f"new-{number}", key, "accept", PRIORITY, description))
         self._rules[group] = standing
@@ -98,12 +116,12 @@ class _Ecs:
     def modify(self, group: str, rule_id: str, description: str) -> str:
         self._rules[group] = [
             msgspec.structs.replace(rule, description=description, priority=PRIORITY) if rule.id == rule_id else rule
-            for rule in self.rules(group)
+            for rule in self._to_change(group)
         ]
         return self._note(aliyun.modify(self._region, group, rule_id, description))
 
     def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
-        self._rules[group] = [rule for rule in self.rules(group) if rule.id not in rule_ids]
+        self._rules[group] = [rule for rule in self._to_change(group) if rule.id not in rule_ids]
         return self._note(aliyun.revoke(self._region, group, rule_ids))
 
     def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:
@@ -114,6 +132,12 @@ class _Ecs:
     def untag(self, group: str, keys: Sequence[str]) -> str:
         self._tags.setdefault(group, {}).update(dict.fromkeys(keys, False))
         return self._note(aliyun.untag(self._region, group, keys))
+
+    def _to_change(self, group: str) -> list[Rule]:
+        """The rules of a group that is about to change. The first time, they are kept to compare with."""
+        standing = self.rules(group)
+        self._before.setdefault(group, list(standing))
+        return standing
 
     def _note(self, command: str) -> str:
         self._changes.append(Change(self.account, command))

@@ -1,0 +1,71 @@
+"""What a dry run would change, by group."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.model import Instance, Party, Rule, RuleKey
+from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.ports import Record
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """A rule that would be added `+`, changed `~` (its claims or priority) or removed `-`."""
+
+    sign: str
+    key: RuleKey
+
+
+class GroupChange(msgspec.Struct, frozen=True):
+    """What would change in one group. `tags` are signs and keys of managed tags. `instances` are its members: a change of a
+    group concerns all of them. None if they could not be read."""
+
+    group: Party
+    edits: tuple[Edit, ...]
+    tags: tuple[tuple[str, str], ...] = ()
+    instances: tuple[Instance, ...] | None = ()
+
+
+def net(before: Iterable[Rule], after: Iterable[Rule]) -> list[Edit]:
+    """Compare a group's rules by their ids: what was removed first, then changed, then added."""
+    old, new = {rule.id: rule for rule in before}, {rule.id: rule for rule in after}
+    removed = [Edit("-", rule.key) for id_, rule in old.items() if id_ not in new and rule.key]
+    changed = [Edit("~", rule.key) for id_, rule in old.items() if id_ in new and new[id_] != rule and rule.key]
+    added = [Edit("+", rule.key) for id_, rule in new.items() if id_ not in old and rule.key]
+    return [*removed, *changed, *added]
+
+
+def with_instances(delivery: Delivery, changes: Sequence[GroupChange]) -> list[GroupChange]:
+    """Read the members of each group whose rules would change."""
+    cloud = delivery.cloud("plan")
+
+    def members(group: Party) -> tuple[Instance, ...] | None:
+        try:
+            return tuple(delivery.retry(lambda: cloud.ecs(group.account).members(group.id)))
+        except LinkPeerError:
+            return None
+
+    return [
+        msgspec.structs.replace(change, instances=members(change.group) if change.edits else ()) for change in changes
+    ]
+
+
+def reasons(records: Iterable[Record]) -> Mapping[RuleFields, Record]:
+    """The newest record that names each rule."""
+    found: dict[RuleFields, Record] = {}
+    for record in records:
+        for rule in json.loads(record.get("rules") or "[]"):
+            found[tuple(rule[name] for name in ("account", "group", "source", "dest", "protocol", "ports"))] = record
+    return found
+
+
+RuleFields = tuple[str, ...]
+"""account, group, source, dest, protocol, ports: as records name a rule."""
+
+
+def fields_of(key: RuleKey) -> RuleFields:
+    """The fields by which records name a rule."""
+    return (key.group.account, key.group.id, key.source, key.dest, key.port.protocol, key.port.range)

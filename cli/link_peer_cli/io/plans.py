@@ -1,0 +1,167 @@
+"""A plan for people: what would change, by group, with the counts in the last line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from link_peer.domain.model import Instance, RuleKey
+from link_peer.runtime.ports import Record
+from rich.console import Console
+from rich.markup import escape
+
+from link_peer_cli.clients.whatif.cloud import Change
+from link_peer_cli.clients.whatif.edits import Edit, GroupChange, fields_of, reasons
+from link_peer_cli.io.lines import asker, folded, texts, why
+from link_peer_cli.io.records import print_advice, print_changes
+
+COLOURS = {"+": "green", "~": "yellow", "-": "red"}
+NAMED = 10  # instances of a group; of more, only their number
+DONE = ("applied", "unchanged", "removed")
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A plan: what would change, the records that say why, and those of them that a person must see."""
+
+    groups: Sequence[GroupChange]
+    records: Sequence[Record]
+    notable: Sequence[Record]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rules to add, change and remove; groups and instances affected; denials and failures."""
+        signs = Counter(edit.sign for group in self.groups for edit in group.edits)
+        instances = {instance.party for group in self.groups for instance in group.instances or ()}
+        outcomes = Counter(record.get("outcome", record["record"]) for record in self.notable)
+        return {
+            "add": signs["+"],
+            "change": signs["~"],
+            "remove": signs["-"],
+            "groups": sum(bool(group.edits) for group in self.groups),
+            "instances": len(instances),
+            **{name: outcomes[name] for name in ("denied", "failed", "attempt")},
+        }
+
+
+def notable(records: Sequence[Record]) -> list[Record]:
+    """The records that say more than that a rule is added or removed: what is denied, failed, or cannot be decided yet."""
+    return [record for record in records if record.get("outcome") not in DONE]
+
+
+def print_plan(
+    out: Console,
+    plan: Shown,
+    commands: Sequence[Change] | None = None,
+    verbs: Sequence[str] = ("add", "change", "remove"),
+) -> None:
+    """Print the groups with their rules, then what is denied and how to resolve that, and the counts. `commands` are the
+    commands that would do the same, if they are to be printed."""
+    because = reasons(plan.records)
+    for change in plan.groups:
+        out.print(f"[bold]{escape(str(change.group))}[/bold]  [dim]{escape(_members(change))}[/dim]", soft_wrap=True)
+        for edit in change.edits:
+            colour, reason = COLOURS[edit.sign], _reason(edit, because)
+            out.print(
+                f"  [{colour}]{edit.sign} {escape(rule_text(edit.key))}[/{colour}]  {escape(reason)}".rstrip(),
+                soft_wrap=True,
+            )
+        for sign, tag in change.tags:
+            out.print(f"  [dim]{sign} tag {escape(tag)}[/dim]", soft_wrap=True)
+    for text in texts(folded([{**record, "time": ""} for record in plan.notable])):
+        out.print(text, soft_wrap=True)
+    print_advice(out, (record.get("advice", "") for record in plan.notable))
+    if commands:
+        print_changes(out, commands)
+    if plan.groups or not plan.counts["attempt"]:
+        out.print(f"[bold]{escape(total(plan, verbs))}[/bold]", soft_wrap=True)
+
+
+def total(plan: Shown, verbs: Sequence[str]) -> str:
+    """The counts as a sentence."""
+    counts = plan.counts
+    names = dict(zip(("add", "change", "remove"), verbs, strict=True))
+    rules = ", ".join(f"{counts[name]} to {verb}" for name, verb in names.items() if name != "change" or counts[name])
+    troubles = ", ".join(f"{counts[name]} {name}" for name in ("denied", "failed") if counts[name])
+    if not plan.groups:
+        return "Nothing would change." + (f" Links: {troubles}." if troubles else "")
+    affected = f"{_number(counts['instances'], 'instance')} in {_number(counts['groups'], 'group')}"
+    return f"Rules: {rules}. Affected: {affected}." + (f" Links: {troubles}." if troubles else "")
+
+
+def markdown(plan: Shown, title: str, verbs: Sequence[str]) -> str:
+    """The plan for a pull request."""
+    because = reasons(plan.records)
+    lines = [f"### {title}", "", f"**{total(plan, verbs)}**"]
+    if plan.groups:
+        lines += ["", "| | rule | on group | affects | why |", "|---|---|---|---|---|"]
+    for change in plan.groups:
+        for edit in change.edits:
+            cells = (rule_text(edit.key), str(change.group), _members(change), _reason(edit, because))
+            lines.append(f"| `{edit.sign}` | {' | '.join(map(_cell, cells))} |")
+    if plan.notable:
+        lines += ["", "| link | outcome | why |", "|---|---|---|"]
+        for record in dict.fromkeys(map(_denial, plan.notable)):
+            lines.append(f"| {' | '.join(map(_cell, record))} |")
+    return "\n".join(lines)
+
+
+def documents(plan: Shown) -> dict[str, Any]:
+    """The groups and counts as JSON."""
+    groups = [
+        {
+            "group": change.group.id,
+            "account": change.group.account,
+            **{
+                name: [rule_text(edit.key) for edit in change.edits if edit.sign == sign]
+                for name, sign in (("add", "+"), ("change", "~"), ("remove", "-"))
+            },
+            "instances": None if change.instances is None else [one.party.id for one in change.instances],
+        }
+        for change in plan.groups
+    ]
+    return {"groups": groups, "counts": plan.counts}
+
+
+def rule_text(key: RuleKey) -> str:
+    """`tcp/3306 from sg-app@<uid>`, with the destination of a rule between instances."""
+    return f"{key.port} from {key.source}" + (f" to {key.dest}" if key.dest else "")
+
+
+def _reason(edit: Edit, because: Mapping[tuple[str, ...], Record]) -> str:
+    record = because.get(fields_of(edit.key))
+    if record is None:
+        return ""
+    asked = "" if asker(record) == record.get("function") else asker(record)
+    return "  ".join(filter(None, [asked, why(record)]))
+
+
+def _denial(record: Record) -> tuple[str, str, str]:
+    ends = " → ".join(filter(None, (record.get("from"), record.get("to"))))
+    link = " ".join(filter(None, (ends, record.get("ports"))))
+    return link or record.get("function", ""), record.get("outcome", record["record"]), why(record)
+
+
+def _members(change: GroupChange) -> str:
+    if change.instances is None:
+        return "its instances could not be read"
+    if not change.edits:
+        return ""
+    named = ", ".join(map(_name, change.instances)) if len(change.instances) <= NAMED else ""
+    count = "no instance" if not change.instances else _number(len(change.instances), "instance")
+    return f"affects {count}" + (f": {named}" if named else "")
+
+
+def _name(instance: Instance) -> str:
+    name = getattr(instance, "name", "")
+    return f"{instance.party.id} ({name})" if name else instance.party.id
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def _cell(text: str) -> str:
+    """Text in a cell of a Markdown table, literally: names and reasons come from people."""
+    return "`" + text.replace("`", "'").replace("|", "\\|").replace("\n", " ") + "`" if text else ""
