@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import msgspec
 import typer
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
     from link_peer_cli.clients.whatif.cloud import Change
     from link_peer_cli.io.environment import Environment
-    from link_peer_cli.io.plans import Shown
+    from link_peer_cli.review.plans import Shown
 
 
 def plan(
     what: Annotated[
         str, typer.Argument(help="An instance's id, or a file with one or an array of events or requests; - for stdin.")
-    ],
+    ] = "",
+    policy: Annotated[
+        str, typer.Option(help="Instead: a policy file, to see what it would open and close in all accounts.")
+    ] = "",
     commands: Commands = False,
     as_markdown: Markdown = False,
     detailed: Detailed = False,
@@ -39,9 +42,15 @@ def plan(
 
     from link_peer_cli.io.environment import load_environment
     from link_peer_cli.io.inputs import document, party
-    from link_peer_cli.io.plans import documents, markdown, print_plan
     from link_peer_cli.io.records import exit_code
+    from link_peer_cli.review.plans import documents, markdown, print_plan
 
+    if bool(what) == bool(policy):
+        raise BadInput("plan", "give an instance, a file of events or requests, or --policy FILE")
+    if policy:
+        if commands:
+            raise BadInput("--commands", "a policy is deployed, not carried out by commands")
+        _plan_policy(policy, as_markdown=as_markdown, detailed=detailed, as_json=as_json)
     raw = None if is_instance_id(what.partition("@")[0]) else document(what)
     if raw is not None:
         events.elements(raw, events.MAX_BATCH_BYTES)  # report an invalid file before a missing environment
@@ -66,6 +75,45 @@ def plan(
     raise typer.Exit(Exit.CHANGES if detailed and code is Exit.DONE and shown.groups else code)
 
 
+def _plan_policy(path: str, *, as_markdown: bool, detailed: bool, as_json: bool) -> NoReturn:
+    from rich.markup import escape
+    from rich.progress import Progress
+
+    from link_peer_cli.io.environment import load_environment, policy_file
+    from link_peer_cli.review.comparing import compare
+    from link_peer_cli.review.plans import Shown, documents, markdown, print_plan
+
+    new = policy_file(path, "--policy")
+    env = load_environment(reading=True)
+    err = console(stderr=True)
+    with Progress(console=err, transient=True, disable=as_json or not err.is_terminal) as bar:
+        tasks = {what: bar.add_task(what, total=None) for what in ("accounts read", "groups read")}
+        found = compare(env, new, lambda what, done, all_: bar.update(tasks[what], completed=done, total=all_))
+    shown = Shown(found.groups, found.records, [])
+    failed = [f"a test of the policy fails: {text}" for text in found.failing]
+    failed += [f"{what} could not be read: {why}" for what, why in found.gaps.items()]
+    notes = list(found.cautions)
+    if found.due:
+        notes.append(f"{found.due} more changes are due under the present policy, too: link-peer sweep --dry-run")
+    if as_json:
+        print_json({**documents(shown), "notes": notes, "problems": failed})
+    elif as_markdown:
+        text = markdown(shown, f"What {path} would open and close", VERBS)
+        print("\n".join([text, *(f"\n> `{note.replace('`', chr(39))}`" for note in [*failed, *notes])]))
+    else:
+        for colour, texts in (("red", failed), ("yellow", notes)):
+            for text in texts:
+                console().print(f"[{colour}]{escape(text)}[/{colour}]", soft_wrap=True)
+        print_plan(console(), shown, verbs=VERBS)
+    if failed:
+        raise typer.Exit(Exit.REFUSED)
+    raise typer.Exit(Exit.CHANGES if detailed and shown.groups else Exit.DONE)
+
+
+VERBS = ("open", "change", "close")
+"""What another policy does to rules."""
+
+
 class Planned(msgspec.Struct, frozen=True):
     """The records and calls that the functions would make, and the same for people."""
 
@@ -85,7 +133,7 @@ def planned(env: Environment, raw: bytes, hints: Sequence[Hint] = ()) -> Planned
 
     from link_peer_cli.clients.whatif.delivery import suppose
     from link_peer_cli.clients.whatif.edits import with_instances
-    from link_peer_cli.io.plans import Shown, notable
+    from link_peer_cli.review.plans import Shown, notable
 
     delivery, cloud, kept = suppose(env, "plan")
     elements: dict[str, list[object]] = {"auto_link": [], "cross_account": [], "sweep": []}

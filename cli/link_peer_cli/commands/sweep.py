@@ -44,8 +44,8 @@ def sweep(
     from link_peer_cli.clients.whatif.kept import Kept
     from link_peer_cli.io.environment import load_environment, require_known
     from link_peer_cli.io.inputs import account_uid
-    from link_peer_cli.io.plans import Shown, documents, notable, print_plan
     from link_peer_cli.io.records import print_records
+    from link_peer_cli.review.plans import Shown, documents, notable, print_plan
 
     if not dry_run and (commands or detailed):
         raise BadInput("--commands" if commands else "--detailed-exitcode", "it goes with --dry-run")

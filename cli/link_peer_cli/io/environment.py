@@ -131,6 +131,15 @@ def bare_environment() -> tuple[Settings, Clock]:
     return settings, NoticeClock(compose.clock_for_functions())
 
 
+def policy_file(path: str, field: str) -> Policy:
+    """The policy in a file that a person names. Raises PolicyError that gives the line at fault; BadInput for `field` if it
+    cannot be read."""
+    try:
+        return compose.load_policy(path)
+    except OSError as error:
+        raise BadInput(field, f"{path} cannot be read ({error.strerror})") from None
+
+
 def require_known(env: Environment, accounts: Iterable[str], field: str) -> None:
     """Raise BadInput for `field` unless the policy lists every one of these accounts."""
     for uid in accounts:

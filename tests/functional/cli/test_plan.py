@@ -8,9 +8,10 @@ import shlex
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.functional.command import Cli
-from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.lab import HOME, PEER, POLICY, Lab
 
 
 @pytest.fixture(name="cli")
@@ -306,3 +307,72 @@ def test_markdown_is_literal(lab: Lab, cli: Cli, tmp_path: Any) -> None:
     assert cli.out.startswith("### What would change\n\n**Rules: 1 to add, 0 to remove.")
     [row] = [line for line in cli.out.splitlines() if line.startswith("| `+`")]
     assert row.endswith("| `chg-1  a\\|b '[x](y)'` |")
+
+
+def proposed(tmp_path: Any, **changes: Any) -> str:
+    """The path of a policy file that differs from the deployed one."""
+    path = tmp_path / "proposed.yaml"
+    path.write_text(yaml.safe_dump({**POLICY, **changes}), encoding="utf-8")
+    return str(path)
+
+
+def test_another_policy_is_planned_before_it_is_deployed(living_lab: Lab, cli: Cli, tmp_path: Any) -> None:
+    """What it closes by a port that it denies, what it opens by an entry of `allow`; nothing is changed or recorded."""
+    lab = living_lab
+    app, db, cache = lab.group(), lab.group("*"), lab.group()
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/23 {cache.id}:tcp/6379"})
+    member = lab.instance(cache)
+    lab.auto_link(lab.event(instance))
+    before = (lab.changes(), len(lab.records()))
+    allow = [{"from": f"{app.id}@{HOME}", "to": f"{cache.id}@{HOME}", "ports": ["tcp/6379"]}]
+    path = proposed(tmp_path, deny={"ports": ["tcp/23"]}, allow=allow)
+    assert cli("plan", "--policy", path) == 0
+    lines = cli.out.splitlines()
+    assert f"{cache.id}@{HOME}  affects 1 instance: {member.id}" in lines
+    [opened] = [line for line in lines if line.startswith("  + ")]
+    [closed] = [line for line in lines if line.startswith("  - ")]
+    assert opened.startswith(f"  + tcp/6379 from {app.id}@{HOME}  tag of {instance.id}")
+    assert closed.startswith(f"  - tcp/23 from {app.id}@{HOME}")
+    assert "which the policy never opens" in closed
+    assert lines[-1] == "Rules: 1 to open, 1 to close. Affected: 1 instance in 2 groups."
+    assert (lab.changes(), len(lab.records())) == before
+    assert cli("plan", "--policy", path, "--detailed-exitcode") == 2
+    assert cli("plan", "--policy", path, "--markdown") == 0
+    assert cli.out.startswith(f"### What {path} would open and close\n\n**Rules: 1 to open, 1 to close.")
+    _, [document] = cli.json("plan", "--policy", path)
+    assert {group["group"]: (len(group["add"]), len(group["remove"])) for group in document["groups"]} == {
+        cache.id: (1, 0),
+        db.id: (0, 1),
+    }
+
+
+def test_an_equal_policy_opens_and_closes_nothing(living_lab: Lab, cli: Cli, tmp_path: Any) -> None:
+    """What is due anyway is no part of the difference; it is counted."""
+    app, db = living_lab.group(), living_lab.group("*")
+    living_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    assert cli("plan", "--policy", proposed(tmp_path), "--detailed-exitcode") == 0
+    assert cli.out.splitlines() == [
+        "1 more changes are due under the present policy, too: link-peer sweep --dry-run",
+        "Nothing would change.",
+    ]
+
+
+def test_a_policy_that_contradicts_its_tests_fails_the_plan(living_lab: Lab, cli: Cli, tmp_path: Any) -> None:
+    """Exit code 1, with the test. So does one with an account that cannot be read, or that leaves one out, it says what
+    stays behind."""
+    app, db = living_lab.group(), living_lab.group()
+    tests = [{"from": f"{app.id}@{HOME}", "accept": [f"{db.id}@{HOME}:tcp/23"]}]
+    path = proposed(tmp_path, deny={"ports": ["tcp/23"]}, tests=tests)
+    assert cli("plan", "--policy", path) == 1
+    assert "a test of the policy fails: tests[0].accept[0]" in cli.out
+    accounts = {uid: account for uid, account in POLICY["accounts"].items() if uid != PEER}
+    assert cli("plan", "--policy", proposed(tmp_path, accounts=accounts)) == 0
+    assert f"account {PEER} is not in it" in cli.out
+
+
+def test_a_plan_needs_one_thing_to_plan(cli: Cli, tmp_path: Any) -> None:
+    """An instance or file, or a policy; exit code 2 for neither, both, or a file that is not there."""
+    assert cli("plan") == 2
+    assert cli("plan", "i-a", "--policy", proposed(tmp_path)) == 2
+    assert cli("plan", "--policy", str(tmp_path / "nowhere.yaml")) == 2
+    assert cli("plan", "--policy", proposed(tmp_path), "--commands") == 2

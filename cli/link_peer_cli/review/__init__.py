@@ -1,0 +1,1 @@
+"""Changes before they are made: what a run or another policy would open and close."""
