@@ -154,8 +154,8 @@ def _members(change: GroupChange) -> str:
 
 
 def _name(instance: Instance) -> str:
-    name = getattr(instance, "name", "")
-    return f"{instance.party.id} ({name})" if name else instance.party.id
+    name = getattr(instance, "name", "")  # where names are read
+    return f"{instance.party.id} ({name})" if name not in ("", instance.party.id) else instance.party.id
 
 
 def _number(count: int, noun: str) -> str:
