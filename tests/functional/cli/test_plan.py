@@ -273,11 +273,12 @@ def test_a_plan_is_printed_by_group(lab: Lab, cli: Cli) -> None:
 
 
 def test_changed_and_removed_rules_have_their_own_signs(lab: Lab, cli: Cli) -> None:
-    """A rule that another claim keeps is changed; one without a claim is removed."""
+    """A rule that another claim keeps is changed; one without a claim is removed; one that stays as it is is not shown."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
     lab.auto_link(lab.event(instance))
     lab.cross_account(lab.request(app, db, "tcp/1"))
+    lab.cross_account(lab.request(app, db, "tcp/9", request_id="chg-9"))
     lab.tag(instance, link_peer=None)
     assert cli("plan", instance.id) == 0
     signs = [line.split()[:2] for line in cli.out.splitlines() if line.startswith("  ")]
@@ -376,3 +377,14 @@ def test_a_plan_needs_one_thing_to_plan(cli: Cli, tmp_path: Any) -> None:
     assert cli("plan", "i-a", "--policy", proposed(tmp_path)) == 2
     assert cli("plan", "--policy", str(tmp_path / "nowhere.yaml")) == 2
     assert cli("plan", "--policy", proposed(tmp_path), "--commands") == 2
+
+
+def test_members_that_cannot_be_read_are_not_counted_as_none(lab: Lab, cli: Cli) -> None:
+    """The plan itself succeeds."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    for as_json in ((), ("--json",)):
+        lab.cloud.faults.clear()
+        lab.fault(service="ecs", action="DescribeInstances", code="Forbidden.RAM", status=403, skip=1, times=None)
+        assert cli("plan", instance.id, *as_json) == 0
+        assert ('"instances": null' if as_json else f"{db.id}@{HOME}  its instances could not be read") in cli.out

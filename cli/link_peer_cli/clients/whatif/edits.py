@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
-from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Instance, Party, Rule, RuleKey
+from link_peer.engine.reader import Reader
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
@@ -40,17 +40,22 @@ def net(before: Iterable[Rule], after: Iterable[Rule]) -> list[Edit]:
 
 def with_instances(delivery: Delivery, changes: Sequence[GroupChange]) -> list[GroupChange]:
     """Read the members of each group whose rules would change."""
-    cloud = delivery.cloud("plan")
-
-    def members(group: Party) -> tuple[Instance, ...] | None:
-        try:
-            return tuple(delivery.retry(lambda: cloud.ecs(group.account).members(group.id)))
-        except LinkPeerError:
-            return None
-
+    reader = Reader(delivery.cloud("plan"), delivery.policy, delivery.clock, threads=delivery.readers, tolerant=True)
+    groups = {change.group for change in changes if change.edits}
+    reader.members(groups)
+    snapshot = reader.snapshot()
+    members: dict[Party, list[Instance]] = {group: [] for group in groups & snapshot.complete_groups}
+    for party, instance in sorted(snapshot.instances.items()):
+        for group in instance.groups:
+            members.get(Party(party.account, group), []).append(instance)
     return [
-        msgspec.structs.replace(change, instances=members(change.group) if change.edits else ()) for change in changes
+        msgspec.structs.replace(change, instances=_frozen(members.get(change.group))) if change.edits else change
+        for change in changes
     ]
+
+
+def _frozen(instances: list[Instance] | None) -> tuple[Instance, ...] | None:
+    return None if instances is None else tuple(instances)
 
 
 def reasons(records: Iterable[Record]) -> Mapping[RuleFields, Record]:
