@@ -108,7 +108,7 @@ def audit(
 def _print(records: Sequence[Record], form: Form, limit: int | None, title: str = "") -> None:
     """Print the newest records, repeats folded. Without a title: what has just come, one line each."""
     from link_peer_cli.io.lines import Line, folded, texts
-    from link_peer_cli.io.records import print_advice
+    from link_peer_cli.io.records import print_advice_of
 
     if form is not Form.LINES:
         for record in records[-limit:] if limit else records:
@@ -127,7 +127,7 @@ def _print(records: Sequence[Record], form: Form, limit: int | None, title: str 
     for text in texts(shown):
         out.print(text, soft_wrap=True)
     if title:
-        print_advice(out, (line.record.get("advice", "") for line in shown))
+        print_advice_of(out, (line.record for line in shown))
 
 
 def _print_trouble(error: Transient, wait: float) -> None:

@@ -22,6 +22,11 @@ def print_records(out: Console, title: str, records: Sequence[Record], words: Ma
     out.print(f"[bold]{escape(title)}[/bold]")
     for text in texts(folded(records), words):
         out.print(text, soft_wrap=True)
+    print_advice_of(out, records)
+
+
+def print_advice_of(out: Console, records: Iterable[Record]) -> None:
+    """Print how to resolve what these records deny."""
     print_advice(out, map(_advice, records))
 
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from link_peer_cli.clients.whatif.cloud import Change
 from link_peer_cli.clients.whatif.edits import Edit, GroupChange, fields_of, reasons
 from link_peer_cli.io.lines import asker, folded, texts, why
-from link_peer_cli.io.records import print_advice, print_changes
+from link_peer_cli.io.records import print_advice_of, print_changes
 
 COLOURS = {"+": "green", "~": "yellow", "-": "red"}
 NAMED = 10  # instances of a group; of more, only their number
@@ -71,7 +71,7 @@ def print_plan(
             out.print(f"  [dim]{sign} tag {escape(tag)}[/dim]", soft_wrap=True)
     for text in texts(folded([{**record, "time": ""} for record in plan.notable])):
         out.print(text, soft_wrap=True)
-    print_advice(out, (record.get("advice", "") for record in plan.notable))
+    print_advice_of(out, plan.notable)
     if commands:
         print_changes(out, commands)
     if plan.groups or not plan.counts["attempt"]:
