@@ -34,6 +34,7 @@ from link_peer_cli.commands import (
     verify,
 )
 from link_peer_cli.commands import map as map_command
+from link_peer_cli.commands import test as test_command
 from link_peer_cli.io.exits import run
 
 app = typer.Typer(
@@ -88,6 +89,7 @@ COMMANDS = (
 for command in COMMANDS:
     app.command()(command)
 app.command("map")(map_command.draw_map)
+app.command("test")(test_command.run_tests)
 app.add_typer(account.app, name="account")
 
 

@@ -221,6 +221,7 @@ def _report(
     as_json: bool,
 ) -> None:
     """Print what was or would be closed, and what is left."""
+    from link_peer_cli.io.lines import PLANNED
     from link_peer_cli.io.records import print_changes, print_records
 
     problems = {**chosen.problems, **(closed.problems if closed else {})}
@@ -240,7 +241,7 @@ def _report(
         )
     else:
         out, err = console(), console(stderr=True)
-        print_records(out, "planned decisions" if dry_run else "decisions", records)
+        print_records(out, "planned decisions" if dry_run else "decisions", records, PLANNED if dry_run else None)
         if dry_run:
             print_changes(out, changes)
         for text in left:

@@ -31,6 +31,7 @@ ROLES = {"reader": ("link-peer-reader", "link-peer-reader"), "operator": ("link-
 COMMANDS = {
     "plan": ("plan", "{instance}"),
     "map": ("map", "--format", "html"),
+    "test": ("test",),
     "explain": ("explain", "{instance}", "{group}"),
     "links": ("links",),
     "stale": ("stale",),
@@ -97,6 +98,7 @@ def test_a_command_needs_no_more(
     instance = lab.instance(app_group, tags={"link-peer": f"{db.id}@{PEER}"})
     lab.instance(db)
     lab.cross_account(lab.request(app_group, db, "tcp/1"))
+    lab.policy(tests=[{"from": f"{app_group.id}@{HOME}", "deny": [f"{db.id}@{PEER}:tcp/22"]}])
     lab.cloud.world.policy = str(lab.policy_path)
     lab.cloud.endpoint = "http://127.0.0.1:1"
     deploy(lab.cloud, in_process=True)

@@ -1,0 +1,51 @@
+"""`link-peer test`: judge the tests of a policy on what the cloud says now."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.markup import escape
+
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.exits import Exit
+from link_peer_cli.io.options import JsonLines
+
+
+def run_tests(
+    policy: Annotated[str, typer.Option(help="Judge this policy file instead of the one in use.")] = "",
+    as_json: JsonLines = False,
+) -> None:
+    """Run the policy's tests: what must be accepted is consented to now, and what must be denied is neither consented to nor
+    let in by anybody's rules. Changes nothing."""
+    from link_peer.domain.model import ports_text
+    from link_peer.engine.reader import Reader
+    from link_peer.planning.policy_tests import Verdict
+
+    from link_peer_cli.clients.whatif.delivery import suppose
+    from link_peer_cli.inventory.reading import View
+    from link_peer_cli.io.environment import load_environment, policy_file
+    from link_peer_cli.review.live_tests import judge
+
+    env = load_environment(reading=True)
+    if policy:
+        env = msgspec.structs.replace(env, policy=policy_file(policy, "--policy"))
+    delivery, cloud, _ = suppose(env, "test")
+    view = View(Reader(cloud, env.policy, env.clock, threads=delivery.readers, tolerant=True), env.policy)
+    found = judge(env.policy, view, env.clock.now())
+    out = console()
+    words = {True: "[green]pass[/green]   ", False: "[red]FAIL[/red]   ", None: "[yellow]unknown[/yellow]"}
+    results = [None if one.verdict is Verdict.OPEN else one.verdict is one.expected for one in found]
+    for one, passed in zip(found, results, strict=True):
+        if as_json:
+            ends = {"from": str(one.source), "to": str(one.target), "ports": ports_text(one.ports)}
+            verdict = {"expected": one.expected.value, "verdict": one.verdict.value, "why": one.why}
+            print_json({"test": one.at, **ends, **verdict, "passed": passed})
+        else:
+            out.print(f"{words[passed]}  {escape(str(one))}", soft_wrap=True)
+    if not as_json:
+        counts = f"{results.count(True)} passed, {results.count(False)} failed"
+        out.print(f"[bold]{counts}, {results.count(None)} unknown[/bold]" if found else "The policy has no tests.")
+    if not all(results):
+        raise typer.Exit(Exit.REFUSED)

@@ -1,0 +1,112 @@
+"""The policy's `tests`, judged on what the cloud says now.
+
+| test     | fails if                                                                                          |
+|----------|---------------------------------------------------------------------------------------------------|
+| `accept` | the link would be denied: by the policy, for lack of consent, by a lock, for lack of a route, …   |
+| `deny`   | the link would be opened for whoever asks, or packets pass already, by anybody's rules            |
+
+Packets on ports must pass on none of them; a test without ports is about the mutual link, so everything must pass for it
+to fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from link_peer.domain.denial import ReasonCode
+from link_peer.domain.model import ALL, Link, Party, Port
+from link_peer.domain.policy import Policy
+from link_peer.planning import policy_tests
+from link_peer.planning.effect import End, between, end_in, end_of
+from link_peer.planning.evaluate import Verdict as Judged
+from link_peer.planning.evaluate import evaluate
+from link_peer.planning.policy_tests import Finding, Verdict
+
+from link_peer_cli.inventory.reading import View
+from link_peer_cli.inventory.scene import Scene
+
+_UNREAD = (ReasonCode.NO_ACCESS, ReasonCode.NONE)
+"""The reasons of a denial that says nothing yet: an account could not be read."""
+
+
+def judge(policy: Policy, view: View, now: float) -> list[Finding]:
+    """A finding for each link of each test, in the file's order. Verdict.OPEN: something that decides could not be read.
+
+    `now` is in epoch seconds.
+    """
+    findings = policy_tests.judge(policy, now)
+    view.around(party for found in findings for party in (found.source, found.target))
+    view.deciding((found.source, found.target) for found in findings)
+    return [_live(policy, view, found, now) for found in findings]
+
+
+def _live(policy: Policy, view: View, found: Finding, now: float) -> Finding:
+    if found.source.is_group != found.target.is_group:
+        return found
+    link = Link(found.source, found.target, found.ports)
+    judged = evaluate(view.scene.snapshot, policy, link, now)
+    if judged.open_questions:
+        view.answer(judged.open_questions)
+        judged = evaluate(view.scene.snapshot, policy, link, now)
+    verdict, why = _verdict(judged)
+    if found.expected is Verdict.DENIED and verdict is Verdict.DENIED:
+        passes, detail = _passing(view.scene, link)
+        if passes is None:
+            verdict, why = Verdict.OPEN, f"it is not known whether packets pass: {detail}"
+        elif passes:
+            verdict, why = Verdict.ALLOWED, f"packets pass already: {detail}"
+    return msgspec.structs.replace(found, verdict=verdict, why=why)
+
+
+def _verdict(judged: Judged) -> tuple[Verdict, str]:
+    if judged.denial is None:
+        return Verdict.ALLOWED, "; ".join(judged.consent)
+    verdict = Verdict.OPEN if judged.denial.code in _UNREAD else Verdict.DENIED
+    return verdict, f"{judged.denial.code.value}: {judged.denial.detail}"
+
+
+def _passing(scene: Scene, link: Link) -> tuple[bool | None, str]:
+    """Whether packets of a link pass, between any two instances of its ends; and what decides."""
+    if not link.mutual:
+        return _any(scene, link.source, link.target, link.ports)
+    there, back = (_all(scene, *ends) for ends in ((link.source, link.target), (link.target, link.source)))
+    return there if there[0] is False or (there[0] is None and back[0] is not False) else back
+
+
+def _any(scene: Scene, source: Party, target: Party, ports: Sequence[Port]) -> tuple[bool | None, str]:
+    unknown = ""
+    for start, end in _pairs(scene, source, target):
+        for port in ports:
+            effect = between(scene.snapshot, start, end, (port,))
+            if effect.passes or effect.passed:
+                return True, effect.detail
+            if effect.passes is None:
+                unknown = unknown or effect.detail
+    return (None, unknown) if unknown else (False, "")
+
+
+def _all(scene: Scene, source: Party, target: Party) -> tuple[bool | None, str]:
+    """Whether everything passes, between any two instances."""
+    unknown = ""
+    for start, end in _pairs(scene, source, target):
+        effect = between(scene.snapshot, start, end, (ALL,))
+        if effect.passes:
+            return True, effect.detail
+        if effect.passes is None:
+            unknown = unknown or effect.detail
+    return (None, unknown) if unknown else (False, "")
+
+
+def _pairs(scene: Scene, source: Party, target: Party) -> Iterator[tuple[End, End]]:
+    """The ends of each pair of instances; of a group without instances, one that would be in it alone."""
+    for start in _ends(scene, source):
+        for end in _ends(scene, target):
+            yield start, end
+
+
+def _ends(scene: Scene, party: Party) -> list[End]:
+    found = list(dict.fromkeys(map(end_of, scene.members(party))))
+    if party.is_group and not found and (alone := end_in(scene.snapshot, party)):
+        return [alone]
+    return found
