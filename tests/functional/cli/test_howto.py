@@ -1,0 +1,106 @@
+"""The how-to pages work as written: their commands and tag changes in order, on a running local cloud."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import hcl2
+import pytest
+from link_peer.domain.tags import is_group_id
+from link_peer.inbound import policy_file
+from link_peer_cli.clients.local_cloud import environment, running
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.identity import Caller
+from link_peer_local.world import describe
+
+pytestmark = pytest.mark.http
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGES = sorted((ROOT / "docs/howto").glob("*.md"))
+COMMANDS = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+TAGS = re.compile(r"^\| on \| key \| value \|\n\|[-|]+\|\n((?:\|.*\n)+)", re.MULTILINE)
+LIMIT_SECONDS = 600
+ACCOUNTS = """
+  "1000000000000001": {name: a@aliyun.com}
+  "1000000000000002": {role: "acs:ram::1000000000000002:role/link-peer", external_id: example}
+"""
+
+
+def names(path: Path) -> str:
+    return path.stem
+
+
+@pytest.fixture(name="cloud")
+def _cloud(request: pytest.FixtureRequest) -> Iterator[LocalCloud]:
+    """The world that the page names."""
+    found = re.match(r"<!-- world: ([\w-]+) -->\n", request.getfixturevalue("page").read_text("utf-8"))
+    assert found is not None
+    with running(found[1]) as cloud:
+        yield cloud
+
+
+def steps(text: str) -> list[tuple[str, str]]:
+    """The commands (`sh`) and the tag tables (`tag`) of a page, in order; a command line may be continued."""
+    found = [(match.start(), "sh", match[1]) for match in COMMANDS.finditer(text)]
+    found += [(match.start(), "tag", match[1]) for match in TAGS.finditer(text)]
+    return [
+        (kind, line)
+        for _, kind, block in sorted(found)
+        for line in re.sub(r" \\\n\s*", " ", block).splitlines()
+        if line.strip()
+    ]
+
+
+def set_tag(cloud: LocalCloud, row: str) -> None:
+    """What the console does: the tag of a table's row, set by its account."""
+    on, key, value = re.findall(r"`([^`]+)`", row)
+    resource, _, account = on.partition("@")
+    account = account or cloud.world.home
+    params = {
+        "RegionId": cloud.region,
+        "ResourceType": "securitygroup" if is_group_id(resource) else "instance",
+        "ResourceId.1": resource,
+        "Tag.1.Key": key,
+        "Tag.1.Value": value,
+    }
+    cloud.ecs.call(Caller(account, f"acs:ram::{account}:root"), "TagResources", params)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names)
+def test_the_page_works_as_written(page: Path, cloud: LocalCloud) -> None:
+    """Each command exits with 0, or with 1 where its comment says so."""
+    settings = {**os.environ, **environment(describe(cloud)), "PATH": f"{Path(sys.executable).parent}:{os.defpath}"}
+    ran = 0
+    for kind, line in steps(page.read_text("utf-8")):
+        if kind == "tag":
+            set_tag(cloud, line)
+            continue
+        assert line.startswith("link-peer "), line
+        waits = line.replace("--wait", f"--wait --timeout {LIMIT_SECONDS}")
+        done = subprocess.run(  # noqa: S603  # what a reader of the page would run
+            ["/bin/bash", "-c", waits], cwd=ROOT, env=settings, capture_output=True, text=True, timeout=LIMIT_SECONDS
+        )
+        assert done.returncode == int("# exits 1" in line), f"{line}\n{done.stdout}\n{done.stderr}"
+        ran += 1
+    assert ran
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names)
+def test_the_other_snippets_are_valid(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """YAML is part of a valid policy, HCL parses, and Python runs in the project's folder."""
+    text = page.read_text("utf-8")
+    for language, snippet in re.findall(r"^```(\w+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        if language == "yaml":
+            policy_file.parse(f"deployment: prod\naccounts:{ACCOUNTS}{snippet}")
+        elif language == "hcl":
+            assert hcl2.loads(snippet)["resource"]  # type: ignore[attr-defined]  # exported by its star import
+        elif language == "python":
+            monkeypatch.chdir(ROOT)
+            exec(snippet, {})  # noqa: S102  # the page's own text
+        else:
+            assert language in {"sh", "console"}
