@@ -174,7 +174,7 @@ def _ranges(read: YamlReader, node: Node, at: str) -> tuple[str, ...]:
         except ValueError:
             network = ""
         # IPv4Network also reads a netmask, and an address without a prefix length.
-        if network != text:
+        if not network or network != text:
             problem = f"{quoted(text)} is not an IPv4 network like 10.20.0.0/16, without host bits"
             read.fail(item, f"{at}[{number}]", problem)
         networks.append(network)

@@ -232,6 +232,7 @@ REFUSED = {
         f"accounts.{B}.ranges: must be a list",
     ),
     "ranges empty": (changed("[10.20.0.0/16, 192.168.0.1/32]", "[]"), 8, "leave `ranges` out to accept every private"),
+    "range empty": (changed("10.20.0.0/16", '""'), 8, "is not an IPv4 network"),
     "range with host bits": (
         changed("10.20.0.0/16", "10.20.0.1/16"),
         8,

@@ -1,0 +1,225 @@
+"""docs/schemas/ says of a policy, a request and a world what their parsers say, as far as a schema can."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from link_peer.domain.errors import PolicyError
+from link_peer.inbound import policy_file, requests
+from link_peer_local import world
+from link_peer_local.cloud import LocalCloud
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMAS = {p.name: json.loads(p.read_text("utf-8")) for p in (ROOT / "docs/schemas").glob("*.json")}
+REGISTRY: Registry[Any] = Registry().with_resources(
+    [(name, DRAFT202012.create_resource(schema)) for name, schema in SCHEMAS.items()]
+)
+NOW = datetime(2026, 11, 25, 7, 0, tzinfo=timezone.utc).timestamp()
+WORLDS = sorted(world.WORLDS.glob("*.yaml"))
+
+POLICY: dict[str, Any] = {
+    "deployment": "prod",
+    "accounts": {
+        "1000000000000001": {"name": "a"},
+        "1000000000000002": {
+            "name": "b",
+            "role": "acs:ram::1000000000000002:role/link-peer",
+            "external_id": "example-1",
+            "ranges": ["10.20.0.0/16"],
+            "queue": "link-peer-requests-b",
+        },
+    },
+    "accept_tags": True,
+    "allow": [
+        {"from": "sg-app@1000000000000001", "to": "sg-db@1000000000000002", "ports": ["tcp/3306", "tcp/8000-8010"]},
+        {"from": "*@1000000000000001", "to": "i-m@1000000000000002", "until": "2027-01-01T00:00:00Z"},
+    ],
+    "deny": {"ports": ["tcp/22"]},
+    "limits": {"removals_per_run": 0, "max_ports": 1, "max_port_span": 1, "max_peers": 1, "max_days": None},
+    "paused": "opening",
+    "tests": [{"from": "i-app@1000000000000001", "accept": ["sg-db@1000000000000002:tcp/1+icmp"], "deny": []}],
+}
+REQUEST: dict[str, Any] = {
+    "version": 1,
+    "request_id": "chg-1042",
+    "action": "link",
+    "region": "cn-qingdao",
+    "from": {"account": "1000000000000001", "party": "sg-app"},
+    "to": {"account": "1000000000000002", "party": "sg-db"},
+    "ports": ["tcp/3306", "icmp"],
+    "expires_at": "2026-11-25T08:00:00.5+08:00",
+    "until": "2027-01-01T00:00:00Z",
+    "reason": "reads",
+    "requested_by": "team",
+    "attempt": 3,
+}
+PLAIN = {name: value for name, value in REQUEST.items() if name not in {"ports", "until", "reason", "requested_by"}}
+REQUESTS = (
+    REQUEST,
+    {**PLAIN, "action": "sync"},
+    {**PLAIN, "action": "unlink", "ports": ["udp/53"]},
+    {
+        **{name: value for name, value in PLAIN.items() if name not in {"from", "to"}},
+        "request_id": "look-1",
+        "action": "look",
+        "party": {"account": "1000000000000001", "party": "i-app"},
+    },
+)
+WRONG: tuple[Any, ...] = (
+    None,
+    "",
+    "?",
+    7,
+    -1,
+    1.5,
+    True,
+    [],
+    {},
+    ["?"],
+    {"?": "?"},
+    "tcp/3306",
+    "sg-x@100000000000009",
+)
+BEYOND_A_SCHEMA = re.compile(
+    "no role|is not listed|is already the queue|host bits|low to high|is not acs:ram::|more than 24 hours|reserved for"
+    "|both parties must be|must be 1 to 128 printable"
+)
+"""What relates two values, or calculates: a schema cannot say it."""
+
+
+def validator(name: str) -> Draft202012Validator:
+    schema = SCHEMAS[f"{name}.schema.json"]
+    return Draft202012Validator(schema, registry=REGISTRY)
+
+
+def paths(node: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value in a document, the document itself left out."""
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in children:
+        yield (*at, key)
+        yield from paths(value, (*at, key))
+
+
+def mutations(document: Any) -> Iterator[tuple[str, Any]]:
+    """The document with each of its values left out, replaced by each wrong value, and each mapping extended."""
+    for path in paths(document):
+        for wrong in ("left out", "extended", *WRONG):
+            mutant = copy.deepcopy(document)
+            parent = mutant
+            for key in path[:-1]:
+                parent = parent[key]
+            if wrong == "left out":
+                del parent[path[-1]]
+            elif wrong == "extended":
+                if not isinstance(parent, dict):
+                    continue
+                parent["unknown"] = 1
+            else:
+                parent[path[-1]] = wrong
+            yield f"{path}: {wrong!r}", mutant
+
+
+def policy_problem(document: Any) -> str:
+    """Why the parser refuses a policy; empty if it does not."""
+    try:
+        policy_file.parse(yaml.safe_dump(document))
+    except PolicyError as error:
+        return str(error)
+    return ""
+
+
+def request_problem(document: Any) -> str:
+    """Why the parser refuses a request; empty if it does not, or only because of its age or region."""
+    try:
+        requests.decode(json.dumps(document), region="cn-qingdao", now=NOW)
+    except requests.BadRequest as error:
+        return str(error)
+    except requests.DeniedRequest:
+        pass
+    return ""
+
+
+def differences(name: str, document: Any, problem: Any) -> list[str]:
+    """The mutants on which schema and parser disagree."""
+    check, found, refused = validator(name), [], 0
+    assert problem(document) == ""
+    assert [error.message for error in check.iter_errors(document)] == []
+    for what, mutant in mutations(document):
+        said, valid = problem(mutant), check.is_valid(mutant)
+        refused += not valid
+        if valid != (not said) and not (valid and BEYOND_A_SCHEMA.search(said)):
+            found.append(f"{what}: schema {'accepts' if valid else 'refuses'}, parser: {said or 'accepts'}")
+    assert refused
+    return found
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_schema_is_one(name: str) -> None:
+    Draft202012Validator.check_schema(SCHEMAS[name])
+
+
+def test_the_policy_schema_agrees_with_the_parser() -> None:
+    """On the fullest policy, and on each mutation of it that has to do with form."""
+    assert differences("policy", POLICY, policy_problem) == []
+
+
+@pytest.mark.parametrize("document", REQUESTS, ids=lambda document: document["action"])
+def test_the_request_schema_agrees_with_the_parser(document: Any) -> None:
+    """On each kind of message, and on each mutation of it that has to do with form."""
+    assert differences("request", document, request_problem) == []
+
+
+def test_the_shipped_policy_names_its_schema_and_follows_it() -> None:
+    text = (ROOT / "policy.yaml").read_text("utf-8")
+    assert text.startswith("# yaml-language-server: $schema=docs/schemas/policy.schema.json\n")
+    validator("policy").validate(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize("path", WORLDS, ids=lambda path: path.stem)
+def test_each_world_names_its_schema_and_follows_it(path: Path) -> None:
+    text = path.read_text("utf-8")
+    [relative] = re.findall(r"\A# yaml-language-server: \$schema=(\S+)\n", text)
+    assert (path.parent / relative).resolve() == ROOT / "docs/schemas/world.schema.json"
+    validator("world").validate(yaml.safe_load(text))
+
+
+def test_a_world_without_a_required_key_is_refused_by_both(tmp_path: Path) -> None:
+    """What the schema requires is exactly what the loader cannot do without."""
+    full = yaml.safe_load((world.WORLDS / "shop.yaml").read_text("utf-8"))
+    missed = 0
+    for path in [p for p in paths(full) if isinstance(p[-1], str) and p[0] not in {"policy"} and "rules" not in p]:
+        mutant = copy.deepcopy(full)
+        parent = mutant
+        for key in path[:-1]:
+            parent = parent[key]
+        if parent is mutant["accounts"] or path[-1] in {"tags", "groups", "instances", "id"} or "tags" in path:
+            continue  # what else names them fails, or not, by what it says
+        del parent[path[-1]]
+        file = tmp_path / "world.yaml"
+        file.write_text(yaml.safe_dump(mutant), "utf-8")
+        try:
+            world.load(LocalCloud(), file)
+            loads = True
+        except world.WorldError:
+            loads = False
+        assert validator("world").is_valid(mutant) == loads, path
+        missed += not loads
+    assert missed
+
+
+def test_the_world_schema_knows_every_key_that_the_loader_reads() -> None:
+    """A key that only one of them knows is a mistake."""
+    source = Path(world.__file__).read_text("utf-8")
+    read = set(re.findall(r'(?:text\[|text\.get\()"(\w+)"', source))
+    assert read == SCHEMAS["world.schema.json"]["properties"].keys()
