@@ -1,0 +1,90 @@
+"""The Chinese pages say what the English ones say: the same structure, snippets, tables and links."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAIRS = [(ROOT / "README.md", ROOT / "README.zh-CN.md")] + [
+    (page, ROOT / "docs/zh/howto" / page.name) for page in sorted((ROOT / "docs/howto").glob("*.md"))
+]
+FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FIGURE = "mermaid"  # its labels are prose
+HAN = re.compile(r"[\u4e00-\u9fff]")
+
+both = pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=[english.stem for english, _ in PAIRS])
+
+
+def snippets(text: str) -> list[tuple[str, str]]:
+    """Each code block with its language, without comments; of a figure only the number of lines."""
+    return [
+        (language, str(code.count("\n")) if language == FIGURE else re.sub(r"(?m)\s*(?:^|\s)# .*$", "", code))
+        for language, code in FENCED.findall(text)
+    ]
+
+
+def tables(text: str) -> list[tuple[int, int]]:
+    """The rows and columns of each table."""
+    found = re.findall(r"(?:^\|.*\n)+", FENCED.sub("", text), re.MULTILINE)
+    return [(table.count("\n"), table.splitlines()[1].count("|")) for table in found]
+
+
+def code_in_tables(text: str) -> list[str]:
+    """What is in backticks in tables: names and values that nobody translates."""
+    return re.findall(r"`[^`]+`", "".join(re.findall(r"^\|.*\n", text, re.MULTILINE)))
+
+
+def links(page: Path) -> list[Path]:
+    """The files that a page leads to, a Chinese page counted as its English one."""
+    english = {chinese: of for of, chinese in PAIRS}
+    found = [
+        (page.parent / target).resolve() for target in re.findall(r"\]\(([^)#\s:]+)[^)]*\)", page.read_text("utf-8"))
+    ]
+    assert [path for path in found if not path.exists()] == []
+    return sorted(english.get(path, path) for path in found if path not in {*PAIRS[0]})
+
+
+def test_every_chinese_page_has_an_english_one() -> None:
+    assert {chinese for _, chinese in PAIRS} == {ROOT / "README.zh-CN.md", *(ROOT / "docs/zh").rglob("*.md")}
+
+
+@both
+def test_headings_are_the_same_in_number_and_level(english: Path, chinese: Path) -> None:
+    levels = [
+        re.findall(r"^(#+) ", FENCED.sub("", page.read_text("utf-8")), re.MULTILINE) for page in (english, chinese)
+    ]
+    assert levels[0] == levels[1]
+
+
+@both
+def test_snippets_are_the_same_except_comments(english: Path, chinese: Path) -> None:
+    assert snippets(chinese.read_text("utf-8")) == snippets(english.read_text("utf-8")) != []
+
+
+@both
+def test_tables_have_the_same_rows_columns_and_names(english: Path, chinese: Path) -> None:
+    texts = [page.read_text("utf-8") for page in (english, chinese)]
+    assert tables(texts[0]) == tables(texts[1])
+    assert code_in_tables(texts[0]) == code_in_tables(texts[1])
+
+
+@both
+def test_links_lead_to_the_same_pages(english: Path, chinese: Path) -> None:
+    """In Chinese where there is a Chinese page."""
+    assert links(chinese) == links(english)
+    translated = {of for of, _ in PAIRS[1:]}
+    own = {(chinese.parent / target).resolve() for target in re.findall(r"\]\(([^)#\s:]+)", chinese.read_text("utf-8"))}
+    assert not own & translated
+
+
+@both
+def test_paragraphs_are_translated(english: Path, chinese: Path) -> None:
+    """As many paragraphs and list items; none of more than a few words was left in English."""
+    pages = [FENCED.sub("", page.read_text("utf-8")).split("\n") for page in (english, chinese)]
+    prose = [[line for line in page if line and not line.startswith(("|", "<!--"))] for page in pages]
+    assert len(prose[0]) == len(prose[1])
+    left = [line for line in prose[1] if not HAN.search(line) and len(line.split()) > 3]
+    assert left == []
