@@ -1,0 +1,38 @@
+"""docs/reference.md is generated from the code, and leaves nothing out."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(name="generator", scope="module")
+def _generator() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "docs/generate_reference.py"))
+
+
+def test_the_page_is_current(generator: dict[str, Any]) -> None:
+    assert generator["PAGE"].read_text("utf-8") == generator["reference"](), "run: python docs/generate_reference.py"
+
+
+def test_every_setting_has_a_meaning(generator: dict[str, Any]) -> None:
+    """Each variable in the sources, and no other."""
+    assert generator["settings_read"]() == generator["SETTINGS"].keys()
+
+
+def test_every_searchable_field_has_a_meaning(generator: dict[str, Any]) -> None:
+    page = generator["reference"]()
+    index = json.loads((ROOT / "deploy/sls-index.json").read_text("utf-8"))["keys"]
+    assert {name for name in index if f"`{name}`" not in page} == set()
+
+
+def test_every_option_is_explained(generator: dict[str, Any]) -> None:
+    """No row of a command's table has an empty last cell."""
+    commands = generator["reference"]().split("## Settings")[0]
+    assert [line for line in commands.splitlines() if line.startswith("| `") and line.endswith("|  |")] == []
