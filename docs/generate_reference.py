@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ OTHERS = {"LINK_PEER_PACKAGE", "LINK_PEER_TERRAFORM", "LINK_PEER_TEST_DEPLOY"}
 def settings_read() -> set[str]:
     """The names of settings in the sources of the functions, the commands and the deployment."""
     files = [path for folder in ("shared", "cli", "functions") for path in sorted((ROOT / folder).rglob("*.py"))]
+    files = [path for path in files if "selftest" not in path.parts]  # its questions name variables of a person's shell
     text = "".join(path.read_text("utf-8") for path in [*files, ROOT / "s.yaml"])
     return set(re.findall(r"\bLINK_PEER_[A-Z]+(?:_[A-Z]+)*\b(?!_)", text)) - OTHERS
 
@@ -112,7 +113,7 @@ def _fields() -> Iterator[str]:
         rows = []
         for names, (meaning, *_) in documented.items():
             types = sorted({index[name]["type"] for name in names if name in index})
-            shown = meaning.replace("see below", "see [audit.md](audit.md#fields)")
+            shown = meaning.replace("see below", "see [audit.md](audit.md#fields)").replace("](#", "](audit.md#")
             rows.append((", ".join(f"`{name}`" for name in names), ", ".join(types), shown))
         yield from _table(("field", "type", "meaning"), rows)
 
@@ -137,7 +138,7 @@ def _row(line: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(re.findall(r"`([\w-]+)`", first)), tuple(rest)
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
     if rows:
         yield f"| {' | '.join(header)} |"
         yield "|---" * len(header) + "|"

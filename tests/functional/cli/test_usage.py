@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from link_peer_cli.main import app
 
@@ -39,6 +43,15 @@ def test_usage_errors_come_first(
     cli = Cli(capsys)
     assert cli(*command.split()) == 2
     assert "LINK_PEER" not in cli.err
+
+
+def test_the_shell_completes_commands_and_options() -> None:
+    """Asked as bash asks, which sets three variables."""
+    for words, wanted in (("link-peer st", ["stale"]), ("link-peer audit --out", ["--outcome"])):
+        asked = {"_LINK_PEER_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        program = [sys.executable, "-c", "from link_peer_cli.main import main; main()"]
+        done = subprocess.run(program, env={**os.environ, **asked}, capture_output=True, text=True, check=True)  # noqa: S603  # our own module
+        assert done.stdout.split() == wanted
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
