@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
@@ -17,6 +18,7 @@ from link_peer.domain.errors import PolicyError
 from link_peer.inbound import policy_file, requests
 from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.knobs import Knobs
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
@@ -223,3 +225,11 @@ def test_the_world_schema_knows_every_key_that_the_loader_reads() -> None:
     source = Path(world.__file__).read_text("utf-8")
     read = set(re.findall(r'(?:text\[|text\.get\()"(\w+)"', source))
     assert read == SCHEMAS["world.schema.json"]["properties"].keys()
+
+
+def test_the_world_schema_knows_every_knob_and_its_readings() -> None:
+    """As msgspec derives them from the class."""
+    derived = msgspec.json.schema(Knobs)["$defs"]["Knobs"]
+    shown = SCHEMAS["world.schema.json"]["$defs"]["knobs"]
+    assert shown == {name: value for name, value in derived.items() if name not in {"title", "description"}}
+    assert shown["additionalProperties"] is False
