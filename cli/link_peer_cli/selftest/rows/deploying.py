@@ -295,3 +295,20 @@ section.by_hand(
     test="as role `link-peer` there: `aliyun ecs TagResources $R --ResourceType securitygroup --ResourceId.1 $B --Tag.1.Key link-lock --Tag.1.Value x`",
     expected="`Forbidden.RAM`",
 )
+section.by_hand(
+    128,
+    why="needs OOS and a chat",
+    assumed="OOS accepts the approval template, `ACS::ExecuteAPI` sends the request to the queue in the form that the function reads, and a refused approval sends nothing",
+    depends="deploy/oos/approve-link.yaml",
+    test='`aliyun oos ValidateTemplateContent --RegionId cn-qingdao --Content "$(cat deploy/oos/approve-link.yaml)"`; start an execution and approve it, start another and refuse it; `link-peer audit`',
+    expected="no error; an outcome for the first, no record for the second",
+    cleanup="delete the template",
+)
+section.by_hand(
+    129,
+    why="needs a chat",
+    assumed="The variables of the content template in deploy/notify/dingtalk.yaml resolve, `alert.annotations.desc` among them",
+    depends="docs/notifications.md",
+    test="make an alert fire",
+    expected="a message with its text filled in",
+)

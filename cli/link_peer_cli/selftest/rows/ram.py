@@ -59,7 +59,7 @@ section.by_hand(
     why="needs a role whose name has capitals, deployed as a function's role",
     assumed="The function role's name is matched in lower case",
     depends="fc3 converts it to lower case; the default names are in lower case already",
-    test="`s deploy -y` with `LINK_PEER_ROLE` in capitals; `s invoke sweep`",
+    test="`s deploy -y` with a role in s.yaml whose name has capitals; `s invoke sweep`",
     expected="the function runs as that role",
     cleanup="`s remove`",
 )
@@ -295,7 +295,7 @@ section.by_hand(
     why="needs the deployed functions",
     assumed="The function role needs permission for the function logstore in FC 3.0",
     depends="the policy grants it",
-    test='`aliyun ram CreatePolicyVersion --PolicyName $LINK_PEER_ROLE --SetAsDefault true --PolicyDocument "$(cat without-log.json)"`: deploy/ram-function-role.json without that statement; `s invoke sweep`; `s logs sweep`',
+    test='`aliyun ram CreatePolicyVersion --PolicyName link-peer-fc --SetAsDefault true --PolicyDocument "$(cat without-log.json)"`: deploy/ram-function-role.json without that statement; `s invoke sweep`; `s logs sweep`',
     expected="no log; with the statement again, a log",
     cleanup="`aliyun ram SetDefaultPolicyVersion` to the version before; delete the new one",
 )
