@@ -24,6 +24,7 @@ from link_peer_cli.commands import (
     links,
     local,
     lock,
+    package,
     plan,
     replay,
     request,
@@ -35,6 +36,7 @@ from link_peer_cli.commands import (
 )
 from link_peer_cli.commands import map as map_command
 from link_peer_cli.commands import test as test_command
+from link_peer_cli.commands import version as version_command
 from link_peer_cli.io.exits import run
 
 app = typer.Typer(
@@ -85,6 +87,8 @@ COMMANDS = (
     failed.failed,
     replay.replay,
     selftest.selftest,
+    package.package,
+    version_command.version,
 )
 for command in COMMANDS:
     app.command()(command)
