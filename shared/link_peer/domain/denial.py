@@ -6,6 +6,7 @@ the fact that decided, and what to do about it. `DESCRIPTIONS` says what each co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import Enum
 
@@ -131,9 +132,20 @@ HUMAN_RULE = Denial(ReasonCode.HUMAN_RULE, "a person's rule already admits the s
 # tags and events
 
 
-def bad_tag(problem: object) -> Denial:
-    """A peer in a `link-peer` tag that cannot be parsed."""
+_OTHER_PRODUCT = re.compile(r"(rm|r|lb)-[0-9a-z]{1,60}(?![^:@])")
+_ALLOW_LISTS = {
+    "rm": "aliyun rds ModifySecurityIps --DBInstanceId {id} --DBInstanceIPArrayName link_peer --ModifyMode Append --SecurityIps <addresses>",
+    "r": "aliyun r-kvstore ModifySecurityIps --InstanceId {id} --SecurityIpGroupName link_peer --ModifyMode Append --SecurityIps <addresses>",
+    "lb": 'aliyun slb AddAccessControlListEntry --AclId <access control list of {id}> --AclEntrys \'[{{"entry":"<network>"}}]\'',
+}
+"""The commands that open RDS, Redis and SLB, which have allow lists of their own [doc APIs of the three products]."""
+
+
+def bad_tag(problem: object, written: str) -> Denial:
+    """A peer in a `link-peer` tag that cannot be parsed. `written` is what the tag says of it."""
     advice = "write peers as sg-…, i-… or sg-…@<account uid>, with ports as :tcp/3306+udp/53"
+    if other := _OTHER_PRODUCT.match(written):
+        advice = "no security group decides about it: " + _ALLOW_LISTS[other[1]].format(id=other[0])
     return Denial(ReasonCode.BAD_TAG, str(problem), advice)
 
 

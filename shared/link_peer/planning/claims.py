@@ -63,7 +63,8 @@ def representative(snapshot: Snapshot, instance: Instance, peer: Group | None) -
 def _unreadable(snapshot: Snapshot, instance: Instance, tag: str, problem: BadInput) -> DesiredLink:
     source = representative(snapshot, instance, None) or instance.party
     link = Link(source, Party(instance.party.account, ""))
-    return DesiredLink(link, TAG, instance.party, tag, denials.bad_tag(problem), raw=tag.partition("=")[2])
+    written = tag.partition("=")[2]
+    return DesiredLink(link, TAG, instance.party, tag, denials.bad_tag(problem, written), raw=written)
 
 
 def _desired(snapshot: Snapshot, instance: Instance, tag: str, peer: Peer) -> DesiredLink:

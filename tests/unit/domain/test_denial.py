@@ -142,3 +142,26 @@ def test_a_denial_says_what_decided_and_what_to_do(denial: Denial, code: str, de
     assert denial.code.value == code
     assert detail in denial.detail
     assert advice in denial.advice
+
+
+@pytest.mark.parametrize(
+    ("written", "command"),
+    [
+        ("rm-bp1db", "aliyun rds ModifySecurityIps --DBInstanceId rm-bp1db "),
+        ("r-bp1cache:tcp/6379", "aliyun r-kvstore ModifySecurityIps --InstanceId r-bp1cache "),
+        (
+            "lb-bp1front@1000000000000002",
+            "aliyun slb AddAccessControlListEntry --AclId <access control list of lb-bp1front>",
+        ),
+    ],
+)
+def test_a_peer_of_another_product_gets_the_command_that_opens_it(written: str, command: str) -> None:
+    """RDS, Redis and SLB have allow lists of their own."""
+    denial = denials.bad_tag("problem", written)
+    assert (denial.code, denial.detail) == (ReasonCode.BAD_TAG, "problem")
+    assert command in denial.advice
+
+
+@pytest.mark.parametrize("written", ["rm-", "rm-bp1;reboot", "rm-BP1", "xrm-bp1", "r-bp1 x", "sg-", "", "rm-\u202eabc"])
+def test_nothing_else_is_put_into_a_command(written: str) -> None:
+    assert "aliyun" not in denials.bad_tag("problem", written).advice
