@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +96,25 @@ def test_ci_runs_everything_on_every_supported_python() -> None:
 
 def test_coverage_has_a_floor() -> None:
     """`make test` fails below it, and where one of the files that must be executed whole is not."""
-    measured, whole, _rest = commands_of("test")
-    assert " tests/unit tests/functional --cov " in measured
+    measured, whole, others = commands_of("test")
+    assert " $(MEASURED) --cov " in measured
+    assert others.endswith(" $(OTHERS)")
     assert whole == ".venv/bin/coverage report --include='$(WHOLE)' --fail-under=100"
     [patterns] = re.findall(r"^WHOLE := (.+)$", read("Makefile"), re.MULTILINE)
     for pattern in patterns.split(","):
         assert len(list((ROOT / "shared").glob(pattern))) == 1, pattern
     [least] = re.findall(r"^fail_under = ([0-9.]+)$", read("pyproject.toml"), re.MULTILINE)
     assert float(least) >= 99
+
+
+def test_make_test_runs_every_folder_of_tests() -> None:
+    """What is not measured is among the others."""
+    folders = {path.name for path in (ROOT / "tests").iterdir() if any(path.glob("**/test_*.py"))}
+    printed = subprocess.run(["make", "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S607
+    run = re.findall(r"(?<![=/])tests/([\w/]+)", printed)
+    assert folders <= {name.partition("/")[0] for name in run}
+    assert "functional/cli" in run
+    assert "--ignore=tests/functional/cli" in printed
 
 
 def test_a_part_of_the_tests_runs_in_another_time_zone() -> None:
