@@ -384,7 +384,7 @@ def test_without_the_audit_log_who_asked_is_not_known(lab: Lab, ask: Asking, mon
 
 
 def test_names_are_printed_as_text(lab: Lab, ask: Asking) -> None:
-    """Whoever may rename an instance does not control anybody's terminal."""
+    """A person who may rename an instance does not control anybody's terminal."""
     group = lab.group()
     a, b = lab.instance(group, name="\x1b[31m[bold]evil"), lab.instance(group)
     ask.cli("explain", a.id, b.id)

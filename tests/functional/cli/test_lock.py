@@ -161,7 +161,7 @@ def test_the_lock_of_another_stays(lab: Lab, cli: Cli) -> None:
 
 
 def test_a_pause_does_not_stop_a_closing(lab: Lab, cli: Cli) -> None:
-    """Whoever closes wants it closed. That the functions have another policy is said."""
+    """A close is carried out all the same. That the functions have another policy is said."""
     links = Linked(lab)
     lab.policy(paused=True)
     assert cli("close", links.cache.id) == 0

@@ -105,7 +105,7 @@ def test_a_single_consumer_gets_every_shard(group: LogClient) -> None:
 
 
 def test_a_shard_changes_hands_when_its_reader_has_stopped(group: LogClient) -> None:
-    """The first consumer is told to leave two shards; the second gets each when the first no longer reports it."""
+    """The first consumer has to give up two shards; the second gets each when the first no longer reports it."""
     beat(group, "one")
     beat(group, "one", 0, 1, 2, 3)
     assert beat(group, "two") == []
