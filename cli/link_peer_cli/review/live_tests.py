@@ -3,7 +3,7 @@
 | test     | fails if                                                                                          |
 |----------|---------------------------------------------------------------------------------------------------|
 | `accept` | the link would be denied: by the policy, for lack of consent, by a lock, for lack of a route, …   |
-| `deny`   | the link would be opened if requested, or packets pass already, by anybody's rules            |
+| `deny`   | the link would be opened if requested, or packets pass already, by anybody's rules                |
 
 Packets on ports must pass on none of them; a test without ports is about the mutual link, so everything must pass for it
 to fail.
