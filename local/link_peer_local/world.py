@@ -42,6 +42,8 @@ def load(cloud: LocalCloud, world: str | Path = DEFAULT) -> World:
     path = Path(world)
     if not path.suffix:
         path = WORLDS / f"{world}.yaml"
+        if not path.exists():
+            raise WorldError(f"{str(world)!r} is neither a file nor one of {', '.join(bundled())}")
     try:
         text = yaml.safe_load(path.read_text(encoding="utf-8"))
         cloud.world = _Loader(cloud, text).load()
@@ -50,6 +52,11 @@ def load(cloud: LocalCloud, world: str | Path = DEFAULT) -> World:
     except (OSError, TypeError, ValueError, yaml.YAMLError) as problem:
         raise WorldError(f"{path}: {problem}") from problem
     return cloud.world
+
+
+def bundled() -> list[str]:
+    """The names of the worlds that come with the local cloud."""
+    return sorted(path.stem for path in WORLDS.glob("*.yaml"))
 
 
 def describe(cloud: LocalCloud) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def explain(
         str,
         typer.Argument(
             metavar="A",
-            help="Who sends: sg-…, i-… or an instance's name; with @<account uid or name> where that is not clear.",
+            help="Who sends: sg-…, i-…, or a group's or instance's name; with @<account uid or name> where needed.",
         ),
     ],
     target: Annotated[str, typer.Argument(metavar="B", help="Who is to be reached.")],

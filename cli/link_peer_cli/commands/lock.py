@@ -253,6 +253,8 @@ def _report(
             err.print(f"[yellow]the functions have another policy: {escape(warning)}[/yellow]", soft_wrap=True)
         if not dry_run:
             removed = sum(record["outcome"] == "removed" for record in records)
+            if locked and not removed:  # a person who sees 0 alone would look for what went wrong
+                out.print("This command found no rule left to remove. The functions close locked groups, too.")
             out.print(f"groups locked: {len(locked)}; links closed: {removed}; rules left: {len(left)}")
         if closed is None:
             out.print(f"The keys are not of account {env.policy.home}: the next sweep removes the rules.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from link_peer.domain.errors import BadInput, LinkPeerError
-from link_peer.domain.model import Party
+from link_peer.domain.model import Group, Instance, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import is_account_uid, is_group_id, is_instance_id, managed_tag, quoted
 from link_peer.engine.reader import Reader
@@ -13,7 +13,7 @@ from link_peer.planning.decision import Question
 
 from link_peer_cli.inventory.scene import Scene
 
-PARTY = "sg-…, i-… or an instance's name, optionally with @<account uid or name>"
+PARTY = "sg-…, i-…, or the name of a group or an instance, optionally with @<account uid or name>"
 
 
 class View:
@@ -67,8 +67,8 @@ class View:
         self._reader.questions(questions)
 
     def find(self, text: str, field: str) -> Party:
-        """The party that a person means: an id or an instance's name, in the account given with `@`, else in whichever has
-        it. Raises BadInput for `field` if there is none, or more than one."""
+        """The party that a person means: an id, or the name of a group or an instance, in the account given with `@`, else in
+        any. Raises BadInput for `field` if there is none, or more than one."""
         name, at, where = text.partition("@")
         accounts = [account_named(self.policy, where, field)] if at else sorted(self.policy.accounts)
         if is_group_id(name) or is_instance_id(name):
@@ -77,9 +77,12 @@ class View:
             snapshot = self._reader.snapshot()
             found = [party for party in parties if party in snapshot.groups or party in snapshot.instances]
         else:
-            self._reader.everything(accounts)
-            shown = self._reader.snapshot().instances
-            found = sorted(party for party, one in shown.items() if one.name == name and party.account in accounts)
+            self._reader.side_by_side(
+                lambda: self._reader.everything(accounts), lambda: self._reader.all_groups(accounts)
+            )
+            snapshot = self._reader.snapshot()
+            shown: list[Group | Instance] = [*snapshot.groups.values(), *snapshot.instances.values()]
+            found = sorted(one.party for one in shown if one.name == name and one.party.account in accounts)
         if len(found) == 1:
             return found[0]
         if found:

@@ -161,6 +161,16 @@ def test_parties_are_named_by_id_or_name_and_accounts_by_uid_or_name(lab: Lab, a
     assert ask(app.id, f"{db.id}@b@aliyun.com")["to"] == db.id
 
 
+def test_a_group_may_be_given_by_its_name(lab: Lab, ask: Asking) -> None:
+    """If no other group or instance has that name."""
+    app, db = lab.group(), lab.group(account=PEER, name="ledger")
+    assert ask(app.id, "ledger")["to"] == db.id
+    other = lab.instance(app, name="ledger")
+    assert ask.cli("explain", app.id, "ledger") == 2
+    assert other.id in ask.cli.err
+    assert db.id in ask.cli.err
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
