@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 
 import msgspec
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.hint import Hint
-from link_peer.domain.model import Party, Rule
+from link_peer.domain.model import Group, Party, Rule
 from link_peer.domain.tags import LOCK_TAG, managed_tag
 from link_peer.engine.converge import converge
 from link_peer.engine.reader import Reader
@@ -25,6 +25,7 @@ from link_peer_cli.clients.whatif.delivery import closing
 from link_peer_cli.io.environment import Environment
 
 Progress = Callable[[str, int, int], None]
+PAGE = 50  # groups read between two steps of the progress
 
 
 class Closed(msgspec.Struct, frozen=True):
@@ -35,6 +36,15 @@ class Closed(msgspec.Struct, frozen=True):
     changes: list[Change]
     left: list[Rule]
     problems: dict[str, str]
+
+    def __add__(self, other: Closed) -> Closed:
+        """Both, as if one run had done it."""
+        return Closed(
+            self.records + other.records,
+            self.changes + other.changes,
+            self.left + other.left,
+            self.problems | other.problems,
+        )
 
 
 def close(
@@ -76,6 +86,24 @@ def close_locked(
             problems[str(group)] = str(error)
         progress()
     return Closed(kept.outcomes, changes, left, problems)
+
+
+def untagged(
+    env: Environment, accounts: Sequence[str], known: Container[Party], progress: Callable[[int, int], None]
+) -> tuple[list[Group], dict[str, str]]:
+    """The groups of these accounts that hold rules of ours and are not `known`, having lost their managed tag: the rules of
+    every group are read. Also why an account could not be read. `progress` gets how many groups were read, and of how many."""
+    delivery, _, _ = closing(env, [], {}, dry_run=env.reading)
+    reader = Reader(delivery.cloud("close"), env.policy, env.clock, threads=delivery.readers, tolerant=True)
+    groups = {group.party: group for group in reader.all_groups(accounts) if group.party not in known}
+    asked = sorted(party for party, group in groups.items() if group.rule_count)
+    for start in range(0, len(asked), PAGE):
+        reader.rules(asked[start : start + PAGE])
+        progress(min(start + PAGE, len(asked)), len(asked))
+    snapshot = reader.snapshot()
+    holders = {rule.group for rule, _ in owned_rules(snapshot, env.policy, env.settings.region)}
+    failed = {**snapshot.refused_accounts, **snapshot.failed_accounts}
+    return [groups[party] for party in sorted(holders)], {uid: str(error) for uid, error in failed.items()}
 
 
 def _names(event: str, caller: str) -> dict[str, str]:

@@ -28,8 +28,8 @@ OURS = "link-peer close by "
 TAG_VALUE = 128  # characters
 
 Groups = Annotated[list[str] | None, typer.Argument(help="sg-…, optionally with @<uid>.", metavar="[GROUP]...")]
-Account = Annotated[str, typer.Option(help="All managed groups of this account.")]
-All = Annotated[bool, typer.Option("--all", help="All managed groups of all accounts.")]
+Account = Annotated[str, typer.Option(help="All of its groups: that hold rules of link-peer, or are locked.")]
+All = Annotated[bool, typer.Option("--all", help="The same for all accounts.")]
 Profiles = Annotated[
     list[str] | None,
     typer.Option("--profile", help="A profile of the `aliyun` CLI with keys of another account; repeat for more."),
@@ -59,7 +59,7 @@ def close(
     The tag in another account is written with keys of that account (`--profile`); without, its owner gets the command.
     """
     from link_peer.domain.errors import BadInput
-    from link_peer.domain.tags import LOCK_TAG, iso, managed_tag
+    from link_peer.domain.tags import iso, managed_tag
 
     from link_peer_cli.checks.running import other_policy
     from link_peer_cli.io.environment import load_environment
@@ -74,16 +74,65 @@ def close(
             raise BadInput("--yes", "it would ask before it closes: give --yes, or --dry-run to see what")
         typer.confirm(f"Lock {len(chosen.tags)} groups and remove their rules?", abort=True)
     value = f"{OURS}{tags.caller[: TAG_VALUE - len(OURS) - 21]} {iso(env.clock.now())}"
-    due = [group for group, found in chosen.tags.items() if LOCK_TAG not in found]
+    done = _lock(env, tags, chosen.tags, value, dry_run=dry_run, quiet=as_json)
+    if at_home and not groups:
+        lost, problems = _untagged(env, [account] if account else sorted(env.policy.accounts), chosen.tags, as_json)
+        done = done.plus(_lock(env, tags, lost, value, dry_run=dry_run, quiet=as_json))
+        chosen.problems |= problems
+    _report(env, chosen, done, other_policy(env) if at_home else "", dry_run, as_json)
+
+
+class Locked(msgspec.Struct, frozen=True):
+    """What was or would be done: the groups that are locked; the command for the owner, for groups of which there are no
+    keys; why an account refused; and what was closed, None where the keys cannot enter home."""
+
+    groups: list[Party]
+    foreign: dict[Party, str]
+    problems: dict[str, str]
+    closed: Closed | None
+
+    def plus(self, other: Locked) -> Locked:
+        """Both, one after the other."""
+        closed = self.closed + other.closed if self.closed and other.closed else self.closed
+        return Locked(self.groups + other.groups, self.foreign | other.foreign, self.problems | other.problems, closed)
+
+
+def _lock(
+    env: Environment, tags: GroupTags, groups: dict[Party, dict[str, str]], value: str, *, dry_run: bool, quiet: bool
+) -> Locked:
+    """Lock groups, given with their tags, and remove the rules of link-peer from them."""
+    from link_peer.domain.tags import LOCK_TAG
+
+    due = [group for group, found in groups.items() if LOCK_TAG not in found]
     commands = {group: tags.commands(group, {LOCK_TAG: value}, [])[0] for group in due}
     foreign = {group: commands[group] for group in due if group.account not in tags.accounts}
+    problems: dict[str, str] = {}
     if not dry_run:
         mine = [group for group in due if group not in foreign]
-        chosen.problems |= _each_account(mine, lambda some: tags.put(some, {LOCK_TAG: value}))
-    locks = {group: commands.get(group, "") if dry_run else "" for group in chosen.tags if group not in foreign}
-    locks = {group: command for group, command in locks.items() if str(group.account) not in chosen.problems}
-    closed = _remove(env, locks, tags.caller, dry_run=dry_run, quiet=as_json) if at_home else None
-    _report(env, chosen, closed, foreign, list(locks), other_policy(env) if at_home else "", dry_run, as_json)
+        problems = _each_account(mine, lambda some: tags.put(some, {LOCK_TAG: value}))
+    locks = {group: commands.get(group, "") if dry_run else "" for group in groups if group not in foreign}
+    locks = {group: command for group, command in locks.items() if str(group.account) not in problems}
+    at_home = tags.own == env.policy.home
+    closed = _remove(env, locks, tags.caller, dry_run=dry_run, quiet=quiet) if at_home else None
+    return Locked(list(locks), foreign, problems, closed)
+
+
+def _untagged(
+    env: Environment, accounts: list[str], known: dict[Party, dict[str, str]], quiet: bool
+) -> tuple[dict[Party, dict[str, str]], dict[str, str]]:
+    """The groups with rules of link-peer that lost their managed tag, with their tags; and why an account could not be
+    read. Shows the progress: the rules of every group are read."""
+    from rich.progress import Progress
+
+    from link_peer_cli.clients.closing import untagged
+
+    err = console(stderr=True)
+    with Progress(console=err, transient=True, disable=quiet or not err.is_terminal) as bar:
+        task = bar.add_task("groups without the managed tag read", total=None)
+        found, problems = untagged(
+            env, accounts, known, lambda done, all_: bar.update(task, completed=done, total=all_)
+        )
+    return {group.party: dict(group.tags) for group in found}, problems
 
 
 def reopen(
@@ -213,9 +262,7 @@ def _remove(env: Environment, locks: dict[Party, str], caller: str, *, dry_run: 
 def _report(
     env: Environment,
     chosen: Chosen,
-    closed: Closed | None,
-    foreign: dict[Party, str],
-    locked: list[Party],
+    done: Locked,
     warning: str,
     dry_run: bool,
     as_json: bool,
@@ -224,7 +271,8 @@ def _report(
     from link_peer_cli.io.lines import PLANNED
     from link_peer_cli.io.records import print_changes, print_records
 
-    problems = {**chosen.problems, **(closed.problems if closed else {})}
+    closed, locked, foreign = done.closed, done.groups, done.foreign
+    problems = {**chosen.problems, **done.problems, **(closed.problems if closed else {})}
     records, changes = (closed.records, closed.changes) if closed else ([], [])
     left = [f"{rule.id} on {rule.group}" for rule in closed.left] if closed else []
     if as_json:

@@ -103,6 +103,23 @@ def test_everything_is_closed(lab: Lab, cli: Cli) -> None:
     assert [LOCK in lab.tags(group) for group in links.groups] == [True, False, True]
 
 
+@pytest.mark.parametrize("scope", [("--all",), ("--account", HOME)])
+def test_a_group_that_lost_its_managed_tag_is_closed_too(lab: Lab, cli: Cli, scope: tuple[str, ...]) -> None:
+    """Terraform removes tags that it does not know. A group without rules of link-peer is not locked."""
+    links = Linked(lab)
+    other = lab.group()
+    lab.tag(links.cache, **{MANAGED: None})
+    code, [shown] = cli.json("close", *scope, "--dry-run", "--profile", "peer")
+    assert code == 0
+    assert [links.cache.id in change["command"] for change in shown["commands"]].count(True) == 2
+    assert links.counts() == [1, 1, 1]
+    code, [shown] = cli.json("close", *scope, "--yes", "--profile", "peer")
+    assert (code, shown["left"], links.counts()) == (0, [], [0, 0, 0])
+    assert f"{links.cache.id}@{HOME}" in shown["locked"]
+    assert LOCK in lab.tags(links.cache)
+    assert LOCK not in lab.tags(other)
+
+
 def test_without_keys_of_an_account_its_owner_gets_the_command(lab: Lab, cli: Cli) -> None:
     """Link-peer's own role may not lock there; home's half of the link goes, and so does theirs."""
     links = Linked(lab)
