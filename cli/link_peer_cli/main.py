@@ -38,6 +38,7 @@ from link_peer_cli.commands import map as map_command
 from link_peer_cli.commands import test as test_command
 from link_peer_cli.commands import version as version_command
 from link_peer_cli.io.exits import run
+from link_peer_cli.io.options import Command
 
 app = typer.Typer(
     name="link-peer",
@@ -55,15 +56,37 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _choose(ctx: typer.Context, param: typer.CallbackParam, value: str) -> None:
+    """Note `--profile` or `--region`. What is given after the command beats what is given before it."""
+    if value or ctx.parent is None:
+        keys.CHOSEN[param.opts[0].lstrip("-")] = value
+
+
 @app.callback()
 def _options(
     _version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
-    profile: Annotated[str, typer.Option(help="Use the keys and the region of this profile of the `aliyun` CLI.")] = "",
+    _profile: Annotated[
+        str,
+        typer.Option(
+            "--profile",
+            help="Use the keys and the region of this profile of the `aliyun` CLI.",
+            callback=_choose,
+            expose_value=False,
+        ),
+    ] = "",
+    _region: Annotated[
+        str,
+        typer.Option(
+            "--region",
+            help="Work in this region. Default: LINK_PEER_REGION, else the region of the profile.",
+            callback=_choose,
+            expose_value=False,
+        ),
+    ] = "",
 ) -> None:
     """Options of `link-peer` itself."""
-    keys.CHOSEN[:] = [profile] if profile else []
 
 
 COMMANDS = (
@@ -95,6 +118,8 @@ for command in COMMANDS:
 app.command("map")(map_command.draw_map)
 app.command("test")(test_command.run_tests)
 app.add_typer(account.app, name="account")
+for info in [*app.registered_commands, *account.app.registered_commands]:
+    info.cls = Command
 
 
 def main(args: list[str] | None = None) -> NoReturn:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.tags import quoted
 from link_peer.runtime.settings import Credentials
 
 PROFILE = "ALIBABA_CLOUD_PROFILE"
 """The variable that names a profile; `link-peer --profile` sets CHOSEN."""
 
-CHOSEN: list[str] = []
-"""The profile of the option `--profile`, which beats keys in the environment, as with the `aliyun` CLI; empty without it."""
+CHOSEN = {"profile": "", "region": ""}
+"""What the options `--profile` and `--region` of `link-peer` give; empty without them. They beat the environment, as with
+the `aliyun` CLI."""
+
+
+_REGION = re.compile(r"[a-z]{2}(-[a-z0-9]+){1,3}")
 
 
 def cli_file() -> Path:
@@ -52,14 +58,24 @@ def own_keys(env: Mapping[str, str], profile: str = "") -> Callable[[], Credenti
 
 
 def _provider(profile: str) -> Any:
-    logging.getLogger("credentials").setLevel(logging.CRITICAL)  # the SDK prints what the chain tried and did not find
+    from alibabacloud_credentials.provider import CLIProfileCredentialsProvider, DefaultCredentialsProvider
+
+    # The SDK prints what the chain tried and did not find. It sets the level when it is imported.
+    logging.getLogger("credentials").setLevel(logging.CRITICAL + 1)
     if profile:
-        from alibabacloud_credentials.provider import CLIProfileCredentialsProvider
-
         return CLIProfileCredentialsProvider(profile_name=profile, profile_file=str(cli_file()))
-    from alibabacloud_credentials.provider import DefaultCredentialsProvider
-
     return DefaultCredentialsProvider()
+
+
+def region_in_use(env: Mapping[str, str]) -> str:
+    """Return the region that a command works in: that of `--region`, else of the environment, else of the profile; empty if
+    there is none. Raises BadInput for what is no region's name."""
+    given = CHOSEN["region"]
+    found = given or env.get("LINK_PEER_REGION") or env.get("FC_REGION") or region_of(env, CHOSEN["profile"])
+    if found and not _REGION.fullmatch(found):
+        source = "--region" if given else "LINK_PEER_REGION"
+        raise BadInput(source, f"{quoted(found)} is not a region such as cn-hangzhou")
+    return found
 
 
 def region_of(env: Mapping[str, str], profile: str = "") -> str:

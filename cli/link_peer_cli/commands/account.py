@@ -33,7 +33,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-Uid = Annotated[str, typer.Argument(help="The account's uid.")]
+Uid = Annotated[str, typer.Argument(help="The account's uid, or its name in the policy.")]
 Profile = Annotated[
     str, typer.Option(help="A profile of the `aliyun` CLI with keys of that account, which may change its RAM.")
 ]
@@ -64,7 +64,7 @@ def add(
     from link_peer_cli.io.inputs import account_uid
     from link_peer_cli.io.policy_text import entry
 
-    account_uid(uid, "uid")
+    uid = account_uid(uid, "uid")
     if external_id and not re.fullmatch(r"[A-Za-z0-9+=,.@:/_-]{2,128}", external_id):
         raise BadInput("--external-id", "2 to 128 of A-Z, a-z, 0-9 and +=,.@:/_-")
     env = load_own(without_keys=True)
@@ -152,7 +152,7 @@ def remove(
     from link_peer_cli.io.environment import load_environment, load_own, require_known
     from link_peer_cli.io.inputs import account_uid
 
-    account_uid(uid, "uid")
+    uid = account_uid(uid, "uid")
     env = load_environment(reading=dry_run)
     require_known(env, [uid], "uid")
     if uid == env.policy.home:

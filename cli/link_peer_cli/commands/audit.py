@@ -45,7 +45,7 @@ def audit(
     party: Annotated[
         str,
         typer.Option(
-            help="A party on either side: sg-… or i-… in any account, the same with @<uid>, or *@<uid> for an account."
+            help="A party on either side: sg-… or i-… in any account, or with @<account>, or *@<account>: its uid or name."
         ),
     ] = "",
     story: Annotated[
@@ -72,7 +72,7 @@ def audit(
     from link_peer_cli.clients.query import condition, party_condition
     from link_peer_cli.clients.story import story as whole_story
     from link_peer_cli.io.environment import load_environment
-    from link_peer_cli.io.inputs import matching, moment
+    from link_peer_cli.io.inputs import matching, moment, with_uid
 
     fields = {
         "outcome": matching(outcome, "--outcome", "applied|unchanged|removed|denied|failed"),
@@ -83,7 +83,7 @@ def audit(
     }
     query = condition({"record": "" if everything else "outcome", **fields})
     if party:
-        query += f" and {party_condition(party, '--party')}"
+        query += f" and {party_condition(with_uid(party, '--party'), '--party')}"
     if story and (follow or everything or party or any(fields.values())):
         raise BadInput("--story", "it prints every record of one request or link: give no other filter")
     if as_csv and as_json:

@@ -34,7 +34,8 @@ def accept(
         typer.Argument(metavar="GROUP|ID", help="The group that accepts: sg-…, or the id of a denied request or link."),
     ],
     who: Annotated[
-        str, typer.Argument(help="Whom, as in the tag: sg-…, i-… or *, with @<uid>, with ports as :tcp/3306+udp/53.")
+        str,
+        typer.Argument(help="Whom, as in the tag: sg-…, i-… or *, with @<account>, with ports as :tcp/3306+udp/53."),
     ] = "",
     until: Annotated[str, typer.Option(help="When the consent ends: 2027-01-01T00:00:00Z, or in 12h, 30d.")] = "",
     profile: Profile = "",
@@ -52,6 +53,7 @@ def accept(
     from link_peer_cli.clients.consents import adding, entry
     from link_peer_cli.clients.group_tags import GroupTags
     from link_peer_cli.io.environment import load_own, require_known
+    from link_peer_cli.io.inputs import with_uid
 
     env = load_own()
     end = _end(until, env)
@@ -59,9 +61,11 @@ def accept(
     denial: Record | None = None
     if is_group_id(what.partition("@")[0]):
         if not who:
-            raise BadInput("who", "give whom the group is to accept: sg-…, i-… or *, optionally with @<uid> and ports")
+            raise BadInput(
+                "who", "give whom the group is to accept: sg-…, i-… or *, optionally with @<account> and ports"
+            )
         group = _group(what, tags)
-        wanted = [(group, [entry(who, group.account, "who")])]
+        wanted = [(group, [entry(with_uid(who, "who"), group.account, "who")])]
     elif who:
         raise BadInput("group", f"{what} is not sg-…")
     else:
@@ -87,8 +91,8 @@ def accept(
 
 
 def withdraw(
-    group: Annotated[str, typer.Argument(help="The group: sg-…, optionally with @<uid>.")],
-    who: Annotated[str, typer.Argument(help="The entry to take off: sg-app, sg-app:tcp/3306, *@<uid>….")],
+    group: Annotated[str, typer.Argument(help="The group: sg-…, optionally with @<account>.")],
+    who: Annotated[str, typer.Argument(help="The entry to take off: sg-app, sg-app:tcp/3306, *@<account>….")],
     every: Annotated[bool, typer.Option("--all", help="Every entry that names this party, with any ports.")] = False,
     profile: Profile = "",
     dry_run: DryRun = False,
@@ -100,11 +104,12 @@ def withdraw(
     from link_peer_cli.clients.consents import entry, removing
     from link_peer_cli.clients.group_tags import GroupTags
     from link_peer_cli.io.environment import load_own
+    from link_peer_cli.io.inputs import with_uid
 
     env = load_own()
     tags = GroupTags(env, [profile] if profile else [])
     party = _group(group, tags)
-    given = entry(who, party.account, "who")
+    given = entry(with_uid(who, "who"), party.account, "who")
     if every and (given.ports or given.until is not None):
         raise BadInput("who", "with --all, give a party without ports")
 
@@ -144,7 +149,7 @@ def _with_end(accept: Accept, end: int | None, env: Environment) -> Accept:
 
 
 def _group(text: str, tags: GroupTags) -> Party:
-    """A group, in the account of the keys unless it ends with `@<uid>`."""
+    """A group, in the account of the keys unless it ends with `@<account>`."""
     from link_peer.domain.errors import BadInput
 
     from link_peer_cli.io.inputs import party

@@ -28,7 +28,7 @@ NEARLY_FULL = 4  # warn if a group has room for this many or fewer rules with a 
 
 
 def doctor(
-    account: Annotated[str, typer.Argument(help="An account's uid. Default: all accounts of the policy.")] = "",
+    account: Annotated[str, typer.Argument(help="An account's uid or name. Default: all accounts of the policy.")] = "",
     as_json: JsonLines = False,
 ) -> None:
     """Check every deployed piece, the access to each account, and every requested link. Changes nothing.
@@ -46,9 +46,9 @@ def doctor(
     from link_peer_cli.io.inputs import account_uid
     from link_peer_cli.io.records import print_advice
 
-    asked = [account_uid(account, "account")] if account else []
+    account = account_uid(account, "account") if account else ""
     env = load_environment(reading=True)
-    require_known(env, asked, "account")
+    require_known(env, [account] if account else [], "account")
     delivery, cloud, kept = suppose(env, "doctor")
     sweep = Sweep(delivery, "doctor")
     run_sweep(sweep)

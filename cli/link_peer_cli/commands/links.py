@@ -64,9 +64,9 @@ def links(
 
     from link_peer_cli.clients.whatif.delivery import suppose
     from link_peer_cli.inventory.documents import documents_of
-    from link_peer_cli.inventory.reading import View, account_named
+    from link_peer_cli.inventory.reading import View
     from link_peer_cli.io.environment import load_environment
-    from link_peer_cli.io.inputs import duration
+    from link_peer_cli.io.inputs import account_named, duration
 
     seconds = duration(expiring, "--expiring") if expiring else None
     env = load_environment(reading=True)

@@ -27,8 +27,10 @@ OURS = "link-peer close by "
 """How the value of a lock begins that `close` set."""
 TAG_VALUE = 128  # characters
 
-Groups = Annotated[list[str] | None, typer.Argument(help="sg-…, optionally with @<uid>.", metavar="[GROUP]...")]
-Account = Annotated[str, typer.Option(help="All of its groups: that hold rules of link-peer, or are locked.")]
+Groups = Annotated[list[str] | None, typer.Argument(help="sg-…, optionally with @<account>.", metavar="[GROUP]...")]
+Account = Annotated[
+    str, typer.Option(help="All groups of this account (uid or name) that hold rules of link-peer, or are locked.")
+]
 All = Annotated[bool, typer.Option("--all", help="The same for all accounts.")]
 Profiles = Annotated[
     list[str] | None,
@@ -219,7 +221,8 @@ def _choose(
         require_known(env, [one.account for one in parties], "group")
         return Chosen({one: tags.read(one) for one in dict.fromkeys(parties)}, {})
     if account:
-        require_known(env, [account_uid(account, "--account")], "--account")
+        account = account_uid(account, "--account")
+        require_known(env, [account], "--account")
     retry = Retry(env.clock, env.clock.now() + SECONDS, LONGEST_WAIT)
     cloud = PersonsAccounts(env.settings, env.policy, env.clock, retry, "close", reading=env.reading)
     chosen = Chosen({}, {})

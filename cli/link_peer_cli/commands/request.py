@@ -35,7 +35,7 @@ OPTIONS = {
 def request(
     action: Annotated[str, typer.Argument(help="link, unlink or sync.", metavar="link|unlink|sync")],
     source: Annotated[
-        str, typer.Option("--from", help="The party that needs access: sg-… or i-…, optionally with @<uid>.")
+        str, typer.Option("--from", help="The party that needs access: sg-… or i-…, optionally with @<account>.")
     ],
     target: Annotated[str, typer.Option("--to", help="The party to reach.")],
     port: Annotated[

@@ -39,7 +39,7 @@ def selftest(
     vswitch: Annotated[str, typer.Option(help="A vSwitch of the VPC, for instances and network interfaces.")] = "",
     role: Annotated[str, typer.Option(help="ARN of a role that your keys may assume, for the rows about RAM.")] = "",
     peer: Annotated[
-        str, typer.Option(help="Uid of a second account in the policy file, entered through its role.")
+        str, typer.Option(help="A second account of the policy file, by uid or name, entered through its role.")
     ] = "",
     prefix: Annotated[
         str, typer.Option(envvar="LINK_PEER_PREFIX", help="Names begin with <prefix>-selftest-.")
@@ -99,14 +99,17 @@ def _peer(policy_path: str, account: str) -> dict[str, Any]:
     from link_peer.domain.errors import BadInput
     from link_peer.runtime import compose
 
+    from link_peer_cli.io.inputs import account_named
+
     if not account:
         return {}
     try:
         policy = compose.load_policy(policy_path)
     except OSError as error:
         raise BadInput("--peer", f"the policy file cannot be read: {error}") from None
-    entry = policy.accounts.get(account)
-    if entry is None or not entry.role:
+    account = account_named(policy, account, "--peer")
+    entry = policy.accounts[account]
+    if not entry.role:
         raise BadInput("--peer", f"account {account} has no role in {policy_path}")
     return {"peer": account, "peer_role": entry.role or "", "external_id": entry.external_id or ""}
 

@@ -79,8 +79,7 @@ def _deployment(region: str, prefix: str, notify: str, action_policy: str, ask: 
     from link_peer_cli.setup.resource import Deployment
 
     env = dict(os.environ)
-    profile = keys.CHOSEN[0] if keys.CHOSEN else ""
-    known_region = env.get("LINK_PEER_REGION") or keys.region_of(env, profile)
+    known_region = keys.region_in_use(env)
     known_prefix = env.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX
     if ask:
         region = region or typer.prompt("Region of the functions", default=known_region or None)
@@ -93,7 +92,7 @@ def _deployment(region: str, prefix: str, notify: str, action_policy: str, ask: 
         policy = compose.load_policy(path)
     except OSError as error:
         raise LinkPeerError(f"the policy file {path} cannot be read ({error.strerror}): set LINK_PEER_POLICY") from None
-    mine = keys.own_keys(env, profile)()
+    mine = keys.own_keys(env, keys.CHOSEN["profile"])()
     env |= {
         "LINK_PEER_REGION": region,
         "ALIBABA_CLOUD_ACCESS_KEY_ID": mine.access_key_id,

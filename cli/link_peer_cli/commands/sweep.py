@@ -24,7 +24,7 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")] = False,
     believe_empty: Annotated[
         list[str] | None,
-        typer.Option(help="An account that really has no instances: make removals there. Repeat for more."),
+        typer.Option(help="An account (uid or name) that has no instances: make removals there. Repeat for more."),
     ] = None,
     commands: Commands = False,
     detailed: Detailed = False,

@@ -25,7 +25,7 @@ def verify(
         typer.Option("--from", help="Where to test from, in the account of your keys: i-…, or sg-… for one of it."),
     ],
     target: Annotated[
-        str, typer.Option("--to", help="What to reach: i-… or sg-…, optionally with @<uid>, or an IPv4 address.")
+        str, typer.Option("--to", help="What to reach: i-… or sg-…, optionally with @<account>, or an IPv4 address.")
     ],
     port: Annotated[list[str] | None, typer.Option(help="tcp/3306 or icmp; repeat for more. Default: icmp.")] = None,
     as_json: JsonLines = False,

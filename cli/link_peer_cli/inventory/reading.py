@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import Group, Instance, Party
 from link_peer.domain.policy import Policy
-from link_peer.domain.tags import is_account_uid, is_group_id, is_instance_id, managed_tag, quoted
+from link_peer.domain.tags import is_group_id, is_instance_id, managed_tag, quoted
 from link_peer.engine.reader import Reader
 from link_peer.planning.decision import Question
 
 from link_peer_cli.inventory.scene import Scene
+from link_peer_cli.io.inputs import account_named
 
 PARTY = "sg-…, i-…, or the name of a group or an instance, optionally with @<account uid or name>"
 
@@ -90,14 +91,3 @@ class View:
         if self.problems:
             raise LinkPeerError(f"{field}: {quoted(text)} was not found; {'; '.join(self.problems)}")
         raise BadInput(field, f"{quoted(text)} does not exist in the accounts of the policy ({PARTY})")
-
-
-def account_named(policy: Policy, text: str, field: str) -> str:
-    """The uid of an account, given by its uid or by its name in the policy. Raises BadInput for `field`."""
-    if is_account_uid(text) and text in policy.accounts:
-        return text
-    found = [uid for uid, account in policy.accounts.items() if account.name == text]
-    if len(found) != 1:
-        known = ", ".join(f"{uid} ({account.name})" for uid, account in policy.accounts.items())
-        raise BadInput(field, f"{quoted(text)} is no account of the policy, which lists {known}")
-    return found[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 
@@ -91,14 +92,20 @@ def load_own(*, without_keys: bool = False) -> Environment:
     return Environment(settings, policy, clock, names, own, own, reading=False)
 
 
+def policy_in_use() -> Policy | None:
+    """The policy file of the commands; None if there is none that can be read. Raises PolicyError that gives the line at
+    fault."""
+    with contextlib.suppress(OSError):
+        return compose.load_policy(os.environ.get("LINK_PEER_POLICY") or DEFAULT_POLICY)
+    return None
+
+
 def _load(without_keys: bool) -> tuple[Settings, Policy, Callable[[], Credentials]]:
     """The settings, with the person's own keys; the policy; and what gives the keys."""
     env, missing = dict(os.environ), list[str]()
-    profile = keys.CHOSEN[0] if keys.CHOSEN else ""
-    if not (env.get("LINK_PEER_REGION") or env.get("FC_REGION")):
-        env["LINK_PEER_REGION"] = keys.region_of(env, profile)
-        if not env["LINK_PEER_REGION"]:
-            missing.append("there is no region: set LINK_PEER_REGION, or run `aliyun configure`")
+    env["LINK_PEER_REGION"] = keys.region_in_use(env)
+    if not env["LINK_PEER_REGION"]:
+        missing.append("there is no region: give --region, set LINK_PEER_REGION, or run `aliyun configure`")
     path = env["LINK_PEER_POLICY"] = env.get("LINK_PEER_POLICY") or DEFAULT_POLICY
     try:
         policy = compose.load_policy(path)
@@ -106,7 +113,7 @@ def _load(without_keys: bool) -> tuple[Settings, Policy, Callable[[], Credential
         missing.append(f"the policy file {path} cannot be read ({error.strerror}): set LINK_PEER_POLICY")
     own: Callable[[], Credentials] = lambda: NO_KEYS  # noqa: E731
     try:
-        own = keys.own_keys(env, profile)
+        own = keys.own_keys(env, keys.CHOSEN["profile"])
     except LinkPeerError as error:
         if not without_keys:
             missing.append(str(error))
@@ -122,10 +129,10 @@ def bare_environment() -> tuple[Settings, Clock]:
 
     Raises LinkPeerError if there is no region, or no key.
     """
-    env, profile = dict(os.environ), keys.CHOSEN[0] if keys.CHOSEN else ""
-    env["LINK_PEER_REGION"] = env.get("LINK_PEER_REGION") or env.get("FC_REGION") or keys.region_of(env, profile)
+    env = dict(os.environ)
+    env["LINK_PEER_REGION"] = keys.region_in_use(env)
     env["LINK_PEER_POLICY"] = env.get("LINK_PEER_POLICY") or DEFAULT_POLICY
-    mine = keys.own_keys(env, profile)()
+    mine = keys.own_keys(env, keys.CHOSEN["profile"])()
     env["ALIBABA_CLOUD_ACCESS_KEY_ID"], env["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "-", "-"  # those of `mine` are put in
     settings = msgspec.structs.replace(settings_module.load(env=env), credentials=mine)
     return settings, NoticeClock(compose.clock_for_functions())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
@@ -18,3 +19,14 @@ Detailed = Annotated[
     bool,
     typer.Option("--detailed-exitcode", help="Exit with 0 if nothing would change, with 2 if something would."),
 ]
+
+
+class Command(TyperCommand):
+    """A command that takes `--profile` and `--region` of `link-peer` after its name, too, unless it has one of its own."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The parameters of the command, and those two."""
+        own = super().get_params(ctx)
+        taken = {name for param in own for name in param.opts}
+        shared = [one for one in ctx.find_root().command.params if one.opts[0] in ("--profile", "--region")]
+        return [*own, *(one for one in shared if one.opts[0] not in taken)]

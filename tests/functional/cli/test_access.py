@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +170,7 @@ def test_everything_that_is_missing_is_said_at_once(cli: Cli) -> None:
     """Region, policy and keys, each with what to do."""
     assert cli("doctor") == 1
     assert cli.err.splitlines() == [
-        "there is no region: set LINK_PEER_REGION, or run `aliyun configure`",
+        "there is no region: give --region, set LINK_PEER_REGION, or run `aliyun configure`",
         "the policy file policy.yaml cannot be read (No such file or directory): set LINK_PEER_POLICY",
         "there is no access key: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or run "
         "`aliyun configure`",
@@ -199,3 +202,48 @@ def test_a_profile_that_does_not_exist_is_named(lab: Lab, cli: Cli, home: Path) 
     configure(lab, home, prod=keys_of(lab, HOME))
     assert cli("--profile", "absent", "doctor") == 1
     assert f"profile absent of {home}/.aliyun/config.json" in cli.err
+
+
+def test_the_region_is_given_before_or_after_the_command(lab: Lab, cli: Cli) -> None:
+    """It beats LINK_PEER_REGION. A command with its own `--region` or `--profile` keeps that."""
+    lab.linked()
+    for args in (["--region", "cn-beijing", "links"], ["links", "--region", "cn-beijing"]):
+        assert cli(*args, "--json") == 1
+        assert "InvalidRegionId.NotFound" in cli.err
+    assert cli("--region", "cn-beijing", "links", "--region", "cn-qingdao", "--json") == 0
+    assert cli.out
+    assert cli("links", "--json") == 0  # the next command starts anew
+    assert cli.out
+    assert cli("links", "--region", "Qingdao") == 2
+    assert cli.err == "--region: 'Qingdao' is not a region such as cn-hangzhou\n"
+    assert cli("account", "list", "--region", "Qingdao") == 2
+
+
+def test_the_profile_is_given_after_the_command_too(lab: Lab, cli: Cli, home: Path) -> None:
+    """As people type it."""
+    configure(lab, home, prod=keys_of(lab, HOME), other={**keys_of(lab, PEER), "region_id": "cn-hangzhou"})
+    assert cli("stale", "--profile", "other") == 1
+    assert cli("stale", "--profile", "prod") == 0
+
+
+def test_the_sdk_logs_nothing_of_its_search_for_keys(home: Path) -> None:
+    """In a process of its own: the SDK sets its logger up when it is imported. It would print a stack trace for each try."""
+    program = """
+import logging
+from link_peer_cli.main import main
+try:
+    main(["stale"])
+finally:
+    print(logging.getLogger("credentials").isEnabledFor(logging.CRITICAL))
+"""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ALIBABA_", "LINK_PEER_", "FC_"))}
+    environment = {**kept, "HOME": str(home), "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"}
+    done = subprocess.run(  # noqa: S603  # our own module
+        [sys.executable, "-c", program], env=environment, cwd=home, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "False\n")
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == [
+        "there is no region",
+        "the policy file policy.yaml cannot be read (No such file or directory)",
+        "there is no access key",
+    ]

@@ -126,7 +126,7 @@ def test_home_stays_as_it_is_without_keys_of_it(lab: Lab, cli: Cli, monkeypatch:
     ("options", "said"),
     [
         ((HOME,), "home account"),
-        (("b",), "not an account uid"),
+        (("b",), "no account uid and no account of the policy"),
         ((NEW, "--profile", "peer"), f"belong to account {PEER}, not to {NEW}"),
         ((NEW, "--external-id", "a b"), "--external-id"),
         ((PEER, "--external-id", "another-external-id"), "--external-id"),
