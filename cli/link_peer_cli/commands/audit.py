@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,10 +12,12 @@ from rich.markup import escape
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.options import JsonLines
-from link_peer_cli.io.spreadsheet import print_csv
+from link_peer_cli.io.pager import paged
+from link_peer_cli.io.progress import waiting
+from link_peer_cli.io.spreadsheet import print_csv, print_tsv
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from link_peer.domain.errors import Transient
     from link_peer.runtime.ports import Record
@@ -32,6 +35,7 @@ class Form(Enum):
     """How records are printed."""
 
     LINES = "lines"
+    TSV = "tsv"
     JSON = "json"
     CSV = "csv"
 
@@ -71,8 +75,10 @@ def audit(
     from link_peer_cli.clients.log import AuditLog
     from link_peer_cli.clients.query import condition, party_condition
     from link_peer_cli.clients.story import story as whole_story
+    from link_peer_cli.inventory.wording import wording
     from link_peer_cli.io.environment import load_environment
     from link_peer_cli.io.inputs import matching, moment, with_uid
+    from link_peer_cli.io.lines import CELLS
 
     fields = {
         "outcome": matching(outcome, "--outcome", "applied|unchanged|removed|denied|failed"),
@@ -93,24 +99,27 @@ def audit(
     start = moment(since or ("365d" if story else "24h"), "--since", clock.now())
     env = load_environment(reading=True)
     log = AuditLog(env.settings, env.clock, env.keys)
-    form = Form.JSON if as_json else Form.CSV if as_csv else Form.LINES
-    if form is Form.CSV:
-        print_csv([FIELDS])
+    form = Form.JSON if as_json else Form.CSV if as_csv else Form.LINES if sys.stdout.isatty() else Form.TSV
+    if form in (Form.CSV, Form.TSV):
+        (print_csv if form is Form.CSV else print_tsv)([FIELDS if form is Form.CSV else CELLS])
+    names = wording(env.policy, 0).names
     if not follow:
-        records = whole_story(log, story, start) if story else log.read(query, start)
-        _print(records, form, limit, f"the story of {story}" if story else "audit log")
+        with waiting("reading the audit log"):
+            records = whole_story(log, story, start) if story else log.read(query, start)
+        with paged(unless=form is not Form.LINES):
+            _print(records, form, limit, names, f"the story of {story}" if story else "audit log")
         return
     with contextlib.suppress(KeyboardInterrupt):
         for records in follow_log(log, clock, query, start, _print_trouble):
-            _print(records, form, limit or 0)
+            _print(records, form, limit or 0, names)
 
 
-def _print(records: Sequence[Record], form: Form, limit: int | None, title: str = "") -> None:
+def _print(records: Sequence[Record], form: Form, limit: int | None, names: Mapping[str, str], title: str = "") -> None:
     """Print the newest records, repeats folded. Without a title: what has just come, one line each."""
-    from link_peer_cli.io.lines import Line, folded, texts
+    from link_peer_cli.io.lines import Line, cells, folded, texts
     from link_peer_cli.io.records import print_advice_of
 
-    if form is not Form.LINES:
+    if form in (Form.JSON, Form.CSV):
         for record in records[-limit:] if limit else records:
             if form is Form.JSON:
                 print_json(record)
@@ -119,12 +128,15 @@ def _print(records: Sequence[Record], form: Form, limit: int | None, title: str 
         return
     lines = folded(records) if title else [Line(record) for record in records]
     shown = lines[-(LIMIT if limit is None else limit) :]
+    if form is Form.TSV:
+        print_tsv([cells(line) for line in shown])
+        return
     out = console()
     if title:
         out.print(f"[bold]{escape(title)}, {len(records)} records[/bold]")
     if older := len(lines) - len(shown):
         out.print(f"[dim]… {older} older lines: --limit 0 prints all[/dim]")
-    for text in texts(shown):
+    for text in texts(shown, names=names):
         out.print(text, soft_wrap=True)
     if title:
         print_advice_of(out, (line.record for line in shown))

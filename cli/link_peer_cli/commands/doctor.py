@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,8 @@ from link_peer_cli.checks.finding import FAILING, MISSING, OK, Finding, unreadab
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import JsonLines
+from link_peer_cli.io.pager import paged
+from link_peer_cli.io.progress import waiting
 from link_peer_cli.io.tables import print_table
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from link_peer.runtime.ports import Record
 
     from link_peer_cli.clients.whatif.cloud import WhatIf
+    from link_peer_cli.inventory.wording import Wording
     from link_peer_cli.io.environment import Environment
 
 FILTERS = frozenset({"record", "outcome", "reason", "link", "request_id", "event_id", "from", "to"})
@@ -42,19 +46,21 @@ def doctor(
     from link_peer_cli.checks import functions, resources, running
     from link_peer_cli.clients.swept import denied_records
     from link_peer_cli.clients.whatif.delivery import suppose
+    from link_peer_cli.inventory.wording import wording
     from link_peer_cli.io.environment import load_environment, require_known
     from link_peer_cli.io.inputs import account_uid
-    from link_peer_cli.io.records import print_advice
 
     account = account_uid(account, "account") if account else ""
     env = load_environment(reading=True)
     require_known(env, [account] if account else [], "account")
     delivery, cloud, kept = suppose(env, "doctor")
     sweep = Sweep(delivery, "doctor")
-    run_sweep(sweep)
+    with waiting("reading the accounts"):
+        run_sweep(sweep)
     refused = [*kept.outcomes, *denied_records(sweep, kept.outcomes)]
     pieces = () if account else (functions, resources, running)
-    found = [finding for part in pieces for finding in part.check(env)]
+    with waiting("checking the deployment"):
+        found = [finding for part in pieces for finding in part.check(env)]
     found += [*_queue(env), *_log(env), *_policy(env), *_accounts(env, sweep, cloud)]
     found += [*_quotas(sweep), *_damaged(sweep), *_denied(refused)]
     found = [finding for finding in found if not account or finding.where in ("", account)]
@@ -62,12 +68,24 @@ def doctor(
         for finding in found:
             print_json(msgspec.to_builtins(finding))
     else:
-        out = console()
-        rows = [(finding.state, finding.where, finding.what, finding.detail) for finding in found]
-        print_table(out, "doctor", ("state", "account", "what", "detail"), rows)
-        print_advice(out, (finding.advice for finding in found))
+        _print(found, wording(env.policy, env.clock.now()))
     if any(finding.state in FAILING for finding in found):
         raise typer.Exit(Exit.REFUSED)
+
+
+def _print(found: list[Finding], words: Wording) -> None:
+    """The findings, and below them what to do; for programs, that is a column."""
+    from link_peer_cli.io.records import print_advice
+
+    out, columns = console(), ("state", "account", "what", "detail")
+    rows = [(finding.state, words.account(finding.where), finding.what, finding.detail) for finding in found]
+    if not sys.stdout.isatty():
+        advice = [(*row, finding.advice) for row, finding in zip(rows, found, strict=True)]
+        print_table(out, "doctor", (*columns, "advice"), advice)
+        return
+    with paged():
+        print_table(out, "doctor", columns, rows)
+        print_advice(out, (finding.advice for finding in found))
 
 
 def _queue(env: Environment) -> Iterator[Finding]:

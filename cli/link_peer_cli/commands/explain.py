@@ -10,7 +10,8 @@ from rich.markup import escape
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import Json
-from link_peer_cli.io.tables import print_table
+from link_peer_cli.io.progress import waiting
+from link_peer_cli.io.tables import draw_table
 
 if TYPE_CHECKING:
     from link_peer.domain.model import Party, Port, Rule
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from link_peer_cli.inventory.reading import View
     from link_peer_cli.inventory.scene import Scene
     from link_peer_cli.inventory.standing import Standing
+    from link_peer_cli.inventory.wording import Wording
     from link_peer_cli.io.environment import Environment
 
 COLORS = {"passes": "green", "blocked": "red", "unknown": "yellow"}
@@ -48,20 +50,23 @@ def explain(
 
     from link_peer_cli.clients.whatif.delivery import suppose
     from link_peer_cli.inventory.reading import View
+    from link_peer_cli.inventory.wording import wording
     from link_peer_cli.io.environment import load_environment
 
     asked = parse_ports(port) if port else ()
     env = load_environment(reading=True)
     delivery, cloud, _ = suppose(env, "explain")
     view = View(Reader(cloud, env.policy, env.clock, threads=delivery.readers, tolerant=True), env.policy)
-    ends = view.find(source, "A"), view.find(target, "B")
+    with waiting("reading the groups"):
+        ends = view.find(source, "A"), view.find(target, "B")
     if ends[0] == ends[1] and not ends[0].is_group:
         raise BadInput("B", f"{target} is the same instance as A")
-    document, code = _answer(env, view, ends, asked)
+    with waiting("reading what decides"):
+        document, code = _answer(env, view, ends, asked)
     if as_json:
         print_json(document)
     else:
-        _show(document, env.clock.now())
+        _show(document, wording(env.policy, env.clock.now()), env.clock.now())
     for problem in document["not_read"]:
         console(stderr=True).print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)
     if code:
@@ -167,10 +172,10 @@ def _reachability(scene: Scene, ends: tuple[Party, Party]) -> str:
 # for people
 
 
-def _show(document: dict[str, Any], now: float) -> None:
+def _show(document: dict[str, Any], words: Wording, now: float) -> None:
     out = console()
     color = COLORS[document["verdict"]]
-    ends = [_titled(document, end) for end in ("from", "to")]
+    ends = [words.end(document, end) for end in ("from", "to")]
     head = f"[bold {color}]{document['verdict'].upper()}[/]  {document['ports']}  {escape(ends[0])} → {escape(ends[1])}"
     out.print(head, soft_wrap=True)
     out.print(escape(document["detail"]), soft_wrap=True)
@@ -180,12 +185,12 @@ def _show(document: dict[str, Any], now: float) -> None:
         out.print(f"They are in different VPCs: {NO_ROUTE}.", soft_wrap=True)
     out.print()
     if document["links"]:
-        print_table(out, "links", LINK_COLUMNS, [_link_row(link, now) for link in document["links"]])
+        draw_table(out, "links", LINK_COLUMNS, [_link_row(link, words, now) for link in document["links"]])
     else:
         out.print("No link of link-peer stands between them.")
     if document["rules"]:
         rows = [[str(rule[name]) for name in RULE_FIELDS] + [_mark(rule)] for rule in document["rules"]]
-        print_table(out, "rules of people that apply", (*RULE_FIELDS, ""), rows)
+        draw_table(out, "rules of people that apply", (*RULE_FIELDS, ""), rows)
     for one in document["do"]:
         out.print(escape(f"# {one['why']}"), soft_wrap=True)
         if one["command"]:
@@ -200,12 +205,7 @@ def _mark(rule: dict[str, Any]) -> str:
     return "decides" if rule["decides"] else ""
 
 
-def _titled(document: dict[str, Any], end: str) -> str:
-    name = document[f"{end}_name"]
-    return f"{document[end]}@{document[f'{end}_account']}" + (f" ({name})" if name else "")
-
-
-def _link_row(link: dict[str, Any], now: float) -> list[str]:
+def _link_row(link: dict[str, Any], words: Wording, now: float) -> list[str]:
     from link_peer.domain.tags import parse_instant
 
     from link_peer_cli.inventory.shown import age, until
@@ -214,8 +214,8 @@ def _link_row(link: dict[str, Any], now: float) -> list[str]:
     ends = [parse_instant(link[name]) if link[name] else None for name in ("until", "consent_until")]
     consent = "; ".join(link["consent"]) or "none covers it now"
     return [
-        _titled(link, "from"),
-        _titled(link, "to"),
+        words.end(link, "from"),
+        words.end(link, "to"),
         link["ports"],
         age(now, since),
         until(now, ends[0]),

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.options import JsonLines, Service
+from link_peer_cli.io.progress import waiting
 from link_peer_cli.io.tables import print_table
 
 if TYPE_CHECKING:
@@ -27,34 +28,35 @@ def failed(service: Service = "", as_json: JsonLines = False) -> None:
 
     from link_peer_cli.clients.fc.deployed import deployed_functions
     from link_peer_cli.clients.fc.failed import error_message, failed_tasks
+    from link_peer_cli.inventory.wording import wording
     from link_peer_cli.io.environment import load_environment
 
     env = load_environment(reading=True)
-    letters, waiting = _dead_letters(env)
-    tasks = failed_tasks(deployed_functions(env.settings, env.policy.home, service), env.names)
+    with waiting("reading the failed invocations"):
+        letters, count = _dead_letters(env)
+        tasks = failed_tasks(deployed_functions(env.settings, env.policy.home, service), env.names)
+    abouts = [(letter, _about(letter)) for letter in letters]
     if as_json:
         for task in tasks:
             time = iso(task.started / 1000)
             print_json(
                 {"id": task.id, "function": task.function, "time": time, "status": task.status, "error": task.error}
             )
-        for letter in letters:
-            function, error = _about(letter)
+        for letter, (function, error) in abouts:
             shown = {"id": letter.id, "function": function, "time": iso(letter.time), "status": "dead-letter"}
             print_json({**shown, "error": error, "body": letter.body})
         return
-    out = console()
-    rows = [(t.id, t.function, iso(t.started / 1000), t.status, error_message(t.error)[:ERROR_WIDTH]) for t in tasks]
-    print_table(out, "failed invocations", ("id", "function", "time", "status", "error"), rows)
-    found = [(letter.id, iso(letter.time), *_about(letter)) for letter in letters]
+    words = wording(env.policy, env.clock.now())
+    rows = [(task.id, task.function, iso(task.started / 1000), task.status, task.error) for task in tasks]
+    rows += [(letter.id, about[0], iso(letter.time), "dead-letter", about[1]) for letter, about in abouts]
     print_table(
-        out,
-        "dead letters",
-        ("id", "time", "function", "error or message"),
-        [(*where, error_message(error)[:ERROR_WIDTH]) for *where, error in found],
+        console(),
+        "failed invocations and dead letters",
+        ("id", "function", "time", "status", "error or message"),
+        [(*where, words.ago(time), status, error_message(error)[:ERROR_WIDTH]) for *where, time, status, error in rows],
     )
-    if waiting > len(letters):
-        out.print(f"{waiting - len(letters)} more dead letters wait behind these")
+    if count > len(letters):
+        console(stderr=True).print(f"{count - len(letters)} more dead letters wait behind these")
 
 
 def _dead_letters(env: Environment) -> tuple[list[Letter], int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +10,9 @@ from rich.markup import escape
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import JsonLines
+from link_peer_cli.io.pager import paged
+from link_peer_cli.io.progress import waiting
+from link_peer_cli.io.spreadsheet import print_csv
 from link_peer_cli.io.tables import print_table
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from link_peer_cli.inventory.reading import View
     from link_peer_cli.inventory.standing import Standing
+    from link_peer_cli.inventory.wording import Wording
     from link_peer_cli.io.environment import Environment
 
 COLUMNS = ("from", "to", "ports", "since", "until", "why", "asked by", "consent", "instances", "effect")
@@ -43,8 +45,6 @@ CSV_FIELDS = [
     "half_open",
     "rules",
 ]
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the start of a formula, in a cell."""
 
 
 def links(
@@ -65,6 +65,7 @@ def links(
     from link_peer_cli.clients.whatif.delivery import suppose
     from link_peer_cli.inventory.documents import documents_of
     from link_peer_cli.inventory.reading import View
+    from link_peer_cli.inventory.wording import wording
     from link_peer_cli.io.environment import load_environment
     from link_peer_cli.io.inputs import account_named, duration
 
@@ -73,7 +74,8 @@ def links(
     uid = account_named(env.policy, account, "--account") if account else ""
     delivery, cloud, _ = suppose(env, "links")
     view = View(Reader(cloud, env.policy, env.clock, threads=delivery.readers, tolerant=True), env.policy)
-    view.everything()
+    with waiting("reading the groups"):
+        view.everything()
     found = _standing(env, view)
     if party:
         wanted = view.find(party, "--party")
@@ -83,10 +85,11 @@ def links(
         found = [link for link in found if uid in (link.source.account, link.target.account)]
     if seconds is not None:
         found = [link for link in found if _ends_by(link, env.clock.now() + seconds)]
-    documents, problem = documents_of(env, view, found)
+    with waiting("reading what decides about packets"):
+        documents, problem = documents_of(env, view, found)
     if blocked:
         documents = [one for one in documents if one["effect"] != "passes"]
-    _print(documents, as_csv=as_csv, as_json=as_json)
+    _print(documents, wording(env.policy, env.clock.now()), as_csv=as_csv, as_json=as_json)
     problems = view.problems
     for text in [*problems, *filter(None, [problem])]:
         console(stderr=True).print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
@@ -104,42 +107,36 @@ def _ends_by(link: Standing, moment: float) -> bool:
     return any(end is not None and end <= moment for end in (link.until, link.consent_until))
 
 
-def _print(documents: Sequence[dict[str, Any]], *, as_csv: bool, as_json: bool) -> None:
+def _print(documents: Sequence[dict[str, Any]], words: Wording, *, as_csv: bool, as_json: bool) -> None:
     if as_json:
         for document in documents:
             print_json(document)
     elif as_csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(CSV_FIELDS)
-        writer.writerows([_cell(document[name]) for name in CSV_FIELDS] for document in documents)
+        print_csv([CSV_FIELDS, *([_cell(document[name]) for name in CSV_FIELDS] for document in documents)])
     else:
-        rows = [_row(document) for document in documents]
-        print_table(console(), f"{len(rows)} links", COLUMNS, rows)
+        rows = [_row(document, words) for document in documents]
+        with paged():
+            print_table(console(), f"{len(rows)} links", COLUMNS, rows)
 
 
 def _cell(value: Any) -> str:
-    """A value in one cell of a spreadsheet, which must not take a name or a reason for a formula."""
+    """A value in one cell of a spreadsheet."""
     if isinstance(value, list):
         value = "; ".join(one["rule_id"] if isinstance(one, dict) else str(one) for one in value)
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return "" if value is None else str(value)
 
 
-def _row(document: dict[str, Any]) -> list[str]:
-    def titled(end: str) -> str:
-        name = document[f"{end}_name"]
-        return f"{document[end]}@{document[f'{end}_account']}" + (f" ({name})" if name else "")
-
+def _row(document: dict[str, Any], words: Wording) -> list[str]:
     consent = "; ".join(document["consent"]) or "none covers it now"
     return [
-        titled("from"),
-        titled("to"),
+        words.end(document, "from"),
+        words.end(document, "to"),
         document["ports"],
-        document["since"],
-        document["until"] or "open-ended",
+        words.ago(document["since"]),
+        words.until(document["until"]),
         " ".join(document["why"]),
         "; ".join(document["asked_by"]),
-        f"{consent}, until {document['consent_until']}" if document["consent_until"] else consent,
+        f"{consent}, until {words.until(document['consent_until'])}" if document["consent_until"] else consent,
         "" if document["instances"] is None else str(document["instances"]),
         document["effect"] + (" (half-open)" if document["half_open"] else ""),
     ]

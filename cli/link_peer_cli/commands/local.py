@@ -10,7 +10,7 @@ import typer
 
 from link_peer_cli.clients.local_cloud import environment, running
 from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.tables import print_table
+from link_peer_cli.io.tables import draw_table
 
 _SIGNAL_CHECK_SECONDS = 0.5
 
@@ -55,9 +55,9 @@ def _print_description(described: dict[str, Any], *, connected: bool) -> None:
     out.print(f"[bold]Alibaba Cloud on loopback:[/bold] {described['endpoint']} ({described['region']})")
     accounts = described["accounts"]
     rows = [(a["id"], a["name"], a["access_key_id"], a["access_key_secret"]) for a in accounts]
-    print_table(out, "accounts", ["uid", "name", "key id", "key secret"], rows)
+    draw_table(out, "accounts", ["uid", "name", "key id", "key secret"], rows)
     rows = [(v["id"], v["vswitch_id"], v["owner"], ", ".join(v["shared_with"])) for v in described["vpcs"]]
-    print_table(out, "VPCs", ["id", "vSwitch", "owner", "shared with"], rows)
+    draw_table(out, "VPCs", ["id", "vSwitch", "owner", "shared with"], rows)
     out.print("To use it from another terminal, with link-peer or any official SDK:\n")
     for name, value in environment(described).items():
         out.print(f"  export {name}={value}", soft_wrap=True)

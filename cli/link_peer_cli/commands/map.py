@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
+from link_peer_cli.io.progress import waiting
 
 if TYPE_CHECKING:
     from link_peer.domain.model import Party, Port
@@ -50,14 +51,16 @@ def draw_map(
     env = load_environment(reading=True)
     delivery, cloud, _ = suppose(env, "map")
     view = View(Reader(cloud, env.policy, env.clock, threads=delivery.readers, tolerant=True), env.policy)
-    view.everything()
+    with waiting("reading the groups"):
+        view.everything()
     unknown = ""
     if as_json:
         for arrow in _arrows(env, view):
             ends = {"from": str(arrow.source), "to": str(arrow.target)}
             print_json({**ends, "ports": arrow.label, "reasons": list(arrow.reasons)})
     else:
-        text, unknown = _text(env, view, form)
+        with waiting("drawing"):
+            text, unknown = _text(env, view, form)
         _write(text, output)
     for problem in [*view.problems, *filter(None, [unknown])]:
         console(stderr=True).print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)

@@ -12,6 +12,7 @@ import typer
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import Commands, Detailed, Json, Markdown
+from link_peer_cli.io.progress import waiting
 
 if TYPE_CHECKING:
     from link_peer.domain.hint import Hint
@@ -56,14 +57,16 @@ def plan(
         events.elements(raw, events.MAX_BATCH_BYTES)  # report an invalid file before a missing environment
     env = load_environment(reading=True)
     if raw is not None:
-        made = planned(env, raw)
+        hints = []
     else:
         instance = party(what, "instance", env.policy.home)
         if instance.account != env.policy.home:
             raise BadInput(
                 "instance", f"{what} is not in the home account: link-peer sweep --dry-run covers all accounts"
             )
-        made = planned(env, b"", [Hint("plan", instance, "tags")])
+        hints = [Hint("plan", instance, "tags")]
+    with waiting("reading the groups"):
+        made = planned(env, raw or b"", hints)
     shown, code = made.shown, exit_code(made.records)
     if as_json:
         calls = [msgspec.to_builtins(change) for change in made.changes]

@@ -17,7 +17,7 @@ from rich.markup import escape
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import Json
-from link_peer_cli.io.tables import print_table
+from link_peer_cli.io.tables import draw_table
 
 if TYPE_CHECKING:
     from link_peer_cli.clients.sdks import Sdks
@@ -152,7 +152,7 @@ def _show_plan(bench: Bench, rows: Sequence[Row], arn: str, as_json: bool) -> No
     lines = [
         (row.number, row.assumed, f"no: {why}" if why else "yes", "" if why else row.cleanup) for row, why in planned
     ]
-    print_table(out, title, ("row", "assumed", "answered", "cleanup"), lines)
+    draw_table(out, title, ("row", "assumed", "answered", "cleanup"), lines)
     count = sum(not why for _, why in planned)
     out.print(f"{count} of {len(rows)} rows would be answered, with resources named {bench.options.prefix}-selftest-…")
     out.print("Nothing was created. Add --yes to start.")
@@ -218,7 +218,7 @@ def _finish(
     else:
         out = console()
         lines = [(r.number, r.verdict.value, r.seen or r.why, r.expected) for r in results]
-        print_table(out, "selftest", ("row", "verdict", "seen", "expected"), lines)
+        draw_table(out, "selftest", ("row", "verdict", "seen", "expected"), lines)
         out.print("   ".join(f"{name} {count}" for name, count in made["counts"].items()))
         if interrupted:
             out.print("[yellow]interrupted[/yellow]: the rows above are all that were answered")
@@ -241,7 +241,7 @@ def _clean_up(sdks: Sdks, options: Options, book: Journal, account: str, yes: bo
         print_json({"found": [msgspec.to_builtins(each) for each in everything], "removed": yes, "left": problems})
     else:
         out = console()
-        print_table(out, "leftovers", ("kind", "name", "id"), [(each.kind, each.name, each.id) for each in everything])
+        draw_table(out, "leftovers", ("kind", "name", "id"), [(each.kind, each.name, each.id) for each in everything])
         for what in problems:
             out.print(f"[red]not removed:[/red] {escape(what)}", soft_wrap=True)
         if everything and not yes:

@@ -14,6 +14,8 @@ from rich.markup import escape
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import JsonLines
+from link_peer_cli.io.pager import paged
+from link_peer_cli.io.progress import waiting
 from link_peer_cli.io.tables import print_table
 
 if TYPE_CHECKING:
@@ -47,20 +49,26 @@ def stale(as_json: JsonLines = False) -> None:
 
     from link_peer_cli.clients.swept import gaps_of
     from link_peer_cli.clients.whatif.delivery import suppose
+    from link_peer_cli.inventory.wording import wording
     from link_peer_cli.io.environment import load_environment
 
     env = load_environment(reading=True)
     delivery, _, _ = suppose(env, "stale")
     sweep = Sweep(delivery, "stale")
-    run_sweep(sweep)
-    found = [*_rules(sweep.decisions), *_markers(sweep.damaged), *_consents(env, sweep)]
+    with waiting("reading the groups"):
+        run_sweep(sweep)
+        found = [*_rules(sweep.decisions), *_markers(sweep.damaged), *_consents(env, sweep)]
     gaps = gaps_of(sweep)
     if as_json:
         for item in found:
             print_json({**msgspec.to_builtins(item), "age_seconds": _age(env, item)})
     else:
-        rows = [(s.kind, f"{s.group}@{s.account}", s.rule_id, _days(_age(env, s)), s.what, s.why) for s in found]
-        print_table(console(), "stale", ("kind", "group", "rule", "age", "what", "why"), rows)
+        words = wording(env.policy, env.clock.now())
+        rows = [
+            (s.kind, words.party(s.group, s.account), s.rule_id, words.ago(s.created), s.what, s.why) for s in found
+        ]
+        with paged():
+            print_table(console(), "stale", ("kind", "group", "rule", "created", "what", "why"), rows)
     err = console(stderr=True)
     for what, why in gaps.items():
         err.print(f"[yellow]could not read {what}: {escape(why)}[/yellow]", soft_wrap=True)
@@ -146,10 +154,3 @@ def _party(who: Who) -> Party:
 
 def _age(env: Environment, item: Stale) -> int | None:
     return int(env.clock.now() - parse_instant(item.created)) if item.created else None
-
-
-def _days(seconds: int | None) -> str:
-    if seconds is None:
-        return ""
-    days, rest = divmod(seconds, 86400)
-    return f"{days} d" if days else f"{rest // 3600} h {rest % 3600 // 60} min"

@@ -11,6 +11,7 @@ from rich.markup import escape
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import JsonLines
+from link_peer_cli.io.progress import waiting
 
 
 def run_tests(
@@ -33,7 +34,8 @@ def run_tests(
         env = msgspec.structs.replace(env, policy=policy_file(policy, "--policy"))
     delivery, cloud, _ = suppose(env, "test")
     view = View(Reader(cloud, env.policy, env.clock, threads=delivery.readers, tolerant=True), env.policy)
-    found = judge(env.policy, view, env.clock.now())
+    with waiting("judging the tests"):
+        found = judge(env.policy, view, env.clock.now())
     out = console()
     words = {True: "[green]pass[/green]   ", False: "[red]FAIL[/red]   ", None: "[yellow]unknown[/yellow]"}
     results = [None if one.verdict is Verdict.OPEN else one.verdict is one.expected for one in found]

@@ -10,6 +10,7 @@ import typer
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import JsonLines
+from link_peer_cli.io.progress import waiting
 from link_peer_cli.io.tables import print_table
 
 if TYPE_CHECKING:
@@ -57,10 +58,11 @@ def verify(
         raise BadInput("--from", f"{source} is not in account {home}, where your keys run the command")
     require_known(env, [end.account] if end else [], "--to")
     _, cloud, _ = suppose(env, "verify")
-    first = _instance(cloud, start).party.id if start.is_group else start.id
-    address = _instance(cloud, end).ip if end else target
-    ecs = PersonalEcs(env.settings, env.own(), env.clock)
-    results = [ecs.run(first, command.format(address)) for command in commands]
+    with waiting("testing"):
+        first = _instance(cloud, start).party.id if start.is_group else start.id
+        address = _instance(cloud, end).ip if end else target
+        ecs = PersonalEcs(env.settings, env.own(), env.clock)
+        results = [ecs.run(first, command.format(address)) for command in commands]
     tested = list(zip(ports, results, strict=True))
     if as_json:
         for wanted, (through, _) in tested:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from link_peer_cli.demo.stage import Stage
-from link_peer_cli.io.tables import print_table
+from link_peer_cli.io.tables import draw_table
 
 FIELDS = ("time", "function", "action", "outcome", "reason", "from", "to", "ports", "detail")
 
@@ -14,6 +14,6 @@ def play(stage: Stage) -> None:
     narrator.heading("4  The audit log recorded every decision")
     records = stage.log.read("record: outcome", stage.started)
     rows = [[narrator.short(record.get(name, "")) for name in FIELDS] for record in records]
-    print_table(narrator.out, "audit log (outcomes)", FIELDS, rows)
+    draw_table(narrator.out, "audit log (outcomes)", FIELDS, rows)
     outcomes = {record["outcome"] for record in records}
     narrator.check("it has applied, denied and removed links", outcomes >= {"applied", "denied", "removed"}, True)

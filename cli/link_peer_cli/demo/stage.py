@@ -21,7 +21,7 @@ from link_peer_cli.clients.log import AuditLog
 from link_peer_cli.clients.query import condition
 from link_peer_cli.clients.queue import waiting_messages
 from link_peer_cli.demo.narrator import CheckFailed, Narrator
-from link_peer_cli.io.tables import print_table
+from link_peer_cli.io.tables import draw_table
 from link_peer_cli.names import Names
 
 WAIT_SECONDS = 120  # generous: the demo must pass on a slow machine
@@ -112,7 +112,7 @@ class Stage:
             for rule in self.ecs[account].rules(group)
         ]
         columns = ["group", "source", "protocol", "ports", "priority", "description"]
-        print_table(self.narrator.out, "ingress rules", columns, rows)
+        draw_table(self.narrator.out, "ingress rules", columns, rows)
 
     def reach(self, *names: str) -> dict[tuple[str, str], str]:
         """Probe each of these machines from each other one with ping and on a TCP port, through Cloud Assistant.
@@ -122,7 +122,7 @@ class Stage:
         found = {(source, dest): self._probe(source, dest) for source in names for dest in names if source != dest}
         rows = [(source, *(found.get((source, dest), "") for dest in names)) for source in names]
         title = f"what gets through from row to column (ping, TCP {PORT})"
-        print_table(self.narrator.out, title, ["", *names], rows)
+        draw_table(self.narrator.out, title, ["", *names], rows)
         return found
 
     def _probe(self, source: str, dest: str) -> str:

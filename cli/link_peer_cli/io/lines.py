@@ -52,9 +52,24 @@ def folded(records: Sequence[Record]) -> list[Line]:
     return list(lines.values())
 
 
-def texts(lines: Sequence[Line], words: Mapping[str, str] | None = None) -> list[str]:
-    """The lines as rich markup, the columns before the last one aligned. `words` may give other words for outcomes."""
-    rows = [(_when(line.record), *_middle(line.record, words or {}), _last(line)) for line in lines]
+CELLS = ("time", "outcome", "from", "to", "ports", "asked by", "why", "advice", "times", "first")
+"""The columns of `cells`."""
+
+
+def cells(line: Line) -> list[str]:
+    """A line for programs, with exact instants."""
+    record = line.record
+    ends = [_party(record, side, {}) for side in ("from", "to")]
+    said = [asker(record), why(record), record.get("advice", ""), str(line.times), line.first]
+    return [record.get("time", ""), _outcome(record), *ends, record.get("ports", ""), *said]
+
+
+def texts(
+    lines: Sequence[Line], words: Mapping[str, str] | None = None, names: Mapping[str, str] | None = None
+) -> list[str]:
+    """The lines as rich markup, the columns before the last one aligned. `words` may give other words for outcomes, `names`
+    those of accounts, by uid."""
+    rows = [(_when(line.record), *_middle(line.record, words or {}, names or {}), _last(line)) for line in lines]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
     return [_text(line.record, row, widths) for line, row in zip(lines, rows, strict=True)]
 
@@ -71,17 +86,22 @@ def _when(record: Record) -> str:
     return record.get("time", "")[:19].replace("T", " ")
 
 
-def _middle(record: Record, words: Mapping[str, str]) -> tuple[str, str, str]:
+def _outcome(record: Record) -> str:
+    """Of what decides nothing, what it is: `(intent)`."""
+    return record.get("outcome") or f"({record.get('record', '')})"
+
+
+def _middle(record: Record, words: Mapping[str, str], names: Mapping[str, str]) -> tuple[str, str, str]:
     """The outcome, the link and who asked."""
-    outcome = record.get("outcome") or f"({record.get('record', '')})"
-    ends = [_party(record, side) for side in ("from", "to")]
+    outcome = _outcome(record)
+    ends = [_party(record, side, names) for side in ("from", "to")]
     link = " ".join(filter(None, [" → ".join(filter(None, ends)), record.get("ports", "")]))
     return words.get(outcome, outcome), link, asker(record)
 
 
-def _party(record: Record, side: str) -> str:
+def _party(record: Record, side: str, names: Mapping[str, str]) -> str:
     name, account = record.get(side, ""), record.get(f"{side}_account", "")
-    return f"{name}@{account}" if name and account else name
+    return f"{name}@{names.get(account, account)}" if name and account else name
 
 
 def asker(record: Record) -> str:

@@ -1,13 +1,17 @@
-"""CSV that a spreadsheet can open safely."""
+"""Values for other programs: CSV that a spreadsheet can open safely, and tab-separated lines for a shell."""
 
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from collections.abc import Sequence
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the start of a formula, in a cell."""
+
+_CONTROL = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_ESCAPES = {"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"}
 
 
 def print_csv(rows: Sequence[Sequence[str]]) -> None:
@@ -16,5 +20,17 @@ def print_csv(rows: Sequence[Sequence[str]]) -> None:
     sys.stdout.flush()
 
 
+def print_tsv(rows: Sequence[Sequence[str]]) -> None:
+    r"""Print each row on one line, its cells separated by tabs, and flush. In cells, a tab, an end of a line and a backslash are
+    escaped (`\t`, `\n`, `\\`), other control characters as `\x1b`."""
+    sys.stdout.writelines("\t".join(_CONTROL.sub(_escaped, cell) for cell in row) + "\n" for row in rows)
+    sys.stdout.flush()
+
+
 def _literal(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
+    return _ESCAPES.get(character) or ascii(character)[1:-1]

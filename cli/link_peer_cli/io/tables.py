@@ -1,7 +1,8 @@
-"""Tables that never cut an id."""
+"""Tables that never cut an id: drawn for people, tab-separated for programs."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 
 from rich import box
@@ -9,9 +10,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from link_peer_cli.io.spreadsheet import print_tsv
+
 
 def print_table(out: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a titled table. Cells are plain text, never markup.
+    """Print the table that a command is about: on a terminal as `draw_table` does, else (piped, in a file) as tab-separated
+    values under a line with the columns' names, without the title."""
+    if sys.stdout.isatty():
+        draw_table(out, title, columns, rows)
+    else:
+        print_tsv([columns, *([str(cell) for cell in row] for row in rows)])
+
+
+def draw_table(out: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a titled table, as a part of a text for people. Cells are plain text, never markup.
 
     If the console is too narrow, each row is printed as a block with one line per cell, so that no id is wrapped or
     cut.

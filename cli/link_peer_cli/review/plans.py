@@ -15,6 +15,7 @@ from rich.markup import escape
 from link_peer_cli.clients.whatif.cloud import Change
 from link_peer_cli.clients.whatif.edits import Edit, GroupChange, fields_of, reasons
 from link_peer_cli.io.lines import asker, folded, texts, why
+from link_peer_cli.io.pager import paged
 from link_peer_cli.io.records import print_advice_of, print_changes
 
 COLOURS = {"+": "green", "~": "yellow", "-": "red"}
@@ -50,6 +51,7 @@ def notable(records: Sequence[Record]) -> list[Record]:
     return [record for record in records if record.get("outcome") not in DONE]
 
 
+@paged()
 def print_plan(
     out: Console,
     plan: Shown,
@@ -57,7 +59,7 @@ def print_plan(
     verbs: Sequence[str] = ("add", "change", "remove"),
 ) -> None:
     """Print the groups with their rules, then what is denied and how to resolve that, and the counts. `commands` are the
-    commands that would do the same, if they are to be printed."""
+    commands that would do the same, if they are to be printed. On a terminal with fewer lines, in a pager."""
     because = reasons(plan.records)
     for change in plan.groups:
         out.print(f"[bold]{escape(str(change.group))}[/bold]  [dim]{escape(_members(change))}[/dim]", soft_wrap=True)

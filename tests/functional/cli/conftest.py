@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
+from _pytest.capture import CaptureIO
 from link_peer_local.core.identity import Caller, Identity
 from link_peer_local.core.policy import Access
 
@@ -19,3 +22,11 @@ def _asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Caller, str]]:
 
     monkeypatch.setattr(Identity, "permitted", watched)
     return found
+
+
+@pytest.fixture(name="terminal")
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stdout is a terminal of 150 columns without colours, and there is no pager. Else a test's output is a pipe."""
+    monkeypatch.setattr(CaptureIO, "isatty", lambda self: self is sys.stdout)
+    for name, value in {"TERM": "dumb", "COLUMNS": "150", "LINES": "200", "LINK_PEER_PAGER": ""}.items():
+        monkeypatch.setenv(name, value)

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests.functional.command import Cli
-from tests.functional.lab import HOME, Lab
+from tests.functional.lab import Lab
 
 
 @pytest.fixture(name="cli")
@@ -16,6 +16,7 @@ def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
     return Cli(capsys)
 
 
+@pytest.mark.usefixtures("terminal")
 def test_a_record_is_one_line(lab: Lab, cli: Cli) -> None:
     """Time, outcome, link, who asked, why; the newest is the last one. Ids are whole in any width."""
     app, db = lab.group(), lab.group("*")
@@ -29,13 +30,14 @@ def test_a_record_is_one_line(lab: Lab, cli: Cli) -> None:
     assert re.split("  +", second) == [
         when,
         "applied",
-        f"{app.id}@{HOME} → {db.id}@{HOME} tcp/2",
+        f"{app.id}@a@aliyun.com → {db.id}@a@aliyun.com tcp/2",
         "chg-1 (ann)",
         "orders",
     ]
     assert f"tag of {instance.id}" in first
 
 
+@pytest.mark.usefixtures("terminal")
 def test_repeats_are_folded_and_changes_are_not(lab: Lab, cli: Cli) -> None:
     """Three equal denials in a row are one line at the newest one; what was opened twice is two lines."""
     app, db = lab.group(), lab.group()
@@ -51,6 +53,7 @@ def test_repeats_are_folded_and_changes_are_not(lab: Lab, cli: Cli) -> None:
     assert cli.out.count("(3×, first ") == 1
 
 
+@pytest.mark.usefixtures("terminal")
 def test_limit_keeps_the_newest(lab: Lab, cli: Cli) -> None:
     """Of lines for people, with a word on the older ones, and of records for programs."""
     app, db = lab.group(), lab.group("*")
@@ -63,6 +66,7 @@ def test_limit_keeps_the_newest(lab: Lab, cli: Cli) -> None:
     assert len(cli.json("audit", "--limit", "0")[1]) == 3
 
 
+@pytest.mark.usefixtures("terminal")
 def test_the_story_of_a_request_ends_with_its_removal(lab: Lab, cli: Cli) -> None:
     """Its intent and outcome, and the removal by another request that names the same link; nothing of other links."""
     app, db, other = lab.group(), lab.group("*"), lab.group("*")

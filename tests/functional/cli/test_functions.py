@@ -154,7 +154,8 @@ def test_dead_letters_are_listed_and_stay(lab: Lab, cli: Cli, body: str) -> None
         code, found = cli.json("failed")
         assert (code, [letter["body"] for letter in found]) == (0, ['{"a": 1}'] * 16)
     assert cli("failed") == 0
-    assert "2 more dead letters" in cli.out
+    assert cli.out.splitlines()[1].split("\t")[1:] == ["", "2026-11-25T00:00:00Z", "dead-letter", '{"a": 1}']
+    assert "2 more dead letters" in cli.err
 
 
 def test_a_missing_dead_letter_queue_is_said(lab: Lab, cli: Cli) -> None:

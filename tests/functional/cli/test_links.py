@@ -175,6 +175,7 @@ def test_an_invalid_filter_is_a_usage_error(lab: Lab, cli: Cli, args: tuple[str,
 # forms
 
 
+@pytest.mark.usefixtures("terminal")
 def test_the_table_never_breaks_an_id(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """However narrow the terminal; names stand beside ids."""
     app, db, ledger = linked(lab)
@@ -182,7 +183,7 @@ def test_the_table_never_breaks_an_id(lab: Lab, cli: Cli, monkeypatch: pytest.Mo
         monkeypatch.setenv("COLUMNS", columns)
         assert cli("links") == 0
         assert cli.out.startswith("2 links\n")
-        for text in (f"{app.id}@{HOME} (app)", f"{db.id}@{HOME} (db)", f"{ledger.id}@{PEER}"):
+        for text in (f"{app.id}@a@aliyun.com (app)", f"{db.id}@a@aliyun.com (db)", f"{ledger.id}@b@aliyun.com"):
             assert text in cli.out
 
 
@@ -199,6 +200,7 @@ def test_csv_has_every_field_and_starts_no_formula(lab: Lab, cli: Cli) -> None:
     assert document["from_name"] == "=HYPERLINK(1)"
 
 
+@pytest.mark.usefixtures("terminal")
 def test_without_links_there_is_an_empty_list(lab: Lab, cli: Cli) -> None:
     lab.group()
     assert found(cli) == []

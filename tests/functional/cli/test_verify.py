@@ -55,7 +55,7 @@ def test_what_cannot_be_tested_is_reported(lab: Lab, cli: Cli) -> None:
     assert (cli(*ends, "i-none"), "does not exist" in cli.err) == (1, True)
     assert (cli(*ends, "i-none@1000000000000009"), "not in the policy" in cli.err) == (2, True)
     assert (cli(*ends, "db"), cli.err.startswith("--to: ")) == (2, True)
-    assert "i-…, optionally with @<account uid>, nor an IPv4 address" in cli.err
+    assert "i-…, optionally with @<account uid or name>, nor an IPv4 address" in cli.err
     elsewhere = ("verify", "--from", f"i-none@{PEER}", "--to", "10.0.0.1")
     assert (cli(*elsewhere), cli.err.startswith("--from: ")) == (2, True)
     assert (cli(*ends, "10.0.0.1", "--port", "udp/53"), cli.err.startswith("--port: ")) == (2, True)

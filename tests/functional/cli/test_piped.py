@@ -1,0 +1,215 @@
+"""What commands print into a pipe or a file, into a pager, and on a narrow terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from link_peer_cli.io import pager
+from link_peer_cli.io.spreadsheet import print_tsv
+from link_peer_local.fc.triggers import deploy
+
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, Lab
+
+TABLES = {
+    "links": ["from", "to", "ports", "since", "until", "why", "asked by", "consent", "instances", "effect"],
+    "stale": ["kind", "group", "rule", "created", "what", "why"],
+    "doctor": ["state", "account", "what", "detail", "advice"],
+    "audit": ["time", "outcome", "from", "to", "ports", "asked by", "why", "advice", "times", "first"],
+    "failed": ["id", "function", "time", "status", "error or message"],
+    "account list": ["uid", "name", "role", "queue", "ranges", "entered as"],
+}
+"""The commands that are about a table, and its columns."""
+CHANGE = "chg-" + "1042" * 11
+"""The longest id of a request."""
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(capsys)
+
+
+def life(lab: Lab) -> set[str]:
+    """A link, one that has lost its tag, a denial and a dead letter, all with long names. Returns all ids that there are."""
+    name = "a-name-that-a-person-chose-" * 3
+    app, db = lab.group(name=name), lab.group("*", name=name)
+    others = [lab.group(), lab.group(account=PEER)]
+    lab.cross_account(lab.request(app, db, "tcp/3306", request_id=CHANGE, until="2027-01-01T00:00:00Z"))
+    instance = lab.instance(app, name=name, tags={"link-peer": f"{db.id}:tcp/1 {others[0].id}"})
+    lab.auto_link(lab.event(instance))
+    lab.tag(instance, link_peer=None)
+    far = lab.instance(others[1])
+    lab.cloud.mns.send(HOME, "link-peer-dead-letters", '{"a": 1}')
+    lab.cloud.world.policy, lab.cloud.endpoint = str(lab.policy_path), "http://127.0.0.1:1"
+    deploy(lab.cloud, in_process=True)  # for `failed`
+    rules = (rule["SecurityGroupRuleId"] for rule in lab.raw_rules(db))
+    return {app.id, db.id, instance.id, far.id, *(one.id for one in others), *rules}
+
+
+def test_piped_tables_are_tab_separated(lab: Lab, cli: Cli) -> None:
+    """A line with the columns' names, then one line a row, each cell whole: no title, no box, no colour."""
+    life(lab)
+    for command, columns in TABLES.items():
+        cli(*command.split())
+        header, *rows = [line.split("\t") for line in cli.out.splitlines()]
+        assert header == columns
+        assert rows != [], command
+        assert {len(row) for row in rows} == {len(columns)}, command
+        assert not set("\x1b│─") & set(cli.out)
+
+
+def test_piped_instants_and_accounts_are_exact(lab: Lab, cli: Cli) -> None:
+    """On a terminal they are for people."""
+    life(lab)
+    cli("links")
+    assert "\t2026-11-25T00:00:00Z\t2027-01-01T00:00:00Z\t" in cli.out
+    assert f"@{HOME}" in cli.out
+    cli("audit")
+    assert cli.out.splitlines()[1].startswith("2026-11-25T00:00:00.")
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_shows_ages_and_names(lab: Lab, cli: Cli) -> None:
+    """An account's name stands for its uid, and commands take it."""
+    app, db = lab.group(), lab.group("*")
+    lab.cross_account(lab.request(app, db, "tcp/1", until="2027-01-01T00:00:00Z"))
+    lab.instance(app)
+    lab.cloud.clock.sleep(7200)
+    cli("links")
+    assert "2 h ago" in cli.out
+    assert "2027-01-01T00:00:00Z (in 36 d)" in cli.out
+    assert f"{app.id}@a@aliyun.com" in cli.out
+    assert cli("explain", f"{app.id}@a@aliyun.com", f"{db.id}@a@aliyun.com") == 0
+    lab.policy_account(HOME, name="the team of orders")  # an argument would need quotes
+    cli("links")
+    assert f"{app.id}@{HOME}" in cli.out
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize("columns", ["60", "80", "120"])
+def test_no_table_breaks_an_id(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    """Of any command, however long the names beside the ids are."""
+    known = life(lab)
+    monkeypatch.setenv("COLUMNS", columns)
+    app, db, *_ = sorted(one for one in known if one.startswith("sg-"))
+    for command in (*TABLES, f"explain {app} {db}"):
+        cli(*command.split())
+        assert cli.out != "", command
+        assert set(re.findall(r"(?<![a-z-])(?:sgr|sg|i)-[0-9a-z]*", cli.out)) <= known | {"sg-", "i-"}, command
+    cli("links")
+    assert CHANGE in cli.out
+
+
+def test_tabs_ends_of_lines_and_control_characters_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    """So that a row is one line, whatever somebody wrote into a name, and cannot steer a terminal."""
+    print_tsv([["a\tb", "c\nd\re", "\\x", "\x1b[31m", "ä→", "\u2028"]])
+    assert capsys.readouterr().out == "a\\tb\tc\\nd\\re\t\\\\x\t\\x1b[31m\tä→\t\\u2028\n"
+
+
+# the pager
+
+
+@pytest.fixture(name="shown")
+def _shown(capsys: object, terminal: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file into which the pager writes, of a terminal with three lines."""
+    program, shown = tmp_path / "pager", tmp_path / "shown"
+    program.write_text(f'#!/bin/sh\n{{ echo "$LESS $*"; cat; }} > {shown}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("LINK_PEER_PAGER", f"{program} -x")
+    monkeypatch.setenv("LINES", "3")
+    monkeypatch.delenv("LESS", raising=False)
+    return shown
+
+
+def test_what_is_longer_than_the_terminal_goes_through_the_pager(lab: Lab, cli: Cli, shown: Path) -> None:
+    """With the same exit code; never with --json or --csv, nor while it follows."""
+    life(lab)
+    instance = lab.instance(lab.group(), tags={"link-peer": f"{lab.group().id}:tcp/1 i-x"})
+    for command in ("links", "stale", "audit", "doctor", "sweep --dry-run", f"plan {instance.id}"):
+        code = cli(*command.split())
+        assert cli.out == "", command
+        options, *text = shown.read_text(encoding="utf-8").splitlines()
+        assert (options, len(text) > 2) == ("FRX -x", True), command
+        shown.unlink()
+        assert cli(*command.split(), "--json") == code
+        assert not shown.exists()
+    assert cli("links", "--csv") == 0
+    assert not shown.exists()
+
+
+def test_what_fits_is_printed(lab: Lab, cli: Cli, shown: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that is wider than the terminal counts as several."""
+    life(lab)
+    monkeypatch.setenv("LINES", "60")
+    assert cli("links") == 0
+    assert cli.out.startswith("1 links") or cli.out.startswith("2 links")
+    assert not shown.exists()
+    monkeypatch.setenv("COLUMNS", "2")
+    assert cli("links") == 0
+    assert shown.exists()
+
+
+@pytest.mark.parametrize("program", ["", "no-such-pager"])
+def test_without_a_pager_everything_is_printed(
+    lab: Lab, cli: Cli, shown: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    """Turned off, or not installed."""
+    life(lab)
+    monkeypatch.setenv("LINK_PEER_PAGER", program)
+    assert cli("links") == 0
+    assert "links\n" in cli.out
+    assert not shown.exists()
+
+
+def test_a_pager_that_is_quit_early_is_no_error(shown: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has not read everything."""
+    monkeypatch.setenv("LINK_PEER_PAGER", "true")
+    with pager.paged():
+        print("line\n" * 100_000)
+    assert not shown.exists()
+
+
+def test_an_error_while_it_prints_is_raised_after_the_pager(shown: Path) -> None:
+    """What was printed before is shown."""
+
+    @pager.paged()
+    def fail() -> None:
+        print("1\n2\n3\n4")
+        raise ValueError("half")
+
+    with pytest.raises(ValueError, match="half"):
+        fail()
+    assert shown.read_text().splitlines()[1:] == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("json", [False, True])
+def test_a_reader_that_ends_early_gets_no_stack_trace(json: bool) -> None:
+    """`link-peer … | head`: nothing is printed on stderr, and the exit code is 1."""
+    lines = "print_json(1)" if json else "print('x' * 70)"
+    program = f"""
+import sys
+from link_peer_cli import main
+from link_peer_cli.io.console import print_json
+import typer
+app = typer.Typer()
+@app.command()
+def many(as_json: bool = typer.Option(False, "--json")):
+    for _ in range(100000):
+        {lines}
+from link_peer_cli.io.exits import run
+run(app, {["--json"] if json else []})
+"""
+    with subprocess.Popen(  # noqa: S603  # our own module
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
