@@ -39,12 +39,13 @@ NO_RESOURCE_LEVEL = {
     "ecs:AuthorizeSecurityGroup",
     "ecs:ModifySecurityGroupRule",
     "ecs:ListTagResources",
+    "actiontrail:LookupEvents",
     "cms:DescribeContactGroupList",
     "cms:DescribeContactList",
     "cms:DescribeMetricRuleList",
     "cms:DescribeMetricRuleTargets",
 }
-"""[doc RAM authorization of ECS and of CloudMonitor]"""
+"""[doc RAM authorization of ECS, of ActionTrail and of CloudMonitor]"""
 MANAGED_TAG = f"link-managed.prod.{HOME}"
 TAGGING = ["ecs:TagResources", "ecs:UntagResources"]
 WRITERS = ["ram-function-role.json", "ram-operator.json", "ram-peer-role.json"]
@@ -112,7 +113,7 @@ def test_a_role_allows_exactly_the_ecs_actions_that_the_code_calls(names: list[s
 @pytest.mark.parametrize("name", READERS)
 def test_a_reader_can_change_nothing(name: str) -> None:
     """Its actions are named one by one, and each only reads. It enters other accounts through their readers' roles alone."""
-    verbs = re.compile(r"\w+:(Describe|List|Get|Peek)\w+")
+    verbs = re.compile(r"\w+:(Describe|List|Get|Lookup|Peek)\w+")
     assert {action for action in allowed(name) if not verbs.fullmatch(action)} <= {"sts:AssumeRole"}
     assert not [action for action in allowed(name) if "*" in action]
     assert statements(document(name), "Deny") == []
@@ -207,10 +208,13 @@ def outside_ecs(name: str) -> list[tuple[list[str], list[str]]]:
     ]
 
 
-@pytest.mark.parametrize("name", ["ram-peer-role.json", "ram-peer-reader.json"])
-def test_a_peer_role_allows_only_ecs(name: str) -> None:
-    """The second account grants access to its security groups and instances only."""
-    assert allowed(name) == allowed(name, "ecs:")
+@pytest.mark.parametrize(
+    ("name", "more"), [("ram-peer-role.json", set()), ("ram-peer-reader.json", {"actiontrail:LookupEvents"})]
+)
+def test_a_peer_role_allows_only_ecs(name: str, more: set[str]) -> None:
+    """The second account grants access to its security groups and instances only, and to readers the record of who changed
+    them."""
+    assert allowed(name) == allowed(name, "ecs:") | more
 
 
 @pytest.mark.parametrize("name", POLICIES)

@@ -80,6 +80,10 @@ class PersonsAccounts(Accounts):
         self._without_reader: set[str] = set()
         self._refusals: dict[str, NoAccess] = {}
 
+    def keys(self, account: str) -> Credentials:
+        """The keys for another service of an account than ECS, as they are now. Raises as `ecs` does."""
+        return self._credentials(account, renew=False)
+
     def _credentials(self, account: str, renew: bool) -> Credentials:
         if account in self._own:
             return self._own[account]

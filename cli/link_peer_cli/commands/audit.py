@@ -64,6 +64,13 @@ def audit(
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Include intents, attempts and summaries.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new records until Ctrl-C.")] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Compare the log with ActionTrail, both ways, in every account. Goes with --since and --json.",
+        ),
+    ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with a line of names.")] = False,
     as_json: JsonLines = False,
 ) -> None:
@@ -75,6 +82,7 @@ def audit(
     from link_peer_cli.clients.log import AuditLog
     from link_peer_cli.clients.query import condition, party_condition
     from link_peer_cli.clients.story import story as whole_story
+    from link_peer_cli.commands.audit_verify import verify as verify_log
     from link_peer_cli.inventory.wording import wording
     from link_peer_cli.io.environment import load_environment
     from link_peer_cli.io.inputs import matching, moment, with_uid
@@ -92,12 +100,17 @@ def audit(
         query += f" and {party_condition(with_uid(party, '--party'), '--party')}"
     if story and (follow or everything or party or any(fields.values())):
         raise BadInput("--story", "it prints every record of one request or link: give no other filter")
+    if verify and (story or follow or everything or party or as_csv or limit is not None or any(fields.values())):
+        raise BadInput("--verify", "it compares the whole log: give --since and --json only")
     if as_csv and as_json:
         raise BadInput("--csv", "it cannot be printed together with --json")
     matching(story, "--story", r"[A-Za-z0-9._-]{1,48}")
     clock = compose.clock_for_functions()
     start = moment(since or ("365d" if story else "24h"), "--since", clock.now())
     env = load_environment(reading=True)
+    if verify:
+        verify_log(env, start, as_json=as_json)
+        return
     log = AuditLog(env.settings, env.clock, env.keys)
     form = Form.JSON if as_json else Form.CSV if as_csv else Form.LINES if sys.stdout.isatty() else Form.TSV
     if form in (Form.CSV, Form.TSV):

@@ -20,6 +20,7 @@ from link_peer_local.ecs.params import Params
 ACTIONS = ("LookupEvents",)
 REMEMBERED = 100_000
 _WEEK = 7 * 86_400.0
+_KEPT, _SPAN = 90 * 86_400.0, 30 * 86_400.0  # [doc-detail 28849: within 90 days, over at most 30; the code is a guess]
 _FIELDS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "ServiceName": lambda event: [event["serviceName"]],
     "EventName": lambda event: [event["eventName"]],
@@ -50,6 +51,11 @@ class ActionTrail:
                 kept = self._events.setdefault(account, deque(maxlen=REMEMBERED))
                 kept.append((self._clock.now(), event["data"]))
 
+    def newest(self, account: str) -> dict[str, Any]:
+        """The last event of an account, whether LookupEvents shows it yet or not. Raises IndexError if it has none."""
+        with self._lock:
+            return self._events.get(account, deque())[-1][1]
+
     def call(self, caller: Caller, action: str, params: Mapping[str, str]) -> dict[str, Any]:
         """Run one action: the answer without RequestId, or ApiError."""
         if action not in ACTIONS:
@@ -61,7 +67,7 @@ class ActionTrail:
     def _lookup(self, account: str, params: Params) -> dict[str, Any]:
         now = self._clock.now()
         start, end = _time(params, "StartTime", now - _WEEK), _time(params, "EndTime", now)
-        if start > end:
+        if start > end or end - start > _SPAN or start < now - _KEPT:
             raise ApiError("InvalidTimeRangeException", 400, "The specified time range is invalid.")
         size, direction = params.integer("MaxResults", 20), params.get("Direction", "BACKWARD")
         if not 0 <= size <= 50:

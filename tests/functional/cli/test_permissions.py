@@ -37,6 +37,7 @@ COMMANDS = {
     "stale": ("stale",),
     "sweep --dry-run": ("sweep", "--dry-run"),
     "audit": ("audit",),
+    "audit --verify": ("audit", "--verify"),
     "doctor": ("doctor",),
     "failed": ("failed",),
     "verify": ("verify", "--from", "{instance}", "--to", "10.0.0.9"),

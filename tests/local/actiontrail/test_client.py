@@ -103,6 +103,8 @@ def test_events_have_a_range_of_time_and_may_appear_late(w: World) -> None:
         {"direction": "SIDEWAYS"},
         {"start_time": "yesterday"},
         {"start_time": "2026-11-25T00:00:01Z", "end_time": "2026-11-25T00:00:00Z"},
+        {"start_time": "2026-10-25T23:59:59Z", "end_time": "2026-11-25T00:00:00Z"},
+        {"start_time": "2026-08-26T23:59:59Z", "end_time": "2026-08-27T00:00:00Z"},
         {"lookup_attribute": [models.LookupEventsRequestLookupAttribute(key="Colour", value="red")]},
         {"lookup_attribute": [models.LookupEventsRequestLookupAttribute(key="EventRW", value="Read")] * 2},
     ],

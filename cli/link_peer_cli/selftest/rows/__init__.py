@@ -7,7 +7,7 @@ call of `section.by_hand(…)`; then run `python -m link_peer_cli.selftest.page`
 from __future__ import annotations
 
 from link_peer_cli.selftest.model import sorted_rows
-from link_peer_cli.selftest.rows import deploying, events, forms, functions, logs, ram, reads, rules, traffic
+from link_peer_cli.selftest.rows import deploying, events, forms, functions, logs, ram, reads, rules, traffic, trail
 
 SECTIONS = (
     rules.section,
@@ -16,6 +16,7 @@ SECTIONS = (
     forms.section,
     ram.section,
     events.section,
+    trail.section,
     functions.section,
     logs.section,
     deploying.section,

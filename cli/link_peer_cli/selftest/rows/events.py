@@ -217,40 +217,6 @@ def deployed_rules(bench: Bench) -> Seen:
     )
 
 
-@section.row(
-    81,
-    assumed="ActionTrail's LookupEvents shows a call within 10 minutes, with its RequestId",
-    depends="audit records are joined with ActionTrail by `api_requests`",
-    test="*write B*; `aliyun actiontrail LookupEvents --LookupAttribute.1.Key EventName --LookupAttribute.1.Value AuthorizeSecurityGroup --StartTime …`",
-    expected="an event with B's id; the report has its delay",
-)
-def action_trail(bench: Bench) -> Seen:
-    """How soon a call of the bench is found in ActionTrail."""
-    import time
-
-    a, b, began = bench.group(), bench.group(), bench.clock.now()
-    bench.authorize(b, {"source_group_id": a})
-
-    def look() -> str:
-        start, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(t)) for t in (began - 60, bench.clock.now() + 60))
-        answer = bench.sdks.raw(
-            "actiontrail",
-            "LookupEvents",
-            StartTime=start,
-            EndTime=end,
-            MaxResults="50",
-            LookupAttribute_1_Key="EventName",
-            LookupAttribute_1_Value="AuthorizeSecurityGroup",
-        )
-        return next((json.dumps(event) for event in answer.get("Events", []) if b in json.dumps(event)), "")
-
-    found = bench.until(look, bool, bench.options.event_seconds)
-    if not found:
-        return Seen(f"not within {bench.options.event_seconds:.0f} s", False)
-    seconds = round(bench.clock.now() - began)
-    return Seen(f"after {seconds} s", "requestId" in found, {"seconds": seconds, "event": json.loads(found)})
-
-
 section.by_hand(
     41,
     why="needs the deployed functions, and a day",

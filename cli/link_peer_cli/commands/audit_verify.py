@@ -1,0 +1,164 @@
+"""`link-peer audit --verify`: compare the audit log with ActionTrail, both ways."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import msgspec
+import typer
+
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.exits import Exit
+from link_peer_cli.io.tables import print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from link_peer.runtime.ports import Record
+
+    from link_peer_cli.clients.log import AuditLog
+    from link_peer_cli.clients.trail import Trail
+    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.review.trail_events import Event
+    from link_peer_cli.review.trail_join import Finding, Roles
+
+THREADS = 8  # accounts that are read side by side; the limits of ActionTrail are those of each account
+BATCH = 20  # names in one query of the log; it would grow too long otherwise
+OLDER_SECONDS = 366 * 86_400.0  # how far back the log is asked whether a rule is one of ours
+COLUMNS = ("time", "account", "what", "rule", "request id", "who", "finding")
+
+
+def verify(env: Environment, since: float, *, as_json: bool) -> None:
+    """Print what does not fit since an instant (epoch seconds), and exit with 1 if there is anything.
+
+    Raises BadInput for an instant from which ActionTrail has no events any more, LinkPeerError if the log cannot be read.
+    """
+    from link_peer.domain.errors import BadInput
+    from rich.progress import Progress
+
+    from link_peer_cli.clients.log import AuditLog
+    from link_peer_cli.clients.query import condition
+    from link_peer_cli.clients.trail import KEPT_SECONDS, NAMES, Trail
+    from link_peer_cli.review.trail_join import LONGEST_SECONDS, Question, join, unknown_rules
+
+    now = env.clock.now()
+    if since < now - KEPT_SECONDS:
+        raise BadInput("--since", "ActionTrail keeps events for 90 days: give at most 90d")
+    start = since - LONGEST_SECONDS
+    accounts = sorted(env.policy.accounts)
+    err = console(stderr=True)
+    with Progress(console=err, transient=True, disable=as_json or not err.is_terminal) as bar:
+        task = bar.add_task("calls read in ActionTrail", total=len(accounts) * len(NAMES))
+        events, refused = _events(env, Trail(env), accounts, (start, now), lambda: bar.advance(task))
+    log = AuditLog(env.settings, env.clock, env.keys)
+    ours = condition({"deployment": env.policy.deployment})
+    records = log.read(ours, start)
+    read = frozenset(accounts) - refused.keys()
+    question = Question(env.policy, env.settings.region, _roles(env), read, since, now)
+    older = _older(log, ours, unknown_rules(question, records, events), now - OLDER_SECONDS)
+    found = [*_unreadable(env, refused), *join(question, records, older, events)]
+    _print(found, len(events), as_json=as_json)
+    if any(not finding.pending for finding in found):
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _events(
+    env: Environment, trail: Trail, accounts: Sequence[str], window: tuple[float, float], progress: Callable[[], None]
+) -> tuple[list[Event], dict[str, str]]:
+    """What changed groups in each account; and why an account could not be read."""
+    from link_peer.domain.errors import LinkPeerError
+
+    from link_peer_cli.clients.trail import NAMES
+    from link_peer_cli.review.trail_events import event_of
+
+    def read(account: str) -> list[Event] | str:
+        found = []
+        try:
+            for name in NAMES:
+                raw = trail.events(account, name, *window)
+                found += [event_of(account, one, env.settings.region) for one in raw]
+                progress()
+        except LinkPeerError as error:
+            return str(error)
+        return [event for event in found if event is not None]
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        answers = dict(zip(accounts, pool.map(read, accounts), strict=True))
+    refused = {account: answer for account, answer in answers.items() if isinstance(answer, str)}
+    return [event for answer in answers.values() if not isinstance(answer, str) for event in answer], refused
+
+
+def _older(log: AuditLog, ours: str, names: Sequence[str], since: float) -> list[Record]:
+    """The outcomes, however old, that name one of these rules or groups."""
+    from link_peer_cli.clients.query import condition
+
+    found: list[Record] = []
+    opened = condition({"record": "outcome", "outcome": "applied"})
+    for start in range(0, len(names), BATCH):
+        any_of = " or ".join(condition({"rules": name}) for name in names[start : start + BATCH])
+        found += log.read(f"{ours} and {opened} and ({any_of})", since)
+    return found
+
+
+def _roles(env: Environment) -> Roles:
+    """The roles that change security groups for link-peer: those of the functions and of operators at home, and the role of
+    the policy file in every other account."""
+    from link_peer_cli.review.trail_join import Roles
+
+    names, home = env.names, env.policy.home
+    changing = {
+        uid: frozenset({account.role.rpartition("/")[2].lower()})
+        for uid, account in env.policy.accounts.items()
+        if account.role is not None
+    }
+    changing[home] = frozenset({names.function_role.lower(), names.operator_role.lower()})
+    return Roles(changing, (home, names.operator_role.lower()))
+
+
+def _unreadable(env: Environment, refused: dict[str, str]) -> list[Finding]:
+    from link_peer.domain.tags import iso
+
+    from link_peer_cli.access.roles import reader_of
+    from link_peer_cli.review.trail_join import UNREADABLE, Finding
+
+    found = []
+    for account, why in refused.items():
+        role = env.policy.accounts[account].role
+        reader = reader_of(role).rpartition("/")[2] if role else env.names.reader_role
+        advice = f"allow actiontrail:LookupEvents to the role {reader} of account {account}: docs/permissions.md"
+        found.append(
+            Finding(iso(env.clock.now()), account, "ActionTrail was not read", "", "", "", UNREADABLE, why, advice)
+        )
+    return found
+
+
+def _print(found: Sequence[Finding], events: int, *, as_json: bool) -> None:
+    if as_json:
+        for finding in found:
+            print_json(msgspec.to_builtins(finding))
+        return
+    from link_peer_cli.io.records import print_advice
+
+    out = console()
+    due, pending = [one for one in found if not one.pending], [one for one in found if one.pending]
+    title = f"audit log and ActionTrail: {events} calls compared, {len(due)} findings"
+    if due:
+        print_table(out, title, COLUMNS, map(_row, due))
+    else:
+        out.print(f"[bold]{title}[/bold]")
+    print_advice(out, (one.advice for one in due))
+    if pending:
+        print_table(out, f"not yet visible: {len(pending)}, run it again in 15 minutes", COLUMNS, map(_row, pending))
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    return (
+        finding.time,
+        finding.account,
+        finding.what,
+        finding.rule,
+        finding.request_id,
+        finding.who,
+        f"{finding.finding}: {finding.detail}",
+    )

@@ -1,0 +1,94 @@
+"""What ActionTrail shows of a call, and how soon."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from link_peer_cli.selftest.model import Need, Section, Seen
+
+if TYPE_CHECKING:
+    from link_peer_cli.selftest.bench import Bench
+
+section = Section("ActionTrail")
+
+
+def _looked_up(bench: Bench, began: float) -> list[dict[str, Any]]:
+    """The AuthorizeSecurityGroup events that ActionTrail shows since then."""
+    start, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(t)) for t in (began - 60, bench.clock.now() + 60))
+    answer = bench.sdks.raw(
+        "actiontrail",
+        "LookupEvents",
+        StartTime=start,
+        EndTime=end,
+        MaxResults="50",
+        LookupAttribute_1_Key="EventName",
+        LookupAttribute_1_Value="AuthorizeSecurityGroup",
+    )
+    return list(answer.get("Events", []))
+
+
+@section.row(
+    81,
+    assumed="ActionTrail's LookupEvents shows a call within 10 minutes, with its RequestId",
+    depends="audit records are joined with ActionTrail by `api_requests`",
+    test="*write B*; `aliyun actiontrail LookupEvents --LookupAttribute.1.Key EventName --LookupAttribute.1.Value AuthorizeSecurityGroup --StartTime …`",
+    expected="an event with B's id; the report has its delay",
+)
+def action_trail(bench: Bench) -> Seen:
+    """How soon a call of the bench is found in ActionTrail."""
+    a, b, began = bench.group(), bench.group(), bench.clock.now()
+    bench.authorize(b, {"source_group_id": a})
+
+    def look() -> str:
+        return next((json.dumps(event) for event in _looked_up(bench, began) if b in json.dumps(event)), "")
+
+    found = bench.until(look, bool, bench.options.event_seconds)
+    if not found:
+        return Seen(f"not within {bench.options.event_seconds:.0f} s", False)
+    seconds = round(bench.clock.now() - began)
+    return Seen(f"after {seconds} s", "requestId" in found, {"seconds": seconds, "event": json.loads(found)})
+
+
+@section.row(
+    130,
+    Need.ROLE,
+    assumed="An event of ActionTrail has the `RequestId` of the call's response, `<role>:<session>` as `userIdentity.userName`, the parameters as on the wire, and for a refused call an `errorCode`",
+    depends="`link-peer audit --verify`: with another id, each change of ours is compared by its rule and time only; with another name, none counts as ours",
+    test="*write B* with the keys of a role's session, once with an invalid port range; `aliyun actiontrail LookupEvents` as in #81",
+    expected="two events with the ids of both responses, one of them with an `errorCode`",
+)
+def trail_form(bench: Bench) -> Seen:
+    """A call of a role's session and a refused one, as ActionTrail shows them."""
+    from link_peer.domain.errors import CloudError
+
+    from link_peer_cli.review.trail_events import event_of
+    from link_peer_cli.selftest.bench import PERMISSION
+
+    a, b, began = bench.group(), bench.group(), bench.clock.now()
+    session = bench.session({"Effect": "Allow", "Action": ["ecs:AuthorizeSecurityGroup"], "Resource": ["*"]})
+    asked = [{**PERMISSION, "source_group_id": a}, {**PERMISSION, "source_group_id": a, "port_range": "9/1"}]
+    ids = []
+    for fields in asked:
+        made = [bench.models.AuthorizeSecurityGroupRequestPermissions(**fields)]
+        try:
+            ids.append(session.ask("authorize_security_group", security_group_id=b, permissions=made).request_id)
+        except CloudError as error:
+            ids.append(error.request_id)
+
+    def look() -> list[Any]:
+        events = (event_of(bench.account, one, bench.region) for one in _looked_up(bench, began))
+        return [event for event in events if event and b in event.groups]
+
+    found = bench.until(look, lambda events: len(events) == len(asked), bench.options.event_seconds)
+    by_id = {event.request_id: event for event in found}
+    role = f"{bench.options.role.rpartition('/')[2]}:selftest-{bench.run}".lower()
+    done, refused = (by_id.get(each) for each in ids)
+    fits = {
+        "ids": set(by_id) == set(ids),
+        "name": {event.who.lower() for event in found} == {role},
+        "parameters": bool(done and done.keys),
+        "errorCode": bool(done and done.done and refused and not refused.done),
+    }
+    return Seen(", ".join(f"{what}: {'yes' if fit else 'no'}" for what, fit in fits.items()), all(fits.values()), fits)

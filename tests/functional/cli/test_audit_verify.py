@@ -1,0 +1,405 @@
+"""`link-peer audit --verify` finds what the audit log and ActionTrail do not agree about, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from aliyun.log import LogItem, PutLogsRequest
+from link_peer.alicloud.sls import client
+from link_peer.runtime import settings
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.faults import Killed
+from link_peer_local.core.identity import Caller
+from link_peer_local.ecs.state import Group
+
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, MANAGED, PEER, REGION, Lab
+
+DAY = 86_400
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(capsys)
+
+
+def later(lab: Lab, minutes: float = 20) -> None:
+    """Some time after the last change; ActionTrail shows everything by then."""
+    lab.cloud.clock.advance(minutes * 60)
+
+
+def as_role(lab: Lab, account: str, role: str, action: str, params: dict[str, str]) -> str:
+    """Makes an ECS call with the keys of a role, outside link-peer. Returns the RequestId."""
+    caller = Caller(account, f"acs:ram::{account}:assumed-role/{role}/thief", role=role)
+    lab.cloud.ecs.call(caller, action, {"RegionId": REGION, **params})
+    return str(lab.cloud.trail.newest(account)["requestId"])
+
+
+def rule(source: Group, **fields: str) -> dict[str, str]:
+    given = {"IpProtocol": "TCP", "PortRange": "22/22", "SourceGroupId": source.id, "Priority": "100", **fields}
+    return {f"Permissions.1.{name}": value for name, value in given.items()}
+
+
+def findings(cli: Cli, *args: str) -> tuple[int, list[dict[str, Any]]]:
+    code, found = cli.json("audit", "--verify", *args)
+    assert not cli.err, cli.err
+    return code, found
+
+
+def test_what_link_peer_did_leaves_nothing_to_find(lab: Lab, cli: Cli) -> None:
+    """auto_link, cross_account, denials, a second request, unlink, sweeps, closing, and the tag of an emptied group."""
+    app, db = lab.pair()
+    cache, closed = lab.group("*"), lab.group("*")
+    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{cache.id}:tcp/1 {closed.id} {db.id}@{PEER}"})))
+    lab.drain()
+    lab.instance(db), lab.instance(cache)
+    lab.cross_account(lab.request(app, db, "tcp/3306"))
+    lab.cross_account(lab.request(app, db, "tcp/3306"))
+    lab.cross_account(lab.request(app, db, "tcp/3306", request_id="chg-2"))
+    lab.cross_account(lab.request(app, db, action="unlink", request_id="chg-3"))
+    lab.cross_account(lab.request(app, lab.group(), "tcp/1", request_id="chg-4"))
+    assert cli("close", cache.id) == 0, cli.err
+    lab.tag(db, link_accept=None)
+    assert cli("sweep") == 0, cli.err
+    lab.cloud.clock.advance(3600)
+    assert cli("sweep") == 0, cli.err
+    assert lab.rules(db) == []
+    assert cli("reopen", "--all") == 0
+    lab.sweep()
+    later(lab)
+    assert findings(cli) == (0, [])
+    assert cli("audit", "--verify") == 0
+    assert "calls compared, 0 findings" in cli.out
+
+
+# changes without an intent
+
+
+@pytest.mark.parametrize(
+    ("account", "role"), [(HOME, "link-peer-fc"), (HOME, "link-peer-operator"), (PEER, "link-peer")]
+)
+def test_a_rule_that_a_role_of_ours_opened_by_itself_is_found(lab: Lab, cli: Cli, account: str, role: str) -> None:
+    """With the RequestId, the session, the address and the rule. Nothing of it is in the log."""
+    app, db = lab.group(account=account), lab.group("*", account=account)
+    request = as_role(lab, account, role, "AuthorizeSecurityGroup", {"SecurityGroupId": db.id, **rule(app)})
+    later(lab)
+    code, [found] = findings(cli)
+    assert code == 1
+    assert (found["finding"], found["pending"]) == ("no-intent", False)
+    assert (found["account"], found["what"]) == (account, f"AuthorizeSecurityGroup {db.id}")
+    assert (found["request_id"], found["rule"]) == (request, f"{app.id}@{account} tcp/22")
+    assert found["who"] == f"{role}:thief from 127.0.0.1"
+    assert cli("audit", "--verify") == 1
+    assert "1 findings" in cli.out
+    assert f"take the permissions of {role} away" in cli.out
+
+
+def test_what_a_role_of_ours_never_does_is_found(lab: Lab, cli: Cli) -> None:
+    """Whatever its policy allows: an egress rule, a removal by id and by fields, a managed tag. The lock of `link-peer close` is none of it, and neither
+    are a role by which nothing is changed, and a call that was refused."""
+    app, db = lab.group(), lab.group("*")
+    lab.cross_account(lab.request(app, db, "tcp/22", "tcp/23"))
+    later(lab, 120)
+    opened = next(one for text, one in lab.rules_of(db) if text.endswith("tcp/23"))
+    group = {"SecurityGroupId": db.id}
+    tag = {"ResourceType": "securitygroup", "ResourceId.1": app.id, "Tag.1.Value": "true"}
+    egress = {"IpProtocol": "ALL", "PortRange": "-1/-1", "DestCidrIp": "10.0.0.0/8"}
+    egress = {f"Permissions.1.{name}": value for name, value in egress.items()}
+    lab.cloud.identity.allow_only(f"acs:ram::{HOME}:role/link-peer-fc", ["ecs:*"])
+    for action, params in (
+        ("AuthorizeSecurityGroupEgress", {**group, **egress}),
+        ("RevokeSecurityGroup", {**group, "SecurityGroupRuleId.1": opened["SecurityGroupRuleId"]}),
+        ("RevokeSecurityGroup", {**group, **rule(app)}),
+        ("TagResources", {**tag, "Tag.1.Key": MANAGED}),
+    ):
+        as_role(lab, HOME, "link-peer-fc", action, params)
+    as_role(lab, HOME, "link-peer-operator", "TagResources", {**tag, "Tag.1.Key": "link-lock"})
+    other = lab.group(account=PEER)
+    lab.cloud.identity.allow_only(f"acs:ram::{PEER}:role/link-peer-reader", ["ecs:*", "actiontrail:*"])
+    as_role(lab, PEER, "link-peer-reader", "TagResources", {**tag, "ResourceId.1": other.id, "Tag.1.Key": "x"})
+    lab.cloud.identity.allow_only(f"acs:ram::{HOME}:role/link-peer-fc", [])
+    with pytest.raises(ApiError):
+        as_role(lab, HOME, "link-peer-fc", "AuthorizeSecurityGroup", {**group, **rule(app)})
+    later(lab)
+    code, found = findings(cli, "--since", "1h")
+    assert code == 1
+    assert sorted((one["finding"], one["what"].split()[0]) for one in found) == [
+        ("no-intent", "AuthorizeSecurityGroupEgress"),
+        ("no-intent", "RevokeSecurityGroup"),
+        ("no-intent", "RevokeSecurityGroup"),
+        ("no-intent", "TagResources"),
+    ]
+
+
+def test_an_intent_explains_only_the_change_that_it_names(lab: Lab, cli: Cli) -> None:
+    """Another port of the same group is found, in the same second as a delivery."""
+    app, db = lab.group(), lab.group("*")
+    lab.cross_account(lab.request(app, db, "tcp/443"))
+    as_role(lab, HOME, "link-peer-fc", "AuthorizeSecurityGroup", {"SecurityGroupId": db.id, **rule(app)})
+    later(lab)
+    assert [one["rule"] for one in findings(cli)[1]] == [f"{app.id}@{HOME} tcp/22"]
+
+
+def test_a_record_without_an_intent_is_found(lab: Lab, cli: Cli) -> None:
+    """Somebody with the keys of the functions' role can write to the log, too: an outcome alone explains nothing."""
+    app, db = lab.group(), lab.group("*")
+    lab.cross_account(lab.request(app, db, "tcp/443"))
+    later(lab, 120)
+    request = as_role(lab, HOME, "link-peer-fc", "AuthorizeSecurityGroup", {"SecurityGroupId": db.id, **rule(app)})
+    write(lab, {**lab.outcome(), "time": lab.iso_millis(), "link": "0" * 16, "api_requests": request})
+    later(lab)
+    found = findings(cli, "--since", "1h")[1]
+    assert [(one["finding"], one["request_id"]) for one in found] == [("no-intent", request), ("no-change", request)]
+    assert found[0]["detail"] == "a record has its RequestId, but no intent was written before"
+
+
+# what is no finding
+
+
+@pytest.mark.parametrize("kind", ["kill", "kill-after"])
+def test_a_delivery_that_died_between_intent_and_change_is_no_finding(lab: Lab, cli: Cli, kind: str) -> None:
+    """Nor one that died after the change: its intent names the rule, though no record has the RequestId."""
+    app, db = lab.pair()
+    body = lab.request(app, db, "tcp/1")
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind=kind)
+    with pytest.raises(Killed):
+        lab.cross_account(body)
+    assert len(lab.rules(db)) == (kind == "kill-after")
+    later(lab)
+    assert lab.records() == []
+    assert findings(cli) == (0, [])
+    lab.cross_account({**body, "expires_at": lab.iso(60)})
+    later(lab)
+    assert findings(cli) == (0, [])
+
+
+@pytest.mark.parametrize("kind", ["reset-after", "error-after"])
+@pytest.mark.parametrize(
+    "action", ["AuthorizeSecurityGroup", "ModifySecurityGroupRule", "RevokeSecurityGroup", "TagResources"]
+)
+def test_a_change_whose_answer_was_lost_is_no_finding(lab: Lab, cli: Cli, action: str, kind: str) -> None:
+    """The outcome lacks the RequestId; ActionTrail has the change at the time between intent and outcome."""
+    app, db = lab.pair()
+    lab.fault(service="ecs", action=action, kind=kind)
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    lab.cross_account(lab.request(app, db, "tcp/1", request_id="chg-2"))
+    lab.cross_account(lab.request(app, db, action="unlink", request_id="chg-3"))
+    lab.drain()
+    assert lab.rules(db) == []
+    assert not lab.cloud.faults.waiting()
+    later(lab)
+    assert findings(cli) == (0, [])
+
+
+def test_a_rule_that_a_person_was_faster_to_remove_is_no_forged_outcome(lab: Lab, cli: Cli) -> None:
+    """ActionTrail has the person's call, which is the one finding."""
+    app, db = lab.pair()
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    later(lab, 120)
+    lab.meanwhile("RevokeSecurityGroup", lambda: lab.revoke(db))
+    lab.cross_account(lab.request(app, db, action="unlink", request_id="chg-2"))
+    assert lab.outcome()["outcome"] == "removed"
+    later(lab)
+    assert [one["finding"] for one in findings(cli, "--since", "1h")[1]] == ["by-another"]
+
+
+def test_a_command_with_a_persons_own_keys_is_no_finding(lab: Lab, cli: Cli) -> None:
+    """Where the operator's role does not exist, the person's keys change the rules; the log has the RequestIds."""
+    _, _, db = lab.linked()
+    lab.tag(db, link_accept=None)
+    del lab.cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-operator"]
+    later(lab)
+    cli("sweep")  # the peer's role trusts the operator's role only
+    assert lab.rules(db) == []
+    assert lab.cloud.trail.newest(HOME)["userIdentity"]["type"] == "root-account"
+    later(lab)
+    assert findings(cli) == (0, [])
+
+
+# outcomes without a change
+
+
+def write(lab: Lab, record: dict[str, str]) -> None:
+    """Writes a record into the audit log, as whoever may write there can."""
+    world = lab.cloud.world
+    fields = {name: value for name, value in record.items() if name != "key"}
+    item = LogItem(int(lab.cloud.clock.now()), list(fields.items()), 1)
+    request = PutLogsRequest(world.audit_project, world.audit_logstore, "", "", [item])
+    client(settings.load()).put_logs(request)
+
+
+@pytest.mark.parametrize("outcome", ["applied", "removed"])
+@pytest.mark.parametrize("calls", ["", "11111111-2222-3333-4444-555555555555"])
+def test_an_outcome_that_was_forged_is_found(lab: Lab, cli: Cli, outcome: str, calls: str) -> None:
+    """With its intent and without RequestIds, or with RequestIds that no call of ActionTrail has."""
+    app, db = lab.group(), lab.group("*")
+    key = {"account": HOME, "group": db.id, "source": f"{app.id}@{HOME}", "dest": "", "protocol": "tcp"}
+    rules = json.dumps([{**key, "ports": "1/1", "rule_id": "sgr-forged" if outcome == "removed" else ""}])
+    common = {"function": "cross_account", "deployment": "prod", "region": REGION, "request_id": "chg-9"}
+    common |= {"from": app.id, "from_account": HOME, "to": db.id, "to_account": HOME, "ports": "tcp/1"}
+    common |= {"link": "0123456789abcdef", "rules": rules, "time": lab.iso_millis()}
+    write(lab, {**common, "record": "intent"})
+    write(lab, {**common, "record": "outcome", "outcome": outcome, "api_requests": calls})
+    later(lab)
+    code, [found] = findings(cli)
+    assert (code, found["finding"], found["account"], found["request_id"]) == (1, "no-change", HOME, calls)
+    assert found["what"] == f"{outcome} {app.id}@{HOME} → {db.id}@{HOME} tcp/1"
+    assert found["who"] == "cross_account chg-9"
+    assert found["rule"] == ("sgr-forged" if outcome == "removed" else f"{app.id}@{HOME} tcp/1")
+
+
+def test_an_outcome_cannot_borrow_the_call_of_another_rule(lab: Lab, cli: Cli) -> None:
+    """A real RequestId counts for the rules which that call changed."""
+    app, db, cache = lab.group(), lab.group("*"), lab.group("*")
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    real = lab.outcome()
+    later(lab, 120)
+    write(lab, {**real, "rules": real["rules"].replace(db.id, cache.id), "to": cache.id, "time": lab.iso_millis()})
+    later(lab)
+    assert [one["finding"] for one in findings(cli, "--since", "1h")[1]] == ["no-change"]
+
+
+def test_records_that_are_no_records_are_no_crash(lab: Lab, cli: Cli) -> None:
+    """Anyone who may write there may write anything."""
+    common = {
+        "deployment": "prod",
+        "region": REGION,
+        "outcome": "applied",
+        "api_requests": ",,x",
+        "time": lab.iso_millis(),
+    }
+    for rules in ("[", "{}", "[1]", '[{"ports": "x"}]', '[{"ports": ["1/1"]}]'):
+        write(lab, {**common, "record": "outcome", "rules": rules})
+        write(lab, {**common, "record": "intent", "rules": rules, "tagged": "@,,sg-1"})
+    write(lab, {**common, "record": "outcome", "time": "soon"})
+    later(lab)
+    assert findings(cli) == (0, [])
+
+
+# rules of ours that someone else changed
+
+
+@pytest.mark.parametrize("days", [0, 25])
+def test_a_rule_of_ours_that_a_person_changed_is_found(lab: Lab, cli: Cli, days: int) -> None:
+    """However old the rule is, as long as the log is kept: by its id, by its fields, and its description; a rule of the person's own is none."""
+    app, db = lab.group(), lab.group("*")
+    for port in (1, 2, 3):
+        lab.cross_account(lab.request(app, db, f"tcp/{port}", request_id=f"chg-{port}"))
+    own = lab.authorize(db, IpProtocol="TCP", PortRange="22/22", SourceCidrIp="10.0.0.0/8")
+    lab.cloud.clock.advance(days * DAY + 7200)
+    first, second = (one for text, one in lab.rules_of(db) if text.endswith(("tcp/1", "tcp/2")))
+    group = {"SecurityGroupId": db.id}
+    lab.call(HOME, "RevokeSecurityGroup", {**group, "SecurityGroupRuleId.1": first["SecurityGroupRuleId"]})
+    lab.modify(db, second, Description="mine now")
+    lab.call(HOME, "RevokeSecurityGroup", {**group, **rule(app, PortRange="3/3")})
+    lab.call(HOME, "RevokeSecurityGroup", {**group, "SecurityGroupRuleId.1": own})
+    with contextlib.suppress(ApiError):  # by one reading of a knob
+        lab.call(HOME, "RevokeSecurityGroup", {**group, **rule(app, PortRange="4/4")})
+    later(lab)
+    code, found = findings(cli, "--since", "1h")
+    assert code == 1
+    assert {(one["finding"], one["rule"]) for one in found} == {
+        ("by-another", first["SecurityGroupRuleId"]),
+        ("by-another", second["SecurityGroupRuleId"]),
+        ("by-another", f"{app.id}@{HOME} tcp/3"),
+    }
+    assert len(found) == 3
+    assert {one["who"] for one in found} == {"root-account root from 127.0.0.1"}
+
+
+def test_a_marker_and_a_managed_tag_of_another_are_found(lab: Lab, cli: Cli) -> None:
+    """A marker of another deployment is none of ours."""
+    app, db = lab.group(), lab.group("*")
+    lab.forge(db, app, "tag", "tcp/1")
+    lab.authorize(db, **{k.split(".")[2]: v for k, v in rule(app).items()}, Description="link-peer/2 dep=test home=1")
+    lab.tag(db, **{MANAGED: "true"})
+    lab.tag(db, link_accept="*")
+    later(lab)
+    found = findings(cli)[1]
+    assert [(one["finding"], one["what"].split()[0]) for one in found] == [
+        ("by-another", "AuthorizeSecurityGroup"),
+        ("by-another", "TagResources"),
+    ]
+
+
+# what cannot be seen
+
+
+def test_what_is_not_visible_yet_is_no_failure(lab: Lab, cli: Cli) -> None:
+    """ActionTrail shows a call ten minutes later. Once it should, its absence is a finding."""
+    lab.cloud.trail.visible_after = 600
+    app, db = lab.group(), lab.group("*")
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    later(lab, 5)
+    code, [found] = findings(cli)
+    assert (code, found["finding"], found["pending"]) == (0, "no-change", True)
+    assert cli("audit", "--verify") == 0
+    assert "0 findings" in cli.out
+    assert "not yet visible: 1" in cli.out
+    later(lab, 11)
+    assert findings(cli) == (0, [])
+    lab.cloud.trail.visible_after = 86_400
+    assert [(one["finding"], one["pending"]) for one in findings(cli)[1]] == [("no-change", False)]
+
+
+def test_a_trail_of_many_pages_is_read_whole(lab: Lab, cli: Cli) -> None:
+    """120 changes by people, 50 a page, and then one of ours; a throttled page is asked for again."""
+    app, db = lab.group(), lab.group("*")
+    lab.cloud.ecs.quotas.group_source_rules = 200
+    for port in range(120):
+        lab.call(
+            HOME, "AuthorizeSecurityGroup", {"SecurityGroupId": db.id, **rule(app, PortRange=f"{port + 1}/{port + 1}")}
+        )
+    as_role(lab, HOME, "link-peer-fc", "RevokeSecurityGroup", {"SecurityGroupId": db.id, **rule(app, PortRange="7/7")})
+    request = as_role(lab, HOME, "link-peer-fc", "AuthorizeSecurityGroup", {"SecurityGroupId": db.id, **rule(app)})
+    later(lab)
+    lab.fault(service="actiontrail", action="LookupEvents", kind="throttle", skip=2, times=3)
+    before = lab.cloud.faults.count("actiontrail")
+    code, found = findings(cli)
+    assert code == 1
+    assert request in [one["request_id"] for one in found]
+    assert len(found) == 2
+    assert lab.cloud.faults.count("actiontrail") - before == 20 + 2 + 3
+
+
+def test_a_long_time_is_read_in_parts_of_thirty_days(lab: Lab, cli: Cli) -> None:
+    """ActionTrail answers no longer ones, and keeps ninety days."""
+    app, db = lab.group(), lab.group("*")
+    as_role(lab, HOME, "link-peer-fc", "AuthorizeSecurityGroup", {"SecurityGroupId": db.id, **rule(app)})
+    lab.cloud.clock.advance(85 * DAY)
+    assert findings(cli) == (0, [])
+    assert [one["finding"] for one in findings(cli, "--since", "90d")[1]] == ["no-intent"]
+    assert cli("audit", "--verify", "--since", "91d") == 2
+    assert "--since: ActionTrail keeps events for 90 days" in cli.err
+
+
+def test_an_account_whose_trail_is_refused_is_a_failure(lab: Lab, cli: Cli) -> None:
+    """The others are compared. What the log says of groups there is not doubted."""
+    app, db = lab.pair()
+    lab.cross_account(lab.request(app, db))
+    later(lab)
+    lab.cloud.identity.allow_only(f"acs:ram::{PEER}:role/link-peer-reader", ["ecs:Describe*"])
+    code, [found] = findings(cli)
+    assert (code, found["finding"], found["account"]) == (1, "unreadable", PEER)
+    assert found["advice"].startswith(f"allow actiontrail:LookupEvents to the role link-peer-reader of account {PEER}")
+    lab.policy_account(PEER, external_id="wrong")
+    assert [one["finding"] for one in findings(cli)[1]] == ["unreadable"]
+
+
+def test_an_answer_of_the_wrong_shape_is_a_failure(lab: Lab, cli: Cli) -> None:
+    """It does not count as an empty trail."""
+    lab.cloud.trail.call = lambda *_: {"Unexpected": []}  # type: ignore[method-assign]
+    code, found = findings(cli)
+    assert (code, {one["finding"] for one in found}) == (1, {"unreadable"})
+    assert "has no StartTime" in found[0]["detail"]
+
+
+@pytest.mark.parametrize(
+    "option", [("--party", "sg-a"), ("--story", "x"), ("--all",), ("--csv",), ("--limit", "1"), ("-f",)]
+)
+def test_options_that_choose_records_do_not_go_with_it(lab: Lab, cli: Cli, option: tuple[str, ...]) -> None:
+    assert cli("audit", "--verify", *option) == 2
+    assert "--verify" in cli.err
