@@ -6,6 +6,7 @@ import base64
 import json
 from typing import Any
 
+import msgspec
 from link_peer.alicloud import lazy_models
 from link_peer.alicloud.sdk import call, client_config
 from link_peer.runtime.clock import Clock
@@ -15,6 +16,16 @@ POLL_SECONDS = 0.5
 COMMAND_SECONDS = 60  # Cloud Assistant stops a command that runs longer
 GRACE_SECONDS = 5  # for the result of a command that used all of its time
 FINISHED = ("Success", "Failed", "Stopped", "Terminated", "Timeout", "Aborted", "Invalid", "Error", "Cancelled")
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """A command that Cloud Assistant was asked to run. `code` is its exit code; None if it did not run to its end, and then
+    `error` and `info` say why: an ErrorCode of DescribeInvocationResults, empty if there was no result in time, and its text."""
+
+    code: int | None
+    output: str
+    error: str = ""
+    info: str = ""
 
 
 class PersonalEcs:
@@ -76,6 +87,11 @@ class PersonalEcs:
 
     def execute(self, instance: str, command: str) -> tuple[int | None, str]:
         """Like `run`, with the exit code; None if the command did not run to its end, or Cloud Assistant is not there."""
+        ran = self.result(self.start(instance, command))
+        return ran.code, ran.output or ran.info
+
+    def start(self, instance: str, command: str) -> str:
+        """Ask Cloud Assistant to run a shell command on an instance; returns the id to ask for its result."""
         asked = self.ask(
             "run_command",
             type="RunShellScript",
@@ -83,14 +99,19 @@ class PersonalEcs:
             instance_id=[instance],
             timeout=COMMAND_SECONDS,
         )
+        return str(asked.invoke_id)
+
+    def result(self, invoke_id: str) -> Ran:
+        """Wait until a command has ended."""
         deadline = self._clock.now() + COMMAND_SECONDS + GRACE_SECONDS
         while True:
-            body = self.ask("describe_invocation_results", invoke_id=asked.invoke_id)
+            body = self.ask("describe_invocation_results", invoke_id=invoke_id)
             results = body.invocation.invocation_results.invocation_result
             if results and results[0].invocation_status in FINISHED:
                 result = results[0]
                 output = base64.b64decode(result.output or "").decode("utf-8", "replace")
-                return result.exit_code, output or str(result.error_info or result.invocation_status)
+                info = str(result.error_info or result.invocation_status)
+                return Ran(result.exit_code, output, str(result.error_code or ""), info)
             if self._clock.now() > deadline:
-                return None, "Cloud Assistant returned no result in time"
+                return Ran(None, "", "", "Cloud Assistant returned no result in time")
             self._clock.sleep(POLL_SECONDS)

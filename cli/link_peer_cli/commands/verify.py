@@ -1,11 +1,12 @@
-"""`link-peer verify`: test from inside an instance whether it reaches another."""
+"""`link-peer verify`: test from inside an instance whether it reaches another, and say what decides."""
 
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
@@ -14,75 +15,98 @@ from link_peer_cli.io.progress import waiting
 from link_peer_cli.io.tables import print_table
 
 if TYPE_CHECKING:
-    from link_peer.domain.model import Instance, Party, Port
-    from link_peer.runtime.ports import Cloud
+    from collections.abc import Iterator
 
-TIMEOUT_SECONDS = 3  # of one ping or one TCP connection
+    from link_peer.domain.model import Instance, Party, Port
+    from link_peer.planning.effect import Effect
+
+    from link_peer_cli.clients.probe import Probe, Result
+    from link_peer_cli.inventory.reading import View
+    from link_peer_cli.inventory.scene import Scene
+    from link_peer_cli.inventory.tested import Tested
+    from link_peer_cli.io.environment import Environment
+
+REACHED = {True: "yes", False: "no", None: "not tested"}
 
 
 def verify(
     source: Annotated[
         str,
-        typer.Option("--from", help="Where to test from, in the account of your keys: i-…, or sg-… for one of it."),
+        typer.Option(
+            "--from",
+            help="Where to test from, in any account of the policy: i-…, an instance's name, or sg-… for one of it; with "
+            "@<account uid or name> where that is not clear.",
+        ),
     ],
-    target: Annotated[
-        str, typer.Option("--to", help="What to reach: i-… or sg-…, optionally with @<account>, or an IPv4 address.")
-    ],
+    target: Annotated[str, typer.Option("--to", help="What to reach: the same, or an IPv4 address.")],
     port: Annotated[list[str] | None, typer.Option(help="tcp/3306 or icmp; repeat for more. Default: icmp.")] = None,
+    profile: Annotated[
+        str,
+        typer.Option(help="A profile of the `aliyun` CLI with keys of the account of --from. Default: your own keys."),
+    ] = "",
+    role: Annotated[str, typer.Option(help="The name of a role in the account of --from; your keys assume it.")] = "",
     as_json: JsonLines = False,
 ) -> None:
-    """Test with ping or TCP, through Cloud Assistant, whether one instance reaches another.
+    """Test with ping or TCP, through Cloud Assistant, whether one instance reaches another, and say what the rules say.
 
-    For a group, its first instance with a private address is used. Your keys need ecs:RunCommand on the source.
+    For a group, its first instance with a private address is used. The test needs ecs:RunCommand on it, which no role of
+    link-peer has: your own keys, --profile or --role must. A refused connection has arrived, so it counts as reached.
     """
-    from link_peer.domain.errors import BadInput
     from link_peer.domain.tags import parse_port
+    from link_peer.engine.reader import Reader
 
-    from link_peer_cli.clients.ecs import PersonalEcs
+    from link_peer_cli.clients.inside import runner_in
+    from link_peer_cli.clients.probe import Probe, command_of
     from link_peer_cli.clients.whatif.delivery import suppose
-    from link_peer_cli.io.environment import load_environment, require_known
-    from link_peer_cli.io.inputs import party
+    from link_peer_cli.inventory.reading import View
+    from link_peer_cli.io.environment import load_environment
 
     ports = [parse_port(text) for text in port or ["icmp"]]
-    commands = [_command(wanted) for wanted in ports]
-
-    def ends(home: str) -> tuple[Party, Party | None]:
-        to = None if _is_address(target) else party(target, "--to", home, ", nor an IPv4 address")
-        return party(source, "--from", home), to
-
-    ends("")  # report invalid options before a missing environment
+    for wanted in ports:
+        command_of(wanted)  # report an invalid option before a missing environment
+    _checked(role)
     env = load_environment(reading=True)
-    home = env.policy.home
-    start, end = ends(home)
-    if start.account != home:
-        raise BadInput("--from", f"{source} is not in account {home}, where your keys run the command")
-    require_known(env, [end.account] if end else [], "--to")
-    _, cloud, _ = suppose(env, "verify")
+    delivery, cloud, _ = suppose(env, "verify")
+    view = View(Reader(cloud, env.policy, env.clock, threads=delivery.readers, tolerant=True), env.policy)
+    _require_home(env)
+    start = view.find(source, "--from")
+    end = None if _is_address(target) else view.find(target, "--to")
+    view.around(party for party in (start, end) if party)
+    a, b = _pair(view, start, end)
+    probe = Probe(env, runner_in(env, a.party.account, profile, role), a.party)
     with waiting("testing"):
-        first = _instance(cloud, start).party.id if start.is_group else start.id
-        address = _instance(cloud, end).ip if end else target
-        ecs = PersonalEcs(env.settings, env.own(), env.clock)
-        results = [ecs.run(first, command.format(address)) for command in commands]
-    tested = list(zip(ports, results, strict=True))
+        results = list(_results(probe, b.ip if b else target, ports))
+    tested = [*_judged(env, view, (a, b), results)]
+    header = _header(view.scene, (start, end), (a, b), target)
     if as_json:
-        for wanted, (through, _) in tested:
-            print_json({"from": first, "to": target, "address": address, "port": str(wanted), "through": through})
+        for one in tested:
+            print_json({**header, **_document(one)})
     else:
-        rows = [(str(wanted), "yes" if through else "no", _last_line(output)) for wanted, (through, output) in tested]
-        print_table(console(), f"{first} to {target} ({address})", ("port", "reached", "output"), rows)
-    if not all(through for through, _ in results):
+        _show(header, tested)
+    for problem in view.problems:
+        console(stderr=True).print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)
+    if not all(one.result.reached for one in tested):
         raise typer.Exit(Exit.REFUSED)
 
 
-def _command(port: Port) -> str:
-    """A shell command that exits with 0 if `{}` can be reached. UDP sends no reply that could be checked."""
-    from link_peer.domain.errors import BadInput
+def _checked(role: str) -> None:
+    from link_peer_cli.io.inputs import matching
 
-    if port.protocol == "icmp":
-        return f"ping -c 1 -W {TIMEOUT_SECONDS} {{}}"
-    if port.protocol == "tcp" and port.low == port.high:
-        return f"nc -z -v -w {TIMEOUT_SECONDS} {{}} {port.low}"
-    raise BadInput("--port", f"{port}: only icmp and single TCP ports can be tested")
+    matching(role, "--role", r"[A-Za-z0-9.-]{1,64}")  # of a role [doc CreateRole]
+
+
+def _require_home(env: Environment) -> None:
+    """With keys of another account, whose owner may not assume the reader's role, home would show that account's instances."""
+    from link_peer.domain.errors import LinkPeerError
+
+    from link_peer_cli.clients.group_tags import caller
+
+    owner, arn = caller(env.settings, env.settings.credentials)
+    if owner != env.policy.home:
+        raise LinkPeerError(
+            f"the keys belong to account {owner} ({arn}): use keys of account {env.policy.home}, and give those of the "
+            "account of --from with the option --profile of `verify`"
+        )
 
 
 def _is_address(text: str) -> bool:
@@ -93,17 +117,122 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _last_line(output: str) -> str:
-    return (output.strip().splitlines() or [""])[-1]
-
-
-def _instance(cloud: Cloud, party: Party) -> Instance:
-    """An instance, or the first one of a group, that has a private address; read in its own account."""
+def _pair(view: View, start: Party, end: Party | None) -> tuple[Instance, Instance | None]:
+    """The first instance of each party that has a private address; not the same one twice."""
     from link_peer.domain.errors import LinkPeerError
 
-    ecs = cloud.ecs(party.account)
-    for instance in ecs.members(party.id) if party.is_group else ecs.instances([party.id]):
-        if instance.ip:
-            return instance
-    what = "has no instance with a private address" if party.is_group else "does not exist or has no private address"
-    raise LinkPeerError(f"{party} {what}")
+    scene = view.scene
+    found = [_testable(scene, party) for party in (start, end) if party]
+    for party, members in zip((start, end), found, strict=False):
+        if not members:
+            what = "instance with a private address" if party and party.is_group else "private address"
+            raise LinkPeerError("; ".join([f"{party} has no {what}", *view.problems]))
+    if end is None:
+        return found[0][0], None
+    for a in found[0]:
+        for b in found[1]:
+            if a.party != b.party:
+                return a, b
+    raise LinkPeerError(f"{start} and {end} are the same instance, {found[0][0].party}")
+
+
+def _testable(scene: Scene, party: Party) -> list[Instance]:
+    return sorted((one for one in scene.members(party) if one.ip), key=lambda one: one.party)
+
+
+def _results(probe: Probe, address: str, ports: list[Port]) -> Iterator[tuple[Port, Result, str]]:
+    """Tests one port after the other, with a note on a terminal: each takes seconds."""
+    err = console(stderr=True)
+    for port in ports:
+        with err.status(f"testing {port}…"):
+            result, output = probe.test(address, port)
+        yield port, result, output
+
+
+def _judged(
+    env: Environment,
+    view: View,
+    pair: tuple[Instance, Instance | None],
+    results: list[tuple[Port, Result, str]],
+) -> Iterator[Tested]:
+    """Each result with what the rules say, which are read after the test."""
+    from link_peer.planning.actual import owned_rules
+
+    from link_peer_cli.inventory.tested import Tested
+
+    a, b = pair
+    if b:
+        view.deciding([(a.party, b.party)])
+    snapshot = view.scene.snapshot
+    ours = frozenset(rule.id for rule, _ in owned_rules(snapshot, env.policy, env.settings.region))
+    for port, result, output in results:
+        effect = _effect(view.scene, a, b, port)
+        yield Tested(port, result, output, effect, ours, b is not None and a.vpc != b.vpc)
+
+
+def _effect(scene: Scene, a: Instance, b: Instance | None, port: Port) -> Effect:
+    from link_peer.planning.effect import Effect
+
+    from link_peer_cli.inventory.pairs import reach
+
+    if b is None:
+        return Effect(None, "an address was given: name the instance that has it to learn which rule decides")
+    return reach(scene, a.party, b.party, [port]).effect
+
+
+def _header(
+    scene: Scene, ends: tuple[Party, Party | None], pair: tuple[Instance, Instance | None], target: str
+) -> dict[str, Any]:
+    """The pair that was tested, and of how many."""
+    from link_peer_cli.inventory.shown import party_fields
+
+    a, b = pair
+    to = party_fields(scene, "to", b.party) if b else {"to": target, "to_account": "", "to_name": ""}
+    counts = [len(_testable(scene, end)) if end else 1 for end in ends]
+    return {
+        **party_fields(scene, "from", a.party),
+        **to,
+        "address": b.ip if b else target,
+        "asked": {"from": str(ends[0]), "to": str(ends[1] or target)},
+        "members": {"from": counts[0], "to": counts[1]},
+    }
+
+
+def _document(one: Tested) -> dict[str, Any]:
+    from link_peer_cli.inventory.tested import rules_of
+
+    return {
+        "port": str(one.port),
+        "reached": one.result.reached,
+        "result": one.result.value,
+        "output": one.output,
+        "effect": one.effect.word,
+        "effect_detail": one.effect.detail,
+        "rules": rules_of(one),
+        "contradiction": one.contradiction,
+        "why": one.why,
+    }
+
+
+def _show(header: dict[str, Any], tested: list[Tested]) -> None:
+    from link_peer_cli.inventory.tested import last_line
+
+    def titled(end: str) -> str:
+        party = f"{header[end]}@{header[f'{end}_account']}" if header[f"{end}_account"] else header[end]
+        return f"{party} ({header[f'{end}_name']})" if header[f"{end}_name"] else party
+
+    title = f"{titled('from')} → {titled('to')}"
+    title += f" at {header['address']}" if header["address"] != header["to"] else ""
+    pairs = header["members"]
+    out = console()
+    rows = [(str(one.port), REACHED[one.result.reached], one.effect.word, last_line(one.output)) for one in tested]
+    print_table(out, title, ("port", "reached", "rules say", "output"), rows)
+    for one in tested:
+        out.print(escape(f"{one.port}: {one.why}"), soft_wrap=True)
+    if pairs["from"] * pairs["to"] > 1:
+        text = f"one pair of {pairs['from']} × {pairs['to']} instances: {header['asked']['from']} → {header['asked']['to']}"
+        out.print(escape(text), soft_wrap=True)
+    if any(one.effect.passes is False and not one.contradiction for one in tested):
+        ends = f"{header['from']}@{header['from_account']} {header['to']}@{header['to_account']}"
+        blocked = next(one.port for one in tested if one.effect.passes is False)
+        out.print(f"what to do: link-peer explain {ends} {blocked}", soft_wrap=True)

@@ -69,6 +69,8 @@ def _run(call: Call, instance: Instance, state: InstanceState, command: str) -> 
     """Status, output, exit code and error of one run [doc DescribeInvocationResults]."""
     if state.status != "Running":
         return "Aborted", "", None, ("InstanceNotRunning", "the instance is not running when create task")
+    if instance.assistant[0]:
+        return "Aborted", "", None, instance.assistant
     try:
         words = shlex.split(command)
     except ValueError:
@@ -84,13 +86,18 @@ def _run(call: Call, instance: Instance, state: InstanceState, command: str) -> 
     return "Success", output, 0, ("", "")
 
 
-def _reaches(call: Call, source: Instance, address: str, protocol: str, port: int = -1) -> bool:
-    """Whether an instance with that address answers, and the source has a route to it."""
+def _reached(call: Call, source: Instance, address: str, protocol: str, port: int = -1) -> Instance | None:
+    """The instance with that address that a packet of the source arrives at, if one does."""
     everyone = (instance for account in call.store.accounts.values() for instance in account.instances.values())
-    return any(
-        may_reach(call.store, source.account, source.id, other.account, other.id, protocol, port).ok
-        for other in everyone
-        if other.private_ip == address and other.states.at(call.now)
+    return next(
+        (
+            other
+            for other in everyone
+            if other.private_ip == address
+            and other.states.at(call.now)
+            and may_reach(call.store, source.account, source.id, other.account, other.id, protocol, port).ok
+        ),
+        None,
     )
 
 
@@ -103,7 +110,7 @@ def _ping(call: Call, source: Instance, words: list[str]) -> tuple[str, int]:
     match = re.search(r"-c ?(\d+)", text)
     count = min(int(match[1]) if match else 4, 100) or 1
     lines = [f"PING {address} ({address}) 56(84) bytes of data."]
-    if _reaches(call, source, address, "icmp"):
+    if _reached(call, source, address, "icmp"):
         lines += [f"64 bytes from {address}: icmp_seq={n} ttl=64 time=0.200 ms" for n in range(1, count + 1)]
         summary = f"{count} packets transmitted, {count} received, 0% packet loss, time {(count - 1) * 1000}ms"
         timing, code = ["rtt min/avg/max/mdev = 0.200/0.200/0.200/0.000 ms"], 0
@@ -115,13 +122,16 @@ def _ping(call: Call, source: Instance, words: list[str]) -> tuple[str, int]:
 
 
 def _nc(call: Call, source: Instance, words: list[str]) -> tuple[str, int]:
-    """`nc [-z] [-v] [-u] [-w S] ADDRESS PORT`: whether the security groups allow the connection."""
+    """`nc [-z] [-v] [-u] [-w S] ADDRESS PORT`: whether the security groups allow the connection, and something listens."""
     positional = [word for word in words if not word.startswith("-")][-2:]
     if len(positional) != 2 or not _is_address(positional[0]) or not positional[1].isdigit():
         return "Ncat: You must specify a host and a port to connect to. QUITTING.\n", 2
     address, port = positional[0], int(positional[1])
     udp = any(re.fullmatch(r"-[a-z]*u[a-z]*", word) for word in words)
-    if _reaches(call, source, address, "udp" if udp else "tcp", port):
+    target = _reached(call, source, address, "udp" if udp else "tcp", port)
+    if target and not udp and port in target.closed_ports:
+        return "Ncat: Connection refused.\n", 1
+    if target:
         return f"Ncat: Connected to {address}:{port}.\n", 0
     return "Ncat: TIMEOUT.\n", 1
 

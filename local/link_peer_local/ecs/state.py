@@ -204,6 +204,10 @@ class Instance(Struct):
     states: History[InstanceState | None]
     tags: History[dict[str, str]]
     secondary_ips: list[str] = field(default_factory=list)  # of its primary interface
+    closed_ports: set[int] = field(default_factory=set)
+    """The TCP ports on which nothing listens; on every other one, something does."""
+    assistant: tuple[str, str] = ("", "")
+    """The ErrorCode and the ErrorInfo of what keeps Cloud Assistant from running a command here; empty if nothing does."""
 
     @property
     def classic(self) -> bool:

@@ -1,11 +1,21 @@
-"""`link-peer verify` tests from inside an instance what the rules let through."""
+"""`link-peer verify` tests from inside an instance what the rules let through, and says which rule decides."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
+from link_peer_local.core.identity import Caller
+from link_peer_local.core.principals import Role, trust_text
+from link_peer_local.ecs.state import Group, Instance
+from msgspec.structs import replace
 
 from tests.functional.command import Cli
-from tests.functional.lab import PEER, Lab
+from tests.functional.lab import HOME, PEER, REGION, Lab
+
+ANY = {"IpProtocol": "ALL", "PortRange": "-1/-1"}
 
 
 @pytest.fixture(name="cli")
@@ -13,50 +23,270 @@ def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
     return Cli(capsys)
 
 
+@pytest.fixture(name="profile")
+def _profile(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """A profile of the `aliyun` CLI with the keys of the peer account's owner."""
+    keys = lab.cloud.identity.accounts[PEER]
+    found = {"name": "ledger", "mode": "AK", "region_id": REGION}
+    found |= {"access_key_id": keys.access_key_id, "access_key_secret": keys.access_key_secret}
+    (tmp_path / ".aliyun").mkdir()
+    (tmp_path / ".aliyun" / "config.json").write_text(json.dumps({"current": "ledger", "profiles": [found]}))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return "ledger"
+
+
+def role(lab: Lab, name: str, *actions: str) -> None:
+    """A role of the peer account that may do this, and that the account of the functions may assume."""
+    lab.cloud.identity.add_role(Role(PEER, name, trust_text([f"acs:ram::{HOME}:root"])))
+    lab.cloud.identity.allow_only(f"acs:ram::{PEER}:role/{name}", actions)
+
+
+def linked(lab: Lab, *accepts: str, **fields: Any) -> tuple[Group, Group, Instance, Instance]:
+    """orders-1 of one group and ledger-1 of another, linked on TCP 3306."""
+    app, db = lab.group(name="app"), lab.group(*(accepts or ("*",)), name="ledger")
+    a, b = lab.instance(app, name="orders-1"), lab.instance(db, name="ledger-1", **fields)
+    lab.cross_account(lab.request(app, db, "tcp/3306"))
+    return app, db, a, b
+
+
+# what the test shows
+
+
 def test_the_exit_code_says_whether_every_port_was_reached(lab: Lab, cli: Cli) -> None:
-    """Each port is tested on its own."""
-    app, db = lab.group(), lab.group("*")
-    instance, peer = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"}), lab.instance(db)
-    ends = ["verify", "--from", instance.id, "--to", peer.id]
-    assert cli(*ends) == 1
-    lab.auto_link(lab.event(instance))
+    """Each port is tested on its own, and has its own rule."""
+    _, db, a, b = linked(lab)
+    ends = ["verify", "--from", a.id, "--to", b.id]
     code, [tcp] = cli.json(*ends, "--port", "tcp/3306")
-    assert (code, tcp["through"], tcp["address"]) == (0, True, peer.private_ip)
+    assert (code, tcp["reached"], tcp["result"], tcp["address"]) == (0, True, "answered", b.private_ip)
+    (rule,) = lab.raw_rules(db)
+    assert [(one["rule_id"], one["by"]) for one in tcp["rules"]] == [(rule["SecurityGroupRuleId"], "link-peer")]
+    assert (tcp["effect"], tcp["contradiction"]) == ("passes", False)
     code, both = cli.json(*ends, "--port", "tcp/3306", "--port", "icmp")
-    assert (code, [(tried["port"], tried["through"]) for tried in both]) == (1, [("tcp/3306", True), ("icmp", False)])
+    assert (code, [(one["port"], one["reached"]) for one in both]) == (1, [("tcp/3306", True), ("icmp", False)])
+    assert "100% packet loss" in both[1]["output"]
+    assert both[1]["effect_detail"] == f"no ingress rule of {db.id}@{HOME} admits icmp"
     assert cli(*ends) == 1
-    assert "100% packet loss" in cli.out
+    assert f"icmp: blocked: no ingress rule of {db.id}@{HOME} admits icmp\n" in cli.out
+    assert f"what to do: link-peer explain {a.id}@{HOME} {b.id}@{HOME} icmp" in cli.out
+
+
+def test_a_drop_of_a_person_is_named(lab: Lab, cli: Cli) -> None:
+    """With its group, its priority, what it says of itself, and who made it; as text and as JSON."""
+    _, db, a, b = linked(lab)
+    drop = {
+        "IpProtocol": "TCP",
+        "PortRange": "3306/3306",
+        "SourceCidrIp": "10.0.0.0/8",
+        "Policy": "drop",
+        "Priority": "1",
+    }
+    rule = lab.authorize(db, **drop, Description="frozen for the audit")
+    command = ["verify", "--from", a.id, "--to", b.id, "--port", "tcp/3306"]
+    code, [tcp] = cli.json(*command)
+    assert (code, tcp["reached"], tcp["result"], tcp["effect"]) == (1, False, "no answer", "blocked")
+    assert [(one["rule_id"], one["by"], one["policy"], one["priority"]) for one in tcp["rules"]] == [
+        (rule, "a person", "drop", 1)
+    ]
+    assert tcp["why"] == (
+        f"blocked by rule {rule} on {db.id}@{HOME} (drop tcp/3306 priority 1, by a person, 'frozen for the audit')"
+    )
+
+
+def test_a_refused_connection_has_arrived(lab: Lab, cli: Cli) -> None:
+    """The network is in order; nothing listens. That is no time-out."""
+    _, _, a, b = linked(lab)
+    b.closed_ports.add(3306)
+    code, [tcp] = cli.json("verify", "--from", a.id, "--to", b.id, "--port", "tcp/3306")
+    assert (code, tcp["reached"], tcp["result"], tcp["contradiction"]) == (0, True, "refused", False)
+    assert tcp["why"].startswith("it arrived, and was refused: nothing listens on tcp/3306")
+
+
+def test_what_the_rules_admit_and_does_not_arrive_has_another_cause(lab: Lab, cli: Cli) -> None:
+    """A link between instances of different VPCs without a route."""
+    app, db = lab.group("*", vpc=lab.a), lab.group("*")
+    a, b = lab.instance(app), lab.instance(db)
+    lab.cross_account(lab.request(a, b, "tcp/3306"))
+    code, [tcp] = cli.json("verify", "--from", a.id, "--to", b.id, "--port", "tcp/3306")
+    assert (code, tcp["reached"], tcp["effect"]) == (1, False, "passes")
+    assert tcp["why"].startswith("the rules admit it: look at routes, network ACLs")
+    assert "different VPCs" in tcp["why"]
+
+
+def test_a_packet_that_arrives_although_a_rule_stops_it_is_a_contradiction(lab: Lab, cli: Cli) -> None:
+    """As when a rule is added while the test runs, which is before the rules are read."""
+    _, db, a, b = linked(lab)
+    drop = {**ANY, "SourceCidrIp": "10.0.0.0/8", "Policy": "drop", "Priority": "1"}
+    lab.meanwhile("DescribeInvocationResults", lambda: lab.authorize(db, **drop))
+    code, [tcp] = cli.json("verify", "--from", a.id, "--to", b.id, "--port", "tcp/3306")
+    assert (code, tcp["reached"], tcp["effect"], tcp["contradiction"]) == (0, True, "blocked", True)
+    assert tcp["why"].startswith("CONTRADICTION: the packet arrived, and the rules say that it is blocked by rule ")
+
+
+def test_an_address_is_tested_without_a_rule(lab: Lab, cli: Cli) -> None:
+    """Nobody says which instance has it."""
+    _, _, a, b = linked(lab)
+    code, [tcp] = cli.json("verify", "--from", a.id, "--to", str(b.private_ip), "--port", "tcp/3306")
+    assert (code, tcp["reached"], tcp["effect"], tcp["to_account"]) == (0, True, "unknown", "")
+    assert "name the instance" in tcp["effect_detail"]
+    code, [lost] = cli.json("verify", "--from", a.id, "--to", "10.9.9.9", "--port", "tcp/3306")
+    assert (code, lost["reached"], lost["rules"]) == (1, False, [])
+
+
+# from where to where
 
 
 def test_the_other_end_may_be_in_another_account(lab: Lab, cli: Cli) -> None:
-    """Its address is read in that account. An IP address works as well."""
-    ours, theirs = lab.group(f"*@{PEER}"), lab.group("*@1000000000000001", account=PEER)
-    instance, peer = lab.instance(ours), lab.instance(theirs)
-    lab.cross_account(lab.request(ours, theirs))
-    assert cli("verify", "--from", instance.id, "--to", f"{peer.id}@{PEER}") == 0
-    assert cli("verify", "--from", instance.id, "--to", str(peer.private_ip)) == 0
-
-
-def test_a_group_is_tested_with_one_of_its_instances(lab: Lab, cli: Cli) -> None:
-    """On either side, so that the parties of a link can be given. A group without instances is an error."""
+    """Its address is read in that account, and so are its rules."""
     ours, theirs = lab.pair()
     instance, peer = lab.instance(ours), lab.instance(theirs)
     lab.cross_account(lab.request(ours, theirs))
-    code, [tried] = cli.json("verify", "--from", ours.id, "--to", f"{theirs.id}@{PEER}")
-    assert (code, tried["from"], tried["address"]) == (0, instance.id, peer.private_ip)
-    assert cli("verify", "--from", ours.id, "--to", lab.group().id) == 1
-    assert "has no instance with a private address" in cli.err
+    code, [ping] = cli.json("verify", "--from", instance.id, "--to", f"{peer.id}@b@aliyun.com")
+    assert (code, ping["reached"], ping["to_account"], ping["effect"]) == (0, True, PEER, "passes")
+
+
+def test_parties_may_be_named(lab: Lab, cli: Cli) -> None:
+    """As `explain` takes them. The result shows the names beside the ids."""
+    _, _, a, b = linked(lab)
+    assert cli("verify", "--from", "orders-1", "--to", "ledger-1", "--port", "tcp/3306") == 0
+    assert f"{a.id}@{HOME} (orders-1) → {b.id}@{HOME} (ledger-1) at {b.private_ip}" in cli.out
+
+
+def test_a_group_is_tested_with_one_of_its_instances(lab: Lab, cli: Cli) -> None:
+    """The pair is printed, and of how many it is. Two members of one group are two, a single one is none to itself."""
+    app, db, _, b = linked(lab)
+    others = [lab.instance(app) for _ in range(2)]
+    code, [tried] = cli.json("verify", "--from", app.id, "--to", f"{db.id}@{HOME}", "--port", "tcp/3306")
+    assert (code, tried["members"], tried["to"]) == (0, {"from": 3, "to": 1}, b.id)
+    assert tried["asked"] == {"from": f"{app.id}@{HOME}", "to": f"{db.id}@{HOME}"}
+    cli("verify", "--from", app.id, "--to", db.id, "--port", "tcp/3306")
+    assert f"one pair of 3 × 1 instances: {app.id}@{HOME} → {db.id}@{HOME}" in cli.out
+    code, [inside] = cli.json("verify", "--from", app.id, "--to", app.id)
+    assert (code, inside["from"] != inside["to"]) == (0, True)
+    assert (cli("verify", "--from", b.id, "--to", db.id), "are the same instance" in cli.err) == (1, True)
+    assert (cli("verify", "--from", others[0].id, "--to", lab.group().id), "has no instance with" in cli.err) == (
+        1,
+        True,
+    )
+
+
+# with which keys
+
+
+def test_from_another_account_keys_of_that_account_run_the_test(
+    asked: list[tuple[Caller, str]], lab: Lab, cli: Cli, profile: str
+) -> None:
+    """Those of --profile alone: neither a role of link-peer nor the person's own keys run a command there."""
+    ours, theirs = lab.pair()
+    instance, peer = lab.instance(ours), lab.instance(theirs)
+    lab.cross_account(lab.request(ours, theirs))
+    command = ["verify", "--from", f"{peer.id}@{PEER}", "--to", instance.id]
+    asked.clear()
+    assert cli(*command) == 1
+    assert f"the keys of acs:ram::{HOME}:root belong to account {HOME}" in cli.err
+    assert "--profile with keys of that account, or --role with a role there" in cli.err
+    assert "ecs:RunCommand and ecs:DescribeInvocationResults" in cli.err
+    assert "ecs:RunCommand" not in {action for _, action in asked}
+    code, [ping] = cli.json(*command, "--profile", profile)
+    assert (code, ping["reached"], ping["from_account"], ping["effect"]) == (0, True, PEER, "passes")
+    ran = {(caller.account, caller.role) for caller, action in asked if action == "ecs:RunCommand"}
+    assert ran == {(PEER, None)}
+
+
+def test_a_role_in_that_account_may_run_the_test(asked: list[tuple[Caller, str]], lab: Lab, cli: Cli) -> None:
+    """The person's own keys assume it. What it lacks is named, with the account and the action."""
+    ours, theirs = lab.pair()
+    instance, peer = lab.instance(ours), lab.instance(theirs)
+    lab.cross_account(lab.request(ours, theirs))
+    command = ["verify", "--from", f"{peer.id}@{PEER}", "--to", instance.id, "--role", "tester"]
+    assert cli(*command) == 1
+    assert f"acs:ram::{PEER}:role/tester could not be assumed by acs:ram::{HOME}:root" in cli.err
+    role(lab, "tester", "ecs:RunCommand")
+    assert cli(*command) == 1
+    assert (
+        f"in account {PEER}, ecs:DescribeInvocationResults on {peer.id} was refused to acs:ram::{PEER}:role/tester"
+        in cli.err
+    )
+    role(lab, "tester", "ecs:DescribeInvocationResults")
+    assert (cli(*command), f"ecs:RunCommand on {peer.id} was refused" in cli.err) == (1, True)
+    role(lab, "tester", "ecs:RunCommand", "ecs:DescribeInvocationResults")
+    asked.clear()
+    assert cli(*command) == 0, cli.err
+    assert {caller.role for caller, action in asked if action == "ecs:RunCommand"} == {"tester"}
+
+
+@pytest.mark.parametrize("name", ["link-peer-reader", "link-peer"])
+def test_no_role_of_link_peer_may_run_a_command(lab: Lab, cli: Cli, name: str) -> None:
+    """Not even if a person asks for it: a command on an instance can do everything there."""
+    peer = lab.instance(lab.group(account=PEER))
+    assert cli("verify", "--from", f"{peer.id}@{PEER}", "--to", "10.0.0.1", "--role", name) == 1
+    assert "could not be assumed" in cli.err or "ecs:RunCommand" in cli.err
+
+
+def test_keys_of_another_account_are_refused_at_once(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the reader's role, they would show their own account's instances as those of home."""
+    peer = lab.instance(lab.group(account=PEER))
+    keys = lab.cloud.identity.accounts[PEER]
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", keys.access_key_id)
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", keys.access_key_secret)
+    assert cli("verify", "--from", peer.id, "--to", "10.0.0.1") == 1
+    assert f"the keys belong to account {PEER}" in cli.err
+
+
+# what keeps it from being tested
+
+
+@pytest.mark.parametrize(
+    ("code", "info", "remedy"),
+    [
+        ("ClientNotRunning", "the aliyun service is not running on the instance", "InstallCloudAssistant"),
+        ("SecurityGroupRuleDenied", "the security group rule denied", "tcp/443 to 100.100.0.0/16"),
+        ("SomethingNew", "nobody knows", "InstallCloudAssistant"),
+    ],
+)
+def test_cloud_assistant_that_does_not_run_is_an_error(lab: Lab, cli: Cli, code: str, info: str, remedy: str) -> None:
+    """That says why and what to do; it is not the same as a packet that does not arrive."""
+    _, _, a, b = linked(lab)
+    a.assistant = (code, info)
+    assert cli("verify", "--from", a.id, "--to", b.id, "--port", "tcp/3306") == 1
+    assert cli.err.startswith(f"{a.id}@{HOME}: Cloud Assistant did not run the test ({code}: {info}): ")
+    assert (remedy in cli.err, cli.out) == (True, "")
+
+
+def test_an_instance_that_is_stopped_cannot_test(lab: Lab, cli: Cli) -> None:
+    """Cloud Assistant says so."""
+    _, _, a, b = linked(lab)
+    lab.call(HOME, "StopInstance", {"InstanceId": a.id})
+    lab.cloud.clock.sleep(60)
+    assert cli("verify", "--from", a.id, "--to", b.id) == 1
+    assert "InstanceNotRunning" in cli.err
+    assert cli.err.rstrip().endswith(": start it")
+
+
+def test_a_result_that_never_comes_is_an_error(lab: Lab, cli: Cli) -> None:
+    """After the time in which Cloud Assistant stops a command."""
+    _, _, a, b = linked(lab)
+    runs = lab.cloud.ecs.invocations
+    lab.meanwhile("DescribeInvocationResults", lambda: runs.append(replace(runs.pop(), status="Running")))
+    assert cli("verify", "--from", a.id, "--to", b.id) == 1
+    assert "Cloud Assistant returned no result in time" in cli.err
+
+
+def test_a_tool_that_is_not_installed_tests_nothing(lab: Lab, cli: Cli) -> None:
+    """That is not the same as a packet that does not arrive."""
+    _, _, a, b = linked(lab)
+    runs = lab.cloud.ecs.invocations
+    failed = {"status": "Failed", "exit_code": 127, "output": "sh: line 1: nc: command not found\n"}
+    lab.meanwhile("DescribeInvocationResults", lambda: runs.append(replace(runs.pop(), **failed)))
+    code, [tcp] = cli.json("verify", "--from", a.id, "--to", b.id, "--port", "tcp/3306")
+    assert (code, tcp["reached"], tcp["result"], tcp["effect"]) == (1, None, "not tested", "passes")
+    assert tcp["why"] == "not tested: sh: line 1: nc: command not found. The rules say: passes"
 
 
 def test_what_cannot_be_tested_is_reported(lab: Lab, cli: Cli) -> None:
-    """An unknown instance, an unknown account, an invalid party, a protocol without replies."""
+    """An unknown instance, an unknown account, an unknown name, a protocol without replies."""
     instance = lab.instance(lab.group())
     ends = ["verify", "--from", instance.id, "--to"]
-    assert (cli(*ends, "i-none"), "does not exist" in cli.err) == (1, True)
-    assert (cli(*ends, "i-none@1000000000000009"), "not in the policy" in cli.err) == (2, True)
-    assert (cli(*ends, "db"), cli.err.startswith("--to: ")) == (2, True)
-    assert "i-…, optionally with @<account uid or name>, nor an IPv4 address" in cli.err
-    elsewhere = ("verify", "--from", f"i-none@{PEER}", "--to", "10.0.0.1")
-    assert (cli(*elsewhere), cli.err.startswith("--from: ")) == (2, True)
+    for unknown in ("i-none", "i-none@1000000000000009", "db", "sg-none", ""):
+        assert (cli(*ends, unknown), cli.err.startswith("--to: ")) == (2, True)
     assert (cli(*ends, "10.0.0.1", "--port", "udp/53"), cli.err.startswith("--port: ")) == (2, True)
-    assert (cli("verify", "--from", "i-none", "--to", "10.0.0.1"), "InvalidInstance.NotFound" in cli.err) == (1, True)
+    assert (cli("verify", "--from", "i-none", "--to", "10.0.0.1"), cli.err.startswith("--from: ")) == (2, True)
