@@ -81,7 +81,7 @@ class PersonsAccounts(Accounts):
         self._refusals: dict[str, NoAccess] = {}
 
     def keys(self, account: str) -> Credentials:
-        """The keys for another service of an account than ECS, as they are now. Raises as `ecs` does."""
+        """The account's keys for another service than ECS, as they are now. Raises NoAccess if it cannot be entered."""
         return self._credentials(account, renew=False)
 
     def _credentials(self, account: str, renew: bool) -> Credentials:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import typer
-from link_peer.domain.model import Party
 from link_peer.domain.tags import parse_instant
 from rich.markup import escape
 
@@ -20,9 +19,6 @@ from link_peer_cli.io.tables import print_table
 
 if TYPE_CHECKING:
     from link_peer.domain.model import Rule
-    from link_peer.domain.policy import Policy
-    from link_peer.domain.snapshot import Snapshot
-    from link_peer.domain.tags import Who
     from link_peer.engine.scopes.everything import Sweep
     from link_peer.planning.decision import Decision
 
@@ -110,46 +106,12 @@ def _of(kind: str, rule: Rule, what: str, why: str) -> Stale:
 
 def _consents(env: Environment, sweep: Sweep) -> Iterator[Stale]:
     """Entries of tags and of the policy's allow list that are invalid, have ended, or name a party that does not exist."""
-    from link_peer.domain.tags import accepts, bad_accepts
+    from link_peer_cli.checks.consents import dead
 
-    policy, reader = env.policy, sweep.reader
-    groups = [group for _, group in sorted(reader.snapshot().groups.items())]  # the sweep has read all of them
-    named = {entry.who for group in groups for entry in accepts(group.tags, group.party.account)}
-    named |= {who for allow in policy.allow for who in (allow.source, allow.target)}
-    reader.parties(_party(who) for who in named if who.id != "*" and who.account in policy.accounts)
-    snapshot = reader.snapshot()
-    for group in groups:
-        account, name = group.party.account, group.party.id
-        for text, problem in bad_accepts(group.tags, account):
-            yield Stale("consent", account, name, text, f"invalid syntax: {problem}")
-        for entry in accepts(group.tags, account):
-            if why := _ended(env, entry.until) or _gone(policy, snapshot, entry.who):
-                yield Stale("consent", account, name, entry.text, why)
-    for allow in policy.allow:
-        for who in (allow.source, allow.target):
-            if why := _ended(env, allow.until) or _gone(policy, snapshot, who):
-                yield Stale("consent", allow.target.account, allow.target.id, f"policy allow {allow.text}", why)
-
-
-def _ended(env: Environment, until: int | None) -> str:
-    """Why a consent is over; empty while it lasts."""
-    from link_peer.domain.tags import iso
-
-    return f"ended at {iso(until)}" if until is not None and until <= env.clock.now() else ""
-
-
-def _gone(policy: Policy, snapshot: Snapshot, who: Who) -> str:
-    """Why a consent matches nothing; empty if it matches something, or if that cannot be known."""
-    if who.account not in policy.accounts:
-        return f"account {who.account} is not in the policy"
-    if who.id == "*" or not snapshot.readable(who.account):
-        return ""
-    party = _party(who)
-    return "" if party in snapshot.groups or party in snapshot.instances else f"{party} does not exist"
-
-
-def _party(who: Who) -> Party:
-    return Party(who.account, who.id)
+    snapshot = sweep.reader.snapshot()  # the sweep has read all groups
+    readable = {account for account in env.policy.accounts if snapshot.readable(account)}
+    for one in dead(env.policy, snapshot, env.clock.now(), readable):
+        yield Stale("consent", one.group.account, one.group.id, one.text, one.why)
 
 
 def _age(env: Environment, item: Stale) -> int | None:

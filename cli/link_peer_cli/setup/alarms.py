@@ -15,6 +15,7 @@ from link_peer_cli.setup.resource import Deployment, Resource, State
 from link_peer_cli.setup.sdk import unless
 
 NOBODY = "give --notify <e-mail address or contact group>: without one it would notify nobody"
+PAGE = 100  # [doc DescribeMetricRuleList]
 MISSING = frozenset({"ResourceNotFound", "404"})
 
 
@@ -194,12 +195,30 @@ class Alarm(Resource):
         """Somebody to notify."""
         return "" if self._notifies else NOBODY
 
+    def _found(self) -> Any:
+        """The alarm of that name; None if there is none. `setup` gives it its name as id, Terraform lets the platform choose
+        one. The API finds every alarm whose name has this one in it [doc DescribeMetricRuleList]."""
+        page = 0
+        while True:
+            page += 1
+            request = self._monitor.models.DescribeMetricRuleListRequest(rule_name=self.name, page=page, page_size=PAGE)
+            found = self._monitor.call(self._monitor.client.describe_metric_rule_list, request)
+            alarms = (found and found.alarms and found.alarms.alarm) or []
+            for alarm in alarms:
+                if alarm.rule_name == self.name:
+                    return alarm
+            if len(alarms) < PAGE:
+                return None
+
+    @property
+    def _id(self) -> str:
+        """Its id, if it exists; that which `setup` gives it, if not."""
+        alarm = self._found()
+        return str(alarm.rule_id) if alarm else self.name
+
     def read(self) -> State | None:
         """The alarm as it is."""
-        request = self._monitor.models.DescribeMetricRuleListRequest(rule_ids=self.name)
-        found = self._monitor.call(self._monitor.client.describe_metric_rule_list, request)
-        alarms = (found and found.alarms and found.alarms.alarm) or []
-        [alarm] = [alarm for alarm in alarms if alarm.rule_id == self.name] or [None]
+        alarm = self._found()
         if alarm is None:
             return None
         critical = alarm.escalations.critical if alarm.escalations else None
@@ -231,7 +250,7 @@ class Alarm(Resource):
             times=1,
         )
         request = models.PutResourceMetricRuleRequest(
-            rule_id=self.name,
+            rule_id=self._id,
             rule_name=self.name,
             namespace=rule["namespace"],
             metric_name=rule["metric"],
@@ -247,5 +266,5 @@ class Alarm(Resource):
 
     def delete(self) -> None:
         """Delete it."""
-        request = self._monitor.models.DeleteMetricRulesRequest(id=[self.name])
+        request = self._monitor.models.DeleteMetricRulesRequest(id=[self._id])
         self._monitor.call(self._monitor.client.delete_metric_rules, request)

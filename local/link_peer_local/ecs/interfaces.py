@@ -28,6 +28,7 @@ def primary(call: Call, instance: Instance, state: InstanceState) -> Interface:
         sequence=instance.sequence,
         tags=History[dict[str, str]]({}),
         secondary_ips=instance.secondary_ips,
+        ipv6=instance.ipv6,
         instance_id=instance.id,
     )
 
@@ -75,12 +76,17 @@ def details(call: Call, interface: Interface) -> dict[str, Any]:
         "ZoneId": call.store.zone,
         "PrivateIpAddress": interface.private_ip,
         "PrivateIpSets": address_sets(interface),
+        **_ipv6_sets(interface),
         "SecurityGroupIds": {"SecurityGroupId": list(interface.groups)},
         "CreationTime": utc(interface.created),
         "ServiceManaged": False,
         "ResourceGroupId": "",
         "Tags": tags.as_answer(interface.tags.at(call.now - call.store.read_lag.tags)),
     }
+
+
+def _ipv6_sets(interface: Interface) -> dict[str, Any]:
+    return {"Ipv6Sets": {"Ipv6Set": [{"Ipv6Address": one} for one in interface.ipv6]}} if interface.ipv6 else {}
 
 
 def describe_network_interfaces(call: Call) -> dict[str, Any]:

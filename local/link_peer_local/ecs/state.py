@@ -204,6 +204,7 @@ class Instance(Struct):
     states: History[InstanceState | None]
     tags: History[dict[str, str]]
     secondary_ips: list[str] = field(default_factory=list)  # of its primary interface
+    ipv6: list[str] = field(default_factory=list)  # of its primary interface
     closed_ports: set[int] = field(default_factory=set)
     """The TCP ports on which nothing listens; on every other one, something does."""
     assistant: tuple[str, str] = ("", "")
@@ -228,6 +229,7 @@ class Interface(Struct):
     sequence: int
     tags: History[dict[str, str]]
     secondary_ips: list[str] = field(default_factory=list)
+    ipv6: list[str] = field(default_factory=list)
     instance_id: str = ""
     name: str = ""
     description: str = ""

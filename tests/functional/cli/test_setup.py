@@ -331,6 +331,44 @@ def test_what_is_mended_without_an_address_keeps_whom_it_notifies(cloud: LocalCl
     assert cloud.cms.accounts[HOME].alarms["link-peer-dead-letters"].contact_groups == "link-peer"
 
 
+def _renumber(cloud: LocalCloud) -> None:
+    """Give the alarms ids of the platform's choice, as those that Terraform makes have."""
+    monitor = cloud.cms.accounts[HOME]
+    made = [replace(alarm, rule_id=f"6a3f{number}") for number, alarm in enumerate(monitor.alarms.values())]
+    monitor.alarms = {alarm.rule_id: alarm for alarm in made}
+
+
+def test_alarms_that_terraform_made_are_found_by_name(cloud: LocalCloud, cli: Cli) -> None:
+    """Their ids are the platform's. They are kept, mended and taken away; none is made beside them."""
+    cli("setup", *MAIL)
+    _renumber(cloud)
+    monitor = cloud.cms.accounts[HOME]
+    assert cli("setup", *MAIL) == 0
+    assert cli.out.startswith("Nothing to change")
+    alarm = monitor.alarms["6a3f0"]
+    critical = replace(alarm.escalations["Critical"], threshold="100")
+    monitor.alarms["6a3f0"] = replace(alarm, escalations={"Critical": critical})
+    assert cli("setup", *MAIL) == 0
+    assert "updated: 1" in cli.out
+    assert set(monitor.alarms) == {"6a3f0", "6a3f1"}
+    assert monitor.alarms["6a3f0"] == alarm
+    assert cli("setup", "--remove", "--yes", "--force") == 0, cli.err
+    assert monitor.alarms == {}
+
+
+def test_an_alarm_is_found_among_many_whose_names_contain_its_own(cloud: LocalCloud, cli: Cli) -> None:
+    """The API finds all of these, a page at a time, and they are another deployment's."""
+    cli("setup", *MAIL)
+    _renumber(cloud)
+    monitor = cloud.cms.accounts[HOME]
+    like = next(iter(monitor.alarms.values()))
+    for number in range(100):
+        alarm = replace(like, rule_id=f"0{number:03}", rule_name=f"{like.rule_name}-{number}", metric_name="Other")
+        monitor.alarms[alarm.rule_id] = alarm
+    assert cli("setup", *MAIL) == 0
+    assert cli.out.startswith("Nothing to change")
+
+
 def test_the_oldest_version_of_a_policy_makes_room(cloud: LocalCloud, cli: Cli) -> None:
     """RAM keeps five; the default one is never deleted."""
     cli("setup")

@@ -103,6 +103,21 @@ def test_an_instance_that_does_not_run_aborts_the_command(w: World) -> None:
     assert (result.invocation_status, result.error_code, result.exit_code) == ("Aborted", "InstanceNotRunning", None)
 
 
+def test_a_port_on_which_nothing_listens_refuses(w: World) -> None:
+    """The packet arrives, so it is not a time-out; a port that the rules drop stays one."""
+    w.cloud.ecs.accounts[HOME].instances[w.b.id].closed_ports |= {3306, 9999}
+    assert w.outcome(f"nc -z -v -w 3 {w.b.private_ip} 3306") == ("Failed", 1, "Ncat: Connection refused.\n")
+    assert w.outcome(f"nc -z -v -w 3 {w.b.private_ip} 9999") == ("Failed", 1, "Ncat: TIMEOUT.\n")
+    assert w.outcome(f"ping -c 1 -W 1 {w.b.private_ip}")[0] == "Success"
+
+
+def test_an_agent_that_does_not_run_aborts_the_command(w: World) -> None:
+    """With the ErrorCode that says so."""
+    w.cloud.ecs.accounts[HOME].instances[w.a.id].assistant = ("ClientNotRunning", "the agent is not running")
+    (result,) = w.results(invoke_id=w.run("ping 10.0.0.1", w.a.id))
+    assert (result.invocation_status, result.error_code, result.exit_code) == ("Aborted", "ClientNotRunning", None)
+
+
 def test_a_command_needs_a_type_and_existing_instances(w: World) -> None:
     """Each refusal has its own code."""
     with refused("InvalidInstance.NotFound", 404):

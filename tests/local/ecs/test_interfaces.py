@@ -249,6 +249,18 @@ def test_another_accounts_interfaces_are_not_visible(w: World) -> None:
         peer.delete(made)
 
 
+def test_ipv6_addresses_are_shown_where_there_are_any(w: World) -> None:
+    """Of primary and of secondary interfaces; no key without one."""
+    made = w.create().network_interface_id
+    both = [made, w.instance.interface_id]
+    assert [w.one(interface).ipv_6sets for interface in both] == [None, None]
+    account = w.cloud.ecs.accounts[HOME]
+    account.interfaces[made].ipv6.append("2001:db8::2")
+    account.instances[w.instance.id].ipv6.append("2001:db8::1")
+    shown = [[each.ipv_6address for each in w.one(interface).ipv_6sets.ipv_6set] for interface in both]
+    assert shown == [["2001:db8::2"], ["2001:db8::1"]]
+
+
 def test_interfaces_have_tags(w: World) -> None:
     """Written and listed with the resource type eni."""
     made = w.create().network_interface_id

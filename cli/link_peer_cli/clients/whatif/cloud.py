@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
-from link_peer.alicloud.sts import Accounts
 from link_peer.domain.model import PRIORITY, Group, Instance, Party, Rule, RuleKey
 from link_peer.runtime.ports import Ecs
+from link_peer.runtime.settings import Credentials
 
+from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.clients import aliyun
 from link_peer_cli.clients.whatif.edits import GroupChange, net
 
@@ -24,7 +25,7 @@ class Change(msgspec.Struct, frozen=True):
 class WhatIf:
     """A `Cloud` that reads from a real one. `changes` are the calls that would have been made, in order."""
 
-    def __init__(self, cloud: Accounts, region: str) -> None:
+    def __init__(self, cloud: PersonsAccounts, region: str) -> None:
         self._cloud = cloud
         self._region = region
         self._made: dict[str, _Ecs] = {}
@@ -46,6 +47,10 @@ class WhatIf:
     def identity(self, account: str) -> tuple[str, str]:
         """Return the (account uid, ARN) of the caller that reads an account."""
         return self._cloud.identity(account)
+
+    def keys(self, account: str) -> Credentials:
+        """Return the keys that read an account. Raises NoAccess if it cannot be entered."""
+        return self._cloud.keys(account)
 
 
 class _Ecs:

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from link_peer.domain import denial as denials
-from link_peer.domain.model import ALL, TAG, Claim, Group, Link, Marker, Party, Port, Rule
+from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marker, Party, Port, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import asks_for_links, managed_tag
 from link_peer.engine.apply import Report
@@ -65,8 +65,10 @@ class Sweep(Scope):
         *,
         believe_empty: Iterable[str] = (),
         progress: Progress = lambda _what, _done, _all: None,
+        keep: Callable[[Instance], bool] = lambda instance: asks_for_links(instance.tags),
     ) -> None:
-        """`believe_empty` names accounts that a person has confirmed to hold no instances."""
+        """`believe_empty` names accounts that a person has confirmed to hold no instances. `keep` says which instances stay in
+        memory: those that ask for links, and for a person's question perhaps all."""
         cloud = delivery.cloud(event_id)
         self._pace = Pace(delivery.clock, _after(delivery, READING_SHARE), delivery.calls_per_minute)
         reader = Reader(
@@ -76,7 +78,7 @@ class Sweep(Scope):
             threads=delivery.readers,
             tolerant=True,
             pace=self._pace,
-            keep=lambda instance: asks_for_links(instance.tags),
+            keep=keep,
         )
         super().__init__(delivery, reader, delivery.audit({"event_id": event_id}))
         self._rules_end = _after(delivery, RULES_SHARE)

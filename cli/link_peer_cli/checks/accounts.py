@@ -1,0 +1,56 @@
+"""Whether each account could be read, and with which identity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from link_peer.domain.errors import LinkPeerError, NoAccess
+
+from link_peer_cli.checks.finding import MISSING, OK, WARNING, Finding
+
+if TYPE_CHECKING:
+    from link_peer.engine.scopes.everything import Sweep
+
+    from link_peer_cli.clients.whatif.cloud import WhatIf
+    from link_peer_cli.io.environment import Environment
+
+
+def check(env: Environment, sweep: Sweep, cloud: WhatIf) -> Iterator[Finding]:
+    """One finding for each account, and for what there was no time to read. Where it is ok, the account was read completely,
+    and shows instances."""
+    from link_peer_cli.clients.swept import gaps_of
+
+    gaps, snapshot = gaps_of(sweep), sweep.reader.snapshot()
+    for what in sorted(env.policy.accounts.keys() | gaps.keys()):
+        if what not in env.policy.accounts:
+            yield Finding(MISSING, "", what, gaps[what])
+            continue
+        owner, arn = _identity(cloud, what)
+        instances = snapshot.instances_in(what)
+        managed = sum(group.account == what for group in sweep.managed)
+        seen = f"{instances} instances, {managed} groups with our rules, read as {arn}"
+        if what in gaps:
+            advice = "check the account's role: its trust policy, external id and permissions"
+            yield Finding(MISSING, what, "access", f"{gaps[what]} (as {arn})" if owner else gaps[what], advice)
+        elif owner not in ("", what):
+            advice = "use keys of the home account: the one without a role in the policy file"
+            yield Finding(MISSING, what, "access", f"the keys belong to account {owner}: {arn}", advice)
+        elif instances:
+            yield Finding(OK, what, "access", seen)
+        else:
+            advice = (
+                f"no removals are made in account {what} because it shows no instances; "
+                f"if it is really empty: link-peer sweep --believe-empty {what}"
+            )
+            yield Finding(WARNING, what, "access", seen, advice)
+
+
+def _identity(cloud: WhatIf, account: str) -> tuple[str, str]:
+    """The (account uid, ARN) of the keys that read an account, from STS; if unknown, an empty uid and a description."""
+    try:
+        return cloud.identity(account)
+    except NoAccess:
+        return "", "no identity"
+    except LinkPeerError as error:
+        return "", f"an unknown identity ({error})"

@@ -1,0 +1,84 @@
+"""Links that stand and whose packets do not get through: which rule stops them, and who can change that. Pure.
+
+Judged from what the sweep has read: the rules of managed groups, whatever else an instance is in. `link-peer links --blocked`
+reads the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from link_peer.domain.model import Rule, ports_text
+from link_peer.planning.effect import Cause
+
+from link_peer_cli.checks.finding import OK, WARNING, Finding
+from link_peer_cli.checks.seen import Seen
+from link_peer_cli.inventory.pairs import Reach
+from link_peer_cli.inventory.standing import Standing, judge
+
+FEW = 3  # links that are named, of many that one rule stops
+
+Judged = tuple[Standing, Reach]
+
+
+def check(seen: Seen) -> Iterator[Finding]:
+    """One finding for each rule that stops links, and one for each link that is stopped by something else."""
+    judged = [(link, judge(seen.scene, link)) for link in seen.links if link.half is None]
+    by_rule: dict[tuple[Rule, ...], list[Judged]] = {}
+    for one in judged:
+        if one[1].effect.passes is False:
+            by_rule.setdefault(one[1].effect.rules, []).append(one)
+    for rules, stopped in sorted(by_rule.items(), key=lambda item: [rule.id for rule in item[0]]):
+        if rules:
+            yield _stopped(seen, rules, stopped)
+        else:
+            yield from (_other(seen, one) for one in stopped)
+    passing = sum(reach.effect.passes is True for _, reach in judged)
+    unknown = sum(reach.effect.passes is None for _, reach in judged)
+    more = f"; of {unknown} more it is not known: link-peer links --blocked reads what decides" if unknown else ""
+    if passing or unknown:
+        yield Finding(OK, "", "effect of links", f"{passing} pass, as far as security groups decide{more}")
+
+
+def _stopped(seen: Seen, rules: Sequence[Rule], stopped: Sequence[Judged]) -> Finding:
+    names = " and ".join(f"{rule.id} on {seen.scene.titled(rule.group)}" for rule in rules)
+    accounts = sorted({rule.group.account for rule in rules})
+    listed = [
+        _named(seen, link) + (", in part" if reach.passing or reach.effect.passed else "") for link, reach in stopped
+    ]
+    rest = f"; and {len(listed) - FEW} more" if len(listed) > FEW else ""
+    detail = f"{_does(rules)}: it stops {'; '.join(listed[:FEW])}{rest}"
+    return Finding(
+        WARNING,
+        accounts[0],
+        f"drop {names}",
+        detail,
+        f"{names} is a person's: who may change security groups in account {' and '.join(accounts)} can remove it; "
+        f"{_explain(stopped[0])}",
+    )
+
+
+def _other(seen: Seen, one: Judged) -> Finding:
+    link, reach = one
+    account = link.source.account if Cause.NO_EGRESS in reach.effect.causes else link.target.account
+    return Finding(WARNING, account, f"blocked {_named(seen, link)}", reach.detail, _explain(one))
+
+
+def _does(rules: Sequence[Rule]) -> str:
+    def one(rule: Rule) -> str:
+        traffic = rule.traffic
+        ports = ports_text([traffic.port]) if traffic and traffic.port else "a port list"
+        note = f" {rule.description!r}" if rule.description else ""
+        return f"{rule.policy} {ports} priority {rule.priority}{note}"
+
+    return " and ".join(map(one, rules))
+
+
+def _named(seen: Seen, link: Standing) -> str:
+    return f"{seen.scene.titled(link.source)} to {seen.scene.titled(link.target)} {link.ports_text}"
+
+
+def _explain(one: Judged) -> str:
+    link, reach = one
+    port = "" if link.mutual else f" {ports_text(reach.effect.blocked[:1] or link.ports[:1])}"
+    return f"link-peer explain {link.source} {link.target}{port}"

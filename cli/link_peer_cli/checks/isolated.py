@@ -1,0 +1,32 @@
+"""Groups whose members do not reach each other by themselves, where a link was asked for inside one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from link_peer.domain.denial import ReasonCode
+from link_peer.runtime.ports import Record
+
+from link_peer_cli.checks.finding import WARNING, Finding
+from link_peer_cli.checks.seen import Seen
+
+
+def check(seen: Seen, records: Sequence[Record]) -> Iterator[Finding]:
+    """One finding for each such group, as far as its policy was read: the sweep asks where both ends of a wish are in it."""
+    for party, access in sorted(seen.scene.snapshot.inner_access.items()):
+        if access:
+            continue
+        denied = [
+            record
+            for record in records
+            if record.get("reason") == ReasonCode.ISOLATED_GROUP.value
+            and (record.get("to"), record.get("to_account")) == (party.id, party.account)
+        ]
+        yield Finding(
+            WARNING,
+            party.account,
+            f"isolated group {seen.title(party)}",
+            f"InnerAccessPolicy Drop: its members reach each other by rules only; {len(denied)} links inside it are denied",
+            f"let its instances name each other (link-peer=i-…), or open it to all of its members: aliyun ecs "
+            f"ModifySecurityGroupPolicy --RegionId {seen.region} --SecurityGroupId {party.id} --InnerAccessPolicy Accept",
+        )

@@ -1,0 +1,66 @@
+"""How full the groups are. Pure; the numbers come with the groups, so nothing more is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from link_peer.domain.model import Group, Instance
+from link_peer.planning.quota import GROUP_SOURCES
+
+from link_peer_cli.checks.finding import MISSING, OK, WARNING, Finding
+from link_peer_cli.checks.seen import Seen
+
+NEARLY_FULL = 4  # warn if a group has room for this many or fewer rules with a group as source
+RULES = 1000  # over all groups of one network interface, both directions [doc security group limits, 2026-01]
+NEARLY_ALL_RULES = 900
+FULLEST = 3  # groups that are named where nothing is wrong
+
+
+def check(seen: Seen, account: str = "") -> Iterator[Finding]:
+    """A finding for each group or instance that is full, or nearly, and one that names the fullest groups. With `account`,
+    only of that account."""
+    snapshot = seen.scene.snapshot
+    groups = [group for party, group in sorted(snapshot.groups.items()) if account in ("", party.account)]
+    instances = [one for party, one in sorted(snapshot.instances.items()) if account in ("", party.account)]
+    yield from _sources(seen, groups)
+    yield from _rules(seen, instances)
+    if fullest := list(_fullest(seen, groups)):
+        yield Finding(OK, account, "quota: the fullest groups", ", ".join(fullest))
+
+
+def _sources(seen: Seen, groups: Iterable[Group]) -> Iterator[Finding]:
+    for group in groups:
+        left = GROUP_SOURCES - group.group_rules
+        if left <= NEARLY_FULL:
+            state, advice = (
+                (WARNING, "") if left > 0 else (MISSING, "remove rules, or link instances (i-…) instead of groups")
+            )
+            detail = f"{group.group_rules} of {GROUP_SOURCES} rules with a group as source"
+            yield Finding(state, group.party.account, f"quota of {seen.title(group.party)}", detail, advice)
+
+
+def _rules(seen: Seen, instances: Iterable[Instance]) -> Iterator[Finding]:
+    for instance in instances:
+        groups = seen.scene.snapshot.groups_of(instance)
+        count = sum(max(group.rule_count, 0) for group in groups)
+        if count > NEARLY_ALL_RULES:
+            state = MISSING if count >= RULES else WARNING
+            named = ", ".join(f"{group.party.id} {group.rule_count}" for group in groups)
+            yield Finding(
+                state,
+                instance.party.account,
+                f"quota of {seen.title(instance.party)}",
+                f"{count} of {RULES} rules in its groups: {named}",
+                "remove rules of these groups, or take the instance out of one",
+            )
+
+
+def _fullest(seen: Seen, groups: Sequence[Group]) -> Iterator[str]:
+    """The groups with the most rules that name a group, and the one with the most rules."""
+    by_sources = sorted(groups, key=lambda group: (-group.group_rules, group.party))
+    for group in by_sources[:FULLEST]:
+        if group.group_rules:
+            yield f"{seen.scene.titled(group.party)} {group.group_rules} of {GROUP_SOURCES} with a group as source"
+    most = max(groups, key=lambda group: group.rule_count, default=None)
+    if most and most.rule_count > 0:
+        yield f"{seen.scene.titled(most.party)} {most.rule_count} of {RULES} rules"

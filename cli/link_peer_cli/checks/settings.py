@@ -1,0 +1,69 @@
+"""What the settings and the policy say: another queue or log than `link-peer setup` makes, and a pause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.policy import Pause
+
+from link_peer_cli.checks.finding import MISSING, OK, WARNING, Finding, unreadable
+
+if TYPE_CHECKING:
+    from link_peer_cli.io.environment import Environment
+
+FILTERS = frozenset({"record", "outcome", "reason", "link", "request_id", "event_id", "from", "to"})
+"""Fields that `link-peer audit` searches."""
+
+_PAUSED = {Pause.OPENING: "nothing is opened; closing goes on", Pause.ALL: "nothing is changed"}
+
+
+def check(env: Environment) -> Iterator[Finding]:
+    """The queue and the log, if the settings name others, and whether the policy pauses anything."""
+    yield from _queue(env)
+    yield from _log(env)
+    if what := _PAUSED.get(env.policy.paused):
+        paused = f"paused: {env.policy.paused.value}"
+        yield Finding(WARNING, "", paused, what, "set paused: false in the policy file")
+
+
+def _queue(env: Environment) -> Iterator[Finding]:
+    from link_peer_cli.clients.queue import check_queue
+
+    name = env.settings.queue
+    if name == env.names.queue:
+        return
+    try:
+        check_queue(env.settings, env.policy.home, name)
+    except LinkPeerError as error:
+        yield _refused(f"queue {name}", error, "LINK_PEER_QUEUE names another queue than `link-peer setup` makes")
+    else:
+        yield Finding(OK, "", f"queue {name}", "exists")
+
+
+def _log(env: Environment) -> Iterator[Finding]:
+    from link_peer_cli.clients.log import AuditLog
+
+    settings, names = env.settings, env.names
+    if (settings.audit_project, settings.audit_logstore) == (names.audit_project, names.audit_logstore):
+        return
+    what = f"log {settings.audit_project}/{settings.audit_logstore}"
+    try:
+        lacking = sorted(FILTERS - AuditLog(settings, env.clock).indexed_fields())
+    except LinkPeerError as error:
+        yield _refused(
+            what, error, "LINK_PEER_AUDIT_PROJECT and _LOGSTORE name another log than `link-peer setup` makes"
+        )
+        return
+    if lacking:
+        advice = "apply the index in deploy/sls-index.json"
+        yield Finding(MISSING, "", what, f"not searchable by {', '.join(lacking)}", advice)
+    else:
+        yield Finding(OK, "", what, "searchable")
+
+
+def _refused(what: str, error: Exception, advice: str) -> Finding:
+    """What does not exist is missing; what could not be read for another reason is unknown."""
+    gone = any(code in str(error) for code in ("NotExist", "NotFound"))
+    return Finding(MISSING, "", what, str(error), advice) if gone else unreadable("", what, error)

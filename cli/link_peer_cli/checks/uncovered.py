@@ -1,0 +1,88 @@
+"""What is in groups with links and what link-peer does not cover: IPv6, secondary interfaces, interfaces of no ECS instance.
+
+A link is made of IPv4 rules between groups, or between the first addresses of instances. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from link_peer.domain.model import Party
+
+from link_peer_cli.checks.finding import WARNING, Finding
+from link_peer_cli.checks.seen import Seen
+from link_peer_cli.clients.interfaces import Interface
+
+FEW = 3  # that are named, of many
+DOCS = "docs/guarantees.md"
+
+
+def check(seen: Seen, account: str, interfaces: Sequence[Interface]) -> Iterator[Finding]:
+    """At most one finding of each kind for an account, of whose interfaces this is all."""
+    linked = seen.linked_groups
+    concerned = [one for one in interfaces if one.in_use and one.groups & linked]
+    yield from _ipv6(seen, account, concerned)
+    yield from _secondary(seen, account, interfaces)
+    if foreign := [one for one in concerned if one.instance is None]:
+        groups = _listed(seen.title(group) for group in _groups(foreign) & linked)
+        yield Finding(
+            WARNING,
+            account,
+            "not covered: interfaces of no ECS instance",
+            f"{len(foreign)} interfaces in groups with links belong to no ECS instance, such as ECI container groups and ACK "
+            f"pods: {_listed(one.id for one in foreign)} in {groups}",
+            f"rules of groups hold for them too, but their tags are not read, and no record counts them: {DOCS}",
+        )
+
+
+def _ipv6(seen: Seen, account: str, concerned: Iterable[Interface]) -> Iterator[Finding]:
+    rules = sum(
+        rule.traffic is None
+        for group in seen.linked_groups
+        if group.account == account
+        for rule in seen.scene.snapshot.rules.get(group, ())
+    )
+    addressed = [one for one in concerned if one.ipv6]
+    if addressed or rules:
+        owners = _listed(seen.title(one.instance) if one.instance else one.id for one in addressed)
+        yield Finding(
+            WARNING,
+            account,
+            "not covered: IPv6",
+            f"{len(addressed)} interfaces in groups with links have IPv6 addresses{f' ({owners})' if owners else ''}; "
+            f"{rules} rules of these groups are for IPv6",
+            f"links open and close IPv4 only: what passes over IPv6 is decided by people's rules: {DOCS}",
+        )
+
+
+def _secondary(seen: Seen, account: str, interfaces: Iterable[Interface]) -> Iterator[Finding]:
+    """Interfaces of linked instances that are not in the linked groups, so that links do not reach them."""
+    linked = seen.linked_groups
+    wanted: dict[Party, frozenset[Party]] = {}
+    for one in interfaces:
+        if one.primary and one.instance:
+            wanted[one.instance] = one.groups & linked
+    others = [
+        one
+        for one in interfaces
+        if not one.primary and one.instance and not wanted.get(one.instance, frozenset()) <= one.groups
+    ]
+    if others:
+        named = _listed(f"{one.id} of {seen.title(one.instance)}" for one in others if one.instance)
+        yield Finding(
+            WARNING,
+            account,
+            "not covered: secondary interfaces",
+            f"{len(others)} secondary interfaces of instances with links are in other groups: {named}",
+            f"links hold for interfaces in their groups: put these into the same groups if they should: {DOCS}",
+        )
+
+
+def _groups(interfaces: Iterable[Interface]) -> frozenset[Party]:
+    return frozenset(group for one in interfaces for group in one.groups)
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = sorted(set(names))
+    more = f" and {len(found) - FEW} more" if len(found) > FEW else ""
+    return ", ".join(found[:FEW]) + more

@@ -1,0 +1,383 @@
+"""`link-peer doctor` finds what is wrong with the links, consents and groups that the accounts hold.
+
+With an account it leaves out what is deployed, which tests/functional/cli/test_doctor.py is about.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+import pytest
+from link_peer_cli.checks import quotas
+from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, UNKNOWN, WARNING, Finding
+from link_peer_cli.checks.report import counts, report
+from link_peer_local.core.identity import Caller
+from link_peer_local.ecs.state import Group, Instance
+
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, Lab
+
+DROP = {"IpProtocol": "TCP", "PortRange": "3306/3306", "SourceCidrIp": "10.0.0.0/8", "Policy": "drop", "Priority": "1"}
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """With an instance in each account: one that shows none is not sure to be read completely."""
+    lab.instance(lab.group(account=PEER))
+    lab.instance(lab.group())
+    return Cli(capsys)
+
+
+def linked(lab: Lab, *ports: str) -> tuple[Group, Group, Instance, Instance]:
+    """orders-1 of sg-app and ledger-1 of sg-db, linked by a request."""
+    app, db = lab.group("*", name="app"), lab.group("*", name="ledger")
+    a, b = lab.instance(app, name="orders-1"), lab.instance(db, name="ledger-1")
+    lab.cross_account(lab.request(app, db, *(ports or ("tcp/3306",))))
+    return app, db, a, b
+
+
+def found(cli: Cli, begins: str, account: str = HOME) -> list[dict[str, Any]]:
+    """The findings whose subject begins with this, of a doctor for an account."""
+    code, findings = cli.json("doctor", account)
+    assert code in (0, 1)
+    return [one for one in findings if one["what"].startswith(begins)]
+
+
+# drops and other things that stop packets
+
+
+def test_a_drop_that_stops_links_is_named_with_who_can_remove_it(lab: Lab, cli: Cli) -> None:
+    """One warning for each rule, however many links it stops; the links by name, and a command that explains one."""
+    _, db, _, _ = linked(lab)
+    apps = [lab.group("*", name=f"app-{number}") for number in range(4)]
+    for number, app in enumerate(apps):
+        lab.instance(app)
+        lab.cross_account(lab.request(app, db, "tcp/3306", request_id=f"chg-{number + 2}"))
+    assert found(cli, "drop") == []
+    rule = lab.authorize(db, **DROP, Description="frozen")
+    lab.authorize(db, **{**DROP, "PortRange": "9999/9999"})
+    (drop,) = found(cli, "drop")
+    assert (drop["state"], drop["where"]) == ("warning", HOME)
+    assert drop["what"] == f"drop {rule} on {db.id}@{HOME} (ledger)"
+    assert drop["detail"].startswith("drop tcp/3306 priority 1 'frozen': it stops sg-")
+    assert drop["detail"].endswith("; and 2 more")
+    assert f"to {db.id}@{HOME} (ledger) tcp/3306" in drop["detail"]
+    assert f"who may change security groups in account {HOME} can remove it" in drop["advice"]
+    explain = re.search(r"link-peer (explain .*)$", drop["advice"])
+    assert explain is not None
+    assert cli(*explain[1].split()) == 1
+    assert rule in cli.out
+
+
+def test_a_link_that_is_stopped_in_part_says_so(lab: Lab, cli: Cli) -> None:
+    """One of two ports."""
+    _, db, _, _ = linked(lab, "tcp/3306", "tcp/3307")
+    lab.authorize(db, **DROP)
+    (drop,) = found(cli, "drop")
+    assert "tcp/3306+tcp/3307, in part" in drop["detail"]
+
+
+def test_a_link_whose_sender_is_let_out_by_nothing_is_reported(lab: Lab, cli: Cli) -> None:
+    """An advanced group lets nothing out by default; the sender's account must act."""
+    app, db = lab.group("*", type="enterprise"), lab.group("*")
+    a, b = lab.instance(app), lab.instance(db)
+    lab.cross_account(lab.request(a, b, "tcp/3306"))
+    (blocked,) = found(cli, "blocked")
+    assert (blocked["state"], blocked["where"]) == ("warning", HOME)
+    assert "an advanced group lets nothing out by default" in blocked["detail"]
+    assert blocked["advice"] == f"link-peer explain {a.id}@{HOME} {b.id}@{HOME} tcp/3306"
+
+
+def test_links_that_pass_and_links_that_cannot_be_judged_are_counted(lab: Lab, cli: Cli) -> None:
+    """A sweep reads the rules of managed groups and of a share of the others: where those decide, `links --blocked` tells."""
+    app, _, _, _ = linked(lab)
+    assert found(cli, "effect of links")[0]["detail"] == "1 pass, as far as security groups decide"
+    for group in (app, *(lab.group() for _ in range(5))):
+        given = {"IpProtocol": "TCP", "PortRange": "1/1", "DestCidrIp": "10.0.0.0/8", "Policy": "drop"}
+        fields = {f"Permissions.1.{name}": value for name, value in given.items()}
+        lab.call(HOME, "AuthorizeSecurityGroupEgress", {"SecurityGroupId": group.id, **fields})
+    details = []
+    for _ in range(3):  # six groups in three shares
+        details += [one["detail"] for one in found(cli, "effect of links") if one["state"] == "ok"]
+        lab.cloud.clock.sleep(600)
+    unknown = "0 pass, as far as security groups decide; of 1 more it is not known: link-peer links --blocked reads what decides"
+    assert sorted(details) == [unknown, unknown, "1 pass, as far as security groups decide"]
+
+
+def test_a_drop_of_one_address_stops_a_part(lab: Lab, cli: Cli) -> None:
+    """The instance is none that asks for a link, which a sweep would not keep."""
+    app, db, a, _ = linked(lab)
+    lab.instance(app)
+    rule = lab.authorize(db, **{**DROP, "SourceCidrIp": f"{a.private_ip}/32"})
+    (drop,) = found(cli, "drop")
+    assert (rule in drop["what"], drop["detail"].endswith("tcp/3306, in part")) == (True, True)
+
+
+# isolated groups
+
+
+def test_an_isolated_group_in_which_a_link_was_asked_for_is_a_warning(lab: Lab, cli: Cli) -> None:
+    """With how many links inside it are denied. A group whose members reach each other is none."""
+    group = lab.group("*", name="cluster")
+    lab.instance(group, tags={"link-peer": f"{group.id}:tcp/1"})
+    assert found(cli, "isolated group") == []
+    lab.call(HOME, "ModifySecurityGroupPolicy", {"SecurityGroupId": group.id, "InnerAccessPolicy": "Drop"})
+    (isolated,) = found(cli, "isolated group")
+    assert (isolated["state"], isolated["what"]) == ("warning", f"isolated group {group.id} (cluster)")
+    assert isolated["detail"].endswith("by rules only; 1 links inside it are denied")
+    assert f"--SecurityGroupId {group.id} --InnerAccessPolicy Accept" in isolated["advice"]
+
+
+# consent
+
+
+def test_consent_that_is_certain_to_match_nothing_is_a_warning(lab: Lab, cli: Cli) -> None:
+    """Invalid syntax, an end that has passed, an account that is not in the policy, a party that does not exist."""
+    good = lab.instance(lab.group()).id
+    gone, other = "sg-gone", "sg-x@1000000000000009"
+    entries = ["sg-a:", "*:tcp/1~20200101T000000Z", other, gone, "i-gone", f"sg-gone@{PEER}", good, "*"]
+    db = lab.group(*entries[:4], name="ledger", tags={"link-accept.2": " ".join(entries[4:])})
+    dead = {one["detail"].partition(": ")[0]: one for one in found(cli, f"consent of {db.id} (ledger)")}
+    keys = ["link-accept"] * 4 + ["link-accept.2"] * 2
+    assert set(dead) == {f"{key}={entry}" for key, entry in zip(keys, entries[:6], strict=True)}
+    assert {one["state"] for one in dead.values()} == {"warning"}
+    why = {text: one["detail"].partition(": ")[2] for text, one in dead.items()}
+    assert why[f"link-accept={entries[1]}"] == "ended at 2020-01-01T00:00:00Z"
+    assert why[f"link-accept={other}"] == "account 1000000000000009 is not in the policy"
+    assert why[f"link-accept={gone}"] == f"sg-gone@{HOME} does not exist"
+    assert why["link-accept.2=i-gone"] == f"i-gone@{HOME} does not exist"
+    assert why["link-accept=sg-a:"].startswith("invalid syntax: ")
+    assert dead["link-accept=sg-a:"]["advice"].startswith("correct the entry sg-a: of the tag link-accept on ")
+    for entry in (entries[1], gone):
+        words = dead[f"link-accept={entry}"]["advice"].replace("'", "").split()
+        assert words[:3] == ["link-peer", "withdraw", f"{db.id}@{HOME}"]
+        assert cli(*words[1:]) == 0, cli.err
+    assert "sg-gone " not in lab.tags(db)["link-accept"]
+
+
+def test_what_an_account_does_not_show_is_dead_only_if_it_was_read_completely(lab: Lab, cli: Cli) -> None:
+    """Not while it cannot be entered, nor while it shows no instances."""
+    db = lab.group(f"sg-gone@{PEER}")
+    assert len(found(cli, f"consent of {db.id}")) == 1
+    lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=None)
+    assert found(cli, f"consent of {db.id}") == []
+    lab.cloud.faults.clear()
+    for instance in list(lab.cloud.ecs.accounts[PEER].instances):
+        lab.call(PEER, "DeleteInstance", {"InstanceId": instance, "Force": "true"})
+    assert found(cli, f"consent of {db.id}") == []
+
+
+def test_an_instance_that_the_sweep_sets_aside_exists(lab: Lab, cli: Cli) -> None:
+    """It carries no tag and no rule names it, so only its id is known."""
+    aside = lab.instance(lab.group())
+    db = lab.group(aside.id)
+    assert found(cli, f"consent of {db.id}") == []
+
+
+def test_dead_entries_of_the_policy_are_warnings(lab: Lab, cli: Cli) -> None:
+    """Each once; the advice is the policy file."""
+    app, db = lab.group(), lab.group()
+    ended = {"from": f"{app.id}@{HOME}", "to": f"{db.id}@{HOME}", "until": "2020-01-01T00:00:00Z"}
+    gone = {"from": f"sg-gone@{HOME}", "to": f"{db.id}@{HOME}"}
+    good = {"from": f"{app.id}@{HOME}", "to": f"{db.id}@{HOME}"}
+    lab.policy(allow=[ended, gone, good])
+    dead = found(cli, f"consent of {db.id}")
+    assert [one["detail"].rpartition(": ")[2] for one in dead] == [
+        "ended at 2020-01-01T00:00:00Z",
+        f"sg-gone@{HOME} does not exist",
+    ]
+    assert all(one["advice"].startswith("take the entry out of the policy file: ") for one in dead)
+
+
+def test_tags_that_the_policy_ignores_are_one_warning(lab: Lab, cli: Cli) -> None:
+    """With `accept_tags: false`, single entries do not matter."""
+    lab.group("sg-gone")
+    lab.group("*")
+    lab.policy(accept_tags=False)
+    (ignored,) = found(cli, "consent")
+    assert "the tags link-accept of 2 groups consent to nothing" in ignored["detail"]
+
+
+# quotas
+
+
+def test_the_fullest_groups_are_numbers(lab: Lab, cli: Cli) -> None:
+    """Also where nothing is wrong, so that a limit is seen coming. Of one account, if one is asked for."""
+    app, db = lab.group(), lab.group(name="ledger")
+    for number in range(3):
+        lab.authorize(db, IpProtocol="TCP", PortRange=f"{number + 1}/{number + 1}", SourceGroupId=app.id)
+    lab.authorize(db, IpProtocol="TCP", PortRange="9/9", SourceCidrIp="10.0.0.0/8")
+    (fullest,) = found(cli, "quota")
+    assert (fullest["state"], fullest["detail"]) == (
+        "ok",
+        f"{db.id}@{HOME} (ledger) 3 of 20 with a group as source, {db.id}@{HOME} (ledger) 4 of 1000 rules",
+    )
+    assert found(cli, "quota", PEER) == []
+
+
+@pytest.mark.parametrize(("count", "state"), [(8, None), (9, "warning"), (10, "missing")])
+def test_an_instance_whose_groups_hold_nearly_all_rules_that_may_be_is_reported(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, count: int, state: str | None
+) -> None:
+    """The limit is on all groups of an interface together."""
+    monkeypatch.setattr(quotas, "RULES", 10)
+    monkeypatch.setattr(quotas, "NEARLY_ALL_RULES", 8)
+    groups = [lab.group(), lab.group()]
+    instance = lab.instance(*groups, name="orders-1")
+    for number in range(count):
+        lab.authorize(groups[number % 2], IpProtocol="TCP", PortRange=f"{number + 1}/1000", SourceCidrIp="10.0.0.0/8")
+    reported = found(cli, f"quota of {instance.id} (orders-1)")
+    assert [one["state"] for one in reported] == ([state] if state else [])
+    assert all(one["detail"].startswith(f"{count} of 10 rules in its groups: ") for one in reported)
+
+
+# what is not covered
+
+
+def test_ipv6_of_linked_groups_is_named_as_not_covered(lab: Lab, cli: Cli) -> None:
+    """Addresses of instances, and rules of people. Of groups without links nothing is said."""
+    _, db, _, b = linked(lab)
+    lab.instance(lab.group()).ipv6.append("2001:db8::9")
+    assert found(cli, "not covered") == []
+    b.ipv6.append("2001:db8::1")
+    lab.authorize(db, IpProtocol="TCP", PortRange="22/22", Ipv6SourceCidrIp="2001:db8::/32")
+    (ipv6,) = found(cli, "not covered")
+    assert (ipv6["state"], ipv6["where"], ipv6["what"]) == ("warning", HOME, "not covered: IPv6")
+    assert ipv6["detail"].startswith("1 interfaces in groups with links have IPv6 addresses (i-")
+    assert ipv6["detail"].endswith("; 1 rules of these groups are for IPv6")
+
+
+def attach(lab: Lab, group: Group, instance: Instance | None = None) -> Any:
+    """A secondary interface in a group, attached to an instance."""
+    params = {"VSwitchId": lab.cloud.world.vpcs[2]["vswitch_id"], "SecurityGroupId": group.id}
+    made = lab.call(group.account, "CreateNetworkInterface", params)["NetworkInterfaceId"]
+    if instance:
+        params = {"NetworkInterfaceId": made, "InstanceId": instance.id}
+        lab.call(group.account, "AttachNetworkInterface", params)
+    return lab.cloud.ecs.accounts[group.account].interfaces[made]
+
+
+def test_a_secondary_interface_in_other_groups_is_named_as_not_covered(lab: Lab, cli: Cli) -> None:
+    """Not one in the same groups, nor one of an instance without links."""
+    _, db, _, b = linked(lab)
+    other = lab.group()
+    attach(lab, db, b)
+    attach(lab, other, lab.instance(lab.group()))
+    assert found(cli, "not covered") == []
+    interface = attach(lab, other, b)
+    (secondary,) = found(cli, "not covered")
+    assert secondary["what"] == "not covered: secondary interfaces"
+    assert secondary["detail"] == (
+        f"1 secondary interfaces of instances with links are in other groups: {interface.id} of {b.id} (ledger-1)"
+    )
+
+
+def test_an_interface_of_no_ecs_instance_is_named_as_not_covered(lab: Lab, cli: Cli) -> None:
+    """A container group's is in use, and no instance's; one that is not attached is not in use."""
+    _, db, _, _ = linked(lab)
+    interface = attach(lab, db)
+    assert found(cli, "not covered") == []
+    interface.instance_id = "eci-bp1orders00000000000"
+    (foreign,) = found(cli, "not covered")
+    assert foreign["what"] == "not covered: interfaces of no ECS instance"
+    assert f"{interface.id} in {db.id} (ledger)" in foreign["detail"]
+
+
+def test_interfaces_that_may_not_be_read_are_unknown(lab: Lab, cli: Cli) -> None:
+    """The other checks go on."""
+    linked(lab)
+    lab.fault(service="ecs", action="DescribeNetworkInterfaces", code="Forbidden.RAM", status=403, times=None)
+    (unknown,) = found(cli, "network interfaces")
+    assert (unknown["state"], unknown["where"]) == ("unknown", HOME)
+    assert found(cli, "effect of links") != []
+
+
+# how it is read
+
+
+def calls(asked: list[tuple[Caller, str]], cli: Cli, *command: str) -> Counter[str]:
+    """The ECS calls of a command."""
+    asked.clear()
+    cli(*command)
+    return Counter(action for _, action in asked if action.startswith("ecs:"))
+
+
+def test_the_doctor_reads_what_a_sweep_reads_and_the_interfaces(
+    asked: list[tuple[Caller, str]], lab: Lab, cli: Cli
+) -> None:
+    """One call of DescribeNetworkInterfaces for each account with links, however many groups there are."""
+    for number in range(6):
+        app, db = lab.group("*"), lab.group("*")
+        lab.instance(app)
+        lab.cross_account(lab.request(app, db, "tcp/3306", request_id=f"chg-{number}"))
+        lab.authorize(db, **DROP)
+    swept = calls(asked, cli, "sweep", "--dry-run")
+    doctor = calls(asked, cli, "doctor")
+    assert doctor - swept == Counter({"ecs:DescribeNetworkInterfaces": 1})
+    assert swept - doctor == Counter()
+
+
+def test_every_page_of_interfaces_is_read(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not covered may be on the last one."""
+    from link_peer_cli.clients import interfaces
+
+    _, _, _, b = linked(lab)
+    attach(lab, lab.group(), b)
+    for _ in range(25):
+        lab.instance(lab.group())
+    monkeypatch.setattr(interfaces, "PAGE", 10)
+    assert len(found(cli, "not covered: secondary interfaces")) == 1
+
+
+# how it is shown
+
+
+def test_the_report_stays_short_with_many_groups(lab: Lab, cli: Cli) -> None:
+    """What is ok is a few lines, problems are below with names, the worst last, and the counts in the last line."""
+    lab.policy_account(PEER, name="ledger team")
+    for number in range(40):
+        lab.cross_account(lab.request(lab.group("*"), lab.group("*"), "tcp/1", request_id=f"chg-{number}"))
+    db = lab.group("sg-gone", name="ledger", account=PEER)
+    app = lab.group(name="app")
+    lab.instance(app, tags={"link-peer": f"{db.id}@{PEER}:tcp/1"})
+    assert cli("doctor", "--json") == 1
+    findings = len(cli.out.splitlines())
+    assert cli("doctor") == 1
+    *lines, last = cli.out.splitlines()
+    assert len(lines) < 2 * findings
+    assert re.fullmatch(r"\d+ missing, \d+ differs, \d+ warnings, \d+ ok", last)
+    states = [line.split()[0] for line in lines if not line.lstrip().startswith("→")]
+    assert states == sorted(states, key=["ok", "warning", "unknown", "differs", "missing"].index)
+    dead = f"warning  {PEER} (ledger team)  consent of {db.id} (ledger): link-accept=sg-gone: sg-gone@{PEER} does not exist"
+    assert lines[lines.index(dead) + 1] == f"         → link-peer withdraw {db.id}@{PEER} sg-gone"
+    assert lines[-2].startswith(f"missing  {PEER} (ledger team)  {app.id} (app) to {db.id} (ledger): no-consent: ")
+    assert f"link-accept.2={app.id}@{HOME}:tcp/1" in lines[-1]
+    assert (
+        len([line for line in lines if line.endswith("→ link-peer setup")]) == 3
+    )  # below warnings, what differs, what is missing
+
+
+def test_findings_that_are_ok_are_summarised_by_kind() -> None:
+    """Up to three of a kind have a line each. The state decides the order of the others."""
+    fine = [Finding(OK, "", f"trigger {n}", "as shipped") for n in range(4)]
+    fine += [Finding(OK, HOME, "access", "read"), Finding(OK, "", "quota: groups", "3")]
+    wrong = [Finding(state, "", state, "") for state in (MISSING, WARNING, UNKNOWN, DIFFERS, WARNING)]
+    shown = report([*wrong, *fine], {HOME: "prod"})
+    assert [line.state for line in shown] == [OK, OK, OK, WARNING, WARNING, UNKNOWN, DIFFERS, MISSING]
+    assert [line.text for line in shown[:3]] == ["trigger × 4", f"{HOME} (prod)  access: read", "quota: groups: 3"]
+    assert counts([*wrong, *fine]) == "1 missing, 1 differs, 1 unknown, 2 warnings, 6 ok"
+    assert counts([*fine, wrong[1]]) == "1 warning, 6 ok"
+
+
+def test_equal_advice_in_a_row_is_given_once() -> None:
+    """Below the last finding that it is for."""
+    found = [Finding(MISSING, "", str(n), "", advice) for n, advice in enumerate(("setup", "setup", "deploy", "setup"))]
+    assert [line.advice for line in report(found, {})] == ["", "setup", "deploy", "setup"]
+
+
+def test_account_names_are_in_the_json(cli: Cli) -> None:
+    """Beside the uids."""
+    _, findings = cli.json("doctor", PEER)
+    assert {(one["where"], one["account_name"]) for one in findings} >= {(PEER, "b@aliyun.com")}
