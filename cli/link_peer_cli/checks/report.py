@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
+from link_peer.runtime.audit import clean
 
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, UNKNOWN, WARNING, Finding
 
@@ -21,6 +22,11 @@ class Line(msgspec.Struct, frozen=True):
     advice: str = ""
 
 
+def _clean(line: Line) -> Line:
+    """Tags, names and descriptions may hold characters that would break the line or reverse it."""
+    return Line(line.state, clean(line.text, None), clean(line.advice, None))
+
+
 def report(findings: Sequence[Finding], names: Mapping[str, str]) -> list[Line]:
     """The lines by state. More than a few of one kind that are ok are one line. `names` are those of accounts, by uid."""
     fine = [finding for finding in findings if finding.state == OK]
@@ -33,10 +39,11 @@ def report(findings: Sequence[Finding], names: Mapping[str, str]) -> list[Line]:
             found += [Line(OK, _text(finding, names)) for finding in fine if _kind(finding) == kind]
     wrong = sorted((finding for finding in findings if finding.state != OK), key=lambda one: ORDER.index(one.state))
     following = [*(finding.advice for finding in wrong[1:]), ""]
-    return found + [
+    found += [
         Line(finding.state, _text(finding, names), finding.advice if finding.advice != after else "")
         for finding, after in zip(wrong, following, strict=True)
     ]
+    return list(map(_clean, found))
 
 
 def counts(findings: Sequence[Finding]) -> str:

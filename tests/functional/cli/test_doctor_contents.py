@@ -377,6 +377,15 @@ def test_equal_advice_in_a_row_is_given_once() -> None:
     assert [line.advice for line in report(found, {})] == ["", "setup", "deploy", "setup"]
 
 
+def test_what_others_wrote_breaks_no_line(lab: Lab, cli: Cli) -> None:
+    """A tag or a description is text, not markup, and its control characters are escaped."""
+    db = lab.group("sg-a:[red]\u202e", name="x\ty[/]")
+    cli("doctor", HOME)
+    [line] = [line for line in cli.out.splitlines() if f"consent of {db.id}" in line]
+    assert "link-accept=sg-a:[red]\\u202e: invalid syntax" in line
+    assert "(x\\u0009y[/])" in line
+
+
 def test_account_names_are_in_the_json(cli: Cli) -> None:
     """Beside the uids."""
     _, findings = cli.json("doctor", PEER)
