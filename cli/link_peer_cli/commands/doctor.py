@@ -143,7 +143,7 @@ def _show(env: Environment, found: Sequence[Finding]) -> None:
 
     if not sys.stdout.isatty():
         print_tsv([("state", "account", "what", "detail", "advice")])
-        print_tsv((one.state, one.where, one.what, one.detail, one.advice) for one in found)
+        print_tsv([(one.state, one.where, one.what, one.detail, one.advice) for one in found])
         return
     out = console()
     for line in report(found, _names(env)):
