@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.lines import folded, texts
+from link_peer_cli.io.lines import advice, folded, texts
 
 if TYPE_CHECKING:
     from link_peer_cli.clients.whatif.cloud import Change
@@ -27,12 +27,12 @@ def print_records(out: Console, title: str, records: Sequence[Record], words: Ma
 
 def print_advice_of(out: Console, records: Iterable[Record]) -> None:
     """Print how to resolve what these records deny."""
-    print_advice(out, map(_advice, records))
+    print_advice(out, map(advice, records))
 
 
-def print_advice(out: Console, advice: Iterable[str]) -> None:
+def print_advice(out: Console, pieces: Iterable[str]) -> None:
     """Print each distinct piece of advice on its own line, so that it can be copied."""
-    for text in dict.fromkeys(filter(None, advice)):
+    for text in dict.fromkeys(filter(None, pieces)):
         out.print(f"advice: {escape(text)}", soft_wrap=True)
 
 
@@ -42,14 +42,6 @@ def print_changes(out: Console, changes: Sequence[Change]) -> None:
         out.print(escape(f"# account {change.account}\n{change.command}"), soft_wrap=True)
     if not changes:
         out.print("Nothing would change.")
-
-
-def _advice(record: Record) -> str:
-    """The advice of a record; for a denial for want of consent, the command that does it, too."""
-    advice, name = record.get("advice", ""), record.get("request_id") or record.get("link")
-    if advice.startswith("tag ") and record.get("reason") == "no-consent" and name:
-        return f"{advice}, or: link-peer accept {name}"
-    return advice
 
 
 def exit_code(records: Sequence[Record]) -> Exit:
