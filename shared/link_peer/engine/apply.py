@@ -77,8 +77,11 @@ class Applier:
         audit: AuditWriter,
         guard: RemovalGuard,
         expires_at: float | None = None,
+        *,
+        closes: bool = False,
     ) -> None:
-        """`expires_at` is a request's (epoch seconds): shortly after it, nothing is opened for the request any more."""
+        """`expires_at` is a request's (epoch seconds): shortly after it, nothing is opened for the request any more, nor
+        closed if it `closes` (an unlink)."""
         self._reader = reader
         self._delivery = delivery
         self._policy = delivery.policy
@@ -86,6 +89,7 @@ class Applier:
         self._audit = audit
         self._guard = guard
         self._expires_at = expires_at
+        self._closes = closes
         self._settler = Settler(reader, delivery.policy, delivery.region, delivery.retry)
         self._effects = Effects(reader)
         self._tagged_ahead: dict[Party, str] = {}  # with the RequestId
@@ -148,15 +152,17 @@ class Applier:
     def _write(self, decision: Decision, requests: Requests, rules: dict[RuleKey, Rule]) -> Decision:
         """Makes the changes. Returns the decision with the consent as it was judged right before the last write."""
         judged = decision
+        begun = False
 
         def before_write(batch: Sequence[Edit]) -> None:
-            nonlocal judged
-            self._in_time(batch)
+            nonlocal judged, begun
+            self._in_time(batch, begun=begun)
+            begun = True
             if any(edit.gain for edit in batch):
                 judged = self._still_allowed(judged)
 
         for group, edits in _by_group(decision):
-            self._in_time(edits)
+            self._in_time(edits, begun=begun)
             if group in decision.missing_managed_tag:
                 self._settler.tag(group, self._tags(group), requests)
                 requests += filter(None, [self._tagged_ahead.pop(group, "")])
@@ -200,14 +206,16 @@ class Applier:
         report.refused[decision.link] = Refusal(answer.why, written)
         self._partial[decision.link] = _Partial(answer, requests)
 
-    def _in_time(self, edits: Sequence[Edit]) -> None:
+    def _in_time(self, edits: Sequence[Edit], *, begun: bool) -> None:
+        """Raises where it is too late for a change. A closing that has `begun` is finished: half of it helps nobody."""
         now = self._delivery.clock.now()
         if self._delivery.out_of_time():
             raise Transient("the function's time is nearly over")
         gains = [claim for edit in edits for claim in edit.gain]
         if any(claim.until is not None and claim.until <= now for claim in gains):
             raise LinkDenied(EXPIRED_MEANWHILE)
-        if gains and self._expires_at is not None and now > self._expires_at + LATE_SECONDS:
+        due = bool(gains) or (self._closes and not begun and any(edit.lose for edit in edits))
+        if due and self._expires_at is not None and now > self._expires_at + LATE_SECONDS:
             raise LinkDenied(request_expired("expires_at", iso(self._expires_at)))
 
     def _still_allowed(self, decision: Decision) -> Decision:

@@ -35,7 +35,7 @@ class Scope(ABC):
     """Why claims are taken whatever the verdict: an unlink."""
 
     expires_at: float | None = None
-    """When a request expires: shortly after it, nothing is opened for it any more."""
+    """When a request expires: shortly after it, nothing is opened for it any more, and an unlink begins to close nothing."""
 
     def __init__(self, delivery: Delivery, reader: Reader, audit: AuditWriter) -> None:
         self.delivery = delivery
@@ -78,7 +78,8 @@ class Scope(ABC):
 def converge(scope: Scope, guard: RemovalGuard) -> Report:
     """Brings the rules in scope to what is desired. `Report.pending` is trouble for which the work must be done again.
     Raises Transient where nothing could be read, or the audit log could not be written."""
-    applier = Applier(scope.reader, scope.delivery, scope.audit, guard, scope.expires_at)
+    closes = scope.withdrawn is not None
+    applier = Applier(scope.reader, scope.delivery, scope.audit, guard, scope.expires_at, closes=closes)
     planner = Planner(scope, guard)
     total = Report()
     focus: set[Link] | None = None
