@@ -43,8 +43,6 @@ def plan(
 
     from link_peer_cli.io.environment import load_environment
     from link_peer_cli.io.inputs import document, party
-    from link_peer_cli.io.records import exit_code
-    from link_peer_cli.review.plans import documents, markdown, print_plan
 
     if bool(what) == bool(policy):
         raise BadInput("plan", "give an instance, a file of events or requests, or --policy FILE")
@@ -67,15 +65,34 @@ def plan(
         hints = [Hint("plan", instance, "tags")]
     with waiting("reading the groups"):
         made = planned(env, raw or b"", hints)
+    raise typer.Exit(
+        print_planned(made, commands=commands, as_markdown=as_markdown, detailed=detailed, as_json=as_json)
+    )
+
+
+def print_planned(
+    made: Planned,
+    *,
+    commands: bool = False,
+    as_markdown: bool = False,
+    detailed: bool = False,
+    as_json: bool = False,
+    warning: str = "",
+) -> Exit:
+    """Print what the functions would do, and return the exit code. A `warning` is part of the JSON document only."""
+    from link_peer_cli.io.records import exit_code
+    from link_peer_cli.review.plans import documents, markdown, print_plan
+
     shown, code = made.shown, exit_code(made.records)
     if as_json:
         calls = [msgspec.to_builtins(change) for change in made.changes]
-        print_json({"decisions": made.records, "commands": calls, **documents(shown)})
+        said = {"warning": warning} if warning else {}
+        print_json({"decisions": made.records, "commands": calls, **documents(shown), **said})
     elif as_markdown:
         print(markdown(shown, "What would change", ("add", "change", "remove")))
     else:
         print_plan(console(), shown, made.changes if commands else None)
-    raise typer.Exit(Exit.CHANGES if detailed and code is Exit.DONE and shown.groups else code)
+    return Exit.CHANGES if detailed and code is Exit.DONE and shown.groups else code
 
 
 def _plan_policy(path: str, *, as_markdown: bool, detailed: bool, as_json: bool) -> NoReturn:

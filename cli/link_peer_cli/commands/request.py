@@ -1,20 +1,25 @@
-"""`link-peer request`: put a request for a link on the queue."""
+"""`link-peer request`: judge a request by the policy, and put it on the queue."""
 
 from __future__ import annotations
 
 import json
 import secrets
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.markup import escape
 
 from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import JsonLines
 
 if TYPE_CHECKING:
+    from link_peer.domain.denial import Denial
+    from link_peer.domain.request import Request
     from link_peer.runtime.ports import Record
-from link_peer_cli.clients.log import AuditLog
+
+    from link_peer_cli.clients.log import AuditLog
+    from link_peer_cli.io.environment import Environment
 
 WAIT_SECONDS = 60
 OPTIONS = {
@@ -49,19 +54,24 @@ def request(
     request_id: Annotated[str, typer.Option(help="Your own id, at most 48 characters. Default: a random one.")] = "",
     reason: Annotated[str, typer.Option(help="Why the link is needed; recorded, not verified.")] = "",
     requested_by: Annotated[str, typer.Option(help="Who asks for it; recorded, not verified.")] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Post nothing; print what the functions would decide now.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome and print its record.")] = False,
     timeout: Annotated[int, typer.Option(help="How many seconds to wait.", min=1)] = WAIT_SECONDS,
     as_json: JsonLines = False,
 ) -> None:
-    """Validate a request and put it on the queue of the account that asks, or on the shared one.
+    """Judge a request by the policy file, and put it on the queue of the account that asks, or on the shared one.
 
-    The cross_account function then decides whether the link is allowed.
+    What the policy alone denies is not posted. The cross_account function decides about the rest.
     """
+    from link_peer.domain.denial import LinkDenied
     from link_peer.domain.errors import BadInput
     from link_peer.domain.model import Link
     from link_peer.domain.request import Request
     from link_peer.domain.tags import parse_instant, parse_port, unique_ports
     from link_peer.inbound.requests import decode, encode
+    from link_peer.planning.authority import hopeless
     from link_peer.runtime import compose
 
     from link_peer_cli.clients.log import AuditLog
@@ -69,6 +79,8 @@ def request(
     from link_peer_cli.io.environment import load_environment
     from link_peer_cli.io.inputs import duration, party
 
+    if dry_run and wait:
+        raise BadInput("--wait", "nothing is posted with --dry-run, so there is no outcome to wait for")
     now = compose.clock_for_functions().now()
     request_id = request_id or f"cli-{secrets.token_hex(4)}"
 
@@ -93,15 +105,21 @@ def request(
             return asked
         except BadInput as error:
             raise BadInput(OPTIONS.get(error.field, error.field), error.problem) from None
+        except LinkDenied as denied:
+            _refuse(request_id, denied.denial, as_json=as_json)
 
     checked("0" * 16, "any")  # report invalid options before a missing environment
-    env = load_environment(reading=False)
+    env = load_environment(reading=dry_run)
     asked = checked(env.policy.home, env.settings.region)
+    asker = env.policy.accounts.get(asked.link.source.account)
+    queue = (asker and asker.queue) or env.settings.queue  # the queue proves which account asks
+    if dry_run:
+        _judge(env, asked, queue, as_json=as_json)
+    if denial := hopeless(env.policy, asked, queue, now):
+        _refuse(request_id, denial, env, as_json=as_json)
     log = AuditLog(env.settings, env.clock) if wait else None
     # The same id may have outcomes of earlier requests.
     known = len(log.read(_outcomes(request_id))) if log else 0
-    asker = env.policy.accounts.get(asked.link.source.account)
-    queue = (asker and asker.queue) or env.settings.queue  # the queue proves which account asks
     post(env.settings, env.policy.home, asked, queue)
     # Print the id before waiting, and on stderr, so that it is known even if the wait is interrupted.
     if as_json:
@@ -109,7 +127,55 @@ def request(
     else:
         console(stderr=wait).print(escape(f"posted to {queue} as {request_id}"), soft_wrap=True)
     if log is not None:
-        _finish(request_id, _wait_for_outcome(log, request_id, known, timeout), as_json=as_json)
+        records = _wait_for_outcome(log, request_id, known, timeout)
+        _finish(request_id, records, "" if as_json else _next(env, asked, records), as_json=as_json)
+
+
+def _judge(env: Environment, asked: Request, queue: str, *, as_json: bool) -> NoReturn:
+    """Print what the functions would decide about a request that came through a queue, and exit by the outcome."""
+    from link_peer.inbound.requests import encode
+
+    from link_peer_cli.checks.running import other_policy
+    from link_peer_cli.commands.plan import planned, print_planned
+
+    envelope = {
+        "specversion": "1.0",
+        "id": asked.request_id,
+        "subject": f"acs:mns:{env.settings.region}:{env.policy.home}:queues/{queue}",
+        "data": {"messageBody": encode(asked).decode()},
+    }
+    made = planned(env, json.dumps([envelope]).encode())
+    warning = other_policy(env)
+    code = print_planned(made, as_json=as_json, warning=warning)
+    if warning and not as_json:
+        console(stderr=True).print(f"[yellow]{escape(OTHER_POLICY)}{escape(warning)}[/yellow]", soft_wrap=True)
+    raise typer.Exit(code)
+
+
+OTHER_POLICY = "the functions have another policy: "
+
+
+def _refuse(request_id: str, denial: Denial, env: Environment | None = None, *, as_json: bool) -> NoReturn:
+    """Say why a request is not posted, and exit. With `env`, its policy file is what decided."""
+    from link_peer_cli.checks.running import other_policy
+
+    path = env.settings.policy_path if env else ""
+    warning = other_policy(env) if env else ""
+    if as_json:
+        said = {"request_id": request_id, "posted": None, "outcome": denial.outcome, "reason": denial.code.value}
+        why = {"detail": denial.detail, "advice": denial.advice, "policy": path, "warning": warning}
+        print_json({**said, **why})
+        raise typer.Exit(Exit.REFUSED)
+    err = console(stderr=True)
+    err.print(f"[red]not posted: {escape(f'{denial.code.value}: {denial.detail}')}[/red]", soft_wrap=True)
+    if denial.advice:
+        err.print(escape(f"advice: {denial.advice}"), soft_wrap=True)
+    if path:
+        err.print(escape(f"The policy file {path} decides this. LINK_PEER_POLICY names another."), soft_wrap=True)
+    if warning:
+        text = f"{OTHER_POLICY}{warning}. Take the deployed file, and run this again"
+        err.print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
+    raise typer.Exit(Exit.REFUSED)
 
 
 def _outcomes(request_id: str) -> str:
@@ -130,7 +196,23 @@ def _wait_for_outcome(log: AuditLog, request_id: str, known: int, seconds: int) 
         raise LinkPeerError(f"{request_id}: {error}; {hint}") from None
 
 
-def _finish(request_id: str, records: list[Record], *, as_json: bool) -> None:
+def _next(env: Environment, asked: Request, records: list[Record]) -> str:
+    """The command that tests a link which was opened; for one whose packets do not pass, the one that says why."""
+    import shlex
+
+    from link_peer_cli.inventory.advice import verify_command
+
+    effects = [record.get("effect") for record in records if record["outcome"] == "applied"]
+    if not effects:
+        return ""
+    link = asked.link
+    if "blocked" in effects:
+        ports = ["+".join(map(str, link.ports))] if link.ports else []
+        return f"see what stops its packets: {shlex.join(['link-peer', 'explain', str(link.source), str(link.target), *ports])}"
+    return f"test it with a packet: {verify_command(link.source, link.target, link.ports, env.policy.home)}"
+
+
+def _finish(request_id: str, records: list[Record], then: str, *, as_json: bool) -> NoReturn:
     from link_peer_cli.io.records import exit_code, print_records
 
     if as_json:
@@ -138,4 +220,6 @@ def _finish(request_id: str, records: list[Record], *, as_json: bool) -> None:
             print_json(record)
     else:
         print_records(console(), f"outcome of {request_id}", records)
+        if then:
+            console().print(escape(then), soft_wrap=True)
     raise typer.Exit(exit_code(records))

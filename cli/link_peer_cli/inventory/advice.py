@@ -28,6 +28,14 @@ class Advice(msgspec.Struct, frozen=True):
     command: str = ""
 
 
+def verify_command(source: Party, target: Party, ports: Iterable[Port], home: str) -> str:
+    """The command that sends packets from one party, which is of home, to another."""
+    tested = [port for port in ports if port.protocol == "icmp" or (port.protocol == "tcp" and port.low == port.high)]
+    words = [word for port in tested for word in ("--port", str(port))]
+    start = source.id if source.account == home else str(source)
+    return shlex.join(["link-peer", "verify", "--from", start, "--to", str(target), *words])
+
+
 class Adviser:
     """Advises about packets from one party to another."""
 
@@ -55,17 +63,9 @@ class Adviser:
         return list(dict.fromkeys(found))
 
     def _test(self, ports: Sequence[Port], reach: Reach) -> Iterator[Advice]:
-        """`verify` tests ICMP and single TCP ports only."""
-        tested = [
-            port for port in ports if port.protocol == "icmp" or (port.protocol == "tcp" and port.low == port.high)
-        ]
         if reach.ends:
-            words = [word for port in tested for word in ("--port", str(port))]
-            ends = ["--from", str(reach.ends[0]), "--to", str(reach.ends[1])]
-            yield Advice(
-                "security groups let it through; test it with a packet",
-                shlex.join(["link-peer", "verify", *ends, *words]),
-            )
+            command = verify_command(*reach.ends, ports, self._policy.home)
+            yield Advice("security groups let it through; test it with a packet", command)
 
     def _take_away(self, rule: Rule) -> Advice:
         egress = "Egress" if rule.traffic and rule.traffic.direction == "egress" else ""

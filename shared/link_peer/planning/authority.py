@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from link_peer.domain import denial as denials
 from link_peer.domain.denial import Denial
-from link_peer.domain.policy import Policy
+from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.request import Request
+from link_peer.planning.consent import denied_by_policy
+from link_peer.planning.evaluate import allow_list_denial, unknown_account
 
 DAY = 86400
 
@@ -17,6 +19,20 @@ def request_denial(policy: Policy, request: Request, queue: str, now: float) -> 
     """Why a request may not be carried out, whatever the cloud shows: it came through the wrong queue, or its link would
     last longer than the policy allows. `queue` is the one it came through; empty where that is not proven."""
     return _queue_denial(policy, request, queue) or _length_denial(policy, request, now)
+
+
+def hopeless(policy: Policy, request: Request, queue: str, now: float) -> Denial | None:
+    """Why the policy alone denies a request, whatever the cloud shows. None where the functions may decide otherwise: then
+    the cloud must be read."""
+    denial = request_denial(policy, request, queue, now) or unknown_account(policy, request.link)
+    if denial:
+        return denial
+    opens = request.action == "link"
+    if policy.paused is Pause.ALL or (opens and policy.paused is Pause.OPENING):
+        return denials.PAUSED
+    if not opens:
+        return None
+    return denied_by_policy(policy, request.link.ports) or allow_list_denial(policy, request.link, now)
 
 
 def _queue_denial(policy: Policy, request: Request, queue: str) -> Denial | None:

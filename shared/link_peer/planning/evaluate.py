@@ -71,6 +71,14 @@ def unknown_account(policy: Policy, link: Link) -> Denial | None:
     return None
 
 
+def allow_list_denial(policy: Policy, link: Link, now: float) -> Denial | None:
+    """Why a link between groups lacks consent, where only the policy's allow list can give it."""
+    if policy.accept_tags or not link.source.is_group:
+        return None
+    source, target = Group(link.source, ""), Group(link.target, "")
+    return _with_consent(policy, Verdict(link), [(target, link.source), (source, link.target)], now).denial
+
+
 def no_access(snapshot: Snapshot, link: Link) -> Denial | None:
     """An account that refuses access, or could not be read: nothing can be decided about its side."""
     for account in (link.source.account, link.target.account):

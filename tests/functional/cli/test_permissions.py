@@ -42,6 +42,7 @@ COMMANDS = {
     "failed": ("failed",),
     "verify": ("verify", "--from", "{instance}", "--to", "{group}"),
     "request": ("request", "link", "--from", "sg-a", "--to", f"sg-b@{PEER}", "--port", "icmp"),
+    "request --dry-run": ("request", "link", "--from", "{group}", "--to", f"sg-b@{PEER}", "--port", "icmp", "--dry-run"),
     "sweep": ("sweep",),
     "close": ("close", "--all", "--yes"),
     "reopen": ("reopen", "--all"),

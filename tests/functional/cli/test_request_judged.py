@@ -1,0 +1,220 @@
+"""`link-peer request` judges before it posts: by the policy file always, and by everything with `--dry-run`."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import pytest
+from link_peer.planning import authority
+
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, Lab
+
+STRANGER = "1000000000000009"
+ALLOWED = {"from": f"*@{HOME}", "to": f"*@{HOME}", "ports": ["tcp/443"]}
+HOPELESS: dict[str, tuple[dict[str, Any], list[str], str]] = {
+    "an account that the policy does not list": ({}, ["--to", f"sg-b@{STRANGER}"], "unknown-account"),
+    "a port that is never opened": ({"deny": {"ports": ["tcp/22"]}}, ["--port", "tcp/20-30"], "not-allowed"),
+    "a mutual link beside such ports": ({"deny": {"ports": ["tcp/22"]}}, [], "not-allowed"),
+    "too many ports": ({"limits": {"max_ports": 1}}, ["--port", "tcp/1", "--port", "tcp/2"], "not-allowed"),
+    "a range that is too wide": ({"limits": {"max_port_span": 9}}, ["--port", "tcp/1-10"], "not-allowed"),
+    "no end where one is required": ({"limits": {"max_days": 7}}, ["--port", "tcp/1"], "not-allowed"),
+    "everything is paused": ({"paused": True}, ["--port", "tcp/1"], "paused"),
+    "opening is paused": ({"paused": "opening"}, ["--port", "tcp/1"], "paused"),
+    "an allow list without the ports": ({"accept_tags": False, "allow": [ALLOWED]}, ["--port", "tcp/1"], "no-consent"),
+}
+"""The policy, the options of the request, and why it is denied."""
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(capsys)
+
+
+@pytest.fixture(name="pair")
+def _pair(lab: Lab) -> list[str]:
+    """The options that name two groups, each of which accepts everyone."""
+    return ["--from", lab.group("*").id, "--to", lab.group("*").id]
+
+
+def link(pair: list[str], options: list[str]) -> list[str]:
+    """A request for the pair; `--to` may be another one."""
+    return ["request", "link", *(pair[:2] if "--to" in options else pair), *options]
+
+
+@pytest.mark.parametrize("case", HOPELESS)
+def test_what_the_policy_alone_denies_is_not_posted(lab: Lab, cli: Cli, pair: list[str], case: str) -> None:
+    """Exit code 1, with the reason and the advice, and that the policy file decides. No ECS is asked."""
+    changes, options, reason = HOPELESS[case]
+    lab.policy(**changes)
+    assert cli(*link(pair, options)) == 1
+    assert (lab.queued(), lab.cloud.faults.count("ecs")) == ([], 0)
+    assert cli.err.startswith(f"not posted: {reason}: ")
+    assert "advice: " in cli.err
+    assert f"The policy file {lab.policy_path} decides this" in cli.err
+    code, [said] = cli.json(*link(pair, options))
+    assert (code, said["posted"], said["outcome"], said["reason"]) == (1, None, "denied", reason)
+    assert said["policy"] == str(lab.policy_path)
+
+
+@pytest.mark.parametrize("case", HOPELESS)
+def test_the_function_denies_it_in_the_same_words(
+    lab: Lab, cli: Cli, pair: list[str], monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """If it were posted: the same reason, detail and advice."""
+    changes, options, _ = HOPELESS[case]
+    lab.policy(**changes)
+    _, [said] = cli.json(*link(pair, options))
+    monkeypatch.setattr(authority, "hopeless", lambda *_: None)
+    assert cli(*link(pair, options)) == 0
+    lab.cross_account(*lab.queued())
+    record = lab.outcome()
+    assert [record[name] for name in ("outcome", "reason", "detail", "advice")] == [
+        said[name] for name in ("outcome", "reason", "detail", "advice")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("action", "policy", "posted"),
+    [
+        ("link", {}, True),
+        ("link", {"limits": {"max_days": 7}}, False),
+        ("unlink", {"paused": "opening", "deny": {"ports": ["tcp/1"]}, "limits": {"max_days": 7}}, True),
+        ("unlink", {"accept_tags": False}, True),
+        ("sync", {"paused": "opening"}, True),
+        ("unlink", {"paused": True}, False),
+        ("sync", {"paused": True}, False),
+    ],
+)
+def test_what_the_functions_may_decide_is_posted(
+    lab: Lab, cli: Cli, action: str, policy: dict[str, Any], posted: bool
+) -> None:
+    """A missing consent or group is theirs to see; closing needs no consent, and goes on while opening is paused."""
+    lab.policy(**policy)
+    assert cli("request", action, "--from", "sg-nowhere", "--to", f"sg-none@{PEER}") == int(not posted)
+    assert len(lab.queued()) == int(posted)
+
+
+def test_an_instance_link_is_not_judged_by_the_allow_list(lab: Lab, cli: Cli) -> None:
+    """The list may name a group of the instance, which only the cloud shows."""
+    lab.policy(accept_tags=False, allow=[ALLOWED])
+    assert cli("request", "link", "--from", "i-a", "--to", "i-b", "--port", "tcp/443") == 0
+    assert len(lab.queued()) == 1
+
+
+def test_a_refusal_says_that_the_functions_have_another_policy(lab: Lab, cli: Cli, pair: list[str]) -> None:
+    """The last sweep recorded which."""
+    lab.sweep()
+    lab.policy(paused=True)
+    assert cli("request", "link", *pair) == 1
+    assert "the functions have another policy" in cli.err
+    assert "Take the deployed file" in cli.err
+    assert "the functions" not in cli.out
+    code, [said] = cli.json("request", "link", *pair)
+    assert (code, "deployed is" in said["warning"]) == (1, True)
+
+
+def test_a_past_end_is_refused_with_advice(cli: Cli, pair: list[str]) -> None:
+    """No policy decides that."""
+    assert cli("request", "link", *pair, "--until", "2020-01-01T00:00:00Z") == 1
+    assert cli.err.startswith("not posted: expired: ")
+    assert "advice: " in cli.err
+    assert "policy" not in cli.err
+
+
+# --dry-run
+
+
+def test_a_dry_run_shows_the_rules_and_posts_nothing(lab: Lab, cli: Cli, pair: list[str]) -> None:
+    """The exit code is that of the outcome."""
+    assert cli("request", "link", *pair, "--port", "tcp/3306", "--dry-run") == 0
+    assert f"+ tcp/3306 from {pair[1]}@{HOME}" in cli.out
+    assert "Rules: 1 to add, 0 to remove." in cli.out
+    code, [said] = cli.json("request", "link", *pair, "--port", "tcp/3306", "--request-id", "chg-9", "--dry-run")
+    assert (code, [(one["request_id"], one["outcome"]) for one in said["decisions"]]) == (0, [("chg-9", "applied")])
+    assert (lab.queued(), lab.changes(), lab.records()) == ([], 0, [])
+
+
+def test_a_dry_run_shows_missing_consent(lab: Lab, cli: Cli) -> None:
+    """Exit code 1, with what to do."""
+    app, db = lab.group(), lab.group()
+    assert cli("request", "link", "--from", app.id, "--to", db.id, "--port", "tcp/1", "--dry-run") == 1
+    assert "has not accepted" in cli.out
+    assert "advice: " in cli.out
+    assert lab.queued() == []
+
+
+def test_a_dry_run_shows_what_the_policy_denies(lab: Lab, cli: Cli, pair: list[str]) -> None:
+    """Also where it would not be posted, and whether the functions have another policy."""
+    lab.sweep()
+    lab.policy(deny={"ports": ["tcp/22"]})
+    assert cli("request", "link", *pair, "--port", "tcp/22", "--dry-run") == 1
+    assert "the policy never opens" in cli.out
+    assert "the functions have another policy" in cli.err
+    _, [said] = cli.json("request", "link", *pair, "--port", "tcp/22", "--dry-run")
+    assert "deployed is" in said["warning"]
+
+
+def test_a_dry_run_is_judged_on_the_queue_that_it_would_be_posted_to(lab: Lab, cli: Cli) -> None:
+    """An account with a queue of its own speaks through it alone."""
+    lab.policy_account(PEER, queue="link-peer-requests-b")
+    ours, theirs = lab.pair()
+    ends = ["--from", f"{theirs.id}@{PEER}", "--to", ours.id]
+    code, [said] = cli.json("request", "link", *ends, "--dry-run")
+    assert (code, [one["queue"] for one in said["decisions"]]) == (0, ["link-peer-requests-b"])
+
+
+def test_a_dry_run_of_an_unlink_shows_the_rules_that_go(lab: Lab, cli: Cli, pair: list[str]) -> None:
+    """By a later request."""
+    assert cli("request", "link", *pair, "--port", "tcp/1") == 0
+    lab.cross_account(*lab.queued())
+    assert cli("request", "unlink", *pair, "--dry-run") == 0
+    assert f"- tcp/1 from {pair[1]}@{HOME}" in cli.out
+    assert (lab.queued(), lab.changes()) == ([], 2)
+
+
+def test_a_dry_run_has_nothing_to_wait_for(cli: Cli, pair: list[str]) -> None:
+    """A usage error."""
+    assert cli("request", "link", *pair, "--dry-run", "--wait") == 2
+    assert cli.err.startswith("--wait: ")
+
+
+# what comes next
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_an_opened_link_is_followed_by_the_command_that_tests_it(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, blocked: bool
+) -> None:
+    """For packets that do not pass: by the command that says why."""
+    from tests.functional.cli.test_request import take_turns
+
+    app, db = lab.group(), lab.group("*")
+    lab.instance(app)
+    lab.instance(db)
+    if blocked:
+        drop = {"IpProtocol": "TCP", "PortRange": "3306/3306", "SourceCidrIp": "0.0.0.0/0", "Policy": "drop"}
+        lab.authorize(db, **drop, Priority="1")
+    take_turns(lab, monkeypatch, [lambda: lab.cross_account(*lab.queued()), lambda: None])
+    ends = ["--from", app.id, "--to", db.id]
+    assert cli("request", "link", *ends, "--port", "tcp/3306", "--wait") == 0
+    last = cli.out.splitlines()[-1]
+    words = shlex.split(last.partition(": ")[2])
+    if blocked:
+        assert words == ["link-peer", "explain", f"{app.id}@{HOME}", f"{db.id}@{HOME}", "tcp/3306"]
+        code, [said] = cli.json(*words[1:])
+        assert (code, said["verdict"]) == (1, "blocked")
+    else:
+        assert words == ["link-peer", "verify", "--from", app.id, "--to", f"{db.id}@{HOME}", "--port", "tcp/3306"]
+
+
+def test_a_denied_request_is_followed_by_no_test(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing to test."""
+    from tests.functional.cli.test_request import take_turns
+
+    app, db = lab.group(), lab.group()
+    take_turns(lab, monkeypatch, [lambda: lab.cross_account(*lab.queued()), lambda: None])
+    assert cli("request", "link", "--from", app.id, "--to", db.id, "--port", "udp/53", "--wait") == 1
+    assert "verify" not in cli.out
+    assert "link-peer explain" not in cli.out
