@@ -21,6 +21,9 @@ RAW = re.compile(
     "\u2028\u2029\ud800-\udfff]"
 )
 
+UNFILLED = re.compile(r"\{(link|action|region|instance|group)\}")
+"""What stands for a link in the words of a denial, until it is recorded."""
+
 
 class Watch:
     """What was written to any SLS, and the secrets that must not be in it: keys, session tokens, external ids."""
@@ -61,6 +64,7 @@ class Watch:
         for text in self.texts:
             found = RAW.search(text)
             assert found is None, f"a record holds {found[0]!a}: {text!a}"
+            assert not UNFILLED.search(text), f"advice that names no link: {text!a}"
         everything = "\n".join([*self.texts, log])
         assert not any(secret in everything for secret in self.secrets()), "a secret is in a record or in the log"
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
+from link_peer.domain.advice import parts
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import Party
 from link_peer.domain.tags import ACCEPT_TAG, Accept, accepts, bad_accepts, compact, parse_party, split
@@ -68,12 +69,13 @@ def removing(tags: Mapping[str, str], account: str, chosen: Callable[[Accept], b
 
 
 def advised(advice: str, home: str) -> list[tuple[Party, list[str]]]:
-    """The groups and the entries that the advice of a `no-consent` denial names: `tag sg-…@<uid> link-accept=…; …`.
+    """The groups and the entries that the advice of a `no-consent` denial names: `tag sg-…@<uid> link-accept=… and tag …`.
 
     Raises LinkPeerError where it advises something else.
     """
     found = []
-    for part in advice.split("; "):
+    words, _ = parts(advice)
+    for part in words.split(" and "):
         match = re.fullmatch(r"tag (sg-\S+)((?: link-accept(?:\.[0-9]+)?=\S+)+)", part)
         if match is None:
             raise LinkPeerError(f"the denial does not name a tag: {advice}")

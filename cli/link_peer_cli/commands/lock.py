@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from link_peer_cli.clients.group_tags import GroupTags
     from link_peer_cli.io.environment import Environment
 
-OURS = "link-peer close by "
-"""How the value of a lock begins that `close` set."""
 TAG_VALUE = 128  # characters
 
 Groups = Annotated[list[str] | None, typer.Argument(help="sg-…, optionally with @<account>.", metavar="[GROUP]...")]
@@ -60,6 +58,7 @@ def close(
 
     The tag in another account is written with keys of that account (`--profile`); without, its owner gets the command.
     """
+    from link_peer.domain.denial import CLOSED_BY
     from link_peer.domain.errors import BadInput
     from link_peer.domain.tags import iso, managed_tag
 
@@ -75,7 +74,7 @@ def close(
         if as_json or not sys.stdin.isatty():
             raise BadInput("--yes", "it would ask before it closes: give --yes, or --dry-run to see what")
         typer.confirm(f"Lock {len(chosen.tags)} groups and remove their rules?", abort=True)
-    value = f"{OURS}{tags.caller[: TAG_VALUE - len(OURS) - 21]} {iso(env.clock.now())}"
+    value = f"{CLOSED_BY}{tags.caller[: TAG_VALUE - len(CLOSED_BY) - 21]} {iso(env.clock.now())}"
     done = _lock(env, tags, chosen.tags, value, dry_run=dry_run, quiet=as_json)
     if at_home and not groups:
         lost, problems = _untagged(env, [account] if account else sorted(env.policy.accounts), chosen.tags, as_json)
@@ -147,6 +146,7 @@ def reopen(
     as_json: Json = False,
 ) -> None:
     """Take off the locks that `close` set. What tags still ask for is opened again; requests must be posted again."""
+    from link_peer.domain.denial import CLOSED_BY
     from link_peer.domain.tags import LOCK_TAG
 
     from link_peer_cli.io.environment import load_environment
@@ -159,7 +159,7 @@ def reopen(
 
     chosen = _choose(env, tags, groups, account, locked, everything=everything)
     values = {group: found[LOCK_TAG] for group, found in chosen.tags.items() if LOCK_TAG in found}
-    kept = {group: value for group, value in values.items() if not (force or value.startswith(OURS))}
+    kept = {group: value for group, value in values.items() if not (force or value.startswith(CLOSED_BY))}
     due = [group for group in values if group not in kept]
     commands = {group: tags.commands(group, {}, [LOCK_TAG])[0] for group in due}
     foreign = {group: commands[group] for group in due if group.account not in tags.accounts}

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from link_peer_cli.io.environment import Environment
 
 WAIT_SECONDS = 60
+UNKNOWN = "0" * 16
+"""The home account while the policy file was not read."""
 OPTIONS = {
     "from": "--from",
     "to": "--to",
@@ -106,9 +108,11 @@ def request(
         except BadInput as error:
             raise BadInput(OPTIONS.get(error.field, error.field), error.problem) from None
         except LinkDenied as denied:
-            _refuse(request_id, denied.denial, as_json=as_json)
+            if home == UNKNOWN:
+                return asked
+            _refuse(asked, denied.denial, as_json=as_json)
 
-    checked("0" * 16, "any")  # report invalid options before a missing environment
+    checked(UNKNOWN, "any")  # report invalid options before a missing environment
     env = load_environment(reading=dry_run)
     asked = checked(env.policy.home, env.settings.region)
     asker = env.policy.accounts.get(asked.link.source.account)
@@ -116,7 +120,7 @@ def request(
     if dry_run:
         _judge(env, asked, queue, as_json=as_json)
     if denial := hopeless(env.policy, asked, queue, now):
-        _refuse(request_id, denial, env, as_json=as_json)
+        _refuse(asked, denial, env, as_json=as_json)
     log = AuditLog(env.settings, env.clock) if wait else None
     # The same id may have outcomes of earlier requests.
     known = len(log.read(_outcomes(request_id))) if log else 0
@@ -155,14 +159,17 @@ def _judge(env: Environment, asked: Request, queue: str, *, as_json: bool) -> No
 OTHER_POLICY = "the functions have another policy: "
 
 
-def _refuse(request_id: str, denial: Denial, env: Environment | None = None, *, as_json: bool) -> NoReturn:
+def _refuse(asked: Request, denial: Denial, env: Environment | None = None, *, as_json: bool) -> NoReturn:
     """Say why a request is not posted, and exit. With `env`, its policy file is what decided."""
+    from link_peer.domain.denial import about
+
     from link_peer_cli.checks.running import other_policy
 
+    denial = about(denial, asked.action, asked.link, asked.region)
     path = env.settings.policy_path if env else ""
     warning = other_policy(env) if env else ""
     if as_json:
-        said = {"request_id": request_id, "posted": None, "outcome": denial.outcome, "reason": denial.code.value}
+        said = {"request_id": asked.request_id, "posted": None, "outcome": denial.outcome, "reason": denial.code.value}
         why = {"detail": denial.detail, "advice": denial.advice, "policy": path, "warning": warning}
         print_json({**said, **why})
         raise typer.Exit(Exit.REFUSED)

@@ -6,9 +6,11 @@ from typing import Literal
 
 from link_peer.domain.model import Link, Party
 from link_peer.domain.request import Request
+from link_peer.domain.tags import ACCEPT_TAG
 from link_peer.inbound.requests import encode
 from link_peer.runtime.ports import Record
 
+from link_peer_cli.clients.consents import advised
 from link_peer_cli.clients.queue import post
 from link_peer_cli.demo.stage import PORT, Stage
 
@@ -33,8 +35,7 @@ def play(stage: Stage) -> None:
     narrator.check("neither group has a rule", (stage.rules(home, orders), stage.rules(peer, ledger)), ([], []))
 
     narrator.say("\nThe owners of both groups follow the advice, and orders sends the request again:")
-    for advice in denied["advice"].split("; "):
-        _follow_advice(stage, advice)
+    _follow_advice(stage, denied["advice"])
     applied = _request(stage, "demo-2", "link", link)
     narrator.check("the link is applied", applied["outcome"], "applied")
     stage.show_rules((home, orders), (peer, ledger))
@@ -60,9 +61,7 @@ def _request(stage: Stage, request_id: str, action: Literal["link", "unlink"], l
 
 
 def _follow_advice(stage: Stage, advice: str) -> None:
-    """Set the tag in `tag sg-…@<uid> link-accept=<entry>` with that account's keys."""
-    _, party, assignment = advice.split(" ")
-    group, _, account = party.partition("@")
-    tag, _, value = assignment.partition("=")
-    stage.narrator.say(f"  {stage.narrator.names[group]} is tagged {tag}={value}")
-    stage.ecs[account].tag("securitygroup", group, **{tag: value})
+    """Set the tag that the advice names for each group, with the keys of its account."""
+    for group, (entry,) in advised(advice, stage.home):
+        stage.narrator.say(f"  {stage.narrator.names[group.id]} is tagged {ACCEPT_TAG}={entry}")
+        stage.ecs[group.account].tag("securitygroup", group.id, **{ACCEPT_TAG: entry})

@@ -38,7 +38,8 @@ def play(stage: Stage) -> None:
     denied = stage.outcome(from_=app, to=cache)
     narrator.show_record(denied)
     narrator.check("the link to cache is denied", (denied["outcome"], denied["reason"]), ("denied", "no-consent"))
-    narrator.check("the advice is the tag to set", denied["advice"], f"tag {cache}@{home} link-accept={app}:tcp/6379")
+    tag, command = f"tag {cache}@{home} link-accept={app}:tcp/6379", f"link-peer accept {cache}@{home} {app}:tcp/6379"
+    narrator.check("the advice is the tag to set, and the command", denied["advice"], f"{tag}: {command}")
     narrator.check("cache has no rules", stage.rules(home, cache), [])
 
     narrator.say("\nThe tag is removed from app-2:")

@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
-from link_peer.domain.denial import NO_ROUTE, ReasonCode
+from link_peer.domain.advice import parts
+from link_peer.domain.denial import NO_ROUTE, ReasonCode, about
 from link_peer.domain.model import ALL, Group, Instance, Link, Party, Port, Rule
 from link_peer.domain.tags import LOCK_TAG
 from link_peer.planning.claims import representative
@@ -29,7 +30,7 @@ class Advice(msgspec.Struct, frozen=True):
 
 
 def verify_command(source: Party, target: Party, ports: Iterable[Port], home: str) -> str:
-    """The command that sends packets from one party, which is of home, to another."""
+    """The command that sends packets from one party to another."""
     tested = [port for port in ports if port.protocol == "icmp" or (port.protocol == "tcp" and port.low == port.high)]
     words = [word for port in tested for word in ("--port", str(port))]
     start = source.id if source.account == home else str(source)
@@ -152,7 +153,8 @@ class Adviser:
         elif denial.code is ReasonCode.LOCKED:
             yield from self._unlock({need.key.group for need in verdict.needs})
         else:
-            yield Advice(f"no link can open it: {denial.detail}; {denial.advice}")
+            words, command = parts(about(denial, "link", link, self._region).advice)
+            yield Advice(f"no link can open it: {denial.detail}" + (f"; {words}" if words else ""), command)
 
     def _asking(self, source: Party, target: Party, ports: Sequence[Port]) -> list[Instance]:
         """The instances whose tags ask for a link between the two, or between groups of theirs."""

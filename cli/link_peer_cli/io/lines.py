@@ -60,7 +60,7 @@ def cells(line: Line) -> list[str]:
     """A line for programs, with exact instants."""
     record = line.record
     ends = [_party(record, side, {}) for side in ("from", "to")]
-    said = [asker(record), why(record), advice(record), str(line.times), line.first]
+    said = [asker(record), why(record), record.get("advice", ""), str(line.times), line.first]
     return [record.get("time", ""), _outcome(record), *ends, record.get("ports", ""), *said]
 
 
@@ -125,14 +125,6 @@ def why(record: Record) -> str:
     if record.get("effect") == "blocked":
         told.append(f"packets are blocked: {record.get('effect_detail', '')}")
     return "  ".join(filter(None, told))
-
-
-def advice(record: Record) -> str:
-    """The advice of a record; for a denial for want of consent, the command that does it, too."""
-    text, name = record.get("advice", ""), record.get("request_id") or record.get("link")
-    if text.startswith("tag ") and record.get("reason") == "no-consent" and name:
-        return f"{text}, or: link-peer accept {name}"
-    return text
 
 
 def _last(line: Line) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.lines import advice, folded, texts
+from link_peer_cli.io.lines import folded, texts
 
 if TYPE_CHECKING:
     from link_peer_cli.clients.whatif.cloud import Change
@@ -27,12 +27,12 @@ def print_records(out: Console, title: str, records: Sequence[Record], words: Ma
 
 def print_advice_of(out: Console, records: Iterable[Record]) -> None:
     """Print how to resolve what these records deny."""
-    print_advice(out, map(advice, records))
+    print_advice(out, (record.get("advice", "") for record in records))
 
 
-def print_advice(out: Console, pieces: Iterable[str]) -> None:
+def print_advice(out: Console, advice: Iterable[str]) -> None:
     """Print each distinct piece of advice on its own line, so that it can be copied."""
-    for text in dict.fromkeys(filter(None, pieces)):
+    for text in dict.fromkeys(filter(None, advice)):
         out.print(f"advice: {escape(text)}", soft_wrap=True)
 
 

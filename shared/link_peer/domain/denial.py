@@ -1,7 +1,8 @@
 """Why a link is denied, removed or left alone: every reason code, its text and its advice.
 
 This is the only file that words a denial. Each function or constant below gives one `Denial`: what was decided against,
-the fact that decided, and what to do about it. `DESCRIPTIONS` says what each code means in general; docs/audit.md lists it.
+the fact that decided, and what to do about it: where a command does it, that command, in the form of `domain.advice`.
+`DESCRIPTIONS` says what each code means in general; docs/audit.md lists it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from enum import Enum
 
 import msgspec
 
+from link_peer.domain import advice as forms
 from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.model import Link, Party
 
 
 class ReasonCode(str, Enum):
@@ -81,13 +84,20 @@ DESCRIPTIONS: dict[ReasonCode, str] = {
 UNSEEN = frozenset({ReasonCode.PEER_NOT_FOUND, ReasonCode.INSTANCE_GONE, ReasonCode.NO_PRIVATE_IP})
 """Codes that say "the cloud does not show it". Removals for these count toward the cap and need a live account."""
 
-ACCESS_ADVICE = "check that account's role, its trust policy and external id, and the role's ECS permissions"
-FORM_ADVICE = "see docs/requests.md for the schema"
+ACCESS_ADVICE = (
+    "check that account's role, its trust policy and external id, and the role's ECS permissions: link-peer doctor"
+)
+FORM_ADVICE = "see docs/requests.md for the schema, or let the command write the message: link-peer request --help"
 NO_ROUTE = "a rule gives no route between VPCs: connect them with CEN, VPC peering, VPN Gateway or Express Connect"
 _BASIC_GROUP = "use a basic group, or name instances (i-…) instead of groups"
-_CHECK_ID = "check the id and the region"
 _OWN_GROUP = "use a group that no cloud product manages"
-_USE_VPC = "move it into a VPC"
+_USE_VPC = (
+    "move it into a VPC: the classic network is retired, and so is ClassicLink, which connected its instances with VPCs"
+)
+_POST_AGAIN = "link-peer request {action} {link}"
+_SHOW_GROUP = "aliyun ecs DescribeSecurityGroups --RegionId {region} --SecurityGroupIds"
+_SHOW_INSTANCE = "aliyun ecs DescribeInstances --RegionId {region} --InstanceIds"
+_UNTIL_TAG_OFF = "aliyun ecs UntagResources --RegionId {region} --ResourceType instance --ResourceId.1 {instance} --TagKey.1 link-until"
 
 
 class Denial(msgspec.Struct, frozen=True):
@@ -108,6 +118,11 @@ class Denial(msgspec.Struct, frozen=True):
         return "failed" if self.code is ReasonCode.QUOTA else "denied"
 
 
+def about(why: Denial, action: str, link: Link, region: str, instance: Party | None = None) -> Denial:
+    """The denial with advice about this very link: see `domain.advice`."""
+    return msgspec.structs.replace(why, advice=forms.filled(why.advice, action, link, region, instance))
+
+
 class LinkDenied(LinkPeerError):
     """A link, or a change that it needs, is denied for good. `denial` says why."""
 
@@ -122,11 +137,17 @@ UNLINKED = Denial(ReasonCode.NONE, "removed by an unlink request")
 PAUSED = Denial(
     ReasonCode.PAUSED,
     "the policy pauses link-peer: nothing is opened",
-    "set paused: false in the policy file, then post the request or touch the tag again",
+    "set paused: false in the policy file and deploy it, then post the request again, or touch the tag",
 )
-CLAIM_EXPIRED = Denial(ReasonCode.EXPIRED, "the link has ended", "post a new request with a later until")
+CLAIM_EXPIRED = Denial(
+    ReasonCode.EXPIRED,
+    "the link has ended",
+    "post a new request, with a later --until or with none: link-peer request link {link}",
+)
 EXPIRED_MEANWHILE = Denial(ReasonCode.EXPIRED, "the link ended while it was being written")
 HUMAN_RULE = Denial(ReasonCode.HUMAN_RULE, "a person's rule already admits the same traffic")
+CLOSED_BY = "link-peer close by "
+"""How the value of a lock begins that `link-peer close` set."""
 
 
 # tags and events
@@ -134,29 +155,40 @@ HUMAN_RULE = Denial(ReasonCode.HUMAN_RULE, "a person's rule already admits the s
 
 _OTHER_PRODUCT = re.compile(r"(rm|r|lb)-[0-9a-z]{1,60}(?![^:@])")
 _ALLOW_LISTS = {
-    "rm": "aliyun rds ModifySecurityIps --DBInstanceId {id} --DBInstanceIPArrayName link_peer --ModifyMode Append --SecurityIps <addresses>",
-    "r": "aliyun r-kvstore ModifySecurityIps --InstanceId {id} --SecurityIpGroupName link_peer --ModifyMode Append --SecurityIps <addresses>",
-    "lb": 'aliyun slb AddAccessControlListEntry --AclId <access control list of {id}> --AclEntrys \'[{{"entry":"<network>"}}]\'',
+    "rm": "aliyun rds ModifySecurityIps --DBInstanceId {id} --DBInstanceIPArrayName link_peer --ModifyMode Append --SecurityIps {address}",
+    "r": "aliyun r-kvstore ModifySecurityIps --InstanceId {id} --SecurityIpGroupName link_peer --ModifyMode Append --SecurityIps {address}",
+    "lb": 'aliyun slb AddAccessControlListEntry --AclId "<access control list of {id}>" --AclEntrys \'[{{"entry":"{address}/32"}}]\'',
 }
 """The commands that open RDS, Redis and SLB, which have allow lists of their own [doc APIs of the three products]."""
 
 
-def bad_tag(problem: object, written: str) -> Denial:
-    """A peer in a `link-peer` tag that cannot be parsed. `written` is what the tag says of it."""
+def bad_tag(problem: object, written: str, address: str = "") -> Denial:
+    """A peer in a `link-peer` tag that cannot be parsed. `written` is what the tag says of it, `address` the private one
+    of the instance."""
     advice = "write peers as sg-…, i-… or sg-…@<account uid>, with ports as :tcp/3306+udp/53"
     if other := _OTHER_PRODUCT.match(written):
-        advice = "no security group decides about it: " + _ALLOW_LISTS[other[1]].format(id=other[0])
+        advice = "no security group decides about it: " + _ALLOW_LISTS[other[1]].format(
+            id=other[0], address=address or "ADDRESS"
+        )
     return Denial(ReasonCode.BAD_TAG, str(problem), advice)
 
 
 def bad_until(problem: object) -> Denial:
     """A `link-until` tag that cannot be parsed."""
-    return Denial(ReasonCode.BAD_TAG, str(problem), "write link-until as 2027-01-01T00:00:00Z, or remove the tag")
+    return Denial(
+        ReasonCode.BAD_TAG,
+        str(problem),
+        f"write link-until as 2027-01-01T00:00:00Z, or remove the tag: {_UNTIL_TAG_OFF}",
+    )
 
 
 def tag_expired() -> Denial:
     """The instance's `link-until` is past."""
-    return Denial(ReasonCode.EXPIRED, "link-until is past", "set link-until to a later instant, or remove the tag")
+    return Denial(
+        ReasonCode.EXPIRED,
+        "link-until is past",
+        f"set link-until to a later instant, or remove the tag: {_UNTIL_TAG_OFF}",
+    )
 
 
 def bad_event(problem: object) -> Denial:
@@ -173,18 +205,27 @@ def bad_request(problem: object) -> Denial:
     return Denial(ReasonCode.BAD_REQUEST, str(problem), FORM_ADVICE)
 
 
-def different_region(asked: str, served: str) -> Denial:
-    """A request for another region."""
-    detail = f"the request is for {asked}, and this function serves {served}"
-    return Denial(
-        ReasonCode.DIFFERENT_REGION, detail, "send it to the queue of that region; a link stays in one region"
+def different_region(asked: str, served: str, *, is_look: bool) -> Denial:
+    """A message for another region. `asked` has the form of a region's id."""
+    detail = f"the request is for {asked!r}, and this function serves {served}"
+    advice = (
+        "a link stays in one region. Between two, connect the VPCs with CEN, VPN Gateway or Express Connect, and admit the "
+        "addresses by rules of your own"
     )
+    if not is_look:
+        advice += f". For a link in that region, post it there: LINK_PEER_REGION={asked} {_POST_AGAIN}"
+    return Denial(ReasonCode.DIFFERENT_REGION, detail, advice)
+
+
+def look_expired(instant: str) -> Denial:
+    """A look that met trouble until it expired."""
+    return Denial(ReasonCode.EXPIRED, f"expires_at {instant} is past", "the next sweep looks at it: link-peer sweep")
 
 
 def request_expired(field: str, instant: str) -> Denial:
     """`expires_at` or `until` of a request is past."""
-    later = "a later expires_at" if field == "expires_at" else "a later until, or with none"
-    return Denial(ReasonCode.EXPIRED, f"{field} {instant} is past", f"send it again with {later}")
+    later = "post it again" if field == "expires_at" else "post it again with a later --until, or with none"
+    return Denial(ReasonCode.EXPIRED, f"{field} {instant} is past", f"{later}: {_POST_AGAIN}")
 
 
 # access and policy
@@ -192,7 +233,10 @@ def request_expired(field: str, instant: str) -> Denial:
 
 def unknown_account(account: str) -> Denial:
     """An account that the policy file does not list."""
-    advice = f'add "{account}" to accounts in the policy file, with the role that link-peer may assume there'
+    advice = (
+        f'add "{account}" to accounts in the policy file, with the role that link-peer may assume there, and deploy it; '
+        f"this prints the lines: link-peer account add {account}"
+    )
     return Denial(ReasonCode.UNKNOWN_ACCOUNT, f"account {account} is not in the policy", advice)
 
 
@@ -250,10 +294,11 @@ def too_many_peers(limit: int) -> Denial:
     )
 
 
-def until_not_allowed(limit: int) -> Denial:
-    """A request without an end, or with one later than limits.max_days allows."""
+def until_not_allowed(limit: int, latest: str) -> Denial:
+    """A request without an end, or with one later than limits.max_days allows: `latest`, now."""
     return _not_allowed(
-        f"the policy allows links for at most {limit} days", f"send it again with an until of at most {limit} days"
+        f"the policy allows links for at most {limit} days",
+        f"post it again with an until of at most {limit} days: {_POST_AGAIN} --until {latest}",
     )
 
 
@@ -261,7 +306,7 @@ def wrong_queue(account: str, queue: str) -> Denial:
     """A request that did not come through the queue of the account it speaks for."""
     return _not_allowed(
         f"account {account} has a queue of its own, and this request did not come through it",
-        f"send it to the queue {queue}",
+        f"post it to the queue {queue}, which the command does: {_POST_AGAIN}",
     )
 
 
@@ -269,7 +314,7 @@ def not_its_queue(queue: str, account: str) -> Denial:
     """A request on an account's own queue that speaks for another account."""
     return _not_allowed(
         f"the queue {queue} takes only requests of account {account}",
-        "send it to the queue of the account it speaks for",
+        f"post it to the queue of the account it speaks for, which the command does: {_POST_AGAIN}",
     )
 
 
@@ -278,9 +323,13 @@ def not_home(account: str) -> Denial:
     return _not_allowed(f"a look is at a party of the home account, and {account} is not it", "send a sync of the pair")
 
 
-def no_consent(missing: Sequence[str], tags: Sequence[str], *, by_tag: bool) -> Denial:
-    """Groups that have not consented; `tags` are the commands that would, where the policy counts tags."""
-    advice = "; ".join(tags) if by_tag else "have the pair added to allow in the policy file"
+def no_consent(missing: Sequence[str], tags: Sequence[str], entries: Sequence[str], *, by_tag: bool) -> Denial:
+    """Groups that have not consented. Where the policy counts tags: each group with its missing `tags`, and the `entries`
+    (`<group> <who>:<ports>`) by which its owner writes them."""
+    advice = "have the pair added to allow in the policy file"
+    if by_tag:
+        commands = "; ".join(f"link-peer accept {entry}" for entry in entries)
+        advice = f"{' and '.join(f'tag {tag}' for tag in tags)}: {commands}"
     return Denial(ReasonCode.NO_CONSENT, "; ".join(missing), advice)
 
 
@@ -289,29 +338,41 @@ def no_consent(missing: Sequence[str], tags: Sequence[str], *, by_tag: bool) -> 
 
 def instance_gone(party: object) -> Denial:
     """An instance that the cloud does not show."""
-    return Denial(ReasonCode.INSTANCE_GONE, f"{party} does not exist", _CHECK_ID)
+    return Denial(ReasonCode.INSTANCE_GONE, f"{party} does not exist", _check_id(party))
 
 
 def instance_not_shown() -> Denial:
     """The instance of an old event, which the cloud does not show."""
     detail = "the cloud does not show the instance, and its event is more than five minutes old"
-    advice = "check that it exists in this region, and that the function's role may read it"
+    advice = "check that it exists in this region, and that the function's role may read it: link-peer doctor"
     return Denial(ReasonCode.INSTANCE_GONE, detail, advice)
 
 
 def peer_not_found(party: object) -> Denial:
     """A group that the cloud does not show."""
-    return Denial(ReasonCode.PEER_NOT_FOUND, f"{party} does not exist", _CHECK_ID)
+    return Denial(ReasonCode.PEER_NOT_FOUND, f"{party} does not exist", _check_id(party))
+
+
+def _check_id(party: object) -> str:
+    """How to look whether a party exists, with keys of its account."""
+    name, _, account = str(party).partition("@")
+    show = _SHOW_GROUP if name.startswith("sg-") else _SHOW_INSTANCE
+    where = f" in account {account}" if account else ""
+    return f"check the id, the account and the region; keys{where} show it: {show} '[\"{name}\"]'"
 
 
 def own_groups_not_found(instance: str, groups: str) -> Denial:
     """Not all of an instance's own groups are shown."""
-    return Denial(ReasonCode.PEER_NOT_FOUND, f"the cloud does not show all groups of {instance} ({groups})")
+    return Denial(
+        ReasonCode.PEER_NOT_FOUND,
+        f"the cloud does not show all groups of {instance} ({groups})",
+        "check that the account's role may read them: link-peer doctor",
+    )
 
 
 def no_private_ip(party: object) -> Denial:
     """An instance without a private address."""
-    return Denial(ReasonCode.NO_PRIVATE_IP, f"{party} has no private address", "wait until it runs")
+    return Denial(ReasonCode.NO_PRIVATE_IP, f"{party} has no private address", "wait until it runs, then post it again")
 
 
 def same_group(target: str, *, is_group: bool) -> Denial:
@@ -319,15 +380,23 @@ def same_group(target: str, *, is_group: bool) -> Denial:
     return Denial(ReasonCode.SAME_GROUP, f"{target} is the instance's own group" if is_group else "it names itself")
 
 
-def locked(group: object) -> Denial:
-    """A group with a `link-lock` tag."""
-    return Denial(ReasonCode.LOCKED, f"{group} carries the tag link-lock", f"remove the tag link-lock from {group}")
+def locked(group: Party, value: str) -> Denial:
+    """A group with a `link-lock` tag of this value. `reopen` takes off locks of others only if it is forced to."""
+    force = "" if value.startswith(CLOSED_BY) else " --force"
+    advice = f"ask the person who locked it, then remove the tag link-lock from {group}"
+    return Denial(ReasonCode.LOCKED, f"{group} carries the tag link-lock", f"{advice}: link-peer reopen {group}{force}")
 
 
-def isolated_group(group: object) -> Denial:
+def isolated_group(group: Party, *, advanced: bool) -> Denial:
     """An instance's own group whose members do not reach each other."""
     detail = f"{group} is the instance's own group, and its members do not reach each other"
-    return Denial(ReasonCode.ISOLATED_GROUP, detail, "name instances (i-…) instead of the group")
+    advice = "name instances (i-…) instead of the group"
+    if not advanced:
+        advice += (
+            "; or let all of its members reach each other on everything: aliyun ecs ModifySecurityGroupPolicy "
+            f"--RegionId {{region}} --SecurityGroupId {group.id} --InnerAccessPolicy Accept"
+        )
+    return Denial(ReasonCode.ISOLATED_GROUP, detail, advice)
 
 
 def public_address(party: object, address: str) -> Denial:
@@ -356,16 +425,17 @@ def address_of_another(party: object, other: object) -> Denial:
     return Denial(ReasonCode.ADDRESS_CONFLICT, detail, "give the instances different addresses, or link groups")
 
 
-def id_in_use(request_id: str) -> Denial:
-    """A request id that another link of the same pair carries."""
+def id_in_use(request_id: str, until: str = "") -> Denial:
+    """A request id that another link of the same pair carries. `until` is the end of the link that was asked for."""
     detail = f"{request_id} is the id of another link between the two: other ports, direction or until"
-    return Denial(ReasonCode.ID_IN_USE, detail, "send it again with a new request_id, or unlink the other first")
+    advice = "unlink the other first, or post it again with a new request_id, which the command makes"
+    return Denial(ReasonCode.ID_IN_USE, detail, f"{advice}: {_POST_AGAIN}" + (f" --until {until}" if until else ""))
 
 
 def half_open(missing: object) -> Denial:
     """Half of a request's mutual link: the rule on the other side is missing."""
     detail = f"the rule on {missing} is missing, and a sweep opens nothing for a request"
-    return Denial(ReasonCode.HALF_OPEN, detail, "post the request again")
+    return Denial(ReasonCode.HALF_OPEN, detail, "post the request again: link-peer request link {link}")
 
 
 def same_party() -> Denial:
@@ -380,7 +450,9 @@ def classic_instance(party: object) -> Denial:
 
 def classic_group(party: object) -> Denial:
     """A group of the classic network."""
-    return Denial(ReasonCode.CLASSIC_NETWORK, f"{party} is a classic group", "use a VPC group")
+    return Denial(
+        ReasonCode.CLASSIC_NETWORK, f"{party} is a classic group", f"use a VPC group; {_USE_VPC.partition(': ')[2]}"
+    )
 
 
 def managed_group(party: object) -> Denial:
@@ -480,16 +552,21 @@ def tag_was_missing(group: object) -> Denial:
 # quota and guard
 
 
-def description_full() -> Denial:
+def description_full(group: object) -> Denial:
     """A rule whose description cannot hold one more claim."""
     detail = "the rule's description has no room for another claim (512 characters)"
-    return Denial(ReasonCode.QUOTA, detail, "unlink requests that are no longer needed")
+    advice = f"unlink requests that are no longer needed; this lists them: link-peer links --party {group}"
+    return Denial(ReasonCode.QUOTA, detail, advice)
 
 
 def group_full(group: object, named: int, limit: int) -> Denial:
     """A group whose rules name as many groups as are allowed."""
     detail = f"the rules of {group} name {named} groups already (the limit is {limit})"
-    return Denial(ReasonCode.QUOTA, detail, "remove rules that are not needed, or name instances (i-…)")
+    advice = (
+        f"name instances (i-…), or remove rules that are not needed; of links, this lists them: "
+        f"link-peer links --party {group}"
+    )
+    return Denial(ReasonCode.QUOTA, detail, advice)
 
 
 def removals_held(account: str, count: int, limit: int) -> Denial:
@@ -498,13 +575,17 @@ def removals_held(account: str, count: int, limit: int) -> Denial:
         f"{count} rules would be removed only because account {account} does not show an instance or group, and at most "
         f"{limit} may be removed for that in one run: none was removed"
     )
-    advice = "list them with `link-peer stale`; raise limits.removals_per_run if they may be removed"
+    advice = "raise limits.removals_per_run if they may be removed; this lists them: link-peer stale"
     return Denial(ReasonCode.REMOVALS_HELD, detail, advice)
 
 
 # what ECS refuses
 
-_ROOM = "remove rules that are not needed, name instances (i-…) instead of groups, or have the quota raised"
+_ROOM = (
+    "name instances (i-…) instead of groups, have the quota raised, or remove rules that are not needed; of links, this "
+    "lists them: link-peer links --party {group}"
+)
+_CHECK_ID = "check the ids, the accounts and the region"
 _CODES: dict[str, tuple[ReasonCode, str, str]] = {
     "AuthorizedGroupRule.LimitExceed": (
         ReasonCode.QUOTA,
@@ -524,7 +605,7 @@ _CODES: dict[str, tuple[ReasonCode, str, str]] = {
     "InvalidSourceGroupId.Mismatch": (
         ReasonCode.DIFFERENT_VPC,
         "the two groups are not in one VPC",
-        "name instances (i-…) instead of groups",
+        f"name instances (i-…) instead of groups; {NO_ROUTE}",
     ),
     "InvalidGroupAuthParameter.OperationDenied": (
         ReasonCode.ADVANCED_GROUP,
@@ -570,4 +651,4 @@ def refused_by_ecs(group: object, code: str, message: str) -> Denial:
         "look the code up: it may be a state of the account; else report it, with the RequestId, as a bug in link-peer"
     )
     reason, detail, advice = _CODES.get(code, (ReasonCode.NOT_ALLOWED, "ECS refuses the change", look_up))
-    return Denial(reason, f"{group}: {detail} ({code}: {message})", advice)
+    return Denial(reason, f"{group}: {detail} ({code}: {message})", advice.replace("{group}", str(group)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from link_peer.domain.denial import Denial
+from link_peer.domain.denial import Denial, about
 from link_peer.domain.model import Link, Party, Rule, RuleKey, ports_text, short_hash
 from link_peer.planning.decision import Decision
 from link_peer.runtime.ports import Record
@@ -17,6 +17,7 @@ def decision_record(
     """An `intent`, `attempt` or `outcome` of one decision. An intent names what will change: rules, and groups that get
     the managed tag."""
     verdict = decision.verdict
+    why = about(decision.why, decision.action, decision.link, region, decision.instance)
     named = [(rule.key, rule.id) for rule in rules if rule.key]
     tagged = ""
     if record == "intent":
@@ -26,7 +27,7 @@ def decision_record(
         "record": record,
         "action": decision.action,
         **link_fields(decision.link, region, decision.raw),
-        **why_fields(decision.why),
+        **why_fields(why),
         "rules": rules_text(named),
         "tagged": tagged,
         "api_requests": ",".join(filter(None, api_requests)),

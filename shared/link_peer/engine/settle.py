@@ -221,7 +221,7 @@ class _Call:
     def _mark(self, edit: Edit, rule: Rule, marker: Marker, claims: frozenset[Claim]) -> None:
         marker = msgspec.structs.replace(marker, claims=tuple(sorted(claims)), ends=edit.ends)
         if edit.gain and not markers.fits(marker):
-            raise LinkDenied(denials.description_full())
+            raise LinkDenied(denials.description_full(self._group))
         self._requests.append(self._ecs.modify(self._group.id, rule.id, markers.render(marker)))
 
 

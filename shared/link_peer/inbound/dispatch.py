@@ -215,12 +215,13 @@ def _arrived(element: object, delivery: Delivery) -> _Arrived:
         message = decode(body, region=delivery.region, now=delivery.clock.now())
         return _Arrived(event_id, queue, message)
     except DeniedRequest as denied:
-        said = denied.request
+        said, why = denied.request, denied.denial
         if isinstance(said, Look):
             fields = {"request_id": said.request_id, **_party_fields(said.party)}
         else:
             fields = {**_claimed(said), "request_id": said.request_id, **link_fields(said.link, delivery.region)}
-        record = denied_record(denied.denial, _action(said), **fields)
+            why = denials.about(why, said.action, said.link, delivery.region)
+        record = denied_record(why, _action(said), **fields)
     except BadRequest as error:
         known = error.known
         fields = {**_claimed(known), "request_id": known.request_id, **party_fields(known.source, known.target)}
@@ -300,7 +301,7 @@ def _carry_out_look(look: Look, one: _Arrived, audit: AuditWriter, delivery: Del
     later = _look_at([hint], delivery, audit, guard)
     expired = delivery.clock.now() >= look.expires_at
     if later and expired:
-        why = denials.request_expired("expires_at", iso(look.expires_at))
+        why = denials.look_expired(iso(look.expires_at))
         audit.write([denied_record(why, "look", **_party_fields(look.party))])
     elif later:
         _put_back(look, one.queue, RedeliveryNeeded(later[0].why), delivery, audit, {"action": "look"})

@@ -122,7 +122,9 @@ def decode(body: bytes | str, *, region: str, now: float) -> Message:
     except BadInput as error:
         raise BadRequest(error, _known(document)) from None
     if request.region != region:
-        raise DeniedRequest(request, denials.different_region(quoted(request.region), region))
+        raise DeniedRequest(
+            request, denials.different_region(request.region, region, is_look=isinstance(request, Look))
+        )
     if isinstance(request, Look):
         return request
     if now > request.expires_at + LATE:

@@ -9,6 +9,7 @@ from link_peer.domain import denial as denials
 from link_peer.domain.denial import Denial
 from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.request import Request
+from link_peer.domain.tags import iso
 from link_peer.planning.consent import denied_by_policy
 from link_peer.planning.evaluate import allow_list_denial, unknown_account
 
@@ -53,4 +54,4 @@ def _length_denial(policy: Policy, request: Request, now: float) -> Denial | Non
         return None
     if request.until is not None and request.until <= now + days * DAY:
         return None
-    return denials.until_not_allowed(days)
+    return denials.until_not_allowed(days, iso(now + days * DAY))

@@ -64,7 +64,7 @@ def _unreadable(snapshot: Snapshot, instance: Instance, tag: str, problem: BadIn
     source = representative(snapshot, instance, None) or instance.party
     link = Link(source, Party(instance.party.account, ""))
     written = tag.partition("=")[2]
-    return DesiredLink(link, TAG, instance.party, tag, denials.bad_tag(problem, written), raw=written)
+    return DesiredLink(link, TAG, instance.party, tag, denials.bad_tag(problem, written, instance.ip), raw=written)
 
 
 def _desired(snapshot: Snapshot, instance: Instance, tag: str, peer: Peer) -> DesiredLink:

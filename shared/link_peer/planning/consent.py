@@ -65,6 +65,12 @@ def denied_by_policy(policy: Policy, ports: tuple[Port, ...]) -> Denial | None:
     return None
 
 
+def entry_for(group: Group, source: Party, ports: PortsAsked) -> str:
+    """The entry that would consent, `<who>[:<ports>]`, however long."""
+    who = source.id if source.account == group.party.account else str(source)
+    return who if ALL in ports else f"{who}:{'+'.join(sorted(map(str, ports)))}"
+
+
 def tags_for(group: Group, source: Party, ports: PortsAsked) -> list[str]:
     """The exact tags (`key=value`) that would consent when set on `group`. They replace none of its tags, and no value is
     longer than a tag value may be."""

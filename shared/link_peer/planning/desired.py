@@ -114,10 +114,12 @@ class Verdicts:
         if group is None:
             return None
         if group.advanced:
-            return denials.isolated_group(group.party)
+            return denials.isolated_group(group.party, advanced=True)
         if group.party not in self._snapshot.inner_access:
             self.questions.add(group.party)
-        return None if self._snapshot.inner_access.get(group.party, True) else denials.isolated_group(group.party)
+        if self._snapshot.inner_access.get(group.party, True):
+            return None
+        return denials.isolated_group(group.party, advanced=False)
 
 
 def _first_difference(holder: Ends, ends: Ends) -> Party:

@@ -100,7 +100,7 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
     if group is None:
         return None
     if LOCK_TAG in group.tags:
-        return denials.locked(group.party)
+        return denials.locked(group.party, group.tags[LOCK_TAG])
     source: Party | Instance = link.source
     if not link.source.is_group and link.source.account not in snapshot.refused_accounts:
         named = [entry.who.id for entry in accepts(group.tags, group.party.account)]
@@ -138,7 +138,7 @@ def _group_denial(group: Group | None, party: Party) -> Denial | None:
 
 def _locked(groups: Sequence[Group]) -> Denial | None:
     """The first group that would be given a rule although it is locked."""
-    return next((denials.locked(group.party) for group in groups if LOCK_TAG in group.tags), None)
+    return next((denials.locked(g.party, g.tags[LOCK_TAG]) for g in groups if LOCK_TAG in g.tags), None)
 
 
 def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
@@ -228,6 +228,7 @@ def _with_consent(
     used: list[str] = []
     missing: list[str] = []
     tags: list[str] = []
+    entries: list[str] = []
     targets = (link.target, link.source)
     for (group, source), target in zip(sides[: 2 if link.mutual else 1], targets, strict=False):
         evidence, uncovered = consent.consents(policy, group, source, target, ports, now)
@@ -236,11 +237,14 @@ def _with_consent(
             party = source.party if isinstance(source, Instance) else source
             what = "everything" if ALL in uncovered else "+".join(sorted(map(str, uncovered)))
             missing.append(f"{group.party} has not accepted {party} on {what}")
-            tags.append(f"tag {group.party} {' '.join(consent.tags_for(group, party, ports))}")
+            tags.append(f"{group.party} {' '.join(consent.tags_for(group, party, ports))}")
+            entries.append(f"{group.party} {consent.entry_for(group, party, ports)}")
     verdict = msgspec.structs.replace(verdict, consent=tuple(used))
     if not missing:
         return verdict
-    return msgspec.structs.replace(verdict, denial=denials.no_consent(missing, tags, by_tag=policy.accept_tags))
+    return msgspec.structs.replace(
+        verdict, denial=denials.no_consent(missing, tags, entries, by_tag=policy.accept_tags)
+    )
 
 
 def _group_needs(link: Link) -> tuple[Need, ...]:

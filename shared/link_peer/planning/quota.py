@@ -30,8 +30,8 @@ class QuotaLedger:
 
     def reserve(self, edits: Sequence[Edit]) -> Denial | None:
         """Reserves room for all of these edits, or for none. Returns why there is none."""
-        if not all(self._fits(edit) for edit in edits):
-            return denials.description_full()
+        if full := next((edit for edit in edits if not self._fits(edit)), None):
+            return denials.description_full(full.key.group)
         added: dict[Party, set[str]] = {}
         for edit in edits:
             if edit.kind == "add" and edit.key.source.startswith("sg-"):

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from link_peer.domain import denial as denials
 from link_peer.domain.denial import ALREADY_GONE, DESCRIPTIONS, UNSEEN, Denial, LinkDenied, ReasonCode, refused_by_ecs
+from link_peer.domain.model import Party
 
 DOCS = Path(__file__).parents[3] / "docs"
-GROUP = "sg-db@1000000000000001"
+GROUP = Party("1000000000000001", "sg-db")
 
 
 def documented(page: str) -> list[str]:
@@ -116,12 +117,12 @@ def test_a_removal_names_its_requests_and_whether_the_rule_is_kept(
     ("denial", "code", "detail", "advice"),
     [
         (
-            denials.locked(GROUP),
+            denials.locked(GROUP, "by hand"),
             "locked",
             f"{GROUP} carries the tag link-lock",
             f"remove the tag link-lock from {GROUP}",
         ),
-        (denials.isolated_group(GROUP), "isolated-group", GROUP, "name instances (i-…)"),
+        (denials.isolated_group(GROUP, advanced=True), "isolated-group", str(GROUP), "name instances (i-…)"),
         (denials.public_address("i-a", "8.8.8.8"), "address-conflict", "8.8.8.8", "private address"),
         (denials.address_out_of_range("i-a", "10.9.0.1", ["10.0.0.0/16"]), "address-conflict", "10.0.0.0/16", "ranges"),
         (denials.address_in_target_vpc("i-a", "10.0.0.1", "vpc-1"), "address-conflict", "vpc-1", "does not use"),
@@ -129,7 +130,12 @@ def test_a_removal_names_its_requests_and_whether_the_rule_is_kept(
         (denials.id_in_use("chg-1"), "id-in-use", "chg-1", "new request_id"),
         (denials.half_open(GROUP), "half-open", f"the rule on {GROUP} is missing", "post the request again"),
         (denials.too_many_peers(50), "not-allowed", "50 peers", "remove peers"),
-        (denials.until_not_allowed(7), "not-allowed", "at most 7 days", "until of at most 7 days"),
+        (
+            denials.until_not_allowed(7, "2027-01-01T00:00:00Z"),
+            "not-allowed",
+            "at most 7 days",
+            "until of at most 7 days",
+        ),
         (denials.wrong_queue("1", "requests-b"), "not-allowed", "account 1", "requests-b"),
         (denials.not_its_queue("requests-b", "1"), "not-allowed", "requests-b", "the account it speaks for"),
         (denials.not_home("2"), "not-allowed", "2 is not it", "send a sync"),
@@ -151,7 +157,7 @@ def test_a_denial_says_what_decided_and_what_to_do(denial: Denial, code: str, de
         ("r-bp1cache:tcp/6379", "aliyun r-kvstore ModifySecurityIps --InstanceId r-bp1cache "),
         (
             "lb-bp1front@1000000000000002",
-            "aliyun slb AddAccessControlListEntry --AclId <access control list of lb-bp1front>",
+            'aliyun slb AddAccessControlListEntry --AclId "<access control list of lb-bp1front>"',
         ),
     ],
 )

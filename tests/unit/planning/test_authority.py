@@ -74,7 +74,7 @@ def test_the_denial_names_the_queue_to_use() -> None:
     shared = request_denial(bound(), request("link", PEER, HOME), "", NOW)
     other = request_denial(bound(), request("link", PEER, HOME), "requests-c", NOW)
     assert shared is not None
-    assert (PEER in shared.detail, shared.advice) == (True, "send it to the queue requests-b")
+    assert (PEER in shared.detail, "the queue requests-b" in shared.advice) == (True, True)
     assert other is not None
     assert ("requests-c" in other.detail, THIRD in other.detail) == (True, True)
 

@@ -136,11 +136,15 @@ def test_a_denial_for_an_instance_that_is_not_shown_is_marked_unseen(shown: list
 @pytest.mark.parametrize(
     ("denial", "advice"),
     [
-        (Link(APP, DB, PORTS), f"tag {DB} link-accept=sg-app:tcp/1"),
-        (Link(APP, DB), f"tag {DB} link-accept=sg-app; tag {APP} link-accept=sg-db"),
+        (Link(APP, DB, PORTS), f"tag {DB} link-accept=sg-app:tcp/1: link-peer accept {DB} sg-app:tcp/1"),
+        (
+            Link(APP, DB),
+            f"tag {DB} link-accept=sg-app and tag {APP} link-accept=sg-db: "
+            f"link-peer accept {DB} sg-app; link-peer accept {APP} sg-db",
+        ),
     ],
 )
-def test_the_advice_names_each_missing_tag(denial: Link, advice: str) -> None:
+def test_the_advice_names_each_missing_tag_and_the_commands_that_set_it(denial: Link, advice: str) -> None:
     found = evaluate(view([group(APP), group(DB)]), POLICY, denial).denial
     assert found is not None
     assert found.advice == advice

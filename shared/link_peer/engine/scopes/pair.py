@@ -14,7 +14,7 @@ from link_peer.domain.errors import RedeliveryNeeded, Transient
 from link_peer.domain.model import Claim, Link, Marker, Rule, RuleKey
 from link_peer.domain.request import Request
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import instances_tag
+from link_peer.domain.tags import instances_tag, iso
 from link_peer.engine.converge import Scope, converge, plan_only, report_held
 from link_peer.engine.effects import Effects
 from link_peer.engine.reader import Reader
@@ -140,7 +140,7 @@ class PairScope(Scope):
                 continue
             for claim in marker.claims:
                 if claim.request == self.request.request_id and not self._is_part(link, claim):
-                    return denials.id_in_use(claim.request)
+                    return denials.id_in_use(claim.request, iso(self.request.until) if self.request.until else "")
         return None
 
     def _is_part(self, link: Link, claim: Claim) -> bool:
