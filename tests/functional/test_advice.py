@@ -1,0 +1,317 @@
+"""Advice is a command that can be pasted: run as it is printed, it resolves the denial."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from link_peer.domain.advice import parts
+
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, REGION, Lab
+from tests.functional.neighbours.test_queue import OWN
+
+STRANGER = "1000000000000009"
+Again = Callable[[], object]
+"""Delivers what was denied once more; for a request that the command posts, what the queues hold."""
+
+
+class Owners:
+    """People who paste commands, each with keys of the account that the command is about."""
+
+    def __init__(self, lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.lab = lab
+        self.cli = cli
+        self._monkeypatch = monkeypatch
+
+    def paste(self, text: str) -> list[int]:
+        """Runs the commands of a line, one after the other; returns their exit codes."""
+        return [self._run(shlex.split(command)) for command in text.split("; ")]
+
+    def _run(self, words: list[str]) -> int:
+        with self._monkeypatch.context() as patch:
+            while "=" in words[0]:
+                patch.setenv(*words.pop(0).split("=", 1))
+            if words[:2] == ["aliyun", "ecs"]:
+                pairs = zip(words[3::2], words[4::2], strict=True)
+                self.lab.call(HOME, words[2], {name.removeprefix("--"): value for name, value in pairs})
+                return 0
+            assert words[0] == "link-peer"
+            if words[1] == "accept":
+                keys = self.lab.cloud.identity.accounts[words[2].partition("@")[2]]
+                patch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", keys.access_key_id)
+                patch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", keys.access_key_secret)
+            return self.cli(*words[1:])
+
+
+@pytest.fixture(name="owners")
+def _owners(lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Owners:
+    return Owners(lab, Cli(capsys), monkeypatch)
+
+
+def posted(lab: Lab) -> Again:
+    """Delivers what was posted, each message through its queue."""
+
+    def deliver() -> None:
+        for queue in [lab.cloud.world.queue, *([OWN] if OWN in lab.policy_path.read_text("utf-8") else [])]:
+            if messages := lab.queued(queue):
+                lab.cross_account(*messages, queue=queue)
+
+    return deliver
+
+
+def tag_without_consent(lab: Lab) -> Again:
+    instance = lab.instance(lab.group(), tags={"link-peer": f"{lab.group().id}:tcp/3306+udp/53"})
+    event = lab.event(instance)
+    lab.auto_link(event)
+    return lambda: lab.auto_link(event)
+
+
+def mutual_request_without_consent(lab: Lab) -> Again:
+    request = lab.request(lab.group(), lab.group("sg-other", account=PEER))
+    lab.cross_account(request)
+    return lambda: lab.cross_account(request)
+
+
+def closed_by_a_command(lab: Lab) -> Again:
+    return locked(lab, "link-peer close by arn 2026-11-26T00:00:00Z")
+
+
+def locked_by_hand(lab: Lab) -> Again:
+    return locked(lab, "keep out")
+
+
+def locked(lab: Lab, value: str) -> Again:
+    request = lab.request(lab.group(), lab.group("*", tags={"link-lock": value}), "tcp/1")
+    lab.cross_account(request)
+    return lambda: lab.cross_account(request)
+
+
+def request_past_its_until(lab: Lab) -> Again:
+    lab.cross_account(lab.request(lab.group(), lab.group("*"), "tcp/1", until=lab.iso(-1)))
+    return posted(lab)
+
+
+def expired_request(lab: Lab) -> Again:
+    lab.cross_account(lab.request(lab.group(), lab.group("*"), "tcp/1", "udp/2-9", expires_at=lab.iso(-301)))
+    return posted(lab)
+
+
+def link_that_has_ended(lab: Lab) -> Again:
+    app, db = lab.group(), lab.group("*")
+    lab.cross_account(lab.request(app, db, "tcp/1", until=lab.iso(60)))
+    lab.cloud.clock.advance(61)
+    lab.sweep()
+    return posted(lab)
+
+
+def instance_past_its_until(lab: Lab) -> Again:
+    return with_until(lab, "2020-01-01T00:00:00Z")
+
+
+def unreadable_until(lab: Lab) -> Again:
+    return with_until(lab, "tomorrow")
+
+
+def with_until(lab: Lab, until: str) -> Again:
+    tags = {"link-peer": f"{lab.group('*').id}:tcp/1", "link-until": until}
+    instance = lab.instance(lab.group(), tags=tags)
+    lab.auto_link(lab.event(instance))
+    return lambda: lab.auto_link(lab.tag_event(instance))
+
+
+def id_of_another_link(lab: Lab) -> Again:
+    app, db = lab.group(), lab.group("*")
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    lab.cross_account(lab.request(app, db, "tcp/2", until=lab.iso(3600)))
+    return posted(lab)
+
+
+def half_of_a_mutual_link(lab: Lab) -> Again:
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b))
+    lab.revoke(b)
+    lab.cloud.clock.advance(1801)
+    lab.sweep()
+    return posted(lab)
+
+
+def request_without_an_end(lab: Lab) -> Again:
+    lab.policy(limits={"max_days": 7})
+    lab.cross_account(lab.request(lab.group(), lab.group("*"), "tcp/1"))
+    return posted(lab)
+
+
+def link_through_the_shared_queue(lab: Lab) -> Again:
+    own_queue(lab)
+    lab.cross_account(lab.request(lab.group(account=PEER), lab.group(f"*@{PEER}"), "tcp/1"))
+    return posted(lab)
+
+
+def link_through_the_queue_of_another(lab: Lab) -> Again:
+    own_queue(lab)
+    lab.cross_account(lab.request(lab.group(), lab.group("*"), "tcp/1"), queue=OWN)
+    return posted(lab)
+
+
+def own_queue(lab: Lab) -> None:
+    lab.policy_account(PEER, queue=OWN)
+    lab.cloud.mns.create_queue(HOME, OWN)
+
+
+CASES: tuple[tuple[str, Callable[[Lab], Again]], ...] = (
+    ("no-consent", tag_without_consent),
+    ("no-consent", mutual_request_without_consent),
+    ("locked", closed_by_a_command),
+    ("locked", locked_by_hand),
+    ("expired", request_past_its_until),
+    ("expired", expired_request),
+    ("expired", link_that_has_ended),
+    ("expired", instance_past_its_until),
+    ("bad-tag", unreadable_until),
+    ("id-in-use", id_of_another_link),
+    ("half-open", half_of_a_mutual_link),
+    ("not-allowed", request_without_an_end),
+    ("not-allowed", link_through_the_shared_queue),
+    ("not-allowed", link_through_the_queue_of_another),
+)
+"""Situations that a command resolves, with the reason of their denial."""
+
+
+@pytest.mark.parametrize(("reason", "deny"), CASES, ids=[deny.__name__ for _, deny in CASES])
+def test_following_the_advice_resolves_the_denial(
+    lab: Lab, owners: Owners, reason: str, deny: Callable[[Lab], Again]
+) -> None:
+    """The command is pasted as the record has it; then the link is applied."""
+    again = deny(lab)
+    record = lab.outcome()
+    assert (record["outcome"] in ("denied", "removed"), record["reason"]) == (True, reason)
+    _, command = parts(record["advice"])
+    before = len(lab.records())
+    assert owners.paste(command) == [0] * len(command.split("; ")), owners.cli.err
+    again()
+    assert [one["outcome"] for one in lab.records()[before:]] == ["applied"]
+
+
+def test_members_of_an_isolated_group_may_be_let_through(lab: Lab, owners: Owners) -> None:
+    """By the group's own policy; an advanced group has none."""
+    group = lab.group(inner_access="Drop")
+    lab.instance(group)
+    instance = lab.instance(group, tags={"link-peer": f"{group.id}:tcp/1"})
+    lab.auto_link(lab.event(instance))
+    assert lab.outcome()["reason"] == "isolated-group"
+    assert owners.paste(parts(lab.outcome()["advice"])[1]) == [0]
+    lab.auto_link(lab.event(instance))
+    assert (lab.outcome()["outcome"], lab.outcome()["reason"]) == ("unchanged", "same-group")
+    advanced = lab.group(type="enterprise")
+    lab.auto_link(lab.event(lab.instance(advanced, tags={"link-peer": f"{advanced.id}:tcp/1"})))
+    assert (lab.outcome()["reason"], parts(lab.outcome()["advice"])[1]) == ("isolated-group", "")
+
+
+def test_a_request_for_another_region_is_posted_there(lab: Lab, owners: Owners) -> None:
+    """The advice names what connects VPCs of two regions, too."""
+    app, db = lab.group(), lab.group("*")
+    lab.cross_account(lab.request(app, db, "tcp/1", region="cn-beijing"))
+    words, command = parts(lab.outcome()["advice"])
+    for way in ("CEN", "VPN Gateway", "Express Connect"):
+        assert way in words
+    assert owners.paste(command) == [0]
+    (message,) = lab.queued()
+    assert (message["region"], message["from"]["party"], message["to"]["party"]) == ("cn-beijing", app.id, db.id)
+
+
+def unknown_group(lab: Lab) -> None:
+    lab.cross_account(lab.request(lab.group(), lab.group(f"*@{HOME}"), "tcp/1", to=end("sg-bp1none0000000000a")))
+
+
+def unknown_instance(lab: Lab) -> None:
+    one = lab.instance(lab.group())
+    lab.cross_account(lab.request(one, one, "tcp/1", to=end("i-bp1none0000000000a")))
+
+
+def unknown_account(lab: Lab) -> None:
+    app = lab.group()
+    lab.cross_account(lab.request(app, app, "tcp/1", to={"account": STRANGER, "party": "sg-bp1none0000000000a"}))
+
+
+def invalid_request(lab: Lab) -> None:
+    lab.cross_account("{}")
+
+
+def account_that_cannot_be_entered(lab: Lab) -> None:
+    lab.policy_account(PEER, role=f"acs:ram::{PEER}:role/none")
+    lab.cross_account(lab.request(lab.group(), lab.group(account=PEER), "tcp/1"))
+
+
+def full_group(lab: Lab) -> None:
+    db = lab.group("*")
+    for _ in range(21):
+        lab.cross_account(lab.request(lab.group(), db, "tcp/1"))
+
+
+def end(party: str) -> dict[str, str]:
+    return {"account": HOME, "party": party}
+
+
+LOOKS: dict[str, tuple[Callable[[Lab], None], int]] = {
+    "peer-not-found": (unknown_group, 0),
+    "instance-gone": (unknown_instance, 0),
+    "unknown-account": (unknown_account, 0),
+    "bad-request": (invalid_request, 0),
+    "no-access": (account_that_cannot_be_entered, 1),  # doctor finds the same
+    "quota": (full_group, 0),
+}
+"""Situations that a person must resolve: the command shows what there is. With its exit code."""
+
+
+@pytest.mark.parametrize("reason", LOOKS)
+def test_advice_shows_where_to_look(lab: Lab, owners: Owners, reason: str) -> None:
+    """Where no command resolves the denial, one that shows more can be pasted."""
+    deny, code = LOOKS[reason]
+    deny(lab)
+    assert lab.outcome()["reason"] == reason
+    words, command = parts(lab.outcome()["advice"])
+    assert words
+    assert owners.paste(command) == [code]
+
+
+@pytest.mark.parametrize("kind", ["instance", "group"])
+def test_the_classic_network_is_said_to_be_retired(lab: Lab, kind: str) -> None:
+    """ClassicLink, which the manual procedure used, is too."""
+    other = lab.group("*")
+    classic = lab.cloud.ecs.create_group(HOME, "", tags={"link-accept": "*"})
+    if kind == "group":
+        lab.cross_account(lab.request(classic, other, "tcp/1"))
+    else:
+        lab.auto_link(lab.event(lab.instance(classic, classic=True, tags={"link-peer": f"{other.id}:tcp/1"})))
+    assert lab.outcome()["reason"] == "classic-network"
+    assert re.search(r"VPC.*retired.*ClassicLink", lab.outcome()["advice"])
+
+
+@pytest.mark.parametrize("way", ["CEN", "VPC peering", "VPN Gateway", "Express Connect"])
+def test_groups_in_two_vpcs_are_told_how_to_connect_them(lab: Lab, way: str) -> None:
+    """A rule gives no route."""
+    lab.cross_account(lab.request(lab.group(vpc=lab.a), lab.group("*"), "tcp/1"))
+    assert lab.outcome()["reason"] == "different-vpc"
+    assert way in lab.outcome()["advice"]
+    assert REGION  # both are in one region
+
+
+@pytest.mark.parametrize(
+    ("peer", "words"),
+    [
+        ("rm-bp1db", ["--DBInstanceId", "rm-bp1db", "--SecurityIps"]),
+        ("r-bp1cache", ["--InstanceId", "r-bp1cache", "--SecurityIps"]),
+        ("lb-bp1front", ["--AclId", "<access control list of lb-bp1front>", "--AclEntrys"]),
+    ],
+)
+def test_a_peer_of_another_product_is_opened_to_the_instance(lab: Lab, peer: str, words: list[str]) -> None:
+    """The command has the instance's own address, and is one that a shell reads as it is meant."""
+    instance = lab.instance(lab.group(), tags={"link-peer": peer})
+    lab.auto_link(lab.event(instance))
+    found: list[Any] = shlex.split(parts(lab.outcome()["advice"])[1])
+    assert [word for word in found if word in words] == words
+    assert instance.private_ip in found[-1]
