@@ -26,7 +26,17 @@ LIMIT = 100  # lines, for a person
 FIELDS = (
     *("time", "record", "function", "action", "outcome", "reason", "detail", "advice"),
     *("from_account", "from", "to_account", "to", "ports", "link", "instance", "request_id", "event_id"),
-    *("claimed_by", "claimed_reason", "consent", "queue", "instances", "effect", "effect_detail", "api_requests"),
+    *(
+        "claimed_by",
+        "claimed_reason",
+        "consent",
+        "queue",
+        "instances",
+        "instance_ids",
+        "effect",
+        "effect_detail",
+        "api_requests",
+    ),
 )
 """The columns of CSV."""
 

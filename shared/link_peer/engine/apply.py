@@ -7,6 +7,7 @@ intents durable ─▶ per link: managed tag ─▶ rules of the target's group 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -18,6 +19,7 @@ from link_peer.domain.model import Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import group_tags, iso
+from link_peer.engine.admitted import Admitted
 from link_peer.engine.effects import Effects
 from link_peer.engine.reader import Reader
 from link_peer.engine.records import decision_record, why_fields
@@ -92,6 +94,7 @@ class Applier:
         self._closes = closes
         self._settler = Settler(reader, delivery.policy, delivery.region, delivery.retry)
         self._effects = Effects(reader)
+        self._admitted = Admitted(reader)
         self._tagged_ahead: dict[Party, str] = {}  # with the RequestId
         self._between_instances: set[Party] = set()  # groups on which this pass has rules between instances
         self._partial: dict[Link, _Partial] = {}
@@ -166,7 +169,8 @@ class Applier:
             if group in decision.missing_managed_tag:
                 self._settler.tag(group, self._tags(group), requests)
                 requests += filter(None, [self._tagged_ahead.pop(group, "")])
-            settled = self._settler.settle(group, edits, before_write, requests)
+            admitted = functools.partial(self._admitted.read, [edit.key for edit in edits if edit.kind == "add"])
+            settled = self._settler.settle(group, edits, before_write, requests, beside=admitted)
             rules.update(settled)
             known = {edit.rule.id for edit in edits if edit.rule}
             if any(rule.id not in known for rule in settled.values()):
@@ -240,23 +244,14 @@ class Applier:
     def _outcome(self, decision: Decision, report: Report, requests: Requests, rules: Iterable[Rule] = ()) -> Record:
         report.reasons[decision.outcome, decision.why.code.value] += 1
         rules = list(rules)
+        keys = [rule.key for rule in rules if rule.key]
         record = decision_record(decision, self._region, "outcome", rules=rules, api_requests=requests)
         changed = bool(decision.edits)
         return {
             **record,
-            "instances": self._admitted(rule.key for rule in rules if rule.key),
+            **self._admitted.fields(keys, decision.link),
             **self._effects.fields(decision, changed=changed and not self._delivery.out_of_time()),
         }
-
-    def _admitted(self, keys: Iterable[RuleKey]) -> str:
-        """How many instances these rules admit, as far as that is known without another read."""
-        sources = {key.source for key in keys}
-        groups = [Party(account, name) for name, _, account in (s.partition("@") for s in sources if "@" in s)]
-        counts = [self._reader.member_count(group) for group in groups]
-        known = [count for count in counts if count is not None]
-        if not sources or len(known) < len(counts):
-            return ""
-        return str(sum(known) + len(sources) - len(groups))
 
 
 def held_records(held: Mapping[Unseen, int], limit: int) -> list[Record]:

@@ -276,6 +276,22 @@ class Reader:
             return None if listing is None else listing.members.get(group.id, 0)
         return sum(group.id in i.groups and i.party.account == group.account for i in self._instances.values())
 
+    def members_of(self, group: Party) -> list[Party] | None:
+        """The instances of a group; None where not all of them were read one by one."""
+        if group not in self._complete_groups:
+            return None
+        return [i.party for i in self._instances.values() if group in self._groups_of([i])]
+
+    def members_aside(self, group: Party) -> list[Party] | None:
+        """The instances of a group, read now and not kept, as `rules_aside` reads rules."""
+        ecs = self.ecs(group.account) if self.readable(group.account) and self._pace is None else None
+        if ecs is None:
+            return None
+        try:
+            return [instance.party for instance in ecs.members(group.id)]
+        except (Transient, CloudError):
+            return None
+
     def note_tags(self, group: Party, keys: Iterable[str]) -> None:
         """Notes that a group now has these tags, which this delivery has just written."""
         shown = self._groups[group]

@@ -38,10 +38,17 @@ class Settler:
         self._retry = retry
 
     def settle(
-        self, group: Party, edits: Sequence[Edit], before_write: Callable[[Sequence[Edit]], None], requests: Requests
+        self,
+        group: Party,
+        edits: Sequence[Edit],
+        before_write: Callable[[Sequence[Edit]], None],
+        requests: Requests,
+        *,
+        beside: Callable[[], object] = lambda: None,
     ) -> dict[RuleKey, Rule]:
         """Makes the edits, and returns the rules as they then are. `before_write` may raise to stop a write. Where a rule was
-        added, the group's tags are read again beside its rules: a sweep may have removed them meanwhile.
+        added, the group's tags are read again beside its rules: a sweep may have removed them meanwhile. So is what
+        `beside` reads, which costs no time of its own.
 
         Additions start from what was read for the plan. Each change of a marker, and removals, start from a read right
         before, since another delivery may have added a claim meanwhile, and the API has no compare-and-set.
@@ -71,7 +78,7 @@ class Settler:
                     break
                 sent |= {edit.key for edit in batch}
                 adds = {edit.key for edit in batch} - self.existing(rules, batch).keys()
-                rules = self.read_with_tags(group) if adds else self.read(group)
+                rules = self.read_with_tags(group, beside) if adds else self.read(group)
             else:
                 break
         gaining = {edit.key for edit in edits if edit.gain}  # where someone else's equal rule counts as present
@@ -91,9 +98,10 @@ class Settler:
         except NoAccess as error:
             raise self._denied(group, error) from error
 
-    def read_with_tags(self, group: Party) -> tuple[Rule, ...]:
-        """The group's rules as they are now; its tags are read beside them. Raises as `read` does."""
-        self.reader.side_by_side(lambda: self.read(group), lambda: self.read_tags(group))
+    def read_with_tags(self, group: Party, *beside: Callable[[], object]) -> tuple[Rule, ...]:
+        """The group's rules as they are now; its tags, and what else there is to read, are read beside them. Raises as
+        `read` does."""
+        self.reader.side_by_side(lambda: self.read(group), lambda: self.read_tags(group), *beside)
         return self.reader.rules_of(group)
 
     def tag(self, group: Party, keys: Sequence[str], requests: Requests) -> None:

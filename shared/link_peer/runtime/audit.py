@@ -20,7 +20,9 @@ from link_peer.runtime.retry import Retry
 # Every record of a decision has every field of docs/audit.md, so that a reader need not ask which exist.
 DECISION_FIELDS = {
     **dict.fromkeys(("reason", "detail", "advice", "link", "from_account", "from", "to_account", "to", "ports"), ""),
-    **dict.fromkeys(("api_requests", "claimed_by", "consent", "queue", "instances", "effect_detail"), ""),
+    **dict.fromkeys(
+        ("api_requests", "claimed_by", "consent", "queue", "instances", "instance_ids", "effect_detail"), ""
+    ),
     "rules": "[]",
     "reachability": "unknown",
     "effect": "unknown",

@@ -186,7 +186,7 @@ def test_an_attempt_names_the_error(lab: Lab) -> None:
 
 
 FIELDS = """record time function deployment region event_id action outcome reason detail advice link from_account from
-    to_account to ports rules api_requests reachability claimed_by consent queue instances key"""
+    to_account to ports rules api_requests reachability claimed_by consent queue instances instance_ids key"""
 
 
 @pytest.mark.parametrize("peer", ["{db}:tcp/3306", "{db}", "{db}:", "sg-nowhere", "{app}"])

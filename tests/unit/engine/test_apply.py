@@ -61,7 +61,7 @@ class Applying:
 
     def steps(self) -> list[str]:
         """Changes and records, without the reads between them."""
-        return [call for call in self.calls if call.split()[0] not in ("rules", "groups")]
+        return [call for call in self.calls if call.split()[0] not in ("rules", "groups", "members")]
 
 
 def link(k: RuleKey = K1, of: Link = LINK, **fields: Any) -> Decision:
@@ -494,14 +494,25 @@ def test_an_expired_request_still_closes() -> None:
 
 
 def test_an_outcome_counts_the_instances_that_its_rules_admit() -> None:
-    """Where the members of the source group were read."""
+    """The members of the source group are read once in a delivery, after its first rule was added."""
     applying = Applying()
     applying.ecs.running = {"i-a": instance(A, APP), "i-b": instance(B, APP, DB)}
     applying(link())
-    assert applying.log.records[-1].get("instances", "") == ""
-    applying.reader.members([APP])
-    applying(link(K2, Link(APP, DB, (K2.port,))))
     assert applying.log.records[-1]["instances"] == "2"
+    applying(link(K2, Link(APP, DB, (K2.port,))))
+    assert (applying.log.records[-1]["instances"], applying.calls.count("members sg-app")) == ("2", 1)
+    assert applying.log.records[-1]["instance_ids"] == f"{A} {B}"
+
+
+def test_an_outcome_counts_the_members_that_were_read_already() -> None:
+    """For the plan, say: they are not read again."""
+    applying = Applying()
+    applying.ecs.running = {"i-a": instance(A, APP), "i-b": instance(B, DB)}
+    applying.reader.members([APP])
+    applying.calls.clear()
+    applying(link())
+    assert (applying.log.records[-1]["instances"], applying.log.records[-1]["instance_ids"]) == ("1", str(A))
+    assert "members sg-app" not in applying.calls
 
 
 def test_an_instance_rule_admits_one_instance() -> None:
