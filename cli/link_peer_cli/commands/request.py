@@ -164,6 +164,7 @@ def _refuse(asked: Request, denial: Denial, env: Environment | None = None, *, a
     from link_peer.domain.denial import about
 
     from link_peer_cli.checks.running import other_policy
+    from link_peer_cli.io.records import print_advice
 
     denial = about(denial, asked.action, asked.link, asked.region)
     path = env.settings.policy_path if env else ""
@@ -175,8 +176,7 @@ def _refuse(asked: Request, denial: Denial, env: Environment | None = None, *, a
         raise typer.Exit(Exit.REFUSED)
     err = console(stderr=True)
     err.print(f"[red]not posted: {escape(f'{denial.code.value}: {denial.detail}')}[/red]", soft_wrap=True)
-    if denial.advice:
-        err.print(escape(f"advice: {denial.advice}"), soft_wrap=True)
+    print_advice(err, [denial.advice])
     if path:
         err.print(escape(f"The policy file {path} decides this. LINK_PEER_POLICY names another."), soft_wrap=True)
     if warning:

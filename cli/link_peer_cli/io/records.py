@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from link_peer.domain.advice import parts
 from link_peer.runtime.ports import Record
 from rich.console import Console
 from rich.markup import escape
@@ -31,9 +32,12 @@ def print_advice_of(out: Console, records: Iterable[Record]) -> None:
 
 
 def print_advice(out: Console, advice: Iterable[str]) -> None:
-    """Print each distinct piece of advice on its own line, so that it can be copied."""
+    """Print each distinct piece of advice; its command is on a line of its own, so that it can be copied."""
     for text in dict.fromkeys(filter(None, advice)):
-        out.print(f"advice: {escape(text)}", soft_wrap=True)
+        words, command = parts(text)
+        out.print(escape(f"advice: {words or command}"), soft_wrap=True)
+        if words and command:
+            out.print(escape(command), soft_wrap=True)
 
 
 def print_changes(out: Console, changes: Sequence[Change]) -> None:
