@@ -161,7 +161,7 @@ def policy_read_once(patch: Patch) -> None:
 
 def expiry_checked_once(patch: Patch) -> None:
     """A message's `expires_at` is checked when it arrives, and never after."""
-    patch.setattr(Applier, "_in_time", lambda *_args: None)
+    patch.setattr(Applier, "_in_time", lambda *_args, **_begun: None)
 
 
 def consent_without_end(patch: Patch) -> None:
