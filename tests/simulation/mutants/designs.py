@@ -45,8 +45,8 @@ def compensate_by_tuple(patch: Patch) -> None:
     """A saga takes back what it sent, by its parameters, no matter who owns that rule."""
 
     class Saga(Applier):
-        def __init__(self, reader: Reader, *more: Any) -> None:
-            super().__init__(reader, *more)
+        def __init__(self, reader: Reader, *more: Any, **named: Any) -> None:
+            super().__init__(reader, *more, **named)
             self.reader = reader
 
         def apply(self, decisions: Sequence[Decision]) -> Report:
@@ -89,7 +89,7 @@ def no_read_back(patch: Patch) -> None:
     """An answer without an error is trusted."""
 
     class Trusting(Settler):
-        def settle(self, group: Any, edits: Any, before_write: Any, requests: Any) -> Any:
+        def settle(self, group: Any, edits: Any, before_write: Any, requests: Any, **_beside: Any) -> Any:
             self.send(group, edits, self.reader.rules_of(group), before_write, requests)
             return {key: found.rule for key, found in self.existing(self.read(group), edits).items()}
 
@@ -131,8 +131,8 @@ def outcome_before_the_change(patch: Patch) -> None:
             pass
 
     class Early(Applier):
-        def __init__(self, reader: Reader, delivery: Delivery, audit: AuditWriter, *more: Any) -> None:
-            super().__init__(reader, delivery, Silent(), *more)  # type: ignore[arg-type]
+        def __init__(self, reader: Reader, delivery: Delivery, audit: AuditWriter, *more: Any, **named: Any) -> None:
+            super().__init__(reader, delivery, Silent(), *more, **named)  # type: ignore[arg-type]
             self.early, self.region = audit, delivery.region
 
         def apply(self, decisions: Sequence[Decision]) -> Report:
@@ -211,8 +211,8 @@ def one_side_is_enough(patch: Patch) -> None:
     """A side that refuses is left as it is: nothing is rolled back."""
 
     class OneSided(Applier):
-        def __init__(self, reader: Reader, delivery: Delivery, audit: AuditWriter, *more: Any) -> None:
-            super().__init__(reader, delivery, audit, *more)
+        def __init__(self, reader: Reader, delivery: Delivery, audit: AuditWriter, *more: Any, **named: Any) -> None:
+            super().__init__(reader, delivery, audit, *more, **named)
             self.audit, self.region = audit, delivery.region
 
         def apply(self, decisions: Sequence[Decision]) -> Report:
