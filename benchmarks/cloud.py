@@ -24,10 +24,11 @@ R = TypeVar("R")
 class CloudProcess:
     """Ask it with a function of `benchmarks.worlds`: `cloud(worlds.tag, instance, "link-peer", "sg-…")`."""
 
-    def __init__(self) -> None:
+    def __init__(self, world_file: str = world.DEFAULT) -> None:
+        """`world_file` is what it starts from, as for `world.load`."""
         context = get_context("spawn")
         self._pipe, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other,), daemon=True)
+        self._process = context.Process(target=_serve, args=(other, world_file), daemon=True)
         self._lock = threading.Lock()
         self._process.start()
         self.env: Mapping[str, str] = self(worlds.settings)
@@ -54,9 +55,9 @@ class CloudProcess:
         self.close()
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Connection, world_file: str) -> None:
     cloud = LocalCloud(SystemClock())
-    world.load(cloud)
+    world.load(cloud, world_file)
     serve(cloud)
     while True:
         try:

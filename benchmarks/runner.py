@@ -93,10 +93,10 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def machine(bench: Bench) -> str:
+def machine(python: str) -> str:
     """Where the figures were measured, in words, and how many processes competed for the CPUs at that moment."""
     load = f"load {os.getloadavg()[0]:.1f}"
-    return f"Python {python_version(bench.ours.python)}, {os.cpu_count()} CPUs, {_cpu()}, {platform.system()}, {load}"
+    return f"Python {python_version(python)}, {os.cpu_count()} CPUs, {_cpu()}, {platform.system()}, {load}"
 
 
 def _cpu() -> str:

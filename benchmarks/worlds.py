@@ -81,26 +81,27 @@ def ring(cloud: LocalCloud, groups: int, instances: int, asking: int) -> None:
         group.tags.change(0, lambda old, new=new: {**old, **new})  # type: ignore[misc]
         key = RuleKey(Party(HOME, group.id), f"{source.id}@{HOME}", "", PORT)
         mark = Marker(HOME, deployment, key.id(HOME, deployment, cloud.region), (TAG,))
-        _authorize(cloud, group.id, source.id, marker.render(mark))
+        authorize(cloud, Party(HOME, group.id), Party(HOME, source.id), PORT, marker.render(mark))
     for number in range(instances):
         group = made[number % groups]
         wish = {"link-peer": f"{asks_for[group.id].id}:{PORT}"} if number < asking else {}
         cloud.ecs.create_instance(HOME, [group.id], tags=wish)
 
 
-def _authorize(cloud: LocalCloud, group: str, source: str, description: str) -> None:
+def authorize(cloud: LocalCloud, group: Party, source: Party, port: Port, description: str) -> None:
+    """Let a group be reached by another one, as the owner of its account."""
     fields = {
-        "IpProtocol": "tcp",
-        "PortRange": PORT.range,
-        "SourceGroupId": source,
-        "SourceGroupOwnerId": HOME,
+        "IpProtocol": port.protocol,
+        "PortRange": port.range,
+        "SourceGroupId": source.id,
+        "SourceGroupOwnerId": source.account,
         "NicType": "intranet",
         "Policy": "accept",
         "Priority": "100",
         "Description": description,
     }
     params = {f"Permissions.1.{name}": value for name, value in fields.items()}
-    call(cloud, "AuthorizeSecurityGroup", SecurityGroupId=group, **params)
+    call(cloud, "AuthorizeSecurityGroup", group.account, SecurityGroupId=group.id, **params)
 
 
 def askers(cloud: LocalCloud, links: int, instances: int, *, asking: bool = True) -> list[Asker]:
@@ -161,9 +162,9 @@ def tag(cloud: LocalCloud, instance: str, value: str | None) -> None:
         call(cloud, "TagResources", **named, **{"Tag.1.Key": "link-peer", "Tag.1.Value": value})
 
 
-def call(cloud: LocalCloud, action: str, **params: str) -> None:
-    """Make a call as the owner of the home account; it is not counted."""
-    caller = Caller(HOME, f"acs:ram::{HOME}:root")
+def call(cloud: LocalCloud, action: str, account: str = HOME, **params: str) -> None:
+    """Make a call as the owner of an account; it is not counted."""
+    caller = Caller(account, f"acs:ram::{account}:root")
     cloud.ecs.call(caller, action, {"RegionId": cloud.region, **params})
 
 

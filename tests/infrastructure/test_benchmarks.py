@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import runner
+from benchmarks import commands, runner
 from benchmarks.cloud import CloudProcess
-from benchmarks.figures import events, launches
+from benchmarks.commands import Run
+from benchmarks.figures import events, launches, people
 from benchmarks.process import Code, Worker
 from benchmarks.runner import Bench, Row
 from benchmarks.worlds import Seen
@@ -32,6 +33,28 @@ def test_launches_are_shared_by_workers() -> None:
     calls = launches.launch(BENCH, launches=4, links=2, workers=2)
     assert calls["AuthorizeSecurityGroup"] >= 2
     assert calls["DescribeInstances"] >= 4
+
+
+def test_commands_are_measured_in_a_company_of_five_accounts() -> None:
+    """Its links are opened by a real sweep, and each command is a process of its own, whose calls are counted."""
+    opened, *asked = people.measure(1, size=12, only="links --json")
+    assert (opened.name, opened.runs[0].code) == ("sweep", 0)
+    assert opened.calls[0] > 60
+    (links,) = asked
+    documents = [json.loads(line) for line in links.runs[0].output.splitlines()]
+    assert {one["effect"] for one in documents} == {"passes", "blocked"}
+    assert {"tag", "chg-1000"} <= {why for one in documents for why in one["why"]}
+    assert {one["from_account"] != one["to_account"] for one in documents} == {True, False}
+    assert links.runs[0].cpu > 0
+
+
+def test_the_table_of_commands_shows_medians_and_the_fastest_run() -> None:
+    """A command that fails misses its target, however fast it is."""
+    runs = [Run(wall, 0.5, 80, 0, "") for wall in (3.0, 1.0, 2.5)]
+    failed = commands.Measured("links", [Run(0.1, 0.1, 80, 1, "no keys")], [3], 2.0)
+    lines = commands.table([commands.Measured("map", runs, [3, 3, 4], 2.0), failed]).splitlines()
+    assert lines[2] == "| `map` | 2.50 (1.00) | 0.50 | 3..4 | 80 | ≤ 2 | yes |"
+    assert lines[3].endswith("| **no** |")
 
 
 def test_a_handler_that_fails_says_why(tmp_path: Path) -> None:
