@@ -8,6 +8,7 @@ import msgspec
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Party, RuleKey
 from link_peer.domain.policy import Policy
+from link_peer.domain.snapshot import Listing
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.inbound.dispatch import run_sweep
 from link_peer.planning import policy_tests
@@ -15,6 +16,7 @@ from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.clients.swept import gaps_of
+from link_peer_cli.clients.whatif.cloud import Shown
 from link_peer_cli.clients.whatif.delivery import suppose
 from link_peer_cli.clients.whatif.edits import Edit, GroupChange, with_instances
 from link_peer_cli.io.environment import Environment
@@ -40,6 +42,7 @@ class _Supposed(msgspec.Struct, frozen=True):
     edits: frozenset[tuple[str, RuleKey]]
     records: list[Record]
     gaps: dict[str, str]
+    listings: Mapping[str, Listing]
 
 
 def compare(env: Environment, new: Policy, progress: Progress = lambda _what, _done, _all: None) -> Compared:
@@ -49,21 +52,22 @@ def compare(env: Environment, new: Policy, progress: Progress = lambda _what, _d
     """
     if new.home != env.policy.home:
         raise BadInput("--policy", f"its home account is {new.home}, and that of the policy in use {env.policy.home}")
-    before = _suppose(env, progress)
-    after = _suppose(msgspec.structs.replace(env, policy=new), progress)
-    groups = with_instances(after.delivery, _difference(before.edits, after.edits))
+    shown: dict[str, Shown] = {}
+    before = _suppose(env, shown, progress)
+    after = _suppose(msgspec.structs.replace(env, policy=new), shown, progress)
+    groups = with_instances(after.delivery, _difference(before.edits, after.edits), after.listings)
     failing = [str(found) for found in policy_tests.judge(new, env.clock.now()) if found.failed]
     cautions = list(_cautions(env.policy, new))
     due = sum(1 for edit in before.edits if edit in after.edits)
     return Compared(groups, [*before.records, *after.records], due, cautions, {**before.gaps, **after.gaps}, failing)
 
 
-def _suppose(env: Environment, progress: Progress) -> _Supposed:
-    delivery, cloud, kept = suppose(env, "plan")
+def _suppose(env: Environment, shown: dict[str, Shown], progress: Progress) -> _Supposed:
+    delivery, cloud, kept = suppose(env, "plan", shown)
     sweep = Sweep(delivery, "plan", progress=progress)
     run_sweep(sweep)
     edits = frozenset((edit.sign, edit.key) for change in cloud.changed_groups() for edit in change.edits)
-    return _Supposed(delivery, edits, kept.records, gaps_of(sweep))
+    return _Supposed(delivery, edits, kept.records, gaps_of(sweep), sweep.reader.snapshot().listings)
 
 
 def _difference(before: frozenset[tuple[str, RuleKey]], after: frozenset[tuple[str, RuleKey]]) -> list[GroupChange]:

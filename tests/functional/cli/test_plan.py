@@ -347,6 +347,21 @@ def test_another_policy_is_planned_before_it_is_deployed(living_lab: Lab, cli: C
     }
 
 
+def test_two_policies_are_compared_on_one_state(living_lab: Lab, cli: Cli, tmp_path: Any) -> None:
+    """The rules of a group are read once for both sweeps, so that nothing which changes in between looks like the policy's
+    doing."""
+    lab = living_lab
+    app, db = lab.group(), lab.group("*")
+    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/23"})))
+    lab.cloud.faults.calls.clear()
+    assert cli("plan", "--policy", proposed(tmp_path, deny={"ports": ["tcp/23"]})) == 0
+    assert "Rules: 0 to open, 1 to close." in cli.out
+    asked = [
+        call.params["SecurityGroupId"] for call in lab.cloud.faults.calls if call.action.endswith("GroupAttribute")
+    ]
+    assert asked.count(db.id) == 1
+
+
 def test_an_equal_policy_opens_and_closes_nothing(living_lab: Lab, cli: Cli, tmp_path: Any) -> None:
     """What is due anyway is no part of the difference; it is counted."""
     app, db = living_lab.group(), living_lab.group("*")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 
 import pytest
 
@@ -60,6 +61,22 @@ def test_a_dry_run_prints_only_what_would_change(lab: Lab, cli: Cli) -> None:
     assert cli.out == "Nothing would change.\n"
     assert cli("sweep", "--detailed-exitcode") == 2
     assert "--dry-run" in cli.err
+
+
+def test_a_dry_run_reads_each_group_once(lab: Lab, cli: Cli) -> None:
+    """Nothing is written, so nothing is looked at again right before or after a write: rules are asked for by group, tags
+    and instances of a whole account together, however many groups would change."""
+    app = lab.group()
+    accepting = [lab.group(f"{app.id}:tcp/1") for _ in range(6)]
+    lab.instance(app, tags={"link-peer": " ".join(f"{group.id}:tcp/1" for group in accepting)})
+    lab.cloud.faults.calls.clear()
+    assert cli("sweep", "--dry-run") == 0
+    assert "Rules: 6 to add" in cli.out
+    asked = Counter((call.action, call.params.get("SecurityGroupId", "")) for call in lab.cloud.faults.calls)
+    assert {asked["DescribeSecurityGroupAttribute", group.id] for group in accepting} == {1}
+    assert {count for (action, group), count in asked.items() if group} == {1}
+    assert sum(count for (action, _), count in asked.items() if action == "DescribeSecurityGroups") == 2  # accounts
+    assert sum(count for (action, _), count in asked.items() if action == "DescribeInstances") == 3  # home again
 
 
 def test_held_removals_fail_the_command(lab: Lab, cli: Cli) -> None:

@@ -22,12 +22,25 @@ class Change(msgspec.Struct, frozen=True):
     command: str
 
 
-class WhatIf:
-    """A `Cloud` that reads from a real one. `changes` are the calls that would have been made, in order."""
+class Shown:
+    """What the groups of one account showed when they were first read: their tags, by group, and their rules."""
 
-    def __init__(self, cloud: PersonsAccounts, region: str) -> None:
+    def __init__(self) -> None:
+        self.groups: dict[str, Group] = {}
+        self.rules: dict[str, list[Rule]] = {}
+
+
+class WhatIf:
+    """A `Cloud` that reads from a real one. `changes` are the calls that would have been made, in order.
+
+    A group and its rules are read once: nothing is written, so no write needs another look, and what is supposed is
+    compared with one state. `shown` is what another one has read, by account, to suppose two things of the same state.
+    """
+
+    def __init__(self, cloud: PersonsAccounts, region: str, shown: dict[str, Shown] | None = None) -> None:
         self._cloud = cloud
         self._region = region
+        self.shown: dict[str, Shown] = {} if shown is None else shown
         self._made: dict[str, _Ecs] = {}
         self.calls: Counter[str] = cloud.calls
         self.changes: list[Change] = []
@@ -35,7 +48,8 @@ class WhatIf:
     def ecs(self, account: str) -> Ecs:
         """Return the ECS of an account, with the changes made so far."""
         if account not in self._made:
-            self._made[account] = _Ecs(self._cloud.ecs(account), self._region, self.changes)
+            shown = self.shown.setdefault(account, Shown())
+            self._made[account] = _Ecs(self._cloud.ecs(account), self._region, self.changes, shown)
         return self._made[account]
 
     def changed_groups(self) -> list[GroupChange]:
@@ -54,9 +68,10 @@ class WhatIf:
 
 
 class _Ecs:
-    def __init__(self, real: Ecs, region: str, changes: list[Change]) -> None:
+    def __init__(self, real: Ecs, region: str, changes: list[Change], shown: Shown) -> None:
         self.account = real.account
         self._real = real
+        self._shown = shown
         self._region = region
         self._changes = changes
         self._rules: dict[str, list[Rule]] = {}
@@ -86,10 +101,16 @@ class _Ecs:
         return self._real.shows_instances()
 
     def groups(self, ids: Sequence[str]) -> list[Group]:
-        return [self._tagged(group) for group in self._real.groups(ids)]
+        shown = self._shown.groups
+        if new := [group for group in ids if group not in shown]:
+            shown.update((group.party.id, group) for group in self._real.groups(new))
+        return [self._tagged(shown[group]) for group in dict.fromkeys(ids) if group in shown]
 
     def all_groups(self) -> list[Group]:
-        return [self._tagged(group) for group in self._real.all_groups()]
+        found = self._real.all_groups()
+        for group in found:
+            self._shown.groups.setdefault(group.party.id, group)
+        return [self._tagged(self._shown.groups[group.party.id]) for group in found]
 
     def tagged_groups(self, tag: str) -> list[Group]:
         found = {group.party.id: self._tagged(group) for group in self._real.tagged_groups(tag)}
@@ -103,7 +124,11 @@ class _Ecs:
         return list(dict.fromkeys([*self._real.references(groups), *new]))
 
     def rules(self, group: str) -> list[Rule]:
-        return list(self._rules[group]) if group in self._rules else self._real.rules(group)
+        if group in self._rules:
+            return list(self._rules[group])
+        if group not in self._shown.rules:
+            self._shown.rules[group] = self._real.rules(group)
+        return list(self._shown.rules[group])
 
     def inner_access(self, group: str) -> bool:
         return self._real.inner_access(group)

@@ -13,7 +13,7 @@ from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials
 
 from link_peer_cli.access.roles import PersonsAccounts
-from link_peer_cli.clients.whatif.cloud import Change, WhatIf
+from link_peer_cli.clients.whatif.cloud import Change, Shown, WhatIf
 from link_peer_cli.clients.whatif.kept import Kept
 from link_peer_cli.io.environment import Environment
 
@@ -29,12 +29,13 @@ def patient(delivery: Delivery) -> Delivery:
     return delivery
 
 
-def suppose(env: Environment, function: str) -> tuple[Delivery, WhatIf, Kept]:
-    """Return a delivery that changes, records and posts nothing, with its cloud and its records."""
+def suppose(env: Environment, function: str, shown: dict[str, Shown] | None = None) -> tuple[Delivery, WhatIf, Kept]:
+    """Return a delivery that changes, records and posts nothing, with its cloud and its records. `shown` is that of another
+    such cloud, with which it is compared."""
     kept = Kept()
     retry = Retry(env.clock, env.clock.now() + SECONDS, LONGEST_WAIT)
     accounts = PersonsAccounts(env.settings, env.policy, env.clock, retry, function, reading=env.reading)
-    cloud = WhatIf(accounts, env.settings.region)
+    cloud = WhatIf(accounts, env.settings.region, shown)
 
     def enter(_name: str, _retry: Retry) -> Cloud:
         return cloud

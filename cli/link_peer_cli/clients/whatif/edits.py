@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 from link_peer.domain.model import Instance, Party, Rule, RuleKey
+from link_peer.domain.snapshot import Listing
 from link_peer.engine.reader import Reader
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
+
+INSTANCES_PER_CALL = 100
+"""Instances on a page [doc DescribeInstances]."""
+
+EMPTY: Mapping[str, Listing] = MappingProxyType({})
 
 
 class Edit(msgspec.Struct, frozen=True):
@@ -38,13 +46,20 @@ def net(before: Iterable[Rule], after: Iterable[Rule]) -> list[Edit]:
     return [*removed, *changed, *added]
 
 
-def with_instances(delivery: Delivery, changes: Sequence[GroupChange]) -> list[GroupChange]:
-    """Read the members of each group whose rules would change."""
+def with_instances(
+    delivery: Delivery, changes: Sequence[GroupChange], listings: Mapping[str, Listing] = EMPTY
+) -> list[GroupChange]:
+    """Read the members of each group whose rules would change. `listings` are accounts of which a run has read every
+    instance: such an account is read as a whole again, where that takes fewer calls than its groups do."""
     reader = Reader(delivery.cloud("plan"), delivery.policy, delivery.clock, threads=delivery.readers, tolerant=True)
     groups = {change.group for change in changes if change.edits}
-    reader.members(groups)
+    counted = Counter(group.account for group in groups)
+    whole = [uid for uid, shown in listings.items() if 1 + len(shown.ids) // INSTANCES_PER_CALL < counted[uid]]
+    reader.everything(whole)
+    reader.members(group for group in groups if group.account not in whole)
     snapshot = reader.snapshot()
-    members: dict[Party, list[Instance]] = {group: [] for group in groups & snapshot.complete_groups}
+    read = {group for group in groups if group in snapshot.complete_groups or group.account in snapshot.whole_accounts}
+    members: dict[Party, list[Instance]] = {group: [] for group in read}
     for party, instance in sorted(snapshot.instances.items()):
         for group in instance.groups:
             members.get(Party(party.account, group), []).append(instance)
