@@ -6,9 +6,11 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from link_peer_cli.io.spreadsheet import print_tsv
 
@@ -29,23 +31,39 @@ def draw_table(out: Console, title: str, columns: Sequence[str], rows: Iterable[
     cut.
     """
     cells = [[str(cell) for cell in row] for row in rows]
+    out.print(f"[bold]{escape(title)}[/bold]")
+    if _fits(out, columns, cells):
+        out.print(_table(columns, cells))
+    else:
+        _print_blocks(out, columns, cells)
+
+
+def _table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
     table = Table(header_style="dim", box=box.SIMPLE_HEAD)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in cells:
         table.add_row(*map(escape, row))
-    out.print(f"[bold]{escape(title)}[/bold]")
-    if table.__rich_measure__(out, out.options).minimum <= out.width:
-        out.print(table)
-    else:
-        _print_blocks(out, columns, cells)
+    return table
+
+
+def _fits(out: Console, columns: Sequence[str], cells: Sequence[Sequence[str]]) -> bool:
+    """Whether no word has to be broken. The longest word of each column decides, so a table of these alone is measured:
+    rich takes seconds for a thousand rows."""
+    longest = [
+        max((word for cell in column for word in cell.split()), key=cell_len, default="")
+        for column in zip(*cells, strict=True)
+    ]
+    return _table(columns, [longest]).__rich_measure__(out, out.options).minimum <= out.width
 
 
 def _print_blocks(out: Console, columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     width = max(map(len, columns))
     for row in cells:
-        out.print()
-        for column, cell in zip(columns, row, strict=True):
-            if cell:
-                out.print(f"  [dim]{escape(column):{width}}[/dim]  {escape(cell)}", soft_wrap=True)
+        lines = [
+            Text.assemble("  ", (f"{column:{width}}", "dim"), "  ", cell)
+            for column, cell in zip(columns, row, strict=True)
+            if cell
+        ]
+        out.print(Text("\n").join([Text(), *lines]), soft_wrap=True)  # one print a row: each of them is slow
     out.print()
