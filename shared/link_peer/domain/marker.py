@@ -9,6 +9,7 @@ of this very rule: a marker copied to another rule means nothing.
 
 from __future__ import annotations
 
+import functools
 import re
 
 import msgspec
@@ -48,6 +49,7 @@ def fits(marker: Marker) -> bool:
     return len(render(msgspec.structs.replace(marker, claims=(*{TAG, *marker.claims},)))) <= MAX_LENGTH
 
 
+@functools.lru_cache(maxsize=4096)  # a sweep asks about each rule a dozen times
 def parse(description: str) -> Marker | None:
     """The marker in a Description, or None for any other text. Claims come sorted."""
     match = _MARKER.fullmatch(description) if len(description) <= MAX_LENGTH else None

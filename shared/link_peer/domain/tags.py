@@ -11,6 +11,7 @@ No regular expression has nested quantifiers, so that hostile text is parsed in 
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Mapping
@@ -284,6 +285,7 @@ def _read_accepts(tags: Mapping[str, str], own_account: str) -> list[tuple[str, 
     return read
 
 
+@functools.lru_cache(maxsize=4096)  # a sweep asks about each group as often as links lead to it
 def _parse_accept(piece: str, own_account: str, text: str) -> Accept:
     consent, tilde, end = piece.partition("~")
     who, colon, ports = consent.partition(":")

@@ -35,6 +35,8 @@ FIELD_LIMIT = 8_000
 def clean(value: object, limit: int | None = FIELD_LIMIT) -> str:
     """A value as a record carries it: a string without characters that break a line, reverse the text or are invisible."""
     text = str(value)[:limit]
+    if text.isprintable():  # all of these are not, and hardly any text has one
+        return text
     return "".join(
         f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else c for c in text
     )
