@@ -18,6 +18,7 @@ from link_peer_cli.clients.whatif.kept import Kept
 from link_peer_cli.io.environment import Environment
 
 SECONDS = 3600  # time limit of a run; a command may take longer than a function
+READERS = 16  # reads side by side: a person waits, and a call takes tens of milliseconds; the SDK pools 40 connections
 LONGEST_WAIT = (
     70.0  # seconds: until the next minute, when a throttled API takes calls again; nothing waits behind a command
 )
@@ -49,6 +50,7 @@ def suppose(env: Environment, function: str, shown: dict[str, Shown] | None = No
         log=kept,
         queue=kept,
         seconds=SECONDS,
+        readers=READERS,
     )
     return made, cloud, kept
 
