@@ -268,7 +268,7 @@ def test_two_deployments_stand_side_by_side(project: Project) -> None:
     assert list(project.functions()) == ["second-auto-link", "second-cross-account", "second-sweep"]
 
 
-# the commands of docs/operations.md
+# the commands of docs/deploy.md
 
 
 def test_a_rollback_is_one_command(project: Project) -> None:
@@ -276,18 +276,20 @@ def test_a_rollback_is_one_command(project: Project) -> None:
     project.done("deploy -y")
     project.zip.write_bytes(b"another package")
     project.done("deploy -y")
-    calls = project.done("alias publish --alias-name live --version-id 1")
+    calls = project.done("alias publish --alias-name live --version-id 1 --vw {}")
     assert [(call.resource, call.command) for call in calls] == [(name, "alias") for name in FUNCTIONS]
-    assert {alias["version"] for alias in project.live().values()} == {1}
+    assert list(project.live().values()) == [{"version": 1, "weights": {}}] * 3
 
 
-def test_a_canary_gets_a_share_of_the_calls_until_the_next_deploy(project: Project) -> None:
-    """Publish without moving the alias, then give the new version a weight."""
+def test_a_canary_gets_a_share_of_the_calls_until_it_is_finished(project: Project) -> None:
+    """Publish without moving the alias, then give the new version a weight, then all calls. A deploy ends it, too."""
     project.done("deploy -y")
     project.zip.write_bytes(b"another package")
     project.done("deploy --function -y --skip-actions")
     project.done("version publish")
     project.done('alias publish --alias-name live --version-id 1 --vw {"2":0.1}')
     assert list(project.live().values()) == [{"version": 1, "weights": {"2": 0.1}}] * 3
+    project.done("alias publish --alias-name live --version-id 2 --vw {}")
+    assert list(project.live().values()) == [{"version": 2, "weights": {}}] * 3
     project.done("deploy -y")
     assert list(project.live().values()) == [{"version": 3, "weights": {}}] * 3

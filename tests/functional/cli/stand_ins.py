@@ -1,0 +1,119 @@
+"""Programs that a page names and that a test cannot run as they are: `python stand_ins.py PROGRAM ARGUMENT …`.
+
+`aliyun` calls the local cloud, for ECS and RAM; of ROS and OOS it reads the template. `s`, `npm` and `make` refuse what the
+project does not have. `link-peer` is our own, with an end for the commands that have none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+DEPLOY = ROOT / "tests/infrastructure/deploy"
+PROGRAMS = ("aliyun", "s", "npm", "make", "link-peer")
+VERSIONS = {"ecs": "2014-05-26", "ram": "2015-05-01"}
+LIMIT_SECONDS = 600
+
+
+def aliyun(words: Sequence[str]) -> None:
+    """`aliyun ecs|ram ACTION --Name value …` on the local cloud; an action that it does not offer exists at least."""
+    if words == ["configure"]:
+        return
+    service, action, *rest = words
+    given = dict(zip(rest[::2], rest[1::2], strict=True))
+    assert all(name.startswith("--") for name in given), rest
+    params = {name.removeprefix("--"): value for name, value in given.items()}
+    if (service, action) == ("ros", "CreateStack"):
+        known = yaml.safe_load(params["TemplateBody"])["Parameters"]
+        assert {value for name, value in params.items() if name.endswith("ParameterKey")} <= set(known)
+    elif (service, action) == ("oos", "CreateTemplate"):
+        assert yaml.safe_load(params["Content"])["FormatVersion"].startswith("OOS-")
+    else:
+        _call(service, action, params)
+
+
+def _call(service: str, action: str, params: dict[str, str]) -> None:
+    from alibabacloud_tea_openapi.client import Client
+    from alibabacloud_tea_openapi.models import Config
+    from alibabacloud_tea_openapi.utils_models import OpenApiRequest, Params
+    from darabonba.runtime import RuntimeOptions
+
+    config = Config(
+        access_key_id=os.environ["ALIBABA_CLOUD_ACCESS_KEY_ID"],
+        access_key_secret=os.environ["ALIBABA_CLOUD_ACCESS_KEY_SECRET"],
+        protocol="http",
+        endpoint=os.environ["LINK_PEER_CLOUD"].removeprefix("http://"),
+    )
+    described = Params(
+        action=action,
+        version=VERSIONS[service],
+        protocol="HTTP",
+        pathname="/",
+        method="POST",
+        auth_type="AK",
+        style="RPC",
+        req_body_type="formData",
+        body_type="json",
+    )
+    try:
+        answer = Client(config).call_api(described, OpenApiRequest(query=params), RuntimeOptions())
+    except Exception as error:
+        if getattr(error, "code", "") != "NotOfferedByLocalCloud":
+            raise
+    else:
+        print(json.dumps(answer["body"]))
+
+
+def s(words: Sequence[str]) -> None:
+    """Of Serverless Devs, the commands that tests/infrastructure/deploy runs with the real one."""
+    shape = re.sub(r"\d+", "N", " ".join(words))
+    if shape == "config add --access default":
+        return
+    tried = re.findall(r"""\.(?:done|run)\((["'])(.*?)\1""", (DEPLOY / "test_cli.py").read_text("utf-8"))
+    assert shape in {re.sub(r"\d+", "N", line) for _, line in tried}, shape
+    if shape == "deploy -y":
+        link_peer(["invoke", "link-peer-sweep", "events/timer.json"])  # what the timer does within ten minutes
+
+
+def npm(words: Sequence[str]) -> None:
+    """The Serverless Devs of the tests, in the same version."""
+    [(name, version)] = json.loads((DEPLOY / "package.json").read_text("utf-8"))["dependencies"].items()
+    assert words == ["install", "--global", f"{name}@{version}"], words
+
+
+def make(words: Sequence[str]) -> None:
+    """A target of the Makefile."""
+    subprocess.run(["/usr/bin/env", "-i", f"PATH={os.defpath}", "make", "-n", *words], cwd=ROOT, check=True)  # noqa: S603
+
+
+def link_peer(words: Sequence[str]) -> None:
+    """The command; `local` and `--follow` until they have printed something, and then Ctrl-C."""
+    command = [sys.executable, "-m", "link_peer_cli", *words]
+    if "--wait" in words:
+        command += ["--timeout", str(LIMIT_SECONDS)]
+    if list(words[:2]) == ["account", "remove"] and "--dry-run" not in words:
+        command.append("--yes")  # what a person answers
+    if words[0] != "local" and "--follow" not in words:
+        raise SystemExit(subprocess.run(command, check=False, timeout=LIMIT_SECONDS).returncode)  # noqa: S603
+    if "--port" in words:
+        command[command.index("--port") + 1] = "0"  # that of the page may be in use
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        code = process.wait(LIMIT_SECONDS)
+    assert (bool(line), code) == (True, 0)
+
+
+if __name__ == "__main__":
+    {"aliyun": aliyun, "s": s, "npm": npm, "make": make, "link-peer": link_peer}[sys.argv[1]](sys.argv[2:])

@@ -1,0 +1,109 @@
+"""Every code block of every page is run by a test or listed with a reason, and every command in the text exists."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import hcl2
+import pytest
+import typer
+import yaml
+from link_peer.domain import marker
+from link_peer_cli.main import app
+from link_peer_local.sls import index as sls_index
+from link_peer_local.sls.query import compile_query
+
+from tests.snippets import ELSEWHERE, LISTED, PLAIN, ROOT, SESSIONS, Block, blocks, entry, how, pages
+
+BLOCKS = blocks()
+STATIC = [block for block in BLOCKS if how(block) == "static"]
+FIGURES = [block for block in BLOCKS if block.language == "mermaid"]
+PLACEHOLDER = re.compile(r"^([<…$]|[A-Z][A-Z _-]*$)")  # <uid>, …, $B, NAME
+TO_COME = re.compile(r"…$")
+
+
+def test_every_block_is_run_or_listed() -> None:
+    """`python -m tests.snippets` counts them."""
+    assert [str(block) for block in BLOCKS if not how(block)] == []
+    assert len(BLOCKS) > 100
+
+
+def test_every_entry_is_about_one_block() -> None:
+    """No exception is left of a block that has changed, and none covers two."""
+    found = [key for block in BLOCKS for table in (LISTED, ELSEWHERE) if (key := entry(block, dict(table)))]
+    assert sorted(found) == sorted([*LISTED, *ELSEWHERE])
+    assert {block.page for block in BLOCKS if how(block) == "session"} == set(SESSIONS)
+
+
+@pytest.mark.parametrize(("file", "name"), sorted(set(ELSEWHERE.values())))
+def test_the_test_that_runs_a_block_exists(file: str, name: str) -> None:
+    assert f"def {name}(" in (ROOT / file).read_text("utf-8")
+
+
+@pytest.mark.parametrize("block", STATIC, ids=str)
+def test_a_block_of_data_is_valid(block: Block) -> None:
+    """It parses as what it is. What it means is for test_docs.py and test_howto.py."""
+    if block.language == "json":
+        text = block.text if block.text.startswith("{") else f"{{{block.text}}}"  # a member of an object
+        assert json.loads(text)
+    elif block.language == "yaml":
+        assert yaml.safe_load(block.text)
+    elif block.language == "hcl":
+        assert hcl2.loads(block.text)
+    elif block.text.startswith(PLAIN[0]):
+        assert marker.parse(block.text.strip()) is not None
+    elif block.text.startswith(PLAIN[1]):
+        text = (ROOT / "deploy/sls-index.json").read_text("utf-8")
+        compile_query(block.text.partition("|")[0].strip(), sls_index.parse(json.loads(text)))
+    else:
+        assert block in FIGURES
+
+
+@pytest.mark.parametrize("block", FIGURES, ids=str)
+def test_a_figure_shows_the_deployment(block: Block) -> None:
+    """It names the functions of s.yaml, and every arrow connects nodes that have a label or are named by what they are."""
+    text = (ROOT / "s.yaml").read_text("utf-8")
+    functions = {name.replace("-", "_") for name in re.findall(r"functionName: \$\{vars\.prefix\}-([\w-]+)", text)}
+    assert functions <= set(re.findall(r"[\w]+", block.text))
+    labelled = set(re.findall(r"(\w+)(?:\[|\{|\()", block.text)) | set(re.findall(r"subgraph (\w+)", block.text))
+    bare = re.sub(r"\[\([^)]*\)\]|\[[^\]]*\]|\{[^}]*\}|\|[^|]*\|", " ", block.text)
+    arrows = [line for line in bare.splitlines() if "-->" in line]
+    nodes = {name for line in arrows for name in re.findall(r"\w+", line)}
+    assert len(arrows) >= 7
+    assert nodes <= labelled
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """(page, command) of every `link-peer …` in code marks, and in every shell block."""
+    for path in pages():
+        name, text = str(path.relative_to(ROOT)), path.read_text("utf-8")
+        if name == "CHANGELOG.md":
+            continue  # what was
+        prose = re.sub(r"^( *)```.*?^ *```$", "", text, flags=re.DOTALL | re.MULTILINE)
+        yield from ((name, found) for found in re.findall(r"`(link-peer [^`]+)`", prose))
+    for block in BLOCKS:
+        if block.language == "sh":
+            for line in re.sub(r" \\\n\s*", " ", block.text).splitlines():
+                yield from ((block.page, found) for found in re.findall(r"^link-peer .*$", line.split(" && ")[0]))
+
+
+@pytest.mark.parametrize(("page", "command"), sorted(set(commands())))
+def test_a_command_in_the_text_exists(page: str, command: str) -> None:
+    """With all its options. What it names may be a placeholder, and `…` stands for anything."""
+    words = shlex.split(command, comments=True)[1:]
+    group: Any = typer.main.get_command(app)
+    options = {"-h", "--help"} | {name for option in group.params for name in option.opts}
+    while words:
+        word = words.pop(0)
+        if hasattr(group, "commands") and not word.startswith("-"):
+            if PLACEHOLDER.match(word) or word in {"profile", "prod"}:
+                continue
+            assert word in group.commands, f"{page}: no command {word!r}"
+            group = group.commands[word]
+            options |= {name for option in group.params for name in (*option.opts, *option.secondary_opts)}
+        elif word.startswith("-") and not TO_COME.search(word):
+            assert word.partition("=")[0] in options, f"{page}: {command}: no option {word}"

@@ -1,0 +1,120 @@
+"""The code blocks of all pages, and how each is checked. `python -m tests.snippets` counts them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from msgspec import Struct
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+NOT_PAGES = {".venv", "build", "node_modules", ".git", "link_peer.egg-info"}
+
+# The shell blocks of these pages are run, each page's in order and in one shell, on a local cloud of this world.
+DEPLOYED = str(ROOT / "tests/functional/cli/deployed.yaml")
+SESSIONS = {
+    "README.md": DEPLOYED,
+    "deploy/README.md": "shop",
+    "docs/approval.md": "shop",
+    "docs/deploy.md": DEPLOYED,
+    "docs/local.md": "cross-account",
+    "docs/notifications.md": "shop",
+    "docs/onboarding.md": "cross-account",
+    "docs/requests.md": "cross-account",
+}
+
+# What another test runs: the page, how the block begins, and the test's file and name.
+ELSEWHERE = {
+    ("README.md", "link-peer plan i-bp1shopapp"): (
+        "tests/functional/cli/test_running.py",
+        "test_the_tour_in_the_readme_works",
+    ),
+    ("docs/audit.md", "from aliyun.log.consumer"): (
+        "tests/infrastructure/test_docs.py",
+        "test_the_shipper_snippet_runs",
+    ),
+    ("docs/local.md", "from link_peer_local import"): (
+        "tests/infrastructure/test_docs.py",
+        "test_the_in_process_snippet_runs",
+    ),
+    ("docs/tags.md", "party  = "): ("tests/infrastructure/test_docs.py", "test_the_example_consents_are_valid"),
+    ("CONTRIBUTING.md", "export ALIBABA_CLOUD_ACCESS_KEY_ID"): (
+        "tests/infrastructure/test_real_account.py",
+        "test_the_marked_tests_pass_on_another_account",
+    ),
+}
+
+# What no test runs, with the reason.
+LISTED = {
+    ("README.md", "make run"): "make targets; .ci/run and the tests themselves run them",
+    ("CONTRIBUTING.md", "make setup"): "make targets; .ci/run runs them, test_house.py compares the names",
+    ("CONTRIBUTING.md", ".venv/bin/pytest tests/unit"): "the tests themselves; test_house.py compares the names",
+    ("docs/howto/close-everything.md", "$ make package && s deploy"): "needs an account; test-package and test-deploy",
+    ("docs/cost.md", "USD of one call"): "a formula",
+    ("docs/verify-on-cloud.md", "aliyun ecs TagResources"): "for a real account, with ids of its own",
+    ("docs/verify-on-cloud.md", "link-peer selftest"): "for a real account; test_selftest.py runs all rows",
+    ("docs/verify-on-cloud.md", "aliyun ecs DescribeSecurityGroupAttribute"): "for a real account, with its ids",
+    ("docs/verify-on-cloud.md", "aliyun ecs AuthorizeSecurityGroup"): "for a real account, with its ids",
+    ("docs/verify-on-cloud.md", "while sleep 2"): "for a real account, with its ids",
+}
+
+STATIC = {"hcl", "json", "yaml", "mermaid"}
+PLAIN = ("link-peer/2 ", "record: ")  # a marker, and a query of Log Service
+
+
+class Block(Struct, frozen=True):
+    """A fenced block: the page's path in the project, the line it starts on, its language and its text."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def pages() -> list[Path]:
+    """Every Markdown file of the project."""
+    found = (path for path in ROOT.rglob("*.md") if not NOT_PAGES & set(path.relative_to(ROOT).parts))
+    return sorted(found)
+
+
+def blocks() -> list[Block]:
+    """Every fenced block of every page."""
+    found = []
+    for path in pages():
+        text, name = path.read_text("utf-8"), str(path.relative_to(ROOT))
+        for match in BLOCK.finditer(text):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(Block(name, line, match[2], re.sub(rf"(?m)^{match[1]}", "", match[3])))
+    return found
+
+
+def entry(block: Block, table: dict[tuple[str, str], object]) -> tuple[str, str] | None:
+    """The key of a table that is about this block."""
+    return next((key for key in table if key[0] == block.page and block.text.startswith(key[1])), None)
+
+
+def how(block: Block) -> str:
+    """How a block is checked: "as in English", "elsewhere", "listed", "howto", "session" or "static"; else ""."""
+    if block.page == "README.zh-CN.md" or block.page.startswith("docs/zh/"):
+        return "as in English"  # test_translations.py
+    if entry(block, dict(LISTED)):
+        return "listed"
+    if entry(block, dict(ELSEWHERE)):
+        return "elsewhere"
+    if block.page.startswith("docs/howto/"):
+        return "howto"  # test_howto.py
+    if block.language == "sh":
+        return "session" if block.page in SESSIONS else ""  # test_pages.py
+    return "static" if block.language in STATIC or block.text.startswith(PLAIN) else ""  # test_snippets.py
+
+
+if __name__ == "__main__":
+    counts = Counter(how(block) or "neither run nor listed" for block in blocks())
+    run = sum(counts[kind] for kind in ("as in English", "elsewhere", "howto", "session", "static"))
+    print(f"{counts.total()} blocks: {run} run, {counts['listed']} listed")
+    print(*(f"  {kind}: {count}" for kind, count in sorted(counts.items())), sep="\n")
