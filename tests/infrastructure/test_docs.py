@@ -74,11 +74,12 @@ def test_links_are_not_broken(path: Path) -> None:
         assert not anchor or anchor in anchors(other.read_text(encoding="utf-8")), target
 
 
-def test_the_example_request_is_valid() -> None:
-    """It decodes, and shows every field there is."""
-    [text] = blocks("requests.md", "json")
+def test_the_example_requests_are_valid() -> None:
+    """They decode an hour before they expire, and the first shows every field there is."""
+    text, look = blocks("requests.md", "json")
     now = datetime(2026, 11, 25, 7, 0, tzinfo=timezone.utc).timestamp()
     request = requests.decode(text, region=REGION, now=now)
+    requests.decode(look, region=REGION, now=now)
     assert set(json.loads(text)) == set(json.loads(requests.encode(request)))
 
 

@@ -33,7 +33,7 @@ def moment(text: str, field: str, now: float) -> float:
         return parse_instant(text)
     except BadInput:
         raise BadInput(
-            field, f"{quoted(text)} is neither a duration such as 2h nor an instant such as 2027-01-01T00:00:00Z"
+            field, f"{quoted(text)} is neither a duration such as 2h nor an instant such as 2099-12-31T00:00:00Z"
         ) from None
 
 
