@@ -110,7 +110,7 @@ def _answer(
 
 
 def _links(env: Environment, view: View, ends: tuple[Party, Party]) -> list[Standing]:
-    """The links that stand between the two, their groups and their instances, in either direction."""
+    """The links between the two, their groups and their instances, in either direction."""
     from link_peer_cli.inventory.standing import standing
 
     view.around(ends)
@@ -187,7 +187,7 @@ def _show(document: dict[str, Any], words: Wording, now: float) -> None:
     if document["links"]:
         draw_table(out, "links", LINK_COLUMNS, [_link_row(link, words, now) for link in document["links"]])
     else:
-        out.print("No link of link-peer stands between them.")
+        out.print("There is no link of link-peer between them.")
     if document["rules"]:
         rows = [[str(rule[name]) for name in RULE_FIELDS] + [_mark(rule)] for rule in document["rules"]]
         draw_table(out, "rules of people that apply", (*RULE_FIELDS, ""), rows)

@@ -1,4 +1,4 @@
-"""`link-peer links`: the inventory of what stands."""
+"""`link-peer links`: the inventory of existing links."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def links(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with a line of names.")] = False,
     as_json: JsonLines = False,
 ) -> None:
-    """List the links that stand: who, since when, until when, why, who asked, which consent, and whether packets pass."""
+    """List all existing links: who, since when, until when, why, who asked, which consent, and whether packets pass."""
     from link_peer.engine.reader import Reader
 
     from link_peer_cli.clients.whatif.delivery import suppose

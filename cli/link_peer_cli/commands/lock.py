@@ -292,7 +292,8 @@ def _report(
         )
     else:
         out, err = console(), console(stderr=True)
-        print_records(out, "planned decisions" if dry_run else "decisions", records, PLANNED if dry_run else None)
+        if records:
+            print_records(out, "planned decisions" if dry_run else "decisions", records, PLANNED if dry_run else None)
         if dry_run:
             print_changes(out, changes)
         for text in left:
@@ -307,6 +308,7 @@ def _report(
             if locked and not removed:  # a person who sees 0 alone would look for what went wrong
                 out.print("This command found no rule left to remove. The functions close locked groups, too.")
             out.print(f"groups locked: {len(locked)}; links closed: {removed}; rules left: {len(left)}")
+            out.print("The functions close locked groups, too. All removals: link-peer audit --reason locked")
         if closed is None:
             out.print(f"The keys are not of account {env.policy.home}: the next sweep removes the rules.")
     raise typer.Exit(Exit.REFUSED if left or problems or foreign else Exit.DONE)
@@ -332,7 +334,8 @@ def _say_reopened(
     if not dry_run:
         out.print(f"locks taken off: {len(done)}")
         if done:
-            out.print("What tags ask for is opened by the next sweep; requests must be posted again.")
+            out.print("What tags ask for is opened again: at home within seconds, elsewhere by the next sweep.")
+            out.print("Requests must be posted again.")
 
 
 def _print_foreign(foreign: dict[Party, str]) -> None:

@@ -37,7 +37,7 @@ def draw_map(
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per arrow and line.")] = False,
 ) -> None:
-    """Draw who may reach whom: every link that stands now, in all accounts of the policy.
+    """Draw who may reach whom: every existing link, in all accounts of the policy.
 
     A file map.html is a page to search, filter and click in; it needs no network.
     """

@@ -48,7 +48,7 @@ def sweep(
     from link_peer_cli.review.plans import Shown, documents, notable, print_plan
 
     if not dry_run and (commands or detailed):
-        raise BadInput("--commands" if commands else "--detailed-exitcode", "it goes with --dry-run")
+        raise BadInput("--commands" if commands else "--detailed-exitcode", "only with --dry-run")
     believed = [account_uid(uid, "--believe-empty") for uid in believe_empty or []]
     env = load_environment(reading=dry_run)
     require_known(env, believed, "--believe-empty")
