@@ -33,7 +33,7 @@ GOOD: dict[str, Any] = {
     "to": {"account": B, "party": LEDGER.id},
     "ports": ["tcp/3306"],
     "expires_at": "2026-11-25T08:00:00Z",
-    "until": "2027-01-01T00:00:00Z",
+    "until": "2099-12-31T00:00:00Z",
     "reason": "orders service reads the ledger",
     "requested_by": "team-orders",
 }
@@ -43,7 +43,7 @@ LINK = Request(
     REGION,
     Link(APP, LEDGER, (Port("tcp", 3306, 3306),)),
     1795593600,
-    1798761600,
+    4102358400,
     "orders service reads the ledger",
     "team-orders",
 )
