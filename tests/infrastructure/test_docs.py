@@ -162,6 +162,18 @@ def test_the_example_policy_entry_is_valid() -> None:
     assert read.home == HOME
 
 
+@pytest.mark.parametrize("name", ["threat-model.md", "guarantees.md"])
+def test_tests_named_by_a_page_exist(name: str) -> None:
+    """A function, or a module."""
+    files = list((ROOT / "tests").rglob("test_*.py"))
+    defined = {
+        found for path in files for found in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.MULTILINE)
+    }
+    named = set(re.findall(r"\b(test_\w+)", page(name)))
+    assert named
+    assert named - defined - {path.stem for path in files} == set()
+
+
 def test_files_named_by_the_pages_exist() -> None:
     """No page names a file under deploy/, local/, functions/ or shared/ that has moved."""
     for path in PAGES:
