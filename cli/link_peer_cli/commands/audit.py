@@ -156,7 +156,7 @@ def _print(records: Sequence[Record], form: Form, limit: int | None, names: Mapp
         return
     out = console()
     if title:
-        out.print(f"[bold]{escape(title)}, {len(records)} records[/bold]")
+        out.print(f"[bold]{escape(title)}, {len(records)} {'record' if len(records) == 1 else 'records'}[/bold]")
     if older := len(lines) - len(shown):
         out.print(f"[dim]… {older} older lines: --limit 0 prints all[/dim]")
     for text in texts(shown, names=names):

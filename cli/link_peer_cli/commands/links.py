@@ -116,7 +116,7 @@ def _print(documents: Sequence[dict[str, Any]], words: Wording, *, as_csv: bool,
     else:
         rows = [_row(document, words) for document in documents]
         with paged():
-            print_table(console(), f"{len(rows)} links", COLUMNS, rows)
+            print_table(console(), f"{len(rows)} {'link' if len(rows) == 1 else 'links'}", COLUMNS, rows)
 
 
 def _cell(value: Any) -> str:

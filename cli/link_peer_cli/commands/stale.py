@@ -58,7 +58,7 @@ def stale(as_json: JsonLines = False) -> None:
     if as_json:
         for item in found:
             print_json({**msgspec.to_builtins(item), "age_seconds": _age(env, item)})
-    else:
+    elif found:
         words = wording(env.policy, env.clock.now())
         rows = [
             (s.kind, words.party(s.group, s.account), s.rule_id, words.ago(s.created), s.what, s.why) for s in found
@@ -66,6 +66,8 @@ def stale(as_json: JsonLines = False) -> None:
         with paged():
             print_table(console(), "stale", ("kind", "group", "rule", "created", "what", "why"), rows)
     err = console(stderr=True)
+    if not (found or as_json):
+        err.print("Nothing stale was found.")
     for what, why in gaps.items():
         err.print(f"[yellow]could not read {what}: {escape(why)}[/yellow]", soft_wrap=True)
     for account in sorted(sweep.doubted_accounts):

@@ -137,6 +137,13 @@ def test_removals_in_an_empty_account_need_believe_empty(lab: Lab, cli: Cli) -> 
     assert "1000000000000009" in cli.err
 
 
+def test_stale_says_that_it_found_nothing(lab: Lab, cli: Cli) -> None:
+    """On stderr, and prints no empty table."""
+    lab.instance(lab.group())
+    assert (cli("stale"), cli.out, cli.err) == (0, "", "Nothing stale was found.\n")
+    assert cli.json("stale") == (0, [])
+
+
 @pytest.mark.usefixtures("terminal")
 def test_stale_lists_a_rule_whose_tag_was_removed_with_its_age(lab: Lab, cli: Cli) -> None:
     """With its rule id and claim; it changes nothing."""
