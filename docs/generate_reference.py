@@ -1,4 +1,5 @@
-"""Writes reference.md from the code: commands with their options, settings, record fields and reason codes.
+"""Writes reference.md from the code: commands with their options, settings, record fields and reason codes. And the schema
+of a saved plan, from its classes.
 
 Run it after a change of one of them: python docs/generate_reference.py. A test fails while the page differs.
 """
@@ -11,14 +12,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import typer
 from link_peer.domain.denial import DESCRIPTIONS
 from link_peer.runtime.settings import SERVICES
 from link_peer_cli.main import app
+from link_peer_cli.review.saved import SavedPlan
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 PAGE = DOCS / "reference.md"
+PLAN_SCHEMA = DOCS / "schemas" / "plan.schema.json"
 HEADER = """\
 # Reference
 
@@ -53,6 +57,16 @@ def settings_read() -> set[str]:
 def reference() -> str:
     """The page."""
     return HEADER + "\n".join([*_commands(), *_settings(), *_fields(), *_reasons()]).rstrip() + "\n"
+
+
+def plan_schema() -> str:
+    """The JSON Schema of what `link-peer plan --out` writes."""
+    derived = msgspec.json.schema(SavedPlan)
+    for one in derived["$defs"].values():
+        del one["title"]
+        one["description"] = _sentence(one["description"])
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A saved plan of link-peer"}
+    return json.dumps({**head, **derived}, indent=2) + "\n"
 
 
 def _commands() -> Iterator[str]:
@@ -156,3 +170,4 @@ def _cell(text: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(reference(), encoding="utf-8")
+    PLAN_SCHEMA.write_text(plan_schema(), encoding="utf-8")

@@ -14,6 +14,7 @@ import typer
 from link_peer_cli.access import keys
 from link_peer_cli.commands import (
     account,
+    apply,
     audit,
     consent,
     demo,
@@ -94,6 +95,7 @@ COMMANDS = (
     local.local,
     demo.demo,
     plan.plan,
+    apply.apply,
     request.request,
     explain.explain,
     links.links,

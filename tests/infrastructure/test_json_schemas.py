@@ -1,4 +1,4 @@
-"""docs/schemas/ says of a policy, a request and a world what their parsers say, as far as a schema can."""
+"""docs/schemas/ says of a policy, a request, a saved plan and a world what their parsers say, as far as a schema can."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from link_peer.domain.errors import PolicyError
 from link_peer.inbound import policy_file, requests
+from link_peer_cli.review import saved
 from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.knobs import Knobs
@@ -65,6 +66,34 @@ REQUEST: dict[str, Any] = {
     "reason": "reads",
     "requested_by": "team",
     "attempt": 3,
+}
+PLAN: dict[str, Any] = {
+    "link_peer_plan": 1,
+    "made_at": "2026-11-25T07:00:00Z",
+    "deployment": {
+        "name": "prod",
+        "home": "1000000000000001",
+        "prefix": "link-peer",
+        "region": "cn-qingdao",
+        "policy": "0f4701091c58a844",
+    },
+    "input": {
+        "looks": [{"event_id": "e-1", "party": "i-app", "kind": "state", "time": 1.5, "state": "Running"}],
+        "requests": [REQUEST],
+        "sweep": {"believe_empty": ["1000000000000002"]},
+    },
+    "changes": [
+        {
+            "action": "modify",
+            "account": "1000000000000001",
+            "group": "sg-db",
+            "rule": "sgr-1",
+            "place": {"source": "10.0.0.1/32", "dest": "10.0.0.2/32", "protocol": "tcp", "ports": "1/2"},
+            "before": "link-peer/2 by=tag",
+            "description": "link-peer/2 by=tag,req:chg-1",
+            "tags": ["link-managed.prod.1000000000000001"],
+        }
+    ],
 }
 PLAIN = {name: value for name, value in REQUEST.items() if name not in {"ports", "until", "reason", "requested_by"}}
 REQUESTS = (
@@ -152,6 +181,15 @@ def request_problem(document: Any) -> str:
     return ""
 
 
+def plan_problem(document: Any) -> str:
+    """Why `link-peer apply` cannot read a plan; empty if it can."""
+    try:
+        saved.decode(json.dumps(document).encode())
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def differences(name: str, document: Any, problem: Any) -> list[str]:
     """The mutants on which schema and parser disagree."""
     check, found, refused = validator(name), [], 0
@@ -180,6 +218,11 @@ def test_the_policy_schema_agrees_with_the_parser() -> None:
 def test_the_request_schema_agrees_with_the_parser(document: Any) -> None:
     """On each kind of message, and on each mutation of it that has to do with form."""
     assert differences("request", document, request_problem) == []
+
+
+def test_the_plan_schema_agrees_with_the_parser() -> None:
+    """On the fullest plan, and on each mutation of it that has to do with form."""
+    assert differences("plan", PLAN, plan_problem) == []
 
 
 def test_the_shipped_policy_names_its_schema_and_follows_it() -> None:

@@ -21,6 +21,11 @@ def test_the_page_is_current(generator: dict[str, Any]) -> None:
     assert generator["PAGE"].read_text("utf-8") == generator["reference"](), "run: python docs/generate_reference.py"
 
 
+def test_the_schema_of_a_plan_is_current(generator: dict[str, Any]) -> None:
+    shipped = generator["PLAN_SCHEMA"].read_text("utf-8")
+    assert shipped == generator["plan_schema"](), "run: python docs/generate_reference.py"
+
+
 def test_every_setting_has_a_meaning(generator: dict[str, Any]) -> None:
     """Each variable in the sources, and no other."""
     assert generator["settings_read"]() == generator["SETTINGS"].keys()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import msgspec
@@ -11,14 +10,17 @@ import typer
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import Commands, Detailed, Json, Markdown
+from link_peer_cli.io.options import Commands, Detailed, Json, Markdown, Out
 from link_peer_cli.io.progress import waiting
 
 if TYPE_CHECKING:
-    from link_peer.domain.hint import Hint
+    from link_peer.runtime.delivery import Delivery
     from link_peer.runtime.ports import Record
 
-    from link_peer_cli.clients.whatif.cloud import Change
+    from link_peer_cli.clients.whatif.cloud import Change, WhatIf
+    from link_peer_cli.clients.whatif.input import Input
+    from link_peer_cli.clients.whatif.kept import Kept
+    from link_peer_cli.clients.whatif.writes import Write
     from link_peer_cli.io.environment import Environment
     from link_peer_cli.review.plans import Shown
 
@@ -33,41 +35,30 @@ def plan(
     commands: Commands = False,
     as_markdown: Markdown = False,
     detailed: Detailed = False,
+    out: Out = "",
     as_json: Json = False,
 ) -> None:
-    """Preview what would change, group by group. Changes nothing and writes no audit record."""
-    from link_peer.domain.errors import BadInput
-    from link_peer.domain.hint import Hint
-    from link_peer.domain.tags import is_instance_id
-    from link_peer.inbound import events
+    """Preview what would change, group by group. Changes nothing and writes no audit record.
 
-    from link_peer_cli.io.environment import load_environment
-    from link_peer_cli.io.inputs import document, party
+    A request in a file is judged as one of the queue that all accounts share: a file proves nothing about who asks.
+    """
+    from link_peer.domain.errors import BadInput
+
+    from link_peer_cli.review.plans import print_saved
 
     if bool(what) == bool(policy):
         raise BadInput("plan", "give an instance, a file of events or requests, or --policy FILE")
     if policy:
         if commands:
             raise BadInput("--commands", "a policy is deployed, not carried out by commands")
+        if out:
+            raise BadInput("--out", f"a policy is deployed, not applied: make package; s deploy -y, with {policy}")
         _plan_policy(policy, as_markdown=as_markdown, detailed=detailed, as_json=as_json)
-    raw = None if is_instance_id(what.partition("@")[0]) else document(what)
-    if raw is not None:
-        events.elements(raw, events.MAX_BATCH_BYTES)  # report an invalid file before a missing environment
-    env = load_environment(reading=True)
-    if raw is not None:
-        hints = []
-    else:
-        instance = party(what, "instance", env.policy.home)
-        if instance.account != env.policy.home:
-            raise BadInput(
-                "instance", f"{what} is not in the home account: link-peer sweep --dry-run covers all accounts"
-            )
-        hints = [Hint("plan", instance, "tags")]
-    with waiting("reading the groups"):
-        made = planned(env, raw or b"", hints)
-    raise typer.Exit(
-        print_planned(made, commands=commands, as_markdown=as_markdown, detailed=detailed, as_json=as_json)
-    )
+    made = _plan_what(what, out)
+    code = print_planned(made, commands=commands, as_markdown=as_markdown, detailed=detailed, as_json=as_json)
+    if out and not as_json:
+        print_saved(out)
+    raise typer.Exit(code)
 
 
 def print_planned(
@@ -93,6 +84,42 @@ def print_planned(
     else:
         print_plan(console(), shown, made.changes if commands else None)
     return Exit.CHANGES if detailed and code is Exit.DONE and shown.groups else code
+
+
+def _plan_what(what: str, out: str) -> Planned:
+    """Plan an instance or a file, and save the plan if `out` names a file."""
+    from link_peer.domain.errors import BadInput
+    from link_peer.domain.tags import is_instance_id
+    from link_peer.inbound import events
+
+    from link_peer_cli.clients.whatif.input import Input, look_at, understood
+    from link_peer_cli.io.environment import load_environment
+    from link_peer_cli.io.inputs import document, party
+    from link_peer_cli.review.saved import require_replaceable, save
+
+    raw = None if is_instance_id(what.partition("@")[0]) else document(what)
+    if raw is not None:
+        events.elements(raw, events.MAX_BATCH_BYTES)  # report an invalid file before a missing environment
+    if out:
+        require_replaceable(out)
+    env = load_environment(reading=True)
+    asked = Input()
+    if raw is not None:
+        asked = understood(env, raw) if out else asked
+        with waiting("reading the groups"):
+            made = planned_file(env, raw)
+    else:
+        instance = party(what, "instance", env.policy.home)
+        if instance.account != env.policy.home:
+            raise BadInput(
+                "instance", f"{what} is not in the home account: link-peer sweep --dry-run covers all accounts"
+            )
+        asked = look_at(instance)
+        with waiting("reading the groups"):
+            made = planned(env, asked)
+    if out:
+        save(out, env, asked, made.writes)
+    return made
 
 
 def _plan_policy(path: str, *, as_markdown: bool, detailed: bool, as_json: bool) -> NoReturn:
@@ -135,58 +162,50 @@ VERBS = ("open", "change", "close")
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """The records and calls that the functions would make, and the same for people."""
+    """The records and calls that the functions would make, and the same for people. `writes` are the calls one by one."""
 
     records: list[Record]
     changes: list[Change]
+    writes: list[Write]
     shown: Shown
 
 
-def planned(env: Environment, raw: bytes, hints: Sequence[Hint] = ()) -> Planned:
-    """Return the records and the changes that the functions would make of a file's elements, or of hints.
+def planned(env: Environment, what: Input, progress: Callable[[str, int, int], None] = lambda *_: None) -> Planned:
+    """Return the records and the changes that the functions would make.
 
     The records are outcomes, attempts (the delivery would be retried) and failed summaries (removals would be held).
     The functions' own code runs, also for the messages that they would post for delivery at once.
     """
-    from link_peer.inbound import dispatch, events
-    from link_peer.inbound.requests import encode
+    from link_peer_cli.clients.whatif.delivery import suppose
+    from link_peer_cli.clients.whatif.input import run
+
+    delivery, cloud, kept = suppose(env, "plan")
+    run(what, delivery, kept, "plan", progress)
+    return _made(delivery, cloud, kept)
+
+
+def planned_file(env: Environment, raw: bytes) -> Planned:
+    """Return the same for the elements of a file, with denials of those that cannot be read."""
+    from link_peer.inbound import dispatch
 
     from link_peer_cli.clients.whatif.delivery import suppose
+    from link_peer_cli.clients.whatif.input import elements_of, run_messages, unless_recorded
+
+    delivery, cloud, kept = suppose(env, "plan")
+    elements = elements_of(raw)
+    with unless_recorded():
+        dispatch.handle_event_elements(elements.events, delivery)
+    run_messages(elements.messages, delivery, kept)
+    with unless_recorded():
+        if elements.timers:
+            dispatch.handle_timer(b"", delivery)
+    return _made(delivery, cloud, kept)
+
+
+def _made(delivery: Delivery, cloud: WhatIf, kept: Kept) -> Planned:
     from link_peer_cli.clients.whatif.edits import with_instances
     from link_peer_cli.review.plans import Shown, notable
 
-    delivery, cloud, kept = suppose(env, "plan")
-    elements: dict[str, list[object]] = {"auto_link": [], "cross_account": [], "sweep": []}
-    for element in events.elements(raw, events.MAX_BATCH_BYTES) if raw else ():
-        elements[dispatch.function_of(element)].append(element)
-    bare = raw and len(elements["cross_account"]) == 1 and "request_id" in elements["cross_account"][0]  # type: ignore[operator]
-    messages = [raw.decode("utf-8", "replace")] if bare else elements["cross_account"]
-    with _unless_recorded():
-        dispatch.handle_event_elements(elements["auto_link"], delivery)
-    with _unless_recorded():
-        if hints:
-            dispatch.handle_hints(hints, delivery)
-    done: set[str] = set()
-    while True:
-        posted = {one.request_id: one for one in kept.posted if one.request_id not in done}
-        if not messages and not posted:
-            break
-        done |= posted.keys()
-        with _unless_recorded():
-            dispatch.handle_elements([*messages, *(encode(one).decode() for one in posted.values())], delivery)
-        messages = []
-    with _unless_recorded():
-        if elements["sweep"]:
-            dispatch.handle_timer(b"", delivery)
     shown = [r for r in kept.records if r["record"] in ("outcome", "attempt") or r.get("outcome") == "failed"]
     groups = with_instances(delivery, cloud.changed_groups())
-    return Planned(shown, cloud.changes, Shown(groups, kept.records, notable(shown)))
-
-
-@contextlib.contextmanager
-def _unless_recorded() -> Iterator[None]:
-    """Ignore trouble that an `attempt` record shows, so that it stops only its own element."""
-    from link_peer.domain.errors import RedeliveryNeeded
-
-    with contextlib.suppress(RedeliveryNeeded):
-        yield
+    return Planned(shown, cloud.changes, cloud.writes, Shown(groups, kept.records, notable(shown)))

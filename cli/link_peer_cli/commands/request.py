@@ -140,7 +140,7 @@ def _judge(env: Environment, asked: Request, queue: str, *, as_json: bool) -> No
     from link_peer.inbound.requests import encode
 
     from link_peer_cli.checks.running import other_policy
-    from link_peer_cli.commands.plan import planned, print_planned
+    from link_peer_cli.commands.plan import planned_file, print_planned
 
     envelope = {
         "specversion": "1.0",
@@ -148,7 +148,7 @@ def _judge(env: Environment, asked: Request, queue: str, *, as_json: bool) -> No
         "subject": f"acs:mns:{env.settings.region}:{env.policy.home}:queues/{queue}",
         "data": {"messageBody": encode(asked).decode()},
     }
-    made = planned(env, json.dumps([envelope]).encode())
+    made = planned_file(env, json.dumps([envelope]).encode())
     warning = other_policy(env)
     code = print_planned(made, as_json=as_json, warning=warning)
     if warning and not as_json:

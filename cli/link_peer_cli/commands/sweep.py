@@ -10,14 +10,16 @@ from rich.markup import escape
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import Commands, Detailed, Json
+from link_peer_cli.io.options import Commands, Detailed, Json, Out
 
 if TYPE_CHECKING:
     from link_peer.engine.scopes.everything import Sweep
+    from link_peer.runtime.delivery import Delivery
     from link_peer.runtime.ports import Record
-    from rich.console import Console
 
     from link_peer_cli.clients.whatif.cloud import WhatIf
+    from link_peer_cli.clients.whatif.kept import Kept
+    from link_peer_cli.io.environment import Environment
 
 
 def sweep(
@@ -28,48 +30,34 @@ def sweep(
     ] = None,
     commands: Commands = False,
     detailed: Detailed = False,
+    save_as: Out = "",
     as_json: Json = False,
 ) -> None:
     """Reconcile all rules with tags, requests and consent, in all accounts of the policy."""
-    from link_peer.domain.errors import BadInput
     from link_peer.engine.scopes.everything import Sweep
     from link_peer.inbound.dispatch import run_sweep
-    from link_peer.runtime.compose import open_delivery
     from rich.progress import Progress
 
-    from link_peer_cli.access.roles import through_roles
     from link_peer_cli.clients.swept import denied_records
-    from link_peer_cli.clients.whatif.delivery import SECONDS, patient, suppose
+    from link_peer_cli.clients.whatif.delivery import suppose
     from link_peer_cli.clients.whatif.edits import with_instances
-    from link_peer_cli.clients.whatif.kept import Kept
+    from link_peer_cli.clients.whatif.input import Input, SweepInput
     from link_peer_cli.io.environment import load_environment, require_known
     from link_peer_cli.io.inputs import account_uid
     from link_peer_cli.io.records import print_records
-    from link_peer_cli.review.plans import Shown, documents, notable, print_plan
+    from link_peer_cli.review.plans import Shown, documents, notable, print_plan, print_saved
+    from link_peer_cli.review.saved import save
 
-    if not dry_run and (commands or detailed):
-        raise BadInput("--commands" if commands else "--detailed-exitcode", "only with --dry-run")
+    _check(dry_run, save_as, {"--commands": commands, "--detailed-exitcode": detailed, "--out": save_as})
     believed = [account_uid(uid, "--believe-empty") for uid in believe_empty or []]
     env = load_environment(reading=dry_run)
     require_known(env, believed, "--believe-empty")
-    cloud: WhatIf | None
+    cloud: WhatIf | None = None
     if dry_run:
         delivery, cloud, kept = suppose(env, "sweep")
-        changes = cloud.changes
     else:
-        kept = Kept()
-        delivery = patient(
-            open_delivery(
-                "sweep",
-                None,
-                clock=env.clock,
-                wrap_log=kept.over,
-                seconds=SECONDS,
-                settings=env.settings,
-                open_cloud=through_roles,
-            )
-        )
-        cloud, changes = None, []
+        delivery, kept = _changing(env)
+    changes = cloud.changes if cloud else []
     err = console(stderr=True)
     with Progress(console=err, transient=True, disable=as_json or not err.is_terminal) as bar:
         tasks = {what: bar.add_task(what, total=None) for what in ("accounts read", "groups read")}
@@ -85,27 +73,66 @@ def sweep(
     groups = with_instances(delivery, cloud.changed_groups(), run.reader.snapshot().listings) if cloud else []
     shown = Shown(groups, kept.records, notable(decisions))
     code = _exit_code(kept.records, run)
-    out = console()
+    if save_as and cloud:
+        save(save_as, env, Input(sweep=SweepInput(tuple(believed))), cloud.writes)
     if as_json:
         calls = [msgspec.to_builtins(change) for change in changes]
         planned = {"commands": calls, **documents(shown)} if dry_run else {}
         print_json({"decisions": decisions, "summary": summary, **planned})
     elif dry_run:
-        print_plan(out, shown, changes if commands else None)
+        _print_skipped(summary)
+        print_plan(console(), shown, changes if commands else None)
     else:
-        print_records(out, "decisions", decisions)
-    if not as_json:
-        _print_summary(out, summary, dry_run=dry_run)
+        print_records(console(), "decisions", decisions)
+        _print_counts(summary)
+        _print_skipped(summary)
+    if save_as and not as_json:
+        print_saved(save_as)
     raise typer.Exit(Exit.CHANGES if detailed and code is Exit.DONE and groups else code)
 
 
-def _print_summary(out: Console, summary: Record, *, dry_run: bool) -> None:
-    """Print the counts of a sweep; of a dry run, which has its own, only what was skipped."""
+def _changing(env: Environment) -> tuple[Delivery, Kept]:
+    """A delivery that changes and records, with its records."""
+    from link_peer.runtime.compose import open_delivery
+
+    from link_peer_cli.access.roles import through_roles
+    from link_peer_cli.clients.whatif.delivery import SECONDS, patient
+    from link_peer_cli.clients.whatif.kept import Kept
+
+    kept = Kept()
+    made = open_delivery(
+        "sweep",
+        None,
+        clock=env.clock,
+        wrap_log=kept.over,
+        seconds=SECONDS,
+        settings=env.settings,
+        open_cloud=through_roles,
+    )
+    return patient(made), kept
+
+
+def _check(dry_run: bool, save_as: str, given: dict[str, object]) -> None:
+    """Raise BadInput for an option that only a dry run has, or a file that is no plan and would be replaced."""
+    from link_peer.domain.errors import BadInput
+
+    from link_peer_cli.review.saved import require_replaceable
+
+    for option in [name for name, value in given.items() if value and not dry_run]:
+        raise BadInput(option, "only with --dry-run")
+    if save_as:
+        require_replaceable(save_as)
+
+
+def _print_counts(summary: Record) -> None:
     counts = ("instances", "groups", "changed", "removed", "held", "denied", "seconds")
-    if not dry_run:
-        out.print("   ".join(f"{name} {summary[name]}" for name in counts))
+    console().print("   ".join(f"{name} {summary[name]}" for name in counts))
+
+
+def _print_skipped(summary: Record) -> None:
+    """Print what was not looked at, or left alone, and why."""
     if summary.get("detail"):
-        out.print(f"[yellow]skipped:[/yellow] {escape(summary['detail'])}", soft_wrap=True)
+        console().print(f"[yellow]skipped:[/yellow] {escape(summary['detail'])}", soft_wrap=True)
 
 
 def _exit_code(records: list[Record], run: Sweep) -> Exit:

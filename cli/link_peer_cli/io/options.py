@@ -19,6 +19,7 @@ Detailed = Annotated[
     bool,
     typer.Option("--detailed-exitcode", help="Exit with 0 if nothing would change, with 2 if something would."),
 ]
+Out = Annotated[str, typer.Option("--out", help="Save what is shown in this file, for `link-peer apply`.")]
 
 
 class Command(TyperCommand):

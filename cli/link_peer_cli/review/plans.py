@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,12 +15,16 @@ from rich.markup import escape
 
 from link_peer_cli.clients.whatif.cloud import Change
 from link_peer_cli.clients.whatif.edits import Edit, GroupChange, fields_of, reasons
+from link_peer_cli.clients.whatif.writes import Difference, Write
+from link_peer_cli.io.console import console
 from link_peer_cli.io.lines import asker, folded, texts, why
 from link_peer_cli.io.pager import paged
 from link_peer_cli.io.records import print_advice_of, print_changes
 
 COLOURS = {"+": "green", "~": "yellow", "-": "red"}
 NAMED = 10  # instances of a group; of more, only their number
+VERBS = {"authorize": "add", "modify": "change", "revoke": "remove", "tag": "put", "untag": "take off"}
+_DIFFERS = {"+": "was not reviewed", "~": "otherwise than reviewed", "-": "was reviewed, and would not happen now"}
 DONE = ("applied", "unchanged", "removed")
 
 
@@ -32,7 +37,8 @@ class Shown(msgspec.Struct, frozen=True):
 
     @property
     def counts(self) -> dict[str, int]:
-        """Rules to add, change and remove; groups and instances affected; denials and failures."""
+        """Rules to add, change and remove; groups whose tags change; groups and instances affected, and groups whose
+        instances could not be read; denials, failures, and what cannot be decided yet."""
         signs = Counter(edit.sign for group in self.groups for edit in group.edits)
         instances = {instance.party for group in self.groups for instance in group.instances or ()}
         outcomes = Counter(record.get("outcome", record["record"]) for record in self.notable)
@@ -40,8 +46,10 @@ class Shown(msgspec.Struct, frozen=True):
             "add": signs["+"],
             "change": signs["~"],
             "remove": signs["-"],
+            "tagged": sum(bool(group.tags) for group in self.groups),
             "groups": sum(bool(group.edits) for group in self.groups),
             "instances": len(instances),
+            "unread": sum(group.instances is None for group in self.groups),
             **{name: outcomes[name] for name in ("denied", "failed", "attempt")},
         }
 
@@ -76,8 +84,37 @@ def print_plan(
     print_advice_of(out, plan.notable)
     if commands:
         print_changes(out, commands)
-    if plan.groups or not plan.counts["attempt"]:
-        out.print(f"[bold]{escape(total(plan, verbs))}[/bold]", soft_wrap=True)
+    out.print(f"[bold]{escape(total(plan, verbs))}[/bold]", soft_wrap=True)
+
+
+def print_saved(path: str) -> None:
+    """Say on stderr where a plan was saved, so that the counts stay the last line of the output."""
+    console(stderr=True).print(escape(f"saved: link-peer apply {shlex.quote(path)}"), soft_wrap=True)
+
+
+def print_differences(out: Console, found: Sequence[Difference]) -> None:
+    """Print how what would change now differs from what was reviewed, by group."""
+    out.print("What would change now is not what was reviewed:")
+    group = None
+    for one in found:
+        if group != one.write.party:
+            group = one.write.party
+            out.print(f"[bold]{escape(str(group))}[/bold]", soft_wrap=True)
+        text = f"{one.sign} {write_text(one.write)}  ({_DIFFERS[one.sign]})"
+        out.print(f"  [{COLOURS[one.sign]}]{escape(text)}[/{COLOURS[one.sign]}]", soft_wrap=True)
+
+
+def difference_documents(found: Sequence[Difference]) -> list[dict[str, Any]]:
+    """The differences as JSON."""
+    return [
+        {"sign": one.sign, "why": _DIFFERS[one.sign], "what": write_text(one.write), **msgspec.to_builtins(one.write)}
+        for one in found
+    ]
+
+
+def write_text(write: Write) -> str:
+    """`add tcp/3306 from sg-app@<uid>`."""
+    return f"{VERBS[write.action]} {write}"
 
 
 def total(plan: Shown, verbs: Sequence[str]) -> str:
@@ -85,11 +122,17 @@ def total(plan: Shown, verbs: Sequence[str]) -> str:
     counts = plan.counts
     names = dict(zip(("add", "change", "remove"), verbs, strict=True))
     rules = ", ".join(f"{counts[name]} to {verb}" for name, verb in names.items() if name != "change" or counts[name])
-    troubles = ", ".join(f"{counts[name]} {name}" for name in ("denied", "failed") if counts[name])
+    words = {"denied": "denied", "failed": "failed", "attempt": "undecided"}
+    troubles = ", ".join(f"{counts[name]} {word}" for name, word in words.items() if counts[name])
+    links = f"Links: {troubles}." if troubles else ""
     if not plan.groups:
-        return "Nothing would change." + (f" Links: {troubles}." if troubles else "")
+        return " ".join(filter(None, ["" if counts["attempt"] else "Nothing would change.", links]))
+    if not counts["groups"]:
+        return " ".join(filter(None, [f"Rules: none. Tags: of {_number(counts['tagged'], 'group')}.", links]))
     affected = f"{_number(counts['instances'], 'instance')} in {_number(counts['groups'], 'group')}"
-    return f"Rules: {rules}. Affected: {affected}." + (f" Links: {troubles}." if troubles else "")
+    if counts["unread"]:
+        affected += f", and more: those of {_number(counts['unread'], 'group')} could not be read"
+    return " ".join(filter(None, [f"Rules: {rules}. Affected: {affected}.", links]))
 
 
 def markdown(plan: Shown, title: str, verbs: Sequence[str]) -> str:
@@ -102,6 +145,8 @@ def markdown(plan: Shown, title: str, verbs: Sequence[str]) -> str:
         for edit in change.edits:
             cells = (rule_text(edit.key), str(change.group), _members(change), _reason(edit, because))
             lines.append(f"| `{edit.sign}` | {' | '.join(map(_cell, cells))} |")
+        for sign, tag in () if change.edits else change.tags:
+            lines.append(f"| `{sign}` | {_cell(f'tag {tag}')} | {_cell(str(change.group))} | | |")
     if plan.notable:
         lines += ["", "| link | outcome | why |", "|---|---|---|"]
         for record in dict.fromkeys(map(_denial, plan.notable)):
@@ -119,6 +164,7 @@ def documents(plan: Shown) -> dict[str, Any]:
                 name: [rule_text(edit.key) for edit in change.edits if edit.sign == sign]
                 for name, sign in (("add", "+"), ("change", "~"), ("remove", "-"))
             },
+            "tags": [f"{sign} {tag}" for sign, tag in change.tags],
             "instances": None if change.instances is None else [one.party.id for one in change.instances],
         }
         for change in plan.groups

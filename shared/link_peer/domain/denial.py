@@ -256,6 +256,15 @@ def unreadable(account: str, problem: str) -> Denial:
     return Denial(ReasonCode.NONE, f"account {account} could not be read: {problem}")
 
 
+def not_reviewed(group: object) -> Denial:
+    """A change that is not in the plan which a person applies."""
+    return Denial(
+        ReasonCode.NOT_ALLOWED,
+        f"{group}: the reviewed plan has no such change, so link-peer apply does not make it",
+        "save a new plan with --out, review it, and apply that",
+    )
+
+
 def no_access_to_group(group: object, code: str = "") -> Denial:
     """A group that may not be read or changed."""
     return Denial(

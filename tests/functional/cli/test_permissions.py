@@ -36,6 +36,7 @@ COMMANDS = {
     "links": ("links",),
     "stale": ("stale",),
     "sweep --dry-run": ("sweep", "--dry-run"),
+    "apply": ("apply", "{plan}", "--yes"),
     "audit": ("audit",),
     "audit --verify": ("audit", "--verify"),
     "doctor": ("doctor",),
@@ -103,6 +104,7 @@ def test_a_command_needs_no_more(
     lab: Lab,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
     command: str,
 ) -> None:
     """In each account it acts as the table says, and asks for what the table names."""
@@ -115,8 +117,10 @@ def test_a_command_needs_no_more(
     lab.cloud.endpoint = "http://127.0.0.1:1"
     deploy(lab.cloud, in_process=True)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(lab.event(instance)).encode())))
+    plan = str(tmp_path / "plan.json")
+    Cli(capsys)("sweep", "--dry-run", "--out", plan)
     asked.clear()
-    Cli(capsys)(*(part.format(instance=instance.id, group=db.id) for part in COMMANDS[command]))
+    Cli(capsys)(*(part.format(instance=instance.id, group=db.id, plan=plan) for part in COMMANDS[command]))
     role, home, peer = rows()[command]
     used: dict[tuple[str, str], set[str]] = {}
     for caller, action in asked:

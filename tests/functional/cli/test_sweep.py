@@ -79,6 +79,14 @@ def test_a_dry_run_reads_each_group_once(lab: Lab, cli: Cli) -> None:
     assert sum(count for (action, _), count in asked.items() if action == "DescribeInstances") == 3  # home again
 
 
+def test_the_counts_are_the_last_line_of_a_dry_run(lab: Lab, cli: Cli) -> None:
+    """What was skipped comes before them."""
+    lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=None)
+    assert cli("sweep", "--dry-run") == 1
+    assert cli.out.startswith("skipped: ")
+    assert cli.out.splitlines()[-1].startswith("Nothing would change.")
+
+
 def test_held_removals_fail_the_command(lab: Lab, cli: Cli) -> None:
     """More removals than the policy allows in one run: exit code 1, also in a dry run."""
     app, db = lab.group(), lab.group("*")

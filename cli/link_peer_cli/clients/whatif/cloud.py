@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
-from link_peer.domain.model import PRIORITY, Group, Instance, Party, Rule, RuleKey
+from link_peer.domain.model import PRIORITY, Group, Party, Rule, RuleKey
 from link_peer.runtime.ports import Ecs
 from link_peer.runtime.settings import Credentials
 
 from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.clients import aliyun
 from link_peer_cli.clients.whatif.edits import GroupChange, net
+from link_peer_cli.clients.whatif.reads import Reads
+from link_peer_cli.clients.whatif.writes import Place, Write, place_of
+
+NEW = "new-"
+"""How the id of a rule begins that only the dry run has."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -31,7 +37,8 @@ class Shown:
 
 
 class WhatIf:
-    """A `Cloud` that reads from a real one. `changes` are the calls that would have been made, in order.
+    """A `Cloud` that reads from a real one. `changes` are the calls that would have been made, in order; `writes` are the
+    same, one for each rule and each group's tags.
 
     A group and its rules are read once: nothing is written, so no write needs another look, and what is supposed is
     compared with one state. `shown` is what another one has read, by account, to suppose two things of the same state.
@@ -44,12 +51,13 @@ class WhatIf:
         self._made: dict[str, _Ecs] = {}
         self.calls: Counter[str] = cloud.calls
         self.changes: list[Change] = []
+        self.writes: list[Write] = []
 
     def ecs(self, account: str) -> Ecs:
         """Return the ECS of an account, with the changes made so far."""
         if account not in self._made:
             shown = self.shown.setdefault(account, Shown())
-            self._made[account] = _Ecs(self._cloud.ecs(account), self._region, self.changes, shown)
+            self._made[account] = _Ecs(self._cloud.ecs(account), self._region, self, shown)
         return self._made[account]
 
     def changed_groups(self) -> list[GroupChange]:
@@ -67,13 +75,13 @@ class WhatIf:
         return self._cloud.keys(account)
 
 
-class _Ecs:
-    def __init__(self, real: Ecs, region: str, changes: list[Change], shown: Shown) -> None:
-        self.account = real.account
-        self._real = real
+class _Ecs(Reads):
+    def __init__(self, real: Ecs, region: str, all_: WhatIf, shown: Shown) -> None:
+        super().__init__(real)
         self._shown = shown
         self._region = region
-        self._changes = changes
+        self._all = all_
+        self._new = itertools.count()
         self._rules: dict[str, list[Rule]] = {}
         self._before: dict[str, list[Rule]] = {}
         self._tags: dict[str, dict[str, bool]] = {}  # by group: each changed tag, and whether it is set
@@ -87,18 +95,6 @@ class _Ecs:
             if edits or tags:
                 found.append(GroupChange(Party(self.account, group), tuple(edits), tags))
         return found
-
-    def instances(self, ids: Sequence[str]) -> list[Instance]:
-        return self._real.instances(ids)
-
-    def members(self, group: str) -> list[Instance]:
-        return self._real.members(group)
-
-    def instance_page(self, token: str = "") -> tuple[list[Instance], str]:
-        return self._real.instance_page(token)
-
-    def shows_instances(self) -> bool:
-        return self._real.shows_instances()
 
     def groups(self, ids: Sequence[str]) -> list[Group]:
         shown = self._shown.groups
@@ -130,37 +126,43 @@ class _Ecs:
             self._shown.rules[group] = self._real.rules(group)
         return list(self._shown.rules[group])
 
-    def inner_access(self, group: str) -> bool:
-        return self._real.inner_access(group)
-
-    def address_taken(self, vpc: str, ip: str) -> bool:
-        return self._real.address_taken(vpc, ip)
-
     def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
         standing = self._to_change(group)
-        for number, (key, description) in enumerate(rules, len(self._changes)):
-            standing.append(Rule(Party(self.account, group), f"new-{number}", key, "accept", PRIORITY, description))
+        for key, description in rules:
+            new = f"{NEW}{next(self._new)}"
+            standing.append(Rule(Party(self.account, group), new, key, "accept", PRIORITY, description))
+            self._write(Write("authorize", self.account, group, "", place_of(key), "", description))
         self._rules[group] = standing
         return self._note(aliyun.authorize(self._region, self.account, group, rules))
 
     def modify(self, group: str, rule_id: str, description: str) -> str:
+        standing = self._to_change(group)
         self._rules[group] = [
             msgspec.structs.replace(rule, description=description, priority=PRIORITY) if rule.id == rule_id else rule
-            for rule in self._to_change(group)
+            for rule in standing
         ]
+        for rule in standing:
+            if rule.id == rule_id and rule.key:
+                self._write(Write("modify", self.account, group, *_of(rule), rule.description, description))
         return self._note(aliyun.modify(self._region, group, rule_id, description))
 
     def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
-        self._rules[group] = [rule for rule in self._to_change(group) if rule.id not in rule_ids]
+        standing = self._to_change(group)
+        self._rules[group] = [rule for rule in standing if rule.id not in rule_ids]
+        for rule in standing:
+            if rule.id in rule_ids and rule.key:
+                self._write(Write("revoke", self.account, group, *_of(rule), rule.description))
         return self._note(aliyun.revoke(self._region, group, rule_ids))
 
     def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:
         for group in groups:
             self._tags.setdefault(group, {}).update(dict.fromkeys(keys, True))
+            self._write(Write("tag", self.account, group, tags=tuple(keys)))
         return self._note(aliyun.tag(self._region, groups, keys))
 
     def untag(self, group: str, keys: Sequence[str]) -> str:
         self._tags.setdefault(group, {}).update(dict.fromkeys(keys, False))
+        self._write(Write("untag", self.account, group, tags=tuple(keys)))
         return self._note(aliyun.untag(self._region, group, keys))
 
     def _to_change(self, group: str) -> list[Rule]:
@@ -170,10 +172,18 @@ class _Ecs:
         return standing
 
     def _note(self, command: str) -> str:
-        self._changes.append(Change(self.account, command))
+        self._all.changes.append(Change(self.account, command))
         return ""
+
+    def _write(self, write: Write) -> None:
+        self._all.writes.append(write)
 
     def _tagged(self, group: Group) -> Group:
         changed = self._tags.get(group.party.id, {})
         kept = {name: value for name, value in group.tags.items() if changed.get(name, True)}
         return msgspec.structs.replace(group, tags=kept | {name: "true" for name, there in changed.items() if there})
+
+
+def _of(rule: Rule) -> tuple[str, Place | None]:
+    """The id of a rule, if it exists, and where it is."""
+    return "" if rule.id.startswith(NEW) else rule.id, place_of(rule.key) if rule.key else None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 from link_peer.alicloud.audit_log import SlsAuditLog
 from link_peer.domain.policy import Pause
+from link_peer.domain.tags import group_tags
+from link_peer.runtime.audit import AuditWriter
+from link_peer.runtime.compose import load_policy
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Cloud
 from link_peer.runtime.retry import Retry
@@ -15,6 +19,8 @@ from link_peer.runtime.settings import Credentials
 from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.clients.whatif.cloud import Change, Shown, WhatIf
 from link_peer_cli.clients.whatif.kept import Kept
+from link_peer_cli.clients.whatif.reviewed import Reviewed
+from link_peer_cli.clients.whatif.writes import Write, undone
 from link_peer_cli.io.environment import Environment
 
 SECONDS = 3600  # time limit of a run; a command may take longer than a function
@@ -82,3 +88,51 @@ def closing(
         seconds=SECONDS,
     )
     return patient(made), kept, supposed.changes
+
+
+class PersonsDelivery(Delivery):
+    """A delivery whose records name the person who runs it (an ARN), beside whom a request names."""
+
+    caller = ""
+
+    def audit(self, common: Mapping[str, str], events: Mapping[str, str] | None = None) -> AuditWriter:
+        """As `Delivery.audit`."""
+        said = common.get("claimed_by", "")
+        return super().audit(
+            {**common, "claimed_by": f"{said}, applied by {self.caller}" if said else self.caller}, events
+        )
+
+
+def still_undone(env: Environment, writes: Sequence[Write]) -> list[Write]:
+    """The changes whose result the cloud does not show, read now. Raises LinkPeerError if a group cannot be read."""
+    retry = Retry(env.clock, env.clock.now() + SECONDS, LONGEST_WAIT)
+    accounts = PersonsAccounts(env.settings, env.policy, env.clock, retry, "apply", reading=env.reading)
+    return retry(lambda: undone(accounts, writes))
+
+
+def applying(
+    env: Environment, writes: Sequence[Write], caller: str, progress: Callable[[], None]
+) -> tuple[Delivery, Kept]:
+    """Return a delivery that makes the changes in `writes` and no others, with its records. What it posts is kept: the
+    command carries it out itself, or leaves it to the functions' sweep."""
+    kept = Kept()
+    ours = group_tags(env.policy.deployment, env.policy.home, instances=True)
+
+    def open_cloud(name: str, retry: Retry) -> Cloud:
+        accounts = PersonsAccounts(env.settings, env.policy, env.clock, retry, name, reading=False)
+        return Reviewed(accounts, writes, ours, progress)
+
+    made = PersonsDelivery(
+        function="apply",
+        region=env.settings.region,
+        policy=env.policy,
+        clock=env.clock,
+        open_cloud=open_cloud,
+        log=kept.over(SlsAuditLog(env.settings, env.clock)),
+        queue=kept,
+        seconds=SECONDS,
+        current_policy=functools.partial(load_policy, env.settings.policy_path),
+        calls_per_minute=env.settings.calls_per_minute,
+    )
+    made.caller = caller
+    return patient(made), kept

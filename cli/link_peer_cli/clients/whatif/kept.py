@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.request import Message
 from link_peer.runtime.ports import AuditLog, Record
 
@@ -17,6 +18,7 @@ class Kept:
         self._log: AuditLog | None = None
         self.records: list[Record] = []
         self.posted: list[Message] = []
+        self.trouble: LinkPeerError | None = None  # why the log did not take the last records
 
     def over(self, log: AuditLog) -> AuditLog:
         """Write to `log` from now on, too."""
@@ -26,7 +28,12 @@ class Kept:
     def write(self, records: Sequence[Record]) -> None:
         """Keep records, after the log has them."""
         if self._log is not None:
-            self._log.write(records)
+            try:
+                self._log.write(records)
+            except LinkPeerError as error:
+                self.trouble = error
+                raise
+            self.trouble = None
         self.records += records
 
     def post(self, message: Message, *, queue: str = "", delay: int = 0) -> None:  # noqa: ARG002  # the Queue port

@@ -1,0 +1,168 @@
+"""`link-peer apply`: carry out a plan that was saved and reviewed."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import msgspec
+import typer
+from rich.markup import escape
+
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.exits import Exit
+from link_peer_cli.io.options import Json
+
+if TYPE_CHECKING:
+    from link_peer.domain.errors import LinkPeerError
+    from link_peer.runtime.ports import Record
+
+    from link_peer_cli.clients.whatif.writes import Difference, Write
+    from link_peer_cli.commands.plan import Planned
+    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.review.saved import SavedPlan
+
+
+def apply(
+    file: Annotated[str, typer.Argument(help="A file that `plan --out` or `sweep --dry-run --out` saved.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make exactly the changes of a saved plan, with the audit records that the functions would write.
+
+    It plans anew, and changes nothing (exit code 1) if that differs from what was saved, if the policy file or the
+    deployment is another one, or if the plan is older than 24 hours. What a run that died has made already is no difference.
+    A request in the plan is judged as one of the queue that all accounts share.
+    """
+    from rich.progress import Progress
+
+    from link_peer_cli.checks.running import other_policy
+    from link_peer_cli.clients.whatif.delivery import still_undone
+    from link_peer_cli.commands.plan import planned
+    from link_peer_cli.io.environment import load_environment, require_known
+    from link_peer_cli.io.records import print_records
+    from link_peer_cli.review.plans import print_plan
+    from link_peer_cli.review.saved import load, require_current
+
+    plan = load(file)
+    env = load_environment(reading=False)
+    require_current(plan, env)
+    require_known(env, plan.input.sweep.believe_empty if plan.input.sweep else (), "believe_empty")
+    err = console(stderr=True)
+    with Progress(console=err, transient=True, disable=as_json or not err.is_terminal) as bar:
+        task = bar.add_task("planning anew", total=None)
+        made = planned(
+            env,
+            plan.input,
+            lambda what, done, all_: bar.update(task, description=what, completed=done, total=all_),
+        )
+        found, already = _compared(env, plan, made.writes)
+    if found:
+        _refuse(found, as_json=as_json)
+    if not as_json:
+        print_plan(console(), made.shown)
+        if already:
+            console().print(f"Made already, of the reviewed changes: {already} of {len(plan.changes)}.")
+    if not made.writes:
+        if as_json:
+            print_json(_document([], plan, already, []))
+        raise typer.Exit(Exit.DONE)
+    if warning := other_policy(env):
+        text = f"the functions have another policy, and may undo this: {warning}"
+        err.print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
+    _confirm(len(made.writes), yes=yes, as_json=as_json)
+    records, trouble = _carry_out(env, plan, made, quiet=as_json)
+    if not as_json:
+        print_records(console(), "outcomes", records)
+    left = still_undone(env, plan.changes)
+    if as_json:
+        print_json(_document(records, plan, already, left))
+    else:
+        _print_made(made.writes, left)
+    if trouble:
+        raise trouble
+    troubled = any(record["record"] == "attempt" or record["outcome"] == "failed" for record in records)
+    raise typer.Exit(Exit.REFUSED if left or troubled else Exit.DONE)
+
+
+def _compared(env: Environment, plan: SavedPlan, now: Sequence[Write]) -> tuple[list[Difference], int]:
+    """How what would change now differs from what was reviewed, or how much of that is made already."""
+    from link_peer_cli.clients.whatif.delivery import still_undone
+    from link_peer_cli.clients.whatif.writes import differences
+
+    found = differences(plan.changes, now)
+    if all(one.sign == "-" for one in found) and not still_undone(env, [one.write for one in found]):
+        return [], len(found)
+    return found, 0
+
+
+def _refuse(found: Sequence[Difference], *, as_json: bool) -> NoReturn:
+    from link_peer.domain.errors import LinkPeerError
+
+    from link_peer_cli.review.plans import difference_documents, print_differences
+
+    if as_json:
+        print_json({"differences": difference_documents(found)})
+    else:
+        print_differences(console(), found)
+    raise LinkPeerError("nothing was changed: save a new plan with --out, and review it")
+
+
+def _confirm(count: int, *, yes: bool, as_json: bool) -> None:
+    from link_peer.domain.errors import BadInput
+
+    if yes:
+        return
+    if as_json or not sys.stdin.isatty():
+        raise BadInput("--yes", "it would ask before it changes anything: give --yes if the plan was reviewed")
+    typer.confirm(f"Make these {count} changes?", abort=True)
+
+
+def _carry_out(
+    env: Environment, plan: SavedPlan, made: Planned, *, quiet: bool
+) -> tuple[list[Record], LinkPeerError | None]:
+    """The outcomes and attempts that were recorded, and what stopped the run, if anything did."""
+    from link_peer.domain.errors import LinkPeerError
+    from rich.progress import Progress
+
+    from link_peer_cli.clients.group_tags import caller
+    from link_peer_cli.clients.whatif.delivery import applying
+    from link_peer_cli.clients.whatif.input import run
+
+    err = console(stderr=True)
+    event, who = f"apply-cli-{int(env.clock.now())}", caller(env.settings, env.own())[1]
+    with Progress(console=err, transient=True, disable=quiet or not err.is_terminal) as bar:
+        calls, reads = bar.add_task("calls made", total=len(made.changes)), bar.add_task("reading", total=None)
+        delivery, kept = applying(env, plan.changes, who, lambda: bar.advance(calls))
+
+        def read(what: str, done: int, all_: int) -> None:
+            bar.update(reads, description=what, completed=done, total=all_)
+
+        try:
+            run(plan.input, delivery, kept, event, read)
+            trouble = kept.trouble
+        except LinkPeerError as error:
+            trouble = error
+    return [record for record in kept.records if record["record"] in ("outcome", "attempt")], trouble
+
+
+def _document(records: Sequence[Record], plan: SavedPlan, already: int, left: Sequence[Write]) -> dict[str, Any]:
+    return {
+        "decisions": list(records),
+        "reviewed": len(plan.changes),
+        "already": already,
+        "left": [msgspec.to_builtins(one) for one in left],
+    }
+
+
+def _print_made(writes: Sequence[Write], left: Sequence[Write]) -> None:
+    from link_peer_cli.clients.whatif.writes import last_of
+    from link_peer_cli.review.plans import write_text
+
+    for one in left:
+        console().print(f"[red]not made: {escape(write_text(one))} on {one.party}[/red]", soft_wrap=True)
+    counts = Counter(one.sign for one in last_of(writes) if one.place and one not in left)
+    done = f"{counts['+']} added, {counts['~']} changed, {counts['-']} removed"
+    console().print(f"[bold]Rules: {done}. Not made: {len(left)}.[/bold]")

@@ -1,0 +1,141 @@
+"""A plan in a file: what was planned, for which deployment, and every change that was shown.
+
+The file grants nothing: `link-peer apply` changes what the engine decides anew, as far as the file lists it. A request in it
+is one of the shared queue, so who may replace the file may ask for what a sender to that queue may.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.tags import iso, parse_instant
+from link_peer.runtime.audit import clean
+
+from link_peer_cli.clients.whatif.input import Input
+from link_peer_cli.clients.whatif.writes import Uid, Write
+from link_peer_cli.io.environment import Environment
+
+OLDEST_SECONDS = 86_400
+CLOCKS_DIFFER = 300  # seconds
+MAX_BYTES = 64 * 1024 * 1024
+
+Name = Annotated[str, msgspec.Meta(pattern="^[0-9A-Za-z._-]{1,128}$")]
+Instant = Annotated[str, msgspec.Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
+
+
+class Deployment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """For which deployment a plan is. `policy` is the checksum of its policy file."""
+
+    name: Name
+    home: Uid
+    prefix: Name
+    region: Name
+    policy: Name
+
+
+class SavedPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `link-peer plan --out` writes. `made_at` is when; `changes` are in the order in which they would be made."""
+
+    link_peer_plan: Literal[1]
+    made_at: Instant
+    deployment: Deployment
+    input: Input
+    changes: tuple[Write, ...]
+
+
+def deployment_of(env: Environment) -> Deployment:
+    """The deployment of a command."""
+    policy = env.policy
+    return Deployment(policy.deployment, policy.home, env.names.prefix, env.settings.region, policy.digest)
+
+
+def require_replaceable(path: str) -> None:
+    """Raise BadInput unless a plan can be saved under this name: there is nothing yet, or a plan."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        if Path(path).parent.is_dir():
+            return
+        raise BadInput("--out", f"there is no folder {Path(path).parent}") from None
+    except (OSError, ValueError) as error:
+        raise BadInput("--out", f"{path!r} cannot be a file: {error}") from None
+    try:
+        if stat.S_ISREG(found.st_mode):
+            decode(_read(path))
+            return
+    except (OSError, ValueError):
+        pass
+    raise BadInput("--out", f"{path} exists and is no plan: name another file, or delete this one")
+
+
+def save(path: str, env: Environment, what: Input, changes: Sequence[Write]) -> None:
+    """Write a plan, for its owner alone, in one step: the file is the old one or the new one, never half of it.
+
+    Raises BadInput if it cannot be written, or would replace something else than a plan.
+    """
+    require_replaceable(path)
+    plan = SavedPlan(1, iso(env.clock.now()), deployment_of(env), what, tuple(changes))
+    text = msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n"
+    try:
+        handle, name = tempfile.mkstemp(dir=Path(path).parent, prefix=".link-peer-plan-")  # mode 0600
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError as error:
+        raise BadInput("--out", f"{path} cannot be written: {error.strerror}") from None
+
+
+def load(path: str) -> SavedPlan:
+    """Read a plan. Raises LinkPeerError that says what is wrong with the file."""
+    try:
+        return decode(_read(path))
+    except OSError as error:
+        raise LinkPeerError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise LinkPeerError(f"{path} is no plan of link-peer: {clean(error)}") from None
+
+
+def decode(raw: bytes) -> SavedPlan:
+    """Parse a plan strictly. Raises ValueError."""
+    try:
+        return msgspec.json.decode(raw, type=SavedPlan)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        raw = file.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise ValueError(f"it is longer than {MAX_BYTES // 1024 // 1024} MB")
+    return raw
+
+
+def require_current(plan: SavedPlan, env: Environment) -> None:
+    """Raise LinkPeerError that names everything in which the deployment is another one now, or that the plan is too old."""
+    then, now = msgspec.to_builtins(plan.deployment), msgspec.to_builtins(deployment_of(env))
+    words = {"name": "deployment", "home": "home account", "policy": "policy file"}
+    found = [f"the {words.get(key, key)} is {now[key]}, not {then[key]}" for key in now if now[key] != then[key]]
+    try:
+        age = env.clock.now() - parse_instant(plan.made_at)
+    except BadInput as error:
+        raise LinkPeerError(f"the plan is unreadable: made_at: {error.problem}") from None
+    if age > OLDEST_SECONDS:
+        found.append(f"the plan of {plan.made_at} is older than 24 hours")
+    if age < -CLOCKS_DIFFER:
+        found.append(f"the plan is of {plan.made_at}, which is in the future")
+    if found:
+        raise LinkPeerError("; ".join(found) + ": save a new plan with --out, and review it")

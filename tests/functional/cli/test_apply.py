@@ -1,0 +1,519 @@
+"""`link-peer apply` makes the changes of a saved plan, and no others."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from link_peer_cli.commands import apply
+from link_peer_cli.review.saved import MAX_BYTES
+
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, Lab
+
+ARN = f"acs:ram::{HOME}:"
+
+
+@pytest.fixture(name="cli")
+def _cli(living_lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
+    assert living_lab
+    return Cli(capsys)
+
+
+@pytest.fixture(name="file")
+def _file(tmp_path: Path) -> str:
+    return str(tmp_path / "plan.json")
+
+
+def asking(lab: Lab, ports: str = ":tcp/3306") -> tuple[Any, Any, Any]:
+    """An instance whose tag asks for a link, its group, and the group that consents."""
+    app, db = lab.group(), lab.group("*")
+    return lab.instance(app, tags={"link-peer": f"{db.id}{ports}"}), app, db
+
+
+def test_a_saved_plan_is_applied(lab: Lab, cli: Cli, file: str) -> None:
+    """The rule, the intent before it and the outcome, which name the person who applied it; counts in the last line."""
+    instance, app, db = asking(lab)
+    assert cli("plan", instance.id, "--out", file) == 0
+    assert (cli.err, lab.changes()) == (f"saved: link-peer apply {file}\n", 0)
+    assert cli.out.splitlines()[-1].startswith("Rules: 1 to add, 0 to remove.")
+    assert cli("apply", file, "--yes") == 0
+    assert lab.rules(db) == [f"{app.id} tcp/3306"]
+    assert f"+ tcp/3306 from {app.id}@{HOME}" in cli.out
+    assert cli.out.splitlines()[-1] == "Rules: 1 added, 0 changed, 0 removed. Not made: 0."
+    intent, outcome = lab.records("intent", "outcome")
+    assert (intent["record"], outcome["record"], outcome["outcome"]) == ("intent", "outcome", "applied")
+    for record in (intent, outcome):
+        assert (record["function"], record["claimed_by"].startswith(ARN)) == ("apply", True)
+    before = lab.changes()
+    assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}
+    assert lab.changes() == before
+
+
+def test_a_plan_of_a_sweep_is_applied(lab: Lab, cli: Cli, file: str) -> None:
+    """In all accounts: what it adds, changes and removes, with the same rules left as after a sweep."""
+    instance, app, db = asking(lab, ":tcp/1+tcp/2")
+    theirs = lab.group(account=PEER)
+    lab.instance(theirs, tags={"link-peer": f"{lab.group(f'{theirs.id}:tcp/9', account=PEER).id}:tcp/9"})
+    lab.auto_link(lab.event(instance))
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    lab.tag(instance, link_peer=f"{db.id}:tcp/3")
+    assert cli("sweep", "--dry-run", "--out", file) == 0
+    code, [done] = cli.json("apply", file, "--yes")
+    assert (code, done["left"], done["already"], done["reviewed"]) == (0, [], 0, 5)
+    assert lab.rules(db) == [f"{app.id} tcp/1", f"{app.id} tcp/3"]
+    assert lab.reasons(db) == ["req:chg-1", "tag"]
+    assert cli("sweep", "--dry-run", "--detailed-exitcode") == 0
+
+
+def test_rules_between_instances_and_tags_of_empty_groups_are_applied(lab: Lab, cli: Cli, file: str) -> None:
+    """A rule with its two addresses; and the managed tag of a group that holds no rule any more, which alone is a change."""
+    app, db = lab.group("*"), lab.group("*")
+    instance, target = lab.instance(app), lab.instance(db)
+    lab.tag(instance, link_peer=f"{target.id}:tcp/1")
+    cli("sweep", "--dry-run", "--out", file)
+    assert cli("apply", file, "--yes") == 0, cli.err
+    assert len(lab.rules(db)) == 1
+    lab.tag(instance, link_peer=None)
+    lab.revoke(db)
+    assert cli("sweep", "--dry-run", "--out", file) == 0
+    assert cli.out.splitlines()[-1] == "Rules: none. Tags: of 1 group."
+    assert cli("apply", file, "--yes") == 0
+    assert [name for name in lab.tags(db) if name.startswith("link-managed")] == []
+
+
+def test_a_peer_in_another_account_is_linked_at_once(lab: Lab, cli: Cli, file: str) -> None:
+    """auto_link would post a sync of the pair; apply carries that out itself, and posts nothing."""
+    app, theirs = lab.group(), lab.group(f"*@{HOME}:tcp/1", account=PEER)
+    instance = lab.instance(app, tags={"link-peer": f"{theirs.id}@{PEER}:tcp/1"})
+    assert cli("plan", instance.id, "--out", file) == 0
+    assert cli("apply", file, "--yes") == 0
+    assert (lab.rules(theirs), lab.queued()) == ([f"{app.id} tcp/1"], [])
+
+
+def test_two_links_to_one_group_are_counted_each(lab: Lab, cli: Cli) -> None:
+    """Four rules by two decisions are four rules to add."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2 {db.id}:tcp/3+tcp/4"})
+    assert cli("plan", instance.id) == 0
+    assert cli.out.splitlines()[-1].startswith("Rules: 4 to add")
+
+
+def changed_consent(lab: Lab, instance: Any, db: Any) -> None:
+    lab.tag(db, link_accept=None)
+
+
+def changed_ports(lab: Lab, instance: Any, db: Any) -> None:
+    lab.tag(instance, link_peer=f"{db.id}:tcp/3306+tcp/22")
+
+
+@pytest.mark.parametrize(("change", "sign"), [(changed_consent, "- add tcp/3306"), (changed_ports, "+ add tcp/22")])
+def test_a_plan_that_would_come_out_differently_is_refused(
+    lab: Lab, cli: Cli, file: str, change: Callable[[Lab, Any, Any], None], sign: str
+) -> None:
+    """Exit code 1, with the difference; nothing is changed or recorded."""
+    instance, _, db = asking(lab)
+    cli("plan", instance.id, "--out", file)
+    change(lab, instance, db)
+    assert cli("apply", file, "--yes") == 1
+    assert sign in cli.out
+    assert "nothing was changed" in cli.err
+    assert (lab.rules(db), lab.changes(), lab.records()) == ([], 0, [])
+    code, [shown] = cli.json("apply", file, "--yes")
+    assert (code, shown["differences"][0]["sign"]) == (1, sign[0])
+
+
+def test_a_rule_that_would_get_other_claims_is_a_difference(lab: Lab, cli: Cli, file: str) -> None:
+    """Another request claimed the rule after the plan was reviewed: it would be changed, not removed."""
+    instance, app, db = asking(lab)
+    lab.auto_link(lab.event(instance))
+    lab.tag(instance, link_peer=None)
+    cli("plan", instance.id, "--out", file)
+    lab.cross_account(lab.request(app, db, "tcp/3306"))
+    assert cli("apply", file, "--yes") == 1
+    assert f"~ change tcp/3306 from {app.id}@{HOME}  (otherwise than reviewed)" in cli.out
+    assert lab.reasons(db) == ["tag,req:chg-1"]
+
+
+def after_the_second_plan(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Something happens while a person reads the question."""
+    monkeypatch.setattr(apply, "_confirm", lambda *_, **__: happens())
+
+
+def test_a_rule_that_was_not_reviewed_is_not_added(
+    lab: Lab, cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tag asks for other ports after the second plan. The engine, which reads again, may not open them."""
+    instance, _, db = asking(lab)
+    cli("plan", instance.id, "--out", file)
+    after_the_second_plan(monkeypatch, lambda: lab.tag(instance, link_peer=f"{db.id}:tcp/22"))
+    assert cli("apply", file) == 1
+    assert lab.rules(db) == []
+    assert (lab.outcome()["outcome"], lab.outcome()["reason"]) == ("denied", "not-allowed")
+    assert "the reviewed plan has no such change" in lab.outcome()["detail"]
+    assert "not made: add tcp/3306 from" in cli.out
+    assert cli.out.splitlines()[-1] == "Rules: 0 added, 0 changed, 0 removed. Not made: 1."
+
+
+def test_a_rule_that_was_claimed_again_is_not_touched(
+    lab: Lab, cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its removal was reviewed, but not that of one claim of two."""
+    instance, app, db = asking(lab)
+    lab.auto_link(lab.event(instance))
+    lab.tag(instance, link_peer=None)
+    cli("plan", instance.id, "--out", file)
+    after_the_second_plan(monkeypatch, lambda: lab.cross_account(lab.request(app, db, "tcp/3306")))
+    assert cli("apply", file) == 1
+    assert lab.reasons(db) == ["tag,req:chg-1"]
+    assert "not made: remove tcp/3306" in cli.out
+
+
+def test_a_rule_that_was_not_reviewed_is_not_removed(
+    lab: Lab, cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reviewed rule is removed, and the other one stays, although the tag asks for neither now."""
+    instance, app, db = asking(lab, ":tcp/1+tcp/2")
+    lab.auto_link(lab.event(instance))
+    lab.tag(instance, link_peer=f"{db.id}:tcp/2")
+    cli("plan", instance.id, "--out", file)
+    after_the_second_plan(monkeypatch, lambda: lab.tag(instance, link_peer=None))
+    cli("apply", file)
+    assert f"{app.id} tcp/2" in lab.rules(db)
+
+
+def test_a_group_that_was_not_reviewed_gets_no_tag(
+    lab: Lab, cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Managed tags of several groups are written in one call; none is, if one of them was not reviewed."""
+    instance, app, db = asking(lab)
+    others = [lab.group("*"), lab.group("*")]
+    cli("plan", instance.id, "--out", file)
+    peers = " ".join(f"{group.id}:tcp/1" for group in others)
+    after_the_second_plan(monkeypatch, lambda: lab.tag(instance, link_peer=f"{db.id}:tcp/3306 {peers}"))
+    assert cli("apply", file) == 0
+    assert lab.rules(db) == [f"{app.id} tcp/3306"]
+    for group in others:
+        assert (lab.rules(group), set(lab.tags(group))) == ([], {"link-accept"})
+
+
+@pytest.mark.parametrize("also", [False, True])
+def test_a_half_open_link_is_taken_back(lab: Lab, cli: Cli, file: str, also: bool) -> None:
+    """The second side refuses for good: the first side is as it was before, also where another claim holds its rule."""
+    ours, theirs = lab.pair()
+    request = lab.request(ours, theirs, request_id="chg-2")
+    if also:
+        lab.cross_account(lab.request(ours, theirs))
+    before = (lab.reasons(ours), lab.reasons(theirs))
+    path = Path(file).with_name("request.json")
+    path.write_text(json.dumps(request), encoding="utf-8")
+    assert cli("plan", str(path), "--out", file) == 0
+    action = "ModifySecurityGroupRule" if also else "AuthorizeSecurityGroup"
+    lab.fault(service="ecs", action=action, account=HOME, code="InvalidSecurityGroup.Busy", status=403, times=None)
+    assert cli("apply", file, "--yes") == 1
+    assert (lab.reasons(ours), lab.reasons(theirs)) == before
+    assert cli.out.splitlines()[-1].endswith("Not made: 2.")
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_run_that_died_is_finished_by_the_next(
+    lab: Lab, cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    """What it has made already is no difference, and is counted; a run after that has nothing to do."""
+    instance, app, db = asking(lab, "")
+    lab.tag(app, link_accept="*")
+    cli("plan", instance.id, "--out", file)
+    carry_out, left = lab.cloud.ecs.call, call
+
+    def dies(caller: Any, action: str, *args: Any, **more: Any) -> Any:
+        nonlocal left
+        if action in ("TagResources", "AuthorizeSecurityGroup"):
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+        return carry_out(caller, action, *args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.cloud.ecs, "call", dies)
+        assert cli("apply", file, "--yes") != 0
+    assert cli("apply", file, "--yes") == 0
+    assert "Made already, of the reviewed changes:" in cli.out
+    assert (lab.rules(db), lab.rules(app)) == ([f"{app.id} all"], [f"{db.id} all"])
+    assert cli("apply", file, "--yes") == 0
+    assert "Nothing would change." in cli.out
+    code, [done] = cli.json("apply", file)
+    assert (code, done["already"], done["left"]) == (0, done["reviewed"], [])
+
+
+def test_a_call_without_an_answer_is_made_again(lab: Lab, cli: Cli, file: str) -> None:
+    """It may have been carried out: the group is read again, and the same change is let through twice."""
+    instance, app, db = asking(lab)
+    cli("plan", instance.id, "--out", file)
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="error", times=1)
+    assert cli("apply", file, "--yes") == 0
+    assert lab.rules(db) == [f"{app.id} tcp/3306"]
+
+
+@pytest.mark.parametrize("command", ["plan", "sweep"])
+def test_an_audit_log_that_takes_no_intent_stops_the_run(lab: Lab, cli: Cli, file: str, command: str) -> None:
+    """Exit code 1 and the cause; nothing is changed."""
+    instance, _, db = asking(lab)
+    cli(*(("plan", instance.id) if command == "plan" else ("sweep", "--dry-run")), "--out", file)
+    lab.fault(service="sls", kind="error", times=None)
+    assert cli("apply", file, "--yes") == 1
+    assert (lab.rules(db), lab.changes()) == ([], 0)
+    assert "Not made: 2." in cli.out
+    assert "InternalServerError" in cli.err
+
+
+def test_another_deployed_policy_is_warned_of(lab: Lab, cli: Cli, file: str) -> None:
+    """The functions' last sweep had another policy file: they may undo what is applied."""
+    lab.sweep()
+    instance, _, _ = asking(lab)
+    with lab.policy_path.open("a", encoding="utf-8") as policy:
+        policy.write("# a comment\n")
+    cli("plan", instance.id, "--out", file)
+    assert cli("apply", file, "--yes") == 0
+    assert "the functions have another policy, and may undo this" in cli.err
+
+
+# The file
+
+
+def test_a_plan_is_a_file_of_its_owner(lab: Lab, cli: Cli, file: str) -> None:
+    """Mode 0600, no other file beside it; a plan is replaced by a plan, and nothing else is."""
+    instance, _, _ = asking(lab)
+    for _ in range(2):
+        assert cli("plan", instance.id, "--out", file) == 0
+        assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
+    assert os.listdir(Path(file).parent).count("plan.json") == 1
+    assert not [name for name in os.listdir(Path(file).parent) if name.startswith(".")]
+    other = Path(file).with_name("notes.txt")
+    other.write_text("mine", encoding="utf-8")
+    link = Path(file).with_name("link.json")
+    link.symlink_to(file)
+    for name in (str(other), str(link), str(other.parent), str(other.parent / "none" / "plan.json"), "a\0b"):
+        for command in (("plan", instance.id), ("sweep", "--dry-run")):
+            assert cli(*command, "--out", name) == 2
+            assert "--out" in cli.err
+    assert (other.read_text("utf-8"), link.is_symlink()) == ("mine", True)
+
+
+def test_a_plan_that_cannot_be_written_leaves_the_old_one(
+    lab: Lab, cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2, and nothing else is left in the folder."""
+    instance, _, _ = asking(lab)
+    assert cli("plan", instance.id, "--out", file) == 0
+    before = Path(file).read_bytes()
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert cli("plan", instance.id, "--out", file) == 2
+    assert "cannot be written: No space left on device" in cli.err
+    assert Path(file).read_bytes() == before
+    assert not [name for name in os.listdir(Path(file).parent) if name.startswith(".")]
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(lab: Lab, cli: Cli, file: str) -> None:
+    """Someone else wrote it while the plan was made."""
+    instance, _, _ = asking(lab)
+    lab.meanwhile("DescribeSecurityGroups", lambda: Path(file).write_text("mine", encoding="utf-8"))
+    assert cli("plan", instance.id, "--out", file) == 2
+    assert Path(file).read_text("utf-8") == "mine"
+
+
+def test_a_huge_file_is_not_read(cli: Cli, file: str) -> None:
+    """It is refused after the length that a plan may have."""
+    with open(file, "wb") as sparse:
+        sparse.truncate(MAX_BYTES + 1)
+    assert cli("apply", file) == 1
+    assert "longer than 64 MB" in cli.err
+
+
+def test_out_goes_with_what_can_be_applied(lab: Lab, cli: Cli, file: str) -> None:
+    """A sweep that changes, and a policy, are refused with what to do instead."""
+    assert cli("sweep", "--out", file) == 2
+    assert "--dry-run" in cli.err
+    assert cli("plan", "--policy", str(lab.policy_path), "--out", file) == 2
+    assert "make package; s deploy -y" in cli.err
+    assert not Path(file).exists()
+
+
+def saved(lab: Lab, cli: Cli, file: str) -> dict[str, Any]:
+    """A plan of one rule."""
+    instance, _, _ = asking(lab)
+    assert cli("plan", instance.id, "--out", file) == 0
+    found: dict[str, Any] = json.loads(Path(file).read_text("utf-8"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "is no plan of link-peer"),
+        ("{", "is no plan of link-peer"),
+        ("[]", "is no plan of link-peer"),
+        ("[" * 100_000, "is no plan of link-peer"),
+        ('{"link_peer_plan": 2}', "is no plan of link-peer"),
+        ("\xff", "is no plan of link-peer"),
+    ],
+)
+def test_a_file_that_is_no_plan_is_refused(lab: Lab, cli: Cli, file: str, text: str, why: str) -> None:
+    """Exit code 1 and a sentence, whatever it holds."""
+    Path(file).write_bytes(text.encode("latin-1"))
+    assert cli("apply", file, "--yes") == 1
+    assert why in cli.err
+    assert cli("apply", file + ".none", "--yes") == 1
+    assert "cannot be read: No such file" in cli.err
+    assert cli("apply", str(Path(file).parent), "--yes") == 1
+    assert lab.changes() == 0
+
+
+def test_a_plan_with_other_fields_is_refused(lab: Lab, cli: Cli, file: str) -> None:
+    """The message names the field."""
+    plan = saved(lab, cli, file)
+    for change, name in (({"more": 1}, "more"), ({"changes": [{}]}, "$.changes[0]"), ({"made_at": "now"}, "made_at")):
+        Path(file).write_text(json.dumps({**plan, **change}), encoding="utf-8")
+        assert cli("apply", file, "--yes") == 1
+        assert name in cli.err
+    Path(file).write_text(json.dumps({**plan, "made_at": "2026-99-99T00:00:00Z"}), encoding="utf-8")
+    assert cli("apply", file, "--yes") == 1
+    assert "made_at" in cli.err
+    deep = json.dumps({**plan, "input": {"requests": ["deep"]}}).replace(
+        '"deep"', '{"a":' * 50_000 + "1" + "}" * 50_000
+    )
+    Path(file).write_text(deep, encoding="utf-8")
+    assert cli("apply", file, "--yes") == 1
+    assert "nested too deeply" in cli.err
+
+
+def test_a_plan_that_someone_edited_is_refused(lab: Lab, cli: Cli, file: str) -> None:
+    """A change that the engine would not make is a difference, so nothing can be slipped into the file."""
+    plan = saved(lab, cli, file)
+    [rule] = [one for one in plan["changes"] if one["action"] == "authorize"]
+    plan["changes"].append({**rule, "place": {**rule["place"], "ports": "22/22"}})
+    Path(file).write_text(json.dumps(plan), encoding="utf-8")
+    assert cli("apply", file, "--yes") == 1
+    assert "- add tcp/22" in cli.out
+    assert lab.changes() == 0
+
+
+def test_a_plan_is_for_one_deployment(lab: Lab, cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another policy file, prefix or region: refused, and the message names all that differ."""
+    saved(lab, cli, file)
+    lab.policy(paused="opening")
+    monkeypatch.setenv("LINK_PEER_PREFIX", "other")
+    monkeypatch.setenv("LINK_PEER_REGION", "cn-beijing")
+    assert cli("apply", file, "--yes") == 1
+    for part in ("the policy file is", "the prefix is other, not link-peer", "the region is cn-beijing"):
+        assert part in cli.err
+
+
+def test_an_old_plan_is_refused(lab: Lab, cli: Cli, file: str) -> None:
+    """After 24 hours; one of the future is, too."""
+    plan = saved(lab, cli, file)
+    lab.cloud.clock.sleep(86_400 + 60)
+    assert cli("apply", file, "--yes") == 1
+    assert "is older than 24 hours" in cli.err
+    Path(file).write_text(json.dumps({**plan, "made_at": lab.iso(3600)}), encoding="utf-8")
+    assert cli("apply", file, "--yes") == 1
+    assert "in the future" in cli.err
+
+
+class Terminal(io.StringIO):
+    """A stdin at which a person types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_it_asks_before_it_changes_anything(lab: Lab, cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program must say --yes; a person is asked, after the plan was shown, and may refuse."""
+    saved(lab, cli, file)
+    assert cli("apply", file) == 2
+    assert "--yes" in cli.err
+    for answer, code, changes in (("n", 1, 0), ("y", 0, 2)):
+        monkeypatch.setattr("sys.stdin", Terminal(f"{answer}\n"))
+        assert cli("apply", file) == code
+        assert "+ tcp/3306" in cli.out.partition("Make these 2 changes?")[0]
+        assert lab.changes() == changes
+
+
+# Requests
+
+
+def test_a_request_is_applied_as_one_of_the_shared_queue(lab: Lab, cli: Cli, file: str) -> None:
+    """With what it says of its sender beside the person who applied it."""
+    app, db = lab.group(), lab.group("*")
+    path = Path(file).with_name("request.json")
+    path.write_text(json.dumps(lab.request(app, db, "tcp/1", requested_by="team")), encoding="utf-8")
+    assert cli("plan", str(path), "--out", file) == 0
+    assert cli("apply", file, "--yes") == 0
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+    assert lab.outcome()["claimed_by"].startswith(f"team, applied by {ARN}")
+    assert lab.outcome()["queue"] == ""
+
+
+def test_an_expired_request_is_a_difference(lab: Lab, cli: Cli, file: str) -> None:
+    """It is denied when it is planned anew."""
+    app, db = lab.group(), lab.group("*")
+    path = Path(file).with_name("request.json")
+    path.write_text(json.dumps(lab.request(app, db, "tcp/1", expires_at=lab.iso(600))), encoding="utf-8")
+    assert cli("plan", str(path), "--out", file) == 0
+    lab.cloud.clock.sleep(3600)
+    assert cli("apply", file, "--yes") == 1
+    assert "- add tcp/1" in cli.out
+    assert lab.rules(db) == []
+
+
+def test_a_file_does_not_prove_who_asks(lab: Lab, cli: Cli, file: str) -> None:
+    """An account with a queue of its own can ask through that queue alone: its request is denied in a plan, and an envelope
+    that names a queue is refused, and so is one that was written into the plan."""
+    theirs, ours = lab.group(account=PEER), lab.group(f"*@{PEER}")
+    lab.policy_account(PEER, queue="link-peer-requests-b")
+    request = lab.request(theirs, ours, "tcp/1")
+    path = Path(file).with_name("request.json")
+    path.write_text(json.dumps([lab.message(request, queue="link-peer-requests-b")]), encoding="utf-8")
+    assert cli("plan", str(path)) == 0
+    assert cli("plan", str(path), "--out", file) == 2
+    assert "came through the queue link-peer-requests-b, and a file cannot prove that" in cli.err
+    path.write_text(json.dumps(request), encoding="utf-8")
+    assert cli("plan", str(path), "--out", file) == 1
+    plan = json.loads(Path(file).read_text("utf-8"))
+    assert plan["changes"] == []
+    plan["input"]["requests"] = [lab.message(request, queue="link-peer-requests-b")]
+    Path(file).write_text(json.dumps(plan), encoding="utf-8")
+    assert cli("apply", file, "--yes") == 0
+    assert lab.rules(ours) == []
+
+
+def test_events_and_requests_of_a_file_are_saved_as_what_they_say(lab: Lab, cli: Cli, file: str) -> None:
+    """Ids and wishes alone: nothing of the caller of an event. What cannot be read changes nothing, and is left out."""
+    instance, app, db = asking(lab, ":tcp/1")
+    event = lab.tag_event(instance)
+    assert "userIdentity" in json.dumps(event) or event["data"]
+    event["data"]["userIdentity"] = {"accessKeyId": "LTAI-not-to-be-saved"}
+    elements = [event, lab.request(app, db, "tcp/2"), "hello", {"source": "acs.ecs"}, json.loads(TIMER)]
+    path = Path(file).with_name("batch.json")
+    path.write_text(json.dumps(elements), encoding="utf-8")
+    assert cli("plan", str(path), "--out", file) == 1
+    text = Path(file).read_text("utf-8")
+    assert "LTAI" not in text
+    plan = json.loads(text)["input"]
+    assert ([one["party"] for one in plan["looks"]], len(plan["requests"])) == ([instance.id], 1)
+    assert plan["sweep"] == {"believe_empty": []}
+    assert cli("apply", file, "--yes") == 0
+    assert lab.rules(db) == [f"{app.id} tcp/1", f"{app.id} tcp/2"]
+
+
+TIMER = Path("events/timer.json").read_text("utf-8")
