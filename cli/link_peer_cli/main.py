@@ -14,6 +14,7 @@ import typer
 from link_peer_cli.access import keys
 from link_peer_cli.commands import (
     account,
+    adopt,
     apply,
     audit,
     consent,
@@ -101,6 +102,7 @@ COMMANDS = (
     links.links,
     consent.accept,
     consent.withdraw,
+    adopt.adopt,
     lock.close,
     lock.reopen,
     audit.audit,

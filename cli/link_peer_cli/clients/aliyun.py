@@ -47,7 +47,7 @@ def tag(region: str, groups: Sequence[str], names: Sequence[str]) -> str:
 
 
 def set_tags(region: str, groups: Sequence[str], tags: Mapping[str, str]) -> str:
-    """Return the command that sets tags of security groups."""
+    """Return the command that sets tags of security groups, or of instances."""
     given = [
         pair
         for n, (name, value) in enumerate(tags.items(), start=1)
@@ -62,9 +62,14 @@ def untag(region: str, group: str, names: Sequence[str]) -> str:
     return _command("UntagResources", region, [*_groups([group]), *keys])
 
 
+def resource_type(ids: Sequence[str]) -> str:
+    """What TagResources calls the kind of these resources, all of one kind."""
+    return "securitygroup" if ids[0].startswith("sg-") else "instance"
+
+
 def _groups(groups: Sequence[str]) -> list[tuple[str, str]]:
     named = [(f"ResourceId.{number}", group) for number, group in enumerate(groups, start=1)]
-    return [("ResourceType", "securitygroup"), *named]
+    return [("ResourceType", resource_type(groups)), *named]
 
 
 def _source(key: RuleKey, account: str) -> list[tuple[str, str]]:

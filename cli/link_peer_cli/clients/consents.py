@@ -1,4 +1,5 @@
-"""Changes to the `link-accept` tags of a security group: entries that are added, replaced and taken off. Pure."""
+"""Changes to the `link-accept` tags of a security group, and to the `link-peer` tags of an instance: entries that are added,
+replaced and taken off. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import msgspec
 from link_peer.domain.advice import parts
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import Party
-from link_peer.domain.tags import ACCEPT_TAG, Accept, accepts, bad_accepts, compact, parse_party, split
+from link_peer.domain.tags import ACCEPT_TAG, PEER_TAG, Accept, accepts, bad_accepts, compact, parse_party, split
 from link_peer.planning.consent import TAG_VALUE
 
 
@@ -59,6 +60,13 @@ def adding(tags: Mapping[str, str], account: str, wanted: Sequence[Accept]) -> E
     return _edit(tags, values, added, removed)
 
 
+def asking(tags: Mapping[str, str], text: str) -> dict[str, str]:
+    """The tags (key to value) to set on an instance so that it asks for one peer more, `<party>[:<ports>]`."""
+    values = _values(tags, PEER_TAG)
+    _place(values, text, PEER_TAG)
+    return _edit(tags, values, [text], [], PEER_TAG).put
+
+
 def removing(tags: Mapping[str, str], account: str, chosen: Callable[[Accept], bool]) -> Edit:
     """The change that takes off every entry that is `chosen`. A tag without entries is deleted."""
     values = _values(tags)
@@ -100,8 +108,8 @@ def _read(values: Mapping[str, list[str]], account: str) -> list[tuple[str, str,
     ]
 
 
-def _values(tags: Mapping[str, str]) -> dict[str, list[str]]:
-    keys = (key for key in tags if key == ACCEPT_TAG or key.startswith(f"{ACCEPT_TAG}."))
+def _values(tags: Mapping[str, str], tag: str = ACCEPT_TAG) -> dict[str, list[str]]:
+    keys = (key for key in tags if key == tag or key.startswith(f"{tag}."))
     return {key: split(tags[key]) for key in keys}
 
 
@@ -121,18 +129,24 @@ def _texts(accept: Accept, account: str) -> list[str]:
     return [part + end for part in parts]
 
 
-def _place(values: dict[str, list[str]], text: str) -> None:
+def _place(values: dict[str, list[str]], text: str, tag: str = ACCEPT_TAG) -> None:
     """Put an entry into the first tag with room, else into the first free one."""
     for key in sorted(values):
         if len(",".join([*values[key], text])) <= TAG_VALUE:
             values[key].append(text)
             return
-    keys = itertools.chain([ACCEPT_TAG], (f"{ACCEPT_TAG}.{number}" for number in itertools.count(2)))
+    keys = itertools.chain([tag], (f"{tag}.{number}" for number in itertools.count(2)))
     values[next(key for key in keys if key not in values)] = [text]
 
 
-def _edit(tags: Mapping[str, str], values: Mapping[str, list[str]], added: list[str], removed: list[str]) -> Edit:
-    before = _values(tags)
+def _edit(
+    tags: Mapping[str, str],
+    values: Mapping[str, list[str]],
+    added: list[str],
+    removed: list[str],
+    tag: str = ACCEPT_TAG,
+) -> Edit:
+    before = _values(tags, tag)
     changed = {key: pieces for key, pieces in values.items() if pieces != before.get(key)}
     put = {key: ",".join(pieces) for key, pieces in changed.items() if pieces}
     return Edit(put, [key for key, pieces in changed.items() if not pieces], added, removed)

@@ -64,12 +64,12 @@ class GroupTags:
         raise LinkPeerError(f"{group.id} does not exist in account {group.account}")
 
     def put(self, groups: Sequence[Party], tags: Mapping[str, str]) -> None:
-        """Set tags on groups of one account, of which there are keys."""
+        """Set tags on groups, or on instances, of one account, of which there are keys."""
         ecs = self._ecs(groups[0].account)
         given = [ecs.models.TagResourcesRequestTag(key=key, value=value) for key, value in tags.items()]
         for start in range(0, len(groups), PAGE):
             ids = [group.id for group in groups[start : start + PAGE]]
-            ecs.ask("tag_resources", resource_type="securitygroup", resource_id=ids, tag=given)
+            ecs.ask("tag_resources", resource_type=aliyun.resource_type(ids), resource_id=ids, tag=given)
 
     def drop(self, groups: Sequence[Party], keys: Sequence[str]) -> None:
         """Delete tags of groups of one account, of which there are keys."""

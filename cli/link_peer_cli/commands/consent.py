@@ -53,10 +53,10 @@ def accept(
     from link_peer_cli.clients.consents import adding, entry
     from link_peer_cli.clients.group_tags import GroupTags
     from link_peer_cli.io.environment import load_own, require_known
-    from link_peer_cli.io.inputs import with_uid
+    from link_peer_cli.io.inputs import ending, with_uid
 
     env = load_own()
-    end = _end(until, env)
+    end = ending(until, "--until", env.clock.now()) if until else None
     tags = GroupTags(env, [profile] if profile else [])
     denial: Record | None = None
     if is_group_id(what.partition("@")[0]):
@@ -121,21 +121,6 @@ def withdraw(
     if not edit:
         raise BadInput("who", f"{party.id} has no entry {who}{_others(tags.read(party), party, given)}")
     _carry_out([(party, edit)], tags, env, None, dry_run=dry_run, as_json=as_json, given=given)
-
-
-def _end(until: str, env: Environment) -> int | None:
-    """The end of a consent in epoch seconds: an instant, or a duration from now."""
-    from link_peer.domain.errors import BadInput
-
-    from link_peer_cli.io.inputs import duration, moment
-
-    if not until:
-        return None
-    now = env.clock.now()
-    end = now + duration(until, "--until") if until[-1] in "smhd" else moment(until, "--until", now)
-    if end <= now:
-        raise BadInput("--until", f"{until} is past")
-    return int(end)
 
 
 def _with_end(accept: Accept, end: int | None, env: Environment) -> Accept:

@@ -37,6 +37,14 @@ def moment(text: str, field: str, now: float) -> float:
         ) from None
 
 
+def ending(text: str, field: str, now: float) -> int:
+    """Return when something ends, in epoch seconds: an RFC 3339 instant, or a duration from `now` (`30d`)."""
+    end = now + duration(text, field) if text[-1:] in _UNITS else moment(text, field, now)
+    if end <= now:
+        raise BadInput(field, f"{quoted(text)} is past")
+    return int(end)
+
+
 def party(text: str, field: str, home: str, alternative: str = "") -> Party:
     """Parse `sg-…` or `i-…`, in the home account unless it ends with `@<account>`, its uid or its name in the policy.
 

@@ -1,0 +1,1 @@
+"""How a rule that a person made becomes a link."""

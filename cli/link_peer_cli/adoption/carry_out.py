@@ -1,0 +1,173 @@
+"""Carries out an adoption: a rule that a person made becomes one of link-peer, and is there at every moment.
+
+intent ─▶ consent and the managed tag ─▶ the instance's tag ─▶ everything read and judged again ─▶ the marker, by rule id
+       ─▶ read back ─▶ the request ─▶ outcome
+
+The rule is neither removed nor written a second time. ECS keeps one rule of a kind, and answers that a second authorization is
+done without making anything [doc AuthorizeSecurityGroup]; link-peer, too, counts a person's equal rule as present. Revoking it
+first would stop the packets. So one ModifySecurityGroupRule gives it the marker as its description, and the priority of
+link-peer's rules: before that call the rule is a person's, after it link-peer's, and packets pass throughout.
+
+Consent and the tag that asks are there before the rule is ours, so that no sweep finds it without them. The request is posted
+last, since a marker keeps its rule by itself. Whatever stops the command, running it again finishes.
+
+People's resources are changed with the person's own keys, never with a role of link-peer.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import msgspec
+from link_peer.domain import denial as denials
+from link_peer.domain.denial import Denial, LinkDenied, ReasonCode
+from link_peer.domain.errors import CloudError, LinkPeerError, NoAccess, Transient
+from link_peer.domain.model import Claim, Party, Rule
+from link_peer.engine.records import decision_record
+from link_peer.planning.decision import Decision, Edit
+from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.ports import Cloud, Record
+
+from link_peer_cli.adoption.expressible import NotAdoptable
+from link_peer_cli.adoption.judge import Adoption, Mark, is_ours, managed_tags
+from link_peer_cli.adoption.planner import Plan, Planner
+from link_peer_cli.clients.group_tags import GroupTags
+
+CHANGED = "the rule, or a rule beside it, was changed or deleted since it was shown; it is not adopted: run it again"
+NOT_SHOWN = "the cloud does not show the change yet: run it again in a moment"
+
+
+class Adopting:
+    """Makes the changes of one plan."""
+
+    def __init__(self, delivery: Delivery, planner: Planner, cloud: Cloud, own: Cloud, tags: GroupTags) -> None:
+        """`cloud` reads; `own` writes rules with the person's keys, as `tags` does tags."""
+        self._delivery = delivery
+        self._planner = planner
+        self._cloud = cloud
+        self._own = own
+        self._tags = tags
+        self._requests: list[str] = []
+
+    def carry_out(self, plan: Plan) -> Record:
+        """Make the changes, with an intent before and an outcome after them.
+
+        Returns the outcome, or the attempt where running it again may help. Raises Transient if the log cannot be written.
+        """
+        adoption, region = plan.adoption, self._delivery.region
+        name = {"event_id" if plan.wish.asker else "request_id": plan.wish.name}
+        audit = self._delivery.audit({**name, "claimed_by": self._tags.caller})
+        decision = Decision(
+            adoption.link,
+            "link",
+            "applied",
+            Denial(ReasonCode.NONE, plan.lost),
+            edits=tuple(_edit(mark, plan.wish.claim) for mark in adoption.due),
+            missing_managed_tag=tuple(party for party, _ in adoption.managed),
+            verdict=adoption.verdict,
+            instance=plan.wish.asker,
+        )
+        audit.write([decision_record(decision, region, "intent")])
+        rules: list[Rule] = []
+        kind = "outcome"
+        try:
+            rules = self._change(plan)
+        except LinkDenied as refused:
+            decision = decision.refused(refused.denial)
+        except CloudError as error:
+            self._requests.append(error.request_id)
+            decision = decision.refused(_refusal(adoption.link.target, error))
+        except LinkPeerError as trouble:
+            kind = "attempt"
+            decision = msgspec.structs.replace(decision, why=Denial(ReasonCode.NONE, str(trouble)))
+        record = decision_record(decision, region, kind, rules=rules, api_requests=self._requests)
+        audit.write([record])
+        return {**record, "claimed_by": self._tags.caller, **name}
+
+    def _change(self, plan: Plan) -> list[Rule]:
+        """Make the changes, and return the rules as they are then."""
+        for party, put, drop in plan.tagging:
+            self._delivery.retry(functools.partial(self._tags.put, [party], put))
+            if drop:
+                self._delivery.retry(functools.partial(self._tags.drop, [party], drop))
+        adoption = self._again(plan)
+        for mark in adoption.due:
+            self._mark(mark)
+        rules = [self._marked(mark) for mark in adoption.marks]
+        self._tag_again(adoption)
+        if plan.request is not None:
+            self._delivery.post(plan.request, queue=plan.queue)
+        return rules
+
+    def _again(self, plan: Plan) -> Adoption:
+        """Read and judge everything once more, right before a person's rule is changed.
+
+        Raises NotAdoptable where something is not as it was shown, Transient where a tag does not show yet.
+        """
+        rule = self._now(plan.rule)
+        if rule != plan.rule:
+            raise NotAdoptable(CHANGED)
+        again = self._planner.plan(rule, plan.wish)
+        if again.tagging:
+            raise Transient(NOT_SHOWN)
+        if {mark.rule.id: mark.rule for mark in again.adoption.marks} != {
+            m.rule.id: m.rule for m in plan.adoption.marks
+        }:
+            raise NotAdoptable(CHANGED)
+        return again.adoption
+
+    def _mark(self, mark: Mark) -> None:
+        """Give one rule its marker. An attempt whose answer was lost is not made again if the rule has it."""
+        for attempt in self._delivery.retry.attempts():
+            with attempt:
+                now = self._now(mark.rule)
+                if now is not None and now.description == mark.description:
+                    return
+                if now != mark.rule:
+                    raise NotAdoptable(CHANGED)
+                group = mark.rule.group
+                self._requests.append(self._own.ecs(group.account).modify(group.id, mark.rule.id, mark.description))
+
+    def _marked(self, mark: Mark) -> Rule:
+        """The rule as it is read back. Raises Transient if it is not shown with its marker, or is not ours with it."""
+        found: list[Rule] = []
+
+        def shown() -> bool:
+            rule = self._now(mark.rule)
+            found[:] = [rule] if rule is not None and rule.description == mark.description else []
+            return bool(found)
+
+        if not (shown() or self._delivery.retry.poll(shown)):
+            raise Transient(NOT_SHOWN)
+        if not is_ours(found[0], self._delivery.policy, self._delivery.region):
+            raise NotAdoptable(
+                f"{mark.rule.id} was changed at the same moment, and its marker does not fit: run it again"
+            )
+        return found[0]
+
+    def _now(self, rule: Rule) -> Rule | None:
+        """The rule with this id as it is now."""
+        rules = self._cloud.ecs(rule.group.account).rules(rule.group.id)
+        return next((one for one in rules if one.id == rule.id), None)
+
+    def _tag_again(self, adoption: Adoption) -> None:
+        """A sweep that found a group without rules of ours a moment ago may have removed the managed tag since."""
+        for party, keys in managed_tags(self._delivery.policy, adoption.marks).items():
+            [group] = self._cloud.ecs(party.account).groups([party.id])
+            if missing := [key for key in keys if group.tags.get(key) != "true"]:
+                self._delivery.retry(functools.partial(self._tags.put, [party], dict.fromkeys(missing, "true")))
+
+
+def _edit(mark: Mark, claim: Claim) -> Edit:
+    assert mark.rule.key is not None  # noqa: S101  # else there would be no mark
+    return Edit(mark.rule.key, frozenset({claim}), rule=mark.rule, claims=(claim,))
+
+
+def _refusal(group: Party, error: CloudError) -> Denial:
+    if isinstance(error, NoAccess):
+        return Denial(
+            ReasonCode.NO_ACCESS,
+            f"the person's own keys may not do this ({error.code}: {error.message})",
+            "use keys that may tag and modify rules there: docs/permissions.md",
+        )
+    return denials.refused_by_ecs(group, error.code, error.message)

@@ -1,0 +1,217 @@
+"""May a person's rule become a link, and what changes? Pure: everything comes from the snapshot, the policy and the time.
+
+a person's rule ─▶ the link that opens the same packets ─▶ may it exist, once the groups consent?
+                                                         ─▶ the rules that it needs: are they all there? ─▶ Adoption
+
+The rule stays where it is: its description becomes the marker, and its priority ours. So a rule that link-peer would write in
+another form, on another group, or beside further ones cannot be adopted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+from link_peer.domain import marker as markers
+from link_peer.domain.denial import PAUSED, LinkDenied
+from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.model import ALL, PRIORITY, Claim, Instance, Link, Marker, Party, Port, Rule
+from link_peer.domain.policy import Pause, Policy
+from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import Accept, Who, group_tags
+from link_peer.planning.consent import consents
+from link_peer.planning.decision import Question
+from link_peer.planning.evaluate import Need, Verdict, evaluate
+
+from link_peer_cli.adoption.expressible import NotAdoptable, is_in
+from link_peer_cli.clients.consents import Edit, adding
+
+
+class MoreToRead(LinkPeerError):
+    """The verdict depends on `questions`, which were not read yet."""
+
+    def __init__(self, questions: Iterable[Question]) -> None:
+        super().__init__("not everything was read")
+        self.questions = frozenset(questions)
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """A rule as it was read, and the description that makes it ours. `done`: it is ours already."""
+
+    rule: Rule
+    description: str
+    done: bool = False
+
+
+class Adoption(msgspec.Struct, frozen=True):
+    """What would be done: tags of each group (consent, and the managed tag), then a marker on each rule. `verdict` is the
+    link's, judged as if the groups had consented."""
+
+    link: Link
+    claim: Claim
+    marks: tuple[Mark, ...]
+    consent: tuple[tuple[Party, Edit], ...]
+    managed: tuple[tuple[Party, tuple[str, ...]], ...]
+    verdict: Verdict
+
+    @property
+    def due(self) -> list[Mark]:
+        """The rules that are still a person's."""
+        return [mark for mark in self.marks if not mark.done]
+
+
+def judge(
+    snapshot: Snapshot, policy: Policy, region: str, rule: Rule, link: Link, claim: Claim, now: float
+) -> Adoption:
+    """What adopting the rule would do. Raises NotAdoptable, or LinkDenied where the link may not exist.
+
+    The rules of both ends' groups, and of all other groups of the instances that are reached, were read.
+    """
+    if policy.paused is not Pause.NONE:
+        raise LinkDenied(PAUSED)
+    consent = _consent(snapshot, policy, link, claim, now)
+    groups = dict(snapshot.groups)
+    for group, edit in consent:
+        tags = {key: value for key, value in groups[group].tags.items() if key not in edit.drop}
+        groups[group] = msgspec.structs.replace(groups[group], tags={**tags, **edit.put})
+    verdict = evaluate(msgspec.structs.replace(snapshot, groups=groups), policy, link, now)
+    if verdict.open_questions:
+        raise MoreToRead(verdict.open_questions)
+    if verdict.denial:
+        raise LinkDenied(verdict.denial)
+    marks = tuple(_mark(snapshot, policy, region, rule, need, claim) for need in verdict.needs)
+    if rule.id not in {mark.rule.id for mark in marks}:
+        where = verdict.needs[0].key.group
+        raise NotAdoptable(
+            f"{rule.id} is on {rule.group}, and link-peer writes this link on {where}, the first group of the instance that "
+            "takes rules: request the link, then delete the rule"
+        )
+    for mark in marks:
+        if not mark.done:
+            _keeps_its_rank(snapshot, mark.rule)
+    managed = {
+        group: missing
+        for group, keys in managed_tags(policy, marks).items()
+        if (missing := tuple(key for key in keys if snapshot.groups[group].tags.get(key) != "true"))
+    }
+    return Adoption(link, claim, marks, consent, tuple(managed.items()), verdict)
+
+
+def is_ours(rule: Rule, policy: Policy, region: str) -> Marker | None:
+    """The marker of a rule of link-peer."""
+    return markers.owned(rule, policy.deployment, region, policy.home)
+
+
+def person_made(rule: Rule, policy: Policy, region: str) -> None:
+    """Raises NotAdoptable for a rule of another deployment. One with a damaged marker of ours counts as a person's."""
+    other = markers.parse(rule.description)
+    if other is not None and not markers.damaged(rule, policy.deployment, region, policy.home):
+        raise NotAdoptable(
+            f"{rule.id} belongs to the deployment {other.deployment} of link-peer, of account {other.home}: unlink it there"
+        )
+
+
+def _consent(
+    snapshot: Snapshot, policy: Policy, link: Link, claim: Claim, now: float
+) -> tuple[tuple[Party, Edit], ...]:
+    """The entries that are missing on the groups' tags. One for a request with an end has that end."""
+    found = []
+    sides = ((link.target, link.source), (link.source, link.target))
+    for target, source in sides[: 2 if link.mutual else 1]:
+        group = snapshot.groups.get(_group_of(snapshot, target))
+        asker: Party | Instance | None = source if source.is_group else snapshot.instances.get(source)
+        if group is None or asker is None:
+            continue  # `evaluate` says so
+        ports = link.ports or (ALL,)
+        _, missing = consents(policy, group, asker, target, ports, now)
+        if missing:
+            entry = Accept(Who(source.account, source.id), link.ports, "", claim.until)
+            found.append((group.party, adding(group.tags, group.party.account, [entry])))
+    return tuple(found)
+
+
+def _group_of(snapshot: Snapshot, party: Party) -> Party:
+    """The group that holds the rules for a party: for an instance the first one that no product manages."""
+    if party.is_group or party not in snapshot.instances:
+        return party
+    groups = snapshot.groups_of(snapshot.instances[party])
+    return next((group.party for group in groups if not group.managed), party)
+
+
+def _mark(snapshot: Snapshot, policy: Policy, region: str, rule: Rule, need: Need, claim: Claim) -> Mark:
+    """The one rule that a link needs here, and what its description becomes."""
+    same = [one for one in snapshot.rules.get(need.key.group, ()) if one.key == need.key and one.policy == "accept"]
+    ours = [one for one in same if is_ours(one, policy, region)]
+    theirs = [one for one in same if one not in ours]
+    if ours and not theirs:
+        return Mark(ours[0], ours[0].description, done=True)
+    if not theirs:
+        raise NotAdoptable(
+            f"link-peer needs a rule on {need.key.group} for this link that is not there: request the link, then delete "
+            f"{rule.id}"
+        )
+    for one in theirs:
+        person_made(one, policy, region)
+    if len(same) > 1:
+        double = next(one for one in theirs if one.id != rule.id or ours)
+        keeps = next(one.id for one in (*ours, rule, *theirs) if one.id != double.id)
+        raise NotAdoptable(
+            f"{double.id} and {keeps} on {need.key.group} are the same rule but for priority and description: delete one, "
+            f"aliyun ecs RevokeSecurityGroup --RegionId {region} --SecurityGroupId {need.key.group.id} "
+            f"--SecurityGroupRuleId.1 {double.id}"
+        )
+    marker = Marker(
+        policy.home, policy.deployment, need.key.id(policy.home, policy.deployment, region), (claim,), need.ends
+    )
+    return Mark(theirs[0], markers.render(marker))
+
+
+def _keeps_its_rank(snapshot: Snapshot, rule: Rule) -> None:
+    """Raises NotAdoptable where a drop rule would come before the rule once it has our priority, and does not now."""
+    if rule.priority >= PRIORITY or rule.key is None:
+        return
+    groups = {rule.group}
+    for one in snapshot.instances.values():
+        if is_in(one, rule.group):
+            groups |= {Party(one.party.account, group) for group in one.groups}
+    for other in (other for group in sorted(groups) for other in snapshot.rules.get(group, ())):
+        traffic = other.traffic
+        if (
+            other.policy != "drop"
+            or traffic is None
+            or traffic.direction != "ingress"
+            or other.priority <= rule.priority
+        ):
+            continue
+        if _overlap(traffic.port, rule.key.port):
+            raise NotAdoptable(
+                f"{rule.id} has priority {rule.priority}, and rules of link-peer have {PRIORITY}: {other.id} on {other.group}, "
+                f"which drops at {other.priority}, would then come first: delete or narrow that one"
+            )
+
+
+def _overlap(one: Port | None, other: Port) -> bool:
+    """Whether two rules may apply to one packet. A port list may name any."""
+    if one is None or ALL in (one, other):
+        return True
+    return one.protocol == other.protocol and one.low <= other.high and other.low <= one.high
+
+
+def managed_tags(policy: Policy, marks: Iterable[Mark]) -> dict[Party, tuple[str, ...]]:
+    """The keys of the tags by which a sweep finds these rules, by group."""
+    return {
+        mark.rule.group: group_tags(
+            policy.deployment, policy.home, instances=bool(mark.rule.key and mark.rule.key.dest)
+        )
+        for mark in marks
+    }
+
+
+def lost(marks: Iterable[Mark]) -> str:
+    """What the rules lose, for the records."""
+    told = []
+    for mark in marks:
+        rule = mark.rule
+        was = f"described as {rule.description!r}" if rule.description else "without a description"
+        told += [] if mark.done else [f"{rule.id}, priority {rule.priority}, {was}"]
+    return f"adopted: a person's rule {'; '.join(told)}" if told else "adopted"

@@ -1,0 +1,181 @@
+"""Finds a rule, and plans its adoption from what the cloud shows now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+from link_peer.domain.denial import LinkDenied
+from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.model import Claim, Party, Rule
+from link_peer.domain.request import Request
+from link_peer.engine.reader import Reader
+from link_peer.planning.authority import request_denial
+from link_peer.runtime.ports import Cloud, Record
+
+from link_peer_cli.adoption.expressible import link_of_rule
+from link_peer_cli.adoption.judge import Adoption, MoreToRead, is_ours, judge, lost, person_made
+from link_peer_cli.adoption.tags import tag_for
+from link_peer_cli.clients import aliyun
+from link_peer_cli.clients.group_tags import GroupTags
+from link_peer_cli.clients.log import AuditLog
+from link_peer_cli.clients.query import condition
+from link_peer_cli.clients.whatif.cloud import Change
+from link_peer_cli.inventory.reading import View
+from link_peer_cli.io.environment import Environment
+
+Progress = Callable[[int, int], None]
+GROUPS_PER_STEP = 20  # read between two steps of the progress
+THREADS = 4
+TEXT = 256  # characters of a request's reason, and of who asks
+VALID_SECONDS = 3600  # of a request
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """How the link is asked for: by the tag of the instance `asker`, else by a request. `name` is that of the adoption in the
+    audit log, and the request's id. `lost` is what the rule lost, where an earlier run recorded that."""
+
+    name: str
+    claim: Claim
+    asker: Party | None = None
+    lost: str = ""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What an adoption does. `tags` are those that the asking instance is given; `request` is what is posted on `queue`."""
+
+    rule: Rule
+    adoption: Adoption
+    wish: Wish
+    lost: str
+    tags: dict[str, str]
+    request: Request | None
+    queue: str
+
+    @property
+    def tagging(self) -> list[tuple[Party, dict[str, str], list[str]]]:
+        """The tags to set, and those to delete, of each group and of the asking instance."""
+        managed = {party: dict.fromkeys(keys, "true") for party, keys in self.adoption.managed}
+        consent = dict(self.adoption.consent)
+        found = []
+        for party in dict.fromkeys([*consent, *managed]):
+            edit = consent.get(party)
+            put = {**(edit.put if edit else {}), **managed.get(party, {})}
+            found.append((party, put, edit.drop if edit else []))
+        return [*found, (self.wish.asker, self.tags, [])] if self.wish.asker and self.tags else found
+
+
+class Planner:
+    """Raises LinkPeerError where the rule is not found or an account cannot be read, NotAdoptable and LinkDenied where it
+    cannot be adopted."""
+
+    def __init__(self, env: Environment, cloud: Cloud, tags: GroupTags) -> None:
+        self._env = env
+        self._cloud = cloud
+        self._tags = tags
+
+    def find(self, rule_id: str, group: str, accounts: Sequence[str], progress: Progress) -> Rule:
+        """The rule with an id: on a group, else on any group of these accounts. DescribeSecurityGroupAttribute lists the rules
+        of one group, and no call finds one by its id."""
+        reader = self._reader()
+        view = View(reader, self._env.policy)
+        if group:
+            groups = [view.find(group, "--group")]
+        else:
+            groups = [one.party for one in reader.all_groups(accounts) if one.rule_count]
+        for start in range(0, len(groups), GROUPS_PER_STEP):
+            progress(start, len(groups))
+            reader.rules(groups[start : start + GROUPS_PER_STEP])
+        for party in groups:
+            for rule in reader.rules_of(party):
+                if rule.id == rule_id:
+                    return rule
+        where = str(groups[0]) if group else f"a group of {', '.join(accounts)}"
+        text = f"{rule_id} is not a rule of {where} in {self._env.settings.region}"
+        raise LinkPeerError("; ".join([text, *view.problems]))
+
+    def history(self, name: str) -> list[Record]:
+        """What the log has of an adoption, by its name."""
+        log = AuditLog(self._env.settings, self._env.clock, self._env.keys)
+        ids = " or ".join(condition({field: name}) for field in ("request_id", "event_id"))
+        found = log.read(f"{condition({'function': 'adopt'})} and ({ids})")
+        return [one for one in found if name in (one.get("request_id"), one.get("event_id"))]
+
+    def plan(self, rule: Rule, wish: Wish) -> Plan:
+        """What adopting the rule would do."""
+        env, now = self._env, self._env.clock.now()
+        if not is_ours(rule, env.policy, env.settings.region):
+            person_made(rule, env.policy, env.settings.region)
+        view = self._around(rule)
+        adoption = self._judged(view, rule, wish.claim, now)
+        said = wish.lost or lost(adoption.marks)
+        if wish.asker:
+            tags = tag_for(view.scene.snapshot, env.policy, adoption.link, wish.asker, now)
+            return Plan(rule, adoption, wish, said, tags, None, "")
+        request, queue = self._request(adoption, wish, said, now)
+        return Plan(rule, adoption, wish, said, {}, request, queue)
+
+    def changes(self, plan: Plan) -> list[Change]:
+        """The `aliyun` commands that make the same changes, in order."""
+        region = self._env.settings.region
+        found = [
+            Change(party.account, command)
+            for party, put, drop in plan.tagging
+            for command in self._tags.commands(party, put, drop)
+        ]
+        return found + [
+            Change(mark.rule.group.account, aliyun.modify(region, mark.rule.group.id, mark.rule.id, mark.description))
+            for mark in plan.adoption.due
+        ]
+
+    def _reader(self) -> Reader:
+        return Reader(self._cloud, self._env.policy, self._env.clock, threads=THREADS, tolerant=True)
+
+    def _around(self, rule: Rule) -> View:
+        """Everything that decides: both ends with their groups, their members, and the rules of all of these."""
+        accounts, reader = sorted(self._env.policy.accounts), self._reader()
+        view = View(reader, self._env.policy)
+        ends = [rule.group]
+        if rule.key and rule.key.source.startswith("sg-"):
+            name, _, account = rule.key.source.partition("@")
+            ends += [Party(account, name)] if account in accounts else []
+            accounts = [end.account for end in ends]
+        else:
+            reader.everything(accounts)  # an address leads to its instance no other way
+        view.around(ends)
+        reader.rules(ends)
+        view.deciding([(end, rule.group) for end in ends])
+        if unread := [uid for uid in accounts if not reader.readable(uid)]:
+            raise LinkPeerError("; ".join(one for one in view.problems if any(uid in one for uid in unread)))
+        return view
+
+    def _judged(self, view: View, rule: Rule, claim: Claim, now: float) -> Adoption:
+        """The adoption; what its verdict turns out to depend on is read once."""
+        region, policy = self._env.settings.region, self._env.policy
+        link = link_of_rule(view.scene.snapshot, rule)
+        if not link.source.is_group:
+            view.around([link.source, link.target])
+            view.deciding([(link.source, link.target)])
+        try:
+            return judge(view.scene.snapshot, policy, region, rule, link, claim, now)
+        except MoreToRead as more:
+            view.answer(more.questions)
+        return judge(view.scene.snapshot, policy, region, rule, link, claim, now)
+
+    def _request(self, adoption: Adoption, wish: Wish, said: str, now: float) -> tuple[Request, str]:
+        """What is posted, and on which queue. Raises LinkDenied where the policy does not take it."""
+        env, link = self._env, adoption.link
+        queue = env.policy.accounts[link.source.account].queue or env.settings.queue  # it proves which account asks
+        request = Request(
+            wish.name,
+            "link",
+            env.settings.region,
+            link,
+            now + VALID_SECONDS,
+            wish.claim.until,
+            said[:TEXT],
+            self._tags.caller[:TEXT],
+        )
+        if denial := request_denial(env.policy, request, queue, now):
+            raise LinkDenied(denial)
+        return request, queue

@@ -1,0 +1,286 @@
+"""`link-peer adopt`: a rule that a person made becomes a link, and the packets pass throughout."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+from rich.markup import escape
+
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.exits import Exit
+from link_peer_cli.io.options import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from link_peer.domain.model import Marker, Rule
+    from link_peer.domain.policy import Policy
+    from link_peer.runtime.clock import Clock
+    from link_peer.runtime.delivery import Delivery
+    from link_peer.runtime.ports import Cloud, Record
+    from link_peer.runtime.retry import Retry
+    from link_peer.runtime.settings import Settings
+
+    from link_peer_cli.adoption.planner import Plan, Planner, Wish
+    from link_peer_cli.clients.group_tags import GroupTags
+    from link_peer_cli.io.environment import Environment
+
+RULE = re.compile(r"sgr-[0-9a-z]{1,42}")
+"""An id of a rule; with `adopt-` before it, it is the id of a request."""
+
+COLOURS = {"+": "green", "~": "yellow", "-": "red"}
+
+
+def adopt(
+    rule: Annotated[
+        str, typer.Argument(metavar="RULE", help="The rule: sgr-…, optionally with @<account uid or name>.")
+    ],
+    group: Annotated[
+        str, typer.Option(help="The group that has the rule; without, all groups are searched.", metavar="GROUP")
+    ] = "",
+    form: Annotated[str, typer.Option("--as", help="How the link is asked for.", metavar="request|tag")] = "request",
+    instance: Annotated[
+        str, typer.Option(help="With --as tag: the instance of the source group that is tagged.", metavar="INSTANCE")
+    ] = "",
+    until: Annotated[str, typer.Option(help="When the link ends: 2027-01-01T00:00:00Z, or in 12h, 30d.")] = "",
+    profile: Annotated[
+        list[str] | None,
+        typer.Option("--profile", help="A profile of the `aliyun` CLI with keys of another account; repeat for more."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Turn one rule that a person made into a link, with your own keys. Shows what changes, and asks.
+
+    The rule stays in place, so no packet is lost: consent and what asks for the link are written first, then the rule's
+    description becomes the marker of link-peer, and its priority 100. Run it again if it was stopped.
+    """
+    from link_peer.domain.errors import BadInput, LinkPeerError
+
+    from link_peer_cli.adoption.carry_out import CHANGED, Adopting
+    from link_peer_cli.adoption.judge import is_ours
+    from link_peer_cli.adoption.planner import Planner
+    from link_peer_cli.clients.group_tags import GroupTags
+    from link_peer_cli.io.environment import load_environment
+
+    rule_id, _, account = rule.partition("@")
+    _check(rule_id, form, instance, until)
+    env = load_environment(reading=dry_run)
+    tags = GroupTags(env, profile or [])
+    delivery, own = _delivery(env, tags)
+    cloud = delivery.cloud("adopt")
+    planner = Planner(env, cloud, tags)
+    found = _find(env, planner, rule_id, account, group, quiet=as_json)
+    wish = _wish(env, found, instance, until)
+    if marker := is_ours(found, env.policy, env.settings.region):
+        wish = _begun(planner, found, marker, wish, as_json=as_json)
+    plan = planner.plan(found, wish)
+    foreign = sorted({change.account for change in planner.changes(plan)} - tags.accounts.keys())
+    if not as_json:
+        _show(env, plan)
+    if dry_run:
+        _say_commands(planner, plan, as_json=as_json)
+        raise typer.Exit(Exit.DONE)
+    if foreign:
+        raise LinkPeerError(
+            f"nothing was changed: there are no keys of account {', '.join(foreign)}: give --profile with some"
+        )
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            raise BadInput("--yes", "it would ask before it changes anything: give --yes, or --dry-run to see what")
+        typer.confirm("Adopt it?", abort=True)
+        shown = planner.plan(found, wish)
+        if (shown.adoption, shown.tags) != (plan.adoption, plan.tags):
+            raise LinkPeerError(CHANGED)
+    record = Adopting(delivery, planner, cloud, own, tags).carry_out(plan)
+    if as_json:
+        print_json(_document(planner, plan, record))
+    else:
+        _report(plan, record)
+    raise typer.Exit(Exit.DONE if record.get("outcome") == "applied" else Exit.REFUSED)
+
+
+def _check(rule_id: str, form: str, instance: str, until: str) -> None:
+    """Report invalid options before a missing environment."""
+    from link_peer.domain.errors import BadInput
+    from link_peer.domain.tags import quoted
+
+    if not RULE.fullmatch(rule_id):
+        raise BadInput("rule", f"{quoted(rule_id)} is not sgr-…")
+    if form not in ("request", "tag"):
+        raise BadInput("--as", f"{quoted(form)} is not request or tag")
+    if (form == "tag") != bool(instance):
+        raise BadInput("--instance", "it goes with --as tag, which needs it: the instance that asks")
+    if instance and until:
+        raise BadInput("--until", "a tag's links end with the instance's tag link-until")
+
+
+def _delivery(env: Environment, tags: GroupTags) -> tuple[Delivery, Cloud]:
+    """What reads and records, with the role of the command; and the accounts as the person's own keys enter them."""
+    from link_peer.runtime.compose import open_delivery
+
+    from link_peer_cli.access.roles import PersonsAccounts
+    from link_peer_cli.clients.whatif.delivery import SECONDS, patient
+
+    def enter(settings: Settings, policy: Policy, clock: Clock, name: str, retry: Retry) -> Cloud:
+        return PersonsAccounts(settings, policy, clock, retry, name, reading=env.reading)
+
+    made = open_delivery("adopt", None, clock=env.clock, seconds=SECONDS, settings=env.settings, open_cloud=enter)
+    made = patient(made)
+    own = PersonsAccounts(
+        env.settings, env.policy, env.clock, made.retry, "adopt", reading=env.reading, own=tags.accounts
+    )
+    return made, own
+
+
+def _find(env: Environment, planner: Planner, rule_id: str, account: str, group: str, *, quiet: bool) -> Rule:
+    """The rule, with the progress of the search."""
+    from rich.progress import Progress
+
+    from link_peer_cli.inventory.reading import account_named
+
+    accounts = [account_named(env.policy, account, "rule")] if account else sorted(env.policy.accounts)
+    err = console(stderr=True)
+    with Progress(console=err, transient=True, disable=quiet or not err.is_terminal) as bar:
+        task = bar.add_task("groups read", total=None)
+        where = f"{group}@{account}" if group and account and "@" not in group else group
+        return planner.find(rule_id, where, accounts, lambda done, all_: bar.update(task, completed=done, total=all_))
+
+
+def _wish(env: Environment, rule: Rule, instance: str, until: str) -> Wish:
+    """How the link is asked for."""
+    from link_peer.domain.model import TAG, Claim
+
+    from link_peer_cli.adoption.planner import Wish
+    from link_peer_cli.io.inputs import ending, party
+
+    name = f"adopt-{rule.id}"
+    if instance:
+        source = rule.key.source.partition("@")[2] if rule.key else ""
+        return Wish(name, TAG, party(instance, "--instance", source or env.policy.home))
+    return Wish(name, Claim(name, ending(until, "--until", env.clock.now()) if until else None))
+
+
+def _begun(planner: Planner, rule: Rule, marker: Marker, wish: Wish, *, as_json: bool) -> Wish:
+    """The wish of an adoption that was stopped after the rule became ours. Exits if there is nothing left to do."""
+    history = planner.history(wish.name)
+    done = [record for record in history if record.get("outcome") == "applied"]
+    claims = [claim for claim in marker.claims if claim.request == wish.claim.request]
+    begun = [record for record in history if record["record"] == "intent"]
+    if done or not claims or not begun:
+        by = ", ".join(claim.request or "tag" for claim in marker.claims)
+        when = f", adopted {done[-1]['time']} by {done[-1].get('claimed_by', '')}" if done else ""
+        text = f"{rule.id} on {rule.group} is a rule of link-peer already, held by {by}{when}: nothing to do"
+        if as_json:
+            print_json({"rule": rule.id, "account": rule.group.account, "group": rule.group.id, "unchanged": text})
+        else:
+            console().print(escape(text), soft_wrap=True)
+        raise typer.Exit(Exit.DONE)
+    return msgspec.structs.replace(wish, claim=claims[0], lost=begun[0].get("detail", ""))
+
+
+def _show(env: Environment, plan: Plan) -> None:
+    """Print the link that the rule becomes, and what changes, in order."""
+    from link_peer_cli.inventory.shown import until as until_text
+
+    out = console()
+    end = until_text(env.clock.now(), plan.wish.claim.until) if plan.request else "with the tag"
+    out.print(
+        f"[bold]{escape(_title(plan))}[/bold]",
+        soft_wrap=True,
+    )
+    out.print(escape(f"  asked for by {_asked_by(plan)}; ends: {end}\nin this order:"), soft_wrap=True)
+    for sign, text in _steps(plan):
+        out.print(f"  [{COLOURS[sign]}]{sign} {escape(text)}[/{COLOURS[sign]}]", soft_wrap=True)
+    for mark in plan.adoption.due:
+        said = f"the description {mark.rule.description!r}" if mark.rule.description else "no description"
+        text = f"{mark.rule.id} stays in place. It loses {said} and its priority {mark.rule.priority}: link-peer's rules have 100"
+        out.print(escape(text), soft_wrap=True)
+
+
+def _steps(plan: Plan) -> Iterator[tuple[str, str]]:
+    """What changes, each with its sign."""
+    for group, edit in plan.adoption.consent:
+        yield from (("-", f"{group} accepts {text}") for text in edit.removed)
+        yield from (("+", f"{group} accepts {text}") for text in edit.added)
+    for group, keys in plan.adoption.managed:
+        yield "+", f"{group} is tagged {', '.join(keys)}"
+    for key, value in plan.tags.items():
+        yield "+", f"{plan.wish.asker} is tagged {key}={value}"
+    for mark in plan.adoption.due:
+        yield "~", f"{mark.rule.id} on {mark.rule.group} becomes a rule of link-peer"
+    if plan.request is not None:
+        yield "+", f"the request {plan.request.request_id} is posted to {plan.queue}"
+
+
+def _say_commands(planner: Planner, plan: Plan, *, as_json: bool) -> None:
+    """Print what a dry run prints besides the plan."""
+    from link_peer_cli.io.records import print_changes
+
+    if as_json:
+        print_json(_document(planner, plan, None))
+    else:
+        print_changes(console(), planner.changes(plan))
+
+
+def _title(plan: Plan) -> str:
+    link = plan.adoption.link
+    return f"{link.source} {'<->' if link.mutual else '->'} {link.target}, {_ports(plan)}"
+
+
+def _ports(plan: Plan) -> str:
+    from link_peer.domain.model import ports_text
+
+    return ports_text(plan.adoption.link.ports)
+
+
+def _asked_by(plan: Plan) -> str:
+    return f"the tag of {plan.wish.asker}" if plan.wish.asker else f"the request {plan.wish.name}"
+
+
+def _document(planner: Planner, plan: Plan, record: Record | None) -> dict[str, Any]:
+    """The plan and its outcome as JSON."""
+    link = plan.adoption.link
+    return {
+        "rules": [
+            {
+                "rule_id": mark.rule.id,
+                "account": mark.rule.group.account,
+                "group": mark.rule.group.id,
+                "priority": mark.rule.priority,
+                "description": mark.rule.description,
+                "becomes": mark.description,
+            }
+            for mark in plan.adoption.marks
+        ],
+        "from": str(link.source),
+        "to": str(link.target),
+        "ports": _ports(plan),
+        "asked_by": str(plan.wish.asker or plan.wish.name),
+        "queue": plan.queue,
+        "consent": [{"group": str(group), "added": edit.added} for group, edit in plan.adoption.consent],
+        "tags": plan.tags,
+        "commands": [msgspec.to_builtins(change) for change in planner.changes(plan)],
+        "record": record,
+    }
+
+
+def _report(plan: Plan, record: Record) -> None:
+    """Say what came of it, and what removes the link."""
+    from link_peer_cli.io.records import print_records
+
+    print_records(console(), "outcome", [record])
+    if record.get("outcome") != "applied":
+        return
+    link = plan.adoption.link
+    how = (
+        f"take the peer off the tag of {plan.wish.asker}"
+        if plan.wish.asker
+        else f"link-peer request unlink --from {link.source} --to {link.target}"
+    )
+    console().print(escape(f"It is link-peer's now. To close it: {how}"), soft_wrap=True)
