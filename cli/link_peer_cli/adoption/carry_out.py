@@ -29,11 +29,10 @@ from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Cloud, Record
 
 from link_peer_cli.adoption.expressible import NotAdoptable
-from link_peer_cli.adoption.judge import Adoption, Mark, is_ours, managed_tags
+from link_peer_cli.adoption.judge import CHANGED, Adoption, Mark, is_ours, managed_tags
 from link_peer_cli.adoption.planner import Plan, Planner
 from link_peer_cli.clients.group_tags import GroupTags
 
-CHANGED = "the rule, or a rule beside it, was changed or deleted since it was shown; it is not adopted: run it again"
 NOT_SHOWN = "the cloud does not show the change yet: run it again in a moment"
 
 
@@ -56,7 +55,8 @@ class Adopting:
         """
         adoption, region = plan.adoption, self._delivery.region
         name = {"event_id" if plan.wish.asker else "request_id": plan.wish.name}
-        audit = self._delivery.audit({**name, "claimed_by": self._tags.caller})
+        said = {**name, "claimed_by": self._tags.caller, "claimed_reason": plan.lost}
+        audit = self._delivery.audit(said)
         decision = Decision(
             adoption.link,
             "link",
@@ -82,7 +82,7 @@ class Adopting:
             decision = msgspec.structs.replace(decision, why=Denial(ReasonCode.NONE, str(trouble)))
         record = decision_record(decision, region, kind, rules=rules, api_requests=self._requests)
         audit.write([record])
-        return {**record, "claimed_by": self._tags.caller, **name}
+        return {**said, **record}
 
     def _change(self, plan: Plan) -> list[Rule]:
         """Make the changes, and return the rules as they are then."""
@@ -104,10 +104,7 @@ class Adopting:
 
         Raises NotAdoptable where something is not as it was shown, Transient where a tag does not show yet.
         """
-        rule = self._now(plan.rule)
-        if rule != plan.rule:
-            raise NotAdoptable(CHANGED)
-        again = self._planner.plan(rule, plan.wish)
+        again = self._planner.plan(plan.rule, plan.wish)
         if again.tagging:
             raise Transient(NOT_SHOWN)
         if {mark.rule.id: mark.rule for mark in again.adoption.marks} != {

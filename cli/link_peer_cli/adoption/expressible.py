@@ -65,10 +65,6 @@ def _key(rule: Rule) -> RuleKey:
 def _between_groups(snapshot: Snapshot, rule: Rule, key: RuleKey) -> Link:
     name, _, account = key.source.partition("@")
     source = Party(account, name)
-    if source == rule.group:
-        raise NotAdoptable(
-            f"{rule.id} lets members of {rule.group} reach each other, and a link needs two groups: leave it as it is"
-        )
     if key.port == ALL:
         other = RuleKey(source, str(rule.group), "", ALL)
         if not any(one.key == other and one.policy == "accept" for one in snapshot.rules.get(source, ())):

@@ -26,6 +26,8 @@ from link_peer.planning.evaluate import Need, Verdict, evaluate
 from link_peer_cli.adoption.expressible import NotAdoptable, is_in
 from link_peer_cli.clients.consents import Edit, adding
 
+CHANGED = "the rule, or one beside it, was changed or deleted since it was shown; it is not adopted: run it again"
+
 
 class MoreToRead(LinkPeerError):
     """The verdict depends on `questions`, which were not read yet."""
@@ -67,6 +69,8 @@ def judge(
 
     The rules of both ends' groups, and of all other groups of the instances that are reached, were read.
     """
+    if rule not in snapshot.rules[rule.group]:
+        raise NotAdoptable(CHANGED)
     if policy.paused is not Pause.NONE:
         raise LinkDenied(PAUSED)
     consent = _consent(snapshot, policy, link, claim, now)
@@ -79,13 +83,12 @@ def judge(
         raise MoreToRead(verdict.open_questions)
     if verdict.denial:
         raise LinkDenied(verdict.denial)
-    marks = tuple(_mark(snapshot, policy, region, rule, need, claim) for need in verdict.needs)
-    if rule.id not in {mark.rule.id for mark in marks}:
-        where = verdict.needs[0].key.group
+    if rule.key not in {need.key for need in verdict.needs}:
         raise NotAdoptable(
-            f"{rule.id} is on {rule.group}, and link-peer writes this link on {where}, the first group of the instance that "
-            "takes rules: request the link, then delete the rule"
+            f"{rule.id} is on {rule.group}, and link-peer writes this link on {verdict.needs[0].key.group}, the first group of the "
+            "instance that takes rules: request the link, then delete the rule"
         )
+    marks = tuple(_mark(snapshot, policy, region, rule, need, claim) for need in verdict.needs)
     for mark in marks:
         if not mark.done:
             _keeps_its_rank(snapshot, mark.rule)

@@ -62,8 +62,8 @@ def adopt(
     """
     from link_peer.domain.errors import BadInput, LinkPeerError
 
-    from link_peer_cli.adoption.carry_out import CHANGED, Adopting
-    from link_peer_cli.adoption.judge import is_ours
+    from link_peer_cli.adoption.carry_out import Adopting
+    from link_peer_cli.adoption.judge import CHANGED, is_ours
     from link_peer_cli.adoption.planner import Planner
     from link_peer_cli.clients.group_tags import GroupTags
     from link_peer_cli.io.environment import load_environment
