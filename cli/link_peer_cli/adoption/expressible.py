@@ -26,9 +26,11 @@ def link_of_rule(snapshot: Snapshot, rule: Rule) -> Link:
     The rules of its group, the instances of that group and, for a rule between addresses, those of all accounts were read.
     """
     key = _key(rule)
+    ports = () if key.port == ALL else (key.port,)
     if key.source.startswith("sg-"):
-        return _between_groups(snapshot, rule, key)
-    return Link(*_instances(snapshot, rule, key), () if key.port == ALL else (key.port,))
+        name, _, account = key.source.partition("@")
+        return Link(Party(account, name), rule.group, ports)
+    return Link(*_instances(snapshot, rule, key), ports)
 
 
 def _key(rule: Rule) -> RuleKey:
@@ -62,27 +64,15 @@ def _key(rule: Rule) -> RuleKey:
     return rule.key
 
 
-def _between_groups(snapshot: Snapshot, rule: Rule, key: RuleKey) -> Link:
-    name, _, account = key.source.partition("@")
-    source = Party(account, name)
-    if key.port == ALL:
-        other = RuleKey(source, str(rule.group), "", ALL)
-        if not any(one.key == other and one.policy == "accept" for one in snapshot.rules.get(source, ())):
-            raise NotAdoptable(
-                f"{rule.id} opens everything one way, from {source} to {rule.group}, and a link without ports opens both: "
-                f"narrow the rule to ports, or allow everything on {source} from {rule.group}, too"
-            )
-    return Link(source, rule.group, () if key.port == ALL else (key.port,))
-
-
 def _instances(snapshot: Snapshot, rule: Rule, key: RuleKey) -> tuple[Party, Party]:
     """The two instances of a rule from one address to another."""
     vpc = snapshot.groups[rule.group].vpc
     source = _with_address(snapshot.instances.values(), vpc, key.source, rule)
     if not key.dest:
+        port = "" if key.port == ALL else f" --port {key.port}"
         raise NotAdoptable(
-            f"{rule.id} admits {source.party} ({key.source}) to every instance of {rule.group}, and a link opens one: request a "
-            "link from it to each instance that it needs, then delete the rule"
+            f"{rule.id} admits {source.party} ({key.source}) to every address in {rule.group}, and a link opens one instance: for "
+            f"each that it needs, link-peer request link --from {source.party} --to i-…{port} --wait; then delete the rule"
         )
     members = [one for one in snapshot.instances.values() if is_in(one, rule.group)]
     target = _with_address(members, vpc, key.dest, rule)

@@ -173,6 +173,29 @@ def test_a_consent_with_another_end_is_replaced(lab: Lab, cli: Cli) -> None:
     assert lab.tags(db) == {"link-accept": full, "link-accept.2": f"{app.id}:tcp/3306", MANAGED: "true"}
 
 
+def test_an_entry_that_moves_leaves_no_empty_tag(lab: Lab, cli: Cli) -> None:
+    """It finds room in the first tag; its old tag had nothing else."""
+    app = lab.group()
+    db = lab.group(tags={"link-accept": "sg-other", "link-accept.2": f"{app.id}:tcp/3306~20000101T000000Z"})
+    rule = person(lab, db, app)
+    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert lab.tags(db) == {"link-accept": f"sg-other,{app.id}:tcp/3306", MANAGED: "true"}
+
+
+def test_a_drop_that_does_not_come_between_is_no_matter(lab: Lab, cli: Cli) -> None:
+    """One that came first before, one on other ports, one of egress; and any, for a rule that has our priority already."""
+    app, db = lab.group(), lab.group()
+    lab.instance(db)
+    person(lab, db, SourceCidrIp="10.9.0.0/16", Policy="drop", Priority="1")
+    person(lab, db, SourceCidrIp="10.0.0.0/8", Policy="drop", Priority="50", PortRange="22/22")
+    person(lab, db, SourceCidrIp="10.0.0.0/8", Policy="drop", Priority="50", IpProtocol="UDP")
+    egress(lab, db, IpProtocol="TCP", PortRange="3306/3306", DestCidrIp="10.0.0.0/8", Policy="drop", Priority="50")
+    rule = person(lab, db, app, Priority="2")
+    assert cli("adopt", rule, "--yes") == 0, cli.err
+    other = person(lab, db, app, Priority="100", PortRange="22/22")
+    assert cli("adopt", other, "--yes") == 0, cli.err
+
+
 def test_a_damaged_marker_is_mended(lab: Lab, cli: Cli) -> None:
     """A rule of ours to whose description someone added a note counts as a person's, so it can be adopted."""
     app, db = lab.group(), lab.group(f"*@{HOME}")
@@ -261,6 +284,16 @@ def _of_ours(lab: Lab, app: Group, db: Group) -> str:
     return person(lab, db, app)
 
 
+def _behind_a_drop_of_everything(lab: Lab, app: Group, db: Group) -> str:
+    person(lab, db, app, **ALL, Policy="drop", Priority="100")
+    return person(lab, db, app, Priority="99")
+
+
+def _one_way_between_instances(lab: Lab, app: Group, db: Group) -> str:
+    a, b = lab.instance(app), lab.instance(db)
+    return person(lab, db, SourceCidrIp=f"{a.private_ip}/32", DestCidrIp=f"{b.private_ip}/32", **ALL)
+
+
 def _behind_a_drop(lab: Lab, app: Group, db: Group) -> str:
     other = lab.group()
     lab.instance(db, other)
@@ -308,11 +341,13 @@ REFUSED: dict[str, tuple[Make, str]] = {
         lambda lab, _app, db: person(lab, db, SourceCidrIp="10.9.9.9/32"),
         "no instance of the policy's accounts has",
     ),
-    "an address to a whole group": (_to_all, "to every instance of"),
+    "an address to a whole group": (_to_all, "--port tcp/3306 --wait; then delete the rule"),
     "another group of the instance": (_to_a_second_group, "the first group of the instance"),
     "everything one way": (lambda lab, app, db: person(lab, db, app, **ALL), "opens everything one way"),
     "two of a kind": (_twice, "are the same rule but for priority and description: delete one"),
     "one of ours beside it": (_of_ours, "are the same rule but for priority and description: delete one"),
+    "everything one way between instances": (_one_way_between_instances, "opens everything one way"),
+    "a drop of everything in between": (_behind_a_drop_of_everything, "would then come first"),
     "a drop in between": (_behind_a_drop, "would then come first"),
     "another deployment": (
         lambda lab, app, db: person(
@@ -363,10 +398,12 @@ def test_a_locked_group_and_a_strange_account_are_refused(lab: Lab, cli: Cli) ->
     rule = person(lab, db, app)
     assert cli("adopt", rule, "--yes") == 1
     assert "locked" in cli.err
-    foreign = person(lab, lab.group(), lab.group(account=PEER))
+    source = lab.group(account=PEER)
+    foreign = [person(lab, lab.group(), source), person(lab, lab.group(), source, **ALL)]
     lab.policy(accounts={HOME: POLICY["accounts"][HOME]})
-    assert cli("adopt", foreign, "--yes") == 1
-    assert "unknown-account" in cli.err
+    for one in foreign:
+        assert cli("adopt", one, "--yes") == 1
+        assert "unknown-account" in cli.err
     assert lab.changes() == 0
 
 
@@ -495,18 +532,24 @@ def test_it_asks_first(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, answ
     assert lab.reasons(db) == ([f"req:adopt-{rule}"] if answer == "y" else [])
 
 
-def test_a_rule_that_changed_while_it_asked_is_left_alone(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is done is what was shown: the ports are others now."""
+@pytest.mark.parametrize("what", ["ports", "tags"])
+def test_what_changed_while_it_asked_is_shown_again(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """What is done is what was shown."""
     app, db = lab.group(), lab.group()
     rule = person(lab, db, app)
     typed = io.StringIO("y\n")
     monkeypatch.setattr(typed, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stdin", typed)
-    change = lambda *_args, **_more: lab.modify(db, lab.raw_rules(db)[0], PortRange="22/22")  # noqa: E731
-    monkeypatch.setattr("typer.confirm", change)
+    changes = {
+        "ports": lambda: lab.modify(db, lab.raw_rules(db)[0], PortRange="22/22"),
+        "tags": lambda: lab.tag(db, link_accept="sg-other"),
+    }
+    monkeypatch.setattr("typer.confirm", lambda *_args, **_more: changes[what]())
     assert cli("adopt", rule) == 1
-    assert "was changed or deleted since" in cli.err + cli.out
-    assert (lab.rules(db), lab.reasons(db)) == ([f"{app.id} tcp/22"], [])
+    assert "changed or deleted since" in cli.err
+    assert (len(lab.rules(db)), lab.reasons(db), lab.records("intent")) == (1, [], [])
 
 
 # what happens meanwhile
@@ -599,6 +642,20 @@ def test_a_tag_that_does_not_show_yet_is_told(lab: Lab, cli: Cli) -> None:
     lab.cloud.ecs.read_lag.tags = 0.0
     assert cli("adopt", rule, "--yes") == 0, cli.err
     assert lab.reasons(db) == [f"req:adopt-{rule}"]
+
+
+def test_a_marker_that_does_not_show_yet_is_told(lab: Lab, cli: Cli) -> None:
+    """The next run finds it, posts the request and records the outcome."""
+    app, db = lab.group(), lab.group()
+    rule = person(lab, db, app)
+    lab.cloud.clock.sleep(100)
+    lab.cloud.ecs.read_lag.rules = 30.0
+    assert cli("adopt", rule, "--yes") == 1
+    assert "does not show the change yet" in lab.records("attempt")[0]["detail"]
+    assert lab.queued() == []
+    lab.cloud.clock.sleep(100)
+    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert (lab.outcome()["outcome"], len(lab.queued())) == ("applied", 1)
 
 
 def test_keys_that_may_not_modify_are_told(lab: Lab, cli: Cli) -> None:

@@ -1,0 +1,67 @@
+"""Which rules are links: what the local cloud does not have, and what cannot be told from one address."""
+
+from __future__ import annotations
+
+import pytest
+from link_peer.domain.model import ALL, Group, Instance, Link, Party, Port, Rule, RuleKey, Traffic
+from link_peer.domain.snapshot import Snapshot
+from link_peer_cli.adoption.expressible import NotAdoptable, link_of_rule
+
+HOME, PEER = "1000000000000001", "1000000000000002"
+DB = Party(HOME, "sg-db")
+TCP = Port("tcp", 1, 1)
+
+
+def rule(key: RuleKey | None = None, other: Traffic | None = None) -> Rule:
+    return Rule(DB, "sgr-1", key, "accept", 1, other=other)
+
+
+def instance(name: str, vpc: str, ip: str, *groups: str, account: str = HOME) -> Instance:
+    return Instance(Party(account, name), vpc, groups, ip)
+
+
+def snapshot(*instances: Instance) -> Snapshot:
+    return Snapshot(instances={one.party: one for one in instances}, groups={DB: Group(DB, "vpc-a")})
+
+
+@pytest.mark.parametrize(
+    ("traffic", "said"),
+    [
+        (Traffic("ingress", "", "", TCP), "a prefix list"),
+        (Traffic("ingress", "10.0.0.1/32", "", None), "a port list"),
+        (Traffic("ingress", f"sg-app@{HOME}", "", TCP, (1, 2)), "source ports"),
+        (None, "IPv6"),
+    ],
+)
+def test_what_names_no_party_or_no_ports_is_no_link(traffic: Traffic | None, said: str) -> None:
+    with pytest.raises(NotAdoptable, match=said):
+        link_of_rule(snapshot(), rule(other=traffic))
+
+
+def test_an_address_means_the_instance_in_the_groups_own_vpc() -> None:
+    """Where addresses are unique. The same address elsewhere is another instance."""
+    near, far = instance("i-a", "vpc-a", "10.0.0.1"), instance("i-b", "vpc-b", "10.0.0.1", account=PEER)
+    db = instance("i-db", "vpc-a", "10.0.0.9", "sg-db")
+    key = RuleKey(DB, "10.0.0.1/32", "10.0.0.9/32", TCP)
+    assert link_of_rule(snapshot(near, far, db), rule(key)) == Link(near.party, db.party, (TCP,))
+    assert link_of_rule(snapshot(far, db), rule(key)) == Link(far.party, db.party, (TCP,))
+
+
+def test_an_address_of_several_instances_elsewhere_means_none() -> None:
+    """Nothing tells which is meant."""
+    two = [instance(name, f"vpc-{name}", "10.0.0.1") for name in ("i-a", "i-b")]
+    with pytest.raises(NotAdoptable, match="several instances have: i-a@1000000000000001, i-b@1000000000000001"):
+        link_of_rule(snapshot(*two), rule(RuleKey(DB, "10.0.0.1/32", "10.0.0.9/32", TCP)))
+
+
+def test_the_destination_is_a_member_of_the_group() -> None:
+    """An instance that has the address and is not in the group does not receive by its rules."""
+    source, other = instance("i-a", "vpc-a", "10.0.0.1"), instance("i-x", "vpc-a", "10.0.0.9", "sg-x")
+    with pytest.raises(NotAdoptable, match=r"10\.0\.0\.9/32"):
+        link_of_rule(snapshot(source, other), rule(RuleKey(DB, "10.0.0.1/32", "10.0.0.9/32", TCP)))
+
+
+def test_everything_between_two_instances_is_a_mutual_link() -> None:
+    source, target = instance("i-a", "vpc-a", "10.0.0.1"), instance("i-b", "vpc-a", "10.0.0.9", "sg-db")
+    key = RuleKey(DB, "10.0.0.1/32", "10.0.0.9/32", ALL)
+    assert link_of_rule(snapshot(source, target), rule(key)) == Link(source.party, target.party)
