@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from msgspec.structs import replace
 
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.activation import SERVICES
@@ -25,6 +26,7 @@ from link_peer_local.core.identity import Caller
 from link_peer_local.core.names import World
 from link_peer_local.core.principals import Role, trust_text
 from link_peer_local.core.project import ROOT
+from link_peer_local.ecs.state import Group
 from link_peer_local.ram.documents import READER, RoleFiles, home_roles, peer_roles, render
 
 WORLDS = Path(__file__).parent / "worlds"
@@ -198,9 +200,18 @@ class _Loader:
             group_id=group.get("id"),
         )
         for permission in group.get("rules", ()):
+            given = dict(permission)
+            rule_id = given.pop("SecurityGroupRuleId", None)
             params = {"RegionId": self.cloud.region, "SecurityGroupId": made.id}
-            params.update({f"Permissions.1.{name}": str(value) for name, value in permission.items()})
+            params.update({f"Permissions.1.{name}": str(value) for name, value in given.items()})
             self.cloud.ecs.call(Caller(account, f"acs:ram::{account}:root"), "AuthorizeSecurityGroup", params)
+            if rule_id:
+                self._name_last_rule(made, rule_id)
+
+    def _name_last_rule(self, group: Group, rule_id: str) -> None:
+        now = self.cloud.clock.now()
+        *others, last = group.rules.at(now)
+        group.rules.change(now, lambda _rules: (*others, replace(last, id=rule_id)))
 
     def _instance(self, instance: dict[str, Any]) -> None:
         self.cloud.ecs.create_instance(

@@ -1,4 +1,4 @@
-"""Which rules are links: what the local cloud does not have, and what cannot be told from one address."""
+"""Which rules are links: what the local cloud does not have, and what one address does not tell."""
 
 from __future__ import annotations
 

@@ -216,9 +216,9 @@ def managed_tags(policy: Policy, marks: Iterable[Mark]) -> dict[Party, tuple[str
 
 def lost(marks: Iterable[Mark]) -> str:
     """What the rules lose, for the records."""
-    told = []
+    found = []
     for mark in marks:
         rule = mark.rule
         was = f"described as {rule.description!r}" if rule.description else "without a description"
-        told += [] if mark.done else [f"{rule.id}, priority {rule.priority}, {was}"]
-    return f"adopted: a person's rule {'; '.join(told)}" if told else "adopted"
+        found += [] if mark.done else [f"{rule.id}, priority {rule.priority}, {was}"]
+    return f"adopted: a person's rule {'; '.join(found)}" if found else "adopted"

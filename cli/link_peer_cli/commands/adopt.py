@@ -142,7 +142,7 @@ def _find(env: Environment, planner: Planner, rule_id: str, account: str, group:
     """The rule, with the progress of the search."""
     from rich.progress import Progress
 
-    from link_peer_cli.inventory.reading import account_named
+    from link_peer_cli.io.inputs import account_named
 
     accounts = [account_named(env.policy, account, "rule")] if account else sorted(env.policy.accounts)
     err = console(stderr=True)

@@ -234,9 +234,9 @@ def test_links_and_explain_say_who_adopted_it(lab: Lab, cli: Cli) -> None:
     assert link["why"] == [f"adopt-{rule}"]
     assert link["asked_by"] == [f"adopt-{rule}: acs:ram::{HOME}:root"]
     assert f"{rule}, priority 1, described as 'orders'" in link["reasons"][0]
-    code, [told] = cli.json("explain", app.id, db.id, "tcp/3306")
-    assert (code, told["rules"]) == (0, [])
-    assert told["links"][0]["asked_by"] == link["asked_by"]
+    code, [explained] = cli.json("explain", app.id, db.id, "tcp/3306")
+    assert (code, explained["rules"]) == (0, [])
+    assert explained["links"][0]["asked_by"] == link["asked_by"]
 
 
 def test_the_log_has_an_intent_before_the_first_change(lab: Lab, cli: Cli) -> None:
@@ -602,7 +602,7 @@ def test_a_lock_that_comes_meanwhile_wins(lab: Lab, cli: Cli) -> None:
     assert lab.reasons(db) == []
 
 
-def test_a_second_rule_that_comes_meanwhile_is_told(lab: Lab, cli: Cli) -> None:
+def test_a_second_rule_that_comes_meanwhile_is_reported(lab: Lab, cli: Cli) -> None:
     """Of two equal rules, neither is adopted."""
     app, db = lab.group(), lab.group()
     rule = person(lab, db, app)
@@ -630,7 +630,7 @@ def test_a_managed_tag_that_a_sweep_takes_meanwhile_is_written_again(lab: Lab, c
     assert lab.tags(db)[MANAGED] == "true"
 
 
-def test_a_tag_that_does_not_show_yet_is_told(lab: Lab, cli: Cli) -> None:
+def test_a_tag_that_does_not_show_yet_is_reported(lab: Lab, cli: Cli) -> None:
     """Reads lag behind changes; a moment later it goes on."""
     app, db = lab.group(), lab.group()
     rule = person(lab, db, app)
@@ -644,7 +644,7 @@ def test_a_tag_that_does_not_show_yet_is_told(lab: Lab, cli: Cli) -> None:
     assert lab.reasons(db) == [f"req:adopt-{rule}"]
 
 
-def test_a_marker_that_does_not_show_yet_is_told(lab: Lab, cli: Cli) -> None:
+def test_a_marker_that_does_not_show_yet_is_reported(lab: Lab, cli: Cli) -> None:
     """The next run finds it, posts the request and records the outcome."""
     app, db = lab.group(), lab.group()
     rule = person(lab, db, app)
@@ -658,7 +658,7 @@ def test_a_marker_that_does_not_show_yet_is_told(lab: Lab, cli: Cli) -> None:
     assert (lab.outcome()["outcome"], len(lab.queued())) == ("applied", 1)
 
 
-def test_keys_that_may_not_modify_are_told(lab: Lab, cli: Cli) -> None:
+def test_keys_that_may_not_modify_are_reported(lab: Lab, cli: Cli) -> None:
     """The outcome is denied; the rule is as it was."""
     app, db = lab.group(), lab.group()
     rule = person(lab, db, app)

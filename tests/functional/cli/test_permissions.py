@@ -56,6 +56,7 @@ COMMANDS = {
     ),
     "sweep": ("sweep",),
     "close": ("close", "--all", "--yes"),
+    "adopt": ("adopt", "{rule}", "--yes"),
     "reopen": ("reopen", "--all"),
     "invoke": ("invoke", "auto_link", "-"),
     "replay": ("replay", "1-0"),
@@ -112,6 +113,10 @@ def test_a_command_needs_no_more(
     instance = lab.instance(app_group, tags={"link-peer": f"{db.id}@{PEER}"})
     lab.instance(db)
     lab.cross_account(lab.request(app_group, db, "tcp/1"))
+    cache = lab.group()
+    rule = lab.authorize(
+        cache, IpProtocol="TCP", PortRange="1/1", SourceGroupId=app_group.id, NicType="intranet", Priority="1"
+    )
     lab.policy(tests=[{"from": f"{app_group.id}@{HOME}", "deny": [f"{db.id}@{PEER}:tcp/22"]}])
     lab.cloud.world.policy = str(lab.policy_path)
     lab.cloud.endpoint = "http://127.0.0.1:1"
@@ -120,7 +125,8 @@ def test_a_command_needs_no_more(
     plan = str(tmp_path / "plan.json")
     Cli(capsys)("sweep", "--dry-run", "--out", plan)
     asked.clear()
-    Cli(capsys)(*(part.format(instance=instance.id, group=db.id, plan=plan) for part in COMMANDS[command]))
+    given = {"instance": instance.id, "group": db.id, "plan": plan, "rule": rule}
+    Cli(capsys)(*(part.format(**given) for part in COMMANDS[command]))
     role, home, peer = rows()[command]
     used: dict[tuple[str, str], set[str]] = {}
     for caller, action in asked:

@@ -72,6 +72,17 @@ def test_the_shop_world() -> None:
     assert (rule["Policy"], rule["PortRange"]) == ("Drop", "22/22")
 
 
+def test_a_rule_of_a_world_has_the_id_that_it_is_given() -> None:
+    """So that a page can name it."""
+    cloud = LocalCloud(VirtualClock())
+    world.load(cloud, "by-hand")
+    params = {"RegionId": "cn-qingdao", "SecurityGroupId": "sg-bp1shopdb0000000000a"}
+    caller = Caller(HOME, f"acs:ram::{HOME}:root")
+    rules = cloud.ecs.call(caller, "DescribeSecurityGroupAttribute", params)["Permissions"]["Permission"]
+    ports = {rule["SecurityGroupRuleId"]: rule["PortRange"] for rule in rules}
+    assert ports == {"sgr-bp1shopdb000000000a": "3306/3306", "sgr-bp1shopssh00000000a": "22/22"}
+
+
 def test_keys_are_new_each_time() -> None:
     """So no access key of a local cloud can be reused."""
     clouds = [LocalCloud(), LocalCloud()]
