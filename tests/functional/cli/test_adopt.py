@@ -111,6 +111,19 @@ def test_a_mutual_pair_is_adopted_together(lab: Lab, cli: Cli) -> None:
     assert cli("explain", app.id, f"{db.id}@{PEER}") == 0, cli.err
 
 
+def test_a_mutual_pair_is_held_by_the_tag_of_one_instance(lab: Lab, cli: Cli) -> None:
+    """Of the source's group; the sweep keeps both rules."""
+    app, db = lab.group(), lab.group()
+    asking = lab.instance(app)
+    lab.instance(db)
+    there, back = person(lab, db, app, **ALL), person(lab, app, db, **ALL)
+    assert cli("adopt", there, "--as", "tag", "--instance", asking.id, "--yes") == 0, cli.err
+    assert lab.tags(asking) == {"link-peer": db.id}
+    lab.sweep()
+    assert (ids(lab, app), ids(lab, db)) == ([back], [there])
+    assert lab.reasons(app) == lab.reasons(db) == ["tag"]
+
+
 def test_the_half_that_is_ours_joins(lab: Lab, cli: Cli) -> None:
     """Of a mutual link whose other rule link-peer has already, the person's half is adopted; the request holds both."""
     app, db = lab.pair()
@@ -731,6 +744,33 @@ def test_running_it_again_finishes_whatever_stopped_it(
         assert form == "tag" or lab.queued(), call
         lab.sweep()
         assert {(group.id, one) for group in (app, db) for one in ids(lab, group)} == rules, call
+        call += 1
+    assert call > 15
+
+
+@pytest.mark.parametrize("form", ["request", "tag"])
+def test_a_sweep_at_any_moment_takes_nothing(
+    make_lab: Callable[[], Lab], capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    """Nor does what the queue delivers: before each call of the command, both run. Then it is adopted, at once or by the next
+    run."""
+    call, reached = 0, True
+    while reached:
+        lab = make_lab()
+        cli = Cli(capsys)
+        app, db = lab.group(), lab.group()
+        asking = lab.instance(app)
+        rule = person(lab, db, app)
+        options = ["adopt", rule, "--yes"] + (["--as", "tag", "--instance", asking.id] if form == "tag" else [])
+        between = lab.interrupt(call, lambda lab=lab, asking=asking: (lab.sweep(), lab.auto_link(lab.event(asking))))
+        code = cli(*options)
+        reached = between()
+        assert ids(lab, db) == [rule], call
+        if code:
+            assert cli(*options) == 0, (call, cli.err)
+        lab.sweep()
+        assert (ids(lab, db), lab.reasons(db)) == ([rule], ["tag" if form == "tag" else f"req:adopt-{rule}"]), call
+        assert lab.tags(db)[MANAGED] == "true", call
         call += 1
     assert call > 15
 
