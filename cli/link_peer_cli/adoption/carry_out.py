@@ -150,8 +150,9 @@ class Adopting:
     def _tag_again(self, adoption: Adoption) -> None:
         """A sweep that found a group without rules of ours a moment ago may have removed the managed tag since."""
         for party, keys in managed_tags(self._delivery.policy, adoption.marks).items():
-            [group] = self._cloud.ecs(party.account).groups([party.id])
-            if missing := [key for key in keys if group.tags.get(key) != "true"]:
+            shown = self._cloud.ecs(party.account).groups([party.id])
+            tags = {key for group in shown for key, value in group.tags.items() if value == "true"}
+            if missing := [key for key in keys if key not in tags]:
                 self._delivery.retry(functools.partial(self._tags.put, [party], dict.fromkeys(missing, "true")))
 
 

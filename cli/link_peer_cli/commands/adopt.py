@@ -69,7 +69,7 @@ def adopt(
     from link_peer_cli.io.environment import load_environment
 
     rule_id, _, account = rule.partition("@")
-    _check(rule_id, form, instance, until)
+    _check(rule_id, group, form, instance, until)
     env = load_environment(reading=dry_run)
     tags = GroupTags(env, profile or [])
     delivery, own = _delivery(env, tags)
@@ -105,13 +105,15 @@ def adopt(
     raise typer.Exit(Exit.DONE if record.get("outcome") == "applied" else Exit.REFUSED)
 
 
-def _check(rule_id: str, form: str, instance: str, until: str) -> None:
+def _check(rule_id: str, group: str, form: str, instance: str, until: str) -> None:
     """Report invalid options before a missing environment."""
     from link_peer.domain.errors import BadInput
-    from link_peer.domain.tags import quoted
+    from link_peer.domain.tags import is_group_id, quoted
 
     if not RULE.fullmatch(rule_id):
         raise BadInput("rule", f"{quoted(rule_id)} is not sgr-…")
+    if group and not is_group_id(group.partition("@")[0]):
+        raise BadInput("--group", f"{quoted(group)} is not sg-…, optionally with @<account uid or name>")
     if form not in ("request", "tag"):
         raise BadInput("--as", f"{quoted(form)} is not request or tag")
     if (form == "tag") != bool(instance):
@@ -172,7 +174,7 @@ def _begun(planner: Planner, rule: Rule, marker: Marker, wish: Wish, *, as_json:
     done = [record for record in history if record.get("outcome") == "applied"]
     claims = [claim for claim in marker.claims if claim.request == wish.claim.request]
     begun = [record for record in history if record["record"] == "intent"]
-    if done or not claims or not begun:
+    if done or not claims or (wish.asker and not begun):  # the claim of a request names the adoption
         by = ", ".join(claim.request or "tag" for claim in marker.claims)
         when = f", adopted {done[-1]['time']} by {done[-1].get('claimed_by', '')}" if done else ""
         text = f"{rule.id} on {rule.group} is a rule of link-peer already, held by {by}{when}: nothing to do"
@@ -181,7 +183,7 @@ def _begun(planner: Planner, rule: Rule, marker: Marker, wish: Wish, *, as_json:
         else:
             console().print(escape(text), soft_wrap=True)
         raise typer.Exit(Exit.DONE)
-    return msgspec.structs.replace(wish, claim=claims[0], lost=begun[0].get("detail", ""))
+    return msgspec.structs.replace(wish, claim=claims[0], lost=begun[0].get("detail", "") if begun else "")
 
 
 def _show(env: Environment, plan: Plan) -> None:

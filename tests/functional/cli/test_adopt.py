@@ -476,6 +476,8 @@ def test_a_tag_cannot_name_an_instance_abroad(lab: Lab, cli: Cli) -> None:
     ("options", "said"),
     [
         (("sg-1",), "'sg-1' is not sgr-"),
+        (("sgr-1", "--group", "i-1"), "'i-1' is not sg-"),
+        (("sgr-1", "--group", "sg-none"), "'sg-none' does not exist"),
         (("sgr-1", "--as", "wish"), "'wish' is not request or tag"),
         (("sgr-1", "--as", "tag"), "--as tag, which needs it"),
         (("sgr-1", "--instance", "i-1"), "--as tag, which needs it"),
@@ -484,7 +486,7 @@ def test_a_tag_cannot_name_an_instance_abroad(lab: Lab, cli: Cli) -> None:
     ],
 )
 def test_what_cannot_be_meant_is_a_usage_error(cli: Cli, options: tuple[str, ...], said: str) -> None:
-    """Before anything is read."""
+    """Before anything is changed."""
     assert cli("adopt", *options) == 2
     assert said in cli.err
 
@@ -786,6 +788,20 @@ def test_a_request_that_cannot_be_posted_is_posted_by_the_next_run(lab: Lab, cli
     assert cli("adopt", rule, "--yes") == 0, cli.err
     [posted] = lab.queued()
     assert "described as 'orders'" in posted["reason"]
+
+
+def test_what_the_log_does_not_show_yet_is_known_by_the_claim(lab: Lab, cli: Cli) -> None:
+    """A record is found some seconds after it was written: the rule itself says that its adoption was begun."""
+    app, db = lab.group(), lab.group("*")
+    rule = person(lab, db, app)
+    marker = (
+        f"link-peer/2 dep=prod home={HOME} id={lab.rule_id(db, app, 'tcp/3306')} by=req:adopt-{rule}~20990101T000000Z"
+    )
+    lab.modify(db, lab.raw_rules(db)[0], Description=marker, Priority="100")
+    assert cli("adopt", rule, "--yes") == 0, cli.err
+    [posted] = lab.queued()
+    assert (posted["request_id"], posted["until"]) == (f"adopt-{rule}", FOREVER)
+    assert lab.reasons(db) == [f"req:adopt-{rule}~20990101T000000Z"]
 
 
 def test_a_rule_of_ours_is_left_as_it_is(lab: Lab, cli: Cli) -> None:
