@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from link_peer.alicloud.unanswered import unanswered
 from link_peer.domain.errors import LinkPeerError, Transient
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.ports import Record
@@ -101,7 +102,8 @@ def read_error(error: Any) -> LinkPeerError:
     status, code = int(answer.get_resp_status() or 0), str(answer.get_error_code())
     if 400 <= status < 500 and status != 429 and not code.endswith("QuotaExceed"):
         return LinkPeerError(f"the audit log cannot be read: {error}")
-    return Transient(f"the audit log cannot be read now: {'no response' if code == 'LogRequestError' else code}")
+    silent = unanswered(answer) or ("no response" if code == "LogRequestError" else code)
+    return Transient(f"the audit log cannot be read now: {silent}")
 
 
 def _record(log: Any) -> Record:

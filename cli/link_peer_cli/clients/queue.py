@@ -43,7 +43,7 @@ class Letter(msgspec.Struct, frozen=True):
 
 def peek(settings: Settings, home: str, queue: str) -> list[Letter]:
     """Return the first messages of a queue, at most LETTERS, and leave them there. Raises as `check_queue` does."""
-    from link_peer.alicloud.mns import account
+    from link_peer.alicloud.mns import account, trouble
     from mns.mns_exception import MNSExceptionBase
 
     client = account(settings, home).get_queue(queue)
@@ -53,7 +53,7 @@ def peek(settings: Settings, home: str, queue: str) -> list[Letter]:
     except MNSExceptionBase as error:
         if error.type == "MessageNotExist":
             return []
-        raise LinkPeerError(str(error.type)) from error
+        raise LinkPeerError(trouble(error, settings, home)) from error
     return [Letter(one.message_id, int(one.enqueue_time) / 1000, _plain(one.message_body)) for one in found]
 
 
@@ -72,7 +72,7 @@ def check_queue(settings: Settings, home: str, queue: str) -> None:
 
 def _attributes(settings: Settings, home: str, queue: str) -> int:
     """How many messages are visible, or delivered and not acknowledged."""
-    from link_peer.alicloud.mns import account
+    from link_peer.alicloud.mns import account, trouble
     from mns.mns_exception import MNSExceptionBase
 
     try:
@@ -81,4 +81,4 @@ def _attributes(settings: Settings, home: str, queue: str) -> int:
             found = account(settings, home).get_queue(queue).get_attributes()
             return int(found.active_messages) + int(found.inactive_messages)
     except MNSExceptionBase as error:
-        raise LinkPeerError(str(error.type)) from error
+        raise LinkPeerError(trouble(error, settings, home)) from error

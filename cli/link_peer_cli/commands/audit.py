@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.lines import CELLS
 from link_peer_cli.io.options import JsonLines
 from link_peer_cli.io.pager import paged
 from link_peer_cli.io.progress import waiting
@@ -96,7 +97,6 @@ def audit(
     from link_peer_cli.inventory.wording import wording
     from link_peer_cli.io.environment import load_environment
     from link_peer_cli.io.inputs import matching, moment, with_uid
-    from link_peer_cli.io.lines import CELLS
 
     fields = {
         "outcome": matching(outcome, "--outcome", "applied|unchanged|removed|denied|failed"),
@@ -123,18 +123,25 @@ def audit(
         return
     log = AuditLog(env.settings, env.clock, env.keys)
     form = Form.JSON if as_json else Form.CSV if as_csv else Form.LINES if sys.stdout.isatty() else Form.TSV
-    if form in (Form.CSV, Form.TSV):
-        (print_csv if form is Form.CSV else print_tsv)([FIELDS if form is Form.CSV else CELLS])
     names = wording(env.policy, 0).names
     if not follow:
         with waiting("reading the audit log"):
             records = whole_story(log, story, start) if story else log.read(query, start)
+        _print_header(form)
         with paged(unless=form is not Form.LINES):
             _print(records, form, limit, names, f"the story of {story}" if story else "audit log")
         return
+    _print_header(form)
     with contextlib.suppress(KeyboardInterrupt):
         for records in follow_log(log, clock, query, start, _print_trouble):
             _print(records, form, limit or 0, names)
+
+
+def _print_header(form: Form) -> None:
+    if form is Form.CSV:
+        print_csv([FIELDS])
+    elif form is Form.TSV:
+        print_tsv([CELLS])
 
 
 def _print(records: Sequence[Record], form: Form, limit: int | None, names: Mapping[str, str], title: str = "") -> None:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from link_peer.alicloud import sls
 from link_peer.alicloud.sdk import call
+from link_peer.alicloud.unanswered import unanswered
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled, Transient
 
 T = TypeVar("T")
@@ -71,7 +72,7 @@ def queue_call(send: Callable[[], T], missing: Collection[str] = ()) -> T | None
             raise Transient(f"{error.type}: {error.message}") from error
         raise CloudError(error.type, str(error.message)) from error
     except MNSExceptionBase as error:  # no readable answer
-        raise Transient(f"{error.type}: {error.message}") from error
+        raise Transient(unanswered(error, "MNS") or f"{error.type}: {error.message}") from error
 
 
 def shown(value: Any, *names: str) -> dict[str, Any]:

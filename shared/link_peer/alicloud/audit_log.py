@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from link_peer.alicloud import leave_out
+from link_peer.alicloud.unanswered import unanswered
 from link_peer.domain.errors import Transient
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.ports import Record
@@ -48,7 +49,8 @@ class SlsAuditLog:
                 if missing := leave_out.named_in(error):
                     raise missing from error
                 code = error.code if isinstance(error, AuditUnavailable) else type(error).__name__
-                raise Transient(f"the audit log cannot be written: {code}") from error
+                problem = unanswered(error.__cause__ or error) or code
+                raise Transient(f"the audit log cannot be written: {problem}") from error
 
 
 def in_parts(records: Sequence[Record]) -> Iterator[list[Record]]:

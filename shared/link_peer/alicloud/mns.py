@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from link_peer.alicloud import leave_out
+from link_peer.alicloud.unanswered import unanswered
 from link_peer.domain.errors import Transient
 from link_peer.domain.request import Message
 from link_peer.inbound.requests import encode
@@ -37,16 +38,25 @@ class MnsQueue:
         except MNSExceptionBase as error:
             if missing := leave_out.named_in(error):
                 raise missing from error
-            raise Transient(f"cannot put the message on the queue {name}: {error.type}") from error
+            problem = trouble(error, self._settings, self._account)
+            raise Transient(f"cannot put the message on the queue {name}: {problem}") from error
+
+
+def trouble(error: Any, settings: Settings, uid: str) -> str:
+    """The code of an error of the SDK; if there was no answer, the host and why."""
+    return unanswered(error, _endpoint(settings, uid).partition("://")[2]) or str(error.type)
+
+
+def _endpoint(settings: Settings, uid: str) -> str:
+    scheme, host = settings.endpoint("mns")
+    return f"{scheme}://{host}" if host else f"https://{uid}.mns.{settings.region}.aliyuncs.com"
 
 
 def account(settings: Settings, uid: str) -> Any:
     """An MNS client for the home account `uid`, with its own connection."""
     from mns.account import Account
 
-    scheme, host = settings.endpoint("mns")
-    endpoint = f"{scheme}://{host}" if host else f"https://{uid}.mns.{settings.region}.aliyuncs.com"
     keys = settings.credentials
-    made = Account(endpoint, keys.access_key_id, keys.access_key_secret, keys.security_token or "")
+    made = Account(_endpoint(settings, uid), keys.access_key_id, keys.access_key_secret, keys.security_token or "")
     made.mns_client.set_connection_timeout(TIMEOUT_SECONDS)
     return made

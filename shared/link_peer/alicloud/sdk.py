@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from link_peer.alicloud import leave_out
+from link_peer.alicloud.unanswered import unanswered
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled
 from link_peer.runtime.settings import Credentials, Settings
 
@@ -69,7 +70,7 @@ def meaning(error: Exception) -> Exception:
         )
         unreadable = isinstance(error, RuntimeError) and "as json format" in str(error)  # [src darabonba, tea-util]
         return (
-            Ambiguous(f"no readable answer ({_kind(error)})")
+            Ambiguous(f"no readable answer ({unanswered(error) or _kind(error)})")
             if sdk or unreadable or isinstance(error, OSError)
             else error
         )
