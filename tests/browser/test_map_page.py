@@ -30,6 +30,21 @@ LABELS = (
 )
 
 
+APART = """() => {
+      const { cy } = document.getElementById("graph")._cyreg;
+      const boxes = cy.nodes(".party, .collapsed").map((one) => one.renderedBoundingBox());
+      const labels = cy.edges().map((one) => {
+        const { x, y } = one.renderedMidpoint(), half = one.data("label").length * 2.8 * cy.zoom(), tall = 7 * cy.zoom();
+        return { x1: x - half, x2: x + half, y1: y - tall, y2: y + tall };
+      });
+      const meet = (a, b) => a.x1 < b.x2 && b.x1 < a.x2 && a.y1 < b.y2 && b.y1 < a.y2;
+      const all = [...boxes, ...labels];
+      const inside = (one) => one.x1 > 0 && one.y1 > 0 && one.x2 < cy.width() && one.y2 < cy.height();
+      return all.every(inside) && !all.some((one, n) => all.slice(n + 1).some((other) => meet(one, other)));
+    }"""
+"""Whether all boxes and labels are in view, and none is over another."""
+
+
 def click(page: Page, selector: str, label: str) -> None:
     """Click a box or an arrow of the graph."""
     page.mouse.click(*page.evaluate(AT, [selector, label]))
@@ -79,19 +94,7 @@ def test_names_and_ports_are_written_in_the_graph(show: Show) -> None:
 def test_no_box_is_over_another_and_no_label_over_a_label(show: Show) -> None:
     """Of five groups, all boxes and labels are in view and apart."""
     page = show(maps.five())
-    apart = """() => {
-      const { cy } = document.getElementById("graph")._cyreg;
-      const boxes = cy.nodes(".party").map((one) => one.renderedBoundingBox());
-      const labels = cy.edges().map((one) => {
-        const { x, y } = one.renderedMidpoint(), half = one.data("label").length * 2.8 * cy.zoom(), tall = 7 * cy.zoom();
-        return { x1: x - half, x2: x + half, y1: y - tall, y2: y + tall };
-      });
-      const meet = (a, b) => a.x1 < b.x2 && b.x1 < a.x2 && a.y1 < b.y2 && b.y1 < a.y2;
-      const all = [...boxes, ...labels];
-      const inside = (one) => one.x1 > 0 && one.y1 > 0 && one.x2 < cy.width() && one.y2 < cy.height();
-      return all.every(inside) && !all.some((one, n) => all.slice(n + 1).some((other) => meet(one, other)));
-    }"""
-    assert page.evaluate(apart)
+    assert page.evaluate(APART)
 
 
 def test_a_blocked_link_is_dashed_in_another_colour(show: Show) -> None:
@@ -242,6 +245,53 @@ def test_above_60_links_the_map_is_a_matrix(show: Show) -> None:
     assert filled(page) == len(document["links"]) + mutual
     page.click("#matrix .cell.blocked >> nth=0")
     assert "blocked" in story(page)
+    assert page.locator("#story").evaluate("(one) => one.scrollWidth <= one.clientWidth")  # no id is cut off
+
+
+def test_what_needs_a_look_comes_first(show: Show) -> None:
+    """In the list: what is blocked, then what ends soon; and their numbers below the title."""
+    links = maps.three_hundred()["links"]
+    blocked = sum(one["effect"] == "blocked" for one in links)
+    ending = sum(one["until"] != "" for one in links)
+    page = show(maps.three_hundred())
+    assert f" · {blocked} blocked · {ending} ending within 7 days · " in page.inner_text("#summary")
+    rows = page.locator("#story .row").all_inner_texts()
+    assert ["blocked" in row for row in rows] == [n < blocked for n in range(len(rows))]
+    assert "ends in 2 d" in rows[blocked]
+    page.select_option("#effect", "passes")
+    assert " blocked" not in page.inner_text("#summary")
+
+
+def test_the_matrix_names_the_account_of_its_rows(show: Show) -> None:
+    """Above the rows of each account, and at the top while they scroll by; the legend is that of cells."""
+    page = show(maps.three_hundred())
+    assert page.locator("#matrix .account-name").all_inner_texts() == sorted(maps.ACCOUNTS.values())
+    page.locator("#matrix .from >> nth=30").scroll_into_view_if_needed()
+    page.locator("#matrix").evaluate("(one) => { one.scrollTop = 600; }")
+    name = page.locator("#matrix .account-name >> nth=0").bounding_box()
+    assert name["y"] == pytest.approx(page.locator("#matrix").bounding_box()["y"] + 131, abs=2)
+    assert page.inner_text("#legend").split("\n")[3:] == ["several links, which differ", "ends within 7 days"]
+    page.click("#graph-view")
+    assert "mutual" in page.inner_text("#legend")
+
+
+def test_a_link_of_the_list_is_pointed_out_on_the_map(show: Show) -> None:
+    """In the matrix and in the graph, wherever it is."""
+    page = show(maps.three_hundred())
+    inside = """(one) => { const box = one.getBoundingClientRect(), all = document.getElementById("matrix").getBoundingClientRect();
+      return box.x > all.x && box.right < all.right && box.y > all.y && box.bottom < all.bottom; }"""
+    title = page.locator("#story .row >> nth=37").inner_text().split("\n")[0]
+    page.click("#story .row >> nth=37")
+    cell = page.locator("#matrix .cell.near")
+    assert cell.get_attribute("aria-label").split(": ")[0] == title.replace("↔", "→")
+    assert cell.evaluate(inside)
+    page.click("text=All links")
+    page.click("#graph-view")
+    page.click("#story .row >> nth=37")
+    placed = """() => { const { cy } = document.getElementById("graph")._cyreg, [edge, ...more] = cy.edges(".near");
+      const { x, y } = edge.renderedMidpoint();
+      return !more.length && x > 0 && y > 0 && x < cy.width() && y < cy.height() && edge.data("arrow").source.party.name; }"""
+    assert page.evaluate(placed) == title.split(" ")[0]
 
 
 def test_hovering_a_row_of_the_matrix_shows_its_links(show: Show) -> None:
@@ -277,6 +327,7 @@ def test_300_groups_collapse_to_their_accounts(show: Show) -> None:
     arrows = labels(page, "edge")
     inside = [label.split(", ")[1] for label in labels(page, "node.collapsed") if "inside" in label]
     assert len(arrows) <= 10
+    assert page.evaluate(APART)
     assert sum(int(label.split()[0]) for label in [*arrows, *inside]) == len(document["links"])
     page.click("#collapse")
     assert page.locator("#matrix").is_visible()

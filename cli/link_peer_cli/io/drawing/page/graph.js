@@ -2,6 +2,7 @@
 
 const COMPACT_ABOVE = 20; // boxes
 const LEGIBLE = 0.4; // the smallest zoom at which names can be read
+const START = 0.85; // the zoom of a graph that would not be legible as a whole
 
 let graph = null;
 
@@ -27,19 +28,21 @@ function drawGraph(shown) {
       classes,
     });
   }
+  const counts = arrows.some((arrow) => arrow.links.length > 1); // written on arrows: wider than ports
   if (graph) graph.destroy();
   graph = cytoscape({
     container: document.getElementById("graph"), elements, style: graphStyle(), minZoom: 0.03, maxZoom: 2.5,
     boxSelectionEnabled: false, autounselectify: true,
     layout: {
-      name: "dagre", rankDir: "TB", nodeSep: small ? 24 : 40, rankSep: small ? 64 : 84, edgeSep: small ? 30 : 60, fit: false,
+      name: "dagre", rankDir: "TB", nodeSep: small ? 24 : counts ? 90 : 40, rankSep: small ? 64 : 84,
+      edgeSep: small ? 30 : counts ? 120 : 60, fit: false,
       useDagreEdgeControlPoints: true,
     },
   });
   fitGraph();
   if (graph.zoom() < LEGIBLE) {
     const { x1, y1 } = graph.elements().boundingBox();
-    graph.viewport({ zoom: 0.7, pan: { x: 24 - 0.7 * x1, y: 24 - 0.7 * y1 } });
+    graph.viewport({ zoom: START, pan: { x: 24 - START * x1, y: 24 - START * y1 } });
   }
   graph.on("mouseover", "node.party, node.collapsed, edge", (event) => hoverGraph(event.target));
   graph.on("mouseout", "node, edge", () => hoverGraph(null));
@@ -83,6 +86,15 @@ function hoverGraph(target) {
     near.addClass("near");
     graph.elements().not(near).not(".account").addClass("faded");
   });
+}
+
+/** Highlights the arrow of a link, and brings it into view. */
+function pointOutInGraph(link) {
+  const edge = graph.edges().filter((one) => one.data("arrow").links.includes(link));
+  if (edge.empty()) return; // inside of a collapsed account
+  const { x, y } = edge.renderedMidpoint();
+  if (x < 0 || y < 0 || x > graph.width() || y > graph.height()) graph.panBy({ x: graph.width() / 2 - x, y: graph.height() / 2 - y });
+  hoverGraph(edge);
 }
 
 function graphStyle() {

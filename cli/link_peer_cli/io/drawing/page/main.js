@@ -28,8 +28,14 @@ function draw() {
   byId("collapse").textContent = [...accounts].every((one) => state.collapsed.has(one)) ? "Expand accounts" : "Collapse accounts";
   const linked = new Set(shown.flatMap(ends)).size;
   const of = shown.length < links.length ? ` of ${links.length}` : "";
-  byId("summary").textContent =
-    `${shown.length}${of} ${links.length === 1 ? "link" : "links"} of ${linked} groups and instances · ${data.region} · as of ${instant(data.made)}`;
+  const about = [`${shown.length}${of} ${links.length === 1 ? "link" : "links"} of ${linked} groups and instances`];
+  for (const [kind, count] of [["blocked", (link) => link.effect === "blocked"], ["soon", (link) => link.soon]]) {
+    const some = shown.filter(count).length;
+    if (some) about.push(element("span", { className: kind, textContent: `${some} ${kind === "soon" ? "ending within 7 days" : kind}` }));
+  }
+  about.push(`${data.region} · as of ${instant(data.made)}`);
+  byId("summary").replaceChildren(...about.flatMap((part, n) => (n ? [" · ", part] : [part])));
+  byId("legend").className = matrix ? "legend cells" : "legend";
   hint(null);
   if (matrix) drawMatrix(shown);
   else drawGraph(shown);

@@ -5,7 +5,10 @@ function drawMatrix(shown) {
   const place = (one, other) => boxTitle(one).localeCompare(boxTitle(other)) || one.key.localeCompare(other.key);
   boxes.sort((one, other) => accountName(one.account).localeCompare(accountName(other.account)) || place(one, other));
   const rows = boxes.filter((box) => cells.some((cell) => cell.source === box));
-  const row = new Map(rows.map((box, n) => [box, n + 2]));
+  // Above the rows of each account is a line with its name.
+  const named = (box, n) => box.party && (!n || rows[n - 1].account !== box.account);
+  const heights = [];
+  const row = new Map(rows.map((box, n) => [box, heights.push(...(named(box, n) ? ["30px", "24px"] : ["24px"])) + 1]));
   // A column stands near the rows that reach it, so that cells are where one looks first.
   const from = new Map();
   for (const cell of cells) from.set(cell.target, [...(from.get(cell.target) || []), row.get(cell.source)]);
@@ -13,7 +16,7 @@ function drawMatrix(shown) {
   const columns = [...from.keys()].sort((one, other) => first(one) - first(other) || place(one, other));
   const column = new Map(columns.map((box, n) => [box, n + 2]));
   const grid = element("div", { className: "grid" });
-  grid.style.gridTemplate = `130px repeat(${rows.length}, 24px) / 200px repeat(${columns.length}, 24px)`;
+  grid.style.gridTemplate = `130px ${heights.join(" ")} / 200px repeat(${columns.length}, 24px)`;
   grid.append(element("div", { className: "corner", textContent: "from ↓  to →" }));
   const heads = new Map();
   const head = (box, kind, row, column) => {
@@ -24,13 +27,18 @@ function drawMatrix(shown) {
     heads.set(`${kind} ${box.key}`, button);
     return button;
   };
+  const span = (box) => {
+    const last = rows.findLast((one) => one.account === box.account);
+    return `${row.get(box) - 1} / ${row.get(last) + 1}`; // its name stays in view as long as one of its rows
+  };
   rows.forEach((box, n) => {
-    if (n % 2) grid.append(at(element("div", { className: "stripe" }), n + 2, `2 / ${columns.length + 2}`));
+    if (n % 2) grid.append(at(element("div", { className: "stripe" }), row.get(box), `2 / ${columns.length + 2}`));
+    if (named(box, n)) {
+      grid.append(at(element("div", { className: "account-name", textContent: accountName(box.account) }), span(box), 1));
+    }
   });
-  rows.forEach((box, n) => {
-    const button = head(box, "from", n + 2, 1);
-    if (n && box.party && rows[n - 1].account !== box.account) button.classList.add("next");
-    grid.append(button);
+  rows.forEach((box) => {
+    grid.append(head(box, "from", row.get(box), 1));
   });
   columns.forEach((box, n) => grid.append(head(box, "to", 1, n + 2)));
   for (const cell of cells) {
@@ -41,6 +49,7 @@ function drawMatrix(shown) {
     button.onclick = () => showLinks(`${boxTitle(cell.source)} → ${boxTitle(cell.target)}`, cell.links);
     listen(button, grid, () => cell, () => [cell]);
     cell.button = button;
+    button.dataset.links = cell.links.map((link) => link.number).join(" ");
     grid.append(at(button, row.get(cell.source), column.get(cell.target)));
   }
   document.getElementById("matrix").replaceChildren(grid);
@@ -63,6 +72,13 @@ function drawMatrix(shown) {
     };
     button.onmouseleave = button.onblur = clear;
   }
+}
+
+/** Brings the cell of a link into view, and highlights it as the pointer does. */
+function pointOutInMatrix(link) {
+  const button = document.querySelector(`#matrix [data-links~="${link.number}"]`);
+  button.scrollIntoView({ block: "center", inline: "center" });
+  button.focus({ preventScroll: true });
 }
 
 function at(node, row, column) {

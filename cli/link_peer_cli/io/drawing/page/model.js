@@ -32,16 +32,21 @@ function accountName(uid) {
   return data.accounts[uid] || uid;
 }
 
-/** The links that pass the filters. */
+/** The links that pass the filters; first those that need a look: blocked, not known, ending soon. */
 function visible() {
   const text = state.text.trim().toLowerCase();
   const wanted = named(state.party.trim());
-  return links.filter((link) =>
+  const found = links.filter((link) =>
     (!text || link.words.includes(text)) &&
     (!wanted || ends(link).some((one) => wanted.has(one))) &&
     (!state.account || ends(link).some((one) => one.account === state.account)) &&
     (!state.port || link.ports.split("+").includes(state.port)) &&
     (!state.effect || link.effect === state.effect));
+  return found.sort((one, other) => urgency(one) - urgency(other) || one.number - other.number);
+}
+
+function urgency(link) {
+  return ["blocked", "unknown"].indexOf(link.effect) + 1 || (link.soon ? 3 : 4);
 }
 
 /** The parties with this name or id, else those in whose name or id the text is; null for no text. */

@@ -36,7 +36,11 @@ function linkRow(link) {
   if (link.effect !== "passes") facts.append(" · ", element("span", { className: link.effect, textContent: effectText(link) }));
   if (link.ends) facts.append(" · ", element("span", { className: link.soon ? "soon" : "", textContent: when(link.ends) }));
   const row = element("button", { type: "button", className: "row" }, linkTitle(link), facts);
-  row.onclick = () => showLinks(linkTitle(link), [link]);
+  row.onclick = () => {
+    showLinks(linkTitle(link), [link]);
+    if (byId("matrix").hidden) pointOutInGraph(link);
+    else pointOutInMatrix(link);
+  };
   return row;
 }
 
@@ -105,11 +109,11 @@ function linkStory(link) {
   return element("article", {}, list);
 }
 
-/** A text that is broken at spaces and before `@`, but not in an id. */
+/** A text that is broken at spaces, before `@` and after `=`, but not in an id. */
 function breakable(line) {
   if (typeof line !== "string") return [line];
-  return line.split(/(?=@)|(?<=\s)/).flatMap((part) =>
-    [element("wbr"), element("span", { className: part.length < 36 ? "whole" : "", textContent: part })]);
+  return line.split(/(?=@)|(?<=[\s=])/).flatMap((part) =>
+    [element("wbr"), element("span", { className: part.length < 32 ? "whole" : "", textContent: part })]);
 }
 
 /** A line about what the pointer is on. */
