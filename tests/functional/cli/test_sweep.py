@@ -87,6 +87,22 @@ def test_the_counts_are_the_last_line_of_a_dry_run(lab: Lab, cli: Cli) -> None:
     assert cli.out.splitlines()[-1].startswith("Nothing would change.")
 
 
+def test_a_dry_run_leaves_calls_to_others_as_a_sweep_does(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the account's limit is known, at most half of its calls in a minute are made."""
+    app = lab.group()
+    accepting = [lab.group(f"{app.id}:tcp/1") for _ in range(12)]
+    lab.instance(app, tags={"link-peer": " ".join(f"{group.id}:tcp/1" for group in accepting[:4])})
+    lab.instance(app, tags={"link-peer": " ".join(f"{group.id}:tcp/1" for group in accepting[4:8])})
+    lab.instance(app, tags={"link-peer": " ".join(f"{group.id}:tcp/1" for group in accepting[8:])})
+    lab.sweep()
+    lab.cloud.faults.calls.clear()
+    monkeypatch.setenv("LINK_PEER_CALLS_PER_MINUTE", "20")
+    assert cli("sweep", "--dry-run") == 0
+    made = [call.started // 60 for call in lab.cloud.faults.calls if call.action == "DescribeSecurityGroupAttribute"]
+    assert len(made) >= 12
+    assert max(Counter(made).values()) == 10
+
+
 def test_held_removals_fail_the_command(lab: Lab, cli: Cli) -> None:
     """More removals than the policy allows in one run: exit code 1, also in a dry run."""
     app, db = lab.group(), lab.group("*")

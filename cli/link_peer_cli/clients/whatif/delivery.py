@@ -57,6 +57,7 @@ def suppose(env: Environment, function: str, shown: dict[str, Shown] | None = No
         queue=kept,
         seconds=SECONDS,
         readers=READERS,
+        calls_per_minute=env.settings.calls_per_minute,
     )
     return made, cloud, kept
 
