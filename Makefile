@@ -35,8 +35,9 @@ lint: setup  ## run the linters, the type checker and the check of imports
 prove: setup  ## try every crash, duplicate and order of events (minutes)
 	$(BIN)/python -m tests.simulation.prove
 
-bench: package  ## measure build/package beside a plain handler: one table, and build/bench.json (minutes)
+bench: package  ## measure build/package beside a plain handler, and the commands at 300 groups: tables, and JSON in build (minutes)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks people
 
 package: setup  ## build build/package.zip, which s.yaml deploys
 	$(BIN)/python -m deploy.package

@@ -28,11 +28,13 @@ class Run(Struct, frozen=True):
 
 
 class Measured(Struct, frozen=True):
-    """A command with its runs, and the API calls of each; `expected` are its exit codes."""
+    """A command with its runs, the API calls of each, and the CPU seconds that the cloud took to answer them; `expected` are
+    its exit codes."""
 
     name: str
     runs: Sequence[Run]
     calls: Sequence[int]
+    cloud: Sequence[float]
     target: float | None
     expected: frozenset[int] = frozenset({0})
 
@@ -68,8 +70,8 @@ def run(args: Sequence[str], env: Mapping[str, str], scratch: Path) -> Run:
 def table(measured: Sequence[Measured]) -> str:
     """All commands as one table in Markdown: medians, and the fastest run."""
     lines = [
-        "| command | wall, s: median (fastest) | CPU, s | API calls | peak, MB | target, s | met |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
+        "| command | wall, s: median (fastest) | CPU, s | CPU of the cloud, s | API calls | peak, MB | target, s | met |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for one in measured:
         wall = [run.wall for run in one.runs]
@@ -83,6 +85,7 @@ def table(measured: Sequence[Measured]) -> str:
             f"`{one.name}`",
             f"{statistics.median(wall):.2f} ({min(wall):.2f})",
             f"{cpu:.2f}",
+            f"{statistics.median(one.cloud):.2f}",
             calls,
             f"{peak:.0f}",
             target,

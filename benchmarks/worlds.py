@@ -186,6 +186,11 @@ def calls(cloud: LocalCloud) -> list[Seen]:
     return seen
 
 
+def cpu(_cloud: LocalCloud) -> float:
+    """The CPU time that the cloud's process has used so far, in seconds."""
+    return time.process_time()
+
+
 def standing(cloud: LocalCloud, groups: Sequence[str]) -> int:
     """How many rules stand on groups of either account."""
     now = cloud.clock.now()

@@ -73,9 +73,12 @@ class _Bench:
     def one(self, asked: Asked, rounds: int) -> Measured:
         runs: list[Run] = []
         calls: list[int] = []
+        cloud: list[float] = []
         for _ in range(rounds):
             self._cloud(worlds.calls)
+            before = self._cloud(worlds.cpu)
             runs.append(run(asked.args, self._env, self._scratch))
+            cloud.append(self._cloud(worlds.cpu) - before)
             calls.append(len(self._cloud(worlds.calls)))
             if asked.undo:
                 run(asked.undo, self._env, self._scratch)
@@ -85,7 +88,7 @@ class _Bench:
         print(f"{fastest:6.2f} s  {calls[0]:5} calls  link-peer {name}", file=sys.stderr, flush=True)
         if wrong:
             print(f"exits with {wrong.code}: {wrong.output[-400:]}", file=sys.stderr, flush=True)
-        return Measured(name, runs, calls, asked.target, asked.codes)
+        return Measured(name, runs, calls, cloud, asked.target, asked.codes)
 
 
 def _opening() -> list[Asked]:

@@ -51,9 +51,9 @@ def test_commands_are_measured_in_a_company_of_five_accounts() -> None:
 def test_the_table_of_commands_shows_medians_and_the_fastest_run() -> None:
     """A command that fails misses its target, however fast it is."""
     runs = [Run(wall, 0.5, 80, 0, "") for wall in (3.0, 1.0, 2.5)]
-    failed = commands.Measured("links", [Run(0.1, 0.1, 80, 1, "no keys")], [3], 2.0)
-    lines = commands.table([commands.Measured("map", runs, [3, 3, 4], 2.0), failed]).splitlines()
-    assert lines[2] == "| `map` | 2.50 (1.00) | 0.50 | 3..4 | 80 | ≤ 2 | yes |"
+    failed = commands.Measured("links", [Run(0.1, 0.1, 80, 1, "no keys")], [3], [0.2], 2.0)
+    lines = commands.table([commands.Measured("map", runs, [3, 3, 4], [0.2] * 3, 2.0), failed]).splitlines()
+    assert lines[2] == "| `map` | 2.50 (1.00) | 0.50 | 0.20 | 3..4 | 80 | ≤ 2 | yes |"
     assert lines[3].endswith("| **no** |")
 
 
