@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from link_peer.domain.errors import Transient
 
 OK, WARNING, DIFFERS, MISSING, UNKNOWN = "ok", "warning", "differs", "missing", "unknown"
 FAILING = frozenset({DIFFERS, MISSING, UNKNOWN})
@@ -25,7 +26,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 def unreadable(where: str, what: str, error: Exception) -> Finding:
     """The finding for what could not be read, for lack of rights or because the service does not answer."""
-    advice = (
+    rights = (
         "the keys must be allowed to assume the reader role that `link-peer setup` makes, or to read this themselves"
     )
-    return Finding(UNKNOWN, where, what, f"cannot be read: {error}", advice)
+    return Finding(UNKNOWN, where, what, f"cannot be read: {error}", "" if isinstance(error, Transient) else rights)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from link_peer_cli.setup.resource import Change, Deployment
 
 SIGNS = {"create": "[green]+[/green]", "update": "[yellow]~[/yellow]", "delete": "[red]-[/red]", "skip": "[dim]![/dim]"}
-_REGION = re.compile(r"[a-z]{2}(-[a-z0-9]+){1,3}")
 
 
 def setup(
@@ -69,40 +67,25 @@ def setup(
 
 def _deployment(region: str, prefix: str, notify: str, action_policy: str, ask: bool) -> Deployment:
     """The deployment that the options, the environment and the answers name, with the person's own keys."""
-    from link_peer.domain.errors import BadInput, LinkPeerError
     from link_peer.runtime import compose
-    from link_peer.runtime import settings as settings_module
 
     from link_peer_cli.access import keys
-    from link_peer_cli.io.environment import DEFAULT_POLICY
+    from link_peer_cli.io.environment import settings_in_use
     from link_peer_cli.names import DEFAULT_PREFIX, Names
     from link_peer_cli.setup.resource import Deployment
 
-    env = dict(os.environ)
-    known_region = keys.region_in_use(env)
-    known_prefix = env.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX
-    if ask:
-        region = region or typer.prompt("Region of the functions", default=known_region or None)
-        prefix = prefix or typer.prompt("Prefix of every name", default=known_prefix)
-    region, prefix = region or known_region, prefix or known_prefix
-    if not _REGION.fullmatch(region):
-        raise BadInput("--region", f"{region!a} is not a region such as cn-hangzhou" if region else "give a region")
-    path = env.get("LINK_PEER_POLICY") or DEFAULT_POLICY
-    try:
-        policy = compose.load_policy(path)
-    except OSError as error:
-        raise LinkPeerError(f"the policy file {path} cannot be read ({error.strerror}): set LINK_PEER_POLICY") from None
-    mine = keys.own_keys(env, keys.CHOSEN["profile"])()
-    env |= {
-        "LINK_PEER_REGION": region,
-        "ALIBABA_CLOUD_ACCESS_KEY_ID": mine.access_key_id,
-        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": mine.access_key_secret,
-        "ALIBABA_CLOUD_SECURITY_TOKEN": mine.security_token or "",
-    }
+    keys.CHOSEN["region"] = region or keys.CHOSEN["region"]
+    known_prefix = os.environ.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX
+    if ask and not region:
+        known_region = keys.region_in_use(os.environ)
+        keys.CHOSEN["region"] = typer.prompt("Region of the functions", default=known_region or None)
+    if ask and not prefix:
+        prefix = typer.prompt("Prefix of every name", default=known_prefix)
+    settings, policy, _ = settings_in_use()
     return Deployment(
-        settings=settings_module.load(env=env),
+        settings=settings,
         policy=policy,
-        names=Names(policy.home, prefix),
+        names=Names(policy.home, prefix or known_prefix),
         clock=compose.clock_for_functions(),
         notify=notify,
         action_policy=action_policy,

@@ -23,6 +23,7 @@ LONG_WAIT_SECONDS = 3.0  # a longer silence looks like a command that hangs
 DEFAULT_POLICY = "policy.yaml"
 """The policy file of a command, in the current folder, if LINK_PEER_POLICY names no other."""
 
+NO_REGION = "there is no region: give --region, set LINK_PEER_REGION, or run `aliyun configure`"
 
 NO_KEYS = Credentials("", "")
 """The credentials of a command that found none, and may do without."""
@@ -80,7 +81,7 @@ def load_own(*, without_keys: bool = False) -> Environment:
     If `without_keys`, missing keys are no error: `settings.credentials` are then empty. Raises LinkPeerError that names
     everything that is missing.
     """
-    settings, policy, own = _load(without_keys)
+    settings, policy, own = settings_in_use(without_keys=without_keys)
     names = Names(policy.home, os.environ.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX)
     settings = msgspec.structs.replace(
         settings,
@@ -100,12 +101,12 @@ def policy_in_use() -> Policy | None:
     return None
 
 
-def _load(without_keys: bool) -> tuple[Settings, Policy, Callable[[], Credentials]]:
-    """The settings, with the person's own keys; the policy; and what gives the keys."""
+def settings_in_use(*, without_keys: bool = False) -> tuple[Settings, Policy, Callable[[], Credentials]]:
+    """The settings, with the person's own keys; the policy; and what gives the keys. Raises as `load_own` does."""
     env, missing = dict(os.environ), list[str]()
     env["LINK_PEER_REGION"] = keys.region_in_use(env)
     if not env["LINK_PEER_REGION"]:
-        missing.append("there is no region: give --region, set LINK_PEER_REGION, or run `aliyun configure`")
+        missing.append(NO_REGION)
     path = env["LINK_PEER_POLICY"] = env.get("LINK_PEER_POLICY") or DEFAULT_POLICY
     try:
         policy = compose.load_policy(path)
@@ -127,12 +128,19 @@ def _load(without_keys: bool) -> tuple[Settings, Policy, Callable[[], Credential
 def bare_environment() -> tuple[Settings, Clock]:
     """The settings with the person's own keys, and the clock, for a command that needs no policy file.
 
-    Raises LinkPeerError if there is no region, or no key.
+    Raises LinkPeerError that names everything that is missing.
     """
     env = dict(os.environ)
     env["LINK_PEER_REGION"] = keys.region_in_use(env)
     env["LINK_PEER_POLICY"] = env.get("LINK_PEER_POLICY") or DEFAULT_POLICY
-    mine = keys.own_keys(env, keys.CHOSEN["profile"])()
+    missing = [] if env["LINK_PEER_REGION"] else [NO_REGION]
+    mine = NO_KEYS
+    try:
+        mine = keys.own_keys(env, keys.CHOSEN["profile"])()
+    except LinkPeerError as error:
+        missing.append(str(error))
+    if missing:
+        raise LinkPeerError("\n".join(missing))
     env["ALIBABA_CLOUD_ACCESS_KEY_ID"], env["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "-", "-"  # those of `mine` are put in
     settings = msgspec.structs.replace(settings_module.load(env=env), credentials=mine)
     return settings, NoticeClock(compose.clock_for_functions())

@@ -44,5 +44,8 @@ def run(app: Typer, args: list[str]) -> NoReturn:
     if as_json:
         print_json({"error": problem}, stderr=True)
     else:
-        console(stderr=True).print(f"[red]{escape(problem)}[/red]", soft_wrap=True)
+        from link_peer.runtime.audit import clean
+
+        lines = map(escape, map(clean, problem.split("\n")))  # it may quote what somebody else wrote
+        console(stderr=True).print("[red]" + "\n".join(lines) + "[/red]", soft_wrap=True)
     sys.exit(code)

@@ -52,7 +52,7 @@ def log_call(send: Callable[[], T], missing: Collection[str] = (), late: Collect
 
 def _log_error(error: sls.AuditUnavailable, late: Collection[str]) -> Exception:
     if error.code in late or error.code in _SLS_TRANSIENT:
-        return Transient(str(error))
+        return Transient(unanswered(error) or str(error))
     if error.code in _SLS_THROTTLED:
         return Throttled(str(error))
     message = str(error).removeprefix(f"{error.code}: ")

@@ -1,0 +1,127 @@
+"""What holds for every command, those to come included: help, and clear errors for hostile options and without settings."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from alibabacloud_credentials.utils import auth_constant, auth_util
+from link_peer_cli.main import app
+
+from tests.functional.command import Cli
+
+WITHOUT_SETTINGS = {"demo", "local", "package", "version"}
+"""The commands that need no account, policy or keys. The first three are not run here: they take long."""
+VALUES = {"action": "link", "source": "sg-1", "target": "sg-2", "uid": "1000000000000009", "event": "event.json"}
+"""What required parameters are given, by their names; others get `sg-1`."""
+MORE = {
+    "accept": "sg-2",
+    "close": "sg-1 --dry-run",
+    "reopen": "sg-1 --dry-run",
+    "plan": "i-1",
+    "verify": "--from i-1 --to i-2",
+}
+"""What a command needs besides."""
+HOSTILE = ["", "\x00\x1b[31m\n", '\' OR "*" ~:@,%s{}[bold]', "中文" * 500, "sg-1@sg-2@", "-9999999999999999999"]
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Each command with its full name, `account add`."""
+    group: Any = typer.main.get_command(app)
+    waiting = list(group.commands.items())
+    while waiting:
+        name, command = waiting.pop()
+        if hasattr(command, "commands"):
+            waiting += [(f"{name} {word}", one) for word, one in command.commands.items()]
+        else:
+            yield name, command
+
+
+COMMANDS = dict(sorted(commands()))
+RUN = [name for name in COMMANDS if name not in WITHOUT_SETTINGS]
+
+
+def valid(name: str) -> list[str]:
+    """A command with what it needs."""
+    args = name.split()
+    for param in COMMANDS[name].params:
+        if param.required:
+            value = VALUES.get(param.name, "sg-1")
+            args += [value] if param.param_type_name == "argument" else [param.opts[0], value]
+    return args + shlex.split(MORE.get(name, ""))
+
+
+@pytest.fixture(name="cli")
+def _cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cli:
+    """In an empty folder that is the home folder, too, without any setting, and on no instance."""
+    for name in os.environ:
+        if name.startswith(("LINK_PEER_", "ALIBABA_", "FC_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(auth_constant, "HOME", str(tmp_path))
+    monkeypatch.setattr(auth_util, "environment_ecs_metadata_disabled", "true")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "event.json").write_text("{}")
+    return Cli(capsys)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_names_every_option(cli: Cli, name: str) -> None:
+    """Each has a text; so has the command."""
+    assert cli(*name.split(), "-h") == 0
+    assert f"link-peer {name}" in cli.out
+    assert COMMANDS[name].help
+    for param in COMMANDS[name].params:
+        assert param.help, param.name
+        if param.param_type_name == "option":
+            assert param.opts[0] in cli.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_option_that_does_not_exist_is_a_usage_error(cli: Cli, name: str) -> None:
+    """With `--json`, on one line."""
+    assert cli(*name.split(), "--no-such-option") == 2
+    assert "No such option: --no-such-option" in cli.err
+    if any("--json" in param.opts for param in COMMANDS[name].params):
+        assert cli(*name.split(), "--json", "--no-such-option") == 2
+        assert re.fullmatch(r'\{"error": ".*"\}\n', cli.err)
+
+
+@pytest.mark.parametrize("name", [name for name, one in COMMANDS.items() if any(p.required for p in one.params)])
+def test_what_is_required_is_named(cli: Cli, name: str) -> None:
+    """A missing argument or option is a usage error."""
+    assert cli(*name.split()) == 2
+    assert "Missing" in cli.err
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_without_settings_everything_that_is_missing_is_said(cli: Cli, name: str) -> None:
+    """With what to do about each, and exit code 1. The policy file is not needed by selftest, the keys not by account add."""
+    assert cli(*valid(name)) == 1
+    said = cli.err.splitlines()
+    assert any(line.startswith("there is no region: ") for line in said)
+    assert name == "selftest" or any(line.startswith("the policy file policy.yaml cannot be read") for line in said)
+    assert name == "account add" or any(line.startswith("there is no access key: ") for line in said)
+    assert cli.out == ""
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_hostile_values_end_in_a_message(cli: Cli, name: str) -> None:
+    """For each argument and option that takes text, no stack trace, and no control character on the terminal."""
+    for param in COMMANDS[name].params:
+        if getattr(param, "is_flag", False) or param.name == "help":
+            continue
+        for value in HOSTILE:
+            args = (
+                [*valid(name), value] if param.param_type_name == "argument" else [*valid(name), param.opts[0], value]
+            )
+            code = cli(*args)
+            assert code in (1, 2), args
+            assert cli.err != "", args
+            assert "\x1b[31m" not in cli.err, args
