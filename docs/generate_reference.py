@@ -38,6 +38,7 @@ SETTINGS = {
     "LINK_PEER_AUDIT_LOGSTORE": "the logstore of the audit log, if its name is not `decisions`",
     "LINK_PEER_CALLS_PER_MINUTE": "the rate limit of ECS in your accounts; not known by default",
     "LINK_PEER_RUNTIME": "the functions' runtime: `python3.12` by default, or `python3.10`",
+    "LINK_PEER_PAGER": "the pager of commands, instead of `PAGER`; empty for none",
     "LINK_PEER_CLOUD": "the address of a local cloud, for all services at once",
 }
 """Each setting that the functions, the commands or the deployment read, but the endpoints of single services."""
@@ -71,7 +72,9 @@ def plan_schema() -> str:
 
 def _commands() -> Iterator[str]:
     yield "## Commands\n"
-    yield "Each command also takes `-h`. Before the command: " + _inline(typer.main.get_command(app).params) + ".\n"
+    yield "Each command also takes `-h`. Before the command, and `--profile` and `--region` after it, too: " + _inline(
+        typer.main.get_command(app).params
+    ) + ". What `--json` prints: [json.md](json.md).\n"
     group: Any = typer.main.get_command(app)
     yield from _group(group, "link-peer")
 
