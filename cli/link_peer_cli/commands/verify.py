@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from link_peer_cli.clients.probe import Probe, Result
     from link_peer_cli.inventory.reading import View
     from link_peer_cli.inventory.scene import Scene
-    from link_peer_cli.inventory.tested import Tested
+    from link_peer_cli.inventory.tested import Verdict
     from link_peer_cli.io.environment import Environment
 
 REACHED = {True: "yes", False: "no", None: "not tested"}
@@ -154,11 +154,11 @@ def _judged(
     view: View,
     pair: tuple[Instance, Instance | None],
     results: list[tuple[Port, Result, str]],
-) -> Iterator[Tested]:
+) -> Iterator[Verdict]:
     """Each result with what the rules say, which are read after the test."""
     from link_peer.planning.actual import owned_rules
 
-    from link_peer_cli.inventory.tested import Tested
+    from link_peer_cli.inventory.tested import Verdict
 
     a, b = pair
     if b:
@@ -167,7 +167,7 @@ def _judged(
     ours = frozenset(rule.id for rule, _ in owned_rules(snapshot, env.policy, env.settings.region))
     for port, result, output in results:
         effect = _effect(view.scene, a, b, port)
-        yield Tested(port, result, output, effect, ours, b is not None and a.vpc != b.vpc)
+        yield Verdict(port, result, output, effect, ours, b is not None and a.vpc != b.vpc)
 
 
 def _effect(scene: Scene, a: Instance, b: Instance | None, port: Port) -> Effect:
@@ -198,7 +198,7 @@ def _header(
     }
 
 
-def _document(one: Tested) -> dict[str, Any]:
+def _document(one: Verdict) -> dict[str, Any]:
     from link_peer_cli.inventory.tested import rules_of
 
     return {
@@ -214,7 +214,7 @@ def _document(one: Tested) -> dict[str, Any]:
     }
 
 
-def _show(header: dict[str, Any], tested: list[Tested]) -> None:
+def _show(header: dict[str, Any], tested: list[Verdict]) -> None:
     from link_peer_cli.inventory.tested import last_line
 
     def titled(end: str) -> str:

@@ -15,7 +15,7 @@ from link_peer_cli.inventory.shown import rule_document
 ELSEWHERE = "routes, network ACLs, the instance's own firewall, or whether something listens"
 
 
-class Tested(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True):
     """One port: what the command said, and what the rules say. `ours` are the ids of rules of link-peer."""
 
     port: Port
@@ -60,14 +60,14 @@ class Tested(msgspec.Struct, frozen=True):
         return f"what the rules say is not known: {self.effect.detail}"
 
 
-def blocked_by(tested: Tested) -> str:
+def blocked_by(tested: Verdict) -> str:
     """The rules that stop a packet, each with who made it; what else does, if no rule does."""
     if not tested.effect.rules:
         return f"blocked: {tested.effect.detail}"
     return "blocked by " + " and ".join(_rule(rule, tested.ours) for rule in tested.effect.rules)
 
 
-def rules_of(tested: Tested) -> list[dict[str, Any]]:
+def rules_of(tested: Verdict) -> list[dict[str, Any]]:
     """The rules that decide, as JSON, each with who made it."""
     return [{**rule_document(rule, decides=True), "by": _by(rule, tested.ours)} for rule in tested.effect.rules]
 

@@ -90,6 +90,23 @@ def test_a_link_whose_sender_is_let_out_by_nothing_is_reported(lab: Lab, cli: Cl
     assert blocked["advice"] == f"link-peer explain {a.id}@{HOME} {b.id}@{HOME} tcp/3306"
 
 
+def test_the_senders_account_must_let_out(lab: Lab, cli: Cli) -> None:
+    """What lacks in its group is reported there, not where the packets would arrive."""
+    app, db = lab.group(f"*@{HOME}", type="enterprise", account=PEER), lab.group(f"*@{PEER}")
+    lab.cross_account(lab.request(lab.instance(app), lab.instance(db), "tcp/3306"))
+    assert (len(found(cli, "blocked", PEER)), found(cli, "blocked", HOME)) == (1, [])
+
+
+def test_half_of_a_mutual_link_is_not_called_blocked(lab: Lab, cli: Cli) -> None:
+    """`stale` names it, and the next sweep completes it or takes it away."""
+    app, db = lab.group("*"), lab.group("*")
+    lab.instance(app)
+    lab.instance(db)
+    lab.cross_account(lab.request(app, db))
+    lab.revoke(app)
+    assert found(cli, "blocked") + found(cli, "drop") == []
+
+
 def test_links_that_pass_and_links_that_cannot_be_judged_are_counted(lab: Lab, cli: Cli) -> None:
     """A sweep reads the rules of managed groups and of a share of the others: where those decide, `links --blocked` tells."""
     app, _, _, _ = linked(lab)
@@ -174,6 +191,7 @@ def test_an_instance_that_the_sweep_sets_aside_exists(lab: Lab, cli: Cli) -> Non
     aside = lab.instance(lab.group())
     db = lab.group(aside.id)
     assert found(cli, f"consent of {db.id}") == []
+    assert cli.json("stale") == (0, [])
 
 
 def test_dead_entries_of_the_policy_are_warnings(lab: Lab, cli: Cli) -> None:

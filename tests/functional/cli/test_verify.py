@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from link_peer.domain.tags import parse_port
+from link_peer.planning.effect import Effect
+from link_peer_cli.clients.probe import Result, result_of
+from link_peer_cli.inventory.tested import Verdict
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.principals import Role, trust_text
 from link_peer_local.ecs.state import Group, Instance
@@ -132,6 +136,24 @@ def test_an_address_is_tested_without_a_rule(lab: Lab, cli: Cli) -> None:
     assert (code, lost["reached"], lost["rules"]) == (1, False, [])
 
 
+@pytest.mark.parametrize(
+    ("port", "code", "output", "result"),
+    [
+        ("tcp/22", 1, "nc: connect to 10.0.0.2 port 22 (tcp) failed: Connection refused\n", Result.REFUSED),
+        ("tcp/22", 1, "nc: connect to 10.0.0.2 port 22 (tcp) failed: No route to host\n", Result.UNREACHABLE),
+        ("tcp/22", 1, "Ncat: Connection timed out.\n", Result.NO_ANSWER),
+        ("icmp", 1, "From 10.0.0.1 icmp_seq=1 Destination Host Unreachable\n", Result.UNREACHABLE),
+        ("icmp", 2, "ping: socket: Operation not permitted\n", Result.NOT_TESTED),
+        ("tcp/22", 127, "sh: line 1: nc: command not found\n", Result.NOT_TESTED),
+    ],
+)
+def test_the_output_of_each_ping_and_nc_is_understood(port: str, code: int, output: str, result: Result) -> None:
+    """Of iputils, Ncat and OpenBSD's nc. A packet for which there is no route is no time-out."""
+    assert result_of(parse_port(port), code, output) is result
+    tested = Verdict(parse_port(port), result, output, Effect(True, "it is accepted"))
+    assert ("there is no route to it; the rules admit it" in tested.why) == (result is Result.UNREACHABLE)
+
+
 # from where to where
 
 
@@ -149,6 +171,14 @@ def test_parties_may_be_named(lab: Lab, cli: Cli) -> None:
     _, _, a, b = linked(lab)
     assert cli("verify", "--from", "orders-1", "--to", "ledger-1", "--port", "tcp/3306") == 0
     assert f"{a.id}@{HOME} (orders-1) → {b.id}@{HOME} (ledger-1) at {b.private_ip}" in cli.out
+
+
+def test_an_account_that_cannot_be_read_is_named(lab: Lab, cli: Cli) -> None:
+    """A name may be in it, too; the test is made with what was found."""
+    linked(lab)
+    lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=None)
+    assert cli("verify", "--from", "orders-1", "--to", "ledger-1", "--port", "tcp/3306") == 0
+    assert f"account {PEER} could not be read" in cli.err
 
 
 def test_a_group_is_tested_with_one_of_its_instances(lab: Lab, cli: Cli) -> None:
