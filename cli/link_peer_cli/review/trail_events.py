@@ -72,14 +72,15 @@ def event_of(account: str, raw: Mapping[str, Any], region: str) -> Event | None:
         ) from None
     identity = raw.get("userIdentity")
     identity = identity if isinstance(identity, dict) else {}
-    who, kind = str(identity.get("userName") or identity.get("principalId") or "unknown"), str(identity.get("type"))
+    kind = str(identity.get("type") or "")
+    who = str(identity.get("userName") or identity.get("principalId") or "unknown")
     name = str(raw.get("eventName") or "")
     return Event(
         account=account,
         time=time,
         name=name,
         request_id=str(raw.get("requestId") or ""),
-        who=who if kind == "assumed-role" else f"{kind} {who}",
+        who=who if kind == "assumed-role" else f"{kind} {who}".strip(),
         role=who.partition(":")[0].lower() if kind == "assumed-role" else "",
         address=str(raw.get("sourceIpAddress") or ""),
         error=str(raw.get("errorCode") or ""),

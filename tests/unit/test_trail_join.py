@@ -1,0 +1,253 @@
+"""The audit log and ActionTrail are joined by RequestId, and where a record has none, by rule and time."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.policy import AccountPolicy, Policy
+from link_peer.domain.tags import iso_millis, parse_instant
+from link_peer_cli.review.trail_events import Event, event_of
+from link_peer_cli.review.trail_join import Question, Roles, join, unknown_rules
+
+HOME, PEER, REGION = "1000000000000001", "1000000000000002", "cn-qingdao"
+NOW = parse_instant("2026-11-25T12:00:00Z")
+HOUR = 3600.0
+POLICY = Policy(
+    "prod", {HOME: AccountPolicy("a"), PEER: AccountPolicy("b", f"acs:ram::{PEER}:role/Link-Peer", "x" * 16)}
+)
+ROLES = Roles({HOME: {"link-peer-fc", "link-peer-operator"}, PEER: {"link-peer"}}, (HOME, "link-peer-operator"))
+MARKER = f"link-peer/2 dep=prod home={HOME} id=0123456789abcdef by=tag"
+
+Record = dict[str, str]
+
+
+def question(*read: str) -> Question:
+    return Question(POLICY, REGION, ROLES, frozenset(read or (HOME, PEER)), NOW - 10 * HOUR, NOW)
+
+
+def record(kind: str, at: float, port: int = 1, **fields: Any) -> Record:
+    """A record about sg-a → sg-b, so many seconds ago."""
+    key = {"account": HOME, "group": "sg-b", "source": f"sg-a@{HOME}", "dest": "", "protocol": "tcp"}
+    rule = {**key, "ports": f"{port}/{port}", "rule_id": fields.pop("rule_id", "")}
+    common = {"function": "sweep", "region": REGION, "event_id": "e", "link": "1" * 16, "action": "link"}
+    return {**common, "record": kind, "time": iso_millis(NOW - at), "rules": json.dumps([rule]), **fields}
+
+
+def call(at: float, name: str = "AuthorizeSecurityGroup", who: str = "link-peer-fc:s", **more: Any) -> Event:
+    """A call on sg-b that so many seconds ago; by default the functions open sg-a → sg-b on TCP 1."""
+    opened = {"IpProtocol": "TCP", "PortRange": "1/1", "SourceGroupId": "sg-a", "Priority": 100, "Policy": "accept"}
+    given = {"Permissions": [opened]} if name in ("AuthorizeSecurityGroup",) else {}
+    params = {"SecurityGroupId": "sg-b", **(given if "params" not in more else more.pop("params"))}
+    raw = {
+        "eventName": name,
+        "eventTime": iso_millis(NOW - at)[:19] + "Z",
+        "requestId": more.pop("request", "r-1"),
+        "userIdentity": {"type": more.pop("kind", "assumed-role"), "userName": who},
+        "requestParameters": params,
+        **more,
+    }
+    found = event_of(HOME, raw, REGION)
+    assert found
+    return found
+
+
+def words(records: list[Record], events: list[Event], older: list[Record] | None = None) -> list[str]:
+    return [finding.finding for finding in join(question(), records, older or [], events)]
+
+
+REVOKED = {"name": "RevokeSecurityGroup", "params": {"SecurityGroupRuleId": ["sgr-1"]}}
+PERSON = {"who": "ann", "kind": "ram-user"}
+INTENT = record("intent", 2000)
+APPLIED = record("outcome", 1990, outcome="applied", rule_id="sgr-1", api_requests="r-1")
+REMOVING = [record("intent", 2000, rule_id="sgr-1"), record("outcome", 1990, outcome="removed", rule_id="sgr-1")]
+ELSEWHERE = record("outcome", 1990, outcome="applied", rule_id="sgr-1", api_requests="r-1", region="cn-beijing")
+
+BOTH = ("intent", "outcome")
+
+CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
+    "both sides agree": ([INTENT, APPLIED], [call(1995)], []),
+    "no record at all": ([], [call(1995)], ["no-intent"]),
+    "an outcome, and no intent": ([APPLIED], [call(1995)], ["no-intent"]),
+    "an intent that came too late": ([record("intent", 1980), APPLIED], [call(1995)], ["no-intent"]),
+    "an intent of another link": ([record("intent", 2000, link="2" * 16), APPLIED], [call(1995)], ["no-intent"]),
+    "a record of another region": ([ELSEWHERE], [call(1995)], ["no-intent"]),
+    "before the time in question": ([], [call(11 * HOUR)], []),
+    "an outcome before the time in question": (
+        [record("outcome", 11 * HOUR, outcome="applied", api_requests="r")],
+        [],
+        [],
+    ),
+    "refused": ([], [call(1995, errorCode="Forbidden.RAM")], []),
+    # without a record that has the RequestId
+    "died after the change": ([INTENT], [call(1995)], []),
+    "died, within the hour": ([record("intent", 5000)], [call(5000 - HOUR)], []),
+    "died, long ago": ([record("intent", 3 * HOUR)], [call(HOUR)], ["no-intent"]),
+    "died, clocks that differ": ([INTENT], [call(2050)], []),
+    "before the intent": ([INTENT], [call(2070)], ["no-intent"]),
+    "after the result": (
+        [INTENT, {**APPLIED, "api_requests": "r-2"}],
+        [call(1995, request="r-2"), call(1900)],
+        ["no-intent"],
+    ),
+    "another port": ([record("intent", 2000, 2)], [call(1995)], ["no-intent"]),
+    "removed by id": ([record("intent", 2000, rule_id="sgr-1")], [call(1995, **REVOKED)], []),
+    "removed another id": ([record("intent", 2000, rule_id="sgr-2")], [call(1995, **REVOKED)], ["no-intent"]),
+    "added, and removed by the id": (
+        [INTENT, {**APPLIED, "outcome": "failed"}],
+        [call(1995), call(1992, request="", **REVOKED)],
+        [],
+    ),
+    # outcomes
+    "no call": ([INTENT, APPLIED], [], ["no-change"]),
+    "no call, and no intent": ([APPLIED], [], ["no-change"]),
+    "nothing had to be changed": ([{**APPLIED, "api_requests": ""}], [], []),
+    "the call of another rule": (
+        [
+            INTENT,
+            APPLIED,
+            *(record(kind, 1990, 2, link="2" * 16, outcome="applied", api_requests="r-1") for kind in BOTH),
+        ],
+        [call(1995)],
+        ["no-change"],
+    ),
+    "a lost answer": ([INTENT, {**APPLIED, "api_requests": ""}], [call(1995, request="r-9")], []),
+    "a call long before": (
+        [INTENT, {**APPLIED, "api_requests": ""}],
+        [call(2000 + HOUR + 61, request="r-9", **PERSON)],
+        ["no-change"],
+    ),
+    "a call after it": (
+        [INTENT, {**APPLIED, "api_requests": ""}],
+        [call(1900, request="r-9", **PERSON)],
+        ["no-change"],
+    ),
+    "a person was faster to add": ([INTENT, {**APPLIED, "api_requests": ""}], [call(2010, **PERSON)], []),
+    "a person was faster to remove": (REMOVING, [call(1995, **REVOKED, **PERSON)], ["by-another"]),
+    "the group was deleted": (REMOVING, [call(1995, "DeleteSecurityGroup", **PERSON)], []),
+    "gone already": (
+        [REMOVING[0], {**REMOVING[1], "api_requests": "r-1"}],
+        [call(1995, errorCode="InvalidSecurityGroupRuleId.NotFound", **REVOKED)],
+        [],
+    ),
+    "refused for another reason": (
+        [REMOVING[0], {**REMOVING[1], "api_requests": "r-1"}],
+        [call(1995, errorCode="Forbidden.RAM", **REVOKED)],
+        ["no-change"],
+    ),
+    "an outcome without rules": ([{**APPLIED, "rules": "[]"}], [], []),
+    "denied": ([INTENT, {**APPLIED, "outcome": "denied"}], [], []),
+    # other people
+    "a person's own rule": ([INTENT, APPLIED], [call(1995), call(100, request="r-2", **PERSON, params={})], []),
+    "a person's marker": ([], [call(1995, **PERSON, params={"Permissions.1.Description": MARKER})], ["by-another"]),
+    "a marker of another home": ([], [call(1995, **PERSON, params={"Description": MARKER.replace(HOME, PEER)})], []),
+    "a person's keys in a command": (
+        [REMOVING[0], {**REMOVING[1], "api_requests": "r-1"}],
+        [call(1995, **REVOKED, **PERSON)],
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_case(name: str) -> None:
+    """What is found for the records and calls of a case."""
+    records, events, expected = CASES[name]
+    assert words(records, events) == expected
+
+
+def test_copies_of_a_record_count_once() -> None:
+    """SLS stores a record at least once."""
+    outcome = {**APPLIED, "key": "1"}
+    assert words([outcome, dict(outcome)], []) == ["no-change"]
+
+
+def test_groups_that_are_tagged_in_one_call_have_an_intent_each() -> None:
+    """Of links that are opened in one run. One group without an intent is enough to ask."""
+    names = ["sg-1", "sg-2"]
+    params = {"ResourceId": names, "Tag": [{"Key": f"link-managed.prod.{HOME}", "Value": "true"}]}
+    raw = {"eventName": "TagResources", "eventTime": "2026-11-25T11:00:00Z", "requestParameters": params}
+    tagged = event_of(HOME, {**raw, "userIdentity": {"type": "assumed-role", "userName": "link-peer-fc:s"}}, REGION)
+    assert tagged
+    assert tagged.groups == ("sg-1", "sg-2")
+    intents = [record("intent", HOUR, link=name, rules="[]", tagged=f"{name}@{HOME}") for name in names]
+    assert words(intents, [tagged]) == []
+    assert words(intents[:1], [tagged]) == ["no-intent"]
+
+
+def test_a_rule_of_an_account_that_was_not_read_is_not_doubted() -> None:
+    assert join(question(PEER), [INTENT, APPLIED], [], []) == []
+
+
+def test_an_old_rule_is_known_from_an_old_record() -> None:
+    """The log is asked for ids and groups that the read records do not name."""
+    by_id = call(1995, **REVOKED, **PERSON)
+    field = {"IpProtocol": "tcp", "PortRange": "1/1", "SourceGroupId": "sg-a", "Priority": "100"}
+    by_fields = call(1995, "RevokeSecurityGroup", params=field, **PERSON)
+    assert unknown_rules(question(), [], [by_id, by_fields]) == ["sgr-1", "sg-b"]
+    assert unknown_rules(question(), [APPLIED], [by_id, by_fields]) == []
+    assert unknown_rules(question(), [], [call(1995, **REVOKED), call(11 * HOUR, **REVOKED, **PERSON)]) == []
+    assert words([], [by_id, by_fields]) == []
+    old = record("outcome", 99 * HOUR, outcome="applied", rule_id="sgr-1")
+    assert words([], [by_id, by_fields], [old]) == ["by-another", "by-another"]
+    lower = call(1995, "RevokeSecurityGroup", params={**field, "Priority": "1"}, **PERSON)
+    assert words([], [lower], [old]) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "records", "events"),
+    [
+        (60, [], [call(30)]),
+        (60, [], [call(59)]),
+        (900, [record("intent", 899), record("outcome", 890, outcome="applied")], []),
+    ],
+)
+def test_what_is_young_is_pending(seconds: float, records: list[Record], events: list[Event]) -> None:
+    """A record that cannot be searched yet, for a minute; a call that cannot be looked up yet, for a quarter of an hour."""
+    (finding,) = join(question(), records, [], events)
+    assert finding.pending
+    later = Question(POLICY, REGION, ROLES, frozenset({HOME}), NOW - 10 * HOUR, NOW + seconds)
+    (finding,) = join(later, records, [], events)
+    assert not finding.pending
+
+
+def test_roles_are_compared_without_regard_to_capitals() -> None:
+    """ActionTrail writes them in small letters, whatever the role is called."""
+    assert words([], [call(1995, who="Link-Peer-FC:s")]) == ["no-intent"]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {},
+        {"requestParameters": None},
+        {"requestParameters": {"ResourceId.1": "i-1"}},
+        {
+            "requestParameters": {"SecurityGroupId": "sg-b"},
+            "acsRegion": "cn-beijing",
+            "eventTime": "2026-11-25T11:00:00Z",
+        },
+        {"requestParameters": {"SecurityGroupId": ["sg b", {"x": 1}]}},
+    ],
+)
+def test_what_is_not_about_a_group_of_the_region_is_left_out(raw: dict[str, Any]) -> None:
+    assert event_of(HOME, raw, REGION) is None
+
+
+def test_an_event_without_a_time_is_an_error() -> None:
+    """It must not be left out as if it were not there."""
+    with pytest.raises(LinkPeerError, match="without a time: e-1"):
+        event_of(HOME, {"eventId": "e-1", "requestParameters": {"SecurityGroupId": "sg-b"}}, REGION)
+
+
+def test_a_strange_event_has_what_can_be_read() -> None:
+    """No identity, numbers for texts, ranges that are none."""
+    permission = {"IpProtocol": 6, "PortRange": "a/b", "SourceCidrIp": "10.0.0.0/8", "Priority": 100}
+    raw = {"eventTime": "2026-11-25T11:00:00Z", "userIdentity": "x", "eventName": "AuthorizeSecurityGroup"}
+    found = event_of(
+        HOME, {**raw, "requestParameters": {"SecurityGroupId": "sg-b", "Permissions": [permission, 7]}}, REGION
+    )
+    assert found
+    assert (found.keys, found.role, found.who) == ((), "", "unknown")
