@@ -31,30 +31,31 @@ def draw_table(out: Console, title: str, columns: Sequence[str], rows: Iterable[
     cut.
     """
     cells = [[str(cell) for cell in row] for row in rows]
+    widths = _widths(columns, cells, out.width - 3 * len(columns) - 1)  # two spaces of padding and a border for each
     out.print(f"[bold]{escape(title)}[/bold]")
-    if _fits(out, columns, cells):
-        out.print(_table(columns, cells))
-    else:
+    if widths is None:
         _print_blocks(out, columns, cells)
-
-
-def _table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
+        return
     table = Table(header_style="dim", box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(column, width=width)
     for row in cells:
         table.add_row(*map(escape, row))
-    return table
+    out.print(table)
 
 
-def _fits(out: Console, columns: Sequence[str], cells: Sequence[Sequence[str]]) -> bool:
-    """Whether no word has to be broken. The longest word of each column decides, so a table of these alone is measured:
-    rich takes seconds for a thousand rows."""
-    longest = [
-        max((word for cell in column for word in cell.split()), key=cell_len, default="")
-        for column in zip(*cells, strict=True)
-    ]
-    return _table(columns, [longest]).__rich_measure__(out, out.options).minimum <= out.width
+def _widths(columns: Sequence[str], cells: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """How wide each column is, given room for all of them: at least its longest word. None if there is not so much room."""
+    texts = [[name, *(row[place] for row in cells)] for place, name in enumerate(columns)]
+    widths = [max(cell_len(word) for text in column for word in text.split() or [""]) for column in texts]
+    wanted = [max(map(cell_len, column)) for column in texts]
+    spare = room - sum(widths)
+    if spare < 0:
+        return None
+    for _ in range(min(spare, sum(wanted) - sum(widths))):
+        narrow = max(range(len(widths)), key=lambda place: wanted[place] - widths[place])
+        widths[narrow] += 1
+    return widths
 
 
 def _print_blocks(out: Console, columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
