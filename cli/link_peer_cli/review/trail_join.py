@@ -256,8 +256,8 @@ def _of(question: Question, event: Event, finding: str, detail: str) -> Finding:
     rules = [*event.rule_ids, *map(_rule_text, event.keys), *event.tags]
     by = f"{event.who} from {event.address}" if event.address else event.who
     advice = (
-        f"if nobody of yours made this call, the keys of the role are in other hands: take the permissions of {event.role} "
-        "away; then link-peer sweep closes what nobody asked for"
+        f"find out who used the role {event.role} and from where; if nobody of yours did, take its permissions away and undo "
+        "the call by hand: a sweep leaves rules without a marker alone"
         if finding == NO_INTENT
         else f"ask {event.who}; link-peer sweep --dry-run shows what a sweep puts back or closes, link-peer stale what it leaves alone"
     )

@@ -94,7 +94,7 @@ def test_a_rule_that_a_role_of_ours_opened_by_itself_is_found(lab: Lab, cli: Cli
     assert found["who"] == f"{role}:thief from 127.0.0.1"
     assert cli("audit", "--verify") == 1
     assert "1 findings" in cli.out
-    assert f"take the permissions of {role} away" in cli.out
+    assert f"find out who used the role {role} and from where" in cli.out
 
 
 def test_what_a_role_of_ours_never_does_is_found(lab: Lab, cli: Cli) -> None:
