@@ -127,6 +127,11 @@ CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
     "a person was faster to add": ([INTENT, {**APPLIED, "api_requests": ""}], [call(2010, **PERSON)], []),
     "a person was faster to remove": (REMOVING, [call(1995, **REVOKED, **PERSON)], ["by-another"]),
     "the group was deleted": (REMOVING, [call(1995, "DeleteSecurityGroup", **PERSON)], []),
+    "a record that gives the id to another rule": (
+        [*REMOVING, record("attempt", 1980, 2, rule_id="sgr-1")],
+        [call(1995, **REVOKED)],
+        [],
+    ),
     "gone already": (
         [REMOVING[0], {**REMOVING[1], "api_requests": "r-1"}],
         [call(1995, errorCode="InvalidSecurityGroupRuleId.NotFound", **REVOKED)],

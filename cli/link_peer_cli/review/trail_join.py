@@ -174,10 +174,10 @@ def _of_event(question: Question, log: _Log, event: Event) -> Iterator[Finding]:
 
 
 def _had_intent(log: _Log, entry: Entry, event: Event) -> bool:
-    """Whether an intent was written before a record, in the same run, that names a group which the call changed."""
+    """Whether an intent of the same function and link, or of a tag alone, was written before a record, and names a group which
+    the call changed."""
     return any(
-        intent.time <= entry.time <= intent.time + LONGEST_SECONDS + SKEW_SECONDS
-        and (intent.link == entry.link or _run(intent) == _run(entry))
+        intent.time <= entry.time <= intent.time + LONGEST_SECONDS + SKEW_SECONDS and intent.link == entry.link
         for intents in log.about(event).values()
         for intent in intents
     )
