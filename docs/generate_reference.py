@@ -72,9 +72,11 @@ def plan_schema() -> str:
 
 def _commands() -> Iterator[str]:
     yield "## Commands\n"
-    yield "Each command also takes `-h`. Before the command, and `--profile` and `--region` after it, too: " + _inline(
-        typer.main.get_command(app).params
-    ) + ". What `--json` prints: [json.md](json.md).\n"
+    yield (
+        "Each command also takes `-h`. Before the command, and `--profile` and `--region` after it, too: "
+        + _inline(typer.main.get_command(app).params)
+        + ". What `--json` prints: [json.md](json.md).\n"
+    )
     group: Any = typer.main.get_command(app)
     yield from _group(group, "link-peer")
 
