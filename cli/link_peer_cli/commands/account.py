@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import Json, JsonLines
+from link_peer_cli.io.options import Json, JsonLines, Yes
 from link_peer_cli.io.tables import print_table
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def remove(
     uid: Uid,
     profile: Profile = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be closed.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Close every link of an account, delete its roles (with `--profile`), and take it out of home's policies.

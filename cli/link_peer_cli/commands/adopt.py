@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import Json
+from link_peer_cli.io.options import DryRun, Json, Yes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,8 +51,8 @@ def adopt(
         list[str] | None,
         typer.Option("--profile", help="A profile of the `aliyun` CLI with keys of another account; repeat for more."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Turn one rule that a person made into a link, with your own keys. Shows what changes, and asks.

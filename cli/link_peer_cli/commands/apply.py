@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import Json
+from link_peer_cli.io.options import Json, Yes
 
 if TYPE_CHECKING:
     from link_peer.domain.errors import LinkPeerError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def apply(
     file: Annotated[str, typer.Argument(help="A file that `plan --out` or `sweep --dry-run --out` saved.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Make exactly the changes of a saved plan, with the audit records that the functions would write.

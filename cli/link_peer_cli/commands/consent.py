@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import Json
+from link_peer_cli.io.options import DryRun, Json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from link_peer_cli.io.environment import Environment
 
 Profile = Annotated[str, typer.Option(help="A profile of the `aliyun` CLI with keys of the group's account.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")]
 
 
 def accept(

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import JsonLines
+from link_peer_cli.io.options import JsonLines, Yes
 
 if TYPE_CHECKING:
     from link_peer.domain.errors import Transient
@@ -43,7 +43,7 @@ def setup(
     force: Annotated[
         bool, typer.Option("--force", help="With --remove: although functions or rules of the deployment are left.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    yes: Yes = False,
     as_json: JsonLines = False,
 ) -> None:
     """Create the roles, queues, logs, alerts and alarms of a deployment, or update what differs. Safe to run again."""

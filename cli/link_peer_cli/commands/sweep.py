@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import Commands, Detailed, Json, Out
+from link_peer_cli.io.options import Commands, Detailed, DryRun, Json, Out
 
 if TYPE_CHECKING:
     from link_peer.engine.scopes.everything import Sweep
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")] = False,
+    dry_run: DryRun = False,
     believe_empty: Annotated[
         list[str] | None,
         typer.Option(help="An account (uid or name) that has no instances: make removals there. Repeat for more."),

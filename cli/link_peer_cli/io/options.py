@@ -19,6 +19,17 @@ Detailed = Annotated[
     bool,
     typer.Option("--detailed-exitcode", help="Exit with 0 if nothing would change, with 2 if something would."),
 ]
+Groups = Annotated[list[str] | None, typer.Argument(help="sg-…, optionally with @<account>.", metavar="[GROUP]...")]
+Account = Annotated[
+    str, typer.Option(help="All groups of this account (uid or name) that hold rules of link-peer, or are locked.")
+]
+All = Annotated[bool, typer.Option("--all", help="The same for all accounts.")]
+Profiles = Annotated[
+    list[str] | None,
+    typer.Option("--profile", help="A profile of the `aliyun` CLI with keys of another account; repeat for more."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
 Out = Annotated[str, typer.Option("--out", help="Save what is shown in this file, for `link-peer apply`.")]
 
 

@@ -10,10 +10,13 @@ from link_peer.runtime.ports import Record
 from rich.console import Console
 from rich.markup import escape
 
+from link_peer_cli.io.console import console
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.lines import folded, texts
 
 if TYPE_CHECKING:
+    from link_peer.domain.model import Party
+
     from link_peer_cli.clients.whatif.cloud import Change
 
 
@@ -46,6 +49,13 @@ def print_changes(out: Console, changes: Sequence[Change]) -> None:
         out.print(escape(f"# account {change.account}\n{change.command}"), soft_wrap=True)
     if not changes:
         out.print("Nothing would change.")
+
+
+def print_foreign(foreign: Mapping[Party, str]) -> None:
+    """Print what the owners of other accounts must do: a command for each group."""
+    for group, command in foreign.items():
+        text = f"not changed; the owner of account {group.account} runs, or give --profile: {command}"
+        console().print(escape(text), soft_wrap=True)
 
 
 def exit_code(records: Sequence[Record]) -> Exit:

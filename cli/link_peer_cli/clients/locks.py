@@ -1,0 +1,86 @@
+"""The groups that `close` and `reopen` are about, and the locks on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.model import Group, Party
+from link_peer.runtime.ports import Ecs
+
+if TYPE_CHECKING:
+    from link_peer_cli.clients.group_tags import GroupTags
+    from link_peer_cli.io.environment import Environment
+
+
+class Chosen(msgspec.Struct):
+    """The groups that a command is about, with their tags; and why an account could not be read."""
+
+    tags: dict[Party, dict[str, str]]
+    problems: dict[str, str]
+
+
+def tags_of(env: Environment, profiles: list[str] | None) -> GroupTags:
+    """The tags of groups, written in the home account as the operator."""
+    from link_peer_cli.clients.group_tags import GroupTags
+
+    made = GroupTags(env, profiles or [])
+    if made.own == env.policy.home:
+        made.accounts[made.own] = env.settings.credentials
+    return made
+
+
+def choose(
+    env: Environment,
+    tags: GroupTags,
+    groups: list[str] | None,
+    account: str,
+    of_account: Callable[[Ecs], list[Group]],
+    *,
+    everything: bool,
+) -> Chosen:
+    """The groups that are named; or those of one account, or of all, that `of_account` gives."""
+    from link_peer.runtime.retry import Retry
+
+    from link_peer_cli.access.roles import PersonsAccounts
+    from link_peer_cli.clients.whatif.delivery import LONGEST_WAIT, SECONDS
+    from link_peer_cli.io.environment import require_known
+    from link_peer_cli.io.inputs import account_uid, party
+
+    if bool(groups) + bool(account) + everything != 1:
+        raise BadInput("groups", "give groups, or --account, or --all")
+    if groups:
+        parties = [party(text, "group", tags.own) for text in groups]
+        for one in parties:
+            if not one.is_group:
+                raise BadInput("group", f"{one.id} is an instance: a lock is a tag of a group")
+        require_known(env, [one.account for one in parties], "group")
+        return Chosen({one: tags.read(one) for one in dict.fromkeys(parties)}, {})
+    if account:
+        account = account_uid(account, "--account")
+        require_known(env, [account], "--account")
+    retry = Retry(env.clock, env.clock.now() + SECONDS, LONGEST_WAIT)
+    cloud = PersonsAccounts(env.settings, env.policy, env.clock, retry, "close", reading=env.reading)
+    chosen = Chosen({}, {})
+    for uid in [account] if account else env.policy.accounts:
+        try:
+            chosen.tags |= {group.party: dict(group.tags) for group in of_account(cloud.ecs(uid))}
+        except LinkPeerError as error:
+            chosen.problems[uid] = str(error)
+    return chosen
+
+
+def each_account(groups: Iterable[Party], change: Callable[[list[Party]], None]) -> dict[str, str]:
+    """Make a change to the groups of each account. Returns what went wrong, by account."""
+    problems: dict[str, str] = {}
+    by_account: dict[str, list[Party]] = {}
+    for group in groups:
+        by_account.setdefault(group.account, []).append(group)
+    for account, some in by_account.items():
+        try:
+            change(some)
+        except LinkPeerError as error:
+            problems[account] = str(error)
+    return problems

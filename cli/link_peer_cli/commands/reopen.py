@@ -1,0 +1,91 @@
+"""`link-peer reopen`: take off the locks that `close` set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.exits import Exit
+from link_peer_cli.io.options import Account, All, DryRun, Groups, Json, Profiles
+from link_peer_cli.io.records import print_foreign
+
+if TYPE_CHECKING:
+    from link_peer.domain.model import Group, Party
+    from link_peer.runtime.ports import Ecs
+
+    from link_peer_cli.clients.locks import Chosen
+
+
+def reopen(
+    groups: Groups = None,
+    account: Account = "",
+    everything: All = False,
+    force: Annotated[bool, typer.Option("--force", help="Take off locks that `close` did not set, too.")] = False,
+    profile: Profiles = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Take off the locks that `close` set. What tags still ask for is opened again; requests must be posted again."""
+    from link_peer.domain.denial import CLOSED_BY
+    from link_peer.domain.tags import LOCK_TAG
+
+    from link_peer_cli.clients.locks import choose, each_account, tags_of
+    from link_peer_cli.io.environment import load_environment
+
+    env = load_environment(reading=dry_run)
+    tags = tags_of(env, profile)
+
+    def locked(ecs: Ecs) -> list[Group]:
+        return [group for group in ecs.all_groups() if LOCK_TAG in group.tags]
+
+    chosen = choose(env, tags, groups, account, locked, everything=everything)
+    values = {group: found[LOCK_TAG] for group, found in chosen.tags.items() if LOCK_TAG in found}
+    kept = {group: value for group, value in values.items() if not (force or value.startswith(CLOSED_BY))}
+    due = [group for group in values if group not in kept]
+    commands = {group: tags.commands(group, {}, [LOCK_TAG])[0] for group in due}
+    foreign = {group: commands[group] for group in due if group.account not in tags.accounts}
+    mine = [group for group in due if group not in foreign]
+    if not dry_run:
+        chosen.problems |= each_account(mine, lambda some: tags.drop(some, [LOCK_TAG]))
+    done = [group for group in mine if group.account not in chosen.problems]
+    if as_json:
+        print_json(
+            {
+                "reopened": [] if dry_run else [str(group) for group in done],
+                "commands": [{"account": group.account, "command": commands[group]} for group in due],
+                "foreign": {str(group): command for group, command in foreign.items()},
+                "kept": {str(group): value for group, value in kept.items()},
+                "problems": chosen.problems,
+            }
+        )
+    else:
+        _say_reopened(chosen, done, commands, foreign, kept, dry_run=dry_run)
+    refused = chosen.problems or (foreign and not dry_run) or (kept and groups)
+    raise typer.Exit(Exit.REFUSED if refused else Exit.DONE)
+
+
+def _say_reopened(
+    chosen: Chosen,
+    done: list[Party],
+    commands: dict[Party, str],
+    foreign: dict[Party, str],
+    kept: dict[Party, str],
+    *,
+    dry_run: bool,
+) -> None:
+    out, err = console(), console(stderr=True)
+    for group in done if dry_run else ():
+        out.print(escape(f"# account {group.account}\n{commands[group]}"), soft_wrap=True)
+    for group, value in kept.items():
+        out.print(escape(f"{group} stays locked ({value}): --force takes this lock off, too"), soft_wrap=True)
+    for where, why in chosen.problems.items():
+        err.print(f"[red]{escape(where)}: {escape(why)}[/red]", soft_wrap=True)
+    print_foreign(foreign)
+    if not dry_run:
+        out.print(f"locks taken off: {len(done)}")
+        if done:
+            out.print("What tags ask for is opened again: at home within seconds, elsewhere by the next sweep.")
+            out.print("Requests must be posted again.")
