@@ -38,6 +38,7 @@ def sweep(
     from link_peer.inbound.dispatch import run_sweep
     from rich.progress import Progress
 
+    from link_peer_cli.clients.group_tags import caller
     from link_peer_cli.clients.swept import denied_records
     from link_peer_cli.clients.whatif.delivery import suppose
     from link_peer_cli.clients.whatif.edits import with_instances
@@ -66,6 +67,7 @@ def sweep(
             f"sweep-cli-{int(env.clock.now())}",
             believe_empty=believed,
             progress=lambda what, done, all_: bar.update(tasks[what], completed=done, total=all_),
+            caller="" if dry_run else caller(env.settings, env.own())[1],
         )
         run_sweep(run)
     decisions = [*kept.outcomes, *denied_records(run, kept.outcomes)]

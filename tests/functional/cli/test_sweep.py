@@ -36,6 +36,18 @@ def test_a_dry_run_decides_the_same_and_changes_nothing(lab: Lab, cli: Cli) -> N
         assert (report["summary"]["changed"], report["summary"]["denied"]) == ("1", "1")
 
 
+def test_the_records_of_a_sweep_name_the_person_who_runs_it(lab: Lab, cli: Cli) -> None:
+    """By ARN, also in the intent; those of the timer name nobody."""
+    app, db = lab.group(), lab.group("*")
+    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    assert cli("sweep") == 0
+    for record in lab.records("intent", "outcome", "summary"):
+        assert record["claimed_by"].startswith(f"acs:ram::{HOME}:")
+    lab.tag(db, link_accept=None)
+    lab.sweep()
+    assert ["claimed_by" in one for one in lab.records("outcome") if one["outcome"] == "removed"] == [False]
+
+
 def test_a_sweep_prints_a_table(lab: Lab, cli: Cli) -> None:
     """Decisions, advice and counts."""
     app, cache = lab.group(), lab.group()

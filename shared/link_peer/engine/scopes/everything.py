@@ -66,8 +66,10 @@ class Sweep(Scope):
         believe_empty: Iterable[str] = (),
         progress: Progress = lambda _what, _done, _all: None,
         keep: Callable[[Instance], bool] = lambda instance: asks_for_links(instance.tags),
+        caller: str = "",
     ) -> None:
-        """`believe_empty` names accounts that a person has confirmed to hold no instances. `keep` says which instances stay in
+        """`believe_empty` names accounts that a person has confirmed to hold no instances. Records name the `caller`, the ARN of
+        the person who runs it. `keep` says which instances stay in
         memory: those that ask for links, and for a person's question perhaps all."""
         cloud = delivery.cloud(event_id)
         self._pace = Pace(delivery.clock, _after(delivery, READING_SHARE), delivery.calls_per_minute)
@@ -80,7 +82,8 @@ class Sweep(Scope):
             pace=self._pace,
             keep=keep,
         )
-        super().__init__(delivery, reader, delivery.audit({"event_id": event_id}))
+        common = {"event_id": event_id, **({"claimed_by": caller} if caller else {})}
+        super().__init__(delivery, reader, delivery.audit(common))
         self._rules_end = _after(delivery, RULES_SHARE)
         self.believe_empty = frozenset(believe_empty)
         self.progress = progress
