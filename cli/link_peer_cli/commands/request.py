@@ -216,7 +216,7 @@ def _next(env: Environment, asked: Request, records: list[Record]) -> str:
     if "blocked" in effects:
         ports = ["+".join(map(str, link.ports))] if link.ports else []
         return f"see what stops its packets: {shlex.join(['link-peer', 'explain', str(link.source), str(link.target), *ports])}"
-    return f"test it with a packet: {verify_command(link.source, link.target, link.ports, env.policy.home)}"
+    return f"test it with a packet: {verify_command(link.source, link.target, link.ports)}"
 
 
 def _finish(request_id: str, records: list[Record], then: str, *, as_json: bool) -> NoReturn:

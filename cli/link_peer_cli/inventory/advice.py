@@ -29,12 +29,11 @@ class Advice(msgspec.Struct, frozen=True):
     command: str = ""
 
 
-def verify_command(source: Party, target: Party, ports: Iterable[Port], home: str) -> str:
+def verify_command(source: Party, target: Party, ports: Iterable[Port]) -> str:
     """The command that sends packets from one party to another."""
     tested = [port for port in ports if port.protocol == "icmp" or (port.protocol == "tcp" and port.low == port.high)]
     words = [word for port in tested for word in ("--port", str(port))]
-    start = source.id if source.account == home else str(source)
-    return shlex.join(["link-peer", "verify", "--from", start, "--to", str(target), *words])
+    return shlex.join(["link-peer", "verify", "--from", str(source), "--to", str(target), *words])
 
 
 class Adviser:
@@ -65,7 +64,7 @@ class Adviser:
 
     def _test(self, ports: Sequence[Port], reach: Reach) -> Iterator[Advice]:
         if reach.ends:
-            command = verify_command(*reach.ends, ports, self._policy.home)
+            command = verify_command(*reach.ends, ports)
             yield Advice("security groups let it through; test it with a packet", command)
 
     def _take_away(self, rule: Rule) -> Advice:

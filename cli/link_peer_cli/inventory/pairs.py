@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from link_peer.domain.model import Instance, Party, Port
@@ -42,9 +43,12 @@ class Reach(msgspec.Struct, frozen=True):
 
 def reach(scene: Scene, source: Party, target: Party, ports: Sequence[Port]) -> Reach:
     """Whether packets get from every instance of one party to every instance of the other."""
-    pairs = [(a, b) for a in scene.members(source) for b in scene.members(target) if a.party != b.party]
-    if pairs:
-        return _worst(scene.snapshot, pairs, ports)
+    judged = _Judged(scene.snapshot, ports)
+    for a, sources in _alike(scene.members(source)).items():
+        for b, targets in _alike(scene.members(target)).items():
+            judged.add(a, b, sources, targets)
+    if judged.counted:
+        return judged.worst()
     start, end = _end(scene, source), _end(scene, target)
     if start is None or end is None:
         missing = [str(party) for party, found in ((source, start), (target, end)) if found is None]
@@ -52,25 +56,51 @@ def reach(scene: Scene, source: Party, target: Party, ports: Sequence[Port]) -> 
     return Reach(between(scene.snapshot, start, end, ports))
 
 
-def _worst(snapshot: Snapshot, pairs: Sequence[tuple[Instance, Instance]], ports: Sequence[Port]) -> Reach:
-    """Most instances of a group are alike: those with the same groups are judged once, unless their addresses matter."""
-    judge = functools.cache(lambda a, b: between(snapshot, a, b, ports))
-    counted: Counter[bool | None] = Counter()
-    first: dict[bool | None, tuple[Effect, tuple[Party, Party]]] = {}
-    left = LIMIT
-    for a, b in pairs:
-        ends = end_of(a), end_of(b)
-        effect = judge(*(msgspec.structs.replace(end, ip="") for end in ends))
-        if effect.passes is None and left:
-            left -= 1
-            effect = judge(*ends)
-        counted[effect.passes] += 1
-        first.setdefault(effect.passes, (effect, (a.party, b.party)))
-    for passes in (False, None, True):
-        if passes in first:
-            effect, worst = first[passes]
-            return Reach(effect, len(pairs), counted[True], worst)
-    raise AssertionError("unreachable: there is a pair")
+def _alike(members: Iterable[Instance]) -> dict[End, list[Instance]]:
+    """The instances that differ in their addresses only: most instances of a group."""
+    found: dict[End, list[Instance]] = {}
+    for one in members:
+        found.setdefault(msgspec.structs.replace(end_of(one), ip=""), []).append(one)
+    return found
+
+
+class _Judged:
+    """The effects for pairs of instances: how many have each, and the first pair of each. Pairs that are alike are judged
+    together, unless their addresses matter."""
+
+    def __init__(self, snapshot: Snapshot, ports: Sequence[Port]) -> None:
+        self.counted: Counter[bool | None] = Counter()
+        self._first: dict[bool | None, tuple[Effect, tuple[Party, Party]]] = {}
+        self._judge = functools.partial(between, snapshot)
+        self._ports = ports
+        self._left = LIMIT
+
+    def add(self, a: End, b: End, sources: Sequence[Instance], targets: Sequence[Instance]) -> None:
+        """Judge every source with every target, alike in `a` and `b`. An instance is no pair with itself."""
+        pairs = ((one, other) for one in sources for other in targets if one.party != other.party)
+        count = len(sources) * len(targets) - len({one.party for one in sources} & {one.party for one in targets})
+        if not count:
+            return
+        effect = self._judge(a, b, self._ports)
+        if effect.passes is None:
+            for one, other in itertools.islice(pairs, self._left):
+                self._note(self._judge(end_of(one), end_of(other), self._ports), (one, other))
+                self._left -= 1
+                count -= 1
+        if count:
+            self._note(effect, next(pairs), count)
+
+    def worst(self) -> Reach:
+        """The effect that fares worst, with its first pair."""
+        for passes in (False, None, True):
+            if passes in self._first:
+                effect, ends = self._first[passes]
+                return Reach(effect, self.counted.total(), self.counted[True], ends)
+        raise AssertionError("unreachable: there is a pair")
+
+    def _note(self, effect: Effect, pair: tuple[Instance, Instance], count: int = 1) -> None:
+        self.counted[effect.passes] += count
+        self._first.setdefault(effect.passes, (effect, (pair[0].party, pair[1].party)))
 
 
 def _end(scene: Scene, party: Party) -> End | None:
