@@ -132,7 +132,7 @@ def request(
         console(stderr=wait).print(escape(f"posted to {queue} as {request_id}"), soft_wrap=True)
     if log is not None:
         records = _wait_for_outcome(log, request_id, known, timeout)
-        _finish(request_id, records, "" if as_json else _next(env, asked, records), as_json=as_json)
+        _finish(request_id, records, "" if as_json else _next(asked, records), as_json=as_json)
 
 
 def _judge(env: Environment, asked: Request, queue: str, *, as_json: bool) -> NoReturn:
@@ -203,7 +203,7 @@ def _wait_for_outcome(log: AuditLog, request_id: str, known: int, seconds: int) 
         raise LinkPeerError(f"{request_id}: {error}; {hint}") from None
 
 
-def _next(env: Environment, asked: Request, records: list[Record]) -> str:
+def _next(asked: Request, records: list[Record]) -> str:
     """The command that tests a link which was opened; for one whose packets do not pass, the one that says why."""
     import shlex
 
