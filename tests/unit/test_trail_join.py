@@ -142,6 +142,7 @@ CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
         [call(1995, errorCode="Forbidden.RAM", **REVOKED)],
         ["no-change"],
     ),
+    "a redelivery that died": ([INTENT, APPLIED, record("intent", 1000, 2)], [call(1995)], []),
     "an outcome without rules": ([{**APPLIED, "rules": "[]"}], [], []),
     "denied": ([INTENT, {**APPLIED, "outcome": "denied"}], [], []),
     # other people
