@@ -73,7 +73,7 @@ CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
     "an outcome, and no intent": ([APPLIED], [call(1995)], ["no-intent"]),
     "an intent that came too late": ([record("intent", 1980), APPLIED], [call(1995)], ["no-intent"]),
     "an intent of another link": ([record("intent", 2000, link="2" * 16), APPLIED], [call(1995)], ["no-intent"]),
-    "a record of another region": ([ELSEWHERE], [call(1995)], ["no-intent"]),
+    "records of another region": ([{**INTENT, "region": "cn-beijing"}, ELSEWHERE], [call(1995)], ["no-intent"]),
     "before the time in question": ([], [call(11 * HOUR)], []),
     "an outcome before the time in question": (
         [record("outcome", 11 * HOUR, outcome="applied", api_requests="r")],

@@ -1,0 +1,91 @@
+"""`link-peer audit --verify` where ActionTrail is late, long, or cannot be read."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.functional.cli.test_audit_verify import DAY, as_role, findings, later, rule
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, Lab
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(capsys)
+
+
+def test_what_is_not_visible_yet_is_no_failure(lab: Lab, cli: Cli) -> None:
+    """ActionTrail shows a call ten minutes later. Once it should, its absence is a finding."""
+    lab.cloud.trail.visible_after = 600
+    app, db = lab.group(), lab.group("*")
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    later(lab, 5)
+    code, [found] = findings(cli)
+    assert (code, found["finding"], found["pending"]) == (0, "no-change", True)
+    assert cli("audit", "--verify") == 0
+    assert "0 findings" in cli.out
+    assert "not yet visible: 1" in cli.out
+    later(lab, 11)
+    assert findings(cli) == (0, [])
+    lab.cloud.trail.visible_after = 86_400
+    assert [(one["finding"], one["pending"]) for one in findings(cli)[1]] == [("no-change", False)]
+
+
+def test_a_trail_of_many_pages_is_read_whole(lab: Lab, cli: Cli) -> None:
+    """120 changes by people, 50 a page, and then one of ours; a throttled page is asked for again."""
+    app, db = lab.group(), lab.group("*")
+    lab.cloud.ecs.quotas.group_source_rules = 200
+    for port in range(120):
+        lab.call(
+            HOME, "AuthorizeSecurityGroup", {"SecurityGroupId": db.id, **rule(app, PortRange=f"{port + 1}/{port + 1}")}
+        )
+    as_role(lab, HOME, "link-peer-fc", "RevokeSecurityGroup", {"SecurityGroupId": db.id, **rule(app, PortRange="7/7")})
+    request = as_role(lab, HOME, "link-peer-fc", "AuthorizeSecurityGroup", {"SecurityGroupId": db.id, **rule(app)})
+    later(lab)
+    lab.fault(service="actiontrail", action="LookupEvents", kind="throttle", skip=2, times=3)
+    before = lab.cloud.faults.count("actiontrail")
+    code, found = findings(cli)
+    assert code == 1
+    assert request in [one["request_id"] for one in found]
+    assert len(found) == 2
+    assert lab.cloud.faults.count("actiontrail") - before == 20 + 2 + 3
+
+
+def test_a_long_time_is_read_in_parts_of_thirty_days(lab: Lab, cli: Cli) -> None:
+    """ActionTrail answers no longer ones, and keeps ninety days."""
+    app, db = lab.group(), lab.group("*")
+    as_role(lab, HOME, "link-peer-fc", "AuthorizeSecurityGroup", {"SecurityGroupId": db.id, **rule(app)})
+    lab.cloud.clock.advance(85 * DAY)
+    assert findings(cli) == (0, [])
+    assert [one["finding"] for one in findings(cli, "--since", "90d")[1]] == ["no-intent"]
+    assert cli("audit", "--verify", "--since", "91d") == 2
+    assert "--since: ActionTrail keeps events for 90 days" in cli.err
+
+
+def test_an_account_whose_trail_is_refused_is_a_failure(lab: Lab, cli: Cli) -> None:
+    """The others are compared. What the log says of groups there is not doubted."""
+    app, db = lab.pair()
+    lab.cross_account(lab.request(app, db))
+    later(lab)
+    lab.cloud.identity.allow_only(f"acs:ram::{PEER}:role/link-peer-reader", ["ecs:Describe*"])
+    code, [found] = findings(cli)
+    assert (code, found["finding"], found["account"]) == (1, "unreadable", PEER)
+    assert found["advice"].startswith(f"allow actiontrail:LookupEvents to the role link-peer-reader of account {PEER}")
+    lab.policy_account(PEER, external_id="wrong")
+    assert [one["finding"] for one in findings(cli)[1]] == ["unreadable"]
+
+
+def test_an_answer_of_the_wrong_shape_is_a_failure(lab: Lab, cli: Cli) -> None:
+    """It does not count as an empty trail."""
+    lab.cloud.trail.call = lambda *_: {"Unexpected": []}  # type: ignore[method-assign]
+    code, found = findings(cli)
+    assert (code, {one["finding"] for one in found}) == (1, {"unreadable"})
+    assert "has no StartTime" in found[0]["detail"]
+
+
+@pytest.mark.parametrize(
+    "option", [("--party", "sg-a"), ("--story", "x"), ("--all",), ("--csv",), ("--limit", "1"), ("-f",)]
+)
+def test_options_that_choose_records_do_not_go_with_it(lab: Lab, cli: Cli, option: tuple[str, ...]) -> None:
+    assert cli("audit", "--verify", *option) == 2
+    assert "--verify" in cli.err
