@@ -86,6 +86,16 @@ def test_an_answer_of_the_wrong_shape_is_a_failure(lab: Lab, cli: Cli) -> None:
     assert "has no StartTime" in found[0]["detail"]
 
 
+def test_what_began_before_the_time_in_question_is_read_too(lab: Lab, cli: Cli) -> None:
+    """The intent of a change is older than the change."""
+    app, db = lab.group(), lab.group("*")
+    lab.meanwhile("AuthorizeSecurityGroup", lambda: lab.cloud.clock.advance(30))
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    between = lab.iso(-15)
+    later(lab)
+    assert findings(cli, "--since", between) == (0, [])
+
+
 def test_pages_that_repeat_are_a_failure(lab: Lab, cli: Cli) -> None:
     """The command does not read them forever."""
     page = {"Events": [], "StartTime": lab.iso(), "EndTime": lab.iso(), "NextToken": "1"}
