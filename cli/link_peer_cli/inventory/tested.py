@@ -8,6 +8,7 @@ import msgspec
 from link_peer.domain.denial import NO_ROUTE
 from link_peer.domain.model import Port, Rule, ports_text
 from link_peer.planning.effect import Effect
+from link_peer.runtime.audit import clean
 
 from link_peer_cli.clients.probe import Result
 from link_peer_cli.inventory.shown import rule_document
@@ -73,8 +74,8 @@ def rules_of(tested: Verdict) -> list[dict[str, Any]]:
 
 
 def last_line(output: str) -> str:
-    """The last line of a command's output."""
-    return (output.strip().splitlines() or [""])[-1]
+    """The last line of a command's output, which is the instance's own: nothing in it may act on a terminal."""
+    return clean((output.strip().splitlines() or [""])[-1])
 
 
 def _rule(rule: Rule, ours: frozenset[str]) -> str:

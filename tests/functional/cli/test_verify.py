@@ -312,6 +312,17 @@ def test_a_tool_that_is_not_installed_tests_nothing(lab: Lab, cli: Cli) -> None:
     assert tcp["why"] == "not tested: sh: line 1: nc: command not found. The rules say: passes"
 
 
+def test_the_output_of_an_instance_does_nothing_to_the_terminal(lab: Lab, cli: Cli) -> None:
+    """It may hold control characters and markup. In JSON it is as it came."""
+    _, _, a, b = linked(lab)
+    runs = lab.cloud.ecs.invocations
+    lab.meanwhile(
+        "DescribeInvocationResults", lambda: runs.append(replace(runs.pop(), exit_code=1, output="\x1b[2J[red]gone\n"))
+    )
+    assert cli("verify", "--from", a.id, "--to", b.id, "--port", "tcp/3306") == 1
+    assert ("\x1b" in cli.out, "\\u001b[2J[red]gone" in cli.out) == (False, True)
+
+
 def test_what_cannot_be_tested_is_reported(lab: Lab, cli: Cli) -> None:
     """An unknown instance, an unknown account, an unknown name, a protocol without replies."""
     instance = lab.instance(lab.group())
