@@ -294,13 +294,16 @@ def test_a_secondary_interface_in_other_groups_is_named_as_not_covered(lab: Lab,
 
 def test_an_interface_of_no_ecs_instance_is_named_as_not_covered(lab: Lab, cli: Cli) -> None:
     """A container group's is in use, and no instance's; one that is not attached is not in use."""
-    _, db, _, _ = linked(lab)
+    app, db, _, _ = linked(lab)
     interface = attach(lab, db)
     assert found(cli, "not covered") == []
     interface.instance_id = "eci-bp1orders00000000000"
     (foreign,) = found(cli, "not covered")
     assert foreign["what"] == "not covered: interfaces of no ECS instance"
     assert f"{interface.id} in {db.id} (ledger)" in foreign["detail"]
+    attach(lab, app).instance_id = "eci-bp1orders00000000001"  # the group whose members may send, too
+    (foreign,) = found(cli, "not covered")
+    assert foreign["detail"].startswith("2 interfaces in groups with links belong to no ECS instance")
 
 
 def test_interfaces_that_may_not_be_read_are_unknown(lab: Lab, cli: Cli) -> None:
