@@ -315,6 +315,14 @@ def test_interfaces_that_may_not_be_read_are_unknown(lab: Lab, cli: Cli) -> None
     assert found(cli, "effect of links") != []
 
 
+def test_an_account_that_cannot_be_entered_is_not_asked_for_interfaces(lab: Lab, cli: Cli) -> None:
+    """That it cannot is one finding, not two."""
+    app, db = lab.group(f"*@{HOME}", account=PEER), lab.group(f"*@{PEER}")
+    lab.cross_account(lab.request(app, db, "tcp/3306"))
+    lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=None)
+    assert (len(found(cli, "access", PEER)), found(cli, "network interfaces", PEER)) == (1, [])
+
+
 # how it is read
 
 
