@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -22,6 +23,7 @@ SIZE = 60  # groups of each account
 LATENCY = 0.001  # seconds
 TARGET = 2.0  # seconds
 RECORDS = 2000
+_ID = re.compile(r"\b(sg|i)-bp1[0-9]+(@[0-9]+)?")
 REFUSING = frozenset({0, 1})  # part of what such a command does needs the keys of others, or is found missing
 IDLE_TARGET = 0.3  # seconds of a command that asks nothing
 
@@ -82,7 +84,7 @@ class _Bench:
             calls.append(len(self._cloud(worlds.calls)))
             if asked.undo:
                 run(asked.undo, self._env, self._scratch)
-        name = asked.shown or " ".join(asked.args)
+        name = asked.shown or _ID.sub(lambda found: f"{found[1]}-…" + ("@…" if found[2] else ""), " ".join(asked.args))
         wrong = next((one for one in runs if one.code not in asked.codes), None)
         fastest = min(one.wall for one in runs)
         print(f"{fastest:6.2f} s  {calls[0]:5} calls  link-peer {name}", file=sys.stderr, flush=True)
