@@ -53,6 +53,16 @@ def test_the_shell_completes_commands_and_options() -> None:
         assert done.stdout.split() == wanted
 
 
+def test_the_search_for_keys_prints_nothing_by_itself() -> None:
+    """The SDK logs each source that has no keys, with a stack trace; a person reads our one line instead."""
+    program = (
+        "import logging; from link_peer_cli.access.keys import _provider; _provider(''); "
+        "logging.getLogger('credentials').warning('there is no metadata service')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603  # our own module
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str], option: str) -> None:
     """`-h` and `--help` both work, for link-peer and for each command."""
