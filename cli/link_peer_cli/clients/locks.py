@@ -10,6 +10,8 @@ from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import Group, Party
 from link_peer.runtime.ports import Ecs
 
+from link_peer_cli.io.progress import waiting
+
 if TYPE_CHECKING:
     from link_peer_cli.clients.group_tags import GroupTags
     from link_peer_cli.io.environment import Environment
@@ -64,11 +66,12 @@ def choose(
     retry = Retry(env.clock, env.clock.now() + SECONDS, LONGEST_WAIT)
     cloud = PersonsAccounts(env.settings, env.policy, env.clock, retry, "close", reading=env.reading)
     chosen = Chosen({}, {})
-    for uid in [account] if account else env.policy.accounts:
-        try:
-            chosen.tags |= {group.party: dict(group.tags) for group in of_account(cloud.ecs(uid))}
-        except LinkPeerError as error:
-            chosen.problems[uid] = str(error)
+    with waiting("reading the groups"):
+        for uid in [account] if account else env.policy.accounts:
+            try:
+                chosen.tags |= {group.party: dict(group.tags) for group in of_account(cloud.ecs(uid))}
+            except LinkPeerError as error:
+                chosen.problems[uid] = str(error)
     return chosen
 
 

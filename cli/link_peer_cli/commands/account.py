@@ -15,6 +15,7 @@ from rich.markup import escape
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import Json, JsonLines, Yes
+from link_peer_cli.io.progress import waiting
 from link_peer_cli.io.tables import print_table
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ def list_accounts(as_json: JsonLines = False) -> None:
     rows, refused = [], False
     for uid, account in env.policy.accounts.items():
         try:
-            owner, arn = cloud.identity(uid)
+            with waiting(f"entering account {uid}"):
+                owner, arn = cloud.identity(uid)
             problem = "" if owner == uid else f"the keys belong to account {owner}"
         except LinkPeerError as error:
             arn, problem = "", str(error)

@@ -12,6 +12,7 @@ from rich.markup import escape
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import DryRun, Json
+from link_peer_cli.io.progress import waiting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,7 +158,8 @@ def _denial(name: str) -> Record:
     env = load_environment(reading=True)
     denied = condition({"record": "outcome", "reason": "no-consent", "deployment": env.policy.deployment})
     ids = " or ".join(condition({field: name}) for field in ("request_id", "link"))
-    found = AuditLog(env.settings, env.clock).read(f"{denied} and ({ids})")
+    with waiting("reading the audit log"):
+        found = AuditLog(env.settings, env.clock).read(f"{denied} and ({ids})")
     found = [record for record in found if name in (record.get("request_id"), record.get("link"))]
     if not found:
         raise LinkPeerError(

@@ -10,6 +10,7 @@ from rich.markup import escape
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import Json, Qualifier, Service
+from link_peer_cli.io.progress import waiting
 
 
 def invoke(
@@ -28,7 +29,8 @@ def invoke(
     payload = document(event)
     env = load_environment(reading=False)
     functions = deployed_functions(env.settings, env.policy.home, service)
-    answer = functions.invoke(env.names.function(function), payload, wait=not no_wait, qualifier=qualifier)
+    with waiting(f"waiting for {function}"):
+        answer = functions.invoke(env.names.function(function), payload, wait=not no_wait, qualifier=qualifier)
     body = answer.body.decode("utf-8", "replace")
     if as_json:
         print_json({"body": body, "error": answer.error, "log": answer.log, "request_id": answer.request_id})

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.options import JsonLines, Service
+from link_peer_cli.io.progress import waiting
 
 
 def replay(
@@ -28,7 +29,8 @@ def replay(
 
     env = load_environment(reading=False)
     functions = deployed_functions(env.settings, env.policy.home, service)
-    known = {task.id: task for task in failed_tasks(functions, env.names)}
+    with waiting("reading the failed invocations"):
+        known = {task.id: task for task in failed_tasks(functions, env.names)}
     if unknown := [task_id for task_id in ids if task_id not in known]:
         raise BadInput("id", f"{', '.join(unknown)}: no failed invocation has this id")
     for task_id in ids:

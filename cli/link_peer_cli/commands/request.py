@@ -12,6 +12,7 @@ from rich.markup import escape
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import JsonLines
+from link_peer_cli.io.progress import waiting
 
 if TYPE_CHECKING:
     from link_peer.domain.denial import Denial
@@ -197,7 +198,8 @@ def _wait_for_outcome(log: AuditLog, request_id: str, known: int, seconds: int) 
 
     query = _outcomes(request_id)
     try:
-        return log.wait(query, lambda records: len(records) > known, since=0, seconds=seconds)[known:]
+        with waiting(f"waiting for the outcome of {request_id}"):
+            return log.wait(query, lambda records: len(records) > known, since=0, seconds=seconds)[known:]
     except Transient as error:
         hint = f"it may arrive later: link-peer audit --request {request_id}"
         raise LinkPeerError(f"{request_id}: {error}; {hint}") from None

@@ -13,6 +13,7 @@ from rich.markup import escape
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import JsonLines, Yes
+from link_peer_cli.io.progress import waiting
 
 if TYPE_CHECKING:
     from link_peer.domain.errors import Transient
@@ -128,7 +129,8 @@ def _create(deployment: Deployment, out: Console, talk: _Talk, *, dry_run: bool)
     from link_peer_cli.setup import plan, resources
 
     _require_services(deployment, talk)
-    changes = plan(resources(deployment), deployment.clock, talk.wait)
+    with waiting("reading what is there"):
+        changes = plan(resources(deployment), deployment.clock, talk.wait)
     counts = {action: sum(change.action.value == action for change in changes) for action in (*SIGNS, "keep")}
     if dry_run:
         for change in changes:

@@ -15,6 +15,7 @@ def waiting(what: str) -> Iterator[None]:
 
     err = console(stderr=True)
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    # stdout may be a pipe, to which what a command prints must go
+    with Progress(*columns, console=err, transient=True, redirect_stdout=False, disable=not err.is_terminal) as bar:
         bar.add_task(what, total=None)
         yield
