@@ -74,6 +74,7 @@ def test_a_queue_that_is_down_fails_the_command(lab: Lab, cli: Cli) -> None:
     assert "link-peer-requests" in cli.err
 
 
+@pytest.mark.usefixtures("terminal")
 def test_records_are_filtered_and_printed_with_advice(lab: Lab, cli: Cli) -> None:
     """By outcome, reason, party, link, event, request and time."""
     app, db, cache = lab.group(), lab.group("*"), lab.group()
@@ -196,7 +197,7 @@ def test_a_failed_read_of_the_log_is_retried(lab: Lab, cli: Cli) -> None:
     assert cli("audit") == 0
     lab.fault(service="sls", action="GetLogs", kind="reset", times=None)
     assert cli("audit") == 1
-    assert cli.err == "the audit log cannot be read now: no response\n"
+    assert cli.err == "the audit log cannot be read now: the connection was closed\n"
 
 
 def test_a_wait_without_outcome_ends_with_a_hint(lab: Lab, cli: Cli) -> None:
