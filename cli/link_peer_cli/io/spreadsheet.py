@@ -11,7 +11,6 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the start of a formula, in a cell."""
 
 _CONTROL = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_ESCAPES = {"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"}
 
 
 def print_csv(rows: Sequence[Sequence[str]]) -> None:
@@ -32,5 +31,4 @@ def _literal(text: str) -> str:
 
 
 def _escaped(match: re.Match[str]) -> str:
-    character = match[0]
-    return _ESCAPES.get(character) or ascii(character)[1:-1]
+    return ascii(match[0])[1:-1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -85,9 +84,14 @@ def test_a_terminal_shows_ages_and_names(lab: Lab, cli: Cli) -> None:
     assert "2027-01-01T00:00:00Z (in 36 d)" in cli.out
     assert f"{app.id}@a@aliyun.com" in cli.out
     assert cli("explain", f"{app.id}@a@aliyun.com", f"{db.id}@a@aliyun.com") == 0
-    lab.policy_account(HOME, name="the team of orders")  # an argument would need quotes
-    cli("links")
-    assert f"{app.id}@{HOME}" in cli.out
+    for name in (
+        "the team of orders",
+        "b@aliyun.com",
+        "long" * 9,
+    ):  # needs quotes; is that of two accounts; has no room
+        lab.policy_account(HOME, name=name)
+        cli("links")
+        assert f"{app.id}@{HOME}" in cli.out
 
 
 @pytest.mark.usefixtures("terminal")
@@ -188,28 +192,26 @@ def test_an_error_while_it_prints_is_raised_after_the_pager(shown: Path) -> None
 
 
 @pytest.mark.parametrize("json", [False, True])
-def test_a_reader_that_ends_early_gets_no_stack_trace(json: bool) -> None:
+@pytest.mark.parametrize("lines", [3, 100_000], ids=["flushed at the end", "flushed meanwhile"])
+def test_a_reader_that_ends_early_gets_no_stack_trace(json: bool, lines: int) -> None:
     """`link-peer … | head`: nothing is printed on stderr, and the exit code is 1."""
-    lines = "print_json(1)" if json else "print('x' * 70)"
     program = f"""
 import sys
-from link_peer_cli import main
-from link_peer_cli.io.console import print_json
 import typer
+from link_peer_cli.io.exits import run
 app = typer.Typer()
 @app.command()
 def many(as_json: bool = typer.Option(False, "--json")):
-    for _ in range(100000):
-        {lines}
-from link_peer_cli.io.exits import run
+    sys.stdin.read()
+    for _ in range({lines}):
+        print('x' * 70)
 run(app, {["--json"] if json else []})
 """
-    with subprocess.Popen(  # noqa: S603  # our own module
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ
-    ) as process:
-        assert process.stdout is not None
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe, stderr=pipe) as process:  # noqa: S603  # our own module
+        for stream in (process.stdout, process.stdin):
+            assert stream is not None
+            stream.close()
         assert process.stderr is not None
-        process.stdout.readline()
-        process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
