@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from enum import IntEnum
 from typing import NoReturn
@@ -25,16 +24,13 @@ class Exit(IntEnum):
 
 
 def run(app: Typer, args: list[str]) -> NoReturn:
-    """Run one command and exit with its code. With `--json`, errors are JSON on stderr too."""
+    """Run one command and exit with its code. With `--json`, errors are JSON on stderr too.
+
+    Where the reader of stdout has ended (`link-peer links | head`), typer exits with 1.
+    """
     as_json = "--json" in args
     try:
-        try:
-            code = app(args=args, prog_name="link-peer", standalone_mode=not as_json)
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:  # the reader of stdout has ended: `link-peer links --json | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
-        sys.exit(Exit.REFUSED)
+        code = app(args=args, prog_name="link-peer", standalone_mode=not as_json)
     except TyperException as error:  # only with --json; otherwise typer prints the error itself and exits
         code, problem = error.exit_code, error.format_message()
     except LinkPeerError as error:
