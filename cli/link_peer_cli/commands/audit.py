@@ -131,8 +131,8 @@ def audit(
         with paged(unless=form is not Form.LINES):
             _print(records, form, limit, names, f"the story of {story}" if story else "audit log")
         return
-    _print_header(form)
     with contextlib.suppress(KeyboardInterrupt):
+        _print_header(form)
         for records in follow_log(log, clock, query, start, _print_trouble):
             _print(records, form, limit or 0, names)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ import typer
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.tables import print_table
+from link_peer_cli.io.spreadsheet import print_tsv
+from link_peer_cli.io.tables import draw_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -140,16 +142,20 @@ def _print(found: Sequence[Finding], events: int, *, as_json: bool) -> None:
         return
     from link_peer_cli.io.records import print_advice
 
+    if not sys.stdout.isatty():
+        rows = [(*_row(one), one.advice, "pending" if one.pending else "") for one in found]
+        print_tsv([(*COLUMNS, "advice", "pending"), *rows])
+        return
     out = console()
     due, pending = [one for one in found if not one.pending], [one for one in found if one.pending]
-    title = f"audit log and ActionTrail: {events} calls compared, {len(due)} findings"
+    title = f"audit log and ActionTrail: {events} calls compared, {len(due)} finding{'' if len(due) == 1 else 's'}"
     if due:
-        print_table(out, title, COLUMNS, map(_row, due))
+        draw_table(out, title, COLUMNS, map(_row, due))
     else:
         out.print(f"[bold]{title}[/bold]")
     print_advice(out, (one.advice for one in due))
     if pending:
-        print_table(out, f"not yet visible: {len(pending)}, run it again in 15 minutes", COLUMNS, map(_row, pending))
+        draw_table(out, f"not yet visible: {len(pending)}, run it again in 15 minutes", COLUMNS, map(_row, pending))
 
 
 def _row(finding: Finding) -> tuple[str, ...]:

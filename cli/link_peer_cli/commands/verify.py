@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +13,8 @@ from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import JsonLines
 from link_peer_cli.io.progress import waiting
-from link_peer_cli.io.tables import print_table
+from link_peer_cli.io.spreadsheet import print_tsv
+from link_peer_cli.io.tables import draw_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,12 +223,16 @@ def _show(header: dict[str, Any], tested: list[Verdict]) -> None:
         party = f"{header[end]}@{header[f'{end}_account']}" if header[f"{end}_account"] else header[end]
         return f"{party} ({header[f'{end}_name']})" if header[f"{end}_name"] else party
 
+    rows = [(str(one.port), REACHED[one.result.reached], one.effect.word, last_line(one.output)) for one in tested]
+    columns = ("port", "reached", "rules say", "output")
+    if not sys.stdout.isatty():
+        print_tsv([(*columns, "why"), *((*row, one.why) for row, one in zip(rows, tested, strict=True))])
+        return
     title = f"{titled('from')} → {titled('to')}"
     title += f" at {header['address']}" if header["address"] != header["to"] else ""
     pairs = header["members"]
     out = console()
-    rows = [(str(one.port), REACHED[one.result.reached], one.effect.word, last_line(one.output)) for one in tested]
-    print_table(out, title, ("port", "reached", "rules say", "output"), rows)
+    draw_table(out, title, columns, rows)
     for one in tested:
         out.print(escape(f"{one.port}: {one.why}"), soft_wrap=True)
     if pairs["from"] * pairs["to"] > 1:

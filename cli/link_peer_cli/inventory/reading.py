@@ -83,7 +83,7 @@ class View:
             )
             snapshot = self._reader.snapshot()
             shown: list[Group | Instance] = [*snapshot.groups.values(), *snapshot.instances.values()]
-            found = sorted(one.party for one in shown if one.name == name and one.party.account in accounts)
+            found = sorted(one.party for one in shown if name and one.name == name and one.party.account in accounts)
         if len(found) == 1:
             return found[0]
         if found:

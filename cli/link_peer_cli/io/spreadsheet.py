@@ -10,7 +10,7 @@ from collections.abc import Sequence
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the start of a formula, in a cell."""
 
-_CONTROL = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def print_csv(rows: Sequence[Sequence[str]]) -> None:
@@ -21,7 +21,7 @@ def print_csv(rows: Sequence[Sequence[str]]) -> None:
 
 def print_tsv(rows: Sequence[Sequence[str]]) -> None:
     r"""Print each row on one line, its cells separated by tabs, and flush. In cells, a tab, an end of a line and a backslash are
-    escaped (`\t`, `\n`, `\\`), other control characters as `\x1b`."""
+    escaped (`\t`, `\n`, `\\`), other control characters, and those that turn the direction of a text, as `\x1b`."""
     sys.stdout.writelines("\t".join(_CONTROL.sub(_escaped, cell) for cell in row) + "\n" for row in rows)
     sys.stdout.flush()
 

@@ -482,7 +482,7 @@ def test_a_tag_cannot_name_an_instance_abroad(lab: Lab, cli: Cli) -> None:
         (("sgr-1", "--as", "tag"), "--as tag, which needs it"),
         (("sgr-1", "--instance", "i-1"), "--as tag, which needs it"),
         (("sgr-1", "--as", "tag", "--instance", "i-1", "--until", "7d"), "link-until"),
-        (("sgr-1@1000000000000009",), "is no account of the policy"),
+        (("sgr-1@1000000000000009",), "no account of the policy"),
     ],
 )
 def test_what_cannot_be_meant_is_a_usage_error(cli: Cli, options: tuple[str, ...], said: str) -> None:

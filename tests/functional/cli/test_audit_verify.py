@@ -49,6 +49,7 @@ def findings(cli: Cli, *args: str) -> tuple[int, list[dict[str, Any]]]:
     return code, found
 
 
+@pytest.mark.usefixtures("terminal")
 def test_what_link_peer_did_leaves_nothing_to_find(lab: Lab, cli: Cli) -> None:
     """auto_link, cross_account, denials, a second request, unlink, sweeps, closing, and the tag of an emptied group."""
     app, db = lab.pair()
@@ -78,6 +79,7 @@ def test_what_link_peer_did_leaves_nothing_to_find(lab: Lab, cli: Cli) -> None:
 # changes without an intent
 
 
+@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize(
     ("account", "role"), [(HOME, "link-peer-fc"), (HOME, "link-peer-operator"), (PEER, "link-peer")]
 )
@@ -93,7 +95,7 @@ def test_a_rule_that_a_role_of_ours_opened_by_itself_is_found(lab: Lab, cli: Cli
     assert (found["request_id"], found["rule"]) == (request, f"{app.id}@{account} tcp/22")
     assert found["who"] == f"{role}:thief from 127.0.0.1"
     assert cli("audit", "--verify") == 1
-    assert "1 findings" in cli.out
+    assert "1 finding" in cli.out
     assert f"find out who used the role {role} and from where" in cli.out
 
 

@@ -363,6 +363,7 @@ def test_every_page_of_interfaces_is_read(lab: Lab, cli: Cli, monkeypatch: pytes
 # how it is shown
 
 
+@pytest.mark.usefixtures("terminal")
 def test_the_report_stays_short_with_many_groups(lab: Lab, cli: Cli) -> None:
     """What is ok is a few lines, problems are below with names, the worst last, and the counts in the last line."""
     lab.policy_account(PEER, name="ledger team")
@@ -406,6 +407,7 @@ def test_equal_advice_in_a_row_is_given_once() -> None:
     assert [line.advice for line in report(found, {})] == ["", "setup", "deploy", "setup"]
 
 
+@pytest.mark.usefixtures("terminal")
 def test_what_others_wrote_breaks_no_line(lab: Lab, cli: Cli) -> None:
     """A tag or a description is text, not markup, and its control characters are escaped."""
     db = lab.group("sg-a:[red]\u202e", name="x\ty[/]")

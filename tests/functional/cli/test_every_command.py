@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -18,8 +19,24 @@ from tests.functional.command import Cli
 
 WITHOUT_SETTINGS = {"demo", "local", "package", "version"}
 """The commands that need no account, policy or keys. The first three are not run here: they take long."""
-VALUES = {"action": "link", "source": "sg-1", "target": "sg-2", "uid": "1000000000000009", "event": "event.json"}
+VALUES = {
+    "action": "link",
+    "source": "sg-1",
+    "target": "sg-2",
+    "uid": "1000000000000009",
+    "event": "event.json",
+    "rule": "sgr-1",
+    "file": "plan.json",
+}
 """What required parameters are given, by their names; others get `sg-1`."""
+PLAN = {
+    "link_peer_plan": 1,
+    "made_at": "2026-11-25T00:00:00Z",
+    "deployment": {"name": "prod", "home": "1000000000000001", "prefix": "link-peer", "region": "cn-a", "policy": "0"},
+    "input": {},
+    "changes": [],
+}
+"""What `plan --out` writes where nothing would change."""
 MORE = {
     "accept": "sg-2",
     "close": "sg-1 --dry-run",
@@ -68,6 +85,7 @@ def _cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(auth_util, "environment_ecs_metadata_disabled", "true")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "event.json").write_text("{}")
+    (tmp_path / "plan.json").write_text(json.dumps(PLAN))
     return Cli(capsys)
 
 

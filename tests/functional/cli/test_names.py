@@ -64,7 +64,7 @@ def test_a_request_names_accounts_by_name(lab: Lab, cli: Cli) -> None:
         "accept sg-1 *@{}",
         "close sg-1@{}",
         "request link --from sg-1 --to sg-2@{}",
-        "verify --from i-1 --to i-2@{}",
+        "verify --from i-1@{} --to i-2",
         "account remove {}",
     ],
 )

@@ -206,7 +206,16 @@ def test_an_opened_link_is_followed_by_the_command_that_tests_it(
         code, [said] = cli.json(*words[1:])
         assert (code, said["verdict"]) == (1, "blocked")
     else:
-        assert words == ["link-peer", "verify", "--from", app.id, "--to", f"{db.id}@{HOME}", "--port", "tcp/3306"]
+        assert words == [
+            "link-peer",
+            "verify",
+            "--from",
+            f"{app.id}@{HOME}",
+            "--to",
+            f"{db.id}@{HOME}",
+            "--port",
+            "tcp/3306",
+        ]
 
 
 def test_a_denied_request_is_followed_by_no_test(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,7 @@ def linked(lab: Lab, *accepts: str, **fields: Any) -> tuple[Group, Group, Instan
 # what the test shows
 
 
+@pytest.mark.usefixtures("terminal")
 def test_the_exit_code_says_whether_every_port_was_reached(lab: Lab, cli: Cli) -> None:
     """Each port is tested on its own, and has its own rule."""
     _, db, a, b = linked(lab)
@@ -166,6 +167,7 @@ def test_the_other_end_may_be_in_another_account(lab: Lab, cli: Cli) -> None:
     assert (code, ping["reached"], ping["to_account"], ping["effect"]) == (0, True, PEER, "passes")
 
 
+@pytest.mark.usefixtures("terminal")
 def test_parties_may_be_named(lab: Lab, cli: Cli) -> None:
     """As `explain` takes them. The result shows the names beside the ids."""
     _, _, a, b = linked(lab)
@@ -181,6 +183,7 @@ def test_an_account_that_cannot_be_read_is_named(lab: Lab, cli: Cli) -> None:
     assert f"account {PEER} could not be read" in cli.err
 
 
+@pytest.mark.usefixtures("terminal")
 def test_a_group_is_tested_with_one_of_its_instances(lab: Lab, cli: Cli) -> None:
     """The pair is printed, and of how many it is. Two members of one group are two, a single one is none to itself."""
     app, db, _, b = linked(lab)
