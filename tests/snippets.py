@@ -53,6 +53,7 @@ LISTED = {
     ("CONTRIBUTING.md", ".venv/bin/pytest tests/unit"): "the tests themselves; test_house.py compares the names",
     ("docs/howto/close-everything.md", "$ make package && s deploy"): "needs an account; test-package and test-deploy",
     ("docs/cost.md", "USD of one call"): "a formula",
+    ("docs/json.md", "link-peer links | cut"): "needs jq; test_piped.py and test_json.py check what they are given",
     ("docs/verify-on-cloud.md", "aliyun ecs TagResources"): "for a real account, with ids of its own",
     ("docs/verify-on-cloud.md", "link-peer selftest"): "for a real account; test_selftest.py runs all rows",
     ("docs/verify-on-cloud.md", "aliyun ecs DescribeSecurityGroupAttribute"): "for a real account, with its ids",

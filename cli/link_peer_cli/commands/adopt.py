@@ -46,7 +46,7 @@ def adopt(
     instance: Annotated[
         str, typer.Option(help="With --as tag: the instance of the source group that is tagged.", metavar="INSTANCE")
     ] = "",
-    until: Annotated[str, typer.Option(help="When the link ends: 2027-01-01T00:00:00Z, or in 12h, 30d.")] = "",
+    until: Annotated[str, typer.Option(help="When the link ends: 2099-12-31T00:00:00Z, or in 12h, 30d.")] = "",
     profile: Annotated[
         list[str] | None,
         typer.Option("--profile", help="A profile of the `aliyun` CLI with keys of another account; repeat for more."),
