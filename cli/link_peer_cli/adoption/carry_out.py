@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 
 import msgspec
-from link_peer.domain import denial as denials
+from link_peer.domain import denials
 from link_peer.domain.denial import Denial, LinkDenied, ReasonCode
 from link_peer.domain.errors import CloudError, LinkPeerError, NoAccess, Transient
 from link_peer.domain.model import Claim, Party, Rule

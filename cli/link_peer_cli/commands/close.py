@@ -39,7 +39,7 @@ def close(
 
     The tag in another account is written with keys of that account (`--profile`); without, its owner gets the command.
     """
-    from link_peer.domain.denial import CLOSED_BY
+    from link_peer.domain.denials import CLOSED_BY
     from link_peer.domain.errors import BadInput
     from link_peer.domain.tags import iso, managed_tag
 

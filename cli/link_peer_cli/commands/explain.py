@@ -180,7 +180,7 @@ def _show(document: dict[str, Any], words: Wording, now: float) -> None:
     out.print(head, soft_wrap=True)
     out.print(escape(document["detail"]), soft_wrap=True)
     if document["reachability"] == "different-vpc":
-        from link_peer.domain.denial import NO_ROUTE
+        from link_peer.domain.denials import NO_ROUTE
 
         out.print(f"They are in different VPCs: {NO_ROUTE}.", soft_wrap=True)
     out.print()

@@ -29,7 +29,7 @@ def reopen(
     as_json: Json = False,
 ) -> None:
     """Take off the locks that `close` set. What tags still ask for is opened again; requests must be posted again."""
-    from link_peer.domain.denial import CLOSED_BY
+    from link_peer.domain.denials import CLOSED_BY
     from link_peer.domain.tags import LOCK_TAG
 
     from link_peer_cli.clients.locks import choose, each_account, tags_of

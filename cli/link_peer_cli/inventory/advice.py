@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from link_peer.domain.advice import parts
-from link_peer.domain.denial import NO_ROUTE, ReasonCode, about
+from link_peer.domain.denial import ReasonCode, about
+from link_peer.domain.denials import NO_ROUTE
 from link_peer.domain.model import ALL, Group, Instance, Link, Party, Port, Rule
 from link_peer.domain.tags import LOCK_TAG
 from link_peer.planning.claims import representative

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from link_peer.domain.denial import NO_ROUTE
+from link_peer.domain.denials import NO_ROUTE
 from link_peer.domain.model import Port, Rule, ports_text
 from link_peer.planning.effect import Effect
 from link_peer.runtime.audit import clean

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 import msgspec
-from link_peer.domain.denial import ALREADY_GONE
+from link_peer.domain.denials import ALREADY_GONE
 from link_peer.domain.model import Party, RuleKey, ports_text
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import LOCK_TAG, iso, managed_tag

@@ -10,6 +10,9 @@ import re
 
 from link_peer.domain.model import Link, Party
 
+POST_AGAIN = "link-peer request {action} {link}"
+"""The command that asks for the same link again."""
+
 _COMMAND = re.compile(r"(?:^|: )((?:LINK_PEER_REGION=\S+ )?(?:link-peer|aliyun) .*)$")
 
 

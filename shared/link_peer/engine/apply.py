@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from link_peer.domain.denial import EXPIRED_MEANWHILE, PAUSED, LinkDenied, removals_held, request_expired
+from link_peer.domain.denial import LinkDenied
+from link_peer.domain.denials import EXPIRED_MEANWHILE, PAUSED, removals_held, request_expired
 from link_peer.domain.errors import CloudError, Transient
 from link_peer.domain.model import Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from link_peer.domain import denial as denials
+from link_peer.domain import denials
 from link_peer.domain import marker as markers
-from link_peer.domain.denial import ALREADY_GONE, LinkDenied
+from link_peer.domain.denial import Denial, LinkDenied
+from link_peer.domain.denials import ALREADY_GONE
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess
 from link_peer.domain.model import PRIORITY, Claim, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
@@ -179,7 +180,7 @@ class Settler:
             return LinkDenied(denials.no_access_to_group(group, error.code))
         return LinkDenied(denials.refused_by_ecs(group, error.code, error.message))
 
-    def _no_access(self, group: Party) -> denials.Denial:
+    def _no_access(self, group: Party) -> Denial:
         refusal = self.reader.refusal(group.account)
         return denials.no_access_to_group(group, refusal.code if refusal else "")
 

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from link_peer.domain import denial as denials
+from link_peer.domain import denials
+from link_peer.domain.denial import about
 from link_peer.domain.errors import BadInput, RedeliveryNeeded, Transient
 from link_peer.domain.hint import Hint
 from link_peer.domain.model import Party, RuleKey, short_hash
@@ -220,7 +221,7 @@ def _arrived(element: object, delivery: Delivery) -> _Arrived:
             fields = {"request_id": said.request_id, **_party_fields(said.party)}
         else:
             fields = {**_claimed(said), "request_id": said.request_id, **link_fields(said.link, delivery.region)}
-            why = denials.about(why, said.action, said.link, delivery.region)
+            why = about(why, said.action, said.link, delivery.region)
         record = denied_record(why, _action(said), **fields)
     except BadRequest as error:
         known = error.known

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from link_peer.domain import denial as denials
+from link_peer.domain import denials
 from link_peer.domain.denial import Denial, LinkDenied
 from link_peer.domain.errors import BadInput
 from link_peer.domain.marker import is_request_id

@@ -6,7 +6,7 @@ import functools
 import ipaddress
 from collections.abc import Sequence
 
-from link_peer.domain import denial as denials
+from link_peer.domain import denials
 from link_peer.domain.denial import Denial
 
 # [RFC 1918, RFC 6598] A VPC may have other ranges too, by custom range (help page 65398).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from link_peer.domain import denial as denials
+from link_peer.domain import denials
 from link_peer.domain.denial import Denial
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from link_peer.domain import denial as denials
+from link_peer.domain import denials
 from link_peer.domain.denial import Denial
 from link_peer.domain.model import ALL, Group, Instance, Party, Port
 from link_peer.domain.policy import Policy

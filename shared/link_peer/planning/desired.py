@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from link_peer.domain import denial as denials
-from link_peer.domain.denial import CLAIM_EXPIRED, Denial
+from link_peer.domain import denials
+from link_peer.domain.denial import Denial
+from link_peer.domain.denials import CLAIM_EXPIRED
 from link_peer.domain.model import Claim, Link, Marker, Party, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import ActualState, link_of

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from link_peer.domain import denial as denials
+from link_peer.domain import denials
 from link_peer.domain.denial import Denial
 from link_peer.domain.model import ALL, Group, Instance, Link, Party, RuleKey
 from link_peer.domain.policy import Policy

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from link_peer.domain import denial as denials
-from link_peer.domain.denial import HUMAN_RULE, NOTHING, Denial, ReasonCode
+from link_peer.domain import denials
+from link_peer.domain.denial import NOTHING, Denial, ReasonCode
+from link_peer.domain.denials import HUMAN_RULE
 from link_peer.domain.model import PRIORITY, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from link_peer.domain import denial as denials
+from link_peer.domain import denials
 from link_peer.domain import marker as markers
 from link_peer.domain.denial import Denial
 from link_peer.domain.model import Party, RuleKey

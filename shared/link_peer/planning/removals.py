@@ -12,8 +12,9 @@ from enum import Enum
 
 import msgspec
 
-from link_peer.domain import denial as denials
-from link_peer.domain.denial import CLAIM_EXPIRED, UNWANTED, Denial, ReasonCode
+from link_peer.domain import denials
+from link_peer.domain.denial import Denial, ReasonCode
+from link_peer.domain.denials import CLAIM_EXPIRED, UNWANTED
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, Claim, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from link_peer.domain import marker
-from link_peer.domain.denial import CLAIM_EXPIRED
+from link_peer.domain.denials import CLAIM_EXPIRED
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import TAG, Claim, Marker, Rule
 from link_peer.domain.snapshot import Snapshot

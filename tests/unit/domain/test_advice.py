@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from link_peer.domain.advice import filled, parts
-from link_peer.domain.denial import CLAIM_EXPIRED, HUMAN_RULE, about
+from link_peer.domain.denial import about
+from link_peer.domain.denials import CLAIM_EXPIRED, HUMAN_RULE
 from link_peer.domain.model import Link, Party
 from link_peer.domain.tags import parse_ports
 

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from link_peer.domain import denial as denials
-from link_peer.domain.denial import ALREADY_GONE, DESCRIPTIONS, UNSEEN, Denial, LinkDenied, ReasonCode, refused_by_ecs
+from link_peer.domain import denials
+from link_peer.domain.denial import DESCRIPTIONS, UNSEEN, Denial, LinkDenied, ReasonCode
+from link_peer.domain.denials import ALREADY_GONE, refused_by_ecs
 from link_peer.domain.model import Party
 
 DOCS = Path(__file__).parents[3] / "docs"

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from link_peer.domain.denial import UNWANTED, ReasonCode
+from link_peer.domain.denial import ReasonCode
+from link_peer.domain.denials import UNWANTED
 from link_peer.domain.errors import CloudError, Transient
 from link_peer.domain.model import TAG, Claim, Link, Rule, RuleKey
 from link_peer.domain.policy import AccountPolicy, Pause, Policy

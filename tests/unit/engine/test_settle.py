@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 from link_peer.domain import marker as markers
-from link_peer.domain.denial import EXPIRED_MEANWHILE, LinkDenied, ReasonCode
+from link_peer.domain.denial import LinkDenied, ReasonCode
+from link_peer.domain.denials import EXPIRED_MEANWHILE
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import TAG, Claim, Party, Port, Rule, RuleKey
 from link_peer.engine.reader import Reader

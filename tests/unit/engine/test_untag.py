@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from link_peer.domain.denial import UNWANTED
+from link_peer.domain.denials import UNWANTED
 from link_peer.domain.errors import NoAccess, Transient
 from link_peer.domain.model import TAG, Claim, Link, Rule
 from link_peer.domain.policy import Pause, Policy

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from link_peer.domain.denial import Denial, ReasonCode, tag_expired
+from link_peer.domain.denial import Denial, ReasonCode
+from link_peer.domain.denials import tag_expired
 from link_peer.domain.model import ALL, TAG, Claim, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Address, Snapshot
 from link_peer.domain.tags import parse_ports

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from link_peer.domain.denial import UNWANTED, Denial, ReasonCode
+from link_peer.domain.denial import Denial, ReasonCode
+from link_peer.domain.denials import UNWANTED
 from link_peer.domain.model import TAG, Claim, Instance, Link, Party
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from link_peer.domain.denial import LinkDenied, not_reviewed
+from link_peer.domain.denial import LinkDenied
+from link_peer.domain.denials import not_reviewed
 from link_peer.domain.errors import CloudError
 from link_peer.domain.model import Rule, RuleKey
 from link_peer.runtime.ports import Cloud, Ecs

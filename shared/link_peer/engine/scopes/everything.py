@@ -16,7 +16,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from link_peer.domain import denial as denials
+from link_peer.domain import denials
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marker, Party, Port, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import asks_for_links, managed_tag

@@ -7,7 +7,7 @@ tag that was removed from a group with rules of ours is set again.
 
 from __future__ import annotations
 
-from link_peer.domain import denial as denials
+from link_peer.domain import denials
 from link_peer.domain.hint import Hint
 from link_peer.domain.model import Claim, Link, Marker, Party, Rule
 from link_peer.domain.snapshot import Snapshot

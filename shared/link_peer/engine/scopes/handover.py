@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from link_peer.domain.denial import PAUSED
+from link_peer.domain.denials import PAUSED
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import Link, Party
 from link_peer.domain.policy import Pause

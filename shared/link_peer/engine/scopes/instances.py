@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 
-from link_peer.domain import denial as denials
+from link_peer.domain import denials
 from link_peer.domain.denial import ReasonCode
 from link_peer.domain.hint import Hint
 from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule

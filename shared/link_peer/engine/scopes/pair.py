@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from link_peer.domain import denial as denials
-from link_peer.domain.denial import UNLINKED, Denial, ReasonCode
+from link_peer.domain import denials
+from link_peer.domain.denial import Denial, ReasonCode
+from link_peer.domain.denials import UNLINKED
 from link_peer.domain.errors import RedeliveryNeeded, Transient
 from link_peer.domain.model import Claim, Link, Marker, Rule, RuleKey
 from link_peer.domain.request import Request

@@ -6,7 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from link_peer.domain.denial import NOTHING, removals_held
+from link_peer.domain.denial import NOTHING
+from link_peer.domain.denials import removals_held
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.apply import Report
 from link_peer.engine.records import why_fields
