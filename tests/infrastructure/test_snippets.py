@@ -97,7 +97,9 @@ def commands() -> Iterator[tuple[str, str]]:
     for block in BLOCKS:
         if block.language == "sh":
             for line in re.sub(r" \\\n\s*", " ", block.text).splitlines():
-                yield from ((block.page, found) for found in re.findall(r"^link-peer .*$", re.split(r" && | \| ", line)[0]))
+                yield from (
+                    (block.page, found) for found in re.findall(r"^link-peer .*$", re.split(r" && | \| ", line)[0])
+                )
 
 
 @pytest.mark.parametrize(("page", "command"), sorted(set(commands())))

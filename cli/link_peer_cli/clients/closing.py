@@ -23,8 +23,8 @@ from link_peer.runtime.settings import Credentials
 from link_peer_cli.clients.whatif.cloud import Change
 from link_peer_cli.clients.whatif.delivery import closing
 from link_peer_cli.io.environment import Environment
+from link_peer_cli.io.progress import Count
 
-Progress = Callable[[str, int, int], None]
 PAGE = 50  # groups read between two steps of the progress
 
 
@@ -47,9 +47,7 @@ class Closed(msgspec.Struct, frozen=True):
         )
 
 
-def close(
-    env: Environment, account: str, own: Mapping[str, Credentials], progress: Progress, *, dry_run: bool
-) -> Closed:
+def close(env: Environment, account: str, own: Mapping[str, Credentials], progress: Count, *, dry_run: bool) -> Closed:
     """Run a sweep in which the account has no links and nothing is opened, with records of every change; then read what
     stands. `own` are the person's keys of other accounts, by uid."""
     delivery, kept, changes = closing(env, [account], own, dry_run=dry_run)

@@ -15,7 +15,7 @@ from rich.markup import escape
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import Json, JsonLines, Yes
-from link_peer_cli.io.progress import waiting
+from link_peer_cli.io.progress import counter, progress_bar, waiting
 from link_peer_cli.io.tables import print_table
 
 if TYPE_CHECKING:
@@ -300,18 +300,16 @@ def _explain(env: Environment, peer: Peer, lines: str, *, made: bool, written: b
 
 def _close(env: Environment, uid: str, own: dict[str, Credentials], *, dry_run: bool, quiet: bool) -> Closed:
     """Run the closing sweep, and show its progress."""
-    from rich.progress import Progress
 
     from link_peer_cli.clients.closing import close
 
-    err = console(stderr=True)
-    with Progress(console=err, transient=True, disable=quiet or not err.is_terminal) as bar:
-        tasks = {what: bar.add_task(what, total=None) for what in ("accounts read", "groups read")}
+    with progress_bar(unless=quiet) as bar:
+        count = counter(bar, "accounts read", "groups read")
         return close(
             env,
             uid,
             own,
-            lambda what, done, total: bar.update(tasks[what], completed=done, total=total),
+            count,
             dry_run=dry_run,
         )
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import DryRun, Json, Yes
+from link_peer_cli.io.progress import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,13 +143,11 @@ def _delivery(env: Environment, tags: GroupTags) -> tuple[Delivery, Cloud]:
 
 def _find(env: Environment, planner: Planner, rule_id: str, account: str, group: str, *, quiet: bool) -> Rule:
     """The rule, with the progress of the search."""
-    from rich.progress import Progress
 
     from link_peer_cli.io.inputs import account_named
 
     accounts = [account_named(env.policy, account, "rule")] if account else sorted(env.policy.accounts)
-    err = console(stderr=True)
-    with Progress(console=err, transient=True, disable=quiet or not err.is_terminal) as bar:
+    with progress_bar(unless=quiet) as bar:
         task = bar.add_task("groups read", total=None)
         where = f"{group}@{account}" if group and account and "@" not in group else group
         return planner.find(rule_id, where, accounts, lambda done, all_: bar.update(task, completed=done, total=all_))

@@ -14,14 +14,15 @@ from rich.markup import escape
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import Json, Yes
+from link_peer_cli.io.progress import progress_bar
 
 if TYPE_CHECKING:
     from link_peer.domain.errors import LinkPeerError
     from link_peer.runtime.ports import Record
 
     from link_peer_cli.clients.whatif.writes import Difference, Write
-    from link_peer_cli.commands.plan import Planned
     from link_peer_cli.io.environment import Environment
+    from link_peer_cli.review.planned import Planned
     from link_peer_cli.review.saved import SavedPlan
 
 
@@ -36,13 +37,12 @@ def apply(
     deployment is another one, or if the plan is older than 24 hours. What a run that died has made already is no difference.
     A request in the plan is judged as one of the queue that all accounts share.
     """
-    from rich.progress import Progress
 
     from link_peer_cli.checks.running import other_policy
     from link_peer_cli.clients.whatif.delivery import still_undone
-    from link_peer_cli.commands.plan import planned
     from link_peer_cli.io.environment import load_environment, require_known
     from link_peer_cli.io.records import print_records
+    from link_peer_cli.review.planned import planned
     from link_peer_cli.review.plans import print_plan
     from link_peer_cli.review.saved import load, require_current
 
@@ -51,7 +51,7 @@ def apply(
     require_current(plan, env)
     require_known(env, plan.input.sweep.believe_empty if plan.input.sweep else (), "believe_empty")
     err = console(stderr=True)
-    with Progress(console=err, transient=True, disable=as_json or not err.is_terminal) as bar:
+    with progress_bar(unless=as_json) as bar:
         task = bar.add_task("planning anew", total=None)
         made = planned(
             env,
@@ -125,15 +125,13 @@ def _carry_out(
 ) -> tuple[list[Record], LinkPeerError | None]:
     """The outcomes and attempts that were recorded, and what stopped the run, if anything did."""
     from link_peer.domain.errors import LinkPeerError
-    from rich.progress import Progress
 
     from link_peer_cli.clients.group_tags import caller
     from link_peer_cli.clients.whatif.delivery import applying
     from link_peer_cli.clients.whatif.input import run
 
-    err = console(stderr=True)
     event, who = f"apply-cli-{int(env.clock.now())}", caller(env.settings, env.own())[1]
-    with Progress(console=err, transient=True, disable=quiet or not err.is_terminal) as bar:
+    with progress_bar(unless=quiet) as bar:
         calls, reads = bar.add_task("calls made", total=len(made.changes)), bar.add_task("reading", total=None)
         delivery, kept = applying(env, plan.changes, who, lambda: bar.advance(calls))
 

@@ -11,6 +11,7 @@ import typer
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
+from link_peer_cli.io.progress import progress_bar
 from link_peer_cli.io.spreadsheet import print_tsv
 from link_peer_cli.io.tables import draw_table
 
@@ -37,7 +38,6 @@ def verify(env: Environment, since: float, *, as_json: bool) -> None:
     Raises BadInput for an instant from which ActionTrail has no events any more, LinkPeerError if the log cannot be read.
     """
     from link_peer.domain.errors import BadInput
-    from rich.progress import Progress
 
     from link_peer_cli.clients.log import AuditLog
     from link_peer_cli.clients.query import condition
@@ -49,8 +49,7 @@ def verify(env: Environment, since: float, *, as_json: bool) -> None:
         raise BadInput("--since", "ActionTrail keeps events for 90 days: give at most 90d")
     start = since - LONGEST_SECONDS
     accounts = sorted(env.policy.accounts)
-    err = console(stderr=True)
-    with Progress(console=err, transient=True, disable=as_json or not err.is_terminal) as bar:
+    with progress_bar(unless=as_json) as bar:
         task = bar.add_task("calls read in ActionTrail", total=len(accounts) * len(NAMES))
         events, refused = _events(env, Trail(env), accounts, (start, now), lambda: bar.advance(task))
     log = AuditLog(env.settings, env.clock, env.keys)

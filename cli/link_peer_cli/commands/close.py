@@ -12,6 +12,7 @@ from rich.markup import escape
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import Account, All, DryRun, Groups, Json, Profiles, Yes
+from link_peer_cli.io.progress import progress_bar
 from link_peer_cli.io.records import print_foreign
 
 if TYPE_CHECKING:
@@ -107,12 +108,10 @@ def _untagged(
 ) -> tuple[dict[Party, dict[str, str]], dict[str, str]]:
     """The groups with rules of link-peer that lost their managed tag, with their tags; and why an account could not be
     read. Shows the progress: the rules of every group are read."""
-    from rich.progress import Progress
 
     from link_peer_cli.clients.closing import untagged
 
-    err = console(stderr=True)
-    with Progress(console=err, transient=True, disable=quiet or not err.is_terminal) as bar:
+    with progress_bar(unless=quiet) as bar:
         task = bar.add_task("groups without the managed tag read", total=None)
         found, problems = untagged(
             env, accounts, known, lambda done, all_: bar.update(task, completed=done, total=all_)
@@ -122,12 +121,10 @@ def _untagged(
 
 def _remove(env: Environment, locks: dict[Party, str], caller: str, *, dry_run: bool, quiet: bool) -> Closed:
     """Remove the rules of locked groups, and show the progress."""
-    from rich.progress import Progress
 
     from link_peer_cli.clients.closing import close_locked
 
-    err = console(stderr=True)
-    with Progress(console=err, transient=True, disable=quiet or not err.is_terminal) as bar:
+    with progress_bar(unless=quiet) as bar:
         task = bar.add_task("groups closed", total=len(locks))
         return close_locked(env, locks, caller, lambda: bar.advance(task), dry_run=dry_run)
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 from rich.markup import escape
-from rich.progress import Progress
 
 from link_peer_cli.checks.finding import FAILING, OK, WARNING, Finding, unreadable
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import JsonLines
 from link_peer_cli.io.pager import paged
+from link_peer_cli.io.progress import counter, progress_bar
 from link_peer_cli.io.spreadsheet import print_tsv
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from link_peer.engine.scopes.everything import Sweep
     from link_peer.runtime.delivery import Delivery
+    from rich.progress import Progress
 
     from link_peer_cli.checks.seen import Seen
     from link_peer_cli.clients.whatif.cloud import WhatIf
@@ -49,8 +50,7 @@ def doctor(
     env = load_environment(reading=True)
     require_known(env, [account] if account else [], "account")
     delivery, cloud, kept = suppose(env, "doctor")
-    err = console(stderr=True)
-    with Progress(console=err, transient=True, disable=as_json or not err.is_terminal) as bar:
+    with progress_bar(unless=as_json) as bar:
         found = list(_findings(env, account, delivery, cloud, kept, bar))
     found = [finding for finding in found if not account or finding.where in ("", account)]
     if as_json:
@@ -72,11 +72,11 @@ def _findings(
 
     from link_peer_cli.checks import accounts, functions, resources, running, settings
 
-    tasks = {what: bar.add_task(what, total=None) for what in ("accounts read", "groups read")}
+    count = counter(bar, "accounts read", "groups read")
     sweep = Sweep(
         delivery,
         "doctor",
-        progress=lambda what, done, all_: bar.update(tasks[what], completed=done, total=all_),
+        progress=count,
         keep=lambda _instance: True,  # whose packets pass depends on the addresses of all
     )
     run_sweep(sweep)

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
-import msgspec
 import typer
 
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import Commands, Detailed, Json, Markdown, Out
-from link_peer_cli.io.progress import waiting
+from link_peer_cli.io.progress import counter, progress_bar, waiting
 
 if TYPE_CHECKING:
-    from link_peer.runtime.delivery import Delivery
-    from link_peer.runtime.ports import Record
+    from link_peer_cli.review.planned import Planned
 
-    from link_peer_cli.clients.whatif.cloud import Change, WhatIf
-    from link_peer_cli.clients.whatif.input import Input
-    from link_peer_cli.clients.whatif.kept import Kept
-    from link_peer_cli.clients.whatif.writes import Write
-    from link_peer_cli.io.environment import Environment
-    from link_peer_cli.review.plans import Shown
+VERBS = ("open", "change", "close")
+"""What another policy does to rules."""
 
 
 def plan(
@@ -44,6 +37,7 @@ def plan(
     """
     from link_peer.domain.errors import BadInput
 
+    from link_peer_cli.review.planned import print_planned
     from link_peer_cli.review.plans import print_saved
 
     if bool(what) == bool(policy):
@@ -61,31 +55,6 @@ def plan(
     raise typer.Exit(code)
 
 
-def print_planned(
-    made: Planned,
-    *,
-    commands: bool = False,
-    as_markdown: bool = False,
-    detailed: bool = False,
-    as_json: bool = False,
-    warning: str = "",
-) -> Exit:
-    """Print what the functions would do, and return the exit code. A `warning` is part of the JSON document only."""
-    from link_peer_cli.io.records import exit_code
-    from link_peer_cli.review.plans import documents, markdown, print_plan
-
-    shown, code = made.shown, exit_code(made.records)
-    if as_json:
-        calls = [msgspec.to_builtins(change) for change in made.changes]
-        said = {"warning": warning} if warning else {}
-        print_json({"decisions": made.records, "commands": calls, **documents(shown), **said})
-    elif as_markdown:
-        print(markdown(shown, "What would change", ("add", "change", "remove")))
-    else:
-        print_plan(console(), shown, made.changes if commands else None)
-    return Exit.CHANGES if detailed and code is Exit.DONE and shown.groups else code
-
-
 def _plan_what(what: str, out: str) -> Planned:
     """Plan an instance or a file, and save the plan if `out` names a file."""
     from link_peer.domain.errors import BadInput
@@ -95,6 +64,7 @@ def _plan_what(what: str, out: str) -> Planned:
     from link_peer_cli.clients.whatif.input import Input, look_at, understood
     from link_peer_cli.io.environment import load_environment
     from link_peer_cli.io.inputs import document, party
+    from link_peer_cli.review.planned import planned, planned_file
     from link_peer_cli.review.saved import require_replaceable, save
 
     raw = None if is_instance_id(what.partition("@")[0]) else document(what)
@@ -124,7 +94,6 @@ def _plan_what(what: str, out: str) -> Planned:
 
 def _plan_policy(path: str, *, as_markdown: bool, detailed: bool, as_json: bool) -> NoReturn:
     from rich.markup import escape
-    from rich.progress import Progress
 
     from link_peer_cli.io.environment import load_environment, policy_file
     from link_peer_cli.review.comparing import compare
@@ -132,10 +101,9 @@ def _plan_policy(path: str, *, as_markdown: bool, detailed: bool, as_json: bool)
 
     new = policy_file(path, "--policy")
     env = load_environment(reading=True)
-    err = console(stderr=True)
-    with Progress(console=err, transient=True, disable=as_json or not err.is_terminal) as bar:
-        tasks = {what: bar.add_task(what, total=None) for what in ("accounts read", "groups read")}
-        found = compare(env, new, lambda what, done, all_: bar.update(tasks[what], completed=done, total=all_))
+    with progress_bar(unless=as_json) as bar:
+        count = counter(bar, "accounts read", "groups read")
+        found = compare(env, new, count)
     shown = Shown(found.groups, found.records, [])
     failed = [f"a test of the policy fails: {text}" for text in found.failing]
     failed += [f"{what} could not be read: {why}" for what, why in found.gaps.items()]
@@ -155,57 +123,3 @@ def _plan_policy(path: str, *, as_markdown: bool, detailed: bool, as_json: bool)
     if failed:
         raise typer.Exit(Exit.REFUSED)
     raise typer.Exit(Exit.CHANGES if detailed and shown.groups else Exit.DONE)
-
-
-VERBS = ("open", "change", "close")
-"""What another policy does to rules."""
-
-
-class Planned(msgspec.Struct, frozen=True):
-    """The records and calls that the functions would make, and the same for people. `writes` are the calls one by one."""
-
-    records: list[Record]
-    changes: list[Change]
-    writes: list[Write]
-    shown: Shown
-
-
-def planned(env: Environment, what: Input, progress: Callable[[str, int, int], None] = lambda *_: None) -> Planned:
-    """Return the records and the changes that the functions would make.
-
-    The records are outcomes, attempts (the delivery would be retried) and failed summaries (removals would be held).
-    The functions' own code runs, also for the messages that they would post for delivery at once.
-    """
-    from link_peer_cli.clients.whatif.delivery import suppose
-    from link_peer_cli.clients.whatif.input import run
-
-    delivery, cloud, kept = suppose(env, "plan")
-    run(what, delivery, kept, "plan", progress)
-    return _made(delivery, cloud, kept)
-
-
-def planned_file(env: Environment, raw: bytes) -> Planned:
-    """Return the same for the elements of a file, with denials of those that cannot be read."""
-    from link_peer.inbound import dispatch
-
-    from link_peer_cli.clients.whatif.delivery import suppose
-    from link_peer_cli.clients.whatif.input import elements_of, run_messages, unless_recorded
-
-    delivery, cloud, kept = suppose(env, "plan")
-    elements = elements_of(raw)
-    with unless_recorded():
-        dispatch.handle_event_elements(elements.events, delivery)
-    run_messages(elements.messages, delivery, kept)
-    with unless_recorded():
-        if elements.timers:
-            dispatch.handle_timer(b"", delivery)
-    return _made(delivery, cloud, kept)
-
-
-def _made(delivery: Delivery, cloud: WhatIf, kept: Kept) -> Planned:
-    from link_peer_cli.clients.whatif.edits import with_instances
-    from link_peer_cli.review.plans import Shown, notable
-
-    shown = [r for r in kept.records if r["record"] in ("outcome", "attempt") or r.get("outcome") == "failed"]
-    groups = with_instances(delivery, cloud.changed_groups())
-    return Planned(shown, cloud.changes, cloud.writes, Shown(groups, kept.records, notable(shown)))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from link_peer_cli.io.environment import Environment
 
 WAIT_SECONDS = 60
+OTHER_POLICY = "the functions have another policy: "
 UNKNOWN = "0" * 16
 """The home account while the policy file was not read."""
 OPTIONS = {
@@ -141,7 +142,7 @@ def _judge(env: Environment, asked: Request, queue: str, *, as_json: bool) -> No
     from link_peer.inbound.requests import encode
 
     from link_peer_cli.checks.running import other_policy
-    from link_peer_cli.commands.plan import planned_file, print_planned
+    from link_peer_cli.review.planned import planned_file, print_planned
 
     envelope = {
         "specversion": "1.0",
@@ -155,9 +156,6 @@ def _judge(env: Environment, asked: Request, queue: str, *, as_json: bool) -> No
     if warning and not as_json:
         console(stderr=True).print(f"[yellow]{escape(OTHER_POLICY)}{escape(warning)}[/yellow]", soft_wrap=True)
     raise typer.Exit(code)
-
-
-OTHER_POLICY = "the functions have another policy: "
 
 
 def _refuse(asked: Request, denial: Denial, env: Environment | None = None, *, as_json: bool) -> NoReturn:

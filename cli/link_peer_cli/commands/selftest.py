@@ -17,6 +17,7 @@ from rich.markup import escape
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import Json
+from link_peer_cli.io.progress import progress_bar
 from link_peer_cli.io.tables import draw_table
 
 if TYPE_CHECKING:
@@ -160,14 +161,11 @@ def _show_plan(bench: Bench, rows: Sequence[Row], arn: str, as_json: bool) -> No
 
 def _run(bench: Bench, rows: Sequence[Row], as_json: bool) -> tuple[list[Result], list[str], bool]:
     """Answer the rows; (results, what could not be removed, whether it was interrupted). Removes everything in any case."""
-    from rich.progress import Progress
-
     from link_peer_cli.selftest.run import run_rows
 
-    err = console(stderr=True)
     results: list[Result] = []
     interrupted = False
-    with Progress(console=err, transient=True, disable=as_json or not err.is_terminal) as bar, _terminable():
+    with progress_bar(unless=as_json) as bar, _terminable():
         task = bar.add_task("rows", total=len(rows))
 
         def progress(result: Result) -> None:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import Commands, Detailed, DryRun, Json, Out
+from link_peer_cli.io.progress import counter, progress_bar
 
 if TYPE_CHECKING:
     from link_peer.engine.scopes.everything import Sweep
@@ -36,7 +37,6 @@ def sweep(
     """Reconcile all rules with tags, requests and consent, in all accounts of the policy."""
     from link_peer.engine.scopes.everything import Sweep
     from link_peer.inbound.dispatch import run_sweep
-    from rich.progress import Progress
 
     from link_peer_cli.clients.group_tags import caller
     from link_peer_cli.clients.swept import denied_records
@@ -59,14 +59,13 @@ def sweep(
     else:
         delivery, kept = _changing(env)
     changes = cloud.changes if cloud else []
-    err = console(stderr=True)
-    with Progress(console=err, transient=True, disable=as_json or not err.is_terminal) as bar:
-        tasks = {what: bar.add_task(what, total=None) for what in ("accounts read", "groups read")}
+    with progress_bar(unless=as_json) as bar:
+        count = counter(bar, "accounts read", "groups read")
         run = Sweep(
             delivery,
             f"sweep-cli-{int(env.clock.now())}",
             believe_empty=believed,
-            progress=lambda what, done, all_: bar.update(tasks[what], completed=done, total=all_),
+            progress=count,
             caller="" if dry_run else caller(env.settings, env.own())[1],
         )
         run_sweep(run)

@@ -143,10 +143,9 @@ def _testable(scene: Scene, party: Party) -> list[Instance]:
 
 
 def _results(probe: Probe, address: str, ports: list[Port]) -> Iterator[tuple[Port, Result, str]]:
-    """Tests one port after the other, with a note on a terminal: each takes seconds."""
-    err = console(stderr=True)
+    """Test one port after the other, with a note on a terminal: each takes seconds."""
     for port in ports:
-        with err.status(f"testing {port}…"):
+        with waiting(f"testing {port}"):
             result, output = probe.test(address, port)
         yield port, result, output
 

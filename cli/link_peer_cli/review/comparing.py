@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 from link_peer.domain.errors import BadInput
@@ -20,8 +20,7 @@ from link_peer_cli.clients.whatif.cloud import Shown
 from link_peer_cli.clients.whatif.delivery import suppose
 from link_peer_cli.clients.whatif.edits import Edit, GroupChange, with_instances
 from link_peer_cli.io.environment import Environment
-
-Progress = Callable[[str, int, int], None]
+from link_peer_cli.io.progress import Count
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -45,7 +44,7 @@ class _Supposed(msgspec.Struct, frozen=True):
     listings: Mapping[str, Listing]
 
 
-def compare(env: Environment, new: Policy, progress: Progress = lambda _what, _done, _all: None) -> Compared:
+def compare(env: Environment, new: Policy, progress: Count = lambda _what, _done, _all: None) -> Compared:
     """Suppose a sweep under the environment's policy and one under `new`.
 
     Raises BadInput if `new` names another home account, since nothing that stands would be its own.
@@ -62,7 +61,7 @@ def compare(env: Environment, new: Policy, progress: Progress = lambda _what, _d
     return Compared(groups, [*before.records, *after.records], due, cautions, {**before.gaps, **after.gaps}, failing)
 
 
-def _suppose(env: Environment, shown: dict[str, Shown], progress: Progress) -> _Supposed:
+def _suppose(env: Environment, shown: dict[str, Shown], progress: Count) -> _Supposed:
     delivery, cloud, kept = suppose(env, "plan", shown)
     sweep = Sweep(delivery, "plan", progress=progress)
     run_sweep(sweep)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Annotated, Any, Literal
 
@@ -19,9 +19,9 @@ from link_peer.runtime.delivery import Delivery
 from link_peer_cli.clients.whatif.kept import Kept
 from link_peer_cli.clients.whatif.writes import Uid
 from link_peer_cli.io.environment import Environment
+from link_peer_cli.io.progress import Count
 
 Instant = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
-Progress = Callable[[str, int, int], None]
 
 
 class Look(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -117,7 +117,7 @@ def _hint(look: Look, home: str, event_id: str) -> Hint:
     return Hint(look.event_id or event_id, Party(home, look.party), look.kind, look.time, look.state)
 
 
-def run(what: Input, delivery: Delivery, kept: Kept, event_id: str, progress: Progress) -> None:
+def run(what: Input, delivery: Delivery, kept: Kept, event_id: str, progress: Count) -> None:
     """Carry it out in a delivery, whose messages go to `kept`, with what these ask for at once. Trouble of the moment is
     recorded as an `attempt`, and stops only its own part. `event_id` names what no event names."""
     with unless_recorded():

@@ -1,0 +1,82 @@
+"""What the functions would do with an event, a request or an instance, decided by their own code."""
+
+from __future__ import annotations
+
+import msgspec
+from link_peer.inbound import dispatch
+from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.ports import Record
+
+from link_peer_cli.clients.whatif.cloud import Change, WhatIf
+from link_peer_cli.clients.whatif.delivery import suppose
+from link_peer_cli.clients.whatif.edits import with_instances
+from link_peer_cli.clients.whatif.input import Input, elements_of, run, run_messages, unless_recorded
+from link_peer_cli.clients.whatif.kept import Kept
+from link_peer_cli.clients.whatif.writes import Write
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.environment import Environment
+from link_peer_cli.io.exits import Exit
+from link_peer_cli.io.progress import Count
+from link_peer_cli.io.records import exit_code
+from link_peer_cli.review.plans import Shown, documents, markdown, notable, print_plan
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """The records and calls that the functions would make, and the same for people. `writes` are the calls one by one."""
+
+    records: list[Record]
+    changes: list[Change]
+    writes: list[Write]
+    shown: Shown
+
+
+def planned(env: Environment, what: Input, progress: Count = lambda *_: None) -> Planned:
+    """Return the records and the changes that the functions would make.
+
+    The records are outcomes, attempts (the delivery would be retried) and failed summaries (removals would be held).
+    The functions' own code runs, also for the messages that they would post for delivery at once.
+    """
+    delivery, cloud, kept = suppose(env, "plan")
+    run(what, delivery, kept, "plan", progress)
+    return _made(delivery, cloud, kept)
+
+
+def planned_file(env: Environment, raw: bytes) -> Planned:
+    """Return the same for the elements of a file, with denials of those that cannot be read."""
+    delivery, cloud, kept = suppose(env, "plan")
+    elements = elements_of(raw)
+    with unless_recorded():
+        dispatch.handle_event_elements(elements.events, delivery)
+    run_messages(elements.messages, delivery, kept)
+    with unless_recorded():
+        if elements.timers:
+            dispatch.handle_timer(b"", delivery)
+    return _made(delivery, cloud, kept)
+
+
+def _made(delivery: Delivery, cloud: WhatIf, kept: Kept) -> Planned:
+    shown = [r for r in kept.records if r["record"] in ("outcome", "attempt") or r.get("outcome") == "failed"]
+    groups = with_instances(delivery, cloud.changed_groups())
+    return Planned(shown, cloud.changes, cloud.writes, Shown(groups, kept.records, notable(shown)))
+
+
+def print_planned(
+    made: Planned,
+    *,
+    commands: bool = False,
+    as_markdown: bool = False,
+    detailed: bool = False,
+    as_json: bool = False,
+    warning: str = "",
+) -> Exit:
+    """Print what the functions would do, and return the exit code. A `warning` is part of the JSON document only."""
+    shown, code = made.shown, exit_code(made.records)
+    if as_json:
+        calls = [msgspec.to_builtins(change) for change in made.changes]
+        said = {"warning": warning} if warning else {}
+        print_json({"decisions": made.records, "commands": calls, **documents(shown), **said})
+    elif as_markdown:
+        print(markdown(shown, "What would change", ("add", "change", "remove")))
+    else:
+        print_plan(console(), shown, made.changes if commands else None)
+    return Exit.CHANGES if detailed and code is Exit.DONE and shown.groups else code
