@@ -103,7 +103,7 @@ def _opening() -> list[Asked]:
 
 def _standing(made: Company, scratch: Path) -> list[Asked]:
     source, target, other = made.group(0, 8), made.group(0, 9), made.group(0, 11)
-    abroad = made.group(1, 10)
+    in_another = made.group(1, 10)
     tagged, peer = made.instances(made.group(0, 3))[0], made.instances(made.group(0, 4))[0]
     entry = f"{other}:tcp/9000"
     policy = scratch / "new.yaml"
@@ -113,7 +113,7 @@ def _standing(made: Company, scratch: Path) -> list[Asked]:
     return [
         Asked(["explain", source.id, target.id]),
         Asked(["explain", tagged, peer, "tcp/3306"]),
-        Asked(["explain", str(made.group(0, 10)), str(abroad), "tcp/8080"]),
+        Asked(["explain", str(made.group(0, 10)), str(in_another), "tcp/8080"]),
         Asked(["explain", "team-1-db-0", "team-1-cache-0", "--json"]),
         Asked(["links"]),
         Asked(["links", "--json"]),

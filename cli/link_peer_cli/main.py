@@ -14,6 +14,7 @@ import typer
 from link_peer_cli.access import keys
 from link_peer_cli.commands import (
     account,
+    account_remove,
     adopt,
     apply,
     audit,
@@ -122,6 +123,7 @@ for command in COMMANDS:
     app.command()(command)
 app.command("map")(map_command.draw_map)
 app.command("test")(test_command.run_tests)
+account.app.command("remove")(account_remove.remove)
 app.add_typer(account.app, name="account")
 for info in [*app.registered_commands, *account.app.registered_commands]:
     info.cls = Command

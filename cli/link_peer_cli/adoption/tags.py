@@ -22,15 +22,15 @@ def tag_for(snapshot: Snapshot, policy: Policy, link: Link, asker: Party, now: f
     ends = {asker} if instance is None else {asker, *(Party(asker.account, group) for group in instance.groups)}
     if instance is None or link.source not in ends:
         raise NotAdoptable(f"{asker} is not an instance of {link.source}, from which the rule opens: name one that is")
-    abroad = link.target.account != asker.account
-    if abroad and not link.target.is_group:
+    elsewhere = link.target.account != asker.account
+    if elsewhere and not link.target.is_group:
         raise NotAdoptable(
             f"a tag cannot name {link.target}, an instance of another account: adopt the rule as a request"
         )
     ports = f":{link.ports[0]}" if link.ports else ""
     put: dict[str, str] = {}
     if not _asked(snapshot, policy, link, instance, now):
-        put = asking(instance.tags, f"{link.target if abroad else link.target.id}{ports}")
+        put = asking(instance.tags, f"{link.target if elsewhere else link.target.id}{ports}")
         instance = msgspec.structs.replace(instance, tags={**instance.tags, **put})
     asked = _asked(snapshot, policy, link, instance, now)
     if asked and asked[0]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Party
 
+from link_peer_cli.access.caller import caller
 from link_peer_cli.clients import aliyun
 
 if TYPE_CHECKING:
-    from link_peer.runtime.settings import Credentials, Settings
+    from link_peer.runtime.settings import Credentials
 
     from link_peer_cli.clients.ecs import PersonalEcs
     from link_peer_cli.io.environment import Environment
@@ -91,14 +92,3 @@ class GroupTags:
         if account not in self._made:
             self._made[account] = PersonalEcs(self._env.settings, self.accounts[account], self._env.clock)
         return self._made[account]
-
-
-def caller(settings: Settings, credentials: Credentials) -> tuple[str, str]:
-    """The account uid and the ARN of keys."""
-    from alibabacloud_sts20150401.client import Client
-    from link_peer.alicloud.sdk import call, client_config
-
-    config = client_config(settings, "sts", credentials)
-    config.endpoint = config.endpoint or f"sts.{settings.region}.aliyuncs.com"
-    body = call(Client(config).get_caller_identity).body
-    return str(body.account_id), str(body.arn)

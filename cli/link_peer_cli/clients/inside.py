@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from link_peer.domain.errors import LinkPeerError, NoAccess
 
+from link_peer_cli.access.caller import caller
 from link_peer_cli.access.keys import own_keys
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ class Runner(msgspec.Struct, frozen=True):
 def runner_in(env: Environment, account: str, profile: str, role: str) -> Runner:
     """The person's own keys, or those of `profile`, where they belong to the account; with `role`, what they get by assuming
     the role of that name in the account. Raises LinkPeerError that says what is needed."""
-    from link_peer_cli.clients.group_tags import caller
-
     keys = own_keys(os.environ, profile)() if profile else env.own()
     owner, arn = caller(env.settings, keys)
     if role:

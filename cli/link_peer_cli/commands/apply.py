@@ -126,7 +126,7 @@ def _carry_out(
     """The outcomes and attempts that were recorded, and what stopped the run, if anything did."""
     from link_peer.domain.errors import LinkPeerError
 
-    from link_peer_cli.clients.group_tags import caller
+    from link_peer_cli.access.caller import caller
     from link_peer_cli.clients.whatif.delivery import applying
     from link_peer_cli.clients.whatif.input import run
 

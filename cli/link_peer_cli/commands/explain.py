@@ -87,9 +87,9 @@ def _answer(
     scene = view.scene
     ports = asked or _ports(scene, links, source)
     found = reach(scene, source, target, ports)
-    told = Asked()
+    history = Asked()
     if requests := [request for link in links for request in link.requests]:
-        told.read(env, requests, min(link.since or 0 for link in links))
+        history.read(env, requests, min(link.since or 0 for link in links))
     adviser = Adviser(view, env.settings.region, env.clock.now())
     people = _people(scene, found, ends, ports, [rule for link in links for rule in link.rules])
     document = {
@@ -101,10 +101,10 @@ def _answer(
         "pairs": found.pairs,
         "passing": found.passing,
         "reachability": _reachability(scene, ends),
-        "links": [link_document(scene, link, judge(scene, link), told) for link in links],
+        "links": [link_document(scene, link, judge(scene, link), history) for link in links],
         "rules": [rule_document(rule, decides=rule in found.effect.rules) for rule in people],
         "do": [{"why": one.why, "command": one.command} for one in adviser.advise(source, target, ports, found)],
-        "not_read": [*view.problems, *filter(None, [told.problem])],
+        "not_read": [*view.problems, *filter(None, [history.problem])],
     }
     return document, Exit.DONE if found.effect.passes else Exit.REFUSED
 

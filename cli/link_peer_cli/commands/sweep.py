@@ -38,7 +38,7 @@ def sweep(
     from link_peer.engine.scopes.everything import Sweep
     from link_peer.inbound.dispatch import run_sweep
 
-    from link_peer_cli.clients.group_tags import caller
+    from link_peer_cli.access.caller import caller
     from link_peer_cli.clients.swept import denied_records
     from link_peer_cli.clients.whatif.delivery import suppose
     from link_peer_cli.clients.whatif.edits import with_instances

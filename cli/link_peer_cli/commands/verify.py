@@ -101,7 +101,7 @@ def _require_home(env: Environment) -> None:
     """With keys of another account, whose owner may not assume the reader's role, home would show that account's instances."""
     from link_peer.domain.errors import LinkPeerError
 
-    from link_peer_cli.clients.group_tags import caller
+    from link_peer_cli.access.caller import caller
 
     owner, arn = caller(env.settings, env.settings.credentials)
     if owner != env.policy.home:

@@ -116,15 +116,15 @@ def asker(record: Record) -> str:
 
 def why(record: Record) -> str:
     """What decided: the reason and its detail, else what the request says, else the consent."""
-    told = [": ".join(filter(None, [record.get("reason"), record.get("detail")]))]
+    said = [": ".join(filter(None, [record.get("reason"), record.get("detail")]))]
     if record.get("record") == "summary":
-        told.insert(0, ", ".join(f"{name} {record[name]}" for name in _COUNTS if record.get(name)))
-    elif not told[0]:
+        said.insert(0, ", ".join(f"{name} {record[name]}" for name in _COUNTS if record.get(name)))
+    elif not said[0]:
         consent = record.get("consent")
-        told = [record.get("claimed_reason") or (f"consent: {consent}" if consent else "")]
+        said = [record.get("claimed_reason") or (f"consent: {consent}" if consent else "")]
     if record.get("effect") == "blocked":
-        told.append(f"packets are blocked: {record.get('effect_detail', '')}")
-    return "  ".join(filter(None, told))
+        said.append(f"packets are blocked: {record.get('effect_detail', '')}")
+    return "  ".join(filter(None, said))
 
 
 def _last(line: Line) -> str:

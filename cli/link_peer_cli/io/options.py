@@ -28,6 +28,13 @@ Profiles = Annotated[
     list[str] | None,
     typer.Option("--profile", help="A profile of the `aliyun` CLI with keys of another account; repeat for more."),
 ]
+Uid = Annotated[str, typer.Argument(help="The account's uid, or its name in the policy.")]
+PeerProfile = Annotated[
+    str,
+    typer.Option(
+        "--profile", help="A profile of the `aliyun` CLI with keys of that account, which may change its RAM."
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
 Out = Annotated[str, typer.Option("--out", help="Save what is shown in this file, for `link-peer apply`.")]

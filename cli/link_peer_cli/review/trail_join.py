@@ -288,7 +288,7 @@ def _no_change(question: Question, entry: Entry, missing: Sequence[Named]) -> Fi
         who=" ".join(filter(None, [record.get("function", ""), trigger])),
         finding=NO_CHANGE,
         detail="the log reports a change that ActionTrail does not have",
-        advice="see who may write to the log (log:PostLogStoreLogs): the record may be forged; link-peer links shows what stands",
+        advice="see who may write to the log (log:PostLogStoreLogs): the record may be forged; link-peer links shows the rules that exist",
         pending=entry.time > question.now - TRAIL_SECONDS,
     )
 

@@ -115,13 +115,3 @@ def external_id_of(deployment: Deployment, role: str) -> str:
         if value:
             return str(value[0] if isinstance(value, list) else value)
     return ""
-
-
-def caller_of(deployment: Deployment) -> str:
-    """The uid of the account that the credentials of a deployment belong to."""
-    from alibabacloud_sts20150401.client import Client
-    from link_peer.alicloud.sdk import call, client_config
-
-    config = client_config(deployment.settings, "sts", deployment.settings.credentials)
-    config.endpoint = config.endpoint or f"sts.{deployment.settings.region}.aliyuncs.com"
-    return str(call(Client(config).get_caller_identity).body.account_id)

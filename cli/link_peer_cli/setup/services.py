@@ -9,6 +9,7 @@ from link_peer.alicloud import mns, sls
 from link_peer.alicloud.sdk import call, client_config
 from link_peer.domain.errors import CloudError, LinkPeerError, Transient
 
+from link_peer_cli.access.caller import caller
 from link_peer_cli.setup.alarms import Monitor
 from link_peer_cli.setup.engine import Wait, patiently
 from link_peer_cli.setup.resource import Deployment
@@ -36,16 +37,12 @@ class Unusable(msgspec.Struct, frozen=True):
 
 def require_home(deployment: Deployment) -> None:
     """Raise LinkPeerError unless the keys belong to the policy's home account."""
-    from alibabacloud_sts20150401.client import Client
-
-    config = client_config(deployment.settings, "sts", deployment.settings.credentials)
-    config.endpoint = config.endpoint or f"sts.{deployment.settings.region}.aliyuncs.com"
-    client = Client(config)
-    found = patiently(lambda: call(client.get_caller_identity).body, deployment.clock)
+    settings = deployment.settings
+    owner, arn = patiently(lambda: caller(settings, settings.credentials), deployment.clock)
     home = deployment.policy.home
-    if str(found.account_id) != home:
+    if owner != home:
         raise LinkPeerError(
-            f"the keys belong to account {found.account_id} ({found.arn}), but the policy file's home account is {home}, "
+            f"the keys belong to account {owner} ({arn}), but the policy file's home account is {home}, "
             "the only one without a role: use keys of it, or change the policy file"
         )
 

@@ -228,17 +228,17 @@ def test_with_its_own_keys_a_removal_can_be_repeated_without_the_roles(lab: Lab,
 
 def test_what_a_function_opens_meanwhile_is_closed_too(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the closing and the end of the roles, a function with the old policy may reconcile once more."""
-    from link_peer_cli.commands import account
+    from link_peer_cli.commands import account_remove
 
     links = Linked(lab)
-    remove_roles = account._remove_roles
+    remove_roles = account_remove._remove_roles
 
     def later(*given: Any, **named: Any) -> Any:
         lab.sweep()
         assert len(lab.rules(links.db)) == 1
         return remove_roles(*given, **named)
 
-    monkeypatch.setattr(account, "_remove_roles", later)
+    monkeypatch.setattr(account_remove, "_remove_roles", later)
     assert cli("account", "remove", PEER, "--profile", "peer", "--yes") == 0
     assert (lab.rules(links.app), lab.rules(links.db)) == ([], [])
 

@@ -195,7 +195,7 @@ def test_an_entry_that_moves_leaves_no_empty_tag(lab: Lab, cli: Cli) -> None:
     assert lab.tags(db) == {"link-accept": f"sg-other,{app.id}:tcp/3306", MANAGED: "true"}
 
 
-def test_a_drop_that_does_not_come_between_is_no_matter(lab: Lab, cli: Cli) -> None:
+def test_a_drop_that_does_not_come_between_changes_nothing(lab: Lab, cli: Cli) -> None:
     """One that came first before, one on other ports, one of egress; and any, for a rule that has our priority already."""
     app, db = lab.group(), lab.group()
     lab.instance(db)
@@ -209,7 +209,7 @@ def test_a_drop_that_does_not_come_between_is_no_matter(lab: Lab, cli: Cli) -> N
     assert cli("adopt", other, "--yes") == 0, cli.err
 
 
-def test_a_damaged_marker_is_mended(lab: Lab, cli: Cli) -> None:
+def test_a_damaged_marker_is_repaired(lab: Lab, cli: Cli) -> None:
     """A rule of ours to whose description someone added a note counts as a person's, so it can be adopted."""
     app, db = lab.group(), lab.group(f"*@{HOME}")
     lab.instance(app)
@@ -405,7 +405,7 @@ def test_what_the_policy_denies_is_refused_before_a_change(lab: Lab, cli: Cli, c
     assert (lab.tags(db), lab.changes()) == ({}, 0)
 
 
-def test_a_locked_group_and_a_strange_account_are_refused(lab: Lab, cli: Cli) -> None:
+def test_a_locked_group_and_an_unknown_account_are_refused(lab: Lab, cli: Cli) -> None:
     """By the same verdict as any link."""
     app, db = lab.group(), lab.group(tags={"link-lock": "no"})
     rule = person(lab, db, app)
@@ -464,7 +464,7 @@ def test_an_instance_whose_tag_would_not_ask_is_refused(lab: Lab, cli: Cli, case
     assert (lab.tags(db), lab.changes()) == ({}, 0)
 
 
-def test_a_tag_cannot_name_an_instance_abroad(lab: Lab, cli: Cli) -> None:
+def test_a_tag_cannot_name_an_instance_of_another_account(lab: Lab, cli: Cli) -> None:
     """A request can."""
     a, b = lab.instance(lab.group()), lab.instance(db := lab.group(account=PEER))
     rule = person(lab, db, SourceCidrIp=f"{a.private_ip}/32", DestCidrIp=f"{b.private_ip}/32")
@@ -573,7 +573,7 @@ def test_what_changed_while_it_asked_is_shown_again(
 @pytest.mark.parametrize("skip", [0, 1])
 @pytest.mark.parametrize("what", ["ports", "deleted"])
 def test_a_rule_that_changes_meanwhile_is_left_alone(lab: Lab, cli: Cli, what: str, skip: int) -> None:
-    """Between showing and writing: nobody's rule is adopted that was not shown. The log says so."""
+    """Between showing and writing: no rule is adopted that was not shown. The log says so."""
     app, db = lab.group(), lab.group()
     rule = person(lab, db, app)
 
@@ -594,7 +594,7 @@ def test_a_rule_that_changes_meanwhile_is_left_alone(lab: Lab, cli: Cli, what: s
     assert (lab.rules(db), lab.reasons(db)) == ([f"{app.id} tcp/22"] if what == "ports" else [], [])
 
 
-def test_a_rule_that_changes_at_the_very_moment_is_no_rule_of_ours(lab: Lab, cli: Cli) -> None:
+def test_a_rule_that_changes_during_the_call_is_no_rule_of_ours(lab: Lab, cli: Cli) -> None:
     """The marker does not fit it, so link-peer leaves it alone; running it again adopts what it is now."""
     app, db = lab.group(), lab.group()
     rule = person(lab, db, app)
@@ -691,7 +691,7 @@ def test_keys_that_may_not_modify_are_reported(lab: Lab, cli: Cli) -> None:
 
 @pytest.mark.parametrize("kind", ["reset", "reset-after", "error-after", "html-after"])
 @pytest.mark.parametrize("action", ["TagResources", "ModifySecurityGroupRule", "SendMessage", "PutLogs"])
-def test_an_answer_that_is_lost_is_made_up_for(lab: Lab, cli: Cli, action: str, kind: str) -> None:
+def test_a_lost_answer_leaves_nothing_undone(lab: Lab, cli: Cli, action: str, kind: str) -> None:
     """Each change is looked for before it is made again."""
     app, db = lab.group(), lab.group()
     asking = lab.instance(app)

@@ -225,7 +225,7 @@ def test_a_command_with_a_persons_own_keys_is_no_finding(lab: Lab, cli: Cli) -> 
 
 
 def write(lab: Lab, record: dict[str, str]) -> None:
-    """Writes a record into the audit log, as whoever may write there can."""
+    """Writes a record into the audit log, as anyone who may write there can."""
     world = lab.cloud.world
     fields = {name: value for name, value in record.items() if name != "key"}
     item = LogItem(int(lab.cloud.clock.now()), list(fields.items()), 1)

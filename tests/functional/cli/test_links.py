@@ -1,4 +1,4 @@
-"""`link-peer links` lists what stands: who, since, until, why, who asked, which consent, and whether packets pass."""
+"""`link-peer links` lists the links that exist: who, since, until, why, who asked, which consent, and whether packets pass."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def _hint(look: Look, home: str, event_id: str) -> Hint:
 
 
 def run(what: Input, delivery: Delivery, kept: Kept, event_id: str, progress: Count) -> None:
-    """Carry it out in a delivery, whose messages go to `kept`, with what these ask for at once. Trouble of the moment is
+    """Carry it out in a delivery, whose messages go to `kept`, with what these ask for at once. A transient error is
     recorded as an `attempt`, and stops only its own part. `event_id` names what no event names."""
     with unless_recorded():
         dispatch.handle_hints([_hint(one, delivery.policy.home, event_id) for one in what.looks], delivery)

@@ -95,7 +95,7 @@ def repaired(priority: int, ours: int) -> Denial:
 
 
 def displaced(priority: int) -> Denial:
-    """Why a rule of ours with another priority goes: a person's equal rule has the priority that ours should have."""
+    """Why a rule of ours with another priority is removed: a person's equal rule has the priority that ours should have."""
     detail = (
         f"its priority was {priority}, where it would win over an operator's drop, and a person's equal rule stands"
     )

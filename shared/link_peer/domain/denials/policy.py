@@ -38,7 +38,7 @@ def sweep_no_access(account: str, code: str) -> Denial:
 
 
 def unreadable(account: str, problem: str) -> Denial:
-    """An account that met trouble of the moment: nothing is decided about its side now, and nothing is recorded."""
+    """An account that could not be read because of a transient error: nothing is decided about its side now, and nothing is recorded."""
     return Denial(ReasonCode.NONE, f"account {account} could not be read: {problem}")
 
 

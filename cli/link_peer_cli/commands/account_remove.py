@@ -1,0 +1,148 @@
+"""`link-peer account remove`: close every link of an account, and take it out of the deployment."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+from rich.markup import escape
+
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.exits import Exit
+from link_peer_cli.io.options import Json, PeerProfile, Uid, Yes
+from link_peer_cli.io.progress import counter, progress_bar
+
+if TYPE_CHECKING:
+    from link_peer.domain.policy import AccountPolicy, Policy
+    from link_peer.runtime.settings import Credentials
+
+    from link_peer_cli.clients.closing import Closed
+    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.setup import Change
+    from link_peer_cli.setup.peer import Peer
+
+
+def remove(
+    uid: Uid,
+    profile: PeerProfile = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be closed.")] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Close every link of an account, delete its roles (with `--profile`), and take it out of home's policies.
+
+    Stops before the roles as long as a rule is left. Then delete the account's lines from the policy file and deploy.
+    """
+    from link_peer.domain.errors import BadInput
+
+    from link_peer_cli.io.environment import load_environment, load_own, require_known
+    from link_peer_cli.io.inputs import account_uid
+    from link_peer_cli.setup.member import peer_of, update_home
+
+    uid = account_uid(uid, "uid")
+    env = load_environment(reading=dry_run)
+    require_known(env, [uid], "uid")
+    if uid == env.policy.home:
+        raise BadInput("uid", f"{uid} is the home account: link-peer setup --remove removes the deployment")
+    mine = load_own()
+    account = env.policy.accounts[uid]
+    peer = peer_of(mine, uid, "", "", account, profile)
+    own = {uid: peer.deployment.settings.credentials} if profile else {}
+    if not (dry_run or yes):
+        if as_json or not sys.stdin.isatty():
+            raise BadInput("--yes", "it would ask before it closes: give --yes, or --dry-run to see what")
+        typer.confirm(f"Close every link of account {uid} and take it out of the deployment?", abort=True)
+    closed = _close(env, uid, own, dry_run=dry_run, quiet=as_json)
+    if dry_run or closed.left or closed.problems:
+        _report(closed, dry_run=dry_run, as_json=as_json)
+        raise typer.Exit(Exit.REFUSED if closed.left or closed.problems else Exit.DONE)
+    changes = _remove_roles(peer, talk=not as_json) if profile else []
+    if profile:  # a function may have opened something between the closing and the end of its role
+        again = _close(env, uid, own, dry_run=False, quiet=as_json)
+        if again.left or again.problems:
+            _report(again, dry_run=False, as_json=as_json)
+            raise typer.Exit(Exit.REFUSED)
+    home, problem = update_home(mine, _without(env.policy, uid), talk=not as_json)
+    _finish(peer, account, closed, [*changes, *home], problem, made=bool(profile), as_json=as_json)
+
+
+def _without(policy: Policy, uid: str) -> Policy:
+    accounts = {other: account for other, account in policy.accounts.items() if other != uid}
+    return msgspec.structs.replace(policy, accounts=accounts)
+
+
+def _close(env: Environment, uid: str, own: dict[str, Credentials], *, dry_run: bool, quiet: bool) -> Closed:
+    """Run the closing sweep, and show its progress."""
+    from link_peer_cli.clients.closing import close
+
+    with progress_bar(unless=quiet) as bar:
+        return close(env, uid, own, counter(bar, "accounts read", "groups read"), dry_run=dry_run)
+
+
+def _remove_roles(peer: Peer, *, talk: bool) -> list[Change]:
+    """Delete the roles of link-peer in the account, and print each."""
+    from link_peer_cli.setup.engine import carry_out, plan_removal
+    from link_peer_cli.setup.member import print_change
+
+    clock = peer.deployment.clock
+    changes = plan_removal(peer.resources(), clock, with_logs=True)
+    carry_out(changes, clock, lambda change: print_change(change, f"account {peer.uid}", talk=talk))
+    return changes
+
+
+def _report(closed: Closed, *, dry_run: bool, as_json: bool) -> None:
+    """Print what was or would be closed, and what prevents the next steps."""
+    from link_peer_cli.io.lines import PLANNED
+    from link_peer_cli.io.records import print_changes, print_records
+
+    left = [f"{rule.id} on {rule.group}" for rule in closed.left]
+    if as_json:
+        commands = [msgspec.to_builtins(change) for change in closed.changes]
+        print_json({"decisions": closed.records, "commands": commands, "left": left, "problems": closed.problems})
+        return
+    out, err = console(), console(stderr=True)
+    print_records(out, "planned" if dry_run else "decisions", closed.records, PLANNED if dry_run else None)
+    if dry_run:
+        print_changes(out, closed.changes)
+    for text in left:
+        err.print(f"[red]still open: rule {escape(text)}[/red]", soft_wrap=True)
+    for account, why in closed.problems.items():
+        err.print(f"[red]could not read {account}: {escape(why)}[/red]", soft_wrap=True)
+    if left or closed.problems:
+        err.print("Nothing was removed but rules. Run the same command again when this is settled.")
+
+
+def _finish(
+    peer: Peer,
+    account: AccountPolicy,
+    closed: Closed,
+    changes: list[Change],
+    problem: str,
+    *,
+    made: bool,
+    as_json: bool,
+) -> None:
+    """Say what is left for people to do."""
+    from link_peer_cli.io.records import print_records
+    from link_peer_cli.setup.peer import removal_commands
+
+    commands = [] if made else removal_commands(peer.role)
+    if as_json:
+        names = [str(change) for change in changes]
+        print_json({"decisions": closed.records, "changes": names, "commands": commands, "home": problem})
+        return
+    out = console()
+    print_records(out, "decisions", closed.records)
+    out.print(f"No rule of link-peer is left that account {peer.uid} has a part in.")
+    if problem:
+        out.print(f"[yellow]Home was not changed:[/yellow] {escape(problem)}: run `link-peer setup`", soft_wrap=True)
+    out.print(
+        f'Now delete "{peer.uid}" from `accounts` and `allow` of the policy file, then: make package; s deploy -y'
+    )
+    if commands:
+        out.print(f"\n[bold]After that, the owner of account {peer.uid} runs:[/bold]\n")
+        print("\n".join(commands))
+    if account.queue:
+        out.print(f"\nThe queue {account.queue} is not needed any more; delete it after the deploy.", soft_wrap=True)

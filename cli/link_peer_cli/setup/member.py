@@ -1,0 +1,68 @@
+"""An account that takes part: as it is to be, its resources, and home's policies that name it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+
+import msgspec
+from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.policy import AccountPolicy, Policy
+from rich.markup import escape
+
+from link_peer_cli.access.caller import caller
+from link_peer_cli.access.keys import own_keys
+from link_peer_cli.io.console import console
+from link_peer_cli.io.environment import NO_KEYS, Environment
+from link_peer_cli.setup import plan, queues, roles
+from link_peer_cli.setup.engine import carry_out
+from link_peer_cli.setup.peer import Peer, external_id_of
+from link_peer_cli.setup.resource import Change, Deployment
+
+
+def peer_of(env: Environment, uid: str, role: str, external_id: str, known: AccountPolicy | None, profile: str) -> Peer:
+    """The account as it is to be: what the policy file says of it, else what is given, else what its role says already."""
+    keys = own_keys(os.environ, profile)() if profile else NO_KEYS
+    settings = msgspec.structs.replace(env.settings, credentials=keys)
+    deployment = Deployment(settings, env.policy, env.names, env.clock)
+    if profile and (owner := caller(deployment.settings, deployment.settings.credentials)[0]) != uid:
+        raise BadInput("--profile", f"the keys of {profile} belong to account {owner}, not to {uid}")
+    listed = (known.role or "").partition(":role/")[2] if known else ""
+    if role and listed and role != listed:
+        raise BadInput("--role", f"the policy file names {listed}")
+    role = role or listed or env.names.peer_role
+    in_use = (known.external_id or "") if known else ""
+    if external_id and in_use and external_id != in_use:
+        raise BadInput("--external-id", "the policy file has another: change it there and run this again without it")
+    standing = external_id_of(deployment, role) if profile and not (external_id or in_use) else ""
+    return Peer(deployment, uid, role, external_id or in_use or standing or secrets.token_hex(16))
+
+
+def update_home(env: Environment, policy: Policy, *, talk: bool) -> tuple[list[Change], str]:
+    """Bring home's role policies, and the accounts' own queues, to this policy. Returns what was changed, and why not."""
+    if env.settings.credentials == NO_KEYS:
+        return [], "there are no keys of it"
+    deployment = Deployment(env.settings, policy, env.names, env.clock)
+    try:
+        if (owner := caller(deployment.settings, deployment.settings.credentials)[0]) != policy.home:
+            return [], f"the keys belong to account {owner}"
+        wanted = [one for one in roles.resources(deployment) if one.kind == "policy"]
+        wanted += [one for one in queues.resources(deployment) if one.name in policy.bound_queues]
+        return make_resources(deployment, wanted, "home", talk=talk), ""
+    except LinkPeerError as error:
+        return [], str(error)
+
+
+def make_resources(deployment: Deployment, wanted: Sequence[object], where: str, *, talk: bool) -> list[Change]:
+    """Create and update resources, and print each change if `talk`."""
+    changes = [one for one in plan(wanted, deployment.clock) if one.action.value in ("create", "update")]  # type: ignore[arg-type]
+    carry_out(changes, deployment.clock, lambda change: print_change(change, where, talk=talk))
+    return changes
+
+
+def print_change(change: Change, where: str, *, talk: bool) -> None:
+    """Print what was done to a resource, unless the output is for programs."""
+    if talk:
+        sign = {"create": "+", "update": "~", "delete": "-"}.get(change.action.value, " ")
+        console().print(escape(f"{sign} {where}: {change}"), soft_wrap=True)
