@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
 import pytest
+import typer.main
 from link_peer_cli.main import main
+
+# Typer composes all commands anew for each run: most of the time of one that ends soon. They have no state.
+typer.main.get_command = functools.cache(typer.main.get_command)
 
 
 class Cli:
