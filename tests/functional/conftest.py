@@ -19,7 +19,19 @@ from tests.functional.lab import PEER, Lab
 from tests.functional.records import Watch, said
 from tests.functional.wire_lab import CloudClock, WireLab
 
-BOTH = ("adopt", "drift", "links", "ownership", "recorded_rules", "replaced_rules", "addresses", "markers", "selftest")
+BOTH = (
+    "adopt",
+    "adopt_interrupted",
+    "adopt_refused",
+    "drift",
+    "links",
+    "ownership",
+    "recorded_rules",
+    "replaced_rules",
+    "addresses",
+    "markers",
+    "selftest",
+)
 """The modules whose tests are about rules as they are read: each of their tests runs under both sets of readings."""
 
 

@@ -1,0 +1,250 @@
+"""`link-peer adopt` when it is stopped, or something else changes meanwhile: a rule is there at every moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from link_peer_local.core.faults import Killed
+
+from tests.functional.cli.persons_rules import ALL, ids, person
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, MANAGED, Lab
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(capsys)
+
+
+@pytest.mark.parametrize("skip", [0, 1])
+@pytest.mark.parametrize("what", ["ports", "deleted"])
+def test_a_rule_that_changes_meanwhile_is_left_alone(lab: Lab, cli: Cli, what: str, skip: int) -> None:
+    """Between showing and writing: no rule is adopted that was not shown. The log says so."""
+    app, db = lab.group(), lab.group()
+    rule = person(lab, db, app)
+
+    def happens() -> None:
+        if what == "ports":
+            lab.modify(db, lab.raw_rules(db)[0], PortRange="22/22")
+        else:
+            lab.revoke(db)
+
+    calls = lab.cloud.faults.count("ecs", "DescribeSecurityGroupAttribute")
+    assert cli("adopt", rule, "--dry-run") == 0
+    reads = lab.cloud.faults.count("ecs", "DescribeSecurityGroupAttribute") - calls
+    lab.meanwhile("DescribeSecurityGroupAttribute", happens, skip=reads + 2 * skip)
+    assert cli("adopt", rule, "--yes") == 1
+    assert lab.records("outcome") == []
+    [attempt] = lab.records("attempt")
+    assert "was changed or deleted since" in attempt["detail"]
+    assert (lab.rules(db), lab.reasons(db)) == ([f"{app.id} tcp/22"] if what == "ports" else [], [])
+
+
+def test_a_rule_that_changes_during_the_call_is_no_rule_of_ours(lab: Lab, cli: Cli) -> None:
+    """The marker does not fit it, so link-peer leaves it alone; running it again adopts what it is now."""
+    app, db = lab.group(), lab.group()
+    rule = person(lab, db, app)
+    lab.meanwhile("ModifySecurityGroupRule", lambda: lab.modify(db, lab.raw_rules(db)[0], PortRange="22/22"))
+    assert cli("adopt", rule, "--yes") == 1
+    assert "its marker does not fit" in lab.records("attempt")[0]["detail"]
+    lab.sweep()
+    assert lab.rules(db) == [f"{app.id} tcp/22"]
+    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert lab.drain(60) == {"applied": 1}
+
+
+def test_a_lock_that_comes_meanwhile_wins(lab: Lab, cli: Cli) -> None:
+    """It is judged again right before the rule is changed."""
+    app, db = lab.group(), lab.group()
+    rule = person(lab, db, app)
+    lab.meanwhile("TagResources", lambda: lab.tag(db, link_lock="yes"))
+    assert cli("adopt", rule, "--yes") == 1
+    assert (lab.outcome()["outcome"], lab.outcome()["reason"]) == ("denied", "locked")
+    assert lab.reasons(db) == []
+
+
+def test_a_second_rule_that_comes_meanwhile_is_reported(lab: Lab, cli: Cli) -> None:
+    """Of two equal rules, neither is adopted."""
+    app, db = lab.group(), lab.group()
+    rule = person(lab, db, app)
+    lab.meanwhile("TagResources", lambda: person(lab, db, app, Priority="9") and None)
+    assert cli("adopt", rule, "--yes") == 1
+    assert "are the same rule" in lab.records("attempt")[0]["detail"]
+
+
+def test_a_mutual_rule_that_changes_meanwhile_stops_both(lab: Lab, cli: Cli) -> None:
+    """The other half is not what was shown."""
+    app, db = lab.group(), lab.group()
+    there, _ = person(lab, db, app, **ALL), person(lab, app, db, **ALL)
+    lab.meanwhile("TagResources", lambda: lab.modify(app, lab.raw_rules(app)[0], Description="other"))
+    assert cli("adopt", there, "--yes") == 1
+    assert "was changed or deleted since" in lab.records("attempt")[0]["detail"]
+    assert lab.reasons(app) == lab.reasons(db) == []
+
+
+def test_a_managed_tag_that_a_sweep_takes_meanwhile_is_written_again(lab: Lab, cli: Cli) -> None:
+    """Else the sweep would not find the rule."""
+    app, db = lab.group(), lab.group(f"*@{HOME}")
+    rule = person(lab, db, app)
+    lab.meanwhile("ModifySecurityGroupRule", lambda: lab.tag(db, **{MANAGED.replace("-", "_"): None}))
+    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert lab.tags(db)[MANAGED] == "true"
+
+
+def test_a_tag_that_does_not_show_yet_is_reported(lab: Lab, cli: Cli) -> None:
+    """Reads lag behind changes; a moment later it goes on."""
+    app, db = lab.group(), lab.group()
+    rule = person(lab, db, app)
+    lab.cloud.clock.sleep(100)
+    lab.cloud.ecs.read_lag.tags = 30.0
+    assert cli("adopt", rule, "--yes") == 1
+    assert "does not show the change yet" in lab.records("attempt")[0]["detail"]
+    lab.cloud.clock.sleep(100)
+    lab.cloud.ecs.read_lag.tags = 0.0
+    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert lab.reasons(db) == [f"req:adopt-{rule}"]
+
+
+def test_a_marker_that_does_not_show_yet_is_reported(lab: Lab, cli: Cli) -> None:
+    """The next run finds it, posts the request and records the outcome."""
+    app, db = lab.group(), lab.group()
+    rule = person(lab, db, app)
+    lab.cloud.clock.sleep(100)
+    lab.cloud.ecs.read_lag.rules = 30.0
+    assert cli("adopt", rule, "--yes") == 1
+    assert "does not show the change yet" in lab.records("attempt")[0]["detail"]
+    assert lab.queued() == []
+    lab.cloud.clock.sleep(100)
+    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert (lab.outcome()["outcome"], len(lab.queued())) == ("applied", 1)
+
+
+def test_keys_that_may_not_modify_are_reported(lab: Lab, cli: Cli) -> None:
+    """The outcome is denied; the rule is as it was."""
+    app, db = lab.group(), lab.group()
+    rule = person(lab, db, app)
+    lab.fault(service="ecs", action="ModifySecurityGroupRule", kind="error", code="Forbidden.RAM", status=403)
+    assert cli("adopt", rule, "--yes") == 1
+    assert (lab.outcome()["outcome"], lab.outcome()["reason"]) == ("denied", "no-access")
+    lab.fault(service="ecs", action="ModifySecurityGroupRule", kind="error", code="InvalidStatus", status=400)
+    assert cli("adopt", rule, "--yes") == 1
+    assert "InvalidStatus" in lab.outcome()["detail"]
+    assert lab.reasons(db) == []
+
+
+# stopped
+
+
+@pytest.mark.parametrize("kind", ["reset", "reset-after", "error-after", "html-after"])
+@pytest.mark.parametrize("action", ["TagResources", "ModifySecurityGroupRule", "SendMessage", "PutLogs"])
+def test_a_lost_answer_leaves_nothing_undone(lab: Lab, cli: Cli, action: str, kind: str) -> None:
+    """Each change is looked for before it is made again."""
+    app, db = lab.group(), lab.group()
+    asking = lab.instance(app)
+    rule = person(lab, db, app)
+    service = {"SendMessage": "mns", "PutLogs": "sls"}.get(action, "ecs")
+    lab.fault(service=service, action=action, kind=kind)
+    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert (ids(lab, db), lab.reasons(db)) == ([rule], [f"req:adopt-{rule}"])
+    assert asking.id
+
+
+@pytest.mark.parametrize("form", ["request", "tag", "mutual"])
+def test_running_it_again_finishes_whatever_stopped_it(
+    make_lab: Callable[[], Lab],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    form: str,
+) -> None:
+    """Killed before each of its calls, so after each change: the rules are there at every moment, a sweep in between removes nothing, and in the end
+    they are ours, with an outcome."""
+    call, reached = 0, True
+    while reached:
+        lab = make_lab()
+        cli = Cli(capsys)
+        app, db = lab.group(), lab.group()
+        asking = lab.instance(app)
+        every = ALL if form == "mutual" else {}
+        rules = {(db.id, rule := person(lab, db, app, **every))}
+        if form == "mutual":
+            rules.add((app.id, person(lab, app, db, **every)))
+        options = ["adopt", rule, "--yes"] + (["--as", "tag", "--instance", asking.id] if form == "tag" else [])
+        lab.fault(kind="kill", skip=call)
+        try:
+            cli(*options)
+        except Killed:
+            capsys.readouterr()
+        reached = not lab.cloud.faults.waiting()
+        lab.cloud.faults.clear()
+        standing = {(group.id, one) for group in (app, db) for one in ids(lab, group)}
+        assert standing == rules, call
+        lab.cloud.clock.sleep(3600)
+        lab.sweep()
+        assert {(group.id, one) for group in (app, db) for one in ids(lab, group)} == rules, call
+        assert cli(*options) == 0, (call, cli.err, cli.out)
+        claim = "tag" if form == "tag" else f"req:adopt-{rule}"
+        assert lab.reasons(db) == [claim], call
+        assert lab.reasons(app) == ([claim] if form == "mutual" else []), call
+        assert lab.records("outcome", function="adopt", outcome="applied"), call
+        assert form == "tag" or lab.queued(), call
+        lab.sweep()
+        assert {(group.id, one) for group in (app, db) for one in ids(lab, group)} == rules, call
+        call += 1
+    assert call > 15
+
+
+@pytest.mark.parametrize("form", ["request", "tag"])
+def test_a_sweep_at_any_moment_takes_nothing(
+    make_lab: Callable[[], Lab], capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    """Nor does what the queue delivers: before each call of the command, both run. Then it is adopted, at once or by the next
+    run."""
+    call, reached = 0, True
+    while reached:
+        lab = make_lab()
+        cli = Cli(capsys)
+        app, db = lab.group(), lab.group()
+        asking = lab.instance(app)
+        rule = person(lab, db, app)
+        options = ["adopt", rule, "--yes"] + (["--as", "tag", "--instance", asking.id] if form == "tag" else [])
+        between = lab.interrupt(call, lambda lab=lab, asking=asking: (lab.sweep(), lab.auto_link(lab.event(asking))))
+        code = cli(*options)
+        reached = between()
+        assert ids(lab, db) == [rule], call
+        if code:
+            assert cli(*options) == 0, (call, cli.err)
+        lab.sweep()
+        assert (ids(lab, db), lab.reasons(db)) == ([rule], ["tag" if form == "tag" else f"req:adopt-{rule}"]), call
+        assert lab.tags(db)[MANAGED] == "true", call
+        call += 1
+    assert call > 15
+
+
+def test_a_request_that_cannot_be_posted_is_posted_by_the_next_run(lab: Lab, cli: Cli) -> None:
+    """The rule is ours by then; the second run posts what is missing, with the words of the first."""
+    app, db = lab.group(), lab.group()
+    rule = person(lab, db, app)
+    lab.fault(service="mns", action="SendMessage", kind="error", times=None)
+    assert cli("adopt", rule, "--yes") == 1
+    assert lab.reasons(db) == [f"req:adopt-{rule}"]
+    lab.cloud.faults.clear()
+    assert cli("adopt", rule, "--yes") == 0, cli.err
+    [posted] = lab.queued()
+    assert "described as 'orders'" in posted["reason"]
+
+
+def test_what_the_log_does_not_show_yet_is_known_by_the_claim(lab: Lab, cli: Cli) -> None:
+    """A record is found some seconds after it was written: the rule itself says that its adoption was begun."""
+    app, db = lab.group(), lab.group("*")
+    rule = person(lab, db, app)
+    marker = (
+        f"link-peer/2 dep=prod home={HOME} id={lab.rule_id(db, app, 'tcp/3306')} by=req:adopt-{rule}~20990101T000000Z"
+    )
+    lab.modify(db, lab.raw_rules(db)[0], Description=marker, Priority="100")
+    assert cli("adopt", rule, "--yes") == 0, cli.err
+    [posted] = lab.queued()
+    assert (posted["request_id"], posted["until"]) == (f"adopt-{rule}", "2099-01-01T00:00:00Z")
+    assert lab.reasons(db) == [f"req:adopt-{rule}~20990101T000000Z"]

@@ -1,0 +1,206 @@
+"""`link-peer adopt` refuses what cannot be a link, before it changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from link_peer_local.ecs.state import Group
+
+from tests.functional.cli.persons_rules import ALL, person
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, POLICY, Lab
+from tests.functional.profiles import write_profiles
+from tests.functional.test_effects import egress
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """A profile `peer` of the `aliyun` CLI for the second account."""
+    write_profiles(lab, monkeypatch, tmp_path, {"peer": PEER})
+    return Cli(capsys)
+
+
+Make = Callable[[Lab, Group, Group], str]
+
+
+def _of_ours(lab: Lab, app: Group, db: Group) -> str:
+    """A rule of a person at priority 1 beside an equal one of ours."""
+    lab.forge(db, app, "req:chg-1", "tcp/3306")
+    return person(lab, db, app)
+
+
+def _behind_a_drop_of_everything(lab: Lab, app: Group, db: Group) -> str:
+    person(lab, db, app, **ALL, Policy="drop", Priority="100")
+    return person(lab, db, app, Priority="99")
+
+
+def _one_way_between_instances(lab: Lab, app: Group, db: Group) -> str:
+    a, b = lab.instance(app), lab.instance(db)
+    return person(lab, db, SourceCidrIp=f"{a.private_ip}/32", DestCidrIp=f"{b.private_ip}/32", **ALL)
+
+
+def _behind_a_drop(lab: Lab, app: Group, db: Group) -> str:
+    other = lab.group()
+    lab.instance(db, other)
+    person(lab, other, SourceCidrIp="10.0.0.0/8", Policy="drop", Priority="50", PortRange="3300/3400")
+    return person(lab, db, app)
+
+
+def _egress(lab: Lab, app: Group, db: Group) -> str:
+    egress(lab, db, IpProtocol="TCP", PortRange="1/1", DestCidrIp="10.0.0.0/8")
+    params = {"SecurityGroupId": db.id, "Direction": "egress"}
+    found = lab.call(db.account, "DescribeSecurityGroupAttribute", params)["Permissions"]["Permission"]
+    return str(found[0]["SecurityGroupRuleId"])
+
+
+def _to_all(lab: Lab, app: Group, db: Group) -> str:
+    return person(lab, db, SourceCidrIp=f"{lab.instance(app).private_ip}/32")
+
+
+def _to_a_second_group(lab: Lab, app: Group, db: Group) -> str:
+    a, b = lab.instance(app), lab.instance(lab.group(), db)
+    return person(lab, db, SourceCidrIp=f"{a.private_ip}/32", DestCidrIp=f"{b.private_ip}/32")
+
+
+def _twice(lab: Lab, app: Group, db: Group) -> str:
+    person(lab, db, app, Priority="7")
+    return person(lab, db, app)
+
+
+REFUSED: dict[str, tuple[Make, str]] = {
+    "egress": (_egress, "is an egress rule"),
+    "drop": (lambda lab, app, db: person(lab, db, app, Policy="drop"), "drops packets"),
+    "a range": (lambda lab, _app, db: person(lab, db, SourceCidrIp="10.0.0.0/16"), "admits 10.0.0.0/16"),
+    "everyone": (lambda lab, _app, db: person(lab, db, SourceCidrIp="0.0.0.0/0"), "admits 0.0.0.0/0"),
+    "IPv6": (lambda lab, _app, db: person(lab, db, Ipv6SourceCidrIp="2001:db8::/64"), "is for IPv6"),
+    "gre": (lambda lab, app, db: person(lab, db, app, IpProtocol="GRE", PortRange="-1/-1"), "protocol gre"),
+    "source ports": (
+        lambda lab, _app, db: person(lab, db, SourceCidrIp="10.9.9.9/32", SourcePortRange="1/99"),
+        "limits source ports",
+    ),
+    "a destination range": (
+        lambda lab, app, db: person(lab, db, app, DestCidrIp="10.9.0.0/16"),
+        "limits source ports or destination",
+    ),
+    "an address of nobody": (
+        lambda lab, _app, db: person(lab, db, SourceCidrIp="10.9.9.9/32"),
+        "no instance of the policy's accounts has",
+    ),
+    "an address to a whole group": (_to_all, "--port tcp/3306 --wait; then delete the rule"),
+    "another group of the instance": (_to_a_second_group, "the first group of the instance"),
+    "everything one way": (lambda lab, app, db: person(lab, db, app, **ALL), "opens everything one way"),
+    "two of a kind": (_twice, "are the same rule but for priority and description: delete one"),
+    "one of ours beside it": (_of_ours, "are the same rule but for priority and description: delete one"),
+    "everything one way between instances": (_one_way_between_instances, "opens everything one way"),
+    "a drop of everything in between": (_behind_a_drop_of_everything, "would then come first"),
+    "a drop in between": (_behind_a_drop, "would then come first"),
+    "another deployment": (
+        lambda lab, app, db: person(
+            lab, db, app, Description=f"link-peer/2 dep=test home={HOME} id=0123456789abcdef by=tag"
+        ),
+        "belongs to the deployment test",
+    ),
+    "too many ports": (lambda lab, app, db: person(lab, db, app, PortRange="1/65535"), "not-allowed: "),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_no_link_is_refused_before_a_change(lab: Lab, cli: Cli, case: str) -> None:
+    """Each with the fact and what to do."""
+    make, said = REFUSED[case]
+    app, db = lab.group(), lab.group()
+    rule = make(lab, app, db)
+    tags, changes = lab.tags(db), lab.changes()
+    assert cli("adopt", rule, "--group", db.id, "--yes") == 1, cli.out
+    assert said in cli.err
+    assert "Traceback" not in cli.err
+    assert (lab.tags(db), lab.changes(), lab.records("intent")) == (tags, changes, [])
+
+
+POLICIES: dict[str, tuple[dict[str, object], str]] = {
+    "a port that is never opened": ({"deny": {"ports": ["tcp/3306"]}}, "not-allowed"),
+    "paused": ({"paused": True}, "paused"),
+    "opening is paused": ({"paused": "opening"}, "paused"),
+    "no consent by tag": ({"accept_tags": False}, "no-consent"),
+}
+
+
+@pytest.mark.parametrize("case", POLICIES)
+def test_what_the_policy_denies_is_refused_before_a_change(lab: Lab, cli: Cli, case: str) -> None:
+    """The tag would not help."""
+    policy, reason = POLICIES[case]
+    lab.policy(**policy)
+    app, db = lab.group(), lab.group()
+    rule = person(lab, db, app)
+    assert cli("adopt", rule, "--yes") == 1
+    assert reason in cli.err
+    assert (lab.tags(db), lab.changes()) == ({}, 0)
+
+
+def test_a_locked_group_and_an_unknown_account_are_refused(lab: Lab, cli: Cli) -> None:
+    """By the same verdict as any link."""
+    app, db = lab.group(), lab.group(tags={"link-lock": "no"})
+    rule = person(lab, db, app)
+    assert cli("adopt", rule, "--yes") == 1
+    assert "locked" in cli.err
+    source = lab.group(account=PEER)
+    foreign = [person(lab, lab.group(), source), person(lab, lab.group(), source, **ALL)]
+    lab.policy(accounts={HOME: POLICY["accounts"][HOME]})
+    for one in foreign:
+        assert cli("adopt", one, "--yes") == 1
+        assert "unknown-account" in cli.err
+    assert lab.changes() == 0
+
+
+def test_an_account_that_cannot_be_read_is_named(lab: Lab, cli: Cli) -> None:
+    """Nothing is guessed about its side."""
+    app, db = lab.group(account=PEER), lab.group()
+    rule = person(lab, db, app)
+    lab.policy_account(PEER, role=f"acs:ram::{PEER}:role/none")
+    assert cli("adopt", rule, "--group", f"{db.id}@{HOME}", "--yes") == 1
+    assert f"account {PEER} could not be read" in cli.err
+    assert lab.changes() == 0
+
+
+def test_without_keys_of_the_account_nothing_is_changed(lab: Lab, cli: Cli) -> None:
+    """A role of link-peer never changes a person's rule."""
+    app, db = lab.group(), lab.group(account=PEER)
+    rule = person(lab, db, app)
+    assert cli("adopt", f"{rule}@b@aliyun.com", "--yes") == 1
+    assert f"no keys of account {PEER}" in cli.err
+    assert (lab.tags(db), lab.changes(), lab.records("intent")) == ({}, 0, [])
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ("stranger", "is not an instance of"),
+        ("gone", "is not an instance of"),
+        ("both", "would ask for another link"),
+        ("ended", "expired"),
+    ],
+)
+def test_an_instance_whose_tag_would_not_ask_is_refused(lab: Lab, cli: Cli, case: str, said: str) -> None:
+    """Before a change."""
+    app, db = lab.group(), lab.group()
+    ended = {"link-until": "2001-01-01T00:00:00Z"}
+    made = {
+        "stranger": lambda: lab.instance(db).id,
+        "gone": lambda: "i-none",
+        "both": lambda: lab.instance(lab.group(), app).id,
+        "ended": lambda: lab.instance(app, tags=ended).id,
+    }[case]()
+    rule = person(lab, db, app)
+    assert cli("adopt", rule, "--as", "tag", "--instance", made, "--yes") == 1
+    assert said in cli.err
+    assert (lab.tags(db), lab.changes()) == ({}, 0)
+
+
+def test_a_tag_cannot_name_an_instance_of_another_account(lab: Lab, cli: Cli) -> None:
+    """A request can."""
+    a, b = lab.instance(lab.group()), lab.instance(db := lab.group(account=PEER))
+    rule = person(lab, db, SourceCidrIp=f"{a.private_ip}/32", DestCidrIp=f"{b.private_ip}/32")
+    assert cli("adopt", rule, "--as", "tag", "--instance", a.id, "--yes", "--profile", "peer") == 1
+    assert "adopt the rule as a request" in cli.err
