@@ -46,17 +46,16 @@ def explain(
     """
     from link_peer.domain.errors import BadInput
     from link_peer.domain.tags import parse_ports
-    from link_peer.engine.reader import Reader
 
     from link_peer_cli.clients.whatif.delivery import suppose
-    from link_peer_cli.inventory.reading import View
+    from link_peer_cli.inventory.reading import view_of
     from link_peer_cli.inventory.wording import wording
     from link_peer_cli.io.environment import load_environment
 
     asked = parse_ports(port) if port else ()
     env = load_environment(reading=True)
     delivery, cloud, _ = suppose(env, "explain")
-    view = View(Reader(cloud, env.policy, env.clock, threads=delivery.readers, tolerant=True), env.policy)
+    view = view_of(delivery, cloud)
     with waiting("reading the groups"):
         ends = view.find(source, "A"), view.find(target, "B")
     if ends[0] == ends[1] and not ends[0].is_group:

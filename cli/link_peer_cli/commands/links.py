@@ -60,11 +60,10 @@ def links(
     as_json: JsonLines = False,
 ) -> None:
     """List all existing links: who, since when, until when, why, who asked, which consent, and whether packets pass."""
-    from link_peer.engine.reader import Reader
 
     from link_peer_cli.clients.whatif.delivery import suppose
     from link_peer_cli.inventory.documents import documents_of
-    from link_peer_cli.inventory.reading import View
+    from link_peer_cli.inventory.reading import view_of
     from link_peer_cli.inventory.wording import wording
     from link_peer_cli.io.environment import load_environment
     from link_peer_cli.io.inputs import account_named, duration
@@ -73,7 +72,7 @@ def links(
     env = load_environment(reading=True)
     uid = account_named(env.policy, account, "--account") if account else ""
     delivery, cloud, _ = suppose(env, "links")
-    view = View(Reader(cloud, env.policy, env.clock, threads=delivery.readers, tolerant=True), env.policy)
+    view = view_of(delivery, cloud)
     with waiting("reading the groups"):
         view.everything()
     found = _standing(env, view)

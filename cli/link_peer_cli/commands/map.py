@@ -41,16 +41,15 @@ def draw_map(
 
     A file map.html is a page to search, filter and click in; it needs no network.
     """
-    from link_peer.engine.reader import Reader
 
     from link_peer_cli.clients.whatif.delivery import suppose
-    from link_peer_cli.inventory.reading import View
+    from link_peer_cli.inventory.reading import view_of
     from link_peer_cli.io.environment import load_environment
 
     form = _form(form, output)
     env = load_environment(reading=True)
     delivery, cloud, _ = suppose(env, "map")
-    view = View(Reader(cloud, env.policy, env.clock, threads=delivery.readers, tolerant=True), env.policy)
+    view = view_of(delivery, cloud)
     with waiting("reading the groups"):
         view.everything()
     unknown = ""

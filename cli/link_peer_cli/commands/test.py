@@ -21,11 +21,10 @@ def run_tests(
     """Run the policy's tests: what must be accepted is consented to now, and what must be denied is neither consented to nor
     let in by anybody's rules. Changes nothing."""
     from link_peer.domain.model import ports_text
-    from link_peer.engine.reader import Reader
     from link_peer.planning.policy_tests import Verdict
 
     from link_peer_cli.clients.whatif.delivery import suppose
-    from link_peer_cli.inventory.reading import View
+    from link_peer_cli.inventory.reading import view_of
     from link_peer_cli.io.environment import load_environment, policy_file
     from link_peer_cli.review.live_tests import judge
 
@@ -33,7 +32,7 @@ def run_tests(
     if policy:
         env = msgspec.structs.replace(env, policy=policy_file(policy, "--policy"))
     delivery, cloud, _ = suppose(env, "test")
-    view = View(Reader(cloud, env.policy, env.clock, threads=delivery.readers, tolerant=True), env.policy)
+    view = view_of(delivery, cloud)
     with waiting("judging the tests"):
         found = judge(env.policy, view, env.clock.now())
     out = console()

@@ -55,12 +55,11 @@ def verify(
     link-peer has: your own keys, --profile or --role must. A refused connection has arrived, so it counts as reached.
     """
     from link_peer.domain.tags import parse_port
-    from link_peer.engine.reader import Reader
 
     from link_peer_cli.clients.inside import runner_in
     from link_peer_cli.clients.probe import Probe, command_of
     from link_peer_cli.clients.whatif.delivery import suppose
-    from link_peer_cli.inventory.reading import View
+    from link_peer_cli.inventory.reading import view_of
     from link_peer_cli.io.environment import load_environment
 
     ports = [parse_port(text) for text in port or ["icmp"]]
@@ -69,7 +68,7 @@ def verify(
     _checked(role)
     env = load_environment(reading=True)
     delivery, cloud, _ = suppose(env, "verify")
-    view = View(Reader(cloud, env.policy, env.clock, threads=delivery.readers, tolerant=True), env.policy)
+    view = view_of(delivery, cloud)
     _require_home(env)
     start = view.find(source, "--from")
     end = None if _is_address(target) else view.find(target, "--to")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
-from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.errors import BadInput, LinkPeerError, Throttled
 from link_peer.domain.model import Group, Instance, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import is_group_id, is_instance_id, managed_tag, quoted
 from link_peer.engine.reader import Reader
 from link_peer.planning.decision import Question
+from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.pace import Pace
+from link_peer.runtime.ports import Cloud
 
 from link_peer_cli.inventory.scene import Scene
 from link_peer_cli.io.inputs import account_named
@@ -18,11 +22,15 @@ PARTY = "sg-…, i-…, or the name of a group or an instance, optionally with @
 
 
 class View:
-    """What was read of the accounts of a policy. An account that cannot be read is noted in `problems`."""
+    """What was read of the accounts of a policy. An account that cannot be read is noted in `problems`.
 
-    def __init__(self, reader: Reader, policy: Policy) -> None:
+    With the `pace` of the reader, it waits for the next minute where the calls of one are used up.
+    """
+
+    def __init__(self, reader: Reader, policy: Policy, pace: Pace | None = None) -> None:
         self.policy = policy
         self._reader = reader
+        self._pace = pace
 
     @property
     def scene(self) -> Scene:
@@ -41,7 +49,7 @@ class View:
         accounts = sorted(self.policy.accounts)
         tag = managed_tag(self.policy.deployment, self.policy.home)
         managed = [group.party for group in self._reader.all_groups(accounts) if group.tags.get(tag) == "true"]
-        self._reader.side_by_side(lambda: self._reader.everything(accounts), lambda: self._reader.rules(managed))
+        self._reader.side_by_side(lambda: self._reader.everything(accounts), lambda: self._rules(managed))
 
     def around(self, parties: Iterable[Party]) -> None:
         """Reads these parties, the members of groups, and all the groups that members are in."""
@@ -60,8 +68,25 @@ class View:
             groups |= ends[0] | ends[1]
             common |= ends[0] & ends[1]
         shown = scene.snapshot.groups
-        self._reader.rules(group for group in groups if group in shown and shown[group].rule_count)
+        self._rules(group for group in groups if group in shown and shown[group].rule_count)
         self._reader.questions(group for group in sorted(common) if group in shown and not shown[group].advanced)
+
+    def _rules(self, groups: Iterable[Party]) -> None:
+        """Reads the rules of these groups, over as many minutes as that takes. An account of which a whole minute lets none
+        through has failed."""
+        reader, todo, before = self._reader, set(groups), math.inf
+        while True:
+            reader.rules(todo)
+            todo = {one for one in todo if not reader.has_rules(one) and reader.readable(one.account)}
+            if not todo:
+                return
+            if self._pace is None or len(todo) == before or not self._pace.next_minute(self._pace.deadline):
+                break
+            before = len(todo)
+        for account in sorted({group.account for group in todo}):
+            reader.note_trouble(
+                account, Throttled("others use up the calls that it allows in a minute; try again later")
+            )
 
     def answer(self, questions: Iterable[Question]) -> None:
         """Reads what evaluating a link needs besides its parties."""
@@ -91,3 +116,10 @@ class View:
         if self.problems:
             raise LinkPeerError(f"{field}: {quoted(text)} was not found; {'; '.join(self.problems)}")
         raise BadInput(field, f"{quoted(text)} does not exist in the accounts of the policy ({PARTY})")
+
+
+def view_of(delivery: Delivery, cloud: Cloud) -> View:
+    """A view that leaves events their part of what an account may call in a minute, as a sweep does."""
+    pace = Pace(delivery.clock, delivery.retry.deadline, delivery.calls_per_minute)
+    reader = Reader(cloud, delivery.policy, delivery.clock, threads=delivery.readers, tolerant=True, pace=pace)
+    return View(reader, delivery.policy, pace)

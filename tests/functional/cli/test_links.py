@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -239,3 +240,22 @@ def test_who_asked_is_read_for_many_requests(lab: Lab, cli: Cli) -> None:
     listed = found(cli)
     assert len(listed) == 25
     assert all(link["asked_by"][0].startswith(f"{link['why'][0]}: team-") for link in listed)
+
+
+@pytest.mark.parametrize("command", [("links",), ("map", "--json")])
+def test_reading_all_rules_leaves_calls_to_events(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """Where the account's limit is known, at most half of its calls in a minute are made, and the rest in the next ones."""
+    app = lab.group()
+    groups = [lab.group(f"{app.id}:tcp/1") for _ in range(12)]
+    for start in (0, 6):
+        lab.instance(app, tags={"link-peer": " ".join(f"{group.id}:tcp/1" for group in groups[start : start + 6])})
+    lab.sweep()
+    lab.cloud.faults.calls.clear()
+    monkeypatch.setenv("LINK_PEER_CALLS_PER_MINUTE", "20")
+    assert cli(*command) == 0
+    assert all(group.id in cli.out for group in groups)
+    made = [call.started // 60 for call in lab.cloud.faults.calls if call.action == "DescribeSecurityGroupAttribute"]
+    assert len(made) >= 12
+    assert max(Counter(made).values()) == 10
