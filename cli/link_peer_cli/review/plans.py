@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -70,21 +70,23 @@ def print_plan(
     commands that would do the same, if they are to be printed. On a terminal with fewer lines, in a pager."""
     because = reasons(plan.records)
     for change in plan.groups:
-        out.print(f"[bold]{escape(str(change.group))}[/bold]  [dim]{escape(_members(change))}[/dim]", soft_wrap=True)
-        for edit in change.edits:
-            colour, reason = COLOURS[edit.sign], _reason(edit, because)
-            out.print(
-                f"  [{colour}]{edit.sign} {escape(rule_text(edit.key))}[/{colour}]  {escape(reason)}".rstrip(),
-                soft_wrap=True,
-            )
-        for sign, tag in change.tags:
-            out.print(f"  [dim]{sign} tag {escape(tag)}[/dim]", soft_wrap=True)
+        out.print("\n".join(_group_lines(change, because)), soft_wrap=True)
     for text in texts(folded([{**record, "time": ""} for record in plan.notable])):
         out.print(text, soft_wrap=True)
     print_advice_of(out, plan.notable)
     if commands:
         print_changes(out, commands)
     out.print(f"[bold]{escape(total(plan, verbs))}[/bold]", soft_wrap=True)
+
+
+def _group_lines(change: GroupChange, because: Mapping[tuple[str, ...], Record]) -> Iterator[str]:
+    """What changes in one group, with rich's markup."""
+    yield f"[bold]{escape(str(change.group))}[/bold]  [dim]{escape(_members(change))}[/dim]"
+    for edit in change.edits:
+        colour, reason = COLOURS[edit.sign], _reason(edit, because)
+        yield f"  [{colour}]{edit.sign} {escape(rule_text(edit.key))}[/{colour}]  {escape(reason)}".rstrip()
+    for sign, tag in change.tags:
+        yield f"  [dim]{sign} tag {escape(tag)}[/dim]"
 
 
 def print_saved(path: str) -> None:
