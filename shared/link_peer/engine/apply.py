@@ -93,7 +93,7 @@ class Applier:
         self._guard = guard
         self._expires_at = expires_at
         self._closes = closes
-        self._settler = Settler(reader, delivery.policy, delivery.region, delivery.retry)
+        self._settler = Settler(reader, delivery.policy, delivery.region, delivery.retry, supposed=delivery.supposed)
         self._effects = Effects(reader)
         self._admitted = Admitted(reader)
         self._tagged_ahead: dict[Party, str] = {}  # with the RequestId

@@ -24,7 +24,7 @@ class Delivery:
     """The world of one delivery. `open_cloud(name, retry)` opens the accounts; the name ties role sessions to the event
     or request. `readers` is how many reads may run side by side, `lanes` how many messages of a batch. `current_policy` reads
     the policy again. `memory` outlives the delivery. `calls_per_minute` is how many calls of each API of ECS an account may
-    make; None where that is not known."""
+    make; None where that is not known. `supposed`: a dry run, whose cloud keeps what would be changed."""
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class Delivery:
         current_policy: Callable[[], Policy] | None = None,
         memory: Memory | None = None,
         calls_per_minute: int | None = None,
+        supposed: bool = False,
     ) -> None:
         self.function = function
         self.region = region
@@ -54,6 +55,7 @@ class Delivery:
         self.lanes = lanes
         self.memory = memory or Memory()
         self.calls_per_minute = calls_per_minute
+        self.supposed = supposed
         self._open_cloud = open_cloud
         self._current_policy = current_policy
 

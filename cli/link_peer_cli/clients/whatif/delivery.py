@@ -58,6 +58,7 @@ def suppose(env: Environment, function: str, shown: dict[str, Shown] | None = No
         seconds=SECONDS,
         readers=READERS,
         calls_per_minute=env.settings.calls_per_minute,
+        supposed=True,
     )
     return made, cloud, kept
 
@@ -87,6 +88,7 @@ def closing(
         log=kept if dry_run else kept.over(SlsAuditLog(env.settings, env.clock)),
         queue=kept,
         seconds=SECONDS,
+        supposed=dry_run,
     )
     return patient(made), kept, supposed.changes
 
