@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from link_peer.domain.errors import LinkPeerError, NoAccess
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from link_peer_cli.clients.whatif.cloud import WhatIf
     from link_peer_cli.io.environment import Environment
 
+THREADS = 16
+
 
 def check(env: Environment, sweep: Sweep, cloud: WhatIf) -> Iterator[Finding]:
     """One finding for each account, and for what there was no time to read. Where it is ok, the account was read completely,
@@ -22,11 +26,14 @@ def check(env: Environment, sweep: Sweep, cloud: WhatIf) -> Iterator[Finding]:
     from link_peer_cli.clients.swept import gaps_of
 
     gaps, snapshot = gaps_of(sweep), sweep.reader.snapshot()
+    accounts = sorted(env.policy.accounts)
+    with ThreadPoolExecutor(min(THREADS, len(accounts))) as pool:  # one that gives no answer takes seconds
+        identities = dict(zip(accounts, pool.map(functools.partial(_identity, cloud), accounts), strict=True))
     for what in sorted(env.policy.accounts.keys() | gaps.keys()):
         if what not in env.policy.accounts:
             yield Finding(MISSING, "", what, gaps[what])
             continue
-        owner, arn = _identity(cloud, what)
+        owner, arn = identities[what]
         instances = snapshot.instances_in(what)
         managed = sum(group.account == what for group in sweep.managed)
         seen = f"{instances} instances, {managed} groups with our rules, read as {arn}"

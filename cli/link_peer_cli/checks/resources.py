@@ -2,41 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.errors import LinkPeerError, Transient
 
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, Finding, unreadable
 
 if TYPE_CHECKING:
+    from link_peer.runtime.clock import Clock
+
     from link_peer_cli.io.environment import Environment
+    from link_peer_cli.setup.resource import Change, Resource
 
 SECONDS = 20.0  # for which a resource is asked again while a service is in trouble
 ADVICE = "link-peer setup"
+SILENT = 2  # resources in a row without an answer, after which a service is not asked again
 
 
-def check(env: Environment) -> Iterator[Finding]:
-    """Whether each resource is as it is shipped."""
-    from link_peer.runtime.retry import Retry
-
-    from link_peer_cli.setup import Action, Deployment, resources
-    from link_peer_cli.setup.resource import change_of
+def checks(env: Environment) -> list[Callable[[], list[Finding]]]:
+    """A check for each service, of whether its resources are as they are shipped; in the order in which setup makes them."""
+    from link_peer_cli.setup import Deployment, alarms, alerts, logs, queues, roles
 
     deployment = Deployment(env.settings, env.policy, env.names, env.clock)
-    for resource in resources(deployment):
-        retry = Retry(env.clock, env.clock.now() + SECONDS)
+    services = (roles, queues, logs, alerts, alarms)
+    return [functools.partial(_service, module.resources(deployment), env.clock) for module in services]
+
+
+def _service(resources: Iterable[Resource], clock: Clock) -> list[Finding]:
+    return list(_findings(resources, clock))
+
+
+def _findings(resources: Iterable[Resource], clock: Clock) -> Iterator[Finding]:
+    """One finding for each resource of a service. What gives no answer is asked again; the next one then only once, and
+    those behind it not at all."""
+    from link_peer.runtime.retry import Retry
+
+    from link_peer_cli.setup.resource import change_of
+
+    silent: list[Transient] = []
+    for resource in resources:
+        if len(silent) >= SILENT:
+            yield unreadable("", resource.label, silent[-1])
+            continue
+        read = functools.partial(change_of, resource)
         try:
-            change = retry(lambda resource=resource: change_of(resource))  # type: ignore[misc]
+            change = read() if silent else Retry(clock, clock.now() + SECONDS)(read)
         except LinkPeerError as error:
+            silent = [*silent, error] if isinstance(error, Transient) else []
             yield unreadable("", resource.label, error)
             continue
-        if change.action is Action.CREATE:
-            yield Finding(MISSING, "", resource.label, "does not exist", ADVICE)
-        elif change.action is Action.UPDATE:
-            fields = ", ".join(change.fields)
-            yield Finding(DIFFERS, "", resource.label, f"differs from what is shipped in: {fields}", ADVICE)
-        elif change.action is Action.SKIP:
-            yield Finding(WARNING, "", resource.label, f"does not exist: {change.detail}", ADVICE)
-        else:
-            yield Finding(OK, "", resource.label, "as shipped")
+        silent = []
+        yield _finding(change)
+
+
+def _finding(change: Change) -> Finding:
+    from link_peer_cli.setup.resource import Action
+
+    label = change.resource.label
+    if change.action is Action.CREATE:
+        return Finding(MISSING, "", label, "does not exist", ADVICE)
+    if change.action is Action.UPDATE:
+        return Finding(DIFFERS, "", label, f"differs from what is shipped in: {', '.join(change.fields)}", ADVICE)
+    if change.action is Action.SKIP:
+        return Finding(WARNING, "", label, f"does not exist: {change.detail}", ADVICE)
+    return Finding(OK, "", label, "as shipped")

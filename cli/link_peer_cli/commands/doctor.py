@@ -70,7 +70,7 @@ def _findings(
     from link_peer.engine.scopes.everything import Sweep
     from link_peer.inbound.dispatch import run_sweep
 
-    from link_peer_cli.checks import accounts, functions, resources, running, settings
+    from link_peer_cli.checks import accounts, deployed, settings
 
     count = counter(bar, "accounts read", "groups read")
     sweep = Sweep(
@@ -82,10 +82,9 @@ def _findings(
     run_sweep(sweep)
     if not account:
         task = bar.add_task("deployment", total=None)
-        for part in (functions, resources, running):
-            for finding in part.check(env):
-                bar.advance(task)
-                yield finding
+        for part in deployed.check(env):
+            bar.advance(task, len(part))
+            yield from part
     yield from settings.check(env)
     access = list(accounts.check(env, sweep, cloud))
     yield from access

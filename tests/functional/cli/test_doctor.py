@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from link_peer_local.core.faults import Fault
 from link_peer_local.fc.triggers import Triggers, deploy
 from msgspec.structs import replace
 
@@ -281,6 +282,37 @@ def test_what_may_not_be_read_is_unknown(lab: Lab, cli: Cli) -> None:
     found = failing(cli)
     assert {state for state, _, _ in found} == {"unknown"}
     assert {what.split()[0] for _, what, _ in found} == {"function", "rules", "policy"}
+
+
+def test_the_checks_are_always_in_the_same_order(cli: Cli) -> None:
+    """Functions, then what setup makes in the order in which it makes it, then whether they do their work."""
+    _, found = cli.json("doctor", "--region", REGION)
+    whats = [one["what"].split(" ")[0] for one in found if not one["where"]]
+    kinds = list(dict.fromkeys(whats))
+    order = ["function", "trigger", "rule", "policy", "role", "queue", "log", "logstore", "alarm", "dead", "last"]
+    assert [kind for kind in kinds if kind in order] == order
+
+
+def test_a_service_that_gives_no_answer_is_not_asked_for_each_resource(lab: Lab, cli: Cli) -> None:
+    """RAM fails for every policy and role: the first is asked again, the second once more, the others not; other services
+    are read."""
+    for action in ("GetPolicy", "GetRole"):
+        lab.cloud.faults.add(Fault("ram", action, times=None))
+    _, found = cli.json("doctor")
+    ours = [one for one in found if one["what"].startswith(("policy link", "role link"))]
+    assert len(ours) > 4
+    assert {one["state"] for one in ours} == {"unknown"}
+    assert all("InternalError" in one["detail"] for one in ours)
+    assert sum(call.action in ("GetPolicy", "GetRole") for call in lab.cloud.faults.calls) == 5
+    assert all(one["state"] == "ok" for one in found if one["what"].startswith("queue "))
+
+
+def test_a_resource_in_trouble_leaves_the_others_of_its_service_to_be_read(lab: Lab, cli: Cli) -> None:
+    """RAM answers again after the first policy was given up."""
+    lab.cloud.faults.add(Fault("ram", "GetPolicy", times=4))
+    _, found = cli.json("doctor")
+    ours = [one["state"] for one in found if one["what"].startswith(("policy link", "role link"))]
+    assert ours == ["unknown", *["ok"] * (len(ours) - 1)]
 
 
 def test_dead_letters_are_counted(lab: Lab, cli: Cli) -> None:
