@@ -5,7 +5,6 @@ Command modules import the SDKs and the engine inside the command, so that `--he
 
 from __future__ import annotations
 
-import gc
 import sys
 from typing import Annotated, NoReturn
 
@@ -43,10 +42,6 @@ from link_peer_cli.commands import test as test_command
 from link_peer_cli.commands import version as version_command
 from link_peer_cli.io.exits import run
 from link_peer_cli.io.options import Command
-
-COLLECT_AFTER = 50_000
-"""Objects; the default is 700. Most of what a command makes stays until it ends, so looking at it again and again takes time
-and frees nothing."""
 
 app = typer.Typer(
     name="link-peer",
@@ -140,5 +135,4 @@ def main(args: list[str] | None = None) -> NoReturn:
 
     Raises SystemExit: 0 done, 1 denied or failed, 2 usage. Errors are printed on stderr, as JSON with `--json`.
     """
-    gc.set_threshold(COLLECT_AFTER)
     run(app, sys.argv[1:] if args is None else args)

@@ -103,6 +103,7 @@ def policy_in_use() -> Policy | None:
 
 def settings_in_use(*, without_keys: bool = False) -> tuple[Settings, Policy, Callable[[], Credentials]]:
     """The settings, with the person's own keys; the policy; and what gives the keys. Raises as `load_own` does."""
+    compose.start()
     env, missing = dict(os.environ), list[str]()
     env["LINK_PEER_REGION"] = keys.region_in_use(env)
     if not env["LINK_PEER_REGION"]:
@@ -130,6 +131,7 @@ def bare_environment() -> tuple[Settings, Clock]:
 
     Raises LinkPeerError that names everything that is missing.
     """
+    compose.start()
     env = dict(os.environ)
     env["LINK_PEER_REGION"] = keys.region_in_use(env)
     env["LINK_PEER_POLICY"] = env.get("LINK_PEER_POLICY") or DEFAULT_POLICY

@@ -13,6 +13,7 @@ distribution, or a module of an SDK. `install()` adds import finders.
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
 import warnings
@@ -172,6 +173,19 @@ class _DeferringFinder(MetaPathFinder):
         if spec is not None and spec.loader is not None:
             spec.loader = _Deferring(spec.loader)
         return spec
+
+
+def import_without(unused: str, modules: Sequence[str]) -> None:
+    """Imports modules of SDKs, once, with a stand-in for an installed module that takes long to import and is reached by none
+    of our calls. Other code imports it as usual afterwards."""
+    if unused in sys.modules:
+        return
+    sys.modules[unused] = StandInModule(unused)
+    try:
+        for name in modules:
+            importlib.import_module(name)
+    finally:
+        del sys.modules[unused]
 
 
 def install() -> None:
