@@ -160,10 +160,16 @@ def _denial(name: str) -> Record:
     ids = " or ".join(condition({field: name}) for field in ("request_id", "link"))
     with waiting("reading the audit log"):
         found = AuditLog(env.settings, env.clock).read(f"{denied} and ({ids})")
-    found = [record for record in found if name in (record.get("request_id"), record.get("link"))]
+    # the id of a link is a hash of it; that of a request is its sender's choice, and may be the same as any other
+    found = [one for one in found if one.get("link") == name] or [one for one in found if one.get("request_id") == name]
     if not found:
         raise LinkPeerError(
             f"the audit log has no denial of {name} for want of consent: link-peer audit shows what it has"
+        )
+    if len(links := {one.get("link", ""): f"{one.get('from')} -> {one.get('to')}" for one in found}) > 1:
+        which = ", ".join(f"{link} ({ends})" for link, ends in links.items())
+        raise LinkPeerError(
+            f"requests for different links had the id {name}: give the id of the link you mean: {which}"
         )
     return max(found, key=lambda record: record["time"])
 

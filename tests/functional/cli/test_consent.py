@@ -112,6 +112,23 @@ def test_a_denied_request_is_accepted_by_its_id(lab: Lab, cli: Cli) -> None:
     assert lab.tags(app)[ACCEPT] == f"{db.id}@{PEER}"
 
 
+def test_another_tenants_request_with_the_same_id_is_not_accepted(lab: Lab, cli: Cli) -> None:
+    """An id of a request is its sender's choice: where two links were denied under one, nothing is written until the link
+    itself is named, whose id no sender chooses."""
+    app, other, db = lab.group(), lab.group(account=PEER), lab.group()
+    for group in (app, other, db):
+        lab.instance(group)
+    lab.cross_account(lab.request(app, db, "icmp"))
+    meant = lab.outcome()["link"]
+    lab.cross_account(lab.request(other, db, "icmp"))
+    assert cli("accept", "chg-1", "--yes") == 1
+    assert f"{meant} ({app.id} -> {db.id})" in cli.err
+    assert lab.tags(db) == {}
+    lab.cross_account(lab.request(other, db, "icmp", request_id=meant))
+    assert cli("accept", meant, "--yes") == 0, cli.err
+    assert lab.tags(db) == {ACCEPT: f"{app.id}:icmp"}
+
+
 @pytest.mark.parametrize("answer", ["y", "n"])
 def test_it_asks_before_it_does_what_a_denial_advised(
     lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, answer: str
