@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from link_peer_cli.io.console import visible
 from link_peer_cli.io.spreadsheet import print_tsv
 
 
@@ -30,7 +31,7 @@ def draw_table(out: Console, title: str, columns: Sequence[str], rows: Iterable[
     If the console is too narrow, each row is printed as a block with one line per cell, so that no id is wrapped or
     cut.
     """
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[visible(str(cell)) for cell in row] for row in rows]
     widths = _widths(columns, cells, out.width - 3 * len(columns) - 1)  # two spaces of padding and a border for each
     out.print(f"[bold]{escape(title)}[/bold]")
     if widths is None:

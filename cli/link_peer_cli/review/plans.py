@@ -16,7 +16,7 @@ from rich.markup import escape
 from link_peer_cli.clients.whatif.cloud import Change
 from link_peer_cli.clients.whatif.edits import Edit, GroupChange, fields_of, reasons
 from link_peer_cli.clients.whatif.writes import Difference, Write
-from link_peer_cli.io.console import console
+from link_peer_cli.io.console import console, visible
 from link_peer_cli.io.lines import asker, folded, texts, why
 from link_peer_cli.io.pager import paged
 from link_peer_cli.io.records import print_advice_of, print_changes
@@ -214,4 +214,5 @@ def _number(count: int, noun: str) -> str:
 
 def _cell(text: str) -> str:
     """Text in a cell of a Markdown table, literally: names and reasons come from people."""
-    return "`" + text.replace("`", "'").replace("|", "\\|").replace("\n", " ") + "`" if text else ""
+    shown = visible(text).replace("`", "'").replace("|", "\\|").replace("\n", " ")
+    return f"`{shown}`" if text else ""
