@@ -10,6 +10,7 @@ from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import Group, Party
 from link_peer.runtime.ports import Ecs
 
+from link_peer_cli.clients.group_tags import PAGE
 from link_peer_cli.io.progress import waiting
 
 if TYPE_CHECKING:
@@ -75,15 +76,35 @@ def choose(
     return chosen
 
 
-def each_account(groups: Iterable[Party], change: Callable[[list[Party]], None]) -> dict[str, str]:
-    """Make a change to the groups of each account. Returns what went wrong, by account."""
+def each_account(
+    groups: Iterable[Party], change: Callable[[list[Party]], None]
+) -> tuple[frozenset[Party], dict[str, str]]:
+    """Make a change to the groups of each account. Returns those that it failed for, and why, by account or by group.
+
+    One group for which it fails, such as one that was deleted a moment ago or whose tags are full, fails for no other.
+    """
     problems: dict[str, str] = {}
+    failed: dict[Party, str] = {}
     by_account: dict[str, list[Party]] = {}
     for group in groups:
         by_account.setdefault(group.account, []).append(group)
     for account, some in by_account.items():
-        try:
-            change(some)
-        except LinkPeerError as error:
-            problems[account] = str(error)
-    return problems
+        found: dict[Party, str] = {}
+        for start in range(0, len(some), PAGE):
+            found |= _in_halves(some[start : start + PAGE], change)
+        whole = len(found) == len(some)
+        problems |= {account: next(iter(found.values()))} if whole else {str(one): why for one, why in found.items()}
+        failed |= found
+    return frozenset(failed), problems
+
+
+def _in_halves(groups: list[Party], change: Callable[[list[Party]], None]) -> dict[Party, str]:
+    """Make a change to groups together and, where that fails, to each half. Returns what went wrong, by group."""
+    try:
+        change(groups)
+    except LinkPeerError as error:
+        if len(groups) == 1:
+            return {groups[0]: str(error)}
+        half = len(groups) // 2
+        return _in_halves(groups[:half], change) | _in_halves(groups[half:], change)
+    return {}

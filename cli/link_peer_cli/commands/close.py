@@ -92,12 +92,13 @@ def _lock(
     due = [group for group, found in groups.items() if LOCK_TAG not in found]
     commands = {group: tags.commands(group, {LOCK_TAG: value}, [])[0] for group in due}
     foreign = {group: commands[group] for group in due if group.account not in tags.accounts}
+    failed: frozenset[Party] = frozenset()
     problems: dict[str, str] = {}
     if not dry_run:
         mine = [group for group in due if group not in foreign]
-        problems = each_account(mine, lambda some: tags.put(some, {LOCK_TAG: value}))
+        failed, problems = each_account(mine, lambda some: tags.put(some, {LOCK_TAG: value}))
     locks = {group: commands.get(group, "") if dry_run else "" for group in groups if group not in foreign}
-    locks = {group: command for group, command in locks.items() if str(group.account) not in problems}
+    locks = {group: command for group, command in locks.items() if group not in failed}
     at_home = tags.own == env.policy.home
     closed = _remove(env, locks, tags.caller, dry_run=dry_run, quiet=quiet) if at_home else None
     return Locked(list(locks), foreign, problems, closed)

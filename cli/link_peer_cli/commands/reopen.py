@@ -48,9 +48,11 @@ def reopen(
     commands = {group: tags.commands(group, {}, [LOCK_TAG])[0] for group in due}
     foreign = {group: commands[group] for group in due if group.account not in tags.accounts}
     mine = [group for group in due if group not in foreign]
+    failed: frozenset[Party] = frozenset()
     if not dry_run:
-        chosen.problems |= each_account(mine, lambda some: tags.drop(some, [LOCK_TAG]))
-    done = [group for group in mine if group.account not in chosen.problems]
+        failed, problems = each_account(mine, lambda some: tags.drop(some, [LOCK_TAG]))
+        chosen.problems |= problems
+    done = [group for group in mine if group not in failed]
     if as_json:
         print_json(
             {

@@ -160,6 +160,19 @@ def test_trouble_of_the_moment_is_said(lab: Lab, cli: Cli) -> None:
     assert f"{links.cache.id}@{HOME}: " in cli.err
 
 
+def test_one_group_that_cannot_be_locked_keeps_no_other_open(lab: Lab, cli: Cli) -> None:
+    """Its tags are full, which its owner can do, or it is deleted meanwhile: TagResources then refuses all of its call."""
+    links = Linked(lab)
+    full = lab.group(tags={MANAGED: "true"} | {f"team-{number}": "x" for number in range(19)})
+    gone = lab.group(tags={MANAGED: "true"})
+    lab.meanwhile("TagResources", lambda: lab.call(HOME, "DeleteSecurityGroup", {"SecurityGroupId": gone.id}))
+    assert cli("close", "--account", HOME, "--yes") == 1
+    assert links.counts()[0] == links.counts()[2] == 0
+    assert LOCK in lab.tags(links.app)
+    assert f"{full.id}@{HOME}: OperationDenied.QuotaExceed" in cli.err
+    assert f"{gone.id}@{HOME}: InvalidResourceId" in cli.err
+
+
 def test_the_lock_of_another_stays(lab: Lab, cli: Cli) -> None:
     """Unless it is forced; closing keeps its value."""
     links = Linked(lab)
