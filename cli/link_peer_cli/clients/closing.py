@@ -18,6 +18,7 @@ from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
+from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials
 
 from link_peer_cli.clients.whatif.cloud import Change
@@ -64,26 +65,61 @@ def close_locked(
     name the `caller`; then read what stands. `locks` has the groups and, where a dry run supposes it, the lock's command;
     `progress` is called after each group."""
     delivery, kept, changes = closing(env, [], {}, dry_run=dry_run)
-    event = f"close-cli-{int(env.clock.now())}"
-    cloud = delivery.cloud(event)
-    guard = RemovalGuard(delivery.policy.limits.removals_per_run)
-    left: list[Rule] = []
-    problems: dict[str, str] = {}
-    for group, command in locks.items():
+    run = _Closing(delivery, changes, f"close-cli-{int(env.clock.now())}", caller, dry_run=dry_run)
+    # no group waits for an account that throttles every call, which its owner can cause
+    delivery.retry, patient = Retry(delivery.clock, delivery.retry.deadline), delivery.retry
+    later = [group for group, command in locks.items() if run.close(group, command)]
+    for group in locks:
+        if group not in later:
+            progress()
+    delivery.retry = patient
+    problems = {}
+    for group in [*later, *sorted(run.halves - locks.keys())]:
+        if problem := run.close(group, locks.get(group, "")):
+            problems[str(group)] = problem
+        if group in locks:
+            progress()
+    return Closed(kept.outcomes, changes, list(run.left.values()), problems)
+
+
+class _Closing:
+    """Closes locked groups one by one. `left` has the rules of ours that still stand, by group and id; `halves` are groups
+    that may hold halves of mutual links which met trouble: a group that is closed does not lead to them any more."""
+
+    def __init__(self, delivery: Delivery, changes: list[Change], event: str, caller: str, *, dry_run: bool) -> None:
+        self._delivery = delivery
+        self._changes = changes
+        self._names = {"event_id": event, "claimed_by": caller}
+        self._dry_run = dry_run
+        self._guard = RemovalGuard(delivery.policy.limits.removals_per_run)
+        self._supposed: set[Party] = set()
+        self.halves: set[Party] = set()
+        self.left: dict[tuple[Party, str], Rule] = {}
+
+    def close(self, group: Party, command: str) -> str:
+        """Remove the rules of ours from a group. Returns the trouble, for which it may be tried again; empty if there is
+        none."""
+        delivery = self._delivery
         try:
-            if command:
-                cloud.ecs(group.account).tag([group.id], [LOCK_TAG])
-                changes[-1] = Change(group.account, command)
-            scope = GroupScope(delivery, Hint(event, group, "look"), delivery.audit(_names(event, caller)))
+            if command and group not in self._supposed:
+                delivery.cloud(self._names["event_id"]).ecs(group.account).tag([group.id], [LOCK_TAG])
+                self._changes[-1] = Change(group.account, command)
+                self._supposed.add(group)
+            scope = GroupScope(delivery, Hint(self._names["event_id"], group, "look"), delivery.audit(self._names))
             scope.read()
-            report = converge(scope, guard)
-            left += [] if dry_run else _standing(delivery, group)
-            if report.pending:
-                problems[str(group)] = str(report.pending[0])
+            report = converge(scope, self._guard)
+            trouble = str(report.pending[0]) if report.pending else scope.unread()
+            self.halves |= scope.others if trouble else set()
+            if not self._dry_run:
+                self._note(group)
+            return trouble
         except LinkPeerError as error:
-            problems[str(group)] = str(error)
-        progress()
-    return Closed(kept.outcomes, changes, left, problems)
+            return str(error)
+
+    def _note(self, group: Party) -> None:
+        """Read what is left on a group."""
+        self.left = {place: rule for place, rule in self.left.items() if place[0] != group}
+        self.left |= {(group, rule.id): rule for rule in _standing(self._delivery, group)}
 
 
 def untagged(
@@ -102,10 +138,6 @@ def untagged(
     holders = {rule.group for rule, _ in owned_rules(snapshot, env.policy, env.settings.region)}
     failed = {**snapshot.refused_accounts, **snapshot.failed_accounts}
     return [groups[party] for party in sorted(holders)], {uid: str(error) for uid, error in failed.items()}
-
-
-def _names(event: str, caller: str) -> dict[str, str]:
-    return {"event_id": event, "claimed_by": caller}
 
 
 def _standing(delivery: Delivery, group: Party) -> list[Rule]:

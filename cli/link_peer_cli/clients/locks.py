@@ -44,7 +44,10 @@ def choose(
     *,
     everything: bool,
 ) -> Chosen:
-    """The groups that are named; or those of one account, or of all, that `of_account` gives."""
+    """The groups that are named; or those of one account, or of all, that `of_account` gives.
+
+    Only for accounts of which there are keys it waits until a throttled API takes calls again: nothing is written in others.
+    """
     from link_peer.runtime.retry import Retry
 
     from link_peer_cli.access.roles import PersonsAccounts
@@ -64,13 +67,18 @@ def choose(
     if account:
         account = account_uid(account, "--account")
         require_known(env, [account], "--account")
-    retry = Retry(env.clock, env.clock.now() + SECONDS, LONGEST_WAIT)
-    cloud = PersonsAccounts(env.settings, env.policy, env.clock, retry, "close", reading=env.reading)
+    deadline = env.clock.now() + SECONDS
+    clouds = [
+        PersonsAccounts(env.settings, env.policy, env.clock, retry, "close", reading=env.reading)
+        for retry in (Retry(env.clock, deadline), Retry(env.clock, deadline, LONGEST_WAIT))
+    ]
     chosen = Chosen({}, {})
     with waiting("reading the groups"):
         for uid in [account] if account else env.policy.accounts:
             try:
-                chosen.tags |= {group.party: dict(group.tags) for group in of_account(cloud.ecs(uid))}
+                chosen.tags |= {
+                    group.party: dict(group.tags) for group in of_account(clouds[uid in tags.accounts].ecs(uid))
+                }
             except LinkPeerError as error:
                 chosen.problems[uid] = str(error)
     return chosen

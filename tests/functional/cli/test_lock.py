@@ -173,6 +173,22 @@ def test_one_group_that_cannot_be_locked_keeps_no_other_open(lab: Lab, cli: Cli)
     assert f"{gone.id}@{HOME}: InvalidResourceId" in cli.err
 
 
+def test_an_account_that_throttles_every_call_delays_no_closing(lab: Lab, cli: Cli) -> None:
+    """Its owner can use up its rate limit. All groups of home are closed before the command waits for it, also the half of a
+    mutual link with it; what is open there is said."""
+    links = Linked(lab)
+    lab.fault(service="ecs", account=PEER, kind="throttle", times=None)
+    began, closed = lab.cloud.clock.now(), []
+    lab.meanwhile("RevokeSecurityGroup", lambda: closed.append(lab.cloud.clock.now()), skip=1, after=True)
+    assert cli("close", "--all", "--yes") == 1
+    assert links.counts() == [0, 1, 0]
+    assert closed[0] - began < 60
+    assert f"{links.db.id}@{PEER}: " in cli.err
+    lab.cloud.faults.clear()
+    lab.sweep()
+    assert links.counts() == [0, 0, 0]
+
+
 def test_the_lock_of_another_stays(lab: Lab, cli: Cli) -> None:
     """Unless it is forced; closing keeps its value."""
     links = Linked(lab)

@@ -8,6 +8,7 @@ tag that was removed from a group with rules of ours is set again.
 from __future__ import annotations
 
 from link_peer.domain import denials
+from link_peer.domain.errors import Transient
 from link_peer.domain.hint import Hint
 from link_peer.domain.model import Claim, Link, Marker, Party, Rule
 from link_peer.domain.snapshot import Snapshot
@@ -36,19 +37,24 @@ def reconcile_group(delivery: Delivery, hint: Hint, audit: AuditWriter, guard: R
         return []
     report = converge(scope, guard)
     scope.announce_consent()
-    if report.pending:
-        return [Later(hint.party, str(report.pending[0]), scope.started + LOOK_AGAIN_SECONDS)]
-    return []
+    troubles = [str(trouble) for trouble in report.pending]
+    if unread := scope.unread():
+        troubles.append(unread)
+        audit.attempt(unread, {"action": "look", "from_account": hint.party.account, "from": hint.party.id})
+    return [Later(hint.party, troubles[0], scope.started + LOOK_AGAIN_SECONDS)] if troubles else []
 
 
 class GroupScope(Scope):
-    """One security group of the home account."""
+    """One security group. What it no longer allows is closed although the other account meets trouble of the moment, which
+    that account's owner can cause, by calls that use up its rate limit."""
 
     def __init__(self, delivery: Delivery, hint: Hint, audit: AuditWriter) -> None:
         cloud = delivery.cloud(hint.event_id)
-        reader = Reader(cloud, delivery.policy, delivery.clock, threads=delivery.readers)
+        reader = Reader(cloud, delivery.policy, delivery.clock, threads=delivery.readers, tolerant=True)
         super().__init__(delivery, reader, audit)
         self.party = hint.party
+        self.others: frozenset[Party] = frozenset()
+        """The groups that hold the other halves of this group's mutual links."""
 
     @property
     def context(self) -> Context:
@@ -56,17 +62,29 @@ class GroupScope(Scope):
         return Context(self.policy, self.delivery.region, self.started, ("repair", "unlink"))
 
     def read(self) -> None:
-        """The group, its rules, the parties of their links, and the rules of the other side of mutual ones."""
+        """The group, its rules, the parties of their links, and the rules of the other side of mutual ones. Raises Transient
+        if the group itself cannot be read now."""
         reader = self.reader
         reader.parties([self.party])
+        self._require_read()
         if not reader.readable(self.party.account) or reader.group(self.party) is None:
             return
         reader.rules([self.party])
+        self._require_read()
         links = [link for link, _ in self._standing(reader.snapshot())]
         reader.parties({party for link in links for party in (link.source, link.target)})
         snapshot = reader.snapshot()
-        others = {n.key.group for link in links if link.mutual for n in self.evaluate(snapshot, link).needs}
-        reader.rules(group for group in others if group in snapshot.groups)
+        halves = {n.key.group for link in links if link.mutual for n in self.evaluate(snapshot, link).needs}
+        self.others = frozenset(halves - {self.party})
+        reader.rules(group for group in halves if group in snapshot.groups)
+
+    def unread(self) -> str:
+        """Why an account could not be read for the moment; empty if all could."""
+        return "; ".join(self.reader.snapshot().failed_accounts.values())
+
+    def _require_read(self) -> None:
+        if trouble := self.reader.snapshot().failed_accounts.get(self.party.account):
+            raise Transient(trouble)
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """What the claims on the group's rules ask for. They keep rules, and open none."""
