@@ -30,11 +30,13 @@ class _Kept(io.StringIO):
 def paged(*, unless: bool = False) -> Iterator[None]:
     """Show what is printed on stdout meanwhile in a pager, if stdout is a terminal with fewer lines.
 
-    The pager is LINK_PEER_PAGER, else PAGER, else less; there is none if that is empty or not installed, or `unless` (for
-    output that is for programs). A person who quits it early has seen enough: that is no error.
+    The pager is LINK_PEER_PAGER, else PAGER, else less; there is none if that is empty, no command or not installed, or
+    `unless` (for output that is for programs). A person who quits it early has seen enough: that is no error.
     """
     given = os.environ.get("LINK_PEER_PAGER", os.environ.get("PAGER", DEFAULT))
-    program = shlex.split(given)
+    program: Sequence[str] = ()
+    with contextlib.suppress(ValueError):  # a quotation without an end
+        program = shlex.split(given)
     if unless or not (sys.stdout.isatty() and program and shutil.which(program[0])):
         yield
         return

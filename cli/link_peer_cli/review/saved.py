@@ -129,6 +129,8 @@ def require_current(plan: SavedPlan, env: Environment) -> None:
     then, now = msgspec.to_builtins(plan.deployment), msgspec.to_builtins(deployment_of(env))
     words = {"name": "deployment", "home": "home account", "policy": "policy file"}
     found = [f"the {words.get(key, key)} is {now[key]}, not {then[key]}" for key in now if now[key] != then[key]]
+    unknown = {one.account for one in plan.changes} - env.policy.accounts.keys()
+    found += [f"account {uid} is not in the policy" for uid in sorted(unknown)]
     try:
         age = env.clock.now() - parse_instant(plan.made_at)
     except BadInput as error:

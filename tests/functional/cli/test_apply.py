@@ -408,6 +408,31 @@ def test_a_plan_that_someone_edited_is_refused(lab: Lab, cli: Cli, file: str) ->
     assert lab.changes() == 0
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"action": "authorize"}, "a change to authorize needs a place"),
+        ({"action": "revoke", "rule": "sgr-1", "tags": ["link-lock"]}, "a change to revoke needs a place"),
+        ({"action": "untag"}, "a change to untag needs tags"),
+        (
+            {"action": "untag", "account": "1999999999999999", "tags": ["x"]},
+            "account 1999999999999999 is not in the policy",
+        ),
+    ],
+)
+def test_a_change_that_no_plan_has_is_refused(
+    lab: Lab, cli: Cli, file: str, change: dict[str, object], why: str
+) -> None:
+    """Who may replace the file makes no command crash."""
+    db = lab.group()
+    cli("sweep", "--dry-run", "--out", file)
+    plan = json.loads(Path(file).read_text())
+    plan["changes"] = [{"account": HOME, "group": db.id, **change}]
+    Path(file).write_text(json.dumps(plan))
+    assert cli("apply", file, "--yes") == 1
+    assert why in cli.err
+
+
 def test_a_plan_is_for_one_deployment(lab: Lab, cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another policy file, prefix or region: refused, and the message names all that differ."""
     saved(lab, cli, file)

@@ -158,11 +158,11 @@ def test_what_fits_is_printed(lab: Lab, cli: Cli, shown: Path, monkeypatch: pyte
     assert shown.exists()
 
 
-@pytest.mark.parametrize("program", ["", "no-such-pager"])
+@pytest.mark.parametrize("program", ["", "no-such-pager", "less 'x"])
 def test_without_a_pager_everything_is_printed(
     lab: Lab, cli: Cli, shown: Path, monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:
-    """Turned off, or not installed."""
+    """Turned off, not installed, or no command."""
     life(lab)
     monkeypatch.setenv("LINK_PEER_PAGER", program)
     assert cli("links") == 0
