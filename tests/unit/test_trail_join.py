@@ -227,19 +227,35 @@ def test_roles_are_compared_without_regard_to_capitals() -> None:
 @pytest.mark.parametrize(
     "raw",
     [
-        {},
-        {"requestParameters": None},
-        {"requestParameters": {"ResourceId.1": "i-1"}},
+        {"eventName": "TagResources"},
+        {"eventName": "UntagResources", "requestParameters": None},
+        {"eventName": "TagResources", "requestParameters": {"ResourceId.1": "i-1"}},
+        {"eventName": "RevokeSecurityGroup", "errorCode": "MissingParameter"},
         {
             "requestParameters": {"SecurityGroupId": "sg-b"},
             "acsRegion": "cn-beijing",
             "eventTime": "2026-11-25T11:00:00Z",
         },
-        {"requestParameters": {"SecurityGroupId": ["sg b", {"x": 1}]}},
+        {"eventName": "TagResources", "requestParameters": {"ResourceId": ["sg b", {"x": 1}]}},
     ],
 )
 def test_what_is_not_about_a_group_of_the_region_is_left_out(raw: dict[str, Any]) -> None:
     assert event_of(HOME, raw, REGION) is None
+
+
+def deep() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for _ in range(5_000):
+        found = {"x": found}
+    return found
+
+
+@pytest.mark.parametrize("parameters", [None, "SecurityGroupId=sg-b", {"SecurityGroupId": "b"}, deep()])
+def test_a_change_of_rules_that_names_no_group_is_an_error(parameters: Any) -> None:
+    """It must not pass for no change."""
+    raw = {"eventId": "e-1", "eventName": "RevokeSecurityGroup", "requestParameters": parameters}
+    with pytest.raises(LinkPeerError, match="names no group: e-1"):
+        event_of(HOME, raw, REGION)
 
 
 def test_an_event_without_a_time_is_an_error() -> None:

@@ -17,6 +17,7 @@ from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.clients.whatif.delivery import LONGEST_WAIT, SECONDS
 from link_peer_cli.io.environment import Environment
 
+MOST_PAGES = 2_000  # of one call in one account: some 17 minutes of reading, and 100,000 events
 PAGE = 50  # [doc LookupEvents: at most 50 events per page]
 DAY = 86_400.0
 KEPT_SECONDS = 90 * DAY
@@ -72,7 +73,7 @@ class Trail:
         condition = models.LookupEventsRequestLookupAttribute(key="EventName", value=name)
         seen: set[str] = set()
         token = ""
-        while True:
+        for _ in range(MOST_PAGES):
             request = models.LookupEventsRequest(
                 lookup_attribute=[condition],
                 start_time=iso(start),
@@ -82,13 +83,19 @@ class Trail:
                 next_token=token or None,
             )
             body = self._lookup(account, request)
-            yield from body.events or ()
+            for event in body.events or ():
+                if not isinstance(event, dict):
+                    raise LinkPeerError(f"ActionTrail of account {account} has an event of {name} that is no object")
+                yield event
             token = str(body.next_token or "")
             if not token:
                 return
             if token in seen:
                 raise LinkPeerError(f"ActionTrail of account {account} repeats a page of {name}")
             seen.add(token)
+        raise LinkPeerError(
+            f"ActionTrail of account {account} has more than {MOST_PAGES * PAGE} calls of {name}: give a shorter --since"
+        )
 
     def _lookup(self, account: str, request: Any) -> Any:
         """One page. A throttled call is made again after a second."""

@@ -15,6 +15,9 @@ from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import PRIORITY, Party, Port, RuleKey
 from link_peer.domain.tags import parse_instant
 
+TAG_CALLS = ("TagResources", "UntagResources")
+"""These also change other resources than groups."""
+
 _HOST = re.compile(r"[0-9.]{7,15}(/32)?", re.ASCII)
 _RANGE = re.compile(r"(-?[0-9]{1,5})/(-?[0-9]{1,5})", re.ASCII)
 _GROUP = re.compile(r"sg-[0-9a-zA-Z]{1,60}", re.ASCII)
@@ -56,12 +59,21 @@ class Event(msgspec.Struct, frozen=True):
 def event_of(account: str, raw: Mapping[str, Any], region: str) -> Event | None:
     """Return an event about security groups of a region; None for others, such as the tags of an instance.
 
-    Raises LinkPeerError for one without a time.
+    Raises LinkPeerError for one without a time, or that changed the rules of a group which it does not name: what cannot be
+    read must not pass for nothing.
     """
     if str(raw.get("acsRegion") or region) != region:
         return None
-    params = dict(_flat("", raw.get("requestParameters") or {}))
+    name = str(raw.get("eventName") or "")
+    try:
+        params = dict(_flat("", raw.get("requestParameters") or {}))
+    except RecursionError:
+        params = {}
     groups = _groups(params)
+    if not groups and name not in TAG_CALLS and not raw.get("errorCode"):
+        raise LinkPeerError(
+            f"ActionTrail of account {account} has an event of {name} that names no group: {raw.get('eventId')}"
+        )
     if not groups:
         return None
     try:
@@ -74,7 +86,6 @@ def event_of(account: str, raw: Mapping[str, Any], region: str) -> Event | None:
     identity = identity if isinstance(identity, dict) else {}
     kind = str(identity.get("type") or "")
     who = str(identity.get("userName") or identity.get("principalId") or "unknown")
-    name = str(raw.get("eventName") or "")
     return Event(
         account=account,
         time=time,

@@ -18,7 +18,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.tags import LOCK_TAG, iso, managed_tag
 from link_peer.runtime.ports import Record
 
-from link_peer_cli.review.trail_events import Event
+from link_peer_cli.review.trail_events import TAG_CALLS, Event
 from link_peer_cli.review.trail_records import Entry, Named, entries
 
 LONGEST_SECONDS = 3600.0
@@ -26,8 +26,6 @@ LONGEST_SECONDS = 3600.0
 SKEW_SECONDS = 60.0  # between the clocks of ActionTrail and of the machine that wrote a record
 TRAIL_SECONDS = 900.0  # an event can be looked up some ten minutes after the call
 LOG_SECONDS = 60.0  # a record can be searched some seconds after it was written
-
-TAG_CALLS = ("TagResources", "UntagResources")
 
 NO_INTENT, NO_CHANGE, BY_ANOTHER, UNREADABLE = "no-intent", "no-change", "by-another", "unreadable"
 

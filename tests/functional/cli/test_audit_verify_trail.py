@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import pytest
+from link_peer_cli.clients import trail
+from link_peer_local.core.identity import Caller
 
 from tests.functional.cli.test_audit_verify import DAY, as_role, findings, later, rule
 from tests.functional.command import Cli
@@ -104,6 +109,39 @@ def test_pages_that_repeat_are_a_failure(lab: Lab, cli: Cli) -> None:
     code, found = findings(cli)
     assert (code, {one["finding"] for one in found}) == (1, {"unreadable"})
     assert "repeats a page" in found[0]["detail"]
+
+
+def test_a_trail_without_an_end_is_a_failure(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An owner may fill the trail of an account: it is not read forever, and the others are read."""
+    monkeypatch.setattr(trail, "MOST_PAGES", 3)
+    tokens = itertools.count(1)
+    real = lab.cloud.trail.call
+
+    def call(caller: Caller, *rest: Any) -> Any:
+        if caller.account != PEER:
+            return real(caller, *rest)
+        return {"Events": [], "StartTime": lab.iso(), "EndTime": lab.iso(), "NextToken": str(next(tokens))}
+
+    lab.cloud.trail.call = call  # type: ignore[method-assign]
+    code, found = findings(cli)
+    assert (code, [(one["finding"], one["account"]) for one in found]) == (1, [("unreadable", PEER)])
+    assert "give a shorter --since" in found[0]["detail"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        "text",
+        {"eventTime": "2026-11-25T00:00:00Z", "eventName": "RevokeSecurityGroup", "requestParameters": "{}"},
+        {"eventTime": "2026-11-25T00:00:00Z", "eventName": "RevokeSecurityGroup"},
+    ],
+)
+def test_an_event_that_names_no_group_is_a_failure(lab: Lab, cli: Cli, event: object) -> None:
+    """A change that cannot be read does not pass for none."""
+    page = {"Events": [event], "StartTime": lab.iso(), "EndTime": lab.iso()}
+    lab.cloud.trail.call = lambda *_: page  # type: ignore[method-assign]
+    code, found = findings(cli)
+    assert (code, {one["finding"] for one in found}) == (1, {"unreadable"})
 
 
 @pytest.mark.parametrize(
