@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from link_peer.domain.model import Link, Party
+from link_peer.domain.model import Link
 
 POST_AGAIN = "link-peer request {action} {link}"
 """The command that asks for the same link again."""
@@ -16,16 +16,11 @@ POST_AGAIN = "link-peer request {action} {link}"
 _COMMAND = re.compile(r"(?:^|: )((?:LINK_PEER_REGION=\S+ )?(?:link-peer|aliyun) .*)$")
 
 
-def filled(advice: str, action: str, link: Link, region: str, instance: Party | None = None) -> str:
-    """The advice about one link. `action` is what was asked for (link, unlink, sync), `instance` whose tag asked."""
+def filled(advice: str, action: str, link: Link, region: str) -> str:
+    """The advice about one link. `action` is what was asked for (link, unlink, sync)."""
     if "{" not in advice:
         return advice
-    names = {
-        "{link}": options(link),
-        "{action}": action,
-        "{region}": region,
-        "{instance}": instance.id if instance else "",
-    }
+    names = {"{link}": options(link), "{action}": action, "{region}": region}
     for name, value in names.items():
         advice = advice.replace(name, value)
     return advice

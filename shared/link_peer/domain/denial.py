@@ -11,7 +11,7 @@ import msgspec
 
 from link_peer.domain import advice as forms
 from link_peer.domain.errors import LinkPeerError
-from link_peer.domain.model import Link, Party
+from link_peer.domain.model import Link
 
 
 class ReasonCode(str, Enum):
@@ -101,9 +101,9 @@ class Denial(msgspec.Struct, frozen=True):
 NOTHING = Denial(ReasonCode.NONE, "")
 
 
-def about(why: Denial, action: str, link: Link, region: str, instance: Party | None = None) -> Denial:
+def about(why: Denial, action: str, link: Link, region: str) -> Denial:
     """The denial with advice about this very link: see `domain.advice`."""
-    return msgspec.structs.replace(why, advice=forms.filled(why.advice, action, link, region, instance))
+    return msgspec.structs.replace(why, advice=forms.filled(why.advice, action, link, region))
 
 
 class LinkDenied(LinkPeerError):

@@ -17,7 +17,7 @@ def decision_record(
     """An `intent`, `attempt` or `outcome` of one decision. An intent names what will change: rules, and groups that get
     the managed tag."""
     verdict = decision.verdict
-    why = about(decision.why, decision.action, decision.link, region, decision.instance)
+    why = about(decision.why, decision.action, decision.link, region)
     named = [(rule.key, rule.id) for rule in rules if rule.key]
     tagged = ""
     if record == "intent":

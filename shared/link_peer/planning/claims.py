@@ -37,9 +37,9 @@ def links_from_tags(snapshot: Snapshot, instance: Instance, now: float, max_peer
     until = link_until(instance.tags)
     ended: Denial | None = None
     if isinstance(until, BadInput):
-        ended = denials.bad_until(until)
+        ended = denials.bad_until(until, instance.party)
     elif until is not None and until <= now:
-        ended = denials.tag_expired()
+        ended = denials.tag_expired(instance.party)
     found = []
     for number, (tag, peer) in enumerate(peers(instance.tags, instance.party.account), start=1):
         if isinstance(peer, BadInput):

@@ -126,6 +126,19 @@ def test_an_invalid_link_until_denies_every_link_of_the_instance(lab: Lab, end: 
     assert "link-until" in denied(lab, "bad-tag")["detail"]
 
 
+@pytest.mark.parametrize(("end", "reason"), [("tomorrow", "bad-tag"), ("2020-01-01T00:00:00Z", "expired")])
+def test_what_a_link_until_removes_names_the_instance_in_its_advice(lab: Lab, end: str, reason: str) -> None:
+    """So that the command in the record of the removal can be pasted."""
+    db = lab.group("*")
+    instance = lab.instance(lab.group(), tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.auto_link(lab.event(instance))
+    lab.tag(instance, link_until=end)
+    lab.auto_link(lab.tag_event(instance, "TagResources"))
+    removed = lab.records(record="outcome", outcome="removed", reason=reason)
+    assert removed
+    assert all(f"--ResourceId.1 {instance.id} --TagKey.1 link-until" in record["advice"] for record in removed)
+
+
 @pytest.mark.parametrize("kind", ["sg-bp1gone", "i-bp1gone"])
 def test_a_missing_peer_is_denied_after_five_minutes(lab: Lab, kind: str) -> None:
     instance = lab.instance(lab.group(), tags={"link-peer": f"{kind}:tcp/1"})

@@ -46,10 +46,9 @@ def test_a_link_is_named_as_the_command_takes_it(link: Link, action: str, words:
     assert filled("link-peer request {action} {link}", action, link, REGION) == words
 
 
-def test_the_region_and_the_instance_are_named() -> None:
-    """Where the tag of an instance asked."""
-    assert filled("{region} {instance}", "link", Link(A, B), REGION, A) == "cn-qingdao i-a"
-    assert filled("{region} {instance}|", "link", Link(A, B), REGION) == "cn-qingdao |"
+def test_the_region_is_named() -> None:
+    """Where the advice has a place for it."""
+    assert filled("--RegionId {region}", "link", Link(A, B), REGION) == "--RegionId cn-qingdao"
 
 
 def test_a_denial_keeps_its_cause() -> None:

@@ -6,9 +6,12 @@ import re
 
 from link_peer.domain.advice import POST_AGAIN
 from link_peer.domain.denial import Denial, ReasonCode
+from link_peer.domain.model import Party
 
 FORM_ADVICE = "see docs/requests.md for the schema, or let the command write the message: link-peer request --help"
-_UNTIL_TAG_OFF = "aliyun ecs UntagResources --RegionId {region} --ResourceType instance --ResourceId.1 {instance} --TagKey.1 link-until"
+_UNTIL_TAG_OFF = (
+    "aliyun ecs UntagResources --RegionId {region} --ResourceType instance --ResourceId.1 {id} --TagKey.1 link-until"
+)
 _OTHER_PRODUCT = re.compile(r"(rm|r|lb)-[0-9a-z]{1,60}(?![^:@])")
 _ALLOW_LISTS = {
     "rm": "aliyun rds ModifySecurityIps --DBInstanceId {id} --DBInstanceIPArrayName link_peer --ModifyMode Append --SecurityIps {address}",
@@ -29,22 +32,27 @@ def bad_tag(problem: object, written: str, address: str = "") -> Denial:
     return Denial(ReasonCode.BAD_TAG, str(problem), advice)
 
 
-def bad_until(problem: object) -> Denial:
-    """A `link-until` tag that cannot be parsed."""
+def bad_until(problem: object, instance: Party) -> Denial:
+    """A `link-until` tag of an instance that cannot be parsed."""
     return Denial(
         ReasonCode.BAD_TAG,
         str(problem),
-        f"write link-until as 2027-01-01T00:00:00Z, or remove the tag: {_UNTIL_TAG_OFF}",
+        f"write link-until as 2027-01-01T00:00:00Z, or remove the tag: {_until_tag_off(instance)}",
     )
 
 
-def tag_expired() -> Denial:
+def tag_expired(instance: Party) -> Denial:
     """The instance's `link-until` is past."""
     return Denial(
         ReasonCode.EXPIRED,
         "link-until is past",
-        f"set link-until to a later instant, or remove the tag: {_UNTIL_TAG_OFF}",
+        f"set link-until to a later instant, or remove the tag: {_until_tag_off(instance)}",
     )
+
+
+def _until_tag_off(instance: Party) -> str:
+    # The id is filled in here: when the claim of the tag is removed, nobody knows any more whose tag it was.
+    return _UNTIL_TAG_OFF.replace("{id}", instance.id)
 
 
 def bad_event(problem: object) -> Denial:
