@@ -153,7 +153,7 @@ def _report(
                 "decisions": records,
                 "commands": [msgspec.to_builtins(change) for change in changes],
                 "foreign": {str(group): command for group, command in foreign.items()},
-                "left": left,
+                "left": left if closed else None,
                 "problems": problems,
                 "warning": warning,
             }
@@ -172,11 +172,19 @@ def _report(
         if warning:
             err.print(f"[yellow]the functions have another policy: {escape(warning)}[/yellow]", soft_wrap=True)
         if not dry_run:
-            removed = sum(record["outcome"] == "removed" for record in records)
-            if locked and not removed:  # a person who sees 0 alone would look for what went wrong
-                out.print("This command found no rule left to remove. The functions close locked groups, too.")
-            out.print(f"groups locked: {len(locked)}; links closed: {removed}; rules left: {len(left)}")
-            out.print("The functions close locked groups, too. All removals: link-peer audit --reason locked")
-        if closed is None:
-            out.print(f"The keys are not of account {env.policy.home}: the next sweep removes the rules.")
+            _say_closed(env, done, sum(record["outcome"] == "removed" for record in records))
     raise typer.Exit(Exit.REFUSED if left or problems or foreign else Exit.DONE)
+
+
+def _say_closed(env: Environment, done: Locked, removed: int) -> None:
+    """Say how many groups were locked, and what is known of their rules."""
+    out = console()
+    locked = f"groups locked: {len(done.groups)}"
+    if done.closed is None:
+        out.print(f"{locked}. The keys are not of account {env.policy.home}: the next sweep removes the rules.")
+    else:
+        out.print(f"{locked}; links closed: {removed}; rules left: {len(done.closed.left)}")
+    if done.foreign:
+        out.print(f"groups not locked: {len(done.foreign)}. Their rules may stay until their owners lock them.")
+    if done.closed and done.groups:  # a person who sees 0 alone would look for what went wrong
+        out.print("The functions close locked groups, too, and may be first: link-peer audit --reason locked")

@@ -256,7 +256,7 @@ def _carry_out(
         if not asked:
             _show(planned, denial)
         for group in commands if dry_run else foreign:
-            owner = f"not written; the owner of account {group.account} runs, or give --profile: "
+            owner = f"not written; the owner of account {group.account} runs this, or give --profile:\n"
             console().print(
                 escape(f"{owner if group in foreign else ''}{' && '.join(commands[group])}"), soft_wrap=True
             )

@@ -52,9 +52,9 @@ def print_changes(out: Console, changes: Sequence[Change]) -> None:
 
 
 def print_foreign(foreign: Mapping[Party, str]) -> None:
-    """Print what the owners of other accounts must do: a command for each group."""
+    """Print what the owners of other accounts must do: a command for each group, on a line of its own."""
     for group, command in foreign.items():
-        text = f"not changed; the owner of account {group.account} runs, or give --profile: {command}"
+        text = f"not changed; the owner of account {group.account} runs this, or give --profile:\n{command}"
         console().print(escape(text), soft_wrap=True)
 
 

@@ -130,6 +130,17 @@ def test_without_keys_of_an_account_its_owner_gets_the_command(lab: Lab, cli: Cl
     assert (LOCK in lab.tags(links.db), shown["left"]) == (False, [])
 
 
+def test_a_group_that_was_not_locked_is_counted(lab: Lab, cli: Cli) -> None:
+    """Nobody may take the rules that stay for closed ones. The command for its owner is a line of its own."""
+    links = Linked(lab)
+    assert cli("close", f"{links.db.id}@{PEER}") == 1
+    lines = cli.out.splitlines()
+    assert lines[1].startswith("aliyun ecs TagResources ")
+    assert "groups locked: 0; links closed: 0; rules left: 0" in lines
+    assert "groups not locked: 1. Their rules may stay until their owners lock them." in lines
+    assert links.counts() == [1, 1, 1]
+
+
 def test_a_dry_run_closes_nothing(lab: Lab, cli: Cli) -> None:
     """It prints the lock, and what that removes."""
     links = Linked(lab)
@@ -222,8 +233,11 @@ def test_an_owner_locks_with_keys_of_another_account(lab: Lab, cli: Cli, monkeyp
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", keys.access_key_id)
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", keys.access_key_secret)
     assert cli("close", links.db.id) == 0, cli.err
-    assert "the next sweep removes the rules" in cli.out
+    assert f"groups locked: 1. The keys are not of account {HOME}: the next sweep removes the rules." in cli.out
+    assert "rules left" not in cli.out  # they are: nobody looked
     assert LOCK in lab.tags(links.db)
+    code, [shown] = cli.json("close", links.db.id)
+    assert (code, shown["left"]) == (0, None)
 
 
 @pytest.mark.parametrize(
