@@ -86,6 +86,7 @@ def audit(
     as_json: JsonLines = False,
 ) -> None:
     """Read the audit log, the newest last: what was decided, who asked, why, and how to resolve denials. Times are UTC."""
+    from link_peer.domain.denial import DESCRIPTIONS
     from link_peer.domain.errors import BadInput
     from link_peer.runtime import compose
 
@@ -100,7 +101,7 @@ def audit(
 
     fields = {
         "outcome": matching(outcome, "--outcome", "applied|unchanged|removed|denied|failed"),
-        "reason": matching(reason, "--reason", "[a-z]+(-[a-z]+)*"),
+        "reason": matching(reason, "--reason", "|".join(DESCRIPTIONS)),
         "link": matching(link, "--link", "[0-9a-f]{16}"),
         "request_id": matching(request, "--request", r"[A-Za-z0-9._-]{1,48}"),
         "event_id": matching(event, "--event", r'[^"\\*?\s]{1,128}'),  # excludes what has a meaning in a query

@@ -17,7 +17,9 @@ _SIGNAL_CHECK_SECONDS = 0.5
 
 def local(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 picks a free one.", min=0, max=65535)] = 0,
-    world: Annotated[str, typer.Option(help="A world file, or two-accounts, shop, cross-account or empty.")] = "",
+    world: Annotated[
+        str, typer.Option(help="A world file, or two-accounts, shop, cross-account, by-hand or empty.")
+    ] = "",
     no_functions: Annotated[
         bool,
         typer.Option("--no-functions", help="Do not trigger the functions; `link-peer invoke` still works."),

@@ -69,7 +69,10 @@ def _plan_what(what: str, out: str) -> Planned:
 
     raw = None if is_instance_id(what.partition("@")[0]) else document(what)
     if raw is not None:
-        events.elements(raw, events.MAX_BATCH_BYTES)  # report an invalid file before a missing environment
+        try:  # report an invalid file before a missing environment
+            events.elements(raw, events.MAX_BATCH_BYTES)
+        except BadInput as error:
+            raise BadInput("stdin" if what == "-" else what, error.problem) from None
     if out:
         require_replaceable(out)
     env = load_environment(reading=True)
@@ -109,7 +112,8 @@ def _plan_policy(path: str, *, as_markdown: bool, detailed: bool, as_json: bool)
     failed += [f"{what} could not be read: {why}" for what, why in found.gaps.items()]
     notes = list(found.cautions)
     if found.due:
-        notes.append(f"{found.due} more changes are due under the present policy, too: link-peer sweep --dry-run")
+        changes = "1 more change is" if found.due == 1 else f"{found.due} more changes are"
+        notes.append(f"{changes} due under the present policy, too: link-peer sweep --dry-run")
     if as_json:
         print_json({**documents(shown), "notes": notes, "problems": failed})
     elif as_markdown:

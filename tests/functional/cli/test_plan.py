@@ -141,6 +141,14 @@ def test_an_unreadable_argument_is_a_usage_error(cli: Cli, what: str) -> None:
     assert what in cli.err
 
 
+def test_a_file_that_cannot_be_parsed_is_named(cli: Cli, tmp_path: Any) -> None:
+    """Of many, a person must see which."""
+    broken = tmp_path / "broken.json"
+    broken.write_text("{")
+    assert cli("plan", str(broken)) == 2
+    assert cli.err == f"{broken}: not JSON\n"
+
+
 def test_each_element_of_a_file_is_planned_on_its_own(lab: Lab, cli: Cli, tmp_path: Any) -> None:
     """Events, messages and requests in one file: an invalid one does not stop the others."""
     app, db, cache = lab.group(), lab.group("*"), lab.group("*")
@@ -386,7 +394,7 @@ def test_an_equal_policy_opens_and_closes_nothing(living_lab: Lab, cli: Cli, tmp
     living_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     assert cli("plan", "--policy", proposed(tmp_path), "--detailed-exitcode") == 0
     assert cli.out.splitlines() == [
-        "1 more changes are due under the present policy, too: link-peer sweep --dry-run",
+        "1 more change is due under the present policy, too: link-peer sweep --dry-run",
         "Nothing would change.",
     ]
 

@@ -252,6 +252,7 @@ def test_text_is_printed_literally(lab: Lab, cli: Cli) -> None:
         ("--outcome", "nonsense"),
         ("--reason", 'x" or outcome: "applied'),
         ("--reason", "no-consent and not x"),
+        ("--reason", "no-consnet"),
         ("--link", "*"),
         ("--request", "chg*"),
         ("--event", 'x"'),
