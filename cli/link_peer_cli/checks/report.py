@@ -38,7 +38,7 @@ def report(findings: Sequence[Finding], names: Mapping[str, str]) -> list[Line]:
         else:
             found += [Line(OK, _text(finding, names)) for finding in fine if _kind(finding) == kind]
     wrong = sorted((finding for finding in findings if finding.state != OK), key=lambda one: ORDER.index(one.state))
-    following = [*(finding.advice for finding in wrong[1:]), ""]
+    following = [*(finding.advice for finding in wrong), ""][1:]
     found += [
         Line(finding.state, _text(finding, names), finding.advice if finding.advice != after else "")
         for finding, after in zip(wrong, following, strict=True)

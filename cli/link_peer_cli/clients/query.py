@@ -25,7 +25,10 @@ def party_condition(text: str, field: str) -> str:
     except BadInput:
         who = None
     if who is None or text == "*":
-        raise BadInput(field, f"{quoted(text)} is not sg-… or i-…, optionally with @<account uid>, nor *@<account uid>")
+        raise BadInput(
+            field,
+            f"{quoted(text)} is not sg-… or i-…, optionally with @<account uid or name>, nor *@<account uid or name>",
+        )
     name = "" if who.id == "*" else who.id
     sides = [condition({side: name, f"{side}_account": who.account}) for side in ("from", "to")]
     return f"({' or '.join(sides)})"

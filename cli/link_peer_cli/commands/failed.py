@@ -51,7 +51,7 @@ def failed(service: Service = "", as_json: JsonLines = False) -> None:
     rows += [(letter.id, about[0], iso(letter.time), "dead-letter", about[1]) for letter, about in abouts]
     print_table(
         console(),
-        "failed invocations and dead letters",
+        f"failed invocations: {len(tasks)}, dead letters: {count}",
         ("id", "function", "time", "status", "error or message"),
         [(*where, words.ago(time), status, error_message(error)[:ERROR_WIDTH]) for *where, time, status, error in rows],
     )

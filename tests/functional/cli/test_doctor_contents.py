@@ -401,6 +401,12 @@ def test_findings_that_are_ok_are_summarised_by_kind() -> None:
     assert counts([*fine, wrong[1]]) == "1 warning, 6 ok"
 
 
+def test_a_deployment_without_a_problem_has_a_report() -> None:
+    """Nothing is there that advice could be for, or there is nothing at all."""
+    assert [line.text for line in report([Finding(OK, "", "access", "read")], {})] == ["access: read"]
+    assert report([], {}) == []
+
+
 def test_equal_advice_in_a_row_is_given_once() -> None:
     """Below the last finding that it is for."""
     found = [Finding(MISSING, "", str(n), "", advice) for n, advice in enumerate(("setup", "setup", "deploy", "setup"))]

@@ -111,6 +111,13 @@ def test_a_failed_invocation_is_listed_and_replayed(
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
+@pytest.mark.usefixtures("terminal", "triggers")
+def test_the_first_line_says_how_many_failed(cli: Cli, service: tuple[str, ...]) -> None:
+    """Also where none did."""
+    assert cli("failed", *service) == 0
+    assert cli.out.lstrip().startswith("failed invocations: 0, dead letters: 0")
+
+
 def test_replay_accepts_only_failed_invocations(cli: Cli, service: tuple[str, ...]) -> None:
     """Any other id is a usage error, and the message names it."""
     assert cli("replay", "no-such-id", *service) == 2
