@@ -47,6 +47,7 @@ class Adopting:
         self._own = own
         self._tags = tags
         self._requests: list[str] = []
+        self._written: set[Party] = set()  # whose tags were set
 
     def carry_out(self, plan: Plan) -> Record:
         """Make the changes, with an intent before and an outcome after them.
@@ -79,7 +80,7 @@ class Adopting:
             decision = decision.refused(_refusal(adoption.link.target, error))
         except LinkPeerError as trouble:
             kind = "attempt"
-            decision = msgspec.structs.replace(decision, why=Denial(ReasonCode.NONE, str(trouble)))
+            decision = msgspec.structs.replace(decision, why=Denial(ReasonCode.NONE, str(trouble), self._left(plan)))
         record = decision_record(decision, region, kind, rules=rules, api_requests=self._requests)
         audit.write([record])
         return {**said, **record}
@@ -88,6 +89,7 @@ class Adopting:
         """Make the changes, and return the rules as they are then."""
         for party, put, drop in plan.tagging:
             self._delivery.retry(functools.partial(self._tags.put, [party], put))
+            self._written.add(party)
             if drop:
                 self._delivery.retry(functools.partial(self._tags.drop, [party], drop))
         adoption = self._again(plan)
@@ -98,6 +100,14 @@ class Adopting:
         if plan.request is not None:
             self._delivery.post(plan.request, queue=plan.queue)
         return rules
+
+    def _left(self, plan: Plan) -> str:
+        """How to take the consent back that was written for what did not come about: it would admit a later request."""
+        given = [
+            (group, text) for group, edit in plan.adoption.consent if group in self._written for text in edit.added
+        ]
+        commands = "; ".join(f"link-peer withdraw {group} {text}" for group, text in given)
+        return f"the consent was written and stays; run it again, or take it off: {commands}" if commands else ""
 
     def _again(self, plan: Plan) -> Adoption:
         """Read and judge everything once more, right before a person's rule is changed.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from link_peer.domain.advice import parts
 from link_peer_local.core.faults import Killed
 
 from tests.functional.cli.persons_rules import ALL, ids, person
@@ -53,6 +54,18 @@ def test_a_rule_that_changes_during_the_call_is_no_rule_of_ours(lab: Lab, cli: C
     assert lab.rules(db) == [f"{app.id} tcp/22"]
     assert cli("adopt", rule, "--yes") == 0, cli.err
     assert lab.drain(60) == {"applied": 1}
+
+
+def test_consent_that_was_given_for_nothing_is_said(lab: Lab, cli: Cli) -> None:
+    """Who deletes the rule in the moment after it would else keep a consent without a link, of which nobody knows."""
+    app, db = lab.group(), lab.group()
+    rule = person(lab, db, app)
+    lab.meanwhile("TagResources", lambda: lab.revoke(db), after=True)
+    assert cli("adopt", rule, "--yes") == 1
+    _, command = parts(lab.records("attempt")[0]["advice"])
+    assert command in cli.out
+    assert cli(*command.split()[1:]) == 0, cli.err
+    assert "link-accept" not in lab.tags(db)
 
 
 def test_a_lock_that_comes_meanwhile_wins(lab: Lab, cli: Cli) -> None:
