@@ -101,7 +101,10 @@ def save(path: str, env: Environment, what: Input, changes: Sequence[Write]) -> 
 def load(path: str) -> SavedPlan:
     """Read a plan. Raises LinkPeerError that says what is wrong with the file."""
     try:
-        return decode(_read(path))
+        plan = decode(_read(path))
+        if problem := next(filter(None, (one.problem for one in plan.changes)), ""):
+            raise ValueError(problem)
+        return plan
     except OSError as error:
         raise LinkPeerError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:

@@ -43,13 +43,13 @@ class Write(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True,
     description: Text = ""
     tags: tuple[Text, ...] = ()
 
-    def __post_init__(self) -> None:
-        """Raises ValueError for a change of a rule without a place, or of no tags."""
+    @property
+    def problem(self) -> str:
+        """What is wrong with a change of a rule without a place, or of no tags; empty if it is one that a plan has."""
         of_tags = self.action in ("tag", "untag")
-        if of_tags == (self.place is not None) or of_tags != bool(self.tags):
-            raise ValueError(
-                f"a change to {self.action} needs {'tags, and no place' if of_tags else 'a place, and no tags'}"
-            )
+        if of_tags != (self.place is not None) and of_tags == bool(self.tags):
+            return ""
+        return f"a change to {self.action} needs {'tags, and no place' if of_tags else 'a place, and no tags'}"
 
     @property
     def party(self) -> Party:
