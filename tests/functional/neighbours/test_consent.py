@@ -65,6 +65,21 @@ def test_consent_that_comes_after_the_wish_opens_at_its_tag_event(lab: Lab) -> N
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
+@pytest.mark.parametrize("last", [0, 1])
+def test_a_mutual_link_opens_at_the_second_consent(lab: Lab, last: int) -> None:
+    """Whichever group gives it, the one whose instance asks, too."""
+    app, db = lab.group(), lab.group()
+    lab.instance(app, tags={"link-peer": db.id})
+    lab.tag((db, app)[last - 1], link_accept=(app, db)[last - 1].id)
+    lab.auto_link(lab.group_event((db, app)[last - 1]))
+    lab.drain()
+    assert (lab.rules(app), lab.rules(db)) == ([], [])
+    lab.tag((db, app)[last], link_accept=(app, db)[last].id)
+    lab.auto_link(lab.group_event((db, app)[last]))
+    lab.drain()
+    assert (len(lab.rules(app)), len(lab.rules(db))) == (1, 1)
+
+
 def test_consent_to_an_instance_opens_at_its_tag_event(lab: Lab) -> None:
     app, db = lab.group(), lab.group()
     target = lab.instance(db)

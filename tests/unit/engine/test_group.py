@@ -186,12 +186,18 @@ def looked_at(accept: str, **options: Any) -> Looking:
 
 def test_each_group_that_is_accepted_is_synced_with_this_one() -> None:
     """Groups of other accounts too, but none of an unknown account. Each has an intent."""
-    look = looked_at(f"sg-app sg-x@{PEER}:tcp/1 sg-y@1000000000000003")
+    look = looked_at(f"sg-app:tcp/1 sg-x@{PEER}:tcp/1 sg-y@1000000000000003")
     assert look.queue.posted == [sync_request(Link(party, DB), REGION, NOW) for party in (APP, FOREIGN)]
     assert [(r["record"], r["action"], r["from"], r["to"]) for r in look.log.records] == [
         ("intent", "sync", "sg-app", "sg-db"),
         ("intent", "sync", "sg-x", "sg-db"),
     ]
+
+
+def test_a_group_that_is_accepted_on_everything_is_synced_both_ways() -> None:
+    """The mutual link may be wished by the instances of either."""
+    look = looked_at("sg-app:tcp/1 sg-app")
+    assert look.queue.posted == [sync_request(pair, REGION, NOW) for pair in (Link(APP, DB), Link(DB, APP))]
 
 
 def test_each_instance_of_home_that_is_accepted_is_looked_at() -> None:
@@ -221,7 +227,7 @@ def test_at_most_so_many_parties_are_posted() -> None:
 
 def test_while_all_is_paused_nothing_is_synced() -> None:
     """`denied`, `paused`."""
-    look = looked_at("sg-app", with_policy=policy(paused=Pause.ALL))
+    look = looked_at("sg-app:tcp/1", with_policy=policy(paused=Pause.ALL))
     assert (look.queue.posted, look.log.outcomes()) == ([], [("denied", "paused")])
 
 

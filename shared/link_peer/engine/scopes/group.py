@@ -111,17 +111,24 @@ class GroupScope(Scope):
 
     def announce_consent(self) -> None:
         """New consent opens soon: posts a sync with each group that the group's tags accept, and a look at each instance of
-        home. What other entries allow, the sweep finds."""
+        home. What other entries allow, the sweep finds.
+
+        A mutual link needs the consent of both groups, and may be wished by this group's own instances: an entry without
+        ports is a sync the other way, too."""
         group = self.reader.group(self.party)
         if group is None:
             return
-        named = [entry.who for entry in accepts(group.tags, self.party.account) if entry.who.id != "*"]
-        known = [Party(who.account, who.id) for who in named if who.account in self.policy.accounts]
-        parties = [party for party in dict.fromkeys(known) if party.is_group or party.account == self.policy.home]
-        parties = [party for party in parties if party != self.party][: self.policy.limits.max_peers]
-        pairs: dict[Link, Party | None] = {Link(party, self.party): None for party in parties if party.is_group}
-        post_syncs(self, pairs, f"{self.party} may have new consent: the pair is looked at")
+        limit = self.policy.limits.max_peers
+        entries = [entry for entry in accepts(group.tags, self.party.account) if entry.who.id != "*"]
+        named = [(Party(entry.who.account, entry.who.id), entry.ports) for entry in entries]
+        known = [(party, ports) for party, ports in named if party.account in self.policy.accounts]
+        parties = [party for party in dict.fromkeys(party for party, _ in known) if party != self.party]
+        parties = [party for party in parties if party.is_group or party.account == self.policy.home][:limit]
         instances = [party for party in parties if not party.is_group]
+        links = [Link(party, self.party) for party in parties if party.is_group]
+        links += [Link(self.party, party) for party in parties if party.is_group and (party, ()) in known]
+        pairs: dict[Link, Party | None] = dict.fromkeys(links[: limit - len(instances)])
+        post_syncs(self, pairs, f"{self.party} may have new consent: the pair is looked at")
         expires = self.started + LOOK_AGAIN_SECONDS
         post_looks(self, instances, expires, f"{self.party} may have new consent: the instance is looked at")
 
