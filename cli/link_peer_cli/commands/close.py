@@ -56,7 +56,10 @@ def close(
     if not (groups or dry_run or yes):
         if as_json or not sys.stdin.isatty():
             raise BadInput("--yes", "it would ask before it closes: give --yes, or --dry-run to see what")
-        typer.confirm(f"Lock {len(chosen.tags)} groups and remove their rules?", abort=True)
+        typer.confirm(
+            f"Lock {len(chosen.tags)} groups, and any other that holds rules of link-peer, and remove their rules?",
+            abort=True,
+        )
     value = f"{CLOSED_BY}{tags.caller[: TAG_VALUE - len(CLOSED_BY) - 21]} {iso(env.clock.now())}"
     done = _lock(env, tags, chosen.tags, value, dry_run=dry_run, quiet=as_json)
     if at_home and not groups:
@@ -181,9 +184,10 @@ def _say_closed(env: Environment, done: Locked, removed: int) -> None:
     out = console()
     locked = f"groups locked: {len(done.groups)}"
     if done.closed is None:
-        out.print(f"{locked}. The keys are not of account {env.policy.home}: the next sweep removes the rules.")
+        text = f"{locked}. The keys are not of account {env.policy.home}: the next sweep removes the rules."
+        out.print(text, soft_wrap=True)
     else:
-        out.print(f"{locked}; links closed: {removed}; rules left: {len(done.closed.left)}")
+        out.print(f"{locked}; links closed: {removed}; rules left: {len(done.closed.left)}", soft_wrap=True)
     if done.foreign:
         out.print(f"groups not locked: {len(done.foreign)}. Their rules may stay until their owners lock them.")
     if done.closed and done.groups:  # a person who sees 0 alone would look for what went wrong
