@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help run test test-wheel test-package test-deploy test-terraform test-browser lint prove bench package setup
+.PHONY: help run test test-pages test-wheel test-package test-deploy test-terraform test-browser lint prove bench package setup
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,12 +16,17 @@ WHOLE := */alicloud/ecs.py,*/alicloud/ecs_shapes.py,*/alicloud/by_id.py,*/engine
 
 # Measuring lines doubles the time of a test. The tests of the commands run without: they add hardly a line.
 MEASURED := tests/unit tests/functional --ignore=tests/functional/cli
-OTHERS := tests/functional/cli $(filter-out tests/unit/ tests/functional/ tests/__pycache__/,$(wildcard tests/*/))
+# The pages' commands are processes of their own, which take long: test-pages runs them.
+PAGES := tests/functional/cli/test_pages.py tests/functional/cli/test_howto.py
+OTHERS := tests/functional/cli $(addprefix --ignore=,$(PAGES)) $(filter-out tests/unit/ tests/functional/ tests/__pycache__/,$(wildcard tests/*/))
 
-test: setup  ## run all tests, with a floor for the line coverage of the unit and functional ones
+test: setup  ## run the tests, with a floor for the line coverage of the unit and functional ones
 	TZ=Asia/Shanghai $(BIN)/pytest -n auto $(MEASURED) --cov --cov-report=term-missing:skip-covered
 	$(BIN)/coverage report --include='$(WHOLE)' --fail-under=100
 	$(BIN)/pytest -n auto $(OTHERS)
+
+test-pages: setup  ## run the commands of the README, the how-to pages and the other pages on local clouds
+	$(BIN)/pytest -n auto $(PAGES)
 
 test-wheel: setup  ## build the wheel, install it outside the checkout and run it
 	.ci/test-wheel $(PYTHON)
