@@ -91,7 +91,16 @@ def test_ci_runs_everything_on_every_supported_python() -> None:
     assert job["strategy"]["matrix"]["python"] == supported
     assert job["steps"][-1] == {"run": ".ci/run"}
     made = re.findall(r"^ *make ([a-z-]+)$", read(".ci/run"), re.MULTILINE)
-    assert made == ["lint", "test", "test-pages", "test-wheel", "test-package", "test-deploy", "test-terraform", "test-browser"]
+    assert made == [
+        "lint",
+        "test",
+        "test-pages",
+        "test-wheel",
+        "test-package",
+        "test-deploy",
+        "test-terraform",
+        "test-browser",
+    ]
 
 
 def test_coverage_has_a_floor() -> None:
