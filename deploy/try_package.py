@@ -39,7 +39,7 @@ _SDKS = {
     "certifi": 2,
     "darabonba": 14,
     "google": 31,
-    "link_peer": 86,
+    "link_peer": 80,
     "lz4": 5,
     "msgspec": 12,
     "requests": 18,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from link_peer.alicloud import leave_out
-from link_peer.alicloud.unanswered import unanswered
 from link_peer.domain.errors import Transient
 from link_peer.domain.request import Message
 from link_peer.inbound.requests import encode
@@ -44,6 +43,8 @@ class MnsQueue:
 
 def trouble(error: Any, settings: Settings, uid: str) -> str:
     """The code of an error of the SDK; if there was no answer, the host and why."""
+    from link_peer.alicloud.unanswered import unanswered  # only an error needs it: not at a cold start
+
     return unanswered(error, _endpoint(settings, uid).partition("://")[2]) or str(error.type)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from link_peer.alicloud import leave_out
-from link_peer.alicloud.unanswered import unanswered
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled
 from link_peer.runtime.settings import Credentials, Settings
 
@@ -68,6 +67,8 @@ def meaning(error: Exception) -> Exception:
             "requests",
             "urllib3",
         )
+        from link_peer.alicloud.unanswered import unanswered  # only an error needs it: not at a cold start
+
         unreadable = isinstance(error, RuntimeError) and "as json format" in str(error)  # [src darabonba, tea-util]
         return (
             Ambiguous(f"no readable answer ({unanswered(error) or _kind(error)})")

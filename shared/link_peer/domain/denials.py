@@ -1,0 +1,565 @@
+"""Every denial, with its text and its advice: no other module words one.
+
+Each function or constant gives one `Denial`: what was decided against, the fact that decided, and what to do about it: where
+a command does it, that command, in the form of `domain.advice`. It is one module, since a function imports all of it at a
+cold start.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from link_peer.domain.advice import POST_AGAIN
+from link_peer.domain.denial import Denial, ReasonCode
+from link_peer.domain.model import Party
+
+# what is denied because of how it is asked for: tags, events and requests
+
+
+FORM_ADVICE = "see docs/requests.md for the schema, or let the command write the message: link-peer request --help"
+_UNTIL_TAG_OFF = (
+    "aliyun ecs UntagResources --RegionId {region} --ResourceType instance --ResourceId.1 {id} --TagKey.1 link-until"
+)
+_OTHER_PRODUCT = re.compile(r"(rm|r|lb)-[0-9a-z]{1,60}(?![^:@])")
+_ALLOW_LISTS = {
+    "rm": "aliyun rds ModifySecurityIps --DBInstanceId {id} --DBInstanceIPArrayName link_peer --ModifyMode Append --SecurityIps {address}",
+    "r": "aliyun r-kvstore ModifySecurityIps --InstanceId {id} --SecurityIpGroupName link_peer --ModifyMode Append --SecurityIps {address}",
+    "lb": 'aliyun slb AddAccessControlListEntry --AclId "<access control list of {id}>" --AclEntrys \'[{{"entry":"{address}/32"}}]\'',
+}
+"""The commands that open RDS, Redis and SLB, which have allow lists of their own [doc APIs of the three products]."""
+
+
+def bad_tag(problem: object, written: str, address: str = "") -> Denial:
+    """A peer in a `link-peer` tag that cannot be parsed. `written` is what the tag says of it, `address` the private one
+    of the instance."""
+    advice = "write peers as sg-…, i-… or sg-…@<account uid>, with ports as :tcp/3306+udp/53"
+    if other := _OTHER_PRODUCT.match(written):
+        advice = "no security group decides about it: " + _ALLOW_LISTS[other[1]].format(
+            id=other[0], address=address or "ADDRESS"
+        )
+    return Denial(ReasonCode.BAD_TAG, str(problem), advice)
+
+
+def bad_until(problem: object, instance: Party) -> Denial:
+    """A `link-until` tag of an instance that cannot be parsed."""
+    return Denial(
+        ReasonCode.BAD_TAG,
+        str(problem),
+        f"write link-until as 2027-01-01T00:00:00Z, or remove the tag: {_until_tag_off(instance)}",
+    )
+
+
+def tag_expired(instance: Party) -> Denial:
+    """The instance's `link-until` is past."""
+    return Denial(
+        ReasonCode.EXPIRED,
+        "link-until is past",
+        f"set link-until to a later instant, or remove the tag: {_until_tag_off(instance)}",
+    )
+
+
+def _until_tag_off(instance: Party) -> str:
+    # The id is filled in here: when the claim of the tag is removed, nobody knows any more whose tag it was.
+    return _UNTIL_TAG_OFF.replace("{id}", instance.id)
+
+
+def bad_event(problem: object) -> Denial:
+    """An event that auto_link does not handle."""
+    advice = "auto_link takes ECS state changes and tag changes of its own account and region"
+    return Denial(ReasonCode.BAD_EVENT, str(problem), advice)
+
+
+def bad_request(problem: object) -> Denial:
+    """A message that does not match the schema."""
+    return Denial(ReasonCode.BAD_REQUEST, str(problem), FORM_ADVICE)
+
+
+def different_region(asked: str, served: str, *, is_look: bool) -> Denial:
+    """A message for another region. `asked` has the form of a region's id."""
+    detail = f"the request is for {asked!r}, and this function serves {served}"
+    advice = (
+        "a link stays in one region. Between two, connect the VPCs with CEN, VPN Gateway or Express Connect, and admit the "
+        "addresses by rules of your own"
+    )
+    if not is_look:
+        advice += f". For a link in that region, post it there: LINK_PEER_REGION={asked} {POST_AGAIN}"
+    return Denial(ReasonCode.DIFFERENT_REGION, detail, advice)
+
+
+def look_expired(instant: str) -> Denial:
+    """A look that met trouble until it expired."""
+    return Denial(ReasonCode.EXPIRED, f"expires_at {instant} is past", "the next sweep looks at it: link-peer sweep")
+
+
+def request_expired(field: str, instant: str) -> Denial:
+    """`expires_at` or `until` of a request is past."""
+    later = "post it again" if field == "expires_at" else "post it again with a later --until, or with none"
+    return Denial(ReasonCode.EXPIRED, f"{field} {instant} is past", f"{later}: {POST_AGAIN}")
+
+
+# what an account or the policy file denies, and missing consent
+
+
+ACCESS_ADVICE = (
+    "check that account's role, its trust policy and external id, and the role's ECS permissions: link-peer doctor"
+)
+PAUSED = Denial(
+    ReasonCode.PAUSED,
+    "the policy pauses link-peer: nothing is opened",
+    "set paused: false in the policy file and deploy it, then post the request again, or touch the tag",
+)
+
+
+def unknown_account(account: str) -> Denial:
+    """An account that the policy file does not list."""
+    advice = (
+        f'add "{account}" to accounts in the policy file, with the role that link-peer may assume there, and deploy it; '
+        f"this prints the lines: link-peer account add {account}"
+    )
+    return Denial(ReasonCode.UNKNOWN_ACCOUNT, f"account {account} is not in the policy", advice)
+
+
+def no_access(account: str, code: str) -> Denial:
+    """An account that refused access, with the platform's error code."""
+    return Denial(ReasonCode.NO_ACCESS, f"account {account}: {code}", ACCESS_ADVICE)
+
+
+def sweep_no_access(account: str, code: str) -> Denial:
+    """An account that refused access to a sweep."""
+    detail = f"account {account} refuses access: {code}: nothing is removed there"
+    return Denial(ReasonCode.NO_ACCESS, detail, ACCESS_ADVICE)
+
+
+def unreadable(account: str, problem: str) -> Denial:
+    """An account that could not be read because of a transient error: nothing is decided about its side now, and nothing is recorded."""
+    return Denial(ReasonCode.NONE, f"account {account} could not be read: {problem}")
+
+
+def no_access_to_group(group: object, code: str = "") -> Denial:
+    """A group that may not be read or changed."""
+    return Denial(
+        ReasonCode.NO_ACCESS, f"{group} cannot be read or changed" + (f": {code}" if code else ""), ACCESS_ADVICE
+    )
+
+
+def _not_allowed(detail: str, advice: str = "ask for fewer ports, or have the policy file changed") -> Denial:
+    return Denial(ReasonCode.NOT_ALLOWED, detail, advice)
+
+
+def not_reviewed(group: object) -> Denial:
+    """A change that is not in the plan which a person applies."""
+    return Denial(
+        ReasonCode.NOT_ALLOWED,
+        f"{group}: the reviewed plan has no such change, so link-peer apply does not make it",
+        "save a new plan with --out, review it, and apply that",
+    )
+
+
+def mutual_not_allowed() -> Denial:
+    """A mutual link under a policy that denies some ports."""
+    return _not_allowed("a mutual link opens every port, and the policy denies some")
+
+
+def too_many_ports(count: int, limit: int) -> Denial:
+    """A link with more ports than the policy allows."""
+    return _not_allowed(f"{count} ports in one link; at most {limit} are allowed")
+
+
+def port_span_too_wide(port: object, span: int, limit: int) -> Denial:
+    """A port range that is wider than the policy allows."""
+    return _not_allowed(f"{port} spans {span} ports; at most {limit} are allowed")
+
+
+def port_denied(port: object, denied: object) -> Denial:
+    """A port that overlaps one which the policy never opens."""
+    return _not_allowed(f"{port} overlaps {denied}, which the policy never opens")
+
+
+def too_many_peers(limit: int) -> Denial:
+    """A peer beyond the first `limit` of an instance's tags."""
+    return _not_allowed(
+        f"an instance may name {limit} peers, and this one comes after them", "remove peers from its tags"
+    )
+
+
+def until_not_allowed(limit: int, latest: str) -> Denial:
+    """A request without an end, or with one later than limits.max_days allows: `latest`, now."""
+    return _not_allowed(
+        f"the policy allows links for at most {limit} days",
+        f"post it again with an until of at most {limit} days: {POST_AGAIN} --until {latest}",
+    )
+
+
+def not_its_queue(queue: str, account: str) -> Denial:
+    """A request on an account's own queue that speaks for another account."""
+    return _not_allowed(
+        f"the queue {queue} takes only requests of account {account}",
+        f"post it to the queue of the account it speaks for, which the command does: {POST_AGAIN}",
+    )
+
+
+def wrong_queue(account: str, queue: str) -> Denial:
+    """A request that did not come through the queue of the account it speaks for."""
+    return _not_allowed(
+        f"account {account} has a queue of its own, and this request did not come through it",
+        f"post it to the queue {queue}, which the command does: {POST_AGAIN}",
+    )
+
+
+def not_home(account: str) -> Denial:
+    """A look at a party of another account."""
+    return _not_allowed(f"a look is at a party of the home account, and {account} is not it", "send a sync of the pair")
+
+
+def no_consent(missing: Sequence[str], tags: Sequence[str], entries: Sequence[str], *, by_tag: bool) -> Denial:
+    """Groups that have not consented. Where the policy counts tags: each group with its missing `tags`, and the `entries`
+    (`<group> <who>:<ports>`) by which its owner writes them."""
+    advice = "have the pair added to allow in the policy file"
+    if by_tag:
+        commands = "; ".join(f"link-peer accept {entry}" for entry in entries)
+        advice = f"{' and '.join(f'tag {tag}' for tag in tags)}: {commands}"
+    return Denial(ReasonCode.NO_CONSENT, "; ".join(missing), advice)
+
+
+# what is denied because of what a group or an instance is
+
+
+BASIC_GROUP = "use a basic group, or name instances (i-…) instead of groups"
+OWN_GROUP = "use a group that no cloud product manages"
+USE_VPC = (
+    "move it into a VPC: the classic network is retired, and so is ClassicLink, which connected its instances with VPCs"
+)
+CLOSED_BY = "link-peer close by "
+"""How the value of a lock begins that `link-peer close` set."""
+_SHOW_GROUP = "aliyun ecs DescribeSecurityGroups --RegionId {region} --SecurityGroupIds"
+_SHOW_INSTANCE = "aliyun ecs DescribeInstances --RegionId {region} --InstanceIds"
+
+
+def instance_gone(party: object) -> Denial:
+    """An instance that the cloud does not show."""
+    return Denial(ReasonCode.INSTANCE_GONE, f"{party} does not exist", _check_id(party))
+
+
+def instance_not_shown() -> Denial:
+    """The instance of an old event, which the cloud does not show."""
+    detail = "the cloud does not show the instance, and its event is more than five minutes old"
+    advice = "check that it exists in this region, and that the function's role may read it: link-peer doctor"
+    return Denial(ReasonCode.INSTANCE_GONE, detail, advice)
+
+
+def peer_not_found(party: object) -> Denial:
+    """A group that the cloud does not show."""
+    return Denial(ReasonCode.PEER_NOT_FOUND, f"{party} does not exist", _check_id(party))
+
+
+def _check_id(party: object) -> str:
+    """How to look whether a party exists, with keys of its account."""
+    name, _, account = str(party).partition("@")
+    show = _SHOW_GROUP if name.startswith("sg-") else _SHOW_INSTANCE
+    where = f" in account {account}" if account else ""
+    return f"check the id, the account and the region; keys{where} show it: {show} '[\"{name}\"]'"
+
+
+def own_groups_not_found(instance: str, groups: str) -> Denial:
+    """Not all of an instance's own groups are shown."""
+    return Denial(
+        ReasonCode.PEER_NOT_FOUND,
+        f"the cloud does not show all groups of {instance} ({groups})",
+        "check that the account's role may read them: link-peer doctor",
+    )
+
+
+def no_private_ip(party: object) -> Denial:
+    """An instance without a private address."""
+    return Denial(ReasonCode.NO_PRIVATE_IP, f"{party} has no private address", "wait until it runs, then post it again")
+
+
+def same_group(target: str, *, is_group: bool) -> Denial:
+    """A tag that names the instance itself, or one of its own groups."""
+    return Denial(ReasonCode.SAME_GROUP, f"{target} is the instance's own group" if is_group else "it names itself")
+
+
+def same_party() -> Denial:
+    """A request whose two sides are one."""
+    return Denial(ReasonCode.SAME_GROUP, "both sides are the same")
+
+
+def locked(group: Party, value: str) -> Denial:
+    """A group with a `link-lock` tag of this value. `reopen` takes off locks of others only if it is forced to."""
+    force = "" if value.startswith(CLOSED_BY) else " --force"
+    advice = f"ask the person who locked it, then remove the tag link-lock from {group}"
+    return Denial(ReasonCode.LOCKED, f"{group} carries the tag link-lock", f"{advice}: link-peer reopen {group}{force}")
+
+
+def isolated_group(group: Party, *, advanced: bool) -> Denial:
+    """An instance's own group whose members do not reach each other."""
+    detail = f"{group} is the instance's own group, and its members do not reach each other"
+    advice = "name instances (i-…) instead of the group"
+    if not advanced:
+        advice += (
+            "; or let all of its members reach each other on everything: aliyun ecs ModifySecurityGroupPolicy "
+            f"--RegionId {{region}} --SecurityGroupId {group.id} --InnerAccessPolicy Accept"
+        )
+    return Denial(ReasonCode.ISOLATED_GROUP, detail, advice)
+
+
+def classic_instance(party: object) -> Denial:
+    """An instance in the classic network."""
+    return Denial(ReasonCode.CLASSIC_NETWORK, f"{party} is in the classic network", USE_VPC)
+
+
+def classic_group(party: object) -> Denial:
+    """A group of the classic network."""
+    return Denial(
+        ReasonCode.CLASSIC_NETWORK, f"{party} is a classic group", f"use a VPC group; {USE_VPC.partition(': ')[2]}"
+    )
+
+
+def managed_group(party: object) -> Denial:
+    """A group that a cloud product manages."""
+    detail = f"{party} is managed by a cloud product, which refuses every change"
+    return Denial(ReasonCode.MANAGED_GROUP, detail, OWN_GROUP)
+
+
+def only_managed_groups(groups: str) -> Denial:
+    """An instance all of whose groups are managed by cloud products."""
+    return Denial(
+        ReasonCode.MANAGED_GROUP, f"the instance's groups ({groups}) are managed by a cloud product", OWN_GROUP
+    )
+
+
+def no_group_takes_rules(party: object) -> Denial:
+    """An instance none of whose groups may be given a rule."""
+    return Denial(ReasonCode.MANAGED_GROUP, f"{party} has no group that takes rules", "put it into a group of your own")
+
+
+def advanced_group(party: object) -> Denial:
+    """An advanced group in a link between groups."""
+    detail = f"{party} is an advanced group, which takes no group as a source and cannot be one"
+    return Denial(ReasonCode.ADVANCED_GROUP, detail, BASIC_GROUP)
+
+
+def no_basic_group(groups: str) -> Denial:
+    """An instance without a basic group, where a group must represent it."""
+    advice = "put the instance into a basic group too, or name instances (i-…) instead of groups"
+    return Denial(ReasonCode.ADVANCED_GROUP, f"no basic group among the instance's groups ({groups})", advice)
+
+
+def public_address(party: object, address: str) -> Denial:
+    """An instance link whose source has no private address."""
+    detail = f"the address of {party}, {address}, is not private (RFC 1918 or 100.64.0.0/10)"
+    return Denial(ReasonCode.ADDRESS_CONFLICT, detail, "use an instance with a private address, or link groups")
+
+
+def address_out_of_range(party: object, address: str, ranges: Sequence[str]) -> Denial:
+    """An instance link whose source lies outside its account's ranges in the policy."""
+    detail = f"the address of {party}, {address}, is outside the account's ranges in the policy ({', '.join(ranges)})"
+    return Denial(
+        ReasonCode.ADDRESS_CONFLICT, detail, "use an address in those ranges, or have the policy file changed"
+    )
+
+
+# what is denied, removed or repaired because of the link itself and the rules that exist
+
+
+NO_ROUTE = "a rule gives no route between VPCs: connect them with CEN, VPC peering, VPN Gateway or Express Connect"
+UNWANTED = Denial(ReasonCode.NONE, "no tag or request asks for it any more")
+UNLINKED = Denial(ReasonCode.NONE, "removed by an unlink request")
+CLAIM_EXPIRED = Denial(
+    ReasonCode.EXPIRED,
+    "the link has ended",
+    "post a new request, with a later --until or with none: link-peer request link {link}",
+)
+EXPIRED_MEANWHILE = Denial(ReasonCode.EXPIRED, "the link ended while it was being written")
+HUMAN_RULE = Denial(ReasonCode.HUMAN_RULE, "a person's rule already admits the same traffic")
+
+
+def different_vpc(source: object, source_vpc: str, target: object, target_vpc: str, *, one_account: bool) -> Denial:
+    """Two groups in different VPCs: a group rule is not possible."""
+    instead = "name instances (i-…) instead of groups"
+    if not one_account:
+        instead = "post a request between instances (i-…), since a tag names only groups of other accounts"
+    detail = f"{source} is in {source_vpc}, {target} in {target_vpc}"
+    return Denial(ReasonCode.DIFFERENT_VPC, detail, f"{instead}; {NO_ROUTE}")
+
+
+def address_in_target_vpc(party: object, address: str, vpc: str) -> Denial:
+    """An instance link across VPCs whose source's address also belongs to something in the target's VPC."""
+    detail = f"{vpc} has an instance or network interface with the address of {party}, {address}"
+    return Denial(ReasonCode.ADDRESS_CONFLICT, detail, "use an address that the target's VPC does not use")
+
+
+def address_of_another(party: object, other: object) -> Denial:
+    """An instance link whose rule exists already, for another instance with the same address."""
+    detail = f"the rule that {party} needs exists already for {other}, which has the same address"
+    return Denial(ReasonCode.ADDRESS_CONFLICT, detail, "give the instances different addresses, or link groups")
+
+
+def id_in_use(request_id: str, until: str = "") -> Denial:
+    """A request id that another link of the same pair carries. `until` is the end of the link that was asked for."""
+    detail = f"{request_id} is the id of another link between the two: other ports, direction or until"
+    advice = "unlink the other first, or post it again with a new request_id, which the command makes"
+    return Denial(ReasonCode.ID_IN_USE, detail, f"{advice}: {POST_AGAIN}" + (f" --until {until}" if until else ""))
+
+
+def half_open(missing: object) -> Denial:
+    """Half of a request's mutual link: the rule on the other side is missing."""
+    detail = f"the rule on {missing} is missing, and a sweep opens nothing for a request"
+    return Denial(ReasonCode.HALF_OPEN, detail, "post the request again: link-peer request link {link}")
+
+
+def nothing_to_unlink(between: Sequence[str]) -> Denial:
+    """Why an unlink changes nothing; `between` are the rules of ours between the two, which other claims keep."""
+    detail = "no rule between the two carries a request's claim"
+    if between:
+        detail += f"; there are: {'; '.join(between)}"
+    return Denial(ReasonCode.NONE, detail)
+
+
+def nothing_to_do(silent_accounts: Sequence[str], other_side: Sequence[str]) -> Denial:
+    """Why a sync changes nothing. `silent_accounts` show no instances; `other_side` are the instances whose tags ask for
+    the pair from the other side."""
+    detail = "no tag asks for this pair, and no rule of it carries a tag's claim"
+    if silent_accounts:
+        shown = ", ".join(silent_accounts)
+        detail = (
+            f"no tag that can be read asks for this pair, but {shown} shows no instances, so nothing is removed there"
+        )
+    elif other_side:
+        detail = f"no tag of this side asks for the pair; the other side's does ({', '.join(other_side)})"
+    return Denial(ReasonCode.NONE, detail)
+
+
+def in_detail(why: Denial, requests: Sequence[str], *, kept: bool) -> Denial:
+    """Why a rule loses claims, naming the requests among them, and whether other claims keep the rule."""
+    detail = why.detail
+    if requests:
+        detail += f" (of {', '.join(sorted(requests))})"
+    if kept:
+        detail += "; the rule is kept, since other claims want it"
+    return msgspec.structs.replace(why, detail=detail)
+
+
+def repaired(priority: int, ours: int) -> Denial:
+    """What a repair does: someone changed the priority of a rule of ours, or copied it."""
+    if priority == ours:
+        return Denial(ReasonCode.NONE, "a copy of it with another priority is removed")
+    return Denial(ReasonCode.NONE, f"its priority was {priority}, and is {ours} again")
+
+
+def displaced(priority: int) -> Denial:
+    """Why a rule of ours with another priority is removed: a person's equal rule has the priority that ours should have."""
+    detail = (
+        f"its priority was {priority}, where it would win over an operator's drop, and a person's equal rule stands"
+    )
+    return Denial(ReasonCode.HUMAN_RULE, detail)
+
+
+def tag_was_missing(group: object) -> Denial:
+    """What a repair of a group does that holds rules of ours without the managed tag."""
+    return Denial(ReasonCode.NONE, f"{group} had lost the tag by which the sweep finds it")
+
+
+def description_full(group: object) -> Denial:
+    """A rule whose description cannot hold one more claim."""
+    detail = "the rule's description has no room for another claim (512 characters)"
+    advice = f"unlink requests that are no longer needed; this lists them: link-peer links --party {group}"
+    return Denial(ReasonCode.QUOTA, detail, advice)
+
+
+def group_full(group: object, named: int, limit: int) -> Denial:
+    """A group whose rules name as many groups as are allowed."""
+    detail = f"the rules of {group} name {named} groups already (the limit is {limit})"
+    advice = (
+        f"name instances (i-…), or remove rules that are not needed; of links, this lists them: "
+        f"link-peer links --party {group}"
+    )
+    return Denial(ReasonCode.QUOTA, detail, advice)
+
+
+def removals_held(account: str, count: int, limit: int) -> Denial:
+    """More removals at once than the policy allows, only because an account does not show something."""
+    detail = (
+        f"{count} rules would be removed only because account {account} does not show an instance or group, and at most "
+        f"{limit} may be removed for that in one run: none was removed"
+    )
+    advice = "raise limits.removals_per_run if they may be removed; this lists them: link-peer stale"
+    return Denial(ReasonCode.REMOVALS_HELD, detail, advice)
+
+
+# what ECS refuses for good, by its error code
+
+
+_ROOM = (
+    "name instances (i-…) instead of groups, have the quota raised, or remove rules that are not needed; of links, this "
+    "lists them: link-peer links --party {group}"
+)
+_CHECK_ID = "check the ids, the accounts and the region"
+_CODES: dict[str, tuple[ReasonCode, str, str]] = {
+    "AuthorizedGroupRule.LimitExceed": (
+        ReasonCode.QUOTA,
+        "the group holds as many rules that name groups as allowed",
+        _ROOM,
+    ),
+    "AuthorizationLimitExceed": (ReasonCode.QUOTA, "the group holds as many rules as allowed", _ROOM),
+    "OperationDenied.QuotaExceed": (
+        ReasonCode.QUOTA,
+        "the group holds as many tags as allowed",
+        "remove a tag from the group",
+    ),
+    "InvalidSourceGroupId.NotFound": (ReasonCode.PEER_NOT_FOUND, "the source group does not exist", _CHECK_ID),
+    "InvalidSourceGroup.NotFound": (ReasonCode.PEER_NOT_FOUND, "the source group does not exist", _CHECK_ID),
+    "InvalidSecurityGroupId.NotFound": (ReasonCode.PEER_NOT_FOUND, "the group does not exist", _CHECK_ID),
+    "InvalidResourceId.NotFound": (ReasonCode.PEER_NOT_FOUND, "the group does not exist", _CHECK_ID),
+    "InvalidSourceGroupId.Mismatch": (
+        ReasonCode.DIFFERENT_VPC,
+        "the two groups are not in one VPC",
+        f"name instances (i-…) instead of groups; {NO_ROUTE}",
+    ),
+    "InvalidGroupAuthParameter.OperationDenied": (
+        ReasonCode.ADVANCED_GROUP,
+        "the source is an advanced group",
+        BASIC_GROUP,
+    ),
+    "InvalidGroupParameter.OperationDenied": (
+        ReasonCode.ADVANCED_GROUP,
+        "the group is an advanced group",
+        BASIC_GROUP,
+    ),
+    "InvalidOperation.ResourceManagedByCloudProduct": (
+        ReasonCode.MANAGED_GROUP,
+        "the group is managed by a cloud product",
+        OWN_GROUP,
+    ),
+    "InvalidNetworkType.Mismatch": (ReasonCode.CLASSIC_NETWORK, "one side is in the classic network", USE_VPC),
+    "InvalidNetworkType.Conflict": (ReasonCode.CLASSIC_NETWORK, "one side is in the classic network", USE_VPC),
+    "InvalidSecurityGroup.InvalidNetworkType": (
+        ReasonCode.CLASSIC_NETWORK,
+        "one side is in the classic network",
+        USE_VPC,
+    ),
+    "VPCDisabled": (ReasonCode.CLASSIC_NETWORK, "the group is in no VPC", USE_VPC),
+    "InvalidSecurityGroup.IsSame": (ReasonCode.SAME_GROUP, "both sides are one group", ""),
+}
+"""Error codes of ECS's security group and tag APIs that are final for a link [doc AuthorizeSecurityGroup, TagResources]."""
+ALREADY_GONE = frozenset(
+    {
+        "InvalidParam.SecurityGroupRuleId",
+        "InvalidSecurityGroupRule.RuleNotExist",
+        "InvalidSecurityGroupRuleId.NotFound",
+        "InvalidGroupAuthItem.NotFound",
+    }
+)
+"""Error codes that probably mean the rule is gone already. Reading the group again decides."""
+
+
+def refused_by_ecs(group: object, code: str, message: str) -> Denial:
+    """A change that ECS refuses for good. An unknown code is `not-allowed`: malformed, or a state of the account."""
+    look_up = (
+        "look the code up: it may be a state of the account; else report it, with the RequestId, as a bug in link-peer"
+    )
+    reason, detail, advice = _CODES.get(code, (ReasonCode.NOT_ALLOWED, "ECS refuses the change", look_up))
+    return Denial(reason, f"{group}: {detail} ({code}: {message})", advice.replace("{group}", str(group)))
