@@ -9,7 +9,10 @@ from link_peer_local.ram import params as given
 from link_peer_local.ram.answers import Answer, shown_policy, shown_role, without
 from link_peer_local.ram.call import Call, Holder
 
-MAX_ATTACHED = 20  # policies of one role or user [doc RAM limits]
+MAX_ATTACHED = {"System": 20, "Custom": 5}
+"""Policies of one role or user. [doc RAM error codes, LimitExceeded.Role.Policy]: 20 and 5; the limits page of 2025-12-16
+(alibabacloud.com/help/en/ram/product-overview/limits) has 10 custom ones, and both can be raised. Here the least holds."""
+
 _NOT_IN_ENTITIES = ("AssumeRolePolicyDocument", "MaxSessionDuration", "CreateDate", "UpdateDate")
 
 
@@ -28,7 +31,7 @@ def _attach(call: Call, holder: Holder, kind: str) -> Answer:
     if (policy.type, policy.name) in holder.attached:
         message = f"The {kind.lower()} has already been attached this policy."
         raise ApiError(f"EntityAlreadyExists.{kind}.Policy", 409, message)
-    if len(holder.attached) >= MAX_ATTACHED:
+    if sum(of == policy.type for of, _ in holder.attached) >= MAX_ATTACHED[policy.type]:
         message = f"The count of policies attached to the {kind.lower()} beyond the current limits."
         raise ApiError(f"LimitExceeded.{kind}.Policy", 409, message)
     holder.attached[policy.type, policy.name] = call.now

@@ -12,7 +12,7 @@ _NAMES = {  # characters, and how many
     "PolicyName": (r"[A-Za-z0-9-]+", 128),
     "UserName": (r"[A-Za-z0-9._-]+", 64),
 }
-MAX_POLICY = 6144
+MAX_POLICY = 6144  # characters of the document as sent; whether white space counts is unknown [doc CreatePolicy]
 MAX_TRUST = 2048  # [inferred: the former limit of every policy document]
 SESSION_SECONDS = (3600, 43200)
 
@@ -58,7 +58,7 @@ def policy_type(params: Mapping[str, str], *, optional: bool = False) -> str:
 def document(params: Mapping[str, str], name: str, most: int, parse: Callable[[str], object]) -> str:
     """A policy document that can be parsed, as it was sent."""
     text = require(params, name)
-    if len(text.encode()) > most:
+    if len(text) > most:
         raise too_long(name)
     try:
         parse(text)

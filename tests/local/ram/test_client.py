@@ -258,6 +258,26 @@ def test_an_invalid_policy_is_refused(ram: Call, fields: dict[str, Any], code: s
         ram("CreatePolicy", **{"policy_name": "look", "policy_document": document(), **fields})
 
 
+def test_a_policy_has_at_most_6144_characters(ram: Call) -> None:
+    """Characters, not bytes, and the same of every version."""
+    longest = document("ecs:说*").ljust(6144)
+    ram("CreatePolicy", policy_name="look", policy_document=longest)
+    with refused("InvalidParameter.PolicyDocument.Length", 400):
+        ram("CreatePolicyVersion", policy_name="look", policy_document=longest + " ")
+
+
+def test_a_role_has_at_most_five_policies_of_its_own_account(ram: Call) -> None:
+    """System policies count apart."""
+    make_role(ram)
+    for number in range(6):
+        make_policy(ram, f"look-{number}")
+    for number in range(5):
+        ram("AttachPolicyToRole", policy_type="Custom", policy_name=f"look-{number}", role_name="auditor")
+    with refused("LimitExceeded.Role.Policy", 409):
+        ram("AttachPolicyToRole", policy_type="Custom", policy_name="look-5", role_name="auditor")
+    ram("AttachPolicyToRole", policy_type="System", policy_name="AdministratorAccess", role_name="auditor")
+
+
 def test_a_system_policy_cannot_be_changed(ram: Call) -> None:
     """The account has no policy of that name."""
     with refused("EntityNotExist.Policy", 404):
