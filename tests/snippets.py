@@ -16,7 +16,6 @@ NOT_PAGES = {".venv", "build", "node_modules", ".git", "link_peer.egg-info"}
 DEPLOYED = str(ROOT / "tests/functional/cli/deployed.yaml")
 SESSIONS = {
     "README.md": DEPLOYED,
-    "deploy/README.md": "shop",
     "docs/approval.md": "shop",
     "docs/deploy.md": DEPLOYED,
     "docs/local.md": "cross-account",

@@ -1,4 +1,4 @@
-"""What `link-peer setup` creates, as values that the templates' tests compare with what the templates create."""
+"""What `link-peer setup` creates, as values that the tests of deploy/terraform compare with what it creates."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TOGETHER = f"""{ALONE}
 """Policies of a deployment without other accounts, and with two, one of which has a queue of its own."""
 
 NOT_IN_TEMPLATES = {"user", "action policy"}
-"""The records of the alert centre, which are of the account and have no type in ROS."""
+"""The records of the alert centre, which are of the account; the provider has no resource for them."""
 
 States = dict[tuple[str, str], Any]
 """Kind and name of a resource to its state, in the words of `setup`."""

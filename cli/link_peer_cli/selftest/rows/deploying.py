@@ -244,30 +244,13 @@ section.by_hand(
     cleanup="`s remove -t deploy/fc2/s.yaml -y`",
 )
 section.by_hand(
-    116,
-    why="creates a stack",
-    assumed="ROS accepts the template: `Fn::ListMerge` with `Fn::If`, `Fn::Jq` on text from `Fn::Sub`, `Count` by `Fn::Length`, an empty CommaDelimitedList",
-    depends="deploy/ros/link-peer.yaml",
-    test='`aliyun ros ValidateTemplate --RegionId cn-qingdao --TemplateBody "$(cat deploy/ros/link-peer.yaml)"`; PreviewStack with and without PeerRoleArns and BoundQueues',
-    expected="valid; the policies equal those of `setup`",
-)
-section.by_hand(
-    117,
-    why="creates a stack",
-    assumed="`ALIYUN::SLS::Index` takes an empty `Delimiter` as no tokens",
-    depends="searches for ids and ARNs in the audit log",
-    test="create the stack; `link-peer setup --dry-run`",
-    expected="`index decisions` is not among the changes",
-    cleanup="delete the stack",
-)
-section.by_hand(
     118,
-    why="creates a stack",
+    why="creates resources by Terraform",
     assumed="The event target `acs.fc.function` accepts a function of FC 3.0 without `serviceName`, with an alias as `Qualifier`",
-    depends="`EventRules`, `event_rules`",
+    depends="`event_rules` of deploy/terraform",
     test="set it and tag an instance; `link-peer audit`",
     expected="a record",
-    cleanup="delete the stack",
+    cleanup="unset it",
 )
 section.by_hand(
     119,

@@ -194,7 +194,7 @@ def tag_service_event(bench: Bench) -> Seen:
 @section.row(
     40,
     assumed="fc3 can create triggers for Alibaba Cloud events, with ApiCall patterns on `data.eventName`",
-    depends="`s deploy`; the fallback is deploy/ros or deploy/terraform",
+    depends="`s deploy`; the fallback is deploy/terraform",
     test="`s deploy -y`; `aliyun eventbridge ListRules --EventBusName default`",
     expected="two rules whose targets are auto_link: one on StateChange, one on `data.eventName`",
     cleanup="none",
