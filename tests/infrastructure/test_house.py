@@ -98,6 +98,7 @@ def test_ci_runs_everything_on_every_supported_python() -> None:
         "test-wheel",
         "test-package",
         "test-deploy",
+        "test-ros",
         "test-terraform",
         "test-browser",
     ]
