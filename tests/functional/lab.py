@@ -56,7 +56,7 @@ class Lab:
         self.policy()
         keys = cloud.identity.accounts[HOME]
         for name, value in {
-            "LINK_PEER_CLOUD": "http://127.0.0.1:1",
+            "LINK_PEER_CLOUD": "http://192.0.2.1:1",
             "LINK_PEER_POLICY": str(self.policy_path),
             "LINK_PEER_REGION": REGION,
             "LINK_PEER_AUDIT_PROJECT": cloud.world.audit_project,

@@ -42,6 +42,17 @@ def test_any_layout_of_blocks_is_understood(text: str) -> None:
     assert list(policy.accounts) == ["1000000000000001", NEW]
 
 
+@pytest.mark.parametrize("last", ["", "deployment: a\n"])
+def test_the_ends_of_lines_stay_as_they_are(last: str) -> None:
+    """Those of Windows, and none at the end of the file."""
+    first = "" if last else "deployment: a\n"
+    text = f"{first}accounts:\n{HOME_LINE}{last}"
+    new = with_entry(text, ADDED)
+    assert new == f"{text.removesuffix(last)}{ADDED}{last}"
+    assert with_entry(text.replace("\n", "\r\n"), ADDED) == new.replace("\n", "\r\n")
+    assert with_entry(text.removesuffix("\n"), ADDED) == new.removesuffix("\n")
+
+
 @pytest.mark.parametrize("text", ['{accounts: {"1000000000000001": {name: a}}}', "accounts:\n", "deployment: a\n"])
 def test_other_layouts_are_left_to_the_person(text: str) -> None:
     """Nothing is guessed."""

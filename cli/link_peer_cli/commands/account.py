@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,10 +74,10 @@ def add(
         ranges or (known.ranges if known else ()),
     )
     policy = _with_account(env, uid, lines)
-    done = make_resources(peer.deployment, peer.resources(), f"account {uid}", talk=not as_json) if profile else []
-    home, problem = update_home(env, policy, talk=not as_json)
-    if write and known is None:
-        _write(env, lines)
+    with _with_lines(env, lines if write and known is None else "") as put:
+        done = make_resources(peer.deployment, peer.resources(), f"account {uid}", talk=not as_json) if profile else []
+        home, problem = update_home(env, policy, talk=not as_json)
+        put()
     if as_json:
         print_json(
             {
@@ -138,15 +140,19 @@ def _with_account(env: Environment, uid: str, lines: str) -> Policy:
     return msgspec.structs.replace(env.policy, accounts={**env.policy.accounts, uid: added})
 
 
-def _write(env: Environment, lines: str) -> None:
+def _with_lines(env: Environment, lines: str) -> contextlib.AbstractContextManager[Callable[[], None]]:
+    """The policy file with these lines, as `replacing` yields it: no role is made if it cannot be written."""
     from link_peer.inbound.policy_file import parse
 
+    from link_peer_cli.io.files import replacing
     from link_peer_cli.io.policy_text import with_entry
 
+    if not lines:
+        return contextlib.nullcontext(lambda: None)
     path = Path(env.settings.policy_path)
-    text = with_entry(path.read_text(encoding="utf-8"), lines)
+    text = with_entry(path.read_bytes().decode(), lines)  # with its line ends as they are
     parse(text, path.name)  # so that an invalid file is never written
-    path.write_text(text, encoding="utf-8")
+    return replacing(str(path), text.encode())
 
 
 def _explain(env: Environment, peer: Peer, lines: str, *, made: bool, written: bool, listed: bool) -> None:

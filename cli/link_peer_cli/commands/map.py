@@ -45,8 +45,11 @@ def draw_map(
     from link_peer_cli.clients.whatif.delivery import suppose
     from link_peer_cli.inventory.reading import view_of
     from link_peer_cli.io.environment import load_environment
+    from link_peer_cli.io.files import require_writable
 
     form = _form(form, output)
+    if output:
+        require_writable(output)
     env = load_environment(reading=True)
     delivery, cloud, _ = suppose(env, "map")
     view = view_of(delivery, cloud)
@@ -112,15 +115,12 @@ def _document(env: Environment, view: View, names: dict[str, str]) -> tuple[dict
 
 
 def _write(text: str, output: str) -> None:
-    from link_peer.domain.errors import BadInput
+    from link_peer_cli.io.files import write
 
     if not output:
         print(text, end="")
         return
-    try:
-        Path(output).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise BadInput("--output", f"{output}: {error.strerror}") from None
+    write(output, text.encode())
 
 
 def _arrows(env: Environment, view: View) -> list[Arrow]:

@@ -62,6 +62,7 @@ def selftest(
 
     from link_peer_cli.clients.sdks import Sdks
     from link_peer_cli.io.environment import bare_environment
+    from link_peer_cli.io.files import require_writable
     from link_peer_cli.selftest.bench import Bench, Options
     from link_peer_cli.selftest.journal import Journal
 
@@ -81,6 +82,8 @@ def selftest(
     if not yes:
         _show_plan(bench, rows, arn, as_json)
         return
+    if report:
+        require_writable(str(report))
     results, left, interrupted = _run(bench, rows, as_json)
     raise typer.Exit(_finish(bench, results, left, interrupted, report, as_json))
 
@@ -205,12 +208,13 @@ def _finish(
     """Write and print the report."""
     import json
 
+    from link_peer_cli.io.files import write
     from link_peer_cli.selftest.model import Verdict
     from link_peer_cli.selftest.run import report
 
     made = report(bench, results)
     if path:
-        path.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write(str(path), (json.dumps(made, indent=1, ensure_ascii=False) + "\n").encode())
     if as_json:
         print_json({**made, "left": list(left), "interrupted": interrupted})
     else:

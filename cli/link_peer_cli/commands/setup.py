@@ -58,7 +58,7 @@ def setup(
     ask = sys.stdin.isatty() and not (yes or as_json)
     deployment = _deployment(region, prefix, notify, action_policy, ask)
     out, talk = console(), _Talk(as_json)
-    require_home(deployment)
+    require_home(deployment, talk.wait)
     require_names(deployment)
     if remove:
         _remove(deployment, out, talk, dry_run=dry_run, with_logs=with_logs, force=force, yes=yes, ask=ask)
@@ -108,9 +108,10 @@ class _Talk:
 
     def wait(self, seconds: float, problem: Transient) -> None:
         """Say that a wait begins, and why."""
-        if not self.as_json and seconds >= 4:
-            text = f"waiting {seconds:.0f} s: {problem}"
-            console(stderr=True).print(f"[dim]{escape(text)}[/dim]", soft_wrap=True)
+        from link_peer_cli.setup.engine import say_wait
+
+        if not self.as_json:
+            say_wait(seconds, problem)
 
     def line(self, out: Console, text: str) -> None:
         """Print a line for people."""

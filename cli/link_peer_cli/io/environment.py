@@ -15,6 +15,7 @@ from link_peer.runtime.clock import Clock
 from link_peer.runtime.settings import Credentials, Settings
 
 from link_peer_cli.access import keys
+from link_peer_cli.access.endpoints import require_listening
 from link_peer_cli.access.roles import HomeKeys
 from link_peer_cli.io.console import console
 from link_peer_cli.names import DEFAULT_PREFIX, Names
@@ -58,7 +59,9 @@ class NoticeClock:
     def sleep(self, seconds: float) -> None:
         """Wait, with a notice on stderr if it takes long."""
         if seconds >= LONG_WAIT_SECONDS:
-            console(stderr=True).print(f"[dim]the API is throttling calls: retrying in {seconds:.0f} seconds[/dim]")
+            console(stderr=True).print(
+                f"[dim]the API throttles calls, or does not answer: retrying in {seconds:.0f} seconds[/dim]"
+            )
         self._clock.sleep(seconds)
 
 
@@ -121,6 +124,7 @@ def settings_in_use(*, without_keys: bool = False) -> tuple[Settings, Policy, Ca
             missing.append(str(error))
     if missing:
         raise LinkPeerError("\n".join(missing))
+    require_listening(env)
     mine = own()
     env["ALIBABA_CLOUD_ACCESS_KEY_ID"], env["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "-", "-"  # those of `mine` are put in
     return msgspec.structs.replace(settings_module.load(env=env), credentials=mine), policy, own
@@ -143,6 +147,7 @@ def bare_environment() -> tuple[Settings, Clock]:
         missing.append(str(error))
     if missing:
         raise LinkPeerError("\n".join(missing))
+    require_listening(env)
     env["ALIBABA_CLOUD_ACCESS_KEY_ID"], env["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "-", "-"  # those of `mine` are put in
     settings = msgspec.structs.replace(settings_module.load(env=env), credentials=mine)
     return settings, NoticeClock(compose.clock_for_functions())

@@ -21,7 +21,7 @@ def entry(uid: str, name: str, role: str, external_id: str, queue: str, ranges: 
 
 
 def with_entry(text: str, added: str) -> str:
-    """A policy file's text with an entry (as `entry` makes it) as the last of its accounts.
+    """A policy file's text with an entry (as `entry` makes it) as the last of its accounts, with the file's own line ends.
 
     Raises LinkPeerError if the accounts are not written in block style, one below the other.
     """
@@ -35,11 +35,12 @@ def with_entry(text: str, added: str) -> str:
     after = _last_line(accounts.value[-1][1]) + 1
     while after < len(lines) and _belongs(lines[after], column):
         after += 1
-    if lines and not lines[after - 1].endswith("\n"):
-        lines[after - 1] += "\n"
+    end = "\r\n" if "\r\n" in text else "\n"
     indent = " " * (column - 2)
-    moved = "".join(f"{indent}{line}\n" if column >= 2 else f"{line[2 - column :]}\n" for line in added.splitlines())
-    return "".join([*lines[:after], moved, *lines[after:]])
+    moved = end.join(f"{indent}{line}" if column >= 2 else line[2 - column :] for line in added.splitlines())
+    if lines[after - 1].endswith("\n"):
+        return "".join([*lines[:after], moved, end, *lines[after:]])
+    return "".join([*lines, end, moved])  # nor does the file's last line end
 
 
 def _accounts(text: str) -> yaml.MappingNode | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,6 +20,7 @@ from link_peer.runtime.audit import clean
 from link_peer_cli.clients.whatif.input import Input
 from link_peer_cli.clients.whatif.writes import Uid, Write
 from link_peer_cli.io.environment import Environment
+from link_peer_cli.io.files import write
 
 OLDEST_SECONDS = 86_400
 CLOCKS_DIFFER = 300  # seconds
@@ -76,26 +76,13 @@ def require_replaceable(path: str) -> None:
 
 
 def save(path: str, env: Environment, what: Input, changes: Sequence[Write]) -> None:
-    """Write a plan, for its owner alone, in one step: the file is the old one or the new one, never half of it.
+    """Write a plan, for its owner alone, in one step.
 
-    Raises BadInput if it cannot be written, or would replace something else than a plan.
+    Raises BadInput if it would replace something else than a plan, LinkPeerError if it cannot be written.
     """
     require_replaceable(path)
     plan = SavedPlan(1, iso(env.clock.now()), deployment_of(env), what, tuple(changes))
-    text = msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n"
-    try:
-        handle, name = tempfile.mkstemp(dir=Path(path).parent, prefix=".link-peer-plan-")  # mode 0600
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
-    except OSError as error:
-        raise BadInput("--out", f"{path} cannot be written: {error.strerror}") from None
+    write(path, msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n", mode=0o600)
 
 
 def load(path: str) -> SavedPlan:

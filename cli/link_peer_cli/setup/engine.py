@@ -7,7 +7,9 @@ from typing import TypeVar
 
 from link_peer.domain.errors import LinkPeerError, Transient
 from link_peer.runtime.clock import Clock
+from rich.markup import escape
 
+from link_peer_cli.io.console import console
 from link_peer_cli.setup.resource import Action, Change, Resource, change_of
 
 T = TypeVar("T")
@@ -29,25 +31,29 @@ class Stopped(LinkPeerError):
         self.left = left
 
 
-def patiently(call: Callable[[], T], clock: Clock, wait: Wait | None = None) -> T:
+def say_wait(seconds: float, problem: Transient) -> None:
+    """Say on stderr that a wait begins, and why."""
+    console(stderr=True).print(f"[dim]{escape(f'waiting {seconds:.0f} s: {problem}')}[/dim]", soft_wrap=True)
+
+
+def patiently(call: Callable[[], T], clock: Clock, wait: Wait = say_wait) -> T:
     """The result of `call`, which is made again after each of the WAITS while it raises Transient. Raises the last one."""
     for seconds in WAITS:
         try:
             return call()
         except Transient as error:
-            if wait is not None:
-                wait(seconds, error)
+            wait(seconds, error)
             clock.sleep(seconds)
     return call()
 
 
-def plan(resources: Sequence[Resource], clock: Clock, wait: Wait | None = None) -> list[Change]:
+def plan(resources: Sequence[Resource], clock: Clock, wait: Wait = say_wait) -> list[Change]:
     """What it takes to bring the resources to their wanted state, in the order in which it must be done. Only reads."""
     return [patiently(lambda one=one: change_of(one), clock, wait) for one in resources]  # type: ignore[misc]
 
 
 def plan_removal(
-    resources: Sequence[Resource], clock: Clock, wait: Wait | None = None, *, with_logs: bool
+    resources: Sequence[Resource], clock: Clock, wait: Wait = say_wait, *, with_logs: bool
 ) -> list[Change]:
     """What of the resources is to be deleted, in the order in which it must be done. Only reads.
 
@@ -56,7 +62,7 @@ def plan_removal(
     return list(_removal(resources, clock, wait, with_logs))
 
 
-def _removal(resources: Sequence[Resource], clock: Clock, wait: Wait | None, with_logs: bool) -> Iterator[Change]:
+def _removal(resources: Sequence[Resource], clock: Clock, wait: Wait, with_logs: bool) -> Iterator[Change]:
     for resource in reversed(resources):
         current = patiently(resource.read, clock, wait)
         if current is None:
@@ -67,9 +73,7 @@ def _removal(resources: Sequence[Resource], clock: Clock, wait: Wait | None, wit
             yield Change(resource, Action.DELETE)
 
 
-def carry_out(
-    changes: Sequence[Change], clock: Clock, done: Callable[[Change], None], wait: Wait | None = None
-) -> None:
+def carry_out(changes: Sequence[Change], clock: Clock, done: Callable[[Change], None], wait: Wait = say_wait) -> None:
     """Carry out the changes in their order; `done` is called after each. Raises Stopped at the first that fails.
 
     Each attempt after the first reads the resource again and does what is left to do, so an answer that was lost does no

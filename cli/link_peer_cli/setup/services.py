@@ -11,7 +11,7 @@ from link_peer.domain.errors import CloudError, LinkPeerError, Transient
 
 from link_peer_cli.access.caller import caller
 from link_peer_cli.setup.alarms import Monitor
-from link_peer_cli.setup.engine import Wait, patiently
+from link_peer_cli.setup.engine import Wait, patiently, say_wait
 from link_peer_cli.setup.resource import Deployment
 from link_peer_cli.setup.roles import Ram
 from link_peer_cli.setup.sdk import log_call, queue_call
@@ -35,10 +35,10 @@ class Unusable(msgspec.Struct, frozen=True):
     advice: str
 
 
-def require_home(deployment: Deployment) -> None:
+def require_home(deployment: Deployment, wait: Wait = say_wait) -> None:
     """Raise LinkPeerError unless the keys belong to the policy's home account."""
     settings = deployment.settings
-    owner, arn = patiently(lambda: caller(settings, settings.credentials), deployment.clock)
+    owner, arn = patiently(lambda: caller(settings, settings.credentials), deployment.clock, wait)
     home = deployment.policy.home
     if owner != home:
         raise LinkPeerError(
@@ -47,7 +47,7 @@ def require_home(deployment: Deployment) -> None:
         )
 
 
-def unusable(deployment: Deployment, wait: Wait | None = None) -> Iterator[Unusable]:
+def unusable(deployment: Deployment, wait: Wait = say_wait) -> Iterator[Unusable]:
     """The services that refuse a harmless read."""
     for service in SERVICES:
         try:

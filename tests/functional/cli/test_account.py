@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shlex
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +147,43 @@ def test_a_range_that_is_none_is_refused_before_anything_is_made(lab: Lab, cli: 
     assert cli("account", "add", NEW, "--range", "somewhere", "--profile", "new") == 1
     assert "ranges" in cli.err
     assert roles(lab, NEW) == {}
+
+
+def test_a_policy_file_that_cannot_be_written_stops_it_before_anything_is_made(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read-only, or the disk is full. The file is whole, and nothing lies beside it."""
+    text, folder = lab.policy_path.read_text(), lab.policy_path.parent
+    before, given = sorted(folder.iterdir()), ("account", "add", NEW, "--profile", "new", "--write")
+    lab.policy_path.chmod(0o444)
+    assert cli(*given) == 1
+    assert cli.err == f"{lab.policy_path} cannot be written: it is read-only\n"
+    lab.policy_path.chmod(0o640)
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        assert cli(*given) == 1
+    assert cli.err == f"{lab.policy_path} cannot be written: No space left on device\n"
+    assert (lab.policy_path.read_text(), sorted(folder.iterdir()), roles(lab, NEW)) == (text, before, {})
+    assert cli(*given) == 0
+    assert stat.S_IMODE(lab.policy_path.stat().st_mode) == 0o640
+
+
+def test_roles_that_cannot_be_made_leave_the_policy_file_as_it_was(lab: Lab, cli: Cli) -> None:
+    """And nothing beside it. Where it is a link, the target gets the lines."""
+    text, target = lab.policy_path.read_bytes(), lab.policy_path.with_name("target.yaml")
+    lab.policy_path.rename(target)
+    lab.policy_path.symlink_to(target)
+    lab.fault(service="ram", action="CreateRole", code="NoPermission", status=403, times=1)
+    assert cli("account", "add", NEW, "--profile", "new", "--write") == 1
+    assert target.read_bytes() == text
+    assert not [path for path in target.parent.iterdir() if path.name.startswith(".link-peer")]
+    assert cli("account", "add", NEW, "--profile", "new", "--write") == 0
+    assert lab.policy_path.is_symlink()
+    assert NEW in policy_file.load(target).accounts
 
 
 # list

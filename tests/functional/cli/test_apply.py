@@ -309,7 +309,7 @@ def test_a_plan_is_a_file_of_its_owner(lab: Lab, cli: Cli, file: str) -> None:
 def test_a_plan_that_cannot_be_written_leaves_the_old_one(
     lab: Lab, cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit code 2, and nothing else is left in the folder."""
+    """Exit code 1, and nothing else is left in the folder."""
     instance, _, _ = asking(lab)
     assert cli("plan", instance.id, "--out", file) == 0
     before = Path(file).read_bytes()
@@ -318,7 +318,7 @@ def test_a_plan_that_cannot_be_written_leaves_the_old_one(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    assert cli("plan", instance.id, "--out", file) == 2
+    assert cli("plan", instance.id, "--out", file) == 1
     assert "cannot be written: No space left on device" in cli.err
     assert Path(file).read_bytes() == before
     assert not [name for name in os.listdir(Path(file).parent) if name.startswith(".")]

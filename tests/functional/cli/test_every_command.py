@@ -6,16 +6,19 @@ import json
 import os
 import re
 import shlex
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+import yaml
 from alibabacloud_credentials.utils import auth_constant, auth_util
 from link_peer_cli.main import app
 
 from tests.functional.command import Cli
+from tests.functional.lab import POLICY
 
 WITHOUT_SETTINGS = {"demo", "local", "package", "version"}
 """The commands that need no account, policy or keys. The first three are not run here: they take long."""
@@ -45,6 +48,11 @@ MORE = {
     "verify": "--from i-1 --to i-2",
 }
 """What a command needs besides."""
+EXPORTED = {
+    "LINK_PEER_REGION": "cn-qingdao",
+    "ALIBABA_CLOUD_ACCESS_KEY_ID": "key",
+    "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "secret",
+}
 HOSTILE = ["", "\x00\x1b[31m\n", '\' OR "*" ~:@,%s{}[bold]', "中文" * 500, "sg-1@sg-2@", "-9999999999999999999"]
 
 
@@ -127,6 +135,22 @@ def test_without_settings_everything_that_is_missing_is_said(cli: Cli, name: str
     assert name == "selftest" or any(line.startswith("the policy file policy.yaml cannot be read") for line in said)
     assert name == "account add" or any(line.startswith("there is no access key: ") for line in said)
     assert cli.out == ""
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_an_address_where_nothing_listens_is_named_at_once(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What was exported for a local cloud that has ended: no call is made, and none is repeated."""
+    Path("policy.yaml").write_text(yaml.safe_dump(POLICY))
+    with socket.socket() as bound:  # and does not listen, so that nobody else does
+        bound.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        for variable, value in {**EXPORTED, "LINK_PEER_CLOUD": address}.items():
+            monkeypatch.setenv(variable, value)
+        assert cli(*valid(name)) == 1
+    assert cli.err.startswith(f"LINK_PEER_CLOUD points to {address}, where nothing listens: unset it")
+    assert (cli.err.count("\n"), cli.out) == (1, "")
 
 
 @pytest.mark.parametrize("name", RUN)

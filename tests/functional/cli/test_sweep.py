@@ -154,7 +154,7 @@ def test_a_long_wait_is_announced(lab: Lab, cli: Cli, options: list[str]) -> Non
     """A throttled call waits up to a minute: without a notice the command would seem to hang."""
     lab.fault(service="ecs", action="DescribeInstances", kind="throttle")
     assert cli("sweep", *options) == 0
-    assert "throttling calls: retrying in" in cli.err
+    assert "throttles calls, or does not answer: retrying in" in cli.err
 
 
 def test_removals_in_an_empty_account_need_believe_empty(lab: Lab, cli: Cli) -> None:
