@@ -98,7 +98,7 @@ class LocalCloud:
         self.mns = MnsBackend(self.clock, region)
         self.cms = CmsBackend()
         self.inactive: set[str] = set()  # services that the accounts have not activated
-        self.events = EventBridge(self.clock, region)
+        self.events = EventBridge(self.clock, region, self.identity)
         self.fc = FcBackend(self.clock, region, InProcessRuntime(self.clock), role_keys(self.identity, self.clock))
         self.ecs.permitted = self.identity.permitted
         self.fc.tasks.knobs = self.knobs

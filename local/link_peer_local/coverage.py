@@ -13,6 +13,7 @@ from link_peer_local.actiontrail.backend import ACTIONS as ACTIONTRAIL
 from link_peer_local.cms.backend import OPERATIONS as CMS
 from link_peer_local.core import real_api
 from link_peer_local.ecs.actions import ACTIONS as ECS
+from link_peer_local.eventbridge.linked_roles import ACTIONS as LINKED_ROLES
 from link_peer_local.eventbridge.rules import RULE_ACTIONS
 from link_peer_local.eventbridge.traces import TRACE_ACTIONS
 from link_peer_local.fc.control import ACTIONS as FC_CONTROL
@@ -26,7 +27,7 @@ OFFERED: dict[str, frozenset[str]] = {
     "actiontrail": frozenset(ACTIONTRAIL),
     "cms": frozenset(CMS),
     "ecs": frozenset(ECS),
-    "eventbridge": frozenset({"ListEventBuses", "PutEvents"}) | RULE_ACTIONS | TRACE_ACTIONS,
+    "eventbridge": frozenset({"ListEventBuses", "PutEvents"}) | RULE_ACTIONS | TRACE_ACTIONS | LINKED_ROLES,
     "fc": frozenset(
         {
             *("GetAsyncTask", "GetFunction", "GetStatefulAsyncInvocation", "InvokeFunction", "ListAsyncTasks"),

@@ -3,8 +3,8 @@
 Queues, log, service and roles have the names that a deployment with the prefix `link-peer` has; a file may name others.
 The roles are those of deploy/, unless the file lists `roles` of its own:
 `{account, name, trusted, external_id, allowed_actions}`, where `trusted` are ARNs and service names, and no
-`allowed_actions` means all. With `bare: true`, there are no roles, queues or logs at all: what `link-peer setup` starts
-from. `inactive` lists services that the accounts have not activated.
+`allowed_actions` means all. The home account has EventBridge's service-linked roles. With `bare: true`, there are no
+roles, queues or logs at all: what `link-peer setup` starts from. `inactive` lists services that the accounts have not activated.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from link_peer_local.core.names import World
 from link_peer_local.core.principals import Role, trust_text
 from link_peer_local.core.project import ROOT
 from link_peer_local.ecs.state import Group
+from link_peer_local.eventbridge import linked_roles
 from link_peer_local.ram.documents import READER, RoleFiles, home_roles, peer_roles, render
 
 WORLDS = Path(__file__).parent / "worlds"
@@ -118,6 +119,7 @@ class _Loader:
         cloud.knobs.change(text.get("knobs") or {})
         cloud.inactive.update(self._inactive())
         if not world.bare:
+            linked_roles.create(cloud.identity, world.home, cloud.clock.now())
             if "roles" in text:
                 self._listed_roles()
             else:

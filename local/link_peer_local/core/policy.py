@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from link_peer_local.core.json_text import loads
 
-KNOWN_KEYS = ("ecs:SecurityGroupSourceCidrIps", "sts:ExternalId")
+KNOWN_KEYS = ("ecs:SecurityGroupSourceCidrIps", "ram:ServiceName", "sts:ExternalId")
 KNOWN_PREFIXES = ("acs:RequestTag/",)
 """Condition keys that the local services fill in for the calls that have them."""
 

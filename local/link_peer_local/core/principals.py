@@ -61,6 +61,7 @@ class Role(Struct):
     created: float = 0
     updated: float = 0
     attached: Attached = field(default_factory=dict)
+    linked_to: str = ""  # the service of a service-linked role
 
     @property
     def arn(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request
 from link_peer_local.core.policy import Access
+from link_peer_local.eventbridge import linked_roles
 
 
 def access(request: Request, region: str, account: str) -> Access:
@@ -17,6 +18,11 @@ def access(request: Request, region: str, account: str) -> Access:
 
 def called(action: str, params: Mapping[str, str], region: str, account: str) -> Access:
     """What a caller of `account` asks for with an RPC call."""
+    if action == "CreateServiceLinkedRoleForProduct":
+        service = linked_roles.SERVICES.get(params.get("ProductName", ""), "")
+        return Access("ram:CreateServiceLinkedRole", context={"ram:ServiceName": [service]})
+    if action in linked_roles.ACTIONS:
+        return Access(f"eventbridge:{action}")
     if "EventStreaming" in action:
         resource = f"eventstreaming/{params.get('EventStreamingName') or '*'}"
     else:

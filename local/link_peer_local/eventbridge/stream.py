@@ -89,12 +89,20 @@ class _Batch(Struct):
 class QueueStream:
     """Delivers the messages of one queue to one function, in `settings.tasks` tasks of one batch each.
 
-    `step` and `drain` work in the caller's thread; after `start` threads do it. Knobs: delays between attempts are
+    It receives only while `allowed`: the account has the service-linked roles. `step` and `drain` work in the caller's thread; after `start` threads do it. Knobs: delays between attempts are
     multiplied by `retry_scale`, and attempts end after `max_retries` (None: the strategy's own number).
     """
 
     def __init__(
-        self, clock: Clock, mns: MnsBackend, account: str, region: str, settings: Settings, invoke: Invoke, timeout: int
+        self,
+        clock: Clock,
+        mns: MnsBackend,
+        account: str,
+        region: str,
+        settings: Settings,
+        invoke: Invoke,
+        timeout: int,
+        allowed: Callable[[], bool],
     ) -> None:
         self._clock = clock
         self._mns = mns
@@ -102,6 +110,7 @@ class QueueStream:
         self._region = region
         self._invoke = invoke
         self._hidden = timeout + _GRACE
+        self._allowed = allowed
         self.settings = settings
         self.retry_scale = 1.0
         self.max_retries: int | None = 5
@@ -119,6 +128,8 @@ class QueueStream:
 
     def idle(self) -> bool:
         """Whether no message can be received, now or after its delay, and no batch is in progress."""
+        if not self._allowed():
+            return True
         try:
             depth = self._mns.depth(self._account, self.settings.queue)
             waiting = depth.active + depth.delayed
@@ -212,6 +223,8 @@ class QueueStream:
         return batch if batch and batch.events else None
 
     def _receive(self, count: int) -> list[Message]:
+        if not self._allowed():
+            return []
         try:
             return self._mns.receive(self._account, self.settings.queue, count, self._hidden)
         except ApiError as refusal:

@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from link_peer_local.core.knobs import Knobs
 from link_peer_local.core.names import World
 from link_peer_local.core.project import ROOT
 from link_peer_local.eventbridge.backend import EventBridge
+from link_peer_local.eventbridge.linked_roles import SEND_TO_FC, SEND_TO_MNS
 from link_peer_local.eventbridge.stream import QueueStream, Settings, queue_of
 from link_peer_local.fc.backend import FcBackend
 from link_peer_local.fc.credentials import role_keys
@@ -186,7 +188,8 @@ def _stream(cloud: Cloud, account: str, trigger: Trigger, function: Function) ->
         return result.error_type if result else ""
 
     settings = Settings.of(trigger.name, trigger.config)
-    return QueueStream(cloud.clock, cloud.mns, account, cloud.region, settings, invoke, function.timeout)
+    allowed = partial(cloud.events.linked, account, SEND_TO_MNS, SEND_TO_FC)
+    return QueueStream(cloud.clock, cloud.mns, account, cloud.region, settings, invoke, function.timeout, allowed)
 
 
 def _wake_up(streams: list[QueueStream]) -> Callable[..., None]:

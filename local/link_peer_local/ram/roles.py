@@ -31,7 +31,7 @@ def create_role(call: Call) -> Answer:
 def get_role(call: Call) -> Answer:
     """One role."""
     role = call.role()
-    return {"Role": {**shown_role(role), "IsServiceLinkedRole": False}}
+    return {"Role": {**shown_role(role), "IsServiceLinkedRole": bool(role.linked_to)}}
 
 
 def update_role(call: Call) -> Answer:
@@ -51,6 +51,8 @@ def update_role(call: Call) -> Answer:
 def delete_role(call: Call) -> Answer:
     """Delete a role that nothing is attached to."""
     role = call.role()
+    if role.linked_to:  # its service's console does, or DeleteServiceLinkedRole; the code is assumed
+        raise ApiError("InvalidOperation.ServiceLinkedRole", 403, "A service-linked role cannot be deleted directly.")
     if role.attached:
         message = "The role CAN NOT has any attached policy while deleting the role."
         raise ApiError("DeleteConflict.Role.Policy", 409, message)

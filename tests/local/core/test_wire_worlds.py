@@ -166,7 +166,7 @@ def test_an_unknown_world_is_an_error() -> None:
 
 
 def test_a_world_may_list_roles_of_its_own(tmp_path: Path) -> None:
-    """Then it has those and no others: `trusted` are ARNs or services, and no `allowed_actions` means all."""
+    """Then it has those and no others but service-linked ones: `trusted` are ARNs or services, and no `allowed_actions` means all."""
     text = yaml.safe_load((world.WORLDS / "two-accounts.yaml").read_text(encoding="utf-8"))
     text["roles"] = [
         {"account": HOME, "name": "fn", "trusted": ["fc.aliyuncs.com"], "allowed_actions": ["ecs:Describe*"]},
@@ -177,7 +177,7 @@ def test_a_world_may_list_roles_of_its_own(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(text), encoding="utf-8")
     cloud = LocalCloud(VirtualClock())
     world.load(cloud, path)
-    function, enter, nobody = cloud.identity.roles.values()
+    function, enter, nobody = (role for role in cloud.identity.roles.values() if not role.linked_to)
     assert (function.name, enter.name, nobody.name) == ("fn", "enter", "nobody")
     assert function.trusts(frozenset({"fc.aliyuncs.com"}))
     assert not function.trusts(frozenset({f"acs:ram::{HOME}:root"}))

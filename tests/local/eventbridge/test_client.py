@@ -14,6 +14,7 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.identity import Caller
+from link_peer_local.eventbridge import linked_roles
 from pytest_mock import MockerFixture
 
 HOME = "1000000000000001"
@@ -29,6 +30,7 @@ class Setup:
         self.events = cloud.events
         self.taken: list[dict[str, Any]] = []
         account = cloud.identity.add_account(HOME, "a@example.com")
+        linked_roles.create(cloud.identity, HOME, 0)
         self.client = Client(
             Config(
                 access_key_id=account.access_key_id,
@@ -172,11 +174,11 @@ def test_delivery_is_at_least_once(setup: Setup) -> None:
     assert [event["id"] for event in setup.taken] == ["e-1", "e-1"]
 
 
-def test_a_bus_has_at_most_50_rules(setup: Setup) -> None:
-    """The 51st is refused."""
-    for number in range(49):
+def test_the_default_bus_has_at_most_10_rules(setup: Setup) -> None:
+    """The 11th is refused."""
+    for number in range(9):
         setup.events.add_rule(HOME, f"r{number}", "{}", setup.taken.append)
-    with pytest.raises(ValueError, match="50"):
+    with pytest.raises(ValueError, match="10"):
         setup.events.add_rule(HOME, "one more", "{}", setup.taken.append)
 
 

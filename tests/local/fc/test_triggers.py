@@ -15,6 +15,7 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import Clock, SystemClock, VirtualClock
 from link_peer_local.core.names import World
 from link_peer_local.core.principals import Role, trust_text
+from link_peer_local.eventbridge import linked_roles
 from link_peer_local.fc.manifest import Function, Manifest, Trigger, load
 from link_peer_local.fc.runtime import InProcessRuntime
 from link_peer_local.fc.triggers import Triggers, deploy, install
@@ -64,6 +65,7 @@ class Setup:
         self.clock = clock or VirtualClock()
         self.cloud = LocalCloud(self.clock)
         self.cloud.identity.add_account(HOME, "a@example.com")
+        linked_roles.create(self.cloud.identity, HOME, 0)
         self.cloud.identity.add_role(Role(HOME, "link-peer-fc", trust_text(["fc.aliyuncs.com"])))
         self.mns = self.cloud.mns
         for queue in (QUEUE, DEAD_LETTERS, *more_queues):
@@ -358,6 +360,17 @@ def test_without_its_queue_a_stream_waits(tmp_path: Path) -> None:
     assert setup.seen() == []
     setup.mns.create_queue(HOME, QUEUE)
     setup.mns.send(HOME, QUEUE, "a")
+    assert len(setup.seen()) == 1
+
+
+def test_without_its_service_linked_role_a_stream_waits(tmp_path: Path) -> None:
+    """It delivers once the role has been created."""
+    setup = Setup(tmp_path)
+    role = f"acs:ram::{HOME}:role/{linked_roles.SEND_TO_MNS}"
+    del setup.cloud.identity.roles[role]
+    setup.mns.send(HOME, QUEUE, "a")
+    assert setup.seen() == []
+    linked_roles.create(setup.cloud.identity, HOME, 0, linked_roles.SEND_TO_MNS)
     assert len(setup.seen()) == 1
 
 
