@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from link_peer_local.core.project import ROOT
-from link_peer_local.ram.documents import RoleFiles, peer_roles, render
+from link_peer_local.ram.documents import RoleFiles, compact, peer_roles, render
 
 from link_peer_cli.setup.resource import Deployment, Resource
-from link_peer_cli.setup.roles import NO_ROLE, Ram, RamPolicy, RamRole
+from link_peer_cli.setup.roles import NO_ROLE, Ram, of_roles
 from link_peer_cli.setup.sdk import unless
 
 TEMPLATE = "peer-account.yaml"
@@ -34,11 +34,7 @@ class Peer:
 
     def resources(self) -> list[Resource]:
         """The policies and the two roles, in the order of creation."""
-        ram, roles = Ram(self.deployment), peer_roles(self.role)
-        policies = [
-            RamPolicy(ram, name, self._document(file)) for role in roles for name, file in role.policies.items()
-        ]
-        return [*policies, *(RamRole(ram, role, self._document(role.trust)) for role in roles)]
+        return of_roles(Ram(self.deployment), peer_roles(self.role), self._document)
 
     def commands(self) -> list[str]:
         """The `aliyun` commands that make the roles, one by one."""
@@ -77,12 +73,11 @@ class Peer:
         return [shlex.join(["aliyun", "ram", *words]) for words in made]
 
     def _text(self, file: str) -> str:
-        return json.dumps(self._document(file))
+        return compact(self._document(file))
 
     def _document(self, file: str) -> dict[str, Any]:
         deployment = self.deployment
         values = {
-            "LINK_PEER_REGION": deployment.settings.region,
             "LINK_PEER_PREFIX": deployment.names.prefix,
             "HOME_ACCOUNT": deployment.policy.home,
             "DEPLOYMENT": deployment.policy.deployment,

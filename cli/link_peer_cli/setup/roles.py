@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from link_peer.alicloud.sdk import call, client_config
-from link_peer_local.ram.documents import RoleFiles, home_roles, render
+from link_peer_local.ram.documents import RoleFiles, compact, home_roles, render, split
 
 from link_peer_cli.setup.resource import Deployment, Resource, State
 from link_peer_cli.setup.sdk import unless
@@ -24,16 +25,22 @@ def resources(deployment: Deployment) -> list[Resource]:
     """The policies of the home account's roles, and the roles."""
     ram = Ram(deployment)
     values = {
-        "LINK_PEER_REGION": deployment.settings.region,
         "LINK_PEER_PREFIX": deployment.names.prefix,
         "HOME_ACCOUNT": deployment.policy.home,
         "DEPLOYMENT": deployment.policy.deployment,
     }
     peers = [account.role for _, account in sorted(deployment.policy.accounts.items()) if account.role]
-    roles = home_roles(deployment.names.prefix)
+    return of_roles(ram, home_roles(deployment.names.prefix), lambda file: render(file, values, peers))
+
+
+def of_roles(ram: Ram, roles: Sequence[RoleFiles], rendered: Callable[[str], dict[str, Any]]) -> list[Resource]:
+    """The policies of the roles, each once, and the roles. `rendered` is a file with its placeholders filled in."""
     files = {name: file for role in roles for name, file in role.policies.items()}
-    policies = [RamPolicy(ram, name, render(file, values, peers)) for name, file in files.items()]
-    return [*policies, *(RamRole(ram, role, render(role.trust, values)) for role in roles)]
+    policies = {name: RamPolicy(ram, name, split(rendered(file))) for name, file in files.items()}
+    return [
+        *policies.values(),
+        *(RamRole(ram, role, [policies[name] for name in role.policies], rendered(role.trust)) for role in roles),
+    ]
 
 
 class Ram:
@@ -58,62 +65,109 @@ class Ram:
 
         return models
 
+    def detach(self, policy: str, kind: str, role: str) -> None:
+        """Take a Custom or System policy from a role. It is no error if it has it no more."""
+        request = self.models.DetachPolicyFromRoleRequest(policy_name=policy, policy_type=kind, role_name=role)
+        unless({NO_ROLE, NO_POLICY, NOT_ATTACHED}, lambda: self.client.detach_policy_from_role(request))
+
 
 class RamPolicy(Resource):
-    """A custom policy: its default version is the wanted document."""
+    """A custom policy: its default version is the wanted document. A document that is too long for one policy is in several,
+    of which the second has -2 after its name, and so on."""
 
     kind = "policy"
 
-    def __init__(self, ram: Ram, name: str, document: Mapping[str, Any]) -> None:
+    def __init__(self, ram: Ram, name: str, documents: Sequence[Mapping[str, Any]]) -> None:
         self._ram = ram
         self.name = name
-        self._document = document
+        self.documents = list(documents)
+
+    @property
+    def parts(self) -> list[str]:
+        """The names of the policies that hold it."""
+        return [self._part(number) for number, _ in enumerate(self.documents, 1)]
 
     @property
     def wanted(self) -> State:
-        """Its document."""
-        return {"document": self._document}
+        """Its documents."""
+        return {"document": self.documents}
 
     def read(self) -> State | None:
-        """The document of its default version."""
-        request = self._ram.models.GetPolicyRequest(policy_name=self.name, policy_type="Custom")
-        found = unless({NO_POLICY}, lambda: self._ram.client.get_policy(request))
-        return found and {"document": _json(found.body.default_policy_version.policy_document)}
+        """The documents of the default versions."""
+        found = list(self._standing())
+        return {"document": found} if found else None
 
     def create(self) -> None:
         """Create it with one version."""
-        request = self._ram.models.CreatePolicyRequest(
-            policy_name=self.name, policy_document=json.dumps(self._document), description="link-peer"
-        )
-        call(lambda: self._ram.client.create_policy(request))
+        for name, document in zip(self.parts, self.documents, strict=True):
+            self._put(name, document)
 
     def update(self) -> None:
-        """Make a new default version. When there is no room for it, the oldest of the others is deleted first."""
-        versions = self._versions()
-        if len(versions) >= VERSIONS:
-            self._delete_version(min(v for v in versions if not versions[v]))
-        request = self._ram.models.CreatePolicyVersionRequest(
-            policy_name=self.name, policy_document=json.dumps(self._document), set_as_default=True
-        )
-        call(lambda: self._ram.client.create_policy_version(request))
+        """Make a new default version of what differs, and delete the policies that are needed no more."""
+        self.create()
+        for number in range(len(self.documents) + 1, len(list(self._standing())) + 1):
+            self._detach(self._part(number))
+            self._delete(self._part(number))
 
     def delete(self) -> None:
         """Delete it with all its versions; it must not be attached any more."""
-        for number, default in sorted(self._versions().items()):
+        for number in range(max(len(self.documents), len(list(self._standing()))), 0, -1):
+            self._delete(self._part(number))
+
+    def _part(self, number: int) -> str:
+        return self.name if number == 1 else f"{self.name}-{number}"
+
+    def _standing(self) -> Iterator[Any]:
+        """The documents of the policy and of those numbered after it."""
+        for number in itertools.count(1):
+            if (document := self._document(self._part(number))) is None:
+                return
+            yield document
+
+    def _document(self, name: str) -> Any:
+        request = self._ram.models.GetPolicyRequest(policy_name=name, policy_type="Custom")
+        found = unless({NO_POLICY}, lambda: self._ram.client.get_policy(request))
+        return found and _json(found.body.default_policy_version.policy_document)
+
+    def _put(self, name: str, document: Mapping[str, Any]) -> None:
+        """Create the policy, or make a new default version, for which the oldest of the others makes room."""
+        current, text = self._document(name), compact(document)
+        if current is None:
+            request = self._ram.models.CreatePolicyRequest(
+                policy_name=name, policy_document=text, description="link-peer"
+            )
+            call(lambda: self._ram.client.create_policy(request))
+        elif current != document:
+            versions = self._versions(name)
+            if len(versions) >= VERSIONS:
+                self._delete_version(name, min(v for v in versions if not versions[v]))
+            request = self._ram.models.CreatePolicyVersionRequest(
+                policy_name=name, policy_document=text, set_as_default=True
+            )
+            call(lambda: self._ram.client.create_policy_version(request))
+
+    def _detach(self, name: str) -> None:
+        request = self._ram.models.ListEntitiesForPolicyRequest(policy_name=name, policy_type="Custom")
+        found = unless({NO_POLICY}, lambda: self._ram.client.list_entities_for_policy(request))
+        for role in found.body.roles.role if found else []:
+            self._ram.detach(name, "Custom", role.role_name)
+
+    def _delete(self, name: str) -> None:
+        for number, default in sorted(self._versions(name).items()):
             if not default:
-                self._delete_version(number)
-        request = self._ram.models.DeletePolicyRequest(policy_name=self.name)
+                self._delete_version(name, number)
+        request = self._ram.models.DeletePolicyRequest(policy_name=name)
         unless({NO_POLICY}, lambda: self._ram.client.delete_policy(request))
 
-    def _versions(self) -> dict[int, bool]:
+    def _versions(self, name: str) -> dict[int, bool]:
         """Whether it is the default one, by version number: RAM numbers versions v1, v2, … and never again."""
-        request = self._ram.models.ListPolicyVersionsRequest(policy_name=self.name, policy_type="Custom")
+        request = self._ram.models.ListPolicyVersionsRequest(policy_name=name, policy_type="Custom")
         found = unless({NO_POLICY}, lambda: self._ram.client.list_policy_versions(request))
         versions = found.body.policy_versions.policy_version if found else []
         return {int(version.version_id.removeprefix("v")): version.is_default_version for version in versions}
 
-    def _delete_version(self, number: int) -> None:
-        request = self._ram.models.DeletePolicyVersionRequest(policy_name=self.name, version_id=f"v{number}")
+    def _delete_version(self, name: str, number: int) -> None:
+        request = self._ram.models.DeletePolicyVersionRequest(policy_name=name, version_id=f"v{number}")
         unless({NO_POLICY, "EntityNotExist.Policy.Version"}, lambda: self._ram.client.delete_policy_version(request))
 
 
@@ -122,10 +176,10 @@ class RamRole(Resource):
 
     kind = "role"
 
-    def __init__(self, ram: Ram, files: RoleFiles, trust: Mapping[str, Any]) -> None:
+    def __init__(self, ram: Ram, files: RoleFiles, policies: Sequence[RamPolicy], trust: Mapping[str, Any]) -> None:
         self._ram = ram
         self.name = files.name
-        self._policies = sorted(files.policies)
+        self._policies = sorted(part for policy in policies for part in policy.parts)
         self._trust = trust
 
     @property
@@ -145,7 +199,7 @@ class RamRole(Resource):
     def create(self) -> None:
         """Create it and attach its policies."""
         request = self._ram.models.CreateRoleRequest(
-            role_name=self.name, assume_role_policy_document=json.dumps(self._trust), description="link-peer"
+            role_name=self.name, assume_role_policy_document=compact(self._trust), description="link-peer"
         )
         call(lambda: self._ram.client.create_role(request))
         self._attach(self._policies)
@@ -155,7 +209,7 @@ class RamRole(Resource):
         current = self.read() or {}
         if current.get("trust") != self._trust:
             request = self._ram.models.UpdateRoleRequest(
-                role_name=self.name, new_assume_role_policy_document=json.dumps(self._trust)
+                role_name=self.name, new_assume_role_policy_document=compact(self._trust)
             )
             call(lambda: self._ram.client.update_role(request))
         self._attach([name for name in self._policies if name not in current.get("policies", ())])
@@ -163,12 +217,7 @@ class RamRole(Resource):
     def delete(self) -> None:
         """Detach all its policies and delete it."""
         for name, kind in self._attached():
-            detach = self._ram.models.DetachPolicyFromRoleRequest(
-                policy_name=name, policy_type=kind, role_name=self.name
-            )
-            unless(
-                {NO_ROLE, NO_POLICY, NOT_ATTACHED}, functools.partial(self._ram.client.detach_policy_from_role, detach)
-            )
+            self._ram.detach(name, kind, self.name)
         request = self._ram.models.DeleteRoleRequest(role_name=self.name)
         unless({NO_ROLE}, lambda: self._ram.client.delete_role(request))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Any
@@ -20,6 +21,9 @@ PEER_ROLES = "${PEER_ROLE_ARNS}"
 PEER_READERS = "${PEER_READER_ARNS}"
 READER = "-reader"
 """What follows a peer role's name in the name of the role that can only read there."""
+
+MAX_POLICY = 6144
+"""Characters of a policy document [doc RAM limits]."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9._:/=+,@-]+")
 """A value without the wildcards and variables of policies, which would widen a statement."""
@@ -56,17 +60,46 @@ def peer_roles(name: str) -> tuple[RoleFiles, RoleFiles]:
 def render(name: str, values: Mapping[str, str], peers: Sequence[str] = ()) -> dict[str, Any]:
     """A file of deploy/ with its placeholders filled in. `peers` are the ARNs of the peer accounts' roles.
 
-    A list item that is `${PEER_ROLE_ARNS}` becomes these ARNs, one that is `${PEER_READER_ARNS}` those of the reader roles
-    beside them; a statement that is left without resources is dropped. Raises KeyError for a placeholder without a value,
-    and ValueError for a value that has more than the characters of names and ARNs.
+    A list item that is `${PEER_ROLE_ARNS}` becomes one pattern for each of their names, in whatever account: a role of that
+    name lets in whom its own trust policy names, and the functions ask for those of the policy file only. One that is
+    `${PEER_READER_ARNS}` becomes those of the reader roles beside them; a statement that is left without resources is
+    dropped. Raises KeyError for a placeholder without a value, and ValueError for a value that has more than the characters
+    of names and ARNs.
     """
     for value in (*values.values(), *peers):
         if not _PLAIN.fullmatch(value):
             raise ValueError(f"{value!a} has characters that no name or ARN has")
-    lists = {PEER_ROLES: list(peers), PEER_READERS: [f"{arn}{READER}" for arn in peers]}
+    roles = sorted({f"acs:ram::*:role/{arn.partition(':role/')[2]}" for arn in peers})
+    lists = {PEER_ROLES: roles, PEER_READERS: [f"{role}{READER}" for role in roles]}
     document: dict[str, Any] = _filled(json.loads((ROOT / "deploy" / name).read_text(encoding="utf-8")), values, lists)
     document["Statement"] = [statement for statement in document["Statement"] if statement.get("Resource") != []]
     return document
+
+
+def compact(document: Mapping[str, Any]) -> str:
+    """A document without whitespace, as it is sent."""
+    return json.dumps(document, separators=(",", ":"))
+
+
+def split(document: Mapping[str, Any], most: int = MAX_POLICY) -> list[dict[str, Any]]:
+    """The statements in as few documents as hold them, in their order. One that does not fit names the rest of its resources
+    in the next document; attached to one role, both allow the same."""
+    parts: list[list[Any]] = [[]]
+    for statement in document["Statement"]:
+        rest = statement["Resource"]
+        while rest:
+
+            def size(count: int, statement: Any = statement, rest: Any = rest) -> int:
+                return len(compact({**document, "Statement": [*parts[-1], {**statement, "Resource": rest[:count]}]}))
+
+            fitting = bisect_right(range(1, len(rest) + 1), most, key=size)
+            if not fitting and parts[-1]:
+                parts.append([])
+                continue
+            taken = fitting or 1
+            parts[-1].append({**statement, "Resource": rest[:taken]})
+            rest = rest[taken:]
+    return [{**document, "Statement": part} for part in parts]
 
 
 def _filled(part: Any, values: Mapping[str, str], lists: Mapping[str, list[str]]) -> Any:

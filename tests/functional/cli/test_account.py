@@ -48,9 +48,10 @@ def reached(cli: Cli) -> dict[str, bool]:
 
 
 def may_enter(lab: Lab, role: str) -> set[str]:
-    """The accounts whose roles the policy of a home role names."""
+    """The names of the roles in other accounts that the policy of a home role names."""
     statements = json.loads(lab.cloud.identity.policies[HOME, role].document)["Statement"]
-    return {arn.split(":")[3] for s in statements if s["Action"] == ["sts:AssumeRole"] for arn in s["Resource"]}
+    entered = [s for s in statements if (s["Effect"], s["Action"]) == ("Allow", ["sts:AssumeRole"])]
+    return {arn.removeprefix("acs:ram::*:role/") for s in entered for arn in s["Resource"]}
 
 
 # add
@@ -58,15 +59,24 @@ def may_enter(lab: Lab, role: str) -> set[str]:
 
 def test_an_account_joins_with_one_command(lab: Lab, cli: Cli) -> None:
     """With keys of both: roles there, home's policies, the lines in the policy file. Then commands reach it."""
-    assert cli("account", "add", NEW, "--name", "c@aliyun.com", "--profile", "new", "--write") == 0
+    assert cli("account", "add", NEW, "--name", "c@aliyun.com", "--role", "third", "--profile", "new", "--write") == 0
     made = roles(lab, NEW)
-    assert set(made) == {"link-peer", "link-peer-reader"}
+    assert set(made) == {"third", "third-reader"}
     entry = policy_file.load(lab.policy_path).accounts[NEW]
-    assert (entry.name, entry.role) == ("c@aliyun.com", f"acs:ram::{NEW}:role/link-peer")
-    assert entry.external_id == made["link-peer"].external_id == made["link-peer-reader"].external_id
-    assert may_enter(lab, "link-peer-fc") == may_enter(lab, "link-peer-operator") == {PEER, NEW}
+    assert (entry.name, entry.role) == ("c@aliyun.com", f"acs:ram::{NEW}:role/third")
+    assert entry.external_id == made["third"].external_id == made["third-reader"].external_id
+    assert may_enter(lab, "link-peer-fc") == may_enter(lab, "link-peer-operator") == {"link-peer", "third"}
     assert reached(cli) == {HOME: True, PEER: True, NEW: True}
     assert lab.sweep() == {}
+
+
+def test_an_account_whose_role_has_a_known_name_needs_nothing_at_home(lab: Lab, cli: Cli) -> None:
+    """Home's policies name roles, not accounts."""
+    before = dict(lab.cloud.identity.policies)
+    _, [shown] = cli.json("account", "add", NEW, "--profile", "new", "--write")
+    assert [change.partition(" ")[0] for change in shown["changes"]] == ["policy", "policy", "role", "role"]
+    assert {key: lab.cloud.identity.policies[key] for key in before} == before
+    assert reached(cli) == {HOME: True, PEER: True, NEW: True}
 
 
 def test_each_account_has_an_external_id_of_its_own(cli: Cli) -> None:
@@ -119,8 +129,8 @@ def test_home_stays_as_it_is_without_keys_of_it(lab: Lab, cli: Cli, monkeypatch:
     """And the command says what to run there."""
     for name, value in zip(KEYS, ("access_key_id", "access_key_secret"), strict=True):
         monkeypatch.setenv(name, getattr(lab.cloud.identity.accounts[NEW], value))
-    assert cli("account", "add", NEW, "--profile", "new") == 0
-    assert may_enter(lab, "link-peer-fc") == {PEER}
+    assert cli("account", "add", NEW, "--role", "third", "--profile", "new") == 0
+    assert may_enter(lab, "link-peer-fc") == {"link-peer"}
     assert f"Home was not changed: the keys belong to account {NEW}" in cli.out
     assert "link-peer setup" in cli.out
 
@@ -245,7 +255,7 @@ def test_no_role_goes_before_the_rules(lab: Lab, cli: Cli) -> None:
     lab.fault(service="ecs", action="RevokeSecurityGroup", account=PEER, code="Forbidden.RAM", status=403, times=None)
     assert cli("account", "remove", PEER, "--profile", "peer", "--yes") == 1
     assert "still open" in cli.err
-    assert (set(roles(lab, PEER)), may_enter(lab, "link-peer-fc")) == ({"link-peer", "link-peer-reader"}, {PEER})
+    assert (set(roles(lab, PEER)), may_enter(lab, "link-peer-fc")) == ({"link-peer", "link-peer-reader"}, {"link-peer"})
     lab.cloud.faults.clear()
     lab.fault(service="ecs", action="DescribeSecurityGroups", account=PEER, kind="error", times=None)
     assert cli("account", "remove", PEER, "--profile", "peer", "--yes") == 1
