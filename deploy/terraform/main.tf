@@ -17,14 +17,15 @@ locals {
 # Roles and policies
 
 locals {
-  # A list item that is a placeholder for ARNs becomes one item per account.
+  # A list item that is a placeholder for ARNs becomes one item per name of a role: see permissions.md.
+  peer_roles = sort(distinct([for arn in local.peers : "acs:ram::*:role/${element(split(":role/", arn), 1)}"]))
+
   placeholders = {
-    LINK_PEER_REGION = var.region
     LINK_PEER_PREFIX = var.prefix
     HOME_ACCOUNT     = local.home
     DEPLOYMENT       = local.policy.deployment
-    PEER_ROLE_ARNS   = join("\",\"", local.peers)
-    PEER_READER_ARNS = join("\",\"", [for arn in local.peers : "${arn}-reader"])
+    PEER_ROLE_ARNS   = join("\",\"", local.peer_roles)
+    PEER_READER_ARNS = join("\",\"", [for role in local.peer_roles : "${role}-reader"])
   }
 
   policies = {

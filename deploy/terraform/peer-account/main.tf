@@ -4,7 +4,6 @@ locals {
   files = "${path.module}/../.."
 
   placeholders = {
-    LINK_PEER_REGION = var.region
     LINK_PEER_PREFIX = var.prefix
     HOME_ACCOUNT     = var.home_account
     PEER_ACCOUNT     = var.account

@@ -1,8 +1,3 @@
-variable "region" {
-  type        = string
-  description = "Region of the functions; the roles may act in no other."
-}
-
 variable "account" {
   type        = string
   description = "Uid of the account that the roles are created in: the one of the provider's credentials."

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -195,6 +197,56 @@ def test_it_works_over_http(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         assert cli.out.startswith("Nothing to change")
         assert cli("setup", "--remove", "--dry-run") == 0
         assert "function" not in cli.out.replace("function-errors", "")
+
+
+# Many accounts
+
+
+def with_accounts(path: Path, roles: Sequence[str]) -> None:
+    """A policy file with home and one account for each of these roles, with uids drawn at random."""
+    draw = random.Random(len(roles))
+    accounts: dict[str, Any] = {HOME: {"name": "home"}}
+    for number, role in enumerate(roles):
+        uid = str(draw.randrange(10**15, 10**16))
+        external_id = f"{draw.getrandbits(128):032x}"
+        accounts[uid] = {"name": f"n{number}", "role": f"acs:ram::{uid}:role/{role}", "external_id": external_id}
+    path.write_text(yaml.safe_dump({"deployment": "prod", "accounts": accounts}), encoding="utf-8")
+
+
+def attached(cloud: LocalCloud, role: str) -> set[str]:
+    return {name for _, name in cloud.identity.roles[f"acs:ram::{HOME}:role/{role}"].attached}
+
+
+@pytest.mark.parametrize("count", [60, 500])
+def test_the_policies_of_many_accounts_are_those_of_two(
+    cloud: LocalCloud, cli: Cli, tmp_path: Path, count: int
+) -> None:
+    """As long as their roles have the same name."""
+    assert cli("setup") == 0
+    before = dict(cloud.identity.policies)
+    with_accounts(tmp_path / "policy.yaml", ["link-peer"] * count)
+    assert cli("setup") == 0
+    assert "Nothing to change" in cli.out
+    assert dict(cloud.identity.policies) == before
+
+
+def test_names_that_one_policy_cannot_hold_are_in_several(cloud: LocalCloud, cli: Cli, tmp_path: Path) -> None:
+    """All are attached; with fewer names, what is needed no more is detached and deleted. So it is by --remove."""
+    path = tmp_path / "policy.yaml"
+    with_accounts(path, [f"team-{number:03}" for number in range(300)])
+    assert cli("setup") == 0, cli.err
+    assert attached(cloud, "link-peer-fc") == {"link-peer-fc", "link-peer-fc-2"}
+    assert attached(cloud, "link-peer-operator") >= {"link-peer-operator-2", "link-peer-reader-2"}
+    assert cli("setup") == 0
+    assert "Nothing to change" in cli.out
+    with_accounts(path, ["link-peer"])
+    assert cli("setup") == 0
+    assert attached(cloud, "link-peer-fc") == {"link-peer-fc"}
+    assert {name for _, name in cloud.identity.policies} == {"link-peer-fc", "link-peer-reader", "link-peer-operator"}
+    with_accounts(path, [f"team-{number:03}" for number in range(300)])
+    assert cli("setup") == 0
+    assert cli("setup", "--remove", "--yes", "--force") == 0, cli.err
+    assert dict(cloud.identity.policies) == {}
 
 
 # Whom to notify

@@ -75,7 +75,6 @@ def test_events_equal_the_triggers(tmp_path: Path) -> None:
 def test_peer_account(tmp_path: Path) -> None:
     """The roles of another account equal the files that `account add` uses."""
     values = {
-        "LINK_PEER_REGION": REGION,
         "LINK_PEER_PREFIX": PREFIX,
         "HOME_ACCOUNT": HOME,
         "PEER_ACCOUNT": PEER,
@@ -83,7 +82,6 @@ def test_peer_account(tmp_path: Path) -> None:
         "EXTERNAL_ID": "a-random-value-of-1",
     }
     variables = {
-        "region": REGION,
         "account": PEER,
         "home_account": HOME,
         "deployment": "prod",
@@ -95,7 +93,7 @@ def test_peer_account(tmp_path: Path) -> None:
     expected: States = {}
     for role in peer_roles("other"):
         expected["role", role.name] = {"trust": render(role.trust, values), "policies": sorted(role.policies)}
-        expected |= {("policy", name): {"document": render(file, values)} for name, file in role.policies.items()}
+        expected |= {("policy", name): {"document": [render(file, values)]} for name, file in role.policies.items()}
     assert found == expected
 
 
@@ -202,7 +200,7 @@ def _lower_camel(value: Any) -> Any:
 
 
 STATES: dict[str, Any] = {
-    "alicloud_ram_policy": lambda p: (("policy", p["policy_name"]), {"document": json.loads(p["policy_document"])}),
+    "alicloud_ram_policy": lambda p: (("policy", p["policy_name"]), {"document": [json.loads(p["policy_document"])]}),
     "alicloud_ram_role": None,
     "alicloud_message_service_queue": lambda p: (
         ("queue", p["queue_name"]),
