@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from link_peer.domain import marker
 from link_peer.domain.model import TAG, Marker, Party, Port, RuleKey
-from link_peer.domain.tags import managed_tag
+from link_peer.domain.tags import DEFAULT_TAG_PREFIX, tag_keys
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Fault
 from link_peer_local.core.identity import Caller
@@ -65,7 +65,7 @@ def ring(cloud: LocalCloud, groups: int, instances: int, asking: int) -> None:
     """
     deployment, per_group = "prod", math.ceil(instances / groups)
     per_vpc = max(2, PER_VPC // max(1, per_group))
-    tag = managed_tag(deployment, HOME)
+    tag = tag_keys(DEFAULT_TAG_PREFIX, deployment, HOME).managed
     made: list[Group] = []
     rings: list[tuple[Group, Group]] = []
     for first in range(0, groups, per_vpc):

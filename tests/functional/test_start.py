@@ -60,3 +60,22 @@ def test_a_function_runs_with_the_keys_of_its_context(lab: Lab, monkeypatch: pyt
     lab.context.credentials = None
     with pytest.raises(LinkPeerError, match="no credentials"):
         lab.sweep()
+
+
+@pytest.mark.parametrize(("said", "setting"), [("acme", ""), ("acme", "other"), ("link", "acme")])
+def test_a_policy_for_other_tags_stops_the_function_and_names_both_prefixes(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, said: str, setting: str
+) -> None:
+    """It would read the tags of another deployment. The setting is `link` where it is not set."""
+    lab.policy(tag_prefix=said)
+    monkeypatch.setenv("LINK_PEER_TAG_PREFIX", setting)
+    with pytest.raises(PolicyError, match=f"tag_prefix is {said}, but LINK_PEER_TAG_PREFIX is {setting or 'link'}"):
+        lab.sweep()
+    monkeypatch.setenv("LINK_PEER_TAG_PREFIX", said)
+    assert lab.sweep() == {}
+
+
+def test_a_tag_prefix_that_no_key_may_begin_with_stops_the_function(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINK_PEER_TAG_PREFIX", "Acme-")
+    with pytest.raises(LinkPeerError, match="LINK_PEER_TAG_PREFIX is 'Acme-': 1 to 16"):
+        lab.sweep()

@@ -12,6 +12,7 @@ tests/unit/test_hostile.py.
 
 from __future__ import annotations
 
+import functools
 import sys
 import tempfile
 from collections.abc import Callable
@@ -26,7 +27,7 @@ with atheris.instrument_imports(include=["link_peer", "yaml"]):
     from link_peer.domain.denial import LinkDenied
     from link_peer.domain.errors import BadInput, PolicyError
     from link_peer.domain.marker import MAX_LENGTH, parse, render
-    from link_peer.domain.tags import Accept, Peer, accepts, bad_accepts, link_until, parse_instant, peers
+    from link_peer.domain.tags import Accept, Peer, accepts, bad_accepts, link_until, parse_instant, peers, tag_keys
     from link_peer.inbound.events import decode as decode_event
     from link_peer.inbound.events import elements, queue_message
     from link_peer.inbound.policy_file import parse as parse_policy
@@ -39,16 +40,16 @@ NOW = parse_instant("2026-11-25T07:00:00Z")
 
 def tags(data: bytes) -> None:
     """A peer or consent that was parsed is written as text that parses to the same value."""
-    value = text(data)
-    for _, read in peers({"link-peer": value}, HOME):
+    value, keys = text(data), tag_keys("link", "prod", HOME)
+    for _, read in peers({"link-peer": value}, HOME, keys):
         if isinstance(read, Peer) and read.party.is_group:
             ports = "+".join(map(str, read.ports))
-            assert peers({"link-peer": f"{read.party}:{ports}" if ports else str(read.party)}, HOME)[0][1] == read
-    for accept in accepts({"link-accept": value}, HOME):
+            assert peers({"link-peer": f"{read.party}:{ports}" if ports else str(read.party)}, HOME, keys)[0][1] == read
+    for accept in accepts({"link-accept": value}, HOME, keys):
         assert isinstance(accept, Accept)
-        assert accept in accepts({"link-accept": accept.text.partition("=")[2]}, HOME)
-    bad_accepts({"link-accept": value}, HOME)
-    assert isinstance(link_until({"link-until": value}), int | BadInput)
+        assert accept in accepts({"link-accept": accept.text.partition("=")[2]}, HOME, keys)
+    bad_accepts({"link-accept": value}, HOME, keys)
+    assert isinstance(link_until({"link-until": value}, keys), int | BadInput)
 
 
 def requests(data: bytes) -> None:
@@ -66,8 +67,9 @@ def events(data: bytes) -> None:
         found = elements(data)
     except BadInput:
         return
+    keys = tag_keys("link", "prod", HOME)
     for element in found:
-        for read in (decode_event, queue_message):
+        for read in (functools.partial(decode_event, keys=keys), queue_message):
             try:
                 read(element, home=HOME, region=REGION)
             except BadInput:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from link_peer.domain.tags import group_tags
+from link_peer.domain.tags import tag_keys
 from link_peer_cli.names import Names
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
@@ -264,7 +264,10 @@ def test_no_role_may_open_to_the_world_or_consent_for_itself(name: str) -> None:
 def test_a_role_may_write_and_remove_only_its_own_tags(name: str) -> None:
     """Those of this deployment and home, on security groups, together or alone; an operator also locks."""
     tagging = [s for s in statements(document(name), "Allow") if set(s["Action"]) & set(TAGGING)]
-    keys = [*group_tags("prod", HOME, instances=True), *(["link-lock"] if name == "ram-operator.json" else [])]
+    keys = [
+        *tag_keys("link", "prod", HOME).of_group(instances=True),
+        *(["link-lock"] if name == "ram-operator.json" else []),
+    ]
     assert [(s["Action"], s["Condition"]) for s in tagging] == [
         (TAGGING, {"StringLike": {f"acs:RequestTag/{key}": ["*"]}}) for key in keys
     ]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from link_peer.domain.errors import BadInput
-from link_peer.domain.tags import accepts, bad_accepts, parse_port, peers
+from link_peer.domain.tags import accepts, bad_accepts, parse_port, peers, tag_keys
 from link_peer.inbound import policy_file as policy
 from link_peer.inbound import requests
 from link_peer_local import world
@@ -25,6 +25,8 @@ from link_peer_local.sls.state import LogGroup, LogRecord
 from pytest_mock import MockerFixture
 
 from tests.functional.lab import HOME, REGION, Lab
+
+KEYS = tag_keys("link", "prod", HOME)
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -95,7 +97,7 @@ def test_the_example_peers_are_valid() -> None:
     rows = column(page("tags.md"), "| `link-peer` on an instance of sg-app")
     assert len(rows) >= 6
     for row in rows:
-        [(_, peer)] = peers({"link-peer": row[0].strip("`")}, HOME)
+        [(_, peer)] = peers({"link-peer": row[0].strip("`")}, HOME, KEYS)
         assert not isinstance(peer, BadInput), row[0]
 
 
@@ -103,9 +105,9 @@ def test_the_example_consents_are_valid() -> None:
     """Each example in "Accepting" parses as an accept entry; the invalid example does not parse as a peer."""
     rows = column(page("tags.md"), "| `link-accept` on sg-db")
     tags = {f"link-accept.{number}": row[0].strip("`") for number, row in enumerate(rows)}
-    assert len(accepts(tags, HOME)) == len(rows) >= 7
-    assert bad_accepts(tags, HOME) == []
-    assert isinstance(peers({"link-peer": "sg-db:"}, HOME)[0][1], BadInput)
+    assert len(accepts(tags, HOME, KEYS)) == len(rows) >= 7
+    assert bad_accepts(tags, HOME, KEYS) == []
+    assert isinstance(peers({"link-peer": "sg-db:"}, HOME, KEYS)[0][1], BadInput)
     [ports] = re.findall(r"^port   = (.+)$", page("tags.md"), re.MULTILINE)
     for port in ports.split("|"):
         parse_port(port.strip())

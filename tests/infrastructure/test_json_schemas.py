@@ -33,6 +33,7 @@ WORLDS = sorted(world.WORLDS.glob("*.yaml"))
 
 POLICY: dict[str, Any] = {
     "deployment": "prod",
+    "tag_prefix": "link",
     "accounts": {
         "1000000000000001": {"name": "a"},
         "1000000000000002": {

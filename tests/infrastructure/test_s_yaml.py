@@ -163,7 +163,7 @@ def test_a_wrong_value_is_found(name: str, at: tuple[Any, ...], value: Any) -> N
 def test_around_the_props_there_are_known_keys_only() -> None:
     """Serverless Devs ignores others."""
     assert set(DOCUMENT) == {"edition", "name", "access", "vars", "resources"}
-    assert set(DOCUMENT["vars"]) == {"region", "prefix", "runtime", "calls_per_minute"}
+    assert set(DOCUMENT["vars"]) == {"region", "prefix", "tag_prefix", "runtime", "calls_per_minute"}
     for resource in DOCUMENT["resources"].values():
         assert set(resource) == {"component", "actions", "props"}
         assert resource["actions"] == {"pre-deploy": STEPS}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import calendar
+import functools
 import json
 from typing import Any
 
@@ -17,7 +18,7 @@ from link_peer.domain.errors import BadInput, PolicyError
 from link_peer.domain.marker import MAX_LENGTH, parse, render
 from link_peer.domain.model import Port
 from link_peer.domain.request import Look
-from link_peer.domain.tags import Peer, accepts, bad_accepts, link_until, parse_instant, peers
+from link_peer.domain.tags import Peer, accepts, bad_accepts, link_until, parse_instant, peers, tag_keys
 from link_peer.inbound.events import decode as decode_event
 from link_peer.inbound.events import elements, queue_message
 from link_peer.inbound.policy_file import parse as parse_policy
@@ -25,6 +26,7 @@ from link_peer.inbound.requests import decode, encode
 
 A, B = "1000000000000001", "1000000000000002"
 REGION = "cn-qingdao"
+KEYS = tag_keys("link", "prod", A)
 NOW = parse_instant("2026-11-25T07:00:00Z")
 quick = settings(max_examples=150, derandomize=True, deadline=None)
 
@@ -105,13 +107,13 @@ near = st.lists(
 @example(f"sg-{'a' * 60}@{A}:tcp/1+udp/65535,i-{'b' * 61}")
 def test_a_peer_is_accepted_if_and_only_if_its_syntax_is_valid(value: str) -> None:
     """Each entry by itself; an accepted peer has the value that was written."""
-    for text, read in peers({"link-peer": value}, A):
+    for text, read in peers({"link-peer": value}, A, KEYS):
         written = text.removeprefix("link-peer=")
         assert isinstance(read, Peer) is is_peer(written, who=False), ascii(written)
         if isinstance(read, Peer):
             assert is_peer(str(read.party).removesuffix(f"@{A}"), who=False)
             shown = f"{read.party}:{'+'.join(map(str, read.ports))}".rstrip(":")
-            assert peers({"link-peer": shown}, A)[0][1] == read if read.party.is_group else True
+            assert peers({"link-peer": shown}, A, KEYS)[0][1] == read if read.party.is_group else True
 
 
 @quick
@@ -119,8 +121,8 @@ def test_a_peer_is_accepted_if_and_only_if_its_syntax_is_valid(value: str) -> No
 @example(f"sg-a~20270101T000000Z,*@{A}:icmp~20270101T240000Z sg-b~")
 def test_a_consent_is_read_if_and_only_if_its_syntax_is_valid(value: str) -> None:
     """An entry with invalid syntax consents to nothing, and does not affect the others."""
-    good = [accept.text.removeprefix("link-accept=") for accept in accepts({"link-accept": value}, A)]
-    bad = [text.removeprefix("link-accept=") for text, _ in bad_accepts({"link-accept": value}, A)]
+    good = [accept.text.removeprefix("link-accept=") for accept in accepts({"link-accept": value}, A, KEYS)]
+    bad = [text.removeprefix("link-accept=") for text, _ in bad_accepts({"link-accept": value}, A, KEYS)]
     assert good == [piece for piece in pieces(value) if is_peer(piece, who=True)]
     assert bad == [piece for piece in pieces(value) if not is_peer(piece, who=True)]
 
@@ -147,7 +149,7 @@ instants = st.lists(
 @example("2027-02-29T00:00:00Z")
 def test_link_until_is_an_instant_of_the_calendar_or_bad_input(text: str) -> None:
     """A real date with a zone. Anything else is a bad tag, and opens no link for ever."""
-    read = link_until({"link-until": text})
+    read = link_until({"link-until": text}, KEYS)
     if isinstance(read, BadInput):
         return
     assert isinstance(read, int)
@@ -235,7 +237,7 @@ def test_a_delivery_of_any_bytes_is_elements_or_bad_input(event: bytes) -> None:
     except BadInput:
         return
     for element in found:
-        for read in (decode_event, queue_message):
+        for read in (functools.partial(decode_event, keys=KEYS), queue_message):
             try:
                 read(element, home=A, region=REGION)
             except BadInput:

@@ -19,7 +19,7 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import ALL, PRIORITY, Claim, Instance, Link, Marker, Party, Port, Rule
 from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import Accept, Who, group_tags
+from link_peer.domain.tags import Accept, Who
 from link_peer.planning.consent import consents
 from link_peer.planning.decision import Question
 from link_peer.planning.evaluate import Need, Verdict, evaluate
@@ -130,7 +130,7 @@ def _consent(
         _, missing = consents(policy, group, asker, target, ports, now)
         if missing:
             entry = Accept(Who(source.account, source.id), link.ports, "", claim.until)
-            found.append((group.party, adding(group.tags, group.party.account, [entry])))
+            found.append((group.party, adding(group.tags, group.party.account, [entry], policy.keys)))
     return tuple(found)
 
 
@@ -208,10 +208,7 @@ def _overlap(one: Port | None, other: Port) -> bool:
 def managed_tags(policy: Policy, marks: Iterable[Mark]) -> dict[Party, tuple[str, ...]]:
     """The keys of the tags by which a sweep finds these rules, by group."""
     return {
-        mark.rule.group: group_tags(
-            policy.deployment, policy.home, instances=bool(mark.rule.key and mark.rule.key.dest)
-        )
-        for mark in marks
+        mark.rule.group: policy.keys.of_group(instances=bool(mark.rule.key and mark.rule.key.dest)) for mark in marks
     }
 
 

@@ -30,7 +30,7 @@ def tag_for(snapshot: Snapshot, policy: Policy, link: Link, asker: Party, now: f
     ports = f":{link.ports[0]}" if link.ports else ""
     put: dict[str, str] = {}
     if not _asked(snapshot, policy, link, instance, now):
-        put = asking(instance.tags, f"{link.target if elsewhere else link.target.id}{ports}")
+        put = asking(instance.tags, f"{link.target if elsewhere else link.target.id}{ports}", policy.keys)
         instance = msgspec.structs.replace(instance, tags={**instance.tags, **put})
     asked = _asked(snapshot, policy, link, instance, now)
     if asked and asked[0]:
@@ -45,5 +45,5 @@ def tag_for(snapshot: Snapshot, policy: Policy, link: Link, asker: Party, now: f
 
 def _asked(snapshot: Snapshot, policy: Policy, link: Link, instance: Instance, now: float) -> list[Denial | None]:
     """Whether an instance's tags ask for a link: why that is denied, or None, for each entry that does."""
-    found = links_from_tags(snapshot, instance, now, policy.limits.max_peers)
+    found = links_from_tags(snapshot, instance, now, policy)
     return [one.denial for one in found if one.link == link and not one.raw and not one.same_group]

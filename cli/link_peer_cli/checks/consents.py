@@ -1,4 +1,4 @@
-"""Consent that is certain to match nothing: `link-accept` entries and entries of the policy's `allow` list. Pure."""
+"""Consent that is certain to match nothing: entries of accept tags and entries of the policy's `allow` list. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from link_peer.domain.model import Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import ACCEPT_TAG, Who, accepts, bad_accepts, iso
+from link_peer.domain.tags import Who, accepts, bad_accepts, iso
 
 from link_peer_cli.checks.finding import WARNING, Finding
 from link_peer_cli.checks.seen import Seen
@@ -31,9 +31,9 @@ def dead(policy: Policy, snapshot: Snapshot, now: float, accounts: Set[str]) -> 
     """Entries with invalid syntax, that have ended, or that name an account that is not in the policy or a party that does
     not exist. That is known of `accounts` only, which were read completely."""
     for _, group in sorted(snapshot.groups.items()):
-        for text, problem in bad_accepts(group.tags, group.party.account):
+        for text, problem in bad_accepts(group.tags, group.party.account, policy.keys):
             yield Dead(group.party, text, f"invalid syntax: {problem}", readable=False)
-        for entry in accepts(group.tags, group.party.account):
+        for entry in accepts(group.tags, group.party.account, policy.keys):
             if why := _ended(entry.until, now) or _gone(policy, snapshot, entry.who, accounts):
                 yield Dead(group.party, entry.text, why)
     for allow in policy.allow:
@@ -47,12 +47,12 @@ def check(seen: Seen) -> Iterator[Finding]:
     """One finding for each dead entry; one for all tags, if the policy ignores them."""
     found = list(dead(seen.policy, seen.scene.snapshot, seen.now, seen.accounts))
     if not seen.policy.accept_tags:
-        tagged = sum(any(map(_is_accept, group.tags)) for group in seen.scene.snapshot.groups.values())
+        key = seen.policy.keys.accept
+        groups = seen.scene.snapshot.groups.values()
+        tagged = sum(any(one == key or one.startswith(f"{key}.") for one in group.tags) for group in groups)
         found = [one for one in found if one.text.startswith(ALLOW)]
         if tagged:
-            detail = (
-                f"the tags {ACCEPT_TAG} of {tagged} groups consent to nothing: accept_tags is false in the policy file"
-            )
+            detail = f"the tags {key} of {tagged} groups consent to nothing: accept_tags is false in the policy file"
             yield Finding(WARNING, "", "consent by tags", detail, "take the tags off, or write the pairs into `allow`")
     for one in found:
         what = f"consent of {seen.title(one.group)}"
@@ -66,10 +66,6 @@ def _advice(one: Dead) -> str:
     if not one.readable:
         return f"correct the entry {entry} of the tag {key} on {one.group}: docs/tags.md"
     return shlex.join(["link-peer", "withdraw", str(one.group), entry])
-
-
-def _is_accept(key: str) -> bool:
-    return key == ACCEPT_TAG or key.startswith(f"{ACCEPT_TAG}.")
 
 
 def _ended(until: int | None, now: float) -> str:

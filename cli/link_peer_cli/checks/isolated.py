@@ -27,6 +27,6 @@ def check(seen: Seen, records: Sequence[Record]) -> Iterator[Finding]:
             party.account,
             f"isolated group {seen.title(party)}",
             f"InnerAccessPolicy Drop: its members reach each other by rules only; {len(denied)} links inside it are denied",
-            f"let its instances name each other (link-peer=i-…), or open it to all of its members: aliyun ecs "
+            f"let its instances name each other ({seen.policy.keys.peer}=i-…), or open it to all of its members: aliyun ecs "
             f"ModifySecurityGroupPolicy --RegionId {seen.region} --SecurityGroupId {party.id} --InnerAccessPolicy Accept",
         )

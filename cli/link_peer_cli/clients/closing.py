@@ -8,7 +8,6 @@ import msgspec
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.hint import Hint
 from link_peer.domain.model import Group, Party, Rule
-from link_peer.domain.tags import LOCK_TAG, managed_tag
 from link_peer.engine.converge import converge
 from link_peer.engine.reader import Reader
 from link_peer.engine.scopes.everything import Sweep
@@ -61,7 +60,7 @@ def close(env: Environment, account: str, own: Mapping[str, Credentials], progre
 def close_locked(
     env: Environment, locks: Mapping[Party, str], caller: str, progress: Callable[[], None], *, dry_run: bool
 ) -> Closed:
-    """Remove the rules of ours from groups that carry `link-lock`, and the other halves of mutual links, with records that
+    """Remove the rules of ours from groups that are locked, and the other halves of mutual links, with records that
     name the `caller`; then read what stands. `locks` has the groups and, where a dry run supposes it, the lock's command;
     `progress` is called after each group."""
     delivery, kept, changes = closing(env, [], {}, dry_run=dry_run)
@@ -102,7 +101,7 @@ class _Closing:
         delivery = self._delivery
         try:
             if command and group not in self._supposed:
-                delivery.cloud(self._names["event_id"]).ecs(group.account).tag([group.id], [LOCK_TAG])
+                delivery.cloud(self._names["event_id"]).ecs(group.account).tag([group.id], [delivery.policy.keys.lock])
                 self._changes[-1] = Change(group.account, command)
                 self._supposed.add(group)
             scope = GroupScope(delivery, Hint(self._names["event_id"], group, "look"), delivery.audit(self._names))
@@ -154,7 +153,7 @@ def _left(env: Environment, delivery: Delivery, account: str) -> tuple[list[Rule
     managed tag; and why an account could not be read."""
     policy = env.policy
     reader = Reader(delivery.cloud("account"), policy, env.clock, threads=delivery.readers, tolerant=True)
-    tagged = reader.tagged_groups(sorted(policy.accounts), managed_tag(policy.deployment, policy.home))
+    tagged = reader.tagged_groups(sorted(policy.accounts), policy.keys.managed)
     reader.rules({*tagged, *(group.party for group in reader.all_groups([account]))})
     snapshot = reader.snapshot()
     found = []

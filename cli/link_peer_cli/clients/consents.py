@@ -1,4 +1,4 @@
-"""Changes to the `link-accept` tags of a security group, and to the `link-peer` tags of an instance: entries that are added,
+"""Changes to the accept tags of a security group, and to the peer tags of an instance: entries that are added,
 replaced and taken off. Pure."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import msgspec
 from link_peer.domain.advice import parts
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import Party
-from link_peer.domain.tags import ACCEPT_TAG, PEER_TAG, Accept, accepts, bad_accepts, compact, parse_party, split
+from link_peer.domain.tags import Accept, TagKeys, compact, parse_accept, parse_party, split
 from link_peer.planning.consent import TAG_VALUE
 
 
@@ -30,61 +30,62 @@ class Edit(msgspec.Struct, frozen=True):
 
 def entry(text: str, account: str, field: str) -> Accept:
     """Parse `<who>[:<ports>][~<end>]`, as a tag of a group of `account` has it. Raises BadInput that names `field`."""
-    tags = {ACCEPT_TAG: text}
-    for _, error in bad_accepts(tags, account):
-        raise BadInput(field, error.problem)
-    found = accepts(tags, account)
-    if len(found) != 1:
+    pieces = split(text)
+    if len(pieces) != 1:
         raise BadInput(field, "one entry is expected: <who>[:<ports>]")
-    return found[0]
+    try:
+        return parse_accept(pieces[0], account, text)
+    except BadInput as error:
+        raise BadInput(field, error.problem) from None
 
 
-def adding(tags: Mapping[str, str], account: str, wanted: Sequence[Accept]) -> Edit:
+def adding(tags: Mapping[str, str], account: str, wanted: Sequence[Accept], keys: TagKeys) -> Edit:
     """The change that adds entries. One for the same party and ports gets the new end; an equal one stays as it is.
 
     It is put into the first tag with room, else into a new one; an entry longer than a tag is divided by its ports.
     """
-    values = _values(tags)
+    values = _values(tags, keys.accept)
     added: list[str] = []
     removed: list[str] = []
     for text in [text for one in wanted for text in _texts(one, account)]:
         one = entry(text, account, "entry")
         same = [(key, piece) for key, piece, read in _read(values, account) if read and _about(read) == _about(one)]
-        if any(_parsed(piece, account).until == one.until for _, piece in same):
+        if any(entry(piece, account, "entry").until == one.until for _, piece in same):
             continue
         for key, piece in same:
             values[key].remove(piece)
             removed.append(piece)
-        _place(values, text)
+        _place(values, text, keys.accept)
         added.append(text)
-    return _edit(tags, values, added, removed)
+    return _edit(tags, values, added, removed, keys.accept)
 
 
-def asking(tags: Mapping[str, str], text: str) -> dict[str, str]:
+def asking(tags: Mapping[str, str], text: str, keys: TagKeys) -> dict[str, str]:
     """The tags (key to value) to set on an instance so that it asks for one peer more, `<party>[:<ports>]`."""
-    values = _values(tags, PEER_TAG)
-    _place(values, text, PEER_TAG)
-    return _edit(tags, values, [text], [], PEER_TAG).put
+    values = _values(tags, keys.peer)
+    _place(values, text, keys.peer)
+    return _edit(tags, values, [text], [], keys.peer).put
 
 
-def removing(tags: Mapping[str, str], account: str, chosen: Callable[[Accept], bool]) -> Edit:
+def removing(tags: Mapping[str, str], account: str, chosen: Callable[[Accept], bool], keys: TagKeys) -> Edit:
     """The change that takes off every entry that is `chosen`. A tag without entries is deleted."""
-    values = _values(tags)
+    values = _values(tags, keys.accept)
     removed = [(key, piece) for key, piece, read in _read(values, account) if read and chosen(read)]
     for key, piece in removed:
         values[key].remove(piece)
-    return _edit(tags, values, [], [piece for _, piece in removed])
+    return _edit(tags, values, [], [piece for _, piece in removed], keys.accept)
 
 
 def advised(advice: str, home: str) -> list[tuple[Party, list[str]]]:
-    """The groups and the entries that the advice of a `no-consent` denial names: `tag sg-…@<uid> link-accept=… and tag …`.
+    """The groups and the entries that the advice of a `no-consent` denial names: `tag sg-…@<uid> link-accept=… and
+    tag …`.
 
     Raises LinkPeerError where it advises something else.
     """
     found = []
     words, _ = parts(advice)
     for part in words.split(" and "):
-        match = re.fullmatch(r"tag (sg-\S+)((?: link-accept(?:\.[0-9]+)?=\S+)+)", part)
+        match = re.fullmatch(r"tag (sg-\S+)((?: [a-z0-9]+-accept(?:\.[0-9]+)?=\S+)+)", part)
         if match is None:
             raise LinkPeerError(f"the denial does not name a tag: {advice}")
         found.append((parse_party(match[1], home), [tag.partition("=")[2] for tag in match[2].split()]))
@@ -95,20 +96,19 @@ def _about(accept: Accept) -> tuple[object, ...]:
     return accept.who, accept.ports
 
 
-def _parsed(piece: str, account: str) -> Accept:
-    return accepts({ACCEPT_TAG: piece}, account)[0]
-
-
 def _read(values: Mapping[str, list[str]], account: str) -> list[tuple[str, str, Accept | None]]:
     """(key, entry, what it says; None where it has invalid syntax)."""
-    return [
-        (key, piece, next(iter(accepts({ACCEPT_TAG: piece}, account)), None))
-        for key in sorted(values)
-        for piece in values[key]
-    ]
+    found: list[tuple[str, str, Accept | None]] = []
+    for key in sorted(values):
+        for piece in values[key]:
+            try:
+                found.append((key, piece, parse_accept(piece, account, piece)))
+            except BadInput:
+                found.append((key, piece, None))
+    return found
 
 
-def _values(tags: Mapping[str, str], tag: str = ACCEPT_TAG) -> dict[str, list[str]]:
+def _values(tags: Mapping[str, str], tag: str) -> dict[str, list[str]]:
     keys = (key for key in tags if key == tag or key.startswith(f"{tag}."))
     return {key: split(tags[key]) for key in keys}
 
@@ -129,7 +129,7 @@ def _texts(accept: Accept, account: str) -> list[str]:
     return [part + end for part in parts]
 
 
-def _place(values: dict[str, list[str]], text: str, tag: str = ACCEPT_TAG) -> None:
+def _place(values: dict[str, list[str]], text: str, tag: str) -> None:
     """Put an entry into the first tag with room, else into the first free one."""
     for key in sorted(values):
         if len(",".join([*values[key], text])) <= TAG_VALUE:
@@ -144,7 +144,7 @@ def _edit(
     values: Mapping[str, list[str]],
     added: list[str],
     removed: list[str],
-    tag: str = ACCEPT_TAG,
+    tag: str,
 ) -> Edit:
     before = _values(tags, tag)
     changed = {key: pieces for key, pieces in values.items() if pieces != before.get(key)}

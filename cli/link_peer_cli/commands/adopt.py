@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -110,6 +111,7 @@ def _check(rule_id: str, group: str, form: str, instance: str, until: str) -> No
     """Report invalid options before a missing environment."""
     from link_peer.domain.errors import BadInput
     from link_peer.domain.tags import is_group_id, quoted
+    from link_peer.runtime.settings import tag_prefix
 
     if not RULE.fullmatch(rule_id):
         raise BadInput("rule", f"{quoted(rule_id)} is not sgr-…")
@@ -120,7 +122,7 @@ def _check(rule_id: str, group: str, form: str, instance: str, until: str) -> No
     if (form == "tag") != bool(instance):
         raise BadInput("--instance", "it goes with --as tag, which needs it: the instance that asks")
     if instance and until:
-        raise BadInput("--until", "a tag's links end with the instance's tag link-until")
+        raise BadInput("--until", f"a tag's links end with the instance's tag {tag_prefix(os.environ)}-until")
 
 
 def _delivery(env: Environment, tags: GroupTags) -> tuple[Delivery, Cloud]:

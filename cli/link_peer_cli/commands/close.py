@@ -36,13 +36,13 @@ def close(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Lock groups (tag link-lock) and remove link-peer's rules from them now. Nothing is opened there until `reopen`.
+    """Lock groups with a tag and remove link-peer's rules from them now. Nothing is opened there until `reopen`.
 
     The tag in another account is written with keys of that account (`--profile`); without, its owner gets the command.
     """
     from link_peer.domain.denials import CLOSED_BY
     from link_peer.domain.errors import BadInput
-    from link_peer.domain.tags import iso, managed_tag
+    from link_peer.domain.tags import iso
 
     from link_peer_cli.checks.running import other_policy
     from link_peer_cli.clients.locks import choose, tags_of
@@ -51,7 +51,7 @@ def close(
     env = load_environment(reading=dry_run)
     tags = tags_of(env, profile)
     at_home = tags.own == env.policy.home
-    managed = managed_tag(env.policy.deployment, env.policy.home)
+    managed = env.policy.keys.managed
     chosen = choose(env, tags, groups, account, lambda ecs: ecs.tagged_groups(managed), everything=everything)
     if not (groups or dry_run or yes):
         if as_json or not sys.stdin.isatty():
@@ -88,18 +88,18 @@ def _lock(
     env: Environment, tags: GroupTags, groups: dict[Party, dict[str, str]], value: str, *, dry_run: bool, quiet: bool
 ) -> Locked:
     """Lock groups, given with their tags, and remove the rules of link-peer from them."""
-    from link_peer.domain.tags import LOCK_TAG
-
     from link_peer_cli.clients.locks import each_account
 
-    due = [group for group, found in groups.items() if LOCK_TAG not in found]
-    commands = {group: tags.commands(group, {LOCK_TAG: value}, [])[0] for group in due}
+    key = env.policy.keys.lock
+
+    due = [group for group, found in groups.items() if key not in found]
+    commands = {group: tags.commands(group, {key: value}, [])[0] for group in due}
     foreign = {group: commands[group] for group in due if group.account not in tags.accounts}
     failed: frozenset[Party] = frozenset()
     problems: dict[str, str] = {}
     if not dry_run:
         mine = [group for group in due if group not in foreign]
-        failed, problems = each_account(mine, lambda some: tags.put(some, {LOCK_TAG: value}))
+        failed, problems = each_account(mine, lambda some: tags.put(some, {key: value}))
     locks = {group: commands.get(group, "") if dry_run else "" for group in groups if group not in foreign}
     locks = {group: command for group, command in locks.items() if group not in failed}
     at_home = tags.own == env.policy.home

@@ -1,4 +1,4 @@
-"""`link-peer accept` and `link-peer withdraw`: whom a security group accepts, written as its `link-accept` tags."""
+"""`link-peer accept` and `link-peer withdraw`: whom a security group accepts, written as its accept tags."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def accept(
     wanted = [(group, [_with_end(one, end, env) for one in entries]) for group, entries in wanted]
 
     def edits() -> list[tuple[Party, Edit]]:
-        return [(group, adding(tags.read(group), group.account, entries)) for group, entries in wanted]
+        return [(group, adding(tags.read(group), group.account, entries, env.policy.keys)) for group, entries in wanted]
 
     planned = edits()
     if denial and not (yes or dry_run) and any(edit for _, edit in planned):
@@ -98,7 +98,7 @@ def withdraw(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Take an entry off a group's `link-accept` tags, with your own keys. What it alone allowed is then closed."""
+    """Take an entry off a group's accept tags, with your own keys. What it alone allowed is then closed."""
     from link_peer.domain.errors import BadInput
 
     from link_peer_cli.clients.consents import entry, removing
@@ -117,9 +117,9 @@ def withdraw(
         exact = one.ports == given.ports and given.until in (None, one.until)
         return one.who == given.who and (every or exact)
 
-    edit = removing(tags.read(party), party.account, chosen)
+    edit = removing(tags.read(party), party.account, chosen, env.policy.keys)
     if not edit:
-        raise BadInput("who", f"{party.id} has no entry {who}{_others(tags.read(party), party, given)}")
+        raise BadInput("who", f"{party.id} has no entry {who}{_others(env, tags.read(party), party, given)}")
     _carry_out([(party, edit)], tags, env, None, dry_run=dry_run, as_json=as_json, given=given)
 
 
@@ -185,13 +185,14 @@ def _advised(denial: Record, env: Environment) -> list[tuple[Party, list[Accept]
     return [(group, [entry(text, group.account, "advice") for text in texts]) for group, texts in found]
 
 
-def _others(tags: dict[str, str], group: Party, given: Accept) -> str:
+def _others(env: Environment, tags: dict[str, str], group: Party, given: Accept) -> str:
     """The entries by which a group (still) accepts a party."""
     from link_peer.domain.tags import accepts
 
     names = {given.who.id, "*"}
-    found = [a.text for a in accepts(tags, group.account) if a.who.account == given.who.account and a.who.id in names]
-    return f"; it has {', '.join(found)}" if found else ""
+    found = accepts(tags, group.account, env.policy.keys)
+    found = [one for one in found if one.who.account == given.who.account and one.who.id in names]
+    return f"; it has {', '.join(one.text for one in found)}" if found else ""
 
 
 def _show(planned: Sequence[tuple[Party, Edit]], denial: Record | None) -> None:
@@ -237,7 +238,7 @@ def _carry_out(
             tags.drop([group], edit.drop)
     commands = {group: tags.commands(group, edit.put, edit.drop) for group, edit in due}
     still = [
-        text for group, _ in planned if given and not dry_run and (text := _others(tags.read(group), group, given))
+        text for group, _ in planned if given and not dry_run and (text := _others(env, tags.read(group), group, given))
     ]
     if as_json:
         rows = [

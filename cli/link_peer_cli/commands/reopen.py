@@ -36,21 +36,23 @@ def reopen(
     from link_peer_cli.io.environment import load_environment
 
     env = load_environment(reading=dry_run)
-    tags = tags_of(env, profile)
+    tags, own = tags_of(env, profile), env.policy.keys.lock
 
     def locked(ecs: Ecs) -> list[Group]:
-        return [group for group in ecs.all_groups() if LOCK_TAG in group.tags]
+        return [group for group in ecs.all_groups() if env.policy.keys.lock_on(group.tags)]
 
     chosen = choose(env, tags, groups, account, locked, everything=everything)
-    values = {group: found[LOCK_TAG] for group, found in chosen.tags.items() if LOCK_TAG in found}
+    values = {group: found[own] for group, found in chosen.tags.items() if own in found}
     kept = {group: value for group, value in values.items() if not (force or value.startswith(CLOSED_BY))}
     due = [group for group in values if group not in kept]
-    commands = {group: tags.commands(group, {}, [LOCK_TAG])[0] for group in due}
+    commands = {group: tags.commands(group, {}, [own])[0] for group in due}
+    # under another tag prefix, this one is not this deployment's: it locks the group for the others too
+    common = {g: found[LOCK_TAG] for g, found in chosen.tags.items() if own != LOCK_TAG and LOCK_TAG in found}
     foreign = {group: commands[group] for group in due if group.account not in tags.accounts}
     mine = [group for group in due if group not in foreign]
     failed: frozenset[Party] = frozenset()
     if not dry_run:
-        failed, problems = each_account(mine, lambda some: tags.drop(some, [LOCK_TAG]))
+        failed, problems = each_account(mine, lambda some: tags.drop(some, [own]))
         chosen.problems |= problems
     done = [group for group in mine if group not in failed]
     if as_json:
@@ -59,13 +61,17 @@ def reopen(
                 "reopened": [] if dry_run else [str(group) for group in done],
                 "commands": [{"account": group.account, "command": commands[group]} for group in due],
                 "foreign": {str(group): command for group, command in foreign.items()},
-                "kept": {str(group): value for group, value in kept.items()},
+                "kept": {str(group): value for group, value in {**kept, **common}.items()},
                 "problems": chosen.problems,
             }
         )
     else:
+        for group in common:
+            command = tags.commands(group, {}, [LOCK_TAG])[0]
+            text = f"{group} stays locked: {LOCK_TAG} locks it for every deployment. Its owner takes it off: {command}"
+            console().print(escape(text), soft_wrap=True)
         _say_reopened(chosen, done, commands, foreign, kept, dry_run=dry_run)
-    refused = chosen.problems or (foreign and not dry_run) or (kept and groups)
+    refused = chosen.problems or (foreign and not dry_run) or ((kept or common) and groups)
     raise typer.Exit(Exit.REFUSED if refused else Exit.DONE)
 
 

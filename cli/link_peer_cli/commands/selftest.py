@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
 import string
@@ -102,13 +103,14 @@ def _peer(policy_path: str, account: str) -> dict[str, Any]:
     """The second account's role and external id, from the policy file."""
     from link_peer.domain.errors import BadInput
     from link_peer.runtime import compose
+    from link_peer.runtime.settings import tag_prefix
 
     from link_peer_cli.io.inputs import account_named
 
     if not account:
         return {}
     try:
-        policy = compose.load_policy(policy_path)
+        policy = compose.load_policy(policy_path, tag_prefix(os.environ))
     except OSError as error:
         raise BadInput("--peer", f"the policy file cannot be read: {error}") from None
     account = account_named(policy, account, "--peer")

@@ -6,7 +6,6 @@ from typing import Literal
 
 from link_peer.domain.model import Link, Party
 from link_peer.domain.request import Request
-from link_peer.domain.tags import ACCEPT_TAG
 from link_peer.inbound.requests import encode
 from link_peer.runtime.ports import Record
 
@@ -63,5 +62,5 @@ def _request(stage: Stage, request_id: str, action: Literal["link", "unlink"], l
 def _follow_advice(stage: Stage, advice: str) -> None:
     """Set the tag that the advice names for each group, with the keys of its account."""
     for group, (entry,) in advised(advice, stage.home):
-        stage.narrator.say(f"  {stage.narrator.names[group.id]} is tagged {ACCEPT_TAG}={entry}")
-        stage.ecs[group.account].tag("securitygroup", group.id, **{ACCEPT_TAG: entry})
+        stage.narrator.say(f"  {stage.narrator.names[group.id]} is tagged link-accept={entry}")
+        stage.ecs[group.account].tag("securitygroup", group.id, **{"link-accept": entry})

@@ -10,7 +10,6 @@ from link_peer.domain.advice import parts
 from link_peer.domain.denial import ReasonCode, about
 from link_peer.domain.denials import NO_ROUTE
 from link_peer.domain.model import ALL, Group, Instance, Link, Party, Port, Rule
-from link_peer.domain.tags import LOCK_TAG
 from link_peer.planning.claims import representative
 from link_peer.planning.consent import consents, tags_for
 from link_peer.planning.effect import Cause
@@ -187,7 +186,7 @@ class Adviser:
                 yield need.key.group, link.source if need.key.group == link.target else link.target, need.key.group
 
     def _tag(self, group: Group, party: Party, ports: Sequence[Port]) -> str:
-        tags = [tag.partition("=") for tag in tags_for(group, party, tuple(ports))]
+        tags = [tag.partition("=") for tag in tags_for(group, party, tuple(ports), self._policy.keys)]
         fields = [
             (f"Tag.{n}.{name}", value)
             for n, tag in enumerate(tags, 1)
@@ -200,8 +199,8 @@ class Adviser:
     def _unlock(self, groups: Iterable[Party]) -> Iterator[Advice]:
         shown = self._scene.snapshot.groups
         for group in sorted(groups):
-            if group in shown and LOCK_TAG in shown[group].tags:
-                fields = [("ResourceType", "securitygroup"), ("ResourceId.1", group.id), ("TagKey.1", LOCK_TAG)]
+            if group in shown and (lock := self._policy.keys.lock_on(shown[group].tags)):
+                fields = [("ResourceType", "securitygroup"), ("ResourceId.1", group.id), ("TagKey.1", lock)]
                 why = f"in account {group.account}: {group.id} is locked; ask who locked it before you unlock it"
                 yield Advice(why, self._aliyun("UntagResources", fields))
 

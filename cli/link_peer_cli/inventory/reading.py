@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from link_peer.domain.errors import BadInput, LinkPeerError, Throttled
 from link_peer.domain.model import Group, Instance, Party
 from link_peer.domain.policy import Policy
-from link_peer.domain.tags import is_group_id, is_instance_id, managed_tag, quoted
+from link_peer.domain.tags import is_group_id, is_instance_id, quoted
 from link_peer.engine.reader import Reader
 from link_peer.planning.decision import Question
 from link_peer.runtime.delivery import Delivery
@@ -47,7 +47,7 @@ class View:
     def everything(self) -> None:
         """Reads every group and instance, and the rules of the groups that hold rules of ours."""
         accounts = sorted(self.policy.accounts)
-        tag = managed_tag(self.policy.deployment, self.policy.home)
+        tag = self.policy.keys.managed
         managed = [group.party for group in self._reader.all_groups(accounts) if group.tags.get(tag) == "true"]
         self._reader.side_by_side(lambda: self._reader.everything(accounts), lambda: self._rules(managed))
 

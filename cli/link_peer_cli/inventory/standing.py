@@ -114,7 +114,7 @@ class Wishes:
         self._asked: dict[tuple[Party, Party], list[tuple[Link, Instance]]] = {}
         for instance in snapshot.instances.values():
             if instance.tags:
-                for wanted in links_from_tags(snapshot, instance, now, policy.limits.max_peers):
+                for wanted in links_from_tags(snapshot, instance, now, policy):
                     if not wanted.raw and not wanted.denial:
                         ends = (wanted.link.source, wanted.link.target)
                         self._asked.setdefault(ends, []).append((wanted.link, instance))
@@ -147,7 +147,7 @@ def _one(
         rules,
         next(iter(lacking), None),
         min(created, default=None),
-        _until(claims, askers),
+        _until(policy, claims, askers),
         tuple(sorted(instance.party for instance in askers)),
         tuple(entries),
         min(ends, default=None),
@@ -159,14 +159,14 @@ def rule_target(rule: Rule, marker: Marker) -> Party:
     return marker.ends[1] if marker.ends else rule.group
 
 
-def _until(claims: Iterable[Claim], askers: Sequence[Instance]) -> int | None:
+def _until(policy: Policy, claims: Iterable[Claim], askers: Sequence[Instance]) -> int | None:
     """When the last claim ends; None where one need not end. A tag's claim ends with the last instance that asks."""
     ends: list[int | None] = []
     for claim in claims:
         if not claim.is_tag:
             ends.append(claim.until)
             continue
-        tags = [link_until(instance.tags) for instance in askers] or [None]
+        tags = [link_until(instance.tags, policy.keys) for instance in askers] or [None]
         ends += [None if isinstance(end, BadInput) else end for end in tags]
     known = [end for end in ends if end is not None]
     return max(known) if known and len(known) == len(ends) else None
@@ -191,5 +191,5 @@ def _consent(
 
 def _ends(policy: Policy, tags: Mapping[str, str], group: Party) -> dict[str, int | None]:
     """When each entry of a group's tags and of the policy ends, by its label in records."""
-    found = {f"{group} {entry.text}": entry.until for entry in accepts(tags, group.account)}
+    found = {f"{group} {entry.text}": entry.until for entry in accepts(tags, group.account, policy.keys)}
     return {**found, **{f"policy allow {allow.text}": allow.until for allow in policy.allow}}

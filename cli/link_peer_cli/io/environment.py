@@ -100,7 +100,7 @@ def policy_in_use() -> Policy | None:
     """The policy file of the commands; None if there is none that can be read. Raises PolicyError that gives the line at
     fault."""
     with contextlib.suppress(OSError):
-        return compose.load_policy(os.environ.get("LINK_PEER_POLICY") or DEFAULT_POLICY)
+        return _policy(os.environ.get("LINK_PEER_POLICY") or DEFAULT_POLICY)
     return None
 
 
@@ -113,7 +113,7 @@ def settings_in_use(*, without_keys: bool = False) -> tuple[Settings, Policy, Ca
         missing.append(NO_REGION)
     path = env["LINK_PEER_POLICY"] = env.get("LINK_PEER_POLICY") or DEFAULT_POLICY
     try:
-        policy = compose.load_policy(path)
+        policy = _policy(path)
     except OSError as error:
         missing.append(f"the policy file {path} cannot be read ({error.strerror}): set LINK_PEER_POLICY")
     own: Callable[[], Credentials] = lambda: NO_KEYS  # noqa: E731
@@ -157,9 +157,13 @@ def policy_file(path: str, field: str) -> Policy:
     """The policy in a file that a person names. Raises PolicyError that gives the line at fault; BadInput for `field` if it
     cannot be read."""
     try:
-        return compose.load_policy(path)
+        return _policy(path)
     except OSError as error:
         raise BadInput(field, f"{path} cannot be read ({error.strerror})") from None
+
+
+def _policy(path: str) -> Policy:
+    return compose.load_policy(path, settings_module.tag_prefix(os.environ))
 
 
 def require_known(env: Environment, accounts: Iterable[str], field: str) -> None:

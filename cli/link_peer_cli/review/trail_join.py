@@ -15,7 +15,7 @@ import msgspec
 from link_peer.domain.denials import ALREADY_GONE
 from link_peer.domain.model import Party, RuleKey, ports_text
 from link_peer.domain.policy import Policy
-from link_peer.domain.tags import LOCK_TAG, iso, managed_tag
+from link_peer.domain.tags import iso
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.review.trail_events import TAG_CALLS, Event
@@ -197,7 +197,7 @@ def _intended(log: _Log, event: Event) -> bool:
 
 def _own_lock(question: Question, event: Event) -> bool:
     """Whether `link-peer close` or `reopen` wrote the lock of a group of home: a tag of a person's, not a rule's."""
-    return (event.account, event.role) == question.roles.operator and set(event.tags) == {LOCK_TAG}
+    return (event.account, event.role) == question.roles.operator and set(event.tags) == {question.policy.keys.lock}
 
 
 def _ours(question: Question, log: _Log, event: Event) -> str:
@@ -208,7 +208,7 @@ def _ours(question: Question, log: _Log, event: Event) -> str:
         return "it wrote a marker of this deployment"
     if event.name != "AuthorizeSecurityGroup" and log.touched(event):
         return "it changed a rule of link-peer"
-    managed = managed_tag(policy.deployment, policy.home)
+    managed = policy.keys.managed
     if any(tag == managed or tag.startswith(f"{managed}.") for tag in event.tags):
         return "it changed the managed tag, by which a sweep finds the rules of the group"
     return ""

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from link_peer.alicloud.sdk import client_config
 from link_peer.domain.errors import LinkPeerError
-from link_peer.domain.tags import managed_tag
 from link_peer.runtime.retry import Retry
 from msgspec.structs import replace
 
@@ -27,10 +26,9 @@ def in_use(deployment: Deployment) -> Iterator[str]:
     settings = replace(deployment.settings, credentials=acting())
     retry = Retry(clock, clock.now() + SECONDS, longest_wait=SECONDS)
     cloud = PersonsAccounts(settings, policy, clock, retry, "setup", reading=True)
-    tag = managed_tag(policy.deployment, policy.home)
     for uid in sorted(policy.accounts):
         try:
-            groups = sorted(group.party.id for group in cloud.ecs(uid).tagged_groups(tag))
+            groups = sorted(group.party.id for group in cloud.ecs(uid).tagged_groups(policy.keys.managed))
         except LinkPeerError as error:
             yield f"account {uid} cannot be read ({error}), so rules may be left there"
         else:

@@ -21,7 +21,7 @@ from link_peer.domain.model import Party
 
 FORM_ADVICE = "see docs/requests.md for the schema, or let the command write the message: link-peer request --help"
 _UNTIL_TAG_OFF = (
-    "aliyun ecs UntagResources --RegionId {region} --ResourceType instance --ResourceId.1 {id} --TagKey.1 link-until"
+    "aliyun ecs UntagResources --RegionId {region} --ResourceType instance --ResourceId.1 {id} --TagKey.1 {key}"
 )
 _OTHER_PRODUCT = re.compile(r"(rm|r|lb)-[0-9a-z]{1,60}(?![^:@])")
 _ALLOW_LISTS = {
@@ -33,7 +33,7 @@ _ALLOW_LISTS = {
 
 
 def bad_tag(problem: object, written: str, address: str = "") -> Denial:
-    """A peer in a `link-peer` tag that cannot be parsed. `written` is what the tag says of it, `address` the private one
+    """A peer in a tag that cannot be parsed. `written` is what the tag says of it, `address` the private one
     of the instance."""
     advice = "write peers as sg-…, i-… or sg-…@<account uid>, with ports as :tcp/3306+udp/53"
     if other := _OTHER_PRODUCT.match(written):
@@ -43,27 +43,27 @@ def bad_tag(problem: object, written: str, address: str = "") -> Denial:
     return Denial(ReasonCode.BAD_TAG, str(problem), advice)
 
 
-def bad_until(problem: object, instance: Party) -> Denial:
-    """A `link-until` tag of an instance that cannot be parsed."""
+def bad_until(problem: object, instance: Party, key: str) -> Denial:
+    """The tag `key`, when the links of an instance end, cannot be parsed."""
     return Denial(
         ReasonCode.BAD_TAG,
         str(problem),
-        f"write link-until as 2027-01-01T00:00:00Z, or remove the tag: {_until_tag_off(instance)}",
+        f"write {key} as 2027-01-01T00:00:00Z, or remove the tag: {_until_tag_off(instance, key)}",
     )
 
 
-def tag_expired(instance: Party) -> Denial:
-    """The instance's `link-until` is past."""
+def tag_expired(instance: Party, key: str) -> Denial:
+    """What the instance's tag `key` says is past: when its links end."""
     return Denial(
         ReasonCode.EXPIRED,
-        "link-until is past",
-        f"set link-until to a later instant, or remove the tag: {_until_tag_off(instance)}",
+        f"{key} is past",
+        f"set {key} to a later instant, or remove the tag: {_until_tag_off(instance, key)}",
     )
 
 
-def _until_tag_off(instance: Party) -> str:
+def _until_tag_off(instance: Party, key: str) -> str:
     # The id is filled in here: when the claim of the tag is removed, nobody knows any more whose tag it was.
-    return _UNTIL_TAG_OFF.replace("{id}", instance.id)
+    return _UNTIL_TAG_OFF.replace("{id}", instance.id).replace("{key}", key)
 
 
 def bad_event(problem: object) -> Denial:
@@ -287,11 +287,12 @@ def same_party() -> Denial:
     return Denial(ReasonCode.SAME_GROUP, "both sides are the same")
 
 
-def locked(group: Party, value: str) -> Denial:
-    """A group with a `link-lock` tag of this value. `reopen` takes off locks of others only if it is forced to."""
-    force = "" if value.startswith(CLOSED_BY) else " --force"
-    advice = f"ask the person who locked it, then remove the tag link-lock from {group}"
-    return Denial(ReasonCode.LOCKED, f"{group} carries the tag link-lock", f"{advice}: link-peer reopen {group}{force}")
+def locked(group: Party, key: str, value: str, *, own: bool) -> Denial:
+    """A group that the tag `key` with this value locks. `reopen` takes off locks of others only if it is forced to: those
+    that `close` did not set, and those that lock the group for every deployment where the key is not this one's `own`."""
+    force = "" if own and value.startswith(CLOSED_BY) else " --force"
+    advice = f"ask the person who locked it, then remove the tag {key} from {group}"
+    return Denial(ReasonCode.LOCKED, f"{group} carries the tag {key}", f"{advice}: link-peer reopen {group}{force}")
 
 
 def isolated_group(group: Party, *, advanced: bool) -> Denial:

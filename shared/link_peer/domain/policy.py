@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from enum import Enum
 
 import msgspec
 
 from link_peer.domain.model import Ports
-from link_peer.domain.tags import Who
+from link_peer.domain.tags import DEFAULT_TAG_PREFIX, TagKeys, Who, tag_keys
 
 
 class AccountPolicy(msgspec.Struct, frozen=True):
@@ -67,10 +68,11 @@ class PolicyTest(msgspec.Struct, frozen=True):
     deny: tuple[tuple[Who, Ports], ...] = ()
 
 
-class Policy(msgspec.Struct, frozen=True):
+class Policy(msgspec.Struct, frozen=True, dict=True):  # a dict, so that a property may be worked out once
     """A valid policy. `accounts` are by uid, and exactly one has no role; `deny` are ports that are never opened. `digest` is
     the first 16 hex digits of the file's SHA-256; empty if it was read from no file. `leaving` are accounts that are read, but
-    have no links, as if the file did not list them: `link-peer account remove` closes with it. No file can say it."""
+    have no links, as if the file did not list them: `link-peer account remove` closes with it. No file can say it.
+    `tag_prefix` is what the file says, empty if nothing; `runtime.compose` puts the setting in its place."""
 
     deployment: str
     accounts: dict[str, AccountPolicy]
@@ -82,11 +84,17 @@ class Policy(msgspec.Struct, frozen=True):
     tests: tuple[PolicyTest, ...] = ()
     digest: str = ""
     leaving: frozenset[str] = frozenset()
+    tag_prefix: str = ""
 
     @property
     def home(self) -> str:
         """The uid of the home account, in which the functions run."""
         return next(uid for uid, account in self.accounts.items() if account.role is None)
+
+    @functools.cached_property
+    def keys(self) -> TagKeys:
+        """The keys of the tags that the deployment reads and writes."""
+        return tag_keys(self.tag_prefix or DEFAULT_TAG_PREFIX, self.deployment, self.home)
 
     @property
     def bound_queues(self) -> Mapping[str, str]:

@@ -22,12 +22,11 @@ import msgspec
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, Party, Port, Ports
 
-PEER_TAG = "link-peer"
-ACCEPT_TAG = "link-accept"
-UNTIL_TAG = "link-until"
-MANAGED_TAG = "link-managed"
+DEFAULT_TAG_PREFIX = "link"
 LOCK_TAG = "link-lock"
+"""The key of the tag that locks a group for every deployment, whatever its tag prefix."""
 
+_PREFIX = re.compile(r"[a-z][a-z0-9]{0,15}")
 _GROUP = re.compile(r"sg-[0-9a-z]{1,60}")
 _INSTANCE = re.compile(r"i-[0-9a-z]{1,60}")
 _ACCOUNT = re.compile(r"[0-9]{15,20}")
@@ -64,24 +63,42 @@ class Accept(msgspec.Struct, frozen=True):
     until: int | None = None
 
 
-def managed_tag(deployment: str, home: str) -> str:
-    """The key of the tag, with value `true`, by which a sweep finds the groups that have rules of a deployment.
+class TagKeys(msgspec.Struct, frozen=True):
+    """The keys of the tags of one deployment. All begin with its tag prefix: `link-peer`, or `acme-peer`.
 
-    `home` is the uid of the account of its functions: two homes may use one deployment name in a shared account.
+    `managed`, with value `true`, is the tag by which a sweep finds the groups that have rules of the deployment. Groups with
+    rules between instances have `instances` too: nothing else leads from the address of an instance that is gone to them.
     """
-    return f"{MANAGED_TAG}.{deployment}.{home}"
+
+    peer: str
+    accept: str
+    until: str
+    lock: str
+    managed: str
+    instances: str
+
+    def of_group(self, *, instances: bool) -> tuple[str, ...]:
+        """The keys of the tags of a group that has rules of the deployment, between instances or not."""
+        return (self.managed, self.instances) if instances else (self.managed,)
+
+    def lock_on(self, tags: Mapping[str, str]) -> str:
+        """The key of the tag that locks a group with these tags; empty if it is not locked. The one that locks it for every
+        deployment comes first, since whoever takes off the other has not opened the group."""
+        return next((key for key in (LOCK_TAG, self.lock) if key in tags), "")
 
 
-def group_tags(deployment: str, home: str, *, instances: bool) -> tuple[str, ...]:
-    """The keys of the tags of a group that has rules of a deployment. One with rules between instances has a second one:
-    they are found by it when an instance is gone, since nothing else leads from an address to its rules."""
-    key = managed_tag(deployment, home)
-    return (key, instances_tag(deployment, home)) if instances else (key,)
+def tag_keys(prefix: str, deployment: str, home: str) -> TagKeys:
+    """The keys of a deployment. `home` is the uid of the account of its functions: two homes may use one deployment name in
+    a shared account."""
+    managed = f"{prefix}-managed.{deployment}.{home}"
+    return TagKeys(
+        f"{prefix}-peer", f"{prefix}-accept", f"{prefix}-until", f"{prefix}-lock", managed, f"{managed}.instances"
+    )
 
 
-def instances_tag(deployment: str, home: str) -> str:
-    """The key of the tag, with value `true`, of groups that have rules of a deployment between instances."""
-    return f"{managed_tag(deployment, home)}.instances"
+def is_tag_prefix(text: str) -> bool:
+    """Whether every tag key of a deployment may begin with the text."""
+    return _PREFIX.fullmatch(text) is not None
 
 
 def quoted(text: str) -> str:
@@ -164,13 +181,13 @@ def parse_peer(text: str, home: str) -> Peer:
     return Peer(parse_party(party, home), parse_ports(ports) if colon else ())
 
 
-def peers(tags: Mapping[str, str], home: str) -> list[tuple[str, Peer | BadInput]]:
+def peers(tags: Mapping[str, str], home: str, keys: TagKeys) -> list[tuple[str, Peer | BadInput]]:
     """The peers in the tags of an instance of account `home`, as (entry, peer or error); duplicates are left out.
 
     An entry is written like `link-peer=sg-db`.
     """
     found: dict[Peer | str, tuple[str, Peer | BadInput]] = {}
-    for key, piece in _entries(tags, PEER_TAG):
+    for key, piece in _entries(tags, keys.peer):
         text = f"{key}={piece}"
         try:
             peer = parse_peer(piece, home)
@@ -181,19 +198,19 @@ def peers(tags: Mapping[str, str], home: str) -> list[tuple[str, Peer | BadInput
     return list(found.values())
 
 
-def asks_for_links(tags: Mapping[str, str]) -> bool:
+def asks_for_links(tags: Mapping[str, str], keys: TagKeys) -> bool:
     """Whether the tags of an instance name peers, readable or not."""
-    return any(_is(key, PEER_TAG) for key in tags)
+    return any(_is(key, keys.peer) for key in tags)
 
 
-def accepts(tags: Mapping[str, str], own_account: str) -> list[Accept]:
+def accepts(tags: Mapping[str, str], own_account: str, keys: TagKeys) -> list[Accept]:
     """The consents in the tags of a group of `own_account`. An entry with invalid syntax consents to nothing."""
-    return [read for _, read in _read_accepts(tags, own_account) if isinstance(read, Accept)]
+    return [read for _, read in _read_accepts(tags, own_account, keys) if isinstance(read, Accept)]
 
 
-def bad_accepts(tags: Mapping[str, str], own_account: str) -> list[tuple[str, BadInput]]:
+def bad_accepts(tags: Mapping[str, str], own_account: str, keys: TagKeys) -> list[tuple[str, BadInput]]:
     """The consent entries with invalid syntax, as (entry, error)."""
-    return [(text, read) for text, read in _read_accepts(tags, own_account) if isinstance(read, BadInput)]
+    return [(text, read) for text, read in _read_accepts(tags, own_account, keys) if isinstance(read, BadInput)]
 
 
 def covers(accept_ports: Ports, port: Port) -> bool:
@@ -254,14 +271,14 @@ def parse_compact(text: str) -> int:
     return epoch
 
 
-def link_until(tags: Mapping[str, str]) -> int | BadInput | None:
+def link_until(tags: Mapping[str, str], keys: TagKeys) -> int | BadInput | None:
     """When the links of an instance expire, in epoch seconds: None for never, a BadInput if the tag is invalid."""
-    if UNTIL_TAG not in tags:
+    if keys.until not in tags:
         return None
     try:
-        return math.floor(parse_instant(tags[UNTIL_TAG]))
+        return math.floor(parse_instant(tags[keys.until]))
     except BadInput as error:
-        return BadInput(UNTIL_TAG, error.problem)
+        return BadInput(keys.until, error.problem)
 
 
 def _entries(tags: Mapping[str, str], tag: str) -> list[tuple[str, str]]:
@@ -274,19 +291,20 @@ def _is(key: str, tag: str) -> bool:
     return key == tag or key.startswith(tag + ".")
 
 
-def _read_accepts(tags: Mapping[str, str], own_account: str) -> list[tuple[str, Accept | BadInput]]:
+def _read_accepts(tags: Mapping[str, str], own_account: str, keys: TagKeys) -> list[tuple[str, Accept | BadInput]]:
     read: list[tuple[str, Accept | BadInput]] = []
-    for key, piece in _entries(tags, ACCEPT_TAG):
+    for key, piece in _entries(tags, keys.accept):
         text = f"{key}={piece}"
         try:
-            read.append((text, _parse_accept(piece, own_account, text)))
+            read.append((text, parse_accept(piece, own_account, text)))
         except BadInput as error:
             read.append((text, BadInput(key, error.problem)))
     return read
 
 
 @functools.lru_cache(maxsize=4096)  # a sweep asks about each group as often as links lead to it
-def _parse_accept(piece: str, own_account: str, text: str) -> Accept:
+def parse_accept(piece: str, own_account: str, text: str) -> Accept:
+    """Parses `who[:ports][~end]` on a group of `own_account`; `text` is the tag entry that it is part of. Raises BadInput."""
     consent, tilde, end = piece.partition("~")
     who, colon, ports = consent.partition(":")
     return Accept(

@@ -19,7 +19,7 @@ from link_peer.domain.errors import CloudError, Transient
 from link_peer.domain.model import Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import LATE_SECONDS
-from link_peer.domain.tags import group_tags, iso
+from link_peer.domain.tags import iso
 from link_peer.engine.admitted import Admitted
 from link_peer.engine.effects import Effects
 from link_peer.engine.reader import Reader
@@ -201,7 +201,7 @@ class Applier:
     def _tags(self, group: Party) -> tuple[str, ...]:
         """The tags by which the group's rules are found."""
         instances = group in self._between_instances
-        return group_tags(self._policy.deployment, self._policy.home, instances=instances)
+        return self._policy.keys.of_group(instances=instances)
 
     def _roll_back_later(self, decision: Decision, answer: Decision, report: Report, requests: Requests) -> None:
         """The outcome is recorded once the next pass has rolled back what was written."""

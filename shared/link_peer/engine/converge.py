@@ -67,8 +67,8 @@ class Scope(ABC):
 
     def wishes(self, snapshot: Snapshot, instances: Iterable[Instance]) -> list[DesiredLink]:
         """The links that the tags of these instances ask for."""
-        limit = self.policy.limits.max_peers
-        return [wanted for i in instances if i.tags for wanted in links_from_tags(snapshot, i, self.started, limit)]
+        policy = self.policy
+        return [wanted for i in instances if i.tags for wanted in links_from_tags(snapshot, i, self.started, policy)]
 
     def evaluate(self, snapshot: Snapshot, link: Link) -> Verdict:
         """Whether a link may exist, by the policy and the time of this delivery."""

@@ -169,7 +169,7 @@ class Reader:
         self.parties(self._groups_of(self._instances.values()))
 
     def everything(self, accounts: Sequence[str], progress: Callable[[int], None] = lambda _done: None) -> None:
-        """Reads every instance of these accounts, unfiltered: tags named `link-peer.<any>` cannot be filtered by. What need
+        """Reads every instance of these accounts, unfiltered: tags named `<prefix>-peer.<any>` cannot be filtered by. What need
         not be kept is not, so that an account of any size takes little memory."""
 
         def read(account: str) -> None:

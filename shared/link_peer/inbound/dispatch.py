@@ -133,7 +133,8 @@ def _post_looks(later: Sequence[Later], delivery: Delivery) -> None:
 
 def _decoded(element: object, delivery: Delivery) -> list[Hint | BadInput]:
     try:
-        return events.decode(element, home=delivery.policy.home, region=delivery.region)
+        policy = delivery.policy
+        return events.decode(element, home=policy.home, region=delivery.region, keys=policy.keys)
     except BadInput as error:
         return [error]
 

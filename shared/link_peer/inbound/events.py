@@ -18,11 +18,8 @@ from link_peer.domain.errors import BadInput
 from link_peer.domain.hint import Hint
 from link_peer.domain.model import Party
 from link_peer.domain.tags import (
-    ACCEPT_TAG,
     LOCK_TAG,
-    MANAGED_TAG,
-    PEER_TAG,
-    UNTIL_TAG,
+    TagKeys,
     is_account_uid,
     is_group_id,
     is_instance_id,
@@ -40,7 +37,6 @@ TAG_CALLS = frozenset({"TagResources", "UntagResources", "AddTags", "RemoveTags"
 """The API calls, as ActionTrail names them, that change tags."""
 
 _REMOVALS = frozenset({"UntagResources", "RemoveTags"})
-_LINK_TAGS = (PEER_TAG, UNTIL_TAG, ACCEPT_TAG, LOCK_TAG)
 _TAG_KEY = re.compile(r"tag\.[0-9]{1,4}\.key|tagkey\.[0-9]{1,4}")
 _TRAIL = re.compile(r"ecs:ActionTrail:(ApiCall|ConsoleOperation|AliyunServiceEvent)")
 _RESOURCE_ID = re.compile(r"resourceids?(\.[0-9]{1,4})?")
@@ -91,10 +87,10 @@ def elements(event: bytes, limit: int = MAX_BYTES) -> list[object]:
     raise BadInput("event", "neither an object nor an array")
 
 
-def decode(element: object, *, home: str, region: str) -> list[Hint | BadInput]:
+def decode(element: object, *, home: str, region: str, keys: TagKeys) -> list[Hint | BadInput]:
     """The hints of an event, one for each instance or group, and an error for each invalid id that it names.
 
-    The list is empty if the event cannot change links. Raises BadInput if the event is invalid, or is not for the account
+    The list is empty if the event cannot change links, as one that changes other tags than those with these `keys`. Raises BadInput if the event is invalid, or is not for the account
     `home` and this region.
     """
     event = _mapping(element, "event")
@@ -118,7 +114,7 @@ def decode(element: object, *, home: str, region: str) -> list[Hint | BadInput]:
             Hint(event_id, Party(home, name), "tags", when)
             if isinstance(name, str) and _IS_ID[kind](name)
             else BadInput("data", f"{_shown(name)} is not {kind}")
-            for kind, name in _tagged(data, region)
+            for kind, name in _tagged(data, region, keys)
         ]
     # In the documentation, data is the content itself; existing receivers also read data.content.
     content = _mapping(data["content"], "data.content") if "content" in data else data
@@ -184,7 +180,7 @@ def _state_change(content: dict[str, Any], event_id: str, home: str, time: float
     return [Hint(event_id, Party(home, instance), "state", time, state)] if state in STATES else []
 
 
-def _tagged(data: dict[str, Any], region: str) -> list[tuple[str, object]]:
+def _tagged(data: dict[str, Any], region: str, keys: TagKeys) -> list[tuple[str, object]]:
     """What a call tagged, as (what the id must be, id): unchecked and without duplicates. Instances and groups only.
 
     ActionTrail also records a refused call, with its errorCode: that one changed nothing. The documentation disagrees on
@@ -208,15 +204,16 @@ def _tagged(data: dict[str, Any], region: str) -> list[tuple[str, object]]:
     found = {(kind, repr(name)): (kind, name) for kind, ids in ours for name in ids}
     if not found and (ours or not named):
         raise BadInput("data", "the tag change names no resource")
-    return list(found.values()) if _changes_links(parameters, removed=data["eventName"] in _REMOVALS) else []
+    removed = data["eventName"] in _REMOVALS
+    return list(found.values()) if _changes_links(parameters, keys, removed=removed) else []
 
 
-def _changes_links(parameters: dict[str, Any], *, removed: bool) -> bool:
+def _changes_links(parameters: dict[str, Any], keys: TagKeys, *, removed: bool) -> bool:
     """Whether a call that names its tag keys names any that links depend on. The managed tag, which the functions write
     themselves, matters only where someone removed it."""
-    keys = [value for name, value in parameters.items() if _TAG_KEY.fullmatch(name) and isinstance(value, str)]
-    tags = (*_LINK_TAGS, MANAGED_TAG) if removed else _LINK_TAGS
-    return not keys or any(key == tag or key.startswith(tag + ".") for key in keys for tag in tags)
+    named = [value for name, value in parameters.items() if _TAG_KEY.fullmatch(name) and isinstance(value, str)]
+    tags = (keys.peer, keys.until, keys.accept, keys.lock, LOCK_TAG, *([keys.managed] if removed else []))
+    return not named or any(key == tag or key.startswith(tag + ".") for key in named for tag in tags)
 
 
 def _parsed(value: object) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from link_peer.domain.tags import (
     Who,
     compact,
     is_account_uid,
+    is_tag_prefix,
     parse_instant,
     parse_port,
     parse_ports,
@@ -100,11 +101,14 @@ def parse(text: str, name: str = "policy.yaml") -> Policy:
         document,
         "",
         required=("deployment", "accounts"),
-        optional=("accept_tags", "allow", "deny", "limits", "paused", "tests"),
+        optional=("tag_prefix", "accept_tags", "allow", "deny", "limits", "paused", "tests"),
     )
     deployment = read.text(top["deployment"], "deployment")
     if not _DEPLOYMENT.fullmatch(deployment):
         read.fail(top["deployment"], "deployment", "must be 1 to 32 characters of a-z, 0-9 and hyphen")
+    prefix = read.text(top["tag_prefix"], "tag_prefix") if "tag_prefix" in top else ""
+    if "tag_prefix" in top and not is_tag_prefix(prefix):
+        read.fail(top["tag_prefix"], "tag_prefix", "must be 1 to 16 characters of a-z and 0-9, beginning with a letter")
     accounts = _accounts(read, top["accounts"])
     return Policy(
         deployment,
@@ -115,6 +119,7 @@ def parse(text: str, name: str = "policy.yaml") -> Policy:
         _limits(read, top["limits"]) if "limits" in top else Limits(),
         Pause(read.word(top["paused"], "paused", "true", "false", "opening")) if "paused" in top else Pause.NONE,
         _tests(read, top["tests"], accounts) if "tests" in top else (),
+        tag_prefix=prefix,
     )
 
 

@@ -8,6 +8,7 @@ from link_peer.domain import denials
 from link_peer.domain.denial import Denial
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party
+from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Peer, link_until, peers
 
@@ -31,17 +32,18 @@ class DesiredLink(msgspec.Struct, frozen=True):
     opens: bool = True
 
 
-def links_from_tags(snapshot: Snapshot, instance: Instance, now: float, max_peers: int) -> list[DesiredLink]:
+def links_from_tags(snapshot: Snapshot, instance: Instance, now: float, policy: Policy) -> list[DesiredLink]:
     """The links that an instance's tags ask for, in the order of tag keys and positions. Those after the first
-    `max_peers` are denied."""
-    until = link_until(instance.tags)
+    `limits.max_peers` of the policy are denied."""
+    keys, max_peers = policy.keys, policy.limits.max_peers
+    until = link_until(instance.tags, keys)
     ended: Denial | None = None
     if isinstance(until, BadInput):
-        ended = denials.bad_until(until, instance.party)
+        ended = denials.bad_until(until, instance.party, keys.until)
     elif until is not None and until <= now:
-        ended = denials.tag_expired(instance.party)
+        ended = denials.tag_expired(instance.party, keys.until)
     found = []
-    for number, (tag, peer) in enumerate(peers(instance.tags, instance.party.account), start=1):
+    for number, (tag, peer) in enumerate(peers(instance.tags, instance.party.account, keys), start=1):
         if isinstance(peer, BadInput):
             found.append(_unreadable(snapshot, instance, tag, peer))
             continue

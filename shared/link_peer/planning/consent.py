@@ -9,7 +9,7 @@ from link_peer.domain import denials
 from link_peer.domain.denial import Denial
 from link_peer.domain.model import ALL, Group, Instance, Party, Port
 from link_peer.domain.policy import Policy
-from link_peer.domain.tags import ACCEPT_TAG, Accept, Who, accepts, covers
+from link_peer.domain.tags import Accept, TagKeys, Who, accepts, covers
 
 PortsAsked = tuple[Port, ...]
 
@@ -28,7 +28,7 @@ def consents(
     if policy.accept_tags:
         entries += [
             (f"{group.party} {entry.text}", entry)
-            for entry in accepts(group.tags, group.party.account)
+            for entry in accepts(group.tags, group.party.account, policy.keys)
             if names(entry.who, source)
         ]
     entries += [
@@ -71,7 +71,7 @@ def entry_for(group: Group, source: Party, ports: PortsAsked) -> str:
     return who if ALL in ports else f"{who}:{'+'.join(sorted(map(str, ports)))}"
 
 
-def tags_for(group: Group, source: Party, ports: PortsAsked) -> list[str]:
+def tags_for(group: Group, source: Party, ports: PortsAsked, keys: TagKeys) -> list[str]:
     """The exact tags (`key=value`) that would consent when set on `group`. They replace none of its tags, and no value is
     longer than a tag value may be."""
     who = source.id if source.account == group.party.account else str(source)
@@ -82,14 +82,14 @@ def tags_for(group: Group, source: Party, ports: PortsAsked) -> list[str]:
             entries[-1] = longer
         else:
             entries.append(f"{who}:{port}")
-    keys = (key for key in _keys() if key not in group.tags)
-    return [f"{next(keys)}={entry}" for entry in entries]
+    free = (key for key in _numbered(keys.accept) if key not in group.tags)
+    return [f"{next(free)}={entry}" for entry in entries]
 
 
-def _keys() -> Iterator[str]:
-    yield ACCEPT_TAG
+def _numbered(key: str) -> Iterator[str]:
+    yield key
     for number in itertools.count(2):
-        yield f"{ACCEPT_TAG}.{number}"
+        yield f"{key}.{number}"
 
 
 def names(who: Who, source: Party | Instance) -> bool:

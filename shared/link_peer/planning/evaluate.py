@@ -16,7 +16,7 @@ from link_peer.domain.denial import Denial
 from link_peer.domain.model import ALL, Group, Instance, Link, Party, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address, Snapshot
-from link_peer.domain.tags import LOCK_TAG, accepts
+from link_peer.domain.tags import TagKeys, accepts
 from link_peer.planning import addresses, consent
 
 
@@ -99,11 +99,11 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
     group = snapshot.groups.get(key.group)
     if group is None:
         return None
-    if LOCK_TAG in group.tags:
-        return denials.locked(group.party, group.tags[LOCK_TAG])
+    if denial := _locked([group], policy.keys):
+        return denial
     source: Party | Instance = link.source
     if not link.source.is_group and link.source.account not in snapshot.refused_accounts:
-        named = [entry.who.id for entry in accepts(group.tags, group.party.account)]
+        named = [entry.who.id for entry in accepts(group.tags, group.party.account, policy.keys)]
         named += [allow.source.id for allow in policy.allow]
         groups = tuple(name for name in named if name.startswith("sg-"))
         source = snapshot.instances.get(link.source) or Instance(link.source, "", groups)
@@ -120,7 +120,7 @@ def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tupl
         denial = denials.different_vpc(source.party, source.vpc, target.party, target.vpc, one_account=one_account)
         return Verdict(link, needs, denial, "different-vpc")
     verdict = Verdict(link, needs, None, "same-vpc")
-    if denial := _locked([target, source] if link.mutual else [target]):
+    if denial := _locked([target, source] if link.mutual else [target], policy.keys):
         return msgspec.structs.replace(verdict, denial=denial)
     return _with_consent(policy, verdict, [(target, link.source), (source, link.target)], now)
 
@@ -136,9 +136,12 @@ def _group_denial(group: Group | None, party: Party) -> Denial | None:
     return denials.advanced_group(party) if group.advanced else None
 
 
-def _locked(groups: Sequence[Group]) -> Denial | None:
-    """The first group that would be given a rule although it is locked."""
-    return next((denials.locked(g.party, g.tags[LOCK_TAG]) for g in groups if LOCK_TAG in g.tags), None)
+def _locked(groups: Sequence[Group], keys: TagKeys) -> Denial | None:
+    """The first group that is locked, and so may hold no rule."""
+    for group in groups:
+        if key := keys.lock_on(group.tags):
+            return denials.locked(group.party, key, group.tags[key], own=key == keys.lock)
+    return None
 
 
 def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
@@ -155,7 +158,7 @@ def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: flo
         sides.append(_Side(group, other, to))
     advice = denials.NO_ROUTE if reachability == "different-vpc" else ""
     verdict = Verdict(link, _instance_needs(link, sides), None, reachability, advice=advice)
-    if denial := _locked([side.group for side in sides]):
+    if denial := _locked([side.group for side in sides], policy.keys):
         return msgspec.structs.replace(verdict, denial=denial)
     verdict = _with_consent(policy, verdict, [(side.group, side.source) for side in sides], now)
     if verdict.denial is not None:
@@ -237,7 +240,7 @@ def _with_consent(
             party = source.party if isinstance(source, Instance) else source
             what = "everything" if ALL in uncovered else "+".join(sorted(map(str, uncovered)))
             missing.append(f"{group.party} has not accepted {party} on {what}")
-            tags.append(f"{group.party} {' '.join(consent.tags_for(group, party, ports))}")
+            tags.append(f"{group.party} {' '.join(consent.tags_for(group, party, ports, policy.keys))}")
             entries.append(f"{group.party} {consent.entry_for(group, party, ports)}")
     verdict = msgspec.structs.replace(verdict, consent=tuple(used))
     if not missing:

@@ -19,7 +19,6 @@ from link_peer.domain.denials import HUMAN_RULE
 from link_peer.domain.model import PRIORITY, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import group_tags
 from link_peer.planning.actual import ActualState, link_of
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Edit, Plan, Refusal
@@ -190,8 +189,7 @@ class _Planning:
     def _lacks_tag(self, key: RuleKey) -> bool:
         """Whether a rule's group lacks a tag by which the rule is found."""
         shown = self._snapshot.groups.get(key.group)
-        policy = self._context.policy
-        tags = group_tags(policy.deployment, policy.home, instances=bool(key.dest))
+        tags = self._context.policy.keys.of_group(instances=bool(key.dest))
         return shown is not None and any(shown.tags.get(tag) != "true" for tag in tags)
 
     # claims that rules lose

@@ -11,6 +11,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from link_peer.domain.errors import PolicyError
 from link_peer.domain.policy import Policy
 from link_peer.inbound import policy_file
@@ -57,7 +59,7 @@ def open_delivery(
     from link_peer.alicloud.mns import MnsQueue
 
     settings = settings or settings_module.load(context)
-    policy = load_policy(settings.policy_path)
+    policy = load_policy(settings.policy_path, settings.tag_prefix)
     if settings.account not in ("", policy.home):
         raise PolicyError(
             f"{settings.policy_path}: home is {policy.home}, but this function runs in {settings.account}: "
@@ -82,7 +84,7 @@ def open_delivery(
         queue=MnsQueue(settings, policy.home),
         seconds=seconds or float(limit or DEFAULT_SECONDS),
         lanes=LANES,
-        current_policy=functools.partial(load_policy, settings.policy_path),
+        current_policy=functools.partial(load_policy, settings.policy_path, settings.tag_prefix),
         memory=_memory,
         calls_per_minute=settings.calls_per_minute,
     )
@@ -94,13 +96,19 @@ def _open_cloud(settings: Settings, policy: Policy, clock: Clock, name: str, ret
     return Accounts(settings, policy, clock, retry, name)
 
 
-def load_policy(path: str) -> Policy:
-    """The policy file, read again only when it changed. Raises PolicyError, or OSError if it cannot be read: the function
-    does not start."""
+def load_policy(path: str, tag_prefix: str) -> Policy:
+    """The policy file, read again only when it changed, for tags whose keys begin with the setting `tag_prefix`. Raises
+    PolicyError, also where the file says another one, or OSError if it cannot be read: the function does not start."""
     stamp = os.stat(path)
-    return _policy(path, stamp.st_mtime_ns, stamp.st_size)
+    return _policy(path, tag_prefix, stamp.st_mtime_ns, stamp.st_size)
 
 
 @functools.lru_cache(maxsize=4)
-def _policy(path: str, _mtime: int, _size: int) -> Policy:
-    return policy_file.load(path)
+def _policy(path: str, tag_prefix: str, _mtime: int, _size: int) -> Policy:
+    policy = policy_file.load(path)
+    if policy.tag_prefix not in ("", tag_prefix):
+        raise PolicyError(
+            f"{path}: tag_prefix is {policy.tag_prefix}, but LINK_PEER_TAG_PREFIX is {tag_prefix} (link if it is not "
+            "set): they must be the same"
+        )
+    return msgspec.structs.replace(policy, tag_prefix=tag_prefix)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.tags import DEFAULT_TAG_PREFIX, is_tag_prefix
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -34,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True):
     credentials: Credentials
     calls_per_minute: int | None = None  # of each API of ECS in an account; None where that is not known
     account: str = ""  # the function's own account uid; empty if the platform does not give it
+    tag_prefix: str = DEFAULT_TAG_PREFIX  # what the keys of the deployment's tags begin with
 
     def endpoint(self, service: str) -> tuple[str, str]:
         """(`http` or `https`, host[:port]) of a service. An empty host means the default endpoint."""
@@ -72,7 +74,18 @@ def load(context: Any = None, env: Mapping[str, str] | None = None) -> Settings:
         credentials=_credentials(context, env),
         calls_per_minute=_number(env, "LINK_PEER_CALLS_PER_MINUTE"),
         account=env.get("FC_ACCOUNT_ID", ""),
+        tag_prefix=tag_prefix(env),
     )
+
+
+def tag_prefix(env: Mapping[str, str]) -> str:
+    """The setting LINK_PEER_TAG_PREFIX. Raises LinkPeerError for one that no tag key may begin with."""
+    prefix = env.get("LINK_PEER_TAG_PREFIX") or DEFAULT_TAG_PREFIX
+    if not is_tag_prefix(prefix):
+        raise LinkPeerError(
+            f"LINK_PEER_TAG_PREFIX is {prefix!a}: 1 to 16 characters of a-z and 0-9, beginning with a letter"
+        )
+    return prefix
 
 
 def _number(env: Mapping[str, str], name: str) -> int | None:

@@ -41,7 +41,7 @@ sdk.READ_TIMEOUT_MS, sls.TIMEOUT_SECONDS, mns.TIMEOUT_SECONDS = 1000, 1, 1
 sts.CACHE.sessions.clear()
 now, given = SystemClock(), settings.load()
 once = retry.Retry(now, deadline=now.now())
-accounts = sts.Accounts(given, compose.load_policy(given.policy_path), now, once, "test")
+accounts = sts.Accounts(given, compose.load_policy(given.policy_path, given.tag_prefix), now, once, "test")
 def attempt(what):
     try:
         return repr(what())

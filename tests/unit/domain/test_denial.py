@@ -118,7 +118,7 @@ def test_a_removal_names_its_requests_and_whether_the_rule_is_kept(
     ("denial", "code", "detail", "advice"),
     [
         (
-            denials.locked(GROUP, "by hand"),
+            denials.locked(GROUP, "link-lock", "by hand", own=True),
             "locked",
             f"{GROUP} carries the tag link-lock",
             f"remove the tag link-lock from {GROUP}",

@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, Party, Port, ports_text
 from link_peer.domain.tags import (
-    LOCK_TAG,
     Peer,
     Who,
     accepts,
+    asks_for_links,
     bad_accepts,
     compact,
     covers,
     is_account_uid,
+    is_tag_prefix,
     iso,
     iso_millis,
     link_until,
-    managed_tag,
     parse_compact,
     parse_instant,
     parse_party,
@@ -33,9 +33,11 @@ from link_peer.domain.tags import (
     peers,
     quoted,
     split,
+    tag_keys,
 )
 
 A, B = "1000000000000001", "1000000000000002"
+KEYS = tag_keys("link", "prod", A)
 quick = settings(max_examples=60, derandomize=True, deadline=None)
 
 names = st.text("0123456789abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=60)
@@ -244,7 +246,7 @@ def test_peers_are_read_from_the_tag_and_its_suffixes_in_the_order_of_keys() -> 
         "Link-Peer": "sg-no",
         "link-accept": "sg-no",
     }
-    assert peers(tags, A) == [
+    assert peers(tags, A, KEYS) == [
         ("link-peer=sg-db:tcp/3306", Peer(Party(A, "sg-db"), (Port("tcp", 3306, 3306),))),
         ("link-peer=sg-log", Peer(Party(A, "sg-log"))),
         (f"link-peer.2=sg-x@{B}", Peer(Party(B, "sg-x"))),
@@ -254,7 +256,9 @@ def test_peers_are_read_from_the_tag_and_its_suffixes_in_the_order_of_keys() -> 
 
 def test_one_invalid_peer_does_not_affect_the_others() -> None:
     """It is returned with its tag and its text."""
-    good, bad = sorted(peers({"link-peer.a": "sg-db:,sg-log"}, A), key=lambda found: isinstance(found[1], BadInput))
+    good, bad = sorted(
+        peers({"link-peer.a": "sg-db:,sg-log"}, A, KEYS), key=lambda found: isinstance(found[1], BadInput)
+    )
     assert good == ("link-peer.a=sg-log", Peer(Party(A, "sg-log")))
     text, error = bad
     assert text == "link-peer.a=sg-db:"
@@ -269,7 +273,7 @@ def test_equal_peers_count_once_and_peers_with_other_ports_count_too() -> None:
         "link-peer": f"sg-db:tcp/1+tcp/2 sg-db:tcp/2+tcp/1 sg-db@{A}:tcp/1+tcp/2 sg-db",
         "link-peer.2": "sg-db no no",
     }
-    found = peers(tags, A)
+    found = peers(tags, A, KEYS)
     assert [text for text, _ in found] == ["link-peer=sg-db:tcp/1+tcp/2", "link-peer=sg-db", "link-peer.2=no"]
 
 
@@ -287,11 +291,11 @@ def test_a_consent_keeps_its_text_and_an_invalid_entry_consents_to_nothing() -> 
         "link-accept": "sg-app:tcp/3306+tcp/33060 sg-bad: 0.0.0.0/0",
         "link-acceptor": "*",
     }
-    assert [(found.who, ports_text(found.ports), found.text) for found in accepts(tags, A)] == [
+    assert [(found.who, ports_text(found.ports), found.text) for found in accepts(tags, A, KEYS)] == [
         (Who(A, "sg-app"), "tcp/3306+tcp/33060", "link-accept=sg-app:tcp/3306+tcp/33060"),
         (Who(B, "*"), "icmp", f"link-accept.b=*@{B}:icmp"),
     ]
-    assert [(text, error.field) for text, error in bad_accepts(tags, A)] == [
+    assert [(text, error.field) for text, error in bad_accepts(tags, A, KEYS)] == [
         ("link-accept=sg-bad:", "link-accept"),
         ("link-accept=0.0.0.0/0", "link-accept"),
     ]
@@ -300,12 +304,12 @@ def test_a_consent_keeps_its_text_and_an_invalid_entry_consents_to_nothing() -> 
 def test_a_consent_may_have_an_end() -> None:
     """After the ports or, without ports, after the name. Its text keeps the end; without one, it never ends."""
     tags = {"link-accept": f"sg-app:tcp/1+icmp~20270101T000000Z *@{B}~20270101T000001Z sg-app"}
-    assert [(found.who, ports_text(found.ports), found.until) for found in accepts(tags, A)] == [
+    assert [(found.who, ports_text(found.ports), found.until) for found in accepts(tags, A, KEYS)] == [
         (Who(A, "sg-app"), "icmp+tcp/1", 1798761600),
         (Who(B, "*"), "mutual", 1798761601),
         (Who(A, "sg-app"), "mutual", None),
     ]
-    assert accepts(tags, A)[0].text == "link-accept=sg-app:tcp/1+icmp~20270101T000000Z"
+    assert accepts(tags, A, KEYS)[0].text == "link-accept=sg-app:tcp/1+icmp~20270101T000000Z"
 
 
 @pytest.mark.parametrize(
@@ -331,28 +335,63 @@ def test_a_consent_may_have_an_end() -> None:
 def test_an_entry_with_an_unreadable_end_or_in_capitals_consents_to_nothing(entry: str) -> None:
     """It never falls back to a consent without an end. The other entries of the tag count, and it can be listed."""
     tags = {"link-accept": f"{entry},sg-ok:tcp/2"}
-    assert [found.who for found in accepts(tags, A)] == [Who(A, "sg-ok")]
-    ((text, error),) = bad_accepts(tags, A)
+    assert [found.who for found in accepts(tags, A, KEYS)] == [Who(A, "sg-ok")]
+    ((text, error),) = bad_accepts(tags, A, KEYS)
     assert text == f"link-accept={entry}"
     assert error.field == "link-accept"
 
 
 def test_a_tag_key_in_capitals_consents_to_nothing() -> None:
     """Keys are case-sensitive."""
-    assert accepts({"Link-Accept": "*", "LINK-ACCEPT.b": "*"}, A) == []
-    assert bad_accepts({"Link-Accept": "?"}, A) == []
+    assert accepts({"Link-Accept": "*", "LINK-ACCEPT.b": "*"}, A, KEYS) == []
+    assert bad_accepts({"Link-Accept": "?"}, A, KEYS) == []
 
 
 def test_a_peer_has_no_end() -> None:
     """Only `link-until` ends the links of an instance."""
-    ((_, read),) = peers({"link-peer": "sg-db:tcp/1~20270101T000000Z"}, A)
+    ((_, read),) = peers({"link-peer": "sg-db:tcp/1~20270101T000000Z"}, A, KEYS)
     assert isinstance(read, BadInput)
 
 
 def test_the_managed_tag_names_deployment_and_home() -> None:
     """Two homes with one deployment name do not share it."""
-    assert managed_tag("prod", A) == f"link-managed.prod.{A}"
-    assert LOCK_TAG == "link-lock"
+    assert KEYS.managed == f"link-managed.prod.{A}"
+    assert KEYS.of_group(instances=True) == (KEYS.managed, f"{KEYS.managed}.instances")
+
+
+def test_a_deployment_reads_only_tags_of_its_own_prefix() -> None:
+    """Peers, consent and the end of links with another prefix are another deployment's."""
+    acme = tag_keys("acme", "prod", A)
+    tags = {"link-peer": "sg-db", "link-accept": "*", "link-until": "2026-11-25T08:00:00Z"}
+    own = {key.replace("link-", "acme-"): value for key, value in tags.items()}
+    for keys, mine, other in ((KEYS, tags, own), (acme, own, tags)):
+        assert (asks_for_links(mine, keys), asks_for_links(other, keys)) == (True, False)
+        assert (len(peers(mine, A, keys)), peers(other, A, keys)) == (1, [])
+        assert (len(accepts(mine, A, keys)), accepts(other, A, keys)) == (1, [])
+        assert link_until(mine, keys) == 1795593600
+        assert link_until(other, keys) is None
+
+
+@pytest.mark.parametrize(
+    ("tags", "link", "acme"),
+    [
+        ({}, "", ""),
+        ({"link-lock": ""}, "link-lock", "link-lock"),
+        ({"acme-lock": ""}, "", "acme-lock"),
+        ({"acme-lock": "", "link-lock": ""}, "link-lock", "link-lock"),
+        ({"other-lock": ""}, "", ""),
+    ],
+)
+def test_link_lock_locks_a_group_under_every_prefix(tags: dict[str, str], link: str, acme: str) -> None:
+    """A lock with the deployment's own prefix locks it for that one alone."""
+    assert (KEYS.lock_on(tags), tag_keys("acme", "prod", A).lock_on(tags)) == (link, acme)
+
+
+@pytest.mark.parametrize("text", ["", "Acme", "1a", "a-b", "a.b", "a" * 17, "\u0430", "link-"])
+def test_a_tag_prefix_is_a_letter_and_up_to_15_letters_and_digits(text: str) -> None:
+    """No prefix has a hyphen, so that none is the beginning of another's keys."""
+    assert not is_tag_prefix(text)
+    assert all(map(is_tag_prefix, ("a", "link", "acme2", "a" * 16)))
 
 
 @pytest.mark.parametrize(
@@ -489,10 +528,10 @@ def test_any_other_text_is_not_a_compact_instant(text: str) -> None:
 
 def test_link_until_is_none_an_instant_or_an_error() -> None:
     """An invalid end is not the same as no end: it ends the links, so that they do not last for ever."""
-    assert link_until({"link-until.x": "2026-11-25T08:00:00Z"}) is None
-    assert link_until({"link-until": "2026-11-25T08:00:00.9Z"}) == 1795593600
+    assert link_until({"link-until.x": "2026-11-25T08:00:00Z"}, KEYS) is None
+    assert link_until({"link-until": "2026-11-25T08:00:00.9Z"}, KEYS) == 1795593600
     for text in ("", "never", " 2026-11-25T08:00:00Z"):
-        error = link_until({"link-until": text})
+        error = link_until({"link-until": text}, KEYS)
         assert isinstance(error, BadInput)
         assert error.field == "link-until"
 
@@ -533,6 +572,6 @@ def test_hostile_text_raises_only_bad_input(text: str) -> None:
         with suppress(BadInput):
             read_at_home(text, A)
     tags = {"link-peer": text, "link-accept": text, "link-until": text}
-    assert len(peers(tags, A)) <= len(split(text))
-    assert len(accepts(tags, A)) + len(bad_accepts(tags, A)) == len(split(text))
-    link_until(tags)
+    assert len(peers(tags, A, KEYS)) <= len(split(text))
+    assert len(accepts(tags, A, KEYS)) + len(bad_accepts(tags, A, KEYS)) == len(split(text))
+    link_until(tags, KEYS)

@@ -35,7 +35,9 @@ def reader(*accounts: FakeEcs, tolerant: bool = False) -> Reader:
 
 def frugal(*accounts: FakeEcs) -> Reader:
     """A reader that sets instances without wishes aside."""
-    return Reader(FakeCloud(*accounts), POLICY, FakeClock(), tolerant=True, keep=lambda one: asks_for_links(one.tags))
+    return Reader(
+        FakeCloud(*accounts), POLICY, FakeClock(), tolerant=True, keep=lambda one: asks_for_links(one.tags, POLICY.keys)
+    )
 
 
 def paced(*accounts: FakeEcs, per_minute: int | None = None, seconds: float = 600) -> tuple[Reader, FakeClock]:

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from link_peer.domain.errors import BadInput
 from link_peer.domain.hint import Hint
 from link_peer.domain.model import Party
-from link_peer.domain.tags import parse_instant
+from link_peer.domain.tags import parse_instant, tag_keys
 from link_peer.inbound.events import MAX_BYTES, Envelope, decode, elements
 from link_peer.inbound.events import queue_message as queue_message_of
 
 A, B = "1000000000000001", "1000000000000002"
 REGION = "cn-qingdao"
+KEYS = tag_keys("link", "prod", A)
 EVENTS = Path(__file__).parents[3] / "events"
 WHEN = parse_instant("2026-11-25T07:00:00Z")
 
@@ -37,7 +38,7 @@ def ids(hints: list[Hint]) -> list[str]:
 
 
 def read(element: object) -> list[Hint]:
-    found = decode(element, home=A, region=REGION)
+    found = decode(element, home=A, region=REGION, keys=KEYS)
     assert not [one for one in found if isinstance(one, BadInput)]
     return [one for one in found if isinstance(one, Hint)]
 
@@ -139,7 +140,7 @@ def test_ids_are_read_from_the_parameters_too(parameters: object, parties: list[
     event = changed("tags-added", data_referencedResources={"ACS::ECS::Disk": ["d-a"]})
     event["data"]["requestParameters"] = parameters
     if parties is None:
-        (problem,) = decode(event, home=A, region=REGION)
+        (problem,) = decode(event, home=A, region=REGION, keys=KEYS)
         assert isinstance(problem, BadInput)
         assert "is not an instance id" in problem.problem
     else:
@@ -175,7 +176,7 @@ def test_an_id_of_another_kind_is_bad_input(kind: str, bad: str) -> None:
     event = changed(
         "tags-added", data_referencedResources={f"ACS::ECS::{kind}": [bad, good]}, data_requestParameters={}
     )
-    problem, hint = decode(event, home=A, region=REGION)
+    problem, hint = decode(event, home=A, region=REGION, keys=KEYS)
     assert isinstance(problem, BadInput)
     expected = "an instance id (i-…)" if kind == "Instance" else "a security group id (sg-…)"
     assert problem.problem == f"'{bad}' is not {expected}"
@@ -188,7 +189,7 @@ def test_one_bad_id_in_a_tag_change_does_not_affect_the_others(bad: object) -> N
     """The other instances are still looked at, and the bad id is returned, so that it can be recorded."""
     referenced = {"ACS::ECS::Instance": ["i-a", bad, "i-b"]}
     event = changed("tags-added", data_referencedResources=referenced, data_requestParameters={})
-    first, problem, last = decode(event, home=A, region=REGION)
+    first, problem, last = decode(event, home=A, region=REGION, keys=KEYS)
     assert ids([one for one in (first, last) if isinstance(one, Hint)]) == ["i-a", "i-b"]
     assert isinstance(problem, BadInput)
     assert problem.field == "data"
@@ -469,7 +470,7 @@ def test_hostile_fields_are_bad_input_or_valid_ids(name: str, data: st.DataObjec
         where = event[inner[0]]
     where[data.draw(st.sampled_from(sorted(where)))] = data.draw(json_values)
     try:
-        hints = [one for one in decode(event, home=A, region=REGION) if isinstance(one, Hint)]
+        hints = [one for one in decode(event, home=A, region=REGION, keys=KEYS) if isinstance(one, Hint)]
     except BadInput:
         hints = []
     assert all(hint.party.id.startswith(("i-", "sg-")) and hint.party.account == A for hint in hints)
@@ -498,7 +499,12 @@ def test_only_tags_that_links_depend_on_are_looked_at(call: str, key: str, looke
     name = "TagKey.1" if call == "UntagResources" else "Tag.1.Key"
     parameters = {"ResourceType": "securitygroup", "ResourceId.1": "sg-db", name: key}
     event = changed("tags-group-lock", data_eventName=call, data_requestParameters=parameters)
-    assert bool(decode(event, home=A, region=REGION)) is looked_at
+    assert bool(decode(event, home=A, region=REGION, keys=KEYS)) is looked_at
+    # a deployment with another prefix looks at its own tags, and at the lock that every deployment obeys
+    acme = tag_keys("acme", "prod", A)
+    assert bool(decode(event, home=A, region=REGION, keys=acme)) is (key == "link-lock")
+    parameters[name] = key.replace("link-", "acme-")
+    assert bool(decode(event, home=A, region=REGION, keys=acme)) is looked_at
 
 
 def test_a_region_that_is_no_text_is_not_repeated() -> None:

@@ -149,7 +149,7 @@ REFUSED = {
     "unknown key": (
         changed("paused:", "pause:"),
         16,
-        "unknown key 'pause': the known keys are deployment, accounts, accept_tags",
+        "unknown key 'pause': the known keys are deployment, accounts, tag_prefix, accept_tags",
     ),
     "unknown key of an account": (changed("    name: b@", "    alias: b@"), 5, "unknown key 'alias'"),
     "unknown key of an allow entry": (changed('to: "sg-db', 'too: "sg-db'), 12, "unknown key 'too'"),
@@ -157,6 +157,16 @@ REFUSED = {
     "a key twice": (changed("paused: false", "accept_tags: false"), 16, "duplicate key 'accept_tags': keep one"),
     "an account twice": (changed(f'"{B}":', f"'{A}':"), 4, f"duplicate key '{A}'"),
     "no deployment": (changed("deployment: prod\n", ""), 1, "`deployment` is missing"),
+    "tag prefix with a hyphen": (
+        changed("deployment: prod", "tag_prefix: acme-x\ndeployment: prod"),
+        1,
+        "tag_prefix: must be 1 to 16 characters of a-z and 0-9, beginning with a letter",
+    ),
+    "tag prefix empty": (
+        changed("deployment: prod", "tag_prefix: ''\ndeployment: prod"),
+        1,
+        "tag_prefix: must be 1 to 16",
+    ),
     "deployment in capitals": (changed("prod", "Prod"), 1, "deployment: must be 1 to 32 characters of a-z"),
     "deployment a number": (changed("prod", "12"), 1, "deployment: must be a string, in quotes"),
     "deployment empty": (changed("deployment: prod", "deployment:"), 1, "deployment: must be a string, in quotes"),

@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 from link_peer.domain.model import TAG, Link, Party
+from link_peer.domain.policy import Limits
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
 from link_peer.planning.claims import DesiredLink, links_from_tags, representative
 
-from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, A, B, group, instance, view
+from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, A, B, group, instance, policy, view
 
 LEDGER = Party(PEER, "sg-ledger")
 
 
 def claims(seen: Snapshot, *groups: Party, max_peers: int = 50, **tags: str) -> list[DesiredLink]:
-    found = links_from_tags(seen, instance(A, *groups, **tags), NOW, max_peers)
+    found = links_from_tags(seen, instance(A, *groups, **tags), NOW, policy(limits=Limits(max_peers=max_peers)))
     assert all(claim.claim == TAG and claim.instance == A for claim in found)
     return found
 

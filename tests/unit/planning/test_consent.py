@@ -137,7 +137,7 @@ def test_what_the_policy_never_opens(deny: str, limits: Limits, asked: str, refu
 )
 def test_the_advised_tag_consents_once_it_is_set(source: Party, asked: Ports, entry: str) -> None:
     """The tags that a denial advises cover every port that was asked for."""
-    assert consent.tags_for(group(DB), source, asked) == [f"link-accept={entry}"]
+    assert consent.tags_for(group(DB), source, asked, POLICY.keys) == [f"link-accept={entry}"]
     who = instance(source, APP) if not source.is_group else source
     assert consent.consents(POLICY, group(DB, entry), who, DB, asked, NOW)[1] == []
 
@@ -146,7 +146,7 @@ def test_the_advised_tags_replace_no_tag_and_fit_into_128_characters() -> None:
     """If one replaced another tag, following the advice would close someone else's link."""
     asked = parse_ports("+".join(f"tcp/{port}" for port in range(10_001, 10_041)))
     there = msgspec.structs.replace(group(DB), tags={"link-accept": "sg-other", "link-accept.3": "sg-more"})
-    tags = dict(tag.split("=") for tag in consent.tags_for(there, APP, asked))
+    tags = dict(tag.split("=") for tag in consent.tags_for(there, APP, asked, POLICY.keys))
     assert list(tags)[:3] == ["link-accept.2", "link-accept.4", "link-accept.5"]
     assert all(len(value) <= 128 for value in tags.values())
     accepting = msgspec.structs.replace(there, tags={**there.tags, **tags})
@@ -199,5 +199,5 @@ def test_consent_in_capitals_consents_to_nothing(accept: str) -> None:
 def test_an_advised_tag_holds_up_to_128_characters(last: str, lengths: list[int]) -> None:
     """What does not fit is advised as another tag."""
     asked = parse_ports("+".join([*(f"tcp/{port}" for port in range(10_001, 10_012)), "udp/1", last]))
-    values = [tag.partition("=")[2] for tag in consent.tags_for(group(DB), APP, asked)]
+    values = [tag.partition("=")[2] for tag in consent.tags_for(group(DB), APP, asked, POLICY.keys)]
     assert [len(value) for value in values] == lengths

@@ -70,7 +70,9 @@ def test_a_claim_is_denied_from_its_end_on(until: int | None, code: ReasonCode |
 
 def test_a_denial_of_the_desired_link_itself_is_reported_first() -> None:
     """Such as a `link-until` tag that is past, on a link that has no consent either."""
-    assert verdicts().denial(DesiredLink(DENIED, TAG, denial=tag_expired(C))) == tag_expired(C)
+    assert verdicts().denial(DesiredLink(DENIED, TAG, denial=tag_expired(C, "link-until"))) == tag_expired(
+        C, "link-until"
+    )
 
 
 def test_every_claim_for_a_rule_wants_it() -> None:
@@ -92,8 +94,8 @@ def test_a_request_has_one_claim_and_its_earlier_end_holds(one: Claim, other: Cl
 
 def test_a_denied_claim_is_kept_by_rule_and_request() -> None:
     """The tag has expired, the request has not: only the tag's claim is denied."""
-    found = desired(DesiredLink(LINK, TAG, denial=tag_expired(C)), DesiredLink(LINK, REQ))
-    assert found.denied == {(K1, ""): tag_expired(C)}
+    found = desired(DesiredLink(LINK, TAG, denial=tag_expired(C, "link-until")), DesiredLink(LINK, REQ))
+    assert found.denied == {(K1, ""): tag_expired(C, "link-until")}
     assert found.claims(K1) == {REQ}
 
 
@@ -162,7 +164,7 @@ def test_the_own_group_is_denied_where_its_members_do_not_reach_each_other(
 
 def test_the_own_group_is_judged_before_any_other_denial() -> None:
     """No link is needed, so an end of it means nothing; a group that was not read is not denied."""
-    wanted = DesiredLink(Link(APP, APP), TAG, denial=tag_expired(C), same_group=True)
+    wanted = DesiredLink(Link(APP, APP), TAG, denial=tag_expired(C, "link-until"), same_group=True)
     assert verdicts(view([])).denial(wanted) is None
 
 
@@ -210,7 +212,9 @@ def test_the_instance_whose_rule_exists_keeps_it(order: tuple[Link, Link]) -> No
 
 def test_a_link_that_is_denied_itself_holds_no_address() -> None:
     """The tag of i-c has ended, so no rule is written for it: i-a is linked."""
-    found = desired(DesiredLink(C_TO_B, TAG, denial=tag_expired(C)), DesiredLink(A_TO_B, REQ), seen=alike())
+    found = desired(
+        DesiredLink(C_TO_B, TAG, denial=tag_expired(C, "link-until")), DesiredLink(A_TO_B, REQ), seen=alike()
+    )
     assert found.wanted == {K9: {REQ}}
 
 

@@ -593,7 +593,7 @@ def some_world(dice: random.Random) -> Snapshot:
 
 
 def desired_links(seen: Snapshot) -> list[DesiredLink]:
-    return [claim for i in seen.instances.values() for claim in links_from_tags(seen, i, NOW, 50)]
+    return [claim for i in seen.instances.values() for claim in links_from_tags(seen, i, NOW, POLICY)]
 
 
 @pytest.mark.parametrize("seed", range(300))

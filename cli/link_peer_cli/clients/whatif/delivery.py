@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 from link_peer.alicloud.audit_log import SlsAuditLog
 from link_peer.domain.policy import Pause
-from link_peer.domain.tags import group_tags
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.compose import load_policy
 from link_peer.runtime.delivery import Delivery
@@ -119,7 +118,7 @@ def applying(
     """Return a delivery that makes the changes in `writes` and no others, with its records. What it posts is kept: the
     command carries it out itself, or leaves it to the functions' sweep."""
     kept = Kept()
-    ours = group_tags(env.policy.deployment, env.policy.home, instances=True)
+    ours = env.policy.keys.of_group(instances=True)
 
     def open_cloud(name: str, retry: Retry) -> Cloud:
         accounts = PersonsAccounts(env.settings, env.policy, env.clock, retry, name, reading=False)
@@ -134,7 +133,7 @@ def applying(
         log=kept.over(SlsAuditLog(env.settings, env.clock)),
         queue=kept,
         seconds=SECONDS,
-        current_policy=functools.partial(load_policy, env.settings.policy_path),
+        current_policy=functools.partial(load_policy, env.settings.policy_path, env.settings.tag_prefix),
         calls_per_minute=env.settings.calls_per_minute,
     )
     made.caller = caller

@@ -79,7 +79,7 @@ def understood(env: Environment, raw: bytes) -> Input:
     elements = elements_of(raw)
     for element in elements.events:
         with suppress(BadInput):
-            found = events.decode(element, home=home, region=region)
+            found = events.decode(element, home=home, region=region, keys=env.policy.keys)
             looks += [_look(one) for one in found if isinstance(one, Hint)]
     for element in elements.messages:
         try:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from link_peer.domain import denials
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marker, Party, Port, Rule
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import asks_for_links, managed_tag
+from link_peer.domain.tags import asks_for_links
 from link_peer.engine.apply import Report
 from link_peer.engine.converge import Scope, converge
 from link_peer.engine.reader import Reader
@@ -65,7 +65,7 @@ class Sweep(Scope):
         *,
         believe_empty: Iterable[str] = (),
         progress: Progress = lambda _what, _done, _all: None,
-        keep: Callable[[Instance], bool] = lambda instance: asks_for_links(instance.tags),
+        keep: Callable[[Instance], bool] | None = None,
         caller: str = "",
     ) -> None:
         """`believe_empty` names accounts that a person has confirmed to hold no instances. Records name the `caller`, the ARN of
@@ -80,7 +80,7 @@ class Sweep(Scope):
             threads=delivery.readers,
             tolerant=True,
             pace=self._pace,
-            keep=keep,
+            keep=keep or (lambda instance: asks_for_links(instance.tags, delivery.policy.keys)),
         )
         common = {"event_id": event_id, **({"claimed_by": caller} if caller else {})}
         super().__init__(delivery, reader, delivery.audit(common))
@@ -174,7 +174,7 @@ class Sweep(Scope):
         later, or by nothing."""
         reader, accounts = self.reader, sorted(self.policy.accounts)
         groups = reader.all_groups(accounts)
-        tag = managed_tag(self.policy.deployment, self.policy.home)
+        tag = self.policy.keys.managed
         tagged = [group.party for group in groups if group.tags.get(tag) == "true"]
         self._rules(tagged, self._rules_end)
         extra = self._share([group for group in groups if group.tags.get(tag) != "true"])

@@ -119,7 +119,7 @@ class GroupScope(Scope):
         if group is None:
             return
         limit = self.policy.limits.max_peers
-        entries = [entry for entry in accepts(group.tags, self.party.account) if entry.who.id != "*"]
+        entries = [entry for entry in accepts(group.tags, self.party.account, self.policy.keys) if entry.who.id != "*"]
         named = [(Party(entry.who.account, entry.who.id), entry.ports) for entry in entries]
         known = [(party, ports) for party, ports in named if party.account in self.policy.accounts]
         parties = [party for party in dict.fromkeys(party for party, _ in known) if party != self.party]

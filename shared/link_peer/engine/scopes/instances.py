@@ -14,7 +14,7 @@ from link_peer.domain.denial import ReasonCode
 from link_peer.domain.hint import Hint
 from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import Peer, instances_tag, managed_tag, peers
+from link_peer.domain.tags import Peer, peers
 from link_peer.engine.converge import Scope, converge, report_held
 from link_peer.engine.later import LOOK_AGAIN_SECONDS, Later
 from link_peer.engine.reader import Reader
@@ -112,7 +112,7 @@ class InstanceScope(Scope):
         snapshot = reader.snapshot()
         links = {wanted.link for wanted in self.wishes(snapshot, self.shown)}
         needed = {need.key.group for link in links for need in self.evaluate(snapshot, link).needs}
-        managed = managed_tag(self.policy.deployment, self.home)
+        managed = self.policy.keys.managed
         marked = {
             group
             for group in (own | self.former) & snapshot.groups.keys()
@@ -216,7 +216,9 @@ class InstanceScope(Scope):
     def _peers_at_home(self) -> list[Party]:
         """The peers that the shown instances name, as far as they are wished for and in this account."""
         limit = self.policy.limits.max_peers
-        named = [peer for instance in self.shown for _, peer in peers(instance.tags, self.home)[:limit]]
+        named = [
+            peer for instance in self.shown for _, peer in peers(instance.tags, self.home, self.policy.keys)[:limit]
+        ]
         parties = [peer.party for peer in named if isinstance(peer, Peer)]
         return [party for party in dict.fromkeys(parties) if party.account == self.home]
 
@@ -225,7 +227,7 @@ class InstanceScope(Scope):
         to no rule."""
         if not (self.shrinks or self.gone or any(not peer.is_group for peer in peers)):
             return []
-        return self.reader.tagged_groups([self.home], instances_tag(self.policy.deployment, self.home))
+        return self.reader.tagged_groups([self.home], self.policy.keys.instances)
 
     def _own_groups(self) -> set[Party]:
         return {Party(self.home, group) for instance in self.shown for group in instance.groups}

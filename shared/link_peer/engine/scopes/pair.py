@@ -15,7 +15,7 @@ from link_peer.domain.errors import RedeliveryNeeded, Transient
 from link_peer.domain.model import Claim, Link, Marker, Rule, RuleKey
 from link_peer.domain.request import Request
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import instances_tag, iso
+from link_peer.domain.tags import iso
 from link_peer.engine.converge import Scope, converge, plan_only, report_held
 from link_peer.engine.effects import Effects
 from link_peer.engine.reader import Reader
@@ -156,8 +156,7 @@ class PairScope(Scope):
         reader, accounts = self.reader, sorted({party.account for party in self.ends})
         if not self.link.source.is_group and self.request.action != "link":
             # An instance may be gone or have changed its groups: its rules are wherever they were written.
-            tag = instances_tag(self.policy.deployment, self.policy.home)
-            reader.rules(reader.tagged_groups(accounts, tag))
+            reader.rules(reader.tagged_groups(accounts, self.policy.keys.instances))
         reader.parties(self.ends)
         if not all(reader.readable(account) for account in accounts):
             return

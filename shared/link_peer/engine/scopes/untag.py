@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-
 from link_peer.domain import marker as markers
 from link_peer.domain.errors import CloudError, Transient
 from link_peer.domain.model import Party
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import group_tags, managed_tag
 from link_peer.engine.converge import Scope
 from link_peer.engine.reader import Reader
 from link_peer.planning.actual import damaged_rules, owned_rules
@@ -28,7 +25,7 @@ def untag_empty_groups(scope: Scope, reader: Reader) -> list[str]:
     holding = {rule.group for rule, _ in owned_rules(snapshot, policy, region)}
     holding |= {rule.group for rule in damaged_rules(snapshot, policy, region)}
     holding |= _waiting_for_a_rule(scope, snapshot)
-    tag = managed_tag(policy.deployment, policy.home)
+    tag = policy.keys.managed
     requests: list[str] = []
     # also groups that were tagged in this run, for a rule which was then refused
     for group in sorted(party for party, shown in snapshot.groups.items() if shown.tags.get(tag) == "true"):
@@ -59,7 +56,7 @@ class _Untag:
         self._scope = scope
         self._reader = reader
         self._group = group
-        self._tags = functools.partial(group_tags, scope.policy.deployment, scope.policy.home)
+        self._tags = scope.policy.keys.of_group(instances=True)
 
     def run(self) -> list[str]:
         """The RequestIds of what was changed."""
@@ -81,13 +78,13 @@ class _Untag:
             "detail": "no rule of ours is left, so the tag by which the sweep finds the group is removed",
         }
         self._scope.audit.write([intent])
-        requests = [ecs.untag(self._group.id, self._tags(instances=True))]
+        requests = [ecs.untag(self._group.id, self._tags)]
         try:
             taken = self._holds_rules()
         except (Transient, CloudError):
             taken = True  # a read that fails does not prove that the group is empty
         if taken:  # another delivery has written a rule meanwhile
-            requests.append(ecs.tag([self._group.id], self._tags(instances=True)))
+            requests.append(ecs.tag([self._group.id], self._tags))
         return requests
 
     def _holds_rules(self) -> bool:
