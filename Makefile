@@ -40,12 +40,13 @@ lint: setup  ## run the linters, the type checker and the check of imports
 prove: setup  ## try every crash, duplicate and order of events (minutes)
 	$(BIN)/python -m tests.simulation.prove
 
-bench: package  ## measure build/package beside a plain handler, and the commands at 300 groups: tables, and JSON in build (minutes)
+bench: setup  ## measure a package beside a plain handler, and the commands at 300 groups: tables, and JSON in build (minutes)
+	$(BIN)/link-peer package --policy benchmarks/policy.yaml --out build/bench
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks people
 
-package: setup  ## build build/package.zip, which s.yaml deploys
-	$(BIN)/python -m deploy.package
+package: setup  ## build build/package.zip, which s.yaml deploys, with policy.yaml or the file that LINK_PEER_POLICY names
+	$(BIN)/link-peer package
 
 test-package: package  ## build the package and run its handlers on the runtime's Python
 	LINK_PEER_PACKAGE=build/package $(BIN)/pytest -n auto tests/infrastructure/package

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [figures …] [--rounds N]`: measures build/package, prints one table, writes build/bench.json.
+"""`python -m benchmarks [figures …] [--rounds N]`: measures build/bench/package, prints one table, writes build/bench.json.
 
 Needs the Python of the runtime that the package is for (LINK_PEER_RUNTIME), found as `make package` finds it.
 `python -m benchmarks people [--only "links"]` measures the commands instead, on this Python: build/bench-people.json.
@@ -12,12 +12,13 @@ import time
 import traceback
 from collections.abc import Callable
 
+from link_peer_deploy import runtime_python
+from link_peer_deploy.packaging import runtime_in_use
+
 from benchmarks import commands, runner
 from benchmarks.figures import cold_start, cost, events, launches, people, queue, scale, sweep
 from benchmarks.process import Code
 from benchmarks.runner import Bench, Row
-from deploy import runtime_python
-from deploy.package import RUNTIME
 
 FIGURES: dict[str, Callable[[Bench], list[Row]]] = {
     "cold": cold_start.measure,
@@ -45,11 +46,11 @@ def main() -> None:
     unknown = set(given.figures) - FIGURES.keys()
     if unknown:
         parser.error(f"no such figure: {', '.join(sorted(unknown))}")
-    package = runner.ROOT / "build" / "package"
+    package = runner.ROOT / "build" / "bench" / "package"
     if not package.is_dir():
-        parser.error("build/package is missing: run `make package`")
+        parser.error("build/bench/package is missing: run `make bench`")
     try:
-        python = runtime_python.find(RUNTIME)
+        python = runtime_python.find(runtime_in_use())
     except runtime_python.NotFound as missing:
         parser.error(f"{missing}: install it, or set RUNTIME_PYTHON")
     bench = Bench(Code(python, [str(package)]), given.rounds)

@@ -37,10 +37,6 @@ resource "alicloud_event_bridge_rule" "this" {
     endpoint            = "acs:fc:${var.region}:${local.home}:functions/${local.auto_link}"
     push_retry_strategy = "EXPONENTIAL_DECAY_RETRY"
 
-    dead_letter_queue {
-      arn = local.dead_letter_arn
-    }
-
     param_list {
       resource_key = "functionName"
       form         = "CONSTANT"

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from link_peer_deploy.documents import READER, RoleFiles, home_roles, peer_roles, render
+from link_peer_deploy.project import ROOT
 from msgspec.structs import replace
 
 from link_peer_local.cloud import LocalCloud
@@ -25,14 +27,13 @@ from link_peer_local.core.activation import SERVICES
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.names import World
 from link_peer_local.core.principals import Role, trust_text
-from link_peer_local.core.project import ROOT
 from link_peer_local.ecs.state import Group
 from link_peer_local.eventbridge import linked_roles
-from link_peer_local.ram.documents import READER, RoleFiles, home_roles, peer_roles, render
 
 WORLDS = Path(__file__).parent / "worlds"
 DEFAULT = "two-accounts"
 PREFIX = "link-peer"
+EXTERNAL_ID = "link-peer-local-example"
 _AUDIT_INDEX = ROOT / "deploy" / "sls-index.json"
 
 
@@ -139,6 +140,14 @@ class _Loader:
             self._instance(instance)
         return world
 
+    def _plain_policy(self) -> dict[str, Any]:
+        """Every account of the world with the usual role, but for home, which has none."""
+        accounts: dict[str, dict[str, str]] = {}
+        for uid, name in self.text["accounts"].items():
+            entered = {"role": f"acs:ram::{uid}:role/{PREFIX}", "external_id": EXTERNAL_ID}
+            accounts[uid] = {"name": name, **({} if uid == self.text["home"] else entered)}
+        return {"deployment": self.text["deployment"], "accounts": accounts}
+
     def _inactive(self) -> set[str]:
         """The services of the file's `inactive`."""
         named = set(self.text.get("inactive", ()))
@@ -226,11 +235,10 @@ class _Loader:
         )
 
     def _policy(self) -> Path:
-        """The path of the policy file for the functions: the world's own policy, else the project's."""
-        if self.text.get("policy") is None:
-            return ROOT / "policy.yaml"
+        """The path of the policy file for the functions: with the world's own policy, else one that lists its accounts."""
+        policy = self.text.get("policy") or self._plain_policy()
         folder = Path(tempfile.mkdtemp(prefix="link-peer-world-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         path = folder / "policy.yaml"
-        path.write_text(yaml.safe_dump(self.text["policy"], sort_keys=False), encoding="utf-8")
+        path.write_text(yaml.safe_dump(policy, sort_keys=False), encoding="utf-8")
         return path

@@ -121,7 +121,7 @@ SEEDS: dict[str, list[bytes]] = {
         b"link-peer/2 dep=prod home=1000000000000001 id=0f4701091c58a844 by=tag,req:chg-1~20270101T000000Z "
         b"from=i-a to=i-b@1000000000000002"
     ],
-    "policy": [(ROOT / "policy.yaml").read_bytes()],
+    "policy": [(ROOT / "benchmarks" / "policy.yaml").read_bytes()],
 }
 
 

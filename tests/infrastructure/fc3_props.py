@@ -20,7 +20,7 @@ Name = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,127}$")]
 QueueName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,120}$")]
 Region = Annotated[str, Meta(pattern=r"^[a-z]{2}-[a-z0-9-]+$")]
 Queue = Annotated[str, Meta(pattern=r"^acs:mns:[a-z0-9-]+:[0-9]{15,20}:/queues/[A-Za-z0-9-]{1,120}$")]
-QueueOfHome = Annotated[str, Meta(pattern=r"^acs:mns:[a-z0-9-]+::/queues/[A-Za-z0-9-]{1,120}/messages$")]
+QueueOfHome = Annotated[str, Meta(pattern=r"^acs:mns:[a-z0-9-]+:[0-9]{15,20}:/queues/[A-Za-z0-9-]{1,120}/messages$")]
 Cron = Annotated[str, Meta(pattern=r"^(@every [1-9][0-9]*[smh]|(CRON_TZ=\S+ )?(\S+ ){5}\S+)$")]
 
 
@@ -122,7 +122,7 @@ class EventBridgeConfig(Closed):
     eventRuleFilterPattern: str
     eventSourceConfig: EventSource
     eventSinkConfig: EventSink
-    runOptions: RunOptions
+    runOptions: RunOptions | msgspec.UnsetType = msgspec.UNSET
 
 
 class Trigger(Closed, tag_field="triggerType"):

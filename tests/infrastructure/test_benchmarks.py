@@ -18,7 +18,7 @@ from benchmarks.worlds import Seen
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = [str(ROOT / "functions"), str(ROOT / "shared"), *filter(None, sys.path)]
-BENCH = Bench(Code(sys.executable, FOLDERS), 1, {"LINK_PEER_POLICY": str(ROOT / "policy.yaml")})
+BENCH = Bench(Code(sys.executable, FOLDERS), 1, {"LINK_PEER_POLICY": str(ROOT / "benchmarks" / "policy.yaml")})
 
 
 def test_an_event_is_counted_call_by_call() -> None:

@@ -14,11 +14,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from link_peer_local.fc.manifest import load, request_triggers
-
-from deploy import package, runtime_python
+from link_peer.domain.errors import LinkPeerError, PolicyError
+from link_peer_deploy import packaging as package
+from link_peer_deploy import runtime_python
+from link_peer_deploy.manifest import load, request_triggers
 
 ROOT = Path(__file__).resolve().parents[2]
+POLICY_FILE = ROOT / "benchmarks" / "policy.yaml"
 HOME, PEER = "1000000000000001", "1000000000000002"
 LOAD = """
 import json, sys
@@ -41,7 +43,7 @@ def test_our_part_runs_from_one_flat_folder(tmp_path: Path) -> None:
     """Handlers at the top, the policy beside them, and neither the commands nor the local cloud."""
     folder = tmp_path / "code"
     folder.mkdir()
-    package.own_code(folder)
+    package.own_code(folder, POLICY_FILE)
     assert {path.name for path in folder.iterdir()} == {
         "auto_link.py",
         "cross_account.py",
@@ -58,26 +60,27 @@ def test_our_part_runs_from_one_flat_folder(tmp_path: Path) -> None:
     assert all(Path(file).is_relative_to(folder) for file in files)
 
 
-def test_it_is_built_for_the_runtime_of_every_function() -> None:
+def test_it_is_built_for_the_runtime_of_every_function(monkeypatch: pytest.MonkeyPatch) -> None:
     """LINK_PEER_RUNTIME decides both; python3.12 without it."""
     for env in ({}, {"LINK_PEER_RUNTIME": "python3.10"}):
-        built = run("from deploy.package import RUNTIME; print(RUNTIME)", **env).stdout.strip()
+        monkeypatch.delenv("LINK_PEER_RUNTIME", raising=False)
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        built = package.runtime_in_use()
         functions = load(ROOT / "s.yaml", env=env, account=HOME).functions
         assert {function.runtime for function in functions} == {built} == {env.get("LINK_PEER_RUNTIME", "python3.12")}
         assert built in package.GLIBC
 
 
-def test_pins_are_those_of_the_runtime_not_of_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pins_are_those_of_the_runtime_not_of_this_python() -> None:
     """pip evaluates markers for the Python that it runs on."""
     lines = 'a==1\n# note\nb==2; python_version < "3.11"  # why\nc==3; python_version >= "3.11"\nd==4; sys_platform == "win32"\n'
-    monkeypatch.setattr(package, "RUNTIME", "python3.10")
-    assert package.pins(lines) == ["a==1", "b==2"]
-    monkeypatch.setattr(package, "RUNTIME", "python3.12")
-    assert package.pins(lines) == ["a==1", "c==3"]
+    assert package.pins(lines, "python3.10") == ["a==1", "b==2"]
+    assert package.pins(lines, "python3.12") == ["a==1", "c==3"]
 
 
 def test_everything_that_is_deployed_is_pinned() -> None:
-    pins = package.pins((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+    pins = package.pins((ROOT / "requirements.txt").read_text(encoding="utf-8"), "python3.12")
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", pin) for pin in pins)
     assert {pin.partition("==")[0] for pin in pins} >= package.SOURCE_ONLY
 
@@ -85,24 +88,40 @@ def test_everything_that_is_deployed_is_pinned() -> None:
 # what stops a build
 
 
-def run(code: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Code run by this Python, without the variables that choose a runtime but for those of `env`."""
-    unset = {name: value for name, value in os.environ.items() if name not in ("LINK_PEER_RUNTIME", "RUNTIME_PYTHON")}
-    command = [sys.executable, "-c", code]
-    return subprocess.run(command, env={**unset, **env}, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+def refused(policy: Path, **env: str) -> str:
+    """What stops a build before it fetches anything."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("LINK_PEER_RUNTIME", "RUNTIME_PYTHON"):
+            patch.delenv(name, raising=False)
+        for name, value in env.items():
+            patch.setenv(name, value)
+        with pytest.raises(LinkPeerError) as stopped:
+            package.build(policy, policy.parent / "build", package.Target(package.runtime_in_use()))
+    return str(stopped.value)
 
 
-def built(**env: str) -> subprocess.CompletedProcess[str]:
-    """What `python -m deploy.package` says. Only for builds that stop before they change anything."""
-    return run("import runpy, sys; sys.argv[1:] = []; runpy.run_module('deploy.package', run_name='__main__')", **env)
-
-
-def test_without_the_runtimes_python_there_is_no_package() -> None:
+def test_without_the_runtimes_python_there_is_no_package(policy: Path) -> None:
     """An uncompiled package takes four times as long to start; one that nobody asked for would go unnoticed."""
-    done = built(RUNTIME_PYTHON="no-such-python")
-    assert done.returncode == 1
-    assert "package: there is no no-such-python here" in done.stderr
-    assert "--uncompiled" in done.stderr
+    text = refused(policy, RUNTIME_PYTHON="no-such-python")
+    assert text == "there is no no-such-python here: install it, set RUNTIME_PYTHON, or pass --uncompiled"
+
+
+def test_a_build_that_fails_leaves_no_older_package(policy: Path) -> None:
+    """`s deploy` would upload it."""
+    older = policy.parent / "build" / "package.zip"
+    older.parent.mkdir()
+    older.touch()
+    refused(policy, RUNTIME_PYTHON="no-such-python")
+    assert list(older.parent.iterdir()) == []
+
+
+def test_a_failure_of_pip_is_one_sentence(policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No network, a full disk: what pip says last, and nothing half-built."""
+    monkeypatch.setattr(package, "PLATFORMS", ("no-such-platform",))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(package.PackageError, match=r"^pip could not fetch the SDKs: "):
+        package.build(policy, policy.parent / "build", package.Target(), compiled=False)
+    assert list((policy.parent / "build").iterdir()) == []
 
 
 def python_of(version: str, path: Path) -> Path:
@@ -113,12 +132,11 @@ def python_of(version: str, path: Path) -> Path:
     return path
 
 
-def test_another_version_of_python_does_not_compile(tmp_path: Path) -> None:
+def test_another_version_of_python_does_not_compile(policy: Path, tmp_path: Path) -> None:
     """The runtime would not load its byte code, and compile at each cold start."""
     other = python_of("3.9.1", tmp_path / "python")
-    done = built(RUNTIME_PYTHON=str(other))
-    assert done.returncode == 1
-    assert f"{other} is Python 3.9.1 (main), and the functions run on python3.12" in done.stderr
+    text = refused(policy, RUNTIME_PYTHON=str(other))
+    assert f"{other} is Python 3.9.1 (main), and the functions run on python3.12" in text
 
 
 def test_the_runtimes_python_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,10 +162,9 @@ def test_the_runtimes_python_is_found(tmp_path: Path, monkeypatch: pytest.Monkey
     assert runtime_python.find("python3.99") == str(newest)
 
 
-def test_an_unknown_runtime_has_no_package() -> None:
-    done = built(LINK_PEER_RUNTIME="python3.9")
-    assert done.returncode == 1
-    assert "LINK_PEER_RUNTIME is python3.9, and can be python3.10 or python3.12" in done.stderr
+def test_an_unknown_runtime_has_no_package(policy: Path) -> None:
+    text = refused(policy, LINK_PEER_RUNTIME="python3.9")
+    assert text == "LINK_PEER_RUNTIME is python3.9, and can be python3.10 or python3.12"
 
 
 POLICY = f"""
@@ -160,44 +177,39 @@ deny: {{ports: [tcp/22]}}
 
 
 @pytest.fixture(name="policy")
-def _policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def _policy(tmp_path: Path) -> Path:
     """The file that would be packaged."""
-    monkeypatch.setattr(package, "ROOT", tmp_path)
-    return tmp_path / "policy.yaml"
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY, encoding="utf-8")
+    return path
 
 
 def test_an_invalid_policy_has_no_package(policy: Path) -> None:
     """The error names the line; nothing invalid is deployed."""
     policy.write_text("deployment: prod\naccounts: none\n")
-    with pytest.raises(SystemExit, match=r"^package: policy\.yaml:2: accounts"):
-        package.checked_policy()
+    with pytest.raises(PolicyError, match=r"^policy\.yaml:2: accounts"):
+        package.checked_policy(policy)
 
 
 def test_a_policy_that_contradicts_its_tests_has_no_package(policy: Path) -> None:
     """The error names the test and the fact that decided."""
     policy.write_text(f'{POLICY}tests: [{{from: "sg-app@{HOME}", accept: ["sg-db@{PEER}:tcp/22"]}}]\n')
-    with pytest.raises(SystemExit) as stopped:
-        package.checked_policy()
+    with pytest.raises(package.PackageError) as stopped:
+        package.checked_policy(policy)
     assert str(stopped.value).startswith(
-        f"package: policy.yaml: tests[0].accept[0]: sg-app@{HOME} -> sg-db@{PEER}:tcp/22 must be allowed, and is denied: "
+        f"policy.yaml: tests[0].accept[0]: sg-app@{HOME} -> sg-db@{PEER}:tcp/22 must be allowed, and is denied: "
     )
 
 
-def test_tests_that_depend_on_tags_are_counted(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tests_that_depend_on_tags_stop_no_build(policy: Path) -> None:
     """They are not judged while packaging, which reads nothing from the cloud."""
-    links = f'deny: ["sg-db@{PEER}:tcp/22"], accept: ["sg-db@{PEER}:tcp/443"]'
-    policy.write_text(f'{POLICY}tests: [{{from: "sg-app@{HOME}", {links}}}]\n')
-    package.checked_policy()
-    assert capsys.readouterr().out == "policy.yaml: 1 tests hold, 1 depend on tags and are not judged\n"
+    policy.write_text(f'{POLICY}tests: [{{from: "sg-app@{HOME}", accept: ["sg-db@{PEER}:tcp/443"]}}]\n')
+    assert package.checked_policy(policy).bound_queues == {"link-peer-requests-b": PEER}
 
 
-def test_the_triggers_are_those_of_the_policys_queues(policy: Path) -> None:
-    """s.yaml includes the file, so they cannot differ from the policy that is packaged with it."""
-    policy.write_text(POLICY)
-    path = policy.with_name("triggers.json")
-    package.write_triggers(package.checked_policy(), path)
-    triggers = json.loads(path.read_text(encoding="utf-8"))
-    assert triggers == request_triggers(["link-peer-requests-b"])
+def test_each_queue_of_the_policy_has_a_trigger() -> None:
+    """s.yaml includes the file that is built with the package."""
+    triggers = request_triggers(["link-peer-requests-b"])
     assert [trigger["triggerName"] for trigger in triggers] == ["requests", "requests-link-peer-requests-b"]
 
 
@@ -205,10 +217,10 @@ def test_a_module_for_a_newer_system_stops_the_build(tmp_path: Path) -> None:
     """It would fail to load in the runtime, and only there."""
     path = tmp_path / "native.so"
     path.write_bytes(b"\x7fELF GLIBC_2.2.5 GLIBC_2.17 GLIBC_PRIVATE")
-    package.check_glibc(tmp_path)
+    package.check_glibc(tmp_path, "python3.12")
     path.write_bytes(b"\x7fELF GLIBC_2.17 GLIBC_2.38")
-    with pytest.raises(SystemExit, match=r"native\.so needs glibc 2\.38"):
-        package.check_glibc(tmp_path)
+    with pytest.raises(package.PackageError, match=r"native\.so needs glibc 2\.38"):
+        package.check_glibc(tmp_path, "python3.12")
 
 
 # the same bytes each time
@@ -220,7 +232,7 @@ def test_two_builds_of_the_same_sources_are_equal(tmp_path: Path) -> None:
     for number in range(2):
         folder = tmp_path / str(number) / "code"
         folder.mkdir(parents=True)
-        package.own_code(folder)
+        package.own_code(folder, POLICY_FILE)
         package.compile_modules(folder, sys.executable)
         os.utime(folder / "sweep.py", (number, number))
         archives.append(package.pack(folder).read_bytes())

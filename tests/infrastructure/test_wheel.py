@@ -17,14 +17,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = {"link_peer": "shared", "link_peer_cli": "cli", "link_peer_local": "local"}
+SOURCES = {"link_peer": "shared", "link_peer_cli": "cli", "link_peer_deploy": "deploy", "link_peer_local": "local"}
 BUILT_FROM = ("cli", "deploy", "functions", "local", "shared")
 DEPLOY_LOCALLY = """
 import sys
 sys.path[:0] = [{folder!r}]
 from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.core import project
+from link_peer_deploy import project
 from link_peer_local.fc.triggers import deploy
 cloud = LocalCloud()
 world.load(cloud)
@@ -58,14 +58,14 @@ def _wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 
 def test_it_installs_no_other_top_level_names(wheel: zipfile.ZipFile) -> None:
-    """The three packages and their metadata; the handlers' modules are data of the local cloud."""
+    """The four packages and their metadata; the handlers' modules are data of a deployment."""
     info = f"link_peer-{version('link-peer')}.dist-info"
     assert {name.partition("/")[0] for name in wheel.namelist()} == {*SOURCES, info}
 
 
 def test_it_holds_every_module_and_no_other(wheel: zipfile.ZipFile) -> None:
-    """Every .py file of the three packages."""
-    packed = {name for name in wheel.namelist() if name.endswith(".py") and "/deployed/" not in name}
+    """Every .py file of the four packages."""
+    packed = {name for name in wheel.namelist() if name.endswith(".py") and "/shipped/" not in name}
     assert packed == {
         str(path.relative_to(ROOT / source))
         for package, source in SOURCES.items()
@@ -94,11 +94,12 @@ def test_it_holds_the_page_of_the_map(wheel: zipfile.ZipFile) -> None:
     assert {name: wheel.read(name) for name in wheel.namelist() if "/drawing/page/" in name} == files
 
 
-def test_it_holds_what_the_local_cloud_deploys(wheel: zipfile.ZipFile) -> None:
-    """s.yaml, the policy, the handlers, and the JSON and YAML files of deploy/: the checkout's, byte for byte."""
-    prefix = "link_peer_local/deployed/"
+def test_it_holds_the_files_of_a_deployment(wheel: zipfile.ZipFile) -> None:
+    """s.yaml, the pins, the handlers, what `init` writes, and the files of deploy/: the checkout's, byte for byte. Not the policy:
+    that is its user's."""
+    prefix = "link_peer_deploy/shipped/"
     packed = {name.removeprefix(prefix): wheel.read(name) for name in wheel.namelist() if name.startswith(prefix)}
-    patterns = ("s.yaml", "policy.yaml", "functions/*.py", "deploy/*.json", "deploy/*.yaml")
+    patterns = ("s.yaml", "requirements.txt", "functions/*.py", "deploy/*.js*", "deploy/*.yaml")
     files = [path for pattern in patterns for path in ROOT.glob(pattern)]
     assert packed == {str(path.relative_to(ROOT)): path.read_bytes() for path in files}
 
@@ -108,7 +109,7 @@ def test_the_local_cloud_deploys_from_an_installed_wheel(wheel: zipfile.ZipFile,
     wheel.extractall(tmp_path)
     command = [sys.executable, "-I", "-B", "-c", DEPLOY_LOCALLY.format(folder=str(tmp_path))]
     done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)  # noqa: S603
-    assert done.stdout.strip() == str(tmp_path / "link_peer_local" / "deployed")
+    assert done.stdout.strip() == str(tmp_path / "link_peer_deploy" / "shipped")
 
 
 def test_a_module_that_was_renamed_is_not_packed_under_its_old_name(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from link_peer.runtime.clock import SystemClock
 from link_peer.runtime.settings import Settings
 from link_peer.runtime.settings import load as load_settings
 from link_peer_cli import setup
-from link_peer_cli.names import Names
+from link_peer_deploy.names import Names
 
 from tests.functional.lab import HOME, PEER, REGION
 

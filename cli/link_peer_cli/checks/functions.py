@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from link_peer.domain.errors import LinkPeerError
+from link_peer_deploy.names import ALIAS
 
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, Finding, unreadable
-from link_peer_cli.names import ALIAS
 
 if TYPE_CHECKING:
-    from link_peer_local.fc.manifest import Function
-    from link_peer_local.fc.manifest import Trigger as Shipped
+    from link_peer_deploy.manifest import Function
+    from link_peer_deploy.manifest import Trigger as Shipped
 
     from link_peer_cli.clients.fc.deployment import Deployed, Live, Trigger
     from link_peer_cli.clients.rules import BusRule
@@ -26,8 +26,8 @@ _STAMP = re.compile(r"\((deployed .*?, package ([0-9a-f]+))\)$")
 
 def check(env: Environment) -> Iterator[Finding]:
     """Every function of s.yaml with the version behind its alias; each of its triggers; the two rules of auto_link."""
-    from link_peer_local.core.project import ROOT
-    from link_peer_local.fc.manifest import load
+    from link_peer_deploy.manifest import load
+    from link_peer_deploy.project import ROOT
 
     from link_peer_cli.clients.fc.deployment import Deployed
 

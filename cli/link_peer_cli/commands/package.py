@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.options import Json
+from link_peer_cli.io.progress import waiting
+
 
 def package(
+    policy: Annotated[str, typer.Option(help="The policy file. Default: LINK_PEER_POLICY, else policy.yaml.")] = "",
+    out: Annotated[str, typer.Option(help="The folder that s.yaml reads the package from.")] = "build",
     uncompiled: Annotated[
         bool, typer.Option("--uncompiled", help="Build it although the runtime's Python is not here.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
-    """Build the functions' package into build/, with the policy file. The same as `make package`, in a checkout only."""
-    from link_peer.domain.errors import LinkPeerError
-    from link_peer_local.core.project import ROOT
+    """Build the code of the functions, with the policy file. Needs no keys and no checkout; fetches the pinned SDKs."""
+    from link_peer_deploy import packaging
 
-    if not (ROOT / "deploy" / "package.py").is_file():
-        raise LinkPeerError("the package is built from a checkout, which this installation is not: run it there")
-    options = ["--uncompiled"] if uncompiled else []
-    built = subprocess.run([sys.executable, "-m", "deploy.package", *options], cwd=ROOT, check=False)  # noqa: S603
-    raise typer.Exit(min(built.returncode, 1))
+    from link_peer_cli.access.keys import region_in_use
+    from link_peer_cli.io.environment import policy_path
+
+    target = packaging.Target(
+        packaging.runtime_in_use(),
+        region_in_use(os.environ),
+        os.environ.get("LINK_PEER_PREFIX") or "",
+    )
+    path = policy_path(policy)
+    with waiting("building the package"):
+        built = packaging.build(path, Path(out), target, compiled=not uncompiled)
+    if as_json:
+        print_json(
+            {
+                "folder": str(built.folder),
+                "zip": str(built.archive),
+                "sha256": built.digest,
+                "bytes": built.archive.stat().st_size,
+                "unpacked_bytes": built.size,
+                "runtime": target.runtime,
+                "compiled": not uncompiled,
+            }
+        )
+        return
+    how = "compiled" if not uncompiled else "NOT COMPILED"
+    show = console().print
+    show(f"{built.folder}: {built.size / 1e6:.1f} MB for {target.runtime}, {how}, with {path}", soft_wrap=True)
+    show(f"{built.archive}: {built.archive.stat().st_size / 1e6:.1f} MB, SHA-256 {built.digest}", soft_wrap=True)
+    show("Next: s deploy -y")

@@ -69,10 +69,10 @@ def setup(
 def _deployment(region: str, prefix: str, notify: str, action_policy: str, ask: bool) -> Deployment:
     """The deployment that the options, the environment and the answers name, with the person's own keys."""
     from link_peer.runtime import compose
+    from link_peer_deploy.names import DEFAULT_PREFIX, Names
 
     from link_peer_cli.access import keys
     from link_peer_cli.io.environment import settings_in_use
-    from link_peer_cli.names import DEFAULT_PREFIX, Names
     from link_peer_cli.setup.resource import Deployment
 
     keys.CHOSEN["region"] = region or keys.CHOSEN["region"]

@@ -12,6 +12,7 @@ import msgspec
 from link_peer.runtime.clock import SystemClock
 from link_peer.runtime.ports import Record
 from link_peer.runtime.settings import Credentials, Settings
+from link_peer_deploy.names import Names
 from rich.console import Console
 
 from link_peer_cli.clients.ecs import PersonalEcs
@@ -22,7 +23,6 @@ from link_peer_cli.clients.query import condition
 from link_peer_cli.clients.queue import waiting_messages
 from link_peer_cli.demo.narrator import CheckFailed, Narrator
 from link_peer_cli.io.tables import draw_table
-from link_peer_cli.names import Names
 
 WAIT_SECONDS = 120  # generous: the demo must pass on a slow machine
 POLL_SECONDS = 0.1

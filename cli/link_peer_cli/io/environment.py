@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import msgspec
 from link_peer.domain.errors import BadInput, LinkPeerError
@@ -13,12 +14,12 @@ from link_peer.runtime import compose
 from link_peer.runtime import settings as settings_module
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.settings import Credentials, Settings
+from link_peer_deploy.names import DEFAULT_PREFIX, Names
 
 from link_peer_cli.access import keys
 from link_peer_cli.access.endpoints import require_listening
 from link_peer_cli.access.roles import HomeKeys
 from link_peer_cli.io.console import console
-from link_peer_cli.names import DEFAULT_PREFIX, Names
 
 LONG_WAIT_SECONDS = 3.0  # a longer silence looks like a command that hangs
 DEFAULT_POLICY = "policy.yaml"
@@ -151,6 +152,21 @@ def bare_environment() -> tuple[Settings, Clock]:
     env["ALIBABA_CLOUD_ACCESS_KEY_ID"], env["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "-", "-"  # those of `mine` are put in
     settings = msgspec.structs.replace(settings_module.load(env=env), credentials=mine)
     return settings, NoticeClock(compose.clock_for_functions())
+
+
+def policy_path(given: str = "") -> Path:
+    """The policy file of a command that needs nothing else: `given`, else what LINK_PEER_POLICY names, else policy.yaml here.
+
+    Raises LinkPeerError if there is none."""
+    path = Path(given or os.environ.get("LINK_PEER_POLICY") or DEFAULT_POLICY)
+    if not path.is_file():
+        advice = (
+            "name one with --policy"
+            if given
+            else "name one with --policy or LINK_PEER_POLICY, or make one with `link-peer init`"
+        )
+        raise LinkPeerError(f"there is no policy file {path}: {advice}")
+    return path
 
 
 def policy_file(path: str, field: str) -> Policy:

@@ -7,7 +7,7 @@ from string import Template
 from typing import Any
 
 import yaml
-from link_peer_local.core.project import ROOT
+from link_peer_deploy.project import ROOT
 
 
 def read(name: str, values: Mapping[str, str] | None = None) -> Any:

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from link_peer_local.core.project import ROOT
-from link_peer_local.ram.documents import RoleFiles, compact, peer_roles, render
+from link_peer_deploy.documents import RoleFiles, compact, peer_roles, render
+from link_peer_deploy.project import ROOT
 
 from link_peer_cli.setup.resource import Deployment, Resource
 from link_peer_cli.setup.roles import NO_ROLE, Ram, of_roles

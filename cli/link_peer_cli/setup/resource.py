@@ -14,8 +14,7 @@ import msgspec
 from link_peer.domain.policy import Policy
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.settings import Settings
-
-from link_peer_cli.names import Names
+from link_peer_deploy.names import Names
 
 State = Mapping[str, Any]
 """What setup controls of a resource, by field. What the cloud shows besides is left out."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from link_peer.alicloud.sdk import call, client_config
-from link_peer_local.ram.documents import RoleFiles, compact, home_roles, render, split
+from link_peer_deploy.documents import RoleFiles, compact, home_roles, render, split
 
 from link_peer_cli.setup.resource import Deployment, Resource, State
 from link_peer_cli.setup.sdk import unless

@@ -6,12 +6,12 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 
+from link_peer_deploy.manifest import Function
 from msgspec import Struct
 
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.identity import Key
-from link_peer_local.fc.manifest import Function
 from link_peer_local.fc.runtime import Result, Runtime
 from link_peer_local.fc.tasks import Task, Tasks, new_request_id
 from link_peer_local.fc.versions import LATEST, Published

@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from link_peer_deploy.manifest import Trigger
+
 from link_peer_local.core.clock import utc
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Response
@@ -17,7 +19,6 @@ from link_peer_local.core.identity import Caller
 from link_peer_local.core.json_text import loads
 from link_peer_local.fc.answers import answer, page
 from link_peer_local.fc.backend import Deployed, FcBackend
-from link_peer_local.fc.manifest import Trigger
 from link_peer_local.fc.routes import Route
 from link_peer_local.fc.versions import Alias, Published, Version
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from link_peer_deploy.manifest import Function
+
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.identity import Identity, Key
-from link_peer_local.fc.manifest import Function
 
 SESSION_SECONDS = 36 * 3600  # validity of a function's keys [doc FC context]
 

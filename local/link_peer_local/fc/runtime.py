@@ -14,12 +14,12 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Protocol
 
+from link_peer_deploy.manifest import Function
+from link_peer_deploy.project import CODE, ROOT
 from msgspec import Struct, field, to_builtins
 
 from link_peer_local.core.clock import Clock
-from link_peer_local.core.project import CODE, ROOT
 from link_peer_local.fc import worker as fc_worker
-from link_peer_local.fc.manifest import Function
 from link_peer_local.fc.worker import Context, Handler
 
 UNHANDLED = "UnhandledInvocationError"

@@ -13,12 +13,12 @@ import threading
 import uuid
 from collections.abc import Callable
 
+from link_peer_deploy.manifest import Function
 from msgspec import Struct, field
 
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.knobs import Knobs
-from link_peer_local.fc.manifest import Function
 from link_peer_local.fc.runtime import Result
 
 log = logging.getLogger(__name__)

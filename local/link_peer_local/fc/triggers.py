@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from link_peer_deploy.manifest import Function, Manifest, Trigger, load
+from link_peer_deploy.project import ROOT
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -17,13 +19,11 @@ from link_peer_local.core.clock import Clock, utc
 from link_peer_local.core.identity import Identity
 from link_peer_local.core.knobs import Knobs
 from link_peer_local.core.names import World
-from link_peer_local.core.project import ROOT
 from link_peer_local.eventbridge.backend import EventBridge
 from link_peer_local.eventbridge.linked_roles import SEND_TO_FC, SEND_TO_MNS
 from link_peer_local.eventbridge.stream import QueueStream, Settings, queue_of
 from link_peer_local.fc.backend import FcBackend
 from link_peer_local.fc.credentials import role_keys
-from link_peer_local.fc.manifest import Function, Manifest, Trigger, load
 from link_peer_local.fc.runtime import InProcessRuntime, Runtime, WorkerRuntime
 from link_peer_local.fc.versions import LATEST
 from link_peer_local.mns.backend import MnsBackend

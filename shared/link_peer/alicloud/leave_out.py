@@ -8,7 +8,7 @@ distribution, or a module of an SDK. `install()` adds import finders.
   as in the environment of the commands and tests, it is found first and there is no stand-in.
 - A standard module of DEFERRED is loaded when one of its names is used for the first time.
 
-`deploy/package.py` removes from the package what LEFT_OUT lists; `tests/infrastructure/package` runs the handlers without it.
+`deploy/link_peer_deploy/packaging.py` removes from the package what LEFT_OUT lists; `tests/infrastructure/package` runs the handlers without it.
 """
 
 from __future__ import annotations

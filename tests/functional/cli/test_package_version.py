@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from link_peer_local.core import project
+from link_peer_deploy import packaging
 
 from tests.functional.command import Cli
 
@@ -16,29 +16,40 @@ def _cli(capsys: pytest.CaptureFixture[str]) -> Cli:
     return Cli(capsys)
 
 
-@pytest.fixture(name="checkout")
-def _checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout whose `deploy.package` notes its options, and fails if it was given any."""
-    (tmp_path / "deploy").mkdir()
-    script = 'import pathlib, sys\npathlib.Path("built").write_text(" ".join(sys.argv[1:]))\nsys.exit(7 * len(sys.argv[1:]))\n'
-    (tmp_path / "deploy" / "package.py").write_text(script, encoding="utf-8")
-    monkeypatch.setattr(project, "ROOT", tmp_path)
-    return tmp_path
+@pytest.mark.parametrize("source", ["option", "setting", "folder"])
+def test_package_builds_with_the_policy_in_use(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """`--policy`, else LINK_PEER_POLICY, else policy.yaml of the current folder; into `--out`, for the region and prefix in use."""
+    asked: list[object] = []
+
+    def build(policy: Path, out: Path, target: packaging.Target, *, compiled: bool) -> packaging.Built:
+        asked.extend((policy.resolve(), out, target, compiled))
+        archive = tmp_path / "package.zip"
+        archive.write_bytes(b"zip")
+        return packaging.Built(out / "package", archive, "d1", 3)
+
+    policy = tmp_path / "policy.yaml"
+    policy.touch()
+    monkeypatch.setattr(packaging, "build", build)
+    monkeypatch.chdir(tmp_path if source == "folder" else "/")
+    monkeypatch.setenv("LINK_PEER_POLICY", str(policy) if source == "setting" else "")
+    monkeypatch.setenv("LINK_PEER_REGION", "cn-hangzhou")
+    monkeypatch.setenv("LINK_PEER_PREFIX", "acme")
+    monkeypatch.delenv("LINK_PEER_RUNTIME", raising=False)
+    assert cli("package", "--out", "made", *(["--policy", str(policy)] if source == "option" else [])) == 0
+    assert asked == [policy, Path("made"), packaging.Target("python3.12", "cn-hangzhou", "acme"), True]
+    assert "SHA-256 d1" in cli.out
 
 
-def test_package_builds_in_the_checkout(cli: Cli, checkout: Path) -> None:
-    """A failed build ends with 1, whatever the builder's own code."""
-    assert cli("package") == 0
-    assert (checkout / "built").read_text(encoding="utf-8") == ""
-    assert cli("package", "--uncompiled") == 1
-    assert (checkout / "built").read_text(encoding="utf-8") == "--uncompiled"
-
-
-def test_package_needs_a_checkout(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An installed wheel has no sources to build from."""
-    monkeypatch.setattr(project, "ROOT", tmp_path)
+def test_package_without_a_policy_says_how_to_make_one(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LINK_PEER_POLICY", raising=False)
     assert cli("package") == 1
-    assert "checkout" in cli.err
+    assert "there is no policy file policy.yaml" in cli.err
+    assert "link-peer init" in cli.err
 
 
 def test_version_names_what_is_installed(cli: Cli) -> None:

@@ -16,6 +16,7 @@ from link_peer.alicloud.sts import CACHE
 from link_peer.runtime import compose
 from link_peer_cli.clients.local_cloud import environment, running
 from link_peer_cli.setup.roles import VERSIONS
+from link_peer_deploy.documents import peer_roles, render
 from link_peer_local import inprocess, world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.cms.state import Account as Monitored
@@ -23,7 +24,6 @@ from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.faults import Fault
 from link_peer_local.core.principals import Role, Version
 from link_peer_local.mns.state import QueueAttributes
-from link_peer_local.ram.documents import peer_roles, render
 from msgspec.structs import replace
 from pytest_mock import MockerFixture
 

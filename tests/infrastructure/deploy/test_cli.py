@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from link_peer_local.fc.manifest import REQUEST_TRIGGERS, request_triggers, resolved
+from link_peer_deploy.manifest import REQUEST_TRIGGERS, request_triggers, resolved
 from msgspec import Struct
 
 from tests.infrastructure import fc3_props

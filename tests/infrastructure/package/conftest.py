@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -21,22 +21,61 @@ import pytest
 import sweep
 from link_peer.alicloud import sdk
 from link_peer.domain.errors import Transient
+from link_peer_deploy import packaging as build
+from link_peer_deploy import runtime_python
+from link_peer_deploy.documents import READER
+from link_peer_deploy.instance import HandlerError, Instance
 from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.server import serve
 
-from deploy import package as build
-from deploy import runtime_python
-from deploy.try_package import HandlerError, Instance, environment, local_policy, with_policy
 from tests.functional.lab import HOME
 from tests.functional.wire_lab import CloudClock, WireLab
 
-PYTHON = runtime_python.find(build.RUNTIME) if os.environ.get("LINK_PEER_PACKAGE") else sys.executable
+PYTHON = runtime_python.find(build.runtime_in_use()) if os.environ.get("LINK_PEER_PACKAGE") else sys.executable
+
+
+POLICY = Path(__file__).resolve().parents[3] / "benchmarks" / "policy.yaml"
+
+
+def environment(cloud: LocalCloud, endpoint: str, home: str) -> dict[str, str]:
+    """The environment of a function on a local cloud."""
+    role = cloud.identity.roles[f"acs:ram::{home}:role/{cloud.world.function_role}"]
+    keys = cloud.identity.issue(role, "package", cloud.clock.now() + 86_400)
+    return {
+        "LINK_PEER_CLOUD": endpoint,
+        "LINK_PEER_REGION": cloud.region,
+        "LINK_PEER_AUDIT_PROJECT": cloud.world.audit_project,
+        "LINK_PEER_AUDIT_LOGSTORE": cloud.world.audit_logstore,
+        "LINK_PEER_QUEUE": cloud.world.queue,
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": keys.access_key_id,
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys.secret,
+        "ALIBABA_CLOUD_SECURITY_TOKEN": str(keys.token),
+        "LANG": "C.UTF-8",
+    }
+
+
+def with_policy(package: Path, folder: Path, policy: Mapping[str, Any]) -> Path:
+    """A copy of a package, in a new folder, with another policy, compiled as the packaged one is."""
+    shutil.copytree(package, folder)
+    (folder / "policy.yaml").write_text(json.dumps(policy), encoding="utf-8")  # JSON is YAML
+    build.compile_policy(folder)
+    return folder
+
+
+def local_policy(cloud: LocalCloud) -> dict[str, Any]:
+    """The policy for the accounts of a local world."""
+    entered = {
+        role.account: {"role": role.arn, "external_id": role.external_id}
+        for role in cloud.identity.roles.values()
+        if role.account != cloud.world.home and not role.name.endswith(READER)
+    }
+    return {"deployment": "prod", "accounts": {cloud.world.home: {}, **entered}}
 
 
 def installed(folder: Path) -> Path:
     """The distributions that requirements.txt pins, copied from this environment as pip would install them."""
-    for pin in build.pins((build.ROOT / "requirements.txt").read_text(encoding="utf-8")):
+    for pin in build.pins((build.ROOT / "requirements.txt").read_text(encoding="utf-8"), build.runtime_in_use()):
         for file in distribution(pin.partition("==")[0]).files or []:
             if ".." not in file.parts and file.suffix != ".pyc":
                 target = folder / file
@@ -54,7 +93,7 @@ def _package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     else:
         built = installed(folder / "built")
         build.leave_out(built)
-        build.own_code(built)
+        build.own_code(built, POLICY)
     cloud = LocalCloud(CloudClock())
     world.load(cloud)
     return with_policy(built, folder / "code", local_policy(cloud))

@@ -9,8 +9,8 @@ import auto_link
 import cross_account
 import pytest
 import sweep
+from link_peer_deploy.instance import BUDGET, NEVER, HandlerError
 
-from deploy.try_package import BUDGET, NEVER, HandlerError
 from tests.functional.lab import HOME, PEER
 from tests.functional.wire.test_faults import (
     POST_TROUBLE,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from link_peer.alicloud.leave_out import LEFT_OUT
+from link_peer_deploy import packaging as build
+from link_peer_deploy.instance import NEVER, HandlerError, Instance
 from link_peer_local.cloud import LocalCloud
 
-from deploy import package as build
-from deploy.try_package import NEVER, HandlerError, Instance
 from tests.infrastructure.package.conftest import installed
 
 SDKS = """

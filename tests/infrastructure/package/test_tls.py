@@ -16,8 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from link_peer_deploy.instance import BUDGET, Instance
 
-from deploy.try_package import BUDGET, Instance
 from tests.functional.lab import PEER
 from tests.infrastructure.package.conftest import PackageLab
 

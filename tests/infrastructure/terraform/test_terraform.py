@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from link_peer_local.ram.documents import peer_roles, render
+from link_peer_deploy.documents import peer_roles, render
 
 from tests.functional.lab import HOME, PEER, REGION
 from tests.infrastructure.test_templates import (

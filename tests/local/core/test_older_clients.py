@@ -10,12 +10,12 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
+from link_peer_deploy.manifest import Function
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Key
 from link_peer_local.fc.backend import FcBackend
 from link_peer_local.fc.credentials import role_keys
-from link_peer_local.fc.manifest import Function
 from link_peer_local.fc.runtime import Result
 
 HOME = "1000000000000001"

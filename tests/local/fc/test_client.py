@@ -16,6 +16,7 @@ from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
 from alibabacloud_tea_openapi.models import Config
 from alibabacloud_tea_util.models import RuntimeOptions
 from darabonba.runtime import RuntimeOptions as DaraRuntimeOptions
+from link_peer_deploy.manifest import Function
 from link_peer_local import inprocess
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
@@ -27,7 +28,6 @@ from link_peer_local.core.principals import Role, trust_text
 from link_peer_local.fc import wire as fc_wire
 from link_peer_local.fc.backend import FcBackend
 from link_peer_local.fc.credentials import role_keys
-from link_peer_local.fc.manifest import Function
 from link_peer_local.fc.runtime import InProcessRuntime
 from pytest_mock import MockerFixture
 

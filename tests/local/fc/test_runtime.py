@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from link_peer_deploy.manifest import Function
 from link_peer_local.core.clock import VirtualClock
-from link_peer_local.fc.manifest import Function
 from link_peer_local.fc.runtime import InProcessRuntime, Result, WorkerRuntime
 from link_peer_local.fc.worker import Context, Credentials, FunctionMeta, ServiceMeta
 

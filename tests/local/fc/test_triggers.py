@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from link_peer_deploy.manifest import Function, Manifest, Trigger, load
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import Clock, SystemClock, VirtualClock
 from link_peer_local.core.names import World
 from link_peer_local.core.principals import Role, trust_text
 from link_peer_local.eventbridge import linked_roles
-from link_peer_local.fc.manifest import Function, Manifest, Trigger, load
 from link_peer_local.fc.runtime import InProcessRuntime
 from link_peer_local.fc.triggers import Triggers, deploy, install
 
@@ -385,7 +385,7 @@ def test_a_deployment_follows_its_world(tmp_path: Path) -> None:
     triggers = deploy(cloud, in_process=True)
     function = cloud.fc.function(HOME, "lp-auto-link").function
     assert function.role == f"acs:ram::{HOME}:role/lp-fc"
-    assert function.on_failure == "acs:mns:cn-qingdao::/queues/lp-dead-letters/messages"
+    assert function.on_failure == "acs:mns:cn-qingdao:1000000000000001:/queues/lp-dead-letters/messages"
     assert (function.env["LINK_PEER_QUEUE"], function.env["LINK_PEER_AUDIT_LOGSTORE"]) == ("lp-requests", "store")
     queues = [stream.settings.queue for stream in triggers.streams]
     assert (cloud.fc.service, queues) == ("svc", ["lp-requests", "lp-requests-b"])

@@ -11,9 +11,9 @@ from alibabacloud_fc20230330.client import Client
 from alibabacloud_tea_openapi.exceptions import ClientException
 from alibabacloud_tea_openapi.models import Config
 from darabonba.runtime import RuntimeOptions
+from link_peer_deploy.manifest import Function, Trigger
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.principals import Role, trust_text
-from link_peer_local.fc.manifest import Function, Trigger
 
 HOME = "1000000000000001"
 SAMPLE = "def which(event, context):\n    return [context.function.memory, context.service.qualifier]\n"

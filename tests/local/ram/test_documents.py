@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from link_peer_local.ram.documents import MAX_POLICY, compact, render, split
+from link_peer_deploy.documents import MAX_POLICY, compact, render, split
 
 VALUES = {
     "LINK_PEER_PREFIX": "link-peer",

@@ -10,9 +10,9 @@ import msgspec
 from link_peer.alicloud.sdk import call
 from link_peer.domain.errors import CloudError
 from link_peer.runtime.settings import Settings
+from link_peer_deploy.names import ALIAS
 
 from link_peer_cli.clients.fc.common import PAGE, config, pages
-from link_peer_cli.names import ALIAS
 
 
 class Live(msgspec.Struct, frozen=True):

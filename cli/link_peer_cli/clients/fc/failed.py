@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+from link_peer_deploy.names import Names
+
 from link_peer_cli.clients.fc.port import WITH_TASKS, Functions, Task
-from link_peer_cli.names import Names
 
 FAILED = ("Failed", "Expired", "Invalid")
 """Final task states without success [doc task states]."""

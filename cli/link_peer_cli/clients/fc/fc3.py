@@ -6,10 +6,10 @@ from typing import Any
 
 from link_peer.alicloud.sdk import call
 from link_peer.runtime.settings import Settings
+from link_peer_deploy.names import ALIAS
 
 from link_peer_cli.clients.fc.common import PAGE, READ_TIMEOUT_MS, answer, config, invocation_headers, pages, task
 from link_peer_cli.clients.fc.port import Answer, Task
-from link_peer_cli.names import ALIAS
 
 LATEST = "LATEST"
 """The code that was uploaded last, published as a version or not."""

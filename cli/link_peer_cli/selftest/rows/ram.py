@@ -347,7 +347,7 @@ def send_and_write(bench: Bench) -> Seen:
 )
 def ros_template(bench: Bench) -> Seen:
     """ValidateTemplate of the shipped template."""
-    from link_peer_local.core.project import ROOT
+    from link_peer_deploy.project import ROOT
 
     body = (ROOT / "deploy" / "peer-account.yaml").read_text(encoding="utf-8")
     code = code_of(lambda: bench.sdks.raw("ros", "ValidateTemplate", RegionId=bench.region, TemplateBody=body))

@@ -1,30 +1,19 @@
-"""Tries a package: its handlers run in the runtime's Python with nothing but the package folder, against a local cloud.
+"""Runs a package: one process of the runtime's Python with the package folder alone on its path, as an instance of a function.
 
-`python -m deploy.try_package FOLDER PYTHON` makes one delivery to each function and prints what it imported, beside its budget.
-It exits with 1 if a function imports a module of a package that is not in BUDGET, or more modules than that. The tests in
-tests/infrastructure/package use `Instance` for deliveries of their own.
+`link-peer package` starts each function of a new package so, and the tests in tests/infrastructure/package and the benchmarks
+make deliveries to it. BUDGET says how many modules of which packages a function may import for them.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import sys
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from link_peer.inbound import policy_file
-from link_peer_local import world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import SystemClock
-from link_peer_local.ram.documents import READER
-from link_peer_local.server import serve
 from msgspec import Struct
 
 STANDARD = "the standard library"
@@ -56,6 +45,7 @@ BUDGET: dict[str, dict[str, int]] = {
 }
 """The packages that each function may import, and how many modules of each. Ours, and those that differ between runtimes, have
 room for a few more."""
+FUNCTIONS = tuple(BUDGET)
 NEVER = frozenset({"asyncio.events", "concurrent.futures.process", "multiprocessing", "unittest", "yaml"})
 """Modules that no function may import: the large ones of the standard library, and the YAML parser."""
 
@@ -150,7 +140,7 @@ class Instance:
 
     def __init__(self, package: Path, python: str, env: Mapping[str, str]) -> None:
         """`env` is the function's whole environment."""
-        command = [python, "-I", "-S", "-c", _DRIVER, str(package)]
+        command = [python, "-I", "-S", "-B", "-c", _DRIVER, str(package)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(env), text=True
         )
@@ -211,92 +201,3 @@ def _package(module: str) -> str:
     if module == "__main__" or module.startswith("requests.packages."):
         return ""
     return "link_peer" if top in BUDGET else top
-
-
-def environment(cloud: LocalCloud, endpoint: str, home: str) -> dict[str, str]:
-    """The environment of a function on a local cloud."""
-    role = cloud.identity.roles[f"acs:ram::{home}:role/{cloud.world.function_role}"]
-    keys = cloud.identity.issue(role, "package", cloud.clock.now() + 86_400)
-    return {
-        "LINK_PEER_CLOUD": endpoint,
-        "LINK_PEER_REGION": cloud.region,
-        "LINK_PEER_AUDIT_PROJECT": cloud.world.audit_project,
-        "LINK_PEER_AUDIT_LOGSTORE": cloud.world.audit_logstore,
-        "LINK_PEER_QUEUE": cloud.world.queue,
-        "ALIBABA_CLOUD_ACCESS_KEY_ID": keys.access_key_id,
-        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys.secret,
-        "ALIBABA_CLOUD_SECURITY_TOKEN": str(keys.token),
-        "LANG": "C.UTF-8",
-    }
-
-
-def with_policy(package: Path, folder: Path, policy: Mapping[str, Any]) -> Path:
-    """A copy of a package, in a new folder, with another policy, compiled as the packaged one is."""
-    shutil.copytree(package, folder)
-    path = folder / "policy.yaml"
-    path.write_text(json.dumps(policy), encoding="utf-8")  # JSON is YAML
-    (folder / "link_peer" / "inbound" / policy_file.COMPILED.name).write_bytes(policy_file.compile_for_package(path))
-    return folder
-
-
-def local_policy(cloud: LocalCloud) -> dict[str, Any]:
-    """The policy for the accounts of a local world."""
-    entered = {
-        role.account: {"role": role.arn, "external_id": role.external_id}
-        for role in cloud.identity.roles.values()
-        if role.account != cloud.world.home and not role.name.endswith(READER)
-    }
-    return {"deployment": "prod", "accounts": {cloud.world.home: {}, **entered}}
-
-
-def main(package: Path, python: str) -> int:
-    """Print a line for each function. Return the exit code."""
-    cloud = LocalCloud(SystemClock())
-    world.load(cloud)
-    home, shared = cloud.world.home, cloud.world.vpcs[-1]["id"]
-    [peer] = {role.account for role in cloud.identity.roles.values()} - {home}
-    app, db = (cloud.ecs.create_group(home, shared, tags={"link-accept": "* " + f"*@{peer}"}) for _ in range(2))
-    far = cloud.ecs.create_group(peer, shared, tags={"link-accept": f"*@{home}"})
-    wish = f"{db.id}:tcp/3306 {far.id}@{peer}:tcp/3306"
-    app_instance = cloud.ecs.create_instance(home, [app.id], tags={"link-peer": wish})
-    now = datetime.now(timezone.utc)
-    event = {
-        "id": "1",
-        "source": "acs.ecs",
-        "type": "ecs:Instance:StateChange",
-        "time": now.isoformat(),
-        "aliyunaccountid": home,
-        "data": {"resourceId": app_instance.id, "state": "Running"},
-    }
-    request = {
-        "version": 1,
-        "request_id": "chg-1",
-        "action": "link",
-        "region": cloud.region,
-        "from": {"account": home, "party": app.id},
-        "to": {"account": peer, "party": far.id},
-        "ports": ["tcp/443"],
-        "expires_at": (now + timedelta(hours=1)).isoformat(),
-    }
-    deliveries = {
-        "auto_link": (event, {"applied": 1}),
-        "cross_account": (request, {"applied": 1}),
-        "sweep": ({"triggerName": "every-10m"}, {"applied": 1}),
-    }
-    over: list[str] = []
-    with tempfile.TemporaryDirectory() as folder, serve(cloud) as server:
-        tried = with_policy(package, Path(folder) / "code", local_policy(cloud))
-        for function, (body, expected) in deliveries.items():
-            with Instance(tried, python, environment(cloud, server.endpoint, home)) as instance:
-                outcomes = instance.deliver(function, body)
-                imported = instance.imported()
-            print(f"{function}: {sum(imported.packages.values())} modules of {len(imported.packages)} packages")
-            over += [f"{function} imports {what}" for what in imported.excess(BUDGET[function])]
-            if outcomes != expected:
-                over.append(f"{function} answers {outcomes}, not {expected}")
-    print("\n".join(over), end="\n" if over else "", file=sys.stderr)
-    return 1 if over else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))

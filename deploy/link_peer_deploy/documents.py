@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from link_peer_local.core.project import ROOT
+from link_peer_deploy.project import ROOT
 
 PEER_ROLES = "${PEER_ROLE_ARNS}"
 PEER_READERS = "${PEER_READER_ARNS}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from link_peer_local.core.project import ROOT
+from link_peer_deploy.project import ROOT
 
 REQUEST_TRIGGERS = "build/request-triggers.json"
 """The file that `make package` writes: the triggers of cross_account, which s.yaml includes."""

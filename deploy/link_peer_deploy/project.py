@@ -1,11 +1,11 @@
-"""Where the local cloud finds what it deploys: s.yaml, the handlers, the policy and the files of deploy/."""
+"""Where the files of a deployment are: s.yaml, the handlers, the pinned requirements and the files of deploy/."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parents[1]
-_PACKED = _PACKAGE / "deployed"
+_PACKAGE = Path(__file__).resolve().parent
+_PACKED = _PACKAGE / "shipped"
 """Exists only in a wheel: setup.py copies the files of the checkout there."""
 
 ROOT = _PACKED if _PACKED.is_dir() else _PACKAGE.parents[1]

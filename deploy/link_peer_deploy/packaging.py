@@ -1,0 +1,316 @@
+"""Builds the package of the functions: one flat folder for all three, as Function Compute unpacks it into /code; and its zip.
+
+`link-peer package` calls `build`, from a checkout or an installed wheel: the same policy gives the same bytes. The package is
+built for one runtime of Function Compute, whatever Python this runs on. pip installs for another Python from wheels only, and
+some of the pinned packages are published as source only. Those are pure Python, so wheels are built from them first.
+
+What the SDKs bring along and no call of ours uses is left out: link_peer/alicloud/leave_out.py says what, and stands in for it.
+
+Modules are compiled by the runtime's Python, which runtime_python.py finds. Without it, a cold start takes four times as
+long, so there is no package, unless one without byte code is asked for. The byte code is not checked against the
+sources when it is loaded: the upload changes file times, so checked byte code would look stale and be compiled again at each
+cold start.
+
+The package holds the policy: one that is invalid, or contradicts its own `tests`, stops the build. Beside the zip, the output
+folder gets what s.yaml reads besides: `request-triggers.json`, a trigger for each queue of the policy; `stamp.js`; and
+`package.json`, which says for which account, region and runtime the package is, so that stamp.js can refuse another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import link_peer
+import msgspec
+from link_peer.alicloud.leave_out import LEFT_OUT
+from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.policy import Policy
+from link_peer.inbound import policy_file
+from link_peer.planning import policy_tests
+from packaging.requirements import Requirement
+
+from link_peer_deploy import runtime_python
+from link_peer_deploy.instance import FUNCTIONS, HandlerError, Instance
+from link_peer_deploy.manifest import request_triggers
+from link_peer_deploy.project import ROOT
+
+DEFAULT_RUNTIME = "python3.12"
+GLIBC = {"python3.10": (2, 28), "python3.12": (2, 31)}
+"""The runtimes that the package can be built for, each with the glibc of its system: Debian 10 and Debian 11 [doc FC runtimes]."""
+SOURCE_ONLY = frozenset({"alibabacloud-tea", "aliyun-log-python-sdk"})
+PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
+UNUSED = (
+    "bin",  # scripts
+    "*/tests",
+    "wrapt-stubs",
+    "aliyun/__init__.py",  # these import what is not used; without them, the folders are namespace packages
+    "aliyun/log/__init__.py",
+    "urllib3/http2/__init__.py",
+    "aliyun/log/_proto_py2",
+    "google/protobuf/compiler",
+    "google/protobuf/testdata",
+    "google/protobuf/util",
+    "_yaml",  # libyaml, without which PyYAML does the same
+    "yaml/_yaml.*",
+    "*.dist-info/INSTALLER",
+    "*.dist-info/RECORD",
+    "*.dist-info/REQUESTED",
+    "*.dist-info/WHEEL",
+    "*.dist-info/direct_url.json",
+    "*.dist-info/entry_points.txt",
+    "*.dist-info/top_level.txt",
+)
+"""Files that nothing asks for."""
+MAX_ZIP, MAX_UNPACKED = 10_000_000, 40_000_000
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold
+
+
+def runtime_in_use() -> str:
+    """The runtime that LINK_PEER_RUNTIME names, else python3.12: s.yaml chooses it in the same way."""
+    return os.environ.get("LINK_PEER_RUNTIME") or DEFAULT_RUNTIME
+
+
+class PackageError(LinkPeerError):
+    """There is no package. The text says why and what to do."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What a package is built for: the runtime, and the region and prefix of the deployment as far as they are known."""
+
+    runtime: str = DEFAULT_RUNTIME
+    region: str = ""
+    prefix: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises PackageError for a runtime that there is no package for."""
+        if self.runtime not in GLIBC:
+            raise PackageError(f"LINK_PEER_RUNTIME is {self.runtime}, and can be {' or '.join(GLIBC)}")
+
+
+class Built(msgspec.Struct, frozen=True):
+    """A package that was built: its folder, its zip, the zip's SHA-256 and the size of the folder in bytes."""
+
+    folder: Path
+    archive: Path
+    digest: str
+    size: int
+
+
+def build(policy: Path, out: Path, target: Target, *, compiled: bool = True) -> Built:
+    """Build the package with a policy file into a folder, which then holds it and nothing older of it.
+
+    Raises PolicyError, PackageError, and OSError where a file cannot be written. A build that fails leaves no package behind,
+    so that `s deploy` cannot upload an older one.
+    """
+    for name in OUTPUT:
+        _remove(out / name)
+    python = _runtime_python(target.runtime) if compiled else None
+    checked = checked_policy(policy)
+    out.mkdir(parents=True, exist_ok=True)
+    with _unfinished(out) as work:
+        package = work / "package"
+        package.mkdir()
+        dependencies(package, target.runtime)
+        leave_out(package)
+        own_code(package, policy)
+        check_glibc(package, target.runtime)
+        if python:
+            compile_modules(package, python)
+            check_imports(package, python)
+        archive = pack(package)
+        size = sum(file.stat().st_size for file in package.rglob("*") if file.is_file())
+        if size > MAX_UNPACKED or archive.stat().st_size > MAX_ZIP:
+            raise PackageError(f"more than {MAX_UNPACKED / 1e6:.0f} MB, or {MAX_ZIP / 1e6:.0f} MB as a zip")
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        write_json(work / "request-triggers.json", request_triggers(checked.bound_queues))
+        write_json(work / "package.json", described(checked, target, digest))
+        shutil.copyfile(ROOT / "deploy" / "stamp.js", work / "stamp.js")
+        for name in OUTPUT:
+            (work / name).replace(out / name)
+    return Built(out / "package", out / "package.zip", digest, size)
+
+
+OUTPUT = ("package", "request-triggers.json", "package.json", "stamp.js", "package.zip")
+"""What a build makes, in the order in which it appears: the zip last."""
+
+
+def described(policy: Policy, target: Target, digest: str) -> dict[str, str]:
+    """What package.json says. An empty value is not known and is not compared."""
+    return {
+        "home": policy.home,
+        "deployment": policy.deployment,
+        "region": target.region,
+        "prefix": target.prefix,
+        "runtime": target.runtime,
+        "sha256": digest,
+    }
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON file for s.yaml or stamp.js."""
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _unfinished(out: Path) -> Iterator[Path]:
+    """A folder beside the result for what is not finished; gone afterwards."""
+    work = Path(tempfile.mkdtemp(prefix=".package-", dir=out))
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _runtime_python(runtime: str) -> str:
+    try:
+        return runtime_python.find(runtime)
+    except runtime_python.NotFound as missing:
+        raise PackageError(f"{missing}: install it, set RUNTIME_PYTHON, or pass --uncompiled") from None
+
+
+def own_code(package: Path, policy: Path) -> None:
+    """Copy the handlers, link_peer/ and the policy file into the package folder, and compile the policy."""
+    for source in (ROOT / "functions").glob("*.py"):
+        shutil.copyfile(source, package / source.name)
+    library = Path(link_peer.__file__).parent
+    shutil.copytree(library, package / "link_peer", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(policy, package / "policy.yaml")
+    compile_policy(package)
+
+
+def compile_policy(package: Path) -> None:
+    """Compile the policy that a package folder holds."""
+    compiled = policy_file.compile_for_package(package / "policy.yaml")
+    (package / "link_peer" / "inbound" / policy_file.COMPILED.name).write_bytes(compiled)
+
+
+def checked_policy(path: Path) -> Policy:
+    """The policy of a file. Raises PolicyError if it is invalid, PackageError if it contradicts one of its tests.
+
+    A test that depends on the tags of groups is not judged here, where nothing is read from the cloud.
+    """
+    policy = policy_file.load(path)
+    if failed := [finding for finding in policy_tests.judge(policy, time.time()) if finding.failed]:
+        raise PackageError("\n".join(f"{path.name}: {finding}" for finding in failed))
+    return policy
+
+
+def dependencies(package: Path, runtime: str) -> None:
+    """Install what requirements.txt pins, without resolving further dependencies."""
+    wanted = pins((ROOT / "requirements.txt").read_text(encoding="utf-8"), runtime)
+    sources = [pin for pin in wanted if pin.partition("==")[0] in SOURCE_ONLY]
+    with tempfile.TemporaryDirectory() as wheels:
+        _pip("wheel", "--no-deps", "--wheel-dir", wheels, *sources)
+        target = [
+            "--implementation",
+            "cp",
+            "--python-version",
+            runtime.removeprefix("python"),
+            "--only-binary",
+            ":all:",
+        ]
+        for platform in PLATFORMS:
+            target += ["--platform", platform]
+        target += ["--target", str(package)]
+        _pip("install", "--no-deps", "--no-compile", "--find-links", wheels, *target, *wanted)
+
+
+def pins(requirements: str, runtime: str) -> list[str]:
+    """The pinned requirements, `name==version`, that apply to the runtime's Python on Linux.
+
+    pip evaluates markers for the Python it runs on, even when it installs for another.
+    """
+    environment = {"python_version": runtime.removeprefix("python"), "sys_platform": "linux"}
+    lines = (line.partition("#")[0].strip() for line in requirements.splitlines())
+    read = [Requirement(line) for line in lines if line]
+    return [f"{r.name}{r.specifier}" for r in read if r.marker is None or r.marker.evaluate(environment)]
+
+
+def leave_out(package: Path) -> None:
+    """Remove what nothing asks for, and the modules of the SDKs that have stand-ins."""
+    modules = [name.replace(".", "/") for name in LEFT_OUT if "." in name]
+    for pattern in (*UNUSED, *modules, *(f"{module}.py" for module in modules)):
+        for path in package.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def check_glibc(package: Path, runtime: str) -> None:
+    """Raise PackageError if a compiled module needs a newer glibc than the runtime's: it would fail to load there, and only there."""
+    for path in package.rglob("*.so"):
+        needed = [(int(major), int(minor)) for major, minor in re.findall(rb"GLIBC_(\d+)\.(\d+)", path.read_bytes())]
+        if needed and max(needed) > GLIBC[runtime]:
+            needs, has = ("{}.{}".format(*pair) for pair in (max(needed), GLIBC[runtime]))
+            raise PackageError(f"{path.relative_to(package)} needs glibc {needs}, and {runtime} has {has}")
+
+
+def compile_modules(package: Path, python: str) -> None:
+    """Compile with the runtime's Python."""
+    files = ["-s", str(package), "-p", "/code"]  # /code is what tracebacks show
+    subprocess.run(
+        [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", *files, package],
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "0"},  # it decides the order of the constants in sets
+    )
+
+
+def check_imports(package: Path, python: str) -> None:
+    """Raise PackageError unless the runtime's Python imports each handler, the SDKs and the policy from the package alone.
+
+    Nothing is called and no local cloud is needed; `make test-package` makes deliveries.
+    """
+    for function in FUNCTIONS:
+        with Instance(package, python, {"LANG": "C.UTF-8"}) as instance:
+            try:
+                instance.run(
+                    f"from link_peer.runtime import compose\nimport {function}\ncompose.start()\nanswer = None"
+                )
+                instance.run(
+                    "from link_peer.inbound import policy_file\nanswer = policy_file.load('policy.yaml').deployment"
+                )
+                if "yaml" in instance.imported().names:
+                    raise PackageError("the policy was parsed again instead of loaded: this is a bug of link-peer")
+            except HandlerError as error:
+                raise PackageError(f"{function} does not start in {python}: {error}") from None
+
+
+def pack(package: Path) -> Path:
+    """Write the package as a zip: files in order, all with the same time and mode."""
+    archive = package.with_suffix(".zip")
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as made:
+        for path in sorted(path for path in package.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(str(path.relative_to(package)), EPOCH)
+            entry.external_attr = 0o100644 << 16
+            made.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+    return archive
+
+
+def _pip(*arguments: str) -> None:
+    """Run pip. Raises PackageError with its last line: an index that is not reached, a version that is gone, a full disk."""
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
+        problem = next((line for line in lines if line.startswith("ERROR:")), lines[-1]).removeprefix("ERROR: ")
+        raise PackageError(f"pip could not fetch the SDKs: {problem.strip()}")
