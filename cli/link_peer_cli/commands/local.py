@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from typing import Annotated, Any
@@ -37,19 +38,20 @@ def local(
     stop = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: stop.set())
-    try:
-        with running(world, port, connected=not no_functions) as cloud:
-            described = worlds.describe(cloud)
-            if as_json:
-                print_json(described)
-            else:
-                _print_description(described, connected=not no_functions)
-            # The kernel may deliver the signal to any thread, but Python runs the handler in this one. It must wake up
-            # from time to time to do so.
-            while not stop.wait(_SIGNAL_CHECK_SECONDS):
-                pass
-    except (worlds.WorldError, OSError) as problem:
-        raise typer.BadParameter(str(problem)) from None
+    with contextlib.ExitStack() as stack:
+        try:
+            cloud = stack.enter_context(running(world, port, connected=not no_functions))
+        except (worlds.WorldError, OSError) as problem:
+            raise typer.BadParameter(str(problem)) from None
+        described = worlds.describe(cloud)
+        if as_json:
+            print_json(described)
+        else:
+            _print_description(described, connected=not no_functions)
+        # The kernel may deliver the signal to any thread, but Python runs the handler in this one. It must wake up from
+        # time to time to do so.
+        while not stop.wait(_SIGNAL_CHECK_SECONDS):
+            pass
 
 
 def _print_description(described: dict[str, Any], *, connected: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.console import console, print_document, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.progress import waiting
 
@@ -118,7 +118,7 @@ def _write(text: str, output: str) -> None:
     from link_peer_cli.io.files import write
 
     if not output:
-        print(text, end="")
+        print_document(text)
         return
     write(output, text.encode())
 

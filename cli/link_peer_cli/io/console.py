@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -19,6 +20,10 @@ class _Console(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """As `Console.render_str`, through which everything that is printed as a str comes, also in tables."""
         return super().render_str(visible(text), **options)
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error, as every other stream does. Rich would end the process, whatever it is doing."""
+        raise  # noqa: PLE0704  # rich calls this while it handles the error
 
 
 def visible(text: str) -> str:
@@ -43,7 +48,30 @@ def console(*, stderr: bool = False) -> Console:
 
 def print_json(value: Any, *, stderr: bool = False) -> None:
     """Print one JSON document on one line and flush it. What a terminal would not show as a character is escaped."""
-    text = json.dumps(value, ensure_ascii=False)
+    stream = sys.stderr if stderr else sys.stdout
+    text = json.dumps(value, ensure_ascii=not _is_utf8(stream))
     if not text.isprintable():
         text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
-    print(text, file=sys.stderr if stderr else sys.stdout, flush=True)
+    print(text, file=stream, flush=True)
+
+
+def print_document(text: str) -> None:
+    """Print a document of a format that is UTF-8, whatever the encoding of stdout."""
+    if _is_utf8(sys.stdout):
+        print(text, end="")
+    else:
+        sys.stdout.buffer.write(text.encode())
+
+
+def prepare_streams() -> None:
+    """Let every character be printed: what the encoding of a stream lacks is escaped. A stream that was closed takes nothing."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # until the process ends
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _is_utf8(stream: TextIO) -> bool:
+    return (stream.encoding or "utf-8").lower().startswith("utf")

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from link_peer_cli.io.exits import Ended
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 Service = Annotated[str, typer.Option(help="The FC 2.0 service that holds the functions. Default: FC 3.0.")]
@@ -49,3 +51,10 @@ class Command(TyperCommand):
         taken = {name for param in own for name in param.opts}
         shared = [one for one in ctx.find_root().command.params if one.opts[0] in ("--profile", "--region")]
         return [*own, *(one for one in shared if one.opts[0] not in taken)]
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it. Raises Ended where a file or a stream fails: typer would end the process without a word if it is a pipe."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            raise Ended(error) from error

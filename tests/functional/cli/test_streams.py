@@ -1,0 +1,95 @@
+"""What every command does where its output cannot be written, or only in ASCII."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from link_peer_local.fc.triggers import deploy
+
+from tests.functional.cli.test_every_command import PLAN, RUN, valid
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, Lab
+
+FULL = "stdout cannot be written: No space left on device"
+SILENT = {"adopt", "apply", "failed", "invoke", "reopen", "replay", "selftest", "stale", "test", "withdraw"}
+"""The commands that may print nothing on stdout here, but on stderr, or nothing with --json."""
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cli:
+    """In a folder with the files that commands are given. Names are such that ASCII does not suffice."""
+    lab.policy_account(HOME, name="möbel→")
+    lab.cloud.world.policy, lab.cloud.endpoint = str(lab.policy_path), "http://127.0.0.1:1"
+    deploy(lab.cloud, in_process=True)
+    monkeypatch.chdir(tmp_path)
+    Path("event.json").write_text("{}")
+    Path("plan.json").write_text(json.dumps(PLAN))
+    return Cli(capsys)
+
+
+def prepared(lab: Lab, name: str) -> list[str]:
+    """A command about a link that exists."""
+    app, db = lab.group(name="möbel→"), lab.group("*", name="möbel→")
+    instance = lab.instance(app, name="möbel→", tags={"link-peer": f"{db.id}:tcp/3306"})
+    lab.auto_link(lab.event(instance))
+    ids = {"sg-1": app.id, "sg-2": db.id, "i-1": instance.id, "i-2": lab.instance(db).id}
+    if name == "account remove":
+        return [*name.split(), PEER, "--dry-run"]
+    return [ids.get(word, word) for word in valid(name)]
+
+
+@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "JSON"])
+def test_a_full_disk_is_named(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, options: tuple[str, ...]
+) -> None:
+    """In one line, with exit code 1, by every command that prints something."""
+    args = (*prepared(lab, name), *options)
+    with monkeypatch.context() as patched, open("/dev/full", "w", encoding="utf-8") as full:
+        patched.setattr(sys, "stdout", full)
+        code = cli(*args)
+    said = cli.err.splitlines()
+    cli(*args)
+    printed = cli.out != ""
+    assert printed or name in SILENT
+    assert (code, FULL in said[-1]) == (1, True) if printed else code in (0, 1, 2)
+
+
+@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "JSON"])
+def test_ascii_suffices(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, options: tuple[str, ...]
+) -> None:
+    """What it lacks is escaped, and JSON stays JSON. A map is UTF-8, as its formats say."""
+    args, buffer = (*prepared(lab, name), *options), io.BytesIO()
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", io.TextIOWrapper(buffer, encoding="ascii"))
+        cli(*args)
+        sys.stdout.flush()
+        text = buffer.getvalue().decode("utf-8" if name == "map" else "ascii")
+    assert text or name in SILENT
+    if options:
+        for line in text.splitlines():
+            json.loads(line)
+
+
+@pytest.mark.parametrize("command", ["version", "--help", "local"])
+def test_a_process_on_a_full_disk_ends_with_one_line(command: str) -> None:
+    """Also where Python itself would write what is left, when it ends."""
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        ended = subprocess.run(  # noqa: S603  # our own module
+            [sys.executable, "-m", "link_peer_cli", command], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (ended.returncode, ended.stderr.decode()) == (1, f"{FULL}\n")
+
+
+def test_a_closed_stdout_is_no_error() -> None:
+    """Who closes it wants the exit code alone."""
+    program = f"exec {sys.executable} -m link_peer_cli version >&-"
+    ended = subprocess.run(["/bin/sh", "-c", program], stderr=subprocess.PIPE, check=False)  # noqa: S603  # as above
+    assert (ended.returncode, ended.stderr) == (0, b"")
