@@ -21,11 +21,12 @@ locals {
   peer_roles = sort(distinct([for arn in local.peers : "acs:ram::*:role/${element(split(":role/", arn), 1)}"]))
 
   placeholders = {
-    LINK_PEER_PREFIX = var.prefix
-    HOME_ACCOUNT     = local.home
-    DEPLOYMENT       = local.policy.deployment
-    PEER_ROLE_ARNS   = join("\",\"", local.peer_roles)
-    PEER_READER_ARNS = join("\",\"", [for role in local.peer_roles : "${role}-reader"])
+    LINK_PEER_PREFIX     = var.prefix
+    LINK_PEER_TAG_PREFIX = var.tag_prefix
+    HOME_ACCOUNT         = local.home
+    DEPLOYMENT           = local.policy.deployment
+    PEER_ROLE_ARNS       = join("\",\"", local.peer_roles)
+    PEER_READER_ARNS     = join("\",\"", [for role in local.peer_roles : "${role}-reader"])
   }
 
   policies = {

@@ -19,6 +19,17 @@ variable "prefix" {
   }
 }
 
+variable "tag_prefix" {
+  type        = string
+  default     = "link"
+  description = "The first part of every tag key (LINK_PEER_TAG_PREFIX)."
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]{0,15}$", var.tag_prefix))
+    error_message = "1 to 16 of a-z and 0-9, beginning with a letter."
+  }
+}
+
 variable "mail" {
   type        = string
   default     = ""

@@ -175,6 +175,7 @@ class _Loader:
         values = {
             "LINK_PEER_REGION": self.cloud.region,
             "LINK_PEER_PREFIX": PREFIX,
+            "LINK_PEER_TAG_PREFIX": "link",
             "HOME_ACCOUNT": world.home,
             "DEPLOYMENT": world.deployment,
         }

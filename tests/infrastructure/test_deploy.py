@@ -30,6 +30,7 @@ VALUES = {
     "HOME_ACCOUNT": HOME,
     "PEER_ACCOUNT": PEER,
     "DEPLOYMENT": "prod",
+    "LINK_PEER_TAG_PREFIX": "link",
     "EXTERNAL_ID": "link-peer-local-example",
     "QUEUE": "link-peer-requests",
     "REQUESTER_EXTERNAL_ID": "link-peer-requester-example",
@@ -247,18 +248,37 @@ def test_a_policy_is_as_short_as_ram_requires() -> None:
 def test_no_role_may_open_to_the_world_or_consent_for_itself(name: str) -> None:
     """A second line of defence: no source 0.0.0.0/0 or ::/0, and no consent written or removed by link-peer itself, not even
     beside its own tag in one call. The same for locks, which only operators write."""
-    denied = {
-        (action, key): values
-        for statement in statements(document(name), "Deny")
-        for action in statement["Action"]
-        for condition in statement.get("Condition", {}).values()
-        for key, values in condition.items()
-    }
+    denied = denials(document(name))
     for action in ("ecs:AuthorizeSecurityGroup", "ecs:ModifySecurityGroupRule"):
         assert denied[action, "ecs:SecurityGroupSourceCidrIps"] == ["0.0.0.0/0", "::/0"]
     for action in TAGGING:
         assert denied[action, "acs:RequestTag/link-accept"] == ["*"]
         assert denied.get((action, "acs:RequestTag/link-lock")) == (None if name == "ram-operator.json" else ["*"])
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_a_role_may_tag_follows_the_tag_prefix(name: str) -> None:
+    """What it may write and what it is denied; the lock that binds every deployment is denied to all functions."""
+    policy = render(name, {**VALUES, "LINK_PEER_TAG_PREFIX": "acme"}, [PEER_ROLE])
+    keys = {key for _, key in denials(policy) if key.startswith("acs:RequestTag/")}
+    locks = [] if name == "ram-operator.json" else ["acme-lock", "link-lock"]
+    assert keys == {f"acs:RequestTag/{key}" for key in ("acme-accept", *locks)}
+    allowed = {key for s in statements(policy, "Allow") for key in s.get("Condition", {}).get("StringLike", {})}
+    own = [] if locks else ["acme-lock"]
+    assert allowed == {
+        f"acs:RequestTag/{key}" for key in (*tag_keys("acme", "prod", HOME).of_group(instances=True), *own)
+    }
+
+
+def denials(policy: dict[str, Any]) -> dict[tuple[str, str], list[str]]:
+    """The values of the conditions under which actions are denied, by action and condition key."""
+    return {
+        (action, key): values
+        for statement in statements(policy, "Deny")
+        for action in statement["Action"]
+        for condition in statement.get("Condition", {}).values()
+        for key, values in condition.items()
+    }
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -338,6 +358,8 @@ def test_the_ros_template_creates_the_same_roles_as_the_json_files() -> None:
         "ExternalId": VALUES["EXTERNAL_ID"],
         "ManagedTag": {f"acs:RequestTag/{MANAGED_TAG}": ["*"]},
         "InstancesTag": {f"acs:RequestTag/{MANAGED_TAG}.instances": ["*"]},
+        "AcceptTag": template["Parameters"]["AcceptTag"]["Default"],
+        "LockTag": template["Parameters"]["LockTag"]["Default"],
         "ALIYUN::Region": REGION,
         "ALIYUN::TenantId": PEER,
     }
@@ -372,12 +394,12 @@ def allowed_roles(name: str) -> set[str]:
     }
 
 
-def test_one_variable_names_everything() -> None:
-    """The prefix, which serves policies and functions; the rest are the accounts and the deployment."""
+def test_two_variables_name_everything() -> None:
+    """The prefixes of names and of tags, which serve policies and functions; the rest are the accounts and the deployment."""
     used = {
         name for path in POLICIES for name in re.findall(r"\$\{(LINK_PEER_\w+)\}", (DEPLOY / path).read_text("utf-8"))
     }
-    assert used == {"LINK_PEER_PREFIX"}
+    assert used == {"LINK_PEER_PREFIX", "LINK_PEER_TAG_PREFIX"}
 
 
 def test_the_roles_suffice_to_open_and_close_links(lab: Lab) -> None:

@@ -43,14 +43,19 @@ class Peer:
     def ros_command(self) -> str:
         """The one command that makes them with the ROS template, which is deploy/peer-account.yaml."""
         deployment = self.deployment
-        tag = f"acs:RequestTag/link-managed.{deployment.policy.deployment}.{deployment.policy.home}"
+        keys = deployment.policy.keys
+        conditions = {
+            "ManagedTag": keys.managed,
+            "InstancesTag": keys.instances,
+            "AcceptTag": keys.accept,
+            "LockTag": keys.lock,
+        }
         given = {
             "HomeAccount": deployment.policy.home,
             "ExternalId": self.external_id,
             "Prefix": deployment.names.prefix,
             "RoleName": self.role,
-            "ManagedTag": json.dumps({tag: ["*"]}),
-            "InstancesTag": json.dumps({f"{tag}.instances": ["*"]}),
+            **{name: json.dumps({f"acs:RequestTag/{key}": ["*"]}) for name, key in conditions.items()},
         }
         words = ["aliyun", "ros", "CreateStack", "--RegionId", deployment.settings.region, "--StackName", self.role]
         for number, (key, value) in enumerate(given.items(), 1):
@@ -79,6 +84,7 @@ class Peer:
         deployment = self.deployment
         values = {
             "LINK_PEER_PREFIX": deployment.names.prefix,
+            "LINK_PEER_TAG_PREFIX": deployment.settings.tag_prefix,
             "HOME_ACCOUNT": deployment.policy.home,
             "DEPLOYMENT": deployment.policy.deployment,
             "PEER_ACCOUNT": self.uid,

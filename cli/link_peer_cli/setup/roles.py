@@ -26,6 +26,7 @@ def resources(deployment: Deployment) -> list[Resource]:
     ram = Ram(deployment)
     values = {
         "LINK_PEER_PREFIX": deployment.names.prefix,
+        "LINK_PEER_TAG_PREFIX": deployment.settings.tag_prefix,
         "HOME_ACCOUNT": deployment.policy.home,
         "DEPLOYMENT": deployment.policy.deployment,
     }

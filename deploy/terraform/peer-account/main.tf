@@ -4,11 +4,12 @@ locals {
   files = "${path.module}/../.."
 
   placeholders = {
-    LINK_PEER_PREFIX = var.prefix
-    HOME_ACCOUNT     = var.home_account
-    PEER_ACCOUNT     = var.account
-    DEPLOYMENT       = var.deployment
-    EXTERNAL_ID      = var.external_id
+    LINK_PEER_PREFIX     = var.prefix
+    LINK_PEER_TAG_PREFIX = var.tag_prefix
+    HOME_ACCOUNT         = var.home_account
+    PEER_ACCOUNT         = var.account
+    DEPLOYMENT           = var.deployment
+    EXTERNAL_ID          = var.external_id
   }
 
   # Each role has one policy of its own name.

@@ -37,6 +37,7 @@ VALUES = {
     "LINK_PEER_PREFIX": "link-peer",
     "HOME_ACCOUNT": HOME,
     "DEPLOYMENT": "prod",
+    "LINK_PEER_TAG_PREFIX": "link",
 }
 PEER_ROLE = f"acs:ram::{PEER}:role/link-peer"
 

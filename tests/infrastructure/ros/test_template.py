@@ -28,6 +28,8 @@ GIVEN = {
     "ExternalId": "a-random-value-of-1",
     "ManagedTag": {"acs:RequestTag/link-managed.prod.1": ["*"]},
     "InstancesTag": {"acs:RequestTag/link-managed.prod.1.instances": ["*"]},
+    "AcceptTag": {"acs:RequestTag/link-accept": ["*"]},
+    "LockTag": {"acs:RequestTag/link-lock": ["*"]},
     "ALIYUN::Region": REGION,
     "ALIYUN::TenantId": PEER,
 }

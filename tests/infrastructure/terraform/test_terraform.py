@@ -79,6 +79,7 @@ def test_peer_account(tmp_path: Path) -> None:
         "HOME_ACCOUNT": HOME,
         "PEER_ACCOUNT": PEER,
         "DEPLOYMENT": "prod",
+        "LINK_PEER_TAG_PREFIX": "link",
         "EXTERNAL_ID": "a-random-value-of-1",
     }
     variables = {

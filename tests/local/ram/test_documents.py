@@ -11,6 +11,7 @@ VALUES = {
     "LINK_PEER_PREFIX": "link-peer",
     "HOME_ACCOUNT": "1000000000000001",
     "DEPLOYMENT": "prod",
+    "LINK_PEER_TAG_PREFIX": "link",
 }
 PEERS = [f"acs:ram::100000000000000{n}:role/{name}" for n, name in enumerate(("link-peer", "lp", "link-peer"), 2)]
 
