@@ -29,6 +29,7 @@ class Trigger(Struct, frozen=True):
     kind: str  # eventbridge | timer
     config: Mapping[str, Any]
     qualifier: str = "LATEST"  # the version or alias that it invokes
+    description: str = ""
 
 
 class Function(Struct, frozen=True):
@@ -50,7 +51,9 @@ class Function(Struct, frozen=True):
     max_retries: int = 3
     max_age: int = 18000
     on_failure: str | None = None
+    async_qualifier: str = "LATEST"  # the version or alias that the four settings above are for
     triggers: tuple[Trigger, ...] = ()
+    code: str = ""  # the folder of an unpacked package; empty: the code of this checkout
 
 
 class Manifest(Struct, frozen=True):
@@ -181,6 +184,7 @@ def _function(props: Mapping[str, Any], account: str) -> Function:
         async_task=asynchronous.get("asyncTask", False),
         max_retries=asynchronous.get("maxAsyncRetryAttempts", 3),
         max_age=asynchronous.get("maxAsyncEventAgeInSeconds", 18000),
+        async_qualifier=asynchronous.get("qualifier") or "LATEST",
         on_failure=(destinations.get("onFailure") or {}).get("destination"),
         triggers=tuple(
             Trigger(item["triggerName"], item["triggerType"], item["triggerConfig"], item.get("qualifier") or "LATEST")

@@ -35,7 +35,8 @@ from link_peer_local.fc import wire as fc_wire
 from link_peer_local.fc.backend import FcBackend
 from link_peer_local.fc.credentials import role_keys
 from link_peer_local.fc.routes import VERSIONS as FC_VERSIONS
-from link_peer_local.fc.runtime import InProcessRuntime
+from link_peer_local.fc.runtime import InProcessRuntime, WorkerRuntime
+from link_peer_local.fc.triggers import Triggers
 from link_peer_local.mns import permissions as mns_permissions
 from link_peer_local.mns import wire as mns_wire
 from link_peer_local.mns.backend import MnsBackend
@@ -99,9 +100,11 @@ class LocalCloud:
         self.cms = CmsBackend()
         self.inactive: set[str] = set()  # services that the accounts have not activated
         self.events = EventBridge(self.clock, region, self.identity)
-        self.fc = FcBackend(self.clock, region, InProcessRuntime(self.clock), role_keys(self.identity, self.clock))
+        packages = WorkerRuntime(extra=lambda: {"LINK_PEER_CLOUD": self.endpoint} if self.endpoint else {})
+        runtime = InProcessRuntime(self.clock, packages=packages)
+        self.fc = FcBackend(self.clock, region, runtime, role_keys(self.identity, self.clock))
+        self.triggers = Triggers(self)
         self.ecs.permitted = self.identity.permitted
-        self.fc.tasks.knobs = self.knobs
         self.vpc = VpcBackend(self.ecs, partial(self._permitted, "vpc"))
         self.tag = TagBackend(self.ecs, partial(self._permitted, "tag"))
         self.trail = ActionTrail(self.clock, region, partial(self._permitted, "actiontrail"))

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def running(world: str = "", port: int = 0, *, connected: bool = True) -> Iterator[LocalCloud]:
     """Serve a local cloud on loopback, with the functions in worker processes, until the block ends.
 
-    If not `connected`, no event, message or timer invokes the functions; a bare world has none. Raises WorldError for an invalid world and
+    If not `connected`, no event, message or timer invokes the functions; a bare world has none until they are
+    deployed. Raises WorldError for an invalid world and
     OSError for a port in use.
     """
     from link_peer_local import world as worlds
@@ -25,10 +26,7 @@ def running(world: str = "", port: int = 0, *, connected: bool = True) -> Iterat
     cloud = LocalCloud()
     worlds.load(cloud, world or worlds.DEFAULT)
     with serve(cloud, port):
-        if cloud.world.bare:
-            yield cloud
-            return
-        triggers = deploy(cloud, connected=connected)
+        triggers = cloud.triggers if cloud.world.bare else deploy(cloud, connected=connected)
         triggers.start()
         try:
             yield cloud

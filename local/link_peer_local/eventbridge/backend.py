@@ -72,6 +72,11 @@ class EventBridge:
                 raise ValueError(f"bus {bus} already has {RULES_PER_BUS} rules")
             self._rules[account, bus] = [*rules, rule]
 
+    def remove_rule(self, account: str, name: str, bus: str = "default") -> None:
+        """Remove a rule, if there is one of this name."""
+        with self._lock:
+            self._rules[account, bus] = [rule for rule in self._rules.get((account, bus), []) if rule.name != name]
+
     def publish(self, account: str, event: Event) -> None:
         """Publish an event of a cloud service on the account's default bus, if EventBridge may read its source."""
         trail = ":ActionTrail:" in str(event.get("type", ""))

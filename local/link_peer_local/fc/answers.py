@@ -18,6 +18,11 @@ def answer(document: Mapping[str, Any]) -> Response:
     return Response(200, headers, json.dumps(document).encode())
 
 
+def nothing() -> Response:
+    """204, for what is deleted."""
+    return Response(204, {"X-Fc-Request-Id": new_request_id()})
+
+
 def page(items: list[Any], query: Mapping[str, str]) -> tuple[list[Any], str]:
     """20 by default, 100 at most [src ListAsyncTasksRequest]."""
     limit = number(query, "limit", 20)

@@ -5,20 +5,24 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
-from link_peer_deploy.manifest import Function
+from link_peer_deploy.manifest import Function, Trigger
 from msgspec import Struct
+from msgspec.structs import replace
 
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError
-from link_peer_local.core.identity import Key
+from link_peer_local.core.identity import Caller, Key
 from link_peer_local.fc.runtime import Result, Runtime
+from link_peer_local.fc.state import AsyncConfig, Held, Placed
 from link_peer_local.fc.tasks import Task, Tasks, new_request_id
 from link_peer_local.fc.versions import LATEST, Published
 from link_peer_local.fc.worker import Context, Credentials, FunctionMeta, ServiceMeta
 
 MAX_SYNC_PAYLOAD = 32 * 1024 * 1024
-
+MAX_TRIGGERS = 50
+"""Of one function [doc limits of usage]."""
 
 LIVE = "live"
 """The alias that each deployment moves to the version it publishes, as the actions of s.yaml do."""
@@ -41,6 +45,32 @@ class Invocation(Struct, frozen=True):
     seconds: float = 0.0
 
 
+class Connections(Protocol):
+    """The other services: what a function needs of them, and where events, messages and timers come from."""
+
+    def check(self, caller: Caller, function: Function) -> None:
+        """ApiError if the caller may not pass the role, Function Compute cannot assume it, or the log does not exist."""
+
+    def connect(self, account: str, function: str, trigger: Trigger) -> None:
+        """Make the source of a trigger call the function; ValueError or ApiError for one that cannot."""
+
+    def disconnect(self, account: str, function: str, trigger: str) -> None:
+        """Take a trigger's source away."""
+
+
+class _Unconnected:
+    """Nothing is there, and no trigger is ever called."""
+
+    def check(self, caller: Caller, function: Function) -> None:
+        """Does nothing."""
+
+    def connect(self, account: str, function: str, trigger: Trigger) -> None:
+        """Does nothing."""
+
+    def disconnect(self, account: str, function: str, trigger: str) -> None:
+        """Does nothing."""
+
+
 class FcBackend:
     """Functions by account and name. FC 2.0 clients find the same functions under `service`."""
 
@@ -58,42 +88,99 @@ class FcBackend:
         self.runtime = runtime
         self._credentials = credentials
         self._lock = threading.RLock()
-        self._functions: dict[tuple[str, str], Deployed] = {}
-        self._published: dict[tuple[str, str], Published] = {}
-        self._keys: dict[tuple[str, str], Key] = {}
+        self._functions: dict[tuple[str, str], Held] = {}
+        self._keys: dict[tuple[str, str, str], Key] = {}
+        self.connections: Connections = _Unconnected()
         self.tasks = Tasks(clock, self._run_task, runtime.stop)
 
     def deploy(self, account: str, function: Function) -> None:
-        """Create a function, or replace the one with its name; publish a version if it changed, and move `live` to it."""
+        """Make a function and its triggers what is given; publish a version if it changed, and move `live` to it."""
+        wanted = replace(AsyncConfig().of(function), triggers=(), async_qualifier=LATEST)
+        self.put(account, wanted)
+        with self.held(account, function.name) as held:
+            now = self._clock.now()
+            if held.published.changed(wanted):
+                held.published.point(LIVE, held.published.publish(wanted, "", now).id, now)
+            settings = AsyncConfig(
+                function.async_task, function.max_retries, function.max_age, function.on_failure, now
+            )
+            held.async_configs = {LATEST: settings, function.async_qualifier: settings}  # FC 2.0 clients name no alias
+        for name in held.triggers.keys() - {trigger.name for trigger in function.triggers}:
+            self.delete_trigger(account, function.name, name)
+        for trigger in function.triggers:
+            self.put_trigger(account, function.name, trigger)
+
+    def put(self, account: str, function: Function) -> None:
+        """Create a function, or update the one with its name."""
         with self._lock:
             now = self._clock.now()
-            self._functions[account, function.name] = Deployed(function, now)
-            published = self._published.setdefault((account, function.name), Published(function.name))
-            last = next(reversed(published.versions.values()), None)
-            if last is None or last.function != function:
-                published.point(LIVE, published.publish(function, "", now).id, now)
+            held = self._functions.get((account, function.name))
+            if held is None:
+                self._functions[account, function.name] = Held(function, now, now, Published(function.name))
+            else:
+                held.function, held.modified = function, now
 
-    def function(self, account: str, name: str, qualifier: str = "") -> Deployed:
-        """One function, or the version that the qualifier stands for; FunctionNotFound, VersionNotFound, AliasNotFound."""
-        with self._lock:
-            deployed = self._functions.get((account, name))
-            if deployed is None:
-                raise ApiError("FunctionNotFound", 404, f"function '{name}' does not exist")
-            if qualifier in ("", LATEST):
-                return deployed
-            version = self._published[account, name].resolve(qualifier)
-            return Deployed(version.function, version.created, version.id)
+    def exists(self, account: str, name: str) -> bool:
+        """Whether there is a function of this name."""
+        return (account, name) in self._functions
+
+    def now(self) -> float:
+        """The time, in epoch seconds."""
+        return self._clock.now()
+
+    def delete(self, account: str, name: str) -> None:
+        """Delete a function. FunctionNotEmpty while it has triggers, aliases or versions, which fc3 deletes before it."""
+        with self.held(account, name) as held:
+            if held.triggers or held.published.aliases or held.published.versions:
+                message = f"function '{name}' has triggers, aliases or versions: delete them first"
+                raise ApiError("FunctionNotEmpty", 409, message)
+            del self._functions[account, name]
+
+    def put_trigger(self, account: str, name: str, trigger: Trigger) -> Placed:
+        """Create a trigger, or update the one with its name; its version or alias must exist."""
+        with self.held(account, name) as held:
+            self.function(account, name, trigger.qualifier)
+            old = held.triggers.get(trigger.name)
+            if old is None and len(held.triggers) >= MAX_TRIGGERS:
+                message = f"function '{name}' has {MAX_TRIGGERS} triggers"  # assumed: no page shows this refusal
+                raise ApiError("ResourceExhausted", 400, message)
+            self.connections.connect(account, name, trigger)
+            now = self._clock.now()
+            placed = held.triggers[trigger.name] = Placed(trigger, old.created if old else now, now)
+            return placed
+
+    def delete_trigger(self, account: str, name: str, trigger: str) -> None:
+        """Delete a trigger and what called it."""
+        with self.held(account, name) as held:
+            self.connections.disconnect(account, name, trigger)
+            del held.triggers[trigger]
 
     @contextlib.contextmanager
-    def published(self, account: str, name: str) -> Iterator[tuple[Function, Published, float]]:
-        """The function, its versions and aliases, which nobody else changes meanwhile, and the time."""
+    def held(self, account: str, name: str) -> Iterator[Held]:
+        """All that there is of a function, which nobody else changes meanwhile; FunctionNotFound."""
         with self._lock:
-            yield self.function(account, name).function, self._published[account, name], self._clock.now()
+            held = self._functions.get((account, name))
+            if held is None:
+                raise ApiError("FunctionNotFound", 404, f"function '{name}' does not exist")
+            yield held
+
+    def function(self, account: str, name: str, qualifier: str = "") -> Deployed:
+        """One function with the asynchronous settings of the qualifier, or the version that it stands for.
+
+        FunctionNotFound, VersionNotFound, AliasNotFound.
+        """
+        with self.held(account, name) as held:
+            found = Deployed(held.function, held.modified)
+            if qualifier not in ("", LATEST):
+                version = held.published.resolve(qualifier)
+                found = Deployed(version.function, version.created, version.id)
+            settings = held.async_configs.get(qualifier or LATEST)
+            return replace(found, function=settings.of(found.function)) if settings else found
 
     def functions(self, account: str) -> list[Deployed]:
         """The account's functions, sorted by name."""
         with self._lock:
-            return [deployed for (owner, _), deployed in sorted(self._functions.items()) if owner == account]
+            return [self.function(*key) for key in sorted(self._functions) if key[0] == account]
 
     def invoke(self, account: str, name: str, payload: bytes, qualifier: str = "") -> Invocation:
         """Run a function now. Retrying is up to the caller."""
@@ -151,7 +238,8 @@ class FcBackend:
     def _key(self, account: str, function: Function) -> Key:
         """The role's keys, renewed an hour before they expire; when the platform renews them is undocumented."""
         with self._lock:
-            key = self._keys.get((account, function.name))
+            place = (account, function.name, function.role)
+            key = self._keys.get(place)
             if key is None or (key.expires or 0.0) < self._clock.now() + 3600:
-                key = self._keys[account, function.name] = self._credentials(account, function)
+                key = self._keys[place] = self._credentials(account, function)
             return key

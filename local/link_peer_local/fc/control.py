@@ -1,4 +1,4 @@
-"""The control operations of FC 3.0 on a function: versions, aliases, triggers, configuration of asynchronous invocations.
+"""The control operations of FC 3.0: functions, versions, aliases, triggers, configuration of asynchronous invocations.
 
 Fields are those of the SDK's models [src fc20230330 4.8.3].
 """
@@ -7,65 +7,76 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
-
-from link_peer_deploy.manifest import Trigger
 
 from link_peer_local.core.clock import utc
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Response
 from link_peer_local.core.identity import Caller
-from link_peer_local.core.json_text import loads
-from link_peer_local.fc.answers import answer, page
-from link_peer_local.fc.backend import Deployed, FcBackend
+from link_peer_local.fc import definition
+from link_peer_local.fc.answers import answer, nothing, page
+from link_peer_local.fc.backend import FcBackend
+from link_peer_local.fc.rendering import render_function
 from link_peer_local.fc.routes import Route
-from link_peer_local.fc.versions import Alias, Published, Version
+from link_peer_local.fc.state import AsyncConfig, Held, Placed
+from link_peer_local.fc.versions import LATEST, Alias, Published, Version
 
 Query = Mapping[str, str]
 
-ACTIONS = frozenset(
-    {
-        "PublishFunctionVersion",
-        "ListFunctionVersions",
-        "CreateAlias",
-        "ListAliases",
-        "GetAlias",
-        "UpdateAlias",
-        "ListTriggers",
-        "GetTrigger",
-        "GetAsyncInvokeConfig",
-    }
-)
+_FUNCTIONS = frozenset({"CreateFunction", "UpdateFunction", "DeleteFunction"})
+_VERSIONS = frozenset({"PublishFunctionVersion", "ListFunctionVersions", "DeleteFunctionVersion"})
+_ALIASES = frozenset({"CreateAlias", "ListAliases", "GetAlias", "UpdateAlias", "DeleteAlias"})
+_TRIGGERS = frozenset({"CreateTrigger", "ListTriggers", "GetTrigger", "UpdateTrigger", "DeleteTrigger"})
+_ASYNC = frozenset({"GetAsyncInvokeConfig", "PutAsyncInvokeConfig", "DeleteAsyncInvokeConfig"})
+ACTIONS = _FUNCTIONS | _VERSIONS | _ALIASES | _TRIGGERS | _ASYNC
 
 
 def handle(backend: FcBackend, caller: Caller, route: Route, query: Query, body: bytes) -> Response:
     """Answer one of ACTIONS."""
-    deployed = backend.function(caller.account, route.function)
-    if "Trigger" in route.action:
-        return _triggers(backend, caller.account, deployed, route, query)
-    if route.action == "GetAsyncInvokeConfig":
-        return _async_config(backend, caller.account, route, query)
-    given = _given(body) if route.action in ("PublishFunctionVersion", "CreateAlias", "UpdateAlias") else {}
-    with backend.published(caller.account, route.function) as (function, published, now):
-        if route.action == "PublishFunctionVersion":
-            return answer(_version(published.publish(function, given.get("description") or "", now)))
-        if route.action == "ListFunctionVersions":
-            return _versions(published, query)
-        return _aliases(published, route, query, given, now)
+    given = definition.given(body) if route.action.startswith(("Create", "Update", "Put", "Publish")) else {}
+    if route.action in _FUNCTIONS:
+        return _functions(backend, caller, route, given)
+    with backend.held(caller.account, route.function) as held:
+        if route.action in _TRIGGERS:
+            return _triggers(backend, caller.account, held, route, query, given)
+        if route.action in _ASYNC:
+            return _async_config(backend, caller.account, held, route, query, given)
+        if route.action in _VERSIONS:
+            return _versions(held, route, query, given, backend.now())
+        return _aliases(held.published, route, query, given, backend.now())
 
 
-def _given(body: bytes) -> dict[str, Any]:
-    try:
-        given = loads(body) if body else {}
-    except ValueError:
-        given = None
-    if not isinstance(given, dict):
-        raise ApiError("InvalidArgument", 400, "the body is not a JSON object")
-    return given
+def _functions(backend: FcBackend, caller: Caller, route: Route, given: Mapping[str, Any]) -> Response:
+    account = caller.account
+    if route.action == "DeleteFunction":
+        backend.delete(account, route.function)
+        return nothing()
+    if route.action == "CreateFunction":
+        made = definition.function(given)
+        if backend.exists(account, made.name):
+            raise ApiError("FunctionAlreadyExists", 409, f"function '{made.name}' already exists")
+    else:
+        with backend.held(account, route.function) as held:
+            made = definition.function(given, held.function)
+    backend.connections.check(caller, made)
+    backend.put(account, made)
+    return answer(render_function(backend, account, v2=False)(backend.function(account, made.name)))
 
 
-def _versions(published: Published, query: Query) -> Response:
+def _versions(held: Held, route: Route, query: Query, given: Mapping[str, Any], now: float) -> Response:
+    match route.action:
+        case "PublishFunctionVersion":
+            made = held.published.publish(held.function, definition.description(given), now)
+            return answer(_version(made))
+        case "DeleteFunctionVersion":
+            held.published.delete_version(route.name)
+            held.async_configs.pop(route.name, None)
+            return nothing()
+    return _list_versions(held.published, query)
+
+
+def _list_versions(published: Published, query: Query) -> Response:
     """The newest first by default [src ListFunctionVersionsRequest.direction]."""
     direction = query.get("direction") or "BACKWARD"
     found = list(published.versions.values())
@@ -93,6 +104,9 @@ def _aliases(published: Published, route: Route, query: Query, given: Mapping[st
                 given.get(name) for name in ("versionId", "description", "additionalVersionWeight")
             )
             return answer(_alias(published.update_alias(route.name, version, description, weights, now)))
+        case "DeleteAlias":
+            published.delete_alias(route.name)
+            return nothing()
         case "GetAlias":
             return answer(_alias(published.alias(route.name)))
     found = [alias for name, alias in sorted(published.aliases.items()) if name.startswith(query.get("prefix") or "")]
@@ -100,51 +114,82 @@ def _aliases(published: Published, route: Route, query: Query, given: Mapping[st
     return answer({"aliases": [_alias(row) for row in rows], "nextToken": token})
 
 
-def _triggers(backend: FcBackend, account: str, deployed: Deployed, route: Route, query: Query) -> Response:
-    def render(trigger: Trigger) -> dict[str, Any]:
-        place = f"{account}/{deployed.function.name}/{trigger.name}"
-        at = utc(deployed.created)
+def _triggers(
+    backend: FcBackend, account: str, held: Held, route: Route, query: Query, given: Mapping[str, Any]
+) -> Response:
+    render = _trigger(f"acs:fc:{backend.region}:{account}:functions/{route.function}")
+    if route.action == "ListTriggers":
+        prefix = query.get("prefix") or ""
+        found = [placed for name, placed in sorted(held.triggers.items()) if name.startswith(prefix)]
+        rows, token = page(found, query)
+        return answer({"triggers": [render(row) for row in rows], "nextToken": token})
+    if route.action in ("CreateTrigger", "UpdateTrigger"):
+        return answer(render(_put_trigger(backend, account, held, route, given)))
+    placed = held.trigger(route.name)
+    if route.action == "DeleteTrigger":
+        backend.delete_trigger(account, route.function, route.name)
+        return nothing()
+    return answer(render(placed))
+
+
+def _put_trigger(backend: FcBackend, account: str, held: Held, route: Route, given: Mapping[str, Any]) -> Placed:
+    old = held.trigger(route.name).trigger if route.action == "UpdateTrigger" else None
+    made = definition.trigger(given, old)
+    if old is None and made.name in held.triggers:
+        message = f"trigger '{made.name}' already exists in function '{route.function}'"
+        raise ApiError("TriggerAlreadyExists", 409, message)
+    try:
+        return backend.put_trigger(account, route.function, made)
+    except (KeyError, TypeError, ValueError) as problem:
+        raise definition.invalid(f"triggerConfig: {problem!r} is missing or wrong") from None
+
+
+def _trigger(function: str) -> Callable[[Placed], dict[str, Any]]:
+    def render(placed: Placed) -> dict[str, Any]:
+        trigger = placed.trigger
         return {
             "triggerName": trigger.name,
-            "triggerId": str(uuid.uuid5(uuid.NAMESPACE_URL, place)),
+            "triggerId": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{function}/{trigger.name}")),
             "triggerType": trigger.kind,
             "triggerConfig": json.dumps(trigger.config),
             "qualifier": trigger.qualifier,
-            "targetArn": f"acs:fc:{backend.region}:{account}:functions/{deployed.function.name}",
-            "createdTime": at,
-            "lastModifiedTime": at,
+            "description": trigger.description,
+            "targetArn": function,
+            "createdTime": utc(placed.created),
+            "lastModifiedTime": utc(placed.modified),
         }
 
-    triggers = {trigger.name: trigger for trigger in deployed.function.triggers}
-    if route.action == "GetTrigger":
-        if route.name not in triggers:
-            message = f"trigger '{route.name}' does not exist in function '{deployed.function.name}'"
-            raise ApiError("TriggerNotFound", 404, message)
-        return answer(render(triggers[route.name]))
-    found = [trigger for name, trigger in sorted(triggers.items()) if name.startswith(query.get("prefix") or "")]
-    rows, token = page(found, query)
-    return answer({"triggers": [render(row) for row in rows], "nextToken": token})
+    return render
 
 
-def _async_config(backend: FcBackend, account: str, route: Route, query: Query) -> Response:
-    """What is deployed with a function holds for each of its versions."""
-    qualifier = query.get("qualifier") or ""
-    deployed = backend.function(account, route.function, qualifier)
-    function, at = deployed.function, utc(deployed.created)
-    if not function.async_task and function.on_failure is None:
-        raise ApiError("AsyncConfigNotExists", 404, f"async config of function '{function.name}' does not exist")
-    arn = f"acs:fc:{backend.region}:{account}:functions/{function.name}"
-    return answer(
-        {
-            "functionArn": f"{arn}/{qualifier}" if qualifier else arn,
-            "asyncTask": function.async_task,
-            "maxAsyncRetryAttempts": function.max_retries,
-            "maxAsyncEventAgeInSeconds": function.max_age,
-            "destinationConfig": {"onFailure": {"destination": function.on_failure}} if function.on_failure else {},
-            "createdTime": at,
-            "lastModifiedTime": at,
-        }
-    )
+def _async_config(
+    backend: FcBackend, account: str, held: Held, route: Route, query: Query, given: Mapping[str, Any]
+) -> Response:
+    """Each version or alias has settings of its own."""
+    qualifier = query.get("qualifier") or LATEST
+    backend.function(account, route.function, qualifier)
+    if route.action == "PutAsyncInvokeConfig":
+        held.async_configs[qualifier] = definition.async_config(given, backend.now())
+    found = held.async_configs.get(qualifier)
+    if found is None:
+        raise ApiError("AsyncConfigNotExists", 404, f"async config of function '{route.function}' does not exist")
+    if route.action == "DeleteAsyncInvokeConfig":
+        del held.async_configs[qualifier]
+        return nothing()
+    arn = f"acs:fc:{backend.region}:{account}:functions/{route.function}"
+    return answer(_settings(found, arn if qualifier == LATEST else f"{arn}/{qualifier}"))
+
+
+def _settings(found: AsyncConfig, arn: str) -> dict[str, Any]:
+    return {
+        "functionArn": arn,
+        "asyncTask": found.async_task,
+        "maxAsyncRetryAttempts": found.max_retries,
+        "maxAsyncEventAgeInSeconds": found.max_age,
+        "destinationConfig": {"onFailure": {"destination": found.on_failure}} if found.on_failure else {},
+        "createdTime": utc(found.modified),
+        "lastModifiedTime": utc(found.modified),
+    }
 
 
 def _version(version: Version) -> dict[str, Any]:

@@ -24,7 +24,14 @@ _CONTROL = {
     ("PUT", "aliases", 1): "UpdateAlias",
     ("GET", "triggers", 0): "ListTriggers",
     ("GET", "triggers", 1): "GetTrigger",
+    ("DELETE", "versions", 1): "DeleteFunctionVersion",
+    ("DELETE", "aliases", 1): "DeleteAlias",
+    ("POST", "triggers", 0): "CreateTrigger",
+    ("PUT", "triggers", 1): "UpdateTrigger",
+    ("DELETE", "triggers", 1): "DeleteTrigger",
     ("GET", "async-invoke-config", 0): "GetAsyncInvokeConfig",
+    ("PUT", "async-invoke-config", 0): "PutAsyncInvokeConfig",
+    ("DELETE", "async-invoke-config", 0): "DeleteAsyncInvokeConfig",
 }
 """Operations of FC 3.0 on what a function has: by method, the word after its name, and how many parts follow."""
 
@@ -38,7 +45,7 @@ class Route(Struct, frozen=True):
     function: str = ""
     task: str = ""
     qualifier: str = ""
-    name: str = ""  # of an alias or a trigger
+    name: str = ""  # of an alias or a trigger, or the number of a version
 
 
 def parse(request: Request) -> Route | None:
@@ -70,6 +77,10 @@ def _function(method: str, path: list[str], v2: bool, service: str, qualifier: s
             return Route("GetFunction", v2, service, function, qualifier=qualifier)
         case "POST", [function, "invocations"]:
             return Route("InvokeFunction", v2, service, function, qualifier=qualifier)
+        case "POST", [] if not v2:
+            return Route("CreateFunction", v2)
+        case "PUT" | "DELETE", [function] if not v2:
+            return Route("UpdateFunction" if method == "PUT" else "DeleteFunction", v2, function=function)
     return None
 
 

@@ -1,4 +1,7 @@
-"""Runtimes of functions: in this process (tests), or in warm worker processes (the server)."""
+"""Runtimes of functions: in this process (tests), or in warm worker processes (the server).
+
+A function with an uploaded package runs in a process of its runtime's Python, with nothing but the package on its path.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,22 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Protocol
 
-from link_peer_deploy.manifest import Function
-from link_peer_deploy.project import CODE, ROOT
-from msgspec import Struct, field, to_builtins
+from link_peer_deploy import runtime_python
+from msgspec import Struct, field, json, to_builtins
+from msgspec.structs import replace
 
 from link_peer_local.core.clock import Clock
 from link_peer_local.fc import worker as fc_worker
 from link_peer_local.fc.worker import Context, Handler
+
+Extra = Callable[[], Mapping[str, str]]
+"""Variables that the local cloud adds to a function's own, as they are when an instance starts."""
 
 UNHANDLED = "UnhandledInvocationError"
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
@@ -50,9 +57,10 @@ class Runtime(Protocol):
 def environment(function: Function, context: Context, extra: Mapping[str, str], code: Sequence[Path]) -> dict[str, str]:
     """A function's environment variables [doc functioncompute/fc/environment-variables].
 
-    The keys are those at the start of the instance, while `context.credentials` are current at each call.
+    The keys are those at the start of the instance, while `context.credentials` are current at each call. `code` holds the
+    folders with the code of a function that has no package of its own.
     """
-    paths = os.pathsep.join(map(str, code))
+    paths = function.code or os.pathsep.join(map(str, code))
     return {
         **function.env,
         **extra,
@@ -79,17 +87,26 @@ _EXITED = fc_worker.failure("Process exited unexpectedly before completing reque
 class InProcessRuntime:
     """Calls handlers in the caller's thread, one at a time, with the function's environment while they run.
 
-    A handler cannot be interrupted: one that takes longer than its timeout is reported as timed out when it ends.
+    Functions with a package of their own run in `packages`. A handler in this process cannot be interrupted: one that takes longer than its timeout is reported as timed out when it ends.
     """
 
-    def __init__(self, clock: Clock, code: Sequence[Path] | None = None, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        code: Sequence[Path] | None = None,
+        env: Mapping[str, str] | None = None,
+        packages: WorkerRuntime | None = None,
+    ) -> None:
         self._clock = clock
         self._code = list(code or CODE)
+        self._packages = packages or WorkerRuntime(env=env)
         self.env = dict(env or {})
         self._lock = threading.RLock()
 
     def run(self, function: Function, event: bytes, context: Context) -> Result:
         """Run one call in this thread; printed output is captured."""
+        if function.code:
+            return self._packages.run(function, event, context)
         with self._lock, self._environment(function, context), _captured() as log:
             started = self._clock.now()
 
@@ -108,10 +125,12 @@ class InProcessRuntime:
             return Result(body, UNHANDLED if failed else "", log.getvalue())
 
     def stop(self, request_id: str) -> None:
-        """Does nothing: a thread cannot be stopped."""
+        """End a call of a package; a thread cannot be stopped."""
+        self._packages.stop(request_id)
 
     def close(self) -> None:
-        """Does nothing: this runtime holds nothing."""
+        """End the processes of packages."""
+        self._packages.close()
 
     @contextlib.contextmanager
     def _environment(self, function: Function, context: Context) -> Iterator[None]:
@@ -142,14 +161,19 @@ def _captured() -> Iterator[io.StringIO]:
 class _Instance:
     """One warm process of a function; it serves one call at a time."""
 
-    def __init__(self, env: Mapping[str, str], runtime: str) -> None:
+    def __init__(self, env: Mapping[str, str], function: Function) -> None:
         self._pipe, theirs = Pipe()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the instance
-        command = [sys.executable, "-u", "-m", "link_peer_local.fc.worker", str(theirs.fileno()), runtime]
+        # -S: without the packages that are installed for that Python.
+        module = (
+            [_python(function.runtime), "-S", fc_worker.__file__]
+            if function.code
+            else [sys.executable, "-m", fc_worker.__name__]
+        )
         self._process = subprocess.Popen(  # noqa: S603 - our own module
-            command,
-            cwd=ROOT,
-            env={key: os.environ[key] for key in _INHERITED if key in os.environ} | dict(env),
+            [*module, str(theirs.fileno()), function.runtime],
+            cwd=function.code or ROOT,
+            env={key: os.environ[key] for key in _INHERITED if key in os.environ} | {"PYTHONUNBUFFERED": "1", **env},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -186,6 +210,15 @@ class _Instance:
         self._log.close()
 
 
+@cache
+def _python(runtime: str) -> str:
+    """A command that runs a runtime's Python; without one here, this Python, in which compiled modules of a package fail."""
+    try:
+        return runtime_python.find(runtime)
+    except runtime_python.NotFound:
+        return sys.executable
+
+
 class _Pool(Struct):
     slots: threading.Semaphore
     idle: list[_Instance] = field(default_factory=list)
@@ -195,24 +228,31 @@ class WorkerRuntime:
     """Warm worker processes, up to `instances` per function; further calls wait until one is free."""
 
     def __init__(
-        self, code: Sequence[Path] | None = None, env: Mapping[str, str] | None = None, instances: int = 4
+        self,
+        code: Sequence[Path] | None = None,
+        env: Mapping[str, str] | None = None,
+        instances: int = 4,
+        extra: Extra = dict,
     ) -> None:
         self._code = list(code or CODE)
         self.env = dict(env or {})
+        self._extra = extra
         self._instances = instances
         self._lock = threading.Lock()
-        self._pools: dict[str, _Pool] = {}
+        self._pools: dict[bytes, _Pool] = {}
         self._running: dict[str, _Instance] = {}
 
     def run(self, function: Function, event: bytes, context: Context) -> Result:
-        """Run one call in a free instance, or start one."""
+        """Run one call in a free instance, or start one: each version of a function of an account has its own."""
+        kind = json.encode([context.account_id, replace(function, triggers=())])
         with self._lock:
-            pool = self._pools.setdefault(function.name, _Pool(threading.Semaphore(self._instances)))
+            pool = self._pools.setdefault(kind, _Pool(threading.Semaphore(self._instances)))
         with pool.slots:
             with self._lock:
                 instance = pool.idle.pop() if pool.idle else None
             if instance is None:
-                instance = _Instance(environment(function, context, self.env, self._code), function.runtime)
+                extra = {**self.env, **self._extra()}
+                instance = _Instance(environment(function, context, extra, self._code), function)
             with self._lock:
                 self._running[context.request_id] = instance
             try:

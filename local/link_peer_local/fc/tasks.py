@@ -113,19 +113,18 @@ class Tasks:
         return task
 
     def get(self, account: str, function: Function, task_id: str) -> Task:
-        """One record; only functions with `asyncTask` have records that can be read."""
+        """One record; only calls under `asyncTask` have records that can be read."""
         with self._changed:
-            task = self._tasks.get((account, function.name, task_id)) if function.async_task else None
-        if task is None:
+            task = self._tasks.get((account, function.name, task_id))
+        if task is None or not task.function.async_task:
             raise ApiError("StatefulAsyncInvocationNotFound", 404, f"async task '{task_id}' does not exist")
         return task
 
     def of(self, account: str, function: Function) -> list[Task]:
         """The records of a function, oldest first."""
-        if not function.async_task:
-            return []
         with self._changed:
-            return [task for key, task in self._tasks.items() if key[:2] == (account, function.name)]
+            found = [task for key, task in self._tasks.items() if key[:2] == (account, function.name)]
+        return [task for task in found if task.function.async_task]
 
     def cancel(self, task: Task) -> None:
         """Stop a task: a waiting one never runs, a running one is killed."""

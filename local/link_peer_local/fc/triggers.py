@@ -1,11 +1,10 @@
-"""Deploys an s.yaml on the local cloud: its functions and their triggers (rules, streams, timers)."""
+"""What calls functions (rules, streams, timers), and the deployment of an s.yaml on the local cloud."""
 
 from __future__ import annotations
 
 import json
 import re
 import threading
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,17 +15,22 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from link_peer_local.core.clock import Clock, utc
-from link_peer_local.core.identity import Identity
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.identity import Caller, Identity
 from link_peer_local.core.knobs import Knobs
 from link_peer_local.core.names import World
+from link_peer_local.core.policy import Access
+from link_peer_local.core.real_api import not_offered
 from link_peer_local.eventbridge.backend import EventBridge
 from link_peer_local.eventbridge.linked_roles import SEND_TO_FC, SEND_TO_MNS
 from link_peer_local.eventbridge.stream import QueueStream, Settings, queue_of
 from link_peer_local.fc.backend import FcBackend
 from link_peer_local.fc.credentials import role_keys
+from link_peer_local.fc.permissions import refused
 from link_peer_local.fc.runtime import InProcessRuntime, Runtime, WorkerRuntime
 from link_peer_local.fc.versions import LATEST
 from link_peer_local.mns.backend import MnsBackend
+from link_peer_local.sls import SlsBackend
 
 _EVERY = re.compile(r"@every (\d+)([smh])")
 
@@ -40,39 +44,98 @@ class Cloud(Protocol):
     identity: Identity
     events: EventBridge
     mns: MnsBackend
+    sls: SlsBackend
     fc: FcBackend
     knobs: Knobs
     world: World
+    triggers: Triggers
+
+
+Place = tuple[str, str, str]
+"""Of a trigger: account, function, name."""
 
 
 class Timer(Struct, frozen=True):
     """A timer trigger that fires every `seconds`."""
 
-    name: str
+    account: str
     function: str
+    name: str
     seconds: int
     payload: str
     qualifier: str = LATEST
 
 
 class Triggers:
-    """The streams and timers of one manifest."""
+    """The rules, streams and timers that the triggers of a cloud's functions stand for.
 
-    def __init__(self, cloud: Cloud, account: str, streams: list[QueueStream], timers: list[Timer]) -> None:
+    Until `start`, nothing runs by itself: `fire_timer` and `drain` work in the caller's thread.
+    """
+
+    def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
-        self._account = account
-        self._threads: list[threading.Thread] = []
+        self._streams: dict[Place, QueueStream] = {}
+        self._timers: dict[Place, Timer] = {}
+        self._started = False
         self._closed = threading.Event()
-        self.streams = streams
-        self.timers = timers
+        cloud.fc.connections = self
+        cloud.fc.tasks.knobs = cloud.knobs
+        cloud.fc.tasks.deliver = lambda owner, arn, body: cloud.mns.send(owner, queue_of(arn), body)
+        cloud.mns.on_send = self._wake
+
+    @property
+    def streams(self) -> list[QueueStream]:
+        """The streams, in the order of their triggers."""
+        return list(self._streams.values())
+
+    @property
+    def timers(self) -> list[Timer]:
+        """The timers, in the order of their triggers."""
+        return list(self._timers.values())
+
+    def check(self, caller: Caller, function: Function) -> None:
+        """What Function Compute asks RAM and SLS when a function is created or changed."""
+        identity = self._cloud.identity
+        if function.role:
+            if not identity.permitted(caller, Access("ram:PassRole", [function.role])):
+                raise refused(Access("ram:PassRole", [function.role]))
+            role_keys(identity, self._cloud.clock)(caller.account, function)
+        if function.log_project:
+            try:
+                self._cloud.sls.logstore(caller.account, function.log_project, function.log_store)
+            except ApiError as missing:  # [src fc3 error-code.ts]
+                what = "project" if missing.code == "ProjectNotExist" else "logstore"
+                name = function.log_project if what == "project" else function.log_store
+                raise ApiError("InvalidArgument", 400, f"{what} '{name}' does not exist") from None
+
+    def connect(self, account: str, function: str, trigger: Trigger) -> None:
+        """Make, or make anew, what calls the function. ValueError, KeyError or TypeError for what the platform would refuse."""
+        place = (account, function, trigger.name)
+        if trigger.kind == "timer":
+            timer = self._timers[place] = _timer(account, function, trigger)
+            if self._started:
+                self._start_timer(place, timer)
+        elif trigger.kind != "eventbridge":
+            raise not_offered("fc", f"trigger of type {trigger.kind}")
+        elif trigger.config["eventSourceConfig"]["eventSourceType"] == "Default":
+            self._add_rule(account, function, trigger)
+        else:
+            stream = self._stream(account, function, trigger)
+            self._close_stream(place)
+            self._streams[place] = stream
+            if self._started:
+                stream.start()
+
+    def disconnect(self, account: str, function: str, trigger: str) -> None:
+        """Take away what calls the function."""
+        place = (account, function, trigger)
+        self._timers.pop(place, None)
+        self._close_stream(place)
+        self._cloud.events.remove_rule(account, _rule_name(function, trigger))
 
     def fire_timer(self, name: str) -> None:
-        """Fire a timer trigger now. Timers invoke asynchronously."""
-        timer = next(timer for timer in self.timers if timer.name == name)
-        event = {"triggerTime": utc(self._cloud.clock.now()), "triggerName": timer.name, "payload": timer.payload}
-        self._cloud.fc.invoke_async(
-            self._account, timer.function, json.dumps(event).encode(), qualifier=timer.qualifier
-        )
+        """Fire the timer trigger of this name now."""
+        self._fire(next(timer for timer in self.timers if timer.name == name))
 
     def drain(self, timeout: float = 600.0) -> None:
         """Work until all asynchronous calls and queue messages are settled, or wait for the threads to."""
@@ -84,13 +147,13 @@ class Triggers:
             idle = self._cloud.fc.tasks.idle() and all(stream.idle() or stream.blocked for stream in self.streams)
 
     def start(self) -> None:
-        """Run everything in threads from now on, in real time."""
+        """Run everything in threads from now on, in real time; also the triggers that are made later."""
+        self._started = True
         self._cloud.fc.tasks.start()
         for stream in self.streams:
             stream.start()
-        self._threads = [threading.Thread(target=self._tick, args=(timer,), daemon=True) for timer in self.timers]
-        for thread in self._threads:
-            thread.start()
+        for place, timer in self._timers.items():
+            self._start_timer(place, timer)
 
     def close(self) -> None:
         """Stop the threads and Function Compute."""
@@ -99,9 +162,56 @@ class Triggers:
             stream.close()
         self._cloud.fc.close()
 
-    def _tick(self, timer: Timer) -> None:
-        while not self._closed.wait(timer.seconds):
-            self.fire_timer(timer.name)
+    def _add_rule(self, account: str, function: str, trigger: Trigger) -> None:
+        cloud, qualifier = self._cloud, trigger.qualifier
+        if not trigger.config["asyncInvocationType"]:
+            raise ValueError(f"{trigger.name}: events of cloud services can only invoke asynchronously here")
+
+        def deliver(event: dict[str, Any]) -> None:
+            cloud.fc.invoke_async(account, function, json.dumps(event).encode(), qualifier=qualifier)
+
+        cloud.events.add_rule(
+            account,
+            _rule_name(function, trigger.name),
+            trigger.config["eventRuleFilterPattern"],
+            deliver,
+            endpoint=f"acs:fc:{cloud.region}:{account}:functions/{function}/{qualifier}",
+            dead_letters=trigger.config.get("runOptions", {}).get("deadLetterQueue", {}).get("Arn", ""),
+            enabled=trigger.config["triggerEnable"],
+        )
+
+    def _stream(self, account: str, function: str, trigger: Trigger) -> QueueStream:
+        cloud, qualifier = self._cloud, trigger.qualifier
+
+        def invoke(batch: bytes) -> str:
+            result = cloud.fc.invoke(account, function, batch, qualifier).result
+            return result.error_type if result else ""
+
+        settings = Settings.of(trigger.name, trigger.config)
+        timeout = cloud.fc.function(account, function, qualifier).function.timeout
+        allowed = partial(cloud.events.linked, account, SEND_TO_MNS, SEND_TO_FC)
+        return QueueStream(cloud.clock, cloud.mns, account, cloud.region, settings, invoke, timeout, allowed)
+
+    def _close_stream(self, place: Place) -> None:
+        if stream := self._streams.pop(place, None):
+            stream.close()
+
+    def _wake(self, *_: object) -> None:
+        for stream in self.streams:
+            stream.wake()
+
+    def _fire(self, timer: Timer) -> None:
+        """Timers invoke asynchronously."""
+        event = {"triggerTime": utc(self._cloud.clock.now()), "triggerName": timer.name, "payload": timer.payload}
+        body = json.dumps(event).encode()
+        self._cloud.fc.invoke_async(timer.account, timer.function, body, qualifier=timer.qualifier)
+
+    def _start_timer(self, place: Place, timer: Timer) -> None:
+        def tick() -> None:
+            while not self._closed.wait(timer.seconds) and self._timers.get(place) is timer:
+                self._fire(timer)
+
+        threading.Thread(target=tick, daemon=True).start()
 
 
 def install(cloud: Cloud, manifest: Manifest, account: str, runtime: Runtime, service: str = "link-peer") -> Triggers:
@@ -111,26 +221,13 @@ def install(cloud: Cloud, manifest: Manifest, account: str, runtime: Runtime, se
     """
     if manifest.region != cloud.region:
         raise ValueError(f"the manifest is for {manifest.region}, the cloud is {cloud.region}")
-    fc = cloud.fc = FcBackend(cloud.clock, cloud.region, runtime, role_keys(cloud.identity, cloud.clock), service)
-    fc.tasks.knobs = cloud.knobs
-    fc.tasks.deliver = lambda owner, arn, body: cloud.mns.send(owner, queue_of(arn), body)
-    streams: list[QueueStream] = []
-    timers: list[Timer] = []
+    cloud.fc = FcBackend(cloud.clock, cloud.region, runtime, role_keys(cloud.identity, cloud.clock), service)
+    triggers = cloud.triggers = Triggers(cloud)
     for function in manifest.functions:
         if function.on_failure is not None:
             queue_of(function.on_failure)
-        fc.deploy(account, function)
-        for trigger in function.triggers:
-            if trigger.kind == "timer":
-                timers.append(_timer(trigger, function))
-            elif trigger.kind != "eventbridge":
-                raise ValueError(f"{trigger.name}: triggers of type {trigger.kind} are not offered here")
-            elif trigger.config["eventSourceConfig"]["eventSourceType"] == "Default":
-                _add_rule(cloud, account, trigger, function)
-            else:
-                streams.append(_stream(cloud, account, trigger, function))
-    cloud.mns.on_send = _wake_up(streams)
-    return Triggers(cloud, account, streams, timers)
+        cloud.fc.deploy(account, function)
+    return triggers
 
 
 def deploy(cloud: Cloud, *, in_process: bool = False, connected: bool = True, path: Path = ROOT / "s.yaml") -> Triggers:
@@ -161,48 +258,14 @@ def _in_world(function: Function, world: World) -> Function:
     return replace(function, env=env, log_project=world.audit_project)
 
 
-def _add_rule(cloud: Cloud, account: str, trigger: Trigger, function: Function) -> None:
-    if not trigger.config["asyncInvocationType"]:
-        raise ValueError(f"{trigger.name}: events of cloud services can only invoke asynchronously here")
-    qualifier = trigger.qualifier
-
-    def deliver(event: dict[str, Any]) -> None:
-        cloud.fc.invoke_async(account, function.name, json.dumps(event).encode(), qualifier=qualifier)
-
-    cloud.events.add_rule(
-        account,
-        f"{function.name}-{trigger.name}",  # how the platform names the rule of a trigger is not documented
-        trigger.config["eventRuleFilterPattern"],
-        deliver,
-        endpoint=f"acs:fc:{cloud.region}:{account}:functions/{function.name}/{qualifier}",
-        dead_letters=trigger.config.get("runOptions", {}).get("deadLetterQueue", {}).get("Arn", ""),
-        enabled=trigger.config["triggerEnable"],
-    )
+def _rule_name(function: str, trigger: str) -> str:
+    """How the platform names the rule of a trigger is not documented."""
+    return f"{function}-{trigger}"
 
 
-def _stream(cloud: Cloud, account: str, trigger: Trigger, function: Function) -> QueueStream:
-    qualifier = trigger.qualifier
-
-    def invoke(batch: bytes) -> str:
-        result = cloud.fc.invoke(account, function.name, batch, qualifier).result
-        return result.error_type if result else ""
-
-    settings = Settings.of(trigger.name, trigger.config)
-    allowed = partial(cloud.events.linked, account, SEND_TO_MNS, SEND_TO_FC)
-    return QueueStream(cloud.clock, cloud.mns, account, cloud.region, settings, invoke, function.timeout, allowed)
-
-
-def _wake_up(streams: list[QueueStream]) -> Callable[..., None]:
-    def wake(*_: object) -> None:
-        for stream in streams:
-            stream.wake()
-
-    return wake
-
-
-def _timer(trigger: Trigger, function: Function) -> Timer:
+def _timer(account: str, function: str, trigger: Trigger) -> Timer:
     every = _EVERY.fullmatch(trigger.config["cronExpression"])
     if every is None:
         raise ValueError(f"{trigger.name}: only `@every <n>[smh]` is offered here")
     seconds = int(every[1]) * {"s": 1, "m": 60, "h": 3600}[every[2]]
-    return Timer(trigger.name, function.name, seconds, trigger.config.get("payload", ""), trigger.qualifier)
+    return Timer(account, function, trigger.name, seconds, trigger.config.get("payload", ""), trigger.qualifier)

@@ -47,14 +47,20 @@ class Published:
         self._random = random.Random(0)  # noqa: S311 - which version of a canary release a call takes
         self.versions: dict[str, Version] = {}
         self.aliases: dict[str, Alias] = {}
+        self._made = 0
+
+    def changed(self, function: Function) -> bool:
+        """Whether the function differs from the last version."""
+        last = next(reversed(self.versions.values()), None)
+        return last is None or last.function != function
 
     def publish(self, function: Function, description: str, now: float) -> Version:
         """Publish the function as it is. VersionPublishError if it is the last version's."""
-        last = next(reversed(self.versions.values()), None)
-        if last is not None and last.function == function:
+        if not self.changed(function):
             message = f"can not publish version for function '{self._name}', detail: 'No changes were made since last publish'"
             raise ApiError("VersionPublishError", 400, message)
-        version = Version(str(len(self.versions) + 1), function, description, now)
+        self._made += 1  # numbers are not used again
+        version = Version(str(self._made), function, description, now)
         self.versions[version.id] = version
         return version
 
@@ -73,16 +79,18 @@ class Published:
     def update_alias(
         self, name: str, version: str | None, description: str | None, weights: Mapping[str, float] | None, now: float
     ) -> Alias:
-        """Change what is given of an alias."""
+        """Change what is given of an alias. It is refused if nothing changes [run: fc3; the code is assumed]."""
         old = self.alias(name)
         new = replace(
             old,
             version=old.version if version is None else version,
             description=old.description if description is None else description,
             weights=old.weights if weights is None else dict(weights),
-            modified=now,
         )
+        if new == old:
+            raise ApiError("InvalidArgument", 400, "Can not update alias without any change")
         self._check(new.version, new.weights)
+        new = replace(new, modified=now)
         self.aliases[name] = new
         return new
 
@@ -92,6 +100,19 @@ class Published:
             self.update_alias(name, version, None, {}, now)
         else:
             self.create_alias(name, version, "", {}, now)
+
+    def delete_alias(self, name: str) -> None:
+        """Delete an alias; AliasNotFound."""
+        self.alias(name)
+        del self.aliases[name]
+
+    def delete_version(self, number: str) -> None:
+        """Delete a version; VersionNotFound. One that an alias sends calls to is kept."""
+        self.version(number)
+        if used := [alias.name for alias in self.aliases.values() if number in (alias.version, *alias.weights)]:
+            message = f"version '{number}' is used by alias '{used[0]}'"  # assumed: no page shows this refusal
+            raise ApiError("InvalidArgument", 400, message)
+        del self.versions[number]
 
     def alias(self, name: str) -> Alias:
         """One alias; AliasNotFound."""

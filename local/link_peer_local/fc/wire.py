@@ -10,18 +10,16 @@ import base64
 import hashlib
 import json
 import re
-import uuid
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
-from link_peer_local.core.clock import utc
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller
 from link_peer_local.fc import control, routes
 from link_peer_local.fc.answers import answer, number, page
 from link_peer_local.fc.backend import Deployed, FcBackend, Invocation
+from link_peer_local.fc.rendering import render_function, render_task
 from link_peer_local.fc.routes import Route
 from link_peer_local.fc.tasks import STATUSES, Task, new_request_id
 from link_peer_local.fc.versions import LATEST
@@ -62,7 +60,7 @@ def handle(backend: FcBackend, caller: Caller, request: Request) -> Response:
     if route.action == "ListFunctions":
         found = [item for item in backend.functions(caller.account) if item.function.name.startswith(_prefix(query))]
         rows, token = page(found, query)
-        render = _render_function(backend, caller.account, route.v2)
+        render = render_function(backend, caller.account, route.v2)
         return answer({"functions": [render(item) for item in rows], "nextToken": token})
     if route.action in control.ACTIONS:
         return control.handle(backend, caller, route, query, request.body)
@@ -76,7 +74,7 @@ def handle(backend: FcBackend, caller: Caller, request: Request) -> Response:
             refusal = ApiError(refusal.code, 404, f"{refusal.message} in service '{route.service}'")
         raise refusal
     if route.action == "GetFunction":
-        return answer(_render_function(backend, caller.account, route.v2)(deployed))
+        return answer(render_function(backend, caller.account, route.v2)(deployed))
     if route.action == "InvokeFunction":
         return _invoke(backend, caller, route, request, qualifier)
     return _records(backend, caller, route, query, deployed)
@@ -138,14 +136,14 @@ def _records(
         if route.action.startswith("Stop"):
             backend.tasks.cancel(task)
             return Response(204, {"X-Fc-Request-Id": new_request_id()})
-        return answer(_render_task(task, backend, route.v2, payload=True))
+        return answer(render_task(task, backend, route.v2, payload=True))
     _one_of(query, "status", STATUSES)
     found = [task for task in backend.tasks.of(caller.account, function) if _wanted(task, query, route.v2)]
     found.sort(key=lambda task: task.started or task.enqueued)
     if _one_of(query, "sortOrderByTime", ("asc", "desc")) == "desc":
         found.reverse()
     some, token = page(found, query)
-    rows = [_render_task(task, backend, route.v2, payload) for task in some]
+    rows = [render_task(task, backend, route.v2, payload) for task in some]
     return answer({"invocations" if route.v2 else "tasks": rows, "nextToken": token})
 
 
@@ -168,62 +166,3 @@ def _one_of(query: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> st
     if text and text not in allowed:
         raise ApiError("InvalidArgument", 400, f"{name} '{text}' is invalid (allowed values: {', '.join(allowed)})")
     return text
-
-
-def _render_function(backend: FcBackend, account: str, v2: bool) -> Callable[[Deployed], dict[str, Any]]:
-    def render(deployed: Deployed) -> dict[str, Any]:
-        function = deployed.function
-        row: dict[str, Any] = {
-            "functionName": function.name,
-            "functionId": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{account}/{function.name}")),
-            "description": function.description,
-            "runtime": function.runtime,
-            "handler": function.handler,
-            "timeout": function.timeout,
-            "memorySize": function.memory,
-            "cpu": function.cpu,
-            "diskSize": function.disk,
-            "instanceConcurrency": 1,
-            "environmentVariables": dict(function.env),
-            "createdTime": utc(deployed.created),
-            "lastModifiedTime": utc(deployed.created),
-        }
-        if not v2:  # in FC 2.0 these belong to the service
-            row |= {
-                "functionArn": f"acs:fc:{backend.region}:{account}:functions/{function.name}",
-                "role": function.role,
-                "logConfig": {"project": function.log_project, "logstore": function.log_store},
-                "state": "Active",
-                "lastUpdateStatus": "Successful",
-            }
-        return row
-
-    return render
-
-
-def _render_task(task: Task, backend: FcBackend, v2: bool, payload: bool) -> dict[str, Any]:
-    started = task.started or task.enqueued
-    row: dict[str, Any] = {
-        "invocationId" if v2 else "taskId": task.id,
-        "invocationErrorMessage" if v2 else "taskErrorMessage": task.error,
-        "requestId": task.request_id,
-        "qualifier": task.qualifier,
-        "status": task.status,
-        "alreadyRetriedTimes": task.retries,
-        "destinationStatus": task.destination_status,
-        "startedTime": round(started * 1000),
-        "endTime": round((task.ended or 0) * 1000),
-        "durationMs": round(((task.ended or started) - started) * 1000),
-        "returnPayload": task.answer,
-        "events": [
-            {"eventId": number, "timestamp": round(at * 1000), "status": status, "eventDetail": detail}
-            for number, (at, status, detail) in enumerate(task.events, 1)
-        ],
-    }
-    if v2:
-        row |= {"serviceName": backend.service, "functionName": task.function.name}
-    else:
-        row["functionArn"] = f"acs:fc:{backend.region}:{task.account}:functions/{task.function.name}"
-    if payload:
-        row["invocationPayload" if v2 else "taskPayload"] = task.payload.decode(errors="replace")
-    return row

@@ -1,6 +1,7 @@
 """One function instance: the context object of each runtime, the calling convention, and the process serving calls.
 
-`runtime.WorkerRuntime` runs it as `python -m link_peer_local.fc.worker <file descriptor> <runtime>`.
+`runtime.WorkerRuntime` runs it with the arguments `<file descriptor> <runtime>`. For an uploaded package it runs in the Python
+of that runtime, which has nothing but the package: this file imports the standard library alone.
 Sources: [doc functioncompute/fc/context-1, event-handlers-1-1, error-handling-1-1].
 """
 
@@ -13,16 +14,16 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
-
-from msgspec import Struct, convert
 
 Handler = Callable[[bytes, Any], Any]
 
 
-class Credentials(Struct, frozen=True):
+@dataclass(frozen=True)
+class Credentials:
     """Temporary keys of the function's role."""
 
     access_key_id: str
@@ -30,7 +31,8 @@ class Credentials(Struct, frozen=True):
     security_token: str
 
 
-class FunctionMeta(Struct, frozen=True):
+@dataclass(frozen=True)
+class FunctionMeta:
     """The running function: memory in MB, timeout in seconds."""
 
     name: str
@@ -39,7 +41,8 @@ class FunctionMeta(Struct, frozen=True):
     timeout: int
 
 
-class ServiceMeta(Struct, frozen=True):
+@dataclass(frozen=True)
+class ServiceMeta:
     """FC 3.0 has no services, but python3.10 still puts the names of project and logstore here."""
 
     log_project: str
@@ -48,7 +51,8 @@ class ServiceMeta(Struct, frozen=True):
     version_id: str
 
 
-class Context(Struct, frozen=True):
+@dataclass(frozen=True)
+class Context:
     """The context that python3.10 passes to a handler. It has no logger and no deadline."""
 
     request_id: str
@@ -59,7 +63,8 @@ class Context(Struct, frozen=True):
     account_id: str
 
 
-class FunctionMeta312(Struct, frozen=True):
+@dataclass(frozen=True)
+class FunctionMeta312:
     """The running function, as python3.12 describes it."""
 
     name: str
@@ -70,7 +75,8 @@ class FunctionMeta312(Struct, frozen=True):
     qualifier: str
 
 
-class Context312(Struct, frozen=True):
+@dataclass(frozen=True)
+class Context312:
     """The context that python3.12 passes to a handler: the keys are in the environment alone. `getLogger` is not offered here."""
 
     request_id: str
@@ -79,6 +85,12 @@ class Context312(Struct, frozen=True):
     account_id: str
     log_project: str
     log_store: str
+
+
+def received(plain: Mapping[str, Any]) -> Context:
+    """The context that came over the pipe as a plain dictionary."""
+    parts = {"credentials": Credentials, "function": FunctionMeta, "service": ServiceMeta}
+    return Context(**{name: parts[name](**value) if name in parts else value for name, value in plain.items()})
 
 
 def passed(context: Context, runtime: str) -> Context | Context312:
@@ -157,7 +169,7 @@ def serve(pipe: Connection, runtime: str) -> None:
             plain, event = pipe.recv()
         except EOFError:
             return
-        context = convert(plain, Context)
+        context = received(plain)
         log.request_id = context.request_id
 
         def handler(name: str = context.function.handler) -> Handler:

@@ -245,7 +245,7 @@ def test_an_unknown_service_is_not_found(setup: Setup) -> None:
 def test_an_operation_that_is_not_offered_is_refused(setup: Setup) -> None:
     """As a gap of the local cloud, not as a mistake of the caller's. It raises the SDK's error of a server."""
     with pytest.raises(ServerException) as refusal:
-        setup.fc3.delete_function("echo")
+        setup.fc3.delete_layer_version("layer", "1")
     assert (refusal.value.code, refusal.value.status_code) == ("NotOfferedByLocalCloud", 501)
 
 

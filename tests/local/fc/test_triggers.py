@@ -91,6 +91,7 @@ class Setup:
             max_retries=item.max_retries,
             on_failure=item.on_failure,
             async_task=item.async_task,
+            async_qualifier=item.async_qualifier,
             triggers=tuple(triggers),
         )
 
@@ -383,7 +384,7 @@ def test_a_deployment_follows_its_world(tmp_path: Path) -> None:
         fc_service="svc", function_role="lp-fc", policy="/p.yaml", deployment="test", queues=["lp-requests-b"],
     )  # fmt: skip
     triggers = deploy(cloud, in_process=True)
-    function = cloud.fc.function(HOME, "lp-auto-link").function
+    function = cloud.fc.function(HOME, "lp-auto-link", "live").function
     assert function.role == f"acs:ram::{HOME}:role/lp-fc"
     assert function.on_failure == "acs:mns:cn-qingdao:1000000000000001:/queues/lp-dead-letters/messages"
     assert (function.env["LINK_PEER_QUEUE"], function.env["LINK_PEER_AUDIT_LOGSTORE"]) == ("lp-requests", "store")

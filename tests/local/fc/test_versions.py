@@ -47,7 +47,14 @@ class Setup:
         self.fc.deploy(
             HOME,
             Function(
-                "f", "versioned_sample.which", memory=memory, role=role, async_task=True, triggers=(timer,), timeout=9
+                "f",
+                "versioned_sample.which",
+                memory=memory,
+                role=role,
+                async_task=True,
+                async_qualifier="live",
+                triggers=(timer,),
+                timeout=9,
             ),
         )
 

@@ -1,0 +1,70 @@
+"""Functions and records of asynchronous invocations, as FC 3.0 and FC 2.0 show them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from link_peer_local.core.clock import utc
+from link_peer_local.fc.backend import Deployed, FcBackend
+from link_peer_local.fc.tasks import Task
+
+
+def render_function(backend: FcBackend, account: str, v2: bool) -> Callable[[Deployed], dict[str, Any]]:
+    def render(deployed: Deployed) -> dict[str, Any]:
+        function = deployed.function
+        row: dict[str, Any] = {
+            "functionName": function.name,
+            "functionId": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{account}/{function.name}")),
+            "description": function.description,
+            "runtime": function.runtime,
+            "handler": function.handler,
+            "timeout": function.timeout,
+            "memorySize": function.memory,
+            "cpu": function.cpu,
+            "diskSize": function.disk,
+            "instanceConcurrency": 1,
+            "environmentVariables": dict(function.env),
+            "createdTime": utc(deployed.created),
+            "lastModifiedTime": utc(deployed.created),
+        }
+        if not v2:  # in FC 2.0 these belong to the service
+            row |= {
+                "functionArn": f"acs:fc:{backend.region}:{account}:functions/{function.name}",
+                "role": function.role,
+                "logConfig": {"project": function.log_project, "logstore": function.log_store},
+                "state": "Active",
+                "lastUpdateStatus": "Successful",
+            }
+        return row
+
+    return render
+
+
+def render_task(task: Task, backend: FcBackend, v2: bool, payload: bool) -> dict[str, Any]:
+    started = task.started or task.enqueued
+    row: dict[str, Any] = {
+        "invocationId" if v2 else "taskId": task.id,
+        "invocationErrorMessage" if v2 else "taskErrorMessage": task.error,
+        "requestId": task.request_id,
+        "qualifier": task.qualifier,
+        "status": task.status,
+        "alreadyRetriedTimes": task.retries,
+        "destinationStatus": task.destination_status,
+        "startedTime": round(started * 1000),
+        "endTime": round((task.ended or 0) * 1000),
+        "durationMs": round(((task.ended or started) - started) * 1000),
+        "returnPayload": task.answer,
+        "events": [
+            {"eventId": number, "timestamp": round(at * 1000), "status": status, "eventDetail": detail}
+            for number, (at, status, detail) in enumerate(task.events, 1)
+        ],
+    }
+    if v2:
+        row |= {"serviceName": backend.service, "functionName": task.function.name}
+    else:
+        row["functionArn"] = f"acs:fc:{backend.region}:{task.account}:functions/{task.function.name}"
+    if payload:
+        row["invocationPayload" if v2 else "taskPayload"] = task.payload.decode(errors="replace")
+    return row

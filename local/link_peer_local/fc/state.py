@@ -1,0 +1,56 @@
+"""What Function Compute keeps of one function."""
+
+from __future__ import annotations
+
+from link_peer_deploy.manifest import Function, Trigger
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from link_peer_local.core.errors import ApiError
+from link_peer_local.fc.versions import Published
+
+
+class AsyncConfig(Struct, frozen=True):
+    """How asynchronous calls of a version or alias are treated; `modified` in epoch seconds."""
+
+    async_task: bool = False
+    max_retries: int = 3
+    max_age: int = 86_400
+    on_failure: str | None = None
+    modified: float = 0.0
+
+    def of(self, function: Function) -> Function:
+        """The function with this configuration."""
+        return replace(
+            function,
+            async_task=self.async_task,
+            max_retries=self.max_retries,
+            max_age=self.max_age,
+            on_failure=self.on_failure,
+        )
+
+
+class Placed(Struct, frozen=True):
+    """A trigger, with its times in epoch seconds."""
+
+    trigger: Trigger
+    created: float
+    modified: float
+
+
+class Held(Struct):
+    """A function as it was last updated, its versions and aliases, triggers by name, and asynchronous settings by qualifier."""
+
+    function: Function
+    created: float
+    modified: float
+    published: Published
+    triggers: dict[str, Placed] = field(default_factory=dict)
+    async_configs: dict[str, AsyncConfig] = field(default_factory=dict)
+
+    def trigger(self, name: str) -> Placed:
+        """One trigger; TriggerNotFound."""
+        if name not in self.triggers:
+            message = f"trigger '{name}' does not exist in function '{self.function.name}'"
+            raise ApiError("TriggerNotFound", 404, message)
+        return self.triggers[name]
