@@ -213,6 +213,8 @@ class _Instance:
 @cache
 def _python(runtime: str) -> str:
     """A command that runs a runtime's Python; without one here, this Python, in which compiled modules of a package fail."""
+    from deploy import runtime_python
+
     try:
         return runtime_python.find(runtime)
     except runtime_python.NotFound:

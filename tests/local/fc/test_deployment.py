@@ -1,0 +1,327 @@
+"""Deploying functions through the official client: create, update and delete, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from alibabacloud_fc20230330 import models
+from alibabacloud_fc20230330.client import Client
+from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
+from alibabacloud_tea_openapi.models import Config
+from darabonba.runtime import RuntimeOptions
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.identity import Key
+from link_peer_local.core.principals import ManagedPolicy, Role, User, Version, policy_text, trust_text
+
+HOME = "1000000000000001"
+ROLE = f"acs:ram::{HOME}:role/fn"
+RULE = {
+    "triggerEnable": True,
+    "asyncInvocationType": True,
+    "eventRuleFilterPattern": '{"source":["acs.ecs"]}',
+    "eventSourceConfig": {"eventSourceType": "Default"},
+}
+STREAM = {
+    "triggerEnable": True,
+    "asyncInvocationType": False,
+    "eventRuleFilterPattern": "{}",
+    "eventSourceConfig": {
+        "eventSourceType": "MNS",
+        "eventSourceParameters": {"sourceMNSParameters": {"QueueName": "link-peer-requests"}},
+    },
+    "eventSinkConfig": {"deliveryOption": {"eventSchema": "CloudEvents"}},
+    "runOptions": {"mode": "event-streaming"},
+}
+TIMER = {"cronExpression": "@every 10m", "enable": True, "payload": "sweep"}
+
+
+def package(answer: str) -> str:
+    """A package whose handler answers this text, as `code.zipFile` carries it."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("index.py", f"def handler(event, context):\n    return {answer!r}\n")
+        archive.writestr("where.py", "import sys\ndef handler(event, context):\n    return sys.path\n")
+    return base64.b64encode(packed.getvalue()).decode()
+
+
+class Setup:
+    """A client of the home account, with a role and a log for functions."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        self.cloud = cloud
+        cloud.identity.add_role(Role(HOME, "fn", trust_text(["fc.aliyuncs.com"])))
+        cloud.sls.create_logstore(HOME, cloud.world.audit_project, "functions")
+        account = cloud.identity.accounts[HOME]
+        self.client = self.signed_by(account)
+
+    @staticmethod
+    def signed_by(key: Any) -> Client:
+        secret = key.secret if isinstance(key, Key) else key.access_key_secret
+        place = f"{HOME}.cn-qingdao.fc.aliyuncs.com"
+        return Client(
+            Config(access_key_id=key.access_key_id, access_key_secret=secret, endpoint=place, protocol="http")
+        )
+
+    def wanted(self, **changes: Any) -> dict[str, Any]:
+        fields = {
+            "function_name": "f",
+            "runtime": "python3.12",
+            "handler": "index.handler",
+            "memory_size": 512,
+            "cpu": 0.35,
+            "disk_size": 512,
+            "timeout": 60,
+            "role": ROLE,
+            "code": models.InputCodeLocation(zip_file=package("one")),
+            **changes,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def create(self, client: Client | None = None, **changes: Any) -> Any:
+        given = models.CreateFunctionInput(**self.wanted(**changes))
+        return (client or self.client).create_function(models.CreateFunctionRequest(body=given)).body
+
+    def update(self, **changes: Any) -> Any:
+        given = models.UpdateFunctionInput(**changes)
+        return self.client.update_function("f", models.UpdateFunctionRequest(body=given)).body
+
+    def publish(self) -> str:
+        request = models.PublishFunctionVersionRequest(body=models.PublishVersionInput())
+        return str(self.client.publish_function_version("f", request).body.version_id)
+
+    def alias(self, version: str) -> None:
+        given = models.CreateAliasInput(alias_name="live", version_id=version)
+        self.client.create_alias("f", models.CreateAliasRequest(body=given))
+
+    def trigger(self, name: str, kind: str, config: dict[str, Any], qualifier: str = "LATEST") -> Any:
+        given = models.CreateTriggerInput(
+            trigger_name=name, trigger_type=kind, trigger_config=json.dumps(config), qualifier=qualifier
+        )
+        return self.client.create_trigger("f", models.CreateTriggerRequest(body=given)).body
+
+    def invoke(self, qualifier: str | None = None) -> str:
+        request = models.InvokeFunctionRequest(qualifier=qualifier)
+        answer = self.client.invoke_function_with_options(
+            "f", request, models.InvokeFunctionHeaders(), RuntimeOptions()
+        )
+        return str(answer.body.read().decode())
+
+
+@pytest.fixture(name="setup")
+def _setup(local_cloud: LocalCloud) -> Iterator[Setup]:
+    yield Setup(local_cloud)
+    local_cloud.fc.close()
+
+
+def refused(act: Callable[[], object]) -> str:
+    """The code with which an act is refused."""
+    with pytest.raises((ClientException, ServerException)) as refusal:
+        act()
+    return str(refusal.value.code)
+
+
+# functions
+
+
+def test_an_uploaded_package_runs_with_nothing_else_on_its_path(setup: Setup) -> None:
+    """Its folder comes first; no installed package is there."""
+    setup.create(handler="where.handler")
+    first, *others = json.loads(setup.invoke())
+    assert "link-peer-fc-" in first
+    assert not [path for path in others if "site-packages" in path or "link_peer" in path]
+
+
+def test_each_version_keeps_its_package(setup: Setup) -> None:
+    """An alias that is moved back runs the earlier code: a rollback."""
+    setup.create()
+    setup.alias(setup.publish())
+    assert (setup.invoke(), setup.invoke("live")) == ("one", "one")
+    setup.update(code=models.InputCodeLocation(zip_file=package("two")))
+    assert (setup.invoke(), setup.invoke("live")) == ("two", "one")
+    second = setup.publish()
+    moved = models.UpdateAliasRequest(body=models.UpdateAliasInput(version_id=second))
+    setup.client.update_alias("f", "live", moved)
+    assert setup.invoke("live") == "two"
+    back = models.UpdateAliasRequest(body=models.UpdateAliasInput(version_id="1"))
+    setup.client.update_alias("f", "live", back)
+    assert setup.invoke("live") == "one"
+    assert refused(lambda: setup.client.update_alias("f", "live", back)) == "InvalidArgument"
+
+
+def test_an_update_keeps_what_it_leaves_out(setup: Setup) -> None:
+    """The code, for example; a version is published only after a change."""
+    setup.create(description="first")
+    setup.publish()
+    assert refused(setup.publish) == "VersionPublishError"
+    updated = setup.update(memory_size=1024)
+    assert (updated.memory_size, updated.timeout, updated.description, setup.invoke()) == (1024, 60, "first", "one")
+    assert setup.publish() == "2"
+
+
+def test_a_function_is_created_once(setup: Setup) -> None:
+    """409 the second time."""
+    setup.create()
+    assert refused(setup.create) == "FunctionAlreadyExists"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"runtime": "python3.11"}, "NotOfferedByLocalCloud"),
+        ({"runtime": "cobol"}, "InvalidArgument"),
+        ({"handler": "index"}, "InvalidArgument"),
+        ({"handler": None}, "InvalidArgument"),
+        ({"function_name": "1st"}, "InvalidArgument"),
+        ({"memory_size": 200}, "InvalidArgument"),
+        ({"memory_size": 4096}, "InvalidArgument"),
+        ({"cpu": 0.33}, "InvalidArgument"),
+        ({"disk_size": 777}, "InvalidArgument"),
+        ({"timeout": 0}, "InvalidArgument"),
+        ({"description": "x" * 257}, "InvalidArgument"),
+        ({"environment_variables": {"FC_REGION": "x"}}, "InvalidArgument"),
+        ({"environment_variables": {"A": "x" * 4096}}, "InvalidArgument"),
+        ({"role": f"acs:ram::{HOME}:role/nobody"}, "AccessDenied"),
+        ({"role": f"acs:ram::{HOME}:role/link-peer-operator"}, "AccessDenied"),
+        ({"log_config": models.LogConfig(project="gone", logstore="functions")}, "InvalidArgument"),
+        ({"code": models.InputCodeLocation(zip_file="UEs=")}, "InvalidArgument"),
+        ({"code": models.InputCodeLocation(oss_bucket_name="b", oss_object_name="o")}, "NotOfferedByLocalCloud"),
+        ({"layers": ["acs:fc:cn-qingdao:1:layers/x/versions/1"]}, "NotOfferedByLocalCloud"),
+    ],
+)
+def test_what_a_function_cannot_be_is_refused(setup: Setup, changes: dict[str, Any], code: str) -> None:
+    """And nothing is created."""
+    assert refused(lambda: setup.create(**changes)) == code
+    assert setup.client.list_functions(models.ListFunctionsRequest()).body.functions == []
+
+
+def test_a_log_that_exists_is_accepted(setup: Setup) -> None:
+    """Project and logstore are read back."""
+    project = setup.cloud.world.audit_project
+    made = setup.create(log_config=models.LogConfig(project=project, logstore="functions"))
+    assert (made.log_config.project, made.log_config.logstore) == (project, "functions")
+
+
+def test_a_user_needs_rights_on_the_function_and_on_its_role(setup: Setup) -> None:
+    """fc:CreateFunction on the function's name, and ram:PassRole on the role."""
+    identity = setup.cloud.identity
+    user = User(HOME, "deployer")
+    identity.users[user.arn] = user
+    client = setup.signed_by(identity.add_key(user, 0))
+    function = {"Effect": "Allow", "Action": "fc:CreateFunction", "Resource": f"acs:fc:*:{HOME}:functions/f"}
+    role = {"Effect": "Allow", "Action": "ram:PassRole", "Resource": ROLE}
+    for statements, code in (([role], "AccessDenied"), ([function], "AccessDenied"), ([function, role], "")):
+        identity.policies[HOME, "deploy"] = ManagedPolicy("deploy", {"v1": Version(policy_text(statements), 0)})
+        user.attached["Custom", "deploy"] = 0
+        if code:
+            assert refused(lambda: setup.create(client)) == code
+    assert setup.create(client).function_name == "f"
+
+
+# deletion
+
+
+def test_a_function_is_deleted_after_all_that_belongs_to_it(setup: Setup) -> None:
+    """In the order of fc3: triggers, aliases, versions, the function."""
+    setup.create()
+    setup.alias(setup.publish())
+    setup.trigger("tick", "timer", TIMER, "live")
+    client = setup.client
+    assert refused(lambda: client.delete_function("f")) == "FunctionNotEmpty"
+    client.delete_trigger("f", "tick")
+    assert refused(lambda: client.delete_function_version("f", "1")) == "InvalidArgument"
+    client.delete_alias("f", "live")
+    assert refused(lambda: client.delete_function("f")) == "FunctionNotEmpty"
+    client.delete_function_version("f", "1")
+    client.delete_function("f")
+    assert refused(lambda: client.get_function("f", models.GetFunctionRequest())) == "FunctionNotFound"
+    assert setup.cloud.triggers.timers == []
+
+
+# triggers
+
+
+def test_a_trigger_on_events_is_a_rule_on_the_default_bus(setup: Setup) -> None:
+    """The rule follows the trigger: it is made, changed and removed with it."""
+    setup.create()
+    setup.trigger("events", "eventbridge", RULE)
+    [rule] = setup.cloud.events._rules[HOME, "default"]
+    assert (rule.text, rule.endpoint) == ('{"source":["acs.ecs"]}', f"acs:fc:cn-qingdao:{HOME}:functions/f/LATEST")
+    config = json.dumps({**RULE, "eventRuleFilterPattern": '{"source":["acs.oss"]}'})
+    request = models.UpdateTriggerRequest(body=models.UpdateTriggerInput(trigger_config=config, description="new"))
+    assert setup.client.update_trigger("f", "events", request).body.description == "new"
+    assert [rule.text for rule in setup.cloud.events._rules[HOME, "default"]] == ['{"source":["acs.oss"]}']
+    setup.client.delete_trigger("f", "events")
+    assert setup.cloud.events._rules[HOME, "default"] == []
+
+
+def test_a_trigger_on_a_queue_is_a_stream(setup: Setup) -> None:
+    """It ends with the trigger."""
+    setup.create()
+    setup.trigger("requests", "eventbridge", STREAM)
+    assert [stream.settings.queue for stream in setup.cloud.triggers.streams] == ["link-peer-requests"]
+    setup.client.delete_trigger("f", "requests")
+    assert setup.cloud.triggers.streams == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "qualifier", "code"),
+    [
+        ("timer", {"cronExpression": "@evry 10m"}, "LATEST", "InvalidArgument"),
+        ("timer", {}, "LATEST", "InvalidArgument"),
+        ("timer", TIMER, "live", "AliasNotFound"),
+        ("timer", TIMER, "7", "VersionNotFound"),
+        ("eventbridge", {**RULE, "eventRuleFilterPattern": "{"}, "LATEST", "InvalidArgument"),
+        ("eventbridge", {"triggerEnable": True}, "LATEST", "InvalidArgument"),
+        ("oss", {}, "LATEST", "NotOfferedByLocalCloud"),
+    ],
+)
+def test_what_a_trigger_cannot_be_is_refused(
+    setup: Setup, kind: str, config: dict[str, Any], qualifier: str, code: str
+) -> None:
+    """And none is created."""
+    setup.create()
+    assert refused(lambda: setup.trigger("t", kind, config, qualifier)) == code
+    assert setup.client.list_triggers("f", models.ListTriggersRequest()).body.triggers == []
+
+
+def test_a_function_has_at_most_50_triggers(setup: Setup) -> None:
+    """And each name once."""
+    setup.create()
+    for number in range(50):
+        setup.trigger(f"t{number}", "timer", TIMER)
+    assert refused(lambda: setup.trigger("t0", "timer", TIMER)) == "TriggerAlreadyExists"
+    assert refused(lambda: setup.trigger("one-more", "timer", TIMER)) == "ResourceExhausted"
+
+
+# asynchronous settings
+
+
+def test_asynchronous_settings_belong_to_a_qualifier(setup: Setup) -> None:
+    """They are put, read and deleted; the alias must exist."""
+    setup.create()
+    given = models.PutAsyncInvokeConfigInput(async_task=True, max_async_retry_attempts=8)
+
+    def put() -> None:
+        request = models.PutAsyncInvokeConfigRequest(qualifier="live", body=given)
+        setup.client.put_async_invoke_config("f", request)
+
+    def read() -> Any:
+        return setup.client.get_async_invoke_config("f", models.GetAsyncInvokeConfigRequest(qualifier="live")).body
+
+    assert refused(put) == "AliasNotFound"
+    setup.alias(setup.publish())
+    put()
+    assert (read().async_task, read().max_async_retry_attempts) == (True, 8)
+    assert refused(
+        lambda: setup.client.get_async_invoke_config("f", models.GetAsyncInvokeConfigRequest())
+    ) == "AsyncConfigNotExists"  # fmt: skip
+    setup.client.delete_async_invoke_config("f", models.DeleteAsyncInvokeConfigRequest(qualifier="live"))
+    assert refused(read) == "AsyncConfigNotExists"
+    given.max_async_retry_attempts = 9
+    assert refused(put) == "InvalidArgument"
