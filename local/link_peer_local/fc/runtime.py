@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Protocol
 
 from link_peer_deploy import runtime_python
+from link_peer_deploy.manifest import Function
+from link_peer_deploy.project import CODE, ROOT
 from msgspec import Struct, field, json, to_builtins
 from msgspec.structs import replace
 
@@ -213,8 +215,6 @@ class _Instance:
 @cache
 def _python(runtime: str) -> str:
     """A command that runs a runtime's Python; without one here, this Python, in which compiled modules of a package fail."""
-    from deploy import runtime_python
-
     try:
         return runtime_python.find(runtime)
     except runtime_python.NotFound:
