@@ -20,6 +20,7 @@ SHIPPED = (
     "deploy/*.json",
     "deploy/*.yaml",
     "deploy/*.js",
+    "deploy/init/*",
 )
 
 

@@ -38,6 +38,7 @@ const compare = (built, props, account) => {
   const pairs = [
     ["home account", built.home, String(account), "use keys of that account, or the policy file of this one"],
     ["region", built.region, props.region, "set LINK_PEER_REGION, then build the package again"],
+    ["tag prefix", built.tag_prefix, props.environmentVariables.LINK_PEER_TAG_PREFIX, "set LINK_PEER_TAG_PREFIX"],
     ["runtime", built.runtime, props.runtime, "set LINK_PEER_RUNTIME, then build the package again"],
   ];
   for (const [what, wanted, found, advice] of pairs) {

@@ -17,12 +17,14 @@ from link_peer_cli.commands import (
     adopt,
     apply,
     audit,
+    check,
     close,
     consent,
     demo,
     doctor,
     explain,
     failed,
+    init,
     invoke,
     links,
     local,
@@ -95,6 +97,7 @@ def _options(
 
 
 COMMANDS = (
+    init.init,
     setup.setup,
     local.local,
     demo.demo,
@@ -117,6 +120,7 @@ COMMANDS = (
     failed.failed,
     replay.replay,
     selftest.selftest,
+    check.check,
     package.package,
     version_command.version,
 )

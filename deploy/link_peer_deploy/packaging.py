@@ -153,6 +153,7 @@ def described(policy: Policy, target: Target, digest: str) -> dict[str, str]:
         "deployment": policy.deployment,
         "region": target.region,
         "prefix": target.prefix,
+        "tag_prefix": policy.tag_prefix,
         "runtime": target.runtime,
         "sha256": digest,
     }

@@ -16,6 +16,7 @@ from link_peer_cli.io.progress import waiting
 
 def run_tests(
     policy: Annotated[str, typer.Option(help="Judge this policy file instead of the one in use.")] = "",
+    save: Annotated[str, typer.Option(help="Save what was read in this file, for `link-peer check --snapshot`.")] = "",
     as_json: JsonLines = False,
 ) -> None:
     """Run the policy's tests: what must be accepted is consented to now, and what must be denied is neither consented to nor
@@ -26,6 +27,7 @@ def run_tests(
     from link_peer_cli.clients.whatif.delivery import suppose
     from link_peer_cli.inventory.reading import view_of
     from link_peer_cli.io.environment import load_environment, policy_file
+    from link_peer_cli.review import snapshots
     from link_peer_cli.review.live_tests import judge
 
     env = load_environment(reading=True)
@@ -35,6 +37,8 @@ def run_tests(
     view = view_of(delivery, cloud)
     with waiting("judging the tests"):
         found = judge(env.policy, view, env.clock.now())
+    if save:
+        snapshots.save(view.scene.snapshot, save)
     out = console()
     words = {True: "[green]pass[/green]   ", False: "[red]FAIL[/red]   ", None: "[yellow]unknown[/yellow]"}
     results = [None if one.verdict is Verdict.OPEN else one.verdict is one.expected for one in found]

@@ -11,26 +11,44 @@ to fail.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 import msgspec
 from link_peer.domain.denial import ReasonCode
 from link_peer.domain.model import ALL, Link, Party, Port
 from link_peer.domain.policy import Policy
 from link_peer.planning import policy_tests
+from link_peer.planning.decision import Question
 from link_peer.planning.effect import End, between, end_in, end_of
 from link_peer.planning.evaluate import Verdict as Judged
 from link_peer.planning.evaluate import evaluate
 from link_peer.planning.policy_tests import Finding, Verdict
 
-from link_peer_cli.inventory.reading import View
 from link_peer_cli.inventory.scene import Scene
 
 _UNREAD = (ReasonCode.NO_ACCESS, ReasonCode.NONE)
 """The reasons of a denial that says nothing yet: an account could not be read."""
 
 
-def judge(policy: Policy, view: View, now: float) -> list[Finding]:
+class Source(Protocol):
+    """What was read, and what can still be read: a View of the cloud, or a saved snapshot, which has no more."""
+
+    @property
+    def scene(self) -> Scene:
+        """What was read so far."""
+
+    def around(self, parties: Iterable[Party], /) -> None:
+        """Reads these parties, the members of groups, and all the groups that members are in."""
+
+    def deciding(self, links: Iterable[tuple[Party, Party]], /) -> None:
+        """Reads what decides about packets between these parties."""
+
+    def answer(self, questions: Iterable[Question], /) -> None:
+        """Reads what evaluating a link needs besides its parties."""
+
+
+def judge(policy: Policy, view: Source, now: float) -> list[Finding]:
     """A finding for each link of each test, in the file's order. Verdict.OPEN: something that decides could not be read.
 
     `now` is in epoch seconds.
@@ -41,7 +59,7 @@ def judge(policy: Policy, view: View, now: float) -> list[Finding]:
     return [_live(policy, view, found, now) for found in findings]
 
 
-def _live(policy: Policy, view: View, found: Finding, now: float) -> Finding:
+def _live(policy: Policy, view: Source, found: Finding, now: float) -> Finding:
     if found.source.is_group != found.target.is_group:
         return found
     link = Link(found.source, found.target, found.ports)

@@ -20,7 +20,7 @@ from link_peer_cli.main import app
 from tests.functional.command import Cli
 from tests.functional.lab import POLICY
 
-WITHOUT_SETTINGS = {"demo", "local", "package", "version"}
+WITHOUT_SETTINGS = {"check", "demo", "init", "local", "package", "version"}
 """The commands that need no account, policy or keys. The first three are not run here: they take long."""
 VALUES = {
     "action": "link",

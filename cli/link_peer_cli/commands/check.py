@@ -1,0 +1,96 @@
+"""`link-peer check`: is a policy file valid, and does it keep its own tests?"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+from rich.markup import escape
+
+from link_peer_cli.io.console import console, print_json
+from link_peer_cli.io.exits import Exit
+from link_peer_cli.io.options import JsonLines
+
+if TYPE_CHECKING:
+    from link_peer.domain.policy import Policy
+    from link_peer.planning.policy_tests import Finding
+
+    from link_peer_cli.review import snapshots
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What is known of one policy file. `problems` are sentences; without one, the file can be packaged."""
+
+    file: str
+    problems: tuple[str, ...]
+    accounts: int = 0
+    passed: int = 0
+    undecided: int = 0
+
+
+def check(
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Policy files. Default: LINK_PEER_POLICY, else policy.yaml.")
+    ] = None,
+    snapshot: Annotated[
+        str, typer.Option(help="Judge the tests that depend on tags on this file of `link-peer test --save`.")
+    ] = "",
+    as_json: JsonLines = False,
+) -> None:
+    """Check policy files offline: their syntax, their values, and their own tests. Needs no keys and no settings.
+
+    Without --snapshot, tests that depend on the tags of groups are counted and not judged."""
+    from link_peer_cli.io.environment import policy_path
+    from link_peer_cli.review import snapshots
+
+    read = snapshots.load(snapshot) if snapshot else None
+    paths = [Path(file) for file in files] if files else [policy_path()]
+    found = [_checked(path, snapshots.SavedView(read) if read else None) for path in paths]
+    for one in found:
+        if as_json:
+            print_json(msgspec.to_builtins(one))
+        else:
+            _print(one)
+    if any(one.problems for one in found):
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _checked(path: Path, view: snapshots.SavedView | None) -> Checked:
+    from link_peer.domain.errors import PolicyError
+    from link_peer.inbound import policy_file
+
+    try:
+        policy = policy_file.load(path)
+    except PolicyError as error:
+        return Checked(str(path), (str(error),))
+    except OSError as error:
+        return Checked(str(path), (f"{path.name}: cannot be read ({error.strerror})",))
+    found = _judged(policy, view)
+    failed = [one for one in found if one.failed]
+    undecided = [one for one in found if one.verdict.value == "open"]
+    problems = [f"{path.name}: {one}" for one in (*failed, *(undecided if view else ()))]
+    passed = len(found) - len(failed) - len(undecided)
+    return Checked(str(path), tuple(problems), len(policy.accounts), passed, len(undecided))
+
+
+def _judged(policy: Policy, view: snapshots.SavedView | None) -> list[Finding]:
+    from link_peer.planning import policy_tests
+
+    from link_peer_cli.review import live_tests
+
+    return live_tests.judge(policy, view, time.time()) if view else policy_tests.judge(policy, time.time())
+
+
+def _print(one: Checked) -> None:
+    out = console()
+    for problem in one.problems:
+        out.print(f"[red]{escape(problem)}[/red]", soft_wrap=True)
+    if one.problems:
+        return
+    accounts = "1 account" if one.accounts == 1 else f"{one.accounts} accounts"
+    tests = f"{one.passed} tests hold" if one.passed != 1 else "1 test holds"
+    depends = f", {one.undecided} depend on tags and are not judged: give --snapshot" if one.undecided else ""
+    out.print(escape(f"{one.file}: valid, {accounts}, {tests}{depends}"), soft_wrap=True)

@@ -1,0 +1,145 @@
+"""`init` and `check`: what a team needs before it has an account, a checkout or keys."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from link_peer.inbound import policy_file
+from link_peer_deploy.manifest import load
+
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, Lab
+
+UID = "1234567890123456"
+POLICY = f"""deployment: prod
+accounts:
+  "{HOME}": {{}}
+  "{PEER}": {{role: "acs:ram::{PEER}:role/link-peer", external_id: secret}}
+"""
+
+
+@pytest.fixture(name="folder")
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, which is empty, without any setting."""
+    for name in ("POLICY", "REGION", "PREFIX", "CLOUD"):
+        monkeypatch.delenv(f"LINK_PEER_{name}", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(name="offline")
+def _offline(capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(capsys)
+
+
+def test_init_writes_a_deployment_that_can_be_checked_and_deployed(folder: Path, offline: Cli) -> None:
+    """One account, the region and prefix that were given: in the policy, and as defaults of s.yaml."""
+    assert offline("--region", "cn-hangzhou", "init", "--home", UID, "--prefix", "acme", "--deployment", "shop") == 0
+    assert {path.name for path in folder.iterdir()} == {"policy.yaml", "s.yaml", "README.md", ".gitignore"}
+    policy = policy_file.load(folder / "policy.yaml")
+    assert (policy.home, policy.deployment, list(policy.accounts)) == (UID, "shop", [UID])
+    manifest = load(folder / "s.yaml", env={}, account=UID)
+    assert manifest.region == "cn-hangzhou"
+    assert {function.name for function in manifest.functions} == {"acme-auto-link", "acme-cross-account", "acme-sweep"}
+    assert offline("check") == 0
+    assert offline.out == "policy.yaml: valid, 1 account, 0 tests hold\n"
+
+
+def test_init_leaves_nothing_to_fill_in(folder: Path, offline: Cli) -> None:
+    """No placeholder is left in any file but s.yaml, whose variables Serverless Devs replaces."""
+    assert offline("--region", "cn-hangzhou", "init", "made", "--home", UID, "--workflow") == 0
+    files = [path for path in (folder / "made").rglob("*") if path.is_file() and path.name != "s.yaml"]
+    assert len(files) == 4
+    assert not [path.name for path in files if re.search(r"\$\{|\$[a-z]", path.read_text(encoding="utf-8"))]
+    assert yaml.safe_load((folder / "made/.github/workflows/link-peer.yml").read_text(encoding="utf-8"))["jobs"]
+
+
+def test_init_never_replaces_a_file(folder: Path, offline: Cli) -> None:
+    """Nor does it write the others."""
+    (folder / "policy.yaml").write_text("mine", encoding="utf-8")
+    assert offline("--region", "cn-hangzhou", "init", "--home", UID) == 1
+    assert offline.err.startswith("policy.yaml exist")
+    assert [path.name for path in folder.iterdir()] == ["policy.yaml"]
+    assert (folder / "policy.yaml").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("init", "--home", "12"), "--home: '12' is not an account uid"),
+        (("init", "--home", UID), "--region: say where the functions and the instances are"),
+        (("init", "--home", UID, "--deployment", "A"), "--deployment: 1 to 32 of a-z"),
+    ],
+)
+def test_init_says_what_it_needs(
+    folder: Path, offline: Cli, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], problem: str
+) -> None:
+    monkeypatch.setenv("HOME", str(folder))  # no profile of the aliyun CLI
+    assert offline(*arguments) == 2
+    assert offline.err.startswith(problem)
+    assert list(folder.iterdir()) == []
+
+
+def test_init_takes_the_account_of_the_keys(lab: Lab, offline: Cli, tmp_path: Path) -> None:
+    assert offline("init", str(tmp_path / "new")) == 0
+    assert policy_file.load(tmp_path / "new" / "policy.yaml").home == HOME
+
+
+def test_check_names_each_fault_with_its_line(folder: Path, offline: Cli) -> None:
+    """Of every file that is given, as a pre-commit hook does."""
+    (folder / "good.yaml").write_text(POLICY, encoding="utf-8")
+    (folder / "bad.yaml").write_text("deployment: prod\naccounts: none\n", encoding="utf-8")
+    assert offline("check", "good.yaml", "bad.yaml", "gone.yaml") == 1
+    assert offline.out.splitlines()[0] == "good.yaml: valid, 2 accounts, 0 tests hold"
+    assert offline.out.splitlines()[1].startswith("bad.yaml:2: accounts")
+    assert offline.out.splitlines()[2] == "gone.yaml: cannot be read (No such file or directory)"
+    code, found = offline.json("check", "good.yaml", "bad.yaml")
+    assert (code, [len(one["problems"]) for one in found]) == (1, [0, 1])
+
+
+def test_check_judges_the_tests(folder: Path, offline: Cli) -> None:
+    """One that the policy decides alone is judged; one that depends on tags is counted."""
+    path = folder / "policy.yaml"
+    accept = f'tests: [{{from: "sg-app@{HOME}", accept: ["sg-db@{PEER}:tcp/443"]}}]\n'
+    path.write_text(POLICY + accept, encoding="utf-8")
+    assert offline("check") == 0
+    assert offline.out == (
+        "policy.yaml: valid, 2 accounts, 0 tests hold, 1 depend on tags and are not judged: give --snapshot\n"
+    )
+    path.write_text(f"{POLICY}deny: {{ports: [tcp/443]}}\n{accept}", encoding="utf-8")
+    assert offline("check") == 1
+    assert "tests[0].accept[0]" in offline.out
+
+
+def test_check_judges_on_a_snapshot_what_test_judges_on_the_cloud(lab: Lab, offline: Cli, tmp_path: Path) -> None:
+    """The file that `test --save` writes needs no keys to be judged, and holds no external id."""
+    app, db = lab.group(), lab.group("*:tcp/443")
+    for group in (app, db):
+        lab.instance(group)
+
+    def tests(accept: str) -> None:
+        links = {"accept": [f"{db.id}@{HOME}:{accept}"], "deny": [f"{db.id}@{HOME}:tcp/22"]}
+        lab.policy(tests=[{"from": f"{app.id}@{HOME}", **links}])
+
+    tests("tcp/443")
+    saved = str(tmp_path / "snapshot.json")
+    assert offline("test", "--save", saved) == 0
+    calls = len(lab.cloud.faults.calls)
+    assert offline("check", str(lab.policy_path), "--snapshot", saved) == 0
+    assert offline.out.endswith(": valid, 2 accounts, 2 tests hold\n")
+    tests("tcp/444")
+    assert offline("check", str(lab.policy_path), "--snapshot", saved) == 1
+    assert "no-consent" in offline.out
+    assert len(lab.cloud.faults.calls) == calls
+    assert "local-example" not in Path(saved).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"link_peer_snapshot": 2}', "\xff"])
+def test_check_refuses_what_is_no_snapshot(folder: Path, offline: Cli, content: str) -> None:
+    (folder / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    (folder / "snapshot.json").write_bytes(content.encode("latin-1"))
+    assert offline("check", "--snapshot", "snapshot.json") == 2
+    assert "--snapshot: snapshot.json is not a snapshot" in offline.err
