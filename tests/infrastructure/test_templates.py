@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +16,16 @@ from tests.functional.lab import HOME, REGION
 from tests.infrastructure.wanted import PREFIX
 
 ROOT = Path(__file__).parents[2]
-SCHEMAS = Path(__file__).parent / "schemas"
-TERRAFORM = json.loads((SCHEMAS / "terraform.json").read_text(encoding="utf-8"))["resources"]
 MODULES = [ROOT / "deploy/terraform", ROOT / "deploy/terraform/peer-account"]
-META = {"for_each", "count", "depends_on", "lifecycle"}
-"""Arguments that every resource of Terraform has."""
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
-def test_uses_only_arguments_that_exist(module: Path) -> None:
-    """Every resource, argument and block is one that the provider has, and the required ones are there."""
-    for kind, body in resources(module):
-        given = {name: value for name, value in body.items() if name not in META}
-        assert list(wrong(given, TERRAFORM[kind], kind)) == []
-
-
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
-def test_references_resolve(module: Path) -> None:
-    """Every var., local. and resource that is named is there, and every variable and local is used."""
+def test_everything_is_used(module: Path) -> None:
+    """Every variable and every local is; that what is named is there, Terraform says."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(module.glob("*.tf")))
     declared = {f"var.{name}" for name, _ in labelled(module, "variable")}
     declared |= {f"local.{name}" for block in blocks(module, "locals") for name in block}
     assert set(re.findall(r"\b(?:var|local)\.\w+", text)) == declared
-    kinds = {kind for kind, _ in resources(module)}
-    for kind, attribute in re.findall(r"\b(alicloud_\w+)\.this(?:\[[^\]]+\]+)?(?:\.(\w+))?", text):
-        assert kind in kinds
-        assert not attribute or attribute in TERRAFORM[kind]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
@@ -107,20 +91,6 @@ def alert_state(detail: dict[str, Any]) -> Any:
     return {"rule": detail, "action policy": detail["configuration"]["policyConfiguration"].pop("actionPolicyId")}
 
 
-def wrong(given: Mapping[str, Any], allowed: Mapping[str, Any], where: str) -> Iterator[str]:
-    """What is not in a closed table, deprecated or computed, and what is required there and missing."""
-    for name, rule in allowed.items():
-        if rule.get("required") and name not in given:
-            yield f"{where}: {name} is missing"
-    for name, value in given.items():
-        rule = allowed.get(name, {"computed": True})
-        if rule.get("computed") or rule.get("deprecated"):
-            yield f"{where}: {name}"
-        elif "arguments" in rule:
-            for part in value if isinstance(value, list) else [value]:
-                yield from wrong(part, rule["arguments"], f"{where}.{name}")
-
-
 def blocks(module: Path, kind: str) -> Iterator[dict[str, Any]]:
     """The blocks of a kind in a module, without what the parser adds."""
     for path in sorted(module.glob("*.tf")):
@@ -130,14 +100,6 @@ def blocks(module: Path, kind: str) -> Iterator[dict[str, Any]]:
 def labelled(module: Path, kind: str) -> list[tuple[str, dict[str, Any]]]:
     """Label and body of each block of a kind."""
     return [(label, body) for block in blocks(module, kind) for label, body in block.items()]
-
-
-def resources(module: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Type and body of each resource of a module; their names are all `this`."""
-    found = labelled(module, "resource")
-    assert found
-    assert all(set(body) == {"this"} for _, body in found)
-    return [(kind, body["this"]) for kind, body in found]
 
 
 def plain(value: Any) -> Any:

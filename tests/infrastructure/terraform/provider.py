@@ -1,4 +1,4 @@
-"""A provider for Terraform that has the schema of aliyun/alicloud, as kept in schemas/terraform.json, and creates nothing.
+"""A provider for Terraform that has the schema of aliyun/alicloud, of the resources in this folder, and creates nothing.
 
 Terraform starts it as a plugin, in an environment of its own (`make test-terraform`). It speaks protocol 5 of plugins,
 [source hashicorp/terraform docs/plugin-protocol/tfplugin5.proto], as far as validate and plan need it: messages are put
@@ -8,6 +8,7 @@ together by hand, since that takes less than generated code.
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import schema as official
 
-SCHEMAS = Path(__file__).parent.parent / "schemas" / "terraform.json"
 ELEMENTS = {"list": ["list", "string"], "set": ["set", "string"], "map": ["map", "string"]}
 NESTING = {"list": 2, "set": 3}
 PROPOSED, PLANNED = 3, 1
@@ -78,11 +79,10 @@ def block(arguments: dict[str, Any]) -> bytes:
 
 def schema(_: bytes) -> bytes:
     """The answer to GetSchema."""
-    resources = json.loads(SCHEMAS.read_text(encoding="utf-8"))["resources"]
+    text = "".join(path.read_text(encoding="utf-8") for path in Path().glob("*.tf"))
     out = field(1, field(2, block({"region": {"type": "string"}})))
-    for name, arguments in resources.items():
-        every = {"id": {"computed": True, "type": "string"}, **arguments}
-        out += field(2, field(1, name) + field(2, field(2, block(every))))
+    for kind in set(re.findall(r'resource "(alicloud_\w+)"', text)):
+        out += field(2, field(1, kind) + field(2, field(2, block(official.resource(kind)))))
     return out
 
 

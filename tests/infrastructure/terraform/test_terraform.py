@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from link_peer_deploy.documents import peer_roles, render
 
 from tests.functional.lab import HOME, PEER, REGION
+from tests.infrastructure.terraform.schema import not_allowed, resource
 from tests.infrastructure.test_templates import (
     TARGET,
     alert_state,
@@ -106,6 +108,38 @@ def test_refuses_a_bad_prefix(tmp_path: Path, prefix: str) -> None:
     assert "2 to 24 of a-z" in said["plan"]["err"]
 
 
+def test_planted_faults_are_found(tmp_path: Path) -> None:
+    """A misspelt argument, block and resource attribute, and a required argument that is missing."""
+    module = changed(
+        tmp_path,
+        ("auto_split ", "auto_splitt "),
+        ("param_list {", "param_lists {"),
+        ("queue_name               = each.key", ""),
+        ("= alicloud_log_project.this.project_name\n}\n", "= alicloud_log_project.this.arm\n}\n"),
+    )
+    said = json.loads(terraform(module, **home(tmp_path, ALONE))["validate"]["out"])
+    found = "\n".join(f"{fault['summary']}: {fault['detail']}" for fault in said["diagnostics"])
+    for fault in ('"auto_splitt"', '"param_lists"', '"queue_name" is required', '"arm"'):
+        assert fault in found
+
+
+def test_planted_values_are_found(tmp_path: Path) -> None:
+    """A value that is not among those that the provider's documentation allows, and a number out of its range."""
+    module = changed(tmp_path, ('"CONSTANT"', '"CONST"'), ("days = 365", "days = 3651"))
+    with pytest.raises(AssertionError, match=r"form = CONST.*retention_period = 3651"):
+        plan(module, tmp_path, **home(tmp_path, ALONE, event_rules=True))
+
+
+def changed(folder: Path, *replaced: tuple[str, str]) -> Path:
+    """A copy of the module with other text in it."""
+    shutil.copytree(MODULE.parent, folder / "deploy")
+    module = folder / "deploy" / MODULE.name
+    for old, new in replaced:
+        [path] = [path for path in module.glob("*.tf") if old in path.read_text(encoding="utf-8")]
+        path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
+    return module
+
+
 def home(folder: Path, policy: str, **more: Any) -> dict[str, Any]:
     """Variables of the module for the account of the functions."""
     path = folder / "policy.yaml"
@@ -114,7 +148,7 @@ def home(folder: Path, policy: str, **more: Any) -> dict[str, Any]:
 
 
 def plan(module: Path, folder: Path, **variables: Any) -> Planned:
-    """What Terraform would create. The module is formatted and valid, and nothing in it is deprecated."""
+    """What Terraform would create. The module is formatted and valid, nothing in it is deprecated, and every value allowed."""
     said = terraform(module, **variables)
     assert said["fmt"] == {"code": 0, "out": "", "err": ""}
     validated = json.loads(said["validate"]["out"])
@@ -122,7 +156,10 @@ def plan(module: Path, folder: Path, **variables: Any) -> Planned:
     assert summaries == ["Provider development overrides are in effect"]
     assert said["plan"]["code"] == 0, said["plan"]["err"]
     shown = json.loads(said["show"]["out"])
-    return [(r["type"], r["values"]) for r in shown["planned_values"]["root_module"]["resources"]]
+    planned = [(r["type"], r["values"]) for r in shown["planned_values"]["root_module"]["resources"]]
+    refused = [fault for kind, values in planned for fault in not_allowed(values, resource(kind))]
+    assert refused == [], "; ".join(refused)
+    return planned
 
 
 def terraform(module: Path, **variables: Any) -> Any:
