@@ -21,6 +21,7 @@ locals {
   peer_roles = sort(distinct([for arn in local.peers : "acs:ram::*:role/${element(split(":role/", arn), 1)}"]))
 
   placeholders = {
+    LINK_PEER_REGION     = var.region
     LINK_PEER_PREFIX     = var.prefix
     LINK_PEER_TAG_PREFIX = var.tag_prefix
     HOME_ACCOUNT         = local.home

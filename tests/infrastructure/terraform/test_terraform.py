@@ -65,7 +65,6 @@ def test_events_equal_the_triggers(tmp_path: Path) -> None:
         [target] = rule["targets"]
         assert parameters(target["param_list"], "resource_key", "form", "value") == TARGET
         assert target["endpoint"] == f"acs:fc:{REGION}:{HOME}:functions/{PREFIX}-auto-link"
-        assert target["dead_letter_queue"] == [{"arn": f"acs:mns:{REGION}:{HOME}:/queues/{PREFIX}-dead-letters"}]
     streams = {p["trigger_name"]: p for kind, p in planned if kind == "alicloud_fcv3_trigger"}
     assert {name: json.loads(p["trigger_config"]) for name, p in streams.items()} == {
         "requests": stream(f"{PREFIX}-requests"),
