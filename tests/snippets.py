@@ -50,7 +50,15 @@ LISTED = {
     ("README.md", "make run"): "make targets; .ci/run and the tests themselves run them",
     ("CONTRIBUTING.md", "make setup"): "make targets; .ci/run runs them, test_house.py compares the names",
     ("CONTRIBUTING.md", ".venv/bin/pytest tests/unit"): "the tests themselves; test_house.py compares the names",
-    ("docs/howto/close-everything.md", "$ make package && s deploy"): "needs an account; test-package and test-deploy",
+    (
+        "docs/howto/close-everything.md",
+        "$ link-peer package && s deploy",
+    ): "needs an account; test-package and test-deploy",
+    ("deploy/init/README.md", "npm install"): "the commands of README.md, which test_pages.py runs",
+    (
+        "deploy/init/README.md",
+        "export LINK_PEER_REGION",
+    ): "a template; test_init_check.py fills it in, README.md is run",
     ("docs/cost.md", "USD of one call"): "a formula",
     ("docs/json.md", "link-peer links | cut"): "needs jq; test_piped.py and test_json.py check what they are given",
     ("docs/verify-on-cloud.md", "aliyun ecs TagResources"): "for a real account, with ids of its own",

@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from link_peer_deploy.project import ROOT
 
 REQUEST_TRIGGERS = "build/request-triggers.json"
-"""The file that `make package` writes: the triggers of cross_account, which s.yaml includes."""
+"""The file that `link-peer package` writes: the triggers of cross_account, which s.yaml includes."""
 
 _VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 _CALL = re.compile(r"(env|config)\(\s*'([^']*)'\s*(?:,\s*'([^']*)'\s*)?\)")

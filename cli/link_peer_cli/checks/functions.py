@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from link_peer_cli.clients.rules import BusRule
     from link_peer_cli.io.environment import Environment
 
-DEPLOY = "make package; s deploy -y"
+DEPLOY = "link-peer package; s deploy -y"
 _STAMP = re.compile(r"\((deployed .*?, package ([0-9a-f]+))\)$")
 
 

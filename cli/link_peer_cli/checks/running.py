@@ -87,7 +87,7 @@ def _policy(env: Environment, summary: Record) -> Finding:
     deployed = summary.get("policy", "")
     if deployed == local:
         return Finding(OK, "", what, f"{local}: deployed as in {env.settings.policy_path}")
-    advice = "make package; s deploy -y; or, if the deployed one is right, take that file. The next sweep shows it"
+    advice = "link-peer package; s deploy -y; or, if the deployed one is right, take that file. The next sweep shows it"
     return Finding(
         DIFFERS,
         "",

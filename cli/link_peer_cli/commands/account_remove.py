@@ -139,7 +139,7 @@ def _finish(
     if problem:
         out.print(f"[yellow]Home was not changed:[/yellow] {escape(problem)}: run `link-peer setup`", soft_wrap=True)
     out.print(
-        f'Now delete "{peer.uid}" from `accounts` and `allow` of the policy file, then: make package; s deploy -y'
+        f'Now delete "{peer.uid}" from `accounts` and `allow` of the policy file, then: link-peer package; s deploy -y'
     )
     if commands:
         out.print(f"\n[bold]After that, the owner of account {peer.uid} runs:[/bold]\n")

@@ -46,7 +46,7 @@ def plan(
         if commands:
             raise BadInput("--commands", "a policy is deployed, not carried out by commands")
         if out:
-            raise BadInput("--out", f"a policy is deployed, not applied: make package; s deploy -y, with {policy}")
+            raise BadInput("--out", f"a policy is deployed, not applied: link-peer package; s deploy -y, with {policy}")
         _plan_policy(policy, as_markdown=as_markdown, detailed=detailed, as_json=as_json)
     made = _plan_what(what, out)
     code = print_planned(made, commands=commands, as_markdown=as_markdown, detailed=detailed, as_json=as_json)

@@ -151,7 +151,7 @@ def _create(deployment: Deployment, out: Console, talk: _Talk, *, dry_run: bool)
     talk.line(
         out,
         f"Next: export LINK_PEER_REGION={deployment.settings.region} LINK_PEER_PREFIX={deployment.names.prefix}; "
-        "make package; s deploy -y",
+        "link-peer package; s deploy -y",
     )
 
 

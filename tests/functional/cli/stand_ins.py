@@ -1,7 +1,8 @@
 """Programs that a page names and that a test cannot run as they are: `python stand_ins.py PROGRAM ARGUMENT …`.
 
-`aliyun` calls the local cloud, for ECS and RAM; of ROS and OOS it reads the template. `s`, `npm` and `make` refuse what the
-project does not have. `link-peer` is our own, with an end for the commands that have none.
+`aliyun` calls the local cloud, for ECS and RAM; of ROS and OOS it reads the template. `s`, `npm`, `pipx` and `make` refuse what
+the project does not have. `link-peer` is our own, with an end for the commands that have none; `package` only checks the policy,
+since test-package and test-deploy build.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "tests/infrastructure/deploy"
-PROGRAMS = ("aliyun", "s", "npm", "make", "link-peer")
+PROGRAMS = ("aliyun", "s", "npm", "pipx", "make", "link-peer")
 VERSIONS = {"ecs": "2014-05-26", "ram": "2015-05-01"}
 LIMIT_SECONDS = 600
 
@@ -81,13 +82,20 @@ def s(words: Sequence[str]) -> None:
     tried = re.findall(r"""\.(?:done|run)\((["'])(.*?)\1""", (DEPLOY / "test_cli.py").read_text("utf-8"))
     assert shape in {re.sub(r"\d+", "N", line) for _, line in tried}, shape
     if shape == "deploy -y":
-        link_peer(["invoke", "link-peer-sweep", "events/timer.json"])  # what the timer does within ten minutes
+        link_peer(
+            ["invoke", "link-peer-sweep", str(ROOT / "events/timer.json")]
+        )  # what the timer does within ten minutes
 
 
 def npm(words: Sequence[str]) -> None:
     """The Serverless Devs of the tests, in the same version."""
     [(name, version)] = json.loads((DEPLOY / "package.json").read_text("utf-8"))["dependencies"].items()
     assert words == ["install", "--global", f"{name}@{version}"], words
+
+
+def pipx(words: Sequence[str]) -> None:
+    """This project, by its name or from its checkout."""
+    assert list(words) in (["install", "link-peer"], ["install", "."]), words
 
 
 def make(words: Sequence[str]) -> None:
@@ -97,6 +105,8 @@ def make(words: Sequence[str]) -> None:
 
 def link_peer(words: Sequence[str]) -> None:
     """The command; `local` and `--follow` until they have printed something, and then Ctrl-C."""
+    if words[0] == "package":
+        words = ["check"]
     command = [sys.executable, "-m", "link_peer_cli", *words]
     if "--wait" in words:
         command += ["--timeout", str(LIMIT_SECONDS)]
@@ -116,4 +126,6 @@ def link_peer(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    {"aliyun": aliyun, "s": s, "npm": npm, "make": make, "link-peer": link_peer}[sys.argv[1]](sys.argv[2:])
+    {"aliyun": aliyun, "s": s, "npm": npm, "pipx": pipx, "make": make, "link-peer": link_peer}[sys.argv[1]](
+        sys.argv[2:]
+    )

@@ -345,7 +345,7 @@ def test_out_goes_with_what_can_be_applied(lab: Lab, cli: Cli, file: str) -> Non
     assert cli("sweep", "--out", file) == 2
     assert "--dry-run" in cli.err
     assert cli("plan", "--policy", str(lab.policy_path), "--out", file) == 2
-    assert "make package; s deploy -y" in cli.err
+    assert "link-peer package; s deploy -y" in cli.err
     assert not Path(file).exists()
 
 

@@ -66,7 +66,7 @@ def run(line: str, folder: Path, home: Path, **env: str) -> tuple[int, str]:
 
 
 class Project:
-    """A checkout after `make package`, on a machine whose CLI knows the keys `default` and `other`."""
+    """A folder after `link-peer package`, on a machine whose CLI knows the keys `default` and `other`."""
 
     def __init__(self, folder: Path, keys: Path) -> None:
         self.folder, self._home = folder / "project", folder / "home"
@@ -255,7 +255,7 @@ def test_without_a_package_nothing_is_deployed(project: Project) -> None:
     """The error says what to run."""
     project.zip.unlink()
     code, text = project.run("deploy -y")
-    assert (code, "there is no ./build/package.zip: run `make package` first" in text) == (101, True), text
+    assert (code, "there is no ./build/package.zip: run `link-peer package`" in text) == (101, True), text
     assert not (project.folder / "calls").exists()
 
 

@@ -37,7 +37,7 @@ section.by_hand(
     50,
     why="needs deployed functions",
     assumed="The package runs: manylinux_2_28 wheels on the runtime's Debian, unchecked bytecode",
-    depends="`make package`",
+    depends="`link-peer package`",
     test="`s deploy -y && s invoke` of each function, for python3.12 and with `LINK_PEER_RUNTIME=python3.10`; the first call's duration with and without `--uncompiled`",
     expected="no error; the compiled package starts in less time",
     cleanup="`s remove`",
