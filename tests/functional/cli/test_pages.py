@@ -67,7 +67,7 @@ def test_the_shell_blocks_of_a_page_work(page: str, cloud: LocalCloud, checkout:
         script = script.replace(written, meant.format(endpoint=described["endpoint"].removeprefix("http://")))
     script = re.sub(r"LINK_PEER_REGION=\S+", f"LINK_PEER_REGION={cloud.region}", script)  # it has one region
     if "link-peer init" in script:
-        del given["LINK_PEER_POLICY"]
+        given["DEPLOYED_POLICY"] = given.pop("LINK_PEER_POLICY")
     settings = {
         **given,
         "HOME": str(checkout),
