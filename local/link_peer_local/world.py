@@ -63,6 +63,41 @@ def bundled() -> list[str]:
     return sorted(path.stem for path in WORLDS.glob("*.yaml"))
 
 
+def shipped_roles(cloud: LocalCloud, world: World, accounts: dict[str, Any], tag_prefix: str) -> None:
+    """Create the roles of deploy/: at home, and in each account for which the policy file names one."""
+    peers = {uid: of["role"] for uid, of in accounts.items() if "role" in of}
+    values = {
+        "LINK_PEER_REGION": cloud.region,
+        "LINK_PEER_PREFIX": world.prefix,
+        "LINK_PEER_TAG_PREFIX": tag_prefix,
+        "HOME_ACCOUNT": world.home,
+        "DEPLOYMENT": world.deployment,
+    }
+    _add(cloud, world.home, home_roles(world.prefix), values, list(peers.values()))
+    for uid, arn in peers.items():
+        its = {**values, "PEER_ACCOUNT": uid, "EXTERNAL_ID": accounts[uid]["external_id"]}
+        _add(cloud, uid, peer_roles(arn.partition(":role/")[2]), its)
+
+
+def _add(
+    cloud: LocalCloud, account: str, roles: Iterable[RoleFiles], values: dict[str, str], peers: Sequence[str] = ()
+) -> None:
+    for files in roles:
+        policies = {name: json.dumps(render(file, values, peers)) for name, file in files.policies.items()}
+        trust = json.dumps(render(files.trust, values))
+        cloud.identity.add_role(Role(account, files.name, trust), policies)
+
+
+def queues_and_log(cloud: LocalCloud, world: World) -> None:
+    """Create what the home account's functions need: its queues, and the audit log with its index."""
+    for name in (world.queue, world.dead_letter_queue, *world.queues):
+        cloud.mns.create_queue(world.home, name)
+    index = json.loads(_AUDIT_INDEX.read_text(encoding="utf-8"))
+    cloud.sls.create_project(world.home, world.audit_project)
+    cloud.sls.create_logstore(world.home, world.audit_project, world.audit_logstore)
+    cloud.sls.create_index(world.home, world.audit_project, world.audit_logstore, index)
+
+
 def describe(cloud: LocalCloud) -> dict[str, Any]:
     """The first line of `link-peer local --json`: the endpoint and the names of what the cloud holds."""
     world, identity = cloud.world, cloud.identity
@@ -124,8 +159,8 @@ class _Loader:
             if "roles" in text:
                 self._listed_roles()
             else:
-                self._shipped_roles(world, yaml.safe_load(policy.read_text(encoding="utf-8"))["accounts"])
-            self._queues_and_log(world)
+                shipped_roles(cloud, world, yaml.safe_load(policy.read_text(encoding="utf-8"))["accounts"], "link")
+            queues_and_log(cloud, world)
         for vpc in text["vpcs"]:
             made = self.vpcs[vpc["name"]] = cloud.ecs.create_vpc(
                 vpc["owner"], vpc["cidr"], shared_with=tuple(vpc.get("shared_with", ())), name=vpc["name"]
@@ -168,36 +203,6 @@ class _Loader:
             trust = trust_text(given.pop("trusted", None) or [], given.pop("external_id", None))
             role = self.cloud.identity.add_role(Role(**given, trust=trust))
             self.cloud.identity.allow_only(role.arn, ["*"] if actions is None else actions)
-
-    def _shipped_roles(self, world: World, accounts: dict[str, Any]) -> None:
-        """Create the roles of deploy/: at home, and in each account for which the policy file names one."""
-        peers = {uid: of["role"] for uid, of in accounts.items() if "role" in of}
-        values = {
-            "LINK_PEER_REGION": self.cloud.region,
-            "LINK_PEER_PREFIX": PREFIX,
-            "LINK_PEER_TAG_PREFIX": "link",
-            "HOME_ACCOUNT": world.home,
-            "DEPLOYMENT": world.deployment,
-        }
-        self._add(world.home, home_roles(PREFIX), values, list(peers.values()))
-        for uid, arn in peers.items():
-            its = {**values, "PEER_ACCOUNT": uid, "EXTERNAL_ID": accounts[uid]["external_id"]}
-            self._add(uid, peer_roles(arn.partition(":role/")[2]), its)
-
-    def _add(self, account: str, roles: Iterable[RoleFiles], values: dict[str, str], peers: Sequence[str] = ()) -> None:
-        for files in roles:
-            policies = {name: json.dumps(render(file, values, peers)) for name, file in files.policies.items()}
-            trust = json.dumps(render(files.trust, values))
-            self.cloud.identity.add_role(Role(account, files.name, trust), policies)
-
-    def _queues_and_log(self, world: World) -> None:
-        """Create what the home account's functions need: its queues, and the audit log with its index."""
-        for name in (world.queue, world.dead_letter_queue, *world.queues):
-            self.cloud.mns.create_queue(world.home, name)
-        index = json.loads(_AUDIT_INDEX.read_text(encoding="utf-8"))
-        self.cloud.sls.create_project(world.home, world.audit_project)
-        self.cloud.sls.create_logstore(world.home, world.audit_project, world.audit_logstore)
-        self.cloud.sls.create_index(world.home, world.audit_project, world.audit_logstore, index)
 
     def _group(self, group: dict[str, Any]) -> None:
         account = group["account"]

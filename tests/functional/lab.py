@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
 
 import auto_link
 import cross_account
+import msgspec
 import pytest
 import sweep
 import yaml
@@ -20,10 +22,11 @@ from link_peer.domain.model import ALL, Party, RuleKey
 from link_peer.domain.tags import iso_millis, parse_party, parse_port
 from link_peer.runtime import compose
 from link_peer.runtime.memory import Memory
+from link_peer_local import world as worlds
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Fault
 from link_peer_local.core.http import Request, Response
-from link_peer_local.core.identity import Caller
+from link_peer_local.core.identity import Caller, Key
 from link_peer_local.ecs.state import Group, Instance, block
 
 HOME = "1000000000000001"
@@ -52,6 +55,8 @@ class Lab:
         self.cloud = cloud
         self._monkeypatch = monkeypatch
         self.forget()
+        self.prefix = "link"
+        self._written = POLICY
         self.policy_path = folder / "policy.yaml"
         self.policy()
         keys = cloud.identity.accounts[HOME]
@@ -67,19 +72,54 @@ class Lab:
         }.items():
             monkeypatch.setenv(name, value)
         self._person = keys.access_key_id
-        role = cloud.identity.roles[f"acs:ram::{HOME}:role/{cloud.world.function_role.lower()}"]
-        self._function_keys = cloud.identity.issue(role, "functions", cloud.clock.now() + 10 * 366 * 86_400)
+        self._function_keys = self._issue()
         monkeypatch.setattr(compose, "clock_for_functions", lambda: cloud.clock)
         CACHE.sessions.clear()
         self.a, self.b, self.shared = (vpc["id"] for vpc in cloud.world.vpcs)
         self.context = SimpleNamespace(request_id="r-1", function=SimpleNamespace(name="f", timeout=120))
         self._events = 0
 
+    def _issue(self) -> Key:
+        role = self.cloud.identity.roles[f"acs:ram::{HOME}:role/{self.cloud.world.function_role.lower()}"]
+        return self.cloud.identity.issue(role, "functions", self.cloud.clock.now() + 10 * 366 * 86_400)
+
+    @contextmanager
+    def deployment(self, name: str) -> Iterator[None]:
+        """What is done inside is done as another deployment in the same accounts, with names, tags, roles, queues, a log and
+        a policy of its own. Of the keys of tags, `link` stands for its own prefix, `name`."""
+        before = dict(vars(self))
+        role = f"acs:ram::{PEER}:role/{name}"
+        accounts = {**POLICY["accounts"], PEER: {**POLICY["accounts"][PEER], "role": role}}
+        own = {"queue": f"{name}-requests", "dead_letter_queue": f"{name}-dead-letters", "queues": []}
+        names = {"audit_project": f"{name}-{HOME}", "function_role": f"{name}-fc", "deployment": name}
+        shared, made = self.cloud.world, msgspec.structs.replace(self.cloud.world, **own, **names)
+        self.cloud.world, self.prefix = made, name
+        self.policy_path = self.policy_path.with_name(f"{name}.yaml")
+        self._written = {**POLICY, "deployment": name, "accounts": accounts}
+        if not self.policy_path.exists():
+            self.policy()
+            worlds.shipped_roles(self.cloud, made, accounts, name)
+            worlds.queues_and_log(self.cloud, made)
+        self._function_keys = self._issue()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(compose, "_memory", Memory())
+            for key, value in {
+                "LINK_PEER_POLICY": str(self.policy_path),
+                "LINK_PEER_PREFIX": name,
+                "LINK_PEER_TAG_PREFIX": name,
+                "LINK_PEER_AUDIT_PROJECT": made.audit_project,
+                "LINK_PEER_QUEUE": made.queue,
+            }.items():
+                patch.setenv(key, value)
+            yield
+        self.cloud.world = shared
+        vars(self).update(before, _events=self._events)
+
     # the world
 
     def policy(self, **changes: Any) -> None:
         """Writes the policy file, with these top-level keys replaced."""
-        self.policy_path.write_text(yaml.safe_dump({**POLICY, **changes}, sort_keys=False), encoding="utf-8")
+        self.policy_path.write_text(yaml.safe_dump({**self._written, **changes}, sort_keys=False), encoding="utf-8")
 
     def policy_account(self, account: str, **changes: Any) -> None:
         """The policy file with more said of one account."""
@@ -91,14 +131,19 @@ class Lab:
         """Creates a group in the shared VPC, with these `link-accept` entries."""
         tags = {"link-accept": " ".join(accepts)} if accepts else {}
         tags |= fields.pop("tags", {})
-        return self.cloud.ecs.create_group(account, vpc or self.shared, tags=tags, **fields)
+        return self.cloud.ecs.create_group(account, vpc or self.shared, tags=self._own(tags), **fields)
 
     def pair(self) -> tuple[Group, Group]:
         """Creates a group in each account, in the shared VPC; each accepts all traffic from the other account."""
         return self.group(f"*@{PEER}"), self.group(f"*@{HOME}", account=PEER)
 
     def instance(self, *groups: Group, tags: dict[str, str] | None = None, **fields: Any) -> Instance:
-        return self.cloud.ecs.create_instance(groups[0].account, [g.id for g in groups], tags=tags or {}, **fields)
+        given = self._own(tags or {})
+        return self.cloud.ecs.create_instance(groups[0].account, [g.id for g in groups], tags=given, **fields)
+
+    def _own(self, tags: Mapping[str, str]) -> dict[str, str]:
+        """Tags with this deployment's keys in place of the default ones."""
+        return {key.replace("link-", f"{self.prefix}-", 1): value for key, value in tags.items()}
 
     def linked(self, account: str = HOME, ports: str = ":tcp/1") -> tuple[Instance, Group, Group]:
         """Creates an instance, its group and the group it is linked to by tag, all in one account."""
@@ -123,7 +168,7 @@ class Lab:
         kind = "securitygroup" if isinstance(thing, Group) else "instance"
         for name, value in tags.items():
             base = {"ResourceType": kind, "ResourceId.1": thing.id}
-            key = name.replace("_", "-")
+            (key,) = self._own({name.replace("_", "-"): ""})
             if value is None:
                 self.call(thing.account, "UntagResources", {**base, "TagKey.1": key})
             else:

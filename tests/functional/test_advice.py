@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from link_peer.domain.advice import parts
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, REGION, Lab
-from tests.functional.neighbours.test_queue import OWN
 
+OTHERS = re.compile(r"\blink-(accept|until|lock|managed)\b|\blink-peer[.=]")
+"""A tag key of the default prefix."""
 STRANGER = "1000000000000009"
 Again = Callable[[], object]
 """Delivers what was denied once more; for a request that the command posts, what the queues hold."""
@@ -56,7 +58,8 @@ def posted(lab: Lab) -> Again:
     """Delivers what was posted, each message through its queue."""
 
     def deliver() -> None:
-        for queue in [lab.cloud.world.queue, *([OWN] if OWN in lab.policy_path.read_text("utf-8") else [])]:
+        own = own_name(lab)
+        for queue in [lab.cloud.world.queue, *([own] if own in lab.policy_path.read_text("utf-8") else [])]:
             if messages := lab.queued(queue):
                 lab.cross_account(*messages, queue=queue)
 
@@ -153,13 +156,17 @@ def link_through_the_shared_queue(lab: Lab) -> Again:
 
 def link_through_the_queue_of_another(lab: Lab) -> Again:
     own_queue(lab)
-    lab.cross_account(lab.request(lab.group(), lab.group("*"), "tcp/1"), queue=OWN)
+    lab.cross_account(lab.request(lab.group(), lab.group("*"), "tcp/1"), queue=own_name(lab))
     return posted(lab)
 
 
 def own_queue(lab: Lab) -> None:
-    lab.policy_account(PEER, queue=OWN)
-    lab.cloud.mns.create_queue(HOME, OWN)
+    lab.policy_account(PEER, queue=own_name(lab))
+    lab.cloud.mns.create_queue(HOME, own_name(lab))
+
+
+def own_name(lab: Lab) -> str:
+    return f"{lab.cloud.world.queue}-b"
 
 
 CASES: tuple[tuple[str, Callable[[Lab], Again]], ...] = (
@@ -181,11 +188,19 @@ CASES: tuple[tuple[str, Callable[[Lab], Again]], ...] = (
 """Situations that a command resolves, with the reason of their denial."""
 
 
+@pytest.mark.parametrize("prefix", ["link", "acme"])
 @pytest.mark.parametrize(("reason", "deny"), CASES, ids=[deny.__name__ for _, deny in CASES])
 def test_following_the_advice_resolves_the_denial(
-    lab: Lab, owners: Owners, reason: str, deny: Callable[[Lab], Again]
+    lab: Lab, owners: Owners, reason: str, deny: Callable[[Lab], Again], prefix: str
 ) -> None:
-    """The command is pasted as the record has it; then the link is applied."""
+    """The command is pasted as the record has it; then the link is applied. No record names a tag of another prefix."""
+    with lab.deployment(prefix) if prefix == "acme" else nullcontext():
+        _resolve(lab, owners, reason, deny)
+        texts = [text for record in lab.records("intent", "attempt", "outcome") for text in record.values()]
+    assert prefix == "link" or not [text for text in texts if OTHERS.search(text)]
+
+
+def _resolve(lab: Lab, owners: Owners, reason: str, deny: Callable[[Lab], Again]) -> None:
     again = deny(lab)
     record = lab.outcome()
     assert (record["outcome"] in ("denied", "removed"), record["reason"]) == (True, reason)

@@ -20,9 +20,7 @@ from link_peer.domain.model import Party
 
 
 FORM_ADVICE = "see docs/requests.md for the schema, or let the command write the message: link-peer request --help"
-_UNTIL_TAG_OFF = (
-    "aliyun ecs UntagResources --RegionId {region} --ResourceType instance --ResourceId.1 {id} --TagKey.1 {key}"
-)
+_TAG_OFF = "aliyun ecs UntagResources --RegionId {region} --ResourceType {kind} --ResourceId.1 {id} --TagKey.1 {key}"
 _OTHER_PRODUCT = re.compile(r"(rm|r|lb)-[0-9a-z]{1,60}(?![^:@])")
 _ALLOW_LISTS = {
     "rm": "aliyun rds ModifySecurityIps --DBInstanceId {id} --DBInstanceIPArrayName link_peer --ModifyMode Append --SecurityIps {address}",
@@ -48,7 +46,7 @@ def bad_until(problem: object, instance: Party, key: str) -> Denial:
     return Denial(
         ReasonCode.BAD_TAG,
         str(problem),
-        f"write {key} as 2027-01-01T00:00:00Z, or remove the tag: {_until_tag_off(instance, key)}",
+        f"write {key} as 2027-01-01T00:00:00Z, or remove the tag: {_tag_off(instance, key)}",
     )
 
 
@@ -57,13 +55,14 @@ def tag_expired(instance: Party, key: str) -> Denial:
     return Denial(
         ReasonCode.EXPIRED,
         f"{key} is past",
-        f"set {key} to a later instant, or remove the tag: {_until_tag_off(instance, key)}",
+        f"set {key} to a later instant, or remove the tag: {_tag_off(instance, key)}",
     )
 
 
-def _until_tag_off(instance: Party, key: str) -> str:
+def _tag_off(party: Party, key: str) -> str:
     # The id is filled in here: when the claim of the tag is removed, nobody knows any more whose tag it was.
-    return _UNTIL_TAG_OFF.replace("{id}", instance.id).replace("{key}", key)
+    kind = "securitygroup" if party.is_group else "instance"
+    return _TAG_OFF.replace("{kind}", kind).replace("{id}", party.id).replace("{key}", key)
 
 
 def bad_event(problem: object) -> Denial:
@@ -288,11 +287,12 @@ def same_party() -> Denial:
 
 
 def locked(group: Party, key: str, value: str, *, own: bool) -> Denial:
-    """A group that the tag `key` with this value locks. `reopen` takes off locks of others only if it is forced to: those
-    that `close` did not set, and those that lock the group for every deployment where the key is not this one's `own`."""
-    force = "" if own and value.startswith(CLOSED_BY) else " --force"
+    """A group that the tag `key` with this value locks. `reopen` takes off the deployment's `own` locks only, and those that
+    `close` did not set only if it is forced to."""
+    command = f"link-peer reopen {group}" + ("" if value.startswith(CLOSED_BY) else " --force")
     advice = f"ask the person who locked it, then remove the tag {key} from {group}"
-    return Denial(ReasonCode.LOCKED, f"{group} carries the tag {key}", f"{advice}: link-peer reopen {group}{force}")
+    detail = f"{group} carries the tag {key}"
+    return Denial(ReasonCode.LOCKED, detail, f"{advice}: {command if own else _tag_off(group, key)}")
 
 
 def isolated_group(group: Party, *, advanced: bool) -> Denial:
