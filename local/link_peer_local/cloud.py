@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
+
+from link_peer_deploy.regions import REGIONS
 
 from link_peer_local import coverage
 from link_peer_local.actiontrail.backend import ActionTrail
@@ -14,7 +17,7 @@ from link_peer_local.admin import wire as admin_wire
 from link_peer_local.admin.backend import AdminBackend
 from link_peer_local.cms import wire as cms_wire
 from link_peer_local.cms.backend import CmsBackend
-from link_peer_local.core import real_api, rpc, signatures
+from link_peer_local.core import places, real_api, rpc, signatures
 from link_peer_local.core.activation import not_activated
 from link_peer_local.core.clock import Clock, SystemClock
 from link_peer_local.core.errors import ApiError, unknown_action
@@ -45,6 +48,7 @@ from link_peer_local.ram.backend import RamBackend
 from link_peer_local.sls import SlsBackend
 from link_peer_local.sls import permissions as sls_permissions
 from link_peer_local.sls import wire as sls_wire
+from link_peer_local.sls.documents import Documents
 from link_peer_local.sts import wire as sts_wire
 from link_peer_local.sts.backend import StsBackend
 from link_peer_local.tag.backend import TagBackend
@@ -76,29 +80,54 @@ class Permissions(Protocol):
         """The refusal of what RAM does not allow."""
 
 
+class Shared:
+    """What all regions of one cloud have in common: accounts and their rights, clock, faults, knobs."""
+
+    def __init__(self, clock: Clock | None, region: str, knobs: Knobs | None) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self.knobs = knobs or Knobs()
+        self.identity = Identity()
+        self.faults = Faults(self.clock, coverage.OFFERED)
+        self.admin = AdminBackend(self.clock, self.faults, self.identity, region, self.knobs)
+        self.sts = StsBackend(self.clock, self.identity)
+        self.ram = RamBackend(self.clock, self.identity)
+        self.cms = CmsBackend()
+        self.inactive: set[str] = set()  # services that the accounts have not activated
+        self.account_names: dict[str, str] = {}
+        self.alert_centres: dict[tuple[str, str], Documents] = {}
+        self.regions: dict[str, LocalCloud] = {}
+        self.lock = threading.Lock()
+
+
 class LocalCloud:
-    """One region of Alibaba Cloud in memory. It has no accounts until `link_peer_local.world.load` fills it.
+    """Alibaba Cloud in memory, entered at one region. It has no accounts until `link_peer_local.world.load` fills it.
+
+    Every region that exists can be asked for: by RegionId, by host name, or at the entrance that `region_at` gives. What
+    names no region is for the region of the entrance.
 
     `handle` may be called from many threads. It may block (long polling, functions), and raises ConnectionDropped,
     NoAnswer or Killed when an injected fault says so.
     """
 
-    def __init__(self, clock: Clock | None = None, region: str = "cn-qingdao", knobs: Knobs | None = None) -> None:
-        self.clock: Clock = clock or SystemClock()
-        self.knobs = knobs or Knobs()
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        region: str = "cn-qingdao",
+        knobs: Knobs | None = None,
+        shared: Shared | None = None,
+    ) -> None:
         self.region = region
         self.endpoint = ""  # set while a server listens
         self.world: World  # set by link_peer_local.world.load
-        self.identity = Identity()
-        self.faults = Faults(self.clock, coverage.OFFERED)
-        self.admin = AdminBackend(self.clock, self.faults, self.identity, region, self.knobs)
+        self._shared = shared = shared or Shared(clock, region, knobs)
+        shared.regions[region] = self
+        self.clock, self.knobs, self.identity, self.faults = shared.clock, shared.knobs, shared.identity, shared.faults
+        self.admin, self.sts, self.ram, self.cms = shared.admin, shared.sts, shared.ram, shared.cms
+        self.inactive = shared.inactive
         self.ecs = EcsBackend(self.clock, region, self.knobs)
-        self.sts = StsBackend(self.clock, self.identity)
-        self.ram = RamBackend(self.clock, self.identity)
-        self.sls = SlsBackend(self.clock, region)
+        self.ecs.account_names = shared.account_names
+        self.sls = SlsBackend(self.clock, region, shared.alert_centres)
         self.mns = MnsBackend(self.clock, region)
-        self.cms = CmsBackend()
-        self.inactive: set[str] = set()  # services that the accounts have not activated
         self.events = EventBridge(self.clock, region, self.identity)
         packages = WorkerRuntime(extra=lambda: {"LINK_PEER_CLOUD": self.endpoint} if self.endpoint else {})
         runtime = InProcessRuntime(self.clock, packages=packages)
@@ -110,6 +139,18 @@ class LocalCloud:
         self.trail = ActionTrail(self.clock, region, partial(self._permitted, "actiontrail"))
         self.ecs.on_event = self._publish
 
+    @property
+    def regions(self) -> dict[str, LocalCloud]:
+        """The entrances that exist so far, by region; the one that a world was loaded at is the first."""
+        return dict(self._shared.regions)
+
+    def region_at(self, region: str) -> LocalCloud:
+        """The entrance of a region. A region that nobody has asked for yet is empty. ValueError for one that does not exist."""
+        if region not in REGIONS:
+            raise ValueError(f"{region} is not a region of Alibaba Cloud")
+        with self._shared.lock:
+            return self._shared.regions.get(region) or LocalCloud(region=region, shared=self._shared)
+
     def _permitted(self, service: str, caller: Caller, action: str) -> bool:
         return self.identity.permitted(caller, Access(f"{service}:{action}"))
 
@@ -118,15 +159,20 @@ class LocalCloud:
         self.events.publish(account, event)
 
     def handle(self, request: Request) -> Response:
-        """Answer one request: find the service, verify the signature, apply faults, call the backend."""
+        """Answer one request: find region and service, verify the signature, apply faults, call the backend."""
         if request.path.startswith(admin_wire.PREFIX):
             return admin_wire.handle(self.admin, request)
         if rpc.is_rpc(request):
-            return self._rpc(request)
-        return self._rest(request, *self._service(request))
+            call = rpc.parse(request)
+            return self._in(places.of_call(call.service, call.sent.get("RegionId", ""), request.host))._rpc(
+                request, call
+            )
+        return self._in(places.of_request(request))._rest(request)
 
-    def _rpc(self, request: Request) -> Response:
-        call = rpc.parse(request)
+    def _in(self, region: str) -> LocalCloud:
+        return self if region in ("", self.region) else self.region_at(region)
+
+    def _rpc(self, request: Request, call: rpc.Call) -> Response:
         error = partial(rpc.error, call)
         try:
             rpc.check(call)
@@ -149,6 +195,9 @@ class LocalCloud:
     def _call(self, run: Callable[[Caller, rpc.Call], Response], caller: Caller, call: rpc.Call) -> Response:
         """Run an RPC call that RAM allows. ECS, STS and RAM ask RAM themselves: their refusals depend on the call."""
         self._require_active(call.service)
+        if call.service == "ecs" and places.elsewhere(call.host, call.sent.get("RegionId", "")):
+            message = "The specified endpoint cant operate this region, please use API DescribeRegions to get the appropriate endpoint, or upgrade your SDK to latest version."
+            raise ApiError("InvalidOperation.NotSupportedEndpoint", 404, message)
         if call.service == "eventbridge":
             asked = eventbridge_permissions.called(call.action, call.params, self.region, caller.account)
             if not self.identity.permitted(caller, asked):
@@ -157,9 +206,8 @@ class LocalCloud:
             raise ApiError("NoPermission", 403, "You are not authorized to do this action.")
         return _offered(run, caller, call)
 
-    def _rest(
-        self, request: Request, service: str, wire: RestWire, permissions: Permissions, backend: object
-    ) -> Response:
+    def _rest(self, request: Request) -> Response:
+        service, wire, permissions, backend = self._service(request)
         try:
             caller = signatures.verify(service, request, {}, self.identity, self.clock.now())
         except ApiError as refusal:

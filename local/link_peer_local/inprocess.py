@@ -36,8 +36,8 @@ def install(mocker: MockerFixture, cloud: LocalCloud) -> None:
     def send(adapter: HTTPAdapter, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         return _send(cloud, adapter, request, options.get("timeout"))
 
-    def send_request(_http: mns_http.MNSHttp, request: mns_http.RequestInternal) -> mns_http.ResponseInternal:
-        return _send_mns(cloud, request)
+    def send_request(http: mns_http.MNSHttp, request: mns_http.RequestInternal) -> mns_http.ResponseInternal:
+        return _send_mns(cloud, http.host, request)
 
     mocker.patch.object(HTTPAdapter, "send", send)
     mocker.patch.object(mns_http.MNSHttp, "send_request", send_request)
@@ -71,11 +71,12 @@ def _send(
     )
 
 
-def _send_mns(cloud: LocalCloud, sent: mns_http.RequestInternal) -> mns_http.ResponseInternal:
+def _send_mns(cloud: LocalCloud, host: str, sent: mns_http.RequestInternal) -> mns_http.ResponseInternal:
     path, _, query = sent.uri.partition("?")
+    headers = {"host": host, **_lower(sent.header)}
     body = sent.data.encode() if isinstance(sent.data, str) else sent.data
     try:
-        answer: Response = cloud.handle(Request(sent.method, path, query, _lower(sent.header), body))
+        answer: Response = cloud.handle(Request(sent.method, path, query, headers, body))
     except ConnectionDropped:
         raise MNSClientNetworkException("NetWorkException", str(_RESET), sent.get_req_id()) from None
     except NoAnswer:

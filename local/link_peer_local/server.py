@@ -7,6 +7,7 @@ import logging
 import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from socket import SO_LINGER, SOL_SOCKET
 
 from aiohttp import web
@@ -29,7 +30,10 @@ _log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_inf
 
 
 class Server:
-    """A running server at `endpoint`, e.g. `http://127.0.0.1:41234`. `close()` or the end of a `with` block stops it."""
+    """A running server at `endpoint`, e.g. `http://127.0.0.1:41234`. `close()` or the end of a `with` block stops it.
+
+    Each further region of the cloud has a port of its own: `cloud.region_at(region).endpoint`.
+    """
 
     def __init__(self, cloud: LocalCloud, port: int) -> None:
         self.cloud = cloud
@@ -70,9 +74,25 @@ class Server:
             self._loop.close()
 
     async def _serve(self) -> None:
+        others = [cloud for cloud in self.cloud.regions.values() if cloud is not self.cloud]
+        runners: list[web.ServerRunner] = []
+        try:
+            self.endpoint = await self._open(self.cloud, self._port, runners)
+            for cloud in others:
+                await self._open(cloud, 0, runners)
+            self._started.set()
+            await self._stop.wait()
+        finally:
+            for cloud in (self.cloud, *others):
+                cloud.endpoint = ""
+            for runner in runners:
+                await runner.cleanup()
+
+    async def _open(self, cloud: LocalCloud, port: int, runners: list[web.ServerRunner]) -> str:
+        """Listen for one region, and add what listens to `runners`."""
         # Keep bodies as sent (auto_decompress); cancel the handler when its client disconnects (handler_cancellation).
         server = web.Server(
-            self._answer,
+            partial(self._answer, cloud),
             max_line_size=MAX_LINE,
             max_field_size=MAX_LINE,
             auto_decompress=False,
@@ -81,18 +101,14 @@ class Server:
             logger=_log,
         )
         runner = web.ServerRunner(server, shutdown_timeout=0.1)
+        runners.append(runner)
         await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", self._port, reuse_address=True).start()
-            host, port = runner.addresses[0][:2]
-            self.endpoint = self.cloud.endpoint = f"http://{host}:{port}"
-            self._started.set()
-            await self._stop.wait()
-        finally:
-            self.cloud.endpoint = ""
-            await runner.cleanup()
+        await web.TCPSite(runner, "127.0.0.1", port, reuse_address=True).start()
+        host, port = runner.addresses[0][:2]
+        cloud.endpoint = f"http://{host}:{port}"
+        return cloud.endpoint
 
-    async def _answer(self, arrived: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, cloud: LocalCloud, arrived: web.BaseRequest) -> web.StreamResponse:
         try:
             body = await asyncio.wait_for(_body(arrived), BODY_SECONDS)
         except asyncio.TimeoutError:
@@ -105,7 +121,7 @@ class Server:
             return web.Response(status=413, text="the body is too large")
         request = _request(arrived, body)
         try:
-            answer = await self._loop.run_in_executor(self._workers, self.cloud.handle, request)
+            answer = await self._loop.run_in_executor(self._workers, cloud.handle, request)
         except (ConnectionDropped, Killed):
             _reset(arrived)
             raise asyncio.CancelledError from None

@@ -4,7 +4,8 @@ Queues, log, service and roles have the names that a deployment with the prefix 
 The roles are those of deploy/, unless the file lists `roles` of its own:
 `{account, name, trusted, external_id, allowed_actions}`, where `trusted` are ARNs and service names, and no
 `allowed_actions` means all. The home account has EventBridge's service-linked roles. With `bare: true`, there are no
-roles, queues or logs at all: what `link-peer setup` starts from. `inactive` lists services that the accounts have not activated.
+roles, queues or logs at all: what `link-peer setup` starts from. `inactive` lists services that the accounts have not activated. `regions` lists those with a deployment, the cloud's own
+among them: each has the queues and the log, and VPCs whose `region` it is.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ def describe(cloud: LocalCloud) -> dict[str, Any]:
     return {
         "endpoint": cloud.endpoint,
         "region": cloud.region,
+        "regions": {region: place.endpoint for region, place in cloud.regions.items() if place.endpoint},
         "accounts": [
             {
                 "id": account.uid,
@@ -132,6 +134,8 @@ class _Loader:
         self.cloud = cloud
         self.text = text
         self.vpcs: dict[str, Any] = {}
+        self.regions: dict[str, LocalCloud] = {}
+        self.places: dict[str, LocalCloud] = {}  # the region of each VPC, by name, and group, by id
 
     def load(self) -> World:
         text, cloud = self.text, self.cloud
@@ -152,6 +156,7 @@ class _Loader:
             bare=bool(text.get("bare")),
             queues=list(text.get("queues", ())),
         )
+        self._open_regions(world)
         cloud.knobs.change(text.get("knobs") or {})
         cloud.inactive.update(self._inactive())
         if not world.bare:
@@ -160,15 +165,10 @@ class _Loader:
                 self._listed_roles()
             else:
                 shipped_roles(cloud, world, yaml.safe_load(policy.read_text(encoding="utf-8"))["accounts"], "link")
-            queues_and_log(cloud, world)
+            for place in self.regions.values():
+                queues_and_log(place, world)
         for vpc in text["vpcs"]:
-            made = self.vpcs[vpc["name"]] = cloud.ecs.create_vpc(
-                vpc["owner"], vpc["cidr"], shared_with=tuple(vpc.get("shared_with", ())), name=vpc["name"]
-            )
-            shared_with = list(vpc.get("shared_with", ()))
-            world.vpcs.append(
-                {"id": made.id, "vswitch_id": made.vswitch_id, "owner": vpc["owner"], "shared_with": shared_with}
-            )
+            self._vpc(vpc)
         for group in text.get("groups", ()):
             self._group(group)
         for instance in text.get("instances", ()):
@@ -182,6 +182,27 @@ class _Loader:
             entered = {"role": f"acs:ram::{uid}:role/{PREFIX}", "external_id": EXTERNAL_ID}
             accounts[uid] = {"name": name, **({} if uid == self.text["home"] else entered)}
         return {"deployment": self.text["deployment"], "accounts": accounts}
+
+    def _open_regions(self, world: World) -> None:
+        """Open the entrances of the regions; each gets the world, with VPCs of its own."""
+        names = self.text.get("regions") or [self.cloud.region]
+        if self.cloud.region not in names:
+            raise ValueError(f"regions: the cloud is entered at {self.cloud.region}, which must be among them")
+        for name in names:
+            place = self.regions[name] = self.cloud.region_at(name)
+            place.world = world if place is self.cloud else replace(world, vpcs=[])
+
+    def _vpc(self, vpc: dict[str, Any]) -> None:
+        region = vpc.get("region", self.cloud.region)
+        if region not in self.regions:
+            raise ValueError(f"VPC {vpc['name']}: {region} is not in the list `regions`")
+        place = self.places[vpc["name"]] = self.regions[region]
+        shared_with = list(vpc.get("shared_with", ()))
+        made = self.vpcs[vpc["name"]] = place.ecs.create_vpc(
+            vpc["owner"], vpc["cidr"], shared_with=tuple(shared_with), name=vpc["name"]
+        )
+        shown = {"id": made.id, "vswitch_id": made.vswitch_id, "owner": vpc["owner"], "shared_with": shared_with}
+        place.world.vpcs.append(shown)
 
     def _inactive(self) -> set[str]:
         """The services of the file's `inactive`."""
@@ -205,8 +226,8 @@ class _Loader:
             self.cloud.identity.allow_only(role.arn, ["*"] if actions is None else actions)
 
     def _group(self, group: dict[str, Any]) -> None:
-        account = group["account"]
-        made = self.cloud.ecs.create_group(
+        account, place = group["account"], self.places[group["vpc"]]
+        made = place.ecs.create_group(
             account,
             self.vpcs[group["vpc"]].id,
             name=group["name"],
@@ -216,12 +237,13 @@ class _Loader:
             tags=group.get("tags", {}),
             group_id=group.get("id"),
         )
+        self.places[made.id] = place
         for permission in group.get("rules", ()):
             given = dict(permission)
             rule_id = given.pop("SecurityGroupRuleId", None)
-            params = {"RegionId": self.cloud.region, "SecurityGroupId": made.id}
+            params = {"RegionId": place.region, "SecurityGroupId": made.id}
             params.update({f"Permissions.1.{name}": str(value) for name, value in given.items()})
-            self.cloud.ecs.call(Caller(account, f"acs:ram::{account}:root"), "AuthorizeSecurityGroup", params)
+            place.ecs.call(Caller(account, f"acs:ram::{account}:root"), "AuthorizeSecurityGroup", params)
             if rule_id:
                 self._name_last_rule(made, rule_id)
 
@@ -231,7 +253,7 @@ class _Loader:
         group.rules.change(now, lambda _rules: (*others, replace(last, id=rule_id)))
 
     def _instance(self, instance: dict[str, Any]) -> None:
-        self.cloud.ecs.create_instance(
+        self.places[instance["groups"][0]].ecs.create_instance(
             instance["account"],
             instance["groups"],
             tags=instance.get("tags", {}),

@@ -26,12 +26,15 @@ def running(world: str = "", port: int = 0, *, connected: bool = True) -> Iterat
     cloud = LocalCloud()
     worlds.load(cloud, world or worlds.DEFAULT)
     with serve(cloud, port):
-        triggers = cloud.triggers if cloud.world.bare else deploy(cloud, connected=connected)
-        triggers.start()
+        served = [place for place in cloud.regions.values() if place.endpoint]
+        deployed = [place.triggers if cloud.world.bare else deploy(place, connected=connected) for place in served]
+        for triggers in deployed:
+            triggers.start()
         try:
             yield cloud
         finally:
-            triggers.close()
+            for triggers in deployed:
+                triggers.close()
 
 
 def environment(described: dict[str, Any]) -> dict[str, str]:

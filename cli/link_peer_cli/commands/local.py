@@ -57,6 +57,9 @@ def local(
 def _print_description(described: dict[str, Any], *, connected: bool) -> None:
     out = console()
     out.print(f"[bold]Alibaba Cloud on loopback:[/bold] {described['endpoint']} ({described['region']})")
+    for region, endpoint in described["regions"].items():
+        if endpoint != described["endpoint"]:
+            out.print(f"  its entrance at {region}: {endpoint}")
     accounts = described["accounts"]
     rows = [(a["id"], a["name"], a["access_key_id"], a["access_key_secret"]) for a in accounts]
     draw_table(out, "accounts", ["uid", "name", "key id", "key secret"], rows)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from link_peer_deploy.regions import REGIONS
+
 from link_peer_local.ecs import assistant, authorize, groups, instances, interface_changes, interfaces, older_tags, tags
 from link_peer_local.ecs.call import Call
 from link_peer_local.ecs.describe_instances import describe_instance_status, describe_instances
@@ -14,7 +16,7 @@ READS: dict[str, Callable[[Call], dict[str, Any]]] = {
     "DescribeInstances": describe_instances,
     "DescribeInvocationResults": assistant.describe_invocation_results,
     "DescribeNetworkInterfaces": interfaces.describe_network_interfaces,
-    "DescribeRegions": lambda call: {"Regions": {"Region": [_region(call.store.region)]}},
+    "DescribeRegions": lambda _call: {"Regions": {"Region": [_region(name) for name in sorted(REGIONS)]}},
     "DescribeSecurityGroupAttribute": groups.describe_security_group_attribute,
     "DescribeSecurityGroupReferences": groups.describe_security_group_references,
     "DescribeSecurityGroups": groups.describe_security_groups,

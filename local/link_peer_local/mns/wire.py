@@ -93,7 +93,7 @@ class _Call:
         if place and place[1] != self.account:
             message = "The OwnerId that your Access Key Id associated to is forbidden for this operation."
             raise ApiError("AccessDenied", 403, message)
-        if place and place[2] != self.backend.region:  # other regions do not exist here
+        if place and place[2] != self.backend.region:  # nor does such a region exist
             raise ApiError("QueueNotExist", 404, "The queue name you provided is not exist.")
         self._check_digest()
         method: Callable[[], Response] | None = getattr(self, f"_{action(self.request)}", None)

@@ -33,19 +33,20 @@ _HISTOGRAM_BARS = 60
 
 
 class SlsBackend:
-    """All projects of one region. Names are global; another account's project does not exist for the caller.
+    """All projects of one region, by names that no two accounts share; another's project does not exist for the caller.
 
+    `records` are those of the accounts' alert centres, which all regions have in common.
     `visible_after`: seconds until a written log can be found (the real service promises 3). `project_visible_after`: seconds
     until anything but CreateProject sees a new project.
     """
 
-    def __init__(self, clock: Clock, region: str) -> None:
+    def __init__(self, clock: Clock, region: str, records: dict[tuple[str, str], Documents] | None = None) -> None:
         self._clock = clock
         self.region = region
         self.visible_after = 0.0
         self.project_visible_after = 0.0
         self._projects: dict[str, Project] = {}
-        self._records: dict[tuple[str, str], Documents] = {}
+        self._records = {} if records is None else records
         self._arrivals = itertools.count()
         self._lock = threading.RLock()
 

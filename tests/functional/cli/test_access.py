@@ -207,7 +207,7 @@ def test_a_profile_that_does_not_exist_is_named(lab: Lab, cli: Cli, home: Path) 
 def test_the_region_is_given_before_or_after_the_command(lab: Lab, cli: Cli) -> None:
     """It beats LINK_PEER_REGION. A command with its own `--region` or `--profile` keeps that."""
     lab.linked()
-    for args in (["--region", "cn-beijing", "links"], ["links", "--region", "cn-beijing"]):
+    for args in (["--region", "cn-atlantis", "links"], ["links", "--region", "cn-atlantis"]):
         assert cli(*args, "--json") == 1
         assert "InvalidRegionId.NotFound" in cli.err
     assert cli("--region", "cn-beijing", "links", "--region", "cn-qingdao", "--json") == 0

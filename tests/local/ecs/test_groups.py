@@ -300,8 +300,8 @@ def test_group_rules_are_counted_separately(ecs: Any) -> None:
     assert (group.rule_count, group.group_to_group_rule_count) == (2, 1)
 
 
-def test_the_region_is_required_and_must_be_this_one(local_cloud: LocalCloud) -> None:
-    """The error for a missing one depends on the action; another one is not found."""
+def test_the_region_is_required_and_must_exist(local_cloud: LocalCloud) -> None:
+    """The error for a missing one depends on the action."""
     ecs, group = client(local_cloud), new_group(client(local_cloud))
     with refused("MissingParameter.RegionId", 400):
         ecs.describe_security_groups(models.DescribeSecurityGroupsRequest())
@@ -313,8 +313,8 @@ def test_the_region_is_required_and_must_be_this_one(local_cloud: LocalCloud) ->
         ecs.describe_instances(models.DescribeInstancesRequest())
     with refused("InvalidRegionId.NotFound", 404):
         ecs.describe_security_groups(models.DescribeSecurityGroupsRequest(region_id="cn-atlantis"))
-    (region,) = ecs.describe_regions(models.DescribeRegionsRequest()).body.regions.region
-    assert (region.region_id, region.region_endpoint) == (REGION, "ecs.cn-qingdao.aliyuncs.com")
+    regions = ecs.describe_regions(models.DescribeRegionsRequest()).body.regions.region
+    assert (REGION, "ecs.cn-qingdao.aliyuncs.com") in [(one.region_id, one.region_endpoint) for one in regions]
 
 
 def test_the_number_of_groups_is_limited(local_cloud: LocalCloud) -> None:

@@ -444,7 +444,7 @@ def test_the_host_names_account_and_region(setup: Setup) -> None:
     hosts = [f"{HOME}.{REGION}-internal.fc.aliyuncs.com", f"fcv3.{REGION}.aliyuncs.com", "127.0.0.1:8101"]
     assert [call(host) for host in hosts] == ["echo"] * 3
     assert call(f"{OTHER}.{REGION}.fc.aliyuncs.com") == "AccessDenied"
-    assert call(f"{HOME}.cn-beijing.fc.aliyuncs.com") == "InvalidArgument"
+    assert call(f"{HOME}.cn-beijing.fc.aliyuncs.com") == "FunctionNotFound"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,214 @@
+"""Several regions: accounts and rights are shared, everything else is of one region, and a request says of which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+from alibabacloud_ecs20140526 import models
+from alibabacloud_ecs20140526.client import Client
+from alibabacloud_tea_openapi.models import Config
+from alibabacloud_vpc20160428.client import Client as Vpc
+from alibabacloud_vpc20160428.models import DescribeVpcsRequest
+from aliyun.log import LogClient, LogException
+from link_peer_local import inprocess, world
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.clock import SystemClock, VirtualClock
+from link_peer_local.core.identity import Key
+from link_peer_local.core.principals import Role, policy_text, trust_text
+from link_peer_local.fc.triggers import deploy
+from link_peer_local.server import serve
+from mns.account import Account
+from mns.queue import QueueMeta
+from pytest_mock import MockerFixture
+
+from tests.local.ecs.helpers import HOME, PEER, refused
+
+HERE, THERE = "cn-qingdao", "cn-hangzhou"
+CONSENT = {"link-accept": "*"}
+
+
+@pytest.fixture(name="file")
+def _file(tmp_path: Path) -> Path:
+    """A world with a deployment in two regions, and a VPC in each."""
+    text = yaml.safe_load((world.WORLDS / "two-accounts.yaml").read_text(encoding="utf-8"))
+    text["regions"] = [HERE, THERE]
+    text["vpcs"].append({"name": "there", "owner": HOME, "cidr": "10.0.0.0/16", "region": THERE})
+    text["policy"] = {"deployment": "prod", "accounts": {HOME: {"name": "a@aliyun.com"}}, "accept_tags": True}
+    path = tmp_path / "regions.yaml"
+    path.write_text(yaml.safe_dump(text), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(name="cloud")
+def _cloud(mocker: MockerFixture, file: Path) -> LocalCloud:
+    cloud = LocalCloud(VirtualClock())
+    world.load(cloud, file)
+    inprocess.install(mocker, cloud)
+    return cloud
+
+
+def config(cloud: LocalCloud, endpoint: str, key: Key | None = None) -> Config:
+    key = key or cloud.identity.keys[cloud.identity.accounts[HOME].access_key_id]
+    return Config(
+        access_key_id=key.access_key_id,
+        access_key_secret=key.secret,
+        security_token=key.token,
+        endpoint=endpoint,
+        protocol="http",
+    )
+
+
+def groups(ecs: Client, region: str) -> list[str]:
+    found = ecs.describe_security_groups(models.DescribeSecurityGroupsRequest(region_id=region))
+    return [group.security_group_id for group in found.body.security_groups.security_group]
+
+
+def group_in(cloud: LocalCloud, **fields: Any) -> str:
+    """A new group of the home account, in the first VPC of an entrance's region."""
+    return cloud.ecs.create_group(HOME, cloud.world.vpcs[0]["id"], **fields).id
+
+
+def test_a_group_is_of_one_region(cloud: LocalCloud) -> None:
+    """RegionId says which; the other region has never heard of it, and the VPCs are apart, too."""
+    here, there = group_in(cloud), group_in(cloud.region_at(THERE))
+    ecs = Client(config(cloud, "ecs.aliyuncs.com"))
+    assert (groups(ecs, HERE), groups(ecs, THERE), groups(ecs, "cn-beijing")) == ([here], [there], [])
+    with refused("InvalidSecurityGroupId.NotFound", 404):
+        ecs.describe_security_group_attribute(
+            models.DescribeSecurityGroupAttributeRequest(region_id=THERE, security_group_id=here)
+        )
+    vpcs = Vpc(config(cloud, "vpc.aliyuncs.com")).describe_vpcs(DescribeVpcsRequest(region_id=THERE)).body.vpcs.vpc
+    assert [vpc.vpc_name for vpc in vpcs] == ["there"]
+
+
+def test_a_region_must_exist_and_be_that_of_the_endpoint(cloud: LocalCloud) -> None:
+    with refused("InvalidRegionId.NotFound", 404):
+        groups(Client(config(cloud, "ecs.aliyuncs.com")), "cn-hangzou")
+    with refused("InvalidOperation.NotSupportedEndpoint", 404):
+        groups(Client(config(cloud, f"ecs.{HERE}.aliyuncs.com")), THERE)
+    with pytest.raises(ValueError, match="cn-hangzou is not a region"):
+        cloud.region_at("cn-hangzou")
+
+
+def test_a_policy_for_one_region_allows_nothing_in_another(cloud: LocalCloud) -> None:
+    """The region of an ARN is that of the call."""
+    allow = {
+        "Effect": "Allow",
+        "Action": "ecs:DescribeSecurityGroups",
+        "Resource": f"acs:ecs:{HERE}:{HOME}:securitygroup/*",
+    }
+    role = Role(HOME, "looker", trust_text([f"acs:ram::{HOME}:root"]))
+    cloud.identity.add_role(role, {"look": policy_text([allow])})
+    ecs = Client(config(cloud, "ecs.aliyuncs.com", cloud.identity.issue(role, "test", cloud.clock.now() + 3600)))
+    assert groups(ecs, HERE) == []
+    with refused("Forbidden.RAM", 403):
+        groups(ecs, THERE)
+
+
+def log_client(cloud: LocalCloud, region: str, account: str = HOME, host: str = "") -> LogClient:
+    keys = cloud.identity.accounts[account]
+    return LogClient(
+        host or f"{region}.log.aliyuncs.com", keys.access_key_id, keys.access_key_secret, source="10.0.0.9"
+    )
+
+
+@pytest.mark.parametrize("region", [HERE, THERE])
+def test_a_log_project_is_of_one_region_and_one_account(cloud: LocalCloud, region: str) -> None:
+    """The audit log has the same name in both. A name that another account holds there is taken."""
+    for client in (log_client(cloud, region), log_client(cloud, region, host=f"http://{region}:1")):
+        assert client.get_project(cloud.world.audit_project).region == region
+    log_client(cloud, HERE, PEER).create_project("taken", "")
+    other = log_client(cloud, region)
+    if region == THERE:
+        other.create_project("taken", "")
+        return
+    with pytest.raises(LogException) as problem:
+        other.create_project("taken", "")
+    assert problem.value.get_error_code() == "ProjectAlreadyExist"
+
+
+@pytest.mark.parametrize("host", [f"http://{HOME}.mns.{THERE}.aliyuncs.com", f"http://{THERE}:1"])
+def test_a_queue_is_of_one_region(cloud: LocalCloud, host: str) -> None:
+    """The host names it."""
+    keys = cloud.identity.accounts[HOME]
+    Account(host, keys.access_key_id, keys.access_key_secret).get_queue("of-hangzhou").create(QueueMeta())
+    assert "of-hangzhou" in [queue.name for queue in cloud.region_at(THERE).mns.queues(HOME)]
+    assert "of-hangzhou" not in [queue.name for queue in cloud.mns.queues(HOME)]
+
+
+@pytest.fixture(name="served")
+def _served(file: Path) -> Iterator[LocalCloud]:
+    cloud = LocalCloud(SystemClock())
+    world.load(cloud, file)
+    with serve(cloud):
+        yield cloud
+
+
+@pytest.mark.http
+def test_each_region_has_an_entrance_of_its_own(served: LocalCloud) -> None:
+    """For what names no region: a queue at a loopback address. A host name counts more than the entrance."""
+    there = served.region_at(THERE)
+    keys = served.identity.accounts[HOME]
+    for place in (served, there):
+        Account(place.endpoint, keys.access_key_id, keys.access_key_secret).get_queue(f"at-{place.region}").create(
+            QueueMeta()
+        )
+        assert f"at-{place.region}" in [queue.name for queue in place.mns.queues(HOME)]
+    assert "at-cn-qingdao" not in [queue.name for queue in there.mns.queues(HOME)]
+    assert world.describe(served)["regions"] == {HERE: served.endpoint, THERE: there.endpoint}
+    ecs = Client(config(served, there.endpoint.removeprefix("http://")))
+    assert groups(ecs, HERE) == []
+    name = {"Host": f"{served.world.audit_project}.{HERE}.log.aliyuncs.com", "x-log-apiversion": "0.6.0"}
+    assert requests.get(there.endpoint, headers=name, timeout=60).status_code == 401  # SLS answered, unsigned
+
+
+@pytest.mark.http
+def test_functions_react_to_the_events_of_their_own_region(served: LocalCloud) -> None:
+    """Deployed in both, under one name: a tag in one region opens there, and only that region's log tells of it."""
+    places = list(served.regions.values())
+    deployed = [deploy(place) for place in places]
+    try:
+        target = {place.region: group_in(place, tags=CONSENT) for place in places}
+        for triggers in deployed:
+            triggers.start()
+        there = served.region_at(THERE)
+        app = group_in(there)
+        instance = there.ecs.create_instance(HOME, [app])
+        tag = models.TagResourcesRequestTag("link-peer", f"{target[THERE]}:tcp/3306")
+        asked = models.TagResourcesRequest(
+            region_id=THERE, resource_type="instance", resource_id=[instance.id], tag=[tag]
+        )
+        Client(config(served, served.endpoint.removeprefix("http://"))).tag_resources(asked)
+        for triggers in deployed:
+            triggers.drain(300)
+    finally:
+        for triggers in deployed:
+            triggers.close()
+    opened = there.ecs.account(HOME).groups[target[THERE]].rules.at(served.clock.now())
+    assert [(rule.peer_group, rule.port_range) for rule in opened] == [(app, "3306/3306")]
+    now = int(served.clock.now())
+    logs = [
+        place.sls.search(HOME, served.world.audit_project, served.world.audit_logstore, now - 3600, now + 3600).logs
+        for place in places
+    ]
+    assert logs[0] == []
+    assert {row["region"] for row in logs[1]} == {THERE}
+
+
+def test_a_worlds_regions_are_checked(tmp_path: Path, file: Path) -> None:
+    """They exist, the cloud's own is among them, and every VPC is in one."""
+    text = yaml.safe_load(file.read_text(encoding="utf-8"))
+    for regions, problem in {
+        (THERE,): "must be among them",
+        (HERE, "cn-hangzou"): "not a region",
+        (HERE,): "there",
+    }.items():
+        path = tmp_path / "wrong.yaml"
+        path.write_text(yaml.safe_dump({**text, "regions": list(regions)}), encoding="utf-8")
+        with pytest.raises(world.WorldError, match=problem):
+            world.load(LocalCloud(VirtualClock()), path)
