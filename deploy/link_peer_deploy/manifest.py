@@ -47,6 +47,7 @@ class Function(Struct, frozen=True):
     env: Mapping[str, str] = field(default_factory=dict)
     log_project: str = ""
     log_store: str = ""
+    request_metrics: bool = True  # into the log, where there is one [doc FC LogConfig]
     async_task: bool = False
     max_retries: int = 3
     max_age: int = 18000
@@ -181,6 +182,7 @@ def _function(props: Mapping[str, Any], account: str) -> Function:
         env=env,
         log_project=log.get("project", ""),
         log_store=log.get("logstore", ""),
+        request_metrics=log.get("enableRequestMetrics", True),
         async_task=asynchronous.get("asyncTask", False),
         max_retries=asynchronous.get("maxAsyncRetryAttempts", 3),
         max_age=asynchronous.get("maxAsyncEventAgeInSeconds", 18000),

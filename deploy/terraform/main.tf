@@ -201,7 +201,7 @@ resource "alicloud_sls_alert" "this" {
       store_type     = "log"
       region         = var.region
       project        = alicloud_log_project.this.project_name
-      store          = alicloud_sls_index.this[local.audit_logstore].logstore_name
+      store          = alicloud_sls_index.this[try(each.value.logstore, local.audit_logstore)].logstore_name
       query          = each.value.query
       time_span_type = "Relative"
       start          = "-${each.value.minutes}m"

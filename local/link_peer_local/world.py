@@ -35,7 +35,6 @@ WORLDS = Path(__file__).parent / "worlds"
 DEFAULT = "two-accounts"
 PREFIX = "link-peer"
 EXTERNAL_ID = "link-peer-local-example"
-_AUDIT_INDEX = ROOT / "deploy" / "sls-index.json"
 
 
 class WorldError(ValueError):
@@ -90,13 +89,14 @@ def _add(
 
 
 def queues_and_log(cloud: LocalCloud, world: World) -> None:
-    """Create what the home account's functions need: its queues, and the audit log with its index."""
+    """Create what the home account's functions need: its queues, and their logs with the indexes of deploy/."""
     for name in (world.queue, world.dead_letter_queue, *world.queues):
         cloud.mns.create_queue(world.home, name)
-    index = json.loads(_AUDIT_INDEX.read_text(encoding="utf-8"))
     cloud.sls.create_project(world.home, world.audit_project)
-    cloud.sls.create_logstore(world.home, world.audit_project, world.audit_logstore)
-    cloud.sls.create_index(world.home, world.audit_project, world.audit_logstore, index)
+    for logstore, file in ((world.audit_logstore, "sls-index.json"), ("functions", "sls-index-functions.json")):
+        index = json.loads((ROOT / "deploy" / file).read_text(encoding="utf-8"))
+        cloud.sls.create_logstore(world.home, world.audit_project, logstore)
+        cloud.sls.create_index(world.home, world.audit_project, logstore, index)
 
 
 def describe(cloud: LocalCloud) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import pytest
 import yaml
 from link_peer.runtime import audit
 from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.faults import Fault
+from link_peer_local.fc.triggers import deploy
 from link_peer_local.sls import LogGroup, LogRecord
 
 from tests.functional.lab import HOME, Lab
@@ -28,8 +30,12 @@ DASHBOARD, ALERTS, SEARCHES = (described(f"{name}.yaml") for name in ("dashboard
 
 
 @pytest.fixture(name="lab")
-def _lab(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lab:
-    return Lab(local_cloud, monkeypatch, tmp_path)
+def _lab(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Lab]:
+    """A world whose functions are deployed, so that Function Compute writes its records too."""
+    lab = Lab(local_cloud, monkeypatch, tmp_path)
+    triggers = deploy(local_cloud, in_process=True, connected=False)
+    yield lab
+    triggers.close()
 
 
 def test_every_field_of_a_record_is_indexed() -> None:
@@ -83,7 +89,7 @@ def test_a_saved_search_runs_and_is_explained(lab: Lab, search: dict[str, Any]) 
 def test_an_alert_fires_only_on_its_condition(lab: Lab, rule: dict[str, Any]) -> None:
     """It is silent in normal operation and fires in the situation that it is for."""
     run_once(lab)
-    lab.sweep()
+    invoke_sweep(lab)
     assert not fires(lab, rule)
     situations: dict[str, Callable[[], Any]] = {
         "link-peer-removals-held": lambda: write(lab, 1, record="summary", outcome="failed", reason="removals-held"),
@@ -91,6 +97,7 @@ def test_an_alert_fires_only_on_its_condition(lab: Lab, rule: dict[str, Any]) ->
         "link-peer-no-sweep": lambda: lab.cloud.clock.sleep(1900),
         "link-peer-trouble": lambda: write(lab, 21, record="attempt", detail="throttled"),
         "link-peer-quota": lambda: write(lab, 1, record="outcome", outcome="failed", reason="quota"),
+        "link-peer-function-errors": lambda: fail(lab),
         "link-peer-knocking": lambda: write(lab, 51, record="outcome", outcome="denied", reason="bad-request", link=""),
     }
     situations[rule["name"]]()
@@ -105,6 +112,19 @@ def run_once(lab: Lab) -> None:
     lab.sweep()
 
 
+def invoke_sweep(lab: Lab) -> str:
+    """Lets Function Compute run the sweep; returns the type of its error."""
+    result = lab.cloud.fc.invoke(HOME, "link-peer-sweep", b'{"triggerName": "every-10m"}', "live").result
+    assert result
+    return result.error_type
+
+
+def fail(lab: Lab) -> None:
+    """Runs a sweep whose records the audit log does not take: it raises."""
+    lab.cloud.faults.add(Fault("sls", "PutLogs", kind="throttle", times=None))
+    assert invoke_sweep(lab)
+
+
 def write(lab: Lab, count: int, **fields: str) -> None:
     """Writes records as a function does, each with its own key."""
     now = int(lab.cloud.clock.now())
@@ -112,15 +132,14 @@ def write(lab: Lab, count: int, **fields: str) -> None:
     lab.cloud.sls.put(HOME, lab.cloud.world.audit_project, lab.cloud.world.audit_logstore, LogGroup(records))
 
 
-def asked(lab: Lab, query: str, seconds: int) -> list[dict[str, str]]:
-    now = lab.cloud.clock.now() + 1
-    return lab.cloud.sls.search(
-        HOME, lab.cloud.world.audit_project, lab.cloud.world.audit_logstore, now - seconds, now, query
-    ).logs
+def asked(lab: Lab, query: str, seconds: int, logstore: str = "") -> list[dict[str, str]]:
+    now, world = lab.cloud.clock.now() + 1, lab.cloud.world
+    logstore = logstore or world.audit_logstore
+    return lab.cloud.sls.search(HOME, world.audit_project, logstore, now - seconds, now, query).logs
 
 
 def fires(lab: Lab, rule: dict[str, Any]) -> bool:
     """Evaluates a condition as SLS does: the names in it are the columns of the row."""
-    [row] = asked(lab, rule["query"], rule["minutes"] * 60)
+    [row] = asked(lab, rule["query"], rule["minutes"] * 60, rule.get("logstore", ""))
     name, compare, number = rule["when"].split()
     return {">": operator.gt, "==": operator.eq}[compare](int(row[name]), int(number))

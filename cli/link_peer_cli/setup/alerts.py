@@ -249,7 +249,7 @@ class Alert(InProject):
             "storeType": "log",
             "region": deployment.settings.region,
             "project": self.project,
-            "store": deployment.names.audit_logstore,
+            "store": rule.get("logstore", deployment.names.audit_logstore),
             "query": rule["query"],
             "timeSpanType": "Relative",
             "start": f"-{rule['minutes']}m",

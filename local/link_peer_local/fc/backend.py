@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.identity import Caller, Key
+from link_peer_local.fc.request_log import RequestLog
 from link_peer_local.fc.runtime import Result, Runtime
 from link_peer_local.fc.state import AsyncConfig, Held, Placed
 from link_peer_local.fc.tasks import Task, Tasks, new_request_id
@@ -91,6 +92,7 @@ class FcBackend:
         self._functions: dict[tuple[str, str], Held] = {}
         self._keys: dict[tuple[str, str, str], Key] = {}
         self.connections: Connections = _Unconnected()
+        self.request_log: RequestLog | None = None
         self.tasks = Tasks(clock, self._run_task, runtime.stop)
 
     def deploy(self, account: str, function: Function) -> None:
@@ -191,7 +193,9 @@ class FcBackend:
             )
         request_id = new_request_id()
         started = self._clock.now()
-        result = self._run(account, deployed.function, payload, request_id, qualifier or LATEST, deployed.version)
+        result = self._run(
+            account, deployed.function, payload, request_id, qualifier or LATEST, deployed.version, "Sync"
+        )
         return Invocation(request_id, result, seconds=self._clock.now() - started)
 
     def invoke_async(
@@ -215,10 +219,19 @@ class FcBackend:
         self.runtime.close()
 
     def _run_task(self, task: Task) -> Result:
-        return self._run(task.account, task.function, task.payload, task.request_id, task.qualifier, task.version)
+        return self._run(
+            task.account, task.function, task.payload, task.request_id, task.qualifier, task.version, "Async"
+        )
 
     def _run(
-        self, account: str, function: Function, payload: bytes, request_id: str, qualifier: str, version: str
+        self,
+        account: str,
+        function: Function,
+        payload: bytes,
+        request_id: str,
+        qualifier: str,
+        version: str,
+        kind: str,
     ) -> Result:
         key = self._key(account, function)
         context = Context(
@@ -229,7 +242,11 @@ class FcBackend:
             self.region,
             account,
         )
+        started = self._clock.now()
         result = self.runtime.run(function, payload, context)
+        if self.request_log:
+            seconds = self._clock.now() - started
+            self.request_log.write(key, function, context, result, kind=kind, seconds=seconds)
         printed = result.log if result.log.endswith("\n") or not result.log else result.log + "\n"
         end = f"FC Invoke End RequestId: {request_id}" + (f", Error: {result.error_type}" if result.error_type else "")
         log = f"FC Invoke Start RequestId: {request_id}\n{printed}{end}\n"

@@ -70,6 +70,9 @@ def function(wanted: Mapping[str, Any], old: Function | None = None) -> Function
         env=_environment(_get(wanted, "environmentVariables", dict, new.env)),
         log_project=_get(log, "project", str, "") if "logConfig" in wanted else new.log_project,
         log_store=_get(log, "logstore", str, "") if "logConfig" in wanted else new.log_store,
+        request_metrics=(
+            _get(log, "enableRequestMetrics", bool, True) if "logConfig" in wanted else new.request_metrics
+        ),
     )
     _check(made)
     return replace(made, code=unpack(_get(wanted, "code", dict, {})) if "code" in wanted else new.code)

@@ -33,7 +33,11 @@ def render_function(backend: FcBackend, account: str, v2: bool) -> Callable[[Dep
             row |= {
                 "functionArn": f"acs:fc:{backend.region}:{account}:functions/{function.name}",
                 "role": function.role,
-                "logConfig": {"project": function.log_project, "logstore": function.log_store},
+                "logConfig": {
+                    "project": function.log_project,
+                    "logstore": function.log_store,
+                    "enableRequestMetrics": function.request_metrics,
+                },
                 "state": "Active",
                 "lastUpdateStatus": "Successful",
             }

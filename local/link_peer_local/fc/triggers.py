@@ -27,6 +27,7 @@ from link_peer_local.eventbridge.stream import QueueStream, Settings, queue_of
 from link_peer_local.fc.backend import FcBackend
 from link_peer_local.fc.credentials import role_keys
 from link_peer_local.fc.permissions import refused
+from link_peer_local.fc.request_log import RequestLog
 from link_peer_local.fc.runtime import InProcessRuntime, Runtime, WorkerRuntime
 from link_peer_local.fc.versions import LATEST
 from link_peer_local.mns.backend import MnsBackend
@@ -79,6 +80,7 @@ class Triggers:
         self._started = False
         self._closed = threading.Event()
         cloud.fc.connections = self
+        cloud.fc.request_log = RequestLog(cloud.sls, cloud.identity)
         cloud.fc.tasks.knobs = cloud.knobs
         cloud.fc.tasks.deliver = lambda owner, arn, body: cloud.mns.send(owner, queue_of(arn), body)
         cloud.mns.on_send = self._wake

@@ -56,7 +56,6 @@ class Setup:
     def __init__(self, cloud: LocalCloud) -> None:
         self.cloud = cloud
         cloud.identity.add_role(Role(HOME, "fn", trust_text(["fc.aliyuncs.com"])))
-        cloud.sls.create_logstore(HOME, cloud.world.audit_project, "functions")
         account = cloud.identity.accounts[HOME]
         self.client = self.signed_by(account)
 
