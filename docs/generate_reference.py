@@ -34,7 +34,7 @@ SETTINGS = {
     "LINK_PEER_PREFIX": "what every name in the cloud begins with, `link-peer` by default",
     "LINK_PEER_TAG_PREFIX": "the first part of every tag key, `link` by default: 1 to 16 of a-z and 0-9, beginning with a letter",
     "LINK_PEER_POLICY": "the policy file; by default `policy.yaml` of the project or the package",
-    "LINK_PEER_QUEUE": "the shared queue, if its name is not `<prefix>-requests`",
+    "LINK_PEER_QUEUE": "the shared queue, if its name is not `<prefix>-requests`. The dead-letter queue, whose messages the sweep counts, has `-dead-letters` in place of `-requests`",
     "LINK_PEER_AUDIT_PROJECT": "the log project, if its name is not `<prefix>-<home uid>`",
     "LINK_PEER_AUDIT_LOGSTORE": "the logstore of the audit log, if its name is not `decisions`",
     "LINK_PEER_CALLS_PER_MINUTE": "the rate limit of ECS in your accounts; not known by default",

@@ -41,7 +41,7 @@ _MNS = {"deprecated": 3, "mns": 14, "wrapt": 15}
 BUDGET: dict[str, dict[str, int]] = {
     "auto_link": {**_SDKS, **_MNS},
     "cross_account": {**_SDKS, **_STS, **_MNS},
-    "sweep": {**_SDKS, **_STS},
+    "sweep": {**_SDKS, **_STS, **_MNS},
 }
 """The packages that each function may import, and how many modules of each. Ours, and those that differ between runtimes, have
 room for a few more."""

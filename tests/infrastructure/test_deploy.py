@@ -172,7 +172,7 @@ def test_two_deployments_share_nothing_but_what_has_no_name(name: str) -> None:
 
 
 def test_outside_ecs_the_function_role_only_writes_logs_and_queues_and_assumes_peer_roles() -> None:
-    """It can neither read nor delete the audit log, nor receive messages from a queue."""
+    """It can neither read nor delete the audit log, nor receive messages from a queue; it counts the dead letters."""
     log = f"acs:log:*:{HOME}:project/link-peer-{HOME}/logstore/"
     queue = f"acs:mns:*:{HOME}:/queues/link-peer-"
     assert outside_ecs("ram-function-role.json") == [
@@ -186,6 +186,7 @@ def test_outside_ecs_the_function_role_only_writes_logs_and_queues_and_assumes_p
                 f"{queue}dead-letters/messages",
             ],
         ),
+        (["mns:GetQueueAttributes"], [f"{queue}dead-letters"]),
     ]
 
 

@@ -52,7 +52,9 @@ def test_every_field_of_a_record_is_indexed() -> None:
         "event_id",
         "request_id",
     } <= set(document["keys"])
-    assert {"instance", "tagged", "claimed_reason", "changed", "removed", "held", "seconds"} <= set(document["keys"])
+    assert {"instance", "tagged", "claimed_reason", "changed", "removed", "held", "dead_letters", "seconds"} <= set(
+        document["keys"]
+    )
 
 
 @pytest.mark.parametrize("chart", DASHBOARD, ids=lambda chart: chart["title"])
@@ -97,6 +99,7 @@ def test_an_alert_fires_only_on_its_condition(lab: Lab, rule: dict[str, Any]) ->
         "link-peer-no-sweep": lambda: lab.cloud.clock.sleep(1900),
         "link-peer-trouble": lambda: write(lab, 21, record="attempt", detail="throttled"),
         "link-peer-quota": lambda: write(lab, 1, record="outcome", outcome="failed", reason="quota"),
+        "link-peer-dead-letters": lambda: dead_letter(lab),
         "link-peer-function-errors": lambda: fail(lab),
         "link-peer-knocking": lambda: write(lab, 51, record="outcome", outcome="denied", reason="bad-request", link=""),
     }
@@ -123,6 +126,12 @@ def fail(lab: Lab) -> None:
     """Runs a sweep whose records the audit log does not take: it raises."""
     lab.cloud.faults.add(Fault("sls", "PutLogs", kind="throttle", times=None))
     assert invoke_sweep(lab)
+
+
+def dead_letter(lab: Lab) -> None:
+    """Puts a message where Function Compute puts what it cannot deliver; then the sweep runs."""
+    lab.cloud.mns.send(HOME, lab.cloud.world.dead_letter_queue, "undeliverable")
+    assert not invoke_sweep(lab)
 
 
 def write(lab: Lab, count: int, **fields: str) -> None:

@@ -29,13 +29,13 @@ def check(env: Environment) -> Iterator[Finding]:
 
 
 def _queue(env: Environment) -> Iterator[Finding]:
-    from link_peer_cli.clients.queue import check_queue
+    from link_peer_cli.clients.queue import waiting_messages
 
     name = env.settings.queue
     if name == env.names.queue:
         return
     try:
-        check_queue(env.settings, env.policy.home, name)
+        waiting_messages(env.settings, env.policy.home, name)
     except LinkPeerError as error:
         yield _refused(f"queue {name}", error, "LINK_PEER_QUEUE names another queue than `link-peer setup` makes")
     else:

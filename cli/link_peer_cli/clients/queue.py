@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import warnings
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,10 +26,12 @@ def post(settings: Settings, home: str, message: Message, queue: str = "") -> No
     MnsQueue(settings, home).post(message, queue=queue)
 
 
-def waiting_messages(settings: Settings, home: str, queue: str) -> int:
-    """Return how many messages of a queue are not delivered yet, or not acknowledged; delayed ones are not counted. Raises
-    as `check_queue` does."""
-    return _attributes(settings, home, queue)
+def waiting_messages(settings: Settings, home: str, queue: str, *, delayed: bool = True) -> int:
+    """Return how many messages of a queue are not delivered yet, not acknowledged or, unless left out, delayed. Raises
+    LinkPeerError with the platform's code if the queue cannot be read."""
+    from link_peer.alicloud.mns import waiting
+
+    return waiting(settings, home, queue, delayed=delayed)
 
 
 class Letter(msgspec.Struct, frozen=True):
@@ -42,7 +43,8 @@ class Letter(msgspec.Struct, frozen=True):
 
 
 def peek(settings: Settings, home: str, queue: str) -> list[Letter]:
-    """Return the first messages of a queue, at most LETTERS, and leave them there. Raises as `check_queue` does."""
+    """Return the first messages of a queue, at most LETTERS, and leave them there. Raises as
+    `waiting_messages` does."""
     from link_peer.alicloud.mns import account, trouble
     from mns.mns_exception import MNSExceptionBase
 
@@ -63,22 +65,3 @@ def _plain(body: str | bytes) -> str:
     with contextlib.suppress(ValueError):
         raw = base64.b64decode(raw, validate=True)
     return raw.decode("utf-8", "replace")
-
-
-def check_queue(settings: Settings, home: str, queue: str) -> None:
-    """Raise LinkPeerError with the platform's code if a queue of the home account cannot be read."""
-    _attributes(settings, home, queue)
-
-
-def _attributes(settings: Settings, home: str, queue: str) -> int:
-    """How many messages are visible, or delivered and not acknowledged."""
-    from link_peer.alicloud.mns import account, trouble
-    from mns.mns_exception import MNSExceptionBase
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the SDK reads its own deprecated fields
-            found = account(settings, home).get_queue(queue).get_attributes()
-            return int(found.active_messages) + int(found.inactive_messages)
-    except MNSExceptionBase as error:
-        raise LinkPeerError(trouble(error, settings, home)) from error

@@ -144,7 +144,7 @@ class Stage:
         self._until(lambda: self._idle() and self._idle(), "the functions have not finished")
 
     def _idle(self) -> bool:
-        if waiting_messages(self.settings, self.home, self.settings.queue):
+        if waiting_messages(self.settings, self.home, self.settings.queue, delayed=False):
             return False
         return not any(task.status in WAITING for task in self.functions.tasks(self.names.functions["auto_link"]))
 

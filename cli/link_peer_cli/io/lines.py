@@ -25,7 +25,7 @@ _SAME = (
     "ports",
     "instance",
 )
-_COUNTS = ("changed", "removed", "held", "denied")
+_COUNTS = ("changed", "removed", "held", "denied", "dead_letters")
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -1,11 +1,12 @@
-"""Puts messages on the queues of the home account, through aliyun-mns-sdk."""
+"""Puts messages on the queues of the home account and counts them, through aliyun-mns-sdk."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from link_peer.alicloud import leave_out
-from link_peer.domain.errors import Transient
+from link_peer.domain.errors import LinkPeerError, Transient
 from link_peer.domain.request import Message
 from link_peer.inbound.requests import encode
 from link_peer.runtime.settings import Settings
@@ -39,6 +40,25 @@ class MnsQueue:
                 raise missing from error
             problem = trouble(error, self._settings, self._account)
             raise Transient(f"cannot put the message on the queue {name}: {problem}") from error
+
+    def dead_letters(self) -> int:
+        """How many messages are in the dead-letter queue. Raises LinkPeerError if it cannot be read."""
+        return waiting(self._settings, self._account, self._settings.dead_letters)
+
+
+def waiting(settings: Settings, uid: str, queue: str, *, delayed: bool = True) -> int:
+    """How many messages a queue of the home account `uid` holds: those that can be received, those that were received and
+    not deleted, and those that are delayed [doc GetQueueAttributes]. Raises LinkPeerError with the platform's code."""
+    from mns.mns_exception import MNSExceptionBase
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the SDK reads its own deprecated fields
+            found = account(settings, uid).get_queue(queue).get_attributes()
+            later = int(found.delay_messages) if delayed else 0
+            return int(found.active_messages) + int(found.inactive_messages) + later
+    except MNSExceptionBase as error:
+        raise LinkPeerError(trouble(error, settings, uid)) from error
 
 
 def trouble(error: Any, settings: Settings, uid: str) -> str:

@@ -331,7 +331,7 @@ def _put_back(
 
 def handle_timer(event: bytes, delivery: Delivery) -> Outcomes:
     """One sweep. The timer's event gives its time; nothing else in it matters."""
-    sweep = Sweep(delivery, _sweep_id(event, delivery))
+    sweep = Sweep(delivery, _sweep_id(event, delivery), dead_letters=delivery.dead_letters)
     run_sweep(sweep)
     return sweep.audit.outcomes
 

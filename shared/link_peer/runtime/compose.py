@@ -73,6 +73,7 @@ def open_delivery(
             )
     clock = clock or clock_for_functions()
     log: AuditLog = SlsAuditLog(settings, clock)
+    queue = MnsQueue(settings, policy.home)
     limit = getattr(getattr(context, "function", None), "timeout", None)
     return Delivery(
         function=function,
@@ -81,7 +82,8 @@ def open_delivery(
         clock=clock,
         open_cloud=functools.partial(open_cloud or _open_cloud, settings, policy, clock),
         log=wrap_log(log) if wrap_log else log,
-        queue=MnsQueue(settings, policy.home),
+        queue=queue,
+        dead_letters=queue.dead_letters,
         seconds=seconds or float(limit or DEFAULT_SECONDS),
         lanes=LANES,
         current_policy=functools.partial(load_policy, settings.policy_path, settings.tag_prefix),

@@ -24,7 +24,8 @@ class Delivery:
     """The world of one delivery. `open_cloud(name, retry)` opens the accounts; the name ties role sessions to the event
     or request. `readers` is how many reads may run side by side, `lanes` how many messages of a batch. `current_policy` reads
     the policy again. `memory` outlives the delivery. `calls_per_minute` is how many calls of each API of ECS an account may
-    make; None where that is not known. `supposed`: a dry run, whose cloud keeps what would be changed."""
+    make; None where that is not known. `dead_letters` counts the messages of the dead-letter queue; it may raise
+    LinkPeerError. `supposed`: a dry run, whose cloud keeps what would be changed."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Delivery:
         open_cloud: Callable[[str, Retry], Cloud],
         log: AuditLog,
         queue: Queue,
+        dead_letters: Callable[[], int] | None = None,
         seconds: float = DEFAULT_SECONDS,
         readers: int = READERS,
         lanes: int = 1,
@@ -51,6 +53,7 @@ class Delivery:
         self.retry = Retry(clock, clock.now() + seconds * (1 - MARGIN))
         self.log = log
         self.queue = queue
+        self.dead_letters = dead_letters
         self.readers = readers
         self.lanes = lanes
         self.memory = memory or Memory()

@@ -37,6 +37,11 @@ class Settings(msgspec.Struct, frozen=True):
     account: str = ""  # the function's own account uid; empty if the platform does not give it
     tag_prefix: str = DEFAULT_TAG_PREFIX  # what the keys of the deployment's tags begin with
 
+    @property
+    def dead_letters(self) -> str:
+        """The dead-letter queue, which has the name of the request queue with another ending."""
+        return self.queue.removesuffix("-requests") + "-dead-letters"
+
     def endpoint(self, service: str) -> tuple[str, str]:
         """(`http` or `https`, host[:port]) of a service. An empty host means the default endpoint."""
         url = self.endpoints.get(service, "")

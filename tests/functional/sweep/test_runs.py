@@ -204,6 +204,7 @@ def test_the_summary_reports_work_and_cost(lab: Lab) -> None:
         "removed": "1",
         "held": "0",
         "denied": "1",
+        "dead_letters": "0",
         "instances": "5",
         "event_id": f"sweep-{lab.iso()}",
     }
@@ -217,6 +218,38 @@ def test_the_summary_reports_work_and_cost(lab: Lab) -> None:
         if call.service in ("ecs", "sts"):
             made[call.action] = made.get(call.action, 0) + 1
     assert counted == made
+
+
+def test_the_summary_counts_the_dead_letters(lab: Lab) -> None:
+    """In one call, those that somebody has received or delayed too; the alert `link-peer-dead-letters` reads the number."""
+    queue = lab.cloud.world.dead_letter_queue
+    for delay in (0, 0, 600):
+        lab.cloud.mns.send(HOME, queue, "undeliverable", delay=delay)
+    assert len(lab.cloud.mns.receive(HOME, queue, max_n=1)) == 1
+    start = lab.calls()
+    lab.sweep()
+    assert lab.summary()["dead_letters"] == "3"
+    assert [c.action for c in list(lab.cloud.faults.calls)[start:] if c.service == "mns"] == ["GetQueueAttributes"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ({"code": "AccessDenied", "status": 403}, "AccessDenied"),
+        ({"code": "QueueNotExist", "status": 404}, "QueueNotExist"),
+        ({"kind": "reset"}, "127.0.0.1:1: the connection was closed"),
+        ({"kind": "html"}, "RespDataDamaged"),
+    ],
+)
+def test_a_sweep_does_not_fail_if_dead_letters_cannot_be_counted(lab: Lab, fault: dict[str, Any], why: str) -> None:
+    """It does its work, and says so in its summary."""
+    app, db = lab.group(), lab.group("*")
+    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.fault(service="mns", **{"kind": "error", **fault})
+    assert lab.sweep() == {"applied": 1}
+    summary = lab.summary()
+    assert "dead_letters" not in summary
+    assert summary["detail"].startswith(f"dead letters were not counted: {why}")
 
 
 def test_the_cost_does_not_grow_with_instances_without_tags(lab: Lab) -> None:

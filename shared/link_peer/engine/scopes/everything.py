@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from link_peer.domain import denials
+from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marker, Party, Port, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import asks_for_links
@@ -67,10 +68,11 @@ class Sweep(Scope):
         progress: Progress = lambda _what, _done, _all: None,
         keep: Callable[[Instance], bool] | None = None,
         caller: str = "",
+        dead_letters: Callable[[], int] | None = None,
     ) -> None:
         """`believe_empty` names accounts that a person has confirmed to hold no instances. Records name the `caller`, the ARN of
         the person who runs it. `keep` says which instances stay in
-        memory: those that ask for links, and for a person's question perhaps all."""
+        memory: those that ask for links, and for a person's question perhaps all. `dead_letters` is as in Delivery."""
         cloud = delivery.cloud(event_id)
         self._pace = Pace(delivery.clock, _after(delivery, READING_SHARE), delivery.calls_per_minute)
         reader = Reader(
@@ -87,6 +89,7 @@ class Sweep(Scope):
         self._rules_end = _after(delivery, RULES_SHARE)
         self.believe_empty = frozenset(believe_empty)
         self.progress = progress
+        self._dead_letters = dead_letters
         self.managed: list[Party] = []
         self.decisions: list[Decision] = []
         self.denied: dict[tuple[Link, str], Decision] = {}
@@ -290,8 +293,10 @@ class Sweep(Scope):
         reasons = self.report.reasons + Counter(
             (decision.outcome, decision.why.code.value) for decision in self.denied.values()
         )
+        letters, uncounted = self._count_dead_letters()
+        skipped_here = [*self.skipped().values(), *uncounted]
         counts = summary_record(
-            self.reader.snapshot(), self.report, reasons, self.skipped().values(), self.policy.limits.removals_per_run
+            self.reader.snapshot(), self.report, reasons, skipped_here, self.policy.limits.removals_per_run
         )
         seconds = self.delivery.clock.now() - self.started
         damaged = sorted({str(rule.group) for rule in self.damaged})
@@ -302,7 +307,15 @@ class Sweep(Scope):
             "api_requests": ",".join(untagged),
             "api_calls": json.dumps(self.reader.calls, sort_keys=True),
             "seconds": f"{seconds:.1f}",
+            "dead_letters": letters,
         }
+
+    def _count_dead_letters(self) -> tuple[str, list[str]]:
+        """Their number, or none and why. Without a number the sweep is as good as with it."""
+        try:
+            return str(self._dead_letters()) if self._dead_letters else "", []
+        except LinkPeerError as error:
+            return "", [f"dead letters were not counted: {error}"]
 
 
 def _after(delivery: Delivery, share: float) -> float:
