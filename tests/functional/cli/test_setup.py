@@ -131,7 +131,7 @@ def test_a_second_run_changes_nothing_and_says_so(cloud: LocalCloud, cli: Cli) -
     before = writes(cloud)
     for options in (MAIL, ()):
         assert cli("setup", *options) == 0
-        assert cli.out.startswith("Nothing to change; as wanted: 37, left out: 0.\n")
+        assert cli.out.startswith("Nothing to change; as wanted: 39, left out: 0.\n")
     assert writes(cloud) == before
 
 
@@ -139,7 +139,7 @@ def test_a_dry_run_changes_nothing(cloud: LocalCloud, cli: Cli) -> None:
     """It prints the plan with its counts."""
     assert cli("setup", "--dry-run", *MAIL) == 0
     assert "+ role link-peer-fc\n" in cli.out
-    assert "To create: 37, to update: 0, as wanted: 0, left out: 0." in cli.out
+    assert "To create: 39, to update: 0, as wanted: 0, left out: 0." in cli.out
     assert writes(cloud) == []
 
 

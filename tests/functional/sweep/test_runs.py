@@ -237,7 +237,7 @@ def test_the_summary_counts_the_dead_letters(lab: Lab) -> None:
     [
         ({"code": "AccessDenied", "status": 403}, "AccessDenied"),
         ({"code": "QueueNotExist", "status": 404}, "QueueNotExist"),
-        ({"kind": "reset"}, "127.0.0.1:1: the connection was closed"),
+        ({"kind": "reset"}, "the connection was closed"),
         ({"kind": "html"}, "RespDataDamaged"),
     ],
 )
@@ -249,7 +249,8 @@ def test_a_sweep_does_not_fail_if_dead_letters_cannot_be_counted(lab: Lab, fault
     assert lab.sweep() == {"applied": 1}
     summary = lab.summary()
     assert "dead_letters" not in summary
-    assert summary["detail"].startswith(f"dead letters were not counted: {why}")
+    assert summary["detail"].startswith("dead letters were not counted: ")
+    assert summary["detail"].endswith(why)
 
 
 def test_the_cost_does_not_grow_with_instances_without_tags(lab: Lab) -> None:
