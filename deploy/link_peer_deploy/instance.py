@@ -140,7 +140,7 @@ class Instance:
 
     def __init__(self, package: Path, python: str, env: Mapping[str, str]) -> None:
         """`env` is the function's whole environment."""
-        command = [python, "-I", "-S", "-B", "-c", _DRIVER, str(package)]
+        command = [python, "-I", "-S", "-B", "-c", _DRIVER, str(package.resolve())]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(env), text=True
         )

@@ -1,0 +1,54 @@
+"""A package holds whatever policy its user has: one account, three, or 500."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from link_peer_deploy import packaging
+
+from tests.infrastructure.package.conftest import PYTHON, with_policy
+
+
+def accounts(count: int) -> dict[str, Any]:
+    """A policy of so many accounts with random uids, of which the first is home."""
+    chance = random.Random(count)
+    uids = [str(chance.randrange(10**15, 10**16)) for _ in range(count)]
+    entered = {uid: {"role": f"acs:ram::{uid}:role/link-peer", "external_id": f"{uid}-secret"} for uid in uids[1:]}
+    return {"deployment": "prod", "accounts": {uids[0]: {}, **entered}}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 40, 500])
+def test_a_package_of_any_number_of_accounts_starts(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Each function starts with nothing but the package, and loads the compiled policy. No world is needed for it. The package
+    may be named from the current folder."""
+    monkeypatch.chdir(tmp_path)
+    policy = accounts(count)
+    built = with_policy(package, tmp_path / "code", policy)
+    packaging.check_imports(Path("code"), PYTHON)
+    loaded = packaging.checked_policy(built / "policy.yaml")
+    assert list(loaded.accounts) == list(policy["accounts"])
+
+
+def test_a_package_that_does_not_start_is_refused(package: Path, tmp_path: Path) -> None:
+    """With what the runtime's Python said."""
+    built = with_policy(package, tmp_path / "code", accounts(1))
+    (built / "sweep.py").write_text("import no_such_module\n", encoding="utf-8")
+    for stale in (built / "__pycache__").glob("sweep.*"):
+        stale.unlink()
+    with pytest.raises(packaging.PackageError, match=r"^sweep does not start in .*no_such_module"):
+        packaging.check_imports(built, PYTHON)
+
+
+def test_a_policy_that_the_package_lost_its_compiled_form_of_is_refused(package: Path, tmp_path: Path) -> None:
+    """A cold start would load a YAML parser."""
+    built = with_policy(package, tmp_path / "code", accounts(2))
+    text = (built / "policy.yaml").read_text(encoding="utf-8")
+    (built / "policy.yaml").write_text(json.dumps(json.loads(text), indent=1), encoding="utf-8")
+    with pytest.raises(packaging.PackageError, match="parsed again"):
+        packaging.check_imports(built, PYTHON)
