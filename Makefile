@@ -51,7 +51,7 @@ package: setup  ## build build/package.zip, which s.yaml deploys, with policy.ya
 test-package: package  ## build the package and run its handlers on the runtime's Python
 	LINK_PEER_PACKAGE=build/package $(BIN)/pytest -n auto tests/infrastructure/package
 
-test-deploy: setup  ## run the real Serverless Devs CLI on s.yaml, with a stub in place of Function Compute; needs npm
+test-deploy: setup  ## run the real Serverless Devs CLI on s.yaml, and deploy to a local cloud; needs npm
 	mkdir -p build/serverless-devs
 	cp tests/infrastructure/deploy/package.json tests/infrastructure/deploy/package-lock.json build/serverless-devs
 	npm ci --prefix build/serverless-devs --no-audit --no-fund

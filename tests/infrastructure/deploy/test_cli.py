@@ -1,106 +1,56 @@
-"""s.yaml with the real Serverless Devs CLI and a stub in place of the component fc3: `make test-deploy`.
-
-The CLI finds the stub where it keeps the components that it has downloaded, in a home folder of the test, so nothing is
-fetched. A preloaded module (offline.js) refuses and records whatever would reach the network all the same.
-"""
+"""s.yaml with the real Serverless Devs CLI, whose component deploys to the local cloud: `make test-deploy`."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import shutil
-import subprocess
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from link_peer_deploy.manifest import REQUEST_TRIGGERS, request_triggers, resolved
-from msgspec import Struct
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.identity import Caller, Key
+from link_peer_local.core.principals import Role, trust_text
+from link_peer_local.fc.state import Held
+from link_peer_local.server import serve
 
 from tests.infrastructure import fc3_props
+from tests.infrastructure.deploy.serverless import ROOT, Serverless
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
-CLI = ROOT / "build" / "serverless-devs" / "node_modules" / ".bin" / "s"
 HOME, OTHER = "1000000000000001", "1000000000000003"
+KEYS = {"default": (HOME, "test-key", "test-secret"), "other": (OTHER, "other-key", "other-secret")}
 QUEUE = "link-peer-requests-1000000000000002"
 FUNCTIONS = ("auto_link", "cross_account", "sweep")
-STAMP = re.compile(r" ?\(deployed \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z, package [0-9a-f]{12}\)")
+STAMP = re.compile(r" ?\(deployed \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z, package ([0-9a-f]{12}), deployment shop\)")
 
 pytestmark = pytest.mark.skipif("LINK_PEER_TEST_DEPLOY" not in os.environ, reason="needs npm: `make test-deploy`")
 
 
-class Call(Struct):
-    """What the component was given."""
-
-    command: str
-    args: list[str]
-    account: str
-    resource: str
-    props: dict[str, Any]
-
-
-def run(line: str, folder: Path, home: Path, **env: str) -> tuple[int, str]:
-    """The exit code and output of `s …` in a folder."""
-    given = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(home),
-        "NODE_ENV": "test",  # without its background processes, for reports and updates
-        "NODE_OPTIONS": f"--require {HERE / 'offline.js'}",
-        "OFFLINE_RECORD": str(folder / "network"),
-        "STUB_RECORD": str(folder / "calls"),
-        "STUB_STATE": str(folder / "state"),
-    }
-    command = [CLI, *line.split()]  # the CLI of the lock file
-    done = subprocess.run(  # noqa: S603
-        command,
-        cwd=folder,
-        env={**given, **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout
-
-
-class Project:
+class Project(Serverless):
     """A folder after `link-peer package`, on a machine whose CLI knows the keys `default` and `other`."""
 
-    def __init__(self, folder: Path, keys: Path) -> None:
-        self.folder, self._home = folder / "project", folder / "home"
-        (self.folder / "build").mkdir(parents=True)
-        (self.folder / "deploy").mkdir()
+    def __init__(self, folder: Path, cloud: LocalCloud) -> None:
+        super().__init__(folder / "project", folder / "home", cloud.endpoint, KEYS)
+        self._cloud = cloud
+        (self.folder / "build").mkdir()
         shutil.copy(ROOT / "s.yaml", self.folder)
-        shutil.copy(ROOT / "deploy" / "stamp.js", self.folder / "deploy")
-        self.zip.write_bytes(b"the package")
+        shutil.copy(ROOT / "deploy" / "stamp.js", self.folder / "build")
         (self.folder / REQUEST_TRIGGERS).write_text(json.dumps(request_triggers([QUEUE])), encoding="utf-8")
-        component = self._home / ".s" / "components" / "devsapp.cn" / "v3" / "fc3@0.1.22"
-        shutil.copytree(HERE / "stub", component)
-        (component / "schema.json").write_text(json.dumps(fc3_props.schema()), encoding="utf-8")
-        (component / ".s.lock").write_text(json.dumps({"version": "0.1.22", "lastUpdateCheck": 0}), encoding="utf-8")
-        shutil.copy(keys, self._home / ".s")
+        self.package("first")
 
-    @property
-    def zip(self) -> Path:
-        return self.folder / "build" / "package.zip"
-
-    def run(self, line: str, **env: str) -> tuple[int, str]:
-        """The exit code and output of `s …`."""
-        code, text = run(line, self.folder, self._home, **env)
-        network = self.folder / "network"
-        assert not network.exists(), network.read_text(encoding="utf-8")
-        return code, text
-
-    def done(self, line: str, **env: str) -> list[Call]:
-        """What the component was given by a command that succeeds."""
-        code, text = self.run(line, **env)
-        assert code == 0, text
-        path = self.folder / "calls"
-        calls = [Call(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-        path.unlink()
-        return calls
+    def package(self, content: str, **built: str) -> None:
+        """Write a package and what package.json says of it; nothing is known of what is not given."""
+        path = self.folder / "build" / "package.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("content", content)
+        about = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "deployment": "shop", **built}
+        (path.parent / "package.json").write_text(json.dumps(about), encoding="utf-8")
 
     def edit(self, old: str, new: str) -> None:
         """Replace a text in s.yaml."""
@@ -109,30 +59,38 @@ class Project:
         assert old in text
         path.write_text(text.replace(old, new), encoding="utf-8")
 
-    def functions(self) -> dict[str, Any]:
-        """What is deployed, by name."""
-        state: dict[str, Any] = json.loads((self.folder / "state").read_text(encoding="utf-8"))
-        return state
+    def functions(self) -> dict[str, Held]:
+        """What is deployed in the home account, by name."""
+        return {name: held for (account, name), held in self._cloud.fc._functions.items() if account == HOME}
 
-    def live(self) -> dict[str, Any]:
-        """The alias of each function."""
-        return {name: function["aliases"]["live"] for name, function in self.functions().items()}
+    def live(self) -> list[tuple[str, dict[str, float]]]:
+        """The version and the weights of the alias of each function."""
+        aliases = [held.published.aliases["live"] for held in self.functions().values()]
+        return [(alias.version, dict(alias.weights)) for alias in aliases]
+
+    def triggers(self, name: str) -> list[str]:
+        """The triggers of a function."""
+        return list(self.functions()[name].triggers)
 
 
-@pytest.fixture(name="keys", scope="session")
-def _keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The CLI's own file of keys. `s config add` asks STS whether they are valid, and keeps them if there is no answer."""
-    folder = tmp_path_factory.mktemp("keys")
-    for name, account in (("default", HOME), ("other", OTHER)):
-        keys = f"--AccountID {account} --AccessKeyID test-access-key --AccessKeySecret test-secret-key"
-        code, text = run(f"config add -a {name} {keys} -f", folder, folder)
-        assert code == 0, text
-    return folder / ".s" / "access.yaml"
+@pytest.fixture(name="cloud")
+def _cloud() -> Iterator[LocalCloud]:
+    """A served cloud with the roles and logs that `setup` makes for two deployments."""
+    cloud = LocalCloud()
+    for account, key, secret in KEYS.values():
+        cloud.identity.add_account(account, f"{account}@example.com")
+        cloud.identity.keys[key] = Key(key, secret, Caller(account, f"acs:ram::{account}:root"))
+        for prefix in ("link-peer", "second"):
+            cloud.identity.add_role(Role(account, f"{prefix}-fc", trust_text(["fc.aliyuncs.com"])))
+            cloud.sls.create_project(account, f"{prefix}-{account}")
+            cloud.sls.create_logstore(account, f"{prefix}-{account}", "functions")
+    with serve(cloud):
+        yield cloud
 
 
 @pytest.fixture(name="project")
-def _project(tmp_path: Path, keys: Path) -> Project:
-    return Project(tmp_path, keys)
+def _project(tmp_path: Path, cloud: LocalCloud) -> Project:
+    return Project(tmp_path, cloud)
 
 
 def unstamped(node: Any) -> Any:
@@ -157,7 +115,7 @@ def test_s_verify_accepts_the_file(project: Project) -> None:
     ("old", "new"),
     [
         ("timeout: 120", "timout: 120"),
-        ("errorsTolerance: ALL", "errorTolerance: ALL"),
+        ("triggerEnable: true", "triggerEnabled: true"),
         ("@every 10m", "@evry 10m"),
         ("qualifier: live", "qualifier: LATEST"),
     ],
@@ -192,9 +150,8 @@ def test_a_first_deploy_makes_the_alias_before_the_triggers(project: Project) ->
     assert [(call.resource, call.command, call.args) for call in calls] == [
         (name, *step) for name in FUNCTIONS for step in steps
     ]
-    assert list(project.live().values()) == [{"version": 1, "weights": {}}] * 3
-    triggers = {name: sorted(function["triggers"]) for name, function in project.functions().items()}
-    assert triggers == {
+    assert project.live() == [("1", {})] * 3
+    assert {name: sorted(project.triggers(name)) for name in project.functions()} == {
         "link-peer-auto-link": ["instance-state", "instance-tags"],
         "link-peer-cross-account": ["requests", f"requests-{QUEUE}"],
         "link-peer-sweep": ["every-10m"],
@@ -225,47 +182,74 @@ def test_the_component_is_given_what_the_local_cloud_reads(
 def test_every_description_names_the_package(project: Project) -> None:
     """Of the function and of each trigger, so that the versions of a function can be told apart."""
     before = {call.resource: call.props for call in project.done("deploy -y")}
-    project.zip.write_bytes(b"another package")
+    project.package("another")
     after = {call.resource: call.props for call in project.done("deploy -y")}
     for name in FUNCTIONS:
         for old, new in zip(
             [before[name], *before[name]["triggers"]], [after[name], *after[name]["triggers"]], strict=True
         ):
-            assert STAMP.search(old["description"])
-            assert old["description"][-13:] != new["description"][-13:]
+            stamps = [STAMP.search(described["description"]) for described in (old, new)]
+            assert len({stamp[1] for stamp in stamps if stamp}) == 2
 
 
 def test_the_same_package_can_be_deployed_again(project: Project) -> None:
     """Each deploy publishes a version; nothing is refused for being unchanged."""
     project.done("deploy -y")
     project.done("deploy -y")
-    assert {alias["version"] for alias in project.live().values()} == {2}
+    assert project.live() == [("2", {})] * 3
 
 
 def test_a_deploy_that_died_between_two_triggers_is_completed_by_the_next(project: Project) -> None:
     """Although fc3 skips what comes after an unchanged trigger."""
     code, text = project.run("deploy -y", STUB_DIES_AT="instance-tags")
     assert (code, "died" in text) == (101, True), text
-    assert list(project.functions()["link-peer-auto-link"]["triggers"]) == ["instance-state"]
+    assert project.triggers("link-peer-auto-link") == ["instance-state"]
     project.done("deploy -y")
-    assert list(project.functions()["link-peer-auto-link"]["triggers"]) == ["instance-state", "instance-tags"]
+    assert project.triggers("link-peer-auto-link") == ["instance-state", "instance-tags"]
 
 
 def test_without_a_package_nothing_is_deployed(project: Project) -> None:
     """The error says what to run."""
-    project.zip.unlink()
+    (project.folder / "build" / "package.zip").unlink()
     code, text = project.run("deploy -y")
     assert (code, "there is no ./build/package.zip: run `link-peer package`" in text) == (101, True), text
-    assert not (project.folder / "calls").exists()
+    assert project.calls() == []
 
 
-def test_two_deployments_stand_side_by_side(project: Project) -> None:
+@pytest.mark.parametrize(
+    ("built", "said"),
+    [
+        ({"home": OTHER}, f"the package is for the home account {OTHER}, and would be deployed to {HOME}"),
+        ({"region": "cn-hangzhou"}, "the package is for the region cn-hangzhou, and would be deployed to cn-qingdao"),
+        ({"runtime": "python3.10"}, "the package is for the runtime python3.10, and would be deployed to python3.12"),
+        ({"prefix": "second"}, "the package is for the prefix second, and the function is link-peer-auto-link"),
+        ({"sha256": "0" * 64}, "is not the package that package.json describes"),
+    ],
+)
+def test_a_package_for_something_else_is_not_deployed(project: Project, built: dict[str, str], said: str) -> None:
+    """It names both, before anything is changed."""
+    project.package("first", **built)
+    code, text = project.run("deploy -y")
+    assert (code, said in text) == (101, True), text
+    assert project.functions() == {}
+
+
+def test_another_deployment_is_not_replaced(project: Project) -> None:
+    """Of the same prefix: nobody would recognize its rules any more."""
+    project.done("deploy -y")
+    project.package("first", deployment="lab")
+    code, text = project.run("deploy -y")
+    assert (code, "runs the deployment shop, and the package is for lab" in text) == (101, True), text
+
+
+def test_two_deployments_stand_side_by_side(project: Project, cloud: LocalCloud) -> None:
     """And one is removed without the other."""
     project.done("deploy -y")
     project.done("deploy -y", LINK_PEER_PREFIX="second")
     assert len(project.functions()) == 6
     project.done("remove -y")
     assert list(project.functions()) == ["second-auto-link", "second-cross-account", "second-sweep"]
+    assert [timer.function for timer in cloud.triggers.timers] == ["second-sweep"]
 
 
 # the commands of docs/deploy.md
@@ -274,22 +258,22 @@ def test_two_deployments_stand_side_by_side(project: Project) -> None:
 def test_a_rollback_is_one_command(project: Project) -> None:
     """For all three functions."""
     project.done("deploy -y")
-    project.zip.write_bytes(b"another package")
+    project.package("another")
     project.done("deploy -y")
     calls = project.done("alias publish --alias-name live --version-id 1 --vw {}")
     assert [(call.resource, call.command) for call in calls] == [(name, "alias") for name in FUNCTIONS]
-    assert list(project.live().values()) == [{"version": 1, "weights": {}}] * 3
+    assert project.live() == [("1", {})] * 3
 
 
 def test_a_canary_gets_a_share_of_the_calls_until_it_is_finished(project: Project) -> None:
     """Publish without moving the alias, then give the new version a weight, then all calls. A deploy ends it, too."""
     project.done("deploy -y")
-    project.zip.write_bytes(b"another package")
+    project.package("another")
     project.done("deploy --function -y --skip-actions")
     project.done("version publish")
     project.done('alias publish --alias-name live --version-id 1 --vw {"2":0.1}')
-    assert list(project.live().values()) == [{"version": 1, "weights": {"2": 0.1}}] * 3
+    assert project.live() == [("1", {"2": 0.1})] * 3
     project.done("alias publish --alias-name live --version-id 2 --vw {}")
-    assert list(project.live().values()) == [{"version": 2, "weights": {}}] * 3
+    assert project.live() == [("2", {})] * 3
     project.done("deploy -y")
-    assert list(project.live().values()) == [{"version": 3, "weights": {}}] * 3
+    assert project.live() == [("3", {})] * 3
