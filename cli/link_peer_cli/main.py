@@ -137,6 +137,7 @@ for info in [*app.registered_commands, *account.app.registered_commands]:
 def main(args: list[str] | None = None) -> NoReturn:
     """Run one command with these arguments (default: the process's own) and exit.
 
-    Raises SystemExit: 0 done, 1 denied or failed, 2 usage. Errors are printed on stderr, as JSON with `--json`.
+    Raises SystemExit: 0 done, 1 denied or failed, 2 usage, 130 Ctrl-C, 143 SIGTERM. Errors are printed on stderr, as JSON with
+    `--json`.
     """
     run(app, sys.argv[1:] if args is None else args)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -9,8 +10,11 @@ from link_peer.alicloud.sts import CACHE, MARGIN_SECONDS, Accounts, Session, Ses
 from link_peer.domain.errors import LinkPeerError, NoAccess
 from link_peer.domain.policy import Policy
 from link_peer.runtime.clock import Clock
+from link_peer.runtime.ports import Ecs
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials, Settings
+
+from link_peer_cli.access.noted import NotedEcs
 
 HOME_SECONDS = 3600  # the maximum of a role, unless its owner raises it [doc AssumeRole]; as long as a command may run
 PATIENCE_SECONDS = 15.0  # how long STS may be in trouble before the keys act themselves
@@ -79,6 +83,13 @@ class PersonsAccounts(Accounts):
         self._own = own or {}
         self._without_reader: set[str] = set()
         self._refusals: dict[str, NoAccess] = {}
+
+    def ecs(self, account: str) -> Ecs:
+        """As `Accounts.ecs`; changes are noted."""
+        if account not in self._made:
+            keys = functools.partial(self._credentials, account)
+            self._made[account] = NotedEcs(self._settings, account, keys, self._retry, self.calls)
+        return self._made[account]
 
     def keys(self, account: str) -> Credentials:
         """The account's keys for another service than ECS, as they are now. Raises NoAccess if it cannot be entered."""

@@ -17,6 +17,7 @@ People's resources are changed with the person's own keys, never with a role of 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 
 import msgspec
 from link_peer.domain import denials
@@ -28,9 +29,11 @@ from link_peer.planning.decision import Decision, Edit
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Cloud, Record
 
+from link_peer_cli.access.noted import of_rule, of_tags
 from link_peer_cli.adoption.expressible import NotAdoptable
 from link_peer_cli.adoption.judge import CHANGED, Adoption, Mark, is_ours, managed_tags
 from link_peer_cli.adoption.planner import Plan, Planner
+from link_peer_cli.changes import CHANGES
 from link_peer_cli.clients.group_tags import GroupTags
 
 NOT_SHOWN = "the cloud does not show the change yet: run it again in a moment"
@@ -87,6 +90,7 @@ class Adopting:
 
     def _change(self, plan: Plan) -> list[Rule]:
         """Make the changes, and return the rules as they are then."""
+        CHANGES.expect(_texts(plan))
         for party, put, drop in plan.tagging:
             self._delivery.retry(functools.partial(self._tags.put, [party], put))
             self._written.add(party)
@@ -98,7 +102,8 @@ class Adopting:
         rules = [self._marked(mark) for mark in adoption.marks]
         self._tag_again(adoption)
         if plan.request is not None:
-            self._delivery.post(plan.request, queue=plan.queue)
+            with CHANGES.making(f"post the request {plan.request.request_id}"):
+                self._delivery.post(plan.request, queue=plan.queue)
         return rules
 
     def _left(self, plan: Plan) -> str:
@@ -164,6 +169,15 @@ class Adopting:
             tags = {key for group in shown for key, value in group.tags.items() if value == "true"}
             if missing := [key for key in keys if key not in tags]:
                 self._delivery.retry(functools.partial(self._tags.put, [party], dict.fromkeys(missing, "true")))
+
+
+def _texts(plan: Plan) -> Iterator[str]:
+    """The changes, as they are noted when they are made."""
+    yield from (of_tags("put", put, party) for party, put, _ in plan.tagging if put)
+    yield from (of_tags("take off", drop, party) for party, _, drop in plan.tagging if drop)
+    yield from (of_rule("change", mark.rule.key) for mark in plan.adoption.due if mark.rule.key)
+    if plan.request is not None:
+        yield f"post the request {plan.request.request_id}"
 
 
 def _edit(mark: Mark, claim: Claim) -> Edit:

@@ -10,6 +10,8 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Party
 
 from link_peer_cli.access.caller import caller
+from link_peer_cli.access.noted import of_tags
+from link_peer_cli.changes import CHANGES
 from link_peer_cli.clients import aliyun
 
 if TYPE_CHECKING:
@@ -70,15 +72,17 @@ class GroupTags:
         given = [ecs.models.TagResourcesRequestTag(key=key, value=value) for key, value in tags.items()]
         for start in range(0, len(groups), PAGE):
             ids = [group.id for group in groups[start : start + PAGE]]
-            ecs.ask("tag_resources", resource_type=aliyun.resource_type(ids), resource_id=ids, tag=given)
+            with CHANGES.making(*(of_tags("put", tags, group) for group in groups[start : start + PAGE])):
+                ecs.ask("tag_resources", resource_type=aliyun.resource_type(ids), resource_id=ids, tag=given)
 
     def drop(self, groups: Sequence[Party], keys: Sequence[str]) -> None:
         """Delete tags of groups of one account, of which there are keys."""
         for start in range(0, len(groups), PAGE):
             ids = [group.id for group in groups[start : start + PAGE]]
-            self._ecs(groups[0].account).ask(
-                "untag_resources", resource_type="securitygroup", resource_id=ids, tag_key=list(keys)
-            )
+            with CHANGES.making(*(of_tags("take off", keys, group) for group in groups[start : start + PAGE])):
+                self._ecs(groups[0].account).ask(
+                    "untag_resources", resource_type="securitygroup", resource_id=ids, tag_key=list(keys)
+                )
 
     def commands(self, group: Party, put: Mapping[str, str], drop: Sequence[str]) -> list[str]:
         """The `aliyun` commands that make a change, for the owner of the account."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from link_peer.domain.errors import LinkPeerError
 
+from link_peer_cli.changes import CHANGES
+
 if TYPE_CHECKING:
     from link_peer.domain.request import Message
     from link_peer.runtime.settings import Settings
@@ -23,7 +25,8 @@ def post(settings: Settings, home: str, message: Message, queue: str = "") -> No
     it."""
     from link_peer.alicloud.mns import MnsQueue
 
-    MnsQueue(settings, home).post(message, queue=queue)
+    with CHANGES.making(f"post the request to {queue or settings.queue}"):
+        MnsQueue(settings, home).post(message, queue=queue)
 
 
 def waiting_messages(settings: Settings, home: str, queue: str, *, delayed: bool = True) -> int:

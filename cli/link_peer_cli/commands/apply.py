@@ -11,6 +11,7 @@ import msgspec
 import typer
 from rich.markup import escape
 
+from link_peer_cli.changes import CHANGES
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import Json, Yes
@@ -40,10 +41,11 @@ def apply(
 
     from link_peer_cli.checks.running import other_policy
     from link_peer_cli.clients.whatif.delivery import still_undone
+    from link_peer_cli.clients.whatif.writes import last_of
     from link_peer_cli.io.environment import load_environment, require_known
     from link_peer_cli.io.records import print_records
     from link_peer_cli.review.planned import planned
-    from link_peer_cli.review.plans import print_plan
+    from link_peer_cli.review.plans import print_plan, write_text
     from link_peer_cli.review.saved import load, require_current
 
     plan = load(file)
@@ -73,6 +75,7 @@ def apply(
         text = f"the functions have another policy, and may undo this: {warning}"
         err.print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
     _confirm(len(made.writes), yes=yes, as_json=as_json)
+    CHANGES.expect(f"{write_text(one)} on {one.party}" for one in last_of(made.writes))
     records, trouble = _carry_out(env, plan, made, quiet=as_json)
     if not as_json:
         print_records(console(), "outcomes", records)

@@ -9,6 +9,7 @@ import msgspec
 import typer
 from rich.markup import escape
 
+from link_peer_cli.changes import CHANGES
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import Account, All, DryRun, Groups, Json, Profiles, Yes
@@ -88,6 +89,7 @@ def _lock(
     env: Environment, tags: GroupTags, groups: dict[Party, dict[str, str]], value: str, *, dry_run: bool, quiet: bool
 ) -> Locked:
     """Lock groups, given with their tags, and remove the rules of link-peer from them."""
+    from link_peer_cli.access.noted import of_tags
     from link_peer_cli.clients.locks import each_account
 
     key = env.policy.keys.lock
@@ -99,6 +101,7 @@ def _lock(
     problems: dict[str, str] = {}
     if not dry_run:
         mine = [group for group in due if group not in foreign]
+        CHANGES.expect(of_tags("put", [key], group) for group in mine)
         failed, problems = each_account(mine, lambda some: tags.put(some, {key: value}))
     locks = {group: commands.get(group, "") if dry_run else "" for group in groups if group not in foreign}
     locks = {group: command for group, command in locks.items() if group not in failed}

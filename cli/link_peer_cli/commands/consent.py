@@ -9,6 +9,7 @@ import msgspec
 import typer
 from rich.markup import escape
 
+from link_peer_cli.changes import CHANGES
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import DryRun, Json
@@ -227,11 +228,16 @@ def _carry_out(
 ) -> NoReturn:
     """Write the changes of accounts of which there are keys, print the commands for the owners of others, and exit.
     `asked`: the changes were shown already."""
+    from link_peer_cli.access.noted import of_tags
+
     due = [(group, edit) for group, edit in planned if edit]
     foreign = {group for group, _ in due if group.account not in tags.accounts}
-    for group, edit in () if dry_run else due:
-        if group in foreign:
-            continue
+    mine = [] if dry_run else [one for one in due if one[0] not in foreign]
+    for group, edit in mine:
+        CHANGES.expect(
+            of_tags(verb, keys, group) for verb, keys in (("put", edit.put), ("take off", edit.drop)) if keys
+        )
+    for group, edit in mine:
         if edit.put:
             tags.put([group], edit.put)
         if edit.drop:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from link_peer_cli.changes import CHANGES
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import Json, Qualifier, Service
@@ -29,7 +30,7 @@ def invoke(
     payload = document(event)
     env = load_environment(reading=False)
     functions = deployed_functions(env.settings, env.policy.home, service)
-    with waiting(f"waiting for {function}"):
+    with waiting(f"waiting for {function}"), CHANGES.making(f"invoke {function}"):
         answer = functions.invoke(env.names.function(function), payload, wait=not no_wait, qualifier=qualifier)
     body = answer.body.decode("utf-8", "replace")
     if as_json:

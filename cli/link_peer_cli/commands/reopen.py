@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from link_peer_cli.changes import CHANGES
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import Account, All, DryRun, Groups, Json, Profiles
@@ -32,6 +33,7 @@ def reopen(
     from link_peer.domain.denials import CLOSED_BY
     from link_peer.domain.tags import LOCK_TAG
 
+    from link_peer_cli.access.noted import of_tags
     from link_peer_cli.clients.locks import choose, each_account, tags_of
     from link_peer_cli.io.environment import load_environment
 
@@ -52,6 +54,7 @@ def reopen(
     mine = [group for group in due if group not in foreign]
     failed: frozenset[Party] = frozenset()
     if not dry_run:
+        CHANGES.expect(of_tags("take off", [own], group) for group in mine)
         failed, problems = each_account(mine, lambda some: tags.drop(some, [own]))
         chosen.problems |= problems
     done = [group for group in mine if group not in failed]

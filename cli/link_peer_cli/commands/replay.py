@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from link_peer_cli.changes import CHANGES
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.options import JsonLines, Service
 from link_peer_cli.io.progress import waiting
@@ -33,9 +34,11 @@ def replay(
         known = {task.id: task for task in failed_tasks(functions, env.names)}
     if unknown := [task_id for task_id in ids if task_id not in known]:
         raise BadInput("id", f"{', '.join(unknown)}: no failed invocation has this id")
+    CHANGES.expect(f"replay {task_id}" for task_id in ids)
     for task_id in ids:
         task = known[task_id]
-        answer = functions.invoke(task.function, task.payload.encode(), wait=False, qualifier=task.qualifier)
+        with CHANGES.making(f"replay {task_id}"):
+            answer = functions.invoke(task.function, task.payload.encode(), wait=False, qualifier=task.qualifier)
         if as_json:
             print_json({"id": task_id, "function": task.function, "request_id": answer.request_id})
         else:

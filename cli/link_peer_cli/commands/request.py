@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.markup import escape
 
+from link_peer_cli.changes import CHANGES
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.exits import Exit
 from link_peer_cli.io.options import JsonLines
@@ -126,6 +127,9 @@ def request(
     log = AuditLog(env.settings, env.clock) if wait else None
     # The same id may have outcomes of earlier requests.
     known = len(log.read(_outcomes(request_id))) if log else 0
+    CHANGES.then = (
+        f"A request that was posted needs no other: link-peer audit --request {request_id} shows its outcome."
+    )
     post(env.settings, env.policy.home, asked, queue)
     # Print the id before waiting, and on stderr, so that it is known even if the wait is interrupted.
     if as_json:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import string
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -170,7 +168,7 @@ def _run(bench: Bench, rows: Sequence[Row], as_json: bool) -> tuple[list[Result]
 
     results: list[Result] = []
     interrupted = False
-    with progress_bar(unless=as_json) as bar, _terminable():
+    with progress_bar(unless=as_json) as bar:
         task = bar.add_task("rows", total=len(rows))
 
         def progress(result: Result) -> None:
@@ -192,16 +190,6 @@ def _close(bench: Bench, interrupted: bool) -> tuple[list[str], bool]:
         return bench.close(), interrupted
     except KeyboardInterrupt:
         return [f"{each.kind} {each.name}" for each in bench.journal.left()], True
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C, so that it cleans up too."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _finish(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import NoReturn, TextIO
 
@@ -14,6 +17,7 @@ from rich.markup import escape
 from typer import Typer
 from typer.exceptions import TyperException
 
+from link_peer_cli.changes import CHANGES, lines
 from link_peer_cli.io.console import console, prepare_streams, print_json
 
 
@@ -26,16 +30,34 @@ class Exit(IntEnum):
     CHANGES = 2  # with --detailed-exitcode, as terraform has it: nothing failed, and something would change
 
 
-class Ended(LinkPeerError):
-    """A command ended before its work was done, because of a file or a stream. Without a message where the reader of stdout
-    has ended (`link-peer links | head`)."""
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which stops a command as Ctrl-C does."""
 
-    def __init__(self, cause: OSError) -> None:
-        if cause.filename is None and cause.errno in _OF_STREAMS:  # the files that a command writes are named: io.files
-            where = "stdout cannot be written"
-        else:
-            where = str(cause.filename or type(cause).__name__)
-        super().__init__("" if cause.errno == errno.EPIPE else f"{where}: {cause.strerror or 'failed'}")
+
+class Ended(LinkPeerError):
+    """A command ended before its work was done, because of a signal, a file or a stream. `changes` are those that it made or
+    began (`Changes.begun`), `code` is its exit code. Without a message where the reader of stdout has ended
+    (`link-peer links | head`) and nothing was changed."""
+
+    def __init__(self, cause: OSError | KeyboardInterrupt) -> None:
+        self.changes = CHANGES.begun()
+        self.code = 1 if isinstance(cause, OSError) else 143 if isinstance(cause, Terminated) else 130
+        said = _words(cause)
+        if not self.changes:
+            said = f"{said}: nothing was changed" if self.code > 1 else "" if _is_pipe(cause) else said
+        super().__init__(said)
+
+
+def _words(cause: OSError | KeyboardInterrupt) -> str:
+    if isinstance(cause, KeyboardInterrupt):
+        return f"stopped by {'SIGTERM' if isinstance(cause, Terminated) else 'Ctrl-C'}"
+    if cause.filename is None and cause.errno in _OF_STREAMS:  # the files that a command writes are named: io.files
+        return f"stdout cannot be written: {cause.strerror}"
+    return f"{cause.filename or type(cause).__name__}: {cause.strerror or 'failed'}"
+
+
+def _is_pipe(cause: BaseException) -> bool:
+    return isinstance(cause, OSError) and cause.errno == errno.EPIPE
 
 
 _OF_STREAMS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE)
@@ -45,38 +67,62 @@ def run(app: Typer, args: list[str]) -> NoReturn:
     """Run one command and exit with its code. With `--json`, errors are JSON on stderr too."""
     as_json = "--json" in args
     prepare_streams()
-    code, problem = _outcome(app, args, as_json=as_json)
-    if (unwritten := _flush(sys.stdout)) and not problem:
-        code, problem = code or Exit.REFUSED, str(Ended(unwritten))
+    CHANGES.clear()
+    with _terminable():
+        code, problem = _outcome(app, args, as_json=as_json)
+    if (unwritten := _flush(sys.stdout)) and not str(problem):
+        code, problem = code or Exit.REFUSED, Ended(unwritten)
     with contextlib.suppress(OSError):
-        if problem:
+        if str(problem):
             _say(problem, as_json=as_json)
     _flush(sys.stderr)
     sys.exit(code)
 
 
-def _outcome(app: Typer, args: list[str], *, as_json: bool) -> tuple[int, str]:
-    """Run a command. Returns its exit code, and its error message where typer has not printed it."""
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Stop at SIGTERM as at Ctrl-C, unless it is ignored or handled already, or this is not the main thread."""
+
+    def stop(_signal: int, _frame: object) -> NoReturn:
+        raise Terminated
+
+    mine = threading.current_thread() is threading.main_thread()
+    if not mine or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
     try:
-        return app(args=args, prog_name="link-peer", standalone_mode=not as_json) or Exit.DONE, ""
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _outcome(app: Typer, args: list[str], *, as_json: bool) -> tuple[int, LinkPeerError]:
+    """Run a command. Returns its exit code, and its error, without a message where there is nothing more to print."""
+    try:
+        return app(args=args, prog_name="link-peer", standalone_mode=not as_json) or Exit.DONE, LinkPeerError()
     except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else Exit.DONE, ""
+        return ended.code if isinstance(ended.code, int) else Exit.DONE, LinkPeerError()
     except TyperException as error:  # only with --json; otherwise typer prints the error itself and exits
-        return error.exit_code, error.format_message()
+        return error.exit_code, LinkPeerError(error.format_message())
+    except Ended as error:
+        return error.code, error
     except LinkPeerError as error:
-        return Exit.USAGE if isinstance(error, BadInput) else Exit.REFUSED, str(error)
-    except OSError as error:
-        return Exit.REFUSED, str(Ended(error))
+        return Exit.USAGE if isinstance(error, BadInput) else Exit.REFUSED, error
+    except OSError as error:  # of typer, which prints help
+        return Exit.REFUSED, Ended(error)
 
 
-def _say(problem: str, *, as_json: bool) -> None:
+def _say(problem: LinkPeerError, *, as_json: bool) -> None:
+    changes = problem.changes if isinstance(problem, Ended) else {}
     if as_json:
-        print_json({"error": problem}, stderr=True)
+        print_json({"error": str(problem), **({**changes, "then": CHANGES.then} if changes else {})}, stderr=True)
         return
     from link_peer.runtime.audit import clean
 
-    lines = map(escape, map(clean, problem.split("\n")))  # it may quote what somebody else wrote
-    console(stderr=True).print("[red]" + "\n".join(lines) + "[/red]", soft_wrap=True)
+    said = [str(problem), *lines(changes), *([CHANGES.then] if changes else [])]
+    text = "\n".join(escape(clean(line)) for one in said for line in one.split("\n"))  # others wrote some of it
+    console(stderr=True).print(f"[red]{text}[/red]", soft_wrap=True)
 
 
 def _flush(stream: TextIO) -> OSError | None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from link_peer.domain.errors import LinkPeerError
 
+from link_peer_cli.changes import CHANGES
+
 
 def write(path: str, content: bytes, mode: int | None = None) -> None:
     """Write a file in one step, as `replacing`."""
@@ -33,11 +35,12 @@ def replacing(path: str, content: bytes, mode: int | None = None) -> Iterator[Ca
     link; a device or a pipe is written to. Raises LinkPeerError that names the file.
     """
     real = os.path.realpath(path)
+    CHANGES.expect([f"write {path}"])
     with _named(path):
         beside = _beside(real, content, mode)
 
     def put() -> None:
-        with _named(path):
+        with _named(path), CHANGES.making(f"write {path}"):
             if beside:
                 os.replace(beside, real)
             else:

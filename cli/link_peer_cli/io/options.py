@@ -53,8 +53,9 @@ class Command(TyperCommand):
         return [*own, *(one for one in shared if one.opts[0] not in taken)]
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it. Raises Ended where a file or a stream fails: typer would end the process without a word if it is a pipe."""
+        """Run it. Raises Ended where a signal stops it, or a file or a stream fails: typer would end the process at some of
+        them without a word."""
         try:
             return super().invoke(ctx)
-        except OSError as error:
+        except (OSError, KeyboardInterrupt) as error:
             raise Ended(error) from error

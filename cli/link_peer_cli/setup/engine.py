@@ -9,6 +9,7 @@ from link_peer.domain.errors import LinkPeerError, Transient
 from link_peer.runtime.clock import Clock
 from rich.markup import escape
 
+from link_peer_cli.changes import CHANGES
 from link_peer_cli.io.console import console
 from link_peer_cli.setup.resource import Action, Change, Resource, change_of
 
@@ -20,6 +21,10 @@ Wait = Callable[[float, Transient], None]
 WAITS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds before each further attempt: together a minute, the longest for which an API throttles, and more than it takes
 until a new log project or role is known everywhere."""
+
+
+MADE = (Action.CREATE, Action.UPDATE, Action.DELETE)
+"""What changes something."""
 
 
 class Stopped(LinkPeerError):
@@ -73,15 +78,21 @@ def _removal(resources: Sequence[Resource], clock: Clock, wait: Wait, with_logs:
             yield Change(resource, Action.DELETE)
 
 
-def carry_out(changes: Sequence[Change], clock: Clock, done: Callable[[Change], None], wait: Wait = say_wait) -> None:
-    """Carry out the changes in their order; `done` is called after each. Raises Stopped at the first that fails.
+def carry_out(
+    changes: Sequence[Change], clock: Clock, done: Callable[[Change], None], wait: Wait = say_wait, where: str = ""
+) -> None:
+    """Carry out the changes in their order; `done` is called after each. Raises Stopped at the first that fails. `where` is the
+    account, where a command changes several.
 
     Each attempt after the first reads the resource again and does what is left to do, so an answer that was lost does no
     harm.
     """
+    due = {n: f"{where}{one.action.value} {one.resource.label}" for n, one in enumerate(changes) if one.action in MADE}
+    CHANGES.expect(due.values())
     for number, change in enumerate(changes):
         try:
-            patiently(_Attempts(change), clock, wait)
+            with CHANGES.making(*([due[number]] if number in due else ())):
+                patiently(_Attempts(change), clock, wait)
         except LinkPeerError as problem:
             raise Stopped(change, changes[number + 1 :], problem) from problem
         done(change)

@@ -57,7 +57,7 @@ def update_home(env: Environment, policy: Policy, *, talk: bool) -> tuple[list[C
 def make_resources(deployment: Deployment, wanted: Sequence[object], where: str, *, talk: bool) -> list[Change]:
     """Create and update resources, and print each change if `talk`."""
     changes = [one for one in plan(wanted, deployment.clock) if one.action.value in ("create", "update")]  # type: ignore[arg-type]
-    carry_out(changes, deployment.clock, lambda change: print_change(change, where, talk=talk))
+    carry_out(changes, deployment.clock, lambda change: print_change(change, where, talk=talk), where=f"{where}: ")
     return changes
 
 

@@ -1,0 +1,206 @@
+"""A command that is stopped says what it changed and what it did not, and goes on when it is run again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from link_peer_cli.changes import AGAIN
+from link_peer_local.core.http import Request, Response
+
+from tests.functional.cli.persons_rules import person
+from tests.functional.cli.test_selftest import on_call
+from tests.functional.command import Cli
+from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.profiles import write_profiles
+
+NOTHING = "stopped by Ctrl-C: nothing was changed"
+
+
+def linked(lab: Lab, *, tagged: bool = True) -> tuple[str, str, str]:
+    """A group, one that accepts it, and an instance of the first, which asks for a link if it is tagged."""
+    app, db = lab.group(), lab.group("*")
+    lab.instance(db)
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306 {db.id}:tcp/3307"} if tagged else {})
+    return app.id, db.id, instance.id
+
+
+def sweep(lab: Lab, cli: Cli) -> list[str]:
+    """It opens a link."""
+    linked(lab)
+    return ["sweep"]
+
+
+def close(lab: Lab, cli: Cli) -> list[str]:
+    """It locks two groups and removes their rules."""
+    app, db, _ = linked(lab)
+    lab.sweep()
+    return ["close", app, db, "--yes"]
+
+
+def reopen(lab: Lab, cli: Cli) -> list[str]:
+    """It takes the locks off."""
+    app, db, _ = linked(lab)
+    assert cli("close", app, db, "--yes") == 0
+    return ["reopen", "--all"]
+
+
+def accept(lab: Lab, cli: Cli) -> list[str]:
+    """It writes a tag."""
+    app, db, _ = linked(lab)
+    return ["accept", app, db]
+
+
+def apply(lab: Lab, cli: Cli) -> list[str]:
+    """It makes the changes of a plan."""
+    _, _, instance = linked(lab)
+    assert cli("plan", instance, "--out", "plan.json") == 0
+    return ["apply", "plan.json", "--yes"]
+
+
+def adopt(lab: Lab, cli: Cli) -> list[str]:
+    """It writes consent, changes a rule and posts a request."""
+    app, db = lab.group(), lab.group()
+    return ["adopt", person(lab, db, app), "--group", db.id, "--yes"]
+
+
+def account(lab: Lab, cli: Cli) -> list[str]:
+    """It makes the roles of an account, changes home's, and writes the policy file."""
+    return ["account", "add", "1000000000000003", "--profile", "new", "--write"]
+
+
+COMMANDS: list[Callable[[Lab, Cli], list[str]]] = [sweep, close, reopen, accept, apply, adopt, account]
+
+
+def state(lab: Lab) -> list[Any]:
+    """What commands change: rules, tags, roles, policies, messages and the policy file."""
+    cloud = lab.cloud
+    groups = [
+        (g.id, lab.rules_of(g), lab.tags(g)) for uid in (HOME, PEER) for g in cloud.ecs.accounts[uid].groups.values()
+    ]
+    roles = [(name, role.attached) for name, role in cloud.identity.roles.items()]
+    policies = [(name, policy.document) for name, policy in cloud.identity.policies.items()]
+    queue = cloud.mns.depth(HOME, cloud.world.queue)
+    return [groups, roles, policies, queue, lab.policy_path.read_text()]
+
+
+@pytest.fixture(name="began")
+def _began(
+    make_lab: Callable[[], Lab], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[[Callable[[Lab, Cli], list[str]]], tuple[Lab, Cli, list[str]]]:
+    """A world in which a command may begin, and its arguments."""
+    monkeypatch.chdir(tmp_path)
+
+    def begin(command: Callable[[Lab, Cli], list[str]]) -> tuple[Lab, Cli, list[str]]:
+        lab, cli = make_lab(), Cli(capsys)
+        lab.cloud.identity.add_account("1000000000000003", "c@aliyun.com")
+        shutil.rmtree(tmp_path / ".aliyun", ignore_errors=True)
+        write_profiles(lab, monkeypatch, tmp_path, {"new": "1000000000000003"})
+        return lab, cli, command(lab, cli)
+
+    return begin
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_ctrl_c_at_any_call_says_what_was_changed(began: Any, command: Callable[[Lab, Cli], list[str]]) -> None:
+    """Before or after it was carried out, in turn. Exit code 130; and where it says that nothing was changed, nothing was. Run
+    again, it does the rest."""
+    number, changed = 1, 0
+    while True:
+        lab, cli, args = began(command)
+        before, ended = str(state(lab)), on_call(lab, number, bool(number % 2), KeyboardInterrupt)
+        code, said = cli(*args), cli.err
+        if not ended():
+            break
+        assert (code, "Traceback" in said) == (130, False), number
+        if said == f"{NOTHING}\n":
+            assert str(state(lab)) == before, number
+        else:
+            changed += 1
+            assert said.startswith("stopped by Ctrl-C\n"), said
+            assert "done: " in said
+            assert said.splitlines()[-1].startswith("Run the same command again")
+        assert cli(*args) == 0, (number, cli.err)
+        number += 1
+    assert changed > 0
+
+
+def test_what_is_left_is_named(began: Any) -> None:
+    """The changes that were made, the one under way, and those that had not begun; with --json as lists."""
+    lab, cli, args = began(close)
+    app, db = (f"{name}@{HOME}" for name in args[1:3])
+    number = 1
+    while not cli.err.startswith("stopped by Ctrl-C\n"):
+        ended = on_call(lab, number, False, KeyboardInterrupt)
+        cli(*args)
+        ended()
+        number += 1
+    begun = f"perhaps done: put tag link-lock on {app}\nperhaps done: put tag link-lock on {db}\n"
+    assert cli.err == f"stopped by Ctrl-C\n{begun}{AGAIN}\n"
+    ended = on_call(lab, number - 1, False, KeyboardInterrupt)
+    assert cli(*args, "--json") == 130
+    ended()
+    assert json.loads(cli.err) == {
+        "error": "stopped by Ctrl-C",
+        "done": [],
+        "perhaps_done": [f"put tag link-lock on {app}", f"put tag link-lock on {db}"],
+        "not_done": [],
+        "then": AGAIN,
+    }
+
+
+def test_an_account_that_joins_half_is_told_apart(began: Any) -> None:
+    """Each of its resources, those of home, and the policy file. SIGTERM is told as such, with its own exit code."""
+    lab, cli, args = began(account)
+    handle = lab.cloud.handle
+
+    def terminated(request: Request) -> Response:
+        if request.headers.get("x-acs-action") == "CreateRole":
+            signal.raise_signal(signal.SIGTERM)
+        return handle(request)
+
+    lab.cloud.handle = terminated
+    assert cli(*args) == 143
+    said = cli.err.splitlines()
+    assert said[0] == "stopped by SIGTERM"
+    assert "done: account 1000000000000003: create policy link-peer" in said
+    assert "perhaps done: account 1000000000000003: create role link-peer" in said
+    assert "not done: account 1000000000000003: create role link-peer-reader" in said
+    assert f"not done: write {lab.policy_path}" in said
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_request_is_not_posted_again(began: Any) -> None:
+    """While it waits for the outcome, the request is on the queue."""
+    lab, cli, _ = began(accept)
+    app, db, _ = linked(lab)
+    number, given = 1, ("request", "link", "--from", app, "--to", db, "--request-id", "chg-1", "--wait")
+    while not cli.err.startswith("posted"):
+        ended = on_call(lab, number, False, KeyboardInterrupt)
+        assert cli(*given) == 130
+        ended()
+        number += 1
+    assert cli.err.splitlines()[1:] == [
+        "stopped by Ctrl-C",
+        "done: post the request to link-peer-requests",
+        "A request that was posted needs no other: link-peer audit --request chg-1 shows its outcome.",
+    ]
+
+
+def test_output_that_fails_midway_is_no_silence(began: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk, as at Ctrl-C, the changes are named."""
+    _, cli, args = began(account)
+    with monkeypatch.context() as patched, open("/dev/full", "w", encoding="utf-8") as full:
+        patched.setattr(sys, "stdout", full)
+        assert cli(*args) == 1
+    said = cli.err.splitlines()
+    assert said[0] == "stdout cannot be written: No space left on device"
+    assert said[1] == "done: account 1000000000000003: create policy link-peer"
+    assert said[-1] == AGAIN
+    assert cli(*args) == 0
