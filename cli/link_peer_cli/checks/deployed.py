@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from link_peer_cli.checks import functions, resources, running
+from link_peer_cli.checks import functions, neighbours, resources, running
 
 if TYPE_CHECKING:
     from link_peer_cli.checks.finding import Finding
@@ -22,7 +22,7 @@ def check(env: Environment) -> Iterator[list[Finding]]:
     roles, queues, *others = resources.checks(env)
     # the queues are read by `running`, too, and the SDK of MNS needs warnings to be off, which is no matter of one thread
     lanes: Sequence[Lane] = (
-        [lambda: list(functions.check(env))],
+        [lambda: [*functions.check(env), *neighbours.check(env)]],
         [roles],
         [queues, lambda: list(running.check(env))],
         *([other] for other in others),

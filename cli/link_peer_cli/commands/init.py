@@ -40,6 +40,7 @@ def init(
 
     from link_peer.domain.errors import BadInput, LinkPeerError
     from link_peer.domain.tags import is_account_uid
+    from link_peer.runtime.settings import tag_prefix
     from link_peer_deploy.names import DEFAULT_PREFIX, Names
     from link_peer_deploy.project import ROOT
 
@@ -55,11 +56,13 @@ def init(
     if not region:
         raise BadInput("--region", "say where the functions and the instances are: link-peer --region cn-hangzhou init")
     prefix = Names(home, prefix or os.environ.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX).prefix
+    tags = tag_prefix(os.environ)
     values = {
         "home": home,
         "name": "home",
         "deployment": deployment,
         "prefix": prefix,
+        "tag_prefix": tags,
         "region": region,
         "version": version("link-peer"),
     }
@@ -69,7 +72,7 @@ def init(
         name: Template((ROOT / "deploy" / "init" / source).read_text(encoding="utf-8")).substitute(values)
         for name, source in sources.items()
     }
-    texts["s.yaml"] = _manifest((ROOT / "s.yaml").read_text(encoding="utf-8"), region, prefix)
+    texts["s.yaml"] = _manifest((ROOT / "s.yaml").read_text(encoding="utf-8"), region, prefix, tags)
     base = Path(folder)
     if there := sorted(name for name in texts if (base / name).exists()):
         raise LinkPeerError(f"{', '.join(there)} exist in {base.resolve()}: choose an empty folder")
@@ -81,12 +84,16 @@ def init(
         return
     for name in sorted(texts):
         console().print(f"+ {escape(str(base / name))}", soft_wrap=True)
-    console().print(f"Next: export LINK_PEER_REGION={region} LINK_PEER_PREFIX={prefix}; link-peer setup --dry-run")
+    console().print(
+        f"Next: export LINK_PEER_REGION={region} LINK_PEER_PREFIX={prefix} LINK_PEER_TAG_PREFIX={tags}; link-peer setup --dry-run",
+        soft_wrap=True,
+    )
 
 
-def _manifest(text: str, region: str, prefix: str) -> str:
-    """s.yaml with this region and prefix where the environment names none, so that a new terminal deploys to the same place."""
-    for name, shipped, wanted in (("REGION", "cn-qingdao", region), ("PREFIX", "link-peer", prefix)):
+def _manifest(text: str, region: str, prefix: str, tag_prefix: str) -> str:
+    """s.yaml with this region and these prefixes where the environment names none, so that a new terminal deploys to the same place."""
+    given = (("REGION", "cn-qingdao", region), ("PREFIX", "link-peer", prefix), ("TAG_PREFIX", "link", tag_prefix))
+    for name, shipped, wanted in given:
         old = f"${{env('LINK_PEER_{name}', '{shipped}')}}"
         if old not in text:
             raise AssertionError(f"s.yaml lacks {old}")

@@ -150,20 +150,26 @@ def _create(deployment: Deployment, out: Console, talk: _Talk, *, dry_run: bool)
     talk.line(out, f"{done}; as wanted: {counts['keep']}, left out: {counts['skip']}.")
     talk.line(
         out,
-        f"Next: export LINK_PEER_REGION={deployment.settings.region} LINK_PEER_PREFIX={deployment.names.prefix}; "
+        f"Next: export LINK_PEER_REGION={deployment.settings.region} LINK_PEER_PREFIX={deployment.names.prefix} "
+        f"LINK_PEER_TAG_PREFIX={deployment.settings.tag_prefix}; "
         "link-peer package; s deploy -y",
     )
 
 
 def _require_services(deployment: Deployment, talk: _Talk) -> None:
-    """Raise LinkPeerError that names each service that cannot be used."""
+    """Raise LinkPeerError that names each service that cannot be used, and each deployment that acts on the same tags."""
     from link_peer.domain.errors import LinkPeerError
 
+    from link_peer_cli.setup.engine import patiently
+    from link_peer_cli.setup.neighbours import conflicts
     from link_peer_cli.setup.services import unusable
 
     problems = [f"{found.service}: {found.problem}: {found.advice}" for found in unusable(deployment, talk.wait)]
     if problems:
         raise LinkPeerError("nothing was changed, because services cannot be used:\n" + "\n".join(problems))
+    own = (deployment.settings, deployment.policy, deployment.names.prefix, deployment.clock)
+    if shared := patiently(lambda: list(conflicts(*own)), deployment.clock, talk.wait):
+        raise LinkPeerError("nothing was changed, because of another deployment:\n" + "\n".join(shared))
 
 
 def _carry_out(deployment: Deployment, out: Console, talk: _Talk, changes: Sequence[Change]) -> None:

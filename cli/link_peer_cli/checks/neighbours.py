@@ -1,0 +1,33 @@
+"""Whether another deployment acts on the same tags, and whether the functions act on those of the commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from link_peer.domain.errors import LinkPeerError
+
+from link_peer_cli.checks.finding import DIFFERS, Finding, unreadable
+
+if TYPE_CHECKING:
+    from link_peer_cli.io.environment import Environment
+
+
+def check(env: Environment) -> Iterator[Finding]:
+    """One finding for each deployment with the same tags or the same name, and one if the functions have other tags."""
+    from link_peer_cli.setup.neighbours import conflicts, deployments
+
+    settings, prefix = env.settings, env.names.prefix
+    try:
+        found = list(conflicts(settings, env.policy, prefix, env.clock))
+        own = [one.tag_prefix for one in deployments(settings, env.policy.home) if one.prefix == prefix]
+    except LinkPeerError as error:
+        yield unreadable("", "other deployments", error)
+        return
+    for problem in found:
+        detail, _, advice = problem.rpartition(": ")
+        yield Finding(DIFFERS, "", "other deployment", detail, advice)
+    for tag_prefix in own:
+        if tag_prefix != settings.tag_prefix:
+            detail = f"the functions act on tags {tag_prefix}-…, and LINK_PEER_TAG_PREFIX is {settings.tag_prefix} here"
+            yield Finding(DIFFERS, "", "tag prefix", detail, "set it as it was when the functions were deployed")
