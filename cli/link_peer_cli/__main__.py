@@ -1,7 +1,19 @@
-"""Run `python -m link_peer_cli`."""
+"""The console script, and `python -m link_peer_cli`."""
 
 from __future__ import annotations
 
-from link_peer_cli.main import main
+import sys
+from typing import NoReturn
 
-main()
+
+def main() -> NoReturn:
+    """As `link_peer_cli.main.main`. Ctrl-C while that is imported ends the process without a stack trace."""
+    try:
+        from link_peer_cli.main import main as run
+    except KeyboardInterrupt:
+        sys.exit(130)
+    run()
+
+
+if __name__ == "__main__":
+    main()

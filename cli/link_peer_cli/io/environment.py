@@ -17,7 +17,7 @@ from link_peer.runtime.settings import Credentials, Settings
 from link_peer_deploy.names import DEFAULT_PREFIX, Names
 
 from link_peer_cli.access import keys
-from link_peer_cli.access.endpoints import require_listening
+from link_peer_cli.access.endpoints import not_listening
 from link_peer_cli.access.roles import HomeKeys
 from link_peer_cli.io.console import console
 
@@ -108,7 +108,8 @@ def policy_in_use() -> Policy | None:
 def settings_in_use(*, without_keys: bool = False) -> tuple[Settings, Policy, Callable[[], Credentials]]:
     """The settings, with the person's own keys; the policy; and what gives the keys. Raises as `load_own` does."""
     compose.start()
-    env, missing = dict(os.environ), list[str]()
+    env = dict(os.environ)
+    missing = [text] if (text := not_listening(env)) else []
     env["LINK_PEER_REGION"] = keys.region_in_use(env)
     if not env["LINK_PEER_REGION"]:
         missing.append(NO_REGION)
@@ -125,7 +126,6 @@ def settings_in_use(*, without_keys: bool = False) -> tuple[Settings, Policy, Ca
             missing.append(str(error))
     if missing:
         raise LinkPeerError("\n".join(missing))
-    require_listening(env)
     mine = own()
     env["ALIBABA_CLOUD_ACCESS_KEY_ID"], env["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "-", "-"  # those of `mine` are put in
     return msgspec.structs.replace(settings_module.load(env=env), credentials=mine), policy, own
@@ -140,7 +140,8 @@ def bare_environment() -> tuple[Settings, Clock]:
     env = dict(os.environ)
     env["LINK_PEER_REGION"] = keys.region_in_use(env)
     env["LINK_PEER_POLICY"] = env.get("LINK_PEER_POLICY") or DEFAULT_POLICY
-    missing = [] if env["LINK_PEER_REGION"] else [NO_REGION]
+    missing = [text] if (text := not_listening(env)) else []
+    missing += [] if env["LINK_PEER_REGION"] else [NO_REGION]
     mine = NO_KEYS
     try:
         mine = keys.own_keys(env, keys.CHOSEN["profile"])()
@@ -148,7 +149,6 @@ def bare_environment() -> tuple[Settings, Clock]:
         missing.append(str(error))
     if missing:
         raise LinkPeerError("\n".join(missing))
-    require_listening(env)
     env["ALIBABA_CLOUD_ACCESS_KEY_ID"], env["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "-", "-"  # those of `mine` are put in
     settings = msgspec.structs.replace(settings_module.load(env=env), credentials=mine)
     return settings, NoticeClock(compose.clock_for_functions())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -204,3 +205,19 @@ def test_output_that_fails_midway_is_no_silence(began: Any, monkeypatch: pytest.
     assert said[1] == "done: account 1000000000000003: create policy link-peer"
     assert said[-1] == AGAIN
     assert cli(*args) == 0
+
+
+def test_ctrl_c_at_the_start_is_no_stack_trace() -> None:
+    """While the modules of the command line are imported."""
+    program = """
+import sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Finder())
+from link_peer_cli.__main__ import main
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, check=False)  # noqa: S603  # our own
+    assert (ended.returncode, ended.stderr) == (130, b"")
