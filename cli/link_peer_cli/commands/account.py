@@ -33,7 +33,7 @@ app = typer.Typer(
 
 @app.command("add")
 def add(
-    uid: Uid,
+    uid: Uid = "",
     name: Annotated[str, typer.Option(help="A name to display. Default: the uid.")] = "",
     role: Annotated[str, typer.Option(help="The role there. Default: the deployment's prefix.")] = "",
     queue: Annotated[bool, typer.Option("--queue", help="Give the account a queue of its own for requests.")] = False,
@@ -44,6 +44,16 @@ def add(
     external_id: Annotated[str, typer.Option(help="Default: the one in use, else a random one.")] = "",
     profile: PeerProfile = "",
     write: Annotated[bool, typer.Option("--write", help="Add the lines to the policy file.")] = False,
+    listed: Annotated[
+        typer.FileText | None,
+        typer.Option(
+            "--from", help="A list of accounts, one a line: uid and name; - reads standard input.", encoding="utf-8"
+        ),
+    ] = None,
+    stack_group: Annotated[
+        str,
+        typer.Option(help="A folder of the resource directory: print the ROS stack group that makes the roles in it."),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Make an account's roles, with `--profile`, or print what its owner must run; and print its lines of the policy file.
@@ -52,14 +62,23 @@ def add(
     """
     from link_peer.domain.errors import BadInput
 
+    from link_peer_cli.commands.account_many import add_many
     from link_peer_cli.io.environment import load_own
-    from link_peer_cli.io.inputs import account_uid
+    from link_peer_cli.io.inputs import account_uid, matching
     from link_peer_cli.io.policy_text import entry
     from link_peer_cli.setup.member import make_resources, peer_of, update_home
 
-    uid = account_uid(uid, "uid")
     if external_id and not re.fullmatch(r"[A-Za-z0-9+=,.@:/_-]{2,128}", external_id):
         raise BadInput("--external-id", "2 to 128 of A-Z, a-z, 0-9 and +=,.@:/_-")
+    if listed:
+        if uid or name or ranges or profile:
+            raise BadInput("--from", "an account's uid, --name, --range and --profile are of one account")
+        folder = matching(stack_group, "--stack-group", r"(fd|r)-[0-9A-Za-z]{1,32}")
+        add_many(listed.read(), role, external_id, queue=queue, write=write, folder=folder, as_json=as_json)
+        return
+    if stack_group:
+        raise BadInput("--stack-group", "goes with --from")
+    uid = account_uid(uid, "uid")
     env = load_own(without_keys=True)
     if uid == env.policy.home:
         raise BadInput("uid", f"{uid} is the home account, which takes part already")
@@ -73,8 +92,8 @@ def add(
         (known.queue if known else "") or (env.names.queue_of(uid) if queue else ""),
         ranges or (known.ranges if known else ()),
     )
-    policy = _with_account(env, uid, lines)
-    with _with_lines(env, lines if write and known is None else "") as put:
+    policy = env.policy if known else added_to(env.policy, lines)
+    with with_lines(env, lines if write and known is None else "") as put:
         done = make_resources(peer.deployment, peer.resources(), f"account {uid}", talk=not as_json) if profile else []
         home, problem = update_home(env, policy, talk=not as_json)
         put()
@@ -129,18 +148,16 @@ def list_accounts(as_json: JsonLines = False) -> None:
         raise typer.Exit(Exit.REFUSED)
 
 
-def _with_account(env: Environment, uid: str, lines: str) -> Policy:
-    """The policy with the account. Raises PolicyError if its lines are not valid: a range, say."""
+def added_to(policy: Policy, lines: str) -> Policy:
+    """The policy with the accounts of these lines. Raises PolicyError if they are not valid: a range, say."""
     from link_peer.inbound.policy_file import parse
 
-    if uid in env.policy.accounts:
-        return env.policy
-    home = f'deployment: {env.policy.deployment}\naccounts:\n  "{env.policy.home}": {{name: home}}\n'
-    added = parse(home + lines, "the new account").accounts[uid]
-    return msgspec.structs.replace(env.policy, accounts={**env.policy.accounts, uid: added})
+    home = f'deployment: {policy.deployment}\naccounts:\n  "{policy.home}": {{name: home}}\n'
+    added = parse(home + lines, "the new accounts").accounts
+    return msgspec.structs.replace(policy, accounts={**added, **policy.accounts})
 
 
-def _with_lines(env: Environment, lines: str) -> contextlib.AbstractContextManager[Callable[[], None]]:
+def with_lines(env: Environment, lines: str) -> contextlib.AbstractContextManager[Callable[[], None]]:
     """The policy file with these lines, as `replacing` yields it: no role is made if it cannot be written."""
     from link_peer.inbound.policy_file import parse
 

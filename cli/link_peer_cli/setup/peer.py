@@ -42,6 +42,31 @@ class Peer:
 
     def ros_command(self) -> str:
         """The one command that makes them with the ROS template, which is deploy/peer-account.yaml."""
+        return self._with_template("CreateStack", "--StackName", self.role, *self._parameters())
+
+    def stack_group_commands(self, folder: str) -> list[str]:
+        """The two commands that make them in every account of a folder of the resource directory, and in those that join it.
+
+        The parameters are the same for all accounts, and so then is the external id. The stacks are in one region, since
+        roles are global. A stack that fails stops no other, and an account that leaves the folder keeps its roles, so that
+        link-peer can still close what is open there. [doc ROS CreateStackGroup, CreateStackInstances]
+        """
+        name, region = self.deployment.names.prefix, self.deployment.settings.region
+        auto = json.dumps({"Enabled": True, "RetainStacksOnAccountRemoval": True})
+        settings = ["--PermissionModel", "SERVICE_MANAGED", "--AutoDeployment", auto]
+        instances = ["--RegionIds", json.dumps([region]), "--DeploymentTargets", json.dumps({"RdFolderIds": [folder]})]
+        pace = ["--OperationPreferences", json.dumps({"FailureTolerancePercentage": 100, "MaxConcurrentCount": 20})]
+        words = ["aliyun", "ros", "CreateStackInstances", "--RegionId", region, "--StackGroupName", name]
+        return [
+            self._with_template("CreateStackGroup", "--StackGroupName", name, *settings, *self._parameters()),
+            shlex.join([*words, *instances, *pace]),
+        ]
+
+    def _with_template(self, action: str, *options: str) -> str:
+        words = ["aliyun", "ros", action, "--RegionId", self.deployment.settings.region, *options]
+        return f'{shlex.join(words)} --TemplateBody "$(cat {TEMPLATE})"'
+
+    def _parameters(self) -> list[str]:
         deployment = self.deployment
         keys = deployment.policy.keys
         conditions = {
@@ -57,10 +82,10 @@ class Peer:
             "RoleName": self.role,
             **{name: json.dumps({f"acs:RequestTag/{key}": ["*"]}) for name, key in conditions.items()},
         }
-        words = ["aliyun", "ros", "CreateStack", "--RegionId", deployment.settings.region, "--StackName", self.role]
+        words: list[str] = []
         for number, (key, value) in enumerate(given.items(), 1):
             words += [f"--Parameters.{number}.ParameterKey", key, f"--Parameters.{number}.ParameterValue", value]
-        return f'{shlex.join(words)} --TemplateBody "$(cat {TEMPLATE})"'
+        return words
 
     @property
     def template(self) -> str:

@@ -138,6 +138,8 @@ def test_home_stays_as_it_is_without_keys_of_it(lab: Lab, cli: Cli, monkeypatch:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ((), "uid"),
+        ((NEW, "--stack-group", "fd-1"), "goes with --from"),
         ((HOME,), "home account"),
         (("b",), "no account uid and no account of the policy"),
         ((NEW, "--profile", "peer"), f"belong to account {PEER}, not to {NEW}"),
@@ -194,6 +196,75 @@ def test_roles_that_cannot_be_made_leave_the_policy_file_as_it_was(lab: Lab, cli
     assert cli("account", "add", NEW, "--profile", "new", "--write") == 0
     assert lab.policy_path.is_symlink()
     assert NEW in policy_file.load(target).accounts
+
+
+MEMBERS = f"""# from the resource directory
+{HOME} home itself is skipped
+{PEER} so is who takes part already
+{NEW} c@aliyun.com
+1000000000000004,Team Orders
+1000000000000005
+"""
+
+
+def test_many_accounts_join_by_a_list(lab: Lab, cli: Cli, tmp_path: Path) -> None:
+    """With one external id and the same role, so that one stack group can make the roles in all. A second list goes on."""
+    path, group = tmp_path / "members.txt", ("--stack-group", "fd-a1B2c3", "--write")
+    path.write_text(MEMBERS)
+    before = policy_file.load(lab.policy_path).accounts
+    _, [shown] = cli.json("account", "add", "--from", str(path), *group)
+    accounts = policy_file.load(lab.policy_path).accounts
+    added = {uid: accounts[uid] for uid in accounts.keys() - before.keys()}
+    assert {uid: account.name for uid, account in added.items()} == {
+        NEW: "c@aliyun.com",
+        "1000000000000004": "Team Orders",
+        "1000000000000005": "1000000000000005",
+    }
+    assert {account.role for account in added.values()} == {f"acs:ram::{uid}:role/link-peer" for uid in added}
+    [external_id] = {account.external_id for account in added.values()}
+    assert {uid: accounts[uid] for uid in before} == before
+    assert [command.split()[2] for command in shown["commands"]] == ["CreateStackGroup", "CreateStackInstances"]
+    assert external_id in shown["commands"][0]
+    assert (shown["ros"], shown["home"], shown["changes"]) == ("", "", [])  # home's policies name the role already
+    path.write_text(f"{MEMBERS}1000000000000006 f\n")
+    assert cli("account", "add", "--from", str(path), *group) == 0
+    assert policy_file.load(lab.policy_path).accounts["1000000000000006"].external_id == external_id
+    assert "has 1 more accounts" in cli.out
+    assert cli("account", "add", "--from", str(path), *group) == 0
+    assert "has them all" in cli.out
+
+
+def test_a_list_without_a_stack_group_has_one_command_for_all(cli: Cli, tmp_path: Path) -> None:
+    """Every owner runs the same, and the lines are printed."""
+    (path := tmp_path / "members.txt").write_text(MEMBERS)
+    _, [shown] = cli.json("account", "add", "--from", str(path), "--role", "third", "--external-id", "0123456789abcdef")
+    assert "CreateStack " in shown["ros"]
+    assert "0123456789abcdef" in shown["ros"]
+    assert [*yaml.safe_load(shown["policy"])] == [NEW, "1000000000000004", "1000000000000005"]
+    assert [change.split()[0] for change in shown["changes"]] == ["policy"] * 3
+    assert cli("account", "add", "--from", str(path)) == 0
+    assert "The owner of each account runs this" in cli.out
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        (f"{NEW}\nb\n", (), "line 2: 'b' is not the uid"),
+        (f"{NEW}\n{NEW}\n", (), "line 2: 1000000000000003 is listed twice"),
+        ("# none\n", (), "no account is listed"),
+        (NEW, (PEER,), "are of one account"),
+        (NEW, ("--stack-group", "all"), "--stack-group"),
+    ],
+)
+def test_a_bad_list_is_a_usage_error(
+    lab: Lab, cli: Cli, tmp_path: Path, text: str, options: tuple[str, ...], said: str
+) -> None:
+    """With the number of the line; nothing is written."""
+    (path := tmp_path / "members.txt").write_text(text)
+    before = lab.policy_path.read_text()
+    assert cli("account", "add", "--from", str(path), "--write", *options) == 2
+    assert said in cli.err
+    assert lab.policy_path.read_text() == before
 
 
 # list

@@ -1,0 +1,94 @@
+"""`link-peer account add --from`: many accounts at once, with one external id, as one ROS stack group makes their roles."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from link_peer_cli.io.console import console, print_json
+
+if TYPE_CHECKING:
+    from link_peer.domain.policy import Policy
+
+    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.setup.peer import Peer
+
+
+def add_many(text: str, role: str, external_id: str, *, queue: bool, write: bool, folder: str, as_json: bool) -> None:
+    """Print or write the policy file's lines of every account of a list that is new, and print what makes their roles."""
+    from link_peer_cli.commands.account import added_to, with_lines
+    from link_peer_cli.io.environment import load_own
+    from link_peer_cli.io.policy_text import entry
+    from link_peer_cli.setup.member import peer_of, update_home
+
+    env = load_own(without_keys=True)
+    listed = members(text)
+    new = {uid: name for uid, name in listed.items() if uid not in env.policy.accounts}
+    shared = external_id or shared_external_id(env.policy) or secrets.token_hex(16)
+    peers = [peer_of(env, uid, role, shared, None, "") for uid in new or listed]
+    queues = {uid: env.names.queue_of(uid) if queue else "" for uid in new}
+    lines = "".join(entry(p.uid, new[p.uid], p.arn, p.external_id, queues[p.uid], ()) for p in peers if p.uid in new)
+    write = write and bool(lines)
+    with with_lines(env, lines if write else "") as put:
+        home, problem = update_home(env, added_to(env.policy, lines), talk=not as_json)
+        put()
+    group = peers[0].stack_group_commands(folder) if folder else []
+    ros = "" if folder else peers[0].ros_command()
+    if as_json:
+        changes = [str(change) for change in home]
+        print_json(
+            {"policy": lines, "written": write, "changes": changes, "ros": ros, "commands": group, "home": problem}
+        )
+        return
+    _explain(env, peers[0], group or [ros], lines, len(new), written=write)
+    if problem:
+        console().print(f"\n[yellow]Home was not changed:[/yellow] {escape(problem)}", soft_wrap=True)
+
+
+def members(text: str) -> dict[str, str]:
+    """The accounts of a list, one a line: uid, and perhaps a name after a space or a comma. Uid to name; `#` begins a comment.
+
+    Raises BadInput with the number of the line.
+    """
+    from link_peer.domain.errors import BadInput
+    from link_peer.domain.tags import is_account_uid, quoted
+
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        uid, *name = re.split(r"[\s,]+", line.partition("#")[0].strip(), maxsplit=1)
+        if not uid:
+            continue
+        if not is_account_uid(uid):
+            raise BadInput("--from", f"line {number}: {quoted(uid)} is not the uid of an account")
+        if uid in found:
+            raise BadInput("--from", f"line {number}: {uid} is listed twice")
+        found[uid] = name[0] if name else uid
+    if not found:
+        raise BadInput("--from", "no account is listed")
+    return found
+
+
+def shared_external_id(policy: Policy) -> str:
+    """The external id that most accounts of the policy share, so that those which join later get it, too; empty if none do."""
+    counts = Counter(account.external_id for account in policy.accounts.values() if account.external_id)
+    return next((value for value, times in counts.most_common(1) if times > 1), "") or ""
+
+
+def _explain(env: Environment, peer: Peer, commands: list[str], lines: str, count: int, *, written: bool) -> None:
+    out = console()
+    who = "The owner of each account runs this" if len(commands) == 1 else "With keys that may manage stack groups, run"
+    out.print(f"\n[bold]{who}[/bold], with {escape(peer.template)}:\n", soft_wrap=True)
+    print("\n".join(commands))
+    path = escape(str(env.settings.policy_path))
+    if written:
+        out.print(f"\n{path} has {count} more accounts.", soft_wrap=True)
+    elif lines:
+        out.print(f"\n[bold]Add to `accounts` of {path}[/bold] (or run this with --write):\n", soft_wrap=True)
+        print(lines, end="")
+    else:
+        out.print(f"\n{path} has them all.", soft_wrap=True)
+    out.print("\nThen: make package; s deploy -y; link-peer account list", soft_wrap=True)
