@@ -45,11 +45,8 @@ def add(
     profile: PeerProfile = "",
     write: Annotated[bool, typer.Option("--write", help="Add the lines to the policy file.")] = False,
     listed: Annotated[
-        typer.FileText | None,
-        typer.Option(
-            "--from", help="A list of accounts, one a line: uid and name; - reads standard input.", encoding="utf-8"
-        ),
-    ] = None,
+        str, typer.Option("--from", help="A file with accounts, one a line: uid and name; or - for stdin.")
+    ] = "",
     stack_group: Annotated[
         str,
         typer.Option(help="A folder of the resource directory: print the ROS stack group that makes the roles in it."),
@@ -74,7 +71,7 @@ def add(
         if uid or name or ranges or profile:
             raise BadInput("--from", "an account's uid, --name, --range and --profile are of one account")
         folder = matching(stack_group, "--stack-group", r"(fd|r)-[0-9A-Za-z]{1,32}")
-        add_many(listed.read(), role, external_id, queue=queue, write=write, folder=folder, as_json=as_json)
+        add_many(listed, role, external_id, queue=queue, write=write, folder=folder, as_json=as_json)
         return
     if stack_group:
         raise BadInput("--stack-group", "goes with --from")
@@ -110,9 +107,7 @@ def add(
         )
         return
     _explain(env, peer, lines, made=bool(profile), written=write and known is None, listed=known is not None)
-    if problem:
-        console().print(f"\n[yellow]Home was not changed:[/yellow] {escape(problem)}", soft_wrap=True)
-        console().print("Run `link-peer setup` with keys of home when the policy file has the lines.")
+    tell_of_home(problem)
 
 
 @app.command("list")
@@ -146,6 +141,13 @@ def list_accounts(as_json: JsonLines = False) -> None:
         print_table(console(), "accounts", ("uid", "name", "role", "queue", "ranges", "entered as"), rows)
     if refused:
         raise typer.Exit(Exit.REFUSED)
+
+
+def tell_of_home(problem: str) -> None:
+    """Print why home was not changed, and what to do; nothing if it was."""
+    if problem:
+        console().print(f"\n[yellow]Home was not changed:[/yellow] {escape(problem)}", soft_wrap=True)
+        console().print("Run `link-peer setup` with keys of home when the policy file has the lines.")
 
 
 def added_to(policy: Policy, lines: str) -> Policy:

@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from link_peer_cli.setup.peer import Peer
 
 
-def add_many(text: str, role: str, external_id: str, *, queue: bool, write: bool, folder: str, as_json: bool) -> None:
+def add_many(file: str, role: str, external_id: str, *, queue: bool, write: bool, folder: str, as_json: bool) -> None:
     """Print or write the policy file's lines of every account of a list that is new, and print what makes their roles."""
-    from link_peer_cli.commands.account import added_to, with_lines
+    from link_peer_cli.commands.account import added_to, tell_of_home, with_lines
     from link_peer_cli.io.environment import load_own
+    from link_peer_cli.io.inputs import document
     from link_peer_cli.io.policy_text import entry
     from link_peer_cli.setup.member import peer_of, update_home
 
     env = load_own(without_keys=True)
-    listed = members(text)
+    listed = members(document(file).decode(errors="replace"))
     new = {uid: name for uid, name in listed.items() if uid not in env.policy.accounts}
     shared = external_id or shared_external_id(env.policy) or secrets.token_hex(16)
     peers = [peer_of(env, uid, role, shared, None, "") for uid in new or listed]
@@ -45,8 +46,7 @@ def add_many(text: str, role: str, external_id: str, *, queue: bool, write: bool
         )
         return
     _explain(env, peers[0], group or [ros], lines, len(new), written=write)
-    if problem:
-        console().print(f"\n[yellow]Home was not changed:[/yellow] {escape(problem)}", soft_wrap=True)
+    tell_of_home(problem)
 
 
 def members(text: str) -> dict[str, str]:

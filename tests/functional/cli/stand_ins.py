@@ -34,7 +34,9 @@ def aliyun(words: Sequence[str]) -> None:
     given = dict(zip(rest[::2], rest[1::2], strict=True))
     assert all(name.startswith("--") for name in given), rest
     params = {name.removeprefix("--"): value for name, value in given.items()}
-    if (service, action) == ("ros", "CreateStack"):
+    if (service, action) == ("ros", "CreateStackInstances"):
+        assert json.loads(params["DeploymentTargets"]).keys() <= {"AccountIds", "RdFolderIds"}
+    elif service == "ros":
         known = yaml.safe_load(params["TemplateBody"])["Parameters"]
         assert {value for name, value in params.items() if name.endswith("ParameterKey")} <= set(known)
     elif (service, action) == ("oos", "CreateTemplate"):

@@ -42,6 +42,7 @@ PLAN = {
 """What `plan --out` writes where nothing would change."""
 MORE = {
     "accept": "sg-2",
+    "account add": "1000000000000009",
     "close": "sg-1 --dry-run",
     "reopen": "sg-1 --dry-run",
     "plan": "i-1",

@@ -17,7 +17,7 @@ from link_peer_local.cloud import LocalCloud
 from tests.functional.command import Cli
 from tests.functional.lab import Lab
 from tests.infrastructure.ros.test_template import LIBRARY, TEMPLATE
-from tests.infrastructure.test_deploy import rendered
+from tests.infrastructure.test_deploy import ROOT, rendered
 
 MEMBERS = ["1000000000000003", "1000000000000004", "1000000000000005"]
 
@@ -37,6 +37,18 @@ def _printed(cli: Cli, tmp_path: Path) -> list[dict[str, Any]]:
     (path := tmp_path / "members.txt").write_text("\n".join(MEMBERS))
     _, [shown] = cli.json("account", "add", "--from", str(path), "--stack-group", "fd-a1B2c3", "--write")
     return [parameters(command) for command in shown["commands"]]
+
+
+def test_the_page_shows_the_commands(cli: Cli, tmp_path: Path) -> None:
+    """As they are printed for the command there, but for the path of the template."""
+    page = (ROOT / "docs" / "onboarding.md").read_text(encoding="utf-8")
+    [asked] = re.findall(r"^link-peer account add (--from .*)$", page, re.MULTILINE)
+    (path := tmp_path / "members.txt").write_text("\n".join(MEMBERS))
+    _, [shown] = cli.json("account", "add", *asked.replace("members.txt", str(path)).split())
+    [block] = re.findall(r"^aliyun ros CreateStackGroup .*?(?=^```)", page, re.MULTILINE | re.DOTALL)
+    assert shlex.split(block.replace("deploy/", "").replace("\\\n", "")) == [
+        word for c in shown["commands"] for word in shlex.split(c)
+    ]
 
 
 @pytest.mark.skipif(not LIBRARY, reason="make test-ros, which installs the SDK")
