@@ -295,3 +295,12 @@ section.by_hand(
     test="make an alert fire",
     expected="a message with its text filled in",
 )
+section.by_hand(
+    131,
+    why="needs a resource directory",
+    assumed="A service-managed stack group makes RAM roles in every account of a folder, and in each that joins it; a stack that fails changes nothing and stops no other",
+    depends="`account add --stack-group`",
+    test="the commands that it prints, for a folder with two accounts, in one of which a role `link-peer` exists; then move a third into the folder",
+    expected="the roles are in the second and the third account, and as they were in the first",
+    cleanup="DeleteStackInstances, DeleteStackGroup",
+)
