@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 from rich.markup import escape
 
@@ -19,8 +15,6 @@ from link_peer_cli.io.progress import waiting
 from link_peer_cli.io.tables import print_table
 
 if TYPE_CHECKING:
-    from link_peer.domain.policy import Policy
-
     from link_peer_cli.io.environment import Environment
     from link_peer_cli.setup.peer import Peer
 
@@ -59,11 +53,11 @@ def add(
     """
     from link_peer.domain.errors import BadInput
 
-    from link_peer_cli.commands.account_many import add_many
     from link_peer_cli.io.environment import load_own
     from link_peer_cli.io.inputs import account_uid, matching
     from link_peer_cli.io.policy_text import entry
-    from link_peer_cli.setup.member import make_resources, peer_of, update_home
+    from link_peer_cli.setup.member import added_to, make_resources, peer_of, tell_of_home, update_home, with_lines
+    from link_peer_cli.setup.members import add_many
 
     if external_id and not re.fullmatch(r"[A-Za-z0-9+=,.@:/_-]{2,128}", external_id):
         raise BadInput("--external-id", "2 to 128 of A-Z, a-z, 0-9 and +=,.@:/_-")
@@ -141,37 +135,6 @@ def list_accounts(as_json: JsonLines = False) -> None:
         print_table(console(), "accounts", ("uid", "name", "role", "queue", "ranges", "entered as"), rows)
     if refused:
         raise typer.Exit(Exit.REFUSED)
-
-
-def tell_of_home(problem: str) -> None:
-    """Print why home was not changed, and what to do; nothing if it was."""
-    if problem:
-        console().print(f"\n[yellow]Home was not changed:[/yellow] {escape(problem)}", soft_wrap=True)
-        console().print("Run `link-peer setup` with keys of home when the policy file has the lines.")
-
-
-def added_to(policy: Policy, lines: str) -> Policy:
-    """The policy with the accounts of these lines. Raises PolicyError if they are not valid: a range, say."""
-    from link_peer.inbound.policy_file import parse
-
-    home = f'deployment: {policy.deployment}\naccounts:\n  "{policy.home}": {{name: home}}\n'
-    added = parse(home + lines, "the new accounts").accounts
-    return msgspec.structs.replace(policy, accounts={**added, **policy.accounts})
-
-
-def with_lines(env: Environment, lines: str) -> contextlib.AbstractContextManager[Callable[[], None]]:
-    """The policy file with these lines, as `replacing` yields it: no role is made if it cannot be written."""
-    from link_peer.inbound.policy_file import parse
-
-    from link_peer_cli.io.files import replacing
-    from link_peer_cli.io.policy_text import with_entry
-
-    if not lines:
-        return contextlib.nullcontext(lambda: None)
-    path = Path(env.settings.policy_path)
-    text = with_entry(path.read_bytes().decode(), lines)  # with its line ends as they are
-    parse(text, path.name)  # so that an invalid file is never written
-    return replacing(str(path), text.encode())
 
 
 def _explain(env: Environment, peer: Peer, lines: str, *, made: bool, written: bool, listed: bool) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.policy import AccountPolicy, Policy
+from link_peer.inbound.policy_file import parse
 from rich.markup import escape
 
 from link_peer_cli.access.caller import caller
 from link_peer_cli.access.keys import own_keys
 from link_peer_cli.io.console import console
 from link_peer_cli.io.environment import NO_KEYS, Environment
+from link_peer_cli.io.files import replacing
+from link_peer_cli.io.policy_text import with_entry
 from link_peer_cli.setup import plan, queues, roles
 from link_peer_cli.setup.engine import carry_out
 from link_peer_cli.setup.peer import Peer, external_id_of
@@ -66,3 +71,27 @@ def print_change(change: Change, where: str, *, talk: bool) -> None:
     if talk:
         sign = {"create": "+", "update": "~", "delete": "-"}.get(change.action.value, " ")
         console().print(escape(f"{sign} {where}: {change}"), soft_wrap=True)
+
+
+def tell_of_home(problem: str) -> None:
+    """Print why home was not changed, and what to do; nothing if it was."""
+    if problem:
+        console().print(f"\n[yellow]Home was not changed:[/yellow] {escape(problem)}", soft_wrap=True)
+        console().print("Run `link-peer setup` with keys of home when the policy file has the lines.")
+
+
+def added_to(policy: Policy, lines: str) -> Policy:
+    """The policy with the accounts of these lines. Raises PolicyError if they are not valid: a range, say."""
+    home = f'deployment: {policy.deployment}\naccounts:\n  "{policy.home}": {{name: home}}\n'
+    added = parse(home + lines, "the new accounts").accounts
+    return msgspec.structs.replace(policy, accounts={**added, **policy.accounts})
+
+
+def with_lines(env: Environment, lines: str) -> contextlib.AbstractContextManager[Callable[[], None]]:
+    """The policy file with these lines, as `replacing` yields it: no role is made if it cannot be written."""
+    if not lines:
+        return contextlib.nullcontext(lambda: None)
+    path = Path(env.settings.policy_path)
+    text = with_entry(path.read_bytes().decode(), lines)  # with its line ends as they are
+    parse(text, path.name)  # so that an invalid file is never written
+    return replacing(str(path), text.encode())

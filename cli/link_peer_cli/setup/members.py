@@ -5,31 +5,27 @@ from __future__ import annotations
 import re
 import secrets
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
+from link_peer.domain.errors import BadInput
+from link_peer.domain.policy import Policy
+from link_peer.domain.tags import is_account_uid, quoted
 from rich.markup import escape
 
 from link_peer_cli.io.console import console, print_json
-
-if TYPE_CHECKING:
-    from link_peer.domain.policy import Policy
-
-    from link_peer_cli.io.environment import Environment
-    from link_peer_cli.setup.peer import Peer
+from link_peer_cli.io.environment import Environment, load_own
+from link_peer_cli.io.inputs import document
+from link_peer_cli.io.policy_text import entry
+from link_peer_cli.setup.member import added_to, peer_of, tell_of_home, update_home, with_lines
+from link_peer_cli.setup.peer import Peer
 
 
 def add_many(file: str, role: str, external_id: str, *, queue: bool, write: bool, folder: str, as_json: bool) -> None:
     """Print or write the policy file's lines of every account of a list that is new, and print what makes their roles."""
-    from link_peer_cli.commands.account import added_to, tell_of_home, with_lines
-    from link_peer_cli.io.environment import load_own
-    from link_peer_cli.io.inputs import document
-    from link_peer_cli.io.policy_text import entry
-    from link_peer_cli.setup.member import peer_of, update_home
-
     env = load_own(without_keys=True)
     listed = members(document(file).decode(errors="replace"))
     new = {uid: name for uid, name in listed.items() if uid not in env.policy.accounts}
-    shared = external_id or shared_external_id(env.policy) or secrets.token_hex(16)
+    shared = external_id or shared_external_id(env.policy, () if new else listed) or secrets.token_hex(16)
     peers = [peer_of(env, uid, role, shared, None, "") for uid in new or listed]
     queues = {uid: env.names.queue_of(uid) if queue else "" for uid in new}
     lines = "".join(entry(p.uid, new[p.uid], p.arn, p.external_id, queues[p.uid], ()) for p in peers if p.uid in new)
@@ -54,9 +50,6 @@ def members(text: str) -> dict[str, str]:
 
     Raises BadInput with the number of the line.
     """
-    from link_peer.domain.errors import BadInput
-    from link_peer.domain.tags import is_account_uid, quoted
-
     found: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         uid, *name = re.split(r"[\s,]+", line.partition("#")[0].strip(), maxsplit=1)
@@ -72,10 +65,15 @@ def members(text: str) -> dict[str, str]:
     return found
 
 
-def shared_external_id(policy: Policy) -> str:
-    """The external id that most accounts of the policy share, so that those which join later get it, too; empty if none do."""
+def shared_external_id(policy: Policy, uids: Iterable[str]) -> str:
+    """The external id that most accounts of the policy share, so that those which join later get it, too.
+
+    If none do: the only one among these accounts; else empty.
+    """
     counts = Counter(account.external_id for account in policy.accounts.values() if account.external_id)
-    return next((value for value, times in counts.most_common(1) if times > 1), "") or ""
+    [(value, times)] = counts.most_common(1) or [("", 0)]
+    listed = {policy.accounts[uid].external_id or "" for uid in uids if uid in policy.accounts} - {""}
+    return value if times > 1 else listed.pop() if len(listed) == 1 else ""
 
 
 def _explain(env: Environment, peer: Peer, commands: list[str], lines: str, count: int, *, written: bool) -> None:
