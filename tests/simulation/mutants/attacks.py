@@ -148,7 +148,7 @@ def lock_ignored(patch: Patch) -> None:
     judge = evaluate.evaluate
 
     def by_policy(snapshot: Snapshot, policy: Any, link: Link, now: float) -> Any:
-        patch.setattr(evaluate, "_locked", (lambda _groups: None) if policy.allow else locked)
+        patch.setattr(evaluate, "_locked", (lambda _groups, _keys: None) if policy.allow else locked)
         return judge(snapshot, policy, link, now)
 
     for module in (evaluate, desired, apply):
