@@ -85,6 +85,7 @@ def apply(
     else:
         _print_made(made.writes, left)
     if trouble:
+        CHANGES.clear()  # they are printed
         raise trouble
     troubled = any(record["record"] == "attempt" or record["outcome"] == "failed" for record in records)
     raise typer.Exit(Exit.REFUSED if left or troubled else Exit.DONE)

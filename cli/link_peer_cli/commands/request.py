@@ -204,6 +204,7 @@ def _wait_for_outcome(log: AuditLog, request_id: str, known: int, seconds: int) 
             return log.wait(query, lambda records: len(records) > known, since=0, seconds=seconds)[known:]
     except Transient as error:
         hint = f"it may arrive later: link-peer audit --request {request_id}"
+        CHANGES.clear()  # that it was posted is said
         raise LinkPeerError(f"{request_id}: {error}; {hint}") from None
 
 

@@ -35,15 +35,13 @@ class Terminated(KeyboardInterrupt):
 
 
 class Ended(LinkPeerError):
-    """A command ended before its work was done, because of a signal, a file or a stream. `changes` are those that it made or
-    began (`Changes.begun`), `code` is its exit code. Without a message where the reader of stdout has ended
-    (`link-peer links | head`) and nothing was changed."""
+    """A command ended before its work was done, because of a signal, a file or a stream. `code` is its exit code. Without a
+    message where the reader of stdout has ended (`link-peer links | head`) and nothing was changed."""
 
     def __init__(self, cause: OSError | KeyboardInterrupt) -> None:
-        self.changes = CHANGES.begun()
         self.code = 1 if isinstance(cause, OSError) else 143 if isinstance(cause, Terminated) else 130
         said = _words(cause)
-        if not self.changes:
+        if not CHANGES.begun():
             said = f"{said}: nothing was changed" if self.code > 1 else "" if _is_pipe(cause) else said
         super().__init__(said)
 
@@ -70,10 +68,10 @@ def run(app: Typer, args: list[str]) -> NoReturn:
     CHANGES.clear()
     with _terminable():
         code, problem = _outcome(app, args, as_json=as_json)
-    if (unwritten := _flush(sys.stdout)) and not str(problem):
-        code, problem = code or Exit.REFUSED, Ended(unwritten)
+    if (unwritten := _flush(sys.stdout)) and not problem:
+        code, problem = code or Exit.REFUSED, str(Ended(unwritten))
     with contextlib.suppress(OSError):
-        if str(problem):
+        if problem:
             _say(problem, as_json=as_json)
     _flush(sys.stderr)
     sys.exit(code)
@@ -97,30 +95,31 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _outcome(app: Typer, args: list[str], *, as_json: bool) -> tuple[int, LinkPeerError]:
-    """Run a command. Returns its exit code, and its error, without a message where there is nothing more to print."""
+def _outcome(app: Typer, args: list[str], *, as_json: bool) -> tuple[int, str]:
+    """Run a command. Returns its exit code, and its error message where there is something more to print."""
     try:
-        return app(args=args, prog_name="link-peer", standalone_mode=not as_json) or Exit.DONE, LinkPeerError()
+        return app(args=args, prog_name="link-peer", standalone_mode=not as_json) or Exit.DONE, ""
     except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else Exit.DONE, LinkPeerError()
+        return ended.code if isinstance(ended.code, int) else Exit.DONE, ""
     except TyperException as error:  # only with --json; otherwise typer prints the error itself and exits
-        return error.exit_code, LinkPeerError(error.format_message())
+        return error.exit_code, error.format_message()
     except Ended as error:
-        return error.code, error
+        return error.code, str(error)
     except LinkPeerError as error:
-        return Exit.USAGE if isinstance(error, BadInput) else Exit.REFUSED, error
+        return Exit.USAGE if isinstance(error, BadInput) else Exit.REFUSED, str(error)
     except OSError as error:  # of typer, which prints help
-        return Exit.REFUSED, Ended(error)
+        return Exit.REFUSED, str(Ended(error))
 
 
-def _say(problem: LinkPeerError, *, as_json: bool) -> None:
-    changes = problem.changes if isinstance(problem, Ended) else {}
+def _say(problem: str, *, as_json: bool) -> None:
+    """Print an error, and the changes that were made or begun before it."""
+    changes = CHANGES.begun()
     if as_json:
-        print_json({"error": str(problem), **({**changes, "then": CHANGES.then} if changes else {})}, stderr=True)
+        print_json({"error": problem, **({**changes, "then": CHANGES.then} if changes else {})}, stderr=True)
         return
     from link_peer.runtime.audit import clean
 
-    said = [str(problem), *lines(changes), *([CHANGES.then] if changes else [])]
+    said = [problem, *lines(changes), *([CHANGES.then] if changes else [])]
     text = "\n".join(escape(clean(line)) for one in said for line in one.split("\n"))  # others wrote some of it
     console(stderr=True).print(f"[red]{text}[/red]", soft_wrap=True)
 
