@@ -62,6 +62,13 @@ resource "alicloud_ram_policy" "this" {
   })
 
   rotate_strategy = "DeleteOldestNonDefaultVersionWhenLimitExceeded"
+
+  lifecycle {
+    precondition {
+      condition     = length(jsonencode(local.documents[each.key])) <= 6144
+      error_message = "Longer than RAM allows: the policy file names too many roles. Give the role one name in all accounts, or use link-peer setup, which splits the policy."
+    }
+  }
 }
 
 resource "alicloud_ram_role" "this" {

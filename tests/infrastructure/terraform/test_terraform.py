@@ -99,6 +99,16 @@ def test_peer_account(tmp_path: Path) -> None:
     assert found == expected
 
 
+def test_a_policy_longer_than_ram_allows_fails_the_plan(tmp_path: Path) -> None:
+    """With a hundred names of roles; a hundred accounts with one name need no more room than one."""
+    uids = [str(uid) for uid in range(10**15 + 2, 10**15 + 102)]
+    roles = {uid: f"acs:ram::{uid}:role/link-peer" for uid in uids}
+    one = ALONE + "".join(f'  "{uid}": {{name: b, role: "{role}"}}\n' for uid, role in roles.items())
+    names = ALONE + "".join(f'  "{uid}": {{name: b, role: "{role}-{uid}"}}\n' for uid, role in roles.items())
+    assert "Longer than RAM allows" in terraform(MODULE, **home(tmp_path, names))["plan"]["err"]
+    assert terraform(MODULE, **home(tmp_path, one))["plan"]["code"] == 0
+
+
 @pytest.mark.parametrize("prefix", ["x", "Upper", "ends-", "a" * 25])
 def test_refuses_a_bad_prefix(tmp_path: Path, prefix: str) -> None:
     """A prefix with which no function, role, queue or log project could begin."""
