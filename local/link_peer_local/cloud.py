@@ -96,6 +96,7 @@ class Shared:
         self.account_names: dict[str, str] = {}
         self.alert_centres: dict[tuple[str, str], Documents] = {}
         self.regions: dict[str, LocalCloud] = {}
+        self.listen: Callable[[LocalCloud], object] = lambda _region: None  # a server opens a port for a new region
         self.lock = threading.Lock()
 
 
@@ -119,7 +120,7 @@ class LocalCloud:
         self.region = region
         self.endpoint = ""  # set while a server listens
         self.world: World  # set by link_peer_local.world.load
-        self._shared = shared = shared or Shared(clock, region, knobs)
+        self.shared = shared = shared or Shared(clock, region, knobs)
         shared.regions[region] = self
         self.clock, self.knobs, self.identity, self.faults = shared.clock, shared.knobs, shared.identity, shared.faults
         self.admin, self.sts, self.ram, self.cms = shared.admin, shared.sts, shared.ram, shared.cms
@@ -142,14 +143,16 @@ class LocalCloud:
     @property
     def regions(self) -> dict[str, LocalCloud]:
         """The entrances that exist so far, by region; the one that a world was loaded at is the first."""
-        return dict(self._shared.regions)
+        return dict(self.shared.regions)
 
     def region_at(self, region: str) -> LocalCloud:
         """The entrance of a region. A region that nobody has asked for yet is empty. ValueError for one that does not exist."""
         if region not in REGIONS:
             raise ValueError(f"{region} is not a region of Alibaba Cloud")
-        with self._shared.lock:
-            return self._shared.regions.get(region) or LocalCloud(region=region, shared=self._shared)
+        with self.shared.lock:
+            if region not in self.shared.regions:
+                self.shared.listen(LocalCloud(region=region, shared=self.shared))
+            return self.shared.regions[region]
 
     def _permitted(self, service: str, caller: Caller, action: str) -> bool:
         return self.identity.permitted(caller, Access(f"{service}:{action}"))

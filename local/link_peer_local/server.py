@@ -32,7 +32,8 @@ _log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_inf
 class Server:
     """A running server at `endpoint`, e.g. `http://127.0.0.1:41234`. `close()` or the end of a `with` block stops it.
 
-    Each further region of the cloud has a port of its own: `cloud.region_at(region).endpoint`.
+    Each further region of the cloud has a port of its own, also one that is opened later:
+    `cloud.region_at(region).endpoint`.
     """
 
     def __init__(self, cloud: LocalCloud, port: int) -> None:
@@ -41,6 +42,7 @@ class Server:
         self._port = port
         self._workers = ThreadPoolExecutor(WORKERS, "local-cloud")
         self._loop = asyncio.new_event_loop()
+        self._runners: list[web.ServerRunner] = []
         self._started = threading.Event()
         self._stop = asyncio.Event()
         self._problem: BaseException | None = None
@@ -74,22 +76,27 @@ class Server:
             self._loop.close()
 
     async def _serve(self) -> None:
-        others = [cloud for cloud in self.cloud.regions.values() if cloud is not self.cloud]
-        runners: list[web.ServerRunner] = []
+        shared = self.cloud.shared
+        unserved = shared.listen
         try:
-            self.endpoint = await self._open(self.cloud, self._port, runners)
-            for cloud in others:
-                await self._open(cloud, 0, runners)
+            self.endpoint = await self._open(self.cloud, self._port)
+            for cloud in self.cloud.regions.values():
+                if cloud is not self.cloud:
+                    await self._open(cloud, 0)
+            shared.listen = lambda cloud: asyncio.run_coroutine_threadsafe(self._open(cloud, 0), self._loop).result(
+                _START_SECONDS
+            )
             self._started.set()
             await self._stop.wait()
         finally:
-            for cloud in (self.cloud, *others):
+            shared.listen = unserved
+            for cloud in self.cloud.regions.values():
                 cloud.endpoint = ""
-            for runner in runners:
+            for runner in self._runners:
                 await runner.cleanup()
 
-    async def _open(self, cloud: LocalCloud, port: int, runners: list[web.ServerRunner]) -> str:
-        """Listen for one region, and add what listens to `runners`."""
+    async def _open(self, cloud: LocalCloud, port: int) -> str:
+        """Listen for one region."""
         # Keep bodies as sent (auto_decompress); cancel the handler when its client disconnects (handler_cancellation).
         server = web.Server(
             partial(self._answer, cloud),
@@ -101,7 +108,7 @@ class Server:
             logger=_log,
         )
         runner = web.ServerRunner(server, shutdown_timeout=0.1)
-        runners.append(runner)
+        self._runners.append(runner)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port, reuse_address=True).start()
         host, port = runner.addresses[0][:2]

@@ -161,8 +161,10 @@ def test_each_region_has_an_entrance_of_its_own(served: LocalCloud) -> None:
         assert f"at-{place.region}" in [queue.name for queue in place.mns.queues(HOME)]
     assert "at-cn-qingdao" not in [queue.name for queue in there.mns.queues(HOME)]
     assert world.describe(served)["regions"] == {HERE: served.endpoint, THERE: there.endpoint}
-    ecs = Client(config(served, there.endpoint.removeprefix("http://")))
-    assert groups(ecs, HERE) == []
+    later = served.region_at("cn-beijing")
+    for place in (there, later):
+        ecs = Client(config(served, place.endpoint.removeprefix("http://")))
+        assert groups(ecs, HERE) == []
     name = {"Host": f"{served.world.audit_project}.{HERE}.log.aliyuncs.com", "x-log-apiversion": "0.6.0"}
     assert requests.get(there.endpoint, headers=name, timeout=60).status_code == 401  # SLS answered, unsigned
 

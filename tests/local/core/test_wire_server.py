@@ -90,7 +90,7 @@ def test_a_proxied_request_is_answered(server: Server, monkeypatch: pytest.Monke
     client = LogClient(
         "http://cn-qingdao.log.aliyuncs.com", keys.access_key_id, keys.access_key_secret, source="10.0.0.9"
     )
-    assert client.list_logstore(f"link-peer-{HOME}").logstores == ["decisions"]
+    assert client.list_logstore(f"link-peer-{HOME}").logstores == ["decisions", "functions"]
 
 
 def test_a_reset_fault_resets_the_connection(server: Server) -> None:
