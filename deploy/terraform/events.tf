@@ -9,7 +9,6 @@ locals {
     instance-state = {
       source = ["acs.ecs"]
       type   = ["ecs:Instance:StateChange"]
-      data   = { state = ["Created", "Pending", "Running", "Deleted"] }
     }
     instance-tags = {
       source = ["acs.ecs"]

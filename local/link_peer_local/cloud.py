@@ -29,6 +29,7 @@ from link_peer_local.core.names import World
 from link_peer_local.core.policy import Access
 from link_peer_local.ecs import EcsBackend
 from link_peer_local.ecs import wire as ecs_wire
+from link_peer_local.ecs.events import on_bus
 from link_peer_local.eventbridge import permissions as eventbridge_permissions
 from link_peer_local.eventbridge import rest as eventbridge_rest
 from link_peer_local.eventbridge import wire as eventbridge_wire
@@ -159,7 +160,7 @@ class LocalCloud:
 
     def _publish(self, account: str, event: dict[str, Any]) -> None:
         self.trail.record(account, event)
-        self.events.publish(account, event)
+        self.events.publish(account, on_bus(event, self.knobs.trail_resources))
 
     def handle(self, request: Request) -> Response:
         """Answer one request: find region and service, verify the signature, apply faults, call the backend."""

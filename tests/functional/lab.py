@@ -27,6 +27,7 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Fault
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller, Key
+from link_peer_local.ecs.events import on_bus
 from link_peer_local.ecs.state import Group, Instance, block
 
 HOME = "1000000000000001"
@@ -272,6 +273,11 @@ class Lab:
     def event(self, instance: Instance | str, state: str = "Running", **fields: Any) -> dict[str, Any]:
         """A state change event with the current time, as EventBridge delivers it."""
         self._events += 1
+        content = {
+            "resourceId": instance if isinstance(instance, str) else instance.id,
+            "resourceType": "ALIYUN::ECS::Instance",
+            "state": state,
+        }
         return {
             "id": f"event-{self._events}",
             "source": "acs.ecs",
@@ -281,37 +287,29 @@ class Lab:
             "time": self.iso(),
             "aliyunaccountid": HOME,
             "aliyunregionid": REGION,
-            "data": {
-                "resourceId": instance if isinstance(instance, str) else instance.id,
-                "resourceType": "ALIYUN::ECS::Instance",
-                "state": state,
-            },
+            "data": {"content": content} if self.cloud.knobs.state_content == "data.content" else content,
             **fields,
         }
 
     def tag_event(self, instance: Instance, name: str = "UntagResources") -> dict[str, Any]:
         """A tag change as ActionTrail reports it."""
-        event = self.event(instance, type="ecs:ActionTrail:ApiCall")
-        event["data"] = {
-            "eventName": name,
-            "eventRW": "Write",
-            "serviceName": "Ecs",
-            "acsRegion": REGION,
-            "referencedResources": {"ACS::ECS::Instance": [instance.id]},
-        }
-        return event
+        return self._trail_event(name, "instance", "ACS::ECS::Instance", instance.id)
 
     def group_event(self, group: Group, name: str = "TagResources") -> dict[str, Any]:
         """A change of a group's tags as ActionTrail reports it."""
-        event = self.event(group.id, type="ecs:ActionTrail:ApiCall")
+        return self._trail_event(name, "securitygroup", "ACS::ECS::SecurityGroup", group.id)
+
+    def _trail_event(self, name: str, kind: str, type_: str, resource: str) -> dict[str, Any]:
+        event = self.event(resource, type="ecs:ActionTrail:ApiCall")
         event["data"] = {
             "eventName": name,
             "eventRW": "Write",
             "serviceName": "Ecs",
             "acsRegion": REGION,
-            "referencedResources": {"ACS::ECS::SecurityGroup": [group.id]},
+            "referencedResources": {type_: [resource]},
+            "requestParameters": {"ResourceType": kind, "ResourceId.1": resource},
         }
-        return event
+        return on_bus(event, self.cloud.knobs.trail_resources)
 
     def forge(self, group: Group, source: Group, by: str, port: str = "all", created: float = 0) -> None:
         """Writes a rule with a marker of ours by hand, as anyone who may write rules can."""
@@ -368,7 +366,7 @@ class Lab:
             "source": "MNS-link-peer",
             "specversion": "1.0",
             "type": "mns:Queue:SendMessage",
-            "subject": f"acs:mns:{REGION}:{HOME}:queues/{queue}",
+            "subject": f"acs:mns:{REGION}:{HOME}:{self.cloud.knobs.queue_subject}{queue}",
             "time": self.iso(),
             "aliyunaccountid": HOME,
             "data": {

@@ -35,6 +35,11 @@ class Knobs(Struct, kw_only=True, forbid_unknown_fields=True):
     ] = "InvalidParam.SecurityGroupRuleId"
     """The error of RevokeSecurityGroup for a rule id that does not exist: all four are documented or were reported."""
 
+    missing_rule_modify: Literal[
+        "InvalidSecurityGroupRuleId.NotFound", "InvalidParam.SecurityGroupRuleId", "SecurityGroupRule.NotFound"
+    ] = "InvalidSecurityGroupRuleId.NotFound"
+    """The error of ModifySecurityGroupRule for a rule id that does not exist: its Chinese page lists all three."""
+
     missing_permission: Literal["nothing", "RuleNotExist"] = "nothing"
     """What revoking a rule by its content does when there is none: nothing [doc], or an error, as a user reported."""
 
@@ -53,6 +58,22 @@ class Knobs(Struct, kw_only=True, forbid_unknown_fields=True):
 
     inner_access_first: bool = True
     """Whether Accept inside a basic group lets packets pass that an egress rule drops: two official pages disagree."""
+
+    interface_address: Literal["any", "secondary"] = "any"
+    """Which addresses `PrivateIpAddress.N` of DescribeNetworkInterfaces finds: any of an interface, as cloud-provider-alibaba-cloud
+    and terway rely on, or those that are not its primary one [doc SDK 7.11.8]."""
+
+    request_tags: bool = True
+    """Whether ECS fills in `acs:RequestTag/<key>` for RAM: the RAM page of ECS lists no condition key for tag calls."""
+
+    queue_subject: Literal["queues/", "/queues/"] = "queues/"
+    """How the `subject` of a queue's message ends, before the name: as in EventBridge's sample, or as in RAM's resources."""
+
+    state_content: Literal["data", "data.content"] = "data"
+    """Where `ecs:Instance:StateChange` has its content: in a lab of Alibaba's it is `data`; a third party reads both."""
+
+    trail_resources: Literal["referencedResources", "requestParameters", "resourceName"] = "referencedResources"
+    """Where an event of ActionTrail names the resources of a call: its pages and samples show all three."""
 
     retry_seconds: float = 1.0
     """Seconds before the first retry of an asynchronous invocation [undocumented, page of 2026-04-01]."""

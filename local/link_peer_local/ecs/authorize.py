@@ -39,6 +39,7 @@ _MISSING_RULE = {
     "InvalidSecurityGroupRule.RuleNotExist": 400,
     "InvalidSecurityGroupRuleId.NotFound": 404,
     "InvalidGroupAuthItem.NotFound": 403,
+    "SecurityGroupRule.NotFound": 404,
 }
 
 
@@ -193,7 +194,8 @@ def modify_security_group_rule(call: Call) -> dict[str, Any]:
     old = next((rule for rule in existing if rule.id == rule_id and rule.direction == "ingress"), None)
     if old is None:
         message = "The specified SecurityGroupRuleId is not exists."
-        raise ApiError("InvalidSecurityGroupRuleId.NotFound", 404, message)
+        code = call.store.knobs.missing_rule_modify
+        raise ApiError(code, _MISSING_RULE[code], message)
     given = {name: value for name, value in call.params.values.items() if name in rules.FIELDS}
     if not given:
         raise ApiError("InvalidParam.InvalidModifyRuleRequest", 400, "The request parameters are illegal.")

@@ -62,7 +62,10 @@ class EcsBackend(Store):
         return answer
 
     def _answer(self, caller: Caller, call: Call) -> dict[str, Any]:
-        if not self.permitted(caller, access(call.action, call.params.values, self.region, caller.account)):
+        asked = access(
+            call.action, call.params.values, self.region, caller.account, request_tags=self.knobs.request_tags
+        )
+        if not self.permitted(caller, asked):
             if call.action == "DescribeInstances" and not call.params.flag("DryRun"):
                 return describe_instances.nothing(call)
             message = "User not authorized to operate on the specified resource, or this API doesn't support RAM."

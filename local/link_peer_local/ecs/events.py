@@ -34,9 +34,13 @@ def _envelope(kind: str, account: str, region: str, resource: str, when: float, 
     }
 
 
-def state_change(account: str, region: str, instance: str, state: str, when: float) -> dict[str, Any]:
-    """`ecs:Instance:StateChange`. It carries no tags, so consumers must call DescribeInstances."""
-    data = {"resourceId": instance, "resourceType": "ALIYUN::ECS::Instance", "state": state}
+def state_change(
+    account: str, region: str, instance: str, state: str, when: float, *, nested: bool = False
+) -> dict[str, Any]:
+    """`ecs:Instance:StateChange`; `nested` puts its content in `data.content`. It carries no tags, so consumers must call
+    DescribeInstances."""
+    content = {"resourceId": instance, "resourceType": "ALIYUN::ECS::Instance", "state": state}
+    data: dict[str, Any] = {"content": content} if nested else content
     return _envelope("ecs:Instance:StateChange", account, region, instance, when, data)
 
 
@@ -80,6 +84,19 @@ def api_call(
     if error:
         data["errorCode"], data["errorMessage"] = error
     return _envelope("ecs:ActionTrail:ApiCall", caller.account, region, event_id, when, data)
+
+
+def on_bus(event: dict[str, Any], resources: str) -> dict[str, Any]:
+    """An event of ActionTrail as the bus gets it: the knob `trail_resources` says where it names the resources."""
+    data = dict(event["data"])
+    if resources == "referencedResources" or "referencedResources" not in data:
+        return event
+    referenced: dict[str, list[str]] = data.pop("referencedResources")
+    if resources == "resourceName" and referenced:
+        del data["requestParameters"]
+        kind = next(iter(referenced))
+        data |= {"resourceType": kind, "resourceName": ";".join(referenced[kind])}
+    return {**event, "data": data}
 
 
 def _identity(caller: Caller) -> dict[str, str]:

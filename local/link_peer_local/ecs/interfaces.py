@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from link_peer_local.core.clock import utc
@@ -109,7 +109,7 @@ def _primaries(call: Call, last: int | None) -> Iterator[Interface]:
     for instance in call.account.instances.descending(last):
         if wanted and instance.id != wanted:
             continue
-        if addresses and addresses.isdisjoint((instance.private_ip, *instance.secondary_ips)):
+        if addresses and addresses.isdisjoint(_found_by(call, instance.private_ip, instance.secondary_ips)):
             continue
         state = instance.states.at(call.now - call.store.read_lag.instances)
         if state and not instance.classic:
@@ -117,7 +117,7 @@ def _primaries(call: Call, last: int | None) -> Iterator[Interface]:
 
 
 def _filter(call: Call) -> Callable[[Interface], bool]:
-    """All filters combined. `PrivateIpAddress.N` matches primary and secondary addresses [doc SDK 7.11.8]."""
+    """All filters combined."""
     params = call.params
     if params.get("Type") not in ("", "Primary", "Secondary"):
         raise invalid("Type")
@@ -132,7 +132,10 @@ def _filter(call: Call) -> Callable[[Interface], bool]:
         kind = kind_of(call, interface)
         return (
             (not ids or interface.id in ids)
-            and (not addresses or not {interface.private_ip, *interface.secondary_ips}.isdisjoint(addresses))
+            and (
+                not addresses
+                or not _found_by(call, interface.private_ip, interface.secondary_ips).isdisjoint(addresses)
+            )
             and params.get("PrimaryIpAddress") in ("", interface.private_ip)
             and params.get("InstanceId") in ("", interface.instance_id)
             and params.get("VpcId") in ("", interface.vpc_id)
@@ -146,6 +149,11 @@ def _filter(call: Call) -> Callable[[Interface], bool]:
         )
 
     return wanted
+
+
+def _found_by(call: Call, first: str, others: Iterable[str]) -> set[str]:
+    """The addresses of an interface that `PrivateIpAddress.N` finds."""
+    return {*others} if call.store.knobs.interface_address == "secondary" else {first, *others}
 
 
 def _in_group(call: Call, interface: Interface) -> bool:

@@ -1,8 +1,8 @@
 """What RAM checks for an ECS call: the resources it names, and the condition keys that ECS fills in.
 
 [doc ECS "RAM authorization"] lists the actions with a resource level. Any other action is decided by statements with
-Resource `*` alone. Whether ECS fills in `acs:RequestTag` for UntagResources, which names keys without values, is not
-documented; here it does, with an empty value.
+Resource `*` alone. Whether ECS fills in `acs:RequestTag` is not documented: the knob `request_tags` says so, of UntagResources,
+which names keys without values, too: these have an empty value.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _BY_TYPE = ("TagResources", "UntagResources")
 _SOURCES = ("SourceCidrIp", "Ipv6SourceCidrIp")
 
 
-def access(action: str, values: Mapping[str, str], region: str, account: str) -> Access:
+def access(action: str, values: Mapping[str, str], region: str, account: str, *, request_tags: bool = True) -> Access:
     """What a caller of `account` asks for with this call."""
-    params, context = Params(values), {**_tags(values), **_sources(values)}
+    params, context = Params(values), {**(_tags(values) if request_tags else {}), **_sources(values)}
     if action in _BY_TYPE:
         kind, ids = params.get("ResourceType").lower(), params.listed("ResourceId")
     elif action in _BY_ID:

@@ -60,7 +60,8 @@ class Store:
 
     def announce(self, account: str, instance_id: str, state: str, when: float) -> None:
         """Plan a state change event."""
-        self.plan(account, events.state_change(account, self.region, instance_id, state, when), when)
+        nested = self.knobs.state_content == "data.content"
+        self.plan(account, events.state_change(account, self.region, instance_id, state, when, nested=nested), when)
 
     def plan(self, account: str, event: Event, when: float) -> None:
         """Plan an event for the account's bus."""

@@ -19,6 +19,7 @@ from msgspec import Struct, field
 
 from link_peer_local.core.clock import Clock, utc
 from link_peer_local.core.errors import ApiError
+from link_peer_local.core.knobs import Knobs
 from link_peer_local.eventbridge.pattern import Pattern
 from link_peer_local.mns.backend import MnsBackend
 from link_peer_local.mns.state import Message
@@ -103,7 +104,9 @@ class QueueStream:
         invoke: Invoke,
         timeout: int,
         allowed: Callable[[], bool],
+        knobs: Knobs | None = None,
     ) -> None:
+        self._knobs = knobs or Knobs()
         self._clock = clock
         self._mns = mns
         self._account = account
@@ -240,7 +243,7 @@ class QueueStream:
             "specversion": "1.0",
             "type": "mns:Queue:SendMessage",
             "datacontenttype": "application/json; charset=utf-8",
-            "subject": f"acs:mns:{self._region}:{self._account}:queues/{self.settings.queue}",
+            "subject": f"acs:mns:{self._region}:{self._account}:{self._knobs.queue_subject}{self.settings.queue}",
             "time": now,
             "aliyunaccountid": self._account,
             "aliyunpublishtime": now,

@@ -132,15 +132,13 @@ class SdkEcs:
 
     def address_taken(self, vpc: str, ip: str) -> bool:
         """Whether a network interface of this account in a VPC has a private IPv4 address, as its first or another one. An
-        instance has its address on one [doc DescribeNetworkInterfaces]."""
-        found = self._pages(
-            "describe_network_interfaces",
-            "network_interface_sets.network_interface_set",
-            vpc_id=vpc,
-            private_ip_address=[ip],
-            max_results=FEW,
-        )
-        return any(found)
+        instance has its address on one.
+
+        Asked in two calls: the SDK says that PrivateIpAddress.N finds secondary addresses, other clients rely on it for
+        all of them [doc DescribeNetworkInterfaces; src terway].
+        """
+        either: tuple[dict[str, Any], ...] = ({"primary_ip_address": ip}, {"private_ip_address": [ip]})
+        return any(page for wanted in either for page in self._interfaces(vpc_id=vpc, max_results=FEW, **wanted))
 
     # changes
 
@@ -256,6 +254,9 @@ class SdkEcs:
         return [
             shapes.instance(self.account, item) for page in pages for item in page
         ]  # the SDK's rows take far more room
+
+    def _interfaces(self, **filters: Any) -> Iterator[list[Any]]:
+        return self._pages("describe_network_interfaces", "network_interface_sets.network_interface_set", **filters)
 
     def _groups(self, **filters: Any) -> list[Group]:
         found = self._all("describe_security_groups", "security_groups.security_group", max_results=PAGE, **filters)

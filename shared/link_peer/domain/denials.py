@@ -549,6 +549,7 @@ _CODES: dict[str, tuple[ReasonCode, str, str]] = {
 ALREADY_GONE = frozenset(
     {
         "InvalidParam.SecurityGroupRuleId",
+        "SecurityGroupRule.NotFound",
         "InvalidSecurityGroupRule.RuleNotExist",
         "InvalidSecurityGroupRuleId.NotFound",
         "InvalidGroupAuthItem.NotFound",

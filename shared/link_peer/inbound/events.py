@@ -49,7 +49,7 @@ _KINDS = {
 }
 """What the id of a resource must be, by the resource's type in lower case. Tags of other resources change no link."""
 _IS_ID = {_INSTANCE: is_instance_id, _GROUP: is_group_id}
-_QUEUE_SUBJECT = re.compile(r"acs:mns:([a-z0-9-]{1,64}):([0-9]{15,20}):queues/([A-Za-z0-9-]{1,120})")
+_QUEUE_SUBJECT = re.compile(r"acs:mns:([a-z0-9-]{1,64}):([0-9]{15,20}):/?queues/([A-Za-z0-9-]{1,120})")
 # "20190409T121826.922+0800"
 _OLD_TIME = re.compile(
     r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})(\.[0-9]{1,9})?([+-][0-9]{2})([0-9]{2})"
@@ -125,8 +125,9 @@ def queue_message(element: object, *, home: str, region: str) -> Envelope:
     """The message in an element of the queue's stream: a CloudEvent, its data alone (RawData), or the body.
 
     Lenient on purpose: the message is validated later, and a missing id or type loses no request. But only the subject of
-    a CloudEvent, `acs:mns:<region>:<home>:queues/<name>`, proves the queue: EventBridge writes it, and a sender writes only
-    the body (so the trigger must deliver whole CloudEvents). Raises BadInput if there is no body.
+    a CloudEvent, `acs:mns:<region>:<home>:queues/<name>` (or `:/queues/`, as RAM spells it), proves the queue: EventBridge
+    writes it, and a sender writes only the body (so the trigger must deliver whole CloudEvents). Raises BadInput if there
+    is no body.
     """
     if isinstance(element, str):
         return Envelope("", element, "")

@@ -9,6 +9,7 @@ import pytest
 from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Caller
+from link_peer_local.core.knobs import readings
 
 from tests.local.ecs.helpers import HOME, PEER, REGION, RuleWorld, client, new_group, permission, refused
 
@@ -142,6 +143,13 @@ def test_the_error_for_a_missing_rule_is_a_knob(w: RuleWorld, code: str, status:
     w.cloud.knobs.change({"missing_rule": code})
     with refused(code, status):
         w.revoke(w.db, "sgr-bp1missing")
+
+
+@pytest.mark.parametrize("code", readings()["missing_rule_modify"])
+def test_the_error_for_modifying_a_missing_rule_is_a_knob(w: RuleWorld, code: str) -> None:
+    w.cloud.knobs.change({"missing_rule_modify": code})
+    with refused(code, 400 if code.startswith("InvalidParam") else 404):
+        w.modify(w.db, "sgr-bp1missing", description="new")
 
 
 def test_revoking_what_is_not_there_is_a_knob(w: RuleWorld) -> None:

@@ -96,8 +96,10 @@ def test_inner_access_of_an_unknown_group_is_an_error(adapter: Adapter) -> None:
         adapter.ecs.inner_access(UNKNOWN)
 
 
-def test_an_address_is_taken_by_an_instance_or_a_secondary_interface(adapter: Adapter) -> None:
-    """By its first address and by others; in that VPC alone."""
+@pytest.mark.parametrize("finds", ["any", "secondary"])
+def test_an_address_is_taken_by_an_instance_or_a_secondary_interface(adapter: Adapter, finds: str) -> None:
+    """By its first address and by others; in that VPC alone. Whichever addresses `PrivateIpAddress.N` finds."""
+    adapter.cloud.knobs.change({"interface_address": finds})
     [group] = adapter.groups(1)
     machine = adapter.cloud.ecs.create_instance(HOME, [group.id])
     interface = _interface(adapter, group)
@@ -108,7 +110,9 @@ def test_an_address_is_taken_by_an_instance_or_a_secondary_interface(adapter: Ad
         interface["PrivateIpAddress"]
     }
     assert taken(adapter.vpc, other.pop())
+    before = adapter.calls["DescribeNetworkInterfaces"]
     assert not taken(adapter.vpc, "10.0.99.99")
+    assert adapter.calls["DescribeNetworkInterfaces"] == before + 2
     assert not taken(adapter.cloud.world.vpcs[2]["id"], machine.private_ip)
 
 
@@ -190,10 +194,13 @@ def test_a_200_without_its_fields_is_ambiguous(adapter: Adapter, what: str) -> N
 @pytest.mark.parametrize("what", READS)
 def test_a_read_that_is_empty_once_is_repeated(adapter: Adapter, what: str) -> None:
     """The second attempt is answered as usual."""
+    with contextlib.suppress(CloudError):  # the group does not exist
+        READS[what](adapter)
+    usual = adapter.calls.pop(what.split()[0])
     adapter.cloud.faults.add(Fault("ecs", what.split()[0], "empty"))
     with contextlib.suppress(CloudError):  # the group does not exist
         READS[what](adapter)
-    assert adapter.calls[what.split()[0]] == 2
+    assert adapter.calls[what.split()[0]] == usual + 1
 
 
 def test_the_second_page_must_have_its_list_too(adapter: Adapter) -> None:

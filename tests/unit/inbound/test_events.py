@@ -357,8 +357,10 @@ SUBJECT = f"acs:mns:{REGION}:{A}:queues/"
 
 @pytest.mark.parametrize("queue", ["link-requests", "B", "0", "x" * 120])
 def test_the_subject_of_the_envelope_names_the_queue(queue: str) -> None:
-    """EventBridge writes the subject; a sender cannot."""
+    """EventBridge writes the subject; a sender cannot. Both spellings of it do."""
     assert queue_message(changed("queue-plain", subject=SUBJECT + queue)).queue == queue
+    spelled = SUBJECT.replace(":queues/", ":/queues/")
+    assert queue_message(changed("queue-plain", subject=spelled + queue)).queue == queue
 
 
 @pytest.mark.parametrize(
@@ -376,7 +378,7 @@ def test_the_subject_of_the_envelope_names_the_queue(queue: str) -> None:
         SUBJECT + "ｑ",
         SUBJECT + "x" * 121,
         " " + SUBJECT + "q",
-        SUBJECT.replace(":queues/", ":/queues/") + "q",
+        SUBJECT.replace(":queues/", "://queues/") + "q",
         SUBJECT.replace(":queues/", ":topics/") + "q",
         SUBJECT.replace("mns", "MNS") + "q",
         SUBJECT.replace(REGION, "cn-hangzhou") + "q",

@@ -1,0 +1,103 @@
+"""What the real cloud may answer in two ways: each way, what link-peer does is the same, or the next best.
+
+Every other functional test runs under some mixture of these readings; here each reading meets the case that it decides.
+"""
+
+from __future__ import annotations
+
+import pytest
+from link_peer_local.core.knobs import readings
+
+from tests.functional.lab import HOME, PEER, Lab
+
+
+@pytest.fixture(name="reading", autouse=True)
+def _reading(request: pytest.FixtureRequest, lab: Lab) -> object:
+    """The reading that a test is about, set."""
+    name, value = getattr(request, "param", ("strict_ids", False))
+    lab.cloud.knobs.change({name: value})
+    return value
+
+
+def both(name: str) -> pytest.MarkDecorator:
+    """Runs a test under every reading of a knob."""
+    values = [(name, value) for value in readings()[name]]
+    return pytest.mark.parametrize("reading", values, indirect=True, ids=[str(value) for _, value in values])
+
+
+@both("interface_address")
+@pytest.mark.parametrize("second", [False, True], ids=["first address", "second address"])
+def test_an_address_that_another_instance_has_in_the_other_vpc_is_a_conflict(lab: Lab, second: bool) -> None:
+    """Whichever addresses `PrivateIpAddress.N` finds; as its first address, or another one."""
+    app, db = lab.group("*"), lab.group("*", vpc=lab.a)
+    target = lab.instance(db)
+    source = lab.instance(app, private_ip="10.2.0.77")
+    holder = lab.instance(db, **({} if second else {"private_ip": "10.2.0.77"}))
+    if second:
+        holder.secondary_ips = ("10.2.0.77",)
+    lab.tag(source, link_peer=f"{target.id}:tcp/1")
+
+    assert lab.auto_link(lab.event(source)) == {"denied": 1}
+
+    assert lab.outcome()["reason"] == "address-conflict"
+    assert lab.rules(db) == []
+
+
+@both("missing_rule_modify")
+def test_a_rule_that_goes_before_its_marker_is_changed_is_made_again(lab: Lab) -> None:
+    """A second claim is to be added, and somebody deletes the rule a moment before."""
+    app, db = lab.group("*"), lab.group("*")
+    lab.instance(app)
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    lab.meanwhile("ModifySecurityGroupRule", lambda: lab.revoke(db))
+
+    assert lab.cross_account(lab.request(app, db, "tcp/1", request_id="chg-2")) == {"applied": 1}
+
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+    assert lab.reasons(db) == ["req:chg-2"]
+
+
+@both("queue_subject")
+def test_the_queue_of_an_account_proves_who_asks(lab: Lab) -> None:
+    """A link through the account's own queue is made, one through the shared queue is not."""
+    app, db = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER)
+    lab.instance(db)
+    lab.policy_account(PEER, queue="link-peer-requests-b")
+
+    assert lab.cross_account(lab.request(db, app, "tcp/1")) == {"denied": 1}
+    assert lab.cross_account(lab.request(db, app, "tcp/1"), queue="link-peer-requests-b") == {"applied": 1}
+
+    assert [record["queue"] for record in lab.records()] == ["link-peer-requests", "link-peer-requests-b"]
+
+
+@both("state_content")
+@pytest.mark.parametrize("state", ["Starting", "Stopping", "Stopped"])
+def test_a_state_that_changes_no_link_costs_no_call(lab: Lab, state: str) -> None:
+    """The trigger lets every state through; the function leaves these out before it makes a call."""
+    instance = lab.instance(lab.group())
+    before = lab.calls()
+
+    assert lab.auto_link(lab.event(instance, state)) == {}
+
+    assert lab.calls() == before
+
+
+@both("state_content")
+def test_an_instance_that_starts_is_linked(lab: Lab) -> None:
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+
+    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
+
+
+@both("trail_resources")
+def test_a_tag_that_goes_closes_at_its_event(lab: Lab) -> None:
+    """Of an instance and of a group."""
+    instance, _, db = lab.linked()
+    lab.tag(instance, link_peer=None)
+    assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
+
+    _, _, db = lab.linked()
+    lab.tag(db, link_accept=None)
+    assert lab.auto_link(lab.group_event(db, "UntagResources")) == {"removed": 1}
+    assert lab.rules(db) == []
