@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from link_peer_local.core.knobs import readings
 
-from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
 
 @pytest.fixture(name="reading", autouse=True)
@@ -29,12 +29,14 @@ def both(name: str) -> pytest.MarkDecorator:
 @pytest.mark.parametrize("second", [False, True], ids=["first address", "second address"])
 def test_an_address_that_another_instance_has_in_the_other_vpc_is_a_conflict(lab: Lab, second: bool) -> None:
     """Whichever addresses `PrivateIpAddress.N` finds; as its first address, or another one."""
-    app, db = lab.group("*"), lab.group("*", vpc=lab.a)
+    app, db = lab.group("*", vpc=lab.a), lab.group("*")
     target = lab.instance(db)
-    source = lab.instance(app, private_ip="10.2.0.77")
-    holder = lab.instance(db, **({} if second else {"private_ip": "10.2.0.77"}))
+    source = lab.instance(app)
+    holder = lab.instance(db)
     if second:
-        holder.secondary_ips = ("10.2.0.77",)
+        holder.secondary_ips = (source.private_ip,)
+    else:
+        holder.private_ip = source.private_ip  # the ranges of the two VPCs overlap
     lab.tag(source, link_peer=f"{target.id}:tcp/1")
 
     assert lab.auto_link(lab.event(source)) == {"denied": 1}
@@ -101,3 +103,79 @@ def test_a_tag_that_goes_closes_at_its_event(lab: Lab) -> None:
     lab.tag(db, link_accept=None)
     assert lab.auto_link(lab.group_event(db, "UntagResources")) == {"removed": 1}
     assert lab.rules(db) == []
+
+
+REFUSED = "managed tags of "
+
+
+@both("request_tags")
+def test_a_link_is_made_whether_or_not_its_group_may_be_tagged(lab: Lab, reading: bool) -> None:
+    """The roles may write the managed tag by a condition on `acs:RequestTag`, which RAM may not know. The record says so
+    once, and the sweep's summary; no account counts as one that refuses access."""
+    lab.cloud.knobs.change({"request_tags": reading})
+    a, b = lab.pair()
+    assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
+    assert (len(lab.rules(a)), len(lab.rules(b))) == (1, 1)
+    assert lab.outcome().get("detail", "").count(REFUSED) == (0 if reading else 2)  # one of each account
+
+    lab.sweep()
+
+    assert lab.summary().get("detail", "").count(REFUSED) == (0 if reading else 2)
+    assert lab.records(reason="no-access") == []
+
+
+@both("request_tags")
+def test_a_sweep_closes_what_has_no_tag(lab: Lab) -> None:
+    """A withdrawn consent and an instance that was released, in either account."""
+    _, _, db = lab.linked(PEER)
+    a, b = lab.pair()
+    one, two = lab.instance(a), lab.instance(b)
+    lab.instance(lab.group(account=PEER))
+    lab.cross_account(lab.request(one, two))
+    lab.tag(db, link_accept=None)
+    lab.release(two)
+
+    lab.sweep()
+
+    assert (lab.rules(db), lab.rules(a), lab.rules(b)) == ([], [], [])
+
+
+@both("request_tags")
+def test_an_unlink_finds_a_rule_on_a_group_that_its_instance_has_left(lab: Lab) -> None:
+    a, b = lab.pair()
+    other = lab.group(account=PEER)
+    one, two = lab.instance(a), lab.instance(b)
+    lab.cross_account(lab.request(one, two))
+    lab.call(PEER, "JoinSecurityGroup", {"InstanceId": two.id, "SecurityGroupId": other.id})
+    lab.call(PEER, "LeaveSecurityGroup", {"InstanceId": two.id, "SecurityGroupId": b.id})
+
+    assert lab.cross_account(lab.request(one, two, action="unlink")) == {"removed": 1}
+
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+
+
+@both("request_tags")
+def test_sweeps_do_not_repeat_what_is_refused_for_every_group(lab: Lab, reading: bool) -> None:
+    """One attempt a run for each account, however many groups there are."""
+    for _ in range(5):
+        lab.linked()
+    before, calls = len(lab.records("intent", "attempt", "outcome")), lab.cloud.faults.count("ecs", "TagResources")
+
+    assert lab.sweep() == {}
+
+    assert len(lab.records("intent", "attempt", "outcome")) - before == (0 if reading else 2)
+    assert lab.cloud.faults.count("ecs", "TagResources") - calls == (0 if reading else 1)
+
+
+def test_a_managed_tag_that_cannot_be_removed_is_no_refused_account(lab: Lab) -> None:
+    """It was written while the role might, and every sweep would take it off an empty group."""
+    lab.cloud.knobs.change({"request_tags": True})
+    instance, _, db = lab.linked()
+    lab.cloud.knobs.change({"request_tags": False})
+    lab.instance(lab.group())
+    lab.release(instance)
+    assert lab.sweep() == {"removed": 1}
+
+    assert REFUSED in lab.summary()["detail"]
+    assert lab.records(reason="no-access") == []
+    assert lab.tags(db)[MANAGED] == "true"

@@ -104,9 +104,7 @@ class QueueStream:
         invoke: Invoke,
         timeout: int,
         allowed: Callable[[], bool],
-        knobs: Knobs | None = None,
     ) -> None:
-        self._knobs = knobs or Knobs()
         self._clock = clock
         self._mns = mns
         self._account = account
@@ -115,6 +113,7 @@ class QueueStream:
         self._hidden = timeout + _GRACE
         self._allowed = allowed
         self.settings = settings
+        self.knobs = Knobs()
         self.retry_scale = 1.0
         self.max_retries: int | None = 5
         self.blocked = False
@@ -243,7 +242,7 @@ class QueueStream:
             "specversion": "1.0",
             "type": "mns:Queue:SendMessage",
             "datacontenttype": "application/json; charset=utf-8",
-            "subject": f"acs:mns:{self._region}:{self._account}:{self._knobs.queue_subject}{self.settings.queue}",
+            "subject": f"acs:mns:{self._region}:{self._account}:{self.knobs.queue_subject}{self.settings.queue}",
             "time": now,
             "aliyunaccountid": self._account,
             "aliyunpublishtime": now,

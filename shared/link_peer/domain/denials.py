@@ -558,6 +558,14 @@ ALREADY_GONE = frozenset(
 """Error codes that probably mean the rule is gone already. Reading the group again decides."""
 
 
+def managed_tag_refused(where: object, code: str) -> str:
+    """What a record adds where the managed tag of an account's groups, or of one group, cannot be written or removed."""
+    return (
+        f"managed tags of {where} are refused ({code}): its groups are found by the sweep's look at all groups with rules, "
+        "within a day; see its role: link-peer doctor"
+    )
+
+
 def refused_by_ecs(group: object, code: str, message: str) -> Denial:
     """A change that ECS refuses for good. An unknown code is `not-allowed`: malformed, or a state of the account."""
     look_up = (

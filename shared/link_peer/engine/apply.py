@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -105,22 +105,40 @@ class Applier:
         """Intents, changes, outcomes. Raises Transient if the audit log cannot be written; other trouble is reported."""
         report = Report()
         decisions = sorted((paused(decision, self._policy.paused) for decision in decisions), key=_order)
-        changing = [d for d in decisions if d.edits or d.missing_managed_tag]
-        self._audit.write([decision_record(d, self._region, "intent") for d in changing])
-        self._between_instances = {key.group for d in changing for key in _keys(d) if key.dest}
-        self._tag_ahead(changing)
+        self._between_instances = {key.group for d in decisions for key in _keys(d) if key.dest}
         earlier, self._partial = self._partial, {}
         self._failed_keys = set()
         outcomes: list[Record] = []
-        for decision in decisions:
-            partial = earlier.pop(decision.link, None)
-            outcomes += self._carry_out(decision, report, list(partial.requests) if partial else [])
-            if len(outcomes) >= OUTCOMES_PER_WRITE:
-                self._audit.write(outcomes)
-                outcomes = []
+        for part in self._parts(decisions):
+            changing = [d for d in part if d.edits or d.missing_managed_tag]
+            self._audit.write([decision_record(d, self._region, "intent") for d in changing])
+            self._tag_ahead(changing)
+            for decision in part:
+                partial = earlier.pop(decision.link, None)
+                outcomes += self._carry_out(decision, report, list(partial.requests) if partial else [])
+                if len(outcomes) >= OUTCOMES_PER_WRITE:
+                    self._audit.write(outcomes)
+                    outcomes = []
         outcomes += [self._outcome(partial.decision, report, partial.requests) for partial in earlier.values()]
         self._audit.write(outcomes)
         return report
+
+    def _parts(self, decisions: Sequence[Decision]) -> Iterator[list[Decision]]:
+        """The decisions, those last that only write a tag: first one for each account. Where that one is refused, the
+        others would be too, at every run: a repair that is left with nothing to do is not recorded."""
+        tagging = [d for d in decisions if d.missing_managed_tag and not d.edits]
+        yield [d for d in decisions if d.edits or not d.missing_managed_tag]
+        first = {d.missing_managed_tag[0].account: d for d in reversed(tagging)}
+        yield self._taggable(first.values())
+        yield self._taggable(d for d in tagging if first[d.missing_managed_tag[0].account] is not d)
+
+    def _taggable(self, tagging: Iterable[Decision]) -> list[Decision]:
+        """The same without the groups whose tags were refused in this delivery."""
+        left = []
+        for one in tagging:
+            groups = tuple(group for group in one.missing_managed_tag if not self._reader.tags_refused(group))
+            left.append(msgspec.structs.replace(one, missing_managed_tag=groups))
+        return [one for one in left if one.missing_managed_tag or not _only_repairs_tags(one)]
 
     def finish(self) -> Report:
         """Records the links that were refused in the last pass, too."""
@@ -148,6 +166,8 @@ class Applier:
             self._failed_keys |= {edit.key for edit in decision.edits}
             attempt = msgspec.structs.replace(decision, why=msgspec.structs.replace(decision.why, detail=str(trouble)))
             return [decision_record(attempt, self._region, "attempt", rules=rules.values(), api_requests=requests)]
+        if _only_repairs_tags(decision) and all(map(self._reader.tags_refused, decision.missing_managed_tag)):
+            return [decision_record(decision, self._region, "attempt", rules=rules.values(), api_requests=requests)]
         report.changed += len(decision.edits)
         report.removed += decision.removals
         self._guard.made(decision)
@@ -157,6 +177,7 @@ class Applier:
         """Makes the changes. Returns the decision with the consent as it was judged right before the last write."""
         judged = decision
         begun = False
+        refused: list[str] = []  # what the record says of tags
 
         def before_write(batch: Sequence[Edit]) -> None:
             nonlocal judged, begun
@@ -168,7 +189,7 @@ class Applier:
         for group, edits in _by_group(decision):
             self._in_time(edits, begun=begun)
             if group in decision.missing_managed_tag:
-                self._settler.tag(group, self._tags(group), requests)
+                refused.append(self._settler.tag(group, self._tags(group), requests))
                 requests += filter(None, [self._tagged_ahead.pop(group, "")])
             admitted = functools.partial(self._admitted.read, [edit.key for edit in edits if edit.kind == "add"])
             settled = self._settler.settle(group, edits, before_write, requests, beside=admitted)
@@ -176,8 +197,9 @@ class Applier:
             known = {edit.rule.id for edit in edits if edit.rule}
             if any(rule.id not in known for rule in settled.values()):
                 # a sweep that found the group empty a moment ago may have removed the tags since
-                self._settler.tag(group, self._tags(group), requests)
-        return judged
+                refused.append(self._settler.tag(group, self._tags(group), requests))
+        detail = "; ".join(filter(None, [judged.why.detail, *refused]))
+        return msgspec.structs.replace(judged, why=msgspec.structs.replace(judged.why, detail=detail))
 
     def _tag_ahead(self, decisions: Iterable[Decision]) -> None:
         """Writes the tags of many groups in few calls. Where that fails, each decision writes those of its own groups."""
@@ -287,6 +309,10 @@ def _without_gain(edit: Edit) -> Edit | None:
         return None
     claims = tuple(claim for claim in edit.claims if claim not in edit.gain)
     return msgspec.structs.replace(edit, gain=frozenset(), claims=claims) if edit.lose or not edit.gain else None
+
+
+def _only_repairs_tags(decision: Decision) -> bool:
+    return decision.action == "repair" and decision.outcome == "unchanged"
 
 
 def _keys(decision: Decision) -> list[RuleKey]:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
+from link_peer.domain.denials import managed_tag_refused
 from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import Group, Instance, Party, Rule
 from link_peer.domain.policy import Policy
@@ -65,6 +66,7 @@ class Reader:
         self._live_accounts: set[str] = set()
         self._refused: dict[str, NoAccess] = {}
         self._failed: dict[str, str] = {}
+        self.refused_tags: dict[str, str] = {}  # by account or group: what a record says of it
         self.calls = cloud.calls
 
     def snapshot(self) -> Snapshot:
@@ -296,6 +298,16 @@ class Reader:
         """Notes that a group now has these tags, which this delivery has just written."""
         shown = self._groups[group]
         self._groups[group] = msgspec.structs.replace(shown, tags={**shown.tags, **dict.fromkeys(keys, "true")})
+
+    def note_tags_refused(self, group: Party, error: CloudError) -> str:
+        """Notes that managed tags are refused, of this group or (NoAccess) of its whole account, and says what follows."""
+        where = group.account if isinstance(error, NoAccess) else str(group)
+        self.refused_tags[where] = managed_tag_refused(where, error.code)
+        return self.refused_tags[where]
+
+    def tags_refused(self, group: Party) -> bool:
+        """Whether this delivery was refused managed tags of the group already."""
+        return not self.refused_tags.keys().isdisjoint((group.account, str(group)))
 
     def side_by_side(self, *reads: Callable[[], object]) -> None:
         """Makes these reads at the same time, where threads are allowed."""

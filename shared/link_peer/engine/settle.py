@@ -112,11 +112,12 @@ class Settler:
             self.reader.side_by_side(*reads)
         return self.reader.rules_of(group)
 
-    def tag(self, group: Party, keys: Sequence[str], requests: Requests) -> None:
-        """Puts the tags on a group by which its rules are found, unless they were read there."""
+    def tag(self, group: Party, keys: Sequence[str], requests: Requests) -> str:
+        """Puts the tags on a group by which its rules are found, unless they were read there. Where that is refused for
+        good, the marker still says whose a rule is: nothing is raised, and what a record says of it is returned, once."""
         shown = self.reader.group(group)
-        if shown is None or all(shown.tags.get(key) == "true" for key in keys):
-            return
+        if shown is None or all(shown.tags.get(key) == "true" for key in keys) or self.reader.tags_refused(group):
+            return ""
         ecs = self._ecs(group)
         for attempt in self._retry.attempts():  # tagging twice is harmless
             with attempt:
@@ -124,10 +125,11 @@ class Settler:
                     requests.append(ecs.tag([group.id], keys))
                 except CloudError as error:
                     requests.append(error.request_id)
-                    raise self._denied(group, error) from error
+                    return self.reader.note_tags_refused(group, error)
             if attempt.failure:
                 requests.append(attempt.failure.request_id)
         self.reader.note_tags(group, keys)
+        return ""
 
     def send(
         self,

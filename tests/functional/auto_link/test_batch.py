@@ -120,6 +120,7 @@ def test_an_instance_that_is_not_shown_yet_does_not_block_the_others(lab: Lab) -
     assert [message["request_id"] for message in lab.queued(after=10)] == ["look-i-bp1late"]
 
 
+@pytest.mark.knobs(trail_resources="referencedResources")
 def test_a_tag_change_of_several_instances_reconciles_each(lab: Lab) -> None:
     """One TagResources call accepts up to fifty resources."""
     db, one, two = lab.group("*"), lab.group(), lab.group()

@@ -40,6 +40,7 @@ def test_an_instance_that_asks_for_nothing_costs_three_calls(lab: Lab) -> None:
     }
 
 
+@pytest.mark.knobs(request_tags=True)
 @pytest.mark.usefixtures("crowd")
 def test_a_link_costs_few_calls_and_less_the_second_time(lab: Lab) -> None:
     """Eleven for the first, of which two write records, and one counts whom it admits; then four, and one record."""
@@ -68,6 +69,7 @@ def test_a_removal_costs_at_most_fourteen_calls(lab: Lab) -> None:
     assert lab.rules(db) == []
 
 
+@pytest.mark.knobs(request_tags=True)
 @pytest.mark.usefixtures("crowd")
 def test_the_end_of_an_instance_link_reads_only_groups_that_hold_such_rules(lab: Lab) -> None:
     """They have a tag of their own."""

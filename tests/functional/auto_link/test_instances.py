@@ -156,6 +156,7 @@ def test_a_new_address_replaces_the_old_rule(lab: Lab) -> None:
     assert lab.rules(db) == [f"10.2.0.99/32>{target.private_ip}/32 tcp/3306"]
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_the_rule_follows_an_instance_that_changes_its_group(lab: Lab) -> None:
     """The new group gets the rule, if it consents; the old group loses it."""
     old, new = lab.group("*"), lab.group("*")

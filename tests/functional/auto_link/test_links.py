@@ -43,6 +43,7 @@ def test_the_rule_has_the_specified_fields(lab: Lab) -> None:
     )
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_a_group_that_holds_our_rules_carries_the_managed_tag(lab: Lab) -> None:
     """A sweep finds the group by `link-managed.<deployment>.<home uid>=true`. A group without rules of ours does not have it."""
     app, db = lab.group(), lab.group("*")
@@ -51,6 +52,7 @@ def test_a_group_that_holds_our_rules_carries_the_managed_tag(lab: Lab) -> None:
     assert MANAGED not in lab.tags(app)
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_a_removed_managed_tag_is_restored_at_the_next_delivery(lab: Lab) -> None:
     """It is checked at every delivery, even if no rule has to be written."""
     app, db = lab.group(), lab.group("*")
@@ -62,6 +64,7 @@ def test_a_removed_managed_tag_is_restored_at_the_next_delivery(lab: Lab) -> Non
     assert lab.tags(db)[MANAGED] == "true"
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_without_ports_a_link_is_mutual(lab: Lab) -> None:
     """One rule for all traffic on each side; both groups have the managed tag."""
     app, db = lab.group(), lab.group()

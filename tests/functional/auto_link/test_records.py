@@ -99,6 +99,7 @@ def test_intents_come_before_outcomes(lab: Lab) -> None:
     assert {r["link"] for r in records[:2]} == {r["link"] for r in records[2:]}
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_an_unchanged_link_has_no_intent(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})

@@ -116,6 +116,7 @@ def test_an_instance_past_the_first_page_still_counts(lab: Lab) -> None:
     assert lab.rules(db) == []
 
 
+@pytest.mark.knobs(request_tags=True)
 @pytest.mark.parametrize("peer", ["group", "instance"])
 def test_the_links_of_a_deleted_instance_are_removed(lab: Lab, peer: str) -> None:
     """The event names it, the cloud no longer shows it, and no other instance asks for the rule."""
@@ -137,6 +138,7 @@ def test_a_deleted_instance_leaves_the_links_that_another_instance_asks_for(lab:
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_the_rules_to_the_address_of_a_deleted_instance_are_removed(lab: Lab) -> None:
     """Otherwise the next instance with that address could be reached. The target's event suffices."""
     app, db = lab.group("*"), lab.group("*")
@@ -245,6 +247,7 @@ def test_auto_link_does_not_remove_a_requests_rule(lab: Lab) -> None:
     assert lab.reasons(db) == ["req:chg-1"]
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_more_than_a_hundred_rules_are_removed_in_several_calls(lab: Lab) -> None:
     """One call accepts at most a hundred ids."""
     db = lab.group("*")

@@ -22,6 +22,7 @@ def test_a_request_with_ports_becomes_one_rule_in_the_other_account(lab: Lab) ->
     assert lab.rules(a) == []
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_the_rule_has_the_specified_fields(lab: Lab) -> None:
     """Priority 100, the owner's uid, and a marker with the request and its end."""
     a, b = lab.pair()
@@ -37,6 +38,7 @@ def test_the_rule_has_the_specified_fields(lab: Lab) -> None:
     assert lab.tags(b)[MANAGED] == "true"
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_without_ports_a_request_is_mutual(lab: Lab) -> None:
     """One rule for all traffic on each side, and the managed tag on both groups."""
     a, b = lab.pair()

@@ -230,6 +230,7 @@ def test_a_link_follows_an_instance_that_changes_its_group(lab: Lab) -> None:
 # the managed tag
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_the_managed_tag_is_removed_after_the_last_rule(lab: Lab) -> None:
     """After another read; the intent is recorded first."""
     instance, _, db = lab.linked()
@@ -240,6 +241,7 @@ def test_the_managed_tag_is_removed_after_the_last_rule(lab: Lab) -> None:
     assert "tag" in intent["detail"]
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_the_managed_tag_stays_while_the_group_holds_a_rule_of_ours(lab: Lab) -> None:
     _, _, db = lab.linked(ports=":tcp/1+tcp/2")
     lab.revoke(db)
@@ -247,6 +249,7 @@ def test_the_managed_tag_stays_while_the_group_holds_a_rule_of_ours(lab: Lab) ->
     assert lab.tags(db)[MANAGED] == "true"
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_a_removed_managed_tag_is_restored(lab: Lab) -> None:
     """If a tag asks for a link to that group; a changed value counts as missing."""
     _, _, db = lab.linked()
@@ -285,6 +288,7 @@ def test_a_refused_repair_is_recorded(lab: Lab) -> None:
     assert record["advice"]
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_the_managed_tag_stays_if_the_second_read_is_refused(lab: Lab) -> None:
     """A group that may not be read shows no rules, but may hold some."""
     instance, _, db = lab.linked(PEER)

@@ -58,6 +58,7 @@ class Neglect:
             assert lab.tags(group)[MANAGED] == "true"
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_one_run_repairs_everything(lab: Lab) -> None:
     """The world of these tests, without faults. It also makes fewer than LAST calls, so the loops below reach its
     last call."""
@@ -71,6 +72,7 @@ def test_one_run_repairs_everything(lab: Lab) -> None:
     assert lab.changes() == before
 
 
+@pytest.mark.knobs(request_tags=True)
 @pytest.mark.parametrize("kind", ["kill", "reset-after"])
 def test_a_run_hit_by_a_fault_at_any_call_is_completed_by_the_next(make_lab: Callable[[], Lab], kind: str) -> None:
     """At call k, for every k; no rule that must stay is removed meanwhile."""
@@ -91,6 +93,7 @@ def test_a_run_hit_by_a_fault_at_any_call_is_completed_by_the_next(make_lab: Cal
         raise AssertionError("LAST is too small")
 
 
+@pytest.mark.knobs(request_tags=True)
 @pytest.mark.parametrize("action", ["link", "unlink"])
 def test_a_request_during_a_sweep_is_in_effect_on_both_sides_or_neither(
     make_lab: Callable[[], Lab], action: str
@@ -126,6 +129,7 @@ def test_a_request_during_a_sweep_is_in_effect_on_both_sides_or_neither(
     assert len(losses) == (2 if action == "link" else 0)
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_a_link_made_by_an_event_during_a_sweep_stays(make_lab: Callable[[], Lab]) -> None:
     """auto_link links a tag that the sweep has not read: the link exists after both."""
     for k in range(LAST):

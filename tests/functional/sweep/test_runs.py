@@ -183,6 +183,7 @@ def test_no_change_is_started_shortly_before_the_timeout(lab: Lab) -> None:
 # the summary and the event
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_the_summary_reports_work_and_cost(lab: Lab) -> None:
     """One per run: counts, calls, seconds, what was skipped and why."""
     instance, _, old = lab.linked()

@@ -349,13 +349,17 @@ def test_the_managed_tag_is_written_once() -> None:
     assert settle.ecs.changes() == ["tag sg-db"]
 
 
-def test_the_managed_tag_is_tried_again_and_refused_for_good_by_its_quota() -> None:
-    """A group holds at most 20 tags."""
+@pytest.mark.parametrize(
+    ("refusal", "where"),
+    [(CloudError("OperationDenied.QuotaExceed", "full"), str(DB)), (NoAccess("Forbidden.RAM", "no"), DB.account)],
+)
+def test_the_managed_tag_is_tried_again_and_its_refusal_told_once(refusal: CloudError, where: str) -> None:
+    """A group holds at most 20 tags; an account may not let them be written. It is no reason to refuse a link."""
     settle = settling()
-    settle.ecs.errors["tag"] = [Ambiguous("reset"), CloudError("OperationDenied.QuotaExceed", "full")]
-    with pytest.raises(LinkDenied) as refused:
-        settle.settler.tag(DB, MANAGED, settle.requests)
-    assert refused.value.denial.code is ReasonCode.QUOTA
+    settle.ecs.errors["tag"] = [Ambiguous("reset"), refusal]
+    told = settle.settler.tag(DB, MANAGED, settle.requests)
+    assert told.startswith(f"managed tags of {where} are refused ({refusal.code})")
+    assert settle.settler.tag(DB, MANAGED, settle.requests) == ""
     assert settle.ecs.changes() == ["tag sg-db"] * 2
 
 

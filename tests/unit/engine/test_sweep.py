@@ -265,8 +265,21 @@ def test_every_group_with_rules_is_looked_at_within_a_day(count: int) -> None:
     seen: set[Party] = set()
     for run in range(RUNS_A_DAY):
         world = delivery(FakeEcs(), clock=FakeClock(NOW + run * RUN_SECONDS))
-        share = Sweep(world, "sweep-1")._share([*groups, *idle])
+        share = Sweep(world, "sweep-1")._share([*groups, *idle], seen={HOME})
         assert len(share) <= MAX_EXTRA_READS
+        seen |= set(share)
+    assert seen == {shown.party for shown in groups}
+
+
+@pytest.mark.parametrize(("count", "runs"), [(0, 1), (200, 1), (1000, 6)])
+def test_where_no_group_has_the_tag_every_group_is_looked_at_soon(count: int, runs: int) -> None:
+    """Perhaps that account does not let the tag be written: as many as one run may, whatever other accounts hold."""
+    groups = [group(Party(PEER, f"sg-{n:05}"), rule_count=1) for n in range(count)]
+    seen: set[Party] = set()
+    for run in range(runs):
+        world = delivery(FakeEcs(), clock=FakeClock(NOW + run * RUN_SECONDS))
+        share = Sweep(world, "sweep-1")._share(groups, seen={HOME})
+        assert len(share) == len(set(share)) <= MAX_EXTRA_READS
         seen |= set(share)
     assert seen == {shown.party for shown in groups}
 

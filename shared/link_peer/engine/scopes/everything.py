@@ -180,7 +180,8 @@ class Sweep(Scope):
         tag = self.policy.keys.managed
         tagged = [group.party for group in groups if group.tags.get(tag) == "true"]
         self._rules(tagged, self._rules_end)
-        extra = self._share([group for group in groups if group.tags.get(tag) != "true"])
+        untagged = [group for group in groups if group.tags.get(tag) != "true"]
+        extra = self._share(untagged, {group.account for group in tagged})
         self._rules(extra, self._rules_end)
         snapshot = reader.snapshot()
         owned = owned_rules(snapshot, self.policy, self.delivery.region)
@@ -192,14 +193,18 @@ class Sweep(Scope):
         halves = [DesiredLink(link, TAG) for link in links if link.mutual]  # is the other half there?
         self._rules(self._groups_needed(snapshot, halves), self._rules_end)
 
-    def _share(self, untagged: Sequence[Group]) -> list[Party]:
+    def _share(self, untagged: Sequence[Group], seen: set[str]) -> list[Party]:
         """The groups without the managed tag that this run looks at. Tools that rewrite tags remove it (Terraform does), so
-        every group with rules is looked at within a day."""
+        every group with rules is looked at within a day.
+
+        An account in which no group has the tag (`seen` are the others) perhaps does not let it be written: RAM may not
+        know the condition key of tag calls. There as many are looked at as a run may.
+        """
         groups = sorted(group.party for group in untagged if group.rule_count)
-        size = min(MAX_EXTRA_READS, max(1, math.ceil(len(groups) / RUNS_A_DAY) + 1))
-        parts = math.ceil(len(groups) / size)
-        number = int(self.started // RUN_SECONDS) % parts if parts else 0
-        return groups[number * size : (number + 1) * size]
+        run = int(self.started // RUN_SECONDS)
+        share = _part(groups, min(MAX_EXTRA_READS, max(1, math.ceil(len(groups) / RUNS_A_DAY) + 1)), run)
+        unseen = [group for group in groups if group.account not in seen and group not in share]
+        return share + _part(unseen, MAX_EXTRA_READS - len(share), run)
 
     def _read_wishes(self) -> None:
         reader, accounts = self.reader, sorted(self.policy.accounts)
@@ -287,7 +292,8 @@ class Sweep(Scope):
 
     def skipped(self) -> dict[str, str]:
         """What could not be looked at, or was left alone, and why: by account, and by a number of groups."""
-        return skipped(self.reader.snapshot(), self.doubted_accounts, self.unread, self.undone)
+        reader = self.reader
+        return skipped(reader.snapshot(), self.doubted_accounts, self.unread, self.undone, reader.refused_tags)
 
     def _summary(self, untagged: Sequence[str]) -> Record:
         reasons = self.report.reasons + Counter(
@@ -322,6 +328,12 @@ def _after(delivery: Delivery, share: float) -> float:
     """When this share of the time that is left has passed (epoch seconds)."""
     now = delivery.clock.now()
     return now + (delivery.retry.deadline - now) * share
+
+
+def _part(groups: list[Party], size: int, number: int) -> list[Party]:
+    """The part with a number, of as many parts of a size as there are; the numbers go round."""
+    start = number % math.ceil(len(groups) / size) * size if groups and size else 0
+    return groups[start : start + size]
 
 
 def _ends(link: Link) -> tuple[Party, Party]:

@@ -117,6 +117,7 @@ class InstanceScope(Scope):
             group
             for group in (own | self.former) & snapshot.groups.keys()
             if snapshot.groups[group].tags.get(managed) == "true"
+            or (self.shrinks and snapshot.groups[group].rule_count)  # the tag may have been refused
         }
         others = {group for group in rules_of - needed if group.account == self.home}
         if not self.shrinks and len(others) > FEW_OTHERS:

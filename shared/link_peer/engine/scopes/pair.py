@@ -56,6 +56,9 @@ def removals_due(delivery: Delivery, request: Request) -> Mapping[Unseen, frozen
         return {}
 
 
+UNTAGGED = 40  # groups that an unlink of instances looks at where none has the managed tag
+
+
 class PairScope(Scope):
     """The two parties of one request."""
 
@@ -156,7 +159,9 @@ class PairScope(Scope):
         reader, accounts = self.reader, sorted({party.account for party in self.ends})
         if not self.link.source.is_group and self.request.action != "link":
             # An instance may be gone or have changed its groups: its rules are wherever they were written.
-            reader.rules(reader.tagged_groups(accounts, self.policy.keys.instances))
+            tagged = reader.tagged_groups(accounts, self.policy.keys.instances)
+            reader.rules(tagged)
+            self._read_untagged(set(accounts) - {group.account for group in tagged})
         reader.parties(self.ends)
         if not all(reader.readable(account) for account in accounts):
             return
@@ -172,7 +177,15 @@ class PairScope(Scope):
             reader.groups_of_instances()
             snapshot = reader.snapshot()
             links = [wanted.link for wanted in self._from_tags(snapshot)]
-            reader.rules(need.key.group for link in links for need in self.evaluate(snapshot, link).needs)
+            needed = {need.key.group for link in links for need in self.evaluate(snapshot, link).needs}
+            # the tag may have been refused: a rule is most likely on a group that an instance is in now
+            reader.rules(needed | {shown.party for shown in snapshot.groups.values() if shown.rule_count})
+
+    def _read_untagged(self, accounts: set[str]) -> None:
+        """For an unlink, the first groups with rules of accounts in which no group has the tag: perhaps it was refused."""
+        if self.request.action == "unlink":
+            groups = self.reader.all_groups(sorted(filter(self.reader.readable, accounts)))
+            self.reader.rules([group.party for group in groups if group.rule_count][:UNTAGGED])
 
     def _from_tags(self, snapshot: Snapshot) -> list[DesiredLink]:
         """What the tags of both sides' instances say of this pair."""

@@ -41,10 +41,14 @@ def summary_record(
 
 
 def skipped(
-    snapshot: Snapshot, doubted_accounts: Iterable[str], unread: Mapping[str, int], undone: int
+    snapshot: Snapshot,
+    doubted_accounts: Iterable[str],
+    unread: Mapping[str, int],
+    undone: int,
+    refused_tags: Mapping[str, str],
 ) -> dict[str, str]:
-    """What a sweep could not look at, or left alone, and why: by account, and by a number of groups or
-    changes."""
+    """What a sweep could not look at, or left alone, and why: by account, by a number of groups or changes, and by the
+    account or group whose managed tags are refused."""
     found = {account: f"{account}: {why}" for account, why in sorted(snapshot.failed_accounts.items())}
     found |= {a: f"{a}: no access ({error.code})" for a, error in sorted(snapshot.refused_accounts.items())}
     for account in sorted(doubted_accounts):
@@ -54,4 +58,4 @@ def skipped(
         found[what] = f"{what}: no time was left to read them; the next runs start elsewhere"
     if undone:
         found[f"{undone} changes"] = f"{undone} changes: no time was left to make them; the next run does"
-    return found
+    return {**found, **{f"tags of {where}": why for where, why in sorted(refused_tags.items())}}

@@ -29,7 +29,7 @@ def untag_empty_groups(scope: Scope, reader: Reader) -> list[str]:
     requests: list[str] = []
     # also groups that were tagged in this run, for a rule which was then refused
     for group in sorted(party for party, shown in snapshot.groups.items() if shown.tags.get(tag) == "true"):
-        empty = group in snapshot.rules and group not in holding
+        empty = group in snapshot.rules and group not in holding and not reader.tags_refused(group)
         if empty and policy.paused is not Pause.ALL and not scope.delivery.out_of_time():
             requests += _Untag(scope, reader, group).run()
     return requests
@@ -78,14 +78,21 @@ class _Untag:
             "detail": "no rule of ours is left, so the tag by which the sweep finds the group is removed",
         }
         self._scope.audit.write([intent])
-        requests = [ecs.untag(self._group.id, self._tags)]
+        requests: list[str] = []
         try:
-            taken = self._holds_rules()
-        except (Transient, CloudError):
-            taken = True  # a read that fails does not prove that the group is empty
-        if taken:  # another delivery has written a rule meanwhile
-            requests.append(ecs.tag([self._group.id], self._tags))
+            requests.append(ecs.untag(self._group.id, self._tags))
+            if self._taken():  # another delivery has written a rule meanwhile
+                requests.append(ecs.tag([self._group.id], self._tags))
+        except CloudError as error:  # no reason to say that the account refuses access
+            self._reader.note_tags_refused(self._group, error)
+            requests.append(error.request_id)
         return requests
+
+    def _taken(self) -> bool:
+        try:
+            return self._holds_rules()
+        except (Transient, CloudError):
+            return True  # a read that fails does not prove that the group is empty
 
     def _holds_rules(self) -> bool:
         """Whether the group holds a rule of ours, read now."""
