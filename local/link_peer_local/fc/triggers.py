@@ -192,9 +192,9 @@ class Triggers:
         settings = Settings.of(trigger.name, trigger.config)
         timeout = cloud.fc.function(account, function, qualifier).function.timeout
         allowed = partial(cloud.events.linked, account, SEND_TO_MNS, SEND_TO_FC)
-        return QueueStream(
-            cloud.clock, cloud.mns, account, cloud.region, settings, invoke, timeout, allowed, cloud.knobs
-        )
+        stream = QueueStream(cloud.clock, cloud.mns, account, cloud.region, settings, invoke, timeout, allowed)
+        stream.knobs = cloud.knobs
+        return stream
 
     def _close_stream(self, place: Place) -> None:
         if stream := self._streams.pop(place, None):
