@@ -138,8 +138,8 @@ def test_an_instance_event_reaches_auto_link(setup: Setup) -> None:
 
 
 def test_an_event_that_no_pattern_matches_is_not_delivered(setup: Setup) -> None:
-    """For example Stopping."""
-    setup.state_event("Stopping")
+    """For example a change of addresses."""
+    setup.cloud.events.publish(HOME, {"source": "acs.ecs", "type": "ecs:Instance:VSwitchChanged", "data": {}})
     assert setup.seen() == []
 
 
