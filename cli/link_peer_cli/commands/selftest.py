@@ -81,8 +81,8 @@ def selftest(
     if not yes:
         _show_plan(bench, rows, arn, as_json)
         return
-    if report:
-        require_writable(str(report))
+    for path in filter(None, (journal, report)):
+        require_writable(str(path))
     results, left, interrupted = _run(bench, rows, as_json)
     raise typer.Exit(_finish(bench, results, left, interrupted, report, as_json))
 

@@ -6,11 +6,13 @@ import io
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.text import Text
 
+STREAMS = ("stdout", "stderr")
 PLAIN_WIDTH = 150  # columns when the width is unknown: a file, a pipe, a build log
 
 
@@ -64,13 +66,29 @@ def print_document(text: str) -> None:
 
 
 def prepare_streams() -> None:
-    """Let every character be printed: what the encoding of a stream lacks is escaped. A stream that was closed takes nothing."""
-    for name in ("stdout", "stderr"):
+    """Let every character be printed: what the encoding of a stream lacks is escaped. A stream that was closed takes nothing.
+    Errors of a stream have its name (STREAMS) as their `filename`."""
+    for name in STREAMS:
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # until the process ends
-        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="backslashreplace")
+        elif isinstance(stream, io.TextIOWrapper):
+            if stream.errors == "strict":
+                stream.reconfigure(errors="backslashreplace")
+            for method in ("write", "flush"):
+                if method not in vars(stream):  # tests run several commands with one stream
+                    setattr(stream, method, _naming(getattr(stream, method), name))
+
+
+def _naming(method: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def named(*args: Any) -> Any:
+        try:
+            return method(*args)
+        except OSError as error:
+            error.filename = name
+            raise
+
+    return named
 
 
 def _is_utf8(stream: TextIO) -> bool:

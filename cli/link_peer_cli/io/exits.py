@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -18,7 +17,7 @@ from typer import Typer
 from typer.exceptions import TyperException
 
 from link_peer_cli.changes import CHANGES, lines
-from link_peer_cli.io.console import console, prepare_streams, print_json
+from link_peer_cli.io.console import STREAMS, console, prepare_streams, print_json
 
 
 class Exit(IntEnum):
@@ -49,16 +48,13 @@ class Ended(LinkPeerError):
 def _words(cause: OSError | KeyboardInterrupt) -> str:
     if isinstance(cause, KeyboardInterrupt):
         return f"stopped by {'SIGTERM' if isinstance(cause, Terminated) else 'Ctrl-C'}"
-    if cause.filename is None and cause.errno in _OF_STREAMS:  # the files that a command writes are named: io.files
-        return f"stdout cannot be written: {cause.strerror}"
+    if cause.filename in STREAMS:
+        return f"{cause.filename} cannot be written: {cause.strerror}"
     return f"{cause.filename or type(cause).__name__}: {cause.strerror or 'failed'}"
 
 
 def _is_pipe(cause: BaseException) -> bool:
-    return isinstance(cause, OSError) and cause.errno == errno.EPIPE
-
-
-_OF_STREAMS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE)
+    return isinstance(cause, BrokenPipeError) and cause.filename in STREAMS
 
 
 def run(app: Typer, args: list[str]) -> NoReturn:

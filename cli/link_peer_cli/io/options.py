@@ -59,3 +59,7 @@ class Command(TyperCommand):
             return super().invoke(ctx)
         except (OSError, KeyboardInterrupt) as error:
             raise Ended(error) from error
+        except typer.Abort as error:
+            if isinstance(error.__context__, KeyboardInterrupt):  # at a question
+                raise Ended(error.__context__) from error
+            raise

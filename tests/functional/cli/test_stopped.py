@@ -218,6 +218,21 @@ def test_a_failure_midway_names_the_changes_too(began: Any) -> None:
     assert "not done: account 1000000000000003: create role link-peer" in said
 
 
+def test_ctrl_c_at_a_question_is_told_from_no(began: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the exit code."""
+    _, cli, _ = began(sweep)
+
+    def interrupted(_question: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr("typer._click.termui.visible_prompt_func", interrupted)
+    assert (cli("close", "--all"), cli.err) == (130, f"{NOTHING}\n")
+    monkeypatch.setattr("typer._click.termui.visible_prompt_func", lambda _question: "n")
+    assert cli("close", "--all") == 1
+    assert NOTHING not in cli.err
+
+
 def test_ctrl_c_at_the_start_is_no_stack_trace() -> None:
     """While the modules of the command line are imported."""
     program = """
