@@ -30,18 +30,6 @@ variable "tag_prefix" {
   }
 }
 
-variable "mail" {
-  type        = string
-  default     = ""
-  description = "E-mail address that alarms of CloudMonitor go to; a contact and a contact group are created for it. Empty: see contact_group."
-}
-
-variable "contact_group" {
-  type        = string
-  default     = ""
-  description = "Contact group of CloudMonitor that exists. Where this and mail are empty, no alarms are created."
-}
-
 variable "action_policy" {
   type        = string
   default     = ""

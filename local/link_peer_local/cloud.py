@@ -15,8 +15,6 @@ from link_peer_local import coverage
 from link_peer_local.actiontrail.backend import ActionTrail
 from link_peer_local.admin import wire as admin_wire
 from link_peer_local.admin.backend import AdminBackend
-from link_peer_local.cms import wire as cms_wire
-from link_peer_local.cms.backend import CmsBackend
 from link_peer_local.core import places, real_api, rpc, signatures
 from link_peer_local.core.activation import not_activated
 from link_peer_local.core.clock import Clock, SystemClock
@@ -92,7 +90,6 @@ class Shared:
         self.admin = AdminBackend(self.clock, self.faults, self.identity, region, self.knobs)
         self.sts = StsBackend(self.clock, self.identity)
         self.ram = RamBackend(self.clock, self.identity)
-        self.cms = CmsBackend()
         self.inactive: set[str] = set()  # services that the accounts have not activated
         self.account_names: dict[str, str] = {}
         self.alert_centres: dict[tuple[str, str], Documents] = {}
@@ -124,7 +121,7 @@ class LocalCloud:
         self.shared = shared = shared or Shared(clock, region, knobs)
         shared.regions[region] = self
         self.clock, self.knobs, self.identity, self.faults = shared.clock, shared.knobs, shared.identity, shared.faults
-        self.admin, self.sts, self.ram, self.cms = shared.admin, shared.sts, shared.ram, shared.cms
+        self.admin, self.sts, self.ram = shared.admin, shared.sts, shared.ram
         self.inactive = shared.inactive
         self.ecs = EcsBackend(self.clock, region, self.knobs)
         self.ecs.account_names = shared.account_names
@@ -187,7 +184,6 @@ class LocalCloud:
             "ecs": partial(ecs_wire.handle, self.ecs),
             "sts": partial(sts_wire.handle, self.sts),
             "ram": partial(ram_wire.handle, self.ram),
-            "cms": partial(cms_wire.handle, self.cms),
             "eventbridge": partial(eventbridge_wire.handle, self.events),
             "vpc": partial(_answer, self.vpc),
             "tag": partial(_answer, self.tag),
@@ -206,8 +202,6 @@ class LocalCloud:
             asked = eventbridge_permissions.called(call.action, call.params, self.region, caller.account)
             if not self.identity.permitted(caller, asked):
                 raise eventbridge_permissions.refused(asked)
-        elif call.service == "cms" and not self.identity.permitted(caller, Access(f"cms:{call.action}")):
-            raise ApiError("NoPermission", 403, "You are not authorized to do this action.")
         return _offered(run, caller, call)
 
     def _rest(self, request: Request) -> Response:

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 from link_peer_local.actiontrail.backend import ACTIONS as ACTIONTRAIL
-from link_peer_local.cms.backend import OPERATIONS as CMS
 from link_peer_local.core import real_api
 from link_peer_local.ecs.actions import ACTIONS as ECS
 from link_peer_local.eventbridge.linked_roles import ACTIONS as LINKED_ROLES
@@ -25,7 +24,6 @@ from link_peer_local.vpc.backend import ACTIONS as VPC
 
 OFFERED: dict[str, frozenset[str]] = {
     "actiontrail": frozenset(ACTIONTRAIL),
-    "cms": frozenset(CMS),
     "ecs": frozenset(ECS),
     "eventbridge": frozenset({"ListEventBuses", "PutEvents"}) | RULE_ACTIONS | TRACE_ACTIONS | LINKED_ROLES,
     "fc": frozenset(
@@ -46,7 +44,6 @@ OFFERED: dict[str, frozenset[str]] = {
 
 _TITLES = {
     "actiontrail": "ActionTrail (2020-07-06)",
-    "cms": "CloudMonitor (2019-01-01)",
     "ecs": "ECS (2014-05-26)",
     "eventbridge": "EventBridge (2020-04-01)",
     "fc": "Function Compute (2023-03-30, 2021-04-06)",

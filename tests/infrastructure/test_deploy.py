@@ -41,12 +41,8 @@ NO_RESOURCE_LEVEL = {
     "ecs:ModifySecurityGroupRule",
     "ecs:ListTagResources",
     "actiontrail:LookupEvents",
-    "cms:DescribeContactGroupList",
-    "cms:DescribeContactList",
-    "cms:DescribeMetricRuleList",
-    "cms:DescribeMetricRuleTargets",
 }
-"""[doc RAM authorization of ECS, of ActionTrail and of CloudMonitor]"""
+"""[doc RAM authorization of ECS and of ActionTrail]"""
 MANAGED_TAG = f"link-managed.prod.{HOME}"
 TAGGING = ["ecs:TagResources", "ecs:UntagResources"]
 WRITERS = ["ram-function-role.json", "ram-operator.json", "ram-peer-role.json"]

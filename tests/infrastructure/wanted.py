@@ -15,7 +15,6 @@ from link_peer_deploy.names import Names
 from tests.functional.lab import HOME, PEER, REGION
 
 PREFIX = "tenant-b"
-MAIL = "operations@example.com"
 ACTION_POLICY = "on-call"
 BOUND = f"{PREFIX}-requests-{PEER}"
 ALONE = f"""
@@ -43,7 +42,7 @@ States = dict[tuple[str, str], Any]
 """Kind and name of a resource to its state, in the words of `setup`."""
 
 
-def states(policy: str, notify: str, action_policy: str) -> States:
+def states(policy: str, action_policy: str) -> States:
     """What `setup` creates; what needs somebody to notify only where that is given."""
     env = {
         "LINK_PEER_REGION": REGION,
@@ -53,7 +52,7 @@ def states(policy: str, notify: str, action_policy: str) -> States:
     }
     settings: Settings = load_settings(env=env)
     found: Policy = policy_file.parse(policy)
-    deployment = setup.Deployment(settings, found, Names(HOME, PREFIX), SystemClock(), notify, action_policy)
+    deployment = setup.Deployment(settings, found, Names(HOME, PREFIX), SystemClock(), action_policy=action_policy)
     return {
         (resource.kind, resource.name): resource.wanted
         for resource in setup.resources(deployment)

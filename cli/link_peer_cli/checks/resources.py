@@ -1,4 +1,4 @@
-"""What `link-peer setup` makes: roles with their policies, queues, logs, alerts and alarms."""
+"""What `link-peer setup` makes: roles with their policies, queues, logs and alerts."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ SILENT = 2  # resources in a row without an answer, after which a service is not
 
 def checks(env: Environment) -> list[Callable[[], list[Finding]]]:
     """A check for each service, of whether its resources are as they are shipped; in the order in which setup makes them."""
-    from link_peer_cli.setup import Deployment, alarms, alerts, logs, queues, roles
+    from link_peer_cli.setup import Deployment, alerts, logs, queues, roles
 
     deployment = Deployment(env.settings, env.policy, env.names, env.clock)
-    services = (roles, queues, logs, alerts, alarms)
+    services = (roles, queues, logs, alerts)
     return [functools.partial(_service, module.resources(deployment), env.clock) for module in services]
 
 

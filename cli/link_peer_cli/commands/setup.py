@@ -30,9 +30,7 @@ def setup(
     prefix: Annotated[
         str, typer.Option(help="What every name begins with. Default: LINK_PEER_PREFIX, else link-peer.")
     ] = "",
-    notify: Annotated[
-        str, typer.Option(help="Whom alerts and alarms notify: an e-mail address, or a contact group of CloudMonitor.")
-    ] = "",
+    notify: Annotated[str, typer.Option(help="Whom the alerts notify: an e-mail address.")] = "",
     action_policy: Annotated[
         str, typer.Option(help="The id of an action policy of SLS that exists, for the alerts.")
     ] = "",
@@ -47,7 +45,7 @@ def setup(
     yes: Yes = False,
     as_json: JsonLines = False,
 ) -> None:
-    """Create the roles, queues, logs, alerts and alarms of a deployment, or update what differs. Safe to run again."""
+    """Create the roles, queues, logs and alerts of a deployment, or update what differs. Safe to run again."""
     from link_peer.domain.errors import BadInput
 
     from link_peer_cli.setup.queues import require_names
@@ -68,6 +66,7 @@ def setup(
 
 def _deployment(region: str, prefix: str, notify: str, action_policy: str, ask: bool) -> Deployment:
     """The deployment that the options, the environment and the answers name, with the person's own keys."""
+    from link_peer.domain.errors import BadInput
     from link_peer.runtime import compose
     from link_peer_deploy.names import DEFAULT_PREFIX, Names
 
@@ -75,6 +74,8 @@ def _deployment(region: str, prefix: str, notify: str, action_policy: str, ask: 
     from link_peer_cli.io.environment import settings_in_use
     from link_peer_cli.setup.resource import Deployment
 
+    if notify and "@" not in notify:
+        raise BadInput("--notify", f"{notify!a} is no e-mail address")
     keys.CHOSEN["region"] = region or keys.CHOSEN["region"]
     known_prefix = os.environ.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX
     if ask and not region:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from link_peer_cli.setup import alarms, alerts, logs, queues, roles
+from link_peer_cli.setup import alerts, logs, queues, roles
 from link_peer_cli.setup.engine import plan
 from link_peer_cli.setup.resource import Action, Change, Deployment, Resource, State
 
@@ -11,4 +11,4 @@ __all__ = ["Action", "Change", "Deployment", "Resource", "State", "plan", "resou
 
 def resources(deployment: Deployment) -> list[Resource]:
     """Every resource of a deployment but its functions, in the order in which they are created."""
-    return [resource for service in (roles, queues, logs, alerts, alarms) for resource in service.resources(deployment)]
+    return [resource for service in (roles, queues, logs, alerts) for resource in service.resources(deployment)]

@@ -1,4 +1,4 @@
-"""The dashboard and the alert rules of the audit log, and whom the alerts notify."""
+"""The dashboard of the audit log, the alert rules, and whom they notify."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def _user(deployment: Deployment) -> dict[str, Any]:
     """[doc SLS "Data structure of alert resource data"]"""
     name = deployment.names.prefix
     value = {"user_id": name, "user_name": name, "email": [deployment.notify], "enabled": True}
-    return {"name": name, "value": value if deployment.mail else None}
+    return {"name": name, "value": value if deployment.notify else None}
 
 
 def _action_policy(deployment: Deployment) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def _action_policy(deployment: Deployment) -> dict[str, Any]:
         "escalation_enabled": False,
         "escalation_timeout": "1h",
     }
-    return {"name": name, "value": value if deployment.mail else None}
+    return {"name": name, "value": value if deployment.notify else None}
 
 
 class Alert(InProject):
@@ -204,7 +204,7 @@ class Alert(InProject):
     def _notifies(self) -> str:
         """The id of the action policy; empty where none is given."""
         deployment = self.logs.deployment
-        return deployment.action_policy or (deployment.names.prefix if deployment.mail else "")
+        return deployment.action_policy or (deployment.names.prefix if deployment.notify else "")
 
     @property
     def wanted(self) -> State:

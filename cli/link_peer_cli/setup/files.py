@@ -1,4 +1,4 @@
-"""The files of deploy/ that describe logs, alerts and alarms, with the names of a deployment filled in."""
+"""The files of deploy/ that describe logs and alerts, with the names of a deployment filled in."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ State = Mapping[str, Any]
 class Deployment(msgspec.Struct, frozen=True):
     """Which deployment the resources are of, and with which keys they are read and changed.
 
-    `notify` is an e-mail address, or a contact group of CloudMonitor that exists; `action_policy` the id of an action
-    policy of SLS that exists. Where both are empty, alerts and alarms that exist keep whom they notify.
+    `notify` is an e-mail address; `action_policy` the id of an action policy of SLS that exists. Where both are empty,
+    alerts that exist keep whom they notify.
     """
 
     settings: Settings
@@ -33,11 +33,6 @@ class Deployment(msgspec.Struct, frozen=True):
     clock: Clock
     notify: str = ""
     action_policy: str = ""
-
-    @property
-    def mail(self) -> str:
-        """`notify`, where it is an e-mail address."""
-        return self.notify if "@" in self.notify else ""
 
 
 class Resource(ABC):

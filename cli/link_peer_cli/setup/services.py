@@ -10,7 +10,6 @@ from link_peer.alicloud.sdk import call, client_config
 from link_peer.domain.errors import CloudError, LinkPeerError, Transient
 
 from link_peer_cli.access.caller import caller
-from link_peer_cli.setup.alarms import Monitor
 from link_peer_cli.setup.engine import Wait, patiently, say_wait
 from link_peer_cli.setup.resource import Deployment
 from link_peer_cli.setup.roles import Ram
@@ -96,12 +95,6 @@ def _logs(deployment: Deployment) -> object:
     return log_call(lambda: client.list_project(size=1))
 
 
-def _monitor(deployment: Deployment) -> object:
-    monitor = Monitor(deployment)
-    request = monitor.models.DescribeMetricRuleListRequest(page_size=1)
-    return monitor.call(monitor.client.describe_metric_rule_list, request)
-
-
 SERVICES = (
     Service("RAM", _ram, "https://ram.console.aliyun.com"),
     Service(
@@ -115,7 +108,6 @@ SERVICES = (
     ),
     Service("SMQ (MNS)", _queues, "https://mns.console.aliyun.com"),
     Service("SLS", _logs, "https://sls.console.aliyun.com", ("is inactive",)),
-    Service("CloudMonitor", _monitor, "https://cloudmonitor.console.aliyun.com"),
 )
 """The texts are those of `local/link_peer_local/core/activation.py`, with their sources; for MNS none is known. The default
 bus of EventBridge carries the events of ECS and of ActionTrail, which needs no activation of its own."""

@@ -19,7 +19,7 @@ _REFUSALS = {
     "mns": ("AccessDenied", 403, "The OwnerId that your Access Key Id associated to is forbidden for this operation."),
 }
 SERVICES = frozenset(_REFUSALS)
-"""The services that must be activated. ECS, STS, RAM and CloudMonitor need not be."""
+"""The services that must be activated. ECS, STS and RAM need not be."""
 
 
 def not_activated(service: str) -> ApiError:

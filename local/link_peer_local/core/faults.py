@@ -60,7 +60,7 @@ class Killed(BaseException):
 
 
 class Call(Struct):
-    """One API call, as it is counted and matched against faults: `service` is ecs|sts|sls|mns|fc|eventbridge|ram|cms.
+    """One API call, as it is counted and matched against faults: `service` is ecs|sts|sls|mns|fc|eventbridge|ram.
 
     `ended` is None until its response is ready; both times are the clock's.
     """
@@ -98,7 +98,7 @@ class Fault(Struct):
             and fnmatchcase(call.action, self.action)
             and self.account in (None, call.account)
             # for the REST services, a 200 means that the write was accepted, whatever its body
-            and (not self.kind.startswith("empty") or call.service in ("ecs", "sts", "ram", "cms"))
+            and (not self.kind.startswith("empty") or call.service in ("ecs", "sts", "ram"))
         )
 
 

@@ -25,12 +25,12 @@ SERVICES = {
     "2015-05-01": "ram",
     "2016-04-28": "vpc",
     "2018-08-28": "tag",
-    "2019-01-01": "cms",
     "2020-04-01": "eventbridge",
     "2020-07-06": "actiontrail",
 }
 _ELSEWHERE = {
     "2017-09-12": "CEN",
+    "2019-01-01": "CloudMonitor",
     "2019-06-01": "OOS",
     "2019-09-10": "ROS",
     "2020-03-31": "Resource Management",
@@ -42,7 +42,6 @@ _PRODUCTS = {
     "ecs": "Ecs",
     "sts": "Sts",
     "ram": "Ram",
-    "cms": "Cms",
     "eventbridge": "eventbridge",
     "vpc": "Vpc",
     "tag": "Tag",

@@ -291,7 +291,7 @@ def test_the_checks_are_always_in_the_same_order(cli: Cli) -> None:
     _, found = cli.json("doctor", "--region", REGION)
     whats = [one["what"].split(" ")[0] for one in found if not one["where"]]
     kinds = list(dict.fromkeys(whats))
-    order = ["function", "trigger", "rule", "policy", "role", "queue", "log", "logstore", "alarm", "dead", "last"]
+    order = ["function", "trigger", "rule", "policy", "role", "queue", "log", "logstore", "alert", "dead", "last"]
     assert [kind for kind in kinds if kind in order] == order
 
 

@@ -19,12 +19,10 @@ from link_peer_cli.setup.roles import VERSIONS
 from link_peer_deploy.documents import peer_roles, render
 from link_peer_local import inprocess, world
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.cms.state import Account as Monitored
 from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.faults import Fault
 from link_peer_local.core.principals import Role, Version
 from link_peer_local.mns.state import QueueAttributes
-from msgspec.structs import replace
 from pytest_mock import MockerFixture
 
 from tests.functional.command import Cli
@@ -84,7 +82,7 @@ def results(cli: Cli, *options: str) -> tuple[int, dict[str, tuple[str, str]]]:
 
 
 def test_one_run_creates_everything(cloud: LocalCloud, cli: Cli) -> None:
-    """Roles, queues, logs, searches, dashboard, alerts and alarms; with the shipped documents and the address to notify."""
+    """Roles, queues, logs, searches, dashboard and alerts; with the shipped documents and the address to notify."""
     code, found = results(cli, *MAIL)
     assert (code, set(found.values())) == (0, {("create", "done")})
     identity, project = cloud.identity, cloud.sls.project(HOME, PROJECT)
@@ -112,26 +110,15 @@ def test_one_run_creates_everything(cloud: LocalCloud, cli: Cli) -> None:
     assert user["email"] == ["ops@example.com"]
     mailing = json.loads(cloud.sls.records(HOME, "sls.alert.action_policy")["link-peer"]["value"])
     assert 'type="email", users=["link-peer"]' in mailing["primary_policy_script"]
-    monitor = cloud.cms.accounts[HOME]
-    assert (monitor.contacts, monitor.groups) == ({"link-peer": "ops@example.com"}, {"link-peer": ["link-peer"]})
-    assert {alarm.contact_groups for alarm in monitor.alarms.values()} == {"link-peer"}
-    [watched] = json.loads(monitor.alarms["link-peer-dead-letters"].resources)
-    assert watched == {"userId": HOME, "region": REGION, "queue": "link-peer-dead-letters"}
-    errors = json.loads(monitor.alarms["link-peer-function-errors"].resources)
-    assert [one["functionName"] for one in errors] == [
-        "link-peer-auto-link",
-        "link-peer-cross-account",
-        "link-peer-sweep",
-    ]
 
 
 def test_a_second_run_changes_nothing_and_says_so(cloud: LocalCloud, cli: Cli) -> None:
-    """Also without the options, which alerts and alarms then keep."""
+    """Also without the options, which alerts then keep."""
     cli("setup", *MAIL)
     before = writes(cloud)
     for options in (MAIL, ()):
         assert cli("setup", *options) == 0
-        assert cli.out.startswith("Nothing to change; as wanted: 39, left out: 0.\n")
+        assert cli.out.startswith("Nothing to change; as wanted: 35, left out: 0.\n")
     assert writes(cloud) == before
 
 
@@ -139,7 +126,7 @@ def test_a_dry_run_changes_nothing(cloud: LocalCloud, cli: Cli) -> None:
     """It prints the plan with its counts."""
     assert cli("setup", "--dry-run", *MAIL) == 0
     assert "+ role link-peer-fc\n" in cli.out
-    assert "To create: 39, to update: 0, as wanted: 0, left out: 0." in cli.out
+    assert "To create: 35, to update: 0, as wanted: 0, left out: 0." in cli.out
     assert writes(cloud) == []
 
 
@@ -257,35 +244,33 @@ def test_without_anybody_to_notify_there_are_no_alerts(cloud: LocalCloud, cli: C
     """The output says what to give; everything else is created."""
     assert cli("setup") == 0
     assert "! alert link-peer-no-sweep: give --notify <e-mail address> or --action-policy <id>" in cli.out
-    assert "! alarm link-peer-dead-letters: give --notify <e-mail address or contact group>" in cli.out
     project = cloud.sls.project(HOME, PROJECT)
     assert (len(project.alerts), len(project.dashboards)) == (0, 1)
     assert results(cli, *MAIL)[1]["alert link-peer-no-sweep"] == ("create", "done")
 
 
-def test_an_action_policy_and_a_contact_group_that_exist_are_used(cloud: LocalCloud, cli: Cli) -> None:
-    """Then setup creates no user, contact or group of its own, and a later run without the options keeps them."""
-    cloud.cms.accounts[HOME] = Monitored(groups={"on-call": []})
-    assert cli("setup", "--notify", "on-call", "--action-policy", "sls-ops") == 0
+def test_an_action_policy_that_exists_is_used(cloud: LocalCloud, cli: Cli) -> None:
+    """Then setup creates no user of its own, and a later run without the option keeps it."""
+    assert cli("setup", "--action-policy", "sls-ops") == 0
     assert cli("setup") == 0
     rules = cloud.sls.project(HOME, PROJECT).alerts.values()
     assert {rule["configuration"]["policyConfiguration"]["actionPolicyId"] for rule in rules} == {"sls-ops"}
-    monitor = cloud.cms.accounts[HOME]
-    assert {alarm.contact_groups for alarm in monitor.alarms.values()} == {"on-call"}
-    assert (monitor.contacts, list(monitor.groups)) == ({}, ["on-call"])
     assert len(cloud.sls.records(HOME, "sls.common.user")) == 0
 
 
+def test_whom_to_notify_is_an_e_mail_address(cloud: LocalCloud, cli: Cli) -> None:
+    """Anything else is refused before anything is created."""
+    assert cli("setup", "--notify", "on-call") == 2
+    assert "--notify: 'on-call' is no e-mail address" in cli.err
+    assert writes(cloud) == []
+
+
 def test_another_address_replaces_the_first(cloud: LocalCloud, cli: Cli) -> None:
-    """In both services that notify."""
+    """The alerts keep their action policy, which names the user."""
     cli("setup", *MAIL)
     code, found = results(cli, "--notify", "new@example.com")
     assert code == 0
-    assert {name for name, what in found.items() if what == ("update", "done")} == {
-        "user link-peer",
-        "alarm contact link-peer",
-    }
-    assert cloud.cms.accounts[HOME].contacts == {"link-peer": "new@example.com"}
+    assert {name for name, what in found.items() if what == ("update", "done")} == {"user link-peer"}
 
 
 # Drift
@@ -317,13 +302,6 @@ def _edited(kind: str, name: str, field: str, value: object) -> Drift:
     return edit
 
 
-def _alarm_edited(cloud: LocalCloud) -> None:
-    alarms = cloud.cms.accounts[HOME].alarms
-    alarm = alarms["link-peer-dead-letters"]
-    critical = replace(alarm.escalations["Critical"], threshold="100")
-    alarms[alarm.rule_id] = replace(alarm, escalations={"Critical": critical})
-
-
 DRIFTS: dict[str, tuple[str, Drift]] = {
     "policy link-peer-fc: document": ("update", _policy_edited),
     "role link-peer-fc: trust": ("update", _trust_edited),
@@ -351,11 +329,6 @@ DRIFTS: dict[str, tuple[str, Drift]] = {
     ),
     "dashboard link-peer: charts": ("update", _edited("dashboards", "link-peer", "charts", [])),
     "alert link-peer-quota: rule": ("update", _edited("alerts", "link-peer-quota", "schedule", {"type": "Daily"})),
-    "alarm link-peer-dead-letters: threshold": ("update", _alarm_edited),
-    "contact group link-peer: contacts": (
-        "update",
-        lambda cloud: cloud.cms.accounts[HOME].groups["link-peer"].clear(),
-    ),
 }
 
 
@@ -373,53 +346,13 @@ def test_what_differs_is_named_and_mended(cloud: LocalCloud, cli: Cli, line: str
 
 
 def test_what_is_mended_without_an_address_keeps_whom_it_notifies(cloud: LocalCloud, cli: Cli) -> None:
-    """An alert and an alarm are replaced as a whole."""
+    """An alert is replaced as a whole."""
     cli("setup", *MAIL)
     _edited("alerts", "link-peer-quota", "schedule", {"type": "Daily"})(cloud)
-    _alarm_edited(cloud)
     assert cli("setup") == 0
-    assert "updated: 2" in cli.out
+    assert "updated: 1" in cli.out
     rule = cloud.sls.project(HOME, PROJECT).alerts["link-peer-quota"]
     assert rule["configuration"]["policyConfiguration"]["actionPolicyId"] == "link-peer"
-    assert cloud.cms.accounts[HOME].alarms["link-peer-dead-letters"].contact_groups == "link-peer"
-
-
-def _renumber(cloud: LocalCloud) -> None:
-    """Give the alarms ids of the platform's choice, as those that Terraform makes have."""
-    monitor = cloud.cms.accounts[HOME]
-    made = [replace(alarm, rule_id=f"6a3f{number}") for number, alarm in enumerate(monitor.alarms.values())]
-    monitor.alarms = {alarm.rule_id: alarm for alarm in made}
-
-
-def test_alarms_that_terraform_made_are_found_by_name(cloud: LocalCloud, cli: Cli) -> None:
-    """Their ids are the platform's. They are kept, mended and taken away; none is made beside them."""
-    cli("setup", *MAIL)
-    _renumber(cloud)
-    monitor = cloud.cms.accounts[HOME]
-    assert cli("setup", *MAIL) == 0
-    assert cli.out.startswith("Nothing to change")
-    alarm = monitor.alarms["6a3f0"]
-    critical = replace(alarm.escalations["Critical"], threshold="100")
-    monitor.alarms["6a3f0"] = replace(alarm, escalations={"Critical": critical})
-    assert cli("setup", *MAIL) == 0
-    assert "updated: 1" in cli.out
-    assert set(monitor.alarms) == {"6a3f0", "6a3f1"}
-    assert monitor.alarms["6a3f0"] == alarm
-    assert cli("setup", "--remove", "--yes", "--force") == 0, cli.err
-    assert monitor.alarms == {}
-
-
-def test_an_alarm_is_found_among_many_whose_names_contain_its_own(cloud: LocalCloud, cli: Cli) -> None:
-    """The API finds all of these, a page at a time, and they are another deployment's."""
-    cli("setup", *MAIL)
-    _renumber(cloud)
-    monitor = cloud.cms.accounts[HOME]
-    like = next(iter(monitor.alarms.values()))
-    for number in range(100):
-        alarm = replace(like, rule_id=f"0{number:03}", rule_name=f"{like.rule_name}-{number}", metric_name="Other")
-        monitor.alarms[alarm.rule_id] = alarm
-    assert cli("setup", *MAIL) == 0
-    assert cli.out.startswith("Nothing to change")
 
 
 def test_the_oldest_version_of_a_policy_makes_room(cloud: LocalCloud, cli: Cli) -> None:
@@ -454,7 +387,7 @@ def test_a_run_that_fails_says_what_is_missing_and_the_next_continues(cloud: Loc
     assert cli("setup", *MAIL) == 1
     assert "+ logstore functions" in cli.out
     assert "create failed: index decisions: ParameterInvalid" in cli.err
-    assert "not done: create alarm link-peer-dead-letters" in cli.err
+    assert "not done: create alert link-peer-dead-letters" in cli.err
     code, found = results(cli, *MAIL)
     assert (code, found["logstore functions"], found["index decisions"]) == (0, ("keep", "done"), ("create", "done"))
 
@@ -483,8 +416,6 @@ def test_a_failure_is_in_the_json_too(cloud: LocalCloud, cli: Cli) -> None:
         ("sls", "CreateSavedSearch"),
         ("sls", "CreateResourceRecord"),
         ("sls", "CreateAlert"),
-        ("cms", "PutContact"),
-        ("cms", "PutResourceMetricRule"),
     ],
 )
 def test_an_answer_that_is_lost_does_no_harm(cloud: LocalCloud, cli: Cli, service: str, action: str) -> None:
@@ -496,7 +427,7 @@ def test_an_answer_that_is_lost_does_no_harm(cloud: LocalCloud, cli: Cli, servic
     assert cli.out.startswith("Nothing to change")
 
 
-@pytest.mark.parametrize("service", ["ram", "mns", "sls", "cms", "sts", "fc", "eventbridge"])
+@pytest.mark.parametrize("service", ["ram", "mns", "sls", "sts", "fc", "eventbridge"])
 def test_throttling_is_waited_out(cloud: LocalCloud, cli: Cli, service: str) -> None:
     """For up to a minute for each call, in the clock that is passed in."""
     before = cloud.clock.now()
@@ -507,10 +438,10 @@ def test_throttling_is_waited_out(cloud: LocalCloud, cli: Cli, service: str) -> 
 
 def test_throttling_that_does_not_end_is_a_failure(cloud: LocalCloud, cli: Cli) -> None:
     """After a minute."""
-    cloud.faults.add(Fault("cms", "Put*", kind="throttle", times=None))
+    cloud.faults.add(Fault("mns", "CreateQueue", kind="throttle", times=None))
     before = cloud.clock.now()
     assert cli("setup", *MAIL) == 1
-    assert "create failed: alarm contact link-peer: Throttling.User" in cli.err
+    assert "create failed: queue link-peer-dead-letters: QpsLimitExceeded" in cli.err
     assert cloud.clock.now() - before == 60
 
 
@@ -623,8 +554,7 @@ def test_removing_takes_away_what_setup_created_but_the_logs(cloud: LocalCloud, 
     assert home_roles(cloud) == []
     assert [name for uid, name in cloud.identity.policies if uid == HOME] == []
     assert cloud.mns.queues(HOME) == []
-    monitor, project = cloud.cms.accounts[HOME], cloud.sls.project(HOME, PROJECT)
-    assert (monitor.alarms, monitor.contacts, monitor.groups) == ({}, {}, {})
+    project = cloud.sls.project(HOME, PROJECT)
     assert (dict(project.alerts), dict(project.dashboards), dict(project.searches)) == ({}, {}, {})
     assert set(project.logstores) == {"decisions", "functions"}
     assert project.logstores["decisions"].index is not None
@@ -694,7 +624,7 @@ def test_an_account_that_cannot_be_read_may_hold_our_rules(cloud: LocalCloud, cl
 def test_removing_goes_on_after_an_answer_that_is_lost(cloud: LocalCloud, cli: Cli) -> None:
     """What is gone already is no error."""
     cli("setup", *MAIL)
-    for service in ("ram", "mns", "sls", "cms"):
+    for service in ("ram", "mns", "sls"):
         cloud.faults.add(Fault(service, "Delete*", kind="reset-after"))
     assert cli("setup", "--remove", "--with-logs", "--yes", "--force") == 0
     assert home_roles(cloud) == []

@@ -26,7 +26,7 @@ from tests.infrastructure.test_templates import (
     parameters,
     stream,
 )
-from tests.infrastructure.wanted import ACTION_POLICY, ALONE, BOUND, MAIL, PREFIX, TOGETHER, States, bare, states
+from tests.infrastructure.wanted import ACTION_POLICY, ALONE, BOUND, PREFIX, TOGETHER, States, bare, states
 
 PYTHON = os.environ.get("LINK_PEER_TERRAFORM", "")
 MODULE = Path(__file__).parents[3] / "deploy" / "terraform"
@@ -39,20 +39,14 @@ pytestmark = pytest.mark.skipif(not PYTHON, reason="make test-terraform")
 
 def test_creates_what_setup_creates(tmp_path: Path) -> None:
     """With other accounts and somebody to notify, except saved searches, for which the provider has no resource."""
-    planned = plan(MODULE, tmp_path, **home(tmp_path, TOGETHER, mail=MAIL, action_policy=ACTION_POLICY))
-    assert terraform_states(planned) == wanted(TOGETHER, MAIL, ACTION_POLICY)
+    planned = plan(MODULE, tmp_path, **home(tmp_path, TOGETHER, action_policy=ACTION_POLICY))
+    assert terraform_states(planned) == wanted(TOGETHER, ACTION_POLICY)
 
 
 def test_creates_what_setup_creates_alone(tmp_path: Path) -> None:
     """Without other accounts, and with nobody to notify."""
     planned = plan(MODULE, tmp_path, **home(tmp_path, ALONE))
-    assert terraform_states(planned) == wanted(ALONE, "", "")
-
-
-def test_notifies_a_group_that_exists(tmp_path: Path) -> None:
-    """Alarms use the contact group that is given, and none is created."""
-    planned = plan(MODULE, tmp_path, **home(tmp_path, ALONE, contact_group="on-call-group"))
-    assert terraform_states(planned) == wanted(ALONE, "on-call-group", "")
+    assert terraform_states(planned) == wanted(ALONE, "")
 
 
 def test_events_equal_the_triggers(tmp_path: Path) -> None:
@@ -179,9 +173,9 @@ def terraform(module: Path, **variables: Any) -> Any:
     return json.loads(done.stdout)
 
 
-def wanted(policy: str, notify: str, action_policy: str) -> States:
+def wanted(policy: str, action_policy: str) -> States:
     """What setup creates, without saved searches and with what the provider adds to an alert by itself left out."""
-    found = {key: state for key, state in states(policy, notify, action_policy).items() if key[0] != "saved search"}
+    found = {key: state for key, state in states(policy, action_policy).items() if key[0] != "saved search"}
     for (kind, _), state in found.items():
         if kind == "alert":
             for name in ("name", "type", "state", "status"):
@@ -202,19 +196,6 @@ def terraform_states(planned: Planned) -> States:
 def _role(p: Mapping[str, Any], attached: Mapping[str, list[str]]) -> tuple[tuple[str, str], Any]:
     trust = json.loads(p["assume_role_policy_document"])
     return ("role", p["role_name"]), {"trust": trust, "policies": sorted(attached[p["role_name"]])}
-
-
-def _alarm(p: Mapping[str, Any]) -> tuple[tuple[str, str], Any]:
-    [critical] = p["escalations_critical"]
-    assert (critical["comparison_operator"], critical["times"]) == (">", 1)
-    return ("alarm", p["name"]), {
-        "metric": f"{p['project']}/{p['metric']}",
-        "resources": json.loads(p["metric_dimensions"]),
-        "statistics": critical["statistics"],
-        "threshold": critical["threshold"],
-        "period": str(p["period"]),
-        "contact group": ",".join(p["contact_groups"]),
-    }
 
 
 def _index(p: Mapping[str, Any]) -> tuple[tuple[str, str], Any]:
@@ -261,12 +242,6 @@ STATES: dict[str, Any] = {
         {"displayName": p["display_name"], "charts": json.loads(p["char_list"])},
     ),
     "alicloud_sls_alert": _alert,
-    "alicloud_cms_alarm_contact": lambda p: (("alarm contact", p["alarm_contact_name"]), {"mail": p["channels_mail"]}),
-    "alicloud_cms_alarm_contact_group": lambda p: (
-        ("contact group", p["alarm_contact_group_name"]),
-        {"contacts": p["contacts"]},
-    ),
-    "alicloud_cms_alarm": _alarm,
 }
 
 

@@ -161,7 +161,7 @@ def test_a_service_without_an_endpoint_has_the_default_one() -> None:
 
 def test_one_setting_points_every_service_at_one_cloud() -> None:
     """A service's own endpoint comes first."""
-    assert SERVICES == ("ecs", "sts", "sls", "mns", "fc", "eventbridge", "ram", "cms", "actiontrail")
+    assert SERVICES == ("ecs", "sts", "sls", "mns", "fc", "eventbridge", "ram", "actiontrail")
     everything = {"LINK_PEER_CLOUD": "http://127.0.0.1:1"}
     assert load(None, {**ENV, **everything}).endpoints == dict.fromkeys(SERVICES, "http://127.0.0.1:1")
     for service in SERVICES:

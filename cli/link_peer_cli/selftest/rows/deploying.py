@@ -96,28 +96,20 @@ section.by_hand(
 section.by_hand(
     98,
     why="creates what `setup` creates",
-    assumed="`acs_mns_new/ActiveMessages` has Maximum by userId, region and queue; `acs_fc/FunctionFunctionErrors` has Sum by functionName for FC 3.0",
-    depends="the alarms",
-    test="`aliyun cms DescribeMetricMetaList --Namespace acs_mns_new --MetricName ActiveMessages`, the same for acs_fc; then send one message to the dead-letter queue",
-    expected="these statistics and dimensions; a mail within 10 minutes",
-    cleanup="delete the message",
+    assumed="The record of a failed request has `hasFunctionError: true` and an `errorType`, which other records lack, and goes to the function's logstore",
+    depends="the alert `link-peer-function-errors`, whose query takes either field",
+    test="set a wrong `LINK_PEER_POLICY` in the sweep's environment; after its next run, search the logstore `functions` for `hasFunctionError: true or errorType: *`",
+    expected="one record a run, topic `FCRequestMetrics:/<function>`; a mail within 10 minutes",
+    cleanup="`s deploy -y`",
 )
 section.by_hand(
     99,
     why="creates what `setup` creates",
-    assumed="PutContactGroup accepts a contact that is not confirmed yet; PutResourceMetricRule, GetIndex, GetDashboard, GetAlert and GetRole give back what was sent",
+    assumed="GetIndex, GetDashboard, GetAlert and GetRole give back what was sent",
     depends="the second run changes nothing",
     test="`link-peer setup --notify <address>` twice",
     expected="the second says that nothing is to change",
     cleanup="`link-peer setup --remove`",
-)
-section.by_hand(
-    100,
-    why="creates what `setup` creates",
-    assumed="CloudMonitor answers for a missing rule, contact or group with `ResourceNotFound`, or with 200, `Success: false` and code 404",
-    depends="removing twice",
-    test="`aliyun cms DeleteMetricRules --Id.1 nothing`",
-    expected="one of the two",
 )
 section.by_hand(
     101,

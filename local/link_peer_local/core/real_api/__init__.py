@@ -17,7 +17,6 @@ from msgspec import Struct
 from link_peer_local.core.errors import ApiError
 
 _SDKS = {
-    "cms": ("alibabacloud_cms20190101",),
     "ecs": ("alibabacloud_ecs20140526",),
     "eventbridge": ("alibabacloud_eventbridge20200401",),
     "fc": ("alibabacloud_fc20230330", "alibabacloud_fc_open20210406"),
