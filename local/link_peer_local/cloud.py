@@ -149,7 +149,10 @@ class LocalCloud:
             raise ValueError(f"{region} is not a region of Alibaba Cloud")
         with self.shared.lock:
             if region not in self.shared.regions:
-                self.shared.listen(LocalCloud(region=region, shared=self.shared))
+                made = LocalCloud(region=region, shared=self.shared)
+                self.shared.listen(made)
+                if self.triggers.started:
+                    made.triggers.start()
             return self.shared.regions[region]
 
     def _permitted(self, service: str, caller: Caller, action: str) -> bool:

@@ -26,15 +26,15 @@ def running(world: str = "", port: int = 0, *, connected: bool = True) -> Iterat
     cloud = LocalCloud()
     worlds.load(cloud, world or worlds.DEFAULT)
     with serve(cloud, port):
-        served = [place for place in cloud.regions.values() if place.endpoint]
-        deployed = [place.triggers if cloud.world.bare else deploy(place, connected=connected) for place in served]
-        for triggers in deployed:
-            triggers.start()
+        for place in cloud.regions.values():
+            if not cloud.world.bare:
+                deploy(place, connected=connected)
+            place.triggers.start()
         try:
             yield cloud
         finally:
-            for triggers in deployed:
-                triggers.close()
+            for place in cloud.regions.values():
+                place.triggers.close()
 
 
 def environment(described: dict[str, Any]) -> dict[str, str]:

@@ -70,14 +70,14 @@ class Timer(Struct, frozen=True):
 class Triggers:
     """The rules, streams and timers that the triggers of a cloud's functions stand for.
 
-    Until `start`, nothing runs by itself: `fire_timer` and `drain` work in the caller's thread.
+    Until it is `started`, nothing runs by itself: `fire_timer` and `drain` work in the caller's thread.
     """
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
         self._streams: dict[Place, QueueStream] = {}
         self._timers: dict[Place, Timer] = {}
-        self._started = False
+        self.started = False
         self._closed = threading.Event()
         cloud.fc.connections = self
         cloud.fc.request_log = RequestLog(cloud.sls, cloud.identity)
@@ -115,7 +115,7 @@ class Triggers:
         place = (account, function, trigger.name)
         if trigger.kind == "timer":
             timer = self._timers[place] = _timer(account, function, trigger)
-            if self._started:
+            if self.started:
                 self._start_timer(place, timer)
         elif trigger.kind != "eventbridge":
             raise not_offered("fc", f"trigger of type {trigger.kind}")
@@ -125,7 +125,7 @@ class Triggers:
             stream = self._stream(account, function, trigger)
             self._close_stream(place)
             self._streams[place] = stream
-            if self._started:
+            if self.started:
                 stream.start()
 
     def disconnect(self, account: str, function: str, trigger: str) -> None:
@@ -150,7 +150,7 @@ class Triggers:
 
     def start(self) -> None:
         """Run everything in threads from now on, in real time; also the triggers that are made later."""
-        self._started = True
+        self.started = True
         self._cloud.fc.tasks.start()
         for stream in self.streams:
             stream.start()

@@ -188,6 +188,9 @@ def test_functions_react_to_the_events_of_their_own_region(served: LocalCloud) -
         Client(config(served, served.endpoint.removeprefix("http://"))).tag_resources(asked)
         for triggers in deployed:
             triggers.drain(300)
+        later = served.region_at("cn-chengdu")
+        deployed.append(later.triggers)
+        assert later.triggers.started  # what is deployed there runs, too
     finally:
         for triggers in deployed:
             triggers.close()
