@@ -30,13 +30,13 @@ locals {
     PEER_READER_ARNS     = join("\",\"", [for role in local.peer_roles : "${role}-reader"])
   }
 
-  policies = {
+  policies = !var.roles ? {} : {
     "${var.prefix}-fc"       = "ram-function-role.json"
     "${var.prefix}-reader"   = "ram-operator-read.json"
     "${var.prefix}-operator" = "ram-operator.json"
   }
 
-  roles = {
+  roles = !var.roles ? {} : {
     "${var.prefix}-fc"       = { trust = "ram-function-role-trust.json", policies = ["${var.prefix}-fc"] }
     "${var.prefix}-reader"   = { trust = "ram-operator-trust.json", policies = ["${var.prefix}-reader"] }
     "${var.prefix}-operator" = { trust = "ram-operator-trust.json", policies = ["${var.prefix}-reader", "${var.prefix}-operator"] }

@@ -41,3 +41,9 @@ variable "event_rules" {
   default     = false
   description = "Create EventBridge rules, and event streams from the queues, instead of the triggers of s.yaml. The functions must be deployed."
 }
+
+variable "roles" {
+  type        = bool
+  default     = true
+  description = "Create the roles and policies, which are the same in all regions. false in every region of a deployment but one."
+}

@@ -49,6 +49,13 @@ def test_creates_what_setup_creates_alone(tmp_path: Path) -> None:
     assert terraform_states(planned) == wanted(ALONE, "")
 
 
+def test_a_second_region_leaves_the_roles_to_the_first(tmp_path: Path) -> None:
+    """The rest is there in each."""
+    planned = plan(MODULE, tmp_path, **home(tmp_path, TOGETHER, roles=False))
+    everything = wanted(TOGETHER, "", "")
+    assert terraform_states(planned) == {key: everything[key] for key in everything if key[0] not in ("role", "policy")}
+
+
 def test_events_equal_the_triggers(tmp_path: Path) -> None:
     """The rules match what the triggers of s.yaml match, and invoke the alias; the streams are configured as there."""
     planned = plan(MODULE, tmp_path, **home(tmp_path, TOGETHER, event_rules=True))
