@@ -146,7 +146,8 @@ for (const [command, run] of Object.entries(commands)) {
     appendFileSync(process.env.STUB_RECORD, JSON.stringify({ command, args, account: AccountID, resource: resource.name, props }) + "\n");
     const { host } = new URL(process.env.LINK_PEER_CLOUD);
     const keys = { accessKeyId: AccessKeyID, accessKeySecret: AccessKeySecret };
-    const client = new FC.default(new $OpenApiUtil.Config({ ...keys, endpoint: host, protocol: "HTTP", regionId: props.region }));
+    const patience = { connectTimeout: 60000, readTimeout: 60000 }; // as in fc3
+    const client = new FC.default(new $OpenApiUtil.Config({ ...keys, ...patience, endpoint: host, protocol: "HTTP", regionId: props.region }));
     const role = props.role && (props.role.startsWith("acs:ram::") ? props.role : `acs:ram::${AccountID}:role/${props.role}`);
     if (command !== "remove") await createLinkedRoles(client, props.triggers ?? []);
     await run(client, { ...inputs, props: { ...props, role: role?.toLowerCase() } });

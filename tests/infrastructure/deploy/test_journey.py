@@ -1,0 +1,274 @@
+"""From an empty account to the first link, a second account, a rollback, and back to the empty account: `make test-deploy`.
+
+Everything is done as a new user does it: `link-peer` and `s` as processes in a folder of one's own, the keys of two accounts
+with random uids, a region that is not the default. The functions run from the package that was built and uploaded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+from alibabacloud_ecs20140526 import models as ecs_models
+from alibabacloud_ecs20140526.client import Client as Ecs
+from alibabacloud_tea_openapi.models import Config
+from link_peer_local import world
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.server import serve
+
+from tests.infrastructure.deploy.serverless import Serverless
+
+REGION = "cn-hangzhou"
+LINK_PEER = Path(sys.executable).with_name("link-peer")
+
+pytestmark = pytest.mark.skipif("LINK_PEER_TEST_DEPLOY" not in os.environ, reason="needs npm: `make test-deploy`")
+
+
+class Journey:
+    """Two accounts, `home` and `other`, whose groups sg-app and sg-db (home) and sg-far (other) share a VPC; and a person."""
+
+    def __init__(self, cloud: LocalCloud, folder: Path) -> None:
+        self.cloud, self.steps = cloud, 0
+        self.home = cloud.world.home
+        [self.other] = cloud.identity.accounts.keys() - {self.home}
+        self.folder = folder / "links"
+        keys = {uid: (uid, of.access_key_id, of.access_key_secret) for uid, of in cloud.identity.accounts.items()}
+        self._env = {
+            "PATH": f"{LINK_PEER.parent}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "LINK_PEER_CLOUD": cloud.endpoint,
+            "LINK_PEER_REGION": REGION,
+            "ALIBABA_CLOUD_ACCESS_KEY_ID": keys[self.home][1],
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys[self.home][2],
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            **{name: value for name, value in os.environ.items() if name.startswith(("PIP_", "PYENV_", "RUNTIME_"))},
+        }
+        (folder / ".aliyun").mkdir()
+        profile = {"name": "b", "mode": "AK", "access_key_id": keys[self.other][1], "region_id": REGION}
+        profiles = {"current": "b", "profiles": [{**profile, "access_key_secret": keys[self.other][2]}]}
+        (folder / ".aliyun" / "config.json").write_text(json.dumps(profiles), encoding="utf-8")
+        self.serverless = Serverless(folder / "links", folder / "s", cloud.endpoint, {"default": keys[self.home]})
+        self._ecs = {uid: self._client(uid) for uid in keys}
+
+    def _client(self, uid: str) -> Ecs:
+        of = self.cloud.identity.accounts[uid]
+        host = self.cloud.endpoint.removeprefix("http://")
+        keys = {"access_key_id": of.access_key_id, "access_key_secret": of.access_key_secret}
+        return Ecs(Config(**keys, endpoint=host, protocol="http", region_id=REGION))
+
+    def link_peer(self, line: str, code: int = 0) -> str:
+        """Run a command in the folder; its output."""
+        self.steps += 1
+        done = subprocess.run(  # noqa: S603
+            [LINK_PEER, *line.split()],
+            cwd=self.folder,
+            env=self._env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, f"link-peer {line}: {done.returncode}\n{done.stdout}"
+        return done.stdout
+
+    def s(self, line: str) -> None:
+        """Run the CLI of Serverless Devs in the folder."""
+        self.steps += 1
+        self.serverless.done(line)
+
+    def tag(self, account: str, resource: str, **tags: str) -> None:
+        """Tag an instance or a group, and let the functions do what follows."""
+        self.steps += 1
+        kind = "instance" if resource.startswith("i-") else "securitygroup"
+        pairs = [ecs_models.TagResourcesRequestTag(key.replace("_", "-"), value) for key, value in tags.items()]
+        request = ecs_models.TagResourcesRequest(
+            region_id=REGION, resource_type=kind, resource_id=[resource], tag=pairs
+        )
+        self._ecs[account].tag_resources(request)
+        self.cloud.triggers.drain()
+
+    def untag(self, account: str, *resources: str) -> None:
+        """Remove every tag that a person set."""
+        for resource in resources:
+            kind = "instance" if resource.startswith("i-") else "securitygroup"
+            request = ecs_models.UntagResourcesRequest(
+                region_id=REGION,
+                resource_type=kind,
+                resource_id=[resource],
+                tag_key=["link-peer", "link-accept"],
+            )
+            self._ecs[account].untag_resources(request)
+        self.cloud.triggers.drain()
+
+    def rules(self, account: str, group: str) -> list[str]:
+        """`<source> <protocol>/<ports>` of each ingress rule of a group."""
+        request = ecs_models.DescribeSecurityGroupAttributeRequest(
+            region_id=REGION, security_group_id=group, direction="ingress"
+        )
+        found = self._ecs[account].describe_security_group_attribute(request).body.permissions.permission
+        return [f"{rule.source_group_id} {rule.ip_protocol.lower()}/{rule.port_range}" for rule in found]
+
+    def outcomes(self) -> list[str]:
+        """The outcomes in the audit log, the newest last."""
+        lines = self.link_peer("audit --json --since 1h").splitlines()
+        return [json.loads(line)["outcome"] for line in lines]
+
+    def sweep(self) -> None:
+        """Let the timer fire."""
+        self.cloud.triggers.fire_timer("every-10m")
+        self.cloud.triggers.drain()
+
+    def forget(self, account: str) -> None:
+        """Delete an account's lines from the policy file."""
+        self.steps += 1
+        path = self.folder / "policy.yaml"
+        policy = yaml.safe_load(path.read_text(encoding="utf-8"))
+        del policy["accounts"][account]
+        path.write_text(yaml.safe_dump(policy), encoding="utf-8")
+
+
+def holdings(cloud: LocalCloud) -> dict[str, str]:
+    """All that the accounts hold: `<kind> <account or place> <name>` -> its contents as far as they are a person's choice."""
+    identity, sls = cloud.identity, cloud.sls
+    held: dict[str, str] = {}
+    for arn, role in identity.roles.items():
+        held[f"role {arn}"] = f"{role.trust} {sorted(role.attached)}"
+    held |= {f"user {arn}": "" for arn in identity.users}
+    held |= {f"policy {account} {name}": policy.document for (account, name), policy in identity.policies.items()}
+    held |= {f"queue {account} {name}": "" for account, name in cloud.mns._queues}
+    for project in sls._projects.values():
+        held[f"project {project.name}"] = ""
+        for kind in ("logstores", "dashboards", "alerts", "searches"):
+            held |= {f"{kind} {project.name} {name}": "" for name in getattr(project, kind)}
+    held |= {f"record {place} {name}": "" for place, records in sls._records.items() for name in records}
+    for (account, name), function in cloud.fc._functions.items():
+        held[f"function {account} {name}"] = ""
+        held |= {f"trigger {name} {trigger}": "" for trigger in function.triggers}
+        held |= {f"alias {name} {alias}": "" for alias in function.published.aliases}
+        held |= {f"version {name} {number}": "" for number in function.published.versions}
+    held |= {f"event-rule {place} {rule.name}": "" for place, rules in cloud.events._rules.items() for rule in rules}
+    held |= {f"stream {stream.settings.name}": "" for stream in cloud.triggers.streams}
+    held |= {f"timer {timer.function}": "" for timer in cloud.triggers.timers}
+    now = cloud.clock.now()
+    for owned in cloud.ecs.accounts.values():
+        for group in owned.groups.values():
+            held[f"group {group.id}"] = f"{group.tags.at(now)} {[rule.description for rule in group.rules.at(now)]}"
+        held |= {f"instance {instance.id}": f"{instance.tags.at(now)}" for instance in owned.instances.values()}
+    return held
+
+
+def changed(before: Mapping[str, str], cloud: LocalCloud) -> set[str]:
+    """The names of what is new or differs."""
+    return {name for name, value in holdings(cloud).items() if before.get(name) != value}
+
+
+def kinds(names: set[str]) -> dict[str, int]:
+    """How many there are of each kind."""
+    return dict(sorted(Counter(name.partition(" ")[0] for name in names).items()))
+
+
+@pytest.fixture(name="journey")
+def _journey(tmp_path: Path) -> Iterator[Journey]:
+    home, other = (str(number) for number in random.sample(range(10**15, 10**16), 2))
+    given = {
+        "home": home,
+        "deployment": "shop",
+        "bare": True,
+        "accounts": {home: "home@example.com", other: "other@example.com"},
+        "vpcs": [{"name": "shared", "owner": home, "cidr": "10.0.0.0/16", "shared_with": [other]}],
+        "groups": [
+            {"account": account, "vpc": "shared", "name": name, "id": f"sg-{name}"}
+            for account, name in ((home, "app"), (home, "db"), (other, "far"))
+        ],
+        "instances": [{"account": home, "id": "i-app", "groups": ["sg-app"]}],
+    }
+    path = tmp_path / "world.yaml"
+    path.write_text(yaml.safe_dump(given), encoding="utf-8")
+    cloud = LocalCloud(region=REGION)
+    world.load(cloud, path)
+    with serve(cloud):
+        yield Journey(cloud, tmp_path)
+        cloud.triggers.close()
+
+
+def begin(journey: Journey) -> None:
+    """From the empty account to deployed functions."""
+    journey.link_peer(f"init . --home {journey.home} --deployment shop")
+    journey.link_peer("setup --notify ops@example.com --yes")
+    journey.link_peer("package")
+    journey.s("deploy -y")
+    journey.sweep()
+    journey.link_peer("doctor")
+
+
+def link(journey: Journey) -> None:
+    """The first link, by tags: the group accepts, the instance asks."""
+    journey.tag(journey.home, "sg-db", link_accept="sg-app:tcp/3306")
+    journey.tag(journey.home, "i-app", link_peer="sg-db:tcp/3306")
+    assert journey.rules(journey.home, "sg-db") == ["sg-app tcp/3306/3306"]
+    assert journey.outcomes()[-1] == "applied"
+
+
+def widen(journey: Journey) -> None:
+    """A second account, and a link to its group."""
+    journey.link_peer(f"account add {journey.other} --name b --profile b --write")
+    journey.link_peer("package")
+    journey.s("deploy -y")
+    journey.tag(journey.other, "sg-far", link_accept=f"sg-app@{journey.home}:tcp/9090")
+    journey.tag(journey.home, "i-app", link_peer=f"sg-db:tcp/3306 sg-far@{journey.other}:tcp/9090")
+    assert journey.rules(journey.other, "sg-far") == ["sg-app tcp/9090/9090"]
+    assert journey.rules(journey.home, "sg-db") == ["sg-app tcp/3306/3306"]
+
+
+def roll_back(journey: Journey) -> None:
+    """To the version that does not know the second account, and forth again. Each answers."""
+    for version, denied in (("1", True), ("2", False)):
+        journey.s(f"alias publish --alias-name live --version-id {version} --vw {{}}")
+        journey.tag(journey.home, "i-app", link_peer=f"sg-db:tcp/3306 sg-far@{journey.other}:tcp/9090")
+        assert ("denied" in journey.outcomes()[-2:]) == denied
+
+
+def take_away(journey: Journey) -> None:
+    """Links, the second account, functions, and what setup made."""
+    journey.untag(journey.home, "i-app", "sg-db")
+    journey.untag(journey.other, "sg-far")
+    journey.sweep()
+    journey.link_peer(f"account remove {journey.other} --profile b --yes")
+    journey.forget(journey.other)
+    journey.s("remove -y")
+    journey.link_peer("setup --remove --yes")
+
+
+def test_from_an_empty_account_and_back(journey: Journey, capsys: pytest.CaptureFixture[str]) -> None:
+    """The logs stay until `--with-logs`; then nothing is left but the service-linked roles, which are EventBridge's."""
+    cloud = journey.cloud
+    before = holdings(cloud)
+    begin(journey)
+    link(journey)
+    to_first_link = journey.steps
+    widen(journey)
+    roll_back(journey)
+    made = changed(before, cloud)
+    take_away(journey)
+    logs = {name for name in changed(before, cloud) if not name.startswith("role ")}
+    assert kinds(logs) == {"logstores": 2, "project": 1}
+    journey.link_peer("setup --remove --with-logs --yes")
+    left = changed(before, cloud)
+    assert {name.rpartition("EventBridge")[2] for name in left} == {
+        "SendToFC",
+        "SendToMNS",
+        "SourceActionTrail",
+        "SourceCMS",
+    }
+    assert before.keys() <= holdings(cloud).keys()
+    with capsys.disabled():
+        print(f"\n{to_first_link} steps to the first link, {journey.steps} in all; {len(cloud.faults.calls)} calls")
+        print(f"made: {kinds(made)}\nleft: {kinds(left)}")
