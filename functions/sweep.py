@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from link_peer.inbound.dispatch import answer, handle_timer
-from link_peer.runtime.compose import open_delivery
+from link_peer.runtime.compose import open_delivery, own_keys
 
 
 def handler(event: bytes, context: Any) -> str:
     """What Function Compute calls."""
-    return answer(handle_timer(event, open_delivery("sweep", context)))
+    with own_keys():
+        return answer(handle_timer(event, open_delivery("sweep", context)))

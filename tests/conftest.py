@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from link_peer.runtime import compose
 from link_peer_local import inprocess, world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
@@ -21,6 +22,16 @@ __all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configur
 def _knobs() -> Knobs:
     """What the local cloud does where nobody knows; the functional tests replace it."""
     return Knobs()
+
+
+def _end_process() -> None:
+    raise SystemExit("the process of the function ended")
+
+
+@pytest.fixture(autouse=True)
+def _functions_end_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function that ends its process does not end that of the tests."""
+    monkeypatch.setattr(compose, "end_process", _end_process)
 
 
 @pytest.fixture(name="local_cloud")

@@ -5,10 +5,18 @@ Every other functional test runs under some mixture of these readings; here each
 
 from __future__ import annotations
 
-import pytest
-from link_peer_local.core.knobs import readings
+import base64
+import json
+import os
 
-from tests.functional.lab import HOME, MANAGED, PEER, Lab
+import pytest
+from link_peer.domain.errors import KeysExpired
+from link_peer.runtime import compose
+from link_peer_local.core.knobs import readings
+from link_peer_local.ecs.state import Group
+from link_peer_local.fc.triggers import Triggers, deploy
+
+from tests.functional.lab import HOME, MANAGED, PEER, REGION, Lab
 
 
 @pytest.fixture(name="reading", autouse=True)
@@ -179,3 +187,76 @@ def test_a_managed_tag_that_cannot_be_removed_is_no_refused_account(lab: Lab) ->
     assert REFUSED in lab.summary()["detail"]
     assert lab.records(reason="no-access") == []
     assert lab.tags(db)[MANAGED] == "true"
+
+
+# keys of a warm instance
+
+
+@pytest.fixture(name="triggers")
+def _triggers(lab: Lab) -> Triggers:
+    """The functions of s.yaml with their triggers; each has one instance, which stays warm."""
+    lab.cloud.world.policy = str(lab.policy_path)
+    lab.cloud.endpoint = "http://127.0.0.1:1"
+    return deploy(lab.cloud, in_process=True)
+
+
+def one_round(lab: Lab, triggers: Triggers, port: int) -> Group:
+    """An instance starts, a request comes, and the timer fires; all is delivered. Returns the group that both open."""
+    app, db = lab.group(), lab.group("*")
+    request = lab.request(app, db, f"udp/{port}", request_id=f"chg-{port}")
+    lab.cloud.mns.send(HOME, lab.cloud.world.queue, base64.b64encode(json.dumps(request).encode()).decode())
+    params = {"ImageId": "m-1", "InstanceType": "ecs.g7.large", "SecurityGroupId": app.id, "RegionId": REGION}
+    vswitch = lab.cloud.ecs.vpcs[lab.shared].vswitch_id
+    tag = {"Tag.1.Key": "link-peer", "Tag.1.Value": f"{db.id}:tcp/{port}"}
+    lab.call(HOME, "RunInstances", {**params, "VSwitchId": vswitch, **tag})
+    triggers.fire_timer("every-10m")
+    triggers.drain(3600)
+    return db
+
+
+@both("environment_keys")
+def test_an_instance_that_outlives_its_keys_is_replaced(
+    lab: Lab, triggers: Triggers, reading: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process ends, the message comes again, and another instance carries it out: no dead letter, no denial."""
+    lab.cloud.knobs.change({"environment_keys": reading})
+    ended: list[str] = []
+
+    def end() -> None:
+        ended.append(os.environ["FC_FUNCTION_NAME"])
+        raise SystemExit
+
+    monkeypatch.setattr(compose, "end_process", end)
+    one_round(lab, triggers, 1)
+    assert ended == []
+    lab.cloud.clock.advance(37 * 3600)  # the keys of a role live 36 hours
+
+    db = one_round(lab, triggers, 2)
+
+    assert len(lab.rules(db)) == 2
+    functions = {"link-peer-auto-link", "link-peer-cross-account", "link-peer-sweep"}
+    assert (len(ended), set(ended)) == ((3, functions) if reading == "start" else (0, set()))
+    assert lab.queued(lab.cloud.world.dead_letter_queue) == []
+    assert {record["outcome"] for record in lab.records()} <= {"applied", "unchanged"}
+
+
+@pytest.mark.parametrize("service", ["ecs", "sts", "sls", "mns"])
+def test_expired_keys_end_the_process_whichever_service_says_so(
+    lab: Lab, service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing else comes of it: no denial, and no message that is put back with the same keys."""
+    ended: list[bool] = []
+    monkeypatch.setattr(compose, "end_process", lambda: ended.append(True))
+    a, b = lab.pair()
+    code = "InvalidSecurityToken.Expired" if service in ("ecs", "sts") else "SecurityTokenExpired"
+    lab.fault(service=service, kind="error", code=code, status=403, times=None)
+    if service == "mns":  # used only where something must come again
+        lab.fault(service="ecs", action="DescribeSecurityGroups", kind="error", times=None)
+
+    with pytest.raises(KeysExpired):
+        lab.cross_account(lab.request(a, b))
+
+    assert ended == [True]
+    lab.cloud.faults.clear()
+    assert (lab.records(), lab.queued(after=600)) == ([], [])
+    assert (lab.rules(a), lab.rules(b)) == ([], [])

@@ -75,6 +75,10 @@ class Knobs(Struct, kw_only=True, forbid_unknown_fields=True):
     trail_resources: Literal["referencedResources", "requestParameters", "resourceName"] = "referencedResources"
     """Where an event of ActionTrail names the resources of a call: its pages and samples show all three."""
 
+    environment_keys: Literal["start", "call"] = "start"
+    """Whether the keys in a function's environment are those of its instance's start, or current at each call: no page says
+    how long they live in an instance that is kept warm."""
+
     retry_seconds: float = 1.0
     """Seconds before the first retry of an asynchronous invocation [undocumented, page of 2026-04-01]."""
 

@@ -25,6 +25,7 @@ from msgspec import Struct, field, json, to_builtins
 from msgspec.structs import replace
 
 from link_peer_local.core.clock import Clock
+from link_peer_local.core.knobs import Knobs
 from link_peer_local.fc import worker as fc_worker
 from link_peer_local.fc.worker import Context, Handler
 
@@ -103,13 +104,16 @@ class InProcessRuntime:
         self._code = list(code or CODE)
         self._packages = packages or WorkerRuntime(env=env)
         self.env = dict(env or {})
+        self.knobs = Knobs()
+        self._first: dict[str, Context] = {}  # by function: that of the first call of its instance
         self._lock = threading.RLock()
 
     def run(self, function: Function, event: bytes, context: Context) -> Result:
         """Run one call in this thread; printed output is captured."""
         if function.code:
             return self._packages.run(function, event, context)
-        with self._lock, self._environment(function, context), _captured() as log:
+        keys = context if self.knobs.environment_keys == "call" else self._first.setdefault(function.name, context)
+        with self._lock, self._environment(function, keys), _captured() as log:
             started = self._clock.now()
 
             def handler() -> Handler:
@@ -121,6 +125,7 @@ class InProcessRuntime:
                 raise
             except BaseException:  # SystemExit, or an injected fault that ends the process
                 sys.modules.pop(function.handler.partition(".")[0], None)
+                self._first.pop(function.name, None)
                 failed, body = True, _EXITED
             if self._clock.now() - started > function.timeout:
                 failed, body = True, _timed_out(function)

@@ -244,7 +244,10 @@ def deploy(cloud: Cloud, *, in_process: bool = False, connected: bool = True, pa
     world = cloud.world
     names = {"LINK_PEER_REGION": cloud.region, "LINK_PEER_PREFIX": world.prefix}
     env = {"LINK_PEER_POLICY": world.policy} | ({"LINK_PEER_CLOUD": cloud.endpoint} if cloud.endpoint else {})
-    runtime: Runtime = InProcessRuntime(cloud.clock, env=env) if in_process else WorkerRuntime(env=env)
+    runtime: Runtime = WorkerRuntime(env=env)
+    if in_process:
+        runtime = InProcessRuntime(cloud.clock, env=env)
+        runtime.knobs = cloud.knobs
     manifest = load(path, env=names, account=world.home, queues=world.queues)
     manifest = replace(manifest, functions=tuple(_in_world(function, world) for function in manifest.functions))
     if not connected:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from link_peer.alicloud import leave_out
-from link_peer.domain.errors import Transient
+from link_peer.domain.errors import KeysExpired, Transient, token_expired
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.ports import Record
 from link_peer.runtime.settings import Settings
@@ -48,6 +48,8 @@ class SlsAuditLog:
                 if missing := leave_out.named_in(error):
                     raise missing from error
                 code = error.code if isinstance(error, AuditUnavailable) else type(error).__name__
+                if token_expired(code):
+                    raise KeysExpired(f"the audit log cannot be written: {code}") from error
                 from link_peer.alicloud.unanswered import unanswered  # only an error needs it: not at a cold start
 
                 problem = unanswered(error.__cause__ or error) or code

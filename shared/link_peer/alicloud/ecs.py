@@ -37,7 +37,8 @@ class SdkEcs:
         retry: Retry,
         calls: Counter[str],
     ) -> None:
-        """`keys(renew)` returns this account's credentials, new ones if `renew`; `calls` counts API calls by action."""
+        """`keys(renew)` returns this account's credentials, new ones if `renew`, or raises KeysExpired where there are none;
+        `calls` counts API calls by action."""
         self.account = account
         self._settings = settings
         self._region = settings.region

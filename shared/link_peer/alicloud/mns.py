@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 from link_peer.alicloud import leave_out
-from link_peer.domain.errors import LinkPeerError, Transient
+from link_peer.domain.errors import KeysExpired, LinkPeerError, Transient, token_expired
 from link_peer.domain.request import Message
 from link_peer.inbound.requests import encode
 from link_peer.runtime.settings import Settings
@@ -39,6 +39,8 @@ class MnsQueue:
             if missing := leave_out.named_in(error):
                 raise missing from error
             problem = trouble(error, self._settings, self._account)
+            if token_expired(problem):
+                raise KeysExpired(f"cannot put the message on the queue {name}: {problem}") from error
             raise Transient(f"cannot put the message on the queue {name}: {problem}") from error
 
     def dead_letters(self) -> int:

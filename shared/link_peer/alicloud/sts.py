@@ -15,7 +15,7 @@ import msgspec
 
 from link_peer.alicloud.ecs import SdkEcs
 from link_peer.alicloud.sdk import call, client_config
-from link_peer.domain.errors import Ambiguous, BadInput, CloudError, NoAccess
+from link_peer.domain.errors import Ambiguous, BadInput, CloudError, KeysExpired, NoAccess, token_expired
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import parse_instant
 from link_peer.runtime.clock import Clock
@@ -91,6 +91,8 @@ class Accounts:
     def _credentials(self, account: str, renew: bool) -> Credentials:
         entry = self._policy.accounts[account]
         if entry.role is None:
+            if renew:
+                raise KeysExpired("the keys of this process are refused, and it has no others")
             return self._settings.credentials
         return self._through(account, entry.role, renew, TRUST_WAITS)
 
@@ -120,7 +122,9 @@ class Accounts:
             self.calls["AssumeRole"] += 1
             try:
                 return _session(call(lambda: client.assume_role(request)).body)
-            except NoAccess:
+            except NoAccess as error:
+                if token_expired(error.code):
+                    raise KeysExpired(str(error)) from error
                 raise
             except CloudError as error:  # with any code, the account cannot be entered
                 raise NoAccess(error.code, error.message, error.request_id) from error

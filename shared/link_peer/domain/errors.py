@@ -6,6 +6,7 @@ LinkPeerError
 ├── PolicyError        the policy file does not validate: the function does not start
 ├── CloudError         the cloud refused a call for good; carries its code
 │   └── NoAccess       the account, or the call, is refused to us
+├── KeysExpired        the function's own keys have expired: this process can do nothing more
 └── Transient          trouble of the moment: the delivery must be redelivered
     ├── Throttled      the API is over its rate limit until the next minute
     ├── OutOfTime      the delivery's time does not suffice for a call
@@ -45,6 +46,17 @@ class CloudError(LinkPeerError):
 
 class NoAccess(CloudError):
     """The account cannot be entered, or the call is not permitted there."""
+
+
+class KeysExpired(LinkPeerError):
+    """The own keys of this process have expired. It is neither Transient nor a CloudError, so that nothing goes on after
+    it: no account is called refused, and nothing is put back with the same keys."""
+
+
+def token_expired(code: str) -> bool:
+    """Whether an error code of any service says that the security token has expired: `InvalidSecurityToken.Expired` of
+    ECS and STS, `SecurityTokenExpired` of SLS and MNS."""
+    return "SecurityToken" in code and code.endswith("Expired")
 
 
 class Transient(LinkPeerError):

@@ -5,15 +5,17 @@ The only module of the library that imports `link_peer.alicloud`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
-from link_peer.domain.errors import PolicyError
+from link_peer.domain.errors import KeysExpired, PolicyError
 from link_peer.domain.policy import Policy
 from link_peer.inbound import policy_file
 from link_peer.runtime import settings as settings_module
@@ -28,6 +30,9 @@ clock_for_functions: Callable[[], Clock] = SystemClock
 """The one seam for time: tests that run whole handlers put their own clock here."""
 
 
+end_process: Callable[[], object] = functools.partial(os._exit, 1)
+"""How a process ends that has no valid keys any more. Tests put here what they can observe."""
+
 _memory = Memory()
 COLLECT_AFTER = 50_000  # objects; the default is 700
 
@@ -40,6 +45,25 @@ def start() -> None:
 
     leave_out.install()
     gc.set_threshold(COLLECT_AFTER)
+
+
+@contextlib.contextmanager
+def own_keys() -> Iterator[None]:
+    """Ends this process where its own keys have expired.
+
+    Keys are read at each invocation, from the context where the runtime puts them there. python3.12 puts them into the
+    environment when an instance starts, and no page says that they are renewed. An instance that outlives them could do
+    nothing, and would be given the same message again and again. Function Compute answers for a process that has ended
+    with an error, so that the message is delivered again, and starts another, with new keys. If these are no better, that
+    one ends too: the retries of asynchronous calls and of the stream have an end, and then a dead-letter queue.
+    """
+    try:
+        yield
+    except KeysExpired as error:
+        print(f"the keys of this function instance have expired, so it ends: {error}", flush=True)
+        sys.stderr.flush()
+        end_process()
+        raise
 
 
 def open_delivery(
