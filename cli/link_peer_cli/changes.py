@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 
 from link_peer.domain.errors import CloudError
@@ -47,6 +48,9 @@ class Changes:
 
 CHANGES = Changes()
 """Those of this process."""
+
+STOPPED = threading.Event()
+"""Set by a signal that stops the command: its threads, which no signal reaches, must not wait any longer."""
 
 
 def lines(begun: Mapping[str, list[str]]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from link_peer_deploy.names import DEFAULT_PREFIX, Names
 from link_peer_cli.access import keys
 from link_peer_cli.access.endpoints import not_listening
 from link_peer_cli.access.roles import HomeKeys
+from link_peer_cli.changes import STOPPED
 from link_peer_cli.io.console import console
 
 LONG_WAIT_SECONDS = 3.0  # a longer silence looks like a command that hangs
@@ -63,7 +65,14 @@ class NoticeClock:
             console(stderr=True).print(
                 f"[dim]the API throttles calls, or does not answer: retrying in {seconds:.0f} seconds[/dim]"
             )
-        self._clock.sleep(seconds)
+        if threading.current_thread() is threading.main_thread():  # which a signal interrupts
+            self._clock.sleep(seconds)
+            return
+        while seconds > 0:
+            if STOPPED.is_set():
+                raise KeyboardInterrupt
+            self._clock.sleep(min(seconds, 1.0))
+            seconds -= 1.0
 
 
 def load_environment(*, reading: bool) -> Environment:

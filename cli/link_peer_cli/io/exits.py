@@ -16,7 +16,7 @@ from rich.markup import escape
 from typer import Typer
 from typer.exceptions import TyperException
 
-from link_peer_cli.changes import CHANGES, lines
+from link_peer_cli.changes import CHANGES, STOPPED, lines
 from link_peer_cli.io.console import STREAMS, console, prepare_streams, print_json
 
 
@@ -62,7 +62,7 @@ def run(app: Typer, args: list[str]) -> NoReturn:
     as_json = "--json" in args
     prepare_streams()
     CHANGES.clear()
-    with _terminable():
+    with _stoppable():
         code, problem = _outcome(app, args, as_json=as_json)
     if (unwritten := _flush(sys.stdout)) and not problem:
         code, problem = code or Exit.REFUSED, str(Ended(unwritten))
@@ -74,21 +74,24 @@ def run(app: Typer, args: list[str]) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Stop at SIGTERM as at Ctrl-C, unless it is ignored or handled already, or this is not the main thread."""
+def _stoppable() -> Iterator[None]:
+    """Stop at Ctrl-C and at SIGTERM, unless they are ignored or handled already, or this is not the main thread."""
 
-    def stop(_signal: int, _frame: object) -> NoReturn:
-        raise Terminated
+    def stop(number: int, _frame: object) -> NoReturn:
+        STOPPED.set()
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
+    STOPPED.clear()
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     mine = threading.current_thread() is threading.main_thread()
-    if not mine or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, stop)
+    ours = {number: was for number, was in usual.items() if mine and signal.getsignal(number) is was}
+    for number in ours:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number, was in ours.items():
+            signal.signal(number, was)
 
 
 def _outcome(app: Typer, args: list[str], *, as_json: bool) -> tuple[int, str]:

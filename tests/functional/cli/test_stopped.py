@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from link_peer_cli.changes import AGAIN
+from link_peer_cli.changes import AGAIN, STOPPED
+from link_peer_cli.io.environment import NoticeClock
+from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.http import Request, Response
 
 from tests.functional.cli.persons_rules import person
@@ -108,6 +111,7 @@ def _began(
     return begin
 
 
+@pytest.mark.knobs(request_tags=True)  # else nobody may write the tags of locks
 @pytest.mark.parametrize("command", COMMANDS)
 def test_ctrl_c_at_any_call_says_what_was_changed(began: Any, command: Callable[[Lab, Cli], list[str]]) -> None:
     """Before or after it was carried out, in turn. Exit code 130; and where it says that nothing was changed, nothing was. Run
@@ -132,6 +136,7 @@ def test_ctrl_c_at_any_call_says_what_was_changed(began: Any, command: Callable[
     assert changed > 0
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_what_is_left_is_named(began: Any) -> None:
     """The changes that were made, the one under way, and those that had not begun; with --json as lists."""
     lab, cli, args = began(close)
@@ -247,3 +252,19 @@ main()
 """
     ended = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, check=False)  # noqa: S603  # our own
     assert (ended.returncode, ended.stderr) == (130, b"")
+
+
+def test_threads_that_wait_for_a_throttled_api_stop_too() -> None:
+    """No signal reaches them: within a second of it, they wait no longer."""
+
+    class Clock(VirtualClock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            if self.now() - start >= 3:
+                STOPPED.set()
+
+    clock, start = Clock(), VirtualClock().now()
+    with ThreadPoolExecutor(1) as pool, pytest.raises(KeyboardInterrupt):
+        pool.submit(NoticeClock(clock).sleep, 60.0).result()
+    STOPPED.clear()
+    assert clock.now() - start == 3
