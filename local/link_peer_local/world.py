@@ -30,11 +30,13 @@ from link_peer_local.core.names import World
 from link_peer_local.core.principals import Role, trust_text
 from link_peer_local.ecs.state import Group
 from link_peer_local.eventbridge import linked_roles
+from link_peer_local.mns.state import QueueAttributes
 
 WORLDS = Path(__file__).parent / "worlds"
 DEFAULT = "two-accounts"
 PREFIX = "link-peer"
 EXTERNAL_ID = "link-peer-local-example"
+WEEK = 7 * 24 * 3600
 
 
 class WorldError(ValueError):

@@ -1,4 +1,4 @@
-"""What `link-peer setup` makes: roles with their policies, queues, logs and alerts."""
+"""What `link-peer setup` makes: roles with their policies, queues, logs and alerts; and whether `s deploy` can."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from link_peer.runtime.clock import Clock
 
     from link_peer_cli.io.environment import Environment
-    from link_peer_cli.setup.resource import Change, Resource
+    from link_peer_cli.setup.resource import Change, Deployment, Resource
 
 SECONDS = 20.0  # for which a resource is asked again while a service is in trouble
 ADVICE = "link-peer setup"
@@ -23,15 +23,29 @@ SILENT = 2  # resources in a row without an answer, after which a service is not
 
 def checks(env: Environment) -> list[Callable[[], list[Finding]]]:
     """A check for each service, of whether its resources are as they are shipped; in the order in which setup makes them."""
-    from link_peer_cli.setup import Deployment, alerts, logs, queues, roles
+    from link_peer_cli.setup import Deployment, alerts, events, logs, queues, roles
 
     deployment = Deployment(env.settings, env.policy, env.names, env.clock)
-    services = (roles, queues, logs, alerts)
-    return [functools.partial(_service, module.resources(deployment), env.clock) for module in services]
+    services = (roles, queues, events, logs, alerts)
+    found = [functools.partial(_service, module.resources(deployment), env.clock) for module in services]
+    return [*found, functools.partial(_faults, deployment)]
 
 
 def _service(resources: Iterable[Resource], clock: Clock) -> list[Finding]:
     return list(_findings(resources, clock))
+
+
+def _faults(deployment: Deployment) -> list[Finding]:
+    """A region where the functions cannot be, and too little room on the event bus for the rules that they lack."""
+    from link_peer_cli.setup import faults
+
+    found: list[Finding] = []
+    for check, what in ((faults.region, "region"), (faults.bus, "default event bus")):
+        try:
+            found += [Finding(MISSING, "", one.what, one.problem, one.remedy) for one in check(deployment)]
+        except LinkPeerError as error:
+            found.append(unreadable("", what, error))
+    return found
 
 
 def _findings(resources: Iterable[Resource], clock: Clock) -> Iterator[Finding]:
@@ -65,6 +79,10 @@ def _finding(change: Change) -> Finding:
         return Finding(MISSING, "", label, "does not exist", ADVICE)
     if change.action is Action.UPDATE:
         return Finding(DIFFERS, "", label, f"differs from what is shipped in: {', '.join(change.fields)}", ADVICE)
+    if change.fields:
+        return Finding(
+            WARNING, "", label, f"differs from what is shipped in: {', '.join(change.fields)}", change.detail
+        )
     if change.action is Action.SKIP:
         return Finding(WARNING, "", label, f"does not exist: {change.detail}", ADVICE)
-    return Finding(OK, "", label, "as shipped")
+    return Finding(OK, "", label, change.detail or "as shipped")

@@ -55,8 +55,23 @@ class Bus:
         data = self._ask(functools.partial(self._client.get_rule, request))
         return [(target.dead_letter_queue and target.dead_letter_queue.arn) or "" for target in data.targets or []]
 
+    def may(self, linked_role: str) -> bool:
+        """Whether the account has a service-linked role of EventBridge."""
+        request = self._models.CheckServiceLinkedRoleForProductRequest(product_name=linked_role)
+        return bool(
+            self._ask(functools.partial(self._client.check_service_linked_role_for_product, request)).check_pass
+        )
+
+    def let(self, linked_role: str) -> None:
+        """Create a service-linked role of EventBridge."""
+        request = self._models.CreateServiceLinkedRoleForProductRequest(product_name=linked_role)
+        self._body(functools.partial(self._client.create_service_linked_role_for_product, request))
+
     def _ask(self, send: Callable[[], Any]) -> Any:
+        return self._body(send).data
+
+    def _body(self, send: Callable[[], Any]) -> Any:
         body = call(send).body
         if body.success is False:  # a refusal may come with 200
             raise CloudError(str(body.code), str(body.message))
-        return body.data
+        return body

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 from rich.markup import escape
 
@@ -20,9 +21,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from link_peer_cli.setup.engine import Stopped
+    from link_peer_cli.setup.faults import Fault
     from link_peer_cli.setup.resource import Change, Deployment
 
-SIGNS = {"create": "[green]+[/green]", "update": "[yellow]~[/yellow]", "delete": "[red]-[/red]", "skip": "[dim]![/dim]"}
+SIGNS = {
+    "create": "[green]+[/green]",
+    "update": "[yellow]~[/yellow]",
+    "delete": "[red]-[/red]",
+    "skip": "[dim]![/dim]",
+    "keep": "[dim]=[/dim]",
+}
 
 
 def setup(
@@ -34,6 +42,12 @@ def setup(
     action_policy: Annotated[
         str, typer.Option(help="The id of an action policy of SLS that exists, for the alerts.")
     ] = "",
+    retention: Annotated[
+        int, typer.Option(min=0, max=3650, help="Keep the audit log for so many days at least. Default: a new one 365.")
+    ] = 0,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Also replace what a person changed: searches, charts, alerts, queues.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would change.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Remove everything but the logs.")] = False,
     with_logs: Annotated[
@@ -48,16 +62,15 @@ def setup(
     """Create the roles, queues, logs and alerts of a deployment, or update what differs. Safe to run again."""
     from link_peer.domain.errors import BadInput
 
-    from link_peer_cli.setup.queues import require_names
     from link_peer_cli.setup.services import require_home
 
     if (with_logs or force) and not remove:
         raise BadInput("--with-logs" if with_logs else "--force", "only together with --remove")
     ask = sys.stdin.isatty() and not (yes or as_json)
     deployment = _deployment(region, prefix, notify, action_policy, ask)
+    deployment = msgspec.structs.replace(deployment, retention=retention, replace=replace)
     out, talk = console(), _Talk(as_json)
     require_home(deployment, talk.wait)
-    require_names(deployment)
     if remove:
         _remove(deployment, out, talk, dry_run=dry_run, with_logs=with_logs, force=force, yes=yes, ask=ask)
     else:
@@ -104,7 +117,7 @@ class _Talk:
         """Print one change and what became of it: planned, done, failed, or missing."""
         if self.as_json:
             print_json(_object(change, result, problem))
-        elif change.action.value in SIGNS:
+        elif change.action.value != "keep" or change.detail:
             out.print(f"{SIGNS[change.action.value]} {escape(str(change))}", soft_wrap=True)
 
     def wait(self, seconds: float, problem: Transient) -> None:
@@ -130,25 +143,23 @@ def _object(change: Change, result: str, problem: str) -> dict[str, object]:
 def _create(deployment: Deployment, out: Console, talk: _Talk, *, dry_run: bool) -> None:
     from link_peer_cli.setup import plan, resources
 
-    _require_services(deployment, talk)
+    _require_no_faults(deployment, talk)
     with waiting("reading what is there"):
         changes = plan(resources(deployment), deployment.clock, talk.wait)
-    counts = {action: sum(change.action.value == action for change in changes) for action in (*SIGNS, "keep")}
+    counts = {action: sum(change.action.value == action for change in changes) for action in SIGNS}
+    kept = sum(bool(change.detail) for change in changes if change.action.value == "keep")
+    rest = f"as wanted: {counts['keep'] - kept}, kept as they are: {kept}, left out: {counts['skip']}."
     if dry_run:
         for change in changes:
             talk.change(out, change, "planned")
-        talk.line(
-            out,
-            f"To create: {counts['create']}, to update: {counts['update']}, as wanted: {counts['keep']}, "
-            f"left out: {counts['skip']}.",
-        )
+        talk.line(out, f"To create: {counts['create']}, to update: {counts['update']}, {rest}")
         return
     _carry_out(deployment, out, talk, changes)
     if counts["create"] or counts["update"]:
         done = f"Created: {counts['create']}, updated: {counts['update']}"
     else:
         done = "Nothing to change"
-    talk.line(out, f"{done}; as wanted: {counts['keep']}, left out: {counts['skip']}.")
+    talk.line(out, f"{done}; {rest}")
     talk.line(
         out,
         f"Next: export LINK_PEER_REGION={deployment.settings.region} LINK_PEER_PREFIX={deployment.names.prefix} "
@@ -157,20 +168,25 @@ def _create(deployment: Deployment, out: Console, talk: _Talk, *, dry_run: bool)
     )
 
 
-def _require_services(deployment: Deployment, talk: _Talk) -> None:
-    """Raise LinkPeerError that names each service that cannot be used, and each deployment that acts on the same tags."""
-    from link_peer.domain.errors import LinkPeerError
+def _require_no_faults(deployment: Deployment, talk: _Talk) -> None:
+    """Name everything that would make setup or `s deploy` fail, and exit with 1 if there is anything."""
+    from link_peer_cli.setup.faults import faults
 
-    from link_peer_cli.setup.engine import patiently
-    from link_peer_cli.setup.neighbours import conflicts
-    from link_peer_cli.setup.services import unusable
+    with waiting("checking the account"):
+        found = list(faults(deployment, talk.wait))
+    _refuse(found, talk)
 
-    problems = [f"{found.service}: {found.problem}: {found.advice}" for found in unusable(deployment, talk.wait)]
-    if problems:
-        raise LinkPeerError("nothing was changed, because services cannot be used:\n" + "\n".join(problems))
-    own = (deployment.settings, deployment.policy, deployment.names.prefix, deployment.clock)
-    if shared := patiently(lambda: list(conflicts(*own)), deployment.clock, talk.wait):
-        raise LinkPeerError("nothing was changed, because of another deployment:\n" + "\n".join(shared))
+
+def _refuse(faults: Sequence[Fault], talk: _Talk) -> None:
+    """Name all faults, and exit with 1 if there are any."""
+    for fault in faults:
+        if talk.as_json:
+            print_json({"kind": "fault", **msgspec.to_builtins(fault)})
+        else:
+            console(stderr=True).print(f"[red]{escape(str(fault))}[/red]", soft_wrap=True)
+    if faults:
+        talk.line(console(stderr=True), "Nothing was changed.")
+        raise typer.Exit(Exit.REFUSED)
 
 
 def _carry_out(deployment: Deployment, out: Console, talk: _Talk, changes: Sequence[Change]) -> None:
@@ -211,33 +227,36 @@ def _remove(
     yes: bool,
     ask: bool,
 ) -> None:
-    from link_peer.domain.errors import BadInput, LinkPeerError
+    from link_peer.domain.errors import BadInput
 
     from link_peer_cli.setup import resources
     from link_peer_cli.setup.engine import plan_removal
-    from link_peer_cli.setup.in_use import in_use
+    from link_peer_cli.setup.in_use import InUse, clean, elsewhere, in_use
 
     if not (yes or ask or dry_run):
         raise BadInput("--remove", "it would ask before it deletes: give --yes, or --dry-run to see what")
-    changes = plan_removal(resources(deployment), deployment.clock, talk.wait, with_logs=with_logs)
+    with waiting("reading what is there, here and in other regions"):
+        others = elsewhere(deployment, sure=force)
+        changes = plan_removal(
+            resources(deployment), deployment.clock, talk.wait, with_logs=with_logs, elsewhere=others
+        )
     going = [change for change in changes if change.action.value == "delete"]
-    left = list(in_use(deployment)) if going and not force else []
-    if left and not dry_run:
-        advice = "Close the links first (docs/operations.md), or remove everything all the same with --force."
-        raise LinkPeerError("\n".join(["nothing was removed:", *left, advice]))
+    with waiting("reading the rules of every group"):
+        left = in_use(deployment) if going and not force else InUse([], [])
     if dry_run or not going:
         for change in changes:
             talk.change(out, change, "planned")
-        for text in left:
-            talk.line(out, f"in the way: {text}")
+        for fault in left.faults:
+            talk.line(out, f"in the way: {fault}")
         talk.line(out, f"To delete: {len(going)}." if going else "Nothing is left to delete.")
         return
+    _refuse(left.faults, talk)
     if not yes:
         for change in going:
             talk.change(out, change, "planned")
         typer.confirm(f"Delete these {len(going)}?", abort=True)
+    for sentence in clean(deployment, left.tagged):
+        talk.line(out, sentence)
     _carry_out(deployment, out, talk, changes)
-    kept = [change.resource.label for change in changes if change.resource.of_the_logs and change not in going]
-    talk.line(out, f"Deleted: {len(going)}.")
-    if kept:
-        talk.line(out, f"Kept: {', '.join(kept)}. Delete them with --remove --with-logs.")
+    talk.line(out, f"Deleted: {len(going)}, kept: {len(changes) - len(going)}.")
+    talk.line(out, "Accounts that are not in the policy file were not looked at.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from link_peer_cli.setup import alerts, logs, queues, roles
+from link_peer_cli.setup import alerts, events, logs, queues, roles
 from link_peer_cli.setup.engine import plan
 from link_peer_cli.setup.resource import Action, Change, Deployment, Resource, State
 
@@ -10,5 +10,8 @@ __all__ = ["Action", "Change", "Deployment", "Resource", "State", "plan", "resou
 
 
 def resources(deployment: Deployment) -> list[Resource]:
-    """Every resource of a deployment but its functions, in the order in which they are created."""
-    return [resource for service in (roles, queues, logs, alerts) for resource in service.resources(deployment)]
+    """Every resource of a deployment but its functions, in the order in which they are created: first the log project, whose
+    name another customer may hold, and which it takes a while until every server knows."""
+    services = (roles, events, queues, logs, alerts)
+    found = [resource for service in services for resource in service.resources(deployment)]
+    return sorted(found, key=lambda resource: resource.kind != logs.LogProject.kind)

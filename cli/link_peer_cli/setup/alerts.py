@@ -10,9 +10,9 @@ from typing import Any
 from link_peer.alicloud import sls
 from msgspec.structs import replace
 
-from link_peer_cli.setup.files import read, reduced
+from link_peer_cli.setup.files import merged, read, reduced
 from link_peer_cli.setup.logs import GONE, InProject, Logs
-from link_peer_cli.setup.resource import Deployment, Resource, State
+from link_peer_cli.setup.resource import Changeable, Deployment, Resource, State
 from link_peer_cli.setup.sdk import log_call
 
 MAIN_REGION = "cn-heyuan"
@@ -31,13 +31,13 @@ def resources(deployment: Deployment) -> list[Resource]:
     records = Records(deployment)
     return [
         Dashboard(logs),
-        Record(records, "sls.common.user", "user", _user(deployment)),
+        User(records, "sls.common.user", "user", _user(deployment)),
         Record(records, "sls.alert.action_policy", "action policy", _action_policy(deployment)),
         *(Alert(logs, rule) for rule in read("alerts.yaml")),
     ]
 
 
-class Dashboard(InProject):
+class Dashboard(InProject, Changeable):
     """One dashboard with the charts of deploy/dashboard.yaml."""
 
     kind = "dashboard"
@@ -97,20 +97,21 @@ class Records:
     """The records of an account's alert centre, which are of no project."""
 
     def __init__(self, deployment: Deployment) -> None:
-        self._settings = deployment.settings
+        self.deployment = deployment
 
     @functools.cached_property
     def client(self) -> Any:
         """The SLS client of the main region."""
-        return sls.client(replace(self._settings, region=MAIN_REGION))
+        return sls.client(replace(self.deployment.settings, region=MAIN_REGION))
 
 
-class Record(Resource):
+class Record(Changeable):
     """A user or an action policy of the alert centre, for an e-mail address; both have the deployment's prefix as id."""
 
     def __init__(self, records: Records, table: str, kind: str, value: Mapping[str, Any]) -> None:
         """`value` is None where no e-mail address is given: what exists is then left as it is."""
         self._records = records
+        self.deployment = records.deployment
         self._table = table
         self.kind = kind
         self.name = value["name"]
@@ -126,30 +127,32 @@ class Record(Resource):
         """An address."""
         return "" if self._value else "only with --notify <e-mail address>"
 
-    @property
-    def _record(self) -> Any:
+    def _record(self, value: Any) -> Any:
         from aliyun.log.resource_params import ResourceRecord
 
-        return ResourceRecord(record_id=self.name, tag=self.name, value=self._value)
+        return ResourceRecord(record_id=self.name, tag=self.name, value=value)
 
-    def read(self) -> State | None:
-        """The record as it is."""
+    def _shown(self) -> Any:
         found = log_call(
             lambda: self._records.client.get_resource_record(self._table, self.name),
             {"ResourceRecordNotExist"},
         )
-        if found is None:
-            return None
-        value = found.get_record().get_value()
-        return {"value": reduced(json.loads(value) if isinstance(value, str) else value, self._value)}
+        value = found and found.get_record().get_value()
+        return json.loads(value) if isinstance(value, str) else value
+
+    def read(self) -> State | None:
+        """The record as it is."""
+        shown = self._shown()
+        return None if shown is None else {"value": reduced(shown, self._value)}
 
     def create(self) -> None:
         """Create it."""
-        log_call(lambda: self._records.client.create_resource_record(self._table, self._record))
+        log_call(lambda: self._records.client.create_resource_record(self._table, self._record(self._value)))
 
     def update(self) -> None:
-        """Replace it."""
-        log_call(lambda: self._records.client.update_resource_record(self._table, self._record))
+        """Bring what is ours to the wanted state; what people added stays."""
+        record = self._record(merged(self._shown(), self._value))
+        log_call(lambda: self._records.client.update_resource_record(self._table, record))
 
     def delete(self) -> None:
         """Delete it."""
@@ -157,6 +160,15 @@ class Record(Resource):
             lambda: self._records.client.delete_resource_record(self._table, [self.name]),
             {"ResourceRecordNotExist"},
         )
+
+
+class User(Record):
+    """The user whose address --notify gives; the address that is given counts."""
+
+    def kept(self, current: State) -> str:
+        """Nothing."""
+        del current
+        return ""
 
 
 def _user(deployment: Deployment) -> dict[str, Any]:
@@ -190,7 +202,7 @@ def _action_policy(deployment: Deployment) -> dict[str, Any]:
     return {"name": name, "value": value if deployment.notify else None}
 
 
-class Alert(InProject):
+class Alert(InProject, Changeable):
     """An alert rule of deploy/alerts.yaml."""
 
     kind = "alert"
@@ -216,22 +228,39 @@ class Alert(InProject):
         """Somebody to notify."""
         return "" if self._notifies else NOBODY
 
+    def _shown(self) -> Any:
+        found = log_call(lambda: self.client.get_alert(self.project, self.name), {*GONE, "JobNotExist"})
+        return found and found.get_entity()
+
     def read(self) -> State | None:
         """The rule as it is, and its action policy."""
-        found = log_call(lambda: self.client.get_alert(self.project, self.name), {*GONE, "JobNotExist"})
-        if found is None:
+        shown = self._shown()
+        if shown is None:
             return None
-        shown = found.get_entity()
         policy = shown.get("configuration", {}).get("policyConfiguration", {})
         return {"rule": reduced(shown, self._detail()), "action policy": policy.get("actionPolicyId", "")}
+
+    def differing(self, current: State) -> tuple[str, ...]:
+        """The action policy alone, where another one is given and the rule would be kept."""
+        fields = super().differing(current)
+        return ("action policy",) if "action policy" in fields and not self.deployment.replace else fields
+
+    def kept(self, current: State) -> str:
+        """A rule that a person changed, unless another action policy is given for it."""
+        return "" if "action policy" in self.differing(current) else super().kept(current)
 
     def create(self) -> None:
         """Create it."""
         log_call(lambda: self.client.create_alert(self.project, self._detail(self._notifies)), late=GONE)
 
     def update(self) -> None:
-        """Replace it; without another action policy it keeps the one it has."""
-        detail = self._detail(self._notifies or (self.read() or {}).get("action policy", ""))
+        """Replace it, with the action policy that is given, else the one it has; or put in the action policy alone."""
+        shown = self._shown() or {}
+        policy = shown.get("configuration", {}).get("policyConfiguration", {})
+        detail = self._detail(self._notifies or policy.get("actionPolicyId", ""))
+        if not self.deployment.replace:
+            changed = {"configuration": {"policyConfiguration": {"actionPolicyId": self._notifies}}}
+            detail = merged({name: shown[name] for name in detail if name in shown}, changed)
         log_call(lambda: self.client.update_alert(self.project, detail))
 
     def delete(self) -> None:

@@ -58,22 +58,28 @@ def plan(resources: Sequence[Resource], clock: Clock, wait: Wait = say_wait) -> 
 
 
 def plan_removal(
-    resources: Sequence[Resource], clock: Clock, wait: Wait = say_wait, *, with_logs: bool
+    resources: Sequence[Resource], clock: Clock, wait: Wait = say_wait, *, with_logs: bool, elsewhere: str = ""
 ) -> list[Change]:
     """What of the resources is to be deleted, in the order in which it must be done. Only reads.
 
-    Without `with_logs`, the log project, its logstores and their indexes are kept.
+    Without `with_logs`, the log project, its logstores and their indexes are kept; with `elsewhere`, a sentence, what serves
+    all regions; and always what others in the account may need.
     """
-    return list(_removal(resources, clock, wait, with_logs))
+    return list(_removal(resources, clock, wait, with_logs, elsewhere))
 
 
-def _removal(resources: Sequence[Resource], clock: Clock, wait: Wait, with_logs: bool) -> Iterator[Change]:
+def _removal(
+    resources: Sequence[Resource], clock: Clock, wait: Wait, with_logs: bool, elsewhere: str
+) -> Iterator[Change]:
     for resource in reversed(resources):
-        current = patiently(resource.read, clock, wait)
-        if current is None:
+        if patiently(resource.read, clock, wait) is None:
             continue
         if resource.of_the_logs and not with_logs:
-            yield Change(resource, Action.KEEP, detail="deleted only together with the logs")
+            yield Change(resource, Action.KEEP, detail="kept; --remove --with-logs deletes it")
+        elif resource.of_the_account:
+            yield Change(resource, Action.KEEP, detail="kept: others in the account may need it")
+        elif resource.of_all_regions and elsewhere:
+            yield Change(resource, Action.KEEP, detail=f"kept: {elsewhere}")
         else:
             yield Change(resource, Action.DELETE)
 

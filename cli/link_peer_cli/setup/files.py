@@ -16,6 +16,13 @@ def read(name: str, values: Mapping[str, str] | None = None) -> Any:
     return yaml.safe_load(text if values is None else Template(text).substitute(values))
 
 
+def merged(shown: Any, ours: Any) -> Any:
+    """What the cloud shows, with every field of ours as we want it; lists are replaced as a whole."""
+    if isinstance(shown, dict) and isinstance(ours, dict):
+        return {**shown, **{name: merged(shown.get(name), value) for name, value in ours.items()}}
+    return ours
+
+
 def reduced(shown: Any, like: Any) -> Any:
     """What the cloud shows, without the fields that it has added to what was sent: `like` is what was sent."""
     if isinstance(shown, dict) and isinstance(like, dict):

@@ -1,48 +1,147 @@
-"""What of a deployment still works with its resources: its functions, and the rules on security groups."""
+"""What of a deployment still works with its resources: its functions, the rules on security groups, and other regions."""
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 from link_peer.alicloud.sdk import client_config
 from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.model import Group, Party
+from link_peer.engine.reader import Reader
+from link_peer.planning.actual import owned_rules
 from link_peer.runtime.retry import Retry
+from link_peer_deploy.regions import FUNCTION_COMPUTE
 from msgspec.structs import replace
 
 from link_peer_cli.access.roles import HomeKeys, PersonsAccounts
+from link_peer_cli.setup.faults import Fault
+from link_peer_cli.setup.queues import Queue
 from link_peer_cli.setup.resource import Deployment
 from link_peer_cli.setup.sdk import unless
+from link_peer_cli.setup.services import SERVICES
 
-SECONDS = 300.0
+SECONDS = 1800.0
+THREADS = 8
+UNKNOWN = "no answer"
+_NOT_THERE = ("its name cannot be resolved", *(text for service in SERVICES for text in service.not_active))
+"""A region without the service, or where the account does not use it."""
+
+_OF_ITS_OWN = re.compile("finance|acdr")
+"""Regions that other accounts than ordinary ones use."""
 
 
-def in_use(deployment: Deployment) -> Iterator[str]:
-    """One sentence for each function that exists, and for each account with groups that carry the managed tag, or that
-    cannot be read."""
-    yield from _functions(deployment)
+class InUse(msgspec.Struct, frozen=True):
+    """What is in the way of a removal, and the groups that have the managed tag, but no rule of ours."""
+
+    faults: list[Fault]
+    tagged: list[Group]
+
+
+def in_use(deployment: Deployment) -> InUse:
+    """What is left in this region. Only reads, and the rules of every group: one may have lost its managed tag."""
+    names = sorted(deployment.names.functions.values())
+    functions = [Fault(f"function {name}", "exists", "run `s remove -y`") for name in _functions(deployment, names)]
+    held, tagged, unread = _groups(deployment)
+    accounts = sorted({party.account for party in held} | unread.keys())
+    faults = [
+        _fault(deployment, uid, [p.id for p in held if p.account == uid], unread.get(uid, "")) for uid in accounts
+    ]
+    return InUse([*functions, *faults], tagged)
+
+
+def clean(deployment: Deployment, groups: list[Group]) -> Iterator[str]:
+    """Take the managed tags off groups without a rule of ours. Yields a sentence for each group."""
+    policy = deployment.policy
+    keys = policy.keys.of_group(instances=True)
+    cloud = _accounts(deployment, deployment.names.operator_role, reading=False)
+    for group in groups:
+        try:
+            cloud.ecs(group.party.account).untag(group.party.id, [key for key in keys if key in group.tags])
+            yield f"{group.party}: took its managed tag off; no rule of link-peer was left"
+        except LinkPeerError as error:
+            yield f"{group.party}: its managed tag stays ({error}); no rule of link-peer is left"
+
+
+def elsewhere(deployment: Deployment, *, sure: bool) -> str:
+    """Which other regions have functions or a queue of the deployment, as a sentence; empty if none has. Unless `sure`, also
+    those that give no answer. Where an endpoint is set, regions cannot be told apart, and none is asked."""
+    settings = deployment.settings
+    if settings.endpoint("fc")[1] or settings.endpoint("mns")[1]:
+        return ""
+    others = sorted(region for region in FUNCTION_COMPUTE - {settings.region} if not _OF_ITS_OWN.search(region))
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(lambda region: _there(replace(deployment, settings=replace(settings, region=region))), others)
+        there = {region: what for region, what in zip(others, found, strict=True) if what}
+    return ", ".join(f"{region} has {what}" for region, what in there.items() if not (sure and what == UNKNOWN))
+
+
+def _there(deployment: Deployment) -> str:
+    """What there is of the deployment in a region; empty if nothing."""
+    name = deployment.names.functions["sweep"]
+    try:
+        if _functions(deployment, [name]):
+            return f"the function {name}"
+        queue = Queue(deployment, deployment.names.queue)
+        return f"the {queue.label}" if queue.read() is not None else ""
+    except LinkPeerError as error:
+        return "" if any(text in str(error) for text in _NOT_THERE) else UNKNOWN
+
+
+def _fault(deployment: Deployment, uid: str, groups: list[str], unread: str) -> Fault:
+    """What a person does about rules that are left in an account, or about one that cannot be read."""
+    remove = f"link-peer account remove {uid} --yes"
+    gone = f'then delete "{uid}" from `accounts` and `allow` of the policy file'
+    if unread:
+        problem = f"cannot be read ({unread}), so rules of link-peer may be left there"
+        return Fault(
+            f"account {uid}",
+            problem,
+            f"close its links with keys of it: `{remove} --profile PROFILE`, {gone}; that alone, if this was done before",
+        )
+    problem = f"rules of link-peer are left on {', '.join(groups)}"
+    if uid == deployment.policy.home:
+        return Fault(f"account {uid}", problem, f"close them: `link-peer close {' '.join(groups)} --yes`")
+    return Fault(f"account {uid}", problem, f"close them: `{remove}`, {gone}")
+
+
+def _accounts(deployment: Deployment, role: str, *, reading: bool) -> PersonsAccounts:
     policy, clock, mine = deployment.policy, deployment.clock, deployment.settings.credentials
-    acting = HomeKeys(lambda: mine, deployment.settings, policy, clock, deployment.names.reader_role)
+    acting = HomeKeys(lambda: mine, deployment.settings, policy, clock, role)
     settings = replace(deployment.settings, credentials=acting())
     retry = Retry(clock, clock.now() + SECONDS, longest_wait=SECONDS)
-    cloud = PersonsAccounts(settings, policy, clock, retry, "setup", reading=True)
-    for uid in sorted(policy.accounts):
-        try:
-            groups = sorted(group.party.id for group in cloud.ecs(uid).tagged_groups(policy.keys.managed))
-        except LinkPeerError as error:
-            yield f"account {uid} cannot be read ({error}), so rules may be left there"
-        else:
-            if groups:
-                yield f"account {uid} has groups with rules of link-peer: {', '.join(groups)}"
+    return PersonsAccounts(settings, policy, clock, retry, "setup", reading=reading)
 
 
-def _functions(deployment: Deployment) -> Iterator[str]:
+def _groups(deployment: Deployment) -> tuple[list[Party], list[Group], dict[str, str]]:
+    """The groups with rules of ours, those that have only a managed tag, and why accounts could not be read."""
+    policy, region = deployment.policy, deployment.settings.region
+    cloud = _accounts(deployment, deployment.names.reader_role, reading=True)
+    reader = Reader(cloud, policy, deployment.clock, threads=THREADS, tolerant=True)
+    groups = {group.party: group for group in reader.all_groups(sorted(policy.accounts))}
+    reader.rules(sorted(party for party, group in groups.items() if group.rule_count))
+    snapshot = reader.snapshot()
+    held = sorted({rule.group for rule, _ in owned_rules(snapshot, policy, region)})
+    keys = set(policy.keys.of_group(instances=True))
+    unread = {**snapshot.refused_accounts, **snapshot.failed_accounts}
+    tagged = [
+        group
+        for party, group in sorted(groups.items())
+        if keys & group.tags.keys() and party not in held and party.account not in unread
+    ]
+    return held, tagged, {uid: str(error) for uid, error in unread.items()}
+
+
+def _functions(deployment: Deployment, names: list[str]) -> list[str]:
+    """Those of these functions that exist."""
     from alibabacloud_fc20230330 import models
     from alibabacloud_fc20230330.client import Client
 
     config = client_config(deployment.settings, "fc", deployment.settings.credentials)
     config.endpoint = config.endpoint or f"{deployment.policy.home}.{deployment.settings.region}.fc.aliyuncs.com"
     client, request = Client(config), models.GetFunctionRequest()
-    for name in sorted(deployment.names.functions.values()):
-        if unless({"FunctionNotFound"}, functools.partial(client.get_function, name, request)) is not None:
-            yield f"the function {name} exists: run `s remove -y`"
+    gone = {"FunctionNotFound"}
+    return [name for name in names if unless(gone, functools.partial(client.get_function, name, request)) is not None]

@@ -8,8 +8,8 @@ from typing import Any
 
 from link_peer.alicloud import sls
 
-from link_peer_cli.setup.files import read, reduced
-from link_peer_cli.setup.resource import Deployment, Resource, State
+from link_peer_cli.setup.files import merged, read, reduced
+from link_peer_cli.setup.resource import Changeable, Deployment, Resource, State
 from link_peer_cli.setup.sdk import log_call
 
 NO_PROJECT = "ProjectNotExist"
@@ -28,7 +28,10 @@ def resources(deployment: Deployment) -> list[Resource]:
     indexes = {names.audit_logstore: "sls-index.json", names.function_logstore: "sls-index-functions.json"}
     return [
         LogProject(logs),
-        *(Logstore(logs, name, days) for name, days in stores.items()),
+        *(
+            Logstore(logs, name, days, deployment.retention if name == names.audit_logstore else 0)
+            for name, days in stores.items()
+        ),
         *(LogIndex(logs, name, read(file)) for name, file in indexes.items()),
         *(SavedSearch(logs, search) for search in read("searches.yaml")),
     ]
@@ -52,6 +55,7 @@ class InProject(Resource):
 
     def __init__(self, logs: Logs) -> None:
         self.logs = logs
+        self.deployment = logs.deployment
 
     @property
     def client(self) -> Any:
@@ -98,15 +102,18 @@ class LogProject(InProject):
 
 
 class Logstore(InProject):
-    """A logstore. Deleting it deletes its logs."""
+    """A logstore. Deleting it deletes its logs, and so does a shorter retention: it is only ever made longer, and only if
+    somebody says so."""
 
     kind = "logstore"
     of_the_logs = True
 
-    def __init__(self, logs: Logs, name: str, days: int) -> None:
+    def __init__(self, logs: Logs, name: str, days: int, asked: int = 0) -> None:
+        """`days` is for how long a new one keeps a log, `asked` what somebody wants of one that exists."""
         super().__init__(logs)
         self.name = name
-        self._days = days
+        self._days = asked or days
+        self._asked = asked
 
     @property
     def wanted(self) -> State:
@@ -117,6 +124,19 @@ class Logstore(InProject):
         """How long it keeps a log."""
         found = log_call(lambda: self.client.get_logstore(self.project, self.name), GONE)
         return None if found is None else {"days": found.get_ttl()}
+
+    def differing(self, current: State) -> tuple[str, ...]:
+        """Nothing, if it keeps a log for longer."""
+        return ("days",) if current["days"] < self._days else ()
+
+    def kept(self, current: State) -> str:
+        """For how long it keeps a log, unless that is as wanted, or to be made longer."""
+        days = current["days"]
+        if days > self._days:
+            return f"kept at {days} days, not shortened to {self._days}"
+        if days < self._days != self._asked:
+            return f"kept at {days} days; `link-peer setup --retention {self._days}` would make it longer"
+        return ""
 
     def create(self) -> None:
         """Create it; it may grow to 64 shards by itself."""
@@ -129,7 +149,9 @@ class Logstore(InProject):
 
     def update(self) -> None:
         """Keep logs for as long as wanted."""
-        log_call(lambda: self.client.update_logstore(self.project, self.name, ttl=self._days))
+        found = log_call(lambda: self.client.get_logstore(self.project, self.name))
+        hot = getattr(found, "hot_ttl", None) or -1  # the SDK would set it to "all"
+        log_call(lambda: self.client.update_logstore(self.project, self.name, ttl=self._days, hot_ttl=hot))
 
     def delete(self) -> None:
         """Delete it with its logs."""
@@ -152,34 +174,38 @@ class LogIndex(InProject):
         """The whole index."""
         return self._document
 
-    @property
-    def _config(self) -> Any:
-        from aliyun.log.index_config import IndexConfig
-
-        config = IndexConfig()
-        config.from_json(self._document)
-        return config
+    def _shown(self) -> Any:
+        found = log_call(lambda: self.client.get_index_config(self.project, self.name), {*GONE, "IndexConfigNotExist"})
+        return found and found.get_index_config().to_json()
 
     def read(self) -> State | None:
         """The index as it is, without what SLS adds."""
-        found = log_call(lambda: self.client.get_index_config(self.project, self.name), {*GONE, "IndexConfigNotExist"})
-        shown: State | None = found and reduced(found.get_index_config().to_json(), self._document)
+        shown: State | None = (found := self._shown()) and reduced(found, self._document)
         return shown
 
     def create(self) -> None:
         """Create it."""
-        log_call(lambda: self.client.create_index(self.project, self.name, self._config), late=GONE)
+        log_call(lambda: self.client.create_index(self.project, self.name, _config(self._document)), late=GONE)
 
     def update(self) -> None:
-        """Replace it."""
-        log_call(lambda: self.client.update_index(self.project, self.name, self._config), late=GONE)
+        """Bring what is ours to the wanted state; fields that people added stay."""
+        config = _config(merged(self._shown(), self._document))
+        log_call(lambda: self.client.update_index(self.project, self.name, config), late=GONE)
 
     def delete(self) -> None:
         """Delete it; the logs stay."""
         log_call(lambda: self.client.delete_index(self.project, self.name), {*GONE, "IndexConfigNotExist"})
 
 
-class SavedSearch(InProject):
+def _config(document: Mapping[str, Any]) -> Any:
+    from aliyun.log.index_config import IndexConfig
+
+    config = IndexConfig()
+    config.from_json(document)
+    return config
+
+
+class SavedSearch(InProject, Changeable):
     """A query of the audit log that is offered in its console."""
 
     kind = "saved search"

@@ -23,7 +23,7 @@ from link_peer_cli.io.policy_text import with_entry
 from link_peer_cli.setup import plan, queues, roles
 from link_peer_cli.setup.engine import carry_out
 from link_peer_cli.setup.peer import Peer, external_id_of
-from link_peer_cli.setup.resource import Change, Deployment
+from link_peer_cli.setup.resource import Change, Deployment, Resource
 
 
 def peer_of(env: Environment, uid: str, role: str, external_id: str, known: AccountPolicy | None, profile: str) -> Peer:
@@ -52,7 +52,7 @@ def update_home(env: Environment, policy: Policy, *, talk: bool) -> tuple[list[C
     try:
         if (owner := caller(deployment.settings, deployment.settings.credentials)[0]) != policy.home:
             return [], f"the keys belong to account {owner}"
-        wanted = [one for one in roles.resources(deployment) if one.kind == "policy"]
+        wanted: list[Resource] = [one for one in roles.resources(deployment) if one.kind == "policy"]
         wanted += [one for one in queues.resources(deployment) if one.name in policy.bound_queues]
         return make_resources(deployment, wanted, "home", talk=talk), ""
     except LinkPeerError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from link_peer_deploy.documents import RoleFiles, compact, peer_roles, render
@@ -32,7 +32,7 @@ class Peer:
         """The ARN of the role, as the policy file names it."""
         return f"acs:ram::{self.uid}:role/{self.role}"
 
-    def resources(self) -> list[Resource]:
+    def resources(self) -> Sequence[Resource]:
         """The policies and the two roles, in the order of creation."""
         return of_roles(Ram(self.deployment), peer_roles(self.role), self._document)
 

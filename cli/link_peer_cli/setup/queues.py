@@ -6,9 +6,8 @@ import warnings
 from typing import Any
 
 from link_peer.alicloud import mns
-from link_peer.domain.errors import LinkPeerError
 
-from link_peer_cli.setup.resource import Deployment, Resource, State
+from link_peer_cli.setup.resource import Changeable, Deployment, Resource, State
 from link_peer_cli.setup.sdk import queue_call
 
 WEEK = 7 * 24 * 3600
@@ -21,21 +20,21 @@ def resources(deployment: Deployment) -> list[Resource]:
     return [Queue(deployment, name) for name in (names.dead_letters, names.queue, *sorted(policy.bound_queues))]
 
 
-def require_names(deployment: Deployment) -> None:
-    """Raise LinkPeerError for a bound queue that the functions' role does not cover: they put messages back on it."""
+def misnamed(deployment: Deployment) -> list[tuple[str, str, str]]:
+    """The (account, name, what it must begin with) of each bound queue that the functions' role does not cover: they put
+    messages back on it."""
     start = f"{deployment.names.queue}-"
-    for name, uid in sorted(deployment.policy.bound_queues.items()):
-        if not name.startswith(start):
-            raise LinkPeerError(f"accounts.{uid}.queue is {name}: its name must begin with {start}")
+    bound = sorted(deployment.policy.bound_queues.items())
+    return [(uid, name, start) for name, uid in bound if not name.startswith(start)]
 
 
-class Queue(Resource):
-    """A queue that keeps a message for a week. Its other attributes are its owner's choice."""
+class Queue(Changeable):
+    """A queue that keeps a message for a week, the longest. Its other attributes are its owner's choice."""
 
     kind = "queue"
 
     def __init__(self, deployment: Deployment, name: str) -> None:
-        self._deployment = deployment
+        self.deployment = deployment
         self.name = name
 
     @property
@@ -45,7 +44,7 @@ class Queue(Resource):
 
     @property
     def _queue(self) -> Any:
-        return mns.account(self._deployment.settings, self._deployment.policy.home).get_queue(self.name)
+        return mns.account(self.deployment.settings, self.deployment.policy.home).get_queue(self.name)
 
     def read(self) -> State | None:
         """How many seconds it keeps a message."""

@@ -24,7 +24,8 @@ class Deployment(msgspec.Struct, frozen=True):
     """Which deployment the resources are of, and with which keys they are read and changed.
 
     `notify` is an e-mail address; `action_policy` the id of an action policy of SLS that exists. Where both are empty,
-    alerts that exist keep whom they notify.
+    alerts that exist keep whom they notify. `retention` is for how many days the audit log is kept at least; 0: what exists
+    stays. `replace`: also what a person has changed is brought to the wanted state.
     """
 
     settings: Settings
@@ -33,6 +34,8 @@ class Deployment(msgspec.Struct, frozen=True):
     clock: Clock
     notify: str = ""
     action_policy: str = ""
+    retention: int = 0
+    replace: bool = False
 
 
 class Resource(ABC):
@@ -42,6 +45,10 @@ class Resource(ABC):
     name: str
     of_the_logs = False
     """Whether it is deleted only together with the logs, which cannot be made again."""
+    of_the_account = False
+    """Whether others in the account may need it, too: it is never deleted."""
+    of_all_regions = False
+    """Whether it serves the deployment's functions in every region."""
 
     @property
     def label(self) -> str:
@@ -62,6 +69,15 @@ class Resource(ABC):
     def read(self) -> State | None:
         """Its state in the cloud, with the fields of `wanted`; None if it does not exist."""
 
+    def differing(self, current: State) -> tuple[str, ...]:
+        """The fields in which a state is not as wanted."""
+        return tuple(name for name, value in self.wanted.items() if current.get(name) != value)
+
+    def kept(self, current: State) -> str:
+        """Why a state is left as it is, although it may differ; empty if it is brought to the wanted one."""
+        del current
+        return ""
+
     @abstractmethod
     def create(self) -> None:
         """Create it as it is wanted."""
@@ -80,13 +96,14 @@ class Action(str, Enum):
 
     CREATE = "create"
     UPDATE = "update"
-    KEEP = "keep"  # it is as wanted
+    KEEP = "keep"  # it is as wanted, or a person's choice
     SKIP = "skip"  # it cannot be created before a person gives something
     DELETE = "delete"
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What is to be done with one resource. `fields` of an update are those that differ; `detail` says why it is skipped."""
+    """What is to be done with one resource. `fields` are those that differ; `detail` says why it is skipped, or kept although
+    it differs."""
 
     resource: Resource
     action: Action
@@ -95,8 +112,7 @@ class Change(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         """One line for people."""
-        more = ", ".join(self.fields) or self.detail
-        return self.resource.label + (f": {more}" if more else "")
+        return ": ".join(filter(None, (self.resource.label, ", ".join(self.fields), self.detail)))
 
 
 def change_of(resource: Resource) -> Change:
@@ -105,5 +121,19 @@ def change_of(resource: Resource) -> Change:
     if current is None:
         lacking = resource.lacks
         return Change(resource, Action.SKIP if lacking else Action.CREATE, detail=lacking)
-    fields = tuple(name for name, value in resource.wanted.items() if current.get(name) != value)
-    return Change(resource, Action.UPDATE if fields else Action.KEEP, fields)
+    fields = resource.differing(current)
+    kept = resource.kept(current)
+    return Change(resource, Action.UPDATE if fields and not kept else Action.KEEP, fields, kept)
+
+
+class Changeable(Resource):
+    """A resource that people may well change: what differs from the wanted state is their choice, unless `setup --replace`
+    says otherwise."""
+
+    deployment: Deployment
+
+    def kept(self, current: State) -> str:
+        """Their choice."""
+        if self.deployment.replace or not self.differing(current):
+            return ""
+        return "kept as it is; `link-peer setup --replace` would replace it"

@@ -21,7 +21,7 @@ VERSIONS = 5
 """How many versions RAM keeps of a policy [doc RAM quotas]."""
 
 
-def resources(deployment: Deployment) -> list[Resource]:
+def resources(deployment: Deployment) -> list[RamPolicy | RamRole]:
     """The policies of the home account's roles, and the roles."""
     ram = Ram(deployment)
     values = {
@@ -34,7 +34,9 @@ def resources(deployment: Deployment) -> list[Resource]:
     return of_roles(ram, home_roles(deployment.names.prefix), lambda file: render(file, values, peers))
 
 
-def of_roles(ram: Ram, roles: Sequence[RoleFiles], rendered: Callable[[str], dict[str, Any]]) -> list[Resource]:
+def of_roles(
+    ram: Ram, roles: Sequence[RoleFiles], rendered: Callable[[str], dict[str, Any]]
+) -> list[RamPolicy | RamRole]:
     """The policies of the roles, each once, and the roles. `rendered` is a file with its placeholders filled in."""
     files = {name: file for role in roles for name, file in role.policies.items()}
     policies = {name: RamPolicy(ram, name, split(rendered(file))) for name, file in files.items()}
@@ -77,6 +79,7 @@ class RamPolicy(Resource):
     of which the second has -2 after its name, and so on."""
 
     kind = "policy"
+    of_all_regions = True
 
     def __init__(self, ram: Ram, name: str, documents: Sequence[Mapping[str, Any]]) -> None:
         self._ram = ram
@@ -176,17 +179,18 @@ class RamRole(Resource):
     """A role with its trust policy. Policies that a person attached besides stay attached."""
 
     kind = "role"
+    of_all_regions = True
 
     def __init__(self, ram: Ram, files: RoleFiles, policies: Sequence[RamPolicy], trust: Mapping[str, Any]) -> None:
         self._ram = ram
         self.name = files.name
-        self._policies = sorted(part for policy in policies for part in policy.parts)
+        self.policies = sorted(part for policy in policies for part in policy.parts)
         self._trust = trust
 
     @property
     def wanted(self) -> State:
         """Its trust policy, and the policies of ours that are attached."""
-        return {"trust": self._trust, "policies": self._policies}
+        return {"trust": self._trust, "policies": self.policies}
 
     def read(self) -> State | None:
         """Its trust policy, and which of the wanted policies are attached."""
@@ -194,7 +198,7 @@ class RamRole(Resource):
         found = unless({NO_ROLE}, lambda: self._ram.client.get_role(request))
         if found is None:
             return None
-        ours = [name for name, kind in self._attached() if kind == "Custom" and name in self._policies]
+        ours = [name for name, kind in self._attached() if kind == "Custom" and name in self.policies]
         return {"trust": _json(found.body.role.assume_role_policy_document), "policies": sorted(ours)}
 
     def create(self) -> None:
@@ -203,7 +207,7 @@ class RamRole(Resource):
             role_name=self.name, assume_role_policy_document=compact(self._trust), description="link-peer"
         )
         call(lambda: self._ram.client.create_role(request))
-        self._attach(self._policies)
+        self._attach(self.policies)
 
     def update(self) -> None:
         """Replace its trust policy, and attach what is not."""
@@ -213,7 +217,7 @@ class RamRole(Resource):
                 role_name=self.name, new_assume_role_policy_document=compact(self._trust)
             )
             call(lambda: self._ram.client.update_role(request))
-        self._attach([name for name in self._policies if name not in current.get("policies", ())])
+        self._attach([name for name in self.policies if name not in current.get("policies", ())])
 
     def delete(self) -> None:
         """Detach all its policies and delete it."""
@@ -221,6 +225,10 @@ class RamRole(Resource):
             self._ram.detach(name, kind, self.name)
         request = self._ram.models.DeleteRoleRequest(role_name=self.name)
         unless({NO_ROLE}, lambda: self._ram.client.delete_role(request))
+
+    def others(self) -> list[str]:
+        """The custom policies that a person attached besides."""
+        return [name for name, kind in self._attached() if kind == "Custom" and name not in self.policies]
 
     def _attached(self) -> list[tuple[str, str]]:
         """(name, Custom or System) of each attached policy."""

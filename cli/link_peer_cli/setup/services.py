@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 from link_peer.alicloud import mns, sls
 from link_peer.alicloud.sdk import call, client_config
-from link_peer.domain.errors import CloudError, LinkPeerError, Transient
+from link_peer.domain.errors import CloudError, LinkPeerError
 
 from link_peer_cli.access.caller import caller
 from link_peer_cli.setup.engine import Wait, patiently, say_wait
@@ -18,20 +18,13 @@ from link_peer_cli.setup.sdk import log_call, queue_call
 
 class Service(msgspec.Struct, frozen=True):
     """A service, a harmless read of it, the page that activates it, and codes or texts with which it refuses an account
-    that has not activated it."""
+    that has not activated it. `global_`: it is one for all regions."""
 
     name: str
     read: Callable[[Deployment], object]
     page: str
     not_active: tuple[str, ...] = ()
-
-
-class Unusable(msgspec.Struct, frozen=True):
-    """A service that cannot be used, why, and what a person can do."""
-
-    service: str
-    problem: str
-    advice: str
+    global_: bool = False
 
 
 def require_home(deployment: Deployment, wait: Wait = say_wait) -> None:
@@ -44,19 +37,6 @@ def require_home(deployment: Deployment, wait: Wait = say_wait) -> None:
             f"the keys belong to account {owner} ({arn}), but the policy file's home account is {home}, "
             "the only one without a role: use keys of it, or change the policy file"
         )
-
-
-def unusable(deployment: Deployment, wait: Wait = say_wait) -> Iterator[Unusable]:
-    """The services that refuse a harmless read."""
-    for service in SERVICES:
-        try:
-            patiently(lambda service=service: service.read(deployment), deployment.clock, wait)  # type: ignore[misc]
-        except (CloudError, Transient) as error:
-            if any(text in str(error) for text in service.not_active):
-                yield Unusable(service.name, "not activated", f"activate it at {service.page}")
-            else:
-                advice = f"give the keys permission, or if it is not activated, activate it at {service.page}"
-                yield Unusable(service.name, str(error), advice)
 
 
 def _ram(deployment: Deployment) -> object:
@@ -96,7 +76,7 @@ def _logs(deployment: Deployment) -> object:
 
 
 SERVICES = (
-    Service("RAM", _ram, "https://ram.console.aliyun.com"),
+    Service("RAM", _ram, "https://ram.console.aliyun.com", global_=True),
     Service(
         "Function Compute",
         _functions,

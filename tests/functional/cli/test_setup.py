@@ -22,6 +22,7 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.faults import Fault
 from link_peer_local.core.principals import Role, Version
+from link_peer_local.eventbridge import linked_roles
 from link_peer_local.mns.state import QueueAttributes
 from pytest_mock import MockerFixture
 
@@ -69,7 +70,9 @@ def _cli(capsys: pytest.CaptureFixture[str], cloud: LocalCloud) -> Cli:
 
 def writes(cloud: LocalCloud) -> list[str]:
     """The calls that may have changed something."""
-    return [call.action for call in cloud.faults.calls if not call.action.startswith(("Get", "List", "Describe"))]
+    return [
+        call.action for call in cloud.faults.calls if not call.action.startswith(("Get", "List", "Describe", "Check"))
+    ]
 
 
 def results(cli: Cli, *options: str) -> tuple[int, dict[str, tuple[str, str]]]:
@@ -86,13 +89,10 @@ def test_one_run_creates_everything(cloud: LocalCloud, cli: Cli) -> None:
     code, found = results(cli, *MAIL)
     assert (code, set(found.values())) == (0, {("create", "done")})
     identity, project = cloud.identity, cloud.sls.project(HOME, PROJECT)
-    assert {arn.rpartition("/")[2] for arn in identity.roles} == {
-        "link-peer-fc",
-        "link-peer-reader",
-        "link-peer-operator",
-    }
-    for role in identity.roles.values():
-        assert ("Custom", role.name) in role.attached
+    assert set(home_roles(cloud)) == {"link-peer-fc", "link-peer-reader", "link-peer-operator"}
+    for name in home_roles(cloud):
+        assert ("Custom", name) in identity.roles[f"acs:ram::{HOME}:role/{name}"].attached
+    assert linked_roles.exists(identity, HOME, *linked_roles.SERVICES)
     document = json.loads(identity.policies[HOME, "link-peer-fc"].document)
     assert document == render("ram-function-role.json", VALUES, [PEER_ROLE])
     for queue in ("link-peer-requests", "link-peer-dead-letters"):
@@ -118,7 +118,7 @@ def test_a_second_run_changes_nothing_and_says_so(cloud: LocalCloud, cli: Cli) -
     before = writes(cloud)
     for options in (MAIL, ()):
         assert cli("setup", *options) == 0
-        assert cli.out.startswith("Nothing to change; as wanted: 35, left out: 0.\n")
+        assert cli.out.startswith("Nothing to change; as wanted: 39, kept as they are: 0, left out: 0.\n")
     assert writes(cloud) == before
 
 
@@ -126,7 +126,7 @@ def test_a_dry_run_changes_nothing(cloud: LocalCloud, cli: Cli) -> None:
     """It prints the plan with its counts."""
     assert cli("setup", "--dry-run", *MAIL) == 0
     assert "+ role link-peer-fc\n" in cli.out
-    assert "To create: 35, to update: 0, as wanted: 0, left out: 0." in cli.out
+    assert "To create: 39, to update: 0, as wanted: 0, kept as they are: 0, left out: 0." in cli.out
     assert writes(cloud) == []
 
 
@@ -156,7 +156,7 @@ def test_a_queue_that_the_functions_could_not_send_to_is_refused(cloud: LocalClo
     policy["accounts"][PEER]["queue"] = "link-peer-requests-b"
     path.write_text(yaml.safe_dump(policy), encoding="utf-8")
     assert cli("setup", "--prefix", "other") == 1
-    assert f"accounts.{PEER}.queue is link-peer-requests-b: its name must begin with other-requests-" in cli.err
+    assert f"accounts.{PEER}.queue: is link-peer-requests-b: its name must begin with other-requests-" in cli.err
     assert writes(cloud) == []
 
 
@@ -165,8 +165,8 @@ def test_two_deployments_share_no_resource(cloud: LocalCloud, cli: Cli) -> None:
     names: dict[str, set[str]] = {}
     for prefix in ("link-peer", "other"):
         _, found = results(cli, "--prefix", prefix, *MAIL)
-        assert ("keep", "done") not in found.values()
-        inner = ("index ", "logstore ", "saved search ", "dashboard ", "alert ")
+        inner = ("index ", "logstore ", "saved search ", "dashboard ", "alert ", "service-linked role ")
+        assert {what for name, what in found.items() if not name.startswith(inner)} == {("create", "done")}
         names[prefix] = {name for name in found if not name.startswith(inner)}
     assert not names["link-peer"] & names["other"]
     assert set(results(cli, "--prefix", "link-peer", *MAIL)[1].values()) == {("keep", "done")}
@@ -184,7 +184,57 @@ def test_it_works_over_http(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         assert cli("setup") == 0
         assert cli.out.startswith("Nothing to change")
         assert cli("setup", "--remove", "--dry-run") == 0
-        assert "function" not in cli.out.replace("function-errors", "")
+        assert "in the way: function" not in cli.out
+
+
+# Two regions
+
+THERE = "cn-hangzhou"
+
+
+def rights(cloud: LocalCloud) -> dict[str, object]:
+    """All that RAM knows: roles with their trust and policies, and the policies' documents."""
+    identity = cloud.identity
+    roles: dict[str, object] = {arn: (role.trust, sorted(role.attached)) for arn, role in identity.roles.items()}
+    return roles | {f"{uid} {name}": policy.document for (uid, name), policy in identity.policies.items()}
+
+
+def test_setup_in_a_second_region_changes_no_right_of_the_first(cloud: LocalCloud, cli: Cli) -> None:
+    """Queues and logs are of one region; roles and policies of all."""
+    assert cli("setup", *MAIL) == 0
+    before = rights(cloud)
+    code, found = results(cli, "--region", THERE, *MAIL)
+    assert (code, rights(cloud)) == (0, before)
+    of_one = ("queue ", "log project ", "logstore ", "index ", "saved search ", "dashboard ", "alert ")
+    assert {what for name, what in found.items() if name.startswith(of_one)} == {("create", "done")}
+    of_all = ("role ", "policy ", "service-linked role ", "user ", "action policy ")
+    assert {what for name, what in found.items() if name.startswith(of_all)} == {("keep", "done")}
+
+
+@pytest.mark.usefixtures("joined")
+def test_removing_in_one_region_keeps_the_roles_for_the_other(cloud: LocalCloud, cli: Cli) -> None:
+    """It says why. The last region takes them away."""
+    for region in (REGION, THERE):
+        cli("setup", "--region", region)
+    before = rights(cloud)
+    assert cli("setup", "--remove", "--yes", "--force") == 0
+    assert f"= role link-peer-fc: kept: {THERE} has the queue link-peer-requests" in cli.out
+    assert (rights(cloud), cloud.mns.queues(HOME)) == (before, [])
+    assert cloud.region_at(THERE).mns.queues(HOME) != []
+    assert cli("setup", "--remove", "--yes", "--region", THERE) == 0, cli.err
+    assert home_roles(cloud) == []
+
+
+@pytest.mark.parametrize("options", [(), ("--force",)])
+@pytest.mark.usefixtures("joined")
+def test_a_region_that_gives_no_answer_keeps_the_roles_unless_forced(
+    cloud: LocalCloud, cli: Cli, options: tuple[str, ...]
+) -> None:
+    """It may have functions that need them."""
+    cli("setup")
+    cloud.faults.add(Fault("fc", "GetFunction", code="AccessDenied", status=403, times=1))
+    assert cli("setup", "--remove", "--yes", *options) == 0
+    assert ("has no answer" in cli.out, home_roles(cloud) == []) == (not options, bool(options))
 
 
 # Many accounts
@@ -302,6 +352,11 @@ def _edited(kind: str, name: str, field: str, value: object) -> Drift:
     return edit
 
 
+def _record_edited(cloud: LocalCloud) -> None:
+    record = cloud.sls.records(HOME, "sls.alert.action_policy")["link-peer"]
+    record["value"] = json.dumps({**json.loads(record["value"]), "primary_policy_script": 'fire(type="sms")'})
+
+
 DRIFTS: dict[str, tuple[str, Drift]] = {
     "policy link-peer-fc: document": ("update", _policy_edited),
     "role link-peer-fc: trust": ("update", _trust_edited),
@@ -309,26 +364,12 @@ DRIFTS: dict[str, tuple[str, Drift]] = {
         "update",
         lambda cloud: cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-operator"].attached.clear(),
     ),
-    "queue link-peer-requests: seconds": (
-        "update",
-        lambda cloud: cloud.mns.set_attributes(HOME, "link-peer-requests", QueueAttributes()),
-    ),
     "queue link-peer-dead-letters": (
         "create",
         lambda cloud: cloud.mns.delete_queue(HOME, "link-peer-dead-letters"),
     ),
-    "logstore decisions: days": (
-        "update",
-        lambda cloud: cloud.sls.update_logstore(HOME, PROJECT, "decisions", ttl=7),
-    ),
     "index decisions: line, keys": ("update", _index_edited),
     "index functions": ("create", lambda cloud: cloud.sls.delete_index(HOME, PROJECT, "functions")),
-    "saved search link-peer-opened: searchQuery": (
-        "update",
-        _edited("searches", "link-peer-opened", "searchQuery", "*"),
-    ),
-    "dashboard link-peer: charts": ("update", _edited("dashboards", "link-peer", "charts", [])),
-    "alert link-peer-quota: rule": ("update", _edited("alerts", "link-peer-quota", "schedule", {"type": "Daily"})),
 }
 
 
@@ -345,11 +386,71 @@ def test_what_differs_is_named_and_mended(cloud: LocalCloud, cli: Cli, line: str
     assert cli.out.startswith("Nothing to change")
 
 
+CHOICES: dict[str, Drift] = {
+    "saved search link-peer-opened: searchQuery": _edited("searches", "link-peer-opened", "searchQuery", "*"),
+    "dashboard link-peer: charts": _edited("dashboards", "link-peer", "charts", []),
+    "alert link-peer-quota: rule": _edited("alerts", "link-peer-quota", "schedule", {"type": "Daily"}),
+    "action policy link-peer: value": _record_edited,
+    "queue link-peer-requests: seconds": lambda cloud: cloud.mns.set_attributes(
+        HOME, "link-peer-requests", QueueAttributes()
+    ),
+}
+
+
+@pytest.mark.parametrize("line", CHOICES)
+def test_what_a_person_changed_is_kept_until_told_otherwise(cloud: LocalCloud, cli: Cli, line: str) -> None:
+    """It is named, at each run; --replace brings it to the wanted state, and nothing else."""
+    cli("setup", *MAIL)
+    CHOICES[line](cloud)
+    before = writes(cloud)
+    assert cli("setup", *MAIL) == 0
+    kept = f"= {line}: kept as it is; `link-peer setup --replace` would replace it"
+    assert (cli.out.splitlines()[0], writes(cloud)) == (kept, before)
+    assert "kept as they are: 1" in cli.out
+    assert cli("setup", "--replace", *MAIL) == 0
+    assert [one for one in cli.out.splitlines() if one[0] in "~+-="] == [f"~ {line}"]
+    assert cli("setup", *MAIL) == 0
+    assert cli.out.startswith("Nothing to change")
+
+
+def test_a_retention_is_never_shortened(cloud: LocalCloud, cli: Cli) -> None:
+    """Not even with --replace, or by a shorter --retention."""
+    cli("setup")
+    cloud.sls.update_logstore(HOME, PROJECT, "decisions", ttl=2555)
+    for options in ((), ("--replace",), ("--retention", "30")):
+        assert cli("setup", *options) == 0
+        assert "= logstore decisions: kept at 2555 days, not shortened to" in cli.out
+        assert cloud.sls.project(HOME, PROJECT).logstores["decisions"].settings["ttl"] == 2555
+
+
+def test_a_retention_is_made_longer_only_when_told(cloud: LocalCloud, cli: Cli) -> None:
+    """A shorter one is named; with --retention it is as long as that. A new logstore keeps a year, or as long as told."""
+    cli("setup", "--retention", "30")
+    ttl = lambda: cloud.sls.project(HOME, PROJECT).logstores["decisions"].settings["ttl"]  # noqa: E731
+    assert ttl() == 30
+    for options in ((), ("--replace",)):
+        assert cli("setup", *options) == 0
+        assert "= logstore decisions: days: kept at 30 days; `link-peer setup --retention 365`" in cli.out
+    assert cli("setup", "--retention", "3650") == 0
+    assert "~ logstore decisions: days" in cli.out
+    assert ttl() == 3650
+
+
+def test_another_action_policy_leaves_a_changed_alert_as_it_is(cloud: LocalCloud, cli: Cli) -> None:
+    """Only whom it notifies is changed."""
+    cli("setup", *MAIL)
+    CHOICES["alert link-peer-quota: rule"](cloud)
+    assert cli("setup", "--action-policy", "sls-ops") == 0
+    rule = cloud.sls.project(HOME, PROJECT).alerts["link-peer-quota"]
+    assert rule["schedule"] == {"type": "Daily"}
+    assert rule["configuration"]["policyConfiguration"]["actionPolicyId"] == "sls-ops"
+
+
 def test_what_is_mended_without_an_address_keeps_whom_it_notifies(cloud: LocalCloud, cli: Cli) -> None:
     """An alert is replaced as a whole."""
     cli("setup", *MAIL)
     _edited("alerts", "link-peer-quota", "schedule", {"type": "Daily"})(cloud)
-    assert cli("setup") == 0
+    assert cli("setup", "--replace") == 0
     assert "updated: 1" in cli.out
     rule = cloud.sls.project(HOME, PROJECT).alerts["link-peer-quota"]
     assert rule["configuration"]["policyConfiguration"]["actionPolicyId"] == "link-peer"
@@ -376,6 +477,10 @@ def test_what_a_person_added_is_kept(cloud: LocalCloud, cli: Cli) -> None:
     assert cli("setup") == 0
     assert not [one for one in cli.out.splitlines() if one[0] in "~+-"]
     assert ("System", "AdministratorAccess") in role.attached
+    del document["keys"]["outcome"]
+    cloud.sls.update_index(HOME, PROJECT, "decisions", document)
+    assert cli("setup") == 0
+    assert {"extra", "outcome"} <= cloud.sls.index(HOME, PROJECT, "decisions").document["keys"].keys()
 
 
 # Trouble
@@ -541,7 +646,9 @@ def _joined(cloud: LocalCloud) -> None:
 
 
 def home_roles(cloud: LocalCloud) -> list[str]:
-    return [role.name for role in cloud.identity.roles.values() if role.account == HOME]
+    """Without EventBridge's, which are never deleted."""
+    roles = [role.name for role in cloud.identity.roles.values() if role.account == HOME]
+    return [name for name in roles if name not in linked_roles.SERVICES]
 
 
 @pytest.mark.usefixtures("joined")
@@ -550,7 +657,7 @@ def test_removing_takes_away_what_setup_created_but_the_logs(cloud: LocalCloud, 
     cli("setup", *MAIL)
     cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-reader"].attached["System", "AdministratorAccess"] = 0
     assert cli("setup", "--remove", "--yes") == 0
-    assert "Kept: index functions, index decisions, logstore functions, logstore decisions, log project" in cli.out
+    assert "= logstore decisions: kept; --remove --with-logs deletes it" in cli.out
     assert home_roles(cloud) == []
     assert [name for uid, name in cloud.identity.policies if uid == HOME] == []
     assert cloud.mns.queues(HOME) == []
@@ -600,25 +707,11 @@ def test_what_would_be_removed_is_shown_first(cloud: LocalCloud, cli: Cli, monke
     assert set(writes(cloud)[len(before) :]) <= {"AssumeRole"}
 
 
-@pytest.mark.usefixtures("joined")
-def test_nothing_is_removed_while_groups_hold_our_rules(cloud: LocalCloud, cli: Cli) -> None:
-    """They would be left without anybody who closes them; --force removes all the same."""
-    cli("setup")
-    vpc = cloud.world.vpcs[0]["id"]
-    group = cloud.ecs.create_group(HOME, vpc, tags={f"link-managed.prod.{HOME}": "true"})
-    before = writes(cloud)
-    assert cli("setup", "--remove", "--yes") == 1
-    assert f"account {HOME} has groups with rules of link-peer: {group.id}" in cli.err
-    assert set(writes(cloud)[len(before) :]) == {"AssumeRole"}
-    assert cli("setup", "--remove", "--yes", "--force") == 0
-    assert home_roles(cloud) == []
-
-
 def test_an_account_that_cannot_be_read_may_hold_our_rules(cloud: LocalCloud, cli: Cli) -> None:
     """The second account has no role yet."""
     cli("setup")
     assert cli("setup", "--remove", "--yes") == 1
-    assert f"account {PEER} cannot be read" in cli.err
+    assert f"account {PEER}: cannot be read" in cli.err
 
 
 def test_removing_goes_on_after_an_answer_that_is_lost(cloud: LocalCloud, cli: Cli) -> None:

@@ -1,0 +1,70 @@
+"""The service-linked roles by which EventBridge has the events and delivers them. Without them, nothing arrives.
+
+`s deploy` makes those of its triggers, too [src fc3 0.1.22]; event rules and streams made in another way need them as well.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from link_peer_cli.clients.rules import Bus
+from link_peer_cli.setup.resource import Deployment, Resource, State
+
+LINKED_ROLES = tuple(
+    f"AliyunServiceRoleForEventBridge{name}"
+    for name in (
+        "SendToFC",  # to invoke the functions
+        "SendToMNS",  # to take messages from the queues, and for dead letters
+        "SourceCMS",  # events of ECS come by way of CloudMonitor
+        "SourceActionTrail",  # changes of tags
+    )
+)
+"""[doc EventBridge "service-linked roles", 2026-03; src fc3 0.1.22]"""
+
+
+def resources(deployment: Deployment) -> list[Resource]:
+    """The service-linked roles."""
+    events = Events(deployment)
+    return [LinkedRole(events, name) for name in LINKED_ROLES]
+
+
+class Events:
+    """EventBridge through its official SDK."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+
+    @functools.cached_property
+    def bus(self) -> Bus:
+        """One client for all resources."""
+        return Bus(self._deployment.settings)
+
+
+class LinkedRole(Resource):
+    """A service-linked role. It is of the account: whatever else uses EventBridge there needs it, too."""
+
+    kind = "service-linked role"
+    of_the_account = True
+
+    def __init__(self, events: Events, name: str) -> None:
+        self._events = events
+        self.name = name
+
+    @property
+    def wanted(self) -> State:
+        """Nothing but that it exists."""
+        return {}
+
+    def read(self) -> State | None:
+        """Whether it exists."""
+        return {} if self._events.bus.may(self.name) else None
+
+    def create(self) -> None:
+        """Create it."""
+        self._events.bus.let(self.name)
+
+    def update(self) -> None:
+        """Nothing of it is ever changed."""
+
+    def delete(self) -> None:
+        """It is never deleted."""

@@ -1,0 +1,131 @@
+"""What would make setup or `s deploy` fail, found before anything is created: every fault with its remedy."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+
+import msgspec
+from link_peer.domain.errors import CloudError, Transient
+from link_peer_deploy import regions
+
+from link_peer_cli.clients.rules import Bus
+from link_peer_cli.setup import roles
+from link_peer_cli.setup.engine import Wait, patiently
+from link_peer_cli.setup.logs import NO_PROJECT, Logs
+from link_peer_cli.setup.neighbours import conflicts
+from link_peer_cli.setup.queues import misnamed
+from link_peer_cli.setup.resource import Deployment
+from link_peer_cli.setup.sdk import log_call
+from link_peer_cli.setup.services import SERVICES, Service
+
+RUNTIME = "python3.12"
+RULES_PER_BUS = 10
+"""Of the default bus [doc FC "event triggers for Alibaba Cloud services", 2025-10]; EventBridge's own page has 50."""
+
+RULES = 2
+"""Of the triggers of auto_link."""
+
+POLICIES_PER_ROLE = 5
+"""Custom ones [doc RAM error codes, LimitExceeded.Role.Policy]; the page of limits has 10 (2025-12), and both can be raised."""
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """What is wrong, why, and what a person can do."""
+
+    what: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """One line for people."""
+        return f"{self.what}: {self.problem}: {self.remedy}"
+
+
+def faults(deployment: Deployment, wait: Wait) -> Iterator[Fault]:
+    """Every fault. Only reads."""
+    wrong = list(region(deployment))
+    yield from wrong
+    for uid, name, start in misnamed(deployment):
+        yield Fault(f"accounts.{uid}.queue", f"is {name}", f"its name must begin with {start}")
+    checks = {"RAM": _attachments, "Function Compute": _neighbours, "EventBridge": bus, "SLS": _project}
+    for service in SERVICES:
+        if service.global_ or not wrong:  # where there is no region, no answer would come
+            refused = list(_refused(deployment, service, wait))
+            yield from refused
+            if not refused and service.name in checks:
+                yield from _asked(deployment, service.name, checks[service.name], wait)
+
+
+def region(deployment: Deployment) -> Iterator[Fault]:
+    """A region that does not exist, or where the functions cannot be."""
+    name = deployment.settings.region
+    problem, remedy = regions.unsuitable(name, os.environ.get("LINK_PEER_RUNTIME") or RUNTIME)
+    if problem:
+        yield Fault(f"region {name}", problem, remedy)
+
+
+def _neighbours(deployment: Deployment) -> Iterator[Fault]:
+    """Other deployments that act on the same tags or rules."""
+    for problem in conflicts(deployment.settings, deployment.policy, deployment.names.prefix, deployment.clock):
+        why, _, remedy = problem.rpartition(": ")
+        yield Fault("another deployment", why, remedy)
+
+
+def bus(deployment: Deployment) -> Iterator[Fault]:
+    """Too little room for the rules of the functions on the default event bus; those that exist count as there."""
+    ours = re.compile(rf"functions/{re.escape(deployment.names.functions['auto_link'])}(?![A-Za-z0-9_-])")
+    rules = list(Bus(deployment.settings).rules())
+    lacking = RULES - sum(any(ours.search(endpoint) for endpoint in rule.endpoints) for rule in rules)
+    free = RULES_PER_BUS - len(rules)
+    if free < lacking:
+        yield Fault(
+            "default event bus",
+            f"it has {len(rules)} of {RULES_PER_BUS} rules, and the functions need {lacking} more",
+            f"delete {lacking - max(free, 0)} of {', '.join(rule.name for rule in rules)}, or ask for a higher quota",
+        )
+
+
+def _attachments(deployment: Deployment) -> Iterator[Fault]:
+    for role in roles.resources(deployment):
+        if not isinstance(role, roles.RamRole):
+            continue
+        others = role.others()
+        if len(role.policies) + len(others) > POLICIES_PER_ROLE:
+            detach = f"detach {', '.join(others)}, or " if others else ""
+            yield Fault(
+                role.label,
+                f"it would have {len(role.policies) + len(others)} custom policies, and RAM attaches {POLICIES_PER_ROLE}",
+                f"{detach}give the roles of the other accounts the same name",
+            )
+
+
+def _project(deployment: Deployment) -> Iterator[Fault]:
+    logs = Logs(deployment)
+    found = log_call(lambda: logs.client.get_project(logs.project), {NO_PROJECT})
+    owner = str(getattr(found, "owner", "") or deployment.policy.home)
+    if owner != deployment.policy.home:
+        yield Fault(f"log project {logs.project}", f"it is of account {owner}", "set another LINK_PEER_PREFIX")
+
+
+def _refused(deployment: Deployment, service: Service, wait: Wait) -> Iterator[Fault]:
+    """Whether a harmless read of a service is refused."""
+    try:
+        patiently(lambda: service.read(deployment), deployment.clock, wait)
+    except (CloudError, Transient) as error:
+        if any(text in str(error) for text in service.not_active):
+            yield Fault(service.name, "not activated", f"activate it at {service.page}")
+        else:
+            advice = f"give the keys permission, or if it is not activated, activate it at {service.page}"
+            yield Fault(service.name, str(error), advice)
+
+
+def _asked(
+    deployment: Deployment, service: str, check: Callable[[Deployment], Iterator[Fault]], wait: Wait
+) -> list[Fault]:
+    """What a check finds; what it may not read is a fault, too."""
+    try:
+        return patiently(lambda: list(check(deployment)), deployment.clock, wait)
+    except (CloudError, Transient) as error:
+        return [Fault(service, str(error), "give the keys permission (docs/permissions.md#setup)")]
