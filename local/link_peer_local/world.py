@@ -91,13 +91,15 @@ def _add(
 
 
 def queues_and_log(cloud: LocalCloud, world: World) -> None:
-    """Create what the home account's functions need: its queues, and their logs with the indexes of deploy/."""
+    """Create what the home account's functions need, as `link-peer setup` does: its queues, and their logs with the indexes
+    of deploy/."""
     for name in (world.queue, world.dead_letter_queue, *world.queues):
-        cloud.mns.create_queue(world.home, name)
+        cloud.mns.create_queue(world.home, name, QueueAttributes(message_retention_period=WEEK))
     cloud.sls.create_project(world.home, world.audit_project)
-    for logstore, file in ((world.audit_logstore, "sls-index.json"), ("functions", "sls-index-functions.json")):
+    stores = ((world.audit_logstore, "sls-index.json", 365), ("functions", "sls-index-functions.json", 30))
+    for logstore, file, days in stores:
         index = json.loads((ROOT / "deploy" / file).read_text(encoding="utf-8"))
-        cloud.sls.create_logstore(world.home, world.audit_project, logstore)
+        cloud.sls.create_logstore(world.home, world.audit_project, logstore, days)
         cloud.sls.create_index(world.home, world.audit_project, logstore, index)
 
 

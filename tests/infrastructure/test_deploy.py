@@ -41,6 +41,7 @@ NO_RESOURCE_LEVEL = {
     "ecs:ModifySecurityGroupRule",
     "ecs:ListTagResources",
     "actiontrail:LookupEvents",
+    "eventbridge:CheckServiceLinkedRoleForProduct",
 }
 """[doc RAM authorization of ECS and of ActionTrail]"""
 MANAGED_TAG = f"link-managed.prod.{HOME}"
@@ -110,7 +111,7 @@ def test_a_role_allows_exactly_the_ecs_actions_that_the_code_calls(names: list[s
 @pytest.mark.parametrize("name", READERS)
 def test_a_reader_can_change_nothing(name: str) -> None:
     """Its actions are named one by one, and each only reads. It enters other accounts through their readers' roles alone."""
-    verbs = re.compile(r"\w+:(Describe|List|Get|Lookup|Peek)\w+")
+    verbs = re.compile(r"\w+:(Check|Describe|List|Get|Lookup|Peek)\w+")
     assert {action for action in allowed(name) if not verbs.fullmatch(action)} <= {"sts:AssumeRole"}
     assert not [action for action in allowed(name) if "*" in action]
     assert {action for s in statements(document(name), "Deny") for action in s["Action"]} <= {"sts:AssumeRole"}

@@ -126,23 +126,16 @@ def _rules(env: Environment, shipped: Sequence[Function]) -> Iterator[Finding]:
         for trigger in function.triggers
         if trigger.config.get("eventSourceConfig", {}).get("eventSourceType") == "Default"
     ]
-    bus = Bus(env.settings)
     try:
-        rules = list(bus.rules())
+        rules = list(Bus(env.settings).rules())
     except LinkPeerError as error:
         yield unreadable("", "rules of EventBridge", error)
         return
     for function, trigger in wanted:
-        yield _rule(env, bus.dead_letter_queues, rules, function, trigger)
+        yield _rule(rules, function, trigger)
 
 
-def _rule(
-    env: Environment,
-    dead_letters: Callable[[str], list[str]],
-    rules: Sequence[BusRule],
-    function: str,
-    trigger: Shipped,
-) -> Finding:
+def _rule(rules: Sequence[BusRule], function: str, trigger: Shipped) -> Finding:
     what = f"rule for {trigger.name} on the bus default"
     pattern = parsed(trigger.config["eventRuleFilterPattern"])
     to_us = re.compile(rf"functions/{re.escape(function)}(?![A-Za-z0-9_-])")
@@ -155,10 +148,4 @@ def _rule(
         return Finding(MISSING, "", what, detail, advice)
     if not rule.enabled:
         return Finding(MISSING, "", what, f"{rule.name} is disabled", advice)
-    try:
-        queues = dead_letters(rule.name)
-    except LinkPeerError as error:
-        return unreadable("", what, error)
-    if not any(arn.rpartition("/")[2] == env.names.dead_letters for arn in queues):
-        return Finding(WARNING, "", what, f"{rule.name} is enabled, but has no dead-letter queue", advice)
-    return Finding(OK, "", what, f"{rule.name} is enabled, with dead-letter queue")
+    return Finding(OK, "", what, f"{rule.name} is enabled")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -39,13 +40,10 @@ def _faults(deployment: Deployment) -> list[Finding]:
     """A region where the functions cannot be, and too little room on the event bus for the rules that they lack."""
     from link_peer_cli.setup import faults
 
-    found: list[Finding] = []
-    for check, what in ((faults.region, "region"), (faults.bus, "default event bus")):
-        try:
-            found += [Finding(MISSING, "", one.what, one.problem, one.remedy) for one in check(deployment)]
-        except LinkPeerError as error:
-            found.append(unreadable("", what, error))
-    return found
+    found = list(faults.region(deployment))
+    with contextlib.suppress(LinkPeerError):  # the check of the rules says so
+        found += faults.bus(deployment)
+    return [Finding(MISSING, "", one.what, one.problem, one.remedy) for one in found]
 
 
 def _findings(resources: Iterable[Resource], clock: Clock) -> Iterator[Finding]:

@@ -49,12 +49,6 @@ class Bus:
             if not token:
                 return
 
-    def dead_letter_queues(self, rule: str) -> list[str]:
-        """The ARNs of the queues that take what the rule's targets do not; empty ones where a target has none."""
-        request = self._models.GetRuleRequest(event_bus_name=BUS, rule_name=rule)
-        data = self._ask(functools.partial(self._client.get_rule, request))
-        return [(target.dead_letter_queue and target.dead_letter_queue.arn) or "" for target in data.targets or []]
-
     def may(self, linked_role: str) -> bool:
         """Whether the account has a service-linked role of EventBridge."""
         request = self._models.CheckServiceLinkedRoleForProductRequest(product_name=linked_role)

@@ -45,13 +45,12 @@ class Fault(msgspec.Struct, frozen=True):
 
 def faults(deployment: Deployment, wait: Wait) -> Iterator[Fault]:
     """Every fault. Only reads."""
-    wrong = list(region(deployment))
-    yield from wrong
+    yield from region(deployment)
     for uid, name, start in misnamed(deployment):
         yield Fault(f"accounts.{uid}.queue", f"is {name}", f"its name must begin with {start}")
     checks = {"RAM": _attachments, "Function Compute": _neighbours, "EventBridge": bus, "SLS": _project}
     for service in SERVICES:
-        if service.global_ or not wrong:  # where there is no region, no answer would come
+        if service.global_ or deployment.settings.region in regions.FUNCTION_COMPUTE:  # elsewhere no answer would come
             refused = list(_refused(deployment, service, wait))
             yield from refused
             if not refused and service.name in checks:

@@ -134,9 +134,10 @@ class Logstore(InProject):
         days = current["days"]
         if days > self._days:
             return f"kept at {days} days, not shortened to {self._days}"
-        if days < self._days != self._asked:
-            return f"kept at {days} days; `link-peer setup --retention {self._days}` would make it longer"
-        return ""
+        if days == self._days or self._asked:
+            return ""
+        audit = self.name == self.deployment.names.audit_logstore
+        return f"kept at {days} days" + (f"; longer with `link-peer setup --retention {self._days}`" if audit else "")
 
     def create(self) -> None:
         """Create it; it may grow to 64 shards by itself."""

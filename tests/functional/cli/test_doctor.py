@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from link_peer_deploy import regions
 from link_peer_local.core.faults import Fault
+from link_peer_local.eventbridge import linked_roles
 from link_peer_local.fc.triggers import Triggers, deploy
 from msgspec.structs import replace
 
@@ -255,17 +257,6 @@ def test_a_rule_that_is_missing_or_disabled_is_reported(
     assert said.startswith(detail)
 
 
-def test_a_rule_without_dead_letter_queue_is_a_warning(lab: Lab, cli: Cli) -> None:
-    """The platform may not offer one for such rules."""
-    rules = lab.cloud.events._rules[HOME, "default"]
-    rules[0] = replace(rules[0], dead_letters="")
-    code, found = cli.json("doctor")
-    assert (code, [f["what"] for f in found if f["state"] == "warning"]) == (
-        0,
-        ["rule for instance-state on the bus default"],
-    )
-
-
 def test_what_setup_makes_is_checked(lab: Lab, cli: Cli) -> None:
     """What does not exist is missing; a policy that someone changed differs."""
     lab.cloud.mns.delete_queue(HOME, "link-peer-requests")
@@ -275,6 +266,32 @@ def test_what_setup_makes_is_checked(lab: Lab, cli: Cli) -> None:
         ("differs", "role link-peer-fc", "differs from what is shipped in: trust"),
         ("missing", "queue link-peer-requests", "does not exist"),
     ]
+
+
+def test_what_a_person_changed_is_a_warning(lab: Lab, cli: Cli) -> None:
+    """It is kept; a log that is kept for longer is as good as shipped."""
+    project = lab.cloud.sls.project(HOME, f"link-peer-{HOME}")
+    project.alerts["link-peer-quota"]["schedule"] = {"type": "Daily"}
+    lab.cloud.sls.update_logstore(HOME, project.name, "decisions", ttl=2555)
+    lab.cloud.sls.update_logstore(HOME, project.name, "functions", ttl=7)
+    code, found = cli.json("doctor")
+    said = {one["what"]: (one["state"], one["detail"]) for one in found}
+    assert code == 0
+    assert said["alert link-peer-quota"] == ("warning", "differs from what is shipped in: rule")
+    assert said["logstore decisions"] == ("ok", "kept at 2555 days, not shortened to 365")
+    assert said["logstore functions"] == ("warning", "differs from what is shipped in: days")
+
+
+def test_what_deploying_lacks_is_reported(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service-linked role, without which no event arrives; room on the bus; a runtime that the region does not offer."""
+    del lab.cloud.identity.roles[f"acs:ram::{HOME}:role/{linked_roles.SOURCE_CMS}"]
+    rules = lab.cloud.events._rules[HOME, "default"]
+    rules[:] = [replace(rules[0], name=f"theirs-{n}", endpoint="") for n in range(9)]
+    monkeypatch.setattr(regions, "PYTHON_312", frozenset())
+    found = {what: detail for _, what, detail in failing(cli)}
+    assert found[f"service-linked role {linked_roles.SOURCE_CMS}"] == "does not exist"
+    assert found["default event bus"] == "it has 9 of 10 rules, and the functions need 2 more"
+    assert found[f"region {REGION}"] == "Function Compute does not offer python3.12 there"
 
 
 def test_what_may_not_be_read_is_unknown(lab: Lab, cli: Cli) -> None:

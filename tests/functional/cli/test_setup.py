@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import sys
 from collections.abc import Callable, Sequence
@@ -16,12 +17,13 @@ from link_peer.alicloud.sts import CACHE
 from link_peer.runtime import compose
 from link_peer_cli.clients.local_cloud import environment, running
 from link_peer_cli.setup.roles import VERSIONS
+from link_peer_deploy import regions
 from link_peer_deploy.documents import peer_roles, render
 from link_peer_local import inprocess, world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.faults import Fault
-from link_peer_local.core.principals import Role, Version
+from link_peer_local.core.principals import ManagedPolicy, Role, Version, trust_text
 from link_peer_local.eventbridge import linked_roles
 from link_peer_local.mns.state import QueueAttributes
 from pytest_mock import MockerFixture
@@ -430,7 +432,7 @@ def test_a_retention_is_made_longer_only_when_told(cloud: LocalCloud, cli: Cli) 
     assert ttl() == 30
     for options in ((), ("--replace",)):
         assert cli("setup", *options) == 0
-        assert "= logstore decisions: days: kept at 30 days; `link-peer setup --retention 365`" in cli.out
+        assert "= logstore decisions: days: kept at 30 days; longer with `link-peer setup --retention 365`" in cli.out
     assert cli("setup", "--retention", "3650") == 0
     assert "~ logstore decisions: days" in cli.out
     assert ttl() == 3650
@@ -591,6 +593,126 @@ def test_every_service_that_is_not_activated_is_named_at_once(cloud: LocalCloud,
     assert ("Function Compute" in cli.err, "SLS" in cli.err, "RAM:" in cli.err) == (True, True, False)
 
 
+# Faults that are named before anything is created
+
+
+def _rules_of_others(cloud: LocalCloud, count: int) -> None:
+    for number in range(count):
+        cloud.events.add_rule(HOME, f"theirs-{number}", '{"source":["acs.oss"]}', lambda _: None)
+
+
+def _many_names(cloud: LocalCloud) -> None:
+    with_accounts(
+        Path(os.environ["LINK_PEER_POLICY"]), [f"a-team-with-a-long-name-{number:03}" for number in range(500)]
+    )
+
+
+def _policies_of_others(cloud: LocalCloud) -> None:
+    role = Role(
+        HOME, "link-peer-operator", trust_text([]), attached={("Custom", f"theirs-{number}"): 0 for number in range(4)}
+    )
+    for _, name in role.attached:
+        cloud.identity.policies[HOME, name] = ManagedPolicy(
+            name, {"v1": Version('{"Version": "1", "Statement": []}', 0)}
+        )
+    cloud.identity.add_role(role)
+
+
+FAULTS: dict[str, tuple[Drift, tuple[str, ...], str]] = {
+    "no such region": (
+        lambda _: None,
+        ("--region", "cn-hangzou"),
+        "region cn-hangzou: there is no such region: set LINK_PEER_REGION=cn-hangzhou",
+    ),
+    "no functions there": (
+        lambda _: None,
+        ("--region", "cn-nanjing"),
+        "region cn-nanjing: Function Compute 3.0 is not offered there: set another LINK_PEER_REGION",
+    ),
+    "no such runtime there": (
+        lambda _: None,
+        ("--region", "ap-southeast-1"),
+        "region ap-southeast-1: Function Compute does not offer python3.12 there: set LINK_PEER_RUNTIME=python3.10",
+    ),
+    "full event bus": (
+        lambda cloud: _rules_of_others(cloud, 9),
+        (),
+        "default event bus: it has 9 of 10 rules, and the functions need 2 more: delete 1 of theirs-0, theirs-1",
+    ),
+    "too many names": (
+        _many_names,
+        (),
+        "role link-peer-operator: it would have 10 custom policies, and RAM attaches 5: give the roles",
+    ),
+    "policies of others": (
+        _policies_of_others,
+        (),
+        "role link-peer-operator: it would have 6 custom policies, and RAM attaches 5: detach theirs-0, theirs-1",
+    ),
+    "another customer's project": (
+        lambda cloud: cloud.sls.create_project(PEER, PROJECT),
+        (),
+        f"create failed: log project {PROJECT}: ProjectAlreadyExist",
+    ),
+    "keys of another account": (
+        lambda cloud: os.environ.update(
+            ALIBABA_CLOUD_ACCESS_KEY_ID=cloud.identity.accounts[PEER].access_key_id,
+            ALIBABA_CLOUD_ACCESS_KEY_SECRET=cloud.identity.accounts[PEER].access_key_secret,
+        ),
+        (),
+        f"the keys belong to account {PEER}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_a_fault_is_named_before_anything_is_created(
+    cloud: LocalCloud, cli: Cli, name: str, dry: tuple[str, ...]
+) -> None:
+    """With its remedy; the cloud is as it was. The name of a log project is known to be taken only when it is created, so it
+    is the first that is."""
+    plant, options, said = FAULTS[name]
+    plant(cloud)
+    before = dump(cloud)
+    if dry and "create failed" in said:
+        return
+    assert cli("setup", *options, *dry, *MAIL) == 1
+    assert said in cli.err
+    assert dump(cloud) == before
+
+
+def dump(cloud: LocalCloud) -> object:
+    """What setup could have created, in any region."""
+    held = {
+        region: [place.mns.queues(HOME), [p.name for p in place.sls.projects(HOME)]]
+        for region, place in cloud.regions.items()
+    }
+    return rights(cloud), {region: parts for region, parts in held.items() if any(parts)}
+
+
+def test_every_fault_is_named_at_once(cloud: LocalCloud, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the output for programs, too."""
+    _policies_of_others(cloud)
+    _rules_of_others(cloud, 10)
+    cloud.inactive.add("sls")
+    monkeypatch.setattr(regions, "PYTHON_312", frozenset())
+    code, found = cli.json("setup", *MAIL)
+    assert (code, [one["kind"] for one in found]) == (1, ["fault"] * 4)
+    assert [one["what"] for one in found] == [f"region {REGION}", "role link-peer-operator", "default event bus", "SLS"]
+
+
+def test_rules_of_the_deployment_count_as_there(cloud: LocalCloud, cli: Cli) -> None:
+    """A full bus is no fault where the functions have their rules."""
+    assert cli("setup") == 0
+    _rules_of_others(cloud, 8)
+    for name in ("a", "b"):
+        ours = f"acs:fc:{REGION}:{HOME}:functions/link-peer-auto-link"
+        cloud.events.add_rule(HOME, name, '{"source":["acs.ecs"]}', lambda _: None, endpoint=ours)
+    assert cli("setup") == 0, cli.err
+
+
+# Options
 # Options
 
 
