@@ -37,6 +37,7 @@ def home_roles(lab: Lab) -> set[str]:
     return {name for name in names if name.startswith("link-peer")}
 
 
+@pytest.mark.knobs(request_tags=True)  # else nobody may lock with the operator's role
 def test_after_close_all_the_tags_that_are_left_are_taken_off(lab: Lab, cli: Cli) -> None:
     """They are no rules; --dry-run leaves them."""
     links = Linked(lab)
@@ -63,6 +64,7 @@ def test_a_rule_without_the_tag_is_found(lab: Lab, cli: Cli) -> None:
     assert home_roles(lab) == set()
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_the_advice_can_be_pasted(lab: Lab, cli: Cli) -> None:
     """Each command in it, as it stands, and each deletion from the policy file; then nothing is in the way."""
     links = Linked(lab)
@@ -79,6 +81,7 @@ def test_the_advice_can_be_pasted(lab: Lab, cli: Cli) -> None:
     assert home_roles(lab) == set()
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_an_account_that_was_removed_is_in_the_way_until_the_policy_file_forgets_it(lab: Lab, cli: Cli) -> None:
     """It cannot be entered any more, so nobody knows what is left there but the person who removed it."""
     links = Linked(lab)
