@@ -41,12 +41,12 @@ def say_wait(seconds: float, problem: Transient) -> None:
     console(stderr=True).print(f"[dim]{escape(f'waiting {seconds:.0f} s: {problem}')}[/dim]", soft_wrap=True)
 
 
-def patiently(call: Callable[[], T], clock: Clock, wait: Wait = say_wait) -> T:
-    """The result of `call`, which is made again after each of the WAITS while it raises Transient. Raises the last one."""
+def patiently(call: Callable[[], T], clock: Clock, wait: Wait = say_wait, trouble: type[Transient] = Transient) -> T:
+    """The result of `call`, which is made again after each of the WAITS while it raises `trouble`. Raises the last one."""
     for seconds in WAITS:
         try:
             return call()
-        except Transient as error:
+        except trouble as error:
             wait(seconds, error)
             clock.sleep(seconds)
     return call()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 from link_peer.alicloud import mns, sls
 from link_peer.alicloud.sdk import call, client_config
-from link_peer.domain.errors import CloudError, LinkPeerError
+from link_peer.domain.errors import CloudError, LinkPeerError, Throttled
 
 from link_peer_cli.access.caller import caller
 from link_peer_cli.setup.engine import Wait, patiently, say_wait
@@ -28,9 +28,10 @@ class Service(msgspec.Struct, frozen=True):
 
 
 def require_home(deployment: Deployment, wait: Wait = say_wait) -> None:
-    """Raise LinkPeerError unless the keys belong to the policy's home account."""
+    """Raise LinkPeerError unless the keys belong to the policy's home account. Where nothing answers this first call, there is
+    no network, or another address is meant: no minute is waited for it."""
     settings = deployment.settings
-    owner, arn = patiently(lambda: caller(settings, settings.credentials), deployment.clock, wait)
+    owner, arn = patiently(lambda: caller(settings, settings.credentials), deployment.clock, wait, Throttled)
     home = deployment.policy.home
     if owner != home:
         raise LinkPeerError(

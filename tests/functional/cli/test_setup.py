@@ -543,6 +543,19 @@ def test_throttling_is_waited_out(cloud: LocalCloud, cli: Cli, service: str) -> 
     assert 15 <= cloud.clock.now() - before < 60
 
 
+def test_a_first_call_without_an_answer_is_not_repeated(cloud: LocalCloud, cli: Cli) -> None:
+    """Nothing was changed, and a person sees at once that the network or the address is wrong. Later ones are: with a line
+    before each wait."""
+    before = cloud.clock.now()
+    cloud.faults.add(Fault("sts", kind="reset", times=1))
+    assert cli("setup", *MAIL) == 1
+    assert (cli.err.count("no readable answer"), cloud.clock.now()) == (1, before)
+    cloud.faults.add(Fault("ram", "CreateRole", kind="reset", times=2))
+    assert cli("setup", *MAIL) == 0
+    waits = [line.partition(": ")[0] for line in cli.err.splitlines()]
+    assert waits == ["waiting 1 s", "waiting 2 s"]
+
+
 def test_throttling_that_does_not_end_is_a_failure(cloud: LocalCloud, cli: Cli) -> None:
     """After a minute."""
     cloud.faults.add(Fault("mns", "CreateQueue", kind="throttle", times=None))
