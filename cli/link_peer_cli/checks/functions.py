@@ -70,6 +70,9 @@ def _live(what: str, live: Live) -> Finding:
     if live.weights:
         shares = ", ".join(f"{share:.0%} of the calls go to version {n}" for n, share in sorted(live.weights.items()))
         return Finding(WARNING, "", what, f"{detail}; {shares}", "end the canary release: docs/operations.md")
+    if not live.recorded:
+        blind = "no record of its requests is kept: the alert link-peer-function-errors does not see it"
+        return Finding(WARNING, "", what, f"{detail}; {blind}", DEPLOY)
     return Finding(OK, "", what, detail)
 
 

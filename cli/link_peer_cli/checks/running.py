@@ -33,6 +33,9 @@ def check(env: Environment) -> Iterator[Finding]:
         yield Finding(MISSING, "", what, "no sweep was recorded within a day", advice)
         return
     yield _age(env, what, summary)
+    if "dead_letters" not in summary:
+        blind = f"did not count the dead letters, for which link-peer-dead-letters waits: {summary.get('detail', '')}"
+        yield Finding(WARNING, "", what, blind, "link-peer setup, and s deploy -y after an update")
     yield _policy(env, summary)
 
 

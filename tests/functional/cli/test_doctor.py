@@ -203,6 +203,14 @@ def test_a_canary_release_is_a_warning(lab: Lab, cli: Cli) -> None:
     assert (code, warning) == (0, "version 1 is live, python3.12; 10% of the calls go to version 2")
 
 
+def test_a_function_whose_requests_are_not_recorded_is_a_warning(lab: Lab, cli: Cli) -> None:
+    """The alert on function errors reads these records."""
+    redeploy(lab, "link-peer-sweep", request_metrics=False)
+    _, found = cli.json("doctor")
+    [detail] = [f["detail"] for f in found if (f["state"], f["what"]) == ("warning", "function link-peer-sweep")]
+    assert detail.endswith("; no record of its requests is kept: the alert link-peer-function-errors does not see it")
+
+
 def test_a_function_without_the_alias_is_reported(lab: Lab, cli: Cli) -> None:
     """Its triggers could invoke nothing."""
     with lab.cloud.fc.held(HOME, "link-peer-sweep") as held:
@@ -352,6 +360,16 @@ def test_the_deployed_policy_is_compared_with_the_local_file(lab: Lab, cli: Cli,
     lab.cloud.clock.sleep(60)
     sweep(triggers)
     assert failing(cli) == []
+
+
+def test_a_sweep_that_did_not_count_the_dead_letters_is_a_warning(lab: Lab, cli: Cli, triggers: Triggers) -> None:
+    """As with the roles that an older version made. The alert on dead letters reads the number."""
+    lab.fault(service="mns", action="GetQueueAttributes", code="AccessDenied", status=403)
+    lab.cloud.clock.sleep(600)
+    sweep(triggers)
+    _, found = cli.json("doctor")
+    [detail] = [f["detail"] for f in found if (f["state"], f["what"]) == ("warning", "last sweep")]
+    assert detail.endswith("dead letters were not counted: AccessDenied")
 
 
 def test_a_sweep_that_is_overdue_is_reported(lab: Lab, cli: Cli) -> None:

@@ -19,13 +19,14 @@ class Live(msgspec.Struct, frozen=True):
     """The version of a function that its triggers invoke; `version` is empty if the alias does not exist.
 
     `weights` are the shares of the calls (0 to 1) that go to other versions. `description` ends with the time of the
-    deployment and the digest of the package.
+    deployment and the digest of the package. `recorded` says whether the log gets a record of each request.
     """
 
     version: str
     runtime: str
     description: str
     weights: Mapping[str, float]
+    recorded: bool
 
 
 class Trigger(msgspec.Struct, frozen=True):
@@ -60,7 +61,9 @@ class Deployed:
         request = self._models.GetFunctionRequest(qualifier=alias.version_id if alias else None)
         found = call(lambda: self._client.get_function(function, request)).body
         version, weights = (alias.version_id, alias.additional_version_weight or {}) if alias else ("", {})
-        return Live(version, found.runtime or "", found.description or "", weights)
+        log = found.log_config
+        recorded = bool(log and log.logstore and log.enable_request_metrics)
+        return Live(version, found.runtime or "", found.description or "", weights, recorded)
 
     def triggers(self, function: str) -> dict[str, Trigger]:
         """The triggers of a function by name."""
