@@ -30,7 +30,8 @@ _UNSUPPORTED = ("customContainerConfig", "customRuntimeConfig", "gpuConfig", "la
 _EMPTY = {"vpcConfig": "vpcId", "nasConfig": "mountPoints", "ossMountConfig": "mountPoints"}
 """Configurations that are not offered here, and the field which says that there is none [src fc3 default/config.ts]."""
 _DEFAULT = AsyncConfig()
-MAX_DESCRIPTION, MAX_ENVIRONMENT = 256, 4096
+MAX_DESCRIPTION = 256  # assumed: no page names it
+MAX_ENVIRONMENT = 4096  # bytes [doc FC environment variables]
 
 
 def given(body: bytes) -> dict[str, Any]:
@@ -90,6 +91,9 @@ def trigger(wanted: Mapping[str, Any], old: Trigger | None = None) -> Trigger:
         config = None
     if not isinstance(config, dict):
         raise invalid("triggerConfig is not the JSON text of an object")
+    if old and "eventSourceConfig" in old.config:  # an update ignores another type of source [doc EventSourceConfig]
+        same = {"eventSourceType": old.config["eventSourceConfig"]["eventSourceType"]}
+        config = {**config, "eventSourceConfig": {**_get(config, "eventSourceConfig", dict, {}), **same}}
     return Trigger(
         old.name if old else _name(wanted, "triggerName"),
         old.kind if old else _get(wanted, "triggerType", str, ""),

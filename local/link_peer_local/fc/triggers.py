@@ -114,9 +114,12 @@ class Triggers:
         """Make, or make anew, what calls the function. ValueError, KeyError or TypeError for what the platform would refuse."""
         place = (account, function, trigger.name)
         if trigger.kind == "timer":
-            timer = self._timers[place] = _timer(account, function, trigger)
-            if self.started:
-                self._start_timer(place, timer)
+            timer = _timer(account, function, trigger)
+            self._timers.pop(place, None)
+            if trigger.config.get("enable", True):
+                self._timers[place] = timer
+                if self.started:
+                    self._start_timer(place, timer)
         elif trigger.kind != "eventbridge":
             raise not_offered("fc", f"trigger of type {trigger.kind}")
         elif trigger.config["eventSourceConfig"]["eventSourceType"] == "Default":
@@ -124,9 +127,10 @@ class Triggers:
         else:
             stream = self._stream(account, function, trigger)
             self._close_stream(place)
-            self._streams[place] = stream
-            if self.started:
-                stream.start()
+            if trigger.config["triggerEnable"]:
+                self._streams[place] = stream
+                if self.started:
+                    stream.start()
 
     def disconnect(self, account: str, function: str, trigger: str) -> None:
         """Take away what calls the function."""

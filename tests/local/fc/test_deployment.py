@@ -269,6 +269,32 @@ def test_a_trigger_on_a_queue_is_a_stream(setup: Setup) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "config", "switch"), [("timer", TIMER, "enable"), ("eventbridge", STREAM, "triggerEnable")]
+)
+def test_a_trigger_that_is_switched_off_calls_nothing(
+    setup: Setup, kind: str, config: dict[str, Any], switch: str
+) -> None:
+    """It is still there, and can be switched on."""
+    setup.create()
+    triggers = setup.cloud.triggers
+    setup.trigger("t", kind, {**config, switch: False})
+    assert (triggers.timers, triggers.streams) == ([], [])
+    body = models.UpdateTriggerInput(trigger_config=json.dumps(config))
+    setup.client.update_trigger("f", "t", models.UpdateTriggerRequest(body=body))
+    assert len([*triggers.timers, *triggers.streams]) == 1
+
+
+def test_the_type_of_a_triggers_source_stays(setup: Setup) -> None:
+    """An update with another one changes the rest."""
+    setup.create()
+    setup.trigger("events", "eventbridge", RULE)
+    other = {**RULE, "eventSourceConfig": {"eventSourceType": "MNS"}, "eventRuleFilterPattern": "{}"}
+    body = models.UpdateTriggerInput(trigger_config=json.dumps(other))
+    updated = setup.client.update_trigger("f", "events", models.UpdateTriggerRequest(body=body)).body
+    assert json.loads(updated.trigger_config) == {**RULE, "eventRuleFilterPattern": "{}"}
+
+
+@pytest.mark.parametrize(
     ("kind", "config", "qualifier", "code"),
     [
         ("timer", {"cronExpression": "@evry 10m"}, "LATEST", "InvalidArgument"),
