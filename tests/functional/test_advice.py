@@ -188,6 +188,7 @@ CASES: tuple[tuple[str, Callable[[Lab], Again]], ...] = (
 """Situations that a command resolves, with the reason of their denial."""
 
 
+@pytest.mark.knobs(request_tags=True)  # else `close` and `reopen` are refused
 @pytest.mark.parametrize("prefix", ["link", "acme"])
 @pytest.mark.parametrize(("reason", "deny"), CASES, ids=[deny.__name__ for _, deny in CASES])
 def test_following_the_advice_resolves_the_denial(
@@ -282,6 +283,7 @@ LOOKS: dict[str, tuple[Callable[[Lab], None], int]] = {
 """Situations that a person must resolve: the command shows what there is. With its exit code."""
 
 
+@pytest.mark.knobs(strict_ids=False)  # else the command says that there is no such group
 @pytest.mark.parametrize("reason", LOOKS)
 def test_advice_shows_where_to_look(lab: Lab, owners: Owners, reason: str) -> None:
     """Where no command resolves the denial, one that shows more can be pasted."""

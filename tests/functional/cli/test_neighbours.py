@@ -42,6 +42,7 @@ def test_setup_refuses_to_share_the_tags_of_another_deployment(
     assert cli("setup", option) == 0, cli.err
 
 
+@pytest.mark.knobs(request_tags=True)  # else nobody may write the tags
 def test_setup_refuses_a_name_that_another_deployment_has(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each would remove the rules of the other, which no tag of its own asks for."""
     lab.linked()

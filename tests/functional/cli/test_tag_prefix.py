@@ -13,6 +13,8 @@ from tests.functional.test_advice import OTHERS
 
 ACME = "acme"
 
+pytestmark = pytest.mark.knobs(request_tags=True)  # else nobody may write the tags
+
 
 @pytest.fixture(name="cli")
 def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:

@@ -34,6 +34,7 @@ def test_a_port_that_one_denies_is_opened_by_the_tags_of_the_other_alone(lab: La
     assert lab.rules(db) == [f"{app.id} tcp/22"]
 
 
+@pytest.mark.knobs(request_tags=True)  # else nobody may write the tags
 def test_each_removes_its_own_rules_and_its_own_managed_tag(lab: Lab) -> None:
     """What one no longer wants stays open for the other."""
     app, db = lab.group(), lab.group(tags=BOTH)
@@ -92,6 +93,7 @@ def test_link_lock_stops_every_deployment_and_a_lock_of_one_that_one(
     assert [lab.rules(group) for group in (db, far)] == [[f"{app.id} {port}" for port in link + acme]] * 2
 
 
+@pytest.mark.knobs(request_tags=True)  # else nobody may write the tags
 def test_functions_of_another_prefix_cannot_lock_or_consent(lab: Lab) -> None:
     """RAM denies their role the lock of every deployment, and the keys of its own consent and lock."""
     db = lab.group()
@@ -131,6 +133,7 @@ def test_a_command_with_the_settings_of_another_deployment_does_not_start(
     assert cli("links", "--json") == 0
 
 
+@pytest.mark.knobs(request_tags=True)  # else nobody may write the tags
 def test_the_lock_of_every_deployment_is_its_owners_to_take_off(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     """`close` and `reopen` are about the lock of their own deployment; the denial has the command for the other."""
     db, cli = lab.group(tags={"link-lock": "by hand", **BOTH}), Cli(capsys)
