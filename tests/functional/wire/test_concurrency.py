@@ -10,6 +10,7 @@ from tests.functional.wire_lab import WireLab
 pytestmark = pytest.mark.http
 
 
+@pytest.mark.knobs(trail_resources="referencedResources", state_content="data")
 @pytest.mark.parametrize("faulty", [("ecs", "sts"), ("ecs", "sts", "sls")], ids=["cloud", "cloud-and-log"])
 def test_concurrent_deliveries_reach_the_desired_state(wire_lab: WireLab, faulty: tuple[str, ...]) -> None:
     """Duplicates, requests and sweeps together; then changes and unlinks. After each, a sweep without faults finds

@@ -43,6 +43,7 @@ def ecs(lab: WireLab, account: str = HOME) -> Ecs:
 # classification of faults
 
 
+@pytest.mark.knobs(request_tags=True)
 @pytest.mark.parametrize("kind", SPOILT)
 def test_a_change_without_a_readable_response_is_ambiguous(wire_lab: WireLab, kind: str) -> None:
     """It may have been made, so it is neither failed nor done."""
@@ -222,6 +223,7 @@ def test_under_a_lasting_fault_the_message_is_put_back(wire_lab: WireLab, kind: 
     assert wire_lab.rules(b) == [f"{a.id} all"]
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_a_change_is_recorded_even_if_the_next_one_fails(wire_lab: WireLab) -> None:
     """A marker is changed, then adding a rule fails at first: the outcome lists all three RequestIds."""
     app, db = wire_lab.group(), wire_lab.group("*")
