@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -24,7 +25,7 @@ from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.server import serve
 
-from tests.infrastructure.deploy.serverless import Serverless
+from tests.infrastructure.deploy.serverless import ROOT, Serverless
 
 REGION = "cn-hangzhou"
 LINK_PEER = Path(sys.executable).with_name("link-peer")
@@ -199,14 +200,27 @@ def _journey(tmp_path: Path) -> Iterator[Journey]:
         cloud.triggers.close()
 
 
+def readme() -> list[str]:
+    """The commands of README.md, "On your own account", without their comments."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## On your own account")[2]
+    block = text.partition("```sh\n")[2].partition("```")[0]
+    return [re.sub(r"\s+# .*", "", line) for line in block.splitlines()]
+
+
 def begin(journey: Journey) -> None:
-    """From the empty account to deployed functions."""
-    journey.link_peer(f"init . --home {journey.home} --deployment shop")
-    journey.link_peer("setup --notify ops@example.com --yes")
-    journey.link_peer("package")
-    journey.s("deploy -y")
-    journey.sweep()
-    journey.link_peer("doctor")
+    """From the empty account to deployed functions, word for word as README.md says. What is installed is that of the test."""
+    *installing, enter, export, init, setup, package, deploy, doctor = readme()
+    assert [line.partition(" install ")[0] for line in installing] == ["npm", "pipx"]
+    assert (enter, export) == (
+        f"mkdir {journey.folder.name} && cd {journey.folder.name}",
+        f"export LINK_PEER_REGION={REGION}",
+    )
+    assert deploy == "s deploy -y"
+    for line in (init, setup, package):
+        journey.link_peer(line.removeprefix("link-peer "))
+    journey.s(deploy.removeprefix("s "))
+    journey.sweep()  # the timer fires within ten minutes
+    journey.link_peer(doctor.removeprefix("link-peer "))
 
 
 def link(journey: Journey) -> None:
