@@ -52,7 +52,7 @@ def test_creates_what_setup_creates_alone(tmp_path: Path) -> None:
 def test_a_second_region_leaves_the_roles_to_the_first(tmp_path: Path) -> None:
     """The rest is there in each."""
     planned = plan(MODULE, tmp_path, **home(tmp_path, TOGETHER, roles=False))
-    everything = wanted(TOGETHER, "", "")
+    everything = wanted(TOGETHER, "")
     assert terraform_states(planned) == {key: everything[key] for key in everything if key[0] not in ("role", "policy")}
 
 
