@@ -75,6 +75,13 @@ class Knobs(Struct, kw_only=True, forbid_unknown_fields=True):
     trail_resources: Literal["referencedResources", "requestParameters", "resourceName"] = "referencedResources"
     """Where an event of ActionTrail names the resources of a call: its pages and samples show all three."""
 
+    destination_account: Literal["optional", "required"] = "optional"
+    """Whether the ARN of an asynchronous call's destination must name the account: samples of Function Compute do without,
+    its API page and fc3's example have it."""
+
+    trusts_anyone: bool = True
+    """Whether RAM accepts a trust policy that names a role which does not exist."""
+
     environment_keys: Literal["start", "call"] = "start"
     """Whether the keys in a function's environment are those of its instance's start, or current at each call: no page says
     how long they live in an instance that is kept warm."""

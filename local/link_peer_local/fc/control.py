@@ -169,7 +169,9 @@ def _async_config(
     qualifier = query.get("qualifier") or LATEST
     backend.function(account, route.function, qualifier)
     if route.action == "PutAsyncInvokeConfig":
-        held.async_configs[qualifier] = definition.async_config(given, backend.now())
+        held.async_configs[qualifier] = definition.async_config(
+            given, backend.now(), with_account=backend.tasks.knobs.destination_account == "required"
+        )
     found = held.async_configs.get(qualifier)
     if found is None:
         raise ApiError("AsyncConfigNotExists", 404, f"async config of function '{route.function}' does not exist")

@@ -103,8 +103,8 @@ def trigger(wanted: Mapping[str, Any], old: Trigger | None = None) -> Trigger:
     )
 
 
-def async_config(wanted: Mapping[str, Any], now: float) -> AsyncConfig:
-    """The configuration of a PutAsyncInvokeConfigInput."""
+def async_config(wanted: Mapping[str, Any], now: float, *, with_account: bool = False) -> AsyncConfig:
+    """The configuration of a PutAsyncInvokeConfigInput; `with_account` refuses a destination without the account's uid."""
     retries = _get(wanted, "maxAsyncRetryAttempts", int, _DEFAULT.max_retries)
     age = _get(wanted, "maxAsyncEventAgeInSeconds", int, _DEFAULT.max_age)
     if not 0 <= retries <= 8 or not 1 <= age <= 604_800:
@@ -115,6 +115,8 @@ def async_config(wanted: Mapping[str, Any], now: float) -> AsyncConfig:
     failed = _get(destinations, "onFailure", dict, {}).get("destination") or None
     try:
         queue_of(failed or "acs:mns:::/queues/none")
+        if failed and with_account and not failed.split(":")[3]:
+            raise ValueError(f"{failed} names no account")
     except (AttributeError, ValueError) as problem:
         raise invalid(f"destinationConfig: {problem}") from None
     return AsyncConfig(_get(wanted, "asyncTask", bool, False), retries, age, failed, now)

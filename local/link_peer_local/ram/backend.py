@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError, unknown_action
 from link_peer_local.core.identity import Caller, Identity
+from link_peer_local.core.knobs import Knobs
 from link_peer_local.ram import attachments, policies, roles, users, versions
 from link_peer_local.ram.answers import Answer
 from link_peer_local.ram.call import Call
@@ -21,7 +22,8 @@ from link_peer_local.ram.permissions import access
 class RamBackend:
     """The RAM of every account; safe to use from many threads."""
 
-    def __init__(self, clock: Clock, identity: Identity) -> None:
+    def __init__(self, clock: Clock, identity: Identity, knobs: Knobs | None = None) -> None:
+        self._knobs = knobs or Knobs()
         self._clock = clock
         self._identity = identity
         self._lock = threading.RLock()
@@ -34,7 +36,7 @@ class RamBackend:
         if not self._identity.permitted(caller, access(action, params, caller.account)):
             raise ApiError("NoPermission", 403, "You are not authorized to do this action.")
         with self._lock:
-            return operation(Call(self._identity, caller.account, params, self._clock.now()))
+            return operation(Call(self._identity, caller.account, params, self._clock.now(), self._knobs.trusts_anyone))
 
 
 OPERATIONS: dict[str, Callable[[Call], Answer]] = {

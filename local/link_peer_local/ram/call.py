@@ -15,12 +15,13 @@ Holder = Role | User
 
 
 class Call(Struct, frozen=True):
-    """The directory, the caller's account, the parameters, and the time in epoch seconds."""
+    """The directory, the caller's account, the parameters, the time in epoch seconds, and a knob."""
 
     identity: Identity
     account: str
     params: Mapping[str, str]
     now: float
+    trusts_anyone: bool = True
 
     def role(self) -> Role:
         """The role of the account that RoleName names."""

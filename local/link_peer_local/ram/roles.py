@@ -16,7 +16,7 @@ def create_role(call: Call) -> Answer:
     role = Role(
         call.account,
         name,
-        given.document(call.params, "AssumeRolePolicyDocument", given.MAX_TRUST, parse_trust),
+        _trust(call, "AssumeRolePolicyDocument"),
         given.description(call.params, "Description"),
         given.session_seconds(call.params, "MaxSessionDuration", 3600),
         created=call.now,
@@ -39,13 +39,23 @@ def update_role(call: Call) -> Answer:
     role = call.role()
     trust, description = role.trust, role.description
     if "NewAssumeRolePolicyDocument" in call.params:
-        trust = given.document(call.params, "NewAssumeRolePolicyDocument", given.MAX_TRUST, parse_trust)
+        trust = _trust(call, "NewAssumeRolePolicyDocument")
     if "NewDescription" in call.params:
         description = given.description(call.params, "NewDescription")
     role.max_session_seconds = given.session_seconds(call.params, "NewMaxSessionDuration", role.max_session_seconds)
     role.trust, role.description = trust, description
     role.updated = call.now
     return {"Role": shown_role(role)}
+
+
+def _trust(call: Call, parameter: str) -> str:
+    """A trust policy, checked. Whether it may name roles that do not exist is a knob."""
+    text = given.document(call.params, parameter, given.MAX_TRUST, parse_trust)
+    named = {one for statement in parse_trust(text).statements for one in statement.principals if ":role/" in one}
+    if not call.trusts_anyone and not named <= call.identity.roles.keys():
+        missing = min(named - call.identity.roles.keys())
+        raise ApiError("MalformedPolicyDocument", 400, f"The policy document is malformed: {missing} does not exist.")
+    return text
 
 
 def delete_role(call: Call) -> Answer:

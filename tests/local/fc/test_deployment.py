@@ -350,3 +350,19 @@ def test_asynchronous_settings_belong_to_a_qualifier(setup: Setup) -> None:
     assert refused(read) == "AsyncConfigNotExists"
     given.max_async_retry_attempts = 9
     assert refused(put) == "InvalidArgument"
+
+
+def test_whether_a_destination_must_name_the_account_is_a_knob(setup: Setup) -> None:
+    """The one that s.yaml has is accepted either way."""
+    setup.create()
+
+    def put(account: str) -> None:
+        arn = f"acs:mns:cn-qingdao:{account}:/queues/dead/messages"
+        failed = models.DestinationConfig(on_failure=models.Destination(destination=arn))
+        request = models.PutAsyncInvokeConfigRequest(body=models.PutAsyncInvokeConfigInput(destination_config=failed))
+        setup.client.put_async_invoke_config("f", request)
+
+    put("")
+    setup.cloud.knobs.destination_account = "required"
+    put(HOME)
+    assert refused(lambda: put("")) == "InvalidArgument"

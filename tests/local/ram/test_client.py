@@ -382,3 +382,17 @@ def test_an_action_that_is_not_offered_is_refused(ram: Call) -> None:
     """Never an empty success."""
     with refused("NotOfferedByLocalCloud", 501):
         ram("CreateGroup", group_name="ops")
+
+
+def test_whether_a_trust_policy_may_name_a_role_that_does_not_exist_is_a_knob(
+    local_cloud: LocalCloud, ram: Call
+) -> None:
+    """A role of another account, too; when it is created, and when it is changed."""
+    missing = trust(f"acs:ram::{PEER}:role/none")
+    ram("CreateRole", role_name="early", assume_role_policy_document=missing)
+    local_cloud.knobs.trusts_anyone = False
+    with refused("MalformedPolicyDocument", 400):
+        ram("CreateRole", role_name="late", assume_role_policy_document=missing)
+    with refused("MalformedPolicyDocument", 400):
+        ram("UpdateRole", role_name="early", new_assume_role_policy_document=missing)
+    ram("CreateRole", role_name="late", assume_role_policy_document=trust(f"acs:ram::{HOME}:role/early"))
