@@ -189,6 +189,23 @@ def test_a_managed_tag_that_cannot_be_removed_is_no_refused_account(lab: Lab) ->
     assert lab.tags(db)[MANAGED] == "true"
 
 
+# without a knob: under one answer there is no such link
+
+
+@pytest.mark.parametrize("mutual", [True, False])
+def test_instance_links_that_ecs_refuses_cost_no_other_link(lab: Lab, mutual: bool) -> None:
+    """A rule with a source and a destination address may have to be enabled first: both sides or neither."""
+    a, b = lab.pair()
+    one, two = lab.instance(a), lab.instance(b)
+    ports = () if mutual else ("tcp/1",)
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", code="InvalidParam.DestCidrIp", status=400, times=None)
+    assert lab.cross_account(lab.request(one, two, *ports)) == {"denied": 1}
+    assert (lab.outcome()["reason"], "InvalidParam.DestCidrIp" in lab.outcome()["detail"]) == ("not-allowed", True)
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+    lab.cloud.faults.clear()
+    assert lab.cross_account(lab.request(a, b, request_id="chg-2")) == {"applied": 1}
+
+
 # keys of a warm instance
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from link_peer_cli.selftest import page
+from link_peer_cli.selftest.first_day import FIRST_DAY
 from link_peer_cli.selftest.model import Need, Section, Seen, sorted_rows
 from link_peer_cli.selftest.rows import ROWS, SECTIONS
+from link_peer_local.core.knobs import readings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = DOCS / "verify-on-cloud.md"
@@ -42,10 +44,20 @@ def test_rows_refer_to_rows_that_exist() -> None:
     assert {int(number) for number in re.findall(r"#(\d+)", PAGE.read_text(encoding="utf-8"))} <= numbers
 
 
+def test_the_rows_of_the_first_day_come_first() -> None:
+    """Each is a knob of the local cloud, or says why no answer matters; and each has its evidence, with a date."""
+    early = [known.number for known in FIRST_DAY]
+    assert early == [row.number for row in ROWS][: len(early)]
+    assert [row.number for row in ROWS][len(early) :] == sorted({row.number for row in ROWS} - set(early))
+    assert {known.knob for known in FIRST_DAY} - {""} <= readings().keys()
+    assert all(known.either and known.evidence for known in FIRST_DAY)
+    assert all(re.fullmatch(r"20\d\d-\d\d(-\d\d)?", known.dated) for known in FIRST_DAY)
+
+
 def test_most_rows_are_answered_by_a_function() -> None:
     """The numbers are counted here, so that a row that loses its function is noticed."""
     needs = {need: sum(need in row.needs for row in ROWS) for need in Need}
-    assert (len(ROWS), sum(row.answer is not None for row in ROWS)) == (128, 71)
+    assert (len(ROWS), sum(row.answer is not None for row in ROWS)) == (129, 71)
     assert needs == {
         Need.INSTANCES: 13,
         Need.SECOND_VPC: 1,

@@ -1,6 +1,6 @@
 """Writes the tables of docs/verify-on-cloud.md from the rows and the committed reports: `python -m link_peer_cli.selftest.page`.
 
-Each table stands between `<!-- rows: TITLE -->` and `<!-- end -->`; the rest of the page is written by hand.
+The first table has what is known of the rows that decide the first day. Each table of rows stands between `<!-- rows: TITLE -->` and `<!-- end -->`; the rest of the page is written by hand.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from link_peer_cli.selftest.first_day import FIRST_DAY
 from link_peer_cli.selftest.model import Row, Section, Verdict
 from link_peer_cli.selftest.rows import SECTIONS
 from link_peer_cli.selftest.run import REAL
@@ -19,7 +20,9 @@ HEADING = (
     "| # | assumed | what depends on it | how to test | expected | cleanup | selftest | seen |\n"
     "|---|---|---|---|---|---|---|---|"
 )
+FIRST_HEADING = "| # | either answer works, since | knob | public evidence | of |\n|---|---|---|---|---|"
 NOT_YET = "not yet"
+_FIRST = re.compile(r"(<!-- first day -->\n).*?(<!-- end -->)", re.DOTALL)
 _TABLE = re.compile(r"(<!-- rows: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Report = Mapping[str, Any]
@@ -32,7 +35,17 @@ def render(page: str, reports: Sequence[Report]) -> str:
     if sorted(named) != sorted(sections):
         raise ValueError(f"the page has tables for {', '.join(named)}; there are {', '.join(sections)}")
     seen = newest(reports)
+    page = _FIRST.sub(lambda match: f"{match[1]}\n{first_day()}\n\n{match[2]}", page)
     return _TABLE.sub(lambda match: f"{match[1]}\n{table(sections[match[2]], seen)}\n\n{match[3]}", page)
+
+
+def first_day() -> str:
+    """What is known of the rows that decide the first day, as a Markdown table."""
+    lines = [FIRST_HEADING]
+    for known in FIRST_DAY:
+        knob = f"`{known.knob}`" if known.knob else "–"
+        lines.append(f"| {known.number} | {known.either} | {knob} | {known.evidence} | {known.dated} |")
+    return "\n".join(lines)
 
 
 def table(section: Section, seen: Mapping[int, str]) -> str:

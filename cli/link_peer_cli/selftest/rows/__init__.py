@@ -6,6 +6,7 @@ call of `section.by_hand(…)`; then run `python -m link_peer_cli.selftest.page`
 
 from __future__ import annotations
 
+from link_peer_cli.selftest.first_day import FIRST_DAY
 from link_peer_cli.selftest.model import sorted_rows
 from link_peer_cli.selftest.rows import deploying, events, forms, functions, logs, ram, reads, rules, traffic, trail
 
@@ -22,4 +23,7 @@ SECTIONS = (
     deploying.section,
 )
 
-ROWS = sorted_rows(SECTIONS)
+_EARLY = {known.number: place for place, known in enumerate(FIRST_DAY)}
+
+ROWS = tuple(sorted(sorted_rows(SECTIONS), key=lambda row: _EARLY.get(row.number, len(_EARLY))))
+"""Those that decide the first day, then the others by number."""

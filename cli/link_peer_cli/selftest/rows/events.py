@@ -66,10 +66,10 @@ def _names(event: Event, *words: str) -> bool:
 @section.row(
     36,
     Need.INSTANCES,
-    assumed="The content of `ecs:Instance:StateChange` is `data` itself: `data.resourceId`, `data.state`",
-    depends="the code reads both forms, but the trigger's pattern in `s.yaml` matches only `data.state`: with the other form no event would arrive, and only the sweep would link",
+    assumed="The content of `ecs:Instance:StateChange` is `data` itself: `data.resourceId`, `data.state`; or it is `data.content`",
+    depends="nothing: the trigger's pattern names no state, and the function reads both forms",
     test="`aliyun ecs StartInstance --InstanceId $I`; *trace*",
-    expected="`data.state` and `data.resourceId`",
+    expected="`state` and `resourceId`, in `data` or in `data.content`",
     cleanup="release the instance, delete the group",
 )
 def state_change(bench: Bench) -> Seen:
@@ -78,9 +78,11 @@ def state_change(bench: Bench) -> Seen:
     instance = bench.instance(bench.group())
     event, seconds = _wait_for(bench, "acs.ecs", began, lambda e: _names(e, instance, "StateChange"))
     data = _data(event)
-    keys = sorted(data) if isinstance(data, dict) else []
+    where = "data.content" if isinstance(data, dict) and "content" in data else "data"
+    content = data["content"] if where == "data.content" else data
+    keys = sorted(content) if isinstance(content, dict) else []
     return Seen(
-        f"data has {', '.join(keys)}; after {seconds} s", {"state", "resourceId"} <= set(keys), {"event": event}
+        f"{where} has {', '.join(keys)}; after {seconds} s", {"state", "resourceId"} <= set(keys), {"event": event}
     )
 
 
@@ -99,7 +101,8 @@ def first_state(bench: Bench) -> Seen:
     instance = bench.instance(bench.group())
     event, seconds = _wait_for(bench, "acs.ecs", began, lambda e: _names(e, instance, "StateChange"))
     data = _data(event)
-    state = str(data.get("state", "")) if isinstance(data, dict) else ""
+    content = data.get("content", data) if isinstance(data, dict) else {}
+    state = str(content.get("state", ""))
     return Seen(f"{state or 'no state'} after {seconds} s", state in ("Created", "Pending"), {"event": event})
 
 
@@ -110,14 +113,20 @@ def _tag_event(bench: Bench, action: str, tag: Callable[[str], object]) -> Seen:
     event, seconds = _wait_for(bench, "acs.ecs", began, lambda e: _names(e, group, action))
     data = _data(event)
     name = str(data.get("eventName", "")) if isinstance(data, dict) else ""
-    resources = data.get("referencedResources") if isinstance(data, dict) else None
-    text = f"{event.get('type')}, eventName {name or 'absent'}, {json.dumps(resources)}, after {seconds} s"
-    return Seen(text, name == action and _names({"r": resources}, group), {"event": event})
+    where = _named_in(data, group)
+    text = f"{event.get('type')}, eventName {name or 'absent'}, the group in {', '.join(where) or 'no field'}, after {seconds} s"
+    return Seen(text, name == action and bool(where), {"event": event})
+
+
+def _named_in(data: object, resource: str) -> list[str]:
+    """The fields of an event of ActionTrail that name a resource, of those that the functions read."""
+    fields = ("referencedResources", "requestParameters", "resourceName")
+    return [field for field in fields if isinstance(data, dict) and _names({"": data.get(field)}, resource)]
 
 
 @section.row(
     59,
-    assumed="Tag changes of security groups are published through ActionTrail as `TagResources`, with `eventName` and `referencedResources` in `data`",
+    assumed="Tag changes of security groups are published through ActionTrail as `TagResources`, with `eventName` in `data`, and the group in `referencedResources`, `requestParameters` or `resourceName`",
     depends="locks, consent and managed tags at the event; otherwise the sweep, within 10 minutes",
     test="`aliyun ecs TagResources $R --ResourceType securitygroup --ResourceId.1 $B --Tag.1.Key x --Tag.1.Value y`; *trace*",
     expected="an event with `data.eventName` TagResources that names the group; the report has its JSON and its delay",
@@ -151,7 +160,7 @@ def older_tag_event(bench: Bench) -> Seen:
 @section.row(
     38,
     Need.INSTANCES,
-    assumed="A tag change of an instance is published through ActionTrail within 10 minutes, with the instance's id in `data.referencedResources`",
+    assumed="A tag change of an instance is published through ActionTrail within 10 minutes, with the instance's id in `referencedResources`, `requestParameters` or `resourceName` of `data`",
     depends="auto_link reacts to tag changes; otherwise the sweep does, within 10 minutes",
     test="`aliyun ecs TagResources $R --ResourceType instance --ResourceId.1 $I --Tag.1.Key link-peer --Tag.1.Value $B`; *trace*",
     expected="an event with `data.eventName` TagResources that names the instance; the report has its JSON and its delay",
@@ -165,8 +174,9 @@ def tag_event_of_an_instance(bench: Bench) -> Seen:
     bench.sdks.ecs.tag("instance", instance, **{"link-peer-selftest.event": "x"})
     event, seconds = _wait_for(bench, "acs.ecs", began, lambda e: _names(e, instance, "TagResources"))
     data = _data(event)
-    named = isinstance(data, dict) and _names({"r": data.get("referencedResources")}, instance)
-    return Seen(f"{event.get('type')} after {seconds} s", named, {"event": event})
+    where = _named_in(data, instance)
+    text = f"{event.get('type')}, the instance in {', '.join(where) or 'no field'}, after {seconds} s"
+    return Seen(text, bool(where), {"event": event})
 
 
 @section.row(
@@ -238,7 +248,7 @@ section.by_hand(
 section.by_hand(
     43,
     why="needs the deployed functions",
-    assumed="The ARN of a dead-letter queue in `onFailure` is `acs:mns:<region>::/queues/<queue>/messages`, without the account; in a trigger's `deadLetterQueue` it is `acs:mns:<region>:<uid>:queues/<queue>`",
+    assumed="The ARN of a dead-letter queue in `onFailure` is `acs:mns:<region>:<uid>:/queues/<queue>/messages`; in a trigger's `deadLetterQueue` it is `acs:mns:<region>:<uid>:/queues/<queue>`",
     depends="dead letters of auto_link, sweep and the stream",
     test='a test function that raises in place of `sweep`; `s invoke sweep --invocation-type async`; the snippet of operations.md, "Dead letters"; the same with a message that cross_account cannot carry out, after its retries',
     expected="one dead letter each; it also shows whether dead letters are base64-encoded",
@@ -247,8 +257,8 @@ section.by_hand(
 section.by_hand(
     57,
     why="needs the deployed functions",
-    assumed="The `subject` of a queue's message in the stream is `acs:mns:<region>:<uid>:queues/<name>`",
-    depends="a queue of an account's own proves who asks. With any other form, the queue counts as not proven, and requests of such accounts are denied",
+    assumed="The `subject` of a queue's message in the stream is `acs:mns:<region>:<uid>:queues/<name>`, or has `:/queues/`",
+    depends="a queue of an account's own proves who asks. With a third form, the queue counts as not proven, and requests of such accounts are denied",
     test="`link-peer request sync …`; `queue` of its audit record",
     expected="the queue's name",
 )
@@ -266,7 +276,7 @@ section.by_hand(
     assumed="Retries and a dead-letter queue (`runOptions`) may be set on a trigger for cloud events, whose help page names message sources only",
     depends="nothing: auto_link is invoked asynchronously, and its own configuration retries and dead-letters",
     test="`aliyun eventbridge GetRule --EventBusName default --RuleName <rule>` after `s deploy -y`; then with `runOptions` in s.yaml",
-    expected="without them the default (BACKOFF_RETRY); with them either the settings or an error of `s deploy`",
+    expected="without them, as shipped, the default (BACKOFF_RETRY); with them either the settings or an error of `s deploy`",
     cleanup="`s deploy -y` with the shipped s.yaml",
 )
 section.by_hand(
@@ -286,4 +296,12 @@ section.by_hand(
     test="a test function that raises in place of `sweep`; `s invoke sweep --invocation-type async`; the times in `s logs sweep`",
     expected="as many attempts as `maxAsyncRetryAttempts`; the intervals are new knowledge",
     cleanup="`s deploy -y`",
+)
+section.by_hand(
+    132,
+    why="needs an account that has not used EventBridge",
+    assumed="EventBridge has events of ECS and invokes functions only where its service-linked roles exist; CreateServiceLinkedRoleForProduct makes each by its name",
+    depends="every event: `link-peer setup` makes AliyunServiceRoleForEventBridgeSendToFC, …SendToMNS, …SourceCMS and …SourceActionTrail",
+    test="`link-peer setup`; `aliyun ram GetRole --RoleName AliyunServiceRoleForEventBridgeSourceActionTrail`, the same for the others; tag an instance; `link-peer audit`",
+    expected="four roles, and a record",
 )

@@ -28,7 +28,7 @@ section.by_hand(
     84,
     why="needs a deployed function, and two days",
     assumed="On python3.12 the role's keys are in the environment (`ALIBABA_CLOUD_ACCESS_KEY_ID` …), and are fresh on instances that live longer than a session",
-    depends="settings use the context, else the environment; an expired key would fail every call of a warm instance",
+    depends="settings use the context, else the environment; a function whose keys have expired ends its process, so that another instance is started",
     test="a test function that returns the names (not the values) of `ALIBABA_CLOUD_*`, whether `context.credentials` exists, and the access key id, on python3.12; `s invoke` now and after two days on an instance kept warm by a timer",
     expected="the three variables; the access key id of `context.credentials` if it exists is the environment's, both times",
     cleanup="`s deploy -y`",

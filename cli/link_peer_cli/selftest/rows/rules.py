@@ -78,7 +78,7 @@ def owner_of_a_peers_group(bench: Bench) -> Seen:
 @section.row(
     4,
     assumed="SourceCidrIp and DestCidrIp, both /32, are accepted in one ingress rule without being enabled first",
-    depends="every instance link",
+    depends="every instance link; where it is refused, these are denied with ECS's code",
     test="*write B* with `--Permissions.1.SourceCidrIp 10.0.0.1/32 --Permissions.1.DestCidrIp 10.0.0.2/32` in place of the group; *read B*",
     expected="one rule; both addresses are returned with `/32` or both without: the code reads either",
 )
