@@ -13,6 +13,8 @@ from tests.functional.profiles import write_profiles
 
 LOCK = "link-lock"
 
+pytestmark = pytest.mark.knobs(request_tags=True)  # else nobody may write the tags of locks
+
 
 @pytest.fixture(name="cli")
 def _cli(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
