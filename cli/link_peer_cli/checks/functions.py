@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from link_peer_cli.io.environment import Environment
 
 DEPLOY = "link-peer package; s deploy -y"
+SAME = ("LINK_PEER_REGION", "LINK_PEER_AUDIT_PROJECT", "LINK_PEER_AUDIT_LOGSTORE", "LINK_PEER_QUEUE")
+"""Variables of the functions that say which deployment they are of: its region, prefix and home account."""
+
 _STAMP = re.compile(r"\((deployed .*?, package ([0-9a-f]+))\)$")
 
 
@@ -56,6 +59,9 @@ def _function(deployed: Deployed, function: Function, packages: dict[str, str]) 
         yield Finding(MISSING, "", what, "is not deployed", DEPLOY)
         return
     yield _live(what, live)
+    if wrong := [name for name in SAME if live.environment.get(name, "") != function.env.get(name, "")]:
+        detail = f"was deployed with other settings than those here: {', '.join(wrong)}"
+        yield Finding(DIFFERS, "", what, detail, f"set them as they were at the deploy, or: {DEPLOY}")
     if stamp := _STAMP.search(live.description):
         packages[function.name] = stamp[2]
     for trigger in function.triggers:

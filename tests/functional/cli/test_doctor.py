@@ -180,6 +180,17 @@ def test_a_function_that_is_not_deployed_is_missing(lab: Lab, cli: Cli) -> None:
     assert failing(cli) == [("missing", "function link-peer-cross-account", "is not deployed")]
 
 
+def test_a_function_of_another_deployment_is_reported(lab: Lab, cli: Cli) -> None:
+    """Its variables name the region, home and prefix that it was deployed for."""
+    env = {
+        **lab.cloud.fc.function(HOME, "link-peer-sweep").function.env,
+        "LINK_PEER_AUDIT_PROJECT": f"link-peer-{PEER}",
+    }
+    redeploy(lab, "link-peer-sweep", env=env)
+    said = "was deployed with other settings than those here: LINK_PEER_AUDIT_PROJECT"
+    assert failing(cli) == [("differs", "function link-peer-sweep", said)]
+
+
 def test_the_version_and_the_package_behind_live_are_shown(lab: Lab, cli: Cli) -> None:
     """Time and package are in the description; functions of different packages are a finding."""
     for name, package in (("auto-link", "abc123"), ("cross-account", "abc123"), ("sweep", "def456")):

@@ -19,7 +19,7 @@ class Live(msgspec.Struct, frozen=True):
     """The version of a function that its triggers invoke; `version` is empty if the alias does not exist.
 
     `weights` are the shares of the calls (0 to 1) that go to other versions. `description` ends with the time of the
-    deployment and the digest of the package. `recorded` says whether the log gets a record of each request.
+    deployment and the digest of the package. `recorded` says whether the log gets a record of each request. `environment`: its variables.
     """
 
     version: str
@@ -27,6 +27,7 @@ class Live(msgspec.Struct, frozen=True):
     description: str
     weights: Mapping[str, float]
     recorded: bool
+    environment: Mapping[str, str]
 
 
 class Trigger(msgspec.Struct, frozen=True):
@@ -63,7 +64,8 @@ class Deployed:
         version, weights = (alias.version_id, alias.additional_version_weight or {}) if alias else ("", {})
         log = found.log_config
         recorded = bool(log and log.logstore and log.enable_request_metrics)
-        return Live(version, found.runtime or "", found.description or "", weights, recorded)
+        variables = found.environment_variables or {}
+        return Live(version, found.runtime or "", found.description or "", weights, recorded, variables)
 
     def triggers(self, function: str) -> dict[str, Trigger]:
         """The triggers of a function by name."""
