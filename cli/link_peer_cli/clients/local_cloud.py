@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from link_peer_cli.changes import CHANGES
+
 if TYPE_CHECKING:
     from link_peer_local.cloud import LocalCloud
 
@@ -33,6 +35,7 @@ def running(world: str = "", port: int = 0, *, connected: bool = True) -> Iterat
         try:
             yield cloud
         finally:
+            CHANGES.clear()  # what was changed there ends with it
             for place in cloud.regions.values():
                 place.triggers.close()
 

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from link_peer_cli.changes import CHANGES
 from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.options import Json
 
@@ -76,6 +77,8 @@ def init(
     base = Path(folder)
     if there := sorted(name for name in texts if (base / name).exists()):
         raise LinkPeerError(f"{', '.join(there)} exist in {base.resolve()}: choose an empty folder")
+    CHANGES.then = "Delete what was written, and run the same command again."
+    CHANGES.expect(f"write {base / name}" for name in texts)
     for name, text in texts.items():
         (base / name).parent.mkdir(parents=True, exist_ok=True)
         files.write(str(base / name), text.encode("utf-8"))
