@@ -40,4 +40,4 @@ def _is_here(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return f".{host}".endswith(".localhost")
