@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import msgspec
-from link_peer.domain.errors import BadInput
 
 DEFAULT_PREFIX = "link-peer"
 ALIAS = "live"
@@ -22,9 +21,9 @@ class Names(msgspec.Struct, frozen=True):
     prefix: str = DEFAULT_PREFIX
 
     def __post_init__(self) -> None:
-        """Raises BadInput for a prefix that no function, role, queue or log project could begin with."""
+        """Raises ValueError for a prefix that no function, role, queue or log project could begin with."""
         if not _PREFIX.fullmatch(self.prefix):
-            raise BadInput("LINK_PEER_PREFIX", f"{self.prefix!a}: 2 to 24 of a-z, 0-9 and -, beginning with a letter")
+            raise ValueError(f"{self.prefix!a}: 2 to 24 of a-z, 0-9 and -, beginning with a letter")
 
     @property
     def functions(self) -> dict[str, str]:

@@ -14,13 +14,14 @@ import atexit
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
-from link_peer_deploy.documents import READER, RoleFiles, home_roles, peer_roles, render
-from link_peer_deploy.project import ROOT
+from link_peer_deploy import description
+from link_peer_deploy.documents import READER
+from link_peer_deploy.names import Names
 from msgspec.structs import replace
 
 from link_peer_local.cloud import LocalCloud
@@ -36,7 +37,6 @@ WORLDS = Path(__file__).parent / "worlds"
 DEFAULT = "two-accounts"
 PREFIX = "link-peer"
 EXTERNAL_ID = "link-peer-local-example"
-WEEK = 7 * 24 * 3600
 
 
 class WorldError(ValueError):
@@ -66,41 +66,36 @@ def bundled() -> list[str]:
 
 
 def shipped_roles(cloud: LocalCloud, world: World, accounts: dict[str, Any], tag_prefix: str) -> None:
-    """Create the roles of deploy/: at home, and in each account for which the policy file names one."""
+    """Create the roles that `setup` makes: at home, and in each account for which the policy file names one."""
     peers = {uid: of["role"] for uid, of in accounts.items() if "role" in of}
-    values = {
-        "LINK_PEER_REGION": cloud.region,
-        "LINK_PEER_PREFIX": world.prefix,
-        "LINK_PEER_TAG_PREFIX": tag_prefix,
-        "HOME_ACCOUNT": world.home,
-        "DEPLOYMENT": world.deployment,
-    }
-    _add(cloud, world.home, home_roles(world.prefix), values, list(peers.values()))
+    names = Names(world.home, world.prefix)
+    _add(cloud, world.home, description.describe(names, world.deployment, tag_prefix, list(peers.values())).roles)
     for uid, arn in peers.items():
-        its = {**values, "PEER_ACCOUNT": uid, "EXTERNAL_ID": accounts[uid]["external_id"]}
-        _add(cloud, uid, peer_roles(arn.partition(":role/")[2]), its)
+        its = {"account": uid, "role": arn.partition(":role/")[2], "external_id": accounts[uid]["external_id"]}
+        _add(cloud, uid, description.describe_peer(names, world.deployment, tag_prefix, **its))
 
 
-def _add(
-    cloud: LocalCloud, account: str, roles: Iterable[RoleFiles], values: dict[str, str], peers: Sequence[str] = ()
-) -> None:
-    for files in roles:
-        policies = {name: json.dumps(render(file, values, peers)) for name, file in files.policies.items()}
-        trust = json.dumps(render(files.trust, values))
-        cloud.identity.add_role(Role(account, files.name, trust), policies)
+def _add(cloud: LocalCloud, account: str, roles: Iterable[description.Role]) -> None:
+    for role in roles:
+        policies = {
+            name if number == 1 else f"{name}-{number}": json.dumps(document)
+            for name, documents in role.policies.items()
+            for number, document in enumerate(documents, 1)
+        }
+        cloud.identity.add_role(Role(account, role.name, json.dumps(role.trust)), policies)
 
 
 def queues_and_log(cloud: LocalCloud, world: World) -> None:
     """Create what the home account's functions need, as `link-peer setup` does: its queues, and their logs with the indexes
-    of deploy/."""
+    of deploy/. A world may have names of its own."""
+    audit, functions = description.describe(Names(world.home, world.prefix), world.deployment, "link").logstores
     for name in (world.queue, world.dead_letter_queue, *world.queues):
-        cloud.mns.create_queue(world.home, name, QueueAttributes(message_retention_period=WEEK))
+        kept = QueueAttributes(message_retention_period=description.MESSAGE_SECONDS)
+        cloud.mns.create_queue(world.home, name, kept)
     cloud.sls.create_project(world.home, world.audit_project)
-    stores = ((world.audit_logstore, "sls-index.json", 365), ("functions", "sls-index-functions.json", 30))
-    for logstore, file, days in stores:
-        index = json.loads((ROOT / "deploy" / file).read_text(encoding="utf-8"))
-        cloud.sls.create_logstore(world.home, world.audit_project, logstore, days)
-        cloud.sls.create_index(world.home, world.audit_project, logstore, index)
+    for name, logstore in ((world.audit_logstore, audit), (functions.name, functions)):
+        cloud.sls.create_logstore(world.home, world.audit_project, name, logstore.days)
+        cloud.sls.create_index(world.home, world.audit_project, name, dict(logstore.index))
 
 
 def describe(cloud: LocalCloud) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 import yaml
 from link_peer.runtime.delivery import LANES
+from link_peer_deploy.description import EVENT_RULES
 from link_peer_deploy.manifest import load, request_triggers, resolved
 from link_peer_deploy.names import ALIAS, Names
 from link_peer_local.eventbridge.pattern import Pattern
@@ -269,6 +270,12 @@ def test_asynchronous_functions_have_task_records_and_dead_letters(name: str, pr
     assert config["asyncTask"] is True
     assert config["destinationConfig"]["onFailure"]["destination"].startswith(f"acs:mns:cn-qingdao:{HOME}:/queues/")
     assert 0 <= config["maxAsyncRetryAttempts"] <= 8
+
+
+def test_the_triggers_of_auto_link_are_the_rules_of_the_description() -> None:
+    """By name, with the pattern that each matches."""
+    triggers = {one["triggerName"]: one["triggerConfig"] for one in FUNCTIONS["auto_link"]["triggers"]}
+    assert {name: json.loads(config["eventRuleFilterPattern"]) for name, config in triggers.items()} == EVENT_RULES
 
 
 def _patterns() -> list[Pattern]:

@@ -11,6 +11,7 @@ from typing import Any
 import hcl2
 import pytest
 import yaml
+from link_peer_deploy.description import EVENT_RULES
 
 from tests.functional.lab import HOME, REGION
 from tests.infrastructure.wanted import PREFIX
@@ -67,10 +68,8 @@ def parameters(items: list[dict[str, Any]], key: str, form: str, value: str) -> 
 
 
 def filter_patterns() -> dict[str, Any]:
-    """What the triggers of auto_link match, by trigger."""
-    manifest = yaml.safe_load((ROOT / "s.yaml").read_text(encoding="utf-8"))
-    triggers = manifest["resources"]["auto_link"]["props"]["triggers"]
-    return {t["triggerName"]: json.loads(t["triggerConfig"]["eventRuleFilterPattern"]) for t in triggers}
+    """What the rules of auto_link match, by trigger."""
+    return dict(EVENT_RULES)
 
 
 def stream(queue: str) -> Any:

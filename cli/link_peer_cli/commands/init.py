@@ -42,11 +42,13 @@ def init(
     from link_peer.domain.errors import BadInput, LinkPeerError
     from link_peer.domain.tags import is_account_uid
     from link_peer.runtime.settings import tag_prefix
-    from link_peer_deploy.names import DEFAULT_PREFIX, Names
+    from link_peer_deploy import regions
+    from link_peer_deploy.packaging import runtime_in_use
     from link_peer_deploy.project import ROOT
 
     from link_peer_cli.access.keys import region_in_use
     from link_peer_cli.io import files
+    from link_peer_cli.io.environment import names_in_use
 
     home = home or _home_of_the_keys()
     if not is_account_uid(home):
@@ -56,7 +58,10 @@ def init(
     region = region_in_use(os.environ)
     if not region:
         raise BadInput("--region", "say where the functions and the instances are: link-peer --region cn-hangzhou init")
-    prefix = Names(home, prefix or os.environ.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX).prefix
+    problem, remedy = regions.unsuitable(region, runtime_in_use())
+    if problem:
+        raise BadInput("--region", f"{region}: {problem}: {remedy}")
+    prefix = names_in_use(home, prefix).prefix
     tags = tag_prefix(os.environ)
     values = {
         "home": home,

@@ -81,10 +81,10 @@ def _deployment(region: str, prefix: str, notify: str, action_policy: str, ask: 
     """The deployment that the options, the environment and the answers name, with the person's own keys."""
     from link_peer.domain.errors import BadInput
     from link_peer.runtime import compose
-    from link_peer_deploy.names import DEFAULT_PREFIX, Names
+    from link_peer_deploy.names import DEFAULT_PREFIX
 
     from link_peer_cli.access import keys
-    from link_peer_cli.io.environment import settings_in_use
+    from link_peer_cli.io.environment import names_in_use, settings_in_use
     from link_peer_cli.setup.resource import Deployment
 
     if notify and "@" not in notify:
@@ -100,7 +100,7 @@ def _deployment(region: str, prefix: str, notify: str, action_policy: str, ask: 
     return Deployment(
         settings=settings,
         policy=policy,
-        names=Names(policy.home, prefix or known_prefix),
+        names=names_in_use(policy.home, prefix or known_prefix),
         clock=compose.clock_for_functions(),
         notify=notify,
         action_policy=action_policy,

@@ -95,7 +95,7 @@ def load_own(*, without_keys: bool = False) -> Environment:
     everything that is missing.
     """
     settings, policy, own = settings_in_use(without_keys=without_keys)
-    names = Names(policy.home, os.environ.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX)
+    names = names_in_use(policy.home)
     settings = msgspec.structs.replace(
         settings,
         queue=settings.queue or names.queue,
@@ -161,6 +161,14 @@ def bare_environment() -> tuple[Settings, Clock]:
     env["ALIBABA_CLOUD_ACCESS_KEY_ID"], env["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "-", "-"  # those of `mine` are put in
     settings = msgspec.structs.replace(settings_module.load(env=env), credentials=mine)
     return settings, NoticeClock(compose.clock_for_functions())
+
+
+def names_in_use(home: str, prefix: str = "") -> Names:
+    """The names of a deployment: of `prefix`, else of LINK_PEER_PREFIX. Raises BadInput for what no name could begin with."""
+    try:
+        return Names(home, prefix or os.environ.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX)
+    except ValueError as error:
+        raise BadInput("LINK_PEER_PREFIX", str(error)) from None
 
 
 def policy_path(given: str = "") -> Path:

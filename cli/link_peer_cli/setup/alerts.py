@@ -10,8 +10,8 @@ from typing import Any
 from link_peer.alicloud import sls
 from msgspec.structs import replace
 
-from link_peer_cli.setup.files import merged, read, reduced
 from link_peer_cli.setup.logs import GONE, InProject, Logs
+from link_peer_cli.setup.merging import merged, reduced
 from link_peer_cli.setup.resource import Changeable, Deployment, Resource, State
 from link_peer_cli.setup.sdk import log_call
 
@@ -33,7 +33,7 @@ def resources(deployment: Deployment) -> list[Resource]:
         Dashboard(logs),
         User(records, "sls.common.user", "user", _user(deployment)),
         Record(records, "sls.alert.action_policy", "action policy", _action_policy(deployment)),
-        *(Alert(logs, rule) for rule in read("alerts.yaml")),
+        *(Alert(logs, rule) for rule in deployment.description.alerts),
     ]
 
 
@@ -48,7 +48,7 @@ class Dashboard(InProject, Changeable):
         """Its name and charts."""
         return {
             "displayName": DASHBOARD,
-            "charts": [self._chart(number, chart) for number, chart in enumerate(read("dashboard.yaml"))],
+            "charts": [self._chart(number, chart) for number, chart in enumerate(self.deployment.description.charts)],
         }
 
     @property

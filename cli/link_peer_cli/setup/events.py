@@ -10,22 +10,11 @@ import functools
 from link_peer_cli.clients.rules import Bus
 from link_peer_cli.setup.resource import Deployment, Resource, State
 
-LINKED_ROLES = tuple(
-    f"AliyunServiceRoleForEventBridge{name}"
-    for name in (
-        "SendToFC",  # to invoke the functions
-        "SendToMNS",  # to take messages from the queues, and for dead letters
-        "SourceCMS",  # events of ECS come by way of CloudMonitor
-        "SourceActionTrail",  # changes of tags
-    )
-)
-"""[doc EventBridge "service-linked roles", 2026-03; src fc3 0.1.22]"""
-
 
 def resources(deployment: Deployment) -> list[Resource]:
     """The service-linked roles."""
     events = Events(deployment)
-    return [LinkedRole(events, name) for name in LINKED_ROLES]
+    return [LinkedRole(events, name) for name in deployment.description.linked_roles]
 
 
 class Events:

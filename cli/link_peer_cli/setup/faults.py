@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 
 import msgspec
 from link_peer.domain.errors import CloudError, Transient
 from link_peer_deploy import regions
+from link_peer_deploy.packaging import runtime_in_use
 
 from link_peer_cli.clients.rules import Bus
 from link_peer_cli.setup import roles
@@ -20,12 +20,8 @@ from link_peer_cli.setup.resource import Deployment
 from link_peer_cli.setup.sdk import log_call
 from link_peer_cli.setup.services import SERVICES, Service
 
-RUNTIME = "python3.12"
 RULES_PER_BUS = 10
 """Of the default bus [doc FC "event triggers for Alibaba Cloud services", 2025-10]; EventBridge's own page has 50."""
-
-RULES = 2
-"""Of the triggers of auto_link."""
 
 POLICIES_PER_ROLE = 5
 """Custom ones [doc RAM error codes, LimitExceeded.Role.Policy]; the page of limits has 10 (2025-12), and both can be raised."""
@@ -60,7 +56,7 @@ def faults(deployment: Deployment, wait: Wait) -> Iterator[Fault]:
 def region(deployment: Deployment) -> Iterator[Fault]:
     """A region that does not exist, or where the functions cannot be."""
     name = deployment.settings.region
-    problem, remedy = regions.unsuitable(name, os.environ.get("LINK_PEER_RUNTIME") or RUNTIME)
+    problem, remedy = regions.unsuitable(name, runtime_in_use())
     if problem:
         yield Fault(f"region {name}", problem, remedy)
 
@@ -76,7 +72,9 @@ def bus(deployment: Deployment) -> Iterator[Fault]:
     """Too little room for the rules of the functions on the default event bus; those that exist count as there."""
     ours = re.compile(rf"functions/{re.escape(deployment.names.functions['auto_link'])}(?![A-Za-z0-9_-])")
     rules = list(Bus(deployment.settings).rules())
-    lacking = RULES - sum(any(ours.search(endpoint) for endpoint in rule.endpoints) for rule in rules)
+    lacking = len(deployment.description.event_rules) - sum(
+        any(ours.search(endpoint) for endpoint in rule.endpoints) for rule in rules
+    )
     free = RULES_PER_BUS - len(rules)
     if free < lacking:
         yield Fault(

@@ -8,7 +8,7 @@ from typing import Any
 
 from link_peer.alicloud import sls
 
-from link_peer_cli.setup.files import merged, read, reduced
+from link_peer_cli.setup.merging import merged, reduced
 from link_peer_cli.setup.resource import Changeable, Deployment, Resource, State
 from link_peer_cli.setup.sdk import log_call
 
@@ -17,23 +17,20 @@ NO_LOGSTORE = "LogStoreNotExist"
 GONE = frozenset({NO_PROJECT, NO_LOGSTORE})
 """What a resource within a project or a logstore that does not exist is answered, and for a while one that is new."""
 
-AUDIT_DAYS = 365
-FUNCTION_DAYS = 30
-
 
 def resources(deployment: Deployment) -> list[Resource]:
     """The project, its two logstores with an index each, and the saved searches, in the order of creation."""
-    logs, names = Logs(deployment), deployment.names
-    stores = {names.audit_logstore: AUDIT_DAYS, names.function_logstore: FUNCTION_DAYS}
-    indexes = {names.audit_logstore: "sls-index.json", names.function_logstore: "sls-index-functions.json"}
+    logs, described = Logs(deployment), deployment.description
     return [
         LogProject(logs),
         *(
-            Logstore(logs, name, days, deployment.retention if name == names.audit_logstore else 0)
-            for name, days in stores.items()
+            Logstore(
+                logs, one.name, one.days, deployment.retention if one.name == deployment.names.audit_logstore else 0
+            )
+            for one in described.logstores
         ),
-        *(LogIndex(logs, name, read(file)) for name, file in indexes.items()),
-        *(SavedSearch(logs, search) for search in read("searches.yaml")),
+        *(LogIndex(logs, one.name, one.index) for one in described.logstores),
+        *(SavedSearch(logs, search) for search in described.searches),
     ]
 
 

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from link_peer_deploy.documents import RoleFiles, compact, peer_roles, render
+from link_peer_deploy.description import Role, describe_peer
+from link_peer_deploy.documents import compact, peer_roles
 from link_peer_deploy.project import ROOT
 
 from link_peer_cli.setup.resource import Deployment, Resource
@@ -34,11 +35,11 @@ class Peer:
 
     def resources(self) -> Sequence[Resource]:
         """The policies and the two roles, in the order of creation."""
-        return of_roles(Ram(self.deployment), peer_roles(self.role), self._document)
+        return of_roles(Ram(self.deployment), self._roles)
 
     def commands(self) -> list[str]:
         """The `aliyun` commands that make the roles, one by one."""
-        return [command for role in peer_roles(self.role) for command in self._commands(role)]
+        return [command for role in self._roles for command in _commands(role)]
 
     def ros_command(self) -> str:
         """The one command that makes them with the ROS template, which is deploy/peer-account.yaml."""
@@ -92,30 +93,23 @@ class Peer:
         """The path of the ROS template."""
         return str(ROOT / "deploy" / TEMPLATE)
 
-    def _commands(self, role: RoleFiles) -> list[str]:
-        made = [["CreateRole", "--RoleName", role.name, "--AssumeRolePolicyDocument", self._text(role.trust)]]
-        for name, file in role.policies.items():
-            attach = ["--PolicyType", "Custom", "--PolicyName", name, "--RoleName", role.name]
-            made += [
-                ["CreatePolicy", "--PolicyName", name, "--PolicyDocument", self._text(file)],
-                ["AttachPolicyToRole", *attach],
-            ]
-        return [shlex.join(["aliyun", "ram", *words]) for words in made]
-
-    def _text(self, file: str) -> str:
-        return compact(self._document(file))
-
-    def _document(self, file: str) -> dict[str, Any]:
+    @property
+    def _roles(self) -> list[Role]:
         deployment = self.deployment
-        values = {
-            "LINK_PEER_PREFIX": deployment.names.prefix,
-            "LINK_PEER_TAG_PREFIX": deployment.settings.tag_prefix,
-            "HOME_ACCOUNT": deployment.policy.home,
-            "DEPLOYMENT": deployment.policy.deployment,
-            "PEER_ACCOUNT": self.uid,
-            "EXTERNAL_ID": self.external_id,
-        }
-        return render(file, values)
+        its = {"account": self.uid, "role": self.role, "external_id": self.external_id}
+        return describe_peer(deployment.names, deployment.policy.deployment, deployment.settings.tag_prefix, **its)
+
+
+def _commands(role: Role) -> list[str]:
+    made = [["CreateRole", "--RoleName", role.name, "--AssumeRolePolicyDocument", compact(role.trust)]]
+    for name, documents in role.policies.items():
+        [document] = documents
+        attach = ["--PolicyType", "Custom", "--PolicyName", name, "--RoleName", role.name]
+        made += [
+            ["CreatePolicy", "--PolicyName", name, "--PolicyDocument", compact(document)],
+            ["AttachPolicyToRole", *attach],
+        ]
+    return [shlex.join(["aliyun", "ram", *words]) for words in made]
 
 
 def removal_commands(role: str) -> list[str]:

@@ -6,18 +6,15 @@ import warnings
 from typing import Any
 
 from link_peer.alicloud import mns
+from link_peer_deploy.description import MESSAGE_SECONDS
 
 from link_peer_cli.setup.resource import Changeable, Deployment, Resource, State
 from link_peer_cli.setup.sdk import queue_call
 
-WEEK = 7 * 24 * 3600
-"""Seconds; the longest that a queue keeps a message [doc SMQ limits]."""
-
 
 def resources(deployment: Deployment) -> list[Resource]:
     """The dead-letter queue, the shared queue, and the bound queues of the policy."""
-    names, policy = deployment.names, deployment.policy
-    return [Queue(deployment, name) for name in (names.dead_letters, names.queue, *sorted(policy.bound_queues))]
+    return [Queue(deployment, name) for name in deployment.description.queues]
 
 
 def misnamed(deployment: Deployment) -> list[tuple[str, str, str]]:
@@ -40,7 +37,7 @@ class Queue(Changeable):
     @property
     def wanted(self) -> State:
         """How many seconds it keeps a message."""
-        return {"seconds": WEEK}
+        return {"seconds": MESSAGE_SECONDS}
 
     @property
     def _queue(self) -> Any:
@@ -57,13 +54,13 @@ class Queue(Changeable):
         """Create it."""
         from mns.queue import QueueMeta
 
-        queue_call(lambda: self._queue.create(QueueMeta(msg_ttl=WEEK)))
+        queue_call(lambda: self._queue.create(QueueMeta(msg_ttl=MESSAGE_SECONDS)))
 
     def update(self) -> None:
         """Set its attributes."""
         from mns.queue import QueueMeta
 
-        queue_call(lambda: self._queue.set_attributes(QueueMeta(msg_ttl=WEEK)))
+        queue_call(lambda: self._queue.set_attributes(QueueMeta(msg_ttl=MESSAGE_SECONDS)))
 
     def delete(self) -> None:
         """Delete it with its messages."""

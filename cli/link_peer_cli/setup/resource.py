@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import Enum
@@ -14,13 +15,14 @@ import msgspec
 from link_peer.domain.policy import Policy
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.settings import Settings
+from link_peer_deploy.description import Description, describe
 from link_peer_deploy.names import Names
 
 State = Mapping[str, Any]
 """What setup controls of a resource, by field. What the cloud shows besides is left out."""
 
 
-class Deployment(msgspec.Struct, frozen=True):
+class Deployment(msgspec.Struct, frozen=True, dict=True):
     """Which deployment the resources are of, and with which keys they are read and changed.
 
     `notify` is an e-mail address; `action_policy` the id of an action policy of SLS that exists. Where both are empty,
@@ -36,6 +38,13 @@ class Deployment(msgspec.Struct, frozen=True):
     action_policy: str = ""
     retention: int = 0
     replace: bool = False
+
+    @functools.cached_property
+    def description(self) -> Description:
+        """What it has besides its functions."""
+        policy = self.policy
+        peers = [account.role for _, account in sorted(policy.accounts.items()) if account.role]
+        return describe(self.names, policy.deployment, self.settings.tag_prefix, peers, policy.bound_queues)
 
 
 class Resource(ABC):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from link_peer.alicloud.sdk import call, client_config
-from link_peer_deploy.documents import RoleFiles, compact, home_roles, render, split
+from link_peer_deploy.description import Role
+from link_peer_deploy.documents import compact
 
 from link_peer_cli.setup.resource import Deployment, Resource, State
 from link_peer_cli.setup.sdk import unless
@@ -23,27 +24,13 @@ VERSIONS = 5
 
 def resources(deployment: Deployment) -> list[RamPolicy | RamRole]:
     """The policies of the home account's roles, and the roles."""
-    ram = Ram(deployment)
-    values = {
-        "LINK_PEER_PREFIX": deployment.names.prefix,
-        "LINK_PEER_TAG_PREFIX": deployment.settings.tag_prefix,
-        "HOME_ACCOUNT": deployment.policy.home,
-        "DEPLOYMENT": deployment.policy.deployment,
-    }
-    peers = [account.role for _, account in sorted(deployment.policy.accounts.items()) if account.role]
-    return of_roles(ram, home_roles(deployment.names.prefix), lambda file: render(file, values, peers))
+    return of_roles(Ram(deployment), deployment.description.roles)
 
 
-def of_roles(
-    ram: Ram, roles: Sequence[RoleFiles], rendered: Callable[[str], dict[str, Any]]
-) -> list[RamPolicy | RamRole]:
-    """The policies of the roles, each once, and the roles. `rendered` is a file with its placeholders filled in."""
-    files = {name: file for role in roles for name, file in role.policies.items()}
-    policies = {name: RamPolicy(ram, name, split(rendered(file))) for name, file in files.items()}
-    return [
-        *policies.values(),
-        *(RamRole(ram, role, [policies[name] for name in role.policies], rendered(role.trust)) for role in roles),
-    ]
+def of_roles(ram: Ram, roles: Sequence[Role]) -> list[RamPolicy | RamRole]:
+    """The policies of the roles, each once, and the roles."""
+    policies = {name: RamPolicy(ram, name, documents) for role in roles for name, documents in role.policies.items()}
+    return [*policies.values(), *(RamRole(ram, role, [policies[name] for name in role.policies]) for role in roles)]
 
 
 class Ram:
@@ -181,11 +168,11 @@ class RamRole(Resource):
     kind = "role"
     of_all_regions = True
 
-    def __init__(self, ram: Ram, files: RoleFiles, policies: Sequence[RamPolicy], trust: Mapping[str, Any]) -> None:
+    def __init__(self, ram: Ram, role: Role, policies: Sequence[RamPolicy]) -> None:
         self._ram = ram
-        self.name = files.name
+        self.name = role.name
         self.policies = sorted(part for policy in policies for part in policy.parts)
-        self._trust = trust
+        self._trust = role.trust
 
     @property
     def wanted(self) -> State:

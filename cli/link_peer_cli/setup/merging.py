@@ -1,19 +1,8 @@
-"""The files of deploy/ that describe logs and alerts, with the names of a deployment filled in."""
+"""What the cloud shows of a resource, beside what was sent."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from string import Template
 from typing import Any
-
-import yaml
-from link_peer_deploy.project import ROOT
-
-
-def read(name: str, values: Mapping[str, str] | None = None) -> Any:
-    """A YAML or JSON file of deploy/. With `values`, each `${NAME}` becomes its value; without, the text is left alone."""
-    text = (ROOT / "deploy" / name).read_text(encoding="utf-8")
-    return yaml.safe_load(text if values is None else Template(text).substitute(values))
 
 
 def merged(shown: Any, ours: Any) -> Any:

@@ -1,0 +1,121 @@
+"""What one deployment has in the cloud besides its functions, as values: the one place that says it.
+
+`link-peer setup` makes it, `doctor` and the local worlds take it from here, and tests hold Terraform and s.yaml against it. The
+documents and queries are in the files of deploy/. Another role, queue or alert of a deployment is added here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import yaml
+from msgspec import Struct
+
+from link_peer_deploy.documents import RoleFiles, home_roles, peer_roles, render, split
+from link_peer_deploy.names import Names
+from link_peer_deploy.project import ROOT
+
+Document = Mapping[str, Any]
+
+LINKED_ROLES = tuple(
+    f"AliyunServiceRoleForEventBridge{name}"
+    for name in (
+        "SendToFC",  # to invoke the functions
+        "SendToMNS",  # to take messages from the queues, and for dead letters
+        "SourceCMS",  # events of ECS come by way of CloudMonitor
+        "SourceActionTrail",  # changes of tags
+    )
+)
+"""The service-linked roles that EventBridge needs [doc EventBridge "service-linked roles", 2026-03; src fc3 0.1.22]."""
+
+EVENT_RULES: Mapping[str, Document] = {
+    "instance-state": {"source": ["acs.ecs"], "type": ["ecs:Instance:StateChange"]},
+    "instance-tags": {
+        "source": ["acs.ecs"],
+        "type": ["ecs:ActionTrail:ApiCall", "ecs:ActionTrail:ConsoleOperation"],
+        "data": {"eventName": ["TagResources", "UntagResources", "AddTags", "RemoveTags"]},
+    },
+}
+"""The rules of the default event bus that invoke auto_link, by the name of the trigger in s.yaml, with their patterns."""
+
+MESSAGE_SECONDS = 7 * 24 * 3600
+"""How long a queue keeps a message: the longest [doc SMQ limits]."""
+
+
+class Role(Struct, frozen=True):
+    """A RAM role: its trust policy, and its policies by name. A policy that is too long for RAM is in several documents."""
+
+    name: str
+    trust: Document
+    policies: Mapping[str, Sequence[Document]]
+
+
+class Logstore(Struct, frozen=True):
+    """A logstore, for how many days a new one keeps a log, and its index."""
+
+    name: str
+    days: int
+    index: Document
+
+
+class Description(Struct, frozen=True):
+    """One deployment in one region. Searches, charts and alerts are as in the files of deploy/."""
+
+    roles: Sequence[Role]
+    linked_roles: Sequence[str]
+    queues: Sequence[str]
+    log_project: str
+    logstores: Sequence[Logstore]
+    searches: Sequence[Mapping[str, str]]
+    charts: Sequence[Mapping[str, str]]
+    alerts: Sequence[Document]
+    event_rules: Mapping[str, Document]
+
+
+def describe(
+    names: Names, deployment: str, tag_prefix: str, peers: Sequence[str] = (), bound_queues: Iterable[str] = ()
+) -> Description:
+    """The description of a deployment. `peers` are the ARNs of the other accounts' roles, `bound_queues` the queues of single
+    accounts."""
+    values = _values(names, deployment, tag_prefix)
+    return Description(
+        roles=[_role(files, values, peers) for files in home_roles(names.prefix)],
+        linked_roles=LINKED_ROLES,
+        queues=[names.dead_letters, names.queue, *sorted(bound_queues)],
+        log_project=names.audit_project,
+        logstores=[
+            Logstore(names.audit_logstore, 365, _file("sls-index.json")),
+            Logstore(names.function_logstore, 30, _file("sls-index-functions.json")),
+        ],
+        searches=_file("searches.yaml"),
+        charts=_file("dashboard.yaml"),
+        alerts=_file("alerts.yaml"),
+        event_rules=EVENT_RULES,
+    )
+
+
+def describe_peer(
+    names: Names, deployment: str, tag_prefix: str, *, account: str, role: str, external_id: str
+) -> list[Role]:
+    """The roles in another account. `role` is the name that the policy file gives the first of them."""
+    values = {**_values(names, deployment, tag_prefix), "PEER_ACCOUNT": account, "EXTERNAL_ID": external_id}
+    return [_role(files, values) for files in peer_roles(role)]
+
+
+def _values(names: Names, deployment: str, tag_prefix: str) -> dict[str, str]:
+    return {
+        "LINK_PEER_PREFIX": names.prefix,
+        "LINK_PEER_TAG_PREFIX": tag_prefix,
+        "HOME_ACCOUNT": names.home,
+        "DEPLOYMENT": deployment,
+    }
+
+
+def _role(files: RoleFiles, values: Mapping[str, str], peers: Sequence[str] = ()) -> Role:
+    policies = {name: split(render(file, values, peers)) for name, file in files.policies.items()}
+    return Role(files.name, render(files.trust, values), policies)
+
+
+def _file(name: str) -> Any:
+    return yaml.safe_load((ROOT / "deploy" / name).read_text(encoding="utf-8"))
