@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from link_peer.alicloud import sls
+from link_peer.domain.errors import CloudError
 
 from link_peer_cli.setup.merging import merged, reduced
 from link_peer_cli.setup.resource import Changeable, Deployment, Resource, State
@@ -16,6 +17,8 @@ NO_PROJECT = "ProjectNotExist"
 NO_LOGSTORE = "LogStoreNotExist"
 GONE = frozenset({NO_PROJECT, NO_LOGSTORE})
 """What a resource within a project or a logstore that does not exist is answered, and for a while one that is new."""
+
+ANOTHER_NAME = "set another LINK_PEER_PREFIX"
 
 
 def resources(deployment: Deployment) -> list[Resource]:
@@ -88,7 +91,12 @@ class LogProject(InProject):
 
     def create(self) -> None:
         """Create it."""
-        log_call(lambda: self.client.create_project(self.project, "link-peer"))
+        try:
+            log_call(lambda: self.client.create_project(self.project, "link-peer"))
+        except CloudError as error:
+            if error.code != "ProjectAlreadyExist":
+                raise
+            raise CloudError(error.code, f"another customer holds the name: {ANOTHER_NAME}") from None
 
     def update(self) -> None:
         """Nothing of it is ever changed."""

@@ -665,7 +665,12 @@ FAULTS: dict[str, tuple[Drift, tuple[str, ...], str]] = {
     "another customer's project": (
         lambda cloud: cloud.sls.create_project(PEER, PROJECT),
         (),
-        f"create failed: log project {PROJECT}: ProjectAlreadyExist",
+        f"create failed: log project {PROJECT}: ProjectAlreadyExist: another customer holds the name: set another LINK_",
+    ),
+    "a project that is refused": (
+        lambda cloud: cloud.faults.add(Fault("sls", "GetProject", code="Unauthorized", status=401, times=None)),
+        (),
+        f"log project {PROJECT}: Unauthorized: internal server error: give the keys log:GetProject, or if another customer holds the",
     ),
     "keys of another account": (
         lambda cloud: os.environ.update(
