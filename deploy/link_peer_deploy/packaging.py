@@ -18,6 +18,7 @@ folder gets what s.yaml reads besides: `request-triggers.json`, a trigger for ea
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -73,6 +74,7 @@ UNUSED = (
     "*.dist-info/top_level.txt",
 )
 """Files that nothing asks for."""
+NO_SPACE = os.strerror(errno.ENOSPC)
 MAX_ZIP, MAX_UNPACKED = 10_000_000, 40_000_000
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold
 
@@ -111,14 +113,21 @@ class Built(msgspec.Struct, frozen=True):
 def build(policy: Path, out: Path, target: Target, *, compiled: bool = True) -> Built:
     """Build the package with a policy file into a folder, which then holds it and nothing older of it.
 
-    Raises PolicyError, PackageError, and OSError where a file cannot be written. A build that fails leaves no package behind,
-    so that `s deploy` cannot upload an older one.
+    Raises PolicyError for the policy, PackageError for everything else. A build that fails leaves no package behind, so that
+    `s deploy` cannot upload an older one.
     """
-    for name in OUTPUT:
-        _remove(out / name)
     python = _runtime_python(target.runtime) if compiled else None
     checked = checked_policy(policy)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        for name in OUTPUT:
+            _remove(out / name)
+        out.mkdir(parents=True, exist_ok=True)
+        return _built(policy, checked, out, target, python)
+    except OSError as error:
+        raise PackageError(f"{error.filename or out} cannot be written: {error.strerror}") from None
+
+
+def _built(policy: Path, checked: Policy, out: Path, target: Target, python: str | None) -> Built:
     with _unfinished(out) as work:
         package = work / "package"
         package.mkdir()
@@ -269,11 +278,16 @@ def check_glibc(package: Path, runtime: str) -> None:
 def compile_modules(package: Path, python: str) -> None:
     """Compile with the runtime's Python."""
     files = ["-s", str(package), "-p", "/code"]  # /code is what tracebacks show
-    subprocess.run(
+    done = subprocess.run(
         [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", *files, package],
-        check=True,
+        check=False,
+        capture_output=True,
+        text=True,
         env={**os.environ, "PYTHONHASHSEED": "0"},  # it decides the order of the constants in sets
     )
+    if done.returncode:
+        problem = NO_SPACE if NO_SPACE in done.stdout else (done.stdout + done.stderr).strip().rpartition("\n")[2]
+        raise PackageError(f"{python} cannot compile the modules: {problem}")
 
 
 def check_imports(package: Path, python: str) -> None:
@@ -308,10 +322,13 @@ def pack(package: Path) -> Path:
 
 
 def _pip(*arguments: str) -> None:
-    """Run pip. Raises PackageError with its last line: an index that is not reached, a version that is gone, a full disk."""
+    """Run pip. Raises PackageError with what it says last: an index that is not reached, a version that is gone, a full disk."""
     command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
+        if NO_SPACE in done.stderr:
+            raise PackageError(f"pip could not install the SDKs: {NO_SPACE}")
         lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
-        problem = next((line for line in lines if line.startswith("ERROR:")), lines[-1]).removeprefix("ERROR: ")
-        raise PackageError(f"pip could not fetch the SDKs: {problem.strip()}")
+        named = [line for line in lines if line.startswith("ERROR: ") and line != "ERROR: Exception:"]
+        problem = (named or lines)[-1].removeprefix("ERROR: ")
+        raise PackageError(f"pip could not fetch the SDKs (is its package index reached?): {problem.strip()}")

@@ -106,20 +106,30 @@ def test_without_the_runtimes_python_there_is_no_package(policy: Path) -> None:
     assert text == "there is no no-such-python here: install it, set RUNTIME_PYTHON, or pass --uncompiled"
 
 
-def test_a_build_that_fails_leaves_no_older_package(policy: Path) -> None:
+def test_a_build_that_fails_leaves_no_older_package(policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`s deploy` would upload it."""
     older = policy.parent / "build" / "package.zip"
     older.parent.mkdir()
     older.touch()
-    refused(policy, RUNTIME_PYTHON="no-such-python")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(package.PackageError):
+        package.build(policy, older.parent, package.Target(), compiled=False)
     assert list(older.parent.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(policy: Path) -> None:
+    """Not a stack trace; a full disk ends in the same way."""
+    with pytest.raises(package.PackageError, match=r"policy\.yaml/package cannot be written: "):
+        package.build(policy, policy, package.Target(), compiled=False)
 
 
 def test_a_failure_of_pip_is_one_sentence(policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No network, a full disk: what pip says last, and nothing half-built."""
     monkeypatch.setattr(package, "PLATFORMS", ("no-such-platform",))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(package.PackageError, match=r"^pip could not fetch the SDKs: "):
+    with pytest.raises(
+        package.PackageError, match=r"^pip could not fetch the SDKs \(is its package index reached\?\): "
+    ):
         package.build(policy, policy.parent / "build", package.Target(), compiled=False)
     assert list((policy.parent / "build").iterdir()) == []
 
