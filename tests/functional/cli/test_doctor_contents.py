@@ -107,6 +107,7 @@ def test_half_of_a_mutual_link_is_not_called_blocked(lab: Lab, cli: Cli) -> None
     assert found(cli, "blocked") + found(cli, "drop") == []
 
 
+@pytest.mark.knobs(request_tags=True)  # else no group is tagged, and a sweep reads all that it may
 def test_links_that_pass_and_links_that_cannot_be_judged_are_counted(lab: Lab, cli: Cli) -> None:
     """A sweep reads the rules of managed groups and of a share of the others: where those decide, `links --blocked` tells."""
     app, _, _, _ = linked(lab)
