@@ -35,8 +35,8 @@ TOGETHER = f"""{ALONE}
 """
 """Policies of a deployment without other accounts, and with two, one of which has a queue of its own."""
 
-NOT_IN_TEMPLATES = {"user", "action policy"}
-"""The records of the alert centre, which are of the account; the provider has no resource for them."""
+NOT_IN_TEMPLATES = {"user", "action policy", "service-linked role"}
+"""What is of the account. The provider has no resource for records of the alert centre; `s deploy` makes the roles, too."""
 
 States = dict[tuple[str, str], Any]
 """Kind and name of a resource to its state, in the words of `setup`."""
