@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.functional.lab import HOME, PEER, REGION, Lab, party
 
 MANAGED = f"link-managed.prod.{HOME}"
@@ -70,6 +72,7 @@ def test_a_stripped_managed_tag_hides_no_rule_for_long(lab: Lab) -> None:
     assert lab.rules(b) == []
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_a_stripped_managed_tag_is_written_again_at_its_event(lab: Lab) -> None:
     """Attack 15."""
     _, _, db = lab.linked()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.functional.lab import HOME, PEER, Lab
 
 MANY = 56  # more removals than limits.removals_per_run
@@ -66,6 +68,7 @@ def test_an_untagged_instance_that_is_shown_is_never_held(lab: Lab) -> None:
     assert [lab.rules(peer) for peer in peers] == [[]] * 4
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_a_deleted_event_is_never_held(lab: Lab) -> None:
     """Attack 1: the address of a released instance goes to a stranger, so its rules are removed whatever else is due."""
     lab.policy(limits={"removals_per_run": 1})
