@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pytest
@@ -28,9 +27,10 @@ def test_mixtures_have_every_reading_of_every_knob() -> None:
     """The same number gives the same mixture; 0 gives the defaults."""
     assert mixed(0) == Knobs()
     assert mixed(12345) == mixed(12345)
-    mixtures = [mixed(number) for number in range(math.prod(map(len, readings().values())))]
+    step = 1  # each knob is a digit of the number
     for name, choices in readings().items():
-        assert {getattr(knobs, name) for knobs in mixtures} == set(choices)
+        assert {getattr(mixed(step * which), name) for which in range(len(choices))} == set(choices)
+        step *= len(choices)
 
 
 def test_the_opposite_shares_no_reading_with_the_default() -> None:
