@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.errors import LinkPeerError, NoAccess
 from link_peer.domain.model import Party
 
 from link_peer_cli.access.caller import caller
@@ -41,6 +41,12 @@ class GroupTags:
             self.main, _ = caller(env.settings, keys)
             self.accounts[self.main] = keys
         self._made: dict[str, PersonalEcs] = {}
+        self._second: dict[str, Credentials] = {}
+
+    def first_as(self, keys: Credentials) -> None:
+        """Change tags of the person's own account with these keys, and with their own where those are refused: RAM may not
+        tell a role's policy which tag a call is about."""
+        self._second[self.own], self.accounts[self.own] = self.accounts[self.own], keys
 
     def read(self, group: Party) -> dict[str, str]:
         """The tags of a group: with keys of its account, else through the reader role. Raises LinkPeerError if there is no
@@ -68,20 +74,22 @@ class GroupTags:
 
     def put(self, groups: Sequence[Party], tags: Mapping[str, str]) -> None:
         """Set tags on groups, or on instances, of one account, of which there are keys."""
-        ecs = self._ecs(groups[0].account)
-        given = [ecs.models.TagResourcesRequestTag(key=key, value=value) for key, value in tags.items()]
+        models = self._ecs(groups[0].account).models
+        given = [models.TagResourcesRequestTag(key=key, value=value) for key, value in tags.items()]
         for start in range(0, len(groups), PAGE):
             ids = [group.id for group in groups[start : start + PAGE]]
             with CHANGES.making(*(of_tags("put", tags, group) for group in groups[start : start + PAGE])):
-                ecs.ask("tag_resources", resource_type=aliyun.resource_type(ids), resource_id=ids, tag=given)
+                kind = aliyun.resource_type(ids)
+                self._change(groups[0].account, "tag_resources", resource_type=kind, resource_id=ids, tag=given)
 
     def drop(self, groups: Sequence[Party], keys: Sequence[str]) -> None:
         """Delete tags of groups of one account, of which there are keys."""
         for start in range(0, len(groups), PAGE):
             ids = [group.id for group in groups[start : start + PAGE]]
             with CHANGES.making(*(of_tags("take off", keys, group) for group in groups[start : start + PAGE])):
-                self._ecs(groups[0].account).ask(
-                    "untag_resources", resource_type="securitygroup", resource_id=ids, tag_key=list(keys)
+                kind = "securitygroup"
+                self._change(
+                    groups[0].account, "untag_resources", resource_type=kind, resource_id=ids, tag_key=list(keys)
                 )
 
     def commands(self, group: Party, put: Mapping[str, str], drop: Sequence[str]) -> list[str]:
@@ -89,6 +97,16 @@ class GroupTags:
         region = self._env.settings.region
         found = [aliyun.set_tags(region, [group.id], put)] if put else []
         return [*found, aliyun.untag(region, group.id, drop)] if drop else found
+
+    def _change(self, account: str, action: str, **given: object) -> None:
+        try:
+            self._ecs(account).ask(action, **given)
+        except NoAccess:
+            if account not in self._second:
+                raise
+            self.accounts[account] = self._second.pop(account)
+            del self._made[account]
+            self._ecs(account).ask(action, **given)
 
     def _ecs(self, account: str) -> PersonalEcs:
         from link_peer_cli.clients.ecs import PersonalEcs

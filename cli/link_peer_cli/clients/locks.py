@@ -31,7 +31,7 @@ def tags_of(env: Environment, profiles: list[str] | None) -> GroupTags:
 
     made = GroupTags(env, profiles or [])
     if made.own == env.policy.home:
-        made.accounts[made.own] = env.settings.credentials
+        made.first_as(env.settings.credentials)
     return made
 
 

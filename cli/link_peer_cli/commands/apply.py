@@ -88,7 +88,8 @@ def apply(
         CHANGES.clear()  # they are printed
         raise trouble
     troubled = any(record["record"] == "attempt" or record["outcome"] == "failed" for record in records)
-    raise typer.Exit(Exit.REFUSED if left or troubled else Exit.DONE)
+    # a tag that is left is no failure: an account may refuse it, and the marker says what is ours
+    raise typer.Exit(Exit.REFUSED if troubled or any(one.place for one in left) else Exit.DONE)
 
 
 def _compared(env: Environment, plan: SavedPlan, now: Sequence[Write]) -> tuple[list[Difference], int]:

@@ -45,11 +45,18 @@ class View:
         return [f"account {account} could not be read: {error}" for account, error in sorted(failed.items())]
 
     def everything(self) -> None:
-        """Reads every group and instance, and the rules of the groups that hold rules of ours."""
+        """Reads every group and instance, and the rules of the groups that may hold rules of ours: those with the managed tag,
+        and in an account without any, where it may be that the tag cannot be written, all that hold rules."""
         accounts = sorted(self.policy.accounts)
         tag = self.policy.keys.managed
-        managed = [group.party for group in self._reader.all_groups(accounts) if group.tags.get(tag) == "true"]
-        self._reader.side_by_side(lambda: self._reader.everything(accounts), lambda: self._rules(managed))
+        groups = list(self._reader.all_groups(accounts))
+        tagged = {group.party.account for group in groups if group.tags.get(tag) == "true"}
+        wanted = [
+            group.party
+            for group in groups
+            if group.tags.get(tag) == "true" or (group.party.account not in tagged and group.rule_count)
+        ]
+        self._reader.side_by_side(lambda: self._reader.everything(accounts), lambda: self._rules(wanted))
 
     def around(self, parties: Iterable[Party]) -> None:
         """Reads these parties, the members of groups, and all the groups that members are in."""

@@ -18,6 +18,8 @@ from link_peer_cli.review.saved import MAX_BYTES
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
 
+pytestmark = pytest.mark.knobs(request_tags=True)  # the tests count the tags among the changes
+
 ARN = f"acs:ram::{HOME}:"
 
 

@@ -16,6 +16,7 @@ def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
     return Cli(capsys)
 
 
+@pytest.mark.knobs(request_tags=True)
 @pytest.mark.usefixtures("terminal")
 def test_a_record_is_one_line(lab: Lab, cli: Cli) -> None:
     """Time, outcome, link, who asked, why; the newest is the last one. Ids are whole in any width."""

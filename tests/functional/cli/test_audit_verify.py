@@ -99,6 +99,7 @@ def test_a_rule_that_a_role_of_ours_opened_by_itself_is_found(lab: Lab, cli: Cli
     assert f"find out who used the role {role} and from where" in cli.out
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_what_a_role_of_ours_never_does_is_found(lab: Lab, cli: Cli) -> None:
     """Whatever its policy allows: an egress rule, a removal by id and by fields, a managed tag. The lock of `link-peer close` is none of it, and neither
     are a role by which nothing is changed, and a call that was refused."""

@@ -50,7 +50,7 @@ def nested(command: str, field: str) -> set[str]:
     return set(re.findall(r"`(\w+)`", row.partition(" | ")[2]))
 
 
-def test_the_fields_are_those_of_the_page(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fields_are_those_of_the_page(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each field is printed by one of these, and nothing else is."""
     app, db, closed = lab.group(), lab.group("*"), lab.group()
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306 {closed.id}:tcp/1"})
@@ -65,11 +65,13 @@ def test_the_fields_are_those_of_the_page(lab: Lab, cli: Cli, monkeypatch: pytes
         "accept": [[closed.id, f"{app.id}:tcp/2", "--dry-run"]],
         "account add": [["1000000000000009"]],
         "account list": [[]],
+        "check": [[]],
         "close": [[db.id, "--dry-run"]],
         "doctor": [[]],
         "explain": [[app.id, db.id]],
         "failed": [[]],
         "invoke": [["auto_link", "-"]],
+        "init": [[str(tmp_path / "new")]],
         "links": [[]],
         "map": [[]],
         "plan": [[instance.id], ["--policy", str(lab.policy_path)]],

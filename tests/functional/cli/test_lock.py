@@ -13,8 +13,6 @@ from tests.functional.profiles import write_profiles
 
 LOCK = "link-lock"
 
-pytestmark = pytest.mark.knobs(request_tags=True)  # else nobody may write the tags of locks
-
 
 @pytest.fixture(name="cli")
 def _cli(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
@@ -73,6 +71,7 @@ def test_reopening_lets_tags_open_again(lab: Lab, cli: Cli) -> None:
     assert links.counts() == [1, 1, 1]
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_home_is_locked_as_the_operator(asked: list[tuple[Caller, str]], lab: Lab, cli: Cli) -> None:
     """Whose role may write link-lock there: a person needs no more rights of their own."""
     links = Linked(lab)
@@ -81,6 +80,16 @@ def test_home_is_locked_as_the_operator(asked: list[tuple[Caller, str]], lab: La
     assert cli("reopen", links.cache.id) == 0
     roles = {caller.role for caller, action in asked if action in ("ecs:TagResources", "ecs:UntagResources")}
     assert roles == {"link-peer-operator"}
+
+
+@pytest.mark.knobs(request_tags=False)
+def test_home_is_locked_with_the_persons_keys_where_the_role_is_refused(lab: Lab, cli: Cli) -> None:
+    """RAM may not tell a policy which tag a call is about; the condition of the operator's role then never holds."""
+    links = Linked(lab)
+    assert cli("close", links.app.id, links.cache.id) == 0, cli.err
+    assert links.counts() == [0, 0, 0]
+    assert cli("reopen", "--all") == 0, cli.err
+    assert LOCK not in lab.tags(links.app)
 
 
 def test_more_groups_are_locked_than_one_call_takes(lab: Lab, cli: Cli) -> None:

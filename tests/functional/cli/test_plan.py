@@ -58,6 +58,7 @@ def test_the_commands_add_what_the_function_would_add(lab: Lab, cli: Cli, peer: 
     assert (lab.changes(), len(lab.reasons(db))) == (before, 1 if "mutual" in peer else 2)
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_the_commands_remove_what_the_function_would_remove(lab: Lab, cli: Cli) -> None:
     """A removed tag removes its rule, by rule id. A rule with another claim stays; its marker is rewritten."""
     app, db, cache = lab.group(), lab.group("*"), lab.group("*")
@@ -212,6 +213,7 @@ def test_an_instance_may_be_written_with_its_account(lab: Lab, cli: Cli) -> None
     assert cli("plan", f"{instance.id}@1") == 2
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_removals_that_would_be_held_are_reported(lab: Lab, cli: Cli) -> None:
     """Exit code 1: the function would record a failed summary and remove nothing."""
     app, db = lab.group(), lab.group("*")
@@ -224,6 +226,7 @@ def test_removals_that_would_be_held_are_reported(lab: Lab, cli: Cli) -> None:
     assert (summary["record"], summary["reason"]) == ("summary", "removals-held")
 
 
+@pytest.mark.knobs(request_tags=True)
 @pytest.mark.parametrize(("limit", "held"), [(1, True), (2, False)])
 def test_removals_of_several_messages_are_counted_together(
     lab: Lab, cli: Cli, tmp_path: Any, limit: int, held: bool
@@ -283,6 +286,7 @@ def test_a_plan_is_printed_by_group(lab: Lab, cli: Cli) -> None:
     }
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_changed_and_removed_rules_have_their_own_signs(lab: Lab, cli: Cli) -> None:
     """A rule that another claim keeps is changed; one without a claim is removed; one that stays as it is is not shown."""
     app, db = lab.group(), lab.group("*")
@@ -297,6 +301,7 @@ def test_changed_and_removed_rules_have_their_own_signs(lab: Lab, cli: Cli) -> N
     assert cli.out.splitlines()[-1] == "Rules: 0 to add, 1 to change, 1 to remove. Affected: 0 instances in 1 group."
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_detailed_exit_codes(lab: Lab, cli: Cli) -> None:
     """As of terraform: 2 if something would change, 0 if nothing would, 1 if a link is denied."""
     app, db, cache = lab.group(), lab.group("*"), lab.group()
@@ -310,6 +315,7 @@ def test_detailed_exit_codes(lab: Lab, cli: Cli) -> None:
     assert cli("plan", instance.id, "--detailed-exitcode") == 1
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_a_tag_alone_is_a_change(lab: Lab, cli: Cli) -> None:
     """A managed tag that someone removed is written again: the counts, the table and the exit code say so."""
     app, db = lab.group(), lab.group("*")

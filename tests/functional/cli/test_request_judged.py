@@ -165,6 +165,7 @@ def test_a_dry_run_is_judged_on_the_queue_that_it_would_be_posted_to(lab: Lab, c
     assert (code, [one["queue"] for one in said["decisions"]]) == (0, ["link-peer-requests-b"])
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_a_dry_run_of_an_unlink_shows_the_rules_that_go(lab: Lab, cli: Cli, pair: list[str]) -> None:
     """By a later request."""
     assert cli("request", "link", *pair, "--port", "tcp/1") == 0
