@@ -182,6 +182,7 @@ def test_trouble_of_the_moment_is_said(lab: Lab, cli: Cli) -> None:
     assert f"{links.cache.id}@{HOME}: " in cli.err
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_one_group_that_cannot_be_locked_keeps_no_other_open(lab: Lab, cli: Cli) -> None:
     """Its tags are full, which its owner can do, or it is deleted meanwhile: TagResources then refuses all of its call."""
     links = Linked(lab)
@@ -195,6 +196,7 @@ def test_one_group_that_cannot_be_locked_keeps_no_other_open(lab: Lab, cli: Cli)
     assert f"{gone.id}@{HOME}: InvalidResourceId" in cli.err
 
 
+@pytest.mark.knobs(request_tags=True)
 def test_an_account_that_throttles_every_call_delays_no_closing(lab: Lab, cli: Cli) -> None:
     """Its owner can use up its rate limit. All groups of home are closed before the command waits for it, also the half of a
     mutual link with it; what is open there is said."""
