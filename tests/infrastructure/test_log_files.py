@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from link_peer.domain.denials import managed_tag_refused
 from link_peer.runtime import audit
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Fault
@@ -104,6 +105,15 @@ def test_an_alert_fires_only_on_its_condition(lab: Lab, rule: dict[str, Any]) ->
         "link-peer-knocking": lambda: write(lab, 51, record="outcome", outcome="denied", reason="bad-request", link=""),
     }
     situations[rule["name"]]()
+    assert fires(lab, rule)
+
+
+def test_a_managed_tag_that_is_refused_is_no_trouble(lab: Lab) -> None:
+    """Every sweep records it once for each account, for as long as RAM refuses it."""
+    [rule] = [rule for rule in ALERTS if rule["name"] == "link-peer-trouble"]
+    write(lab, 30, record="attempt", detail=managed_tag_refused(HOME, "Forbidden.RAM"))
+    assert not fires(lab, rule)
+    write(lab, 21, record="attempt", detail="throttled")
     assert fires(lab, rule)
 
 

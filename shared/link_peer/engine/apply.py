@@ -167,8 +167,7 @@ class Applier:
             attempt = msgspec.structs.replace(decision, why=msgspec.structs.replace(decision.why, detail=str(trouble)))
             return [decision_record(attempt, self._region, "attempt", rules=rules.values(), api_requests=requests)]
         if _only_repairs_tags(decision) and all(map(self._reader.tags_refused, decision.missing_managed_tag)):
-            unchanged = msgspec.structs.replace(decision, outcome="unchanged")  # nothing that a redelivery would mend
-            return [self._outcome(unchanged, report, requests, rules.values())]
+            return [decision_record(decision, self._region, "attempt", rules=rules.values(), api_requests=requests)]
         report.changed += len(decision.edits)
         report.removed += decision.removals
         self._guard.made(decision)
