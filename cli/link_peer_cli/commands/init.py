@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 from typing import Annotated
@@ -17,6 +18,7 @@ from link_peer_cli.io.console import console, print_json
 from link_peer_cli.io.options import Json
 
 WORKFLOW = ".github/workflows/link-peer.yml"
+DENIAL = "ram-deny-accept-tags.json"
 _DEPLOYMENT = re.compile(r"[a-z0-9-]{1,32}")
 
 
@@ -34,23 +36,49 @@ def init(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write policy.yaml, s.yaml, README.md and .gitignore for a new deployment. Never replaces a file.
+    """Write policy.yaml, s.yaml and what goes with them for a new deployment. Replaces no file: a README or a .gitignore that is
+    there stays, a policy.yaml or an s.yaml is an error.
 
     Example: link-peer --region cn-hangzhou init --home 1000000000000001"""
+    from link_peer.domain.errors import LinkPeerError
+
+    from link_peer_cli.io import files
+
+    values = _values(home or _home_of_the_keys(), deployment, prefix)
+    texts = _texts(values, workflow=workflow)
+    base = Path(folder)
+    there = {name for name in texts if (base / name).exists()}
+    if taken := sorted(there & {"policy.yaml", "s.yaml"}):
+        raise LinkPeerError(f"{' and '.join(taken)} exist in {base.resolve()}: choose another folder")
+    written = sorted(texts.keys() - there)
+    CHANGES.then = "Delete what was written, and run the same command again."
+    CHANGES.expect(f"write {base / name}" for name in written)
+    for name in written:
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        files.write(str(base / name), texts[name].encode("utf-8"))
+    if as_json:
+        more = {name: values[name] for name in ("home", "region")}
+        print_json({"folder": str(base.resolve()), "files": written, "kept": sorted(there), **more})
+        return
+    for name in sorted(texts):
+        console().print(f"{'=' if name in there else '+'} {escape(str(base / name))}", soft_wrap=True)
+    exported = " ".join(f"LINK_PEER_{name.upper()}={values[name]}" for name in ("region", "prefix", "tag_prefix"))
+    console().print(f"Next: export {exported}; link-peer setup --dry-run", soft_wrap=True)
+
+
+def _values(home: str, deployment: str, prefix: str) -> dict[str, str]:
+    """What the files are filled in with. Raises BadInput that names the option at fault."""
     from importlib.metadata import version
 
-    from link_peer.domain.errors import BadInput, LinkPeerError
+    from link_peer.domain.errors import BadInput
     from link_peer.domain.tags import is_account_uid
     from link_peer.runtime.settings import tag_prefix
     from link_peer_deploy import regions
     from link_peer_deploy.packaging import runtime_in_use
-    from link_peer_deploy.project import ROOT
 
     from link_peer_cli.access.keys import region_in_use
-    from link_peer_cli.io import files
     from link_peer_cli.io.environment import names_in_use
 
-    home = home or _home_of_the_keys()
     if not is_account_uid(home):
         raise BadInput("--home", f"{home!a} is not an account uid: 15 to 20 digits")
     if not _DEPLOYMENT.fullmatch(deployment):
@@ -61,41 +89,31 @@ def init(
     problem, remedy = regions.unsuitable(region, runtime_in_use())
     if problem:
         raise BadInput("--region", f"{region}: {problem}: {remedy}")
-    prefix = names_in_use(home, prefix).prefix
-    tags = tag_prefix(os.environ)
-    values = {
+    return {
         "home": home,
         "name": "home",
         "deployment": deployment,
-        "prefix": prefix,
-        "tag_prefix": tags,
+        "prefix": names_in_use(home, prefix).prefix,
+        "tag_prefix": tag_prefix(os.environ),
         "region": region,
         "version": version("link-peer"),
     }
+
+
+def _texts(values: Mapping[str, str], *, workflow: bool) -> dict[str, str]:
+    """The files by their names."""
+    from link_peer_deploy.project import ROOT
+
+    deploy = ROOT / "deploy"
     sources = {"policy.yaml": "policy.yaml", "README.md": "README.md", ".gitignore": "gitignore"}
     sources |= {WORKFLOW: "workflow.yml"} if workflow else {}
     texts = {
-        name: Template((ROOT / "deploy" / "init" / source).read_text(encoding="utf-8")).substitute(values)
+        name: Template((deploy / "init" / source).read_text(encoding="utf-8")).substitute(values)
         for name, source in sources.items()
     }
-    texts["s.yaml"] = _manifest((ROOT / "s.yaml").read_text(encoding="utf-8"), region, prefix, tags)
-    base = Path(folder)
-    if there := sorted(name for name in texts if (base / name).exists()):
-        raise LinkPeerError(f"{', '.join(there)} exist in {base.resolve()}: choose an empty folder")
-    CHANGES.then = "Delete what was written, and run the same command again."
-    CHANGES.expect(f"write {base / name}" for name in texts)
-    for name, text in texts.items():
-        (base / name).parent.mkdir(parents=True, exist_ok=True)
-        files.write(str(base / name), text.encode("utf-8"))
-    if as_json:
-        print_json({"folder": str(base.resolve()), "files": sorted(texts), "home": home, "region": region})
-        return
-    for name in sorted(texts):
-        console().print(f"+ {escape(str(base / name))}", soft_wrap=True)
-    console().print(
-        f"Next: export LINK_PEER_REGION={region} LINK_PEER_PREFIX={prefix} LINK_PEER_TAG_PREFIX={tags}; link-peer setup --dry-run",
-        soft_wrap=True,
-    )
+    texts[DENIAL] = (deploy / DENIAL).read_text(encoding="utf-8")
+    manifest = (ROOT / "s.yaml").read_text(encoding="utf-8")
+    return {**texts, "s.yaml": _manifest(manifest, *(values[name] for name in ("region", "prefix", "tag_prefix")))}
 
 
 def _manifest(text: str, region: str, prefix: str, tag_prefix: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from link_peer.inbound import policy_file
+from link_peer_cli.commands.init import DENIAL
 from link_peer_deploy.manifest import load
 
 from tests.functional.command import Cli
@@ -40,7 +41,7 @@ def _offline(capsys: pytest.CaptureFixture[str]) -> Cli:
 def test_init_writes_a_deployment_that_can_be_checked_and_deployed(folder: Path, offline: Cli) -> None:
     """One account, the region and prefix that were given: in the policy, and as defaults of s.yaml."""
     assert offline("--region", "cn-hangzhou", "init", "--home", UID, "--prefix", "acme", "--deployment", "shop") == 0
-    assert {path.name for path in folder.iterdir()} == {"policy.yaml", "s.yaml", "README.md", ".gitignore"}
+    assert {path.name for path in folder.iterdir()} == {"policy.yaml", "s.yaml", "README.md", ".gitignore", DENIAL}
     policy = policy_file.load(folder / "policy.yaml")
     assert (policy.home, policy.deployment, list(policy.accounts)) == (UID, "shop", [UID])
     manifest = load(folder / "s.yaml", env={}, account=UID)
@@ -54,24 +55,29 @@ def test_init_leaves_nothing_to_fill_in(folder: Path, offline: Cli) -> None:
     """No placeholder is left in any file but s.yaml, whose variables Serverless Devs replaces."""
     assert offline("--region", "cn-hangzhou", "init", "made", "--home", UID, "--workflow") == 0
     files = [path for path in (folder / "made").rglob("*") if path.is_file() and path.name != "s.yaml"]
-    assert len(files) == 4
+    assert len(files) == 5
     assert not [path.name for path in files if re.search(r"\$\{|\$[a-z]", path.read_text(encoding="utf-8"))]
     assert yaml.safe_load((folder / "made/.github/workflows/link-peer.yml").read_text(encoding="utf-8"))["jobs"]
 
 
 def test_init_never_replaces_a_file(folder: Path, offline: Cli) -> None:
-    """Nor does it write the others."""
+    """A README of a repository stays; beside another policy or s.yaml, nothing is written."""
+    (folder / "README.md").write_text("mine", encoding="utf-8")
+    assert offline("--region", "cn-hangzhou", "init", "--home", UID) == 0
+    assert (folder / "README.md").read_text(encoding="utf-8") == "mine"
+    assert "= README.md" in offline.out.splitlines()
     (folder / "policy.yaml").write_text("mine", encoding="utf-8")
+    (folder / ".gitignore").unlink()
     assert offline("--region", "cn-hangzhou", "init", "--home", UID) == 1
-    assert offline.err.startswith("policy.yaml exist")
-    assert [path.name for path in folder.iterdir()] == ["policy.yaml"]
+    assert offline.err.startswith("policy.yaml and s.yaml exist in")
     assert (folder / "policy.yaml").read_text(encoding="utf-8") == "mine"
+    assert not (folder / ".gitignore").exists()
 
 
 def test_init_on_a_full_disk_says_which_files_are_there(
     folder: Path, offline: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Run again, it would refuse to replace them."""
+    """And which are not."""
     fsync, calls = os.fsync, iter((None, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
 
     def full(handle: int) -> None:
@@ -83,9 +89,9 @@ def test_init_on_a_full_disk_says_which_files_are_there(
     assert offline("--region", "cn-hangzhou", "init", "--home", UID) == 1
     said = offline.err.splitlines()
     assert said[0] == "README.md cannot be written: No space left on device"
-    assert said[1:3] == ["done: write policy.yaml", "not done: write README.md"]
+    assert said[1:3] == ["done: write .gitignore", "not done: write README.md"]
     assert said[-1].startswith("Delete what was written")
-    assert [path.name for path in folder.iterdir()] == ["policy.yaml"]
+    assert [path.name for path in folder.iterdir()] == [".gitignore"]
 
 
 @pytest.mark.parametrize(
