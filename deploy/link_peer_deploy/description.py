@@ -6,6 +6,8 @@ documents and queries are in the files of deploy/. Another role, queue or alert 
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -78,21 +80,33 @@ def describe(
 ) -> Description:
     """The description of a deployment. `peers` are the ARNs of the other accounts' roles, `bound_queues` the queues of single
     accounts."""
+    return _describe(names, deployment, tag_prefix, tuple(peers), tuple(sorted(bound_queues)))
+
+
+@functools.lru_cache
+def _describe(
+    names: Names, deployment: str, tag_prefix: str, peers: tuple[str, ...], bound_queues: tuple[str, ...]
+) -> Description:
     values = _values(names, deployment, tag_prefix)
     return Description(
         roles=[_role(files, values, peers) for files in home_roles(names.prefix)],
         linked_roles=LINKED_ROLES,
-        queues=[names.dead_letters, names.queue, *sorted(bound_queues)],
+        queues=[names.dead_letters, names.queue, *bound_queues],
         log_project=names.audit_project,
-        logstores=[
-            Logstore(names.audit_logstore, 365, _file("sls-index.json")),
-            Logstore(names.function_logstore, 30, _file("sls-index-functions.json")),
-        ],
+        logstores=logstores(names),
         searches=_file("searches.yaml"),
         charts=_file("dashboard.yaml"),
         alerts=_file("alerts.yaml"),
         event_rules=EVENT_RULES,
     )
+
+
+def logstores(names: Names) -> list[Logstore]:
+    """Those of the audit records and of the functions' own output."""
+    return [
+        Logstore(names.audit_logstore, 365, _file("sls-index.json")),
+        Logstore(names.function_logstore, 30, _file("sls-index-functions.json")),
+    ]
 
 
 def describe_peer(
@@ -117,5 +131,8 @@ def _role(files: RoleFiles, values: Mapping[str, str], peers: Sequence[str] = ()
     return Role(files.name, render(files.trust, values), policies)
 
 
+@functools.cache
 def _file(name: str) -> Any:
-    return yaml.safe_load((ROOT / "deploy" / name).read_text(encoding="utf-8"))
+    """The contents of a file of deploy/, which nobody changes."""
+    text = (ROOT / "deploy" / name).read_text(encoding="utf-8")
+    return json.loads(text) if name.endswith(".json") else yaml.safe_load(text)

@@ -88,7 +88,7 @@ def _add(cloud: LocalCloud, account: str, roles: Iterable[description.Role]) -> 
 def queues_and_log(cloud: LocalCloud, world: World) -> None:
     """Create what the home account's functions need, as `link-peer setup` does: its queues, and their logs with the indexes
     of deploy/. A world may have names of its own."""
-    audit, functions = description.describe(Names(world.home, world.prefix), world.deployment, "link").logstores
+    audit, functions = description.logstores(Names(world.home, world.prefix))
     for name in (world.queue, world.dead_letter_queue, *world.queues):
         kept = QueueAttributes(message_retention_period=description.MESSAGE_SECONDS)
         cloud.mns.create_queue(world.home, name, kept)
