@@ -94,8 +94,9 @@ def s(words: Sequence[str]) -> None:
 
 def npm(words: Sequence[str]) -> None:
     """The Serverless Devs of the tests, in the same version."""
-    [(name, version)] = json.loads((DEPLOY / "package.json").read_text("utf-8"))["dependencies"].items()
-    assert words == ["install", "--global", f"{name}@{version}"], words
+    pinned = json.loads((DEPLOY / "package.json").read_text("utf-8"))["dependencies"]
+    name = "@serverless-devs/s"
+    assert words == ["install", "--global", f"{name}@{pinned[name]}"], words
 
 
 def pipx(words: Sequence[str]) -> None:
