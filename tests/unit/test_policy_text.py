@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from link_peer.domain.errors import LinkPeerError
 from link_peer.inbound.policy_file import parse
@@ -14,9 +12,26 @@ ADDED = entry(NEW, "c", f"acs:ram::{NEW}:role/link-peer", "abcdef0123456789", "q
 HOME_LINE = '  "1000000000000001": {name: a}\n'
 
 
+SAMPLE = """deployment: prod
+# Exactly one account has no role.
+accounts:
+  "1000000000000001": {name: a@aliyun.com}
+  "1000000000000002":
+    name: b@aliyun.com
+    role: "acs:ram::1000000000000002:role/link-peer"
+    external_id: link-peer-local-example
+    # Optional. Only from these addresses:
+    # ranges: [10.20.0.0/16]
+    # queue: link-peer-requests-b
+
+# Whether tags consent.
+accept_tags: true
+"""
+
+
 def test_the_sample_policy_keeps_its_comments() -> None:
     """The new account stands after the comments about the last one, and before the next key."""
-    text = (Path(__file__).parents[2] / "policy.yaml").read_text(encoding="utf-8")
+    text = SAMPLE
     new = with_entry(text, ADDED)
     assert new.replace(ADDED, "") == text
     assert new.index("# queue: ") < new.index(NEW) < new.index("# Whether")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from pathlib import Path
+from string import Template
 
 import msgspec
 import pytest
@@ -127,11 +128,11 @@ def test_what_is_left_out_has_a_safe_default() -> None:
     assert policy.limits == Limits(removals_per_run=50, max_ports=16, max_port_span=1024, max_peers=50, max_days=None)
 
 
-def test_the_shipped_policy_validates() -> None:
-    """policy.yaml at the root is a policy, opens nothing by itself, and is not paused."""
-    policy = load(ROOT / "policy.yaml")
-    assert policy.home == A
-    assert policy.accounts[B].external_id == "link-peer-local-example"
+def test_the_policy_that_init_writes_validates() -> None:
+    """It opens nothing by itself, and is not paused."""
+    values = {"home": A, "name": "home", "deployment": "prod", "prefix": "link-peer", "tag_prefix": "link"}
+    policy = parse(Template((ROOT / "deploy/init/policy.yaml").read_text("utf-8")).substitute(values))
+    assert list(policy.accounts) == [policy.home] == [A]
     assert (policy.allow, policy.deny, policy.paused) == ((), (), Pause.NONE)
 
 
