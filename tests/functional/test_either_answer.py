@@ -267,7 +267,7 @@ def test_expired_keys_end_the_process_whichever_service_says_so(
     a, b = lab.pair()
     code = "InvalidSecurityToken.Expired" if service in ("ecs", "sts") else "SecurityTokenExpired"
     lab.fault(service=service, kind="error", code=code, status=403, times=None)
-    if service == "mns":  # used only where something must come again
+    if service == "mns":  # called only to put a message back
         lab.fault(service="ecs", action="DescribeSecurityGroups", kind="error", times=None)
 
     with pytest.raises(KeysExpired):

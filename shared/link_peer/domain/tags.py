@@ -83,7 +83,7 @@ class TagKeys(msgspec.Struct, frozen=True):
 
     def lock_on(self, tags: Mapping[str, str]) -> str:
         """The key of the tag that locks a group with these tags; empty if it is not locked. The one that locks it for every
-        deployment comes first, since whoever takes off the other has not opened the group."""
+        deployment comes first: while it is there, removing the other does not unlock the group."""
         return next((key for key in (LOCK_TAG, self.lock) if key in tags), "")
 
 

@@ -183,7 +183,7 @@ def test_what_is_left_is_named(began: Any) -> None:
 
 
 def test_an_account_that_joins_half_is_told_apart(began: Any) -> None:
-    """Each of its resources, those of home, and the policy file. SIGTERM is told as such, with its own exit code."""
+    """Each of its resources, those of home, and the policy file. SIGTERM has an exit code of its own."""
     lab, cli, args = began(account)
     handle = lab.cloud.handle
 
