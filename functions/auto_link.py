@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from link_peer.inbound.dispatch import answer, handle_events
-from link_peer.runtime.compose import open_delivery, own_keys
+from link_peer.app.compose import open_delivery, own_keys
+from link_peer.app.dispatch import answer, handle_events
 
 
 def handler(event: bytes, context: Any) -> str:

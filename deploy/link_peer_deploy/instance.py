@@ -70,7 +70,7 @@ def clock(ahead):
 
 def call(order):
     import importlib
-    from link_peer.runtime import compose
+    from link_peer.app import compose
     Function.timeout = order["timeout"]
     compose.clock_for_functions = lambda: clock(order["ahead"])
     if order["patience"] is not None:

@@ -298,9 +298,7 @@ def check_imports(package: Path, python: str) -> None:
     for function in FUNCTIONS:
         with Instance(package, python, {"LANG": "C.UTF-8"}) as instance:
             try:
-                instance.run(
-                    f"from link_peer.runtime import compose\nimport {function}\ncompose.start()\nanswer = None"
-                )
+                instance.run(f"from link_peer.app import compose\nimport {function}\ncompose.start()\nanswer = None")
                 instance.run(
                     "from link_peer.inbound import policy_file\nanswer = policy_file.load('policy.yaml').deployment"
                 )

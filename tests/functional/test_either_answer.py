@@ -10,8 +10,8 @@ import json
 import os
 
 import pytest
+from link_peer.app import compose
 from link_peer.domain.errors import KeysExpired
-from link_peer.runtime import compose
 from link_peer_local.core.knobs import readings
 from link_peer_local.ecs.state import Group
 from link_peer_local.fc.triggers import Triggers, deploy

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from link_peer.alicloud import mns as queue
 from link_peer.alicloud import sdk, sls
+from link_peer.app import compose
 from link_peer.domain.errors import Transient
-from link_peer.runtime import compose
 from link_peer_local.core.clock import SystemClock
 from link_peer_local.server import Server
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from link_peer.app import dispatch
 from link_peer.domain.errors import Transient
 from link_peer.domain.policy import Policy
-from link_peer.inbound import dispatch
 from link_peer.runtime.delivery import Delivery
 
 from tests.simulation.invariants import Broken, hold

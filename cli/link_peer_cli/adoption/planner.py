@@ -9,7 +9,7 @@ from link_peer.domain.denial import LinkDenied
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Claim, Party, Rule
 from link_peer.domain.request import Request
-from link_peer.engine.reader import Reader
+from link_peer.engine.read.reader import Reader
 from link_peer.planning.authority import request_denial
 from link_peer.runtime.ports import Cloud, Record
 

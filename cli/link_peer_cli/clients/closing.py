@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 
 import msgspec
+from link_peer.app.dispatch import run_sweep
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.hint import Hint
 from link_peer.domain.model import Group, Party, Rule
 from link_peer.engine.converge import converge
-from link_peer.engine.reader import Reader
+from link_peer.engine.read.reader import Reader
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.group import GroupScope
-from link_peer.inbound.dispatch import run_sweep
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.runtime.delivery import Delivery

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from link_peer.engine.effects import Effects
+from link_peer.engine.read.effects import Effects
 from link_peer.engine.records import decision_record
 from link_peer.runtime.audit import DECISION_FIELDS
 

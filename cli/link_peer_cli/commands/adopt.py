@@ -127,7 +127,7 @@ def _check(rule_id: str, group: str, form: str, instance: str, until: str) -> No
 
 def _delivery(env: Environment, tags: GroupTags) -> tuple[Delivery, Cloud]:
     """What reads and records, with the role of the command; and the accounts as the person's own keys enter them."""
-    from link_peer.runtime.compose import open_delivery
+    from link_peer.app.compose import open_delivery
 
     from link_peer_cli.access.roles import PersonsAccounts
     from link_peer_cli.clients.whatif.delivery import SECONDS, patient

@@ -86,9 +86,9 @@ def audit(
     as_json: JsonLines = False,
 ) -> None:
     """Read the audit log, the newest last: what was decided, who asked, why, and how to resolve denials. Times are UTC."""
+    from link_peer.app import compose
     from link_peer.domain.denial import DESCRIPTIONS
     from link_peer.domain.errors import BadInput
-    from link_peer.runtime import compose
 
     from link_peer_cli.clients.follow import follow as follow_log
     from link_peer_cli.clients.log import AuditLog

@@ -67,8 +67,8 @@ def _findings(
     env: Environment, account: str, delivery: Delivery, cloud: WhatIf, kept: Kept, bar: Progress
 ) -> Iterator[Finding]:
     """What is deployed, unless an account is asked for; then the accounts, and what they hold."""
+    from link_peer.app.dispatch import run_sweep
     from link_peer.engine.scopes.everything import Sweep
-    from link_peer.inbound.dispatch import run_sweep
 
     from link_peer_cli.checks import accounts, deployed, settings
 

@@ -70,6 +70,7 @@ def request(
 
     What the policy alone denies is not posted. The cross_account function decides about the rest.
     """
+    from link_peer.app import compose
     from link_peer.domain.denial import LinkDenied
     from link_peer.domain.errors import BadInput
     from link_peer.domain.model import Link
@@ -77,7 +78,6 @@ def request(
     from link_peer.domain.tags import parse_instant, parse_port, unique_ports
     from link_peer.inbound.requests import decode, encode
     from link_peer.planning.authority import hopeless
-    from link_peer.runtime import compose
 
     from link_peer_cli.clients.log import AuditLog
     from link_peer_cli.clients.queue import post

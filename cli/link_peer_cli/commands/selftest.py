@@ -99,8 +99,8 @@ def _chosen(numbers: Sequence[int]) -> list[Row]:
 
 def _peer(policy_path: str, account: str) -> dict[str, Any]:
     """The second account's role and external id, from the policy file."""
+    from link_peer.app import compose
     from link_peer.domain.errors import BadInput
-    from link_peer.runtime import compose
     from link_peer.runtime.settings import tag_prefix
 
     from link_peer_cli.io.inputs import account_named

@@ -79,8 +79,8 @@ def setup(
 
 def _deployment(region: str, prefix: str, notify: str, action_policy: str, ask: bool) -> Deployment:
     """The deployment that the options, the environment and the answers name, with the person's own keys."""
+    from link_peer.app import compose
     from link_peer.domain.errors import BadInput
-    from link_peer.runtime import compose
     from link_peer_deploy.names import DEFAULT_PREFIX
 
     from link_peer_cli.access import keys

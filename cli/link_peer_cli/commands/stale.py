@@ -40,8 +40,8 @@ class Stale(msgspec.Struct, frozen=True):
 def stale(as_json: JsonLines = False) -> None:
     """List rules that the sweep would remove, half-open links, damaged markers, and consents that have ended or that name
     parties which no longer exist."""
+    from link_peer.app.dispatch import run_sweep
     from link_peer.engine.scopes.everything import Sweep
-    from link_peer.inbound.dispatch import run_sweep
 
     from link_peer_cli.clients.swept import gaps_of
     from link_peer_cli.clients.whatif.delivery import suppose

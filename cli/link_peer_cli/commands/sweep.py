@@ -35,8 +35,8 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Reconcile all rules with tags, requests and consent, in all accounts of the policy."""
+    from link_peer.app.dispatch import run_sweep
     from link_peer.engine.scopes.everything import Sweep
-    from link_peer.inbound.dispatch import run_sweep
 
     from link_peer_cli.access.caller import caller
     from link_peer_cli.clients.swept import denied_records
@@ -94,7 +94,7 @@ def sweep(
 
 def _changing(env: Environment) -> tuple[Delivery, Kept]:
     """A delivery that changes and records, with its records."""
-    from link_peer.runtime.compose import open_delivery
+    from link_peer.app.compose import open_delivery
 
     from link_peer_cli.access.roles import through_roles
     from link_peer_cli.clients.whatif.delivery import SECONDS, patient

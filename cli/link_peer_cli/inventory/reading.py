@@ -9,7 +9,7 @@ from link_peer.domain.errors import BadInput, LinkPeerError, Throttled
 from link_peer.domain.model import Group, Instance, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import is_group_id, is_instance_id, quoted
-from link_peer.engine.reader import Reader
+from link_peer.engine.read.reader import Reader
 from link_peer.planning.decision import Question
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
+from link_peer.app import compose
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.policy import Policy
-from link_peer.runtime import compose
 from link_peer.runtime import settings as settings_module
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.settings import Credentials, Settings

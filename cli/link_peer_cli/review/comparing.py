@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
+from link_peer.app.dispatch import run_sweep
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Party, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Listing
 from link_peer.engine.scopes.everything import Sweep
-from link_peer.inbound.dispatch import run_sweep
 from link_peer.planning import policy_tests
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from link_peer.inbound import dispatch
+from link_peer.app import dispatch
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 

@@ -72,7 +72,7 @@ class Policy(msgspec.Struct, frozen=True, dict=True):  # a dict, so that a prope
     """A valid policy. `accounts` are by uid, and exactly one has no role; `deny` are ports that are never opened. `digest` is
     the first 16 hex digits of the file's SHA-256; empty if it was read from no file. `leaving` are accounts that are read, but
     have no links, as if the file did not list them: `link-peer account remove` closes with it. No file can say it.
-    `tag_prefix` is what the file says, empty if nothing; `runtime.compose` puts the setting in its place."""
+    `tag_prefix` is what the file says, empty if nothing; `app.compose` puts the setting in its place."""
 
     deployment: str
     accounts: dict[str, AccountPolicy]

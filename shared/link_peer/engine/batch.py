@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence, Set
 
 from link_peer.domain.model import Party
 from link_peer.domain.request import Look, Message
-from link_peer.engine.reader import Reader
+from link_peer.engine.read.reader import Reader
 from link_peer.runtime.delivery import Delivery
 
 

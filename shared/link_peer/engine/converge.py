@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from link_peer.domain.denial import Denial, ReasonCode
 from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
 from link_peer.domain.snapshot import Snapshot
-from link_peer.engine.apply import Applier, Report, held_records
-from link_peer.engine.reader import Reader
+from link_peer.engine.read.reader import Reader
+from link_peer.engine.write.apply import Applier, Report, held_records
 from link_peer.planning.claims import DesiredLink, links_from_tags
 from link_peer.planning.decision import Context, Decision, Plan, Question, Refusal
 from link_peer.planning.evaluate import Verdict, evaluate

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from link_peer.app import compose
 from link_peer.domain.errors import Transient
-from link_peer.runtime import compose
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.faults import KINDS, Killed
 

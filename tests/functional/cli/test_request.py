@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 
 import pytest
+from link_peer.app import compose
 from link_peer.inbound.requests import decode
-from link_peer.runtime import compose
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, REGION, Lab

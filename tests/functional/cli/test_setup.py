@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from link_peer.alicloud.sts import CACHE
-from link_peer.runtime import compose
+from link_peer.app import compose
 from link_peer_cli.clients.local_cloud import environment, running
 from link_peer_cli.setup.roles import VERSIONS
 from link_peer_deploy import regions

@@ -11,9 +11,9 @@ from typing import Any
 
 import cross_account
 import pytest
+from link_peer.app import dispatch
 from link_peer.domain.errors import Transient
 from link_peer.domain.tags import parse_instant
-from link_peer.inbound import dispatch
 from link_peer_local.ecs.state import Group
 
 from tests.functional.lab import HOME, PEER, Lab

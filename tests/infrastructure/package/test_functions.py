@@ -30,7 +30,8 @@ pytestmark = pytest.mark.http
 EVENTS = sorted((Path(__file__).resolve().parents[3] / "events").glob("*.json"))
 FUNCTIONS = {"queue": "cross_account", "timer": "sweep"}
 ACCOUNTS = """
-from link_peer.runtime import compose, retry, settings
+from link_peer.app import compose
+from link_peer.runtime import retry, settings
 compose.start()
 from link_peer.alicloud import audit_log, mns, sdk, sls, sts
 from link_peer.domain.errors import Transient

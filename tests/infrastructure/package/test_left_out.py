@@ -15,7 +15,7 @@ from link_peer_local.cloud import LocalCloud
 from tests.infrastructure.package.conftest import installed
 
 SDKS = """
-from link_peer.runtime import compose
+from link_peer.app import compose
 compose.start()
 from link_peer.alicloud import lazy_models, sdk
 lazy_models.install()

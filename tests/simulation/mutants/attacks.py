@@ -8,16 +8,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from link_peer.app import dispatch
 from link_peer.domain import marker
 from link_peer.domain.model import Link, Marker, Rule, RuleKey
 from link_peer.domain.request import Message
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine import apply, settle
-from link_peer.engine.apply import Applier
 from link_peer.engine.scopes import pair
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.pair import PairScope
-from link_peer.inbound import dispatch
+from link_peer.engine.write.apply import Applier
 from link_peer.planning import consent, desired, evaluate, removals
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Decision, Unseen

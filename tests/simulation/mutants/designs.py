@@ -14,13 +14,13 @@ from link_peer.domain.errors import Transient
 from link_peer.domain.model import TAG, Claim, Marker, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine import apply, converge, settle
-from link_peer.engine.apply import Applier, Report
-from link_peer.engine.reader import Reader
+from link_peer.engine.read.reader import Reader
 from link_peer.engine.records import decision_record
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.instances import InstanceScope
 from link_peer.engine.scopes.pair import PairScope
-from link_peer.engine.settle import Settler
+from link_peer.engine.write.apply import Applier, Report
+from link_peer.engine.write.settle import Settler
 from link_peer.inbound import dispatch, requests
 from link_peer.planning import consent
 from link_peer.planning.claims import DesiredLink

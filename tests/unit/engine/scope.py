@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from link_peer.domain.model import Claim, Marker, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
-from link_peer.engine.reader import Reader
+from link_peer.engine.read.reader import Reader
 from link_peer.planning.actual import link_of
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan

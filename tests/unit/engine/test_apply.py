@@ -15,8 +15,8 @@ from link_peer.domain.model import TAG, Claim, Link, Rule, RuleKey
 from link_peer.domain.policy import AccountPolicy, Pause, Policy
 from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import parse_ports
-from link_peer.engine.apply import CONSENT_SECONDS, OUTCOMES_PER_WRITE, Applier, Report, held_records, paused
-from link_peer.engine.reader import Reader
+from link_peer.engine.read.reader import Reader
+from link_peer.engine.write.apply import CONSENT_SECONDS, OUTCOMES_PER_WRITE, Applier, Report, held_records, paused
 from link_peer.planning.decision import Decision, Edit, Refusal, Unseen
 from link_peer.planning.evaluate import Need, Verdict
 from link_peer.planning.removal_guard import RemovalGuard

@@ -6,8 +6,8 @@ import pytest
 from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import Link, Party
 from link_peer.domain.tags import parse_ports
-from link_peer.engine.effects import Effects
-from link_peer.engine.reader import Reader
+from link_peer.engine.read.effects import Effects
+from link_peer.engine.read.reader import Reader
 from link_peer.planning.decision import Decision
 from link_peer.runtime.pace import Pace
 

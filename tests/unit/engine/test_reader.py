@@ -11,7 +11,7 @@ from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import Party
 from link_peer.domain.snapshot import Address
 from link_peer.domain.tags import asks_for_links
-from link_peer.engine.reader import Reader
+from link_peer.engine.read.reader import Reader
 from link_peer.runtime.pace import Pace
 
 from tests.unit.fakes import FakeClock, FakeCloud, FakeEcs

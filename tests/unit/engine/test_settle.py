@@ -12,8 +12,8 @@ from link_peer.domain.denial import LinkDenied, ReasonCode
 from link_peer.domain.denials import EXPIRED_MEANWHILE
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import TAG, Claim, Party, Port, Rule, RuleKey
-from link_peer.engine.reader import Reader
-from link_peer.engine.settle import RULES_PER_CALL, Settler
+from link_peer.engine.read.reader import Reader
+from link_peer.engine.write.settle import RULES_PER_CALL, Settler
 from link_peer.planning.decision import Edit
 from link_peer.runtime.retry import ATTEMPTS, Retry
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from link_peer.engine.shared_guard import SharedGuard
+from link_peer.engine.write.shared_guard import SharedGuard
 
 from tests.unit.planning.test_removal_guard import AT_HOME, AT_PEER, removal
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from link_peer.app import dispatch
 from link_peer.domain.errors import RedeliveryNeeded, Throttled, Transient
 from link_peer.domain.model import Link, Party
 from link_peer.domain.policy import AccountPolicy, Limits
 from link_peer.domain.request import Look, Message, Request, sync_request
 from link_peer.domain.tags import parse_ports
-from link_peer.inbound import dispatch
 from link_peer.inbound.requests import decode, encode
 from link_peer.runtime.delivery import Delivery
 

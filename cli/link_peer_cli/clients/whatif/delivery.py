@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 from link_peer.alicloud.audit_log import SlsAuditLog
+from link_peer.app.compose import load_policy
 from link_peer.domain.policy import Pause
 from link_peer.runtime.audit import AuditWriter
-from link_peer.runtime.compose import load_policy
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Cloud
 from link_peer.runtime.retry import Retry

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import msgspec
 from link_peer.domain.model import Instance, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Listing
-from link_peer.engine.reader import Reader
+from link_peer.engine.read.reader import Reader
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 

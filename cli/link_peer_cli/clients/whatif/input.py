@@ -8,11 +8,12 @@ from contextlib import contextmanager, suppress
 from typing import Annotated, Any, Literal
 
 import msgspec
+from link_peer.app import dispatch
 from link_peer.domain.errors import BadInput, RedeliveryNeeded
 from link_peer.domain.hint import Hint
 from link_peer.domain.model import Party
 from link_peer.engine.scopes.everything import Sweep
-from link_peer.inbound import dispatch, events
+from link_peer.inbound import events
 from link_peer.inbound.requests import DeniedRequest, decode, encode
 from link_peer.runtime.delivery import Delivery
 

@@ -21,12 +21,12 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marker, Party, Port, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import asks_for_links
-from link_peer.engine.apply import Report
 from link_peer.engine.converge import Scope, converge
-from link_peer.engine.reader import Reader
+from link_peer.engine.read.reader import Reader
 from link_peer.engine.records import denied_record
 from link_peer.engine.scopes.summary import skipped, summary_record
 from link_peer.engine.scopes.untag import untag_empty_groups
+from link_peer.engine.write.apply import Report
 from link_peer.planning.actual import damaged_rules, link_of, owned_rules
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan

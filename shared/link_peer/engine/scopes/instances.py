@@ -17,7 +17,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Peer, peers
 from link_peer.engine.converge import Scope, converge, report_held
 from link_peer.engine.later import LOOK_AGAIN_SECONDS, Later
-from link_peer.engine.reader import Reader
+from link_peer.engine.read.reader import Reader
 from link_peer.engine.records import denied_record
 from link_peer.engine.scopes.handover import post_syncs
 from link_peer.planning.actual import link_of, owned_rules

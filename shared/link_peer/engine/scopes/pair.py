@@ -17,8 +17,8 @@ from link_peer.domain.request import Request
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import iso
 from link_peer.engine.converge import Scope, converge, plan_only, report_held
-from link_peer.engine.effects import Effects
-from link_peer.engine.reader import Reader
+from link_peer.engine.read.effects import Effects
+from link_peer.engine.read.reader import Reader
 from link_peer.engine.records import decision_record
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.authority import request_denial

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from link_peer.domain.denial import NOTHING
 from link_peer.domain.denials import removals_held
 from link_peer.domain.snapshot import Snapshot
-from link_peer.engine.apply import Report
 from link_peer.engine.records import why_fields
+from link_peer.engine.write.apply import Report
 from link_peer.runtime.ports import Record
 
 

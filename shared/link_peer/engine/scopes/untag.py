@@ -8,7 +8,7 @@ from link_peer.domain.model import Party
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
-from link_peer.engine.reader import Reader
+from link_peer.engine.read.reader import Reader
 from link_peer.planning.actual import damaged_rules, owned_rules
 from link_peer.planning.evaluate import evaluate
 

@@ -17,7 +17,7 @@ from link_peer.domain.denials import ALREADY_GONE
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess
 from link_peer.domain.model import PRIORITY, Claim, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
-from link_peer.engine.reader import Reader
+from link_peer.engine.read.reader import Reader
 from link_peer.planning.decision import Edit
 from link_peer.runtime.ports import Ecs
 from link_peer.runtime.retry import Retry

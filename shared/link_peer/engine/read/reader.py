@@ -15,7 +15,7 @@ from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import Group, Instance, Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address, Listing, Snapshot
-from link_peer.engine.listing import Page, read_listing
+from link_peer.engine.read.listing import Page, read_listing
 from link_peer.planning.decision import Question
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.pace import Pace

@@ -21,7 +21,6 @@ from link_peer.domain.hint import Hint
 from link_peer.domain.model import Party, RuleKey, short_hash
 from link_peer.domain.request import Look, Message, Request, look_request
 from link_peer.domain.tags import iso
-from link_peer.engine.apply import held_records
 from link_peer.engine.batch import Batch
 from link_peer.engine.later import LOOK_AGAIN_SECONDS, Later
 from link_peer.engine.records import denied_record, link_fields, party_fields
@@ -29,7 +28,8 @@ from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.group import reconcile_group
 from link_peer.engine.scopes.instances import one_per_party, reconcile_instances
 from link_peer.engine.scopes.pair import reconcile_pair, removals_due
-from link_peer.engine.shared_guard import SharedGuard
+from link_peer.engine.write.apply import held_records
+from link_peer.engine.write.shared_guard import SharedGuard
 from link_peer.inbound import events
 from link_peer.inbound.requests import BadRequest, DeniedRequest, Known, decode
 from link_peer.planning.decision import Unseen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from link_peer.domain.model import Link, Party, RuleKey
-from link_peer.engine.reader import Reader
+from link_peer.engine.read.reader import Reader
 from link_peer.runtime.ports import Record
 
 NAMED = 20

@@ -8,7 +8,7 @@ from typing import cast
 import msgspec
 
 from link_peer.domain.model import Party, Rule
-from link_peer.engine.reader import Reader
+from link_peer.engine.read.reader import Reader
 from link_peer.planning.decision import Decision
 from link_peer.planning.effect import Effect, of_link
 from link_peer.runtime.ports import Record

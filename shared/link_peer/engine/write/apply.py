@@ -20,11 +20,11 @@ from link_peer.domain.model import Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import iso
-from link_peer.engine.admitted import Admitted
-from link_peer.engine.effects import Effects
-from link_peer.engine.reader import Reader
+from link_peer.engine.read.admitted import Admitted
+from link_peer.engine.read.effects import Effects
+from link_peer.engine.read.reader import Reader
 from link_peer.engine.records import decision_record, why_fields
-from link_peer.engine.settle import Requests, Settler
+from link_peer.engine.write.settle import Requests, Settler
 from link_peer.planning.decision import Decision, Edit, Refusal, Unseen
 from link_peer.planning.evaluate import evaluate
 from link_peer.planning.removal_guard import RemovalGuard
