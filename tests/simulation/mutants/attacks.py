@@ -13,10 +13,10 @@ from link_peer.domain import marker
 from link_peer.domain.model import Link, Marker, Rule, RuleKey
 from link_peer.domain.request import Message
 from link_peer.domain.snapshot import Snapshot
-from link_peer.engine import apply, settle
 from link_peer.engine.scopes import pair
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.pair import PairScope
+from link_peer.engine.write import apply, settle
 from link_peer.engine.write.apply import Applier
 from link_peer.planning import consent, desired, evaluate, removals
 from link_peer.planning.claims import DesiredLink

@@ -8,20 +8,22 @@ from typing import Any
 
 import msgspec
 import pytest
+from link_peer.app import dispatch
 from link_peer.domain import marker
 from link_peer.domain.denials import CLAIM_EXPIRED
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import TAG, Claim, Marker, Rule
 from link_peer.domain.snapshot import Snapshot
-from link_peer.engine import apply, converge, settle
+from link_peer.engine import converge
 from link_peer.engine.read.reader import Reader
 from link_peer.engine.records import decision_record
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.instances import InstanceScope
 from link_peer.engine.scopes.pair import PairScope
+from link_peer.engine.write import apply, settle
 from link_peer.engine.write.apply import Applier, Report
 from link_peer.engine.write.settle import Settler
-from link_peer.inbound import dispatch, requests
+from link_peer.inbound import requests
 from link_peer.planning import consent
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision
