@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from link_peer_cli.clients.local_cloud import environment
+from link_peer_cli.demo.local_cloud import environment
 from msgspec import Struct
 
 from benchmarks import company, worlds

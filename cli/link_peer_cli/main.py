@@ -42,8 +42,8 @@ from link_peer_cli.commands import (
 from link_peer_cli.commands import map as map_command
 from link_peer_cli.commands import test as test_command
 from link_peer_cli.commands import version as version_command
-from link_peer_cli.io.exits import run
-from link_peer_cli.io.options import Command
+from link_peer_cli.ui.exits import run
+from link_peer_cli.ui.options import Command
 
 app = typer.Typer(
     name="link-peer",

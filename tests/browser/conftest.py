@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from link_peer_cli.io.drawing.html import html
+from link_peer_cli.ui.drawing.html import html
 
 CHROMIUM = os.environ.get("LINK_PEER_CHROMIUM", "")
 WIDTH, HEIGHT = 1440, 900

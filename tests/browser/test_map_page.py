@@ -341,7 +341,7 @@ def test_what_is_inlined_is_what_npm_publishes() -> None:
     modules = os.environ.get("LINK_PEER_NODE_MODULES")
     if not modules:
         pytest.skip("make test-browser")
-    vendor = ROOT / "cli/link_peer_cli/io/drawing/page/vendor"
+    vendor = ROOT / "cli/link_peer_cli/ui/drawing/page/vendor"
     licences = " ".join((vendor / "LICENSES.txt").read_text("utf-8").split())
     for package, version in json.loads((ROOT / "tests/browser/package.json").read_text("utf-8"))[
         "dependencies"

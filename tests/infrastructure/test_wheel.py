@@ -88,7 +88,7 @@ def test_it_holds_the_worlds(wheel: zipfile.ZipFile) -> None:
 
 def test_it_holds_the_page_of_the_map(wheel: zipfile.ZipFile) -> None:
     """Its markup, style and scripts, and those of others with their licences: the checkout's, byte for byte."""
-    folder = ROOT / "cli/link_peer_cli/io/drawing/page"
+    folder = ROOT / "cli/link_peer_cli/ui/drawing/page"
     files = {str(path.relative_to(ROOT / "cli")): path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
     assert any(name.endswith("vendor/LICENSES.txt") for name in files)
     assert {name: wheel.read(name) for name in wheel.namelist() if "/drawing/page/" in name} == files

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from link_peer.domain.errors import LinkPeerError
 from link_peer.inbound.policy_file import parse
-from link_peer_cli.io.policy_text import entry, with_entry
+from link_peer_cli.setup.policy_text import entry, with_entry
 
 NEW = "1000000000000003"
 ADDED = entry(NEW, "c", f"acs:ram::{NEW}:role/link-peer", "abcdef0123456789", "q-3", ["10.0.0.0/8"])

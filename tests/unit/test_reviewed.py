@@ -9,8 +9,8 @@ from link_peer.domain.denial import LinkDenied
 from link_peer.domain.errors import CloudError
 from link_peer.domain.model import Group, Party, Port, Rule, RuleKey
 from link_peer.runtime.ports import Ecs
-from link_peer_cli.clients.whatif.reviewed import Reviewed
-from link_peer_cli.clients.whatif.writes import Write, differences, place_of, undone
+from link_peer_cli.review.reviewed import Reviewed
+from link_peer_cli.review.writes import Write, differences, place_of, undone
 
 from tests.unit.fakes import FakeCloud, FakeEcs
 from tests.unit.views import HOME

@@ -9,8 +9,8 @@ import pytest
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.policy import AccountPolicy, Policy
 from link_peer.domain.tags import iso_millis, parse_instant
-from link_peer_cli.review.trail_events import Event, event_of
-from link_peer_cli.review.trail_join import Question, Roles, join, unknown_rules
+from link_peer_cli.audit.trail_events import Event, event_of
+from link_peer_cli.audit.trail_join import Question, Roles, join, unknown_rules
 
 HOME, PEER, REGION = "1000000000000001", "1000000000000002", "cn-qingdao"
 NOW = parse_instant("2026-11-25T12:00:00Z")

@@ -1,1 +1,1 @@
-"""Who a person is to the cloud: access keys, and the roles that a command takes on."""
+"""Who a person is to the cloud, and what a command works with: keys, roles, settings, and values of the command line."""

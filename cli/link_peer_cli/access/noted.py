@@ -8,7 +8,7 @@ from typing import Any
 from link_peer.alicloud.ecs import SdkEcs
 from link_peer.domain.model import Party, Rule, RuleKey
 
-from link_peer_cli.changes import CHANGES
+from link_peer_cli.ui.changes import CHANGES
 
 
 def of_rule(verb: str, key: RuleKey) -> str:

@@ -33,8 +33,8 @@ from link_peer_cli.access.noted import of_rule, of_tags
 from link_peer_cli.adoption.expressible import NotAdoptable
 from link_peer_cli.adoption.judge import CHANGED, Adoption, Mark, is_ours, managed_tags
 from link_peer_cli.adoption.planner import Plan, Planner
-from link_peer_cli.changes import CHANGES
-from link_peer_cli.clients.group_tags import GroupTags
+from link_peer_cli.consent.group_tags import GroupTags
+from link_peer_cli.ui.changes import CHANGES
 
 NOT_SHOWN = "the cloud does not show the change yet: run it again in a moment"
 

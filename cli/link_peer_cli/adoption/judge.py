@@ -25,7 +25,7 @@ from link_peer.planning.decision import Question
 from link_peer.planning.evaluate import Need, Verdict, evaluate
 
 from link_peer_cli.adoption.expressible import NotAdoptable, is_in
-from link_peer_cli.clients.consents import Edit, adding
+from link_peer_cli.consent.entries import Edit, adding
 
 CHANGED = "the rule, or one beside it, was changed or deleted since it was shown; it is not adopted: run it again"
 

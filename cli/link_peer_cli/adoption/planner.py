@@ -13,16 +13,16 @@ from link_peer.engine.read.reader import Reader
 from link_peer.planning.authority import request_denial
 from link_peer.runtime.ports import Cloud, Record
 
+from link_peer_cli.access.environment import Environment
 from link_peer_cli.adoption.expressible import link_of_rule
 from link_peer_cli.adoption.judge import Adoption, MoreToRead, is_ours, judge, lost, person_made
 from link_peer_cli.adoption.tags import tag_for
-from link_peer_cli.clients import aliyun
-from link_peer_cli.clients.group_tags import GroupTags
-from link_peer_cli.clients.log import AuditLog
-from link_peer_cli.clients.query import condition
-from link_peer_cli.clients.whatif.cloud import Change
+from link_peer_cli.audit.log import AuditLog
+from link_peer_cli.audit.query import condition
+from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.inventory.reading import View
-from link_peer_cli.io.environment import Environment
+from link_peer_cli.review.cloud import Change
+from link_peer_cli.ui import aliyun
 
 Progress = Callable[[int, int], None]
 GROUPS_PER_STEP = 20  # read between two steps of the progress

@@ -10,7 +10,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.claims import links_from_tags
 
 from link_peer_cli.adoption.expressible import NotAdoptable
-from link_peer_cli.clients.consents import asking
+from link_peer_cli.consent.entries import asking
 
 
 def tag_for(snapshot: Snapshot, policy: Policy, link: Link, asker: Party, now: float) -> dict[str, str]:

@@ -14,8 +14,8 @@ from link_peer_cli.checks.finding import MISSING, OK, WARNING, Finding
 if TYPE_CHECKING:
     from link_peer.engine.scopes.everything import Sweep
 
-    from link_peer_cli.clients.whatif.cloud import WhatIf
-    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.access.environment import Environment
+    from link_peer_cli.review.cloud import WhatIf
 
 THREADS = 16
 
@@ -23,7 +23,7 @@ THREADS = 16
 def check(env: Environment, sweep: Sweep, cloud: WhatIf) -> Iterator[Finding]:
     """One finding for each account, and for what there was no time to read. Where it is ok, the account was read completely,
     and shows instances."""
-    from link_peer_cli.clients.swept import gaps_of
+    from link_peer_cli.review.swept import gaps_of
 
     gaps, snapshot = gaps_of(sweep), sweep.reader.snapshot()
     accounts = sorted(env.policy.accounts)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from link_peer_cli.checks import functions, neighbours, resources, running
 
 if TYPE_CHECKING:
+    from link_peer_cli.access.environment import Environment
     from link_peer_cli.checks.finding import Finding
-    from link_peer_cli.io.environment import Environment
 
 Lane = Sequence[Callable[[], "list[Finding]"]]
 """Checks that one thread makes, one after the other."""

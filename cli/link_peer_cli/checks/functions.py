@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from link_peer_deploy.manifest import Function
     from link_peer_deploy.manifest import Trigger as Shipped
 
-    from link_peer_cli.clients.fc.deployment import Deployed, Live, Trigger
-    from link_peer_cli.clients.rules import BusRule
-    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.access.environment import Environment
+    from link_peer_cli.deployed.deployment import Deployed, Live, Trigger
+    from link_peer_cli.deployed.rules import BusRule
 
 DEPLOY = "link-peer package; s deploy -y"
 SAME = ("LINK_PEER_REGION", "LINK_PEER_AUDIT_PROJECT", "LINK_PEER_AUDIT_LOGSTORE", "LINK_PEER_QUEUE")
@@ -32,7 +32,7 @@ def check(env: Environment) -> Iterator[Finding]:
     from link_peer_deploy.manifest import load
     from link_peer_deploy.project import ROOT
 
-    from link_peer_cli.clients.fc.deployment import Deployed
+    from link_peer_cli.deployed.deployment import Deployed
 
     policy = env.policy
     given = {"LINK_PEER_REGION": env.settings.region, "LINK_PEER_PREFIX": env.names.prefix}
@@ -127,7 +127,7 @@ def parsed(text: str) -> Any:
 
 def _rules(env: Environment, shipped: Sequence[Function]) -> Iterator[Finding]:
     """How the platform names the rule of a trigger is not documented: it is known by its pattern and its target."""
-    from link_peer_cli.clients.rules import Bus
+    from link_peer_cli.deployed.rules import Bus
 
     wanted = [
         (function.name, trigger)

@@ -10,7 +10,7 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer_cli.checks.finding import DIFFERS, Finding, unreadable
 
 if TYPE_CHECKING:
-    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.access.environment import Environment
 
 
 def check(env: Environment) -> Iterator[Finding]:

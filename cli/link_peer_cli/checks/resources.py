@@ -14,7 +14,7 @@ from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, Finding,
 if TYPE_CHECKING:
     from link_peer.runtime.clock import Clock
 
-    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.access.environment import Environment
     from link_peer_cli.setup.resource import Change, Deployment, Resource
 
 SECONDS = 20.0  # for which a resource is asked again while a service is in trouble

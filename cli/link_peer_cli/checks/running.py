@@ -12,7 +12,7 @@ from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, Finding,
 if TYPE_CHECKING:
     from link_peer.runtime.ports import Record
 
-    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.access.environment import Environment
 
 DAY = 86_400
 LATE_SECONDS = 30 * 60
@@ -51,7 +51,7 @@ def other_policy(env: Environment) -> str:
 
 
 def _dead_letters(env: Environment) -> Finding:
-    from link_peer_cli.clients.queue import waiting_messages
+    from link_peer_cli.deployed.queue import waiting_messages
 
     what = "dead letters"
     try:
@@ -63,8 +63,8 @@ def _dead_letters(env: Environment) -> Finding:
 
 def _last_summary(env: Environment) -> Record | None:
     """The summary of the last sweep that the function made; that of a person's `link-peer sweep` has another policy."""
-    from link_peer_cli.clients.log import AuditLog
-    from link_peer_cli.clients.query import condition
+    from link_peer_cli.audit.log import AuditLog
+    from link_peer_cli.audit.query import condition
 
     log = AuditLog(env.settings, env.clock)
     query = condition({"record": "summary", "function": "sweep", "deployment": env.policy.deployment})

@@ -11,7 +11,7 @@ from link_peer.domain.policy import Pause
 from link_peer_cli.checks.finding import MISSING, OK, WARNING, Finding, unreadable
 
 if TYPE_CHECKING:
-    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.access.environment import Environment
 
 FILTERS = frozenset({"record", "outcome", "reason", "link", "request_id", "event_id", "from", "to"})
 """Fields that `link-peer audit` searches."""
@@ -29,7 +29,7 @@ def check(env: Environment) -> Iterator[Finding]:
 
 
 def _queue(env: Environment) -> Iterator[Finding]:
-    from link_peer_cli.clients.queue import waiting_messages
+    from link_peer_cli.deployed.queue import waiting_messages
 
     name = env.settings.queue
     if name == env.names.queue:
@@ -43,7 +43,7 @@ def _queue(env: Environment) -> Iterator[Finding]:
 
 
 def _log(env: Environment) -> Iterator[Finding]:
-    from link_peer_cli.clients.log import AuditLog
+    from link_peer_cli.audit.log import AuditLog
 
     settings, names = env.settings, env.names
     if (settings.audit_project, settings.audit_logstore) == (names.audit_project, names.audit_logstore):

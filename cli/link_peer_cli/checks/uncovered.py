@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from link_peer.domain.model import Party
 
 from link_peer_cli.checks.finding import WARNING, Finding
+from link_peer_cli.checks.interfaces import Interface
 from link_peer_cli.checks.seen import Seen
-from link_peer_cli.clients.interfaces import Interface
 
 FEW = 3  # that are named, of many
 DOCS = "docs/guarantees.md"

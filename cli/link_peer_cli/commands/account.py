@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import Json, JsonLines, PeerProfile, Uid
-from link_peer_cli.io.progress import waiting
-from link_peer_cli.io.tables import print_table
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import Json, JsonLines, PeerProfile, Uid
+from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.tables import print_table
 
 if TYPE_CHECKING:
-    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.access.environment import Environment
     from link_peer_cli.setup.peer import Peer
 
 app = typer.Typer(
@@ -53,11 +53,11 @@ def add(
     """
     from link_peer.domain.errors import BadInput
 
-    from link_peer_cli.io.environment import load_own
-    from link_peer_cli.io.inputs import account_uid, matching
-    from link_peer_cli.io.policy_text import entry
+    from link_peer_cli.access.environment import load_own
+    from link_peer_cli.access.inputs import account_uid, matching
     from link_peer_cli.setup.member import added_to, make_resources, peer_of, tell_of_home, update_home, with_lines
     from link_peer_cli.setup.members import add_many
+    from link_peer_cli.setup.policy_text import entry
 
     if external_id and not re.fullmatch(r"[A-Za-z0-9+=,.@:/_-]{2,128}", external_id):
         raise BadInput("--external-id", "2 to 128 of A-Z, a-z, 0-9 and +=,.@:/_-")
@@ -110,8 +110,8 @@ def list_accounts(as_json: JsonLines = False) -> None:
     from link_peer.domain.errors import LinkPeerError
     from link_peer.runtime.retry import Retry
 
+    from link_peer_cli.access.environment import load_environment
     from link_peer_cli.access.roles import PersonsAccounts
-    from link_peer_cli.io.environment import load_environment
 
     env = load_environment(reading=True)
     retry = Retry(env.clock, env.clock.now() + 60)

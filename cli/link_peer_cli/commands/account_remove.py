@@ -9,17 +9,17 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import Json, PeerProfile, Uid, Yes
-from link_peer_cli.io.progress import counter, progress_bar
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import Json, PeerProfile, Uid, Yes
+from link_peer_cli.ui.progress import counter, progress_bar
 
 if TYPE_CHECKING:
     from link_peer.domain.policy import AccountPolicy, Policy
     from link_peer.runtime.settings import Credentials
 
-    from link_peer_cli.clients.closing import Closed
-    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.access.environment import Environment
+    from link_peer_cli.closing.run import Closed
     from link_peer_cli.setup import Change
     from link_peer_cli.setup.peer import Peer
 
@@ -37,8 +37,8 @@ def remove(
     """
     from link_peer.domain.errors import BadInput
 
-    from link_peer_cli.io.environment import load_environment, load_own, require_known
-    from link_peer_cli.io.inputs import account_uid
+    from link_peer_cli.access.environment import load_environment, load_own, require_known
+    from link_peer_cli.access.inputs import account_uid
     from link_peer_cli.setup.member import peer_of, update_home
 
     uid = account_uid(uid, "uid")
@@ -75,7 +75,7 @@ def _without(policy: Policy, uid: str) -> Policy:
 
 def _close(env: Environment, uid: str, own: dict[str, Credentials], *, dry_run: bool, quiet: bool) -> Closed:
     """Run the closing sweep, and show its progress."""
-    from link_peer_cli.clients.closing import close
+    from link_peer_cli.closing.run import close
 
     with progress_bar(unless=quiet) as bar:
         return close(env, uid, own, counter(bar, "accounts read", "groups read"), dry_run=dry_run)
@@ -94,8 +94,8 @@ def _remove_roles(peer: Peer, *, talk: bool) -> list[Change]:
 
 def _report(closed: Closed, *, dry_run: bool, as_json: bool) -> None:
     """Print what was or would be closed, and what prevents the next steps."""
-    from link_peer_cli.io.lines import PLANNED
-    from link_peer_cli.io.records import print_changes, print_records
+    from link_peer_cli.ui.lines import PLANNED
+    from link_peer_cli.ui.records import print_changes, print_records
 
     left = [f"{rule.id} on {rule.group}" for rule in closed.left]
     if as_json:
@@ -125,8 +125,8 @@ def _finish(
     as_json: bool,
 ) -> None:
     """Say what is left for people to do."""
-    from link_peer_cli.io.records import print_records
     from link_peer_cli.setup.peer import removal_commands
+    from link_peer_cli.ui.records import print_records
 
     commands = [] if made else removal_commands(peer.role)
     if as_json:

@@ -11,10 +11,10 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import DryRun, Json, Yes
-from link_peer_cli.io.progress import progress_bar
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import DryRun, Json, Yes
+from link_peer_cli.ui.progress import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from link_peer.runtime.retry import Retry
     from link_peer.runtime.settings import Settings
 
+    from link_peer_cli.access.environment import Environment
     from link_peer_cli.adoption.planner import Plan, Planner, Wish
-    from link_peer_cli.clients.group_tags import GroupTags
-    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.consent.group_tags import GroupTags
 
 RULE = re.compile(r"sgr-[0-9a-z]{1,42}")
 """An id of a rule; with `adopt-` before it, it is the id of a request."""
@@ -64,11 +64,11 @@ def adopt(
     """
     from link_peer.domain.errors import BadInput, LinkPeerError
 
+    from link_peer_cli.access.environment import load_environment
     from link_peer_cli.adoption.carry_out import Adopting
     from link_peer_cli.adoption.judge import CHANGED, is_ours
     from link_peer_cli.adoption.planner import Planner
-    from link_peer_cli.clients.group_tags import GroupTags
-    from link_peer_cli.io.environment import load_environment
+    from link_peer_cli.consent.group_tags import GroupTags
 
     rule_id, _, account = rule.partition("@")
     _check(rule_id, group, form, instance, until)
@@ -129,8 +129,9 @@ def _delivery(env: Environment, tags: GroupTags) -> tuple[Delivery, Cloud]:
     """What reads and records, with the role of the command; and the accounts as the person's own keys enter them."""
     from link_peer.app.compose import open_delivery
 
+    from link_peer_cli.access.environment import SECONDS
     from link_peer_cli.access.roles import PersonsAccounts
-    from link_peer_cli.clients.whatif.delivery import SECONDS, patient
+    from link_peer_cli.review.delivery import patient
 
     def enter(settings: Settings, policy: Policy, clock: Clock, name: str, retry: Retry) -> Cloud:
         return PersonsAccounts(settings, policy, clock, retry, name, reading=env.reading)
@@ -146,7 +147,7 @@ def _delivery(env: Environment, tags: GroupTags) -> tuple[Delivery, Cloud]:
 def _find(env: Environment, planner: Planner, rule_id: str, account: str, group: str, *, quiet: bool) -> Rule:
     """The rule, with the progress of the search."""
 
-    from link_peer_cli.io.inputs import account_named
+    from link_peer_cli.access.inputs import account_named
 
     accounts = [account_named(env.policy, account, "rule")] if account else sorted(env.policy.accounts)
     with progress_bar(unless=quiet) as bar:
@@ -159,8 +160,8 @@ def _wish(env: Environment, rule: Rule, instance: str, until: str) -> Wish:
     """How the link is asked for."""
     from link_peer.domain.model import TAG, Claim
 
+    from link_peer_cli.access.inputs import ending, party
     from link_peer_cli.adoption.planner import Wish
-    from link_peer_cli.io.inputs import ending, party
 
     name = f"adopt-{rule.id}"
     if instance:
@@ -223,7 +224,7 @@ def _steps(plan: Plan) -> Iterator[tuple[str, str]]:
 
 def _say_commands(planner: Planner, plan: Plan, *, as_json: bool) -> None:
     """Print what a dry run prints besides the plan."""
-    from link_peer_cli.io.records import print_changes
+    from link_peer_cli.ui.records import print_changes
 
     if as_json:
         print_json(_document(planner, plan, None))
@@ -275,7 +276,7 @@ def _document(planner: Planner, plan: Plan, record: Record | None) -> dict[str, 
 
 def _report(plan: Plan, record: Record) -> None:
     """Say what came of it, and what removes the link."""
-    from link_peer_cli.io.records import print_records
+    from link_peer_cli.ui.records import print_records
 
     print_records(console(), "outcome", [record])
     if record.get("outcome") != "applied":

@@ -11,20 +11,20 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from link_peer_cli.changes import CHANGES
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import Json, Yes
-from link_peer_cli.io.progress import progress_bar
+from link_peer_cli.ui.changes import CHANGES
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import Json, Yes
+from link_peer_cli.ui.progress import progress_bar
 
 if TYPE_CHECKING:
     from link_peer.domain.errors import LinkPeerError
     from link_peer.runtime.ports import Record
 
-    from link_peer_cli.clients.whatif.writes import Difference, Write
-    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.access.environment import Environment
     from link_peer_cli.review.planned import Planned
     from link_peer_cli.review.saved import SavedPlan
+    from link_peer_cli.review.writes import Difference, Write
 
 
 def apply(
@@ -39,14 +39,14 @@ def apply(
     A request in the plan is judged as one of the queue that all accounts share.
     """
 
+    from link_peer_cli.access.environment import load_environment, require_known
     from link_peer_cli.checks.running import other_policy
-    from link_peer_cli.clients.whatif.delivery import still_undone
-    from link_peer_cli.clients.whatif.writes import last_of
-    from link_peer_cli.io.environment import load_environment, require_known
-    from link_peer_cli.io.records import print_records
+    from link_peer_cli.review.delivery import still_undone
     from link_peer_cli.review.planned import planned
     from link_peer_cli.review.plans import print_plan, write_text
     from link_peer_cli.review.saved import load, require_current
+    from link_peer_cli.review.writes import last_of
+    from link_peer_cli.ui.records import print_records
 
     plan = load(file)
     env = load_environment(reading=False)
@@ -94,8 +94,8 @@ def apply(
 
 def _compared(env: Environment, plan: SavedPlan, now: Sequence[Write]) -> tuple[list[Difference], int]:
     """How what would change now differs from what was reviewed, or how much of that is made already."""
-    from link_peer_cli.clients.whatif.delivery import still_undone
-    from link_peer_cli.clients.whatif.writes import differences
+    from link_peer_cli.review.delivery import still_undone
+    from link_peer_cli.review.writes import differences
 
     found = differences(plan.changes, now)
     if all(one.sign == "-" for one in found) and not still_undone(env, [one.write for one in found]):
@@ -132,8 +132,8 @@ def _carry_out(
     from link_peer.domain.errors import LinkPeerError
 
     from link_peer_cli.access.caller import caller
-    from link_peer_cli.clients.whatif.delivery import applying
-    from link_peer_cli.clients.whatif.input import run
+    from link_peer_cli.review.delivery import applying
+    from link_peer_cli.review.input import run
 
     event, who = f"apply-cli-{int(env.clock.now())}", caller(env.settings, env.own())[1]
     with progress_bar(unless=quiet) as bar:
@@ -161,8 +161,8 @@ def _document(records: Sequence[Record], plan: SavedPlan, already: int, left: Se
 
 
 def _print_made(writes: Sequence[Write], left: Sequence[Write]) -> None:
-    from link_peer_cli.clients.whatif.writes import last_of
     from link_peer_cli.review.plans import write_text
+    from link_peer_cli.review.writes import last_of
 
     for one in left:
         console().print(f"[red]not made: {escape(write_text(one))} on {one.party}[/red]", soft_wrap=True)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.lines import CELLS
-from link_peer_cli.io.options import JsonLines
-from link_peer_cli.io.pager import paged
-from link_peer_cli.io.progress import waiting
-from link_peer_cli.io.spreadsheet import print_csv, print_tsv
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.lines import CELLS
+from link_peer_cli.ui.options import JsonLines
+from link_peer_cli.ui.pager import paged
+from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.spreadsheet import print_csv, print_tsv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,14 +90,14 @@ def audit(
     from link_peer.domain.denial import DESCRIPTIONS
     from link_peer.domain.errors import BadInput
 
-    from link_peer_cli.clients.follow import follow as follow_log
-    from link_peer_cli.clients.log import AuditLog
-    from link_peer_cli.clients.query import condition, party_condition
-    from link_peer_cli.clients.story import story as whole_story
+    from link_peer_cli.access.environment import load_environment
+    from link_peer_cli.access.inputs import matching, moment, with_uid
+    from link_peer_cli.audit.follow import follow as follow_log
+    from link_peer_cli.audit.log import AuditLog
+    from link_peer_cli.audit.query import condition, party_condition
+    from link_peer_cli.audit.story import story as whole_story
     from link_peer_cli.commands.audit_verify import verify as verify_log
     from link_peer_cli.inventory.wording import wording
-    from link_peer_cli.io.environment import load_environment
-    from link_peer_cli.io.inputs import matching, moment, with_uid
 
     fields = {
         "outcome": matching(outcome, "--outcome", "applied|unchanged|removed|denied|failed"),
@@ -147,8 +147,8 @@ def _print_header(form: Form) -> None:
 
 def _print(records: Sequence[Record], form: Form, limit: int | None, names: Mapping[str, str], title: str = "") -> None:
     """Print the newest records, repeats folded. Without a title: what has just come, one line each."""
-    from link_peer_cli.io.lines import Line, cells, folded, texts
-    from link_peer_cli.io.records import print_advice_of
+    from link_peer_cli.ui.lines import Line, cells, folded, texts
+    from link_peer_cli.ui.records import print_advice_of
 
     if form in (Form.JSON, Form.CSV):
         for record in records[-limit:] if limit else records:

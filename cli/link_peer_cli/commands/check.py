@@ -10,9 +10,9 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import JsonLines
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import JsonLines
 
 if TYPE_CHECKING:
     from link_peer.domain.policy import Policy
@@ -43,7 +43,7 @@ def check(
     """Check policy files offline: their syntax, their values, and their own tests. Needs no keys and no settings.
 
     Without --snapshot, tests that depend on the tags of groups are counted and not judged."""
-    from link_peer_cli.io.environment import policy_path
+    from link_peer_cli.access.environment import policy_path
     from link_peer_cli.review import snapshots
 
     read = snapshots.load(snapshot) if snapshot else None

@@ -9,20 +9,20 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from link_peer_cli.changes import CHANGES
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import Account, All, DryRun, Groups, Json, Profiles, Yes
-from link_peer_cli.io.progress import progress_bar
-from link_peer_cli.io.records import print_foreign
+from link_peer_cli.ui.changes import CHANGES
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import Account, All, DryRun, Groups, Json, Profiles, Yes
+from link_peer_cli.ui.progress import progress_bar
+from link_peer_cli.ui.records import print_foreign
 
 if TYPE_CHECKING:
     from link_peer.domain.model import Party
 
-    from link_peer_cli.clients.closing import Closed
-    from link_peer_cli.clients.group_tags import GroupTags
-    from link_peer_cli.clients.locks import Chosen
-    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.access.environment import Environment
+    from link_peer_cli.closing.locks import Chosen
+    from link_peer_cli.closing.run import Closed
+    from link_peer_cli.consent.group_tags import GroupTags
 
 
 TAG_VALUE = 128  # characters
@@ -45,9 +45,9 @@ def close(
     from link_peer.domain.errors import BadInput
     from link_peer.domain.tags import iso
 
+    from link_peer_cli.access.environment import load_environment
     from link_peer_cli.checks.running import other_policy
-    from link_peer_cli.clients.locks import choose, tags_of
-    from link_peer_cli.io.environment import load_environment
+    from link_peer_cli.closing.locks import choose, tags_of
 
     env = load_environment(reading=dry_run)
     tags = tags_of(env, profile)
@@ -90,7 +90,7 @@ def _lock(
 ) -> Locked:
     """Lock groups, given with their tags, and remove the rules of link-peer from them."""
     from link_peer_cli.access.noted import of_tags
-    from link_peer_cli.clients.locks import each_account
+    from link_peer_cli.closing.locks import each_account
 
     key = env.policy.keys.lock
 
@@ -116,7 +116,7 @@ def _untagged(
     """The groups with rules of link-peer that lost their managed tag, with their tags; and why an account could not be
     read. Shows the progress: the rules of every group are read."""
 
-    from link_peer_cli.clients.closing import untagged
+    from link_peer_cli.closing.run import untagged
 
     with progress_bar(unless=quiet) as bar:
         task = bar.add_task("groups without the managed tag read", total=None)
@@ -129,7 +129,7 @@ def _untagged(
 def _remove(env: Environment, locks: dict[Party, str], caller: str, *, dry_run: bool, quiet: bool) -> Closed:
     """Remove the rules of locked groups, and show the progress."""
 
-    from link_peer_cli.clients.closing import close_locked
+    from link_peer_cli.closing.run import close_locked
 
     with progress_bar(unless=quiet) as bar:
         task = bar.add_task("groups closed", total=len(locks))
@@ -145,8 +145,8 @@ def _report(
     as_json: bool,
 ) -> None:
     """Print what was or would be closed, and what is left."""
-    from link_peer_cli.io.lines import PLANNED
-    from link_peer_cli.io.records import print_changes, print_records
+    from link_peer_cli.ui.lines import PLANNED
+    from link_peer_cli.ui.records import print_changes, print_records
 
     closed, locked, foreign = done.closed, done.groups, done.foreign
     problems = {**chosen.problems, **done.problems, **(closed.problems if closed else {})}

@@ -9,11 +9,11 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from link_peer_cli.changes import CHANGES
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import DryRun, Json
-from link_peer_cli.io.progress import waiting
+from link_peer_cli.ui.changes import CHANGES
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import DryRun, Json
+from link_peer_cli.ui.progress import waiting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from link_peer.domain.tags import Accept
     from link_peer.runtime.ports import Record
 
-    from link_peer_cli.clients.consents import Edit
-    from link_peer_cli.clients.group_tags import GroupTags
-    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.access.environment import Environment
+    from link_peer_cli.consent.entries import Edit
+    from link_peer_cli.consent.group_tags import GroupTags
 
 Profile = Annotated[str, typer.Option(help="A profile of the `aliyun` CLI with keys of the group's account.")]
 
@@ -51,10 +51,10 @@ def accept(
     from link_peer.domain.errors import BadInput
     from link_peer.domain.tags import is_group_id
 
-    from link_peer_cli.clients.consents import adding, entry
-    from link_peer_cli.clients.group_tags import GroupTags
-    from link_peer_cli.io.environment import load_own, require_known
-    from link_peer_cli.io.inputs import ending, with_uid
+    from link_peer_cli.access.environment import load_own, require_known
+    from link_peer_cli.access.inputs import ending, with_uid
+    from link_peer_cli.consent.entries import adding, entry
+    from link_peer_cli.consent.group_tags import GroupTags
 
     env = load_own()
     end = ending(until, "--until", env.clock.now()) if until else None
@@ -102,10 +102,10 @@ def withdraw(
     """Take an entry off a group's accept tags, with your own keys. What it alone allowed is then closed."""
     from link_peer.domain.errors import BadInput
 
-    from link_peer_cli.clients.consents import entry, removing
-    from link_peer_cli.clients.group_tags import GroupTags
-    from link_peer_cli.io.environment import load_own
-    from link_peer_cli.io.inputs import with_uid
+    from link_peer_cli.access.environment import load_own
+    from link_peer_cli.access.inputs import with_uid
+    from link_peer_cli.consent.entries import entry, removing
+    from link_peer_cli.consent.group_tags import GroupTags
 
     env = load_own()
     tags = GroupTags(env, [profile] if profile else [])
@@ -138,7 +138,7 @@ def _group(text: str, tags: GroupTags) -> Party:
     """A group, in the account of the keys unless it ends with `@<account>`."""
     from link_peer.domain.errors import BadInput
 
-    from link_peer_cli.io.inputs import party
+    from link_peer_cli.access.inputs import party
 
     found = party(text, "group", tags.main)
     if not found.is_group:
@@ -150,10 +150,10 @@ def _denial(name: str) -> Record:
     """The last denial of a request or link (by its id) for want of consent. Raises LinkPeerError if there is none."""
     from link_peer.domain.errors import LinkPeerError
 
-    from link_peer_cli.clients.log import AuditLog
-    from link_peer_cli.clients.query import condition
-    from link_peer_cli.io.environment import load_environment
-    from link_peer_cli.io.inputs import matching
+    from link_peer_cli.access.environment import load_environment
+    from link_peer_cli.access.inputs import matching
+    from link_peer_cli.audit.log import AuditLog
+    from link_peer_cli.audit.query import condition
 
     matching(name, "id", "[A-Za-z0-9._-]{1,48}")
     env = load_environment(reading=True)
@@ -178,7 +178,7 @@ def _denial(name: str) -> Record:
 def _advised(denial: Record, env: Environment) -> list[tuple[Party, list[Accept]]]:
     from link_peer.domain.errors import LinkPeerError
 
-    from link_peer_cli.clients.consents import advised, entry
+    from link_peer_cli.consent.entries import advised, entry
 
     if denial.get("region") != env.settings.region:
         raise LinkPeerError(f"the denial is of region {denial.get('region')}: set LINK_PEER_REGION")

@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from link_peer_cli.clients.local_cloud import environment, running
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import Json
+from link_peer_cli.demo.local_cloud import environment, running
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import Json
 
 
 def demo(as_json: Json = False) -> None:

@@ -10,12 +10,12 @@ import typer
 from rich.markup import escape
 
 from link_peer_cli.checks.finding import FAILING, OK, WARNING, Finding, unreadable
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import JsonLines
-from link_peer_cli.io.pager import paged
-from link_peer_cli.io.progress import counter, progress_bar
-from link_peer_cli.io.spreadsheet import print_tsv
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import JsonLines
+from link_peer_cli.ui.pager import paged
+from link_peer_cli.ui.progress import counter, progress_bar
+from link_peer_cli.ui.spreadsheet import print_tsv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from link_peer.runtime.delivery import Delivery
     from rich.progress import Progress
 
+    from link_peer_cli.access.environment import Environment
     from link_peer_cli.checks.seen import Seen
-    from link_peer_cli.clients.whatif.cloud import WhatIf
-    from link_peer_cli.clients.whatif.kept import Kept
-    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.review.cloud import WhatIf
+    from link_peer_cli.review.kept import Kept
 
 COLOURS = {OK: "green", WARNING: "yellow"}
 WIDTH = 9  # of the longest state, and two
@@ -42,9 +42,9 @@ def doctor(
     States: ok; warning; differs from what is shipped; missing; unknown: it could not be read. The last three end the command
     with 1.
     """
-    from link_peer_cli.clients.whatif.delivery import suppose
-    from link_peer_cli.io.environment import load_environment, require_known
-    from link_peer_cli.io.inputs import account_uid
+    from link_peer_cli.access.environment import load_environment, require_known
+    from link_peer_cli.access.inputs import account_uid
+    from link_peer_cli.review.delivery import suppose
 
     account = account_uid(account, "account") if account else ""
     env = load_environment(reading=True)
@@ -97,8 +97,8 @@ def _contents(
     """What the accounts hold. `read` are those that were read completely."""
     from link_peer_cli.checks import blocked, consents, denied, isolated, markers, quotas
     from link_peer_cli.checks.seen import Seen
-    from link_peer_cli.clients.swept import denied_records
     from link_peer_cli.inventory.scene import Scene
+    from link_peer_cli.review.swept import denied_records
 
     scene = Scene(sweep.reader.snapshot())
     seen = Seen(env.policy, scene, env.settings.region, env.clock.now(), frozenset(read))
@@ -119,7 +119,7 @@ def _uncovered(env: Environment, account: str, sweep: Sweep, cloud: WhatIf, seen
     from link_peer.domain.errors import LinkPeerError
 
     from link_peer_cli.checks import uncovered
-    from link_peer_cli.clients.interfaces import read_interfaces
+    from link_peer_cli.checks.interfaces import read_interfaces
 
     for uid in sorted({group.account for group in seen.linked_groups} & seen.accounts):
         if account in ("", uid):

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import Json
-from link_peer_cli.io.progress import waiting
-from link_peer_cli.io.tables import draw_table
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import Json
+from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.tables import draw_table
 
 if TYPE_CHECKING:
     from link_peer.domain.model import Party, Port, Rule
 
+    from link_peer_cli.access.environment import Environment
     from link_peer_cli.inventory.pairs import Reach
     from link_peer_cli.inventory.reading import View
     from link_peer_cli.inventory.scene import Scene
     from link_peer_cli.inventory.standing import Standing
     from link_peer_cli.inventory.wording import Wording
-    from link_peer_cli.io.environment import Environment
 
 COLORS = {"passes": "green", "blocked": "red", "unknown": "yellow"}
 
@@ -47,10 +47,10 @@ def explain(
     from link_peer.domain.errors import BadInput
     from link_peer.domain.tags import parse_ports
 
-    from link_peer_cli.clients.whatif.delivery import suppose
+    from link_peer_cli.access.environment import load_environment
     from link_peer_cli.inventory.reading import view_of
     from link_peer_cli.inventory.wording import wording
-    from link_peer_cli.io.environment import load_environment
+    from link_peer_cli.review.delivery import suppose
 
     asked = parse_ports(port) if port else ()
     env = load_environment(reading=True)
@@ -75,8 +75,8 @@ def explain(
 def _answer(
     env: Environment, view: View, ends: tuple[Party, Party], asked: tuple[Port, ...]
 ) -> tuple[dict[str, Any], Exit]:
+    from link_peer_cli.audit.askers import Asked
     from link_peer_cli.inventory.advice import Adviser
-    from link_peer_cli.inventory.askers import Asked
     from link_peer_cli.inventory.pairs import reach
     from link_peer_cli.inventory.shown import link_document, party_fields, rule_document
     from link_peer_cli.inventory.standing import judge

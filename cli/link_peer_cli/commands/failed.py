@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.options import JsonLines, Service
-from link_peer_cli.io.progress import waiting
-from link_peer_cli.io.tables import print_table
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.options import JsonLines, Service
+from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.tables import print_table
 
 if TYPE_CHECKING:
-    from link_peer_cli.clients.queue import Letter
-    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.access.environment import Environment
+    from link_peer_cli.deployed.queue import Letter
 
 ERROR_WIDTH = 100  # characters of an error in the table; --json prints all of it
 
@@ -26,10 +26,10 @@ def failed(service: Service = "", as_json: JsonLines = False) -> None:
     """
     from link_peer.domain.tags import iso
 
-    from link_peer_cli.clients.fc.deployed import deployed_functions
-    from link_peer_cli.clients.fc.failed import error_message, failed_tasks
+    from link_peer_cli.access.environment import load_environment
+    from link_peer_cli.deployed.failed import error_message, failed_tasks
+    from link_peer_cli.deployed.functions import deployed_functions
     from link_peer_cli.inventory.wording import wording
-    from link_peer_cli.io.environment import load_environment
 
     env = load_environment(reading=True)
     with waiting("reading the failed invocations"):
@@ -63,7 +63,7 @@ def _dead_letters(env: Environment) -> tuple[list[Letter], int]:
     """The first dead letters, and how many there are; none, with a message, if the queue cannot be read."""
     from link_peer.domain.errors import LinkPeerError
 
-    from link_peer_cli.clients.queue import peek, waiting_messages
+    from link_peer_cli.deployed.queue import peek, waiting_messages
 
     name, home = env.names.dead_letters, env.policy.home
     try:

@@ -13,9 +13,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from link_peer_cli.changes import CHANGES
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.options import Json
+from link_peer_cli.ui.changes import CHANGES
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.options import Json
 
 WORKFLOW = ".github/workflows/link-peer.yml"
 DENIAL = "ram-deny-accept-tags.json"
@@ -42,7 +42,7 @@ def init(
     Example: link-peer --region cn-hangzhou init --home 1000000000000001"""
     from link_peer.domain.errors import LinkPeerError
 
-    from link_peer_cli.io import files
+    from link_peer_cli.ui import files
 
     values = _values(home or _home_of_the_keys(), deployment, prefix)
     texts = _texts(values, workflow=workflow)
@@ -76,8 +76,8 @@ def _values(home: str, deployment: str, prefix: str) -> dict[str, str]:
     from link_peer_deploy import regions
     from link_peer_deploy.packaging import runtime_in_use
 
+    from link_peer_cli.access.environment import names_in_use
     from link_peer_cli.access.keys import region_in_use
-    from link_peer_cli.io.environment import names_in_use
 
     if not is_account_uid(home):
         raise BadInput("--home", f"{home!a} is not an account uid: 15 to 20 digits")
@@ -132,7 +132,7 @@ def _home_of_the_keys() -> str:
     from link_peer.domain.errors import BadInput, LinkPeerError
 
     from link_peer_cli.access.caller import caller
-    from link_peer_cli.io.environment import bare_environment
+    from link_peer_cli.access.environment import bare_environment
 
     try:
         settings, _ = bare_environment()

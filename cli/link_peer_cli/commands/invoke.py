@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from link_peer_cli.changes import CHANGES
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import Json, Qualifier, Service
-from link_peer_cli.io.progress import waiting
+from link_peer_cli.ui.changes import CHANGES
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import Json, Qualifier, Service
+from link_peer_cli.ui.progress import waiting
 
 
 def invoke(
@@ -23,9 +23,9 @@ def invoke(
     as_json: Json = False,
 ) -> None:
     """Invoke a deployed function with an event; print its response and the end of its log."""
-    from link_peer_cli.clients.fc.deployed import deployed_functions
-    from link_peer_cli.io.environment import load_environment
-    from link_peer_cli.io.inputs import document
+    from link_peer_cli.access.environment import load_environment
+    from link_peer_cli.access.inputs import document
+    from link_peer_cli.deployed.functions import deployed_functions
 
     payload = document(event)
     env = load_environment(reading=False)

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import JsonLines
-from link_peer_cli.io.pager import paged
-from link_peer_cli.io.progress import waiting
-from link_peer_cli.io.spreadsheet import print_csv
-from link_peer_cli.io.tables import print_table
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import JsonLines
+from link_peer_cli.ui.pager import paged
+from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.spreadsheet import print_csv
+from link_peer_cli.ui.tables import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from link_peer_cli.access.environment import Environment
     from link_peer_cli.inventory.reading import View
     from link_peer_cli.inventory.standing import Standing
     from link_peer_cli.inventory.wording import Wording
-    from link_peer_cli.io.environment import Environment
 
 COLUMNS = ("from", "to", "ports", "since", "until", "why", "asked by", "consent", "instances", "effect")
 CSV_FIELDS = [
@@ -61,12 +61,12 @@ def links(
 ) -> None:
     """List all existing links: who, since when, until when, why, who asked, which consent, and whether packets pass."""
 
-    from link_peer_cli.clients.whatif.delivery import suppose
+    from link_peer_cli.access.environment import load_environment
+    from link_peer_cli.access.inputs import account_named, duration
     from link_peer_cli.inventory.documents import documents_of
     from link_peer_cli.inventory.reading import view_of
     from link_peer_cli.inventory.wording import wording
-    from link_peer_cli.io.environment import load_environment
-    from link_peer_cli.io.inputs import account_named, duration
+    from link_peer_cli.review.delivery import suppose
 
     seconds = duration(expiring, "--expiring") if expiring else None
     env = load_environment(reading=True)

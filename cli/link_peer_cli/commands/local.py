@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from link_peer_cli.clients.local_cloud import environment, running
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.tables import draw_table
+from link_peer_cli.demo.local_cloud import environment, running
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.tables import draw_table
 
 _SIGNAL_CHECK_SECONDS = 0.5
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from link_peer_cli.io.console import console, print_document, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.progress import waiting
+from link_peer_cli.ui.console import console, print_document, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.progress import waiting
 
 if TYPE_CHECKING:
     from link_peer.domain.model import Party, Port
 
+    from link_peer_cli.access.environment import Environment
     from link_peer_cli.inventory.reading import View
-    from link_peer_cli.io.drawing.arrows import Arrow
-    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.ui.drawing.arrows import Arrow
 
 
 FORMS = {".html": "html", ".htm": "html", ".svg": "svg", ".mmd": "mermaid", ".json": "json"}
@@ -42,10 +42,10 @@ def draw_map(
     A file map.html is a page to search, filter and click in; it needs no network.
     """
 
-    from link_peer_cli.clients.whatif.delivery import suppose
+    from link_peer_cli.access.environment import load_environment
     from link_peer_cli.inventory.reading import view_of
-    from link_peer_cli.io.environment import load_environment
-    from link_peer_cli.io.files import require_writable
+    from link_peer_cli.review.delivery import suppose
+    from link_peer_cli.ui.files import require_writable
 
     form = _form(form, output)
     if output:
@@ -88,9 +88,9 @@ def _form(form: str, output: str) -> str:
 
 def _text(env: Environment, view: View, form: str) -> tuple[str, str]:
     """The map in a format, and why the audit log could not be read, if so."""
-    from link_peer_cli.io.drawing.html import html
-    from link_peer_cli.io.drawing.mermaid import mermaid
-    from link_peer_cli.io.drawing.svg import svg
+    from link_peer_cli.ui.drawing.html import html
+    from link_peer_cli.ui.drawing.mermaid import mermaid
+    from link_peer_cli.ui.drawing.svg import svg
 
     names = {uid: account.name for uid, account in env.policy.accounts.items()}
     if form in ("mermaid", "svg"):
@@ -115,7 +115,7 @@ def _document(env: Environment, view: View, names: dict[str, str]) -> tuple[dict
 
 
 def _write(text: str, output: str) -> None:
-    from link_peer_cli.io.files import write
+    from link_peer_cli.ui.files import write
 
     if not output:
         print_document(text)
@@ -127,7 +127,7 @@ def _arrows(env: Environment, view: View) -> list[Arrow]:
     """The links as arrows. Rules between the same parties with the same claims are one arrow."""
     from link_peer.planning.actual import link_of, owned_rules
 
-    from link_peer_cli.io.drawing.arrows import Arrow
+    from link_peer_cli.ui.drawing.arrows import Arrow
 
     ports: dict[tuple[Party, Party, tuple[str, ...]], set[Port]] = {}
     for rule, marker in owned_rules(view.scene.snapshot, env.policy, env.settings.region):

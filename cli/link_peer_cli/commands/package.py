@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.options import Json
-from link_peer_cli.io.progress import waiting
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.options import Json
+from link_peer_cli.ui.progress import waiting
 
 
 def package(
@@ -24,8 +24,8 @@ def package(
     """Build the code of the functions, with the policy file. Needs no keys and no checkout; fetches the pinned SDKs."""
     from link_peer_deploy import packaging
 
+    from link_peer_cli.access.environment import policy_path
     from link_peer_cli.access.keys import region_in_use
-    from link_peer_cli.io.environment import policy_path
 
     target = packaging.Target(
         packaging.runtime_in_use(),

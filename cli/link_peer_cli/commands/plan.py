@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import Commands, Detailed, Json, Markdown, Out
-from link_peer_cli.io.progress import counter, progress_bar, waiting
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import Commands, Detailed, Json, Markdown, Out
+from link_peer_cli.ui.progress import counter, progress_bar, waiting
 
 if TYPE_CHECKING:
     from link_peer_cli.review.planned import Planned
@@ -61,9 +61,9 @@ def _plan_what(what: str, out: str) -> Planned:
     from link_peer.domain.tags import is_instance_id
     from link_peer.inbound import events
 
-    from link_peer_cli.clients.whatif.input import Input, look_at, understood
-    from link_peer_cli.io.environment import load_environment
-    from link_peer_cli.io.inputs import document, party
+    from link_peer_cli.access.environment import load_environment
+    from link_peer_cli.access.inputs import document, party
+    from link_peer_cli.review.input import Input, look_at, understood
     from link_peer_cli.review.planned import planned, planned_file
     from link_peer_cli.review.saved import require_replaceable, save
 
@@ -98,7 +98,7 @@ def _plan_what(what: str, out: str) -> Planned:
 def _plan_policy(path: str, *, as_markdown: bool, detailed: bool, as_json: bool) -> NoReturn:
     from rich.markup import escape
 
-    from link_peer_cli.io.environment import load_environment, policy_file
+    from link_peer_cli.access.environment import load_environment, policy_file
     from link_peer_cli.review.comparing import compare
     from link_peer_cli.review.plans import Shown, documents, markdown, print_plan
 

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from link_peer_cli.changes import CHANGES
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.options import JsonLines, Service
-from link_peer_cli.io.progress import waiting
+from link_peer_cli.ui.changes import CHANGES
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.options import JsonLines, Service
+from link_peer_cli.ui.progress import waiting
 
 
 def replay(
@@ -24,9 +24,9 @@ def replay(
     """
     from link_peer.domain.errors import BadInput
 
-    from link_peer_cli.clients.fc.deployed import deployed_functions
-    from link_peer_cli.clients.fc.failed import failed_tasks
-    from link_peer_cli.io.environment import load_environment
+    from link_peer_cli.access.environment import load_environment
+    from link_peer_cli.deployed.failed import failed_tasks
+    from link_peer_cli.deployed.functions import deployed_functions
 
     env = load_environment(reading=False)
     functions = deployed_functions(env.settings, env.policy.home, service)

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.markup import escape
 
-from link_peer_cli.changes import CHANGES
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import JsonLines
-from link_peer_cli.io.progress import waiting
+from link_peer_cli.ui.changes import CHANGES
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import JsonLines
+from link_peer_cli.ui.progress import waiting
 
 if TYPE_CHECKING:
     from link_peer.domain.denial import Denial
     from link_peer.domain.request import Request
     from link_peer.runtime.ports import Record
 
-    from link_peer_cli.clients.log import AuditLog
-    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.access.environment import Environment
+    from link_peer_cli.audit.log import AuditLog
 
 WAIT_SECONDS = 60
 OTHER_POLICY = "the functions have another policy: "
@@ -79,10 +79,10 @@ def request(
     from link_peer.inbound.requests import decode, encode
     from link_peer.planning.authority import hopeless
 
-    from link_peer_cli.clients.log import AuditLog
-    from link_peer_cli.clients.queue import post
-    from link_peer_cli.io.environment import load_environment
-    from link_peer_cli.io.inputs import duration, party
+    from link_peer_cli.access.environment import load_environment
+    from link_peer_cli.access.inputs import duration, party
+    from link_peer_cli.audit.log import AuditLog
+    from link_peer_cli.deployed.queue import post
 
     if dry_run and wait:
         raise BadInput("--wait", "nothing is posted with --dry-run, so there is no outcome to wait for")
@@ -167,7 +167,7 @@ def _refuse(asked: Request, denial: Denial, env: Environment | None = None, *, a
     from link_peer.domain.denial import about
 
     from link_peer_cli.checks.running import other_policy
-    from link_peer_cli.io.records import print_advice
+    from link_peer_cli.ui.records import print_advice
 
     denial = about(denial, asked.action, asked.link, asked.region)
     path = env.settings.policy_path if env else ""
@@ -189,7 +189,7 @@ def _refuse(asked: Request, denial: Denial, env: Environment | None = None, *, a
 
 
 def _outcomes(request_id: str) -> str:
-    from link_peer_cli.clients.query import condition
+    from link_peer_cli.audit.query import condition
 
     return condition({"record": "outcome", "request_id": request_id})
 
@@ -225,7 +225,7 @@ def _next(asked: Request, records: list[Record]) -> str:
 
 
 def _finish(request_id: str, records: list[Record], then: str, *, as_json: bool) -> NoReturn:
-    from link_peer_cli.io.records import exit_code, print_records
+    from link_peer_cli.ui.records import exit_code, print_records
 
     if as_json:
         for record in records:

@@ -13,18 +13,18 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import Json
-from link_peer_cli.io.progress import progress_bar
-from link_peer_cli.io.tables import draw_table
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import Json
+from link_peer_cli.ui.progress import progress_bar
+from link_peer_cli.ui.tables import draw_table
 
 if TYPE_CHECKING:
-    from link_peer_cli.clients.sdks import Sdks
     from link_peer_cli.selftest.bench import Bench, Options
     from link_peer_cli.selftest.journal import Journal
     from link_peer_cli.selftest.model import Row
     from link_peer_cli.selftest.run import Result
+    from link_peer_cli.selftest.sdks import Sdks
 
 
 def selftest(
@@ -59,11 +59,11 @@ def selftest(
     """
     from link_peer.domain.errors import BadInput, LinkPeerError
 
-    from link_peer_cli.clients.sdks import Sdks
-    from link_peer_cli.io.environment import bare_environment
-    from link_peer_cli.io.files import require_writable
+    from link_peer_cli.access.environment import bare_environment
     from link_peer_cli.selftest.bench import Bench, Options
     from link_peer_cli.selftest.journal import Journal
+    from link_peer_cli.selftest.sdks import Sdks
+    from link_peer_cli.ui.files import require_writable
 
     if instances and not (image and instance_type and vswitch):
         raise BadInput("--instances", "needs --image, --instance-type and --vswitch")
@@ -103,7 +103,7 @@ def _peer(policy_path: str, account: str) -> dict[str, Any]:
     from link_peer.domain.errors import BadInput
     from link_peer.runtime.settings import tag_prefix
 
-    from link_peer_cli.io.inputs import account_named
+    from link_peer_cli.access.inputs import account_named
 
     if not account:
         return {}
@@ -198,9 +198,9 @@ def _finish(
     """Write and print the report."""
     import json
 
-    from link_peer_cli.io.files import write
     from link_peer_cli.selftest.model import Verdict
     from link_peer_cli.selftest.run import report
+    from link_peer_cli.ui.files import write
 
     made = report(bench, results)
     if path:

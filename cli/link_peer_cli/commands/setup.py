@@ -11,10 +11,10 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import JsonLines, Yes
-from link_peer_cli.io.progress import waiting
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import JsonLines, Yes
+from link_peer_cli.ui.progress import waiting
 
 if TYPE_CHECKING:
     from link_peer.domain.errors import Transient
@@ -84,7 +84,7 @@ def _deployment(region: str, prefix: str, notify: str, action_policy: str, ask: 
     from link_peer_deploy.names import DEFAULT_PREFIX
 
     from link_peer_cli.access import keys
-    from link_peer_cli.io.environment import names_in_use, settings_in_use
+    from link_peer_cli.access.environment import names_in_use, settings_in_use
     from link_peer_cli.setup.resource import Deployment
 
     if notify and "@" not in notify:

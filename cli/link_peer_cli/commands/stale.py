@@ -10,19 +10,19 @@ import typer
 from link_peer.domain.tags import parse_instant
 from rich.markup import escape
 
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import JsonLines
-from link_peer_cli.io.pager import paged
-from link_peer_cli.io.progress import waiting
-from link_peer_cli.io.tables import print_table
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import JsonLines
+from link_peer_cli.ui.pager import paged
+from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.tables import print_table
 
 if TYPE_CHECKING:
     from link_peer.domain.model import Rule
     from link_peer.engine.scopes.everything import Sweep
     from link_peer.planning.decision import Decision
 
-    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.access.environment import Environment
 
 
 class Stale(msgspec.Struct, frozen=True):
@@ -43,10 +43,10 @@ def stale(as_json: JsonLines = False) -> None:
     from link_peer.app.dispatch import run_sweep
     from link_peer.engine.scopes.everything import Sweep
 
-    from link_peer_cli.clients.swept import gaps_of
-    from link_peer_cli.clients.whatif.delivery import suppose
+    from link_peer_cli.access.environment import load_environment
     from link_peer_cli.inventory.wording import wording
-    from link_peer_cli.io.environment import load_environment
+    from link_peer_cli.review.delivery import suppose
+    from link_peer_cli.review.swept import gaps_of
 
     env = load_environment(reading=True)
     delivery, _, _ = suppose(env, "stale")

@@ -8,19 +8,19 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import Commands, Detailed, DryRun, Json, Out
-from link_peer_cli.io.progress import counter, progress_bar
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import Commands, Detailed, DryRun, Json, Out
+from link_peer_cli.ui.progress import counter, progress_bar
 
 if TYPE_CHECKING:
     from link_peer.engine.scopes.everything import Sweep
     from link_peer.runtime.delivery import Delivery
     from link_peer.runtime.ports import Record
 
-    from link_peer_cli.clients.whatif.cloud import WhatIf
-    from link_peer_cli.clients.whatif.kept import Kept
-    from link_peer_cli.io.environment import Environment
+    from link_peer_cli.access.environment import Environment
+    from link_peer_cli.review.cloud import WhatIf
+    from link_peer_cli.review.kept import Kept
 
 
 def sweep(
@@ -39,15 +39,15 @@ def sweep(
     from link_peer.engine.scopes.everything import Sweep
 
     from link_peer_cli.access.caller import caller
-    from link_peer_cli.clients.swept import denied_records
-    from link_peer_cli.clients.whatif.delivery import suppose
-    from link_peer_cli.clients.whatif.edits import with_instances
-    from link_peer_cli.clients.whatif.input import Input, SweepInput
-    from link_peer_cli.io.environment import load_environment, require_known
-    from link_peer_cli.io.inputs import account_uid
-    from link_peer_cli.io.records import print_records
+    from link_peer_cli.access.environment import load_environment, require_known
+    from link_peer_cli.access.inputs import account_uid
+    from link_peer_cli.review.delivery import suppose
+    from link_peer_cli.review.edits import with_instances
+    from link_peer_cli.review.input import Input, SweepInput
     from link_peer_cli.review.plans import Shown, documents, notable, print_plan, print_saved
     from link_peer_cli.review.saved import save
+    from link_peer_cli.review.swept import denied_records
+    from link_peer_cli.ui.records import print_records
 
     _check(dry_run, save_as, {"--commands": commands, "--detailed-exitcode": detailed, "--out": save_as})
     believed = [account_uid(uid, "--believe-empty") for uid in believe_empty or []]
@@ -96,9 +96,10 @@ def _changing(env: Environment) -> tuple[Delivery, Kept]:
     """A delivery that changes and records, with its records."""
     from link_peer.app.compose import open_delivery
 
+    from link_peer_cli.access.environment import SECONDS
     from link_peer_cli.access.roles import through_roles
-    from link_peer_cli.clients.whatif.delivery import SECONDS, patient
-    from link_peer_cli.clients.whatif.kept import Kept
+    from link_peer_cli.review.delivery import patient
+    from link_peer_cli.review.kept import Kept
 
     kept = Kept()
     made = open_delivery(

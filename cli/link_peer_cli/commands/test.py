@@ -8,10 +8,10 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import JsonLines
-from link_peer_cli.io.progress import waiting
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import JsonLines
+from link_peer_cli.ui.progress import waiting
 
 
 def run_tests(
@@ -24,10 +24,10 @@ def run_tests(
     from link_peer.domain.model import ports_text
     from link_peer.planning.policy_tests import Verdict
 
-    from link_peer_cli.clients.whatif.delivery import suppose
+    from link_peer_cli.access.environment import load_environment, policy_file
     from link_peer_cli.inventory.reading import view_of
-    from link_peer_cli.io.environment import load_environment, policy_file
     from link_peer_cli.review import snapshots
+    from link_peer_cli.review.delivery import suppose
     from link_peer_cli.review.live_tests import judge
 
     env = load_environment(reading=True)

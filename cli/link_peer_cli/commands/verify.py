@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.options import JsonLines
-from link_peer_cli.io.progress import waiting
-from link_peer_cli.io.spreadsheet import print_tsv
-from link_peer_cli.io.tables import draw_table
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import JsonLines
+from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.spreadsheet import print_tsv
+from link_peer_cli.ui.tables import draw_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from link_peer.domain.model import Instance, Party, Port
     from link_peer.planning.effect import Effect
 
-    from link_peer_cli.clients.probe import Probe, Result
+    from link_peer_cli.access.environment import Environment
+    from link_peer_cli.inventory.probe import Probe, Result
     from link_peer_cli.inventory.reading import View
     from link_peer_cli.inventory.scene import Scene
     from link_peer_cli.inventory.tested import Verdict
-    from link_peer_cli.io.environment import Environment
 
 REACHED = {True: "yes", False: "no", None: "not tested"}
 
@@ -56,11 +56,11 @@ def verify(
     """
     from link_peer.domain.tags import parse_port
 
-    from link_peer_cli.clients.inside import runner_in
-    from link_peer_cli.clients.probe import Probe, command_of
-    from link_peer_cli.clients.whatif.delivery import suppose
+    from link_peer_cli.access.environment import load_environment
+    from link_peer_cli.inventory.inside import runner_in
+    from link_peer_cli.inventory.probe import Probe, command_of
     from link_peer_cli.inventory.reading import view_of
-    from link_peer_cli.io.environment import load_environment
+    from link_peer_cli.review.delivery import suppose
 
     ports = [parse_port(text) for text in port or ["icmp"]]
     for wanted in ports:
@@ -91,7 +91,7 @@ def verify(
 
 
 def _checked(role: str) -> None:
-    from link_peer_cli.io.inputs import matching
+    from link_peer_cli.access.inputs import matching
 
     matching(role, "--role", r"[A-Za-z0-9.-]{1,64}")  # of a role [doc CreateRole]
 

@@ -9,9 +9,9 @@ from link_peer.domain.request import Request
 from link_peer.inbound.requests import encode
 from link_peer.runtime.ports import Record
 
-from link_peer_cli.clients.consents import advised
-from link_peer_cli.clients.queue import post
+from link_peer_cli.consent.entries import advised
 from link_peer_cli.demo.stage import PORT, Stage
+from link_peer_cli.deployed.queue import post
 
 REQUEST_SECONDS = 3600
 BOTH_RULES = (["ledger all"], ["orders all"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from link_peer_cli.demo.stage import Stage
-from link_peer_cli.io.tables import draw_table
+from link_peer_cli.ui.tables import draw_table
 
 FIELDS = ("time", "function", "action", "outcome", "reason", "from", "to", "ports", "detail")
 

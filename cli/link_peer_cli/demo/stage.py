@@ -15,14 +15,14 @@ from link_peer.runtime.settings import Credentials, Settings
 from link_peer_deploy.names import Names
 from rich.console import Console
 
-from link_peer_cli.clients.ecs import PersonalEcs
-from link_peer_cli.clients.fc.fc3 import Fc3
-from link_peer_cli.clients.fc.port import WAITING
-from link_peer_cli.clients.log import AuditLog
-from link_peer_cli.clients.query import condition
-from link_peer_cli.clients.queue import waiting_messages
+from link_peer_cli.access.ecs import PersonalEcs
+from link_peer_cli.audit.log import AuditLog
+from link_peer_cli.audit.query import condition
 from link_peer_cli.demo.narrator import CheckFailed, Narrator
-from link_peer_cli.io.tables import draw_table
+from link_peer_cli.deployed.fc3 import Fc3
+from link_peer_cli.deployed.port import WAITING
+from link_peer_cli.deployed.queue import waiting_messages
+from link_peer_cli.ui.tables import draw_table
 
 WAIT_SECONDS = 120  # generous: the demo must pass on a slow machine
 POLL_SECONDS = 0.1

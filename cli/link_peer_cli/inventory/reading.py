@@ -15,8 +15,8 @@ from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace
 from link_peer.runtime.ports import Cloud
 
+from link_peer_cli.access.inputs import account_named
 from link_peer_cli.inventory.scene import Scene
-from link_peer_cli.io.inputs import account_named
 
 PARTY = "sg-…, i-…, or the name of a group or an instance, optionally with @<account uid or name>"
 

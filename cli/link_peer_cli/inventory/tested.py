@@ -10,7 +10,7 @@ from link_peer.domain.model import Port, Rule, ports_text
 from link_peer.planning.effect import Effect
 from link_peer.runtime.audit import clean
 
-from link_peer_cli.clients.probe import Result
+from link_peer_cli.inventory.probe import Result
 from link_peer_cli.inventory.shown import rule_document
 
 ELSEWHERE = "routes, network ACLs, the instance's own firewall, or whether something listens"

@@ -15,12 +15,12 @@ from link_peer.planning import policy_tests
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
-from link_peer_cli.clients.swept import gaps_of
-from link_peer_cli.clients.whatif.cloud import Shown
-from link_peer_cli.clients.whatif.delivery import suppose
-from link_peer_cli.clients.whatif.edits import Edit, GroupChange, with_instances
-from link_peer_cli.io.environment import Environment
-from link_peer_cli.io.progress import Count
+from link_peer_cli.access.environment import Environment
+from link_peer_cli.review.cloud import Shown
+from link_peer_cli.review.delivery import suppose
+from link_peer_cli.review.edits import Edit, GroupChange, with_instances
+from link_peer_cli.review.swept import gaps_of
+from link_peer_cli.ui.progress import Count
 
 
 class Compared(msgspec.Struct, frozen=True):

@@ -7,18 +7,18 @@ from link_peer.app import dispatch
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
-from link_peer_cli.clients.whatif.cloud import Change, WhatIf
-from link_peer_cli.clients.whatif.delivery import suppose
-from link_peer_cli.clients.whatif.edits import with_instances
-from link_peer_cli.clients.whatif.input import Input, elements_of, run, run_messages, unless_recorded
-from link_peer_cli.clients.whatif.kept import Kept
-from link_peer_cli.clients.whatif.writes import Write
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.environment import Environment
-from link_peer_cli.io.exits import Exit
-from link_peer_cli.io.progress import Count
-from link_peer_cli.io.records import exit_code
+from link_peer_cli.access.environment import Environment
+from link_peer_cli.review.cloud import Change, WhatIf
+from link_peer_cli.review.delivery import suppose
+from link_peer_cli.review.edits import with_instances
+from link_peer_cli.review.input import Input, elements_of, run, run_messages, unless_recorded
+from link_peer_cli.review.kept import Kept
 from link_peer_cli.review.plans import Shown, documents, markdown, notable, print_plan
+from link_peer_cli.review.writes import Write
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.progress import Count
+from link_peer_cli.ui.records import exit_code
 
 
 class Planned(msgspec.Struct, frozen=True):

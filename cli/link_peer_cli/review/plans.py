@@ -13,13 +13,13 @@ from link_peer.runtime.ports import Record
 from rich.console import Console
 from rich.markup import escape
 
-from link_peer_cli.clients.whatif.cloud import Change
-from link_peer_cli.clients.whatif.edits import Edit, GroupChange, fields_of, reasons
-from link_peer_cli.clients.whatif.writes import Difference, Write
-from link_peer_cli.io.console import console, visible
-from link_peer_cli.io.lines import asker, folded, texts, why
-from link_peer_cli.io.pager import paged
-from link_peer_cli.io.records import print_advice_of, print_changes
+from link_peer_cli.review.cloud import Change
+from link_peer_cli.review.edits import Edit, GroupChange, fields_of, reasons
+from link_peer_cli.review.writes import Difference, Write
+from link_peer_cli.ui.console import console, visible
+from link_peer_cli.ui.lines import asker, folded, texts, why
+from link_peer_cli.ui.pager import paged
+from link_peer_cli.ui.records import print_advice_of, print_changes
 
 COLOURS = {"+": "green", "~": "yellow", "-": "red"}
 NAMED = 10  # instances of a group; of more, only their number

@@ -17,10 +17,10 @@ from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.tags import iso, parse_instant
 from link_peer.runtime.audit import clean
 
-from link_peer_cli.clients.whatif.input import Input
-from link_peer_cli.clients.whatif.writes import Uid, Write
-from link_peer_cli.io.environment import Environment
-from link_peer_cli.io.files import write
+from link_peer_cli.access.environment import Environment
+from link_peer_cli.review.input import Input
+from link_peer_cli.review.writes import Uid, Write
+from link_peer_cli.ui.files import write
 
 OLDEST_SECONDS = 86_400
 CLOCKS_DIFFER = 300  # seconds

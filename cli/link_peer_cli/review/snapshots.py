@@ -15,7 +15,7 @@ from link_peer.domain.model import Group, Instance, Party, Rule
 from link_peer.domain.snapshot import Address, Listing, Snapshot
 
 from link_peer_cli.inventory.scene import Scene
-from link_peer_cli.io.files import write
+from link_peer_cli.ui.files import write
 
 MAX_BYTES = 64 * 1024 * 1024
 

@@ -9,9 +9,9 @@ from link_peer.domain.errors import LinkPeerError, Transient
 from link_peer.runtime.clock import Clock
 from rich.markup import escape
 
-from link_peer_cli.changes import CHANGES
-from link_peer_cli.io.console import console
 from link_peer_cli.setup.resource import Action, Change, Resource, change_of
+from link_peer_cli.ui.changes import CHANGES
+from link_peer_cli.ui.console import console
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 
-from link_peer_cli.clients.rules import Bus
+from link_peer_cli.deployed.rules import Bus
 from link_peer_cli.setup.resource import Deployment, Resource, State
 
 

@@ -10,7 +10,7 @@ from link_peer.domain.errors import CloudError, Transient
 from link_peer_deploy import regions
 from link_peer_deploy.packaging import runtime_in_use
 
-from link_peer_cli.clients.rules import Bus
+from link_peer_cli.deployed.rules import Bus
 from link_peer_cli.setup import roles
 from link_peer_cli.setup.engine import Wait, patiently
 from link_peer_cli.setup.logs import ANOTHER_NAME, NO_PROJECT, Logs

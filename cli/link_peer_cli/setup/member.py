@@ -15,15 +15,15 @@ from link_peer.inbound.policy_file import parse
 from rich.markup import escape
 
 from link_peer_cli.access.caller import caller
+from link_peer_cli.access.environment import NO_KEYS, Environment
 from link_peer_cli.access.keys import own_keys
-from link_peer_cli.io.console import console
-from link_peer_cli.io.environment import NO_KEYS, Environment
-from link_peer_cli.io.files import replacing
-from link_peer_cli.io.policy_text import with_entry
 from link_peer_cli.setup import plan, queues, roles
 from link_peer_cli.setup.engine import carry_out
 from link_peer_cli.setup.peer import Peer, external_id_of
+from link_peer_cli.setup.policy_text import with_entry
 from link_peer_cli.setup.resource import Change, Deployment, Resource
+from link_peer_cli.ui.console import console
+from link_peer_cli.ui.files import replacing
 
 
 def peer_of(env: Environment, uid: str, role: str, external_id: str, known: AccountPolicy | None, profile: str) -> Peer:

@@ -12,12 +12,12 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.tags import is_account_uid, quoted
 from rich.markup import escape
 
-from link_peer_cli.io.console import console, print_json
-from link_peer_cli.io.environment import Environment, load_own
-from link_peer_cli.io.inputs import document
-from link_peer_cli.io.policy_text import entry
+from link_peer_cli.access.environment import Environment, load_own
+from link_peer_cli.access.inputs import document
 from link_peer_cli.setup.member import added_to, peer_of, tell_of_home, update_home, with_lines
 from link_peer_cli.setup.peer import Peer
+from link_peer_cli.setup.policy_text import entry
+from link_peer_cli.ui.console import console, print_json
 
 
 def add_many(file: str, role: str, external_id: str, *, queue: bool, write: bool, folder: str, as_json: bool) -> None:

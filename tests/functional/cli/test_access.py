@@ -145,7 +145,7 @@ def test_an_account_that_refuses_is_asked_once(lab: Lab, cli: Cli) -> None:
 
 def test_the_session_of_a_long_command_is_renewed(lab: Lab, cli: Cli, assumed: list[str]) -> None:
     """`audit --follow` reads for as long as it runs; a session ends after an hour."""
-    from link_peer_cli.io.environment import load_environment
+    from link_peer_cli.access.environment import load_environment
 
     env = load_environment(reading=True)
     first = env.keys()

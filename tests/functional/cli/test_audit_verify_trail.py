@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from link_peer_cli.clients import trail
+from link_peer_cli.audit import trail
 from link_peer_local.core.identity import Caller
 
 from tests.functional.cli.test_audit_verify import DAY, as_role, findings, later, rule

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from link_peer_cli.clients.fc.port import WITH_TASKS
+from link_peer_cli.deployed.port import WITH_TASKS
 from link_peer_deploy.manifest import load
 from link_peer_deploy.names import Names
 from link_peer_local.fc.triggers import Triggers, deploy

@@ -14,7 +14,7 @@ import hcl2
 import pytest
 from link_peer.domain.tags import is_group_id
 from link_peer.inbound import policy_file
-from link_peer_cli.clients.local_cloud import environment, running
+from link_peer_cli.demo.local_cloud import environment, running
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Caller
 from link_peer_local.world import describe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from link_peer.domain.errors import BadInput
-from link_peer_cli.io.inputs import with_uid
+from link_peer_cli.access.inputs import with_uid
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, POLICY, Lab

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from link_peer_cli.clients.local_cloud import environment, running
+from link_peer_cli.demo.local_cloud import environment, running
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.world import describe
 

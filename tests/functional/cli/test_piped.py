@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from link_peer_cli.io import pager
-from link_peer_cli.io.spreadsheet import print_tsv
+from link_peer_cli.ui import pager
+from link_peer_cli.ui.spreadsheet import print_tsv
 from link_peer_local.fc.triggers import deploy
 
 from tests.functional.command import Cli
@@ -198,7 +198,7 @@ def test_a_reader_that_ends_early_gets_no_stack_trace(json: bool, lines: int) ->
     program = f"""
 import sys
 import typer
-from link_peer_cli.io.exits import run
+from link_peer_cli.ui.exits import run
 app = typer.Typer()
 @app.command()
 def many(as_json: bool = typer.Option(False, "--json")):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from _pytest.capture import CaptureIO
-from link_peer_cli.io.progress import waiting
+from link_peer_cli.ui.progress import waiting
 
 from tests.functional.command import Cli
 from tests.functional.lab import Lab

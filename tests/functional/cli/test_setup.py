@@ -15,7 +15,7 @@ import pytest
 import yaml
 from link_peer.alicloud.sts import CACHE
 from link_peer.app import compose
-from link_peer_cli.clients.local_cloud import environment, running
+from link_peer_cli.demo.local_cloud import environment, running
 from link_peer_cli.setup.roles import VERSIONS
 from link_peer_deploy import regions
 from link_peer_deploy.documents import peer_roles, render

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from link_peer_cli.changes import AGAIN, STOPPED
-from link_peer_cli.io.environment import NoticeClock
+from link_peer_cli.access.environment import NoticeClock
+from link_peer_cli.ui.changes import AGAIN, STOPPED
 from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.http import Request, Response
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from link_peer_cli.io.tables import draw_table
+from link_peer_cli.ui.tables import draw_table
 from rich.cells import cell_len
 from rich.console import Console
 

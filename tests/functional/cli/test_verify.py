@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from link_peer.domain.tags import parse_port
 from link_peer.planning.effect import Effect
-from link_peer_cli.clients.probe import Result, result_of
+from link_peer_cli.inventory.probe import Result, result_of
 from link_peer_cli.inventory.tested import Verdict
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.principals import Role, trust_text

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from link_peer_cli.clients.sdks import code_of
 from link_peer_cli.selftest.model import Need, Section, Seen
+from link_peer_cli.selftest.sdks import code_of
 
 if TYPE_CHECKING:
     from link_peer_cli.selftest.bench import Bench

@@ -63,7 +63,7 @@ def trail_form(bench: Bench) -> Seen:
     """A call of a role's session and a refused one, as ActionTrail shows them."""
     from link_peer.domain.errors import CloudError
 
-    from link_peer_cli.review.trail_events import event_of
+    from link_peer_cli.audit.trail_events import event_of
     from link_peer_cli.selftest.bench import PERMISSION
 
     a, b, began = bench.group(), bench.group(), bench.clock.now()

@@ -1,0 +1,215 @@
+"""What a command works with: the settings, policy, keys and clock that the environment gives."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import msgspec
+from link_peer.app import compose
+from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.policy import Policy
+from link_peer.runtime import settings as settings_module
+from link_peer.runtime.clock import Clock
+from link_peer.runtime.retry import Retry
+from link_peer.runtime.settings import Credentials, Settings
+from link_peer_deploy.names import DEFAULT_PREFIX, Names
+
+from link_peer_cli.access import keys
+from link_peer_cli.access.endpoints import not_listening
+from link_peer_cli.access.roles import HomeKeys
+from link_peer_cli.ui.changes import STOPPED
+from link_peer_cli.ui.console import console
+
+SECONDS = 3600  # time limit of a run; a command may take longer than a function
+LONGEST_WAIT = (
+    70.0  # seconds: until the next minute, when a throttled API takes calls again; nothing waits behind a command
+)
+LONG_WAIT_SECONDS = 3.0  # a longer silence looks like a command that hangs
+DEFAULT_POLICY = "policy.yaml"
+"""The policy file of a command, in the current folder, if LINK_PEER_POLICY names no other."""
+
+NO_REGION = "there is no region: give --region, set LINK_PEER_REGION, or run `aliyun configure`"
+
+NO_KEYS = Credentials("", "")
+"""The credentials of a command that found none, and may do without."""
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """The policy and settings that the functions would load, with a person's keys.
+
+    `settings.credentials` are what the command acts with in the home account, as it starts; `keys` gives those that are
+    valid later. `own` gives the person's own keys. `reading`: the command changes nothing.
+    """
+
+    settings: Settings
+    policy: Policy
+    clock: Clock
+    names: Names
+    keys: Callable[[], Credentials]
+    own: Callable[[], Credentials]
+    reading: bool
+
+    def patient_retry(self) -> Retry:
+        """Retries that wait until a throttled API takes calls again, for as long as a command may run from now on."""
+        return Retry(self.clock, self.clock.now() + SECONDS, LONGEST_WAIT)
+
+
+class NoticeClock:
+    """A clock that prints a notice before a long wait. A throttled call waits for the next minute."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def now(self) -> float:
+        """Epoch seconds."""
+        return self._clock.now()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, with a notice on stderr if it takes long."""
+        if seconds >= LONG_WAIT_SECONDS:
+            console(stderr=True).print(
+                f"[dim]the API throttles calls, or does not answer: retrying in {seconds:.0f} seconds[/dim]"
+            )
+        if threading.current_thread() is threading.main_thread():  # which a signal interrupts
+            self._clock.sleep(seconds)
+            return
+        while seconds > 0:
+            if STOPPED.is_set():
+                raise KeyboardInterrupt
+            self._clock.sleep(min(seconds, 1.0))
+            seconds -= 1.0
+
+
+def load_environment(*, reading: bool) -> Environment:
+    """Load the settings, the policy file and the keys, and take on the role for what the command does: `<prefix>-reader` if
+    it only reads, else `<prefix>-operator`.
+
+    Raises LinkPeerError that names everything that is missing.
+    """
+    env = load_own()
+    role = env.names.reader_role if reading else env.names.operator_role
+    acting = HomeKeys(env.own, env.settings, env.policy, env.clock, role)
+    settings = msgspec.structs.replace(env.settings, credentials=acting())
+    return msgspec.structs.replace(env, settings=settings, keys=acting, reading=reading)
+
+
+def load_own(*, without_keys: bool = False) -> Environment:
+    """Load the settings, the policy file and the keys, with which the command acts itself.
+
+    If `without_keys`, missing keys are no error: `settings.credentials` are then empty. Raises LinkPeerError that names
+    everything that is missing.
+    """
+    settings, policy, own = settings_in_use(without_keys=without_keys)
+    names = names_in_use(policy.home)
+    settings = msgspec.structs.replace(
+        settings,
+        queue=settings.queue or names.queue,
+        audit_project=settings.audit_project or names.audit_project,
+        audit_logstore=settings.audit_logstore or names.audit_logstore,
+    )
+    clock = NoticeClock(compose.clock_for_functions())
+    return Environment(settings, policy, clock, names, own, own, reading=False)
+
+
+def policy_in_use() -> Policy | None:
+    """The policy file of the commands; None if there is none that can be read. Raises PolicyError that gives the line at
+    fault."""
+    with contextlib.suppress(OSError):
+        return _policy(os.environ.get("LINK_PEER_POLICY") or DEFAULT_POLICY)
+    return None
+
+
+def settings_in_use(*, without_keys: bool = False) -> tuple[Settings, Policy, Callable[[], Credentials]]:
+    """The settings, with the person's own keys; the policy; and what gives the keys. Raises as `load_own` does."""
+    compose.start()
+    env = dict(os.environ)
+    missing = [text] if (text := not_listening(env)) else []
+    env["LINK_PEER_REGION"] = keys.region_in_use(env)
+    if not env["LINK_PEER_REGION"]:
+        missing.append(NO_REGION)
+    path = env["LINK_PEER_POLICY"] = env.get("LINK_PEER_POLICY") or DEFAULT_POLICY
+    try:
+        policy = _policy(path)
+    except OSError as error:
+        missing.append(f"the policy file {path} cannot be read ({error.strerror}): set LINK_PEER_POLICY")
+    own: Callable[[], Credentials] = lambda: NO_KEYS  # noqa: E731
+    try:
+        own = keys.own_keys(env, keys.CHOSEN["profile"])
+    except LinkPeerError as error:
+        if not without_keys:
+            missing.append(str(error))
+    if missing:
+        raise LinkPeerError("\n".join(missing))
+    mine = own()
+    env["ALIBABA_CLOUD_ACCESS_KEY_ID"], env["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "-", "-"  # those of `mine` are put in
+    return msgspec.structs.replace(settings_module.load(env=env), credentials=mine), policy, own
+
+
+def bare_environment() -> tuple[Settings, Clock]:
+    """The settings with the person's own keys, and the clock, for a command that needs no policy file.
+
+    Raises LinkPeerError that names everything that is missing.
+    """
+    compose.start()
+    env = dict(os.environ)
+    env["LINK_PEER_REGION"] = keys.region_in_use(env)
+    env["LINK_PEER_POLICY"] = env.get("LINK_PEER_POLICY") or DEFAULT_POLICY
+    missing = [text] if (text := not_listening(env)) else []
+    missing += [] if env["LINK_PEER_REGION"] else [NO_REGION]
+    mine = NO_KEYS
+    try:
+        mine = keys.own_keys(env, keys.CHOSEN["profile"])()
+    except LinkPeerError as error:
+        missing.append(str(error))
+    if missing:
+        raise LinkPeerError("\n".join(missing))
+    env["ALIBABA_CLOUD_ACCESS_KEY_ID"], env["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "-", "-"  # those of `mine` are put in
+    settings = msgspec.structs.replace(settings_module.load(env=env), credentials=mine)
+    return settings, NoticeClock(compose.clock_for_functions())
+
+
+def names_in_use(home: str, prefix: str = "") -> Names:
+    """The names of a deployment: of `prefix`, else of LINK_PEER_PREFIX. Raises BadInput for what no name could begin with."""
+    try:
+        return Names(home, prefix or os.environ.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX)
+    except ValueError as error:
+        raise BadInput("LINK_PEER_PREFIX", str(error)) from None
+
+
+def policy_path(given: str = "") -> Path:
+    """The policy file of a command that needs nothing else: `given`, else what LINK_PEER_POLICY names, else policy.yaml here.
+
+    Raises LinkPeerError if there is none."""
+    path = Path(given or os.environ.get("LINK_PEER_POLICY") or DEFAULT_POLICY)
+    if not path.is_file():
+        advice = (
+            "name one with --policy"
+            if given
+            else "name one with --policy or LINK_PEER_POLICY, or make one with `link-peer init`"
+        )
+        raise LinkPeerError(f"there is no policy file {path}: {advice}")
+    return path
+
+
+def policy_file(path: str, field: str) -> Policy:
+    """The policy in a file that a person names. Raises PolicyError that gives the line at fault; BadInput for `field` if it
+    cannot be read."""
+    try:
+        return _policy(path)
+    except OSError as error:
+        raise BadInput(field, f"{path} cannot be read ({error.strerror})") from None
+
+
+def _policy(path: str) -> Policy:
+    return compose.load_policy(path, settings_module.tag_prefix(os.environ))
+
+
+def require_known(env: Environment, accounts: Iterable[str], field: str) -> None:
+    """Raise BadInput for `field` unless the policy lists every one of these accounts."""
+    for uid in accounts:
+        if uid not in env.policy.accounts:
+            raise BadInput(field, f"account {uid} is not in the policy")

@@ -1,0 +1,126 @@
+"""Parsers for command-line values. Each raises BadInput that names the option at fault."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from link_peer.domain.errors import BadInput
+from link_peer.domain.model import Party
+from link_peer.domain.policy import Policy
+from link_peer.domain.tags import is_account_uid, is_group_id, is_instance_id, parse_instant, quoted
+
+NAMED = 20  # accounts that an error message lists
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
+
+
+def duration(text: str, field: str) -> int:
+    """Return the seconds in `90s`, `30m`, `2h` or `7d`."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise BadInput(field, f"{quoted(text)} is not a duration such as 90s, 30m, 2h or 7d")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def moment(text: str, field: str, now: float) -> float:
+    """Return epoch seconds of an RFC 3339 instant, or of a duration before `now` (`2h`)."""
+    if _DURATION.fullmatch(text):
+        return now - duration(text, field)
+    try:
+        return parse_instant(text)
+    except BadInput:
+        raise BadInput(
+            field, f"{quoted(text)} is neither a duration such as 2h nor an instant such as 2099-12-31T00:00:00Z"
+        ) from None
+
+
+def ending(text: str, field: str, now: float) -> int:
+    """Return when something ends, in epoch seconds: an RFC 3339 instant, or a duration from `now` (`30d`)."""
+    end = now + duration(text, field) if text[-1:] in _UNITS else moment(text, field, now)
+    if end <= now:
+        raise BadInput(field, f"{quoted(text)} is past")
+    return int(end)
+
+
+def party(text: str, field: str, home: str, alternative: str = "") -> Party:
+    """Parse `sg-…` or `i-…`, in the home account unless it ends with `@<account>`, its uid or its name in the policy.
+
+    `alternative` is appended to the error message: what else the caller would have accepted.
+    """
+    name, at, account = text.partition("@")
+    if not (is_group_id(name) or is_instance_id(name)):
+        raise BadInput(field, f"{quoted(text)} is not sg-… or i-…, optionally with @<account uid or name>{alternative}")
+    return Party(account_uid(account, field) if at else home, name)
+
+
+def matching(text: str, field: str, pattern: str) -> str:
+    """Return `text` if it is empty or matches `pattern`.
+
+    Use it for values that become part of a query, so that none of them can change the query.
+    """
+    if text and not re.fullmatch(pattern, text):
+        raise BadInput(field, f"{quoted(text)} does not match {pattern}")
+    return text
+
+
+def account_uid(text: str, field: str) -> str:
+    """Return an account's uid, given that or the account's name in the policy file that is in use.
+
+    Any uid is good; `require_known` says whether the policy lists it. Raises BadInput for `field` if the text is neither a
+    uid nor the name of exactly one account; LinkPeerError that names everything missing if there is no policy file to find
+    the name in.
+    """
+    return text if is_account_uid(text) else account_named(_policy(), text, field)
+
+
+def account_named(policy: Policy, text: str, field: str) -> str:
+    """Return the uid of an account of the policy, given that or its name. Raises BadInput for `field`."""
+    if is_account_uid(text) and text in policy.accounts:
+        return text
+    found = [uid for uid, account in policy.accounts.items() if account.name == text]
+    if len(found) > 1:
+        raise BadInput(field, f"{quoted(text)} is the name of {', '.join(found)}: give the uid of one")
+    if not found:
+        known = [f"{uid} ({account.name})" for uid, account in policy.accounts.items()]
+        more = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""
+        raise BadInput(
+            field,
+            f"{quoted(text)} is no account uid and no account of the policy, which lists "
+            f"{', '.join(known[:NAMED])}{more}",
+        )
+    return found[0]
+
+
+def with_uid(text: str, field: str) -> str:
+    """Return `sg-…@<account>:tcp/3306~…` with the account's uid, where it has its name in the policy file that is in use.
+
+    Names may have `:` and `~` in them: the longest name that fits is meant. Text without an account is returned as it is.
+    """
+    who, at, rest = text.partition("@")
+    if not at or is_account_uid(re.split("[:~]", rest, maxsplit=1)[0]):
+        return text
+    policy = _policy()
+    names = [
+        a.name for a in policy.accounts.values() if rest == a.name or rest.startswith((f"{a.name}:", f"{a.name}~"))
+    ]
+    name = max(names, key=len, default=re.split("[:~]", rest, maxsplit=1)[0])
+    return f"{who}@{account_named(policy, name, field)}{rest[len(name) :]}"
+
+
+def _policy() -> Policy:
+    """The policy file in use, in which names are looked up. Raises LinkPeerError that names everything missing if it cannot
+    be read, as the command itself would."""
+    from link_peer_cli.access.environment import load_own, policy_in_use
+
+    return policy_in_use() or load_own().policy
+
+
+def document(name: str) -> bytes:
+    """Read a file, or standard input if the name is `-`."""
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise BadInput(name, error.strerror or "cannot be read") from None

@@ -1,1 +1,0 @@
-"""The services that commands talk to, behind plain functions and classes."""

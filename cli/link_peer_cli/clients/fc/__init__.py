@@ -1,1 +1,0 @@
-"""Function Compute, in both of its generations."""

@@ -1,0 +1,1 @@
+"""Closing what stands: the locks on groups, and the run that removes their rules."""

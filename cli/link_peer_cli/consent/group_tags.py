@@ -1,0 +1,116 @@
+"""The tags of security groups, changed with keys of the account that owns the group, never with a role of link-peer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from link_peer.domain.errors import LinkPeerError, NoAccess
+from link_peer.domain.model import Party
+
+from link_peer_cli.access.caller import caller
+from link_peer_cli.access.noted import of_tags
+from link_peer_cli.ui import aliyun
+from link_peer_cli.ui.changes import CHANGES
+
+if TYPE_CHECKING:
+    from link_peer.runtime.settings import Credentials
+
+    from link_peer_cli.access.ecs import PersonalEcs
+    from link_peer_cli.access.environment import Environment
+
+PAGE = 50  # groups that one TagResources may name [doc TagResources]
+
+
+class GroupTags:
+    """Reads and changes tags of groups. `accounts` are those of which there are keys, by uid; `main` is the account of those
+    that were asked for: of the last `profile`, else the person's own; `own` is that of the person's own, `caller` their ARN."""
+
+    def __init__(self, env: Environment, profiles: Sequence[str] = ()) -> None:
+        """`env` has the person's own keys (`load_own`)."""
+        from link_peer_cli.access.keys import own_keys
+
+        self._env = env
+        own = env.own()
+        self.own, self.caller = caller(env.settings, own)
+        self.main = self.own
+        self.accounts: dict[str, Credentials] = {self.main: own}
+        for profile in profiles:
+            keys = own_keys(os.environ, profile)()
+            self.main, _ = caller(env.settings, keys)
+            self.accounts[self.main] = keys
+        self._made: dict[str, PersonalEcs] = {}
+        self._second: dict[str, Credentials] = {}
+
+    def first_as(self, keys: Credentials) -> None:
+        """Change tags of the person's own account with these keys, and with their own where those are refused: RAM may not
+        tell a role's policy which tag a call is about."""
+        self._second[self.own], self.accounts[self.own] = self.accounts[self.own], keys
+
+    def read(self, group: Party) -> dict[str, str]:
+        """The tags of a group: with keys of its account, else through the reader role. Raises LinkPeerError if there is no
+        such group, or it cannot be read."""
+        from link_peer.runtime.retry import Retry
+
+        from link_peer_cli.access.environment import load_environment
+        from link_peer_cli.access.roles import PersonsAccounts
+
+        if group.account in self.accounts:
+            body = self._ecs(group.account).ask("describe_security_groups", security_group_ids=f'["{group.id}"]')
+            found = body.security_groups.security_group or []
+            if found:
+                tags = found[0].tags
+                return {str(tag.tag_key): str(tag.tag_value or "") for tag in (tags.tag if tags else None) or []}
+        elif group.account in self._env.policy.accounts:
+            env = load_environment(reading=True)
+            retry = Retry(env.clock, env.clock.now() + 60)
+            cloud = PersonsAccounts(env.settings, env.policy, env.clock, retry, "tags", reading=True)
+            for one in cloud.ecs(group.account).groups([group.id]):
+                return dict(one.tags)
+        else:
+            raise LinkPeerError(f"there are no keys of account {group.account}: give a profile with some")
+        raise LinkPeerError(f"{group.id} does not exist in account {group.account}")
+
+    def put(self, groups: Sequence[Party], tags: Mapping[str, str]) -> None:
+        """Set tags on groups, or on instances, of one account, of which there are keys."""
+        models = self._ecs(groups[0].account).models
+        given = [models.TagResourcesRequestTag(key=key, value=value) for key, value in tags.items()]
+        for start in range(0, len(groups), PAGE):
+            ids = [group.id for group in groups[start : start + PAGE]]
+            with CHANGES.making(*(of_tags("put", tags, group) for group in groups[start : start + PAGE])):
+                kind = aliyun.resource_type(ids)
+                self._change(groups[0].account, "tag_resources", resource_type=kind, resource_id=ids, tag=given)
+
+    def drop(self, groups: Sequence[Party], keys: Sequence[str]) -> None:
+        """Delete tags of groups of one account, of which there are keys."""
+        for start in range(0, len(groups), PAGE):
+            ids = [group.id for group in groups[start : start + PAGE]]
+            with CHANGES.making(*(of_tags("take off", keys, group) for group in groups[start : start + PAGE])):
+                kind = "securitygroup"
+                self._change(
+                    groups[0].account, "untag_resources", resource_type=kind, resource_id=ids, tag_key=list(keys)
+                )
+
+    def commands(self, group: Party, put: Mapping[str, str], drop: Sequence[str]) -> list[str]:
+        """The `aliyun` commands that make a change, for the owner of the account."""
+        region = self._env.settings.region
+        found = [aliyun.set_tags(region, [group.id], put)] if put else []
+        return [*found, aliyun.untag(region, group.id, drop)] if drop else found
+
+    def _change(self, account: str, action: str, **given: object) -> None:
+        try:
+            self._ecs(account).ask(action, **given)
+        except NoAccess:
+            if account not in self._second:
+                raise
+            self.accounts[account] = self._second.pop(account)
+            del self._made[account]
+            self._ecs(account).ask(action, **given)
+
+    def _ecs(self, account: str) -> PersonalEcs:
+        from link_peer_cli.access.ecs import PersonalEcs
+
+        if account not in self._made:
+            self._made[account] = PersonalEcs(self._env.settings, self.accounts[account], self._env.clock)
+        return self._made[account]

@@ -1,0 +1,58 @@
+"""The local cloud with the project's functions deployed on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from link_peer_cli.ui.changes import CHANGES
+
+if TYPE_CHECKING:
+    from link_peer_local.cloud import LocalCloud
+
+
+@contextmanager
+def running(world: str = "", port: int = 0, *, connected: bool = True) -> Iterator[LocalCloud]:
+    """Serve a local cloud on loopback, with the functions in worker processes, until the block ends.
+
+    If not `connected`, no event, message or timer invokes the functions; a bare world has none until they are
+    deployed. Raises WorldError for an invalid world and
+    OSError for a port in use.
+    """
+    from link_peer_local import world as worlds
+    from link_peer_local.cloud import LocalCloud
+    from link_peer_local.fc.triggers import deploy
+    from link_peer_local.server import serve
+
+    cloud = LocalCloud()
+    worlds.load(cloud, world or worlds.DEFAULT)
+    with serve(cloud, port):
+        for place in cloud.regions.values():
+            if not cloud.world.bare:
+                deploy(place, connected=connected)
+            place.triggers.start()
+        try:
+            yield cloud
+        finally:
+            CHANGES.clear()  # what was changed there ends with it
+            for place in cloud.regions.values():
+                place.triggers.close()
+
+
+def environment(described: dict[str, Any]) -> dict[str, str]:
+    """Return the variables that point commands and SDKs at a local cloud.
+
+    `described` is the JSON object that `link-peer local --json` prints.
+    """
+    home = described["accounts"][0]
+    return {
+        "LINK_PEER_CLOUD": described["endpoint"],
+        "LINK_PEER_POLICY": described["policy"],
+        "LINK_PEER_REGION": described["region"],
+        "LINK_PEER_QUEUE": described["queue"],
+        "LINK_PEER_AUDIT_PROJECT": described["audit_project"],
+        "LINK_PEER_AUDIT_LOGSTORE": described["audit_logstore"],
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": home["access_key_id"],
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": home["access_key_secret"],
+    }

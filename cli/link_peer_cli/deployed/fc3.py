@@ -1,0 +1,53 @@
+"""FC 3.0 (API 2023-03-30), through alibabacloud-fc20230330. Functions are addressed by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from link_peer.alicloud.sdk import call
+from link_peer.runtime.settings import Settings
+from link_peer_deploy.names import ALIAS
+
+from link_peer_cli.deployed.common import PAGE, READ_TIMEOUT_MS, answer, config, invocation_headers, pages, task
+from link_peer_cli.deployed.port import Answer, Task
+
+LATEST = "LATEST"
+"""The code that was uploaded last, published as a version or not."""
+
+
+class Fc3:
+    """The `Functions` of an account on FC 3.0."""
+
+    def __init__(self, settings: Settings, account: str) -> None:
+        from alibabacloud_fc20230330 import models
+        from alibabacloud_fc20230330.client import Client
+        from darabonba.runtime import RuntimeOptions
+
+        self._models: Any = models
+        self._client: Any = Client(config(settings, account))
+        self._runtime: Any = RuntimeOptions(read_timeout=READ_TIMEOUT_MS)
+
+    def invoke(self, function: str, event: bytes, *, wait: bool = True, qualifier: str = "") -> Answer:
+        """Call InvokeFunction, by default through the alias that every deployment moves."""
+        headers = self._models.InvokeFunctionHeaders(**invocation_headers(wait))
+        request = self._models.InvokeFunctionRequest(body=event, qualifier=qualifier or ALIAS)
+        response = call(lambda: self._client.invoke_function_with_options(function, request, headers, self._runtime))
+        return answer(response.headers, response.body.read() if response.body else b"")
+
+    def tasks(self, function: str) -> list[Task]:
+        """Call ListAsyncTasks until its last page, for each qualifier through which the function may have been invoked."""
+        found = [one for qualifier in (ALIAS, LATEST) for one in self._tasks(function, qualifier)]
+        return list({one.id: one for one in found}.values())
+
+    def _tasks(self, function: str, qualifier: str) -> list[Task]:
+        def page(token: str | None) -> Any:
+            request = self._models.ListAsyncTasksRequest(
+                include_payload=True, limit=PAGE, next_token=token, qualifier=qualifier
+            )
+            return call(lambda: self._client.list_async_tasks(function, request)).body
+
+        return [
+            task(function, item, item.task_id, item.task_error_message, item.task_payload)
+            for body in pages(page)
+            for item in body.tasks or []
+        ]

@@ -1,0 +1,70 @@
+"""The request queues, as a person uses them."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from typing import TYPE_CHECKING
+
+import msgspec
+from link_peer.domain.errors import LinkPeerError
+
+from link_peer_cli.ui.changes import CHANGES
+
+if TYPE_CHECKING:
+    from link_peer.domain.request import Message
+    from link_peer.runtime.settings import Settings
+
+
+LETTERS = 16
+"""How many messages can be looked at: each look begins at the head of the queue [doc BatchPeekMessage]."""
+
+
+def post(settings: Settings, home: str, message: Message, queue: str = "") -> None:
+    """Put a message on a queue of the home account, by default the shared one. Raises Transient if the queue may not have
+    it."""
+    from link_peer.alicloud.mns import MnsQueue
+
+    with CHANGES.making(f"post the request to {queue or settings.queue}"):
+        MnsQueue(settings, home).post(message, queue=queue)
+
+
+def waiting_messages(settings: Settings, home: str, queue: str, *, delayed: bool = True) -> int:
+    """Return how many messages of a queue are not delivered yet, not acknowledged or, unless left out, delayed. Raises
+    LinkPeerError with the platform's code if the queue cannot be read."""
+    from link_peer.alicloud.mns import waiting
+
+    return waiting(settings, home, queue, delayed=delayed)
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """A message that waits on a queue. `time` is when it was put there, in epoch seconds; `body` is plain text."""
+
+    id: str
+    time: float
+    body: str
+
+
+def peek(settings: Settings, home: str, queue: str) -> list[Letter]:
+    """Return the first messages of a queue, at most LETTERS, and leave them there. Raises as
+    `waiting_messages` does."""
+    from link_peer.alicloud.mns import account, trouble
+    from mns.mns_exception import MNSExceptionBase
+
+    client = account(settings, home).get_queue(queue)
+    client.set_encoding(False)  # it is undocumented whether the platform encodes dead letters in base64
+    try:
+        found = client.batch_peek_message(LETTERS)
+    except MNSExceptionBase as error:
+        if error.type == "MessageNotExist":
+            return []
+        raise LinkPeerError(trouble(error, settings, home)) from error
+    return [Letter(one.message_id, int(one.enqueue_time) / 1000, _plain(one.message_body)) for one in found]
+
+
+def _plain(body: str | bytes) -> str:
+    """A body that may be encoded in base64."""
+    raw = body.encode() if isinstance(body, str) else body
+    with contextlib.suppress(ValueError):
+        raw = base64.b64decode(raw, validate=True)
+    return raw.decode("utf-8", "replace")

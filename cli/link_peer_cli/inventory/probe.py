@@ -1,0 +1,98 @@
+"""Sends a packet from inside an instance, through Cloud Assistant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import TypeVar
+
+from link_peer.domain.errors import BadInput, LinkPeerError, NoAccess
+from link_peer.domain.model import Party, Port
+
+from link_peer_cli.access.ecs import PersonalEcs
+from link_peer_cli.access.environment import Environment
+from link_peer_cli.inventory.inside import RIGHTS, Runner, needed
+
+T = TypeVar("T")
+
+TIMEOUT_SECONDS = 3  # of one ping or one TCP connection
+FAILED = 1  # the exit code of ping without a reply, and of every nc for any failure
+
+_AGENT = "start Cloud Assistant Agent on it, or install it: aliyun ecs InstallCloudAssistant --RegionId {region} --InstanceId.1 {id}"
+_REMEDIES = {
+    "InstanceNotRunning": "start it",
+    "ClientNotRunning": _AGENT,
+    "ClientNotResponse": _AGENT,
+    "ClientNeedUpgrade": _AGENT,
+    "SecurityGroupRuleDenied": "its security groups must let it reach Cloud Assistant: tcp/443 to 100.100.0.0/16",
+}
+"""What to do about an ErrorCode [doc DescribeInvocationResults]."""
+
+
+class Result(str, Enum):
+    """What became of one packet. `refused`: it arrived, and was answered with a refusal."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    NO_ANSWER = "no answer"
+    NOT_TESTED = "not tested"
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the packet arrived; None if that was not tested."""
+        if self is Result.NOT_TESTED:
+            return None
+        return self in (Result.ANSWERED, Result.REFUSED)
+
+
+def command_of(port: Port) -> str:
+    """A shell command that exits with 0 if `{}` can be reached. UDP sends no reply that could be checked."""
+    if port.protocol == "icmp":
+        return f"ping -c 1 -W {TIMEOUT_SECONDS} {{}}"
+    if port.protocol == "tcp" and port.low == port.high:
+        return f"nc -z -v -w {TIMEOUT_SECONDS} {{}} {port.low}"
+    raise BadInput("--port", f"{port}: only icmp and single TCP ports can be tested")
+
+
+def result_of(port: Port, code: int, output: str) -> Result:
+    """What the exit code and the output of `ping` or `nc` mean. Every nc ends with 1 for any failure; the text tells more."""
+    if code == 0:
+        return Result.ANSWERED
+    text = output.lower()
+    if code != FAILED:  # 2 is a usage error, 127 the shell's for a command that is not installed
+        return Result.NOT_TESTED
+    if port.protocol == "tcp" and "refused" in text:
+        return Result.REFUSED
+    return Result.UNREACHABLE if "unreachable" in text or "no route" in text else Result.NO_ANSWER
+
+
+class Probe:
+    """Tests from one instance. Raises LinkPeerError that says what to do where no test can be made."""
+
+    def __init__(self, env: Environment, runner: Runner, source: Party) -> None:
+        self._runner = runner
+        self._source = source
+        self._region = env.settings.region
+        self._ecs = PersonalEcs(env.settings, runner.credentials, env.clock)
+
+    def test(self, address: str, port: Port) -> tuple[Result, str]:
+        """What became of one packet, and the command's output."""
+        command = command_of(port).format(address)
+        invoke_id = self._allowed(RIGHTS[0], lambda: self._ecs.start(self._source.id, command))
+        ran = self._allowed(RIGHTS[1], lambda: self._ecs.result(invoke_id))
+        if ran.code is None:
+            remedy = _REMEDIES.get(ran.error, _AGENT).format(region=self._region, id=self._source.id)
+            why = f"{ran.error}: {ran.info}" if ran.error else ran.info
+            raise LinkPeerError(f"{self._source}: Cloud Assistant did not run the test ({why}): {remedy}")
+        return result_of(port, ran.code, ran.output), ran.output
+
+    def _allowed(self, action: str, send: Callable[[], T]) -> T:
+        try:
+            return send()
+        except NoAccess as error:
+            account = self._source.account
+            what = (
+                f"in account {account}, {action} on {self._source.id} was refused to {self._runner.arn} ({error.code})"
+            )
+            raise LinkPeerError(f"{what}. {needed(account)}") from None

@@ -1,1 +1,0 @@
-"""Input from the command line and the environment; output for people and programs."""

@@ -1,0 +1,189 @@
+"""The ECS of a dry run: what was changed is shown by later reads, and listed."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+from link_peer.domain.model import PRIORITY, Group, Party, Rule, RuleKey
+from link_peer.runtime.ports import Ecs
+from link_peer.runtime.settings import Credentials
+
+from link_peer_cli.access.roles import PersonsAccounts
+from link_peer_cli.review.edits import GroupChange, net
+from link_peer_cli.review.reads import Reads
+from link_peer_cli.review.writes import Place, Write, place_of
+from link_peer_cli.ui import aliyun
+
+NEW = "new-"
+"""How the id of a rule begins that only the dry run has."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One call that would be made in an account, as an `aliyun` command."""
+
+    account: str
+    command: str
+
+
+class Shown:
+    """What the groups of one account showed when they were first read: their tags, by group, and their rules."""
+
+    def __init__(self) -> None:
+        self.groups: dict[str, Group] = {}
+        self.rules: dict[str, list[Rule]] = {}
+
+
+class WhatIf:
+    """A `Cloud` that reads from a real one. `changes` are the calls that would have been made, in order; `writes` are the
+    same, one for each rule and each group's tags.
+
+    A group and its rules are read once: nothing is written, so no write needs another look, and what is supposed is
+    compared with one state. `shown` is what another one has read, by account, to suppose two things of the same state.
+    """
+
+    def __init__(self, cloud: PersonsAccounts, region: str, shown: dict[str, Shown] | None = None) -> None:
+        self._cloud = cloud
+        self._region = region
+        self.shown: dict[str, Shown] = {} if shown is None else shown
+        self._made: dict[str, _Ecs] = {}
+        self.calls: Counter[str] = cloud.calls
+        self.changes: list[Change] = []
+        self.writes: list[Write] = []
+
+    def ecs(self, account: str) -> Ecs:
+        """Return the ECS of an account, with the changes made so far."""
+        if account not in self._made:
+            shown = self.shown.setdefault(account, Shown())
+            self._made[account] = _Ecs(self._cloud.ecs(account), self._region, self, shown)
+        return self._made[account]
+
+    def changed_groups(self) -> list[GroupChange]:
+        """What is different in each group from what was read of it, by group. A rule that was added and removed again is
+        not."""
+        found = [change for ecs in self._made.values() for change in ecs.changed_groups()]
+        return sorted(found, key=lambda change: change.group)
+
+    def identity(self, account: str) -> tuple[str, str]:
+        """Return the (account uid, ARN) of the caller that reads an account."""
+        return self._cloud.identity(account)
+
+    def keys(self, account: str) -> Credentials:
+        """Return the keys that read an account. Raises NoAccess if it cannot be entered."""
+        return self._cloud.keys(account)
+
+
+class _Ecs(Reads):
+    def __init__(self, real: Ecs, region: str, all_: WhatIf, shown: Shown) -> None:
+        super().__init__(real)
+        self._shown = shown
+        self._region = region
+        self._all = all_
+        self._new = itertools.count()
+        self._rules: dict[str, list[Rule]] = {}
+        self._before: dict[str, list[Rule]] = {}
+        self._tags: dict[str, dict[str, bool]] = {}  # by group: each changed tag, and whether it is set
+
+    def changed_groups(self) -> list[GroupChange]:
+        """What is different in each group."""
+        found = []
+        for group in dict.fromkeys([*self._rules, *self._tags]):
+            edits = net(self._before.get(group, []), self._rules.get(group, []))
+            tags = tuple(("+" if there else "-", name) for name, there in self._tags.get(group, {}).items())
+            if edits or tags:
+                found.append(GroupChange(Party(self.account, group), tuple(edits), tags))
+        return found
+
+    def groups(self, ids: Sequence[str]) -> list[Group]:
+        shown = self._shown.groups
+        if new := [group for group in ids if group not in shown]:
+            shown.update((group.party.id, group) for group in self._real.groups(new))
+        return [self._tagged(shown[group]) for group in dict.fromkeys(ids) if group in shown]
+
+    def all_groups(self) -> list[Group]:
+        found = self._real.all_groups()
+        for group in found:
+            self._shown.groups.setdefault(group.party.id, group)
+        return [self._tagged(self._shown.groups[group.party.id]) for group in found]
+
+    def tagged_groups(self, tag: str) -> list[Group]:
+        found = {group.party.id: self._tagged(group) for group in self._real.tagged_groups(tag)}
+        new = [group for group, tags in self._tags.items() if tags.get(tag) and group not in found]
+        found |= {group.party.id: group for group in self.groups(new)} if new else {}
+        return [group for group in found.values() if group.tags.get(tag) == "true"]
+
+    def references(self, groups: Sequence[str]) -> list[Party]:
+        named = {str(Party(self.account, group)) for group in groups}
+        new = [rule.group for rules in self._rules.values() for rule in rules if rule.key and rule.key.source in named]
+        return list(dict.fromkeys([*self._real.references(groups), *new]))
+
+    def rules(self, group: str) -> list[Rule]:
+        if group in self._rules:
+            return list(self._rules[group])
+        if group not in self._shown.rules:
+            self._shown.rules[group] = self._real.rules(group)
+        return list(self._shown.rules[group])
+
+    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
+        standing = self._to_change(group)
+        for key, description in rules:
+            new = f"{NEW}{next(self._new)}"
+            standing.append(Rule(Party(self.account, group), new, key, "accept", PRIORITY, description))
+            self._write(Write("authorize", self.account, group, "", place_of(key), "", description))
+        self._rules[group] = standing
+        return self._note(aliyun.authorize(self._region, self.account, group, rules))
+
+    def modify(self, group: str, rule_id: str, description: str) -> str:
+        standing = self._to_change(group)
+        self._rules[group] = [
+            msgspec.structs.replace(rule, description=description, priority=PRIORITY) if rule.id == rule_id else rule
+            for rule in standing
+        ]
+        for rule in standing:
+            if rule.id == rule_id and rule.key:
+                self._write(Write("modify", self.account, group, *_of(rule), rule.description, description))
+        return self._note(aliyun.modify(self._region, group, rule_id, description))
+
+    def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
+        standing = self._to_change(group)
+        self._rules[group] = [rule for rule in standing if rule.id not in rule_ids]
+        for rule in standing:
+            if rule.id in rule_ids and rule.key:
+                self._write(Write("revoke", self.account, group, *_of(rule), rule.description))
+        return self._note(aliyun.revoke(self._region, group, rule_ids))
+
+    def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:
+        for group in groups:
+            self._tags.setdefault(group, {}).update(dict.fromkeys(keys, True))
+            self._write(Write("tag", self.account, group, tags=tuple(keys)))
+        return self._note(aliyun.tag(self._region, groups, keys))
+
+    def untag(self, group: str, keys: Sequence[str]) -> str:
+        self._tags.setdefault(group, {}).update(dict.fromkeys(keys, False))
+        self._write(Write("untag", self.account, group, tags=tuple(keys)))
+        return self._note(aliyun.untag(self._region, group, keys))
+
+    def _to_change(self, group: str) -> list[Rule]:
+        """The rules of a group that is about to change. The first time, they are kept to compare with."""
+        standing = self.rules(group)
+        self._before.setdefault(group, list(standing))
+        return standing
+
+    def _note(self, command: str) -> str:
+        self._all.changes.append(Change(self.account, command))
+        return ""
+
+    def _write(self, write: Write) -> None:
+        self._all.writes.append(write)
+
+    def _tagged(self, group: Group) -> Group:
+        changed = self._tags.get(group.party.id, {})
+        kept = {name: value for name, value in group.tags.items() if changed.get(name, True)}
+        return msgspec.structs.replace(group, tags=kept | {name: "true" for name, there in changed.items() if there})
+
+
+def _of(rule: Rule) -> tuple[str, Place | None]:
+    """The id of a rule, if it exists, and where it is."""
+    return "" if rule.id.startswith(NEW) else rule.id, place_of(rule.key) if rule.key else None

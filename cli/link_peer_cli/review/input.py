@@ -1,0 +1,150 @@
+"""What a plan was made of, without what surrounded it, so that the same can be planned again and carried out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Annotated, Any, Literal
+
+import msgspec
+from link_peer.app import dispatch
+from link_peer.domain.errors import BadInput, RedeliveryNeeded
+from link_peer.domain.hint import Hint
+from link_peer.domain.model import Party
+from link_peer.engine.scopes.everything import Sweep
+from link_peer.inbound import events
+from link_peer.inbound.requests import DeniedRequest, decode, encode
+from link_peer.runtime.delivery import Delivery
+
+from link_peer_cli.access.environment import Environment
+from link_peer_cli.review.kept import Kept
+from link_peer_cli.review.writes import Uid
+from link_peer_cli.ui.progress import Count
+
+Instant = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
+
+
+class Look(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A party of the home account to look at, as an event named it: see `Hint`. `event_id` is empty without an event."""
+
+    party: Annotated[str, msgspec.Meta(pattern="^(sg|i)-[0-9a-z]{1,60}$")]
+    kind: Literal["state", "tags"]
+    event_id: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    time: Instant | None = None
+    state: Literal["", "Created", "Pending", "Running", "Deleted"] = ""
+
+
+class SweepInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A sweep. `believe_empty` are accounts that really have no instances."""
+
+    believe_empty: tuple[Uid, ...] = ()
+
+
+class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is planned: the parties that events name, then messages as the shared queue would carry them, then a sweep."""
+
+    looks: tuple[Look, ...] = ()
+    requests: tuple[dict[str, Any], ...] = ()
+    sweep: SweepInput | None = None
+
+
+class Elements(msgspec.Struct, frozen=True):
+    """The elements of a file, by the function that the platform would deliver them to."""
+
+    events: list[object]
+    messages: list[object]
+    timers: list[object]
+
+
+def elements_of(raw: bytes) -> Elements:
+    """Sort the elements of a file. Raises BadInput if it is no JSON object or array."""
+    found = Elements([], [], [])
+    lists = {"auto_link": found.events, "cross_account": found.messages, "sweep": found.timers}
+    for element in events.elements(raw, events.MAX_BATCH_BYTES):
+        lists[dispatch.function_of(element)].append(element)
+    first = found.messages[0] if len(found.messages) == 1 else None
+    if isinstance(first, dict) and "request_id" in first:
+        found.messages[0] = raw.decode("utf-8", "replace")  # as it was written, with keys that come twice
+    return found
+
+
+def understood(env: Environment, raw: bytes) -> Input:
+    """What a file's elements say. Those that cannot be read, and so change nothing, are left out.
+
+    Raises BadInput for `--out` if a message came through a queue: a file proves nothing about who sent it.
+    """
+    home, region = env.policy.home, env.settings.region
+    looks: list[Look] = []
+    requests: list[dict[str, Any]] = []
+    elements = elements_of(raw)
+    for element in elements.events:
+        with suppress(BadInput):
+            found = events.decode(element, home=home, region=region, keys=env.policy.keys)
+            looks += [_look(one) for one in found if isinstance(one, Hint)]
+    for element in elements.messages:
+        try:
+            message = events.queue_message(element, home=home, region=region)
+            decoded = decode(message.body, region=region, now=env.clock.now())
+        except (BadInput, DeniedRequest):
+            continue
+        if message.queue:
+            raise BadInput(
+                "--out",
+                f"{decoded.request_id} came through the queue {message.queue}, and a file cannot prove that: leave it to "
+                "the functions, or give the request without its envelope, to be judged as one of the shared queue",
+            )
+        requests.append(json.loads(encode(decoded)))
+    return Input(tuple(looks), tuple(requests), SweepInput() if elements.timers else None)
+
+
+def _look(hint: Hint) -> Look:
+    fields = {
+        "party": hint.party.id,
+        "kind": hint.kind,
+        "event_id": hint.event_id,
+        "time": hint.time,
+        "state": hint.state,
+    }
+    return msgspec.convert(fields, Look)
+
+
+def look_at(instance: Party) -> Input:
+    """An instance, as `link-peer plan i-…` looks at it."""
+    return Input((Look(instance.id, "tags"),))
+
+
+def _hint(look: Look, home: str, event_id: str) -> Hint:
+    return Hint(look.event_id or event_id, Party(home, look.party), look.kind, look.time, look.state)
+
+
+def run(what: Input, delivery: Delivery, kept: Kept, event_id: str, progress: Count) -> None:
+    """Carry it out in a delivery, whose messages go to `kept`, with what these ask for at once. A transient error is
+    recorded as an `attempt`, and stops only its own part. `event_id` names what no event names."""
+    with unless_recorded():
+        dispatch.handle_hints([_hint(one, delivery.policy.home, event_id) for one in what.looks], delivery)
+    run_messages([json.dumps(one) for one in what.requests], delivery, kept)
+    if what.sweep is not None:
+        with unless_recorded():
+            dispatch.run_sweep(Sweep(delivery, event_id, believe_empty=what.sweep.believe_empty, progress=progress))
+
+
+def run_messages(messages: Sequence[object], delivery: Delivery, kept: Kept) -> None:
+    """Carry out messages, then those that were posted meanwhile, until no new one is posted."""
+    done: set[str] = set()
+    todo: Sequence[object] = messages
+    while True:
+        posted = {one.request_id: one for one in kept.posted if one.request_id not in done}
+        if not todo and not posted:
+            return
+        done |= posted.keys()
+        with unless_recorded():
+            dispatch.handle_elements([*todo, *(encode(one).decode() for one in posted.values())], delivery)
+        todo = []
+
+
+@contextmanager
+def unless_recorded() -> Iterator[None]:
+    """Ignore trouble that an `attempt` record shows, so that it stops only its own element."""
+    with suppress(RedeliveryNeeded):
+        yield

@@ -1,0 +1,160 @@
+"""The official SDKs with the keys of one identity, as thin as possible: for what `selftest` asks the cloud."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from link_peer.alicloud.sdk import call, client_config
+from link_peer.alicloud.sls import AuditUnavailable
+from link_peer.domain.errors import CloudError, Throttled
+from link_peer.runtime.clock import Clock
+from link_peer.runtime.settings import Credentials, Settings
+from mns.mns_exception import MNSExceptionBase, MNSServerException
+
+from link_peer_cli.access.ecs import PersonalEcs
+
+THROTTLE_WAITS = (2.0, 5.0, 15.0, 40.0)  # seconds; a limit counts the calls of a minute [doc help 437902]
+
+UNAVAILABLE = (AuditUnavailable, MNSExceptionBase, OSError)
+"""What the clients of SLS and MNS raise for a call that failed; ECS and STS raise LinkPeerErrors."""
+
+PRODUCTS = {
+    "ecs": ("2014-05-26", "ecs.{region}.aliyuncs.com"),
+    "tag": ("2018-08-28", "tag.{region}.aliyuncs.com"),
+    "ros": ("2019-09-10", "ros.aliyuncs.com"),
+    "quotas": ("2020-05-10", "quotas.aliyuncs.com"),
+    "actiontrail": ("2020-07-06", "actiontrail.{region}.aliyuncs.com"),
+}
+"""API version and endpoint of the products that `Sdks.raw` can call."""
+
+
+class Sdks:
+    """One identity: the keys of the settings, or a session of a role."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+
+    @functools.cached_property
+    def ecs(self) -> PersonalEcs:
+        """ECS; raises the errors of link_peer.domain.errors."""
+        return PersonalEcs(self.settings, self.settings.credentials, self.clock)
+
+    @functools.cached_property
+    def sts(self) -> Any:
+        """The STS client. Its errors are the SDK's own: use it through `link_peer.alicloud.sdk.call`."""
+        from alibabacloud_sts20150401.client import Client
+
+        return Client(self._config("sts", "sts.{region}.aliyuncs.com"))
+
+    @functools.cached_property
+    def log(self) -> Any:
+        """The SLS client. Raises AuditUnavailable."""
+        from link_peer.alicloud.sls import client
+
+        return client(self.settings)
+
+    def queues(self, account: str) -> Any:
+        """The MNS client of an account. Raises MNSExceptionBase."""
+        from link_peer.alicloud.mns import account as client
+
+        return client(self.settings, account)
+
+    @functools.cached_property
+    def bus(self) -> Any:
+        """The EventBridge client. Its errors are the SDK's own: use it through `link_peer.alicloud.sdk.call`."""
+        from alibabacloud_eventbridge20200401.client import Client
+
+        return Client(self._config("eventbridge", "eventbridge.{region}.aliyuncs.com"))
+
+    def events(self, operation: str, request: str, **fields: Any) -> Any:
+        """Call one operation of EventBridge and return the body of its response."""
+        from alibabacloud_eventbridge20200401 import models
+
+        asked = getattr(models, request)(**fields)
+        return call(lambda: getattr(self.bus, operation)(asked)).body
+
+    def ask(self, operation: str, **fields: Any) -> Any:
+        """Call one operation of ECS, such as `describe_instances`. A throttled call is repeated after a while."""
+        return self.patient(lambda: self.ecs.ask(operation, **fields))
+
+    def patient(self, send: Callable[[], Any]) -> Any:
+        """Make one call, and repeat it while it is throttled."""
+        for seconds in THROTTLE_WAITS:
+            try:
+                return send()
+            except Throttled:
+                self.clock.sleep(seconds)
+        return send()
+
+    def raw(self, product: str, action: str, **params: str) -> dict[str, Any]:
+        """Call any RPC action with its parameters as spelled on the wire (`_` for `.`), and return the JSON as it came.
+
+        For what a model would hide: the order of keys, absent keys, products without an SDK of their own here.
+        """
+        from alibabacloud_tea_openapi.client import Client
+        from alibabacloud_tea_openapi.utils_models import OpenApiRequest, Params
+        from darabonba.runtime import RuntimeOptions
+
+        version, endpoint = PRODUCTS[product]
+        described = Params(
+            action=action,
+            version=version,
+            protocol=self.settings.endpoint("ecs")[0],
+            pathname="/",
+            method="POST",
+            auth_type="AK",
+            style="RPC",
+            req_body_type="formData",
+            body_type="json",
+        )
+        request = OpenApiRequest(query={name.replace("_", "."): value for name, value in params.items()})
+        client = Client(self._config(product, endpoint))
+        answer = call(lambda: client.call_api(described, request, RuntimeOptions()))
+        return dict(answer["body"])
+
+    def identity(self) -> tuple[str, str]:
+        """(account uid, ARN) of the keys [doc GetCallerIdentity]."""
+        found = call(self.sts.get_caller_identity).body
+        return str(found.account_id), str(found.arn)
+
+    def assume(self, role: str, session: str, external_id: str = "", policy: str = "") -> Sdks:
+        """A session of a role, narrowed by a session policy. Raises CloudError if it is refused."""
+        from alibabacloud_sts20150401 import models
+
+        request = models.AssumeRoleRequest(
+            role_arn=role,
+            role_session_name=session,
+            duration_seconds=900,
+            external_id=external_id or None,
+            policy=policy or None,
+        )
+        keys = call(lambda: self.sts.assume_role(request)).body.credentials
+        given = Credentials(str(keys.access_key_id), str(keys.access_key_secret), str(keys.security_token))
+        return Sdks(msgspec.structs.replace(self.settings, credentials=given), self.clock)
+
+    def _config(self, service: str, endpoint: str) -> Any:
+        """A client's configuration. A service without an endpoint setting uses that of ECS, if there is one: a local cloud
+        offers everything at one address."""
+        if not self.settings.endpoint(service)[1] and self.settings.endpoint("ecs")[1]:
+            service = "ecs"
+        config = client_config(self.settings, service, self.settings.credentials)
+        config.endpoint = config.endpoint or endpoint.format(region=self.settings.region)
+        return config
+
+
+def code_of(send: Callable[[], Any]) -> str:
+    """Make one call of any of these SDKs; return the code of its refusal, or an empty text if it succeeded.
+
+    Trouble of the moment and programming errors are raised.
+    """
+    try:
+        send()
+    except (CloudError, AuditUnavailable) as refusal:
+        return refusal.code
+    except MNSServerException as refusal:
+        return str(refusal.type)
+    return ""

@@ -1,0 +1,61 @@
+"""What a command has changed so far. `ui.exits` says it if the command is stopped before its work is done."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+
+from link_peer.domain.errors import CloudError
+
+SHOWN = 20  # changes of each kind that a text names
+WORDS = {"done": "done", "perhaps_done": "perhaps done", "not_done": "not done"}
+AGAIN = "Run the same command again: it makes what is missing."
+
+
+class Changes:
+    """The changes of one command, each a text such as `create queue link-peer-requests`."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything: another command begins."""
+        self._states: dict[str, str] = {}
+        self.then = AGAIN
+        """What a person does if the command is stopped after a change began."""
+
+    def expect(self, whats: Iterable[str]) -> None:
+        """Note changes that will be made."""
+        self._states |= dict.fromkeys(whats, "not_done")
+
+    @contextlib.contextmanager
+    def making(self, *whats: str) -> Iterator[None]:
+        """Note changes as made when the block ends. If it raises, they may have been made, unless the cloud refused them."""
+        self._states |= dict.fromkeys(whats, "perhaps_done")
+        try:
+            yield
+        except CloudError:
+            self._states |= dict.fromkeys(whats, "not_done")
+            raise
+        self._states |= dict.fromkeys(whats, "done")
+
+    def begun(self) -> dict[str, list[str]]:
+        """The changes by their state, a key of WORDS; empty if none was made or tried."""
+        found = {state: [what for what, now in self._states.items() if now == state] for state in WORDS}
+        return found if found["done"] or found["perhaps_done"] else {}
+
+
+CHANGES = Changes()
+"""Those of this process."""
+
+STOPPED = threading.Event()
+"""Set by a signal that stops the command: its threads, which no signal reaches, must not wait any longer."""
+
+
+def lines(begun: Mapping[str, list[str]]) -> Iterator[str]:
+    """The changes as lines of text."""
+    for state, whats in begun.items():
+        yield from (f"{WORDS[state]}: {what}" for what in whats[:SHOWN])
+        if len(whats) > SHOWN:
+            yield f"{WORDS[state]}: {len(whats) - SHOWN} more"

@@ -1,0 +1,135 @@
+"""How a command ends: the exit code, and the error message on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import NoReturn, TextIO
+
+from link_peer.domain.errors import BadInput, LinkPeerError
+from rich.markup import escape
+from typer import Typer
+from typer.exceptions import TyperException
+
+from link_peer_cli.ui.changes import CHANGES, STOPPED, lines
+from link_peer_cli.ui.console import STREAMS, console, prepare_streams, print_json
+
+
+class Exit(IntEnum):
+    """The exit codes of every command."""
+
+    DONE = 0
+    REFUSED = 1  # denied or failed
+    USAGE = 2
+    CHANGES = 2  # with --detailed-exitcode, as terraform has it: nothing failed, and something would change
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which stops a command as Ctrl-C does."""
+
+
+class Ended(LinkPeerError):
+    """A command ended before its work was done, because of a signal, a file or a stream. `code` is its exit code. Without a
+    message where the reader of stdout has ended (`link-peer links | head`) and nothing was changed."""
+
+    def __init__(self, cause: OSError | KeyboardInterrupt) -> None:
+        self.code = 1 if isinstance(cause, OSError) else 143 if isinstance(cause, Terminated) else 130
+        said = _words(cause)
+        if not CHANGES.begun():
+            said = f"{said}: nothing was changed" if self.code > 1 else "" if _is_pipe(cause) else said
+        super().__init__(said)
+
+
+def _words(cause: OSError | KeyboardInterrupt) -> str:
+    if isinstance(cause, KeyboardInterrupt):
+        return f"stopped by {'SIGTERM' if isinstance(cause, Terminated) else 'Ctrl-C'}"
+    if cause.filename in STREAMS:
+        return f"{cause.filename} cannot be written: {cause.strerror}"
+    return f"{cause.filename or type(cause).__name__}: {cause.strerror or 'failed'}"
+
+
+def _is_pipe(cause: BaseException) -> bool:
+    return isinstance(cause, BrokenPipeError) and cause.filename in STREAMS
+
+
+def run(app: Typer, args: list[str]) -> NoReturn:
+    """Run one command and exit with its code. With `--json`, errors are JSON on stderr too."""
+    as_json = "--json" in args
+    prepare_streams()
+    CHANGES.clear()
+    with _stoppable():
+        code, problem = _outcome(app, args, as_json=as_json)
+    if (unwritten := _flush(sys.stdout)) and not problem:
+        code, problem = code or Exit.REFUSED, str(Ended(unwritten))
+    with contextlib.suppress(OSError):
+        if problem:
+            _say(problem, as_json=as_json)
+    _flush(sys.stderr)
+    sys.exit(code)
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Stop at Ctrl-C and at SIGTERM, unless they are ignored or handled already, or this is not the main thread."""
+
+    def stop(number: int, _frame: object) -> NoReturn:
+        STOPPED.set()
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    STOPPED.clear()
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    mine = threading.current_thread() is threading.main_thread()
+    ours = {number: was for number, was in usual.items() if mine and signal.getsignal(number) is was}
+    for number in ours:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, was in ours.items():
+            signal.signal(number, was)
+
+
+def _outcome(app: Typer, args: list[str], *, as_json: bool) -> tuple[int, str]:
+    """Run a command. Returns its exit code, and its error message where there is something more to print."""
+    try:
+        return app(args=args, prog_name="link-peer", standalone_mode=not as_json) or Exit.DONE, ""
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else Exit.DONE, ""
+    except TyperException as error:  # only with --json; otherwise typer prints the error itself and exits
+        return error.exit_code, error.format_message()
+    except Ended as error:
+        return error.code, str(error)
+    except LinkPeerError as error:
+        return Exit.USAGE if isinstance(error, BadInput) else Exit.REFUSED, str(error)
+    except OSError as error:  # of typer, which prints help
+        return Exit.REFUSED, str(Ended(error))
+
+
+def _say(problem: str, *, as_json: bool) -> None:
+    """Print an error, and the changes that were made or begun before it."""
+    changes = CHANGES.begun()
+    if as_json:
+        print_json({"error": problem, **({**changes, "then": CHANGES.then} if changes else {})}, stderr=True)
+        return
+    from link_peer.runtime.audit import clean
+
+    said = [problem, *lines(changes), *([CHANGES.then] if changes else [])]
+    text = "\n".join(escape(clean(line)) for one in said for line in one.split("\n"))  # others wrote some of it
+    console(stderr=True).print(f"[red]{text}[/red]", soft_wrap=True)
+
+
+def _flush(stream: TextIO) -> OSError | None:
+    """Write what is left in the buffer. Returns why that cannot be done; then nothing is tried again when Python ends, with a
+    message of its own [doc signal, "Note on SIGPIPE"]."""
+    try:
+        stream.flush()
+    except OSError as error:
+        with contextlib.suppress(OSError):  # a stream of a test may be no file
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None

@@ -1,0 +1,65 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from link_peer_cli.ui.exits import Ended
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+Service = Annotated[str, typer.Option(help="The FC 2.0 service that holds the functions. Default: FC 3.0.")]
+Qualifier = Annotated[
+    str, typer.Option(help="A version or an alias. Default: live on FC 3.0, the latest code in an FC 2.0 service.")
+]
+Commands = Annotated[bool, typer.Option("--commands", help="Print the equivalent aliyun commands, too.")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")]
+Detailed = Annotated[
+    bool,
+    typer.Option("--detailed-exitcode", help="Exit with 0 if nothing would change, with 2 if something would."),
+]
+Groups = Annotated[list[str] | None, typer.Argument(help="sg-…, optionally with @<account>.", metavar="[GROUP]...")]
+Account = Annotated[
+    str, typer.Option(help="All groups of this account (uid or name) that hold rules of link-peer, or are locked.")
+]
+All = Annotated[bool, typer.Option("--all", help="The same for all accounts.")]
+Profiles = Annotated[
+    list[str] | None,
+    typer.Option("--profile", help="A profile of the `aliyun` CLI with keys of another account; repeat for more."),
+]
+Uid = Annotated[str, typer.Argument(help="The account's uid, or its name in the policy.")]
+PeerProfile = Annotated[
+    str,
+    typer.Option(
+        "--profile", help="A profile of the `aliyun` CLI with keys of that account, which may change its RAM."
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
+Out = Annotated[str, typer.Option("--out", help="Save what is shown in this file, for `link-peer apply`.")]
+
+
+class Command(TyperCommand):
+    """A command that takes `--profile` and `--region` of `link-peer` after its name, too, unless it has one of its own."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The parameters of the command, and those two."""
+        own = super().get_params(ctx)
+        taken = {name for param in own for name in param.opts}
+        shared = [one for one in ctx.find_root().command.params if one.opts[0] in ("--profile", "--region")]
+        return [*own, *(one for one in shared if one.opts[0] not in taken)]
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it. Raises Ended where a signal stops it, or a file or a stream fails: typer would end the process at some of
+        them without a word."""
+        try:
+            return super().invoke(ctx)
+        except (OSError, KeyboardInterrupt) as error:
+            raise Ended(error) from error
+        except typer.Abort as error:
+            if isinstance(error.__context__, KeyboardInterrupt):  # at a question
+                raise Ended(error.__context__) from error
+            raise
