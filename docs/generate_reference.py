@@ -1,5 +1,5 @@
 """Writes reference.md from the code: commands with their options, settings, record fields and reason codes. And the schema
-of a saved plan, from its classes.
+of a saved plan, from its classes, and the table of tags in tags.md.
 
 Run it after a change of one of them: python docs/generate_reference.py. A test fails while the page differs.
 """
@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import typer
 from link_peer.domain.denial import DESCRIPTIONS
+from link_peer.domain.tags import DEFAULT_TAG_PREFIX, TAGS
 from link_peer.runtime.settings import SERVICES
 from link_peer_cli.main import app
 from link_peer_cli.review.saved import SavedPlan
@@ -23,6 +24,7 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 PAGE = DOCS / "reference.md"
 PLAN_SCHEMA = DOCS / "schemas" / "plan.schema.json"
+TAGS_PAGE = DOCS / "tags.md"
 HEADER = """\
 # Reference
 
@@ -69,6 +71,20 @@ def plan_schema() -> str:
         one["description"] = _sentence(one["description"])
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A saved plan of link-peer"}
     return json.dumps({**head, **derived}, indent=2) + "\n"
+
+
+def tags_page() -> str:
+    """The page on tags, with its table as domain/tags.py has it."""
+    header = ("tag", "on", "value", "meaning")
+    rows = []
+    for tag in TAGS:
+        key = tag.key.format(prefix=DEFAULT_TAG_PREFIX, deployment="<deployment>", home="<home uid>")
+        names = f"`{key}`, `{key}.<any>`" if tag.numbered else f"`{key}`"
+        rows.append((names, tag.on, tag.value, tag.meaning))
+    table = "\n".join(_table(header, rows))
+    return re.sub(
+        r"\| tag \| on \|.*?\n\n", lambda _: table + "\n", TAGS_PAGE.read_text("utf-8"), count=1, flags=re.DOTALL
+    )
 
 
 def _commands() -> Iterator[str]:
@@ -177,3 +193,4 @@ def _cell(text: str) -> str:
 if __name__ == "__main__":
     PAGE.write_text(reference(), encoding="utf-8")
     PLAN_SCHEMA.write_text(plan_schema(), encoding="utf-8")
+    TAGS_PAGE.write_text(tags_page(), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from link_peer.domain.tags import tag_keys
+from link_peer.domain.tags import TAGS, tag_keys
 from link_peer_deploy.documents import compact, home_roles, peer_roles, render
 from link_peer_deploy.names import Names
 from link_peer_local.cloud import LocalCloud
@@ -249,9 +250,9 @@ def test_no_role_may_open_to_the_world_or_consent_for_itself(name: str) -> None:
     denied = denials(document(name))
     for action in ("ecs:AuthorizeSecurityGroup", "ecs:ModifySecurityGroupRule"):
         assert denied[action, "ecs:SecurityGroupSourceCidrIps"] == ["0.0.0.0/0", "::/0"]
-    for action in TAGGING:
-        assert denied[action, "acs:RequestTag/link-accept"] == ["*"]
-        assert denied.get((action, "acs:RequestTag/link-lock")) == (None if name == "ram-operator.json" else ["*"])
+    for action, tag in itertools.product(TAGGING, (tag for tag in TAGS if tag.denied)):
+        written = name == "ram-operator.json" and tag.name == "lock"
+        assert denied.get((action, f"acs:RequestTag/link-{tag.name}")) == (None if written else ["*"])
 
 
 @pytest.mark.parametrize("name", WRITERS)

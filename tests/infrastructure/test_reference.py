@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from link_peer.domain.tags import TAGS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,6 +25,20 @@ def test_the_page_is_current(generator: dict[str, Any]) -> None:
 def test_the_schema_of_a_plan_is_current(generator: dict[str, Any]) -> None:
     shipped = generator["PLAN_SCHEMA"].read_text("utf-8")
     assert shipped == generator["plan_schema"](), "run: python docs/generate_reference.py"
+
+
+def test_the_table_of_tags_is_current(generator: dict[str, Any]) -> None:
+    shipped = generator["TAGS_PAGE"].read_text("utf-8")
+    assert shipped == generator["tags_page"](), "run: python docs/generate_reference.py"
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_first_page_shows_each_tag_that_people_write(page: str) -> None:
+    """In both languages, by an example."""
+    text = (ROOT / page).read_text("utf-8")
+    for tag in TAGS:
+        example = f"| `{tag.key.format(prefix='link', deployment='', home='')}="
+        assert (example in text) is (tag.writer == "person"), tag.name
 
 
 def test_every_setting_has_a_meaning(generator: dict[str, Any]) -> None:

@@ -1,7 +1,9 @@
-"""Consent that is certain to match nothing: entries of accept tags and entries of the policy's `allow` list. Pure."""
+"""Tags that do nothing: consent that is certain to match nothing (entries of accept tags, and of the policy's `allow` list), and
+keys that only look like those of link-peer. Pure."""
 
 from __future__ import annotations
 
+import difflib
 import shlex
 from collections.abc import Iterator, Set
 
@@ -9,7 +11,7 @@ import msgspec
 from link_peer.domain.model import Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import Who, accepts, bad_accepts, iso
+from link_peer.domain.tags import TAGS, Who, accepts, bad_accepts, iso, similar_keys
 
 from link_peer_cli.checks.finding import WARNING, Finding
 from link_peer_cli.checks.seen import Seen
@@ -57,6 +59,22 @@ def check(seen: Seen) -> Iterator[Finding]:
     for one in found:
         what = f"consent of {seen.title(one.group)}"
         yield Finding(WARNING, one.group.account, what, f"{one.text}: {one.why}", _advice(one))
+
+
+def check_keys(seen: Seen) -> Iterator[Finding]:
+    """One finding for each party with a key that means nothing there, such as `Link-Peer` or `link-untill`, with the nearest one
+    that does."""
+    snapshot, keys = seen.scene.snapshot, seen.policy.keys
+    parties = [(party, group.tags, "security group") for party, group in sorted(snapshot.groups.items())]
+    parties += [(party, one.tags, "instance") for party, one in sorted(snapshot.instances.items())]
+    for party, tags, on in parties:
+        for key in similar_keys(tags, on, keys):
+            meant = [getattr(keys, tag.name) for tag in TAGS if tag.writer == "person"]
+            [nearest] = difflib.get_close_matches(key.lower(), meant, n=1, cutoff=0)
+            where = next(tag.on for tag in TAGS if getattr(keys, tag.name) == nearest)
+            detail = f"the key {key!a} means nothing to link-peer on this {on}"
+            advice = f"if you meant {nearest}, set that on {'an' if where == 'instance' else 'a'} {where}, and remove this tag"
+            yield Finding(WARNING, party.account, f"tag of {seen.title(party)}", detail, advice)
 
 
 def _advice(one: Dead) -> str:

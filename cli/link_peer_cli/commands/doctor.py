@@ -106,6 +106,7 @@ def _contents(
     yield from quotas.check(seen, account)
     yield from _uncovered(env, account, sweep, cloud, seen)
     yield from consents.check(seen)
+    yield from consents.check_keys(seen)
     yield from markers.check(seen, sweep.damaged)
     yield from isolated.check(seen, refused)
     yield from blocked.check(seen)

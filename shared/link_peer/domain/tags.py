@@ -63,8 +63,80 @@ class Accept(msgspec.Struct, frozen=True):
     until: int | None = None
 
 
+class Tag(msgspec.Struct, frozen=True):
+    """One row of the table of tags. `key` is written with its placeholders: `{prefix}-peer`. `on` is `instance` or
+    `security group`. Of a `numbered` tag, `<key>.<any>` means the same. `writer` says who writes it: `person`, or `link-peer`;
+    where `denied`, RAM denies it to the
+    functions' roles: it consents or locks."""
+
+    name: str
+    key: str
+    on: str
+    value: str
+    meaning: str
+    numbered: bool = False
+    writer: str = "person"
+    denied: bool = False
+
+
+TAGS = (
+    Tag(
+        "peer",
+        "{prefix}-peer",
+        "instance",
+        "`<party>[:<ports>]`, separated by commas or spaces",
+        "peers that the instance asks to reach",
+        numbered=True,
+    ),
+    Tag(
+        "accept",
+        "{prefix}-accept",
+        "security group",
+        "`<who>[:<ports>][~<end>]`, same separators. Without ports: all traffic",
+        "who may reach the group",
+        numbered=True,
+        denied=True,
+    ),
+    Tag(
+        "until",
+        "{prefix}-until",
+        "instance",
+        "RFC 3339 time with a zone",
+        "the links that this instance asks for end then",
+    ),
+    Tag(
+        "lock",
+        "{prefix}-lock",
+        "security group",
+        "any value",
+        "no rule of link-peer may be on this group ([below](#locking-a-group))",
+        denied=True,
+    ),
+    Tag(
+        "managed",
+        "{prefix}-managed.{deployment}.{home}",
+        "security group",
+        "`true`",
+        "written by link-peer so that the sweep finds the group. Do not remove it",
+        writer="link-peer",
+    ),
+    Tag(
+        "instances",
+        "{prefix}-managed.{deployment}.{home}.instances",
+        "security group",
+        "`true`",
+        "written beside the other one where the group has rules between instances, so that the event of a released instance "
+        "finds them. Do not remove it",
+        writer="link-peer",
+    ),
+)
+"""Every tag that means something to link-peer. `TagKeys`, the table of docs/tags.md, the events that count, the conditions of
+the RAM documents and what `doctor` says of similar keys follow from it."""
+
+
 class TagKeys(msgspec.Struct, frozen=True):
-    """The keys of the tags of one deployment. All begin with its tag prefix: `link-peer`, or `acme-peer`.
+    """The keys of the tags of one deployment, by the name of their row in TAGS. All begin with its tag prefix: `link-peer`, or
+    `acme-peer`.
 
     `managed`, with value `true`, is the tag by which a sweep finds the groups that have rules of the deployment. Groups with
     rules between instances have `instances` too: nothing else leads from the address of an instance that is gone to them.
@@ -81,6 +153,11 @@ class TagKeys(msgspec.Struct, frozen=True):
         """The keys of the tags of a group that has rules of the deployment, between instances or not."""
         return (self.managed, self.instances) if instances else (self.managed,)
 
+    def written_by(self, writer: str) -> tuple[str, ...]:
+        """The keys that people write, or those that link-peer does; among the former the lock of all deployments."""
+        keys = tuple(getattr(self, tag.name) for tag in TAGS if tag.writer == writer)
+        return (*keys, LOCK_TAG) if writer == "person" else keys
+
     def lock_on(self, tags: Mapping[str, str]) -> str:
         """The key of the tag that locks a group with these tags; empty if it is not locked. The one that locks it for every
         deployment comes first: while it is there, removing the other does not unlock the group."""
@@ -90,10 +167,22 @@ class TagKeys(msgspec.Struct, frozen=True):
 def tag_keys(prefix: str, deployment: str, home: str) -> TagKeys:
     """The keys of a deployment. `home` is the uid of the account of its functions: two homes may use one deployment name in
     a shared account."""
-    managed = f"{prefix}-managed.{deployment}.{home}"
-    return TagKeys(
-        f"{prefix}-peer", f"{prefix}-accept", f"{prefix}-until", f"{prefix}-lock", managed, f"{managed}.instances"
-    )
+    return TagKeys(**{tag.name: tag.key.format(prefix=prefix, deployment=deployment, home=home) for tag in TAGS})
+
+
+def similar_keys(tags: Mapping[str, str], on: str, keys: TagKeys) -> list[str]:
+    """The keys of an `instance` or a `security group` that begin like those of the deployment, in whatever case, and mean
+    nothing there."""
+    meant = [(getattr(keys, tag.name), tag.numbered) for tag in TAGS if tag.on == on]
+    meant += [(LOCK_TAG, False)] if on == "security group" else []
+    known = {key for key in tags for one, numbered in meant if key == one or (numbered and _is(key, one))}
+    begin, others = keys.peer.removesuffix("peer"), keys.managed.partition(".")[0]
+    # the managed tags of another deployment under the same prefix are not ours to judge
+    return sorted(key for key in tags if _folded(key).startswith(begin) and key not in known and not _is(key, others))
+
+
+def _folded(key: str) -> str:
+    return key.lower().replace(" ", "").replace("_", "-")
 
 
 def is_tag_prefix(text: str) -> bool:

@@ -18,7 +18,6 @@ from link_peer.domain.errors import BadInput
 from link_peer.domain.hint import Hint
 from link_peer.domain.model import Party
 from link_peer.domain.tags import (
-    LOCK_TAG,
     TagKeys,
     is_account_uid,
     is_group_id,
@@ -213,7 +212,7 @@ def _changes_links(parameters: dict[str, Any], keys: TagKeys, *, removed: bool) 
     """Whether a call that names its tag keys names any that links depend on. The managed tag, which the functions write
     themselves, matters only where someone removed it."""
     named = [value for name, value in parameters.items() if _TAG_KEY.fullmatch(name) and isinstance(value, str)]
-    tags = (keys.peer, keys.until, keys.accept, keys.lock, LOCK_TAG, *([keys.managed] if removed else []))
+    tags = keys.written_by("person") + (keys.written_by("link-peer") if removed else ())
     return not named or any(key == tag or key.startswith(tag + ".") for key in named for tag in tags)
 
 

@@ -175,6 +175,24 @@ def test_consent_that_is_certain_to_match_nothing_is_a_warning(lab: Lab, cli: Cl
     assert "sg-gone " not in lab.tags(db)["link-accept"]
 
 
+def test_a_key_that_only_looks_like_one_of_link_peer_is_a_warning(lab: Lab, cli: Cli) -> None:
+    """Another case, a letter too many, the key of the other kind of thing: with the key that was probably meant. Other
+    deployments' managed tags, and what begins otherwise, are not meant for this one."""
+    db = lab.group("*", tags={"Link-Lock": "", "link-peer": "sg-a", "link-managed.test.1": "true", "linked": "yes"})
+    app = lab.instance(lab.group(), tags={"link-untill": "2099-01-01T00:00:00Z", "link-peer.2": db.id, "link-lock": ""})
+    warned = {
+        (what, one["detail"].split("'")[1]): one["advice"].split()[3].rstrip(",")
+        for what in (db.id, app.id)
+        for one in found(cli, f"tag of {what}")
+    }
+    assert warned == {
+        (db.id, "Link-Lock"): "link-lock",
+        (db.id, "link-peer"): "link-peer",
+        (app.id, "link-untill"): "link-until",
+        (app.id, "link-lock"): "link-lock",
+    }
+
+
 def test_what_an_account_does_not_show_is_dead_only_if_it_was_read_completely(lab: Lab, cli: Cli) -> None:
     """Not while it cannot be entered, nor while it shows no instances."""
     db = lab.group(f"sg-gone@{PEER}")
