@@ -53,7 +53,6 @@ OTHERS = {"LINK_PEER_PACKAGE", "LINK_PEER_TERRAFORM", "LINK_PEER_TEST_DEPLOY"}
 def settings_read() -> set[str]:
     """The names of settings in the sources of the functions, the commands and the deployment."""
     files = [path for folder in ("shared", "cli", "functions") for path in sorted((ROOT / folder).rglob("*.py"))]
-    files = [path for path in files if "selftest" not in path.parts]  # its questions name variables of a person's shell
     text = "".join(path.read_text("utf-8") for path in [*files, ROOT / "s.yaml"])
     return set(re.findall(r"\bLINK_PEER_[A-Z]+(?:_[A-Z]+)*\b(?!_)", text)) - OTHERS
 

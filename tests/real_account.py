@@ -20,9 +20,9 @@ from link_peer.alicloud.sdk import meaning
 from link_peer.domain.errors import CloudError
 from link_peer.runtime import settings
 from link_peer.runtime.clock import SystemClock
-from link_peer_cli.selftest.bench import Bench, Options
-from link_peer_cli.selftest.journal import Journal
-from link_peer_cli.selftest.sdks import Sdks
+from link_peer_conformance.bench import Bench, Options
+from link_peer_conformance.journal import Journal
+from link_peer_conformance.sdks import Sdks
 
 OPTION = "--real-account"
 REGION_VARIABLE = "LINK_PEER_TEST_REGION"  # read by tests/local/ecs/helpers.py

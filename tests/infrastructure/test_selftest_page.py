@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from link_peer_cli.selftest import page
-from link_peer_cli.selftest.first_day import FIRST_DAY
-from link_peer_cli.selftest.model import Need, Section, Seen, sorted_rows
-from link_peer_cli.selftest.rows import ROWS, SECTIONS
+from link_peer_conformance import page
+from link_peer_conformance.first_day import FIRST_DAY
+from link_peer_conformance.model import Need, Section, Seen, sorted_rows
+from link_peer_conformance.rows import ROWS, SECTIONS
 from link_peer_local.core.knobs import readings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -24,7 +24,7 @@ def report(date: str, number: int, verdict: str, seen: str = "s", cloud: str = "
 
 
 def test_the_page_is_up_to_date() -> None:
-    """Else run `python -m link_peer_cli.selftest.page`."""
+    """Else run `python -m link_peer_conformance.page`."""
     text = PAGE.read_text(encoding="utf-8")
     assert page.render(text, page.read_reports(DOCS / "selftest")) == text
 

@@ -17,8 +17,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = {"link_peer": "shared", "link_peer_cli": "cli", "link_peer_deploy": "deploy", "link_peer_local": "local"}
-BUILT_FROM = ("cli", "deploy", "functions", "local", "shared")
+SOURCES = {
+    "link_peer": "shared",
+    "link_peer_cli": "cli",
+    "link_peer_conformance": "conformance",
+    "link_peer_deploy": "deploy",
+    "link_peer_local": "local",
+}
+BUILT_FROM = ("cli", "conformance", "deploy", "functions", "local", "shared")
 DEPLOY_LOCALLY = """
 import sys
 sys.path[:0] = [{folder!r}]

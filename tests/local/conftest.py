@@ -13,9 +13,9 @@ import pytest
 from alibabacloud_sts20150401.client import Client as Sts
 from alibabacloud_tea_openapi.models import Config
 from aliyun.log import LogClient
-from link_peer_cli.selftest import leftovers
-from link_peer_cli.selftest.bench import Bench
-from link_peer_cli.selftest.journal import Resource
+from link_peer_conformance import leftovers
+from link_peer_conformance.bench import Bench
+from link_peer_conformance.journal import Resource
 from mns.account import Account
 
 from tests.local.ecs.helpers import HOME, REGION, Rules, RuleWorld, client

@@ -20,11 +20,11 @@ from link_peer_cli.ui.progress import progress_bar
 from link_peer_cli.ui.tables import draw_table
 
 if TYPE_CHECKING:
-    from link_peer_cli.selftest.bench import Bench, Options
-    from link_peer_cli.selftest.journal import Journal
-    from link_peer_cli.selftest.model import Row
-    from link_peer_cli.selftest.run import Result
-    from link_peer_cli.selftest.sdks import Sdks
+    from link_peer_conformance.bench import Bench, Options
+    from link_peer_conformance.journal import Journal
+    from link_peer_conformance.model import Row
+    from link_peer_conformance.run import Result
+    from link_peer_conformance.sdks import Sdks
 
 
 def selftest(
@@ -58,11 +58,11 @@ def selftest(
     The account's owner permits it by a security group with the tag link-peer-selftest=yes in the VPC to be used.
     """
     from link_peer.domain.errors import BadInput, LinkPeerError
+    from link_peer_conformance.bench import Bench, Options
+    from link_peer_conformance.journal import Journal
+    from link_peer_conformance.sdks import Sdks
 
     from link_peer_cli.access.environment import bare_environment
-    from link_peer_cli.selftest.bench import Bench, Options
-    from link_peer_cli.selftest.journal import Journal
-    from link_peer_cli.selftest.sdks import Sdks
     from link_peer_cli.ui.files import require_writable
 
     if instances and not (image and instance_type and vswitch):
@@ -89,8 +89,7 @@ def selftest(
 
 def _chosen(numbers: Sequence[int]) -> list[Row]:
     from link_peer.domain.errors import BadInput
-
-    from link_peer_cli.selftest.rows import ROWS
+    from link_peer_conformance.rows import ROWS
 
     if unknown := set(numbers) - {row.number for row in ROWS}:
         raise BadInput("--row", f"there is no row {min(unknown)}")
@@ -129,8 +128,7 @@ def _require_mark(bench: Bench) -> None:
     of another account. It is on a security group because ECS alone can then read it, for just one region and VPC.
     """
     from link_peer.domain.errors import LinkPeerError
-
-    from link_peer_cli.selftest.bench import MARK
+    from link_peer_conformance.bench import MARK
 
     if bench.vpc not in bench.vpcs:
         where = f"VPC {bench.vpc} of account" if bench.vpc else "account"
@@ -164,7 +162,7 @@ def _show_plan(bench: Bench, rows: Sequence[Row], arn: str, as_json: bool) -> No
 
 def _run(bench: Bench, rows: Sequence[Row], as_json: bool) -> tuple[list[Result], list[str], bool]:
     """Answer the rows; (results, what could not be removed, whether it was interrupted). Removes everything in any case."""
-    from link_peer_cli.selftest.run import run_rows
+    from link_peer_conformance.run import run_rows
 
     results: list[Result] = []
     interrupted = False
@@ -198,8 +196,9 @@ def _finish(
     """Write and print the report."""
     import json
 
-    from link_peer_cli.selftest.model import Verdict
-    from link_peer_cli.selftest.run import report
+    from link_peer_conformance.model import Verdict
+    from link_peer_conformance.run import report
+
     from link_peer_cli.ui.files import write
 
     made = report(bench, results)
@@ -222,7 +221,7 @@ def _finish(
 
 def _clean_up(sdks: Sdks, options: Options, book: Journal, account: str, yes: bool, as_json: bool) -> Exit:
     """Remove what the journal names in this account and region, and what has the name and the tag of a run."""
-    from link_peer_cli.selftest import leftovers
+    from link_peer_conformance import leftovers
 
     noted = [each for each in book.left() if (each.account, each.region) == (account, sdks.settings.region)]
     names = {each.name for each in noted}

@@ -72,7 +72,9 @@ def test_the_shell_blocks_of_a_page_work(page: str, cloud: LocalCloud, checkout:
         **given,
         "HOME": str(checkout),
         "PATH": f"{checkout / 'programs'}:{os.environ['PATH']}",
-        "PYTHONPATH": ":".join(str(ROOT / name) for name in (".", "shared", "local", "cli", "deploy", "functions")),
+        "PYTHONPATH": ":".join(
+            str(ROOT / name) for name in (".", "shared", "local", "cli", "deploy", "conformance", "functions")
+        ),
     }
     done = subprocess.run(  # noqa: S603  # what a reader of the page would run
         ["/bin/bash", "-euxo", "pipefail", "-c", script],

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from link_peer_cli.selftest import rows as row_modules
-from link_peer_cli.selftest.bench import Bench
-from link_peer_cli.selftest.journal import Journal, Resource
-from link_peer_cli.selftest.model import GROUPS, Row, Seen
+from link_peer_conformance import rows as row_modules
+from link_peer_conformance.bench import Bench
+from link_peer_conformance.journal import Journal, Resource
+from link_peer_conformance.model import GROUPS, Row, Seen
 from link_peer_local.core.faults import Killed
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller, Identity

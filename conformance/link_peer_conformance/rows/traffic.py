@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from link_peer_cli.selftest.model import Need, NotAnswered, Section, Seen
-from link_peer_cli.selftest.sdks import code_of
+from link_peer_conformance.model import Need, NotAnswered, Section, Seen
+from link_peer_conformance.sdks import code_of
 
 if TYPE_CHECKING:
-    from link_peer_cli.selftest.bench import Bench, Pair
+    from link_peer_conformance.bench import Bench, Pair
 
 section = Section("Traffic")
 
@@ -23,7 +23,7 @@ def _admit(bench: Bench, pair: Pair, **fields: str) -> None:
 
 
 def _address(bench: Bench, instance: str) -> str:
-    from link_peer_cli.selftest.bench import address_of
+    from link_peer_conformance.bench import address_of
 
     return address_of(bench.instance_of(instance))
 

@@ -6,10 +6,10 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from link_peer_cli.selftest.model import Need, Section, Seen
+from link_peer_conformance.model import Need, Section, Seen
 
 if TYPE_CHECKING:
-    from link_peer_cli.selftest.bench import Bench
+    from link_peer_conformance.bench import Bench
 
 section = Section("ActionTrail")
 
@@ -62,9 +62,9 @@ def action_trail(bench: Bench) -> Seen:
 def trail_form(bench: Bench) -> Seen:
     """A call of a role's session and a refused one, as ActionTrail shows them."""
     from link_peer.domain.errors import CloudError
-
     from link_peer_cli.audit.trail_events import event_of
-    from link_peer_cli.selftest.bench import PERMISSION
+
+    from link_peer_conformance.bench import PERMISSION
 
     a, b, began = bench.group(), bench.group(), bench.clock.now()
     session = bench.session({"Effect": "Allow", "Action": ["ecs:AuthorizeSecurityGroup"], "Resource": ["*"]})

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from link_peer.domain.errors import CloudError
 
-from link_peer_cli.selftest import leftovers
-from link_peer_cli.selftest.journal import Journal, Resource
-from link_peer_cli.selftest.model import Need, NotAnswered
-from link_peer_cli.selftest.sdks import code_of
+from link_peer_conformance import leftovers
+from link_peer_conformance.journal import Journal, Resource
+from link_peer_conformance.model import Need, NotAnswered
+from link_peer_conformance.sdks import code_of
 
 if TYPE_CHECKING:
-    from link_peer_cli.selftest.sdks import Sdks
+    from link_peer_conformance.sdks import Sdks
 
 MARK = ("link-peer-selftest", "yes")
 """The tag of a security group by which an account's owner permits the selftest, in that group's VPC."""

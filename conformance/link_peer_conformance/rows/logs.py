@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from link_peer_cli.selftest.model import Section, Seen
-from link_peer_cli.selftest.sdks import code_of
+from link_peer_conformance.model import Section, Seen
+from link_peer_conformance.sdks import code_of
 
 if TYPE_CHECKING:
-    from link_peer_cli.selftest.bench import Bench
+    from link_peer_conformance.bench import Bench
 
 section = Section("Logs")
 

@@ -1,4 +1,4 @@
-"""Writes the tables of docs/verify-on-cloud.md from the rows and the committed reports: `python -m link_peer_cli.selftest.page`.
+"""Writes the tables of docs/verify-on-cloud.md from the rows and the committed reports: `python -m link_peer_conformance.page`.
 
 The first table has what is known of the rows that decide the first day. Each table of rows stands between `<!-- rows: TITLE -->` and `<!-- end -->`; the rest of the page is written by hand.
 """
@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from link_peer_cli.selftest.first_day import FIRST_DAY
-from link_peer_cli.selftest.model import Row, Section, Verdict
-from link_peer_cli.selftest.rows import SECTIONS
-from link_peer_cli.selftest.run import REAL
+from link_peer_conformance.first_day import FIRST_DAY
+from link_peer_conformance.model import Row, Section, Verdict
+from link_peer_conformance.rows import SECTIONS
+from link_peer_conformance.run import REAL
 
 HEADING = (
     "| # | assumed | what depends on it | how to test | expected | cleanup | selftest | seen |\n"
@@ -96,7 +96,7 @@ def read_reports(folder: Path) -> list[Report]:
 
 def main() -> None:
     """Rewrite the page of this checkout."""
-    docs = Path(__file__).resolve().parents[3] / "docs"
+    docs = Path(__file__).resolve().parents[2] / "docs"
     page = docs / "verify-on-cloud.md"
     page.write_text(render(page.read_text(encoding="utf-8"), read_reports(docs / "selftest")), encoding="utf-8")
 

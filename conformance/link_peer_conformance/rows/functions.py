@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from link_peer_cli.selftest.model import Section
+from link_peer_conformance.model import Section
 
 section = Section("Functions")
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from link_peer.domain.errors import LinkPeerError
 
-from link_peer_cli.selftest.journal import Journal, Resource
-from link_peer_cli.selftest.sdks import UNAVAILABLE, code_of
+from link_peer_conformance.journal import Journal, Resource
+from link_peer_conformance.sdks import UNAVAILABLE, code_of
 
 if TYPE_CHECKING:
-    from link_peer_cli.selftest.sdks import Sdks
+    from link_peer_conformance.sdks import Sdks
 
 RUN_TAG = "link-peer-selftest.run"
 ORDER = ("instance", "interface", "group", "queue", "project")  # a group can be deleted once nothing is in it

@@ -1,14 +1,14 @@
 """The rows, one module for each heading of docs/verify-on-cloud.md.
 
 To add one: take the next free number, and write in the module that fits either a function under `@section.row(…)` or a
-call of `section.by_hand(…)`; then run `python -m link_peer_cli.selftest.page`, which writes the tables of the page.
+call of `section.by_hand(…)`; then run `python -m link_peer_conformance.page`, which writes the tables of the page.
 """
 
 from __future__ import annotations
 
-from link_peer_cli.selftest.first_day import FIRST_DAY
-from link_peer_cli.selftest.model import sorted_rows
-from link_peer_cli.selftest.rows import deploying, events, forms, functions, logs, ram, reads, rules, traffic, trail
+from link_peer_conformance.first_day import FIRST_DAY
+from link_peer_conformance.model import sorted_rows
+from link_peer_conformance.rows import deploying, events, forms, functions, logs, ram, reads, rules, traffic, trail
 
 SECTIONS = (
     rules.section,

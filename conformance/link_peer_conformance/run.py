@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 from link_peer.domain.errors import LinkPeerError
 
-from link_peer_cli.selftest.bench import Bench
-from link_peer_cli.selftest.model import NotAnswered, Row, Seen, Verdict
-from link_peer_cli.selftest.sdks import UNAVAILABLE
+from link_peer_conformance.bench import Bench
+from link_peer_conformance.model import NotAnswered, Row, Seen, Verdict
+from link_peer_conformance.sdks import UNAVAILABLE
 
 PACKAGES = (
     "link-peer",

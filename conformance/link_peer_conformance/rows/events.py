@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from link_peer_cli.selftest.model import Need, NotAnswered, Section, Seen
-from link_peer_cli.selftest.sdks import code_of
+from link_peer_conformance.model import Need, NotAnswered, Section, Seen
+from link_peer_conformance.sdks import code_of
 
 if TYPE_CHECKING:
-    from link_peer_cli.selftest.bench import Bench
+    from link_peer_conformance.bench import Bench
 
 section = Section("Events and queues")
 

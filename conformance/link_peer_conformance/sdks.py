@@ -12,9 +12,8 @@ from link_peer.alicloud.sls import AuditUnavailable
 from link_peer.domain.errors import CloudError, Throttled
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.settings import Credentials, Settings
-from mns.mns_exception import MNSExceptionBase, MNSServerException
-
 from link_peer_cli.access.ecs import PersonalEcs
+from mns.mns_exception import MNSExceptionBase, MNSServerException
 
 THROTTLE_WAITS = (2.0, 5.0, 15.0, 40.0)  # seconds; a limit counts the calls of a minute [doc help 437902]
 

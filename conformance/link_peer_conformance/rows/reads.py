@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from link_peer_cli.selftest.model import Need, Section, Seen
-from link_peer_cli.selftest.sdks import code_of
+from link_peer_conformance.model import Need, Section, Seen
+from link_peer_conformance.sdks import code_of
 
 if TYPE_CHECKING:
-    from link_peer_cli.selftest.bench import Bench
+    from link_peer_conformance.bench import Bench
 
 section = Section("Reads")
 
@@ -144,7 +144,7 @@ def _newcomer(bench: Bench) -> dict[str, Any]:
         seen: dict[str, Any] = {"instance": instance, "shown": None, "tags": None, "address": None}
 
         def look() -> bool:
-            from link_peer_cli.selftest.bench import address_of
+            from link_peer_conformance.bench import address_of
 
             found = bench.instance_of(instance)
             now = round(bench.clock.now() - began, 1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from link_peer_cli.selftest.bench import Bench
+    from link_peer_conformance.bench import Bench
 
 
 class Need(Enum):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from link_peer_cli.selftest.model import Need, NotAnswered, Section, Seen
+from link_peer_conformance.model import Need, NotAnswered, Section, Seen
 
 if TYPE_CHECKING:
-    from link_peer_cli.selftest.bench import Bench
+    from link_peer_conformance.bench import Bench
 
 section = Section("Forms of answers")
 
