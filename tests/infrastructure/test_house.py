@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +89,15 @@ def test_ci_runs_everything_on_every_supported_python() -> None:
     supported = re.findall(r"Python :: (3\.\d+)", read("pyproject.toml"))
     assert job["strategy"]["matrix"]["python"] == supported
     assert job["steps"][-1] == {"run": ".ci/run"}
-    made = re.findall(r"^ *make ([a-z-]+)$", read(".ci/run"), re.MULTILINE)
+    made = re.findall(r"^ *make ([a-z-]+)(?: ELSEWHERE=tests/infrastructure/package)?$", read(".ci/run"), re.MULTILINE)
     assert made == [
         "lint",
         "test",
+        "test-package",
+        "test",
+        "coverage",
         "test-pages",
         "test-wheel",
-        "test-package",
         "test-deploy",
         "test-ros",
         "test-terraform",
@@ -105,10 +106,9 @@ def test_ci_runs_everything_on_every_supported_python() -> None:
 
 
 def test_coverage_has_a_floor() -> None:
-    """`make test` fails below it, and where one of the files that must be executed whole is not."""
-    measured, whole, others = commands_of("test")
+    """`make coverage` fails below it, and where one of the files that must be executed whole is not."""
+    measured, whole = commands_of("coverage")
     assert " $(MEASURED) --cov " in measured
-    assert others.endswith(" $(OTHERS)")
     assert whole == ".venv/bin/coverage report --include='$(WHOLE)' --fail-under=100"
     [patterns] = re.findall(r"^WHOLE := (.+)$", read("Makefile"), re.MULTILINE)
     for pattern in patterns.split(","):
@@ -117,19 +117,17 @@ def test_coverage_has_a_floor() -> None:
     assert float(least) >= 99
 
 
-def test_make_test_runs_every_folder_of_tests() -> None:
-    """What is not measured is among the others."""
-    folders = {path.name for path in (ROOT / "tests").iterdir() if any(path.glob("**/test_*.py"))}
-    printed = subprocess.run(["make", "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S607
-    run = re.findall(r"(?<![=/])tests/([\w/]+)", printed)
-    assert folders <= {name.partition("/")[0] for name in run}
-    assert "functional/cli" in run
-    assert "--ignore=tests/functional/cli" in printed
+def test_make_test_runs_all_but_the_pages() -> None:
+    """`make test-pages` runs those."""
+    assert commands_of("test") == [
+        ".venv/bin/pytest -n auto tests $(addprefix --ignore=,$(PAGES) $(ELSEWHERE))",
+    ]
+    assert commands_of("test-pages") == [".venv/bin/pytest -n auto $(PAGES)"]
 
 
-def test_a_part_of_the_tests_runs_in_another_time_zone() -> None:
+def test_the_tests_of_the_decisions_run_in_another_time_zone_too() -> None:
     """CI's own is UTC, in which a local time passes for an instant."""
-    assert commands_of("test")[0].startswith("TZ=Asia/Shanghai ")
+    assert commands_of("coverage")[0].startswith("TZ=Asia/Shanghai ")
 
 
 def test_issue_forms_are_complete() -> None:
