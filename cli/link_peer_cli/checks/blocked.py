@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 
 from link_peer.domain.model import Rule, ports_text
 from link_peer.planning.effect import Cause
+from link_peer.planning.reach import Reach
+from link_peer.planning.standing import Standing, judge
 
 from link_peer_cli.checks.finding import OK, WARNING, Finding
 from link_peer_cli.checks.seen import Seen
-from link_peer_cli.inventory.pairs import Reach
-from link_peer_cli.inventory.standing import Standing, judge
 
 FEW = 3  # links that are named, of many that one rule stops
 

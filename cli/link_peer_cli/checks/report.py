@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from link_peer.runtime.audit import clean
+from link_peer.domain.tags import clean
 
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, UNKNOWN, WARNING, Finding
 

@@ -8,9 +8,8 @@ from collections.abc import Set
 import msgspec
 from link_peer.domain.model import Party
 from link_peer.domain.policy import Policy
-
-from link_peer_cli.inventory.scene import Scene, groups_of
-from link_peer_cli.inventory.standing import Standing, standing
+from link_peer.planning.scene import Scene, groups_of
+from link_peer.planning.standing import Standing, standing
 
 
 class Seen(msgspec.Struct, frozen=True, dict=True):

@@ -95,9 +95,10 @@ def _contents(
     env: Environment, account: str, sweep: Sweep, cloud: WhatIf, kept: Kept, read: Iterable[str]
 ) -> Iterator[Finding]:
     """What the accounts hold. `read` are those that were read completely."""
+    from link_peer.planning.scene import Scene
+
     from link_peer_cli.checks import blocked, consents, denied, isolated, markers, quotas
     from link_peer_cli.checks.seen import Seen
-    from link_peer_cli.inventory.scene import Scene
     from link_peer_cli.review.swept import denied_records
 
     scene = Scene(sweep.reader.snapshot())

@@ -15,12 +15,12 @@ from link_peer_cli.ui.tables import draw_table
 
 if TYPE_CHECKING:
     from link_peer.domain.model import Party, Port, Rule
+    from link_peer.planning.reach import Reach
+    from link_peer.planning.scene import Scene
+    from link_peer.planning.standing import Standing
 
     from link_peer_cli.access.environment import Environment
-    from link_peer_cli.inventory.pairs import Reach
     from link_peer_cli.inventory.reading import View
-    from link_peer_cli.inventory.scene import Scene
-    from link_peer_cli.inventory.standing import Standing
     from link_peer_cli.inventory.wording import Wording
 
 COLORS = {"passes": "green", "blocked": "red", "unknown": "yellow"}
@@ -75,11 +75,12 @@ def explain(
 def _answer(
     env: Environment, view: View, ends: tuple[Party, Party], asked: tuple[Port, ...]
 ) -> tuple[dict[str, Any], Exit]:
+    from link_peer.planning.reach import reach
+    from link_peer.planning.standing import judge
+
     from link_peer_cli.audit.askers import Asked
     from link_peer_cli.inventory.advice import Adviser
-    from link_peer_cli.inventory.pairs import reach
     from link_peer_cli.inventory.shown import link_document, party_fields, rule_document
-    from link_peer_cli.inventory.standing import judge
 
     source, target = ends
     links = _links(env, view, ends)
@@ -110,7 +111,7 @@ def _answer(
 
 def _links(env: Environment, view: View, ends: tuple[Party, Party]) -> list[Standing]:
     """The links between the two, their groups and their instances, in either direction."""
-    from link_peer_cli.inventory.standing import standing
+    from link_peer.planning.standing import standing
 
     view.around(ends)
     view.deciding([ends])

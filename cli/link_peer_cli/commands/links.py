@@ -18,9 +18,10 @@ from link_peer_cli.ui.tables import print_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from link_peer.planning.standing import Standing
+
     from link_peer_cli.access.environment import Environment
     from link_peer_cli.inventory.reading import View
-    from link_peer_cli.inventory.standing import Standing
     from link_peer_cli.inventory.wording import Wording
 
 COLUMNS = ("from", "to", "ports", "since", "until", "why", "asked by", "consent", "instances", "effect")
@@ -97,7 +98,7 @@ def links(
 
 
 def _standing(env: Environment, view: View) -> list[Standing]:
-    from link_peer_cli.inventory.standing import standing
+    from link_peer.planning.standing import standing
 
     return standing(view.scene.snapshot, env.policy, env.settings.region, env.clock.now())
 

@@ -102,9 +102,9 @@ def _text(env: Environment, view: View, form: str) -> tuple[str, str]:
 def _document(env: Environment, view: View, names: dict[str, str]) -> tuple[dict[str, Any], str]:
     """When the map was made, the accounts' names, the links as `link-peer links --json` has them, and what is missing."""
     from link_peer.domain.tags import iso
+    from link_peer.planning.standing import standing
 
     from link_peer_cli.inventory.documents import documents_of
-    from link_peer_cli.inventory.standing import standing
 
     now = env.clock.now()
     found = standing(view.scene.snapshot, env.policy, env.settings.region, now)

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from link_peer.domain.model import Instance, Party, Port
-    from link_peer.planning.effect import Effect
+    from link_peer.planning.scene import Scene
 
     from link_peer_cli.access.environment import Environment
     from link_peer_cli.inventory.probe import Probe, Result
     from link_peer_cli.inventory.reading import View
-    from link_peer_cli.inventory.scene import Scene
     from link_peer_cli.inventory.tested import Verdict
 
+UNKNOWN = "an address was given: name the instance that has it to learn which rule decides"
 REACHED = {True: "yes", False: "no", None: "not tested"}
 
 
@@ -156,7 +156,10 @@ def _judged(
     results: list[tuple[Port, Result, str]],
 ) -> Iterator[Verdict]:
     """Each result with what the rules say, which are read after the test."""
+    from link_peer.planning import effect_text
     from link_peer.planning.actual import owned_rules
+    from link_peer.planning.effect import Effect
+    from link_peer.planning.reach import reach
 
     from link_peer_cli.inventory.tested import Verdict
 
@@ -166,18 +169,9 @@ def _judged(
     snapshot = view.scene.snapshot
     ours = frozenset(rule.id for rule, _ in owned_rules(snapshot, env.policy, env.settings.region))
     for port, result, output in results:
-        effect = _effect(view.scene, a, b, port)
-        yield Verdict(port, result, output, effect, ours, b is not None and a.vpc != b.vpc)
-
-
-def _effect(scene: Scene, a: Instance, b: Instance | None, port: Port) -> Effect:
-    from link_peer.planning.effect import Effect
-
-    from link_peer_cli.inventory.pairs import reach
-
-    if b is None:
-        return Effect(None, "an address was given: name the instance that has it to learn which rule decides")
-    return reach(scene, a.party, b.party, [port]).effect
+        effect = Effect(None) if b is None else reach(view.scene, a.party, b.party, [port]).effect
+        detail = UNKNOWN if b is None else effect_text.detail(effect)
+        yield Verdict(port, result, output, effect, detail, ours, b is not None and a.vpc != b.vpc)
 
 
 def _header(
@@ -207,7 +201,7 @@ def _document(one: Verdict) -> dict[str, Any]:
         "result": one.result.value,
         "output": one.output,
         "effect": one.effect.word,
-        "effect_detail": one.effect.detail,
+        "effect_detail": one.detail,
         "rules": rules_of(one),
         "contradiction": one.contradiction,
         "why": one.why,

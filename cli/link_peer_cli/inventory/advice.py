@@ -14,10 +14,10 @@ from link_peer.planning.claims import representative
 from link_peer.planning.consent import consents, tags_for
 from link_peer.planning.effect import Cause
 from link_peer.planning.evaluate import Need, evaluate
+from link_peer.planning.reach import Reach
+from link_peer.planning.standing import Wishes
 
-from link_peer_cli.inventory.pairs import Reach
 from link_peer_cli.inventory.reading import View
-from link_peer_cli.inventory.standing import Wishes
 
 _FEW = 3  # addresses that are named in one command
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from link_peer.planning.standing import Standing, judge
+
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.audit.askers import Asked
 from link_peer_cli.inventory.reading import View
 from link_peer_cli.inventory.shown import link_document
-from link_peer_cli.inventory.standing import Standing, judge
 
 
 def documents_of(env: Environment, view: View, found: Sequence[Standing]) -> tuple[list[dict[str, Any]], str]:

@@ -11,12 +11,12 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.tags import is_group_id, is_instance_id, quoted
 from link_peer.engine.read.reader import Reader
 from link_peer.planning.decision import Question
+from link_peer.planning.scene import Scene
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace
 from link_peer.runtime.ports import Cloud
 
 from link_peer_cli.access.inputs import account_named
-from link_peer_cli.inventory.scene import Scene
 
 PARTY = "sg-…, i-…, or the name of a group or an instance, optionally with @<account uid or name>"
 

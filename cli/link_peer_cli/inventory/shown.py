@@ -6,11 +6,11 @@ from typing import Any
 
 from link_peer.domain.model import Party, Rule, ports_text
 from link_peer.domain.tags import iso
+from link_peer.planning.reach import Reach
+from link_peer.planning.scene import Scene
+from link_peer.planning.standing import Standing, admitted
 
 from link_peer_cli.audit.askers import Asked
-from link_peer_cli.inventory.pairs import Reach
-from link_peer_cli.inventory.scene import Scene
-from link_peer_cli.inventory.standing import Standing, admitted
 
 DAY = 86400
 

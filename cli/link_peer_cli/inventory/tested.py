@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 from link_peer.domain.denials import NO_ROUTE
 from link_peer.domain.model import Port, Rule, ports_text
+from link_peer.domain.tags import clean
 from link_peer.planning.effect import Effect
-from link_peer.runtime.audit import clean
 
 from link_peer_cli.inventory.probe import Result
 from link_peer_cli.inventory.shown import rule_document
@@ -17,12 +17,13 @@ ELSEWHERE = "routes, network ACLs, the instance's own firewall, or whether somet
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """One port: what the command said, and what the rules say. `ours` are the ids of rules of link-peer."""
+    """One port: what the command said, and what the rules say, also in words. `ours` are the ids of rules of link-peer."""
 
     port: Port
     result: Result
     output: str
     effect: Effect
+    detail: str
     ours: frozenset[str] = frozenset()
     different_vpc: bool = False
 
@@ -46,7 +47,7 @@ class Verdict(msgspec.Struct, frozen=True):
             )
         if self.result is Result.REFUSED:
             return f"it arrived, and was refused: nothing listens on {self.port}, or the instance's own firewall refuses it"
-        return f"as the rules say: {self.effect.detail}" if self.effect.passes else self._not_known()
+        return f"as the rules say: {self.detail}" if self.effect.passes else self._not_known()
 
     def _of_loss(self) -> str:
         if self.effect.passes is False:
@@ -58,13 +59,13 @@ class Verdict(msgspec.Struct, frozen=True):
         return f"{unreachable}the rules admit it: look at {ELSEWHERE}{vpcs}"
 
     def _not_known(self) -> str:
-        return f"what the rules say is not known: {self.effect.detail}"
+        return f"what the rules say is not known: {self.detail}"
 
 
 def blocked_by(tested: Verdict) -> str:
     """The rules that stop a packet, each with who made it; what else does, if no rule does."""
     if not tested.effect.rules:
-        return f"blocked: {tested.effect.detail}"
+        return f"blocked: {tested.detail}"
     return "blocked by " + " and ".join(_rule(rule, tested.ours) for rule in tested.effect.rules)
 
 

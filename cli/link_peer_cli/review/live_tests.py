@@ -18,14 +18,13 @@ import msgspec
 from link_peer.domain.denial import ReasonCode
 from link_peer.domain.model import ALL, Link, Party, Port
 from link_peer.domain.policy import Policy
-from link_peer.planning import policy_tests
+from link_peer.planning import effect_text, policy_tests
 from link_peer.planning.decision import Question
 from link_peer.planning.effect import End, between, end_in, end_of
 from link_peer.planning.evaluate import Verdict as Judged
 from link_peer.planning.evaluate import evaluate
 from link_peer.planning.policy_tests import Finding, Verdict
-
-from link_peer_cli.inventory.scene import Scene
+from link_peer.planning.scene import Scene
 
 _UNREAD = (ReasonCode.NO_ACCESS, ReasonCode.NONE)
 """The reasons of a denial that says nothing yet: an account could not be read."""
@@ -98,9 +97,9 @@ def _any(scene: Scene, source: Party, target: Party, ports: Sequence[Port]) -> t
         for port in ports:
             effect = between(scene.snapshot, start, end, (port,))
             if effect.passes or effect.passed:
-                return True, effect.detail
+                return True, effect_text.detail(effect)
             if effect.passes is None:
-                unknown = unknown or effect.detail
+                unknown = unknown or effect_text.detail(effect)
     return (None, unknown) if unknown else (False, "")
 
 
@@ -110,9 +109,9 @@ def _all(scene: Scene, source: Party, target: Party) -> tuple[bool | None, str]:
     for start, end in _pairs(scene, source, target):
         effect = between(scene.snapshot, start, end, (ALL,))
         if effect.passes:
-            return True, effect.detail
+            return True, effect_text.detail(effect)
         if effect.passes is None:
-            unknown = unknown or effect.detail
+            unknown = unknown or effect_text.detail(effect)
     return (None, unknown) if unknown else (False, "")
 
 

@@ -14,8 +14,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from link_peer.domain.errors import BadInput, LinkPeerError
-from link_peer.domain.tags import iso, parse_instant
-from link_peer.runtime.audit import clean
+from link_peer.domain.tags import clean, iso, parse_instant
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.review.input import Input

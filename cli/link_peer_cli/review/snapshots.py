@@ -13,8 +13,8 @@ import msgspec
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Group, Instance, Party, Rule
 from link_peer.domain.snapshot import Address, Listing, Snapshot
+from link_peer.planning.scene import Scene
 
-from link_peer_cli.inventory.scene import Scene
 from link_peer_cli.ui.files import write
 
 MAX_BYTES = 64 * 1024 * 1024

@@ -32,7 +32,7 @@ def visible(text: str) -> str:
     """The same text, its lines without control, direction and invisible characters: these are shown as `\\u001b`."""
     if text.isprintable():
         return text
-    from link_peer.runtime.audit import clean
+    from link_peer.domain.tags import clean
 
     return "\n".join(clean(line, None) for line in text.split("\n"))
 

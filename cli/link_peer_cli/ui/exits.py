@@ -116,7 +116,7 @@ def _say(problem: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"error": problem, **({**changes, "then": CHANGES.then} if changes else {})}, stderr=True)
         return
-    from link_peer.runtime.audit import clean
+    from link_peer.domain.tags import clean
 
     said = [problem, *lines(changes), *([CHANGES.then] if changes else [])]
     text = "\n".join(escape(clean(line)) for one in said for line in one.split("\n"))  # others wrote some of it

@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 
@@ -26,6 +27,8 @@ DEFAULT_TAG_PREFIX = "link"
 LOCK_TAG = "link-lock"
 """The key of the tag that locks a group for every deployment, whatever its tag prefix."""
 
+FIELD_LIMIT = 8_000
+"""Characters. SLS indexes only 2 KB of a value by default, and caps a line at 32 KB [doc SLS limits]."""
 _PREFIX = re.compile(r"[a-z][a-z0-9]{0,15}")
 _GROUP = re.compile(r"sg-[0-9a-z]{1,60}")
 _INSTANCE = re.compile(r"i-[0-9a-z]{1,60}")
@@ -193,6 +196,16 @@ def is_tag_prefix(text: str) -> bool:
 def quoted(text: str) -> str:
     """Untrusted text as it may appear in a message: in quotes, escaped to ASCII, cut to 80 characters."""
     return ascii(text if len(text) <= 80 else text[:80] + "...")
+
+
+def clean(value: object, limit: int | None = FIELD_LIMIT) -> str:
+    """A value as a record carries it: a string without characters that break a line, reverse the text or are invisible."""
+    text = str(value)[:limit]
+    if text.isprintable():  # all of these are not, and hardly any text has one
+        return text
+    return "".join(
+        f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else c for c in text
+    )
 
 
 def is_group_id(text: str) -> bool:

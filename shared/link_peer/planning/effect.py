@@ -1,4 +1,5 @@
 """Would a packet get through, as far as security groups decide? Pure; it informs, and never decides what is written.
+`effect_text` words the answer.
 
     both ends in one basic group with InnerAccessPolicy Accept ─▶ passes, whatever the ingress rules say
     else: egress rules of all of the sender's groups    ─▶ the smallest priority, drop on a tie; none: by the groups' type
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
 
 import msgspec
@@ -31,7 +32,6 @@ EPHEMERAL = (32768, 65535)
 _NUMBERS = {"1": "icmp", "6": "tcp", "17": "udp", "47": "gre", "58": "icmpv6"}
 _WITH_PORTS = ("tcp", "udp")
 _LAST_PORT = 65535
-_REASONS = 3  # named in a text, of many
 
 
 class End(msgspec.Struct, frozen=True):
@@ -43,33 +43,80 @@ class End(msgspec.Struct, frozen=True):
 
 
 class Cause(Enum):
-    """What decides."""
+    """What decides. Behind each that leaves the answer unknown, `?`."""
 
     RULE = "a rule"
     INNER_ACCESS = "InnerAccessPolicy Accept"
     NO_INGRESS = "no ingress rule applies"
     NO_EGRESS = "no egress rule of an advanced group applies"
     ISOLATED = "members of the group do not reach each other by themselves"
-    UNKNOWN = "something was not read"
+    RULES_UNREAD = "rules were not read?"
+    TYPE_UNREAD = "whether the group is advanced was not read?"
+    ACCESS_UNREAD = "whether members of the group reach each other was not read?"
+    RULE_DOUBTED = "a rule may apply?"
+    ORDER_UNKNOWN = "InnerAccessPolicy Accept may come before this?"
+
+
+class Doubt(Enum):
+    """Why it is not known whether a rule applies."""
+
+    ADDRESS = "an address was not read"
+    PREFIX_LIST = "its prefix list is not read"
+    PORT_LIST = "its port list is not read"
+    OTHER_VPC = "it names a group of another VPC"
+    SOURCE_PORTS = "it is restricted to some source ports"
+    OWN_RANGE = "the range of its own addresses cannot be read"
+    PEER_RANGE = "the range of its peer cannot be read"
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """One thing that decides: at the gate of one `direction`, about these groups, or this rule. `inner` is what it is not known
+    to come before (ORDER_UNKNOWN)."""
+
+    cause: Cause
+    groups: tuple[Party, ...] = ()
+    direction: str = ""
+    rule: Rule | None = None
+    doubt: Doubt | None = None
+    inner: Reason | None = None
+
+
+class Part(msgspec.Struct, frozen=True):
+    """What decides about packets in one direction: each reason with the packets that it is about. `passed` are those that pass
+    although others do not. Without reasons, `absent` are ends that were not read."""
+
+    reasons: tuple[tuple[Reason, tuple[Port, ...]], ...] = ()
+    passed: tuple[Port, ...] = ()
+    absent: tuple[Party, ...] = ()
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """The answer: None where it is not known. `detail` names what decides, `rules` are the rules among it, `causes` its
-    kinds. `blocked` and `passed` are the packets that were found to be so. The groups in `unread` would have to be read to
-    know more."""
+    """The answer: None where it is not known. `parts` are what decides, by direction. `blocked` and `passed` are the packets that
+    were found to be so. The groups in `unread` would have to be read to know more."""
 
     passes: bool | None
-    detail: str
-    rules: tuple[Rule, ...] = ()
+    parts: tuple[Part, ...] = ()
     blocked: tuple[Port, ...] = ()
     passed: tuple[Port, ...] = ()
     unread: frozenset[Party] = frozenset()
-    causes: frozenset[Cause] = frozenset()
 
     @property
     def word(self) -> str:
         """`passes`, `blocked` or `unknown`, as records have it."""
         return {True: "passes", False: "blocked", None: "unknown"}[self.passes]
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules among what decides."""
+        found = [
+            reason.rule or (reason.inner and reason.inner.rule) for part in self.parts for reason, _ in part.reasons
+        ]
+        return tuple(dict.fromkeys(rule for rule in found if rule))
+
+    @property
+    def causes(self) -> frozenset[Cause]:
+        """The kinds of what decides."""
+        return frozenset(reason.cause for part in self.parts for reason, _ in part.reasons)
 
 
 def of_link(snapshot: Snapshot, link: Link, asker: Party | None = None) -> Effect:
@@ -82,12 +129,17 @@ def of_link(snapshot: Snapshot, link: Link, asker: Party | None = None) -> Effec
     missing = [party for party, end in zip((link.source, link.target), ends, strict=True) if end is None]
     source, target = ends
     if source is None or target is None:
-        return Effect(None, f"{' and '.join(map(str, missing))} was not read" if all(p.id for p in missing) else "")
+        return absent(missing)
     ports = link.ports or (ALL,)
     effects = [between(snapshot, source, target, ports)]
     if link.mutual:
         effects.append(between(snapshot, target, source, ports))
     return together(effects)
+
+
+def absent(parties: Sequence[Party]) -> Effect:
+    """The answer where these ends were not read."""
+    return Effect(None, (Part(absent=tuple(parties)),))
 
 
 def end_of(instance: Instance) -> End:
@@ -120,15 +172,12 @@ def together(effects: Sequence[Effect]) -> Effect:
     worst: bool | None = True
     for effect in effects:
         worst = False if worst is False or effect.passes is False else worst and effect.passes
-    chosen = [effect for effect in effects if effect.passes == worst]
     return Effect(
         worst,
-        _listed(effect.detail for effect in chosen),
-        tuple(dict.fromkeys(rule for effect in chosen for rule in effect.rules)),
+        tuple(part for effect in effects if effect.passes == worst for part in effect.parts),
         tuple(port for effect in effects for port in effect.blocked),
         tuple(port for effect in effects for port in effect.passed),
         frozenset(group for effect in effects for group in effect.unread),
-        frozenset(cause for effect in chosen for cause in effect.causes),
     )
 
 
@@ -148,23 +197,11 @@ def _ends(snapshot: Snapshot, link: Link, asker: Party | None) -> tuple[End | No
     return found[0], found[1]
 
 
-class _Reason(msgspec.Struct, frozen=True):
-    """Why packets pass or not; `before` and `after` enclose the packets in a text."""
-
-    cause: Cause
-    before: str
-    after: str = ""
-    rule: Rule | None = None
-
-    def text(self, packets: Sequence[Port]) -> str:
-        return f"{self.before} {_packets_text(packets)}{self.after}"
-
-
 class _Step(msgspec.Struct, frozen=True):
     """What becomes of a packet at one gate, or on its whole path."""
 
     passes: bool | None
-    reasons: tuple[_Reason, ...]
+    reasons: tuple[Reason, ...]
     unread: frozenset[Party] = frozenset()
 
 
@@ -173,7 +210,7 @@ class _Candidate(msgspec.Struct, frozen=True):
 
     rule: Rule
     traffic: Traffic
-    doubt: str = ""
+    doubt: Doubt | None = None
 
     @property
     def accepts(self) -> bool:
@@ -199,25 +236,18 @@ class _Path:
         if all(passing):
             return _Step(True, _reasons(steps, True))
         if unknown := [group for group, access in self._access.items() if access is None]:
-            why = _Reason(Cause.UNKNOWN, f"whether members of {unknown[0]} reach each other was not read:")
-            return _Step(None, (why,), frozenset(unknown))
+            return _Step(None, (Reason(Cause.ACCESS_UNREAD, (unknown[0],)),), frozenset(unknown))
         if False not in passing:
             return _Step(None, _reasons(steps, None), unread)
-        isolated = tuple(_Reason(Cause.ISOLATED, f"members of {group} are isolated:") for group in self._common)
+        isolated = tuple(Reason(Cause.ISOLATED, (group,)) for group in self._common)
         return _Step(False, (*_reasons(steps, False), *isolated))
 
     def _inside(self, group: Party, egress: _Step) -> _Step:
         """What becomes of a packet between members of a group with inner access. [doc] Two official texts disagree whether
         an egress drop stops it; no ingress rule does."""
         if egress.passes is False:
-            what = f"it is not known whether InnerAccessPolicy Accept of {group} comes before this:"
-            return _Step(
-                None,
-                tuple(_Reason(Cause.UNKNOWN, f"{what} {one.before}", one.after, one.rule) for one in egress.reasons),
-            )
-        return _Step(
-            True, (_Reason(Cause.INNER_ACCESS, f"members of {group} reach each other (InnerAccessPolicy Accept):"),)
-        )
+            return _Step(None, tuple(Reason(Cause.ORDER_UNKNOWN, (group,), inner=one) for one in egress.reasons))
+        return _Step(True, (Reason(Cause.INNER_ACCESS, (group,)),))
 
     def packets(self, port: Port) -> Iterator[Port]:
         """Parts of a port range, in each of which one rule decides for all packets."""
@@ -250,7 +280,7 @@ class _Gate:
 
     def __init__(self, snapshot: Snapshot, direction: str, own: End, peer: End) -> None:
         self._direction = direction
-        self._groups = " and ".join(map(str, own.groups)) or "an instance without groups"
+        self._groups = own.groups
         self._unread: list[Party] = []
         self.candidates: list[_Candidate] = []
         for group in own.groups:
@@ -263,7 +293,7 @@ class _Gate:
 
     def step(self, packet: Port) -> _Step:
         """What becomes of a packet here."""
-        doubtful: list[tuple[_Candidate, str]] = []
+        doubtful: list[tuple[_Candidate, Doubt]] = []
         decided = self._default
         strongest = False
         for one in self.candidates:
@@ -271,37 +301,27 @@ class _Gate:
             if fits is False:
                 continue
             if fits is True:
-                decided = _Step(one.accepts, (self._by_rule(one),))
+                decided = _Step(one.accepts, (Reason(Cause.RULE, (), self._direction, one.rule),))
                 strongest = not one.accepts and one.rule.priority == 1  # a drop that no other rule can override
                 break
             doubtful.append((one, fits))
         if self._unread and not strongest:
-            names = " and ".join(map(str, self._unread))
-            why = _Reason(Cause.UNKNOWN, f"the rules of {names} were not read ({self._direction}):")
-            return _Step(None, (why,), frozenset(self._unread))
+            unread = Reason(Cause.RULES_UNREAD, tuple(self._unread), self._direction)
+            return _Step(None, (unread,), frozenset(self._unread))
         for one, doubt in doubtful:
             if decided.passes not in (None, one.accepts):
-                what = f"it is not known whether {_name(one.rule)} {'accepts' if one.accepts else 'drops'}"
-                return _Step(None, (_Reason(Cause.UNKNOWN, what, f" ({self._direction}): {doubt}", one.rule),))
+                return _Step(None, (Reason(Cause.RULE_DOUBTED, (), self._direction, one.rule, doubt),))
         return decided
-
-    def _by_rule(self, one: _Candidate) -> _Reason:
-        what = "accepts" if one.accepts else "drops"
-        place = f" ({self._direction}, priority {one.rule.priority})"
-        return _Reason(Cause.RULE, f"{_name(one.rule)} {what}", place, one.rule)
 
     def _by_default(self, snapshot: Snapshot, own: End) -> _Step:
         if self._direction == "ingress":
-            return _Step(False, (_Reason(Cause.NO_INGRESS, f"no ingress rule of {self._groups} admits"),))
+            return _Step(False, (Reason(Cause.NO_INGRESS, self._groups, self._direction),))
         shown = [snapshot.groups.get(group) for group in own.groups]
         if any(group.advanced for group in shown if group):
-            what = f"no egress rule of {self._groups} lets out"
-            return _Step(False, (_Reason(Cause.NO_EGRESS, what, " (an advanced group lets nothing out by default)"),))
+            return _Step(False, (Reason(Cause.NO_EGRESS, self._groups, self._direction),))
         if None in shown:
             unread = [group for group in own.groups if group not in snapshot.groups]
-            return _Step(
-                None, (_Reason(Cause.UNKNOWN, f"the type of {unread[0]} was not read (egress):"),), frozenset(unread)
-            )
+            return _Step(None, (Reason(Cause.TYPE_UNREAD, (unread[0],), self._direction),), frozenset(unread))
         return _Step(True, ())
 
 
@@ -317,10 +337,8 @@ def _rules(snapshot: Snapshot, group: Party) -> Sequence[Rule] | None:
     return snapshot.rules.get(group, () if shown and shown.rule_count == 0 else None)
 
 
-_Fit = bool | str
+_Fit = bool | Doubt
 """Whether a rule applies, or why that is not known."""
-
-_ADDRESS = "it depends on an address that was not read"
 
 
 def _candidate(rule: Rule, direction: str, own: End, peer: End) -> _Candidate | None:
@@ -330,19 +348,19 @@ def _candidate(rule: Rule, direction: str, own: End, peer: End) -> _Candidate | 
         return None
     answers = [_peer_fits(traffic, own, peer), _source_ports_fit(traffic)]
     if traffic.own:
-        answers.append(_inside(own.ip, traffic.own))
+        answers.append(_inside(own.ip, traffic.own, Doubt.OWN_RANGE))
     if False in answers:
         return None
-    return _Candidate(rule, traffic, next((doubt for doubt in answers if isinstance(doubt, str)), ""))
+    return _Candidate(rule, traffic, next((doubt for doubt in answers if isinstance(doubt, Doubt)), None))
 
 
 def _peer_fits(traffic: Traffic, own: End, peer: End) -> _Fit:
     """Whether the other end is what the rule names."""
     if "@" not in traffic.peer:
-        return _inside(peer.ip, traffic.peer) if traffic.peer else "its prefix list is not read"
+        return _inside(peer.ip, traffic.peer, Doubt.PEER_RANGE) if traffic.peer else Doubt.PREFIX_LIST
     if traffic.peer not in map(str, peer.groups):
         return False
-    return True if own.vpc == peer.vpc else "nothing documents rules that name a group of another VPC"
+    return True if own.vpc == peer.vpc else Doubt.OTHER_VPC
 
 
 def _source_ports_fit(traffic: Traffic) -> _Fit:
@@ -351,14 +369,14 @@ def _source_ports_fit(traffic: Traffic) -> _Fit:
     low, high = traffic.source_ports
     if low <= EPHEMERAL[0] and EPHEMERAL[1] <= high:
         return True
-    return False if high < EPHEMERAL[0] else f"it is restricted to the source ports {low}-{high}"
+    return False if high < EPHEMERAL[0] else Doubt.SOURCE_PORTS
 
 
 def _fits(one: _Candidate, packet: Port) -> _Fit:
     """Whether the rule applies to a packet."""
     port = one.traffic.port
     if port is None:
-        return "its port list is not read"
+        return Doubt.PORT_LIST
     if _protocol(port) not in ("all", packet.protocol):
         return False
     if port.low != -1 and not port.low <= packet.low <= port.high:
@@ -371,15 +389,15 @@ def _protocol(port: Port) -> str:
     return _NUMBERS.get(port.protocol, port.protocol)
 
 
-def _inside(ip: str, cidr: str) -> _Fit:
+def _inside(ip: str, cidr: str, unreadable: Doubt) -> _Fit:
     """Whether an address is in a range. One that is not known is in the range of all addresses only."""
     try:
         network = _network(cidr)
         if not ip:
-            return True if network.prefixlen == 0 else _ADDRESS
+            return True if network.prefixlen == 0 else Doubt.ADDRESS
         return ipaddress.IPv4Address(ip) in network
     except ValueError:  # not a form that the documentation shows
-        return f"{cidr} cannot be read"
+        return unreadable
 
 
 @functools.lru_cache(maxsize=1024)
@@ -387,62 +405,20 @@ def _network(cidr: str) -> ipaddress.IPv4Network:
     return ipaddress.IPv4Network(cidr, strict=False)
 
 
-# texts
-
-
 def _effect(steps: Sequence[tuple[Port, _Step]]) -> Effect:
     found = {step.passes for _, step in steps}
     passes = False if False in found else None if None in found else True
-    packets: dict[_Reason, list[Port]] = {}
+    packets: dict[Reason, list[Port]] = {}
     for packet, step in steps:
         if step.passes is passes:
             for reason in step.reasons:
                 packets.setdefault(reason, []).append(packet)
-    detail = _listed(reason.text(ports) for reason, ports in packets.items())
     blocked = tuple(packet for packet, step in steps if step.passes is False)
     passed = tuple(packet for packet, step in steps if step.passes)
-    if passes is False and passed:
-        detail += f"; {_packets_text(passed)} passes"
-    return Effect(
-        passes,
-        detail,
-        tuple(dict.fromkeys(reason.rule for reason in packets if reason.rule)),
-        blocked,
-        passed,
-        frozenset(group for _, step in steps for group in step.unread),
-        frozenset(reason.cause for reason in packets),
-    )
+    reasons = tuple((reason, tuple(ports)) for reason, ports in packets.items())
+    unread = frozenset(group for _, step in steps for group in step.unread)
+    return Effect(passes, (Part(reasons, passed if passes is False else ()),), blocked, passed, unread)
 
 
-def _reasons(steps: Iterable[_Step], passes: bool | None) -> tuple[_Reason, ...]:
+def _reasons(steps: Sequence[_Step], passes: bool | None) -> tuple[Reason, ...]:
     return tuple(reason for step in steps if step.passes is passes for reason in step.reasons)
-
-
-def _name(rule: Rule) -> str:
-    return f"{rule.id or 'a rule'} of {rule.group}"
-
-
-def _listed(texts: Iterable[str]) -> str:
-    """Distinct texts, of many the first few."""
-    distinct = list(dict.fromkeys(filter(None, texts)))
-    more = [f"and {len(distinct) - _REASONS} more"] if len(distinct) > _REASONS else []
-    return "; ".join([*distinct[:_REASONS], *more])
-
-
-def _packets_text(packets: Sequence[Port]) -> str:
-    """Packets as a text: `tcp/3306+tcp/3310-3320`; `udp` for all of its ports, `everything` for all protocols."""
-    merged: list[Port] = []
-    for packet in packets:
-        last = merged[-1] if merged else None
-        if last and last.protocol == packet.protocol and last.high + 1 == packet.low:
-            merged[-1] = Port(last.protocol, last.low, packet.high)
-        else:
-            merged.append(packet)
-    if {_packet_text(port) for port in merged} >= {"tcp", "udp", "icmp", "gre"}:
-        return "everything"
-    texts = [_packet_text(port) for port in merged]
-    return "+".join(texts[:_REASONS]) + (f" and {len(texts) - _REASONS} more" if len(texts) > _REASONS else "")
-
-
-def _packet_text(port: Port) -> str:
-    return port.protocol if (port.low, port.high) in ((1, _LAST_PORT), (-1, -1)) else str(port)

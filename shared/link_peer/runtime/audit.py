@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import short_hash
-from link_peer.domain.tags import iso_millis
+from link_peer.domain.tags import FIELD_LIMIT, clean, iso_millis
 from link_peer.runtime.ports import AuditLog, Record
 from link_peer.runtime.retry import Retry
 
@@ -27,19 +26,6 @@ DECISION_FIELDS = {
     "reachability": "unknown",
     "effect": "unknown",
 }
-
-FIELD_LIMIT = 8_000
-"""Characters. SLS indexes only 2 KB of a value by default, and caps a line at 32 KB [doc SLS limits]."""
-
-
-def clean(value: object, limit: int | None = FIELD_LIMIT) -> str:
-    """A value as a record carries it: a string without characters that break a line, reverse the text or are invisible."""
-    text = str(value)[:limit]
-    if text.isprintable():  # all of these are not, and hardly any text has one
-        return text
-    return "".join(
-        f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else c for c in text
-    )
 
 
 class AuditWriter:

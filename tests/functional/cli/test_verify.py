@@ -151,7 +151,7 @@ def test_an_address_is_tested_without_a_rule(lab: Lab, cli: Cli) -> None:
 def test_the_output_of_each_ping_and_nc_is_understood(port: str, code: int, output: str, result: Result) -> None:
     """Of iputils, Ncat and OpenBSD's nc. A packet for which there is no route is no time-out."""
     assert result_of(parse_port(port), code, output) is result
-    tested = Verdict(parse_port(port), result, output, Effect(True, "it is accepted"))
+    tested = Verdict(parse_port(port), result, output, Effect(True), "it is accepted")
     assert ("there is no route to it; the rules admit it" in tested.why) == (result is Result.UNREACHABLE)
 
 

@@ -13,6 +13,7 @@ from link_peer.alicloud import ecs_shapes as shapes
 from link_peer.domain import model
 from link_peer.domain.model import Party, Port
 from link_peer.domain.snapshot import Snapshot
+from link_peer.planning import effect_text
 from link_peer.planning.effect import Effect, between, end_of
 from link_peer_local.core.clock import VirtualClock
 from link_peer_local.ecs import may_reach
@@ -152,7 +153,7 @@ def test_the_local_cloud_and_the_library_agree_on_random_worlds() -> None:
         packet = world.chance.choice(PACKETS)
         arrives = may_reach(world.store, HOME, world.a.id, world.b.account, world.b.id, packet.protocol, packet.low)
         effect = world.effect(world.a, world.b, packet)
-        told = f"world {seed}, {packet}: {arrives.why}; {effect.detail}\n{world.described()}"
+        told = f"world {seed}, {packet}: {arrives.why}; {effect_text.detail(effect)}\n{world.described()}"
         assert effect.passes in (arrives.ok, None), told
         assert effect.passes is not None or world.a.vpc_id != world.b.vpc_id or world.common, told
         seen[arrives.ok, effect.passes] += 1

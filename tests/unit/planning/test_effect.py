@@ -8,6 +8,7 @@ import pytest
 from link_peer.domain.model import Group, Instance, Link, Party, Port, Rule, Traffic
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
+from link_peer.planning import effect_text
 from link_peer.planning.effect import Effect, End, between, end_in, end_of, of_link
 
 from tests.unit.views import APP, CACHE, DB, HOME, PEER, A, B, group, instance, key, ours, theirs, view
@@ -54,7 +55,7 @@ def egress(on: Party, peer: str, **fields: Any) -> Rule:
 def test_without_a_rule_nothing_comes_in() -> None:
     effect = reach(world())
     assert (effect.word, effect.rules) == ("blocked", ())
-    assert effect.detail == f"no ingress rule of {DB} admits tcp/3306"
+    assert effect_text.detail(effect) == f"no ingress rule of {DB} admits tcp/3306"
 
 
 def test_an_accept_rule_admits_and_is_named() -> None:
@@ -62,7 +63,7 @@ def test_an_accept_rule_admits_and_is_named() -> None:
     admitting = ours(OURS)
     effect = reach(world(admitting))
     assert (effect.word, effect.rules) == ("passes", (admitting,))
-    assert effect.detail == f"{admitting.id} of {DB} accepts tcp/3306 (ingress, priority 100)"
+    assert effect_text.detail(effect) == f"{admitting.id} of {DB} accepts tcp/3306 (ingress, priority 100)"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_an_accept_rule_admits_and_is_named() -> None:
 def test_the_smaller_priority_decides_and_a_drop_wins_a_tie(accept: int, drop: int, passes: bool) -> None:
     effect = reach(world(theirs(OURS, priority=accept), theirs(OURS, act="drop", priority=drop)))
     assert effect.passes is passes
-    assert ("drops" in effect.detail) is not passes
+    assert ("drops" in effect_text.detail(effect)) is not passes
     assert [found.policy for found in effect.rules] == ["accept" if passes else "drop"]
 
 
@@ -138,7 +139,7 @@ def test_the_rules_of_all_groups_of_an_instance_count_together() -> None:
     both = instance(B, DB, CACHE, ip=IN_B)
     drop = rule(CACHE, "10.0.0.0/8", act="drop", priority=50)
     stopped = view([group(APP), group(DB), group(CACHE)], [instance(A, APP, ip=IN_A), both], [ours(OURS), drop])
-    assert reach(stopped).detail == f"sgr-drop of {CACHE} drops tcp/3306 (ingress, priority 50)"
+    assert effect_text.detail(reach(stopped)) == f"sgr-drop of {CACHE} drops tcp/3306 (ingress, priority 50)"
     admitted = view(
         [group(APP), group(DB), group(CACHE)], [instance(A, APP, ip=IN_A), both], [rule(CACHE, "0.0.0.0/0")]
     )
@@ -150,7 +151,9 @@ def test_the_rules_of_all_groups_of_an_instance_count_together() -> None:
 
 def test_a_basic_group_lets_everything_out_unless_a_rule_drops_it() -> None:
     drop = egress(APP, "10.0.0.2/32", act="drop")
-    assert reach(world(ours(OURS), drop)).detail == f"sgr-drop of {APP} drops tcp/3306 (egress, priority 1)"
+    assert (
+        effect_text.detail(reach(world(ours(OURS), drop))) == f"sgr-drop of {APP} drops tcp/3306 (egress, priority 1)"
+    )
     elsewhere = egress(APP, "10.0.0.3/32", act="drop")
     assert reach(world(ours(OURS), elsewhere)).passes is True
     by_group = egress(APP, str(DB), act="drop", priority=100)
@@ -172,7 +175,7 @@ def test_an_advanced_group_lets_nothing_out_unless_a_rule_accepts_it() -> None:
     shut = view(groups, [sender, instance(B, DB, ip=IN_B)], rules)
     effect = reach(shut)
     assert effect.word == "blocked"
-    assert effect.detail == (
+    assert effect_text.detail(effect) == (
         f"no egress rule of {CACHE} lets out tcp/3306 (an advanced group lets nothing out by default)"
     )
     opened = view(groups, [sender, instance(B, DB, ip=IN_B)], [*rules, egress(CACHE, "10.0.0.0/8")])
@@ -181,7 +184,7 @@ def test_an_advanced_group_lets_nothing_out_unless_a_rule_accepts_it() -> None:
 
 def test_both_ends_that_block_are_named() -> None:
     effect = reach(world(egress(APP, "0.0.0.0/0", act="drop")))
-    assert effect.detail == (
+    assert effect_text.detail(effect) == (
         f"sgr-drop of {APP} drops tcp/3306 (egress, priority 1); no ingress rule of {DB} admits tcp/3306"
     )
 
@@ -199,7 +202,7 @@ def neighbours(*rules: Rule, access: bool | None, advanced: bool = False) -> Sna
 def test_members_of_a_basic_group_reach_each_other_whatever_ingress_rules_say() -> None:
     """Also where their rules were not read."""
     effect = reach(neighbours(rule(DB, "0.0.0.0/0", act="drop"), access=True))
-    assert (effect.word, effect.detail) == (
+    assert (effect.word, effect_text.detail(effect)) == (
         "passes",
         f"members of {DB} reach each other (InnerAccessPolicy Accept): tcp/3306",
     )
@@ -213,7 +216,7 @@ def test_whether_an_egress_drop_stops_members_of_one_group_is_not_known() -> Non
     drop = egress(DB, "10.0.0.2/32", act="drop"), rule(DB, "0.0.0.0/0")
     effect = reach(neighbours(*drop, access=True))
     assert (effect.word, effect.rules) == ("unknown", (drop[0],))
-    assert effect.detail == (
+    assert effect_text.detail(effect) == (
         f"it is not known whether InnerAccessPolicy Accept of {DB} comes before this: "
         f"sgr-drop of {DB} drops tcp/3306 (egress, priority 1)"
     )
@@ -226,7 +229,7 @@ def test_members_of_an_isolated_group_reach_each_other_by_rules_only(advanced: b
     access = None if advanced else False
     effect = reach(neighbours(access=access, advanced=advanced))
     assert effect.passes is False
-    assert f"members of {DB} are isolated: tcp/3306" in effect.detail
+    assert f"members of {DB} are isolated: tcp/3306" in effect_text.detail(effect)
     opened = rule(DB, "10.0.0.1/32"), egress(DB, "0.0.0.0/0")
     assert reach(neighbours(*opened, access=access, advanced=advanced)).passes is True
 
@@ -251,7 +254,7 @@ def unread(*rules: Rule, app: Group | None = None) -> Snapshot:
 def test_rules_that_were_not_read_leave_open_what_they_could_stop() -> None:
     effect = reach(unread(ours(OURS)))
     assert (effect.word, effect.unread) == ("unknown", {APP})
-    assert effect.detail == f"the rules of {APP} were not read (egress): tcp/3306"
+    assert effect_text.detail(effect) == f"the rules of {APP} were not read (egress): tcp/3306"
 
 
 @pytest.mark.parametrize(("count", "passes"), [(0, True), (-1, None), (1, None)])
@@ -292,7 +295,7 @@ def _but(snapshot: Snapshot, party: Party) -> dict[Party, tuple[Rule, ...]]:
 def test_a_rule_whose_addresses_or_ports_are_not_read_may_apply(doubtful: Rule, why: str) -> None:
     """A prefix list or a port list. It decides nothing where the next rule comes to the same."""
     effect = reach(world(doubtful, ours(OURS)))
-    assert (effect.word, effect.detail) == (
+    assert (effect.word, effect_text.detail(effect)) == (
         "unknown",
         f"it is not known whether sgr-drop of {DB} drops tcp/3306 (ingress): {why}",
     )
@@ -314,7 +317,7 @@ def test_a_group_whose_type_was_not_read_may_let_nothing_out() -> None:
     )
     effect = reach(snapshot)
     assert (effect.word, effect.unread) == ("unknown", {APP})
-    assert effect.detail == f"the type of {APP} was not read (egress): tcp/3306"
+    assert effect_text.detail(effect) == f"the type of {APP} was not read (egress): tcp/3306"
 
 
 # ends whose address is not known
@@ -327,7 +330,7 @@ def test_between_groups_a_range_of_addresses_decides_only_if_it_holds_all() -> N
         return of_link(world(ours(OURS), rule(DB, peer, act="drop")), Link(APP, DB, SQL))
 
     assert effect("10.0.0.0/8").word == "unknown"
-    assert effect("10.0.0.0/8").detail.endswith("(ingress): it depends on an address that was not read")
+    assert effect_text.detail(effect("10.0.0.0/8")).endswith("(ingress): it depends on an address that was not read")
     assert effect("0.0.0.0/0").word == "blocked"
     assert effect(str(APP)).word == "blocked"
     assert effect(str(CACHE)).word == "passes"
@@ -354,7 +357,7 @@ def test_the_instance_that_asked_is_one_end_of_a_link_of_its_own_group() -> None
     groups, asker = [group(DB), group(CACHE)], [instance(A, DB, CACHE, ip=IN_A)]
     inside = f"members of {DB} reach each other (InnerAccessPolicy Accept): everything"
     effect = of_link(view(groups, asker, inner_access={DB: True, CACHE: False}), Link(DB, DB), A)
-    assert (effect.word, effect.detail) == ("passes", inside)
+    assert (effect.word, effect_text.detail(effect)) == ("passes", inside)
     isolated = view(groups, asker, inner_access={DB: False, CACHE: True})
     assert of_link(isolated, Link(DB, DB, SQL), A).word == "blocked"
 
@@ -365,12 +368,12 @@ def test_the_instance_that_asked_is_one_end_of_a_link_of_its_own_group() -> None
 def test_a_mutual_link_passes_if_it_does_both_ways() -> None:
     one, other = ours(key(DB, APP)), ours(key(APP, DB))
     effect = of_link(world(one, other), Link(APP, DB))
-    assert effect.detail == (
+    assert effect_text.detail(effect) == (
         f"{one.id} of {DB} accepts everything (ingress, priority 100); "
         f"{other.id} of {APP} accepts everything (ingress, priority 100)"
     )
     half = of_link(world(one), Link(APP, DB))
-    assert (half.word, half.detail) == ("blocked", f"no ingress rule of {APP} admits everything")
+    assert (half.word, effect_text.detail(half)) == ("blocked", f"no ingress rule of {APP} admits everything")
 
 
 def test_a_mutual_link_is_blocked_if_one_way_is_whatever_is_not_known_of_the_other() -> None:
@@ -386,7 +389,7 @@ def test_a_drop_of_one_port_blocks_a_link_of_everything_and_is_all_that_is_named
     rules = ours(key(DB, APP)), ours(key(APP, DB)), theirs(key(DB, APP, "tcp/22"), act="drop")
     effect = of_link(world(*rules), Link(APP, DB))
     assert (effect.word, effect.blocked) == ("blocked", (Port("tcp", 22, 22),))
-    assert effect.detail == (
+    assert effect_text.detail(effect) == (
         f"sgr-drop-1 of {DB} drops tcp/22 (ingress, priority 1); tcp/1-21+tcp/23-65535+udp and 2 more passes"
     )
 
@@ -395,7 +398,7 @@ def test_a_drop_inside_a_range_of_ports_blocks_that_part() -> None:
     rules = ours(key(DB, APP, "tcp/80-90")), rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 85, 100))
     effect = of_link(world(*rules), Link(APP, DB, parse_ports("tcp/80-90")))
     assert (effect.blocked, effect.passed) == ((Port("tcp", 85, 90),), (Port("tcp", 80, 84),))
-    assert effect.detail == f"sgr-drop of {DB} drops tcp/85-90 (ingress, priority 1); tcp/80-84 passes"
+    assert effect_text.detail(effect) == f"sgr-drop of {DB} drops tcp/85-90 (ingress, priority 1); tcp/80-84 passes"
 
 
 @pytest.mark.parametrize("dropped", [80, 85, 90])
@@ -414,7 +417,7 @@ def test_packets_that_one_rule_decides_are_named_together() -> None:
     """Though another rule, which decides nothing, divides them."""
     weaker = theirs(key(DB, APP, "tcp/85"), act="drop", priority=100)
     rules = rule(DB, str(APP), port=Port("tcp", 80, 90)), weaker
-    assert of_link(world(*rules), Link(APP, DB, parse_ports("tcp/80-90"))).detail == (
+    assert effect_text.detail(of_link(world(*rules), Link(APP, DB, parse_ports("tcp/80-90")))) == (
         f"sgr-accept of {DB} accepts tcp/80-90 (ingress, priority 1)"
     )
 
@@ -426,7 +429,10 @@ def test_a_drop_of_a_numbered_protocol_blocks_a_link_of_everything() -> None:
 
 def test_every_port_of_a_link_counts() -> None:
     effect = of_link(world(ours(OURS)), Link(APP, DB, parse_ports("tcp/3306+udp/53")))
-    assert (effect.word, effect.detail) == ("blocked", f"no ingress rule of {DB} admits udp/53; tcp/3306 passes")
+    assert (effect.word, effect_text.detail(effect)) == (
+        "blocked",
+        f"no ingress rule of {DB} admits udp/53; tcp/3306 passes",
+    )
 
 
 def test_a_link_between_instances_is_judged_with_all_of_their_groups() -> None:
@@ -440,7 +446,7 @@ def test_a_link_between_instances_is_judged_with_all_of_their_groups() -> None:
 def test_a_party_that_was_not_read_leaves_it_open(link: Link, detail: str) -> None:
     """A peer that could not be parsed has no name."""
     effect = of_link(world(), link)
-    assert (effect.word, effect.detail) == ("unknown", detail)
+    assert (effect.word, effect_text.detail(effect)) == ("unknown", detail)
 
 
 def test_an_end_in_a_group_is_in_that_group_only() -> None:
@@ -452,4 +458,4 @@ def test_an_instance_without_groups_admits_nothing() -> None:
     """As one looks right after its creation."""
     bare = Instance(B, "vpc-1", (), IN_B)
     snapshot = view([group(APP)], [instance(A, APP, ip=IN_A), bare])
-    assert reach(snapshot).detail == "no ingress rule of an instance without groups admits tcp/3306"
+    assert effect_text.detail(reach(snapshot)) == "no ingress rule of an instance without groups admits tcp/3306"

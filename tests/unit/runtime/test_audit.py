@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import ALL, Party, RuleKey
+from link_peer.domain.tags import clean
 from link_peer.engine.records import rules_text
-from link_peer.runtime.audit import DECISION_FIELDS, AuditWriter, clean
+from link_peer.runtime.audit import DECISION_FIELDS, AuditWriter
 from link_peer.runtime.ports import Record
 from link_peer.runtime.retry import Retry
 

@@ -9,6 +9,7 @@ import msgspec
 
 from link_peer.domain.model import Party, Rule
 from link_peer.engine.read.reader import Reader
+from link_peer.planning import effect_text
 from link_peer.planning.decision import Decision
 from link_peer.planning.effect import Effect, of_link
 from link_peer.runtime.ports import Record
@@ -33,7 +34,7 @@ class Effects:
                     self._aside[group] = rules
             self._asked |= effect.unread
             effect = self._of(decision)
-        return {"effect": effect.word, "effect_detail": effect.detail}
+        return {"effect": effect.word, "effect_detail": effect_text.detail(effect)}
 
     def _of(self, decision: Decision) -> Effect:
         known = self._reader.now_known()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
+
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, Claim, Instance, Link, Marker, Party, Port, Rule, ports_text
 from link_peer.domain.policy import Policy
@@ -13,9 +14,8 @@ from link_peer.domain.tags import accepts, link_until, parse_instant
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.claims import links_from_tags
 from link_peer.planning.consent import consents
-
-from link_peer_cli.inventory.pairs import Reach, reach
-from link_peer_cli.inventory.scene import Scene
+from link_peer.planning.reach import Reach, reach
+from link_peer.planning.scene import Scene
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -89,7 +89,7 @@ def standing(snapshot: Snapshot, policy: Policy, region: str, now: float) -> lis
 
 
 def judge(scene: Scene, link: Standing) -> Reach:
-    """What becomes of the link's packets; of a mutual link, in the direction that fares worse."""
+    """What becomes of the link's packets; of a mutual link, the worse of the two directions."""
     ports = (ALL,) if link.mutual else link.ports
     there = reach(scene, link.source, link.target, ports)
     if not link.mutual:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from link_peer.domain.model import Group, Instance, Party
 from link_peer.domain.snapshot import Snapshot
-from link_peer.runtime.audit import clean
+from link_peer.domain.tags import clean
 
 
 class Scene:

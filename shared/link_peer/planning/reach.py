@@ -8,18 +8,19 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import msgspec
+
 from link_peer.domain.model import Instance, Party, Port
 from link_peer.domain.snapshot import Snapshot
-from link_peer.planning.effect import Effect, End, between, end_in, end_of
-
-from link_peer_cli.inventory.scene import Scene
+from link_peer.planning import effect_text
+from link_peer.planning.effect import Effect, End, absent, between, end_in, end_of
+from link_peer.planning.scene import Scene
 
 LIMIT = 500
 """Pairs of instances that are judged one by one, where their addresses matter."""
 
 
 class Reach(msgspec.Struct, frozen=True):
-    """The effect for the first pair that fares worst, with how many pairs were judged, and how many of them pass.
+    """The effect for the first pair whose packets are stopped, or may be, with how many pairs were judged, and how many of them pass.
 
     Without instances, `pairs` is 0, and the effect is that for an instance that would be in these groups only.
     """
@@ -31,14 +32,15 @@ class Reach(msgspec.Struct, frozen=True):
 
     @property
     def detail(self) -> str:
-        """What decides, and for which of many pairs."""
+        """What decides, in words, and for which of many pairs."""
+        detail = effect_text.detail(self.effect)
         if self.effect.passes or self.ends is None or self.pairs < 2:
-            return self.effect.detail
+            return detail
         if not self.passing:
-            return f"{self.effect.detail}; none of {self.pairs} pairs of instances passes"
+            return f"{detail}; none of {self.pairs} pairs of instances passes"
         source, dest = self.ends
         rest = f"{self.passing} of {self.pairs} pairs of instances pass"
-        return f"from {source.id} to {dest.id}: {self.effect.detail}; {rest}"
+        return f"from {source.id} to {dest.id}: {detail}; {rest}"
 
 
 def reach(scene: Scene, source: Party, target: Party, ports: Sequence[Port]) -> Reach:
@@ -51,8 +53,8 @@ def reach(scene: Scene, source: Party, target: Party, ports: Sequence[Port]) -> 
         return judged.worst()
     start, end = _end(scene, source), _end(scene, target)
     if start is None or end is None:
-        missing = [str(party) for party, found in ((source, start), (target, end)) if found is None]
-        return Reach(Effect(None, f"{' and '.join(missing)} was not read"))
+        missing = [party for party, found in ((source, start), (target, end)) if found is None]
+        return Reach(absent(missing))
     return Reach(between(scene.snapshot, start, end, ports))
 
 
@@ -91,7 +93,7 @@ class _Judged:
             self._note(effect, next(pairs), count)
 
     def worst(self) -> Reach:
-        """The effect that fares worst, with its first pair."""
+        """The worst effect (blocked, then unknown), with its first pair."""
         for passes in (False, None, True):
             if passes in self._first:
                 effect, ends = self._first[passes]

@@ -1,0 +1,97 @@
+"""What decides about packets, in words. Nothing here decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from link_peer.domain.model import Party, Port, Rule
+from link_peer.planning.effect import Cause, Doubt, Effect, Part, Reason
+
+_FEW = 3  # named in a text, of many
+_WHOLE = ((1, 65535), (-1, -1))  # ranges that mean all of a protocol
+
+
+def detail(effect: Effect) -> str:
+    """What decides, in words: `no ingress rule of sg-… admits tcp/3306`. Empty if an end is not known by its id."""
+    return _listed(map(_part, effect.parts))
+
+
+def _part(part: Part) -> str:
+    if part.absent:
+        named = all(party.id for party in part.absent)
+        return f"{_joined(part.absent)} was not read" if named else ""
+    passing = f"; {_packets(part.passed)} passes" if part.passed else ""
+    return _listed(_sentence(reason, _packets(packets)) for reason, packets in part.reasons) + passing
+
+
+def _sentence(reason: Reason, packets: str) -> str:
+    before, after = _around(reason)
+    return f"{before} {packets}{after}"
+
+
+def _around(reason: Reason) -> tuple[str, str]:
+    """What stands before the packets and after them."""
+    groups, at = _joined(reason.groups), f" ({reason.direction})"
+    if reason.rule is not None:
+        does = f"{reason.rule.id or 'a rule'} of {reason.rule.group} " + (
+            "drops" if reason.rule.policy == "drop" else "accepts"
+        )
+        if reason.doubt is None:
+            return does, f" ({reason.direction}, priority {reason.rule.priority})"
+        return f"it is not known whether {does}", f"{at}: {_doubt(reason.doubt, reason.rule)}"
+    if reason.inner is not None:
+        before, after = _around(reason.inner)
+        return f"it is not known whether InnerAccessPolicy Accept of {groups} comes before this: {before}", after
+    return {
+        Cause.INNER_ACCESS: (f"members of {groups} reach each other (InnerAccessPolicy Accept):", ""),
+        Cause.NO_INGRESS: (f"no ingress rule of {groups or 'an instance without groups'} admits", ""),
+        Cause.NO_EGRESS: (
+            f"no egress rule of {groups} lets out",
+            " (an advanced group lets nothing out by default)",
+        ),
+        Cause.ISOLATED: (f"members of {groups} are isolated:", ""),
+        Cause.RULES_UNREAD: (f"the rules of {groups} were not read{at}:", ""),
+        Cause.TYPE_UNREAD: (f"the type of {groups} was not read{at}:", ""),
+        Cause.ACCESS_UNREAD: (f"whether members of {groups} reach each other was not read:", ""),
+    }[reason.cause]
+
+
+def _doubt(doubt: Doubt, rule: Rule) -> str:
+    traffic = rule.traffic
+    assert traffic is not None  # noqa: S101  # else the rule would not apply to IPv4 packets
+    low, high = traffic.source_ports or (1, 65535)
+    return {
+        Doubt.ADDRESS: "it depends on an address that was not read",
+        Doubt.PREFIX_LIST: "its prefix list is not read",
+        Doubt.PORT_LIST: "its port list is not read",
+        Doubt.OTHER_VPC: "nothing documents rules that name a group of another VPC",
+        Doubt.SOURCE_PORTS: f"it is restricted to the source ports {low}-{high}",
+        Doubt.OWN_RANGE: f"{traffic.own} cannot be read",
+        Doubt.PEER_RANGE: f"{traffic.peer} cannot be read",
+    }[doubt]
+
+
+def _joined(parties: Iterable[Party]) -> str:
+    return " and ".join(map(str, parties))
+
+
+def _listed(texts: Iterable[str]) -> str:
+    """Distinct texts, of many the first few."""
+    distinct = list(dict.fromkeys(filter(None, texts)))
+    more = [f"and {len(distinct) - _FEW} more"] if len(distinct) > _FEW else []
+    return "; ".join([*distinct[:_FEW], *more])
+
+
+def _packets(packets: Sequence[Port]) -> str:
+    """Packets as a text: `tcp/3306+tcp/3310-3320`; `udp` for all of its ports, `everything` for all protocols."""
+    merged: list[Port] = []
+    for packet in packets:
+        last = merged[-1] if merged else None
+        if last and last.protocol == packet.protocol and last.high + 1 == packet.low:
+            merged[-1] = Port(last.protocol, last.low, packet.high)
+        else:
+            merged.append(packet)
+    texts = [port.protocol if (port.low, port.high) in _WHOLE else str(port) for port in merged]
+    if {"tcp", "udp", "icmp", "gre"} <= set(texts):
+        return "everything"
+    return "+".join(texts[:_FEW]) + (f" and {len(texts) - _FEW} more" if len(texts) > _FEW else "")
