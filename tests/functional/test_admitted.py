@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from link_peer.engine.read.admitted import NAMED
+from link_peer.engine.records import NAMED
 from link_peer_local.ecs.state import Instance
 
 from tests.functional.lab import HOME, PEER, Lab

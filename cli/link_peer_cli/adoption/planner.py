@@ -9,7 +9,7 @@ from link_peer.domain.denial import LinkDenied
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Claim, Party, Rule
 from link_peer.domain.request import Request
-from link_peer.engine.read.reader import Reader
+from link_peer.engine.read.fetch import TOLERANT, Fetch
 from link_peer.planning.authority import request_denial
 from link_peer.runtime.ports import Cloud, Record
 
@@ -77,17 +77,17 @@ class Planner:
     def find(self, rule_id: str, group: str, accounts: Sequence[str], progress: Progress) -> Rule:
         """The rule with an id: on a group, else on any group of these accounts. DescribeSecurityGroupAttribute lists the rules
         of one group, and no call finds one by its id."""
-        reader = self._reader()
-        view = View(reader, self._env.policy)
+        fetch = self._opened()
+        view = View(fetch, self._env.policy)
         if group:
             groups = [view.find(group, "--group")]
         else:
-            groups = [one.party for one in reader.all_groups(accounts) if one.rule_count]
+            groups = [one.party for one in fetch.all_groups(accounts) if one.rule_count]
         for start in range(0, len(groups), GROUPS_PER_STEP):
             progress(start, len(groups))
-            reader.rules(groups[start : start + GROUPS_PER_STEP])
+            fetch.rules(groups[start : start + GROUPS_PER_STEP])
         for party in groups:
-            for rule in reader.rules_of(party):
+            for rule in fetch.store.rules.get(party, ()):
                 if rule.id == rule_id:
                     return rule
         where = str(groups[0]) if group else f"a group of {', '.join(accounts)}"
@@ -128,24 +128,24 @@ class Planner:
             for mark in plan.adoption.due
         ]
 
-    def _reader(self) -> Reader:
-        return Reader(self._cloud, self._env.policy, self._env.clock, threads=THREADS, tolerant=True)
+    def _opened(self) -> Fetch:
+        return Fetch(self._cloud, self._env.policy, self._env.clock, TOLERANT, threads=THREADS)
 
     def _around(self, rule: Rule) -> View:
         """Everything that decides: both ends with their groups, their members, and the rules of all of these."""
-        accounts, reader = sorted(self._env.policy.accounts), self._reader()
-        view = View(reader, self._env.policy)
+        accounts, fetch = sorted(self._env.policy.accounts), self._opened()
+        view = View(fetch, self._env.policy)
         ends = [rule.group]
         if rule.key and rule.key.source.startswith("sg-"):
             name, _, account = rule.key.source.partition("@")
             ends += [Party(account, name)] if account in accounts else []
             accounts = [end.account for end in ends]
         else:
-            reader.everything(accounts)  # an address leads to its instance no other way
+            fetch.everything(accounts)  # an address leads to its instance no other way
         view.around(ends)
-        reader.rules(ends)
+        fetch.rules(ends)
         view.deciding([(end, rule.group) for end in ends])
-        if unread := [uid for uid in accounts if not reader.readable(uid)]:
+        if unread := [uid for uid in accounts if not fetch.store.readable(uid)]:
             raise LinkPeerError("; ".join(one for one in view.problems if any(uid in one for uid in unread)))
         return view
 

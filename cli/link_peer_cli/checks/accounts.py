@@ -25,7 +25,7 @@ def check(env: Environment, sweep: Sweep, cloud: WhatIf) -> Iterator[Finding]:
     and shows instances."""
     from link_peer_cli.review.swept import gaps_of
 
-    gaps, snapshot = gaps_of(sweep), sweep.reader.snapshot()
+    gaps, snapshot = gaps_of(sweep), sweep.store.snapshot()
     accounts = sorted(env.policy.accounts)
     with ThreadPoolExecutor(min(THREADS, len(accounts))) as pool:  # one that gives no answer takes seconds
         identities = dict(zip(accounts, pool.map(functools.partial(_identity, cloud), accounts), strict=True))

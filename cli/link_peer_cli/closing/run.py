@@ -10,7 +10,7 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.hint import Hint
 from link_peer.domain.model import Group, Party, Rule
 from link_peer.engine.converge import converge
-from link_peer.engine.read.reader import Reader
+from link_peer.engine.read.fetch import TOLERANT, open_fetch
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.group import GroupScope
 from link_peer.planning.actual import link_of, owned_rules
@@ -127,13 +127,13 @@ def untagged(
     """The groups of these accounts that hold rules of ours and are not `known`, having lost their managed tag: the rules of
     every group are read. Also why an account could not be read. `progress` gets how many groups were read, and of how many."""
     delivery, _, _ = closing(env, [], {}, dry_run=env.reading)
-    reader = Reader(delivery.cloud("close"), env.policy, env.clock, threads=delivery.readers, tolerant=True)
-    groups = {group.party: group for group in reader.all_groups(accounts) if group.party not in known}
+    fetch = open_fetch(delivery, "close", TOLERANT)
+    groups = {group.party: group for group in fetch.all_groups(accounts) if group.party not in known}
     asked = sorted(party for party, group in groups.items() if group.rule_count)
     for start in range(0, len(asked), PAGE):
-        reader.rules(asked[start : start + PAGE])
+        fetch.rules(asked[start : start + PAGE])
         progress(min(start + PAGE, len(asked)), len(asked))
-    snapshot = reader.snapshot()
+    snapshot = fetch.store.snapshot()
     holders = {rule.group for rule, _ in owned_rules(snapshot, env.policy, env.settings.region)}
     failed = {**snapshot.refused_accounts, **snapshot.failed_accounts}
     return [groups[party] for party in sorted(holders)], {uid: str(error) for uid, error in failed.items()}
@@ -141,21 +141,21 @@ def untagged(
 
 def _standing(delivery: Delivery, group: Party) -> list[Rule]:
     """The rules of ours on a group, read again. Raises LinkPeerError if it cannot be read."""
-    reader = Reader(delivery.cloud("close"), delivery.policy, delivery.clock)
-    reader.rules([group])
-    if error := reader.refusal(group.account):
+    fetch = open_fetch(delivery, "close")
+    fetch.rules([group])
+    if error := fetch.store.refusal(group.account):
         raise error
-    return [rule for rule, _ in owned_rules(reader.snapshot(), delivery.policy, delivery.region)]
+    return [rule for rule, _ in owned_rules(fetch.store.snapshot(), delivery.policy, delivery.region)]
 
 
 def _left(env: Environment, delivery: Delivery, account: str) -> tuple[list[Rule], dict[str, str]]:
     """The rules of ours that the account has a part in: on all of its own groups, and on groups of others that carry the
     managed tag; and why an account could not be read."""
     policy = env.policy
-    reader = Reader(delivery.cloud("account"), policy, env.clock, threads=delivery.readers, tolerant=True)
-    tagged = reader.tagged_groups(sorted(policy.accounts), policy.keys.managed)
-    reader.rules({*tagged, *(group.party for group in reader.all_groups([account]))})
-    snapshot = reader.snapshot()
+    fetch = open_fetch(delivery, "account", TOLERANT)
+    tagged = fetch.tagged_groups(sorted(policy.accounts), policy.keys.managed)
+    fetch.rules({*tagged, *(group.party for group in fetch.all_groups([account]))})
+    snapshot = fetch.store.snapshot()
     found = []
     for rule, marker in owned_rules(snapshot, policy, env.settings.region):
         ends = link_of(rule.key, marker) if rule.key else None

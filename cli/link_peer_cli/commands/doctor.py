@@ -101,7 +101,7 @@ def _contents(
     from link_peer_cli.checks.seen import Seen
     from link_peer_cli.review.swept import denied_records
 
-    scene = Scene(sweep.reader.snapshot())
+    scene = Scene(sweep.store.snapshot())
     seen = Seen(env.policy, scene, env.settings.region, env.clock.now(), frozenset(read))
     refused = [*kept.outcomes, *denied_records(sweep, kept.outcomes)]
     yield from quotas.check(seen, account)

@@ -110,7 +110,7 @@ def _consents(env: Environment, sweep: Sweep) -> Iterator[Stale]:
     """Entries of tags and of the policy's allow list that are invalid, have ended, or name a party that does not exist."""
     from link_peer_cli.checks.consents import dead
 
-    snapshot = sweep.reader.snapshot()  # the sweep has read all groups
+    snapshot = sweep.store.snapshot()  # the sweep has read all groups
     readable = {account for account in env.policy.accounts if snapshot.readable(account)}
     for one in dead(env.policy, snapshot, env.clock.now(), readable):
         yield Stale("consent", one.group.account, one.group.id, one.text, one.why)

@@ -71,7 +71,7 @@ def sweep(
         run_sweep(run)
     decisions = [*kept.outcomes, *denied_records(run, kept.outcomes)]
     summary = next(record for record in reversed(kept.records) if record["record"] == "summary")
-    groups = with_instances(delivery, cloud.changed_groups(), run.reader.snapshot().listings) if cloud else []
+    groups = with_instances(delivery, cloud.changed_groups(), run.store.snapshot().listings) if cloud else []
     shown = Shown(groups, kept.records, notable(decisions))
     code = _exit_code(kept.records, run)
     if save_as and cloud:

@@ -9,7 +9,7 @@ from link_peer.domain.errors import BadInput, LinkPeerError, Throttled
 from link_peer.domain.model import Group, Instance, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import is_group_id, is_instance_id, quoted
-from link_peer.engine.read.reader import Reader
+from link_peer.engine.read.fetch import Fetch, Reading
 from link_peer.planning.decision import Question
 from link_peer.planning.scene import Scene
 from link_peer.runtime.delivery import Delivery
@@ -24,23 +24,23 @@ PARTY = "sg-…, i-…, or the name of a group or an instance, optionally with @
 class View:
     """What was read of the accounts of a policy. An account that cannot be read is noted in `problems`.
 
-    With the `pace` of the reader, it waits for the next minute where the calls of one are used up.
+    With a `pace`, it waits for the next minute where the calls of one are used up.
     """
 
-    def __init__(self, reader: Reader, policy: Policy, pace: Pace | None = None) -> None:
+    def __init__(self, fetch: Fetch, policy: Policy, pace: Pace | None = None) -> None:
         self.policy = policy
-        self._reader = reader
+        self._fetch = fetch
         self._pace = pace
 
     @property
     def scene(self) -> Scene:
         """What was read so far."""
-        return Scene(self._reader.snapshot())
+        return Scene(self._fetch.store.snapshot())
 
     @property
     def problems(self) -> list[str]:
         """A message for each account that could not be read."""
-        snapshot = self._reader.snapshot()
+        snapshot = self._fetch.store.snapshot()
         failed = {**snapshot.refused_accounts, **snapshot.failed_accounts}
         return [f"account {account} could not be read: {error}" for account, error in sorted(failed.items())]
 
@@ -49,20 +49,20 @@ class View:
         and in an account without any, where it may be that the tag cannot be written, all that hold rules."""
         accounts = sorted(self.policy.accounts)
         tag = self.policy.keys.managed
-        groups = list(self._reader.all_groups(accounts))
+        groups = list(self._fetch.all_groups(accounts))
         tagged = {group.party.account for group in groups if group.tags.get(tag) == "true"}
         wanted = [
             group.party
             for group in groups
             if group.tags.get(tag) == "true" or (group.party.account not in tagged and group.rule_count)
         ]
-        self._reader.side_by_side(lambda: self._reader.everything(accounts), lambda: self._rules(wanted))
+        self._fetch.side_by_side(lambda: self._fetch.everything(accounts), lambda: self._rules(wanted))
 
     def around(self, parties: Iterable[Party]) -> None:
         """Reads these parties, the members of groups, and all the groups that members are in."""
         ends = set(parties)
-        self._reader.parties(ends)
-        self._reader.members(party for party in ends if party.is_group)
+        self._fetch.parties(ends)
+        self._fetch.members(party for party in ends if party.is_group)
 
     def deciding(self, links: Iterable[tuple[Party, Party]]) -> None:
         """Reads what decides about packets between these parties and is not read yet: the rules of all of their instances'
@@ -76,28 +76,28 @@ class View:
             common |= ends[0] & ends[1]
         shown = scene.snapshot.groups
         self._rules(group for group in groups if group in shown and shown[group].rule_count)
-        self._reader.questions(group for group in sorted(common) if group in shown and not shown[group].advanced)
+        self._fetch.questions(group for group in sorted(common) if group in shown and not shown[group].advanced)
 
     def _rules(self, groups: Iterable[Party]) -> None:
         """Reads the rules of these groups, over as many minutes as that takes. An account of which a whole minute lets none
         through has failed."""
-        reader, todo, before = self._reader, set(groups), math.inf
+        fetch, todo, before = self._fetch, set(groups), math.inf
         while True:
-            reader.rules(todo)
-            todo = {one for one in todo if not reader.has_rules(one) and reader.readable(one.account)}
+            fetch.rules(todo)
+            todo = {one for one in todo if one not in fetch.store.rules and fetch.store.readable(one.account)}
             if not todo:
                 return
             if self._pace is None or len(todo) == before or not self._pace.next_minute(self._pace.deadline):
                 break
             before = len(todo)
         for account in sorted({group.account for group in todo}):
-            reader.note_trouble(
+            fetch.store.note_trouble(
                 account, Throttled("others use up the calls that it allows in a minute; try again later")
             )
 
     def answer(self, questions: Iterable[Question]) -> None:
         """Reads what evaluating a link needs besides its parties."""
-        self._reader.questions(questions)
+        self._fetch.questions(questions)
 
     def find(self, text: str, field: str) -> Party:
         """The party that a person means: an id, or the name of a group or an instance, in the account given with `@`, else in
@@ -106,14 +106,12 @@ class View:
         accounts = [account_named(self.policy, where, field)] if at else sorted(self.policy.accounts)
         if is_group_id(name) or is_instance_id(name):
             parties = [Party(account, name) for account in accounts]
-            self._reader.parties(parties)
-            snapshot = self._reader.snapshot()
+            self._fetch.parties(parties)
+            snapshot = self._fetch.store.snapshot()
             found = [party for party in parties if party in snapshot.groups or party in snapshot.instances]
         else:
-            self._reader.side_by_side(
-                lambda: self._reader.everything(accounts), lambda: self._reader.all_groups(accounts)
-            )
-            snapshot = self._reader.snapshot()
+            self._fetch.side_by_side(lambda: self._fetch.everything(accounts), lambda: self._fetch.all_groups(accounts))
+            snapshot = self._fetch.store.snapshot()
             shown: list[Group | Instance] = [*snapshot.groups.values(), *snapshot.instances.values()]
             found = sorted(one.party for one in shown if name and one.name == name and one.party.account in accounts)
         if len(found) == 1:
@@ -128,5 +126,5 @@ class View:
 def view_of(delivery: Delivery, cloud: Cloud) -> View:
     """A view that leaves events their part of what an account may call in a minute, as a sweep does."""
     pace = Pace(delivery.clock, delivery.retry.deadline, delivery.calls_per_minute)
-    reader = Reader(cloud, delivery.policy, delivery.clock, threads=delivery.readers, tolerant=True, pace=pace)
-    return View(reader, delivery.policy, pace)
+    fetch = Fetch(cloud, delivery.policy, delivery.clock, Reading(tolerant=True, pace=pace), threads=delivery.readers)
+    return View(fetch, delivery.policy, pace)

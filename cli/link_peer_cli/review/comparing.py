@@ -66,7 +66,7 @@ def _suppose(env: Environment, shown: dict[str, Shown], progress: Count) -> _Sup
     sweep = Sweep(delivery, "plan", progress=progress)
     run_sweep(sweep)
     edits = frozenset((edit.sign, edit.key) for change in cloud.changed_groups() for edit in change.edits)
-    return _Supposed(delivery, edits, kept.records, gaps_of(sweep), sweep.reader.snapshot().listings)
+    return _Supposed(delivery, edits, kept.records, gaps_of(sweep), sweep.store.snapshot().listings)
 
 
 def _difference(before: frozenset[tuple[str, RuleKey]], after: frozenset[tuple[str, RuleKey]]) -> list[GroupChange]:

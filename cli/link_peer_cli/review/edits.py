@@ -10,7 +10,7 @@ from types import MappingProxyType
 import msgspec
 from link_peer.domain.model import Instance, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Listing
-from link_peer.engine.read.reader import Reader
+from link_peer.engine.read.fetch import TOLERANT, open_fetch
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
@@ -51,13 +51,13 @@ def with_instances(
 ) -> list[GroupChange]:
     """Read the members of each group whose rules would change. `listings` are accounts of which a run has read every
     instance: such an account is read as a whole again, where that takes fewer calls than its groups do."""
-    reader = Reader(delivery.cloud("plan"), delivery.policy, delivery.clock, threads=delivery.readers, tolerant=True)
+    fetch = open_fetch(delivery, "plan", TOLERANT)
     groups = {change.group for change in changes if change.edits}
     counted = Counter(group.account for group in groups)
     whole = [uid for uid, shown in listings.items() if 1 + len(shown.ids) // INSTANCES_PER_CALL < counted[uid]]
-    reader.everything(whole)
-    reader.members(group for group in groups if group.account not in whole)
-    snapshot = reader.snapshot()
+    fetch.everything(whole)
+    fetch.members(group for group in groups if group.account not in whole)
+    snapshot = fetch.store.snapshot()
     read = {group for group in groups if group in snapshot.complete_groups or group.account in snapshot.whole_accounts}
     members: dict[Party, list[Instance]] = {group: [] for group in read}
     for party, instance in sorted(snapshot.instances.items()):

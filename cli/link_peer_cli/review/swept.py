@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from link_peer.engine.read.effects import Effects
-from link_peer.engine.records import decision_record
+from link_peer.engine.records import Circumstances, decision_record
 from link_peer.runtime.audit import DECISION_FIELDS
 
 if TYPE_CHECKING:
@@ -27,9 +26,9 @@ def denied_records(sweep: Sweep, recorded: Iterable[Record]) -> list[Record]:
     already are left out."""
     region = sweep.delivery.region
     known = {record.get("link") for record in recorded if record.get("outcome") in ("denied", "failed")}
-    effects = Effects(sweep.reader)
+    circumstances = Circumstances(sweep.fetch)
     found = [
-        {**decision_record(decision, region, "outcome"), **effects.fields(decision)}
+        {**decision_record(decision, region, "outcome"), **circumstances.effect(decision)}
         for decision in sweep.denied.values()
     ]
     return [

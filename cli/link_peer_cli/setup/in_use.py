@@ -11,7 +11,7 @@ import msgspec
 from link_peer.alicloud.sdk import client_config
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Group, Party
-from link_peer.engine.read.reader import Reader
+from link_peer.engine.read.fetch import TOLERANT, Fetch
 from link_peer.planning.actual import owned_rules
 from link_peer.runtime.retry import Retry
 from link_peer_deploy.regions import FUNCTION_COMPUTE
@@ -120,10 +120,10 @@ def _groups(deployment: Deployment) -> tuple[list[Party], list[Group], dict[str,
     """The groups with rules of ours, those that have only a managed tag, and why accounts could not be read."""
     policy, region = deployment.policy, deployment.settings.region
     cloud = _accounts(deployment, deployment.names.reader_role, reading=True)
-    reader = Reader(cloud, policy, deployment.clock, threads=THREADS, tolerant=True)
-    groups = {group.party: group for group in reader.all_groups(sorted(policy.accounts))}
-    reader.rules(sorted(party for party, group in groups.items() if group.rule_count))
-    snapshot = reader.snapshot()
+    fetch = Fetch(cloud, policy, deployment.clock, TOLERANT, threads=THREADS)
+    groups = {group.party: group for group in fetch.all_groups(sorted(policy.accounts))}
+    fetch.rules(sorted(party for party, group in groups.items() if group.rule_count))
+    snapshot = fetch.store.snapshot()
     held = sorted({rule.group for rule, _ in owned_rules(snapshot, policy, region)})
     keys = set(policy.keys.of_group(instances=True))
     unread = {**snapshot.refused_accounts, **snapshot.failed_accounts}

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence, Set
 
 from link_peer.domain.model import Party
 from link_peer.domain.request import Look, Message
-from link_peer.engine.read.reader import Reader
+from link_peer.engine.read.fetch import TOLERANT, open_fetch
 from link_peer.runtime.delivery import Delivery
 
 
@@ -43,10 +43,10 @@ def _ends(message: Message) -> set[Party]:
 
 
 def _groups_of(instances: Set[Party], delivery: Delivery, name: str) -> Mapping[Party, Set[Party]]:
-    reader = Reader(delivery.cloud(name), delivery.policy, delivery.clock, tolerant=True)
+    fetch = open_fetch(delivery, name, TOLERANT)
     try:
-        reader.instances(instances)
+        fetch.instances(instances)
     except Exception:  # a bug of ours, which the messages that it concerns will meet again
         return {}
-    shown = reader.snapshot().instances
+    shown = fetch.store.snapshot().instances
     return {party: {Party(party.account, group) for group in one.groups} for party, one in shown.items()}

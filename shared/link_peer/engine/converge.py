@@ -12,9 +12,12 @@ from collections.abc import Iterable
 
 from link_peer.domain.denial import Denial, ReasonCode
 from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
+from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.engine.read.reader import Reader
-from link_peer.engine.write.apply import Applier, Report, held_records
+from link_peer.engine.read.fetch import Fetch
+from link_peer.engine.read.store import Store
+from link_peer.engine.write.apply import Applier, Report, Work, held_records
+from link_peer.engine.write.tags import ManagedTags
 from link_peer.planning.claims import DesiredLink, links_from_tags
 from link_peer.planning.decision import Context, Decision, Plan, Question, Refusal
 from link_peer.planning.evaluate import Verdict, evaluate
@@ -37,12 +40,22 @@ class Scope(ABC):
     expires_at: float | None = None
     """When a request expires: shortly after it, nothing is opened for it any more, and an unlink begins to close nothing."""
 
-    def __init__(self, delivery: Delivery, reader: Reader, audit: AuditWriter) -> None:
+    def __init__(self, delivery: Delivery, fetch: Fetch, audit: AuditWriter) -> None:
         self.delivery = delivery
-        self.policy = delivery.policy
-        self.reader = reader
+        self.fetch = fetch
         self.audit = audit
+        self.tags = ManagedTags(fetch, delivery)
         self.started = delivery.clock.now()
+
+    @property
+    def policy(self) -> Policy:
+        """The policy of this delivery."""
+        return self.delivery.policy
+
+    @property
+    def store(self) -> Store:
+        """What was read so far."""
+        return self.fetch.store
 
     @property
     @abstractmethod
@@ -79,7 +92,7 @@ def converge(scope: Scope, guard: RemovalGuard) -> Report:
     """Brings the rules in scope to what is desired. `Report.pending` is trouble for which the work must be done again.
     Raises Transient where nothing could be read, or the audit log could not be written."""
     closes = scope.withdrawn is not None
-    applier = Applier(scope.reader, scope.delivery, scope.audit, guard, scope.expires_at, closes=closes)
+    applier = Applier(Work(scope.fetch, scope.delivery, scope.audit, scope.tags, guard, scope.expires_at, closes))
     planner = Planner(scope, guard)
     total = Report()
     focus: set[Link] | None = None
@@ -122,7 +135,7 @@ class Planner:
         """The plan for what can be read now. After the first pass, only the links in `focus` are answered again."""
         scope = self._scope
         while True:
-            snapshot = scope.reader.snapshot()
+            snapshot = scope.store.snapshot()
             plan = make_plan(
                 snapshot,
                 scope.context,
@@ -138,24 +151,24 @@ class Planner:
 
     def _read_more(self, plan: Plan, snapshot: Snapshot) -> bool:
         """Reads what the plan misses; False when it misses nothing that was not read already."""
-        reader = self._scope.reader
+        fetch = self._scope.fetch
         if plan.unread:
-            reader.parties({party for link in plan.unread for party in (link.source, link.target)})
+            fetch.parties({party for link in plan.unread for party in (link.source, link.target)})
             askers = {link.source for link in plan.unread} | {link.target for link in plan.unread if link.mutual}
-            reader.members(party for party in askers if party.is_group)
-            if reader.snapshot() != snapshot:
+            fetch.members(party for party in askers if party.is_group)
+            if self._scope.store.snapshot() != snapshot:
                 return True
         if questions := plan.questions - self._asked:
             self._asked |= questions
-            reader.questions(questions)
+            fetch.questions(questions)
             return True
         if unprobed := plan.doubted_accounts - snapshot.whole_accounts - self._probed:
             self._probed |= unprobed
-            reader.probe_liveness(unprobed)
+            fetch.probe_liveness(unprobed)
             return True
         if unconfirmed := plan.unconfirmed - self._confirmed:
             self._confirmed |= unconfirmed
-            reader.confirm_absent(unconfirmed)
+            fetch.confirm_absent(unconfirmed)
             return True
         return False
 

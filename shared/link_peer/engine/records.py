@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections import ChainMap
 from collections.abc import Iterable, Sequence
+from typing import cast
+
+import msgspec
 
 from link_peer.domain.denial import Denial, about
 from link_peer.domain.model import Link, Party, Rule, RuleKey, ports_text, short_hash
+from link_peer.engine.read.fetch import Fetch
+from link_peer.planning import effect_text
 from link_peer.planning.decision import Decision
+from link_peer.planning.effect import Effect, of_link
 from link_peer.runtime.ports import Record
+
+NAMED = 20
+"""Instances that a record names; it counts all of them."""
 
 
 def decision_record(
@@ -92,3 +102,73 @@ def rules_text(rules: Iterable[tuple[RuleKey, str]]) -> str:
         for key, rule_id in rules
     ]
     return json.dumps(shown, separators=(",", ":"))
+
+
+class Circumstances:
+    """What the records of one delivery say beside its decisions: whom rules admit, and what becomes of packets. It knows what
+    was read for decisions, and reads little more, which is kept apart from that."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+        self._store = fetch.store
+        self._members: dict[Party, list[Party] | None] = {}
+        self._rules: dict[Party, tuple[Rule, ...]] = {}
+        self._asked: set[Party] = set()  # groups whose rules were read here, or could not be
+
+    def read_members(self, keys: Iterable[RuleKey]) -> None:
+        """Reads the members of the groups that these rules admit, unless their number is known: each group once."""
+        for group in _admitted_groups(keys):
+            if group not in self._members and self._store.member_count(group) is None:
+                self._members[group] = self._fetch.members_aside(group)
+
+    def admitted(self, keys: Iterable[RuleKey], link: Link) -> Record:
+        """The fields `instances` and `instance_ids`: how many instances the rules of a link admit, and the first of them by
+        id. Empty as far as it is not known."""
+        keys = list(keys)
+        groups, named = _admitted_groups(keys), set[Party]()
+        if not link.source.is_group:
+            named = {link.source, link.target} if link.mutual else {link.source}
+        counts = [self._count(group) for group in groups]
+        known = [count for count in counts if count is not None]
+        if not keys or len(known) < len(counts):
+            return {"instances": "", "instance_ids": ""}
+        members = [self._names(group) for group in groups]
+        whole = all(one is not None for one in members)
+        named |= {party for one in members for party in one or ()}
+        alone = len({key.source for key in keys}) - len(groups)
+        ids = " ".join(sorted(map(str, named))[:NAMED]) if whole else ""
+        return {"instances": str(sum(known) + alone), "instance_ids": ids}
+
+    def effect(self, decision: Decision, *, changed: bool = False) -> Record:
+        """The fields `effect` and `effect_detail`. Where the decision has changed something, groups whose rules the answer
+        depends on are read, each at most once; nothing is read for a decision that changed nothing."""
+        effect = self._effect_of(decision)
+        if changed and effect.unread - self._asked:
+            for group in sorted(effect.unread - self._asked):
+                rules = self._fetch.rules_aside(group)
+                if rules is not None:
+                    self._rules[group] = rules
+            self._asked |= effect.unread
+            effect = self._effect_of(decision)
+        return {"effect": effect.word, "effect_detail": effect_text.detail(effect)}
+
+    def _count(self, group: Party) -> int | None:
+        aside = self._members.get(group)
+        return len(aside) if aside is not None else self._store.member_count(group)
+
+    def _names(self, group: Party) -> list[Party] | None:
+        aside = self._members.get(group)
+        return aside if aside is not None else self._store.members_of(group)
+
+    def _effect_of(self, decision: Decision) -> Effect:
+        known = self._store.now_known()
+        if self._rules:
+            rules = ChainMap(cast("dict[Party, tuple[Rule, ...]]", known.rules), self._rules)
+            known = msgspec.structs.replace(known, rules=rules)
+        return of_link(known, decision.link, decision.instance)
+
+
+def _admitted_groups(keys: Iterable[RuleKey]) -> list[Party]:
+    """The groups that rules admit."""
+    sources = sorted({key.source for key in keys})
+    return [Party(account, name) for name, _, account in (source.partition("@") for source in sources) if account]

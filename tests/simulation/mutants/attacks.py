@@ -201,7 +201,7 @@ def whole_group_in_the_record(patch: Patch) -> None:
 
     def wide(self: Applier, decision: Decision, report: Any, requests: Any, rules: Iterable[Rule] = ()) -> Any:
         groups = {rule.group for rule in rules}
-        every = [rule for group in sorted(groups) for rule in self._reader.rules_of(group)]
+        every = [rule for group in sorted(groups) for rule in self.work.fetch.store.rules[group]]
         return outcome(self, decision, report, requests, [*rules, *(rule for rule in every if rule not in rules)])
 
     patch.setattr(Applier, "_outcome", wide)

@@ -15,13 +15,13 @@ from link_peer.domain.errors import Transient
 from link_peer.domain.model import TAG, Claim, Marker, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine import converge
-from link_peer.engine.read.reader import Reader
+from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.records import decision_record
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.instances import InstanceScope
 from link_peer.engine.scopes.pair import PairScope
 from link_peer.engine.write import apply, settle
-from link_peer.engine.write.apply import Applier, Report
+from link_peer.engine.write.apply import Applier, Report, Work
 from link_peer.engine.write.settle import Settler
 from link_peer.inbound import requests
 from link_peer.planning import consent
@@ -47,16 +47,12 @@ def compensate_by_tuple(patch: Patch) -> None:
     """A saga takes back what it sent, by its parameters, no matter who owns that rule."""
 
     class Saga(Applier):
-        def __init__(self, reader: Reader, *more: Any, **named: Any) -> None:
-            super().__init__(reader, *more, **named)
-            self.reader = reader
-
         def apply(self, decisions: Sequence[Decision]) -> Report:
             report = super().apply(decisions)
             for decision in decisions:
                 needs = decision.verdict.needs if decision.verdict and decision.link in report.refused else ()
                 for need in needs:
-                    if ecs := self.reader.ecs(need.key.group.account):
+                    if ecs := self.work.fetch.ecs(need.key.group.account):
                         group = need.key.group.id
                         if ids := [rule.id for rule in ecs.rules(group) if rule.key == need.key]:
                             ecs.revoke(group, ids)
@@ -92,7 +88,7 @@ def no_read_back(patch: Patch) -> None:
 
     class Trusting(Settler):
         def settle(self, group: Any, edits: Any, before_write: Any, requests: Any, **_beside: Any) -> Any:
-            self.send(group, edits, self.reader.rules_of(group), before_write, requests)
+            self.send(group, edits, self.fetch.store.rules.get(group, ()), before_write, requests)
             return {key: found.rule for key, found in self.existing(self.read(group), edits).items()}
 
     patch.setattr(apply, "Settler", Trusting)
@@ -115,14 +111,14 @@ def errors_swallowed(patch: Patch) -> None:
 
 def empty_read_means_gone(patch: Patch) -> None:
     """What an account shows nothing of is gone."""
-    everything = Reader._read_everything
+    everything = Fetch._read_everything
 
-    def live(self: Reader, account: str, ecs: Any) -> None:
+    def live(self: Fetch, account: str, ecs: Any) -> None:
         everything(self, account, ecs)
-        self.assume_live([account])
+        self.store.live_accounts.add(account)
 
-    patch.setattr(Reader, "_read_everything", live)
-    patch.setattr(Reader, "probe_liveness", Reader.assume_live)
+    patch.setattr(Fetch, "_read_everything", live)
+    patch.setattr(Fetch, "probe_liveness", lambda self, accounts: self.store.live_accounts.update(accounts))
 
 
 def outcome_before_the_change(patch: Patch) -> None:
@@ -133,9 +129,9 @@ def outcome_before_the_change(patch: Patch) -> None:
             pass
 
     class Early(Applier):
-        def __init__(self, reader: Reader, delivery: Delivery, audit: AuditWriter, *more: Any, **named: Any) -> None:
-            super().__init__(reader, delivery, Silent(), *more, **named)  # type: ignore[arg-type]
-            self.early, self.region = audit, delivery.region
+        def __init__(self, work: Work) -> None:
+            super().__init__(msgspec.structs.replace(work, audit=Silent()))
+            self.early, self.region = work.audit, work.delivery.region
 
         def apply(self, decisions: Sequence[Decision]) -> Report:
             changing = [d for d in decisions if d.edits or d.missing_managed_tag]
@@ -184,17 +180,17 @@ def event_is_a_fact(patch: Patch) -> None:
         deleted = {party for party, hint in self.hints.items() if hint.state == "Deleted"}
         self.shown = [instance for instance in self.shown if instance.party not in deleted]
         self.gone |= deleted
-        snapshot = self.reader.snapshot
+        snapshot = self.store.snapshot
 
         def without() -> Snapshot:
             seen = snapshot()
             kept = {party: instance for party, instance in seen.instances.items() if party not in deleted}
             return msgspec.structs.replace(seen, instances=kept)
 
-        self.reader.snapshot = without  # type: ignore[method-assign]
+        self.store.snapshot = without  # type: ignore[method-assign]
 
     patch.setattr(InstanceScope, "read", trusting)
-    patch.setattr(Reader, "confirm_absent", lambda *_args: None)
+    patch.setattr(Fetch, "confirm_absent", lambda *_args: None)
 
 
 def sweep_forgets_requests(patch: Patch) -> None:
@@ -213,9 +209,9 @@ def one_side_is_enough(patch: Patch) -> None:
     """A side that refuses is left as it is: nothing is rolled back."""
 
     class OneSided(Applier):
-        def __init__(self, reader: Reader, delivery: Delivery, audit: AuditWriter, *more: Any, **named: Any) -> None:
-            super().__init__(reader, delivery, audit, *more, **named)
-            self.audit, self.region = audit, delivery.region
+        def __init__(self, work: Work) -> None:
+            super().__init__(work)
+            self.audit, self.region = work.audit, work.delivery.region
 
         def apply(self, decisions: Sequence[Decision]) -> Report:
             report = super().apply(decisions)
@@ -290,7 +286,7 @@ def every_deployment_is_ours(patch: Patch) -> None:
 
 def one_look_is_trusted(patch: Patch) -> None:
     """What one read leaves out is gone."""
-    patch.setattr(Reader, "confirm_absent", lambda *_args: None)
+    patch.setattr(Fetch, "confirm_absent", lambda *_args: None)
 
 
 def refused_is_not_made(patch: Patch) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from link_peer.domain.model import Claim, Marker, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
-from link_peer.engine.read.reader import Reader
+from link_peer.engine.read.fetch import open_fetch
 from link_peer.planning.actual import link_of
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan
@@ -34,8 +34,7 @@ class FakeScope(Scope):
         may_lose: MayLose = lambda *_: May.TAKE,
         expires_at: float | None = None,
     ) -> None:
-        reader = Reader(delivery.cloud("test"), delivery.policy, delivery.clock)
-        super().__init__(delivery, reader, delivery.audit({}))
+        super().__init__(delivery, open_fetch(delivery, "test"), delivery.audit({}))
         self.plans: list[Plan] = []
         self._desired = list(desired)
         self._may_lose = may_lose

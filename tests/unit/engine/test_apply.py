@@ -15,8 +15,17 @@ from link_peer.domain.model import TAG, Claim, Link, Rule, RuleKey
 from link_peer.domain.policy import AccountPolicy, Pause, Policy
 from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import parse_ports
-from link_peer.engine.read.reader import Reader
-from link_peer.engine.write.apply import CONSENT_SECONDS, OUTCOMES_PER_WRITE, Applier, Report, held_records, paused
+from link_peer.engine.read.fetch import open_fetch
+from link_peer.engine.write.apply import (
+    CONSENT_SECONDS,
+    OUTCOMES_PER_WRITE,
+    Applier,
+    Report,
+    Work,
+    held_records,
+    paused,
+)
+from link_peer.engine.write.tags import ManagedTags
 from link_peer.planning.decision import Decision, Edit, Refusal, Unseen
 from link_peer.planning.evaluate import Need, Verdict
 from link_peer.planning.removal_guard import RemovalGuard
@@ -50,11 +59,12 @@ class Applying:
         self.delivery = delivery(
             self.ecs, log=self.log, policy=with_policy, clock=self.clock, current_policy=lambda: self.policy
         )
-        self.reader = Reader(self.delivery.cloud("test"), with_policy, self.clock)
-        self.reader.parties([APP, DB, CACHE])
-        self.reader.rules([APP, DB, CACHE])
+        self.fetch = open_fetch(self.delivery, "test")
+        self.fetch.parties([APP, DB, CACHE])
+        self.fetch.rules([APP, DB, CACHE])
         self.guard = RemovalGuard(limit)
-        self.applier = Applier(self.reader, self.delivery, self.delivery.audit({}), self.guard, expires_at)
+        tags, audit = ManagedTags(self.fetch, self.delivery), self.delivery.audit({})
+        self.applier = Applier(Work(self.fetch, self.delivery, audit, tags, self.guard, expires_at))
         self.calls.clear()
 
     def __call__(self, *decisions: Decision) -> Report:
@@ -509,7 +519,7 @@ def test_an_outcome_counts_the_members_that_were_read_already() -> None:
     """For the plan, say: they are not read again."""
     applying = Applying()
     applying.ecs.running = {"i-a": instance(A, APP), "i-b": instance(B, DB)}
-    applying.reader.members([APP])
+    applying.fetch.members([APP])
     applying.calls.clear()
     applying(link())
     assert (applying.log.records[-1]["instances"], applying.log.records[-1]["instance_ids"]) == ("1", str(A))

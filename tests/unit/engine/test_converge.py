@@ -46,8 +46,8 @@ class Converging:
         self.log = FakeLog()
         world = delivery(self.ecs, log=self.log, policy=with_policy)
         self.scope = FakeScope(world, [DesiredLink(link, TAG) for link in desired], **options)
-        self.scope.reader.parties([APP, DB, CACHE])
-        self.scope.reader.rules([APP, DB, CACHE])
+        self.scope.fetch.parties([APP, DB, CACHE])
+        self.scope.fetch.rules([APP, DB, CACHE])
         self.guard = RemovalGuard(with_policy.limits.removals_per_run)
         self.ecs.calls.clear()
 
@@ -146,7 +146,7 @@ def test_questions_are_asked_once() -> None:
     """Whether the source's address is used in the target's VPC. Then the link is written."""
     far, near = instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), instance(B, DB, ip="10.0.0.2")
     found = Converging(desired=[Link(A, B, LINK.ports)], instances=[far, near])
-    found.scope.reader.parties([A, B])
+    found.scope.fetch.parties([A, B])
     assert found.run().changed == 1
     assert [call for call in found.ecs.calls if call.startswith("address_taken")] == ["address_taken vpc-1 10.0.0.1"]
 
@@ -155,7 +155,7 @@ def test_a_question_that_cannot_be_answered_ends() -> None:
     """The account refuses the call: it is asked once, and the link is denied for that."""
     far, near = instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), instance(B, DB, ip="10.0.0.2")
     found = Converging(desired=[Link(A, B, LINK.ports)], instances=[far, near])
-    found.scope.reader.parties([A, B])
+    found.scope.fetch.parties([A, B])
     found.ecs.errors["address_taken"] = [NoAccess("Forbidden.RAM", "no")]
     assert found.run().changed == 0
     assert found.log.outcomes() == [("denied", "no-access")]
@@ -243,7 +243,7 @@ def test_the_wishes_of_a_scope_are_those_of_its_instances_tags() -> None:
     few = policy(limits=Limits(max_peers=1))
     asking = instance(A, APP, link_peer="sg-db:tcp/1 sg-cache")
     found = Converging(instances=[asking, instance(B, DB)], with_policy=few)
-    found.scope.reader.parties([A, B])
-    snapshot = found.scope.reader.snapshot()
+    found.scope.fetch.parties([A, B])
+    snapshot = found.scope.store.snapshot()
     wishes = found.scope.wishes(snapshot, snapshot.instances.values())
     assert [(w.link.target, w.denial is None) for w in wishes] == [(DB, True), (CACHE, False)]

@@ -12,13 +12,14 @@ from link_peer.domain.denial import LinkDenied, ReasonCode
 from link_peer.domain.denials import EXPIRED_MEANWHILE
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import TAG, Claim, Party, Port, Rule, RuleKey
-from link_peer.engine.read.reader import Reader
+from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.write.settle import RULES_PER_CALL, Settler
+from link_peer.engine.write.tags import ManagedTags
 from link_peer.planning.decision import Edit
-from link_peer.runtime.retry import ATTEMPTS, Retry
+from link_peer.runtime.retry import ATTEMPTS
 
-from tests.unit.fakes import FakeClock, FakeCloud, FakeEcs
-from tests.unit.views import APP, DB, HOME, MANAGED, NOW, POLICY, REGION, A, B, group, key, ours, theirs
+from tests.unit.fakes import FakeClock, FakeEcs, delivery
+from tests.unit.views import APP, DB, HOME, NOW, POLICY, REGION, A, B, group, key, ours, theirs
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 REQ, REQ2 = Claim("chg-1"), Claim("chg-2")
@@ -37,10 +38,12 @@ class Settling:
     def __init__(self, ecs: FakeEcs) -> None:
         self.ecs = ecs
         self.clock = FakeClock()
-        self.reader = Reader(FakeCloud(ecs), POLICY, self.clock)
-        self.reader.parties([DB])
-        self.reader.rules([DB])
-        self.settler = Settler(self.reader, POLICY, REGION, Retry(self.clock, NOW + 600))
+        world = delivery(ecs, clock=self.clock)
+        self.fetch = open_fetch(world, "test")
+        self.fetch.parties([DB])
+        self.fetch.rules([DB])
+        self.settler = Settler(self.fetch, POLICY, REGION, world.retry)
+        self.tags = ManagedTags(self.fetch, world)
         self.requests: list[str] = []
         self.batches: list[list[Edit]] = []
 
@@ -186,7 +189,7 @@ def test_a_call_that_is_refused_in_part_denies_the_link_and_what_it_wrote_is_see
     with pytest.raises(LinkDenied) as refused:
         settle(add(K1), add(K2))
     assert refused.value.denial.code is ReasonCode.QUOTA
-    assert [rule.key for rule in settle.reader.rules_of(DB)] == [K1]
+    assert [rule.key for rule in settle.fetch.store.rules.get(DB, ())] == [K1]
     assert settle.requests == ["request-x"]
 
 
@@ -345,7 +348,7 @@ def test_a_description_without_room_denies_the_link() -> None:
 def test_the_managed_tag_is_written_once() -> None:
     settle = settling()
     for _ in range(2):
-        settle.settler.tag(DB, MANAGED, settle.requests)
+        settle.tags.write(DB, settle.requests)
     assert settle.ecs.changes() == ["tag sg-db"]
 
 
@@ -357,9 +360,9 @@ def test_the_managed_tag_is_tried_again_and_its_refusal_told_once(refusal: Cloud
     """A group holds at most 20 tags; an account may not let them be written. It is no reason to refuse a link."""
     settle = settling()
     settle.ecs.errors["tag"] = [Ambiguous("reset"), refusal]
-    told = settle.settler.tag(DB, MANAGED, settle.requests)
+    told = settle.tags.write(DB, settle.requests)
     assert told.startswith(f"managed tags of {where} are refused ({refusal.code})")
-    assert settle.settler.tag(DB, MANAGED, settle.requests) == ""
+    assert settle.tags.write(DB, settle.requests) == ""
     assert settle.ecs.changes() == ["tag sg-db"] * 2
 
 
@@ -377,10 +380,10 @@ def test_an_account_that_refuses_access_meanwhile_denies_the_link(tags: bool) ->
 def test_nothing_is_written_in_an_account_that_has_refused_access() -> None:
     """Another read of this delivery has met it. The denial names the code, without a call."""
     settle = settling()
-    settle.reader.note_trouble(HOME, NoAccess("Forbidden.RAM", "no"))
+    settle.fetch.store.note_trouble(HOME, NoAccess("Forbidden.RAM", "no"))
     settle.ecs.calls.clear()
     with pytest.raises(LinkDenied) as refused:
-        settle.settler.tag(DB, MANAGED, settle.requests)
+        settle.tags.write(DB, settle.requests)
     assert refused.value.denial.code is ReasonCode.NO_ACCESS
     assert "Forbidden.RAM" in refused.value.denial.detail
     assert (settle.ecs.calls, settle.requests) == ([], [])

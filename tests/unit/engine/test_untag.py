@@ -38,13 +38,13 @@ class Untagging:
         self.clock = FakeClock()
         world = delivery(self.ecs, log=self.log, policy=with_policy, clock=self.clock)
         self.scope = FakeScope(world, desired)
-        self.scope.reader.parties([APP, DB])
+        self.scope.fetch.parties([APP, DB])
         if read:
-            self.scope.reader.rules([APP, DB])
+            self.scope.fetch.rules([APP, DB])
         self.calls.clear()
 
     def run(self) -> list[str]:
-        return untag_empty_groups(self.scope, self.scope.reader)
+        return untag_empty_groups(self.scope)
 
     @property
     def has_tag(self) -> bool:
@@ -110,7 +110,7 @@ def test_trouble_keeps_the_tag_and_is_noted(error: Any) -> None:
     untag = Untagging()
     untag.ecs.errors["rules"] = [error]
     assert (untag.run(), untag.has_tag, untag.log.records) == ([], True, [])
-    assert not untag.scope.reader.readable(DB.account)
+    assert not untag.scope.store.readable(DB.account)
 
 
 def test_a_group_whose_rules_were_not_read_keeps_its_tag() -> None:
@@ -177,7 +177,7 @@ def test_the_tag_of_another_deployment_or_home_is_left_alone() -> None:
     untag = Untagging()
     others = {"link-managed.test.1000000000000001": "true", "link-managed.prod.1000000000000002": "true"}
     untag.ecs.known["sg-app"] = msgspec.structs.replace(group(APP), tags=others)
-    untag.scope.reader.refresh_group(APP)
+    untag.scope.fetch.refresh_group(APP)
     untag.run()
     assert untag.ecs.known["sg-app"].tags == others
     assert not untag.has_tag
@@ -189,7 +189,7 @@ def test_an_account_that_refuses_access_keeps_its_tags() -> None:
     holds = untag.ecs.rules
 
     def refusing(name: str) -> list[Rule]:
-        untag.scope.reader.note_trouble(HOME, NoAccess("Forbidden.RAM", "no"))
+        untag.scope.store.note_trouble(HOME, NoAccess("Forbidden.RAM", "no"))
         return holds(name)
 
     untag.ecs.rules = refusing  # type: ignore[method-assign]

@@ -22,7 +22,7 @@ from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marke
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import asks_for_links
 from link_peer.engine.converge import Scope, converge
-from link_peer.engine.read.reader import Reader
+from link_peer.engine.read.fetch import Reading, open_fetch
 from link_peer.engine.records import denied_record
 from link_peer.engine.scopes.summary import skipped, summary_record
 from link_peer.engine.scopes.untag import untag_empty_groups
@@ -73,19 +73,11 @@ class Sweep(Scope):
         """`believe_empty` names accounts that a person has confirmed to hold no instances. Records name the `caller`, the ARN of
         the person who runs it. `keep` says which instances stay in
         memory: those that ask for links, and for a person's question perhaps all. `dead_letters` is as in Delivery."""
-        cloud = delivery.cloud(event_id)
         self._pace = Pace(delivery.clock, _after(delivery, READING_SHARE), delivery.calls_per_minute)
-        reader = Reader(
-            cloud,
-            delivery.policy,
-            delivery.clock,
-            threads=delivery.readers,
-            tolerant=True,
-            pace=self._pace,
-            keep=keep or (lambda instance: asks_for_links(instance.tags, delivery.policy.keys)),
-        )
+        keep = keep or (lambda instance: asks_for_links(instance.tags, delivery.policy.keys))
+        fetch = open_fetch(delivery, event_id, Reading(tolerant=True, pace=self._pace, keep=keep))
         common = {"event_id": event_id, **({"claimed_by": caller} if caller else {})}
-        super().__init__(delivery, reader, delivery.audit(common))
+        super().__init__(delivery, fetch, delivery.audit(common))
         self._rules_end = _after(delivery, RULES_SHARE)
         self.believe_empty = frozenset(believe_empty)
         self.progress = progress
@@ -114,7 +106,7 @@ class Sweep(Scope):
             self.undone += len(self.report.pending)
             self.report.pending.clear()
         self.denied = {key: decision for key, decision in self.denied.items() if decision.link not in recorded}
-        untagged = untag_empty_groups(self, self.reader)
+        untagged = untag_empty_groups(self)
         self._record_accounts()
         self.audit.write([self._summary(untagged)])
 
@@ -132,7 +124,7 @@ class Sweep(Scope):
 
     def concerns(self, wanted: DesiredLink) -> bool:
         """Every link whose two accounts could be read."""
-        return self.reader.readable(wanted.link.source.account) and self.reader.readable(wanted.link.target.account)
+        return self.store.readable(wanted.link.source.account) and self.store.readable(wanted.link.target.account)
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
         """Every claim, where the rule's own account was read completely; else those with an explicit cause, which need no
@@ -142,7 +134,7 @@ class Sweep(Scope):
     def select(self, plan: Plan) -> list[Decision]:
         """Changes. Wishes that stay denied are counted in the summary, not recorded at every run."""
         self.doubted_accounts = plan.doubted_accounts
-        snapshot = self.reader.snapshot()
+        snapshot = self.store.snapshot()
         chosen = []
         for decision in plan.decisions:
             if self._refused_before(decision):
@@ -160,14 +152,14 @@ class Sweep(Scope):
     @property
     def unreadable(self) -> dict[str, str]:
         """The accounts that could not be read, and why."""
-        snapshot = self.reader.snapshot()
+        snapshot = self.store.snapshot()
         found = {account: f"no-access: {error}" for account, error in snapshot.refused_accounts.items()}
         return {**found, **{a: f"could not be read: {why}" for a, why in snapshot.failed_accounts.items()}}
 
     @property
     def damaged(self) -> list[Rule]:
         """Rules that name this deployment and home, but carry no valid marker of ours. They are left alone."""
-        return damaged_rules(self.reader.snapshot(), self.policy, self.delivery.region)
+        return damaged_rules(self.store.snapshot(), self.policy, self.delivery.region)
 
     # reading
 
@@ -175,21 +167,21 @@ class Sweep(Scope):
         """Every group, and the rules of those that hold rules of ours. Rules are read before the tags that want them: a
         rule that an event adds meanwhile is then not in the plan, while one that is in it is wanted by tags that are read
         later, or by nothing."""
-        reader, accounts = self.reader, sorted(self.policy.accounts)
-        groups = reader.all_groups(accounts)
+        fetch, accounts = self.fetch, sorted(self.policy.accounts)
+        groups = fetch.all_groups(accounts)
         tag = self.policy.keys.managed
         tagged = [group.party for group in groups if group.tags.get(tag) == "true"]
         self._rules(tagged, self._rules_end)
         untagged = [group for group in groups if group.tags.get(tag) != "true"]
         extra = self._share(untagged, {group.account for group in tagged})
         self._rules(extra, self._rules_end)
-        snapshot = reader.snapshot()
+        snapshot = self.store.snapshot()
         owned = owned_rules(snapshot, self.policy, self.delivery.region)
         stripped = {rule.group for rule, _ in owned} & set(extra)
         self.managed = sorted({*tagged, *stripped})
         links = [link_of(rule.key, marker) for rule, marker in owned if rule.key]
-        reader.parties({party for link in links for party in _ends(link)})
-        snapshot = reader.snapshot()
+        fetch.parties({party for link in links for party in _ends(link)})
+        snapshot = self.store.snapshot()
         halves = [DesiredLink(link, TAG) for link in links if link.mutual]  # is the other half there?
         self._rules(self._groups_needed(snapshot, halves), self._rules_end)
 
@@ -207,22 +199,22 @@ class Sweep(Scope):
         return share + _part(unseen, MAX_EXTRA_READS - len(share), run)
 
     def _read_wishes(self) -> None:
-        reader, accounts = self.reader, sorted(self.policy.accounts)
+        fetch, accounts = self.fetch, sorted(self.policy.accounts)
         first = int(self.started // 60) % len(accounts)  # so that no account is always the last
-        reader.everything(
+        fetch.everything(
             accounts[first:] + accounts[:first], lambda done: self.progress("accounts read", done, len(accounts))
         )
-        reader.assume_live(self.believe_empty)
-        snapshot = reader.snapshot()
+        self.store.live_accounts.update(self.believe_empty)
+        snapshot = self.store.snapshot()
         wishes = self.wishes(snapshot, snapshot.instances.values())
-        reader.parties({party for wanted in wishes for party in _ends(wanted.link) if party.id})
-        snapshot = reader.snapshot()
+        fetch.parties({party for wanted in wishes for party in _ends(wanted.link) if party.id})
+        snapshot = self.store.snapshot()
         self._rules(self._groups_needed(snapshot, self.desired(snapshot)), self._pace.deadline)
 
     def _rules(self, groups: Iterable[Party], until: float) -> None:
         """Reads rules for as long as there is time; from another place each minute, since nothing remembers where the last
         run stopped."""
-        todo = sorted(group for group in set(groups) if self.reader.readable(group.account))
+        todo = sorted(group for group in set(groups) if self.store.readable(group.account))
         first = int(self.started // 60 * GOLDEN % 1 * len(todo))
         todo = todo[first:] + todo[:first]
         count, before = len(todo), math.inf
@@ -234,9 +226,9 @@ class Sweep(Scope):
         """Reads the rules that may be read now, and returns the groups that are left."""
         done = count - len(todo)
         for start in range(0, len(todo), CHUNK):
-            self.reader.rules(todo[start : start + CHUNK], until)
+            self.fetch.rules(todo[start : start + CHUNK], until)
             self.progress("groups read", done + min(start + CHUNK, len(todo)), count)
-        return [one for one in todo if not self.reader.has_rules(one) and self.reader.readable(one.account)]
+        return [one for one in todo if one not in self.store.rules and self.store.readable(one.account)]
 
     def _groups_needed(self, snapshot: Snapshot, links: Sequence[DesiredLink]) -> set[Party]:
         wanted = {one.link for one in links if not one.denial}
@@ -276,7 +268,7 @@ class Sweep(Scope):
     def _record_accounts(self) -> None:
         """One record for each account that was not read: refused access is denied; an outage is trouble of the moment, and
         the next sweep tries again."""
-        snapshot = self.reader.snapshot()
+        snapshot = self.store.snapshot()
         self.audit.write(
             [
                 denied_record(denials.sweep_no_access(account, error.code), "repair", from_account=account)
@@ -292,8 +284,7 @@ class Sweep(Scope):
 
     def skipped(self) -> dict[str, str]:
         """What could not be looked at, or was left alone, and why: by account, and by a number of groups."""
-        reader = self.reader
-        return skipped(reader.snapshot(), self.doubted_accounts, self.unread, self.undone, reader.refused_tags)
+        return skipped(self.store.snapshot(), self.doubted_accounts, self.unread, self.undone, self.tags.refused)
 
     def _summary(self, untagged: Sequence[str]) -> Record:
         reasons = self.report.reasons + Counter(
@@ -302,7 +293,7 @@ class Sweep(Scope):
         letters, uncounted = self._count_dead_letters()
         skipped_here = [*self.skipped().values(), *uncounted]
         counts = summary_record(
-            self.reader.snapshot(), self.report, reasons, skipped_here, self.policy.limits.removals_per_run
+            self.store.snapshot(), self.report, reasons, skipped_here, self.policy.limits.removals_per_run
         )
         seconds = self.delivery.clock.now() - self.started
         damaged = sorted({str(rule.group) for rule in self.damaged})
@@ -311,7 +302,7 @@ class Sweep(Scope):
             "policy": self.policy.digest,
             "damaged_markers": ",".join(damaged),
             "api_requests": ",".join(untagged),
-            "api_calls": json.dumps(self.reader.calls, sort_keys=True),
+            "api_calls": json.dumps(self.fetch.calls, sort_keys=True),
             "seconds": f"{seconds:.1f}",
             "dead_letters": letters,
         }

@@ -15,7 +15,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import accepts
 from link_peer.engine.converge import Scope, converge
 from link_peer.engine.later import LOOK_AGAIN_SECONDS, Later
-from link_peer.engine.read.reader import Reader
+from link_peer.engine.read.fetch import TOLERANT, open_fetch
 from link_peer.engine.records import denied_record
 from link_peer.engine.scopes.handover import post_looks, post_syncs
 from link_peer.planning.actual import OwnedRule, link_of, owned_rules
@@ -32,7 +32,7 @@ def reconcile_group(delivery: Delivery, hint: Hint, audit: AuditWriter, guard: R
     nothing could be decided."""
     scope = GroupScope(delivery, hint, audit)
     scope.read()
-    if error := scope.reader.refusal(hint.party.account):
+    if error := scope.store.refusal(hint.party.account):
         audit.write([denied_record(denials.no_access(hint.party.account, error.code), "look")])
         return []
     report = converge(scope, guard)
@@ -49,9 +49,7 @@ class GroupScope(Scope):
     that account's owner can cause, by calls that use up its rate limit."""
 
     def __init__(self, delivery: Delivery, hint: Hint, audit: AuditWriter) -> None:
-        cloud = delivery.cloud(hint.event_id)
-        reader = Reader(cloud, delivery.policy, delivery.clock, threads=delivery.readers, tolerant=True)
-        super().__init__(delivery, reader, audit)
+        super().__init__(delivery, open_fetch(delivery, hint.event_id, TOLERANT), audit)
         self.party = hint.party
         self.others: frozenset[Party] = frozenset()
         """The groups that hold the other halves of this group's mutual links."""
@@ -64,26 +62,26 @@ class GroupScope(Scope):
     def read(self) -> None:
         """The group, its rules, the parties of their links, and the rules of the other side of mutual ones. Raises Transient
         if the group itself cannot be read now."""
-        reader = self.reader
-        reader.parties([self.party])
+        fetch = self.fetch
+        fetch.parties([self.party])
         self._require_read()
-        if not reader.readable(self.party.account) or reader.group(self.party) is None:
+        if not self.store.readable(self.party.account) or self.store.groups.get(self.party) is None:
             return
-        reader.rules([self.party])
+        fetch.rules([self.party])
         self._require_read()
-        links = [link for link, _ in self._standing(reader.snapshot())]
-        reader.parties({party for link in links for party in (link.source, link.target)})
-        snapshot = reader.snapshot()
+        links = [link for link, _ in self._standing(self.store.snapshot())]
+        fetch.parties({party for link in links for party in (link.source, link.target)})
+        snapshot = self.store.snapshot()
         halves = {n.key.group for link in links if link.mutual for n in self.evaluate(snapshot, link).needs}
         self.others = frozenset(halves - {self.party})
-        reader.rules(group for group in halves if group in snapshot.groups)
+        fetch.rules(group for group in halves if group in snapshot.groups)
 
     def unread(self) -> str:
         """Why an account could not be read for the moment; empty if all could."""
-        return "; ".join(self.reader.snapshot().failed_accounts.values())
+        return "; ".join(self.store.snapshot().failed_accounts.values())
 
     def _require_read(self) -> None:
-        if trouble := self.reader.snapshot().failed_accounts.get(self.party.account):
+        if trouble := self.store.snapshot().failed_accounts.get(self.party.account):
             raise Transient(trouble)
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
@@ -115,7 +113,7 @@ class GroupScope(Scope):
 
         A mutual link needs the consent of both groups, and may be wished by this group's own instances: an entry without
         ports is a sync the other way, too."""
-        group = self.reader.group(self.party)
+        group = self.store.groups.get(self.party)
         if group is None:
             return
         limit = self.policy.limits.max_peers

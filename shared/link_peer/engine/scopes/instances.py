@@ -17,7 +17,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Peer, peers
 from link_peer.engine.converge import Scope, converge, report_held
 from link_peer.engine.later import LOOK_AGAIN_SECONDS, Later
-from link_peer.engine.read.reader import Reader
+from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.records import denied_record
 from link_peer.engine.scopes.handover import post_syncs
 from link_peer.planning.actual import link_of, owned_rules
@@ -52,7 +52,7 @@ def reconcile_instances(
     attempts. Raises Transient where nothing could be decided."""
     scope = InstanceScope(delivery, hints, audit)
     scope.read()
-    if error := scope.reader.refusal(delivery.policy.home):
+    if error := scope.store.refusal(delivery.policy.home):
         audit.write([denied_record(denials.no_access(delivery.policy.home, error.code), "link")])
         return []
     report = converge(scope, guard)
@@ -69,9 +69,7 @@ class InstanceScope(Scope):
     later."""
 
     def __init__(self, delivery: Delivery, hints: Sequence[Hint], audit: AuditWriter) -> None:
-        cloud = delivery.cloud(hints[0].event_id)
-        reader = Reader(cloud, delivery.policy, delivery.clock, threads=delivery.readers)
-        super().__init__(delivery, reader, audit)
+        super().__init__(delivery, open_fetch(delivery, hints[0].event_id), audit)
         self.home = delivery.policy.home
         self.hints = one_per_party(hints)
         self.shrinks = any(hint.kind != "state" or hint.state == "Deleted" for hint in hints)
@@ -89,27 +87,27 @@ class InstanceScope(Scope):
     def read(self) -> None:
         """The instances; beside each other their groups, their peers at home, and the groups whose rules name theirs; then
         the rules that may be concerned. Nothing here grows with the number of groups in the account."""
-        reader = self.reader
-        reader.instances(self.hints)
-        if not reader.readable(self.home):
+        fetch = self.fetch
+        fetch.instances(self.hints)
+        if not self.store.readable(self.home):
             return
-        snapshot = reader.snapshot()
+        snapshot = self.store.snapshot()
         unseen = [self._classify(party, hint, snapshot) for party, hint in self.hints.items()]
         self.audit.write([record for record in unseen if record])
         at_home = self._peers_at_home()
         own = self._own_groups()
         if former := self._former_groups() - own:
-            reader.parties(former)
-            self.former = former & reader.snapshot().groups.keys()
+            fetch.parties(former)
+            self.former = former & self.store.snapshot().groups.keys()
         named = [peer for peer in at_home if peer.is_group]
         rules_of: set[Party] = set()
-        reader.side_by_side(
-            lambda: reader.parties([*self.hints, *own, *at_home]),
-            lambda: rules_of.update(reader.references(own | self.former)),
+        fetch.side_by_side(
+            lambda: fetch.parties([*self.hints, *own, *at_home]),
+            lambda: rules_of.update(fetch.references(own | self.former)),
             lambda: rules_of.update(self._groups_with_instance_rules(at_home)),
-            *([functools.partial(reader.rules, [peer]) for peer in named] if len(named) <= AHEAD else []),
+            *([functools.partial(fetch.rules, [peer]) for peer in named] if len(named) <= AHEAD else []),
         )
-        snapshot = reader.snapshot()
+        snapshot = self.store.snapshot()
         links = {wanted.link for wanted in self.wishes(snapshot, self.shown)}
         needed = {need.key.group for link in links for need in self.evaluate(snapshot, link).needs}
         managed = self.policy.keys.managed
@@ -122,8 +120,8 @@ class InstanceScope(Scope):
         others = {group for group in rules_of - needed if group.account == self.home}
         if not self.shrinks and len(others) > FEW_OTHERS:
             others = set()  # what these hold concerns this instance only if an event was lost: the sweep looks at it
-        reader.rules((needed & snapshot.groups.keys()) | marked | others)
-        reader.parties(others)
+        fetch.rules((needed & snapshot.groups.keys()) | marked | others)
+        fetch.parties(others)
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """Every instance that was read counts, so that a rule which a neighbour wants is kept."""
@@ -161,7 +159,7 @@ class InstanceScope(Scope):
     def foreign_pairs(self) -> dict[Link, Party | None]:
         """Pairs with other accounts to look at, mutual and in the asker's direction, each with the instance whose tag names
         it: those that tags name, and those that rules on the instances' own groups stand for."""
-        snapshot = self.reader.snapshot()
+        snapshot = self.store.snapshot()
         pairs: dict[Link, Party | None] = {}
         for wanted in self.wishes(snapshot, self.shown):
             if self._foreign(wanted.link) and not _has_no_pair(wanted):
@@ -228,7 +226,7 @@ class InstanceScope(Scope):
         to no rule."""
         if not (self.shrinks or self.gone or any(not peer.is_group for peer in peers)):
             return []
-        return self.reader.tagged_groups([self.home], self.policy.keys.instances)
+        return self.fetch.tagged_groups([self.home], self.policy.keys.instances)
 
     def _own_groups(self) -> set[Party]:
         return {Party(self.home, group) for instance in self.shown for group in instance.groups}

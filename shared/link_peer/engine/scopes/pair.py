@@ -17,9 +17,8 @@ from link_peer.domain.request import Request
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import iso
 from link_peer.engine.converge import Scope, converge, plan_only, report_held
-from link_peer.engine.read.effects import Effects
-from link_peer.engine.read.reader import Reader
-from link_peer.engine.records import decision_record
+from link_peer.engine.read.fetch import open_fetch
+from link_peer.engine.records import Circumstances, decision_record
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.authority import request_denial
 from link_peer.planning.claims import DesiredLink
@@ -63,9 +62,7 @@ class PairScope(Scope):
     """The two parties of one request."""
 
     def __init__(self, delivery: Delivery, request: Request, audit: AuditWriter) -> None:
-        cloud = delivery.cloud(request.request_id)
-        reader = Reader(cloud, delivery.policy, delivery.clock, threads=delivery.readers)
-        super().__init__(delivery, reader, audit)
+        super().__init__(delivery, open_fetch(delivery, request.request_id), audit)
         self.request = request
         self.link = request.link
         self.ends = {self.link.source, self.link.target}
@@ -121,7 +118,7 @@ class PairScope(Scope):
                 limit = self.policy.limits.removals_per_run
                 self.record("failed", denials.removals_held(unseen.account, count, limit))
         elif not self._answered and all(decision.action == "repair" for decision in plan.decisions):
-            self.record("unchanged", self._nothing_to_do(plan, self.reader.snapshot()))
+            self.record("unchanged", self._nothing_to_do(plan, self.store.snapshot()))
         self._answered = True
         return plan.decisions
 
@@ -129,16 +126,16 @@ class PairScope(Scope):
         """Writes the one outcome of a request that is not planned, or finds nothing to do."""
         decision = Decision(self.link, self.request.action, outcome, why)
         record = decision_record(decision, self.delivery.region, "outcome")
-        self.audit.write([{**record, **Effects(self.reader).fields(decision)}])
+        self.audit.write([{**record, **Circumstances(self.fetch).effect(decision)}])
 
     def _barred(self) -> Denial | None:
-        return unknown_account(self.policy, self.link) or no_access(self.reader.snapshot(), self.link)
+        return unknown_account(self.policy, self.link) or no_access(self.store.snapshot(), self.link)
 
     def _id_in_use(self) -> Denial | None:
         """Whether another link of the same pair carries this request's id: other ports, another direction or end."""
         if self.request.action != "link":
             return None
-        for rule, marker in owned_rules(self.reader.snapshot(), self.policy, self.delivery.region):
+        for rule, marker in owned_rules(self.store.snapshot(), self.policy, self.delivery.region):
             link = link_of(rule.key, marker) if rule.key else None
             if link is None or {link.source, link.target} != self.ends:
                 continue
@@ -156,36 +153,36 @@ class PairScope(Scope):
     def _read_sides(self) -> None:
         """Rules are read before the tags that want them, so that a rule whose tag came in between does not look
         unwanted."""
-        reader, accounts = self.reader, sorted({party.account for party in self.ends})
+        fetch, accounts = self.fetch, sorted({party.account for party in self.ends})
         if not self.link.source.is_group and self.request.action != "link":
             # An instance may be gone or have changed its groups: its rules are wherever they were written.
-            tagged = reader.tagged_groups(accounts, self.policy.keys.instances)
-            reader.rules(tagged)
+            tagged = fetch.tagged_groups(accounts, self.policy.keys.instances)
+            fetch.rules(tagged)
             self._read_untagged(set(accounts) - {group.account for group in tagged})
-        reader.parties(self.ends)
-        if not all(reader.readable(account) for account in accounts):
+        fetch.parties(self.ends)
+        if not all(self.store.readable(account) for account in accounts):
             return
-        snapshot = reader.snapshot()
+        snapshot = self.store.snapshot()
         groups = [party for party in self.ends if party in snapshot.groups]
         if self.link.source.is_group:
-            reader.rules(groups)
+            fetch.rules(groups)
             if self.request.action == "sync":
-                reader.members(groups)
+                fetch.members(groups)
         elif self.request.action == "link":
-            reader.rules(need.key.group for need in self.evaluate(snapshot, self.link).needs)
+            fetch.rules(need.key.group for need in self.evaluate(snapshot, self.link).needs)
         else:
-            reader.groups_of_instances()
-            snapshot = reader.snapshot()
+            fetch.groups_of_instances()
+            snapshot = self.store.snapshot()
             links = [wanted.link for wanted in self._from_tags(snapshot)]
             needed = {need.key.group for link in links for need in self.evaluate(snapshot, link).needs}
             # the tag may have been refused: a rule is most likely on a group that an instance is in now
-            reader.rules(needed | {shown.party for shown in snapshot.groups.values() if shown.rule_count})
+            fetch.rules(needed | {shown.party for shown in snapshot.groups.values() if shown.rule_count})
 
     def _read_untagged(self, accounts: set[str]) -> None:
         """For an unlink, the first groups with rules of accounts in which no group has the tag: perhaps it was refused."""
         if self.request.action == "unlink":
-            groups = self.reader.all_groups(sorted(filter(self.reader.readable, accounts)))
-            self.reader.rules([group.party for group in groups if group.rule_count][:UNTAGGED])
+            groups = self.fetch.all_groups(sorted(filter(self.store.readable, accounts)))
+            self.fetch.rules([group.party for group in groups if group.rule_count][:UNTAGGED])
 
     def _from_tags(self, snapshot: Snapshot) -> list[DesiredLink]:
         """What the tags of both sides' instances say of this pair."""

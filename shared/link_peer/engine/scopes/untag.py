@@ -8,12 +8,11 @@ from link_peer.domain.model import Party
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
-from link_peer.engine.read.reader import Reader
 from link_peer.planning.actual import damaged_rules, owned_rules
 from link_peer.planning.evaluate import evaluate
 
 
-def untag_empty_groups(scope: Scope, reader: Reader) -> list[str]:
+def untag_empty_groups(scope: Scope) -> list[str]:
     """Removes the tag where it is no longer needed, after another read, and returns the RequestIds. The intent is recorded
     first; the sweep's summary counts the rest, since no link changes.
 
@@ -21,7 +20,7 @@ def untag_empty_groups(scope: Scope, reader: Reader) -> list[str]:
     rules are read after the tag is removed: one of the two sees the other's change, and the tag is set again. A group with
     a damaged marker keeps the tag, so that every sweep reports it.
     """
-    snapshot, policy, region = reader.snapshot(), scope.policy, scope.delivery.region
+    snapshot, policy, region = scope.store.snapshot(), scope.policy, scope.delivery.region
     holding = {rule.group for rule, _ in owned_rules(snapshot, policy, region)}
     holding |= {rule.group for rule in damaged_rules(snapshot, policy, region)}
     holding |= _waiting_for_a_rule(scope, snapshot)
@@ -29,9 +28,9 @@ def untag_empty_groups(scope: Scope, reader: Reader) -> list[str]:
     requests: list[str] = []
     # also groups that were tagged in this run, for a rule which was then refused
     for group in sorted(party for party, shown in snapshot.groups.items() if shown.tags.get(tag) == "true"):
-        empty = group in snapshot.rules and group not in holding and not reader.tags_refused(group)
+        empty = group in snapshot.rules and group not in holding and not scope.tags.were_refused(group)
         if empty and policy.paused is not Pause.ALL and not scope.delivery.out_of_time():
-            requests += _Untag(scope, reader, group).run()
+            requests += _Untag(scope, group).run()
     return requests
 
 
@@ -52,9 +51,8 @@ def _waiting_for_a_rule(scope: Scope, snapshot: Snapshot) -> set[Party]:
 class _Untag:
     """The managed tag of one group."""
 
-    def __init__(self, scope: Scope, reader: Reader, group: Party) -> None:
+    def __init__(self, scope: Scope, group: Party) -> None:
         self._scope = scope
-        self._reader = reader
         self._group = group
         self._tags = scope.policy.keys.of_group(instances=True)
 
@@ -63,11 +61,11 @@ class _Untag:
         try:
             return [] if self._holds_rules() else self._remove()
         except (Transient, CloudError) as error:
-            self._reader.note_trouble(self._group.account, error)
+            self._scope.store.note_trouble(self._group.account, error)
             return []
 
     def _remove(self) -> list[str]:
-        ecs = self._reader.ecs(self._group.account)
+        ecs = self._scope.fetch.ecs(self._group.account)
         if ecs is None:
             return []
         intent = {
@@ -84,7 +82,7 @@ class _Untag:
             if self._taken():  # another delivery has written a rule meanwhile
                 requests.append(ecs.tag([self._group.id], self._tags))
         except CloudError as error:  # no reason to say that the account refuses access
-            self._reader.note_tags_refused(self._group, error)
+            self._scope.tags.note_refused(self._group, error)
             requests.append(error.request_id)
         return requests
 
@@ -97,5 +95,5 @@ class _Untag:
     def _holds_rules(self) -> bool:
         """Whether the group holds a rule of ours, read now."""
         policy, region = self._scope.policy, self._scope.delivery.region
-        rules = self._reader.refresh_rules(self._group)
+        rules = self._scope.fetch.refresh_rules(self._group)
         return any(markers.owned(rule, policy.deployment, region, policy.home) for rule in rules)

@@ -6,7 +6,6 @@ intents durable ─▶ per link: managed tag ─▶ rules of the target's group 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,16 +14,15 @@ import msgspec
 
 from link_peer.domain.denial import LinkDenied
 from link_peer.domain.denials import EXPIRED_MEANWHILE, PAUSED, removals_held, request_expired
-from link_peer.domain.errors import CloudError, Transient
+from link_peer.domain.errors import Transient
 from link_peer.domain.model import Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import iso
-from link_peer.engine.read.admitted import Admitted
-from link_peer.engine.read.effects import Effects
-from link_peer.engine.read.reader import Reader
-from link_peer.engine.records import decision_record, why_fields
-from link_peer.engine.write.settle import Requests, Settler
+from link_peer.engine.read.fetch import Fetch
+from link_peer.engine.records import Circumstances, decision_record, why_fields
+from link_peer.engine.write.settle import Settler
+from link_peer.engine.write.tags import ManagedTags, Requests
 from link_peer.planning.decision import Decision, Edit, Refusal, Unseen
 from link_peer.planning.evaluate import evaluate
 from link_peer.planning.removal_guard import RemovalGuard
@@ -33,8 +31,6 @@ from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
 CONSENT_SECONDS = 5  # tags that were read longer ago are read again right before a rule is written
-
-GROUPS_PER_TAG_CALL = 50  # [doc TagResources]
 
 OUTCOMES_PER_WRITE = 200  # written as they come, so that a run which dies has recorded most of them
 
@@ -70,57 +66,52 @@ class _Partial(msgspec.Struct, frozen=True):
     requests: Requests
 
 
+class Work(msgspec.Struct, frozen=True):
+    """What plans are carried out with. `expires_at` is a request's (epoch seconds): shortly after it, nothing is opened for
+    the request any more, nor closed if it `closes` (an unlink)."""
+
+    fetch: Fetch
+    delivery: Delivery
+    audit: AuditWriter
+    tags: ManagedTags
+    guard: RemovalGuard
+    expires_at: float | None = None
+    closes: bool = False
+
+
 class Applier:
     """Carries out the decisions of one delivery."""
 
-    def __init__(
-        self,
-        reader: Reader,
-        delivery: Delivery,
-        audit: AuditWriter,
-        guard: RemovalGuard,
-        expires_at: float | None = None,
-        *,
-        closes: bool = False,
-    ) -> None:
-        """`expires_at` is a request's (epoch seconds): shortly after it, nothing is opened for the request any more, nor
-        closed if it `closes` (an unlink)."""
-        self._reader = reader
-        self._delivery = delivery
-        self._policy = delivery.policy
-        self._region = delivery.region
-        self._audit = audit
-        self._guard = guard
-        self._expires_at = expires_at
-        self._closes = closes
-        self._settler = Settler(reader, delivery.policy, delivery.region, delivery.retry, supposed=delivery.supposed)
-        self._effects = Effects(reader)
-        self._admitted = Admitted(reader)
-        self._tagged_ahead: dict[Party, str] = {}  # with the RequestId
-        self._between_instances: set[Party] = set()  # groups on which this pass has rules between instances
+    def __init__(self, work: Work) -> None:
+        delivery = work.delivery
+        self.work = work
+        self._settler = Settler(
+            work.fetch, delivery.policy, delivery.region, delivery.retry, supposed=delivery.supposed
+        )
+        self._circumstances = Circumstances(work.fetch)
         self._partial: dict[Link, _Partial] = {}
         self._failed_keys: set[RuleKey] = set()  # rules whose change was refused, or met trouble, in this pass
 
     def apply(self, decisions: Sequence[Decision]) -> Report:
         """Intents, changes, outcomes. Raises Transient if the audit log cannot be written; other trouble is reported."""
         report = Report()
-        decisions = sorted((paused(decision, self._policy.paused) for decision in decisions), key=_order)
-        self._between_instances = {key.group for d in decisions for key in _keys(d) if key.dest}
+        decisions = sorted((paused(decision, self.work.delivery.policy.paused) for decision in decisions), key=_order)
+        self.work.tags.between_instances = {key.group for d in decisions for key in _keys(d) if key.dest}
         earlier, self._partial = self._partial, {}
         self._failed_keys = set()
         outcomes: list[Record] = []
         for part in self._parts(decisions):
             changing = [d for d in part if d.edits or d.missing_managed_tag]
-            self._audit.write([decision_record(d, self._region, "intent") for d in changing])
-            self._tag_ahead(changing)
+            self.work.audit.write([decision_record(d, self.work.delivery.region, "intent") for d in changing])
+            self.work.tags.write_ahead(group for d in changing for group in d.missing_managed_tag)
             for decision in part:
                 partial = earlier.pop(decision.link, None)
                 outcomes += self._carry_out(decision, report, list(partial.requests) if partial else [])
                 if len(outcomes) >= OUTCOMES_PER_WRITE:
-                    self._audit.write(outcomes)
+                    self.work.audit.write(outcomes)
                     outcomes = []
         outcomes += [self._outcome(partial.decision, report, partial.requests) for partial in earlier.values()]
-        self._audit.write(outcomes)
+        self.work.audit.write(outcomes)
         return report
 
     def _parts(self, decisions: Sequence[Decision]) -> Iterator[list[Decision]]:
@@ -136,7 +127,7 @@ class Applier:
         """The same without the groups whose tags were refused in this delivery."""
         left = []
         for one in tagging:
-            groups = tuple(group for group in one.missing_managed_tag if not self._reader.tags_refused(group))
+            groups = tuple(group for group in one.missing_managed_tag if not self.work.tags.were_refused(group))
             left.append(msgspec.structs.replace(one, missing_managed_tag=groups))
         return [one for one in left if one.missing_managed_tag or not _only_repairs_tags(one)]
 
@@ -144,7 +135,7 @@ class Applier:
         """Records the links that were refused in the last pass, too."""
         report = Report()
         partial, self._partial = self._partial, {}
-        self._audit.write([self._outcome(one.decision, report, one.requests) for one in partial.values()])
+        self.work.audit.write([self._outcome(one.decision, report, one.requests) for one in partial.values()])
         return report
 
     def _carry_out(self, decision: Decision, report: Report, requests: Requests) -> list[Record]:
@@ -165,18 +156,27 @@ class Applier:
             report.pending.append(trouble)
             self._failed_keys |= {edit.key for edit in decision.edits}
             attempt = msgspec.structs.replace(decision, why=msgspec.structs.replace(decision.why, detail=str(trouble)))
-            return [decision_record(attempt, self._region, "attempt", rules=rules.values(), api_requests=requests)]
-        if _only_repairs_tags(decision) and all(map(self._reader.tags_refused, decision.missing_managed_tag)):
-            return [decision_record(decision, self._region, "attempt", rules=rules.values(), api_requests=requests)]
+            return [
+                decision_record(
+                    attempt, self.work.delivery.region, "attempt", rules=rules.values(), api_requests=requests
+                )
+            ]
+        if _only_repairs_tags(decision) and all(map(self.work.tags.were_refused, decision.missing_managed_tag)):
+            return [
+                decision_record(
+                    decision, self.work.delivery.region, "attempt", rules=rules.values(), api_requests=requests
+                )
+            ]
         report.changed += len(decision.edits)
         report.removed += decision.removals
-        self._guard.made(decision)
+        self.work.guard.made(decision)
         return [self._outcome(decision, report, requests, rules.values())]
 
     def _write(self, decision: Decision, requests: Requests, rules: dict[RuleKey, Rule]) -> Decision:
         """Makes the changes. Returns the decision with the consent as it was judged right before the last write."""
         judged = decision
         begun = False
+        tags = self.work.tags
         refused: list[str] = []  # what the record says of tags
 
         def before_write(batch: Sequence[Edit]) -> None:
@@ -189,41 +189,18 @@ class Applier:
         for group, edits in _by_group(decision):
             self._in_time(edits, begun=begun)
             if group in decision.missing_managed_tag:
-                refused.append(self._settler.tag(group, self._tags(group), requests))
-                requests += filter(None, [self._tagged_ahead.pop(group, "")])
-            admitted = functools.partial(self._admitted.read, [edit.key for edit in edits if edit.kind == "add"])
+                refused.append(tags.write(group, requests))
+            admitted = functools.partial(
+                self._circumstances.read_members, [edit.key for edit in edits if edit.kind == "add"]
+            )
             settled = self._settler.settle(group, edits, before_write, requests, beside=admitted)
             rules.update(settled)
             known = {edit.rule.id for edit in edits if edit.rule}
             if any(rule.id not in known for rule in settled.values()):
                 # a sweep that found the group empty a moment ago may have removed the tags since
-                refused.append(self._settler.tag(group, self._tags(group), requests))
+                refused.append(tags.write(group, requests))
         detail = "; ".join(filter(None, [judged.why.detail, *refused]))
         return msgspec.structs.replace(judged, why=msgspec.structs.replace(judged.why, detail=detail))
-
-    def _tag_ahead(self, decisions: Iterable[Decision]) -> None:
-        """Writes the tags of many groups in few calls. Where that fails, each decision writes those of its own groups."""
-        missing: dict[tuple[str, tuple[str, ...]], list[Party]] = {}
-        for decision in decisions:
-            for group in decision.missing_managed_tag:
-                missing.setdefault((group.account, self._tags(group)), []).append(group)
-        for (account, tags), named in missing.items():
-            groups = list(dict.fromkeys(named))
-            for start in range(0, len(groups), GROUPS_PER_TAG_CALL):
-                part = groups[start : start + GROUPS_PER_TAG_CALL]
-                ecs = self._reader.ecs(account)
-                if len(part) < 2 or ecs is None or self._delivery.out_of_time():
-                    continue
-                with contextlib.suppress(Transient, CloudError):
-                    request = ecs.tag([group.id for group in part], tags)
-                    for group in part:
-                        self._reader.note_tags(group, tags)
-                        self._tagged_ahead[group] = request
-
-    def _tags(self, group: Party) -> tuple[str, ...]:
-        """The tags by which the group's rules are found."""
-        instances = group in self._between_instances
-        return self._policy.keys.of_group(instances=instances)
 
     def _roll_back_later(self, decision: Decision, answer: Decision, report: Report, requests: Requests) -> None:
         """The outcome is recorded once the next pass has rolled back what was written."""
@@ -235,31 +212,31 @@ class Applier:
 
     def _in_time(self, edits: Sequence[Edit], *, begun: bool) -> None:
         """Raises where it is too late for a change. A closing that has `begun` is finished: half of it helps nobody."""
-        now = self._delivery.clock.now()
-        if self._delivery.out_of_time():
+        now = self.work.delivery.clock.now()
+        if self.work.delivery.out_of_time():
             raise Transient("the function's time is nearly over")
         gains = [claim for edit in edits for claim in edit.gain]
         if any(claim.until is not None and claim.until <= now for claim in gains):
             raise LinkDenied(EXPIRED_MEANWHILE)
-        due = bool(gains) or (self._closes and not begun and any(edit.lose for edit in edits))
-        if due and self._expires_at is not None and now > self._expires_at + LATE_SECONDS:
-            raise LinkDenied(request_expired("expires_at", iso(self._expires_at)))
+        due = bool(gains) or (self.work.closes and not begun and any(edit.lose for edit in edits))
+        if due and self.work.expires_at is not None and now > self.work.expires_at + LATE_SECONDS:
+            raise LinkDenied(request_expired("expires_at", iso(self.work.expires_at)))
 
     def _still_allowed(self, decision: Decision) -> Decision:
         """Judges a link right before a rule is written for it: by the policy as it is now, and by tags that were read a
         moment ago. Raises LinkDenied where it may not exist any more."""
         if decision.verdict is None or decision.outcome != "applied":
             return decision
-        policy = self._delivery.current_policy()
-        if (policy.home, policy.deployment) != (self._policy.home, self._policy.deployment):
+        policy = self.work.delivery.current_policy()
+        if (policy.home, policy.deployment) != (self.work.delivery.policy.home, self.work.delivery.policy.deployment):
             raise Transient("the policy file now names another deployment or home account")
         if policy.paused is not Pause.NONE:
             raise LinkDenied(PAUSED)
-        now = self._delivery.clock.now()
+        now = self.work.delivery.clock.now()
         for group in sorted({need.key.group for need in decision.verdict.needs}):
-            if now - self._reader.group_read_at(group) > CONSENT_SECONDS:
+            if now - self.work.fetch.group_read_at(group) > CONSENT_SECONDS:
                 self._settler.read_tags(group)
-        verdict = evaluate(self._reader.now_known(), policy, decision.link, now)
+        verdict = evaluate(self.work.fetch.store.now_known(), policy, decision.link, now)
         if verdict.denial:
             raise LinkDenied(verdict.denial)
         return msgspec.structs.replace(decision, verdict=verdict)
@@ -268,12 +245,12 @@ class Applier:
         report.reasons[decision.outcome, decision.why.code.value] += 1
         rules = list(rules)
         keys = [rule.key for rule in rules if rule.key]
-        record = decision_record(decision, self._region, "outcome", rules=rules, api_requests=requests)
+        record = decision_record(decision, self.work.delivery.region, "outcome", rules=rules, api_requests=requests)
         changed = bool(decision.edits)
         return {
             **record,
-            **self._admitted.fields(keys, decision.link),
-            **self._effects.fields(decision, changed=changed and not self._delivery.out_of_time()),
+            **self._circumstances.admitted(keys, decision.link),
+            **self._circumstances.effect(decision, changed=changed and not self.work.delivery.out_of_time()),
         }
 
 

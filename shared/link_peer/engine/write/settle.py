@@ -12,12 +12,13 @@ import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain import marker as markers
-from link_peer.domain.denial import Denial, LinkDenied
+from link_peer.domain.denial import LinkDenied
 from link_peer.domain.denials import ALREADY_GONE
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess
 from link_peer.domain.model import PRIORITY, Claim, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
-from link_peer.engine.read.reader import Reader
+from link_peer.engine.read.fetch import Fetch
+from link_peer.engine.write.tags import Requests, ecs_of
 from link_peer.planning.decision import Edit
 from link_peer.runtime.ports import Ecs
 from link_peer.runtime.retry import Retry
@@ -25,16 +26,13 @@ from link_peer.runtime.retry import Retry
 RULES_PER_CALL = 100
 """Permissions, or rule ids, of one call [doc AuthorizeSecurityGroup, RevokeSecurityGroup]."""
 
-Requests = list[str]
-"""RequestIds of the calls made for a decision."""
-
 
 class Settler:
     """Settles groups for one delivery."""
 
-    def __init__(self, reader: Reader, policy: Policy, region: str, retry: Retry, *, supposed: bool = False) -> None:
+    def __init__(self, fetch: Fetch, policy: Policy, region: str, retry: Retry, *, supposed: bool = False) -> None:
         """In a dry run (`supposed`), what is read back was never sent: no time is saved by reading it side by side."""
-        self.reader = reader
+        self.fetch = fetch
         self._policy = policy
         self._region = region
         self._retry = retry
@@ -57,7 +55,7 @@ class Settler:
         before, since another delivery may have added a claim meanwhile, and the API has no compare-and-set.
         Raises LinkDenied, or Transient.
         """
-        rules = self.reader.rules_of(group)
+        rules = self._rules(group)
         if any(edit.kind != "add" for edit in edits):
             rules = self.read(group)
         sent: set[RuleKey] = set()
@@ -68,7 +66,7 @@ class Settler:
                 batch = _next_call([edit for edit in todo if edit.key not in sent], self.existing(rules, todo))
                 if not batch:
                     if self._retry.poll(lambda: not self._unfinished(edits, self.read(group))):
-                        rules = self.reader.rules_of(group)
+                        rules = self._rules(group)
                         continue
                     sent.clear()  # this is not lag: it was undone, or never made
                     with attempt:
@@ -90,14 +88,14 @@ class Settler:
     def read(self, group: Party) -> tuple[Rule, ...]:
         """The group's rules as they are now. Raises LinkDenied where the account refuses access."""
         try:
-            return self.reader.refresh_rules(group)
+            return self.fetch.refresh_rules(group)
         except NoAccess as error:
             raise self._denied(group, error) from error
 
     def read_tags(self, group: Party) -> None:
         """Reads the group's tags again. Raises LinkDenied where the account refuses access."""
         try:
-            self.reader.refresh_group(group)
+            self.fetch.refresh_group(group)
         except NoAccess as error:
             raise self._denied(group, error) from error
 
@@ -109,27 +107,8 @@ class Settler:
             for read in reads:
                 read()
         else:
-            self.reader.side_by_side(*reads)
-        return self.reader.rules_of(group)
-
-    def tag(self, group: Party, keys: Sequence[str], requests: Requests) -> str:
-        """Puts the tags on a group by which its rules are found, unless they were read there. Where that is refused for
-        good, the marker still says whose a rule is: nothing is raised, and what a record says of it is returned, once."""
-        shown = self.reader.group(group)
-        if shown is None or all(shown.tags.get(key) == "true" for key in keys) or self.reader.tags_refused(group):
-            return ""
-        ecs = self._ecs(group)
-        for attempt in self._retry.attempts():  # tagging twice is harmless
-            with attempt:
-                try:
-                    requests.append(ecs.tag([group.id], keys))
-                except CloudError as error:
-                    requests.append(error.request_id)
-                    return self.reader.note_tags_refused(group, error)
-            if attempt.failure:
-                requests.append(attempt.failure.request_id)
-        self.reader.note_tags(group, keys)
-        return ""
+            self.fetch.side_by_side(*reads)
+        return self._rules(group)
 
     def send(
         self,
@@ -142,7 +121,7 @@ class Settler:
         """Makes the edits of one call, given the group's rules as they were just read. Raises LinkDenied or Transient."""
         try:
             before_write(batch)
-            _Call(self._ecs(group), group, self._policy, self._region, requests).make(
+            _Call(ecs_of(self.fetch, group), group, self._policy, self._region, requests).make(
                 batch, self.existing(rules, batch)
             )
         except CloudError as error:
@@ -177,21 +156,15 @@ class Settler:
         existing = self.existing(rules, edits)
         return [edit for edit in edits if not _is_done(edit, existing.get(edit.key))]
 
-    def _ecs(self, group: Party) -> Ecs:
-        ecs = self.reader.ecs(group.account)
-        if ecs is None:
-            raise LinkDenied(self._no_access(group))
-        return ecs
+    def _rules(self, group: Party) -> tuple[Rule, ...]:
+        """The group's rules as they were last read."""
+        return self.fetch.store.rules.get(group, ())
 
     def _denied(self, group: Party, error: CloudError) -> LinkDenied:
         """What the cloud would refuse again is the link's answer; trouble of the moment is raised as Transient."""
         if isinstance(error, NoAccess):
             return LinkDenied(denials.no_access_to_group(group, error.code))
         return LinkDenied(denials.refused_by_ecs(group, error.code, error.message))
-
-    def _no_access(self, group: Party) -> Denial:
-        refusal = self.reader.refusal(group.account)
-        return denials.no_access_to_group(group, refusal.code if refusal else "")
 
 
 class Existing(msgspec.Struct, frozen=True):

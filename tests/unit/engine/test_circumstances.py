@@ -6,8 +6,8 @@ import pytest
 from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import Link, Party
 from link_peer.domain.tags import parse_ports
-from link_peer.engine.read.effects import Effects
-from link_peer.engine.read.reader import Reader
+from link_peer.engine.read.fetch import Fetch, Reading
+from link_peer.engine.records import Circumstances
 from link_peer.planning.decision import Decision
 from link_peer.runtime.pace import Pace
 
@@ -19,50 +19,50 @@ APPLIED = Decision(LINK, "link", "applied")
 PASSES = f" of {DB} accepts tcp/1 (ingress, priority 100)"
 
 
-def world(*, rules: int = 2) -> tuple[FakeEcs, Reader]:
+def world(*, rules: int = 2) -> tuple[FakeEcs, Fetch]:
     """sg-app, which has this many rules by the cloud's count, may reach sg-db; the rules of sg-db were read."""
     ecs = FakeEcs([group(APP, rule_count=rules), group(DB), group(CACHE)], rules=[ours(key(DB, APP, "tcp/1"))])
     return ecs, read(ecs)
 
 
-def read(ecs: FakeEcs, pace: Pace | None = None) -> Reader:
-    reader = Reader(FakeCloud(ecs), POLICY, FakeClock(), pace=pace)
-    reader.parties([APP, DB])
-    reader.rules([DB])
+def read(ecs: FakeEcs, pace: Pace | None = None) -> Fetch:
+    fetch = Fetch(FakeCloud(ecs), POLICY, FakeClock(), Reading(pace=pace))
+    fetch.parties([APP, DB])
+    fetch.rules([DB])
     ecs.calls.clear()
-    return reader
+    return fetch
 
 
 def test_a_decision_that_changed_nothing_reads_nothing() -> None:
     """What could decide is named."""
-    ecs, reader = world()
+    ecs, fetch = world()
     unread = {"effect": "unknown", "effect_detail": f"the rules of {APP} were not read (egress): tcp/1"}
-    assert Effects(reader).fields(APPLIED) == unread
+    assert Circumstances(fetch).effect(APPLIED) == unread
     assert ecs.calls == []
 
 
 def test_a_change_reads_the_rules_that_could_decide_once() -> None:
     """A later decision of the delivery uses them, and needs no change for that."""
-    ecs, reader = world()
-    effects = Effects(reader)
-    fields = effects.fields(APPLIED, changed=True)
+    ecs, fetch = world()
+    circumstances = Circumstances(fetch)
+    fields = circumstances.effect(APPLIED, changed=True)
     assert fields["effect"] == "passes"
     assert fields["effect_detail"].endswith(PASSES)
     assert ecs.calls == ["rules sg-app"]
-    assert effects.fields(APPLIED, changed=True) == effects.fields(APPLIED) == fields
+    assert circumstances.effect(APPLIED, changed=True) == circumstances.effect(APPLIED) == fields
     assert ecs.calls == ["rules sg-app"]
 
 
 def test_where_the_count_says_that_there_are_no_rules_none_are_read() -> None:
-    ecs, reader = world(rules=0)
-    assert Effects(reader).fields(APPLIED, changed=True)["effect"] == "passes"
+    ecs, fetch = world(rules=0)
+    assert Circumstances(fetch).effect(APPLIED, changed=True)["effect"] == "passes"
     assert ecs.calls == []
 
 
 def test_no_decision_is_made_from_what_is_read_for_a_record() -> None:
-    _, reader = world()
-    Effects(reader).fields(APPLIED, changed=True)
-    assert reader.snapshot().rules.keys() == reader.now_known().rules.keys() == {DB}
+    _, fetch = world()
+    Circumstances(fetch).effect(APPLIED, changed=True)
+    assert fetch.store.snapshot().rules.keys() == fetch.store.now_known().rules.keys() == {DB}
 
 
 @pytest.mark.parametrize(
@@ -76,32 +76,32 @@ def test_no_decision_is_made_from_what_is_read_for_a_record() -> None:
 )
 def test_a_read_that_fails_leaves_it_unknown_and_is_not_made_again(error: Exception) -> None:
     """Nor does it change what is known of the account."""
-    ecs, reader = world()
+    ecs, fetch = world()
     ecs.errors["rules"] = [error]
-    effects = Effects(reader)
-    assert effects.fields(APPLIED, changed=True)["effect"] == "unknown"
-    assert effects.fields(APPLIED, changed=True)["effect"] == "unknown"
+    circumstances = Circumstances(fetch)
+    assert circumstances.effect(APPLIED, changed=True)["effect"] == "unknown"
+    assert circumstances.effect(APPLIED, changed=True)["effect"] == "unknown"
     assert ecs.calls == ["rules sg-app"]
-    assert reader.readable(APP.account)
+    assert fetch.store.readable(APP.account)
 
 
 def test_a_sweep_reads_for_records_only_what_its_pace_lets_through() -> None:
     ecs, _ = world()
-    reader = read(ecs, Pace(FakeClock(), NOW + 600, 1))  # one call a minute, which has been made
-    assert Effects(reader).fields(APPLIED, changed=True)["effect"] == "unknown"
+    fetch = read(ecs, Pace(FakeClock(), NOW + 600, 1))  # one call a minute, which has been made
+    assert Circumstances(fetch).effect(APPLIED, changed=True)["effect"] == "unknown"
     assert ecs.calls == []
 
 
 def test_nothing_is_read_of_an_account_that_cannot_be_read() -> None:
     """It may have answered before."""
-    ecs, reader = world()
-    reader.note_trouble(APP.account, Transient("503"))
-    assert Effects(reader).fields(APPLIED, changed=True)["effect"] == "unknown"
+    ecs, fetch = world()
+    fetch.store.note_trouble(APP.account, Transient("503"))
+    assert Circumstances(fetch).effect(APPLIED, changed=True)["effect"] == "unknown"
     assert ecs.calls == []
 
 
 def test_a_party_of_an_account_that_was_not_read_leaves_it_unknown() -> None:
-    _, reader = world()
+    _, fetch = world()
     link = Link(Party(PEER, "sg-x"), DB, LINK.ports)
-    fields = Effects(reader).fields(Decision(link, "link", "denied"))
+    fields = Circumstances(fetch).effect(Decision(link, "link", "denied"))
     assert fields == {"effect": "unknown", "effect_detail": f"sg-x@{PEER} was not read"}

@@ -1,4 +1,4 @@
-"""The reader: asks for nothing twice, and notes or raises what goes wrong."""
+"""Reading the cloud: asks for nothing twice, and notes or raises what goes wrong."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import Party
 from link_peer.domain.snapshot import Address
 from link_peer.domain.tags import asks_for_links
-from link_peer.engine.read.reader import Reader
+from link_peer.engine.read.fetch import Fetch, Reading
 from link_peer.runtime.pace import Pace
 
 from tests.unit.fakes import FakeClock, FakeCloud, FakeEcs
@@ -29,62 +29,61 @@ def peer() -> FakeEcs:
     return FakeEcs([group(LEDGER)], account=PEER)
 
 
-def reader(*accounts: FakeEcs, tolerant: bool = False) -> Reader:
-    return Reader(FakeCloud(*accounts), POLICY, FakeClock(), tolerant=tolerant)
+def opened(*accounts: FakeEcs, tolerant: bool = False) -> Fetch:
+    return Fetch(FakeCloud(*accounts), POLICY, FakeClock(), Reading(tolerant=tolerant))
 
 
-def frugal(*accounts: FakeEcs) -> Reader:
-    """A reader that sets instances without wishes aside."""
-    return Reader(
-        FakeCloud(*accounts), POLICY, FakeClock(), tolerant=True, keep=lambda one: asks_for_links(one.tags, POLICY.keys)
-    )
+def frugal(*accounts: FakeEcs) -> Fetch:
+    """A fetch that sets instances without wishes aside."""
+    how = Reading(tolerant=True, keep=lambda one: asks_for_links(one.tags, POLICY.keys))
+    return Fetch(FakeCloud(*accounts), POLICY, FakeClock(), how)
 
 
-def paced(*accounts: FakeEcs, per_minute: int | None = None, seconds: float = 600) -> tuple[Reader, FakeClock]:
-    """A tolerant reader with a pace that ends after so many seconds, and its clock."""
+def paced(*accounts: FakeEcs, per_minute: int | None = None, seconds: float = 600) -> tuple[Fetch, FakeClock]:
+    """A tolerant fetch with a pace that ends after so many seconds, and its clock."""
     clock = FakeClock()
     pace = Pace(clock, NOW + seconds, per_minute)
-    return Reader(FakeCloud(*accounts), POLICY, clock, tolerant=True, pace=pace), clock
+    return Fetch(FakeCloud(*accounts), POLICY, clock, Reading(tolerant=True, pace=pace)), clock
 
 
-READS: list[Callable[[Reader], object]] = [
+READS: list[Callable[[Fetch], object]] = [
     lambda r: r.parties([A, APP]),
     lambda r: r.parties([Party(HOME, "i-gone"), Party(HOME, "sg-gone")]),
     lambda r: r.members([APP]),
     lambda r: r.rules([DB, Party(HOME, "sg-gone")]),
     lambda r: r.probe_liveness([HOME]),
-    lambda r: (r.all_groups([HOME]) if not r.snapshot().groups else None, r.parties([DB, Party(HOME, "sg-no")])),
+    lambda r: (r.all_groups([HOME]) if not r.store.groups else None, r.parties([DB, Party(HOME, "sg-no")])),
 ]
 
 
 @pytest.mark.parametrize(
     "read", READS, ids=["parties", "missing parties", "members", "rules", "liveness", "all groups"]
 )
-def test_nothing_is_asked_for_twice(read: Callable[[Reader], object]) -> None:
+def test_nothing_is_asked_for_twice(read: Callable[[Fetch], object]) -> None:
     """A second read makes no call, also where the first found nothing."""
     ecs = home()
-    found = reader(ecs)
+    found = opened(ecs)
     read(found)
-    before, snapshot = list(ecs.calls), found.snapshot()
+    before, snapshot = list(ecs.calls), found.store.snapshot()
     read(found)
     assert before
-    assert (ecs.calls, found.snapshot()) == (before, snapshot)
+    assert (ecs.calls, found.store.snapshot()) == (before, snapshot)
 
 
 def test_instances_are_read_with_the_groups_that_they_are_in() -> None:
     """In two calls, whatever the number of instances."""
     ecs = home()
-    found = reader(ecs)
+    found = opened(ecs)
     found.parties([A, B])
-    assert set(found.snapshot().groups) == {APP, DB}
+    assert set(found.store.snapshot().groups) == {APP, DB}
     assert ecs.calls == ["instances i-a i-b", "groups sg-app sg-db"]
 
 
 def test_members_are_read_with_all_of_their_groups() -> None:
     """The group is then complete; no other is."""
-    found = reader(home())
+    found = opened(home())
     found.members([DB])
-    snapshot = found.snapshot()
+    snapshot = found.store.snapshot()
     assert (set(snapshot.instances), set(snapshot.groups)) == ({B}, {APP, DB})
     assert snapshot.complete_groups == {DB}
 
@@ -93,7 +92,7 @@ def test_members_are_read_with_all_of_their_groups() -> None:
 def test_a_group_without_a_member_that_was_just_shown_was_not_read_completely(tolerant: bool) -> None:
     """An account that stops showing instances during a delivery proves nothing. A sweep has read the whole account."""
     ecs = home()
-    reading = reader(ecs, tolerant=tolerant)
+    reading = opened(ecs, tolerant=tolerant)
     reading.parties([A])
     ecs.running.clear()
     if tolerant:
@@ -101,22 +100,22 @@ def test_a_group_without_a_member_that_was_just_shown_was_not_read_completely(to
     else:
         with pytest.raises(Transient, match="does not show i-a"):
             reading.members([APP])
-    assert (reading.member_count(APP) is not None) is tolerant
+    assert (reading.store.member_count(APP) is not None) is tolerant
 
 
 def test_a_party_that_does_not_exist_counts_as_requested() -> None:
     """So that it is known to be missing, and not merely unread."""
-    found = reader(home())
+    found = opened(home())
     gone = Party(HOME, "i-gone")
     found.parties([gone])
-    snapshot = found.snapshot()
+    snapshot = found.store.snapshot()
     assert (gone in snapshot.requested, gone in snapshot.instances) == (True, False)
 
 
 def test_a_snapshot_does_not_change_with_later_reads() -> None:
     """It is frozen for a pass of planning."""
-    found = reader(home())
-    before = found.snapshot()
+    found = opened(home())
+    before = found.store.snapshot()
     found.parties([A])
     found.rules([DB])
     assert (dict(before.instances), dict(before.rules)) == ({}, {})
@@ -126,51 +125,51 @@ def test_a_group_that_does_not_exist_has_no_rules() -> None:
     """ECS answers with an error code for it."""
     ecs = home()
     ecs.errors["rules"] = [CloudError("InvalidSecurityGroupId.NotFound", "no")]
-    found = reader(ecs)
+    found = opened(ecs)
     found.rules([DB])
-    assert found.snapshot().rules == {DB: ()}
+    assert found.store.snapshot().rules == {DB: ()}
 
 
 def test_an_account_that_refuses_access_is_noted_and_not_asked_again() -> None:
-    """By a reader that is not tolerant, too: the verdict is `no-access`."""
+    """By a fetch that is not tolerant, too: the verdict is `no-access`."""
     ecs = home()
     ecs.errors["groups"] = [NoAccess("Forbidden.RAM", "no")]
-    found = reader(ecs)
+    found = opened(ecs)
     found.parties([DB])
     found.rules([DB])
     assert ecs.calls == ["groups sg-db"]
-    assert not found.readable(HOME)
-    refusal = found.refusal(HOME)
+    assert not found.store.readable(HOME)
+    refusal = found.store.refusal(HOME)
     assert refusal is not None
     assert refusal.code == "Forbidden.RAM"
-    assert set(found.snapshot().refused_accounts) == {HOME}
+    assert set(found.store.snapshot().refused_accounts) == {HOME}
 
 
 def test_an_account_that_cannot_be_entered_is_noted() -> None:
     """The role does not trust us; the other account is read."""
-    found = reader(home())
+    found = opened(home())
     found.parties([APP, LEDGER])
-    snapshot = found.snapshot()
+    snapshot = found.store.snapshot()
     assert (set(snapshot.groups), set(snapshot.refused_accounts)) == ({APP}, {PEER})
 
 
 def test_an_account_that_the_policy_does_not_list_is_never_entered() -> None:
-    found = reader(home())
+    found = opened(home())
     assert found.ecs("1000000000000003") is None
     found.parties([Party("1000000000000003", "sg-x")])
-    assert found.snapshot().refused_accounts == {}
+    assert found.store.snapshot().refused_accounts == {}
 
 
 def test_trouble_of_the_moment_is_raised() -> None:
     """A code that is not expected counts as such, and the error names the account."""
     ecs = home()
     ecs.errors["groups"] = [Transient("timeout"), CloudError("Strange", "what")]
-    found = reader(ecs)
+    found = opened(ecs)
     with pytest.raises(Transient, match="timeout"):
         found.parties([DB])
     with pytest.raises(Transient, match=f"account {HOME}: Strange"):
         found.parties([DB])
-    assert found.readable(HOME)
+    assert found.store.readable(HOME)
 
 
 @pytest.mark.parametrize("error", [Transient("timeout"), CloudError("Strange", "what")])
@@ -178,10 +177,10 @@ def test_a_tolerant_reader_notes_a_failed_account_and_goes_on(error: Exception) 
     """Nothing more is read there; the other account is read completely."""
     ecs = home()
     ecs.errors["instance_page"] = [error]
-    found = reader(ecs, FakeEcs(instances=[instance(Party(PEER, "i-x"))], account=PEER), tolerant=True)
+    found = opened(ecs, FakeEcs(instances=[instance(Party(PEER, "i-x"))], account=PEER), tolerant=True)
     found.everything([HOME, PEER])
     found.rules([DB])
-    snapshot = found.snapshot()
+    snapshot = found.store.snapshot()
     assert snapshot.failed_accounts == {HOME: str(error)}
     assert (snapshot.whole_accounts, snapshot.live_accounts, snapshot.rules) == ({PEER}, {PEER}, {})
     assert ecs.calls == ["instance_page"]
@@ -191,21 +190,21 @@ def test_an_account_that_fails_later_is_noted_as_failed() -> None:
     """Though all of its instances were read: nothing is decided about its side any more, and nothing more is read there."""
     ecs = home()
     ecs.errors["rules"] = [Transient("timeout")]
-    found = reader(ecs, tolerant=True)
+    found = opened(ecs, tolerant=True)
     found.everything([HOME])
-    assert found.readable(HOME)
+    assert found.store.readable(HOME)
     found.rules([APP, DB])
-    snapshot = found.snapshot()
+    snapshot = found.store.snapshot()
     assert (snapshot.failed_accounts, snapshot.readable(HOME), snapshot.rules) == ({HOME: "timeout"}, False, {})
-    assert not found.readable(HOME)
+    assert not found.store.readable(HOME)
     assert ecs.calls == ["instance_page", "rules sg-app"]
 
 
 def test_the_first_trouble_of_an_account_is_kept() -> None:
-    found = reader(home(), tolerant=True)
+    found = opened(home(), tolerant=True)
     for text in ("first", "second"):
-        found.note_trouble(HOME, Transient(text))
-    assert found.snapshot().failed_accounts == {HOME: "first"}
+        found.store.note_trouble(HOME, Transient(text))
+    assert found.store.snapshot().failed_accounts == {HOME: "first"}
 
 
 @pytest.mark.parametrize("tolerant", [False, True])
@@ -215,26 +214,26 @@ def test_the_first_trouble_of_an_account_is_kept() -> None:
 def test_a_refresh_raises_whatever_the_reader_tolerates(error: Exception, tolerant: bool) -> None:
     """A change depends on it. Any code but lost access is trouble of the moment."""
     ecs = home()
-    found = reader(ecs, tolerant=tolerant)
+    found = opened(ecs, tolerant=tolerant)
     found.rules([DB])
     ecs.errors["rules"] = [error]
     with pytest.raises(NoAccess if isinstance(error, NoAccess) else Transient):
         found.refresh_rules(DB)
-    assert found.rules_of(DB) == ()
+    assert found.store.rules.get(DB, ()) == ()
 
 
 def test_a_refresh_is_made_although_an_earlier_read_failed() -> None:
     """The trouble may be over, and a change waits for it."""
-    found = reader(home(), tolerant=True)
-    found.note_trouble(HOME, Transient("timeout"))
+    found = opened(home(), tolerant=True)
+    found.store.note_trouble(HOME, Transient("timeout"))
     assert found.refresh_rules(DB) == (ours(K1),)
 
 
 def test_a_refresh_of_an_account_that_refused_access_raises_that_again() -> None:
     """Without a call."""
     ecs = home()
-    found = reader(ecs)
-    found.note_trouble(HOME, NoAccess("Forbidden.RAM", "no"))
+    found = opened(ecs)
+    found.store.note_trouble(HOME, NoAccess("Forbidden.RAM", "no"))
     with pytest.raises(NoAccess, match=r"Forbidden\.RAM"):
         found.refresh_rules(DB)
     assert ecs.calls == []
@@ -243,21 +242,20 @@ def test_a_refresh_of_an_account_that_refused_access_raises_that_again() -> None
 def test_a_refresh_shows_the_rules_as_they_are_now() -> None:
     """Though they were read before."""
     ecs = home()
-    found = reader(ecs)
+    found = opened(ecs)
     found.rules([DB])
     ecs.existing.clear()
     assert found.refresh_rules(DB) == ()
-    assert found.rules_of(DB) == ()
+    assert found.store.rules.get(DB, ()) == ()
 
 
 def test_a_refreshed_group_has_its_tags_of_now() -> None:
     ecs = home()
-    found = reader(ecs)
+    found = opened(ecs)
     found.parties([DB])
     ecs.known["sg-db"] = group(DB, "sg-app")
-    shown = found.refresh_group(DB)
-    assert shown is not None
-    assert shown.tags == {"link-accept": "sg-app"}
+    found.refresh_group(DB)
+    assert found.store.groups[DB].tags == {"link-accept": "sg-app"}
 
 
 def test_a_missing_party_is_confirmed_by_another_read() -> None:
@@ -269,48 +267,48 @@ def test_a_missing_party_is_confirmed_by_another_read() -> None:
             return shown[:1] if self.calls.count(f"members {group}") == 1 else shown
 
     ecs = Forgetful([group(APP)], [instance(A, APP), instance(B, APP)])
-    found = reader(ecs)
+    found = opened(ecs)
     found.members([APP])
-    assert set(found.snapshot().instances) == {A}
+    assert set(found.store.snapshot().instances) == {A}
     found.confirm_absent([APP])
-    assert set(found.snapshot().instances) == {A, B}
-    assert found.snapshot().complete_groups == {APP}
+    assert set(found.store.snapshot().instances) == {A, B}
+    assert found.store.snapshot().complete_groups == {APP}
 
 
 def test_a_missing_instance_is_asked_for_once_more() -> None:
     ecs = FakeEcs()
-    found = reader(ecs)
+    found = opened(ecs)
     found.parties([A])
     ecs.running["i-a"] = instance(A)
     found.confirm_absent([A])
-    assert set(found.snapshot().instances) == {A}
+    assert set(found.store.snapshot().instances) == {A}
     assert ecs.calls == ["instances i-a", "instances i-a"]
 
 
 @pytest.mark.parametrize("shows", [True, False])
 def test_an_account_is_live_once_it_shows_an_instance(shows: bool) -> None:
     """One unfiltered call for each account."""
-    found = reader(FakeEcs(instances=[instance(A)] if shows else []))
+    found = opened(FakeEcs(instances=[instance(A)] if shows else []))
     found.probe_liveness([HOME])
-    assert found.snapshot().live_accounts == ({HOME} if shows else set())
+    assert found.store.snapshot().live_accounts == ({HOME} if shows else set())
 
 
 def test_an_account_that_a_person_says_is_empty_counts_as_live() -> None:
     """Without a call."""
     ecs = FakeEcs()
-    found = reader(ecs)
-    found.assume_live([HOME])
+    found = opened(ecs)
+    found.store.live_accounts.update([HOME])
     found.probe_liveness([HOME])
-    assert (found.snapshot().live_accounts, ecs.calls) == ({HOME}, [])
+    assert (found.store.snapshot().live_accounts, ecs.calls) == ({HOME}, [])
 
 
 def test_reads_side_by_side_find_the_same() -> None:
     """With threads, each group is still read once."""
     groups = [Party(HOME, f"sg-{number}") for number in range(20)]
     ecs = FakeEcs(map(group, groups))
-    found = Reader(FakeCloud(ecs), POLICY, FakeClock(), threads=4)
+    found = Fetch(FakeCloud(ecs), POLICY, FakeClock(), threads=4)
     found.rules(groups)
-    assert set(found.snapshot().rules) == set(groups)
+    assert set(found.store.snapshot().rules) == set(groups)
     assert set(Counter(ecs.calls).values()) == {1}
 
 
@@ -326,9 +324,9 @@ def test_members_are_read_side_by_side_by_a_tolerant_reader_only(tolerant: bool,
 
     groups = [Party(HOME, f"sg-{number}") for number in range(4)]
     ecs = Waiting(map(group, groups))
-    found = Reader(FakeCloud(ecs), POLICY, FakeClock(), threads=4, tolerant=tolerant)
+    found = Fetch(FakeCloud(ecs), POLICY, FakeClock(), Reading(tolerant=tolerant), threads=4)
     found.members(groups)
-    assert found.snapshot().complete_groups == set(groups)
+    assert found.store.snapshot().complete_groups == set(groups)
     if not tolerant:
         assert ecs.calls[:4] == [f"members sg-{number}" for number in range(4)]
 
@@ -336,20 +334,20 @@ def test_members_are_read_side_by_side_by_a_tolerant_reader_only(tolerant: bool,
 def test_tagged_groups_are_those_with_the_tag() -> None:
     """Of every account that can be read, sorted."""
     ecs = FakeEcs([group(APP), group(DB, managed_tag=True)])
-    found = reader(ecs, peer())
+    found = opened(ecs, peer())
     assert found.tagged_groups([HOME, PEER], MANAGED) == [DB]
     assert found.tagged_groups([HOME], "link-managed.test.1000000000000001") == []
-    assert set(found.snapshot().groups) == {DB}
+    assert set(found.store.snapshot().groups) == {DB}
 
 
 def test_after_all_groups_no_group_is_asked_for_by_id() -> None:
     """A name that a tag invents costs no call. Other accounts' groups are asked for."""
     ecs, other = home(), peer()
-    found = reader(ecs, other)
+    found = opened(ecs, other)
     assert [shown.party for shown in found.all_groups([HOME])] == [APP, DB]
     found.parties([DB, Party(HOME, "sg-invented"), LEDGER])
     assert (ecs.calls, other.calls) == (["all_groups"], ["groups sg-ledger"])
-    snapshot = found.snapshot()
+    snapshot = found.store.snapshot()
     assert set(snapshot.groups) == {APP, DB, LEDGER}
     assert Party(HOME, "sg-invented") in snapshot.requested
 
@@ -358,7 +356,7 @@ def test_groups_that_could_not_be_listed_are_asked_for_by_id() -> None:
     """The list failed, so nothing is known of them."""
     ecs = home()
     ecs.errors["all_groups"] = [Transient("timeout")]
-    found = reader(ecs)
+    found = opened(ecs)
     with pytest.raises(Transient):
         found.all_groups([HOME])
     found.parties([DB])
@@ -368,15 +366,15 @@ def test_groups_that_could_not_be_listed_are_asked_for_by_id() -> None:
 def test_an_instance_of_a_whole_account_is_not_asked_for_by_id() -> None:
     """Unless its absence must be confirmed: a Describe call may omit it."""
     ecs = home()
-    found = reader(ecs)
+    found = opened(ecs)
     found.everything([HOME])
     gone = Party(HOME, "i-gone")
     found.parties([gone])
     assert (ecs.calls[0], [call for call in ecs.calls if "i-gone" in call]) == ("instance_page", [])
-    assert gone in found.snapshot().requested
+    assert gone in found.store.snapshot().requested
     ecs.running["i-gone"] = instance(gone)
     found.confirm_absent([gone])
-    assert gone in found.snapshot().instances
+    assert gone in found.store.snapshot().instances
 
 
 def crowd() -> FakeEcs:
@@ -393,11 +391,11 @@ def test_of_a_whole_account_only_instances_with_wishes_are_kept() -> None:
     ecs = crowd()
     found = frugal(ecs)
     found.everything([HOME])
-    snapshot = found.snapshot()
+    snapshot = found.store.snapshot()
     assert set(snapshot.instances) == {A, Party(HOME, "i-9")}
     assert ecs.calls == ["instance_page", "instance_page 2", "instance_page 4", "instance_page 6"]
     assert (snapshot.instances_in(HOME), snapshot.instances_in(PEER)) == (7, 0)
-    assert (found.member_count(APP), found.member_count(DB), found.member_count(CACHE)) == (6, 1, 0)
+    assert (found.store.member_count(APP), found.store.member_count(DB), found.store.member_count(CACHE)) == (6, 1, 0)
     assert [snapshot.shows_members(party) for party in (APP, DB, CACHE, B, Party(HOME, "i-gone"))] == [
         True,
         True,
@@ -415,7 +413,7 @@ def test_an_instance_that_was_asked_for_before_is_kept() -> None:
     found.parties([B])
     ecs.running["i-b"] = instance(B, APP, ip="10.0.0.9")
     found.everything([HOME])
-    assert found.snapshot().instances[B].ip == "10.0.0.9"
+    assert found.store.snapshot().instances[B].ip == "10.0.0.9"
 
 
 def test_an_instance_set_aside_is_read_by_its_id_when_it_is_asked_for() -> None:
@@ -425,11 +423,11 @@ def test_an_instance_set_aside_is_read_by_its_id_when_it_is_asked_for() -> None:
     found.everything([HOME])
     before = len(ecs.calls)
     aside, gone = Party(HOME, "i-2"), Party(HOME, "i-gone")
-    assert [found.snapshot().set_aside(party) for party in (aside, gone, A)] == [True, False, False]
+    assert [found.store.snapshot().set_aside(party) for party in (aside, gone, A)] == [True, False, False]
     found.parties([aside, gone, A])
     assert ecs.calls[before] == "instances i-2"
-    assert found.snapshot().instances[aside].groups == ("sg-app",)
-    assert not found.snapshot().set_aside(aside)
+    assert found.store.snapshot().instances[aside].groups == ("sg-app",)
+    assert not found.store.snapshot().set_aside(aside)
 
 
 def test_an_instance_that_is_released_after_it_was_set_aside_is_gone_once_asked_for() -> None:
@@ -439,7 +437,7 @@ def test_an_instance_that_is_released_after_it_was_set_aside_is_gone_once_asked_
     del ecs.running["i-2"]
     released = Party(HOME, "i-2")
     found.questions([released])
-    snapshot = found.snapshot()
+    snapshot = found.store.snapshot()
     assert (released in snapshot.instances, released in snapshot.requested) == (False, True)
     assert not snapshot.set_aside(released)
     assert not snapshot.shows_members(released)
@@ -450,9 +448,9 @@ def test_an_account_shows_tags_if_any_instance_set_aside_has_one(tagged: bool) -
     """Whatever the tag."""
     found = frugal(FakeEcs(instances=[instance(A, APP), instance(B, APP, **({"owner": "b"} if tagged else {}))]))
     found.everything([HOME])
-    assert found.snapshot().instances == {}
-    assert found.snapshot().shows_tags(HOME) is tagged
-    assert not found.snapshot().shows_tags(PEER)
+    assert found.store.snapshot().instances == {}
+    assert found.store.snapshot().shows_tags(HOME) is tagged
+    assert not found.store.snapshot().shows_tags(PEER)
 
 
 def test_an_account_whose_second_page_fails_was_not_read() -> None:
@@ -468,7 +466,7 @@ def test_an_account_whose_second_page_fails_was_not_read() -> None:
     ecs.page = 2
     found = frugal(ecs)
     found.everything([HOME])
-    snapshot = found.snapshot()
+    snapshot = found.store.snapshot()
     assert (snapshot.instances, snapshot.listings, snapshot.whole_accounts) == ({}, {}, set())
     assert snapshot.failed_accounts == {HOME: "timeout"}
 
@@ -482,14 +480,14 @@ def test_an_instance_shown_on_two_pages_counts_once() -> None:
 
     found = frugal(Moving())
     found.everything([HOME])
-    assert (found.member_count(APP), found.snapshot().instances_in(HOME)) == (1, 1)
+    assert (found.store.member_count(APP), found.store.snapshot().instances_in(HOME)) == (1, 1)
 
 
 def test_pages_keep_to_the_pace() -> None:
     """Two of the four calls of a minute."""
     found, clock = paced(crowd(), per_minute=4)
     found.everything([HOME])
-    assert (found.snapshot().whole_accounts, sum(clock.waits)) == ({HOME}, 60)
+    assert (found.store.snapshot().whole_accounts, sum(clock.waits)) == ({HOME}, 60)
 
 
 def test_a_throttled_page_is_read_again_in_the_next_minute() -> None:
@@ -506,7 +504,7 @@ def test_a_throttled_page_is_read_again_in_the_next_minute() -> None:
     found, clock = paced(limited)
     found.everything([HOME])
     assert limited.calls == [f"instance_page {n}".removesuffix(" 0") for n in (0, 2, 4, 4, 6)]
-    assert (found.snapshot().instances_in(HOME), clock.waits[:2]) == (7, [5, 5])
+    assert (found.store.snapshot().instances_in(HOME), clock.waits[:2]) == (7, [5, 5])
 
 
 def test_an_account_that_cannot_be_read_in_time_was_not_read() -> None:
@@ -514,7 +512,7 @@ def test_an_account_that_cannot_be_read_in_time_was_not_read() -> None:
     other = FakeEcs(instances=[instance(Party(PEER, "i-x"))], account=PEER)
     found, clock = paced(crowd(), other, per_minute=4, seconds=50)
     found.everything([HOME, PEER])
-    snapshot = found.snapshot()
+    snapshot = found.store.snapshot()
     assert (snapshot.whole_accounts, set(snapshot.failed_accounts), clock.waits) == ({PEER}, {HOME}, [])
     assert "no time is left" in snapshot.failed_accounts[HOME]
 
@@ -524,7 +522,7 @@ def test_members_that_cannot_be_read_in_time_are_not_confirmed() -> None:
     found, _ = paced(home(), per_minute=2, seconds=50)
     found.everything([HOME])
     found.confirm_absent([APP])
-    assert set(found.snapshot().failed_accounts) == {HOME}
+    assert set(found.store.snapshot().failed_accounts) == {HOME}
 
 
 def test_rules_beyond_the_pace_are_left_unread_without_a_wait() -> None:
@@ -532,12 +530,12 @@ def test_rules_beyond_the_pace_are_left_unread_without_a_wait() -> None:
     other = peer()
     found, clock = paced(home(), other, per_minute=2)
     found.rules([APP, DB, LEDGER])
-    assert [found.has_rules(one) for one in (APP, DB, LEDGER)] == [True, False, True]
+    assert [one in found.store.rules for one in (APP, DB, LEDGER)] == [True, False, True]
     assert clock.waits == []
     clock.time += 60
     found.rules([APP, DB])
-    assert found.has_rules(DB)
-    assert found.readable(HOME)
+    assert DB in found.store.rules
+    assert found.store.readable(HOME)
 
 
 def test_throttled_rules_are_left_unread_and_the_account_readable() -> None:
@@ -545,14 +543,14 @@ def test_throttled_rules_are_left_unread_and_the_account_readable() -> None:
     ecs.errors["rules"] = [Throttled("no")]
     found, clock = paced(ecs)
     found.rules([APP, DB])
-    assert (ecs.calls, found.readable(HOME), clock.waits) == (["rules sg-app"], True, [])
+    assert (ecs.calls, found.store.readable(HOME), clock.waits) == (["rules sg-app"], True, [])
 
 
 def test_no_rules_are_read_when_the_time_for_them_is_over() -> None:
     ecs = home()
     found, _ = paced(ecs)
     found.rules([APP, DB], until=NOW)
-    assert (ecs.calls, found.has_rules(APP)) == ([], False)
+    assert (ecs.calls, APP in found.store.rules) == ([], False)
 
 
 def test_a_read_that_a_change_depends_on_does_not_wait_but_counts() -> None:
@@ -562,7 +560,7 @@ def test_a_read_that_a_change_depends_on_does_not_wait_but_counts() -> None:
         found.refresh_rules(DB)
     assert clock.waits == []
     found.rules([APP])
-    assert not found.has_rules(APP)
+    assert APP not in found.store.rules
 
 
 def test_questions_are_answered_by_the_account_that_they_are_about() -> None:
@@ -570,10 +568,10 @@ def test_questions_are_answered_by_the_account_that_they_are_about() -> None:
     ecs, other = home(), peer()
     ecs.isolated = {"sg-app"}
     other.addresses = {("vpc-2", "10.0.0.1")}
-    found = reader(ecs, other)
+    found = opened(ecs, other)
     used, free = Address(PEER, "vpc-2", "10.0.0.1"), Address(PEER, "vpc-2", "10.0.0.2")
     found.questions([used, free, APP, DB])
-    snapshot = found.snapshot()
+    snapshot = found.store.snapshot()
     assert snapshot.taken_addresses == {used: True, free: False}
     assert snapshot.inner_access == {APP: False, DB: True}
     assert other.calls == ["address_taken vpc-2 10.0.0.1", "address_taken vpc-2 10.0.0.2"]
@@ -584,31 +582,32 @@ def test_a_question_that_cannot_be_answered_stays_open() -> None:
     """Trouble is raised; refused access is noted."""
     ecs = home()
     ecs.errors["inner_access"] = [Transient("timeout"), NoAccess("Forbidden.RAM", "no")]
-    found = reader(ecs)
+    found = opened(ecs)
     with pytest.raises(Transient):
         found.questions([APP])
     found.questions([APP])
-    assert (found.snapshot().inner_access, set(found.snapshot().refused_accounts)) == ({}, {HOME})
+    assert (found.store.snapshot().inner_access, set(found.store.snapshot().refused_accounts)) == ({}, {HOME})
 
 
 def test_what_is_known_now_is_what_the_snapshot_shows() -> None:
-    """For one decision, without the copy: it follows later reads."""
-    found = reader(home())
+    """For one decision, without the copy."""
+    found = opened(home())
     found.parties([A])
     found.rules([DB])
     found.questions([APP, Address(HOME, "vpc-1", "10.0.0.1")])
-    known, frozen = found.now_known(), found.snapshot()
+    known, frozen = found.store.now_known(), found.store.snapshot()
     for field in ("instances", "groups", "rules", "inner_access", "taken_addresses", "refused_accounts"):
         assert getattr(known, field) == getattr(frozen, field) != ({} if field != "refused_accounts" else None)
-    found.note_trouble(PEER, NoAccess("NoPermission", "no"))
-    found.note_trouble(HOME, Transient("timeout"))
+    found.store.note_trouble(PEER, NoAccess("NoPermission", "no"))
+    found.store.note_trouble(HOME, Transient("timeout"))
+    known = found.store.now_known()
     assert (set(known.refused_accounts), set(known.failed_accounts)) == ({PEER}, {HOME})
 
 
 def test_the_time_at_which_a_groups_tags_were_read_is_known() -> None:
     """Each read counts anew; a group that was not read was read long ago."""
     clock = FakeClock()
-    found = Reader(FakeCloud(home()), POLICY, clock)
+    found = Fetch(FakeCloud(home()), POLICY, clock)
     assert found.group_read_at(DB) == 0.0
     found.parties([DB])
     clock.time += 7
@@ -620,22 +619,20 @@ def test_the_time_at_which_a_groups_tags_were_read_is_known() -> None:
 
 def test_the_members_of_a_group_are_counted_once_all_were_read() -> None:
     """Its own members, or every instance of its account."""
-    found = reader(home())
+    found = opened(home())
     found.parties([A])
-    assert found.member_count(APP) is None
+    assert found.store.member_count(APP) is None
     found.members([APP])
-    assert (found.member_count(APP), found.member_count(DB)) == (2, None)
+    assert (found.store.member_count(APP), found.store.member_count(DB)) == (2, None)
     found.everything([HOME])
-    assert (found.member_count(DB), found.member_count(CACHE)) == (1, 0)
+    assert (found.store.member_count(DB), found.store.member_count(CACHE)) == (1, 0)
 
 
 def test_a_tag_that_was_just_written_is_noted() -> None:
     """Beside the group's other tags, without a read."""
     ecs = FakeEcs([group(DB, "sg-app")])
-    found = reader(ecs)
+    found = opened(ecs)
     found.parties([DB])
-    found.note_tags(DB, [MANAGED])
-    shown = found.group(DB)
-    assert shown is not None
-    assert shown.tags == {"link-accept": "sg-app", MANAGED: "true"}
+    found.store.note_tags(DB, [MANAGED])
+    assert found.store.groups[DB].tags == {"link-accept": "sg-app", MANAGED: "true"}
     assert ecs.calls == ["groups sg-db"]

@@ -1,0 +1,106 @@
+"""What was read of the cloud so far, from which snapshots are made. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from link_peer.domain.errors import CloudError, NoAccess, Transient
+from link_peer.domain.model import Group, Instance, Party, Rule
+from link_peer.domain.snapshot import Address, Listing, Snapshot
+
+
+class Store:
+    """The newest answer about each thing that was read, by the names that `Snapshot` has for it. `engine.read.fetch` fills it;
+    decisions are made from snapshots of it. `unreadable` has each account that refuses access, with the error, or that
+    failed for the moment, in words."""
+
+    def __init__(self) -> None:
+        self.instances: dict[Party, Instance] = {}
+        self.groups: dict[Party, Group] = {}
+        self.rules: dict[Party, tuple[Rule, ...]] = {}
+        self.requested: set[Party] = set()
+        self.complete_groups: set[Party] = set()
+        self.listings: dict[str, Listing] = {}
+        self.live_accounts: set[str] = set()
+        self.inner_access: dict[Party, bool] = {}
+        self.taken_addresses: dict[Address, bool] = {}
+        self.unreadable: dict[str, NoAccess | str] = {}
+
+    def snapshot(self) -> Snapshot:
+        """What was read so far, frozen."""
+        return msgspec.structs.replace(
+            self.now_known(),
+            instances=dict(self.instances),
+            groups=dict(self.groups),
+            rules=dict(self.rules),
+            requested=frozenset(self.requested),
+            complete_groups=frozenset(self.complete_groups),
+            whole_accounts=frozenset(self.listings),
+            listings=dict(self.listings),
+            live_accounts=frozenset(self.live_accounts),
+            inner_access=dict(self.inner_access),
+            taken_addresses=dict(self.taken_addresses),
+        )
+
+    def now_known(self) -> Snapshot:
+        """What was read so far, not frozen and not copied: for one decision, right before a write."""
+        return Snapshot(
+            instances=self.instances,
+            groups=self.groups,
+            rules=self.rules,
+            requested=self.requested,
+            listings=self.listings,
+            inner_access=self.inner_access,
+            taken_addresses=self.taken_addresses,
+            refused_accounts={uid: why for uid, why in self.unreadable.items() if isinstance(why, NoAccess)},
+            failed_accounts={uid: why for uid, why in self.unreadable.items() if isinstance(why, str)},
+        )
+
+    def readable(self, account: str) -> bool:
+        """Whether the account could be read so far."""
+        return account not in self.unreadable
+
+    def refusal(self, account: str) -> NoAccess | None:
+        """Why the account refuses access, if it does."""
+        why = self.unreadable.get(account)
+        return why if isinstance(why, NoAccess) else None
+
+    def note_trouble(self, account: str, error: Transient | CloudError) -> None:
+        """Notes that an account refuses access, or failed: nothing more is read or changed there."""
+        if isinstance(error, NoAccess):
+            self.unreadable[account] = error
+        else:
+            self.unreadable.setdefault(account, str(error))
+
+    def note_tags(self, group: Party, keys: Iterable[str]) -> None:
+        """Notes that a group now has these tags, which this delivery has just written."""
+        shown = self.groups[group]
+        self.groups[group] = msgspec.structs.replace(shown, tags={**shown.tags, **dict.fromkeys(keys, "true")})
+
+    def keep_instances(self, instances: Iterable[Instance]) -> None:
+        """Keeps instances as they were just read."""
+        for instance in instances:
+            self.instances[instance.party] = instance
+            self.requested.add(instance.party)
+
+    def member_count(self, group: Party) -> int | None:
+        """How many instances a group has; None where not all of them were read."""
+        if group in self.complete_groups:
+            return len(self.members_shown(group))
+        listing = self.listings.get(group.account)
+        return None if listing is None else listing.members.get(group.id, 0)
+
+    def members_of(self, group: Party) -> list[Party] | None:
+        """The instances of a group; None where not all of them were read one by one."""
+        return self.members_shown(group) if group in self.complete_groups else None
+
+    def members_shown(self, group: Party) -> list[Party]:
+        """The instances of a group that were read."""
+        return [i.party for i in self.instances.values() if group.id in i.groups and i.party.account == group.account]
+
+
+def groups_of(instances: Iterable[Instance]) -> set[Party]:
+    """The groups that these instances are in."""
+    return {Party(i.party.account, group) for i in instances for group in i.groups}

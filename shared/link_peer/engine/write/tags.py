@@ -1,0 +1,91 @@
+"""The managed tags of groups, by which rules of ours are found: written, and noted where that is refused."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+
+from link_peer.domain.denial import LinkDenied
+from link_peer.domain.denials import managed_tag_refused, no_access_to_group
+from link_peer.domain.errors import CloudError, NoAccess, Transient
+from link_peer.domain.model import Party
+from link_peer.engine.read.fetch import Fetch
+from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.ports import Ecs
+
+GROUPS_PER_CALL = 50  # [doc TagResources]
+
+Requests = list[str]
+"""RequestIds of the calls made for a decision."""
+
+
+class ManagedTags:
+    """The managed tags that one delivery writes. `refused` is what a record says of tags that were refused, by account or
+    group; `between_instances` are the groups that get a tag more, since they hold rules between instances."""
+
+    def __init__(self, fetch: Fetch, delivery: Delivery) -> None:
+        self.refused: dict[str, str] = {}
+        self.between_instances: set[Party] = set()
+        self._fetch = fetch
+        self._delivery = delivery
+        self._ahead: dict[Party, str] = {}  # tagged by `write_ahead`, with the RequestId
+
+    def were_refused(self, group: Party) -> bool:
+        """Whether this delivery was refused managed tags of the group already."""
+        return not self.refused.keys().isdisjoint((group.account, str(group)))
+
+    def note_refused(self, group: Party, error: CloudError) -> str:
+        """Notes that managed tags are refused, of this group or (NoAccess) of its whole account, and says what follows."""
+        where = group.account if isinstance(error, NoAccess) else str(group)
+        self.refused[where] = managed_tag_refused(where, error.code)
+        return self.refused[where]
+
+    def write(self, group: Party, requests: Requests) -> str:
+        """Puts the group's managed tags on it, unless they were read there. Where that is refused for good, the marker still
+        says whose a rule is: nothing is raised but Transient, and what a record says of it is returned, once."""
+        if group in self._ahead:
+            requests.append(self._ahead.pop(group))
+        shown, keys = self._fetch.store.groups.get(group), self._keys(group)
+        if shown is None or all(shown.tags.get(key) == "true" for key in keys) or self.were_refused(group):
+            return ""
+        ecs = ecs_of(self._fetch, group)
+        for attempt in self._delivery.retry.attempts():  # tagging twice is harmless
+            with attempt:
+                try:
+                    requests.append(ecs.tag([group.id], keys))
+                except CloudError as error:
+                    requests.append(error.request_id)
+                    return self.note_refused(group, error)
+            if attempt.failure:
+                requests.append(attempt.failure.request_id)
+        self._fetch.store.note_tags(group, keys)
+        return ""
+
+    def write_ahead(self, missing: Iterable[Party]) -> None:
+        """Writes the tags of many groups in few calls. Where that fails, `write` does it for each of them."""
+        together: dict[tuple[str, tuple[str, ...]], list[Party]] = {}
+        for group in dict.fromkeys(missing):
+            together.setdefault((group.account, self._keys(group)), []).append(group)
+        for (account, keys), groups in together.items():
+            for start in range(0, len(groups), GROUPS_PER_CALL):
+                part = groups[start : start + GROUPS_PER_CALL]
+                ecs = self._fetch.ecs(account)
+                if len(part) < 2 or ecs is None or self._delivery.out_of_time():
+                    continue
+                with contextlib.suppress(Transient, CloudError):
+                    request = ecs.tag([group.id for group in part], keys)
+                    for group in part:
+                        self._fetch.store.note_tags(group, keys)
+                        self._ahead[group] = request
+
+    def _keys(self, group: Party) -> tuple[str, ...]:
+        return self._delivery.policy.keys.of_group(instances=group in self.between_instances)
+
+
+def ecs_of(fetch: Fetch, group: Party) -> Ecs:
+    """The ECS of a group's account. Raises LinkDenied where it refuses access."""
+    ecs = fetch.ecs(group.account)
+    if ecs is None:
+        refusal = fetch.store.refusal(group.account)
+        raise LinkDenied(no_access_to_group(group, refusal.code if refusal else ""))
+    return ecs
