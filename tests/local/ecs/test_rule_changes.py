@@ -32,19 +32,29 @@ def test_revoking_by_id_removes_those_rules_only(w: RuleWorld) -> None:
 
 
 @pytest.mark.real_cloud
-def test_revoking_by_permission_matches_the_priority_which_defaults_to_one(w: RuleWorld) -> None:
-    """Without a match the call succeeds and removes nothing."""
+def test_revoking_by_permission_removes_the_rule_that_is_equal_in_each_field(w: RuleWorld) -> None:
+    """The priority defaults to one, the description does not matter. Without a match the call succeeds and removes nothing."""
 
     def revoke(**fields: Any) -> None:
-        one = models.RevokeSecurityGroupRequestPermissions(
-            ip_protocol="tcp", port_range="3306/3306", source_group_id=w.app, **fields
-        )
-        w.revoke(w.db, permissions=[one])
+        wanted = {"ip_protocol": "tcp", "port_range": "3306/3306", "source_group_id": w.app, **fields}
+        w.revoke(w.db, permissions=[models.RevokeSecurityGroupRequestPermissions(**wanted)])
 
-    w.authorize(w.db, permission(source_group_id=w.app, priority="50"))
-    revoke()
-    assert len(w.rules(w.db)) == 1
-    revoke(priority="50")
+    differing = (
+        {},
+        {"port_range": "3307/3307"},
+        {"port_range": "3306/3307"},
+        {"ip_protocol": "udp"},
+        {"priority": "50"},
+        {"policy": "drop"},
+        {"source_group_id": None, "source_cidr_ip": "10.0.0.0/8"},
+    )
+    w.authorize(w.db, *(permission(**{"source_group_id": w.app, **fields}) for fields in differing))
+    ids = [rule.security_group_rule_id for rule in w.rules(w.db)]
+    assert len(set(ids)) == len(differing)
+    revoke(priority="51")
+    for done, fields in enumerate(differing):
+        assert {rule.security_group_rule_id for rule in w.rules(w.db)} == set(ids[done:])
+        revoke(description="of another person", **fields)
     assert w.rules(w.db) == []
 
 

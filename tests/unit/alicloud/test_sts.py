@@ -9,9 +9,11 @@ import pytest
 from link_peer.alicloud.sts import MARGIN_SECONDS, SESSION_SECONDS, Accounts, SessionCache, session_name_for
 from link_peer.domain.errors import Ambiguous, NoAccess
 from link_peer.domain.policy import AccountPolicy, Policy
+from link_peer.runtime.settings import Credentials, Settings
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Fault
 from link_peer_local.core.http import Request, Response
+from link_peer_local.core.principals import Role, trust_text
 from pytest_mock import MockerFixture
 
 from tests.unit.alicloud.adapter import HOME, PEER, retry, settings
@@ -111,6 +113,38 @@ def test_an_account_is_entered_once(local_cloud: LocalCloud) -> None:
     assert entered.ecs(PEER) is entered.ecs(PEER)
     assert (entered.ecs(HOME).account, entered.ecs(PEER).account) == (HOME, PEER)
     assert entered.calls == {"AssumeRole": 1}
+
+
+@pytest.mark.parametrize("external_id", ["one-for-all-accounts", None])
+def test_each_account_has_a_session_of_its_own(local_cloud: LocalCloud, external_id: str | None) -> None:
+    """Also where the roles of two accounts ask for one external id, or for none. A later delivery uses the sessions again,
+    as long as role, external id and keys stay the same."""
+    other, cache = "1000000000000003", SessionCache()
+    local_cloud.identity.add_account(other, "c@aliyun.com")
+    trust = trust_text([f"acs:ram::{HOME}:root"], external_id)
+    for account in (PEER, other):
+        for name in ("shared", "renamed"):
+            role = local_cloud.identity.add_role(Role(account, name, trust))
+            local_cloud.identity.allow_only(role.arn, ["*"])
+
+    def enter(given: Settings, name: str = "shared") -> tuple[list[str], int]:
+        roles = {uid: AccountPolicy(uid, f"acs:ram::{uid}:role/{name}", external_id) for uid in (PEER, other)}
+        policy = Policy(deployment="prod", accounts={HOME: AccountPolicy("a"), **roles})
+        entered = Accounts(given, policy, local_cloud.clock, retry(local_cloud), "test", cache)
+        return [entered.identity(uid)[1].rpartition("/")[0] for uid in (PEER, other)], entered.calls["AssumeRole"]
+
+    def roles(name: str) -> list[str]:
+        return [f"acs:ram::{uid}:assumed-role/{name}" for uid in (PEER, other)]
+
+    home = local_cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
+    local_cloud.identity.allow_only(home.arn, ["*"])
+    given = settings(local_cloud)
+    assert enter(given) == (roles("shared"), 2)
+    assert enter(given) == (roles("shared"), 0)
+    assert enter(given, "renamed") == (roles("renamed"), 2)
+    key = local_cloud.identity.issue(home, "functions", local_cloud.clock.now() + 3600)
+    renewed = Credentials(key.access_key_id, key.secret, key.token)
+    assert enter(msgspec.structs.replace(given, credentials=renewed)) == (roles("shared"), 2)
 
 
 @pytest.mark.parametrize(("left", "assumed"), [(MARGIN_SECONDS, 2), (MARGIN_SECONDS + 1, 1)])

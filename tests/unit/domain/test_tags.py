@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 
@@ -491,6 +493,34 @@ def test_a_rendered_instant_parses_to_the_same_instant(when: datetime, minutes: 
     epoch = parse_instant(aware.isoformat())
     assert epoch == (aware - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds()
     assert parse_compact(compact(epoch)) == epoch
+
+
+@pytest.fixture(name="zone", params=["UTC", "Asia/Shanghai", "America/St_Johns"])
+def _zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The time zone of the machine."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        yield request.param
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("epoch", "text"),
+    [
+        (1795593600, "2026-11-25T08:00:00"),
+        (1782874800, "2026-07-01T03:00:00"),  # summer time in St. John's
+        (0, "1970-01-01T00:00:00"),
+    ],
+)
+def test_the_time_zone_of_the_machine_does_not_matter(zone: str, epoch: int, text: str) -> None:
+    """Function Compute may run in UTC, a person's machine anywhere; both read and write the same markers."""
+    assert time.localtime(1782874800).tm_hour == {"UTC": 3, "Asia/Shanghai": 11, "America/St_Johns": 0}[zone]
+    short = text.replace("-", "").replace(":", "") + "Z"
+    assert (iso(epoch), iso_millis(epoch), compact(epoch)) == (f"{text}Z", f"{text}.000Z", short)
+    assert [parse_compact(short), parse_instant(f"{text}Z"), parse_instant(f"{text}+00:00")] == [epoch] * 3
+    assert link_until({"link-until": f"{text}Z"}, KEYS) == epoch
+    assert parse_instant(f"{text}+08:00") == epoch - 8 * 3600
 
 
 def test_the_compact_form_has_whole_seconds_and_sixteen_characters() -> None:
