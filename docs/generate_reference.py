@@ -1,7 +1,7 @@
-"""Writes reference.md from the code: commands with their options, settings, record fields and reason codes. And the schema
-of a saved plan, from its classes, and the table of tags in tags.md.
+"""Writes from the code: reference.md (commands with their options, settings, record fields), the table of reasons in
+requests.md, the table of tags in tags.md, and the schema of a saved plan.
 
-Run it after a change of one of them: python docs/generate_reference.py. A test fails while the page differs.
+Run it after a change of one of them: python docs/generate_reference.py. A test fails while a page differs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import typer
-from link_peer.domain.denial import DESCRIPTIONS
+from link_peer.domain.reasons import REASONS
 from link_peer.domain.tags import DEFAULT_TAG_PREFIX, TAGS
 from link_peer.runtime.settings import SERVICES
 from link_peer_cli.main import app
@@ -23,6 +23,7 @@ from link_peer_cli.review.saved import SavedPlan
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 PAGE = DOCS / "reference.md"
+REQUESTS = DOCS / "requests.md"
 PLAN_SCHEMA = DOCS / "schemas" / "plan.schema.json"
 TAGS_PAGE = DOCS / "tags.md"
 HEADER = """\
@@ -59,7 +60,15 @@ def settings_read() -> set[str]:
 
 def reference() -> str:
     """The page."""
-    return HEADER + "\n".join([*_commands(), *_settings(), *_fields(), *_reasons()]).rstrip() + "\n"
+    return HEADER + "\n".join([*_commands(), *_settings(), *_fields()]).rstrip() + "\n"
+
+
+def requests() -> str:
+    """requests.md with its table of reasons."""
+    header = ("reason", "meaning", "what to do")
+    rows = [(f"`{row.code}`", row.meaning, row.remedy) for row in REASONS.values()]
+    before, _, after = REQUESTS.read_text("utf-8").partition(f"| {' | '.join(header)} |")
+    return before + "\n".join(_table(header, rows)) + after[after.index("\n\n") + 1 :]
 
 
 def plan_schema() -> str:
@@ -153,15 +162,6 @@ def _fields() -> Iterator[str]:
         yield from _table(("field", "type", "meaning"), rows)
 
 
-def _reasons() -> Iterator[str]:
-    yield "## Reason codes\n"
-    [advice] = _documented("requests.md", "| reason | meaning")
-    yield from _table(
-        ("reason", "meaning", "what to do"),
-        [(f"`{code.value}`", meaning, advice[(code.value,)][1]) for code, meaning in DESCRIPTIONS.items()],
-    )
-
-
 def _documented(page: str, heading: str) -> list[dict[tuple[str, ...], tuple[str, ...]]]:
     """The tables of a page with this heading: of each row, the names in the first cell, and the other cells."""
     tables = (DOCS / page).read_text("utf-8").split(heading)[1:]
@@ -191,5 +191,6 @@ def _cell(text: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(reference(), encoding="utf-8")
+    REQUESTS.write_text(requests(), encoding="utf-8")
     PLAN_SCHEMA.write_text(plan_schema(), encoding="utf-8")
     TAGS_PAGE.write_text(tags_page(), encoding="utf-8")

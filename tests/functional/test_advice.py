@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from link_peer.domain.advice import parts
+from link_peer.domain.denial import parts
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, REGION, Lab

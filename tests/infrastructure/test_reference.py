@@ -1,4 +1,4 @@
-"""docs/reference.md is generated from the code, and leaves nothing out."""
+"""docs/reference.md and the table of reasons in docs/requests.md are generated from the code, and leave nothing out."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ def _generator() -> dict[str, Any]:
 
 def test_the_page_is_current(generator: dict[str, Any]) -> None:
     assert generator["PAGE"].read_text("utf-8") == generator["reference"](), "run: python docs/generate_reference.py"
+
+
+def test_the_table_of_reasons_is_current(generator: dict[str, Any]) -> None:
+    assert generator["REQUESTS"].read_text("utf-8") == generator["requests"](), "run: python docs/generate_reference.py"
 
 
 def test_the_schema_of_a_plan_is_current(generator: dict[str, Any]) -> None:

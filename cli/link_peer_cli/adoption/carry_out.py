@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 import msgspec
 from link_peer.domain import denials
-from link_peer.domain.denial import Denial, LinkDenied, ReasonCode
+from link_peer.domain.denial import Denial, LinkDenied
 from link_peer.domain.errors import CloudError, LinkPeerError, NoAccess, Transient
 from link_peer.domain.model import Claim, Party, Rule
 from link_peer.engine.records import decision_record
@@ -65,7 +65,7 @@ class Adopting:
             adoption.link,
             "link",
             "applied",
-            Denial(ReasonCode.NONE, plan.lost),
+            denials.remark(plan.lost),
             edits=tuple(_edit(mark, plan.wish.claim) for mark in adoption.due),
             missing_managed_tag=tuple(party for party, _ in adoption.managed),
             verdict=adoption.verdict,
@@ -83,7 +83,7 @@ class Adopting:
             decision = decision.refused(_refusal(adoption.link.target, error))
         except LinkPeerError as trouble:
             kind = "attempt"
-            decision = msgspec.structs.replace(decision, why=Denial(ReasonCode.NONE, str(trouble), self._left(plan)))
+            decision = msgspec.structs.replace(decision, why=denials.remark(str(trouble), self._left(plan)))
         record = decision_record(decision, region, kind, rules=rules, api_requests=self._requests)
         audit.write([record])
         return {**said, **record}
@@ -187,9 +187,5 @@ def _edit(mark: Mark, claim: Claim) -> Edit:
 
 def _refusal(group: Party, error: CloudError) -> Denial:
     if isinstance(error, NoAccess):
-        return Denial(
-            ReasonCode.NO_ACCESS,
-            f"the person's own keys may not do this ({error.code}: {error.message})",
-            "use keys that may tag and modify rules there: docs/permissions.md",
-        )
+        return denials.own_keys_refused(error.code, error.message)
     return denials.refused_by_ecs(group, error.code, error.message)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from link_peer.domain.denial import ReasonCode
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.checks.finding import WARNING, Finding
@@ -19,8 +18,9 @@ def check(seen: Seen, records: Sequence[Record]) -> Iterator[Finding]:
         denied = [
             record
             for record in records
-            if record.get("reason") == ReasonCode.ISOLATED_GROUP.value
+            if record.get("outcome") == "denied"
             and (record.get("to"), record.get("to_account")) == (party.id, party.account)
+            and (record.get("from"), record.get("from_account")) == (party.id, party.account)
         ]
         yield Finding(
             WARNING,

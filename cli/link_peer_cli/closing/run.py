@@ -7,8 +7,8 @@ from collections.abc import Callable, Container, Mapping, Sequence
 import msgspec
 from link_peer.app.dispatch import run_sweep
 from link_peer.domain.errors import LinkPeerError
-from link_peer.domain.hint import Hint
 from link_peer.domain.model import Group, Party, Rule
+from link_peer.domain.request import Hint
 from link_peer.engine.converge import converge
 from link_peer.engine.read.fetch import TOLERANT, open_fetch
 from link_peer.engine.scopes.everything import Sweep

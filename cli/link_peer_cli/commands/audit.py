@@ -87,8 +87,8 @@ def audit(
 ) -> None:
     """Read the audit log, the newest last: what was decided, who asked, why, and how to resolve denials. Times are UTC."""
     from link_peer.app import compose
-    from link_peer.domain.denial import DESCRIPTIONS
     from link_peer.domain.errors import BadInput
+    from link_peer.domain.reasons import REASONS
 
     from link_peer_cli.access.environment import load_environment
     from link_peer_cli.access.inputs import matching, moment, with_uid
@@ -101,7 +101,7 @@ def audit(
 
     fields = {
         "outcome": matching(outcome, "--outcome", "applied|unchanged|removed|denied|failed"),
-        "reason": matching(reason, "--reason", "|".join(DESCRIPTIONS)),
+        "reason": matching(reason, "--reason", "|".join(REASONS)),
         "link": matching(link, "--link", "[0-9a-f]{16}"),
         "request_id": matching(request, "--request", r"[A-Za-z0-9._-]{1,48}"),
         "event_id": matching(event, "--event", r'[^"\\*?\s]{1,128}'),  # excludes what has a meaning in a query

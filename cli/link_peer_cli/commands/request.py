@@ -173,12 +173,12 @@ def _refuse(asked: Request, denial: Denial, env: Environment | None = None, *, a
     path = env.settings.policy_path if env else ""
     warning = other_policy(env) if env else ""
     if as_json:
-        said = {"request_id": asked.request_id, "posted": None, "outcome": denial.outcome, "reason": denial.code.value}
+        said = {"request_id": asked.request_id, "posted": None, "outcome": denial.outcome, "reason": denial.reason.code}
         why = {"detail": denial.detail, "advice": denial.advice, "policy": path, "warning": warning}
         print_json({**said, **why})
         raise typer.Exit(Exit.REFUSED)
     err = console(stderr=True)
-    err.print(f"[red]not posted: {escape(f'{denial.code.value}: {denial.detail}')}[/red]", soft_wrap=True)
+    err.print(f"[red]not posted: {escape(str(denial))}[/red]", soft_wrap=True)
     print_advice(err, [denial.advice])
     if path:
         err.print(escape(f"The policy file {path} decides this. LINK_PEER_POLICY names another."), soft_wrap=True)

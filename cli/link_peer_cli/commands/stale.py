@@ -79,14 +79,12 @@ def stale(as_json: JsonLines = False) -> None:
 def _rules(decisions: Iterable[Decision]) -> Iterator[Stale]:
     """Claims that a sweep would remove, and mutual links with a rule on one side only: those of tags it completes, those of
     requests it removes."""
-    from link_peer.domain.denial import ReasonCode
-
     for decision in decisions:
         if decision.outcome == "removed":
             for edit in decision.edits:
                 if edit.rule is not None:
                     lost = " ".join(sorted(claim.request or "tag" for claim in edit.lose))
-                    kind = "half-open" if decision.why.code is ReasonCode.HALF_OPEN else "rule"
+                    kind = "half-open" if decision.why.half_open else "rule"
                     yield _of(kind, edit.rule, f"claimed by {lost}", decision.why.detail)
         elif decision.outcome == "applied" and decision.link.mutual and any(e.kind == "add" for e in decision.edits):
             for rule in decision.rules:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
-from link_peer.domain.advice import parts
+from link_peer.domain.denial import parts
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import Party
 from link_peer.domain.tags import Accept, TagKeys, compact, parse_accept, parse_party, split

@@ -6,14 +6,12 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
-from link_peer.domain.advice import parts
-from link_peer.domain.denial import ReasonCode, about
+from link_peer.domain.denial import about, options, parts
 from link_peer.domain.denials import NO_ROUTE
-from link_peer.domain.model import ALL, Group, Instance, Link, Party, Port, Rule
+from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule
 from link_peer.planning.claims import representative
-from link_peer.planning.consent import consents, tags_for
 from link_peer.planning.effect import Cause
-from link_peer.planning.evaluate import Need, evaluate
+from link_peer.planning.evaluate import evaluate
 from link_peer.planning.reach import Reach
 from link_peer.planning.standing import Wishes
 
@@ -138,77 +136,25 @@ class Adviser:
             self._view.answer(verdict.open_questions)
             self._scene = self._view.scene
             verdict = evaluate(self._scene.snapshot, self._policy, link, self._now)
-        denial = verdict.denial
-        if denial is None or denial.code is ReasonCode.NO_CONSENT:
-            if denial is not None:
-                yield from self._consent(link, verdict.needs)
-            if asking := self._asking(source, target, ports):
-                why = f"the tags of {', '.join(str(one.party) for one in asking[:_FEW])} ask for it; this opens it now"
-                yield Advice(why, "link-peer sweep")
-            else:
-                yield Advice("ask for the link", self._request(link))
-            if verdict.reachability == "different-vpc":
-                yield Advice(NO_ROUTE)
-        elif denial.code is ReasonCode.LOCKED:
-            yield from self._unlock({need.key.group for need in verdict.needs})
-        else:
+        if denial := verdict.denial:
             words, command = parts(about(denial, "link", link, self._region).advice)
-            yield Advice(f"no link can open it: {denial.detail}" + (f"; {words}" if words else ""), command)
+            why = "; ".join(filter(None, [denial.detail, words]))
+            yield Advice(why if denial.owners else f"no link can open it: {why}", command)
+            if not denial.owners:
+                return
+        if asking := self._asking(source, target, ports):
+            why = f"the tags of {', '.join(str(one.party) for one in asking[:_FEW])} ask for it; this opens it now"
+            yield Advice(why, "link-peer sweep")
+        else:
+            yield Advice("ask for the link", f"link-peer request link {options(link)}")
+        if verdict.reachability == "different-vpc":
+            yield Advice(NO_ROUTE)
 
     def _asking(self, source: Party, target: Party, ports: Sequence[Port]) -> list[Instance]:
         """The instances whose tags ask for a link between the two, or between groups of theirs."""
         wishes = Wishes(self._scene.snapshot, self._policy, self._now)
         sides = [sorted({party, *self._scene.groups(party)}) for party in (source, target)]
         return [one for start in sides[0] for end in sides[1] for one in wishes.for_link(start, end, ports)]
-
-    def _consent(self, link: Link, needs: Iterable[Need]) -> Iterator[Advice]:
-        """The tags that are missing, each on its group."""
-        ports = link.ports or (ALL,)
-        for group, source, target in self._sides(link, needs):
-            shown = self._scene.snapshot.groups.get(group)
-            _, missing = consents(self._policy, shown, source, target, ports, self._now) if shown else ([], [])
-            party = source.party if isinstance(source, Instance) else source
-            if not shown or not missing:
-                continue
-            why = f"in account {group.account}: consent of {group.id} to {party}"
-            if self._policy.accept_tags:
-                yield Advice(why, self._tag(shown, party, ports))
-            else:
-                yield Advice(f"{why}: add it to `allow` in the policy file, since tags do not consent here")
-
-    def _sides(self, link: Link, needs: Iterable[Need]) -> Iterator[tuple[Party, Party | Instance, Party]]:
-        """(the group that must consent, who it must accept, what is reached) for each rule."""
-        instances = self._scene.snapshot.instances
-        for need in needs:
-            if need.ends:
-                yield need.key.group, instances.get(need.ends[0], need.ends[0]), need.ends[1]
-            else:
-                yield need.key.group, link.source if need.key.group == link.target else link.target, need.key.group
-
-    def _tag(self, group: Group, party: Party, ports: Sequence[Port]) -> str:
-        tags = [tag.partition("=") for tag in tags_for(group, party, tuple(ports), self._policy.keys)]
-        fields = [
-            (f"Tag.{n}.{name}", value)
-            for n, tag in enumerate(tags, 1)
-            for name, value in (("Key", tag[0]), ("Value", tag[2]))
-        ]
-        return self._aliyun(
-            "TagResources", [("ResourceType", "securitygroup"), ("ResourceId.1", group.party.id), *fields]
-        )
-
-    def _unlock(self, groups: Iterable[Party]) -> Iterator[Advice]:
-        shown = self._scene.snapshot.groups
-        for group in sorted(groups):
-            if group in shown and (lock := self._policy.keys.lock_on(shown[group].tags)):
-                fields = [("ResourceType", "securitygroup"), ("ResourceId.1", group.id), ("TagKey.1", lock)]
-                why = f"in account {group.account}: {group.id} is locked; ask who locked it before you unlock it"
-                yield Advice(why, self._aliyun("UntagResources", fields))
-
-    def _request(self, link: Link) -> str:
-        words = ["link-peer", "request", "link", "--from", str(link.source), "--to", str(link.target)]
-        for port in link.ports:
-            words += ["--port", str(port)]
-        return shlex.join(words)
 
     def _aliyun(self, action: str, fields: Iterable[tuple[str, str]]) -> str:
         words = ["aliyun", "ecs", action, "--RegionId", self._region]

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from link_peer.app import dispatch
 from link_peer.domain.errors import BadInput, RedeliveryNeeded
-from link_peer.domain.hint import Hint
 from link_peer.domain.model import Party
+from link_peer.domain.request import Hint
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.inbound import events
 from link_peer.inbound.requests import DeniedRequest, decode, encode

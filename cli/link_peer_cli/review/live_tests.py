@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
-from link_peer.domain.denial import ReasonCode
 from link_peer.domain.model import ALL, Link, Party, Port
 from link_peer.domain.policy import Policy
 from link_peer.planning import effect_text, policy_tests
@@ -25,9 +24,6 @@ from link_peer.planning.evaluate import Verdict as Judged
 from link_peer.planning.evaluate import evaluate
 from link_peer.planning.policy_tests import Finding, Verdict
 from link_peer.planning.scene import Scene
-
-_UNREAD = (ReasonCode.NO_ACCESS, ReasonCode.NONE)
-"""The reasons of a denial that says nothing yet: an account could not be read."""
 
 
 class Source(Protocol):
@@ -79,8 +75,8 @@ def _live(policy: Policy, view: Source, found: Finding, now: float) -> Finding:
 def _verdict(judged: Judged) -> tuple[Verdict, str]:
     if judged.denial is None:
         return Verdict.ALLOWED, "; ".join(judged.consent)
-    verdict = Verdict.OPEN if judged.denial.code in _UNREAD else Verdict.DENIED
-    return verdict, f"{judged.denial.code.value}: {judged.denial.detail}"
+    verdict = Verdict.OPEN if judged.denial.undecided else Verdict.DENIED
+    return verdict, str(judged.denial)
 
 
 def _passing(scene: Scene, link: Link) -> tuple[bool | None, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from link_peer.domain.advice import parts
+from link_peer.domain.denial import parts
 from link_peer.runtime.ports import Record
 from rich.console import Console
 from rich.markup import escape

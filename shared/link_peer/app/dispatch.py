@@ -17,9 +17,8 @@ import msgspec
 from link_peer.domain import denials
 from link_peer.domain.denial import about
 from link_peer.domain.errors import BadInput, RedeliveryNeeded, Transient
-from link_peer.domain.hint import Hint
 from link_peer.domain.model import Party, RuleKey, short_hash
-from link_peer.domain.request import Look, Message, Request, look_request
+from link_peer.domain.request import Hint, Look, Message, Request, look_request
 from link_peer.domain.tags import iso
 from link_peer.engine.batch import Batch
 from link_peer.engine.later import LOOK_AGAIN_SECONDS, Later

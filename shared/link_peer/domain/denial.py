@@ -1,114 +1,102 @@
-"""The type of a denial, and every reason code. The denials themselves, with their texts, are in `domain.denials`.
+"""A denial: why a link is not made, or why a rule is removed. `domain.denials` has those of the library.
 
-`DESCRIPTIONS` says what each code means in general; docs/audit.md lists it.
+Advice is words, a command that can be pasted into a shell, or `<words>: <command>`. A denial is often worded before it is
+known whose link it is about; `{link}` and the like stand for that until it is recorded.
 """
 
 from __future__ import annotations
 
+import re
 from enum import Enum
+from typing import Literal
 
 import msgspec
 
-from link_peer.domain import advice as forms
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Link
+from link_peer.domain.reasons import NONE, Kind, Reason
+
+POST_AGAIN = "link-peer request {action} {link}"
+"""The command that asks for the same link again."""
+
+_COMMAND = re.compile(r"(?:^|: )((?:LINK_PEER_REGION=\S+ )?(?:link-peer|aliyun) .*)$")
 
 
-class ReasonCode(str, Enum):
-    """The `reason` of an audit record. NONE where an outcome needs no reason."""
+class Waits(Enum):
+    """What may resolve a denial without a person."""
 
-    NONE = ""
-    NO_CONSENT = "no-consent"
-    NOT_ALLOWED = "not-allowed"
-    BAD_TAG = "bad-tag"
-    BAD_REQUEST = "bad-request"
-    BAD_EVENT = "bad-event"
-    EXPIRED = "expired"
-    PAUSED = "paused"
-    UNKNOWN_ACCOUNT = "unknown-account"
-    NO_ACCESS = "no-access"
-    PEER_NOT_FOUND = "peer-not-found"
-    INSTANCE_GONE = "instance-gone"
-    NO_PRIVATE_IP = "no-private-ip"
-    SAME_GROUP = "same-group"
-    DIFFERENT_REGION = "different-region"
-    DIFFERENT_VPC = "different-vpc"
-    CLASSIC_NETWORK = "classic-network"
-    ADVANCED_GROUP = "advanced-group"
-    MANAGED_GROUP = "managed-group"
-    LOCKED = "locked"
-    ISOLATED_GROUP = "isolated-group"
-    ADDRESS_CONFLICT = "address-conflict"
-    ID_IN_USE = "id-in-use"
-    HALF_OPEN = "half-open"
-    QUOTA = "quota"
-    REMOVALS_HELD = "removals-held"
-    HUMAN_RULE = "human-rule"
-
-    __str__ = str.__str__
-
-
-DESCRIPTIONS: dict[ReasonCode, str] = {
-    ReasonCode.NO_CONSENT: "the accepting group has not consented to the source on every port",
-    ReasonCode.NOT_ALLOWED: "the policy file forbids it, or ECS refuses the change",
-    ReasonCode.BAD_TAG: "a tag cannot be parsed",
-    ReasonCode.BAD_REQUEST: "a message does not match the request schema",
-    ReasonCode.BAD_EVENT: "an event is not one that auto_link handles",
-    ReasonCode.EXPIRED: "the request, or the link, has ended",
-    ReasonCode.PAUSED: "the policy file pauses link-peer",
-    ReasonCode.UNKNOWN_ACCOUNT: "the policy file does not list the account",
-    ReasonCode.NO_ACCESS: "the account refuses access",
-    ReasonCode.PEER_NOT_FOUND: "a security group does not exist",
-    ReasonCode.INSTANCE_GONE: "an instance does not exist",
-    ReasonCode.NO_PRIVATE_IP: "an instance has no private address yet",
-    ReasonCode.SAME_GROUP: "both sides are the same group, or the same instance",
-    ReasonCode.DIFFERENT_REGION: "the request names another region",
-    ReasonCode.DIFFERENT_VPC: "the two groups are in different VPCs",
-    ReasonCode.CLASSIC_NETWORK: "one side is in the classic network",
-    ReasonCode.ADVANCED_GROUP: "one side is an advanced group, which cannot be the source or target of a group rule",
-    ReasonCode.MANAGED_GROUP: "a cloud product manages the group",
-    ReasonCode.LOCKED: "the group carries link-lock: no rule of ours may be on it",
-    ReasonCode.ISOLATED_GROUP: "the peer is the instance's own group, whose members do not reach each other",
-    ReasonCode.ADDRESS_CONFLICT: "the source's address does not safely identify the instance that was consented to",
-    ReasonCode.ID_IN_USE: "another link of the same pair carries this request id",
-    ReasonCode.HALF_OPEN: "one side of a mutual link is missing, and a sweep does not open it for a request",
-    ReasonCode.QUOTA: "a group, or a rule's description, is full",
-    ReasonCode.REMOVALS_HELD: "more rules are due for removal at once than the policy allows",
-    ReasonCode.HUMAN_RULE: "a person's rule already admits the same traffic",
-}
-UNSEEN = frozenset({ReasonCode.PEER_NOT_FOUND, ReasonCode.INSTANCE_GONE, ReasonCode.NO_PRIVATE_IP})
-"""Codes that say "the cloud does not show it". Removals for these count toward the cap and need a live account."""
+    NO = "nothing"
+    FOR_THE_CLOUD = "a new instance, or its address, is shown within minutes"
+    FOR_A_READ = "something was not read: another read decides, and until then nothing is recorded"
+    FOR_A_RULE = "another instance has the rule, which may be removed"
 
 
 class Denial(msgspec.Struct, frozen=True):
-    """A reason code, the fact that decided (`detail`), and what to do about it (`advice`, may be empty)."""
+    """A reason, the fact that decided (`detail`), and what to do about it (`advice`, may be empty).
 
-    code: ReasonCode
+    `outcome` is that of a link which is denied for this. `ended`: because its time is over. `half_open`: because half of a
+    mutual link is missing. `owners`: the owners of the groups can resolve it, and then the link may be asked for again. The
+    reason is for people and programs that read records; what is done follows from its kind and
+    from these fields.
+    """
+
+    reason: Reason
     detail: str
     advice: str = ""
+    outcome: Literal["denied", "failed", "unchanged"] = "denied"
+    waits: Waits = Waits.NO
+    ended: bool = False
+    half_open: bool = False
+    owners: bool = False
 
     @property
     def unseen(self) -> bool:
         """Whether the cause is only that the cloud does not show something."""
-        return self.code in UNSEEN
+        return self.reason.kind is Kind.NOT_SHOWN
 
     @property
-    def outcome(self) -> str:
-        """`failed` for a full quota, else `denied`: the outcome of a link that is refused for this."""
-        return "failed" if self.code is ReasonCode.QUOTA else "denied"
+    def undecided(self) -> bool:
+        """Whether it says nothing about the link itself: an account refuses access, or something was not read."""
+        return self.reason.kind is Kind.UNDECIDED
+
+    def __str__(self) -> str:
+        """As people read it: `<reason>: <detail>`."""
+        return f"{self.reason.code}: {self.detail}"
 
 
-NOTHING = Denial(ReasonCode.NONE, "")
-
-
-def about(why: Denial, action: str, link: Link, region: str) -> Denial:
-    """The denial with advice about this very link: see `domain.advice`."""
-    return msgspec.structs.replace(why, advice=forms.filled(why.advice, action, link, region))
+NOTHING = Denial(NONE, "")
 
 
 class LinkDenied(LinkPeerError):
     """A link, or a change that it needs, is denied for good. `denial` says why."""
 
     def __init__(self, denial: Denial) -> None:
-        super().__init__(f"{denial.code.value}: {denial.detail}")
+        super().__init__(str(denial))
         self.denial = denial
+
+
+def about(why: Denial, action: str, link: Link, region: str) -> Denial:
+    """The denial with advice about this very link. `action` is what was asked for (link, unlink, sync)."""
+    return msgspec.structs.replace(why, advice=filled(why.advice, action, link, region))
+
+
+def filled(advice: str, action: str, link: Link, region: str) -> str:
+    """The advice about one link."""
+    if "{" not in advice:
+        return advice
+    names = {"{link}": options(link), "{action}": action, "{region}": region}
+    for name, value in names.items():
+        advice = advice.replace(name, value)
+    return advice
+
+
+def options(link: Link) -> str:
+    """The options of `link-peer request` that name a link."""
+    ports = "".join(f" --port {port}" for port in link.ports)
+    return f"--from {link.source} --to {link.target}{ports}"
+
+
+def parts(advice: str) -> tuple[str, str]:
+    """(the words, the command) of advice; either may be empty."""
+    found = _COMMAND.search(advice)
+    return (advice[: found.start()], found[1]) if found else (advice, "")

@@ -1,8 +1,7 @@
-"""Every denial, with its text and its advice: no other module words one.
+"""Every denial, with its text and its advice: no other module makes one.
 
-Each function or constant gives one `Denial`: what was decided against, the fact that decided, and what to do about it: where
-a command does it, that command, in the form of `domain.advice`. It is one module, since a function imports all of it at a
-cold start.
+Each function or constant gives one `Denial`: its reason, the fact that decided, and what to do about it; where a command does
+it, that command.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from link_peer.domain.advice import POST_AGAIN
-from link_peer.domain.denial import Denial, ReasonCode
-from link_peer.domain.model import Party
+from link_peer.domain import reasons
+from link_peer.domain.denial import POST_AGAIN, Denial, Waits
+from link_peer.domain.model import ALL, Party, Port
 
 # what is denied because of how it is asked for: tags, events and requests
 
@@ -38,13 +37,13 @@ def bad_tag(problem: object, written: str, address: str = "") -> Denial:
         advice = "no security group decides about it: " + _ALLOW_LISTS[other[1]].format(
             id=other[0], address=address or "ADDRESS"
         )
-    return Denial(ReasonCode.BAD_TAG, str(problem), advice)
+    return Denial(reasons.BAD_TAG, str(problem), advice)
 
 
 def bad_until(problem: object, instance: Party, key: str) -> Denial:
     """The tag `key`, when the links of an instance end, cannot be parsed."""
     return Denial(
-        ReasonCode.BAD_TAG,
+        reasons.BAD_TAG,
         str(problem),
         f"write {key} as 2027-01-01T00:00:00Z, or remove the tag: {_tag_off(instance, key)}",
     )
@@ -53,9 +52,10 @@ def bad_until(problem: object, instance: Party, key: str) -> Denial:
 def tag_expired(instance: Party, key: str) -> Denial:
     """What the instance's tag `key` says is past: when its links end."""
     return Denial(
-        ReasonCode.EXPIRED,
+        reasons.EXPIRED,
         f"{key} is past",
         f"set {key} to a later instant, or remove the tag: {_tag_off(instance, key)}",
+        ended=True,
     )
 
 
@@ -68,12 +68,12 @@ def _tag_off(party: Party, key: str) -> str:
 def bad_event(problem: object) -> Denial:
     """An event that auto_link does not handle."""
     advice = "auto_link takes ECS state changes and tag changes of its own account and region"
-    return Denial(ReasonCode.BAD_EVENT, str(problem), advice)
+    return Denial(reasons.BAD_EVENT, str(problem), advice)
 
 
 def bad_request(problem: object) -> Denial:
     """A message that does not match the schema."""
-    return Denial(ReasonCode.BAD_REQUEST, str(problem), FORM_ADVICE)
+    return Denial(reasons.BAD_REQUEST, str(problem), FORM_ADVICE)
 
 
 def different_region(asked: str, served: str, *, is_look: bool) -> Denial:
@@ -85,18 +85,18 @@ def different_region(asked: str, served: str, *, is_look: bool) -> Denial:
     )
     if not is_look:
         advice += f". For a link in that region, post it there: LINK_PEER_REGION={asked} {POST_AGAIN}"
-    return Denial(ReasonCode.DIFFERENT_REGION, detail, advice)
+    return Denial(reasons.DIFFERENT_REGION, detail, advice)
 
 
 def look_expired(instant: str) -> Denial:
     """A look that met trouble until it expired."""
-    return Denial(ReasonCode.EXPIRED, f"expires_at {instant} is past", "the next sweep looks at it: link-peer sweep")
+    return Denial(reasons.EXPIRED, f"expires_at {instant} is past", "the next sweep looks at it: link-peer sweep")
 
 
 def request_expired(field: str, instant: str) -> Denial:
     """`expires_at` or `until` of a request is past."""
     later = "post it again" if field == "expires_at" else "post it again with a later --until, or with none"
-    return Denial(ReasonCode.EXPIRED, f"{field} {instant} is past", f"{later}: {POST_AGAIN}")
+    return Denial(reasons.EXPIRED, f"{field} {instant} is past", f"{later}: {POST_AGAIN}", ended=True)
 
 
 # what an account or the policy file denies, and missing consent
@@ -106,7 +106,7 @@ ACCESS_ADVICE = (
     "check that account's role, its trust policy and external id, and the role's ECS permissions: link-peer doctor"
 )
 PAUSED = Denial(
-    ReasonCode.PAUSED,
+    reasons.PAUSED,
     "the policy pauses link-peer: nothing is opened",
     "set paused: false in the policy file and deploy it, then post the request again, or touch the tag",
 )
@@ -118,40 +118,49 @@ def unknown_account(account: str) -> Denial:
         f'add "{account}" to accounts in the policy file, with the role that link-peer may assume there, and deploy it; '
         f"this prints the lines: link-peer account add {account}"
     )
-    return Denial(ReasonCode.UNKNOWN_ACCOUNT, f"account {account} is not in the policy", advice)
+    return Denial(reasons.UNKNOWN_ACCOUNT, f"account {account} is not in the policy", advice)
 
 
 def no_access(account: str, code: str) -> Denial:
     """An account that refused access, with the platform's error code."""
-    return Denial(ReasonCode.NO_ACCESS, f"account {account}: {code}", ACCESS_ADVICE)
+    return Denial(reasons.NO_ACCESS, f"account {account}: {code}", ACCESS_ADVICE)
 
 
 def sweep_no_access(account: str, code: str) -> Denial:
     """An account that refused access to a sweep."""
     detail = f"account {account} refuses access: {code}: nothing is removed there"
-    return Denial(ReasonCode.NO_ACCESS, detail, ACCESS_ADVICE)
+    return Denial(reasons.NO_ACCESS, detail, ACCESS_ADVICE)
 
 
 def unreadable(account: str, problem: str) -> Denial:
     """An account that could not be read because of a transient error: nothing is decided about its side now, and nothing is recorded."""
-    return Denial(ReasonCode.NONE, f"account {account} could not be read: {problem}")
+    return Denial(reasons.UNREAD, f"account {account} could not be read: {problem}", waits=Waits.FOR_A_READ)
 
 
 def no_access_to_group(group: object, code: str = "") -> Denial:
     """A group that may not be read or changed."""
     return Denial(
-        ReasonCode.NO_ACCESS, f"{group} cannot be read or changed" + (f": {code}" if code else ""), ACCESS_ADVICE
+        reasons.NO_ACCESS, f"{group} cannot be read or changed" + (f": {code}" if code else ""), ACCESS_ADVICE
+    )
+
+
+def own_keys_refused(code: str, message: str) -> Denial:
+    """What a person's command may not do with the person's own keys."""
+    return Denial(
+        reasons.NO_ACCESS,
+        f"the person's own keys may not do this ({code}: {message})",
+        "use keys that may tag and modify rules there: docs/permissions.md",
     )
 
 
 def _not_allowed(detail: str, advice: str = "ask for fewer ports, or have the policy file changed") -> Denial:
-    return Denial(ReasonCode.NOT_ALLOWED, detail, advice)
+    return Denial(reasons.NOT_ALLOWED, detail, advice)
 
 
 def not_reviewed(group: object) -> Denial:
     """A change that is not in the plan which a person applies."""
     return Denial(
-        ReasonCode.NOT_ALLOWED,
+        reasons.NOT_ALLOWED,
         f"{group}: the reviewed plan has no such change, so link-peer apply does not make it",
         "save a new plan with --out, review it, and apply that",
     )
@@ -213,14 +222,29 @@ def not_home(account: str) -> Denial:
     return _not_allowed(f"a look is at a party of the home account, and {account} is not it", "send a sync of the pair")
 
 
-def no_consent(missing: Sequence[str], tags: Sequence[str], entries: Sequence[str], *, by_tag: bool) -> Denial:
-    """Groups that have not consented. Where the policy counts tags: each group with its missing `tags`, and the `entries`
-    (`<group> <who>:<ports>`) by which its owner writes them."""
+class Missing(msgspec.Struct, frozen=True):
+    """What a group has not accepted: `source` on `ports` (`ALL`: everything). `tags` (`key=value`) would, and so would
+    `entry` (`<who>[:<ports>]`), by which its owner writes them."""
+
+    group: Party
+    source: Party
+    ports: tuple[Port, ...]
+    tags: Sequence[str]
+    entry: str
+
+
+def no_consent(missing: Sequence[Missing], *, by_tag: bool) -> Denial:
+    """Groups that have not consented. `by_tag`: the policy counts tags, not only its own list."""
+    said = [f"{one.group} has not accepted {one.source} on {_what(one.ports)}" for one in missing]
     advice = "have the pair added to allow in the policy file"
     if by_tag:
-        commands = "; ".join(f"link-peer accept {entry}" for entry in entries)
-        advice = f"{' and '.join(f'tag {tag}' for tag in tags)}: {commands}"
-    return Denial(ReasonCode.NO_CONSENT, "; ".join(missing), advice)
+        tags = " and ".join(f"tag {one.group} {' '.join(one.tags)}" for one in missing)
+        advice = f"{tags}: {'; '.join(f'link-peer accept {one.group} {one.entry}' for one in missing)}"
+    return Denial(reasons.NO_CONSENT, "; ".join(said), advice, owners=True)
+
+
+def _what(ports: Sequence[Port]) -> str:
+    return "everything" if ALL in ports else "+".join(sorted(map(str, ports)))
 
 
 # what is denied because of what a group or an instance is
@@ -239,19 +263,19 @@ _SHOW_INSTANCE = "aliyun ecs DescribeInstances --RegionId {region} --InstanceIds
 
 def instance_gone(party: object) -> Denial:
     """An instance that the cloud does not show."""
-    return Denial(ReasonCode.INSTANCE_GONE, f"{party} does not exist", _check_id(party))
+    return Denial(reasons.INSTANCE_GONE, f"{party} does not exist", _check_id(party), waits=Waits.FOR_THE_CLOUD)
 
 
 def instance_not_shown() -> Denial:
     """The instance of an old event, which the cloud does not show."""
     detail = "the cloud does not show the instance, and its event is more than five minutes old"
     advice = "check that it exists in this region, and that the function's role may read it: link-peer doctor"
-    return Denial(ReasonCode.INSTANCE_GONE, detail, advice)
+    return Denial(reasons.INSTANCE_GONE, detail, advice)
 
 
 def peer_not_found(party: object) -> Denial:
     """A group that the cloud does not show."""
-    return Denial(ReasonCode.PEER_NOT_FOUND, f"{party} does not exist", _check_id(party))
+    return Denial(reasons.PEER_NOT_FOUND, f"{party} does not exist", _check_id(party))
 
 
 def _check_id(party: object) -> str:
@@ -265,7 +289,7 @@ def _check_id(party: object) -> str:
 def own_groups_not_found(instance: str, groups: str) -> Denial:
     """Not all of an instance's own groups are shown."""
     return Denial(
-        ReasonCode.PEER_NOT_FOUND,
+        reasons.PEER_NOT_FOUND,
         f"the cloud does not show all groups of {instance} ({groups})",
         "check that the account's role may read them: link-peer doctor",
     )
@@ -273,17 +297,18 @@ def own_groups_not_found(instance: str, groups: str) -> Denial:
 
 def no_private_ip(party: object) -> Denial:
     """An instance without a private address."""
-    return Denial(ReasonCode.NO_PRIVATE_IP, f"{party} has no private address", "wait until it runs, then post it again")
+    detail, advice = f"{party} has no private address", "wait until it runs, then post it again"
+    return Denial(reasons.NO_PRIVATE_IP, detail, advice, waits=Waits.FOR_THE_CLOUD)
 
 
 def same_group(target: str, *, is_group: bool) -> Denial:
     """A tag that names the instance itself, or one of its own groups."""
-    return Denial(ReasonCode.SAME_GROUP, f"{target} is the instance's own group" if is_group else "it names itself")
+    return Denial(reasons.SAME_GROUP, f"{target} is the instance's own group" if is_group else "it names itself")
 
 
 def same_party() -> Denial:
     """A request whose two sides are one."""
-    return Denial(ReasonCode.SAME_GROUP, "both sides are the same")
+    return Denial(reasons.SAME_GROUP, "both sides are the same", outcome="unchanged")
 
 
 def locked(group: Party, key: str, value: str, *, own: bool) -> Denial:
@@ -292,7 +317,7 @@ def locked(group: Party, key: str, value: str, *, own: bool) -> Denial:
     command = f"link-peer reopen {group}" + ("" if value.startswith(CLOSED_BY) else " --force")
     advice = f"ask the person who locked it, then remove the tag {key} from {group}"
     detail = f"{group} carries the tag {key}"
-    return Denial(ReasonCode.LOCKED, detail, f"{advice}: {command if own else _tag_off(group, key)}")
+    return Denial(reasons.LOCKED, detail, f"{advice}: {command if own else _tag_off(group, key)}", owners=True)
 
 
 def isolated_group(group: Party, *, advanced: bool) -> Denial:
@@ -304,78 +329,82 @@ def isolated_group(group: Party, *, advanced: bool) -> Denial:
             "; or let all of its members reach each other on everything: aliyun ecs ModifySecurityGroupPolicy "
             f"--RegionId {{region}} --SecurityGroupId {group.id} --InnerAccessPolicy Accept"
         )
-    return Denial(ReasonCode.ISOLATED_GROUP, detail, advice)
+    return Denial(reasons.ISOLATED_GROUP, detail, advice)
 
 
 def classic_instance(party: object) -> Denial:
     """An instance in the classic network."""
-    return Denial(ReasonCode.CLASSIC_NETWORK, f"{party} is in the classic network", USE_VPC)
+    return Denial(reasons.CLASSIC_NETWORK, f"{party} is in the classic network", USE_VPC)
 
 
 def classic_group(party: object) -> Denial:
     """A group of the classic network."""
     return Denial(
-        ReasonCode.CLASSIC_NETWORK, f"{party} is a classic group", f"use a VPC group; {USE_VPC.partition(': ')[2]}"
+        reasons.CLASSIC_NETWORK, f"{party} is a classic group", f"use a VPC group; {USE_VPC.partition(': ')[2]}"
     )
 
 
 def managed_group(party: object) -> Denial:
     """A group that a cloud product manages."""
     detail = f"{party} is managed by a cloud product, which refuses every change"
-    return Denial(ReasonCode.MANAGED_GROUP, detail, OWN_GROUP)
+    return Denial(reasons.MANAGED_GROUP, detail, OWN_GROUP)
 
 
 def only_managed_groups(groups: str) -> Denial:
     """An instance all of whose groups are managed by cloud products."""
-    return Denial(
-        ReasonCode.MANAGED_GROUP, f"the instance's groups ({groups}) are managed by a cloud product", OWN_GROUP
-    )
+    return Denial(reasons.MANAGED_GROUP, f"the instance's groups ({groups}) are managed by a cloud product", OWN_GROUP)
 
 
 def no_group_takes_rules(party: object) -> Denial:
     """An instance none of whose groups may be given a rule."""
-    return Denial(ReasonCode.MANAGED_GROUP, f"{party} has no group that takes rules", "put it into a group of your own")
+    return Denial(reasons.MANAGED_GROUP, f"{party} has no group that takes rules", "put it into a group of your own")
 
 
 def advanced_group(party: object) -> Denial:
     """An advanced group in a link between groups."""
     detail = f"{party} is an advanced group, which takes no group as a source and cannot be one"
-    return Denial(ReasonCode.ADVANCED_GROUP, detail, BASIC_GROUP)
+    return Denial(reasons.ADVANCED_GROUP, detail, BASIC_GROUP)
 
 
 def no_basic_group(groups: str) -> Denial:
     """An instance without a basic group, where a group must represent it."""
     advice = "put the instance into a basic group too, or name instances (i-…) instead of groups"
-    return Denial(ReasonCode.ADVANCED_GROUP, f"no basic group among the instance's groups ({groups})", advice)
+    return Denial(reasons.ADVANCED_GROUP, f"no basic group among the instance's groups ({groups})", advice)
 
 
 def public_address(party: object, address: str) -> Denial:
     """An instance link whose source has no private address."""
     detail = f"the address of {party}, {address}, is not private (RFC 1918 or 100.64.0.0/10)"
-    return Denial(ReasonCode.ADDRESS_CONFLICT, detail, "use an instance with a private address, or link groups")
+    return Denial(reasons.ADDRESS_CONFLICT, detail, "use an instance with a private address, or link groups")
 
 
 def address_out_of_range(party: object, address: str, ranges: Sequence[str]) -> Denial:
     """An instance link whose source lies outside its account's ranges in the policy."""
     detail = f"the address of {party}, {address}, is outside the account's ranges in the policy ({', '.join(ranges)})"
-    return Denial(
-        ReasonCode.ADDRESS_CONFLICT, detail, "use an address in those ranges, or have the policy file changed"
-    )
+    return Denial(reasons.ADDRESS_CONFLICT, detail, "use an address in those ranges, or have the policy file changed")
 
 
 # what is denied, removed or repaired because of the link itself and the rules that exist
 
 
 NO_ROUTE = "a rule gives no route between VPCs: connect them with CEN, VPC peering, VPN Gateway or Express Connect"
-UNWANTED = Denial(ReasonCode.NONE, "no tag or request asks for it any more")
-UNLINKED = Denial(ReasonCode.NONE, "removed by an unlink request")
+
+
+def remark(detail: str, advice: str = "") -> Denial:
+    """What a record says of an outcome that needs no reason."""
+    return Denial(reasons.NONE, detail, advice)
+
+
+UNWANTED = remark("no tag or request asks for it any more")
+UNLINKED = remark("removed by an unlink request")
 CLAIM_EXPIRED = Denial(
-    ReasonCode.EXPIRED,
+    reasons.EXPIRED,
     "the link has ended",
     "post a new request, with a later --until or with none: link-peer request link {link}",
+    ended=True,
 )
-EXPIRED_MEANWHILE = Denial(ReasonCode.EXPIRED, "the link ended while it was being written")
-HUMAN_RULE = Denial(ReasonCode.HUMAN_RULE, "a person's rule already admits the same traffic")
+EXPIRED_MEANWHILE = Denial(reasons.EXPIRED, "the link ended while it was being written", ended=True)
+HUMAN_RULE = Denial(reasons.HUMAN_RULE, "a person's rule already admits the same traffic")
 
 
 def different_vpc(source: object, source_vpc: str, target: object, target_vpc: str, *, one_account: bool) -> Denial:
@@ -384,32 +413,33 @@ def different_vpc(source: object, source_vpc: str, target: object, target_vpc: s
     if not one_account:
         instead = "post a request between instances (i-…), since a tag names only groups of other accounts"
     detail = f"{source} is in {source_vpc}, {target} in {target_vpc}"
-    return Denial(ReasonCode.DIFFERENT_VPC, detail, f"{instead}; {NO_ROUTE}")
+    return Denial(reasons.DIFFERENT_VPC, detail, f"{instead}; {NO_ROUTE}")
 
 
 def address_in_target_vpc(party: object, address: str, vpc: str) -> Denial:
     """An instance link across VPCs whose source's address also belongs to something in the target's VPC."""
     detail = f"{vpc} has an instance or network interface with the address of {party}, {address}"
-    return Denial(ReasonCode.ADDRESS_CONFLICT, detail, "use an address that the target's VPC does not use")
+    return Denial(reasons.ADDRESS_CONFLICT, detail, "use an address that the target's VPC does not use")
 
 
 def address_of_another(party: object, other: object) -> Denial:
     """An instance link whose rule exists already, for another instance with the same address."""
     detail = f"the rule that {party} needs exists already for {other}, which has the same address"
-    return Denial(ReasonCode.ADDRESS_CONFLICT, detail, "give the instances different addresses, or link groups")
+    advice = "give the instances different addresses, or link groups"
+    return Denial(reasons.ADDRESS_CONFLICT, detail, advice, waits=Waits.FOR_A_RULE)
 
 
 def id_in_use(request_id: str, until: str = "") -> Denial:
     """A request id that another link of the same pair carries. `until` is the end of the link that was asked for."""
     detail = f"{request_id} is the id of another link between the two: other ports, direction or until"
     advice = "unlink the other first, or post it again with a new request_id, which the command makes"
-    return Denial(ReasonCode.ID_IN_USE, detail, f"{advice}: {POST_AGAIN}" + (f" --until {until}" if until else ""))
+    return Denial(reasons.ID_IN_USE, detail, f"{advice}: {POST_AGAIN}" + (f" --until {until}" if until else ""))
 
 
 def half_open(missing: object) -> Denial:
     """Half of a request's mutual link: the rule on the other side is missing."""
     detail = f"the rule on {missing} is missing, and a sweep opens nothing for a request"
-    return Denial(ReasonCode.HALF_OPEN, detail, "post the request again: link-peer request link {link}")
+    return Denial(reasons.HALF_OPEN, detail, "post the request again: link-peer request link {link}", half_open=True)
 
 
 def nothing_to_unlink(between: Sequence[str]) -> Denial:
@@ -417,7 +447,7 @@ def nothing_to_unlink(between: Sequence[str]) -> Denial:
     detail = "no rule between the two carries a request's claim"
     if between:
         detail += f"; there are: {'; '.join(between)}"
-    return Denial(ReasonCode.NONE, detail)
+    return remark(detail)
 
 
 def nothing_to_do(silent_accounts: Sequence[str], other_side: Sequence[str]) -> Denial:
@@ -431,7 +461,7 @@ def nothing_to_do(silent_accounts: Sequence[str], other_side: Sequence[str]) -> 
         )
     elif other_side:
         detail = f"no tag of this side asks for the pair; the other side's does ({', '.join(other_side)})"
-    return Denial(ReasonCode.NONE, detail)
+    return remark(detail)
 
 
 def in_detail(why: Denial, requests: Sequence[str], *, kept: bool) -> Denial:
@@ -447,8 +477,8 @@ def in_detail(why: Denial, requests: Sequence[str], *, kept: bool) -> Denial:
 def repaired(priority: int, ours: int) -> Denial:
     """What a repair does: someone changed the priority of a rule of ours, or copied it."""
     if priority == ours:
-        return Denial(ReasonCode.NONE, "a copy of it with another priority is removed")
-    return Denial(ReasonCode.NONE, f"its priority was {priority}, and is {ours} again")
+        return remark("a copy of it with another priority is removed")
+    return remark(f"its priority was {priority}, and is {ours} again")
 
 
 def displaced(priority: int) -> Denial:
@@ -456,19 +486,23 @@ def displaced(priority: int) -> Denial:
     detail = (
         f"its priority was {priority}, where it would win over an operator's drop, and a person's equal rule stands"
     )
-    return Denial(ReasonCode.HUMAN_RULE, detail)
+    return Denial(reasons.HUMAN_RULE, detail)
 
 
 def tag_was_missing(group: object) -> Denial:
     """What a repair of a group does that holds rules of ours without the managed tag."""
-    return Denial(ReasonCode.NONE, f"{group} had lost the tag by which the sweep finds it")
+    return remark(f"{group} had lost the tag by which the sweep finds it")
+
+
+def _full(detail: str, advice: str) -> Denial:
+    return Denial(reasons.QUOTA, detail, advice, outcome="failed")
 
 
 def description_full(group: object) -> Denial:
     """A rule whose description cannot hold one more claim."""
     detail = "the rule's description has no room for another claim (512 characters)"
     advice = f"unlink requests that are no longer needed; this lists them: link-peer links --party {group}"
-    return Denial(ReasonCode.QUOTA, detail, advice)
+    return _full(detail, advice)
 
 
 def group_full(group: object, named: int, limit: int) -> Denial:
@@ -478,7 +512,7 @@ def group_full(group: object, named: int, limit: int) -> Denial:
         f"name instances (i-…), or remove rules that are not needed; of links, this lists them: "
         f"link-peer links --party {group}"
     )
-    return Denial(ReasonCode.QUOTA, detail, advice)
+    return _full(detail, advice)
 
 
 def removals_held(account: str, count: int, limit: int) -> Denial:
@@ -488,7 +522,7 @@ def removals_held(account: str, count: int, limit: int) -> Denial:
         f"{limit} may be removed for that in one run: none was removed"
     )
     advice = "raise limits.removals_per_run if they may be removed; this lists them: link-peer stale"
-    return Denial(ReasonCode.REMOVALS_HELD, detail, advice)
+    return Denial(reasons.REMOVALS_HELD, detail, advice)
 
 
 # what ECS refuses for good, by its error code
@@ -499,51 +533,42 @@ _ROOM = (
     "lists them: link-peer links --party {group}"
 )
 _CHECK_ID = "check the ids, the accounts and the region"
-_CODES: dict[str, tuple[ReasonCode, str, str]] = {
-    "AuthorizedGroupRule.LimitExceed": (
-        ReasonCode.QUOTA,
-        "the group holds as many rules that name groups as allowed",
-        _ROOM,
+_CODES: dict[str, Denial] = {
+    "AuthorizedGroupRule.LimitExceed": _full("the group holds as many rules that name groups as allowed", _ROOM),
+    "AuthorizationLimitExceed": _full("the group holds as many rules as allowed", _ROOM),
+    "OperationDenied.QuotaExceed": _full("the group holds as many tags as allowed", "remove a tag from the group"),
+    **dict.fromkeys(
+        ("InvalidSourceGroupId.NotFound", "InvalidSourceGroup.NotFound"),
+        Denial(reasons.PEER_NOT_FOUND, "the source group does not exist", _CHECK_ID),
     ),
-    "AuthorizationLimitExceed": (ReasonCode.QUOTA, "the group holds as many rules as allowed", _ROOM),
-    "OperationDenied.QuotaExceed": (
-        ReasonCode.QUOTA,
-        "the group holds as many tags as allowed",
-        "remove a tag from the group",
+    **dict.fromkeys(
+        ("InvalidSecurityGroupId.NotFound", "InvalidResourceId.NotFound"),
+        Denial(reasons.PEER_NOT_FOUND, "the group does not exist", _CHECK_ID),
     ),
-    "InvalidSourceGroupId.NotFound": (ReasonCode.PEER_NOT_FOUND, "the source group does not exist", _CHECK_ID),
-    "InvalidSourceGroup.NotFound": (ReasonCode.PEER_NOT_FOUND, "the source group does not exist", _CHECK_ID),
-    "InvalidSecurityGroupId.NotFound": (ReasonCode.PEER_NOT_FOUND, "the group does not exist", _CHECK_ID),
-    "InvalidResourceId.NotFound": (ReasonCode.PEER_NOT_FOUND, "the group does not exist", _CHECK_ID),
-    "InvalidSourceGroupId.Mismatch": (
-        ReasonCode.DIFFERENT_VPC,
+    "InvalidSourceGroupId.Mismatch": Denial(
+        reasons.DIFFERENT_VPC,
         "the two groups are not in one VPC",
         f"name instances (i-…) instead of groups; {NO_ROUTE}",
     ),
-    "InvalidGroupAuthParameter.OperationDenied": (
-        ReasonCode.ADVANCED_GROUP,
-        "the source is an advanced group",
-        BASIC_GROUP,
+    "InvalidGroupAuthParameter.OperationDenied": Denial(
+        reasons.ADVANCED_GROUP, "the source is an advanced group", BASIC_GROUP
     ),
-    "InvalidGroupParameter.OperationDenied": (
-        ReasonCode.ADVANCED_GROUP,
-        "the group is an advanced group",
-        BASIC_GROUP,
+    "InvalidGroupParameter.OperationDenied": Denial(
+        reasons.ADVANCED_GROUP, "the group is an advanced group", BASIC_GROUP
     ),
-    "InvalidOperation.ResourceManagedByCloudProduct": (
-        ReasonCode.MANAGED_GROUP,
-        "the group is managed by a cloud product",
-        OWN_GROUP,
+    "InvalidOperation.ResourceManagedByCloudProduct": Denial(
+        reasons.MANAGED_GROUP, "the group is managed by a cloud product", OWN_GROUP
     ),
-    "InvalidNetworkType.Mismatch": (ReasonCode.CLASSIC_NETWORK, "one side is in the classic network", USE_VPC),
-    "InvalidNetworkType.Conflict": (ReasonCode.CLASSIC_NETWORK, "one side is in the classic network", USE_VPC),
-    "InvalidSecurityGroup.InvalidNetworkType": (
-        ReasonCode.CLASSIC_NETWORK,
-        "one side is in the classic network",
-        USE_VPC,
+    **dict.fromkeys(
+        (
+            "InvalidNetworkType.Mismatch",
+            "InvalidNetworkType.Conflict",
+            "InvalidSecurityGroup.InvalidNetworkType",
+        ),
+        Denial(reasons.CLASSIC_NETWORK, "one side is in the classic network", USE_VPC),
     ),
-    "VPCDisabled": (ReasonCode.CLASSIC_NETWORK, "the group is in no VPC", USE_VPC),
-    "InvalidSecurityGroup.IsSame": (ReasonCode.SAME_GROUP, "both sides are one group", ""),
+    "VPCDisabled": Denial(reasons.CLASSIC_NETWORK, "the group is in no VPC", USE_VPC),
+    "InvalidSecurityGroup.IsSame": Denial(reasons.SAME_GROUP, "both sides are one group"),
 }
 """Error codes of ECS's security group and tag APIs that are final for a link [doc AuthorizeSecurityGroup, TagResources]."""
 ALREADY_GONE = frozenset(
@@ -571,5 +596,6 @@ def refused_by_ecs(group: object, code: str, message: str) -> Denial:
     look_up = (
         "look the code up: it may be a state of the account; else report it, with the RequestId, as a bug in link-peer"
     )
-    reason, detail, advice = _CODES.get(code, (ReasonCode.NOT_ALLOWED, "ECS refuses the change", look_up))
-    return Denial(reason, f"{group}: {detail} ({code}: {message})", advice.replace("{group}", str(group)))
+    found = _CODES.get(code, _not_allowed("ECS refuses the change", look_up))
+    detail, advice = f"{group}: {found.detail} ({code}: {message})", found.advice.replace("{group}", str(group))
+    return msgspec.structs.replace(found, detail=detail, advice=advice)

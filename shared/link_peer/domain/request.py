@@ -1,4 +1,6 @@
-"""What the queue carries, as values: requests for links, and looks at a party. inbound.requests reads and writes them."""
+"""What arrives, as values: what an event says, and what the queue carries: requests for links, and looks at a party.
+inbound.events and inbound.requests read them.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,24 @@ import msgspec
 from link_peer.domain.model import Link, Party
 
 SYNC_SECONDS = 3600  # until a sync that auto_link posts expires
-LOOK_SECONDS = 3600  # until a look that is posted for trouble of the moment expires
+LOOK_SECONDS = 3600  # until a look that is posted for a transient error expires
 LATE_SECONDS = 300  # that `expires_at` may be past: clocks differ, and deliveries are repeated
 _ID_LENGTH = 48
+
+
+class Hint(msgspec.Struct, frozen=True):
+    """A party of the home account to look at, and why: a hint, never a fact.
+
+    `kind` is `state` (an instance's new `state`), `tags`, or `look` (asked for again). `time` is the event's, `expires` the
+    end of a look (epoch seconds); None where the event does not give it.
+    """
+
+    event_id: str
+    party: Party
+    kind: Literal["state", "tags", "look"]
+    time: float | None = None
+    state: str = ""
+    expires: float | None = None
 
 
 class Request(msgspec.Struct, frozen=True):

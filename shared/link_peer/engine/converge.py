@@ -10,7 +10,7 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
-from link_peer.domain.denial import Denial, ReasonCode
+from link_peer.domain.denial import Denial, Waits
 from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
@@ -111,7 +111,7 @@ def converge(scope: Scope, guard: RemovalGuard) -> Report:
 
 def _waiting_for_an_address(plan: Plan) -> set[Link]:
     """The links that were denied because another instance held their rule, which may have been removed by now."""
-    return {d.link for d in plan.decisions if d.why.code is ReasonCode.ADDRESS_CONFLICT and d.outcome == "denied"}
+    return {d.link for d in plan.decisions if d.why.waits is Waits.FOR_A_RULE and d.outcome == "denied"}
 
 
 def report_held(scope: Scope, report: Report, guard: RemovalGuard) -> None:

@@ -57,7 +57,7 @@ def denied_record(denial: Denial, action: str, **fields: str) -> Record:
 
 def why_fields(why: Denial) -> Record:
     """The fields that explain an outcome."""
-    return {"reason": why.code.value, "detail": why.detail, "advice": why.advice}
+    return {"reason": why.reason.code, "detail": why.detail, "advice": why.advice}
 
 
 def link_fields(link: Link, region: str, raw: str = "") -> Record:

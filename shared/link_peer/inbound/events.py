@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 import msgspec
 
 from link_peer.domain.errors import BadInput
-from link_peer.domain.hint import Hint
 from link_peer.domain.model import Party
+from link_peer.domain.request import Hint
 from link_peer.domain.tags import (
     TagKeys,
     is_account_uid,

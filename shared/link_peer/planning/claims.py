@@ -18,7 +18,8 @@ class DesiredLink(msgspec.Struct, frozen=True):
 
     `instance` and `tag` say whose tag asks. `denial` is a refusal that needs no look at the link: a peer that cannot be
     parsed, an end that is past, a peer too many. `same_group` marks a peer that is the instance itself or one of its own
-    groups. `raw` is the peer as written, where it cannot be parsed. `opens` is false for a claim that is only read from a
+    groups. `raw` is the peer as written, where it cannot be parsed. `has_pair` is false where there is no pair to look at:
+    no group represents the instance, or the peer is one too many. `opens` is false for a claim that is only read from a
     rule: it keeps the rule, and never opens anything, since anyone who may write rules may write a marker.
     """
 
@@ -29,6 +30,7 @@ class DesiredLink(msgspec.Struct, frozen=True):
     denial: Denial | None = None
     same_group: bool = False
     raw: str = ""
+    has_pair: bool = True
     opens: bool = True
 
 
@@ -48,8 +50,11 @@ def links_from_tags(snapshot: Snapshot, instance: Instance, now: float, policy: 
             found.append(_unreadable(snapshot, instance, tag, peer))
             continue
         wanted = _desired(snapshot, instance, tag, peer)
-        denial = denials.too_many_peers(max_peers) if number > max_peers else ended
-        found.append(msgspec.structs.replace(wanted, denial=denial) if denial and not wanted.same_group else wanted)
+        if number > max_peers and not wanted.same_group:
+            wanted = msgspec.structs.replace(wanted, denial=denials.too_many_peers(max_peers), has_pair=False)
+        elif ended and not wanted.same_group:
+            wanted = msgspec.structs.replace(wanted, denial=ended, has_pair=True)
+        found.append(wanted)
     return found
 
 
@@ -80,7 +85,7 @@ def _desired(snapshot: Snapshot, instance: Instance, tag: str, peer: Peer) -> De
     groups = snapshot.groups_of(instance)
     first = groups[0].party if groups else instance.party
     denial = _no_representative(instance, groups)
-    return DesiredLink(Link(first, peer.party, peer.ports), TAG, instance.party, tag, denial)
+    return DesiredLink(Link(first, peer.party, peer.ports), TAG, instance.party, tag, denial, has_pair=False)
 
 
 def _no_representative(instance: Instance, groups: list[Group]) -> Denial:

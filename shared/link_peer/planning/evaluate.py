@@ -229,25 +229,19 @@ def _with_consent(
     link = verdict.link
     ports = link.ports or (ALL,)
     used: list[str] = []
-    missing: list[str] = []
-    tags: list[str] = []
-    entries: list[str] = []
+    missing: list[denials.Missing] = []
     targets = (link.target, link.source)
     for (group, source), target in zip(sides[: 2 if link.mutual else 1], targets, strict=False):
         evidence, uncovered = consent.consents(policy, group, source, target, ports, now)
         used += evidence
         if uncovered:
             party = source.party if isinstance(source, Instance) else source
-            what = "everything" if ALL in uncovered else "+".join(sorted(map(str, uncovered)))
-            missing.append(f"{group.party} has not accepted {party} on {what}")
-            tags.append(f"{group.party} {' '.join(consent.tags_for(group, party, ports, policy.keys))}")
-            entries.append(f"{group.party} {consent.entry_for(group, party, ports)}")
+            tags, entry = consent.tags_for(group, party, ports, policy.keys), consent.entry_for(group, party, ports)
+            missing.append(denials.Missing(group.party, party, tuple(uncovered), tags, entry))
     verdict = msgspec.structs.replace(verdict, consent=tuple(used))
     if not missing:
         return verdict
-    return msgspec.structs.replace(
-        verdict, denial=denials.no_consent(missing, tags, entries, by_tag=policy.accept_tags)
-    )
+    return msgspec.structs.replace(verdict, denial=denials.no_consent(missing, by_tag=policy.accept_tags))
 
 
 def _group_needs(link: Link) -> tuple[Need, ...]:

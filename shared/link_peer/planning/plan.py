@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from link_peer.domain import denials
-from link_peer.domain.denial import NOTHING, Denial, ReasonCode
+from link_peer.domain.denial import NOTHING, Denial, Waits
 from link_peer.domain.denials import HUMAN_RULE
 from link_peer.domain.model import PRIORITY, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
@@ -207,7 +207,7 @@ class _Planning:
             found.append(
                 Decision(
                     self._as_asked(Link(*ends, ports)),
-                    "expire" if loss.why.code is ReasonCode.EXPIRED else self._context.actions[1],
+                    "expire" if loss.why.ended else self._context.actions[1],
                     "removed",
                     denials.in_detail(
                         loss.why,
@@ -284,4 +284,4 @@ def _by_link(links: Iterable[DesiredLink]) -> dict[Asked, list[DesiredLink]]:
 
 def _undecided(answer: Decision) -> bool:
     """Whether an account could not be read, or a question is open: then there is nothing to record."""
-    return answer.outcome == "denied" and answer.why.code is ReasonCode.NONE
+    return answer.outcome == "denied" and answer.why.waits is Waits.FOR_A_READ

@@ -13,7 +13,7 @@ from enum import Enum
 import msgspec
 
 from link_peer.domain import denials
-from link_peer.domain.denial import Denial, ReasonCode
+from link_peer.domain.denial import Denial
 from link_peer.domain.denials import CLAIM_EXPIRED, UNWANTED
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, Claim, Link, Marker, Party, Rule, RuleKey
@@ -40,9 +40,6 @@ class May(Enum):
 
 
 MayLose = Callable[[Rule, Marker, Claim], May]
-
-_CANNOT_TELL = frozenset({ReasonCode.NO_ACCESS, ReasonCode.NONE})
-"""Verdicts that say nothing about the link itself: an account refuses access, or could not be read."""
 
 
 class Loss(msgspec.Struct, frozen=True):
@@ -146,7 +143,7 @@ class Removals:
         denial = self._desired.denied.get((key, claim.request)) or self._verdicts.of(link).denial
         if denial is None:
             return self._half_open(key, claim) or self._by_absence(key, link, None, may)
-        hidden = denial.unseen or denial.code in _CANNOT_TELL
+        hidden = denial.unseen or denial.undecided
         policy, now = self._context.policy, self._context.now
         if hidden and (closed := closed_by_group(self._snapshot, policy, key, link, now)):
             return _Cause(closed)
@@ -156,7 +153,7 @@ class Removals:
         if denial in self._verdicts.refusals:
             # the cloud's answer to a write says nothing about what it shows
             return _Cause(denial) if self._must_roll_back(key, claim) else None
-        if denial.code in _CANNOT_TELL:
+        if denial.undecided:
             return None
         return self._by_absence(key, link, denial, may) if denial.unseen else _Cause(denial)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from link_peer.domain.advice import parts
+from link_peer.domain.denial import parts
 
 from tests.functional.lab import HOME, PEER, Lab
 

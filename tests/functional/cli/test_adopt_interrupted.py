@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from link_peer.domain.advice import parts
+from link_peer.domain.denial import parts
 from link_peer_local.core.faults import Killed
 
 from tests.functional.cli.persons_rules import ALL, ids, person

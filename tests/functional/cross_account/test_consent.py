@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from link_peer.domain.advice import parts
+from link_peer.domain.denial import parts
 
 from tests.functional.lab import HOME, PEER, POLICY, Lab
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from link_peer.domain.denial import ReasonCode
+from link_peer.domain import reasons
 from link_peer.domain.denials import UNWANTED
 from link_peer.domain.errors import CloudError, Transient
 from link_peer.domain.model import TAG, Claim, Link, Rule, RuleKey
@@ -191,7 +191,7 @@ def test_a_link_that_also_removes_a_rule_comes_before_the_others() -> None:
     """What was denied and takes its rules back."""
     back = Edit(K2, lose=frozenset({TAG}), rule=ours(K2))
     applying = Applying(ours(K2))
-    denied = Decision(OTHER, "link", "denied", msgspec.structs.replace(UNWANTED, code=ReasonCode.LOCKED), (back,))
+    denied = Decision(OTHER, "link", "denied", msgspec.structs.replace(UNWANTED, reason=reasons.LOCKED), (back,))
     applying(link(), denied)
     assert applying.ecs.changes() == ["revoke sg-db", "authorize sg-db"]
 
@@ -215,7 +215,7 @@ def test_a_refused_link_is_reported_to_be_rolled_back_and_has_no_outcome_yet() -
     applying = Applying(kind=Full)
     report = applying(refused_link())
     refusal = report.refused[LINK]
-    assert (refusal.denial.code, refusal.partial) == (ReasonCode.QUOTA, {(K1, TAG), (K2, TAG)})
+    assert (refusal.denial.reason, refusal.partial) == (reasons.QUOTA, {(K1, TAG), (K2, TAG)})
     assert (report.changed, applying.log.outcomes()) == (0, [])
 
 
@@ -242,7 +242,7 @@ def test_the_outcome_of_a_refused_link_is_recorded_after_its_rollback() -> None:
     applying(refused_link())
     written = applying.ecs.existing[0]
     back = Edit(K1, lose=frozenset({TAG}), rule=written)
-    denial = Refusal(msgspec.structs.replace(UNWANTED, code=ReasonCode.QUOTA)).denial
+    denial = Refusal(msgspec.structs.replace(UNWANTED, reason=reasons.QUOTA)).denial
     applying(Decision(LINK, "link", "failed", denial, (back,)))
     applying.applier.finish()
     assert applying.steps()[-3:] == ["intent", "revoke sg-db", "outcome"]
@@ -342,7 +342,7 @@ def test_a_pause_that_comes_meanwhile_stops_the_next_write() -> None:
         applying = Applying()
         applying.policy = policy(paused=pause)
         report = applying(link())
-        assert report.refused[LINK].denial.code is ReasonCode.PAUSED
+        assert report.refused[LINK].denial.reason is reasons.PAUSED
         assert applying.ecs.existing == []
 
 
@@ -351,7 +351,7 @@ def test_a_policy_that_denies_the_link_meanwhile_stops_the_write() -> None:
     applying = Applying()
     applying.policy = policy(deny=parse_ports("tcp/1"))
     report = applying(link())
-    assert report.refused[LINK].denial.code is ReasonCode.NOT_ALLOWED
+    assert report.refused[LINK].denial.reason is reasons.NOT_ALLOWED
     assert applying.ecs.changes() == []
 
 
@@ -450,7 +450,7 @@ def test_a_claim_that_ended_meanwhile_is_not_written() -> None:
     edit = Edit(K1, frozenset({ended}), claims=(ended,))
     report = applying(Decision(LINK, "link", "applied", edits=(edit,)))
     denial = report.refused[LINK].denial
-    assert (denial.code, denial.detail) == (ReasonCode.EXPIRED, "the link ended while it was being written")
+    assert (denial.reason, denial.detail) == (reasons.EXPIRED, "the link ended while it was being written")
     assert applying.ecs.changes() == []
 
 
@@ -462,7 +462,7 @@ def test_consent_that_was_read_a_while_ago_is_read_again(late: float, written: b
     applying.clock.time += late
     report = applying(link())
     assert bool(applying.ecs.existing) == written
-    assert [refusal.denial.code for refusal in report.refused.values()] == ([] if written else [ReasonCode.NO_CONSENT])
+    assert [refusal.denial.reason for refusal in report.refused.values()] == ([] if written else [reasons.NO_CONSENT])
 
 
 def test_the_consent_that_is_recorded_is_the_one_at_the_write() -> None:
@@ -478,7 +478,7 @@ def test_a_lock_that_comes_meanwhile_stops_the_write() -> None:
     applying = Applying()
     applying.ecs.known["sg-db"] = group(DB, "*", lock=True)
     applying.clock.time += CONSENT_SECONDS + 1
-    assert applying(link()).refused[LINK].denial.code is ReasonCode.LOCKED
+    assert applying(link()).refused[LINK].denial.reason is reasons.LOCKED
     assert applying.ecs.existing == []
 
 
@@ -491,7 +491,7 @@ def test_a_request_that_expires_while_it_is_carried_out_opens_nothing(late: floa
     applying = Applying(expires_at=NOW - late)
     report = applying(link())
     assert bool(applying.ecs.existing) == written
-    assert [refusal.denial.code for refusal in report.refused.values()] == ([] if written else [ReasonCode.EXPIRED])
+    assert [refusal.denial.reason for refusal in report.refused.values()] == ([] if written else [reasons.EXPIRED])
 
 
 def test_an_expired_request_still_closes() -> None:

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 from link_peer.domain.errors import NoAccess, Transient
-from link_peer.domain.hint import Hint
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Limits, Pause, Policy
-from link_peer.domain.request import look_request, sync_request
+from link_peer.domain.request import Hint, look_request, sync_request
 from link_peer.engine.later import LOOK_AGAIN_SECONDS, Later
 from link_peer.engine.scopes.group import reconcile_group
 from link_peer.planning.removal_guard import RemovalGuard

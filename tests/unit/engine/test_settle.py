@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 from link_peer.domain import marker as markers
-from link_peer.domain.denial import LinkDenied, ReasonCode
+from link_peer.domain import reasons
+from link_peer.domain.denial import LinkDenied
 from link_peer.domain.denials import EXPIRED_MEANWHILE
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import TAG, Claim, Party, Port, Rule, RuleKey
@@ -188,7 +189,7 @@ def test_a_call_that_is_refused_in_part_denies_the_link_and_what_it_wrote_is_see
     settle = settling(kind=Partly)
     with pytest.raises(LinkDenied) as refused:
         settle(add(K1), add(K2))
-    assert refused.value.denial.code is ReasonCode.QUOTA
+    assert refused.value.denial.reason is reasons.QUOTA
     assert [rule.key for rule in settle.fetch.store.rules.get(DB, ())] == [K1]
     assert settle.requests == ["request-x"]
 
@@ -200,7 +201,7 @@ def test_lost_access_denies_the_link(where: str) -> None:
     settle.ecs.errors[where] = [NoAccess("Forbidden.RAM", "no")]
     with pytest.raises(LinkDenied) as refused:
         settle(add(K2), mark(ours(K1), lose=[TAG]))
-    assert refused.value.denial.code is ReasonCode.NO_ACCESS
+    assert refused.value.denial.reason is reasons.NO_ACCESS
     assert "Forbidden.RAM" in refused.value.denial.detail
 
 
@@ -294,7 +295,7 @@ def test_a_rule_that_another_instance_got_meanwhile_is_not_taken(edit: Edit) -> 
     settle = settling(TWINS_RULE)
     with pytest.raises(LinkDenied) as denied:
         settle(edit)
-    assert denied.value.denial.code is ReasonCode.ADDRESS_CONFLICT
+    assert denied.value.denial.reason is reasons.ADDRESS_CONFLICT
     assert settle.ecs.existing == [TWINS_RULE]
 
 
@@ -338,7 +339,7 @@ def test_a_description_without_room_denies_the_link() -> None:
     settle.ecs.existing[0] = ours(K1, *claims)
     with pytest.raises(LinkDenied) as refused:
         settle(mark(ours(K1), gain=[Claim("c" * 48), Claim("d" * 48)], claims=[TAG]))
-    assert refused.value.denial.code is ReasonCode.QUOTA
+    assert refused.value.denial.reason is reasons.QUOTA
     assert settle.ecs.changes() == []
 
 
@@ -373,7 +374,7 @@ def test_an_account_that_refuses_access_meanwhile_denies_the_link(tags: bool) ->
     settle.ecs.errors["groups" if tags else "rules"] = [NoAccess("Forbidden.RAM", "no")]
     with pytest.raises(LinkDenied) as refused:
         settle.settler.read_tags(DB) if tags else settle.settler.read(DB)
-    assert refused.value.denial.code is ReasonCode.NO_ACCESS
+    assert refused.value.denial.reason is reasons.NO_ACCESS
     assert "Forbidden.RAM" in refused.value.denial.detail
 
 
@@ -384,6 +385,6 @@ def test_nothing_is_written_in_an_account_that_has_refused_access() -> None:
     settle.ecs.calls.clear()
     with pytest.raises(LinkDenied) as refused:
         settle.tags.write(DB, settle.requests)
-    assert refused.value.denial.code is ReasonCode.NO_ACCESS
+    assert refused.value.denial.reason is reasons.NO_ACCESS
     assert "Forbidden.RAM" in refused.value.denial.detail
     assert (settle.ecs.calls, settle.requests) == ([], [])

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_peer.domain.errors import BadInput
-from link_peer.domain.hint import Hint
 from link_peer.domain.model import Party
+from link_peer.domain.request import Hint
 from link_peer.domain.tags import parse_instant, tag_keys
 from link_peer.inbound.events import MAX_BYTES, Envelope, decode, elements
 from link_peer.inbound.events import queue_message as queue_message_of

@@ -143,7 +143,7 @@ def test_a_look_for_another_region_is_denied() -> None:
     """The denial has the whole message."""
     with pytest.raises(DeniedRequest) as caught:
         read_any(look(region="cn-hangzhou"))
-    assert caught.value.denial.code == "different-region"
+    assert caught.value.denial.reason.code == "different-region"
     assert isinstance(caught.value.request, Look)
 
 
@@ -227,7 +227,7 @@ def test_the_expired_sample_is_denied() -> None:
     (body,) = sample("queue-expired")
     with pytest.raises(DeniedRequest) as caught:
         read(body)
-    assert (caught.value.denial.code, caught.value.request.request_id) == ("expired", "chg-1045")
+    assert (caught.value.denial.reason.code, caught.value.request.request_id) == ("expired", "chg-1045")
 
 
 def test_ports_until_reason_and_requested_by_are_optional() -> None:
@@ -404,7 +404,7 @@ def test_a_request_is_expired_once_it_is_more_than_five_minutes_past(late: float
         return
     with pytest.raises(DeniedRequest) as caught:
         decode(request, region=REGION, now=now)
-    assert caught.value.denial.code == "expired"
+    assert caught.value.denial.reason.code == "expired"
 
 
 def test_expires_at_is_at_most_a_day_and_five_minutes_ahead() -> None:
@@ -417,7 +417,7 @@ def test_a_link_whose_end_is_past_is_expired() -> None:
     """`until` itself counts as past."""
     with pytest.raises(DeniedRequest) as caught:
         read(less(until="2026-11-25T07:00:00Z"))
-    assert caught.value.denial.code == "expired"
+    assert caught.value.denial.reason.code == "expired"
     assert read(less(until="2026-11-25T07:00:01Z")).until == NOW + 1
 
 
@@ -425,7 +425,7 @@ def test_a_request_for_another_region_is_denied() -> None:
     """The region is reported first, also if the request has expired."""
     with pytest.raises(DeniedRequest) as caught:
         read(less(region="cn-hangzhou", expires_at="2020-01-01T00:00:00Z"))
-    assert caught.value.denial.code == "different-region"
+    assert caught.value.denial.reason.code == "different-region"
     assert "cn-hangzhou" in caught.value.denial.detail
     assert isinstance(caught.value.request, Request)
     assert caught.value.request.link == LINK.link

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from link_peer.domain.denial import ReasonCode
+from link_peer.domain import reasons
 from link_peer.planning.addresses import denied
 
 from tests.unit.views import A
@@ -34,7 +34,7 @@ def test_any_other_address_is_denied(ip: str) -> None:
     address is denied too."""
     found = denied(A, ip, ())
     assert found is not None
-    assert found.code is ReasonCode.ADDRESS_CONFLICT
+    assert found.reason is reasons.ADDRESS_CONFLICT
     assert f"the address of {A}, {ip}, is not private" in found.detail
 
 
@@ -55,7 +55,7 @@ def test_the_ranges_of_the_account_bound_its_addresses(ip: str, ranges: tuple[st
     found = denied(A, ip, ranges)
     assert (found is None) == allowed
     if found is not None:
-        assert (found.code, ", ".join(ranges) in found.detail) == (ReasonCode.ADDRESS_CONFLICT, True)
+        assert (found.reason, ", ".join(ranges) in found.detail) == (reasons.ADDRESS_CONFLICT, True)
 
 
 def test_ranges_make_no_public_address_private() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from link_peer.domain.denial import ReasonCode
+from link_peer.domain import reasons
 from link_peer.domain.model import Link, Party
 from link_peer.domain.policy import AccountPolicy, Limits, Policy
 from link_peer.domain.request import Request
@@ -66,7 +66,7 @@ def test_a_queue_speaks_for_its_account(action: Any, source: str, target: str, q
     """An account with a queue of its own is `from` of a link through that queue only."""
     denial = request_denial(bound(), request(action, source, target), queue, NOW)
     assert (denial is None) == allowed
-    assert denial is None or denial.code is ReasonCode.NOT_ALLOWED
+    assert denial is None or denial.reason is reasons.NOT_ALLOWED
 
 
 def test_the_denial_names_the_queue_to_use() -> None:
@@ -113,7 +113,7 @@ def test_a_link_ends_within_the_days_that_the_policy_allows(
     denial = request_denial(limited, request(action, HOME, PEER, until=until), "", NOW)
     assert (denial is None) == allowed
     if denial is not None:
-        assert (denial.code, "at most 7 days" in denial.detail) == (ReasonCode.NOT_ALLOWED, True)
+        assert (denial.reason, "at most 7 days" in denial.detail) == (reasons.NOT_ALLOWED, True)
 
 
 def test_the_queue_is_judged_before_the_length() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from link_peer.domain.denial import Denial, ReasonCode
+from link_peer.domain import reasons
+from link_peer.domain.denial import Denial
 from link_peer.domain.denials import tag_expired
 from link_peer.domain.model import ALL, TAG, Claim, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Address, Snapshot
@@ -23,7 +24,7 @@ P1 = parse_ports("tcp/1")
 LINK, DENIED = Link(APP, DB, P1), Link(APP, CACHE, P1)
 K1 = key(DB, APP, "tcp/1")
 REQ = Claim("chg-1")
-FULL = Denial(ReasonCode.QUOTA, "the group is full")
+FULL = Denial(reasons.QUOTA, "the group is full", outcome="failed")
 
 
 def verdicts(snapshot: Snapshot = OPEN, **refused: Refusal) -> Verdicts:
@@ -55,17 +56,17 @@ def test_a_denial_by_the_snapshot_comes_before_a_refusal_by_the_cloud() -> None:
     found = verdicts(view([group(APP), group(DB)]), link=Refusal(FULL))
     denial = found.denial(DesiredLink(LINK, TAG))
     assert denial is not None
-    assert denial.code is ReasonCode.NO_CONSENT
+    assert denial.reason is reasons.NO_CONSENT
 
 
 @pytest.mark.parametrize(
     ("until", "code"),
-    [(int(NOW) + 1, None), (int(NOW), ReasonCode.EXPIRED), (int(NOW) - 1, ReasonCode.EXPIRED), (None, None)],
+    [(int(NOW) + 1, None), (int(NOW), reasons.EXPIRED), (int(NOW) - 1, reasons.EXPIRED), (None, None)],
 )
-def test_a_claim_is_denied_from_its_end_on(until: int | None, code: ReasonCode | None) -> None:
+def test_a_claim_is_denied_from_its_end_on(until: int | None, code: reasons.Reason | None) -> None:
     """The end itself counts as past."""
     denial = verdicts().denial(DesiredLink(LINK, Claim("chg-1", until)))
-    assert (denial.code if denial else None) == code
+    assert (denial.reason if denial else None) == code
 
 
 def test_a_denial_of_the_desired_link_itself_is_reported_first() -> None:
@@ -144,21 +145,21 @@ def test_a_claim_that_is_read_from_a_rule_is_denied_like_any_other() -> None:
     ("own", "access", "code", "asks"),
     [
         (group(APP), True, None, False),
-        (group(APP), False, ReasonCode.ISOLATED_GROUP, False),
+        (group(APP), False, reasons.ISOLATED_GROUP, False),
         (group(APP), None, None, True),
-        (group(APP, advanced=True), None, ReasonCode.ISOLATED_GROUP, False),
-        (group(APP, advanced=True), True, ReasonCode.ISOLATED_GROUP, False),
+        (group(APP, advanced=True), None, reasons.ISOLATED_GROUP, False),
+        (group(APP, advanced=True), True, reasons.ISOLATED_GROUP, False),
     ],
     ids=["accepts", "isolated", "not read", "advanced", "advanced and read"],
 )
 def test_the_own_group_is_denied_where_its_members_do_not_reach_each_other(
-    own: Any, access: bool | None, code: ReasonCode | None, asks: bool
+    own: Any, access: bool | None, code: reasons.Reason | None, asks: bool
 ) -> None:
     """A basic group whose inner access was not read is a question; it is not denied until that is read."""
     seen = view([own], inner_access={} if access is None else {APP: access})
     found = verdicts(seen)
     denial = found.denial(DesiredLink(Link(APP, APP), TAG, same_group=True))
-    assert (denial.code if denial else None) == code
+    assert (denial.reason if denial else None) == code
     assert found.questions == ({APP} if asks else set())
 
 
@@ -195,7 +196,7 @@ def test_of_two_instances_with_one_address_the_first_is_linked() -> None:
     assert denial_of(found, A_TO_B) is None
     second = denial_of(found, C_TO_B)
     assert second is not None
-    assert (second.code, str(A) in second.detail) == (ReasonCode.ADDRESS_CONFLICT, True)
+    assert (second.reason, str(A) in second.detail) == (reasons.ADDRESS_CONFLICT, True)
     assert denial_of(found, A_TO_B) is None
 
 
@@ -207,7 +208,7 @@ def test_the_instance_whose_rule_exists_keeps_it(order: tuple[Link, Link]) -> No
     assert denials[A_TO_B] is None
     refused = denials[C_TO_B]
     assert refused is not None
-    assert (refused.code, str(A) in refused.detail) == (ReasonCode.ADDRESS_CONFLICT, True)
+    assert (refused.reason, str(A) in refused.detail) == (reasons.ADDRESS_CONFLICT, True)
 
 
 def test_a_link_that_is_denied_itself_holds_no_address() -> None:
@@ -234,7 +235,7 @@ def test_the_address_of_an_instance_that_is_gone_belongs_to_its_new_instance() -
     found = verdicts(silent)
     denial = denial_of(found, C_TO_B)
     assert denial is not None
-    assert denial.code is ReasonCode.ADDRESS_CONFLICT
+    assert denial.reason is reasons.ADDRESS_CONFLICT
     assert found.doubted_accounts == {HOME}
 
 
@@ -245,7 +246,7 @@ def test_the_holder_of_a_rule_that_was_not_read_is_read_first() -> None:
     found = verdicts(seen)
     denial = denial_of(found, C_TO_B)
     assert denial is not None
-    assert (denial.code, found.unread) == (ReasonCode.ADDRESS_CONFLICT, {Link(A, B, P9)})
+    assert (denial.reason, found.unread) == (reasons.ADDRESS_CONFLICT, {Link(A, B, P9)})
 
 
 def test_two_claims_of_one_instance_do_not_conflict() -> None:
@@ -302,5 +303,5 @@ def test_what_must_be_read_for_a_verdict_is_a_question() -> None:
     found = verdicts(seen)
     denial = denial_of(found, A_TO_B)
     assert denial is not None
-    assert denial.code is ReasonCode.NONE
+    assert denial.reason is reasons.UNREAD
     assert found.questions == {Address(HOME, "vpc-1", "10.0.0.1")}

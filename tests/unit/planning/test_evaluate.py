@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from link_peer.domain.denial import ReasonCode
+from link_peer.domain import reasons
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import ALL, Group, Link, Party, RuleKey
 from link_peer.domain.policy import AccountPolicy, Allow, Policy
@@ -65,7 +65,7 @@ PORTS = parse_ports("tcp/1")
 )
 def test_links_of_groups(groups: list[Group], link: Link, changes: dict[str, Any], reason: str | None) -> None:
     verdict = evaluate(view(groups), policy(**changes), link)
-    assert (verdict.denial.code if verdict.denial else None) == reason
+    assert (verdict.denial.reason.code if verdict.denial else None) == reason
 
 
 def test_a_link_with_ports_needs_a_rule_for_each_on_the_targets_group() -> None:
@@ -90,7 +90,7 @@ def test_a_link_with_an_account_that_refuses_access_is_denied_no_access() -> Non
     seen = msgspec.structs.replace(view(OPEN), refused_accounts={HOME: NoAccess("Forbidden.RAM", "no")})
     verdict = evaluate(seen, POLICY, Link(APP, DB, PORTS))
     assert verdict.denial is not None
-    assert verdict.denial.code == "no-access"
+    assert verdict.denial.reason.code == "no-access"
     assert "Forbidden.RAM" in verdict.denial.detail
 
 
@@ -111,7 +111,7 @@ def test_without_both_addresses_there_is_no_rule(lacking: str) -> None:
     seen = view(OPEN, [instance(A, APP, ip=ips["a"]), instance(B, DB, ip=ips["b"])])
     verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
     assert verdict.denial is not None
-    assert (verdict.denial.code, verdict.needs) == ("no-private-ip", ())
+    assert (verdict.denial.reason.code, verdict.needs) == ("no-private-ip", ())
     assert verdict.denial.detail.startswith(f"i-{lacking}@")
 
 
@@ -120,7 +120,7 @@ def test_missing_consent_is_reported_before_a_missing_address() -> None:
     seen = view([group(APP), group(DB)], [instance(A, APP), instance(B, DB)])
     verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
     assert verdict.denial is not None
-    assert verdict.denial.code == "no-consent"
+    assert verdict.denial.reason.code == "no-consent"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_lock_holds_against_the_policys_own_consent() -> None:
     listed = policy(allow=(Allow(parse_who(str(APP), None), parse_who(str(DB), None), (), "text"),))
     denial = evaluate(view([group(APP), group(DB, lock=True)]), listed, Link(APP, DB, PORTS)).denial
     assert denial is not None
-    assert (denial.code, f"{DB} carries the tag link-lock" in denial.detail) == ("locked", True)
+    assert (denial.reason.code, f"{DB} carries the tag link-lock" in denial.detail) == ("locked", True)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_an_instance_link_puts_no_rule_on_a_locked_group(locked: Party, link: Li
     """Of a link with ports, the source's group gets no rule. The rules that it would need are still listed."""
     groups = [group(party, "*", lock=party == locked) for party in (APP, DB)]
     verdict = evaluate(view(groups, PAIR), POLICY, link)
-    assert (verdict.denial.code if verdict.denial else None) == ("locked" if denied else None)
+    assert (verdict.denial.reason.code if verdict.denial else None) == ("locked" if denied else None)
     assert len(verdict.needs) == (2 if link.mutual else 1)
 
 
@@ -212,7 +212,7 @@ def test_the_address_of_a_source_must_be_private_and_in_its_accounts_ranges(
         assert verdict.denial is None
     else:
         assert verdict.denial is not None
-        assert (verdict.denial.code, str(denied) in verdict.denial.detail) == ("address-conflict", True)
+        assert (verdict.denial.reason.code, str(denied) in verdict.denial.detail) == ("address-conflict", True)
 
 
 def test_ranges_are_those_of_the_sources_own_account() -> None:
@@ -229,7 +229,7 @@ def test_across_vpcs_the_targets_vpc_must_not_use_the_sources_address(taken: boo
     """Where that was not read yet, it is a question, and the link is neither granted nor denied for a reason."""
     seen = view(OPEN, FAR, taken_addresses={} if taken is None else {A_IN_1: taken})
     verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
-    assert (verdict.denial.code if verdict.denial else None) == reason
+    assert (verdict.denial.reason.code if verdict.denial else None) == reason
     assert verdict.open_questions == ((A_IN_1,) if taken is None else ())
     assert (verdict.reachability, bool(verdict.needs)) == ("different-vpc", True)
     if taken:
@@ -245,7 +245,11 @@ def test_both_addresses_of_a_mutual_link_are_asked_about(first: bool) -> None:
     used, unknown = (A_IN_1, B_IN_2) if first else (B_IN_2, A_IN_1)
     denial = evaluate(msgspec.structs.replace(seen, taken_addresses={used: True}), POLICY, Link(A, B)).denial
     assert denial is not None
-    assert (denial.code, used.ip in denial.detail, unknown.ip in denial.detail) == ("address-conflict", True, False)
+    assert (denial.reason.code, used.ip in denial.detail, unknown.ip in denial.detail) == (
+        "address-conflict",
+        True,
+        False,
+    )
 
 
 def test_the_target_account_is_asked_about_its_own_vpc() -> None:
@@ -266,13 +270,13 @@ def test_a_link_without_consent_asks_nothing() -> None:
     seen = view([group(APP), group(DB)], FAR)
     verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
     assert verdict.denial is not None
-    assert (verdict.denial.code, verdict.open_questions) == ("no-consent", ())
+    assert (verdict.denial.reason.code, verdict.open_questions) == ("no-consent", ())
 
 
 def test_an_address_outside_the_ranges_is_denied_before_anything_is_asked() -> None:
     verdict = evaluate(view(OPEN, FAR), with_ranges("10.9.0.0/16"), Link(A, B, PORTS))
     assert verdict.denial is not None
-    assert (verdict.denial.code, verdict.open_questions) == ("address-conflict", ())
+    assert (verdict.denial.reason.code, verdict.open_questions) == ("address-conflict", ())
 
 
 # which group takes an instance's rule, and evidence
@@ -284,7 +288,7 @@ def test_an_instance_whose_groups_are_not_all_shown_is_not_denied_for_good(group
     seen = view(groups, [PAIR[0], instance(B, DB, APP, ip="10.0.0.2")])
     verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
     assert verdict.denial is not None
-    assert (verdict.denial.code, verdict.denial.unseen) == ("peer-not-found", True)
+    assert (verdict.denial.reason.code, verdict.denial.unseen) == ("peer-not-found", True)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +306,7 @@ def test_an_instance_rule_is_on_the_first_group_that_no_product_manages(groups: 
     verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
     if on is None:
         assert verdict.denial is not None
-        assert (verdict.denial.code, verdict.needs) == ("managed-group", ())
+        assert (verdict.denial.reason.code, verdict.needs) == ("managed-group", ())
     else:
         assert (verdict.denial, [need.key.group for need in verdict.needs]) == (None, [on])
 
@@ -314,7 +318,7 @@ def test_an_instance_in_the_classic_network_is_denied(which: Party, change: dict
     shown = [msgspec.structs.replace(one, **change) if one.party == which else one for one in PAIR]
     denial = evaluate(view(OPEN, shown), POLICY, Link(A, B, PORTS)).denial
     assert denial is not None
-    assert (denial.code, which.id in denial.detail) == ("classic-network", True)
+    assert (denial.reason.code, which.id in denial.detail) == ("classic-network", True)
 
 
 def test_an_instance_link_across_vpcs_is_granted_with_advice_about_routes() -> None:
@@ -361,7 +365,7 @@ def test_an_account_that_met_trouble_is_denied_without_a_reason(link: Link) -> N
     seen = view(OPEN, failed_accounts={PEER: "timeout"})
     denial = evaluate(seen, POLICY, link).denial
     assert denial is not None
-    assert (denial.code, "timeout" in denial.detail) == ("", True)
+    assert (denial.reason.code, "timeout" in denial.detail) == ("", True)
 
 
 def closed(accept: str, link: Link, lock: bool = False, allow: tuple[Allow, ...] = (), **seen: Any) -> str | None:
@@ -371,7 +375,7 @@ def closed(accept: str, link: Link, lock: bool = False, allow: tuple[Allow, ...]
     )
     found = view([group(DB, accept, lock=lock)], **seen)
     denial = closed_by_group(found, policy(allow=allow), rule, link, NOW)
-    return denial.code.value if denial else None
+    return denial.reason.code if denial else None
 
 
 @pytest.mark.parametrize("seen", [{"refused_accounts": REFUSED}, {"failed_accounts": {PEER: "timeout"}}, {}])
@@ -460,8 +464,8 @@ def test_nothing_is_decided_about_an_instance_that_was_set_aside(aside: Party) -
     seen = view(OPEN, shown, listings={HOME: Listing({"i-a", "i-b"})})
     verdict = evaluate(seen, POLICY, Link(A, B))
     assert verdict.denial is not None
-    assert (verdict.denial.code, verdict.denial.unseen, verdict.open_questions) == (ReasonCode.NONE, False, (aside,))
+    assert (verdict.denial.reason, verdict.denial.unseen, verdict.open_questions) == (reasons.UNREAD, False, (aside,))
     read = msgspec.structs.replace(seen, requested=seen.requested | {aside})
     gone = evaluate(read, POLICY, Link(A, B))
     assert gone.denial is not None
-    assert (gone.denial.code, gone.open_questions) == (ReasonCode.INSTANCE_GONE, ())
+    assert (gone.denial.reason, gone.open_questions) == (reasons.INSTANCE_GONE, ())

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from link_peer.domain.denial import Denial, ReasonCode
+from link_peer.domain import reasons
+from link_peer.domain.denial import Denial
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import TAG, Claim, Link, Party, Port, Rule, RuleKey
 from link_peer.domain.policy import Limits, Pause
@@ -121,7 +122,7 @@ def test_the_table(
 )
 def test_the_outcome_of_a_desired_link(existing: list[Rule], outcome: str, reason: str) -> None:
     (decision,) = plan(view(OPEN, rules=existing), desired(LINK), may_lose=May.KEEP).decisions
-    assert (decision.outcome, decision.why.code, decision.link) == (outcome, reason, LINK)
+    assert (decision.outcome, decision.why.reason.code, decision.link) == (outcome, reason, LINK)
 
 
 def test_a_request_that_finds_its_link_is_applied_again() -> None:
@@ -141,15 +142,15 @@ def test_a_denied_link_writes_nothing_and_its_rules_are_removed() -> None:
     """Withdrawn consent is an explicit cause, so the guard does not count the removal."""
     seen = view([managed(APP), managed(DB)], rules=[ours(K1)])
     denied, removed = plan(seen, desired(LINK)).decisions
-    assert (denied.outcome, denied.why.code, denied.edits) == ("denied", "no-consent", ())
-    assert (removed.outcome, removed.why.code, removed.unseen) == ("removed", "no-consent", frozenset())
+    assert (denied.outcome, denied.why.reason.code, denied.edits) == ("denied", "no-consent", ())
+    assert (removed.outcome, removed.why.reason.code, removed.unseen) == ("removed", "no-consent", frozenset())
     assert edits([removed]) == [("remove", "tcp/1", ())]
 
 
 def test_a_claim_past_its_end_is_removed_as_expired() -> None:
     ended = Claim("chg-1", int(NOW))
     (removed,) = plan(view(OPEN, rules=[ours(K1, ended)])).decisions
-    assert (removed.action, removed.why.code, removed.unseen) == ("expire", "expired", frozenset())
+    assert (removed.action, removed.why.reason.code, removed.unseen) == ("expire", "expired", frozenset())
 
 
 def test_an_unwanted_rule_names_what_is_not_shown() -> None:
@@ -164,7 +165,7 @@ def test_removals_that_the_guard_holds_are_no_decisions() -> None:
     seen = view(OPEN, rules=[ours(K1), ours(k2), ours(k3, Claim("chg-1", int(NOW)))])
     found = plan(seen, desired(Link(APP, CACHE, P1)), limit=1)
     assert found.held == {Unseen(HOME, HOME): 2}
-    assert [(d.outcome, d.why.code) for d in found.decisions] == [("applied", ""), ("removed", "expired")]
+    assert [(d.outcome, d.why.reason.code) for d in found.decisions] == [("applied", ""), ("removed", "expired")]
 
 
 def test_an_account_without_instances_is_doubted_and_keeps_its_rules() -> None:
@@ -212,7 +213,7 @@ def test_a_full_group_fails_the_link_without_a_write(count: int, outcome: str) -
     seen = view([managed(APP), managed(DB, "*")], rules=naming(count))
     (decision,) = plan(seen, desired(LINK)).decisions
     assert (decision.outcome, bool(decision.edits)) == (outcome, outcome == "applied")
-    assert decision.why.code == ("quota" if outcome == "failed" else "")
+    assert decision.why.reason.code == ("quota" if outcome == "failed" else "")
 
 
 def test_the_last_room_in_a_group_goes_to_one_source() -> None:
@@ -233,7 +234,7 @@ def test_a_removal_that_is_held_makes_no_room() -> None:
     """It is not made."""
     seen = view([managed(APP), managed(CACHE), managed(DB, "*")], rules=[ours(key(DB, CACHE, "tcp/1")), *naming(19)])
     (failed,) = plan(seen, desired(LINK), limit=0).decisions
-    assert (failed.outcome, failed.why.code) == ("failed", "quota")
+    assert (failed.outcome, failed.why.reason.code) == ("failed", "quota")
 
 
 def test_a_request_that_exists_in_part_and_has_no_room_for_the_rest_is_rolled_back() -> None:
@@ -242,7 +243,7 @@ def test_a_request_that_exists_in_part_and_has_no_room_for_the_rest_is_rolled_ba
     link = Link(APP, DB)
     seen = view([managed(APP, "*"), managed(DB, "*")], rules=[ours(key(APP, DB), REQ), *naming(20)])
     (failed,) = plan(seen, desired(link, REQ), is_request=True).decisions
-    assert (failed.outcome, failed.why.code) == ("failed", "quota")
+    assert (failed.outcome, failed.why.reason.code) == ("failed", "quota")
     assert edits([failed]) == [("remove", "all", ())]
 
 
@@ -250,8 +251,10 @@ def test_a_refused_mutual_link_is_rolled_back() -> None:
     """Both sides or neither: the first side was written, and the second was refused for good."""
     link = Link(APP, DB)
     seen = view(OPEN, rules=[ours(key(DB, APP))])
-    (failed,) = plan(seen, desired(link), refused={link: Refusal(Denial(ReasonCode.QUOTA, "no room"))}).decisions
-    assert (failed.outcome, failed.why.code, failed.unseen) == ("failed", "quota", frozenset())
+    (failed,) = plan(
+        seen, desired(link), refused={link: Refusal(Denial(reasons.QUOTA, "no room", outcome="failed"))}
+    ).decisions
+    assert (failed.outcome, failed.why.reason.code, failed.unseen) == ("failed", "quota", frozenset())
     assert edits([failed]) == [("remove", "all", ())]
 
 
@@ -260,11 +263,13 @@ def test_a_refused_link_rolls_back_only_what_this_delivery_wrote() -> None:
     link = Link(APP, DB, (*P1, *P2))
     k2 = key(DB, APP, "tcp/2")
     seen = view(OPEN, rules=[ours(K1), ours(k2)])
-    refusal = Refusal(Denial(ReasonCode.QUOTA, "no room"), frozenset({(k2, TAG)}))
+    refusal = Refusal(Denial(reasons.QUOTA, "no room", outcome="failed"), frozenset({(k2, TAG)}))
     (failed,) = plan(seen, desired(link), refused={link: refusal}).decisions
-    assert (failed.outcome, failed.why.code) == ("failed", "quota")
+    assert (failed.outcome, failed.why.reason.code) == ("failed", "quota")
     assert edits([failed]) == [("remove", "tcp/2", ())]
-    (failed,) = plan(seen, desired(link), refused={link: Refusal(Denial(ReasonCode.QUOTA, "no room"))}).decisions
+    (failed,) = plan(
+        seen, desired(link), refused={link: Refusal(Denial(reasons.QUOTA, "no room", outcome="failed"))}
+    ).decisions
     assert edits([failed]) == []
 
 
@@ -273,7 +278,10 @@ def test_a_rollback_keeps_what_another_link_wants() -> None:
     seen = view(OPEN, rules=[ours(K1)])
     partial = frozenset({(K1, TAG)})
     found = plan(
-        seen, desired(long), desired(short), refused={long: Refusal(Denial(ReasonCode.QUOTA, "no room"), partial)}
+        seen,
+        desired(long),
+        desired(short),
+        refused={long: Refusal(Denial(reasons.QUOTA, "no room", outcome="failed"), partial)},
     )
     assert edits(found.decisions) == []
 
@@ -282,8 +290,10 @@ def test_each_refused_link_takes_back_its_own_rules() -> None:
     """In its own answer. A rule that goes for another reason has a decision of its own."""
     far = Link(APP, CACHE, P1)
     refused = {
-        LINK: Refusal(Denial(ReasonCode.QUOTA, "no room"), frozenset({(K1, TAG)})),
-        far: Refusal(Denial(ReasonCode.QUOTA, "no room there"), frozenset({(key(CACHE, APP, "tcp/1"), TAG)})),
+        LINK: Refusal(Denial(reasons.QUOTA, "no room", outcome="failed"), frozenset({(K1, TAG)})),
+        far: Refusal(
+            Denial(reasons.QUOTA, "no room there", outcome="failed"), frozenset({(key(CACHE, APP, "tcp/1"), TAG)})
+        ),
     }
     ended = ours(key(DB, APP, "tcp/2"), Claim("chg-1", int(NOW)))
     seen = view(OPEN, rules=[ended, ours(key(CACHE, APP, "tcp/1")), ours(K1)])
@@ -299,7 +309,7 @@ def test_two_refused_links_with_one_reason_take_back_each_its_own() -> None:
     """The full group is the same."""
     far = Link(CACHE, DB, P1)
     k3 = key(DB, CACHE, "tcp/1")
-    why = Denial(ReasonCode.QUOTA, "no room")
+    why = Denial(reasons.QUOTA, "no room", outcome="failed")
     refused = {far: Refusal(why, frozenset({(k3, TAG)})), LINK: Refusal(why, frozenset({(K1, TAG)}))}
     found = plan(view(OPEN, rules=[ours(K1), ours(k3)]), desired(LINK), desired(far), refused=refused).decisions
     assert {d.link: [edit.key for edit in d.edits] for d in found} == {LINK: [K1], far: [k3]}
@@ -370,10 +380,10 @@ def test_a_raised_rule_beside_a_persons_equal_rule_is_removed() -> None:
     """ECS refuses ours the priority that the person's rule has. The person's counts as present."""
     seen = view(OPEN, rules=[ours(K1, TAG, REQ, priority=1), theirs(K1, priority=100)])
     removed, answer = plan(seen, desired(LINK), may_lose=May.KEEP).decisions
-    assert (removed.action, removed.outcome, removed.why.code) == ("repair", "removed", ReasonCode.HUMAN_RULE)
+    assert (removed.action, removed.outcome, removed.why.reason) == ("repair", "removed", reasons.HUMAN_RULE)
     assert edits([removed]) == [("remove", "tcp/1", ())]
     assert removed.edits[0].lose == {TAG, REQ}
-    assert (answer.outcome, answer.why.code, answer.edits) == ("unchanged", ReasonCode.HUMAN_RULE, ())
+    assert (answer.outcome, answer.why.reason, answer.edits) == ("unchanged", reasons.HUMAN_RULE, ())
 
 
 def test_a_raised_rule_is_put_back_where_no_rule_is_in_the_way() -> None:
@@ -396,7 +406,7 @@ def test_an_account_removed_from_the_policy_loses_its_rules() -> None:
     foreign = key(DB, Party(PEER, "sg-x"), "tcp/1")
     closed = policy(accounts={HOME: POLICY.accounts[HOME]})
     (removed,) = plan(view(OPEN, rules=[ours(foreign, REQ)], alive=False), with_policy=closed).decisions
-    assert (removed.why.code, removed.unseen, removed.removals) == ("unknown-account", frozenset(), 1)
+    assert (removed.why.reason.code, removed.unseen, removed.removals) == ("unknown-account", frozenset(), 1)
 
 
 @pytest.mark.parametrize(
@@ -411,7 +421,7 @@ def test_rules_for_an_account_that_cannot_be_read_are_kept_while_the_group_accep
     seen = msgspec.structs.replace(seen, refused_accounts={PEER: NoAccess("NoPermission", "no")})
     decisions = plan(seen).decisions
     assert sum(decision.removals for decision in decisions) == removes
-    assert {(decision.why.code, decision.unseen) for decision in decisions} <= {("no-consent", frozenset())}
+    assert {(decision.why.reason.code, decision.unseen) for decision in decisions} <= {("no-consent", frozenset())}
 
 
 # what is read next
@@ -448,7 +458,7 @@ def test_the_own_group_is_unchanged_where_its_members_reach_each_other(
     found = plan(seen, DesiredLink(Link(APP, APP), TAG, A, same_group=True))
     assert found.questions == questions
     if access is not None:
-        assert [(d.outcome, d.why.code) for d in found.decisions] == decided
+        assert [(d.outcome, d.why.reason.code) for d in found.decisions] == decided
     assert edits(found.decisions) == []
     assert all(decision.verdict is None for decision in found.decisions)
 
@@ -547,7 +557,7 @@ def test_a_repair_says_what_was_wrong() -> None:
 def test_a_refused_repair_of_a_healthy_mutual_link_leaves_both_sides() -> None:
     """It is not tried twice in a delivery, and nothing is rolled back: both rules stood before."""
     both = [ours(key(DB, APP), priority=1), ours(key(APP, DB))]
-    refusal = Refusal(Denial(ReasonCode.NO_ACCESS, "no"))
+    refusal = Refusal(Denial(reasons.NO_ACCESS, "no"))
     for asked in ([], [desired(Link(APP, DB))]):
         found = plan(view(OPEN, rules=both), *asked, refused={Link(APP, DB): refusal}, may_lose=May.CLOSE)
         assert edits(found.decisions) == []
@@ -559,7 +569,7 @@ def test_a_refused_repair_of_a_healthy_mutual_link_leaves_both_sides() -> None:
 def test_an_unlink_is_one_decision_for_a_pair() -> None:
     """Whichever requests each rule carries."""
     seen = view(OPEN, rules=[ours(K1, REQ), ours(key(DB, APP, "tcp/2"), REQ2)])
-    (removed,) = plan(seen, withdrawn=Denial(ReasonCode.NONE, "removed by an unlink request")).decisions
+    (removed,) = plan(seen, withdrawn=Denial(reasons.NONE, "removed by an unlink request")).decisions
     assert (removed.link, removed.removals) == (Link(APP, DB, (*P1, *P2)), 2)
 
 
@@ -630,7 +640,7 @@ def test_after_a_plan_every_rule_of_ours_has_consent(seed: int) -> None:
 def test_the_limits_are_those_of_the_policy() -> None:
     strict = policy(limits=Limits(max_ports=1))
     (decision,) = plan(view(OPEN), desired(Link(APP, DB, (*P1, *P2))), with_policy=strict).decisions
-    assert (decision.outcome, decision.why.code) == ("denied", "not-allowed")
+    assert (decision.outcome, decision.why.reason.code) == ("denied", "not-allowed")
 
 
 def test_a_link_with_a_port_is_not_written_as_all() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 from link_peer.domain import marker as markers
-from link_peer.domain.denial import ReasonCode
+from link_peer.domain import reasons
 from link_peer.domain.model import ALL, TAG, Claim, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.decision import Context, Edit
@@ -40,7 +40,7 @@ def test_the_twentieth_source_group_has_room_and_the_twenty_first_has_none() -> 
     assert ledger(*naming(GROUP_SOURCES - 1)).reserve(adds(DB, APP, "tcp/1")) is None
     found = ledger(*naming(GROUP_SOURCES)).reserve(adds(DB, APP, "tcp/1"))
     assert found is not None
-    assert (GROUP_SOURCES, found.code) == (20, ReasonCode.QUOTA)
+    assert (GROUP_SOURCES, found.reason) == (20, reasons.QUOTA)
     assert f"the rules of {DB} name 20 groups already" in found.detail
 
 
@@ -127,7 +127,7 @@ def test_a_description_that_cannot_hold_the_claims_is_full() -> None:
     room = ledger(*naming(GROUP_SOURCES - 1))
     found = room.reserve([*adds(DB, APP, "tcp/2"), edit_of((*claims, Claim("c" * 48)))])
     assert found is not None
-    assert found.code is ReasonCode.QUOTA
+    assert found.reason is reasons.QUOTA
     assert "description" in found.detail
     assert room.reserve(adds(DB, CACHE, "tcp/2")) is None
 

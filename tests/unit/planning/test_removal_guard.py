@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from link_peer.domain.denial import Denial, ReasonCode
+from link_peer.domain import reasons
+from link_peer.domain.denial import Denial
 from link_peer.domain.denials import UNWANTED
 from link_peer.domain.model import TAG, Claim, Instance, Link, Party
 from link_peer.domain.snapshot import Snapshot
@@ -141,7 +142,7 @@ def test_an_asker_that_is_not_shown_with_tags_is_missing(shown: list[Instance], 
 def test_a_group_that_is_not_shown_is_missing(groups: list[Party], link: Link, accounts: set[str]) -> None:
     """Whatever instances are shown: the verdict is `peer-not-found`."""
     seen = view(map(group, groups), [TAGGED, PEER_TAGGED])
-    assert unseen(seen, link, Denial(ReasonCode.PEER_NOT_FOUND, "")) == accounts
+    assert unseen(seen, link, Denial(reasons.PEER_NOT_FOUND, "")) == accounts
 
 
 @pytest.mark.parametrize(
@@ -158,14 +159,14 @@ def test_a_group_that_is_not_shown_is_missing(groups: list[Party], link: Link, a
 def test_an_instance_or_address_that_is_not_shown_is_missing(shown: list[Instance], accounts: set[str]) -> None:
     """The verdict is `instance-gone` or `no-private-ip`."""
     assert (
-        unseen(view([group(APP), group(FOREIGN)], shown), Link(A, FAR, P1), Denial(ReasonCode.INSTANCE_GONE, ""))
+        unseen(view([group(APP), group(FOREIGN)], shown), Link(A, FAR, P1), Denial(reasons.INSTANCE_GONE, ""))
         == accounts
     )
 
 
 def test_an_instance_that_the_platform_says_was_released_is_not_missing() -> None:
     """A `Deleted` event is an explicit cause. It speaks for that instance alone."""
-    gone = Denial(ReasonCode.INSTANCE_GONE, "")
+    gone = Denial(reasons.INSTANCE_GONE, "")
     link = Link(A, FAR, P1)
     assert unseen(view(), link, gone, deleted=(A,)) == {PEER}
     assert unseen(view(), link, gone, deleted=(A, FAR)) == set()
@@ -175,5 +176,5 @@ def test_an_instance_that_the_platform_says_was_released_is_not_missing() -> Non
 
 def test_a_denial_that_says_nothing_of_absence_leaves_the_askers() -> None:
     """Such as one that the cloud gave to a write."""
-    assert unseen(view([], [TAGGED]), Link(APP, DB, P1), Denial(ReasonCode.QUOTA, "")) == set()
-    assert unseen(view(), Link(APP, DB, P1), Denial(ReasonCode.QUOTA, "")) == {HOME}
+    assert unseen(view([], [TAGGED]), Link(APP, DB, P1), Denial(reasons.QUOTA, "", outcome="failed")) == set()
+    assert unseen(view(), Link(APP, DB, P1), Denial(reasons.QUOTA, "", outcome="failed")) == {HOME}

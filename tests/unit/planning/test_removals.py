@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from link_peer.domain.denial import Denial, ReasonCode
+from link_peer.domain import reasons
+from link_peer.domain.denial import Denial
 from link_peer.domain.denials import CLAIM_EXPIRED, UNLINKED, UNWANTED
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
@@ -46,7 +47,7 @@ LINK = Link(APP, DB, parse_ports("tcp/1"))
 REQ = Claim("chg-1")
 ENDED = Claim("chg-9", int(NOW))
 FOREIGN, FAR = Party(PEER, "sg-x"), Party(PEER, "i-x")
-FULL = Denial(ReasonCode.QUOTA, "the group is full")
+FULL = Denial(reasons.QUOTA, "the group is full", outcome="failed")
 AT_HOME = Unseen(HOME, HOME)
 TAGGED = instance(A, APP, link_peer="sg-other")
 REFUSED = {PEER: NoAccess("NoPermission", "no")}
@@ -75,9 +76,9 @@ def world(*rules: Rule, shown: list[Instance] | None = None, **view_options: Any
     return view(OPEN, shown or [], rules, **view_options)
 
 
-def reasons(found: Removals) -> dict[RuleKey, tuple[str, bool]]:
+def causes(found: Removals) -> dict[RuleKey, tuple[str, bool]]:
     """(reason, whether it is counted by the guard) of every loss."""
-    return {k: (loss.why.code.value, bool(loss.unseen)) for k, loss in found.lost.items()}
+    return {k: (loss.why.reason.code, bool(loss.unseen)) for k, loss in found.lost.items()}
 
 
 def test_a_claim_that_is_still_wanted_is_kept() -> None:
@@ -101,7 +102,7 @@ def test_a_claim_that_a_shown_instance_no_longer_asks_for_is_lost_and_not_counte
 def test_instances_without_any_tags_prove_nothing() -> None:
     """A read that leaves tags out looks like an account in which all were removed."""
     found = removals(world(ours(K1), shown=[instance(A, APP)]))
-    assert reasons(found) == {K1: ("", True)}
+    assert causes(found) == {K1: ("", True)}
 
 
 def test_an_expired_claim_is_lost_and_not_counted() -> None:
@@ -128,7 +129,7 @@ def test_an_explicit_cause_needs_no_look_at_who_asks(
     may: May, reason: str, groups: list[Group], rules: list[Rule], options: dict[str, Any]
 ) -> None:
     """No account need be live, and nothing is counted."""
-    assert reasons(removals(view(groups, rules=rules, alive=False), may_lose=may, **options)) == {K1: (reason, False)}
+    assert causes(removals(view(groups, rules=rules, alive=False), may_lose=may, **options)) == {K1: (reason, False)}
 
 
 @pytest.mark.parametrize(("reason", "groups", "rules", "options"), EXPLICIT)
@@ -192,14 +193,14 @@ def test_a_missing_group_is_doubted_like_a_missing_tag() -> None:
     for alive in (True, False):
         found = removals(view([group(DB, "*")], rules=[ours(K1)], alive=alive))
         assert found.doubted_accounts == (set() if alive else {HOME})
-        assert reasons(found) == ({K1: ("peer-not-found", True)} if alive else {})
+        assert causes(found) == ({K1: ("peer-not-found", True)} if alive else {})
 
 
 def test_withdrawn_consent_takes_every_claim() -> None:
     """Also one whose link is desired still."""
     seen = view([group(APP), group(DB)], rules=[ours(K1, TAG, REQ)], alive=False)
     (loss,) = removals(seen, DesiredLink(LINK, REQ)).lost.values()
-    assert (loss.claims, loss.why.code, loss.unseen) == ({TAG, REQ}, ReasonCode.NO_CONSENT, frozenset())
+    assert (loss.claims, loss.why.reason, loss.unseen) == ({TAG, REQ}, reasons.NO_CONSENT, frozenset())
 
 
 @pytest.mark.parametrize("claim", [TAG, REQ])
@@ -214,7 +215,7 @@ def test_a_group_is_asked_although_its_peer_cannot_be_read(
     """Its own tags decide (fail closed); while they accept the peer, the claim is kept."""
     foreign = key(DB, FOREIGN, "tcp/1")
     seen = view([group(DB, accept, lock=lock)], rules=[ours(foreign, claim)], alive=False, **trouble)
-    assert reasons(removals(seen)) == ({foreign: (reason, False)} if reason else {})
+    assert causes(removals(seen)) == ({foreign: (reason, False)} if reason else {})
     assert removals(seen).doubted_accounts == set()
 
 
@@ -223,7 +224,7 @@ def test_a_group_is_asked_although_its_peer_is_not_shown() -> None:
     foreign = key(DB, FOREIGN, "tcp/1")
     for accept, reason in (("", "no-consent"), (f"*@{PEER}", "peer-not-found")):
         found = removals(view([group(DB, accept)], rules=[ours(foreign, REQ)]))
-        assert reasons(found) == {foreign: (reason, reason == "peer-not-found")}
+        assert causes(found) == {foreign: (reason, reason == "peer-not-found")}
 
 
 def test_an_account_that_could_not_be_read_keeps_its_claims() -> None:
@@ -242,7 +243,7 @@ def test_an_account_that_left_the_policy_loses_its_claims() -> None:
     foreign = key(DB, FOREIGN, "tcp/1")
     closed = policy(accounts={HOME: POLICY.accounts[HOME]})
     found = removals(world(ours(foreign, REQ), alive=False), with_policy=closed, may_lose=May.CLOSE)
-    assert reasons(found) == {foreign: ("unknown-account", False)}
+    assert causes(found) == {foreign: ("unknown-account", False)}
 
 
 def test_an_unlink_takes_claims_whatever_the_verdict() -> None:
@@ -253,9 +254,9 @@ def test_an_unlink_takes_claims_whatever_the_verdict() -> None:
 
 def test_a_tag_that_has_ended_is_an_explicit_cause() -> None:
     """`link-until` is past: the desired link's own denial, for the tag's claim alone."""
-    ended = DesiredLink(LINK, TAG, denial=Denial(ReasonCode.EXPIRED, "link-until is past"))
+    ended = DesiredLink(LINK, TAG, denial=Denial(reasons.EXPIRED, "link-until is past"))
     found = removals(world(ours(K1, TAG, REQ), alive=False), ended, may_lose=May.CLOSE)
-    assert (reasons(found), set(found.claims(K1))) == ({K1: ("expired", False)}, {TAG})
+    assert (causes(found), set(found.claims(K1))) == ({K1: ("expired", False)}, {TAG})
 
 
 def test_an_open_question_takes_nothing() -> None:
@@ -273,7 +274,7 @@ def test_a_released_instance_is_an_explicit_cause_only_by_its_event(
     addresses = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", parse_ports("tcp/1")[0])
     seen = world(ours(addresses, ends=(A, B)), shown=[instance(B, DB, ip="10.0.0.2")], alive=not deleted)
     found = removals(seen, may_lose=may, deleted=frozenset(deleted))
-    assert reasons(found) == {addresses: ("instance-gone", counted)}
+    assert causes(found) == {addresses: ("instance-gone", counted)}
 
 
 @pytest.mark.parametrize("may", [May.CLOSE, May.READ])
@@ -393,7 +394,7 @@ def test_a_refused_link_takes_back_nothing_of_another() -> None:
 
 def test_a_refusal_because_something_does_not_exist_is_not_counted() -> None:
     """The cloud's answer to a write says nothing about what it shows: it is rolled back although home shows nothing."""
-    gone = Denial(ReasonCode.PEER_NOT_FOUND, "the source group does not exist")
+    gone = Denial(reasons.PEER_NOT_FOUND, "the source group does not exist")
     refused = {LINK: Refusal(gone, frozenset({(K1, TAG)}))}
     found = removals(world(ours(K1), alive=False), DesiredLink(LINK, TAG), refused=refused)
     assert found.lost == {K1: Loss(frozenset({TAG}), gone)}
@@ -417,7 +418,7 @@ def test_half_of_a_requests_mutual_link_is_removed_once_it_is_old(age: int | Non
     explicit, and the denial names the group that lacks its rule."""
     found = half_open(ours(HERE, REQ, age=age), alive=False)
     assert HALF_OPEN_SECONDS == 30 * 60
-    assert reasons(found) == ({HERE: ("half-open", False)} if lost else {})
+    assert causes(found) == ({HERE: ("half-open", False)} if lost else {})
     if lost:
         assert f"the rule on {APP} is missing" in found.lost[HERE].why.detail
 
@@ -464,20 +465,20 @@ def test_the_half_of_an_instance_link_is_removed_too() -> None:
     back = RuleKey(APP, "10.0.0.2/32", "10.0.0.1/32", ALL)
     shown = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
     rule = ours(addresses, REQ, ends=(A, B), age=10**6)
-    assert reasons(half_open(rule, shown=shown)) == {addresses: ("half-open", False)}
+    assert causes(half_open(rule, shown=shown)) == {addresses: ("half-open", False)}
     assert half_open(rule, ours(back, REQ, ends=(B, A)), shown=shown).lost == {}
 
 
 def test_a_half_without_consent_is_removed_for_that() -> None:
     """However young it is."""
     found = removals(view([group(APP, "*"), group(DB)], rules=[ours(HERE, REQ, age=0)]), completes_tags_only=True)
-    assert reasons(found) == {HERE: ("no-consent", False)}
+    assert causes(found) == {HERE: ("no-consent", False)}
 
 
 def test_a_locked_side_takes_the_other_half_with_it() -> None:
     """Both rules of the mutual link, whichever group is locked."""
     seen = view([group(APP, "*", lock=True), group(DB, "*")], rules=[ours(HERE), ours(THERE)], alive=False)
-    assert reasons(removals(seen, may_lose=May.CLOSE)) == dict.fromkeys((HERE, THERE), ("locked", False))
+    assert causes(removals(seen, may_lose=May.CLOSE)) == dict.fromkeys((HERE, THERE), ("locked", False))
 
 
 # what the plan does with it

@@ -288,7 +288,7 @@ class Sweep(Scope):
 
     def _summary(self, untagged: Sequence[str]) -> Record:
         reasons = self.report.reasons + Counter(
-            (decision.outcome, decision.why.code.value) for decision in self.denied.values()
+            (decision.outcome, decision.why.reason.code) for decision in self.denied.values()
         )
         letters, uncounted = self._count_dead_letters()
         skipped_here = [*self.skipped().values(), *uncounted]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from link_peer.domain import denials
 from link_peer.domain.errors import Transient
-from link_peer.domain.hint import Hint
 from link_peer.domain.model import Claim, Link, Marker, Party, Rule
+from link_peer.domain.request import Hint
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import accepts
 from link_peer.engine.converge import Scope, converge

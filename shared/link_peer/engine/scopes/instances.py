@@ -10,9 +10,9 @@ import functools
 from collections.abc import Iterable, Sequence
 
 from link_peer.domain import denials
-from link_peer.domain.denial import ReasonCode
-from link_peer.domain.hint import Hint
+from link_peer.domain.denial import Waits
 from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
+from link_peer.domain.request import Hint
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Peer, peers
 from link_peer.engine.converge import Scope, converge, report_held
@@ -30,19 +30,8 @@ from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
 YOUNG_SECONDS = 300  # the cloud may not show an instance, or its address, for that long
-AHEAD = 8  # so many groups that tags name have their rules read before it is known whether they exist
+AHEAD = 8  # groups named in tags whose rules are read before it is known whether they exist
 FEW_OTHERS = 20  # groups whose rules name an instance's group: more are read only when tags have changed
-
-_NO_PAIR = frozenset(
-    {
-        ReasonCode.ADVANCED_GROUP,
-        ReasonCode.MANAGED_GROUP,
-        ReasonCode.CLASSIC_NETWORK,
-        ReasonCode.PEER_NOT_FOUND,
-        ReasonCode.NOT_ALLOWED,
-    }
-)
-"""Refusals for which there is no pair to look at: no group represents the instance, or the peer is one too many."""
 
 
 def reconcile_instances(
@@ -126,7 +115,7 @@ class InstanceScope(Scope):
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """Every instance that was read counts, so that a rule which a neighbour wants is kept."""
         wishes = self.wishes(snapshot, snapshot.instances.values())
-        return [wanted for wanted in wishes if not self._foreign(wanted.link) or _has_no_pair(wanted)]
+        return [wanted for wanted in wishes if not self._foreign(wanted.link) or not wanted.has_pair]
 
     def concerns(self, wanted: DesiredLink) -> bool:
         """The wishes of the instances that events name."""
@@ -158,11 +147,11 @@ class InstanceScope(Scope):
 
     def foreign_pairs(self) -> dict[Link, Party | None]:
         """Pairs with other accounts to look at, mutual and in the asker's direction, each with the instance whose tag names
-        it: those that tags name, and those that rules on the instances' own groups stand for."""
+        it: those named in tags, and those that rules on the instances' own groups stand for."""
         snapshot = self.store.snapshot()
         pairs: dict[Link, Party | None] = {}
         for wanted in self.wishes(snapshot, self.shown):
-            if self._foreign(wanted.link) and not _has_no_pair(wanted):
+            if self._foreign(wanted.link) and wanted.has_pair:
                 pairs.setdefault(Link(wanted.link.source, wanted.link.target), wanted.instance)
         own = self._own_groups()
         for rule, marker in owned_rules(snapshot, self.policy, self.delivery.region):
@@ -237,10 +226,7 @@ class InstanceScope(Scope):
         return accounts != {self.home} and accounts <= self.policy.accounts.keys()
 
     def _may_still_come(self, decision: Decision) -> bool:
-        if decision.outcome != "denied" or decision.why.code not in (
-            ReasonCode.INSTANCE_GONE,
-            ReasonCode.NO_PRIVATE_IP,
-        ):
+        if decision.outcome != "denied" or decision.why.waits is not Waits.FOR_THE_CLOUD:
             return False
         hint = self.hints.get(decision.instance) if decision.instance else None
         return hint is not None and self._young(hint)
@@ -252,7 +238,3 @@ def one_per_party(hints: Iterable[Hint]) -> dict[Party, Hint]:
     for hint in sorted(hints, key=lambda hint: (hint.state == "Deleted", hint.time or 0.0)):
         found[hint.party] = hint
     return found
-
-
-def _has_no_pair(wanted: DesiredLink) -> bool:
-    return wanted.denial is not None and wanted.denial.code in _NO_PAIR

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from link_peer.domain import denials
-from link_peer.domain.denial import Denial, ReasonCode
+from link_peer.domain.denial import Denial
 from link_peer.domain.denials import UNLINKED
 from link_peer.domain.errors import RedeliveryNeeded, Transient
 from link_peer.domain.model import Claim, Link, Marker, Rule, RuleKey
@@ -35,7 +35,7 @@ def reconcile_pair(delivery: Delivery, request: Request, queue: str, audit: Audi
     done again, RedeliveryNeeded once that is recorded."""
     scope = PairScope(delivery, request, audit)
     if why := request_denial(delivery.policy, request, queue, scope.started) or scope.read():
-        scope.record("unchanged" if why.code is ReasonCode.SAME_GROUP else why.outcome, why)
+        scope.record(why.outcome, why)
         return
     report = converge(scope, guard)
     report_held(scope, report, guard)

@@ -242,7 +242,7 @@ class Applier:
         return msgspec.structs.replace(decision, verdict=verdict)
 
     def _outcome(self, decision: Decision, report: Report, requests: Requests, rules: Iterable[Rule] = ()) -> Record:
-        report.reasons[decision.outcome, decision.why.code.value] += 1
+        report.reasons[decision.outcome, decision.why.reason.code] += 1
         rules = list(rules)
         keys = [rule.key for rule in rules if rule.key]
         record = decision_record(decision, self.work.delivery.region, "outcome", rules=rules, api_requests=requests)
