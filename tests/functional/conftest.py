@@ -15,9 +15,10 @@ from link_peer_local.core.knobs import Knobs, mixed, opposite
 from link_peer_local.server import serve
 from pytest_mock import MockerFixture
 
-from tests.functional.lab import PEER, Lab
+from tests.functional.lab import PEER, THREE_ACCOUNTS, Lab, trust_without_external_id, world_of_three
 from tests.functional.records import Watch, said
 from tests.functional.wire_lab import CloudClock, WireLab
+from tests.many_accounts import written
 
 BOTH = (
     "adopt",
@@ -87,6 +88,20 @@ def _living_lab(lab: Lab) -> Lab:
     lab.instance(lab.group())
     lab.instance(lab.group(account=PEER))
     return lab
+
+
+@pytest.fixture(name="three_accounts", params=["one external id", "no external id"])
+def _three_accounts(
+    request: pytest.FixtureRequest, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, knobs: Knobs
+) -> Lab:
+    """Home and two peers whose roles ask for the same external id, or for none: nothing but the names of the roles tells
+    the accounts apart."""
+    cloud = LocalCloud(VirtualClock(), knobs=knobs)
+    world.load(cloud, written(tmp_path, world_of_three()))
+    inprocess.install(mocker, cloud)
+    if request.param == "no external id":
+        trust_without_external_id(cloud)
+    return Lab(cloud, monkeypatch, tmp_path, THREE_ACCOUNTS)
 
 
 @pytest.fixture(name="make_lab")

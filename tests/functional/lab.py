@@ -32,6 +32,8 @@ from link_peer_local.ecs.state import Group, Instance, block
 
 HOME = "1000000000000001"
 PEER = "1000000000000002"
+OTHER = "1000000000000003"
+"""The second peer, in the world of three accounts."""
 REGION = "cn-qingdao"
 MANAGED = f"link-managed.prod.{HOME}"
 """The tag by which a sweep finds the groups with rules of ours."""
@@ -48,16 +50,53 @@ POLICY: dict[str, Any] = {
     },
 }
 
+_PEER = POLICY["accounts"][PEER]
+THREE_ACCOUNTS: dict[str, Any] = {
+    **POLICY,
+    "accounts": {
+        **POLICY["accounts"],
+        OTHER: {
+            "name": "c@aliyun.com",
+            "role": _PEER["role"].replace(PEER, OTHER),
+            "external_id": _PEER["external_id"],
+        },
+    },
+}
+"""The policy of home and two peers, which agreed on one external id with both."""
+
+
+def world_of_three() -> dict[str, Any]:
+    """The world file's content for THREE_ACCOUNTS: the VPCs of the default world, the shared one also with the second peer."""
+    names = {uid: account["name"] for uid, account in THREE_ACCOUNTS["accounts"].items()}
+    own = [
+        {"name": name, "owner": uid, "cidr": f"10.{n}.0.0/16"}
+        for n, (name, uid) in enumerate({"a": HOME, "b": PEER}.items())
+    ]
+    shared = {"name": "shared", "owner": HOME, "cidr": "10.2.0.0/16", "shared_with": [PEER, OTHER]}
+    return {"home": HOME, "deployment": "prod", "accounts": names, "vpcs": [*own, shared], "policy": THREE_ACCOUNTS}
+
+
+def trust_without_external_id(cloud: LocalCloud) -> None:
+    """Makes the roles of all peers trust home whether a call gives an external id or not."""
+    for role in cloud.identity.roles.values():
+        if role.external_id:
+            trust = json.loads(role.trust)
+            for statement in trust["Statement"]:
+                del statement["Condition"]
+            role.trust = json.dumps(trust)
+
 
 class Lab:
     """One world with its functions. It runs on the cloud's clock; records are read from its SLS."""
 
-    def __init__(self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, folder: Any) -> None:
+    def __init__(
+        self, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, folder: Any, policy: dict[str, Any] = POLICY
+    ) -> None:
         self.cloud = cloud
         self._monkeypatch = monkeypatch
         self.forget()
         self.prefix = "link"
-        self._written = POLICY
+        self._written = policy
         self.policy_path = folder / "policy.yaml"
         self.policy()
         keys = cloud.identity.accounts[HOME]
