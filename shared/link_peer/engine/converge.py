@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+import msgspec
 
 from link_peer.domain.denial import Denial, Waits
 from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
@@ -98,15 +100,13 @@ def converge(scope: Scope, guard: RemovalGuard) -> Report:
     focus: set[Link] | None = None
     for _ in range(PASSES):
         plan = planner.plan(total.refused, focus)
-        report = applier.apply(scope.select(plan))
-        report.held = dict(plan.held)
-        total.add(report)
+        report = msgspec.structs.replace(applier.apply(scope.select(plan)), held=dict(plan.held))
+        total += report
         freed = _waiting_for_an_address(plan) if report.removed else set()
         if not report.refused and not freed:
             break
         focus = total.refused.keys() | freed
-    total.add(applier.finish())
-    return total
+    return total + applier.finish()
 
 
 def _waiting_for_an_address(plan: Plan) -> set[Link]:
@@ -131,7 +131,7 @@ class Planner:
         self._confirmed: set[Party] = set()
         self._asked: set[Question] = set()
 
-    def plan(self, refused: dict[Link, Refusal], focus: set[Link] | None = None) -> Plan:
+    def plan(self, refused: Mapping[Link, Refusal], focus: set[Link] | None = None) -> Plan:
         """The plan for what can be read now. After the first pass, only the links in `focus` are answered again."""
         scope = self._scope
         while True:

@@ -199,10 +199,10 @@ def whole_group_in_the_record(patch: Patch) -> None:
     """An outcome names every rule of the groups of its link, also rules of other links and of people."""
     outcome = Applier._outcome
 
-    def wide(self: Applier, decision: Decision, report: Any, requests: Any, rules: Iterable[Rule] = ()) -> Any:
+    def wide(self: Applier, decision: Decision, requests: Any, rules: Iterable[Rule] = ()) -> Any:
         groups = {rule.group for rule in rules}
         every = [rule for group in sorted(groups) for rule in self.work.fetch.store.rules[group]]
-        return outcome(self, decision, report, requests, [*rules, *(rule for rule in every if rule not in rules)])
+        return outcome(self, decision, requests, [*rules, *(rule for rule in every if rule not in rules)])
 
     patch.setattr(Applier, "_outcome", wide)
 

@@ -217,11 +217,10 @@ def one_side_is_enough(patch: Patch) -> None:
             report = super().apply(decisions)
             refused = [decision for decision in decisions if decision.link in report.refused]
             self.audit.write([decision_record(decision, self.region, "outcome") for decision in refused])
-            report.refused.clear()
-            return report
+            return msgspec.structs.replace(report, refused={})
 
-        def finish(self) -> None:
-            pass
+        def finish(self) -> Report:
+            return Report()
 
     patch.setattr(converge, "Applier", OneSided)
 

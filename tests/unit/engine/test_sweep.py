@@ -459,7 +459,7 @@ def test_a_sweep_that_could_not_list_all_instances_removes_nothing_for_their_abs
     sweep.ecs.page = 2
     done = sweep()
     assert set(sweep.claims()) == {K1}
-    assert done.report.pending == []
+    assert done.report.pending == ()
     assert f"{HOME}: no time is left" in sweep.summary["detail"]
 
 
@@ -474,7 +474,7 @@ def test_changes_for_which_no_time_is_left_are_no_failure() -> None:
 
     sweep = Sweeping(instances=[instance(A, APP, link_peer="sg-db:tcp/1")], kind=Late, clock=clock)
     done = sweep()
-    assert (sweep.claims(), done.report.pending, done.undone) == ({}, [], 1)
+    assert (sweep.claims(), done.report.pending, done.undone) == ({}, (), 1)
     assert "1 changes: no time was left" in sweep.summary["detail"]
 
 

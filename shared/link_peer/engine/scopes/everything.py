@@ -16,6 +16,8 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+import msgspec
+
 from link_peer.domain import denials
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marker, Party, Port, Rule
@@ -96,15 +98,15 @@ class Sweep(Scope):
         single changes is in `report.pending`."""
         guard = RemovalGuard(self.policy.limits.removals_per_run)
         self._read_standing()
-        self.report.add(converge(self, guard))
+        closed = converge(self, guard)
+        self.report = msgspec.structs.replace(closed, pending=())  # what met trouble while closing is due again now
         self._closing = False
         self._read_wishes()
-        self.report.pending.clear()  # what met trouble while closing is due again now
-        self.report.add(converge(self, guard))
+        self.report += converge(self, guard)
         recorded = self.report.refused.keys() | {d.link for d in self.decisions if d.outcome == "applied"}
         if self.delivery.out_of_time():
             self.undone += len(self.report.pending)
-            self.report.pending.clear()
+            self.report = msgspec.structs.replace(self.report, pending=())
         self.denied = {key: decision for key, decision in self.denied.items() if decision.link not in recorded}
         untagged = untag_empty_groups(self)
         self._record_accounts()

@@ -35,34 +35,37 @@ CONSENT_SECONDS = 5  # tags that were read longer ago are read again right befor
 OUTCOMES_PER_WRITE = 200  # written as they come, so that a run which dies has recorded most of them
 
 
-class Report(msgspec.Struct):
-    """What came of a plan. `refused` links must be rolled back; `pending` is trouble of the moment for which the work must
-    be done again, recorded as attempts already. `held` counts removals that the guard held back, `refused_keys` are rules
-    whose change was refused for good."""
+class Report(msgspec.Struct, frozen=True):
+    """What came of a plan. `refused` links must be rolled back; `pending` are transient errors for which the work must be
+    done again, recorded as attempts already. `held` counts removals that the guard held back, `refused_keys` are rules whose
+    change was refused for good. `reasons` counts recorded outcomes by (outcome, reason)."""
 
     changed: int = 0
     removed: int = 0
-    held: dict[Unseen, int] = {}
-    refused: dict[Link, Refusal] = {}
-    pending: list[Transient] = []
-    refused_keys: set[RuleKey] = set()
-    reasons: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)  # (outcome, reason) of what was recorded
+    held: Mapping[Unseen, int] = {}
+    refused: Mapping[Link, Refusal] = {}
+    pending: tuple[Transient, ...] = ()
+    refused_keys: frozenset[RuleKey] = frozenset()
+    reasons: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
 
-    def add(self, other: Report) -> None:
-        """Adds a later pass. What is held is planned again in every pass, so it counts once."""
-        self.changed += other.changed
-        self.removed += other.removed
-        self.held |= other.held
-        self.refused |= other.refused
-        self.pending += other.pending
-        self.refused_keys |= other.refused_keys
-        self.reasons += other.reasons
+    def __add__(self, later: Report) -> Report:
+        """Both. What is held is planned again in every pass, so it counts once."""
+        return Report(
+            self.changed + later.changed,
+            self.removed + later.removed,
+            {**self.held, **later.held},
+            {**self.refused, **later.refused},
+            self.pending + later.pending,
+            self.refused_keys | later.refused_keys,
+            self.reasons + later.reasons,
+        )
 
 
 class _Partial(msgspec.Struct, frozen=True):
     """A decision that was refused half-way: its outcome is recorded once what it wrote is rolled back."""
 
     decision: Decision
+    refusal: Refusal
     requests: Requests
 
 
@@ -94,25 +97,27 @@ class Applier:
 
     def apply(self, decisions: Sequence[Decision]) -> Report:
         """Intents, changes, outcomes. Raises Transient if the audit log cannot be written; other trouble is reported."""
-        report = Report()
-        decisions = sorted((paused(decision, self.work.delivery.policy.paused) for decision in decisions), key=_order)
-        self.work.tags.between_instances = {key.group for d in decisions for key in _keys(d) if key.dest}
+        work, policy = self.work, self.work.delivery.policy
+        decisions = sorted((paused(decision, policy.paused) for decision in decisions), key=_order)
+        work.tags.between_instances = {key.group for d in decisions for key in _keys(d) if key.dest}
         earlier, self._partial = self._partial, {}
         self._failed_keys = set()
-        outcomes: list[Record] = []
+        report, outcomes = Report(), list[Record]()
         for part in self._parts(decisions):
             changing = [d for d in part if d.edits or d.missing_managed_tag]
-            self.work.audit.write([decision_record(d, self.work.delivery.region, "intent") for d in changing])
-            self.work.tags.write_ahead(group for d in changing for group in d.missing_managed_tag)
+            work.audit.write([self._record(d, "intent") for d in changing])
+            work.tags.write_ahead(group for d in changing for group in d.missing_managed_tag)
             for decision in part:
                 partial = earlier.pop(decision.link, None)
-                outcomes += self._carry_out(decision, report, list(partial.requests) if partial else [])
+                records, done = self._carry_out(decision, list(partial.requests) if partial else [])
+                report += done
+                outcomes += records
                 if len(outcomes) >= OUTCOMES_PER_WRITE:
-                    self.work.audit.write(outcomes)
+                    report += self._written(outcomes)
                     outcomes = []
-        outcomes += [self._outcome(partial.decision, report, partial.requests) for partial in earlier.values()]
-        self.work.audit.write(outcomes)
-        return report
+        outcomes += [self._outcome(partial.decision, partial.requests) for partial in earlier.values()]
+        refused = {link: partial.refusal for link, partial in self._partial.items()}
+        return report + self._written(outcomes) + Report(refused=refused)
 
     def _parts(self, decisions: Sequence[Decision]) -> Iterator[list[Decision]]:
         """The decisions, those last that only write a tag: first one for each account. Where that one is refused, the
@@ -133,44 +138,38 @@ class Applier:
 
     def finish(self) -> Report:
         """Records the links that were refused in the last pass, too."""
-        report = Report()
         partial, self._partial = self._partial, {}
-        self.work.audit.write([self._outcome(one.decision, report, one.requests) for one in partial.values()])
-        return report
+        return self._written([self._outcome(one.decision, one.requests) for one in partial.values()])
 
-    def _carry_out(self, decision: Decision, report: Report, requests: Requests) -> list[Record]:
+    def _written(self, records: Sequence[Record]) -> Report:
+        """Writes records, and counts the outcomes among them."""
+        self.work.audit.write(records)
+        return Report(reasons=Counter((r["outcome"], r["reason"]) for r in records if r["record"] == "outcome"))
+
+    def _carry_out(self, decision: Decision, requests: Requests) -> tuple[list[Record], Report]:
+        """What is recorded of one decision, and what came of it; of one to roll back, nothing is recorded yet."""
         rules: dict[RuleKey, Rule] = {rule.key: rule for rule in decision.rules if rule.key}
         if decision.outcome == "removed" and not decision.edits and rules.keys() & self._failed_keys:
-            return []  # the shared edit failed, so do not report this removal
+            return [], Report()  # the shared edit failed, so do not report this removal
         try:
             decision = self._write(decision, requests, rules)
         except LinkDenied as refused:
-            report.refused_keys |= {edit.key for edit in decision.edits}
-            self._failed_keys |= report.refused_keys
+            keys = frozenset(edit.key for edit in decision.edits)
+            self._failed_keys |= keys
             answer = decision.refused(refused.denial)
             if decision.outcome == "applied":
-                self._roll_back_later(decision, answer, report, requests)
-                return []
-            return [self._outcome(answer, report, requests, rules.values())]
+                self._roll_back_later(decision, answer, requests)
+                return [], Report(refused_keys=keys)
+            return [self._outcome(answer, requests, rules.values())], Report(refused_keys=keys)
         except Transient as trouble:
-            report.pending.append(trouble)
             self._failed_keys |= {edit.key for edit in decision.edits}
             attempt = msgspec.structs.replace(decision, why=msgspec.structs.replace(decision.why, detail=str(trouble)))
-            return [
-                decision_record(
-                    attempt, self.work.delivery.region, "attempt", rules=rules.values(), api_requests=requests
-                )
-            ]
+            return [self._record(attempt, "attempt", requests, rules.values())], Report(pending=(trouble,))
         if _only_repairs_tags(decision) and all(map(self.work.tags.were_refused, decision.missing_managed_tag)):
-            return [
-                decision_record(
-                    decision, self.work.delivery.region, "attempt", rules=rules.values(), api_requests=requests
-                )
-            ]
-        report.changed += len(decision.edits)
-        report.removed += decision.removals
+            return [self._record(decision, "attempt", requests, rules.values())], Report()
         self.work.guard.made(decision)
-        return [self._outcome(decision, report, requests, rules.values())]
+        done = Report(changed=len(decision.edits), removed=decision.removals)
+        return [self._outcome(decision, requests, rules.values())], done
 
     def _write(self, decision: Decision, requests: Requests, rules: dict[RuleKey, Rule]) -> Decision:
         """Makes the changes. Returns the decision with the consent as it was judged right before the last write."""
@@ -202,13 +201,12 @@ class Applier:
         detail = "; ".join(filter(None, [judged.why.detail, *refused]))
         return msgspec.structs.replace(judged, why=msgspec.structs.replace(judged.why, detail=detail))
 
-    def _roll_back_later(self, decision: Decision, answer: Decision, report: Report, requests: Requests) -> None:
+    def _roll_back_later(self, decision: Decision, answer: Decision, requests: Requests) -> None:
         """The outcome is recorded once the next pass has rolled back what was written."""
         written = frozenset((edit.key, claim) for edit in decision.edits for claim in edit.gain)
-        if earlier := report.refused.get(decision.link):
-            written |= earlier.partial
-        report.refused[decision.link] = Refusal(answer.why, written)
-        self._partial[decision.link] = _Partial(answer, requests)
+        if earlier := self._partial.get(decision.link):
+            written |= earlier.refusal.partial
+        self._partial[decision.link] = _Partial(answer, Refusal(answer.why, written), requests)
 
     def _in_time(self, edits: Sequence[Edit], *, begun: bool) -> None:
         """Raises where it is too late for a change. A closing that has `begun` is finished: half of it helps nobody."""
@@ -241,17 +239,20 @@ class Applier:
             raise LinkDenied(verdict.denial)
         return msgspec.structs.replace(decision, verdict=verdict)
 
-    def _outcome(self, decision: Decision, report: Report, requests: Requests, rules: Iterable[Rule] = ()) -> Record:
-        report.reasons[decision.outcome, decision.why.reason.code] += 1
+    def _outcome(self, decision: Decision, requests: Requests, rules: Iterable[Rule] = ()) -> Record:
         rules = list(rules)
         keys = [rule.key for rule in rules if rule.key]
-        record = decision_record(decision, self.work.delivery.region, "outcome", rules=rules, api_requests=requests)
-        changed = bool(decision.edits)
+        changed = bool(decision.edits) and not self.work.delivery.out_of_time()
         return {
-            **record,
+            **self._record(decision, "outcome", requests, rules),
             **self._circumstances.admitted(keys, decision.link),
-            **self._circumstances.effect(decision, changed=changed and not self.work.delivery.out_of_time()),
+            **self._circumstances.effect(decision, changed=changed),
         }
+
+    def _record(
+        self, decision: Decision, kind: str, requests: Requests | None = None, rules: Iterable[Rule] = ()
+    ) -> Record:
+        return decision_record(decision, self.work.delivery.region, kind, rules=rules, api_requests=requests or ())
 
 
 def held_records(held: Mapping[Unseen, int], limit: int) -> list[Record]:
