@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from link_peer.app import dispatch
 from link_peer.domain.errors import Transient
 from link_peer.domain.policy import Policy
-from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.delivery import Connections, Delivery, Limits, within
 
 from tests.simulation.invariants import Broken, hold
 from tests.simulation.messages import Message, from_queue, messages_in
@@ -35,18 +35,12 @@ def deliver(
     """Runs the function once for a message. Raises Broken if an invariant breaks, or on an unexpected exception."""
     run = Run(message.function, world, policy, faults, before_call)
     run.watch.messages, run.watch.queue = messages_in(message), message.queue
-    delivery = Delivery(
-        function=message.function,
-        region=REGION,
-        policy=policy,
-        clock=SimClock(world),
-        open_cloud=lambda _name, retry: SimCloud(run, retry),
-        log=run,
-        queue=run,
-        seconds=TIMEOUT,
-        readers=1,  # no parallel reads, so that the order of calls is always the same
-        current_policy=lambda: run.policy,
+    connections = Connections(
+        lambda _name, retry: SimCloud(run, retry), log=run, queue=run, policy_now=lambda: run.policy
     )
+    limits = Limits(readers=1)  # no parallel reads, so that the order of calls is always the same
+    retry = within(SimClock(world), TIMEOUT)
+    delivery = Delivery(message.function, REGION, policy, retry, connections, limits)
     try:
         HANDLERS[message.function](message.body, delivery)
         run.end = "acked"

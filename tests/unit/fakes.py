@@ -11,7 +11,7 @@ from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import PRIORITY, Group, Instance, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.request import Message
-from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.delivery import Connections, Delivery, Limits, within
 from link_peer.runtime.ports import Record
 
 from tests.unit.views import HOME, NOW, POLICY, REGION
@@ -239,17 +239,8 @@ def delivery(
     """A delivery in a world of fakes; one read at a time, so that calls have an order, and one message of a batch
     after the other unless there are more `lanes`."""
     cloud = FakeCloud(*accounts)
-    return Delivery(
-        function="test",
-        region=REGION,
-        policy=policy,
-        clock=clock or FakeClock(),
-        open_cloud=lambda _name, _retry: cloud,
-        log=log or FakeLog(),
-        queue=queue or FakeQueue(),
-        seconds=seconds,
-        readers=1,
-        lanes=lanes,
-        current_policy=current_policy,
-        calls_per_minute=calls_per_minute,
+    connections = Connections(
+        lambda _name, _retry: cloud, log or FakeLog(), queue or FakeQueue(), policy_now=current_policy
     )
+    limits = Limits(1, lanes, calls_per_minute)
+    return Delivery("test", REGION, policy, within(clock or FakeClock(), seconds), connections, limits)

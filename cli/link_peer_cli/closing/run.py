@@ -21,7 +21,7 @@ from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.review.cloud import Change
+from link_peer_cli.review.cloud import Change, WhatIf
 from link_peer_cli.review.delivery import closing
 from link_peer_cli.ui.progress import Count
 
@@ -50,11 +50,11 @@ class Closed(msgspec.Struct, frozen=True):
 def close(env: Environment, account: str, own: Mapping[str, Credentials], progress: Count, *, dry_run: bool) -> Closed:
     """Run a sweep in which the account has no links and nothing is opened, with records of every change; then read what
     stands. `own` are the person's keys of other accounts, by uid."""
-    delivery, kept, changes = closing(env, [account], own, dry_run=dry_run)
+    delivery, kept, supposed = closing(env, [account], own, dry_run=dry_run)
     sweep = Sweep(delivery, f"sweep-cli-{int(env.clock.now())}", progress=progress)
     run_sweep(sweep)
     left, problems = ([], {}) if dry_run else _left(env, delivery, account)
-    return Closed(kept.outcomes, changes, left, {**sweep.unreadable, **problems})
+    return Closed(kept.outcomes, supposed.changes, left, {**sweep.unreadable, **problems})
 
 
 def close_locked(
@@ -63,62 +63,54 @@ def close_locked(
     """Remove the rules of ours from groups that are locked, and the other halves of mutual links, with records that
     name the `caller`; then read what stands. `locks` has the groups and, where a dry run supposes it, the lock's command;
     `progress` is called after each group."""
-    delivery, kept, changes = closing(env, [], {}, dry_run=dry_run)
-    run = _Closing(delivery, changes, f"close-cli-{int(env.clock.now())}", caller, dry_run=dry_run)
+    delivery, kept, supposed = closing(env, [], {}, dry_run=dry_run, caller=caller)
+    run = _Closing(supposed, f"close-cli-{int(env.clock.now())}", delivery.policy.limits.removals_per_run)
     # no group waits for an account that throttles every call, which its owner can cause
-    delivery.retry, patient = Retry(delivery.clock, delivery.retry.deadline), delivery.retry
-    later = [group for group, command in locks.items() if run.close(group, command)]
+    hasty = msgspec.structs.replace(delivery, retry=Retry(delivery.clock, delivery.retry.deadline))
+    later = [group for group, command in locks.items() if run.close(group, command, hasty)]
     for group in locks:
         if group not in later:
             progress()
-    delivery.retry = patient
     problems = {}
     for group in [*later, *sorted(run.halves - locks.keys())]:
-        if problem := run.close(group, locks.get(group, "")):
+        if problem := run.close(group, locks.get(group, ""), delivery):
             problems[str(group)] = problem
         if group in locks:
             progress()
-    return Closed(kept.outcomes, changes, list(run.left.values()), problems)
+    return Closed(kept.outcomes, supposed.changes, list(run.left.values()), problems)
 
 
 class _Closing:
     """Closes locked groups one by one. `left` has the rules of ours that still stand, by group and id; `halves` are groups
     that may hold halves of mutual links which met trouble: a group that is closed does not lead to them any more."""
 
-    def __init__(self, delivery: Delivery, changes: list[Change], event: str, caller: str, *, dry_run: bool) -> None:
-        self._delivery = delivery
-        self._changes = changes
-        self._names = {"event_id": event, "claimed_by": caller}
-        self._dry_run = dry_run
-        self._guard = RemovalGuard(delivery.policy.limits.removals_per_run)
-        self._supposed: set[Party] = set()
+    def __init__(self, supposed: WhatIf, event_id: str, limit: int) -> None:
+        self._supposed = supposed
+        self._event_id = event_id
+        self._guard = RemovalGuard(limit)
+        self._locked: set[Party] = set()  # as a dry run supposes
         self.halves: set[Party] = set()
         self.left: dict[tuple[Party, str], Rule] = {}
 
-    def close(self, group: Party, command: str) -> str:
+    def close(self, group: Party, command: str, delivery: Delivery) -> str:
         """Remove the rules of ours from a group. Returns the trouble, for which it may be tried again; empty if there is
         none."""
-        delivery = self._delivery
         try:
-            if command and group not in self._supposed:
-                delivery.cloud(self._names["event_id"]).ecs(group.account).tag([group.id], [delivery.policy.keys.lock])
-                self._changes[-1] = Change(group.account, command)
-                self._supposed.add(group)
-            scope = GroupScope(delivery, Hint(self._names["event_id"], group, "look"), delivery.audit(self._names))
+            if command and group not in self._locked:
+                self._supposed.suppose_tags(group, [delivery.policy.keys.lock], command)
+                self._locked.add(group)
+            audit = delivery.audit({"event_id": self._event_id})
+            scope = GroupScope(delivery, Hint(self._event_id, group, "look"), audit)
             scope.read()
             report = converge(scope, self._guard)
             trouble = str(report.pending[0]) if report.pending else scope.unread()
             self.halves |= scope.others if trouble else set()
-            if not self._dry_run:
-                self._note(group)
+            if not delivery.supposed:
+                self.left = {place: rule for place, rule in self.left.items() if place[0] != group}
+                self.left |= {(group, rule.id): rule for rule in _standing(delivery, group)}
             return trouble
         except LinkPeerError as error:
             return str(error)
-
-    def _note(self, group: Party) -> None:
-        """Read what is left on a group."""
-        self.left = {place: rule for place, rule in self.left.items() if place[0] != group}
-        self.left |= {(group, rule.id): rule for rule in _standing(self._delivery, group)}
 
 
 def untagged(

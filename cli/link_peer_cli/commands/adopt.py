@@ -129,15 +129,12 @@ def _delivery(env: Environment, tags: GroupTags) -> tuple[Delivery, Cloud]:
     """What reads and records, with the role of the command; and the accounts as the person's own keys enter them."""
     from link_peer.app.compose import open_delivery
 
-    from link_peer_cli.access.environment import SECONDS
     from link_peer_cli.access.roles import PersonsAccounts
-    from link_peer_cli.review.delivery import patient
 
     def enter(settings: Settings, policy: Policy, clock: Clock, name: str, retry: Retry) -> Cloud:
         return PersonsAccounts(settings, policy, clock, retry, name, reading=env.reading)
 
-    made = open_delivery("adopt", None, clock=env.clock, seconds=SECONDS, settings=env.settings, open_cloud=enter)
-    made = patient(made)
+    made = open_delivery("adopt", None, retry=env.patient_retry(), settings=env.settings, open_cloud=enter)
     own = PersonsAccounts(
         env.settings, env.policy, env.clock, made.retry, "adopt", reading=env.reading, own=tags.accounts
     )

@@ -38,7 +38,6 @@ def sweep(
     from link_peer.app.dispatch import run_sweep
     from link_peer.engine.scopes.everything import Sweep
 
-    from link_peer_cli.access.caller import caller
     from link_peer_cli.access.environment import load_environment, require_known
     from link_peer_cli.access.inputs import account_uid
     from link_peer_cli.review.delivery import suppose
@@ -66,7 +65,6 @@ def sweep(
             f"sweep-cli-{int(env.clock.now())}",
             believe_empty=believed,
             progress=count,
-            caller="" if dry_run else caller(env.settings, env.own())[1],
         )
         run_sweep(run)
     decisions = [*kept.outcomes, *denied_records(run, kept.outcomes)]
@@ -96,22 +94,20 @@ def _changing(env: Environment) -> tuple[Delivery, Kept]:
     """A delivery that changes and records, with its records."""
     from link_peer.app.compose import open_delivery
 
-    from link_peer_cli.access.environment import SECONDS
+    from link_peer_cli.access.caller import caller
     from link_peer_cli.access.roles import through_roles
-    from link_peer_cli.review.delivery import patient
     from link_peer_cli.review.kept import Kept
 
     kept = Kept()
     made = open_delivery(
         "sweep",
         None,
-        clock=env.clock,
+        retry=env.patient_retry(),
         wrap_log=kept.over,
-        seconds=SECONDS,
         settings=env.settings,
         open_cloud=through_roles,
     )
-    return patient(made), kept
+    return msgspec.structs.replace(made, caller=caller(env.settings, env.own())[1]), kept
 
 
 def _check(dry_run: bool, save_as: str, given: dict[str, object]) -> None:

@@ -125,6 +125,8 @@ class View:
 
 def view_of(delivery: Delivery, cloud: Cloud) -> View:
     """A view that leaves events their part of what an account may call in a minute, as a sweep does."""
-    pace = Pace(delivery.clock, delivery.retry.deadline, delivery.calls_per_minute)
-    fetch = Fetch(cloud, delivery.policy, delivery.clock, Reading(tolerant=True, pace=pace), threads=delivery.readers)
+    pace = Pace(delivery.clock, delivery.retry.deadline, delivery.limits.calls_per_minute)
+    fetch = Fetch(
+        cloud, delivery.policy, delivery.clock, Reading(tolerant=True, pace=pace), threads=delivery.limits.readers
+    )
     return View(fetch, delivery.policy, pace)

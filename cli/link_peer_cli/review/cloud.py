@@ -55,10 +55,11 @@ class WhatIf:
 
     def ecs(self, account: str) -> Ecs:
         """Return the ECS of an account, with the changes made so far."""
-        if account not in self._made:
-            shown = self.shown.setdefault(account, Shown())
-            self._made[account] = _Ecs(self._cloud.ecs(account), self._region, self, shown)
-        return self._made[account]
+        return self._account(account)
+
+    def suppose_tags(self, group: Party, keys: Sequence[str], command: str) -> None:
+        """Show tags on a group that a command would write: it is the change, instead of the call that it makes."""
+        self._account(group.account).tag([group.id], keys, command)
 
     def changed_groups(self) -> list[GroupChange]:
         """What is different in each group from what was read of it, by group. A rule that was added and removed again is
@@ -73,6 +74,12 @@ class WhatIf:
     def keys(self, account: str) -> Credentials:
         """Return the keys that read an account. Raises NoAccess if it cannot be entered."""
         return self._cloud.keys(account)
+
+    def _account(self, account: str) -> _Ecs:
+        if account not in self._made:
+            shown = self.shown.setdefault(account, Shown())
+            self._made[account] = _Ecs(self._cloud.ecs(account), self._region, self, shown)
+        return self._made[account]
 
 
 class _Ecs(Reads):
@@ -154,11 +161,11 @@ class _Ecs(Reads):
                 self._write(Write("revoke", self.account, group, *_of(rule), rule.description))
         return self._note(aliyun.revoke(self._region, group, rule_ids))
 
-    def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:
+    def tag(self, groups: Sequence[str], keys: Sequence[str], command: str = "") -> str:
         for group in groups:
             self._tags.setdefault(group, {}).update(dict.fromkeys(keys, True))
             self._write(Write("tag", self.account, group, tags=tuple(keys)))
-        return self._note(aliyun.tag(self._region, groups, keys))
+        return self._note(command or aliyun.tag(self._region, groups, keys))
 
     def untag(self, group: str, keys: Sequence[str]) -> str:
         self._tags.setdefault(group, {}).update(dict.fromkeys(keys, False))

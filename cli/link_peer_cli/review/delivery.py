@@ -9,26 +9,19 @@ import msgspec
 from link_peer.alicloud.audit_log import SlsAuditLog
 from link_peer.app.compose import load_policy
 from link_peer.domain.policy import Pause
-from link_peer.runtime.audit import AuditWriter
-from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.delivery import Connections, Delivery, Limits
 from link_peer.runtime.ports import Cloud
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials
 
-from link_peer_cli.access.environment import LONGEST_WAIT, SECONDS, Environment
+from link_peer_cli.access.environment import Environment
 from link_peer_cli.access.roles import PersonsAccounts
-from link_peer_cli.review.cloud import Change, Shown, WhatIf
+from link_peer_cli.review.cloud import Shown, WhatIf
 from link_peer_cli.review.kept import Kept
 from link_peer_cli.review.reviewed import Reviewed
 from link_peer_cli.review.writes import Write, undone
 
 READERS = 16  # reads side by side: a person waits, and a call takes tens of milliseconds; the SDK pools 40 connections
-
-
-def patient(delivery: Delivery) -> Delivery:
-    """Return a delivery whose calls wait until a throttled API takes them again."""
-    delivery.retry = Retry(delivery.clock, delivery.retry.deadline, LONGEST_WAIT)
-    return delivery
 
 
 def suppose(env: Environment, function: str, shown: dict[str, Shown] | None = None) -> tuple[Delivery, WhatIf, Kept]:
@@ -42,27 +35,16 @@ def suppose(env: Environment, function: str, shown: dict[str, Shown] | None = No
     def enter(_name: str, _retry: Retry) -> Cloud:
         return cloud
 
-    made = Delivery(
-        function=function,
-        region=env.settings.region,
-        policy=env.policy,
-        clock=env.clock,
-        open_cloud=enter,
-        log=kept,
-        queue=kept,
-        seconds=SECONDS,
-        readers=READERS,
-        calls_per_minute=env.settings.calls_per_minute,
-        supposed=True,
-    )
+    connections, limits = Connections(enter, kept, kept), Limits(READERS, 1, env.settings.calls_per_minute)
+    made = Delivery(function, env.settings.region, env.policy, retry, connections, limits, supposed=True)
     return made, cloud, kept
 
 
 def closing(
-    env: Environment, leaving: Iterable[str], own: Mapping[str, Credentials], *, dry_run: bool
-) -> tuple[Delivery, Kept, list[Change]]:
-    """Return a delivery in which the accounts that are `leaving` have no links and nothing is opened, with its records and,
-    if `dry_run`, the changes that it would make. `own` are the person's keys of other accounts, by uid."""
+    env: Environment, leaving: Iterable[str], own: Mapping[str, Credentials], *, dry_run: bool, caller: str = ""
+) -> tuple[Delivery, Kept, WhatIf]:
+    """Return a delivery in which the accounts that are `leaving` have no links and nothing is opened, with its records, which
+    name the `caller`, and the cloud that it changes if `dry_run`. `own` are the person's keys of other accounts, by uid."""
     policy = msgspec.structs.replace(env.policy, leaving=frozenset(leaving), paused=Pause.OPENING)
     kept = Kept()
 
@@ -74,31 +56,10 @@ def closing(
     def open_cloud(name: str, retry: Retry) -> Cloud:
         return supposed if dry_run else enter(name, retry)
 
-    made = Delivery(
-        function="sweep",
-        region=env.settings.region,
-        policy=policy,
-        clock=env.clock,
-        open_cloud=open_cloud,
-        log=kept if dry_run else kept.over(SlsAuditLog(env.settings, env.clock)),
-        queue=kept,
-        seconds=SECONDS,
-        supposed=dry_run,
-    )
-    return patient(made), kept, supposed.changes
-
-
-class PersonsDelivery(Delivery):
-    """A delivery whose records name the person who runs it (an ARN), beside whom a request names."""
-
-    caller = ""
-
-    def audit(self, common: Mapping[str, str], events: Mapping[str, str] | None = None) -> AuditWriter:
-        """As `Delivery.audit`."""
-        said = common.get("claimed_by", "")
-        return super().audit(
-            {**common, "claimed_by": f"{said}, applied by {self.caller}" if said else self.caller}, events
-        )
+    log = kept if dry_run else kept.over(SlsAuditLog(env.settings, env.clock))
+    connections, retry = Connections(open_cloud, log, kept), env.patient_retry()
+    made = Delivery("sweep", env.settings.region, policy, retry, connections, caller=caller, supposed=dry_run)
+    return made, kept, supposed
 
 
 def still_undone(env: Environment, writes: Sequence[Write]) -> list[Write]:
@@ -120,17 +81,12 @@ def applying(
         accounts = PersonsAccounts(env.settings, env.policy, env.clock, retry, name, reading=False)
         return Reviewed(accounts, writes, ours, progress)
 
-    made = PersonsDelivery(
-        function="apply",
-        region=env.settings.region,
-        policy=env.policy,
-        clock=env.clock,
-        open_cloud=open_cloud,
-        log=kept.over(SlsAuditLog(env.settings, env.clock)),
-        queue=kept,
-        seconds=SECONDS,
-        current_policy=functools.partial(load_policy, env.settings.policy_path, env.settings.tag_prefix),
-        calls_per_minute=env.settings.calls_per_minute,
+    connections = Connections(
+        open_cloud,
+        kept.over(SlsAuditLog(env.settings, env.clock)),
+        kept,
+        policy_now=functools.partial(load_policy, env.settings.policy_path, env.settings.tag_prefix),
     )
-    made.caller = caller
-    return patient(made), kept
+    limits = Limits(calls_per_minute=env.settings.calls_per_minute)
+    retry = env.patient_retry()
+    return Delivery("apply", env.settings.region, env.policy, retry, connections, limits, caller=caller), kept

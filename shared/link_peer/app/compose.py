@@ -20,7 +20,7 @@ from link_peer.domain.policy import Policy
 from link_peer.inbound import policy_file
 from link_peer.runtime import settings as settings_module
 from link_peer.runtime.clock import Clock, SystemClock
-from link_peer.runtime.delivery import DEFAULT_SECONDS, LANES, Delivery
+from link_peer.runtime.delivery import DEFAULT_SECONDS, LANES, READERS, Connections, Delivery, Limits, within
 from link_peer.runtime.memory import Memory
 from link_peer.runtime.ports import AuditLog, Cloud
 from link_peer.runtime.retry import Retry
@@ -70,14 +70,13 @@ def open_delivery(
     function: str,
     context: Any,
     *,
-    clock: Clock | None = None,
+    retry: Retry | None = None,
     wrap_log: Callable[[AuditLog], AuditLog] | None = None,
-    seconds: float | None = None,
     settings: Settings | None = None,
     open_cloud: Callable[[Settings, Policy, Clock, str, Retry], Cloud] | None = None,
 ) -> Delivery:
-    """The delivery of a function. `context` is Function Compute's, or None. A command passes a clock, settings, a way into the
-    accounts and a log of its own (`wrap_log` is given the SLS one), and how long it may take."""
+    """The delivery of a function. `context` is Function Compute's, or None. A command passes retries (with a clock, and
+    how long it may take), settings, a way into the accounts and a log of its own (`wrap_log` is given the SLS one)."""
     start()
     from link_peer.alicloud.audit_log import SlsAuditLog
     from link_peer.alicloud.mns import MnsQueue
@@ -95,25 +94,19 @@ def open_delivery(
                 f"{settings.policy_path}: {account.queue} is the queue that all accounts share, so it cannot prove that "
                 f"{uid} asks: give {uid} a queue of its own"
             )
-    clock = clock or clock_for_functions()
-    log: AuditLog = SlsAuditLog(settings, clock)
+    timeout = getattr(getattr(context, "function", None), "timeout", None)
+    retry = retry or within(clock_for_functions(), float(timeout or DEFAULT_SECONDS))
+    log: AuditLog = SlsAuditLog(settings, retry.clock)
     queue = MnsQueue(settings, policy.home)
-    limit = getattr(getattr(context, "function", None), "timeout", None)
-    return Delivery(
-        function=function,
-        region=settings.region,
-        policy=policy,
-        clock=clock,
-        open_cloud=functools.partial(open_cloud or _open_cloud, settings, policy, clock),
-        log=wrap_log(log) if wrap_log else log,
-        queue=queue,
-        dead_letters=queue.dead_letters,
-        seconds=seconds or float(limit or DEFAULT_SECONDS),
-        lanes=LANES,
-        current_policy=functools.partial(load_policy, settings.policy_path, settings.tag_prefix),
-        memory=_memory,
-        calls_per_minute=settings.calls_per_minute,
+    connections = Connections(
+        functools.partial(open_cloud or _open_cloud, settings, policy, retry.clock),
+        wrap_log(log) if wrap_log else log,
+        queue,
+        queue.dead_letters,
+        functools.partial(load_policy, settings.policy_path, settings.tag_prefix),
     )
+    limits = Limits(READERS, LANES, settings.calls_per_minute)
+    return Delivery(function, settings.region, policy, retry, connections, limits, _memory)
 
 
 def _open_cloud(settings: Settings, policy: Policy, clock: Clock, name: str, retry: Retry) -> Cloud:

@@ -174,7 +174,7 @@ def handle_elements(elements: Iterable[object], delivery: Delivery) -> Outcomes:
     messages = [one.message for one in arrived]
     batch = Batch(delivery, messages)
     guard = _guard_for(messages, batch.delivery)
-    for done in run_jobs([_job(one, delivery, batch, guard) for one in arrived], delivery.lanes):
+    for done in run_jobs([_job(one, delivery, batch, guard) for one in arrived], delivery.limits.lanes):
         if isinstance(done, Exception):  # also a bug of ours must not cost the other messages
             troubles.append(done)
         else:
@@ -252,7 +252,7 @@ def _guard_for(messages: Sequence[Message | None], delivery: Delivery) -> Shared
         return guard  # a single message is counted when it is carried out
     looks = [Job(functools.partial(removals_due, delivery, request), frozenset()) for request in syncs]
     rules: dict[Unseen, frozenset[RuleKey]] = {}
-    for found in run_jobs(looks, delivery.lanes):
+    for found in run_jobs(looks, delivery.limits.lanes):
         if isinstance(found, Exception):
             continue  # a bug of ours, which the message will meet again
         for unseen, keys in found.items():
@@ -330,7 +330,7 @@ def _put_back(
 
 def handle_timer(event: bytes, delivery: Delivery) -> Outcomes:
     """One sweep. The timer's event gives its time; nothing else in it matters."""
-    sweep = Sweep(delivery, _sweep_id(event, delivery), dead_letters=delivery.dead_letters)
+    sweep = Sweep(delivery, _sweep_id(event, delivery), dead_letters=delivery.connections.dead_letters)
     run_sweep(sweep)
     return sweep.audit.outcomes
 

@@ -22,7 +22,7 @@ class Batch:
         known = [message for message in messages if message]
         self.delivery = delivery
         self._groups: Mapping[Party, Set[Party]] = {}
-        if len(known) > 1 and delivery.lanes > 1:
+        if len(known) > 1 and delivery.limits.lanes > 1:
             name = known[0].request_id
             self.delivery = delivery.merged(name)
             ends = {end for message in known for end in _ends(message)}

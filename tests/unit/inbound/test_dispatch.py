@@ -48,8 +48,9 @@ def request(target: Party, name: str = "chg-1", **fields: Any) -> Request:
 
 
 def queue_of(delivered: Delivery) -> FakeQueue:
-    assert isinstance(delivered.queue, FakeQueue)
-    return delivered.queue
+    queue = delivered.connections.queue
+    assert isinstance(queue, FakeQueue)
+    return queue
 
 
 def posted(delivered: Delivery) -> list[tuple[Message, str, int]]:

@@ -69,17 +69,14 @@ class Sweep(Scope):
         believe_empty: Iterable[str] = (),
         progress: Progress = lambda _what, _done, _all: None,
         keep: Callable[[Instance], bool] | None = None,
-        caller: str = "",
         dead_letters: Callable[[], int] | None = None,
     ) -> None:
-        """`believe_empty` names accounts that a person has confirmed to hold no instances. Records name the `caller`, the ARN of
-        the person who runs it. `keep` says which instances stay in
+        """`believe_empty` names accounts that a person has confirmed to hold no instances. `keep` says which instances stay in
         memory: those that ask for links, and for a person's question perhaps all. `dead_letters` is as in Delivery."""
-        self._pace = Pace(delivery.clock, _after(delivery, READING_SHARE), delivery.calls_per_minute)
+        self._pace = Pace(delivery.clock, _after(delivery, READING_SHARE), delivery.limits.calls_per_minute)
         keep = keep or (lambda instance: asks_for_links(instance.tags, delivery.policy.keys))
         fetch = open_fetch(delivery, event_id, Reading(tolerant=True, pace=self._pace, keep=keep))
-        common = {"event_id": event_id, **({"claimed_by": caller} if caller else {})}
-        super().__init__(delivery, fetch, delivery.audit(common))
+        super().__init__(delivery, fetch, delivery.audit({"event_id": event_id}))
         self._rules_end = _after(delivery, RULES_SHARE)
         self.believe_empty = frozenset(believe_empty)
         self.progress = progress
