@@ -154,15 +154,17 @@ def _denial(name: str) -> Record:
     from link_peer_cli.access.inputs import matching
     from link_peer_cli.audit.log import AuditLog
     from link_peer_cli.audit.query import condition
+    from link_peer_cli.consent.entries import advised
 
     matching(name, "id", "[A-Za-z0-9._-]{1,48}")
     env = load_environment(reading=True)
-    denied = condition({"record": "outcome", "reason": "no-consent", "deployment": env.policy.deployment})
+    denied = condition({"record": "outcome", "deployment": env.policy.deployment})
     ids = " or ".join(condition({field: name}) for field in ("request_id", "link"))
     with waiting("reading the audit log"):
         found = AuditLog(env.settings, env.clock).read(f"{denied} and ({ids})")
     # the id of a link is a hash of it; that of a request is its sender's choice, and may be the same as any other
     found = [one for one in found if one.get("link") == name] or [one for one in found if one.get("request_id") == name]
+    found = [one for one in found if advised(one.get("advice", ""), env.policy.home)]
     if not found:
         raise LinkPeerError(
             f"the audit log has no denial of {name} for want of consent: link-peer audit shows what it has"
@@ -183,7 +185,7 @@ def _advised(denial: Record, env: Environment) -> list[tuple[Party, list[Accept]
     if denial.get("region") != env.settings.region:
         raise LinkPeerError(f"the denial is of region {denial.get('region')}: set LINK_PEER_REGION")
     found = advised(denial.get("advice", ""), env.policy.home)
-    return [(group, [entry(text, group.account, "advice") for text in texts]) for group, texts in found]
+    return [(group, [entry(text, group.account, "advice")]) for group, text in found]
 
 
 def _others(env: Environment, tags: dict[str, str], group: Party, given: Accept) -> str:

@@ -221,7 +221,7 @@ def _link_row(link: dict[str, Any], words: Wording, now: float) -> list[str]:
         until(now, ends[0]),
         " ".join(link["why"]),
         "; ".join(link["asked_by"]),
-        f"{consent}, until {until(now, ends[1])}" if ends[1] is not None else consent,
+        f"{consent}, until {until(now, ends[1])}" if untils[1] is not None else consent,
         link["effect"] + (" (half-open)" if link["half_open"] else ""),
         " ".join(rule["rule_id"] for rule in link["rules"]),
     ]

@@ -135,5 +135,8 @@ def _print_skipped(summary: Record) -> None:
 
 def _exit_code(records: list[Record], run: Sweep) -> Exit:
     """Return 1 if the sweep could not do its work. A denied link is not a failure of the sweep."""
-    hampered = any(r.get("outcome") == "failed" or r.get("reason") in ("no-access", "paused") for r in records)
+    from link_peer.domain.reasons import REASONS, Kind
+
+    hampered = any(record.get("outcome") == "failed" for record in records)
+    hampered |= any(REASONS[code].kind is Kind.UNDECIDED for _, code in run.report.reasons if code)
     return Exit.REFUSED if hampered or run.unread or run.unreadable else Exit.DONE

@@ -4,12 +4,12 @@ replaced and taken off. Pure."""
 from __future__ import annotations
 
 import itertools
-import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from link_peer.domain.denial import parts
-from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Party
 from link_peer.domain.tags import Accept, TagKeys, compact, parse_accept, parse_party, split
 from link_peer.planning.consent import TAG_VALUE
@@ -76,20 +76,11 @@ def removing(tags: Mapping[str, str], account: str, chosen: Callable[[Accept], b
     return _edit(tags, values, [], [piece for _, piece in removed], keys.accept)
 
 
-def advised(advice: str, home: str) -> list[tuple[Party, list[str]]]:
-    """The groups and the entries that the advice of a `no-consent` denial names: `tag sg-…@<uid> link-accept=… and
-    tag …`.
-
-    Raises LinkPeerError where it advises something else.
-    """
-    found = []
-    words, _ = parts(advice)
-    for part in words.split(" and "):
-        match = re.fullmatch(r"tag (sg-\S+)((?: [a-z0-9]+-accept(?:\.[0-9]+)?=\S+)+)", part)
-        if match is None:
-            raise LinkPeerError(f"the denial does not name a tag: {advice}")
-        found.append((parse_party(match[1], home), [tag.partition("=")[2] for tag in match[2].split()]))
-    return found
+def advised(advice: str, home: str) -> list[tuple[Party, str]]:
+    """The groups and the entries of the `link-peer accept` commands that a denial advises; none where it advises something
+    else."""
+    commands = [shlex.split(one) for one in parts(advice)[1].split("; ")]
+    return [(parse_party(one[2], home), one[3]) for one in commands if one[:2] == ["link-peer", "accept"]]
 
 
 def _about(accept: Accept) -> tuple[object, ...]:

@@ -61,6 +61,6 @@ def _request(stage: Stage, request_id: str, action: Literal["link", "unlink"], l
 
 def _follow_advice(stage: Stage, advice: str) -> None:
     """Set the tag that the advice names for each group, with the keys of its account."""
-    for group, (entry,) in advised(advice, stage.home):
+    for group, entry in advised(advice, stage.home):
         stage.narrator.say(f"  {stage.narrator.names[group.id]} is tagged link-accept={entry}")
         stage.ecs[group.account].tag("securitygroup", group.id, **{"link-accept": entry})

@@ -56,7 +56,7 @@ class Denial(msgspec.Struct, frozen=True):
 
     @property
     def undecided(self) -> bool:
-        """Whether it says nothing about the link itself: an account refuses access, or something was not read."""
+        """Whether it says nothing about the link itself: an account refuses access, something was not read, or all is paused."""
         return self.reason.kind is Kind.UNDECIDED
 
     def __str__(self) -> str:

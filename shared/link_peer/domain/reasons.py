@@ -16,7 +16,7 @@ class Kind(Enum):
 
     FINAL = "final"  # as things are now, it may not exist
     NOT_SHOWN = "not shown"  # the cloud does not show something: removals for it count toward the cap
-    UNDECIDED = "undecided"  # nothing can be said yet: an account refuses access, or could not be read
+    UNDECIDED = "undecided"  # nothing can be said yet: an account is not read or refuses access, or link-peer is paused
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -69,7 +69,7 @@ EXPIRED = Reason(
 )
 PAUSED = Reason(
     "paused",
-    Kind.FINAL,
+    Kind.UNDECIDED,
     "`paused` is `true` or `opening` in the policy file",
     "wait until it is resumed; then post again, or change the tag",
 )

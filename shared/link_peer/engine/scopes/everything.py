@@ -286,9 +286,7 @@ class Sweep(Scope):
         return skipped(self.store.snapshot(), self.doubted_accounts, self.unread, self.undone, self.tags.refused)
 
     def _summary(self, untagged: Sequence[str]) -> Record:
-        reasons = self.report.reasons + Counter(
-            (decision.outcome, decision.why.reason.code) for decision in self.denied.values()
-        )
+        reasons = self.report.reasons + Counter((one.outcome, one.why.reason.code) for one in self.denied.values())
         letters, uncounted = self._count_dead_letters()
         skipped_here = [*self.skipped().values(), *uncounted]
         counts = summary_record(
