@@ -379,7 +379,7 @@ class Watch:
         hold("I10", end != "acked" or not unanswered, f"acknowledged without an outcome for {unanswered}")
         unfinished = end == "raised" or bool(self.put_back)
         recorded = not unfinished or self._attempt_recorded or log_failed
-        hold("I10", recorded, f"{self.function} met trouble without an attempt on record")
+        hold("I10", recorded, f"{self.function} met a transient error without an attempt on record")
         if disturbed:
             return
         # a marker may change again for a claim that was added meanwhile; a tag is removed again if the rule was refused

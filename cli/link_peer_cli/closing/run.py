@@ -82,7 +82,7 @@ def close_locked(
 
 class _Closing:
     """Closes locked groups one by one. `left` has the rules of ours that still stand, by group and id; `halves` are groups
-    that may hold halves of mutual links which met trouble: a group that is closed does not lead to them any more."""
+    that may hold halves of mutual links which met a transient error: a group that is closed does not lead to them any more."""
 
     def __init__(self, supposed: WhatIf, event_id: str, limit: int) -> None:
         self._supposed = supposed

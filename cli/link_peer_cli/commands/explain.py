@@ -148,7 +148,7 @@ def _ports_text(ports: tuple[Port, ...]) -> str:
 def _people(
     scene: Scene, found: Reach, ends: tuple[Party, Party], ports: tuple[Port, ...], ours: list[Rule]
 ) -> list[Rule]:
-    """The rules of people that apply between the two; of many instances, between the two that fare worst."""
+    """The rules of people that apply between the two; of many instances, between the pair that was judged."""
     from link_peer.planning.effect import applying, end_in, end_of
 
     parties = found.ends or ends
@@ -211,17 +211,17 @@ def _link_row(link: dict[str, Any], words: Wording, now: float) -> list[str]:
     from link_peer_cli.inventory.shown import age, until
 
     since = parse_instant(link["since"]) if link["since"] else None
-    ends = [parse_instant(link[name]) if link[name] else None for name in ("until", "consent_until")]
+    untils = [parse_instant(link[name]) if link[name] else None for name in ("until", "consent_until")]
     consent = "; ".join(link["consent"]) or "none covers it now"
     return [
         words.end(link, "from"),
         words.end(link, "to"),
         link["ports"],
         age(now, since),
-        until(now, ends[0]),
+        until(now, untils[0]),
         " ".join(link["why"]),
         "; ".join(link["asked_by"]),
-        f"{consent}, until {until(now, ends[1])}" if untils[1] is not None else consent,
+        f"{consent}, until {until(now, untils[1])}" if untils[1] is not None else consent,
         link["effect"] + (" (half-open)" if link["half_open"] else ""),
         " ".join(rule["rule_id"] for rule in link["rules"]),
     ]

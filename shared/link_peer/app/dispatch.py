@@ -190,7 +190,7 @@ def _job(one: _Arrived, delivery: Delivery, batch: Batch, guard: SharedGuard) ->
 
 
 def _raise_first(troubles: Sequence[Exception]) -> None:
-    """Bugs before trouble of the moment; trouble that is not recorded before the rest."""
+    """Bugs before transient errors; errors that are not recorded before the rest."""
     for fault in troubles:
         if not isinstance(fault, Transient):
             raise fault

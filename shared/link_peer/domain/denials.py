@@ -89,7 +89,7 @@ def different_region(asked: str, served: str, *, is_look: bool) -> Denial:
 
 
 def look_expired(instant: str) -> Denial:
-    """A look that met trouble until it expired."""
+    """A look that met transient errors until it expired."""
     return Denial(reasons.EXPIRED, f"expires_at {instant} is past", "the next sweep looks at it: link-peer sweep")
 
 

@@ -7,7 +7,7 @@ LinkPeerError
 ├── CloudError         the cloud refused a call for good; carries its code
 │   └── NoAccess       the account, or the call, is refused to us
 ├── KeysExpired        the function's own keys have expired: this process can do nothing more
-└── Transient          trouble of the moment: the delivery must be redelivered
+└── Transient          a transient error: the delivery must be redelivered
     ├── Throttled      the API is over its rate limit until the next minute
     ├── OutOfTime      the delivery's time does not suffice for a call
     ├── Ambiguous      no readable answer: the change may have been made, so read back before going on

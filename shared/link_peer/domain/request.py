@@ -11,7 +11,7 @@ import msgspec
 from link_peer.domain.model import Link, Party
 
 SYNC_SECONDS = 3600  # until a sync that auto_link posts expires
-LOOK_SECONDS = 3600  # until a look that is posted for a transient error expires
+LOOK_SECONDS = 3600  # until a look that is posted after a transient error expires
 LATE_SECONDS = 300  # that `expires_at` may be past: clocks differ, and deliveries are repeated
 _ID_LENGTH = 48
 

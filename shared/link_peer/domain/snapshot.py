@@ -37,7 +37,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     `live_accounts` showed at least one instance in an unfiltered read.
     `inner_access` says whether a group's members reach each other, `taken_addresses` whether something in a VPC has an
     address; both only where that was read.
-    `refused_accounts` may not be read, with the error; `failed_accounts` met trouble of the moment, in words.
+    `refused_accounts` may not be read, with the error; `failed_accounts` met a transient error, in words.
     """
 
     instances: Mapping[Party, Instance] = {}

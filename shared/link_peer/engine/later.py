@@ -1,4 +1,4 @@
-"""What must be looked at again: something that the cloud does not show yet, or trouble of the moment."""
+"""What must be looked at again: something that the cloud does not show yet, or a transient error."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 from link_peer.domain.model import Party
 
-LOOK_AGAIN_SECONDS = 3600  # until when a look for trouble of the moment is repeated
+LOOK_AGAIN_SECONDS = 3600  # until when a look after a transient error is repeated
 
 
 class Later(msgspec.Struct, frozen=True):

@@ -137,7 +137,7 @@ def _one(
     askers = wishes.for_link(source, target, ports) if any(claim.is_tag for claim in claims) else []
     created = [parse_instant(rule.created) for rule in rules if rule.created]
     entries = _consent(snapshot, policy, now, found)
-    ends = [until for until in entries.values() if until is not None]
+    untils = [until for until in entries.values() if until is not None]
     lacking = {source, target} - {rule_target(rule, marker) for rule, marker in found} if mutual else set()
     return Standing(
         source,
@@ -150,7 +150,7 @@ def _one(
         _until(policy, claims, askers),
         tuple(sorted(instance.party for instance in askers)),
         tuple(entries),
-        min(ends, default=None),
+        min(untils, default=None),
     )
 
 
@@ -161,15 +161,15 @@ def rule_target(rule: Rule, marker: Marker) -> Party:
 
 def _until(policy: Policy, claims: Iterable[Claim], askers: Sequence[Instance]) -> int | None:
     """When the last claim ends; None where one need not end. A tag's claim ends with the last instance that asks."""
-    ends: list[int | None] = []
+    untils: list[int | None] = []
     for claim in claims:
         if not claim.is_tag:
-            ends.append(claim.until)
+            untils.append(claim.until)
             continue
         tags = [link_until(instance.tags, policy.keys) for instance in askers] or [None]
-        ends += [None if isinstance(end, BadInput) else end for end in tags]
-    known = [end for end in ends if end is not None]
-    return max(known) if known and len(known) == len(ends) else None
+        untils += [None if isinstance(until, BadInput) else until for until in tags]
+    known = [until for until in untils if until is not None]
+    return max(known) if known and len(known) == len(untils) else None
 
 
 def _consent(

@@ -19,7 +19,7 @@ from link_peer.runtime.retry import LONGEST_WAIT, MINUTE
 
 T = TypeVar("T")
 
-SHARE = 2  # one call in so many may be ours
+SHARE = 2  # a run makes a half of the calls that the limit allows
 FEWEST = 10  # calls of an API in a minute, however often it was throttled
 AFTER_MINUTE = 1.0  # seconds after which a throttled API is called again: the platform's clock may be behind ours
 

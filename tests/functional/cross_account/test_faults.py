@@ -1,6 +1,6 @@
 """cross_account under faults: wherever a fault hits, a later delivery reaches the state of a clean one.
 
-What meets trouble of the moment is put back on the queue and acknowledged; the platform delivers again what was killed, or
+What meets a transient error is put back on the queue and acknowledged; the platform delivers again what was killed, or
 could not be put back.
 """
 

@@ -178,7 +178,7 @@ def test_a_group_link_with_consent_stays_while_the_other_account_is_unreadable(l
 
 
 def hide(lab: Lab, way: str) -> None:
-    """Makes the other account unreadable: reads are refused, return nothing, or meet trouble of the moment."""
+    """Makes the other account unreadable: reads are refused, return nothing, or meet a transient error."""
     CACHE.sessions.clear()
     if way == "sts down":
         lab.fault(service="sts", kind="error", times=None)

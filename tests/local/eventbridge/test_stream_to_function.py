@@ -119,7 +119,7 @@ def test_a_lasting_failure_ends_at_expiry_and_blocks_no_other_request(lab: Deplo
 
 
 def unable_to_put_back(lab: Deployed) -> None:
-    """From now on, requests meet trouble, and what the function sends to the queue does too."""
+    """From now on, requests meet transient errors, and what the function sends to the queue does too."""
     lab.fault(service="sts", kind="error", times=None)
     lab.fault(service="mns", action="SendMessage", kind="error", times=None)
 

@@ -80,7 +80,7 @@ MUTANTS = [
     Mutant("an outcome names the whole group", attacks.whole_group_in_the_record, "a copied marker", ()),
     Mutant("an outcome mixes up ids", attacks.ids_mixed_up_in_the_record, "two requests, one link", ()),
     Mutant("an end is recorded as a repair", attacks.an_end_is_a_repair, "a request expires beside a tag", ()),
-    # trouble of the moment
+    # transient errors
     Mutant("a message is not put back", attacks.put_back_dropped, "put back", TROUBLE),
     Mutant("a look is not posted", attacks.looks_dropped, "trouble during events", TROUBLE),
     Mutant("an attempt is not counted", attacks.attempt_not_counted, "put back", TROUBLE),

@@ -83,12 +83,12 @@ def request_id_reused(patch: Patch) -> None:
 
 
 def put_back_dropped(patch: Patch) -> None:
-    """A message that met trouble is acknowledged and forgotten."""
+    """A message that met a transient error is acknowledged and forgotten."""
     patch.setattr(dispatch, "_put_back", lambda *_args: None)
 
 
 def looks_dropped(patch: Patch) -> None:
-    """An event that met trouble is acknowledged and forgotten."""
+    """An event that met a transient error is acknowledged and forgotten."""
     patch.setattr(dispatch, "_post_looks", lambda *_args: None)
 
 

@@ -32,7 +32,7 @@ TROUBLE = ("throttle", "lost", "lost-after", "outage", "account-down", "log-down
 
 
 def put_back(**options: Any) -> Scenario:
-    """A batch of two requests meets trouble: each is applied, at once or from the queue, and holds up no other."""
+    """A batch of two requests meets transient errors: each is applied, at once or from the queue, and holds up no other."""
     r1, r2 = request("r-1", "r-1"), request("r-2", "r-2", "tcp/3306")
     bodies = [json.dumps(body).encode() for message in (r1, r2) for body in requests_in(message)]
     both = Message("both", "cross_account", stream(*bodies))
@@ -50,7 +50,7 @@ def put_back(**options: Any) -> Scenario:
 
 
 def trouble_during_events(**options: Any) -> Scenario:
-    """Events of two instances meet trouble, each once: what is put on the queue leads to the right rules, without a
+    """Events of two instances meet a transient error, each once: what is put on the queue leads to the right rules, without a
     sweep."""
     running, tagged = event("running", "Running"), event("tagged", "tags", OTHER)
 

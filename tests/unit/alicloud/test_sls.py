@@ -40,7 +40,7 @@ def test_two_deliveries_write_over_one_connection(server: Server) -> None:
 def test_using_what_the_package_leaves_out_is_no_unavailable_log(
     local_cloud: LocalCloud, mocker: MockerFixture
 ) -> None:
-    """It would be tried again and again as trouble of the moment. The SDK turns every error into one of its own."""
+    """It would be tried again and again as a transient error. The SDK turns every error into one of its own."""
     given = settings(local_cloud)
     mocker.patch("requests.Session.post", side_effect=NotInPackage("idna.encode is not part of the package"))
     with pytest.raises(NotInPackage, match=r"idna\.encode"):

@@ -212,7 +212,7 @@ def test_the_first_trouble_of_an_account_is_kept() -> None:
     "error", [Transient("timeout"), NoAccess("Forbidden.RAM", "no"), CloudError("Strange", "what")]
 )
 def test_a_refresh_raises_whatever_the_reader_tolerates(error: Exception, tolerant: bool) -> None:
-    """A change depends on it. Any code but lost access is trouble of the moment."""
+    """A change depends on it. Any code but lost access is a transient error."""
     ecs = home()
     found = opened(ecs, tolerant=tolerant)
     found.rules([DB])

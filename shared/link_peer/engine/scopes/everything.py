@@ -96,7 +96,9 @@ class Sweep(Scope):
         guard = RemovalGuard(self.policy.limits.removals_per_run)
         self._read_standing()
         closed = converge(self, guard)
-        self.report = msgspec.structs.replace(closed, pending=())  # what met trouble while closing is due again now
+        self.report = msgspec.structs.replace(
+            closed, pending=()
+        )  # what met a transient error while closing is due again now
         self._closing = False
         self._read_wishes()
         self.report += converge(self, guard)
@@ -265,7 +267,7 @@ class Sweep(Scope):
     # records
 
     def _record_accounts(self) -> None:
-        """One record for each account that was not read: refused access is denied; an outage is trouble of the moment, and
+        """One record for each account that was not read: refused access is denied; an outage is a transient error, and
         the next sweep tries again."""
         snapshot = self.store.snapshot()
         self.audit.write(

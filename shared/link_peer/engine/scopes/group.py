@@ -45,7 +45,7 @@ def reconcile_group(delivery: Delivery, hint: Hint, audit: AuditWriter, guard: R
 
 
 class GroupScope(Scope):
-    """One security group. What it no longer allows is closed although the other account meets trouble of the moment, which
+    """One security group. What it no longer allows is closed although the other account has transient errors, which
     that account's owner can cause, by calls that use up its rate limit."""
 
     def __init__(self, delivery: Delivery, hint: Hint, audit: AuditWriter) -> None:

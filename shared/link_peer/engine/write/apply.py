@@ -93,7 +93,9 @@ class Applier:
         )
         self._circumstances = Circumstances(work.fetch)
         self._partial: dict[Link, _Partial] = {}
-        self._failed_keys: set[RuleKey] = set()  # rules whose change was refused, or met trouble, in this pass
+        self._failed_keys: set[RuleKey] = (
+            set()
+        )  # rules whose change was refused, or met a transient error, in this pass
 
     def apply(self, decisions: Sequence[Decision]) -> Report:
         """Intents, changes, outcomes. Raises Transient if the audit log cannot be written; other trouble is reported."""

@@ -161,7 +161,7 @@ class Settler:
         return self.fetch.store.rules.get(group, ())
 
     def _denied(self, group: Party, error: CloudError) -> LinkDenied:
-        """What the cloud would refuse again is the link's answer; trouble of the moment is raised as Transient."""
+        """What the cloud would refuse again is the link's answer; a transient error is raised as Transient."""
         if isinstance(error, NoAccess):
             return LinkDenied(denials.no_access_to_group(group, error.code))
         return LinkDenied(denials.refused_by_ecs(group, error.code, error.message))
