@@ -9,7 +9,7 @@ What the SDKs bring along and no call of ours uses is left out: link_peer/aliclo
 Modules are compiled by the runtime's Python, which runtime_python.py finds. Without it, a cold start takes four times as
 long, so there is no package, unless one without byte code is asked for. The byte code is not checked against the
 sources when it is loaded: the upload changes file times, so checked byte code would look stale and be compiled again at each
-cold start.
+cold start. Ours is in one file: bundle.py.
 
 The package holds the policy: one that is invalid, or contradicts its own `tests`, stops the build. Beside the zip, the output
 folder gets what s.yaml reads besides: `request-triggers.json`, a trigger for each queue of the policy; `stamp.js`; and
@@ -42,7 +42,7 @@ from link_peer.inbound import policy_file
 from link_peer.planning import policy_tests
 from packaging.requirements import Requirement
 
-from link_peer_deploy import runtime_python
+from link_peer_deploy import bundle, runtime_python
 from link_peer_deploy.instance import FUNCTIONS, HandlerError, Instance
 from link_peer_deploy.manifest import request_triggers
 from link_peer_deploy.project import ROOT
@@ -276,7 +276,9 @@ def check_glibc(package: Path, runtime: str) -> None:
 
 
 def compile_modules(package: Path, python: str) -> None:
-    """Compile with the runtime's Python."""
+    """Compile with the runtime's Python, and put what is ours in one file."""
+    library = package / "link_peer"
+    shutil.copyfile(bundle.__file__, library / "__init__.py")
     files = ["-s", str(package), "-p", "/code"]  # /code is what tracebacks show
     done = subprocess.run(
         [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", *files, package],
@@ -288,6 +290,7 @@ def compile_modules(package: Path, python: str) -> None:
     if done.returncode:
         problem = NO_SPACE if NO_SPACE in done.stdout else (done.stdout + done.stderr).strip().rpartition("\n")[2]
         raise PackageError(f"{python} cannot compile the modules: {problem}")
+    bundle.write(library)
 
 
 def check_imports(package: Path, python: str) -> None:

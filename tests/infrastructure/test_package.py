@@ -1,4 +1,4 @@
-"""How the package is built: our part as a folder that runs by itself, the pins, and what stops a build.
+"""How the package is built: our part as a folder that runs by itself, its one file of byte code, the pins, and what stops a build.
 
 That its handlers work is tried in tests/infrastructure/package.
 """
@@ -11,12 +11,14 @@ import re
 import subprocess
 import sys
 import zipfile
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
+from typing import Any
 
 import pytest
 from link_peer.domain.errors import LinkPeerError, PolicyError
+from link_peer_deploy import bundle, runtime_python
 from link_peer_deploy import packaging as package
-from link_peer_deploy import runtime_python
 from link_peer_deploy.manifest import load, request_triggers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +60,73 @@ def test_our_part_runs_from_one_flat_folder(tmp_path: Path) -> None:
     assert policy == str(folder / "policy.yaml")
     assert files
     assert all(Path(file).is_relative_to(folder) for file in files)
+
+
+# the library in one file
+
+RAISE = """
+import importlib.resources, inspect, json, sys, traceback
+sys.path[:0] = [{folder!r}]
+import auto_link
+from link_peer.app import dispatch
+from link_peer.engine import write
+from link_peer.inbound import policy_file
+try:
+    dispatch.handle_events(b"", None)
+except Exception:
+    raised = traceback.format_exc()
+specs = [vars(module)["__spec__"] for name, module in sys.modules.items() if name.startswith("link_peer.")]
+print(json.dumps({{
+    "traceback": raised,
+    "names": [dispatch.__name__, dispatch.__package__, dispatch.__file__, dispatch.__spec__.origin, write.__path__],
+    "source": inspect.getsource(dispatch.answer),
+    "data": policy_file.COMPILED.is_file() and importlib.resources.files("link_peer").joinpath("py.typed").is_file(),
+    "loaders": sorted({{type(spec.loader).__name__ for spec in specs}}),
+}}))
+"""
+
+
+def bundled(folder: Path) -> Path:
+    """Our part of a package, compiled by this Python."""
+    folder.mkdir(parents=True)
+    package.own_code(folder, POLICY_FILE)
+    package.compile_modules(folder, sys.executable)
+    return folder
+
+
+def ran(folder: Path) -> dict[str, Any]:
+    """What a process prints that has our part alone."""
+    command = [sys.executable, "-I", "-B", "-c", RAISE.format(folder=str(folder))]
+    answer: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)  # noqa: S603
+    return answer
+
+
+def test_modules_of_the_one_file_look_as_if_they_had_been_found_in_their_folder(tmp_path: Path) -> None:
+    """A traceback has the file as it is named in Function Compute, the line and its text; `inspect` and data files work."""
+    folder = bundled(tmp_path / "code")
+    assert [path.parent for path in folder.glob("link_peer/**/*.pyc")] == [folder / "link_peer" / "__pycache__"]
+    found = ran(folder)
+    source = (ROOT / "shared/link_peer/app/dispatch.py").read_text(encoding="utf-8").splitlines()
+    frames = re.findall(r'File "/code/link_peer/app/dispatch\.py", line (\d+), in \w+\n    (.+)\n', found["traceback"])
+    assert frames
+    assert all(source[int(line) - 1].strip() == text for line, text in frames)
+    path = str(folder / "link_peer/app/dispatch.py")
+    assert found["names"] == [
+        "link_peer.app.dispatch", "link_peer.app", path, path, [str(folder / "link_peer/engine/write")],
+    ]  # fmt: skip
+    assert found["source"].startswith("def answer(")
+    assert found["data"]
+    assert found["loaders"] == ["_Loader"]
+
+
+def test_another_python_imports_the_sources(tmp_path: Path) -> None:
+    """Byte code is of one version: a package that is deployed to another runtime starts slowly, and works."""
+    folder = bundled(tmp_path / "code")
+    file = folder / "link_peer" / bundle.NAME
+    content = file.read_bytes()
+    assert content.count(MAGIC_NUMBER) == 1
+    file.write_bytes(content.replace(MAGIC_NUMBER, b"\0\0\r\n"))
+    assert ran(folder)["loaders"] == ["SourceFileLoader"]
 
 
 def test_it_is_built_for_the_runtime_of_every_function(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,10 +309,7 @@ def test_two_builds_of_the_same_sources_are_equal(tmp_path: Path) -> None:
     """Although files have other times, and sets another order."""
     archives = []
     for number in range(2):
-        folder = tmp_path / str(number) / "code"
-        folder.mkdir(parents=True)
-        package.own_code(folder, POLICY_FILE)
-        package.compile_modules(folder, sys.executable)
+        folder = bundled(tmp_path / str(number) / "code")
         os.utime(folder / "sweep.py", (number, number))
         archives.append(package.pack(folder).read_bytes())
     assert archives[0] == archives[1]
