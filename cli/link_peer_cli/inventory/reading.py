@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from link_peer.domain.errors import BadInput, LinkPeerError, Throttled
@@ -22,15 +21,11 @@ PARTY = "sg-…, i-…, or the name of a group or an instance, optionally with @
 
 
 class View:
-    """What was read of the accounts of a policy. An account that cannot be read is noted in `problems`.
+    """What was read of the accounts of a policy. An account that cannot be read is noted in `problems`."""
 
-    With a `pace`, it waits for the next minute where the calls of one are used up.
-    """
-
-    def __init__(self, fetch: Fetch, policy: Policy, pace: Pace | None = None) -> None:
+    def __init__(self, fetch: Fetch, policy: Policy) -> None:
         self.policy = policy
         self._fetch = fetch
-        self._pace = pace
 
     @property
     def scene(self) -> Scene:
@@ -81,17 +76,9 @@ class View:
     def _rules(self, groups: Iterable[Party]) -> None:
         """Reads the rules of these groups, over as many minutes as that takes. An account of which a whole minute lets none
         through has failed."""
-        fetch, todo, before = self._fetch, set(groups), math.inf
-        while True:
-            fetch.rules(todo)
-            todo = {one for one in todo if one not in fetch.store.rules and fetch.store.readable(one.account)}
-            if not todo:
-                return
-            if self._pace is None or len(todo) == before or not self._pace.next_minute(self._pace.deadline):
-                break
-            before = len(todo)
-        for account in sorted({group.account for group in todo}):
-            fetch.store.note_trouble(
+        left = self._fetch.rules_in_time(sorted(set(groups)))
+        for account in sorted({group.account for group in left}):
+            self._fetch.store.note_trouble(
                 account, Throttled("others use up the calls that it allows in a minute; try again later")
             )
 
@@ -129,4 +116,4 @@ def view_of(delivery: Delivery, cloud: Cloud) -> View:
     fetch = Fetch(
         cloud, delivery.policy, delivery.clock, Reading(tolerant=True, pace=pace), threads=delivery.limits.readers
     )
-    return View(fetch, delivery.policy, pace)
+    return View(fetch, delivery.policy)

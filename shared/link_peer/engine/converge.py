@@ -19,7 +19,6 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.read.store import Store
 from link_peer.engine.write.apply import Applier, Report, Work, held_records
-from link_peer.engine.write.tags import ManagedTags
 from link_peer.planning.claims import DesiredLink, links_from_tags
 from link_peer.planning.decision import Context, Decision, Plan, Question, Refusal
 from link_peer.planning.evaluate import Verdict, evaluate
@@ -39,25 +38,34 @@ class Scope(ABC):
     withdrawn: Denial | None = None
     """Why claims are taken whatever the verdict: an unlink."""
 
-    expires_at: float | None = None
-    """When a request expires: shortly after it, nothing is opened for it any more, and an unlink begins to close nothing."""
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.started = work.delivery.clock.now()
 
-    def __init__(self, delivery: Delivery, fetch: Fetch, audit: AuditWriter) -> None:
-        self.delivery = delivery
-        self.fetch = fetch
-        self.audit = audit
-        self.tags = ManagedTags(fetch, delivery)
-        self.started = delivery.clock.now()
+    @property
+    def delivery(self) -> Delivery:
+        """The delivery that this is part of."""
+        return self.work.delivery
 
     @property
     def policy(self) -> Policy:
-        """The policy of this delivery."""
-        return self.delivery.policy
+        """The policy of the delivery."""
+        return self.work.delivery.policy
+
+    @property
+    def audit(self) -> AuditWriter:
+        """Where this is recorded."""
+        return self.work.audit
+
+    @property
+    def fetch(self) -> Fetch:
+        """What reads."""
+        return self.work.fetch
 
     @property
     def store(self) -> Store:
         """What was read so far."""
-        return self.fetch.store
+        return self.work.fetch.store
 
     @property
     @abstractmethod
@@ -93,8 +101,7 @@ class Scope(ABC):
 def converge(scope: Scope, guard: RemovalGuard) -> Report:
     """Brings the rules in scope to what is desired. `Report.pending` is trouble for which the work must be done again.
     Raises Transient where nothing could be read, or the audit log could not be written."""
-    closes = scope.withdrawn is not None
-    applier = Applier(Work(scope.fetch, scope.delivery, scope.audit, scope.tags, guard, scope.expires_at, closes))
+    applier = Applier(scope.work, guard)
     planner = Planner(scope, guard)
     total = Report()
     focus: set[Link] | None = None

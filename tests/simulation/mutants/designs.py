@@ -129,8 +129,8 @@ def outcome_before_the_change(patch: Patch) -> None:
             pass
 
     class Early(Applier):
-        def __init__(self, work: Work) -> None:
-            super().__init__(msgspec.structs.replace(work, audit=Silent()))
+        def __init__(self, work: Work, guard: RemovalGuard) -> None:
+            super().__init__(msgspec.structs.replace(work, audit=Silent()), guard)
             self.early, self.region = work.audit, work.delivery.region
 
         def apply(self, decisions: Sequence[Decision]) -> Report:
@@ -209,8 +209,8 @@ def one_side_is_enough(patch: Patch) -> None:
     """A side that refuses is left as it is: nothing is rolled back."""
 
     class OneSided(Applier):
-        def __init__(self, work: Work) -> None:
-            super().__init__(work)
+        def __init__(self, work: Work, guard: RemovalGuard) -> None:
+            super().__init__(work, guard)
             self.audit, self.region = work.audit, work.delivery.region
 
         def apply(self, decisions: Sequence[Decision]) -> Report:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from link_peer.domain.model import Claim, Marker, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
-from link_peer.engine.read.fetch import open_fetch
+from link_peer.engine.write.apply import open_work
 from link_peer.planning.actual import link_of
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan
@@ -34,11 +34,10 @@ class FakeScope(Scope):
         may_lose: MayLose = lambda *_: May.TAKE,
         expires_at: float | None = None,
     ) -> None:
-        super().__init__(delivery, open_fetch(delivery, "test"), delivery.audit({}))
+        super().__init__(open_work(delivery, "test", delivery.audit({}), expires_at=expires_at))
         self.plans: list[Plan] = []
         self._desired = list(desired)
         self._may_lose = may_lose
-        self.expires_at = expires_at
 
     @property
     def context(self) -> Context:

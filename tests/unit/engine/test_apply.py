@@ -15,17 +15,15 @@ from link_peer.domain.model import TAG, Claim, Link, Rule, RuleKey
 from link_peer.domain.policy import AccountPolicy, Pause, Policy
 from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import parse_ports
-from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.write.apply import (
     CONSENT_SECONDS,
     OUTCOMES_PER_WRITE,
     Applier,
     Report,
-    Work,
     held_records,
+    open_work,
     paused,
 )
-from link_peer.engine.write.tags import ManagedTags
 from link_peer.planning.decision import Decision, Edit, Refusal, Unseen
 from link_peer.planning.evaluate import Need, Verdict
 from link_peer.planning.removal_guard import RemovalGuard
@@ -59,12 +57,12 @@ class Applying:
         self.delivery = delivery(
             self.ecs, log=self.log, policy=with_policy, clock=self.clock, current_policy=lambda: self.policy
         )
-        self.fetch = open_fetch(self.delivery, "test")
+        work = open_work(self.delivery, "test", self.delivery.audit({}), expires_at=expires_at)
+        self.fetch = work.fetch
         self.fetch.parties([APP, DB, CACHE])
         self.fetch.rules([APP, DB, CACHE])
         self.guard = RemovalGuard(limit)
-        tags, audit = ManagedTags(self.fetch, self.delivery), self.delivery.audit({})
-        self.applier = Applier(Work(self.fetch, self.delivery, audit, tags, self.guard, expires_at))
+        self.applier = Applier(work, self.guard)
         self.calls.clear()
 
     def __call__(self, *decisions: Decision) -> Report:

@@ -474,7 +474,7 @@ def test_changes_for_which_no_time_is_left_are_no_failure() -> None:
 
     sweep = Sweeping(instances=[instance(A, APP, link_peer="sg-db:tcp/1")], kind=Late, clock=clock)
     done = sweep()
-    assert (sweep.claims(), done.report.pending, done.undone) == ({}, (), 1)
+    assert (sweep.claims(), done.report.pending, done.report.undone) == ({}, (), 1)
     assert "1 changes: no time was left" in sweep.summary["detail"]
 
 
@@ -484,7 +484,7 @@ def test_trouble_in_a_run_with_time_left_is_a_failure() -> None:
     sweep.ecs.errors["authorize"] = [Transient("timeout")] * 9
     done = sweep()
     assert done.report.pending
-    assert done.undone == 0
+    assert done.report.undone == 0
 
 
 def test_another_account_is_listed_first_in_each_minute() -> None:

@@ -27,6 +27,11 @@ T = TypeVar("T")
 Page = tuple[list[Instance], str]
 """Instances, and the token of the next page; empty after the last."""
 
+Progress = Callable[[int, int], None]
+"""(how many are done, of how many)."""
+
+CHUNK = 32  # groups whose rules are read between two reports of progress
+
 _READ_RULES = "DescribeSecurityGroupAttribute"
 
 
@@ -192,6 +197,22 @@ class Fetch:
             self._read(group.account, functools.partial(self._read_due_rules, group, until))
 
         self._side_by_side(read, todo)
+
+    def rules_in_time(
+        self, groups: Collection[Party], until: float = math.inf, progress: Progress = lambda _done, _all: None
+    ) -> list[Party]:
+        """Reads the rules of these groups in their order, over as many minutes as the pace makes of it. Returns those that
+        are left at `until`, or after a minute that let none through. `progress` gets how many were read, and of how many."""
+        todo, pace, before = list(groups), self._how.pace, math.inf
+        while True:
+            done = len(groups) - len(todo)
+            for start in range(0, len(todo), CHUNK):
+                self.rules(todo[start : start + CHUNK], until)
+                progress(done + min(start + CHUNK, len(todo)), len(groups))
+            todo = [one for one in todo if one not in self.store.rules and self.store.readable(one.account)]
+            if not todo or len(todo) >= before or pace is None or not pace.next_minute(until):
+                return todo
+            before = len(todo)
 
     def refresh_rules(self, group: Party) -> tuple[Rule, ...]:
         """The group's rules as they are now. Raises NoAccess or Transient, also where this reading is tolerant."""

@@ -11,6 +11,7 @@ left as it is, safely: each run starts reading at another place, and finds the r
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections import Counter
@@ -24,11 +25,11 @@ from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marke
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import asks_for_links
 from link_peer.engine.converge import Scope, converge
-from link_peer.engine.read.fetch import Reading, open_fetch
+from link_peer.engine.read.fetch import Reading
 from link_peer.engine.records import denied_record
 from link_peer.engine.scopes.summary import skipped, summary_record
 from link_peer.engine.scopes.untag import untag_empty_groups
-from link_peer.engine.write.apply import Report
+from link_peer.engine.write.apply import Report, open_work
 from link_peer.planning.actual import damaged_rules, link_of, owned_rules
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan
@@ -40,7 +41,6 @@ from link_peer.runtime.ports import Record
 
 RULES_SHARE = 0.6  # of the time left may have passed when the last rules are read that closing needs
 READING_SHARE = 0.85  # and when anything is read that need not be read right before a change
-CHUNK = 32  # groups whose rules are read between two reports of progress
 GOLDEN = (
     0.6180339887498949  # one step of this part of a circle per minute spreads evenly: every group has its turn soon
 )
@@ -52,13 +52,21 @@ Progress = Callable[[str, int, int], None]
 """(what is being done, how many are done, of how many)."""
 
 
+class _Asked(msgspec.Struct, frozen=True):
+    """What the caller of a sweep asks for."""
+
+    believe_empty: frozenset[str]
+    progress: Progress
+    dead_letters: Callable[[], int] | None
+
+
 class Sweep(Scope):
     """One run over everything. `decisions` are those that change something, `denied` the wishes that stay denied; `report`
     what came of them.
 
     `managed` are the groups with the managed tag, or found to hold rules of ours without it; `doubted_accounts` showed no
-    instances, so that nothing there was treated as gone. There was no time to read `unread` groups of an account,
-    nor to carry out `undone` decisions: that is no failure, since the next runs do.
+    instances, so that nothing there was treated as gone. There was no time to read `unread` groups of an account:
+    that is no failure, since the next runs do.
     """
 
     def __init__(
@@ -73,20 +81,17 @@ class Sweep(Scope):
     ) -> None:
         """`believe_empty` names accounts that a person has confirmed to hold no instances. `keep` says which instances stay in
         memory: those that ask for links, and for a person's question perhaps all. `dead_letters` is as in Delivery."""
-        self._pace = Pace(delivery.clock, _after(delivery, READING_SHARE), delivery.limits.calls_per_minute)
+        end = _after(delivery, delivery.clock.now(), READING_SHARE)
+        pace = Pace(delivery.clock, end, delivery.limits.calls_per_minute)
         keep = keep or (lambda instance: asks_for_links(instance.tags, delivery.policy.keys))
-        fetch = open_fetch(delivery, event_id, Reading(tolerant=True, pace=self._pace, keep=keep))
-        super().__init__(delivery, fetch, delivery.audit({"event_id": event_id}))
-        self._rules_end = _after(delivery, RULES_SHARE)
-        self.believe_empty = frozenset(believe_empty)
-        self.progress = progress
-        self._dead_letters = dead_letters
+        how = Reading(tolerant=True, pace=pace, keep=keep)
+        super().__init__(open_work(delivery, event_id, delivery.audit({"event_id": event_id}), how))
+        self._asked = _Asked(frozenset(believe_empty), progress, dead_letters)
         self.managed: list[Party] = []
         self.decisions: list[Decision] = []
         self.denied: dict[tuple[Link, str], Decision] = {}
         self.doubted_accounts: frozenset[str] = frozenset()
         self.unread: Counter[str] = Counter()
-        self.undone = 0
         self.report = Report()
         self._closing = True
 
@@ -104,8 +109,7 @@ class Sweep(Scope):
         self.report += converge(self, guard)
         recorded = self.report.refused.keys() | {d.link for d in self.decisions if d.outcome == "applied"}
         if self.delivery.out_of_time():
-            self.undone += len(self.report.pending)
-            self.report = msgspec.structs.replace(self.report, pending=())
+            self.report = msgspec.structs.replace(self.report, undone=len(self.report.pending), pending=())
         self.denied = {key: decision for key, decision in self.denied.items() if decision.link not in recorded}
         untagged = untag_empty_groups(self)
         self._record_accounts()
@@ -172,10 +176,10 @@ class Sweep(Scope):
         groups = fetch.all_groups(accounts)
         tag = self.policy.keys.managed
         tagged = [group.party for group in groups if group.tags.get(tag) == "true"]
-        self._rules(tagged, self._rules_end)
+        self._rules(tagged, self._end(RULES_SHARE))
         untagged = [group for group in groups if group.tags.get(tag) != "true"]
         extra = self._share(untagged, {group.account for group in tagged})
-        self._rules(extra, self._rules_end)
+        self._rules(extra, self._end(RULES_SHARE))
         snapshot = self.store.snapshot()
         owned = owned_rules(snapshot, self.policy, self.delivery.region)
         stripped = {rule.group for rule, _ in owned} & set(extra)
@@ -184,7 +188,7 @@ class Sweep(Scope):
         fetch.parties({party for link in links for party in _ends(link)})
         snapshot = self.store.snapshot()
         halves = [DesiredLink(link, TAG) for link in links if link.mutual]  # is the other half there?
-        self._rules(self._groups_needed(snapshot, halves), self._rules_end)
+        self._rules(self._groups_needed(snapshot, halves), self._end(RULES_SHARE))
 
     def _share(self, untagged: Sequence[Group], seen: set[str]) -> list[Party]:
         """The groups without the managed tag that this run looks at. Tools that rewrite tags remove it (Terraform does), so
@@ -203,33 +207,27 @@ class Sweep(Scope):
         fetch, accounts = self.fetch, sorted(self.policy.accounts)
         first = int(self.started // 60) % len(accounts)  # so that no account is always the last
         fetch.everything(
-            accounts[first:] + accounts[:first], lambda done: self.progress("accounts read", done, len(accounts))
+            accounts[first:] + accounts[:first], lambda done: self._asked.progress("accounts read", done, len(accounts))
         )
-        self.store.live_accounts.update(self.believe_empty)
+        self.store.live_accounts.update(self._asked.believe_empty)
         snapshot = self.store.snapshot()
         wishes = self.wishes(snapshot, snapshot.instances.values())
         fetch.parties({party for wanted in wishes for party in _ends(wanted.link) if party.id})
         snapshot = self.store.snapshot()
-        self._rules(self._groups_needed(snapshot, self.desired(snapshot)), self._pace.deadline)
+        self._rules(self._groups_needed(snapshot, self.desired(snapshot)), self._end(READING_SHARE))
 
     def _rules(self, groups: Iterable[Party], until: float) -> None:
         """Reads rules for as long as there is time; from another place each minute, since nothing remembers where the last
         run stopped."""
         todo = sorted(group for group in set(groups) if self.store.readable(group.account))
         first = int(self.started // 60 * GOLDEN % 1 * len(todo))
-        todo = todo[first:] + todo[:first]
-        count, before = len(todo), math.inf
-        while (todo := self._read_rules(todo, count, until)) and len(todo) < before and self._pace.next_minute(until):
-            before = len(todo)  # a minute in which nothing could be read is not followed by another
-        self.unread += Counter(group.account for group in todo)
+        progress = functools.partial(self._asked.progress, "groups read")
+        left = self.fetch.rules_in_time(todo[first:] + todo[:first], until, progress)
+        self.unread += Counter(group.account for group in left)
 
-    def _read_rules(self, todo: Sequence[Party], count: int, until: float) -> list[Party]:
-        """Reads the rules that may be read now, and returns the groups that are left."""
-        done = count - len(todo)
-        for start in range(0, len(todo), CHUNK):
-            self.fetch.rules(todo[start : start + CHUNK], until)
-            self.progress("groups read", done + min(start + CHUNK, len(todo)), count)
-        return [one for one in todo if one not in self.store.rules and self.store.readable(one.account)]
+    def _end(self, share: float) -> float:
+        """When this share of the run's time has passed."""
+        return _after(self.delivery, self.started, share)
 
     def _groups_needed(self, snapshot: Snapshot, links: Sequence[DesiredLink]) -> set[Party]:
         wanted = {one.link for one in links if not one.denial}
@@ -285,7 +283,9 @@ class Sweep(Scope):
 
     def skipped(self) -> dict[str, str]:
         """What could not be looked at, or was left alone, and why: by account, and by a number of groups."""
-        return skipped(self.store.snapshot(), self.doubted_accounts, self.unread, self.undone, self.tags.refused)
+        return skipped(
+            self.store.snapshot(), self.doubted_accounts, self.unread, self.report.undone, self.work.tags.refused
+        )
 
     def _summary(self, untagged: Sequence[str]) -> Record:
         reasons = self.report.reasons + Counter((one.outcome, one.why.reason.code) for one in self.denied.values())
@@ -309,14 +309,13 @@ class Sweep(Scope):
     def _count_dead_letters(self) -> tuple[str, list[str]]:
         """Their number, or none and why. Without a number the sweep is as good as with it."""
         try:
-            return str(self._dead_letters()) if self._dead_letters else "", []
+            return str(self._asked.dead_letters()) if self._asked.dead_letters else "", []
         except LinkPeerError as error:
             return "", [f"dead letters were not counted: {error}"]
 
 
-def _after(delivery: Delivery, share: float) -> float:
+def _after(delivery: Delivery, now: float, share: float) -> float:
     """When this share of the time that is left has passed (epoch seconds)."""
-    now = delivery.clock.now()
     return now + (delivery.retry.deadline - now) * share
 
 

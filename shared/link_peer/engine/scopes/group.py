@@ -15,9 +15,10 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import accepts
 from link_peer.engine.converge import Scope, converge
 from link_peer.engine.later import LOOK_AGAIN_SECONDS, Later
-from link_peer.engine.read.fetch import TOLERANT, open_fetch
+from link_peer.engine.read.fetch import TOLERANT
 from link_peer.engine.records import denied_record
 from link_peer.engine.scopes.handover import post_looks, post_syncs
+from link_peer.engine.write.apply import open_work
 from link_peer.planning.actual import OwnedRule, link_of, owned_rules
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan
@@ -49,7 +50,7 @@ class GroupScope(Scope):
     that account's owner can cause, by calls that use up its rate limit."""
 
     def __init__(self, delivery: Delivery, hint: Hint, audit: AuditWriter) -> None:
-        super().__init__(delivery, open_fetch(delivery, hint.event_id, TOLERANT), audit)
+        super().__init__(open_work(delivery, hint.event_id, audit, TOLERANT))
         self.party = hint.party
         self.others: frozenset[Party] = frozenset()
         """The groups that hold the other halves of this group's mutual links."""

@@ -17,9 +17,9 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Peer, peers
 from link_peer.engine.converge import Scope, converge, report_held
 from link_peer.engine.later import LOOK_AGAIN_SECONDS, Later
-from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.records import denied_record
 from link_peer.engine.scopes.handover import post_syncs
+from link_peer.engine.write.apply import open_work
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan
@@ -58,14 +58,18 @@ class InstanceScope(Scope):
     later."""
 
     def __init__(self, delivery: Delivery, hints: Sequence[Hint], audit: AuditWriter) -> None:
-        super().__init__(delivery, open_fetch(delivery, hints[0].event_id), audit)
-        self.home = delivery.policy.home
+        super().__init__(open_work(delivery, hints[0].event_id, audit))
         self.hints = one_per_party(hints)
         self.shrinks = any(hint.kind != "state" or hint.state == "Deleted" for hint in hints)
         self.waiting: dict[Party, Later] = {}
         self.former: set[Party] = set()
         self.gone: set[Party] = set()
         self.shown: list[Instance] = []
+
+    @property
+    def home(self) -> str:
+        """The home account."""
+        return self.policy.home
 
     @property
     def context(self) -> Context:

@@ -17,8 +17,8 @@ from link_peer.domain.request import Request
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import iso
 from link_peer.engine.converge import Scope, converge, plan_only, report_held
-from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.records import Circumstances, decision_record
+from link_peer.engine.write.apply import open_work
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.authority import request_denial
 from link_peer.planning.claims import DesiredLink
@@ -62,12 +62,12 @@ class PairScope(Scope):
     """The two parties of one request."""
 
     def __init__(self, delivery: Delivery, request: Request, audit: AuditWriter) -> None:
-        super().__init__(delivery, open_fetch(delivery, request.request_id), audit)
+        closes = request.action == "unlink"
+        super().__init__(open_work(delivery, request.request_id, audit, expires_at=request.expires_at, closes=closes))
         self.request = request
         self.link = request.link
         self.ends = {self.link.source, self.link.target}
         self.withdrawn = UNLINKED if request.action == "unlink" else None
-        self.expires_at = request.expires_at
         self._answered = False
 
     @property

@@ -28,7 +28,7 @@ def untag_empty_groups(scope: Scope) -> list[str]:
     requests: list[str] = []
     # also groups that were tagged in this run, for a rule which was then refused
     for group in sorted(party for party, shown in snapshot.groups.items() if shown.tags.get(tag) == "true"):
-        empty = group in snapshot.rules and group not in holding and not scope.tags.were_refused(group)
+        empty = group in snapshot.rules and group not in holding and not scope.work.tags.were_refused(group)
         if empty and policy.paused is not Pause.ALL and not scope.delivery.out_of_time():
             requests += _Untag(scope, group).run()
     return requests
@@ -82,7 +82,7 @@ class _Untag:
             if self._taken():  # another delivery has written a rule meanwhile
                 requests.append(ecs.tag([self._group.id], self._tags))
         except CloudError as error:  # no reason to say that the account refuses access
-            self._scope.tags.note_refused(self._group, error)
+            self._scope.work.tags.note_refused(self._group, error)
             requests.append(error.request_id)
         return requests
 

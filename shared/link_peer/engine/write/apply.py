@@ -19,7 +19,7 @@ from link_peer.domain.model import Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import iso
-from link_peer.engine.read.fetch import Fetch
+from link_peer.engine.read.fetch import STRICT, Fetch, Reading, open_fetch
 from link_peer.engine.records import Circumstances, decision_record, why_fields
 from link_peer.engine.write.settle import Settler
 from link_peer.engine.write.tags import ManagedTags, Requests
@@ -38,7 +38,8 @@ OUTCOMES_PER_WRITE = 200  # written as they come, so that a run which dies has r
 class Report(msgspec.Struct, frozen=True):
     """What came of a plan. `refused` links must be rolled back; `pending` are transient errors for which the work must be
     done again, recorded as attempts already. `held` counts removals that the guard held back, `refused_keys` are rules whose
-    change was refused for good. `reasons` counts recorded outcomes by (outcome, reason)."""
+    change was refused for good. `reasons` counts recorded outcomes by (outcome, reason). A sweep that had no time for
+    `undone` decisions has not failed: the next one carries them out."""
 
     changed: int = 0
     removed: int = 0
@@ -47,6 +48,7 @@ class Report(msgspec.Struct, frozen=True):
     pending: tuple[Transient, ...] = ()
     refused_keys: frozenset[RuleKey] = frozenset()
     reasons: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
+    undone: int = 0
 
     def __add__(self, later: Report) -> Report:
         """Both. What is held is planned again in every pass, so it counts once."""
@@ -58,6 +60,7 @@ class Report(msgspec.Struct, frozen=True):
             self.pending + later.pending,
             self.refused_keys | later.refused_keys,
             self.reasons + later.reasons,
+            self.undone + later.undone,
         )
 
 
@@ -70,24 +73,38 @@ class _Partial(msgspec.Struct, frozen=True):
 
 
 class Work(msgspec.Struct, frozen=True):
-    """What plans are carried out with. `expires_at` is a request's (epoch seconds): shortly after it, nothing is opened for
-    the request any more, nor closed if it `closes` (an unlink)."""
+    """What one event, request or run is carried out with. `expires_at` is a request's (epoch seconds): shortly after it,
+    nothing is opened for the request any more, nor closed if it `closes` (an unlink)."""
 
-    fetch: Fetch
     delivery: Delivery
-    audit: AuditWriter
+    fetch: Fetch
     tags: ManagedTags
-    guard: RemovalGuard
+    audit: AuditWriter
     expires_at: float | None = None
     closes: bool = False
 
 
-class Applier:
-    """Carries out the decisions of one delivery."""
+def open_work(
+    delivery: Delivery,
+    name: str,
+    audit: AuditWriter,
+    how: Reading = STRICT,
+    *,
+    expires_at: float | None = None,
+    closes: bool = False,
+) -> Work:
+    """Work of a delivery that has read nothing yet; `name` is as in `Delivery.cloud`."""
+    fetch = open_fetch(delivery, name, how)
+    return Work(delivery, fetch, ManagedTags(fetch, delivery), audit, expires_at, closes)
 
-    def __init__(self, work: Work) -> None:
+
+class Applier:
+    """Carries out decisions. The guard is told which removals were made."""
+
+    def __init__(self, work: Work, guard: RemovalGuard) -> None:
         delivery = work.delivery
         self.work = work
+        self._guard = guard
         self._settler = Settler(
             work.fetch, delivery.policy, delivery.region, delivery.retry, supposed=delivery.supposed
         )
@@ -169,7 +186,7 @@ class Applier:
             return [self._record(attempt, "attempt", requests, rules.values())], Report(pending=(trouble,))
         if _only_repairs_tags(decision) and all(map(self.work.tags.were_refused, decision.missing_managed_tag)):
             return [self._record(decision, "attempt", requests, rules.values())], Report()
-        self.work.guard.made(decision)
+        self._guard.made(decision)
         done = Report(changed=len(decision.edits), removed=decision.removals)
         return [self._outcome(decision, requests, rules.values())], done
 
