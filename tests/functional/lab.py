@@ -21,7 +21,7 @@ from link_peer.alicloud.sts import CACHE
 from link_peer.app import compose
 from link_peer.domain.model import ALL, Party, RuleKey
 from link_peer.domain.tags import iso_millis, parse_party, parse_port
-from link_peer.runtime.memory import Memory
+from link_peer.runtime.delivery import Memory
 from link_peer_local import world as worlds
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Fault

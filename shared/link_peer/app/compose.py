@@ -20,8 +20,7 @@ from link_peer.domain.policy import Policy
 from link_peer.inbound import policy_file
 from link_peer.runtime import settings as settings_module
 from link_peer.runtime.clock import Clock, SystemClock
-from link_peer.runtime.delivery import DEFAULT_SECONDS, LANES, READERS, Connections, Delivery, Limits, within
-from link_peer.runtime.memory import Memory
+from link_peer.runtime.delivery import DEFAULT_SECONDS, LANES, READERS, Connections, Delivery, Limits, Memory, within
 from link_peer.runtime.ports import AuditLog, Cloud
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Settings

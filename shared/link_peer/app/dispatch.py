@@ -17,26 +17,23 @@ import msgspec
 from link_peer.domain import denials
 from link_peer.domain.denial import about
 from link_peer.domain.errors import BadInput, RedeliveryNeeded, Transient
-from link_peer.domain.model import Party, RuleKey, short_hash
+from link_peer.domain.model import Party, short_hash
 from link_peer.domain.request import Hint, Look, Message, Request, look_request
 from link_peer.domain.tags import iso
-from link_peer.engine.batch import Batch
-from link_peer.engine.later import LOOK_AGAIN_SECONDS, Later
+from link_peer.engine.batch import Batch, SharedGuard, guard_of
 from link_peer.engine.records import denied_record, link_fields, party_fields
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.group import reconcile_group
+from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later
 from link_peer.engine.scopes.instances import one_per_party, reconcile_instances
-from link_peer.engine.scopes.pair import reconcile_pair, removals_due
-from link_peer.engine.write.apply import held_records
-from link_peer.engine.write.shared_guard import SharedGuard
+from link_peer.engine.scopes.pair import reconcile_pair
 from link_peer.inbound import events
 from link_peer.inbound.requests import BadRequest, DeniedRequest, Known, decode
-from link_peer.planning.decision import Unseen
 from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
-from link_peer.runtime.lanes import Job, run_jobs
 from link_peer.runtime.ports import Record
+from link_peer.runtime.side_by_side import Job, run_jobs
 
 FIRST_DELAY, LONGEST_DELAY = 10, 600
 """Seconds until a message that was put back is delivered again: doubled for each attempt."""
@@ -173,7 +170,7 @@ def handle_elements(elements: Iterable[object], delivery: Delivery) -> Outcomes:
     arrived = [_arrived(element, delivery) for element in elements]
     messages = [one.message for one in arrived]
     batch = Batch(delivery, messages)
-    guard = _guard_for(messages, batch.delivery)
+    guard = guard_of(messages, batch.delivery)
     for done in run_jobs([_job(one, delivery, batch, guard) for one in arrived], delivery.limits.lanes):
         if isinstance(done, Exception):  # also a bug of ours must not cost the other messages
             troubles.append(done)
@@ -242,28 +239,6 @@ def _action(message: Message) -> str:
 def _claimed(said: Request | Known) -> Record:
     """What a message says of itself."""
     return {"claimed_by": said.requested_by, "claimed_reason": said.justification}
-
-
-def _guard_for(messages: Sequence[Message | None], delivery: Delivery) -> SharedGuard:
-    """The removal guard of a batch. Where its syncs together are due to remove more than the policy allows, none does."""
-    guard = SharedGuard(delivery.policy.limits.removals_per_run)
-    syncs = [message for message in messages if isinstance(message, Request) and message.action == "sync"]
-    if len(syncs) < 2:
-        return guard  # a single message is counted when it is carried out
-    looks = [Job(functools.partial(removals_due, delivery, request), frozenset()) for request in syncs]
-    rules: dict[Unseen, frozenset[RuleKey]] = {}
-    for found in run_jobs(looks, delivery.limits.lanes):
-        if isinstance(found, Exception):
-            continue  # a bug of ours, which the message will meet again
-        for unseen, keys in found.items():
-            rules[unseen] = rules.get(unseen, frozenset()) | keys  # a rule that several messages name counts once
-    due = {unseen: len(keys) for unseen, keys in rules.items()}
-    guard.expect(due)
-    held = {unseen: count for unseen, count in due.items() if count > guard.limit}
-    if held:
-        delivery.audit({"action": "sync"}).write(held_records(held, guard.limit))
-        guard.reported |= held.keys()
-    return guard
 
 
 def _carry_out(one: _Arrived, delivery: Delivery, guard: SharedGuard) -> Outcomes:

@@ -1,17 +1,25 @@
 """Which messages of a batch may be handled side by side: those that touch none of the same groups or instances.
 
 Two links on one group share its quota, and two requests for one link share its rule, whose marker the API cannot change by
-compare-and-set. So they are handled one after the other.
+compare-and-set. So they are handled one after the other. Those that do run side by side share a removal guard.
 """
 
 from __future__ import annotations
 
+import functools
+import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 
-from link_peer.domain.model import Party
-from link_peer.domain.request import Look, Message
+from link_peer.domain.model import Party, RuleKey
+from link_peer.domain.request import Look, Message, Request
 from link_peer.engine.read.fetch import TOLERANT, open_fetch
+from link_peer.engine.scopes.pair import removals_due
+from link_peer.engine.write.apply import held_records
+from link_peer.planning.decision import Decision, Unseen
+from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.side_by_side import Job, run_jobs
 
 
 class Batch:
@@ -36,6 +44,55 @@ class Batch:
         if not ends or not instances <= self._groups.keys():
             return None
         return ends.union(*(self._groups[instance] for instance in instances))
+
+
+class SharedGuard(RemovalGuard):
+    """What one thread plans to remove counts for the others as if it were made, until its message is `done`."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self._lock = threading.Lock()
+        self._planned: dict[int, Counter[Unseen]] = {}
+
+    def held(self, due: Mapping[Unseen, int]) -> set[Unseen]:
+        with self._lock:
+            self._planned[threading.get_ident()] = Counter()
+            planned: Counter[Unseen] = sum(self._planned.values(), Counter())
+            self._planned[threading.get_ident()] = Counter(due)
+            return super().held({unseen: count + planned[unseen] for unseen, count in due.items()})
+
+    def made(self, decision: Decision) -> None:
+        with self._lock:
+            super().made(decision)
+            for unseen in decision.unseen:
+                self._planned.setdefault(threading.get_ident(), Counter())[unseen] -= decision.removals
+
+    def done(self) -> None:
+        """This thread's message is done: what it planned and did not make counts no more."""
+        with self._lock:
+            self._planned.pop(threading.get_ident(), None)
+
+
+def guard_of(messages: Sequence[Message | None], delivery: Delivery) -> SharedGuard:
+    """The removal guard of a batch. Where its syncs together are due to remove more than the policy allows, none does."""
+    guard = SharedGuard(delivery.policy.limits.removals_per_run)
+    syncs = [message for message in messages if isinstance(message, Request) and message.action == "sync"]
+    if len(syncs) < 2:
+        return guard  # a single message is counted when it is carried out
+    looks = [Job(functools.partial(removals_due, delivery, request), frozenset()) for request in syncs]
+    rules: dict[Unseen, frozenset[RuleKey]] = {}
+    for found in run_jobs(looks, delivery.limits.lanes):
+        if isinstance(found, Exception):
+            continue  # a bug of ours, which the message will meet again
+        for unseen, keys in found.items():
+            rules[unseen] = rules.get(unseen, frozenset()) | keys  # a rule that several messages name counts once
+    due = {unseen: len(keys) for unseen, keys in rules.items()}
+    guard.expect(due)
+    held = {unseen: count for unseen, count in due.items() if count > guard.limit}
+    if held:
+        delivery.audit({"action": "sync"}).write(held_records(held, guard.limit))
+        guard.reported |= held.keys()
+    return guard
 
 
 def _ends(message: Message) -> set[Party]:

@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from link_peer.domain.model import Instance, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.request import Message
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.clock import Clock
-from link_peer.runtime.memory import Memory
-from link_peer.runtime.merged import MergedCloud, MergedLog
 from link_peer.runtime.ports import AuditLog, Cloud, Queue
 from link_peer.runtime.retry import Retry
+from link_peer.runtime.side_by_side import MergedCloud, MergedLog
 
 MARGIN = 0.15  # of the function's time is kept for the outcomes
 DEFAULT_SECONDS = 60.0  # where nothing says how long the function may run
 READERS = 4  # threads; ECS limits calls per minute, so more of them gain little
+REMEMBERED = 10_000  # instances whose groups one process remembers
 LANES = 16  # threads; as many as a batch has messages, since most of their time is spent waiting for answers
 
 
@@ -40,6 +41,29 @@ class Limits(msgspec.Struct, frozen=True):
     readers: int = READERS
     lanes: int = 1
     calls_per_minute: int | None = None
+
+
+class Memory:
+    """The groups in which instances were last seen: a hint where to look, which one instance of a function keeps from one
+    delivery to the next, and never a fact.
+
+    The cloud no longer tells which groups a released instance was in. Where this process saw it before, the rules of those
+    groups are looked at at once; otherwise the sweep finds what nobody asks for any more.
+    """
+
+    def __init__(self) -> None:
+        self._groups: dict[Party, tuple[str, ...]] = {}
+
+    def note(self, instance: Instance) -> None:
+        """Remembers the instance's groups. Of too many, the one noted first is forgotten."""
+        self._groups.pop(instance.party, None)
+        self._groups[instance.party] = instance.groups
+        if len(self._groups) > REMEMBERED:
+            del self._groups[next(iter(self._groups))]
+
+    def groups(self, instance: Party) -> set[Party]:
+        """The groups in which the instance was last seen; none if it was not."""
+        return {Party(instance.account, group) for group in self._groups.get(instance, ())}
 
 
 class Delivery(msgspec.Struct, frozen=True):

@@ -14,10 +14,9 @@ from link_peer.domain.request import Hint
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import accepts
 from link_peer.engine.converge import Scope, converge
-from link_peer.engine.later import LOOK_AGAIN_SECONDS, Later
 from link_peer.engine.read.fetch import TOLERANT
 from link_peer.engine.records import denied_record
-from link_peer.engine.scopes.handover import post_looks, post_syncs
+from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later, post_looks, post_syncs
 from link_peer.engine.write.apply import open_work
 from link_peer.planning.actual import OwnedRule, link_of, owned_rules
 from link_peer.planning.claims import DesiredLink

@@ -1,8 +1,11 @@
-"""Messages that auto_link posts: syncs of pairs that it does not decide about itself, and looks at parties."""
+"""Messages that auto_link posts: syncs of pairs that it does not decide about itself, and looks at parties, also at those
+that must be looked at again: something is not shown yet, or met a transient error."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from link_peer.domain.denials import PAUSED
 from link_peer.domain.errors import Transient
@@ -12,6 +15,16 @@ from link_peer.domain.request import look_request, sync_request
 from link_peer.engine.converge import Scope
 from link_peer.engine.records import link_fields, why_fields
 from link_peer.runtime.ports import Record
+
+LOOK_AGAIN_SECONDS = 3600  # until when a look after a transient error is repeated
+
+
+class Later(msgspec.Struct, frozen=True):
+    """A party to look at again until `expires_at` (epoch seconds), and why."""
+
+    party: Party
+    why: str
+    expires_at: float
 
 
 def post_syncs(scope: Scope, pairs: Mapping[Link, Party | None], detail: str) -> None:

@@ -16,9 +16,8 @@ from link_peer.domain.request import Hint
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Peer, peers
 from link_peer.engine.converge import Scope, converge, report_held
-from link_peer.engine.later import LOOK_AGAIN_SECONDS, Later
 from link_peer.engine.records import denied_record
-from link_peer.engine.scopes.handover import post_syncs
+from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later, post_syncs
 from link_peer.engine.write.apply import open_work
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.claims import DesiredLink

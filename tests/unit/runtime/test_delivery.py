@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from link_peer.runtime import memory
-from link_peer.runtime.memory import Memory
+from link_peer.runtime import delivery
+from link_peer.runtime.delivery import Memory
 
 from tests.unit.views import APP, DB, A, B, instance
 
@@ -18,7 +18,7 @@ def test_the_groups_in_which_an_instance_was_last_seen_are_remembered() -> None:
 
 
 def test_the_instance_noted_first_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "REMEMBERED", 1)
+    monkeypatch.setattr(delivery, "REMEMBERED", 1)
     remembered = Memory()
     remembered.note(instance(A, APP))
     remembered.note(instance(B, DB))
