@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help run test coverage test-pages test-wheel test-package test-deploy test-ros test-terraform test-browser lint prove bench package setup
+.PHONY: help run test coverage test-pages test-wheel test-package test-deploy test-ros test-terraform test-browser lint prove mutate bench package setup
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ lint: setup  ## run the linters, the type checker and the check of imports
 
 prove: setup  ## try every crash, duplicate and order of events (minutes)
 	$(BIN)/python -m tests.simulation.prove
+
+mutate: setup  ## make 300 small wrong changes of what decides, of which tests must catch 95 % (minutes); MUTANTS=all, ONLY=engine/scopes, SEED=2
+	$(BIN)/python -m tests.mutation
 
 bench: setup  ## measure a package beside a plain handler, and the commands at 300 groups: tables, and JSON in build (minutes)
 	$(BIN)/link-peer package --policy benchmarks/policy.yaml --out build/bench

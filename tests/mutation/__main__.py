@@ -1,0 +1,49 @@
+"""Runs the tests against a sample of the mutants: `make mutate`, with MUTANTS, ONLY, SEED, LIMIT and TESTS from the environment."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+
+import pytest
+
+from tests.mutation import equivalent
+from tests.mutation.mutants import mutants_of, targets
+from tests.mutation.run import Plugin, Result
+
+TESTS = "tests/unit tests/functional tests/simulation tests/local/ecs tests/local/tag --ignore=tests/functional/cli"
+"""The tests of what is mutated. Those of the commands run the same code, and would double the time of the first run."""
+FLOOR = 95
+"""Of a hundred mutants that are not equivalent, how many a test must catch."""
+
+
+def main() -> int:
+    """Prints the survivors and the score, and returns the exit code."""
+    wanted, only = os.environ.get("MUTANTS") or "300", os.environ.get("ONLY") or ""
+    mutants = [one for path in targets() for one in mutants_of(path) if only in f"{one.place} {one.unit}"]
+    rest = [one for one in mutants if equivalent.key(one) not in equivalent.listed()]
+    if wanted != "all" and int(wanted) < len(rest):
+        rest = random.Random(int(os.environ.get("SEED") or 1)).sample(rest, int(wanted))
+    print(f"{len(rest)} of {len(mutants)} mutants", flush=True)
+    plugin = Plugin(rest, targets(), float(os.environ.get("LIMIT") or 15))
+    started, tests = time.monotonic(), os.environ.get("TESTS") or TESTS
+    code = pytest.main(["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", *tests.split()], plugins=[plugin])
+    return _report(plugin.results, time.monotonic() - started) if code == pytest.ExitCode.OK else int(code)
+
+
+def _report(results: list[Result], seconds: float) -> int:
+    for one in sorted(results, key=lambda one: one.mutant.place):
+        if one.survived:
+            was, now = one.mutant.change()
+            print(f"\n{one.mutant.place} {one.mutant.unit}: {one.survived}\n- {was}\n+ {now}")
+    caught = sum(not one.survived for one in results)
+    score = 100 * caught / max(len(results), 1)
+    cpu = sum(one.cpu for one in results)
+    print(f"\n{caught} of {len(results)} caught: {score:.1f} %; {cpu:.0f} s of CPU, {seconds:.0f} s in all")
+    return 0 if score >= FLOOR else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""Changes of functions where they are: every reference to a function, however it was imported, runs the changed code."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import functools
+import gc
+import sys
+from array import array
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+
+from tests.mutation.mutants import Mutant, parts, units
+
+Functions = dict[tuple[str, int, str], list[FunctionType]]
+"""The functions of this process, by file, first line and name."""
+
+
+def functions(paths: list[Path]) -> Functions:
+    """The functions that these files define, also those behind decorators."""
+    names = {str(path) for path in paths}
+    found: Functions = {}
+    for one in gc.get_objects():
+        if isinstance(one, FunctionType) and one.__code__.co_filename in names:
+            found.setdefault(_key(one.__code__), []).append(one)
+    return found
+
+
+def _key(code: CodeType) -> tuple[str, int, str]:
+    return code.co_filename, code.co_firstlineno, code.co_name
+
+
+def put(mutant: Mutant, known: Functions) -> None:
+    """Makes this process run the mutant. LookupError if nothing in it would."""
+    tree = mutant.source()
+    node = dict(units(tree))[mutant.unit]
+    if mutant.constant:
+        _set_constant(mutant, node)
+    else:
+        first = min([node.lineno, *(each.lineno for each in node.decorator_list)])  # type: ignore[attr-defined]
+        replaced = _replace(compile(tree, str(mutant.path), "exec"), known, first)
+        if not replaced:
+            raise LookupError(mutant.place)
+    for one in gc.get_objects():
+        if isinstance(one, functools._lru_cache_wrapper) and str(one.__module__).startswith("link_peer"):
+            one.cache_clear()
+
+
+def _replace(code: CodeType, known: Functions, first: int | None = None) -> int:
+    """Replaces the functions that a code object defines: that which begins in a line, or all."""
+    replaced = 0
+    for inner in (one for one in code.co_consts if isinstance(one, CodeType)):
+        wanted = known.get(_key(inner), []) if first in (None, inner.co_firstlineno) else []
+        for function in wanted:
+            if len(function.__code__.co_freevars) == len(inner.co_freevars):
+                function.__code__ = inner
+                replaced += 1
+        if not wanted:
+            replaced += _replace(inner, known, first)
+    return replaced
+
+
+def _set_constant(mutant: Mutant, node: ast.stmt) -> None:
+    """Gives a module's constant its new value, in the module and where it was imported by name."""
+    (home,) = (one for one in _modules() if one.__file__ == str(mutant.path))
+    old = vars(home)[mutant.unit]
+    exec(compile(ast.Module([node], []), str(mutant.path), "exec"), vars(home))  # noqa: S102
+    for module in _modules():
+        if vars(module).get(mutant.unit) is old:
+            setattr(module, mutant.unit, vars(home)[mutant.unit])
+
+
+def _modules() -> list[ModuleType]:
+    return [one for one in list(sys.modules.values()) if getattr(one, "__file__", None) and one is not builtins]
+
+
+LINES = 100_000
+"""More than any file has."""
+
+
+def place(file: int, line: int) -> int:
+    """The number of a statement: of the file's number and its line."""
+    return file * LINES + line
+
+
+def file(place: int) -> int:
+    """The number of a statement's file."""
+    return place // LINES
+
+
+class Probes:
+    """Notes which statements of some files run, until they are taken. Files are numbered as they are given."""
+
+    def __init__(self, paths: list[Path], known: Functions) -> None:
+        self._reached: set[int] = set()
+        vars(builtins)["__reached__"] = self._reached.add
+        for number, path in enumerate(paths):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            for _, unit in units(tree):
+                for node in [one for _, one in parts(unit)]:
+                    _add_probes(node, number)
+            _replace(compile(ast.fix_missing_locations(tree), str(path), "exec"), known)
+
+    def take(self) -> array[int]:
+        """The places that ran since this was last asked."""
+        taken = array("I", sorted(self._reached))
+        self._reached.clear()
+        return taken
+
+
+def _add_probes(node: ast.AST, number: int) -> None:
+    """Before each statement directly within a node, a call that notes it. (A docstring stays the first.)"""
+    for field in ("body", "orelse", "finalbody"):
+        statements = getattr(node, field, None)
+        if isinstance(statements, list):
+            probed: list[ast.stmt] = []
+            for one in statements:
+                if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)):
+                    noted = ast.Call(ast.Name("__reached__", ast.Load()), [ast.Constant(place(number, one.lineno))], [])
+                    probed.append(ast.copy_location(ast.Expr(noted), one))
+                probed.append(one)
+            setattr(node, field, probed)

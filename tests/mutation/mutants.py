@@ -1,0 +1,218 @@
+"""The mutants of a module: every place of a function, or number of a module, that one small change can make wrong."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+ROOT = Path(__file__).parents[2]
+TARGETS = [f"shared/link_peer/{room}/**/*.py" for room in ("planning", "engine", "inbound", "domain")] + [
+    f"local/link_peer_local/{name}.py"
+    for name in (
+        "ecs/authorize",
+        "ecs/rules",
+        "ecs/tags",
+        "ecs/ordered",
+        "ecs/idempotency",
+        "ecs/groups",
+        "tag/backend",
+    )
+]
+"""The code that decides, and what the local cloud does when it is written to."""
+
+Replacement = dict[str, Any]
+"""Fields of a syntax node, with their new values."""
+
+_COMPARE: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
+    ast.Eq: (ast.NotEq,),
+    ast.NotEq: (ast.Eq,),
+    ast.Lt: (ast.LtE, ast.GtE),
+    ast.LtE: (ast.Lt, ast.Gt),
+    ast.Gt: (ast.GtE, ast.LtE),
+    ast.GtE: (ast.Gt, ast.Lt),
+    ast.Is: (ast.IsNot,),
+    ast.IsNot: (ast.Is,),
+    ast.In: (ast.NotIn,),
+    ast.NotIn: (ast.In,),
+}
+_NAMES = {"any": "all", "all": "any", "min": "max", "max": "min"}
+_METHODS = {"startswith": "endswith", "endswith": "startswith", "union": "intersection", "intersection": "union"}
+_REMOVED = (ast.AugAssign, ast.Raise, ast.Delete)
+_JUMPS: dict[type[ast.stmt], type[ast.stmt]] = {ast.Continue: ast.Break, ast.Break: ast.Continue, ast.Return: ast.Pass}
+_TEXT = (ast.JoinedStr, ast.List, ast.Tuple)
+
+
+class Mutant(msgspec.Struct, frozen=True):
+    """`node`, a part of `statement` in the function or constant `unit`, with some fields replaced. `tree` is the module, `line`
+    that of the innermost statement that changes."""
+
+    path: Path
+    unit: str
+    tree: ast.Module
+    statement: ast.stmt
+    node: ast.AST
+    replaced: Replacement
+    line: int
+
+    @property
+    def place(self) -> str:
+        return f"{self.path.relative_to(ROOT)}:{self.line}"
+
+    @property
+    def constant(self) -> bool:
+        """Whether the mutant changes a constant of the module."""
+        return _constant(dict(units(self.tree))[self.unit]) is not None
+
+    def source(self) -> ast.Module:
+        """The module with the change, which stays in the tree: for a process of the mutant's own."""
+        self._put(self.replaced)
+        return ast.fix_missing_locations(self.tree)
+
+    def change(self) -> tuple[str, str]:
+        """The lines of the statement that change, in the form that `ast.unparse` gives them: before and after."""
+        old = {name: getattr(self.node, name) for name in self.replaced}
+        before = ast.unparse(self.statement).splitlines()
+        self._put(self.replaced)
+        after = ast.unparse(self.statement).splitlines()
+        self._put(old)
+        lines = list(difflib.unified_diff(before, after, n=0, lineterm=""))[2:]
+        was, now = ([line[1:].strip() for line in lines if line[0] == sign] for sign in "-+")
+        return " ".join(was), " ".join(now)
+
+    def _put(self, fields: Replacement) -> None:
+        for name, value in fields.items():
+            setattr(self.node, name, value)
+
+
+def targets() -> list[Path]:
+    """The files that are mutated."""
+    return sorted({path for target in TARGETS for path in ROOT.glob(target)})
+
+
+def mutants_of(path: Path) -> Iterator[Mutant]:
+    """The mutants of a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for unit, node in units(tree):
+        for statement, part in parts(node):
+            for removed, replaced in _removals(part):
+                yield Mutant(path, unit, tree, statement, part, replaced, removed.lineno)
+            for owner, replaced in _changes(part):
+                yield Mutant(path, unit, tree, statement, owner, replaced, statement.lineno)
+
+
+def units(tree: ast.Module | ast.ClassDef, within: str = "") -> Iterator[tuple[str, ast.stmt]]:
+    """The functions of a module and its constants, with their names."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield within + node.name, node
+        elif isinstance(node, ast.ClassDef):
+            yield from units(node, f"{within}{node.name}.")
+        elif name := _constant(node) if not within else None:
+            yield name, node
+
+
+def _constant(node: ast.stmt) -> str | None:
+    """The name that a statement of a module gives a value."""
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return targets[0].id if getattr(node, "value", None) and isinstance(targets[0], ast.Name) else None
+
+
+def parts(node: ast.AST, statement: ast.stmt | None = None) -> Iterator[tuple[ast.stmt, ast.AST]]:
+    """The nodes that run when a function does, each with the statement it is part of."""
+    if isinstance(node, ast.stmt):
+        statement = node
+    assert statement is not None
+    yield statement, node
+    for name, value in ast.iter_fields(node):
+        if name in ("annotation", "returns", "decorator_list"):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST) and not isinstance(child, ast.arguments | ast.Assert | ast.FormattedValue):
+                yield from parts(child, statement)
+
+
+def _removals(node: ast.AST) -> Iterator[tuple[ast.stmt, Replacement]]:
+    """The statements directly within a node that may be removed, with the node's fields without them."""
+    for field in ("body", "orelse", "finalbody"):
+        statements = getattr(node, field, None)
+        for index, one in enumerate(statements if isinstance(statements, list) else []):
+            if other := _instead(one, last=one is statements[-1] and isinstance(node, ast.FunctionDef)):
+                yield one, {field: [*statements[:index], ast.copy_location(other, one), *statements[index + 1 :]]}
+
+
+def _changes(node: ast.AST) -> Iterator[tuple[ast.AST, Replacement]]:
+    """What may be replaced at a node: the node, or one within it, and its new fields."""
+    if isinstance(node, ast.Compare):
+        for index, operator in enumerate(node.ops):
+            for new in _COMPARE[type(operator)]:
+                yield node, {"ops": [*node.ops[:index], new(), *node.ops[index + 1 :]]}
+    elif isinstance(node, ast.BoolOp):
+        both = isinstance(node.op, ast.And)
+        yield node, {"op": ast.Or() if both else ast.And()}
+        for index in range(len(node.values)):
+            yield node, {"values": [*node.values[:index], ast.Constant(both), *node.values[index + 1 :]]}
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        yield node, {"operand": ast.UnaryOp(ast.Not(), node.operand)}
+    elif isinstance(node, ast.If | ast.While | ast.IfExp) and not _covered(node.test):
+        yield node, {"test": ast.UnaryOp(ast.Not(), node.test)}
+    elif isinstance(node, ast.comprehension):
+        for index, test in enumerate(node.ifs):
+            if not _covered(test):
+                yield node, {"ifs": [*node.ifs[:index], ast.UnaryOp(ast.Not(), test), *node.ifs[index + 1 :]]}
+    elif isinstance(node, ast.Constant) and isinstance(node.value, bool | int):
+        yield node, {"value": not node.value if isinstance(node.value, bool) else node.value + 1}
+    elif isinstance(node, ast.Return) and node.value and not _covered(node.value):
+        if not isinstance(node.value, ast.Constant):
+            yield node, {"value": ast.Constant(None)}
+    elif isinstance(node, ast.For):
+        yield node, {"iter": ast.Tuple([], ast.Load())}
+    elif isinstance(node, ast.BinOp):
+        yield from _arithmetic(node)
+    elif isinstance(node, ast.Call):
+        yield from _calls(node)
+
+
+def _covered(test: ast.expr) -> bool:
+    """Whether an expression is changed at a node within it."""
+    return isinstance(test, ast.Compare | ast.BoolOp) or (
+        isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
+    )
+
+
+def _instead(one: ast.stmt, *, last: bool) -> ast.stmt | None:
+    """What stands in a statement's place, if it may be removed."""
+    stores = isinstance(one, ast.Assign) and not isinstance(one.targets[0], ast.Name | ast.Tuple)
+    calls = isinstance(one, ast.Expr) and isinstance(one.value, ast.Call)
+    if stores or calls or isinstance(one, _REMOVED):
+        return ast.Pass()
+    if isinstance(one, ast.Continue | ast.Break) or (isinstance(one, ast.Return) and one.value is None and not last):
+        return _JUMPS[type(one)]()
+    return None
+
+
+def _arithmetic(node: ast.BinOp) -> Iterator[tuple[ast.AST, Replacement]]:
+    if isinstance(node.op, ast.BitOr | ast.BitAnd):
+        yield node, {"op": ast.BitAnd() if isinstance(node.op, ast.BitOr) else ast.BitOr()}
+    elif isinstance(node.op, ast.Sub):
+        yield node, {"left": node.right, "right": node.left}
+    elif isinstance(node.op, ast.Add):
+        ends = (node.left, node.right)
+        if not any(isinstance(one, _TEXT) or isinstance(getattr(one, "value", None), str) for one in ends):
+            yield node, {"op": ast.Sub()}
+
+
+def _calls(node: ast.Call) -> Iterator[tuple[ast.AST, Replacement]]:
+    function = node.func
+    if isinstance(function, ast.Name) and function.id in _NAMES:
+        yield function, {"id": _NAMES[function.id]}
+    elif isinstance(function, ast.Attribute) and function.attr in _METHODS:
+        yield function, {"attr": _METHODS[function.attr]}
+    if len(node.args) > 1 and getattr(function, "id", "") != "isinstance":
+        first, second, *more = node.args
+        if type(first) is type(second) and isinstance(first, ast.Name | ast.Attribute):
+            yield node, {"args": [second, first, *more]}

@@ -1,0 +1,90 @@
+"""Which tests run which statements: measured once, and again for the test files that changed."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import sys
+import time
+from array import array
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+import pytest
+from _pytest.runner import runtestprotocol
+
+from tests.mutation import child, live
+from tests.mutation.mutants import ROOT
+
+RECORD = ROOT / "build" / "mutation.pickle"
+SOURCES = ("shared", "local", "functions", "cli", "deploy", "conformance", "tests")
+
+Items = Mapping[str, pytest.Item]
+"""The collected tests by node id."""
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """What a test runs: its CPU seconds, and the statements as `live.Probes` numbers them."""
+
+    cpu: float
+    places: array[int]
+
+
+def passes(items: Items, test: str, after: str | None) -> bool:
+    """Runs a test; `after` is the next one, for which fixtures may be kept."""
+    reports = runtestprotocol(items[test], nextitem=items[after] if after else None, log=False)
+    return not any(one.failed for one in reports)
+
+
+def known(items: Items, paths: list[Path], functions: live.Functions) -> dict[str, Reach]:
+    """What each test reaches of these files."""
+    files = {test.partition("::")[0] for test in items}
+    digests = {file: _digest([ROOT / file]) for file in files}
+    others = [path for folder in SOURCES for path in sorted((ROOT / folder).rglob("*.py"))]
+    state = _digest([path for path in others if str(path.relative_to(ROOT)) not in files]) + repr(paths)
+    found: dict[str, dict[str, Reach]] = {}
+    if RECORD.exists():
+        recorded = pickle.loads(RECORD.read_bytes())  # noqa: S301
+        found = recorded[1] if recorded[0] == state else {}
+    if missing := sorted(file for file in files if digests[file] not in found):
+        reached = _measured(items, missing, lambda: live.Probes(paths, functions))
+        for file in missing:
+            found[digests[file]] = {test: one for test, one in reached.items() if test.startswith(f"{file}::")}
+        RECORD.parent.mkdir(exist_ok=True)
+        RECORD.write_bytes(pickle.dumps((state, found)))
+    return {test: one for digest in digests.values() for test, one in found[digest].items() if test in items}
+
+
+def _measured(items: Items, files: list[str], probes: Callable[[], live.Probes]) -> dict[str, Reach]:
+    running, found = [], dict[str, Reach]()
+    for index in range(child.WORKERS):
+        mine = set(files[index :: child.WORKERS])
+        tests = [test for test in items if test.partition("::")[0] in mine]
+        running.append(child.Child(lambda folder, tests=tests: _measure(items, tests, probes(), folder)))
+    for one in running:
+        code, _ = one.wait()
+        if code != 0:
+            raise RuntimeError(f"the tests without a mutant ended with {code}")
+        found.update(pickle.loads((one.folder / "reach").read_bytes()))  # noqa: S301
+        one.remove()
+    return found
+
+
+def _measure(items: Items, tests: list[str], probes: live.Probes, folder: Path) -> int:
+    """Runs tests with probes; writes what those reach that pass."""
+    found = {}
+    for test, after in zip(tests, [*tests[1:], None], strict=False):
+        started = time.process_time()
+        passed = passes(items, test, after)
+        places = probes.take()
+        if passed and places:
+            found[test] = Reach(time.process_time() - started, places)
+        elif not passed:
+            print(f"fails without a mutant: {test}", file=sys.__stderr__)
+    (folder / "reach").write_bytes(pickle.dumps(found))
+    return 0
+
+
+def _digest(paths: list[Path]) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()

@@ -1,0 +1,77 @@
+"""The mutants that `make mutate` tries: which there are, that they run, and which are listed as equivalent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from link_peer.domain.tags import compact
+from link_peer.planning import quota
+
+from tests.mutation import equivalent, live
+from tests.mutation.child import Child
+from tests.mutation.mutants import Mutant, mutants_of, targets
+
+
+@pytest.mark.parametrize(
+    ("line", "changed"),
+    [
+        ("return a < 1", ["return a <= 1", "return a >= 1", "return a < 2"]),
+        ("return not a", ["return not not a"]),
+        ("return a and b", ["return a or b", "return True and b", "return a and True"]),
+        ("return a - b", ["return None", "return b - a"]),
+        ("return a | b", ["return None", "return a & b"]),
+        ("return 'a' + b", ["return None"]),
+        ("return [x for x in a if x]", ["return None", "return [x for x in a if not x]"]),
+        ("return any(a)", ["return None", "return all(a)"]),
+        ("return f(a, b)", ["return None", "return f(b, a)"]),
+        ("a.b = b", ["pass"]),
+        ("a.append(b)", ["pass"]),
+        ("raise ValueError", ["pass"]),
+        ("for _ in a: break", ["continue", "for _ in ():"]),
+        ("assert a > 1", []),
+    ],
+)
+def test_a_statement_has_these_mutants(tmp_path: Path, line: str, changed: list[str]) -> None:
+    """Text, annotations and what the type checker finds anyway are left alone."""
+    path = tmp_path / "module.py"
+    path.write_text(f"def decide(a, b):\n    {line}\n")
+    assert sorted(now for _, now in map(Mutant.change, mutants_of(path))) == sorted(changed)
+
+
+def runs(path: str, unit: str, now: str, shows: Callable[[], bool]) -> bool:
+    """Whether a mutant changes what a process of its own shows."""
+    [target] = [one for one in targets() if str(one).endswith(path)]
+    [mutant] = [one for one in mutants_of(target) if (one.unit, one.change()[1]) == (unit, now)]
+
+    def work(_: Path) -> int:
+        live.put(mutant, live.functions(targets()))
+        return int(not shows())
+
+    child = Child(work)
+    code, _ = child.wait()
+    child.remove()
+    return code == 0
+
+
+def test_a_mutant_runs_wherever_its_function_was_imported() -> None:
+    """This module imported the function before; so did others."""
+    assert runs(
+        "domain/tags.py",
+        "compact",
+        "when = _EPOCH - timedelta(seconds=math.floor(epoch))",
+        lambda: compact(1).startswith("1969"),
+    )
+    assert runs("planning/quota.py", "GROUP_SOURCES", "GROUP_SOURCES = 21", lambda: quota.GROUP_SOURCES == 21)
+    assert (compact(1), quota.GROUP_SOURCES) == ("19700101T000001Z", 20)
+
+
+def test_each_equivalent_mutant_is_still_one_and_has_a_reason() -> None:
+    """An entry that no mutant has any more is removed from the list."""
+    there = {equivalent.key(mutant) for path in targets() for mutant in mutants_of(path)}
+    for entry in equivalent.entries():
+        assert set(entry) == {"in", "was", "now", "why"}
+        assert len(entry["why"]) > 20
+    assert equivalent.listed() - there == set()
+    assert len(equivalent.listed()) == len(equivalent.entries())
