@@ -21,8 +21,8 @@ from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Accept, Who
 from link_peer.planning.consent import consents
-from link_peer.planning.decision import Question
-from link_peer.planning.evaluate import Need, Verdict, evaluate
+from link_peer.planning.decision import Context, Need, Question, Verdict
+from link_peer.planning.evaluate import evaluate
 
 from link_peer_cli.adoption.expressible import NotAdoptable, is_in
 from link_peer_cli.consent.entries import Edit, adding
@@ -79,7 +79,8 @@ def judge(
     for group, edit in consent:
         tags = {key: value for key, value in groups[group].tags.items() if key not in edit.drop}
         groups[group] = msgspec.structs.replace(groups[group], tags={**tags, **edit.put})
-    verdict = evaluate(msgspec.structs.replace(snapshot, groups=groups), policy, link, now)
+    consented = msgspec.structs.replace(snapshot, groups=groups)
+    verdict = evaluate(consented, Context(policy, region, now), link, frozenset({claim}))
     if verdict.open_questions:
         raise MoreToRead(verdict.open_questions)
     if verdict.denial:

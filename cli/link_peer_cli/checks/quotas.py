@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from link_peer.domain.model import Group, Instance
-from link_peer.planning.quota import GROUP_SOURCES
+from link_peer.planning.room import GROUP_SOURCES
 
 from link_peer_cli.checks.finding import MISSING, OK, WARNING, Finding
 from link_peer_cli.checks.seen import Seen

@@ -78,10 +78,12 @@ def _checked(path: Path, view: snapshots.SavedView | None) -> Checked:
 
 def _judged(policy: Policy, view: snapshots.SavedView | None) -> list[Finding]:
     from link_peer.planning import policy_tests
+    from link_peer.planning.decision import Context
 
     from link_peer_cli.review import live_tests
 
-    return live_tests.judge(policy, view, time.time()) if view else policy_tests.judge(policy, time.time())
+    # a saved reading names no region: whose the rules are does not matter, all count as present
+    return live_tests.judge(view, Context(policy, "", time.time())) if view else policy_tests.judge(policy, time.time())
 
 
 def _print(one: Checked) -> None:

@@ -22,6 +22,7 @@ def run_tests(
     """Run the policy's tests: what must be accepted is consented to now, and what must be denied is neither consented to nor
     let in by anybody's rules. Changes nothing."""
     from link_peer.domain.model import ports_text
+    from link_peer.planning.decision import Context
     from link_peer.planning.policy_tests import Verdict
 
     from link_peer_cli.access.environment import load_environment, policy_file
@@ -36,7 +37,7 @@ def run_tests(
     delivery, cloud, _ = suppose(env, "test")
     view = view_of(delivery, cloud)
     with waiting("judging the tests"):
-        found = judge(env.policy, view, env.clock.now())
+        found = judge(view, Context(env.policy, env.settings.region, env.clock.now()))
     if save:
         snapshots.save(view.scene.snapshot, save)
     out = console()

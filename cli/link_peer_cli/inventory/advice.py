@@ -10,12 +10,12 @@ from link_peer.domain.denial import about, options, parts
 from link_peer.domain.denials import NO_ROUTE
 from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule
 from link_peer.planning.claims import representative
+from link_peer.planning.decision import Context
 from link_peer.planning.effect import Cause
-from link_peer.planning.evaluate import evaluate
 from link_peer.planning.reach import Reach
 from link_peer.planning.standing import Wishes
 
-from link_peer_cli.inventory.reading import View
+from link_peer_cli.inventory.reading import View, verdict_if_asked
 
 _FEW = 3  # addresses that are named in one command
 
@@ -131,11 +131,8 @@ class Adviser:
     def _link(self, source: Party, target: Party, ports: Sequence[Port]) -> Iterator[Advice]:
         """What a link between the two still needs, and the request for it."""
         link = Link(source, target, () if ALL in ports else tuple(ports))
-        verdict = evaluate(self._scene.snapshot, self._policy, link, self._now)
-        if verdict.open_questions:
-            self._view.answer(verdict.open_questions)
-            self._scene = self._view.scene
-            verdict = evaluate(self._scene.snapshot, self._policy, link, self._now)
+        verdict = verdict_if_asked(self._view, Context(self._policy, self._region, self._now), link)
+        self._scene = self._view.scene
         if denial := verdict.denial:
             words, command = parts(about(denial, "link", link, self._region).advice)
             why = "; ".join(filter(None, [denial.detail, words]))

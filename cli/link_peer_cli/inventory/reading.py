@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from link_peer.domain.errors import BadInput, LinkPeerError, Throttled
-from link_peer.domain.model import Group, Instance, Party
+from link_peer.domain.model import Claim, Group, Instance, Link, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import is_group_id, is_instance_id, quoted
 from link_peer.engine.read.fetch import Fetch, Reading
-from link_peer.planning.decision import Question
+from link_peer.planning.decision import Context, Question, Verdict
+from link_peer.planning.evaluate import evaluate
 from link_peer.planning.scene import Scene
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace
@@ -18,6 +20,23 @@ from link_peer.runtime.ports import Cloud
 from link_peer_cli.access.inputs import account_named
 
 PARTY = "sg-…, i-…, or the name of a group or an instance, optionally with @<account uid or name>"
+
+
+class Source(Protocol):
+    """What was read, and what can still be read: a View of the cloud, or a saved snapshot, which has no more."""
+
+    @property
+    def scene(self) -> Scene:
+        """What was read so far."""
+
+    def around(self, parties: Iterable[Party], /) -> None:
+        """Reads these parties, the members of groups, and all the groups that members are in."""
+
+    def deciding(self, links: Iterable[tuple[Party, Party]], /) -> None:
+        """Reads what decides about packets between these parties."""
+
+    def answer(self, questions: Iterable[Question], /) -> None:
+        """Reads what evaluating a link needs besides its parties."""
 
 
 class View:
@@ -117,3 +136,15 @@ def view_of(delivery: Delivery, cloud: Cloud) -> View:
         cloud, delivery.policy, delivery.clock, Reading(tolerant=True, pace=pace), threads=delivery.limits.readers
     )
     return View(fetch, delivery.policy)
+
+
+def verdict_if_asked(view: Source, context: Context, link: Link) -> Verdict:
+    """Whether a link would be granted if it were requested now. What the verdict turns out to depend on is read."""
+    request = frozenset({Claim("cli-00000000")})  # as long as the ids that `link-peer request` makes
+    asked: set[Question] = set()
+    while True:
+        verdict = evaluate(view.scene.snapshot, context, link, request)
+        if asked.issuperset(verdict.open_questions):
+            return verdict
+        asked.update(verdict.open_questions)
+        view.answer(verdict.open_questions)

@@ -2,7 +2,7 @@
 
 | test     | fails if                                                                                          |
 |----------|---------------------------------------------------------------------------------------------------|
-| `accept` | the link would be denied: by the policy, for lack of consent, by a lock, for lack of a route, …   |
+| `accept` | the link would be denied if requested: by the policy, a lock, for lack of consent, a route, room… |
 | `deny`   | the link would be opened if requested, or packets pass already, by anybody's rules                |
 
 Packets on ports must pass on none of them; a test without ports is about the mutual link, so everything must pass for it
@@ -11,58 +11,33 @@ to fail.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from link_peer.domain.model import ALL, Link, Party, Port
-from link_peer.domain.policy import Policy
 from link_peer.planning import effect_text, policy_tests
-from link_peer.planning.decision import Question
+from link_peer.planning.decision import Context
+from link_peer.planning.decision import Verdict as Judged
 from link_peer.planning.effect import End, between, end_in, end_of
-from link_peer.planning.evaluate import Verdict as Judged
-from link_peer.planning.evaluate import evaluate
 from link_peer.planning.policy_tests import Finding, Verdict
 from link_peer.planning.scene import Scene
 
-
-class Source(Protocol):
-    """What was read, and what can still be read: a View of the cloud, or a saved snapshot, which has no more."""
-
-    @property
-    def scene(self) -> Scene:
-        """What was read so far."""
-
-    def around(self, parties: Iterable[Party], /) -> None:
-        """Reads these parties, the members of groups, and all the groups that members are in."""
-
-    def deciding(self, links: Iterable[tuple[Party, Party]], /) -> None:
-        """Reads what decides about packets between these parties."""
-
-    def answer(self, questions: Iterable[Question], /) -> None:
-        """Reads what evaluating a link needs besides its parties."""
+from link_peer_cli.inventory.reading import Source, verdict_if_asked
 
 
-def judge(policy: Policy, view: Source, now: float) -> list[Finding]:
-    """A finding for each link of each test, in the file's order. Verdict.OPEN: something that decides could not be read.
-
-    `now` is in epoch seconds.
-    """
-    findings = policy_tests.judge(policy, now)
+def judge(view: Source, context: Context) -> list[Finding]:
+    """A finding for each link of each test, in the file's order. Verdict.OPEN: something that decides could not be read."""
+    findings = policy_tests.judge(context.policy, context.now)
     view.around(party for found in findings for party in (found.source, found.target))
     view.deciding((found.source, found.target) for found in findings)
-    return [_live(policy, view, found, now) for found in findings]
+    return [_live(view, context, found) for found in findings]
 
 
-def _live(policy: Policy, view: Source, found: Finding, now: float) -> Finding:
+def _live(view: Source, context: Context, found: Finding) -> Finding:
     if found.source.is_group != found.target.is_group:
         return found
     link = Link(found.source, found.target, found.ports)
-    judged = evaluate(view.scene.snapshot, policy, link, now)
-    if judged.open_questions:
-        view.answer(judged.open_questions)
-        judged = evaluate(view.scene.snapshot, policy, link, now)
-    verdict, why = _verdict(judged)
+    verdict, why = _verdict(verdict_if_asked(view, context, link))
     if found.expected is Verdict.DENIED and verdict is Verdict.DENIED:
         passes, detail = _passing(view.scene, link)
         if passes is None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import msgspec
 
-from link_peer.domain.denial import Denial, Waits
+from link_peer.domain.denial import Waits
 from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
@@ -20,8 +20,8 @@ from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.read.store import Store
 from link_peer.engine.write.apply import Applier, Report, Work, held_records
 from link_peer.planning.claims import DesiredLink, links_from_tags
-from link_peer.planning.decision import Context, Decision, Plan, Question, Refusal
-from link_peer.planning.evaluate import Verdict, evaluate
+from link_peer.planning.decision import Context, Decision, Missing, Plan, Question, Refusal, Unseen
+from link_peer.planning.evaluate import permitted
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.planning.removals import May
@@ -34,9 +34,6 @@ PASSES = 3
 
 class Scope(ABC):
     """What one trigger reconciles. `started` is when the delivery began to read (epoch seconds)."""
-
-    withdrawn: Denial | None = None
-    """Why claims are taken whatever the verdict: an unlink."""
 
     def __init__(self, work: Work) -> None:
         self.work = work
@@ -70,22 +67,18 @@ class Scope(ABC):
     @property
     @abstractmethod
     def context(self) -> Context:
-        """Under which policy, when, and with which actions in the records this scope plans."""
+        """Under which policy, when, and with which actions in the records this scope plans; of an unlink, why it takes claims."""
 
     @abstractmethod
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
-        """The links that tags and requests ask for, as far as this scope looks."""
-
-    @abstractmethod
-    def concerns(self, wanted: DesiredLink) -> bool:
-        """Whether this delivery answers for a desired link; the others only keep rules from being removed."""
+        """The links that tags and requests ask for, as far as this scope looks. It answers for those that are `here`."""
 
     @abstractmethod
     def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
         """How far this delivery may take a claim from a rule of ours."""
 
     @abstractmethod
-    def select(self, plan: Plan) -> list[Decision]:
+    def select(self, plan: Plan) -> Sequence[Decision]:
         """The decisions of a plan that are carried out and recorded now."""
 
     def wishes(self, snapshot: Snapshot, instances: Iterable[Instance]) -> list[DesiredLink]:
@@ -93,9 +86,10 @@ class Scope(ABC):
         policy = self.policy
         return [wanted for i in instances if i.tags for wanted in links_from_tags(snapshot, i, self.started, policy)]
 
-    def evaluate(self, snapshot: Snapshot, link: Link) -> Verdict:
-        """Whether a link may exist, by the policy and the time of this delivery."""
-        return evaluate(snapshot, self.policy, link, self.started)
+    def needed_groups(self, snapshot: Snapshot, links: Iterable[Link]) -> set[Party]:
+        """The groups that hold the rules of these links, or would."""
+        verdicts = (permitted(snapshot, self.policy, link, self.started) for link in links)
+        return {need.key.group for verdict in verdicts for need in verdict.needs}
 
 
 def converge(scope: Scope, guard: RemovalGuard) -> Report:
@@ -138,42 +132,44 @@ class Planner:
         self._confirmed: set[Party] = set()
         self._asked: set[Question] = set()
 
-    def plan(self, refused: Mapping[Link, Refusal], focus: set[Link] | None = None) -> Plan:
+    def plan(self, refused: Mapping[Link, Refusal], focus: Set[Link] | None = None) -> Plan:
         """The plan for what can be read now. After the first pass, only the links in `focus` are answered again."""
-        scope = self._scope
         while True:
-            snapshot = scope.store.snapshot()
-            plan = make_plan(
-                snapshot,
-                scope.context,
-                scope.desired(snapshot),
-                in_focus=lambda wanted: (focus is None or wanted.link in focus) and scope.concerns(wanted),
-                may_lose=functools.partial(scope.may_lose, snapshot),
-                guard=self._guard,
-                refused=refused,
-                withdrawn=scope.withdrawn,
-            )
-            if not self._read_more(plan, snapshot):
+            snapshot = self._scope.store.snapshot()
+            plan = self._planned(snapshot, refused, focus)
+            if not self._read_more(plan.missing, snapshot):
                 return plan
 
-    def _read_more(self, plan: Plan, snapshot: Snapshot) -> bool:
-        """Reads what the plan misses; False when it misses nothing that was not read already."""
+    def _planned(self, snapshot: Snapshot, refused: Mapping[Link, Refusal], focus: Set[Link] | None) -> Plan:
+        """The plan without the removals that the guard holds back: it is asked about those that are due."""
+        scope, held = self._scope, frozenset[Unseen]()
+        links = scope.desired(snapshot)
+        may_lose = functools.partial(scope.may_lose, snapshot)
+        while True:
+            plan = make_plan(snapshot, scope.context, links, may_lose=may_lose, focus=focus, held=held, refused=refused)
+            more = held | self._guard.held({unseen: len(keys) for unseen, keys in plan.due.items()})
+            if more == held:
+                return plan
+            held = more
+
+    def _read_more(self, missing: Missing, snapshot: Snapshot) -> bool:
+        """Reads what a plan misses; False when it misses nothing that was not read already."""
         fetch = self._scope.fetch
-        if plan.unread:
-            fetch.parties({party for link in plan.unread for party in (link.source, link.target)})
-            askers = {link.source for link in plan.unread} | {link.target for link in plan.unread if link.mutual}
+        if missing.unread:
+            fetch.parties({party for link in missing.unread for party in (link.source, link.target)})
+            askers = {link.source for link in missing.unread} | {link.target for link in missing.unread if link.mutual}
             fetch.members(party for party in askers if party.is_group)
             if self._scope.store.snapshot() != snapshot:
                 return True
-        if questions := plan.questions - self._asked:
+        if questions := missing.questions - self._asked:
             self._asked |= questions
             fetch.questions(questions)
             return True
-        if unprobed := plan.doubted_accounts - snapshot.whole_accounts - self._probed:
+        if unprobed := missing.doubted_accounts - snapshot.whole_accounts - self._probed:
             self._probed |= unprobed
             fetch.probe_liveness(unprobed)
             return True
-        if unconfirmed := plan.unconfirmed - self._confirmed:
+        if unconfirmed := missing.unconfirmed - self._confirmed:
             self._confirmed |= unconfirmed
             fetch.confirm_absent(unconfirmed)
             return True

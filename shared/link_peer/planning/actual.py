@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections import Counter
+from collections.abc import Mapping, Set
+
+import msgspec
 
 from link_peer.domain import marker as markers
 from link_peer.domain.model import ALL, PRIORITY, Claim, Link, Marker, Party, Rule, RuleKey
@@ -37,7 +40,7 @@ def link_of(key: RuleKey, marker: Marker) -> Link:
     return Link(Party(account, source), key.group, ports)
 
 
-class ActualState:
+class Actual(msgspec.Struct, frozen=True):
     """The rules of a snapshot by their identity.
 
     `owned` are ours: of two copies of one rule, the one at our priority. `duplicated` are those of which someone made a
@@ -45,28 +48,10 @@ class ActualState:
     beside an equal rule of a person at our priority, which ECS does not let ours have again: the person's counts.
     """
 
-    def __init__(self, snapshot: Snapshot, policy: Policy, region: str) -> None:
-        self.owned: dict[RuleKey, OwnedRule] = {}
-        self.duplicated: set[RuleKey] = set()
-        ours = set()
-        for rule, marker in owned_rules(snapshot, policy, region):
-            ours.add(rule.id)
-            if rule.key is None:
-                continue
-            if rule.key in self.owned:
-                self.duplicated.add(rule.key)
-            if rule.key not in self.owned or rule.priority == PRIORITY:
-                self.owned[rule.key] = (rule, marker)
-        others = [
-            rule
-            for rules in snapshot.rules.values()
-            for rule in rules
-            if rule.key and rule.policy == "accept" and rule.id not in ours
-        ]
-        taken = {rule.key for rule in others if rule.priority == PRIORITY}
-        lost = [key for key, (rule, _) in self.owned.items() if rule.priority != PRIORITY and key in taken]
-        self.displaced = {key: self.owned.pop(key) for key in lost}
-        self.equal = {rule.key: rule for rule in others if rule.key and rule.key not in self.owned}
+    owned: Mapping[RuleKey, OwnedRule]
+    duplicated: frozenset[RuleKey]
+    equal: Mapping[RuleKey, Rule]
+    displaced: Mapping[RuleKey, OwnedRule]
 
     def claims(self, key: RuleKey) -> Set[Claim]:
         """The claims that a rule of ours carries; none where there is no such rule."""
@@ -79,3 +64,29 @@ class ActualState:
         """Whether someone changed the priority of a rule of ours, or copied it. An accept of ours must not beat an
         operator's drop."""
         return self.owned[key][0].priority != PRIORITY or key in self.duplicated
+
+
+def actual_state(snapshot: Snapshot, policy: Policy, region: str) -> Actual:
+    """The rules of a snapshot, in whichever order the cloud shows them."""
+    ours = sorted(owned_rules(snapshot, policy, region), key=lambda one: _rank(one[0]))
+    copies = Counter(rule.key for rule, _ in ours)
+    owned: dict[RuleKey, OwnedRule] = {}
+    for rule, marker in ours:
+        if rule.key:
+            owned.setdefault(rule.key, (rule, marker))
+    ids = {(rule.group, rule.id) for rule, _ in ours}
+    rules = (rule for found in snapshot.rules.values() for rule in found)
+    others = [rule for rule in rules if rule.key and rule.policy == "accept" and (rule.group, rule.id) not in ids]
+    taken = {rule.key for rule in others if rule.priority == PRIORITY}
+    lost = [key for key, (rule, _) in owned.items() if rule.priority != PRIORITY and key in taken]
+    displaced = {key: owned.pop(key) for key in lost}
+    equal: dict[RuleKey, Rule] = {}
+    for rule in sorted(others, key=_rank):
+        if rule.key and rule.key not in owned:
+            equal.setdefault(rule.key, rule)
+    return Actual(owned, frozenset(key for key, count in copies.items() if key and count > 1), equal, displaced)
+
+
+def _rank(rule: Rule) -> tuple[bool, int, str]:
+    """Of several copies of a rule, the one at our priority counts; else the strongest."""
+    return rule.priority != PRIORITY, rule.priority, rule.id

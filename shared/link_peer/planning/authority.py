@@ -1,4 +1,4 @@
-"""Who may ask for what, as far as the queue proves who asked. Pure.
+"""What the policy alone decides: whose links there may be, and who may ask for what, as far as the queue proves it. Pure.
 
 The policy may give an account a queue of its own; RAM decides who may send to it. A message proves nothing by itself.
 """
@@ -7,13 +7,21 @@ from __future__ import annotations
 
 from link_peer.domain import denials
 from link_peer.domain.denial import Denial
+from link_peer.domain.model import Group, Link
 from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.request import Request
 from link_peer.domain.tags import iso
-from link_peer.planning.consent import denied_by_policy
-from link_peer.planning.evaluate import allow_list_denial, unknown_account
+from link_peer.planning.consent import consent_to, denied_by_policy
 
 DAY = 86400
+
+
+def unknown_account(policy: Policy, link: Link) -> Denial | None:
+    """An account that the policy does not list has no links."""
+    for account in (link.source.account, link.target.account):
+        if account not in policy.accounts or account in policy.leaving:
+            return denials.unknown_account(account)
+    return None
 
 
 def request_denial(policy: Policy, request: Request, queue: str, now: float) -> Denial | None:
@@ -33,7 +41,15 @@ def hopeless(policy: Policy, request: Request, queue: str, now: float) -> Denial
         return denials.PAUSED
     if not opens:
         return None
-    return denied_by_policy(policy, request.link.ports) or allow_list_denial(policy, request.link, now)
+    return denied_by_policy(policy, request.link.ports) or _allow_list_denial(policy, request.link, now)
+
+
+def _allow_list_denial(policy: Policy, link: Link, now: float) -> Denial | None:
+    """Why a link between groups lacks consent, where only the policy's allow list can give it."""
+    if policy.accept_tags or not link.source.is_group:
+        return None
+    source, target = Group(link.source, ""), Group(link.target, "")
+    return consent_to(policy, link, [(target, link.source), (source, link.target)], now)[1]
 
 
 def _queue_denial(policy: Policy, request: Request, queue: str) -> Denial | None:

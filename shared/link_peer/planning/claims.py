@@ -20,7 +20,8 @@ class DesiredLink(msgspec.Struct, frozen=True):
     parsed, an end that is past, a peer too many. `same_group` marks a peer that is the instance itself or one of its own
     groups. `raw` is the peer as written, where it cannot be parsed. `has_pair` is false where there is no pair to look at:
     no group represents the instance, or the peer is one too many. `opens` is false for a claim that is only read from a
-    rule: it keeps the rule, and never opens anything, since anyone who may write rules may write a marker.
+    rule: it keeps the rule, and never opens anything, since anyone who may write rules may write a marker. `here`: this
+    delivery answers for it; the others only keep rules from being removed.
     """
 
     link: Link
@@ -32,6 +33,7 @@ class DesiredLink(msgspec.Struct, frozen=True):
     raw: str = ""
     has_pair: bool = True
     opens: bool = True
+    here: bool = True
 
 
 def links_from_tags(snapshot: Snapshot, instance: Instance, now: float, policy: Policy) -> list[DesiredLink]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from link_peer.domain import denials
 from link_peer.domain.denial import Denial
-from link_peer.domain.model import ALL, Group, Instance, Party, Port
+from link_peer.domain.model import ALL, Group, Instance, Link, Party, Port
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import Accept, TagKeys, Who, accepts, covers
 
@@ -46,6 +46,25 @@ def consents(
         elif evidence not in used:
             used.append(evidence)
     return used, missing
+
+
+def consent_to(
+    policy: Policy, link: Link, sides: Sequence[tuple[Group, Party | Instance]], now: float
+) -> tuple[tuple[str, ...], Denial | None]:
+    """(the entries that consent, why consent is lacking) for a link. `sides` are the group of the link's target with who is to
+    reach it and, where the link is mutual, the same for its source."""
+    ports = link.ports or (ALL,)
+    used: list[str] = []
+    missing: list[denials.Missing] = []
+    for (group, source), target in zip(sides[: 2 if link.mutual else 1], (link.target, link.source), strict=False):
+        evidence, uncovered = consents(policy, group, source, target, ports, now)
+        used += evidence
+        if uncovered:
+            party = source.party if isinstance(source, Instance) else source
+            tags, entry = tags_for(group, party, ports, policy.keys), entry_for(group, party, ports)
+            missing.append(denials.Missing(group.party, party, tuple(uncovered), tags, entry))
+    denial = denials.no_consent(missing, by_tag=policy.accept_tags) if missing else None
+    return tuple(used), denial
 
 
 def denied_by_policy(policy: Policy, ports: tuple[Port, ...]) -> Denial | None:

@@ -1,8 +1,8 @@
-"""The values of a plan: what each link comes to, and which claims each of its rules gains and loses."""
+"""The values of a plan: the verdict on each link, what it comes to, and which claims each rule gains and loses."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -10,7 +10,38 @@ from link_peer.domain.denial import NOTHING, Denial
 from link_peer.domain.model import Claim, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address
-from link_peer.planning.evaluate import Verdict
+
+
+class RulesOf(msgspec.Struct, frozen=True):
+    """The rules of a group, which were not read."""
+
+    group: Party
+
+
+Question = Address | Party | RulesOf
+"""Something to read before a verdict counts: whether an address is used in a VPC, a group's inner access, an instance that
+was set aside, or the rules of a group."""
+
+
+class Need(msgspec.Struct, frozen=True):
+    """One rule that a link needs; `ends` are the source's and destination's instance on instance rules."""
+
+    key: RuleKey
+    ends: tuple[Party, Party] | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """`needs` are the rules of the link as far as they could be worked out, also when it is denied. `consent` names the
+    tags and allow entries that cover it. `reachability` is same-vpc, different-vpc or unknown. `open_questions` must be
+    read before the verdict counts; until then the link is neither granted nor denied for good."""
+
+    link: Link
+    needs: tuple[Need, ...] = ()
+    denial: Denial | None = None
+    reachability: str = "unknown"
+    consent: tuple[str, ...] = ()
+    advice: str = ""
+    open_questions: tuple[Question, ...] = ()
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -18,7 +49,8 @@ class Context(msgspec.Struct, frozen=True):
 
     `actions` name the record of a link and of a removal: (`link`, `unlink`), (`repair`, `repair`)… `is_request`: a request
     that finds its link complete is `applied` again, not `unchanged`. `deleted` are instances that the platform says were
-    released. `completes_tags_only`: half of a request's mutual link is removed once it is old enough (a sweep).
+    released. `completes_tags_only`: half of a request's mutual link is removed once it is old enough (a sweep). `withdrawn` is
+    why claims are taken whatever the verdict (an unlink).
     """
 
     policy: Policy
@@ -28,6 +60,7 @@ class Context(msgspec.Struct, frozen=True):
     is_request: bool = False
     deleted: frozenset[Party] = frozenset()
     completes_tags_only: bool = False
+    withdrawn: Denial | None = None
 
     def expired(self, claim: Claim) -> bool:
         """Whether the claim has ended."""
@@ -97,11 +130,6 @@ class Decision(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, outcome=denial.outcome, why=denial)
 
 
-Question = Address | Party
-"""Something to read before a plan is complete: whether an address is used in a VPC, a group's inner access, or an instance
-that was set aside."""
-
-
 class Refusal(msgspec.Struct, frozen=True):
     """A link that could not be written. `partial` are the claims that this delivery has put on rules for its sake."""
 
@@ -109,20 +137,42 @@ class Refusal(msgspec.Struct, frozen=True):
     partial: frozenset[tuple[RuleKey, Claim]] = frozenset()
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """Decisions, and what would have to be read to make more of them.
+class Missing(msgspec.Struct, frozen=True):
+    """What would have to be read to decide more.
 
-    `unread` are links whose rules look unwanted, though not everything that could want them was read; `questions` are
-    addresses, groups whose inner access matters, and instances set aside; `doubted_accounts` have shown no instances yet, so that nothing there
-    is treated as gone. `unconfirmed` are parties whose absence, or whose missing tag, is why a rule is removed: a Describe
-    call may omit members, so these are read once more. `due` are the rules that would be removed only because something is
-    not shown; `held` counts those that the guard holds back.
+    `unread` are links whose rules look unwanted, or held by others, though not everything that decides it was read.
+    `doubted_accounts` have shown no instances yet, so that nothing there is treated as gone. `unconfirmed` are parties whose
+    absence, or whose missing tag, is why a rule is removed or given to others: a Describe call may omit members, so these are
+    read once more.
     """
 
-    decisions: list[Decision]
     unread: frozenset[Link] = frozenset()
     questions: frozenset[Question] = frozenset()
     doubted_accounts: frozenset[str] = frozenset()
     unconfirmed: frozenset[Party] = frozenset()
+
+
+NOTHING_MISSING = Missing()
+
+
+def all_missing(parts: Iterable[Missing]) -> Missing:
+    """What is missing for any of these."""
+    some = [part for part in parts if part != NOTHING_MISSING]
+    return Missing(
+        frozenset(link for part in some for link in part.unread),
+        frozenset(question for part in some for question in part.questions),
+        frozenset(account for part in some for account in part.doubted_accounts),
+        frozenset(party for part in some for party in part.unconfirmed),
+    )
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Decisions in canonical order, and what is missing to make more of them.
+
+    `due` are the rules that would be removed only because something is not shown; `held` counts those that are held back.
+    """
+
+    decisions: tuple[Decision, ...]
+    missing: Missing = NOTHING_MISSING
     due: Mapping[Unseen, frozenset[RuleKey]] = {}
     held: Mapping[Unseen, int] = {}

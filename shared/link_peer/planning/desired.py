@@ -1,4 +1,9 @@
-"""Desired state: which claims each rule should carry, and why other claims get none."""
+"""Desired state: which claims each rule should carry, and why other claims get none. Pure.
+
+desired links ─▶ judge: a verdict and a denial for each ─▶ desired_state: the claims of each rule
+
+Nothing here depends on the order in which links, groups or instances are given: see `judge`.
+"""
 
 from __future__ import annotations
 
@@ -11,150 +16,211 @@ from link_peer.domain.denial import Denial
 from link_peer.domain.denials import CLAIM_EXPIRED
 from link_peer.domain.model import Claim, Link, Marker, Party, RuleKey
 from link_peer.domain.snapshot import Snapshot
-from link_peer.planning.actual import ActualState, link_of
+from link_peer.planning.actual import Actual, link_of
 from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Context, Question, Refusal
-from link_peer.planning.evaluate import Need, Verdict, evaluate
+from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Need, Refusal, Verdict, all_missing
+from link_peer.planning.evaluate import permitted
 
 Ends = tuple[Party, Party]
 """The instances of an instance rule: its source's and its destination's."""
 
 
-class Verdicts:
-    """The verdict of each link, worked out once. A link that the cloud has just refused to write is denied, and so is one
-    whose rule belongs to other instances with the same addresses.
+class Seen(msgspec.Struct, frozen=True):
+    """What all steps of a plan start from. `refused` are links that the cloud has just refused to write, or that have no
+    room."""
 
-    `unread` are links, and `questions` things, that must be read before all verdicts count. `absent` are instances whose
-    rules others may have, as nothing shows them; `doubted_accounts` are theirs, where these show no instances at all.
-    """
+    snapshot: Snapshot
+    context: Context
+    actual: Actual
+    refused: Mapping[Link, Refusal] = {}
 
-    def __init__(
-        self, snapshot: Snapshot, context: Context, actual: ActualState, refused: Mapping[Link, Refusal]
-    ) -> None:
-        self._snapshot = snapshot
-        self._context = context
-        self._actual = actual
-        self._known: dict[Link, Verdict] = {}
-        self._holders: dict[RuleKey, Ends] = {}
-        self.refused = refused
-        self.refusals = {refusal.denial for refusal in refused.values()}
-        self.unread: set[Link] = set()
-        self.questions: set[Question] = set()
-        self.absent: set[Party] = set()
-        self.doubted_accounts: set[str] = set()
+    @property
+    def refusals(self) -> set[Denial]:
+        """Why links were refused."""
+        return {refusal.denial for refusal in self.refused.values()}
 
-    def of(self, link: Link) -> Verdict:
-        """The link's verdict."""
-        if link not in self._known:
-            verdict = evaluate(self._snapshot, self._context.policy, link, self._context.now)
-            self._known[link] = verdict  # before the next look, which may lead back here
-            self.questions |= set(verdict.open_questions)
-            if verdict.denial is None and link in self.refused:
-                verdict = msgspec.structs.replace(verdict, denial=self.refused[link].denial)
-            if verdict.denial is None and (other := self._other_holder(verdict.needs)):
-                verdict = msgspec.structs.replace(verdict, denial=denials.address_of_another(link.source, other))
-            self._known[link] = verdict
-        return self._known[link]
 
-    def denial(self, wanted: DesiredLink) -> Denial | None:
-        """Why a desired link is denied, if it is."""
-        if wanted.same_group:
-            return self._isolated(wanted.link)
-        if wanted.denial:
-            return wanted.denial
-        if self._context.expired(wanted.claim):
-            return CLAIM_EXPIRED
-        return self.of(wanted.link).denial or self._taken_by_another(wanted.link)
+class Judgment(msgspec.Struct, frozen=True):
+    """The verdict on a link, whoever asks for it. `moved` are those of its rules that stand for other instances, which have
+    other addresses now."""
 
-    def needs(self, link: Link) -> set[RuleKey]:
+    verdict: Verdict
+    moved: frozenset[RuleKey] = frozenset()
+    missing: Missing = NOTHING_MISSING
+
+    @property
+    def needs(self) -> set[RuleKey]:
         """The rules that the link needs."""
-        return {need.key for need in self.of(link).needs}
-
-    def address_moved(self, key: RuleKey, marker: Marker) -> bool:
-        """Whether the instances that an instance rule was written for have other addresses now, or do not exist. False
-        where they were not read; they are then noted as unread. An account that shows instances is taken at its word that one does not exist."""
-        old = link_of(key, marker)
-        ends = {old.source, old.target}
-        if not ends <= self._snapshot.requested:
-            self.unread.add(old)
-            return False
-        if needs := self.needs(old):
-            return key not in needs
-        missing = ends - self._snapshot.instances.keys()
-        if not missing or not all(self._snapshot.readable(end.account) for end in ends):
-            return False
-        missing -= self._context.deleted
-        doubted = {end.account for end in missing} - self._snapshot.live_accounts
-        self.absent |= missing
-        self.doubted_accounts |= doubted
-        return not doubted
-
-    def _other_holder(self, needs: Iterable[Need]) -> Party | None:
-        """The instance whose rule one of these already is. Two instances with one address cannot be told apart by a /32:
-        the one that the rule was written for keeps it, unless they have other addresses now."""
-        for need in needs:
-            if need.ends is None or need.key not in self._actual.owned:
-                continue
-            _, marker = self._actual.owned[need.key]
-            if marker.ends and marker.ends != need.ends and not self.address_moved(need.key, marker):
-                return _first_difference(marker.ends, need.ends)
-        return None
-
-    def _taken_by_another(self, link: Link) -> Denial | None:
-        """The denial where an instance with the same address was granted one of these rules before."""
-        granted = {need.key: need.ends for need in self.of(link).needs if need.ends}
-        for key, ends in granted.items():
-            if (holder := self._holders.get(key, ends)) != ends:
-                return denials.address_of_another(link.source, _first_difference(holder, ends))
-        self._holders.update(granted)
-        return None
-
-    def _isolated(self, link: Link) -> Denial | None:
-        """Why the members of an instance's own group do not reach each other, if they do not."""
-        group = self._snapshot.groups.get(link.target)
-        if group is None:
-            return None
-        if group.advanced:
-            return denials.isolated_group(group.party, advanced=True)
-        if group.party not in self._snapshot.inner_access:
-            self.questions.add(group.party)
-        if self._snapshot.inner_access.get(group.party, True):
-            return None
-        return denials.isolated_group(group.party, advanced=False)
+        return {need.key for need in self.verdict.needs}
 
 
-def _first_difference(holder: Ends, ends: Ends) -> Party:
-    return next(one for one, ours in zip(holder, ends, strict=True) if one != ours)
+class Answer(msgspec.Struct, frozen=True):
+    """Whether a desired link is granted, and why not. A link to the instance's own group needs no rule, and so no verdict."""
+
+    wanted: DesiredLink
+    verdict: Verdict | None
+    denial: Denial | None
 
 
-class DesiredState:
+class Judged(msgspec.Struct, frozen=True):
+    """The answers to all desired links, in canonical order, and the judgments that they and the refused links rest on."""
+
+    answers: tuple[Answer, ...]
+    judgments: Mapping[Link, Judgment]
+    missing: Missing = NOTHING_MISSING
+
+
+class Desired(msgspec.Struct, frozen=True):
     """`wanted` are the claims of each rule that may exist; `denied` says, by rule and request id, why a claim may not."""
 
-    def __init__(self, links: Iterable[DesiredLink], verdicts: Verdicts, actual: ActualState) -> None:
-        self.wanted: dict[RuleKey, set[Claim]] = {}
-        self.denied: dict[tuple[RuleKey, str], Denial] = {}
-        for wanted in links:
-            if wanted.same_group:
-                continue
-            denial = verdicts.denial(wanted)
-            for need in verdicts.of(wanted.link).needs:
-                if denial is not None:
-                    self.denied[need.key, wanted.claim.request] = denial
-                elif wanted.opens or wanted.claim in actual.claims(need.key):
-                    self.wanted[need.key] = _one_per_request({*self.claims(need.key), wanted.claim})
+    wanted: Mapping[RuleKey, frozenset[Claim]]
+    denied: Mapping[tuple[RuleKey, str], Denial]
 
-    def claims(self, key: RuleKey) -> set[Claim]:
+    def claims(self, key: RuleKey) -> frozenset[Claim]:
         """The claims that want this rule."""
-        return self.wanted.get(key, set())
+        return self.wanted.get(key, frozenset())
 
     def requests(self, key: RuleKey) -> set[str]:
         """The request ids of those claims; the empty one is the tag's."""
         return {claim.request for claim in self.claims(key)}
 
 
-def _one_per_request(claims: set[Claim]) -> set[Claim]:
+def judge(seen: Seen, links: Iterable[DesiredLink]) -> Judged:
+    """Answers every desired link. Where instances with one address need the same rule, it is given to the one for which it
+    stands, unless that has another address now; else to the links for which some rule stands, then by order of links."""
+    ordered = sorted(links, key=_order)
+    asked = dict.fromkeys(wanted.link for wanted in ordered if not wanted.same_group)
+    judgments = {link: judge_link(seen, link) for link in [*asked, *(seen.refused.keys() - asked.keys())]}
+    own = {w.link.target: _own_group(seen.snapshot, w.link.target) for w in ordered if w.same_group and w.here}
+
+    def denial(wanted: DesiredLink) -> Denial | None:
+        if wanted.same_group:
+            return own[wanted.link.target][0] if wanted.here else None
+        if wanted.denial:
+            return wanted.denial
+        return CLAIM_EXPIRED if seen.context.expired(wanted.claim) else judgments[wanted.link].verdict.denial
+
+    first = [(wanted, denial(wanted)) for wanted in ordered]
+    granted = dict.fromkeys(wanted.link for wanted, why in first if why is None and not wanted.same_group)
+    taken = _taken_by_others(seen.actual, [judgments[link].verdict for link in granted])
+    answers = (
+        Answer(wanted, None, why)
+        if wanted.same_group
+        else Answer(wanted, judgments[wanted.link].verdict, why or taken.get(wanted.link))
+        for wanted, why in first
+    )
+    missing = [*(one.missing for one in judgments.values()), *(missing for _, missing in own.values())]
+    return Judged(tuple(answers), judgments, all_missing(missing))
+
+
+def judge_link(seen: Seen, link: Link) -> Judgment:
+    """The verdict on a link by the snapshot. One that was refused is denied, and so is one whose rule belongs to other
+    instances with the same addresses."""
+    snapshot, context = seen.snapshot, seen.context
+    verdict = permitted(snapshot, context.policy, link, context.now)
+    missing = [Missing(questions=frozenset(verdict.open_questions))]
+    if verdict.denial is None and link in seen.refused:
+        verdict = msgspec.structs.replace(verdict, denial=seen.refused[link].denial)
+    moved: set[RuleKey] = set()
+    for need in verdict.needs if verdict.denial is None else ():
+        holder = _other_holder(seen.actual, need)
+        if holder is None:
+            continue
+        gone, more = _has_moved(seen, need.key, holder)
+        missing.append(more)
+        if not gone:
+            other = _first_difference(holder.ends, need.ends)
+            verdict = msgspec.structs.replace(verdict, denial=denials.address_of_another(link.source, other))
+            break
+        moved.add(need.key)
+    return Judgment(verdict, frozenset(moved), all_missing(missing))
+
+
+def desired_state(answers: Iterable[Answer], actual: Actual) -> Desired:
+    """What the answers want of each rule. A claim that is only read from a rule keeps that rule and opens none."""
+    found: dict[RuleKey, set[Claim]] = {}
+    denied: dict[tuple[RuleKey, str], Denial] = {}
+    for answer in answers:
+        wanted = answer.wanted
+        for need in answer.verdict.needs if answer.verdict else ():
+            if answer.denial is not None:
+                denied.setdefault((need.key, wanted.claim.request), answer.denial)
+            elif wanted.opens or wanted.claim in actual.claims(need.key):
+                found.setdefault(need.key, set()).add(wanted.claim)
+    return Desired({key: _one_per_request(claims) for key, claims in found.items()}, denied)
+
+
+def _order(wanted: DesiredLink) -> tuple[object, ...]:
+    """The canonical order of desired links."""
+    claim = wanted.claim
+    why = wanted.denial.detail if wanted.denial else ""
+    asker = (wanted.instance is not None, wanted.instance, wanted.tag)
+    return wanted.link, wanted.raw, claim.request, claim.until is None, claim.until or 0, asker, wanted.opens, why
+
+
+def _taken_by_others(actual: Actual, granted: Iterable[Verdict]) -> dict[Link, Denial]:
+    """The links that are denied because an instance with the same address is granted one of their rules."""
+
+    def stands(verdict: Verdict) -> bool:
+        return any(need.ends and need.key in actual.owned and not _other_holder(actual, need) for need in verdict.needs)
+
+    holders: dict[RuleKey, Ends] = {}
+    denied: dict[Link, Denial] = {}
+    for verdict in sorted(granted, key=lambda one: (not stands(one), one.link)):
+        asked = {need.key: need.ends for need in verdict.needs if need.ends}
+        other = next((key for key, ends in asked.items() if holders.get(key, ends) != ends), None)
+        if other is None:
+            holders.update(asked)
+        else:
+            holder = _first_difference(holders[other], asked[other])
+            denied[verdict.link] = denials.address_of_another(verdict.link.source, holder)
+    return denied
+
+
+def _other_holder(actual: Actual, need: Need) -> Marker | None:
+    """The marker of a rule of ours that stands for other instances than those which need it. Two instances with one address
+    cannot be told apart by a /32: the one that the rule was written for keeps it."""
+    marker = actual.owned[need.key][1] if need.key in actual.owned else None
+    return marker if marker and need.ends and marker.ends not in (None, need.ends) else None
+
+
+def _has_moved(seen: Seen, key: RuleKey, marker: Marker) -> tuple[bool, Missing]:
+    """Whether the instances that an instance rule was written for have other addresses now, or do not exist; and what is
+    missing to say so. False where they were not read. An account that shows instances is taken at its word that one does not
+    exist."""
+    snapshot, context, old = seen.snapshot, seen.context, link_of(key, marker)
+    ends = {old.source, old.target}
+    if not ends <= snapshot.requested:
+        return False, Missing(unread=frozenset({old}))
+    if needs := permitted(snapshot, context.policy, old, context.now).needs:
+        return key not in {need.key for need in needs}, NOTHING_MISSING
+    absent = ends - snapshot.instances.keys()
+    if not absent or not all(snapshot.readable(end.account) for end in ends):
+        return False, NOTHING_MISSING
+    absent -= context.deleted
+    doubted = {end.account for end in absent} - snapshot.live_accounts
+    return not doubted, Missing(doubted_accounts=frozenset(doubted), unconfirmed=frozenset(absent))
+
+
+def _first_difference(holder: Ends | None, ends: Ends | None) -> Party:
+    return next(one for one, ours in zip(holder or (), ends or (), strict=True) if one != ours)
+
+
+def _own_group(snapshot: Snapshot, party: Party) -> tuple[Denial | None, Missing]:
+    """Why the members of an instance's own group do not reach each other, if they do not; and what is missing to say so."""
+    group = snapshot.groups.get(party)
+    if group is None:
+        return None, NOTHING_MISSING
+    if group.advanced:
+        return denials.isolated_group(group.party, advanced=True), NOTHING_MISSING
+    if party not in snapshot.inner_access:
+        return None, Missing(questions=frozenset({party}))
+    return None if snapshot.inner_access[party] else denials.isolated_group(party, advanced=False), NOTHING_MISSING
+
+
+def _one_per_request(claims: set[Claim]) -> frozenset[Claim]:
     """One claim per request. A delivery that died half-way may leave two ends of one request: the earlier one holds."""
     found: dict[str, Claim] = {}
     for claim in sorted(claims, key=lambda claim: (claim.request, claim.until is None, claim.until or 0)):
         found.setdefault(claim.request, claim)
-    return set(found.values())
+    return frozenset(found.values())

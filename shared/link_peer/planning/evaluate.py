@@ -3,42 +3,42 @@
 tag of an instance  ─┐
 request             ─┼─▶ desired link (a link and a claim) ─▶ evaluate ─▶ Verdict: the rules it needs, or a denial
 claims on our rules ─┘
+
+| denial by …     | decided by                                                                                    |
+|-----------------|-----------------------------------------------------------------------------------------------|
+| the policy      | its accounts, ports and limits                                                                |
+| access          | an account that refuses it, or could not be read                                              |
+| what a party is | it exists, in a VPC, in a group that takes rules; two groups in one VPC                       |
+| a lock          | the tags of the groups that hold the rules                                                    |
+| consent         | the tags of those groups, and the policy                                                      |
+| the address     | private, in the account's ranges, and in the target's VPC nobody else's                       |
+| room            | the limits of a group, and of a rule's description: `planning.room`                           |
+
+`permitted` asks all but the last, `evaluate` all. A rule that stands takes room already, so that a full group never closes
+anything: a plan asks for room last, when it knows what it removes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import ipaddress
+from collections.abc import Sequence, Set
 
 import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain.denial import Denial
-from link_peer.domain.model import ALL, Group, Instance, Link, Party, RuleKey
+from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address, Snapshot
 from link_peer.domain.tags import TagKeys, accepts
-from link_peer.planning import addresses, consent
+from link_peer.planning.authority import unknown_account
+from link_peer.planning.consent import consent_to, denied_by_policy
+from link_peer.planning.decision import Context, Need, Verdict
+from link_peer.planning.room import no_room_for_link, unread_rules
 
-
-class Need(msgspec.Struct, frozen=True):
-    """One rule that a link needs; `ends` are the source's and destination's instance on instance rules."""
-
-    key: RuleKey
-    ends: tuple[Party, Party] | None = None
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """`needs` are the rules of the link as far as they could be worked out, also when it is denied. `consent` names the
-    tags and allow entries that cover it. `reachability` is same-vpc, different-vpc or unknown. `open_questions` must be
-    read before the verdict counts; until then the link is neither granted nor denied for good."""
-
-    link: Link
-    needs: tuple[Need, ...] = ()
-    denial: Denial | None = None
-    reachability: str = "unknown"
-    consent: tuple[str, ...] = ()
-    advice: str = ""
-    open_questions: tuple[Address | Party, ...] = ()
+# [RFC 1918, RFC 6598] A VPC may have other ranges too, by custom range (help page 65398).
+_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 
 
 class _Side(msgspec.Struct, frozen=True):
@@ -49,10 +49,23 @@ class _Side(msgspec.Struct, frozen=True):
     dest: Instance
 
 
-def evaluate(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
-    """Whether a link may exist as things are now. Where several checks fail, the first one is reported."""
+def evaluate(snapshot: Snapshot, context: Context, link: Link, claims: Set[Claim] = frozenset({TAG})) -> Verdict:
+    """Whether a link may exist as things are now, and has room for its rules if each is to carry `claims`. Where several
+    checks fail, the first one is reported."""
+    verdict = permitted(snapshot, context.policy, link, context.now)
+    if verdict.denial is not None:
+        return verdict
+    if unread := unread_rules(snapshot, verdict.needs):
+        group = unread[0].group
+        denial = denials.unreadable(group.account, f"the rules of {group.id}")
+        return msgspec.structs.replace(verdict, denial=denial, open_questions=unread)
+    return msgspec.structs.replace(verdict, denial=no_room_for_link(snapshot, context, verdict.needs, claims))
+
+
+def permitted(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
+    """Whether a link may exist as things are now, whether or not there is room for its rules."""
     needs = _group_needs(link) if link.source.is_group else ()
-    denial = unknown_account(policy, link) or consent.denied_by_policy(policy, link.ports) or no_access(snapshot, link)
+    denial = unknown_account(policy, link) or denied_by_policy(policy, link.ports) or no_access(snapshot, link)
     if denial:
         return Verdict(link, needs, denial)
     if link.source.is_group:
@@ -61,22 +74,6 @@ def evaluate(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verd
         unread = denials.unreadable(aside[0].account, f"instance {aside[0].id} was not read yet")
         return Verdict(link, (), unread, open_questions=aside)
     return _evaluate_instances(snapshot, policy, link, now)
-
-
-def unknown_account(policy: Policy, link: Link) -> Denial | None:
-    """An account that the policy does not list has no links."""
-    for account in (link.source.account, link.target.account):
-        if account not in policy.accounts or account in policy.leaving:
-            return denials.unknown_account(account)
-    return None
-
-
-def allow_list_denial(policy: Policy, link: Link, now: float) -> Denial | None:
-    """Why a link between groups lacks consent, where only the policy's allow list can give it."""
-    if policy.accept_tags or not link.source.is_group:
-        return None
-    source, target = Group(link.source, ""), Group(link.target, "")
-    return _with_consent(policy, Verdict(link), [(target, link.source), (source, link.target)], now).denial
 
 
 def no_access(snapshot: Snapshot, link: Link) -> Denial | None:
@@ -107,7 +104,7 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
         named += [allow.source.id for allow in policy.allow]
         groups = tuple(name for name in named if name.startswith("sg-"))
         source = snapshot.instances.get(link.source) or Instance(link.source, "", groups)
-    return _with_consent(policy, Verdict(link), [(group, source)], now).denial
+    return consent_to(policy, link, [(group, source)], now)[1]
 
 
 def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tuple[Need, ...], now: float) -> Verdict:
@@ -122,7 +119,8 @@ def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tupl
     verdict = Verdict(link, needs, None, "same-vpc")
     if denial := _locked([target, source] if link.mutual else [target], policy.keys):
         return msgspec.structs.replace(verdict, denial=denial)
-    return _with_consent(policy, verdict, [(target, link.source), (source, link.target)], now)
+    used, denial = consent_to(policy, link, [(target, link.source), (source, link.target)], now)
+    return msgspec.structs.replace(verdict, consent=used, denial=denial)
 
 
 def _group_denial(group: Group | None, party: Party) -> Denial | None:
@@ -160,8 +158,9 @@ def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: flo
     verdict = Verdict(link, _instance_needs(link, sides), None, reachability, advice=advice)
     if denial := _locked([side.group for side in sides], policy.keys):
         return msgspec.structs.replace(verdict, denial=denial)
-    verdict = _with_consent(policy, verdict, [(side.group, side.source) for side in sides], now)
-    if verdict.denial is not None:
+    used, denial = consent_to(policy, link, [(side.group, side.source) for side in sides], now)
+    verdict = msgspec.structs.replace(verdict, consent=used, denial=denial)
+    if denial is not None:
         return verdict
     if not verdict.needs:
         lacking = source if not source.ip else target
@@ -205,7 +204,7 @@ def _with_safe_addresses(snapshot: Snapshot, policy: Policy, verdict: Verdict, s
     questions: list[Address] = []
     for side in sides:
         source = side.source
-        if denial := addresses.denied(source.party, source.ip, policy.accounts[source.party.account].ranges):
+        if denial := address_denial(source.party, source.ip, policy.accounts[source.party.account].ranges):
             return msgspec.structs.replace(verdict, denial=denial)
         if source.vpc == side.dest.vpc:
             continue
@@ -222,26 +221,27 @@ def _with_safe_addresses(snapshot: Snapshot, policy: Policy, verdict: Verdict, s
     return verdict
 
 
-def _with_consent(
-    policy: Policy, verdict: Verdict, sides: Sequence[tuple[Group, Party | Instance]], now: float
-) -> Verdict:
-    """The verdict with the consent of the target's group and, for a mutual link, of the source's group too."""
-    link = verdict.link
-    ports = link.ports or (ALL,)
-    used: list[str] = []
-    missing: list[denials.Missing] = []
-    targets = (link.target, link.source)
-    for (group, source), target in zip(sides[: 2 if link.mutual else 1], targets, strict=False):
-        evidence, uncovered = consent.consents(policy, group, source, target, ports, now)
-        used += evidence
-        if uncovered:
-            party = source.party if isinstance(source, Instance) else source
-            tags, entry = consent.tags_for(group, party, ports, policy.keys), consent.entry_for(group, party, ports)
-            missing.append(denials.Missing(group.party, party, tuple(uncovered), tags, entry))
-    verdict = msgspec.structs.replace(verdict, consent=tuple(used))
-    if not missing:
-        return verdict
-    return msgspec.structs.replace(verdict, denial=denials.no_consent(missing, by_tag=policy.accept_tags))
+def address_denial(party: object, ip: str, ranges: Sequence[str]) -> Denial | None:
+    """Why the address cannot be a rule's source: it is not private, or lies outside the `ranges` (IPv4 CIDRs) that the
+    policy gives its account, where it gives any."""
+    if not _inside(ip, _PRIVATE):
+        return denials.public_address(party, ip)
+    if ranges and not _inside(ip, tuple(ranges)):
+        return denials.address_out_of_range(party, ip, ranges)
+    return None
+
+
+def _inside(ip: str, ranges: tuple[str, ...]) -> bool:
+    try:
+        address = ipaddress.IPv4Address(ip)
+    except ValueError:
+        return False
+    return any(address in _network(cidr) for cidr in ranges)
+
+
+@functools.lru_cache(maxsize=256)
+def _network(cidr: str) -> ipaddress.IPv4Network:
+    return ipaddress.IPv4Network(cidr)
 
 
 def _group_needs(link: Link) -> tuple[Need, ...]:

@@ -1,15 +1,17 @@
 """Desired state against actual state: a plan that can be printed. Pure: no I/O, reads no clock.
 
-    snapshot ─┬─▶ actual state ─┐
-    desired ──┼─▶ desired state ┼─▶ removals ─▶ quota ─▶ answers to desired links, removals, repairs
-    links     └─▶ verdicts ─────┘
+    snapshot ─┬─▶ actual_state ─┐
+    desired ──┼─▶ judge ─▶ desired_state ─▶ losses ─▶ room ─▶ edits ─▶ answers to desired links, removals, repairs
+    links     └─────────────────┘
 
-Each part stands in a file of its own; the cases of a single rule are the table in `planning.diff`.
+Each step is a function from frozen values to a frozen value, which says what is missing. The cases of a single rule are the
+table in `planning.diff`; its one edit is made by the first of these: a link in focus that it opens, the decision that takes
+its claims, a repair. The order in which links, groups and rules are given decides nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 
 import msgspec
 
@@ -19,267 +21,352 @@ from link_peer.domain.denials import HUMAN_RULE
 from link_peer.domain.model import PRIORITY, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
-from link_peer.planning.actual import ActualState, link_of
+from link_peer.planning.actual import Actual, actual_state, link_of
 from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Context, Decision, Edit, Plan, Refusal
-from link_peer.planning.desired import DesiredState, Verdicts
-from link_peer.planning.diff import Diff
-from link_peer.planning.evaluate import Need
-from link_peer.planning.quota import QuotaLedger
-from link_peer.planning.removal_guard import RemovalGuard
-from link_peer.planning.removals import Loss, MayLose, Removals
+from link_peer.planning.decision import Context, Decision, Edit, Need, Plan, Refusal, Unseen, all_missing
+from link_peer.planning.desired import Answer, Desired, Ends, Judged, Seen, desired_state, judge
+from link_peer.planning.diff import edit_of, opens
+from link_peer.planning.removals import Loss, Losses, MayLose, losses
+from link_peer.planning.room import after_edits, no_room, room_in
 
 Asked = tuple[Link, str]
 """A link as someone asked for it: with the peer as written, where that cannot be parsed."""
+
+Edits = Mapping[RuleKey, Edit]
 
 
 def make_plan(
     snapshot: Snapshot,
     context: Context,
-    links: Sequence[DesiredLink],
+    links: Iterable[DesiredLink],
     *,
-    in_focus: Callable[[DesiredLink], bool],
     may_lose: MayLose,
-    guard: RemovalGuard,
-    refused: Mapping[Link, Refusal] | None = None,
-    withdrawn: Denial | None = None,
+    focus: Set[Link] | None = None,
+    held: Collection[Unseen] = frozenset(),
+    refused: Mapping[Link, Refusal] = {},
 ) -> Plan:
-    """Decisions for the desired links in focus, and for every rule of ours with a claim that may be taken.
+    """Decisions for the desired links that are answered here (of these, those in `focus`), and for every rule of ours with a
+    claim that may be taken. Removals that are `held` are not made.
 
     `refused` are links that the cloud has just refused to write. A link that exists in part and has no room for the rest
-    is refused too, which takes a new round. `withdrawn` is why claims are taken whatever the verdict (an unlink).
+    is refused too, and the room that this frees is given to others.
     """
-    denied = dict(refused or {})
-    while True:
-        planning = _Planning(snapshot, context, links, in_focus, may_lose, guard, denied, withdrawn)
-        decisions = planning.decisions()
-        if not planning.without_room:
-            return planning.plan(decisions)
-        denied |= planning.without_room
+    links = list(links)
+    seen = Seen(snapshot, context, actual_state(snapshot, context.policy, context.region), refused)
+    judged = judge(seen, links)
+    asked = _by_link(answer for answer in judged.answers if _in_focus(answer, focus))
+    desired = desired_state(judged.answers, seen.actual)
+    lost = losses(seen, judged, desired, may_lose, held)
+    edits = _edits(seen, judged, asked, desired, lost)
+    without_room = _without_room(seen, judged, asked, edits, lost)
+    if stuck := {link: Refusal(why) for link, why in without_room.items() if _stands(seen.actual, judged, link)}:
+        more = {**refused, **stuck}
+        return make_plan(snapshot, context, links, may_lose=may_lose, focus=focus, held=held, refused=more)
+    if without_room:
+        roomy = [answer for answer in judged.answers if answer.wanted.link not in without_room]
+        edits = _edits(seen, judged, asked, desired_state(roomy, seen.actual), lost)
+    settled = _Settled(seen, judged, asked, lost, edits, without_room)
+    missing = all_missing([judged.missing, lost.missing])
+    return Plan(_decisions(settled), missing, lost.due, lost.held)
 
 
-class _Planning:
-    """One round: puts the parts together, and words their results as decisions."""
+class _Settled(msgspec.Struct, frozen=True):
+    """What all steps before the wording of decisions have found."""
 
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        context: Context,
-        links: Sequence[DesiredLink],
-        in_focus: Callable[[DesiredLink], bool],
-        may_lose: MayLose,
-        guard: RemovalGuard,
-        refused: Mapping[Link, Refusal],
-        withdrawn: Denial | None,
-    ) -> None:
-        self._snapshot = snapshot
-        self._context = context
-        self._withdrawn = withdrawn
-        self._refused = refused
-        self._asked = _by_link(wanted for wanted in links if in_focus(wanted))
-        self._asked_links = {link for link, _ in self._asked}
-        self._actual = ActualState(snapshot, context.policy, context.region)
-        self._verdicts = Verdicts(snapshot, context, self._actual, refused)
-        self._desired = DesiredState(links, self._verdicts, self._actual)
-        self._removals = Removals(
-            snapshot, context, self._actual, self._desired, self._verdicts, may_lose, guard, withdrawn
+    seen: Seen
+    judged: Judged
+    asked: Mapping[Asked, tuple[Answer, ...]]
+    lost: Losses
+    edits: Edits
+    without_room: Mapping[Link, Denial]
+
+
+def _in_focus(answer: Answer, focus: Set[Link] | None) -> bool:
+    return answer.wanted.here and (focus is None or answer.wanted.link in focus)
+
+
+def _by_link(answers: Iterable[Answer]) -> dict[Asked, tuple[Answer, ...]]:
+    grouped: dict[Asked, list[Answer]] = {}
+    for answer in answers:
+        grouped.setdefault((answer.wanted.link, answer.wanted.raw), []).append(answer)
+    return {asked: tuple(found) for asked, found in grouped.items()}
+
+
+def _granted(answers: Iterable[Answer]) -> Answer | None:
+    """The first of these answers that grants a link which needs rules."""
+    return next((one for one in answers if one.verdict and one.denial is None), None)
+
+
+def _needs(answers: Iterable[Answer]) -> tuple[Need, ...]:
+    granted = _granted(answers)
+    return granted.verdict.needs if granted and granted.verdict else ()
+
+
+# edits, and room for them
+
+
+def _edits(
+    seen: Seen, judged: Judged, asked: Mapping[Asked, tuple[Answer, ...]], desired: Desired, lost: Losses
+) -> Edits:
+    """The one edit of each rule that someone in focus needs, that loses claims, or that someone changed."""
+    ends: dict[RuleKey, Ends | None] = {need.key: need.ends for found in asked.values() for need in _needs(found)}
+    moved = {key for judgment in judged.judgments.values() for key in judgment.moved}
+    changed = {key for key in seen.actual.owned if key in lost.lost or seen.actual.tampered(key)}
+    found = {}
+    for key in sorted(ends.keys() | changed):
+        edit = edit_of(
+            seen.context,
+            seen.actual,
+            key,
+            desired.claims(key),
+            ends=ends.get(key),
+            lost=lost.claims(key),
+            moved=key in moved,
         )
-        self._quota = QuotaLedger(snapshot, context, self._removals.freed())
-        self._diff = Diff(context, self._actual, self._desired, self._verdicts, self._removals)
-        self.without_room: dict[Link, Refusal] = {}
+        if edit:
+            found[key] = edit
+    return found
 
-    def plan(self, decisions: list[Decision]) -> Plan:
-        """The decisions, with what would have to be read to make more of them."""
-        return Plan(
-            decisions,
-            frozenset(self._removals.unread | self._verdicts.unread),
-            frozenset(self._verdicts.questions),
-            frozenset(self._removals.doubted_accounts | self._verdicts.doubted_accounts),
-            frozenset(self._removals.unconfirmed() | self._verdicts.absent),
-            self._removals.due,
-            self._removals.held,
-        )
 
-    def decisions(self) -> list[Decision]:
-        answers = {asked: self._answer(asked[0], wanted) for asked, wanted in self._asked.items()}
-        removed = self._removed(answers)
-        decided = [answer for answer in answers.values() if not _undecided(answer)]
-        return [*self._displaced(), *decided, *removed, *self._repairs(), *self._untagged(decided)]
+def _opening(needs: Iterable[Need], edits: Edits, actual: Actual) -> list[Edit]:
+    """The edits that open the rules of a link."""
+    return [edits[need.key] for need in needs if need.key in edits and opens(edits[need.key], actual)]
 
-    # desired links
 
-    def _answer(self, link: Link, wanted: list[DesiredLink]) -> Decision:
-        granted = [one for one in wanted if not one.same_group and self._verdicts.denial(one) is None]
-        if not granted:
-            return self._denied(link, wanted)
-        verdict = self._verdicts.of(link)
-        edits = [edit for need in verdict.needs for edit in self._diff.for_need(need)]
-        answer = Decision(
-            link,
-            self._context.actions[0],
+def _without_room(
+    seen: Seen, judged: Judged, asked: Mapping[Asked, tuple[Answer, ...]], edits: Edits, lost: Losses
+) -> dict[Link, Denial]:
+    """The links in focus whose rules have no room once the plan's removals are made. The last room is given to links of which
+    some rule stands, then by order of links."""
+    opening = {link: found for (link, _), one in asked.items() if (found := _opening(_needs(one), edits, seen.actual))}
+    room = dict(room_in(seen.snapshot, {edit.key.group for one in opening.values() for edit in one}, lost.freed))
+    full: dict[Link, Denial] = {}
+    for link in sorted(opening, key=lambda link: (not _stands(seen.actual, judged, link), link)):
+        if denial := no_room(room, opening[link], seen.context):
+            full[link] = denial
+        else:
+            room |= after_edits(room, opening[link])
+    return full
+
+
+def _stands(actual: Actual, judged: Judged, link: Link) -> bool:
+    """Whether some rule of the link is ours already."""
+    return not judged.judgments[link].needs.isdisjoint(actual.owned)
+
+
+# decisions
+
+
+def _decisions(settled: _Settled) -> tuple[Decision, ...]:
+    opening = _assigned(settled)
+    answers = {asked: _answer(settled, asked, opening.get(asked, ())) for asked in settled.asked}
+    made = {edit.key for edits in opening.values() for edit in edits}
+    rolled_back, removed = _removed(settled, answers, made)
+    answers |= rolled_back
+    decided = [answer for answer in answers.values() if not _undecided(answer)]
+    made |= settled.lost.lost.keys()
+    return (*_displaced(settled), *decided, *removed, *_repairs(settled, made), *_untagged(settled, decided))
+
+
+def _assigned(settled: _Settled) -> dict[Asked, tuple[Edit, ...]]:
+    """Which link makes the edits by which rules are opened: of several that need one rule, the first."""
+    found: dict[Asked, tuple[Edit, ...]] = {}
+    made: set[RuleKey] = set()
+    for asked, answers in settled.asked.items():
+        if asked[0] not in settled.without_room:
+            edits = _opening(_needs(answers), settled.edits, settled.seen.actual)
+            found[asked] = tuple(edit for edit in edits if edit.key not in made)
+            made |= {edit.key for edit in found[asked]}
+    return found
+
+
+# desired links
+
+
+def _answer(settled: _Settled, asked: Asked, edits: tuple[Edit, ...]) -> Decision:
+    link, answers, context = asked[0], settled.asked[asked], settled.seen.context
+    granted = _granted(answers)
+    if granted is None or granted.verdict is None:
+        return _denied(settled, asked)
+    verdict = granted.verdict
+    answer = Decision(
+        link,
+        context.actions[0],
+        "unchanged",
+        msgspec.structs.replace(NOTHING, advice=verdict.advice),
+        verdict=verdict,
+        instance=granted.wanted.instance,
+        rules=_existing(settled.seen.actual, verdict.needs),
+    )
+    if link in settled.without_room:
+        return answer.refused(settled.without_room[link])
+    if not edits and all(need.key in settled.seen.actual.equal for need in verdict.needs):
+        return msgspec.structs.replace(answer, why=HUMAN_RULE)
+    return msgspec.structs.replace(
+        answer,
+        outcome="applied" if edits or context.is_request else "unchanged",
+        edits=edits,
+        missing_managed_tag=_missing_managed_tag(settled, verdict.needs, edits),
+    )
+
+
+def _denied(settled: _Settled, asked: Asked) -> Decision:
+    link, first = asked[0], settled.asked[asked][0]
+    wanted = first.wanted
+    answer = Decision(link, settled.seen.context.actions[0], "unchanged", instance=wanted.instance, raw=wanted.raw)
+    if first.denial is None:
+        return msgspec.structs.replace(answer, why=denials.same_group(link.target.id, is_group=link.target.is_group))
+    return msgspec.structs.replace(answer, verdict=first.verdict).refused(first.denial)
+
+
+def _existing(actual: Actual, needs: Iterable[Need]) -> tuple[Rule, ...]:
+    keys = [need.key for need in needs if need.key in actual]
+    return tuple(actual.owned[key][0] if key in actual.owned else actual.equal[key] for key in keys)
+
+
+# the managed tag
+
+
+def _kept(settled: _Settled) -> Set[RuleKey]:
+    """The rules of ours that are not removed."""
+    return settled.seen.actual.owned.keys() - settled.lost.freed
+
+
+def _missing_managed_tag(settled: _Settled, needs: Iterable[Need], edits: Iterable[Edit]) -> tuple[Party, ...]:
+    """The groups of rules of ours, and of new ones, that lack their tags."""
+    kept = _kept(settled)
+    keys = [*(need.key for need in needs if need.key in kept), *(edit.key for edit in edits)]
+    return tuple(dict.fromkeys(key.group for key in keys if _lacks_tag(settled.seen, key)))
+
+
+def _untagged(settled: _Settled, decided: Iterable[Decision]) -> list[Decision]:
+    """The other groups that keep rules of ours and lack their tags, whatever the verdict on their links: by these the
+    next sweep finds them. Nothing is opened, so they are written also while opening is paused."""
+    pause, owned = settled.seen.context.policy.paused, settled.seen.actual.owned
+    if pause is Pause.ALL:
+        return []
+    written = [d for d in decided if pause is Pause.NONE or not any(edit.gain for edit in d.edits)]
+    done = {group for decision in written for group in decision.missing_managed_tag}
+    lacking = (key for key in _kept(settled) if key.group not in done and _lacks_tag(settled.seen, key))
+    first = {key.group: key for key in sorted(lacking, key=lambda key: (bool(key.dest), key))}
+    return [
+        Decision(
+            link_of(key, owned[key][1]),
+            "repair",
             "unchanged",
-            msgspec.structs.replace(NOTHING, advice=verdict.advice),
-            verdict=verdict,
-            instance=granted[0].instance,
-            rules=self._existing(need.key for need in verdict.needs),
+            denials.tag_was_missing(group),
+            missing_managed_tag=(group,),
+            rules=(owned[key][0],),
         )
-        if denial := self._quota.reserve(edits):
-            if any(need.key in self._actual.owned for need in verdict.needs):
-                self.without_room[link] = Refusal(denial)
-            self._diff.drop(edits)
-            return answer.refused(denial)
-        if not edits and self._only_other_peoples(verdict.needs):
-            return msgspec.structs.replace(answer, why=HUMAN_RULE)
-        return msgspec.structs.replace(
-            answer,
-            outcome="applied" if edits or self._context.is_request else "unchanged",
-            edits=tuple(edits),
-            missing_managed_tag=self._missing_managed_tag(verdict.needs, edits),
-        )
+        for group, key in sorted(first.items())
+    ]
 
-    def _denied(self, link: Link, wanted: list[DesiredLink]) -> Decision:
-        first = wanted[0]
-        answer = Decision(link, self._context.actions[0], "unchanged", instance=first.instance, raw=first.raw)
-        if first.same_group and self._verdicts.denial(first) is None:
-            why = denials.same_group(link.target.id, is_group=link.target.is_group)
-            return msgspec.structs.replace(answer, why=why)
-        denial = self._verdicts.denial(first)
-        assert denial is not None  # noqa: S101  # else the link would have been granted
-        verdict = None if first.same_group else self._verdicts.of(link)
-        return msgspec.structs.replace(answer, verdict=verdict).refused(denial)
 
-    def _existing(self, keys: Iterable[RuleKey]) -> tuple[Rule, ...]:
-        owned, equal = self._actual.owned, self._actual.equal
-        return tuple(owned[key][0] if key in owned else equal[key] for key in keys if key in self._actual)
+def _lacks_tag(seen: Seen, key: RuleKey) -> bool:
+    """Whether a rule's group lacks a tag by which the rule is found."""
+    shown = seen.snapshot.groups.get(key.group)
+    tags = seen.context.policy.keys.of_group(instances=bool(key.dest))
+    return shown is not None and any(shown.tags.get(tag) != "true" for tag in tags)
 
-    def _only_other_peoples(self, needs: Sequence[Need]) -> bool:
-        return all(need.key in self._actual.equal for need in needs)
 
-    # the managed tag
+# claims that rules lose
 
-    def _missing_managed_tag(self, needs: Iterable[Need], edits: Iterable[Edit]) -> tuple[Party, ...]:
-        """The groups of rules of ours, and of new ones, that lack their tags."""
-        kept = self._actual.owned.keys() - set(self._removals.freed())
-        keys = [*(need.key for need in needs if need.key in kept), *(edit.key for edit in edits)]
-        return tuple(dict.fromkeys(key.group for key in keys if self._lacks_tag(key)))
 
-    def _untagged(self, decided: Iterable[Decision]) -> list[Decision]:
-        """The other groups that keep rules of ours and lack their tags, whatever the verdict on their links: by these the
-        next sweep finds them. Nothing is opened, so they are written also while opening is paused."""
-        pause = self._context.policy.paused
-        if pause is Pause.ALL:
-            return []
-        written = [d for d in decided if pause is Pause.NONE or not any(edit.gain for edit in d.edits)]
-        done = {group for decision in written for group in decision.missing_managed_tag}
-        kept = sorted(self._actual.owned.keys() - set(self._removals.freed()), key=lambda key: (bool(key.dest), key))
-        first = {key.group: self._actual.owned[key] for key in kept if key.group not in done and self._lacks_tag(key)}
-        return [
+def _removed(
+    settled: _Settled, answers: Mapping[Asked, Decision], made: Set[RuleKey]
+) -> tuple[dict[Asked, Decision], list[Decision]]:
+    """The answers to refused links with what is rolled back for them; and for the rest one decision for each pair, cause and set
+    of claims, without the edits that are `made` already."""
+    rolled_back: dict[Asked, Decision] = {}
+    removed: list[Decision] = []
+    asked_links = {link for link, _ in settled.asked}
+    for (link, loss), keys in _by_pair(settled).items():
+        edits = tuple(settled.edits[key] for key in keys if key in settled.edits and key not in made)
+        rules = tuple(settled.seen.actual.owned[key][0] for key in keys)
+        if asked := _refused_link(settled, loss.why, keys, answers):
+            rolled_back[asked] = msgspec.structs.replace(answers[asked], edits=edits, rules=rules)
+            continue
+        turned = Link(link.target, link.source, link.ports)  # the way round in which someone in focus asked for it
+        ports = () if link.mutual else tuple(sorted({key.port for key in keys}))
+        removed.append(
             Decision(
-                link_of(key, marker),
-                "repair",
-                "unchanged",
-                denials.tag_was_missing(group),
-                missing_managed_tag=(group,),
-                rules=(rule,),
-            )
-            for group, (rule, marker) in first.items()
-            if (key := rule.key)
-        ]
-
-    def _lacks_tag(self, key: RuleKey) -> bool:
-        """Whether a rule's group lacks a tag by which the rule is found."""
-        shown = self._snapshot.groups.get(key.group)
-        tags = self._context.policy.keys.of_group(instances=bool(key.dest))
-        return shown is not None and any(shown.tags.get(tag) != "true" for tag in tags)
-
-    # claims that rules lose
-
-    def _removed(self, answers: dict[Asked, Decision]) -> list[Decision]:
-        """One decision for each pair, cause and set of claims. What goes back with a refused link joins its answer."""
-        found = []
-        for (ends, mutual, loss), keys in self._by_pair().items():
-            edits = tuple(edit for key in keys for edit in self._diff.for_rule(key))
-            rules = tuple(self._actual.owned[key][0] for key in keys)
-            if asked := self._refused_link(loss.why, keys, answers):
-                answers[asked, ""] = msgspec.structs.replace(answers[asked, ""], edits=edits, rules=rules)
-                continue
-            ports = () if mutual else tuple(sorted({key.port for key in keys}))
-            found.append(
-                Decision(
-                    self._as_asked(Link(*ends, ports)),
-                    "expire" if loss.why.ended else self._context.actions[1],
-                    "removed",
-                    denials.in_detail(
-                        loss.why,
-                        [claim.request for claim in loss.claims if claim.request],
-                        kept=not any(edit.kind == "remove" for edit in edits),
-                    ),
-                    edits=edits,
-                    unseen=loss.unseen,
-                    rules=rules,
-                )
-            )
-        return found
-
-    def _by_pair(self) -> dict[tuple[tuple[Party, Party], bool, Loss], list[RuleKey]]:
-        grouped: dict[tuple[tuple[Party, Party], bool, Loss], list[RuleKey]] = {}
-        for key, loss in self._removals.lost.items():
-            link = link_of(key, self._actual.owned[key][1])
-            ends = (link.source, link.target)
-            if link.mutual:
-                ends = (min(ends), max(ends))  # both sides of a mutual link are one decision
-            if self._withdrawn is not None or loss.why in self._verdicts.refusals:
-                loss = msgspec.structs.replace(loss, claims=frozenset())
-            grouped.setdefault((ends, link.mutual, loss), []).append(key)
-        return grouped
-
-    def _refused_link(self, why: Denial, keys: list[RuleKey], answers: Mapping[Asked, Decision]) -> Link | None:
-        """The link in focus whose refusal takes these rules back."""
-        for link, refusal in self._refused.items():
-            if refusal.denial == why and (link, "") in answers and self._verdicts.needs(link).issuperset(keys):
-                return link
-        return None
-
-    def _as_asked(self, link: Link) -> Link:
-        """A mutual link the way round in which someone in focus asked for it."""
-        turned = Link(link.target, link.source, link.ports)
-        return turned if link.mutual and turned in self._asked_links else link
-
-    # rules that someone changed
-
-    def _displaced(self) -> list[Decision]:
-        """Rules of ours with another priority, beside a person's equal rule that has ours. The person's counts from now on."""
-        return [
-            Decision(
-                link_of(key, marker),
-                "repair",
+                turned if link.mutual and turned in asked_links else Link(link.source, link.target, ports),
+                "expire" if loss.why.ended else settled.seen.context.actions[1],
                 "removed",
-                denials.displaced(rule.priority),
-                edits=(Edit(key, lose=frozenset(marker.claims), ends=marker.ends, rule=rule),),
-                rules=(rule,),
+                denials.in_detail(
+                    loss.why,
+                    [claim.request for claim in loss.claims if claim.request],
+                    kept=not any(edit.kind == "remove" for edit in edits),
+                ),
+                edits=edits,
+                unseen=loss.unseen,
+                rules=rules,
             )
-            for key, (rule, marker) in self._actual.displaced.items()
-        ]
-
-    def _repairs(self) -> list[Decision]:
-        """Rules of ours to which someone gave another priority."""
-        refused = {key for link in self._refused for key in self._verdicts.needs(link)}
-        found = []
-        for key, (rule, marker) in self._actual.owned.items():
-            link = link_of(key, marker)
-            if key in refused or link in self._refused or not self._actual.tampered(key):
-                continue  # a refused repair is not tried twice in one delivery
-            if edits := self._diff.for_rule(key):
-                why = denials.repaired(rule.priority, PRIORITY)
-                found.append(Decision(link, "repair", "applied", why, edits=tuple(edits), rules=(rule,)))
-        return found
+        )
+    return rolled_back, removed
 
 
-def _by_link(links: Iterable[DesiredLink]) -> dict[Asked, list[DesiredLink]]:
-    grouped: dict[Asked, list[DesiredLink]] = {}
-    for wanted in links:
-        grouped.setdefault((wanted.link, wanted.raw), []).append(wanted)
-    return grouped
+def _by_pair(settled: _Settled) -> dict[tuple[Link, Loss], list[RuleKey]]:
+    """The rules that lose the same claims for the same cause, by pair: a mutual link with its lower end first, or the link of
+    the first of its rules."""
+    seen = settled.seen
+    grouped: dict[tuple[Party, Party, bool, Loss], list[RuleKey]] = {}
+    for key, loss in settled.lost.lost.items():
+        link = link_of(key, seen.actual.owned[key][1])
+        ends = (link.source, link.target)
+        if link.mutual:
+            ends = (min(ends), max(ends))  # both sides of a mutual link are one decision
+        if seen.context.withdrawn is not None or loss.why in seen.refusals:
+            loss = msgspec.structs.replace(loss, claims=frozenset())
+        grouped.setdefault((*ends, link.mutual, loss), []).append(key)
+    return {
+        (Link(source, target, () if mutual else (keys[0].port,)), loss): keys
+        for (source, target, mutual, loss), keys in grouped.items()
+    }
+
+
+def _refused_link(
+    settled: _Settled, why: Denial, keys: Sequence[RuleKey], answers: Mapping[Asked, Decision]
+) -> Asked | None:
+    """The link in focus whose refusal takes these rules back."""
+    for link, refusal in sorted(settled.seen.refused.items(), key=lambda one: one[0]):
+        needs = settled.judged.judgments[link].needs
+        if refusal.denial == why and (link, "") in answers and needs.issuperset(keys):
+            return link, ""
+    return None
+
+
+# rules that someone changed
+
+
+def _displaced(settled: _Settled) -> list[Decision]:
+    """Rules of ours with another priority, beside a person's equal rule that has ours. The person's counts from now on."""
+    return [
+        Decision(
+            link_of(key, marker),
+            "repair",
+            "removed",
+            denials.displaced(rule.priority),
+            edits=(Edit(key, lose=frozenset(marker.claims), ends=marker.ends, rule=rule),),
+            rules=(rule,),
+        )
+        for key, (rule, marker) in sorted(settled.seen.actual.displaced.items())
+    ]
+
+
+def _repairs(settled: _Settled, made: Set[RuleKey]) -> list[Decision]:
+    """Rules of ours to which someone gave another priority, and whose edit is not `made` yet."""
+    seen = settled.seen
+    refused = {key for link in seen.refused for key in settled.judged.judgments[link].needs}
+    found = []
+    for key, edit in settled.edits.items():
+        if edit.rule is None or key in made or key in refused or not seen.actual.tampered(key):
+            continue
+        link = link_of(key, seen.actual.owned[key][1])
+        if link not in seen.refused:  # a refused repair is not tried twice in one delivery
+            why = denials.repaired(edit.rule.priority, PRIORITY)
+            found.append(Decision(link, "repair", "applied", why, edits=(edit,), rules=(edit.rule,)))
+    return found
 
 
 def _undecided(answer: Decision) -> bool:

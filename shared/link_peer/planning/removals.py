@@ -7,7 +7,7 @@ could want the rule must have been read, in a live account, and the removal guar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from enum import Enum
 
 import msgspec
@@ -17,13 +17,12 @@ from link_peer.domain.denial import Denial
 from link_peer.domain.denials import CLAIM_EXPIRED, UNWANTED
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, Claim, Link, Marker, Party, Rule, RuleKey
-from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_instant
-from link_peer.planning.actual import ActualState, link_of
-from link_peer.planning.decision import Context, Unseen
-from link_peer.planning.desired import DesiredState, Verdicts
+from link_peer.planning.actual import link_of
+from link_peer.planning.decision import NOTHING_MISSING, Missing, Unseen, all_missing
+from link_peer.planning.desired import Desired, Judged, Judgment, Seen, judge_link
 from link_peer.planning.evaluate import closed_by_group
-from link_peer.planning.removal_guard import RemovalGuard, exists, unseen_accounts
+from link_peer.planning.removal_guard import exists, unseen_accounts
 
 HALF_OPEN_SECONDS = 1800
 """How old a half-open rule of a request must be before a sweep removes it: a delivery may still be writing the other
@@ -52,159 +51,189 @@ class Loss(msgspec.Struct, frozen=True):
     by_absence: bool = False
 
 
+class Losses(msgspec.Struct, frozen=True):
+    """`lost` by rule. `freed` are the rules that lose every claim, and so are removed. `due` are those that would be removed
+    only because something is not shown, `held` counts those that are held back."""
+
+    lost: Mapping[RuleKey, Loss]
+    freed: frozenset[RuleKey]
+    due: Mapping[Unseen, frozenset[RuleKey]]
+    held: Mapping[Unseen, int]
+    missing: Missing = NOTHING_MISSING
+
+    def claims(self, key: RuleKey) -> Set[Claim]:
+        """The claims that a rule loses."""
+        return self.lost[key].claims if key in self.lost else frozenset()
+
+
 class _Cause(msgspec.Struct, frozen=True):
-    why: Denial
+    """Why a claim is taken; it is kept where `why` is None. `missing` kept it, or would tell more of it."""
+
+    why: Denial | None = None
     unseen: frozenset[Unseen] = frozenset()
     by_absence: bool = False
+    missing: Missing = NOTHING_MISSING
 
 
-class Removals:
-    """`lost` by rule. `due` are the rules that would be removed only because something is not shown, `held` counts those
-    that the guard holds back. `unread` links and `doubted_accounts` kept further claims from being taken."""
+_KEPT = _Cause()
 
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        context: Context,
-        actual: ActualState,
-        desired: DesiredState,
-        verdicts: Verdicts,
-        may_lose: MayLose,
-        guard: RemovalGuard,
-        withdrawn: Denial | None = None,
-    ) -> None:
-        """`withdrawn` is why claims are taken whatever the verdict (an unlink)."""
-        self._snapshot = snapshot
-        self._context = context
-        self._actual = actual
-        self._desired = desired
-        self._verdicts = verdicts
-        self._may_lose = may_lose
-        self._withdrawn = withdrawn
-        self.unread: set[Link] = set()
-        self.doubted_accounts: set[str] = set()
-        causes = {key: found for key in actual.owned if (found := self._causes(key))}
-        self.due = self._due(causes)
-        held = guard.held({unseen: len(keys) for unseen, keys in self.due.items()})
-        self.held: Mapping[Unseen, int] = {unseen: len(self.due[unseen]) for unseen in sorted(held)}
-        self.lost = {key: loss for key, found in causes.items() if (loss := _loss(found, held))}
 
-    def claims(self, key: RuleKey) -> Collection[Claim]:
-        """The claims that a rule loses."""
-        return self.lost[key].claims if key in self.lost else ()
+class _Standing(msgspec.Struct, frozen=True):
+    """One rule of ours, and all that decides about its claims."""
 
-    def freed(self) -> list[RuleKey]:
-        """The rules that lose every claim, and so are removed."""
-        return [key for key, loss in self.lost.items() if self._actual.claims(key) == loss.claims]
+    seen: Seen
+    judged: Judged
+    key: RuleKey
+    rule: Rule
+    marker: Marker
+    denied: Mapping[str, Denial]
+    """Why the claims of desired links are denied, by request."""
 
-    def _causes(self, key: RuleKey) -> dict[Claim, _Cause]:
-        """Why each claim of a rule is taken, for those that are."""
-        rule, marker = self._actual.owned[key]
-        wanted, requests = self._desired.claims(key), self._desired.requests(key)
-        found: dict[Claim, _Cause] = {}
-        for claim in marker.claims:
-            if claim in wanted or claim.request in requests:
-                continue
-            may = self._may_lose(rule, marker, claim)
-            if may is May.READ:
-                self.unread.add(link_of(key, marker))
-            if may is not May.KEEP and (cause := self._cause(key, marker, claim, may)):
-                found[claim] = cause
-        return found
+    @property
+    def link(self) -> Link:
+        """The rule's link."""
+        return link_of(self.key, self.marker)
 
-    def unconfirmed(self) -> set[Party]:
-        """The parties whose absence, or whose missing tag, is why rules lose claims: the askers, and ends that are not
-        shown."""
-        found: set[Party] = set()
-        for key, loss in self.lost.items():
-            if loss.by_absence:
-                link = link_of(key, self._actual.owned[key][1])
-                ends = (link.source, link.target)
-                found |= set(ends if link.mutual or not link.source.is_group else ends[:1])
-                found |= {party for party in ends if not exists(self._snapshot, party)}
-        return found
+    def judgment(self) -> Judgment:
+        """The judgment of the rule's link."""
+        return self.judged.judgments.get(self.link) or judge_link(self.seen, self.link)
 
-    def _due(self, causes: Mapping[RuleKey, Mapping[Claim, _Cause]]) -> dict[Unseen, frozenset[RuleKey]]:
-        """The rules that would be removed, by what is not shown."""
-        due: dict[Unseen, set[RuleKey]] = {}
-        for key, found in causes.items():
-            if found.keys() == self._actual.claims(key):
-                for unseen in {unseen for cause in found.values() for unseen in cause.unseen}:
-                    due.setdefault(unseen, set()).add(key)
-        return {unseen: frozenset(keys) for unseen, keys in due.items()}
 
-    def _cause(self, key: RuleKey, marker: Marker, claim: Claim, may: May) -> _Cause | None:
-        """Why a claim is taken; None where it is kept."""
-        if self._withdrawn is not None:
-            return _Cause(self._withdrawn)
-        if self._context.expired(claim):
-            return _Cause(CLAIM_EXPIRED)
-        link = link_of(key, marker)
-        denial = self._desired.denied.get((key, claim.request)) or self._verdicts.of(link).denial
+def losses(
+    seen: Seen, judged: Judged, desired: Desired, may_lose: MayLose, held: Collection[Unseen] = frozenset()
+) -> Losses:
+    """What each rule of ours loses. Removals that are `held` are not made."""
+    causes: dict[RuleKey, Mapping[Claim, _Cause]] = {}
+    for key, (rule, marker) in sorted(seen.actual.owned.items()):
+        wanted, requests = desired.claims(key), desired.requests(key)
+        unwanted = [one for one in marker.claims if one not in wanted and one.request not in requests]
+        may = {claim: may for claim in unwanted if (may := may_lose(rule, marker, claim)) is not May.KEEP}
+        denied = {one.request: denial for one in may if (denial := desired.denied.get((key, one.request)))}
+        standing = _Standing(seen, judged, key, rule, marker, denied)
+        if may:
+            causes[key] = {claim: _cause(standing, claim, how) for claim, how in may.items()}
+    due = _due(seen, causes)
+    lost = {key: loss for key, found in causes.items() if (loss := _loss(found, held))}
+    missing = [cause.missing for found in causes.values() for cause in found.values()]
+    return Losses(
+        lost,
+        frozenset(key for key, loss in lost.items() if seen.actual.claims(key) == loss.claims),
+        due,
+        {unseen: len(due[unseen]) for unseen in sorted(due.keys() & set(held))},
+        all_missing([*missing, Missing(unconfirmed=_unconfirmed(seen, lost))]),
+    )
+
+
+def _due(seen: Seen, causes: Mapping[RuleKey, Mapping[Claim, _Cause]]) -> dict[Unseen, frozenset[RuleKey]]:
+    """The rules that would be removed, by what is not shown."""
+    due: dict[Unseen, set[RuleKey]] = {}
+    for key, found in causes.items():
+        taken = {claim for claim, cause in found.items() if cause.why}
+        if taken == seen.actual.claims(key):
+            for unseen in {unseen for cause in found.values() for unseen in cause.unseen}:
+                due.setdefault(unseen, set()).add(key)
+    return {unseen: frozenset(keys) for unseen, keys in due.items()}
+
+
+def _unconfirmed(seen: Seen, lost: Mapping[RuleKey, Loss]) -> frozenset[Party]:
+    """The parties whose absence, or whose missing tag, is why rules lose claims: the askers, and ends that are not shown."""
+    found: set[Party] = set()
+    for key, loss in lost.items():
+        if loss.by_absence:
+            link = link_of(key, seen.actual.owned[key][1])
+            ends = (link.source, link.target)
+            found |= set(ends if link.mutual or not link.source.is_group else ends[:1])
+            found |= {party for party in ends if not exists(seen.snapshot, party)}
+    return frozenset(found)
+
+
+def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
+    """Why a claim is taken, if it is."""
+    unread = Missing(unread=frozenset({standing.link})) if may is May.READ else NOTHING_MISSING
+    context = standing.seen.context
+    if context.withdrawn is not None:
+        return _Cause(context.withdrawn, missing=unread)
+    if context.expired(claim):
+        return _Cause(CLAIM_EXPIRED, missing=unread)
+    if denial := standing.denied.get(claim.request):
+        cause, missing = _by_denial(standing, claim, denial, may), NOTHING_MISSING
+    else:
+        judgment = standing.judgment()
+        denial, missing = judgment.verdict.denial, judgment.missing
         if denial is None:
-            return self._half_open(key, claim) or self._by_absence(key, link, None, may)
-        hidden = denial.unseen or denial.undecided
-        policy, now = self._context.policy, self._context.now
-        if hidden and (closed := closed_by_group(self._snapshot, policy, key, link, now)):
-            return _Cause(closed)
-        return self._of_denial(key, claim, link, denial, may)
+            cause = _half_open(standing, claim, judgment.needs) or _by_absence(standing, None, may)
+        else:
+            cause = _by_denial(standing, claim, denial, may)
+    return msgspec.structs.replace(cause, missing=all_missing([cause.missing, missing, unread]))
 
-    def _of_denial(self, key: RuleKey, claim: Claim, link: Link, denial: Denial, may: May) -> _Cause | None:
-        if denial in self._verdicts.refusals:
-            # the cloud's answer to a write says nothing about what it shows
-            return _Cause(denial) if self._must_roll_back(key, claim) else None
-        if denial.undecided:
-            return None
-        return self._by_absence(key, link, denial, may) if denial.unseen else _Cause(denial)
 
-    def _by_absence(self, key: RuleKey, link: Link, denial: Denial | None, may: May) -> _Cause | None:
-        """Nothing asks for the link any more, or one of its parties is not shown."""
-        released = bool({link.source, link.target} & self._context.deleted)
-        if may is not May.TAKE and not (denial and released):
-            return None
-        accounts = unseen_accounts(self._snapshot, self._context, link, denial)
-        doubted = accounts - self._snapshot.live_accounts
-        self.doubted_accounts |= doubted
-        if doubted:
-            return None
-        holders = {link.source.account, link.target.account} if link.mutual else {key.group.account}
-        holder = "+".join(sorted(holders))
-        unseen = frozenset(Unseen(account, holder) for account in accounts)
-        return _Cause(denial or UNWANTED, unseen, by_absence=True)
+def _by_denial(standing: _Standing, claim: Claim, denial: Denial, may: May) -> _Cause:
+    """Why a claim of a denied link is taken. What the group that holds the rule says of it is an explicit cause, also where the
+    other side is not shown."""
+    seen, link = standing.seen, standing.link
+    hidden = denial.unseen or denial.undecided
+    policy, now = seen.context.policy, seen.context.now
+    if hidden and (closed := closed_by_group(seen.snapshot, policy, standing.key, link, now)):
+        return _Cause(closed)
+    if denial in seen.refusals:
+        # the cloud's answer to a write says nothing about what it shows
+        return _Cause(denial) if _must_roll_back(standing, claim) else _KEPT
+    if denial.undecided:
+        return _KEPT
+    return _by_absence(standing, denial, may) if denial.unseen else _Cause(denial)
 
-    def _half_open(self, key: RuleKey, claim: Claim) -> _Cause | None:
-        """Whether a request's rule is half of a mutual link for good. What a tag wants is completed instead."""
-        if claim.is_tag or key.port != ALL or not self._context.completes_tags_only:
-            return None
-        rule, marker = self._actual.owned[key]
-        others = self._verdicts.needs(link_of(key, marker)) - {key}
-        missing = [other for other in others if other.group in self._snapshot.rules and other not in self._actual]
-        if not missing or self._context.now - _created(rule) < HALF_OPEN_SECONDS:
-            return None
-        return _Cause(denials.half_open(missing[0].group))
 
-    def _must_roll_back(self, key: RuleKey, claim: Claim) -> bool:
-        """Of a link that could not be written, these go: what this delivery wrote, half of a mutual link, and what an
-        earlier delivery of the same request wrote in part. A tag's link that could not grow stays as it was, and so does a
-        link that is complete, of which only a repair was refused."""
-        for link, refusal in self._verdicts.refused.items():
-            needs = self._verdicts.needs(link)
-            half = link.mutual and not all(need in self._actual for need in needs)
-            complete = all(need in self._actual.equal or claim in self._actual.claims(need) for need in needs)
-            in_part = self._context.is_request and not complete
-            if key in needs and (half or in_part or (key, claim) in refusal.partial):
-                return True
-        return False
+def _by_absence(standing: _Standing, denial: Denial | None, may: May) -> _Cause:
+    """Nothing asks for the link any more, or one of its parties is not shown."""
+    link, context = standing.link, standing.seen.context
+    released = bool({link.source, link.target} & context.deleted)
+    if may is not May.TAKE and not (denial and released):
+        return _KEPT
+    accounts = unseen_accounts(standing.seen.snapshot, context, link, denial)
+    if doubted := accounts - standing.seen.snapshot.live_accounts:
+        return _Cause(missing=Missing(doubted_accounts=frozenset(doubted)))
+    holders = {link.source.account, link.target.account} if link.mutual else {standing.key.group.account}
+    holder = "+".join(sorted(holders))
+    unseen = frozenset(Unseen(account, holder) for account in accounts)
+    return _Cause(denial or UNWANTED, unseen, by_absence=True)
+
+
+def _half_open(standing: _Standing, claim: Claim, needs: Set[RuleKey]) -> _Cause | None:
+    """Whether a request's rule is half of a mutual link for good. What a tag wants is completed instead."""
+    seen, key = standing.seen, standing.key
+    if claim.is_tag or key.port != ALL or not seen.context.completes_tags_only:
+        return None
+    others = sorted(needs - {key})
+    missing = [other for other in others if other.group in seen.snapshot.rules and other not in seen.actual]
+    if not missing or seen.context.now - _created(standing.rule) < HALF_OPEN_SECONDS:
+        return None
+    return _Cause(denials.half_open(missing[0].group))
+
+
+def _must_roll_back(standing: _Standing, claim: Claim) -> bool:
+    """Of a link that could not be written, these go: what this delivery wrote, half of a mutual link, and what an earlier
+    delivery of the same request wrote in part. A tag's link that could not grow stays as it was, and so does a link that is
+    complete, of which only a repair was refused."""
+    seen, key = standing.seen, standing.key
+    for link, refusal in seen.refused.items():
+        needs = standing.judged.judgments[link].needs
+        half = link.mutual and not all(need in seen.actual for need in needs)
+        complete = all(need in seen.actual.equal or claim in seen.actual.claims(need) for need in needs)
+        in_part = seen.context.is_request and not complete
+        if key in needs and (half or in_part or (key, claim) in refusal.partial):
+            return True
+    return False
 
 
 def _loss(causes: Mapping[Claim, _Cause], held: Collection[Unseen]) -> Loss | None:
-    """What a rule loses, without what the guard holds back. An explicit cause is reported before the others."""
-    taken = {claim: cause for claim, cause in causes.items() if not cause.unseen & set(held)}
+    """What a rule loses, without what is held back. An explicit cause is reported before the others."""
+    taken = {claim: cause for claim, cause in causes.items() if cause.why and not cause.unseen & set(held)}
     if not taken:
         return None
     first = min(taken.values(), key=lambda cause: bool(cause.unseen))
     unseen = frozenset(unseen for cause in taken.values() for unseen in cause.unseen)
-    return Loss(frozenset(taken), first.why, unseen, any(cause.by_absence for cause in taken.values()))
+    by_absence = any(cause.by_absence for cause in taken.values())
+    return Loss(frozenset(taken), first.why or UNWANTED, unseen, by_absence)
 
 
 def _created(rule: Rule) -> float:

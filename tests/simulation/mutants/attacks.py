@@ -129,7 +129,7 @@ def address_trusted(patch: Patch) -> None:
 
 def address_shared(patch: Patch) -> None:
     """Two instances with one address share a rule, whose marker knows the first alone."""
-    patch.setattr(desired.Verdicts, "_other_holder", lambda *_args: None)
+    patch.setattr(desired, "_other_holder", lambda *_args: None)
 
 
 def rule_taken(patch: Patch) -> None:
@@ -145,14 +145,14 @@ def managed_tag_trusted(patch: Patch) -> None:
 def lock_ignored(patch: Patch) -> None:
     """A lock is read with a group's consent, and the policy's consent needs no look at tags."""
     locked = evaluate._locked
-    judge = evaluate.evaluate
+    judge = evaluate.permitted
 
     def by_policy(snapshot: Snapshot, policy: Any, link: Link, now: float) -> Any:
         patch.setattr(evaluate, "_locked", (lambda _groups, _keys: None) if policy.allow else locked)
         return judge(snapshot, policy, link, now)
 
-    for module in (evaluate, desired, apply):
-        patch.setattr(module, "evaluate", by_policy)
+    for module in (evaluate, desired):
+        patch.setattr(module, "permitted", by_policy)
 
 
 def policy_read_once(patch: Patch) -> None:

@@ -24,11 +24,12 @@ from link_peer.engine.write import apply, settle
 from link_peer.engine.write.apply import Applier, Report, Work
 from link_peer.engine.write.settle import Settler
 from link_peer.inbound import requests
-from link_peer.planning import consent
+from link_peer.planning import consent, plan, removals
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision
+from link_peer.planning.desired import Seen
 from link_peer.planning.removal_guard import RemovalGuard
-from link_peer.planning.removals import May, Removals
+from link_peer.planning.removals import Losses, May
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
@@ -237,14 +238,19 @@ def unlink_takes_everything(patch: Patch) -> None:
 
 def one_requests_end_is_everybodys(patch: Patch) -> None:
     """When one claim of a rule has expired, the whole rule goes."""
-    causes = Removals._causes
+    losses = plan.losses
 
-    def merged(self: Removals, key: Any) -> Any:
-        found = causes(self, key)
-        expired = [cause for cause in found.values() if cause.why == CLAIM_EXPIRED]
-        return dict.fromkeys(self._actual.claims(key), expired[0]) if expired else found
+    def merged(seen: Seen, *more: Any) -> Losses:
+        found = losses(seen, *more)
+        lost = {
+            key: msgspec.structs.replace(loss, claims=frozenset(seen.actual.claims(key)))
+            if loss.why == CLAIM_EXPIRED
+            else loss
+            for key, loss in found.lost.items()
+        }
+        return msgspec.structs.replace(found, lost=lost)
 
-    patch.setattr(Removals, "_causes", merged)
+    patch.setattr(plan, "losses", merged)
 
 
 def tag_checked_once(patch: Patch) -> None:
@@ -317,11 +323,11 @@ def records_may_be_lost(patch: Patch) -> None:
 
 def removals_counted_once(patch: Patch) -> None:
     """However many rules an account no longer stands for, they count as one."""
-    due = Removals._due
+    due = removals._due
     patch.setattr(
-        Removals,
+        removals,
         "_due",
-        lambda self, causes: {unseen: frozenset(sorted(keys)[:1]) for unseen, keys in due(self, causes).items()},
+        lambda *args: {unseen: frozenset(sorted(keys)[:1]) for unseen, keys in due(*args).items()},
     )
 
 

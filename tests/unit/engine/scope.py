@@ -46,12 +46,9 @@ class FakeScope(Scope):
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         return self._desired
 
-    def concerns(self, wanted: DesiredLink) -> bool:
-        return True
-
     def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
         return self._may_lose(snapshot, rule, marker, claim)
 
-    def select(self, plan: Plan) -> list[Decision]:
+    def select(self, plan: Plan) -> Sequence[Decision]:
         self.plans.append(plan)
         return plan.decisions

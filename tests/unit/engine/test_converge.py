@@ -76,7 +76,7 @@ def test_a_rule_is_kept_where_reading_more_does_not_help() -> None:
     """The loop ends although the scope never allows the claim to be taken."""
     found = Converging(ours(K1), instances=[UNSURE], may_lose=lambda *_: May.READ)
     assert found.run().removed == 0
-    assert found.scope.plans[0].unread == {LINK}
+    assert found.scope.plans[0].missing.unread == {LINK}
 
 
 def test_an_account_is_probed_once_before_anything_there_is_removed() -> None:

@@ -6,15 +6,15 @@ import msgspec
 import pytest
 from link_peer.domain.model import ALL, TAG, Claim, Link, Marker, Party, Port, Rule, RuleKey
 from link_peer.domain.policy import AccountPolicy
-from link_peer.planning.actual import ActualState, damaged_rules, link_of, owned_rules
+from link_peer.planning.actual import Actual, actual_state, damaged_rules, link_of, owned_rules
 
 from tests.unit.views import APP, DB, HOME, PEER, POLICY, REGION, A, B, group, key, ours, policy, theirs, view
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 
 
-def actual(*rules: Rule) -> ActualState:
-    return ActualState(view([group(APP), group(DB)], rules=rules), POLICY, REGION)
+def actual(*rules: Rule) -> Actual:
+    return actual_state(view([group(APP), group(DB)], rules=rules), POLICY, REGION)
 
 
 def test_a_rule_with_a_marker_of_this_deployment_is_ours() -> None:
@@ -57,7 +57,7 @@ def test_a_rule_with_another_priority_was_tampered_with(priority: int) -> None:
     """We write priority 100 alone."""
     found = actual(ours(K1, priority=priority), ours(K2))
     assert (found.tampered(K1), found.tampered(K2)) == (True, False)
-    assert found.duplicated == set()
+    assert found.duplicated == frozenset()
 
 
 @pytest.mark.parametrize("order", [1, -1])

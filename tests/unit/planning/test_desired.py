@@ -9,13 +9,13 @@ import pytest
 from link_peer.domain import reasons
 from link_peer.domain.denial import Denial
 from link_peer.domain.denials import tag_expired
-from link_peer.domain.model import ALL, TAG, Claim, Instance, Link, Party, Rule, RuleKey
+from link_peer.domain.model import TAG, Claim, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Address, Snapshot
 from link_peer.domain.tags import parse_ports
-from link_peer.planning.actual import ActualState
+from link_peer.planning.actual import actual_state
 from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Context, Refusal
-from link_peer.planning.desired import DesiredState, Verdicts
+from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Refusal
+from link_peer.planning.desired import Desired, Judged, Seen, desired_state, judge, judge_link
 
 from tests.unit.views import APP, CACHE, DB, HOME, NOW, POLICY, REGION, A, B, group, instance, key, ours, view
 
@@ -27,34 +27,44 @@ REQ = Claim("chg-1")
 FULL = Denial(reasons.QUOTA, "the group is full", outcome="failed")
 
 
-def verdicts(snapshot: Snapshot = OPEN, **refused: Refusal) -> Verdicts:
+def world(snapshot: Snapshot = OPEN, **refused: Refusal) -> Seen:
     """`link=…` is the refusal of LINK."""
-    actual = ActualState(snapshot, POLICY, REGION)
-    return Verdicts(snapshot, Context(POLICY, REGION, NOW), actual, {LINK: refused["link"]} if refused else {})
+    actual = actual_state(snapshot, POLICY, REGION)
+    return Seen(snapshot, Context(POLICY, REGION, NOW), actual, {LINK: refused["link"]} if refused else {})
 
 
-def desired(*links: DesiredLink, seen: Snapshot = OPEN, **refused: Refusal) -> DesiredState:
-    return DesiredState(links, verdicts(seen, **refused), ActualState(seen, POLICY, REGION))
+def judged(*links: DesiredLink | Link, seen: Snapshot = OPEN, **refused: Refusal) -> Judged:
+    wanted = [one if isinstance(one, DesiredLink) else DesiredLink(one, TAG) for one in links]
+    return judge(world(seen, **refused), wanted)
+
+
+def denial_of(found: Judged, link: Link) -> Denial | None:
+    """Why the link is denied: one answer for all who want it."""
+    (denial,) = {answer.denial for answer in found.answers if answer.wanted.link == link}
+    return denial
+
+
+def desired(*links: DesiredLink, seen: Snapshot = OPEN, **refused: Refusal) -> Desired:
+    return desired_state(judged(*links, seen=seen, **refused).answers, actual_state(seen, POLICY, REGION))
 
 
 def test_a_link_with_consent_is_not_denied() -> None:
     """Its verdict names the rules that it needs."""
-    assert verdicts().denial(DesiredLink(LINK, TAG)) is None
-    assert verdicts().needs(LINK) == {K1}
+    assert denial_of(judged(LINK), LINK) is None
+    assert judge_link(world(), LINK).needs == {K1}
 
 
 def test_a_link_that_the_cloud_refused_to_write_is_denied_for_that() -> None:
     """The rules that it needs are still known, so that they can be rolled back."""
-    found = verdicts(link=Refusal(FULL))
-    assert found.denial(DesiredLink(LINK, TAG)) == FULL
-    assert found.needs(LINK) == {K1}
-    assert found.refusals == {FULL}
+    for found in (judged(LINK, link=Refusal(FULL)), judged(link=Refusal(FULL))):
+        assert found.judgments[LINK].verdict.denial == FULL
+        assert found.judgments[LINK].needs == {K1}
+    assert world(link=Refusal(FULL)).refusals == {FULL}
 
 
 def test_a_denial_by_the_snapshot_comes_before_a_refusal_by_the_cloud() -> None:
     """A group that has withdrawn its consent meanwhile answers `no-consent`, not `quota`."""
-    found = verdicts(view([group(APP), group(DB)]), link=Refusal(FULL))
-    denial = found.denial(DesiredLink(LINK, TAG))
+    denial = denial_of(judged(LINK, seen=view([group(APP), group(DB)]), link=Refusal(FULL)), LINK)
     assert denial is not None
     assert denial.reason is reasons.NO_CONSENT
 
@@ -65,15 +75,14 @@ def test_a_denial_by_the_snapshot_comes_before_a_refusal_by_the_cloud() -> None:
 )
 def test_a_claim_is_denied_from_its_end_on(until: int | None, code: reasons.Reason | None) -> None:
     """The end itself counts as past."""
-    denial = verdicts().denial(DesiredLink(LINK, Claim("chg-1", until)))
+    denial = denial_of(judged(DesiredLink(LINK, Claim("chg-1", until))), LINK)
     assert (denial.reason if denial else None) == code
 
 
 def test_a_denial_of_the_desired_link_itself_is_reported_first() -> None:
     """Such as a `link-until` tag that is past, on a link that has no consent either."""
-    assert verdicts().denial(DesiredLink(DENIED, TAG, denial=tag_expired(C, "link-until"))) == tag_expired(
-        C, "link-until"
-    )
+    ended = tag_expired(C, "link-until")
+    assert denial_of(judged(DesiredLink(DENIED, TAG, denial=ended)), DENIED) == ended
 
 
 def test_every_claim_for_a_rule_wants_it() -> None:
@@ -157,22 +166,23 @@ def test_the_own_group_is_denied_where_its_members_do_not_reach_each_other(
 ) -> None:
     """A basic group whose inner access was not read is a question; it is not denied until that is read."""
     seen = view([own], inner_access={} if access is None else {APP: access})
-    found = verdicts(seen)
-    denial = found.denial(DesiredLink(Link(APP, APP), TAG, same_group=True))
+    wanted = DesiredLink(Link(APP, APP), TAG, same_group=True)
+    found = judged(wanted, seen=seen)
+    denial = denial_of(found, wanted.link)
     assert (denial.reason if denial else None) == code
-    assert found.questions == ({APP} if asks else set())
+    assert found.missing.questions == ({APP} if asks else set())
+    assert judged(msgspec.structs.replace(wanted, here=False), seen=seen).missing == NOTHING_MISSING
 
 
 def test_the_own_group_is_judged_before_any_other_denial() -> None:
     """No link is needed, so an end of it means nothing; a group that was not read is not denied."""
     wanted = DesiredLink(Link(APP, APP), TAG, denial=tag_expired(C, "link-until"), same_group=True)
-    assert verdicts(view([])).denial(wanted) is None
+    assert denial_of(judged(wanted, seen=view([])), wanted.link) is None
 
 
 # one address, two instances
 
 C = Party(HOME, "i-c")
-ADDRESSES = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", ALL)
 P9 = parse_ports("tcp/9")
 K9 = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", P9[0])
 A_TO_B, C_TO_B = Link(A, B, P9), Link(C, B, P9)
@@ -186,29 +196,28 @@ def alike(*rules: Rule, a: str = "10.0.0.1", without: tuple[Party, ...] = ()) ->
     return msgspec.structs.replace(seen, requested={*seen.requested, A, B, C})
 
 
-def denial_of(found: Verdicts, link: Link) -> Denial | None:
-    return found.denial(DesiredLink(link, TAG))
-
-
-def test_of_two_instances_with_one_address_the_first_is_linked() -> None:
-    """A /32 cannot tell them apart. The second is denied, and its denial names the first."""
-    found = verdicts(alike())
+@pytest.mark.parametrize("order", [(A_TO_B, C_TO_B), (C_TO_B, A_TO_B)])
+@pytest.mark.parametrize("rules", [[], [ours(K9, ends=(A, B))]], ids=["new", "standing"])
+def test_of_two_instances_with_one_address_one_is_linked(rules: list[Rule], order: tuple[Link, Link]) -> None:
+    """A /32 cannot tell them apart: the instance whose rule exists keeps it, else the first in the order of links has it,
+    whichever is asked for first. The denial of the other names it."""
+    found = judged(*order, seen=alike(*rules))
     assert denial_of(found, A_TO_B) is None
     second = denial_of(found, C_TO_B)
     assert second is not None
     assert (second.reason, str(A) in second.detail) == (reasons.ADDRESS_CONFLICT, True)
-    assert denial_of(found, A_TO_B) is None
 
 
-@pytest.mark.parametrize("order", [(A_TO_B, C_TO_B), (C_TO_B, A_TO_B)], ids=["holder first", "holder last"])
-def test_the_instance_whose_rule_exists_keeps_it(order: tuple[Link, Link]) -> None:
-    """Whichever is asked for first: no one takes another's link by choosing its address."""
-    found = verdicts(alike(ours(K9, ends=(A, B))))
-    denials = {link: denial_of(found, link) for link in order}
-    assert denials[A_TO_B] is None
-    refused = denials[C_TO_B]
-    assert refused is not None
-    assert (refused.reason, str(A) in refused.detail) == (reasons.ADDRESS_CONFLICT, True)
+def test_a_link_of_which_a_rule_stands_has_the_address_on_other_ports_too() -> None:
+    """i-c holds the address on tcp/9, so that i-a, which comes first in the order of links, does not get it on tcp/8."""
+    long = Link(C, B, parse_ports("tcp/8+tcp/9"))
+    short = Link(A, B, parse_ports("tcp/8"))
+    found = judged(short, long, seen=alike(ours(K9, ends=(C, B))))
+    assert denial_of(found, long) is None
+    denial = denial_of(found, short)
+    assert denial is not None
+    assert str(C) in denial.detail
+    assert denial_of(judged(short, long, seen=alike()), short) is None
 
 
 def test_a_link_that_is_denied_itself_holds_no_address() -> None:
@@ -222,39 +231,39 @@ def test_a_link_that_is_denied_itself_holds_no_address() -> None:
 def test_an_address_that_moved_belongs_to_its_new_instance() -> None:
     """i-a is shown with another address."""
     seen = alike(ours(K9, ends=(A, B)), a="10.0.0.9")
-    assert denial_of(verdicts(seen), C_TO_B) is None
+    found = judged(C_TO_B, seen=seen)
+    assert denial_of(found, C_TO_B) is None
+    assert found.judgments[C_TO_B].moved == {K9}
 
 
 def test_the_address_of_an_instance_that_is_gone_belongs_to_its_new_instance() -> None:
     """Another read has to confirm it. An account that shows nothing proves nothing."""
     live = alike(ours(K9, ends=(A, B)), without=(A,))
     silent = msgspec.structs.replace(live, live_accounts=set())
-    found = verdicts(live)
+    found = judged(C_TO_B, seen=live)
     assert denial_of(found, C_TO_B) is None
-    assert (found.absent, found.doubted_accounts) == ({A}, set())
-    found = verdicts(silent)
+    assert found.missing == Missing(unconfirmed=frozenset({A}))
+    found = judged(C_TO_B, seen=silent)
     denial = denial_of(found, C_TO_B)
     assert denial is not None
     assert denial.reason is reasons.ADDRESS_CONFLICT
-    assert found.doubted_accounts == {HOME}
+    assert found.missing == Missing(unconfirmed=frozenset({A}), doubted_accounts=frozenset({HOME}))
 
 
 def test_the_holder_of_a_rule_that_was_not_read_is_read_first() -> None:
     """Until then the rule is its own."""
     seen = alike(ours(K9, ends=(A, B)), without=(A,))
     seen = msgspec.structs.replace(seen, requested=seen.requested - {A})
-    found = verdicts(seen)
+    found = judged(C_TO_B, seen=seen)
     denial = denial_of(found, C_TO_B)
     assert denial is not None
-    assert (denial.reason, found.unread) == (reasons.ADDRESS_CONFLICT, {Link(A, B, P9)})
+    assert (denial.reason, found.missing.unread) == (reasons.ADDRESS_CONFLICT, {Link(A, B, P9)})
 
 
 def test_two_claims_of_one_instance_do_not_conflict() -> None:
     """Nor do links of different ports, which need different rules."""
-    found = verdicts(alike())
-    assert denial_of(found, A_TO_B) is None
-    assert found.denial(DesiredLink(A_TO_B, REQ)) is None
-    assert denial_of(found, Link(C, B, P1)) is None
+    found = judged(A_TO_B, DesiredLink(A_TO_B, REQ), Link(C, B, P1), seen=alike())
+    assert {answer.denial for answer in found.answers} == {None}
 
 
 def test_a_conflict_names_the_instance_that_differs() -> None:
@@ -262,7 +271,7 @@ def test_a_conflict_names_the_instance_that_differs() -> None:
     d = Party(HOME, "i-d")
     seen = alike()
     seen = msgspec.structs.replace(seen, instances={**seen.instances, d: instance(d, DB, ip="10.0.0.2")})
-    found = verdicts(seen)
+    found = judged(A_TO_B, Link(A, d, P9), seen=seen)
     assert denial_of(found, A_TO_B) is None
     denial = denial_of(found, Link(A, d, P9))
     assert denial is not None
@@ -272,27 +281,7 @@ def test_a_conflict_names_the_instance_that_differs() -> None:
 def test_another_persons_rule_on_the_addresses_is_no_conflict() -> None:
     """It counts as present, no matter for whom it was made."""
     person = Rule(DB, "sgr-1", K9, "accept", 1, "db access")
-    assert denial_of(verdicts(alike(person)), C_TO_B) is None
-
-
-@pytest.mark.parametrize(
-    ("ip", "moved"), [("10.0.0.1", False), ("10.0.0.9", True)], ids=["same address", "another address"]
-)
-def test_an_instance_rule_whose_instance_has_another_address_has_moved(ip: str, moved: bool) -> None:
-    """The address may belong to another instance now."""
-    rule = ours(ADDRESSES, ends=(A, B))
-    seen = alike(rule, a=ip)
-    found = verdicts(seen)
-    assert found.address_moved(ADDRESSES, ActualState(seen, POLICY, REGION).owned[ADDRESSES][1]) == moved
-    assert found.unread == set()
-
-
-def test_an_instance_rule_whose_instances_were_not_read_has_not_moved() -> None:
-    """Its link is noted as unread."""
-    seen = view([group(APP, "*"), group(DB, "*")], rules=[ours(ADDRESSES, ends=(A, B))])
-    found = verdicts(seen)
-    assert not found.address_moved(ADDRESSES, ActualState(seen, POLICY, REGION).owned[ADDRESSES][1])
-    assert found.unread == {Link(A, B)}
+    assert denial_of(judged(C_TO_B, seen=alike(person)), C_TO_B) is None
 
 
 def test_what_must_be_read_for_a_verdict_is_a_question() -> None:
@@ -300,8 +289,8 @@ def test_what_must_be_read_for_a_verdict_is_a_question() -> None:
     seen = view(
         [group(APP), group(DB, "*")], [instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), instance(B, DB, ip="10.0.0.2")]
     )
-    found = verdicts(seen)
+    found = judged(A_TO_B, seen=seen)
     denial = denial_of(found, A_TO_B)
     assert denial is not None
     assert denial.reason is reasons.UNREAD
-    assert found.questions == {Address(HOME, "vpc-1", "10.0.0.1")}
+    assert found.missing.questions == {Address(HOME, "vpc-1", "10.0.0.1")}

@@ -12,16 +12,17 @@ from link_peer.domain.model import ALL, Group, Link, Party, RuleKey
 from link_peer.domain.policy import AccountPolicy, Allow, Policy
 from link_peer.domain.snapshot import Address, Listing, Snapshot
 from link_peer.domain.tags import compact, parse_ports, parse_who
-from link_peer.planning.evaluate import Verdict, closed_by_group
-from link_peer.planning.evaluate import evaluate as evaluate_at
+from link_peer.planning.decision import Context, Verdict
+from link_peer.planning.evaluate import closed_by_group
+from link_peer.planning.evaluate import evaluate as evaluate_in
 
-from tests.unit.views import APP, DB, HOME, NOW, PEER, POLICY, A, B, group, instance, key, policy, view
+from tests.unit.views import APP, DB, HOME, NOW, PEER, POLICY, REGION, A, B, group, instance, key, policy, view
 
 STRANGER = Party("1000000000000003", "sg-x")
 
 
 def evaluate(snapshot: Snapshot, with_policy: Policy, link: Link) -> Verdict:
-    return evaluate_at(snapshot, with_policy, link, NOW)
+    return evaluate_in(snapshot, Context(with_policy, REGION, NOW), link)
 
 
 OPEN = [group(APP, "*"), group(DB, "*")]

@@ -20,7 +20,6 @@ from link_peer.planning.actual import owned_rules
 from link_peer.planning.claims import DesiredLink, links_from_tags
 from link_peer.planning.decision import Context, Decision, Plan, Refusal, Unseen
 from link_peer.planning.plan import make_plan
-from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.planning.removals import May
 
 from tests.unit.views import (
@@ -57,13 +56,15 @@ def plan(
     with_policy: Any = POLICY,
     limit: int = 50,
     is_request: bool = False,
-    in_focus: Any = lambda _: True,
+    withdrawn: Denial | None = None,
     **options: Any,
 ) -> Plan:
-    """A plan in which every desired link is in focus and, by default, every claim may be lost."""
-    context = Context(with_policy, REGION, NOW, is_request=is_request)
-    guard = RemovalGuard(limit)
-    return make_plan(seen, context, claims, in_focus=in_focus, may_lose=lambda *_: may_lose, guard=guard, **options)
+    """A plan in which, by default, every claim may be lost; without the removals that are over the limit."""
+    context = Context(with_policy, REGION, NOW, is_request=is_request, withdrawn=withdrawn)
+    options["may_lose"] = lambda *_: may_lose
+    due = make_plan(seen, context, claims, **options).due
+    held = {unseen for unseen, keys in due.items() if len(keys) > limit}
+    return make_plan(seen, context, claims, held=held, **options)
 
 
 def desired(link: Link, claim: Claim = TAG) -> DesiredLink:
@@ -171,7 +172,7 @@ def test_removals_that_the_guard_holds_are_no_decisions() -> None:
 def test_an_account_without_instances_is_doubted_and_keeps_its_rules() -> None:
     """The plan names the account, so that its liveness is probed."""
     found = plan(view(OPEN, rules=[ours(K1)], alive=False))
-    assert (found.decisions, found.doubted_accounts) == ([], {HOME})
+    assert (found.decisions, found.missing.doubted_accounts) == ((), {HOME})
 
 
 def test_an_explicit_cause_needs_no_live_account() -> None:
@@ -181,7 +182,7 @@ def test_an_explicit_cause_needs_no_live_account() -> None:
 
 def test_a_link_whose_askers_were_not_all_read_is_returned_as_unread() -> None:
     found = plan(view(OPEN, rules=[ours(K1)]), may_lose=May.READ)
-    assert (found.decisions, found.unread) == ([], {LINK})
+    assert (found.decisions, found.missing.unread) == ((), {LINK})
 
 
 def test_both_rules_of_a_mutual_link_are_removed_in_one_decision() -> None:
@@ -220,7 +221,8 @@ def test_the_last_room_in_a_group_goes_to_one_source() -> None:
     """And then to all of its links."""
     seen = view([managed(APP), managed(CACHE), managed(DB, "*")], rules=naming(19))
     links = [Link(APP, DB, P1), Link(CACHE, DB, P1), Link(APP, DB, P2)]
-    assert [d.outcome for d in plan(seen, *map(desired, links)).decisions] == ["applied", "failed", "applied"]
+    found = {d.link: d.outcome for d in plan(seen, *map(desired, links)).decisions}
+    assert found == dict(zip(links, ["applied", "failed", "applied"], strict=True))
 
 
 def test_a_removed_rule_makes_room() -> None:
@@ -434,16 +436,16 @@ def test_a_link_with_an_open_question_is_no_decision_yet() -> None:
     question = Address(HOME, "vpc-1", "10.0.0.1")
     wanted = desired(Link(A, B, P1))
     asking = plan(view(OPEN, FAR), wanted)
-    assert (asking.decisions, asking.questions) == ([], {question})
+    assert (asking.decisions, asking.missing.questions) == ((), {question})
     for taken, outcome in ((False, "applied"), (True, "denied")):
         answered = plan(view(OPEN, FAR, taken_addresses={question: taken}), wanted)
-        assert ([d.outcome for d in answered.decisions], answered.questions) == ([outcome], set())
+        assert ([d.outcome for d in answered.decisions], answered.missing.questions) == ([outcome], set())
 
 
 def test_an_account_in_trouble_is_no_decision() -> None:
     """Nothing is decided about its side, and nothing is recorded."""
     seen = view(OPEN, rules=[ours(K1)], failed_accounts={HOME: "timeout"})
-    assert plan(seen, desired(LINK)).decisions == []
+    assert plan(seen, desired(LINK)).decisions == ()
 
 
 @pytest.mark.parametrize(
@@ -456,7 +458,7 @@ def test_the_own_group_is_unchanged_where_its_members_reach_each_other(
     """Where that is not known, the plan asks; the answer until then is not recorded as denied."""
     seen = view(OPEN, inner_access={} if access is None else {APP: access})
     found = plan(seen, DesiredLink(Link(APP, APP), TAG, A, same_group=True))
-    assert found.questions == questions
+    assert found.missing.questions == questions
     if access is not None:
         assert [(d.outcome, d.why.reason.code) for d in found.decisions] == decided
     assert edits(found.decisions) == []
@@ -468,15 +470,15 @@ def test_the_askers_of_what_is_not_shown_are_confirmed() -> None:
     members of the group are shown: a read may have omitted the one that asks."""
     addresses = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", P1[0])
     found = plan(view(OPEN, rules=[ours(K1)]))
-    assert found.unconfirmed == {APP}
-    assert plan(view(OPEN, rules=[ours(key(DB, APP)), ours(key(APP, DB))])).unconfirmed == {APP, DB}
-    assert plan(view(OPEN, rules=[ours(addresses, ends=(A, B))])).unconfirmed == {A, B}
-    assert plan(view([managed(APP), managed(DB)], rules=[ours(K1)])).unconfirmed == set()
-    assert plan(view(OPEN, [instance(A, APP, link_peer="x")], [ours(K1)])).unconfirmed == {APP}
+    assert found.missing.unconfirmed == {APP}
+    assert plan(view(OPEN, rules=[ours(key(DB, APP)), ours(key(APP, DB))])).missing.unconfirmed == {APP, DB}
+    assert plan(view(OPEN, rules=[ours(addresses, ends=(A, B))])).missing.unconfirmed == {A, B}
+    assert plan(view([managed(APP), managed(DB)], rules=[ours(K1)])).missing.unconfirmed == set()
+    assert plan(view(OPEN, [instance(A, APP, link_peer="x")], [ours(K1)])).missing.unconfirmed == {APP}
 
 
 def test_removals_that_are_held_need_no_confirmation() -> None:
-    assert plan(view(OPEN, rules=[ours(K1)]), limit=0).unconfirmed == set()
+    assert plan(view(OPEN, rules=[ours(K1)]), limit=0).missing.unconfirmed == set()
 
 
 def test_an_instance_whose_rule_another_holds_is_read_first() -> None:
@@ -486,7 +488,7 @@ def test_an_instance_whose_rule_another_holds_is_read_first() -> None:
     shown = [instance(c, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
     seen = view(OPEN, shown, [ours(addresses, ends=(A, B))])
     found = plan(seen, desired(Link(c, B, P1)), may_lose=May.KEEP)
-    assert found.unread == {Link(A, B, P1)}
+    assert found.missing.unread == {Link(A, B, P1)}
 
 
 # claims that are read from rules
@@ -519,7 +521,7 @@ def test_a_half_that_is_only_kept_tags_no_other_group() -> None:
 def test_a_removal_names_the_requests_whose_claims_go() -> None:
     """And says that the rule is kept, where other claims want it."""
     seen = view(OPEN, rules=[ours(K1, Claim("chg-1", int(NOW)), REQ2)])
-    (removed,) = plan(seen, desired(LINK, REQ2), in_focus=lambda _: False).decisions
+    (removed,) = plan(seen, desired(LINK, REQ2), focus=set()).decisions
     assert removed.why.detail == "the link has ended (of chg-1); the rule is kept, since other claims want it"
     assert (removed.outcome, removed.action, removed.removals) == ("removed", "expire", 0)
 
@@ -534,8 +536,8 @@ def test_a_mutual_removal_is_named_as_the_link_was_asked_for() -> None:
 def test_a_link_out_of_focus_keeps_its_rules_and_has_no_answer() -> None:
     """Another delivery answers for it."""
     seen = view(OPEN, rules=[ours(K1)])
-    assert plan(seen, desired(LINK), in_focus=lambda _: False).decisions == []
-    assert plan(view(OPEN), desired(LINK), in_focus=lambda _: False).decisions == []
+    assert plan(seen, desired(LINK), focus=set()).decisions == ()
+    assert plan(view(OPEN), desired(LINK), focus=set()).decisions == ()
 
 
 # repairs

@@ -14,12 +14,11 @@ from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
-from link_peer.planning.actual import ActualState
+from link_peer.planning.actual import actual_state
 from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Context, Decision, Edit, Refusal, Unseen
-from link_peer.planning.desired import DesiredState, Verdicts
-from link_peer.planning.removal_guard import RemovalGuard
-from link_peer.planning.removals import HALF_OPEN_SECONDS, Loss, May, Removals
+from link_peer.planning.decision import Context, Refusal, Unseen
+from link_peer.planning.desired import Seen, desired_state, judge
+from link_peer.planning.removals import HALF_OPEN_SECONDS, Loss, Losses, May, losses
 
 from tests.unit.views import (
     APP,
@@ -59,24 +58,24 @@ def removals(
     may_lose: Any = May.TAKE,
     with_policy: Policy = POLICY,
     refused: dict[Link, Refusal] | None = None,
-    withdrawn: Denial | None = None,
     limit: int = 50,
-    guard: RemovalGuard | None = None,
     **context_fields: Any,
-) -> Removals:
+) -> Losses:
+    """What rules lose, without the removals that are over the limit."""
     context = Context(with_policy, REGION, NOW, **context_fields)
-    actual = ActualState(seen, with_policy, REGION)
-    verdicts = Verdicts(seen, context, actual, refused or {})
+    start = Seen(seen, context, actual_state(seen, with_policy, REGION), refused or {})
+    judged = judge(start, wanted)
+    desired = desired_state(judged.answers, start.actual)
     may = may_lose if callable(may_lose) else lambda *_: may_lose
-    desired = DesiredState(wanted, verdicts, actual)
-    return Removals(seen, context, actual, desired, verdicts, may, guard or RemovalGuard(limit), withdrawn)
+    due = losses(start, judged, desired, may).due
+    return losses(start, judged, desired, may, {unseen for unseen, keys in due.items() if len(keys) > limit})
 
 
 def world(*rules: Rule, shown: list[Instance] | None = None, **view_options: Any) -> Snapshot:
     return view(OPEN, shown or [], rules, **view_options)
 
 
-def causes(found: Removals) -> dict[RuleKey, tuple[str, bool]]:
+def causes(found: Losses) -> dict[RuleKey, tuple[str, bool]]:
     """(reason, whether it is counted by the guard) of every loss."""
     return {k: (loss.why.reason.code, bool(loss.unseen)) for k, loss in found.lost.items()}
 
@@ -150,10 +149,10 @@ def test_what_is_unwanted_or_not_shown_is_taken_only_where_all_was_read(may: May
 
 def test_the_link_of_a_claim_that_may_be_taken_once_all_is_read_is_noted() -> None:
     """So that it is read, also where the claim has an explicit cause."""
-    assert removals(world(ours(K1)), may_lose=May.READ).unread == {LINK}
-    assert removals(world(ours(K1, ENDED)), may_lose=May.READ).unread == {LINK}
+    assert removals(world(ours(K1)), may_lose=May.READ).missing.unread == {LINK}
+    assert removals(world(ours(K1, ENDED)), may_lose=May.READ).missing.unread == {LINK}
     for may in (May.KEEP, May.CLOSE, May.TAKE):
-        assert removals(world(ours(K1)), may_lose=may).unread == set()
+        assert removals(world(ours(K1)), may_lose=may).missing.unread == set()
 
 
 def test_each_claim_is_asked_about_by_itself() -> None:
@@ -165,7 +164,7 @@ def test_each_claim_is_asked_about_by_itself() -> None:
 def test_a_wanted_claim_is_not_asked_about() -> None:
     """Nothing need be read for it."""
     found = removals(world(ours(K1)), DesiredLink(LINK, TAG), may_lose=May.READ)
-    assert (found.lost, found.unread) == ({}, set())
+    assert (found.lost, found.missing.unread) == ({}, set())
 
 
 # accounts that show nothing, or cannot be read
@@ -174,7 +173,7 @@ def test_a_wanted_claim_is_not_asked_about() -> None:
 def test_an_account_that_shows_no_instances_is_doubted_and_loses_nothing() -> None:
     """An unwanted claim is kept there until an unfiltered read shows an instance."""
     found = removals(world(ours(K1), alive=False))
-    assert (found.lost, found.doubted_accounts) == ({}, {HOME})
+    assert (found.lost, found.missing.doubted_accounts) == ({}, {HOME})
 
 
 def test_one_doubted_account_of_two_keeps_the_rule() -> None:
@@ -182,7 +181,7 @@ def test_one_doubted_account_of_two_keeps_the_rule() -> None:
     accepting = [group(APP, f"sg-x@{PEER}"), group(FOREIGN, f"sg-app@{HOME}")]
     rule = ours(key(APP, FOREIGN))
     found = removals(view(accepting, rules=[rule], live_accounts={HOME}))
-    assert (found.lost, found.doubted_accounts) == ({}, {PEER})
+    assert (found.lost, found.missing.doubted_accounts) == ({}, {PEER})
     (loss,) = removals(view(accepting, rules=[rule])).lost.values()
     both = f"{HOME}+{PEER}"  # its two rules are held or removed together
     assert loss.unseen == {Unseen(HOME, both), Unseen(PEER, both)}
@@ -192,7 +191,7 @@ def test_a_missing_group_is_doubted_like_a_missing_tag() -> None:
     """`peer-not-found` says only that the cloud does not show it."""
     for alive in (True, False):
         found = removals(view([group(DB, "*")], rules=[ours(K1)], alive=alive))
-        assert found.doubted_accounts == (set() if alive else {HOME})
+        assert found.missing.doubted_accounts == (set() if alive else {HOME})
         assert causes(found) == ({K1: ("peer-not-found", True)} if alive else {})
 
 
@@ -216,7 +215,7 @@ def test_a_group_is_asked_although_its_peer_cannot_be_read(
     foreign = key(DB, FOREIGN, "tcp/1")
     seen = view([group(DB, accept, lock=lock)], rules=[ours(foreign, claim)], alive=False, **trouble)
     assert causes(removals(seen)) == ({foreign: (reason, False)} if reason else {})
-    assert removals(seen).doubted_accounts == set()
+    assert removals(seen).missing.doubted_accounts == set()
 
 
 def test_a_group_is_asked_although_its_peer_is_not_shown() -> None:
@@ -230,7 +229,7 @@ def test_a_group_is_asked_although_its_peer_is_not_shown() -> None:
 def test_an_account_that_could_not_be_read_keeps_its_claims() -> None:
     """Trouble of the moment says nothing about the link."""
     found = removals(world(ours(K1, TAG, REQ), failed_accounts={HOME: "timeout"}))
-    assert (found.lost, found.doubted_accounts, found.unread) == ({}, set(), set())
+    assert (found.lost, found.missing.doubted_accounts, found.missing.unread) == ({}, set(), set())
 
 
 def test_an_expired_claim_is_lost_although_its_account_could_not_be_read() -> None:
@@ -333,15 +332,6 @@ def test_a_claim_that_leaves_its_rule_in_place_is_not_counted() -> None:
     assert (found.held, set(found.claims(K1))) == ({}, {TAG})
 
 
-def test_what_an_earlier_pass_has_removed_counts() -> None:
-    """The guard belongs to the delivery."""
-    guard = RemovalGuard(1)
-    edit = Edit(K2, lose=frozenset({TAG}), rule=ours(K2))
-    guard.made(Decision(LINK, "unlink", "removed", UNWANTED, (edit,), unseen=frozenset({AT_HOME})))
-    found = removals(world(ours(K1)), guard=guard)
-    assert (found.held, found.lost) == ({AT_HOME: 1}, {})
-
-
 def test_of_several_causes_the_explicit_one_is_reported() -> None:
     """And the loss counts for the guard, since one of them does."""
     found = removals(world(ours(K1, TAG, ENDED)))
@@ -405,7 +395,7 @@ def test_a_refusal_because_something_does_not_exist_is_not_counted() -> None:
 HERE, THERE = key(DB, APP), key(APP, DB)
 
 
-def half_open(rule: Rule, *others: Rule, sweep: bool = True, may: May = May.CLOSE, **seen: Any) -> Removals:
+def half_open(rule: Rule, *others: Rule, sweep: bool = True, may: May = May.CLOSE, **seen: Any) -> Losses:
     return removals(world(rule, *others, **seen), may_lose=may, completes_tags_only=sweep)
 
 
@@ -489,10 +479,10 @@ def test_a_rule_that_loses_its_last_claim_frees_its_room() -> None:
     k3 = key(APP, DB, "tcp/3")
     rules = [ours(K1), ours(K2, TAG, REQ), ours(k3), theirs(key(DB, APP, "tcp/9"))]
     found = removals(world(*rules), DesiredLink(Link(APP, DB, parse_ports("tcp/2")), REQ))
-    assert sorted(found.freed()) == sorted([K1, k3])
-    assert removals(world(*many(3)), limit=0).freed() == []
+    assert sorted(found.freed) == sorted([K1, k3])
+    assert removals(world(*many(3)), limit=0).freed == set()
 
 
 def test_a_rule_that_loses_nothing_has_no_claims_to_lose() -> None:
     found = removals(world(ours(K1)), may_lose=May.KEEP)
-    assert (found.claims(K1), found.claims(K2)) == ((), ())
+    assert (found.claims(K1), found.claims(K2)) == (set(), set())

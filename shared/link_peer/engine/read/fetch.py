@@ -16,7 +16,7 @@ from link_peer.domain.model import Group, Instance, Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address, Listing
 from link_peer.engine.read.store import Store, groups_of
-from link_peer.planning.decision import Question
+from link_peer.planning.decision import Question, RulesOf
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace
@@ -178,14 +178,15 @@ class Fetch:
     # rules, and what a verdict depends on
 
     def questions(self, questions: Iterable[Question]) -> None:
-        """Reads what evaluating a link needs besides its parties: used addresses, groups' inner access, and instances that
-        were set aside."""
+        """Reads what evaluating a link needs besides its parties: used addresses, groups' inner access and rules, and
+        instances that were set aside."""
         questions = list(questions)
+        self.rules(question.group for question in questions if isinstance(question, RulesOf))
         self.parties(q for q in questions if isinstance(q, Party) and not q.is_group)
         for question in questions:
             if isinstance(question, Address):
                 self._read(question.account, functools.partial(self._read_address, question))
-            elif question.is_group:
+            elif isinstance(question, Party) and question.is_group:
                 self._read(question.account, functools.partial(self._read_inner_access, question))
 
     def rules(self, groups: Iterable[Party], until: float = math.inf) -> None:

@@ -122,14 +122,16 @@ class Sweep(Scope):
         return Context(self.policy, self.delivery.region, self.started, actions, completes_tags_only=True)
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
-        """What all tags ask for, and the claims of requests that keep their rules. While closing: nothing is read yet."""
+        """What all tags ask for, and the claims of requests that keep their rules; answered where both accounts could be read.
+        While closing: nothing is read yet."""
         if self._closing:
             return []
-        return [*self.wishes(snapshot, snapshot.instances.values()), *self._from_requests(snapshot)]
-
-    def concerns(self, wanted: DesiredLink) -> bool:
-        """Every link whose two accounts could be read."""
-        return self.store.readable(wanted.link.source.account) and self.store.readable(wanted.link.target.account)
+        found = [*self.wishes(snapshot, snapshot.instances.values()), *self._from_requests(snapshot)]
+        unread = {*snapshot.refused_accounts, *snapshot.failed_accounts}
+        return [
+            msgspec.structs.replace(one, here=False) if {end.account for end in _ends(one.link)} & unread else one
+            for one in found
+        ]
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
         """Every claim, where the rule's own account was read completely; else those with an explicit cause, which need no
@@ -138,7 +140,7 @@ class Sweep(Scope):
 
     def select(self, plan: Plan) -> list[Decision]:
         """Changes. Wishes that stay denied are counted in the summary, not recorded at every run."""
-        self.doubted_accounts = plan.doubted_accounts
+        self.doubted_accounts = plan.missing.doubted_accounts
         snapshot = self.store.snapshot()
         chosen = []
         for decision in plan.decisions:
@@ -231,8 +233,8 @@ class Sweep(Scope):
 
     def _groups_needed(self, snapshot: Snapshot, links: Sequence[DesiredLink]) -> set[Party]:
         wanted = {one.link for one in links if not one.denial}
-        needs = (need.key.group for link in wanted for need in self.evaluate(snapshot, link).needs)
-        return {group for group in needs if group in snapshot.groups and group not in snapshot.rules}
+        needed = self.needed_groups(snapshot, wanted)
+        return {group for group in needed if group in snapshot.groups and group not in snapshot.rules}
 
     def _from_requests(self, snapshot: Snapshot) -> list[DesiredLink]:
         """What requests asked for, as their claims on rules show: one link for a request's rules of a pair. A marker is no

@@ -72,7 +72,7 @@ class GroupScope(Scope):
         links = [link for link, _ in self._standing(self.store.snapshot())]
         fetch.parties({party for link in links for party in (link.source, link.target)})
         snapshot = self.store.snapshot()
-        halves = {n.key.group for link in links if link.mutual for n in self.evaluate(snapshot, link).needs}
+        halves = self.needed_groups(snapshot, (link for link in links if link.mutual))
         self.others = frozenset(halves - {self.party})
         fetch.rules(group for group in halves if group in snapshot.groups)
 
@@ -85,16 +85,12 @@ class GroupScope(Scope):
             raise Transient(trouble)
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
-        """What the claims on the group's rules ask for. They keep rules, and open none."""
+        """What the claims on the group's rules ask for, all answered. They keep rules, and open none."""
         return [
             DesiredLink(link, claim, opens=False)
             for link, (_, marker) in self._standing(snapshot)
             for claim in marker.claims
         ]
-
-    def concerns(self, wanted: DesiredLink) -> bool:
-        """Every link of the group."""
-        return True
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
         """Links of this group lose what it, its peer or the policy no longer allows; nothing else is decided here."""

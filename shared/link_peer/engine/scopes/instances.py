@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from link_peer.domain import denials
 from link_peer.domain.denial import Waits
 from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
@@ -101,7 +103,7 @@ class InstanceScope(Scope):
         )
         snapshot = self.store.snapshot()
         links = {wanted.link for wanted in self.wishes(snapshot, self.shown)}
-        needed = {need.key.group for link in links for need in self.evaluate(snapshot, link).needs}
+        needed = self.needed_groups(snapshot, links)
         managed = self.policy.keys.managed
         marked = {
             group
@@ -116,13 +118,14 @@ class InstanceScope(Scope):
         fetch.parties(others)
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
-        """Every instance that was read counts, so that a rule which a neighbour wants is kept."""
-        wishes = self.wishes(snapshot, snapshot.instances.values())
-        return [wanted for wanted in wishes if not self._foreign(wanted.link) or not wanted.has_pair]
-
-    def concerns(self, wanted: DesiredLink) -> bool:
-        """The wishes of the instances that events name."""
-        return wanted.instance in {instance.party for instance in self.shown}
+        """Every instance that was read counts, so that a rule which a neighbour wants is kept. Those that events name are
+        answered."""
+        shown = {instance.party for instance in self.shown}
+        return [
+            wanted if wanted.instance in shown else msgspec.structs.replace(wanted, here=False)
+            for wanted in self.wishes(snapshot, snapshot.instances.values())
+            if not self._foreign(wanted.link) or not wanted.has_pair
+        ]
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
         """Tag links at home that these instances may have asked for, as long as home can be read."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from link_peer.domain import denials
 from link_peer.domain.denial import Denial
 from link_peer.domain.denials import UNLINKED
@@ -20,10 +22,10 @@ from link_peer.engine.converge import Scope, converge, plan_only, report_held
 from link_peer.engine.records import Circumstances, decision_record
 from link_peer.engine.write.apply import open_work
 from link_peer.planning.actual import link_of, owned_rules
-from link_peer.planning.authority import request_denial
+from link_peer.planning.authority import request_denial, unknown_account
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan, Unseen
-from link_peer.planning.evaluate import no_access, unknown_account
+from link_peer.planning.evaluate import no_access
 from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.planning.removals import May
 from link_peer.runtime.audit import AuditWriter
@@ -67,14 +69,20 @@ class PairScope(Scope):
         self.request = request
         self.link = request.link
         self.ends = {self.link.source, self.link.target}
-        self.withdrawn = UNLINKED if request.action == "unlink" else None
         self._answered = False
 
     @property
     def context(self) -> Context:
         """The records of a request carry its own action."""
         action = self.request.action
-        return Context(self.policy, self.delivery.region, self.started, (action, action), is_request=action == "link")
+        return Context(
+            self.policy,
+            self.delivery.region,
+            self.started,
+            (action, action),
+            is_request=action == "link",
+            withdrawn=UNLINKED if action == "unlink" else None,
+        )
 
     def read(self) -> Denial | None:
         """Reads both sides. Returns why nothing can be decided about the pair, if so."""
@@ -89,11 +97,11 @@ class PairScope(Scope):
         """The request's own link, or for a sync what the tags of both sides' instances ask for."""
         if self.request.action == "link":
             return [DesiredLink(self.link, Claim(self.request.request_id, self.request.until))]
-        return self._from_tags(snapshot) if self.request.action == "sync" else []
-
-    def concerns(self, wanted: DesiredLink) -> bool:
-        """A sync answers for its `from` side; the other side's wishes are another sync's."""
-        return self.request.action == "link" or wanted.link.source == self.link.source
+        if self.request.action != "sync":
+            return []
+        # a sync answers for its `from` side; the other side's wishes are another sync's
+        wishes = self._from_tags(snapshot)
+        return [w if w.link.source == self.link.source else msgspec.structs.replace(w, here=False) for w in wishes]
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
         """A link may only lose its own request's claim, a sync takes tags' claims, an unlink takes requests' claims."""
@@ -112,15 +120,14 @@ class PairScope(Scope):
         return May.TAKE
 
     def select(self, plan: Plan) -> list[Decision]:
-        """Records that removals are held, or `unchanged` where the first plan decides nothing about the pair."""
-        if not self._answered and plan.held:
-            for unseen, count in plan.held.items():
-                limit = self.policy.limits.removals_per_run
-                self.record("failed", denials.removals_held(unseen.account, count, limit))
-        elif not self._answered and all(decision.action == "repair" for decision in plan.decisions):
-            self.record("unchanged", self._nothing_to_do(plan, self.store.snapshot()))
-        self._answered = True
-        return plan.decisions
+        """All of them; of the first plan also that removals are held, or that nothing is decided about the pair."""
+        answered, self._answered = self._answered, True
+        limit = self.policy.limits.removals_per_run
+        more = [("failed", denials.removals_held(unseen.account, n, limit)) for unseen, n in plan.held.items()]
+        if not more and all(decision.action == "repair" for decision in plan.decisions):
+            more = [("unchanged", self._nothing_to_do(plan, self.store.snapshot()))]
+        own = [Decision(self.link, self.request.action, outcome, why) for outcome, why in more]
+        return [*(() if answered else own), *plan.decisions]
 
     def record(self, outcome: str, why: Denial) -> None:
         """Writes the one outcome of a request that is not planned, or finds nothing to do."""
@@ -169,12 +176,11 @@ class PairScope(Scope):
             if self.request.action == "sync":
                 fetch.members(groups)
         elif self.request.action == "link":
-            fetch.rules(need.key.group for need in self.evaluate(snapshot, self.link).needs)
+            fetch.rules(self.needed_groups(snapshot, [self.link]))
         else:
             fetch.groups_of_instances()
             snapshot = self.store.snapshot()
-            links = [wanted.link for wanted in self._from_tags(snapshot)]
-            needed = {need.key.group for link in links for need in self.evaluate(snapshot, link).needs}
+            needed = self.needed_groups(snapshot, (wanted.link for wanted in self._from_tags(snapshot)))
             # the tag may have been refused: a rule is most likely on a group that an instance is in now
             fetch.rules(needed | {shown.party for shown in snapshot.groups.values() if shown.rule_count})
 
@@ -193,7 +199,7 @@ class PairScope(Scope):
         others = {str(w.instance) for w in self._from_tags(snapshot) if w.link.source != self.link.source}
         if self.request.action == "unlink":
             return denials.nothing_to_unlink(self._claims_between(snapshot))
-        return denials.nothing_to_do(sorted(plan.doubted_accounts), sorted(others))
+        return denials.nothing_to_do(sorted(plan.missing.doubted_accounts), sorted(others))
 
     def _claims_between(self, snapshot: Snapshot) -> list[str]:
         """What the rules of ours between the two carry, each as `<group> <port> by <claims>`."""

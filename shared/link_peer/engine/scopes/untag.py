@@ -9,7 +9,7 @@ from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
 from link_peer.planning.actual import damaged_rules, owned_rules
-from link_peer.planning.evaluate import evaluate
+from link_peer.planning.evaluate import permitted
 
 
 def untag_empty_groups(scope: Scope) -> list[str]:
@@ -43,7 +43,7 @@ def _waiting_for_a_rule(scope: Scope, snapshot: Snapshot) -> set[Party]:
         for wanted in scope.desired(snapshot)
         if wanted.opens and not wanted.denial and not wanted.same_group
     }
-    verdicts = (evaluate(snapshot, scope.policy, link, scope.started) for link in links)
+    verdicts = (permitted(snapshot, scope.policy, link, scope.started) for link in links)
     needs = (need for verdict in verdicts if verdict.denial is None for need in verdict.needs)
     return {need.key.group for need in needs if need.key not in existing}
 

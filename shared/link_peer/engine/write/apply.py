@@ -23,7 +23,7 @@ from link_peer.engine.read.fetch import STRICT, Fetch, Reading, open_fetch
 from link_peer.engine.records import Circumstances, decision_record, why_fields
 from link_peer.engine.write.settle import Settler
 from link_peer.engine.write.tags import ManagedTags, Requests
-from link_peer.planning.decision import Decision, Edit, Refusal, Unseen
+from link_peer.planning.decision import Context, Decision, Edit, Refusal, Unseen
 from link_peer.planning.evaluate import evaluate
 from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.runtime.audit import AuditWriter
@@ -241,7 +241,8 @@ class Applier:
 
     def _still_allowed(self, decision: Decision) -> Decision:
         """Judges a link right before a rule is written for it: by the policy as it is now, and by tags that were read a
-        moment ago. Raises LinkDenied where it may not exist any more."""
+        moment ago. Raises LinkDenied where it may not exist any more, or has no room. Whether a description has room is seen
+        where the marker is changed."""
         if decision.verdict is None or decision.outcome != "applied":
             return decision
         policy = self.work.delivery.current_policy()
@@ -253,7 +254,13 @@ class Applier:
         for group in sorted({need.key.group for need in decision.verdict.needs}):
             if now - self.work.fetch.group_read_at(group) > CONSENT_SECONDS:
                 self._settler.read_tags(group)
-        verdict = evaluate(self.work.fetch.store.now_known(), policy, decision.link, now)
+        context = Context(policy, self.work.delivery.region, now)
+        verdict = evaluate(self.work.fetch.store.now_known(), context, decision.link)
+        if verdict.open_questions:
+            self.work.fetch.questions(verdict.open_questions)
+            verdict = evaluate(self.work.fetch.store.now_known(), context, decision.link)
+        if verdict.denial and verdict.open_questions:
+            raise Transient(verdict.denial.detail)
         if verdict.denial:
             raise LinkDenied(verdict.denial)
         return msgspec.structs.replace(decision, verdict=verdict)

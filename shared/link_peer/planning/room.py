@@ -1,0 +1,93 @@
+"""Is there room for the rules of a link: in groups, and in the descriptions that carry the claims? Pure.
+
+What visibly has no room is not tried: `failed`, `quota`, without a write. `evaluate` asks for one link against the rules that
+stand; a plan asks for one link after the other, once its removals are made: closing comes first. A new limit is a row in
+LIMITS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+
+import msgspec
+
+from link_peer.domain import denials
+from link_peer.domain import marker as markers
+from link_peer.domain.denial import Denial
+from link_peer.domain.model import Claim, Party, RuleKey
+from link_peer.domain.snapshot import Snapshot
+from link_peer.planning.actual import actual_state
+from link_peer.planning.decision import Context, Edit, Need, RulesOf
+from link_peer.planning.diff import edit_of
+
+GROUP_SOURCES = 20
+"""Distinct groups that the rules of a basic group may name. The documents disagree whether 20 rules or 20 groups is the
+limit [doc AuthorizeSecurityGroup, security group limits]: only what both refuse is refused without a write."""
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """How many distinct values the rules of one group may have at `most`. `value` is what counts of a rule, empty where the
+    rule does not count; `denial` is made of the group, how many it has, and the limit."""
+
+    value: Callable[[RuleKey], str]
+    most: int
+    denial: Callable[[Party, int, int], Denial]
+
+
+def _source_group(key: RuleKey) -> str:
+    return key.source if key.source.startswith("sg-") else ""
+
+
+LIMITS = (Limit(_source_group, GROUP_SOURCES, denials.group_full),)
+
+Room = Mapping[Party, tuple[frozenset[str], ...]]
+"""What is taken in each group: the values that count for each limit."""
+
+
+def room_in(snapshot: Snapshot, groups: Iterable[Party], freed: Set[RuleKey] = frozenset()) -> Room:
+    """What the rules of these groups take once those that are `freed` are removed. A group that was not read is taken to be
+    empty: the cloud decides when the rule is written."""
+    found = {}
+    for group in groups:
+        keys = [rule.key for rule in snapshot.rules.get(group, ()) if rule.key and rule.key not in freed]
+        found[group] = tuple(frozenset(filter(None, map(limit.value, keys))) for limit in LIMITS)
+    return found
+
+
+def no_room(room: Room, edits: Sequence[Edit], context: Context) -> Denial | None:
+    """Why there is no room for all of these edits together. Losing a claim needs none."""
+    for edit in edits:
+        if edit.gain and not markers.fits(edit.marker(context.policy, context.region)):
+            return denials.description_full(edit.key.group)
+    for group, after in after_edits(room, edits).items():
+        for limit, before, now in zip(LIMITS, room[group], after, strict=True):
+            if before != now and len(now) > limit.most:
+                return limit.denial(group, len(before), limit.most)
+    return None
+
+
+def after_edits(room: Room, edits: Iterable[Edit]) -> Room:
+    """What is taken in the groups of new rules once these are written, too."""
+    found: dict[Party, tuple[frozenset[str], ...]] = {}
+    for edit in edits:
+        if edit.kind == "add":
+            taken = found.get(edit.key.group, room[edit.key.group])
+            values = (limit.value(edit.key) for limit in LIMITS)
+            found[edit.key.group] = tuple(one | {v} if v else one for one, v in zip(taken, values, strict=True))
+    return found
+
+
+def no_room_for_link(snapshot: Snapshot, context: Context, needs: Sequence[Need], claims: Set[Claim]) -> Denial | None:
+    """Why the rules that a link needs have no room beside those that stand, if each is to carry `claims`."""
+    keys = {need.key for need in needs}
+    groups = {key.group for key in keys}
+    standing = {group: tuple(r for r in snapshot.rules.get(group, ()) if r.key in keys) for group in groups}
+    actual = actual_state(msgspec.structs.replace(snapshot, rules=standing), context.policy, context.region)
+    edits = [edit_of(context, actual, need.key, claims, ends=need.ends) for need in needs]
+    return no_room(room_in(snapshot, groups), [edit for edit in edits if edit], context)
+
+
+def unread_rules(snapshot: Snapshot, needs: Iterable[Need]) -> tuple[RulesOf, ...]:
+    """The groups of a link's rules whose rules were not read, so that nothing says whether they have room."""
+    groups = sorted({need.key.group for need in needs} - snapshot.rules.keys())
+    return tuple(RulesOf(g) for g in groups if g not in snapshot.groups or snapshot.groups[g].rule_count)
