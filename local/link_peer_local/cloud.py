@@ -16,9 +16,8 @@ from link_peer_local.actiontrail.backend import ActionTrail
 from link_peer_local.admin import wire as admin_wire
 from link_peer_local.admin.backend import AdminBackend
 from link_peer_local.core import places, real_api, rpc, signatures
-from link_peer_local.core.activation import not_activated
 from link_peer_local.core.clock import Clock, SystemClock
-from link_peer_local.core.errors import ApiError, unknown_action
+from link_peer_local.core.errors import ApiError, not_activated, unknown_action
 from link_peer_local.core.faults import Call, Faults
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller, Identity
@@ -26,34 +25,30 @@ from link_peer_local.core.knobs import Knobs
 from link_peer_local.core.names import World
 from link_peer_local.core.policy import Access
 from link_peer_local.ecs import EcsBackend
-from link_peer_local.ecs import wire as ecs_wire
 from link_peer_local.ecs.events import on_bus
-from link_peer_local.eventbridge import permissions as eventbridge_permissions
-from link_peer_local.eventbridge import rest as eventbridge_rest
 from link_peer_local.eventbridge import wire as eventbridge_wire
 from link_peer_local.eventbridge.backend import EventBridge
-from link_peer_local.fc import permissions as fc_permissions
 from link_peer_local.fc import wire as fc_wire
 from link_peer_local.fc.backend import FcBackend
-from link_peer_local.fc.credentials import role_keys
-from link_peer_local.fc.routes import VERSIONS as FC_VERSIONS
+from link_peer_local.fc.routes import ALL as FC_VERSIONS
 from link_peer_local.fc.runtime import InProcessRuntime, WorkerRuntime
+from link_peer_local.fc.state import role_keys
 from link_peer_local.fc.triggers import Triggers
-from link_peer_local.mns import permissions as mns_permissions
 from link_peer_local.mns import wire as mns_wire
 from link_peer_local.mns.backend import MnsBackend
-from link_peer_local.ram import wire as ram_wire
 from link_peer_local.ram.backend import RamBackend
 from link_peer_local.sls import SlsBackend
-from link_peer_local.sls import permissions as sls_permissions
 from link_peer_local.sls import wire as sls_wire
 from link_peer_local.sls.documents import Documents
-from link_peer_local.sts import wire as sts_wire
 from link_peer_local.sts.backend import StsBackend
 from link_peer_local.tag.backend import TagBackend
 from link_peer_local.vpc.backend import VpcBackend
 
 log = logging.getLogger(__name__)
+
+
+Answering = Callable[[Caller, str, Mapping[str, str]], dict[str, Any]]
+"""The `call` of an RPC service: runs one action; the answer without RequestId, or ApiError."""
 
 
 class RestWire(Protocol):
@@ -68,12 +63,8 @@ class RestWire(Protocol):
     def error(self, refusal: ApiError, /) -> Response:
         """Render a refusal."""
 
-
-class Permissions(Protocol):
-    """The `permissions` module of a REST-style service."""
-
     def access(self, request: Request, region: str, account: str, /) -> Access | None:
-        """What a caller of the account asks for; None for what is no operation."""
+        """What a caller of the account asks RAM for; None for what is no operation."""
 
     def refused(self, asked: Access, /) -> ApiError:
         """The refusal of what RAM does not allow."""
@@ -183,32 +174,34 @@ class LocalCloud:
             caller = signatures.verify(call.service, request, call.sent, self.identity, self.clock.now())
         except ApiError as refusal:
             return error(refusal)
-        run: Callable[[Caller, rpc.Call], Response] = {
-            "ecs": partial(ecs_wire.handle, self.ecs),
-            "sts": partial(sts_wire.handle, self.sts),
-            "ram": partial(ram_wire.handle, self.ram),
-            "eventbridge": partial(eventbridge_wire.handle, self.events),
-            "vpc": partial(_answer, self.vpc),
-            "tag": partial(_answer, self.tag),
-            "actiontrail": partial(_answer, self.trail),
-        }[call.service]
+        services: dict[str, Answering] = {
+            "ecs": partial(self.ecs.call, request_id=call.request_id),
+            "sts": self.sts.call,
+            "ram": self.ram.call,
+            "eventbridge": self.events.call,
+            "vpc": self.vpc.call,
+            "tag": self.tag.call,
+            "actiontrail": self.trail.call,
+        }
         counted = Call(call.service, call.action, caller.account, call.params)
-        return self.faults.around(counted, _safely(partial(self._call, run, caller, call), error), error)
+        return self.faults.around(
+            counted, _safely(partial(self._call, services[call.service], caller, call), error), error
+        )
 
-    def _call(self, run: Callable[[Caller, rpc.Call], Response], caller: Caller, call: rpc.Call) -> Response:
+    def _call(self, answering: Answering, caller: Caller, call: rpc.Call) -> Response:
         """Run an RPC call that RAM allows. ECS, STS and RAM ask RAM themselves: their refusals depend on the call."""
         self._require_active(call.service)
         if call.service == "ecs" and places.elsewhere(call.host, call.sent.get("RegionId", "")):
             message = "The specified endpoint cant operate this region, please use API DescribeRegions to get the appropriate endpoint, or upgrade your SDK to latest version."
             raise ApiError("InvalidOperation.NotSupportedEndpoint", 404, message)
         if call.service == "eventbridge":
-            asked = eventbridge_permissions.called(call.action, call.params, self.region, caller.account)
+            asked = eventbridge_wire.called(call.action, call.params, self.region, caller.account)
             if not self.identity.permitted(caller, asked):
-                raise eventbridge_permissions.refused(asked)
-        return _offered(run, caller, call)
+                raise eventbridge_wire.refused(asked)
+        return _offered(answering, caller, call)
 
     def _rest(self, request: Request) -> Response:
-        service, wire, permissions, backend = self._service(request)
+        service, wire, backend = self._service(request)
         try:
             caller = signatures.verify(service, request, {}, self.identity, self.clock.now())
         except ApiError as refusal:
@@ -221,9 +214,9 @@ class LocalCloud:
             real = real_api.asked(service, request.method, request.path) if counted.action == "Unknown" else ""
             if real and real not in coverage.OFFERED[service]:
                 raise real_api.not_offered(service, real)
-            asked = permissions.access(request, self.region, caller.account)
+            asked = wire.access(request, self.region, caller.account)
             if asked is not None and not self.identity.permitted(caller, asked):
-                raise permissions.refused(asked)
+                raise wire.refused(asked)
             return wire.handle(backend, caller, request)
 
         return self.faults.around(counted, _safely(run, wire.error), wire.error)
@@ -233,34 +226,23 @@ class LocalCloud:
         if service in self.inactive:
             raise not_activated(service)
 
-    def _service(self, request: Request) -> tuple[str, RestWire, Permissions, object]:
+    def _service(self, request: Request) -> tuple[str, RestWire, object]:
         """The REST-style service that a request is for, by its authorization, version header or path."""
         headers = request.headers
         scheme = headers.get("authorization", "").partition(" ")[0]
         if scheme == "MNS" or "x-mns-version" in headers:
-            return "mns", mns_wire, mns_permissions, self.mns
+            return "mns", mns_wire, self.mns
         if scheme == "FC" or request.path.startswith(tuple(f"/{version}/" for version in FC_VERSIONS)):
-            return "fc", fc_wire, fc_permissions, self.fc
+            return "fc", fc_wire, self.fc
         if scheme.startswith("acs:") or request.path.startswith("/openapi/"):
-            return "eventbridge", eventbridge_rest, eventbridge_permissions, self.events
-        return "sls", sls_wire, sls_permissions, self.sls
+            return "eventbridge", eventbridge_wire, self.events
+        return "sls", sls_wire, self.sls
 
 
-class Backend(Protocol):
-    """An RPC service whose answers depend on nothing but the call."""
-
-    def call(self, caller: Caller, action: str, params: Mapping[str, str], /) -> dict[str, Any]:
-        """Run one action: the answer without RequestId, or ApiError."""
-
-
-def _answer(backend: Backend, caller: Caller, call: rpc.Call) -> Response:
-    return rpc.answer(call, backend.call(caller, call.action, call.params))
-
-
-def _offered(run: Callable[[Caller, rpc.Call], Response], caller: Caller, call: rpc.Call) -> Response:
-    """Run an RPC call; one of an action that only the real service has is answered as not offered."""
+def _offered(answering: Answering, caller: Caller, call: rpc.Call) -> Response:
+    """Answer an RPC call; one of an action that only the real service has is answered as not offered."""
     try:
-        return run(caller, call)
+        return rpc.answer(call, answering(caller, call.action, call.params))
     except ApiError as refusal:
         if refusal.code == unknown_action().code and call.action in real_api.names(call.service):
             raise real_api.not_offered(call.service, call.action) from None

@@ -12,35 +12,29 @@ from pathlib import Path
 from link_peer_local.actiontrail.backend import ACTIONS as ACTIONTRAIL
 from link_peer_local.core import real_api
 from link_peer_local.ecs.actions import ACTIONS as ECS
-from link_peer_local.eventbridge.linked_roles import ACTIONS as LINKED_ROLES
-from link_peer_local.eventbridge.rules import RULE_ACTIONS
-from link_peer_local.eventbridge.traces import TRACE_ACTIONS
-from link_peer_local.fc.control import ACTIONS as FC_CONTROL
+from link_peer_local.eventbridge.backend import ACTIONS as EVENTBRIDGE
+from link_peer_local.fc.routes import ACTIONS as FC
 from link_peer_local.mns.wire import OPERATIONS as MNS
 from link_peer_local.ram.backend import OPERATIONS as RAM
 from link_peer_local.sls.routes import OPERATIONS as SLS
+from link_peer_local.sts.backend import ACTIONS as STS
 from link_peer_local.tag.backend import ACTIONS as TAG
 from link_peer_local.vpc.backend import ACTIONS as VPC
 
 OFFERED: dict[str, frozenset[str]] = {
     "actiontrail": frozenset(ACTIONTRAIL),
     "ecs": frozenset(ECS),
-    "eventbridge": frozenset({"ListEventBuses", "PutEvents"}) | RULE_ACTIONS | TRACE_ACTIONS | LINKED_ROLES,
-    "fc": frozenset(
-        {
-            *("GetAsyncTask", "GetFunction", "GetStatefulAsyncInvocation", "InvokeFunction", "ListAsyncTasks"),
-            *("ListFunctions", "ListStatefulAsyncInvocations", "StopAsyncTask", "StopStatefulAsyncInvocation"),
-            *FC_CONTROL,
-        }
-    ),
+    "eventbridge": EVENTBRIDGE,
+    "fc": FC,
     "mns": MNS,
     "ram": frozenset(RAM),
     "sls": SLS,
-    "sts": frozenset({"AssumeRole", "GetCallerIdentity"}),
+    "sts": frozenset(STS),
     "tag": frozenset(TAG),
     "vpc": frozenset(VPC),
 }
-"""Service -> the names of the operations that are answered here, as faults and counts name them."""
+"""Service -> the names of the operations that are answered here, as faults and counts name them: each service registers them
+in one table, from which it answers, too."""
 
 _TITLES = {
     "actiontrail": "ActionTrail (2020-07-06)",

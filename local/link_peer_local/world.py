@@ -25,7 +25,7 @@ from link_peer_deploy.names import Names
 from msgspec.structs import replace
 
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.activation import SERVICES
+from link_peer_local.core.errors import SERVICES
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.names import World
 from link_peer_local.core.principals import Role, trust_text

@@ -10,8 +10,7 @@ from typing import Any
 
 from link_peer_local.admin.backend import AdminBackend
 from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request, Response
-from link_peer_local.core.json_text import loads
+from link_peer_local.core.http import Request, Response, loads
 
 PREFIX = "/_local/"
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")

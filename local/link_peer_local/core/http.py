@@ -1,8 +1,10 @@
-"""Requests and responses in the form that both entrances, HTTP and in-process, share."""
+"""Requests and responses in the form that both entrances, HTTP and in-process, share, and the JSON that clients send."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -42,3 +44,32 @@ class ConnectionDropped(Exception):
 
 class NoAnswer(Exception):
     """Injected fault: the server stays silent until the client times out. The change may have been made."""
+
+
+MAX_DEPTH = 100
+"""Levels of lists and objects: far more than the APIs accept, far fewer than Python's encoder can write."""
+
+
+def loads(text: str | bytes) -> Any:
+    """Parse JSON text.
+
+    ValueError for invalid JSON, for nesting deeper than MAX_DEPTH, and for values that cannot be sent back as UTF-8
+    JSON: a lone surrogate, NaN, an infinite number.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _within(outer)]
+    if any(_within(outer) for outer in level):
+        raise ValueError("nested too deeply")
+    json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    return value
+
+
+def _within(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []

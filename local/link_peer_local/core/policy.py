@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from link_peer_local.core.json_text import loads
+from link_peer_local.core.http import loads
 
 KNOWN_KEYS = ("ecs:SecurityGroupSourceCidrIps", "ram:ServiceName", "sts:ExternalId")
 KNOWN_PREFIXES = ("acs:RequestTag/",)

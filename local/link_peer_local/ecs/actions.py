@@ -1,83 +1,137 @@
-"""The actions of ECS: which exist, which of them write, and which need no RegionId."""
+"""The actions of ECS, a row each: what runs, and what the entrance and RAM must know of it.
+
+Which actions need no RegionId [doc SDK 7.11.8]. [doc ECS "RAM authorization"] lists the actions with a resource level: any
+other action is decided by statements with Resource `*` alone. Whether ECS fills in `acs:RequestTag` is not documented: the
+knob `request_tags` says so, of UntagResources, which names keys without values, too: these have an empty value.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from link_peer_deploy.regions import REGIONS
+from msgspec import Struct
 
-from link_peer_local.ecs import assistant, authorize, groups, instances, interface_changes, interfaces, older_tags, tags
+from link_peer_local.core.http import loads
+from link_peer_local.core.policy import Access
+from link_peer_local.ecs import assistant, authorize, groups, instances, interface_changes, interfaces, tags
 from link_peer_local.ecs.call import Call
 from link_peer_local.ecs.describe_instances import describe_instance_status, describe_instances
+from link_peer_local.ecs.params import Params
 
-READS: dict[str, Callable[[Call], dict[str, Any]]] = {
-    "DescribeInstanceStatus": describe_instance_status,
-    "DescribeInstances": describe_instances,
-    "DescribeInvocationResults": assistant.describe_invocation_results,
-    "DescribeNetworkInterfaces": interfaces.describe_network_interfaces,
-    "DescribeRegions": lambda _call: {"Regions": {"Region": [_region(name) for name in sorted(REGIONS)]}},
-    "DescribeSecurityGroupAttribute": groups.describe_security_group_attribute,
-    "DescribeSecurityGroupReferences": groups.describe_security_group_references,
-    "DescribeSecurityGroups": groups.describe_security_groups,
-    "DescribeTags": older_tags.describe_tags,
-    "ListTagResources": tags.list_tag_resources,
+
+class Action(Struct, frozen=True):
+    """One action. `names`: the kind of resource that RAM decides about, and the parameters with the ids of such resources."""
+
+    run: Callable[[Call], dict[str, Any]]
+    writes: bool = False
+    needs_region: bool = True
+    names: tuple[str, tuple[str, ...]] | None = None
+
+
+def _describe_regions(_call: Call) -> dict[str, Any]:
+    rows = [
+        {
+            "RegionId": region,
+            "LocalName": region,
+            "RegionEndpoint": f"ecs.{region}.aliyuncs.com",
+            "Status": "available",
+        }
+        for region in sorted(REGIONS)
+    ]
+    return {"Regions": {"Region": rows}}
+
+
+ACTIONS = {
+    "AddTags": Action(tags.add_tags, writes=True),
+    "AssignPrivateIpAddresses": Action(interface_changes.assign_private_ip_addresses, writes=True),
+    "AttachNetworkInterface": Action(interface_changes.attach_network_interface, writes=True),
+    "AuthorizeSecurityGroup": Action(authorize.authorize_security_group, writes=True),
+    "AuthorizeSecurityGroupEgress": Action(authorize.authorize_security_group_egress, writes=True),
+    "CreateInstance": Action(instances.create_instance, writes=True),
+    "CreateNetworkInterface": Action(interface_changes.create_network_interface, writes=True),
+    "CreateSecurityGroup": Action(groups.create_security_group, writes=True),
+    "DeleteInstance": Action(instances.delete_instance, writes=True, needs_region=False),
+    "DeleteInstances": Action(instances.delete_instances, writes=True),
+    "DeleteNetworkInterface": Action(interface_changes.delete_network_interface, writes=True),
+    "DeleteSecurityGroup": Action(groups.delete_security_group, writes=True),
+    "DescribeInstanceStatus": Action(describe_instance_status),
+    "DescribeInstances": Action(describe_instances, names=("instance", ("InstanceIds",))),
+    "DescribeInvocationResults": Action(assistant.describe_invocation_results),
+    "DescribeNetworkInterfaces": Action(interfaces.describe_network_interfaces, names=("eni", ("NetworkInterfaceId",))),
+    "DescribeRegions": Action(_describe_regions, needs_region=False),
+    "DescribeSecurityGroupAttribute": Action(
+        groups.describe_security_group_attribute, names=("securitygroup", ("SecurityGroupId",))
+    ),
+    "DescribeSecurityGroupReferences": Action(
+        groups.describe_security_group_references, names=("securitygroup", ("SecurityGroupId",))
+    ),
+    "DescribeSecurityGroups": Action(
+        groups.describe_security_groups, names=("securitygroup", ("SecurityGroupId", "SecurityGroupIds"))
+    ),
+    "DescribeTags": Action(tags.describe_tags),
+    "DetachNetworkInterface": Action(interface_changes.detach_network_interface, writes=True),
+    "JoinSecurityGroup": Action(instances.join_security_group, writes=True, needs_region=False),
+    "LeaveSecurityGroup": Action(instances.leave_security_group, writes=True, needs_region=False),
+    "ListTagResources": Action(tags.list_tag_resources),
+    "ModifyInstanceAttribute": Action(instances.modify_instance_attribute, writes=True, needs_region=False),
+    "ModifySecurityGroupAttribute": Action(groups.modify_security_group_attribute, writes=True),
+    "ModifySecurityGroupPolicy": Action(groups.modify_security_group_policy, writes=True),
+    "ModifySecurityGroupRule": Action(authorize.modify_security_group_rule, writes=True),
+    "RebootInstance": Action(instances.reboot_instance, writes=True, needs_region=False),
+    "RemoveTags": Action(tags.remove_tags, writes=True),
+    "RevokeSecurityGroup": Action(
+        authorize.revoke_security_group, writes=True, names=("securitygroup", ("SecurityGroupId",))
+    ),
+    "RevokeSecurityGroupEgress": Action(
+        authorize.revoke_security_group_egress, writes=True, names=("securitygroup", ("SecurityGroupId",))
+    ),
+    "RunCommand": Action(assistant.run_command, writes=True, names=("instance", ("InstanceId",))),
+    "RunInstances": Action(instances.run_instances, writes=True),
+    "StartInstance": Action(instances.start_instance, writes=True, needs_region=False),
+    "StopInstance": Action(instances.stop_instance, writes=True, needs_region=False),
+    "TagResources": Action(tags.tag_resources, writes=True),
+    "UnassignPrivateIpAddresses": Action(interface_changes.unassign_private_ip_addresses, writes=True),
+    "UntagResources": Action(tags.untag_resources, writes=True),
 }
 
-WRITES: dict[str, Callable[[Call], dict[str, Any]]] = {
-    "AddTags": older_tags.add_tags,
-    "AssignPrivateIpAddresses": interface_changes.assign_private_ip_addresses,
-    "AttachNetworkInterface": interface_changes.attach_network_interface,
-    "AuthorizeSecurityGroup": authorize.authorize_security_group,
-    "AuthorizeSecurityGroupEgress": authorize.authorize_security_group_egress,
-    "CreateInstance": instances.create_instance,
-    "CreateNetworkInterface": interface_changes.create_network_interface,
-    "CreateSecurityGroup": groups.create_security_group,
-    "DeleteInstance": instances.delete_instance,
-    "DeleteInstances": instances.delete_instances,
-    "DeleteNetworkInterface": interface_changes.delete_network_interface,
-    "DeleteSecurityGroup": groups.delete_security_group,
-    "DetachNetworkInterface": interface_changes.detach_network_interface,
-    "JoinSecurityGroup": instances.join_security_group,
-    "LeaveSecurityGroup": instances.leave_security_group,
-    "ModifyInstanceAttribute": instances.modify_instance_attribute,
-    "ModifySecurityGroupAttribute": groups.modify_security_group_attribute,
-    "ModifySecurityGroupPolicy": groups.modify_security_group_policy,
-    "ModifySecurityGroupRule": authorize.modify_security_group_rule,
-    "RebootInstance": instances.reboot_instance,
-    "RemoveTags": older_tags.remove_tags,
-    "RevokeSecurityGroup": authorize.revoke_security_group,
-    "RevokeSecurityGroupEgress": authorize.revoke_security_group_egress,
-    "RunCommand": assistant.run_command,
-    "RunInstances": instances.run_instances,
-    "StartInstance": instances.start_instance,
-    "StopInstance": instances.stop_instance,
-    "TagResources": tags.tag_resources,
-    "UnassignPrivateIpAddresses": interface_changes.unassign_private_ip_addresses,
-    "UntagResources": tags.untag_resources,
-}
-
-ACTIONS = {**READS, **WRITES}
-
-REGIONLESS = frozenset(
-    {
-        "DeleteInstance",
-        "DescribeRegions",
-        "JoinSecurityGroup",
-        "LeaveSecurityGroup",
-        "ModifyInstanceAttribute",
-        "RebootInstance",
-        "StartInstance",
-        "StopInstance",
-    }
-)
-"""Actions whose RegionId is optional or does not exist [doc SDK 7.11.8]."""
+_BY_TYPE = ("TagResources", "UntagResources")
+_SOURCES = ("SourceCidrIp", "Ipv6SourceCidrIp")
 
 
-def _region(region: str) -> dict[str, str]:
-    return {
-        "RegionId": region,
-        "LocalName": region,
-        "RegionEndpoint": f"ecs.{region}.aliyuncs.com",
-        "Status": "available",
-    }
+def access(action: str, values: Mapping[str, str], region: str, account: str, *, request_tags: bool = True) -> Access:
+    """What a caller of `account` asks for with this call."""
+    named = ACTIONS[action].names if action in ACTIONS else None
+    params, context = Params(values), {**(_tags(values) if request_tags else {}), **_sources(values)}
+    if action in _BY_TYPE:
+        kind, ids = params.get("ResourceType").lower(), params.listed("ResourceId")
+    elif named:
+        kind, names = named
+        ids = [one for name in names for one in _ids(params, name)] or ["*"]
+    else:
+        return Access(f"ecs:{action}", context=context)
+    return Access(f"ecs:{action}", [f"acs:ecs:{region}:{account}:{kind}/{one}" for one in ids or ["*"]], context)
+
+
+def _ids(params: Params, name: str) -> list[str]:
+    """The ids in `Name`, which may be a JSON array, and in `Name.1`, `Name.2`, …"""
+    text = params.get(name)
+    if not text.startswith("["):
+        return [*([text] if text else []), *params.listed(name)]
+    try:
+        return [str(one) for one in loads(text)]
+    except ValueError:
+        return []  # the action refuses it
+
+
+def _tags(values: Mapping[str, str]) -> dict[str, list[str]]:
+    params = Params(values)
+    pairs = [(record.get("Key", ""), record.get("Value", "")) for record in params.records("Tag")]
+    pairs += [(key, "") for key in params.listed("TagKey")]
+    return {f"acs:RequestTag/{key}": [value] for key, value in pairs}
+
+
+def _sources(values: Mapping[str, str]) -> dict[str, list[str]]:
+    found = [value for name, value in values.items() if name.rpartition(".")[2] in _SOURCES]
+    return {"ecs:SecurityGroupSourceCidrIps": found} if found else {}

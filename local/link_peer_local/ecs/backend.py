@@ -1,7 +1,8 @@
-"""The ECS backend of one region: the state, and one entrance for API calls."""
+"""The ECS backend of one region: the state, one entrance for API calls, and the ClientTokens of those that succeeded."""
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,11 +13,9 @@ from link_peer_local.core.identity import Caller
 from link_peer_local.core.knobs import Knobs
 from link_peer_local.core.policy import Access
 from link_peer_local.ecs import describe_instances, events
-from link_peer_local.ecs.actions import ACTIONS, REGIONLESS, WRITES
+from link_peer_local.ecs.actions import ACTIONS, access
 from link_peer_local.ecs.call import Call
-from link_peer_local.ecs.idempotency import ClientTokens
 from link_peer_local.ecs.params import Params, missing
-from link_peer_local.ecs.permissions import access
 from link_peer_local.ecs.store import Store
 
 
@@ -43,7 +42,7 @@ class EcsBackend(Store):
                 answer = self._answer(caller, call)
             except ApiError as refusal:
                 error = refusal
-            if action in WRITES:
+            if ACTIONS[action].writes:
                 refused = (error.code, error.message) if error else None
                 event = events.api_call(
                     caller,
@@ -71,16 +70,17 @@ class EcsBackend(Store):
             message = "User not authorized to operate on the specified resource, or this API doesn't support RAM."
             raise ApiError("Forbidden.RAM", 403, message)
         region = call.params.get("RegionId")
-        if not region and call.action not in REGIONLESS:
+        action = ACTIONS[call.action]
+        if not region and action.needs_region:
             raise _no_region(call.action)
         if region not in ("", self.region):
             raise ApiError("InvalidRegionId.NotFound", 404, "The specified RegionId does not exist.")
-        if call.action not in WRITES:
-            return ACTIONS[call.action](call)
+        if not action.writes:
+            return action.run(call)
         known = self.tokens.recall(caller.account, call.action, call.params, call.now)
         if known is not None:
             return known
-        answer = ACTIONS[call.action](call)
+        answer = action.run(call)
         self.tokens.remember(caller.account, call.action, call.params, call.now, answer)
         return answer
 
@@ -102,3 +102,42 @@ def _resources(params: Params) -> list[str]:
     single = [params.get(name) for name in ("InstanceId", "SecurityGroupId", "NetworkInterfaceId", "ResourceId")]
     listed = [*params.listed("InstanceId"), *params.listed("ResourceId"), *params.listed("SecurityGroupIds")]
     return [resource for resource in (*single, *listed) if resource]
+
+
+class ClientTokens:
+    """Repeating a call with its token returns the earlier success and changes nothing.
+
+    Successes by account, action and token, kept for `retention` seconds (undocumented for the platform)."""
+
+    def __init__(self, retention: float = 86_400.0) -> None:
+        self.retention = retention
+        self._answers: dict[tuple[str, str, str], tuple[float, str, dict[str, Any]]] = {}
+
+    def recall(self, account: str, action: str, params: Params, now: float) -> dict[str, Any] | None:
+        """The earlier answer, if any. ApiError for an invalid token, or one used with other parameters."""
+        token = params.get("ClientToken")
+        if not token:
+            return None
+        if len(token) > 64 or not token.isascii():
+            raise ApiError("InvalidClientToken.ValueNotSupported", 400, "The ClientToken provided is invalid.")
+        known = self._answers.get((account, action, token))
+        if known is None or now - known[0] > self.retention:
+            return None
+        if known[1] != _fingerprint(params):
+            message = "Request uses a client token in a previous request but is not identical to that request."
+            raise ApiError("IdempotentParameterMismatch", 400, message)
+        return known[2]
+
+    def remember(self, account: str, action: str, params: Params, now: float, answer: dict[str, Any]) -> None:
+        """Keep the answer of a call that has a token."""
+        token = params.get("ClientToken")
+        if token:
+            self._answers[account, action, token] = (now, _fingerprint(params), answer)
+
+    def forget(self) -> None:
+        """Drop every token."""
+        self._answers.clear()
+
+
+def _fingerprint(params: Params) -> str:
+    return json.dumps(sorted((key, value) for key, value in params.values.items() if key != "ClientToken"))

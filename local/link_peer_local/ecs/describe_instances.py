@@ -10,7 +10,7 @@ from typing import Any
 
 from link_peer_local.core.clock import utc
 from link_peer_local.core.errors import ApiError
-from link_peer_local.core.json_text import loads
+from link_peer_local.core.http import loads
 from link_peer_local.ecs import interfaces, tags
 from link_peer_local.ecs.call import Call
 from link_peer_local.ecs.paging import numbered, page

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from link_peer_local.core.errors import ApiError
-from link_peer_local.core.json_text import loads
+from link_peer_local.core.http import loads
 
 _ID = re.compile(r"(?:sg|i)-[0-9a-z]{15,30}", re.ASCII)
 

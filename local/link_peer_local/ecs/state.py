@@ -11,8 +11,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct, field
 
-from link_peer_local.ecs.history import History
-from link_peer_local.ecs.ordered import Ordered
+from link_peer_local.ecs.history import History, Ordered
 
 ALPHABET = string.ascii_lowercase + string.digits
 

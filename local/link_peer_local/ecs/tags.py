@@ -1,16 +1,20 @@
-"""Tags of instances, groups and network interfaces: writing them, reading them, filtering by them."""
+"""Tags of instances, groups and network interfaces: writing them, reading them, filtering by them.
+
+AddTags, RemoveTags and DescribeTags are the older actions, which still exist beside the others [SDK 7.11.8]. The former two
+take one resource per call; their ActionTrail events carry their own names.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.ecs.call import Call
-from link_peer_local.ecs.history import History
-from link_peer_local.ecs.ordered import Ordered
-from link_peer_local.ecs.paging import tokens
+from link_peer_local.ecs.history import History, Ordered
+from link_peer_local.ecs.paging import numbered, tokens
 from link_peer_local.ecs.state import Group, Instance, Interface
 
 Filter = list[tuple[str, str | None]]
@@ -177,3 +181,47 @@ def list_tag_resources(call: Call) -> dict[str, Any]:
         {"ResourceType": kind, "ResourceId": name, "TagKey": key, "TagValue": value} for _, name, key, value in chosen
     ]
     return {"NextToken": token, "TagResources": {"TagResource": rows}}
+
+
+_COUNTERS = {"instance": "Instance", "securitygroup": "Securitygroup", "eni": "Eni"}
+
+
+def add_tags(call: Call) -> dict[str, Any]:
+    """Add tags to one resource, or overwrite their values."""
+    write(call, named(call, [call.params.require("ResourceId")]), from_request(call))
+    return {}
+
+
+def remove_tags(call: Call) -> dict[str, Any]:
+    """Remove tags from one resource. A tag that is given with a value is removed only if it has that value [inferred]."""
+    (tagged,) = named(call, [call.params.require("ResourceId")])
+    removed = filters(call)
+    if not removed:
+        raise no_tags()
+    tagged.change(call.now, lambda old: {key: value for key, value in old.items() if not _among(removed, key, value)})
+    return {}
+
+
+def _among(removed: Filter, key: str, value: str) -> bool:
+    return any(key == name and wanted in (None, value) for name, wanted in removed)
+
+
+def describe_tags(call: Call) -> dict[str, Any]:
+    """The distinct tags of all resources that match, with the number of resources of each type."""
+    params = call.params
+    kinds = [params.get("ResourceType").lower()] if params.get("ResourceType") else list(_COUNTERS)
+    wanted, seen = filters(call), call.now - call.store.read_lag.tags
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for kind in kinds:
+        for resource in resources(call, kind).values():
+            if not exists(call, resource):
+                continue
+            if params.get("ResourceId") in ("", resource.id) and match(wanted, resource.tags.at(seen)):
+                for key, value in resource.tags.at(seen).items():
+                    counts.setdefault((key, value), Counter())[_COUNTERS[kind]] += 1
+    rows = [
+        {"TagKey": key, "TagValue": value, "ResourceTypeCount": dict(count)}
+        for (key, value), count in sorted(counts.items())
+    ]
+    chosen, paging = numbered(params, rows, most=100, default=50)
+    return {"Tags": {"Tag": list(chosen)}, **paging}

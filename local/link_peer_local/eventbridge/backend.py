@@ -11,8 +11,8 @@ from typing import Any
 
 from link_peer_local.core.clock import Clock, utc
 from link_peer_local.core.errors import ApiError, unknown_action
+from link_peer_local.core.http import loads
 from link_peer_local.core.identity import Caller, Identity
-from link_peer_local.core.json_text import loads
 from link_peer_local.eventbridge import linked_roles, traces
 from link_peer_local.eventbridge.pattern import Pattern
 from link_peer_local.eventbridge.rules import RULE_ACTIONS, Event, Rule, Target, answer
@@ -35,6 +35,10 @@ _ATTRIBUTES = {
     "Subject": "subject",
     "Time": "time",
 }
+
+
+ACTIONS = frozenset({"ListEventBuses", "PutEvents"}) | RULE_ACTIONS | traces.TRACE_ACTIONS | linked_roles.ACTIONS
+"""The operations that are offered."""
 
 
 class EventBridge:

@@ -15,9 +15,8 @@ from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Response
 from link_peer_local.core.identity import Caller
 from link_peer_local.fc import definition
-from link_peer_local.fc.answers import answer, nothing, page
 from link_peer_local.fc.backend import FcBackend
-from link_peer_local.fc.rendering import render_function
+from link_peer_local.fc.rendering import answer, nothing, page, render_function
 from link_peer_local.fc.routes import Route
 from link_peer_local.fc.state import AsyncConfig, Held, Placed
 from link_peer_local.fc.versions import LATEST, Alias, Published, Version

@@ -1,39 +1,61 @@
-"""Which operation of Function Compute a request is for.
+"""Which operation of Function Compute a request is for, what RAM checks for it, and how it is refused.
 
 Paths of 2023-03-30 (FC 3.0), and of 2021-04-06 and 2016-08-15 (FC 2.0, where functions belong to a service) [src
 fc20230330 4.8.3, fc-open20210406 2.0.12, aliyun-fc2 2.5.2].
+
+A resource of RAM is the path below the version: `functions/<name>`, `functions/<name>/aliases/<alias>`, and
+`services/<service>/functions/<name>` on FC 2.0 [doc FC "policies and sample policies"].
 """
 
 from __future__ import annotations
 
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 from msgspec import Struct
 
-from link_peer_local.core.http import Request
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.http import Request, loads
+from link_peer_local.core.policy import Access
 
-VERSIONS = ("2023-03-30", "2021-04-06", "2016-08-15")
+V3 = ("2023-03-30",)
+V2 = ("2021-04-06", "2016-08-15")
+ALL = (*V3, *V2)
 
 
-_CONTROL = {
-    ("POST", "versions", 0): "PublishFunctionVersion",
-    ("GET", "versions", 0): "ListFunctionVersions",
-    ("POST", "aliases", 0): "CreateAlias",
-    ("GET", "aliases", 0): "ListAliases",
-    ("GET", "aliases", 1): "GetAlias",
-    ("PUT", "aliases", 1): "UpdateAlias",
-    ("GET", "triggers", 0): "ListTriggers",
-    ("GET", "triggers", 1): "GetTrigger",
-    ("DELETE", "versions", 1): "DeleteFunctionVersion",
-    ("DELETE", "aliases", 1): "DeleteAlias",
-    ("POST", "triggers", 0): "CreateTrigger",
-    ("PUT", "triggers", 1): "UpdateTrigger",
-    ("DELETE", "triggers", 1): "DeleteTrigger",
-    ("GET", "async-invoke-config", 0): "GetAsyncInvokeConfig",
-    ("PUT", "async-invoke-config", 0): "PutAsyncInvokeConfig",
-    ("DELETE", "async-invoke-config", 0): "DeleteAsyncInvokeConfig",
-}
-"""Operations of FC 3.0 on what a function has: by method, the word after its name, and how many parts follow."""
+_TABLE = (
+    ("POST", "functions", "CreateFunction", V3),
+    ("GET", "functions", "ListFunctions", ALL),
+    ("GET", "functions/<function>", "GetFunction", ALL),
+    ("PUT", "functions/<function>", "UpdateFunction", V3),
+    ("DELETE", "functions/<function>", "DeleteFunction", V3),
+    ("POST", "functions/<function>/invocations", "InvokeFunction", ALL),
+    ("POST", "functions/<function>/versions", "PublishFunctionVersion", V3),
+    ("GET", "functions/<function>/versions", "ListFunctionVersions", V3),
+    ("DELETE", "functions/<function>/versions/<name>", "DeleteFunctionVersion", V3),
+    ("POST", "functions/<function>/aliases", "CreateAlias", V3),
+    ("GET", "functions/<function>/aliases", "ListAliases", V3),
+    ("GET", "functions/<function>/aliases/<name>", "GetAlias", V3),
+    ("PUT", "functions/<function>/aliases/<name>", "UpdateAlias", V3),
+    ("DELETE", "functions/<function>/aliases/<name>", "DeleteAlias", V3),
+    ("POST", "functions/<function>/triggers", "CreateTrigger", V3),
+    ("GET", "functions/<function>/triggers", "ListTriggers", V3),
+    ("GET", "functions/<function>/triggers/<name>", "GetTrigger", V3),
+    ("PUT", "functions/<function>/triggers/<name>", "UpdateTrigger", V3),
+    ("DELETE", "functions/<function>/triggers/<name>", "DeleteTrigger", V3),
+    ("GET", "functions/<function>/async-invoke-config", "GetAsyncInvokeConfig", V3),
+    ("PUT", "functions/<function>/async-invoke-config", "PutAsyncInvokeConfig", V3),
+    ("DELETE", "functions/<function>/async-invoke-config", "DeleteAsyncInvokeConfig", V3),
+    ("GET", "functions/<function>/async-tasks", "ListAsyncTasks", V3),
+    ("GET", "functions/<function>/async-tasks/<task>", "GetAsyncTask", V3),
+    ("PUT", "functions/<function>/async-tasks/<task>/stop", "StopAsyncTask", V3),
+    ("GET", "functions/<function>/stateful-async-invocations", "ListStatefulAsyncInvocations", V2),
+    ("GET", "functions/<function>/stateful-async-invocations/<task>", "GetStatefulAsyncInvocation", V2),
+    ("PUT", "functions/<function>/stateful-async-invocations/<task>", "StopStatefulAsyncInvocation", V2),
+)
+"""Method, path below the version (of FC 2.0: below the service), operation, and the versions that have it."""
+
+ACTIONS = frozenset(action for _, _, action, _ in _TABLE)
+"""The operations that are offered."""
 
 
 class Route(Struct, frozen=True):
@@ -50,58 +72,63 @@ class Route(Struct, frozen=True):
 
 def parse(request: Request) -> Route | None:
     """The route of a request; None for a path that is no operation."""
-    version, *rest = (unquote(part) for part in request.path.strip("/").split("/"))
+    version, *rest = request.path.strip("/").split("/")
     service = qualifier = ""
-    v2 = version in VERSIONS[1:]
-    if v2:
+    if version in V2:
         if len(rest) < 2 or rest[0] != "services":
             return None
-        service, rest = rest[1], rest[2:]
+        service, rest = unquote(rest[1]), rest[2:]
         if version == "2016-08-15":
             service, _, qualifier = service.partition(".")  # `service.qualifier` [src @alicloud/fc2 2.6.6]
-    if not rest or rest[0] != "functions" or "" in rest:
-        return None
-    method = request.method
-    if len(rest) <= 2 or rest[2:] == ["invocations"]:
-        return _function(method, rest[1:], v2, service, qualifier)
-    if not v2 and (found := _control(method, *rest[1:])):
-        return found
-    return _records(method, rest[1], rest[2], rest[3:], v2, service)
-
-
-def _function(method: str, path: list[str], v2: bool, service: str, qualifier: str) -> Route | None:
-    match method, path:
-        case "GET", []:
-            return Route("ListFunctions", v2, service)
-        case "GET", [function]:
-            return Route("GetFunction", v2, service, function, qualifier=qualifier)
-        case "POST", [function, "invocations"]:
-            return Route("InvokeFunction", v2, service, function, qualifier=qualifier)
-        case "POST", [] if not v2:
-            return Route("CreateFunction", v2)
-        case "PUT" | "DELETE", [function] if not v2:
-            return Route("UpdateFunction" if method == "PUT" else "DeleteFunction", v2, function=function)
+    for method, path, action, versions in _TABLE:
+        parts = path.split("/")
+        if method != request.method or version not in versions or len(parts) != len(rest):
+            continue
+        named = {part.strip("<>"): unquote(given) for part, given in zip(parts, rest, strict=True) if part[0] == "<"}
+        if all(part[0] == "<" or part == given for part, given in zip(parts, rest, strict=True)) and "" not in rest:
+            return Route(action, version in V2, service, qualifier=qualifier, **named)
     return None
 
 
-def _control(method: str, function: str, kind: str, *path: str) -> Route | None:
-    """Versions, aliases, triggers and the configuration of asynchronous invocations."""
-    name = path[0] if path else ""
-    action = _CONTROL.get((method, kind, len(path)))
-    return Route(action, False, function=function, name=name) if action else None
+_VERBS = ("invocations", "stop", "async-invoke-config", "provision-config", "code")
+"""Last parts of paths that are no part of the resource."""
+
+_NAMES = ("functionName", "aliasName", "triggerName", "serviceName")
 
 
-def _records(method: str, function: str, kind: str, path: list[str], v2: bool, service: str) -> Route | None:
-    """The records of asynchronous invocations: FC 2.0 has its own names for them."""
-    if kind != ("stateful-async-invocations" if v2 else "async-tasks"):
+def access(request: Request, region: str, account: str) -> Access | None:
+    """What a caller of `account` asks for; None for a path that is no operation."""
+    route = parse(request)
+    if route is None:
         return None
-    match method, path, v2:
-        case "GET", [], _:
-            return Route("ListStatefulAsyncInvocations" if v2 else "ListAsyncTasks", v2, service, function)
-        case "GET", [task], _:
-            return Route("GetStatefulAsyncInvocation" if v2 else "GetAsyncTask", v2, service, function, task)
-        case "PUT", [task], True:
-            return Route("StopStatefulAsyncInvocation", v2, service, function, task)
-        case "PUT", [task, "stop"], False:
-            return Route("StopAsyncTask", v2, service, function, task)
-    return None
+    _, *path = (unquote(part) for part in request.path.strip("/").split("/"))
+    if path[-1] in _VERBS:
+        path.pop()
+    [qualifier] = parse_qs(request.query).get("qualifier", [""])[:1]
+    if route.action.startswith("List"):
+        path.append("*")
+    elif route.action.startswith("Create"):
+        path.append(_created(request.body))
+    elif qualifier and route.v2:
+        path[1] = f"{path[1]}.{qualifier}"
+    elif qualifier:
+        path.append(qualifier)
+    action = route.action.replace("AsyncInvokeConfig", "FunctionAsyncInvokeConfig")
+    return Access(f"fc:{action}", [f"acs:fc:{region}:{account}:{'/'.join(path)}"])
+
+
+def refused(asked: Access) -> ApiError:
+    """The refusal of what RAM does not allow."""
+    [resource] = asked.resources or ["*"]
+    message = f"the caller is not authorized to perform '{asked.action}' on resource '{resource}'"
+    return ApiError("AccessDenied", 403, message)
+
+
+def _created(body: bytes) -> str:
+    """The name in the body of a request that creates something; `*` without one."""
+    try:
+        given = loads(body)
+    except ValueError:
+        return "*"
+    names = [given[name] for name in _NAMES if isinstance(given.get(name), str)] if isinstance(given, dict) else []
+    return names[0] if names else "*"

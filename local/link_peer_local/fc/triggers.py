@@ -25,10 +25,10 @@ from link_peer_local.eventbridge.backend import EventBridge
 from link_peer_local.eventbridge.linked_roles import SEND_TO_FC, SEND_TO_MNS
 from link_peer_local.eventbridge.stream import QueueStream, Settings, queue_of
 from link_peer_local.fc.backend import FcBackend
-from link_peer_local.fc.credentials import role_keys
-from link_peer_local.fc.permissions import refused
 from link_peer_local.fc.request_log import RequestLog
+from link_peer_local.fc.routes import refused
 from link_peer_local.fc.runtime import InProcessRuntime, Runtime, WorkerRuntime
+from link_peer_local.fc.state import role_keys
 from link_peer_local.fc.versions import LATEST
 from link_peer_local.mns.backend import MnsBackend
 from link_peer_local.sls import SlsBackend

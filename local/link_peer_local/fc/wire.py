@@ -17,12 +17,13 @@ from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller
 from link_peer_local.fc import control, routes
-from link_peer_local.fc.answers import answer, number, page
 from link_peer_local.fc.backend import Deployed, FcBackend, Invocation
-from link_peer_local.fc.rendering import render_function, render_task
-from link_peer_local.fc.routes import Route
+from link_peer_local.fc.rendering import answer, number, page, render_function, render_task
+from link_peer_local.fc.routes import Route, access, refused
 from link_peer_local.fc.tasks import STATUSES, Task, new_request_id
 from link_peer_local.fc.versions import LATEST
+
+__all__ = ["access", "action", "error", "handle", "refused"]
 
 _HOST = re.compile(r"(\d+)\.([a-z0-9-]+?)(?:-internal)?\.fc\.aliyuncs\.com")
 MAX_TAIL = 4096  # "the last 4 KB of the log" [doc InvokeFunction]

@@ -1,4 +1,6 @@
-"""MNS on the wire: REST paths and XML, as the Python and Node clients send and read them."""
+"""MNS on the wire: REST paths and XML, as the Python and Node clients send and read them; what RAM checks [doc MNS "permission
+policies and examples"].
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from msgspec.structs import asdict, replace
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller
+from link_peer_local.core.policy import Access
 from link_peer_local.mns import xml
 from link_peer_local.mns.backend import MnsBackend
 from link_peer_local.mns.state import LIMITS, Message, Queue, QueueAttributes
@@ -291,3 +294,15 @@ def _some(messages: list[Message]) -> list[Message]:
 
 OPERATIONS = frozenset(name[1:] for name in vars(_Call) if re.fullmatch(r"_[A-Z]\w*", name))
 """The operations that are offered."""
+
+
+def access(request: Request, region: str, account: str) -> Access:
+    """What a caller of `account` asks for. The batch forms have no actions of their own."""
+    name = action(request).removeprefix("Batch")
+    return Access(f"mns:{name}", [f"acs:mns:{region}:{account}:{unquote(request.path)}"])
+
+
+def refused(_asked: Access) -> ApiError:
+    """The refusal of what RAM does not allow."""
+    message = "The OwnerId that your Access Key Id associated to is forbidden for this operation."
+    return ApiError("AccessDenied", 403, message)

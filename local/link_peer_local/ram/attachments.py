@@ -6,8 +6,7 @@ from link_peer_local.core.clock import utc
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.principals import Role, User
 from link_peer_local.ram import params as given
-from link_peer_local.ram.answers import Answer, shown_policy, shown_role, without
-from link_peer_local.ram.call import Call, Holder
+from link_peer_local.ram.call import Answer, Call, Holder, shown_policy, shown_role, without
 
 MAX_ATTACHED = {"System": 20, "Custom": 5}
 """Policies of one role or user. [doc RAM error codes, LimitExceeded.Role.Policy]: 20 and 5; the limits page of 2025-12-16

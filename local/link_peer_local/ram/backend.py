@@ -13,10 +13,9 @@ from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError, unknown_action
 from link_peer_local.core.identity import Caller, Identity
 from link_peer_local.core.knobs import Knobs
-from link_peer_local.ram import attachments, policies, roles, users, versions
-from link_peer_local.ram.answers import Answer
-from link_peer_local.ram.call import Call
-from link_peer_local.ram.permissions import access
+from link_peer_local.core.policy import Access
+from link_peer_local.ram import attachments, policies, roles, users
+from link_peer_local.ram.call import Answer, Call
 
 
 class RamBackend:
@@ -44,18 +43,18 @@ OPERATIONS: dict[str, Callable[[Call], Answer]] = {
     "AttachPolicyToUser": attachments.attach_policy_to_user,
     "CreateAccessKey": users.create_access_key,
     "CreatePolicy": policies.create_policy,
-    "CreatePolicyVersion": versions.create_policy_version,
+    "CreatePolicyVersion": policies.create_policy_version,
     "CreateRole": roles.create_role,
     "CreateUser": users.create_user,
     "DeleteAccessKey": users.delete_access_key,
     "DeletePolicy": policies.delete_policy,
-    "DeletePolicyVersion": versions.delete_policy_version,
+    "DeletePolicyVersion": policies.delete_policy_version,
     "DeleteRole": roles.delete_role,
     "DeleteUser": users.delete_user,
     "DetachPolicyFromRole": attachments.detach_policy_from_role,
     "DetachPolicyFromUser": attachments.detach_policy_from_user,
     "GetPolicy": policies.get_policy,
-    "GetPolicyVersion": versions.get_policy_version,
+    "GetPolicyVersion": policies.get_policy_version,
     "GetRole": roles.get_role,
     "GetUser": users.get_user,
     "ListAccessKeys": users.list_access_keys,
@@ -63,9 +62,30 @@ OPERATIONS: dict[str, Callable[[Call], Answer]] = {
     "ListPolicies": policies.list_policies,
     "ListPoliciesForRole": attachments.list_policies_for_role,
     "ListPoliciesForUser": attachments.list_policies_for_user,
-    "ListPolicyVersions": versions.list_policy_versions,
+    "ListPolicyVersions": policies.list_policy_versions,
     "ListRoles": roles.list_roles,
     "ListUsers": users.list_users,
-    "SetDefaultPolicyVersion": versions.set_default_policy_version,
+    "SetDefaultPolicyVersion": policies.set_default_policy_version,
     "UpdateRole": roles.update_role,
 }
+
+
+def access(action: str, params: Mapping[str, str], account: str) -> Access:
+    """What a caller of `account` asks for [doc RAM API reference, "authorization information" of each operation].
+
+    Attaching names two resources: the policy, and who gets it.
+    """
+    named = [
+        f"{kind}/{params[name]}"
+        for name, kind in (("RoleName", "role"), ("UserName", "user"), ("GroupName", "group"))
+        if params.get(name)
+    ]
+    owner = "system" if params.get("PolicyType") == "System" else account
+    resources = [f"acs:ram:*:{account}:{one}" for one in named]
+    if params.get("PolicyName"):
+        resources.append(f"acs:ram:*:{owner}:policy/{params['PolicyName']}")
+    return Access(f"ram:{action}", resources or [f"acs:ram:*:{account}:{_listed(action)}/*"])
+
+
+def _listed(action: str) -> str:
+    return {"ListRoles": "role", "ListUsers": "user"}.get(action, "policy")

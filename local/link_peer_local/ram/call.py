@@ -1,11 +1,15 @@
-"""One call of RAM: what an operation works with, and how it finds what the parameters name."""
+"""One call of RAM: what an operation works with, how it finds what the parameters name, and the form of answers [src SDK
+ram20150501].
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct
 
+from link_peer_local.core.clock import utc
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.identity import Identity
 from link_peer_local.core.principals import ManagedPolicy, Role, User
@@ -55,3 +59,63 @@ class Call(Struct, frozen=True):
         """The roles and users of the account that have a policy."""
         everyone: list[Holder] = [*self.identity.roles.values(), *self.identity.users.values()]
         return [one for one in everyone if one.account == self.account and (policy.type, policy.name) in one.attached]
+
+
+Answer = dict[str, Any]
+
+
+def shown_role(role: Role) -> Answer:
+    """A role."""
+    return {
+        "RoleId": role.id,
+        "RoleName": role.name,
+        "Arn": role.arn,
+        "Description": role.description,
+        "AssumeRolePolicyDocument": role.trust,
+        "MaxSessionDuration": role.max_session_seconds,
+        "CreateDate": utc(role.created),
+        "UpdateDate": utc(role.updated),
+    }
+
+
+def shown_policy(policy: ManagedPolicy) -> Answer:
+    """A policy, without its document."""
+    return {
+        "PolicyName": policy.name,
+        "PolicyType": policy.type,
+        "Description": policy.description,
+        "DefaultVersion": policy.default,
+        "CreateDate": utc(policy.created),
+        "UpdateDate": utc(policy.updated),
+    }
+
+
+def shown_version(policy: ManagedPolicy, version: str) -> Answer:
+    """A version of a policy."""
+    return {
+        "VersionId": version,
+        "IsDefaultVersion": version == policy.default,
+        "PolicyDocument": policy.versions[version].document,
+        "CreateDate": utc(policy.versions[version].created),
+    }
+
+
+def shown_user(user: User) -> Answer:
+    """A user."""
+    return {
+        "UserId": user.id,
+        "UserName": user.name,
+        "DisplayName": user.display_name,
+        "Comments": user.comments,
+        "CreateDate": utc(user.created),
+    }
+
+
+def paging(marker: str) -> Answer:
+    """How a list goes on."""
+    return {"IsTruncated": True, "Marker": marker} if marker else {"IsTruncated": False}
+
+
+def without(shown: Answer, *fields: str) -> Answer:
+    """The same without some fields."""
+    return {name: value for name, value in shown.items() if name not in fields}

@@ -6,8 +6,7 @@ from link_peer_local.core.errors import ApiError
 from link_peer_local.core.policy import parse_trust
 from link_peer_local.core.principals import Role
 from link_peer_local.ram import params as given
-from link_peer_local.ram.answers import Answer, paging, shown_role, without
-from link_peer_local.ram.call import Call
+from link_peer_local.ram.call import Answer, Call, paging, shown_role, without
 
 
 def create_role(call: Call) -> Answer:

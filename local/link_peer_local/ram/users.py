@@ -6,8 +6,7 @@ from link_peer_local.core.clock import utc
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.principals import User
 from link_peer_local.ram import params as given
-from link_peer_local.ram.answers import Answer, paging, shown_user
-from link_peer_local.ram.call import Call
+from link_peer_local.ram.call import Answer, Call, paging, shown_user
 
 MAX_KEYS = 2
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError
-from link_peer_local.sls import analysis, shards
+from link_peer_local.sls import analysis, state
 from link_peer_local.sls import index as indexes
 from link_peer_local.sls.consumers import ConsumerGroups
 from link_peer_local.sls.documents import Documents, records
@@ -194,7 +194,7 @@ class SlsBackend:
                 )
                 for record in group.records
             )
-            shard = next(store.turn) % len(store.shards) if route is None else shards.shard_of(route, len(store.shards))
+            shard = next(store.turn) % len(store.shards) if route is None else state.shard_of(route, len(store.shards))
             store.shards[shard].append(Write(now, group, logs))
 
     # Searching
@@ -271,17 +271,17 @@ class SlsBackend:
         with self._lock:
             writes = self._shard(account, project, name, shard)
             if moment == "begin":
-                return shards.cursor(0)
+                return state.cursor(0)
             if moment == "end":
-                return shards.cursor(len(writes))
+                return state.cursor(len(writes))
             if not re.fullmatch(r"\d{1,18}", moment, re.ASCII):
                 raise ApiError("ParameterInvalid", 400, "from must be begin, end or a unix time")
-            return shards.cursor(sum(1 for write in writes if int(write.received) < int(moment)))
+            return state.cursor(sum(1 for write in writes if int(write.received) < int(moment)))
 
     def cursor_time(self, account: str, project: str, name: str, shard: int, cursor: str) -> int:
         """When the write at the cursor was received; at the end of the shard, the current time."""
         with self._lock:
-            writes, position = self._shard(account, project, name, shard), shards.position(cursor)
+            writes, position = self._shard(account, project, name, shard), state.position(cursor)
             return int(writes[position].received if position < len(writes) else self._clock.now())
 
     def pull(
@@ -291,10 +291,10 @@ class SlsBackend:
         if not 1 <= count <= 1000:
             raise ApiError("ParameterInvalid", 400, "count must be between 1 and 1000")
         with self._lock:
-            writes, position = self._shard(account, project, name, shard), shards.position(cursor)
-            stop = min(position + count, len(writes) if end is None else shards.position(end))
+            writes, position = self._shard(account, project, name, shard), state.position(cursor)
+            stop = min(position + count, len(writes) if end is None else state.position(end))
             groups = [write.group for write in writes[position:stop]]
-            return groups, shards.cursor(position + len(groups))
+            return groups, state.cursor(position + len(groups))
 
     @contextmanager
     def consumer_groups(self, account: str, project: str, name: str) -> Iterator[ConsumerGroups]:

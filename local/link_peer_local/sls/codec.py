@@ -1,8 +1,10 @@
-"""Bodies of SLS: compression, and conversion of protobuf LogGroups."""
+"""Bodies of SLS: compression, and conversion of protobuf LogGroups; and responses, with their common headers."""
 
 from __future__ import annotations
 
+import json
 import re
+import secrets
 import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,6 +15,7 @@ from aliyun.log import log_logs_pb2 as pb
 from google.protobuf.message import DecodeError
 
 from link_peer_local.core.errors import ApiError
+from link_peer_local.core.http import Response
 from link_peer_local.sls.state import LogGroup, LogRecord
 
 MAX_RAW_BYTES = 10 * 1024 * 1024  # one write, uncompressed [doc PutLogs]
@@ -120,3 +123,20 @@ def encode(groups: Iterable[LogGroup]) -> bytes:
             for name, value in record.contents.items():
                 log.Contents.add(Key=name, Value=value)
     return bytes(message.SerializeToString())
+
+
+def headers() -> dict[str, str]:
+    """The headers of every response, with a new request id."""
+    return {"Server": "nginx", "x-log-requestid": secrets.token_hex(12).upper()}
+
+
+def empty() -> Response:
+    """200 without a body, and without Content-Type: the Node client would run JSON.parse("") on empty JSON."""
+    return Response(200, headers())
+
+
+def as_json(value: Any, status: int = 200, **more: str) -> Response:
+    """A value as JSON; `more` become x-log-* headers."""
+    extra = {f"x-log-{name.replace('_', '-')}": text for name, text in more.items()}
+    body = json.dumps(value, ensure_ascii=False).encode()
+    return Response(status, {**headers(), "Content-Type": "application/json", **extra}, body)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Response
-from link_peer_local.core.json_text import loads
-from link_peer_local.sls.answers import as_json, empty
+from link_peer_local.core.http import Response, loads
+from link_peer_local.sls.codec import as_json, empty
 from link_peer_local.sls.settings import Settings
 
 

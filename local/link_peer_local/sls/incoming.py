@@ -7,11 +7,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request
-from link_peer_local.core.json_text import loads
+from link_peer_local.core.http import Request, loads
 from link_peer_local.sls import codec
-from link_peer_local.sls.address import project_and_region
-from link_peer_local.sls.routes import route
+from link_peer_local.sls.routes import project_and_region, route
 
 
 class Incoming:

@@ -8,8 +8,8 @@ from typing import Any
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller
-from link_peer_local.sls.answers import as_json, empty
 from link_peer_local.sls.backend import SlsBackend
+from link_peer_local.sls.codec import as_json, empty
 from link_peer_local.sls.documents import Documents
 from link_peer_local.sls.incoming import Incoming
 from link_peer_local.sls.state import Logstore, Project

@@ -9,13 +9,14 @@ from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller
 from link_peer_local.sls import codec
-from link_peer_local.sls.answers import as_json, empty, headers
 from link_peer_local.sls.backend import SlsBackend
+from link_peer_local.sls.codec import as_json, empty, headers
 from link_peer_local.sls.consuming import Consuming
 from link_peer_local.sls.incoming import as_text
-from link_peer_local.sls.routes import route
-from link_peer_local.sls.shards import shard_ranges
-from link_peer_local.sls.state import Page
+from link_peer_local.sls.routes import access, refused, route
+from link_peer_local.sls.state import Page, shard_ranges
+
+__all__ = ["access", "action", "error", "handle", "refused"]
 
 MAIN_REGION = "cn-heyuan"
 """Where the records of an account's alert centre are kept [doc terraform alicloud_log_resource_record]."""

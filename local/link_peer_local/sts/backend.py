@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from link_peer_local.core.clock import Clock, utc
@@ -30,13 +30,12 @@ class StsBackend:
 
     def call(self, caller: Caller, action: str, params: Mapping[str, str]) -> dict[str, Any]:
         """Run one action: the answer without RequestId, or ApiError."""
-        if action == "AssumeRole":
-            return self._assume_role(caller, params)
-        if action == "GetCallerIdentity":
-            return self._caller_identity(caller)
-        raise unknown_action()
+        if action not in ACTIONS:
+            raise unknown_action()
+        return ACTIONS[action](self, caller, params)
 
-    def _assume_role(self, caller: Caller, params: Mapping[str, str]) -> dict[str, Any]:
+    def assume_role(self, caller: Caller, params: Mapping[str, str]) -> dict[str, Any]:
+        """Temporary keys of a role that trusts the caller."""
         arn, session, external_id = _check_names(params)
         policy = _session_policy(params.get("Policy"))
         seconds = _duration(params.get("DurationSeconds"))
@@ -62,7 +61,7 @@ class StsBackend:
             },
         }
 
-    def _caller_identity(self, caller: Caller) -> dict[str, Any]:
+    def caller_identity(self, caller: Caller, _params: Mapping[str, str]) -> dict[str, Any]:
         """Everyone may ask who they are."""
         answer = {"AccountId": caller.account, "Arn": caller.arn}
         if caller.role is not None:
@@ -78,6 +77,12 @@ class StsBackend:
             user_id = User(caller.account, caller.user).id
             return {**answer, "IdentityType": "RAMUser", "PrincipalId": user_id, "UserId": user_id}
         return {**answer, "IdentityType": "Account", "PrincipalId": caller.account, "UserId": caller.account}
+
+
+ACTIONS: dict[str, Callable[[StsBackend, Caller, Mapping[str, str]], dict[str, Any]]] = {
+    "AssumeRole": StsBackend.assume_role,
+    "GetCallerIdentity": StsBackend.caller_identity,
+}
 
 
 def _check_names(params: Mapping[str, str]) -> tuple[str, str, str | None]:

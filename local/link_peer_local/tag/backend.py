@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from link_peer_local.core.errors import ApiError, unknown_action
+from link_peer_local.core.http import loads
 from link_peer_local.core.identity import Caller
-from link_peer_local.core.json_text import loads
 from link_peer_local.ecs import tags
 from link_peer_local.ecs.call import Call
 from link_peer_local.ecs.paging import tokens

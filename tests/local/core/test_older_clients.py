@@ -15,8 +15,8 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Key
 from link_peer_local.fc.backend import FcBackend
-from link_peer_local.fc.credentials import role_keys
 from link_peer_local.fc.runtime import Result
+from link_peer_local.fc.state import role_keys
 
 HOME = "1000000000000001"
 SERVICE = "link-peer"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from link_peer_local.ecs.ordered import Ordered
+from link_peer_local.ecs.history import Ordered
 
 
 def numbers(*values: int) -> Ordered[int]:

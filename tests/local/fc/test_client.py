@@ -27,8 +27,8 @@ from link_peer_local.core.knobs import Knobs
 from link_peer_local.core.principals import Role, trust_text
 from link_peer_local.fc import wire as fc_wire
 from link_peer_local.fc.backend import FcBackend
-from link_peer_local.fc.credentials import role_keys
 from link_peer_local.fc.runtime import InProcessRuntime
+from link_peer_local.fc.state import role_keys
 from pytest_mock import MockerFixture
 
 HOME = "1000000000000001"

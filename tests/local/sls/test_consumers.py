@@ -13,7 +13,7 @@ from aliyun.log.consumer import ConsumerProcessorBase, ConsumerWorker, CursorPos
 from aliyun.log.putlogsrequest import PutLogsRequest
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.http import Request
-from link_peer_local.sls import permissions
+from link_peer_local.sls import routes
 
 HOME = "1000000000000001"
 ENDPOINT = "cn-qingdao.log.aliyuncs.com"
@@ -176,7 +176,7 @@ def test_a_consumer_group_is_a_resource_of_its_own() -> None:
     for method, rest in (("GET", ""), ("GET", "/siem"), ("POST", "/siem?type=heartbeat")):
         path, _, query = f"/logstores/store/consumergroups{rest}".partition("?")
         request = Request(method, path, query, {"host": f"proj.{ENDPOINT}"})
-        found = permissions.access(request, "cn-qingdao", HOME)
+        found = routes.access(request, "cn-qingdao", HOME)
         asked[found.action] = found.resources
     assert asked == {
         "log:ListConsumerGroup": [f"{where}/*"],
