@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from link_peer.domain.denial import parts
+from link_peer.domain.denials import ACCESS_ADVICE
 from link_peer.domain.errors import LinkPeerError, NoAccess
 
 from link_peer_cli.checks.finding import MISSING, OK, WARNING, Finding
@@ -38,7 +40,7 @@ def check(env: Environment, sweep: Sweep, cloud: WhatIf) -> Iterator[Finding]:
         managed = sum(group.account == what for group in sweep.managed)
         seen = f"{instances} instances, {managed} groups with our rules, read as {arn}"
         if what in gaps:
-            advice = "check the account's role: its trust policy, external id and permissions"
+            advice, _ = parts(ACCESS_ADVICE)  # the command is this one
             yield Finding(MISSING, what, "access", f"{gaps[what]} (as {arn})" if owner else gaps[what], advice)
         elif owner not in ("", what):
             advice = "use keys of the home account: the one without a role in the policy file"

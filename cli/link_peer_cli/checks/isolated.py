@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from link_peer.domain.denial import about
+from link_peer.domain.denials import isolated_group
+from link_peer.domain.model import Link
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.checks.finding import WARNING, Finding
@@ -27,6 +30,5 @@ def check(seen: Seen, records: Sequence[Record]) -> Iterator[Finding]:
             party.account,
             f"isolated group {seen.title(party)}",
             f"InnerAccessPolicy Drop: its members reach each other by rules only; {len(denied)} links inside it are denied",
-            f"let its instances name each other ({seen.policy.keys.peer}=i-…), or open it to all of its members: aliyun ecs "
-            f"ModifySecurityGroupPolicy --RegionId {seen.region} --SecurityGroupId {party.id} --InnerAccessPolicy Accept",
+            about(isolated_group(party, advanced=False), "link", Link(party, party), seen.region).advice,
         )

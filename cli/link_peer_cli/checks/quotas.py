@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from link_peer.domain.denials import group_full
 from link_peer.domain.model import Group, Instance
 from link_peer.planning.room import GROUP_SOURCES
 
@@ -32,9 +33,8 @@ def _sources(seen: Seen, groups: Iterable[Group]) -> Iterator[Finding]:
     for group in groups:
         left = GROUP_SOURCES - group.group_rules
         if left <= NEARLY_FULL:
-            state, advice = (
-                (WARNING, "") if left > 0 else (MISSING, "remove rules, or link instances (i-…) instead of groups")
-            )
+            full = group_full(group.party, group.group_rules, GROUP_SOURCES)
+            state, advice = (WARNING, "") if left > 0 else (MISSING, full.advice)
             detail = f"{group.group_rules} of {GROUP_SOURCES} rules with a group as source"
             yield Finding(state, group.party.account, f"quota of {seen.title(group.party)}", detail, advice)
 

@@ -1,4 +1,5 @@
-"""What to do about packets that do not pass: each piece of advice is a command that can be pasted."""
+"""What to do about packets that do not pass: each piece of advice is a command that can be pasted. What a denial advises is its
+own, as its record has it."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
-from link_peer.domain.denial import about, options, parts
-from link_peer.domain.denials import NO_ROUTE
+from link_peer.domain import denials
+from link_peer.domain.denial import Denial, about, options, parts
 from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule
 from link_peer.planning.claims import representative
 from link_peer.planning.decision import Context
@@ -104,12 +105,7 @@ class Adviser:
         shown = self._scene.snapshot.groups
         for group in sorted(self._scene.groups(source) & self._scene.groups(target)):
             if group in shown and not shown[group].advanced:
-                yield Advice(
-                    f"in account {group.account}: this lets all members of {group.id} reach each other on everything",
-                    self._aliyun(
-                        "ModifySecurityGroupPolicy", [("SecurityGroupId", group.id), ("InnerAccessPolicy", "Accept")]
-                    ),
-                )
+                yield self._remedy(denials.isolated_group(group, advanced=False), Link(group, group))
 
     # a link
 
@@ -134,18 +130,23 @@ class Adviser:
         verdict = verdict_if_asked(self._view, Context(self._policy, self._region, self._now), link)
         self._scene = self._view.scene
         if denial := verdict.denial:
-            words, command = parts(about(denial, "link", link, self._region).advice)
-            why = "; ".join(filter(None, [denial.detail, words]))
-            yield Advice(why if denial.owners else f"no link can open it: {why}", command)
+            remedy = self._remedy(denial, link)
             if not denial.owners:
+                yield msgspec.structs.replace(remedy, why=f"no link can open it: {remedy.why}")
                 return
+            yield remedy
         if asking := self._asking(source, target, ports):
             why = f"the tags of {', '.join(str(one.party) for one in asking[:_FEW])} ask for it; this opens it now"
             yield Advice(why, "link-peer sweep")
         else:
             yield Advice("ask for the link", f"link-peer request link {options(link)}")
         if verdict.reachability == "different-vpc":
-            yield Advice(NO_ROUTE)
+            yield Advice(denials.NO_ROUTE)
+
+    def _remedy(self, denial: Denial, link: Link) -> Advice:
+        """What the record of the denial advises."""
+        words, command = parts(about(denial, "link", link, self._region).advice)
+        return Advice("; ".join(filter(None, [denial.detail, words])), command)
 
     def _asking(self, source: Party, target: Party, ports: Sequence[Port]) -> list[Instance]:
         """The instances whose tags ask for a link between the two, or between groups of theirs."""

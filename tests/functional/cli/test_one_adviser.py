@@ -1,0 +1,117 @@
+"""Whoever is asked about a denied link advises the same: its record, `link-peer explain` and `link-peer doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from link_peer.domain import denials
+from link_peer.domain.denial import Denial, parts
+from link_peer.domain.reasons import REASONS
+from link_peer_local.ecs.state import Group, Instance
+
+from tests.functional.command import Cli
+from tests.functional.lab import PEER, Lab
+
+Ends = tuple[Group | Instance, Group | Instance]
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """With an instance in each account: one that shows none is not sure to be read completely."""
+    lab.instance(lab.group(account=PEER))
+    lab.instance(lab.group())
+    return Cli(capsys)
+
+
+def asked(lab: Lab, app: Group, db: Group, ports: str = "tcp/1") -> Ends:
+    """A tag asks for a link of two groups, and both have instances."""
+    lab.instance(db)
+    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:{ports}"})))
+    return app, db
+
+
+def without_consent(lab: Lab) -> Ends:
+    return asked(lab, lab.group(), lab.group())
+
+
+def where_the_policy_consents(lab: Lab) -> Ends:
+    lab.policy(accept_tags=False)
+    return asked(lab, lab.group(), lab.group("*"))
+
+
+def closed(lab: Lab) -> Ends:
+    return asked(lab, lab.group(), lab.group("*", tags={"link-lock": "link-peer close by arn 2026-11-26T00:00:00Z"}))
+
+
+def locked_by_hand(lab: Lab) -> Ends:
+    return asked(lab, lab.group(), lab.group("*", tags={"link-lock": "keep out"}))
+
+
+def on_a_denied_port(lab: Lab) -> Ends:
+    lab.policy(deny={"ports": ["tcp/1"]})
+    return asked(lab, lab.group(), lab.group("*"))
+
+
+def in_two_vpcs(lab: Lab) -> Ends:
+    return asked(lab, lab.group(), lab.group("*", vpc=lab.a))
+
+
+def to_an_advanced_group(lab: Lab) -> Ends:
+    return asked(lab, lab.group(), lab.group("*", type="enterprise"))
+
+
+def in_an_isolated_group(lab: Lab) -> Ends:
+    group = lab.group(inner_access="Drop")
+    one = lab.instance(group)
+    other = lab.instance(group, tags={"link-peer": f"{group.id}:tcp/1"})
+    lab.auto_link(lab.event(other))
+    return other, one
+
+
+def said(lab: Lab, cli: Cli, ends: Ends) -> list[tuple[str, str]]:
+    """(words, command) of the record, of `explain`, and of `doctor`."""
+    record = lab.records(outcome="denied")[-1]
+    words, command = parts(record["advice"])
+    _, (explained,) = cli.json("explain", *(one.id for one in ends), "tcp/1")
+    first = explained["do"][0]
+    assert first["why"].endswith(words)
+    assert record["detail"] in first["why"]
+    _, findings = cli.json("doctor", ends[0].account)
+    advice = [one["advice"] for one in findings if one.get("advice") and record["to"] in str(one)]
+    return [(words, command), (words, first["command"]), *map(parts, advice)]
+
+
+@pytest.mark.parametrize(
+    "deny",
+    [
+        without_consent,
+        where_the_policy_consents,
+        closed,
+        locked_by_hand,
+        on_a_denied_port,
+        in_two_vpcs,
+        to_an_advanced_group,
+        in_an_isolated_group,
+    ],
+    ids=lambda deny: deny.__name__,
+)
+def test_all_give_the_remedy_of_the_denial(lab: Lab, cli: Cli, deny: Callable[[Lab], Ends]) -> None:
+    """The same words, and the same command."""
+    first, *others = said(lab, cli, deny(lab))
+    assert len(others) >= 2
+    assert others == [first] * len(others)
+
+
+def test_none_has_an_advice_of_its_own_for_a_reason(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the reason, they repeat what the denial advises."""
+    app, db = lab.group(), lab.group()
+    given: list[Denial] = []
+    monkeypatch.setattr(denials, "no_consent", lambda *_, **__: given[-1])
+    for row in REASONS.values():
+        given.append(Denial(row, f"the fact of {row.code}", f"do it for {row.code}: link-peer links --party {db.id}"))
+        ends = asked(lab, app, db)
+        assert lab.outcome()["reason"] == row.code
+        first, *others = said(lab, cli, ends)
+        assert others
+        assert set(others) == {first}

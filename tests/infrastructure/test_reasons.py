@@ -1,0 +1,121 @@
+"""No module decides by the code of a reason: it reads the kind, or a field of the denial."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from link_peer.domain import reasons
+from link_peer.domain.reasons import REASONS, Reason
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = [
+    path
+    for folder in ("shared", "cli", "functions")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if "demo" not in path.parts  # it checks what the records of its own world say
+]
+MAKERS = {ROOT / "shared/link_peer/domain" / name for name in ("reasons.py", "denial.py", "denials.py")}
+"""The table, and the functions that make denials."""
+ROWS = {name for name, row in vars(reasons).items() if isinstance(row, Reason)}
+
+
+def conditions(tree: ast.AST) -> Iterator[ast.AST]:
+    """What a module compares, branches on, or looks up."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            yield node
+        elif isinstance(node, ast.If | ast.IfExp | ast.While | ast.Assert):
+            yield node.test
+        elif isinstance(node, ast.comprehension):
+            yield from node.ifs
+        elif isinstance(node, ast.Match):
+            yield node.subject
+        elif isinstance(node, ast.Subscript):
+            yield node.slice
+
+
+def reads_a_code(condition: ast.AST) -> bool:
+    """Whether a condition reads a denial's reason, but for its kind, or the reason of a record."""
+    kinds = {id(node.value) for node in ast.walk(condition) if isinstance(node, ast.Attribute) and node.attr == "kind"}
+    for node in ast.walk(condition):
+        if isinstance(node, ast.Attribute) and node.attr == "reason" and id(node) not in kinds:
+            return True
+        asked = node.args[:1] if isinstance(node, ast.Call) else [node.slice] if isinstance(node, ast.Subscript) else []
+        if any(_text(one) == "reason" for one in asked):
+            return True
+    return False
+
+
+def asks_for_a_code(node: ast.AST) -> bool:
+    """Whether a dict, of which a query is made, has the code of a reason as its `reason`."""
+    pairs = zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ()
+    return any(_text(key) == "reason" and _text(value) in REASONS for key, value in pairs)
+
+
+def names_a_row(node: ast.AST) -> bool:
+    """Whether an import is of the table's module as a whole, or of a row."""
+    if not isinstance(node, ast.ImportFrom):
+        return False
+    names = {one.name for one in node.names}
+    whole = node.module == "link_peer.domain" and "reasons" in names
+    return whole or (node.module == "link_peer.domain.reasons" and bool(names & ROWS))
+
+
+def _text(node: ast.AST | None) -> object:
+    return node.value if isinstance(node, ast.Constant) else None
+
+
+def faults(text: str) -> set[int]:
+    """The lines on which a module reads a code, or names a row of the table."""
+    tree = ast.parse(text)
+    lines = {node.lineno for node in conditions(tree) if isinstance(node, ast.expr) and reads_a_code(node)}
+    return lines | {
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Dict | ast.ImportFrom) and (asks_for_a_code(node) or names_a_row(node))
+    }
+
+
+def test_nothing_is_decided_by_a_code() -> None:
+    """Only the table and the functions that make denials name a row."""
+    found = {
+        path.relative_to(ROOT).as_posix(): faults(path.read_text("utf-8")) for path in SOURCES if path not in MAKERS
+    }
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from link_peer.domain import reasons",
+        "from link_peer.domain.reasons import QUOTA",
+        'if denial.reason.code == "quota": pass',
+        "x = 1 if loss.why.reason.code in CODES else 2",
+        "x = decision.why.reason is other",
+        "x = TABLE[denial.reason.code]",
+        'x = [r for r in records if r.get("reason") in ("no-access", "paused")]',
+        'x = record["reason"] == "no-consent"',
+        'x = condition({"reason": "no-consent"})',
+        'match why.reason.code:\n    case "quota": pass',
+    ],
+)
+def test_every_way_to_decide_by_a_code_is_found(text: str) -> None:
+    assert faults(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from link_peer.domain.reasons import REASONS, Kind",
+        "x = denial.reason.kind is Kind.FINAL",
+        'x = {"reason": denial.reason.code}',
+        'if error.code == "Forbidden": pass',
+        "if decision.why.ended: pass",
+    ],
+)
+def test_kinds_and_fields_may_be_read(text: str) -> None:
+    """And a code may be shown."""
+    assert not faults(text)

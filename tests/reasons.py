@@ -1,0 +1,43 @@
+"""Other reasons of the same kind in place of those that the library gives: nothing but what is shown may follow from it."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+from link_peer.domain import denials, reasons
+from link_peer.domain.denial import Denial
+from link_peer.domain.reasons import Kind, Reason
+
+ROWS = {name: row for name, row in vars(reasons).items() if isinstance(row, Reason)}
+SHIFTS = range(1, max(sum(row.kind is kind for row in ROWS.values()) for kind in Kind))
+"""With each of these, every reason stands for another one of its kind; with all of them, for every other one."""
+
+
+@contextmanager
+def swapped(shift: int) -> Iterator[None]:
+    """Each reason is given where the one `shift` rows before it, of its kind, would be; 0 changes nothing."""
+    other: dict[Reason, Reason] = {}
+    for kind in Kind:
+        rows = [row for row in ROWS.values() if row.kind is kind]
+        other |= {row: rows[(number + shift) % len(rows)] for number, row in enumerate(rows)}
+    table = types.SimpleNamespace(**{name: other[row] for name, row in ROWS.items()})
+    constants = {id(one): (one, one.reason) for one in _constants()}.values()
+    try:
+        denials.reasons = table
+        for one, reason in constants:
+            msgspec.structs.force_setattr(one, "reason", other[reason])
+        yield
+    finally:
+        denials.reasons = reasons
+        for one, reason in constants:
+            msgspec.structs.force_setattr(one, "reason", reason)
+
+
+def _constants() -> Iterator[Denial]:
+    """The denials that are made when the module is imported."""
+    for value in vars(denials).values():
+        found = value.values() if isinstance(value, dict) else [value]
+        yield from (one for one in found if isinstance(one, Denial))
