@@ -17,7 +17,7 @@ import typer
 from link_peer.domain.reasons import REASONS
 from link_peer.domain.tags import DEFAULT_TAG_PREFIX, TAGS
 from link_peer.runtime.settings import SERVICES
-from link_peer_cli.main import app
+from link_peer_cli.main import all_commands, app
 from link_peer_cli.review.saved import SavedPlan
 
 DOCS = Path(__file__).parent
@@ -102,24 +102,11 @@ def _commands() -> Iterator[str]:
         + _inline(typer.main.get_command(app).params)
         + ". What `--json` prints: [json.md](json.md).\n"
     )
-    group: Any = typer.main.get_command(app)
-    yield from _group(group, "link-peer")
-
-
-def _group(group: Any, name: str) -> Iterator[str]:
-    for word, command in sorted(group.commands.items()):
-        full = f"{name} {word}"
-        if hasattr(command, "commands"):
-            yield from _group(command, full)
-            continue
-        yield f"### {full}\n"
+    for name, command in sorted(all_commands(), key=lambda named: named[0].split()):
+        yield f"### link-peer {name}\n"
         yield _sentence(command.help) + "\n"
-        rows = [
-            _option(option)
-            for option in command.params
-            if not getattr(option, "hidden", False) and option.name != "help"
-        ]
-        yield from _table(("argument or option", "default", ""), rows)
+        shown = [one for one in command.params if not getattr(one, "hidden", False) and one.name != "help"]
+        yield from _table(("argument or option", "default", ""), [_option(one) for one in shown])
 
 
 def _option(option: Any) -> tuple[str, str, str]:

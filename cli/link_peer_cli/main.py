@@ -1,57 +1,140 @@
-"""The `link-peer` command. This module only registers the commands; each lives in its own file in `commands/`.
+"""The `link-peer` command: a table of its commands, each of which lives in a file of its own in `commands/`.
 
-Command modules import the SDKs and the engine inside the command, so that `--help` starts quickly.
+The file of a command is imported when it is called, so that it may import at its top whatever it works with, and help and
+completion start quickly all the same.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
-from typing import Annotated, NoReturn
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from link_peer_cli.access import keys
-from link_peer_cli.commands import (
-    account,
-    account_remove,
-    adopt,
-    apply,
-    audit,
-    check,
-    close,
-    consent,
-    demo,
-    doctor,
-    explain,
-    failed,
-    init,
-    invoke,
-    links,
-    local,
-    package,
-    plan,
-    reopen,
-    replay,
-    request,
-    selftest,
-    setup,
-    stale,
-    sweep,
-    verify,
-)
-from link_peer_cli.commands import map as map_command
-from link_peer_cli.commands import test as test_command
-from link_peer_cli.commands import version as version_command
 from link_peer_cli.ui.exits import run
 from link_peer_cli.ui.options import Command
 
+
+class Row(NamedTuple):
+    """A command: its name, as it is typed; the file in `commands/` and the function there; and what it does, in one line."""
+
+    name: str
+    place: str
+    help: str
+
+
+TABLE = {
+    "Links": (
+        Row("request", "request:request", "Ask for links: judge a request, and put it on the queue."),
+        Row("accept", "consent:accept", "Let others reach a group: write its accept tag."),
+        Row("withdraw", "consent:withdraw", "Take an entry off a group's accept tags."),
+        Row("adopt", "adopt:adopt", "Turn a rule that a person made into a link."),
+        Row("links", "links:links", "List existing links: who, since when, until when, why."),
+        Row("explain", "explain:explain", "Say whether packets from A reach B, what decides, what to do."),
+        Row("verify", "verify:verify", "Test with packets whether one instance reaches another."),
+        Row("map", "map:draw_map", "Draw who may reach whom."),
+    ),
+    "Changes": (
+        Row("plan", "plan:plan", "Preview what would change. Changes nothing."),
+        Row("apply", "apply:apply", "Make exactly the changes of a saved plan."),
+        Row("sweep", "sweep:sweep", "Reconcile all rules with tags, requests and consent."),
+        Row("stale", "stale:stale", "List what the sweep would remove, and consent without use."),
+        Row("close", "close:close", "Lock groups, and remove link-peer's rules from them now."),
+        Row("reopen", "reopen:reopen", "Take off the locks that `close` set."),
+    ),
+    "Deployment": (
+        Row("init", "init:init", "Write the files of a new deployment."),
+        Row("setup", "setup:setup", "Create or update its roles, queues, logs and alerts."),
+        Row("package", "package:package", "Build the code of the functions."),
+        Row("account add", "account_add:add", "Let an account take part: its roles, its lines of the policy."),
+        Row("account list", "account_list:list_accounts", "List the accounts, and whether each can be entered."),
+        Row("account remove", "account_remove:remove", "Close every link of an account, and take it out."),
+        Row("check", "check:check", "Check policy files and their own tests, offline."),
+        Row("test", "test:run_tests", "Judge the policy's tests on what the cloud says now."),
+        Row("doctor", "doctor:doctor", "Check what is deployed, the access, and the requested links."),
+    ),
+    "Operation": (
+        Row("audit", "audit:audit", "Read the audit log: what was decided, who asked, why."),
+        Row("invoke", "invoke:invoke", "Invoke a deployed function with an event."),
+        Row("failed", "failed:failed", "List failed invocations, and dead letters."),
+        Row("replay", "replay:replay", "Invoke functions again with the events that failed."),
+        Row("selftest", "selftest:selftest", "Answer the open questions about the real cloud."),
+    ),
+    "Trying it out": (
+        Row("local", "local:local", "Run a local Alibaba Cloud until Ctrl-C."),
+        Row("demo", "demo:demo", "Run the main scenarios on a local cloud."),
+        Row("version", "version:version", "Print the versions, for a bug report."),
+    ),
+}
+"""Every command, in the sections of `link-peer --help`."""
+
+GROUPS = {"account": "Let an account take part, list the accounts, or close one."}
+"""What the commands are for whose names begin with the same word."""
+
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+
+
+class _Listed(TyperCommand):
+    """A command as help lists it. What runs is the command that its row names, which is imported then."""
+
+    def __init__(self, row: Row, section: str) -> None:
+        super().__init__(row.name.split()[-1], help=row.help, rich_help_panel=section)
+        self._row = row
+
+    @functools.cached_property
+    def loaded(self) -> Any:
+        """The command itself."""
+        module, _, function = self._row.place.partition(":")
+        made = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings=HELP_OPTIONS)
+        made.command(self.name, cls=Command)(getattr(import_module(f"link_peer_cli.commands.{module}"), function))
+        return typer.main.get_command(made)
+
+    def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
+        """The context of the command itself, which is then invoked, or asked by the shell what to complete."""
+        return self.loaded.make_context(info_name, args, parent, **extra)
+
+
+class Commands(TyperGroup):
+    """The commands of the table."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        for section, rows in TABLE.items():
+            for row in rows:
+                group, _, name = row.name.rpartition(" ")
+                if group:
+                    self._group(group, section).add_command(_Listed(row, "Commands"))
+                else:
+                    self.add_command(_Listed(row, section), name)
+
+    def _group(self, name: str, section: str) -> TyperGroup:
+        """The group of commands whose names begin with this word."""
+        if name not in self.commands:
+            self.add_command(
+                TyperGroup(
+                    name=name,
+                    help=GROUPS[name],
+                    no_args_is_help=True,
+                    context_settings=HELP_OPTIONS,
+                    rich_help_panel=section,
+                )
+            )
+        return self.commands[name]  # type: ignore[return-value]
+
+
 app = typer.Typer(
     name="link-peer",
+    cls=Commands,
     help="Open the internal network between Alibaba Cloud ECS instances, safely and automatically.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP_OPTIONS,
 )
 
 
@@ -96,42 +179,14 @@ def _options(
     """Options of `link-peer` itself."""
 
 
-COMMANDS = (
-    init.init,
-    setup.setup,
-    local.local,
-    demo.demo,
-    plan.plan,
-    apply.apply,
-    request.request,
-    explain.explain,
-    links.links,
-    consent.accept,
-    consent.withdraw,
-    adopt.adopt,
-    close.close,
-    reopen.reopen,
-    audit.audit,
-    sweep.sweep,
-    stale.stale,
-    verify.verify,
-    doctor.doctor,
-    invoke.invoke,
-    failed.failed,
-    replay.replay,
-    selftest.selftest,
-    check.check,
-    package.package,
-    version_command.version,
-)
-for command in COMMANDS:
-    app.command()(command)
-app.command("map")(map_command.draw_map)
-app.command("test")(test_command.run_tests)
-account.app.command("remove")(account_remove.remove)
-app.add_typer(account.app, name="account")
-for info in [*app.registered_commands, *account.app.registered_commands]:
-    info.cls = Command
+def all_commands() -> Iterator[tuple[str, Any]]:
+    """Every command by its full name, with its parameters and its help; imports all of them. For the reference, and for tests."""
+    group: Any = typer.main.get_command(app)
+    for row in (row for rows in TABLE.values() for row in rows):
+        one = group
+        for word in row.name.split():
+            one = one.commands[word]
+        yield row.name, one.loaded
 
 
 def main(args: list[str] | None = None) -> NoReturn:

@@ -6,20 +6,20 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
-from typing import Any
 
 import hcl2
 import pytest
 import typer
 import yaml
 from link_peer.domain import marker
-from link_peer_cli.main import app
+from link_peer_cli.main import all_commands, app
 from link_peer_local.sls import index as sls_index
 from link_peer_local.sls.query import compile_query
 
 from tests.snippets import ELSEWHERE, LISTED, PLAIN, ROOT, SESSIONS, Block, blocks, entry, how, pages
 
 BLOCKS = blocks()
+COMMANDS = dict(all_commands())
 STATIC = [block for block in BLOCKS if how(block) == "static"]
 FIGURES = [block for block in BLOCKS if block.language == "mermaid"]
 PLACEHOLDER = re.compile(r"^([<…$]|[A-Z][A-Z _-]*$)")  # <uid>, …, $B, NAME
@@ -110,16 +110,16 @@ def commands() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "command"), sorted(set(commands())))
 def test_a_command_in_the_text_exists(page: str, command: str) -> None:
     """With all its options. What it names may be a placeholder, and `…` stands for anything."""
-    words = shlex.split(command, comments=True)[1:]
-    group: Any = typer.main.get_command(app)
-    options = {"-h", "--help"} | {name for option in group.params for name in option.opts}
+    words, name = shlex.split(command, comments=True)[1:], ""
+    options = {"-h", "--help"} | {name for option in typer.main.get_command(app).params for name in option.opts}
     while words:
         word = words.pop(0)
-        if hasattr(group, "commands") and not word.startswith("-"):
+        if name not in COMMANDS and not word.startswith("-"):
             if PLACEHOLDER.match(word) or word in {"profile", "prod"}:
                 continue
-            assert word in group.commands, f"{page}: no command {word!r}"
-            group = group.commands[word]
-            options |= {name for option in group.params for name in (*option.opts, *option.secondary_opts)}
+            name = f"{name} {word}".strip()
+            assert any(f"{one} ".startswith(f"{name} ") for one in COMMANDS), f"{page}: no command {name!r}"
+            params = COMMANDS[name].params if name in COMMANDS else []
+            options |= {name for option in params for name in (*option.opts, *option.secondary_opts)}
         elif word.startswith("-") and not TO_COME.search(word):
             assert word.partition("=")[0] in options, f"{page}: {command}: no option {word}"

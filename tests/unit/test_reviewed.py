@@ -1,4 +1,4 @@
-"""`clients/whatif/reviewed`: a plan's changes, and the way back, are let through; no other change is."""
+"""`review/reviewed`: a plan's changes, and the way back, are let through; no other change is."""
 
 from __future__ import annotations
 

@@ -11,6 +11,8 @@ from link_peer.domain.model import Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import is_account_uid, is_group_id, is_instance_id, parse_instant, quoted
 
+from link_peer_cli.access.environment import load_own, policy_in_use
+
 NAMED = 20  # accounts that an error message lists
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -113,8 +115,6 @@ def with_uid(text: str, field: str) -> str:
 def _policy() -> Policy:
     """The policy file in use, in which names are looked up. Raises LinkPeerError that names everything missing if it cannot
     be read, as the command itself would."""
-    from link_peer_cli.access.environment import load_own, policy_in_use
-
     return policy_in_use() or load_own().policy
 
 

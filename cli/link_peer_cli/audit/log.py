@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from link_peer.alicloud.sls import AuditUnavailable, client
 from link_peer.alicloud.unanswered import unanswered
 from link_peer.domain.errors import LinkPeerError, Transient
 from link_peer.runtime.clock import Clock
@@ -33,19 +34,19 @@ class AuditLog:
         self._clock = clock
         self._place = (settings.audit_project, settings.audit_logstore)
 
-    def _client(self) -> Any:
-        from link_peer.alicloud.sls import client
+    def _ask(self, ask: Callable[[Any], Any]) -> Any:
+        """Ask SLS, through its client. Raises LinkPeerError if it refuses, Transient if a later call may succeed."""
+        # where the log is read: the SDK takes longer to import than all of ours
+        from aliyun.log import LogException
 
-        return client(msgspec.structs.replace(self._settings, credentials=self._keys()))
+        try:
+            return ask(client(msgspec.structs.replace(self._settings, credentials=self._keys())))
+        except (AuditUnavailable, LogException) as error:
+            raise read_error(error) from error
 
     def indexed_fields(self) -> set[str]:
         """Return the fields that the logstore's index covers. Raises LinkPeerError if it has none, or cannot be read."""
-        from link_peer.alicloud.sls import AuditUnavailable
-
-        try:
-            index = self._client().get_index_config(*self._place).get_index_config()
-        except AuditUnavailable as error:
-            raise read_error(error) from error
+        index = self._ask(lambda sls: sls.get_index_config(*self._place).get_index_config())
         return set(index.key_config_list or {})
 
     def read(self, query: str = "*", since: float = 0) -> list[Record]:
@@ -58,19 +59,16 @@ class AuditLog:
 
     def read_once(self, query: str, since: float) -> list[Record]:
         """Like `read`, without retries, for callers that poll. Raises Transient if a later read may succeed."""
-        from aliyun.log import LogException
-        from link_peer.alicloud.sls import AuditUnavailable
-
         until = int(max(self._clock.now(), since)) + SKEW_SECONDS
         found: list[Record] = []
+
+        def next_page(sls: Any) -> Any:
+            return sls.get_log(
+                *self._place, int(since), until, query=query, size=PAGE, offset=len(found), reverse=False
+            )
+
         while True:
-            try:
-                answer = self._client().get_log(
-                    *self._place, int(since), until, query=query, size=PAGE, offset=len(found), reverse=False
-                )
-            except (AuditUnavailable, LogException) as error:
-                raise read_error(error) from error
-            page = [_record(log) for log in answer.get_logs()]
+            page = [_record(log) for log in self._ask(next_page).get_logs()]
             found += page
             if len(page) < PAGE:
                 return found

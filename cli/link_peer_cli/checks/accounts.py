@@ -5,19 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from link_peer.domain.denial import parts
 from link_peer.domain.denials import ACCESS_ADVICE
 from link_peer.domain.errors import LinkPeerError, NoAccess
+from link_peer.engine.scopes.everything import Sweep
 
+from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.finding import MISSING, OK, WARNING, Finding
-
-if TYPE_CHECKING:
-    from link_peer.engine.scopes.everything import Sweep
-
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.review.cloud import WhatIf
+from link_peer_cli.review.cloud import WhatIf
+from link_peer_cli.review.swept import gaps_of
 
 THREADS = 16
 
@@ -25,8 +22,6 @@ THREADS = 16
 def check(env: Environment, sweep: Sweep, cloud: WhatIf) -> Iterator[Finding]:
     """One finding for each account, and for what there was no time to read. Where it is ok, the account was read completely,
     and shows instances."""
-    from link_peer_cli.review.swept import gaps_of
-
     gaps, snapshot = gaps_of(sweep), sweep.store.snapshot()
     accounts = sorted(env.policy.accounts)
     with ThreadPoolExecutor(min(THREADS, len(accounts))) as pool:  # one that gives no answer takes seconds

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
+from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks import functions, neighbours, resources, running
-
-if TYPE_CHECKING:
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.checks.finding import Finding
+from link_peer_cli.checks.finding import Finding
 
 Lane = Sequence[Callable[[], "list[Finding]"]]
 """Checks that one thread makes, one after the other."""

@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from link_peer.domain.errors import LinkPeerError
+from link_peer_deploy.manifest import Function, load
+from link_peer_deploy.manifest import Trigger as Shipped
 from link_peer_deploy.names import ALIAS
+from link_peer_deploy.project import ROOT
 
+from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, Finding, unreadable
-
-if TYPE_CHECKING:
-    from link_peer_deploy.manifest import Function
-    from link_peer_deploy.manifest import Trigger as Shipped
-
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.deployed.deployment import Deployed, Live, Trigger
-    from link_peer_cli.deployed.rules import BusRule
+from link_peer_cli.deployed.deployment import Deployed, Live, Trigger
+from link_peer_cli.deployed.rules import Bus, BusRule
 
 DEPLOY = "link-peer package; s deploy -y"
 SAME = ("LINK_PEER_REGION", "LINK_PEER_AUDIT_PROJECT", "LINK_PEER_AUDIT_LOGSTORE", "LINK_PEER_QUEUE")
@@ -29,11 +27,6 @@ _STAMP = re.compile(r"\((deployed .*?, package ([0-9a-f]+))\)$")
 
 def check(env: Environment) -> Iterator[Finding]:
     """Every function of s.yaml with the version behind its alias; each of its triggers; the two rules of auto_link."""
-    from link_peer_deploy.manifest import load
-    from link_peer_deploy.project import ROOT
-
-    from link_peer_cli.deployed.deployment import Deployed
-
     policy = env.policy
     given = {"LINK_PEER_REGION": env.settings.region, "LINK_PEER_PREFIX": env.names.prefix}
     shipped = load(ROOT / "s.yaml", env=given, account=policy.home, queues=policy.bound_queues).functions
@@ -127,8 +120,6 @@ def parsed(text: str) -> Any:
 
 def _rules(env: Environment, shipped: Sequence[Function]) -> Iterator[Finding]:
     """How the platform names the rule of a trigger is not documented: it is known by its pattern and its target."""
-    from link_peer_cli.deployed.rules import Bus
-
     wanted = [
         (function.name, trigger)
         for function in shipped

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from link_peer.domain.errors import LinkPeerError
 
+from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.finding import DIFFERS, Finding, unreadable
-
-if TYPE_CHECKING:
-    from link_peer_cli.access.environment import Environment
+from link_peer_cli.setup.neighbours import conflicts, deployments
 
 
 def check(env: Environment) -> Iterator[Finding]:
     """One finding for each deployment with the same tags or the same name, and one if the functions have other tags."""
-    from link_peer_cli.setup.neighbours import conflicts, deployments
-
     settings, prefix = env.settings, env.names.prefix
     try:
         found = list(conflicts(settings, env.policy, prefix, env.clock))

@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from link_peer.domain.errors import LinkPeerError, Transient
+from link_peer.runtime.clock import Clock
+from link_peer.runtime.retry import Retry
 
+from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, Finding, unreadable
-
-if TYPE_CHECKING:
-    from link_peer.runtime.clock import Clock
-
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.setup.resource import Change, Deployment, Resource
+from link_peer_cli.setup import faults
+from link_peer_cli.setup.resource import Action, Change, Deployment, Resource, change_of
 
 SECONDS = 20.0  # for which a resource is asked again while a service is in trouble
 ADVICE = "link-peer setup"
@@ -38,8 +36,6 @@ def _service(resources: Iterable[Resource], clock: Clock) -> list[Finding]:
 
 def _faults(deployment: Deployment) -> list[Finding]:
     """A region where the functions cannot be, and too little room on the event bus for the rules that they lack."""
-    from link_peer_cli.setup import faults
-
     found = list(faults.region(deployment))
     with contextlib.suppress(LinkPeerError):  # the check of the rules says so
         found += faults.bus(deployment)
@@ -49,10 +45,6 @@ def _faults(deployment: Deployment) -> list[Finding]:
 def _findings(resources: Iterable[Resource], clock: Clock) -> Iterator[Finding]:
     """One finding for each resource of a service. What gives no answer is asked again; the next one then only once, and
     those behind it not at all."""
-    from link_peer.runtime.retry import Retry
-
-    from link_peer_cli.setup.resource import change_of
-
     silent: list[Transient] = []
     for resource in resources:
         if len(silent) >= SILENT:
@@ -70,8 +62,6 @@ def _findings(resources: Iterable[Resource], clock: Clock) -> Iterator[Finding]:
 
 
 def _finding(change: Change) -> Finding:
-    from link_peer_cli.setup.resource import Action
-
     label = change.resource.label
     if change.action is Action.CREATE:
         return Finding(MISSING, "", label, "does not exist", ADVICE)

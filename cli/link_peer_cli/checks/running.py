@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.tags import parse_instant
+from link_peer.runtime.ports import Record
 
+from link_peer_cli.access.environment import Environment
+from link_peer_cli.audit.log import AuditLog
+from link_peer_cli.audit.query import condition
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, Finding, unreadable
-
-if TYPE_CHECKING:
-    from link_peer.runtime.ports import Record
-
-    from link_peer_cli.access.environment import Environment
+from link_peer_cli.deployed.queue import waiting_messages
 
 DAY = 86_400
 LATE_SECONDS = 30 * 60
@@ -51,8 +51,6 @@ def other_policy(env: Environment) -> str:
 
 
 def _dead_letters(env: Environment) -> Finding:
-    from link_peer_cli.deployed.queue import waiting_messages
-
     what = "dead letters"
     try:
         count = waiting_messages(env.settings, env.policy.home, env.names.dead_letters)
@@ -63,9 +61,6 @@ def _dead_letters(env: Environment) -> Finding:
 
 def _last_summary(env: Environment) -> Record | None:
     """The summary of the last sweep that the function made; that of a person's `link-peer sweep` has another policy."""
-    from link_peer_cli.audit.log import AuditLog
-    from link_peer_cli.audit.query import condition
-
     log = AuditLog(env.settings, env.clock)
     query = condition({"record": "summary", "function": "sweep", "deployment": env.policy.deployment})
     found = log.read(query, env.clock.now() - DAY)
@@ -74,8 +69,6 @@ def _last_summary(env: Environment) -> Record | None:
 
 
 def _age(env: Environment, what: str, summary: Record) -> Finding:
-    from link_peer.domain.tags import parse_instant
-
     age = env.clock.now() - parse_instant(summary["time"])
     detail = f"{age / 60:.0f} minutes ago, {summary.get('seconds', '?')} s: {summary['outcome']}"
     if summary["outcome"] == "failed":

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.policy import Pause
 
+from link_peer_cli.access.environment import Environment
+from link_peer_cli.audit.log import AuditLog
 from link_peer_cli.checks.finding import MISSING, OK, WARNING, Finding, unreadable
-
-if TYPE_CHECKING:
-    from link_peer_cli.access.environment import Environment
+from link_peer_cli.deployed.queue import waiting_messages
 
 FILTERS = frozenset({"record", "outcome", "reason", "link", "request_id", "event_id", "from", "to"})
 """Fields that `link-peer audit` searches."""
@@ -29,8 +28,6 @@ def check(env: Environment) -> Iterator[Finding]:
 
 
 def _queue(env: Environment) -> Iterator[Finding]:
-    from link_peer_cli.deployed.queue import waiting_messages
-
     name = env.settings.queue
     if name == env.names.queue:
         return
@@ -43,8 +40,6 @@ def _queue(env: Environment) -> Iterator[Finding]:
 
 
 def _log(env: Environment) -> Iterator[Finding]:
-    from link_peer_cli.audit.log import AuditLog
-
     settings, names = env.settings, env.names
     if (settings.audit_project, settings.audit_logstore) == (names.audit_project, names.audit_logstore):
         return

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 import msgspec
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import Group, Party
 from link_peer.runtime.ports import Ecs
+from link_peer.runtime.retry import Retry
 
-from link_peer_cli.consent.group_tags import PAGE
+from link_peer_cli.access.environment import SECONDS, Environment, require_known
+from link_peer_cli.access.inputs import account_uid, party
+from link_peer_cli.access.roles import PersonsAccounts
+from link_peer_cli.consent.group_tags import PAGE, GroupTags
 from link_peer_cli.ui.progress import waiting
-
-if TYPE_CHECKING:
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.consent.group_tags import GroupTags
 
 
 class Chosen(msgspec.Struct):
@@ -27,8 +26,6 @@ class Chosen(msgspec.Struct):
 
 def tags_of(env: Environment, profiles: list[str] | None) -> GroupTags:
     """The tags of groups, written in the home account as the operator."""
-    from link_peer_cli.consent.group_tags import GroupTags
-
     made = GroupTags(env, profiles or [])
     if made.own == env.policy.home:
         made.first_as(env.settings.credentials)
@@ -48,12 +45,6 @@ def choose(
 
     Only for accounts of which there are keys it waits until a throttled API takes calls again: nothing is written in others.
     """
-    from link_peer.runtime.retry import Retry
-
-    from link_peer_cli.access.environment import SECONDS, require_known
-    from link_peer_cli.access.inputs import account_uid, party
-    from link_peer_cli.access.roles import PersonsAccounts
-
     if bool(groups) + bool(account) + everything != 1:
         raise BadInput("groups", "give groups, or --account, or --all")
     if groups:

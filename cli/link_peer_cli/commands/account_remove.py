@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import typer
+from link_peer.domain.errors import BadInput
+from link_peer.domain.policy import AccountPolicy, Policy
+from link_peer.runtime.settings import Credentials
 from rich.markup import escape
 
+from link_peer_cli.access.environment import Environment, load_environment, load_own, require_known
+from link_peer_cli.access.inputs import account_uid
+from link_peer_cli.closing.run import Closed, close
+from link_peer_cli.review.plans import print_changes
+from link_peer_cli.setup import Change
+from link_peer_cli.setup.engine import carry_out, plan_removal
+from link_peer_cli.setup.member import peer_of, print_change, update_home
+from link_peer_cli.setup.peer import Peer, removal_commands
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.lines import PLANNED
 from link_peer_cli.ui.options import Json, PeerProfile, Uid, Yes
 from link_peer_cli.ui.progress import counter, progress_bar
-
-if TYPE_CHECKING:
-    from link_peer.domain.policy import AccountPolicy, Policy
-    from link_peer.runtime.settings import Credentials
-
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.closing.run import Closed
-    from link_peer_cli.setup import Change
-    from link_peer_cli.setup.peer import Peer
+from link_peer_cli.ui.records import print_records
 
 
 def remove(
@@ -35,12 +39,6 @@ def remove(
 
     Stops before the roles as long as a rule is left. Then delete the account's lines from the policy file and deploy.
     """
-    from link_peer.domain.errors import BadInput
-
-    from link_peer_cli.access.environment import load_environment, load_own, require_known
-    from link_peer_cli.access.inputs import account_uid
-    from link_peer_cli.setup.member import peer_of, update_home
-
     uid = account_uid(uid, "uid")
     env = load_environment(reading=dry_run)
     require_known(env, [uid], "uid")
@@ -75,17 +73,12 @@ def _without(policy: Policy, uid: str) -> Policy:
 
 def _close(env: Environment, uid: str, own: dict[str, Credentials], *, dry_run: bool, quiet: bool) -> Closed:
     """Run the closing sweep, and show its progress."""
-    from link_peer_cli.closing.run import close
-
     with progress_bar(unless=quiet) as bar:
         return close(env, uid, own, counter(bar, "accounts read", "groups read"), dry_run=dry_run)
 
 
 def _remove_roles(peer: Peer, *, talk: bool) -> list[Change]:
     """Delete the roles of link-peer in the account, and print each."""
-    from link_peer_cli.setup.engine import carry_out, plan_removal
-    from link_peer_cli.setup.member import print_change
-
     clock = peer.deployment.clock
     changes = plan_removal(peer.resources(), clock, with_logs=True)
     carry_out(changes, clock, lambda change: print_change(change, f"account {peer.uid}", talk=talk))
@@ -94,9 +87,6 @@ def _remove_roles(peer: Peer, *, talk: bool) -> list[Change]:
 
 def _report(closed: Closed, *, dry_run: bool, as_json: bool) -> None:
     """Print what was or would be closed, and what prevents the next steps."""
-    from link_peer_cli.ui.lines import PLANNED
-    from link_peer_cli.ui.records import print_changes, print_records
-
     left = [f"{rule.id} on {rule.group}" for rule in closed.left]
     if as_json:
         commands = [msgspec.to_builtins(change) for change in closed.changes]
@@ -125,9 +115,6 @@ def _finish(
     as_json: bool,
 ) -> None:
     """Say what is left for people to do."""
-    from link_peer_cli.setup.peer import removal_commands
-    from link_peer_cli.ui.records import print_records
-
     commands = [] if made else removal_commands(peer.role)
     if as_json:
         names = [str(change) for change in changes]

@@ -5,31 +5,37 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import msgspec
 import typer
+from link_peer.app.compose import open_delivery
+from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.model import TAG, Claim, Marker, Rule, ports_text
+from link_peer.domain.policy import Policy
+from link_peer.domain.tags import is_group_id, quoted
+from link_peer.runtime.clock import Clock
+from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.ports import Cloud, Record
+from link_peer.runtime.retry import Retry
+from link_peer.runtime.settings import Settings, tag_prefix
 from rich.markup import escape
 
+from link_peer_cli.access.environment import Environment, load_environment
+from link_peer_cli.access.inputs import account_named, ending, party
+from link_peer_cli.access.roles import PersonsAccounts
+from link_peer_cli.adoption.carry_out import Adopting
+from link_peer_cli.adoption.judge import CHANGED, is_ours
+from link_peer_cli.adoption.planner import Plan, Planner, Wish
+from link_peer_cli.consent.group_tags import GroupTags
+from link_peer_cli.inventory.shown import until as until_text
+from link_peer_cli.review.plans import print_changes
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import DryRun, Json, Yes
 from link_peer_cli.ui.progress import progress_bar
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from link_peer.domain.model import Marker, Rule
-    from link_peer.domain.policy import Policy
-    from link_peer.runtime.clock import Clock
-    from link_peer.runtime.delivery import Delivery
-    from link_peer.runtime.ports import Cloud, Record
-    from link_peer.runtime.retry import Retry
-    from link_peer.runtime.settings import Settings
-
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.adoption.planner import Plan, Planner, Wish
-    from link_peer_cli.consent.group_tags import GroupTags
+from link_peer_cli.ui.records import print_records
 
 RULE = re.compile(r"sgr-[0-9a-z]{1,42}")
 """An id of a rule; with `adopt-` before it, it is the id of a request."""
@@ -62,14 +68,6 @@ def adopt(
     The rule stays in place, so no packet is lost: consent and what asks for the link are written first, then the rule's
     description becomes the marker of link-peer, and its priority 100. Run it again if it was stopped.
     """
-    from link_peer.domain.errors import BadInput, LinkPeerError
-
-    from link_peer_cli.access.environment import load_environment
-    from link_peer_cli.adoption.carry_out import Adopting
-    from link_peer_cli.adoption.judge import CHANGED, is_ours
-    from link_peer_cli.adoption.planner import Planner
-    from link_peer_cli.consent.group_tags import GroupTags
-
     rule_id, _, account = rule.partition("@")
     _check(rule_id, group, form, instance, until)
     env = load_environment(reading=dry_run)
@@ -109,10 +107,6 @@ def adopt(
 
 def _check(rule_id: str, group: str, form: str, instance: str, until: str) -> None:
     """Report invalid options before a missing environment."""
-    from link_peer.domain.errors import BadInput
-    from link_peer.domain.tags import is_group_id, quoted
-    from link_peer.runtime.settings import tag_prefix
-
     if not RULE.fullmatch(rule_id):
         raise BadInput("rule", f"{quoted(rule_id)} is not sgr-…")
     if group and not is_group_id(group.partition("@")[0]):
@@ -127,9 +121,6 @@ def _check(rule_id: str, group: str, form: str, instance: str, until: str) -> No
 
 def _delivery(env: Environment, tags: GroupTags) -> tuple[Delivery, Cloud]:
     """What reads and records, with the role of the command; and the accounts as the person's own keys enter them."""
-    from link_peer.app.compose import open_delivery
-
-    from link_peer_cli.access.roles import PersonsAccounts
 
     def enter(settings: Settings, policy: Policy, clock: Clock, name: str, retry: Retry) -> Cloud:
         return PersonsAccounts(settings, policy, clock, retry, name, reading=env.reading)
@@ -144,8 +135,6 @@ def _delivery(env: Environment, tags: GroupTags) -> tuple[Delivery, Cloud]:
 def _find(env: Environment, planner: Planner, rule_id: str, account: str, group: str, *, quiet: bool) -> Rule:
     """The rule, with the progress of the search."""
 
-    from link_peer_cli.access.inputs import account_named
-
     accounts = [account_named(env.policy, account, "rule")] if account else sorted(env.policy.accounts)
     with progress_bar(unless=quiet) as bar:
         task = bar.add_task("groups read", total=None)
@@ -155,11 +144,6 @@ def _find(env: Environment, planner: Planner, rule_id: str, account: str, group:
 
 def _wish(env: Environment, rule: Rule, instance: str, until: str) -> Wish:
     """How the link is asked for."""
-    from link_peer.domain.model import TAG, Claim
-
-    from link_peer_cli.access.inputs import ending, party
-    from link_peer_cli.adoption.planner import Wish
-
     name = f"adopt-{rule.id}"
     if instance:
         source = rule.key.source.partition("@")[2] if rule.key else ""
@@ -187,8 +171,6 @@ def _begun(planner: Planner, rule: Rule, marker: Marker, wish: Wish, *, as_json:
 
 def _show(env: Environment, plan: Plan) -> None:
     """Print the link that the rule becomes, and what changes, in order."""
-    from link_peer_cli.inventory.shown import until as until_text
-
     out = console()
     end = until_text(env.clock.now(), plan.wish.claim.until) if plan.request else "with the tag"
     out.print(
@@ -221,8 +203,6 @@ def _steps(plan: Plan) -> Iterator[tuple[str, str]]:
 
 def _say_commands(planner: Planner, plan: Plan, *, as_json: bool) -> None:
     """Print what a dry run prints besides the plan."""
-    from link_peer_cli.ui.records import print_changes
-
     if as_json:
         print_json(_document(planner, plan, None))
     else:
@@ -235,8 +215,6 @@ def _title(plan: Plan) -> str:
 
 
 def _ports(plan: Plan) -> str:
-    from link_peer.domain.model import ports_text
-
     return ports_text(plan.adoption.link.ports)
 
 
@@ -273,8 +251,6 @@ def _document(planner: Planner, plan: Plan, record: Record | None) -> dict[str, 
 
 def _report(plan: Plan, record: Record) -> None:
     """Say what came of it, and what removes the link."""
-    from link_peer_cli.ui.records import print_records
-
     print_records(console(), "outcome", [record])
     if record.get("outcome") != "applied":
         return

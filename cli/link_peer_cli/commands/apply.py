@@ -5,26 +5,29 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 import typer
+from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.runtime.ports import Record
 from rich.markup import escape
 
+from link_peer_cli.access.caller import caller
+from link_peer_cli.access.environment import Environment, load_environment, require_known
+from link_peer_cli.checks.running import other_policy
+from link_peer_cli.review.delivery import applying, still_undone
+from link_peer_cli.review.input import run
+from link_peer_cli.review.planned import Planned, planned
+from link_peer_cli.review.plans import difference_documents, print_differences, print_plan, write_text
+from link_peer_cli.review.saved import SavedPlan, load, require_current
+from link_peer_cli.review.writes import Difference, Write, differences, last_of
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Json, Yes
 from link_peer_cli.ui.progress import progress_bar
-
-if TYPE_CHECKING:
-    from link_peer.domain.errors import LinkPeerError
-    from link_peer.runtime.ports import Record
-
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.review.planned import Planned
-    from link_peer_cli.review.saved import SavedPlan
-    from link_peer_cli.review.writes import Difference, Write
+from link_peer_cli.ui.records import print_records
 
 
 def apply(
@@ -38,15 +41,6 @@ def apply(
     deployment is another one, or if the plan is older than 24 hours. What a run that died has made already is no difference.
     A request in the plan is judged as one of the queue that all accounts share.
     """
-
-    from link_peer_cli.access.environment import load_environment, require_known
-    from link_peer_cli.checks.running import other_policy
-    from link_peer_cli.review.delivery import still_undone
-    from link_peer_cli.review.planned import planned
-    from link_peer_cli.review.plans import print_plan, write_text
-    from link_peer_cli.review.saved import load, require_current
-    from link_peer_cli.review.writes import last_of
-    from link_peer_cli.ui.records import print_records
 
     plan = load(file)
     env = load_environment(reading=False)
@@ -94,9 +88,6 @@ def apply(
 
 def _compared(env: Environment, plan: SavedPlan, now: Sequence[Write]) -> tuple[list[Difference], int]:
     """How what would change now differs from what was reviewed, or how much of that is made already."""
-    from link_peer_cli.review.delivery import still_undone
-    from link_peer_cli.review.writes import differences
-
     found = differences(plan.changes, now)
     if all(one.sign == "-" for one in found) and not still_undone(env, [one.write for one in found]):
         return [], len(found)
@@ -104,10 +95,6 @@ def _compared(env: Environment, plan: SavedPlan, now: Sequence[Write]) -> tuple[
 
 
 def _refuse(found: Sequence[Difference], *, as_json: bool) -> NoReturn:
-    from link_peer.domain.errors import LinkPeerError
-
-    from link_peer_cli.review.plans import difference_documents, print_differences
-
     if as_json:
         print_json({"differences": difference_documents(found)})
     else:
@@ -116,8 +103,6 @@ def _refuse(found: Sequence[Difference], *, as_json: bool) -> NoReturn:
 
 
 def _confirm(count: int, *, yes: bool, as_json: bool) -> None:
-    from link_peer.domain.errors import BadInput
-
     if yes:
         return
     if as_json or not sys.stdin.isatty():
@@ -129,12 +114,6 @@ def _carry_out(
     env: Environment, plan: SavedPlan, made: Planned, *, quiet: bool
 ) -> tuple[list[Record], LinkPeerError | None]:
     """The outcomes and attempts that were recorded, and what stopped the run, if anything did."""
-    from link_peer.domain.errors import LinkPeerError
-
-    from link_peer_cli.access.caller import caller
-    from link_peer_cli.review.delivery import applying
-    from link_peer_cli.review.input import run
-
     event, who = f"apply-cli-{int(env.clock.now())}", caller(env.settings, env.own())[1]
     with progress_bar(unless=quiet) as bar:
         calls, reads = bar.add_task("calls made", total=len(made.changes)), bar.add_task("reading", total=None)
@@ -161,9 +140,6 @@ def _document(records: Sequence[Record], plan: SavedPlan, already: int, left: Se
 
 
 def _print_made(writes: Sequence[Write], left: Sequence[Write]) -> None:
-    from link_peer_cli.review.plans import write_text
-    from link_peer_cli.review.writes import last_of
-
     for one in left:
         console().print(f"[red]not made: {escape(write_text(one))} on {one.party}[/red]", soft_wrap=True)
     counts = Counter(one.sign for one in last_of(writes) if one.place and one not in left)

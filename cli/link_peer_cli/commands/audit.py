@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from link_peer.app import compose
+from link_peer.domain.errors import BadInput, Transient
+from link_peer.domain.reasons import REASONS
+from link_peer.runtime.ports import Record
 from rich.markup import escape
 
+from link_peer_cli.access.environment import load_environment
+from link_peer_cli.access.inputs import matching, moment, with_uid
+from link_peer_cli.audit.follow import follow as follow_log
+from link_peer_cli.audit.log import AuditLog
+from link_peer_cli.audit.query import condition, party_condition
+from link_peer_cli.audit.story import story as whole_story
+from link_peer_cli.commands.audit_verify import verify as verify_log
+from link_peer_cli.inventory.wording import wording
 from link_peer_cli.ui.console import console, print_json
-from link_peer_cli.ui.lines import CELLS
+from link_peer_cli.ui.lines import CELLS, Line, cells, folded, texts
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.records import print_advice_of
 from link_peer_cli.ui.spreadsheet import print_csv, print_tsv
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from link_peer.domain.errors import Transient
-    from link_peer.runtime.ports import Record
 
 LIMIT = 100  # lines, for a person
 FIELDS = (
@@ -86,19 +94,6 @@ def audit(
     as_json: JsonLines = False,
 ) -> None:
     """Read the audit log, the newest last: what was decided, who asked, why, and how to resolve denials. Times are UTC."""
-    from link_peer.app import compose
-    from link_peer.domain.errors import BadInput
-    from link_peer.domain.reasons import REASONS
-
-    from link_peer_cli.access.environment import load_environment
-    from link_peer_cli.access.inputs import matching, moment, with_uid
-    from link_peer_cli.audit.follow import follow as follow_log
-    from link_peer_cli.audit.log import AuditLog
-    from link_peer_cli.audit.query import condition, party_condition
-    from link_peer_cli.audit.story import story as whole_story
-    from link_peer_cli.commands.audit_verify import verify as verify_log
-    from link_peer_cli.inventory.wording import wording
-
     fields = {
         "outcome": matching(outcome, "--outcome", "applied|unchanged|removed|denied|failed"),
         "reason": matching(reason, "--reason", "|".join(REASONS)),
@@ -147,9 +142,6 @@ def _print_header(form: Form) -> None:
 
 def _print(records: Sequence[Record], form: Form, limit: int | None, names: Mapping[str, str], title: str = "") -> None:
     """Print the newest records, repeats folded. Without a title: what has just come, one line each."""
-    from link_peer_cli.ui.lines import Line, cells, folded, texts
-    from link_peer_cli.ui.records import print_advice_of
-
     if form in (Form.JSON, Form.CSV):
         for record in records[-limit:] if limit else records:
             if form is Form.JSON:

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import msgspec
 import typer
+from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.tags import iso
+from link_peer.runtime.ports import Record
 
+from link_peer_cli.access.environment import Environment
+from link_peer_cli.access.roles import reader_of
+from link_peer_cli.audit.log import AuditLog
+from link_peer_cli.audit.query import condition
+from link_peer_cli.audit.trail import KEPT_SECONDS, NAMES, Trail
+from link_peer_cli.audit.trail_events import Event, event_of
+from link_peer_cli.audit.trail_join import LONGEST_SECONDS, UNREADABLE, Finding, Question, Roles, join, unknown_rules
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import progress_bar
+from link_peer_cli.ui.records import print_advice
 from link_peer_cli.ui.spreadsheet import print_tsv
 from link_peer_cli.ui.tables import draw_table
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from link_peer.runtime.ports import Record
-
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.audit.log import AuditLog
-    from link_peer_cli.audit.trail import Trail
-    from link_peer_cli.audit.trail_events import Event
-    from link_peer_cli.audit.trail_join import Finding, Roles
 
 THREADS = 8  # accounts that are read side by side; the limits of ActionTrail are those of each account
 BATCH = 20  # names in one query of the log; it would grow too long otherwise
@@ -37,13 +37,6 @@ def verify(env: Environment, since: float, *, as_json: bool) -> None:
 
     Raises BadInput for an instant from which ActionTrail has no events any more, LinkPeerError if the log cannot be read.
     """
-    from link_peer.domain.errors import BadInput
-
-    from link_peer_cli.audit.log import AuditLog
-    from link_peer_cli.audit.query import condition
-    from link_peer_cli.audit.trail import KEPT_SECONDS, NAMES, Trail
-    from link_peer_cli.audit.trail_join import LONGEST_SECONDS, Question, join, unknown_rules
-
     now = env.clock.now()
     if since < now - KEPT_SECONDS:
         raise BadInput("--since", "ActionTrail keeps events for 90 days: give at most 90d")
@@ -68,10 +61,6 @@ def _events(
     env: Environment, trail: Trail, accounts: Sequence[str], window: tuple[float, float], progress: Callable[[], None]
 ) -> tuple[list[Event], dict[str, str]]:
     """What changed groups in each account; and why an account could not be read."""
-    from link_peer.domain.errors import LinkPeerError
-
-    from link_peer_cli.audit.trail import NAMES
-    from link_peer_cli.audit.trail_events import event_of
 
     def read(account: str) -> list[Event] | str:
         found = []
@@ -92,8 +81,6 @@ def _events(
 
 def _older(log: AuditLog, ours: str, names: Sequence[str], since: float) -> list[Record]:
     """The outcomes, however old, that name one of these rules or groups."""
-    from link_peer_cli.audit.query import condition
-
     found: list[Record] = []
     opened = condition({"record": "outcome", "outcome": "applied"})
     for start in range(0, len(names), BATCH):
@@ -105,8 +92,6 @@ def _older(log: AuditLog, ours: str, names: Sequence[str], since: float) -> list
 def _roles(env: Environment) -> Roles:
     """The roles that change security groups for link-peer: those of the functions and of operators at home, and the role of
     the policy file in every other account."""
-    from link_peer_cli.audit.trail_join import Roles
-
     names, home = env.names, env.policy.home
     changing = {
         uid: frozenset({account.role.rpartition("/")[2].lower()})
@@ -118,11 +103,6 @@ def _roles(env: Environment) -> Roles:
 
 
 def _unreadable(env: Environment, refused: dict[str, str]) -> list[Finding]:
-    from link_peer.domain.tags import iso
-
-    from link_peer_cli.access.roles import reader_of
-    from link_peer_cli.audit.trail_join import UNREADABLE, Finding
-
     found = []
     for account, why in refused.items():
         role = env.policy.accounts[account].role
@@ -139,8 +119,6 @@ def _print(found: Sequence[Finding], events: int, *, as_json: bool) -> None:
         for finding in found:
             print_json(msgspec.to_builtins(finding))
         return
-    from link_peer_cli.ui.records import print_advice
-
     if not sys.stdout.isatty():
         rows = [(*_row(one), one.advice, "pending" if one.pending else "") for one in found]
         print_tsv([(*COLUMNS, "advice", "pending"), *rows])

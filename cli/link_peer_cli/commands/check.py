@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import typer
+from link_peer.domain.errors import PolicyError
+from link_peer.domain.policy import Policy
+from link_peer.inbound import policy_file
+from link_peer.planning import policy_tests
+from link_peer.planning.decision import Context
+from link_peer.planning.policy_tests import Finding
 from rich.markup import escape
 
+from link_peer_cli.access.environment import policy_path
+from link_peer_cli.review import live_tests, snapshots
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
-
-if TYPE_CHECKING:
-    from link_peer.domain.policy import Policy
-    from link_peer.planning.policy_tests import Finding
-
-    from link_peer_cli.review import snapshots
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -43,9 +45,6 @@ def check(
     """Check policy files offline: their syntax, their values, and their own tests. Needs no keys and no settings.
 
     Without --snapshot, tests that depend on the tags of groups are counted and not judged."""
-    from link_peer_cli.access.environment import policy_path
-    from link_peer_cli.review import snapshots
-
     read = snapshots.load(snapshot) if snapshot else None
     paths = [Path(file) for file in files] if files else [policy_path()]
     found = [_checked(path, snapshots.SavedView(read) if read else None) for path in paths]
@@ -59,9 +58,6 @@ def check(
 
 
 def _checked(path: Path, view: snapshots.SavedView | None) -> Checked:
-    from link_peer.domain.errors import PolicyError
-    from link_peer.inbound import policy_file
-
     try:
         policy = policy_file.load(path)
     except PolicyError as error:
@@ -77,11 +73,6 @@ def _checked(path: Path, view: snapshots.SavedView | None) -> Checked:
 
 
 def _judged(policy: Policy, view: snapshots.SavedView | None) -> list[Finding]:
-    from link_peer.planning import policy_tests
-    from link_peer.planning.decision import Context
-
-    from link_peer_cli.review import live_tests
-
     # a saved reading names no region: whose the rules are does not matter, all count as present
     return live_tests.judge(view, Context(policy, "", time.time())) if view else policy_tests.judge(policy, time.time())
 

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import msgspec
 import typer
+from link_peer.domain.denials import CLOSED_BY
+from link_peer.domain.errors import BadInput
+from link_peer.domain.model import Party
+from link_peer.domain.tags import iso
 from rich.markup import escape
 
+from link_peer_cli.access.environment import Environment, load_environment
+from link_peer_cli.access.noted import of_tags
+from link_peer_cli.checks.running import other_policy
+from link_peer_cli.closing.locks import Chosen, choose, each_account, tags_of
+from link_peer_cli.closing.run import Closed, close_locked, untagged
+from link_peer_cli.consent.group_tags import GroupTags
+from link_peer_cli.review.plans import print_changes
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.lines import PLANNED
 from link_peer_cli.ui.options import Account, All, DryRun, Groups, Json, Profiles, Yes
 from link_peer_cli.ui.progress import progress_bar
-from link_peer_cli.ui.records import print_foreign
-
-if TYPE_CHECKING:
-    from link_peer.domain.model import Party
-
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.closing.locks import Chosen
-    from link_peer_cli.closing.run import Closed
-    from link_peer_cli.consent.group_tags import GroupTags
-
+from link_peer_cli.ui.records import print_foreign, print_records
 
 TAG_VALUE = 128  # characters
 
@@ -41,14 +43,6 @@ def close(
 
     The tag in another account is written with keys of that account (`--profile`); without, its owner gets the command.
     """
-    from link_peer.domain.denials import CLOSED_BY
-    from link_peer.domain.errors import BadInput
-    from link_peer.domain.tags import iso
-
-    from link_peer_cli.access.environment import load_environment
-    from link_peer_cli.checks.running import other_policy
-    from link_peer_cli.closing.locks import choose, tags_of
-
     env = load_environment(reading=dry_run)
     tags = tags_of(env, profile)
     at_home = tags.own == env.policy.home
@@ -89,9 +83,6 @@ def _lock(
     env: Environment, tags: GroupTags, groups: dict[Party, dict[str, str]], value: str, *, dry_run: bool, quiet: bool
 ) -> Locked:
     """Lock groups, given with their tags, and remove the rules of link-peer from them."""
-    from link_peer_cli.access.noted import of_tags
-    from link_peer_cli.closing.locks import each_account
-
     key = env.policy.keys.lock
 
     due = [group for group, found in groups.items() if key not in found]
@@ -116,8 +107,6 @@ def _untagged(
     """The groups with rules of link-peer that lost their managed tag, with their tags; and why an account could not be
     read. Shows the progress: the rules of every group are read."""
 
-    from link_peer_cli.closing.run import untagged
-
     with progress_bar(unless=quiet) as bar:
         task = bar.add_task("groups without the managed tag read", total=None)
         found, problems = untagged(
@@ -128,8 +117,6 @@ def _untagged(
 
 def _remove(env: Environment, locks: dict[Party, str], caller: str, *, dry_run: bool, quiet: bool) -> Closed:
     """Remove the rules of locked groups, and show the progress."""
-
-    from link_peer_cli.closing.run import close_locked
 
     with progress_bar(unless=quiet) as bar:
         task = bar.add_task("groups closed", total=len(locks))
@@ -145,9 +132,6 @@ def _report(
     as_json: bool,
 ) -> None:
     """Print what was or would be closed, and what is left."""
-    from link_peer_cli.ui.lines import PLANNED
-    from link_peer_cli.ui.records import print_changes, print_records
-
     closed, locked, foreign = done.closed, done.groups, done.foreign
     problems = {**chosen.problems, **done.problems, **(closed.problems if closed else {})}
     records, changes = (closed.records, closed.changes) if closed else ([], [])

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
 
 import msgspec
 import typer
+from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.model import Party
+from link_peer.domain.tags import Accept, accepts, is_group_id
+from link_peer.runtime.ports import Record
 from rich.markup import escape
 
+from link_peer_cli.access.environment import Environment, load_environment, load_own, require_known
+from link_peer_cli.access.inputs import ending, matching, party, with_uid
+from link_peer_cli.access.noted import of_tags
+from link_peer_cli.audit.log import AuditLog
+from link_peer_cli.audit.query import condition
+from link_peer_cli.consent.entries import Edit, adding, advised, entry, removing
+from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import DryRun, Json
 from link_peer_cli.ui.progress import waiting
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from link_peer.domain.model import Party
-    from link_peer.domain.tags import Accept
-    from link_peer.runtime.ports import Record
-
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.consent.entries import Edit
-    from link_peer_cli.consent.group_tags import GroupTags
 
 Profile = Annotated[str, typer.Option(help="A profile of the `aliyun` CLI with keys of the group's account.")]
 
@@ -48,14 +49,6 @@ def accept(
 
     With the id of a request or a link: what its last denial for want of consent advised, after showing it.
     """
-    from link_peer.domain.errors import BadInput
-    from link_peer.domain.tags import is_group_id
-
-    from link_peer_cli.access.environment import load_own, require_known
-    from link_peer_cli.access.inputs import ending, with_uid
-    from link_peer_cli.consent.entries import adding, entry
-    from link_peer_cli.consent.group_tags import GroupTags
-
     env = load_own()
     end = ending(until, "--until", env.clock.now()) if until else None
     tags = GroupTags(env, [profile] if profile else [])
@@ -100,13 +93,6 @@ def withdraw(
     as_json: Json = False,
 ) -> None:
     """Take an entry off a group's accept tags, with your own keys. What it alone allowed is then closed."""
-    from link_peer.domain.errors import BadInput
-
-    from link_peer_cli.access.environment import load_own
-    from link_peer_cli.access.inputs import with_uid
-    from link_peer_cli.consent.entries import entry, removing
-    from link_peer_cli.consent.group_tags import GroupTags
-
     env = load_own()
     tags = GroupTags(env, [profile] if profile else [])
     party = _group(group, tags)
@@ -125,8 +111,6 @@ def withdraw(
 
 
 def _with_end(accept: Accept, end: int | None, env: Environment) -> Accept:
-    from link_peer.domain.errors import BadInput
-
     if end is not None and accept.until is not None:
         raise BadInput("--until", "the entry has an end already")
     if accept.until is not None and accept.until <= env.clock.now():
@@ -136,10 +120,6 @@ def _with_end(accept: Accept, end: int | None, env: Environment) -> Accept:
 
 def _group(text: str, tags: GroupTags) -> Party:
     """A group, in the account of the keys unless it ends with `@<account>`."""
-    from link_peer.domain.errors import BadInput
-
-    from link_peer_cli.access.inputs import party
-
     found = party(text, "group", tags.main)
     if not found.is_group:
         raise BadInput("group", f"{text} is an instance: consent is a tag of a group that it is in")
@@ -148,14 +128,6 @@ def _group(text: str, tags: GroupTags) -> Party:
 
 def _denial(name: str) -> Record:
     """The last denial of a request or link (by its id) for want of consent. Raises LinkPeerError if there is none."""
-    from link_peer.domain.errors import LinkPeerError
-
-    from link_peer_cli.access.environment import load_environment
-    from link_peer_cli.access.inputs import matching
-    from link_peer_cli.audit.log import AuditLog
-    from link_peer_cli.audit.query import condition
-    from link_peer_cli.consent.entries import advised
-
     matching(name, "id", "[A-Za-z0-9._-]{1,48}")
     env = load_environment(reading=True)
     denied = condition({"record": "outcome", "deployment": env.policy.deployment})
@@ -178,10 +150,6 @@ def _denial(name: str) -> Record:
 
 
 def _advised(denial: Record, env: Environment) -> list[tuple[Party, list[Accept]]]:
-    from link_peer.domain.errors import LinkPeerError
-
-    from link_peer_cli.consent.entries import advised, entry
-
     if denial.get("region") != env.settings.region:
         raise LinkPeerError(f"the denial is of region {denial.get('region')}: set LINK_PEER_REGION")
     found = advised(denial.get("advice", ""), env.policy.home)
@@ -190,8 +158,6 @@ def _advised(denial: Record, env: Environment) -> list[tuple[Party, list[Accept]
 
 def _others(env: Environment, tags: dict[str, str], group: Party, given: Accept) -> str:
     """The entries by which a group (still) accepts a party."""
-    from link_peer.domain.tags import accepts
-
     names = {given.who.id, "*"}
     found = accepts(tags, group.account, env.policy.keys)
     found = [one for one in found if one.who.account == given.who.account and one.who.id in names]
@@ -230,8 +196,6 @@ def _carry_out(
 ) -> NoReturn:
     """Write the changes of accounts of which there are keys, print the commands for the owners of others, and exit.
     `asked`: the changes were shown already."""
-    from link_peer_cli.access.noted import of_tags
-
     due = [(group, edit) for group, edit in planned if edit]
     foreign = {group for group, _ in due if group.account not in tags.accounts}
     mine = [] if dry_run else [one for one in due if one[0] not in foreign]

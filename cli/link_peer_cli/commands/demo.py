@@ -7,10 +7,15 @@ import sys
 import time
 
 import typer
+from link_peer.runtime import settings as settings_module
+from link_peer_local.world import describe
 from rich.console import Console
 from rich.markup import escape
 
+from link_peer_cli.demo import accounts, audit, sweep, tags
 from link_peer_cli.demo.local_cloud import environment, running
+from link_peer_cli.demo.narrator import CheckFailed
+from link_peer_cli.demo.stage import Stage
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Json
@@ -18,13 +23,6 @@ from link_peer_cli.ui.options import Json
 
 def demo(as_json: Json = False) -> None:
     """Run the main scenarios on a local cloud, with the real SDKs over HTTP. Fails if a check fails."""
-    from link_peer.runtime import settings as settings_module
-    from link_peer_local.world import describe
-
-    from link_peer_cli.demo import accounts, audit, sweep, tags
-    from link_peer_cli.demo.narrator import CheckFailed
-    from link_peer_cli.demo.stage import Stage
-
     out = Console(file=io.StringIO()) if as_json else console()
     started = time.monotonic()
     problem = ""

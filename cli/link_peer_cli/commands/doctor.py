@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated
 
 import msgspec
 import typer
+from link_peer.app.dispatch import run_sweep
+from link_peer.domain.errors import LinkPeerError
+from link_peer.engine.scopes.everything import Sweep
+from link_peer.planning.scene import Scene
+from link_peer.runtime.delivery import Delivery
 from rich.markup import escape
+from rich.progress import Progress
 
+from link_peer_cli.access.environment import Environment, load_environment, require_known
+from link_peer_cli.access.inputs import account_uid
+from link_peer_cli.checks import (
+    accounts,
+    blocked,
+    consents,
+    denied,
+    deployed,
+    isolated,
+    markers,
+    quotas,
+    settings,
+    uncovered,
+)
 from link_peer_cli.checks.finding import FAILING, OK, WARNING, Finding, unreadable
+from link_peer_cli.checks.interfaces import read_interfaces
+from link_peer_cli.checks.report import counts, report
+from link_peer_cli.checks.seen import Seen
+from link_peer_cli.review.cloud import WhatIf
+from link_peer_cli.review.delivery import suppose
+from link_peer_cli.review.kept import Kept
+from link_peer_cli.review.swept import denied_records
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.spreadsheet import print_tsv
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from link_peer.engine.scopes.everything import Sweep
-    from link_peer.runtime.delivery import Delivery
-    from rich.progress import Progress
-
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.checks.seen import Seen
-    from link_peer_cli.review.cloud import WhatIf
-    from link_peer_cli.review.kept import Kept
 
 COLOURS = {OK: "green", WARNING: "yellow"}
 WIDTH = 9  # of the longest state, and two
@@ -42,10 +59,6 @@ def doctor(
     States: ok; warning; differs from what is shipped; missing; unknown: it could not be read. The last three end the command
     with 1.
     """
-    from link_peer_cli.access.environment import load_environment, require_known
-    from link_peer_cli.access.inputs import account_uid
-    from link_peer_cli.review.delivery import suppose
-
     account = account_uid(account, "account") if account else ""
     env = load_environment(reading=True)
     require_known(env, [account] if account else [], "account")
@@ -67,11 +80,6 @@ def _findings(
     env: Environment, account: str, delivery: Delivery, cloud: WhatIf, kept: Kept, bar: Progress
 ) -> Iterator[Finding]:
     """What is deployed, unless an account is asked for; then the accounts, and what they hold."""
-    from link_peer.app.dispatch import run_sweep
-    from link_peer.engine.scopes.everything import Sweep
-
-    from link_peer_cli.checks import accounts, deployed, settings
-
     count = counter(bar, "accounts read", "groups read")
     sweep = Sweep(
         delivery,
@@ -95,12 +103,6 @@ def _contents(
     env: Environment, account: str, sweep: Sweep, cloud: WhatIf, kept: Kept, read: Iterable[str]
 ) -> Iterator[Finding]:
     """What the accounts hold. `read` are those that were read completely."""
-    from link_peer.planning.scene import Scene
-
-    from link_peer_cli.checks import blocked, consents, denied, isolated, markers, quotas
-    from link_peer_cli.checks.seen import Seen
-    from link_peer_cli.review.swept import denied_records
-
     scene = Scene(sweep.store.snapshot())
     seen = Seen(env.policy, scene, env.settings.region, env.clock.now(), frozenset(read))
     refused = [*kept.outcomes, *denied_records(sweep, kept.outcomes)]
@@ -116,13 +118,6 @@ def _contents(
 
 def _uncovered(env: Environment, account: str, sweep: Sweep, cloud: WhatIf, seen: Seen) -> Iterator[Finding]:
     """Reads the network interfaces of each account that has groups with links."""
-    import functools
-
-    from link_peer.domain.errors import LinkPeerError
-
-    from link_peer_cli.checks import uncovered
-    from link_peer_cli.checks.interfaces import read_interfaces
-
     for uid in sorted({group.account for group in seen.linked_groups} & seen.accounts):
         if account in ("", uid):
             keys = functools.partial(cloud.keys, uid)
@@ -140,8 +135,6 @@ def _names(env: Environment) -> dict[str, str]:
 
 def _show(env: Environment, found: Sequence[Finding]) -> None:
     """One line a finding, however long, so that no id is broken, and what to do below it; every finding, for programs."""
-    from link_peer_cli.checks.report import counts, report
-
     if not sys.stdout.isatty():
         print_tsv([("state", "account", "what", "detail", "advice")])
         print_tsv([(one.state, one.where, one.what, one.detail, one.advice) for one in found])

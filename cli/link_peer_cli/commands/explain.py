@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from link_peer.domain.denials import NO_ROUTE
+from link_peer.domain.errors import BadInput
+from link_peer.domain.model import ALL, Party, Port, Rule, ports_text
+from link_peer.domain.tags import parse_instant, parse_ports
+from link_peer.planning.effect import applying, end_in, end_of
+from link_peer.planning.reach import Reach, reach
+from link_peer.planning.scene import Scene
+from link_peer.planning.standing import Standing, judge, standing
 from rich.markup import escape
 
+from link_peer_cli.access.environment import Environment, load_environment
+from link_peer_cli.audit.askers import Asked
+from link_peer_cli.inventory.advice import Adviser
+from link_peer_cli.inventory.reading import View, view_of
+from link_peer_cli.inventory.shown import age, link_document, party_fields, rule_document, until
+from link_peer_cli.inventory.wording import Wording, wording
+from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Json
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import draw_table
-
-if TYPE_CHECKING:
-    from link_peer.domain.model import Party, Port, Rule
-    from link_peer.planning.reach import Reach
-    from link_peer.planning.scene import Scene
-    from link_peer.planning.standing import Standing
-
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.inventory.reading import View
-    from link_peer_cli.inventory.wording import Wording
 
 COLORS = {"passes": "green", "blocked": "red", "unknown": "yellow"}
 
@@ -44,14 +49,6 @@ def explain(
 
     Rules of link-peer and of people count alike. Routes, network ACLs and firewalls inside instances are not considered.
     """
-    from link_peer.domain.errors import BadInput
-    from link_peer.domain.tags import parse_ports
-
-    from link_peer_cli.access.environment import load_environment
-    from link_peer_cli.inventory.reading import view_of
-    from link_peer_cli.inventory.wording import wording
-    from link_peer_cli.review.delivery import suppose
-
     asked = parse_ports(port) if port else ()
     env = load_environment(reading=True)
     delivery, cloud, _ = suppose(env, "explain")
@@ -75,13 +72,6 @@ def explain(
 def _answer(
     env: Environment, view: View, ends: tuple[Party, Party], asked: tuple[Port, ...]
 ) -> tuple[dict[str, Any], Exit]:
-    from link_peer.planning.reach import reach
-    from link_peer.planning.standing import judge
-
-    from link_peer_cli.audit.askers import Asked
-    from link_peer_cli.inventory.advice import Adviser
-    from link_peer_cli.inventory.shown import link_document, party_fields, rule_document
-
     source, target = ends
     links = _links(env, view, ends)
     scene = view.scene
@@ -111,8 +101,6 @@ def _answer(
 
 def _links(env: Environment, view: View, ends: tuple[Party, Party]) -> list[Standing]:
     """The links between the two, their groups and their instances, in either direction."""
-    from link_peer.planning.standing import standing
-
     view.around(ends)
     view.deciding([ends])
     region, now = env.settings.region, env.clock.now()
@@ -132,16 +120,12 @@ def _links(env: Environment, view: View, ends: tuple[Party, Party]) -> list[Stan
 
 def _ports(scene: Scene, links: list[Standing], source: Party) -> tuple[Port, ...]:
     """What the links from A open; everything if there are none."""
-    from link_peer.domain.model import ALL
-
     own = {source, *scene.groups(source), *(one.party for one in scene.members(source))}
     ports = {port for link in links if link.mutual or link.source in own for port in link.ports}
     return (ALL,) if ALL in ports or not ports else tuple(sorted(ports, key=str))
 
 
 def _ports_text(ports: tuple[Port, ...]) -> str:
-    from link_peer.domain.model import ALL, ports_text
-
     return "everything" if ALL in ports else ports_text(ports)
 
 
@@ -149,8 +133,6 @@ def _people(
     scene: Scene, found: Reach, ends: tuple[Party, Party], ports: tuple[Port, ...], ours: list[Rule]
 ) -> list[Rule]:
     """The rules of people that apply between the two; of many instances, between the pair that was judged."""
-    from link_peer.planning.effect import applying, end_in, end_of
-
     parties = found.ends or ends
     known = [
         end_in(scene.snapshot, party) if party.is_group else next(map(end_of, scene.members(party)), None)
@@ -180,8 +162,6 @@ def _show(document: dict[str, Any], words: Wording, now: float) -> None:
     out.print(head, soft_wrap=True)
     out.print(escape(document["detail"]), soft_wrap=True)
     if document["reachability"] == "different-vpc":
-        from link_peer.domain.denials import NO_ROUTE
-
         out.print(f"They are in different VPCs: {NO_ROUTE}.", soft_wrap=True)
     out.print()
     if document["links"]:
@@ -206,10 +186,6 @@ def _mark(rule: dict[str, Any]) -> str:
 
 
 def _link_row(link: dict[str, Any], words: Wording, now: float) -> list[str]:
-    from link_peer.domain.tags import parse_instant
-
-    from link_peer_cli.inventory.shown import age, until
-
     since = parse_instant(link["since"]) if link["since"] else None
     untils = [parse_instant(link[name]) if link[name] else None for name in ("until", "consent_until")]
     consent = "; ".join(link["consent"]) or "none covers it now"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
+from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.tags import iso
 from rich.markup import escape
 
+from link_peer_cli.access.environment import Environment, load_environment
+from link_peer_cli.deployed.failed import error_message, failed_tasks
+from link_peer_cli.deployed.functions import deployed_functions
+from link_peer_cli.deployed.queue import Letter, peek, waiting_messages
+from link_peer_cli.inventory.wording import wording
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.options import JsonLines, Service
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import print_table
-
-if TYPE_CHECKING:
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.deployed.queue import Letter
 
 ERROR_WIDTH = 100  # characters of an error in the table; --json prints all of it
 
@@ -24,13 +26,6 @@ def failed(service: Service = "", as_json: JsonLines = False) -> None:
 
     `link-peer replay` takes the ids of invocations. Nothing is removed.
     """
-    from link_peer.domain.tags import iso
-
-    from link_peer_cli.access.environment import load_environment
-    from link_peer_cli.deployed.failed import error_message, failed_tasks
-    from link_peer_cli.deployed.functions import deployed_functions
-    from link_peer_cli.inventory.wording import wording
-
     env = load_environment(reading=True)
     with waiting("reading the failed invocations"):
         letters, count = _dead_letters(env)
@@ -61,10 +56,6 @@ def failed(service: Service = "", as_json: JsonLines = False) -> None:
 
 def _dead_letters(env: Environment) -> tuple[list[Letter], int]:
     """The first dead letters, and how many there are; none, with a message, if the queue cannot be read."""
-    from link_peer.domain.errors import LinkPeerError
-
-    from link_peer_cli.deployed.queue import peek, waiting_messages
-
     name, home = env.names.dead_letters, env.policy.home
     try:
         return peek(env.settings, home, name), waiting_messages(env.settings, home, name)

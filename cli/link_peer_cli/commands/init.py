@@ -6,13 +6,24 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from string import Template
 from typing import Annotated
 
 import typer
+from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.tags import is_account_uid
+from link_peer.runtime.settings import tag_prefix
+from link_peer_deploy import regions
+from link_peer_deploy.packaging import runtime_in_use
+from link_peer_deploy.project import ROOT
 from rich.markup import escape
 
+from link_peer_cli.access.caller import caller
+from link_peer_cli.access.environment import bare_environment, names_in_use
+from link_peer_cli.access.keys import region_in_use
+from link_peer_cli.ui import files
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.options import Json
@@ -40,10 +51,6 @@ def init(
     there stays, a policy.yaml or an s.yaml is an error.
 
     Example: link-peer --region cn-hangzhou init --home 1000000000000001"""
-    from link_peer.domain.errors import LinkPeerError
-
-    from link_peer_cli.ui import files
-
     values = _values(home or _home_of_the_keys(), deployment, prefix)
     texts = _texts(values, workflow=workflow)
     base = Path(folder)
@@ -68,17 +75,6 @@ def init(
 
 def _values(home: str, deployment: str, prefix: str) -> dict[str, str]:
     """What the files are filled in with. Raises BadInput that names the option at fault."""
-    from importlib.metadata import version
-
-    from link_peer.domain.errors import BadInput
-    from link_peer.domain.tags import is_account_uid
-    from link_peer.runtime.settings import tag_prefix
-    from link_peer_deploy import regions
-    from link_peer_deploy.packaging import runtime_in_use
-
-    from link_peer_cli.access.environment import names_in_use
-    from link_peer_cli.access.keys import region_in_use
-
     if not is_account_uid(home):
         raise BadInput("--home", f"{home!a} is not an account uid: 15 to 20 digits")
     if not _DEPLOYMENT.fullmatch(deployment):
@@ -102,8 +98,6 @@ def _values(home: str, deployment: str, prefix: str) -> dict[str, str]:
 
 def _texts(values: Mapping[str, str], *, workflow: bool) -> dict[str, str]:
     """The files by their names."""
-    from link_peer_deploy.project import ROOT
-
     deploy = ROOT / "deploy"
     sources = {"policy.yaml": "policy.yaml", "README.md": "README.md", ".gitignore": "gitignore"}
     sources |= {WORKFLOW: "workflow.yml"} if workflow else {}
@@ -129,11 +123,6 @@ def _manifest(text: str, region: str, prefix: str, tag_prefix: str) -> str:
 
 def _home_of_the_keys() -> str:
     """The account of the keys in use; asked on a terminal where there are none. Raises BadInput."""
-    from link_peer.domain.errors import BadInput, LinkPeerError
-
-    from link_peer_cli.access.caller import caller
-    from link_peer_cli.access.environment import bare_environment
-
     try:
         settings, _ = bare_environment()
         return caller(settings, settings.credentials)[0]

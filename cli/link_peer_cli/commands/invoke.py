@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from link_peer_cli.access.environment import load_environment
+from link_peer_cli.access.inputs import document
+from link_peer_cli.deployed.functions import deployed_functions
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
@@ -23,10 +26,6 @@ def invoke(
     as_json: Json = False,
 ) -> None:
     """Invoke a deployed function with an event; print its response and the end of its log."""
-    from link_peer_cli.access.environment import load_environment
-    from link_peer_cli.access.inputs import document
-    from link_peer_cli.deployed.functions import deployed_functions
-
     payload = document(event)
     env = load_environment(reading=False)
     functions = deployed_functions(env.settings, env.policy.home, service)

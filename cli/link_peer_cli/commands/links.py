@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
+from link_peer.planning.standing import Standing, standing
 from rich.markup import escape
 
+from link_peer_cli.access.environment import Environment, load_environment
+from link_peer_cli.access.inputs import account_named, duration
+from link_peer_cli.inventory.documents import documents_of
+from link_peer_cli.inventory.reading import View, view_of
+from link_peer_cli.inventory.wording import Wording, wording
+from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
@@ -14,15 +22,6 @@ from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.spreadsheet import print_csv
 from link_peer_cli.ui.tables import print_table
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from link_peer.planning.standing import Standing
-
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.inventory.reading import View
-    from link_peer_cli.inventory.wording import Wording
 
 COLUMNS = ("from", "to", "ports", "since", "until", "why", "asked by", "consent", "instances", "effect")
 CSV_FIELDS = [
@@ -62,13 +61,6 @@ def links(
 ) -> None:
     """List all existing links: who, since when, until when, why, who asked, which consent, and whether packets pass."""
 
-    from link_peer_cli.access.environment import load_environment
-    from link_peer_cli.access.inputs import account_named, duration
-    from link_peer_cli.inventory.documents import documents_of
-    from link_peer_cli.inventory.reading import view_of
-    from link_peer_cli.inventory.wording import wording
-    from link_peer_cli.review.delivery import suppose
-
     seconds = duration(expiring, "--expiring") if expiring else None
     env = load_environment(reading=True)
     uid = account_named(env.policy, account, "--account") if account else ""
@@ -98,8 +90,6 @@ def links(
 
 
 def _standing(env: Environment, view: View) -> list[Standing]:
-    from link_peer.planning.standing import standing
-
     return standing(view.scene.snapshot, env.policy, env.settings.region, env.clock.now())
 
 

@@ -8,6 +8,7 @@ import threading
 from typing import Annotated, Any
 
 import typer
+from link_peer_local import world as worlds
 
 from link_peer_cli.demo.local_cloud import environment, running
 from link_peer_cli.ui.console import console, print_json
@@ -33,8 +34,6 @@ def local(
 
     The three functions are deployed on it as s.yaml says. They handle tags, new instances and requests within seconds.
     """
-    from link_peer_local import world as worlds
-
     stop = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: stop.set())

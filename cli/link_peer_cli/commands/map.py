@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from link_peer.domain.errors import BadInput
+from link_peer.domain.model import Party, Port
+from link_peer.domain.tags import iso
+from link_peer.planning.actual import link_of, owned_rules
+from link_peer.planning.standing import standing
 from rich.markup import escape
 
+from link_peer_cli.access.environment import Environment, load_environment
+from link_peer_cli.inventory.documents import documents_of
+from link_peer_cli.inventory.reading import View, view_of
+from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console, print_document, print_json
+from link_peer_cli.ui.drawing.arrows import Arrow
+from link_peer_cli.ui.drawing.html import html
+from link_peer_cli.ui.drawing.mermaid import mermaid
+from link_peer_cli.ui.drawing.svg import svg
 from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.files import require_writable, write
 from link_peer_cli.ui.progress import waiting
-
-if TYPE_CHECKING:
-    from link_peer.domain.model import Party, Port
-
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.inventory.reading import View
-    from link_peer_cli.ui.drawing.arrows import Arrow
-
 
 FORMS = {".html": "html", ".htm": "html", ".svg": "svg", ".mmd": "mermaid", ".json": "json"}
 """The format of a file, by its suffix."""
@@ -41,11 +47,6 @@ def draw_map(
 
     A file map.html is a page to search, filter and click in; it needs no network.
     """
-
-    from link_peer_cli.access.environment import load_environment
-    from link_peer_cli.inventory.reading import view_of
-    from link_peer_cli.review.delivery import suppose
-    from link_peer_cli.ui.files import require_writable
 
     form = _form(form, output)
     if output:
@@ -72,8 +73,6 @@ def draw_map(
 
 def _form(form: str, output: str) -> str:
     """The format to write: the one that is asked for, else that of the file's suffix."""
-    from link_peer.domain.errors import BadInput
-
     if form:
         if form not in FORMS.values():
             raise BadInput("--format", f"{form} is not one of html, svg, mermaid, json")
@@ -88,10 +87,6 @@ def _form(form: str, output: str) -> str:
 
 def _text(env: Environment, view: View, form: str) -> tuple[str, str]:
     """The map in a format, and why the audit log could not be read, if so."""
-    from link_peer_cli.ui.drawing.html import html
-    from link_peer_cli.ui.drawing.mermaid import mermaid
-    from link_peer_cli.ui.drawing.svg import svg
-
     names = {uid: account.name for uid, account in env.policy.accounts.items()}
     if form in ("mermaid", "svg"):
         return {"mermaid": mermaid, "svg": svg}[form](_arrows(env, view), names), ""
@@ -101,11 +96,6 @@ def _text(env: Environment, view: View, form: str) -> tuple[str, str]:
 
 def _document(env: Environment, view: View, names: dict[str, str]) -> tuple[dict[str, Any], str]:
     """When the map was made, the accounts' names, the links as `link-peer links --json` has them, and what is missing."""
-    from link_peer.domain.tags import iso
-    from link_peer.planning.standing import standing
-
-    from link_peer_cli.inventory.documents import documents_of
-
     now = env.clock.now()
     found = standing(view.scene.snapshot, env.policy, env.settings.region, now)
     links, unknown = documents_of(env, view, found)
@@ -115,8 +105,6 @@ def _document(env: Environment, view: View, names: dict[str, str]) -> tuple[dict
 
 
 def _write(text: str, output: str) -> None:
-    from link_peer_cli.ui.files import write
-
     if not output:
         print_document(text)
         return
@@ -125,10 +113,6 @@ def _write(text: str, output: str) -> None:
 
 def _arrows(env: Environment, view: View) -> list[Arrow]:
     """The links as arrows. Rules between the same parties with the same claims are one arrow."""
-    from link_peer.planning.actual import link_of, owned_rules
-
-    from link_peer_cli.ui.drawing.arrows import Arrow
-
     ports: dict[tuple[Party, Party, tuple[str, ...]], set[Port]] = {}
     for rule, marker in owned_rules(view.scene.snapshot, env.policy, env.settings.region):
         if rule.key is not None:

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from link_peer_deploy import packaging
 
+from link_peer_cli.access.environment import policy_path
+from link_peer_cli.access.keys import region_in_use
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.options import Json
 from link_peer_cli.ui.progress import waiting
@@ -22,11 +25,6 @@ def package(
     as_json: Json = False,
 ) -> None:
     """Build the code of the functions, with the policy file. Needs no keys and no checkout; fetches the pinned SDKs."""
-    from link_peer_deploy import packaging
-
-    from link_peer_cli.access.environment import policy_path
-    from link_peer_cli.access.keys import region_in_use
-
     target = packaging.Target(
         packaging.runtime_in_use(),
         region_in_use(os.environ),

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
+from link_peer.domain.errors import BadInput
+from link_peer.domain.tags import is_instance_id
+from link_peer.inbound import events
+from rich.markup import escape
 
+from link_peer_cli.access.environment import load_environment, policy_file
+from link_peer_cli.access.inputs import document, party
+from link_peer_cli.review.comparing import compare
+from link_peer_cli.review.input import Input, look_at, understood
+from link_peer_cli.review.planned import Planned, planned, planned_file, print_planned
+from link_peer_cli.review.plans import Shown, documents, markdown, print_plan, print_saved
+from link_peer_cli.review.saved import require_replaceable, save
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Commands, Detailed, Json, Markdown, Out
 from link_peer_cli.ui.progress import counter, progress_bar, waiting
-
-if TYPE_CHECKING:
-    from link_peer_cli.review.planned import Planned
 
 VERBS = ("open", "change", "close")
 """What another policy does to rules."""
@@ -35,11 +43,6 @@ def plan(
 
     A request in a file is judged as one of the queue that all accounts share: a file proves nothing about who asks.
     """
-    from link_peer.domain.errors import BadInput
-
-    from link_peer_cli.review.planned import print_planned
-    from link_peer_cli.review.plans import print_saved
-
     if bool(what) == bool(policy):
         raise BadInput("plan", "give an instance, a file of events or requests, or --policy FILE")
     if policy:
@@ -57,16 +60,6 @@ def plan(
 
 def _plan_what(what: str, out: str) -> Planned:
     """Plan an instance or a file, and save the plan if `out` names a file."""
-    from link_peer.domain.errors import BadInput
-    from link_peer.domain.tags import is_instance_id
-    from link_peer.inbound import events
-
-    from link_peer_cli.access.environment import load_environment
-    from link_peer_cli.access.inputs import document, party
-    from link_peer_cli.review.input import Input, look_at, understood
-    from link_peer_cli.review.planned import planned, planned_file
-    from link_peer_cli.review.saved import require_replaceable, save
-
     raw = None if is_instance_id(what.partition("@")[0]) else document(what)
     if raw is not None:
         try:  # report an invalid file before a missing environment
@@ -96,12 +89,6 @@ def _plan_what(what: str, out: str) -> Planned:
 
 
 def _plan_policy(path: str, *, as_markdown: bool, detailed: bool, as_json: bool) -> NoReturn:
-    from rich.markup import escape
-
-    from link_peer_cli.access.environment import load_environment, policy_file
-    from link_peer_cli.review.comparing import compare
-    from link_peer_cli.review.plans import Shown, documents, markdown, print_plan
-
     new = policy_file(path, "--policy")
     env = load_environment(reading=True)
     with progress_bar(unless=as_json) as bar:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from link_peer.domain.denials import CLOSED_BY
+from link_peer.domain.model import Group, Party
+from link_peer.domain.tags import LOCK_TAG
+from link_peer.runtime.ports import Ecs
 from rich.markup import escape
 
+from link_peer_cli.access.environment import load_environment
+from link_peer_cli.access.noted import of_tags
+from link_peer_cli.closing.locks import Chosen, choose, each_account, tags_of
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Account, All, DryRun, Groups, Json, Profiles
 from link_peer_cli.ui.records import print_foreign
-
-if TYPE_CHECKING:
-    from link_peer.domain.model import Group, Party
-    from link_peer.runtime.ports import Ecs
-
-    from link_peer_cli.closing.locks import Chosen
 
 
 def reopen(
@@ -30,13 +31,6 @@ def reopen(
     as_json: Json = False,
 ) -> None:
     """Take off the locks that `close` set. What tags still ask for is opened again; requests must be posted again."""
-    from link_peer.domain.denials import CLOSED_BY
-    from link_peer.domain.tags import LOCK_TAG
-
-    from link_peer_cli.access.environment import load_environment
-    from link_peer_cli.access.noted import of_tags
-    from link_peer_cli.closing.locks import choose, each_account, tags_of
-
     env = load_environment(reading=dry_run)
     tags, own = tags_of(env, profile), env.policy.keys.lock
 

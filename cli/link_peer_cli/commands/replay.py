@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from link_peer.domain.errors import BadInput
 from rich.markup import escape
 
+from link_peer_cli.access.environment import load_environment
+from link_peer_cli.deployed.failed import failed_tasks
+from link_peer_cli.deployed.functions import deployed_functions
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.options import JsonLines, Service
@@ -22,12 +26,6 @@ def replay(
 
     Replaying is safe at any time: every delivery is decided from the current state of the cloud.
     """
-    from link_peer.domain.errors import BadInput
-
-    from link_peer_cli.access.environment import load_environment
-    from link_peer_cli.deployed.failed import failed_tasks
-    from link_peer_cli.deployed.functions import deployed_functions
-
     env = load_environment(reading=False)
     functions = deployed_functions(env.settings, env.policy.home, service)
     with waiting("reading the failed invocations"):

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import TYPE_CHECKING, Annotated, NoReturn
+import shlex
+from typing import Annotated, NoReturn
 
 import typer
+from link_peer.app import compose
+from link_peer.domain.denial import Denial, LinkDenied, about
+from link_peer.domain.errors import BadInput, LinkPeerError, Transient
+from link_peer.domain.model import Link
+from link_peer.domain.request import Request
+from link_peer.domain.tags import parse_instant, parse_port, unique_ports
+from link_peer.inbound.requests import decode, encode
+from link_peer.planning.authority import hopeless
+from link_peer.runtime.ports import Record
 from rich.markup import escape
 
+from link_peer_cli.access.environment import Environment, load_environment
+from link_peer_cli.access.inputs import duration, party
+from link_peer_cli.audit.log import AuditLog
+from link_peer_cli.audit.query import condition
+from link_peer_cli.checks.running import other_policy
+from link_peer_cli.deployed.queue import post
+from link_peer_cli.inventory.advice import verify_command
+from link_peer_cli.review.planned import planned_file, print_planned
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.progress import waiting
-
-if TYPE_CHECKING:
-    from link_peer.domain.denial import Denial
-    from link_peer.domain.request import Request
-    from link_peer.runtime.ports import Record
-
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.audit.log import AuditLog
+from link_peer_cli.ui.records import exit_code, print_advice, print_records
 
 WAIT_SECONDS = 60
 OTHER_POLICY = "the functions have another policy: "
@@ -70,20 +81,6 @@ def request(
 
     What the policy alone denies is not posted. The cross_account function decides about the rest.
     """
-    from link_peer.app import compose
-    from link_peer.domain.denial import LinkDenied
-    from link_peer.domain.errors import BadInput
-    from link_peer.domain.model import Link
-    from link_peer.domain.request import Request
-    from link_peer.domain.tags import parse_instant, parse_port, unique_ports
-    from link_peer.inbound.requests import decode, encode
-    from link_peer.planning.authority import hopeless
-
-    from link_peer_cli.access.environment import load_environment
-    from link_peer_cli.access.inputs import duration, party
-    from link_peer_cli.audit.log import AuditLog
-    from link_peer_cli.deployed.queue import post
-
     if dry_run and wait:
         raise BadInput("--wait", "nothing is posted with --dry-run, so there is no outcome to wait for")
     now = compose.clock_for_functions().now()
@@ -143,11 +140,6 @@ def request(
 
 def _judge(env: Environment, asked: Request, queue: str, *, as_json: bool) -> NoReturn:
     """Print what the functions would decide about a request that came through a queue, and exit by the outcome."""
-    from link_peer.inbound.requests import encode
-
-    from link_peer_cli.checks.running import other_policy
-    from link_peer_cli.review.planned import planned_file, print_planned
-
     envelope = {
         "specversion": "1.0",
         "id": asked.request_id,
@@ -164,11 +156,6 @@ def _judge(env: Environment, asked: Request, queue: str, *, as_json: bool) -> No
 
 def _refuse(asked: Request, denial: Denial, env: Environment | None = None, *, as_json: bool) -> NoReturn:
     """Say why a request is not posted, and exit. With `env`, its policy file is what decided."""
-    from link_peer.domain.denial import about
-
-    from link_peer_cli.checks.running import other_policy
-    from link_peer_cli.ui.records import print_advice
-
     denial = about(denial, asked.action, asked.link, asked.region)
     path = env.settings.policy_path if env else ""
     warning = other_policy(env) if env else ""
@@ -189,15 +176,11 @@ def _refuse(asked: Request, denial: Denial, env: Environment | None = None, *, a
 
 
 def _outcomes(request_id: str) -> str:
-    from link_peer_cli.audit.query import condition
-
     return condition({"record": "outcome", "request_id": request_id})
 
 
 def _wait_for_outcome(log: AuditLog, request_id: str, known: int, seconds: int) -> list[Record]:
     """The outcomes after the `known` first ones."""
-    from link_peer.domain.errors import LinkPeerError, Transient
-
     query = _outcomes(request_id)
     try:
         with waiting(f"waiting for the outcome of {request_id}"):
@@ -210,10 +193,6 @@ def _wait_for_outcome(log: AuditLog, request_id: str, known: int, seconds: int) 
 
 def _next(asked: Request, records: list[Record]) -> str:
     """The command that tests a link which was opened; for one whose packets do not pass, the one that says why."""
-    import shlex
-
-    from link_peer_cli.inventory.advice import verify_command
-
     effects = [record.get("effect") for record in records if record["outcome"] == "applied"]
     if not effects:
         return ""
@@ -225,8 +204,6 @@ def _next(asked: Request, records: list[Record]) -> str:
 
 
 def _finish(request_id: str, records: list[Record], then: str, *, as_json: bool) -> NoReturn:
-    from link_peer_cli.ui.records import exit_code, print_records
-
     if as_json:
         for record in records:
             print_json(record)

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import string
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 import typer
+from link_peer.app import compose
+from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.runtime.settings import tag_prefix
+from link_peer_conformance import leftovers
+from link_peer_conformance.bench import MARK, Bench, Options
+from link_peer_conformance.journal import Journal
+from link_peer_conformance.model import Row, Verdict
+from link_peer_conformance.rows import ROWS
+from link_peer_conformance.run import Result, report, run_rows
+from link_peer_conformance.sdks import Sdks
 from rich.markup import escape
 
+from link_peer_cli.access.environment import bare_environment
+from link_peer_cli.access.inputs import account_named
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.files import require_writable, write
 from link_peer_cli.ui.options import Json
 from link_peer_cli.ui.progress import progress_bar
 from link_peer_cli.ui.tables import draw_table
-
-if TYPE_CHECKING:
-    from link_peer_conformance.bench import Bench, Options
-    from link_peer_conformance.journal import Journal
-    from link_peer_conformance.model import Row
-    from link_peer_conformance.run import Result
-    from link_peer_conformance.sdks import Sdks
 
 
 def selftest(
@@ -57,14 +64,6 @@ def selftest(
 
     The account's owner permits it by a security group with the tag link-peer-selftest=yes in the VPC to be used.
     """
-    from link_peer.domain.errors import BadInput, LinkPeerError
-    from link_peer_conformance.bench import Bench, Options
-    from link_peer_conformance.journal import Journal
-    from link_peer_conformance.sdks import Sdks
-
-    from link_peer_cli.access.environment import bare_environment
-    from link_peer_cli.ui.files import require_writable
-
     if instances and not (image and instance_type and vswitch):
         raise BadInput("--instances", "needs --image, --instance-type and --vswitch")
     rows = _chosen(row or [])
@@ -88,9 +87,6 @@ def selftest(
 
 
 def _chosen(numbers: Sequence[int]) -> list[Row]:
-    from link_peer.domain.errors import BadInput
-    from link_peer_conformance.rows import ROWS
-
     if unknown := set(numbers) - {row.number for row in ROWS}:
         raise BadInput("--row", f"there is no row {min(unknown)}")
     return [row for row in ROWS if not numbers or row.number in numbers]
@@ -98,12 +94,6 @@ def _chosen(numbers: Sequence[int]) -> list[Row]:
 
 def _peer(policy_path: str, account: str) -> dict[str, Any]:
     """The second account's role and external id, from the policy file."""
-    from link_peer.app import compose
-    from link_peer.domain.errors import BadInput
-    from link_peer.runtime.settings import tag_prefix
-
-    from link_peer_cli.access.inputs import account_named
-
     if not account:
         return {}
     try:
@@ -127,9 +117,6 @@ def _require_mark(bench: Bench) -> None:
     The mark is in the account, not on the command line: an option would be repeated from the shell's history with the keys
     of another account. It is on a security group because ECS alone can then read it, for just one region and VPC.
     """
-    from link_peer.domain.errors import LinkPeerError
-    from link_peer_conformance.bench import MARK
-
     if bench.vpc not in bench.vpcs:
         where = f"VPC {bench.vpc} of account" if bench.vpc else "account"
         key, value = MARK
@@ -162,8 +149,6 @@ def _show_plan(bench: Bench, rows: Sequence[Row], arn: str, as_json: bool) -> No
 
 def _run(bench: Bench, rows: Sequence[Row], as_json: bool) -> tuple[list[Result], list[str], bool]:
     """Answer the rows; (results, what could not be removed, whether it was interrupted). Removes everything in any case."""
-    from link_peer_conformance.run import run_rows
-
     results: list[Result] = []
     interrupted = False
     with progress_bar(unless=as_json) as bar:
@@ -194,13 +179,6 @@ def _finish(
     bench: Bench, results: Sequence[Result], left: Sequence[str], interrupted: bool, path: Path | None, as_json: bool
 ) -> Exit:
     """Write and print the report."""
-    import json
-
-    from link_peer_conformance.model import Verdict
-    from link_peer_conformance.run import report
-
-    from link_peer_cli.ui.files import write
-
     made = report(bench, results)
     if path:
         write(str(path), (json.dumps(made, indent=1, ensure_ascii=False) + "\n").encode())
@@ -221,8 +199,6 @@ def _finish(
 
 def _clean_up(sdks: Sdks, options: Options, book: Journal, account: str, yes: bool, as_json: bool) -> Exit:
     """Remove what the journal names in this account and region, and what has the name and the tag of a run."""
-    from link_peer_conformance import leftovers
-
     noted = [each for each in book.left() if (each.account, each.region) == (account, sdks.settings.region)]
     names = {each.name for each in noted}
     found = [each for each in leftovers.search(sdks, options.prefix, account) if each.name not in names]

@@ -5,24 +5,28 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import typer
+from link_peer.app import compose
+from link_peer.domain.errors import BadInput, Transient
+from link_peer_deploy.names import DEFAULT_PREFIX
+from rich.console import Console
 from rich.markup import escape
 
+from link_peer_cli.access import keys
+from link_peer_cli.access.environment import names_in_use, settings_in_use
+from link_peer_cli.setup import plan, resources
+from link_peer_cli.setup.engine import Stopped, carry_out, plan_removal, say_wait
+from link_peer_cli.setup.faults import Fault, faults
+from link_peer_cli.setup.in_use import InUse, clean, elsewhere, in_use
+from link_peer_cli.setup.resource import Change, Deployment
+from link_peer_cli.setup.services import require_home
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines, Yes
 from link_peer_cli.ui.progress import waiting
-
-if TYPE_CHECKING:
-    from link_peer.domain.errors import Transient
-    from rich.console import Console
-
-    from link_peer_cli.setup.engine import Stopped
-    from link_peer_cli.setup.faults import Fault
-    from link_peer_cli.setup.resource import Change, Deployment
 
 SIGNS = {
     "create": "[green]+[/green]",
@@ -60,10 +64,6 @@ def setup(
     as_json: JsonLines = False,
 ) -> None:
     """Create the roles, queues, logs and alerts of a deployment, or update what differs. Safe to run again."""
-    from link_peer.domain.errors import BadInput
-
-    from link_peer_cli.setup.services import require_home
-
     if (with_logs or force) and not remove:
         raise BadInput("--with-logs" if with_logs else "--force", "only together with --remove")
     ask = sys.stdin.isatty() and not (yes or as_json)
@@ -79,14 +79,6 @@ def setup(
 
 def _deployment(region: str, prefix: str, notify: str, action_policy: str, ask: bool) -> Deployment:
     """The deployment that the options, the environment and the answers name, with the person's own keys."""
-    from link_peer.app import compose
-    from link_peer.domain.errors import BadInput
-    from link_peer_deploy.names import DEFAULT_PREFIX
-
-    from link_peer_cli.access import keys
-    from link_peer_cli.access.environment import names_in_use, settings_in_use
-    from link_peer_cli.setup.resource import Deployment
-
     if notify and "@" not in notify:
         raise BadInput("--notify", f"{notify!a} is no e-mail address")
     keys.CHOSEN["region"] = region or keys.CHOSEN["region"]
@@ -122,8 +114,6 @@ class _Talk:
 
     def wait(self, seconds: float, problem: Transient) -> None:
         """Say that a wait begins, and why."""
-        from link_peer_cli.setup.engine import say_wait
-
         if not self.as_json:
             say_wait(seconds, problem)
 
@@ -141,8 +131,6 @@ def _object(change: Change, result: str, problem: str) -> dict[str, object]:
 
 
 def _create(deployment: Deployment, out: Console, talk: _Talk, *, dry_run: bool) -> None:
-    from link_peer_cli.setup import plan, resources
-
     _require_no_faults(deployment, talk)
     with waiting("reading what is there"):
         changes = plan(resources(deployment), deployment.clock, talk.wait)
@@ -170,8 +158,6 @@ def _create(deployment: Deployment, out: Console, talk: _Talk, *, dry_run: bool)
 
 def _require_no_faults(deployment: Deployment, talk: _Talk) -> None:
     """Name everything that would make setup or `s deploy` fail, and exit with 1 if there is anything."""
-    from link_peer_cli.setup.faults import faults
-
     with waiting("checking the account"):
         found = list(faults(deployment, talk.wait))
     _refuse(found, talk)
@@ -191,8 +177,6 @@ def _refuse(faults: Sequence[Fault], talk: _Talk) -> None:
 
 def _carry_out(deployment: Deployment, out: Console, talk: _Talk, changes: Sequence[Change]) -> None:
     """Carry out the changes. Exit with 1 after naming what is missing, if one fails."""
-    from link_peer_cli.setup.engine import Stopped, carry_out
-
     tell: Callable[[Change], None] = lambda change: talk.change(out, change, "done")  # noqa: E731
     try:
         carry_out(changes, deployment.clock, tell, talk.wait)
@@ -227,12 +211,6 @@ def _remove(
     yes: bool,
     ask: bool,
 ) -> None:
-    from link_peer.domain.errors import BadInput
-
-    from link_peer_cli.setup import resources
-    from link_peer_cli.setup.engine import plan_removal
-    from link_peer_cli.setup.in_use import InUse, clean, elsewhere, in_use
-
     if not (yes or ask or dry_run):
         raise BadInput("--remove", "it would ask before it deletes: give --yes, or --dry-run to see what")
     with waiting("reading what is there, here and in other regions"):

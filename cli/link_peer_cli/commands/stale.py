@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 import msgspec
 import typer
+from link_peer.app.dispatch import run_sweep
+from link_peer.domain.model import Rule
 from link_peer.domain.tags import parse_instant
+from link_peer.engine.scopes.everything import Sweep
+from link_peer.planning.decision import Decision
 from rich.markup import escape
 
+from link_peer_cli.access.environment import Environment, load_environment
+from link_peer_cli.checks.consents import dead
+from link_peer_cli.inventory.wording import wording
+from link_peer_cli.review.delivery import suppose
+from link_peer_cli.review.swept import gaps_of
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import print_table
-
-if TYPE_CHECKING:
-    from link_peer.domain.model import Rule
-    from link_peer.engine.scopes.everything import Sweep
-    from link_peer.planning.decision import Decision
-
-    from link_peer_cli.access.environment import Environment
 
 
 class Stale(msgspec.Struct, frozen=True):
@@ -40,14 +41,6 @@ class Stale(msgspec.Struct, frozen=True):
 def stale(as_json: JsonLines = False) -> None:
     """List rules that the sweep would remove, half-open links, damaged markers, and consents that have ended or that name
     parties which no longer exist."""
-    from link_peer.app.dispatch import run_sweep
-    from link_peer.engine.scopes.everything import Sweep
-
-    from link_peer_cli.access.environment import load_environment
-    from link_peer_cli.inventory.wording import wording
-    from link_peer_cli.review.delivery import suppose
-    from link_peer_cli.review.swept import gaps_of
-
     env = load_environment(reading=True)
     delivery, _, _ = suppose(env, "stale")
     sweep = Sweep(delivery, "stale")
@@ -106,8 +99,6 @@ def _of(kind: str, rule: Rule, what: str, why: str) -> Stale:
 
 def _consents(env: Environment, sweep: Sweep) -> Iterator[Stale]:
     """Entries of tags and of the policy's allow list that are invalid, have ended, or name a party that does not exist."""
-    from link_peer_cli.checks.consents import dead
-
     snapshot = sweep.store.snapshot()  # the sweep has read all groups
     readable = {account for account in env.policy.accounts if snapshot.readable(account)}
     for one in dead(env.policy, snapshot, env.clock.now(), readable):

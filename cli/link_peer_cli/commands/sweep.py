@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import typer
+from link_peer.app.compose import open_delivery
+from link_peer.app.dispatch import run_sweep
+from link_peer.domain.errors import BadInput
+from link_peer.domain.reasons import REASONS, Kind
+from link_peer.engine.scopes.everything import Sweep
+from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.ports import Record
 from rich.markup import escape
 
+from link_peer_cli.access.caller import caller
+from link_peer_cli.access.environment import Environment, load_environment, require_known
+from link_peer_cli.access.inputs import account_uid
+from link_peer_cli.access.roles import through_roles
+from link_peer_cli.review.cloud import WhatIf
+from link_peer_cli.review.delivery import suppose
+from link_peer_cli.review.edits import with_instances
+from link_peer_cli.review.input import Input, SweepInput
+from link_peer_cli.review.kept import Kept
+from link_peer_cli.review.plans import Shown, documents, notable, print_plan, print_saved
+from link_peer_cli.review.saved import require_replaceable, save
+from link_peer_cli.review.swept import denied_records
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Commands, Detailed, DryRun, Json, Out
 from link_peer_cli.ui.progress import counter, progress_bar
-
-if TYPE_CHECKING:
-    from link_peer.engine.scopes.everything import Sweep
-    from link_peer.runtime.delivery import Delivery
-    from link_peer.runtime.ports import Record
-
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.review.cloud import WhatIf
-    from link_peer_cli.review.kept import Kept
+from link_peer_cli.ui.records import print_records
 
 
 def sweep(
@@ -35,19 +46,6 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Reconcile all rules with tags, requests and consent, in all accounts of the policy."""
-    from link_peer.app.dispatch import run_sweep
-    from link_peer.engine.scopes.everything import Sweep
-
-    from link_peer_cli.access.environment import load_environment, require_known
-    from link_peer_cli.access.inputs import account_uid
-    from link_peer_cli.review.delivery import suppose
-    from link_peer_cli.review.edits import with_instances
-    from link_peer_cli.review.input import Input, SweepInput
-    from link_peer_cli.review.plans import Shown, documents, notable, print_plan, print_saved
-    from link_peer_cli.review.saved import save
-    from link_peer_cli.review.swept import denied_records
-    from link_peer_cli.ui.records import print_records
-
     _check(dry_run, save_as, {"--commands": commands, "--detailed-exitcode": detailed, "--out": save_as})
     believed = [account_uid(uid, "--believe-empty") for uid in believe_empty or []]
     env = load_environment(reading=dry_run)
@@ -92,12 +90,6 @@ def sweep(
 
 def _changing(env: Environment) -> tuple[Delivery, Kept]:
     """A delivery that changes and records, with its records."""
-    from link_peer.app.compose import open_delivery
-
-    from link_peer_cli.access.caller import caller
-    from link_peer_cli.access.roles import through_roles
-    from link_peer_cli.review.kept import Kept
-
     kept = Kept()
     made = open_delivery(
         "sweep",
@@ -112,10 +104,6 @@ def _changing(env: Environment) -> tuple[Delivery, Kept]:
 
 def _check(dry_run: bool, save_as: str, given: dict[str, object]) -> None:
     """Raise BadInput for an option that only a dry run has, or a file that is no plan and would be replaced."""
-    from link_peer.domain.errors import BadInput
-
-    from link_peer_cli.review.saved import require_replaceable
-
     for option in [name for name, value in given.items() if value and not dry_run]:
         raise BadInput(option, "only with --dry-run")
     if save_as:
@@ -135,8 +123,6 @@ def _print_skipped(summary: Record) -> None:
 
 def _exit_code(records: list[Record], run: Sweep) -> Exit:
     """Return 1 if the sweep could not do its work. A denied link is not a failure of the sweep."""
-    from link_peer.domain.reasons import REASONS, Kind
-
     hampered = any(record.get("outcome") == "failed" for record in records)
     hampered |= any(REASONS[code].kind is Kind.UNDECIDED for _, code in run.report.reasons if code)
     return Exit.REFUSED if hampered or run.unread or run.unreadable else Exit.DONE

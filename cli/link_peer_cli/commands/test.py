@@ -6,8 +6,16 @@ from typing import Annotated
 
 import msgspec
 import typer
+from link_peer.domain.model import ports_text
+from link_peer.planning.decision import Context
+from link_peer.planning.policy_tests import Verdict
 from rich.markup import escape
 
+from link_peer_cli.access.environment import load_environment, policy_file
+from link_peer_cli.inventory.reading import view_of
+from link_peer_cli.review import snapshots
+from link_peer_cli.review.delivery import suppose
+from link_peer_cli.review.live_tests import judge
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
@@ -21,16 +29,6 @@ def run_tests(
 ) -> None:
     """Run the policy's tests: what must be accepted is consented to now, and what must be denied is neither consented to nor
     let in by anybody's rules. Changes nothing."""
-    from link_peer.domain.model import ports_text
-    from link_peer.planning.decision import Context
-    from link_peer.planning.policy_tests import Verdict
-
-    from link_peer_cli.access.environment import load_environment, policy_file
-    from link_peer_cli.inventory.reading import view_of
-    from link_peer_cli.review import snapshots
-    from link_peer_cli.review.delivery import suppose
-    from link_peer_cli.review.live_tests import judge
-
     env = load_environment(reading=True)
     if policy:
         env = msgspec.structs.replace(env, policy=policy_file(policy, "--policy"))

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import ipaddress
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
+from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.model import Instance, Party, Port
+from link_peer.domain.tags import parse_port
+from link_peer.planning import effect_text
+from link_peer.planning.actual import owned_rules
+from link_peer.planning.effect import Effect
+from link_peer.planning.reach import reach
+from link_peer.planning.scene import Scene
 from rich.markup import escape
 
+from link_peer_cli.access.caller import caller
+from link_peer_cli.access.environment import Environment, load_environment
+from link_peer_cli.access.inputs import matching
+from link_peer_cli.inventory.inside import runner_in
+from link_peer_cli.inventory.probe import Probe, Result, command_of
+from link_peer_cli.inventory.reading import View, view_of
+from link_peer_cli.inventory.shown import party_fields
+from link_peer_cli.inventory.tested import Verdict, last_line, rules_of
+from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.spreadsheet import print_tsv
 from link_peer_cli.ui.tables import draw_table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from link_peer.domain.model import Instance, Party, Port
-    from link_peer.planning.scene import Scene
-
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.inventory.probe import Probe, Result
-    from link_peer_cli.inventory.reading import View
-    from link_peer_cli.inventory.tested import Verdict
 
 UNKNOWN = "an address was given: name the instance that has it to learn which rule decides"
 REACHED = {True: "yes", False: "no", None: "not tested"}
@@ -54,14 +61,6 @@ def verify(
     For a group, its first instance with a private address is used. The test needs ecs:RunCommand on it, which no role of
     link-peer has: your own keys, --profile or --role must. A refused connection has arrived, so it counts as reached.
     """
-    from link_peer.domain.tags import parse_port
-
-    from link_peer_cli.access.environment import load_environment
-    from link_peer_cli.inventory.inside import runner_in
-    from link_peer_cli.inventory.probe import Probe, command_of
-    from link_peer_cli.inventory.reading import view_of
-    from link_peer_cli.review.delivery import suppose
-
     ports = [parse_port(text) for text in port or ["icmp"]]
     for wanted in ports:
         command_of(wanted)  # report an invalid option before a missing environment
@@ -91,17 +90,11 @@ def verify(
 
 
 def _checked(role: str) -> None:
-    from link_peer_cli.access.inputs import matching
-
     matching(role, "--role", r"[A-Za-z0-9.-]{1,64}")  # of a role [doc CreateRole]
 
 
 def _require_home(env: Environment) -> None:
     """With keys of another account, whose owner may not assume the reader's role, home would show that account's instances."""
-    from link_peer.domain.errors import LinkPeerError
-
-    from link_peer_cli.access.caller import caller
-
     owner, arn = caller(env.settings, env.settings.credentials)
     if owner != env.policy.home:
         raise LinkPeerError(
@@ -120,8 +113,6 @@ def _is_address(text: str) -> bool:
 
 def _pair(view: View, start: Party, end: Party | None) -> tuple[Instance, Instance | None]:
     """The first instance of each party that has a private address; not the same one twice."""
-    from link_peer.domain.errors import LinkPeerError
-
     scene = view.scene
     found = [_testable(scene, party) for party in (start, end) if party]
     for party, members in zip((start, end), found, strict=False):
@@ -156,13 +147,6 @@ def _judged(
     results: list[tuple[Port, Result, str]],
 ) -> Iterator[Verdict]:
     """Each result with what the rules say, which are read after the test."""
-    from link_peer.planning import effect_text
-    from link_peer.planning.actual import owned_rules
-    from link_peer.planning.effect import Effect
-    from link_peer.planning.reach import reach
-
-    from link_peer_cli.inventory.tested import Verdict
-
     a, b = pair
     if b:
         view.deciding([(a.party, b.party)])
@@ -178,8 +162,6 @@ def _header(
     scene: Scene, ends: tuple[Party, Party | None], pair: tuple[Instance, Instance | None], target: str
 ) -> dict[str, Any]:
     """The pair that was tested, and of how many."""
-    from link_peer_cli.inventory.shown import party_fields
-
     a, b = pair
     to = party_fields(scene, "to", b.party) if b else {"to": target, "to_account": "", "to_name": ""}
     counts = [len(_testable(scene, end)) if end else 1 for end in ends]
@@ -193,8 +175,6 @@ def _header(
 
 
 def _document(one: Verdict) -> dict[str, Any]:
-    from link_peer_cli.inventory.tested import rules_of
-
     return {
         "port": str(one.port),
         "reached": one.result.reached,
@@ -209,8 +189,6 @@ def _document(one: Verdict) -> dict[str, Any]:
 
 
 def _show(header: dict[str, Any], tested: list[Verdict]) -> None:
-    from link_peer_cli.inventory.tested import last_line
-
     def titled(end: str) -> str:
         party = f"{header[end]}@{header[f'{end}_account']}" if header[f"{end}_account"] else header[end]
         return f"{party} ({header[f'{end}_name']})" if header[f"{end}_name"] else party

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from importlib.metadata import version as installed
 
+from link_peer_cli.ui.console import print_json
 from link_peer_cli.ui.options import Json
 
 SDKS = (
@@ -18,8 +19,6 @@ SDKS = (
 
 def version(as_json: Json = False) -> None:
     """Print the versions of link-peer, of Python and of the SDKs, for a bug report."""
-    from link_peer_cli.ui.console import print_json
-
     found = {name: installed(name) for name in ("link-peer", *SDKS)} | {"python": platform.python_version()}
     if as_json:
         print_json(found)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from link_peer.domain.errors import LinkPeerError, NoAccess
 from link_peer.domain.model import Party
+from link_peer.runtime.retry import Retry
+from link_peer.runtime.settings import Credentials
 
 from link_peer_cli.access.caller import caller
+from link_peer_cli.access.ecs import PersonalEcs
+from link_peer_cli.access.environment import Environment, load_environment
+from link_peer_cli.access.keys import own_keys
 from link_peer_cli.access.noted import of_tags
+from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.ui import aliyun
 from link_peer_cli.ui.changes import CHANGES
-
-if TYPE_CHECKING:
-    from link_peer.runtime.settings import Credentials
-
-    from link_peer_cli.access.ecs import PersonalEcs
-    from link_peer_cli.access.environment import Environment
 
 PAGE = 50  # groups that one TagResources may name [doc TagResources]
 
@@ -29,8 +28,6 @@ class GroupTags:
 
     def __init__(self, env: Environment, profiles: Sequence[str] = ()) -> None:
         """`env` has the person's own keys (`load_own`)."""
-        from link_peer_cli.access.keys import own_keys
-
         self._env = env
         own = env.own()
         self.own, self.caller = caller(env.settings, own)
@@ -51,11 +48,6 @@ class GroupTags:
     def read(self, group: Party) -> dict[str, str]:
         """The tags of a group: with keys of its account, else through the reader role. Raises LinkPeerError if there is no
         such group, or it cannot be read."""
-        from link_peer.runtime.retry import Retry
-
-        from link_peer_cli.access.environment import load_environment
-        from link_peer_cli.access.roles import PersonsAccounts
-
         if group.account in self.accounts:
             body = self._ecs(group.account).ask("describe_security_groups", security_group_ids=f'["{group.id}"]')
             found = body.security_groups.security_group or []
@@ -109,8 +101,6 @@ class GroupTags:
             self._ecs(account).ask(action, **given)
 
     def _ecs(self, account: str) -> PersonalEcs:
-        from link_peer_cli.access.ecs import PersonalEcs
-
         if account not in self._made:
             self._made[account] = PersonalEcs(self._env.settings, self.accounts[account], self._env.clock)
         return self._made[account]

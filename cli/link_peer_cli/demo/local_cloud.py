@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from link_peer_local import world as worlds
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.fc.triggers import deploy
+from link_peer_local.server import serve
 
 from link_peer_cli.ui.changes import CHANGES
-
-if TYPE_CHECKING:
-    from link_peer_local.cloud import LocalCloud
 
 
 @contextmanager
@@ -20,11 +22,6 @@ def running(world: str = "", port: int = 0, *, connected: bool = True) -> Iterat
     deployed. Raises WorldError for an invalid world and
     OSError for a port in use.
     """
-    from link_peer_local import world as worlds
-    from link_peer_local.cloud import LocalCloud
-    from link_peer_local.fc.triggers import deploy
-    from link_peer_local.server import serve
-
     cloud = LocalCloud()
     worlds.load(cloud, world or worlds.DEFAULT)
     with serve(cloud, port):

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from typing import TYPE_CHECKING
 
 import msgspec
+from link_peer.alicloud.mns import MnsQueue, account, trouble, waiting
 from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.request import Message
+from link_peer.runtime.settings import Settings
 
 from link_peer_cli.ui.changes import CHANGES
-
-if TYPE_CHECKING:
-    from link_peer.domain.request import Message
-    from link_peer.runtime.settings import Settings
-
 
 LETTERS = 16
 """How many messages can be looked at: each look begins at the head of the queue [doc BatchPeekMessage]."""
@@ -23,8 +20,6 @@ LETTERS = 16
 def post(settings: Settings, home: str, message: Message, queue: str = "") -> None:
     """Put a message on a queue of the home account, by default the shared one. Raises Transient if the queue may not have
     it."""
-    from link_peer.alicloud.mns import MnsQueue
-
     with CHANGES.making(f"post the request to {queue or settings.queue}"):
         MnsQueue(settings, home).post(message, queue=queue)
 
@@ -32,8 +27,6 @@ def post(settings: Settings, home: str, message: Message, queue: str = "") -> No
 def waiting_messages(settings: Settings, home: str, queue: str, *, delayed: bool = True) -> int:
     """Return how many messages of a queue are not delivered yet, not acknowledged or, unless left out, delayed. Raises
     LinkPeerError with the platform's code if the queue cannot be read."""
-    from link_peer.alicloud.mns import waiting
-
     return waiting(settings, home, queue, delayed=delayed)
 
 
@@ -48,7 +41,6 @@ class Letter(msgspec.Struct, frozen=True):
 def peek(settings: Settings, home: str, queue: str) -> list[Letter]:
     """Return the first messages of a queue, at most LETTERS, and leave them there. Raises as
     `waiting_messages` does."""
-    from link_peer.alicloud.mns import account, trouble
     from mns.mns_exception import MNSExceptionBase
 
     client = account(settings, home).get_queue(queue)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import msgspec
+from link_peer.alicloud.sts import Accounts
 from link_peer.domain.errors import LinkPeerError, NoAccess
+from link_peer.runtime.retry import Retry
+from link_peer.runtime.settings import Credentials
 
 from link_peer_cli.access.caller import caller
+from link_peer_cli.access.environment import Environment
 from link_peer_cli.access.keys import own_keys
-
-if TYPE_CHECKING:
-    from link_peer.runtime.settings import Credentials
-
-    from link_peer_cli.access.environment import Environment
 
 RIGHTS = ("ecs:RunCommand", "ecs:DescribeInvocationResults")
 SECONDS = 60.0  # how long STS may be in trouble
@@ -51,9 +49,6 @@ def needed(account: str) -> str:
 
 def _assumed(env: Environment, account: str, role: str, keys: Credentials, arn: str) -> Credentials:
     """A session of a role. The external id of the policy goes with it: a role whose trust asks for none ignores it."""
-    from link_peer.alicloud.sts import Accounts
-    from link_peer.runtime.retry import Retry
-
     settings = msgspec.structs.replace(env.settings, credentials=keys)
     retry = Retry(env.clock, env.clock.now() + SECONDS)
     accounts = Accounts(settings, env.policy, env.clock, retry, "verify")

@@ -19,7 +19,7 @@ from link_peer_cli.review.writes import Difference, Write
 from link_peer_cli.ui.console import console, visible
 from link_peer_cli.ui.lines import asker, folded, texts, why
 from link_peer_cli.ui.pager import paged
-from link_peer_cli.ui.records import print_advice_of, print_changes
+from link_peer_cli.ui.records import print_advice_of
 
 COLOURS = {"+": "green", "~": "yellow", "-": "red"}
 NAMED = 10  # instances of a group; of more, only their number
@@ -216,3 +216,11 @@ def _cell(text: str) -> str:
     """Text in a cell of a Markdown table, literally: names and reasons come from people."""
     shown = visible(text).replace("`", "'").replace("|", "\\|").replace("\n", " ")
     return f"`{shown}`" if text else ""
+
+
+def print_changes(out: Console, changes: Sequence[Change]) -> None:
+    """Print the commands that would make the changes, each with its account."""
+    for change in changes:
+        out.print(escape(f"# account {change.account}\n{change.command}"), soft_wrap=True)
+    if not changes:
+        out.print("Nothing would change.")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from link_peer.engine.records import Circumstances, decision_record
+from link_peer.engine.scopes.everything import Sweep
 from link_peer.runtime.audit import DECISION_FIELDS
-
-if TYPE_CHECKING:
-    from link_peer.engine.scopes.everything import Sweep
-    from link_peer.runtime.ports import Record
+from link_peer.runtime.ports import Record
 
 
 def gaps_of(sweep: Sweep) -> dict[str, str]:

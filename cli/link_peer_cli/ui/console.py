@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from link_peer.domain.tags import clean
 from rich.console import Console
 from rich.text import Text
 
@@ -32,8 +33,6 @@ def visible(text: str) -> str:
     """The same text, its lines without control, direction and invisible characters: these are shown as `\\u001b`."""
     if text.isprintable():
         return text
-    from link_peer.domain.tags import clean
-
     return "\n".join(clean(line, None) for line in text.split("\n"))
 
 

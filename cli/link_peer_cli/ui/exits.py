@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import NoReturn, TextIO
 
 from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.tags import clean
 from rich.markup import escape
 from typer import Typer
 from typer.exceptions import TyperException
@@ -116,8 +117,6 @@ def _say(problem: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"error": problem, **({**changes, "then": CHANGES.then} if changes else {})}, stderr=True)
         return
-    from link_peer.domain.tags import clean
-
     said = [problem, *lines(changes), *([CHANGES.then] if changes else [])]
     text = "\n".join(escape(clean(line)) for one in said for line in one.split("\n"))  # others wrote some of it
     console(stderr=True).print(f"[red]{text}[/red]", soft_wrap=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+
+from rich.progress import Progress, ProgressColumn
 
 from link_peer_cli.ui.console import console
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, ProgressColumn
 
 Count = Callable[[str, int, int], None]
 """Called with what is counted, how many of them are done, and how many there are."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from link_peer.domain.denial import parts
+from link_peer.domain.model import Party
 from link_peer.runtime.ports import Record
 from rich.console import Console
 from rich.markup import escape
@@ -13,11 +13,6 @@ from rich.markup import escape
 from link_peer_cli.ui.console import console
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.lines import folded, texts
-
-if TYPE_CHECKING:
-    from link_peer.domain.model import Party
-
-    from link_peer_cli.review.cloud import Change
 
 
 def print_records(out: Console, title: str, records: Sequence[Record], words: Mapping[str, str] | None = None) -> None:
@@ -41,14 +36,6 @@ def print_advice(out: Console, advice: Iterable[str]) -> None:
         out.print(escape(f"advice: {words or command}"), soft_wrap=True)
         if words and command:
             out.print(escape(command), soft_wrap=True)
-
-
-def print_changes(out: Console, changes: Sequence[Change]) -> None:
-    """Print the commands that would make the changes, each with its account."""
-    for change in changes:
-        out.print(escape(f"# account {change.account}\n{change.command}"), soft_wrap=True)
-    if not changes:
-        out.print("Nothing would change.")
 
 
 def print_foreign(foreign: Mapping[Party, str]) -> None:

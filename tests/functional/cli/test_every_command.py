@@ -7,15 +7,12 @@ import os
 import re
 import shlex
 import socket
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 import yaml
 from alibabacloud_credentials.utils import auth_constant, auth_util
-from link_peer_cli.main import app
+from link_peer_cli.main import all_commands
 
 from tests.functional.command import Cli
 from tests.functional.lab import POLICY
@@ -57,19 +54,7 @@ EXPORTED = {
 HOSTILE = ["", "\x00\x1b[31m\n", '\' OR "*" ~:@,%s{}[bold]', "中文" * 500, "sg-1@sg-2@", "-9999999999999999999"]
 
 
-def commands() -> Iterator[tuple[str, Any]]:
-    """Each command with its full name, `account add`."""
-    group: Any = typer.main.get_command(app)
-    waiting = list(group.commands.items())
-    while waiting:
-        name, command = waiting.pop()
-        if hasattr(command, "commands"):
-            waiting += [(f"{name} {word}", one) for word, one in command.commands.items()]
-        else:
-            yield name, command
-
-
-COMMANDS = dict(sorted(commands()))
+COMMANDS = dict(sorted(all_commands()))
 RUN = [name for name in COMMANDS if name not in WITHOUT_SETTINGS]
 
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
-from link_peer_cli.main import app
+from link_peer_cli.main import all_commands
 from link_peer_local.core.identity import Caller
 from link_peer_local.fc.triggers import deploy
 
@@ -88,15 +85,9 @@ def allowed(file: str) -> set[str]:
     return {action for statement in statements if statement["Effect"] == "Allow" for action in statement["Action"]}
 
 
-def names(command: Any, prefix: str = "") -> Iterator[str]:
-    """Every command of the command line, subcommands after their group."""
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from names(inner, f"{prefix}{name} ") if hasattr(inner, "commands") else [prefix + name]
-
-
 def test_every_command_is_there() -> None:
     """The table names every command that there is."""
-    assert set(names(typer.main.get_command(app))) <= rows().keys()
+    assert {name for name, _ in all_commands()} <= rows().keys()
 
 
 @pytest.mark.parametrize("command", COMMANDS)

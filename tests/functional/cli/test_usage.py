@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from link_peer_cli.main import app
+from link_peer_cli.main import TABLE
 
 from tests.functional.command import Cli
 
@@ -69,9 +69,8 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], option: str)
     cli = Cli(capsys)
     assert cli(option) == 0
     listed = cli.out
-    for info in app.registered_commands:
-        assert info.callback is not None
-        name = info.name or info.callback.__name__
-        assert f" {name} " in listed
-        assert cli(name, option) == 0
-        assert f"link-peer {name} " in cli.out
+    for row in (row for rows in TABLE.values() for row in rows):
+        assert f" {row.name.split()[0]} " in listed
+        assert " " in row.name or row.help in listed  # on one line
+        assert cli(*row.name.split(), option) == 0
+        assert f"link-peer {row.name} " in cli.out

@@ -1,31 +1,24 @@
-"""`link-peer account`: let another account take part, and list the accounts."""
+"""`link-peer account add`: let another account take part, or many at once."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from link_peer.domain.errors import BadInput
 from rich.markup import escape
 
+from link_peer_cli.access.environment import Environment, load_own
+from link_peer_cli.access.inputs import account_uid, matching
+from link_peer_cli.setup.member import added_to, make_resources, peer_of, tell_of_home, update_home, with_lines
+from link_peer_cli.setup.members import add_many
+from link_peer_cli.setup.peer import Peer
+from link_peer_cli.setup.policy_text import entry
 from link_peer_cli.ui.console import console, print_json
-from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Json, JsonLines, PeerProfile, Uid
-from link_peer_cli.ui.progress import waiting
-from link_peer_cli.ui.tables import print_table
-
-if TYPE_CHECKING:
-    from link_peer_cli.access.environment import Environment
-    from link_peer_cli.setup.peer import Peer
-
-app = typer.Typer(
-    help="Let another account take part, list the accounts, or close one for good.",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+from link_peer_cli.ui.options import Json, PeerProfile, Uid
 
 
-@app.command("add")
 def add(
     uid: Uid = "",
     name: Annotated[str, typer.Option(help="A name to display. Default: the uid.")] = "",
@@ -51,14 +44,6 @@ def add(
 
     Home's policies then name the new roles, if the keys may change them. Safe to run again.
     """
-    from link_peer.domain.errors import BadInput
-
-    from link_peer_cli.access.environment import load_own
-    from link_peer_cli.access.inputs import account_uid, matching
-    from link_peer_cli.setup.member import added_to, make_resources, peer_of, tell_of_home, update_home, with_lines
-    from link_peer_cli.setup.members import add_many
-    from link_peer_cli.setup.policy_text import entry
-
     if external_id and not re.fullmatch(r"[A-Za-z0-9+=,.@:/_-]{2,128}", external_id):
         raise BadInput("--external-id", "2 to 128 of A-Z, a-z, 0-9 and +=,.@:/_-")
     if listed:
@@ -102,39 +87,6 @@ def add(
         return
     _explain(env, peer, lines, made=bool(profile), written=write and known is None, listed=known is not None)
     tell_of_home(problem)
-
-
-@app.command("list")
-def list_accounts(as_json: JsonLines = False) -> None:
-    """List the accounts of the policy file, and whether each can be entered."""
-    from link_peer.domain.errors import LinkPeerError
-    from link_peer.runtime.retry import Retry
-
-    from link_peer_cli.access.environment import load_environment
-    from link_peer_cli.access.roles import PersonsAccounts
-
-    env = load_environment(reading=True)
-    retry = Retry(env.clock, env.clock.now() + 60)
-    cloud = PersonsAccounts(env.settings, env.policy, env.clock, retry, "account", reading=True)
-    rows, refused = [], False
-    for uid, account in env.policy.accounts.items():
-        try:
-            with waiting(f"entering account {uid}"):
-                owner, arn = cloud.identity(uid)
-            problem = "" if owner == uid else f"the keys belong to account {owner}"
-        except LinkPeerError as error:
-            arn, problem = "", str(error)
-        refused |= bool(problem)
-        rows.append((uid, account.name, account.role or "", account.queue, " ".join(account.ranges), problem or arn))
-        if as_json:
-            fields = {"uid": uid, "name": account.name, "role": account.role, "queue": account.queue}
-            print_json(
-                {**fields, "ranges": list(account.ranges), "reached": not problem, "as": arn, "problem": problem}
-            )
-    if not as_json:
-        print_table(console(), "accounts", ("uid", "name", "role", "queue", "ranges", "entered as"), rows)
-    if refused:
-        raise typer.Exit(Exit.REFUSED)
 
 
 def _explain(env: Environment, peer: Peer, lines: str, *, made: bool, written: bool, listed: bool) -> None:

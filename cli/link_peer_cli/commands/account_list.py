@@ -1,0 +1,41 @@
+"""`link-peer account list`: the accounts that take part, and whether each can be entered."""
+
+from __future__ import annotations
+
+import typer
+from link_peer.domain.errors import LinkPeerError
+from link_peer.runtime.retry import Retry
+
+from link_peer_cli.access.environment import load_environment
+from link_peer_cli.access.roles import PersonsAccounts
+from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import JsonLines
+from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.tables import print_table
+
+
+def list_accounts(as_json: JsonLines = False) -> None:
+    """List the accounts of the policy file, and whether each can be entered."""
+    env = load_environment(reading=True)
+    retry = Retry(env.clock, env.clock.now() + 60)
+    cloud = PersonsAccounts(env.settings, env.policy, env.clock, retry, "account", reading=True)
+    rows, refused = [], False
+    for uid, account in env.policy.accounts.items():
+        try:
+            with waiting(f"entering account {uid}"):
+                owner, arn = cloud.identity(uid)
+            problem = "" if owner == uid else f"the keys belong to account {owner}"
+        except LinkPeerError as error:
+            arn, problem = "", str(error)
+        refused |= bool(problem)
+        rows.append((uid, account.name, account.role or "", account.queue, " ".join(account.ranges), problem or arn))
+        if as_json:
+            fields = {"uid": uid, "name": account.name, "role": account.role, "queue": account.queue}
+            print_json(
+                {**fields, "ranges": list(account.ranges), "reached": not problem, "as": arn, "problem": problem}
+            )
+    if not as_json:
+        print_table(console(), "accounts", ("uid", "name", "role", "queue", "ranges", "entered as"), rows)
+    if refused:
+        raise typer.Exit(Exit.REFUSED)
