@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from link_peer.app import dispatch
 from link_peer.domain.errors import Transient
 from link_peer.domain.policy import Policy
-from link_peer.runtime.delivery import Connections, Delivery, Limits, within
+from link_peer.runtime.delivery import Connections, Delivery, Throughput, within
 
 from tests.simulation.invariants import Broken, hold
 from tests.simulation.messages import Message, from_queue, messages_in
@@ -38,9 +38,9 @@ def deliver(
     connections = Connections(
         lambda _name, retry: SimCloud(run, retry), log=run, queue=run, policy_now=lambda: run.policy
     )
-    limits = Limits(readers=1)  # no parallel reads, so that the order of calls is always the same
+    throughput = Throughput(readers=1)  # no parallel reads, so that the order of calls is always the same
     retry = within(SimClock(world), TIMEOUT)
-    delivery = Delivery(message.function, REGION, policy, retry, connections, limits)
+    delivery = Delivery(message.function, REGION, policy, retry, connections, throughput)
     try:
         HANDLERS[message.function](message.body, delivery)
         run.end = "acked"

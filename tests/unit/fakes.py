@@ -11,7 +11,7 @@ from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import PRIORITY, Group, Instance, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.request import Message
-from link_peer.runtime.delivery import Connections, Delivery, Limits, within
+from link_peer.runtime.delivery import Connections, Delivery, Throughput, within
 from link_peer.runtime.ports import Record
 
 from tests.unit.views import HOME, NOW, POLICY, REGION
@@ -242,5 +242,5 @@ def delivery(
     connections = Connections(
         lambda _name, _retry: cloud, log or FakeLog(), queue or FakeQueue(), policy_now=current_policy
     )
-    limits = Limits(1, lanes, calls_per_minute)
-    return Delivery("test", REGION, policy, within(clock or FakeClock(), seconds), connections, limits)
+    throughput = Throughput(1, lanes, calls_per_minute)
+    return Delivery("test", REGION, policy, within(clock or FakeClock(), seconds), connections, throughput)

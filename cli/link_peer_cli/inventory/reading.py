@@ -131,9 +131,9 @@ class View:
 
 def view_of(delivery: Delivery, cloud: Cloud) -> View:
     """A view that leaves events their part of what an account may call in a minute, as a sweep does."""
-    pace = Pace(delivery.clock, delivery.retry.deadline, delivery.limits.calls_per_minute)
+    pace = Pace(delivery.clock, delivery.retry.deadline, delivery.throughput.calls_per_minute)
     fetch = Fetch(
-        cloud, delivery.policy, delivery.clock, Reading(tolerant=True, pace=pace), threads=delivery.limits.readers
+        cloud, delivery.policy, delivery.clock, Reading(tolerant=True, pace=pace), threads=delivery.throughput.readers
     )
     return View(fetch, delivery.policy)
 

@@ -9,7 +9,7 @@ import msgspec
 from link_peer.alicloud.audit_log import SlsAuditLog
 from link_peer.app.compose import load_policy
 from link_peer.domain.policy import Pause
-from link_peer.runtime.delivery import Connections, Delivery, Limits
+from link_peer.runtime.delivery import Connections, Delivery, Throughput
 from link_peer.runtime.ports import Cloud
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials
@@ -35,8 +35,8 @@ def suppose(env: Environment, function: str, shown: dict[str, Shown] | None = No
     def enter(_name: str, _retry: Retry) -> Cloud:
         return cloud
 
-    connections, limits = Connections(enter, kept, kept), Limits(READERS, 1, env.settings.calls_per_minute)
-    made = Delivery(function, env.settings.region, env.policy, retry, connections, limits, supposed=True)
+    connections, throughput = Connections(enter, kept, kept), Throughput(READERS, 1, env.settings.calls_per_minute)
+    made = Delivery(function, env.settings.region, env.policy, retry, connections, throughput, supposed=True)
     return made, cloud, kept
 
 
@@ -87,6 +87,6 @@ def applying(
         kept,
         policy_now=functools.partial(load_policy, env.settings.policy_path, env.settings.tag_prefix),
     )
-    limits = Limits(calls_per_minute=env.settings.calls_per_minute)
+    throughput = Throughput(calls_per_minute=env.settings.calls_per_minute)
     retry = env.patient_retry()
-    return Delivery("apply", env.settings.region, env.policy, retry, connections, limits, caller=caller), kept
+    return Delivery("apply", env.settings.region, env.policy, retry, connections, throughput, caller=caller), kept

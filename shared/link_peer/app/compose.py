@@ -20,7 +20,16 @@ from link_peer.domain.policy import Policy
 from link_peer.inbound import policy_file
 from link_peer.runtime import settings as settings_module
 from link_peer.runtime.clock import Clock, SystemClock
-from link_peer.runtime.delivery import DEFAULT_SECONDS, LANES, READERS, Connections, Delivery, Limits, Memory, within
+from link_peer.runtime.delivery import (
+    DEFAULT_SECONDS,
+    LANES,
+    READERS,
+    Connections,
+    Delivery,
+    Memory,
+    Throughput,
+    within,
+)
 from link_peer.runtime.ports import AuditLog, Cloud
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Settings
@@ -104,8 +113,8 @@ def open_delivery(
         queue.dead_letters,
         functools.partial(load_policy, settings.policy_path, settings.tag_prefix),
     )
-    limits = Limits(READERS, LANES, settings.calls_per_minute)
-    return Delivery(function, settings.region, policy, retry, connections, limits, _memory)
+    throughput = Throughput(READERS, LANES, settings.calls_per_minute)
+    return Delivery(function, settings.region, policy, retry, connections, throughput, _memory)
 
 
 def _open_cloud(settings: Settings, policy: Policy, clock: Clock, name: str, retry: Retry) -> Cloud:

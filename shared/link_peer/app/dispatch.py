@@ -171,7 +171,7 @@ def handle_elements(elements: Iterable[object], delivery: Delivery) -> Outcomes:
     messages = [one.message for one in arrived]
     batch = Batch(delivery, messages)
     guard = guard_of(messages, batch.delivery)
-    for done in run_jobs([_job(one, delivery, batch, guard) for one in arrived], delivery.limits.lanes):
+    for done in run_jobs([_job(one, delivery, batch, guard) for one in arrived], delivery.throughput.lanes):
         if isinstance(done, Exception):  # also a bug of ours must not cost the other messages
             troubles.append(done)
         else:

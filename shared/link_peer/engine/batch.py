@@ -30,7 +30,7 @@ class Batch:
         known = [message for message in messages if message]
         self.delivery = delivery
         self._groups: Mapping[Party, Set[Party]] = {}
-        if len(known) > 1 and delivery.limits.lanes > 1:
+        if len(known) > 1 and delivery.throughput.lanes > 1:
             name = known[0].request_id
             self.delivery = delivery.merged(name)
             ends = {end for message in known for end in _ends(message)}
@@ -81,7 +81,7 @@ def guard_of(messages: Sequence[Message | None], delivery: Delivery) -> SharedGu
         return guard  # a single message is counted when it is carried out
     looks = [Job(functools.partial(removals_due, delivery, request), frozenset()) for request in syncs]
     rules: dict[Unseen, frozenset[RuleKey]] = {}
-    for found in run_jobs(looks, delivery.limits.lanes):
+    for found in run_jobs(looks, delivery.throughput.lanes):
         if isinstance(found, Exception):
             continue  # a bug of ours, which the message will meet again
         for unseen, keys in found.items():

@@ -77,12 +77,12 @@ class DeniedRequest(LinkDenied):
 _Attempt = Annotated[int, msgspec.Meta(ge=0, le=MAX_ATTEMPT)]
 
 
-class _End(msgspec.Struct, forbid_unknown_fields=True):
+class _End(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     account: str
     party: str
 
 
-class _Request(msgspec.Struct, forbid_unknown_fields=True, rename={"source": "from", "target": "to"}):
+class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"source": "from", "target": "to"}):
     version: Literal[1]
     request_id: str
     action: Literal["link", "unlink", "sync"]
@@ -97,7 +97,7 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True, rename={"source": "fr
     attempt: _Attempt = 0
 
 
-class _Look(msgspec.Struct, forbid_unknown_fields=True):
+class _Look(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: Literal[1]
     request_id: str
     action: Literal["look"]

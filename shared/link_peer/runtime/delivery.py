@@ -34,7 +34,7 @@ class Connections(msgspec.Struct, frozen=True):
     policy_now: Callable[[], Policy] | None = None
 
 
-class Limits(msgspec.Struct, frozen=True):
+class Throughput(msgspec.Struct, frozen=True):
     """What a delivery may do at a time: `readers` reads side by side, `lanes` messages of a batch, and of each API of ECS
     `calls_per_minute` in an account; None where that is not known."""
 
@@ -75,7 +75,7 @@ class Delivery(msgspec.Struct, frozen=True):
     policy: Policy
     retry: Retry
     connections: Connections
-    limits: Limits = Limits()
+    throughput: Throughput = Throughput()
     memory: Memory = msgspec.field(default_factory=Memory)
     caller: str = ""
     supposed: bool = False
@@ -96,8 +96,8 @@ class Delivery(msgspec.Struct, frozen=True):
         merged = msgspec.structs.replace(
             self.connections, open_cloud=lambda _name, _retry: cloud, log=MergedLog(self.connections.log)
         )
-        limits = msgspec.structs.replace(self.limits, readers=1)
-        return msgspec.structs.replace(self, connections=merged, limits=limits)
+        throughput = msgspec.structs.replace(self.throughput, readers=1)
+        return msgspec.structs.replace(self, connections=merged, throughput=throughput)
 
     def post(self, message: Message, *, queue: str = "", delay: int = 0) -> None:
         """Puts a message on a queue (as `Queue.post`), with retries. Raises Transient."""

@@ -50,7 +50,7 @@ STRICT, TOLERANT = Reading(), Reading(tolerant=True)
 
 def open_fetch(delivery: Delivery, name: str, how: Reading = STRICT) -> Fetch:
     """Reads for one delivery, with its policy, its clock and its readers; `name` is as in `Delivery.cloud`."""
-    return Fetch(delivery.cloud(name), delivery.policy, delivery.clock, how, threads=delivery.limits.readers)
+    return Fetch(delivery.cloud(name), delivery.policy, delivery.clock, how, threads=delivery.throughput.readers)
 
 
 class Fetch:

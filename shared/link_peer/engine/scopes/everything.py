@@ -82,7 +82,7 @@ class Sweep(Scope):
         """`believe_empty` names accounts that a person has confirmed to hold no instances. `keep` says which instances stay in
         memory: those that ask for links, and for a person's question perhaps all. `dead_letters` is as in Delivery."""
         end = _after(delivery, delivery.clock.now(), READING_SHARE)
-        pace = Pace(delivery.clock, end, delivery.limits.calls_per_minute)
+        pace = Pace(delivery.clock, end, delivery.throughput.calls_per_minute)
         keep = keep or (lambda instance: asks_for_links(instance.tags, delivery.policy.keys))
         how = Reading(tolerant=True, pace=pace, keep=keep)
         super().__init__(open_work(delivery, event_id, delivery.audit({"event_id": event_id}), how))
