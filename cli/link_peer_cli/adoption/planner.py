@@ -9,7 +9,8 @@ from link_peer.domain.denial import LinkDenied
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Claim, Party, Rule
 from link_peer.domain.request import Request
-from link_peer.engine.read.fetch import TOLERANT, Fetch
+from link_peer.engine.read.access import TOLERANT
+from link_peer.engine.read.fetch import Fetch
 from link_peer.planning.authority import request_denial
 from link_peer.runtime.ports import Cloud, Record
 

@@ -10,7 +10,8 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Group, Party, Rule
 from link_peer.domain.request import Hint
 from link_peer.engine.converge import converge
-from link_peer.engine.read.fetch import TOLERANT, open_fetch
+from link_peer.engine.read.access import TOLERANT
+from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.group import GroupScope
 from link_peer.planning.actual import link_of, owned_rules

@@ -9,7 +9,8 @@ from link_peer.domain.errors import BadInput, LinkPeerError, Throttled
 from link_peer.domain.model import Claim, Group, Instance, Link, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import is_group_id, is_instance_id, quoted
-from link_peer.engine.read.fetch import Fetch, Reading
+from link_peer.engine.read.access import Reading
+from link_peer.engine.read.fetch import Fetch
 from link_peer.planning.decision import Context, Question, Verdict
 from link_peer.planning.evaluate import evaluate
 from link_peer.planning.scene import Scene

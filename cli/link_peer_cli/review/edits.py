@@ -10,7 +10,8 @@ from types import MappingProxyType
 import msgspec
 from link_peer.domain.model import Instance, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Listing
-from link_peer.engine.read.fetch import TOLERANT, open_fetch
+from link_peer.engine.read.access import TOLERANT
+from link_peer.engine.read.fetch import open_fetch
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 

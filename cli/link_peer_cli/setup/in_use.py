@@ -11,7 +11,8 @@ import msgspec
 from link_peer.alicloud.sdk import client_config
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Group, Party
-from link_peer.engine.read.fetch import TOLERANT, Fetch
+from link_peer.engine.read.access import TOLERANT
+from link_peer.engine.read.fetch import Fetch
 from link_peer.planning.actual import owned_rules
 from link_peer.runtime.retry import Retry
 from link_peer_deploy.regions import FUNCTION_COMPUTE

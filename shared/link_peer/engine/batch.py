@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence, Set
 
 from link_peer.domain.model import Party, RuleKey
 from link_peer.domain.request import Look, Message, Request
-from link_peer.engine.read.fetch import TOLERANT, open_fetch
+from link_peer.engine.read.access import TOLERANT
+from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.scopes.pair import removals_due
 from link_peer.engine.write.apply import held_records
 from link_peer.planning.decision import Decision, Unseen

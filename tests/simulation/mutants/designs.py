@@ -114,8 +114,8 @@ def empty_read_means_gone(patch: Patch) -> None:
     """What an account shows nothing of is gone."""
     everything = Fetch._read_everything
 
-    def live(self: Fetch, account: str, ecs: Any) -> None:
-        everything(self, account, ecs)
+    def live(self: Fetch, ecs: Any, account: str) -> None:
+        everything(self, ecs, account)
         self.store.live_accounts.add(account)
 
     patch.setattr(Fetch, "_read_everything", live)

@@ -6,7 +6,8 @@ import pytest
 from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import Link, Party
 from link_peer.domain.tags import parse_ports
-from link_peer.engine.read.fetch import Fetch, Reading
+from link_peer.engine.read.access import Reading
+from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.records import Circumstances
 from link_peer.planning.decision import Decision
 from link_peer.runtime.pace import Pace

@@ -11,7 +11,8 @@ from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import Party
 from link_peer.domain.snapshot import Address
 from link_peer.domain.tags import asks_for_links
-from link_peer.engine.read.fetch import Fetch, Reading
+from link_peer.engine.read.access import Reading
+from link_peer.engine.read.fetch import Fetch
 from link_peer.runtime.pace import Pace
 
 from tests.unit.fakes import FakeClock, FakeCloud, FakeEcs

@@ -25,7 +25,7 @@ from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marke
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import asks_for_links
 from link_peer.engine.converge import Scope, converge
-from link_peer.engine.read.fetch import Reading
+from link_peer.engine.read.access import Reading
 from link_peer.engine.records import denied_record
 from link_peer.engine.scopes.summary import skipped, summary_record
 from link_peer.engine.scopes.untag import untag_empty_groups

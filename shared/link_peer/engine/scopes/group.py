@@ -14,7 +14,7 @@ from link_peer.domain.request import Hint
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import accepts
 from link_peer.engine.converge import Scope, converge
-from link_peer.engine.read.fetch import TOLERANT
+from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.records import denied_record
 from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later, post_looks, post_syncs
 from link_peer.engine.write.apply import open_work

@@ -19,7 +19,8 @@ from link_peer.domain.model import Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import iso
-from link_peer.engine.read.fetch import STRICT, Fetch, Reading, open_fetch
+from link_peer.engine.read.access import STRICT, Reading
+from link_peer.engine.read.fetch import Fetch, open_fetch
 from link_peer.engine.records import Circumstances, decision_record, why_fields
 from link_peer.engine.write.settle import Settler
 from link_peer.engine.write.tags import ManagedTags, Requests

@@ -1,0 +1,120 @@
+"""Makes one read after the other, or side by side, and notes or raises what goes wrong."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import msgspec
+
+from link_peer.domain.errors import CloudError, NoAccess, Transient
+from link_peer.domain.model import Instance, Party
+from link_peer.domain.policy import Policy
+from link_peer.engine.read.store import Store
+from link_peer.runtime.pace import Pace
+from link_peer.runtime.ports import Cloud, Ecs
+
+T = TypeVar("T")
+Place = TypeVar("Place", str, Party)
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """How to read. A transient error is raised; a `tolerant` reading notes the account as failed instead, and goes on with
+    the others. With a `pace`, reads of rules and of many instances keep to it, and one that is throttled is made again.
+    `keep` says which instances of a whole account are kept; the others are set aside until they are asked for by id."""
+
+    tolerant: bool = False
+    pace: Pace | None = None
+    keep: Callable[[Instance], bool] = lambda _instance: True
+
+
+STRICT, TOLERANT = Reading(), Reading(tolerant=True)
+
+
+class Access:
+    """The accounts of a policy, as a reading enters them. Those that refuse access, or fail, are noted in the store."""
+
+    def __init__(self, cloud: Cloud, policy: Policy, store: Store, how: Reading, threads: int) -> None:
+        """`threads` is how many calls may run side by side where many things are read."""
+        self.cloud = cloud
+        self.threads = threads
+        self._policy = policy
+        self._store = store
+        self._how = how
+
+    def ecs(self, account: str) -> Ecs | None:
+        """The account's ECS; None where the policy does not list it, or it refuses access."""
+        if account not in self._policy.accounts or self._store.refusal(account):
+            return None
+        try:
+            return self.cloud.ecs(account)
+        except NoAccess as error:
+            self._store.note_trouble(account, error)
+            return None
+
+    def read(self, account: str, read: Callable[[Ecs], object]) -> None:
+        """One read of an account that can be entered; what goes wrong is noted or raised, as the reading says."""
+        try:
+            if self._store.readable(account) and (ecs := self.ecs(account)):
+                read(ecs)
+        except (Transient, CloudError) as error:
+            if not self._how.tolerant and not isinstance(error, NoAccess):
+                raise _transient(account, error) from error
+            self._store.note_trouble(account, error)
+
+    def aside(self, account: str, read: Callable[[Ecs], T]) -> T | None:
+        """What one read shows, made for no decision: None where it cannot be made at this moment, which is not noted."""
+        ecs = self.ecs(account) if self._store.readable(account) else None
+        try:
+            return read(ecs) if ecs else None
+        except (Transient, CloudError):
+            return None
+
+    def refresh(self, account: str, read: Callable[[Ecs], object], action: str) -> None:
+        """One read whose failure must not go unnoticed, since a change depends on it. It is made also where an earlier
+        read failed, and without a wait: what was read before may be old after it."""
+        if self._how.pace is not None:
+            self._how.pace.made(account, action)
+        if error := self._store.refusal(account):
+            raise error
+        try:
+            read(self.cloud.ecs(account))
+        except NoAccess as error:
+            self._store.note_trouble(account, error)
+            raise
+        except CloudError as error:
+            raise _transient(account, error) from error
+
+    def by_account(self, parties: Iterable[Party], read: Callable[[Ecs, list[str]], object]) -> None:
+        """One read for all ids of an account, one account after the other."""
+        ids: dict[str, list[str]] = {}
+        for party in sorted(parties):
+            ids.setdefault(party.account, []).append(party.id)
+        self.each(list(ids), lambda ecs, account: read(ecs, ids[account]), threads=1)
+
+    def each(
+        self, places: Sequence[Place], read: Callable[[Ecs, Place], object], *, threads: int | None = None
+    ) -> None:
+        """One read for each account or party, side by side where threads are allowed."""
+
+        def one(place: Place) -> None:
+            self.read(place.account if isinstance(place, Party) else place, lambda ecs: read(ecs, place))
+
+        self.side_by_side([functools.partial(one, place) for place in places], threads)
+
+    def side_by_side(self, reads: Sequence[Callable[[], object]], threads: int | None = None) -> None:
+        """Makes these reads at the same time, where threads are allowed."""
+        threads = threads or self.threads
+        if threads > 1 and len(reads) > 1:
+            with ThreadPoolExecutor(min(threads, len(reads))) as pool:
+                list(pool.map(lambda read: read(), reads))
+        else:
+            for read in reads:
+                read()
+
+
+def _transient(account: str, error: Transient | CloudError) -> Transient:
+    """A code that nothing here expects is treated as a transient error: redelivered, and at last a dead letter."""
+    return error if isinstance(error, Transient) else Transient(f"account {account}: {error}")
