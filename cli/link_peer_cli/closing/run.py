@@ -14,8 +14,8 @@ from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.group import GroupScope
+from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning.actual import link_of, owned_rules
-from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 from link_peer.runtime.retry import Retry

@@ -20,16 +20,16 @@ from link_peer.domain.errors import BadInput, RedeliveryNeeded, Transient
 from link_peer.domain.model import Party, short_hash
 from link_peer.domain.request import Hint, Look, Message, Request, look_request
 from link_peer.domain.tags import iso
-from link_peer.engine.batch import Batch, SharedGuard, guard_of
+from link_peer.engine.batch import Batch, guard_of
 from link_peer.engine.records import denied_record, link_fields, party_fields
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.group import reconcile_group
 from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later
 from link_peer.engine.scopes.instances import one_per_party, reconcile_instances
 from link_peer.engine.scopes.pair import reconcile_pair
+from link_peer.engine.write.removal_guard import RemovalGuard, SharedGuard
 from link_peer.inbound import events
 from link_peer.inbound.requests import BadRequest, DeniedRequest, Known, decode
-from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record

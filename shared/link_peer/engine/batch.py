@@ -7,8 +7,6 @@ compare-and-set. So they are handled one after the other. Those that do run side
 from __future__ import annotations
 
 import functools
-import threading
-from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 
 from link_peer.domain.model import Party, RuleKey
@@ -17,8 +15,8 @@ from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.scopes.pair import removals_due
 from link_peer.engine.write.apply import held_records
-from link_peer.planning.decision import Decision, Unseen
-from link_peer.planning.removal_guard import RemovalGuard
+from link_peer.engine.write.removal_guard import SharedGuard
+from link_peer.planning.decision import Unseen
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.side_by_side import Job, run_jobs
 
@@ -45,33 +43,6 @@ class Batch:
         if not ends or not instances <= self._groups.keys():
             return None
         return ends.union(*(self._groups[instance] for instance in instances))
-
-
-class SharedGuard(RemovalGuard):
-    """What one thread plans to remove counts for the others as if it were made, until its message is `done`."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit)
-        self._lock = threading.Lock()
-        self._planned: dict[int, Counter[Unseen]] = {}
-
-    def held(self, due: Mapping[Unseen, int]) -> set[Unseen]:
-        with self._lock:
-            self._planned[threading.get_ident()] = Counter()
-            planned: Counter[Unseen] = sum(self._planned.values(), Counter())
-            self._planned[threading.get_ident()] = Counter(due)
-            return super().held({unseen: count + planned[unseen] for unseen, count in due.items()})
-
-    def made(self, decision: Decision) -> None:
-        with self._lock:
-            super().made(decision)
-            for unseen in decision.unseen:
-                self._planned.setdefault(threading.get_ident(), Counter())[unseen] -= decision.removals
-
-    def done(self) -> None:
-        """This thread's message is done: what it planned and did not make counts no more."""
-        with self._lock:
-            self._planned.pop(threading.get_ident(), None)
 
 
 def guard_of(messages: Sequence[Message | None], delivery: Delivery) -> SharedGuard:

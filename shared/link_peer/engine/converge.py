@@ -19,11 +19,11 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.read.store import Store
 from link_peer.engine.write.apply import Applier, Report, Work, held_records
+from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning.claims import DesiredLink, links_from_tags
 from link_peer.planning.decision import Context, Decision, Missing, Plan, Question, Refusal, Unseen
 from link_peer.planning.evaluate import permitted
 from link_peer.planning.plan import make_plan
-from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.planning.removals import May
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery

@@ -1,38 +1,28 @@
 """Desired state against actual state: a plan that can be printed. Pure: no I/O, reads no clock.
 
     snapshot ─┬─▶ actual_state ─┐
-    desired ──┼─▶ judge ─▶ desired_state ─▶ losses ─▶ room ─▶ edits ─▶ answers to desired links, removals, repairs
+    desired ──┼─▶ judge ─▶ desired_state ─▶ losses ─▶ edits ─▶ room ─▶ decisions
     links     └─────────────────┘
 
 Each step is a function from frozen values to a frozen value, which says what is missing. The cases of a single rule are the
-table in `planning.diff`; its one edit is made by the first of these: a link in focus that it opens, the decision that takes
-its claims, a repair. The order in which links, groups and rules are given decides nothing.
+table in `planning.diff`. The order in which links, groups and rules are given decides nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 
-import msgspec
-
-from link_peer.domain import denials
-from link_peer.domain.denial import NOTHING, Denial, Waits
-from link_peer.domain.denials import HUMAN_RULE
-from link_peer.domain.model import PRIORITY, Link, Party, Rule, RuleKey
-from link_peer.domain.policy import Pause
+from link_peer.domain.denial import Denial
+from link_peer.domain.model import Link, RuleKey
 from link_peer.domain.snapshot import Snapshot
-from link_peer.planning.actual import Actual, actual_state, link_of
+from link_peer.planning.actual import Actual, actual_state
 from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Context, Decision, Edit, Need, Plan, Refusal, Unseen, all_missing
+from link_peer.planning.decide import Asked, Edits, Settled, decisions, needs_of, opening_edits
+from link_peer.planning.decision import Context, Plan, Refusal, Unseen, all_missing
 from link_peer.planning.desired import Answer, Desired, Ends, Judged, Seen, desired_state, judge
-from link_peer.planning.diff import edit_of, opens
-from link_peer.planning.removals import Loss, Losses, MayLose, losses
+from link_peer.planning.diff import edit_of
+from link_peer.planning.removals import Losses, MayLose, losses
 from link_peer.planning.room import after_edits, no_room, room_in
-
-Asked = tuple[Link, str]
-"""A link as someone asked for it: with the peer as written, where that cannot be parsed."""
-
-Edits = Mapping[RuleKey, Edit]
 
 
 def make_plan(
@@ -65,20 +55,9 @@ def make_plan(
     if without_room:
         roomy = [answer for answer in judged.answers if answer.wanted.link not in without_room]
         edits = _edits(seen, judged, asked, desired_state(roomy, seen.actual), lost)
-    settled = _Settled(seen, judged, asked, lost, edits, without_room)
+    settled = Settled(seen, judged, asked, lost, edits, without_room)
     missing = all_missing([judged.missing, lost.missing])
-    return Plan(_decisions(settled), missing, lost.due, lost.held)
-
-
-class _Settled(msgspec.Struct, frozen=True):
-    """What all steps before the wording of decisions have found."""
-
-    seen: Seen
-    judged: Judged
-    asked: Mapping[Asked, tuple[Answer, ...]]
-    lost: Losses
-    edits: Edits
-    without_room: Mapping[Link, Denial]
+    return Plan(decisions(settled), missing, lost.due, lost.held)
 
 
 def _in_focus(answer: Answer, focus: Set[Link] | None) -> bool:
@@ -92,16 +71,6 @@ def _by_link(answers: Iterable[Answer]) -> dict[Asked, tuple[Answer, ...]]:
     return {asked: tuple(found) for asked, found in grouped.items()}
 
 
-def _granted(answers: Iterable[Answer]) -> Answer | None:
-    """The first of these answers that grants a link which needs rules."""
-    return next((one for one in answers if one.verdict and one.denial is None), None)
-
-
-def _needs(answers: Iterable[Answer]) -> tuple[Need, ...]:
-    granted = _granted(answers)
-    return granted.verdict.needs if granted and granted.verdict else ()
-
-
 # edits, and room for them
 
 
@@ -109,7 +78,7 @@ def _edits(
     seen: Seen, judged: Judged, asked: Mapping[Asked, tuple[Answer, ...]], desired: Desired, lost: Losses
 ) -> Edits:
     """The one edit of each rule that someone in focus needs, that loses claims, or that someone changed."""
-    ends: dict[RuleKey, Ends | None] = {need.key: need.ends for found in asked.values() for need in _needs(found)}
+    ends: dict[RuleKey, Ends | None] = {need.key: need.ends for found in asked.values() for need in needs_of(found)}
     moved = {key for judgment in judged.judgments.values() for key in judgment.moved}
     changed = {key for key in seen.actual.owned if key in lost.lost or seen.actual.tampered(key)}
     found = {}
@@ -128,17 +97,14 @@ def _edits(
     return found
 
 
-def _opening(needs: Iterable[Need], edits: Edits, actual: Actual) -> list[Edit]:
-    """The edits that open the rules of a link."""
-    return [edits[need.key] for need in needs if need.key in edits and opens(edits[need.key], actual)]
-
-
 def _without_room(
     seen: Seen, judged: Judged, asked: Mapping[Asked, tuple[Answer, ...]], edits: Edits, lost: Losses
 ) -> dict[Link, Denial]:
     """The links in focus whose rules have no room once the plan's removals are made. The last room is given to links of which
     some rule stands, then by order of links."""
-    opening = {link: found for (link, _), one in asked.items() if (found := _opening(_needs(one), edits, seen.actual))}
+    opening = {
+        link: found for (link, _), one in asked.items() if (found := opening_edits(needs_of(one), edits, seen.actual))
+    }
     room = dict(room_in(seen.snapshot, {edit.key.group for one in opening.values() for edit in one}, lost.freed))
     full: dict[Link, Denial] = {}
     for link in sorted(opening, key=lambda link: (not _stands(seen.actual, judged, link), link)):
@@ -152,223 +118,3 @@ def _without_room(
 def _stands(actual: Actual, judged: Judged, link: Link) -> bool:
     """Whether some rule of the link is ours already."""
     return not judged.judgments[link].needs.isdisjoint(actual.owned)
-
-
-# decisions
-
-
-def _decisions(settled: _Settled) -> tuple[Decision, ...]:
-    opening = _assigned(settled)
-    answers = {asked: _answer(settled, asked, opening.get(asked, ())) for asked in settled.asked}
-    made = {edit.key for edits in opening.values() for edit in edits}
-    rolled_back, removed = _removed(settled, answers, made)
-    answers |= rolled_back
-    decided = [answer for answer in answers.values() if not _undecided(answer)]
-    made |= settled.lost.lost.keys()
-    return (*_displaced(settled), *decided, *removed, *_repairs(settled, made), *_untagged(settled, decided))
-
-
-def _assigned(settled: _Settled) -> dict[Asked, tuple[Edit, ...]]:
-    """Which link makes the edits by which rules are opened: of several that need one rule, the first."""
-    found: dict[Asked, tuple[Edit, ...]] = {}
-    made: set[RuleKey] = set()
-    for asked, answers in settled.asked.items():
-        if asked[0] not in settled.without_room:
-            edits = _opening(_needs(answers), settled.edits, settled.seen.actual)
-            found[asked] = tuple(edit for edit in edits if edit.key not in made)
-            made |= {edit.key for edit in found[asked]}
-    return found
-
-
-# desired links
-
-
-def _answer(settled: _Settled, asked: Asked, edits: tuple[Edit, ...]) -> Decision:
-    link, answers, context = asked[0], settled.asked[asked], settled.seen.context
-    granted = _granted(answers)
-    if granted is None or granted.verdict is None:
-        return _denied(settled, asked)
-    verdict = granted.verdict
-    answer = Decision(
-        link,
-        context.actions[0],
-        "unchanged",
-        msgspec.structs.replace(NOTHING, advice=verdict.advice),
-        verdict=verdict,
-        instance=granted.wanted.instance,
-        rules=_existing(settled.seen.actual, verdict.needs),
-    )
-    if link in settled.without_room:
-        return answer.refused(settled.without_room[link])
-    if not edits and all(need.key in settled.seen.actual.equal for need in verdict.needs):
-        return msgspec.structs.replace(answer, why=HUMAN_RULE)
-    return msgspec.structs.replace(
-        answer,
-        outcome="applied" if edits or context.is_request else "unchanged",
-        edits=edits,
-        missing_managed_tag=_missing_managed_tag(settled, verdict.needs, edits),
-    )
-
-
-def _denied(settled: _Settled, asked: Asked) -> Decision:
-    link, first = asked[0], settled.asked[asked][0]
-    wanted = first.wanted
-    answer = Decision(link, settled.seen.context.actions[0], "unchanged", instance=wanted.instance, raw=wanted.raw)
-    if first.denial is None:
-        return msgspec.structs.replace(answer, why=denials.same_group(link.target.id, is_group=link.target.is_group))
-    return msgspec.structs.replace(answer, verdict=first.verdict).refused(first.denial)
-
-
-def _existing(actual: Actual, needs: Iterable[Need]) -> tuple[Rule, ...]:
-    keys = [need.key for need in needs if need.key in actual]
-    return tuple(actual.owned[key][0] if key in actual.owned else actual.equal[key] for key in keys)
-
-
-# the managed tag
-
-
-def _kept(settled: _Settled) -> Set[RuleKey]:
-    """The rules of ours that are not removed."""
-    return settled.seen.actual.owned.keys() - settled.lost.freed
-
-
-def _missing_managed_tag(settled: _Settled, needs: Iterable[Need], edits: Iterable[Edit]) -> tuple[Party, ...]:
-    """The groups of rules of ours, and of new ones, that lack their tags."""
-    kept = _kept(settled)
-    keys = [*(need.key for need in needs if need.key in kept), *(edit.key for edit in edits)]
-    return tuple(dict.fromkeys(key.group for key in keys if _lacks_tag(settled.seen, key)))
-
-
-def _untagged(settled: _Settled, decided: Iterable[Decision]) -> list[Decision]:
-    """The other groups that keep rules of ours and lack their tags, whatever the verdict on their links: by these the
-    next sweep finds them. Nothing is opened, so they are written also while opening is paused."""
-    pause, owned = settled.seen.context.policy.paused, settled.seen.actual.owned
-    if pause is Pause.ALL:
-        return []
-    written = [d for d in decided if pause is Pause.NONE or not any(edit.gain for edit in d.edits)]
-    done = {group for decision in written for group in decision.missing_managed_tag}
-    lacking = (key for key in _kept(settled) if key.group not in done and _lacks_tag(settled.seen, key))
-    first = {key.group: key for key in sorted(lacking, key=lambda key: (bool(key.dest), key))}
-    return [
-        Decision(
-            link_of(key, owned[key][1]),
-            "repair",
-            "unchanged",
-            denials.tag_was_missing(group),
-            missing_managed_tag=(group,),
-            rules=(owned[key][0],),
-        )
-        for group, key in sorted(first.items())
-    ]
-
-
-def _lacks_tag(seen: Seen, key: RuleKey) -> bool:
-    """Whether a rule's group lacks a tag by which the rule is found."""
-    shown = seen.snapshot.groups.get(key.group)
-    tags = seen.context.policy.keys.of_group(instances=bool(key.dest))
-    return shown is not None and any(shown.tags.get(tag) != "true" for tag in tags)
-
-
-# claims that rules lose
-
-
-def _removed(
-    settled: _Settled, answers: Mapping[Asked, Decision], made: Set[RuleKey]
-) -> tuple[dict[Asked, Decision], list[Decision]]:
-    """The answers to refused links with what is rolled back for them; and for the rest one decision for each pair, cause and set
-    of claims, without the edits that are `made` already."""
-    rolled_back: dict[Asked, Decision] = {}
-    removed: list[Decision] = []
-    asked_links = {link for link, _ in settled.asked}
-    for (link, loss), keys in _by_pair(settled).items():
-        edits = tuple(settled.edits[key] for key in keys if key in settled.edits and key not in made)
-        rules = tuple(settled.seen.actual.owned[key][0] for key in keys)
-        if asked := _refused_link(settled, loss.why, keys, answers):
-            rolled_back[asked] = msgspec.structs.replace(answers[asked], edits=edits, rules=rules)
-            continue
-        turned = Link(link.target, link.source, link.ports)  # the way round in which someone in focus asked for it
-        ports = () if link.mutual else tuple(sorted({key.port for key in keys}))
-        removed.append(
-            Decision(
-                turned if link.mutual and turned in asked_links else Link(link.source, link.target, ports),
-                "expire" if loss.why.ended else settled.seen.context.actions[1],
-                "removed",
-                denials.in_detail(
-                    loss.why,
-                    [claim.request for claim in loss.claims if claim.request],
-                    kept=not any(edit.kind == "remove" for edit in edits),
-                ),
-                edits=edits,
-                unseen=loss.unseen,
-                rules=rules,
-            )
-        )
-    return rolled_back, removed
-
-
-def _by_pair(settled: _Settled) -> dict[tuple[Link, Loss], list[RuleKey]]:
-    """The rules that lose the same claims for the same cause, by pair: a mutual link with its lower end first, or the link of
-    the first of its rules."""
-    seen = settled.seen
-    grouped: dict[tuple[Party, Party, bool, Loss], list[RuleKey]] = {}
-    for key, loss in settled.lost.lost.items():
-        link = link_of(key, seen.actual.owned[key][1])
-        ends = (link.source, link.target)
-        if link.mutual:
-            ends = (min(ends), max(ends))  # both sides of a mutual link are one decision
-        if seen.context.withdrawn is not None or loss.why in seen.refusals:
-            loss = msgspec.structs.replace(loss, claims=frozenset())
-        grouped.setdefault((*ends, link.mutual, loss), []).append(key)
-    return {
-        (Link(source, target, () if mutual else (keys[0].port,)), loss): keys
-        for (source, target, mutual, loss), keys in grouped.items()
-    }
-
-
-def _refused_link(
-    settled: _Settled, why: Denial, keys: Sequence[RuleKey], answers: Mapping[Asked, Decision]
-) -> Asked | None:
-    """The link in focus whose refusal takes these rules back."""
-    for link, refusal in sorted(settled.seen.refused.items(), key=lambda one: one[0]):
-        needs = settled.judged.judgments[link].needs
-        if refusal.denial == why and (link, "") in answers and needs.issuperset(keys):
-            return link, ""
-    return None
-
-
-# rules that someone changed
-
-
-def _displaced(settled: _Settled) -> list[Decision]:
-    """Rules of ours with another priority, beside a person's equal rule that has ours. The person's counts from now on."""
-    return [
-        Decision(
-            link_of(key, marker),
-            "repair",
-            "removed",
-            denials.displaced(rule.priority),
-            edits=(Edit(key, lose=frozenset(marker.claims), ends=marker.ends, rule=rule),),
-            rules=(rule,),
-        )
-        for key, (rule, marker) in sorted(settled.seen.actual.displaced.items())
-    ]
-
-
-def _repairs(settled: _Settled, made: Set[RuleKey]) -> list[Decision]:
-    """Rules of ours to which someone gave another priority, and whose edit is not `made` yet."""
-    seen = settled.seen
-    refused = {key for link in seen.refused for key in settled.judged.judgments[link].needs}
-    found = []
-    for key, edit in settled.edits.items():
-        if edit.rule is None or key in made or key in refused or not seen.actual.tampered(key):
-            continue
-        link = link_of(key, seen.actual.owned[key][1])
-        if link not in seen.refused:  # a refused repair is not tried twice in one delivery
-            why = denials.repaired(edit.rule.priority, PRIORITY)
-            found.append(Decision(link, "repair", "applied", why, edits=(edit,), rules=(edit.rule,)))
-    return found
-
-
-def _undecided(answer: Decision) -> bool:
-    """Whether an account could not be read, or a question is open: then there is nothing to record."""
-    return answer.outcome == "denied" and answer.why.waits is Waits.FOR_A_READ

@@ -2,7 +2,7 @@
 
 A delivery may take a claim only as far as its scope says so (`MayLose`). Explicit causes are a claim's end, an unlink,
 the policy, a lock, and consent; what is removed because nothing shown asks for it any more needs more: everything that
-could want the rule must have been read, in a live account, and the removal guard must let it pass.
+could want the rule must have been read, in a live account, and the delivery must not hold it: it counts those removals.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from link_peer.domain.denial import Denial
 from link_peer.domain.denials import CLAIM_EXPIRED, UNWANTED
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, Claim, Link, Marker, Party, Rule, RuleKey
+from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_instant
 from link_peer.planning.actual import link_of
-from link_peer.planning.decision import NOTHING_MISSING, Missing, Unseen, all_missing
+from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Unseen, all_missing
 from link_peer.planning.desired import Desired, Judged, Judgment, Seen, judge_link
 from link_peer.planning.evaluate import closed_by_group
-from link_peer.planning.removal_guard import exists, unseen_accounts
 
 HALF_OPEN_SECONDS = 1800
 """How old a half-open rule of a request must be before a sweep removes it: a delivery may still be writing the other
@@ -143,7 +143,7 @@ def _unconfirmed(seen: Seen, lost: Mapping[RuleKey, Loss]) -> frozenset[Party]:
             link = link_of(key, seen.actual.owned[key][1])
             ends = (link.source, link.target)
             found |= set(ends if link.mutual or not link.source.is_group else ends[:1])
-            found |= {party for party in ends if not exists(seen.snapshot, party)}
+            found |= {party for party in ends if not _exists(seen.snapshot, party)}
     return frozenset(found)
 
 
@@ -234,6 +234,35 @@ def _loss(causes: Mapping[Claim, _Cause], held: Collection[Unseen]) -> Loss | No
     unseen = frozenset(unseen for cause in taken.values() for unseen in cause.unseen)
     by_absence = any(cause.by_absence for cause in taken.values())
     return Loss(frozenset(taken), first.why or UNWANTED, unseen, by_absence)
+
+
+def unseen_accounts(snapshot: Snapshot, context: Context, link: Link, denial: Denial | None) -> set[str]:
+    """The accounts whose showing nothing is the only reason to remove a link's rule: for a denial, those of the parties
+    that are not shown; for a link that nothing asks for, those of the askers that are not shown, or whose instances are
+    shown without any tags. An instance that the platform says was released counts as shown."""
+    if denial is not None and denial.unseen:
+        missing = [party for party in (link.source, link.target) if not _exists(snapshot, party)]
+        missing = missing or [party for party in (link.source, link.target) if not _has_address(snapshot, party)]
+    else:
+        askers = (link.source, link.target) if link.mutual else (link.source,)
+        missing = [party for party in askers if not _shown_with_tags(snapshot, party)]
+    return {party.account for party in missing if party not in context.deleted} & context.policy.accounts.keys()
+
+
+def _exists(snapshot: Snapshot, party: Party) -> bool:
+    """Whether the cloud shows the party; an instance with all of its groups."""
+    if party.is_group:
+        return party in snapshot.groups
+    instance = snapshot.instances.get(party)
+    return instance is not None and len(snapshot.groups_of(instance)) == len(instance.groups)
+
+
+def _has_address(snapshot: Snapshot, party: Party) -> bool:
+    return party.is_group or (party in snapshot.instances and bool(snapshot.instances[party].ip))
+
+
+def _shown_with_tags(snapshot: Snapshot, party: Party) -> bool:
+    return snapshot.shows_members(party) and snapshot.shows_tags(party.account)
 
 
 def _created(rule: Rule) -> float:

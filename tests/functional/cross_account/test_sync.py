@@ -10,9 +10,9 @@ from link_peer.app.compose import open_delivery
 from link_peer.domain.model import ALL, Rule, RuleKey
 from link_peer.domain.request import Request
 from link_peer.engine.scopes.pair import reconcile_pair
+from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.inbound.requests import decode
 from link_peer.planning.decision import Decision, Edit, Unseen
-from link_peer.planning.removal_guard import RemovalGuard
 from link_peer_local.ecs.state import Group, Instance
 
 from tests.functional.lab import HOME, PEER, REGION, Lab, party

@@ -18,10 +18,10 @@ from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.pair import PairScope
 from link_peer.engine.write import apply, settle
 from link_peer.engine.write.apply import Applier
+from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning import consent, desired, evaluate, removals
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Decision, Unseen
-from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.runtime.delivery import Delivery
 
 Patch = pytest.MonkeyPatch

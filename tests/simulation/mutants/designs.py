@@ -22,13 +22,13 @@ from link_peer.engine.scopes.instances import InstanceScope
 from link_peer.engine.scopes.pair import PairScope
 from link_peer.engine.write import apply, settle
 from link_peer.engine.write.apply import Applier, Report, Work
+from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.settle import Settler
 from link_peer.inbound import requests
 from link_peer.planning import consent, plan, removals
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision
 from link_peer.planning.desired import Seen
-from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.planning.removals import Losses, May
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery

@@ -24,9 +24,9 @@ from link_peer.engine.write.apply import (
     open_work,
     paused,
 )
+from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning.decision import Decision, Edit, Refusal, Unseen
 from link_peer.planning.evaluate import Need, Verdict
-from link_peer.planning.removal_guard import RemovalGuard
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
 from tests.unit.views import APP, CACHE, DB, HOME, MANAGED, NOW, PEER, POLICY, A, B, group, instance, key, ours, policy

@@ -12,9 +12,9 @@ from link_peer.domain.policy import Limits, Policy
 from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import parse_ports
 from link_peer.engine.converge import PASSES, converge, plan_only, report_held
+from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Unseen
-from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.planning.removals import May
 
 from tests.unit.engine.scope import FakeScope, once_covered

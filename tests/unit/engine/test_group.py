@@ -12,7 +12,7 @@ from link_peer.domain.policy import Limits, Pause, Policy
 from link_peer.domain.request import Hint, look_request, sync_request
 from link_peer.engine.scopes.group import reconcile_group
 from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later
-from link_peer.planning.removal_guard import RemovalGuard
+from link_peer.engine.write.removal_guard import RemovalGuard
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
 from tests.unit.views import (

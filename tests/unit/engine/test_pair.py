@@ -11,8 +11,8 @@ from link_peer.domain.policy import Limits
 from link_peer.domain.request import Request
 from link_peer.domain.tags import compact, parse_ports
 from link_peer.engine.scopes.pair import reconcile_pair, removals_due
+from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning.decision import Unseen
-from link_peer.planning.removal_guard import RemovalGuard
 
 from tests.unit.fakes import FakeEcs, FakeLog, delivery
 from tests.unit.views import APP, CACHE, DB, HOME, NOW, REGION, A, B, group, instance, key, ours, policy

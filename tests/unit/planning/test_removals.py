@@ -18,7 +18,7 @@ from link_peer.planning.actual import actual_state
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Refusal, Unseen
 from link_peer.planning.desired import Seen, desired_state, judge
-from link_peer.planning.removals import HALF_OPEN_SECONDS, Loss, Losses, May, losses
+from link_peer.planning.removals import HALF_OPEN_SECONDS, Loss, Losses, May, losses, unseen_accounts
 
 from tests.unit.views import (
     APP,
@@ -42,10 +42,12 @@ from tests.unit.views import (
 
 OPEN = [group(APP, "*"), group(DB, "*")]
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
-LINK = Link(APP, DB, parse_ports("tcp/1"))
 REQ = Claim("chg-1")
 ENDED = Claim("chg-9", int(NOW))
 FOREIGN, FAR = Party(PEER, "sg-x"), Party(PEER, "i-x")
+STRANGER = Party("1000000000000003", "sg-x")
+P1 = parse_ports("tcp/1")
+LINK = Link(APP, DB, P1)
 FULL = Denial(reasons.QUOTA, "the group is full", outcome="failed")
 AT_HOME = Unseen(HOME, HOME)
 TAGGED = instance(A, APP, link_peer="sg-other")
@@ -486,3 +488,92 @@ def test_a_rule_that_loses_its_last_claim_frees_its_room() -> None:
 def test_a_rule_that_loses_nothing_has_no_claims_to_lose() -> None:
     found = removals(world(ours(K1)), may_lose=May.KEEP)
     assert (found.claims(K1), found.claims(K2)) == (set(), set())
+
+
+# whose absence is the cause
+
+UNTAGGED = instance(A, APP)
+PEER_TAGGED = instance(FAR, FOREIGN, link_peer="sg-other")
+
+
+def unseen(seen: Snapshot, link: Link, denial: Denial | None = None, deleted: tuple[Party, ...] = ()) -> set[str]:
+    context = Context(POLICY, REGION, NOW, deleted=frozenset(deleted))
+    return unseen_accounts(seen, context, link, denial)
+
+
+@pytest.mark.parametrize(
+    ("shown", "link", "accounts"),
+    [
+        ([], Link(APP, DB, P1), {HOME}),
+        ([TAGGED], Link(APP, DB, P1), set()),
+        ([UNTAGGED], Link(APP, DB, P1), {HOME}),  # an account that shows no tag at all may not show them
+        ([UNTAGGED, instance(B, DB, link_peer="x")], Link(APP, DB, P1), set()),
+        ([instance(B, DB, link_peer="x")], Link(APP, DB, P1), {HOME}),  # none of the source group is shown
+        ([], Link(FOREIGN, DB, P1), {PEER}),
+        ([TAGGED], Link(FOREIGN, DB, P1), {PEER}),
+        ([PEER_TAGGED], Link(FOREIGN, DB, P1), set()),
+        ([TAGGED], Link(APP, FOREIGN, P1), set()),  # the target asks for nothing
+        ([TAGGED], Link(APP, FOREIGN), {PEER}),  # but both sides of a mutual link ask
+        ([PEER_TAGGED], Link(APP, FOREIGN), {HOME}),
+        ([TAGGED, PEER_TAGGED], Link(APP, FOREIGN), set()),
+        ([], Link(APP, FOREIGN), {HOME, PEER}),
+        ([], Link(A, B, P1), {HOME}),
+        ([TAGGED], Link(A, B, P1), set()),
+        ([TAGGED], Link(A, FAR), {PEER}),
+        ([], Link(STRANGER, DB, P1), set()),  # not in the policy: its rules are removed for that
+    ],
+)
+def test_an_asker_that_is_not_shown_with_tags_is_missing(shown: list[Instance], link: Link, accounts: set[str]) -> None:
+    """Of a rule that nothing asks for: no instance of the asking group, or not the instance itself."""
+    assert unseen(view([group(APP), group(DB)], shown), link) == accounts
+
+
+@pytest.mark.parametrize(
+    ("groups", "link", "accounts"),
+    [
+        ([DB], Link(APP, DB, P1), {HOME}),
+        ([APP], Link(APP, FOREIGN, P1), {PEER}),
+        ([FOREIGN], Link(APP, FOREIGN, P1), {HOME}),
+        ([], Link(APP, FOREIGN, P1), {HOME, PEER}),
+        ([], Link(STRANGER, APP, P1), {HOME}),
+    ],
+)
+def test_a_group_that_is_not_shown_is_missing(groups: list[Party], link: Link, accounts: set[str]) -> None:
+    """Whatever instances are shown: the verdict is `peer-not-found`."""
+    seen = view(map(group, groups), [TAGGED, PEER_TAGGED])
+    assert unseen(seen, link, Denial(reasons.PEER_NOT_FOUND, "")) == accounts
+
+
+@pytest.mark.parametrize(
+    ("shown", "accounts"),
+    [
+        ([instance(A, APP, ip="10.0.0.1")], {PEER}),
+        ([instance(FAR, FOREIGN, ip="10.0.0.2")], {HOME}),
+        ([], {HOME, PEER}),
+        ([instance(A, APP), instance(FAR, FOREIGN, ip="10.0.0.2")], {HOME}),
+        ([instance(A, APP, ip="10.0.0.1"), instance(FAR, FOREIGN)], {PEER}),
+        ([instance(A, APP)], {PEER}),  # one that is missing comes before one without an address
+    ],
+)
+def test_an_instance_or_address_that_is_not_shown_is_missing(shown: list[Instance], accounts: set[str]) -> None:
+    """The verdict is `instance-gone` or `no-private-ip`."""
+    assert (
+        unseen(view([group(APP), group(FOREIGN)], shown), Link(A, FAR, P1), Denial(reasons.INSTANCE_GONE, ""))
+        == accounts
+    )
+
+
+def test_an_instance_that_the_platform_says_was_released_is_not_missing() -> None:
+    """A `Deleted` event is an explicit cause. It speaks for that instance alone."""
+    gone = Denial(reasons.INSTANCE_GONE, "")
+    link = Link(A, FAR, P1)
+    assert unseen(view(), link, gone, deleted=(A,)) == {PEER}
+    assert unseen(view(), link, gone, deleted=(A, FAR)) == set()
+    assert unseen(view(), Link(A, B, P1), None, deleted=(A,)) == set()
+    assert unseen(view(), Link(A, B, P1), None, deleted=(B,)) == {HOME}
+
+
+def test_a_denial_that_says_nothing_of_absence_leaves_the_askers() -> None:
+    """Such as one that the cloud gave to a write."""
+    assert unseen(view([], [TAGGED]), Link(APP, DB, P1), Denial(reasons.QUOTA, "", outcome="failed")) == set()
+    assert unseen(view(), Link(APP, DB, P1), Denial(reasons.QUOTA, "", outcome="failed")) == {HOME}

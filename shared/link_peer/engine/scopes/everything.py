@@ -30,10 +30,10 @@ from link_peer.engine.records import denied_record
 from link_peer.engine.scopes.summary import skipped, summary_record
 from link_peer.engine.scopes.untag import untag_empty_groups
 from link_peer.engine.write.apply import Report, open_work
+from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning.actual import damaged_rules, link_of, owned_rules
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan
-from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.planning.removals import May
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace

@@ -18,10 +18,10 @@ from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.records import denied_record
 from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later, post_looks, post_syncs
 from link_peer.engine.write.apply import open_work
+from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning.actual import OwnedRule, link_of, owned_rules
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan
-from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.planning.removals import May
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery

@@ -21,12 +21,12 @@ from link_peer.domain.tags import iso
 from link_peer.engine.converge import Scope, converge, plan_only, report_held
 from link_peer.engine.records import Circumstances, decision_record
 from link_peer.engine.write.apply import open_work
+from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.authority import request_denial, unknown_account
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan, Unseen
 from link_peer.planning.evaluate import no_access
-from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.planning.removals import May
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery

@@ -22,11 +22,11 @@ from link_peer.domain.tags import iso
 from link_peer.engine.read.access import STRICT, Reading
 from link_peer.engine.read.fetch import Fetch, open_fetch
 from link_peer.engine.records import Circumstances, decision_record, why_fields
+from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.settle import Settler
 from link_peer.engine.write.tags import ManagedTags, Requests
 from link_peer.planning.decision import Context, Decision, Edit, Refusal, Unseen
 from link_peer.planning.evaluate import evaluate
-from link_peer.planning.removal_guard import RemovalGuard
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record

@@ -1,0 +1,66 @@
+"""The guard against an account that stops showing its resources: how many removals may follow from that.
+
+What is removed only because an account does not show something is counted per account that does not show it and per account
+on whose groups the rules are. When more are due in one delivery than the policy allows, none of those is made; everything else
+goes on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+
+from link_peer.planning.decision import Decision, Unseen
+
+
+class RemovalGuard:
+    """Counts the removals of one delivery by Unseen. `reported` are those that a record says are held already."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.reported: set[Unseen] = set()
+        self._made: Counter[Unseen] = Counter()
+        self._closed: set[Unseen] = set()
+
+    def expect(self, due: Mapping[Unseen, int]) -> None:
+        """Announces all removals that the messages of a batch are due to make: where they are too many, none is made."""
+        self._closed |= {unseen for unseen, count in due.items() if count > self.limit}
+
+    def held(self, due: Mapping[Unseen, int]) -> set[Unseen]:
+        """Of the removals that a plan would make, those that are too many, with what this delivery has made before."""
+        return {
+            unseen for unseen, count in due.items() if unseen in self._closed or self._made[unseen] + count > self.limit
+        }
+
+    def made(self, decision: Decision) -> None:
+        """Counts a decision that was carried out."""
+        for unseen in decision.unseen:
+            self._made[unseen] += decision.removals
+
+
+class SharedGuard(RemovalGuard):
+    """What one thread plans to remove counts for the others as if it were made, until its message is `done`."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self._lock = threading.Lock()
+        self._planned: dict[int, Counter[Unseen]] = {}
+
+    def held(self, due: Mapping[Unseen, int]) -> set[Unseen]:
+        with self._lock:
+            self._planned[threading.get_ident()] = Counter()
+            planned: Counter[Unseen] = sum(self._planned.values(), Counter())
+            self._planned[threading.get_ident()] = Counter(due)
+            return super().held({unseen: count + planned[unseen] for unseen, count in due.items()})
+
+    def made(self, decision: Decision) -> None:
+        with self._lock:
+            super().made(decision)
+            for unseen in decision.unseen:
+                self._planned.setdefault(threading.get_ident(), Counter())[unseen] -= decision.removals
+
+    def done(self) -> None:
+        """This thread's message is done: what it planned and did not make counts no more."""
+        with self._lock:
+            self._planned.pop(threading.get_ident(), None)

@@ -1,0 +1,143 @@
+"""The removal guard: so many removals in one delivery whose only cause is that an account does not show something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+import pytest
+from link_peer.domain.denials import UNWANTED
+from link_peer.domain.model import TAG, Claim, Link
+from link_peer.domain.tags import parse_ports
+from link_peer.engine.write.removal_guard import RemovalGuard, SharedGuard
+from link_peer.planning.decision import Decision, Edit, Unseen
+
+from tests.unit.views import APP, DB, HOME, PEER, key, ours
+
+REQ = Claim("chg-1")
+P1 = parse_ports("tcp/1")
+AT_HOME, AT_PEER = Unseen(HOME, HOME), Unseen(PEER, HOME)
+
+
+def removal(*ports: int, unseen: tuple[Unseen, ...] = (AT_HOME,)) -> Decision:
+    """The removal of a rule for each port."""
+    keys = [key(DB, APP, f"tcp/{port}") for port in ports]
+    edits = tuple(Edit(k, lose=frozenset({TAG}), rule=ours(k)) for k in keys)
+    link = Link(APP, DB, tuple(k.port for k in keys))
+    return Decision(link, "unlink", "removed", UNWANTED, edits, unseen=frozenset(unseen))
+
+
+@pytest.mark.parametrize(("count", "held"), [(0, False), (1, False), (2, False), (3, True)])
+def test_beyond_the_limit_all_are_held(count: int, held: bool) -> None:
+    """The limit is 2."""
+    assert RemovalGuard(2).held({AT_HOME: count}) == ({AT_HOME} if held else set())
+
+
+@pytest.mark.parametrize("other", [AT_PEER, Unseen(HOME, PEER), Unseen(PEER, PEER)])
+def test_each_pair_of_accounts_is_counted_by_itself(other: Unseen) -> None:
+    """Whose resources are not shown, and on whose groups: no account holds up another's removals."""
+    guard = RemovalGuard(2)
+    assert guard.held({AT_HOME: 50, other: 2}) == {AT_HOME}
+    guard.made(removal(1, 2))
+    assert guard.held({AT_HOME: 1, other: 2}) == {AT_HOME}
+
+
+def test_removals_made_earlier_in_the_delivery_count() -> None:
+    """Two were made, so none is left of a limit of 2."""
+    guard = RemovalGuard(3)
+    guard.made(removal(1, 2))
+    assert guard.held({AT_HOME: 1}) == set()
+    assert guard.held({AT_HOME: 2}) == {AT_HOME}
+
+
+def test_a_removal_counts_for_every_account_that_does_not_show_it() -> None:
+    """Both sides of a mutual link may be missing."""
+    guard = RemovalGuard(1)
+    guard.made(removal(1, unseen=(AT_HOME, AT_PEER)))
+    assert guard.held({AT_HOME: 1, AT_PEER: 1}) == {AT_HOME, AT_PEER}
+
+
+def test_explicit_removals_and_links_do_not_count_as_made() -> None:
+    """Nor does a claim that leaves a rule with other claims."""
+    k = key(DB, APP, "tcp/9")
+    mark = Edit(k, lose=frozenset({TAG}), rule=ours(k, TAG, REQ), claims=(REQ,))
+    guard = RemovalGuard(0)
+    guard.made(removal(1, unseen=()))
+    guard.made(Decision(Link(APP, DB, P1), "link", "applied"))
+    guard.made(msgspec.structs.replace(removal(2), edits=(mark,)))
+    assert RemovalGuard(0).held({}) == guard.held({AT_HOME: 0}) == set()
+
+
+@pytest.mark.parametrize(("due", "held"), [(2, False), (3, True)])
+def test_a_batch_that_is_due_to_remove_too_much_removes_nothing(due: int, held: bool) -> None:
+    """Also where each message by itself stays under the limit; other accounts are not affected."""
+    guard = RemovalGuard(2)
+    guard.expect({AT_HOME: due, AT_PEER: 1})
+    assert guard.held({AT_HOME: 1, AT_PEER: 1}) == ({AT_HOME} if held else set())
+
+
+def test_expecting_again_reopens_nothing() -> None:
+    guard = RemovalGuard(0)
+    guard.expect({AT_HOME: 1})
+    guard.expect({AT_PEER: 1})
+    assert guard.held({AT_HOME: 0, AT_PEER: 0}) == {AT_HOME, AT_PEER}
+
+
+def test_a_new_guard_has_reported_nothing() -> None:
+    assert RemovalGuard(0).reported == set()
+
+
+# shared by messages side by side
+
+
+@pytest.fixture(name="other")
+def _other() -> Iterator[ThreadPoolExecutor]:
+    """Another thread."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+def test_what_another_thread_plans_counts(other: ThreadPoolExecutor) -> None:
+    """For the accounts that it concerns."""
+    guard = SharedGuard(3)
+    assert other.submit(guard.held, {AT_HOME: 2}).result() == set()
+    assert guard.held({AT_HOME: 1, AT_PEER: 3}) == set()
+    assert guard.held({AT_HOME: 2, AT_PEER: 3}) == {AT_HOME}
+
+
+def test_planning_again_replaces_the_plan() -> None:
+    guard = SharedGuard(3)
+    assert guard.held({AT_HOME: 2}) == guard.held({AT_HOME: 3}) == set()
+
+
+def test_what_was_made_counts_once(other: ThreadPoolExecutor) -> None:
+    """Two of three were made: one is left."""
+    guard = SharedGuard(3)
+    other.submit(guard.held, {AT_HOME: 2}).result()
+    other.submit(guard.made, removal(1, 2)).result()
+    assert guard.held({AT_HOME: 1}) == set()
+    assert guard.held({AT_HOME: 2}) == {AT_HOME}
+
+
+def test_what_is_made_in_part_counts_in_full_until_the_message_is_done(other: ThreadPoolExecutor) -> None:
+    guard = SharedGuard(3)
+    other.submit(guard.held, {AT_HOME: 2}).result()
+    other.submit(guard.made, removal(1)).result()
+    assert guard.held({AT_HOME: 2}) == {AT_HOME}
+    other.submit(guard.done).result()
+    assert guard.held({AT_HOME: 2}) == set()
+    assert guard.held({AT_HOME: 3}) == {AT_HOME}
+
+
+def test_a_message_that_planned_nothing_may_be_done() -> None:
+    guard = SharedGuard(0)
+    guard.done()
+    guard.made(removal(1, unseen=()))
+    assert guard.held({AT_HOME: 0}) == set()
+
+
+def test_what_a_batch_is_due_to_remove_is_expected_as_before() -> None:
+    guard = SharedGuard(2)
+    guard.expect({AT_HOME: 3})
+    assert guard.held({AT_HOME: 1, AT_PEER: 1}) == {AT_HOME}
