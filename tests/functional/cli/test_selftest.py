@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from link_peer_conformance import rows as row_modules
+from link_peer_cli.commands import selftest as command
 from link_peer_conformance.bench import Bench
 from link_peer_conformance.journal import Journal, Resource
 from link_peer_conformance.model import GROUPS, Row, Seen
@@ -39,7 +39,7 @@ DIFFERENT_HERE = {
 NOT_OFFERED_HERE = {38, 39, 40, 44, 48}
 """Rows that may stay unanswered: traces of events, quotas, ROS, ActionTrail, Tag, and 40 (no deployment)."""
 
-ROWS = {row.number: row for row in row_modules.ROWS}
+ROWS = {row.number: row for row in command.ROWS}
 AUTOMATIC = {number for number, row in ROWS.items() if row.answer}
 NEEDING_NOTHING = {number for number in AUTOMATIC if not ROWS[number].needs}
 
@@ -125,7 +125,7 @@ def on_call(lab: Lab, number: int, after: bool, what: type[BaseException], dead:
 def only(monkeypatch: pytest.MonkeyPatch, *answers: Callable[[Bench], Seen]) -> None:
     """Let the rows be these functions, numbered from 1."""
     made = [Row(n, "x", "a", "d", "t", "e", GROUPS, answer=answer) for n, answer in enumerate(answers, 1)]
-    monkeypatch.setattr(row_modules, "ROWS", tuple(made))
+    monkeypatch.setattr(command, "ROWS", tuple(made))
 
 
 def test_without_instances_most_rows_are_answered(selftest: Selftest) -> None:
