@@ -11,7 +11,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.tags import is_group_id, is_instance_id, quoted
 from link_peer.engine.read.access import Reading
 from link_peer.engine.read.fetch import Fetch
-from link_peer.planning.decision import Context, Question, Verdict
+from link_peer.planning.decision import Context, Question, RulesOf, Verdict
 from link_peer.planning.evaluate import evaluate
 from link_peer.planning.scene import Scene
 from link_peer.runtime.delivery import Delivery
@@ -104,6 +104,8 @@ class View:
 
     def answer(self, questions: Iterable[Question]) -> None:
         """Reads what evaluating a link needs besides its parties."""
+        questions = list(questions)
+        self._rules(question.group for question in questions if isinstance(question, RulesOf))
         self._fetch.questions(questions)
 
     def find(self, text: str, field: str) -> Party:

@@ -22,7 +22,7 @@ from link_peer.engine.write.apply import Applier, Report, Work, held_records
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning.claims import DesiredLink, links_from_tags
 from link_peer.planning.decision import Context, Decision, Missing, Plan, Question, Refusal, Unseen
-from link_peer.planning.evaluate import permitted
+from link_peer.planning.permitted import permitted
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May
 from link_peer.runtime.audit import AuditWriter

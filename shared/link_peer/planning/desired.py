@@ -14,15 +14,13 @@ import msgspec
 from link_peer.domain import denials
 from link_peer.domain.denial import Denial
 from link_peer.domain.denials import CLAIM_EXPIRED
-from link_peer.domain.model import Claim, Link, Marker, Party, RuleKey
+from link_peer.domain.model import Claim, Link, Party, RuleKey
 from link_peer.domain.snapshot import Snapshot
-from link_peer.planning.actual import Actual, link_of
+from link_peer.planning.actual import Actual
 from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Need, Refusal, Verdict, all_missing
-from link_peer.planning.evaluate import permitted
-
-Ends = tuple[Party, Party]
-"""The instances of an instance rule: its source's and its destination's."""
+from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Refusal, Verdict, all_missing
+from link_peer.planning.evaluate import Ends, Judgment, first_difference, other_ends, with_holders
+from link_peer.planning.permitted import permitted
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -38,20 +36,6 @@ class Seen(msgspec.Struct, frozen=True):
     def refusals(self) -> set[Denial]:
         """Why links were refused."""
         return {refusal.denial for refusal in self.refused.values()}
-
-
-class Judgment(msgspec.Struct, frozen=True):
-    """The verdict on a link, whoever asks for it. `moved` are those of its rules that stand for other instances, which have
-    other addresses now."""
-
-    verdict: Verdict
-    moved: frozenset[RuleKey] = frozenset()
-    missing: Missing = NOTHING_MISSING
-
-    @property
-    def needs(self) -> set[RuleKey]:
-        """The rules that the link needs."""
-        return {need.key for need in self.verdict.needs}
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -114,26 +98,11 @@ def judge(seen: Seen, links: Iterable[DesiredLink]) -> Judged:
 
 
 def judge_link(seen: Seen, link: Link) -> Judgment:
-    """The verdict on a link by the snapshot. One that was refused is denied, and so is one whose rule belongs to other
-    instances with the same addresses."""
-    snapshot, context = seen.snapshot, seen.context
-    verdict = permitted(snapshot, context.policy, link, context.now)
-    missing = [Missing(questions=frozenset(verdict.open_questions))]
+    """The verdict on a link by the snapshot, but for room. One that was refused is denied."""
+    verdict = permitted(seen.snapshot, seen.context.policy, link, seen.context.now)
     if verdict.denial is None and link in seen.refused:
         verdict = msgspec.structs.replace(verdict, denial=seen.refused[link].denial)
-    moved: set[RuleKey] = set()
-    for need in verdict.needs if verdict.denial is None else ():
-        holder = _other_holder(seen.actual, need)
-        if holder is None:
-            continue
-        gone, more = _has_moved(seen, need.key, holder)
-        missing.append(more)
-        if not gone:
-            other = _first_difference(holder.ends, need.ends)
-            verdict = msgspec.structs.replace(verdict, denial=denials.address_of_another(link.source, other))
-            break
-        moved.add(need.key)
-    return Judgment(verdict, frozenset(moved), all_missing(missing))
+    return with_holders(seen.snapshot, seen.context, seen.actual, verdict)
 
 
 def desired_state(answers: Iterable[Answer], actual: Actual) -> Desired:
@@ -162,7 +131,7 @@ def _taken_by_others(actual: Actual, granted: Iterable[Verdict]) -> dict[Link, D
     """The links that are denied because an instance with the same address is granted one of their rules."""
 
     def stands(verdict: Verdict) -> bool:
-        return any(need.ends and need.key in actual.owned and not _other_holder(actual, need) for need in verdict.needs)
+        return any(need.ends and need.key in actual.owned and not other_ends(actual, need) for need in verdict.needs)
 
     holders: dict[RuleKey, Ends] = {}
     denied: dict[Link, Denial] = {}
@@ -172,38 +141,9 @@ def _taken_by_others(actual: Actual, granted: Iterable[Verdict]) -> dict[Link, D
         if other is None:
             holders.update(asked)
         else:
-            holder = _first_difference(holders[other], asked[other])
+            holder = first_difference(holders[other], asked[other])
             denied[verdict.link] = denials.address_of_another(verdict.link.source, holder)
     return denied
-
-
-def _other_holder(actual: Actual, need: Need) -> Marker | None:
-    """The marker of a rule of ours that stands for other instances than those which need it. Two instances with one address
-    cannot be told apart by a /32: the one that the rule was written for keeps it."""
-    marker = actual.owned[need.key][1] if need.key in actual.owned else None
-    return marker if marker and need.ends and marker.ends not in (None, need.ends) else None
-
-
-def _has_moved(seen: Seen, key: RuleKey, marker: Marker) -> tuple[bool, Missing]:
-    """Whether the instances that an instance rule was written for have other addresses now, or do not exist; and what is
-    missing to say so. False where they were not read. An account that shows instances is taken at its word that one does not
-    exist."""
-    snapshot, context, old = seen.snapshot, seen.context, link_of(key, marker)
-    ends = {old.source, old.target}
-    if not ends <= snapshot.requested:
-        return False, Missing(unread=frozenset({old}))
-    if needs := permitted(snapshot, context.policy, old, context.now).needs:
-        return key not in {need.key for need in needs}, NOTHING_MISSING
-    absent = ends - snapshot.instances.keys()
-    if not absent or not all(snapshot.readable(end.account) for end in ends):
-        return False, NOTHING_MISSING
-    absent -= context.deleted
-    doubted = {end.account for end in absent} - snapshot.live_accounts
-    return not doubted, Missing(doubted_accounts=frozenset(doubted), unconfirmed=frozenset(absent))
-
-
-def _first_difference(holder: Ends | None, ends: Ends | None) -> Party:
-    return next(one for one, ours in zip(holder or (), ends or (), strict=True) if one != ours)
 
 
 def _own_group(snapshot: Snapshot, party: Party) -> tuple[Denial | None, Missing]:

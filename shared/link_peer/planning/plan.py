@@ -19,8 +19,9 @@ from link_peer.planning.actual import Actual, actual_state
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decide import Asked, Edits, Settled, decisions, needs_of, opening_edits
 from link_peer.planning.decision import Context, Plan, Refusal, Unseen, all_missing
-from link_peer.planning.desired import Answer, Desired, Ends, Judged, Seen, desired_state, judge
+from link_peer.planning.desired import Answer, Desired, Judged, Seen, desired_state, judge
 from link_peer.planning.diff import edit_of
+from link_peer.planning.evaluate import Ends
 from link_peer.planning.removals import Losses, MayLose, losses
 from link_peer.planning.room import after_edits, no_room, room_in
 

@@ -21,8 +21,9 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_instant
 from link_peer.planning.actual import link_of
 from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Unseen, all_missing
-from link_peer.planning.desired import Desired, Judged, Judgment, Seen, judge_link
-from link_peer.planning.evaluate import closed_by_group
+from link_peer.planning.desired import Desired, Judged, Seen, judge_link
+from link_peer.planning.evaluate import Judgment
+from link_peer.planning.permitted import closed_by_group
 
 HALF_OPEN_SECONDS = 1800
 """How old a half-open rule of a request must be before a sweep removes it: a delivery may still be writing the other

@@ -16,8 +16,8 @@ from link_peer.domain import marker as markers
 from link_peer.domain.denial import Denial
 from link_peer.domain.model import Claim, Party, RuleKey
 from link_peer.domain.snapshot import Snapshot
-from link_peer.planning.actual import actual_state
-from link_peer.planning.decision import Context, Edit, Need, RulesOf
+from link_peer.planning.actual import Actual
+from link_peer.planning.decision import Context, Edit, Need
 from link_peer.planning.diff import edit_of
 
 GROUP_SOURCES = 20
@@ -77,17 +77,15 @@ def after_edits(room: Room, edits: Iterable[Edit]) -> Room:
     return found
 
 
-def no_room_for_link(snapshot: Snapshot, context: Context, needs: Sequence[Need], claims: Set[Claim]) -> Denial | None:
-    """Why the rules that a link needs have no room beside those that stand, if each is to carry `claims`."""
-    keys = {need.key for need in needs}
-    groups = {key.group for key in keys}
-    standing = {group: tuple(r for r in snapshot.rules.get(group, ()) if r.key in keys) for group in groups}
-    actual = actual_state(msgspec.structs.replace(snapshot, rules=standing), context.policy, context.region)
-    edits = [edit_of(context, actual, need.key, claims, ends=need.ends) for need in needs]
-    return no_room(room_in(snapshot, groups), [edit for edit in edits if edit], context)
-
-
-def unread_rules(snapshot: Snapshot, needs: Iterable[Need]) -> tuple[RulesOf, ...]:
-    """The groups of a link's rules whose rules were not read, so that nothing says whether they have room."""
-    groups = sorted({need.key.group for need in needs} - snapshot.rules.keys())
-    return tuple(RulesOf(g) for g in groups if g not in snapshot.groups or snapshot.groups[g].rule_count)
+def no_room_for_link(
+    snapshot: Snapshot,
+    context: Context,
+    actual: Actual,
+    needs: Sequence[Need],
+    claims: Set[Claim],
+    moved: Set[RuleKey] = frozenset(),
+) -> Denial | None:
+    """Why the rules that a link needs have no room beside those that stand, if each is to carry `claims`. `actual` has at least
+    the rules of the link; of these, `moved` have stood for others."""
+    edits = [edit_of(context, actual, n.key, claims, ends=n.ends, moved=n.key in moved) for n in needs]
+    return no_room(room_in(snapshot, {need.key.group for need in needs}), [edit for edit in edits if edit], context)

@@ -19,7 +19,7 @@ from link_peer.engine.scopes.pair import PairScope
 from link_peer.engine.write import apply, settle
 from link_peer.engine.write.apply import Applier
 from link_peer.engine.write.removal_guard import RemovalGuard
-from link_peer.planning import consent, desired, evaluate, removals
+from link_peer.planning import consent, desired, evaluate, permitted, removals
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Decision, Unseen
 from link_peer.runtime.delivery import Delivery
@@ -124,17 +124,23 @@ def put_back_on_the_shared_queue(patch: Patch) -> None:
 
 def address_trusted(patch: Patch) -> None:
     """An instance's owner may choose any address."""
-    patch.setattr(evaluate, "_with_safe_addresses", lambda _snapshot, _policy, verdict, _sides: verdict)
+    patch.setattr(permitted, "_with_safe_addresses", lambda _snapshot, _policy, verdict, _sides: verdict)
 
 
 def address_shared(patch: Patch) -> None:
     """Two instances with one address share a rule, whose marker knows the first alone."""
-    patch.setattr(desired, "_other_holder", lambda *_args: None)
+    for module in (evaluate, desired):
+        patch.setattr(module, "other_ends", lambda *_args: None)
 
 
 def rule_taken(patch: Patch) -> None:
     """A rule that the plan did not see is made that of another instance with the same address."""
     patch.setattr(settle, "_same_instances", lambda *_args: None)
+    patch.setattr(
+        apply,
+        "evaluate",
+        lambda snapshot, context, link, **_: permitted.permitted(snapshot, context.policy, link, context.now),
+    )
 
 
 def managed_tag_trusted(patch: Patch) -> None:
@@ -144,11 +150,11 @@ def managed_tag_trusted(patch: Patch) -> None:
 
 def lock_ignored(patch: Patch) -> None:
     """A lock is read with a group's consent, and the policy's consent needs no look at tags."""
-    locked = evaluate._locked
-    judge = evaluate.permitted
+    locked = permitted._locked
+    judge = permitted.permitted
 
     def by_policy(snapshot: Snapshot, policy: Any, link: Link, now: float) -> Any:
-        patch.setattr(evaluate, "_locked", (lambda _groups, _keys: None) if policy.allow else locked)
+        patch.setattr(permitted, "_locked", (lambda _groups, _keys: None) if policy.allow else locked)
         return judge(snapshot, policy, link, now)
 
     for module in (evaluate, desired):

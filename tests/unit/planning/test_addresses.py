@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from link_peer.domain import reasons
-from link_peer.planning.evaluate import address_denial as denied
+from link_peer.planning.permitted import address_denial as denied
 
 from tests.unit.views import A
 

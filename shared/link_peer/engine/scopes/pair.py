@@ -26,7 +26,7 @@ from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.authority import request_denial, unknown_account
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan, Unseen
-from link_peer.planning.evaluate import no_access
+from link_peer.planning.permitted import no_access
 from link_peer.planning.removals import May
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery

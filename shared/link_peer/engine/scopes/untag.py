@@ -9,7 +9,7 @@ from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
 from link_peer.planning.actual import damaged_rules, owned_rules
-from link_peer.planning.evaluate import permitted
+from link_peer.planning.permitted import permitted
 
 
 def untag_empty_groups(scope: Scope) -> list[str]:

@@ -256,10 +256,11 @@ class Applier:
             if now - self.work.fetch.group_read_at(group) > CONSENT_SECONDS:
                 self._settler.read_tags(group)
         context = Context(policy, self.work.delivery.region, now)
-        verdict = evaluate(self.work.fetch.store.now_known(), context, decision.link)
+        existing = {edit.key for edit in decision.edits if edit.rule}
+        verdict = evaluate(self.work.fetch.store.now_known(), context, decision.link, taken_over=existing)
         if verdict.open_questions:
             self.work.fetch.questions(verdict.open_questions)
-            verdict = evaluate(self.work.fetch.store.now_known(), context, decision.link)
+            verdict = evaluate(self.work.fetch.store.now_known(), context, decision.link, taken_over=existing)
         if verdict.denial and verdict.open_questions:
             raise Transient(verdict.denial.detail)
         if verdict.denial:
