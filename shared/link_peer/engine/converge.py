@@ -18,8 +18,9 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.read.store import Store
-from link_peer.engine.write.apply import Applier, Report, Work, held_records
+from link_peer.engine.write.apply import Applier, held_records
 from link_peer.engine.write.removal_guard import RemovalGuard
+from link_peer.engine.write.work import Report, Work
 from link_peer.planning.claims import DesiredLink, links_from_tags
 from link_peer.planning.decision import Context, Decision, Missing, Plan, Question, Refusal, Unseen
 from link_peer.planning.permitted import permitted

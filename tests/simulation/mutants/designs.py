@@ -21,9 +21,10 @@ from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.instances import InstanceScope
 from link_peer.engine.scopes.pair import PairScope
 from link_peer.engine.write import apply, settle
-from link_peer.engine.write.apply import Applier, Report, Work
+from link_peer.engine.write.apply import Applier
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.settle import Settler
+from link_peer.engine.write.work import Report, Work
 from link_peer.inbound import requests
 from link_peer.planning import consent, plan, removals
 from link_peer.planning.claims import DesiredLink

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from link_peer.domain.model import Claim, Marker, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
-from link_peer.engine.write.apply import open_work
+from link_peer.engine.write.work import open_work
 from link_peer.planning.actual import link_of
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan

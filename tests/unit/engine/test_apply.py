@@ -15,16 +15,9 @@ from link_peer.domain.model import TAG, Claim, Link, Rule, RuleKey
 from link_peer.domain.policy import AccountPolicy, Pause, Policy
 from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import parse_ports
-from link_peer.engine.write.apply import (
-    CONSENT_SECONDS,
-    OUTCOMES_PER_WRITE,
-    Applier,
-    Report,
-    held_records,
-    open_work,
-    paused,
-)
+from link_peer.engine.write.apply import CONSENT_SECONDS, OUTCOMES_PER_WRITE, Applier, held_records, paused
 from link_peer.engine.write.removal_guard import RemovalGuard
+from link_peer.engine.write.work import Report, open_work
 from link_peer.planning.decision import Decision, Edit, Refusal, Unseen
 from link_peer.planning.evaluate import Need, Verdict
 

@@ -20,7 +20,7 @@ from link_peer.planning.decision import Edit
 from link_peer.runtime.retry import ATTEMPTS
 
 from tests.unit.fakes import FakeClock, FakeEcs, delivery
-from tests.unit.views import APP, DB, HOME, NOW, POLICY, REGION, A, B, group, key, ours, theirs
+from tests.unit.views import APP, DB, HOME, NOW, REGION, A, B, group, key, ours, theirs
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 REQ, REQ2 = Claim("chg-1"), Claim("chg-2")
@@ -43,7 +43,7 @@ class Settling:
         self.fetch = open_fetch(world, "test")
         self.fetch.parties([DB])
         self.fetch.rules([DB])
-        self.settler = Settler(self.fetch, POLICY, REGION, world.retry)
+        self.settler = Settler(self.fetch, world)
         self.tags = ManagedTags(self.fetch, world)
         self.requests: list[str] = []
         self.batches: list[list[Edit]] = []

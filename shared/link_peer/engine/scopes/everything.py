@@ -19,18 +19,15 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from link_peer.domain import denials
-from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marker, Party, Port, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import asks_for_links
 from link_peer.engine.converge import Scope, converge
 from link_peer.engine.read.access import Reading
-from link_peer.engine.records import denied_record
-from link_peer.engine.scopes.summary import skipped, summary_record
+from link_peer.engine.scopes.summary import count_letters, record_unreadable, skipped, summary_record
 from link_peer.engine.scopes.untag import untag_empty_groups
-from link_peer.engine.write.apply import Report, open_work
 from link_peer.engine.write.removal_guard import RemovalGuard
+from link_peer.engine.write.work import Report, open_work
 from link_peer.planning.actual import damaged_rules, link_of, owned_rules
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan
@@ -101,9 +98,8 @@ class Sweep(Scope):
         guard = RemovalGuard(self.policy.limits.removals_per_run)
         self._read_standing()
         closed = converge(self, guard)
-        self.report = msgspec.structs.replace(
-            closed, pending=()
-        )  # what met a transient error while closing is due again now
+        # what met a transient error while closing is due again now
+        self.report = msgspec.structs.replace(closed, pending=())
         self._closing = False
         self._read_wishes()
         self.report += converge(self, guard)
@@ -112,7 +108,7 @@ class Sweep(Scope):
             self.report = msgspec.structs.replace(self.report, undone=len(self.report.pending), pending=())
         self.denied = {key: decision for key, decision in self.denied.items() if decision.link not in recorded}
         untagged = untag_empty_groups(self)
-        self._record_accounts()
+        record_unreadable(self.audit, self.store.snapshot())
         self.audit.write([self._summary(untagged)])
 
     @property
@@ -266,23 +262,6 @@ class Sweep(Scope):
 
     # records
 
-    def _record_accounts(self) -> None:
-        """One record for each account that was not read: refused access is denied; an outage is a transient error, and
-        the next sweep tries again."""
-        snapshot = self.store.snapshot()
-        self.audit.write(
-            [
-                denied_record(denials.sweep_no_access(account, error.code), "repair", from_account=account)
-                for account, error in sorted(snapshot.refused_accounts.items())
-            ]
-        )
-        self.audit.attempts(
-            [
-                (f"account {account} could not be read: {problem}", {"action": "repair", "from_account": account})
-                for account, problem in sorted(snapshot.failed_accounts.items())
-            ]
-        )
-
     def skipped(self) -> dict[str, str]:
         """What could not be looked at, or was left alone, and why: by account, and by a number of groups."""
         return skipped(
@@ -291,7 +270,7 @@ class Sweep(Scope):
 
     def _summary(self, untagged: Sequence[str]) -> Record:
         reasons = self.report.reasons + Counter((one.outcome, one.why.reason.code) for one in self.denied.values())
-        letters, uncounted = self._count_dead_letters()
+        letters, uncounted = count_letters(self._asked.dead_letters)
         skipped_here = [*self.skipped().values(), *uncounted]
         counts = summary_record(
             self.store.snapshot(), self.report, reasons, skipped_here, self.policy.limits.removals_per_run
@@ -307,13 +286,6 @@ class Sweep(Scope):
             "seconds": f"{seconds:.1f}",
             "dead_letters": letters,
         }
-
-    def _count_dead_letters(self) -> tuple[str, list[str]]:
-        """Their number, or none and why. Without a number the sweep is as good as with it."""
-        try:
-            return str(self._asked.dead_letters()) if self._asked.dead_letters else "", []
-        except LinkPeerError as error:
-            return "", [f"dead letters were not counted: {error}"]
 
 
 def _after(delivery: Delivery, now: float, share: float) -> float:

@@ -20,8 +20,8 @@ from link_peer.domain.tags import Peer, peers
 from link_peer.engine.converge import Scope, converge, report_held
 from link_peer.engine.records import denied_record
 from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later, post_syncs
-from link_peer.engine.write.apply import open_work
 from link_peer.engine.write.removal_guard import RemovalGuard
+from link_peer.engine.write.work import open_work
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan

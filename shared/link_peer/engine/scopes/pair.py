@@ -20,8 +20,8 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import iso
 from link_peer.engine.converge import Scope, converge, plan_only, report_held
 from link_peer.engine.records import Circumstances, decision_record
-from link_peer.engine.write.apply import open_work
 from link_peer.engine.write.removal_guard import RemovalGuard
+from link_peer.engine.write.work import open_work
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.authority import request_denial, unknown_account
 from link_peer.planning.claims import DesiredLink

@@ -1,16 +1,18 @@
-"""The one record that sums up a sweep, and what it skipped."""
+"""What a sweep records beside its decisions: the accounts that it could not read, and one record that sums it up."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from link_peer.domain.denial import NOTHING
-from link_peer.domain.denials import removals_held
+from link_peer.domain.denials import removals_held, sweep_no_access
+from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.snapshot import Snapshot
-from link_peer.engine.records import why_fields
-from link_peer.engine.write.apply import Report
+from link_peer.engine.records import denied_record, why_fields
+from link_peer.engine.write.work import Report
+from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.ports import Record
 
 
@@ -59,3 +61,28 @@ def skipped(
     if undone:
         found[f"{undone} changes"] = f"{undone} changes: no time was left to make them; the next run does"
     return {**found, **{f"tags of {where}": why for where, why in sorted(refused_tags.items())}}
+
+
+def record_unreadable(audit: AuditWriter, snapshot: Snapshot) -> None:
+    """One record for each account that was not read: refused access is denied; an outage is a transient error, and the next
+    sweep tries again."""
+    audit.write(
+        [
+            denied_record(sweep_no_access(account, error.code), "repair", from_account=account)
+            for account, error in sorted(snapshot.refused_accounts.items())
+        ]
+    )
+    audit.attempts(
+        [
+            (f"account {account} could not be read: {problem}", {"action": "repair", "from_account": account})
+            for account, problem in sorted(snapshot.failed_accounts.items())
+        ]
+    )
+
+
+def count_letters(dead_letters: Callable[[], int] | None) -> tuple[str, list[str]]:
+    """The number of dead letters, or none and why. Without a number the sweep is as good as with it."""
+    try:
+        return str(dead_letters()) if dead_letters else "", []
+    except LinkPeerError as error:
+        return "", [f"dead letters were not counted: {error}"]

@@ -19,50 +19,18 @@ from link_peer.domain.model import Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import iso
-from link_peer.engine.read.access import STRICT, Reading
-from link_peer.engine.read.fetch import Fetch, open_fetch
 from link_peer.engine.records import Circumstances, decision_record, why_fields
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.settle import Settler
-from link_peer.engine.write.tags import ManagedTags, Requests
+from link_peer.engine.write.tags import Requests
+from link_peer.engine.write.work import Report, Work
 from link_peer.planning.decision import Context, Decision, Edit, Refusal, Unseen
 from link_peer.planning.evaluate import evaluate
-from link_peer.runtime.audit import AuditWriter
-from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
 CONSENT_SECONDS = 5  # tags that were read longer ago are read again right before a rule is written
 
 OUTCOMES_PER_WRITE = 200  # written as they come, so that a run which dies has recorded most of them
-
-
-class Report(msgspec.Struct, frozen=True):
-    """What came of a plan. `refused` links must be rolled back; `pending` are transient errors for which the work must be
-    done again, recorded as attempts already. `held` counts removals that the guard held back, `refused_keys` are rules whose
-    change was refused for good. `reasons` counts recorded outcomes by (outcome, reason). A sweep that had no time for
-    `undone` decisions has not failed: the next one carries them out."""
-
-    changed: int = 0
-    removed: int = 0
-    held: Mapping[Unseen, int] = {}
-    refused: Mapping[Link, Refusal] = {}
-    pending: tuple[Transient, ...] = ()
-    refused_keys: frozenset[RuleKey] = frozenset()
-    reasons: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
-    undone: int = 0
-
-    def __add__(self, later: Report) -> Report:
-        """Both. What is held is planned again in every pass, so it counts once."""
-        return Report(
-            self.changed + later.changed,
-            self.removed + later.removed,
-            {**self.held, **later.held},
-            {**self.refused, **later.refused},
-            self.pending + later.pending,
-            self.refused_keys | later.refused_keys,
-            self.reasons + later.reasons,
-            self.undone + later.undone,
-        )
 
 
 class _Partial(msgspec.Struct, frozen=True):
@@ -73,47 +41,17 @@ class _Partial(msgspec.Struct, frozen=True):
     requests: Requests
 
 
-class Work(msgspec.Struct, frozen=True):
-    """What one event, request or run is carried out with. `expires_at` is a request's (epoch seconds): shortly after it,
-    nothing is opened for the request any more, nor closed if it `closes` (an unlink)."""
-
-    delivery: Delivery
-    fetch: Fetch
-    tags: ManagedTags
-    audit: AuditWriter
-    expires_at: float | None = None
-    closes: bool = False
-
-
-def open_work(
-    delivery: Delivery,
-    name: str,
-    audit: AuditWriter,
-    how: Reading = STRICT,
-    *,
-    expires_at: float | None = None,
-    closes: bool = False,
-) -> Work:
-    """Work of a delivery that has read nothing yet; `name` is as in `Delivery.cloud`."""
-    fetch = open_fetch(delivery, name, how)
-    return Work(delivery, fetch, ManagedTags(fetch, delivery), audit, expires_at, closes)
-
-
 class Applier:
     """Carries out decisions. The guard is told which removals were made."""
 
     def __init__(self, work: Work, guard: RemovalGuard) -> None:
-        delivery = work.delivery
         self.work = work
         self._guard = guard
-        self._settler = Settler(
-            work.fetch, delivery.policy, delivery.region, delivery.retry, supposed=delivery.supposed
-        )
+        self._settler = Settler(work.fetch, work.delivery)
         self._circumstances = Circumstances(work.fetch)
         self._partial: dict[Link, _Partial] = {}
-        self._failed_keys: set[RuleKey] = (
-            set()
-        )  # rules whose change was refused, or met a transient error, in this pass
+        # rules whose change was refused, or met a transient error, in this pass
+        self._failed_keys: set[RuleKey] = set()
 
     def apply(self, decisions: Sequence[Decision]) -> Report:
         """Intents, changes, outcomes. Raises Transient if the audit log cannot be written; other trouble is reported."""

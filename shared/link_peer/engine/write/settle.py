@@ -20,8 +20,8 @@ from link_peer.domain.policy import Policy
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.write.tags import Requests, ecs_of
 from link_peer.planning.decision import Edit
+from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Ecs
-from link_peer.runtime.retry import Retry
 
 RULES_PER_CALL = 100
 """Permissions, or rule ids, of one call [doc AuthorizeSecurityGroup, RevokeSecurityGroup]."""
@@ -30,13 +30,9 @@ RULES_PER_CALL = 100
 class Settler:
     """Settles groups for one delivery."""
 
-    def __init__(self, fetch: Fetch, policy: Policy, region: str, retry: Retry, *, supposed: bool = False) -> None:
-        """In a dry run (`supposed`), what is read back was never sent: no time is saved by reading it side by side."""
+    def __init__(self, fetch: Fetch, delivery: Delivery) -> None:
         self.fetch = fetch
-        self._policy = policy
-        self._region = region
-        self._retry = retry
-        self._supposed = supposed
+        self._delivery = delivery
 
     def settle(
         self,
@@ -59,13 +55,13 @@ class Settler:
         if any(edit.kind != "add" for edit in edits):
             rules = self.read(group)
         sent: set[RuleKey] = set()
-        for number, attempt in enumerate(self._retry.attempts()):
+        for number, attempt in enumerate(self._delivery.retry.attempts()):
             if number:
                 rules = self.read_with_tags(group)
             while todo := self._unfinished(edits, rules):
                 batch = _next_call([edit for edit in todo if edit.key not in sent], self.existing(rules, todo))
                 if not batch:
-                    if self._retry.poll(lambda: not self._unfinished(edits, self.read(group))):
+                    if self._delivery.retry.poll(lambda: not self._unfinished(edits, self.read(group))):
                         rules = self._rules(group)
                         continue
                     sent.clear()  # this is not lag: it was undone, or never made
@@ -103,7 +99,7 @@ class Settler:
         """The group's rules as they are now; its tags, and what else there is to read, are read beside them. Raises as
         `read` does."""
         reads = (lambda: self.read(group), lambda: self.read_tags(group), *beside)
-        if self._supposed:
+        if self._delivery.supposed:  # what is read back was never sent: side by side saves no time
             for read in reads:
                 read()
         else:
@@ -121,7 +117,7 @@ class Settler:
         """Makes the edits of one call, given the group's rules as they were just read. Raises LinkDenied or Transient."""
         try:
             before_write(batch)
-            _Call(ecs_of(self.fetch, group), group, self._policy, self._region, requests).make(
+            _Call(ecs_of(self.fetch, group), group, self._delivery.policy, self._delivery.region, requests).make(
                 batch, self.existing(rules, batch)
             )
         except CloudError as error:
@@ -144,7 +140,9 @@ class Settler:
         for rule in sorted(rules, key=lambda rule: rule.priority != PRIORITY):  # of two copies, the one at our priority
             if rule.key is None or rule.key not in keys or rule.policy != "accept":
                 continue
-            marker = markers.owned(rule, self._policy.deployment, self._region, self._policy.home)
+            marker = markers.owned(
+                rule, self._delivery.policy.deployment, self._delivery.region, self._delivery.policy.home
+            )
             other = found.get(rule.key)
             if other is None or (other.marker is None and marker is not None):
                 found[rule.key] = Existing(rule, marker)

@@ -1,0 +1,72 @@
+"""What decisions are carried out with, and what came of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import msgspec
+
+from link_peer.domain.errors import Transient
+from link_peer.domain.model import Link, RuleKey
+from link_peer.engine.read.access import STRICT, Reading
+from link_peer.engine.read.fetch import Fetch, open_fetch
+from link_peer.engine.write.tags import ManagedTags
+from link_peer.planning.decision import Refusal, Unseen
+from link_peer.runtime.audit import AuditWriter
+from link_peer.runtime.delivery import Delivery
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What one event, request or run is carried out with. `expires_at` is a request's (epoch seconds): shortly after it,
+    nothing is opened for the request any more, nor closed if it `closes` (an unlink)."""
+
+    delivery: Delivery
+    fetch: Fetch
+    tags: ManagedTags
+    audit: AuditWriter
+    expires_at: float | None = None
+    closes: bool = False
+
+
+def open_work(
+    delivery: Delivery,
+    name: str,
+    audit: AuditWriter,
+    how: Reading = STRICT,
+    *,
+    expires_at: float | None = None,
+    closes: bool = False,
+) -> Work:
+    """Work of a delivery that has read nothing yet; `name` is as in `Delivery.cloud`."""
+    fetch = open_fetch(delivery, name, how)
+    return Work(delivery, fetch, ManagedTags(fetch, delivery), audit, expires_at, closes)
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What came of a plan. `refused` links must be rolled back; `pending` are transient errors for which the work must be
+    done again, recorded as attempts already. `held` counts removals that the guard held back, `refused_keys` are rules whose
+    change was refused for good. `reasons` counts recorded outcomes by (outcome, reason). A sweep that had no time for
+    `undone` decisions has not failed: the next one carries them out."""
+
+    changed: int = 0
+    removed: int = 0
+    held: Mapping[Unseen, int] = {}
+    refused: Mapping[Link, Refusal] = {}
+    pending: tuple[Transient, ...] = ()
+    refused_keys: frozenset[RuleKey] = frozenset()
+    reasons: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
+    undone: int = 0
+
+    def __add__(self, later: Report) -> Report:
+        """Both. What is held is planned again in every pass, so it counts once."""
+        return Report(
+            self.changed + later.changed,
+            self.removed + later.removed,
+            {**self.held, **later.held},
+            {**self.refused, **later.refused},
+            self.pending + later.pending,
+            self.refused_keys | later.refused_keys,
+            self.reasons + later.reasons,
+            self.undone + later.undone,
+        )
