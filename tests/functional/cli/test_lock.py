@@ -174,7 +174,7 @@ def test_what_could_not_be_removed_is_said(lab: Lab, cli: Cli) -> None:
     assert links.counts() == [1, 1, 0]
 
 
-def test_trouble_of_the_moment_is_said(lab: Lab, cli: Cli) -> None:
+def test_a_transient_error_is_said(lab: Lab, cli: Cli) -> None:
     """When it outlasts the command's patience."""
     links = Linked(lab)
     lab.fault(service="ecs", action="RevokeSecurityGroup", kind="error", times=None)

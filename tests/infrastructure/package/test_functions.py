@@ -154,14 +154,14 @@ def test_an_error_response_is_classified_by_its_code(wire_lab: PackageLab, code:
 
 
 @pytest.mark.parametrize("kind", TROUBLE)
-def test_a_failed_assume_role_is_trouble_of_the_moment(wire_lab: PackageLab, kind: str) -> None:
+def test_a_failed_assume_role_is_a_transient_error(wire_lab: PackageLab, kind: str) -> None:
     wire_lab.fault(service="sts", kind=kind)
     code = f"{ACCOUNTS}\nanswer = attempt(lambda: accounts.ecs({PEER!r}))"
     assert wire_lab.process.run(code) == ("Throttled" if kind == "throttle" else "Ambiguous")
 
 
 @pytest.mark.parametrize("kind", WRITE_TROUBLE)
-def test_a_record_that_may_not_be_durable_is_trouble_of_the_moment(wire_lab: PackageLab, kind: str) -> None:
+def test_a_record_that_may_not_be_durable_is_a_transient_error(wire_lab: PackageLab, kind: str) -> None:
     wire_lab.fault(service="sls", kind=kind)
     record = {"record": "intent", "time": wire_lab.iso()}
     code = f"{ACCOUNTS}\nanswer = attempt(lambda: audit_log.SlsAuditLog(given, now).write([{record!r}]))"
@@ -170,7 +170,7 @@ def test_a_record_that_may_not_be_durable_is_trouble_of_the_moment(wire_lab: Pac
 
 
 @pytest.mark.parametrize("kind", POST_TROUBLE)
-def test_a_post_that_may_be_lost_is_trouble_of_the_moment(wire_lab: PackageLab, kind: str) -> None:
+def test_a_post_that_may_be_lost_is_a_transient_error(wire_lab: PackageLab, kind: str) -> None:
     wire_lab.fault(service="mns", kind=kind)
     look = f"look_request(Party({HOME!r}, 'i-web'), given.region, now.now() + 60)"
     code = f"{ACCOUNTS}\nanswer = attempt(lambda: mns.MnsQueue(given, {HOME!r}).post({look}))"

@@ -50,7 +50,7 @@ def test_a_delayed_message_is_delivered_later(local_cloud: LocalCloud) -> None:
 
 
 @pytest.mark.parametrize("kind", ["throttle", "error", "html", "reset"])
-def test_a_message_that_may_not_be_on_the_queue_is_trouble_of_the_moment(local_cloud: LocalCloud, kind: str) -> None:
+def test_a_message_that_may_not_be_on_the_queue_is_a_transient_error(local_cloud: LocalCloud, kind: str) -> None:
     local_cloud.faults.add(Fault("mns", kind=kind))
     with pytest.raises(Transient, match=local_cloud.world.queue):
         MnsQueue(settings(local_cloud), HOME).post(look_request(Party(HOME, "i-web"), REGION, 0.0))

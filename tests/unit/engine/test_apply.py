@@ -363,7 +363,7 @@ def test_a_pause_that_comes_between_two_writes_stops_the_second() -> None:
 @pytest.mark.parametrize(
     "changed", [policy(deployment="test"), policy(accounts={PEER: AccountPolicy("b")})], ids=["deployment", "home"]
 )
-def test_a_policy_of_another_deployment_is_trouble_of_the_moment(changed: Policy) -> None:
+def test_a_policy_of_another_deployment_is_a_transient_error(changed: Policy) -> None:
     """Markers would be written in another name: the delivery starts anew instead."""
     applying = Applying()
     applying.policy = changed

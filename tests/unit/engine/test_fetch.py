@@ -161,7 +161,7 @@ def test_an_account_that_the_policy_does_not_list_is_never_entered() -> None:
     assert found.store.snapshot().refused_accounts == {}
 
 
-def test_trouble_of_the_moment_is_raised() -> None:
+def test_a_transient_error_is_raised() -> None:
     """A code that is not expected counts as such, and the error names the account."""
     ecs = home()
     ecs.errors["groups"] = [Transient("timeout"), CloudError("Strange", "what")]

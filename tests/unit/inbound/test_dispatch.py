@@ -108,7 +108,7 @@ def test_a_bug_in_one_message_does_not_cost_the_others() -> None:
     assert [rule.group for rule in ecs.existing] == [CACHE]
 
 
-def test_a_bug_is_raised_before_trouble_of_the_moment() -> None:
+def test_a_bug_is_raised_before_a_transient_error() -> None:
     """Trouble is redelivered by itself; a bug must be seen."""
     ecs, _, delivered = world()
     ecs.errors["groups"] = [Transient("timeout"), ZeroDivisionError("bug")]

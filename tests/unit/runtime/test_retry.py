@@ -41,7 +41,7 @@ def test_a_call_that_succeeds_is_made_once() -> None:
 
 
 @pytest.mark.parametrize("error", [Transient("503"), Ambiguous("reset")])
-def test_trouble_of_the_moment_is_tried_again(error: Transient) -> None:
+def test_a_transient_error_is_tried_again(error: Transient) -> None:
     """The waits double, with jitter of up to a half."""
     again, clock = retry()
     call = Call(*[error] * (ATTEMPTS - 1))
