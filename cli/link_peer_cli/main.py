@@ -20,7 +20,7 @@ from link_peer_cli.ui.exits import run
 from link_peer_cli.ui.options import Command
 
 
-class Row(NamedTuple):
+class CommandRow(NamedTuple):
     """A command: its name, as it is typed; the file in `commands/` and the function there; and what it does, in one line."""
 
     name: str
@@ -30,45 +30,45 @@ class Row(NamedTuple):
 
 TABLE = {
     "Links": (
-        Row("request", "request:request", "Ask for links: judge a request, and put it on the queue."),
-        Row("accept", "consent:accept", "Let others reach a group: write its accept tag."),
-        Row("withdraw", "consent:withdraw", "Take an entry off a group's accept tags."),
-        Row("adopt", "adopt:adopt", "Turn a rule that a person made into a link."),
-        Row("links", "links:links", "List existing links: who, since when, until when, why."),
-        Row("explain", "explain:explain", "Say whether packets from A reach B, what decides, what to do."),
-        Row("verify", "verify:verify", "Test with packets whether one instance reaches another."),
-        Row("map", "map:draw_map", "Draw who may reach whom."),
+        CommandRow("request", "request:request", "Ask for links: judge a request, and put it on the queue."),
+        CommandRow("accept", "consent:accept", "Let others reach a group: write its accept tag."),
+        CommandRow("withdraw", "consent:withdraw", "Take an entry off a group's accept tags."),
+        CommandRow("adopt", "adopt:adopt", "Turn a rule that a person made into a link."),
+        CommandRow("links", "links:links", "List existing links: who, since when, until when, why."),
+        CommandRow("explain", "explain:explain", "Say whether packets from A reach B, what decides, what to do."),
+        CommandRow("verify", "verify:verify", "Test with packets whether one instance reaches another."),
+        CommandRow("map", "map:draw_map", "Draw who may reach whom."),
     ),
     "Changes": (
-        Row("plan", "plan:plan", "Preview what would change. Changes nothing."),
-        Row("apply", "apply:apply", "Make exactly the changes of a saved plan."),
-        Row("sweep", "sweep:sweep", "Reconcile all rules with tags, requests and consent."),
-        Row("stale", "stale:stale", "List what the sweep would remove, and consent without use."),
-        Row("close", "close:close", "Lock groups, and remove link-peer's rules from them now."),
-        Row("reopen", "reopen:reopen", "Take off the locks that `close` set."),
+        CommandRow("plan", "plan:plan", "Preview what would change. Changes nothing."),
+        CommandRow("apply", "apply:apply", "Make exactly the changes of a saved plan."),
+        CommandRow("sweep", "sweep:sweep", "Reconcile all rules with tags, requests and consent."),
+        CommandRow("stale", "stale:stale", "List what the sweep would remove, and consent without use."),
+        CommandRow("close", "close:close", "Lock groups, and remove link-peer's rules from them now."),
+        CommandRow("reopen", "reopen:reopen", "Take off the locks that `close` set."),
     ),
     "Deployment": (
-        Row("init", "init:init", "Write the files of a new deployment."),
-        Row("setup", "setup:setup", "Create or update its roles, queues, logs and alerts."),
-        Row("package", "package:package", "Build the code of the functions."),
-        Row("account add", "account_add:add", "Let an account take part: its roles, its lines of the policy."),
-        Row("account list", "account_list:list_accounts", "List the accounts, and whether each can be entered."),
-        Row("account remove", "account_remove:remove", "Close every link of an account, and take it out."),
-        Row("check", "check:check", "Check policy files and their own tests, offline."),
-        Row("test", "test:run_tests", "Judge the policy's tests on what the cloud says now."),
-        Row("doctor", "doctor:doctor", "Check what is deployed, the access, and the requested links."),
+        CommandRow("init", "init:init", "Write the files of a new deployment."),
+        CommandRow("setup", "setup:setup", "Create or update its roles, queues, logs and alerts."),
+        CommandRow("package", "package:package", "Build the code of the functions."),
+        CommandRow("account add", "account_add:add", "Let an account take part: its roles, its lines of the policy."),
+        CommandRow("account list", "account_list:list_accounts", "List the accounts, and whether each can be entered."),
+        CommandRow("account remove", "account_remove:remove", "Close every link of an account, and take it out."),
+        CommandRow("check", "check:check", "Check policy files and their own tests, offline."),
+        CommandRow("test", "test:run_tests", "Judge the policy's tests on what the cloud says now."),
+        CommandRow("doctor", "doctor:doctor", "Check what is deployed, the access, and the requested links."),
     ),
     "Operation": (
-        Row("audit", "audit:audit", "Read the audit log: what was decided, who asked, why."),
-        Row("invoke", "invoke:invoke", "Invoke a deployed function with an event."),
-        Row("failed", "failed:failed", "List failed invocations, and dead letters."),
-        Row("replay", "replay:replay", "Invoke functions again with the events that failed."),
-        Row("selftest", "selftest:selftest", "Answer the open questions about the real cloud."),
+        CommandRow("audit", "audit:audit", "Read the audit log: what was decided, who asked, why."),
+        CommandRow("invoke", "invoke:invoke", "Invoke a deployed function with an event."),
+        CommandRow("failed", "failed:failed", "List failed invocations, and dead letters."),
+        CommandRow("replay", "replay:replay", "Invoke functions again with the events that failed."),
+        CommandRow("selftest", "selftest:selftest", "Answer the open questions about the real cloud."),
     ),
     "Trying it out": (
-        Row("local", "local:local", "Run a local Alibaba Cloud until Ctrl-C."),
-        Row("demo", "demo:demo", "Run the main scenarios on a local cloud."),
-        Row("version", "version:version", "Print the versions, for a bug report."),
+        CommandRow("local", "local:local", "Run a local Alibaba Cloud until Ctrl-C."),
+        CommandRow("demo", "demo:demo", "Run the main scenarios on a local cloud."),
+        CommandRow("version", "version:version", "Print the versions, for a bug report."),
     ),
 }
 """Every command, in the sections of `link-peer --help`."""
@@ -82,7 +82,7 @@ HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 class _Listed(TyperCommand):
     """A command as help lists it. What runs is the command that its row names, which is imported then."""
 
-    def __init__(self, row: Row, section: str) -> None:
+    def __init__(self, row: CommandRow, section: str) -> None:
         super().__init__(row.name.split()[-1], help=row.help, rich_help_panel=section)
         self._row = row
 

@@ -32,7 +32,7 @@ from link_peer.runtime.ports import Cloud, Record
 from link_peer_cli.access.noted import of_rule, of_tags
 from link_peer_cli.adoption.expressible import NotAdoptable
 from link_peer_cli.adoption.judge import CHANGED, Adoption, Mark, is_ours, managed_tags
-from link_peer_cli.adoption.planner import Plan, Planner
+from link_peer_cli.adoption.planner import AdoptionPlan, AdoptionPlanner
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.ui.changes import CHANGES
 
@@ -42,7 +42,7 @@ NOT_SHOWN = "the cloud does not show the change yet: run it again in a moment"
 class Adopting:
     """Makes the changes of one plan."""
 
-    def __init__(self, delivery: Delivery, planner: Planner, cloud: Cloud, own: Cloud, tags: GroupTags) -> None:
+    def __init__(self, delivery: Delivery, planner: AdoptionPlanner, cloud: Cloud, own: Cloud, tags: GroupTags) -> None:
         """`cloud` reads; `own` writes rules with the person's keys, as `tags` does tags."""
         self._delivery = delivery
         self._planner = planner
@@ -52,7 +52,7 @@ class Adopting:
         self._requests: list[str] = []
         self._written: set[Party] = set()  # whose tags were set
 
-    def carry_out(self, plan: Plan) -> Record:
+    def carry_out(self, plan: AdoptionPlan) -> Record:
         """Make the changes, with an intent before and an outcome after them.
 
         Returns the outcome, or the attempt where running it again may help. Raises Transient if the log cannot be written.
@@ -88,7 +88,7 @@ class Adopting:
         audit.write([record])
         return {**said, **record}
 
-    def _change(self, plan: Plan) -> list[Rule]:
+    def _change(self, plan: AdoptionPlan) -> list[Rule]:
         """Make the changes, and return the rules as they are then."""
         CHANGES.expect(_texts(plan))
         for party, put, drop in plan.tagging:
@@ -106,7 +106,7 @@ class Adopting:
                 self._delivery.post(plan.request, queue=plan.queue)
         return rules
 
-    def _left(self, plan: Plan) -> str:
+    def _left(self, plan: AdoptionPlan) -> str:
         """How to take the consent back that was written for what did not come about: it would admit a later request."""
         given = [
             (group, text) for group, edit in plan.adoption.consent if group in self._written for text in edit.added
@@ -114,7 +114,7 @@ class Adopting:
         commands = "; ".join(f"link-peer withdraw {group} {text}" for group, text in given)
         return f"the consent was written and stays; run it again, or take it off: {commands}" if commands else ""
 
-    def _again(self, plan: Plan) -> Adoption:
+    def _again(self, plan: AdoptionPlan) -> Adoption:
         """Read and judge everything once more, right before a person's rule is changed.
 
         Raises NotAdoptable where something is not as it was shown, Transient where a tag does not show yet.
@@ -171,7 +171,7 @@ class Adopting:
                 self._delivery.retry(functools.partial(self._tags.put, [party], dict.fromkeys(missing, "true")))
 
 
-def _texts(plan: Plan) -> Iterator[str]:
+def _texts(plan: AdoptionPlan) -> Iterator[str]:
     """The changes, as they are noted when they are made."""
     yield from (of_tags("put", put, party) for party, put, _ in plan.tagging if put)
     yield from (of_tags("take off", drop, party) for party, _, drop in plan.tagging if drop)

@@ -25,7 +25,7 @@ from link_peer.planning.decision import Context, Need, Question, Verdict
 from link_peer.planning.evaluate import evaluate
 
 from link_peer_cli.adoption.expressible import NotAdoptable, is_in
-from link_peer_cli.consent.entries import Edit, adding
+from link_peer_cli.consent.entries import TagEdit, adding
 
 CHANGED = "the rule, or one beside it, was changed or deleted since it was shown; it is not adopted: run it again"
 
@@ -53,7 +53,7 @@ class Adoption(msgspec.Struct, frozen=True):
     link: Link
     claim: Claim
     marks: tuple[Mark, ...]
-    consent: tuple[tuple[Party, Edit], ...]
+    consent: tuple[tuple[Party, TagEdit], ...]
     managed: tuple[tuple[Party, tuple[str, ...]], ...]
     verdict: Verdict
 
@@ -118,7 +118,7 @@ def person_made(rule: Rule, policy: Policy, region: str) -> None:
 
 def _consent(
     snapshot: Snapshot, policy: Policy, link: Link, claim: Claim, now: float
-) -> tuple[tuple[Party, Edit], ...]:
+) -> tuple[tuple[Party, TagEdit], ...]:
     """The entries that are missing on the groups' tags. One for a request with an end has that end."""
     found = []
     sides = ((link.target, link.source), (link.source, link.target))

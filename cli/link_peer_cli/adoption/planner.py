@@ -18,11 +18,11 @@ from link_peer_cli.access.environment import Environment
 from link_peer_cli.adoption.expressible import link_of_rule
 from link_peer_cli.adoption.judge import Adoption, MoreToRead, is_ours, judge, lost, person_made
 from link_peer_cli.adoption.tags import tag_for
-from link_peer_cli.audit.log import AuditLog
+from link_peer_cli.audit.log import AuditReader
 from link_peer_cli.audit.query import condition
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.inventory.reading import View
-from link_peer_cli.review.cloud import Change
+from link_peer_cli.review.cloud import CloudCall
 from link_peer_cli.ui import aliyun
 
 Progress = Callable[[int, int], None]
@@ -42,7 +42,7 @@ class Wish(msgspec.Struct, frozen=True):
     lost: str = ""
 
 
-class Plan(msgspec.Struct, frozen=True):
+class AdoptionPlan(msgspec.Struct, frozen=True):
     """What an adoption does. `tags` are those that the asking instance is given; `request` is what is posted on `queue`."""
 
     rule: Rule
@@ -66,7 +66,7 @@ class Plan(msgspec.Struct, frozen=True):
         return [*found, (self.wish.asker, self.tags, [])] if self.wish.asker and self.tags else found
 
 
-class Planner:
+class AdoptionPlanner:
     """Raises LinkPeerError where the rule is not found or an account cannot be read, NotAdoptable and LinkDenied where it
     cannot be adopted."""
 
@@ -97,12 +97,12 @@ class Planner:
 
     def history(self, name: str) -> list[Record]:
         """What the log has of an adoption, by its name."""
-        log = AuditLog(self._env.settings, self._env.clock, self._env.keys)
+        log = AuditReader(self._env.settings, self._env.clock, self._env.keys)
         ids = " or ".join(condition({field: name}) for field in ("request_id", "event_id"))
         found = log.read(f"{condition({'function': 'adopt'})} and ({ids})")
         return [one for one in found if name in (one.get("request_id"), one.get("event_id"))]
 
-    def plan(self, rule: Rule, wish: Wish) -> Plan:
+    def plan(self, rule: Rule, wish: Wish) -> AdoptionPlan:
         """What adopting the rule would do."""
         env, now = self._env, self._env.clock.now()
         if not is_ours(rule, env.policy, env.settings.region):
@@ -112,20 +112,22 @@ class Planner:
         said = wish.lost or lost(adoption.marks)
         if wish.asker:
             tags = tag_for(view.scene.snapshot, env.policy, adoption.link, wish.asker, now)
-            return Plan(rule, adoption, wish, said, tags, None, "")
+            return AdoptionPlan(rule, adoption, wish, said, tags, None, "")
         request, queue = self._request(adoption, wish, said, now)
-        return Plan(rule, adoption, wish, said, {}, request, queue)
+        return AdoptionPlan(rule, adoption, wish, said, {}, request, queue)
 
-    def changes(self, plan: Plan) -> list[Change]:
+    def changes(self, plan: AdoptionPlan) -> list[CloudCall]:
         """The `aliyun` commands that make the same changes, in order."""
         region = self._env.settings.region
         found = [
-            Change(party.account, command)
+            CloudCall(party.account, command)
             for party, put, drop in plan.tagging
             for command in self._tags.commands(party, put, drop)
         ]
         return found + [
-            Change(mark.rule.group.account, aliyun.modify(region, mark.rule.group.id, mark.rule.id, mark.description))
+            CloudCall(
+                mark.rule.group.account, aliyun.modify(region, mark.rule.group.id, mark.rule.id, mark.description)
+            )
             for mark in plan.adoption.due
         ]
 

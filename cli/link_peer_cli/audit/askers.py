@@ -8,7 +8,7 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.audit.log import AuditLog
+from link_peer_cli.audit.log import AuditReader
 from link_peer_cli.audit.query import condition
 
 IDS_PER_QUERY = 20
@@ -25,7 +25,7 @@ class Asked:
         """Reads the first applied outcome of each request, from `since` (epoch seconds) on."""
         ids = sorted(set(requests))
         try:
-            log = AuditLog(env.settings, env.clock, env.keys)
+            log = AuditReader(env.settings, env.clock, env.keys)
             for start in range(0, len(ids), IDS_PER_QUERY):
                 named = " or ".join(condition({"request_id": one}) for one in ids[start : start + IDS_PER_QUERY])
                 query = condition({"record": "outcome", "outcome": "applied"})

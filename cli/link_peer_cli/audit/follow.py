@@ -9,7 +9,7 @@ from link_peer.domain.errors import Transient
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.ports import Record
 
-from link_peer_cli.audit.log import AuditLog
+from link_peer_cli.audit.log import AuditReader
 
 POLL_SECONDS = 1.0
 LATE_SECONDS = 120  # a record may become searchable this long after its time
@@ -17,7 +17,7 @@ LONGEST_WAIT = 30.0  # seconds between reads while the log cannot be read; the w
 
 
 def follow(
-    log: AuditLog, clock: Clock, query: str, start: float, on_trouble: Callable[[Transient, float], None]
+    log: AuditReader, clock: Clock, query: str, start: float, on_trouble: Callable[[Transient, float], None]
 ) -> Iterator[list[Record]]:
     """Yield new records after every read, forever, each record once. A yielded list may be empty.
 

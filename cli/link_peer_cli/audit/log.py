@@ -20,7 +20,7 @@ POLL_SECONDS = 0.2
 SKEW_SECONDS = 60  # the time of a record may be a little ahead of our clock
 
 
-class AuditLog:
+class AuditReader:
     """The audit logstore named in the settings. Raises LinkPeerError if the settings name none.
 
     `keys` gives the keys of each read, where those of the settings may expire before the last one.

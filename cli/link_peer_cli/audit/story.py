@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from link_peer.runtime.ports import Record
 
-from link_peer_cli.audit.log import AuditLog
+from link_peer_cli.audit.log import AuditReader
 from link_peer_cli.audit.query import condition
 
 BATCH = 20  # links in one query; it would grow too long otherwise
 
 
-def story(log: AuditLog, name: str, since: float) -> list[Record]:
+def story(log: AuditReader, name: str, since: float) -> list[Record]:
     """Return every record of a request or link id, oldest first: its own, and all others about the links that these name,
     such as later removals. `since` is in epoch seconds. Raises LinkPeerError if the log cannot be read."""
     found = log.read(_any([("request_id", name), ("link", name)]), since)

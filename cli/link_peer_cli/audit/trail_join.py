@@ -30,7 +30,7 @@ LOG_SECONDS = 60.0  # a record can be searched some seconds after it was written
 NO_INTENT, NO_CHANGE, BY_ANOTHER, UNREADABLE = "no-intent", "no-change", "by-another", "unreadable"
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Mismatch(msgspec.Struct, frozen=True):
     """What does not fit. `finding` is one of the words above; `pending` means that the other side may not be visible yet.
 
     `rule` has ids of rules, or rules by their fields; `who` is a role session or the writer of a record.
@@ -139,7 +139,7 @@ def unknown_rules(question: Question, records: Iterable[Record], events: Iterabl
 
 def join(
     question: Question, records: Sequence[Record], older: Iterable[Record], events: Sequence[Event]
-) -> list[Finding]:
+) -> list[Mismatch]:
     """Return what does not fit, oldest first. `records` and `events` begin LONGEST_SECONDS before `since`."""
     log = _Log(records, older, question.region)
     found = [finding for event in events for finding in _of_event(question, log, event)]
@@ -158,7 +158,7 @@ def _by_us(question: Question, event: Event) -> bool:
 # what ActionTrail has
 
 
-def _of_event(question: Question, log: _Log, event: Event) -> Iterator[Finding]:
+def _of_event(question: Question, log: _Log, event: Event) -> Iterator[Mismatch]:
     if not event.done or event.time < question.since or event.name == "DeleteSecurityGroup":
         return
     recorded = log.by_call.get(event.request_id, []) if event.request_id else []
@@ -219,7 +219,7 @@ def _ours(question: Question, log: _Log, event: Event) -> str:
 
 def _of_outcome(
     question: Question, log: _Log, entry: Entry, changes: Mapping[Party, Sequence[Event]]
-) -> Iterator[Finding]:
+) -> Iterator[Mismatch]:
     """The rules that an outcome says were changed, and ActionTrail does not. Without an intent and without RequestIds, it says
     that nothing had to be changed."""
     changed = entry.kind == "outcome" and entry.record.get("outcome") in ("applied", "removed")
@@ -250,7 +250,7 @@ def _shows(log: _Log, event: Event, entry: Entry, rule: Named, intent: Entry | N
 # words
 
 
-def _of(question: Question, event: Event, finding: str, detail: str) -> Finding:
+def _of(question: Question, event: Event, finding: str, detail: str) -> Mismatch:
     rules = [*event.rule_ids, *map(_rule_text, event.keys), *event.tags]
     by = f"{event.who} from {event.address}" if event.address else event.who
     advice = (
@@ -259,7 +259,7 @@ def _of(question: Question, event: Event, finding: str, detail: str) -> Finding:
         if finding == NO_INTENT
         else f"ask {event.who}; link-peer sweep --dry-run shows what a sweep puts back or closes, link-peer stale what it leaves alone"
     )
-    return Finding(
+    return Mismatch(
         time=iso(event.time),
         account=event.account,
         what=f"{event.name} {' '.join(event.groups)}",
@@ -273,11 +273,11 @@ def _of(question: Question, event: Event, finding: str, detail: str) -> Finding:
     )
 
 
-def _no_change(question: Question, entry: Entry, missing: Sequence[Named]) -> Finding:
+def _no_change(question: Question, entry: Entry, missing: Sequence[Named]) -> Mismatch:
     record = entry.record
     sides = " → ".join(f"{record.get(side, '')}@{record.get(f'{side}_account', '')}" for side in ("from", "to"))
     trigger = record.get("request_id") or record.get("event_id") or ""
-    return Finding(
+    return Mismatch(
         time=iso(entry.time),
         account=" ".join(sorted({rule.key.group.account for rule in missing})),
         what=f"{record.get('outcome')} {sides} {record.get('ports', '')}".strip(),

@@ -12,14 +12,14 @@ from link_peer.domain.errors import LinkPeerError, NoAccess
 from link_peer.engine.scopes.everything import Sweep
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.checks.finding import MISSING, OK, WARNING, Finding
+from link_peer_cli.checks.finding import MISSING, OK, WARNING, CheckFinding
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.swept import gaps_of
 
 THREADS = 16
 
 
-def check(env: Environment, sweep: Sweep, cloud: WhatIf) -> Iterator[Finding]:
+def check(env: Environment, sweep: Sweep, cloud: WhatIf) -> Iterator[CheckFinding]:
     """One finding for each account, and for what there was no time to read. Where it is ok, the account was read completely,
     and shows instances."""
     gaps, snapshot = gaps_of(sweep), sweep.store.snapshot()
@@ -28,7 +28,7 @@ def check(env: Environment, sweep: Sweep, cloud: WhatIf) -> Iterator[Finding]:
         identities = dict(zip(accounts, pool.map(functools.partial(_identity, cloud), accounts), strict=True))
     for what in sorted(env.policy.accounts.keys() | gaps.keys()):
         if what not in env.policy.accounts:
-            yield Finding(MISSING, "", what, gaps[what])
+            yield CheckFinding(MISSING, "", what, gaps[what])
             continue
         owner, arn = identities[what]
         instances = snapshot.instances_in(what)
@@ -36,18 +36,18 @@ def check(env: Environment, sweep: Sweep, cloud: WhatIf) -> Iterator[Finding]:
         seen = f"{instances} instances, {managed} groups with our rules, read as {arn}"
         if what in gaps:
             advice, _ = parts(ACCESS_ADVICE)  # the command is this one
-            yield Finding(MISSING, what, "access", f"{gaps[what]} (as {arn})" if owner else gaps[what], advice)
+            yield CheckFinding(MISSING, what, "access", f"{gaps[what]} (as {arn})" if owner else gaps[what], advice)
         elif owner not in ("", what):
             advice = "use keys of the home account: the one without a role in the policy file"
-            yield Finding(MISSING, what, "access", f"the keys belong to account {owner}: {arn}", advice)
+            yield CheckFinding(MISSING, what, "access", f"the keys belong to account {owner}: {arn}", advice)
         elif instances:
-            yield Finding(OK, what, "access", seen)
+            yield CheckFinding(OK, what, "access", seen)
         else:
             advice = (
                 f"no removals are made in account {what} because it shows no instances; "
                 f"if it is really empty: link-peer sweep --believe-empty {what}"
             )
-            yield Finding(WARNING, what, "access", seen, advice)
+            yield CheckFinding(WARNING, what, "access", seen, advice)
 
 
 def _identity(cloud: WhatIf, account: str) -> tuple[str, str]:

@@ -13,15 +13,15 @@ from link_peer.planning.effect import Cause
 from link_peer.planning.reach import Reach
 from link_peer.planning.standing import Standing, judge
 
-from link_peer_cli.checks.finding import OK, WARNING, Finding
-from link_peer_cli.checks.seen import Seen
+from link_peer_cli.checks.finding import OK, WARNING, CheckFinding
+from link_peer_cli.checks.seen import CloudSeen
 
 FEW = 3  # links that are named, of many that one rule stops
 
 Judged = tuple[Standing, Reach]
 
 
-def check(seen: Seen) -> Iterator[Finding]:
+def check(seen: CloudSeen) -> Iterator[CheckFinding]:
     """One finding for each rule that stops links, and one for each link that is stopped by something else."""
     judged = [(link, judge(seen.scene, link)) for link in seen.links if link.half is None]
     by_rule: dict[tuple[Rule, ...], list[Judged]] = {}
@@ -37,10 +37,10 @@ def check(seen: Seen) -> Iterator[Finding]:
     unknown = sum(reach.effect.passes is None for _, reach in judged)
     more = f"; of {unknown} more it is not known: link-peer links --blocked reads what decides" if unknown else ""
     if passing or unknown:
-        yield Finding(OK, "", "effect of links", f"{passing} pass, as far as security groups decide{more}")
+        yield CheckFinding(OK, "", "effect of links", f"{passing} pass, as far as security groups decide{more}")
 
 
-def _stopped(seen: Seen, rules: Sequence[Rule], stopped: Sequence[Judged]) -> Finding:
+def _stopped(seen: CloudSeen, rules: Sequence[Rule], stopped: Sequence[Judged]) -> CheckFinding:
     names = " and ".join(f"{rule.id} on {seen.scene.titled(rule.group)}" for rule in rules)
     accounts = sorted({rule.group.account for rule in rules})
     listed = [
@@ -48,7 +48,7 @@ def _stopped(seen: Seen, rules: Sequence[Rule], stopped: Sequence[Judged]) -> Fi
     ]
     rest = f"; and {len(listed) - FEW} more" if len(listed) > FEW else ""
     detail = f"{_does(rules)}: it stops {'; '.join(listed[:FEW])}{rest}"
-    return Finding(
+    return CheckFinding(
         WARNING,
         accounts[0],
         f"drop {names}",
@@ -58,10 +58,10 @@ def _stopped(seen: Seen, rules: Sequence[Rule], stopped: Sequence[Judged]) -> Fi
     )
 
 
-def _other(seen: Seen, one: Judged) -> Finding:
+def _other(seen: CloudSeen, one: Judged) -> CheckFinding:
     link, reach = one
     account = link.source.account if Cause.NO_EGRESS in reach.effect.causes else link.target.account
-    return Finding(WARNING, account, f"blocked {_named(seen, link)}", reach.detail, _explain(one))
+    return CheckFinding(WARNING, account, f"blocked {_named(seen, link)}", reach.detail, _explain(one))
 
 
 def _does(rules: Sequence[Rule]) -> str:
@@ -74,7 +74,7 @@ def _does(rules: Sequence[Rule]) -> str:
     return " and ".join(map(one, rules))
 
 
-def _named(seen: Seen, link: Standing) -> str:
+def _named(seen: CloudSeen, link: Standing) -> str:
     return f"{seen.scene.titled(link.source)} to {seen.scene.titled(link.target)} {link.ports_text}"
 
 

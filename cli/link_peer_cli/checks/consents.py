@@ -13,8 +13,8 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import TAGS, Who, accepts, bad_accepts, iso, similar_keys
 
-from link_peer_cli.checks.finding import WARNING, Finding
-from link_peer_cli.checks.seen import Seen
+from link_peer_cli.checks.finding import WARNING, CheckFinding
+from link_peer_cli.checks.seen import CloudSeen
 
 ALLOW = "policy allow "
 """How the text of an entry of the policy begins."""
@@ -45,7 +45,7 @@ def dead(policy: Policy, snapshot: Snapshot, now: float, accounts: Set[str]) -> 
                 break
 
 
-def check(seen: Seen) -> Iterator[Finding]:
+def check(seen: CloudSeen) -> Iterator[CheckFinding]:
     """One finding for each dead entry; one for all tags, if the policy ignores them."""
     found = list(dead(seen.policy, seen.scene.snapshot, seen.now, seen.accounts))
     if not seen.policy.accept_tags:
@@ -55,13 +55,15 @@ def check(seen: Seen) -> Iterator[Finding]:
         found = [one for one in found if one.text.startswith(ALLOW)]
         if tagged:
             detail = f"the tags {key} of {tagged} groups consent to nothing: accept_tags is false in the policy file"
-            yield Finding(WARNING, "", "consent by tags", detail, "take the tags off, or write the pairs into `allow`")
+            yield CheckFinding(
+                WARNING, "", "consent by tags", detail, "take the tags off, or write the pairs into `allow`"
+            )
     for one in found:
         what = f"consent of {seen.title(one.group)}"
-        yield Finding(WARNING, one.group.account, what, f"{one.text}: {one.why}", _advice(one))
+        yield CheckFinding(WARNING, one.group.account, what, f"{one.text}: {one.why}", _advice(one))
 
 
-def check_keys(seen: Seen) -> Iterator[Finding]:
+def check_keys(seen: CloudSeen) -> Iterator[CheckFinding]:
     """One finding for each party with a key that means nothing there, such as `Link-Peer` or `link-untill`, with the nearest one
     that does."""
     snapshot, keys = seen.scene.snapshot, seen.policy.keys
@@ -74,7 +76,7 @@ def check_keys(seen: Seen) -> Iterator[Finding]:
             where = next(tag.on for tag in TAGS if getattr(keys, tag.name) == nearest)
             detail = f"the key {key!a} means nothing to link-peer on this {on}"
             advice = f"if you meant {nearest}, set that on {'an' if where == 'instance' else 'a'} {where}, and remove this tag"
-            yield Finding(WARNING, party.account, f"tag of {seen.title(party)}", detail, advice)
+            yield CheckFinding(WARNING, party.account, f"tag of {seen.title(party)}", detail, advice)
 
 
 def _advice(one: Dead) -> str:

@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks import functions, neighbours, resources, running
-from link_peer_cli.checks.finding import Finding
+from link_peer_cli.checks.finding import CheckFinding
 
-Lane = Sequence[Callable[[], "list[Finding]"]]
+Lane = Sequence[Callable[[], "list[CheckFinding]"]]
 """Checks that one thread makes, one after the other."""
 
 
-def check(env: Environment) -> Iterator[list[Finding]]:
+def check(env: Environment) -> Iterator[list[CheckFinding]]:
     """The findings by service, always in the same order. The services are asked side by side, each by one thread, since not
     every SDK may be used by several."""
     roles, queues, *others = resources.checks(env)
@@ -30,5 +30,5 @@ def check(env: Environment) -> Iterator[list[Finding]]:
         yield from (found, of_roles, of_queues, *(part for lane in rest for part in lane), last)
 
 
-def _run(lane: Lane) -> list[list[Finding]]:
+def _run(lane: Lane) -> list[list[CheckFinding]]:
     return [check() for check in lane]

@@ -10,7 +10,7 @@ FAILING = frozenset({DIFFERS, MISSING, UNKNOWN})
 """The states with which the doctor does not say that all stands."""
 
 
-class Finding(msgspec.Struct, frozen=True):
+class CheckFinding(msgspec.Struct, frozen=True):
     """The result of one check.
 
     `state` is ok, warning, differs (from what is shipped), missing, or unknown: it could not be read. `where` is an
@@ -24,9 +24,11 @@ class Finding(msgspec.Struct, frozen=True):
     advice: str = ""
 
 
-def unreadable(where: str, what: str, error: Exception) -> Finding:
+def unreadable(where: str, what: str, error: Exception) -> CheckFinding:
     """The finding for what could not be read, for lack of rights or because the service does not answer."""
     rights = (
         "the keys must be allowed to assume the reader role that `link-peer setup` makes, or to read this themselves"
     )
-    return Finding(UNKNOWN, where, what, f"cannot be read: {error}", "" if isinstance(error, Transient) else rights)
+    return CheckFinding(
+        UNKNOWN, where, what, f"cannot be read: {error}", "" if isinstance(error, Transient) else rights
+    )

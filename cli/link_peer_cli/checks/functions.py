@@ -14,8 +14,8 @@ from link_peer_deploy.names import ALIAS
 from link_peer_deploy.project import ROOT
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, Finding, unreadable
-from link_peer_cli.deployed.deployment import Deployed, Live, Trigger
+from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
+from link_peer_cli.deployed.deployment import DeployedFunctions, DeployedTrigger, Live
 from link_peer_cli.deployed.rules import Bus, BusRule
 
 DEPLOY = "link-peer package; s deploy -y"
@@ -25,22 +25,22 @@ SAME = ("LINK_PEER_REGION", "LINK_PEER_AUDIT_PROJECT", "LINK_PEER_AUDIT_LOGSTORE
 _STAMP = re.compile(r"\((deployed .*?, package ([0-9a-f]+))\)$")
 
 
-def check(env: Environment) -> Iterator[Finding]:
+def check(env: Environment) -> Iterator[CheckFinding]:
     """Every function of s.yaml with the version behind its alias; each of its triggers; the two rules of auto_link."""
     policy = env.policy
     given = {"LINK_PEER_REGION": env.settings.region, "LINK_PEER_PREFIX": env.names.prefix}
     shipped = load(ROOT / "s.yaml", env=given, account=policy.home, queues=policy.bound_queues).functions
-    deployed = Deployed(env.settings, policy.home)
+    deployed = DeployedFunctions(env.settings, policy.home)
     packages: dict[str, str] = {}
     for function in shipped:
         yield from _function(deployed, function, packages)
     if len(set(packages.values())) > 1:
         found = ", ".join(f"{name}: {package}" for name, package in sorted(packages.items()))
-        yield Finding(DIFFERS, "", "package", f"the functions run different packages: {found}", DEPLOY)
+        yield CheckFinding(DIFFERS, "", "package", f"the functions run different packages: {found}", DEPLOY)
     yield from _rules(env, shipped)
 
 
-def _function(deployed: Deployed, function: Function, packages: dict[str, str]) -> Iterator[Finding]:
+def _function(deployed: DeployedFunctions, function: Function, packages: dict[str, str]) -> Iterator[CheckFinding]:
     what = f"function {function.name}"
     try:
         live = deployed.live(function.name)
@@ -49,40 +49,40 @@ def _function(deployed: Deployed, function: Function, packages: dict[str, str]) 
         yield unreadable("", what, error)
         return
     if live is None:
-        yield Finding(MISSING, "", what, "is not deployed", DEPLOY)
+        yield CheckFinding(MISSING, "", what, "is not deployed", DEPLOY)
         return
     yield _live(what, live)
     if wrong := [name for name in SAME if live.environment.get(name, "") != function.env.get(name, "")]:
         detail = f"was deployed with other settings than those here: {', '.join(wrong)}"
-        yield Finding(DIFFERS, "", what, detail, f"set them as they were at the deploy, or: {DEPLOY}")
+        yield CheckFinding(DIFFERS, "", what, detail, f"set them as they were at the deploy, or: {DEPLOY}")
     if stamp := _STAMP.search(live.description):
         packages[function.name] = stamp[2]
     for trigger in function.triggers:
         yield _trigger(function, trigger, found.get(trigger.name))
 
 
-def _live(what: str, live: Live) -> Finding:
+def _live(what: str, live: Live) -> CheckFinding:
     if not live.version:
-        return Finding(MISSING, "", what, f"{live.runtime}, but there is no alias {ALIAS}", DEPLOY)
+        return CheckFinding(MISSING, "", what, f"{live.runtime}, but there is no alias {ALIAS}", DEPLOY)
     stamp = _STAMP.search(live.description)
     detail = f"version {live.version} is {ALIAS}, {live.runtime}" + (f", {stamp[1]}" if stamp else "")
     if live.weights:
         shares = ", ".join(f"{share:.0%} of the calls go to version {n}" for n, share in sorted(live.weights.items()))
-        return Finding(WARNING, "", what, f"{detail}; {shares}", "end the canary release: docs/operations.md")
+        return CheckFinding(WARNING, "", what, f"{detail}; {shares}", "end the canary release: docs/operations.md")
     if not live.recorded:
         blind = "no record of its requests is kept: the alert link-peer-function-errors does not see it"
-        return Finding(WARNING, "", what, f"{detail}; {blind}", DEPLOY)
-    return Finding(OK, "", what, detail)
+        return CheckFinding(WARNING, "", what, f"{detail}; {blind}", DEPLOY)
+    return CheckFinding(OK, "", what, detail)
 
 
-def _trigger(function: Function, shipped: Shipped, found: Trigger | None) -> Finding:
+def _trigger(function: Function, shipped: Shipped, found: DeployedTrigger | None) -> CheckFinding:
     what = f"trigger {shipped.name} of {function.name}"
     resource = function.handler.partition(".")[0]
     advice = f"s {resource} deploy --trigger {shipped.name} -y"
     if found is None:
-        return Finding(MISSING, "", what, "does not exist", advice)
+        return CheckFinding(MISSING, "", what, "does not exist", advice)
     if not found.config.get("triggerEnable", found.config.get("enable", True)):
-        return Finding(MISSING, "", what, "is disabled", advice)
+        return CheckFinding(MISSING, "", what, "is disabled", advice)
     differing = [
         name
         for name, wanted, is_ in (
@@ -93,8 +93,8 @@ def _trigger(function: Function, shipped: Shipped, found: Trigger | None) -> Fin
         if wanted != is_
     ]
     if differing:
-        return Finding(DIFFERS, "", what, f"differs from s.yaml in: {', '.join(differing)}", advice)
-    return Finding(OK, "", what, f"invokes {found.qualifier}")
+        return CheckFinding(DIFFERS, "", what, f"differs from s.yaml in: {', '.join(differing)}", advice)
+    return CheckFinding(OK, "", what, f"invokes {found.qualifier}")
 
 
 def _queue(config: Mapping[str, Any]) -> Any:
@@ -118,7 +118,7 @@ def parsed(text: str) -> Any:
         return text
 
 
-def _rules(env: Environment, shipped: Sequence[Function]) -> Iterator[Finding]:
+def _rules(env: Environment, shipped: Sequence[Function]) -> Iterator[CheckFinding]:
     """How the platform names the rule of a trigger is not documented: it is known by its pattern and its target."""
     wanted = [
         (function.name, trigger)
@@ -135,7 +135,7 @@ def _rules(env: Environment, shipped: Sequence[Function]) -> Iterator[Finding]:
         yield _rule(rules, function, trigger)
 
 
-def _rule(rules: Sequence[BusRule], function: str, trigger: Shipped) -> Finding:
+def _rule(rules: Sequence[BusRule], function: str, trigger: Shipped) -> CheckFinding:
     what = f"rule for {trigger.name} on the bus default"
     pattern = parsed(trigger.config["eventRuleFilterPattern"])
     to_us = re.compile(rf"functions/{re.escape(function)}(?![A-Za-z0-9_-])")
@@ -145,7 +145,7 @@ def _rule(rules: Sequence[BusRule], function: str, trigger: Shipped) -> Finding:
     if rule is None:
         names = ", ".join(rule.name for rule in ours)
         detail = f"none invokes {function} with the pattern of s.yaml" + (f" (others do: {names})" if ours else "")
-        return Finding(MISSING, "", what, detail, advice)
+        return CheckFinding(MISSING, "", what, detail, advice)
     if not rule.enabled:
-        return Finding(MISSING, "", what, f"{rule.name} is disabled", advice)
-    return Finding(OK, "", what, f"{rule.name} is enabled")
+        return CheckFinding(MISSING, "", what, f"{rule.name} is disabled", advice)
+    return CheckFinding(OK, "", what, f"{rule.name} is enabled")

@@ -9,11 +9,11 @@ from link_peer.domain.denials import isolated_group
 from link_peer.domain.model import Link
 from link_peer.runtime.ports import Record
 
-from link_peer_cli.checks.finding import WARNING, Finding
-from link_peer_cli.checks.seen import Seen
+from link_peer_cli.checks.finding import WARNING, CheckFinding
+from link_peer_cli.checks.seen import CloudSeen
 
 
-def check(seen: Seen, records: Sequence[Record]) -> Iterator[Finding]:
+def check(seen: CloudSeen, records: Sequence[Record]) -> Iterator[CheckFinding]:
     """One finding for each such group, as far as its policy was read: the sweep asks where both ends of a wish are in it."""
     for party, access in sorted(seen.scene.snapshot.inner_access.items()):
         if access:
@@ -25,7 +25,7 @@ def check(seen: Seen, records: Sequence[Record]) -> Iterator[Finding]:
             and (record.get("to"), record.get("to_account")) == (party.id, party.account)
             and (record.get("from"), record.get("from_account")) == (party.id, party.account)
         ]
-        yield Finding(
+        yield CheckFinding(
             WARNING,
             party.account,
             f"isolated group {seen.title(party)}",

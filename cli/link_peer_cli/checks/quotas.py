@@ -8,8 +8,8 @@ from link_peer.domain.denials import group_full
 from link_peer.domain.model import Group, Instance
 from link_peer.planning.room import GROUP_SOURCES
 
-from link_peer_cli.checks.finding import MISSING, OK, WARNING, Finding
-from link_peer_cli.checks.seen import Seen
+from link_peer_cli.checks.finding import MISSING, OK, WARNING, CheckFinding
+from link_peer_cli.checks.seen import CloudSeen
 
 NEARLY_FULL = 4  # warn if a group has room for this many or fewer rules with a group as source
 RULES = 1000  # over all groups of one network interface, both directions [doc security group limits, 2026-01]
@@ -17,7 +17,7 @@ NEARLY_ALL_RULES = 900
 FULLEST = 3  # groups that are named where nothing is wrong
 
 
-def check(seen: Seen, account: str = "") -> Iterator[Finding]:
+def check(seen: CloudSeen, account: str = "") -> Iterator[CheckFinding]:
     """A finding for each group or instance that is full, or nearly, and one that names the fullest groups. With `account`,
     only of that account."""
     snapshot = seen.scene.snapshot
@@ -26,27 +26,27 @@ def check(seen: Seen, account: str = "") -> Iterator[Finding]:
     yield from _sources(seen, groups)
     yield from _rules(seen, instances)
     if fullest := list(_fullest(seen, groups)):
-        yield Finding(OK, account, "quota: the fullest groups", ", ".join(fullest))
+        yield CheckFinding(OK, account, "quota: the fullest groups", ", ".join(fullest))
 
 
-def _sources(seen: Seen, groups: Iterable[Group]) -> Iterator[Finding]:
+def _sources(seen: CloudSeen, groups: Iterable[Group]) -> Iterator[CheckFinding]:
     for group in groups:
         left = GROUP_SOURCES - group.group_rules
         if left <= NEARLY_FULL:
             full = group_full(group.party, group.group_rules, GROUP_SOURCES)
             state, advice = (WARNING, "") if left > 0 else (MISSING, full.advice)
             detail = f"{group.group_rules} of {GROUP_SOURCES} rules with a group as source"
-            yield Finding(state, group.party.account, f"quota of {seen.title(group.party)}", detail, advice)
+            yield CheckFinding(state, group.party.account, f"quota of {seen.title(group.party)}", detail, advice)
 
 
-def _rules(seen: Seen, instances: Iterable[Instance]) -> Iterator[Finding]:
+def _rules(seen: CloudSeen, instances: Iterable[Instance]) -> Iterator[CheckFinding]:
     for instance in instances:
         groups = seen.scene.snapshot.groups_of(instance)
         count = sum(max(group.rule_count, 0) for group in groups)
         if count > NEARLY_ALL_RULES:
             state = MISSING if count >= RULES else WARNING
             named = ", ".join(f"{group.party.id} {group.rule_count}" for group in groups)
-            yield Finding(
+            yield CheckFinding(
                 state,
                 instance.party.account,
                 f"quota of {seen.title(instance.party)}",
@@ -55,7 +55,7 @@ def _rules(seen: Seen, instances: Iterable[Instance]) -> Iterator[Finding]:
             )
 
 
-def _fullest(seen: Seen, groups: Sequence[Group]) -> Iterator[str]:
+def _fullest(seen: CloudSeen, groups: Sequence[Group]) -> Iterator[str]:
     """The groups with the most rules that name a group, and the one with the most rules."""
     by_sources = sorted(groups, key=lambda group: (-group.group_rules, group.party))
     for group in by_sources[:FULLEST]:

@@ -11,16 +11,16 @@ from link_peer.runtime.clock import Clock
 from link_peer.runtime.retry import Retry
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, Finding, unreadable
+from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
 from link_peer_cli.setup import faults
-from link_peer_cli.setup.resource import Action, Change, Deployment, Resource, change_of
+from link_peer_cli.setup.resource import Action, Deployment, Resource, ResourceChange, change_of
 
 SECONDS = 20.0  # for which a resource is asked again while a service is in trouble
 ADVICE = "link-peer setup"
 SILENT = 2  # resources in a row without an answer, after which a service is not asked again
 
 
-def checks(env: Environment) -> list[Callable[[], list[Finding]]]:
+def checks(env: Environment) -> list[Callable[[], list[CheckFinding]]]:
     """A check for each service, of whether its resources are as they are shipped; in the order in which setup makes them."""
     from link_peer_cli.setup import Deployment, alerts, events, logs, queues, roles
 
@@ -30,19 +30,19 @@ def checks(env: Environment) -> list[Callable[[], list[Finding]]]:
     return [*found, functools.partial(_faults, deployment)]
 
 
-def _service(resources: Iterable[Resource], clock: Clock) -> list[Finding]:
+def _service(resources: Iterable[Resource], clock: Clock) -> list[CheckFinding]:
     return list(_findings(resources, clock))
 
 
-def _faults(deployment: Deployment) -> list[Finding]:
+def _faults(deployment: Deployment) -> list[CheckFinding]:
     """A region where the functions cannot be, and too little room on the event bus for the rules that they lack."""
     found = list(faults.region(deployment))
     with contextlib.suppress(LinkPeerError):  # the check of the rules says so
         found += faults.bus(deployment)
-    return [Finding(MISSING, "", one.what, one.problem, one.remedy) for one in found]
+    return [CheckFinding(MISSING, "", one.what, one.problem, one.remedy) for one in found]
 
 
-def _findings(resources: Iterable[Resource], clock: Clock) -> Iterator[Finding]:
+def _findings(resources: Iterable[Resource], clock: Clock) -> Iterator[CheckFinding]:
     """One finding for each resource of a service. What gives no answer is asked again; the next one then only once, and
     those behind it not at all."""
     silent: list[Transient] = []
@@ -61,16 +61,16 @@ def _findings(resources: Iterable[Resource], clock: Clock) -> Iterator[Finding]:
         yield _finding(change)
 
 
-def _finding(change: Change) -> Finding:
+def _finding(change: ResourceChange) -> CheckFinding:
     label = change.resource.label
     if change.action is Action.CREATE:
-        return Finding(MISSING, "", label, "does not exist", ADVICE)
+        return CheckFinding(MISSING, "", label, "does not exist", ADVICE)
     if change.action is Action.UPDATE:
-        return Finding(DIFFERS, "", label, f"differs from what is shipped in: {', '.join(change.fields)}", ADVICE)
+        return CheckFinding(DIFFERS, "", label, f"differs from what is shipped in: {', '.join(change.fields)}", ADVICE)
     if change.fields:
-        return Finding(
+        return CheckFinding(
             WARNING, "", label, f"differs from what is shipped in: {', '.join(change.fields)}", change.detail
         )
     if change.action is Action.SKIP:
-        return Finding(WARNING, "", label, f"does not exist: {change.detail}", ADVICE)
-    return Finding(OK, "", label, change.detail or "as shipped")
+        return CheckFinding(WARNING, "", label, f"does not exist: {change.detail}", ADVICE)
+    return CheckFinding(OK, "", label, change.detail or "as shipped")

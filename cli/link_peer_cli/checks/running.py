@@ -9,9 +9,9 @@ from link_peer.domain.tags import parse_instant
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.audit.log import AuditLog
+from link_peer_cli.audit.log import AuditReader
 from link_peer_cli.audit.query import condition
-from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, Finding, unreadable
+from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
 from link_peer_cli.deployed.queue import waiting_messages
 
 DAY = 86_400
@@ -19,7 +19,7 @@ LATE_SECONDS = 30 * 60
 """Three sweeps are due in it."""
 
 
-def check(env: Environment) -> Iterator[Finding]:
+def check(env: Environment) -> Iterator[CheckFinding]:
     """Dead letters that wait; the age of the last sweep; and whether its policy is the local file."""
     yield _dead_letters(env)
     what = "last sweep"
@@ -30,12 +30,12 @@ def check(env: Environment) -> Iterator[Finding]:
         return
     if summary is None:
         advice = "link-peer audit --all; the function's own output is in the logstore functions"
-        yield Finding(MISSING, "", what, "no sweep was recorded within a day", advice)
+        yield CheckFinding(MISSING, "", what, "no sweep was recorded within a day", advice)
         return
     yield _age(env, what, summary)
     if "dead_letters" not in summary:
         blind = f"did not count the dead letters, for which link-peer-dead-letters waits: {summary.get('detail', '')}"
-        yield Finding(WARNING, "", what, blind, "link-peer setup, and s deploy -y after an update")
+        yield CheckFinding(WARNING, "", what, blind, "link-peer setup, and s deploy -y after an update")
     yield _policy(env, summary)
 
 
@@ -50,41 +50,41 @@ def other_policy(env: Environment) -> str:
     return finding.detail if finding and finding.state == DIFFERS else ""
 
 
-def _dead_letters(env: Environment) -> Finding:
+def _dead_letters(env: Environment) -> CheckFinding:
     what = "dead letters"
     try:
         count = waiting_messages(env.settings, env.policy.home, env.names.dead_letters)
     except LinkPeerError as error:
         return unreadable("", what, error)
-    return Finding(WARNING if count else OK, "", what, str(count), "link-peer failed" if count else "")
+    return CheckFinding(WARNING if count else OK, "", what, str(count), "link-peer failed" if count else "")
 
 
 def _last_summary(env: Environment) -> Record | None:
     """The summary of the last sweep that the function made; that of a person's `link-peer sweep` has another policy."""
-    log = AuditLog(env.settings, env.clock)
+    log = AuditReader(env.settings, env.clock)
     query = condition({"record": "summary", "function": "sweep", "deployment": env.policy.deployment})
     found = log.read(query, env.clock.now() - DAY)
     own = [record for record in found if not record.get("event_id", "").startswith("sweep-cli-")]
     return max(own, key=lambda record: record["time"], default=None)
 
 
-def _age(env: Environment, what: str, summary: Record) -> Finding:
+def _age(env: Environment, what: str, summary: Record) -> CheckFinding:
     age = env.clock.now() - parse_instant(summary["time"])
     detail = f"{age / 60:.0f} minutes ago, {summary.get('seconds', '?')} s: {summary['outcome']}"
     if summary["outcome"] == "failed":
-        return Finding(WARNING, "", what, f"{detail}: {summary.get('detail', '')}", summary.get("advice", ""))
+        return CheckFinding(WARNING, "", what, f"{detail}: {summary.get('detail', '')}", summary.get("advice", ""))
     if age > LATE_SECONDS:
-        return Finding(WARNING, "", what, detail, "look at the errors of the function in the logstore functions")
-    return Finding(OK, "", what, detail)
+        return CheckFinding(WARNING, "", what, detail, "look at the errors of the function in the logstore functions")
+    return CheckFinding(OK, "", what, detail)
 
 
-def _policy(env: Environment, summary: Record) -> Finding:
+def _policy(env: Environment, summary: Record) -> CheckFinding:
     what, local = "policy", env.policy.digest
     deployed = summary.get("policy", "")
     if deployed == local:
-        return Finding(OK, "", what, f"{local}: deployed as in {env.settings.policy_path}")
+        return CheckFinding(OK, "", what, f"{local}: deployed as in {env.settings.policy_path}")
     advice = "link-peer package; s deploy -y; or, if the deployed one is right, take that file. The next sweep shows it"
-    return Finding(
+    return CheckFinding(
         DIFFERS,
         "",
         what,

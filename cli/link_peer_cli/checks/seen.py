@@ -12,7 +12,7 @@ from link_peer.planning.scene import Scene, groups_of
 from link_peer.planning.standing import Standing, standing
 
 
-class Seen(msgspec.Struct, frozen=True, dict=True):
+class CloudSeen(msgspec.Struct, frozen=True, dict=True):
     """`accounts` are those that were read completely, with keys that belong there: what these do not show does not exist."""
 
     policy: Policy

@@ -8,8 +8,8 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.policy import Pause
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.audit.log import AuditLog
-from link_peer_cli.checks.finding import MISSING, OK, WARNING, Finding, unreadable
+from link_peer_cli.audit.log import AuditReader
+from link_peer_cli.checks.finding import MISSING, OK, WARNING, CheckFinding, unreadable
 from link_peer_cli.deployed.queue import waiting_messages
 
 FILTERS = frozenset({"record", "outcome", "reason", "link", "request_id", "event_id", "from", "to"})
@@ -18,16 +18,16 @@ FILTERS = frozenset({"record", "outcome", "reason", "link", "request_id", "event
 _PAUSED = {Pause.OPENING: "nothing is opened; closing goes on", Pause.ALL: "nothing is changed"}
 
 
-def check(env: Environment) -> Iterator[Finding]:
+def check(env: Environment) -> Iterator[CheckFinding]:
     """The queue and the log, if the settings name others, and whether the policy pauses anything."""
     yield from _queue(env)
     yield from _log(env)
     if what := _PAUSED.get(env.policy.paused):
         paused = f"paused: {env.policy.paused.value}"
-        yield Finding(WARNING, "", paused, what, "set paused: false in the policy file")
+        yield CheckFinding(WARNING, "", paused, what, "set paused: false in the policy file")
 
 
-def _queue(env: Environment) -> Iterator[Finding]:
+def _queue(env: Environment) -> Iterator[CheckFinding]:
     name = env.settings.queue
     if name == env.names.queue:
         return
@@ -36,16 +36,16 @@ def _queue(env: Environment) -> Iterator[Finding]:
     except LinkPeerError as error:
         yield _refused(f"queue {name}", error, "LINK_PEER_QUEUE names another queue than `link-peer setup` makes")
     else:
-        yield Finding(OK, "", f"queue {name}", "exists")
+        yield CheckFinding(OK, "", f"queue {name}", "exists")
 
 
-def _log(env: Environment) -> Iterator[Finding]:
+def _log(env: Environment) -> Iterator[CheckFinding]:
     settings, names = env.settings, env.names
     if (settings.audit_project, settings.audit_logstore) == (names.audit_project, names.audit_logstore):
         return
     what = f"log {settings.audit_project}/{settings.audit_logstore}"
     try:
-        lacking = sorted(FILTERS - AuditLog(settings, env.clock).indexed_fields())
+        lacking = sorted(FILTERS - AuditReader(settings, env.clock).indexed_fields())
     except LinkPeerError as error:
         yield _refused(
             what, error, "LINK_PEER_AUDIT_PROJECT and _LOGSTORE name another log than `link-peer setup` makes"
@@ -53,12 +53,12 @@ def _log(env: Environment) -> Iterator[Finding]:
         return
     if lacking:
         advice = "apply the index in deploy/sls-index.json"
-        yield Finding(MISSING, "", what, f"not searchable by {', '.join(lacking)}", advice)
+        yield CheckFinding(MISSING, "", what, f"not searchable by {', '.join(lacking)}", advice)
     else:
-        yield Finding(OK, "", what, "searchable")
+        yield CheckFinding(OK, "", what, "searchable")
 
 
-def _refused(what: str, error: Exception, advice: str) -> Finding:
+def _refused(what: str, error: Exception, advice: str) -> CheckFinding:
     """What does not exist is missing; what could not be read for another reason is unknown."""
     gone = any(code in str(error) for code in ("NotExist", "NotFound"))
-    return Finding(MISSING, "", what, str(error), advice) if gone else unreadable("", what, error)
+    return CheckFinding(MISSING, "", what, str(error), advice) if gone else unreadable("", what, error)

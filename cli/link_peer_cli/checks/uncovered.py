@@ -9,15 +9,15 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from link_peer.domain.model import Party
 
-from link_peer_cli.checks.finding import WARNING, Finding
+from link_peer_cli.checks.finding import WARNING, CheckFinding
 from link_peer_cli.checks.interfaces import Interface
-from link_peer_cli.checks.seen import Seen
+from link_peer_cli.checks.seen import CloudSeen
 
 FEW = 3  # that are named, of many
 DOCS = "docs/guarantees.md"
 
 
-def check(seen: Seen, account: str, interfaces: Sequence[Interface]) -> Iterator[Finding]:
+def check(seen: CloudSeen, account: str, interfaces: Sequence[Interface]) -> Iterator[CheckFinding]:
     """At most one finding of each kind for an account, of whose interfaces this is all."""
     linked = seen.linked_groups
     concerned = [one for one in interfaces if one.in_use and one.groups & linked]
@@ -25,7 +25,7 @@ def check(seen: Seen, account: str, interfaces: Sequence[Interface]) -> Iterator
     yield from _secondary(seen, account, interfaces)
     if foreign := [one for one in concerned if one.instance is None]:
         groups = _listed(seen.title(group) for group in _groups(foreign) & linked)
-        yield Finding(
+        yield CheckFinding(
             WARNING,
             account,
             "not covered: interfaces of no ECS instance",
@@ -35,7 +35,7 @@ def check(seen: Seen, account: str, interfaces: Sequence[Interface]) -> Iterator
         )
 
 
-def _ipv6(seen: Seen, account: str, concerned: Iterable[Interface]) -> Iterator[Finding]:
+def _ipv6(seen: CloudSeen, account: str, concerned: Iterable[Interface]) -> Iterator[CheckFinding]:
     rules = sum(
         rule.traffic is None
         for group in seen.linked_groups
@@ -45,7 +45,7 @@ def _ipv6(seen: Seen, account: str, concerned: Iterable[Interface]) -> Iterator[
     addressed = [one for one in concerned if one.ipv6]
     if addressed or rules:
         owners = _listed(seen.title(one.instance) if one.instance else one.id for one in addressed)
-        yield Finding(
+        yield CheckFinding(
             WARNING,
             account,
             "not covered: IPv6",
@@ -55,7 +55,7 @@ def _ipv6(seen: Seen, account: str, concerned: Iterable[Interface]) -> Iterator[
         )
 
 
-def _secondary(seen: Seen, account: str, interfaces: Iterable[Interface]) -> Iterator[Finding]:
+def _secondary(seen: CloudSeen, account: str, interfaces: Iterable[Interface]) -> Iterator[CheckFinding]:
     """Interfaces of linked instances that are not in the linked groups, so that links do not reach them."""
     linked = seen.linked_groups
     wanted: dict[Party, frozenset[Party]] = {}
@@ -69,7 +69,7 @@ def _secondary(seen: Seen, account: str, interfaces: Iterable[Interface]) -> Ite
     ]
     if others:
         named = _listed(f"{one.id} of {seen.title(one.instance)}" for one in others if one.instance)
-        yield Finding(
+        yield CheckFinding(
             WARNING,
             account,
             "not covered: secondary interfaces",

@@ -22,7 +22,7 @@ from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.review.cloud import Change, WhatIf
+from link_peer_cli.review.cloud import CloudCall, WhatIf
 from link_peer_cli.review.delivery import closing
 from link_peer_cli.ui.progress import Count
 
@@ -34,7 +34,7 @@ class Closed(msgspec.Struct, frozen=True):
     an account could not be read."""
 
     records: list[Record]
-    changes: list[Change]
+    changes: list[CloudCall]
     left: list[Rule]
     problems: dict[str, str]
 

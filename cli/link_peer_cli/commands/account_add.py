@@ -13,7 +13,7 @@ from link_peer_cli.access.environment import Environment, load_own
 from link_peer_cli.access.inputs import account_uid, matching
 from link_peer_cli.setup.member import added_to, make_resources, peer_of, tell_of_home, update_home, with_lines
 from link_peer_cli.setup.members import add_many
-from link_peer_cli.setup.peer import Peer
+from link_peer_cli.setup.peer import PeerAccount
 from link_peer_cli.setup.policy_text import entry
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.options import Json, PeerProfile, Uid
@@ -89,7 +89,7 @@ def add(
     tell_of_home(problem)
 
 
-def _explain(env: Environment, peer: Peer, lines: str, *, made: bool, written: bool, listed: bool) -> None:
+def _explain(env: Environment, peer: PeerAccount, lines: str, *, made: bool, written: bool, listed: bool) -> None:
     """Print what the owner of the account must run, and the lines of the policy file."""
     out = console()
     if not made:

@@ -16,10 +16,10 @@ from link_peer_cli.access.environment import Environment, load_environment, load
 from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.closing.run import Closed, close
 from link_peer_cli.review.plans import print_changes
-from link_peer_cli.setup import Change
+from link_peer_cli.setup import ResourceChange
 from link_peer_cli.setup.engine import carry_out, plan_removal
 from link_peer_cli.setup.member import peer_of, print_change, update_home
-from link_peer_cli.setup.peer import Peer, removal_commands
+from link_peer_cli.setup.peer import PeerAccount, removal_commands
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.lines import PLANNED
@@ -77,7 +77,7 @@ def _close(env: Environment, uid: str, own: dict[str, Credentials], *, dry_run: 
         return close(env, uid, own, counter(bar, "accounts read", "groups read"), dry_run=dry_run)
 
 
-def _remove_roles(peer: Peer, *, talk: bool) -> list[Change]:
+def _remove_roles(peer: PeerAccount, *, talk: bool) -> list[ResourceChange]:
     """Delete the roles of link-peer in the account, and print each."""
     clock = peer.deployment.clock
     changes = plan_removal(peer.resources(), clock, with_logs=True)
@@ -105,10 +105,10 @@ def _report(closed: Closed, *, dry_run: bool, as_json: bool) -> None:
 
 
 def _finish(
-    peer: Peer,
+    peer: PeerAccount,
     account: AccountPolicy,
     closed: Closed,
-    changes: list[Change],
+    changes: list[ResourceChange],
     problem: str,
     *,
     made: bool,

@@ -27,7 +27,7 @@ from link_peer_cli.access.inputs import account_named, ending, party
 from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.adoption.carry_out import Adopting
 from link_peer_cli.adoption.judge import CHANGED, is_ours
-from link_peer_cli.adoption.planner import Plan, Planner, Wish
+from link_peer_cli.adoption.planner import AdoptionPlan, AdoptionPlanner, Wish
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.inventory.shown import until as until_text
 from link_peer_cli.review.plans import print_changes
@@ -74,7 +74,7 @@ def adopt(
     tags = GroupTags(env, profile or [])
     delivery, own = _delivery(env, tags)
     cloud = delivery.cloud("adopt")
-    planner = Planner(env, cloud, tags)
+    planner = AdoptionPlanner(env, cloud, tags)
     found = _find(env, planner, rule_id, account, group, quiet=as_json)
     wish = _wish(env, found, instance, until)
     if marker := is_ours(found, env.policy, env.settings.region):
@@ -132,7 +132,7 @@ def _delivery(env: Environment, tags: GroupTags) -> tuple[Delivery, Cloud]:
     return made, own
 
 
-def _find(env: Environment, planner: Planner, rule_id: str, account: str, group: str, *, quiet: bool) -> Rule:
+def _find(env: Environment, planner: AdoptionPlanner, rule_id: str, account: str, group: str, *, quiet: bool) -> Rule:
     """The rule, with the progress of the search."""
 
     accounts = [account_named(env.policy, account, "rule")] if account else sorted(env.policy.accounts)
@@ -151,7 +151,7 @@ def _wish(env: Environment, rule: Rule, instance: str, until: str) -> Wish:
     return Wish(name, Claim(name, ending(until, "--until", env.clock.now()) if until else None))
 
 
-def _begun(planner: Planner, rule: Rule, marker: Marker, wish: Wish, *, as_json: bool) -> Wish:
+def _begun(planner: AdoptionPlanner, rule: Rule, marker: Marker, wish: Wish, *, as_json: bool) -> Wish:
     """The wish of an adoption that was stopped after the rule became ours. Exits if there is nothing left to do."""
     history = planner.history(wish.name)
     done = [record for record in history if record.get("outcome") == "applied"]
@@ -169,7 +169,7 @@ def _begun(planner: Planner, rule: Rule, marker: Marker, wish: Wish, *, as_json:
     return msgspec.structs.replace(wish, claim=claims[0], lost=begun[0].get("detail", "") if begun else "")
 
 
-def _show(env: Environment, plan: Plan) -> None:
+def _show(env: Environment, plan: AdoptionPlan) -> None:
     """Print the link that the rule becomes, and what changes, in order."""
     out = console()
     end = until_text(env.clock.now(), plan.wish.claim.until) if plan.request else "with the tag"
@@ -186,7 +186,7 @@ def _show(env: Environment, plan: Plan) -> None:
         out.print(escape(text), soft_wrap=True)
 
 
-def _steps(plan: Plan) -> Iterator[tuple[str, str]]:
+def _steps(plan: AdoptionPlan) -> Iterator[tuple[str, str]]:
     """What changes, each with its sign."""
     for group, edit in plan.adoption.consent:
         yield from (("-", f"{group} accepts {text}") for text in edit.removed)
@@ -201,7 +201,7 @@ def _steps(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "+", f"the request {plan.request.request_id} is posted to {plan.queue}"
 
 
-def _say_commands(planner: Planner, plan: Plan, *, as_json: bool) -> None:
+def _say_commands(planner: AdoptionPlanner, plan: AdoptionPlan, *, as_json: bool) -> None:
     """Print what a dry run prints besides the plan."""
     if as_json:
         print_json(_document(planner, plan, None))
@@ -209,20 +209,20 @@ def _say_commands(planner: Planner, plan: Plan, *, as_json: bool) -> None:
         print_changes(console(), planner.changes(plan))
 
 
-def _title(plan: Plan) -> str:
+def _title(plan: AdoptionPlan) -> str:
     link = plan.adoption.link
     return f"{link.source} {'<->' if link.mutual else '->'} {link.target}, {_ports(plan)}"
 
 
-def _ports(plan: Plan) -> str:
+def _ports(plan: AdoptionPlan) -> str:
     return ports_text(plan.adoption.link.ports)
 
 
-def _asked_by(plan: Plan) -> str:
+def _asked_by(plan: AdoptionPlan) -> str:
     return f"the tag of {plan.wish.asker}" if plan.wish.asker else f"the request {plan.wish.name}"
 
 
-def _document(planner: Planner, plan: Plan, record: Record | None) -> dict[str, Any]:
+def _document(planner: AdoptionPlanner, plan: AdoptionPlan, record: Record | None) -> dict[str, Any]:
     """The plan and its outcome as JSON."""
     link = plan.adoption.link
     return {
@@ -249,7 +249,7 @@ def _document(planner: Planner, plan: Plan, record: Record | None) -> dict[str, 
     }
 
 
-def _report(plan: Plan, record: Record) -> None:
+def _report(plan: AdoptionPlan, record: Record) -> None:
     """Say what came of it, and what removes the link."""
     print_records(console(), "outcome", [record])
     if record.get("outcome") != "applied":

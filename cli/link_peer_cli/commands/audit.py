@@ -18,13 +18,13 @@ from rich.markup import escape
 from link_peer_cli.access.environment import load_environment
 from link_peer_cli.access.inputs import matching, moment, with_uid
 from link_peer_cli.audit.follow import follow as follow_log
-from link_peer_cli.audit.log import AuditLog
+from link_peer_cli.audit.log import AuditReader
 from link_peer_cli.audit.query import condition, party_condition
 from link_peer_cli.audit.story import story as whole_story
 from link_peer_cli.commands.audit_verify import verify as verify_log
 from link_peer_cli.inventory.wording import wording
 from link_peer_cli.ui.console import console, print_json
-from link_peer_cli.ui.lines import CELLS, Line, cells, folded, texts
+from link_peer_cli.ui.lines import CELLS, RecordLine, cells, folded, texts
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import waiting
@@ -117,7 +117,7 @@ def audit(
     if verify:
         verify_log(env, start, as_json=as_json)
         return
-    log = AuditLog(env.settings, env.clock, env.keys)
+    log = AuditReader(env.settings, env.clock, env.keys)
     form = Form.JSON if as_json else Form.CSV if as_csv else Form.LINES if sys.stdout.isatty() else Form.TSV
     names = wording(env.policy, 0).names
     if not follow:
@@ -149,7 +149,7 @@ def _print(records: Sequence[Record], form: Form, limit: int | None, names: Mapp
             else:
                 print_csv([[record.get(name, "") for name in FIELDS]])
         return
-    lines = folded(records) if title else [Line(record) for record in records]
+    lines = folded(records) if title else [RecordLine(record) for record in records]
     shown = lines[-(LIMIT if limit is None else limit) :]
     if form is Form.TSV:
         print_tsv([cells(line) for line in shown])

@@ -14,11 +14,11 @@ from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.access.roles import reader_of
-from link_peer_cli.audit.log import AuditLog
+from link_peer_cli.audit.log import AuditReader
 from link_peer_cli.audit.query import condition
 from link_peer_cli.audit.trail import KEPT_SECONDS, NAMES, Trail
 from link_peer_cli.audit.trail_events import Event, event_of
-from link_peer_cli.audit.trail_join import LONGEST_SECONDS, UNREADABLE, Finding, Question, Roles, join, unknown_rules
+from link_peer_cli.audit.trail_join import LONGEST_SECONDS, UNREADABLE, Mismatch, Question, Roles, join, unknown_rules
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import progress_bar
@@ -45,7 +45,7 @@ def verify(env: Environment, since: float, *, as_json: bool) -> None:
     with progress_bar(unless=as_json) as bar:
         task = bar.add_task("calls read in ActionTrail", total=len(accounts) * len(NAMES))
         events, refused = _events(env, Trail(env), accounts, (start, now), lambda: bar.advance(task))
-    log = AuditLog(env.settings, env.clock, env.keys)
+    log = AuditReader(env.settings, env.clock, env.keys)
     ours = condition({"deployment": env.policy.deployment})
     records = log.read(ours, start)
     read = frozenset(accounts) - refused.keys()
@@ -79,7 +79,7 @@ def _events(
     return [event for answer in answers.values() if not isinstance(answer, str) for event in answer], refused
 
 
-def _older(log: AuditLog, ours: str, names: Sequence[str], since: float) -> list[Record]:
+def _older(log: AuditReader, ours: str, names: Sequence[str], since: float) -> list[Record]:
     """The outcomes, however old, that name one of these rules or groups."""
     found: list[Record] = []
     opened = condition({"record": "outcome", "outcome": "applied"})
@@ -102,19 +102,19 @@ def _roles(env: Environment) -> Roles:
     return Roles(changing, (home, names.operator_role.lower()))
 
 
-def _unreadable(env: Environment, refused: dict[str, str]) -> list[Finding]:
+def _unreadable(env: Environment, refused: dict[str, str]) -> list[Mismatch]:
     found = []
     for account, why in refused.items():
         role = env.policy.accounts[account].role
         reader = reader_of(role).rpartition("/")[2] if role else env.names.reader_role
         advice = f"allow actiontrail:LookupEvents to the role {reader} of account {account}: docs/permissions.md"
         found.append(
-            Finding(iso(env.clock.now()), account, "ActionTrail was not read", "", "", "", UNREADABLE, why, advice)
+            Mismatch(iso(env.clock.now()), account, "ActionTrail was not read", "", "", "", UNREADABLE, why, advice)
         )
     return found
 
 
-def _print(found: Sequence[Finding], events: int, *, as_json: bool) -> None:
+def _print(found: Sequence[Mismatch], events: int, *, as_json: bool) -> None:
     if as_json:
         for finding in found:
             print_json(msgspec.to_builtins(finding))
@@ -135,7 +135,7 @@ def _print(found: Sequence[Finding], events: int, *, as_json: bool) -> None:
         draw_table(out, f"not yet visible: {len(pending)}, run it again in 15 minutes", COLUMNS, map(_row, pending))
 
 
-def _row(finding: Finding) -> tuple[str, ...]:
+def _row(finding: Mismatch) -> tuple[str, ...]:
     return (
         finding.time,
         finding.account,

@@ -17,9 +17,9 @@ from rich.markup import escape
 from link_peer_cli.access.environment import Environment, load_environment, load_own, require_known
 from link_peer_cli.access.inputs import ending, matching, party, with_uid
 from link_peer_cli.access.noted import of_tags
-from link_peer_cli.audit.log import AuditLog
+from link_peer_cli.audit.log import AuditReader
 from link_peer_cli.audit.query import condition
-from link_peer_cli.consent.entries import Edit, adding, advised, entry, removing
+from link_peer_cli.consent.entries import TagEdit, adding, advised, entry, removing
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_json
@@ -69,7 +69,7 @@ def accept(
         require_known(env, [one.who.account for one in entries], "who")
     wanted = [(group, [_with_end(one, end, env) for one in entries]) for group, entries in wanted]
 
-    def edits() -> list[tuple[Party, Edit]]:
+    def edits() -> list[tuple[Party, TagEdit]]:
         return [(group, adding(tags.read(group), group.account, entries, env.policy.keys)) for group, entries in wanted]
 
     planned = edits()
@@ -133,7 +133,7 @@ def _denial(name: str) -> Record:
     denied = condition({"record": "outcome", "deployment": env.policy.deployment})
     ids = " or ".join(condition({field: name}) for field in ("request_id", "link"))
     with waiting("reading the audit log"):
-        found = AuditLog(env.settings, env.clock).read(f"{denied} and ({ids})")
+        found = AuditReader(env.settings, env.clock).read(f"{denied} and ({ids})")
     # the id of a link is a hash of it; that of a request is its sender's choice, and may be the same as any other
     found = [one for one in found if one.get("link") == name] or [one for one in found if one.get("request_id") == name]
     found = [one for one in found if advised(one.get("advice", ""), env.policy.home)]
@@ -164,7 +164,7 @@ def _others(env: Environment, tags: dict[str, str], group: Party, given: Accept)
     return f"; it has {', '.join(one.text for one in found)}" if found else ""
 
 
-def _show(planned: Sequence[tuple[Party, Edit]], denial: Record | None) -> None:
+def _show(planned: Sequence[tuple[Party, TagEdit]], denial: Record | None) -> None:
     """Print the denial, and each tag that changes."""
     out = console()
     if denial:
@@ -184,7 +184,7 @@ def _show(planned: Sequence[tuple[Party, Edit]], denial: Record | None) -> None:
 
 
 def _carry_out(
-    planned: Sequence[tuple[Party, Edit]],
+    planned: Sequence[tuple[Party, TagEdit]],
     tags: GroupTags,
     env: Environment,
     denial: Record | None,
@@ -238,7 +238,9 @@ def _carry_out(
     raise typer.Exit(Exit.REFUSED if foreign and not dry_run else Exit.DONE)
 
 
-def _say_next(env: Environment, due: Sequence[tuple[Party, Edit]], denial: Record | None, still: Sequence[str]) -> None:
+def _say_next(
+    env: Environment, due: Sequence[tuple[Party, TagEdit]], denial: Record | None, still: Sequence[str]
+) -> None:
     """What happens now, and what does not."""
     out = console()
     at_once = all(group.account == env.policy.home for group, _ in due)

@@ -31,10 +31,10 @@ from link_peer_cli.checks import (
     settings,
     uncovered,
 )
-from link_peer_cli.checks.finding import FAILING, OK, WARNING, Finding, unreadable
+from link_peer_cli.checks.finding import FAILING, OK, WARNING, CheckFinding, unreadable
 from link_peer_cli.checks.interfaces import read_interfaces
 from link_peer_cli.checks.report import counts, report
-from link_peer_cli.checks.seen import Seen
+from link_peer_cli.checks.seen import CloudSeen
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.review.kept import Kept
@@ -78,7 +78,7 @@ def doctor(
 
 def _findings(
     env: Environment, account: str, delivery: Delivery, cloud: WhatIf, kept: Kept, bar: Progress
-) -> Iterator[Finding]:
+) -> Iterator[CheckFinding]:
     """What is deployed, unless an account is asked for; then the accounts, and what they hold."""
     count = counter(bar, "accounts read", "groups read")
     sweep = Sweep(
@@ -101,10 +101,10 @@ def _findings(
 
 def _contents(
     env: Environment, account: str, sweep: Sweep, cloud: WhatIf, kept: Kept, read: Iterable[str]
-) -> Iterator[Finding]:
+) -> Iterator[CheckFinding]:
     """What the accounts hold. `read` are those that were read completely."""
     scene = Scene(sweep.store.snapshot())
-    seen = Seen(env.policy, scene, env.settings.region, env.clock.now(), frozenset(read))
+    seen = CloudSeen(env.policy, scene, env.settings.region, env.clock.now(), frozenset(read))
     refused = [*kept.outcomes, *denied_records(sweep, kept.outcomes)]
     yield from quotas.check(seen, account)
     yield from _uncovered(env, account, sweep, cloud, seen)
@@ -116,7 +116,7 @@ def _contents(
     yield from denied.check(seen, refused)
 
 
-def _uncovered(env: Environment, account: str, sweep: Sweep, cloud: WhatIf, seen: Seen) -> Iterator[Finding]:
+def _uncovered(env: Environment, account: str, sweep: Sweep, cloud: WhatIf, seen: CloudSeen) -> Iterator[CheckFinding]:
     """Reads the network interfaces of each account that has groups with links."""
     for uid in sorted({group.account for group in seen.linked_groups} & seen.accounts):
         if account in ("", uid):
@@ -133,7 +133,7 @@ def _names(env: Environment) -> dict[str, str]:
     return {uid: account.name for uid, account in env.policy.accounts.items()}
 
 
-def _show(env: Environment, found: Sequence[Finding]) -> None:
+def _show(env: Environment, found: Sequence[CheckFinding]) -> None:
     """One line a finding, however long, so that no id is broken, and what to do below it; every finding, for programs."""
     if not sys.stdout.isatty():
         print_tsv([("state", "account", "what", "detail", "advice")])

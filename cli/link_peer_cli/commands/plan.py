@@ -15,7 +15,7 @@ from link_peer_cli.access.inputs import document, party
 from link_peer_cli.review.comparing import compare
 from link_peer_cli.review.input import Input, look_at, understood
 from link_peer_cli.review.planned import Planned, planned, planned_file, print_planned
-from link_peer_cli.review.plans import Shown, documents, markdown, print_plan, print_saved
+from link_peer_cli.review.plans import ShownPlan, documents, markdown, print_plan, print_saved
 from link_peer_cli.review.saved import require_replaceable, save
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
@@ -94,7 +94,7 @@ def _plan_policy(path: str, *, as_markdown: bool, detailed: bool, as_json: bool)
     with progress_bar(unless=as_json) as bar:
         count = counter(bar, "accounts read", "groups read")
         found = compare(env, new, count)
-    shown = Shown(found.groups, found.records, [])
+    shown = ShownPlan(found.groups, found.records, [])
     failed = [f"a test of the policy fails: {text}" for text in found.failing]
     failed += [f"{what} could not be read: {why}" for what, why in found.gaps.items()]
     notes = list(found.cautions)

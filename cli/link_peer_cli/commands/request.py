@@ -21,7 +21,7 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import duration, party
-from link_peer_cli.audit.log import AuditLog
+from link_peer_cli.audit.log import AuditReader
 from link_peer_cli.audit.query import condition
 from link_peer_cli.checks.running import other_policy
 from link_peer_cli.deployed.queue import post
@@ -121,7 +121,7 @@ def request(
         _judge(env, asked, queue, as_json=as_json)
     if denial := hopeless(env.policy, asked, queue, now):
         _refuse(asked, denial, env, as_json=as_json)
-    log = AuditLog(env.settings, env.clock) if wait else None
+    log = AuditReader(env.settings, env.clock) if wait else None
     # The same id may have outcomes of earlier requests.
     known = len(log.read(_outcomes(request_id))) if log else 0
     CHANGES.then = (
@@ -179,7 +179,7 @@ def _outcomes(request_id: str) -> str:
     return condition({"record": "outcome", "request_id": request_id})
 
 
-def _wait_for_outcome(log: AuditLog, request_id: str, known: int, seconds: int) -> list[Record]:
+def _wait_for_outcome(log: AuditReader, request_id: str, known: int, seconds: int) -> list[Record]:
     """The outcomes after the `known` first ones."""
     query = _outcomes(request_id)
     try:

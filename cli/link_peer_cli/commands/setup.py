@@ -21,7 +21,7 @@ from link_peer_cli.setup import plan, resources
 from link_peer_cli.setup.engine import Stopped, carry_out, plan_removal, say_wait
 from link_peer_cli.setup.faults import Fault, faults
 from link_peer_cli.setup.in_use import InUse, clean, elsewhere, in_use
-from link_peer_cli.setup.resource import Change, Deployment
+from link_peer_cli.setup.resource import Deployment, ResourceChange
 from link_peer_cli.setup.services import require_home
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
@@ -105,7 +105,7 @@ class _Talk:
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
 
-    def change(self, out: Console, change: Change, result: str, problem: str = "") -> None:
+    def change(self, out: Console, change: ResourceChange, result: str, problem: str = "") -> None:
         """Print one change and what became of it: planned, done, failed, or missing."""
         if self.as_json:
             print_json(_object(change, result, problem))
@@ -123,7 +123,7 @@ class _Talk:
             out.print(escape(text), soft_wrap=True)
 
 
-def _object(change: Change, result: str, problem: str) -> dict[str, object]:
+def _object(change: ResourceChange, result: str, problem: str) -> dict[str, object]:
     resource = change.resource
     found = {"kind": resource.kind, "name": resource.name, "action": change.action.value, "result": result}
     more = {"fields": list(change.fields), "detail": change.detail, "problem": problem}
@@ -175,9 +175,9 @@ def _refuse(faults: Sequence[Fault], talk: _Talk) -> None:
         raise typer.Exit(Exit.REFUSED)
 
 
-def _carry_out(deployment: Deployment, out: Console, talk: _Talk, changes: Sequence[Change]) -> None:
+def _carry_out(deployment: Deployment, out: Console, talk: _Talk, changes: Sequence[ResourceChange]) -> None:
     """Carry out the changes. Exit with 1 after naming what is missing, if one fails."""
-    tell: Callable[[Change], None] = lambda change: talk.change(out, change, "done")  # noqa: E731
+    tell: Callable[[ResourceChange], None] = lambda change: talk.change(out, change, "done")  # noqa: E731
     try:
         carry_out(changes, deployment.clock, tell, talk.wait)
     except Stopped as stopped:

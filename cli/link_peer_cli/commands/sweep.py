@@ -24,7 +24,7 @@ from link_peer_cli.review.delivery import suppose
 from link_peer_cli.review.edits import with_instances
 from link_peer_cli.review.input import Input, SweepInput
 from link_peer_cli.review.kept import Kept
-from link_peer_cli.review.plans import Shown, documents, notable, print_plan, print_saved
+from link_peer_cli.review.plans import ShownPlan, documents, notable, print_plan, print_saved
 from link_peer_cli.review.saved import require_replaceable, save
 from link_peer_cli.review.swept import denied_records
 from link_peer_cli.ui.console import console, print_json
@@ -68,7 +68,7 @@ def sweep(
     decisions = [*kept.outcomes, *denied_records(run, kept.outcomes)]
     summary = next(record for record in reversed(kept.records) if record["record"] == "summary")
     groups = with_instances(delivery, cloud.changed_groups(), run.store.snapshot().listings) if cloud else []
-    shown = Shown(groups, kept.records, notable(decisions))
+    shown = ShownPlan(groups, kept.records, notable(decisions))
     code = _exit_code(kept.records, run)
     if save_as and cloud:
         save(save_as, env, Input(sweep=SweepInput(tuple(believed))), cloud.writes)

@@ -22,10 +22,10 @@ from link_peer_cli.access.caller import caller
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import matching
 from link_peer_cli.inventory.inside import runner_in
-from link_peer_cli.inventory.probe import Probe, Result, command_of
+from link_peer_cli.inventory.probe import Probe, ProbeResult, command_of
 from link_peer_cli.inventory.reading import View, view_of
 from link_peer_cli.inventory.shown import party_fields
-from link_peer_cli.inventory.tested import Verdict, last_line, rules_of
+from link_peer_cli.inventory.tested import ProbeVerdict, last_line, rules_of
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
@@ -132,7 +132,7 @@ def _testable(scene: Scene, party: Party) -> list[Instance]:
     return sorted((one for one in scene.members(party) if one.ip), key=lambda one: one.party)
 
 
-def _results(probe: Probe, address: str, ports: list[Port]) -> Iterator[tuple[Port, Result, str]]:
+def _results(probe: Probe, address: str, ports: list[Port]) -> Iterator[tuple[Port, ProbeResult, str]]:
     """Test one port after the other, with a note on a terminal: each takes seconds."""
     for port in ports:
         with waiting(f"testing {port}"):
@@ -144,8 +144,8 @@ def _judged(
     env: Environment,
     view: View,
     pair: tuple[Instance, Instance | None],
-    results: list[tuple[Port, Result, str]],
-) -> Iterator[Verdict]:
+    results: list[tuple[Port, ProbeResult, str]],
+) -> Iterator[ProbeVerdict]:
     """Each result with what the rules say, which are read after the test."""
     a, b = pair
     if b:
@@ -155,7 +155,7 @@ def _judged(
     for port, result, output in results:
         effect = Effect(None) if b is None else reach(view.scene, a.party, b.party, [port]).effect
         detail = UNKNOWN if b is None else effect_text.detail(effect)
-        yield Verdict(port, result, output, effect, detail, ours, b is not None and a.vpc != b.vpc)
+        yield ProbeVerdict(port, result, output, effect, detail, ours, b is not None and a.vpc != b.vpc)
 
 
 def _header(
@@ -174,7 +174,7 @@ def _header(
     }
 
 
-def _document(one: Verdict) -> dict[str, Any]:
+def _document(one: ProbeVerdict) -> dict[str, Any]:
     return {
         "port": str(one.port),
         "reached": one.result.reached,
@@ -188,7 +188,7 @@ def _document(one: Verdict) -> dict[str, Any]:
     }
 
 
-def _show(header: dict[str, Any], tested: list[Verdict]) -> None:
+def _show(header: dict[str, Any], tested: list[ProbeVerdict]) -> None:
     def titled(end: str) -> str:
         party = f"{header[end]}@{header[f'{end}_account']}" if header[f"{end}_account"] else header[end]
         return f"{party} ({header[f'{end}_name']})" if header[f"{end}_name"] else party

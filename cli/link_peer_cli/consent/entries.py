@@ -15,7 +15,7 @@ from link_peer.domain.tags import Accept, TagKeys, compact, parse_accept, parse_
 from link_peer.planning.consent import TAG_VALUE
 
 
-class Edit(msgspec.Struct, frozen=True):
+class TagEdit(msgspec.Struct, frozen=True):
     """What changes on a group's tags: those to set (key to value), those to delete, and the entries that come and go."""
 
     put: dict[str, str]
@@ -39,7 +39,7 @@ def entry(text: str, account: str, field: str) -> Accept:
         raise BadInput(field, error.problem) from None
 
 
-def adding(tags: Mapping[str, str], account: str, wanted: Sequence[Accept], keys: TagKeys) -> Edit:
+def adding(tags: Mapping[str, str], account: str, wanted: Sequence[Accept], keys: TagKeys) -> TagEdit:
     """The change that adds entries. One for the same party and ports gets the new end; an equal one stays as it is.
 
     It is put into the first tag with room, else into a new one; an entry longer than a tag is divided by its ports.
@@ -67,7 +67,7 @@ def asking(tags: Mapping[str, str], text: str, keys: TagKeys) -> dict[str, str]:
     return _edit(tags, values, [text], [], keys.peer).put
 
 
-def removing(tags: Mapping[str, str], account: str, chosen: Callable[[Accept], bool], keys: TagKeys) -> Edit:
+def removing(tags: Mapping[str, str], account: str, chosen: Callable[[Accept], bool], keys: TagKeys) -> TagEdit:
     """The change that takes off every entry that is `chosen`. A tag without entries is deleted."""
     values = _values(tags, keys.accept)
     removed = [(key, piece) for key, piece, read in _read(values, account) if read and chosen(read)]
@@ -136,8 +136,8 @@ def _edit(
     added: list[str],
     removed: list[str],
     tag: str,
-) -> Edit:
+) -> TagEdit:
     before = _values(tags, tag)
     changed = {key: pieces for key, pieces in values.items() if pieces != before.get(key)}
     put = {key: ",".join(pieces) for key, pieces in changed.items() if pieces}
-    return Edit(put, [key for key, pieces in changed.items() if not pieces], added, removed)
+    return TagEdit(put, [key for key, pieces in changed.items() if not pieces], added, removed)

@@ -16,7 +16,7 @@ from link_peer_deploy.names import Names
 from rich.console import Console
 
 from link_peer_cli.access.ecs import PersonalEcs
-from link_peer_cli.audit.log import AuditLog
+from link_peer_cli.audit.log import AuditReader
 from link_peer_cli.audit.query import condition
 from link_peer_cli.demo.narrator import CheckFailed, Narrator
 from link_peer_cli.deployed.fc3 import Fc3
@@ -54,7 +54,7 @@ class Stage:
             for account in described["accounts"]
         }
         self.vpc = next(vpc for vpc in described["vpcs"] if vpc["shared_with"])
-        self.log = AuditLog(settings, self.clock)
+        self.log = AuditReader(settings, self.clock)
         self.functions = Fc3(settings, self.home)
         self.names = Names(self.home)
         self.started = self.clock.now()

@@ -9,7 +9,7 @@ from typing import Any
 from link_peer.alicloud.sdk import client_config
 from link_peer.runtime.settings import Settings
 
-from link_peer_cli.deployed.port import Answer, Task
+from link_peer_cli.deployed.port import InvocationAnswer, Task
 
 PAGE = 100  # [src ListAsyncTasksRequest: at most 100]
 READ_TIMEOUT_MS = 610_000  # a synchronous invocation takes as long as the function runs: here at most ten minutes
@@ -28,11 +28,11 @@ def invocation_headers(wait: bool) -> dict[str, str]:
     return {"x_fc_invocation_type": "Sync", "x_fc_log_type": "Tail"} if wait else {"x_fc_invocation_type": "Async"}
 
 
-def answer(headers: Mapping[str, str], body: bytes) -> Answer:
+def answer(headers: Mapping[str, str], body: bytes) -> InvocationAnswer:
     """Read an invocation's response."""
     headers = {name.lower(): value for name, value in headers.items()}
     log = base64.b64decode(headers.get("x-fc-log-result", "")).decode("utf-8", "replace")
-    return Answer(body, headers.get("x-fc-error-type", ""), log, headers.get("x-fc-request-id", ""))
+    return InvocationAnswer(body, headers.get("x-fc-error-type", ""), log, headers.get("x-fc-request-id", ""))
 
 
 def pages(page: Callable[[str | None], Any]) -> Iterator[Any]:

@@ -30,7 +30,7 @@ class Live(msgspec.Struct, frozen=True):
     environment: Mapping[str, str]
 
 
-class Trigger(msgspec.Struct, frozen=True):
+class DeployedTrigger(msgspec.Struct, frozen=True):
     """A trigger as it is deployed; `config` keeps the platform's spelling."""
 
     name: str
@@ -39,7 +39,7 @@ class Trigger(msgspec.Struct, frozen=True):
     config: Mapping[str, Any]
 
 
-class Deployed:
+class DeployedFunctions:
     """The functions of an account on FC 3.0. Raises the errors of link_peer.domain.errors."""
 
     def __init__(self, settings: Settings, account: str) -> None:
@@ -67,7 +67,7 @@ class Deployed:
         variables = found.environment_variables or {}
         return Live(version, found.runtime or "", found.description or "", weights, recorded, variables)
 
-    def triggers(self, function: str) -> dict[str, Trigger]:
+    def triggers(self, function: str) -> dict[str, DeployedTrigger]:
         """The triggers of a function by name."""
 
         def page(token: str | None) -> Any:
@@ -76,7 +76,7 @@ class Deployed:
 
         found = [item for body in pages(page) for item in body.triggers or []]
         return {
-            item.trigger_name: Trigger(
+            item.trigger_name: DeployedTrigger(
                 item.trigger_name,
                 item.trigger_type,
                 item.qualifier or "LATEST",

@@ -8,7 +8,7 @@ from link_peer.alicloud.sdk import call
 from link_peer.runtime.settings import Settings
 
 from link_peer_cli.deployed.common import PAGE, READ_TIMEOUT_MS, answer, config, invocation_headers, pages, task
-from link_peer_cli.deployed.port import Answer, Task
+from link_peer_cli.deployed.port import InvocationAnswer, Task
 
 
 class Fc2:
@@ -24,7 +24,7 @@ class Fc2:
         self._runtime: Any = RuntimeOptions(read_timeout=READ_TIMEOUT_MS)
         self._service = service
 
-    def invoke(self, function: str, event: bytes, *, wait: bool = True, qualifier: str = "") -> Answer:
+    def invoke(self, function: str, event: bytes, *, wait: bool = True, qualifier: str = "") -> InvocationAnswer:
         """Call InvokeFunction, by default of the code that was uploaded last: versions are those of the service."""
         headers = self._models.InvokeFunctionHeaders(**invocation_headers(wait))
         request = self._models.InvokeFunctionRequest(body=event, qualifier=qualifier or None)

@@ -9,7 +9,7 @@ from link_peer.runtime.settings import Settings
 from link_peer_deploy.names import ALIAS
 
 from link_peer_cli.deployed.common import PAGE, READ_TIMEOUT_MS, answer, config, invocation_headers, pages, task
-from link_peer_cli.deployed.port import Answer, Task
+from link_peer_cli.deployed.port import InvocationAnswer, Task
 
 LATEST = "LATEST"
 """The code that was uploaded last, published as a version or not."""
@@ -27,7 +27,7 @@ class Fc3:
         self._client: Any = Client(config(settings, account))
         self._runtime: Any = RuntimeOptions(read_timeout=READ_TIMEOUT_MS)
 
-    def invoke(self, function: str, event: bytes, *, wait: bool = True, qualifier: str = "") -> Answer:
+    def invoke(self, function: str, event: bytes, *, wait: bool = True, qualifier: str = "") -> InvocationAnswer:
         """Call InvokeFunction, by default through the alias that every deployment moves."""
         headers = self._models.InvokeFunctionHeaders(**invocation_headers(wait))
         request = self._models.InvokeFunctionRequest(body=event, qualifier=qualifier or ALIAS)

@@ -13,7 +13,7 @@ WAITING = ("Enqueued", "Dequeued", "Running", "Retrying")
 """Task states that are not final [doc task states]."""
 
 
-class Answer(msgspec.Struct, frozen=True):
+class InvocationAnswer(msgspec.Struct, frozen=True):
     """The response to an invocation. A function that raised also answers 200; `error` then names the kind of error."""
 
     body: bytes
@@ -38,7 +38,7 @@ class Task(msgspec.Struct, frozen=True):
 class Functions(Protocol):
     """The deployed functions. Raises the errors of link_peer.domain.errors."""
 
-    def invoke(self, function: str, event: bytes, *, wait: bool = True, qualifier: str = "") -> Answer:
+    def invoke(self, function: str, event: bytes, *, wait: bool = True, qualifier: str = "") -> InvocationAnswer:
         """Invoke a version or alias of a function (default: the one that its triggers invoke). Without `wait`, the platform accepts the event and retries failures itself."""
         ...
 

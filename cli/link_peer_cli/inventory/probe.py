@@ -29,7 +29,7 @@ _REMEDIES = {
 """What to do about an ErrorCode [doc DescribeInvocationResults]."""
 
 
-class Result(str, Enum):
+class ProbeResult(str, Enum):
     """What became of one packet. `refused`: it arrived, and was answered with a refusal."""
 
     ANSWERED = "answered"
@@ -41,9 +41,9 @@ class Result(str, Enum):
     @property
     def reached(self) -> bool | None:
         """Whether the packet arrived; None if that was not tested."""
-        if self is Result.NOT_TESTED:
+        if self is ProbeResult.NOT_TESTED:
             return None
-        return self in (Result.ANSWERED, Result.REFUSED)
+        return self in (ProbeResult.ANSWERED, ProbeResult.REFUSED)
 
 
 def command_of(port: Port) -> str:
@@ -55,16 +55,16 @@ def command_of(port: Port) -> str:
     raise BadInput("--port", f"{port}: only icmp and single TCP ports can be tested")
 
 
-def result_of(port: Port, code: int, output: str) -> Result:
+def result_of(port: Port, code: int, output: str) -> ProbeResult:
     """What the exit code and the output of `ping` or `nc` mean. Every nc ends with 1 for any failure; the text tells more."""
     if code == 0:
-        return Result.ANSWERED
+        return ProbeResult.ANSWERED
     text = output.lower()
     if code != FAILED:  # 2 is a usage error, 127 the shell's for a command that is not installed
-        return Result.NOT_TESTED
+        return ProbeResult.NOT_TESTED
     if port.protocol == "tcp" and "refused" in text:
-        return Result.REFUSED
-    return Result.UNREACHABLE if "unreachable" in text or "no route" in text else Result.NO_ANSWER
+        return ProbeResult.REFUSED
+    return ProbeResult.UNREACHABLE if "unreachable" in text or "no route" in text else ProbeResult.NO_ANSWER
 
 
 class Probe:
@@ -76,7 +76,7 @@ class Probe:
         self._region = env.settings.region
         self._ecs = PersonalEcs(env.settings, runner.credentials, env.clock)
 
-    def test(self, address: str, port: Port) -> tuple[Result, str]:
+    def test(self, address: str, port: Port) -> tuple[ProbeResult, str]:
         """What became of one packet, and the command's output."""
         command = command_of(port).format(address)
         invoke_id = self._allowed(RIGHTS[0], lambda: self._ecs.start(self._source.id, command))

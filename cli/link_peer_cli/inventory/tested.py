@@ -10,17 +10,17 @@ from link_peer.domain.model import Port, Rule, ports_text
 from link_peer.domain.tags import clean
 from link_peer.planning.effect import Effect
 
-from link_peer_cli.inventory.probe import Result
+from link_peer_cli.inventory.probe import ProbeResult
 from link_peer_cli.inventory.shown import rule_document
 
 ELSEWHERE = "routes, network ACLs, the instance's own firewall, or whether something listens"
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class ProbeVerdict(msgspec.Struct, frozen=True):
     """One port: what the command said, and what the rules say, also in words. `ours` are the ids of rules of link-peer."""
 
     port: Port
-    result: Result
+    result: ProbeResult
     output: str
     effect: Effect
     detail: str
@@ -35,7 +35,7 @@ class Verdict(msgspec.Struct, frozen=True):
     @property
     def why(self) -> str:
         """What explains the result, for people."""
-        if self.result is Result.NOT_TESTED:
+        if self.result is ProbeResult.NOT_TESTED:
             return f"not tested: {last_line(self.output)}. The rules say: {self.effect.word}"
         return self._of_arrival() if self.result.reached else self._of_loss()
 
@@ -45,7 +45,7 @@ class Verdict(msgspec.Struct, frozen=True):
                 f"CONTRADICTION: the packet arrived, and the rules say that it is {blocked_by(self)}. The rules were "
                 "changed during the test, or it took another way than between these two addresses"
             )
-        if self.result is Result.REFUSED:
+        if self.result is ProbeResult.REFUSED:
             return f"it arrived, and was refused: nothing listens on {self.port}, or the instance's own firewall refuses it"
         return f"as the rules say: {self.detail}" if self.effect.passes else self._not_known()
 
@@ -54,7 +54,7 @@ class Verdict(msgspec.Struct, frozen=True):
             return blocked_by(self)
         if self.effect.passes is None:
             return self._not_known()
-        unreachable = "there is no route to it; " if self.result is Result.UNREACHABLE else ""
+        unreachable = "there is no route to it; " if self.result is ProbeResult.UNREACHABLE else ""
         vpcs = f" (they are in different VPCs: {NO_ROUTE})" if self.different_vpc else ""
         return f"{unreachable}the rules admit it: look at {ELSEWHERE}{vpcs}"
 
@@ -62,14 +62,14 @@ class Verdict(msgspec.Struct, frozen=True):
         return f"what the rules say is not known: {self.detail}"
 
 
-def blocked_by(tested: Verdict) -> str:
+def blocked_by(tested: ProbeVerdict) -> str:
     """The rules that stop a packet, each with who made it; what else does, if no rule does."""
     if not tested.effect.rules:
         return f"blocked: {tested.detail}"
     return "blocked by " + " and ".join(_rule(rule, tested.ours) for rule in tested.effect.rules)
 
 
-def rules_of(tested: Verdict) -> list[dict[str, Any]]:
+def rules_of(tested: ProbeVerdict) -> list[dict[str, Any]]:
     """The rules that decide, as JSON, each with who made it."""
     return [{**rule_document(rule, decides=True), "by": _by(rule, tested.ours)} for rule in tested.effect.rules]
 

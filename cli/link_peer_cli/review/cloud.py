@@ -21,14 +21,14 @@ NEW = "new-"
 """How the id of a rule begins that only the dry run has."""
 
 
-class Change(msgspec.Struct, frozen=True):
+class CloudCall(msgspec.Struct, frozen=True):
     """One call that would be made in an account, as an `aliyun` command."""
 
     account: str
     command: str
 
 
-class Shown:
+class ShownRules:
     """What the groups of one account showed when they were first read: their tags, by group, and their rules."""
 
     def __init__(self) -> None:
@@ -44,13 +44,13 @@ class WhatIf:
     compared with one state. `shown` is what another one has read, by account, to suppose two things of the same state.
     """
 
-    def __init__(self, cloud: PersonsAccounts, region: str, shown: dict[str, Shown] | None = None) -> None:
+    def __init__(self, cloud: PersonsAccounts, region: str, shown: dict[str, ShownRules] | None = None) -> None:
         self._cloud = cloud
         self._region = region
-        self.shown: dict[str, Shown] = {} if shown is None else shown
+        self.shown: dict[str, ShownRules] = {} if shown is None else shown
         self._made: dict[str, _Ecs] = {}
         self.calls: Counter[str] = cloud.calls
-        self.changes: list[Change] = []
+        self.changes: list[CloudCall] = []
         self.writes: list[Write] = []
 
     def ecs(self, account: str) -> Ecs:
@@ -77,13 +77,13 @@ class WhatIf:
 
     def _account(self, account: str) -> _Ecs:
         if account not in self._made:
-            shown = self.shown.setdefault(account, Shown())
+            shown = self.shown.setdefault(account, ShownRules())
             self._made[account] = _Ecs(self._cloud.ecs(account), self._region, self, shown)
         return self._made[account]
 
 
 class _Ecs(Reads):
-    def __init__(self, real: Ecs, region: str, all_: WhatIf, shown: Shown) -> None:
+    def __init__(self, real: Ecs, region: str, all_: WhatIf, shown: ShownRules) -> None:
         super().__init__(real)
         self._shown = shown
         self._region = region
@@ -179,7 +179,7 @@ class _Ecs(Reads):
         return standing
 
     def _note(self, command: str) -> str:
-        self._all.changes.append(Change(self.account, command))
+        self._all.changes.append(CloudCall(self.account, command))
         return ""
 
     def _write(self, write: Write) -> None:

@@ -16,9 +16,9 @@ from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.review.cloud import Shown
+from link_peer_cli.review.cloud import ShownRules
 from link_peer_cli.review.delivery import suppose
-from link_peer_cli.review.edits import Edit, GroupChange, with_instances
+from link_peer_cli.review.edits import GroupChange, RuleEdit, with_instances
 from link_peer_cli.review.swept import gaps_of
 from link_peer_cli.ui.progress import Count
 
@@ -51,7 +51,7 @@ def compare(env: Environment, new: Policy, progress: Count = lambda _what, _done
     """
     if new.home != env.policy.home:
         raise BadInput("--policy", f"its home account is {new.home}, and that of the policy in use {env.policy.home}")
-    shown: dict[str, Shown] = {}
+    shown: dict[str, ShownRules] = {}
     before = _suppose(env, shown, progress)
     after = _suppose(msgspec.structs.replace(env, policy=new), shown, progress)
     groups = with_instances(after.delivery, _difference(before.edits, after.edits), after.listings)
@@ -61,7 +61,7 @@ def compare(env: Environment, new: Policy, progress: Count = lambda _what, _done
     return Compared(groups, [*before.records, *after.records], due, cautions, {**before.gaps, **after.gaps}, failing)
 
 
-def _suppose(env: Environment, shown: dict[str, Shown], progress: Count) -> _Supposed:
+def _suppose(env: Environment, shown: dict[str, ShownRules], progress: Count) -> _Supposed:
     delivery, cloud, kept = suppose(env, "plan", shown)
     sweep = Sweep(delivery, "plan", progress=progress)
     run_sweep(sweep)
@@ -72,9 +72,9 @@ def _suppose(env: Environment, shown: dict[str, Shown], progress: Count) -> _Sup
 def _difference(before: frozenset[tuple[str, RuleKey]], after: frozenset[tuple[str, RuleKey]]) -> list[GroupChange]:
     """What one policy adds and the other does not is opened; so is what one removes and the other keeps."""
     only_after, only_before = after - before, before - after
-    edits = {Edit(sign, key) for sign, key in only_after if sign in "+-"}
-    edits |= {Edit("-" if sign == "+" else "+", key) for sign, key in only_before if sign in "+-"}
-    by_group: dict[Party, list[Edit]] = {}
+    edits = {RuleEdit(sign, key) for sign, key in only_after if sign in "+-"}
+    edits |= {RuleEdit("-" if sign == "+" else "+", key) for sign, key in only_before if sign in "+-"}
+    by_group: dict[Party, list[RuleEdit]] = {}
     for edit in sorted(edits, key=lambda edit: (edit.key, edit.sign)):
         by_group.setdefault(edit.key.group, []).append(edit)
     return [GroupChange(group, tuple(found)) for group, found in by_group.items()]

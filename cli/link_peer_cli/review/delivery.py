@@ -16,7 +16,7 @@ from link_peer.runtime.settings import Credentials
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.access.roles import PersonsAccounts
-from link_peer_cli.review.cloud import Shown, WhatIf
+from link_peer_cli.review.cloud import ShownRules, WhatIf
 from link_peer_cli.review.kept import Kept
 from link_peer_cli.review.reviewed import Reviewed
 from link_peer_cli.review.writes import Write, undone
@@ -24,7 +24,9 @@ from link_peer_cli.review.writes import Write, undone
 READERS = 16  # reads side by side: a person waits, and a call takes tens of milliseconds; the SDK pools 40 connections
 
 
-def suppose(env: Environment, function: str, shown: dict[str, Shown] | None = None) -> tuple[Delivery, WhatIf, Kept]:
+def suppose(
+    env: Environment, function: str, shown: dict[str, ShownRules] | None = None
+) -> tuple[Delivery, WhatIf, Kept]:
     """Return a delivery that changes, records and posts nothing, with its cloud and its records. `shown` is that of another
     such cloud, with which it is compared."""
     kept = Kept()

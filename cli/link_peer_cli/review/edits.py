@@ -21,7 +21,7 @@ INSTANCES_PER_CALL = 100
 EMPTY: Mapping[str, Listing] = MappingProxyType({})
 
 
-class Edit(msgspec.Struct, frozen=True):
+class RuleEdit(msgspec.Struct, frozen=True):
     """A rule that would be added `+`, changed `~` (its claims or priority) or removed `-`."""
 
     sign: str
@@ -33,17 +33,17 @@ class GroupChange(msgspec.Struct, frozen=True):
     group concerns all of them. None if they could not be read."""
 
     group: Party
-    edits: tuple[Edit, ...]
+    edits: tuple[RuleEdit, ...]
     tags: tuple[tuple[str, str], ...] = ()
     instances: tuple[Instance, ...] | None = ()
 
 
-def net(before: Iterable[Rule], after: Iterable[Rule]) -> list[Edit]:
+def net(before: Iterable[Rule], after: Iterable[Rule]) -> list[RuleEdit]:
     """Compare a group's rules by their ids: what was removed first, then changed, then added."""
     old, new = {rule.id: rule for rule in before}, {rule.id: rule for rule in after}
-    removed = [Edit("-", rule.key) for id_, rule in old.items() if id_ not in new and rule.key]
-    changed = [Edit("~", rule.key) for id_, rule in old.items() if id_ in new and new[id_] != rule and rule.key]
-    added = [Edit("+", rule.key) for id_, rule in new.items() if id_ not in old and rule.key]
+    removed = [RuleEdit("-", rule.key) for id_, rule in old.items() if id_ not in new and rule.key]
+    changed = [RuleEdit("~", rule.key) for id_, rule in old.items() if id_ in new and new[id_] != rule and rule.key]
+    added = [RuleEdit("+", rule.key) for id_, rule in new.items() if id_ not in old and rule.key]
     return [*removed, *changed, *added]
 
 

@@ -25,7 +25,7 @@ from link_peer_cli.ui.progress import Count
 Instant = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
 
 
-class Look(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class PlannedLook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A party of the home account to look at, as an event named it: see `Hint`. `event_id` is empty without an event."""
 
     party: Annotated[str, msgspec.Meta(pattern="^(sg|i)-[0-9a-z]{1,60}$")]
@@ -44,7 +44,7 @@ class SweepInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is planned: the parties that events name, then messages as the shared queue would carry them, then a sweep."""
 
-    looks: tuple[Look, ...] = ()
+    looks: tuple[PlannedLook, ...] = ()
     requests: tuple[dict[str, Any], ...] = ()
     sweep: SweepInput | None = None
 
@@ -75,7 +75,7 @@ def understood(env: Environment, raw: bytes) -> Input:
     Raises BadInput for `--out` if a message came through a queue: a file proves nothing about who sent it.
     """
     home, region = env.policy.home, env.settings.region
-    looks: list[Look] = []
+    looks: list[PlannedLook] = []
     requests: list[dict[str, Any]] = []
     elements = elements_of(raw)
     for element in elements.events:
@@ -98,7 +98,7 @@ def understood(env: Environment, raw: bytes) -> Input:
     return Input(tuple(looks), tuple(requests), SweepInput() if elements.timers else None)
 
 
-def _look(hint: Hint) -> Look:
+def _look(hint: Hint) -> PlannedLook:
     fields = {
         "party": hint.party.id,
         "kind": hint.kind,
@@ -106,15 +106,15 @@ def _look(hint: Hint) -> Look:
         "time": hint.time,
         "state": hint.state,
     }
-    return msgspec.convert(fields, Look)
+    return msgspec.convert(fields, PlannedLook)
 
 
 def look_at(instance: Party) -> Input:
     """An instance, as `link-peer plan i-…` looks at it."""
-    return Input((Look(instance.id, "tags"),))
+    return Input((PlannedLook(instance.id, "tags"),))
 
 
-def _hint(look: Look, home: str, event_id: str) -> Hint:
+def _hint(look: PlannedLook, home: str, event_id: str) -> Hint:
     return Hint(look.event_id or event_id, Party(home, look.party), look.kind, look.time, look.state)
 
 

@@ -8,12 +8,12 @@ from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.review.cloud import Change, WhatIf
+from link_peer_cli.review.cloud import CloudCall, WhatIf
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.review.edits import with_instances
 from link_peer_cli.review.input import Input, elements_of, run, run_messages, unless_recorded
 from link_peer_cli.review.kept import Kept
-from link_peer_cli.review.plans import Shown, documents, markdown, notable, print_plan
+from link_peer_cli.review.plans import ShownPlan, documents, markdown, notable, print_plan
 from link_peer_cli.review.writes import Write
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
@@ -25,9 +25,9 @@ class Planned(msgspec.Struct, frozen=True):
     """The records and calls that the functions would make, and the same for people. `writes` are the calls one by one."""
 
     records: list[Record]
-    changes: list[Change]
+    changes: list[CloudCall]
     writes: list[Write]
-    shown: Shown
+    shown: ShownPlan
 
 
 def planned(env: Environment, what: Input, progress: Count = lambda *_: None) -> Planned:
@@ -57,7 +57,7 @@ def planned_file(env: Environment, raw: bytes) -> Planned:
 def _made(delivery: Delivery, cloud: WhatIf, kept: Kept) -> Planned:
     shown = [r for r in kept.records if r["record"] in ("outcome", "attempt") or r.get("outcome") == "failed"]
     groups = with_instances(delivery, cloud.changed_groups())
-    return Planned(shown, cloud.changes, cloud.writes, Shown(groups, kept.records, notable(shown)))
+    return Planned(shown, cloud.changes, cloud.writes, ShownPlan(groups, kept.records, notable(shown)))
 
 
 def print_planned(

@@ -13,8 +13,8 @@ from link_peer.runtime.ports import Record
 from rich.console import Console
 from rich.markup import escape
 
-from link_peer_cli.review.cloud import Change
-from link_peer_cli.review.edits import Edit, GroupChange, fields_of, reasons
+from link_peer_cli.review.cloud import CloudCall
+from link_peer_cli.review.edits import GroupChange, RuleEdit, fields_of, reasons
 from link_peer_cli.review.writes import Difference, Write
 from link_peer_cli.ui.console import console, visible
 from link_peer_cli.ui.lines import asker, folded, texts, why
@@ -28,7 +28,7 @@ _DIFFERS = {"+": "was not reviewed", "~": "otherwise than reviewed", "-": "was r
 DONE = ("applied", "unchanged", "removed")
 
 
-class Shown(msgspec.Struct, frozen=True):
+class ShownPlan(msgspec.Struct, frozen=True):
     """A plan: what would change, the records that say why, and those of them that a person must see."""
 
     groups: Sequence[GroupChange]
@@ -62,8 +62,8 @@ def notable(records: Sequence[Record]) -> list[Record]:
 @paged()
 def print_plan(
     out: Console,
-    plan: Shown,
-    commands: Sequence[Change] | None = None,
+    plan: ShownPlan,
+    commands: Sequence[CloudCall] | None = None,
     verbs: Sequence[str] = ("add", "change", "remove"),
 ) -> None:
     """Print the groups with their rules, then what is denied and how to resolve that, and the counts. `commands` are the
@@ -119,7 +119,7 @@ def write_text(write: Write) -> str:
     return f"{VERBS[write.action]} {write}"
 
 
-def total(plan: Shown, verbs: Sequence[str]) -> str:
+def total(plan: ShownPlan, verbs: Sequence[str]) -> str:
     """The counts as a sentence."""
     counts = plan.counts
     names = dict(zip(("add", "change", "remove"), verbs, strict=True))
@@ -137,7 +137,7 @@ def total(plan: Shown, verbs: Sequence[str]) -> str:
     return " ".join(filter(None, [f"Rules: {rules}. Affected: {affected}.", links]))
 
 
-def markdown(plan: Shown, title: str, verbs: Sequence[str]) -> str:
+def markdown(plan: ShownPlan, title: str, verbs: Sequence[str]) -> str:
     """The plan for a pull request."""
     because = reasons(plan.records)
     lines = [f"### {title}", "", f"**{total(plan, verbs)}**"]
@@ -156,7 +156,7 @@ def markdown(plan: Shown, title: str, verbs: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def documents(plan: Shown) -> dict[str, Any]:
+def documents(plan: ShownPlan) -> dict[str, Any]:
     """The groups and counts as JSON."""
     groups = [
         {
@@ -179,7 +179,7 @@ def rule_text(key: RuleKey) -> str:
     return f"{key.port} from {key.source}" + (f" to {key.dest}" if key.dest else "")
 
 
-def _reason(edit: Edit, because: Mapping[tuple[str, ...], Record]) -> str:
+def _reason(edit: RuleEdit, because: Mapping[tuple[str, ...], Record]) -> str:
     record = because.get(fields_of(edit.key))
     if record is None:
         return ""
@@ -218,7 +218,7 @@ def _cell(text: str) -> str:
     return f"`{shown}`" if text else ""
 
 
-def print_changes(out: Console, changes: Sequence[Change]) -> None:
+def print_changes(out: Console, changes: Sequence[CloudCall]) -> None:
     """Print the commands that would make the changes, each with its account."""
     for change in changes:
         out.print(escape(f"# account {change.account}\n{change.command}"), soft_wrap=True)

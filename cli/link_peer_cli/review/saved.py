@@ -29,7 +29,7 @@ Name = Annotated[str, msgspec.Meta(pattern="^[0-9A-Za-z._-]{1,128}$")]
 Instant = Annotated[str, msgspec.Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
 
 
-class Deployment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PlannedDeployment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """For which deployment a plan is. `policy` is the checksum of its policy file."""
 
     name: Name
@@ -44,15 +44,15 @@ class SavedPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     link_peer_plan: Literal[1]
     made_at: Instant
-    deployment: Deployment
+    deployment: PlannedDeployment
     input: Input
     changes: tuple[Write, ...]
 
 
-def deployment_of(env: Environment) -> Deployment:
+def deployment_of(env: Environment) -> PlannedDeployment:
     """The deployment of a command."""
     policy = env.policy
-    return Deployment(policy.deployment, policy.home, env.names.prefix, env.settings.region, policy.digest)
+    return PlannedDeployment(policy.deployment, policy.home, env.names.prefix, env.settings.region, policy.digest)
 
 
 def require_replaceable(path: str) -> None:

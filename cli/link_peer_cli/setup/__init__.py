@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from link_peer_cli.setup import alerts, events, logs, queues, roles
 from link_peer_cli.setup.engine import plan
-from link_peer_cli.setup.resource import Action, Change, Deployment, Resource, State
+from link_peer_cli.setup.resource import Action, Deployment, Resource, ResourceChange, State
 
-__all__ = ["Action", "Change", "Deployment", "Resource", "State", "plan", "resources"]
+__all__ = ["Action", "Deployment", "Resource", "ResourceChange", "State", "plan", "resources"]
 
 
 def resources(deployment: Deployment) -> list[Resource]:

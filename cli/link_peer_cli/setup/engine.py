@@ -9,7 +9,7 @@ from link_peer.domain.errors import LinkPeerError, Transient
 from link_peer.runtime.clock import Clock
 from rich.markup import escape
 
-from link_peer_cli.setup.resource import Action, Change, Resource, change_of
+from link_peer_cli.setup.resource import Action, Resource, ResourceChange, change_of
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console
 
@@ -30,7 +30,7 @@ MADE = (Action.CREATE, Action.UPDATE, Action.DELETE)
 class Stopped(LinkPeerError):
     """A change failed for good: `failed`, and what follows it in the plan, was not carried out."""
 
-    def __init__(self, failed: Change, left: Sequence[Change], problem: LinkPeerError) -> None:
+    def __init__(self, failed: ResourceChange, left: Sequence[ResourceChange], problem: LinkPeerError) -> None:
         super().__init__(f"{failed.resource.label}: {problem}")
         self.failed = failed
         self.left = left
@@ -52,14 +52,14 @@ def patiently(call: Callable[[], T], clock: Clock, wait: Wait = say_wait, troubl
     return call()
 
 
-def plan(resources: Sequence[Resource], clock: Clock, wait: Wait = say_wait) -> list[Change]:
+def plan(resources: Sequence[Resource], clock: Clock, wait: Wait = say_wait) -> list[ResourceChange]:
     """What it takes to bring the resources to their wanted state, in the order in which it must be done. Only reads."""
     return [patiently(lambda one=one: change_of(one), clock, wait) for one in resources]  # type: ignore[misc]
 
 
 def plan_removal(
     resources: Sequence[Resource], clock: Clock, wait: Wait = say_wait, *, with_logs: bool, elsewhere: str = ""
-) -> list[Change]:
+) -> list[ResourceChange]:
     """What of the resources is to be deleted, in the order in which it must be done. Only reads.
 
     Without `with_logs`, the log project, its logstores and their indexes are kept; with `elsewhere`, a sentence, what serves
@@ -70,22 +70,26 @@ def plan_removal(
 
 def _removal(
     resources: Sequence[Resource], clock: Clock, wait: Wait, with_logs: bool, elsewhere: str
-) -> Iterator[Change]:
+) -> Iterator[ResourceChange]:
     for resource in reversed(resources):
         if patiently(resource.read, clock, wait) is None:
             continue
         if resource.of_the_logs and not with_logs:
-            yield Change(resource, Action.KEEP, detail="kept; --remove --with-logs deletes it")
+            yield ResourceChange(resource, Action.KEEP, detail="kept; --remove --with-logs deletes it")
         elif resource.of_the_account:
-            yield Change(resource, Action.KEEP, detail="kept: others in the account may need it")
+            yield ResourceChange(resource, Action.KEEP, detail="kept: others in the account may need it")
         elif resource.of_all_regions and elsewhere:
-            yield Change(resource, Action.KEEP, detail=f"kept: {elsewhere}")
+            yield ResourceChange(resource, Action.KEEP, detail=f"kept: {elsewhere}")
         else:
-            yield Change(resource, Action.DELETE)
+            yield ResourceChange(resource, Action.DELETE)
 
 
 def carry_out(
-    changes: Sequence[Change], clock: Clock, done: Callable[[Change], None], wait: Wait = say_wait, where: str = ""
+    changes: Sequence[ResourceChange],
+    clock: Clock,
+    done: Callable[[ResourceChange], None],
+    wait: Wait = say_wait,
+    where: str = "",
 ) -> None:
     """Carry out the changes in their order; `done` is called after each. Raises Stopped at the first that fails. `where` is the
     account, where a command changes several.
@@ -107,7 +111,7 @@ def carry_out(
 class _Attempts:
     """The attempts at one change."""
 
-    def __init__(self, change: Change) -> None:
+    def __init__(self, change: ResourceChange) -> None:
         self._change = change
         self._first = True
 

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from link_peer_cli.access.roles import HomeKeys, PersonsAccounts
 from link_peer_cli.setup.faults import Fault
-from link_peer_cli.setup.queues import Queue
+from link_peer_cli.setup.queues import QueueResource
 from link_peer_cli.setup.resource import Deployment
 from link_peer_cli.setup.sdk import unless
 from link_peer_cli.setup.services import SERVICES
@@ -86,7 +86,7 @@ def _there(deployment: Deployment) -> str:
     try:
         if _functions(deployment, [name]):
             return f"the function {name}"
-        queue = Queue(deployment, deployment.names.queue)
+        queue = QueueResource(deployment, deployment.names.queue)
         return f"the {queue.label}" if queue.read() is not None else ""
     except LinkPeerError as error:
         return "" if any(text in str(error) for text in _NOT_THERE) else UNKNOWN

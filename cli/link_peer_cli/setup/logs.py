@@ -27,7 +27,7 @@ def resources(deployment: Deployment) -> list[Resource]:
     return [
         LogProject(logs),
         *(
-            Logstore(
+            LogstoreResource(
                 logs, one.name, one.days, deployment.retention if one.name == deployment.names.audit_logstore else 0
             )
             for one in described.logstores
@@ -106,7 +106,7 @@ class LogProject(InProject):
         log_call(lambda: self.client.delete_project(self.project), {NO_PROJECT})
 
 
-class Logstore(InProject):
+class LogstoreResource(InProject):
     """A logstore. Deleting it deletes its logs, and so does a shorter retention: it is only ever made longer, and only if
     somebody says so."""
 

@@ -19,14 +19,16 @@ from link_peer_cli.access.environment import NO_KEYS, Environment
 from link_peer_cli.access.keys import own_keys
 from link_peer_cli.setup import plan, queues, roles
 from link_peer_cli.setup.engine import carry_out
-from link_peer_cli.setup.peer import Peer, external_id_of
+from link_peer_cli.setup.peer import PeerAccount, external_id_of
 from link_peer_cli.setup.policy_text import with_entry
-from link_peer_cli.setup.resource import Change, Deployment, Resource
+from link_peer_cli.setup.resource import Deployment, Resource, ResourceChange
 from link_peer_cli.ui.console import console
 from link_peer_cli.ui.files import replacing
 
 
-def peer_of(env: Environment, uid: str, role: str, external_id: str, known: AccountPolicy | None, profile: str) -> Peer:
+def peer_of(
+    env: Environment, uid: str, role: str, external_id: str, known: AccountPolicy | None, profile: str
+) -> PeerAccount:
     """The account as it is to be: what the policy file says of it, else what is given, else what its role says already."""
     keys = own_keys(os.environ, profile)() if profile else NO_KEYS
     settings = msgspec.structs.replace(env.settings, credentials=keys)
@@ -41,10 +43,10 @@ def peer_of(env: Environment, uid: str, role: str, external_id: str, known: Acco
     if external_id and in_use and external_id != in_use:
         raise BadInput("--external-id", "the policy file has another: change it there and run this again without it")
     standing = external_id_of(deployment, role) if profile and not (external_id or in_use) else ""
-    return Peer(deployment, uid, role, external_id or in_use or standing or secrets.token_hex(16))
+    return PeerAccount(deployment, uid, role, external_id or in_use or standing or secrets.token_hex(16))
 
 
-def update_home(env: Environment, policy: Policy, *, talk: bool) -> tuple[list[Change], str]:
+def update_home(env: Environment, policy: Policy, *, talk: bool) -> tuple[list[ResourceChange], str]:
     """Bring home's role policies, and the accounts' own queues, to this policy. Returns what was changed, and why not."""
     if env.settings.credentials == NO_KEYS:
         return [], "there are no keys of it"
@@ -59,14 +61,14 @@ def update_home(env: Environment, policy: Policy, *, talk: bool) -> tuple[list[C
         return [], str(error)
 
 
-def make_resources(deployment: Deployment, wanted: Sequence[object], where: str, *, talk: bool) -> list[Change]:
+def make_resources(deployment: Deployment, wanted: Sequence[object], where: str, *, talk: bool) -> list[ResourceChange]:
     """Create and update resources, and print each change if `talk`."""
     changes = [one for one in plan(wanted, deployment.clock) if one.action.value in ("create", "update")]  # type: ignore[arg-type]
     carry_out(changes, deployment.clock, lambda change: print_change(change, where, talk=talk), where=f"{where}: ")
     return changes
 
 
-def print_change(change: Change, where: str, *, talk: bool) -> None:
+def print_change(change: ResourceChange, where: str, *, talk: bool) -> None:
     """Print what was done to a resource, unless the output is for programs."""
     if talk:
         sign = {"create": "+", "update": "~", "delete": "-"}.get(change.action.value, " ")

@@ -15,7 +15,7 @@ from rich.markup import escape
 from link_peer_cli.access.environment import Environment, load_own
 from link_peer_cli.access.inputs import document
 from link_peer_cli.setup.member import added_to, peer_of, tell_of_home, update_home, with_lines
-from link_peer_cli.setup.peer import Peer
+from link_peer_cli.setup.peer import PeerAccount
 from link_peer_cli.setup.policy_text import entry
 from link_peer_cli.ui.console import console, print_json
 
@@ -76,7 +76,9 @@ def shared_external_id(policy: Policy, uids: Iterable[str]) -> str:
     return value if times > 1 else listed.pop() if len(listed) == 1 else ""
 
 
-def _explain(env: Environment, peer: Peer, commands: list[str], lines: str, count: int, *, written: bool) -> None:
+def _explain(
+    env: Environment, peer: PeerAccount, commands: list[str], lines: str, count: int, *, written: bool
+) -> None:
     out = console()
     who = "The owner of each account runs this" if len(commands) == 1 else "With keys that may manage stack groups, run"
     out.print(f"\n[bold]{who}[/bold], with {escape(peer.template)}:\n", soft_wrap=True)

@@ -21,14 +21,14 @@ _FUNCTION = "-auto-link"
 """What follows the prefix of a deployment in the name of its first function."""
 
 
-class Deployed(msgspec.Struct, frozen=True):
+class OtherDeployment(msgspec.Struct, frozen=True):
     """A deployment: what its names and its tag keys begin with."""
 
     prefix: str
     tag_prefix: str
 
 
-def deployments(settings: Settings, home: str) -> list[Deployed]:
+def deployments(settings: Settings, home: str) -> list[OtherDeployment]:
     """Those that have an auto_link function in the region, with the tag prefix that the newest version has. Raises the
     errors of link_peer.domain.errors."""
     from alibabacloud_fc20230330 import models
@@ -41,7 +41,7 @@ def deployments(settings: Settings, home: str) -> list[Deployed]:
 
     found = [one for body in pages(page) for one in body.functions or [] if one.handler == "auto_link.handler"]
     return [
-        Deployed(
+        OtherDeployment(
             one.function_name.removesuffix(_FUNCTION),
             (one.environment_variables or {}).get("LINK_PEER_TAG_PREFIX") or DEFAULT_TAG_PREFIX,
         )

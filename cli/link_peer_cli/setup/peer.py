@@ -18,7 +18,7 @@ from link_peer_cli.setup.sdk import unless
 TEMPLATE = "peer-account.yaml"
 
 
-class Peer:
+class PeerAccount:
     """An account that joins: its uid, the name of the role there, and the external id that the role asks for."""
 
     def __init__(self, deployment: Deployment, uid: str, role: str, external_id: str) -> None:

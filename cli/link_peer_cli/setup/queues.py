@@ -14,7 +14,7 @@ from link_peer_cli.setup.sdk import queue_call
 
 def resources(deployment: Deployment) -> list[Resource]:
     """The dead-letter queue, the shared queue, and the bound queues of the policy."""
-    return [Queue(deployment, name) for name in deployment.description.queues]
+    return [QueueResource(deployment, name) for name in deployment.description.queues]
 
 
 def misnamed(deployment: Deployment) -> list[tuple[str, str, str]]:
@@ -25,7 +25,7 @@ def misnamed(deployment: Deployment) -> list[tuple[str, str, str]]:
     return [(uid, name, start) for name, uid in bound if not name.startswith(start)]
 
 
-class Queue(Changeable):
+class QueueResource(Changeable):
     """A queue that keeps a message for a week, the longest. Its other attributes are its owner's choice."""
 
     kind = "queue"

@@ -110,7 +110,7 @@ class Action(str, Enum):
     DELETE = "delete"
 
 
-class Change(msgspec.Struct, frozen=True):
+class ResourceChange(msgspec.Struct, frozen=True):
     """What is to be done with one resource. `fields` are those that differ; `detail` says why it is skipped, or kept although
     it differs."""
 
@@ -124,15 +124,15 @@ class Change(msgspec.Struct, frozen=True):
         return ": ".join(filter(None, (self.resource.label, ", ".join(self.fields), self.detail)))
 
 
-def change_of(resource: Resource) -> Change:
+def change_of(resource: Resource) -> ResourceChange:
     """What it takes to bring one resource to its wanted state."""
     current = resource.read()
     if current is None:
         lacking = resource.lacks
-        return Change(resource, Action.SKIP if lacking else Action.CREATE, detail=lacking)
+        return ResourceChange(resource, Action.SKIP if lacking else Action.CREATE, detail=lacking)
     fields = resource.differing(current)
     kept = resource.kept(current)
-    return Change(resource, Action.UPDATE if fields and not kept else Action.KEEP, fields, kept)
+    return ResourceChange(resource, Action.UPDATE if fields and not kept else Action.KEEP, fields, kept)
 
 
 class Changeable(Resource):

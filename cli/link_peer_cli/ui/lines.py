@@ -28,7 +28,7 @@ _SAME = (
 _COUNTS = ("changed", "removed", "held", "denied", "dead_letters")
 
 
-class Line(msgspec.Struct, frozen=True):
+class RecordLine(msgspec.Struct, frozen=True):
     """The newest of some records that say the same in a row about one link, how many they are, and the oldest one's time."""
 
     record: Record
@@ -36,18 +36,18 @@ class Line(msgspec.Struct, frozen=True):
     first: str = ""
 
 
-def folded(records: Sequence[Record]) -> list[Line]:
+def folded(records: Sequence[Record]) -> list[RecordLine]:
     """Fold a record into the one before it about the same link, if both say the same. Each stands where its newest is."""
-    latest: dict[tuple[str, ...], Line] = {}
-    lines: dict[int, Line] = {}
+    latest: dict[tuple[str, ...], RecordLine] = {}
+    lines: dict[int, RecordLine] = {}
     places: dict[tuple[str, ...], int] = {}
     for place, record in enumerate(records):
         about = tuple(record.get(name, "") for name in ("record", "link", "event_id" if not record.get("link") else ""))
         before = latest.get(about)
-        line = Line(record, 1, record.get("time", ""))
+        line = RecordLine(record, 1, record.get("time", ""))
         if before is not None and all(before.record.get(name) == record.get(name) for name in _SAME):
             del lines[places[about]]
-            line = Line(record, before.times + 1, before.first)
+            line = RecordLine(record, before.times + 1, before.first)
         latest[about], places[about], lines[place] = line, place, line
     return list(lines.values())
 
@@ -56,7 +56,7 @@ CELLS = ("time", "outcome", "from", "to", "ports", "asked by", "why", "advice", 
 """The columns of `cells`."""
 
 
-def cells(line: Line) -> list[str]:
+def cells(line: RecordLine) -> list[str]:
     """A line for programs, with exact instants."""
     record = line.record
     ends = [_party(record, side, {}) for side in ("from", "to")]
@@ -65,7 +65,7 @@ def cells(line: Line) -> list[str]:
 
 
 def texts(
-    lines: Sequence[Line], words: Mapping[str, str] | None = None, names: Mapping[str, str] | None = None
+    lines: Sequence[RecordLine], words: Mapping[str, str] | None = None, names: Mapping[str, str] | None = None
 ) -> list[str]:
     """The lines as rich markup, the columns before the last one aligned. `words` may give other words for outcomes, `names`
     those of accounts, by uid."""
@@ -127,7 +127,7 @@ def why(record: Record) -> str:
     return "  ".join(filter(None, said))
 
 
-def _last(line: Line) -> str:
+def _last(line: RecordLine) -> str:
     """Why, and how often."""
     times = f"({line.times}×, first {_when({'time': line.first})})" if line.first else f"({line.times}×)"
     return "  ".join(filter(None, [why(line.record), times if line.times > 1 else ""]))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from link_peer_cli.checks import quotas
-from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, UNKNOWN, WARNING, Finding
+from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, UNKNOWN, WARNING, CheckFinding
 from link_peer_cli.checks.report import counts, report
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs.state import Group, Instance
@@ -408,9 +408,9 @@ def test_the_report_stays_short_with_many_groups(lab: Lab, cli: Cli) -> None:
 
 def test_findings_that_are_ok_are_summarised_by_kind() -> None:
     """Up to three of a kind have a line each. The state decides the order of the others."""
-    fine = [Finding(OK, "", f"trigger {n}", "as shipped") for n in range(4)]
-    fine += [Finding(OK, HOME, "access", "read"), Finding(OK, "", "quota: groups", "3")]
-    wrong = [Finding(state, "", state, "") for state in (MISSING, WARNING, UNKNOWN, DIFFERS, WARNING)]
+    fine = [CheckFinding(OK, "", f"trigger {n}", "as shipped") for n in range(4)]
+    fine += [CheckFinding(OK, HOME, "access", "read"), CheckFinding(OK, "", "quota: groups", "3")]
+    wrong = [CheckFinding(state, "", state, "") for state in (MISSING, WARNING, UNKNOWN, DIFFERS, WARNING)]
     shown = report([*wrong, *fine], {HOME: "prod"})
     assert [line.state for line in shown] == [OK, OK, OK, WARNING, WARNING, UNKNOWN, DIFFERS, MISSING]
     assert [line.text for line in shown[:3]] == ["trigger × 4", f"{HOME} (prod)  access: read", "quota: groups: 3"]
@@ -420,13 +420,15 @@ def test_findings_that_are_ok_are_summarised_by_kind() -> None:
 
 def test_a_deployment_without_a_problem_has_a_report() -> None:
     """Nothing is there that advice could be for, or there is nothing at all."""
-    assert [line.text for line in report([Finding(OK, "", "access", "read")], {})] == ["access: read"]
+    assert [line.text for line in report([CheckFinding(OK, "", "access", "read")], {})] == ["access: read"]
     assert report([], {}) == []
 
 
 def test_equal_advice_in_a_row_is_given_once() -> None:
     """Below the last finding that it is for."""
-    found = [Finding(MISSING, "", str(n), "", advice) for n, advice in enumerate(("setup", "setup", "deploy", "setup"))]
+    found = [
+        CheckFinding(MISSING, "", str(n), "", advice) for n, advice in enumerate(("setup", "setup", "deploy", "setup"))
+    ]
     assert [line.advice for line in report(found, {})] == ["", "setup", "deploy", "setup"]
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from link_peer.domain.tags import parse_port
 from link_peer.planning.effect import Effect
-from link_peer_cli.inventory.probe import Result, result_of
-from link_peer_cli.inventory.tested import Verdict
+from link_peer_cli.inventory.probe import ProbeResult, result_of
+from link_peer_cli.inventory.tested import ProbeVerdict
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.principals import Role, trust_text
 from link_peer_local.ecs.state import Group, Instance
@@ -140,19 +140,19 @@ def test_an_address_is_tested_without_a_rule(lab: Lab, cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("port", "code", "output", "result"),
     [
-        ("tcp/22", 1, "nc: connect to 10.0.0.2 port 22 (tcp) failed: Connection refused\n", Result.REFUSED),
-        ("tcp/22", 1, "nc: connect to 10.0.0.2 port 22 (tcp) failed: No route to host\n", Result.UNREACHABLE),
-        ("tcp/22", 1, "Ncat: Connection timed out.\n", Result.NO_ANSWER),
-        ("icmp", 1, "From 10.0.0.1 icmp_seq=1 Destination Host Unreachable\n", Result.UNREACHABLE),
-        ("icmp", 2, "ping: socket: Operation not permitted\n", Result.NOT_TESTED),
-        ("tcp/22", 127, "sh: line 1: nc: command not found\n", Result.NOT_TESTED),
+        ("tcp/22", 1, "nc: connect to 10.0.0.2 port 22 (tcp) failed: Connection refused\n", ProbeResult.REFUSED),
+        ("tcp/22", 1, "nc: connect to 10.0.0.2 port 22 (tcp) failed: No route to host\n", ProbeResult.UNREACHABLE),
+        ("tcp/22", 1, "Ncat: Connection timed out.\n", ProbeResult.NO_ANSWER),
+        ("icmp", 1, "From 10.0.0.1 icmp_seq=1 Destination Host Unreachable\n", ProbeResult.UNREACHABLE),
+        ("icmp", 2, "ping: socket: Operation not permitted\n", ProbeResult.NOT_TESTED),
+        ("tcp/22", 127, "sh: line 1: nc: command not found\n", ProbeResult.NOT_TESTED),
     ],
 )
-def test_the_output_of_each_ping_and_nc_is_understood(port: str, code: int, output: str, result: Result) -> None:
+def test_the_output_of_each_ping_and_nc_is_understood(port: str, code: int, output: str, result: ProbeResult) -> None:
     """Of iputils, Ncat and OpenBSD's nc. A packet for which there is no route is no time-out."""
     assert result_of(parse_port(port), code, output) is result
-    tested = Verdict(parse_port(port), result, output, Effect(True), "it is accepted")
-    assert ("there is no route to it; the rules admit it" in tested.why) == (result is Result.UNREACHABLE)
+    tested = ProbeVerdict(parse_port(port), result, output, Effect(True), "it is accepted")
+    assert ("there is no route to it; the rules admit it" in tested.why) == (result is ProbeResult.UNREACHABLE)
 
 
 # from where to where
