@@ -10,6 +10,8 @@ import msgspec
 from link_peer.domain import denials
 from link_peer.domain.denial import Denial, about, options, parts
 from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule
+from link_peer.domain.policy import Allow
+from link_peer.domain.tags import Who
 from link_peer.planning.claims import representative
 from link_peer.planning.decision import Context
 from link_peer.planning.effect import Cause
@@ -33,6 +35,12 @@ def verify_command(source: Party, target: Party, ports: Iterable[Port]) -> str:
     tested = [port for port in ports if port.protocol == "icmp" or (port.protocol == "tcp" and port.low == port.high)]
     words = [word for port in tested for word in ("--port", str(port))]
     return shlex.join(["link-peer", "verify", "--from", str(source), "--to", str(target), *words])
+
+
+def _consents(link: Link) -> list[Allow]:
+    """Entries that consent to a link, as its owners may."""
+    source, target = (Who(party.account, party.id) for party in (link.source, link.target))
+    return [Allow(source, target, link.ports, ""), *([Allow(target, source, (), "")] if link.mutual else [])]
 
 
 class Adviser:
@@ -128,13 +136,15 @@ class Adviser:
         """What a link between the two still needs, and the request for it."""
         link = Link(source, target, () if ALL in ports else tuple(ports))
         verdict = verdict_if_asked(self._view, Context(self._policy, self._region, self._now), link)
-        self._scene = self._view.scene
-        if denial := verdict.denial:
-            remedy = self._remedy(denial, link)
-            if not denial.owners:
+        if verdict.denial:
+            consented = msgspec.structs.replace(self._policy, allow=(*self._policy.allow, *_consents(link)))
+            then = verdict_if_asked(self._view, Context(consented, self._region, self._now), link).denial
+            if final := next((one for one in (verdict.denial, then) if one and not one.owners), None):
+                remedy = self._remedy(final, link)
                 yield msgspec.structs.replace(remedy, why=f"no link can open it: {remedy.why}")
                 return
-            yield remedy
+            yield self._remedy(verdict.denial, link)
+        self._scene = self._view.scene
         if asking := self._asking(source, target, ports):
             why = f"the tags of {', '.join(str(one.party) for one in asking[:_FEW])} ask for it; this opens it now"
             yield Advice(why, "link-peer sweep")
