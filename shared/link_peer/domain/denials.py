@@ -222,7 +222,7 @@ def not_home(account: str) -> Denial:
     return _not_allowed(f"a look is at a party of the home account, and {account} is not it", "send a sync of the pair")
 
 
-class Missing(msgspec.Struct, frozen=True):
+class Unaccepted(msgspec.Struct, frozen=True):
     """What a group has not accepted: `source` on `ports` (`ALL`: everything). `tags` (`key=value`) would, and so would
     `entry` (`<who>[:<ports>]`), by which its owner writes them."""
 
@@ -233,7 +233,7 @@ class Missing(msgspec.Struct, frozen=True):
     entry: str
 
 
-def no_consent(missing: Sequence[Missing], *, by_tag: bool) -> Denial:
+def no_consent(missing: Sequence[Unaccepted], *, by_tag: bool) -> Denial:
     """Groups that have not consented. `by_tag`: the policy counts tags, not only its own list."""
     said = [f"{one.group} has not accepted {one.source} on {_what(one.ports)}" for one in missing]
     advice = "have the pair added to allow in the policy file"

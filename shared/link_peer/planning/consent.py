@@ -55,14 +55,14 @@ def consent_to(
     reach it and, where the link is mutual, the same for its source."""
     ports = link.ports or (ALL,)
     used: list[str] = []
-    missing: list[denials.Missing] = []
+    missing: list[denials.Unaccepted] = []
     for (group, source), target in zip(sides[: 2 if link.mutual else 1], (link.target, link.source), strict=False):
         evidence, uncovered = consents(policy, group, source, target, ports, now)
         used += evidence
         if uncovered:
             party = source.party if isinstance(source, Instance) else source
             tags, entry = tags_for(group, party, ports, policy.keys), entry_for(group, party, ports)
-            missing.append(denials.Missing(group.party, party, tuple(uncovered), tags, entry))
+            missing.append(denials.Unaccepted(group.party, party, tuple(uncovered), tags, entry))
     denial = denials.no_consent(missing, by_tag=policy.accept_tags) if missing else None
     return tuple(used), denial
 
