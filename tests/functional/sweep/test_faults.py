@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import pytest
 from link_peer.domain.errors import Transient
-from link_peer_local.core.faults import Killed
+from link_peer_local.core.faults import Call, Killed
 
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
+from tests.functional.turns import deaths
 
 LAST = 60  # more calls than a run makes
 
@@ -58,39 +59,38 @@ class Neglect:
             assert lab.tags(group)[MANAGED] == "true"
 
 
-@pytest.mark.knobs(request_tags=True)
-def test_one_run_repairs_everything(lab: Lab) -> None:
-    """The world of these tests, without faults. It also makes fewer than LAST calls, so the loops below reach its
-    last call."""
+def clean(lab: Lab) -> list[Call]:
+    """The calls of a run without faults, which repairs everything and leaves the next one nothing to change."""
     neglect = Neglect(lab)
     start = lab.calls()
     lab.sweep()
-    assert lab.calls() - start < LAST
+    calls = list(lab.cloud.faults.calls)[start:]
     neglect.repaired()
     before = lab.changes()
     lab.sweep()
     assert lab.changes() == before
+    return calls
 
 
 @pytest.mark.knobs(request_tags=True)
 @pytest.mark.parametrize("kind", ["kill", "reset-after"])
-def test_a_run_hit_by_a_fault_at_any_call_is_completed_by_the_next(make_lab: Callable[[], Lab], kind: str) -> None:
-    """At call k, for every k; no rule that must stay is removed meanwhile."""
-    for k in range(LAST):
-        lab = make_lab()
-        neglect = Neglect(lab)
-        lab.fault(kind=kind, skip=k)
+def test_a_run_hit_by_a_fault_at_any_call_is_completed_by_the_next(
+    make_lab: Callable[[], Lab], lab: Lab, kind: str
+) -> None:
+    """No rule that must stay is removed meanwhile."""
+    calls = clean(lab)
+    resets = [{"kind": kind, "skip": k} for k in range(len(calls))]
+    for fault in deaths(calls) if kind == "kill" else resets:
+        again = make_lab()
+        neglect = Neglect(again)
+        again.fault(**fault)
         with contextlib.suppress(Transient, Killed):
-            lab.sweep()
-        assert f"{neglect.c.id} all" in lab.rules(neglect.d)
-        done = bool(lab.cloud.faults.waiting())
-        lab.cloud.faults.clear()
-        lab.sweep()
+            again.sweep()
+        assert not again.cloud.faults.waiting()
+        assert f"{neglect.c.id} all" in again.rules(neglect.d)
+        again.forget()
+        again.sweep()
         neglect.repaired()
-        if done:
-            break
-    else:
-        raise AssertionError("LAST is too small")
 
 
 @pytest.mark.knobs(request_tags=True)
