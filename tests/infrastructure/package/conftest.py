@@ -35,6 +35,15 @@ from tests.functional.wire_lab import CloudClock, WireLab
 PYTHON = runtime_python.find(build.runtime_in_use()) if os.environ.get("LINK_PEER_PACKAGE") else sys.executable
 
 
+MOVE = """
+import os
+from link_peer.app import compose
+os.environ.update({environment})
+compose._memory = type(compose._memory)()
+answer = None
+"""
+"""Run in an instance: it works in another world from now on, of which it remembers nothing."""
+
 POLICY = Path(__file__).resolve().parents[3] / "benchmarks" / "policy.yaml"
 
 
@@ -100,7 +109,7 @@ def _package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(name="start")
-def _start(package: Path) -> Iterator[Callable[[str, LocalCloud], Instance]]:
+def _start(package: Path) -> Iterator[Callable[..., Instance]]:
     """`start(endpoint, cloud)` starts an instance, which ends with the test."""
     running: list[Instance] = []
 
@@ -113,17 +122,23 @@ def _start(package: Path) -> Iterator[Callable[[str, LocalCloud], Instance]]:
         instance.close()
 
 
+@pytest.fixture(name="warm", scope="session")
+def _warm(package: Path) -> Iterator[Instance]:
+    """One instance for all tests that do not look at what it has imported, or change its modules."""
+    with Instance(package, PYTHON, {"LANG": "C.UTF-8"}) as instance:
+        yield instance
+
+
 class PackageLab(WireLab):
-    """The lab over sockets whose handlers are those of the package: `process` runs them."""
+    """The lab over sockets whose handlers are those of the package: `process` runs them, an instance that may have worked in
+    other worlds before. A test may put one of its own there."""
 
     process: Instance
     endpoint: str
 
 
 @pytest.fixture(name="wire_lab")
-def _wire_lab(
-    start: Callable[[str, LocalCloud], Instance], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[PackageLab]:
+def _wire_lab(warm: Instance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[PackageLab]:
     """In place of the fixture of the functional tests, so that those tests run here too."""
     clock = CloudClock()
     cloud = LocalCloud(clock)
@@ -131,17 +146,18 @@ def _wire_lab(
     with serve(cloud) as server:
         lab = PackageLab(server, clock, monkeypatch, tmp_path)
         lab.endpoint = server.endpoint
-        lab.process = start(server.endpoint, cloud)
+        lab.process = warm
+        warm.run(MOVE.format(environment=environment(cloud, server.endpoint, HOME)))
         for function in (auto_link, cross_account, sweep):
-            monkeypatch.setattr(function, "handler", _delegate(function.__name__, lab.process, clock))
+            monkeypatch.setattr(function, "handler", _delegate(function.__name__, lab, clock))
         yield lab
 
 
-def _delegate(name: str, instance: Instance, clock: CloudClock) -> Callable[[bytes, Any], str]:
+def _delegate(name: str, lab: PackageLab, clock: CloudClock) -> Callable[[bytes, Any], str]:
     def handler(event: bytes, _context: Any) -> str:
         ahead = clock.now() - CloudClock().now()
         try:
-            outcomes = instance.deliver(name, event.decode(), ahead=ahead, patience=sdk.READ_TIMEOUT_MS / 1000)
+            outcomes = lab.process.deliver(name, event.decode(), ahead=ahead, patience=sdk.READ_TIMEOUT_MS / 1000)
         except HandlerError as error:
             if "Transient" in error.kinds:
                 raise Transient(str(error)) from error

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import auto_link
 import cross_account
 import pytest
 import sweep
-from link_peer_deploy.instance import BUDGET, NEVER, HandlerError
+from link_peer_deploy.instance import BUDGET, FUNCTIONS, NEVER, HandlerError, Instance
 
 from tests.functional.lab import HOME, PEER
 from tests.functional.wire.test_faults import (
@@ -28,7 +29,7 @@ from tests.infrastructure.package.conftest import PackageLab
 pytestmark = pytest.mark.http
 
 EVENTS = sorted((Path(__file__).resolve().parents[3] / "events").glob("*.json"))
-FUNCTIONS = {"queue": "cross_account", "timer": "sweep"}
+TRIGGERS = {"queue": "cross_account", "timer": "sweep"}
 ACCOUNTS = """
 from link_peer.app import compose
 from link_peer.runtime import retry, settings
@@ -51,13 +52,15 @@ def attempt(what):
 """
 
 
-@pytest.mark.parametrize("path", EVENTS, ids=lambda path: path.stem)
-def test_a_sample_is_answered(wire_lab: PackageLab, path: Path) -> None:
-    """Every file of events/, with nothing imported that is not in the budget."""
-    function = FUNCTIONS.get(path.stem.partition("-")[0], "auto_link")
-    outcomes = wire_lab.process.deliver(function, path.read_text(encoding="utf-8"))
-    assert set(outcomes) <= {"denied", "unchanged"}
-    assert wire_lab.process.imported().excess(BUDGET[function]) == []
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_samples_are_answered(wire_lab: PackageLab, start: Callable[..., Instance], function: str) -> None:
+    """The files of events/, with nothing imported that is not in the budget."""
+    instance = start(wire_lab.endpoint, wire_lab.cloud)
+    mine = [path for path in EVENTS if TRIGGERS.get(path.stem.partition("-")[0], "auto_link") == function]
+    for path in mine:
+        assert set(instance.deliver(function, path.read_text(encoding="utf-8"))) <= {"denied", "unchanged"}, path.name
+        assert instance.imported().excess(BUDGET[function]) == [], path.name
+    assert mine
 
 
 def test_a_link_in_one_account(wire_lab: PackageLab) -> None:
@@ -71,8 +74,9 @@ def test_a_link_in_one_account(wire_lab: PackageLab) -> None:
     assert wire_lab.rules(db) == []
 
 
-def test_a_link_of_two_accounts_by_tag(wire_lab: PackageLab) -> None:
+def test_a_link_of_two_accounts_by_tag(wire_lab: PackageLab, start: Callable[..., Instance]) -> None:
     """auto_link posts a message, and cross_account enters the second account and opens both sides."""
+    wire_lab.process = start(wire_lab.endpoint, wire_lab.cloud)
     a, b = wire_lab.pair()
     wire_lab.deliver(auto_link, wire_lab.event(wire_lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})))
     [posted] = wire_lab.queued()
@@ -108,8 +112,11 @@ def test_a_refused_role_is_a_denial(wire_lab: PackageLab) -> None:
     assert wire_lab.outcome()["reason"] == "no-access"
 
 
-def test_a_policy_that_was_edited_after_packaging_counts(wire_lab: PackageLab, package: Path) -> None:
+def test_a_policy_that_was_edited_after_packaging_counts(
+    wire_lab: PackageLab, package: Path, start: Callable[..., Instance]
+) -> None:
     """The compiled one stands for the file that it was made from alone. An invalid edit stops the function."""
+    wire_lab.process = start(wire_lab.endpoint, wire_lab.cloud)
     path = package / "policy.yaml"
     packaged = path.read_bytes()
     app, db = wire_lab.group("*"), wire_lab.group("*")

@@ -55,10 +55,10 @@ def _instance(start: Callable[[str, LocalCloud], Instance], local_cloud: LocalCl
     ],
     ids=["asynchronous", "rsa", "credentials", "copy", "times"],
 )
-def test_using_what_is_left_out_says_what_was_used(instance: Instance, code: str, used: str) -> None:
+def test_using_what_is_left_out_says_what_was_used(warm: Instance, code: str, used: str) -> None:
     """Not an outage, for which a delivery would be tried again and again."""
     with pytest.raises(HandlerError, match="is not part of the package") as raised:
-        instance.run(f"{SDKS}\ndef use():\n    {code}\nanswer = sdk.call(use)")
+        warm.run(f"{SDKS}\ndef use():\n    {code}\nanswer = sdk.call(use)")
     assert raised.value.kinds[0] == "NotInPackage"
     assert str(raised.value).startswith(f"NotInPackage: {used} is not part of the package")
 
