@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -137,9 +138,11 @@ def test_the_version_is_that_of_pyproject() -> None:
 # what the metadata says it needs
 
 
-def declared() -> dict[str, Requirement]:
-    """The dependencies in the installed metadata, by their canonical names."""
-    return {canonicalize_name(read.name): read for read in map(Requirement, requires("link-peer") or [])}
+def declared(extra: str = "") -> dict[str, Requirement]:
+    """The dependencies in the installed metadata, or what an extra adds to them, by their canonical names."""
+    found = map(Requirement, requires("link-peer") or [])
+    chosen = [read for read in found if (read.marker.evaluate({"extra": extra}) if read.marker else not extra)]
+    return {canonicalize_name(read.name): read for read in chosen}
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -154,21 +157,49 @@ def imported(tree: ast.AST) -> Iterator[str]:
         yield from imported(node)
 
 
-def test_the_metadata_names_what_the_packages_import() -> None:
-    """Nothing that is missing, and nothing that is not used."""
+def needed(*packages: str) -> set[str]:
+    """The distributions that modules of these packages import."""
     names = {
         name
-        for package, source in SOURCES.items()
-        for path in (ROOT / source / package).rglob("*.py")
+        for package in packages
+        for path in (ROOT / SOURCES[package] / package).rglob("*.py")
         for name in imported(ast.parse(path.read_text("utf-8")))
     }
-    names -= {*SOURCES, *sys.stdlib_module_names}
     distributions = packages_distributions()
-    assert {canonicalize_name(distributions[name][0]) for name in names} == set(declared())
+    return {canonicalize_name(distributions[name][0]) for name in names - {*SOURCES, *sys.stdlib_module_names}}
+
+
+def test_the_metadata_names_what_the_packages_import() -> None:
+    """Nothing that is missing, and nothing that is not used; what the local cloud alone needs is an extra."""
+    base = needed(*(SOURCES.keys() - {"link_peer_local"}))
+    assert set(declared()) == base
+    assert set(declared("local")) == needed("link_peer_local") - base
 
 
 def test_the_tested_versions_are_in_the_declared_ranges() -> None:
     """Each range is bounded on both sides and holds the version that requirements*.txt pins."""
-    for name, requirement in declared().items():
+    for name, requirement in {**declared(), **declared("local")}.items():
         assert {clause.operator for clause in requirement.specifier} == {">=", "<"}, name
         assert requirement.specifier.contains(version(name)), f"{requirement}: tested with {version(name)}"
+
+
+# without the extra
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("demo", "the local cloud needs zstandard, which is not installed: pipx install --force 'link-peer[local]'"),
+        ("local", "the local cloud needs zstandard, which is not installed: pipx install --force 'link-peer[local]'"),
+        ("links", "LINK_PEER_REGION"),
+    ],
+)
+def test_only_the_local_cloud_needs_the_extra(command: str, says: str) -> None:
+    """In one line it says how to install it; another command gets as far as its settings."""
+    run = f"import sys; sys.modules['zstandard'] = None; from link_peer_cli.main import main; main([{command!r}])"
+    env = {"PATH": os.environ["PATH"], "HOME": "/nowhere", "LANG": "C.UTF-8"}
+    done = subprocess.run([sys.executable, "-I", "-c", run], check=False, env=env, capture_output=True, text=True)  # noqa: S603
+    assert done.returncode
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""

@@ -8,12 +8,11 @@ import time
 
 import typer
 from link_peer.runtime import settings as settings_module
-from link_peer_local.world import describe
 from rich.console import Console
 from rich.markup import escape
 
 from link_peer_cli.demo import accounts, audit, sweep, tags
-from link_peer_cli.demo.local_cloud import environment, running
+from link_peer_cli.demo.local_cloud import describe, environment, running
 from link_peer_cli.demo.narrator import CheckFailed
 from link_peer_cli.demo.stage import Stage
 from link_peer_cli.ui.console import console, print_json

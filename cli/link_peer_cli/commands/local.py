@@ -8,9 +8,8 @@ import threading
 from typing import Annotated, Any
 
 import typer
-from link_peer_local import world as worlds
 
-from link_peer_cli.demo.local_cloud import environment, running
+from link_peer_cli.demo.local_cloud import WorldError, describe, environment, running
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.tables import draw_table
 
@@ -40,9 +39,9 @@ def local(
     with contextlib.ExitStack() as stack:
         try:
             cloud = stack.enter_context(running(world, port, connected=not no_functions))
-        except (worlds.WorldError, OSError) as problem:
+        except (WorldError, OSError) as problem:
             raise typer.BadParameter(str(problem)) from None
-        described = worlds.describe(cloud)
+        described = describe(cloud)
         if as_json:
             print_json(described)
         else:

@@ -1,4 +1,7 @@
-"""The local cloud with the project's functions deployed on it."""
+"""The local cloud with the project's functions deployed on it: the one place of the command line that imports it.
+
+What it needs beyond the command line is an extra of the wheel. The import raises LinkPeerError where that is not installed.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from link_peer_local import world as worlds
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.fc.triggers import deploy
-from link_peer_local.server import serve
+from link_peer.domain.errors import LinkPeerError
 
 from link_peer_cli.ui.changes import CHANGES
+
+try:
+    from link_peer_local import world as worlds
+    from link_peer_local.cloud import LocalCloud
+    from link_peer_local.fc.triggers import deploy
+    from link_peer_local.server import serve
+    from link_peer_local.world import WorldError, describe
+except ModuleNotFoundError as missing:
+    text = f"the local cloud needs {missing.name}, which is not installed: pipx install --force 'link-peer[local]'"
+    raise LinkPeerError(text) from None
+
+__all__ = ["LocalCloud", "WorldError", "describe", "environment", "running"]
 
 
 @contextmanager
