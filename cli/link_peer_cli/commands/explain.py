@@ -12,14 +12,15 @@ from link_peer.domain.tags import parse_instant, parse_ports
 from link_peer.planning.effect import applying, end_in, end_of
 from link_peer.planning.reach import Reach, reach
 from link_peer.planning.scene import Scene
-from link_peer.planning.standing import Standing, judge, standing
+from link_peer.planning.standing import Standing, standing
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.audit.askers import Asked
 from link_peer_cli.inventory.advice import Adviser
+from link_peer_cli.inventory.documents import link_documents
 from link_peer_cli.inventory.reading import View, view_of
-from link_peer_cli.inventory.shown import age, link_document, party_fields, rule_document, until
+from link_peer_cli.inventory.shown import age, party_fields, rule_document, until
 from link_peer_cli.inventory.wording import Wording, wording
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console, print_json
@@ -91,7 +92,7 @@ def _answer(
         "pairs": found.pairs,
         "passing": found.passing,
         "reachability": _reachability(scene, ends),
-        "links": [link_document(scene, link, judge(scene, link), history) for link in links],
+        "links": link_documents(env, scene, links, history),
         "rules": [rule_document(rule, decides=rule in found.effect.rules) for rule in people],
         "do": [{"why": one.why, "command": one.command} for one in adviser.advise(source, target, ports, found)],
         "not_read": [*view.problems, *filter(None, [history.problem])],
@@ -115,6 +116,7 @@ def _links(env: Environment, view: View, ends: tuple[Party, Party]) -> list[Stan
     found = between()
     view.around(party for link in found for party in (link.source, link.target))  # for who asks, and who is admitted
     view.deciding((link.source, link.target) for link in found)
+    view.liveness({party.account for link in found for party in (link.source, link.target)})
     return between()
 
 

@@ -40,6 +40,8 @@ CSV_FIELDS = [
     "consent",
     "consent_until",
     "instances",
+    "state",
+    "state_detail",
     "effect",
     "effect_detail",
     "half_open",

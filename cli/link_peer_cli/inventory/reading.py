@@ -60,17 +60,10 @@ class View:
         return [f"account {account} could not be read: {error}" for account, error in sorted(failed.items())]
 
     def everything(self) -> None:
-        """Reads every group and instance, and the rules of the groups that may hold rules of ours: those with the managed tag,
-        and in an account without any, where it may be that the tag cannot be written, all that hold rules."""
+        """Reads every group with its rules, and every instance. The managed tag is no guide to rules of ours: tools that rewrite
+        tags remove it."""
         accounts = sorted(self.policy.accounts)
-        tag = self.policy.keys.managed
-        groups = list(self._fetch.all_groups(accounts))
-        tagged = {group.party.account for group in groups if group.tags.get(tag) == "true"}
-        wanted = [
-            group.party
-            for group in groups
-            if group.tags.get(tag) == "true" or (group.party.account not in tagged and group.rule_count)
-        ]
+        wanted = [group.party for group in self._fetch.all_groups(accounts) if group.rule_count]
         self._fetch.side_by_side(lambda: self._fetch.everything(accounts), lambda: self._rules(wanted))
 
     def around(self, parties: Iterable[Party]) -> None:
@@ -101,6 +94,10 @@ class View:
             self._fetch.store.note_trouble(
                 account, Throttled("others use up the calls that it allows in a minute; try again later")
             )
+
+    def liveness(self, accounts: Iterable[str]) -> None:
+        """Finds out which of these accounts show any instance: in the others, none is missed."""
+        self._fetch.probe_liveness(accounts)
 
     def answer(self, questions: Iterable[Question]) -> None:
         """Reads what evaluating a link needs besides its parties."""

@@ -9,13 +9,14 @@ from link_peer.domain.tags import iso
 from link_peer.planning.reach import Reach
 from link_peer.planning.scene import Scene
 from link_peer.planning.standing import Standing, admitted
+from link_peer.planning.state import State
 
 from link_peer_cli.audit.askers import Asked
 
 DAY = 86400
 
 
-def link_document(scene: Scene, link: Standing, found: Reach, asked: Asked) -> dict[str, Any]:
+def link_document(scene: Scene, link: Standing, found: Reach, state: State, asked: Asked) -> dict[str, Any]:
     """A link that stands, as JSON. Instants are RFC 3339; a link without an end has an empty `until`."""
     count = admitted(scene, link)
     return {
@@ -30,6 +31,8 @@ def link_document(scene: Scene, link: Standing, found: Reach, asked: Asked) -> d
         "consent": list(link.consent),
         "consent_until": iso(link.consent_until) if link.consent_until is not None else "",
         "instances": count,
+        "state": state.word,
+        "state_detail": state.why,
         "effect": found.effect.word,
         "effect_detail": found.detail,
         "half_open": str(link.half or ""),

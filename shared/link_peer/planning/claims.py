@@ -7,10 +7,11 @@ import msgspec
 from link_peer.domain import denials
 from link_peer.domain.denial import Denial
 from link_peer.domain.errors import BadInput
-from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party
+from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Port
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Peer, link_until, peers
+from link_peer.planning.actual import link_of, owned_rules
 
 
 class DesiredLink(msgspec.Struct, frozen=True):
@@ -57,6 +58,31 @@ def links_from_tags(snapshot: Snapshot, instance: Instance, now: float, policy: 
         elif ended and not wanted.same_group:
             wanted = msgspec.structs.replace(wanted, denial=ended, has_pair=True)
         found.append(wanted)
+    return found
+
+
+def wanted_by_all(snapshot: Snapshot, policy: Policy, region: str, now: float) -> list[DesiredLink]:
+    """What the tags of all instances that were read ask for, and the claims of requests, which keep rules."""
+    tagged = (one for one in snapshot.instances.values() if one.tags)
+    from_tags = [wanted for one in tagged for wanted in links_from_tags(snapshot, one, now, policy)]
+    return [*from_tags, *_from_requests(snapshot, policy, region)]
+
+
+def _from_requests(snapshot: Snapshot, policy: Policy, region: str) -> list[DesiredLink]:
+    """What requests asked for, as their claims on rules show: one link for a request's rules of a pair. A marker is no
+    request, so these keep rules and open none."""
+    asked: dict[tuple[Party, Party, bool, Claim], set[Port]] = {}
+    for rule, marker in owned_rules(snapshot, policy, region):
+        if rule.key is None:
+            continue
+        link = link_of(rule.key, marker)
+        for claim in marker.claims:
+            if not claim.is_tag:
+                asked.setdefault((link.source, link.target, link.mutual, claim), set()).add(rule.key.port)
+    found = []
+    for (source, target, mutual, claim), ports in asked.items():
+        single = [(port,) for port in sorted(ports) if port != ALL]
+        found += [DesiredLink(Link(source, target, p), claim, opens=False) for p in ([()] if mutual else single)]
     return found
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marker, Party, Port, Rule
+from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Marker, Party, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import asks_for_links
 from link_peer.engine.converge import Scope, converge
@@ -29,7 +29,7 @@ from link_peer.engine.scopes.untag import untag_empty_groups
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import Report, open_work
 from link_peer.planning.actual import damaged_rules, link_of, owned_rules
-from link_peer.planning.claims import DesiredLink
+from link_peer.planning.claims import DesiredLink, wanted_by_all
 from link_peer.planning.decision import Context, Decision, Plan
 from link_peer.planning.removals import May
 from link_peer.runtime.delivery import Delivery
@@ -122,7 +122,7 @@ class Sweep(Scope):
         While closing: nothing is read yet."""
         if self._closing:
             return []
-        found = [*self.wishes(snapshot, snapshot.instances.values()), *self._from_requests(snapshot)]
+        found = wanted_by_all(snapshot, self.policy, self.delivery.region, self.started)
         unread = {*snapshot.refused_accounts, *snapshot.failed_accounts}
         return [
             msgspec.structs.replace(one, here=False) if {end.account for end in _ends(one.link)} & unread else one
@@ -231,23 +231,6 @@ class Sweep(Scope):
         wanted = {one.link for one in links if not one.denial}
         needed = self.needed_groups(snapshot, wanted)
         return {group for group in needed if group in snapshot.groups and group not in snapshot.rules}
-
-    def _from_requests(self, snapshot: Snapshot) -> list[DesiredLink]:
-        """What requests asked for, as their claims on rules show: one link for a request's rules of a pair. A marker is no
-        request, so these keep rules and open none."""
-        asked: dict[tuple[Party, Party, bool, Claim], set[Port]] = {}
-        for rule, marker in owned_rules(snapshot, self.policy, self.delivery.region):
-            if rule.key is None:
-                continue
-            link = link_of(rule.key, marker)
-            for claim in marker.claims:
-                if not claim.is_tag:
-                    asked.setdefault((link.source, link.target, link.mutual, claim), set()).add(rule.key.port)
-        found = []
-        for (source, target, mutual, claim), ports in asked.items():
-            single = [(port,) for port in sorted(ports) if port != ALL]
-            found += [DesiredLink(Link(source, target, p), claim, opens=False) for p in ([()] if mutual else single)]
-        return found
 
     def _refused_before(self, decision: Decision) -> bool:
         """Whether a change that the decision needs was refused for good in this run."""
