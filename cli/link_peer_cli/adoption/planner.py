@@ -12,6 +12,7 @@ from link_peer.domain.request import Request
 from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.fetch import Fetch
 from link_peer.planning.authority import request_denial
+from link_peer.planning.decision import Question
 from link_peer.runtime.ports import Cloud, Record
 
 from link_peer_cli.access.environment import Environment
@@ -153,17 +154,21 @@ class AdoptionPlanner:
         return view
 
     def _judged(self, view: View, rule: Rule, claim: Claim, now: float) -> Adoption:
-        """The adoption; what its verdict turns out to depend on is read once."""
+        """The adoption; what its verdict turns out to depend on is read."""
         region, policy = self._env.settings.region, self._env.policy
         link = link_of_rule(view.scene.snapshot, rule)
         if not link.source.is_group:
             view.around([link.source, link.target])
             view.deciding([(link.source, link.target)])
-        try:
-            return judge(view.scene.snapshot, policy, region, rule, link, claim, now)
-        except MoreToRead as more:
-            view.answer(more.questions)
-        return judge(view.scene.snapshot, policy, region, rule, link, claim, now)
+        asked: set[Question] = set()
+        while True:
+            try:
+                return judge(view.scene.snapshot, policy, region, rule, link, claim, now)
+            except MoreToRead as more:
+                if more.questions <= asked:
+                    raise
+                asked |= more.questions
+                view.answer(more.questions)
 
     def _request(self, adoption: Adoption, wish: Wish, said: str, now: float) -> tuple[Request, str]:
         """What is posted, and on which queue. Raises LinkDenied where the policy does not take it."""

@@ -125,15 +125,11 @@ def _existing(actual: Actual, needs: Iterable[Need]) -> tuple[Rule, ...]:
 # the managed tag
 
 
-def _kept(settled: Settled) -> Set[RuleKey]:
-    """The rules of ours that are not removed."""
-    return settled.seen.actual.owned.keys() - settled.lost.freed
-
-
 def _missing_managed_tag(settled: Settled, needs: Iterable[Need], edits: Iterable[Edit]) -> tuple[Party, ...]:
     """The groups of rules of ours, and of new ones, that lack their tags."""
-    kept = _kept(settled)
-    keys = [*(need.key for need in needs if need.key in kept), *(edit.key for edit in edits)]
+    owned, freed = settled.seen.actual.owned, settled.lost.freed
+    kept = (need.key for need in needs if need.key in owned and need.key not in freed)
+    keys = [*kept, *(edit.key for edit in edits)]
     return tuple(dict.fromkeys(key.group for key in keys if _lacks_tag(settled.seen, key)))
 
 
@@ -145,7 +141,8 @@ def _untagged(settled: Settled, decided: Iterable[Decision]) -> list[Decision]:
         return []
     written = [d for d in decided if pause is Pause.NONE or not any(edit.gain for edit in d.edits)]
     done = {group for decision in written for group in decision.missing_managed_tag}
-    lacking = (key for key in _kept(settled) if key.group not in done and _lacks_tag(settled.seen, key))
+    kept = owned.keys() - settled.lost.freed
+    lacking = (key for key in kept if key.group not in done and _lacks_tag(settled.seen, key))
     first = {key.group: key for key in sorted(lacking, key=lambda key: (bool(key.dest), key))}
     return [
         Decision(

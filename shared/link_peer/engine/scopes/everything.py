@@ -131,7 +131,7 @@ class Sweep(Scope):
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
         """Every claim, where the rule's own account was read completely; else those with an explicit cause, which need no
-        look at instances. What the other end's account did not show decides nothing: see `evaluate.no_access`."""
+        look at instances. What the other end's account did not show decides nothing: see `permitted.no_access`."""
         return May.TAKE if not self._closing and rule.group.account in snapshot.whole_accounts else May.CLOSE
 
     def select(self, plan: Plan) -> list[Decision]:
