@@ -1,4 +1,4 @@
-"""The access keys and the region that a person has set up for the `aliyun` CLI or for the SDKs."""
+"""The access keys and the region that a person has set up for the `aliyun` CLI or for the SDKs, and whose keys they are."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from link_peer.alicloud import leave_out
+from link_peer.alicloud.sdk import call, client_config
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.tags import quoted
-from link_peer.runtime.settings import Credentials
+from link_peer.runtime.settings import Credentials, Settings
 
 PROFILE = "ALIBABA_CLOUD_PROFILE"
 """The variable that names a profile; `link-peer --profile` sets CHOSEN."""
@@ -96,3 +97,13 @@ def region_of(env: Mapping[str, str], profile: str = "") -> str:
         return str(found[0].get("region_id") or "") if found else ""
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return ""
+
+
+def caller(settings: Settings, credentials: Credentials) -> tuple[str, str]:
+    """The account uid and the ARN of keys [doc GetCallerIdentity]. Raises CloudError if STS refuses them."""
+    from alibabacloud_sts20150401.client import Client
+
+    config = client_config(settings, "sts", credentials)
+    config.endpoint = config.endpoint or f"sts.{settings.region}.aliyuncs.com"
+    body = call(Client(config).get_caller_identity).body
+    return str(body.account_id), str(body.arn)

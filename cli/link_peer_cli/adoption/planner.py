@@ -16,11 +16,9 @@ from link_peer.planning.decision import Question
 from link_peer.runtime.ports import Cloud, Record
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.adoption.expressible import link_of_rule
+from link_peer_cli.adoption.expressible import link_of_rule, tag_for
 from link_peer_cli.adoption.judge import Adoption, MoreToRead, is_ours, judge, lost, person_made
-from link_peer_cli.adoption.tags import tag_for
-from link_peer_cli.audit.log import AuditReader
-from link_peer_cli.audit.query import condition
+from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.inventory.reading import View
 from link_peer_cli.review.cloud import CloudCall

@@ -1,15 +1,16 @@
-"""The audit log, read through the SLS SDK. The functions only write it; the commands read it."""
+"""The audit log, read through the SLS SDK: queries, reading, and following new records. The functions only write it."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
-from link_peer.alicloud.sls import AuditUnavailable, client
 from link_peer.alicloud.unanswered import unanswered
-from link_peer.domain.errors import LinkPeerError, Transient
+from link_peer.domain.errors import BadInput, LinkPeerError, Transient
+from link_peer.domain.tags import parse_who, quoted
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.ports import Record
 from link_peer.runtime.retry import Retry
@@ -38,6 +39,7 @@ class AuditReader:
         """Ask SLS, through its client. Raises LinkPeerError if it refuses, Transient if a later call may succeed."""
         # where the log is read: the SDK takes longer to import than all of ours
         from aliyun.log import LogException
+        from link_peer.alicloud.sls import AuditUnavailable, client
 
         try:
             return ask(client(msgspec.structs.replace(self._settings, credentials=self._keys())))
@@ -106,3 +108,63 @@ def read_error(error: Any) -> LinkPeerError:
 
 def _record(log: Any) -> Record:
     return {name: value for name, value in log.get_contents().items() if not name.startswith("__")}
+
+
+def condition(fields: Mapping[str, str]) -> str:
+    """Return a query for records in which every field has its value. Empty values are skipped; `*` if none is left."""
+    terms = [f'{name}: "{_escaped(value)}"' for name, value in fields.items() if value]
+    return " and ".join(terms) or "*"
+
+
+def party_condition(text: str, field: str) -> str:
+    """Return a query for records with this party on either side.
+
+    `text` is `sg-…` or `i-…` in any account, the same with `@<uid>`, or `*@<uid>` for a whole account. Raises BadInput
+    that names `field`.
+    """
+    try:
+        who = parse_who(text, "")
+    except BadInput:
+        who = None
+    if who is None or text == "*":
+        raise BadInput(
+            field,
+            f"{quoted(text)} is not sg-… or i-…, optionally with @<account uid or name>, nor *@<account uid or name>",
+        )
+    name = "" if who.id == "*" else who.id
+    sides = [condition({side: name, f"{side}_account": who.account}) for side in ("from", "to")]
+    return f"({' or '.join(sides)})"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
+
+
+FOLLOW_SECONDS = 1.0
+LATE_SECONDS = 120  # a record may become searchable this long after its time
+LONGEST_WAIT = 30.0  # seconds between reads while the log cannot be read; the wait doubles up to this
+
+
+def follow(
+    log: AuditReader, clock: Clock, query: str, start: float, on_trouble: Callable[[Transient, float], None]
+) -> Iterator[list[Record]]:
+    """Yield new records after every read, forever, each record once. A yielded list may be empty.
+
+    `start` is in epoch seconds. When a read fails, `on_trouble` gets the error and the seconds until the next read; the
+    next successful read also returns the records of the outage. Raises LinkPeerError if no later read can succeed.
+    """
+    seen: set[str] = set()
+    wait = FOLLOW_SECONDS
+    while True:
+        asked = clock.now()
+        try:
+            found = log.read_once(query, start)
+        except Transient as error:
+            wait = min(wait * 2, LONGEST_WAIT)
+            on_trouble(error, wait)
+        else:
+            wait = FOLLOW_SECONDS
+            yield [record for record in found if json.dumps(record) not in seen]
+            seen = {json.dumps(record) for record in found}
+            start = max(start, asked - LATE_SECONDS)
+        clock.sleep(wait)

@@ -14,7 +14,7 @@ from link_peer.engine.scopes.everything import Sweep
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.finding import MISSING, OK, WARNING, CheckFinding
 from link_peer_cli.review.cloud import WhatIf
-from link_peer_cli.review.swept import gaps_of
+from link_peer_cli.review.edits import gaps_of
 
 THREADS = 16
 

@@ -1,4 +1,4 @@
-"""Links that stand and whose packets do not get through: which rule stops them, and who can change that. Pure.
+"""Links that stand and whose packets do not get through: which rule or setting stops them, and who can change that. Pure.
 
 Judged from what the sweep has read: the rules of managed groups, whatever else an instance is in. `link-peer links --blocked`
 reads the rest.
@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from link_peer.domain.model import Rule, ports_text
+from link_peer.domain.denial import about
+from link_peer.domain.denials import isolated_group
+from link_peer.domain.model import Link, Rule, ports_text
 from link_peer.planning.effect import Cause
 from link_peer.planning.reach import Reach
 from link_peer.planning.standing import Standing, judge
+from link_peer.runtime.ports import Record
 
 from link_peer_cli.checks.finding import OK, WARNING, CheckFinding
 from link_peer_cli.checks.seen import CloudSeen
@@ -82,3 +85,24 @@ def _explain(one: Judged) -> str:
     link, reach = one
     port = "" if link.mutual else f" {ports_text(reach.effect.blocked[:1] or link.ports[:1])}"
     return f"link-peer explain {link.source} {link.target}{port}"
+
+
+def isolated(seen: CloudSeen, records: Sequence[Record]) -> Iterator[CheckFinding]:
+    """One finding for each such group, as far as its policy was read: the sweep asks where both ends of a wish are in it."""
+    for party, access in sorted(seen.scene.snapshot.inner_access.items()):
+        if access:
+            continue
+        denied = [
+            record
+            for record in records
+            if record.get("outcome") == "denied"
+            and (record.get("to"), record.get("to_account")) == (party.id, party.account)
+            and (record.get("from"), record.get("from_account")) == (party.id, party.account)
+        ]
+        yield CheckFinding(
+            WARNING,
+            party.account,
+            f"isolated group {seen.title(party)}",
+            f"InnerAccessPolicy Drop: its members reach each other by rules only; {len(denied)} links inside it are denied",
+            about(isolated_group(party, advanced=False), "link", Link(party, party), seen.region).advice,
+        )

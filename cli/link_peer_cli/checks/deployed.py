@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.checks import functions, neighbours, resources, running
+from link_peer_cli.checks import functions, resources, running
 from link_peer_cli.checks.finding import CheckFinding
+from link_peer_cli.checks.settings import other_deployments
 
 Lane = Sequence[Callable[[], "list[CheckFinding]"]]
 """Checks that one thread makes, one after the other."""
@@ -19,7 +20,7 @@ def check(env: Environment) -> Iterator[list[CheckFinding]]:
     roles, queues, *others = resources.checks(env)
     # the queues are read by `running`, too, and the SDK of MNS needs warnings to be off, which is no matter of one thread
     lanes: Sequence[Lane] = (
-        [lambda: [*functions.check(env), *neighbours.check(env)]],
+        [lambda: [*functions.check(env), *other_deployments(env)]],
         [roles],
         [queues, lambda: list(running.check(env))],
         *([other] for other in others),

@@ -1,9 +1,13 @@
-"""What a check found out."""
+"""What a check found out, and all of it as a person reads it: what is ok in few lines, problems below, the worst last. Pure."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
 import msgspec
 from link_peer.domain.errors import Transient
+from link_peer.domain.tags import clean
 
 OK, WARNING, DIFFERS, MISSING, UNKNOWN = "ok", "warning", "differs", "missing", "unknown"
 FAILING = frozenset({DIFFERS, MISSING, UNKNOWN})
@@ -32,3 +36,57 @@ def unreadable(where: str, what: str, error: Exception) -> CheckFinding:
     return CheckFinding(
         UNKNOWN, where, what, f"cannot be read: {error}", "" if isinstance(error, Transient) else rights
     )
+
+
+ORDER = (OK, WARNING, UNKNOWN, DIFFERS, MISSING)
+SPELLED_OUT = 3  # findings of one kind that are ok and have a line each
+
+
+class ReportLine(msgspec.Struct, frozen=True):
+    """One line of the report. `advice` is for this one and for those before it that have none."""
+
+    state: str
+    text: str
+    advice: str = ""
+
+
+def _clean(line: ReportLine) -> ReportLine:
+    """Tags, names and descriptions may hold characters that would break the line or reverse it."""
+    return ReportLine(line.state, clean(line.text, None), clean(line.advice, None))
+
+
+def report(findings: Sequence[CheckFinding], names: Mapping[str, str]) -> list[ReportLine]:
+    """The lines by state. More than a few of one kind that are ok are one line. `names` are those of accounts, by uid."""
+    fine = [finding for finding in findings if finding.state == OK]
+    kinds = Counter(map(_kind, fine))
+    found: list[ReportLine] = []
+    for kind, count in kinds.items():
+        if count > SPELLED_OUT:
+            found.append(ReportLine(OK, f"{kind} × {count}"))
+        else:
+            found += [ReportLine(OK, _text(finding, names)) for finding in fine if _kind(finding) == kind]
+    wrong = sorted((finding for finding in findings if finding.state != OK), key=lambda one: ORDER.index(one.state))
+    following = [*(finding.advice for finding in wrong), ""][1:]
+    found += [
+        ReportLine(finding.state, _text(finding, names), finding.advice if finding.advice != after else "")
+        for finding, after in zip(wrong, following, strict=True)
+    ]
+    return list(map(_clean, found))
+
+
+def counts(findings: Sequence[CheckFinding]) -> str:
+    """How many findings there are of each state, the worst first: `1 missing, 2 warnings, 41 ok`."""
+    found = Counter(finding.state for finding in findings)
+    words = [(found[state], f"{state}s" if state == WARNING and found[state] > 1 else state) for state in ORDER]
+    return ", ".join(f"{count} {word}" for count, word in reversed(words) if count)
+
+
+def _kind(finding: CheckFinding) -> str:
+    """What a check is about, by its first word: function, trigger, role, access."""
+    return finding.what.split(" ")[0].rstrip(":")
+
+
+def _text(finding: CheckFinding, names: Mapping[str, str]) -> str:
+    name = names.get(finding.where, "")
+    where = f"{finding.where} ({name})" if name else finding.where
+    return f"{where}  {finding.what}: {finding.detail}" if where else f"{finding.what}: {finding.detail}"

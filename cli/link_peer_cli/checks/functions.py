@@ -15,7 +15,7 @@ from link_peer_deploy.project import ROOT
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
-from link_peer_cli.deployed.deployment import DeployedFunctions, DeployedTrigger, Live
+from link_peer_cli.deployed.functions import DeployedFunctions, DeployedTrigger, Live
 from link_peer_cli.deployed.rules import Bus, BusRule
 
 DEPLOY = "link-peer package; s deploy -y"

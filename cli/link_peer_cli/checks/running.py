@@ -9,8 +9,7 @@ from link_peer.domain.tags import parse_instant
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.audit.log import AuditReader
-from link_peer_cli.audit.query import condition
+from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
 from link_peer_cli.deployed.queue import waiting_messages
 

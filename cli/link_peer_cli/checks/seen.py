@@ -1,15 +1,18 @@
-"""What the checks judge: what a sweep that changes nothing has read, and what it would leave."""
+"""What the checks judge: what a sweep that changes nothing has read; and what it would deny, or not touch."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Set
+from collections.abc import Iterable, Iterator, Set
 
 import msgspec
-from link_peer.domain.model import Party
+from link_peer.domain.model import Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.planning.scene import Scene, groups_of
 from link_peer.planning.standing import Standing, standing
+from link_peer.runtime.ports import Record
+
+from link_peer_cli.checks.finding import MISSING, WARNING, CheckFinding
 
 
 class CloudSeen(msgspec.Struct, frozen=True, dict=True):
@@ -39,3 +42,25 @@ class CloudSeen(msgspec.Struct, frozen=True, dict=True):
             for party in (link.source, link.target):
                 found |= {party} if party.is_group else {g for one in self.scene.members(party) for g in groups_of(one)}
         return frozenset(found)
+
+
+def denied(seen: CloudSeen, records: Iterable[Record]) -> Iterator[CheckFinding]:
+    """One finding for each link, in the account that must act."""
+    for record in records:
+        if record["outcome"] in ("denied", "failed") and record.get("to"):
+            where = record.get("to_account") or record.get("from_account", "")
+            what = f"{_titled(seen, record, 'from')} to {_titled(seen, record, 'to')}"
+            detail = f"{record['reason']}: {record.get('detail', '')}"
+            yield CheckFinding(MISSING, where, what, detail, record.get("advice", ""))
+
+
+def _titled(seen: CloudSeen, record: Record, end: str) -> str:
+    return seen.title(Party(record.get(f"{end}_account", ""), record.get(end, "")))
+
+
+def damaged_markers(seen: CloudSeen, damaged: Iterable[Rule]) -> Iterator[CheckFinding]:
+    """One finding for each such rule."""
+    for rule in damaged:
+        advice = f"if nobody needs rule {rule.id}, remove it; links that are still wanted are opened again"
+        what = f"marker of {rule.id} on {seen.title(rule.group)}"
+        yield CheckFinding(WARNING, rule.group.account, what, rule.description, advice)

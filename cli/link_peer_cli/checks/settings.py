@@ -1,4 +1,4 @@
-"""What the settings and the policy say: another queue or log than `link-peer setup` makes, and a pause."""
+"""What the settings and the policy say: another queue or log than `link-peer setup` makes, a pause, or the tags of another deployment."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from link_peer.domain.policy import Pause
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.audit.log import AuditReader
-from link_peer_cli.checks.finding import MISSING, OK, WARNING, CheckFinding, unreadable
+from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
 from link_peer_cli.deployed.queue import waiting_messages
+from link_peer_cli.setup.neighbours import conflicts, deployments
 
 FILTERS = frozenset({"record", "outcome", "reason", "link", "request_id", "event_id", "from", "to"})
 """Fields that `link-peer audit` searches."""
@@ -62,3 +63,21 @@ def _refused(what: str, error: Exception, advice: str) -> CheckFinding:
     """What does not exist is missing; what could not be read for another reason is unknown."""
     gone = any(code in str(error) for code in ("NotExist", "NotFound"))
     return CheckFinding(MISSING, "", what, str(error), advice) if gone else unreadable("", what, error)
+
+
+def other_deployments(env: Environment) -> Iterator[CheckFinding]:
+    """One finding for each deployment with the same tags or the same name, and one if the functions have other tags."""
+    settings, prefix = env.settings, env.names.prefix
+    try:
+        found = list(conflicts(settings, env.policy, prefix, env.clock))
+        own = [one.tag_prefix for one in deployments(settings, env.policy.home) if one.prefix == prefix]
+    except LinkPeerError as error:
+        yield unreadable("", "other deployments", error)
+        return
+    for problem in found:
+        detail, _, advice = problem.rpartition(": ")
+        yield CheckFinding(DIFFERS, "", "other deployment", detail, advice)
+    for tag_prefix in own:
+        if tag_prefix != settings.tag_prefix:
+            detail = f"the functions act on tags {tag_prefix}-…, and LINK_PEER_TAG_PREFIX is {settings.tag_prefix} here"
+            yield CheckFinding(DIFFERS, "", "tag prefix", detail, "set it as it was when the functions were deployed")

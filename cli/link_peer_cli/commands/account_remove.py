@@ -22,10 +22,9 @@ from link_peer_cli.setup.member import peer_of, print_change, update_home
 from link_peer_cli.setup.peer import PeerAccount, removal_commands
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.lines import PLANNED
 from link_peer_cli.ui.options import Json, PeerProfile, Uid, Yes
 from link_peer_cli.ui.progress import counter, progress_bar
-from link_peer_cli.ui.records import print_records
+from link_peer_cli.ui.records import PLANNED, print_records
 
 
 def remove(

@@ -13,8 +13,8 @@ from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.runtime.ports import Record
 from rich.markup import escape
 
-from link_peer_cli.access.caller import caller
 from link_peer_cli.access.environment import Environment, load_environment, require_known
+from link_peer_cli.access.keys import caller
 from link_peer_cli.checks.running import other_policy
 from link_peer_cli.review.delivery import applying, still_undone
 from link_peer_cli.review.input import run

@@ -17,19 +17,17 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import load_environment
 from link_peer_cli.access.inputs import matching, moment, with_uid
-from link_peer_cli.audit.follow import follow as follow_log
-from link_peer_cli.audit.log import AuditReader
-from link_peer_cli.audit.query import condition, party_condition
+from link_peer_cli.audit.log import AuditReader, condition, party_condition
+from link_peer_cli.audit.log import follow as follow_log
 from link_peer_cli.audit.story import story as whole_story
-from link_peer_cli.commands.audit_verify import verify as verify_log
-from link_peer_cli.inventory.wording import wording
+from link_peer_cli.audit.verify import verify as verify_log
+from link_peer_cli.inventory.shown import wording
 from link_peer_cli.ui.console import console, print_json
-from link_peer_cli.ui.lines import CELLS, RecordLine, cells, folded, texts
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import waiting
-from link_peer_cli.ui.records import print_advice_of
-from link_peer_cli.ui.spreadsheet import print_csv, print_tsv
+from link_peer_cli.ui.records import CELLS, RecordLine, cells, folded, print_advice_of, texts
+from link_peer_cli.ui.tables import print_csv, print_tsv
 
 LIMIT = 100  # lines, for a person
 FIELDS = (

@@ -22,10 +22,9 @@ from link_peer_cli.review.plans import print_changes
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.lines import PLANNED
 from link_peer_cli.ui.options import Account, All, DryRun, Groups, Json, Profiles, Yes
 from link_peer_cli.ui.progress import progress_bar
-from link_peer_cli.ui.records import print_foreign, print_records
+from link_peer_cli.ui.records import PLANNED, print_foreign, print_records
 
 TAG_VALUE = 128  # characters
 

@@ -17,8 +17,7 @@ from rich.markup import escape
 from link_peer_cli.access.environment import Environment, load_environment, load_own, require_known
 from link_peer_cli.access.inputs import ending, matching, party, with_uid
 from link_peer_cli.access.noted import of_tags
-from link_peer_cli.audit.log import AuditReader
-from link_peer_cli.audit.query import condition
+from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.consent.entries import TagEdit, adding, advised, entry, removing
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.ui.changes import CHANGES

@@ -11,10 +11,9 @@ from link_peer.runtime import settings as settings_module
 from rich.console import Console
 from rich.markup import escape
 
-from link_peer_cli.demo import accounts, audit, sweep, tags
+from link_peer_cli.demo.acts import ACTS
 from link_peer_cli.demo.local_cloud import describe, environment, running
-from link_peer_cli.demo.narrator import CheckFailed
-from link_peer_cli.demo.stage import Stage
+from link_peer_cli.demo.stage import CheckFailed, Stage
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Json
@@ -30,8 +29,8 @@ def demo(as_json: Json = False) -> None:
         out.print(f"A local cloud runs at {described['endpoint']}, with the functions of s.yaml deployed on it.")
         stage = Stage(settings_module.load(env=environment(described)), described, out)
         try:
-            for act in (tags, accounts, sweep, audit):
-                act.play(stage)
+            for act in ACTS:
+                act(stage)
         except CheckFailed as error:
             problem = str(error)
     seconds = time.monotonic() - started

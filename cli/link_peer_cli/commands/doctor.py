@@ -23,28 +23,23 @@ from link_peer_cli.checks import (
     accounts,
     blocked,
     consents,
-    denied,
     deployed,
-    isolated,
-    markers,
     quotas,
     settings,
     uncovered,
 )
-from link_peer_cli.checks.finding import FAILING, OK, WARNING, CheckFinding, unreadable
+from link_peer_cli.checks.finding import FAILING, OK, WARNING, CheckFinding, counts, report, unreadable
 from link_peer_cli.checks.interfaces import read_interfaces
-from link_peer_cli.checks.report import counts, report
-from link_peer_cli.checks.seen import CloudSeen
+from link_peer_cli.checks.seen import CloudSeen, damaged_markers, denied
 from link_peer_cli.review.cloud import WhatIf
-from link_peer_cli.review.delivery import suppose
-from link_peer_cli.review.kept import Kept
-from link_peer_cli.review.swept import denied_records
+from link_peer_cli.review.delivery import Kept, suppose
+from link_peer_cli.review.edits import denied_records
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import counter, progress_bar
-from link_peer_cli.ui.spreadsheet import print_tsv
+from link_peer_cli.ui.tables import print_tsv
 
 COLOURS = {OK: "green", WARNING: "yellow"}
 WIDTH = 9  # of the longest state, and two
@@ -110,10 +105,10 @@ def _contents(
     yield from _uncovered(env, account, sweep, cloud, seen)
     yield from consents.check(seen)
     yield from consents.check_keys(seen)
-    yield from markers.check(seen, sweep.damaged)
-    yield from isolated.check(seen, refused)
+    yield from damaged_markers(seen, sweep.damaged)
+    yield from blocked.isolated(seen, refused)
     yield from blocked.check(seen)
-    yield from denied.check(seen, refused)
+    yield from denied(seen, refused)
 
 
 def _uncovered(env: Environment, account: str, sweep: Sweep, cloud: WhatIf, seen: CloudSeen) -> Iterator[CheckFinding]:

@@ -16,12 +16,10 @@ from link_peer.planning.standing import Standing, standing
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
-from link_peer_cli.audit.askers import Asked
+from link_peer_cli.audit.story import Asked
 from link_peer_cli.inventory.advice import Adviser
-from link_peer_cli.inventory.documents import link_documents
 from link_peer_cli.inventory.reading import View, view_of
-from link_peer_cli.inventory.shown import age, party_fields, rule_document, until
-from link_peer_cli.inventory.wording import Wording, wording
+from link_peer_cli.inventory.shown import Wording, age, link_documents, party_fields, rule_document, until, wording
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit

@@ -9,10 +9,9 @@ from link_peer.domain.tags import iso
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
-from link_peer_cli.deployed.failed import error_message, failed_tasks
-from link_peer_cli.deployed.functions import deployed_functions
+from link_peer_cli.deployed.functions import deployed_functions, error_message, failed_tasks
 from link_peer_cli.deployed.queue import Letter, peek, waiting_messages
-from link_peer_cli.inventory.wording import wording
+from link_peer_cli.inventory.shown import wording
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.options import JsonLines, Service
 from link_peer_cli.ui.progress import waiting

@@ -20,9 +20,8 @@ from link_peer_deploy.packaging import runtime_in_use
 from link_peer_deploy.project import ROOT
 from rich.markup import escape
 
-from link_peer_cli.access.caller import caller
 from link_peer_cli.access.environment import bare_environment, names_in_use
-from link_peer_cli.access.keys import region_in_use
+from link_peer_cli.access.keys import caller, region_in_use
 from link_peer_cli.ui import files
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_json

@@ -11,17 +11,15 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import account_named, duration
-from link_peer_cli.inventory.documents import documents_of
 from link_peer_cli.inventory.reading import View, view_of
-from link_peer_cli.inventory.wording import Wording, wording
+from link_peer_cli.inventory.shown import Wording, documents_of, wording
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import waiting
-from link_peer_cli.ui.spreadsheet import print_csv
-from link_peer_cli.ui.tables import print_table
+from link_peer_cli.ui.tables import print_csv, print_table
 
 COLUMNS = ("from", "to", "ports", "since", "until", "why", "asked by", "consent", "instances", "effect")
 CSV_FIELDS = [

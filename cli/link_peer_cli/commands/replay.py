@@ -9,8 +9,7 @@ from link_peer.domain.errors import BadInput
 from rich.markup import escape
 
 from link_peer_cli.access.environment import load_environment
-from link_peer_cli.deployed.failed import failed_tasks
-from link_peer_cli.deployed.functions import deployed_functions
+from link_peer_cli.deployed.functions import deployed_functions, failed_tasks
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.options import JsonLines, Service

@@ -21,8 +21,7 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import duration, party
-from link_peer_cli.audit.log import AuditReader
-from link_peer_cli.audit.query import condition
+from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.checks.running import other_policy
 from link_peer_cli.deployed.queue import post
 from link_peer_cli.inventory.advice import verify_command

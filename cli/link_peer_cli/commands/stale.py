@@ -15,9 +15,9 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.checks.consents import dead
-from link_peer_cli.inventory.wording import wording
+from link_peer_cli.inventory.shown import wording
 from link_peer_cli.review.delivery import suppose
-from link_peer_cli.review.swept import gaps_of
+from link_peer_cli.review.edits import gaps_of
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines

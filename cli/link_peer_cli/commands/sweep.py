@@ -15,18 +15,16 @@ from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 from rich.markup import escape
 
-from link_peer_cli.access.caller import caller
 from link_peer_cli.access.environment import Environment, load_environment, require_known
 from link_peer_cli.access.inputs import account_uid
+from link_peer_cli.access.keys import caller
 from link_peer_cli.access.roles import through_roles
 from link_peer_cli.review.cloud import WhatIf
-from link_peer_cli.review.delivery import suppose
-from link_peer_cli.review.edits import with_instances
+from link_peer_cli.review.delivery import Kept, suppose
+from link_peer_cli.review.edits import denied_records, with_instances
 from link_peer_cli.review.input import Input, SweepInput
-from link_peer_cli.review.kept import Kept
 from link_peer_cli.review.plans import ShownPlan, documents, notable, print_plan, print_saved
 from link_peer_cli.review.saved import require_replaceable, save
-from link_peer_cli.review.swept import denied_records
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Commands, Detailed, DryRun, Json, Out

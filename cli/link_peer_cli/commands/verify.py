@@ -18,11 +18,10 @@ from link_peer.planning.reach import reach
 from link_peer.planning.scene import Scene
 from rich.markup import escape
 
-from link_peer_cli.access.caller import caller
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import matching
-from link_peer_cli.inventory.inside import runner_in
-from link_peer_cli.inventory.probe import Probe, ProbeResult, command_of
+from link_peer_cli.access.keys import caller
+from link_peer_cli.inventory.probe import Probe, ProbeResult, command_of, runner_in
 from link_peer_cli.inventory.reading import View, view_of
 from link_peer_cli.inventory.shown import party_fields
 from link_peer_cli.inventory.tested import ProbeVerdict, last_line, rules_of
@@ -31,8 +30,7 @@ from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.progress import waiting
-from link_peer_cli.ui.spreadsheet import print_tsv
-from link_peer_cli.ui.tables import draw_table
+from link_peer_cli.ui.tables import draw_table, print_tsv
 
 UNKNOWN = "an address was given: name the instance that has it to learn which rule decides"
 REACHED = {True: "yes", False: "no", None: "not tested"}

@@ -10,10 +10,9 @@ from link_peer.domain.model import Party
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials
 
-from link_peer_cli.access.caller import caller
 from link_peer_cli.access.ecs import PersonalEcs
 from link_peer_cli.access.environment import Environment, load_environment
-from link_peer_cli.access.keys import own_keys
+from link_peer_cli.access.keys import caller, own_keys
 from link_peer_cli.access.noted import of_tags
 from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.ui import aliyun

@@ -1,12 +1,19 @@
-"""The functions deployed in the home account, on either generation of Function Compute."""
+"""The deployed functions: how to reach them, their failed asynchronous invocations, and what of them is deployed."""
 
 from __future__ import annotations
 
-from link_peer.runtime.settings import Settings
+import json
+from collections.abc import Mapping
+from typing import Any
 
-from link_peer_cli.deployed.fc2 import Fc2
-from link_peer_cli.deployed.fc3 import Fc3
-from link_peer_cli.deployed.port import Functions
+import msgspec
+from link_peer.alicloud.sdk import call
+from link_peer.domain.errors import CloudError
+from link_peer.runtime.settings import Settings
+from link_peer_deploy.names import ALIAS, Names
+
+from link_peer_cli.deployed.fc import Fc2, Fc3
+from link_peer_cli.deployed.port import PAGE, WITH_TASKS, Functions, Task, config, pages
 
 
 def deployed_functions(settings: Settings, account: str, service: str = "") -> Functions:
@@ -14,3 +21,93 @@ def deployed_functions(settings: Settings, account: str, service: str = "") -> F
     if service:
         return Fc2(settings, account, service)
     return Fc3(settings, account)
+
+
+FAILED = ("Failed", "Expired", "Invalid")
+"""Final task states without success [doc task states]."""
+
+
+def failed_tasks(functions: Functions, names: Names) -> list[Task]:
+    """Return the failed invocations of all functions that have tasks, newest first."""
+    deployed = [names.functions[handler] for handler in WITH_TASKS]
+    found = [task for name in deployed for task in functions.tasks(name) if task.status in FAILED]
+    return sorted(found, key=lambda task: -task.started)
+
+
+def error_message(error: str) -> str:
+    """Return the message in the platform's JSON error document, or the text itself if it is something else."""
+    try:
+        return str(json.loads(error)["errorMessage"])
+    except (ValueError, KeyError, TypeError):
+        return error
+
+
+class Live(msgspec.Struct, frozen=True):
+    """The version of a function that its triggers invoke; `version` is empty if the alias does not exist.
+
+    `weights` are the shares of the calls (0 to 1) that go to other versions. `description` ends with the time of the
+    deployment and the digest of the package. `recorded` says whether the log gets a record of each request. `environment`: its variables.
+    """
+
+    version: str
+    runtime: str
+    description: str
+    weights: Mapping[str, float]
+    recorded: bool
+    environment: Mapping[str, str]
+
+
+class DeployedTrigger(msgspec.Struct, frozen=True):
+    """A trigger as it is deployed; `config` keeps the platform's spelling."""
+
+    name: str
+    kind: str
+    qualifier: str
+    config: Mapping[str, Any]
+
+
+class DeployedFunctions:
+    """The functions of an account on FC 3.0. Raises the errors of link_peer.domain.errors."""
+
+    def __init__(self, settings: Settings, account: str) -> None:
+        from alibabacloud_fc20230330 import models
+        from alibabacloud_fc20230330.client import Client
+
+        self._models: Any = models
+        self._client: Any = Client(config(settings, account))
+
+    def live(self, function: str) -> Live | None:
+        """What is behind the alias of a function; None if there is no such function."""
+        try:
+            alias = call(lambda: self._client.get_alias(function, ALIAS)).body
+        except CloudError as error:
+            if error.code == "FunctionNotFound":
+                return None
+            if error.code != "AliasNotFound":
+                raise
+            alias = None
+        request = self._models.GetFunctionRequest(qualifier=alias.version_id if alias else None)
+        found = call(lambda: self._client.get_function(function, request)).body
+        version, weights = (alias.version_id, alias.additional_version_weight or {}) if alias else ("", {})
+        log = found.log_config
+        recorded = bool(log and log.logstore and log.enable_request_metrics)
+        variables = found.environment_variables or {}
+        return Live(version, found.runtime or "", found.description or "", weights, recorded, variables)
+
+    def triggers(self, function: str) -> dict[str, DeployedTrigger]:
+        """The triggers of a function by name."""
+
+        def page(token: str | None) -> Any:
+            request = self._models.ListTriggersRequest(limit=PAGE, next_token=token)
+            return call(lambda: self._client.list_triggers(function, request)).body
+
+        found = [item for body in pages(page) for item in body.triggers or []]
+        return {
+            item.trigger_name: DeployedTrigger(
+                item.trigger_name,
+                item.trigger_type,
+                item.qualifier or "LATEST",
+                json.loads(item.trigger_config or "{}"),
+            )
+            for item in found
+        }

@@ -1,10 +1,14 @@
-"""What the commands need of Function Compute, the same for both of its generations."""
+"""What the commands need of Function Compute, the same for both of its generations, and what their clients share."""
 
 from __future__ import annotations
 
-from typing import Protocol
+import base64
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 import msgspec
+from link_peer.alicloud.sdk import client_config
+from link_peer.runtime.settings import Settings
 
 WITH_TASKS = ("auto_link", "sweep")
 """The handlers of which the platform keeps tasks. The queue's stream invokes cross_account synchronously."""
@@ -45,3 +49,44 @@ class Functions(Protocol):
     def tasks(self, function: str) -> list[Task]:
         """Return the function's asynchronous invocations, with their payloads."""
         ...
+
+
+PAGE = 100  # [src ListAsyncTasksRequest: at most 100]
+READ_TIMEOUT_MS = 610_000  # a synchronous invocation takes as long as the function runs: here at most ten minutes
+
+
+def config(settings: Settings, account: str) -> Any:
+    """Return the SDK's configuration. The endpoint contains the account's uid [doc endpoints]."""
+    made = client_config(settings, "fc", settings.credentials)
+    if not made.endpoint:
+        made.endpoint = f"{account}.{settings.region}.fc.aliyuncs.com"
+    return made
+
+
+def invocation_headers(wait: bool) -> dict[str, str]:
+    """Return the arguments of the SDK's header model for a synchronous or an asynchronous invocation."""
+    return {"x_fc_invocation_type": "Sync", "x_fc_log_type": "Tail"} if wait else {"x_fc_invocation_type": "Async"}
+
+
+def answer(headers: Mapping[str, str], body: bytes) -> InvocationAnswer:
+    """Read an invocation's response."""
+    headers = {name.lower(): value for name, value in headers.items()}
+    log = base64.b64decode(headers.get("x-fc-log-result", "")).decode("utf-8", "replace")
+    return InvocationAnswer(body, headers.get("x-fc-error-type", ""), log, headers.get("x-fc-request-id", ""))
+
+
+def pages(page: Callable[[str | None], Any]) -> Iterator[Any]:
+    """Yield the pages of a listing; `page` reads the one with a token (None for the first)."""
+    token: str | None = None
+    while True:
+        body = page(token)
+        yield body
+        token = body.next_token
+        if not token:
+            return
+
+
+def task(function: str, item: Any, task_id: str, error: str | None, payload: str | None) -> Task:
+    """Return a Task from the fields that both generations name alike (`item`) and those that they do not."""
+    started, qualifier = int(item.started_time or 0), item.qualifier or ""
+    return Task(task_id, function, item.status or "", error or "", payload or "", started, qualifier)

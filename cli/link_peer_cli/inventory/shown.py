@@ -1,17 +1,25 @@
-"""Links and rules as `explain` and `links` show them, to people and to programs."""
+"""Links and rules as `explain`, `links` and `map` show them: documents for programs, words for people."""
 
 from __future__ import annotations
 
+import re
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from link_peer.domain.model import Party, Rule, ports_text
-from link_peer.domain.tags import iso
+from link_peer.domain.policy import Policy
+from link_peer.domain.tags import iso, parse_instant
 from link_peer.planning.reach import Reach
 from link_peer.planning.scene import Scene
-from link_peer.planning.standing import Standing, admitted
-from link_peer.planning.state import State
+from link_peer.planning.standing import Standing, admitted, judge
+from link_peer.planning.state import State, states
 
-from link_peer_cli.audit.askers import Asked
+from link_peer_cli.access.environment import Environment
+from link_peer_cli.audit.story import Asked
+from link_peer_cli.inventory.reading import View
 
 DAY = 86400
 
@@ -87,4 +95,69 @@ def rule_document(rule: Rule, *, decides: bool) -> dict[str, Any]:
         "created": rule.created,
         "description": rule.description,
         "decides": decides,
+    }
+
+
+def documents_of(env: Environment, view: View, found: Sequence[Standing]) -> tuple[list[dict[str, Any]], str]:
+    """Each link as JSON, and why the audit log could not be read, if so."""
+    view.deciding((link.source, link.target) for link in found)
+    scene, asked = view.scene, Asked()
+    if requests := [request for link in found for request in link.requests]:
+        since = min(link.since or 0 for link in found if link.requests)
+        asked.read(env, requests, since)
+    return link_documents(env, scene, found, asked), asked.problem
+
+
+def link_documents(env: Environment, scene: Scene, found: Sequence[Standing], asked: Asked) -> list[dict[str, Any]]:
+    """Each link as JSON, from what was read."""
+    now = states(scene, env.policy, env.settings.region, env.clock.now(), found)
+    return [
+        link_document(scene, link, judge(scene, link), state, asked) for link, state in zip(found, now, strict=True)
+    ]
+
+
+_SHORT = re.compile(r"[\w.@-]{1,32}")
+
+
+class Wording(msgspec.Struct, frozen=True):
+    """`now` is in epoch seconds; None for programs. `names` are what accounts are called instead of their uids."""
+
+    now: float | None
+    names: Mapping[str, str]
+
+    def ago(self, instant: str) -> str:
+        """When something was: `3 d ago`; for programs the instant. Empty if it is not known."""
+        return f"{span(self.now - parse_instant(instant))} ago" if instant and self.now is not None else instant
+
+    def until(self, instant: str) -> str:
+        """When something ends: the instant, and for people how far it is off, or `open-ended`."""
+        return instant if self.now is None else until(self.now, parse_instant(instant) if instant else None)
+
+    def account(self, uid: str) -> str:
+        """An account, as commands take it: for people its name, if that is short; else its uid."""
+        return self.names.get(uid, uid)
+
+    def party(self, party: str, account: str) -> str:
+        """`sg-…@<account>`, as commands take it."""
+        return f"{party}@{self.account(account)}"
+
+    def end(self, document: Mapping[str, Any], end: str) -> str:
+        """An end (`from` or `to`) of a link's document: the party and its name."""
+        name = document[f"{end}_name"]
+        return self.party(document[end], document[f"{end}_account"]) + (f" ({name})" if name else "")
+
+
+def wording(policy: Policy, now: float) -> Wording:
+    """The wording for people if stdout is a terminal, else for programs."""
+    if not sys.stdout.isatty():
+        return Wording(None, {})
+    return Wording(now, short_names(policy))
+
+
+def short_names(policy: Policy) -> dict[str, str]:
+    """By uid, the names that can be printed instead of it: as an argument without quotes, with room for them, and of one
+    account only."""
+    names = Counter(account.name for account in policy.accounts.values())
+    return {
+        uid: one.name for uid, one in policy.accounts.items() if names[one.name] == 1 and _SHORT.fullmatch(one.name)
     }

@@ -18,8 +18,7 @@ from link_peer.runtime.ports import Record
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.review.cloud import ShownRules
 from link_peer_cli.review.delivery import suppose
-from link_peer_cli.review.edits import GroupChange, RuleEdit, with_instances
-from link_peer_cli.review.swept import gaps_of
+from link_peer_cli.review.edits import GroupChange, RuleEdit, gaps_of, with_instances
 from link_peer_cli.ui.progress import Count
 
 

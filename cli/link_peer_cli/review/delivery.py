@@ -1,4 +1,4 @@
-"""Deliveries of commands: dry runs, and what a command may do that a function may not."""
+"""Deliveries of commands: dry runs, what a command may do that a function may not, and where their records go."""
 
 from __future__ import annotations
 
@@ -8,18 +8,58 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 from link_peer.alicloud.audit_log import SlsAuditLog
 from link_peer.app.compose import load_policy
+from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.policy import Pause
+from link_peer.domain.request import Message
 from link_peer.runtime.delivery import Connections, Delivery, Throughput
-from link_peer.runtime.ports import Cloud
+from link_peer.runtime.ports import AuditLog, Cloud, Record
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.review.cloud import ShownRules, WhatIf
-from link_peer_cli.review.kept import Kept
 from link_peer_cli.review.reviewed import Reviewed
 from link_peer_cli.review.writes import Write, undone
+
+
+class Kept:
+    """An `AuditLog` that keeps the records, and writes them to a log if it is put over one; a `Queue` that keeps the
+    messages. `posted` are those that would be delivered at once; one with a delay waits for something that a dry run cannot
+    wait for, so it is dropped."""
+
+    def __init__(self) -> None:
+        self._log: AuditLog | None = None
+        self.records: list[Record] = []
+        self.posted: list[Message] = []
+        self.trouble: LinkPeerError | None = None  # why the log did not take the last records
+
+    def over(self, log: AuditLog) -> AuditLog:
+        """Write to `log` from now on, too."""
+        self._log = log
+        return self
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Keep records, after the log has them."""
+        if self._log is not None:
+            try:
+                self._log.write(records)
+            except LinkPeerError as error:
+                self.trouble = error
+                raise
+            self.trouble = None
+        self.records += records
+
+    def post(self, message: Message, *, queue: str = "", delay: int = 0) -> None:  # noqa: ARG002  # the Queue port
+        """Keep a message."""
+        if not delay:
+            self.posted.append(message)
+
+    @property
+    def outcomes(self) -> list[Record]:
+        """The records that are outcomes."""
+        return [record for record in self.records if record["record"] == "outcome"]
+
 
 READERS = 16  # reads side by side: a person waits, and a call takes tens of milliseconds; the SDK pools 40 connections
 

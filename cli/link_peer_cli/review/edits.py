@@ -1,4 +1,4 @@
-"""What a dry run would change, by group."""
+"""What a dry run would change, by group, and what a sweep found out besides."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from link_peer.domain.model import Instance, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Listing
 from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.fetch import open_fetch
+from link_peer.engine.records import Circumstances, decision_record
+from link_peer.engine.scopes.everything import Sweep
+from link_peer.runtime.audit import DECISION_FIELDS
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
@@ -90,3 +93,28 @@ RuleFields = tuple[str, ...]
 def fields_of(key: RuleKey) -> RuleFields:
     """The fields by which records name a rule."""
     return (key.group.account, key.group.id, key.source, key.dest, key.port.protocol, key.port.range)
+
+
+def gaps_of(sweep: Sweep) -> dict[str, str]:
+    """Return why each account (by uid) could not be read, and how many groups the sweep had no time to read."""
+    found = sweep.unreadable
+    for account, count in sweep.unread.items():
+        found[f"{count} groups of {account}"] = "there was no time to read them"
+    return dict(sorted(found.items()))
+
+
+def denied_records(sweep: Sweep, recorded: Iterable[Record]) -> list[Record]:
+    """Return the wishes that stay denied, as records: the sweep itself only counts them. Those that are among the records
+    already are left out."""
+    region = sweep.delivery.region
+    known = {record.get("link") for record in recorded if record.get("outcome") in ("denied", "failed")}
+    circumstances = Circumstances(sweep.fetch)
+    found = [
+        {**decision_record(decision, region, "outcome"), **circumstances.effect(decision)}
+        for decision in sweep.denied.values()
+    ]
+    return [
+        {**DECISION_FIELDS, **{name: value for name, value in record.items() if value}}
+        for record in found
+        if record["link"] not in known
+    ]

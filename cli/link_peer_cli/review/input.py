@@ -18,7 +18,7 @@ from link_peer.inbound.requests import DeniedRequest, decode, encode
 from link_peer.runtime.delivery import Delivery
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.review.kept import Kept
+from link_peer_cli.review.delivery import Kept
 from link_peer_cli.review.writes import Uid
 from link_peer_cli.ui.progress import Count
 

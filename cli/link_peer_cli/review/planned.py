@@ -9,10 +9,9 @@ from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.review.cloud import CloudCall, WhatIf
-from link_peer_cli.review.delivery import suppose
+from link_peer_cli.review.delivery import Kept, suppose
 from link_peer_cli.review.edits import with_instances
 from link_peer_cli.review.input import Input, elements_of, run, run_messages, unless_recorded
-from link_peer_cli.review.kept import Kept
 from link_peer_cli.review.plans import ShownPlan, documents, markdown, notable, print_plan
 from link_peer_cli.review.writes import Write
 from link_peer_cli.ui.console import console, print_json

@@ -17,9 +17,8 @@ from link_peer_cli.review.cloud import CloudCall
 from link_peer_cli.review.edits import GroupChange, RuleEdit, fields_of, reasons
 from link_peer_cli.review.writes import Difference, Write
 from link_peer_cli.ui.console import console, visible
-from link_peer_cli.ui.lines import asker, folded, texts, why
 from link_peer_cli.ui.pager import paged
-from link_peer_cli.ui.records import print_advice_of
+from link_peer_cli.ui.records import asker, folded, print_advice_of, texts, why
 
 COLOURS = {"+": "green", "~": "yellow", "-": "red"}
 NAMED = 10  # instances of a group; of more, only their number

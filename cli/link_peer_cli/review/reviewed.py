@@ -11,7 +11,7 @@ from link_peer.domain.errors import CloudError
 from link_peer.domain.model import Rule, RuleKey
 from link_peer.runtime.ports import Cloud, Ecs
 
-from link_peer_cli.review.reads import Reads
+from link_peer_cli.review.cloud import Reads
 from link_peer_cli.review.writes import Place, Write, place_of
 
 NOT_REVIEWED = "NotReviewed"

@@ -11,9 +11,8 @@ from link_peer.alicloud import sls
 from msgspec.structs import replace
 
 from link_peer_cli.setup.logs import GONE, InProject, Logs
-from link_peer_cli.setup.merging import merged, reduced
 from link_peer_cli.setup.resource import Changeable, Deployment, Resource, State
-from link_peer_cli.setup.sdk import log_call
+from link_peer_cli.setup.sdk import log_call, merged, reduced
 
 MAIN_REGION = "cn-heyuan"
 """Users and action policies are kept there, for the projects of all regions [doc terraform alicloud_log_resource_record]."""

@@ -9,9 +9,8 @@ from typing import Any
 from link_peer.alicloud import sls
 from link_peer.domain.errors import CloudError
 
-from link_peer_cli.setup.merging import merged, reduced
 from link_peer_cli.setup.resource import Changeable, Deployment, Resource, State
-from link_peer_cli.setup.sdk import log_call
+from link_peer_cli.setup.sdk import log_call, merged, reduced
 
 NO_PROJECT = "ProjectNotExist"
 NO_LOGSTORE = "LogStoreNotExist"

@@ -14,9 +14,8 @@ from link_peer.domain.policy import AccountPolicy, Policy
 from link_peer.inbound.policy_file import parse
 from rich.markup import escape
 
-from link_peer_cli.access.caller import caller
 from link_peer_cli.access.environment import NO_KEYS, Environment
-from link_peer_cli.access.keys import own_keys
+from link_peer_cli.access.keys import caller, own_keys
 from link_peer_cli.setup import plan, queues, roles
 from link_peer_cli.setup.engine import carry_out
 from link_peer_cli.setup.peer import PeerAccount, external_id_of

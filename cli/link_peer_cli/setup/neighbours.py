@@ -14,7 +14,7 @@ from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Settings
 
 from link_peer_cli.access.roles import PersonsAccounts
-from link_peer_cli.deployed.common import PAGE, config, pages
+from link_peer_cli.deployed.port import PAGE, config, pages
 
 SECONDS = 60.0
 _FUNCTION = "-auto-link"

@@ -1,4 +1,4 @@
-"""Calls of the official SDKs for setup: their errors become ours."""
+"""Calls of the official SDKs for setup: their errors become ours, and their answers stand beside what was sent."""
 
 from __future__ import annotations
 
@@ -78,3 +78,19 @@ def queue_call(send: Callable[[], T], missing: Collection[str] = ()) -> T | None
 def shown(value: Any, *names: str) -> dict[str, Any]:
     """Some fields of a JSON object, those that it lacks as None."""
     return {name: (value or {}).get(name) for name in names}
+
+
+def merged(shown: Any, ours: Any) -> Any:
+    """What the cloud shows, with every field of ours as we want it; lists are replaced as a whole."""
+    if isinstance(shown, dict) and isinstance(ours, dict):
+        return {**shown, **{name: merged(shown.get(name), value) for name, value in ours.items()}}
+    return ours
+
+
+def reduced(shown: Any, like: Any) -> Any:
+    """What the cloud shows, without the fields that it has added to what was sent: `like` is what was sent."""
+    if isinstance(shown, dict) and isinstance(like, dict):
+        return {name: reduced(shown[name], value) for name, value in like.items() if name in shown}
+    if isinstance(shown, list) and isinstance(like, list) and len(shown) == len(like):
+        return [reduced(one, other) for one, other in zip(shown, like, strict=True)]
+    return shown

@@ -9,7 +9,7 @@ from link_peer.alicloud import mns, sls
 from link_peer.alicloud.sdk import call, client_config
 from link_peer.domain.errors import CloudError, LinkPeerError, Throttled
 
-from link_peer_cli.access.caller import caller
+from link_peer_cli.access.keys import caller
 from link_peer_cli.setup.engine import Wait, patiently, say_wait
 from link_peer_cli.setup.resource import Deployment
 from link_peer_cli.setup.roles import Ram

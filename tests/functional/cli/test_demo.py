@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from link_peer_cli.demo import tags
+from link_peer_cli.demo import acts
 from link_peer_cli.main import main
 
 pytestmark = pytest.mark.http
@@ -26,7 +26,7 @@ def test_every_check_of_the_demo_passes(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_failed_check_fails_the_demo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """If the tag opens another port than the one probed: exit code 1, and the failed check."""
-    monkeypatch.setattr(tags, "PORT", 22)
+    monkeypatch.setattr(acts, "PORT", 22)
     with pytest.raises(SystemExit) as ended:
         main(["demo", "--json"])
     report = json.loads(capsys.readouterr().out)

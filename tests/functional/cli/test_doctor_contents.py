@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 from link_peer_cli.checks import quotas
-from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, UNKNOWN, WARNING, CheckFinding
-from link_peer_cli.checks.report import counts, report
+from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, UNKNOWN, WARNING, CheckFinding, counts, report
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs.state import Group, Instance
 

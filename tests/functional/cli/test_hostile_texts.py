@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from link_peer_cli.ui.spreadsheet import print_csv
+from link_peer_cli.ui.tables import print_csv
 
 from tests.functional.command import Cli
 from tests.functional.lab import Lab

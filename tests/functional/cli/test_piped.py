@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from link_peer_cli.ui import pager
-from link_peer_cli.ui.spreadsheet import print_tsv
+from link_peer_cli.ui.tables import print_tsv
 from link_peer_local.fc.triggers import deploy
 
 from tests.functional.command import Cli

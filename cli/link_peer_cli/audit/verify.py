@@ -14,8 +14,7 @@ from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.access.roles import reader_of
-from link_peer_cli.audit.log import AuditReader
-from link_peer_cli.audit.query import condition
+from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.audit.trail import KEPT_SECONDS, NAMES, Trail
 from link_peer_cli.audit.trail_events import Event, event_of
 from link_peer_cli.audit.trail_join import LONGEST_SECONDS, UNREADABLE, Mismatch, Question, Roles, join, unknown_rules
@@ -23,8 +22,7 @@ from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import progress_bar
 from link_peer_cli.ui.records import print_advice
-from link_peer_cli.ui.spreadsheet import print_tsv
-from link_peer_cli.ui.tables import draw_table
+from link_peer_cli.ui.tables import draw_table, print_tsv
 
 THREADS = 8  # accounts that are read side by side; the limits of ActionTrail are those of each account
 BATCH = 20  # names in one query of the log; it would grow too long otherwise
