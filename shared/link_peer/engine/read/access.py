@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -12,12 +13,16 @@ import msgspec
 from link_peer.domain.errors import CloudError, NoAccess, Transient
 from link_peer.domain.model import Instance, Party
 from link_peer.domain.policy import Policy
+from link_peer.domain.snapshot import Listing
 from link_peer.engine.read.store import Store
 from link_peer.runtime.pace import Pace
 from link_peer.runtime.ports import Cloud, Ecs
 
 T = TypeVar("T")
 Place = TypeVar("Place", str, Party)
+
+Page = tuple[list[Instance], str]
+"""Instances, and the token of the next page; empty after the last."""
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -113,6 +118,27 @@ class Access:
         else:
             for read in reads:
                 read()
+
+
+def read_listing(read: Callable[[str], Page], keep: Callable[[Instance], bool]) -> tuple[Listing, list[Instance]]:
+    """What the whole account shows, and the instances to `keep`. `read` reads the page with a token, the first one's being
+    empty. An account of any size takes little memory: of the other instances, only the ids are noted."""
+    kept: list[Instance] = []
+    ids: set[str] = set()
+    members: Counter[str] = Counter()
+    tagged = False
+    token, more = "", True
+    while more:
+        page, token = read(token)
+        more = bool(token)
+        for instance in page:
+            if instance.party.id not in ids:  # an instance may move to the next page meanwhile, and be shown twice
+                ids.add(instance.party.id)
+                members.update(instance.groups)
+            tagged = tagged or bool(instance.tags)
+            if keep(instance):
+                kept.append(instance)
+    return Listing(ids, members, tagged), kept
 
 
 def _transient(account: str, error: Transient | CloudError) -> Transient:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeVar
 
 from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
-from link_peer.domain.model import Group, Instance, Party, Rule
+from link_peer.domain.model import Group, Party, Rule
 from link_peer.domain.policy import Policy
-from link_peer.domain.snapshot import Address, Listing
-from link_peer.engine.read.access import STRICT, Access, Reading
+from link_peer.domain.snapshot import Address
+from link_peer.engine.read.access import STRICT, Access, Page, Reading, read_listing
 from link_peer.engine.read.store import Store, groups_of
 from link_peer.planning.decision import Question, RulesOf
 from link_peer.runtime.clock import Clock
@@ -20,9 +20,6 @@ from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Cloud, Ecs
 
 T = TypeVar("T")
-
-Page = tuple[list[Instance], str]
-"""Instances, and the token of the next page; empty after the last."""
 
 Progress = Callable[[int, int], None]
 """(how many are done, of how many)."""
@@ -293,24 +290,3 @@ class Fetch:
         """Reads instances once the pace allows it. Raises OutOfTime."""
         pace = self._how.pace
         return pace.call(account, "DescribeInstances", read) if pace else read()
-
-
-def read_listing(read: Callable[[str], Page], keep: Callable[[Instance], bool]) -> tuple[Listing, list[Instance]]:
-    """What the whole account shows, and the instances to `keep`. `read` reads the page with a token, the first one's being
-    empty. An account of any size takes little memory: of the other instances, only the ids are noted."""
-    kept: list[Instance] = []
-    ids: set[str] = set()
-    members: Counter[str] = Counter()
-    tagged = False
-    token, more = "", True
-    while more:
-        page, token = read(token)
-        more = bool(token)
-        for instance in page:
-            if instance.party.id not in ids:  # an instance may move to the next page meanwhile, and be shown twice
-                ids.add(instance.party.id)
-                members.update(instance.groups)
-            tagged = tagged or bool(instance.tags)
-            if keep(instance):
-                kept.append(instance)
-    return Listing(ids, members, tagged), kept
