@@ -123,7 +123,7 @@ def _have_moved(snapshot: Snapshot, context: Context, key: RuleKey, marker: Mark
         return False, Missing(unread=frozenset({old}))
     if needs := permitted(snapshot, context.policy, old, context.now).needs:
         return key not in {need.key for need in needs}, NOTHING_MISSING
-    absent = ends - snapshot.instances.keys()
+    absent = {end for end in ends if end not in snapshot.instances}
     if not absent or not all(snapshot.readable(end.account) for end in ends):
         return False, NOTHING_MISSING
     absent -= context.deleted
@@ -133,7 +133,7 @@ def _have_moved(snapshot: Snapshot, context: Context, key: RuleKey, marker: Mark
 
 def _unread_rules(snapshot: Snapshot, keys: Set[RuleKey]) -> tuple[RulesOf, ...]:
     """The groups of a link's rules whose rules were not read."""
-    groups = sorted({key.group for key in keys} - snapshot.rules.keys())
+    groups = sorted({key.group for key in keys if key.group not in snapshot.rules})
     return tuple(RulesOf(g) for g in groups if g not in snapshot.groups or snapshot.groups[g].rule_count)
 
 

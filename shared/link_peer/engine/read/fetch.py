@@ -165,7 +165,7 @@ class Fetch:
     def rules(self, groups: Iterable[Party], until: float = math.inf) -> None:
         """Reads the rules of these groups. A group that does not exist has none. What the pace does not let through
         at once is left unread, as is the rest from `until` (epoch seconds) on."""
-        todo = sorted(set(groups) - self.store.rules.keys())
+        todo = sorted({group for group in groups if group not in self.store.rules})
         self._access.each(todo, lambda ecs, group: self._read_due_rules(ecs, group, until))
 
     def rules_in_time(
