@@ -198,7 +198,7 @@ def test_every_denial_of_a_link_is_tried() -> None:
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "denials"
     }
-    assert names - {"NO_ROUTE", "Missing"} == {name for name, *_ in CASES} | ASKED_OF_WHO_ASKS
+    assert names - {"NO_ROUTE", "Unaccepted"} == {name for name, *_ in CASES} | ASKED_OF_WHO_ASKS
 
 
 def test_a_new_limit_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:

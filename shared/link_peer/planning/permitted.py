@@ -64,15 +64,13 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
     group = snapshot.groups.get(key.group)
     if group is None:
         return None
-    if denial := _locked([group], policy.keys):
-        return denial
     source: Party | Instance = link.source
     if not link.source.is_group and link.source.account not in snapshot.refused_accounts:
         named = [entry.who.id for entry in accepts(group.tags, group.party.account, policy.keys)]
         named += [allow.source.id for allow in policy.allow]
         groups = tuple(name for name in named if name.startswith("sg-"))
         source = snapshot.instances.get(link.source) or Instance(link.source, "", groups)
-    return consent_to(policy, link, [(group, source)], now)[1]
+    return _accepted(policy, link, [(group, source)], now)[1]
 
 
 def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tuple[Need, ...], now: float) -> Verdict:
@@ -85,9 +83,8 @@ def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tupl
         denial = denials.different_vpc(source.party, source.vpc, target.party, target.vpc, one_account=one_account)
         return Verdict(link, needs, denial, "different-vpc")
     verdict = Verdict(link, needs, None, "same-vpc")
-    if denial := _locked([target, source] if link.mutual else [target], policy.keys):
-        return msgspec.structs.replace(verdict, denial=denial)
-    used, denial = consent_to(policy, link, [(target, link.source), (source, link.target)], now)
+    sides = [(target, link.source), (source, link.target)][: 2 if link.mutual else 1]
+    used, denial = _accepted(policy, link, sides, now)
     return msgspec.structs.replace(verdict, consent=used, denial=denial)
 
 
@@ -100,6 +97,16 @@ def _group_denial(group: Group | None, party: Party) -> Denial | None:
     if group.managed:
         return denials.managed_group(party)
     return denials.advanced_group(party) if group.advanced else None
+
+
+def _accepted(
+    policy: Policy, link: Link, sides: Sequence[tuple[Group, Party | Instance]], now: float
+) -> tuple[tuple[str, ...], Denial | None]:
+    """(the entries that consent, why not) by the groups that are to hold the rules, each with who it is to admit. All that a
+    group says by itself is asked here, so that it is asked too where the other side cannot be read."""
+    if denial := _locked([group for group, _ in sides], policy.keys):
+        return (), denial
+    return consent_to(policy, link, sides, now)
 
 
 def _locked(groups: Sequence[Group], keys: TagKeys) -> Denial | None:
@@ -124,9 +131,7 @@ def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: flo
         sides.append(_Side(group, other, to))
     advice = denials.NO_ROUTE if reachability == "different-vpc" else ""
     verdict = Verdict(link, _instance_needs(link, sides), None, reachability, advice=advice)
-    if denial := _locked([side.group for side in sides], policy.keys):
-        return msgspec.structs.replace(verdict, denial=denial)
-    used, denial = consent_to(policy, link, [(side.group, side.source) for side in sides], now)
+    used, denial = _accepted(policy, link, [(side.group, side.source) for side in sides], now)
     verdict = msgspec.structs.replace(verdict, consent=used, denial=denial)
     if denial is not None:
         return verdict
