@@ -9,7 +9,7 @@ from typing import NoReturn
 def main() -> NoReturn:
     """As `link_peer_cli.main.main`. Ctrl-C while that is imported ends the process without a stack trace."""
     try:
-        from link_peer_cli.main import main as run
+        from link_peer_cli.main import main as run  # within what catches Ctrl-C
     except KeyboardInterrupt:
         sys.exit(130)
     run()

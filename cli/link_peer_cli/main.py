@@ -140,7 +140,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from importlib.metadata import version  # it takes longer to import than help to print
 
         print(f"link-peer {version('link-peer')}")
         raise typer.Exit

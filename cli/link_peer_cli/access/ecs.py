@@ -33,7 +33,7 @@ class PersonalEcs:
 
     def __init__(self, settings: Settings, credentials: Credentials, clock: Clock) -> None:
         lazy_models.install()
-        from alibabacloud_ecs20140526 import models
+        from alibabacloud_ecs20140526 import models  # an SDK: when it is asked, since help needs none
         from alibabacloud_ecs20140526.client import Client
 
         self.region = settings.region

@@ -68,7 +68,10 @@ def _prepare() -> None:
 
 
 def _provider(profile: str) -> Any:
-    from alibabacloud_credentials.provider import CLIProfileCredentialsProvider, DefaultCredentialsProvider
+    from alibabacloud_credentials.provider import (  # an SDK: when it is asked, since help needs none
+        CLIProfileCredentialsProvider,
+        DefaultCredentialsProvider,
+    )
 
     # The SDK prints what the chain tried and did not find. It sets the level when it is imported.
     logging.getLogger("credentials").setLevel(logging.CRITICAL + 1)
@@ -101,7 +104,7 @@ def region_of(env: Mapping[str, str], profile: str = "") -> str:
 
 def caller(settings: Settings, credentials: Credentials) -> tuple[str, str]:
     """The account uid and the ARN of keys [doc GetCallerIdentity]. Raises CloudError if STS refuses them."""
-    from alibabacloud_sts20150401.client import Client
+    from alibabacloud_sts20150401.client import Client  # an SDK: when it is asked, since help needs none
 
     config = client_config(settings, "sts", credentials)
     config.endpoint = config.endpoint or f"sts.{settings.region}.aliyuncs.com"

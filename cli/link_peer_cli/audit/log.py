@@ -37,8 +37,7 @@ class AuditReader:
 
     def _ask(self, ask: Callable[[Any], Any]) -> Any:
         """Ask SLS, through its client. Raises LinkPeerError if it refuses, Transient if a later call may succeed."""
-        # where the log is read: the SDK takes longer to import than all of ours
-        from aliyun.log import LogException
+        from aliyun.log import LogException  # an SDK: when it is asked, since help needs none
         from link_peer.alicloud.sls import AuditUnavailable, client
 
         try:

@@ -66,7 +66,7 @@ class Trail:
         return list(found.values())
 
     def _pages(self, account: str, name: str, start: float, end: float) -> Iterator[Mapping[str, Any]]:
-        from alibabacloud_actiontrail20200706 import models
+        from alibabacloud_actiontrail20200706 import models  # an SDK: when it is asked, since help needs none
 
         condition = models.LookupEventsRequestLookupAttribute(key="EventName", value=name)
         seen: set[str] = set()
@@ -105,7 +105,7 @@ class Trail:
         raise LinkPeerError(f"ActionTrail of account {account} throttles every call")
 
     def _send(self, account: str, request: Any) -> Any:
-        from alibabacloud_actiontrail20200706.client import Client
+        from alibabacloud_actiontrail20200706.client import Client  # an SDK: when it is asked, since help needs none
 
         config = client_config(self._settings, "actiontrail", self._accounts.keys(account))
         config.endpoint = config.endpoint or f"actiontrail.{self._settings.region}.aliyuncs.com"

@@ -12,7 +12,7 @@ from link_peer.runtime.retry import Retry
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
-from link_peer_cli.setup import faults
+from link_peer_cli.setup import alerts, events, faults, logs, queues, roles
 from link_peer_cli.setup.resource import Action, Deployment, Resource, ResourceChange, change_of
 
 SECONDS = 20.0  # for which a resource is asked again while a service is in trouble
@@ -22,8 +22,6 @@ SILENT = 2  # resources in a row without an answer, after which a service is not
 
 def checks(env: Environment) -> list[Callable[[], list[CheckFinding]]]:
     """A check for each service, of whether its resources are as they are shipped; in the order in which setup makes them."""
-    from link_peer_cli.setup import Deployment, alerts, events, logs, queues, roles
-
     deployment = Deployment(env.settings, env.policy, env.names, env.clock)
     services = (roles, queues, events, logs, alerts)
     found = [functools.partial(_service, module.resources(deployment), env.clock) for module in services]

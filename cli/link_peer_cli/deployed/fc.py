@@ -19,6 +19,7 @@ from link_peer_cli.deployed.port import (
     Task,
     answer,
     config,
+    fc3,
     invocation_headers,
     pages,
     task,
@@ -29,7 +30,7 @@ class Fc2:
     """The `Functions` of a service on FC 2.0."""
 
     def __init__(self, settings: Settings, account: str, service: str) -> None:
-        from alibabacloud_fc_open20210406 import models
+        from alibabacloud_fc_open20210406 import models  # an SDK: when it is asked, since help needs none
         from alibabacloud_fc_open20210406.client import Client
         from alibabacloud_tea_util.models import RuntimeOptions
 
@@ -71,12 +72,9 @@ class Fc3:
     """The `Functions` of an account on FC 3.0."""
 
     def __init__(self, settings: Settings, account: str) -> None:
-        from alibabacloud_fc20230330 import models
-        from alibabacloud_fc20230330.client import Client
-        from darabonba.runtime import RuntimeOptions
+        from darabonba.runtime import RuntimeOptions  # an SDK: when it is asked, since help needs none
 
-        self._models: Any = models
-        self._client: Any = Client(config(settings, account))
+        self._client, self._models = fc3(settings, account)
         self._runtime: Any = RuntimeOptions(read_timeout=READ_TIMEOUT_MS)
 
     def invoke(self, function: str, event: bytes, *, wait: bool = True, qualifier: str = "") -> InvocationAnswer:

@@ -13,7 +13,7 @@ from link_peer.runtime.settings import Settings
 from link_peer_deploy.names import ALIAS, Names
 
 from link_peer_cli.deployed.fc import Fc2, Fc3
-from link_peer_cli.deployed.port import PAGE, WITH_TASKS, Functions, Task, config, pages
+from link_peer_cli.deployed.port import PAGE, WITH_TASKS, Functions, Task, fc3, pages
 
 
 def deployed_functions(settings: Settings, account: str, service: str = "") -> Functions:
@@ -70,11 +70,7 @@ class DeployedFunctions:
     """The functions of an account on FC 3.0. Raises the errors of link_peer.domain.errors."""
 
     def __init__(self, settings: Settings, account: str) -> None:
-        from alibabacloud_fc20230330 import models
-        from alibabacloud_fc20230330.client import Client
-
-        self._models: Any = models
-        self._client: Any = Client(config(settings, account))
+        self._client, self._models = fc3(settings, account)
 
     def live(self, function: str) -> Live | None:
         """What is behind the alias of a function; None if there is no such function."""

@@ -63,6 +63,14 @@ def config(settings: Settings, account: str) -> Any:
     return made
 
 
+def fc3(settings: Settings, account: str) -> tuple[Any, Any]:
+    """The client of FC 3.0 in an account, and the SDK's models."""
+    from alibabacloud_fc20230330 import models  # an SDK: when it is asked, since help needs none
+    from alibabacloud_fc20230330.client import Client
+
+    return Client(config(settings, account)), models
+
+
 def invocation_headers(wait: bool) -> dict[str, str]:
     """Return the arguments of the SDK's header model for a synchronous or an asynchronous invocation."""
     return {"x_fc_invocation_type": "Sync", "x_fc_log_type": "Tail"} if wait else {"x_fc_invocation_type": "Async"}

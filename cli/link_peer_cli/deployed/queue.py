@@ -41,7 +41,7 @@ class Letter(msgspec.Struct, frozen=True):
 def peek(settings: Settings, home: str, queue: str) -> list[Letter]:
     """Return the first messages of a queue, at most LETTERS, and leave them there. Raises as
     `waiting_messages` does."""
-    from mns.mns_exception import MNSExceptionBase
+    from mns.mns_exception import MNSExceptionBase  # an SDK: when it is asked, since help needs none
 
     client = account(settings, home).get_queue(queue)
     client.set_encoding(False)  # it is undocumented whether the platform encodes dead letters in base64

@@ -28,7 +28,7 @@ class Bus:
     """The default bus of the keys' account. Raises the errors of link_peer.domain.errors."""
 
     def __init__(self, settings: Settings) -> None:
-        from alibabacloud_eventbridge20200401 import models
+        from alibabacloud_eventbridge20200401 import models  # an SDK: when it is asked, since help needs none
         from alibabacloud_eventbridge20200401.client import Client
 
         config = client_config(settings, "eventbridge", settings.credentials)

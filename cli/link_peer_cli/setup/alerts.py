@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from aliyun.log.resource_params import ResourceRecord
 from link_peer.alicloud import sls
 from msgspec.structs import replace
 
@@ -127,8 +128,6 @@ class Record(Changeable):
         return "" if self._value else "only with --notify <e-mail address>"
 
     def _record(self, value: Any) -> Any:
-        from aliyun.log.resource_params import ResourceRecord
-
         return ResourceRecord(record_id=self.name, tag=self.name, value=value)
 
     def _shown(self) -> Any:

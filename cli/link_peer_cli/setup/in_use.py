@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
-from link_peer.alicloud.sdk import client_config
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Group, Party
 from link_peer.engine.read.access import TOLERANT
@@ -19,6 +18,7 @@ from link_peer_deploy.regions import FUNCTION_COMPUTE
 from msgspec.structs import replace
 
 from link_peer_cli.access.roles import HomeKeys, PersonsAccounts
+from link_peer_cli.deployed.port import fc3
 from link_peer_cli.setup.faults import Fault
 from link_peer_cli.setup.queues import QueueResource
 from link_peer_cli.setup.resource import Deployment
@@ -138,11 +138,7 @@ def _groups(deployment: Deployment) -> tuple[list[Party], list[Group], dict[str,
 
 def _functions(deployment: Deployment, names: list[str]) -> list[str]:
     """Those of these functions that exist."""
-    from alibabacloud_fc20230330 import models
-    from alibabacloud_fc20230330.client import Client
-
-    config = client_config(deployment.settings, "fc", deployment.settings.credentials)
-    config.endpoint = config.endpoint or f"{deployment.policy.home}.{deployment.settings.region}.fc.aliyuncs.com"
-    client, request = Client(config), models.GetFunctionRequest()
+    client, models = fc3(deployment.settings, deployment.policy.home)
+    request = models.GetFunctionRequest()
     gone = {"FunctionNotFound"}
     return [name for name in names if unless(gone, functools.partial(client.get_function, name, request)) is not None]

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from aliyun.log.index_config import IndexConfig
 from link_peer.alicloud import sls
 from link_peer.domain.errors import CloudError
 
@@ -203,8 +204,6 @@ class LogIndex(InProject):
 
 
 def _config(document: Mapping[str, Any]) -> Any:
-    from aliyun.log.index_config import IndexConfig
-
     config = IndexConfig()
     config.from_json(document)
     return config

@@ -14,7 +14,7 @@ from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Settings
 
 from link_peer_cli.access.roles import PersonsAccounts
-from link_peer_cli.deployed.port import PAGE, config, pages
+from link_peer_cli.deployed.port import PAGE, fc3, pages
 
 SECONDS = 60.0
 _FUNCTION = "-auto-link"
@@ -31,10 +31,7 @@ class OtherDeployment(msgspec.Struct, frozen=True):
 def deployments(settings: Settings, home: str) -> list[OtherDeployment]:
     """Those that have an auto_link function in the region, with the tag prefix that the newest version has. Raises the
     errors of link_peer.domain.errors."""
-    from alibabacloud_fc20230330 import models
-    from alibabacloud_fc20230330.client import Client
-
-    client: Any = Client(config(settings, home))
+    client, models = fc3(settings, home)
 
     def page(token: str | None) -> Any:
         return call(lambda: client.list_functions(models.ListFunctionsRequest(limit=PAGE, next_token=token))).body

@@ -52,13 +52,13 @@ class QueueResource(Changeable):
 
     def create(self) -> None:
         """Create it."""
-        from mns.queue import QueueMeta
+        from mns.queue import QueueMeta  # an SDK: when it is asked, since help needs none
 
         queue_call(lambda: self._queue.create(QueueMeta(msg_ttl=MESSAGE_SECONDS)))
 
     def update(self) -> None:
         """Set its attributes."""
-        from mns.queue import QueueMeta
+        from mns.queue import QueueMeta  # an SDK: when it is asked, since help needs none
 
         queue_call(lambda: self._queue.set_attributes(QueueMeta(msg_ttl=MESSAGE_SECONDS)))
 

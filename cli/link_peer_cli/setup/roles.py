@@ -42,7 +42,7 @@ class Ram:
     @functools.cached_property
     def client(self) -> Any:
         """One client for all resources."""
-        from alibabacloud_ram20150501.client import Client
+        from alibabacloud_ram20150501.client import Client  # an SDK: when it is asked, since help needs none
 
         config = client_config(self._deployment.settings, "ram", self._deployment.settings.credentials)
         config.endpoint = config.endpoint or "ram.aliyuncs.com"
@@ -51,7 +51,7 @@ class Ram:
     @functools.cached_property
     def models(self) -> Any:
         """The SDK's requests."""
-        from alibabacloud_ram20150501 import models
+        from alibabacloud_ram20150501 import models  # an SDK: when it is asked, since help needs none
 
         return models
 

@@ -61,7 +61,10 @@ def _log_error(error: sls.AuditUnavailable, late: Collection[str]) -> Exception:
 
 def queue_call(send: Callable[[], T], missing: Collection[str] = ()) -> T | None:
     """The answer of a call of MNS; None if it is refused with one of the codes `missing`."""
-    from mns.mns_exception import MNSExceptionBase, MNSServerException
+    from mns.mns_exception import (  # an SDK: when it is asked, since help needs none
+        MNSExceptionBase,
+        MNSServerException,
+    )
 
     try:
         return send()

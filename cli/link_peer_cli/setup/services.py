@@ -10,6 +10,7 @@ from link_peer.alicloud.sdk import call, client_config
 from link_peer.domain.errors import CloudError, LinkPeerError, Throttled
 
 from link_peer_cli.access.keys import caller
+from link_peer_cli.deployed.port import fc3
 from link_peer_cli.setup.engine import Wait, patiently, say_wait
 from link_peer_cli.setup.resource import Deployment
 from link_peer_cli.setup.roles import Ram
@@ -46,16 +47,12 @@ def _ram(deployment: Deployment) -> object:
 
 
 def _functions(deployment: Deployment) -> object:
-    from alibabacloud_fc20230330 import models
-    from alibabacloud_fc20230330.client import Client
-
-    config = client_config(deployment.settings, "fc", deployment.settings.credentials)
-    config.endpoint = config.endpoint or f"{deployment.policy.home}.{deployment.settings.region}.fc.aliyuncs.com"
-    return call(lambda: Client(config).list_functions(models.ListFunctionsRequest(limit=1)))
+    client, models = fc3(deployment.settings, deployment.policy.home)
+    return call(lambda: client.list_functions(models.ListFunctionsRequest(limit=1)))
 
 
 def _events(deployment: Deployment) -> object:
-    from alibabacloud_eventbridge20200401 import models
+    from alibabacloud_eventbridge20200401 import models  # an SDK: when it is asked, since help needs none
     from alibabacloud_eventbridge20200401.client import Client
 
     config = client_config(deployment.settings, "eventbridge", deployment.settings.credentials)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from rich.progress import Progress, ProgressColumn
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from link_peer_cli.ui.console import console
 
@@ -16,8 +16,6 @@ Count = Callable[[str, int, int], None]
 @contextlib.contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Show what is under way, and for how long, until it is done."""
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
-
     with _shown(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()) as bar:
         bar.add_task(what, total=None)
         yield
@@ -27,8 +25,6 @@ def waiting(what: str) -> Iterator[None]:
 def progress_bar(*, unless: bool) -> Iterator[Progress]:
     """Show how much of its tasks a command has done; the caller adds them to the bar. Nothing is shown `unless` (for output
     that is for programs)."""
-    from rich.progress import Progress
-
     with _shown(*Progress.get_default_columns(), disable=unless) as bar:
         yield bar
 
@@ -44,8 +40,6 @@ def counter(bar: Progress, *whats: str) -> Count:
 
 
 def _shown(*columns: ProgressColumn, disable: bool = False) -> Progress:
-    from rich.progress import Progress
-
     err = console(stderr=True)
     # stdout may be a pipe, to which what a command prints must go
     return Progress(

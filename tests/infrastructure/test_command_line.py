@@ -1,0 +1,91 @@
+"""How the command line is built: it starts quickly, and one name means one thing."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from link_peer_cli.main import TABLE
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "cli" / "link_peer_cli"
+MOST = 30  # imports in functions
+LINES = 350
+SDKS = ("alibabacloud_", "aliyun", "mns", "darabonba", "Tea")
+WITH_AN_SDK = {"setup", "doctor", "account_add", "account_remove", "selftest", "local", "demo"}
+"""The files of commands that are nothing without the SDK of SLS: what setup makes, what selftest asks, the local cloud."""
+
+
+def modules(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
+    for path in sorted(folder.rglob("*.py")):
+        yield path.relative_to(ROOT), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def classes(folder: Path) -> Counter[str]:
+    """How many public classes have each name."""
+    return Counter(
+        node.name
+        for _, module in modules(folder)
+        for node in ast.walk(module)
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+
+
+def test_modules_import_at_their_top() -> None:
+    """A file of a command is imported when it is called. An SDK is imported when it is asked, and a comment says so."""
+    inner = {
+        node: path
+        for path, module in modules(FOLDER)
+        for function in ast.walk(module)
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert len(inner) <= MOST, [f"{path}:{node.lineno}" for node, path in inner.items()]
+    for node, path in inner.items():
+        lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+        first = node.lineno - 1
+        while lines[first - 1].lstrip().startswith(("import ", "from ")):
+            first -= 1
+        assert "#" in lines[first], f"{path}:{node.lineno}: a comment says why it is not at the top"
+
+
+def test_help_of_a_command_imports_no_sdk() -> None:
+    """Nor does completion. The clients import theirs when they are made."""
+    files = {row.place.partition(":")[0] for rows in TABLE.values() for row in rows} - WITH_AN_SDK
+    program = (
+        f"import importlib, sys\nfor name in {sorted(files)}: importlib.import_module(f'link_peer_cli.commands.{{name}}')\n"
+        f"print(*(name for name in sys.modules if name.startswith({SDKS})))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603  # our own module
+    assert done.stdout.split() == []
+
+
+def test_help_imports_no_command() -> None:
+    program = (
+        "import sys\nfrom link_peer_cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+        "print(*(name for name in sys.modules if name.startswith('link_peer_cli.commands.')), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603  # our own module
+    assert done.stderr.split() == []
+
+
+def test_every_file_of_a_command_is_in_the_table() -> None:
+    files = {path.stem for path in (FOLDER / "commands").glob("*.py")} - {"__init__"}
+    assert files == {row.place.partition(":")[0] for rows in TABLE.values() for row in rows}
+
+
+def test_a_name_of_a_class_means_one_thing() -> None:
+    """Within the command line, and between it and what it uses."""
+    ours = classes(FOLDER)
+    theirs = classes(ROOT / "shared") + classes(ROOT / "deploy")
+    assert [name for name, count in ours.items() if count > 1] == []
+    assert ours.keys() & theirs.keys() == set()
+
+
+def test_files_stay_short() -> None:
+    assert [str(path) for path in FOLDER.rglob("*.py") if len(path.read_text("utf-8").splitlines()) > LINES] == []
