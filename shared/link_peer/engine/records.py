@@ -153,12 +153,13 @@ class Circumstances:
         return {"effect": effect.word, "effect_detail": effect_text.detail(effect)}
 
     def _count(self, group: Party) -> int | None:
-        aside = self._members.get(group)
-        return len(aside) if aside is not None else self._store.member_count(group)
+        names = self._names(group)
+        return len(names) if names is not None else self._store.member_count(group)
 
     def _names(self, group: Party) -> list[Party] | None:
-        aside = self._members.get(group)
-        return aside if aside is not None else self._store.members_of(group)
+        if (aside := self._members.get(group)) is not None:
+            return aside
+        return self._store.members_shown(group) if group in self._store.complete_groups else None
 
     def _effect_of(self, decision: Decision) -> Effect:
         known = self._store.now_known()

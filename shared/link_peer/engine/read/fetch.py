@@ -57,9 +57,19 @@ class Fetch:
 
     # instances and groups
 
-    def parties(self, parties: Iterable[Party]) -> None:
-        """Reads groups and instances by id, and the groups that those instances are in."""
-        self._parties(parties)
+    def parties(self, parties: Iterable[Party], by_id: Collection[Party] = ()) -> None:
+        """Reads groups and instances by id, and the groups that those instances are in; those of `by_id` also where a read of
+        their whole account has told about them."""
+        store = self.store
+        asked = {party for party in parties if party not in store.requested}
+        unknown = [p for p in asked if not p.is_group and (p in by_id or not self._known_from_listing(p))]
+        self._access.by_account(unknown, lambda ecs, ids: store.keep_instances(ecs.instances(ids)))
+        groups = {party for party in asked if party.is_group}
+        groups |= groups_of(store.instances[party] for party in asked if party in store.instances)
+        groups = {g for g in groups if g not in store.groups and g not in store.requested}
+        groups = {g for g in groups if g.account not in self._listed_accounts or g in by_id}
+        self._access.by_account(groups, lambda ecs, ids: self._keep_groups(ecs.groups(ids)))
+        store.requested |= asked | groups
 
     def instances(self, instances: Iterable[Party]) -> None:
         """Reads instances by id, without their groups."""
@@ -87,7 +97,7 @@ class Fetch:
         again = (parties - groups) | {g for g in groups | groups_of(known) if g not in store.groups}
         store.requested -= again
         store.complete_groups -= groups
-        self._parties(again, by_id=again)
+        self.parties(again, by_id=again)
         self.members(groups)
 
     def references(self, groups: Iterable[Party]) -> list[Party]:
@@ -212,19 +222,6 @@ class Fetch:
         self._access.side_by_side(reads)
 
     # one read
-
-    def _parties(self, parties: Iterable[Party], by_id: Collection[Party] = ()) -> None:
-        """As `parties`; those of `by_id` also where a read of their whole account has told about them."""
-        store = self.store
-        asked = {party for party in parties if party not in store.requested}
-        unknown = [p for p in asked if not p.is_group and (p in by_id or not self._known_from_listing(p))]
-        self._access.by_account(unknown, lambda ecs, ids: store.keep_instances(ecs.instances(ids)))
-        groups = {party for party in asked if party.is_group}
-        groups |= groups_of(store.instances[party] for party in asked if party in store.instances)
-        groups = {g for g in groups if g not in store.groups and g not in store.requested}
-        groups = {g for g in groups if g.account not in self._listed_accounts or g in by_id}
-        self._access.by_account(groups, lambda ecs, ids: self._keep_groups(ecs.groups(ids)))
-        store.requested |= asked | groups
 
     def _read_address(self, address: Address, ecs: Ecs) -> None:
         self.store.taken_addresses[address] = ecs.address_taken(address.vpc, address.ip)

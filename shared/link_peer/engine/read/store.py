@@ -92,10 +92,6 @@ class Store:
         listing = self.listings.get(group.account)
         return None if listing is None else listing.members.get(group.id, 0)
 
-    def members_of(self, group: Party) -> list[Party] | None:
-        """The instances of a group; None where not all of them were read one by one."""
-        return self.members_shown(group) if group in self.complete_groups else None
-
     def members_shown(self, group: Party) -> list[Party]:
         """The instances of a group that were read."""
         return [i.party for i in self.instances.values() if group.id in i.groups and i.party.account == group.account]

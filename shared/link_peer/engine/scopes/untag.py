@@ -30,7 +30,7 @@ def untag_empty_groups(scope: Scope) -> list[str]:
     for group in sorted(party for party, shown in snapshot.groups.items() if shown.tags.get(tag) == "true"):
         empty = group in snapshot.rules and group not in holding and not scope.work.tags.were_refused(group)
         if empty and policy.paused is not Pause.ALL and not scope.delivery.out_of_time():
-            requests += _Untag(scope, group).run()
+            requests += _untag(scope, group)
     return requests
 
 
@@ -48,52 +48,47 @@ def _waiting_for_a_rule(scope: Scope, snapshot: Snapshot) -> set[Party]:
     return {need.key.group for need in needs if need.key not in existing}
 
 
-class _Untag:
-    """The managed tag of one group."""
+def _untag(scope: Scope, group: Party) -> list[str]:
+    """Removes the tags of one group, unless it holds a rule now; the RequestIds of what was changed."""
+    try:
+        return [] if _holds_rules(scope, group) else _remove(scope, group)
+    except (Transient, CloudError) as error:
+        scope.store.note_trouble(group.account, error)
+        return []
 
-    def __init__(self, scope: Scope, group: Party) -> None:
-        self._scope = scope
-        self._group = group
-        self._tags = scope.policy.keys.of_group(instances=True)
 
-    def run(self) -> list[str]:
-        """The RequestIds of what was changed."""
-        try:
-            return [] if self._holds_rules() else self._remove()
-        except (Transient, CloudError) as error:
-            self._scope.store.note_trouble(self._group.account, error)
-            return []
+def _remove(scope: Scope, group: Party) -> list[str]:
+    ecs, tags = scope.fetch.ecs(group.account), scope.policy.keys.of_group(instances=True)
+    if ecs is None:
+        return []
+    intent = {
+        "record": "intent",
+        "action": "repair",
+        "from_account": group.account,
+        "from": group.id,
+        "detail": "no rule of ours is left, so the tag by which the sweep finds the group is removed",
+    }
+    scope.audit.write([intent])
+    requests: list[str] = []
+    try:
+        requests.append(ecs.untag(group.id, tags))
+        if _was_taken(scope, group):  # another delivery has written a rule meanwhile
+            requests.append(ecs.tag([group.id], tags))
+    except CloudError as error:  # no reason to say that the account refuses access
+        scope.work.tags.note_refused(group, error)
+        requests.append(error.request_id)
+    return requests
 
-    def _remove(self) -> list[str]:
-        ecs = self._scope.fetch.ecs(self._group.account)
-        if ecs is None:
-            return []
-        intent = {
-            "record": "intent",
-            "action": "repair",
-            "from_account": self._group.account,
-            "from": self._group.id,
-            "detail": "no rule of ours is left, so the tag by which the sweep finds the group is removed",
-        }
-        self._scope.audit.write([intent])
-        requests: list[str] = []
-        try:
-            requests.append(ecs.untag(self._group.id, self._tags))
-            if self._taken():  # another delivery has written a rule meanwhile
-                requests.append(ecs.tag([self._group.id], self._tags))
-        except CloudError as error:  # no reason to say that the account refuses access
-            self._scope.work.tags.note_refused(self._group, error)
-            requests.append(error.request_id)
-        return requests
 
-    def _taken(self) -> bool:
-        try:
-            return self._holds_rules()
-        except (Transient, CloudError):
-            return True  # a read that fails does not prove that the group is empty
+def _was_taken(scope: Scope, group: Party) -> bool:
+    try:
+        return _holds_rules(scope, group)
+    except (Transient, CloudError):
+        return True  # a read that fails does not prove that the group is empty
 
-    def _holds_rules(self) -> bool:
-        """Whether the group holds a rule of ours, read now."""
-        policy, region = self._scope.policy, self._scope.delivery.region
-        rules = self._scope.fetch.refresh_rules(self._group)
-        return any(markers.owned(rule, policy.deployment, region, policy.home) for rule in rules)
+
+def _holds_rules(scope: Scope, group: Party) -> bool:
+    """Whether the group holds a rule of ours, read now."""
+    policy = scope.policy
+    rules = scope.fetch.refresh_rules(group)
+    return any(markers.owned(rule, policy.deployment, scope.delivery.region, policy.home) for rule in rules)

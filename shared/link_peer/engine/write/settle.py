@@ -6,7 +6,7 @@ that got lost may belong to a change that was made. What counts is the group as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -16,12 +16,10 @@ from link_peer.domain.denial import LinkDenied
 from link_peer.domain.denials import ALREADY_GONE
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess
 from link_peer.domain.model import PRIORITY, Claim, Marker, Party, Rule, RuleKey
-from link_peer.domain.policy import Policy
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.write.tags import Requests, ecs_of
 from link_peer.planning.decision import Edit
 from link_peer.runtime.delivery import Delivery
-from link_peer.runtime.ports import Ecs
 
 RULES_PER_CALL = 100
 """Permissions, or rule ids, of one call [doc AuthorizeSecurityGroup, RevokeSecurityGroup]."""
@@ -117,9 +115,7 @@ class Settler:
         """Makes the edits of one call, given the group's rules as they were just read. Raises LinkDenied or Transient."""
         try:
             before_write(batch)
-            _Call(ecs_of(self.fetch, group), group, self._delivery.policy, self._delivery.region, requests).make(
-                batch, self.existing(rules, batch)
-            )
+            self._call(group, batch, self.existing(rules, batch), requests)
         except CloudError as error:
             requests.append(error.request_id)
             if error.code not in ALREADY_GONE:
@@ -128,6 +124,34 @@ class Settler:
         except LinkDenied:
             self.read_after_refusal(group)
             raise
+
+    def _call(
+        self, group: Party, batch: Sequence[Edit], existing: Mapping[RuleKey, Existing], requests: Requests
+    ) -> None:
+        """Sends new rules, one changed marker, or rules to remove."""
+        ecs, delivery = ecs_of(self.fetch, group), self._delivery
+        writes: list[tuple[RuleKey, str]] = []
+        gone: list[str] = []
+        for edit in batch:
+            found = existing.get(edit.key)
+            if found is None:
+                # If the rule disappeared meanwhile, so did its claims: an unlink may have removed them.
+                marker = edit.marker(delivery.policy, delivery.region)
+                marker = msgspec.structs.replace(marker, claims=tuple(sorted(edit.gain)))
+                writes.append((edit.key, markers.render(marker)))
+                continue
+            gone += found.copies
+            if found.marker is None:  # someone else's, made meanwhile
+                continue
+            _same_instances(edit, found.marker)
+            if claims := claims_after(edit, found.marker):
+                requests.append(ecs.modify(group.id, found.rule.id, _marked(edit, found.marker, claims)))
+            else:
+                gone.append(found.rule.id)
+        if writes:
+            requests.append(ecs.authorize(group.id, writes))
+        for start in range(0, len(gone), RULES_PER_CALL):
+            requests.append(ecs.revoke(group.id, gone[start : start + RULES_PER_CALL]))
 
     def read_after_refusal(self, group: Party) -> None:
         """A refused call may have been made in part. What it wrote must be seen, so that it is rolled back too."""
@@ -173,45 +197,12 @@ class Existing(msgspec.Struct, frozen=True):
     copies: tuple[str, ...] = ()
 
 
-class _Call:
-    """What is sent after one read of a group: new rules, one changed marker, or rules to remove."""
-
-    def __init__(self, ecs: Ecs, group: Party, policy: Policy, region: str, requests: Requests) -> None:
-        self._ecs = ecs
-        self._group = group
-        self._policy = policy
-        self._region = region
-        self._requests = requests
-
-    def make(self, batch: Sequence[Edit], existing: dict[RuleKey, Existing]) -> None:
-        writes: list[tuple[RuleKey, str]] = []
-        gone: list[str] = []
-        for edit in batch:
-            found = existing.get(edit.key)
-            if found is None:
-                # If the rule disappeared meanwhile, so did its claims: an unlink may have removed them.
-                marker = edit.marker(self._policy, self._region)
-                marker = msgspec.structs.replace(marker, claims=tuple(sorted(edit.gain)))
-                writes.append((edit.key, markers.render(marker)))
-                continue
-            gone += found.copies
-            if found.marker is None:  # someone else's, made meanwhile
-                continue
-            _same_instances(edit, found.marker)
-            if claims := claims_after(edit, found.marker):
-                self._mark(edit, found.rule, found.marker, claims)
-            else:
-                gone.append(found.rule.id)
-        if writes:
-            self._requests.append(self._ecs.authorize(self._group.id, writes))
-        for start in range(0, len(gone), RULES_PER_CALL):
-            self._requests.append(self._ecs.revoke(self._group.id, gone[start : start + RULES_PER_CALL]))
-
-    def _mark(self, edit: Edit, rule: Rule, marker: Marker, claims: frozenset[Claim]) -> None:
-        marker = msgspec.structs.replace(marker, claims=tuple(sorted(claims)), ends=edit.ends)
-        if edit.gain and not markers.fits(marker):
-            raise LinkDenied(denials.description_full(self._group))
-        self._requests.append(self._ecs.modify(self._group.id, rule.id, markers.render(marker)))
+def _marked(edit: Edit, marker: Marker, claims: frozenset[Claim]) -> str:
+    """The description of a rule with these claims. Raises LinkDenied where it has no room for them."""
+    marker = msgspec.structs.replace(marker, claims=tuple(sorted(claims)), ends=edit.ends)
+    if edit.gain and not markers.fits(marker):
+        raise LinkDenied(denials.description_full(edit.key.group))
+    return markers.render(marker)
 
 
 def _same_instances(edit: Edit, marker: Marker) -> None:
