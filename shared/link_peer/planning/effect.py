@@ -69,7 +69,7 @@ class Doubt(Enum):
     PEER_RANGE = "the range of its peer cannot be read"
 
 
-class Reason(msgspec.Struct, frozen=True):
+class Decider(msgspec.Struct, frozen=True):
     """One thing that decides: at the gate of one `direction`, about these groups, or this rule. `inner` is what it is not known
     to come before (ORDER_UNKNOWN)."""
 
@@ -78,14 +78,14 @@ class Reason(msgspec.Struct, frozen=True):
     direction: str = ""
     rule: Rule | None = None
     doubt: Doubt | None = None
-    inner: Reason | None = None
+    inner: Decider | None = None
 
 
 class Part(msgspec.Struct, frozen=True):
-    """What decides about packets in one direction: each reason with the packets that it is about. `passed` are those that pass
-    although others do not. Without reasons, `absent` are ends that were not read."""
+    """What decides about packets in one direction: each decider with the packets that it is about. `passed` are those that pass
+    although others do not. Without deciders, `absent` are ends that were not read."""
 
-    reasons: tuple[tuple[Reason, tuple[Port, ...]], ...] = ()
+    deciders: tuple[tuple[Decider, tuple[Port, ...]], ...] = ()
     passed: tuple[Port, ...] = ()
     absent: tuple[Party, ...] = ()
 
@@ -109,14 +109,16 @@ class Effect(msgspec.Struct, frozen=True):
     def rules(self) -> tuple[Rule, ...]:
         """The rules among what decides."""
         found = [
-            reason.rule or (reason.inner and reason.inner.rule) for part in self.parts for reason, _ in part.reasons
+            decider.rule or (decider.inner and decider.inner.rule)
+            for part in self.parts
+            for decider, _ in part.deciders
         ]
         return tuple(dict.fromkeys(rule for rule in found if rule))
 
     @property
     def causes(self) -> frozenset[Cause]:
         """The kinds of what decides."""
-        return frozenset(reason.cause for part in self.parts for reason, _ in part.reasons)
+        return frozenset(decider.cause for part in self.parts for decider, _ in part.deciders)
 
 
 def of_link(snapshot: Snapshot, link: Link, asker: Party | None = None) -> Effect:
@@ -201,7 +203,7 @@ class _Step(msgspec.Struct, frozen=True):
     """What becomes of a packet at one gate, or on its whole path."""
 
     passes: bool | None
-    reasons: tuple[Reason, ...]
+    deciders: tuple[Decider, ...]
     unread: frozenset[Party] = frozenset()
 
 
@@ -234,20 +236,20 @@ class _Path:
         passing = [step.passes for step in steps]
         unread = frozenset(group for step in steps for group in step.unread)
         if all(passing):
-            return _Step(True, _reasons(steps, True))
+            return _Step(True, _deciders(steps, True))
         if unknown := [group for group, access in self._access.items() if access is None]:
-            return _Step(None, (Reason(Cause.ACCESS_UNREAD, (unknown[0],)),), frozenset(unknown))
+            return _Step(None, (Decider(Cause.ACCESS_UNREAD, (unknown[0],)),), frozenset(unknown))
         if False not in passing:
-            return _Step(None, _reasons(steps, None), unread)
-        isolated = tuple(Reason(Cause.ISOLATED, (group,)) for group in self._common)
-        return _Step(False, (*_reasons(steps, False), *isolated))
+            return _Step(None, _deciders(steps, None), unread)
+        isolated = tuple(Decider(Cause.ISOLATED, (group,)) for group in self._common)
+        return _Step(False, (*_deciders(steps, False), *isolated))
 
     def _inside(self, group: Party, egress: _Step) -> _Step:
         """What becomes of a packet between members of a group with inner access. [doc] Two official texts disagree whether
         an egress drop stops it; no ingress rule does."""
         if egress.passes is False:
-            return _Step(None, tuple(Reason(Cause.ORDER_UNKNOWN, (group,), inner=one) for one in egress.reasons))
-        return _Step(True, (Reason(Cause.INNER_ACCESS, (group,)),))
+            return _Step(None, tuple(Decider(Cause.ORDER_UNKNOWN, (group,), inner=one) for one in egress.deciders))
+        return _Step(True, (Decider(Cause.INNER_ACCESS, (group,)),))
 
     def packets(self, port: Port) -> Iterator[Port]:
         """Parts of a port range, in each of which one rule decides for all packets."""
@@ -301,27 +303,27 @@ class _Gate:
             if fits is False:
                 continue
             if fits is True:
-                decided = _Step(one.accepts, (Reason(Cause.RULE, (), self._direction, one.rule),))
+                decided = _Step(one.accepts, (Decider(Cause.RULE, (), self._direction, one.rule),))
                 strongest = not one.accepts and one.rule.priority == 1  # a drop that no other rule can override
                 break
             doubtful.append((one, fits))
         if self._unread and not strongest:
-            unread = Reason(Cause.RULES_UNREAD, tuple(self._unread), self._direction)
+            unread = Decider(Cause.RULES_UNREAD, tuple(self._unread), self._direction)
             return _Step(None, (unread,), frozenset(self._unread))
         for one, doubt in doubtful:
             if decided.passes not in (None, one.accepts):
-                return _Step(None, (Reason(Cause.RULE_DOUBTED, (), self._direction, one.rule, doubt),))
+                return _Step(None, (Decider(Cause.RULE_DOUBTED, (), self._direction, one.rule, doubt),))
         return decided
 
     def _by_default(self, snapshot: Snapshot, own: End) -> _Step:
         if self._direction == "ingress":
-            return _Step(False, (Reason(Cause.NO_INGRESS, self._groups, self._direction),))
+            return _Step(False, (Decider(Cause.NO_INGRESS, self._groups, self._direction),))
         shown = [snapshot.groups.get(group) for group in own.groups]
         if any(group.advanced for group in shown if group):
-            return _Step(False, (Reason(Cause.NO_EGRESS, self._groups, self._direction),))
+            return _Step(False, (Decider(Cause.NO_EGRESS, self._groups, self._direction),))
         if None in shown:
             unread = [group for group in own.groups if group not in snapshot.groups]
-            return _Step(None, (Reason(Cause.TYPE_UNREAD, (unread[0],), self._direction),), frozenset(unread))
+            return _Step(None, (Decider(Cause.TYPE_UNREAD, (unread[0],), self._direction),), frozenset(unread))
         return _Step(True, ())
 
 
@@ -408,17 +410,17 @@ def _network(cidr: str) -> ipaddress.IPv4Network:
 def _effect(steps: Sequence[tuple[Port, _Step]]) -> Effect:
     found = {step.passes for _, step in steps}
     passes = False if False in found else None if None in found else True
-    packets: dict[Reason, list[Port]] = {}
+    packets: dict[Decider, list[Port]] = {}
     for packet, step in steps:
         if step.passes is passes:
-            for reason in step.reasons:
-                packets.setdefault(reason, []).append(packet)
+            for decider in step.deciders:
+                packets.setdefault(decider, []).append(packet)
     blocked = tuple(packet for packet, step in steps if step.passes is False)
     passed = tuple(packet for packet, step in steps if step.passes)
-    reasons = tuple((reason, tuple(ports)) for reason, ports in packets.items())
+    deciders = tuple((decider, tuple(ports)) for decider, ports in packets.items())
     unread = frozenset(group for _, step in steps for group in step.unread)
-    return Effect(passes, (Part(reasons, passed if passes is False else ()),), blocked, passed, unread)
+    return Effect(passes, (Part(deciders, passed if passes is False else ()),), blocked, passed, unread)
 
 
-def _reasons(steps: Sequence[_Step], passes: bool | None) -> tuple[Reason, ...]:
-    return tuple(reason for step in steps if step.passes is passes for reason in step.reasons)
+def _deciders(steps: Sequence[_Step], passes: bool | None) -> tuple[Decider, ...]:
+    return tuple(decider for step in steps if step.passes is passes for decider in step.deciders)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from link_peer.domain.model import Party, Port, Rule
-from link_peer.planning.effect import Cause, Doubt, Effect, Part, Reason
+from link_peer.planning.effect import Cause, Decider, Doubt, Effect, Part
 
 _FEW = 3  # named in a text, of many
 _WHOLE = ((1, 65535), (-1, -1))  # ranges that mean all of a protocol
@@ -21,26 +21,26 @@ def _part(part: Part) -> str:
         named = all(party.id for party in part.absent)
         return f"{_joined(part.absent)} was not read" if named else ""
     passing = f"; {_packets(part.passed)} passes" if part.passed else ""
-    return _listed(_sentence(reason, _packets(packets)) for reason, packets in part.reasons) + passing
+    return _listed(_sentence(decider, _packets(packets)) for decider, packets in part.deciders) + passing
 
 
-def _sentence(reason: Reason, packets: str) -> str:
-    before, after = _around(reason)
+def _sentence(decider: Decider, packets: str) -> str:
+    before, after = _around(decider)
     return f"{before} {packets}{after}"
 
 
-def _around(reason: Reason) -> tuple[str, str]:
+def _around(decider: Decider) -> tuple[str, str]:
     """What stands before the packets and after them."""
-    groups, at = _joined(reason.groups), f" ({reason.direction})"
-    if reason.rule is not None:
-        does = f"{reason.rule.id or 'a rule'} of {reason.rule.group} " + (
-            "drops" if reason.rule.policy == "drop" else "accepts"
+    groups, at = _joined(decider.groups), f" ({decider.direction})"
+    if decider.rule is not None:
+        does = f"{decider.rule.id or 'a rule'} of {decider.rule.group} " + (
+            "drops" if decider.rule.policy == "drop" else "accepts"
         )
-        if reason.doubt is None:
-            return does, f" ({reason.direction}, priority {reason.rule.priority})"
-        return f"it is not known whether {does}", f"{at}: {_doubt(reason.doubt, reason.rule)}"
-    if reason.inner is not None:
-        before, after = _around(reason.inner)
+        if decider.doubt is None:
+            return does, f" ({decider.direction}, priority {decider.rule.priority})"
+        return f"it is not known whether {does}", f"{at}: {_doubt(decider.doubt, decider.rule)}"
+    if decider.inner is not None:
+        before, after = _around(decider.inner)
         return f"it is not known whether InnerAccessPolicy Accept of {groups} comes before this: {before}", after
     return {
         Cause.INNER_ACCESS: (f"members of {groups} reach each other (InnerAccessPolicy Accept):", ""),
@@ -53,7 +53,7 @@ def _around(reason: Reason) -> tuple[str, str]:
         Cause.RULES_UNREAD: (f"the rules of {groups} were not read{at}:", ""),
         Cause.TYPE_UNREAD: (f"the type of {groups} was not read{at}:", ""),
         Cause.ACCESS_UNREAD: (f"whether members of {groups} reach each other was not read:", ""),
-    }[reason.cause]
+    }[decider.cause]
 
 
 def _doubt(doubt: Doubt, rule: Rule) -> str:
