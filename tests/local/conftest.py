@@ -18,7 +18,8 @@ from link_peer_conformance.bench import Bench
 from link_peer_conformance.journal import Resource
 from mns.account import Account
 
-from tests.local.ecs.helpers import HOME, REGION, Rules, RuleWorld, client
+from tests.local.clients import HOME, REGION
+from tests.local.ecs.helpers import Rules, RuleWorld, client
 from tests.real_account import OPTION, RealEcs, log_client, open_bench
 
 

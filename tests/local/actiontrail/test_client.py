@@ -9,10 +9,10 @@ from alibabacloud_actiontrail20200706 import models
 from alibabacloud_actiontrail20200706.client import Client
 from alibabacloud_ecs20140526 import models as ecs_models
 from alibabacloud_tea_openapi.exceptions import ClientException
-from alibabacloud_tea_openapi.models import Config
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.ecs.helpers import HOME, REGION, RuleWorld, permission, refused
+from tests.local.clients import HOME, REGION, config, key_of, refused
+from tests.local.ecs.helpers import RuleWorld, permission
 
 
 class World(RuleWorld):
@@ -20,9 +20,7 @@ class World(RuleWorld):
 
     def __init__(self, cloud: LocalCloud) -> None:
         super().__init__(cloud)
-        keys = cloud.identity.accounts[HOME]
-        endpoint = f"actiontrail.{REGION}.aliyuncs.com"
-        self.trail = Client(Config(keys.access_key_id, keys.access_key_secret, endpoint=endpoint, protocol="http"))
+        self.trail = Client(config(key_of(cloud), f"actiontrail.{REGION}.aliyuncs.com"))
 
     def found(self, key: str = "", value: str = "", **more: Any) -> list[dict[str, Any]]:
         condition = [models.LookupEventsRequestLookupAttribute(key=key, value=value)] if key else None

@@ -9,16 +9,14 @@ from alibabacloud_ecs20140526.client import Client
 from alibabacloud_ecs20140526.models import DescribeSecurityGroupsRequest
 from alibabacloud_sts20150401.client import Client as Sts
 from alibabacloud_sts20150401.models import AssumeRoleRequest
-from alibabacloud_tea_openapi.models import Config
 from link_peer_local import inprocess, world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
 from link_peer_local.ram.params import MAX_POLICY
 from pytest_mock import MockerFixture
 
+from tests.local.clients import REGION, config
 from tests.many_accounts import world_of, written
-
-REGION = "cn-qingdao"
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 40, 500])
@@ -34,7 +32,7 @@ def test_the_functions_enter_every_account(mocker: MockerFixture, tmp_path: Path
     assert max(map(len, documents)) <= MAX_POLICY
     home = cloud.identity.roles[f"acs:ram::{text['home']}:role/link-peer-fc"]
     key = cloud.identity.issue(home, "functions", cloud.clock.now() + 3600)
-    sts = Sts(Config(key.access_key_id, key.secret, security_token=key.token, region_id=REGION))
+    sts = Sts(config(key))
     peers = {uid: of for uid, of in text["policy"]["accounts"].items() if "role" in of}
     assert len(peers) == count - 1
     for uid in {*list(peers)[:1], *list(peers)[-1:], *list(peers)[count // 2 :][:1]}:
@@ -42,7 +40,8 @@ def test_the_functions_enter_every_account(mocker: MockerFixture, tmp_path: Path
             role_arn=peers[uid]["role"], role_session_name="test", external_id=peers[uid]["external_id"]
         )
         got = sts.assume_role(asked).body.credentials
-        keys = Config(got.access_key_id, got.access_key_secret, security_token=got.security_token, region_id=REGION)
         cloud.ecs.create_group(uid, cloud.world.vpcs[0]["id"])
-        shown = Client(keys).describe_security_groups(DescribeSecurityGroupsRequest(region_id=REGION))
+        shown = Client(config(cloud.identity.keys[got.access_key_id])).describe_security_groups(
+            DescribeSecurityGroupsRequest(region_id=REGION)
+        )
         assert len(shown.body.security_groups.security_group) == 1

@@ -13,7 +13,8 @@ from link_peer_local.core import real_api, rpc, signatures
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller
 
-HOME = "1000000000000001"
+from tests.local.clients import HOME
+
 VERSIONS = {service: version for version, service in rpc.SERVICES.items()}
 RPC = sorted(set(coverage.OFFERED) & set(VERSIONS))
 REST = sorted(set(coverage.OFFERED) - set(VERSIONS))

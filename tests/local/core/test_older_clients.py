@@ -18,7 +18,8 @@ from link_peer_local.fc.backend import FcBackend
 from link_peer_local.fc.runtime import Result
 from link_peer_local.fc.state import role_keys
 
-HOME = "1000000000000001"
+from tests.local.clients import HOME
+
 SERVICE = "link-peer"
 
 

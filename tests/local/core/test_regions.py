@@ -11,14 +11,12 @@ import requests
 import yaml
 from alibabacloud_ecs20140526 import models
 from alibabacloud_ecs20140526.client import Client
-from alibabacloud_tea_openapi.models import Config
 from alibabacloud_vpc20160428.client import Client as Vpc
 from alibabacloud_vpc20160428.models import DescribeVpcsRequest
 from aliyun.log import LogClient, LogException
 from link_peer_local import inprocess, world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import SystemClock, VirtualClock
-from link_peer_local.core.identity import Key
 from link_peer_local.core.principals import Role, policy_text, trust_text
 from link_peer_local.fc.triggers import deploy
 from link_peer_local.server import serve
@@ -26,7 +24,7 @@ from mns.account import Account
 from mns.queue import QueueMeta
 from pytest_mock import MockerFixture
 
-from tests.local.ecs.helpers import HOME, PEER, refused
+from tests.local.clients import HOME, PEER, config, key_of, refused
 
 HERE, THERE = "cn-qingdao", "cn-hangzhou"
 CONSENT = {"link-accept": "*"}
@@ -52,17 +50,6 @@ def _cloud(mocker: MockerFixture, file: Path) -> LocalCloud:
     return cloud
 
 
-def config(cloud: LocalCloud, endpoint: str, key: Key | None = None) -> Config:
-    key = key or cloud.identity.keys[cloud.identity.accounts[HOME].access_key_id]
-    return Config(
-        access_key_id=key.access_key_id,
-        access_key_secret=key.secret,
-        security_token=key.token,
-        endpoint=endpoint,
-        protocol="http",
-    )
-
-
 def groups(ecs: Client, region: str) -> list[str]:
     found = ecs.describe_security_groups(models.DescribeSecurityGroupsRequest(region_id=region))
     return [group.security_group_id for group in found.body.security_groups.security_group]
@@ -76,21 +63,23 @@ def group_in(cloud: LocalCloud, **fields: Any) -> str:
 def test_a_group_is_of_one_region(cloud: LocalCloud) -> None:
     """RegionId says which; the other region has never heard of it, and the VPCs are apart, too."""
     here, there = group_in(cloud), group_in(cloud.region_at(THERE))
-    ecs = Client(config(cloud, "ecs.aliyuncs.com"))
+    ecs = Client(config(key_of(cloud), "ecs.aliyuncs.com"))
     assert (groups(ecs, HERE), groups(ecs, THERE), groups(ecs, "cn-beijing")) == ([here], [there], [])
     with refused("InvalidSecurityGroupId.NotFound", 404):
         ecs.describe_security_group_attribute(
             models.DescribeSecurityGroupAttributeRequest(region_id=THERE, security_group_id=here)
         )
-    vpcs = Vpc(config(cloud, "vpc.aliyuncs.com")).describe_vpcs(DescribeVpcsRequest(region_id=THERE)).body.vpcs.vpc
+    vpcs = (
+        Vpc(config(key_of(cloud), "vpc.aliyuncs.com")).describe_vpcs(DescribeVpcsRequest(region_id=THERE)).body.vpcs.vpc
+    )
     assert [vpc.vpc_name for vpc in vpcs] == ["there"]
 
 
 def test_a_region_must_exist_and_be_that_of_the_endpoint(cloud: LocalCloud) -> None:
     with refused("InvalidRegionId.NotFound", 404):
-        groups(Client(config(cloud, "ecs.aliyuncs.com")), "cn-hangzou")
+        groups(Client(config(key_of(cloud), "ecs.aliyuncs.com")), "cn-hangzou")
     with refused("InvalidOperation.NotSupportedEndpoint", 404):
-        groups(Client(config(cloud, f"ecs.{HERE}.aliyuncs.com")), THERE)
+        groups(Client(config(key_of(cloud), f"ecs.{HERE}.aliyuncs.com")), THERE)
     with pytest.raises(ValueError, match="cn-hangzou is not a region"):
         cloud.region_at("cn-hangzou")
 
@@ -104,7 +93,7 @@ def test_a_policy_for_one_region_allows_nothing_in_another(cloud: LocalCloud) ->
     }
     role = Role(HOME, "looker", trust_text([f"acs:ram::{HOME}:root"]))
     cloud.identity.add_role(role, {"look": policy_text([allow])})
-    ecs = Client(config(cloud, "ecs.aliyuncs.com", cloud.identity.issue(role, "test", cloud.clock.now() + 3600)))
+    ecs = Client(config(cloud.identity.issue(role, "test", cloud.clock.now() + 3600), "ecs.aliyuncs.com"))
     assert groups(ecs, HERE) == []
     with refused("Forbidden.RAM", 403):
         groups(ecs, THERE)
@@ -163,7 +152,7 @@ def test_each_region_has_an_entrance_of_its_own(served: LocalCloud) -> None:
     assert world.describe(served)["regions"] == {HERE: served.endpoint, THERE: there.endpoint}
     later = served.region_at("cn-beijing")
     for place in (there, later):
-        ecs = Client(config(served, place.endpoint.removeprefix("http://")))
+        ecs = Client(config(key_of(served), place.endpoint.removeprefix("http://")))
         assert groups(ecs, HERE) == []
     name = {"Host": f"{served.world.audit_project}.{HERE}.log.aliyuncs.com", "x-log-apiversion": "0.6.0"}
     assert requests.get(there.endpoint, headers=name, timeout=60).status_code == 401  # SLS answered, unsigned
@@ -185,7 +174,7 @@ def test_functions_react_to_the_events_of_their_own_region(served: LocalCloud) -
         asked = models.TagResourcesRequest(
             region_id=THERE, resource_type="instance", resource_id=[instance.id], tag=[tag]
         )
-        Client(config(served, served.endpoint.removeprefix("http://"))).tag_resources(asked)
+        Client(config(key_of(served), served.endpoint.removeprefix("http://"))).tag_resources(asked)
         for triggers in deployed:
             triggers.drain(300)
         later = served.region_at("cn-chengdu")

@@ -7,7 +7,6 @@ from alibabacloud_ecs20140526.client import Client as Ecs
 from alibabacloud_ecs20140526.models import DescribeRegionsRequest
 from alibabacloud_fc20230330.client import Client as Fc
 from alibabacloud_fc20230330.models import InvokeFunctionRequest
-from alibabacloud_tea_openapi.models import Config
 from darabonba.exceptions import UnretryableException
 from link_peer_local import inprocess
 from link_peer_local.cloud import LocalCloud
@@ -18,26 +17,14 @@ from mns.mns_exception import MNSClientNetworkException
 from mns.queue import Message
 from pytest_mock import MockerFixture
 
-HOME = "1000000000000001"
-
-
-def config(cloud: LocalCloud, endpoint: str, protocol: str = "https", read_timeout: int = 60_000) -> Config:
-    keys = cloud.identity.accounts[HOME]
-    return Config(
-        access_key_id=keys.access_key_id,
-        access_key_secret=keys.access_key_secret,
-        region_id="cn-qingdao",
-        endpoint=endpoint,
-        protocol=protocol,
-        read_timeout=read_timeout,
-    )
+from tests.local.clients import HOME, config, key_of
 
 
 @pytest.mark.parametrize("endpoint", ["ecs.cn-qingdao.aliyuncs.com", "127.0.0.1:8080", "nowhere.example"])
 @pytest.mark.parametrize("protocol", ["http", "https"])
 def test_any_host_name_reaches_the_local_cloud(local_cloud: LocalCloud, endpoint: str, protocol: str) -> None:
     """No name is resolved and no connection is made."""
-    answer = Ecs(config(local_cloud, endpoint, protocol)).describe_regions(DescribeRegionsRequest())
+    answer = Ecs(config(key_of(local_cloud), endpoint, protocol=protocol)).describe_regions(DescribeRegionsRequest())
     assert answer.body.regions.region
 
 
@@ -47,7 +34,7 @@ def test_failures_read_the_same_over_http(server: Server, mocker: MockerFixture,
     """The client raises exactly the message that it raises over a socket."""
     endpoint = server.endpoint.removeprefix("http://")
     patience = 150 if kind == "no-answer" else 60_000  # milliseconds
-    client = Ecs(config(server.cloud, endpoint, "http", patience))
+    client = Ecs(config(key_of(server.cloud), endpoint, read_timeout=patience))
 
     def failure() -> str:
         server.cloud.faults.add(Fault("ecs", kind=kind))
@@ -64,7 +51,7 @@ def test_a_timeout_names_the_pool_of_its_scheme(local_cloud: LocalCloud) -> None
     """The SLS client decides by this text whether to retry, and it differs between http and https."""
     for scheme, pool in (("http", "HTTPConnectionPool"), ("https", "HTTPSConnectionPool")):
         local_cloud.faults.add(Fault("ecs", kind="no-answer"))
-        client = Ecs(config(local_cloud, "ecs.cn-qingdao.aliyuncs.com", scheme))
+        client = Ecs(config(key_of(local_cloud), "ecs.cn-qingdao.aliyuncs.com", protocol=scheme))
         with pytest.raises(UnretryableException, match=f"'message': \"{pool}"):
             client.describe_regions(DescribeRegionsRequest())
 
@@ -73,12 +60,12 @@ def test_a_kill_passes_through_the_client(local_cloud: LocalCloud) -> None:
     """No client library catches it, so the calling code ends there."""
     local_cloud.faults.add(Fault("ecs", kind="kill"))
     with pytest.raises(Killed):
-        Ecs(config(local_cloud, "ecs.cn-qingdao.aliyuncs.com")).describe_regions(DescribeRegionsRequest())
+        Ecs(config(key_of(local_cloud), "ecs.cn-qingdao.aliyuncs.com")).describe_regions(DescribeRegionsRequest())
 
 
 def test_stream_bodies_are_read(local_cloud: LocalCloud) -> None:
     """The function client sends its body as a stream; it must arrive complete, or its digest would not match."""
-    client = Fc(config(local_cloud, "fcv3.cn-qingdao.aliyuncs.com"))
+    client = Fc(config(key_of(local_cloud), "fcv3.cn-qingdao.aliyuncs.com"))
     with pytest.raises(Exception, match="FunctionNotFound"):
         client.invoke_function("nobody", InvokeFunctionRequest(body=b'{"a": 1}'))
 

@@ -18,7 +18,6 @@ from alibabacloud_ecs20140526.models import (
     DescribeRegionsRequest,
     DescribeSecurityGroupsRequest,
 )
-from alibabacloud_tea_openapi.models import Config
 from aliyun.log import LogClient
 from darabonba.exceptions import UnretryableException
 from link_peer_local import server as server_module
@@ -28,24 +27,16 @@ from link_peer_local.core.faults import Fault
 from link_peer_local.core.http import Request, Response
 from link_peer_local.server import Server, serve
 
+from tests.local.clients import HOME, config, key_of
+
 pytestmark = pytest.mark.http
-HOME = "1000000000000001"
 GENEROUS = 60  # seconds; no test waits that long unless it fails
 
 
 def ecs_of(server: Server, endpoint: str | None = None, read_timeout: int = GENEROUS * 1000) -> Ecs:
     """A client of the home account; `read_timeout` in milliseconds."""
-    keys = server.cloud.identity.accounts[HOME]
-    return Ecs(
-        Config(
-            access_key_id=keys.access_key_id,
-            access_key_secret=keys.access_key_secret,
-            region_id="cn-qingdao",
-            endpoint=endpoint or server.endpoint.removeprefix("http://"),
-            protocol="http",
-            read_timeout=read_timeout,
-        )
-    )
+    place = endpoint or server.endpoint.removeprefix("http://")
+    return Ecs(config(key_of(server.cloud), place, read_timeout=read_timeout))
 
 
 def connect(server: Server) -> http.client.HTTPConnection:

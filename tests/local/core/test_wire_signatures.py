@@ -5,11 +5,9 @@ Requests are captured as the clients send them, then sent again with one thing c
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from typing import Any
-from xml.etree import ElementTree
 
 import pytest
 from alibabacloud_ecs20140526.client import Client as Ecs
@@ -19,7 +17,6 @@ from alibabacloud_eventbridge20200401.models import PutEventsRequest, PutEventsR
 from alibabacloud_fc20230330.client import Client as Fc
 from alibabacloud_fc20230330.models import ListFunctionsRequest
 from alibabacloud_sts20150401.client import Client as Sts
-from alibabacloud_tea_openapi.models import Config
 from aliyun.log import GetHistogramsRequest, LogClient, LogItem, PutLogsRequest
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core import signatures
@@ -30,37 +27,27 @@ from mns.queue import Message
 from msgspec.structs import replace
 from pytest_mock import MockerFixture
 
-HOME = "1000000000000001"
+from tests.local.clients import HOME, code_of, config, key_of
+
 ROLE = f"acs:ram::{HOME}:role/link-peer-fc"
-
-
-def config(cloud: LocalCloud, key: Key) -> Config:
-    return Config(
-        access_key_id=key.access_key_id,
-        access_key_secret=key.secret,
-        security_token=key.token,
-        region_id=cloud.region,
-        endpoint="127.0.0.1:8080",
-        protocol="http",
-    )
 
 
 def ecs(cloud: LocalCloud, key: Key) -> None:
     tag = DescribeInstancesRequestTag(key="a b+c/~*", value="是&=%2F")
-    Ecs(config(cloud, key)).describe_instances(DescribeInstancesRequest(region_id=cloud.region, tag=[tag]))
+    Ecs(config(key, "127.0.0.1:8080")).describe_instances(DescribeInstancesRequest(region_id=cloud.region, tag=[tag]))
 
 
 def sts(cloud: LocalCloud, key: Key) -> None:
-    Sts(config(cloud, key)).get_caller_identity()
+    Sts(config(key, "127.0.0.1:8080")).get_caller_identity()
 
 
 def eventbridge(cloud: LocalCloud, key: Key) -> None:
     event = PutEventsRequestEventList(id="1", source="my.app", spec_version="1.0", type="my:Type", data={"a": "ü &+"})
-    EventBridge(config(cloud, key)).put_events(PutEventsRequest("default", [event]))
+    EventBridge(config(key, "127.0.0.1:8080")).put_events(PutEventsRequest("default", [event]))
 
 
 def fc(cloud: LocalCloud, key: Key) -> None:
-    Fc(config(cloud, key)).list_functions(ListFunctionsRequest(prefix="a b"))
+    Fc(config(key, "127.0.0.1:8080")).list_functions(ListFunctionsRequest(prefix="a b"))
 
 
 def mns(cloud: LocalCloud, key: Key) -> None:
@@ -153,7 +140,7 @@ class Captured:
 
     @property
     def key(self) -> Key:
-        return self.cloud.identity.keys[self.cloud.identity.accounts[HOME].access_key_id]
+        return key_of(self.cloud)
 
     def temporary(self) -> Key:
         self.cloud.identity.allow_only(ROLE, ["*"])
@@ -168,13 +155,6 @@ class Captured:
             else:
                 changed[name.replace("_", "-")] = value
         return code_of(self.handle(replace(request, headers=changed)))
-
-
-def code_of(answer: Any) -> tuple[int, str]:
-    if answer.body.startswith(b"<"):
-        return answer.status, ElementTree.fromstring(answer.body).findtext("{*}Code") or ""  # noqa: S314
-    body = json.loads(answer.body or b"{}")
-    return answer.status, body.get("Code") or body.get("errorCode") or ""
 
 
 @pytest.fixture(name="captured")

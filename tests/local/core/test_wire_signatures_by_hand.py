@@ -9,9 +9,7 @@ import json
 import time
 import uuid
 from email.utils import formatdate
-from typing import Any
 from urllib.parse import quote, urlencode
-from xml.etree import ElementTree
 
 import pytest
 from alibabacloud_credentials.client import Client as Credentials
@@ -22,25 +20,17 @@ from link_peer_local.core.identity import Key, Nonces
 from msgspec.structs import replace
 from pytest_mock import MockerFixture
 
-HOME = "1000000000000001"
+from tests.local.clients import HOME, PEER, code_of, key_of
 
 
 @pytest.fixture(name="key")
 def _key(local_cloud: LocalCloud) -> Key:
     """The home account's key."""
-    return local_cloud.identity.keys[local_cloud.identity.accounts[HOME].access_key_id]
+    return key_of(local_cloud)
 
 
 def sign(key: Key, text: str, digest: str) -> str:
     return base64.b64encode(hmac.new(key.secret.encode(), text.encode(), digest).digest()).decode()
-
-
-def code_of(answer: Any) -> tuple[int, str]:
-    """Status and error code of an answer."""
-    if answer.body.startswith(b"<"):
-        return answer.status, ElementTree.fromstring(answer.body).findtext("{*}Code") or ""  # noqa: S314
-    body = json.loads(answer.body or b"{}")
-    return answer.status, body.get("Code") or body.get("errorCode") or ""
 
 
 # The older RPC signature, in the parameters
@@ -123,7 +113,7 @@ def test_a_nonce_is_accepted_once(local_cloud: LocalCloud, key: Key) -> None:
     request = legacy(key, SignatureNonce="n")
     assert local_cloud.handle(request).status == 200
     assert code_of(local_cloud.handle(request)) == (400, "SignatureNonceUsed")
-    other = local_cloud.identity.keys[local_cloud.identity.accounts["1000000000000002"].access_key_id]
+    other = key_of(local_cloud, PEER)
     assert local_cloud.handle(legacy(other, SignatureNonce="n")).status == 200
 
 

@@ -16,7 +16,7 @@ from link_peer_local.core.policy import Access
 from link_peer_local.fc.triggers import deploy
 from link_peer_local.server import Server
 
-HOME, PEER = "1000000000000001", "1000000000000002"
+from tests.local.clients import HOME, PEER
 
 
 def test_the_description_names_everything(server: Server) -> None:

@@ -1,41 +1,18 @@
-"""Official ECS clients of the local cloud, and a check that a call is refused."""
+"""Official ECS clients of the local cloud, and worlds of groups for them."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import pytest
 from alibabacloud_ecs20140526 import models
 from alibabacloud_ecs20140526.client import Client
-from alibabacloud_tea_openapi.exceptions import ClientException
-from alibabacloud_tea_openapi.models import Config
 from link_peer_local.cloud import LocalCloud
 
-HOME, PEER = "1000000000000001", "1000000000000002"
-REGION = os.environ.get("LINK_PEER_TEST_REGION", "cn-qingdao")  # set by --real-account
+from tests.local.clients import HOME, PEER, REGION, config, key_of
 
 
 def client(cloud: LocalCloud, account: str = HOME) -> Client:
-    key = cloud.identity.accounts[account]
-    return Client(
-        Config(
-            access_key_id=key.access_key_id,
-            access_key_secret=key.access_key_secret,
-            endpoint=f"ecs.{REGION}.aliyuncs.com",
-            protocol="http",
-        )
-    )
-
-
-@contextmanager
-def refused(code: str, status: int) -> Iterator[None]:
-    """Expect the SDK's ClientException with this code and HTTP status."""
-    with pytest.raises(ClientException) as refusal:
-        yield
-    assert (refusal.value.code, refusal.value.status_code) == (code, status)
+    return Client(config(key_of(cloud, account), f"ecs.{REGION}.aliyuncs.com"))
 
 
 def permission(**fields: Any) -> models.AuthorizeSecurityGroupRequestPermissions:

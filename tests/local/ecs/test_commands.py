@@ -9,7 +9,8 @@ import pytest
 from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.ecs.helpers import HOME, REGION, authorize, client, new_group, permission, refused
+from tests.local.clients import HOME, REGION, refused
+from tests.local.ecs.helpers import authorize, client, new_group, permission
 
 
 class World:

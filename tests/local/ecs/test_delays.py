@@ -7,7 +7,8 @@ from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.ecs.history import History
 
-from tests.local.ecs.helpers import HOME, REGION, authorize, client, instances, new_group, permission, rules
+from tests.local.clients import HOME, REGION
+from tests.local.ecs.helpers import authorize, client, instances, new_group, permission, rules
 
 
 def test_reads_of_rules_lag_behind_writes(local_cloud: LocalCloud) -> None:

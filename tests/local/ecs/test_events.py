@@ -12,7 +12,8 @@ from link_peer_local.core.clock import SystemClock
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs import EcsBackend
 
-from tests.local.ecs.helpers import HOME, PEER, REGION, authorize, client, new_group, permission, refused
+from tests.local.clients import HOME, PEER, REGION, refused
+from tests.local.ecs.helpers import authorize, client, new_group, permission
 
 Published = list[tuple[str, dict[str, Any]]]
 

@@ -11,7 +11,8 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.knobs import readings
 
-from tests.local.ecs.helpers import HOME, PEER, REGION, RuleWorld, client, new_group, permission, refused
+from tests.local.clients import HOME, PEER, REGION, refused
+from tests.local.ecs.helpers import RuleWorld, client, new_group, permission
 
 
 @pytest.fixture(name="w")

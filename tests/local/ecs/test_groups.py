@@ -10,7 +10,8 @@ import pytest
 from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.ecs.helpers import HOME, PEER, REGION, authorize, client, new_group, permission, refused
+from tests.local.clients import HOME, PEER, REGION, refused
+from tests.local.ecs.helpers import authorize, client, new_group, permission
 
 
 def listed(ecs: Any, **filters: Any) -> Any:

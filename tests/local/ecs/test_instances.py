@@ -10,7 +10,8 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.principals import Role
 
-from tests.local.ecs.helpers import HOME, PEER, REGION, client, instances, new_group, refused
+from tests.local.clients import HOME, PEER, REGION, refused
+from tests.local.ecs.helpers import client, instances, new_group
 
 
 class World:

@@ -8,7 +8,8 @@ import pytest
 from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.ecs.helpers import HOME, PEER, REGION, client, instances, new_group, refused
+from tests.local.clients import HOME, PEER, REGION, refused
+from tests.local.ecs.helpers import client, instances, new_group
 
 
 class World:

@@ -11,7 +11,7 @@ from link_peer_local.ecs import EcsBackend, Verdict, may_reach
 from link_peer_local.ecs.state import Group, Instance
 from msgspec import Struct
 
-HOME, PEER = "1000000000000001", "1000000000000002"
+from tests.local.clients import HOME, PEER
 
 
 class World(Struct):

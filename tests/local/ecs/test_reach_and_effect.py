@@ -20,7 +20,8 @@ from link_peer_local.ecs import may_reach
 from link_peer_local.ecs.state import Group, Instance, Rule
 from link_peer_local.ecs.store import Store
 
-HOME, PEER = "1000000000000001", "1000000000000002"
+from tests.local.clients import HOME, PEER
+
 WORLDS = 10_000
 SAMPLE = models.DescribeSecurityGroupAttributeResponseBodyPermissionsPermission
 PACKETS = [Port("tcp", port, port) for port in (1, 22, 80, 443, 65535)] + [Port("udp", 53, 53), Port("icmp")]

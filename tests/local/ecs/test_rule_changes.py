@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from alibabacloud_ecs20140526 import models
 
-from tests.local.ecs.helpers import PEER, REGION, RuleWorld, permission, refused
+from tests.local.clients import PEER, REGION, refused
+from tests.local.ecs.helpers import RuleWorld, permission
 
 
 @pytest.fixture(name="w")

@@ -9,7 +9,8 @@ from alibabacloud_ecs20140526 import models
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs.params import Params
 
-from tests.local.ecs.helpers import HOME, PEER, REGION, RuleWorld, new_group, permission, refused
+from tests.local.clients import HOME, PEER, REGION, refused
+from tests.local.ecs.helpers import RuleWorld, new_group, permission
 
 
 @pytest.fixture(name="w")

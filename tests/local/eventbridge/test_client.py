@@ -7,17 +7,15 @@ from typing import Any
 import pytest
 from alibabacloud_eventbridge20200401 import models
 from alibabacloud_eventbridge20200401.client import Client
-from alibabacloud_tea_openapi.exceptions import ClientException
-from alibabacloud_tea_openapi.models import Config
 from link_peer_local import inprocess
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
-from link_peer_local.core.errors import ApiError
 from link_peer_local.core.identity import Caller
 from link_peer_local.eventbridge import linked_roles
 from pytest_mock import MockerFixture
 
-HOME = "1000000000000001"
+from tests.local.clients import HOME, config, key_of, refused
+
 OTHER = "1000000000000002"
 ENTRY = {"Id": "e-1", "Source": "acs.ecs", "Type": "ecs:Instance:StateChange", "Data": {"state": "Running"}}
 
@@ -29,16 +27,9 @@ class Setup:
         self.cloud = cloud
         self.events = cloud.events
         self.taken: list[dict[str, Any]] = []
-        account = cloud.identity.add_account(HOME, "a@example.com")
+        cloud.identity.add_account(HOME, "a@example.com")
         linked_roles.create(cloud.identity, HOME, 0)
-        self.client = Client(
-            Config(
-                access_key_id=account.access_key_id,
-                access_key_secret=account.access_key_secret,
-                endpoint="eventbridge.cn-qingdao.aliyuncs.com",
-                protocol="http",
-            )
-        )
+        self.client = Client(config(key_of(cloud), "eventbridge.cn-qingdao.aliyuncs.com"))
         self.events.add_rule(HOME, "all", "{}", self.taken.append)
 
     def put(self, *entries: dict[str, Any], bus: str | None = "default") -> Any:
@@ -122,9 +113,8 @@ def test_a_request_without_bus_or_events_is_refused(
     setup: Setup, bus: str | None, entries: list[dict[str, Any]], code: str
 ) -> None:
     """The whole request fails."""
-    with pytest.raises(ClientException) as refusal:
+    with refused(code):
         setup.put(*entries, bus=bus)
-    assert refusal.value.code == code
 
 
 @pytest.mark.parametrize(
@@ -133,9 +123,8 @@ def test_a_request_without_bus_or_events_is_refused(
 def test_an_event_list_of_invalid_json_is_refused(setup: Setup, data: str) -> None:
     """Deep nesting, a lone surrogate or an infinite number is an error of the caller, not of the service."""
     params = {"EventBusName": "default", "EventList": '[{"Id":"1","Source":"s","Type":"t","Data":' + data + "}]"}
-    with pytest.raises(ApiError) as refusal:
+    with refused("EventListEmpty"):
         setup.events.call(Caller(HOME, ""), "PutEvents", params)
-    assert refusal.value.code == "EventListEmpty"
 
 
 def test_text_that_is_nearly_json_stays_text(setup: Setup) -> None:
@@ -148,9 +137,8 @@ def test_text_that_is_nearly_json_stays_text(setup: Setup) -> None:
 @pytest.mark.parametrize("bus", [["default"], {"a": 1}, 1])
 def test_a_bus_must_be_a_string(setup: Setup, bus: Any) -> None:
     """Any other value in `aliyuneventbusname` is an unknown bus."""
-    with pytest.raises(ApiError) as refusal:
+    with refused("EventBusNotExist"):
         setup.events.put(HOME, [{"id": "1", "source": "s", "type": "t", "aliyuneventbusname": bus}])
-    assert refusal.value.code == "EventBusNotExist"
 
 
 def test_events_stay_in_their_account(setup: Setup) -> None:
@@ -184,9 +172,8 @@ def test_the_default_bus_has_at_most_10_rules(setup: Setup) -> None:
 
 def test_an_unknown_action_is_not_found(setup: Setup) -> None:
     """As at the real gateway."""
-    with pytest.raises(ApiError) as refusal:
+    with refused("InvalidAction.NotFound", 404):
         setup.events.call(Caller(HOME, ""), "DeleteRule", {})
-    assert (refusal.value.code, refusal.value.status) == ("InvalidAction.NotFound", 404)
 
 
 def test_rules_and_their_targets_are_listed(setup: Setup) -> None:
@@ -226,9 +213,8 @@ def test_rules_come_in_pages(setup: Setup) -> None:
 )
 def test_an_unknown_rule_or_bus_is_refused(setup: Setup, bus: str, rule: str, code: str) -> None:
     """Each with its code."""
-    with pytest.raises(ClientException) as refusal:
+    with refused(code):
         setup.client.get_rule(models.GetRuleRequest(event_bus_name=bus, rule_name=rule))
-    assert refusal.value.code == code
 
 
 def test_a_rule_that_is_disabled_delivers_nothing(setup: Setup) -> None:
@@ -286,9 +272,8 @@ def test_traces_are_filtered(setup: Setup, asked: dict[str, Any], found: list[st
     ],
 )
 def test_unusable_queries_of_traces_are_refused(setup: Setup, asked: dict[str, Any], code: str) -> None:
-    with pytest.raises(ClientException) as refusal:
+    with refused(code):
         _traced(setup, **asked)
-    assert refusal.value.code == code
 
 
 def test_an_unknown_event_is_not_shown(setup: Setup) -> None:
@@ -296,6 +281,5 @@ def test_an_unknown_event_is_not_shown(setup: Setup) -> None:
     setup.events.publish(HOME, {"id": "a", "source": "acs.ecs", "type": "t"})
     for event_id, source in (("a", "acs.oss"), ("b", "acs.ecs")):
         asked = models.QueryEventRequest(event_bus_name="default", event_id=event_id, event_source=source)
-        with pytest.raises(ClientException) as refusal:
+        with refused("EventNotExist"):
             setup.client.query_event(asked)
-        assert refusal.value.code == "EventNotExist"

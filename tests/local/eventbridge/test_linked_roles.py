@@ -11,7 +11,6 @@ from alibabacloud_eventbridge20200401.client import Client
 from alibabacloud_ram20150501.client import Client as Ram
 from alibabacloud_ram20150501.models import DeleteRoleRequest, GetRoleRequest
 from alibabacloud_tea_openapi.exceptions import ClientException
-from alibabacloud_tea_openapi.models import Config
 from link_peer_local import inprocess, world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
@@ -20,7 +19,9 @@ from link_peer_local.core.principals import Role, policy_text, trust_text
 from link_peer_local.eventbridge.linked_roles import SEND_TO_FC, SERVICES, SOURCE_ACTIONTRAIL, SOURCE_CMS
 from pytest_mock import MockerFixture
 
-HOME = "1000000000000001"
+from tests.local.clients import HOME, config, key_of
+
+EVENTS = "eventbridge.cn-qingdao.aliyuncs.com"
 STATE, CALL = "ecs:Instance:StateChange", "ecs:ActionTrail:ApiCall"
 
 
@@ -33,39 +34,26 @@ def _cloud(mocker: MockerFixture) -> LocalCloud:
     return cloud
 
 
-def config(key: Key) -> Config:
-    return Config(
-        access_key_id=key.access_key_id,
-        access_key_secret=key.secret,
-        security_token=key.token,
-        endpoint="eventbridge.cn-qingdao.aliyuncs.com",
-    )
-
-
-def administrator(cloud: LocalCloud) -> Key:
-    return cloud.identity.keys[cloud.identity.accounts[HOME].access_key_id]
-
-
 def check(key: Key, name: str) -> bool:
     request = models.CheckServiceLinkedRoleForProductRequest(name)
-    return bool(Client(config(key)).check_service_linked_role_for_product(request).body.data.check_pass)
+    return bool(Client(config(key, EVENTS)).check_service_linked_role_for_product(request).body.data.check_pass)
 
 
 def create(key: Key, name: str) -> Any:
     request = models.CreateServiceLinkedRoleForProductRequest(name)
-    return Client(config(key)).create_service_linked_role_for_product(request).body
+    return Client(config(key, EVENTS)).create_service_linked_role_for_product(request).body
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_role_is_made_once(cloud: LocalCloud, name: str) -> None:
     """RAM shows it as linked to its service, which alone may assume it, and does not delete it."""
-    key = administrator(cloud)
+    key = key_of(cloud)
     assert not check(key, name)
     assert create(key, name).code == "Success"
     assert check(key, name)
     with pytest.raises(ClientException, match=r"EntityAlreadyExists\.Role"):
         create(key, name)
-    ram = Ram(config(key))
+    ram = Ram(config(key, EVENTS))
     shown = ram.get_role(GetRoleRequest(name)).body.role
     assert shown.is_service_linked_role
     assert json.loads(shown.assume_role_policy_document)["Statement"][0]["Principal"] == {"Service": [SERVICES[name]]}
@@ -75,7 +63,7 @@ def test_a_role_is_made_once(cloud: LocalCloud, name: str) -> None:
 
 def test_an_unknown_role_is_refused(cloud: LocalCloud) -> None:
     with pytest.raises(ClientException, match="InvalidArgument"):
-        create(administrator(cloud), "AliyunServiceRoleForNobody")
+        create(key_of(cloud), "AliyunServiceRoleForNobody")
 
 
 def test_creating_one_needs_the_right_for_its_service(cloud: LocalCloud) -> None:
@@ -94,7 +82,7 @@ def test_creating_one_needs_the_right_for_its_service(cloud: LocalCloud) -> None
 
 def test_without_the_role_of_its_source_no_event_arrives(cloud: LocalCloud) -> None:
     """State changes come by way of CloudMonitor, calls by ActionTrail; and nothing is delivered without the target's."""
-    key, taken = administrator(cloud), []
+    key, taken = key_of(cloud), []
     cloud.events.add_rule(HOME, "all", "{}", taken.append)
 
     def publish() -> list[str]:

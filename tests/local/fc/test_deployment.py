@@ -13,13 +13,13 @@ import pytest
 from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
 from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
-from alibabacloud_tea_openapi.models import Config
 from darabonba.runtime import RuntimeOptions
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Key
 from link_peer_local.core.principals import ManagedPolicy, Role, User, Version, policy_text, trust_text
 
-HOME = "1000000000000001"
+from tests.local.clients import HOME, config, key_of
+
 ROLE = f"acs:ram::{HOME}:role/fn"
 RULE = {
     "triggerEnable": True,
@@ -56,16 +56,11 @@ class Setup:
     def __init__(self, cloud: LocalCloud) -> None:
         self.cloud = cloud
         cloud.identity.add_role(Role(HOME, "fn", trust_text(["fc.aliyuncs.com"])))
-        account = cloud.identity.accounts[HOME]
-        self.client = self.signed_by(account)
+        self.client = self.signed_by(key_of(cloud))
 
     @staticmethod
-    def signed_by(key: Any) -> Client:
-        secret = key.secret if isinstance(key, Key) else key.access_key_secret
-        place = f"{HOME}.cn-qingdao.fc.aliyuncs.com"
-        return Client(
-            Config(access_key_id=key.access_key_id, access_key_secret=secret, endpoint=place, protocol="http")
-        )
+    def signed_by(key: Key) -> Client:
+        return Client(config(key, f"{HOME}.cn-qingdao.fc.aliyuncs.com"))
 
     def wanted(self, **changes: Any) -> dict[str, Any]:
         fields = {

@@ -11,8 +11,8 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.fc.runtime import InProcessRuntime
 from link_peer_local.fc.triggers import install
 
-HOME = "1000000000000001"
-REGION = "cn-qingdao"
+from tests.local.clients import HOME, REGION
+
 CODE = """
 clock = None
 

@@ -20,8 +20,9 @@ from link_peer_local.eventbridge import linked_roles
 from link_peer_local.fc.runtime import InProcessRuntime
 from link_peer_local.fc.triggers import Triggers, deploy, install
 
+from tests.local.clients import HOME
+
 ROOT = Path(__file__).resolve().parents[3]
-HOME = "1000000000000001"
 QUEUE = "link-peer-requests"
 DEAD_LETTERS = "link-peer-dead-letters"
 ONE_BY_ONE = {"CountBasedWindow": 1, "TimeBasedWindow": 0}

@@ -14,10 +14,10 @@ from mns.account import Account
 from mns.mns_exception import MNSServerException
 from mns.queue import Message, Queue, QueueMeta
 
+from tests.local.clients import HOME, PEER
+
 # The client marks its own message counts as deprecated, but they still work.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated function:DeprecationWarning")
-
-HOME, PEER = "1000000000000001", "1000000000000002"
 
 
 @pytest.fixture(name="account")

@@ -16,7 +16,8 @@ from link_peer_local.core.identity import Caller
 from link_peer_local.mns import wire as mns_wire
 from link_peer_local.mns.backend import MnsBackend, QueueAttributes
 
-HOME = "1000000000000001"
+from tests.local.clients import HOME
+
 CALLER = Caller(HOME, f"acs:ram::{HOME}:root")
 
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from alibabacloud_ram20150501 import models
 from alibabacloud_ram20150501.client import Client
-from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
-from alibabacloud_tea_openapi.models import Config
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.identity import Key
 from link_peer_local.eventbridge.linked_roles import SERVICES
 
-HOME, PEER = "1000000000000001", "1000000000000002"
+from tests.local.clients import HOME, PEER, config, refused
+
 Call = Callable[..., Any]
 
 
@@ -35,10 +33,7 @@ TRUST = trust(f"acs:ram::{HOME}:root")
 
 def ram_of(key: Key) -> Call:
     """`ram("CreateRole", role_name=…)` calls RAM with these keys and returns the body of the answer."""
-    config = Config(
-        access_key_id=key.access_key_id, access_key_secret=key.secret, security_token=key.token, region_id="cn-qingdao"
-    )
-    client = Client(config)
+    client = Client(config(key))
 
     def call(action: str, **fields: Any) -> Any:
         snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in action)[1:]
@@ -51,13 +46,6 @@ def ram_of(key: Key) -> Call:
 def _ram(local_cloud: LocalCloud) -> Call:
     """RAM with the keys of the home account's administrator."""
     return ram_of(local_cloud.identity.keys[local_cloud.identity.accounts[HOME].access_key_id])
-
-
-@contextmanager
-def refused(code: str, status: int) -> Iterator[None]:
-    with pytest.raises((ClientException, ServerException)) as problem:
-        yield
-    assert (problem.value.code, problem.value.status_code) == (code, status)
 
 
 def make_role(ram: Call, name: str = "auditor") -> Any:

@@ -16,7 +16,6 @@ from alibabacloud_fc20230330 import models as fc
 from alibabacloud_fc20230330.client import Client as Fc
 from alibabacloud_sts20150401 import models as sts
 from alibabacloud_sts20150401.client import Client as Sts
-from alibabacloud_tea_openapi.models import Config
 from aliyun.log import LogClient, LogException, LogItem, PutLogsRequest
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Key
@@ -26,7 +25,8 @@ from mns.account import Account
 from mns.mns_exception import MNSExceptionBase
 from mns.queue import Message
 
-from tests.local.ecs.helpers import HOME, PEER, REGION, permission, refused
+from tests.local.clients import HOME, PEER, REGION, config, key_of, refused
+from tests.local.ecs.helpers import permission
 
 FUNCTION, READER, OPERATOR = (f"acs:ram::{HOME}:role/link-peer-{name}" for name in ("fc", "reader", "operator"))
 PEER_ROLE, PEER_READER = (f"acs:ram::{PEER}:role/link-peer{name}" for name in ("", "-reader"))
@@ -47,23 +47,14 @@ class As:
         self.group: Group = cloud.ecs.create_group(
             self.account, cloud.world.vpcs[0 if self.account == HOME else 1]["id"]
         )
-        self.ecs = Ecs(self.config())
+        self.ecs = Ecs(config(self.key))
 
     def _narrowed(self, role: str, policy: str) -> Key:
         """A session with a policy of its own, of a role that the account's people may assume."""
-        keys = self.cloud.identity.accounts[HOME]
-        config = Config(access_key_id=keys.access_key_id, access_key_secret=keys.access_key_secret, region_id=REGION)
         request = sts.AssumeRoleRequest(role_arn=role, role_session_name="test", policy=policy)
-        return self.cloud.identity.keys[Sts(config).assume_role(request).body.credentials.access_key_id]
-
-    def config(self) -> Config:
-        return Config(
-            access_key_id=self.key.access_key_id,
-            access_key_secret=self.key.secret,
-            security_token=self.key.token,
-            region_id=REGION,
-            protocol="http",
-        )
+        return self.cloud.identity.keys[
+            Sts(config(key_of(self.cloud))).assume_role(request).body.credentials.access_key_id
+        ]
 
     # ECS
 
@@ -119,7 +110,7 @@ class As:
     # the other services
 
     def assume(self, role: str) -> None:
-        Sts(self.config()).assume_role(
+        Sts(config(self.key)).assume_role(
             sts.AssumeRoleRequest(role_arn=role, role_session_name="test", external_id=EXTERNAL_ID)
         )
 
@@ -142,13 +133,13 @@ class As:
         return Account(address, self.key.access_key_id, self.key.secret, str(self.key.token)).get_queue(name)
 
     def invoke(self, function: str = "link-peer-sweep", **more: Any) -> None:
-        config = self.config()
-        config.endpoint = f"{HOME}.cn-qingdao.fc.aliyuncs.com"
-        Fc(config).invoke_function(function, fc.InvokeFunctionRequest(body=b"{}", **more))
+        Fc(config(self.key, f"{HOME}.cn-qingdao.fc.aliyuncs.com")).invoke_function(
+            function, fc.InvokeFunctionRequest(body=b"{}", **more)
+        )
 
     def put_events(self) -> None:
         event = eventbridge.PutEventsRequest(event_bus_name="default", event_list=[])
-        EventBridge(self.config()).put_events(event)
+        EventBridge(config(self.key)).put_events(event)
 
 
 @contextmanager

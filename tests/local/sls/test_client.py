@@ -20,9 +20,8 @@ from aliyun.log.putlogsrequest import PutLogsRequest
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
 
-from tests.local.ecs.helpers import REGION
+from tests.local.clients import HOME, PEER, REGION
 
-HOME, PEER = "1000000000000001", "1000000000000002"
 TOKENS = [",", " ", ":", '"']
 
 

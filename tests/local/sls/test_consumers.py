@@ -15,7 +15,8 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.http import Request
 from link_peer_local.sls import routes
 
-HOME = "1000000000000001"
+from tests.local.clients import HOME
+
 ENDPOINT = "cn-qingdao.log.aliyuncs.com"
 WHERE = ("proj", "store")
 GROUP = ("proj", "store", "siem")

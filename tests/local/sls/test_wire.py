@@ -19,7 +19,8 @@ from link_peer_local.core.identity import Caller
 from link_peer_local.sls import SlsBackend
 from link_peer_local.sls import wire as sls_wire
 
-HOME = "1000000000000001"
+from tests.local.clients import HOME
+
 CALLER = Caller(HOME, f"acs:ram::{HOME}:root")
 INDEX = {"line": {"token": [" "]}, "keys": {"a": {"type": "text", "token": [" "]}}}
 

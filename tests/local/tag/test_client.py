@@ -9,20 +9,17 @@ import pytest
 from alibabacloud_tag20180828 import models
 from alibabacloud_tag20180828.client import Client
 from alibabacloud_tea_openapi.exceptions import ClientException
-from alibabacloud_tea_openapi.models import Config
 from link_peer_local.cloud import LocalCloud
 
-HOME, PEER, REGION = "1000000000000001", "1000000000000002", "cn-qingdao"
+from tests.local.clients import HOME, PEER, REGION, config, key_of
 
 
 class World:
     """An instance and its group."""
 
     def __init__(self, cloud: LocalCloud) -> None:
-        keys = cloud.identity.accounts[HOME]
-        endpoint = f"tag.{REGION}.aliyuncs.com"
         self.cloud = cloud
-        self.client = Client(Config(keys.access_key_id, keys.access_key_secret, endpoint=endpoint, protocol="http"))
+        self.client = Client(config(key_of(cloud), f"tag.{REGION}.aliyuncs.com"))
         self.group = cloud.ecs.create_group(HOME, next(iter(cloud.ecs.vpcs)), tags={"env": "prod"})
         self.instance = cloud.ecs.create_instance(HOME, [self.group], tags={"env": "prod", "link-peer": "sg-db"})
         self.arns = [self.arn("instance", self.instance.id), self.arn("securitygroup", self.group.id)]

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-from alibabacloud_tea_openapi.exceptions import ClientException
-from alibabacloud_tea_openapi.models import Config
 from alibabacloud_vpc20160428 import models
 from alibabacloud_vpc20160428.client import Client
 from link_peer_local.cloud import LocalCloud
 
-HOME, PEER, REGION = "1000000000000001", "1000000000000002", "cn-qingdao"
+from tests.local.clients import HOME, PEER, REGION, config, key_of, refused
 
 
 def client(cloud: LocalCloud, account: str = HOME) -> Client:
-    keys = cloud.identity.accounts[account]
-    endpoint = f"vpc.{REGION}.aliyuncs.com"
-    return Client(Config(keys.access_key_id, keys.access_key_secret, endpoint=endpoint, protocol="http"))
+    return Client(config(key_of(cloud, account), f"vpc.{REGION}.aliyuncs.com"))
 
 
 def vpcs(client: Client, **filters: Any) -> list[Any]:
@@ -64,6 +59,5 @@ def test_a_vswitch_counts_its_free_addresses(local_cloud: LocalCloud) -> None:
 
 
 def test_another_region_is_not_here(local_cloud: LocalCloud) -> None:
-    with pytest.raises(ClientException) as refused:
+    with refused("InvalidRegionId.NotFound", 404):
         client(local_cloud).describe_vpcs(models.DescribeVpcsRequest(region_id="cn-atlantis"))
-    assert (refused.value.code, refused.value.status_code) == ("InvalidRegionId.NotFound", 404)

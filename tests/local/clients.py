@@ -1,0 +1,55 @@
+"""What official clients of the local cloud are given, and checks that a call is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
+from alibabacloud_tea_openapi.models import Config
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.errors import ApiError
+from link_peer_local.core.http import Response
+from link_peer_local.core.identity import Key
+
+HOME, PEER = "1000000000000001", "1000000000000002"
+REGION = os.environ.get("LINK_PEER_TEST_REGION", "cn-qingdao")  # set by --real-account
+
+
+def key_of(cloud: LocalCloud, account: str = HOME) -> Key:
+    """The access key of an account."""
+    return cloud.identity.keys[cloud.identity.accounts[account].access_key_id]
+
+
+def config(key: Key, endpoint: str | None = None, **more: Any) -> Config:
+    """A client's settings: these keys, at an endpoint or at that of the region."""
+    return Config(
+        access_key_id=key.access_key_id,
+        access_key_secret=key.secret,
+        security_token=key.token,
+        endpoint=endpoint,
+        **{"region_id": REGION, "protocol": "http", **more},
+    )
+
+
+@contextmanager
+def refused(code: str, status: int | None = None) -> Iterator[pytest.ExceptionInfo[Any]]:
+    """Expect the SDK's exception, or the backend's, with this code and HTTP status."""
+    with pytest.raises((ClientException, ServerException, ApiError)) as refusal:
+        yield refusal
+    error = refusal.value
+    assert error.code == code
+    assert status in (None, error.status if isinstance(error, ApiError) else error.status_code)
+
+
+def code_of(answer: Response) -> tuple[int, str]:
+    """Status and error code of an answer in JSON or XML."""
+    if answer.body.startswith(b"<"):
+        return answer.status, ElementTree.fromstring(answer.body).findtext("{*}Code") or ""  # noqa: S314
+    body = json.loads(answer.body or b"{}")
+    return answer.status, body.get("Code") or body.get("errorCode") or ""
