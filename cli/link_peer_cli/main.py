@@ -21,54 +21,65 @@ from link_peer_cli.ui.options import Command
 
 
 class CommandRow(NamedTuple):
-    """A command: its name, as it is typed; the file in `commands/` and the function there; and what it does, in one line."""
+    """A command: its name, as it is typed; what it does, in one line; and the file in `commands/` and the function there, where
+    they are not named like it."""
 
     name: str
-    place: str
     help: str
+    place: str = ""
+
+    @property
+    def file(self) -> str:
+        """The file in `commands/`."""
+        return self.place.partition(":")[0] or self.name
+
+    @property
+    def function(self) -> str:
+        """The function there."""
+        return self.place.partition(":")[2] or self.name
 
 
 TABLE = {
     "Links": (
-        CommandRow("request", "request:request", "Ask for links: judge a request, and put it on the queue."),
-        CommandRow("accept", "consent:accept", "Let others reach a group: write its accept tag."),
-        CommandRow("withdraw", "consent:withdraw", "Take an entry off a group's accept tags."),
-        CommandRow("adopt", "adopt:adopt", "Turn a rule that a person made into a link."),
-        CommandRow("links", "links:links", "List existing links: who, since when, until when, why."),
-        CommandRow("explain", "explain:explain", "Say whether packets from A reach B, what decides, what to do."),
-        CommandRow("verify", "verify:verify", "Test with packets whether one instance reaches another."),
-        CommandRow("map", "map:draw_map", "Draw who may reach whom."),
+        CommandRow("request", "Ask for links: judge a request, and put it on the queue."),
+        CommandRow("accept", "Let others reach a group: write its accept tag.", "consent:accept"),
+        CommandRow("withdraw", "Take an entry off a group's accept tags.", "consent:withdraw"),
+        CommandRow("adopt", "Turn a rule that a person made into a link."),
+        CommandRow("links", "List existing links: who, since when, until when, why."),
+        CommandRow("explain", "Say whether packets from A reach B, what decides, what to do."),
+        CommandRow("verify", "Test with packets whether one instance reaches another."),
+        CommandRow("map", "Draw who may reach whom.", "map:draw_map"),
     ),
     "Changes": (
-        CommandRow("plan", "plan:plan", "Preview what would change. Changes nothing."),
-        CommandRow("apply", "apply:apply", "Make exactly the changes of a saved plan."),
-        CommandRow("sweep", "sweep:sweep", "Reconcile all rules with tags, requests and consent."),
-        CommandRow("stale", "stale:stale", "List what the sweep would remove, and consent without use."),
-        CommandRow("close", "close:close", "Lock groups, and remove link-peer's rules from them now."),
-        CommandRow("reopen", "reopen:reopen", "Take off the locks that `close` set."),
+        CommandRow("plan", "Preview what would change. Changes nothing."),
+        CommandRow("apply", "Make exactly the changes of a saved plan."),
+        CommandRow("sweep", "Reconcile all rules with tags, requests and consent."),
+        CommandRow("stale", "List what the sweep would remove, and consent without use."),
+        CommandRow("close", "Lock groups, and remove link-peer's rules from them now."),
+        CommandRow("reopen", "Take off the locks that `close` set."),
     ),
     "Deployment": (
-        CommandRow("init", "init:init", "Write the files of a new deployment."),
-        CommandRow("setup", "setup:setup", "Create or update its roles, queues, logs and alerts."),
-        CommandRow("package", "package:package", "Build the code of the functions."),
-        CommandRow("account add", "account_add:add", "Let an account take part: its roles, its lines of the policy."),
-        CommandRow("account list", "account_list:list_accounts", "List the accounts, and whether each can be entered."),
-        CommandRow("account remove", "account_remove:remove", "Close every link of an account, and take it out."),
-        CommandRow("check", "check:check", "Check policy files and their own tests, offline."),
-        CommandRow("test", "test:run_tests", "Judge the policy's tests on what the cloud says now."),
-        CommandRow("doctor", "doctor:doctor", "Check what is deployed, the access, and the requested links."),
+        CommandRow("init", "Write the files of a new deployment."),
+        CommandRow("setup", "Create or update its roles, queues, logs and alerts."),
+        CommandRow("package", "Build the code of the functions."),
+        CommandRow("account add", "Let an account take part: its roles, its lines of the policy.", "account_add:add"),
+        CommandRow("account list", "List the accounts, and whether each can be entered.", "account_list:list_accounts"),
+        CommandRow("account remove", "Close every link of an account, and take it out.", "account_remove:remove"),
+        CommandRow("check", "Check policy files and their own tests, offline."),
+        CommandRow("test", "Judge the policy's tests on what the cloud says now.", "test:run_tests"),
+        CommandRow("doctor", "Check what is deployed, the access, and the requested links."),
     ),
     "Operation": (
-        CommandRow("audit", "audit:audit", "Read the audit log: what was decided, who asked, why."),
-        CommandRow("invoke", "invoke:invoke", "Invoke a deployed function with an event."),
-        CommandRow("failed", "failed:failed", "List failed invocations, and dead letters."),
-        CommandRow("replay", "replay:replay", "Invoke functions again with the events that failed."),
-        CommandRow("selftest", "selftest:selftest", "Answer the open questions about the real cloud."),
+        CommandRow("audit", "Read the audit log: what was decided, who asked, why."),
+        CommandRow("invoke", "Invoke a deployed function with an event."),
+        CommandRow("failed", "List failed invocations, and dead letters."),
+        CommandRow("replay", "Invoke functions again with the events that failed."),
+        CommandRow("selftest", "Answer the open questions about the real cloud."),
     ),
     "Trying it out": (
-        CommandRow("local", "local:local", "Run a local Alibaba Cloud until Ctrl-C."),
-        CommandRow("demo", "demo:demo", "Run the main scenarios on a local cloud."),
-        CommandRow("version", "version:version", "Print the versions, for a bug report."),
+        CommandRow("local", "Run a local Alibaba Cloud until Ctrl-C."),
+        CommandRow("demo", "Run the main scenarios on a local cloud."),
+        CommandRow("version", "Print the versions, for a bug report."),
     ),
 }
 """Every command, in the sections of `link-peer --help`."""
@@ -89,9 +100,9 @@ class _Listed(TyperCommand):
     @functools.cached_property
     def loaded(self) -> Any:
         """The command itself."""
-        module, _, function = self._row.place.partition(":")
         made = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings=HELP_OPTIONS)
-        made.command(self.name, cls=Command)(getattr(import_module(f"link_peer_cli.commands.{module}"), function))
+        module = import_module(f"link_peer_cli.commands.{self._row.file}")
+        made.command(self.name, cls=Command)(getattr(module, self._row.function))
         return typer.main.get_command(made)
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:

@@ -56,7 +56,7 @@ def test_modules_import_at_their_top() -> None:
 
 def test_help_of_a_command_imports_no_sdk() -> None:
     """Nor does completion. The clients import theirs when they are made."""
-    files = {row.place.partition(":")[0] for rows in TABLE.values() for row in rows} - WITH_AN_SDK
+    files = {row.file for rows in TABLE.values() for row in rows} - WITH_AN_SDK
     program = (
         f"import importlib, sys\nfor name in {sorted(files)}: importlib.import_module(f'link_peer_cli.commands.{{name}}')\n"
         f"print(*(name for name in sys.modules if name.startswith({SDKS})))"
@@ -76,7 +76,7 @@ def test_help_imports_no_command() -> None:
 
 def test_every_file_of_a_command_is_in_the_table() -> None:
     files = {path.stem for path in (FOLDER / "commands").glob("*.py")} - {"__init__"}
-    assert files == {row.place.partition(":")[0] for rows in TABLE.values() for row in rows}
+    assert files == {row.file for rows in TABLE.values() for row in rows}
 
 
 def test_a_name_of_a_class_means_one_thing() -> None:

@@ -1,14 +1,27 @@
-"""Everything that is deployed: the functions, what setup makes, and whether they do their work."""
+"""Everything that is deployed, asked side by side: the functions, what setup makes, and whether they do their work."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from link_peer.domain.errors import LinkPeerError, Transient
+from link_peer.runtime.clock import Clock
+from link_peer.runtime.retry import Retry
+
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.checks import functions, resources, running
-from link_peer_cli.checks.finding import CheckFinding
+from link_peer_cli.checks import functions, running
+from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
 from link_peer_cli.checks.settings import other_deployments
+from link_peer_cli.setup import alerts, events, faults, logs, queues, roles
+from link_peer_cli.setup.resource import Action, Deployment, Resource, ResourceChange, change_of
+
+SECONDS = 20.0  # for which a resource is asked again while a service is in trouble
+ADVICE = "link-peer setup"
+SILENT = 2  # resources in a row without an answer, after which a service is not asked again
+
 
 Lane = Sequence[Callable[[], "list[CheckFinding]"]]
 """Checks that one thread makes, one after the other."""
@@ -17,19 +30,73 @@ Lane = Sequence[Callable[[], "list[CheckFinding]"]]
 def check(env: Environment) -> Iterator[list[CheckFinding]]:
     """The findings by service, always in the same order. The services are asked side by side, each by one thread, since not
     every SDK may be used by several."""
-    roles, queues, *others = resources.checks(env)
+    of_roles, of_queues, *others = _made_by_setup(env)
     # the queues are read by `running`, too, and the SDK of MNS needs warnings to be off, which is no matter of one thread
     lanes: Sequence[Lane] = (
         [lambda: [*functions.check(env), *other_deployments(env)]],
-        [roles],
-        [queues, lambda: list(running.check(env))],
+        [of_roles],
+        [of_queues, lambda: list(running.check(env))],
         *([other] for other in others),
     )
     with ThreadPoolExecutor(len(lanes)) as pool:
         futures = [pool.submit(_run, lane) for lane in lanes]
-        (found,), (of_roles,), (of_queues, last), *rest = (future.result() for future in futures)
-        yield from (found, of_roles, of_queues, *(part for lane in rest for part in lane), last)
+        (of_functions,), (made_roles,), (made_queues, last), *rest = (future.result() for future in futures)
+        yield from (of_functions, made_roles, made_queues, *(part for lane in rest for part in lane), last)
 
 
 def _run(lane: Lane) -> list[list[CheckFinding]]:
     return [check() for check in lane]
+
+
+def _made_by_setup(env: Environment) -> list[Callable[[], list[CheckFinding]]]:
+    """A check for each service, of whether its resources are as they are shipped; in the order in which setup makes them."""
+    deployment = Deployment(env.settings, env.policy, env.names, env.clock)
+    services = (roles, queues, events, logs, alerts)
+    found = [functools.partial(_service, module.resources(deployment), env.clock) for module in services]
+    return [*found, functools.partial(_faults, deployment)]
+
+
+def _service(resources: Iterable[Resource], clock: Clock) -> list[CheckFinding]:
+    return list(_findings(resources, clock))
+
+
+def _faults(deployment: Deployment) -> list[CheckFinding]:
+    """A region where the functions cannot be, and too little room on the event bus for the rules that they lack."""
+    found = list(faults.region(deployment))
+    with contextlib.suppress(LinkPeerError):  # the check of the rules says so
+        found += faults.bus(deployment)
+    return [CheckFinding(MISSING, "", one.what, one.problem, one.remedy) for one in found]
+
+
+def _findings(resources: Iterable[Resource], clock: Clock) -> Iterator[CheckFinding]:
+    """One finding for each resource of a service. What gives no answer is asked again; the next one then only once, and
+    those behind it not at all."""
+    silent: list[Transient] = []
+    for resource in resources:
+        if len(silent) >= SILENT:
+            yield unreadable("", resource.label, silent[-1])
+            continue
+        read = functools.partial(change_of, resource)
+        try:
+            change = read() if silent else Retry(clock, clock.now() + SECONDS)(read)
+        except LinkPeerError as error:
+            silent = [*silent, error] if isinstance(error, Transient) else []
+            yield unreadable("", resource.label, error)
+            continue
+        silent = []
+        yield _finding(change)
+
+
+def _finding(change: ResourceChange) -> CheckFinding:
+    label = change.resource.label
+    if change.action is Action.CREATE:
+        return CheckFinding(MISSING, "", label, "does not exist", ADVICE)
+    if change.action is Action.UPDATE:
+        return CheckFinding(DIFFERS, "", label, f"differs from what is shipped in: {', '.join(change.fields)}", ADVICE)
+    if change.fields:
+        return CheckFinding(
+            WARNING, "", label, f"differs from what is shipped in: {', '.join(change.fields)}", change.detail
+        )
+    if change.action is Action.SKIP:
+        return CheckFinding(WARNING, "", label, f"does not exist: {change.detail}", ADVICE)
+    return CheckFinding(OK, "", label, change.detail or "as shipped")

@@ -19,9 +19,8 @@ from link_peer_cli.inventory.reading import View, view_of
 from link_peer_cli.inventory.shown import documents_of
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console, print_document, print_json
-from link_peer_cli.ui.drawing.arrows import Arrow, mermaid
+from link_peer_cli.ui.drawing.figures import Arrow, mermaid, svg
 from link_peer_cli.ui.drawing.html import html
-from link_peer_cli.ui.drawing.svg import svg
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.files import require_writable, write
 from link_peer_cli.ui.progress import waiting

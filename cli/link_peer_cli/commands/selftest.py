@@ -8,7 +8,7 @@ import secrets
 import string
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
@@ -68,7 +68,9 @@ def selftest(
         raise BadInput("--instances", "needs --image, --instance-type and --vswitch")
     rows = _chosen(row or [])
     settings, clock = bare_environment()
-    options = Options(prefix, vpc, instances, image, instance_type, vswitch, role, **_peer(settings.policy_path, peer))
+    options = Options(prefix, vpc, instances, image, instance_type, vswitch, role)
+    if peer:
+        options = _with_peer(options, settings.policy_path, peer)
     sdks, book = Sdks(settings, clock), Journal(journal)
     account, arn = sdks.identity()
     if clean_up:
@@ -92,10 +94,8 @@ def _chosen(numbers: Sequence[int]) -> list[Row]:
     return [row for row in ROWS if not numbers or row.number in numbers]
 
 
-def _peer(policy_path: str, account: str) -> dict[str, Any]:
-    """The second account's role and external id, from the policy file."""
-    if not account:
-        return {}
+def _with_peer(options: Options, policy_path: str, account: str) -> Options:
+    """With the second account, whose role and external id are in the policy file."""
     try:
         policy = compose.load_policy(policy_path, tag_prefix(os.environ))
     except OSError as error:
@@ -104,7 +104,7 @@ def _peer(policy_path: str, account: str) -> dict[str, Any]:
     entry = policy.accounts[account]
     if not entry.role:
         raise BadInput("--peer", f"account {account} has no role in {policy_path}")
-    return {"peer": account, "peer_role": entry.role or "", "external_id": entry.external_id or ""}
+    return msgspec.structs.replace(options, peer=account, peer_role=entry.role, external_id=entry.external_id or "")
 
 
 def _run_id() -> str:
