@@ -226,6 +226,13 @@ class Lab:
         self.call(group.account, "AuthorizeSecurityGroup", {"SecurityGroupId": group.id, **given})
         return next(r["SecurityGroupRuleId"] for r in self.raw_rules(group) if r["SecurityGroupRuleId"] not in before)
 
+    def fill(self, group: Group, rules: int, sources: int = 20) -> None:
+        """Adds so many rules as a person, whose sources are that many groups at most."""
+        groups = [self.group(account=group.account) for _ in range(min(rules, sources))]
+        for port in range(1, rules + 1):
+            source = groups[port % len(groups)]
+            self.authorize(group, IpProtocol="UDP", PortRange=f"{port}/{port}", SourceGroupId=source.id)
+
     def modify(self, group: Group, rule: dict[str, Any], **changes: str) -> None:
         """Changes a rule, as a person."""
         params = {"SecurityGroupId": group.id, "SecurityGroupRuleId": rule["SecurityGroupRuleId"]}

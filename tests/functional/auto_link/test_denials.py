@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from tests.functional.lab import HOME, Lab
+from tests.functional.lab import Lab
 
 
 def denied(lab: Lab, reason: str) -> dict[str, str]:
@@ -17,56 +15,6 @@ def denied(lab: Lab, reason: str) -> dict[str, str]:
     assert lab.changes() == 0
     assert lab.records("intent") == []
     return record
-
-
-@pytest.mark.parametrize(
-    ("allowed", "asked"),
-    [
-        ({"deny": {"ports": ["tcp/22"]}}, "tcp/22"),
-        ({"deny": {"ports": ["tcp/22"]}}, "tcp/20-30"),
-        ({"deny": {"ports": ["tcp/20-30"]}}, "tcp/3306+tcp/22"),
-        ({"deny": {"ports": ["icmp"]}}, "icmp"),
-        ({"deny": {"ports": ["tcp/22"]}}, ""),  # no mutual link while the list is not empty
-        ({"limits": {"max_ports": 2}}, "tcp/1+tcp/2+tcp/3"),
-        ({"limits": {"max_port_span": 10}}, "tcp/1-11"),
-        ({}, "tcp/1-1025"),
-    ],
-)
-def test_ports_that_the_policy_forbids_are_not_allowed(lab: Lab, allowed: dict[str, Any], asked: str) -> None:
-    """Regardless of consent."""
-    app, db = lab.group("*"), lab.group("*")
-    lab.policy(**allowed)
-    peer = f"{db.id}:{asked}" if asked else db.id
-    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": peer})))
-    denied(lab, "not-allowed")
-
-
-@pytest.mark.parametrize(
-    ("allowed", "asked"),
-    [
-        ({"deny": {"ports": ["tcp/22"]}}, "udp/22"),
-        ({"deny": {"ports": ["tcp/22"]}}, "tcp/23-30"),
-        ({"limits": {"max_ports": 2}}, "tcp/1+tcp/2"),
-        ({"limits": {"max_port_span": 10}}, "tcp/1-10"),
-        ({}, "tcp/1-1024"),
-        ({"deny": {"ports": []}}, ""),
-    ],
-)
-def test_a_link_exactly_at_a_limit_is_allowed(lab: Lab, allowed: dict[str, Any], asked: str) -> None:
-    app, db = lab.group("*"), lab.group("*")
-    lab.policy(**allowed)
-    peer = f"{db.id}:{asked}" if asked else db.id
-    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": peer}))) == {"applied": 1}
-
-
-def test_a_port_that_the_policy_denies_later_is_closed(lab: Lab) -> None:
-    """The next event removes its rule."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/22 {db.id}:tcp/23"})
-    lab.auto_link(lab.event(instance))
-    lab.policy(deny={"ports": ["tcp/22"]})
-    assert lab.auto_link(lab.event(instance)) == {"denied": 1, "removed": 1, "unchanged": 1}
-    assert lab.rules(db) == [f"{app.id} tcp/23"]
 
 
 @pytest.mark.parametrize(
@@ -146,49 +94,6 @@ def test_a_missing_peer_is_denied_after_five_minutes(lab: Lab, kind: str) -> Non
     denied(lab, "peer-not-found" if kind.startswith("sg") else "instance-gone")
 
 
-def test_a_group_peer_in_another_vpc_is_denied_with_alternatives(lab: Lab) -> None:
-    """Group sources need one VPC. Instances can be linked across VPCs, and then need a route."""
-    app, db = lab.group(), lab.group("*", vpc=lab.a)
-    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})))
-    record = denied(lab, "different-vpc")
-    assert record["reachability"] == "different-vpc"
-    for word in ("i-", "CEN", "VPC peering", "VPN Gateway", "Express Connect"):
-        assert word in record["advice"]
-
-
-def test_an_advanced_peer_group_is_denied(lab: Lab) -> None:
-    """It accepts no rule with a source group; the advice names what works."""
-    db = lab.group("*", type="enterprise")
-    lab.auto_link(lab.event(lab.instance(lab.group(), tags={"link-peer": f"{db.id}:tcp/1"})))
-    assert "i-" in denied(lab, "advanced-group")["advice"]
-
-
-def test_an_instance_only_in_advanced_groups_cannot_have_a_group_link(lab: Lab) -> None:
-    db = lab.group("*")
-    lab.auto_link(lab.event(lab.instance(lab.group(type="enterprise"), tags={"link-peer": f"{db.id}:tcp/1"})))
-    assert "i-" in denied(lab, "advanced-group")["advice"]
-
-
-@pytest.mark.parametrize("end", ["source", "target"])
-def test_managed_groups_are_denied(lab: Lab, end: str) -> None:
-    """They can neither hold a rule of ours nor be its source."""
-    app, db = lab.group(managed=end == "source"), lab.group("*", managed=end == "target")
-    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})))
-    denied(lab, "managed-group")
-
-
-@pytest.mark.parametrize("end", ["source", "target"])
-def test_classic_groups_are_denied(lab: Lab, end: str) -> None:
-    classic = lab.cloud.ecs.create_group(HOME, "", tags={"link-accept": "*"})
-    if end == "source":
-        instance = lab.cloud.ecs.create_instance(HOME, [classic.id], classic=True)
-        lab.tag(instance, link_peer=f"{lab.group('*').id}:tcp/1")
-    else:
-        instance = lab.instance(lab.group(), tags={"link-peer": f"{classic.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
-    denied(lab, "classic-network")
-
-
 def test_an_account_that_the_policy_does_not_list_is_unknown(lab: Lab) -> None:
     """Nothing is posted for it either."""
     unlisted = "1000000000000003"
@@ -202,26 +107,6 @@ def test_a_denied_link_does_not_affect_the_others(lab: Lab) -> None:
     tags = {"link-peer": f"{db.id}:tcp/1 {cache.id}:tcp/2"}
     assert lab.auto_link(lab.event(lab.instance(app, tags=tags))) == {"denied": 1, "applied": 1}
     assert lab.rules(cache) == [f"{app.id} tcp/2"]
-
-
-def test_while_paused_nothing_is_changed(lab: Lab) -> None:
-    """Changes are `denied`, `paused`; existing rules stay."""
-    app, db, cache = lab.group(), lab.group("*"), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
-    calls = lab.changes()
-    lab.policy(paused=True)
-    lab.tag(instance, link_peer=f"{cache.id}:tcp/2")
-    made = lab.changes()
-
-    assert lab.auto_link(lab.event(instance)) == {"denied": 2}
-    assert {r["reason"] for r in lab.records(outcome="denied")} == {"paused"}
-    assert lab.rules(db) == [f"{app.id} tcp/1"]
-    assert lab.rules(cache) == []
-    assert (lab.changes(), made) == (calls, calls)
-
-    lab.policy()
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1, "removed": 1}
 
 
 def test_while_paused_nothing_is_posted_to_the_queue(lab: Lab) -> None:

@@ -43,32 +43,10 @@ def test_instances_of_one_group_can_be_linked(lab: Lab) -> None:
     assert len(lab.rules(group)) == 2
 
 
-def test_instances_in_different_vpcs_are_linked_with_a_warning(lab: Lab) -> None:
-    """A rule does not provide a route: `reachability` says so, and the advice names ways to get one."""
-    app, db = lab.group(), lab.group("*", vpc=lab.a)
-    target = lab.instance(db)
-    instance = lab.instance(app, tags={"link-peer": f"{target.id}:tcp/3306"})
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-    assert lab.rules(db) == [f"{instance.private_ip}/32>{target.private_ip}/32 tcp/3306"]
-    record = lab.outcome()
-    assert record["reachability"] == "different-vpc"
-    for way in ("CEN", "VPC peering", "VPN Gateway", "Express Connect"):
-        assert way in record["advice"]
-
-
 def test_the_record_says_if_instances_are_in_one_vpc(lab: Lab) -> None:
     target = lab.instance(lab.group("*"))
     lab.auto_link(lab.event(lab.instance(lab.group(), tags={"link-peer": f"{target.id}:icmp"})))
     assert lab.outcome()["reachability"] == "same-vpc"
-
-
-def test_instances_of_advanced_groups_can_be_linked(lab: Lab) -> None:
-    """Advanced groups accept no group source, but they accept a /32."""
-    app, db = lab.group(type="enterprise"), lab.group("*", type="enterprise")
-    target = lab.instance(db)
-    instance = lab.instance(app, tags={"link-peer": f"{target.id}:tcp/3306"})
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-    assert lab.rules(db) == [f"{instance.private_ip}/32>{target.private_ip}/32 tcp/3306"]
 
 
 def test_a_rule_for_an_instance_is_written_to_its_first_group_that_is_not_managed(lab: Lab) -> None:
@@ -77,40 +55,6 @@ def test_a_rule_for_an_instance_is_written_to_its_first_group_that_is_not_manage
     instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/3306"})
     lab.auto_link(lab.event(instance))
     assert [len(lab.rules(group)) for group in (managed, first, second)] == [0, 1, 0]
-
-
-def test_an_instance_only_in_managed_groups_is_denied(lab: Lab) -> None:
-    """A group managed by a cloud product rejects every change, so the link is denied before any call."""
-    target = lab.instance(lab.group("*", managed=True))
-    instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/3306"})
-    assert lab.auto_link(lab.event(instance)) == {"denied": 1}
-    assert lab.outcome()["reason"] == "managed-group"
-    assert lab.changes() == 0
-
-
-def test_consent_that_names_a_group_covers_the_instances_in_it(lab: Lab) -> None:
-    app, other, db = lab.group(), lab.group(), lab.group()
-    lab.tag(db, link_accept=f"{app.id}:tcp/3306")
-    target = lab.instance(db)
-    member = lab.instance(app, tags={"link-peer": f"{target.id}:tcp/3306"})
-    outsider = lab.instance(other, tags={"link-peer": f"{target.id}:tcp/3306"})
-    assert lab.auto_link(lab.event(member)) == {"applied": 1}
-    assert lab.auto_link(lab.event(outsider)) == {"denied": 1}
-    assert lab.rules(db) == [f"{member.private_ip}/32>{target.private_ip}/32 tcp/3306"]
-
-
-def test_consent_that_names_an_instance_covers_only_that_instance(lab: Lab) -> None:
-    """Its /32, but not its group, and no other member of the group."""
-    app, db = lab.group(), lab.group()
-    target = lab.instance(db)
-    named, unnamed = lab.instance(app), lab.instance(app)
-    lab.tag(db, link_accept=f"{named.id}:tcp/3306")
-    lab.tag(named, link_peer=f"{target.id}:tcp/3306 {db.id}:tcp/3306")
-    lab.tag(unnamed, link_peer=f"{target.id}:tcp/3306")
-
-    assert lab.auto_link(lab.event(named)) == {"applied": 1, "denied": 1}
-    assert lab.auto_link(lab.event(unnamed)) == {"denied": 1}
-    assert lab.rules(db) == [f"{named.private_ip}/32>{target.private_ip}/32 tcp/3306"]
 
 
 def test_the_group_that_holds_the_rule_must_consent(lab: Lab) -> None:
@@ -129,19 +73,6 @@ def test_an_instance_that_names_itself_needs_no_rule(lab: Lab) -> None:
     lab.tag(instance, link_peer=instance.id)
     assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}
     assert lab.outcome()["reason"] == "same-group"
-    assert lab.changes() == 0
-
-
-@pytest.mark.parametrize("classic_end", ["source", "target"])
-def test_instances_in_the_classic_network_are_denied(lab: Lab, classic_end: str) -> None:
-    """They have no private address in a VPC: `classic-network`, on either side."""
-    classic = lab.cloud.ecs.create_group(HOME, "", tags={"link-accept": "*"})
-    old = lab.cloud.ecs.create_instance(HOME, [classic.id], classic=True)
-    new = lab.instance(lab.group("*"))
-    source, target = (old, new) if classic_end == "source" else (new, old)
-    lab.tag(source, link_peer=f"{target.id}:tcp/3306")
-    assert lab.auto_link(lab.event(source)) == {"denied": 1}
-    assert lab.outcome()["reason"] == "classic-network"
     assert lab.changes() == 0
 
 

@@ -139,16 +139,6 @@ def test_a_mutual_link_and_a_port_link_of_one_pair_are_independent(lab: Lab) -> 
     assert lab.rules(app) == []
 
 
-def test_a_duplicate_event_changes_nothing(lab: Lab) -> None:
-    """Events are delivered at least once; the second delivery finds the link and makes no changing call."""
-    app, db = lab.group("*"), lab.group("*")
-    event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id} {db.id}:tcp/3306"}))
-    lab.auto_link(event)
-    calls = lab.changes()
-    assert lab.auto_link(event) == {"unchanged": 2}
-    assert lab.changes() == calls
-
-
 def test_links_from_both_sides_share_the_rules_of_a_mutual_link(lab: Lab) -> None:
     """If an instance of the peer asks too, no rule and no claim is added, and either tag alone keeps the link."""
     app, db = lab.group("*"), lab.group("*")

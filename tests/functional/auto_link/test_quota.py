@@ -3,67 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from link_peer_local.ecs.state import Group
 
 from tests.functional.lab import HOME, MANAGED, Lab
-
-
-def fill(lab: Lab, group: Group, count: int) -> None:
-    """Adds `count` rules, each with a source group of its own."""
-    for port in range(1, count + 1):
-        lab.authorize(group, IpProtocol="UDP", PortRange=f"{port}/{port}", SourceGroupId=lab.group().id)
-
-
-def fill_from_one(lab: Lab, group: Group, count: int) -> None:
-    """Adds `count` rules with one source group."""
-    source = lab.group()
-    for port in range(1, count + 1):
-        lab.authorize(group, IpProtocol="UDP", PortRange=f"{port}/{port}", SourceGroupId=source.id)
-
-
-def test_a_full_group_is_detected_before_the_write(lab: Lab) -> None:
-    """A 21st source group: `failed`, `quota`, without a changing call."""
-    app, db = lab.group(), lab.group("*")
-    fill(lab, db, 20)
-    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))) == {"failed": 1}
-    record = lab.outcome()
-    assert record["reason"] == "quota"
-    assert db.id in record["detail"]
-    assert record["advice"]
-    assert lab.changes() == 0
-    assert lab.records("intent") == []
-
-
-@pytest.mark.knobs(group_sources="rules")
-@pytest.mark.parametrize(("limit", "outcome"), [(20, "failed"), (1000, "applied")])
-def test_a_twenty_first_rule_of_few_groups_is_tried(lab: Lab, limit: int, outcome: str) -> None:
-    """The documents disagree whether 20 rules or 20 source groups are the limit, so the API decides: where it counts rules
-    it refuses, and nothing is left."""
-    app, db = lab.group(), lab.group("*")
-    fill_from_one(lab, db, 20)
-    lab.cloud.ecs.quotas.group_source_rules = limit
-    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))) == {outcome: 1}
-    assert (f"{app.id} tcp/1" in lab.rules(db)) is (outcome == "applied")
-    assert lab.outcome()["reason"] == ("quota" if outcome == "failed" else "")
-    assert lab.cloud.faults.count("ecs", "AuthorizeSecurityGroup") == 1
-
-
-@pytest.mark.knobs(group_sources="rules")
-@pytest.mark.parametrize("side", ["app", "db"])
-def test_a_mutual_link_that_one_side_refuses_is_opened_on_neither(lab: Lab, side: str) -> None:
-    """The API counts rules, which cannot be known in advance: the side that was written is taken back."""
-    app, db = lab.group("*"), lab.group("*")
-    fill_from_one(lab, app if side == "app" else db, 20)
-    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": db.id}))) == {"failed": 1}
-    assert lab.outcome()["reason"] == "quota"
-    assert lab.reasons(app) == lab.reasons(db) == []
 
 
 @pytest.mark.knobs(group_sources="rules")
 def test_a_link_that_does_not_fit_is_not_opened_in_part(lab: Lab) -> None:
     """A link is one decision: all of its rules or none."""
     app, db = lab.group(), lab.group("*")
-    fill(lab, db, 18)
+    lab.fill(db, 18)
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2+tcp/3"})
     assert lab.auto_link(lab.event(instance)) == {"failed": 1}
     assert len(lab.rules(db)) == 18
@@ -76,37 +24,22 @@ def test_a_link_that_does_not_fit_is_not_opened_in_part(lab: Lab) -> None:
 def test_two_links_compete_for_the_last_free_rule(lab: Lab) -> None:
     """The first gets it, the second fails."""
     app, db = lab.group(), lab.group("*")
-    fill(lab, db, 19)
+    lab.fill(db, 19)
     tags = {"link-peer": f"{db.id}:tcp/1 {db.id}:tcp/2"}
     assert lab.auto_link(lab.event(lab.instance(app, tags=tags))) == {"applied": 1, "failed": 1}
     assert len(lab.rules(db)) == 20
 
 
-@pytest.mark.parametrize("full", ["app", "db"])
-def test_a_mutual_link_is_not_started_if_either_side_is_full(lab: Lab, full: str) -> None:
-    app, db = lab.group("*"), lab.group("*")
-    fill(lab, app if full == "app" else db, 20)
-    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": db.id}))) == {"failed": 1}
-    assert lab.changes() == 0
-
-
 def test_a_removal_makes_room_for_an_addition(lab: Lab) -> None:
     """In a full group, changing a tag still works: the old rule is removed first."""
     app, db = lab.group(), lab.group("*")
-    fill(lab, db, 19)
+    lab.fill(db, 19)
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.auto_link(lab.event(instance))
     lab.tag(instance, link_peer=f"{db.id}:tcp/2")
     assert lab.auto_link(lab.tag_event(instance)) == {"applied": 1, "removed": 1}
     assert f"{app.id} tcp/2" in lab.rules(db)
     assert len(lab.rules(db)) == 20
-
-
-def test_instance_rules_do_not_count_toward_the_group_source_quota(lab: Lab) -> None:
-    app, db = lab.group(), lab.group("*")
-    fill(lab, db, 20)
-    target = lab.instance(db)
-    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{target.id}:tcp/1"}))) == {"applied": 1}
 
 
 @pytest.mark.parametrize("instances", [False, True])

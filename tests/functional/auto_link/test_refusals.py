@@ -6,38 +6,6 @@ import pytest
 
 from tests.functional.lab import HOME, Lab
 
-REFUSALS = [
-    ("AuthorizedGroupRule.LimitExceed", 400, "failed", "quota"),
-    ("AuthorizationLimitExceed", 403, "failed", "quota"),
-    ("InvalidSecurityGroupId.NotFound", 404, "denied", "peer-not-found"),
-    ("InvalidSourceGroupId.NotFound", 404, "denied", "peer-not-found"),
-    ("InvalidSourceGroupId.Mismatch", 400, "denied", "different-vpc"),
-    ("InvalidGroupAuthParameter.OperationDenied", 400, "denied", "advanced-group"),
-    ("InvalidGroupParameter.OperationDenied", 400, "denied", "advanced-group"),
-    ("InvalidOperation.ResourceManagedByCloudProduct", 403, "denied", "managed-group"),
-    ("InvalidNetworkType.Mismatch", 403, "denied", "classic-network"),
-    ("Forbidden.RAM", 403, "denied", "no-access"),
-    ("InvalidOperation.SecurityGroupNotAuthorized", 401, "denied", "no-access"),
-    ("InvalidParam.Unheard", 400, "denied", "not-allowed"),
-]
-
-
-@pytest.mark.parametrize(("code", "status", "outcome", "reason"), REFUSALS)
-def test_a_permanent_refusal_is_the_outcome_of_the_link(
-    lab: Lab, code: str, status: int, outcome: str, reason: str
-) -> None:
-    """Recorded with advice and acknowledged; the side that was already written is rolled back."""
-    app, db = lab.group("*"), lab.group("*")
-    event = lab.event(lab.instance(app, tags={"link-peer": db.id}))
-    fault = {"service": "ecs", "action": "AuthorizeSecurityGroup", "kind": "error", "code": code, "status": status}
-    lab.fault(**fault, skip=1, times=None)
-    assert lab.auto_link(event)[outcome] == 1
-    (record,) = lab.records(outcome=outcome)
-    assert record["reason"] == reason
-    assert record["advice"]
-    assert code in record["detail"]
-    assert lab.rules(db) == lab.rules(app) == []
-
 
 @pytest.mark.parametrize(
     ("code", "status"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from link_peer_local.ecs.state import Instance
@@ -15,30 +14,6 @@ from tests.functional.lab import HOME, MANAGED, Lab
 def delete(lab: Lab, instance: Instance) -> None:
     """Releases an instance as a person."""
     lab.call(HOME, "DeleteInstance", {"InstanceId": instance.id, "Force": "true"})
-
-
-def test_removing_the_tag_removes_the_rule(lab: Lab) -> None:
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
-    lab.tag(instance, link_peer=None)
-    assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
-    assert lab.rules(db) == []
-    record = lab.outcome()
-    assert (record["from"], record["to"], record["ports"]) == (app.id, db.id, "tcp/3306")
-    assert record["action"] == "unlink"
-
-
-def test_both_rules_of_a_mutual_link_are_removed_together(lab: Lab) -> None:
-    """One decision for both sides; its link id is that of the link that was applied."""
-    app, db = lab.group("*"), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": db.id})
-    lab.auto_link(lab.event(instance))
-    applied = lab.outcome()
-    lab.tag(instance, link_peer=None)
-    assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
-    assert lab.rules(db) == lab.rules(app) == []
-    assert lab.outcome()["link"] == applied["link"]
 
 
 def test_a_changed_tag_replaces_the_rules(lab: Lab) -> None:
@@ -56,17 +31,6 @@ def test_a_changed_tag_replaces_the_rules(lab: Lab) -> None:
     assert (lab.rules(db), lab.rules(cache)) == ([], [f"{app.id} tcp/6379"])
 
 
-def test_a_port_that_stays_keeps_its_rule(lab: Lab) -> None:
-    """The rule keeps its id, so established connections are not interrupted."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
-    lab.auto_link(lab.event(instance))
-    kept = next(r["SecurityGroupRuleId"] for r in lab.raw_rules(db) if r["PortRange"] == "1/1")
-    lab.tag(instance, link_peer=f"{db.id}:tcp/1")
-    lab.auto_link(lab.tag_event(instance))
-    assert [r["SecurityGroupRuleId"] for r in lab.raw_rules(db)] == [kept]
-
-
 def test_changing_a_mutual_link_to_a_port_closes_the_rest(lab: Lab) -> None:
     app, db = lab.group("*"), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": db.id})
@@ -74,19 +38,6 @@ def test_changing_a_mutual_link_to_a_port_closes_the_rest(lab: Lab) -> None:
     lab.tag(instance, link_peer=f"{db.id}:tcp/3306")
     assert lab.auto_link(lab.tag_event(instance)) == {"applied": 1, "removed": 1}
     assert (lab.rules(db), lab.rules(app)) == ([f"{app.id} tcp/3306"], [])
-
-
-def test_a_rule_stays_while_another_instance_of_the_group_asks_for_it(lab: Lab) -> None:
-    """It is removed when the last one stops asking."""
-    app, db = lab.group(), lab.group("*")
-    one, two = (lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"}) for _ in range(2))
-    lab.auto_link(lab.event(one))
-    lab.tag(one, link_peer=None)
-    assert lab.auto_link(lab.tag_event(one)) == {}
-    assert lab.rules(db) == [f"{app.id} tcp/3306"]
-    lab.tag(two, link_peer=None)
-    assert lab.auto_link(lab.tag_event(two)) == {"removed": 1}
-    assert lab.rules(db) == []
 
 
 def test_ports_that_only_one_instance_asked_for_are_removed_with_its_tag(lab: Lab) -> None:
@@ -129,15 +80,6 @@ def test_the_links_of_a_deleted_instance_are_removed(lab: Lab, peer: str) -> Non
     assert lab.rules(db) == []
 
 
-def test_a_deleted_instance_leaves_the_links_that_another_instance_asks_for(lab: Lab) -> None:
-    app, db = lab.group(), lab.group("*")
-    one, _two = (lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"}) for _ in range(2))
-    lab.auto_link(lab.event(one))
-    delete(lab, one)
-    assert lab.auto_link(lab.event(one, "Deleted")) == {}
-    assert lab.rules(db) == [f"{app.id} tcp/3306"]
-
-
 @pytest.mark.knobs(request_tags=True)
 def test_the_rules_to_the_address_of_a_deleted_instance_are_removed(lab: Lab) -> None:
     """Otherwise the next instance with that address could be reached. The target's event suffices."""
@@ -171,40 +113,6 @@ def test_a_deleted_event_does_not_remove_a_requests_link_of_an_existing_instance
         assert lab.raw_rules(db) == before
 
 
-def test_the_links_of_an_instance_are_removed_when_link_until_has_passed(lab: Lab) -> None:
-    """The link is denied `expired` while the tag exists, and its rule is removed."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306", "link-until": lab.iso(600)})
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-    lab.cloud.clock.advance(599)
-    assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}
-    lab.cloud.clock.advance(1)
-    assert lab.auto_link(lab.event(instance)) == {"denied": 1, "removed": 1}
-    assert lab.rules(db) == []
-    assert {r["reason"] for r in lab.records()[-2:]} == {"expired"}
-    assert lab.records(outcome="removed")[0]["action"] == "expire"
-
-
-def test_link_until_affects_only_its_own_instance(lab: Lab) -> None:
-    """Another instance of the group, without an end, keeps the rule."""
-    app, db = lab.group(), lab.group("*")
-    ended = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306", "link-until": lab.iso(60)})
-    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.auto_link(lab.event(ended))
-    lab.cloud.clock.advance(61)
-    assert lab.auto_link(lab.event(ended)) == {"denied": 1}
-    assert lab.rules(db) == [f"{app.id} tcp/3306"]
-
-
-def test_an_invalid_link_until_removes_the_rules(lab: Lab) -> None:
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
-    lab.tag(instance, link_until="soon")
-    assert lab.auto_link(lab.tag_event(instance)) == {"denied": 1, "removed": 1}
-    assert lab.rules(db) == []
-
-
 def test_a_peer_that_becomes_invalid_removes_its_old_rule(lab: Lab) -> None:
     """No tag asks for the old rule any more; the new value is denied."""
     app, db = lab.group(), lab.group("*")
@@ -213,22 +121,6 @@ def test_a_peer_that_becomes_invalid_removes_its_old_rule(lab: Lab) -> None:
     lab.tag(instance, link_peer=f"{db.id}:tcp/x")
     assert lab.auto_link(lab.tag_event(instance)) == {"denied": 1, "removed": 1}
     assert lab.rules(db) == []
-
-
-def test_a_rule_that_a_request_also_holds_only_loses_the_tags_claim(lab: Lab) -> None:
-    """The rule stays, with the same id."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
-    lab.cross_account(lab.request(app, db, "tcp/3306"))
-    (before,) = lab.raw_rules(db)
-    assert lab.reasons(db) == ["tag,req:chg-1"]
-
-    lab.tag(instance, link_peer=None)
-    lab.auto_link(lab.tag_event(instance))
-    (after,) = lab.raw_rules(db)
-    assert lab.reasons(db) == ["req:chg-1"]
-    assert after["SecurityGroupRuleId"] == before["SecurityGroupRuleId"]
 
 
 def test_auto_link_adds_the_tags_claim_to_a_rule_that_a_request_opened(lab: Lab) -> None:
@@ -308,24 +200,6 @@ def test_the_links_that_a_shown_instance_no_longer_asks_for_are_never_held(lab: 
     assert lab.records("summary") == []
 
 
-@pytest.mark.parametrize("cause", ["consent", "policy", "expiry"])
-def test_explicit_removals_do_not_count_toward_the_cap(lab: Lab, cause: str) -> None:
-    """Withdrawn consent, policy and expiry are decisions, so they are not held."""
-    lab.policy(limits={"removals_per_run": 1})
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
-    lab.auto_link(lab.event(instance))
-    if cause == "consent":
-        lab.tag(db, link_accept=None)
-    elif cause == "policy":
-        lab.policy(limits={"removals_per_run": 1}, deny={"ports": ["tcp/1-9"]})
-    else:
-        lab.tag(instance, link_until=lab.iso(-1))
-    assert lab.auto_link(lab.event(instance))["removed"] == 1
-    assert lab.rules(db) == []
-    assert lab.records("summary") == []
-
-
 def test_with_a_cap_of_zero_no_rule_is_removed_for_a_missing_tag(lab: Lab) -> None:
     """The account's read shows no tag at all, as to a caller who may not read them."""
     lab.policy(limits={"removals_per_run": 0})
@@ -361,24 +235,6 @@ def test_the_links_of_the_last_instance_of_an_account_stay(lab: Lab) -> None:
     delete(lab, instance)
     lab.auto_link(lab.event(instance, "Deleted"))
     assert lab.rules(db) == [f"{app.id} tcp/1"]
-
-
-@pytest.mark.parametrize("action", ["DescribeInstances", "DescribeSecurityGroups", "DescribeSecurityGroupAttribute"])
-@pytest.mark.parametrize("fault", [{"kind": "error"}, {"kind": "html"}, {"kind": "truncated-after"}])
-def test_a_failed_read_removes_nothing(lab: Lab, action: str, fault: dict[str, Any]) -> None:
-    """The instance is looked at again until the read succeeds."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.instance(app)
-    lab.auto_link(lab.event(instance))
-    lab.tag(instance, link_peer=None)
-    lab.fault(service="ecs", action=action, times=None, **fault)
-    assert lab.auto_link(lab.tag_event(instance)) == {}
-    assert lab.drain(60) == {}
-    assert lab.rules(db) == [f"{app.id} tcp/1"]
-    lab.cloud.faults.clear()
-    assert lab.drain(60) == {"removed": 1}
-    assert lab.rules(db) == []
 
 
 def test_a_tag_change_checks_all_managed_groups(lab: Lab) -> None:

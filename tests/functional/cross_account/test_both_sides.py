@@ -30,49 +30,6 @@ def block(lab: Lab, group: Group, code: str, status: int) -> None:
     lab.fault(service="ecs", action="AuthorizeSecurityGroup", account=group.account, **fault)
 
 
-REFUSALS = [
-    ("AuthorizationLimitExceed", 400, "failed", "quota"),
-    ("AuthorizedGroupRule.LimitExceed", 403, "failed", "quota"),
-    ("InvalidSecurityGroupId.NotFound", 404, "denied", "peer-not-found"),
-    ("InvalidSourceGroupId.NotFound", 404, "denied", "peer-not-found"),
-    ("InvalidSourceGroupId.Mismatch", 403, "denied", "different-vpc"),
-    ("InvalidGroupAuthParameter.OperationDenied", 403, "denied", "advanced-group"),
-    ("InvalidOperation.ResourceManagedByCloudProduct", 403, "denied", "managed-group"),
-    ("Forbidden.RAM", 403, "denied", "no-access"),
-]
-
-
-@pytest.mark.parametrize(("code", "status", "outcome", "reason"), REFUSALS)
-@pytest.mark.parametrize("turned", [False, True])
-def test_if_the_second_side_is_refused_the_first_is_rolled_back(
-    lab: Lab, code: str, status: int, outcome: str, reason: str, turned: bool
-) -> None:
-    """Whichever account is second: no rule of ours remains, and there is one outcome."""
-    a, b = lab.pair()
-    source, target = (b, a) if turned else (a, b)
-    block(lab, source, code, status)  # the target's side is written first
-    outcomes = lab.cross_account(lab.request(source, target))
-    assert outcomes[outcome] == 1
-    assert "applied" not in outcomes
-    assert (lab.rules(a), lab.rules(b)) == ([], [])
-    assert lab.cloud.faults.count("ecs", "RevokeSecurityGroup") == 1
-    (record,) = lab.records(outcome=outcome)
-    assert record["reason"] == reason
-    assert code in record["detail"]
-
-
-@pytest.mark.parametrize(("code", "status", "outcome", "reason"), REFUSALS)
-def test_if_the_first_side_is_refused_the_second_is_not_started(
-    lab: Lab, code: str, status: int, outcome: str, reason: str
-) -> None:
-    a, b = lab.pair()
-    block(lab, b, code, status)
-    assert lab.cross_account(lab.request(a, b)) == {outcome: 1}
-    assert lab.outcome()["reason"] == reason
-    assert lab.cloud.faults.count("ecs", "AuthorizeSecurityGroup") == 1
-    assert (lab.rules(a), lab.rules(b)) == ([], [])
-
-
 def test_a_rollback_keeps_a_rule_that_another_request_holds(lab: Lab) -> None:
     """The first side belongs to the other request too, so only this request's claim is removed."""
     a, b = lab.pair()

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from link_peer_local.ecs.state import Group
 
 from tests.functional.lab import HOME, PEER, Lab
-
-
-def fill(lab: Lab, group: Group, count: int = 20, sources: int = 20) -> None:
-    """Adds `count` rules, whose sources are that many groups at most."""
-    groups = [lab.group(account=group.account) for _ in range(min(count, sources))]
-    for port in range(1, count + 1):
-        source = groups[port % len(groups)]
-        lab.authorize(group, IpProtocol="UDP", PortRange=f"{port}/{port}", SourceGroupId=source.id)
 
 
 def refused(lab: Lab, request: dict[str, Any], outcome: str = "denied") -> dict[str, str]:
@@ -58,55 +48,6 @@ def test_a_missing_instance_is_denied(lab: Lab, account: str) -> None:
     assert refused(lab, lab.request(Missing(account, "i-bp1gone"), there, "tcp/1"))["reason"] == "instance-gone"
 
 
-def test_groups_in_different_vpcs_are_denied(lab: Lab) -> None:
-    """A rule with a source group needs both in one VPC; the advice names instances and ways to connect the VPCs."""
-    a, b = lab.group(f"*@{PEER}", vpc=lab.a), lab.group(f"*@{HOME}", account=PEER, vpc=lab.b)
-    record = refused(lab, lab.request(a, b))
-    assert (record["reason"], record["reachability"]) == ("different-vpc", "different-vpc")
-    assert "request between instances (i-…)" in record["advice"]  # a tag cannot name an instance of another account
-    assert "CEN" in record["advice"]
-
-
-def _advanced(lab: Lab, account: str) -> Group:
-    return lab.group("*", f"*@{HOME}", f"*@{PEER}", account=account, type="enterprise")
-
-
-def _managed(lab: Lab, account: str) -> Group:
-    return lab.group("*", f"*@{HOME}", f"*@{PEER}", account=account, managed=True)
-
-
-def _classic(lab: Lab, account: str) -> Group:
-    tags = {"link-accept": f"*@{HOME} *@{PEER}"}
-    return lab.cloud.ecs.create_group(account, "", tags=tags)
-
-
-@pytest.mark.parametrize("side", ["from", "to"])
-@pytest.mark.parametrize(
-    ("make", "reason"), [(_advanced, "advanced-group"), (_managed, "managed-group"), (_classic, "classic-network")]
-)
-def test_a_group_that_cannot_hold_our_rules_is_denied(
-    lab: Lab, make: Callable[[Lab, str], Group], reason: str, side: str
-) -> None:
-    """Advanced, managed by a cloud product, or in the classic network; on either side."""
-    odd, even = make(lab, PEER), lab.group(f"*@{PEER}")
-    request = lab.request(odd, even) if side == "from" else lab.request(even, odd)
-    record = refused(lab, request)
-    assert record["reason"] == reason
-    assert odd.id in record["detail"]
-
-
-def test_an_instance_in_an_advanced_group_can_be_linked(lab: Lab) -> None:
-    """Advanced groups accept rules between addresses."""
-    one = lab.instance(lab.group(f"*@{PEER}"))
-    two = lab.instance(_advanced(lab, PEER))
-    assert lab.cross_account(lab.request(one, two)) == {"applied": 1}
-
-
-def test_an_instance_only_in_managed_groups_is_denied(lab: Lab) -> None:
-    one, two = lab.instance(lab.group(f"*@{PEER}")), lab.instance(_managed(lab, PEER))
-    assert refused(lab, lab.request(one, two, "tcp/1"))["reason"] == "managed-group"
-
-
 def test_an_instance_without_an_address_is_denied(lab: Lab) -> None:
     """A request has no event time to wait by, so it is denied at once; post it again."""
     a, b = lab.pair()
@@ -117,46 +58,11 @@ def test_an_instance_without_an_address_is_denied(lab: Lab) -> None:
     assert two.id in record["detail"]
 
 
-def test_a_classic_instance_is_denied(lab: Lab) -> None:
-    a, b = lab.pair()
-    one, two = lab.instance(a), lab.instance(b, classic=True)
-    assert refused(lab, lab.request(one, two, "tcp/1"))["reason"] == "classic-network"
-
-
-@pytest.mark.parametrize("full", ["a", "b"])
-def test_a_full_group_on_either_side_is_detected_before_the_first_write(lab: Lab, full: str) -> None:
-    """`failed`, `quota`: twenty source groups, which is the limit by every reading of the documents."""
-    a, b = lab.pair()
-    group = a if full == "a" else b
-    fill(lab, group)
-    record = refused(lab, lab.request(a, b), "failed")
-    assert record["reason"] == "quota"
-    assert group.id in record["detail"]
-
-
-@pytest.mark.knobs(group_sources="rules")
-@pytest.mark.parametrize("full", ["a", "b"])
-def test_twenty_rules_of_fewer_source_groups_are_for_the_api_to_judge(lab: Lab, full: str) -> None:
-    """The documents disagree whether the limit counts rules or groups. The link is tried; where the API refuses it,
-    neither side is open, and where it does not, the link is made."""
-    a, b = lab.pair()
-    group, other = (a, b) if full == "a" else (b, a)
-    fill(lab, group, sources=1)
-    assert lab.cross_account(lab.request(a, b)) == {"failed": 1}
-    record = lab.outcome()
-    assert record["reason"] == "quota"
-    assert group.id in record["detail"]
-    assert (len(lab.rules(group)), lab.rules(other)) == (20, [])
-    lab.cloud.ecs.quotas.group_source_rules = 100
-    assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
-    assert f"{other.id} all" in lab.rules(group)
-
-
 def test_another_rule_of_a_source_group_is_tried_in_a_full_group(lab: Lab) -> None:
     """It adds no source group: only one of the two readings refuses it."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b, "tcp/1"))
-    fill(lab, b, 19)
+    lab.fill(b, 19)
     lab.cloud.ecs.quotas.group_source_rules = 100
     assert lab.cross_account(lab.request(a, b, "tcp/2", request_id="chg-2")) == {"applied": 1}
     assert f"{a.id} tcp/2" in lab.rules(b)
@@ -167,7 +73,7 @@ def test_a_persons_equal_rule_needs_no_room(lab: Lab) -> None:
     a, b = lab.pair()
     owner = {"SourceGroupId": b.id, "SourceGroupOwnerId": PEER}
     lab.authorize(a, IpProtocol="ALL", PortRange="-1/-1", **owner)
-    fill(lab, a, 19)
+    lab.fill(a, 19)
     assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
     assert len(lab.rules(b)) == 1
 

@@ -82,16 +82,6 @@ def test_an_instance_link_admits_one_address_to_one_address(lab: Lab, ports: tup
         assert rule["Description"].endswith(f" by=req:chg-1 from={two.id}@{PEER} to={one.id}")
 
 
-def test_an_instance_link_across_vpcs_warns_that_it_needs_a_route(lab: Lab) -> None:
-    one = lab.instance(lab.group(vpc=lab.a))
-    two = lab.instance(lab.group(f"{one.id}@{HOME}:tcp/1", account=PEER, vpc=lab.b))
-    assert lab.cross_account(lab.request(one, two, "tcp/1")) == {"applied": 1}
-    record = lab.outcome()
-    assert record["reachability"] == "different-vpc"
-    for way in ("CEN", "VPC peering", "VPN Gateway", "Express Connect"):
-        assert way in record["advice"]
-
-
 # duplicates and further claims
 
 

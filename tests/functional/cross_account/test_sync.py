@@ -64,70 +64,6 @@ def test_a_sync_reads_tags_in_the_other_account_too(lab: Lab) -> None:
     assert lab.rules(a) == [f"{b.id} tcp/1"]
 
 
-def test_a_second_sync_changes_nothing(lab: Lab) -> None:
-    a, b = lab.pair()
-    wanting(lab, a, b)
-    sync(lab, a, b)
-    before = lab.changes()
-    assert sync(lab, a, b) == {"unchanged": 1}
-    assert lab.changes() == before
-
-
-def test_removing_the_tag_removes_the_rules(lab: Lab) -> None:
-    a, b = lab.pair()
-    instance = wanting(lab, a, b, "")
-    lab.instance(b)
-    lab.auto_link(lab.event(instance))
-    lab.cross_account(*lab.queued())
-    lab.tag(instance, link_peer=None)
-    lab.auto_link(lab.tag_event(instance))
-    assert lab.cross_account(*lab.queued()) == {"removed": 1}
-    assert (lab.rules(a), lab.rules(b)) == ([], [])
-
-
-def test_a_changed_tag_adds_the_new_and_removes_the_old(lab: Lab) -> None:
-    a, b = lab.pair()
-    instance = wanting(lab, a, b, ":tcp/1+tcp/2")
-    lab.instance(b)
-    sync(lab, a, b)
-    lab.tag(instance, link_peer=f"{b.id}@{PEER}:tcp/2+tcp/3")
-    assert sync(lab, a, b) == {"applied": 1, "removed": 1}
-    assert lab.rules(b) == [f"{a.id} tcp/2", f"{a.id} tcp/3"]
-
-
-def test_another_instance_that_asks_keeps_the_rule(lab: Lab) -> None:
-    a, b = lab.pair()
-    first = wanting(lab, a, b)
-    wanting(lab, a, b)
-    sync(lab, a, b)
-    lab.tag(first, link_peer=None)
-    assert sync(lab, a, b) == {"unchanged": 1}
-    assert lab.rules(b) == [f"{a.id} tcp/1"]
-
-
-def test_the_other_sides_tag_keeps_a_mutual_link(lab: Lab) -> None:
-    """a's tag is removed; b's tag asks for the same mutual link."""
-    a, b = lab.pair()
-    first = wanting(lab, a, b, "")
-    wanting(lab, b, a, "")
-    sync(lab, a, b)
-    lab.tag(first, link_peer=None)
-    sync(lab, a, b)
-    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
-
-
-def test_a_sync_keeps_the_claims_of_requests(lab: Lab) -> None:
-    """It adds and removes only the claim `tag`."""
-    a, b = lab.pair()
-    instance = wanting(lab, a, b)
-    lab.instance(b)
-    lab.cross_account(lab.request(a, b, "tcp/1"), lab.request(a, b, action="sync", request_id="tag-1"))
-    assert lab.reasons(b) == ["tag,req:chg-1"]
-    lab.tag(instance, link_peer=None)
-    assert sync(lab, a, b) == {"removed": 1}
-    assert lab.reasons(b) == ["req:chg-1"]
-
-
 def test_a_link_request_keeps_the_tags_claim(lab: Lab) -> None:
     """Even if no tag asks any more."""
     a, b = lab.pair()
@@ -136,19 +72,6 @@ def test_a_link_request_keeps_the_tags_claim(lab: Lab) -> None:
     lab.tag(instance, link_peer=None)
     lab.cross_account(lab.request(a, b, "tcp/1"))
     assert lab.reasons(b) == ["tag,req:chg-1"]
-
-
-def test_a_sync_without_consent_is_denied_and_removes_the_rule(lab: Lab) -> None:
-    """Withdrawn consent does not count toward the removal cap."""
-    a, b = lab.pair()
-    wanting(lab, a, b)
-    sync(lab, a, b)
-    lab.tag(b, link_accept=None)
-    lab.policy(limits={"removals_per_run": 0})
-    assert sync(lab, a, b) == {"denied": 1, "removed": 1}
-    assert lab.rules(b) == []
-    (record,) = lab.records(outcome="denied")
-    assert f"tag {b.id}@{PEER} link-accept={a.id}@{HOME}:tcp/1" in record["advice"]
 
 
 def test_removals_over_the_cap_are_held_across_messages(lab: Lab) -> None:
@@ -201,17 +124,6 @@ def test_a_sync_with_ports_or_an_end_is_invalid(lab: Lab) -> None:
     assert lab.cross_account(lab.request(a, b, "tcp/1", action="sync")) == {"denied": 1}
     assert lab.cross_account(lab.request(a, b, action="sync", until=lab.iso(60))) == {"denied": 1}
     assert {record["reason"] for record in lab.records()} == {"bad-request"}
-
-
-def test_link_until_ends_a_tags_link_in_the_other_account(lab: Lab) -> None:
-    a, b = lab.pair()
-    instance = wanting(lab, a, b)
-    lab.instance(b)
-    lab.tag(instance, link_until=lab.iso(600))
-    assert sync(lab, a, b) == {"applied": 1}
-    lab.cloud.clock.advance(600)
-    assert sync(lab, a, b) == {"denied": 1, "removed": 1}
-    assert lab.rules(b) == []
 
 
 def test_the_first_suitable_group_represents_an_instance(lab: Lab) -> None:

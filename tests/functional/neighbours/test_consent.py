@@ -31,13 +31,6 @@ def test_a_lock_takes_the_other_half_of_a_mutual_link(lab: Lab) -> None:
     assert (lab.rules(a), lab.rules(b)) == ([], [])
 
 
-def test_nothing_is_opened_on_a_locked_group(lab: Lab) -> None:
-    a, b = lab.pair()
-    lab.tag(b, link_lock="x")
-    assert lab.cross_account(lab.request(a, b, "tcp/1")) == {"denied": 1}
-    assert (lab.outcome()["reason"], f"link-lock from {b.id}" in lab.outcome()["advice"]) == ("locked", True)
-
-
 def test_the_sweep_closes_a_lock_that_no_event_told(lab: Lab) -> None:
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b))

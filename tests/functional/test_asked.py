@@ -1,0 +1,422 @@
+"""A link that is asked for, by a tag whose event is delivered, by a request, or by a tag that a sweep finds: what decides
+about it is the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from link_peer.domain.denial import parts
+from link_peer_local.ecs.state import Group, Instance
+
+from tests.functional.lab import HOME, PEER, Lab
+
+
+class Ask:
+    """`ask(app, db, "tcp/1")` asks for a link, a mutual one without ports, and returns its outcome and reason. An event asks
+    within home, a sweep within the other account, and a request from home to the other account."""
+
+    def __init__(self, lab: Lab, way: str) -> None:
+        self.lab, self.way = lab, way
+        self.here = PEER if way == "sweep" else HOME
+        self.there = HOME if way == "event" else PEER
+
+    def source(self, *accepts: str, **fields: Any) -> Group:
+        """A group of the account that asks."""
+        return self.lab.group(*accepts, account=self.here, **fields)
+
+    def target(self, *accepts: str, **fields: Any) -> Group:
+        """A group of the account that is asked."""
+        return self.lab.group(*accepts, account=self.there, **fields)
+
+    def pair(self) -> tuple[Group, Group]:
+        """A group of each, which accepts everything from the other's account."""
+        return self.source(f"*@{self.there}"), self.target(f"*@{self.here}")
+
+    def __call__(self, source: Group | Instance, target: Group | Instance, *ports: str) -> tuple[str, str]:
+        if self.way == "request":
+            self.lab.cross_account(self.lab.request(source, target, *ports))
+        else:
+            asking = source if isinstance(source, Instance) else self.lab.instance(source)
+            self.lab.tag(asking, link_peer=target.id + (f":{'+'.join(ports)}" if ports else ""))
+            if self.way == "sweep":
+                self.lab.sweep()
+                (counted,) = json.loads(self.lab.summary()["counts"])
+                outcome, _, reason = counted.partition(" ")
+                return outcome, reason
+            self.lab.auto_link(self.lab.event(asking))
+        record = self.lab.outcome()
+        return record["outcome"], record["reason"]
+
+    def refused(self, reason: str, *link: Any, outcome: str = "denied") -> str:
+        """Asks for a link that must be refused for this reason before anything is written or intended. Returns the record's
+        detail and advice; a sweep records none."""
+        before = self.lab.changes()
+        assert self(*link) == (outcome, reason)
+        assert self.lab.changes() == before
+        assert self.lab.records("intent") == []
+        if self.way == "sweep":
+            return ""
+        record = self.lab.outcome()
+        assert record["detail"]
+        assert record["advice"]
+        return f"{record['detail']} {record['advice']}"
+
+
+@pytest.fixture(name="ask", params=["event", "request", "sweep"])
+def _ask(lab: Lab, request: pytest.FixtureRequest) -> Ask:
+    return Ask(lab, request.param)
+
+
+RECORDED = pytest.mark.parametrize("ask", ["event", "request"], indirect=True)
+"""For what a record says: a sweep counts its denials."""
+APPLIED = ("applied", "")
+
+
+# consent
+
+
+@pytest.mark.parametrize(
+    ("accept", "ports"),
+    [
+        ("{app}@{home}", ["tcp/3306"]),
+        ("{app}@{home}", ["icmp"]),
+        ("{app}@{home}:tcp/3306", ["tcp/3306"]),
+        ("*@{home}", ["udp/53"]),
+        ("*@{home}:tcp/3306", ["tcp/3306"]),
+        ("{app}@{home}:tcp/3000-4000", ["tcp/3306"]),
+        ("{app}@{home}:tcp/3000-4000", ["tcp/3000-4000"]),
+        ("{app}@{home}:tcp/1-10", ["tcp/3", "tcp/5-10"]),
+        ("{app}@{home}:tcp/3306+udp/53", ["tcp/3306", "udp/53"]),
+        ("{app}@{home}:tcp/3306 {app}@{home}:udp/53", ["tcp/3306", "udp/53"]),  # each port covered by one entry
+        ("nonsense {app}@{home}:tcp/3306", ["tcp/3306"]),  # an invalid entry does not affect the others
+    ],
+)
+def test_entries_that_consent(ask: Ask, accept: str, ports: list[str]) -> None:
+    """An entry names a source and, optionally, ports. The record names the entry."""
+    app, db = ask.source(), ask.target()
+    ask.lab.tag(db, link_accept=accept.format(app=app.id, home=ask.here))
+    assert ask(app, db, *ports) == APPLIED
+    assert ask.lab.rules(db) == sorted(f"{app.id} {port}" for port in ports)
+    assert ask.lab.rules(app) == []
+    assert ask.lab.outcome()["consent"].startswith(f"{db.id}@{ask.there} link-accept=")
+
+
+@pytest.mark.parametrize(
+    ("accept", "ports"),
+    [
+        (None, ["tcp/3306"]),
+        ("{app}@{home}:tcp/3307", ["tcp/3306"]),
+        ("{app}@{home}:udp/3306", ["tcp/3306"]),
+        ("{app}@{home}:tcp/3306", ["tcp/3305-3306"]),
+        ("{app}@{home}:tcp/3306", ["tcp/3306", "tcp/3307"]),  # a link is one decision: no part of it is opened
+        ("{app}@{home}:tcp/1-5 {app}@{home}:tcp/6-10", ["tcp/4-7"]),  # two entries together do not count as one
+        ("{other}@{home}", ["tcp/3306"]),
+        ("*@{stranger}", ["tcp/3306"]),
+        ("{app}@{stranger}", ["tcp/3306"]),
+        ("{app}@{home}:", ["tcp/3306"]),
+        ("{app}@{home}:TCP/3306", ["tcp/3306"]),
+        ("{app}@{home}:tcp/03306", ["tcp/3306"]),
+        ("{app}@{home};tcp/3306", ["tcp/3306"]),
+        ("{app}@{home};*", ["tcp/3306"]),
+        ("SG-{app}@{home}", ["tcp/3306"]),
+        ("{app}@{home}:tcp/3306", []),  # mutual: consent to one port is not consent to all traffic
+    ],
+)
+def test_entries_that_do_not_consent(ask: Ask, accept: str | None, ports: list[str]) -> None:
+    """Nothing is written anywhere, and the asking side's own consent does not count."""
+    app, other, db = ask.source(f"*@{ask.there} *@{ask.here}"), ask.source(), ask.target()
+    stranger = "1000000000000003"
+    ask.lab.tag(db, link_accept=accept and accept.format(app=app.id, other=other.id, home=ask.here, stranger=stranger))
+    ask.refused("no-consent", app, db, *ports)
+    assert ask.lab.rules(db) == ask.lab.rules(app) == []
+
+
+@pytest.mark.parametrize("accept", ["*", "*:tcp/3306", "{app}", "{app}:tcp/3306"])
+def test_an_entry_without_an_account_means_the_groups_own(ask: Ask, accept: str) -> None:
+    app, db = ask.source(), ask.target()
+    ask.lab.tag(db, link_accept=accept.format(app=app.id))
+    assert ask(app, db, "tcp/3306") == (("denied", "no-consent") if ask.way == "request" else APPLIED)
+
+
+@RECORDED
+def test_the_advice_is_the_tag_to_set(ask: Ask) -> None:
+    """With the account. Set exactly as written, it makes the link."""
+    app, db = ask.source(), ask.target()
+    said = ask.refused("no-consent", app, db, "tcp/3306", "udp/53")
+    advice = parts(ask.lab.outcome()["advice"])[0]
+    suffix = "" if ask.there == ask.here else f"@{ask.here}"
+    assert advice == f"tag {db.id}@{ask.there} link-accept={app.id}{suffix}:tcp/3306+udp/53"
+    assert said.startswith(f"{db.id}@{ask.there} has not accepted {app.id}@{ask.here} on tcp/3306+udp/53")
+    ask.lab.tag(db, link_accept=advice.partition("link-accept=")[2])
+    assert ask(app, db, "tcp/3306", "udp/53") == APPLIED
+
+
+@pytest.mark.parametrize("accepting", ["app", "db", ""])
+def test_a_mutual_link_needs_both_consents(ask: Ask, accepting: str) -> None:
+    """If one group has not consented, neither side is opened, and the advice names the missing tag and its group."""
+    app, db = ask.pair()
+    for name, group in (("app", app), ("db", db)):
+        if accepting != name:
+            ask.lab.tag(group, link_accept=None)
+    advice = ask.refused("no-consent", app, db)
+    assert ask.lab.rules(db) == ask.lab.rules(app) == []
+    if ask.way != "sweep":
+        assert (f"tag {db.id}@{ask.there} link-accept={app.id}" in advice) == (accepting != "db")
+        assert (f"tag {app.id}@{ask.here} link-accept={db.id}" in advice) == (accepting != "app")
+
+
+def test_consent_to_a_group_covers_its_instances(ask: Ask) -> None:
+    """Consent to an instance covers only that instance: not its group, and no other member."""
+    app, other, db = ask.source(), ask.source(), ask.target()
+    target, member, named = ask.lab.instance(db), ask.lab.instance(app), ask.lab.instance(other)
+    ask.lab.tag(db, link_accept=f"{app.id}@{ask.here}:tcp/1 {named.id}@{ask.here}:tcp/2")
+    assert ask(member, target, "tcp/1") == APPLIED
+    assert ask(named, target, "tcp/2") == APPLIED
+    rules = ask.lab.rules(db)
+    assert len(rules) == 2
+    assert ask(other, db, "tcp/2") == ("denied", "no-consent")
+    assert ask(ask.lab.instance(other), target, "tcp/2") == ("denied", "no-consent")
+    assert ask.lab.rules(db) == rules
+
+
+# the allow list
+
+
+@pytest.mark.parametrize(
+    ("allow", "consents"),
+    [
+        ({"from": "{app}@{home}", "to": "{db}@{there}", "ports": ["tcp/443"]}, True),
+        ({"from": "{app}@{home}", "to": "{db}@{there}"}, True),
+        ({"from": "*@{home}", "to": "{db}@{there}", "ports": ["tcp/400-500"]}, True),
+        ({"from": "{app}@{home}", "to": "*@{there}", "ports": ["tcp/443"]}, True),
+        ({"from": "{db}@{there}", "to": "{app}@{home}"}, False),  # one direction each
+        ({"from": "{db}@{home}", "to": "{db}@{there}"}, False),
+        ({"from": "{app}@{home}", "to": "{db}@{there}", "ports": ["tcp/80"]}, False),
+    ],
+)
+def test_a_pair_on_the_policys_allow_list_needs_no_tag(ask: Ask, allow: dict[str, Any], consents: bool) -> None:
+    """The record names the entry."""
+    app, db = ask.source(), ask.target()
+    names = {"app": app.id, "db": db.id, "home": ask.here, "there": ask.there}
+    ask.lab.policy(allow=[{k: v.format(**names) if isinstance(v, str) else v for k, v in allow.items()}])
+    assert ask(app, db, "tcp/443") == (APPLIED if consents else ("denied", "no-consent"))
+    if consents:
+        assert ask.lab.outcome()["consent"].startswith("policy allow ")
+
+
+def test_a_mutual_link_may_combine_a_tag_and_the_allow_list(ask: Ask) -> None:
+    """The entry alone opens one direction."""
+    app, db = ask.source(), ask.target()
+    ask.lab.policy(allow=[{"from": f"{db.id}@{ask.there}", "to": f"{app.id}@{ask.here}"}])
+    ask.refused("no-consent", app, db)
+    ask.lab.tag(db, link_accept=f"*@{ask.here}")
+    assert ask(app, db) == APPLIED
+    assert all(of in ask.lab.outcome()["consent"] for of in ("policy allow", "link-accept"))
+
+
+def test_with_accept_tags_off_only_the_allow_list_consents(ask: Ask) -> None:
+    """The advice names the policy file, not a tag that would not count."""
+    app, db = ask.pair()
+    ask.lab.policy(accept_tags=False)
+    advice = ask.refused("no-consent", app, db, "tcp/1")
+    assert "link-accept" not in advice.partition(" has not ")[2]
+    assert ask.way == "sweep" or "policy file" in advice
+    ask.lab.policy(accept_tags=False, allow=[{"from": f"{app.id}@{ask.here}", "to": f"{db.id}@{ask.there}"}])
+    assert ask(app, db, "tcp/1") == APPLIED
+
+
+# what the policy forbids
+
+
+@pytest.mark.parametrize(
+    ("policy", "ports"),
+    [
+        ({"deny": {"ports": ["tcp/22"]}}, ["tcp/22"]),
+        ({"deny": {"ports": ["tcp/22"]}}, ["tcp/20-30"]),
+        ({"deny": {"ports": ["tcp/20-30"]}}, ["tcp/3306", "tcp/22"]),
+        ({"deny": {"ports": ["icmp"]}}, ["icmp"]),
+        ({"deny": {"ports": ["tcp/22"]}}, []),  # no mutual link while the list is not empty
+        ({"limits": {"max_ports": 2}}, ["tcp/1", "tcp/2", "tcp/3"]),
+        ({"limits": {"max_port_span": 10}}, ["tcp/1-11"]),
+        ({}, ["tcp/1-1025"]),
+    ],
+)
+def test_ports_that_the_policy_forbids_are_never_opened(ask: Ask, policy: dict[str, Any], ports: list[str]) -> None:
+    """Regardless of consent."""
+    app, db = ask.pair()
+    ask.lab.policy(**policy)
+    ask.refused("not-allowed", app, db, *ports)
+
+
+@pytest.mark.parametrize(
+    ("policy", "ports"),
+    [
+        ({"deny": {"ports": ["tcp/22"]}}, ["udp/22"]),
+        ({"deny": {"ports": ["tcp/22"]}}, ["tcp/23-30"]),
+        ({"limits": {"max_ports": 2}}, ["tcp/1", "tcp/2"]),
+        ({"limits": {"max_port_span": 10}}, ["tcp/1-10"]),
+        ({}, ["tcp/1-1024"]),
+        ({"deny": {"ports": []}}, []),
+    ],
+)
+def test_a_link_exactly_at_a_limit_is_allowed(ask: Ask, policy: dict[str, Any], ports: list[str]) -> None:
+    app, db = ask.pair()
+    ask.lab.policy(**policy)
+    assert ask(app, db, *ports) == APPLIED
+
+
+def test_nothing_is_opened_on_a_locked_group(ask: Ask) -> None:
+    app, db = ask.pair()
+    ask.lab.tag(db, link_lock="x")
+    advice = ask.refused("locked", app, db, "tcp/1")
+    assert ask.way == "sweep" or f"link-lock from {db.id}" in advice
+
+
+# groups and instances that cannot be linked
+
+
+def _advanced(ask: Ask, account: str) -> Group:
+    return ask.lab.group(f"*@{HOME}", f"*@{PEER}", account=account, type="enterprise")
+
+
+def _managed(ask: Ask, account: str) -> Group:
+    return ask.lab.group(f"*@{HOME}", f"*@{PEER}", account=account, managed=True)
+
+
+def _classic(ask: Ask, account: str) -> Group:
+    return ask.lab.cloud.ecs.create_group(account, "", tags={"link-accept": f"*@{HOME} *@{PEER}"})
+
+
+Make = Callable[[Ask, str], Group]
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize(
+    ("make", "reason"), [(_advanced, "advanced-group"), (_managed, "managed-group"), (_classic, "classic-network")]
+)
+def test_a_group_that_cannot_hold_our_rules_is_denied(ask: Ask, make: Make, reason: str, side: str) -> None:
+    """Advanced, managed by a cloud product, or in the classic network; nor can it be the source of a rule."""
+    app, db = ask.pair()
+    if side == "source":
+        app = make(ask, ask.here)
+    else:
+        db = make(ask, ask.there)
+    source: Group | Instance = app
+    if ask.way != "request" and app.vpc_id == "":
+        source = ask.lab.cloud.ecs.create_instance(ask.here, [app.id], classic=True)
+    said = ask.refused(reason, source, db, "tcp/1")
+    assert ask.way == "sweep" or reason != "advanced-group" or "i-" in said
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_an_instance_of_the_classic_network_is_denied(ask: Ask, side: str) -> None:
+    """It has no private address in a VPC."""
+    account = ask.here if side == "source" else ask.there
+    old = ask.lab.cloud.ecs.create_instance(account, [_classic(ask, account).id], classic=True)
+    new = ask.lab.instance(ask.pair()[side == "source"])
+    ask.refused("classic-network", *((old, new) if side == "source" else (new, old)), "tcp/1")
+
+
+def test_an_instance_only_in_managed_groups_is_denied(ask: Ask) -> None:
+    """They reject every change, so that none is tried."""
+    ask.refused("managed-group", ask.lab.instance(ask.pair()[0]), ask.lab.instance(_managed(ask, ask.there)), "tcp/1")
+
+
+def test_an_instance_in_an_advanced_group_can_be_linked(ask: Ask) -> None:
+    """It accepts no group as a source, but single addresses."""
+    one, two = ask.lab.instance(_advanced(ask, ask.here)), ask.lab.instance(_advanced(ask, ask.there))
+    assert ask(one, two) == APPLIED
+
+
+WAYS = ("CEN", "VPC peering", "VPN Gateway", "Express Connect")
+
+
+@RECORDED
+def test_groups_in_different_vpcs_are_denied_with_alternatives(ask: Ask) -> None:
+    """A rule with a source group needs both in one VPC. Instances can be linked across VPCs, and then need a route."""
+    app, db = ask.source(), ask.target(f"*@{ask.here}", vpc=ask.lab.a)
+    advice = ask.refused("different-vpc", app, db, "tcp/1")
+    assert ask.lab.outcome()["reachability"] == "different-vpc"
+    assert all(way in advice for way in ("i-", *WAYS))
+    # a tag cannot name an instance of another account
+    assert ("request between instances (i-…)" in advice) == (ask.there != ask.here)
+
+
+@RECORDED
+def test_instances_in_different_vpcs_are_linked_with_a_warning(ask: Ask) -> None:
+    """A rule does not provide a route: `reachability` says so, and the advice names ways to get one."""
+    one, two = ask.lab.instance(ask.source()), ask.lab.instance(ask.target(f"*@{ask.here}", vpc=ask.lab.a))
+    assert ask(one, two, "tcp/1") == APPLIED
+    assert ask.lab.outcome()["reachability"] == "different-vpc"
+    assert all(way in ask.lab.outcome()["advice"] for way in WAYS)
+
+
+# room
+
+
+@pytest.mark.parametrize("full", [0, 1])
+def test_a_full_group_on_either_side_is_detected_before_the_first_write(ask: Ask, full: int) -> None:
+    """Twenty source groups, which is the limit by every reading of the documents."""
+    pair = ask.pair()
+    ask.lab.fill(pair[full], 20)
+    said = ask.refused("quota", *pair, outcome="failed")
+    assert ask.way == "sweep" or pair[full].id in said
+
+
+@pytest.mark.knobs(group_sources="rules")
+@pytest.mark.parametrize("full", [0, 1])
+def test_twenty_rules_of_fewer_source_groups_are_for_the_api_to_judge(ask: Ask, full: int) -> None:
+    """The documents disagree whether the limit counts rules or groups. The link is tried; where the API refuses it, what was
+    written is taken back, and where it does not, the link is made."""
+    pair = ask.pair()
+    ask.lab.fill(pair[full], 20, sources=1)
+    assert ask(*pair) == ("failed", "quota")
+    assert (len(ask.lab.rules(pair[full])), ask.lab.rules(pair[1 - full])) == (20, [])
+    ask.lab.cloud.ecs.quotas.group_source_rules = 100
+    assert ask(*pair) == APPLIED
+    assert (len(ask.lab.rules(pair[full])), len(ask.lab.rules(pair[1 - full]))) == (21, 1)
+
+
+def test_rules_of_instances_do_not_count_toward_the_source_groups(ask: Ask) -> None:
+    app, db = ask.pair()
+    ask.lab.fill(db, 20)
+    assert ask(ask.lab.instance(app), ask.lab.instance(db), "tcp/1") == APPLIED
+
+
+# refusals of the platform
+
+REFUSALS = [
+    ("AuthorizedGroupRule.LimitExceed", 400, "failed", "quota"),
+    ("AuthorizationLimitExceed", 403, "failed", "quota"),
+    ("InvalidSecurityGroupId.NotFound", 404, "denied", "peer-not-found"),
+    ("InvalidSourceGroupId.NotFound", 404, "denied", "peer-not-found"),
+    ("InvalidSourceGroupId.Mismatch", 400, "denied", "different-vpc"),
+    ("InvalidGroupAuthParameter.OperationDenied", 400, "denied", "advanced-group"),
+    ("InvalidGroupParameter.OperationDenied", 400, "denied", "advanced-group"),
+    ("InvalidOperation.ResourceManagedByCloudProduct", 403, "denied", "managed-group"),
+    ("InvalidNetworkType.Mismatch", 403, "denied", "classic-network"),
+    ("Forbidden.RAM", 403, "denied", "no-access"),
+    ("InvalidOperation.SecurityGroupNotAuthorized", 401, "denied", "no-access"),
+    ("InvalidParam.Unheard", 400, "denied", "not-allowed"),
+]
+
+
+@pytest.mark.parametrize("written", [0, 1])
+@pytest.mark.parametrize(("code", "status", "outcome", "reason"), REFUSALS)
+def test_a_permanent_refusal_is_the_outcome_of_the_link(
+    ask: Ask, code: str, status: int, outcome: str, reason: str, written: int
+) -> None:
+    """Of the first side, and the second is not started; of the second, and the first is taken back. One record says why,
+    and what to do."""
+    app, db = ask.pair()
+    ask.lab.fault(service="ecs", action="AuthorizeSecurityGroup", code=code, status=status, skip=written, times=None)
+    ask(app, db)
+    (record,) = ask.lab.records(outcome=outcome)
+    assert (record["reason"], code in record["detail"], bool(record["advice"])) == (reason, True, True)
+    assert ask.lab.rules(db) == ask.lab.rules(app) == []
+    assert ask.lab.records(outcome="applied") == []
+    assert ask.lab.cloud.faults.count("ecs", "AuthorizeSecurityGroup") == 1 + written
+    assert ask.lab.cloud.faults.count("ecs", "RevokeSecurityGroup") == written
