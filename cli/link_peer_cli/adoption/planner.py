@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 from link_peer.domain.denial import LinkDenied
@@ -10,7 +10,7 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Claim, Party, Rule
 from link_peer.domain.request import Request
 from link_peer.engine.read.access import TOLERANT
-from link_peer.engine.read.fetch import Fetch
+from link_peer.engine.read.fetch import Fetch, Progress
 from link_peer.planning.authority import request_denial
 from link_peer.planning.decision import Question
 from link_peer.runtime.ports import Cloud, Record
@@ -24,8 +24,6 @@ from link_peer_cli.inventory.reading import View
 from link_peer_cli.review.cloud import CloudCall
 from link_peer_cli.ui import aliyun
 
-Progress = Callable[[int, int], None]
-GROUPS_PER_STEP = 20  # read between two steps of the progress
 THREADS = 4
 TEXT = 256  # characters of a request's reason, and of who asks
 VALID_SECONDS = 3600  # of a request
@@ -83,9 +81,7 @@ class AdoptionPlanner:
             groups = [view.find(group, "--group")]
         else:
             groups = [one.party for one in fetch.all_groups(accounts) if one.rule_count]
-        for start in range(0, len(groups), GROUPS_PER_STEP):
-            progress(start, len(groups))
-            fetch.rules(groups[start : start + GROUPS_PER_STEP])
+        fetch.rules_in_time(groups, progress=progress)
         for party in groups:
             for rule in fetch.store.rules.get(party, ()):
                 if rule.id == rule_id:

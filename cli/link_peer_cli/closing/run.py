@@ -26,8 +26,6 @@ from link_peer_cli.review.cloud import CloudCall, WhatIf
 from link_peer_cli.review.delivery import closing
 from link_peer_cli.ui.progress import Count
 
-PAGE = 50  # groups read between two steps of the progress
-
 
 class Closed(msgspec.Struct, frozen=True):
     """What a closing run did: its outcomes; in a dry run, the changes that it would make; the rules that are left; and why
@@ -123,9 +121,7 @@ def untagged(
     fetch = open_fetch(delivery, "close", TOLERANT)
     groups = {group.party: group for group in fetch.all_groups(accounts) if group.party not in known}
     asked = sorted(party for party, group in groups.items() if group.rule_count)
-    for start in range(0, len(asked), PAGE):
-        fetch.rules(asked[start : start + PAGE])
-        progress(min(start + PAGE, len(asked)), len(asked))
+    fetch.rules_in_time(asked, progress=progress)
     snapshot = fetch.store.snapshot()
     holders = {rule.group for rule, _ in owned_rules(snapshot, env.policy, env.settings.region)}
     failed = {**snapshot.refused_accounts, **snapshot.failed_accounts}
