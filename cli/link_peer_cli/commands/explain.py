@@ -50,8 +50,8 @@ def explain(
     """
     asked = parse_ports(port) if port else ()
     env = load_environment(reading=True)
-    delivery, cloud, _ = suppose(env, "explain")
-    view = view_of(delivery, cloud)
+    delivery, _, _ = suppose(env, "explain")
+    view = view_of(delivery)
     with waiting("reading the groups"):
         ends = view.find(source, "A"), view.find(target, "B")
     if ends[0] == ends[1] and not ends[0].is_group:

@@ -64,8 +64,8 @@ def links(
     seconds = duration(expiring, "--expiring") if expiring else None
     env = load_environment(reading=True)
     uid = account_named(env.policy, account, "--account") if account else ""
-    delivery, cloud, _ = suppose(env, "links")
-    view = view_of(delivery, cloud)
+    delivery, _, _ = suppose(env, "links")
+    view = view_of(delivery)
     with waiting("reading the groups"):
         view.everything()
     found = _standing(env, view)

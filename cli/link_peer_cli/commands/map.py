@@ -50,8 +50,8 @@ def draw_map(
     if output:
         require_writable(output)
     env = load_environment(reading=True)
-    delivery, cloud, _ = suppose(env, "map")
-    view = view_of(delivery, cloud)
+    delivery, _, _ = suppose(env, "map")
+    view = view_of(delivery)
     with waiting("reading the groups"):
         view.everything()
     unknown = ""

@@ -32,8 +32,8 @@ def run_tests(
     env = load_environment(reading=True)
     if policy:
         env = msgspec.structs.replace(env, policy=policy_file(policy, "--policy"))
-    delivery, cloud, _ = suppose(env, "test")
-    view = view_of(delivery, cloud)
+    delivery, _, _ = suppose(env, "test")
+    view = view_of(delivery)
     with waiting("judging the tests"):
         found = judge(view, Context(env.policy, env.settings.region, env.clock.now()))
     if save:

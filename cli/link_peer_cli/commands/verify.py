@@ -64,8 +64,8 @@ def verify(
         command_of(wanted)  # report an invalid option before a missing environment
     _checked(role)
     env = load_environment(reading=True)
-    delivery, cloud, _ = suppose(env, "verify")
-    view = view_of(delivery, cloud)
+    delivery, _, _ = suppose(env, "verify")
+    view = view_of(delivery)
     _require_home(env)
     start = view.find(source, "--from")
     end = None if _is_address(target) else view.find(target, "--to")

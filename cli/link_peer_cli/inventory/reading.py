@@ -10,13 +10,12 @@ from link_peer.domain.model import Claim, Group, Instance, Link, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import is_group_id, is_instance_id, quoted
 from link_peer.engine.read.access import Reading
-from link_peer.engine.read.fetch import Fetch
+from link_peer.engine.read.fetch import Fetch, open_fetch
 from link_peer.planning.decision import Context, Question, RulesOf, Verdict
 from link_peer.planning.evaluate import evaluate
 from link_peer.planning.scene import Scene
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace
-from link_peer.runtime.ports import Cloud
 
 from link_peer_cli.access.inputs import account_named
 
@@ -129,13 +128,10 @@ class View:
         raise BadInput(field, f"{quoted(text)} does not exist in the accounts of the policy ({PARTY})")
 
 
-def view_of(delivery: Delivery, cloud: Cloud) -> View:
+def view_of(delivery: Delivery) -> View:
     """A view that leaves events their part of what an account may call in a minute, as a sweep does."""
     pace = Pace(delivery.clock, delivery.retry.deadline, delivery.throughput.calls_per_minute)
-    fetch = Fetch(
-        cloud, delivery.policy, delivery.clock, Reading(tolerant=True, pace=pace), threads=delivery.throughput.readers
-    )
-    return View(fetch, delivery.policy)
+    return View(open_fetch(delivery, delivery.function, Reading(tolerant=True, pace=pace)), delivery.policy)
 
 
 def verdict_if_asked(view: Source, context: Context, link: Link) -> Verdict:
