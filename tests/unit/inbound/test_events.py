@@ -15,7 +15,7 @@ from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Party
 from link_peer.domain.request import Hint
 from link_peer.domain.tags import parse_instant, tag_keys
-from link_peer.inbound.events import MAX_BYTES, Envelope, decode, elements
+from link_peer.inbound.events import MAX_BATCH_BYTES, MAX_BYTES, Envelope, decode, elements
 from link_peer.inbound.events import queue_message as queue_message_of
 
 A, B = "1000000000000001", "1000000000000002"
@@ -127,6 +127,7 @@ def test_a_tag_change_gives_a_hint_for_each_instance_and_group(name: str, partie
         ({"ResourceType": "ACS::ECS::Instance", "ResourceId": "i-a"}, ["i-a"]),
         ({"ResourceType": "instance", "ResourceIds": '["i-b", "i-a"'}, None),
         ({"ResourceType": "instance", "ResourceIds": "[" * 100_000}, None),
+        ({"ResourceType": "instance", "ResourceIds": "null"}, None),
         ({"ResourceType": "disk", "ResourceId.1": "d-a"}, []),
         ({"ResourceType": ["instance"], "ResourceId.1": "i-a"}, []),
         ({"ResourceId.1": "sg-a"}, []),
@@ -271,6 +272,10 @@ BAD: dict[str, tuple[object, str]] = {
         ),
         "data",
     ),
+    "a change of tags without resources": (
+        changed("tags-added", data_referencedResources=None, data_requestParameters=None),
+        "data",
+    ),
     "call's name a list": (changed("tags-added", data_eventName=["TagResources"]), "eventName"),
     "a timer's": (load("timer"), "source"),
     "a queue's": (load("queue-plain"), "source"),
@@ -289,6 +294,24 @@ def test_an_event_that_is_not_for_us_is_bad_input_that_names_the_field(element: 
         read(element)
     assert caught.value.field == field
     assert str(caught.value).replace("…", "").isascii()  # our own i-… is the only other character
+
+
+@pytest.mark.parametrize("account", [5, "a\nb", "1000********0001"])
+def test_an_account_that_is_none_is_not_repeated(account: object) -> None:
+    """The error may be logged."""
+    with pytest.raises(BadInput, match=r"^aliyunaccountid: not an account uid$"):
+        read(changed("ecs-created", aliyunaccountid=account))
+
+
+@pytest.mark.parametrize("length", [1, 128])
+def test_a_text_has_up_to_128_characters(length: int) -> None:
+    [hint] = read(changed("ecs-created", id="x" * length))
+    assert hint.event_id == "x" * length
+
+
+def test_an_event_with_a_spec_version_is_a_cloud_event() -> None:
+    """Though it has a field of the older form."""
+    assert read(changed("ecs-created", product="ECS")) == sample("ecs-created")
 
 
 @pytest.mark.parametrize("name", ["ecs-created", "tags-added", "tags-group-lock"])
@@ -332,6 +355,21 @@ def test_a_delivery_that_cannot_be_parsed_is_bad_input(event: bytes) -> None:
     """No other error is raised."""
     with pytest.raises(BadInput, match=r"^event: "):
         elements(event)
+
+
+def test_a_delivery_has_a_largest_size() -> None:
+    """Of one event, and of a batch of messages: more than the platform delivers."""
+    assert (MAX_BYTES, MAX_BATCH_BYTES) == (2**20, 32 * 2**20)
+    assert elements(b'{"a": 1}', 8) == [{"a": 1}]
+    with pytest.raises(BadInput, match=r"^event: longer than 2 KB$"):
+        elements(b"[" + b" " * 2047 + b"]", 2048)
+
+
+def test_a_number_has_up_to_twenty_digits() -> None:
+    """More than any that the platform writes; a longer one would cost time to read."""
+    assert elements(b"[" + b"9" * 20 + b"]") == [10**20 - 1]
+    with pytest.raises(BadInput, match=r"^event: not JSON$"):
+        elements(b"[" + b"9" * 21 + b"]")
 
 
 def test_the_timers_event_is_one_object_with_its_time() -> None:
@@ -416,6 +454,9 @@ def test_an_element_of_the_queue_is_read_in_any_envelope() -> None:
     assert queue_message({"messageBody": body}) == Envelope("", body, "")
     assert queue_message({"id": 5, "messageId": message_id, "messageBody": body}) == Envelope(message_id, body, "")
     assert queue_message({"data": body}) == Envelope("", body, "")
+    assert queue_message({"specversion": "1.0", "action": "x", "data": body}) == Envelope("", body, "")
+    raw = {"action": "link", "data": "x"}
+    assert json.loads(queue_message(raw).body) == raw
     assert queue_message(changed("queue-plain", data_messageBody=None)).body.startswith("{")  # perhaps the request
 
 
@@ -507,6 +548,11 @@ def test_only_tags_that_links_depend_on_are_looked_at(call: str, key: str, looke
     assert bool(decode(event, home=A, region=REGION, keys=acme)) is (key == "link-lock")
     parameters[name] = key.replace("link-", "acme-")
     assert bool(decode(event, home=A, region=REGION, keys=acme)) is looked_at
+
+
+def test_a_tag_key_that_is_no_text_may_be_any_key() -> None:
+    parameters = {"ResourceType": "securitygroup", "ResourceId.1": "sg-db", "Tag.1.Key": 5}
+    assert ids(read(changed("tags-group-lock", data_requestParameters=parameters)))[-1] == "sg-db"
 
 
 def test_a_region_that_is_no_text_is_not_repeated() -> None:
