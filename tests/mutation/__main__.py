@@ -34,10 +34,6 @@ def main() -> int:
 
 
 def _report(results: list[Result], seconds: float) -> int:
-    for one in sorted(results, key=lambda one: one.mutant.place):
-        if one.survived:
-            was, now = one.mutant.change()
-            print(f"\n{one.mutant.place} {one.mutant.unit}: {one.survived}\n- {was}\n+ {now}")
     caught = sum(not one.survived for one in results)
     score = 100 * caught / max(len(results), 1)
     cpu = sum(one.cpu for one in results)

@@ -26,16 +26,15 @@ STOPPED = (-signal.SIGPROF, -signal.SIGALRM)
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What became of a mutant: which `test` ran last, and which caught it unless it survived."""
+    """What became of a mutant: why it `survived`, if it did, and the CPU seconds."""
 
     mutant: Mutant
     survived: str
-    test: str
     cpu: float
 
 
 class Plugin:
-    """Takes the place of pytest's loop over the tests it collected."""
+    """Takes the place of pytest's loop over the tests it collected. Prints the survivors."""
 
     def __init__(self, mutants: list[Mutant], paths: list[Path], limit: float) -> None:
         self.results: list[Result] = []
@@ -75,8 +74,12 @@ class Plugin:
             self._killers.setdefault(mutant.unit, []).insert(0, test)
         elif code not in SURVIVAL:
             raise RuntimeError(f"{mutant.place}: the process of the mutant ended with {code} in {test}")
-        self.results.append(Result(mutant, SURVIVAL.get(code, ""), test, cpu))
-        print("S" if code in SURVIVAL else ".", end="", flush=True)
+        self.results.append(Result(mutant, SURVIVAL.get(code, ""), cpu))
+        if code in SURVIVAL:
+            was, now = mutant.change()
+            print(f"\n{mutant.place} {mutant.unit}: {SURVIVAL[code]}\n- {was}\n+ {now}", flush=True)
+        elif len(self.results) % 50 == 0:
+            print(f"{len(self.results)} of {len(self._mutants)} tried", flush=True)
 
     def _last_test(self, one: Child) -> str:
         path = one.folder / "test"
