@@ -28,6 +28,11 @@ class Child:
         _, status, usage = os.wait4(self.pid, 0)
         return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
 
+    def error(self) -> str:
+        """Where the work itself failed: the traceback."""
+        path = self.folder / "error"
+        return path.read_text() if path.exists() else ""
+
     def remove(self) -> None:
         """Removes the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -36,11 +41,11 @@ class Child:
         code = BROKEN
         try:
             nothing = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nothing, 0)
-            os.dup2(nothing, 1)
+            for stream in (0, 1, 2):
+                os.dup2(nothing, stream)
             os.environ["TMPDIR"] = os.environ["PYTEST_DEBUG_TEMPROOT"] = tempfile.tempdir = str(self.folder)
             code = work(self.folder)
         except BaseException:
-            traceback.print_exc()
+            (self.folder / "error").write_text(traceback.format_exc())
         finally:
             os._exit(code)

@@ -167,7 +167,7 @@ def _changes(node: ast.AST) -> Iterator[tuple[ast.AST, Replacement]]:
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool | int):
         yield node, {"value": not node.value if isinstance(node.value, bool) else node.value + 1}
     elif isinstance(node, ast.Return) and node.value and not _covered(node.value):
-        if not isinstance(node.value, ast.Constant):
+        if not isinstance(node.value, ast.Constant) and not _calls_super(node):
             yield node, {"value": ast.Constant(None)}
     elif isinstance(node, ast.For):
         yield node, {"iter": ast.Tuple([], ast.Load())}
@@ -187,12 +187,17 @@ def _covered(test: ast.expr) -> bool:
 def _instead(one: ast.stmt, *, last: bool) -> ast.stmt | None:
     """What stands in a statement's place, if it may be removed."""
     stores = isinstance(one, ast.Assign) and not isinstance(one.targets[0], ast.Name | ast.Tuple)
-    calls = isinstance(one, ast.Expr) and isinstance(one.value, ast.Call)
+    calls = isinstance(one, ast.Expr) and isinstance(one.value, ast.Call) and not _calls_super(one)
     if stores or calls or isinstance(one, _REMOVED):
         return ast.Pass()
     if isinstance(one, ast.Continue | ast.Break) or (isinstance(one, ast.Return) and one.value is None and not last):
         return _JUMPS[type(one)]()
     return None
+
+
+def _calls_super(node: ast.AST) -> bool:
+    """Whether a mutant without the node would have no `__class__`: it could not take the place of a function that has."""
+    return "super()" in ast.unparse(node)
 
 
 def _arithmetic(node: ast.BinOp) -> Iterator[tuple[ast.AST, Replacement]]:

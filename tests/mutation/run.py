@@ -69,11 +69,11 @@ class Plugin:
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
         assert ended is not None
         mutant, one = running.pop(ended.si_pid)
-        (code, cpu), test = one.wait(), self._last_test(one)
+        (code, cpu), error, test = one.wait(), one.error(), self._last_test(one)
         if code == CAUGHT or code in STOPPED:
             self._killers.setdefault(mutant.unit, []).insert(0, test)
         elif code not in SURVIVAL:
-            raise RuntimeError(f"{mutant.place}: the process of the mutant ended with {code} in {test}")
+            raise RuntimeError(f"{mutant.place}: the process of the mutant ended with {code} in {test}\n{error}")
         self.results.append(Result(mutant, SURVIVAL.get(code, ""), cpu))
         if code in SURVIVAL:
             was, now = mutant.change()
