@@ -160,6 +160,9 @@ def test_revoking_what_is_not_there_is_a_knob(w: RuleWorld) -> None:
     w.cloud.knobs.missing_permission = "RuleNotExist"
     with refused("InvalidSecurityGroupRule.RuleNotExist", 400):
         w.revoke(w.db, **missing)
+    w.authorize(w.db, permission(source_group_id=w.app))
+    w.revoke(w.db, **missing)
+    assert w.rules(w.db) == []
 
 
 def test_whether_a_source_may_be_in_another_vpc_is_a_knob(w: RuleWorld) -> None:

@@ -177,10 +177,17 @@ def test_protocols_are_read_in_any_case_and_as_numbers(w: RuleWorld) -> None:
         permission(ip_protocol="Icmp", port_range="-1/-1", source_cidr_ip="10.1.2.3/8"),
         permission(ip_protocol="6", source_cidr_ip="10.0.0.0/8"),
         permission(ip_protocol="50", port_range="-1/-1", source_cidr_ip="10.0.0.0/8"),
+        permission(ip_protocol="255", port_range="-1/-1", source_cidr_ip="10.0.0.0/8"),
         permission(ip_protocol="ALL", port_range="-1/-1", ipv_6source_cidr_ip="2001:db8::/0"),
     )
     read = [(rule.ip_protocol, rule.source_cidr_ip or rule.ipv_6source_cidr_ip) for rule in w.rules(w.db)]
-    assert read == [("ICMP", "10.0.0.0/8"), ("TCP", "10.0.0.0/8"), ("50", "10.0.0.0/8"), ("ALL", "::/0")]
+    assert read == [
+        ("ICMP", "10.0.0.0/8"),
+        ("TCP", "10.0.0.0/8"),
+        ("50", "10.0.0.0/8"),
+        ("255", "10.0.0.0/8"),
+        ("ALL", "::/0"),
+    ]
 
 
 @pytest.mark.real_cloud
@@ -284,6 +291,7 @@ def test_the_rules_of_an_instance_are_limited(w: RuleWorld) -> None:
     w.authorize(w.app, permission(source_cidr_ip="10.0.0.1"))
     w.ecs.leave_security_group(models.LeaveSecurityGroupRequest(security_group_id=w.db, instance_id=instance))
     w.authorize(w.app, permission(source_cidr_ip="10.0.0.2"))
+    w.authorize(w.db, permission(source_cidr_ip="10.0.0.2"))  # the instance that left does not count
     with refused("AclLimitExceed", 403):
         w.ecs.join_security_group(join)
     create = models.RunInstancesRequest(

@@ -98,7 +98,9 @@ def test_groups_have_tags_too(ecs: Any) -> None:
         ("acs:x", "v", "InvalidTagKey.Malformed"),
         ("see https://x", "v", "InvalidTagKey.Malformed"),
         ("k", "v" * 129, "InvalidTagValue.Malformed"),
+        ("see http://x", "v", "InvalidTagKey.Malformed"),
         ("k", "http://x", "InvalidTagValue.Malformed"),
+        ("k", "https://x", "InvalidTagValue.Malformed"),
     ],
 )
 def test_an_invalid_tag_is_refused(w: World, key: str, value: str, code: str) -> None:
@@ -120,6 +122,9 @@ def test_the_limits_of_one_call(w: World) -> None:
         w.tag(*[f"i-{n}" for n in range(51)], a="1")
     with refused("NumberExceed.Tags", 400):
         w.tag(**{f"k{n}": "v" for n in range(21)})
+    w.untag(*(f"k{n}" for n in range(20)))
+    with refused("NumberExceed.Tags", 400):
+        w.untag(*(f"k{n}" for n in range(21)))
     with refused("Duplicate.TagKey", 400):
         w.tag_all([w.instance], [("a", "1"), ("a", "2")])
     with refused("InvalidResourceType.NotFound", 404):

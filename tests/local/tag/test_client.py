@@ -46,10 +46,13 @@ def _world(local_cloud: LocalCloud) -> World:
 def test_resources_are_tagged_by_their_arns(w: World) -> None:
     """Those that cannot be are named in an answer of 200, and the others are tagged. `*` means one's own."""
     foreign = f"arn:acs:ecs:{REGION}:{PEER}:instance/{w.instance.id}"
+    elsewhere = w.arns[0].replace(REGION, "cn-hangzhou")
     missing, wrong = w.arn("instance", "i-none"), "arn:acs:vpc:cn-qingdao:1:vpc/vpc-1"
-    failed = w.tag(w.arns[0], f"arn:acs:ecs:*:*:securitygroup/{w.group.id}", foreign, missing, wrong, team="red")
+    named = (w.arns[0], f"arn:acs:ecs:*:*:securitygroup/{w.group.id}", foreign, elsewhere, missing, wrong)
+    failed = w.tag(*named, team="red")
     assert dict(failed) == {
         foreign: "InvalidResourceId.NotFound",
+        elsewhere: "InvalidResourceId.NotFound",
         missing: "InvalidResourceId.NotFound",
         wrong: "InvalidParameter.ResourceARN",
     }
@@ -73,7 +76,16 @@ def test_a_page_ends_where_the_next_begins(w: World) -> None:
         request.next_token = body.next_token
         if not body.next_token:
             break
-    assert sorted(seen) == sorted(w.arns)
+    assert seen == sorted(w.arns)
+
+
+def test_a_call_that_changes_tags_names_up_to_fifty_resources(w: World) -> None:
+    """And at least one."""
+    for arns in ([], w.arns * 26):
+        with pytest.raises(ClientException) as refused:
+            w.tag(*arns, team="red")
+        assert refused.value.status_code == 400
+    assert w.tag(*w.arns * 25, team="red") == []
 
 
 def test_tags_are_removed_by_key(w: World) -> None:
