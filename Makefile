@@ -20,7 +20,7 @@ PAGES := tests/functional/cli/test_pages.py tests/functional/cli/test_howto.py
 ELSEWHERE :=
 
 test: setup  ## run every test once, but for the pages
-	$(BIN)/pytest -n auto tests $(addprefix --ignore=,$(PAGES) $(ELSEWHERE))
+	$(BIN)/pytest -n auto tests conformance $(addprefix --ignore=,$(PAGES) $(ELSEWHERE))
 
 # The tests of the decisions. Those of the commands add hardly a line.
 MEASURED := tests/unit tests/functional --ignore=tests/functional/cli

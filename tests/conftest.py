@@ -13,10 +13,6 @@ from link_peer_local.core.knobs import Knobs
 from link_peer_local.server import Server, serve
 from pytest_mock import MockerFixture
 
-from tests.real_account import pytest_addoption, pytest_collection_modifyitems, pytest_configure
-
-__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
-
 
 @pytest.fixture(name="knobs")
 def _knobs() -> Knobs:

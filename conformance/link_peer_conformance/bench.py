@@ -8,11 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from aliyun.log import IndexConfig, IndexKeyConfig, IndexLineConfig
+from aliyun.log.putlogsrequest import PutLogsRequest
 from link_peer.domain.errors import CloudError
+from mns.mns_exception import MNSServerException
+from mns.queue import QueueMeta
 
 from link_peer_conformance import leftovers
 from link_peer_conformance.journal import Journal, Resource
-from link_peer_conformance.model import Need, NotAnswered
+from link_peer_conformance.question import Need, NotAnswered
 from link_peer_conformance.sdks import code_of
 
 if TYPE_CHECKING:
@@ -52,6 +56,13 @@ class Options(msgspec.Struct, frozen=True):
     event_seconds: float = 600.0
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """What a question saw: in words, and figures for the report."""
+
+    text: str = ""
+    facts: Mapping[str, Any] = {}
+
+
 class Peer(msgspec.Struct, frozen=True):
     """The other account: its uid, and a marked group of it in the VPC under test (empty if it shows none)."""
 
@@ -83,6 +94,7 @@ class Bench:
         self.region = sdks.settings.region
         self.vpcs = marked_vpcs(sdks)
         self.vpc = options.vpc or next(iter(sorted(self.vpcs)), "")
+        self.seen = Seen()
         self._kept: set[str] = set()
         self._shared: dict[str, Any] = {}
         self._count = 0
@@ -97,6 +109,10 @@ class Bench:
             Need.INTERFACES: bool(self.options.vswitch),
         }
         return ", ".join(need.value for need in Need if need in needs and not given[need])
+
+    def saw(self, text: str, facts: Mapping[str, Any] | None = None) -> None:
+        """Note for the report what the cloud did."""
+        self.seen = Seen(text, facts or {})
 
     # throw-away resources
 
@@ -128,11 +144,10 @@ class Bench:
 
         return self.until(read, bool)[0]
 
-    def queue(self) -> str:
-        """Create a queue and return its name."""
-        from mns.queue import QueueMeta
-
-        return self.create("queue", lambda name, _: self.queue_client(name).create(QueueMeta()) and name)
+    def queue(self, **attributes: int) -> str:
+        """Create a queue with attributes of QueueMeta, and return its name."""
+        meta = QueueMeta(**attributes)
+        return self.create("queue", lambda name, _: self.queue_client(name).create(meta) and name)
 
     def queue_client(self, name: str, sdks: Sdks | None = None) -> Any:
         """The MNS client of one queue."""
@@ -149,8 +164,6 @@ class Bench:
 
     def logstore(self, *long_fields: str, text_fields: Sequence[str] = ()) -> tuple[str, str]:
         """Create a log project with an indexed logstore, and wait until the logstore is there."""
-        from aliyun.log import IndexConfig, IndexKeyConfig, IndexLineConfig
-
         project, name, tokens = self.project(), "rows", [",", " ", ":"]
         log = self.sdks.log
         self.retry(lambda: log.create_logstore(project, name, ttl=1, shard_count=1))
@@ -162,8 +175,6 @@ class Bench:
 
     def put_logs(self, project: str, logstore: str, items: Sequence[Any]) -> None:
         """Write log items; a new logstore takes a while to accept any."""
-        from aliyun.log.putlogsrequest import PutLogsRequest
-
         request = PutLogsRequest(project, logstore, "selftest", "selftest", list(items))
         self.retry(lambda: self.sdks.log.put_logs(request))
 
@@ -174,7 +185,7 @@ class Bench:
         planned = self.journal.plan(Resource(kind, name, self.account, self.region, self.run))
         try:
             found = str(create(name, {leftovers.RUN_TAG: self.run}))
-        except CloudError:  # refused for good: it does not exist
+        except (CloudError, MNSServerException):  # refused for good: it does not exist
             self.journal.gone(planned)
             raise
         self.journal.made(planned, found)
@@ -217,8 +228,18 @@ class Bench:
             "authorize_security_group", security_group_id=group, permissions=made, client_token=token or None
         )
 
-    def rules(self, group: str, least: int = 0, direction: str = "ingress") -> list[Any]:
-        """Return a group's rules, as soon as there are `least` of them and two reads agree."""
+    def authorize_egress(self, group: str, **fields: Any) -> None:
+        """Add an egress rule: what differs from PERMISSION, such as its destination."""
+        made = self.models.AuthorizeSecurityGroupEgressRequestPermissions(**{**PERMISSION, **fields})
+        self.sdks.ask("authorize_security_group_egress", security_group_id=group, permissions=[made])
+
+    def modify(self, group: str, rule_id: str, **fields: Any) -> None:
+        """Change fields of an ingress rule."""
+        given = {"security_group_id": group, "security_group_rule_id": rule_id, **fields}
+        self.sdks.ask("modify_security_group_rule", **given)
+
+    def rules(self, group: str, least: int = 0, direction: str | None = "ingress") -> list[Any]:
+        """Return a group's rules, as soon as there are `least` of them and two reads agree. None asks for no direction."""
         before: list[str] = ["unread"]
 
         def settled(rules: list[Any]) -> bool:
@@ -230,7 +251,7 @@ class Bench:
         found: list[Any] = self.until(lambda: self._read(group, direction), settled)
         return found
 
-    def _read(self, group: str, direction: str = "ingress") -> list[Any]:
+    def _read(self, group: str, direction: str | None = "ingress") -> list[Any]:
         body = self.sdks.ask("describe_security_group_attribute", security_group_id=group, direction=direction)
         return list(body.permissions.permission or [])
 

@@ -1,69 +1,61 @@
-"""Writes the tables of docs/verify-on-cloud.md from the rows and the committed reports: `python -m link_peer_conformance.page`.
+"""Writes into the tables of docs/verify-on-cloud.md what the questions and the committed reports say: `python -m link_peer_conformance.page`.
 
-The first table has what is known of the rows that decide the first day. Each table of rows stands between `<!-- rows: TITLE -->` and `<!-- end -->`; the rest of the page is written by hand.
+A row is written by hand, and of a question only what the question does not say: what depends on it, and how a person would test it.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from link_peer_conformance.first_day import FIRST_DAY
-from link_peer_conformance.model import Row, Section, Verdict
-from link_peer_conformance.rows import SECTIONS
-from link_peer_conformance.run import REAL
-
-HEADING = (
-    "| # | assumed | what depends on it | how to test | expected | cleanup | selftest | seen |\n"
-    "|---|---|---|---|---|---|---|---|"
-)
-FIRST_HEADING = "| # | either answer works, since | knob | public evidence | of |\n|---|---|---|---|---|"
-NOT_YET = "not yet"
-_FIRST = re.compile(r"(<!-- first day -->\n).*?(<!-- end -->)", re.DOTALL)
-_TABLE = re.compile(r"(<!-- rows: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+from link_peer_conformance.question import Question, Verdict
+from link_peer_conformance.run import REAL, questions
 
 Report = Mapping[str, Any]
 
 
-def render(page: str, reports: Sequence[Report]) -> str:
-    """The page with its tables written anew. ValueError if the page lacks a section, or names an unknown one."""
-    sections = {section.title: section for section in SECTIONS}
-    named = [match[2] for match in _TABLE.finditer(page)]
-    if sorted(named) != sorted(sections):
-        raise ValueError(f"the page has tables for {', '.join(named)}; there are {', '.join(sections)}")
+def render(page: str, asked: Sequence[Question], reports: Sequence[Report]) -> str:
+    """The page with its cells written anew. ValueError if a question has no row."""
+    by_number = {question.number: question for question in asked}
     seen = newest(reports)
-    page = _FIRST.sub(lambda match: f"{match[1]}\n{first_day()}\n\n{match[2]}", page)
-    return _TABLE.sub(lambda match: f"{match[1]}\n{table(sections[match[2]], seen)}\n\n{match[3]}", page)
+    lines: list[str] = []
+    names: list[str] = []
+    for line in page.splitlines():
+        cells = cells_of(line)
+        if not cells or not cells[0].isdigit():
+            names = cells or names
+            lines.append(line)
+            continue
+        number = int(cells[0])
+        told = _told(by_number.pop(number)) if number in by_number and "seen" in names else {}
+        told["seen"] = seen.get(number, "not yet")
+        written = [told.get(name, cell).replace("|", r"\|") for name, cell in zip(names, cells, strict=True)]
+        lines.append(f"| {' | '.join(written)} |")
+    if by_number:
+        raise ValueError(f"the page has no row {min(by_number)}")
+    return "\n".join(lines) + "\n"
 
 
-def first_day() -> str:
-    """What is known of the rows that decide the first day, as a Markdown table."""
-    lines = [FIRST_HEADING]
-    for known in FIRST_DAY:
-        knob = f"`{known.knob}`" if known.knob else "–"
-        lines.append(f"| {known.number} | {known.either} | {knob} | {known.evidence} | {known.dated} |")
-    return "\n".join(lines)
+def cells_of(line: str) -> list[str]:
+    """The cells of a row of a table; empty for any other line, and for the dashes below a heading."""
+    if not line.startswith("| "):
+        return []
+    return [cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
 
 
-def table(section: Section, seen: Mapping[int, str]) -> str:
-    """The rows of one section, as a Markdown table."""
-    lines = [HEADING]
-    for row in sorted(section.rows, key=lambda row: row.number):
-        cells = (
-            str(row.number),
-            row.assumed,
-            row.depends,
-            row.test,
-            row.expected,
-            row.cleanup,
-            _selftest(row),
-            seen.get(row.number, NOT_YET),
-        )
-        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
-    return "\n".join(lines)
+def _told(question: Question) -> dict[str, str]:
+    """What a question says of its row, by the headings of the columns."""
+    needs = sorted(need.value.removeprefix("needs ") for need in question.needs)
+    with_them = " and ".join(f"`{need}`" if need.startswith("--") else need for need in needs)
+    return {
+        "assumed": question.assumed,
+        "expected": question.expected,
+        "cleanup": question.cleanup,
+        "selftest": f"with {with_them}" if needs else "yes",
+    }
 
 
 def newest(reports: Sequence[Report]) -> dict[int, str]:
@@ -81,24 +73,18 @@ def newest(reports: Sequence[Report]) -> dict[int, str]:
     return found
 
 
-def _selftest(row: Row) -> str:
-    """Whether `link-peer selftest` answers a row, and what it needs for that."""
-    if row.by_hand:
-        return f"no: {row.by_hand}"
-    needs = sorted(need.value.removeprefix("needs ") for need in row.needs)
-    return f"with {' and '.join(f'`{n}`' if n.startswith('--') else n for n in needs)}" if needs else "yes"
-
-
-def read_reports(folder: Path) -> list[Report]:
+def read_reports(folder: Path) -> Iterator[Report]:
     """The committed reports."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    for path in sorted(folder.glob("*.json")):
+        yield json.loads(path.read_text(encoding="utf-8"))
 
 
 def main() -> None:
     """Rewrite the page of this checkout."""
     docs = Path(__file__).resolve().parents[2] / "docs"
     page = docs / "verify-on-cloud.md"
-    page.write_text(render(page.read_text(encoding="utf-8"), read_reports(docs / "selftest")), encoding="utf-8")
+    reports = list(read_reports(docs / "selftest"))
+    page.write_text(render(page.read_text(encoding="utf-8"), questions(), reports), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from alibabacloud_eventbridge20200401 import models as bus_models
+from alibabacloud_eventbridge20200401.client import Client as Bus
+from alibabacloud_sts20150401.client import Client as Sts
+from alibabacloud_sts20150401.models import AssumeRoleRequest
+from alibabacloud_tea_openapi.client import Client
+from alibabacloud_tea_openapi.utils_models import OpenApiRequest, Params
+from darabonba.runtime import RuntimeOptions
+from link_peer.alicloud.mns import account as mns_account
 from link_peer.alicloud.sdk import call, client_config
 from link_peer.alicloud.sls import AuditUnavailable
+from link_peer.alicloud.sls import client as sls_client
 from link_peer.domain.errors import CloudError, Throttled
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.settings import Credentials, Settings
@@ -45,35 +54,25 @@ class Sdks:
     @functools.cached_property
     def sts(self) -> Any:
         """The STS client. Its errors are the SDK's own: use it through `link_peer.alicloud.sdk.call`."""
-        from alibabacloud_sts20150401.client import Client
-
-        return Client(self._config("sts", "sts.{region}.aliyuncs.com"))
+        return Sts(self._config("sts", "sts.{region}.aliyuncs.com"))
 
     @functools.cached_property
     def log(self) -> Any:
         """The SLS client. Raises AuditUnavailable."""
-        from link_peer.alicloud.sls import client
-
-        return client(self.settings)
+        return sls_client(self.settings)
 
     def queues(self, account: str) -> Any:
         """The MNS client of an account. Raises MNSExceptionBase."""
-        from link_peer.alicloud.mns import account as client
-
-        return client(self.settings, account)
+        return mns_account(self.settings, account)
 
     @functools.cached_property
     def bus(self) -> Any:
         """The EventBridge client. Its errors are the SDK's own: use it through `link_peer.alicloud.sdk.call`."""
-        from alibabacloud_eventbridge20200401.client import Client
-
-        return Client(self._config("eventbridge", "eventbridge.{region}.aliyuncs.com"))
+        return Bus(self._config("eventbridge", "eventbridge.{region}.aliyuncs.com"))
 
     def events(self, operation: str, request: str, **fields: Any) -> Any:
         """Call one operation of EventBridge and return the body of its response."""
-        from alibabacloud_eventbridge20200401 import models
-
-        asked = getattr(models, request)(**fields)
+        asked = getattr(bus_models, request)(**fields)
         return call(lambda: getattr(self.bus, operation)(asked)).body
 
     def ask(self, operation: str, **fields: Any) -> Any:
@@ -94,10 +93,6 @@ class Sdks:
 
         For what a model would hide: the order of keys, absent keys, products without an SDK of their own here.
         """
-        from alibabacloud_tea_openapi.client import Client
-        from alibabacloud_tea_openapi.utils_models import OpenApiRequest, Params
-        from darabonba.runtime import RuntimeOptions
-
         version, endpoint = PRODUCTS[product]
         described = Params(
             action=action,
@@ -120,18 +115,20 @@ class Sdks:
         found = call(self.sts.get_caller_identity).body
         return str(found.account_id), str(found.arn)
 
+    def assume_role(self, **fields: Any) -> Any:
+        """The body of the response of AssumeRole."""
+        request = AssumeRoleRequest(**fields)
+        return call(lambda: self.sts.assume_role(request)).body
+
     def assume(self, role: str, session: str, external_id: str = "", policy: str = "") -> Sdks:
         """A session of a role, narrowed by a session policy. Raises CloudError if it is refused."""
-        from alibabacloud_sts20150401 import models
-
-        request = models.AssumeRoleRequest(
+        keys = self.assume_role(
             role_arn=role,
             role_session_name=session,
             duration_seconds=900,
             external_id=external_id or None,
             policy=policy or None,
-        )
-        keys = call(lambda: self.sts.assume_role(request)).body.credentials
+        ).credentials
         given = Credentials(str(keys.access_key_id), str(keys.access_key_secret), str(keys.security_token))
         return Sdks(msgspec.structs.replace(self.settings, credentials=given), self.clock)
 
@@ -146,14 +143,21 @@ class Sdks:
 
 
 def code_of(send: Callable[[], Any]) -> str:
-    """Make one call of any of these SDKs; return the code of its refusal, or an empty text if it succeeded.
+    """The code of `refusal_of`."""
+    return refusal_of(send)[0]
+
+
+def refusal_of(send: Callable[[], Any]) -> tuple[str, int]:
+    """Make one call of any of these SDKs; return the code and the HTTP status of its refusal, or ("", 0) if it succeeded.
 
     Trouble of the moment and programming errors are raised.
     """
     try:
         send()
-    except (CloudError, AuditUnavailable) as refusal:
-        return refusal.code
+    except CloudError as refusal:
+        return refusal.code, int(getattr(refusal.__context__, "status_code", 0))  # the SDK's error
+    except AuditUnavailable as refusal:
+        return refusal.code, int(refusal.__cause__.get_resp_status())  # type: ignore[union-attr]
     except MNSServerException as refusal:
-        return str(refusal.type)
-    return ""
+        return str(refusal.type), 0  # the SDK does not keep it
+    return "", 0

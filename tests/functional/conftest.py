@@ -31,7 +31,6 @@ BOTH = (
     "replaced_rules",
     "addresses",
     "markers",
-    "selftest",
 )
 """The modules whose tests are about rules as they are read: each of their tests runs under both sets of readings."""
 

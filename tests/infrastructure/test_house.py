@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DECISIONS = sorted((ROOT / "docs" / "adr").glob("*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "docs" / "glossary.md", *DECISIONS]
 SECTIONS = ["Context", "Decision", "Consequences", "Rejected"]
-FOLDERS = r"\.ci|\.github|benchmarks|cli|deploy|docs|events|functions|local|shared|tests"
+FOLDERS = r"\.ci|\.github|benchmarks|cli|conformance|deploy|docs|events|functions|local|shared|tests"
 
 
 def read(name: str) -> str:
@@ -120,7 +120,7 @@ def test_coverage_has_a_floor() -> None:
 def test_make_test_runs_all_but_the_pages() -> None:
     """`make test-pages` runs those."""
     assert commands_of("test") == [
-        ".venv/bin/pytest -n auto tests $(addprefix --ignore=,$(PAGES) $(ELSEWHERE))",
+        ".venv/bin/pytest -n auto tests conformance $(addprefix --ignore=,$(PAGES) $(ELSEWHERE))",
     ]
     assert commands_of("test-pages") == [".venv/bin/pytest -n auto $(PAGES)"]
 

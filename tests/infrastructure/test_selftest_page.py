@@ -1,4 +1,4 @@
-"""docs/verify-on-cloud.md is in step with the rows of the selftest and with the committed reports."""
+"""docs/verify-on-cloud.md is in step with the questions of the selftest and with the committed reports."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 from link_peer_conformance import page
-from link_peer_conformance.first_day import FIRST_DAY
-from link_peer_conformance.model import Need, Section, Seen, sorted_rows
-from link_peer_conformance.rows import ROWS, SECTIONS
+from link_peer_conformance.question import FIRST_DAY, Need
+from link_peer_conformance.run import questions
 from link_peer_local.core.knobs import readings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGE = DOCS / "verify-on-cloud.md"
+TEXT = (DOCS / "verify-on-cloud.md").read_text(encoding="utf-8")
+ROWS = [cells for cells in map(page.cells_of, TEXT.splitlines()) if cells and cells[0].isdigit()]
+EARLY = [cells for cells in ROWS if len(cells) == 5]
+BY_HAND = [cells for cells in ROWS if len(cells) == 8 and cells[6].startswith("no: ")]
+NUMBERS = [int(cells[0]) for cells in ROWS if cells not in EARLY]
+ASKED = {question.number: question for question in questions()}
 
 
 def report(date: str, number: int, verdict: str, seen: str = "s", cloud: str = "Alibaba Cloud") -> dict[str, Any]:
@@ -25,39 +29,34 @@ def report(date: str, number: int, verdict: str, seen: str = "s", cloud: str = "
 
 def test_the_page_is_up_to_date() -> None:
     """Else run `python -m link_peer_conformance.page`."""
-    text = PAGE.read_text(encoding="utf-8")
-    assert page.render(text, page.read_reports(DOCS / "selftest")) == text
+    assert page.render(TEXT, questions(), list(page.read_reports(DOCS / "selftest"))) == TEXT
 
 
 def test_every_row_says_everything() -> None:
-    """What is assumed, what depends on it, the command, the expected result and the cleanup; or why a person must do it."""
-    for row in ROWS:
-        texts = (row.assumed, row.depends, row.test, row.expected, row.cleanup)
-        assert all(text and text == text.strip() and "\n" not in text for text in texts), row.number
-        assert bool(row.answer) is not bool(row.by_hand), row.number
-        assert "…`" not in row.expected, row.number
+    """What is assumed, what depends on it, the command, the expected result, the cleanup; or why a person must do it."""
+    assert all(all(cells) for cells in ROWS)
+    assert {int(cells[0]) for cells in BY_HAND} | ASKED.keys() == set(NUMBERS)
+    assert len(NUMBERS) == len(set(NUMBERS)) == len(BY_HAND) + len(ASKED)
 
 
 def test_rows_refer_to_rows_that_exist() -> None:
     """`#4` in a row's text, or elsewhere on the page, is a row's number."""
-    numbers = {row.number for row in ROWS}
-    assert {int(number) for number in re.findall(r"#(\d+)", PAGE.read_text(encoding="utf-8"))} <= numbers
+    assert {int(number) for number in re.findall(r"#(\d+)", TEXT)} <= set(NUMBERS)
 
 
 def test_the_rows_of_the_first_day_come_first() -> None:
     """Each is a knob of the local cloud, or says why no answer matters; and each has its evidence, with a date."""
-    early = [known.number for known in FIRST_DAY]
-    assert early == [row.number for row in ROWS][: len(early)]
-    assert [row.number for row in ROWS][len(early) :] == sorted({row.number for row in ROWS} - set(early))
-    assert {known.knob for known in FIRST_DAY} - {""} <= readings().keys()
-    assert all(known.either and known.evidence for known in FIRST_DAY)
-    assert all(re.fullmatch(r"20\d\d-\d\d(-\d\d)?", known.dated) for known in FIRST_DAY)
+    early = [int(cells[0]) for cells in EARLY]
+    assert list(FIRST_DAY) == [number for number in early if number in ASKED] == list(ASKED)[: len(FIRST_DAY)]
+    assert {cells[2].strip("`") for cells in EARLY} - {"–"} <= readings().keys()
+    assert all(re.fullmatch(r"20\d\d-\d\d(-\d\d)?", cells[4]) for cells in EARLY)
 
 
-def test_most_rows_are_answered_by_a_function() -> None:
-    """The numbers are counted here, so that a row that loses its function is noticed."""
-    needs = {need: sum(need in row.needs for row in ROWS) for need in Need}
-    assert (len(ROWS), sum(row.answer is not None for row in ROWS)) == (129, 71)
+def test_most_rows_are_answered_by_a_test() -> None:
+    """The numbers are counted here, so that a row that loses its test is noticed."""
+    needs = {need: sum(need in question.needs for question in ASKED.values()) for need in Need}
+    cases = sum(len(question.cases) for question in ASKED.values())
+    assert (len(NUMBERS), len(ASKED), cases) == (166, 110, 185)
     assert needs == {
         Need.INSTANCES: 13,
         Need.SECOND_VPC: 1,
@@ -65,15 +64,6 @@ def test_most_rows_are_answered_by_a_function() -> None:
         Need.ROLE: 10,
         Need.INTERFACES: 1,
     }
-
-
-def test_two_rows_cannot_have_one_number() -> None:
-    """Whichever modules they are in."""
-    first, second = Section("a"), Section("b")
-    for section in (first, second):
-        section.by_hand(7, why="w", assumed="a", depends="d", test="t", expected="e")
-    with pytest.raises(ValueError, match="two rows have the number 7"):
-        sorted_rows((first, second))
 
 
 def test_the_newest_report_of_the_real_cloud_counts() -> None:
@@ -91,14 +81,19 @@ def test_the_newest_report_of_the_real_cloud_counts() -> None:
     }
 
 
-def test_a_report_changes_the_page() -> None:
-    """The row's last cell; nothing else."""
-    text = PAGE.read_text(encoding="utf-8")
-    changed = page.render(text, [report("2026-12-01T00:00:00Z", 1, "as expected")])
-    differing = [(a, b) for a, b in zip(text.splitlines(), changed.splitlines(), strict=True) if a != b]
-    [(_, line)] = differing
-    assert line.startswith("| 1 | ")
+@pytest.mark.parametrize("number", [1, 15, 133])
+def test_a_report_changes_the_page(number: int) -> None:
+    """The row's last cell, whether a test or a person answers it; nothing else."""
+    changed = page.render(TEXT, questions(), [report("2026-12-01T00:00:00Z", number, "as expected")])
+    [line] = [b for a, b in zip(TEXT.splitlines(), changed.splitlines(), strict=True) if a != b]
+    assert line.startswith(f"| {number} | ")
     assert line.endswith("| 2026-12-01 (cn-qingdao): as expected |")
+
+
+def test_a_question_without_a_row_is_noticed() -> None:
+    """The row is written by hand."""
+    with pytest.raises(ValueError, match="the page has no row 1"):
+        page.render("", questions(), [])
 
 
 def test_committed_reports_are_publishable() -> None:
@@ -107,20 +102,3 @@ def test_committed_reports_are_publishable() -> None:
         text = path.read_text(encoding="utf-8")
         assert json.loads(text)["tool"] == "link-peer selftest"
         assert not re.search(r"\b\d{15,20}\b", text), path.name
-
-
-def test_a_page_without_a_section_is_noticed() -> None:
-    """A new module of rows needs its heading and table on the page."""
-    with pytest.raises(ValueError, match="the page has tables for"):
-        page.render("<!-- rows: Rules -->\n<!-- end -->", [])
-    assert len({section.title for section in SECTIONS}) == len(SECTIONS)
-
-
-def test_a_section_keeps_the_function() -> None:
-    """The decorator returns it unchanged, so that rows can be tested one by one."""
-    section = Section("a")
-
-    def answer(_bench: Any) -> Seen:
-        return Seen("x", True)
-
-    assert section.row(1, assumed="a", depends="d", test="t", expected="e")(answer) is answer

@@ -14,6 +14,7 @@ from importlib.metadata import packages_distributions, requires, version
 from pathlib import Path
 
 import pytest
+from link_peer_conformance.run import questions
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -119,6 +120,15 @@ def test_the_local_cloud_deploys_from_an_installed_wheel(wheel: zipfile.ZipFile,
     assert done.stdout.strip() == str(tmp_path / "link_peer_deploy" / "shipped")
 
 
+def test_the_questions_are_found_in_an_installed_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """All of them, in a folder whose settings of pytest would find none."""
+    wheel.extractall(tmp_path)
+    (tmp_path / "pytest.ini").write_text("[pytest]\npython_files = none.py\n", encoding="utf-8")
+    ask = f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; from link_peer_conformance import run; print(len(run.questions()))"
+    done = subprocess.run([sys.executable, "-I", "-B", "-c", ask], cwd=tmp_path, check=True, capture_output=True)  # noqa: S603
+    assert int(done.stdout) == len(questions())
+
+
 def test_a_module_that_was_renamed_is_not_packed_under_its_old_name(tmp_path: Path) -> None:
     """`pip wheel .` builds in the checkout, where an earlier build left its modules."""
     project = copy_of_the_project(tmp_path)
@@ -170,15 +180,16 @@ def needed(*packages: str) -> set[str]:
 
 
 def test_the_metadata_names_what_the_packages_import() -> None:
-    """Nothing that is missing, and nothing that is not used; what the local cloud alone needs is an extra."""
-    base = needed(*(SOURCES.keys() - {"link_peer_local"}))
+    """Nothing that is missing, and nothing that is not used; what the local cloud or the selftest alone needs is an extra."""
+    base = needed(*(SOURCES.keys() - {"link_peer_local", "link_peer_conformance"}))
     assert set(declared()) == base
+    assert set(declared("selftest")) == needed("link_peer_conformance") - base
     assert set(declared("local")) == needed("link_peer_local") - base
 
 
 def test_the_tested_versions_are_in_the_declared_ranges() -> None:
     """Each range is bounded on both sides and holds the version that requirements*.txt pins."""
-    for name, requirement in {**declared(), **declared("local")}.items():
+    for name, requirement in {**declared(), **declared("local"), **declared("selftest")}.items():
         assert {clause.operator for clause in requirement.specifier} == {">=", "<"}, name
         assert requirement.specifier.contains(version(name)), f"{requirement}: tested with {version(name)}"
 
@@ -191,12 +202,13 @@ def test_the_tested_versions_are_in_the_declared_ranges() -> None:
     [
         ("demo", "the local cloud needs zstandard, which is not installed: pipx install --force 'link-peer[local]'"),
         ("local", "the local cloud needs zstandard, which is not installed: pipx install --force 'link-peer[local]'"),
+        ("selftest", "pytest, which is not installed: pipx install --force 'link-peer[selftest]'"),
         ("links", "LINK_PEER_REGION"),
     ],
 )
-def test_only_the_local_cloud_needs_the_extra(command: str, says: str) -> None:
+def test_what_needs_an_extra_says_so(command: str, says: str) -> None:
     """In one line it says how to install it; another command gets as far as its settings."""
-    run = f"import sys; sys.modules['zstandard'] = None; from link_peer_cli.main import main; main([{command!r}])"
+    run = f"import sys; sys.modules.update(zstandard=None, pytest=None); from link_peer_cli.main import main; main([{command!r}])"
     env = {"PATH": os.environ["PATH"], "HOME": "/nowhere", "LANG": "C.UTF-8"}
     done = subprocess.run([sys.executable, "-I", "-c", run], check=False, env=env, capture_output=True, text=True)  # noqa: S603
     assert done.returncode

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +17,7 @@ from link_peer_local.core.http import Response
 from link_peer_local.core.identity import Key
 
 HOME, PEER = "1000000000000001", "1000000000000002"
-REGION = os.environ.get("LINK_PEER_TEST_REGION", "cn-qingdao")  # set by --real-account
+REGION = "cn-qingdao"
 
 
 def key_of(cloud: LocalCloud, account: str = HOME) -> Key:

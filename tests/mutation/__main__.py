@@ -13,7 +13,7 @@ from tests.mutation import equivalent
 from tests.mutation.mutants import mutants_of, targets
 from tests.mutation.run import Plugin, Result
 
-TESTS = "tests/unit tests/functional tests/simulation tests/local/ecs tests/local/tag --ignore=tests/functional/cli"
+TESTS = "tests/unit tests/functional tests/simulation tests/local/ecs tests/local/tag conformance --ignore=tests/functional/cli"
 """The tests of what is mutated. Those of the commands run the same code, and would double the time of the first run."""
 FLOOR = 95
 """Of a hundred mutants that are not equivalent, how many a test must catch."""

@@ -1,4 +1,4 @@
-"""`link-peer selftest`: answer the open questions about the real cloud on an account that is marked for it."""
+"""`link-peer selftest`: ask the open questions about the real cloud on an account that is marked for it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from link_peer.runtime.settings import tag_prefix
 from link_peer_conformance import leftovers
 from link_peer_conformance.bench import MARK, Bench, Options
 from link_peer_conformance.journal import Journal
-from link_peer_conformance.model import Row, Verdict
-from link_peer_conformance.rows import ROWS
-from link_peer_conformance.run import Result, report, run_rows
+from link_peer_conformance.question import Question, Verdict
+from link_peer_conformance.run import Result, ask, questions, report
 from link_peer_conformance.sdks import Sdks
 from rich.markup import escape
 
@@ -66,7 +65,7 @@ def selftest(
     """
     if instances and not (image and instance_type and vswitch):
         raise BadInput("--instances", "needs --image, --instance-type and --vswitch")
-    rows = _chosen(row or [])
+    chosen = _chosen(row or [])
     settings, clock = bare_environment()
     options = Options(prefix, vpc, instances, image, instance_type, vswitch, role)
     if peer:
@@ -80,18 +79,18 @@ def selftest(
     if book.left():
         raise LinkPeerError(f"{journal} names what an earlier run left: link-peer selftest --clean-up")
     if not yes:
-        _show_plan(bench, rows, arn, as_json)
+        _show_plan(bench, chosen, arn, as_json)
         return
     for path in filter(None, (journal, report)):
         require_writable(str(path))
-    results, left, interrupted = _run(bench, rows, as_json)
+    results, left, interrupted = _run(bench, chosen, as_json)
     raise typer.Exit(_finish(bench, results, left, interrupted, report, as_json))
 
 
-def _chosen(numbers: Sequence[int]) -> list[Row]:
-    if unknown := set(numbers) - {row.number for row in ROWS}:
-        raise BadInput("--row", f"there is no row {min(unknown)}")
-    return [row for row in ROWS if not numbers or row.number in numbers]
+def _chosen(numbers: Sequence[int]) -> list[Question]:
+    if unknown := set(numbers) - {question.number for question in questions()}:
+        raise BadInput("--row", f"there is no row {min(unknown)}, or a person must answer it")
+    return [question for question in questions() if not numbers or question.number in numbers]
 
 
 def _with_peer(options: Options, policy_path: str, account: str) -> Options:
@@ -127,9 +126,9 @@ def _require_mark(bench: Bench) -> None:
         )
 
 
-def _show_plan(bench: Bench, rows: Sequence[Row], arn: str, as_json: bool) -> None:
+def _show_plan(bench: Bench, chosen: Sequence[Question], arn: str, as_json: bool) -> None:
     """What would be done, row by row."""
-    planned = [(row, row.by_hand or bench.lacking(tuple(row.needs))) for row in rows]
+    planned = [(row, bench.lacking(row.needs)) for row in chosen]
     if as_json:
         shown = [
             {"number": row.number, "assumed": row.assumed, "cleanup": row.cleanup, "why": why} for row, why in planned
@@ -143,23 +142,25 @@ def _show_plan(bench: Bench, rows: Sequence[Row], arn: str, as_json: bool) -> No
     ]
     draw_table(out, title, ("row", "assumed", "answered", "cleanup"), lines)
     count = sum(not why for _, why in planned)
-    out.print(f"{count} of {len(rows)} rows would be answered, with resources named {bench.options.prefix}-selftest-…")
+    out.print(
+        f"{count} of {len(chosen)} rows would be answered, with resources named {bench.options.prefix}-selftest-…"
+    )
     out.print("Nothing was created. Add --yes to start.")
 
 
-def _run(bench: Bench, rows: Sequence[Row], as_json: bool) -> tuple[list[Result], list[str], bool]:
+def _run(bench: Bench, chosen: Sequence[Question], as_json: bool) -> tuple[list[Result], list[str], bool]:
     """Answer the rows; (results, what could not be removed, whether it was interrupted). Removes everything in any case."""
     results: list[Result] = []
     interrupted = False
     with progress_bar(unless=as_json) as bar:
-        task = bar.add_task("rows", total=len(rows))
+        task = bar.add_task("rows", total=len(chosen))
 
         def progress(result: Result) -> None:
             results.append(result)
             bar.update(task, advance=1, description=f"row {result.number}")
 
         try:
-            run_rows(bench, rows, progress)
+            ask(bench, chosen, progress)
         except KeyboardInterrupt:
             interrupted = True
         finally:

@@ -48,12 +48,14 @@ def instances(ecs: Client, **filters: Any) -> list[Any]:
     return ecs.describe_instances(request).body.instances.instance
 
 
-class Rules:
-    """Two groups of one account in one VPC, of either cloud."""
+class RuleWorld:
+    """Two groups of one account and one of the peer account, in the shared VPC."""
 
-    def __init__(self, ecs: Any, vpc: str) -> None:
-        self.ecs, self.shared = ecs, vpc
-        self.app, self.db = new_group(ecs, vpc), new_group(ecs, vpc)
+    def __init__(self, cloud: LocalCloud) -> None:
+        self.cloud, self.ecs, self.peer_ecs = cloud, client(cloud), client(cloud, PEER)
+        self.shared = next(vpc.id for vpc in cloud.ecs.vpcs.values() if vpc.shared_with)
+        self.app, self.db = new_group(self.ecs, self.shared), new_group(self.ecs, self.shared)
+        self.peer = new_group(self.peer_ecs, self.shared)
 
     def authorize(self, group: str, *permissions: Any, **more: Any) -> None:
         authorize(self.ecs, group, *permissions, **more)
@@ -72,12 +74,3 @@ class Rules:
             region_id=REGION, security_group_id=group, security_group_rule_id=rule, **fields
         )
         self.ecs.modify_security_group_rule(request)
-
-
-class RuleWorld(Rules):
-    """On the local cloud: also a group of the peer account. All are in the shared VPC."""
-
-    def __init__(self, cloud: LocalCloud) -> None:
-        super().__init__(client(cloud), next(vpc.id for vpc in cloud.ecs.vpcs.values() if vpc.shared_with))
-        self.cloud, self.peer_ecs = cloud, client(cloud, PEER)
-        self.peer = new_group(self.peer_ecs, self.shared)

@@ -52,24 +52,6 @@ def test_an_account_without_a_vpc_must_name_one(local_cloud: LocalCloud) -> None
         new_group(client(local_cloud, "1000000000000003"))
 
 
-@pytest.mark.parametrize(
-    ("fields", "code"),
-    [
-        ({"security_group_name": "x"}, "InvalidSecurityGroupName.Malformed"),
-        ({"security_group_name": "http://x"}, "InvalidSecurityGroupName.Malformed"),
-        ({"description": "x" * 257}, "InvalidDescription.Malformed"),
-        ({"security_group_type": "advanced"}, "InvalidParameter"),
-    ],
-)
-@pytest.mark.real_cloud
-def test_an_invalid_group_is_refused(ecs: Any, fields: dict[str, str], code: str) -> None:
-    """It is not created."""
-    before = ids(ecs, max_results=100)
-    with refused(code, 400):
-        new_group(ecs, **fields)
-    assert ids(ecs, max_results=100) == before
-
-
 def test_groups_come_ten_a_page_in_descending_order_of_ids(local_cloud: LocalCloud) -> None:
     """TotalCount comes with page numbers only; PageSize is at most 50."""
     ecs = client(local_cloud)
@@ -166,29 +148,6 @@ def test_the_inner_access_policy_of_a_managed_group_is_fixed(local_cloud: LocalC
         modify_policy(ecs, local_cloud.ecs.create_group(HOME, vpc, managed=True).id, "Drop")
 
 
-@pytest.mark.real_cloud
-def test_the_inner_access_policy_of_a_basic_group_is_changed(ecs: Any) -> None:
-    """In any case; DescribeSecurityGroupAttribute shows it. That of an advanced group is fixed."""
-    group, advanced = new_group(ecs), new_group(ecs, security_group_type="enterprise")
-
-    def policy(of: str) -> str:
-        request = models.DescribeSecurityGroupAttributeRequest(region_id=REGION, security_group_id=of)
-        return str(ecs.describe_security_group_attribute(request).body.inner_access_policy)
-
-    assert (policy(group), policy(advanced)) == ("Accept", "Drop")
-    modify_policy(ecs, group, "drop")
-    assert policy(group) == "Drop"
-    modify_policy(ecs, group, "ACCEPT")
-    assert policy(group) == "Accept"
-    with refused("InvalidPolicy.Malformed", 400):
-        modify_policy(ecs, group, "maybe")
-    with refused("MissingParameter", 400):
-        modify_policy(ecs, group, None)
-    with refused("InvalidGroupParameter.OperationDenied", 400):
-        modify_policy(ecs, advanced, "Accept")
-    assert policy(group) == "Accept"
-
-
 def test_a_group_with_an_instance_or_a_reference_cannot_be_deleted(local_cloud: LocalCloud) -> None:
     """A rule in another account's group is such a reference; the group's own rules are not."""
     ecs, peer, shared = client(local_cloud), client(local_cloud, PEER), list(local_cloud.ecs.vpcs)[2]
@@ -246,27 +205,6 @@ def references(ecs: Any, *groups: str) -> dict[str, list[tuple[str, str]]]:
     }
 
 
-@pytest.mark.real_cloud
-def test_references_show_what_rules_say_now(ecs: Any, uid: str) -> None:
-    """Rules of either direction count, rules with an address do not; a revoked rule and a deleted group end them."""
-    app, db, cache, old = (new_group(ecs) for _ in range(4))
-    authorize(ecs, db, permission(source_group_id=app), permission(source_cidr_ip="10.0.0.1/32"))
-    authorize(ecs, old, permission(source_group_id=app))
-    egress = models.AuthorizeSecurityGroupEgressRequestPermissions(
-        ip_protocol="TCP", port_range="22/22", dest_group_id=app
-    )
-    ecs.authorize_security_group_egress(
-        models.AuthorizeSecurityGroupEgressRequest(region_id=REGION, security_group_id=cache, permissions=[egress])
-    )
-    delete(ecs, old)
-    assert references(ecs, app, db) == {app: sorted([(uid, db), (uid, cache)])}
-    revoked = models.RevokeSecurityGroupRequestPermissions(**permission(source_group_id=app).__dict__)
-    ecs.revoke_security_group(
-        models.RevokeSecurityGroupRequest(region_id=REGION, security_group_id=db, permissions=[revoked])
-    )
-    assert references(ecs, app) == {app: [(uid, cache)]}
-
-
 def test_an_answer_has_at_most_a_hundred_references(local_cloud: LocalCloud) -> None:
     """All groups of the call together; nothing says that there are more."""
     assert local_cloud.ecs.quotas.references == 100
@@ -278,27 +216,6 @@ def test_an_answer_has_at_most_a_hundred_references(local_cloud: LocalCloud) -> 
     found = references(ecs, app, web, lonely)
     assert [len(found[app]), len(found[web])] == [2, 1]
     assert lonely not in found
-
-
-@pytest.mark.real_cloud
-def test_references_of_an_unknown_group_fail(ecs: Any) -> None:
-    """One unknown or malformed id fails the whole call."""
-    app = new_group(ecs)
-    with refused("InvalidSecurityGroupId.NotFound", 404):
-        references(ecs, app, "sg-none")
-    with refused("InvalidSecurityGroupId.Malformed", 400):
-        references(ecs, app, "app")
-    with refused("MissingParameter", 400):
-        references(ecs)
-
-
-@pytest.mark.real_cloud
-def test_group_rules_are_counted_separately(ecs: Any) -> None:
-    """So that one read can check the quota of group sources."""
-    app, db = new_group(ecs), new_group(ecs)
-    authorize(ecs, db, permission(source_group_id=app), permission(source_cidr_ip="10.0.0.0/8"))
-    (group,) = listed(ecs, security_group_id=db).security_groups.security_group
-    assert (group.rule_count, group.group_to_group_rule_count) == (2, 1)
 
 
 def test_the_region_is_required_and_must_exist(local_cloud: LocalCloud) -> None:

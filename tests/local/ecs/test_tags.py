@@ -69,26 +69,6 @@ def test_tagging_adds_and_overwrites_and_untagging_removes(w: World) -> None:
         w.untag()
 
 
-@pytest.mark.real_cloud
-def test_groups_have_tags_too(ecs: Any) -> None:
-    """ListTagResources reads them by id or by tag."""
-    group, key = new_group(ecs), "link-peer-selftest.tag"
-    tag = models.TagResourcesRequestTag(key=key, value="*")
-    ecs.tag_resources(
-        models.TagResourcesRequest(region_id=REGION, resource_type="securitygroup", resource_id=[group], tag=[tag])
-    )
-
-    def listed(**query: Any) -> list[Any]:
-        request = models.ListTagResourcesRequest(region_id=REGION, resource_type="securitygroup", **query)
-        rows = ecs.list_tag_resources(request).body.tag_resources.tag_resource
-        return [row for row in rows if row.tag_key == key]
-
-    by_id = listed(resource_id=[group])
-    by_tag = listed(tag=[models.ListTagResourcesRequestTag(key=key, value="*")])
-    assert [(row.resource_id, row.tag_key, row.tag_value) for row in by_id] == [(group, key, "*")]
-    assert [row.to_map() for row in by_tag] == [row.to_map() for row in by_id]
-
-
 @pytest.mark.parametrize(
     ("key", "value", "code"),
     [

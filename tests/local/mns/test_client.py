@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Callable
 
 import pytest
@@ -21,14 +19,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated function:Depr
 
 
 @pytest.fixture(name="account")
-def _account(mns_account: Account) -> Account:
-    return mns_account
+def _account(local_cloud: LocalCloud) -> Account:
+    return account_of(local_cloud, HOME)
 
 
 @pytest.fixture(name="queue")
-def _queue(account: Account, queue_name: str) -> Queue:
+def _queue(account: Account) -> Queue:
     """A queue with visibility timeout 30 s."""
-    queue = account.get_queue(queue_name)
+    queue = account.get_queue("jobs")
     queue.create(QueueMeta())
     return queue
 
@@ -74,42 +72,6 @@ def test_queue_lifecycle(local_cloud: LocalCloud, account: Account) -> None:
     assert refusal(queue.delete) == "QueueNotExist"
 
 
-@pytest.mark.real_cloud
-def test_creating_again_needs_the_same_attributes(account: Account, queue_name: str) -> None:
-    """With other attributes it is an error."""
-    queue = account.get_queue(queue_name)
-    queue.create(QueueMeta(vis_timeout=60))
-    queue.create(QueueMeta(vis_timeout=60))
-    assert refusal(lambda: queue.create(QueueMeta(vis_timeout=61))) == "QueueAlreadyExist"
-
-
-@pytest.mark.parametrize(
-    "meta",
-    [
-        {"vis_timeout": 43201},
-        {"max_msg_size": 1023},
-        {"max_msg_size": 65537},
-        {"msg_ttl": 59},
-        {"msg_ttl": 604801},
-        {"delay_sec": 604801},
-        {"polling_wait_sec": 31},
-    ],
-)
-@pytest.mark.real_cloud
-def test_attributes_out_of_limits_are_refused(account: Account, queue_name: str, meta: dict[str, int]) -> None:
-    """Each attribute has its limits."""
-    assert refusal(lambda: account.get_queue(queue_name).create(QueueMeta(**meta))) == "InvalidArgument"
-
-
-@pytest.mark.parametrize(
-    ("name", "code"), [("-dash", "InvalidQueueName"), ("a_b", "InvalidQueueName"), ("x" * 121, "QueueNameLengthError")]
-)
-@pytest.mark.real_cloud
-def test_invalid_queue_name_is_refused(account: Account, name: str, code: str) -> None:
-    """Names have up to 120 letters, digits and dashes."""
-    assert refusal(lambda: account.get_queue(name).create(QueueMeta())) == code
-
-
 def test_queues_are_listed_by_prefix_and_page(account: Account) -> None:
     """A listing continues from its marker until all names were returned."""
     for name in ("list-a", "list-b", "list-c", "other"):
@@ -128,23 +90,6 @@ def test_queues_belong_to_their_account(local_cloud: LocalCloud, queue: Queue) -
 
 
 # Messages
-
-
-@pytest.mark.parametrize("encoded", [True, False])
-@pytest.mark.real_cloud
-def test_body_is_returned_exactly(queue: Queue, encoded: bool) -> None:
-    """Markup, line ends and other alphabets survive in base64 or plain text; the MD5 is upper-case hex of the body as sent."""
-    body = ' {"a": "<b>&amp;\'\r\n\t✓"} '
-    queue.set_encoding(encoded)
-    if not encoded:
-        body = body.replace("\r", "")  # an XML parser reads a carriage return as a line feed
-    sent = queue.send_message(Message(body))
-    got = queue.receive_message()
-    stored = base64.b64encode(body.encode()) if encoded else body.encode()
-    text = got.message_body.decode() if encoded else got.message_body
-    assert (text, got.message_id) == (body, sent.message_id)
-    digest = hashlib.md5(stored).hexdigest().upper()  # noqa: S324 - their hash
-    assert sent.message_body_md5 == got.message_body_md5 == digest
 
 
 def test_received_message_is_invisible_until_its_timeout(local_cloud: LocalCloud, queue: Queue) -> None:
@@ -228,34 +173,6 @@ def test_message_is_deleted_after_its_retention_period(local_cloud: LocalCloud, 
     assert queue.get_attributes().active_messages == 0
 
 
-@pytest.mark.real_cloud
-def test_urgent_messages_go_first(queue: Queue) -> None:
-    """Priority 1 is the most urgent; within a priority, first in is first out."""
-    for body, priority in (("a", 8), ("b", 16), ("c", 1), ("d", 8)):
-        queue.send_message(Message(body, priority=priority))
-    assert [queue.receive_message().message_body for _ in range(4)] == [b"c", b"a", b"d", b"b"]
-
-
-@pytest.mark.real_cloud
-def test_peek_receives_nothing(queue: Queue) -> None:
-    """A peeked message can still be received, for the first time."""
-    queue.send_message(Message("x"))
-    assert (queue.peek_message().dequeue_count, queue.batch_peek_message(16)[0].message_body) == (0, b"x")
-    assert queue.receive_message().dequeue_count == 1
-    assert refusal(queue.peek_message) == "MessageNotExist"
-
-
-@pytest.mark.real_cloud
-def test_too_large_body_is_refused(account: Account, queue_name: str) -> None:
-    """The limit is in bytes of the body as sent, after base64."""
-    queue = account.get_queue(queue_name)
-    queue.create(QueueMeta(max_msg_size=1024))
-    queue.send_message(Message("x" * 768))
-    assert refusal(lambda: queue.send_message(Message("x" * 769))) == "InvalidArgument"
-    queue.set_encoding(False)
-    assert refusal(lambda: queue.send_message(Message("✓" * 342))) == "InvalidArgument"
-
-
 # Batches
 
 
@@ -268,27 +185,6 @@ def test_batches_have_up_to_sixteen_messages(local_cloud: LocalCloud, queue: Que
     queue.batch_delete_message([m.receipt_handle for m in got])
     advance(local_cloud, 31)
     assert refusal(lambda: queue.batch_receive_message(16)) == "MessageNotExist"
-
-
-@pytest.mark.real_cloud
-def test_more_than_a_batch_is_refused(queue: Queue) -> None:
-    """17 messages, or more than 64 KB together, are refused as a whole."""
-    assert refusal(lambda: queue.batch_send_message([Message("x")] * 17)) == "InvalidArgument"
-    assert refusal(lambda: queue.batch_receive_message(17)) == "InvalidArgument"
-    assert refusal(lambda: queue.batch_send_message([Message("x" * 30_000)] * 2)) == "InvalidArgument"
-    assert refusal(queue.receive_message) == "MessageNotExist"
-
-
-@pytest.mark.real_cloud
-def test_batch_delete_names_the_handles_that_failed(queue: Queue) -> None:
-    """The valid handles are deleted, the invalid ones are named."""
-    queue.send_message(Message("x"))
-    good = queue.receive_message().receipt_handle
-    stale = "8-" + "0" * 32
-    with pytest.raises(MNSServerException) as refused:
-        queue.batch_delete_message([good, stale])
-    assert [(e["ErrorCode"], e["ReceiptHandle"]) for e in refused.value.sub_errors] == [("MessageNotExist", stale)]
-    assert refusal(lambda: queue.delete_message(good)) == "MessageNotExist"
 
 
 # Dead letters

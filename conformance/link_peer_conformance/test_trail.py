@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from link_peer_conformance.model import Need, Section, Seen
+import pytest
+from link_peer.domain.errors import CloudError
+from link_peer_cli.audit.trail_events import event_of
 
-if TYPE_CHECKING:
-    from link_peer_conformance.bench import Bench
-
-section = Section("ActionTrail")
+from link_peer_conformance.bench import PERMISSION, Bench
+from link_peer_conformance.question import Need
 
 
 def _looked_up(bench: Bench, began: float) -> list[dict[str, Any]]:
@@ -29,15 +29,9 @@ def _looked_up(bench: Bench, began: float) -> list[dict[str, Any]]:
     return list(answer.get("Events", []))
 
 
-@section.row(
-    81,
-    assumed="ActionTrail's LookupEvents shows a call within 10 minutes, with its RequestId",
-    depends="audit records are joined with ActionTrail by `api_requests`",
-    test="*write B*; `aliyun actiontrail LookupEvents --LookupAttribute.1.Key EventName --LookupAttribute.1.Value AuthorizeSecurityGroup --StartTime …`",
-    expected="an event with B's id; the report has its delay",
-)
-def action_trail(bench: Bench) -> Seen:
-    """How soon a call of the bench is found in ActionTrail."""
+@pytest.mark.real_cloud(81, expected="an event with B's id; the report has its delay")
+def test_action_trail(bench: Bench) -> None:
+    """ActionTrail's LookupEvents shows a call within 10 minutes, with its RequestId."""
     a, b, began = bench.group(), bench.group(), bench.clock.now()
     bench.authorize(b, {"source_group_id": a})
 
@@ -45,27 +39,17 @@ def action_trail(bench: Bench) -> Seen:
         return next((json.dumps(event) for event in _looked_up(bench, began) if b in json.dumps(event)), "")
 
     found = bench.until(look, bool, bench.options.event_seconds)
-    if not found:
-        return Seen(f"not within {bench.options.event_seconds:.0f} s", False)
+    assert found, f"not within {bench.options.event_seconds:.0f} s"
     seconds = round(bench.clock.now() - began)
-    return Seen(f"after {seconds} s", "requestId" in found, {"seconds": seconds, "event": json.loads(found)})
+    bench.saw(f"after {seconds} s", {"seconds": seconds, "event": json.loads(found)})
+    assert "requestId" in found
 
 
-@section.row(
-    130,
-    Need.ROLE,
-    assumed="An event of ActionTrail has the `RequestId` of the call's response, `<role>:<session>` as `userIdentity.userName`, the parameters as on the wire, and for a refused call an `errorCode`",
-    depends="`link-peer audit --verify`: with another id, each change of ours is compared by its rule and time only; with another name, none counts as ours",
-    test="*write B* with the keys of a role's session, once with an invalid port range; `aliyun actiontrail LookupEvents` as in #81",
-    expected="two events with the ids of both responses, one of them with an `errorCode`",
+@pytest.mark.real_cloud(
+    130, Need.ROLE, expected="two events with the ids of both responses, one of them with an `errorCode`"
 )
-def trail_form(bench: Bench) -> Seen:
-    """A call of a role's session and a refused one, as ActionTrail shows them."""
-    from link_peer.domain.errors import CloudError
-    from link_peer_cli.audit.trail_events import event_of
-
-    from link_peer_conformance.bench import PERMISSION
-
+def test_trail_form(bench: Bench) -> None:
+    """An event of ActionTrail has the `RequestId` of the call's response, `<role>:<session>` as `userIdentity.userName`, the parameters as on the wire, and for a refused call an `errorCode`."""
     a, b, began = bench.group(), bench.group(), bench.clock.now()
     session = bench.session({"Effect": "Allow", "Action": ["ecs:AuthorizeSecurityGroup"], "Resource": ["*"]})
     asked = [{**PERMISSION, "source_group_id": a}, {**PERMISSION, "source_group_id": a, "port_range": "9/1"}]
@@ -91,4 +75,5 @@ def trail_form(bench: Bench) -> Seen:
         "parameters": bool(done and done.keys),
         "errorCode": bool(done and done.done and refused and not refused.done),
     }
-    return Seen(", ".join(f"{what}: {'yes' if fit else 'no'}" for what, fit in fits.items()), all(fits.values()), fits)
+    bench.saw(", ".join(f"{what}: {'yes' if fit else 'no'}" for what, fit in fits.items()), fits)
+    assert all(fits.values())
