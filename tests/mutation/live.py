@@ -11,7 +11,7 @@ from array import array
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
-from tests.mutation.mutants import Mutant, parts, units
+from tests.mutation.mutants import Mutant, constant, parts, units
 
 Functions = dict[tuple[str, int, str], list[FunctionType]]
 """The functions of this process, by file, first line and name."""
@@ -34,10 +34,10 @@ def _key(code: CodeType) -> tuple[str, int, str]:
 def put(mutant: Mutant, known: Functions) -> None:
     """Makes this process run the mutant. LookupError if nothing in it would."""
     tree = mutant.source()
-    node = dict(units(tree))[mutant.unit]
     if mutant.constant:
-        _set_constant(mutant, node)
+        _set_constant(mutant, tree)
     else:
+        node = dict(units(tree))[mutant.unit]
         first = min([node.lineno, *(each.lineno for each in node.decorator_list)])  # type: ignore[attr-defined]
         replaced = _replace(compile(tree, str(mutant.path), "exec"), known, first)
         if not replaced:
@@ -61,14 +61,20 @@ def _replace(code: CodeType, known: Functions, first: int | None = None) -> int:
     return replaced
 
 
-def _set_constant(mutant: Mutant, node: ast.stmt) -> None:
-    """Gives a module's constant its new value, in the module and where it was imported by name."""
-    (home,) = (one for one in _modules() if one.__file__ == str(mutant.path))
-    old = vars(home)[mutant.unit]
-    exec(compile(ast.Module([node], []), str(mutant.path), "exec"), vars(home))  # noqa: S102
-    for module in _modules():
-        if vars(module).get(mutant.unit) is old:
-            setattr(module, mutant.unit, vars(home)[mutant.unit])
+def _set_constant(mutant: Mutant, tree: ast.Module) -> None:
+    """Gives a module's constant its new value, and those that are made of it; in the module and where they were imported."""
+    home = next((one for one in _modules() if one.__file__ == str(mutant.path)), None)
+    if home is None:
+        raise LookupError(mutant.place)
+    changed: set[str] = set()
+    for name, node in units(tree):
+        if name == mutant.unit or (constant(node) and changed & {getattr(one, "id", "") for one in ast.walk(node)}):
+            changed.add(name)
+            old = vars(home)[name]
+            exec(compile(ast.Module([node], []), str(mutant.path), "exec"), vars(home))  # noqa: S102
+            for module in _modules():
+                if vars(module).get(name) is old:
+                    setattr(module, name, vars(home)[name])
 
 
 def _modules() -> list[ModuleType]:

@@ -66,7 +66,7 @@ class Mutant(msgspec.Struct, frozen=True):
     @property
     def constant(self) -> bool:
         """Whether the mutant changes a constant of the module."""
-        return _constant(dict(units(self.tree))[self.unit]) is not None
+        return constant(dict(units(self.tree))[self.unit]) is not None
 
     def source(self) -> ast.Module:
         """The module with the change, which stays in the tree: for a process of the mutant's own."""
@@ -112,11 +112,11 @@ def units(tree: ast.Module | ast.ClassDef, within: str = "") -> Iterator[tuple[s
             yield within + node.name, node
         elif isinstance(node, ast.ClassDef):
             yield from units(node, f"{within}{node.name}.")
-        elif name := _constant(node) if not within else None:
+        elif name := constant(node) if not within else None:
             yield name, node
 
 
-def _constant(node: ast.stmt) -> str | None:
+def constant(node: ast.stmt) -> str | None:
     """The name that a statement of a module gives a value."""
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
     return targets[0].id if getattr(node, "value", None) and isinstance(targets[0], ast.Name) else None

@@ -115,7 +115,7 @@ class Plugin:
 
     def _try(self, mutant: Mutant | None, tests: list[str], folder: Path) -> int:
         """Runs tests until one fails: the exit code of the mutant's process."""
-        if mutant:
+        if mutant and tests:
             live.put(mutant, self._functions)
         started = time.process_time()
         for test, after in zip(tests, [*tests[1:], None], strict=False):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from link_peer.domain.tags import compact
-from link_peer.planning import quota
+from link_peer.inbound import message_body
 
 from tests.mutation import equivalent, live
 from tests.mutation.child import Child
@@ -63,8 +63,10 @@ def test_a_mutant_runs_wherever_its_function_was_imported() -> None:
         "when = _EPOCH - timedelta(seconds=math.floor(epoch))",
         lambda: compact(1).startswith("1969"),
     )
-    assert runs("planning/quota.py", "GROUP_SOURCES", "GROUP_SOURCES = 21", lambda: quota.GROUP_SOURCES == 21)
-    assert (compact(1), quota.GROUP_SOURCES) == ("19700101T000001Z", 20)
+    assert runs(
+        "inbound/message_body.py", "MAX_BYTES", "MAX_BYTES = 65 * 1024", lambda: message_body.MAX_BYTES == 65 * 1024
+    )
+    assert (compact(1), message_body.MAX_BYTES) == ("19700101T000001Z", 64 * 1024)
 
 
 def test_each_equivalent_mutant_is_still_one_and_has_a_reason() -> None:
