@@ -22,7 +22,7 @@ from link_peer.runtime.settings import SERVICES, Credentials, Settings
 from link_peer_deploy.names import DEFAULT_PREFIX, Names
 
 from link_peer_cli.access import keys
-from link_peer_cli.access.roles import HomeKeys
+from link_peer_cli.access.roles import HomeKeys, PersonsAccounts
 from link_peer_cli.ui.changes import STOPPED
 from link_peer_cli.ui.console import console
 
@@ -91,6 +91,10 @@ class Environment(msgspec.Struct, frozen=True):
     def patient_retry(self) -> Retry:
         """Retries that wait until a throttled API takes calls again, for as long as a command may run from now on."""
         return Retry(self.clock, self.clock.now() + SECONDS, LONGEST_WAIT)
+
+    def accounts(self, name: str, retry: Retry, own: Mapping[str, Credentials] | None = None) -> PersonsAccounts:
+        """The accounts of the policy. Sessions of roles get this `name`; `own` are the person's keys of other accounts."""
+        return PersonsAccounts(self.settings, self.policy, self.clock, retry, name, reading=self.reading, own=own)
 
 
 class NoticeClock:

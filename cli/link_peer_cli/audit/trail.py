@@ -13,7 +13,6 @@ from link_peer.domain.errors import Ambiguous, LinkPeerError, Throttled
 from link_peer.domain.tags import iso
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.access.roles import PersonsAccounts
 
 MOST_PAGES = 2_000  # of one call in one account: some 17 minutes of reading, and 100,000 events
 PAGE = 50  # [doc LookupEvents: at most 50 events per page]
@@ -47,9 +46,7 @@ class Trail:
         self._settings = env.settings
         self._clock = env.clock
         self._retry = env.patient_retry()
-        self._accounts = PersonsAccounts(
-            env.settings, env.policy, env.clock, self._retry, "audit-verify", reading=env.reading
-        )
+        self._accounts = env.accounts("audit-verify", self._retry)
 
     def events(self, account: str, name: str, start: float, end: float) -> list[Mapping[str, Any]]:
         """The events of one call from `start` to `end` (epoch seconds), as ActionTrail writes them.

@@ -12,7 +12,6 @@ from link_peer.runtime.retry import Retry
 
 from link_peer_cli.access.environment import SECONDS, Environment, require_known
 from link_peer_cli.access.inputs import account_uid, party
-from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.consent.group_tags import PAGE, GroupTags
 from link_peer_cli.ui.progress import waiting
 
@@ -58,8 +57,7 @@ def choose(
         account = account_uid(account, "--account")
         require_known(env, [account], "--account")
     clouds = [
-        PersonsAccounts(env.settings, env.policy, env.clock, retry, "close", reading=env.reading)
-        for retry in (Retry(env.clock, env.clock.now() + SECONDS), env.patient_retry())
+        env.accounts("close", retry) for retry in (Retry(env.clock, env.clock.now() + SECONDS), env.patient_retry())
     ]
     chosen = Chosen({}, {})
     with waiting("reading the groups"):

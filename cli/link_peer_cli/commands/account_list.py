@@ -7,7 +7,6 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer.runtime.retry import Retry
 
 from link_peer_cli.access.environment import load_environment
-from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.ui.console import console, print_json
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
@@ -19,7 +18,7 @@ def list_accounts(as_json: JsonLines = False) -> None:
     """List the accounts of the policy file, and whether each can be entered."""
     env = load_environment(reading=True)
     retry = Retry(env.clock, env.clock.now() + 60)
-    cloud = PersonsAccounts(env.settings, env.policy, env.clock, retry, "account", reading=True)
+    cloud = env.accounts("account", retry)
     rows, refused = [], False
     for uid, account in env.policy.accounts.items():
         try:

@@ -126,9 +126,7 @@ def _delivery(env: Environment, tags: GroupTags) -> tuple[Delivery, Cloud]:
         return PersonsAccounts(settings, policy, clock, retry, name, reading=env.reading)
 
     made = open_delivery("adopt", None, retry=env.patient_retry(), settings=env.settings, open_cloud=enter)
-    own = PersonsAccounts(
-        env.settings, env.policy, env.clock, made.retry, "adopt", reading=env.reading, own=tags.accounts
-    )
+    own = env.accounts("adopt", made.retry, tags.accounts)
     return made, own
 
 

@@ -14,7 +14,6 @@ from link_peer_cli.access.ecs import PersonalEcs
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.keys import caller, own_keys
 from link_peer_cli.access.noted import of_tags
-from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.ui import aliyun
 from link_peer_cli.ui.changes import CHANGES
 
@@ -56,8 +55,7 @@ class GroupTags:
         elif group.account in self._env.policy.accounts:
             env = load_environment(reading=True)
             retry = Retry(env.clock, env.clock.now() + 60)
-            cloud = PersonsAccounts(env.settings, env.policy, env.clock, retry, "tags", reading=True)
-            for one in cloud.ecs(group.account).groups([group.id]):
+            for one in env.accounts("tags", retry).ecs(group.account).groups([group.id]):
                 return dict(one.tags)
         else:
             raise LinkPeerError(f"there are no keys of account {group.account}: give a profile with some")

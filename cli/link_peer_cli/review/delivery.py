@@ -71,7 +71,7 @@ def suppose(
     such cloud, with which it is compared."""
     kept = Kept()
     retry = env.patient_retry()
-    accounts = PersonsAccounts(env.settings, env.policy, env.clock, retry, function, reading=env.reading)
+    accounts = env.accounts(function, retry)
     cloud = WhatIf(accounts, env.settings.region, shown)
 
     def enter(_name: str, _retry: Retry) -> Cloud:
@@ -107,7 +107,7 @@ def closing(
 def still_undone(env: Environment, writes: Sequence[Write]) -> list[Write]:
     """The changes whose result the cloud does not show, read now. Raises LinkPeerError if a group cannot be read."""
     retry = env.patient_retry()
-    accounts = PersonsAccounts(env.settings, env.policy, env.clock, retry, "apply", reading=env.reading)
+    accounts = env.accounts("apply", retry)
     return retry(lambda: undone(accounts, writes))
 
 
@@ -120,8 +120,7 @@ def applying(
     ours = env.policy.keys.of_group(instances=True)
 
     def open_cloud(name: str, retry: Retry) -> Cloud:
-        accounts = PersonsAccounts(env.settings, env.policy, env.clock, retry, name, reading=False)
-        return Reviewed(accounts, writes, ours, progress)
+        return Reviewed(env.accounts(name, retry), writes, ours, progress)
 
     connections = Connections(
         open_cloud,
