@@ -159,13 +159,17 @@ class Lab:
 
     def policy(self, **changes: Any) -> None:
         """Writes the policy file, with these top-level keys replaced."""
-        self.policy_path.write_text(yaml.safe_dump({**self._written, **changes}, sort_keys=False), encoding="utf-8")
+        self._write({**self._written, **changes})
 
     def policy_account(self, account: str, **changes: Any) -> None:
         """The policy file with more said of one account."""
         text = yaml.safe_load(self.policy_path.read_text(encoding="utf-8"))
         text["accounts"][account] = {**text["accounts"][account], **changes}
-        self.policy_path.write_text(yaml.safe_dump(text, sort_keys=False), encoding="utf-8")
+        self._write(text)
+
+    def _write(self, policy: dict[str, Any]) -> None:
+        text = yaml.dump(policy, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)
+        self.policy_path.write_text(text, encoding="utf-8")
 
     def group(self, *accepts: str, account: str = HOME, vpc: str = "", **fields: Any) -> Group:
         """Creates a group in the shared VPC, with these `link-accept` entries."""
