@@ -12,6 +12,7 @@ from link_peer_local import inprocess, world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.knobs import Knobs, mixed, opposite
+from link_peer_local.fc.triggers import Triggers, deploy
 from link_peer_local.server import serve
 from pytest_mock import MockerFixture
 
@@ -101,6 +102,14 @@ def _three_accounts(
     if request.param == "no external id":
         trust_without_external_id(cloud)
     return Lab(cloud, monkeypatch, tmp_path, THREE_ACCOUNTS)
+
+
+@pytest.fixture(name="triggers")
+def _triggers(lab: Lab) -> Triggers:
+    """The functions of s.yaml with their triggers, deployed on the lab's cloud. Each has one instance, which stays warm."""
+    lab.cloud.world.policy = str(lab.policy_path)
+    lab.cloud.endpoint = "http://127.0.0.1:1"
+    return deploy(lab.cloud, in_process=True)
 
 
 @pytest.fixture(name="make_lab")

@@ -14,7 +14,7 @@ from link_peer.app import compose
 from link_peer.domain.errors import KeysExpired
 from link_peer_local.core.knobs import readings
 from link_peer_local.ecs.state import Group
-from link_peer_local.fc.triggers import Triggers, deploy
+from link_peer_local.fc.triggers import Triggers
 
 from tests.functional.lab import HOME, MANAGED, PEER, REGION, Lab
 
@@ -207,14 +207,6 @@ def test_instance_links_that_ecs_refuses_cost_no_other_link(lab: Lab, mutual: bo
 
 
 # keys of a warm instance
-
-
-@pytest.fixture(name="triggers")
-def _triggers(lab: Lab) -> Triggers:
-    """The functions of s.yaml with their triggers; each has one instance, which stays warm."""
-    lab.cloud.world.policy = str(lab.policy_path)
-    lab.cloud.endpoint = "http://127.0.0.1:1"
-    return deploy(lab.cloud, in_process=True)
 
 
 def one_round(lab: Lab, triggers: Triggers, port: int) -> Group:

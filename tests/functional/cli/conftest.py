@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 from _pytest.capture import CaptureIO
 from link_peer_local.core.identity import Caller, Identity
 from link_peer_local.core.policy import Access
+
+from tests.functional.command import Cli
+from tests.functional.lab import PEER, Lab
+from tests.functional.profiles import write_profiles
+
+
+@pytest.fixture(name="cli")
+def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """`cli("links", "--json")` runs a command on the lab's cloud and returns its exit code."""
+    return Cli(capsys)
+
+
+@pytest.fixture(name="peer_profile")
+def _peer_profile(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A profile `peer` of the `aliyun` CLI for the second account."""
+    write_profiles(lab, monkeypatch, tmp_path, {"peer": PEER})
 
 
 @pytest.fixture(name="asked")

@@ -17,15 +17,9 @@ from link_peer_local.core.principals import Role, trust_text
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, REGION, Lab
 
+pytestmark = pytest.mark.usefixtures("living_lab")
+
 KEYS = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET")
-
-
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """With an instance in each account: one that shows none gives a warning."""
-    lab.instance(lab.group(account=PEER))
-    lab.instance(lab.group())
-    return Cli(capsys)
 
 
 @pytest.fixture(name="assumed")

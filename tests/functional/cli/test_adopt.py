@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from pathlib import Path
 
 import pytest
 from link_peer_local.core.identity import Caller
@@ -12,17 +11,11 @@ from link_peer_local.core.identity import Caller
 from tests.functional.cli.persons_rules import ALL, ids, person
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
-from tests.functional.profiles import write_profiles
 from tests.functional.test_effects import egress
 
+pytestmark = pytest.mark.usefixtures("asked", "peer_profile")
+
 FOREVER = "2099-01-01T00:00:00Z"
-
-
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """A profile `peer` of the `aliyun` CLI for the second account."""
-    write_profiles(lab, monkeypatch, tmp_path, {"peer": PEER})
-    return Cli(capsys)
 
 
 # what becomes of a rule

@@ -14,11 +14,6 @@ from tests.functional.command import Cli
 from tests.functional.lab import HOME, MANAGED, Lab
 
 
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
-
-
 @pytest.mark.parametrize("skip", [0, 1])
 @pytest.mark.parametrize("what", ["ports", "deleted"])
 def test_a_rule_that_changes_meanwhile_is_left_alone(lab: Lab, cli: Cli, what: str, skip: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from link_peer_local.ecs.state import Group
@@ -11,15 +10,9 @@ from link_peer_local.ecs.state import Group
 from tests.functional.cli.persons_rules import ALL, person
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, POLICY, Lab
-from tests.functional.profiles import write_profiles
 from tests.functional.test_effects import egress
 
-
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """A profile `peer` of the `aliyun` CLI for the second account."""
-    write_profiles(lab, monkeypatch, tmp_path, {"peer": PEER})
-    return Cli(capsys)
+pytestmark = pytest.mark.usefixtures("peer_profile")
 
 
 Make = Callable[[Lab, Group, Group], str]

@@ -18,15 +18,10 @@ from link_peer_cli.review.saved import MAX_BYTES
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
 
-pytestmark = pytest.mark.knobs(request_tags=True)  # the tests count the tags among the changes
+# The tests count the tags among the changes.
+pytestmark = [pytest.mark.knobs(request_tags=True), pytest.mark.usefixtures("living_lab")]
 
 ARN = f"acs:ram::{HOME}:"
-
-
-@pytest.fixture(name="cli")
-def _cli(living_lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    assert living_lab
-    return Cli(capsys)
 
 
 @pytest.fixture(name="file")

@@ -11,11 +11,6 @@ from tests.functional.command import Cli
 from tests.functional.lab import Lab
 
 
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
-
-
 @pytest.mark.knobs(request_tags=True)
 @pytest.mark.usefixtures("terminal")
 def test_a_record_is_one_line(lab: Lab, cli: Cli) -> None:

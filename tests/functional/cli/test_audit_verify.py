@@ -21,11 +21,6 @@ from tests.functional.lab import HOME, MANAGED, PEER, REGION, Lab
 DAY = 86_400
 
 
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
-
-
 def later(lab: Lab, minutes: float = 20) -> None:
     """Some time after the last change; ActionTrail shows everything by then."""
     lab.cloud.clock.advance(minutes * 60)

@@ -14,11 +14,6 @@ from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
 
 
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
-
-
 @pytest.mark.usefixtures("terminal")
 def test_what_is_not_visible_yet_is_no_failure(lab: Lab, cli: Cli) -> None:
     """ActionTrail shows a call ten minutes later. Once it should, its absence is a finding."""

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import io
 import shlex
-from pathlib import Path
 
 import pytest
 from link_peer_local.core.identity import Caller
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, REGION, Lab
-from tests.functional.profiles import write_profiles
+
+pytestmark = pytest.mark.usefixtures("asked", "peer_profile")
 
 ACCEPT = "link-accept"
-
-
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """A profile `peer` of the `aliyun` CLI for the second account."""
-    write_profiles(lab, monkeypatch, tmp_path, {"peer": PEER})
-    return Cli(capsys)
 
 
 def test_consent_opens_what_was_denied(lab: Lab, cli: Cli) -> None:

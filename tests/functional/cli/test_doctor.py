@@ -8,21 +8,13 @@ import pytest
 from link_peer_deploy import regions
 from link_peer_local.core.faults import Fault
 from link_peer_local.eventbridge import linked_roles
-from link_peer_local.fc.triggers import Triggers, deploy
+from link_peer_local.fc.triggers import Triggers
 from msgspec.structs import replace
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, REGION, Lab
 
-
-@pytest.fixture(name="triggers")
-def _triggers(lab: Lab) -> Triggers:
-    """The functions of s.yaml, deployed on the lab's cloud."""
-    lab.instance(lab.group(account=PEER))
-    lab.instance(lab.group())
-    lab.cloud.world.policy = str(lab.policy_path)
-    lab.cloud.endpoint = "http://127.0.0.1:1"
-    return deploy(lab.cloud, in_process=True)
+pytestmark = pytest.mark.usefixtures("living_lab")
 
 
 @pytest.fixture(name="cli")

@@ -18,15 +18,9 @@ from link_peer_local.ecs.state import Group, Instance
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
 
+pytestmark = pytest.mark.usefixtures("asked", "living_lab")
+
 DROP = {"IpProtocol": "TCP", "PortRange": "3306/3306", "SourceCidrIp": "10.0.0.0/8", "Policy": "drop", "Priority": "1"}
-
-
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """With an instance in each account: one that shows none is not sure to be read completely."""
-    lab.instance(lab.group(account=PEER))
-    lab.instance(lab.group())
-    return Cli(capsys)
 
 
 def linked(lab: Lab, *ports: str) -> tuple[Group, Group, Instance, Instance]:

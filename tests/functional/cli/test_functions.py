@@ -12,7 +12,7 @@ import pytest
 from link_peer_cli.deployed.port import WITH_TASKS
 from link_peer_deploy.manifest import load
 from link_peer_deploy.names import Names
-from link_peer_local.fc.triggers import Triggers, deploy
+from link_peer_local.fc.triggers import Triggers
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, Lab
@@ -20,14 +20,6 @@ from tests.functional.lab import HOME, Lab
 NAMES = Names(HOME)
 AUTO_LINK = NAMES.functions["auto_link"]
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture(name="triggers")
-def _triggers(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Triggers:
-    """The functions of s.yaml, deployed on the lab's cloud. Asynchronous invocations run when the test drains them."""
-    lab.cloud.world.policy = str(lab.policy_path)
-    lab.cloud.endpoint = "http://127.0.0.1:1"
-    return deploy(lab.cloud, in_process=True)
 
 
 @pytest.fixture(name="cli")

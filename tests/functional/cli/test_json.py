@@ -32,11 +32,6 @@ def test_the_page_has_every_command_with_json() -> None:
     assert having == SECTIONS.keys() | SAME.keys()
 
 
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
-
-
 def fields(cli: Cli, *args: str) -> set[str]:
     """The fields of everything that a command prints."""
     _, documents = cli.json(*args)

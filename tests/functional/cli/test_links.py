@@ -15,11 +15,6 @@ from tests.functional.lab import HOME, PEER, Lab
 from tests.functional.test_effects import ANY, egress
 
 
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
-
-
 def linked(lab: Lab) -> tuple[Group, Group, Group]:
     """orders-1 of app asks by tag for db, until February; app and ledger, of the other account, are linked until January."""
     app, db = lab.group(name="app"), lab.group("*~20270301T000000Z", name="db")

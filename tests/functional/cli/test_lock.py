@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from link_peer_local.core.identity import Caller
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
-from tests.functional.profiles import write_profiles
+
+pytestmark = pytest.mark.usefixtures("asked", "peer_profile")
 
 LOCK = "link-lock"
-
-
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """A profile `peer` of the `aliyun` CLI for the second account."""
-    write_profiles(lab, monkeypatch, tmp_path, {"peer": PEER})
-    return Cli(capsys)
 
 
 class Linked:

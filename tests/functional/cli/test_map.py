@@ -9,17 +9,10 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-import pytest
-
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
 
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
 
 
 def linked(lab: Lab) -> tuple[str, str, str]:

@@ -13,11 +13,6 @@ NAME = "b@aliyun.com"
 """The name of PEER in the lab's policy: the first `@` of `sg-1@b@aliyun.com` ends the id."""
 
 
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
-
-
 def test_every_command_takes_names(lab: Lab, cli: Cli) -> None:
     """The answers are the same as for the uid."""
     app, db = lab.group(f"*@{PEER}"), lab.group(account=PEER)

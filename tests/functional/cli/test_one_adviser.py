@@ -11,17 +11,11 @@ from link_peer.domain.reasons import REASONS
 from link_peer_local.ecs.state import Group, Instance
 
 from tests.functional.command import Cli
-from tests.functional.lab import PEER, Lab
+from tests.functional.lab import Lab
+
+pytestmark = pytest.mark.usefixtures("living_lab")
 
 Ends = tuple[Group | Instance, Group | Instance]
-
-
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """With an instance in each account: one that shows none is not sure to be read completely."""
-    lab.instance(lab.group(account=PEER))
-    lab.instance(lab.group())
-    return Cli(capsys)
 
 
 def asked(lab: Lab, app: Group, db: Group, ports: str = "tcp/1") -> Ends:

@@ -28,11 +28,6 @@ CHANGE = "chg-" + "1042" * 11
 """The longest id of a request."""
 
 
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
-
-
 def life(lab: Lab) -> set[str]:
     """A link, one that has lost its tag, a denial and a dead letter, all with long names. Returns all ids that there are."""
     name = "a-name-that-a-person-chose-" * 3

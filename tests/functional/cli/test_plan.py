@@ -14,11 +14,6 @@ from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, POLICY, Lab
 
 
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
-
-
 def planned(cli: Cli, what: str) -> tuple[int, list[dict[str, str]], list[dict[str, str]]]:
     """Run `plan`; return the exit code, the decisions and the commands."""
     code, [document] = cli.json("plan", what)

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import yaml
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, POLICY, Lab
-
-
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
 
 
 def outcome(cli: Cli, *options: str) -> tuple[int, list[tuple[bool | None, str]]]:

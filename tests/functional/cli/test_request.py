@@ -15,11 +15,6 @@ from tests.functional.lab import HOME, PEER, REGION, Lab
 LINK = ("request", "link", "--from", "sg-a", "--to", "sg-b")
 
 
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
-
-
 def test_a_request_is_posted_as_the_function_expects_it(lab: Lab, cli: Cli) -> None:
     """Every option sets its field. Parties are in the home account unless they name another."""
     ends = ["--from", "sg-app", "--to", f"i-db@{PEER}"]

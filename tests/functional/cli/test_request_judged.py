@@ -27,11 +27,6 @@ HOPELESS: dict[str, tuple[dict[str, Any], list[str], str]] = {
 """The policy, the options of the request, and why it is denied."""
 
 
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
-
-
 @pytest.fixture(name="pair")
 def _pair(lab: Lab) -> list[str]:
     """The options that name two groups, each of which accepts everyone."""

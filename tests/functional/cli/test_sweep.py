@@ -10,12 +10,7 @@ import pytest
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
 
-
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    lab.instance(lab.group(account=PEER))  # each account must show an instance, or no removals are made in it
-    lab.instance(lab.group())
-    return Cli(capsys)
+pytestmark = pytest.mark.usefixtures("living_lab")
 
 
 def test_a_dry_run_decides_the_same_and_changes_nothing(lab: Lab, cli: Cli) -> None:

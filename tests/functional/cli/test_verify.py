@@ -22,11 +22,6 @@ from tests.functional.lab import HOME, PEER, REGION, Lab
 ANY = {"IpProtocol": "ALL", "PortRange": "-1/-1"}
 
 
-@pytest.fixture(name="cli")
-def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
-
-
 @pytest.fixture(name="profile")
 def _profile(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """A profile of the `aliyun` CLI with the keys of the peer account's owner."""

@@ -8,10 +8,7 @@ import pytest
 
 from tests.functional.lab import HOME, MANAGED, PEER, POLICY, Lab
 
-
-@pytest.fixture(name="lab")
-def _living(living_lab: Lab) -> Lab:
-    return living_lab
+pytestmark = pytest.mark.usefixtures("living_lab")
 
 
 # edits by people

@@ -12,13 +12,10 @@ from link_peer.domain.tags import parse_port
 
 from tests.functional.lab import HOME, MANAGED, PEER, REGION, Lab, party
 
+pytestmark = pytest.mark.usefixtures("living_lab")
+
 ROLE = f"acs:ram::{PEER}:role/link-peer"
 READS = ["ecs:Describe*"]
-
-
-@pytest.fixture(name="lab")
-def _living(living_lab: Lab) -> Lab:
-    return living_lab
 
 
 # unreliable reads

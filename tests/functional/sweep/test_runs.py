@@ -13,10 +13,7 @@ from link_peer_local.ecs.state import Group, Instance
 
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
-
-@pytest.fixture(name="lab")
-def _living(living_lab: Lab) -> Lab:
-    return living_lab
+pytestmark = pytest.mark.usefixtures("living_lab")
 
 
 # order and idempotency
