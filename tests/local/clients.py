@@ -11,10 +11,12 @@ from xml.etree import ElementTree
 import pytest
 from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
 from alibabacloud_tea_openapi.models import Config
+from aliyun.log import LogClient
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Response
 from link_peer_local.core.identity import Key
+from mns.account import Account
 
 HOME, PEER = "1000000000000001", "1000000000000002"
 REGION = "cn-qingdao"
@@ -34,6 +36,18 @@ def config(key: Key, endpoint: str | None = None, **more: Any) -> Config:
         endpoint=endpoint,
         **{"region_id": REGION, "protocol": "http", **more},
     )
+
+
+def logs_of(key: Key, endpoint: str = f"{REGION}.log.aliyuncs.com", **more: Any) -> LogClient:
+    """A client of SLS."""
+    return LogClient(
+        endpoint, key.access_key_id, key.secret, **{"securityToken": key.token, "source": "10.0.0.9", **more}
+    )
+
+
+def queues_of(key: Key, host: str = f"http://{HOME}.mns.{REGION}.aliyuncs.com") -> Account:
+    """A client of MNS."""
+    return Account(host, key.access_key_id, key.secret, key.token or "")
 
 
 @contextmanager

@@ -10,15 +10,14 @@ from alibabacloud_eventbridge20200401.client import Client as EventBridge
 from alibabacloud_fc20230330 import models as functions
 from alibabacloud_fc20230330.client import Client as Functions
 from alibabacloud_tea_openapi.exceptions import ClientException
-from aliyun.log import LogClient, LogException
+from aliyun.log import LogException
 from link_peer_local import inprocess, world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
-from mns.account import Account
 from mns.mns_exception import MNSServerException
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, config, key_of, refused
+from tests.local.clients import HOME, config, key_of, logs_of, queues_of, refused
 
 
 @pytest.fixture(name="cloud")
@@ -51,19 +50,15 @@ def test_eventbridge(cloud: LocalCloud) -> None:
 
 def test_sls(cloud: LocalCloud) -> None:
     """Unauthorized, for an inactive key."""
-    keys = cloud.identity.accounts[HOME]
-    client = LogClient("cn-qingdao.log.aliyuncs.com", keys.access_key_id, keys.access_key_secret)
     with pytest.raises(LogException) as refused:
-        client.list_project()
+        logs_of(key_of(cloud)).list_project()
     assert refused.value.get_error_code() == "Unauthorized"
 
 
 def test_mns(cloud: LocalCloud) -> None:
     """AccessDenied."""
-    keys = cloud.identity.accounts[HOME]
-    host = f"http://{HOME}.mns.cn-qingdao.aliyuncs.com"
     with pytest.raises(MNSServerException) as refused:
-        Account(host, keys.access_key_id, keys.access_key_secret).list_queue()
+        queues_of(key_of(cloud)).list_queue()
     assert refused.value.type == "AccessDenied"
 
 

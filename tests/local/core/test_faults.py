@@ -6,15 +6,14 @@ import pytest
 from alibabacloud_ecs20140526.client import Client as Ecs
 from alibabacloud_ecs20140526.models import CreateSecurityGroupRequest, DescribeSecurityGroupsRequest
 from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
-from aliyun.log import LogClient, LogException, LogItem, PutLogsRequest
+from aliyun.log import LogException, LogItem, PutLogsRequest
 from darabonba.exceptions import UnretryableException
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import KINDS, Fault, Killed
-from mns.account import Account
 from mns.mns_exception import MNSClientNetworkException, MNSServerException
 from mns.queue import Message
 
-from tests.local.clients import HOME, config, key_of, refused
+from tests.local.clients import HOME, config, key_of, logs_of, queues_of, refused
 
 UNNOTICED = {"slow", "empty", "empty-after"}  # the client raises nothing
 BEFORE = sorted(kind for kind in KINDS - UNNOTICED if not kind.endswith("-after"))
@@ -104,8 +103,7 @@ def test_an_empty_object_is_a_success_without_fields(local_cloud: LocalCloud, ec
 
 def test_an_empty_object_is_no_answer_of_a_rest_service(local_cloud: LocalCloud) -> None:
     """There, 200 means that the write was accepted, whatever the body."""
-    keys = local_cloud.identity.accounts[HOME]
-    account = Account(f"http://{HOME}.mns.cn-qingdao.aliyuncs.com", keys.access_key_id, keys.access_key_secret)
+    account = queues_of(key_of(local_cloud))
     local_cloud.faults.add(Fault("mns", kind="empty"))
     account.get_queue("link-peer-requests").send_message(Message("hello"))
     assert len(local_cloud.mns.receive(HOME, "link-peer-requests", max_n=1)) == 1
@@ -242,8 +240,7 @@ def test_calls_are_recorded(local_cloud: LocalCloud, ecs: Ecs) -> None:
 )
 def test_what_the_sls_client_raises(local_cloud: LocalCloud, fault: Fault, code: str) -> None:
     """Throttling and reset reach the caller at once: this client retries neither [run on the wire]."""
-    keys = local_cloud.identity.accounts[HOME]
-    client = LogClient("cn-qingdao.log.aliyuncs.com", keys.access_key_id, keys.access_key_secret, source="10.0.0.9")
+    client = logs_of(key_of(local_cloud))
     local_cloud.faults.add(fault)
     rows = PutLogsRequest(
         f"link-peer-{HOME}", "decisions", "", "10.0.0.9", [LogItem(contents=[("outcome", "applied")])]
@@ -266,8 +263,7 @@ def test_what_the_sls_client_raises(local_cloud: LocalCloud, fault: Fault, code:
 )
 def test_what_the_mns_client_raises(local_cloud: LocalCloud, kind: str, error: type[Exception], what: str) -> None:
     """Refusals of the server and network problems have different classes [run on the wire]."""
-    keys = local_cloud.identity.accounts[HOME]
-    account = Account(f"http://{HOME}.mns.cn-qingdao.aliyuncs.com", keys.access_key_id, keys.access_key_secret)
+    account = queues_of(key_of(local_cloud))
     local_cloud.faults.add(Fault("mns", "SendMessage", kind))
     with pytest.raises(error) as raised:
         account.get_queue("link-peer-requests").send_message(Message("hello"))

@@ -18,7 +18,7 @@ from link_peer_local.fc.backend import FcBackend
 from link_peer_local.fc.runtime import Result
 from link_peer_local.fc.state import role_keys
 
-from tests.local.clients import HOME
+from tests.local.clients import HOME, key_of
 
 SERVICE = "link-peer"
 
@@ -26,7 +26,7 @@ SERVICE = "link-peer"
 @pytest.fixture(name="key")
 def _key(local_cloud: LocalCloud) -> Key:
     """The home account's key."""
-    return local_cloud.identity.keys[local_cloud.identity.accounts[HOME].access_key_id]
+    return key_of(local_cloud)
 
 
 def sign(key: Key, text: str, digest: str) -> str:

@@ -20,11 +20,10 @@ from link_peer_local.core.clock import SystemClock, VirtualClock
 from link_peer_local.core.principals import Role, policy_text, trust_text
 from link_peer_local.fc.triggers import deploy
 from link_peer_local.server import serve
-from mns.account import Account
 from mns.queue import QueueMeta
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, PEER, config, key_of, refused
+from tests.local.clients import HOME, PEER, config, key_of, logs_of, queues_of, refused
 
 HERE, THERE = "cn-qingdao", "cn-hangzhou"
 CONSENT = {"link-accept": "*"}
@@ -100,10 +99,7 @@ def test_a_policy_for_one_region_allows_nothing_in_another(cloud: LocalCloud) ->
 
 
 def log_client(cloud: LocalCloud, region: str, account: str = HOME, host: str = "") -> LogClient:
-    keys = cloud.identity.accounts[account]
-    return LogClient(
-        host or f"{region}.log.aliyuncs.com", keys.access_key_id, keys.access_key_secret, source="10.0.0.9"
-    )
+    return logs_of(key_of(cloud, account), host or f"{region}.log.aliyuncs.com")
 
 
 @pytest.mark.parametrize("region", [HERE, THERE])
@@ -124,8 +120,7 @@ def test_a_log_project_is_of_one_region_and_one_account(cloud: LocalCloud, regio
 @pytest.mark.parametrize("host", [f"http://{HOME}.mns.{THERE}.aliyuncs.com", f"http://{THERE}:1"])
 def test_a_queue_is_of_one_region(cloud: LocalCloud, host: str) -> None:
     """The host names it."""
-    keys = cloud.identity.accounts[HOME]
-    Account(host, keys.access_key_id, keys.access_key_secret).get_queue("of-hangzhou").create(QueueMeta())
+    queues_of(key_of(cloud), host).get_queue("of-hangzhou").create(QueueMeta())
     assert "of-hangzhou" in [queue.name for queue in cloud.region_at(THERE).mns.queues(HOME)]
     assert "of-hangzhou" not in [queue.name for queue in cloud.mns.queues(HOME)]
 
@@ -142,11 +137,8 @@ def _served(file: Path) -> Iterator[LocalCloud]:
 def test_each_region_has_an_entrance_of_its_own(served: LocalCloud) -> None:
     """For what names no region: a queue at a loopback address. A host name counts more than the entrance."""
     there = served.region_at(THERE)
-    keys = served.identity.accounts[HOME]
     for place in (served, there):
-        Account(place.endpoint, keys.access_key_id, keys.access_key_secret).get_queue(f"at-{place.region}").create(
-            QueueMeta()
-        )
+        queues_of(key_of(served), place.endpoint).get_queue(f"at-{place.region}").create(QueueMeta())
         assert f"at-{place.region}" in [queue.name for queue in place.mns.queues(HOME)]
     assert "at-cn-qingdao" not in [queue.name for queue in there.mns.queues(HOME)]
     assert world.describe(served)["regions"] == {HERE: served.endpoint, THERE: there.endpoint}

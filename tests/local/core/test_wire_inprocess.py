@@ -12,12 +12,11 @@ from link_peer_local import inprocess
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Fault, Killed
 from link_peer_local.server import Server
-from mns.account import Account
 from mns.mns_exception import MNSClientNetworkException
 from mns.queue import Message
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, config, key_of
+from tests.local.clients import config, key_of, queues_of
 
 
 @pytest.mark.parametrize("endpoint", ["ecs.cn-qingdao.aliyuncs.com", "127.0.0.1:8080", "nowhere.example"])
@@ -73,8 +72,7 @@ def test_stream_bodies_are_read(local_cloud: LocalCloud) -> None:
 @pytest.mark.parametrize(("kind", "text"), [("reset", r"\[Errno 104\]"), ("no-answer", "timed out")])
 def test_network_failures_of_the_queue_client(local_cloud: LocalCloud, kind: str, text: str) -> None:
     """The queue client has a transport of its own, with its own exceptions."""
-    keys = local_cloud.identity.accounts[HOME]
-    account = Account(f"http://{HOME}.mns.cn-qingdao.aliyuncs.com", keys.access_key_id, keys.access_key_secret)
+    account = queues_of(key_of(local_cloud))
     local_cloud.faults.add(Fault("mns", kind=kind))
     with pytest.raises(MNSClientNetworkException, match=text):
         account.get_queue("link-peer-requests").send_message(Message("hello"))

@@ -144,8 +144,7 @@ def test_a_bug_of_ours_is_an_internal_error(local_cloud: LocalCloud, monkeypatch
 @pytest.mark.parametrize(("form", "start"), [("XML", b"<?xml"), ("xml", b"<?xml"), ("JSON", b"{"), ("json", b"{")])
 def test_the_caller_chooses_the_format(local_cloud: LocalCloud, form: str, start: bytes) -> None:
     """`Format` selects JSON or XML, in any case."""
-    keys = local_cloud.identity.accounts[HOME]
-    answer = local_cloud.handle(legacy(local_cloud.identity.keys[keys.access_key_id], Format=form))
+    answer = local_cloud.handle(legacy(key_of(local_cloud), Format=form))
     assert answer.body.startswith(start)
 
 

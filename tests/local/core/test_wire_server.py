@@ -18,7 +18,6 @@ from alibabacloud_ecs20140526.models import (
     DescribeRegionsRequest,
     DescribeSecurityGroupsRequest,
 )
-from aliyun.log import LogClient
 from darabonba.exceptions import UnretryableException
 from link_peer_local import server as server_module
 from link_peer_local.cloud import LocalCloud
@@ -27,7 +26,7 @@ from link_peer_local.core.faults import Fault
 from link_peer_local.core.http import Request, Response
 from link_peer_local.server import Server, serve
 
-from tests.local.clients import HOME, config, key_of
+from tests.local.clients import HOME, config, key_of, logs_of
 
 pytestmark = pytest.mark.http
 GENEROUS = 60  # seconds; no test waits that long unless it fails
@@ -76,11 +75,8 @@ def test_a_request_line_of_twenty_kilobytes(server: Server) -> None:
 
 def test_a_proxied_request_is_answered(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """With `http_proxy` set, an unmodified client of the real host name reaches the local cloud."""
-    keys = server.cloud.identity.accounts[HOME]
     monkeypatch.setenv("http_proxy", server.endpoint)
-    client = LogClient(
-        "http://cn-qingdao.log.aliyuncs.com", keys.access_key_id, keys.access_key_secret, source="10.0.0.9"
-    )
+    client = logs_of(key_of(server.cloud), "http://cn-qingdao.log.aliyuncs.com")
     assert client.list_logstore(f"link-peer-{HOME}").logstores == ["decisions", "functions"]
 
 

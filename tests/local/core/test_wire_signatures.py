@@ -17,17 +17,16 @@ from alibabacloud_eventbridge20200401.models import PutEventsRequest, PutEventsR
 from alibabacloud_fc20230330.client import Client as Fc
 from alibabacloud_fc20230330.models import ListFunctionsRequest
 from alibabacloud_sts20150401.client import Client as Sts
-from aliyun.log import GetHistogramsRequest, LogClient, LogItem, PutLogsRequest
+from aliyun.log import GetHistogramsRequest, LogItem, PutLogsRequest
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core import signatures
 from link_peer_local.core.http import Request
 from link_peer_local.core.identity import Key
-from mns.account import Account
 from mns.queue import Message
 from msgspec.structs import replace
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, code_of, config, key_of
+from tests.local.clients import HOME, code_of, config, key_of, logs_of, queues_of
 
 ROLE = f"acs:ram::{HOME}:role/link-peer-fc"
 
@@ -51,21 +50,12 @@ def fc(cloud: LocalCloud, key: Key) -> None:
 
 
 def mns(cloud: LocalCloud, key: Key) -> None:
-    account = Account(f"http://{HOME}.mns.cn-qingdao.aliyuncs.com", key.access_key_id, key.secret, key.token or "")
-    account.get_queue("link-peer-requests").send_message(Message("<&> ü"))
+    queues_of(key).get_queue("link-peer-requests").send_message(Message("<&> ü"))
 
 
 def sls(version: str) -> Callable[[LocalCloud, Key], None]:
     def put(cloud: LocalCloud, key: Key) -> None:
-        client = LogClient(
-            "cn-qingdao.log.aliyuncs.com",
-            key.access_key_id,
-            key.secret,
-            securityToken=key.token,
-            source="10.0.0.9",
-            auth_version=version,
-            region=cloud.region,
-        )
+        client = logs_of(key, auth_version=version, region=cloud.region)
         row = LogItem(int(cloud.clock.now()), contents=[("outcome", "ü")])
         client.put_logs(PutLogsRequest(f"link-peer-{HOME}", "decisions", "", "", [row]))
         client.get_histograms(GetHistogramsRequest(f"link-peer-{HOME}", "decisions", 1, 2, "", '"a&b = ü+%2F"'))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from aliyun.log import LogClient, LogItem, PutLogsRequest
+from aliyun.log import LogItem, PutLogsRequest
 from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
@@ -16,7 +16,7 @@ from link_peer_local.core.policy import Access
 from link_peer_local.fc.triggers import deploy
 from link_peer_local.server import Server
 
-from tests.local.clients import HOME, PEER
+from tests.local.clients import HOME, PEER, key_of, logs_of
 
 
 def test_the_description_names_everything(server: Server) -> None:
@@ -98,8 +98,7 @@ def test_keys_are_new_each_time() -> None:
 )
 def test_the_audit_log_is_indexed(local_cloud: LocalCloud, query: str, found: int) -> None:
     """Ids and fixed words are found as a whole, sentences by their words."""
-    keys = local_cloud.identity.accounts[HOME]
-    client = LogClient("cn-qingdao.log.aliyuncs.com", keys.access_key_id, keys.access_key_secret, source="10.0.0.9")
+    client = logs_of(key_of(local_cloud))
     now = int(local_cloud.clock.now())
     record = {"outcome": "denied", "from": "sg-app", "detail": "sg-db has not accepted sg-app", "ports": "tcp/3306"}
     row = LogItem(now, contents=list(record.items()))

@@ -12,7 +12,7 @@ from link_peer_local.core.clock import SystemClock
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs import EcsBackend
 
-from tests.local.clients import HOME, PEER, REGION, refused
+from tests.local.clients import HOME, PEER, REGION, key_of, refused
 from tests.local.ecs.helpers import authorize, client, new_group, permission
 
 Published = list[tuple[str, dict[str, Any]]]
@@ -166,7 +166,7 @@ def test_a_slow_boot_publishes_each_state_in_time(local_cloud: LocalCloud, publi
 def test_a_listener_may_call_back(local_cloud: LocalCloud, published: Published) -> None:
     """Events are published after the change and without the lock, so a listener sees the change."""
     seen: list[int] = []
-    caller = local_cloud.identity.keys[local_cloud.identity.accounts[HOME].access_key_id].caller
+    caller = key_of(local_cloud).caller
 
     def listen(_account: str, event: dict[str, Any]) -> None:
         if event["data"].get("state") == "Created":

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.fc.triggers import Triggers, deploy
-from mns.account import Account
 from mns.queue import Message
 
 from tests.functional.lab import HOME, PEER, Lab
+from tests.local.clients import key_of, queues_of
 
 
 class Deployed(Lab):
@@ -23,10 +23,8 @@ class Deployed(Lab):
 
     def post(self, body: Any, *, encode: bool = True) -> None:
         """Send a request to the queue with the official SDK, as anyone with permission may."""
-        keys = self.cloud.identity.accounts[HOME]
-        account = Account("http://127.0.0.1:1", keys.access_key_id, keys.access_key_secret)
         text = body if isinstance(body, str) else json.dumps(body)
-        queue = account.get_queue(self.cloud.world.queue)
+        queue = queues_of(key_of(self.cloud), "http://127.0.0.1:1").get_queue(self.cloud.world.queue)
         queue.set_encoding(encode)
         queue.send_message(Message(text))
 

@@ -12,7 +12,7 @@ from mns.account import Account
 from mns.mns_exception import MNSServerException
 from mns.queue import Message, Queue, QueueMeta
 
-from tests.local.clients import HOME, PEER
+from tests.local.clients import HOME, PEER, key_of, queues_of
 
 # The client marks its own message counts as deprecated, but they still work.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated function:DeprecationWarning")
@@ -32,9 +32,7 @@ def _queue(account: Account) -> Queue:
 
 
 def account_of(cloud: LocalCloud, uid: str, host_uid: str | None = None) -> Account:
-    keys = cloud.identity.accounts[uid]
-    host = f"http://{host_uid or uid}.mns.cn-qingdao.aliyuncs.com"
-    return Account(host, keys.access_key_id, keys.access_key_secret)
+    return queues_of(key_of(cloud, uid), f"http://{host_uid or uid}.mns.cn-qingdao.aliyuncs.com")
 
 
 def refusal(call: Callable[[], object]) -> str:

@@ -14,7 +14,7 @@ from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.identity import Key
 from link_peer_local.eventbridge.linked_roles import SERVICES
 
-from tests.local.clients import HOME, PEER, config, refused
+from tests.local.clients import HOME, PEER, config, key_of, refused
 
 Call = Callable[..., Any]
 
@@ -45,7 +45,7 @@ def ram_of(key: Key) -> Call:
 @pytest.fixture(name="ram")
 def _ram(local_cloud: LocalCloud) -> Call:
     """RAM with the keys of the home account's administrator."""
-    return ram_of(local_cloud.identity.keys[local_cloud.identity.accounts[HOME].access_key_id])
+    return ram_of(key_of(local_cloud))
 
 
 def make_role(ram: Call, name: str = "auditor") -> Any:

@@ -21,11 +21,10 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Key
 from link_peer_local.ecs.state import Group
 from link_peer_local.fc.triggers import deploy
-from mns.account import Account
 from mns.mns_exception import MNSExceptionBase
 from mns.queue import Message
 
-from tests.local.clients import HOME, PEER, REGION, config, key_of, refused
+from tests.local.clients import HOME, PEER, REGION, config, key_of, logs_of, queues_of, refused
 from tests.local.ecs.helpers import permission
 
 FUNCTION, READER, OPERATOR = (f"acs:ram::{HOME}:role/link-peer-{name}" for name in ("fc", "reader", "operator"))
@@ -116,9 +115,7 @@ class As:
 
     @property
     def log(self) -> LogClient:
-        return LogClient(
-            "cn-qingdao.log.aliyuncs.com", self.key.access_key_id, self.key.secret, securityToken=self.key.token
-        )
+        return logs_of(self.key)
 
     def put(self, store: str = "decisions") -> None:
         row = LogItem(int(self.cloud.clock.now()), contents=[("outcome", "applied")])
@@ -129,8 +126,7 @@ class As:
         self.log.get_log(project, "decisions", now - 60, now, query="*")
 
     def queue(self, name: str) -> Any:
-        address = f"http://{HOME}.mns.cn-qingdao.aliyuncs.com"
-        return Account(address, self.key.access_key_id, self.key.secret, str(self.key.token)).get_queue(name)
+        return queues_of(self.key).get_queue(name)
 
     def invoke(self, function: str = "link-peer-sweep", **more: Any) -> None:
         Fc(config(self.key, f"{HOME}.cn-qingdao.fc.aliyuncs.com")).invoke_function(

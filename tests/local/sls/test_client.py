@@ -20,7 +20,7 @@ from aliyun.log.putlogsrequest import PutLogsRequest
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
 
-from tests.local.clients import HOME, PEER
+from tests.local.clients import HOME, PEER, key_of, logs_of
 
 TOKENS = [",", " ", ":", '"']
 
@@ -41,8 +41,7 @@ def _store(client: LogClient) -> LogClient:
 
 
 def client_of(cloud: LocalCloud, account: str, endpoint: str = "cn-qingdao.log.aliyuncs.com") -> LogClient:
-    keys = cloud.identity.accounts[account]
-    return LogClient(endpoint, keys.access_key_id, keys.access_key_secret, source="10.0.0.9")
+    return logs_of(key_of(cloud, account), endpoint)
 
 
 def put(client: LogClient, now: float, *logs: dict[str, str], compress: bool = True, **options: object) -> None:

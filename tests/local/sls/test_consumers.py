@@ -15,7 +15,7 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.http import Request
 from link_peer_local.sls import routes
 
-from tests.local.clients import HOME
+from tests.local.clients import HOME, key_of, logs_of
 
 ENDPOINT = "cn-qingdao.log.aliyuncs.com"
 WHERE = ("proj", "store")
@@ -27,8 +27,7 @@ TIMEOUT = 40
 @pytest.fixture(name="client")
 def _client(local_cloud: LocalCloud) -> LogClient:
     """A client with a logstore of four shards."""
-    keys = local_cloud.identity.accounts[HOME]
-    client = LogClient(ENDPOINT, keys.access_key_id, keys.access_key_secret, source="10.0.0.9")
+    client = logs_of(key_of(local_cloud))
     client.create_project("proj", "")
     client.create_logstore(*WHERE, shard_count=4)
     return client
