@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from link_peer_cli.access import keys
-from link_peer_cli.ui.exits import run
+from link_peer_cli.ui.exits import Ended, run
 from link_peer_cli.ui.options import Command
 
 
@@ -99,9 +99,12 @@ class _Listed(TyperCommand):
 
     @functools.cached_property
     def loaded(self) -> Any:
-        """The command itself."""
+        """The command itself. Raises Ended where a signal stops the import."""
         made = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings=HELP_OPTIONS)
-        module = import_module(f"link_peer_cli.commands.{self._row.file}")
+        try:
+            module = import_module(f"link_peer_cli.commands.{self._row.file}")
+        except KeyboardInterrupt as error:
+            raise Ended(error) from error
         made.command(self.name, cls=Command)(getattr(module, self._row.function))
         return typer.main.get_command(made)
 

@@ -259,20 +259,24 @@ def test_ctrl_c_at_a_question_is_told_from_no(began: Any, monkeypatch: pytest.Mo
     assert NOTHING not in cli.err
 
 
-def test_ctrl_c_at_the_start_is_no_stack_trace() -> None:
-    """While the modules of the command line are imported."""
-    program = """
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [("typer", ""), ("link_peer_cli.commands.version", f"{NOTHING}\n")],
+)
+def test_ctrl_c_at_the_start_is_no_stack_trace(module: str, said: str) -> None:
+    """While the modules of the command line are imported, or those of one command."""
+    program = f"""
 import sys
 class Finder:
     def find_spec(self, name, *_):
-        if name == "typer":
+        if name == "{module}":
             raise KeyboardInterrupt
 sys.meta_path.insert(0, Finder())
 from link_peer_cli.__main__ import main
 main()
 """
-    ended = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, check=False)  # noqa: S603  # our own
-    assert (ended.returncode, ended.stderr) == (130, b"")
+    ended = subprocess.run([sys.executable, "-c", program, "version"], stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603  # our own
+    assert (ended.returncode, ended.stderr) == (130, said)
 
 
 def test_threads_that_wait_for_a_throttled_api_stop_too() -> None:
