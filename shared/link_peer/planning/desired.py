@@ -19,7 +19,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import Actual
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Refusal, Verdict, all_missing
-from link_peer.planning.evaluate import Ends, Judgment, first_difference, other_ends, with_holders
+from link_peer.planning.evaluate import Ends, Judgment, first_difference, with_holders
 from link_peer.planning.permitted import permitted
 
 
@@ -121,17 +121,17 @@ def desired_state(answers: Iterable[Answer], actual: Actual) -> Desired:
 
 def _order(wanted: DesiredLink) -> tuple[object, ...]:
     """The canonical order of desired links."""
-    claim = wanted.claim
+    claim, asker = wanted.claim, str(wanted.instance)
     why = wanted.denial.detail if wanted.denial else ""
-    asker = (wanted.instance is not None, wanted.instance, wanted.tag)
-    return wanted.link, wanted.raw, claim.request, claim.until is None, claim.until or 0, asker, wanted.opens, why
+    return wanted.link, wanted.raw, asker, wanted.tag, claim.request, str(claim.until), wanted.opens, why
 
 
 def _taken_by_others(actual: Actual, granted: Iterable[Verdict]) -> dict[Link, Denial]:
     """The links that are denied because an instance with the same address is granted one of their rules."""
 
     def stands(verdict: Verdict) -> bool:
-        return any(need.ends and need.key in actual.owned and not other_ends(actual, need) for need in verdict.needs)
+        owned = ((need.ends, actual.owned[need.key]) for need in verdict.needs if need.key in actual.owned)
+        return any(ends and ends == marker.ends for ends, (_, marker) in owned)
 
     holders: dict[RuleKey, Ends] = {}
     denied: dict[Link, Denial] = {}

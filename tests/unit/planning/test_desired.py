@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from link_peer.domain import reasons
 from link_peer.domain.denial import Denial
-from link_peer.domain.denials import tag_expired
+from link_peer.domain.denials import isolated_group, tag_expired
 from link_peer.domain.model import TAG, Claim, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Address, Snapshot
 from link_peer.domain.tags import parse_ports
@@ -151,25 +151,24 @@ def test_a_claim_that_is_read_from_a_rule_is_denied_like_any_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "access", "code", "asks"),
+    ("own", "access", "denial", "asks"),
     [
         (group(APP), True, None, False),
-        (group(APP), False, reasons.ISOLATED_GROUP, False),
+        (group(APP), False, isolated_group(APP, advanced=False), False),
         (group(APP), None, None, True),
-        (group(APP, advanced=True), None, reasons.ISOLATED_GROUP, False),
-        (group(APP, advanced=True), True, reasons.ISOLATED_GROUP, False),
+        (group(APP, advanced=True), None, isolated_group(APP, advanced=True), False),
+        (group(APP, advanced=True), True, isolated_group(APP, advanced=True), False),
     ],
     ids=["accepts", "isolated", "not read", "advanced", "advanced and read"],
 )
 def test_the_own_group_is_denied_where_its_members_do_not_reach_each_other(
-    own: Any, access: bool | None, code: reasons.Reason | None, asks: bool
+    own: Any, access: bool | None, denial: Denial | None, asks: bool
 ) -> None:
     """A basic group whose inner access was not read is a question; it is not denied until that is read."""
     seen = view([own], inner_access={} if access is None else {APP: access})
     wanted = DesiredLink(Link(APP, APP), TAG, same_group=True)
     found = judged(wanted, seen=seen)
-    denial = denial_of(found, wanted.link)
-    assert (denial.reason if denial else None) == code
+    assert denial_of(found, wanted.link) == denial
     assert found.missing.questions == ({APP} if asks else set())
     assert judged(msgspec.structs.replace(wanted, here=False), seen=seen).missing == NOTHING_MISSING
 
@@ -221,11 +220,21 @@ def test_a_link_of_which_a_rule_stands_has_the_address_on_other_ports_too() -> N
 
 
 def test_a_link_that_is_denied_itself_holds_no_address() -> None:
-    """The tag of i-c has ended, so no rule is written for it: i-a is linked."""
-    found = desired(
-        DesiredLink(C_TO_B, TAG, denial=tag_expired(C, "link-until")), DesiredLink(A_TO_B, REQ), seen=alike()
-    )
+    """The tag of i-a has ended, so no rule is written for it: i-c is linked, though it comes later in the order of links."""
+    ended = DesiredLink(A_TO_B, TAG, denial=tag_expired(A, "link-until"))
+    found = desired(ended, DesiredLink(C_TO_B, REQ), seen=alike())
     assert found.wanted == {K9: {REQ}}
+
+
+def test_a_rule_whose_instances_moved_gives_nobody_the_address() -> None:
+    """The rule stands for i-a, which has another address now: of the two others, the first in the order of links has it."""
+    d = Party(HOME, "i-d")
+    seen = alike(ours(K9, ends=(A, B)), a="10.0.0.9")
+    seen = msgspec.structs.replace(seen, instances={**seen.instances, d: instance(d, CACHE, ip="10.0.0.1")})
+    first, second = Link(C, B, parse_ports("tcp/8")), Link(d, B, parse_ports("tcp/8+tcp/9"))
+    found = judged(second, first, seen=seen)
+    assert denial_of(found, first) is None
+    assert denial_of(found, second) is not None
 
 
 def test_an_address_that_moved_belongs_to_its_new_instance() -> None:
