@@ -50,10 +50,11 @@ def _wait_for(bench: Bench, source: str, since: float, wanted: Callable[[Event],
     return event, round(bench.clock.now() - since)
 
 
-def _data(event: Event) -> Any:
-    """An event's content, also where it is JSON text."""
+def _data(event: Event) -> dict[str, Any]:
+    """An event's content, also where it is JSON text; empty if it is no object."""
     data = event.get("data", {})
-    return json.loads(data) if isinstance(data, str) else data
+    data = json.loads(data) if isinstance(data, str) else data
+    return data if isinstance(data, dict) else {}
 
 
 def _names(event: Event, *words: str) -> bool:
@@ -69,15 +70,24 @@ def _names(event: Event, *words: str) -> bool:
 )
 def test_state_change(bench: Bench) -> None:
     """The content of `ecs:Instance:StateChange` is `data` itself: `data.resourceId`, `data.state`; or it is `data.content`."""
-    began = bench.clock.now()
-    instance = bench.instance(bench.group())
-    event, seconds = _wait_for(bench, "acs.ecs", began, lambda e: _names(e, instance, "StateChange"))
+    event, seconds = _started(bench)
     data = _data(event)
-    where = "data.content" if isinstance(data, dict) and "content" in data else "data"
-    content = data["content"] if where == "data.content" else data
-    keys = sorted(content) if isinstance(content, dict) else []
+    where = "data.content" if "content" in data else "data"
+    keys = sorted(data.get("content", data))
     bench.saw(f"{where} has {', '.join(keys)}; after {seconds} s", {"event": event})
     assert {"state", "resourceId"} <= set(keys)
+
+
+def _started(bench: Bench) -> tuple[Event, float]:
+    """The first event of a new instance's state, of one instance for all questions, and how many seconds after its launch."""
+
+    def launch() -> tuple[Event, float]:
+        began = bench.clock.now()
+        instance = bench.instance(bench.group())
+        return _wait_for(bench, "acs.ecs", began, lambda e: _names(e, instance, "StateChange"))
+
+    found: tuple[Event, float] = bench.shared("started", launch)
+    return found
 
 
 @pytest.mark.real_cloud(
@@ -85,12 +95,9 @@ def test_state_change(bench: Bench) -> None:
 )
 def test_first_state(bench: Bench) -> None:
     """The first state of a new instance is `Created` or `Pending`."""
-    began = bench.clock.now()
-    instance = bench.instance(bench.group())
-    event, seconds = _wait_for(bench, "acs.ecs", began, lambda e: _names(e, instance, "StateChange"))
+    event, seconds = _started(bench)
     data = _data(event)
-    content = data.get("content", data) if isinstance(data, dict) else {}
-    state = str(content.get("state", ""))
+    state = str(data.get("content", data).get("state", ""))
     bench.saw(f"{state or 'no state'} after {seconds} s", {"event": event})
     assert state in ("Created", "Pending")
 
@@ -101,7 +108,7 @@ def _tag_event(bench: Bench, action: str, tag: Callable[[str], object]) -> None:
     tag(group)
     event, seconds = _wait_for(bench, "acs.ecs", began, lambda e: _names(e, group, action))
     data = _data(event)
-    name = str(data.get("eventName", "")) if isinstance(data, dict) else ""
+    name = str(data.get("eventName", ""))
     where = _named_in(data, group)
     text = f"{event.get('type')}, eventName {name or 'absent'}, the group in {', '.join(where) or 'no field'}, after {seconds} s"
     bench.saw(text, {"event": event})
@@ -109,10 +116,10 @@ def _tag_event(bench: Bench, action: str, tag: Callable[[str], object]) -> None:
     assert where
 
 
-def _named_in(data: object, resource: str) -> list[str]:
+def _named_in(data: Event, resource: str) -> list[str]:
     """The fields of an event of ActionTrail that name a resource, of those that the functions read."""
     fields = ("referencedResources", "requestParameters", "resourceName")
-    return [field for field in fields if isinstance(data, dict) and _names({"": data.get(field)}, resource)]
+    return [field for field in fields if _names({"": data.get(field)}, resource)]
 
 
 @pytest.mark.real_cloud(
@@ -121,22 +128,16 @@ def _named_in(data: object, resource: str) -> list[str]:
 )
 def test_tag_event_of_a_group(bench: Bench) -> None:
     """Tag changes of security groups are published through ActionTrail as `TagResources`, with `eventName` in `data`, and the group in `referencedResources`, `requestParameters` or `resourceName`."""
-    _tag_event(
-        bench,
-        "TagResources",
-        lambda group: bench.sdks.ecs.tag("securitygroup", group, **{"link-peer-selftest.event": "x"}),
-    )
+    tags = {"link-peer-selftest.event": "x"}
+    _tag_event(bench, "TagResources", lambda group: bench.sdks.ecs.tag("securitygroup", group, **tags))
 
 
 @pytest.mark.real_cloud(87, expected="an event with `data.eventName` AddTags that names the group")
 def test_older_tag_event(bench: Bench) -> None:
     """AddTags and RemoveTags are published under their own names."""
     tag = bench.models.AddTagsRequestTag(key="link-peer-selftest.event", value="x")
-    _tag_event(
-        bench,
-        "AddTags",
-        lambda group: bench.sdks.ask("add_tags", resource_type="securitygroup", resource_id=group, tag=[tag]),
-    )
+    fields = {"resource_type": "securitygroup", "tag": [tag]}
+    _tag_event(bench, "AddTags", lambda group: bench.sdks.ask("add_tags", resource_id=group, **fields))
 
 
 @pytest.mark.real_cloud(

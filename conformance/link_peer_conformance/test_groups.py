@@ -64,7 +64,6 @@ def test_inner_access_policy(bench: Bench) -> None:
     first = _policy_of(bench, b)
     _set_policy(bench, b, "Drop")
     then = bench.until(lambda: _policy_of(bench, b), lambda policy: policy != first)
-    bench.saw(f"{first}, then {then}")
     assert (first, then) == ("Accept", "Drop")
 
 
@@ -145,9 +144,7 @@ def test_rule_count(bench: Bench) -> None:
     """`RuleCount` is returned by DescribeSecurityGroups without being asked for."""
     a, b = bench.group(), bench.group()
     bench.authorize(b, {"source_group_id": a})
-    count = bench.until(lambda: bench.described(b)[0].rule_count, lambda seen: seen == 1)
-    bench.saw(f"RuleCount {count}")
-    assert count == 1
+    assert bench.until(lambda: bench.described(b)[0].rule_count, lambda seen: seen == 1) == 1
 
 
 @pytest.mark.real_cloud(121, expected="`RuleCount` is 1")
@@ -155,6 +152,4 @@ def test_rule_count_of_egress(bench: Bench) -> None:
     """`RuleCount` counts egress rules."""
     b = bench.group()
     bench.authorize_egress(b, dest_cidr_ip="10.0.0.1/32")
-    count = bench.until(lambda: bench.described(b)[0].rule_count, lambda seen: seen == 1)
-    bench.saw(f"RuleCount {count}")
-    assert count == 1
+    assert bench.until(lambda: bench.described(b)[0].rule_count, lambda seen: seen == 1) == 1

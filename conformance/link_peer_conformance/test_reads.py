@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -12,8 +11,6 @@ from link_peer_conformance.question import Need
 from link_peer_conformance.sdks import code_of
 
 UNKNOWN_GROUP, UNKNOWN_INSTANCE = "sg-bp1selftestgone00000", "i-bp1selftestgone000000"
-INSTANCE = "release the instance, delete the groups"
-LAUNCH = "`I=$(aliyun ecs RunInstances $R --ImageId <image> --InstanceType <type> --VSwitchId <vswitch> --SecurityGroupId $A --Tag.1.Key link-peer --Tag.1.Value $B | jq -r '.InstanceIdSets.InstanceIdSet[0]')`"
 
 
 @pytest.mark.real_cloud(19, expected="the known group, no error")
@@ -21,8 +18,7 @@ def test_one_unknown_group(bench: Bench) -> None:
     """One unknown group id among several is omitted."""
     b = bench.group()
     found: list[str] = []
-    code = code_of(lambda: found.extend(g.security_group_id for g in bench.described(b, UNKNOWN_GROUP)))
-    bench.saw(code or f"{len(found)} group(s)")
+    assert code_of(lambda: found.extend(g.security_group_id for g in bench.described(b, UNKNOWN_GROUP))) == ""
     assert found == [b]
 
 
@@ -30,8 +26,7 @@ def test_one_unknown_group(bench: Bench) -> None:
 def test_unknown_instance(bench: Bench) -> None:
     """Unknown instance ids are omitted."""
     found: list[Any] = []
-    code = code_of(lambda: found.append(bench.instance_of(UNKNOWN_INSTANCE)))
-    bench.saw(code or ("an empty list" if found == [None] else "an instance"))
+    assert code_of(lambda: found.append(bench.instance_of(UNKNOWN_INSTANCE))) == ""
     assert found == [None]
 
 
@@ -43,8 +38,7 @@ def test_instances_without_permission(bench: Bench) -> None:
     found: list[Any] = []
     code = code_of(lambda: found.extend(session.ask("describe_instances", max_results=10).instances.instance or []))
     bench.saw(code or f"{len(found)} instance(s), no error")
-    assert not code
-    assert not found
+    assert (code, found) == ("", [])
 
 
 @pytest.mark.real_cloud(
@@ -135,10 +129,8 @@ def test_tagged_groups_are_listed(bench: Bench) -> None:
     assert [(row.resource_id, row.tag_value) for row in rows] == [(b, bench.run)]
     bench.sdks.ecs.untag("securitygroup", b, "link-peer-selftest.list")
     removed = bench.seconds_until(lambda: not listed())
-    text = f"listed after {added} s, gone after {removed} s"
-    bench.saw(text)
-    assert None not in (added, removed)
-    assert max(added or 0, removed or 0) <= 10
+    bench.saw(f"listed after {added} s, gone after {removed} s")
+    assert max(added, removed) <= 10
 
 
 @pytest.mark.real_cloud(62, expected="B within 3 seconds (the other account is left to a person)")
@@ -156,10 +148,7 @@ def test_references(bench: Bench) -> None:
 
     bench.authorize(b, {"source_group_id": a})
     seconds = bench.seconds_until(lambda: bool(named()))
-    bench.saw(
-        f"after {seconds} s: {', '.join(f'{group} of {uid}' for group, uid in named()) or 'none'}", {"seconds": seconds}
-    )
-    assert seconds is not None
+    bench.saw(f"after {seconds} s: {', '.join(f'{group} of {uid}' for group, uid in named())}", {"seconds": seconds})
     assert seconds <= 3
     assert named() == [(b, bench.account)]
 
@@ -197,14 +186,8 @@ def test_interfaces_by_address(bench: Bench) -> None:
 def test_one_malformed_id(bench: Bench) -> None:
     """A Describe call with one malformed id is refused as a whole with a code that names the id's field, or the id is omitted."""
     b = bench.group()
-    ids = json.dumps([b, f"sg-{'1' * 60}"])
     found: list[str] = []
-
-    def read() -> None:
-        body = bench.sdks.ask("describe_security_groups", security_group_ids=ids, max_results=100)
-        found.extend(group.security_group_id for group in body.security_groups.security_group or [])
-
-    code = code_of(read)
+    code = code_of(lambda: found.extend(g.security_group_id for g in bench.described(b, f"sg-{'1' * 60}")))
     bench.saw(code or f"{len(found)} group(s)")
     assert found == [b] or code == "InvalidSecurityGroupId.Malformed"
 
@@ -216,17 +199,14 @@ def test_page_numbers(bench: Bench) -> None:
     code = code_of(
         lambda: totals.append(bench.sdks.ask("describe_security_groups", page_number=1, page_size=10).total_count)
     )
-    answered = bool(totals) and totals[0] is not None
     bench.saw(code or f"TotalCount {totals[0]}")
-    assert answered or code == "NotSupported.PageNumberAndPageSize"
+    assert code == "NotSupported.PageNumberAndPageSize" or totals not in ([], [None])
 
 
 @pytest.mark.real_cloud(76, expected="`MissingParameter.RegionId`", cleanup="none")
 def test_missing_region(bench: Bench) -> None:
     """A missing RegionId is refused with `MissingParameter.RegionId`."""
-    code = code_of(lambda: bench.sdks.raw("ecs", "DescribeSecurityGroups"))
-    bench.saw(code or "answered")
-    assert code == "MissingParameter.RegionId"
+    assert code_of(lambda: bench.sdks.raw("ecs", "DescribeSecurityGroups")) == "MissingParameter.RegionId"
 
 
 @pytest.mark.real_cloud(77, expected="`InvalidParameter.NextToken` or `InValidParameter.NextToken`", cleanup="none")
@@ -249,14 +229,7 @@ def test_older_tag_actions(bench: Bench) -> None:
         body = bench.sdks.ask("describe_tags", resource_type="securitygroup", resource_id=b, tag=[wanted])
         return any(each.tag_key == key for each in body.tags.tag or [])
 
-    steps = (
-        lambda: bench.sdks.ask("add_tags", resource_type="securitygroup", resource_id=b, tag=[tag]),
-        lambda: bench.sdks.ask("remove_tags", resource_type="securitygroup", resource_id=b, tag=[gone]),
-    )
-    seen = []
-    for step, there in zip(steps, (True, False), strict=True):
-        code = code_of(step)
-        assert not code, code
-        seen.append(bench.until(shown, lambda now, there=there: now is there))  # type: ignore[misc]
-    bench.saw(f"shown: {seen[0]}, then {seen[1]}")
-    assert seen == [True, False]
+    for call, what, there in (("add_tags", tag, True), ("remove_tags", gone, False)):
+        fields = {"resource_type": "securitygroup", "resource_id": b, "tag": [what]}
+        assert code_of(lambda call=call, fields=fields: bench.sdks.ask(call, **fields)) == ""  # type: ignore[misc]
+        assert bench.until(shown, lambda now, there=there: now is there) is there  # type: ignore[misc]

@@ -98,16 +98,6 @@ def test_project_is_the_first_label_of_any_host(local_cloud: LocalCloud, endpoin
 # Logstores and indexes
 
 
-@pytest.mark.parametrize(("name", "valid"), [("ab", False), ("abc", True), ("a" * 63, True), ("a" * 64, False), ("Abc", False), ("-ab", False), ("ab_", False)])  # fmt: skip
-def test_a_logstore_name_has_3_to_63_characters(client: LogClient, name: str, valid: bool) -> None:
-    """Lower-case letters, digits, hyphens and underscores, with a letter or digit at either end."""
-    client.create_project("proj", "")
-    if valid:
-        client.create_logstore("proj", name)
-    else:
-        assert refusal(lambda: client.create_logstore("proj", name)) == (400, "ParameterInvalid")
-
-
 def test_search_without_an_index_is_refused(local_cloud: LocalCloud, client: LogClient) -> None:
     """Logs can be written without an index but not searched; an index created later does not cover them."""
     client.create_project("proj", "")
